@@ -1,0 +1,131 @@
+"""The dataflow graph: kernels joined by streams, with the host's share recorded on its ports."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from hw.errors import BitfabricError
+from hw.host import HostStep
+from hw.kernels.kernel import Kernel
+from hw.stream import Stream
+
+
+@dataclass(frozen=True)
+class Node:
+    """One kernel and the edges that it reads and writes, by name."""
+
+    name: str
+    kernel: Kernel
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Port:
+    """One end of the accelerator: a tensor of the model, the edge that carries it, and the host's share.
+
+    ``shape`` and ``dtype`` (a NumPy or QONNX name) are the model's own, without the batch. On an input
+    ``steps`` turn the model's tensor ``(N, *shape)`` into the edge's integers; on an output they turn
+    the integers of the edge, reshaped to ``(N, *shape)``, into what the model gives.
+    """
+
+    name: str
+    edge: str
+    shape: tuple[int, ...]
+    dtype: str
+    steps: tuple[HostStep, ...] = ()
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in execution order, with one input and one output port or more.
+
+    Every edge has one writer (a node or an input port) and one reader. Raises BitfabricError when it
+    is built inconsistently.
+    """
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    edges: dict[str, Stream] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        written: dict[str, Stream] = {}
+        readers: dict[str, str] = {}
+        pending = {port.edge for port in self.inputs}
+        for node in self.nodes:
+            for edge, stream in zip(node.inputs, node.kernel.inputs(), strict=True):
+                if edge in readers:
+                    raise BitfabricError(f"{node.name} and {readers[edge]} both read {edge}; put a fork between")
+                readers[edge] = node.name
+                if edge in pending:
+                    pending.remove(edge)
+                    written[edge] = stream
+                elif edge not in written:
+                    raise BitfabricError(f"{node.name} reads {edge}, which nothing before it writes")
+                have = written[edge]
+                if have.shape != stream.shape or have.dtype != stream.dtype:
+                    raise BitfabricError(
+                        f"{node.name} takes {stream.shape} {stream.dtype.name} but {edge} carries "
+                        f"{have.shape} {have.dtype.name}"
+                    )
+            for edge, stream in zip(node.outputs, node.kernel.outputs(), strict=True):
+                if edge in written or edge in pending:
+                    raise BitfabricError(f"{edge} is written twice, the second time by {node.name}")
+                written[edge] = stream
+        if pending:
+            raise BitfabricError(f"no node reads the input {', '.join(sorted(pending))}")
+        for port in self.outputs:
+            if port.edge not in written or port.edge in readers:
+                raise BitfabricError(f"output {port.name} needs an edge {port.edge} of its own")
+            readers[port.edge] = port.name
+        if idle := sorted(set(written) - set(readers)):
+            raise BitfabricError(f"nothing reads {', '.join(idle)}")
+        object.__setattr__(self, "edges", written)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def __str__(self) -> str:
+        lines = [f"{'layer':<24}{'kernel':<18}{'PE':>5}{'SIMD':>6}{'cycles':>9}  output"]
+        for node in self.nodes:
+            fold, out = node.kernel.folding, node.kernel.outputs()[0]
+            shape = "x".join(map(str, out.shape))
+            lines.append(
+                f"{node.name:<24}{node.kernel.op:<18}{fold.pe:>5}{fold.simd:>6}{node.kernel.schedule().actions:>9}"
+                f"  {shape} {out.dtype.name}"
+            )
+        return "\n".join(lines)
+
+    def node(self, name: str) -> Node:
+        """The node of this name. Raises BitfabricError with the names there are."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise BitfabricError(f"no layer {name}; there are {', '.join(n.name for n in self.nodes)}", status=2)
+
+    def with_kernels(self, kernels: dict[str, Kernel]) -> "Graph":
+        """The same graph with some nodes' kernels replaced (a new folding, say)."""
+        nodes = tuple(replace(n, kernel=kernels[n.name]) if n.name in kernels else n for n in self.nodes)
+        return replace(self, nodes=nodes)
+
+    def lanes_agree(self) -> bool:
+        """Whether both ends of every edge use the same number of lanes, as hardware needs."""
+        given = {edge: s.lanes for n in self.nodes for edge, s in zip(n.outputs, n.kernel.outputs(), strict=True)}
+        return all(
+            given.get(edge, stream.lanes) == stream.lanes
+            for n in self.nodes
+            for edge, stream in zip(n.inputs, n.kernel.inputs(), strict=True)
+        )
+
+    def execute(self, frames: dict[str, np.ndarray], keep: bool = False) -> dict[str, np.ndarray]:
+        """Run the kernels on integer batches, by edge name; the outputs' edges, or every edge with ``keep``."""
+        values = dict(frames)
+        for node in self.nodes:
+            results = node.kernel.execute(*(values[edge] for edge in node.inputs))
+            values.update(zip(node.outputs, results, strict=True))
+            if not keep:
+                for edge in node.inputs:
+                    del values[edge]
+        return values

@@ -1,0 +1,34 @@
+"""The kernels, by name."""
+
+from functools import cache
+from importlib import import_module
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hw.kernels.kernel import Kernel
+
+REGISTRY = {
+    "arg_max": "ArgMax",
+    "fifo": "Fifo",
+    "matrix_vector": "MatrixVector",
+    "requant": "Requant",
+    "threshold": "Threshold",
+    "width_converter": "WidthConverter",
+}
+"""Kernel name (module, SystemVerilog module, file stem) -> class."""
+
+
+@cache
+def get(op: str) -> "type[Kernel]":
+    """The kernel class of this name. Raises KeyError."""
+    return getattr(import_module(f"hw.kernels.{op}"), REGISTRY[op])
+
+
+def source(name: str) -> Traversable:
+    """A SystemVerilog file of this package, by its name under ``hw/kernels`` (``parts/rom.sv``)."""
+    path = files("hw.kernels")
+    for part in name.split("/"):
+        path = path.joinpath(part)
+    return path

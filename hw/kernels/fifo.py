@@ -1,0 +1,66 @@
+"""FIFO: a first-in first-out buffer between two kernels (FINN: StreamingFIFO)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from hw.errors import BitfabricError
+from hw.kernels.kernel import Folding, Kernel, Resources, Rtl, Schedule
+from hw.stream import Stream
+from hw.synth.family import Family
+
+BLOCK_BITS = 4096
+"""FIFOs of more bits go to block RAM."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fifo(Kernel):
+    """Holds up to ``depth`` beats of ``stream``."""
+
+    op: ClassVar[str] = "fifo"
+    sources: ClassVar[tuple[str, ...]] = ("parts/stream_out.sv",)
+
+    stream: Stream
+    depth: int
+
+    def __post_init__(self) -> None:
+        if self.depth < 2:
+            raise BitfabricError(f"a FIFO of depth {self.depth} cannot pass a beat a cycle; the least depth is 2")
+
+    def inputs(self) -> tuple[Stream, ...]:
+        return (self.stream,)
+
+    def outputs(self) -> tuple[Stream, ...]:
+        return (self.stream,)
+
+    def foldings(self) -> tuple[Folding, ...]:
+        return (Folding(),)
+
+    def fold(self, folding: Folding) -> Self:
+        if folding != Folding():
+            raise BitfabricError("a FIFO has no folding of its own")
+        return self
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        return frames
+
+    @property
+    def block(self) -> bool:
+        """Whether the beats are kept in block RAM."""
+        return self.depth >= 64 and self.depth * self.stream.width > BLOCK_BITS
+
+    def schedule(self) -> Schedule:
+        every = np.ones(self.stream.beats, bool)
+        return Schedule((every,), (every,), latency=3 if self.block else 1, credits=self.depth)
+
+    def resources(self, family: Family) -> Resources:
+        width, pointer = self.stream.width, self.depth.bit_length()
+        if self.block:
+            prefetch = 2 * width
+            return Resources(20 + 4 * pointer + prefetch, 5 * pointer + width, family.blocks(self.depth, width))
+        rows = -(-self.depth // 16)
+        return Resources(lut=10 + 4 * pointer + (rows * width if family.lut_ram else 0), ff=4 * pointer + 2)
+
+    def rtl(self, family: Family) -> Rtl:
+        return Rtl(self.op, {"WIDTH": self.stream.width, "DEPTH": self.depth, "BLOCK": int(self.block)})

@@ -1,0 +1,136 @@
+"""What every kernel of the dataflow graph offers: the faces of one set of parameters.
+
+A kernel is an immutable value. Its parameters fix its arithmetic (``execute``), its parallelism
+(``PE`` outputs and ``SIMD`` inputs at a time, FINN's names), its behaviour in time (``schedule``),
+its cost (``resources``) and its hardware (``rtl``); all five are tested against each other.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+import numpy as np
+
+from hw.stream import Stream
+from hw.synth.family import Family
+
+
+@dataclass(frozen=True)
+class Folding:
+    """Parallelism of one kernel: ``pe`` outputs and ``simd`` inputs at a time."""
+
+    pe: int = 1
+    simd: int = 1
+
+
+@dataclass(frozen=True)
+class Resources:
+    """FPGA resources. LUT: the family's lookup tables; BRAM: its block RAMs (xc7: RAMB18); DSP: its multipliers."""
+
+    lut: int = 0
+    ff: int = 0
+    bram: int = 0
+    dsp: int = 0
+
+    def __add__(self, other: "Resources") -> "Resources":
+        return Resources(self.lut + other.lut, self.ff + other.ff, self.bram + other.bram, self.dsp + other.dsp)
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """How a kernel takes and gives beats: the timing contract, which the RTL keeps to the cycle.
+
+    A frame is a fixed sequence of actions, at most one a cycle, in order, frame after frame without a
+    gap. ``takes[p][i]`` says that action ``i`` takes a beat from input ``p``, ``gives[p][i]`` that it
+    gives one to output ``p``. An action happens in the first cycle in which the previous action is
+    past, every beat that it takes is offered, and every output that it gives to has a credit. The beat
+    that it gives is offered ``latency`` cycles later (and after the beats before it); its credit, one of
+    ``credits``, comes back in the cycle after the beat was taken.
+    """
+
+    takes: tuple[np.ndarray, ...]
+    gives: tuple[np.ndarray, ...]
+    latency: int
+    credits: int
+
+    @property
+    def actions(self) -> int:
+        """Actions per frame: the kernel's own initiation interval in cycles."""
+        return len((self.takes + self.gives)[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Contents of one memory: ``words`` (non-negative integers, low bits first lane) of ``width`` bits."""
+
+    words: list[int]
+    width: int
+
+    def hex(self) -> str:
+        """The contents as ``$readmemh`` reads them."""
+        digits = -(-self.width // 4)
+        return "".join(f"{word:0{digits}x}\n" for word in self.words)
+
+
+@dataclass(frozen=True, eq=False)
+class Rtl:
+    """One instance: the module, its parameters, the memories (parameter that names the file -> contents)."""
+
+    module: str
+    parameters: Mapping[str, int | str]
+    memories: Mapping[str, Memory] = field(default_factory=dict)
+
+
+def packed_words(codes: np.ndarray, bits: int) -> list[int]:
+    """Rows of bit codes ``(depth, lanes)`` to memory words, lane 0 in the low ``bits`` bits."""
+    codes = np.asarray(codes, dtype=np.uint64)
+    planes = (codes[:, :, None] >> np.arange(bits, dtype=np.uint64)) & np.uint64(1)
+    flat = planes.astype(np.uint8).reshape(len(codes), -1)
+    return [int.from_bytes(row.tobytes(), "little") for row in np.packbits(flat, axis=1, bitorder="little")]
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel(ABC):
+    """Base of all kernels. Subclasses are frozen dataclasses in a module of their own beside ``<op>.sv``."""
+
+    op: ClassVar[str]
+    sources: ClassVar[tuple[str, ...]] = ()
+    """SystemVerilog files under ``hw/kernels`` that the module needs besides its own."""
+
+    @abstractmethod
+    def inputs(self) -> tuple[Stream, ...]:
+        """The input streams, with the lanes that this folding takes at a time."""
+
+    @abstractmethod
+    def outputs(self) -> tuple[Stream, ...]:
+        """The output streams, with the lanes that this folding gives at a time."""
+
+    @property
+    def folding(self) -> Folding:
+        """The present parallelism."""
+        return Folding(getattr(self, "pe", 1), getattr(self, "simd", 1))
+
+    @abstractmethod
+    def foldings(self) -> tuple[Folding, ...]:
+        """Every legal parallelism, in increasing order of ``pe * simd``."""
+
+    @abstractmethod
+    def fold(self, folding: Folding) -> Self:
+        """The same kernel with another parallelism. Raises BitfabricError where it does not divide."""
+
+    @abstractmethod
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Bit-exact result: integer batches ``(N, *shape)``, one for each input, to one for each output."""
+
+    @abstractmethod
+    def schedule(self) -> Schedule:
+        """The behaviour in time."""
+
+    @abstractmethod
+    def resources(self, family: Family) -> Resources:
+        """Estimated cost before synthesis."""
+
+    @abstractmethod
+    def rtl(self, family: Family) -> Rtl:
+        """The instance of the module ``<op>`` for this family."""

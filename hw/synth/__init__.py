@@ -1,0 +1,1 @@
+"""Devices, synthesis, place and route, packing."""
