@@ -17,60 +17,65 @@ _UNKNOWN = -1
 
 
 @numba.njit(cache=True)
-def _advance(node, start, total, period, latency, credits, clock, ins, takes, in_count, outs, gives, out_count,
-             offered, taken, offset):  # fmt: skip
-    """Run the actions of ``node`` as far as what is known allows; how many there were."""
-    done = 0
-    while start[node] + done < total[node]:
-        action = (start[node] + done) % period[node]
-        cycle = clock[node] + 1
-        ready = True
-        for port in range(len(ins)):
-            if takes[port, action]:
-                beat = offered[offset[ins[port]] + in_count[port]]
-                if beat == _UNKNOWN:
-                    ready = False
+def _solve(nodes, ports, takes, gives, offset, offered, taken, sinks, ready):  # pragma: no cover - compiled
+    """Solve the recurrences in place; how many actions each node has done.
+
+    ``nodes`` has a row per node: actions per frame, actions in all, latency, credits, first row of its inputs
+    and of its outputs in ``ports`` and the end of each. ``ports`` has a row per port: edge, first element of
+    its pattern in ``takes`` or ``gives``. ``sinks`` has a row per output edge: edge, first cycle in ``ready``,
+    cycles there. Every node goes on as far as what is known allows, in turn, until nothing moves.
+    """
+    count = len(nodes)
+    done = np.zeros(count, np.int64)
+    clock = np.full(count, -1)
+    beats = np.zeros(len(ports), np.int64)
+    drained = np.zeros(len(sinks), np.int64)
+    moved = True
+    while moved:
+        moved = False
+        for node in range(count):
+            period, total, latency, credits, in0, in1, out0, out1 = nodes[node]
+            phase = done[node] % period
+            while done[node] < total:
+                cycle = clock[node] + 1
+                known = True
+                for port in range(in0, in1):
+                    if takes[ports[port, 1] + phase]:
+                        beat = offered[offset[ports[port, 0]] + beats[port]]
+                        known = known and beat != _UNKNOWN
+                        cycle = max(cycle, beat)
+                for port in range(out0, out1):
+                    if gives[ports[port, 1] + phase] and beats[port] >= credits:
+                        beat = taken[offset[ports[port, 0]] + beats[port] - credits]
+                        known = known and beat != _UNKNOWN
+                        cycle = max(cycle, beat + 1)
+                if not known:
                     break
-                cycle = max(cycle, beat)
-        if ready:
-            for port in range(len(outs)):
-                back = out_count[port] - credits[node]
-                if gives[port, action] and back >= 0:
-                    beat = taken[offset[outs[port]] + back]
-                    if beat == _UNKNOWN:
-                        ready = False
-                        break
-                    cycle = max(cycle, beat + 1)
-        if not ready:
-            break
-        for port in range(len(ins)):
-            if takes[port, action]:
-                taken[offset[ins[port]] + in_count[port]] = cycle
-                in_count[port] += 1
-        for port in range(len(outs)):
-            if gives[port, action]:
-                offered[offset[outs[port]] + out_count[port]] = cycle + latency[node]
-                out_count[port] += 1
-        clock[node] = cycle
-        done += 1
-    start[node] += done
+                for port in range(in0, in1):
+                    if takes[ports[port, 1] + phase]:
+                        taken[offset[ports[port, 0]] + beats[port]] = cycle
+                        beats[port] += 1
+                for port in range(out0, out1):
+                    if gives[ports[port, 1] + phase]:
+                        offered[offset[ports[port, 0]] + beats[port]] = cycle + latency
+                        beats[port] += 1
+                clock[node] = cycle
+                done[node] += 1
+                phase = phase + 1 if phase + 1 < period else 0
+                moved = True
+        for sink in range(len(sinks)):
+            edge, first, cycles = sinks[sink]
+            at, end = offset[edge] + drained[sink], offset[edge + 1]
+            cycle = taken[at - 1] if drained[sink] else -1
+            while at < end and offered[at] != _UNKNOWN:
+                cycle = max(cycle + 1, offered[at])
+                while cycle < cycles and not ready[first + cycle]:
+                    cycle += 1
+                taken[at] = cycle
+                at += 1
+                moved = True
+            drained[sink] = at - offset[edge]
     return done
-
-
-@numba.njit(cache=True)
-def _drain(offered, taken, begin, count, size, ready):
-    """The sink: take beats as they come in cycles in which it is ready; returns how many are taken now."""
-    cycle = taken[begin + count - 1] if count else -1
-    while count < size:
-        beat = offered[begin + count]
-        if beat == _UNKNOWN:
-            break
-        cycle = max(cycle + 1, beat)
-        while cycle < len(ready) and not ready[cycle]:
-            cycle += 1
-        taken[begin + count] = cycle
-        count += 1
-    return count
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,36 +132,30 @@ def simulate(
         at = index[port.edge]
         offered[offset[at] : offset[at + 1]] = 0 if offers is None else offers.get(port.edge, 0)
 
-    nodes = list(graph)
-    schedules = [node.kernel.schedule() for node in nodes]
-    period = np.array([s.actions for s in schedules])
-    start, total, clock = np.zeros_like(period), period * frames, np.full_like(period, -1)
-    latency, credits = np.array([s.latency for s in schedules]), np.array([s.credits for s in schedules])
-    ports = [
-        (
-            np.array([index[e] for e in node.inputs], np.int64),
-            np.array(s.takes, bool).reshape(len(s.takes), -1),
-            np.zeros(len(node.inputs), np.int64),
-            np.array([index[e] for e in node.outputs], np.int64),
-            np.array(s.gives, bool).reshape(len(s.gives), -1),
-            np.zeros(len(node.outputs), np.int64),
-        )
-        for node, s in zip(nodes, schedules, strict=True)
-    ]
-    drained = {port.edge: 0 for port in graph.outputs}
-    always = np.zeros(0, bool)
-    while True:
-        progress = 0
-        for i in range(len(nodes)):
-            progress += _advance(i, start, total, period, latency, credits, clock, *ports[i], offered, taken, offset)
-        for edge, count in drained.items():
-            at = index[edge]
-            pattern = always if ready is None else np.asarray(ready.get(edge, always), bool)
-            drained[edge] = _drain(offered, taken, offset[at], count, sizes[at], pattern)
-            progress += drained[edge] - count
-        if not progress:
-            break
-    if stuck := [node.name for node, s, t in zip(nodes, start, total, strict=True) if s < t]:
+    schedules = [node.kernel.schedule() for node in graph]
+    rows, ports, patterns = [], [], {"takes": [], "gives": []}
+    position = {"takes": 0, "gives": 0}
+    for node, plan in zip(graph, schedules, strict=True):
+        spans = []
+        for kind, edges, masks in (("takes", node.inputs, plan.takes), ("gives", node.outputs, plan.gives)):
+            spans += [len(ports), len(ports) + len(edges)]
+            for edge, mask in zip(edges, masks, strict=True):
+                ports.append((index[edge], position[kind]))
+                patterns[kind].append(mask)
+                position[kind] += len(mask)
+        rows.append((plan.actions, plan.actions * frames, plan.latency, plan.credits, *spans))
+    sinks, stalls, at = [], [], 0
+    for port in graph.outputs:
+        stall = np.zeros(0, bool) if ready is None else np.asarray(ready.get(port.edge, ()), bool)
+        sinks.append((index[port.edge], at, len(stall)))
+        stalls.append(stall)
+        at += len(stall)
+    done = _solve(
+        np.array(rows, np.int64), np.array(ports, np.int64), np.concatenate(patterns["takes"]),
+        np.concatenate(patterns["gives"]), offset, offered, taken, np.array(sinks, np.int64), np.concatenate(stalls),
+    )  # fmt: skip
+    total = [row[1] for row in rows]
+    if stuck := [node.name for node, d, t in zip(graph, done, total, strict=True) if d < t]:
         raise BitfabricError(f"deadlock: {', '.join(stuck)} wait for each other; a FIFO in the loop is too short")
     spans = {name: slice(offset[i], offset[i + 1]) for name, i in index.items()}
     return Trace(
