@@ -24,6 +24,7 @@ from hw.errors import BitfabricError
 from hw.rtl import Design
 from hw.stream import Stream
 
+UNITY_BYTES = 200_000
 LINT = ("-Wall", "-Wno-DECLFILENAME", "-Wno-UNUSEDSIGNAL", "-Wno-UNUSEDPARAM")
 
 
@@ -191,6 +192,11 @@ def _compile(design: Design, harness: str, ports: str, cxx: tuple[str, ...], run
     _run(command, work, "verilator")
     include = ("-Iobj", f"-I{runtime / 'include'}", f"-I{runtime / 'include' / 'vltstd'}", "-I.")
     units = [*sorted((work / "obj").glob("*.cpp")), work / "harness.cpp"]
+    if sum(path.stat().st_size for path in units) < UNITY_BYTES:
+        # Most of the time goes into Verilator's headers: a small design is compiled as one unit.
+        unity = work / "unity.cpp"
+        unity.write_text("".join(f'#include "{path.relative_to(work)}"\n' for path in units))
+        units = [unity]
 
     def unit(path: Path) -> Path:
         target = path.with_suffix(".o")
