@@ -1,0 +1,128 @@
+"""Targets of a build: devices, and boards that carry one. A board is one short YAML file; users can give their own."""
+
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hw.errors import BitfabricError
+from hw.synth.devices import DEVICES, Device, device, unknown
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Clock(_Data):
+    """The oscillator."""
+
+    pin: str
+    mhz: Annotated[float, Field(gt=0)]
+
+
+class Uart(_Data):
+    """The serial port as the FPGA sees it: it receives on ``rx`` and sends on ``tx``."""
+
+    rx: str
+    tx: str
+    max_baud: Annotated[int, Field(gt=0)]
+
+
+class Button(_Data):
+    """A push button; ``active`` is its level when pushed."""
+
+    pin: str
+    pull: Literal["up", "down", "none"] = "none"
+    active: Literal["high", "low"] = "high"
+
+
+class Board(_Data):
+    """A board's data, as its YAML file states it.
+
+    ``device`` names the one FPGA that the board has, or ``devices`` those of its variants (the target is then called
+    ``<name>-<variant>``). ``high`` are pins that the image holds at 1. ``programmer`` is openFPGALoader's board name.
+    """
+
+    name: str
+    device: str | None = None
+    devices: dict[str, str] = {}
+    package: str | None = None
+    speed: str | None = None
+    io: str = "LVCMOS33"
+    programmer: str | None = None
+    clock: Clock
+    uart: Uart
+    reset: Button | None = None
+    leds: tuple[str, ...] = ()
+    high: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> "Board":
+        if (self.device is None) == (not self.devices):
+            raise ValueError("give either 'device' or 'devices'")
+        return self
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a build is for. ``board`` is None for a bare device: such a build ends without a bitstream."""
+
+    name: str
+    device: Device
+    board: Board | None = None
+
+
+def load_board(path: Path) -> Board:
+    """A board from its YAML file. Raises BitfabricError (status 2) that names the field at fault."""
+    try:
+        return Board.model_validate(yaml.safe_load(path.read_text()))
+    except OSError as error:
+        raise BitfabricError(f"cannot read the board file {path}: {error.strerror}", 2) from None
+    except yaml.YAMLError as error:
+        raise BitfabricError(f"board file {path} is not YAML: {str(error).splitlines()[0]}", 2) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise BitfabricError(f"board file {path}: {where}: {first['msg']}", 2) from None
+
+
+def board_targets(board: Board) -> list[Target]:
+    """One target for each device that the board comes with."""
+
+    def target(name: str, part: str) -> Target:
+        fpga = device(part)
+        return Target(
+            name, replace(fpga, package=board.package or fpga.package, speed=board.speed or fpga.speed), board
+        )
+
+    if board.device is not None:
+        return [target(board.name, board.device)]
+    return [target(f"{board.name}-{variant}", part) for variant, part in board.devices.items()]
+
+
+@cache
+def targets() -> tuple[Target, ...]:
+    """Every target that needs no file of the user's: the boards, then the devices."""
+    shipped = sorted((p for p in files("hw.boards").iterdir() if p.name.endswith(".yaml")), key=lambda p: p.name)
+    boards = [target for path in shipped for target in board_targets(load_board(Path(str(path))))]
+    return (*boards, *(Target(part.name, part) for part in DEVICES.values()))
+
+
+def find_target(name: str) -> Target:
+    """The target ``name``: a board, a device, or a user's board file (``my.yaml``).
+
+    Raises BitfabricError (status 2) for an unknown name, with the nearest ones.
+    """
+    if name.endswith((".yaml", ".yml")):
+        found = board_targets(load_board(Path(name)))
+        if len(found) > 1:
+            raise BitfabricError(f"board file {name} has several devices; give one with 'device'", 2)
+        return found[0]
+    for target in targets():
+        if target.name == name.lower():
+            return target
+    raise unknown("target", name, [target.name for target in targets()])

