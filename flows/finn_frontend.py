@@ -1,0 +1,229 @@
+"""FINN's own front end: a QONNX file to FINN's dataflow graph, by FINN's transformations in its build flow's order.
+
+The transformations are composed directly, which needs neither Vivado nor FINN's settings: nothing is logged or
+printed, and nothing is written outside a temporary folder.
+"""
+
+import logging
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hw.errors import BitfabricError
+
+# Operators that only hardware should do: one left on the host means that FINN did not map the network.
+_COMPUTE = {"MatMul", "Gemm", "Conv", "XnorPopcountMatMul", "Im2Col", "Quant", "BipolarQuant", "Trunc"}
+
+
+def require_finn() -> None:
+    """Raise BitfabricError with the remedy where FINN cannot be imported."""
+    try:
+        import finn.transformation.streamline  # noqa: F401
+    except ImportError as error:
+        missing = error.name or "finn"
+        raise BitfabricError(
+            f"FINN cannot be used, since the Python package {missing.partition('.')[0]} is missing; "
+            "install it with `pip install finn-plus==1.6.1`, or choose another engine"
+        ) from error
+
+
+class _Messages(logging.Handler):
+    """Keeps what FINN logs as lines of text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(_one_line(record.getMessage()))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@contextmanager
+def calling_finn(path: Path | str) -> Iterator[list[str]]:
+    """FINN at work on ``path``: without its log and warnings, its exceptions as BitfabricErrors of one line.
+
+    Gives the list into which FINN's log messages go instead.
+    """
+    logger = logging.getLogger("finn_logger")
+    handler, handlers, propagate = _Messages(), logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [handler], False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield handler.lines
+    except BitfabricError:
+        raise
+    except Exception as error:  # FINN and qonnx raise anything, AssertionError included, on what they do not know
+        where = traceback.extract_tb(error.__traceback__)[-1].name
+        raise _refusal(path, _one_line(str(error)) or f"{type(error).__name__} in its {where}") from error
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
+
+
+def _refusal(path: Path | str, reason: str) -> BitfabricError:
+    return BitfabricError(f"FINN cannot map {path}: {reason.rstrip('. ')}; use the open back end for it")
+
+
+def load(path: Path | str) -> Any:
+    """The qonnx ModelWrapper of a QONNX file. Raises BitfabricError if it is missing or no ONNX file."""
+    from google.protobuf.message import DecodeError
+    from qonnx.core.modelwrapper import ModelWrapper
+
+    if not Path(path).is_file():
+        raise BitfabricError(f"{path}: no such file; give the QONNX model that training left (model.onnx)", status=2)
+    try:
+        return ModelWrapper(str(path))
+    except DecodeError as error:
+        raise BitfabricError(f"{path} is not an ONNX file, or cut short; export it again", status=2) from error
+
+
+def dataflow(path: Path | str, batch: int = 1, input_quantizer: bool = False) -> Any:
+    """The QONNX file as FINN's dataflow graph for ``batch`` frames at a time, not yet specialised or folded.
+
+    The steps are those of FINN's default build flow up to ``step_convert_to_hw`` (thresholds go into the
+    matrix-vector units). Floating point at both ends stays on the host: ``Mul``, ``Add``, ... and, unless
+    ``input_quantizer``, the quantizer of the input, which FINN's flow puts into hardware as a comparison of floats.
+    Returns a qonnx ModelWrapper. Raises BitfabricError with FINN's reason for what FINN cannot map.
+    """
+    require_finn()
+    model = load(path)
+    with calling_finn(path) as messages:
+        model = _to_hardware(_streamlined(model, batch), input_quantizer)
+        _check_mapped(model, path, messages)
+    return model
+
+
+def _streamlined(model: Any, batch: int) -> Any:
+    from finn.transformation.qonnx.convert_qonnx_to_finn import ConvertQONNXtoFINN
+    from finn.transformation.streamline import Streamline
+    from finn.transformation.streamline.absorb import AbsorbScalarBiasIntoMultiThreshold, AbsorbScalarMulAddIntoTopK
+    from qonnx.transformation.bipolar_to_xnor import ConvertBipolarMatMulToXnorPopcount
+    from qonnx.transformation.fold_constants import FoldConstants
+    from qonnx.transformation.general import (
+        GiveReadableTensorNames,
+        GiveUniqueNodeNames,
+        RemoveStaticGraphInputs,
+        RemoveUnusedTensors,
+    )
+    from qonnx.transformation.infer_data_layouts import InferDataLayouts
+    from qonnx.transformation.infer_datatypes import InferDataTypes
+    from qonnx.transformation.infer_shapes import InferShapes
+    from qonnx.util.cleanup import cleanup_model
+
+    model = cleanup_model(model, override_inpsize=batch)
+    for step in (
+        ConvertQONNXtoFINN(),
+        InferShapes(),
+        FoldConstants(),
+        GiveUniqueNodeNames(),
+        GiveReadableTensorNames(),
+        InferDataTypes(),
+        RemoveStaticGraphInputs(),
+        AbsorbScalarBiasIntoMultiThreshold(),
+        Streamline(),
+        ConvertBipolarMatMulToXnorPopcount(),
+        Streamline(),
+        AbsorbScalarMulAddIntoTopK(),
+        InferDataLayouts(),
+        RemoveUnusedTensors(),
+    ):
+        model = model.transform(step)
+    return model
+
+
+def _to_hardware(model: Any, input_quantizer: bool) -> Any:
+    from finn.transformation.fpgadataflow.convert_to_hw.binary_matrix_vector_activation import (
+        InferBinaryMatrixVectorActivation,
+    )
+    from finn.transformation.fpgadataflow.convert_to_hw.label_select import InferLabelSelectLayer
+    from finn.transformation.fpgadataflow.convert_to_hw.quantized_matrix_vector_activation import (
+        InferQuantizedMatrixVectorActivation,
+    )
+    from finn.transformation.fpgadataflow.convert_to_hw.thresholding import InferThresholdingLayer
+    from qonnx.custom_op.registry import getCustomOp
+    from qonnx.transformation.general import GiveUniqueNodeNames
+    from qonnx.transformation.infer_datatypes import InferDataTypes
+    from qonnx.transformation.infer_shapes import InferShapes
+
+    for step in (InferBinaryMatrixVectorActivation(), InferQuantizedMatrixVectorActivation(), InferLabelSelectLayer()):
+        model = model.transform(step)
+    left = model.get_nodes_by_op_type("MultiThreshold")
+    if input_quantizer or any(model.get_tensor_datatype(node.input[0]).is_integer() for node in left):
+        model = model.transform(InferThresholdingLayer())
+        for node in model.get_nodes_by_op_type("Thresholding"):
+            if not (input_quantizer or model.get_tensor_datatype(node.input[0]).is_integer()):
+                getCustomOp(node).set_nodeattr("partition_id", -1)  # CreateDataflowPartition leaves it on the host
+    for step in (GiveUniqueNodeNames(), InferDataTypes(), InferShapes()):
+        model = model.transform(step)
+    return model
+
+
+def _check_mapped(model: Any, path: Path | str, messages: list[str]) -> None:
+    from finn.analysis.fpgadataflow.unsupported_layers import unsupported_layers
+
+    mapped = [n for n in model.graph.node if n.domain.startswith("finn.custom_op.fpgadataflow")]
+    left = [n for n in model.graph.node if n.op_type in _COMPUTE]
+    whole, between = model.analysis(unsupported_layers)
+    if mapped and not left and whole:
+        return
+    reason = next((line for line in messages if "was not converted" in line), "")
+    culprit = next(iter(left), between)
+    if not reason and culprit is not None:
+        reason = f"{culprit.name} ({culprit.op_type}) stays outside its dataflow graph"
+    raise _refusal(path, reason or "it finds no layer for hardware in it")
+
+
+def minimized(model: Any) -> Any:
+    """The graph with FINN's smallest weight and accumulator types, thresholds rounded and clipped to them.
+
+    FINN gives popcounts a signed accumulator that is one bit too narrow (784 binary inputs: INT10) and clips
+    thresholds to it, which changes those from 513 on; execute the graph before this step.
+    """
+    from finn.transformation.fpgadataflow.minimize_accumulator_width import MinimizeAccumulatorWidth
+    from finn.transformation.fpgadataflow.minimize_weight_bit_width import MinimizeWeightBitWidth
+    from finn.transformation.streamline.round_thresholds import RoundAndClipThresholds
+    from qonnx.custom_op.registry import getCustomOp
+    from qonnx.transformation.infer_datatypes import InferDataTypes
+
+    for node in model.graph.node:
+        if (
+            node.op_type.startswith("MVAU")
+            and len(node.input) == 3
+            and getCustomOp(node).get_nodeattr("binaryXnorMode")
+        ):
+            # A neuron that always or never fires: FINN asserts thresholds >= 0 but does not clip them to that.
+            limits = (0, getCustomOp(node).get_nodeattr("MW") + 1)
+            model.set_initializer(node.input[2], model.get_initializer(node.input[2]).clip(*limits))
+    for step in (
+        MinimizeWeightBitWidth(),
+        MinimizeAccumulatorWidth(),
+        InferDataTypes(),
+        RoundAndClipThresholds(),
+        InferDataTypes(),
+        MinimizeWeightBitWidth(),
+        InferDataTypes(),
+    ):
+        model = model.transform(step)
+    return model
+
+
+def partition(model: Any) -> Any:
+    """The one dataflow partition of the graph, without the host's ends. Raises BitfabricError if there are more."""
+    from finn.transformation.fpgadataflow.create_dataflow_partition import CreateDataflowPartition
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.custom_op.registry import getCustomOp
+
+    with TemporaryDirectory() as folder:
+        parent = model.transform(CreateDataflowPartition(partition_model_dir=folder))
+        parts = parent.get_nodes_by_op_type("StreamingDataflowPartition")
+        if len(parts) != 1:
+            raise BitfabricError(f"FINN splits the network into {len(parts)} parts; it takes only one")
+        return ModelWrapper(getCustomOp(parts[0]).get_nodeattr("model"))
