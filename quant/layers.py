@@ -1,0 +1,98 @@
+"""Layers that take a scheme: Brevitas layers with the scheme's quantizers in place."""
+
+import math
+
+import torch
+from brevitas.inject.enum import RestrictValueType, ScalingImplType
+from brevitas.nn import QuantIdentity, QuantLinear, QuantReLU
+from brevitas.quant import Int8ActPerTensorFixedPoint, Uint8ActPerTensorFixedPoint
+
+from quant.errors import QuantError
+from quant.schemes.binary import BinaryAct
+from quant.schemes.scheme import Scheme
+
+
+def linear(scheme: Scheme, in_features: int, out_features: int, bias: bool = False) -> QuantLinear:
+    """Fully connected layer (N, in_features) -> (N, out_features) with the scheme's weights, freshly drawn."""
+    layer = QuantLinear(
+        in_features,
+        out_features,
+        bias=bias,
+        weight_quant=scheme.weight_quant(),
+        bias_quant=scheme.bias_quant() if bias else None,
+    )
+    scheme.initialize(layer.weight.data)
+    return layer
+
+
+def activation(scheme: Scheme) -> torch.nn.Module:
+    """Hidden activation, element-wise, any shape: the scheme's quantizer, after a ReLU where the scheme has one."""
+    layer = QuantReLU if scheme.relu else QuantIdentity
+    return layer(act_quant=scheme.act_quant())
+
+
+class InputQuant(torch.nn.Module):
+    """Quantizes a network's input, whole numbers ``low..high`` as float32, to ``bits`` bits; any shape.
+
+    1 bit: +1 in the upper half of the range, -1 in the lower, ``sign(x - (low + high) / 2)``; exported as ``Sub``
+    and ``BipolarQuant``. More bits: ``s * clip(round(x / s), 0, 2**bits - 1)``, signed where ``low < 0``, with the power of two
+    s >= 1 that is nearest (in ratio) to ``max(|low|, |high|)`` over the largest code. Enough bits leave the
+    input unchanged, and no arithmetic on it ever rounds. (4 bits turn the digits' brightest value 16 into 15.)
+    """
+
+    def __init__(self, bits: int, low: int = 0, high: int = 255) -> None:
+        super().__init__()
+        if not 1 <= bits <= 16 or not low < high:
+            raise QuantError(f"an input of {bits} bits for values {low}..{high} is not possible: 1 to 16 bits", status=2)
+        self.bits = bits
+        self.middle = (low + high) / 2 if bits == 1 else 0.0
+        if bits == 1:
+            self.scale = 1.0
+            self.quant = QuantIdentity(act_quant=BinaryAct)
+        else:
+            base = Int8ActPerTensorFixedPoint if low < 0 else Uint8ActPerTensorFixedPoint
+            codes = 2 ** (bits - 1 if low < 0 else bits)
+            self.scale = 2.0 ** max(0, round(math.log2(max(-low, high) / (codes - 1))))
+            # Brevitas divides max_val by the number of codes to get the scale.
+            self.quant = QuantIdentity(
+                act_quant=base.let(
+                    bit_width=bits,
+                    scaling_impl_type=ScalingImplType.CONST,
+                    restrict_scaling_type=RestrictValueType.POWER_OF_TWO,
+                    min_val=0.0,
+                    max_val=self.scale * codes,
+                )
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.quant(x - self.middle if self.middle else x)
+
+
+class TensorNorm(torch.nn.Module):
+    """Normalizes logits by one mean and one variance over the whole tensor, then one learned gain and offset.
+
+    ``y = x * g + b``, where g is positive and, like b, one number for all classes: the arg-max of ``y`` is the arg-max of the
+    integer accumulators, so hardware needs no multiplier for it (unlike BatchNorm's one factor a class). As in
+    FINN's TFC, except that the gain is learned as a logarithm, so that it stays positive.
+    """
+
+    mean: torch.Tensor
+    var: torch.Tensor
+
+    def __init__(self, eps: float = 1e-4, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.log_gain = torch.nn.Parameter(torch.zeros(()))
+        self.offset = torch.nn.Parameter(torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("var", torch.ones(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean, var = self.mean, self.var
+        if self.training:
+            var, mean = torch.var_mean(x)
+            with torch.no_grad():
+                self.mean.lerp_(mean, self.momentum)
+                self.var.lerp_(var, self.momentum)
+        gain = torch.exp(self.log_gain) * torch.rsqrt(var + self.eps)
+        return x * gain + (self.offset - mean * gain)

@@ -1,0 +1,78 @@
+"""The registry of model families, and the reading of model names."""
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from quant import schemes
+from quant.errors import QuantError
+from quant.schemes.scheme import Scheme
+
+if TYPE_CHECKING:
+    from quant.models.network import Network
+
+# family -> module that registers it (it imports torch, so it is imported when first asked for)
+_MODULES = {"tfc": "quant.models.mlp", "sfc": "quant.models.mlp", "lfc": "quant.models.mlp"}
+_BUILDERS: dict[str, Callable[..., "Network"]] = {}
+_LISTED = ("w1a1", "w1a2", "w2a2", "wternarya2", "w4a4", "w8a8", "w16a16")
+
+
+def register_model(builder: Callable[..., "Network"]) -> Callable[..., "Network"]:
+    """Decorator: registers ``builder(scheme, input_shape, classes, **options) -> Network`` under its own name."""
+    _BUILDERS[builder.__name__.replace("_", "-")] = builder
+    return builder
+
+
+def families() -> list[str]:
+    """Names of the model families, sorted."""
+    return sorted({*_MODULES, *_BUILDERS})
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Model names that match a shell pattern, sorted. Other widths than the listed ones work too."""
+    names = (f"{family}-{widths}" for family in families() for widths in _LISTED)
+    return sorted(fnmatch.filter(names, pattern))
+
+
+def create_model(name: str, scheme: str | Scheme | None = None, **options: Any) -> "Network":
+    """The network of that name, freshly drawn from torch's random numbers.
+
+    ``scheme`` replaces the scheme that the name's widths choose: by name (it then gets the name's widths), or ready
+    made. ``options`` go to the family's builder: ``input_shape`` (or ``in_features``), ``classes`` and the like.
+
+    Raises QuantError (status 2) for an unknown family, widths, scheme or option.
+    """
+    family, _, widths = name.partition("-")
+    if family not in families():
+        near = difflib.get_close_matches(name, list_models(), n=3, cutoff=0.3)
+        raise QuantError(f"no model {name!r}: did you mean {' or '.join(near or list_models('tfc-*')[:3])}?", status=2)
+    chosen = scheme if isinstance(scheme, Scheme) else _scheme(name, widths, scheme)
+    if family not in _BUILDERS:
+        import_module(_MODULES[family])
+    if "in_features" in options:
+        options["input_shape"] = (options.pop("in_features"),)
+    try:
+        return _BUILDERS[family](chosen, name=name, **options)
+    except TypeError as error:
+        if "keyword argument" not in str(error):
+            raise
+        raise QuantError(f"model {name}: {error}", status=2) from None
+
+
+def _scheme(name: str, widths: str, scheme: str | None) -> Scheme:
+    match = re.fullmatch(r"w(\d+|ternary)a(\d+)", widths)
+    if match is None:
+        raise QuantError(
+            f"model {name!r}: a name ends in the widths of weights and activations, as in {name.split('-')[0]}-w1a1", status=2
+        )
+    weight_bits: int | str = match[1] if match[1] == "ternary" else int(match[1])
+    act_bits = int(match[2])
+    if scheme is None:
+        if weight_bits == 1:
+            scheme = "binarynet" if act_bits == 1 else "binaryconnect"
+        else:
+            scheme = "integer" if weight_bits == "ternary" or max(int(weight_bits), act_bits) <= 8 else "fixed_point"
+    return schemes.get_class(scheme).from_bits(weight_bits, act_bits)

@@ -1,0 +1,51 @@
+"""Quantization schemes, found by name: ``schemes.get("integer", weight_bits=2, act_bits=2)``.
+
+A scheme is a frozen dataclass (``quant.schemes.scheme.Scheme``) that names Brevitas quantizers for the weights,
+activations and biases of a layer and the training rules that it was published with.
+"""
+
+import builtins
+import difflib
+from dataclasses import fields
+from importlib import import_module
+from typing import Any
+
+from quant.errors import QuantError
+from quant.schemes.scheme import Scheme
+
+# name -> (module, class): a scheme's module imports torch and Brevitas, so it is imported when first asked for.
+_SCHEMES = {
+    "binarynet": ("quant.schemes.binary", "BinaryNet"),
+    "binaryconnect": ("quant.schemes.binary", "BinaryConnect"),
+    "fixed_point": ("quant.schemes.fixed_point", "FixedPoint"),
+    "integer": ("quant.schemes.integer", "Integer"),
+}
+
+
+def list() -> builtins.list[str]:
+    """Names of all schemes, sorted."""
+    return sorted(_SCHEMES)
+
+
+def get(name: str, **parameters: Any) -> Scheme:
+    """The scheme of that name with the given parameters.
+
+    Raises QuantError (status 2) for an unknown name (with the nearest one), an unknown parameter or a bad value.
+    """
+    scheme = get_class(name)
+    known = [field.name for field in fields(scheme)]
+    for parameter in parameters:
+        if parameter not in known:
+            offered = ", ".join(known) or "none"
+            raise QuantError(f"scheme {name} has no parameter {parameter!r}: its parameters are {offered}", status=2)
+    return scheme(**parameters)
+
+
+def get_class(name: str) -> type[Scheme]:
+    """The class of the scheme of that name; QuantError (status 2) for an unknown name."""
+    if name not in _SCHEMES:
+        near = difflib.get_close_matches(name, _SCHEMES, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(list())}"
+        raise QuantError(f"no scheme {name!r}: {hint}", status=2)
+    module, class_name = _SCHEMES[name]
+    return getattr(import_module(module), class_name)

@@ -1,0 +1,63 @@
+"""Few-bit integers with floating-point scales: w2a2, w4a4, w8a8, ternary weights."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from brevitas.inject.enum import ScalingImplType, StatsOp
+from brevitas.quant import Int8WeightPerTensorFloat, Uint8ActPerTensorFloat
+
+from quant.errors import QuantError
+from quant.schemes.scheme import Injector, Scheme, check_bits
+
+
+def unsigned_act(bits: int) -> Injector:
+    """Brevitas quantizer of a ReLU's output: unsigned, one learned scale that starts from the data's range."""
+    return Uint8ActPerTensorFloat.let(bit_width=bits, collect_stats_steps=30)
+
+
+@dataclass(frozen=True)
+class Integer(Scheme):
+    """Uniform integers with one floating-point scale a tensor.
+
+    Forward: ``s * clip(round(w / s), low, high)`` for weights, ``s * clip(round(relu(x) / s), 0, 2**act_bits - 1)``
+    for activations; rounding half to even. From 3 bits on weights are symmetric, ``high = -low = 2**(b-1) - 1``,
+    and ``s = max|w| / high``. 2-bit weights are {-2, -1, 0, 1} and ``weight_bits="ternary"`` means {-1, 0, 1} times a
+    learned s that starts from mean|w|. The activations' s is learned and starts from the range of the first batches.
+    Gradient: straight through the rounding, zero where the clip saturates. Loss: cross entropy.
+
+    The straight-through estimator is Bengio, Leonard, Courville 2013; learned scales follow Esser et al., "Learned
+    step size quantization", ICLR 2020 (without its gradient scaling).
+    """
+
+    name: ClassVar[str] = "integer"
+
+    weight_bits: int | str = 4
+    act_bits: int = 4
+
+    def __post_init__(self) -> None:
+        if isinstance(self.weight_bits, str):
+            if self.weight_bits != "ternary":
+                raise QuantError(
+                    f"scheme integer: weight_bits={self.weight_bits!r} is neither a whole number from 2 to 16 nor 'ternary'",
+                    status=2,
+                )
+        else:
+            check_bits(self.name, "weight_bits", self.weight_bits, 2)
+        check_bits(self.name, "act_bits", self.act_bits, 2)
+
+    @classmethod
+    def from_bits(cls, weight_bits: int | str, act_bits: int) -> "Integer":
+        return cls(weight_bits, act_bits)
+
+    def weight_quant(self) -> Injector:
+        if self.weight_bits in (2, "ternary"):
+            return Int8WeightPerTensorFloat.let(
+                bit_width=2,
+                narrow_range=self.weight_bits == "ternary",
+                scaling_impl_type=ScalingImplType.PARAMETER_FROM_STATS,
+                scaling_stats_op=StatsOp.AVE,
+            )
+        return Int8WeightPerTensorFloat.let(bit_width=self.weight_bits)
+
+    def act_quant(self) -> Injector:
+        return unsigned_act(self.act_bits)
