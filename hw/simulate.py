@@ -159,13 +159,18 @@ def lint(design: Design) -> None:
 
 
 def build(design: Design, flags: Sequence[str] = ("-O1",)) -> Simulator:
-    """Build, or find in the cache, the simulator of a design."""
+    """Build, or find in the cache, the simulator of a design with stream ports."""
     harness = files("hw").joinpath("harness.cpp").read_text()
     ports = "".join(
         f"{macro}({name}, {stream.beats}, {-(-stream.width // 32)})\n"
         for macro, streams in (("INPUT", design.inputs), ("OUTPUT", design.outputs))
         for name, stream in streams.items()
     )
+    return Simulator(executable(design, harness, ports, flags), design.inputs, design.outputs)
+
+
+def executable(design: Design, harness: str, ports: str, flags: Sequence[str] = ("-O1",)) -> Path:
+    """The folder with ``sim``, the design with a C++ harness that may include ``ports`` as ``ports.h``; cached."""
     cxx = ("-std=c++17", *flags)
     content = repr((sorted(design.files.items()), design.top, ports, harness, cxx, str(verilator()[0]), LINT))
     key = hashlib.sha256(content.encode()).hexdigest()[:32]
@@ -179,7 +184,7 @@ def build(design: Design, flags: Sequence[str] = ("-O1",)) -> Simulator:
             _publish(work, place)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    return Simulator(place, design.inputs, design.outputs)
+    return place
 
 
 def _compile(design: Design, harness: str, ports: str, cxx: tuple[str, ...], runtime: Path, work: Path) -> None:
