@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hw.errors import BitfabricError
-from hw.host import HostStep
+from hw.host import HostStep, checked, run
 from hw.kernels.kernel import Kernel
 from hw.stream import Stream
 
@@ -27,7 +27,7 @@ class Port:
 
     ``shape`` and ``dtype`` (a NumPy or QONNX name) are the model's own, without the batch. On an input
     ``steps`` turn the model's tensor ``(N, *shape)`` into the edge's integers; on an output they turn
-    the integers of the edge, reshaped to ``(N, *shape)``, into what the model gives.
+    the integers of the edge ``(N, *its shape)`` into what the model gives.
     """
 
     name: str
@@ -35,6 +35,19 @@ class Port:
     shape: tuple[int, ...]
     dtype: str
     steps: tuple[HostStep, ...] = ()
+
+    def check(self, frames: np.ndarray) -> np.ndarray:
+        """Frames ``(N, *shape)`` in the port's own type. Raises BitfabricError (status 2) for a wrong shape or type,
+        for numbers that are not finite and for integers out of range."""
+        return checked(frames, f"input {self.name}", self.shape, self.dtype)
+
+    def encode(self, frames: np.ndarray) -> np.ndarray:
+        """The model's frames ``(N, *shape)`` as integers of the edge. Raises BitfabricError as ``check``."""
+        return run(self.steps, self.check(frames))
+
+    def decode(self, integers: np.ndarray) -> np.ndarray:
+        """Integers of the edge ``(N, *its shape)`` as the model's output ``(N, *shape)``."""
+        return run(self.steps, integers)
 
 
 @dataclass(frozen=True)
@@ -118,6 +131,19 @@ class Graph:
             for n in self.nodes
             for edge, stream in zip(n.inputs, n.kernel.inputs(), strict=True)
         )
+
+    def encode(self, frames: np.ndarray | dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The model's frames (by name if there are several) as integers by edge. Raises BitfabricError (status 2)."""
+        given = frames if isinstance(frames, dict) else {self.inputs[0].name: frames}
+        names = [port.name for port in self.inputs]
+        if sorted(given) != sorted(names):
+            raise BitfabricError(f"the model has the inputs {', '.join(names)}; given: {', '.join(given)}", status=2)
+        return {port.edge: port.encode(given[port.name]) for port in self.inputs}
+
+    def decode(self, integers: dict[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
+        """Integers by edge as what the model gives: its output, or several by name."""
+        results = {port.name: port.decode(integers[port.edge]) for port in self.outputs}
+        return results if len(results) > 1 else next(iter(results.values()))
 
     def execute(self, frames: dict[str, np.ndarray], keep: bool = False) -> dict[str, np.ndarray]:
         """Run the kernels on integer batches, by edge name; the outputs' edges, or every edge with ``keep``."""

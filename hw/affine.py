@@ -1,0 +1,86 @@
+"""Chains of steps as exact affine functions: which slope and offset, in rational numbers, each element has."""
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from hw.host import HostStep
+from hw.operators import RESHAPING
+
+CLIPS = frozenset({"Relu", "Clip"})
+
+
+def rational(values: np.ndarray) -> np.ndarray:
+    """Floating-point numbers as Fractions, exactly, in an object array."""
+    values = np.asarray(values, np.float64)
+    unique, inverse = np.unique(values, return_inverse=True)
+    fractions = np.array([Fraction(value) for value in unique.tolist()], object)
+    return fractions[inverse.ravel()].reshape(values.shape)
+
+
+def floats(values: np.ndarray) -> np.ndarray:
+    """Fractions to the nearest float64."""
+    return np.vectorize(float, otypes=[np.float64])(values) if values.size else values.astype(np.float64)
+
+
+def affine(
+    steps: Sequence[HostStep], shape: tuple[int, ...], through_clips: bool = False
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Slope and offset (object arrays of Fractions, of the result's shape without the batch) of steps on ``shape``.
+
+    None where a step is not affine. ``through_clips`` looks past Relu and Clip, at the part that they let through.
+    """
+    slope = np.full((1, *shape), Fraction(1), object)
+    offset = np.full((1, *shape), Fraction(0), object)
+    for step in steps:
+        match step.op:
+            case "Add":
+                offset = offset + rational(step.operands[0])
+            case "Sub":
+                offset = offset - rational(step.operands[0])
+            case "Mul":
+                factor = rational(step.operands[0])
+                slope, offset = slope * factor, offset * factor
+            case "Div":
+                divisor = rational(step.operands[0])
+                slope, offset = slope / divisor, offset / divisor
+            case "Neg":
+                slope, offset = -slope, -offset
+            case "BatchNormalization":
+                # The step itself on 0 and on 1: its factor and offset as float64 computes them.
+                factor, shift = _batch_norm(step, slope.shape)
+                slope, offset = slope * factor, offset * factor + shift
+            case "Cast":
+                pass
+            case op if op in RESHAPING:
+                slope, offset = step(slope), step(offset)
+            case op if op in CLIPS and through_clips:
+                pass
+            case _:
+                return None
+    return slope[0], offset[0]
+
+
+def _batch_norm(step: HostStep, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    scale, bias, mean, variance = (operand.astype(np.float64) for operand in step.operands)
+    factor = scale / np.sqrt(variance + dict(step.attributes)["epsilon"])
+    shift = bias - mean * factor
+    tail = (1,) * (len(shape) - 2)
+    return rational(factor.reshape(-1, *tail)), rational(shift.reshape(-1, *tail))
+
+
+def element_order(steps: Iterable[HostStep], shape: tuple[int, ...]) -> np.ndarray:
+    """For each element of the result its row-major position in ``shape``: what Reshape and Transpose steps move."""
+    order = np.arange(int(np.prod(shape))).reshape(1, *shape)
+    for step in steps:
+        if step.op in RESHAPING:
+            order = step(order)
+    return order[0]
+
+
+def uniform(values: np.ndarray) -> Fraction | None:
+    """The one value that all elements have, if there is one."""
+    flat = values.ravel()
+    first = flat[0]
+    return first if all(value == first for value in flat) else None

@@ -1,0 +1,175 @@
+"""The operators of a model on NumPy batches, in the precision of their input, as ONNX and QONNX define them.
+
+The host's steps run them in float32 as the model's reference does; the lowering runs the same code in
+float64 to find where quantizers decide. Quantizers give their integer *codes*: their re-scaling is
+recorded as separate Sub and Mul steps. Sources: the ONNX operator list, qonnx 1.0 ``custom_op.general``.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def round_to_integer(x: Array, mode: str) -> Array:
+    """QONNX's rounding modes; HALF_UP and HALF_DOWN are symmetric about zero there. Raises KeyError for others."""
+    return _ROUNDING[mode.upper()](x)
+
+
+_ROUNDING: dict[str, Callable[[Array], Array]] = {
+    "ROUND": np.round,
+    "HALF_EVEN": np.round,
+    "CEIL": np.ceil,
+    "FLOOR": np.floor,
+    "UP": lambda x: np.sign(x) * np.ceil(np.abs(x)),
+    "DOWN": np.fix,
+    "HALF_UP": lambda x: np.sign(x) * np.floor(np.abs(x) + x.dtype.type(0.5)),
+    "HALF_DOWN": lambda x: np.sign(x) * np.ceil(np.abs(x) - x.dtype.type(0.5)),
+}
+ROUNDING_MODES = frozenset(_ROUNDING)
+
+
+def code_range(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
+    """Least and greatest code of QONNX's Quant (1-bit signed is bipolar)."""
+    if signed:
+        return (-1, 1) if bits == 1 else (-(1 << bits - 1) + narrow, (1 << bits - 1) - 1)
+    return 0, (1 << bits) - 1 - narrow
+
+
+def quant(
+    x: Array, scale: Array, zero_point: Array, *, bits: int, signed: bool, narrow: bool, rounding_mode: str
+) -> Array:
+    """Codes of Quant (IntQuant): scaled, shifted by the zero point, clipped, then rounded."""
+    codes = x / scale + zero_point
+    if bits == 1 and signed:
+        return sign(codes)
+    low, high = code_range(bits, signed, narrow)
+    return round_to_integer(np.clip(codes, codes.dtype.type(low), codes.dtype.type(high)), rounding_mode)
+
+
+def sign(x: Array) -> Array:
+    """BipolarQuant's codes: +1 where ``x >= 0``, else -1."""
+    return np.where(x >= 0, x.dtype.type(1), x.dtype.type(-1))
+
+
+def multi_threshold(x: Array, thresholds: Array, *, axis: int, least: int, unit: int) -> Array:
+    """``least`` and a ``unit`` for each of its channel's ``thresholds`` (C or 1, steps) that an element reaches.
+
+    Channels are along ``axis``.
+    """
+    moved = np.moveaxis(x, axis, -1)
+    count = np.zeros(moved.shape, x.dtype)
+    for step in range(thresholds.shape[1]):
+        count += moved >= thresholds[:, step]
+    return np.moveaxis(count * x.dtype.type(unit) + x.dtype.type(least), -1, axis)
+
+
+def trunc(
+    x: Array,
+    scale: Array,
+    zero_point: Array,
+    divisor: Array,
+    *,
+    clip: tuple[int, int] | None,
+    rounding_mode: str,
+) -> Array:
+    """Codes of Trunc: the integer behind ``x``, divided by a power of two; version 2 clips, version 1 does not."""
+    codes = np.round(x / scale + zero_point) / divisor
+    if clip is not None:
+        codes = np.clip(codes, codes.dtype.type(clip[0]), codes.dtype.type(clip[1]))
+    return round_to_integer(codes, rounding_mode)
+
+
+def batch_normalization(x: Array, scale: Array, bias: Array, mean: Array, variance: Array, *, epsilon: float) -> Array:
+    """``x * k + (bias - mean * k)``, ``k = scale / sqrt(variance + epsilon)``: as ONNX Runtime; channels on axis 1."""
+    factor = scale / np.sqrt(variance + x.dtype.type(epsilon))
+    offset = bias - mean * factor
+    tail = (1,) * (x.ndim - 2)
+    return x * factor.reshape(-1, *tail) + offset.reshape(-1, *tail)
+
+
+def softmax(x: Array, *, axis: int) -> Array:
+    shifted = np.exp(x - x.max(axis=axis, keepdims=True))
+    return shifted / shifted.sum(axis=axis, keepdims=True)
+
+
+def top_k(x: Array, *, k: int, axis: int, largest: bool, output: int) -> Array:
+    """Output 0 (values) or 1 (indices, int64) of TopK; equal values in the order of their indices."""
+    order = np.argsort(-x if largest else x, axis=axis, kind="stable")
+    order = np.take(order, np.arange(k), axis=axis)
+    return order if output else np.take_along_axis(x, order, axis)
+
+
+def arg_max(x: Array, *, axis: int, keepdims: bool, last: bool) -> Array:
+    index = x.shape[axis] - 1 - np.argmax(np.flip(x, axis), axis) if last else np.argmax(x, axis)
+    return np.expand_dims(index, axis) if keepdims else index
+
+
+def _sigmoid(x: Array) -> Array:
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype)
+
+
+def _clip(x: Array, low: Array, high: Array) -> Array:
+    return np.minimum(np.maximum(x, low), high)
+
+
+def _reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
+    return x.reshape(len(x), *shape)
+
+
+OPERATORS: dict[str, Callable[..., Array]] = {
+    "Abs": np.abs,
+    "Add": np.add,
+    "ArgMax": arg_max,
+    "BatchNormalization": batch_normalization,
+    "BipolarQuant": sign,
+    "Cast": lambda x, *, to: x.astype(to),
+    "Ceil": np.ceil,
+    "Clip": _clip,
+    "Div": np.divide,
+    "Elu": lambda x, *, alpha: np.where(x >= 0, x, x.dtype.type(alpha) * np.expm1(np.minimum(x, 0))),
+    "Exp": np.exp,
+    "Floor": np.floor,
+    "HardSigmoid": lambda x, *, alpha, beta: np.clip(x * x.dtype.type(alpha) + x.dtype.type(beta), 0, 1),
+    "HardSwish": lambda x: x * np.clip(x / x.dtype.type(6) + x.dtype.type(0.5), 0, 1),
+    "LeakyRelu": lambda x, *, alpha: np.where(x >= 0, x, x * x.dtype.type(alpha)),
+    "Mul": np.multiply,
+    "MultiThreshold": multi_threshold,
+    "Neg": np.negative,
+    "PRelu": lambda x, slope: np.where(x >= 0, x, x * slope),
+    "Quant": quant,
+    "Relu": lambda x: np.maximum(x, 0),
+    "Reshape": _reshape,
+    "Round": np.round,
+    "Selu": lambda x, *, alpha, gamma: (
+        x.dtype.type(gamma) * np.where(x >= 0, x, x.dtype.type(alpha) * np.expm1(np.minimum(x, 0)))
+    ),
+    "Sigmoid": _sigmoid,
+    "Sign": np.sign,
+    "Softmax": softmax,
+    "Softplus": lambda x: np.logaddexp(x, x.dtype.type(0)),
+    "Softsign": lambda x: x / (1 + np.abs(x)),
+    "Sub": np.subtract,
+    "Tanh": np.tanh,
+    "TopK": top_k,
+    "Transpose": lambda x, *, perm: np.transpose(x, perm),
+    "Trunc": trunc,
+}
+"""Operator -> function of a batch, its constant operands and its attributes."""
+
+QUANTIZERS = frozenset({"Quant", "BipolarQuant", "MultiThreshold", "Trunc", "Sign"})
+"""Operators that give integer codes."""
+
+RESHAPING = frozenset({"Reshape", "Transpose"})
+"""Operators that only move elements."""
+
+MONOTONE = QUANTIZERS | RESHAPING | frozenset({
+    "Add", "BatchNormalization", "Cast", "Ceil", "Clip", "Div", "Elu", "Exp", "Floor", "HardSigmoid", "LeakyRelu",
+    "Mul", "Neg", "PRelu", "Relu", "Round", "Selu", "Sigmoid", "Softplus", "Softsign", "Sub", "Tanh",
+})  # fmt: skip
+"""Element by element, and never turning, whatever the constants (LeakyRelu, PRelu and Elu: of slopes >= 0)."""
+
+ELEMENTWISE = MONOTONE | frozenset({"Abs", "HardSwish"})
+"""Element by element."""

@@ -1,0 +1,130 @@
+"""Quantizers as kernels: the whole chain before one, as thresholds or as a requant."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hw import requantize
+from hw.affine import affine, element_order, rational
+from hw.decision_points import StepFunction, step_function, thresholds
+from hw.errors import BitfabricError
+from hw.host import run
+from hw.kernels.kernel import Kernel
+from hw.kernels.requant import Requant
+from hw.kernels.threshold import Threshold
+from hw.operators import ELEMENTWISE, MONOTONE, RESHAPING
+from hw.wires import Steps, Wire, binary, dtype_of
+
+THRESHOLD_LEVELS = 256
+"""Up to so many output codes a quantizer is thresholds, above it a requant where its function is affine."""
+MOST_LEVELS = 1024
+"""Output codes that thresholds can give at all."""
+TRIED = 1 << 22
+"""Evaluations spent on finding out whether a quantizer changes anything."""
+
+
+@dataclass(frozen=True, eq=False)
+class Quantizer:
+    """A quantizer behind a wire: its ``kernel``, the function that it computes, and what comes out.
+
+    ``low``, ``high`` (of the wire's shape) bound the codes.
+    """
+
+    kernel: Kernel
+    function: StepFunction
+    low: np.ndarray
+    high: np.ndarray
+
+
+def quantizer(wire: Wire, head: Steps, what: str) -> Quantizer:
+    """The kernel for ``head``, steps from the integers of ``wire`` that end in a quantizer. Raises BitfabricError."""
+    order = element_order(head, wire.shape).ravel()
+    two_valued = binary(head[-1])
+
+    def codes(frames: np.ndarray) -> np.ndarray:
+        values = run(head, frames.astype(np.float64)).reshape(len(frames), -1)
+        result = np.empty_like(values)
+        result[:, order] = values
+        return (np.where(result > 0, 1.0, 0.0) if two_valued else result).reshape(frames.shape)
+
+    function = step_function(codes, wire.low, wire.high, all(each.op in MONOTONE for each in head), what)
+    if two_valued:
+        function = replace(function, least=0, most=1)
+    levels = function.most - function.least + 1
+    kernel: Kernel | None = None
+    if levels > THRESHOLD_LEVELS:
+        kernel = _requant(wire, head, function, order)
+        if kernel is None and levels > MOST_LEVELS:
+            raise BitfabricError(
+                f"{what} has {levels} levels, and no multiplication and shift gives its codes exactly; use power-of-"
+                "two scales and an affine chain (bias, BatchNorm, ReLU) before it, or at most 10 bits"
+            )
+    if kernel is None:
+        kernel = _threshold(wire, function, two_valued, what)
+    ends = [function.codes(bound[None])[0].astype(np.int64) for bound in (wire.low, wire.high)]
+    ends = [2 * end - 1 if two_valued else end for end in ends]
+    return Quantizer(kernel, function, np.minimum(*ends), np.maximum(*ends))
+
+
+def _threshold(wire: Wire, function: StepFunction, two_valued: bool, what: str) -> Threshold:
+    function = replace(function, most=max(function.most, function.least + 1))  # A kernel needs one step at least.
+    prefix = len(wire.shape) - 1
+    table, falling = (_per_channel(values, prefix, what) for values in (thresholds(function), function.falling))
+    dtype = dtype_of(function.least, function.most, two_valued)
+    least = None if two_valued else function.least
+    return Threshold(table, falling, wire.dtype, dtype, wire.shape[:-1], output_min=least)
+
+
+def _per_channel(values: np.ndarray, prefix: int, what: str) -> np.ndarray:
+    """Values over ``(*prefix, channels, ...)`` that do not depend on the prefix, as ``(channels, ...)``."""
+    rows = values.reshape(-1, *values.shape[prefix:])
+    if np.any(rows != rows[:1]):
+        raise BitfabricError(
+            f"{what} decides differently at different positions of a channel; use one scale and bias for each channel"
+        )
+    return rows[0]
+
+
+def _requant(wire: Wire, head: Steps, function: StepFunction, order: np.ndarray) -> Requant | None:
+    """The requant that computes the function exactly; None if there is none."""
+    line = affine(head[:-1], wire.shape, through_clips=True)
+    if head[-1].op != "Quant" or line is None:
+        return None
+    scale, zero_point = (rational(operand) for operand in head[-1].operands)
+    channels = wire.shape[-1]
+    parts = []
+    for values in (line[0] / scale, line[1] / scale + zero_point):
+        moved = np.empty(order.size, object)
+        moved[order] = np.broadcast_to(values, (1, *line[0].shape)).ravel()
+        rows = moved.reshape(-1, channels)
+        if np.any(rows != rows[:1]):
+            return None
+        parts.append(np.broadcast_to(rows[0], wire.shape))
+    mode = str(dict(head[-1].attributes)["rounding_mode"])
+    dtype = dtype_of(function.least, function.most)
+
+    def build(multiplier: np.ndarray, addend: np.ndarray, shift: int) -> Requant:
+        factors, addends = multiplier.reshape(-1, channels)[0], addend.reshape(-1, channels)[0]
+        bounds = function.least, function.most
+        return Requant(factors, addends, shift, mode, wire.dtype, dtype, *bounds, wire.shape[:-1])
+
+    def candidate(*values) -> Callable[[np.ndarray], np.ndarray] | None:
+        try:
+            kernel = build(*values)
+        except BitfabricError:
+            return None  # Too wide for the kernel.
+        return lambda frames: kernel.execute(frames)[0]
+
+    found = requantize.parameters(function, *parts, candidate)
+    return None if found is None else build(*found)
+
+
+def changes_nothing(wire: Wire, steps: Steps) -> bool:
+    """Whether a quantizer (with its re-scaling) gives back every value that can reach it: it can be left out."""
+    count = int((wire.high - wire.low).max()) + 1
+    if count * wire.low.size > TRIED or any(each.op not in ELEMENTWISE | RESHAPING for each in wire.steps):
+        return False
+    frames = np.minimum(wire.low + np.arange(count).reshape(-1, *[1] * wire.low.ndim), wire.high)
+    before = run(wire.steps, frames.astype(np.float64))
+    return np.array_equal(run(steps, before), before)
