@@ -1,12 +1,12 @@
-"""Data sets by name, as NumPy arrays: ``digits`` (bundled with scikit-learn), MNIST, Fashion-MNIST and CIFAR-10."""
+"""Data sets as NumPy arrays: ``digits`` (bundled with scikit-learn), MNIST, Fashion-MNIST, CIFAR-10, .npz files."""
 
 import difflib
 import gzip
 import importlib.util
 import os
 import pickle
-import struct
-import tarfile
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +14,18 @@ import numpy as np
 
 from quant.errors import QuantError
 
-DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10")
+FOLDER_VARIABLE = "BITFABRIC_DATA"
+# name -> names of the folders (torchvision's last) and of the .npz file that may hold it
+_PLACES: dict[str, tuple[str, ...]] = {
+    "mnist": ("mnist", "MNIST/raw", "mnist.npz"),
+    "fashion-mnist": ("fashion-mnist", "FashionMNIST/raw", "fashion-mnist.npz"),
+    "cifar10": ("cifar10", "cifar-10-batches-py", "cifar10.npz"),
+}
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Images and labels: ``x_*`` (N, C, H, W) uint8 in the pixels' own scale, ``y_*`` (N,) int64.
-
-    ``low`` and ``high`` bound the pixel values (digits 0..16, the others 0..255).
-    """
+    """Images (N, C, H, W) in the pixels' own whole numbers ``low..high`` (digits 0..16, else 0..255) and labels (N,) int64."""
 
     name: str
     x_train: np.ndarray
@@ -38,42 +41,30 @@ class DataSet:
         """Shape (C, H, W) of one image."""
         return self.x_train.shape[1:]
 
-    @property
-    def features(self) -> int:
-        return int(np.prod(self.shape))
 
+def load_data(source: str | os.PathLike[str] = "digits", seed: int = 0) -> DataSet:
+    """The data set of that name, or in that folder or file.
 
-def load_data(name: str = "digits", path: str | os.PathLike[str] | None = None, seed: int = 0) -> DataSet:
-    """The data set of that name.
+    ``digits`` needs no file: 1,797 scans of 8 x 8, of which ``seed`` draws a stratified test set of about 360.
+    ``mnist``, ``fashion-mnist`` and ``cifar10`` are looked for in the folder ``$BITFABRIC_DATA``. A path is a
+    .npz file with x_train, y_train, x_test, y_test (images N x H x W, N x H x W x 3 or N x C x H x W, uint8), a folder with the four IDX
+    files of MNIST (plain or .gz), or with CIFAR-10's python batches (``data_batch_1``...); these have their own split, and
+    ``seed`` does nothing.
 
-    ``digits`` needs no file: 1,797 scans of 8 x 8, of which ``seed`` chooses a stratified test set of 360. The others are read from
-    ``path``, or the folder ``$BITFABRIC_DATA``: a .npz file with x_train, y_train, x_test, y_test, or a folder that
-    holds one, or the IDX files (plain or .gz), or CIFAR-10's python batches, directly or in the subfolders that
-    torchvision makes; their own split is kept and ``seed`` has no effect.
-
-    Raises QuantError for an unknown name, missing or damaged files.
+    Raises QuantError for an unknown name and for missing or damaged files.
     """
-    if name not in DATA_SETS:
-        near = difflib.get_close_matches(name, DATA_SETS, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(DATA_SETS)}"
-        raise QuantError(f"no data set {name!r}: {hint}", status=2)
+    name = os.fspath(source)
     if name == "digits":
         return _digits(seed)
-    ...
-    raise NotImplementedError
-
-
-def _digits(seed: int) -> DataSet:
-    # scikit-learn's own loader gives the same table, but importing it takes seconds.
-    package = importlib.util.find_spec("sklearn")
-    if package is None or not package.submodule_search_locations:
-        raise QuantError("the digits come with scikit-learn, which is not installed: pip install scikit-learn")
-    table = np.loadtxt(
-        Path(package.submodule_search_locations[0]) / "datasets/data/digits.csv.gz", delimiter=",", dtype=np.uint8
-    )
-    x, y = table[:, :-1].reshape(-1, 1, 8, 8), table[:, -1].astype(np.int64)
-    test = stratified(y, 0.2, seed)
-    return DataSet("digits", x[~test], y[~test], x[test], y[test], classes=10, low=0, high=16)
+    if name in _PLACES:
+        return _read(_find(name), name)
+    path = Path(name)
+    if not path.exists():
+        names = ("digits", *_PLACES)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(names)}, or a folder or .npz file"
+        raise QuantError(f"no data set {name!r}: {hint}", status=2)
+    return _read(path, path.stem)
 
 
 def stratified(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
@@ -84,3 +75,93 @@ def stratified(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
         members = random.permutation(np.flatnonzero(labels == label))
         chosen[members[: round(fraction * len(members))]] = True
     return chosen
+
+
+def _digits(seed: int) -> DataSet:
+    # scikit-learn's loader reads this very table, but importing it takes seconds.
+    package = importlib.util.find_spec("sklearn")
+    if package is None or not package.submodule_search_locations:
+        raise QuantError("the digits come with scikit-learn, which is not installed: run pip install scikit-learn")
+    path = Path(package.submodule_search_locations[0]) / "datasets/data/digits.csv.gz"
+    table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
+    x, y = table[:, :-1].reshape(-1, 1, 8, 8), table[:, -1].astype(np.int64)
+    test = stratified(y, 0.2, seed)
+    return DataSet("digits", x[~test], y[~test], x[test], y[test], classes=10, low=0, high=16)
+
+
+def _find(name: str) -> Path:
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder is None:
+        raise QuantError(
+            f"{name} is not bundled: set {FOLDER_VARIABLE} to the folder that holds it (as {' or '.join(_PLACES[name])}), "
+            "or give its path instead of its name",
+            status=2,
+        )
+    for place in _PLACES[name]:
+        if (Path(folder) / place).exists():
+            return Path(folder) / place
+    raise QuantError(f"{FOLDER_VARIABLE}={folder} holds no {' and no '.join(_PLACES[name])}: put {name} there", status=2)
+
+
+def _read(path: Path, name: str) -> DataSet:
+    try:
+        if path.is_file():
+            arrays = _read_npz(path)
+        elif (path / "data_batch_1").exists():
+            arrays = _read_cifar(path)
+        else:
+            arrays = [
+                _read_idx(path, f"{part}-{kind}")
+                for part in ("train", "t10k")
+                for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+            ]
+    except (OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error) as error:
+        raise QuantError(f"{path} is damaged or no data set: {error}") from error
+    x_train, y_train, x_test, y_test = arrays
+    for x, y in ((x_train, y_train), (x_test, y_test)):
+        if len(x) != len(y) or len(x) == 0:
+            raise QuantError(f"{path} holds {len(x)} images for {len(y)} labels: the files do not belong together")
+    x_train, x_test = _channels_first(x_train, path), _channels_first(x_test, path)
+    y_train, y_test = (np.asarray(y).reshape(-1).astype(np.int64) for y in (y_train, y_test))
+    classes = int(max(y_train.max(), y_test.max())) + 1
+    return DataSet(name, x_train, y_train, x_test, y_test, classes, low=0, high=255)
+
+
+def _channels_first(x: np.ndarray, path: Path) -> np.ndarray:
+    if x.dtype != np.uint8 or x.ndim not in (3, 4):
+        raise QuantError(f"{path}: images are {x.dtype} of shape {x.shape}, not uint8 (N, H, W) or (N, H, W, channels)")
+    if x.ndim == 3:
+        return x[:, None]
+    return x.transpose(0, 3, 1, 2) if x.shape[3] in (1, 3) and x.shape[1] not in (1, 3) else x
+
+
+def _read_npz(path: Path) -> list[np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        names = ("x_train", "y_train", "x_test", "y_test")
+        missing = [name for name in names if name not in file]
+        if missing:
+            raise QuantError(f"{path} has no array {', '.join(missing)}: it must hold {', '.join(names)}", status=2)
+        return [file[name] for name in names]
+
+
+def _read_idx(folder: Path, name: str) -> np.ndarray:
+    for path in (folder / name, folder / f"{name}.gz", folder / name.replace("-idx", ".idx")):
+        if path.exists():
+            break
+    else:
+        raise QuantError(f"{folder} has no {name} (or {name}.gz): copy the four IDX files there", status=2)
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    if len(data) < 4 or data[:3] != b"\0\0\x08":
+        raise ValueError(f"{path.name} is no IDX file of bytes")
+    shape = np.frombuffer(data, ">u4", count=data[3], offset=4)
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
+
+
+def _read_cifar(folder: Path) -> list[np.ndarray]:
+    def batch(name: str) -> tuple[np.ndarray, np.ndarray]:
+        content = pickle.loads((folder / name).read_bytes(), encoding="bytes")  # torchvision checks its download
+        return np.asarray(content[b"data"], np.uint8).reshape(-1, 3, 32, 32), np.asarray(content[b"labels"])
+
+    train = [batch(f"data_batch_{i}") for i in range(1, 6)]
+    test = batch("test_batch")
+    return [np.concatenate([x for x, _ in train]), np.concatenate([y for _, y in train]), *test]

@@ -22,6 +22,7 @@ from brevitas.proxy import ActQuantProxyFromInjector
 from onnx import TensorProto, numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_node, execute_onnx
+from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.change_batchsize import ChangeBatchSize
 from qonnx.transformation.fold_constants import FoldConstants
 from qonnx.transformation.general import (
@@ -107,6 +108,7 @@ def export(model: Network, path: str | os.PathLike[str], frames: np.ndarray | No
     frames = np.asarray(frames, dtype=np.float32)
     frozen = copy.deepcopy(model).cpu().eval()
     wrapper = _clean(_to_onnx(frozen))
+    _set_rounding(frozen, wrapper)
     verification = _verify(frozen, wrapper, frames)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
@@ -157,6 +159,16 @@ def _clean(model: onnx.ModelProto) -> ModelWrapper:
     for node in wrapper.graph.node:
         node.name = _node_name(node.name)
     return wrapper.transform(GiveReadableTensorNames())
+
+
+def _set_rounding(frozen: Network, wrapper: ModelWrapper) -> None:
+    """Writes the rounding modes that Brevitas cannot export (``qonnx_rounding`` of a rounding module) into the file."""
+    nodes = {node.name: node for node in wrapper.graph.node}
+    for name, proxy in frozen.named_modules():
+        if isinstance(proxy, ActQuantProxyFromInjector):
+            for module in proxy.modules():
+                if hasattr(module, "qonnx_rounding"):
+                    getCustomOp(nodes[_node_name(name) + "_Quant"]).set_nodeattr("rounding_mode", module.qonnx_rounding)
 
 
 def _node_name(path: str) -> str:

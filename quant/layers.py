@@ -68,31 +68,16 @@ class InputQuant(torch.nn.Module):
         return self.quant(x - self.middle if self.middle else x)
 
 
-class TensorNorm(torch.nn.Module):
-    """Normalizes logits by one mean and one variance over the whole tensor, then one learned gain and offset.
+class LogitScale(torch.nn.Module):
+    """Multiplies by the power of two nearest to ``1 / sqrt(fan_in)``, so that sums of ``fan_in`` signs become logits of about unit size.
 
-    ``y = x * g + b``, where g is positive and, like b, one number for all classes: the arg-max of ``y`` is the arg-max of the
-    integer accumulators, so hardware needs no multiplier for it (unlike BatchNorm's one factor a class). As in
-    FINN's TFC, except that the gain is learned as a logarithm, so that it stays positive.
+    One positive power of two for all classes: exact, and the arg-max needs no arithmetic in hardware, which
+    a BatchNorm at the end (the papers') would; trained with it or with this the digits come out equally well.
     """
 
-    mean: torch.Tensor
-    var: torch.Tensor
-
-    def __init__(self, eps: float = 1e-4, momentum: float = 0.1) -> None:
+    def __init__(self, fan_in: int) -> None:
         super().__init__()
-        self.eps, self.momentum = eps, momentum
-        self.log_gain = torch.nn.Parameter(torch.zeros(()))
-        self.offset = torch.nn.Parameter(torch.zeros(()))
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("var", torch.ones(()))
+        self.scale = 2.0 ** -round(math.log2(math.sqrt(fan_in)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        mean, var = self.mean, self.var
-        if self.training:
-            var, mean = torch.var_mean(x)
-            with torch.no_grad():
-                self.mean.lerp_(mean, self.momentum)
-                self.var.lerp_(var, self.momentum)
-        gain = torch.exp(self.log_gain) * torch.rsqrt(var + self.eps)
-        return x * gain + (self.offset - mean * gain)
+        return x * self.scale

@@ -14,7 +14,8 @@ BATCH_NORM_EPS = 1e-4
 
 
 class MLP(Network):
-    """Input quantizer; for each hidden layer linear, BatchNorm, activation, dropout; linear, TensorNorm.
+    """Input quantizer; for each hidden layer linear, BatchNorm, activation, dropout; linear; for the schemes with +-1 weights
+    a constant power-of-two scale (``quant.layers.LogitScale``).
 
     Input (N, features), the product of ``input_shape``; output (N, classes) logits.
 
@@ -22,7 +23,7 @@ class MLP(Network):
     (the digits: 64 x 4 bits a frame; only their brightest value, 16, becomes 15) and 8 bits otherwise, so an image goes in as it is.
     FINN's TFC-W1A1 takes 1-bit pixels: ``in_bits=1``. The first layer's weights have the scheme's width, too.
 
-    ``batch_norm=False`` leaves out BatchNorm and TensorNorm and gives every linear layer a bias; that is the
+    ``batch_norm=False`` leaves out BatchNorm and gives every linear layer a bias; that is the
     default of the schemes whose scales are powers of two, which then need shifts only. ``bias`` overrides.
     """
 
@@ -58,13 +59,13 @@ class MLP(Network):
             self.hidden.append(block)
             features = width
         self.output = layers.linear(scheme, features, classes, bias)
-        self.norm = layers.TensorNorm() if batch_norm else torch.nn.Identity()
+        self.scale = layers.LogitScale(features) if scheme.unit_weights else torch.nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.input(x)
         for block in self.hidden:
             x = block(x)
-        return self.norm(self.output(x))
+        return self.scale(self.output(x))
 
 
 @register_model

@@ -113,6 +113,7 @@ class BinaryConnect(Scheme):
     loss: ClassVar[str] = "squared_hinge"
     weight_limit: ClassVar[float | None] = 1.0
     glorot_lr: ClassVar[bool] = True
+    unit_weights: ClassVar[bool] = True
     learning_rate: ClassVar[tuple[float, float]] = (1e-3, 3e-6)
 
     act_bits: int = 8
@@ -153,6 +154,7 @@ class BinaryNet(Scheme):
     loss: ClassVar[str] = "squared_hinge"
     weight_limit: ClassVar[float | None] = 1.0
     glorot_lr: ClassVar[bool] = True
+    unit_weights: ClassVar[bool] = True
     learning_rate: ClassVar[tuple[float, float]] = (3e-3, 3e-6)
 
     @classmethod

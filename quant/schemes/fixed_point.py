@@ -28,6 +28,8 @@ class RoundHalfUp(torch.nn.Module):
     For unsigned activations that is the add-a-half-and-truncate of hardware.
     """
 
+    qonnx_rounding = "HALF_UP"  # read by the export, as Brevitas can export only its own rounding modes
+
     def __init__(self) -> None:  # Brevitas's injection needs a signature without variable arguments
         super().__init__()
 
@@ -35,11 +37,7 @@ class RoundHalfUp(torch.nn.Module):
         return _RoundHalfUp.apply(x)
 
 
-# name -> (Brevitas module, QONNX rounding mode; the export takes it from the injector's float_to_int_impl_type)
-ROUNDINGS: dict[str, tuple[type[torch.nn.Module], str]] = {
-    "half_up": (RoundHalfUp, "HALF_UP"),
-    "half_even": (RoundSte, "ROUND"),
-}
+ROUNDINGS: dict[str, type[torch.nn.Module]] = {"half_up": RoundHalfUp, "half_even": RoundSte}
 
 
 @dataclass(frozen=True)
@@ -75,10 +73,7 @@ class FixedPoint(Scheme):
         return cls(weight_bits, act_bits)
 
     def _rounded(self, quantizer: Injector, bits: int, **settings: Any) -> Injector:
-        implementation, mode = ROUNDINGS[self.rounding]
-        return quantizer.let(
-            bit_width=bits, float_to_int_impl=implementation, float_to_int_impl_type=mode, **settings
-        )
+        return quantizer.let(bit_width=bits, float_to_int_impl=ROUNDINGS[self.rounding], **settings)
 
     def weight_quant(self) -> Injector:
         return self._rounded(Int8WeightPerTensorFixedPoint, self.weight_bits)

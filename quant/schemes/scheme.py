@@ -23,7 +23,8 @@ class Scheme(abc.ABC):
     ("cross_entropy" or "squared_hinge"), ``weight_limit`` the bound that latent weights are clipped to after
     each update (None: not clipped), ``glorot_lr`` whether each weight's learning rate is multiplied by
     ``1 / sqrt(1.5 / (fan_in + fan_out))``, ``learning_rate`` the first and last rate of the exponential schedule, and
-    ``batch_norm`` whether networks normalize by default.
+    ``batch_norm`` whether networks normalize by default, and ``unit_weights`` whether weights are +-1 whatever
+    the fan-in.
     """
 
     name: ClassVar[str]
@@ -32,6 +33,7 @@ class Scheme(abc.ABC):
     glorot_lr: ClassVar[bool] = False
     learning_rate: ClassVar[tuple[float, float]] = (1e-2, 1e-4)
     batch_norm: ClassVar[bool] = True
+    unit_weights: ClassVar[bool] = False
 
     @classmethod
     @abc.abstractmethod
