@@ -1,0 +1,45 @@
+// Number of positions in which two BITS-bit words agree: count + carry (XNOR-popcount).
+// Initiation interval: 1. Latency: that of an adder_tree of ceil(BITS / 4) operands.
+//
+// Of every four results three meet in a full adder, whose two output bits are an operand of the tree;
+// the fourth rides on that operand as its carry bit.
+`default_nettype none
+
+module popcount #(
+    parameter  int BITS  = 16,
+    parameter  int EVERY = 2,                    // adders in a row between two registers
+    localparam int COUNT = (BITS + 3) / 4,
+    localparam int OUT   = 2 + $clog2(COUNT)
+) (
+    input  wire logic            clk,
+    input  wire logic [BITS-1:0] a,
+    input  wire logic [BITS-1:0] b,
+    output      logic [ OUT-1:0] count,
+    output      logic            carry
+);
+  logic [COUNT-1:0][3:0] same;
+  logic [COUNT-1:0][1:0] triple;
+  logic [COUNT-1:0] fourth;
+
+  logic [BITS-1:0] agree;
+  assign agree = ~(a ^ b);
+  assign same  = (4 * COUNT)'(agree);
+  for (genvar i = 0; i < COUNT; i++) begin : g_full_adder
+    logic half;
+    assign half      = same[i][0] ^ same[i][1];
+    assign triple[i] = {half ? same[i][2] : same[i][0], half ^ same[i][2]};
+    assign fourth[i] = same[i][3];
+  end
+
+  adder_tree #(
+      .COUNT(COUNT),
+      .WIDTH(2),
+      .EVERY(EVERY)
+  ) tree (
+      .clk,
+      .operands (triple),
+      .carry    (fourth),
+      .sum      (count),
+      .carry_out(carry)
+  );
+endmodule
