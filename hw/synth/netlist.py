@@ -131,11 +131,12 @@ def _instance(name: str, cell: dict, fresh: Iterator[int]) -> str:
 
 
 def _pad(parameters: dict[str, str], pins: dict[str, list[int | str]]) -> str:
-    """The model of a pad: it has a direction, which Verilator wants in place of ``inout``."""
+    """The model of a pad: with a direction in place of ``inout``, and without the registers beside it."""
     direction = parameters.get("DIR")
-    if direction not in ("INPUT", "OUTPUT"):
-        raise BitfabricError(f"no model of a pad with DIR {direction}")
-    pins["B"] = pins["B"] or ["0"]
+    if direction not in ("INPUT", "OUTPUT") or pins.pop("IOLTO", None) or pins.pop("IOLDO", None):
+        raise BitfabricError(f"no model of a pad with registers or with direction {direction}")
+    for key in [key for key, value in parameters.items() if value == "PADDO"]:
+        del parameters[key]
     return f"TRELLIS_IO_{direction}"
 
 

@@ -91,11 +91,10 @@ def place_and_route(
     out: Path,
     clock_mhz: float,
     lpf: str | None = None,
-    clock_net: str = "clk",
     seeds: Sequence[int] = (1, 2, 3),
     router: str | None = None,
 ) -> Placement:
-    """Place and route a Yosys JSON netlist in the folder ``out``, for the clock net ``clock_net`` at ``clock_mhz``.
+    """Place and route a Yosys JSON netlist in the folder ``out``, for a clock of ``clock_mhz``.
 
     ``lpf`` is the text of the pin constraints; without it the design is placed out of context: no pads, no
     bitstream. The seeds are tried in turn until the clock is met; the first that does, or else the fastest, is kept,
@@ -131,7 +130,7 @@ def place_and_route(
             products += ["--textcfg", made["config"].name]
         tool.run([*base, *products, "--seed", str(seed)], out, made["nextpnr.log"], "place and route")
         report = json.loads(made["report.json"].read_text())
-        current = _Try(seed, _fmax(report, clock_net), report)
+        current = _Try(seed, _fmax(report), report)
         tried[seed] = current.fmax_mhz
         if best is None or current.fmax_mhz > best.fmax_mhz:
             best = current
@@ -154,7 +153,7 @@ def place_and_route(
         best.seed,
         tried,
         _resources(best.report),
-        _critical_path(best.report, clock_net),
+        _critical_path(best.report),
         time.monotonic() - started,
     )
 
@@ -171,18 +170,11 @@ def pack(placement: Placement, compress: bool = True) -> Path:
     return tool.publish(made, bit)
 
 
-def _domain(net: str) -> str:
-    """A clock's name in nextpnr's reports without its decoration: ``$glbnet$clk`` and ``posedge $glbnet$clk``."""
-    return net.split()[-1].removeprefix("$glbnet$")
-
-
-def _fmax(report: dict, clock_net: str) -> float:
-    for net, entry in report["fmax"].items():
-        if _domain(net) == clock_net:
-            return float(entry["achieved"])
-    raise BitfabricError(
-        f"place and route reports no clock {clock_net!r}, only {', '.join(map(_domain, report['fmax']))}"
-    )
+def _fmax(report: dict) -> float:
+    """The slowest clock's; our designs have one."""
+    if not report["fmax"]:
+        raise BitfabricError("place and route found no clock in the design")
+    return min(float(entry["achieved"]) for entry in report["fmax"].values())
 
 
 def _resources(report: dict) -> Resources:
@@ -192,8 +184,7 @@ def _resources(report: dict) -> Resources:
     )
 
 
-def _critical_path(report: dict, clock_net: str) -> tuple[Hop, ...]:
-    for path in report["critical_paths"]:
-        if _domain(path["from"]) == _domain(path["to"]) == clock_net:
-            return tuple(Hop(step["type"], step["to"]["cell"], float(step["delay"])) for step in path["path"])
-    return ()
+def _critical_path(report: dict) -> tuple[Hop, ...]:
+    paths = [p["path"] for p in report["critical_paths"] if p["from"] == p["to"]]  # within one clock
+    worst: list[dict] = max(paths, key=lambda path: sum(float(step["delay"]) for step in path), default=[])
+    return tuple(Hop(step["type"], step["to"]["cell"], float(step["delay"])) for step in worst)

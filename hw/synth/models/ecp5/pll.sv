@@ -1,6 +1,8 @@
-// ECP5 clock cells. A simulation has one clock, which is the one that the PLL makes: it passes through, locked.
+// ECP5 PLL. A simulation has one clock, which is the one that the PLL makes: it passes through, locked. To synthesis
+// the module is a name for the device's own cell.
 `default_nettype none
 
+(* blackbox *)
 module EHXPLLL #(
     parameter CLKI_DIV         = 1,
     parameter CLKFB_DIV        = 1,
@@ -50,13 +52,4 @@ module EHXPLLL #(
   assign CLKOP = CLKI;
   assign LOCK  = 1'b1;
   assign {CLKOS, CLKOS2, CLKOS3, INTLOCK, REFCLK, CLKINTFB} = '0;
-endmodule
-
-// Driver of a global clock line.
-module DCCA (
-    input  wire logic CLKI,
-    input  wire logic CE,
-    output      logic CLKO
-);
-  assign CLKO = CLKI && CE;
 endmodule
