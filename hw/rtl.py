@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.errors import BitfabricError
-from hw.graph import Graph
+from hw.graph import Graph, Node
 from hw.kernels import source
 from hw.kernels.kernel import Rtl
 from hw.stream import Stream
@@ -42,6 +42,11 @@ def identifier(name: str) -> str:
     return text if text[:1].isalpha() else f"n_{text}"
 
 
+def instances(graph: Graph) -> dict[Node, str]:
+    """The instance in the top module for every node."""
+    return {node: f"u{i}_{identifier(node.name)}" for i, node in enumerate(graph)}
+
+
 def generate(graph: Graph, family: Family, top: str = "accelerator") -> Design:
     """The design of a graph whose lanes agree. One input is ``s``, one output ``m``; several are ``s0``, ``s1``, ..."""
     if not graph.lanes_agree():
@@ -63,8 +68,7 @@ def generate(graph: Graph, family: Family, top: str = "accelerator") -> Design:
         if edge not in ins and edge not in outs:
             w = wires[edge]
             declare.append(f"  logic {w}_valid, {w}_ready;\n  logic [{stream.width - 1}:0] {w}_data;\n")
-    for i, node in enumerate(graph):
-        instance = f"u{i}_{identifier(node.name)}"
+    for node, instance in instances(graph).items():
         body.append(_instance(node.kernel.rtl(family), instance, node.inputs, node.outputs, wires, files))
         for name in (f"{node.kernel.op}.sv", *node.kernel.sources):
             files.setdefault(name.rsplit("/", 1)[-1], source(name).read_text())

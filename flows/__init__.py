@@ -1,0 +1,17 @@
+"""Pipelines over ``quant`` and ``hw``: build, FINN, reports, command line."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flows.accelerator import Accelerator
+    from flows.build import build
+
+__all__ = ["Accelerator", "build"]
+
+
+def __getattr__(name: str) -> Any:
+    # Heavy modules are imported when they are first used: `bitfabric --help` answers at once.
+    if name in __all__:
+        return getattr(import_module(f"flows.{'accelerator' if name == 'Accelerator' else 'build'}"), name)
+    raise AttributeError(name)

@@ -1,0 +1,167 @@
+"""A finished build as an object: the same frames in, the same outputs out, whichever engine computes."""
+
+import json
+import os
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flows import engines, steps
+from hw import fifo, folding
+from hw.boards.targets import find_target
+from hw.emulate import Emulator
+from hw.errors import BitfabricError
+from hw.graph import Graph
+from hw.lower import lower
+from hw.reference import Frames, Reference
+from hw.rtl import generate
+from hw.synth import devices
+
+
+def load_frames(path: Path) -> np.ndarray:
+    """An array from a ``.npy`` file. Raises BitfabricError (status 2) where it is missing, damaged or no array."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise BitfabricError(f"no file {path}", status=2) from None
+    except (OSError, ValueError, EOFError) as error:
+        raise BitfabricError(f"{path} is not a whole .npy file ({error}); save it with numpy.save", status=2) from None
+
+
+def save_frames(path: Path, frames: Frames) -> None:
+    """Write a ``.npy`` file in one step; several outputs go into a ``.npz`` by name."""
+    if isinstance(frames, dict) != (path.suffix == ".npz"):
+        kind = ".npz, for its several outputs" if isinstance(frames, dict) else ".npy"
+        raise BitfabricError(f"{path}: the model's output goes into a file that ends in {kind}", status=2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        if isinstance(frames, dict):
+            np.savez(file, allow_pickle=False, **frames)
+        else:
+            np.save(file, frames)
+    part.replace(path)
+
+
+def classes(outputs: Frames) -> np.ndarray:
+    """The class of every frame: the largest logit, or the index itself where the network ends in arg-max or TopK."""
+    if isinstance(outputs, dict):
+        outputs = next((y for y in outputs.values() if y.dtype.kind in "iu"), next(iter(outputs.values())))
+    flat = np.asarray(outputs).reshape(len(outputs), -1)
+    return flat[:, 0].astype(np.int64) if flat.shape[1] == 1 else flat.argmax(axis=1)
+
+
+def score(outputs: Frames, labels: np.ndarray) -> float:
+    """Share of frames whose class is the label's. Raises BitfabricError where the counts differ."""
+    found = classes(outputs)
+    if labels.shape != (len(found),):
+        raise BitfabricError(f"{len(found)} frames need labels of shape ({len(found)},), not {labels.shape}", status=2)
+    return float(np.mean(found == labels))
+
+
+class Accelerator:
+    """The build in ``folder``. Raises BitfabricError (status 2) where there is no finished one.
+
+    ``report`` is the content of ``build.json``.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        try:
+            self.report: dict[str, Any] = json.loads((self.folder / "build.json").read_text())
+        except FileNotFoundError:
+            hint = "go on with the same `bitfabric build` command" if (self.folder / ".steps").exists() else (
+                "make one with `bitfabric build MODEL.onnx --target T -o DIR/`"
+            )  # fmt: skip
+            raise BitfabricError(f"{self.folder} holds no finished build; {hint}", status=2) from None
+        except (OSError, ValueError) as error:
+            raise BitfabricError(f"{self.folder}/build.json cannot be read ({error}); build again", status=2) from None
+        self.model = self.folder / "lower" / "model.onnx"
+        if not self.model.exists() or steps.sha256(self.model) != self.report["model"]["sha256"]:
+            raise BitfabricError(f"{self.model} is not the model that was built; build again", status=2)
+
+    @property
+    def cycles(self) -> dict[str, dict[str, int | None]]:
+        """``interval`` and ``latency`` in cycles, each ``estimated`` and ``simulated``."""
+        return self.report["cycles"]
+
+    @property
+    def resources(self) -> dict[str, dict[str, int | None]]:
+        """``lut``, ``ff``, ``bram``, ``dsp``, each ``used``, ``available`` and ``estimated``."""
+        return self.report["resources"]
+
+    @property
+    def bitstream(self) -> Path | None:
+        """The bitstream file, where the build went that far."""
+        made = self.report["bitstream"]
+        return self.folder / made["path"] if made else None
+
+    @cached_property
+    def device(self) -> devices.Device:
+        return devices.device(self.report["device"])
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The integer dataflow graph, not folded."""
+        return lower(self.model)
+
+    @cached_property
+    def hardware(self) -> Graph:
+        """The graph as it was built: folded, with width converters and FIFOs."""
+        table = {name: folding.Folding(f["PE"], f["SIMD"]) for name, f in self.report["folding"].items()}
+        return fifo.insert(folding.connect(folding.apply(self.graph, table)), self.report["fifos"])
+
+    def run(self, x: np.ndarray, engine: str = "emulator") -> Frames:
+        """Outputs of a batch ``(N, *shape)`` in the model's own layout, as the QONNX model gives them.
+
+        ``engine``: ``qonnx`` (the reference), ``finn`` (FINN's Python execution of its own dataflow graph),
+        ``emulator``, ``rtl`` (Verilator), ``netlist`` (the placed netlist of the whole image, fed through its
+        host link). Raises BitfabricError for frames that do not match and engines that the build does not have.
+        """
+        known = {
+            "qonnx": self._qonnx,
+            "finn": self._finn,
+            "emulator": self._emulator,
+            "rtl": self._rtl,
+            "netlist": self._netlist,
+        }
+        if engine not in known:
+            raise BitfabricError(f"no engine {engine}; there are {', '.join(known)}", status=2)
+        self.graph.inputs[0].check(x)
+        return known[engine](x)
+
+    def timed_run(self, x: np.ndarray, engine: str = "emulator") -> tuple[Frames, float]:
+        """``run``, and how many seconds it took with everything that it had to load."""
+        started = time.monotonic()
+        outputs = self.run(x, engine)
+        return outputs, round(time.monotonic() - started, 3)
+
+    def _qonnx(self, x: np.ndarray) -> Frames:
+        return Reference(self.model).run(x)
+
+    def _finn(self, x: np.ndarray) -> Frames:
+        from flows.finn import Engine
+
+        return Engine(self.model).run(x)
+
+    def _emulator(self, x: np.ndarray) -> Frames:
+        return Emulator(self.graph).run(x)
+
+    def _rtl(self, x: np.ndarray) -> Frames:
+        outputs, _ = engines.run_rtl(self.hardware, self.device.family, self.graph.encode(x))
+        return self.graph.decode(outputs)
+
+    def _netlist(self, x: np.ndarray) -> Frames:
+        name = self.report["products"].get("placed netlist")
+        if name is None:
+            raise BitfabricError(
+                f"{self.folder} has no placed netlist; build without --stop-after, for an ECP5", status=2
+            )
+        accelerator = generate(self.hardware, self.device.family)
+        target = find_target(self.report["target"])
+        image = engines.board_image(target, accelerator, self.report["clock_mhz"], self.report["model"]["sha256"])
+        placed = self.folder / name
+        return self.graph.decode(engines.run_netlist(self.hardware, accelerator, image, placed, self.graph.encode(x)))

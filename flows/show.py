@@ -1,0 +1,165 @@
+"""What the commands print for people: progress, tables, the paths of products."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from flows.accelerator import Accelerator
+from hw.reference import Frames
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class Watch:
+    """Shows the steps of a build on standard error as they come."""
+
+    def __init__(self) -> None:
+        self._status: Any = None
+
+    def __call__(self, name: str, cached: bool, seconds: float | None) -> None:
+        if seconds is None:
+            if err.is_terminal:
+                self._status = err.status(f"{name} ...")
+                self._status.start()
+            return
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+        note = "unchanged" if cached else f"{seconds:.1f} s"
+        err.print(f"  [green]done[/] {name:<11} {note}")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        left = column in ("layer", "operator", "board", "name", "engine", "purpose", "status", "device", "")
+        table.add_column(column, justify="left" if left else "right", no_wrap=column != "status")
+    return table
+
+
+def _number(value: float | int | None, form: str = ",") -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _layers(layers: list[dict[str, Any]]) -> Table:
+    measured = any("resources" in layer for layer in layers)
+    table = _table("layer", "operator", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
+    for layer in layers:
+        cost = layer["resources"] if measured else layer["estimated"]
+        table.add_row(
+            layer["name"], layer["operator"], str(layer["PE"]), str(layer["SIMD"]), _number(layer["cycles"]),
+            *(_number(cost[key]) if cost else "-" for key in ("lut", "bram", "dsp")),
+        )  # fmt: skip
+    return table
+
+
+def _rate(fps: float) -> str:
+    return f"{fps:,.0f} frames/s"
+
+
+def built(accelerator: Accelerator) -> None:
+    """The one table of a build, and where its products are."""
+    report = accelerator.report
+    out.print(_layers(report["layers"]))
+    out.print()
+    facts = Table(box=None, pad_edge=False, show_header=False)
+    facts.add_column(style="bold")
+    facts.add_column()
+    for name, count in report["resources"].items():
+        if count["used"] is not None:
+            share = f" ({count['used'] / count['available']:.1%})" if count["available"] else ""
+            facts.add_row(
+                name.upper(), f"{count['used']:,} of {count['available']:,}{share}, estimated {count['estimated']:,}"
+            )
+        else:
+            facts.add_row(name.upper(), f"estimated {count['estimated']:,} of {count['available']:,}")
+    interval, latency = report["cycles"]["interval"], report["cycles"]["latency"]
+    clock = f"{report['clock_mhz']:g} MHz"
+    if report["fmax_mhz"]:
+        clock += f", Fmax {report['fmax_mhz']:.1f} MHz: {_rate(report['fps_at_fmax'])}"
+    facts.add_row("clock", clock)
+    facts.add_row("interval", _both(interval) + f": {_rate(report['fps'])}")
+    facts.add_row("latency", _both(latency) + f": {report['latency_us']:.2f} us")
+    if report["critical_path"]:
+        facts.add_row("critical path", report["critical_path"])
+    out.print(facts)
+    out.print()
+    engines = _table("engine", "frames", "mismatches", "accuracy")
+    for name, check in report["verified"].items():
+        accuracy = None if check.get("accuracy") is None else f"{check['accuracy']:.2%}"
+        engines.add_row(name, _number(check["frames"]), _number(check["mismatches"]), accuracy or "-")
+    out.print(engines)
+    if finn := report.get("finn"):
+        out.print(f"\n[bold]FINN's estimate[/] for {finn['part']}, its own folding for the same interval")
+        table = _table("layer", "operator", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
+        for layer in finn["layers"]:
+            keys = ("PE", "SIMD", "cycles", "lut", "bram18", "dsp")
+            table.add_row(layer["name"], layer["op"], *(_number(layer[key]) for key in keys))
+        table.add_row("total", "", "", "", *(_number(finn[key]) for key in ("cycles", "lut", "bram18", "dsp")))
+        out.print(table)
+    out.print()
+    for name, path in report["products"].items():
+        out.print(f"{name:<12}{accelerator.folder / path}", soft_wrap=True)
+
+
+def _both(count: dict[str, int | None]) -> str:
+    simulated = "" if count["simulated"] is None else f", simulated {count['simulated']:,}"
+    return f"{count['estimated']:,} cycles estimated{simulated}"
+
+
+def estimated(result: dict[str, Any]) -> None:
+    """The table of an estimate."""
+    out.print(_layers(result["layers"]))
+    out.print()
+    for name, count in result["resources"].items():
+        out.print(f"{name.upper():<10}{count['estimated']:,} of {count['available']:,}")
+    cycles = result["cycles"]
+    out.print(f"interval  {cycles['interval']:,} cycles: {_rate(result['fps'])} at {result['clock_mhz']:g} MHz")
+    out.print(f"latency   {cycles['latency']:,} cycles: {cycles['latency'] / result['clock_mhz']:.2f} us")
+
+
+def trained(result: dict[str, Any], folder: Path) -> None:
+    """What training reached."""
+    again = " (unchanged, from an earlier run)" if result.get("cached") else ""
+    out.print(
+        f"test accuracy {result['test_accuracy']:.2%} after {result['epochs']} epochs, {result['seconds']:.1f} s{again}"
+    )
+    for name in ("model.onnx", "metrics.json", "x_test.npy", "y_test.npy"):
+        out.print(f"{name:<14}{folder / name}", soft_wrap=True)
+
+
+def ran(result: dict[str, Any], outputs: Frames) -> None:
+    """What a run gave; the outputs themselves where they were not saved."""
+    line = f"{result['engine']}: {result['frames']} frames in {result['seconds']:.2f} s"
+    if "accuracy" in result:
+        line += f", accuracy {result['accuracy']:.2%}"
+    out.print(line)
+    if "output" in result:
+        out.print(f"outputs {result['output']}", soft_wrap=True)
+    else:
+        for name, values in outputs.items() if isinstance(outputs, dict) else [("", outputs)]:
+            out.print(f"{name} {np.array2string(values, threshold=40, edgeitems=4)}".strip(), soft_wrap=True)
+
+
+def target_table(rows: list[dict[str, Any]]) -> None:
+    """Boards and devices."""
+    table = _table("name", "device", "LUT", "FF", "BRAM", "DSP", "status")
+    for row in rows:
+        counts = (_number(row[key]) for key in ("lut", "ff", "bram", "dsp"))
+        table.add_row(row["name"], row["device"], *counts, row["ends_with"])
+    out.print(table)
+
+
+def diagnosis(findings: list[dict[str, Any]]) -> None:
+    """What the doctor found."""
+    table = _table("name", "purpose", "status")
+    for found in findings:
+        status = f"[green]ok[/] {found['found']}" if found["found"] else (
+            f"[{'red' if found['needed'] else 'yellow'}]missing[/] {found['remedy']}"
+        )  # fmt: skip
+        table.add_row(found["name"], found["purpose"], status)
+    out.print(table)
