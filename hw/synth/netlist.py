@@ -133,7 +133,8 @@ def _instance(name: str, cell: dict, fresh: Iterator[int]) -> str:
 def _pad(parameters: dict[str, str], pins: dict[str, list[int | str]]) -> str:
     """The model of a pad: with a direction in place of ``inout``, and without the registers beside it."""
     direction = parameters.get("DIR")
-    if direction not in ("INPUT", "OUTPUT") or pins.pop("IOLTO", None) or pins.pop("IOLDO", None):
+    registers = pins.pop("IOLTO", []) + pins.pop("IOLDO", [])
+    if direction not in ("INPUT", "OUTPUT") or registers:
         raise BitfabricError(f"no model of a pad with registers or with direction {direction}")
     for key in [key for key, value in parameters.items() if value == "PADDO"]:
         del parameters[key]
