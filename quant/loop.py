@@ -55,12 +55,15 @@ def parameter_groups(model: Network, learning_rate: float) -> list[dict[str, Any
 
 
 @torch.no_grad()
-def clip_weights(model: Network) -> None:
-    """Clips the latent weights to [-limit, limit] where the scheme has a limit (BinaryConnect, after each update)."""
-    limit = model.scheme.weight_limit
+def clip(weights: list[torch.nn.Parameter], limit: float | None) -> None:
+    """Clips latent weights to [-limit, limit], as BinaryConnect does after each update; None leaves them."""
     if limit is not None:
-        for weight in quantized_weights(model):
+        for weight in weights:
             weight.clamp_(-limit, limit)
+
+
+# Multiply-adds of one forward step below which threads cost more than they bring (a busy machine: ten times more).
+SMALL = 3e7
 
 
 class Batches:
@@ -88,17 +91,18 @@ class _Training(lightning.LightningModule):
         super().__init__()
         self.model, self.rates, self.epochs = model, rates, epochs
         self.loss = LOSSES[loss]
+        self.weights = quantized_weights(model)
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         x, y = batch
         return self.loss(self.model(x), y)
 
     def on_train_batch_end(self, *_: Any) -> None:
-        clip_weights(self.model)
+        clip(self.weights, self.model.scheme.weight_limit)
 
     def configure_optimizers(self) -> Any:
         first, last = self.rates
-        optimizer = torch.optim.Adam(parameter_groups(self.model, first))
+        optimizer = torch.optim.Adam(parameter_groups(self.model, first), fused=True)
 
         def factor(epoch: int) -> float:
             done = min(1.0, epoch / max(1, self.epochs - 1))
@@ -231,7 +235,8 @@ def fit(
     if sys.stderr.isatty() if progress is None else progress:
         callbacks.append(_Bar(model, epochs))
     start = time.perf_counter()
-    with _quiet_lightning(), torch.random.fork_rng():
+    work = batch_size * sum(weight.numel() for weight in quantized_weights(model))
+    with _quiet_lightning(), torch.random.fork_rng(), _threads(1 if work < SMALL else torch.get_num_threads()):
         torch.manual_seed(seed)
         settings = {"accelerator": device.type.replace("cuda", "gpu"), "devices": 1, **(trainer or {})}
         runner = lightning.Trainer(
@@ -273,6 +278,16 @@ def _run(runner: lightning.Trainer, training: _Training, batches: Batches) -> No
             raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    previous = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(previous)
 
 
 @contextmanager

@@ -55,11 +55,13 @@ def create_model(name: str, scheme: str | Scheme | None = None, **options: Any) 
     if "in_features" in options:
         options["input_shape"] = (options.pop("in_features"),)
     try:
-        return _BUILDERS[family](chosen, name=name, **options)
+        network = _BUILDERS[family](chosen, name=name, **options)
     except TypeError as error:
         if "keyword argument" not in str(error):
             raise
         raise QuantError(f"model {name}: {error}", status=2) from None
+    network.options = options
+    return network
 
 
 def _scheme(name: str, widths: str, scheme: str | None) -> Scheme:

@@ -110,7 +110,7 @@ class BinaryConnect(Scheme):
     """
 
     name: ClassVar[str] = "binaryconnect"
-    loss: ClassVar[str] = "squared_hinge"
+    loss: ClassVar[str] = "cross_entropy"
     weight_limit: ClassVar[float | None] = 1.0
     glorot_lr: ClassVar[bool] = True
     unit_weights: ClassVar[bool] = True
@@ -151,11 +151,11 @@ class BinaryNet(Scheme):
     """
 
     name: ClassVar[str] = "binarynet"
-    loss: ClassVar[str] = "squared_hinge"
+    loss: ClassVar[str] = "cross_entropy"
     weight_limit: ClassVar[float | None] = 1.0
     glorot_lr: ClassVar[bool] = True
     unit_weights: ClassVar[bool] = True
-    learning_rate: ClassVar[tuple[float, float]] = (3e-3, 3e-6)
+    learning_rate: ClassVar[tuple[float, float]] = (1e-2, 3e-6)
 
     @classmethod
     def from_bits(cls, weight_bits: int | str, act_bits: int) -> "BinaryNet":

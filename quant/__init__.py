@@ -1,0 +1,73 @@
+"""Training side of bitfabric: from PyTorch and Brevitas to a QONNX file.
+
+    from quant import create_model, export, fit, load_data
+
+    data = load_data("digits")
+    model = create_model("tfc-w1a1", input_shape=data.shape, classes=data.classes, in_range=(data.low, data.high))
+    print(fit(model, data).test_accuracy)
+    export(model, "model.onnx")
+
+Importing ``quant`` is quick; torch, Brevitas and Lightning are imported with the first name that needs them.
+"""
+
+import warnings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from quant.errors import QuantError
+
+if TYPE_CHECKING:
+    from quant import schemes
+    from quant.checkpoint import load_checkpoint, save_checkpoint
+    from quant.data import load_data
+    from quant.export import export
+    from quant.loop import fit
+    from quant.metrics import summary
+    from quant.models import create_model, list_models, register_model
+    from quant.train import train_run
+
+# Brevitas says at its import that an optional package is missing, which nothing here uses.
+warnings.filterwarnings("ignore", message="fast_hadamard_transform package not found", module="brevitas")
+
+_HOMES = {
+    "create_model": "quant.models",
+    "export": "quant.export",
+    "fit": "quant.loop",
+    "list_models": "quant.models",
+    "load_checkpoint": "quant.checkpoint",
+    "load_data": "quant.data",
+    "register_model": "quant.models",
+    "save_checkpoint": "quant.checkpoint",
+    "schemes": "quant.schemes",
+    "summary": "quant.metrics",
+    "train_run": "quant.train",
+}
+
+__all__ = [
+    "QuantError",
+    "create_model",
+    "export",
+    "fit",
+    "list_models",
+    "load_checkpoint",
+    "load_data",
+    "register_model",
+    "save_checkpoint",
+    "schemes",
+    "summary",
+    "train_run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'quant' has no attribute {name!r}")
+    home = import_module(_HOMES[name])
+    value = home if name == "schemes" else getattr(home, name)
+    # Also replaces the module `quant.export`, which the import above has put under the function's name.
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

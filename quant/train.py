@@ -1,0 +1,148 @@
+"""Run folders: one training, kept with its results, and reused when asked for again.
+
+Light to import: torch, Brevitas and Lightning (``quant.loop``) are imported only when there is something to train.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quant.data import DataSet, load_data
+from quant.errors import QuantError
+
+_PACKAGES = ("torch", "brevitas", "qonnx", "onnx", "lightning", "numpy")
+_PRODUCTS = ("model.onnx", "checkpoint.pt", "x_test.npy", "y_test.npy")  # and metrics.json, always written last
+
+
+def train_run(
+    model: str = "tfc-w1a1",
+    scheme: str | None = None,
+    data: str | os.PathLike[str] = "digits",
+    epochs: int = 100,
+    seed: int = 0,
+    out: str | os.PathLike[str] = "run",
+    progress: bool | None = None,
+    model_options: Mapping[str, Any] | None = None,
+    fit_options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Trains, exports and verifies a model, and leaves the results in the folder ``out``.
+
+    ``model.onnx`` (QONNX, see ``quant.export``), ``metrics.json``, ``x_test.npy`` and ``y_test.npy`` (test frames in the
+    model's own input layout, labels) and ``checkpoint.pt``. ``model_options`` go to ``quant.create_model``
+    (``in_bits``, ``dropout``, ...), ``fit_options`` to ``quant.fit``; both must be plain JSON values.
+
+    Returns what ``metrics.json`` holds: ``model``, ``scheme``, ``data``, ``epochs``, ``seed``, ``accuracy``
+    {``train``, ``test``}, ``frames``, ``seconds``, ``fit``, ``verification``, ``layers``, ``onnx`` {``path``, ``sha256``},
+    ``versions``, ``key``; and ``out`` and ``cached``. A run with the same arguments, data and code that is whole in
+    ``out`` is not trained again (``cached`` is True). The products go to ``out`` together when all are whole, and
+    ``metrics.json`` last: an interrupted run leaves ``out`` as it was.
+
+    Raises QuantError for unknown names, bad values, unusable data and an ``out`` that cannot be written.
+    """
+    folder = Path(out)
+    dataset = load_data(data, seed)
+    request = {
+        "model": model,
+        "scheme": scheme,
+        "epochs": epochs,
+        "seed": seed,
+        "model_options": dict(model_options or {}),
+        "fit_options": dict(fit_options or {}),
+    }
+    versions = {package: metadata.version(package) for package in _PACKAGES}
+    key = _key(request, versions, dataset)
+    finished = _finished(folder, key)
+    if finished is not None:
+        return {**finished, "out": str(folder), "cached": True}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+    except OSError as error:
+        raise QuantError(f"cannot write to {folder}: {error.strerror}; choose another folder", status=2) from error
+    try:
+        measured = _train(request, dataset, work, progress)
+        results = {**request, "data": dataset.name, **measured, "versions": versions, "key": key}
+        (work / "metrics.json").write_text(json.dumps(results, indent=2) + "\n")
+        (folder / "metrics.json").unlink(missing_ok=True)
+        for name in (*_PRODUCTS, "metrics.json"):
+            os.replace(work / name, folder / name)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return {**results, "out": str(folder), "cached": False}
+
+
+def _train(request: Mapping[str, Any], dataset: DataSet, work: Path, progress: bool | None) -> dict[str, Any]:
+    import torch
+
+    from quant.checkpoint import save_checkpoint
+    from quant.export import export
+    from quant.loop import fit, model_inputs
+    from quant.metrics import summary
+    from quant.models import create_model
+
+    with torch.random.fork_rng():
+        torch.manual_seed(request["seed"])
+        options = {
+            "input_shape": dataset.shape,
+            "classes": dataset.classes,
+            "in_range": (dataset.low, dataset.high),
+            **request["model_options"],
+        }
+        model = create_model(request["model"], request["scheme"], **options)
+    result = fit(model, dataset, request["epochs"], request["seed"], progress=progress, **request["fit_options"])
+    model.cpu()
+    x_test = model_inputs(model, dataset.x_test)
+    verification = export(model, work / "model.onnx", x_test[:1000])
+    save_checkpoint(model, work / "checkpoint.pt")
+    np.save(work / "x_test.npy", x_test)
+    np.save(work / "y_test.npy", dataset.y_test)
+    return {
+        "scheme": model.scheme.describe(),
+        "accuracy": {"train": result.train_accuracy, "test": result.test_accuracy},
+        "frames": {"train": len(dataset.x_train), "test": len(dataset.x_test)},
+        "seconds": round(result.seconds, 3),
+        "fit": asdict(result),
+        "verification": asdict(verification),
+        "layers": [asdict(row) for row in summary(model)],
+        "onnx": {"path": "model.onnx", "sha256": _sha256(work / "model.onnx")},
+    }
+
+
+def _key(request: Mapping[str, Any], versions: Mapping[str, str], dataset: DataSet) -> str:
+    """Hash of everything that the results depend on: the arguments, the data, this package's code, the libraries."""
+    digest = hashlib.sha256()
+    try:
+        digest.update(json.dumps([request, versions], sort_keys=True).encode())
+    except TypeError as error:
+        raise QuantError(f"model_options and fit_options must be plain JSON values: {error}", status=2) from error
+    for array in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
+        digest.update(repr((array.dtype.str, array.shape)).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    package = Path(__file__).parent
+    for source in sorted(package.rglob("*.py")):
+        digest.update(source.relative_to(package).as_posix().encode())
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _finished(folder: Path, key: str) -> dict[str, Any] | None:
+    """The results in the folder, if they are this key's and whole."""
+    try:
+        results = json.loads((folder / "metrics.json").read_text())
+        whole = results["key"] == key and all((folder / name).is_file() for name in _PRODUCTS)
+        return results if whole and _sha256(folder / "model.onnx") == results["onnx"]["sha256"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
