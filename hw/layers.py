@@ -15,6 +15,7 @@ from hw.host import HostStep, step
 from hw.kernels.arg_max import ArgMax
 from hw.kernels.matrix_vector import MatrixVector
 from hw.node_steps import top_k
+from hw.rounding import Product
 from hw.wires import Steps, Wire, dtype_of
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def _matmul(lowering: "Lowering", node: onnx.NodeProto) -> None:
     if transpose:
         integers, scale = integers.T, scale.T
     rows, slope, offset = _rows(node, wire, len(integers))
+    magnitudes = np.abs(integers * scale * float(factor))
     integers, gain, shift = _joined(node, integers, scale, slope, offset)
     arranged = np.empty_like(integers)
     arranged[rows] = integers
@@ -79,6 +81,7 @@ def _matmul(lowering: "Lowering", node: onnx.NodeProto) -> None:
         steps.append(step("Mul", gain))
     if np.any(shift != 0):
         steps.append(step("Add", shift))
+    lowering.products[edge] = Product(wire, magnitudes, len(steps))
     if bias is not None:
         steps.append(step("Add", bias))
     low, high = _reachable(arranged, wire)

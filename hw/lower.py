@@ -34,6 +34,7 @@ from hw.layers import HANDLERS, arg_max
 from hw.operators import ELEMENTWISE, QUANTIZERS, RESHAPING
 from hw.qonnx_file import integer_dtype, load
 from hw.quantize import Quantizer, changes_nothing, quantizer
+from hw.rounding import Product
 from hw.stream import Stream, container
 from hw.wires import HostTensor, Steps, Wire, binary, dtype_of, last_quantizer, quantizer_range, wire
 
@@ -53,9 +54,8 @@ def lower(model: Source) -> Graph:
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """A quantizing node: ``steps`` are those from the integers of ``source`` to its codes."""
+    """What a quantizing node was made from: ``steps`` lead from the integers of ``source`` to its codes."""
 
-    node: str
     source: Wire
     steps: Steps
     quantizer: Quantizer
@@ -64,8 +64,9 @@ class Decision:
 class Lowering:
     """The lowering of one loaded model: ``graph``, and how it came about.
 
-    ``tensors``: edge -> the model's tensor that its integers stand for, and the wire that says how.
-    ``decisions``: every node that quantizes.
+    By edge: ``tensors``, the model's tensor that its integers stand for and the wire that says how;
+    ``decisions``, the quantizer that writes it; ``products``, the matrix product that it carries. By output:
+    ``ends``, the wire with its last element-wise steps, and the steps after those.
     """
 
     def __init__(self, model: ModelWrapper) -> None:
@@ -74,7 +75,10 @@ class Lowering:
         self.nodes: list[Node] = []
         self.inputs: list[Port] = []
         self.tensors: dict[str, tuple[str, Wire]] = {}
-        self.decisions: list[Decision] = []
+        self.decisions: dict[str, Decision] = {}
+        self.ends: dict[str, tuple[Wire, Steps]] = {}
+        self.written = {node.name: node.output[0] for node in model.graph.node}
+        self.products: dict[str, Product] = {}
         self.layers = 0
         self._take_inputs()
         live = self._live_nodes()
@@ -111,7 +115,9 @@ class Lowering:
                     f"{origin}: {each.op} cannot be lowered: only the host computes it, after the last layer; "
                     f"but {reader.name} follows"
                 )
-        result = self._quantize(source, tensor)
+        result = self._quantize(source)
+        if isinstance(value, HostTensor):
+            self.tensors[source.edge] = (tensor, source)
         if affine(result.steps, result.shape) is None:
             raise BitfabricError(
                 f"{reader.name}: its input passes {', '.join(dict.fromkeys(result.origins))} after the last quantizer "
@@ -265,7 +271,13 @@ class Lowering:
         steps, origins = tuple(each for each, _ in tail), tuple(origin for _, origin in tail)
         return replace(wire(edge, shape, dtype, low, high), steps=steps, origins=origins)
 
-    def _quantize(self, source: Wire, tensor: str) -> Wire:
+    def _record(self, origin: str, source: Wire) -> None:
+        """Remember which of the model's tensors a quantizer's codes stand for."""
+        count = next((i for i, name in enumerate(source.origins) if name != origin), len(source.steps))
+        done = replace(source, steps=source.steps[:count], origins=source.origins[:count])
+        self.tensors[source.edge] = (self.written[origin], done)
+
+    def _quantize(self, source: Wire) -> Wire:
         """The wire behind its last quantizer: a new node computes the codes, the steps after it are left."""
         at = last_quantizer(source.steps)
         if at is None:
@@ -280,8 +292,8 @@ class Lowering:
         out = replace(
             out, steps=moves + source.steps[at + 1 :], origins=(origin,) * len(moves) + source.origins[at + 1 :]
         )
-        self.decisions.append(Decision(edge, source, head, made))
-        self.tensors[edge] = (tensor, out)
+        self.decisions[edge] = Decision(source, head, made)
+        self._record(origin, out)
         return out
 
     def _output(self, value: onnx.ValueInfoProto) -> Port:
@@ -299,7 +311,8 @@ class Lowering:
         source = replace(source, steps=source.steps[:cut], origins=source.origins[:cut])
         # The host can compute what no kernel can, from the integers before it.
         with suppress(BitfabricError):
-            source = self._quantize(source, value.name)
+            source = self._quantize(source)
+        self.ends[value.name] = source, tail
         picked = arg_max(self, source, tail)
         source, tail = (source, tail) if picked is None else (picked, ())
         if not any(source.edge == node.outputs[0] for node in self.nodes):

@@ -107,8 +107,11 @@ def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
     """The model with ``batch`` frames in every input, shapes inferred and constants folded. Changes ``proto``."""
     graph = proto.graph
     initializers = {tensor.name for tensor in graph.initializer}
+    names: set[str] = set()
     for number, node in enumerate(graph.node):
-        node.name = node.name or f"{node.op_type}_{number}"
+        if not node.name or node.name in names:
+            node.name = f"{node.name or node.op_type}_{number}"
+        names.add(node.name)
         if node.op_type in QUANTIZER_OPS and node.domain in ("", "onnx.brevitas", "finn.custom_op.general"):
             node.domain = QONNX_DOMAIN
     if not any(opset.domain == QONNX_DOMAIN for opset in proto.opset_import):

@@ -8,9 +8,12 @@ import onnx
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 
+from hw.comparison import Comparison, compare_layers
+from hw.emulate import Emulator
 from hw.errors import BitfabricError
 from hw.graph import Graph
 from hw.host import checked
+from hw.lower import Lowering
 from hw.qonnx_file import integer_dtype, load, prepare, read
 
 CHUNK_ELEMENTS = 1 << 22
@@ -84,3 +87,26 @@ def random_frames(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
     dtype = graph.edges[port.edge].dtype
     frames = rng.integers(int(dtype.min()), int(dtype.max()), (count, *port.shape), endpoint=True)
     return np.where(frames >= 0, 1, -1) if dtype.name == "BIPOLAR" else frames
+
+
+def compare(graph: Graph, model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper, frames: Frames) -> Comparison:
+    """Hold ``graph`` (folded or not) from end to end, and every layer of the model's lowering, against the reference.
+
+    Raises BitfabricError (status 2) for frames that do not match the model's inputs.
+    """
+    reference, emulator, result = Reference(model), Emulator(graph), Comparison()
+    lowering = Lowering(reference.model)
+    outputs = [port.name for port in lowering.graph.outputs]
+    names = [*(tensor for tensor, _ in lowering.tensors.values()), *outputs]
+    given = frames if isinstance(frames, dict) else {lowering.graph.inputs[0].name: frames}
+    for port in lowering.graph.inputs:
+        port.check(given[port.name])
+    result.frames = len(next(iter(given.values())))
+    for start in range(0, result.frames, reference.chunk):
+        chunk = {name: values[start : start + reference.chunk] for name, values in given.items()}
+        expected = reference.tensors(chunk, names)
+        compare_layers(lowering, chunk, expected, result)
+        emulated = emulator.run(chunk)
+        for name in outputs:
+            result.add_classes(emulated[name] if isinstance(emulated, dict) else emulated, expected[name])
+    return result

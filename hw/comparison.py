@@ -1,0 +1,134 @@
+"""The integer graph against the float32 reference, layer by layer: what differs, and whether rounding explains it."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from hw.affine import affine, element_order, floats
+from hw.lower import Lowering
+from hw.rounding import Interval, interval, through
+from hw.wires import Steps, Wire
+
+Tensors = dict[str, np.ndarray]
+CHOICES = frozenset({"ArgMax", "TopK"})
+
+
+@dataclass
+class Comparison:
+    """How the integer graph stands to the reference: layer by layer, and from end to end.
+
+    ``mismatches`` counts elements at the quantizers and outputs where a layer, fed the reference's own inputs,
+    gives something else than the reference (restored floats: something outside of rounding); ``explained``
+    those of them that float32 rounding accounts for, the value lying so close to a decision point. ``layers``:
+    both counts by edge or output. ``arg_max_changes``: frames that get another class from end to end.
+    """
+
+    frames: int = 0
+    mismatches: int = 0
+    explained: int = 0
+    arg_max_changes: int = 0
+    layers: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, layer: str, differs: np.ndarray, explained: np.ndarray) -> None:
+        """Count one layer's elements."""
+        counts = int(differs.sum()), int((differs & explained).sum())
+        before = self.layers.get(layer, (0, 0))
+        self.layers[layer] = before[0] + counts[0], before[1] + counts[1]
+        self.mismatches += counts[0]
+        self.explained += counts[1]
+
+    def add_classes(self, got: np.ndarray, expected: np.ndarray) -> None:
+        """Count the frames whose class (greatest element, or the index itself) is another."""
+        flat = [output.reshape(len(output), -1) for output in (got, expected)]
+        classes = [output.argmax(axis=1) if output.dtype.kind == "f" else output[:, 0] for output in flat]
+        self.arg_max_changes += int(np.sum(classes[0] != classes[1]))
+
+    def describe(self) -> str:
+        """One line of words."""
+        if not self.mismatches:
+            return f"{self.frames} frames, no element differs from the reference"
+        where = ", ".join(f"{name}: {count} ({why} explained)" for name, (count, why) in self.layers.items() if count)
+        return (
+            f"{self.frames} frames, {self.mismatches} elements differ from the reference, {self.explained} of them within "
+            f"float32 rounding of a decision point ({where}); arg-max changes in {self.arg_max_changes} frames"
+        )
+
+
+def compare_layers(lowering: Lowering, frames: Tensors, expected: Tensors, result: Comparison) -> None:
+    """Run every node on the integers that the reference has there, and count where the next ones differ.
+
+    ``frames`` by input, ``expected`` the reference's tensors by name: those of ``lowering.tensors`` and the outputs.
+    """
+    integers = lowering.graph.encode(frames)
+    for port in lowering.graph.inputs:
+        if port.edge in lowering.tensors:
+            tensor, wire = lowering.tensors[port.edge]
+            codes = _codes(wire, expected[tensor])
+            given = port.check(frames[port.name]).astype(np.float64)
+            low, high = through(port.steps[:-1], (given, given))
+            result.add(port.edge, integers[port.edge] != codes, (low <= codes) & (codes <= high))
+            integers[port.edge] = codes.astype(integers[port.edge].dtype)
+    for node in lowering.graph:
+        edge = node.outputs[0]
+        (integers[edge],) = node.kernel.execute(integers[node.inputs[0]])
+        if edge in lowering.decisions:
+            tensor, wire = lowering.tensors[edge]
+            codes = _codes(wire, expected[tensor])
+            differs = integers[edge] != codes
+            result.add(edge, differs, _explained(lowering, edge, integers, codes, differs))
+            integers[edge] = codes.astype(integers[edge].dtype)
+    for port in lowering.graph.outputs:
+        wire, tail = lowering.ends[port.name]
+        bounds = interval(wire, integers, lowering.products)
+        got, want = port.decode(integers[port.edge]), expected[port.name]
+        result.add(port.name, *_output(bounds, tail, got, want))
+
+
+def _to_stream(values: np.ndarray, wire: Wire) -> np.ndarray:
+    """Values in the model's layout as the wire's edge has them."""
+    order = element_order(wire.steps, wire.shape).ravel()
+    result = np.empty((len(values), order.size), values.dtype)
+    result[:, order] = values.reshape(len(values), -1)
+    return result.reshape(-1, *wire.shape)
+
+
+def _codes(wire: Wire, values: np.ndarray) -> np.ndarray:
+    """The integers that the reference's values stand for, on the wire's edge."""
+    line = affine(wire.steps, wire.shape)
+    assert line is not None
+    slope, offset = (floats(part) for part in line)
+    return _to_stream(np.rint((values.astype(np.float64) - offset) / slope), wire).astype(np.int64)
+
+
+def _explained(
+    lowering: Lowering, edge: str, integers: Tensors, codes: np.ndarray, differs: np.ndarray
+) -> np.ndarray:
+    """Where ``codes`` are what the quantizer may give after float32 rounding; looks only at frames that differ."""
+    result = np.zeros(differs.shape, bool)
+    rows = np.flatnonzero(differs.reshape(len(differs), -1).any(axis=1))
+    if len(rows):
+        decision = lowering.decisions[edge]
+        wire = replace(decision.source, steps=decision.steps)
+        few = {name: values[rows] for name, values in integers.items()}
+        low, high = (_to_stream(bound, wire) for bound in interval(wire, few, lowering.products))
+        result[rows] = (low <= codes[rows]) & (codes[rows] <= high)
+    return result
+
+
+def _output(bounds: Interval, tail: Steps, got: np.ndarray, want: np.ndarray) -> Interval:
+    """Which elements of an output differ (by more than rounding, if they are floats), and which rounding explains."""
+    choice = next((i for i, each in enumerate(tail) if each.op in CHOICES and got.dtype.kind in "iu"), None)
+    if choice is None:
+        low, high = through(tail, bounds)
+        room = np.maximum(np.abs(low), np.abs(high)) * 2.0**-23
+        outside = (want < low - room) | (want > high + room)
+        return outside & (got != want), np.zeros(got.shape, bool)
+    low, high = through(tail[:choice], bounds)
+    attributes = dict(tail[choice].attributes)
+    axis: int = attributes["axis"]  # type: ignore[assignment]
+    if not attributes.get("keepdims", True):
+        got, want = np.expand_dims(got, axis), np.expand_dims(want, axis)
+    chosen, other = (np.take_along_axis(bound, index, axis) for bound, index in ((low, got), (high, want)))
+    if not attributes.get("largest", True):
+        chosen, other = (np.take_along_axis(b, index, axis) for b, index in ((low, want), (high, got)))
+    return got != want, other >= chosen
