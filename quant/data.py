@@ -3,12 +3,14 @@
 import difflib
 import gzip
 import importlib.util
+import io
 import os
 import pickle
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +27,10 @@ _PLACES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Images (N, C, H, W) in the pixels' own whole numbers ``low..high`` (digits 0..16, else 0..255) and labels (N,) int64."""
+    """Images (N, C, H, W) uint8 and labels (N,) int64.
+
+    Pixels keep their own whole numbers, ``low..high``: 0..16 for the digits, 0..255 for the others.
+    """
 
     name: str
     x_train: np.ndarray
@@ -46,10 +51,10 @@ def load_data(source: str | os.PathLike[str] = "digits", seed: int = 0) -> DataS
     """The data set of that name, or in that folder or file.
 
     ``digits`` needs no file: 1,797 scans of 8 x 8, of which ``seed`` draws a stratified test set of about 360.
-    ``mnist``, ``fashion-mnist`` and ``cifar10`` are looked for in the folder ``$BITFABRIC_DATA``. A path is a
-    .npz file with x_train, y_train, x_test, y_test (images N x H x W, N x H x W x 3 or N x C x H x W, uint8), a folder with the four IDX
-    files of MNIST (plain or .gz), or with CIFAR-10's python batches (``data_batch_1``...); these have their own split, and
-    ``seed`` does nothing.
+    ``mnist``, ``fashion-mnist`` and ``cifar10`` are looked for in the folder ``$BITFABRIC_DATA``, in torchvision's
+    layout too. A path is a folder with the four IDX files of MNIST (plain or .gz) or with CIFAR-10's python batches
+    (``data_batch_1``, ...), or a .npz file with x_train, y_train, x_test, y_test, where images are uint8 of shape
+    (N, H, W), (N, H, W, 3) or (N, C, H, W). These have their own split, and ``seed`` does nothing.
 
     Raises QuantError for an unknown name and for missing or damaged files.
     """
@@ -93,14 +98,16 @@ def _find(name: str) -> Path:
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder is None:
         raise QuantError(
-            f"{name} is not bundled: set {FOLDER_VARIABLE} to the folder that holds it (as {' or '.join(_PLACES[name])}), "
-            "or give its path instead of its name",
+            f"{name} is not bundled: set {FOLDER_VARIABLE} to the folder that holds it, as "
+            f"{' or '.join(_PLACES[name])}, or give its path instead of its name",
             status=2,
         )
     for place in _PLACES[name]:
         if (Path(folder) / place).exists():
             return Path(folder) / place
-    raise QuantError(f"{FOLDER_VARIABLE}={folder} holds no {' and no '.join(_PLACES[name])}: put {name} there", status=2)
+    raise QuantError(
+        f"{FOLDER_VARIABLE}={folder} holds no {' and no '.join(_PLACES[name])}: put {name} there", status=2
+    )
 
 
 def _read(path: Path, name: str) -> DataSet:
@@ -136,6 +143,8 @@ def _channels_first(x: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _read_npz(path: Path) -> list[np.ndarray]:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no .npz file")
     with np.load(path, allow_pickle=False) as file:
         names = ("x_train", "y_train", "x_test", "y_test")
         missing = [name for name in names if name not in file]
@@ -157,9 +166,23 @@ def _read_idx(folder: Path, name: str) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
 
 
+class _ArrayUnpickler(pickle.Unpickler):
+    """Loads dictionaries of arrays and nothing else: a pickle could otherwise run any code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module.replace("numpy._core", "numpy.core"), name) in {
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("_codecs", "encode"),
+        }:
+            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no data set needs")
+
+
 def _read_cifar(folder: Path) -> list[np.ndarray]:
     def batch(name: str) -> tuple[np.ndarray, np.ndarray]:
-        content = pickle.loads((folder / name).read_bytes(), encoding="bytes")  # torchvision checks its download
+        content = _ArrayUnpickler(io.BytesIO((folder / name).read_bytes()), encoding="bytes").load()
         return np.asarray(content[b"data"], np.uint8).reshape(-1, 3, 32, 32), np.asarray(content[b"labels"])
 
     train = [batch(f"data_batch_{i}") for i in range(1, 6)]

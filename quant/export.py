@@ -33,7 +33,6 @@ from qonnx.transformation.general import (
 )
 from qonnx.transformation.infer_shapes import InferShapes
 from qonnx.transformation.quant_constant_folding import FoldTransposeIntoQuantInit
-
 from qonnx.util.basic import get_preferred_qonnx_opset
 
 from quant.errors import QuantError
@@ -172,7 +171,7 @@ def _set_rounding(frozen: Network, wrapper: ModelWrapper) -> None:
 
 
 def _node_name(path: str) -> str:
-    """``/hidden.0/linear/weight_quant/export_handler/BipolarQuant`` -> ``hidden_0_linear_weight_quant_BipolarQuant``."""
+    """``/hidden.0/act/act_quant/export_handler/BipolarQuant`` -> ``hidden_0_act_act_quant_BipolarQuant``."""
     return re.sub(r"[./]+", "_", path.replace("/export_handler", "").strip("/"))
 
 

@@ -34,16 +34,18 @@ def activation(scheme: Scheme) -> torch.nn.Module:
 class InputQuant(torch.nn.Module):
     """Quantizes a network's input, whole numbers ``low..high`` as float32, to ``bits`` bits; any shape.
 
-    1 bit: +1 in the upper half of the range, -1 in the lower, ``sign(x - (low + high) / 2)``; exported as ``Sub``
-    and ``BipolarQuant``. More bits: ``s * clip(round(x / s), 0, 2**bits - 1)``, signed where ``low < 0``, with the power of two
-    s >= 1 that is nearest (in ratio) to ``max(|low|, |high|)`` over the largest code. Enough bits leave the
-    input unchanged, and no arithmetic on it ever rounds. (4 bits turn the digits' brightest value 16 into 15.)
+    1 bit: ``sign(x - (low + high) / 2)``, +1 in the upper half of the range and -1 in the lower; exported as ``Sub``
+    and ``BipolarQuant``. More bits: ``s * clip(round(x / s), 0, 2**bits - 1)``, or the signed range for a negative
+    ``low``, where s >= 1 is the power of two nearest in ratio to ``max(|low|, |high|)`` over the largest code. Enough
+    bits leave the input unchanged, and arithmetic on it never rounds. (4 bits turn the digits' brightest 16 to 15.)
     """
 
     def __init__(self, bits: int, low: int = 0, high: int = 255) -> None:
         super().__init__()
         if not 1 <= bits <= 16 or not low < high:
-            raise QuantError(f"an input of {bits} bits for values {low}..{high} is not possible: 1 to 16 bits", status=2)
+            raise QuantError(
+                f"an input of {bits} bits for values {low}..{high} is not possible: 1 to 16 bits", status=2
+            )
         self.bits = bits
         self.middle = (low + high) / 2 if bits == 1 else 0.0
         if bits == 1:
@@ -69,10 +71,10 @@ class InputQuant(torch.nn.Module):
 
 
 class LogitScale(torch.nn.Module):
-    """Multiplies by the power of two nearest to ``1 / sqrt(fan_in)``, so that sums of ``fan_in`` signs become logits of about unit size.
+    """Multiplies by the power of two nearest to ``1 / sqrt(fan_in)``: sums of signs become unit-sized logits.
 
-    One positive power of two for all classes: exact, and the arg-max needs no arithmetic in hardware, which
-    a BatchNorm at the end (the papers') would; trained with it or with this the digits come out equally well.
+    It stands where the papers' binary networks end in BatchNorm. One positive power of two for all classes is exact
+    and leaves the arg-max to the integer sums, whereas BatchNorm would cost hardware a multiplier a class.
     """
 
     def __init__(self, fan_in: int) -> None:

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,13 +25,17 @@ from quant.errors import QuantError
 from quant.metrics import accuracy
 from quant.models.network import Network
 
+
 def squared_hinge(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Mean of ``max(0, 1 - t * logit)**2`` over (N, classes), t = +1 for the label's class and -1 for the others."""
     targets = 2.0 * functional.one_hot(labels, logits.shape[1]) - 1.0
     return torch.clamp(1.0 - targets * logits, min=0).square().mean()
 
 
-LOSSES = {"cross_entropy": functional.cross_entropy, "squared_hinge": squared_hinge}
+LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "cross_entropy": functional.cross_entropy,
+    "squared_hinge": squared_hinge,
+}
 
 
 def glorot_factor(weight: torch.Tensor) -> float:
@@ -90,12 +94,12 @@ class _Training(lightning.LightningModule):
     def __init__(self, model: Network, loss: str, rates: tuple[float, float], epochs: int) -> None:
         super().__init__()
         self.model, self.rates, self.epochs = model, rates, epochs
-        self.loss = LOSSES[loss]
+        self.loss_function = LOSSES[loss]
         self.weights = quantized_weights(model)
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         x, y = batch
-        return self.loss(self.model(x), y)
+        return self.loss_function(self.model(x), y)
 
     def on_train_batch_end(self, *_: Any) -> None:
         clip(self.weights, self.model.scheme.weight_limit)
@@ -118,23 +122,23 @@ class _Bar(Callback):
         self.progress = Progress(
             TextColumn(f"training {model.name}"),
             BarColumn(),
-            TextColumn("epoch {task.completed}/{task.total}  loss {task.fields[loss]}"),
+            TextColumn(f"epoch {{task.fields[epoch]}}/{epochs}  loss {{task.fields[loss]:.4f}}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self.task = self.progress.add_task("", total=epochs, loss="")
-        self.loss = torch.zeros(())
+        self.epochs = epochs
+        self.task = self.progress.add_task("", total=None, epoch=0, loss=0.0)
 
-    def on_train_start(self, *_: Any) -> None:
+    def on_train_start(self, trainer: Any, _module: Any) -> None:
+        self.progress.update(self.task, total=self.epochs * trainer.num_training_batches)
         self.progress.start()
 
-    def on_train_batch_end(self, _trainer: Any, _module: Any, outputs: Any, *_: Any) -> None:
-        self.loss = outputs["loss"]
-
-    def on_train_epoch_end(self, *_: Any) -> None:
-        self.progress.update(self.task, advance=1, loss=f"{float(self.loss):.4f}")
+    def on_train_batch_end(self, trainer: Any, _module: Any, outputs: Any, *_: Any) -> None:
+        self.progress.advance(self.task)
+        if trainer.is_last_batch:
+            self.progress.update(self.task, epoch=trainer.current_epoch + 1, loss=float(outputs["loss"]))
 
     def teardown(self, *_: Any, **__: Any) -> None:
         self.progress.stop()
@@ -201,9 +205,9 @@ def fit(
     ``validation`` sets that fraction of the training set apart and keeps the epoch that is best on it; 0 trains on
     everything and keeps the last epoch. The test set is only measured, once, at the end.
 
-    ``seed`` fixes the order of the data (and the digits' split); equal seeds give equal results on the same CPU. ``progress``: a
-    bar on standard error; None shows it on a terminal. ``trainer``: further arguments of
-    ``lightning.Trainer`` (``accelerator="gpu"``, ``devices=2``, ...); one CPU or GPU by default.
+    ``seed`` fixes the order of the data (and the digits' split); equal seeds give equal results on the same CPU.
+    ``progress``: a bar on standard error; None shows it on a terminal. ``trainer``: further arguments of
+    ``lightning.Trainer``, as ``{"accelerator": "cpu"}``; by default one GPU where there is one.
 
     Raises QuantError (status 2) for a bad argument or data that do not fit the model, KeyboardInterrupt on Ctrl-C.
     """
@@ -225,7 +229,8 @@ def fit(
             status=2,
         )
     rates = model.scheme.learning_rate if learning_rate is None else learning_rate
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    settings = {"accelerator": "gpu" if torch.cuda.is_available() else "cpu", "devices": 1, **(trainer or {})}
+    device = torch.device("cuda" if settings["accelerator"] in ("gpu", "cuda") else "cpu")
     x, y = (torch.from_numpy(a).to(device) for a in (model_inputs(model, data.x_train), data.y_train))
     apart = torch.from_numpy(stratified(data.y_train, validation, seed)).to(device)
     callbacks: list[Callback] = []
@@ -238,7 +243,6 @@ def fit(
     work = batch_size * sum(weight.numel() for weight in quantized_weights(model))
     with _quiet_lightning(), torch.random.fork_rng(), _threads(1 if work < SMALL else torch.get_num_threads()):
         torch.manual_seed(seed)
-        settings = {"accelerator": device.type.replace("cuda", "gpu"), "devices": 1, **(trainer or {})}
         runner = lightning.Trainer(
             max_epochs=epochs,
             callbacks=callbacks,

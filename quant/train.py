@@ -36,14 +36,14 @@ def train_run(
 ) -> dict[str, Any]:
     """Trains, exports and verifies a model, and leaves the results in the folder ``out``.
 
-    ``model.onnx`` (QONNX, see ``quant.export``), ``metrics.json``, ``x_test.npy`` and ``y_test.npy`` (test frames in the
-    model's own input layout, labels) and ``checkpoint.pt``. ``model_options`` go to ``quant.create_model``
+    ``model.onnx`` (QONNX, see ``quant.export``), ``metrics.json``, ``x_test.npy`` and ``y_test.npy`` (test frames in
+    the model's own input layout, labels) and ``checkpoint.pt``. ``model_options`` go to ``quant.create_model``
     (``in_bits``, ``dropout``, ...), ``fit_options`` to ``quant.fit``; both must be plain JSON values.
 
     Returns what ``metrics.json`` holds: ``model``, ``scheme``, ``data``, ``epochs``, ``seed``, ``accuracy``
-    {``train``, ``test``}, ``frames``, ``seconds``, ``fit``, ``verification``, ``layers``, ``onnx`` {``path``, ``sha256``},
-    ``versions``, ``key``; and ``out`` and ``cached``. A run with the same arguments, data and code that is whole in
-    ``out`` is not trained again (``cached`` is True). The products go to ``out`` together when all are whole, and
+    {``train``, ``test``}, ``frames``, ``seconds``, ``fit``, ``verification``, ``layers``, ``onnx`` {``path``,
+    ``sha256``}, ``versions``, ``key``; and ``out`` and ``cached``. A run with the same arguments, data and code
+    that is whole in ``out`` is not trained again (``cached`` is True). The products go to ``out`` when all are whole,
     ``metrics.json`` last: an interrupted run leaves ``out`` as it was.
 
     Raises QuantError for unknown names, bad values, unusable data and an ``out`` that cannot be written.

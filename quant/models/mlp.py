@@ -14,14 +14,15 @@ BATCH_NORM_EPS = 1e-4
 
 
 class MLP(Network):
-    """Input quantizer; for each hidden layer linear, BatchNorm, activation, dropout; linear; for the schemes with +-1 weights
-    a constant power-of-two scale (``quant.layers.LogitScale``).
+    """Input quantizer; linear, BatchNorm, activation, dropout for each hidden layer; linear.
+
+    Where the scheme's weights are +-1, a constant power-of-two scale follows (``quant.layers.LogitScale``).
 
     Input (N, features), the product of ``input_shape``; output (N, classes) logits.
 
-    ``in_bits`` is the input's width (see ``quant.layers.InputQuant``). The default is 4 bits for ranges up to 0..16
-    (the digits: 64 x 4 bits a frame; only their brightest value, 16, becomes 15) and 8 bits otherwise, so an image goes in as it is.
-    FINN's TFC-W1A1 takes 1-bit pixels: ``in_bits=1``. The first layer's weights have the scheme's width, too.
+    ``in_bits`` is the input's width (see ``quant.layers.InputQuant``): by default 4 bits for ranges up to 0..16 (the
+    digits, whose brightest value, 16, becomes 15) and 8 bits otherwise, so that an image goes in as it is. The
+    first layer's weights have the scheme's width, too. FINN's TFC-W1A1 takes 1-bit pixels: ``in_bits=1``.
 
     ``batch_norm=False`` leaves out BatchNorm and gives every linear layer a bias; that is the
     default of the schemes whose scales are powers of two, which then need shifts only. ``bias`` overrides.
@@ -43,7 +44,7 @@ class MLP(Network):
         features = math.prod(input_shape)
         super().__init__(name, scheme, (features,), classes, in_range)
         if in_bits is None:
-            in_bits = 4 if 0 <= in_range[0] and in_range[1] <= 16 else 8
+            in_bits = 4 if in_range[0] >= 0 and in_range[1] <= 16 else 8
         batch_norm = scheme.batch_norm if batch_norm is None else batch_norm
         bias = not batch_norm if bias is None else bias
         self.input = layers.InputQuant(in_bits, *in_range)

@@ -5,7 +5,8 @@ import fnmatch
 import re
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from inspect import signature
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from quant import schemes
 from quant.errors import QuantError
@@ -21,7 +22,10 @@ _LISTED = ("w1a1", "w1a2", "w2a2", "wternarya2", "w4a4", "w8a8", "w16a16")
 
 
 def register_model(builder: Callable[..., "Network"]) -> Callable[..., "Network"]:
-    """Decorator: registers ``builder(scheme, input_shape, classes, **options) -> Network`` under its own name."""
+    """Decorator: registers ``builder(scheme, **options)`` under its own name.
+
+    Its return annotation is the network's class, whose arguments are the model's options.
+    """
     _BUILDERS[builder.__name__.replace("_", "-")] = builder
     return builder
 
@@ -54,21 +58,28 @@ def create_model(name: str, scheme: str | Scheme | None = None, **options: Any) 
         import_module(_MODULES[family])
     if "in_features" in options:
         options["input_shape"] = (options.pop("in_features"),)
-    try:
-        network = _BUILDERS[family](chosen, name=name, **options)
-    except TypeError as error:
-        if "keyword argument" not in str(error):
-            raise
-        raise QuantError(f"model {name}: {error}", status=2) from None
+    builder = _BUILDERS[family]
+    known = _options(builder)
+    for option in options:
+        if option not in known:
+            raise QuantError(f"model {name} has no option {option!r}: its options are {', '.join(known)}", status=2)
+    network = builder(chosen, name=name, **options)
     network.options = options
     return network
+
+
+def _options(builder: Callable[..., "Network"]) -> list[str]:
+    """What the network's class takes, but for what the builder and the registry fill in."""
+    network = get_type_hints(builder)["return"]
+    return [p for p in signature(network).parameters if p not in ("scheme", "hidden", "name")]
 
 
 def _scheme(name: str, widths: str, scheme: str | None) -> Scheme:
     match = re.fullmatch(r"w(\d+|ternary)a(\d+)", widths)
     if match is None:
         raise QuantError(
-            f"model {name!r}: a name ends in the widths of weights and activations, as in {name.split('-')[0]}-w1a1", status=2
+            f"model {name!r}: a name ends in the widths of weights and activations, as in {name.split('-')[0]}-w1a1",
+            status=2,
         )
     weight_bits: int | str = match[1] if match[1] == "ternary" else int(match[1])
     act_bits = int(match[2])

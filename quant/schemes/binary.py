@@ -124,7 +124,9 @@ class BinaryConnect(Scheme):
     @classmethod
     def from_bits(cls, weight_bits: int | str, act_bits: int) -> "BinaryConnect":
         if weight_bits != 1:
-            raise QuantError(f"scheme binaryconnect has 1-bit weights, not {weight_bits}: name the model -w1a{act_bits}", status=2)
+            raise QuantError(
+                f"scheme binaryconnect has 1-bit weights, not {weight_bits}: name the model -w1a{act_bits}", status=2
+            )
         return cls(act_bits)
 
     def weight_quant(self) -> Injector:

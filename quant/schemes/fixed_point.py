@@ -64,7 +64,9 @@ class FixedPoint(Scheme):
         check_bits(self.name, "weight_bits", self.weight_bits, 2)
         check_bits(self.name, "act_bits", self.act_bits, 2)
         if self.rounding not in ROUNDINGS:
-            raise QuantError(f"scheme fixed_point: rounding={self.rounding!r} is none of {', '.join(ROUNDINGS)}", status=2)
+            raise QuantError(
+                f"scheme fixed_point: rounding={self.rounding!r} is none of {', '.join(ROUNDINGS)}", status=2
+            )
 
     @classmethod
     def from_bits(cls, weight_bits: int | str, act_bits: int) -> "FixedPoint":

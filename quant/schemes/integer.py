@@ -38,7 +38,7 @@ class Integer(Scheme):
         if isinstance(self.weight_bits, str):
             if self.weight_bits != "ternary":
                 raise QuantError(
-                    f"scheme integer: weight_bits={self.weight_bits!r} is neither a whole number from 2 to 16 nor 'ternary'",
+                    f"scheme integer: weight_bits={self.weight_bits!r} is neither 2 to 16 nor 'ternary'",
                     status=2,
                 )
         else:

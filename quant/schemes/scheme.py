@@ -57,7 +57,7 @@ class Scheme(abc.ABC):
         """Bias quantizer; None keeps the bias in floating point."""
         return None
 
-    def initialize(self, weight: Any) -> None:
+    def initialize(self, weight: Any) -> None:  # noqa: B027 (most schemes need nothing)
         """Draws a layer's latent weights in place (default: leave the layer's own initialization)."""
 
     def describe(self) -> dict[str, Any]:
