@@ -11,6 +11,7 @@ import numpy as np
 from flows import finn_frontend
 from hw.errors import BitfabricError
 from hw.kernels.kernel import Folding
+from hw.qonnx_file import load
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,8 @@ class Engine:
 
     def __init__(self, model_path: Path | str, batch: int = 256) -> None:
         finn_frontend.require_finn()
-        source = finn_frontend.load(model_path).graph
-        if len(source.output) != 1 or len([i for i in source.input if i.name not in _constants(source)]) != 1:
+        source = load(model_path).graph
+        if len(source.input) != 1 or len(source.output) != 1:
             raise BitfabricError(f"{model_path}: FINN's engine takes networks with one input and one output")
         self._path = model_path
         self.batch = batch
@@ -216,10 +217,6 @@ class Engine:
                 result = execute_onnx(self._model, {self._input: padded})[self._output]
                 out[start : start + len(frames)] = result[: len(frames)]
         return out
-
-
-def _constants(graph: Any) -> set[str]:
-    return {tensor.name for tensor in graph.initializer}
 
 
 def _numpy_dtype(elem_type: int) -> np.dtype:

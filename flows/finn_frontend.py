@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hw.errors import BitfabricError
+from hw.qonnx_file import load
 
 # Operators that only hardware should do: one left on the host means that FINN did not map the network.
 _COMPUTE = {"MatMul", "Gemm", "Conv", "XnorPopcountMatMul", "Im2Col", "Quant", "BipolarQuant", "Trunc"}
@@ -70,19 +71,6 @@ def calling_finn(path: Path | str) -> Iterator[list[str]]:
 
 def _refusal(path: Path | str, reason: str) -> BitfabricError:
     return BitfabricError(f"FINN cannot map {path}: {reason.rstrip('. ')}; use the open back end for it")
-
-
-def load(path: Path | str) -> Any:
-    """The qonnx ModelWrapper of a QONNX file. Raises BitfabricError if it is missing or no ONNX file."""
-    from google.protobuf.message import DecodeError
-    from qonnx.core.modelwrapper import ModelWrapper
-
-    if not Path(path).is_file():
-        raise BitfabricError(f"{path}: no such file; give the QONNX model that training left (model.onnx)", status=2)
-    try:
-        return ModelWrapper(str(path))
-    except DecodeError as error:
-        raise BitfabricError(f"{path} is not an ONNX file, or cut short; export it again", status=2) from error
 
 
 def dataflow(path: Path | str, batch: int = 1, input_quantizer: bool = False) -> Any:

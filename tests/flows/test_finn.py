@@ -211,16 +211,17 @@ def test_sixteen_bits_refused_with_finns_reason(folder, in_bits, weights, acts):
 
 
 def test_bad_input(folder, binary):
-    with pytest.raises(BitfabricError, match="no such file"):
+    with pytest.raises(BitfabricError, match="no file"):
         finn.estimate(folder / "absent.onnx")
     broken = folder / "broken.onnx"
     broken.write_bytes(binary.read_bytes()[:1000])
-    with pytest.raises(BitfabricError, match="not an ONNX file, or cut short"):
+    with pytest.raises(BitfabricError, match="damaged or not an ONNX file"):
         finn.Engine(broken)
-    plain = folder / "plain.onnx"
-    torch.onnx.export(nn.Linear(4, 2), torch.zeros(1, 4), str(plain), dynamo=False)
+    half = folder / "half.onnx"
+    with contextlib.redirect_stdout(io.StringIO()):
+        export_qonnx(nn.Sequential(_act(8), nn.Linear(4, 2)), torch.zeros(1, 4), export_path=str(half), dynamo=False)
     with pytest.raises(BitfabricError, match=r"MatMul_0 \(MatMul\) stays outside"):
-        finn.Engine(plain)
+        finn.Engine(half)
     engine = finn.Engine(binary, batch=4)
     for x in (np.zeros((2, 48)), np.array(1.0), np.zeros((1, 1, 6, 8), complex)):
         with pytest.raises(BitfabricError, match=r"the model takes numbers, \('N', 1, 6, 8\)"):
