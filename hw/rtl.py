@@ -6,7 +6,7 @@ from pathlib import Path
 from hw.errors import BitfabricError
 from hw.graph import Graph, Node
 from hw.kernels import source
-from hw.kernels.kernel import Rtl
+from hw.kernels.kernel import Memory, Rtl
 from hw.stream import Stream
 from hw.synth.family import Family
 
@@ -55,7 +55,7 @@ def generate(graph: Graph, family: Family, top: str = "accelerator") -> Design:
     def ports(letter: str, edges: list[str]) -> dict[str, str]:
         return {edge: letter if len(edges) == 1 else f"{letter}{i}" for i, edge in enumerate(edges)}
 
-    ins, outs = ports("s", [p.edge for p in graph.inputs]), ports("m", [p.edge for p in graph.outputs])
+    ins, outs = ports("s", [p.edge for p in graph.inputs]), ports("m", graph.output_edges)
     streams = dict(graph.edges)
     for node in graph:
         streams.update(zip(node.outputs, node.kernel.outputs(), strict=True))
@@ -93,9 +93,13 @@ def _instance(
     """One instance; its memories are added to ``files``. A kernel's ports are s, m or s0, s1, ..., m0, m1, ..."""
     parameters = {key: str(value) if isinstance(value, int) else f'"{value}"' for key, value in rtl.parameters.items()}
     for key, memory in rtl.memories.items():
-        file = f"{name}_{key.lower()}.hex"
-        files[file] = memory.hex()
-        parameters[key] = f'"{file}"'
+        stem = f"{name}_{key.lower()}"
+        if isinstance(memory, Memory):
+            files[f"{stem}.hex"] = memory.hex()
+            parameters[key] = f'"{stem}.hex"'
+        else:
+            files |= {f"{stem}{i}.hex": each.hex() for i, each in enumerate(memory)}
+            parameters[key] = f'"{stem}"'
     connect = ["      .clk(clk)", "      .rst(rst)"]
     for letter, edges in (("s", ins), ("m", outs)):
         for i, edge in enumerate(edges):

@@ -75,11 +75,14 @@ class Memory:
 
 @dataclass(frozen=True, eq=False)
 class Rtl:
-    """One instance: the module, its parameters, the memories (parameter that names the file -> contents)."""
+    """One instance: the module, its parameters, the memories (parameter that names the file -> contents).
+
+    Where a parameter names several memories, it is the files' common stem: memory ``i`` is in ``<stem><i>.hex``.
+    """
 
     module: str
     parameters: Mapping[str, int | str]
-    memories: Mapping[str, Memory] = field(default_factory=dict)
+    memories: Mapping[str, Memory | tuple[Memory, ...]] = field(default_factory=dict)
 
 
 def packed_words(codes: np.ndarray, bits: int) -> list[int]:

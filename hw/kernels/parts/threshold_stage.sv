@@ -1,0 +1,116 @@
+// One step of the binary search of `threshold`: finds the next lower bit of the code of PE channels.
+// Its threshold is looked up by the channel group and the bits found so far. Initiation interval: 1.
+// Latency: 1 cycle + that of the memory (`lookup`).
+`default_nettype none
+
+module threshold_stage #(
+    parameter int    IN_BITS   = 8,          // bits of an input element
+    parameter int    CODE_BITS = 1,          // bits of a whole code
+    parameter int    STAGE     = 0,          // bits found before this stage
+    parameter int    PE        = 1,          // channels a cycle
+    parameter int    GROUPS    = 1,          // C / PE, or 1 where all channels have the same thresholds
+    parameter int    LANES     = 1,          // PE, or 1 where all channels have the same thresholds
+    parameter int    WORD      = 8,          // bits of a threshold
+    parameter int    STRICT    = 0,          // 1: a threshold is reached by x > T; 0: by x >= T
+    parameter int    SMALL     = 64,         // see lookup
+    parameter string STYLE     = "logic",    // see lookup
+    parameter string STEM      = "bounds",   // memory i is in STEM<i>.hex: 0: stage 0, LANES thresholds a word;
+                                             // 1 + (stage - 1) * LANES + lane: one lane, by {group, bits so far}
+    localparam int   GROUP     = GROUPS > 1 ? $clog2(GROUPS) : 1
+) (
+    input  wire logic                         clk,
+    input  wire logic [ GROUP-1:0]            group,
+    input  wire logic [PE-1:0][  IN_BITS-1:0] x,
+    input  wire logic [PE-1:0][CODE_BITS-1:0] code,
+    output      logic [PE-1:0][  IN_BITS-1:0] x_next,
+    output      logic [PE-1:0][CODE_BITS-1:0] code_next
+);
+  localparam int DEPTH = GROUPS << STAGE;
+  localparam int ADDR = DEPTH > 1 ? $clog2(DEPTH) : 1;
+  localparam int CYCLES = DEPTH == 1 ? 0 : DEPTH <= SMALL ? 1 : 2;
+  // Stage 0 has one memory for all lanes, for they all read at the same address.
+  localparam int MEMORIES = STAGE == 0 ? 1 : PE;
+  localparam int WIDTH = STAGE == 0 ? LANES * WORD : WORD;
+
+  logic [MEMORIES-1:0][WIDTH-1:0] word;
+  for (genvar i = 0; i < MEMORIES; i++) begin : g_memory
+    localparam int FIRST = STAGE == 0 ? 0 : 1 + (STAGE - 1) * LANES;
+    localparam string FILE = $sformatf("%s%0d.hex", STEM, FIRST + (LANES > 1 ? i : 0));
+    logic [ADDR-1:0] addr;
+    if (STAGE == 0) begin : g_group
+      assign addr = group;
+    end else if (GROUPS == 1) begin : g_code
+      assign addr = code[i][STAGE-1:0];
+    end else begin : g_both
+      assign addr = {group, code[i][STAGE-1:0]};
+    end
+    lookup #(
+        .WIDTH(WIDTH),
+        .DEPTH(DEPTH),
+        .SMALL(SMALL),
+        .FILE (FILE),
+        .STYLE(STYLE)
+    ) memory (
+        .clk,
+        .addr,
+        .data(word[i])
+    );
+  end
+
+  // The inputs, when their thresholds are there.
+  logic [PE-1:0][IN_BITS-1:0] x_now;
+  logic [PE-1:0][CODE_BITS-1:0] code_now;
+  delay #(
+      .WIDTH (PE * IN_BITS),
+      .CYCLES(CYCLES)
+  ) delay_x (
+      .clk,
+      .d(x),
+      .q(x_now)
+  );
+  delay #(
+      .WIDTH (PE * CODE_BITS),
+      .CYCLES(CYCLES)
+  ) delay_code (
+      .clk,
+      .d(code),
+      .q(code_now)
+  );
+
+  // Comparison with a constant, for lookup tables: a carry chain would cost three times as many. Chains of
+  // 12 bits (four tables of four inputs in a row) side by side.
+  function automatic logic reached_constant(input logic [WORD-1:0] value, input logic [WORD-1:0] bound);
+    logic result, above, equal;
+    result = STRICT == 0;
+    for (int low = 0; low < WORD; low += 12) begin
+      above = 1'b0;
+      equal = 1'b1;
+      for (int i = low; i < low + 12 && i < WORD; i++) begin
+        above = bound[i] ? value[i] && above : value[i] || above;
+        equal = equal && value[i] == bound[i];
+      end
+      result = above || (equal && result);
+    end
+    return result;
+  endfunction
+
+  for (genvar lane = 0; lane < PE; lane++) begin : g_lane
+    localparam int MEMORY = STAGE == 0 ? 0 : lane;
+    localparam int AT = STAGE == 0 && LANES > 1 ? lane * WORD : 0;
+    logic [WORD-1:0] value, bound;
+    logic hit;
+    assign value = WORD'(x_now[lane]);
+    assign bound = word[MEMORY][AT+:WORD];
+    if (CYCLES == 0) begin : g_constant
+      assign hit = reached_constant(value, bound);
+    end else if (STRICT != 0) begin : g_above
+      assign hit = value > bound;
+    end else begin : g_from
+      assign hit = value >= bound;
+    end
+    always_ff @(posedge clk) begin
+      x_next[lane]    <= x_now[lane];
+      code_next[lane] <= CODE_BITS'({code_now[lane], hit});
+    end
+  end
+endmodule
