@@ -21,7 +21,7 @@ Frames = dict[str, np.ndarray]
 def by_port(graph: Graph, design: Design) -> dict[str, str]:
     """Edge of every graph port -> the stream port of the design."""
     ins = zip((port.edge for port in graph.inputs), design.inputs, strict=True)
-    outs = zip((port.edge for port in graph.outputs), design.outputs, strict=True)
+    outs = zip(graph.output_edges, design.outputs, strict=True)
     return dict([*ins, *outs])
 
 

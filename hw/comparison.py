@@ -49,8 +49,8 @@ class Comparison:
             return f"{self.frames} frames, no element differs from the reference"
         where = ", ".join(f"{name}: {count} ({why} explained)" for name, (count, why) in self.layers.items() if count)
         return (
-            f"{self.frames} frames, {self.mismatches} elements differ from the reference, {self.explained} of them within "
-            f"float32 rounding of a decision point ({where}); arg-max changes in {self.arg_max_changes} frames"
+            f"{self.frames} frames, {self.mismatches} elements differ from the reference, {self.explained} of them "
+            f"within float32 rounding of a decision point ({where}); arg-max changes in {self.arg_max_changes} frames"
         )
 
 
@@ -65,7 +65,7 @@ def compare_layers(lowering: Lowering, frames: Tensors, expected: Tensors, resul
             tensor, wire = lowering.tensors[port.edge]
             codes = _codes(wire, expected[tensor])
             given = port.check(frames[port.name]).astype(np.float64)
-            low, high = through(port.steps[:-1], (given, given))
+            low, high = through(port.steps, (given, given))
             result.add(port.edge, integers[port.edge] != codes, (low <= codes) & (codes <= high))
             integers[port.edge] = codes.astype(integers[port.edge].dtype)
     for node in lowering.graph:
@@ -100,9 +100,7 @@ def _codes(wire: Wire, values: np.ndarray) -> np.ndarray:
     return _to_stream(np.rint((values.astype(np.float64) - offset) / slope), wire).astype(np.int64)
 
 
-def _explained(
-    lowering: Lowering, edge: str, integers: Tensors, codes: np.ndarray, differs: np.ndarray
-) -> np.ndarray:
+def _explained(lowering: Lowering, edge: str, integers: Tensors, codes: np.ndarray, differs: np.ndarray) -> np.ndarray:
     """Where ``codes`` are what the quantizer may give after float32 rounding; looks only at frames that differ."""
     result = np.zeros(differs.shape, bool)
     rows = np.flatnonzero(differs.reshape(len(differs), -1).any(axis=1))
@@ -125,7 +123,7 @@ def _output(bounds: Interval, tail: Steps, got: np.ndarray, want: np.ndarray) ->
         return outside & (got != want), np.zeros(got.shape, bool)
     low, high = through(tail[:choice], bounds)
     attributes = dict(tail[choice].attributes)
-    axis: int = attributes["axis"]  # type: ignore[assignment]
+    axis: int = attributes["axis"]
     if not attributes.get("keepdims", True):
         got, want = np.expand_dims(got, axis), np.expand_dims(want, axis)
     chosen, other = (np.take_along_axis(bound, index, axis) for bound, index in ((low, got), (high, want)))

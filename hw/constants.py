@@ -1,6 +1,7 @@
 """Constant tensors of a model: their values as QONNX computes them, and the integers behind quantized ones."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,7 +30,7 @@ class Constant:
     bipolar: bool = False
 
 
-def attribute(node: onnx.NodeProto, name: str, default: object) -> object:
+def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     """An attribute of a node; strings decoded, floats as Python floats."""
     if get_by_name(node.attribute, name) is None:
         return default

@@ -54,8 +54,8 @@ class Port:
 class Graph:
     """Nodes in execution order, with one input and one output port or more.
 
-    Every edge has one writer (a node or an input port) and one reader. Raises BitfabricError when it
-    is built inconsistently.
+    Every edge has one writer (a node or an input port) and one reader; only output ports may share an edge, where
+    the host makes several of the model's outputs of it. Raises BitfabricError when it is built inconsistently.
     """
 
     nodes: tuple[Node, ...]
@@ -91,11 +91,16 @@ class Graph:
             raise BitfabricError(f"no node reads the input {', '.join(sorted(pending))}")
         for port in self.outputs:
             if port.edge not in written or port.edge in readers:
-                raise BitfabricError(f"output {port.name} needs an edge {port.edge} of its own")
-            readers[port.edge] = port.name
+                raise BitfabricError(f"output {port.name} needs an edge {port.edge} that no node reads")
+        readers.update({port.edge: port.name for port in self.outputs})
         if idle := sorted(set(written) - set(readers)):
             raise BitfabricError(f"nothing reads {', '.join(idle)}")
         object.__setattr__(self, "edges", written)
+
+    @property
+    def output_edges(self) -> list[str]:
+        """The edges that leave the hardware, in the order of the ports, each once."""
+        return list(dict.fromkeys(port.edge for port in self.outputs))
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
@@ -132,13 +137,21 @@ class Graph:
             for edge, stream in zip(n.inputs, n.kernel.inputs(), strict=True)
         )
 
-    def encode(self, frames: np.ndarray | dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The model's frames (by name if there are several) as integers by edge. Raises BitfabricError (status 2)."""
+    def check(self, frames: np.ndarray | dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The model's frames by input name, each checked by its port. Raises BitfabricError (status 2)."""
         given = frames if isinstance(frames, dict) else {self.inputs[0].name: frames}
         names = [port.name for port in self.inputs]
         if sorted(given) != sorted(names):
             raise BitfabricError(f"the model has the inputs {', '.join(names)}; given: {', '.join(given)}", status=2)
-        return {port.edge: port.encode(given[port.name]) for port in self.inputs}
+        checked_frames = {port.name: port.check(given[port.name]) for port in self.inputs}
+        if len({len(values) for values in checked_frames.values()}) > 1:
+            raise BitfabricError("the inputs hold different numbers of frames", status=2)
+        return checked_frames
+
+    def encode(self, frames: np.ndarray | dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The model's frames (by name if there are several) as integers by edge. Raises BitfabricError (status 2)."""
+        given = self.check(frames)
+        return {port.edge: run(port.steps, given[port.name]) for port in self.inputs}
 
     def decode(self, integers: dict[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
         """Integers by edge as what the model gives: its output, or several by name."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from qonnx.core.datatype import DataType
@@ -22,7 +23,7 @@ class HostStep:
 
     op: str
     operands: tuple[np.ndarray, ...] = ()
-    attributes: tuple[tuple[str, object], ...] = ()
+    attributes: tuple[tuple[str, Any], ...] = ()
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The step's result on a batch, in the floating-point type of ``x`` unless the step is a Cast."""
@@ -32,7 +33,7 @@ class HostStep:
         return OPERATORS[self.op](x, *operands, **dict(self.attributes))
 
 
-def step(op: str, *operands: np.ndarray | float, **attributes: object) -> HostStep:
+def step(op: str, *operands: np.ndarray | float, **attributes: Any) -> HostStep:
     """A HostStep; numbers among the operands become float64 arrays."""
     return HostStep(op, tuple(np.asarray(value) for value in operands), tuple(attributes.items()))
 

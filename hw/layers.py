@@ -175,6 +175,7 @@ def _reachable(weights: np.ndarray, wire: Wire) -> tuple[np.ndarray, np.ndarray]
 def _top_k(lowering: "Lowering", node: onnx.NodeProto) -> None:
     """Each output that is used, as a step for the host (or ``arg_max``)."""
     value = lowering.values[node.input[0]]
+    assert not isinstance(value, Constant)
     for output, name in enumerate(node.output):
         if name:
             lowering.values[name] = value.then(top_k(lowering.call(node, output), output), node.name)

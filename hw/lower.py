@@ -13,8 +13,8 @@ Edges have the names of the nodes that write them; the input's edge is ``input``
 """
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import onnx
@@ -33,14 +33,14 @@ from hw.kernels.requant import Requant
 from hw.layers import HANDLERS, arg_max
 from hw.operators import ELEMENTWISE, QUANTIZERS, RESHAPING
 from hw.qonnx_file import integer_dtype, load
-from hw.quantize import Quantizer, changes_nothing, quantizer
+from hw.quantize import Quantizer, changes_nothing, on_a_grid, quantizer
 from hw.rounding import Product
 from hw.stream import Stream, container
-from hw.wires import HostTensor, Steps, Wire, binary, dtype_of, last_quantizer, quantizer_range, wire
+from hw.wires import HostTensor, Steps, Wire, binary, dtype_of, last_quantizer, moves_first, quantizer_range, wire
 
 __all__ = ["Lowering", "load", "lower"]
 
-Source = str | os.PathLike[str] | onnx.ModelProto | ModelWrapper
+Source: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | ModelWrapper
 
 
 def lower(model: Source) -> Graph:
@@ -79,6 +79,7 @@ class Lowering:
         self.ends: dict[str, tuple[Wire, Steps]] = {}
         self.written = {node.name: node.output[0] for node in model.graph.node}
         self.products: dict[str, Product] = {}
+        self._codes: dict[tuple, Wire] = {}
         self.layers = 0
         self._take_inputs()
         live = self._live_nodes()
@@ -108,7 +109,10 @@ class Lowering:
         """A tensor as integers, ready for a kernel: what is left of its steps is affine."""
         value = self.values[tensor]
         assert not isinstance(value, Constant)
+        if regrid := on_a_grid(value.steps, value.origins, value.shape):
+            value = value.then(regrid, next(node for node, output in self.written.items() if output == tensor))
         source = self._leave_host(value, reader.name) if isinstance(value, HostTensor) else value
+        source = self._moves_on_host(source)
         for each, origin in zip(source.steps, source.origins, strict=True):
             if each.op not in ELEMENTWISE | RESHAPING:
                 raise BitfabricError(
@@ -184,7 +188,7 @@ class Lowering:
         if node.op_type in HANDLERS:
             HANDLERS[node.op_type](self, node)
             return
-        data = [value for value in given if not isinstance(value, Constant)]
+        data = [value for value in given if isinstance(value, HostTensor | Wire)]
         if node.op_type not in node_steps.TRANSLATIONS or len(data) != 1:
             why = "there is no kernel for it" if len(data) == 1 else "it combines two data tensors"
             raise BitfabricError(
@@ -197,13 +201,12 @@ class Lowering:
     def call(self, node: onnx.NodeProto, output: int) -> node_steps.Call:
         inputs = tuple(self.values.get(name) if name else None for name in node.input)
         index = node_steps.data_index(tuple(v if isinstance(v, Constant) else None for v in inputs), tuple(node.input))
-        versions = {opset.domain: opset.version for opset in self.model.model.opset_import}
         return node_steps.Call(
             node,
             tuple(v if isinstance(v, Constant) else None for v in inputs),
             self.shape(node.input[index]),
             self.shape(node.output[output]),
-            versions.get(node.domain, 1),
+            self.version(node),
         )
 
     def _extend(self, node: onnx.NodeProto, value: HostTensor | Wire, steps: tuple[HostStep, ...]) -> None:
@@ -215,32 +218,35 @@ class Lowering:
     def _fold(self, node: onnx.NodeProto) -> None:
         """A node of constants only."""
         given = [self.values[name] if name else None for name in node.input]
-        first = given[0]
-        assert isinstance(first, Constant)
+        inputs = [value for value in given if isinstance(value, Constant)]
         values = [value.value if isinstance(value, Constant) else None for value in given]
-        out = node.output[0]
+        first, out = inputs[0], node.output[0]
         match node.op_type:
             case "Quant" | "IntQuant":
-                self.values[out] = constants.quantized(first.value, constants.quant_parameters(node, values[1:4]))
+                result = constants.quantized(first.value, constants.quant_parameters(node, values[1:4]))
             case "BipolarQuant":
-                self.values[out] = constants.bipolar(first.value, values[1])
+                result = constants.bipolar(first.value, inputs[1].value)
             case "Transpose":
                 axes = constants.attribute(node, "perm", tuple(reversed(range(first.value.ndim))))
-                self.values[out] = constants.moved(first, lambda a: np.transpose(a, axes))
+                result = constants.moved(first, lambda array: np.transpose(array, axes))
             case "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze":
-                self.values[out] = constants.moved(first, lambda a: a.reshape(self.shape(out)))
+                result = constants.moved(first, lambda array: array.reshape(self.shape(out)))
             case "Identity" | "Dropout":
-                self.values[out] = first
+                result = first
             case _:
-                context = {name: value for name, value in zip(node.input, values, strict=True) if name}
+                context = dict(zip(node.input, values, strict=True))
                 context.update({name: np.zeros(self.shape(name), np.float32) for name in node.output if name})
-                versions = {opset.domain: opset.version for opset in self.model.model.opset_import}
-                execute_node(node, context, self.model.graph, versions.get(node.domain, 1))
+                execute_node(node, context, self.model.graph, self.version(node))
                 self.values.update({name: Constant(context[name]) for name in node.output if name})
+                result = Constant(context[out])
                 if node.op_type == "Mul":
-                    quantized = first if first.integers is not None else given[1]
-                    factor = values[1] if quantized is first else values[0]
-                    self.values[out] = constants.scaled(quantized, factor, context[out])
+                    quantized, factor = inputs if first.integers is not None else inputs[::-1]
+                    result = constants.scaled(quantized, factor.value, result.value)
+        self.values[out] = result
+
+    def version(self, node: onnx.NodeProto) -> int:
+        """The version of the operator set that a node belongs to."""
+        return {opset.domain: opset.version for opset in self.model.model.opset_import}.get(node.domain, 1)
 
     # --- making the graph ---
 
@@ -258,18 +264,21 @@ class Lowering:
                 "Brevitas), or annotate it as an integer input (UINT8)"
             )
         cut = (at[0] if first else at[-1]) + 1
-        head, tail = list(value.steps[:cut]), list(zip(value.steps[cut:], value.origins[cut:], strict=True))
-        if not first and all(operand.size == 1 for each, _ in tail for operand in each.operands):
-            # Scales are the same for all elements, so the host may move elements before them, for nothing.
-            head += [each for each, _ in tail if each.op in RESHAPING]
-            tail = [(each, origin) for each, origin in tail if each.op not in RESHAPING]
-        low, high = quantizer_range(value.steps[cut - 1], value.origins[cut - 1])
-        dtype = dtype_of(low, high, binary(value.steps[cut - 1]))
-        head.append(step("Cast", to=container(dtype).name))
+        head = value.steps[:cut]
+        low, high = quantizer_range(head[-1], value.origins[cut - 1])
+        dtype = dtype_of(low, high, binary(head[-1]))
         shape = run(head, np.zeros((1, *value.shape), np.float32)).shape[1:]
-        edge = self._port(value.port, value.shape, "float32", tuple(head))
-        steps, origins = tuple(each for each, _ in tail), tuple(origin for _, origin in tail)
-        return replace(wire(edge, shape, dtype, low, high), steps=steps, origins=origins)
+        edge = self._port(value.port, value.shape, "float32", (*head, step("Cast", to=container(dtype).name)))
+        return replace(wire(edge, shape, dtype, low, high), steps=value.steps[cut:], origins=value.origins[cut:])
+
+    def _moves_on_host(self, source: Wire) -> Wire:
+        """Let the host move the elements of an input, so that kernels get them in their order."""
+        at = next((i for i, port in enumerate(self.inputs) if port.edge == source.edge), None)
+        if at is None:
+            return source
+        moves, source = moves_first(source)
+        self.inputs[at] = replace(self.inputs[at], steps=self.inputs[at].steps + moves)
+        return source
 
     def _record(self, origin: str, source: Wire) -> None:
         """Remember which of the model's tensors a quantizer's codes stand for."""
@@ -277,21 +286,34 @@ class Lowering:
         done = replace(source, steps=source.steps[:count], origins=source.origins[:count])
         self.tensors[source.edge] = (self.written[origin], done)
 
-    def _quantize(self, source: Wire) -> Wire:
-        """The wire behind its last quantizer: a new node computes the codes, the steps after it are left."""
+    def _quantize(self, source: Wire, strict: bool = True) -> Wire:
+        """The wire behind its last quantizer: a new node computes the codes, the steps after it are left.
+
+        Where no kernel computes the whole chain, the quantizers before get nodes of their own. Not ``strict``: as
+        far as there are kernels; else raises BitfabricError.
+        """
         at = last_quantizer(source.steps)
         if at is None:
             return source
         head, origin = source.steps[: at + 1], source.origins[at]
-        made = quantizer(source, head, f"{origin}: {head[-1].op}")
+        try:
+            made = quantizer(source, head, f"{origin}: {head[-1].op}")
+        except BitfabricError:
+            if last_quantizer(head[:-1]) is not None:
+                first = self._quantize(replace(source, steps=head[:-1], origins=source.origins[:at]), strict)
+                if first.edge != source.edge:
+                    rest = source.steps[at:], source.origins[at:]
+                    longer = replace(first, steps=first.steps + rest[0], origins=first.origins + rest[1])
+                    return self._quantize(longer, strict)
+            if strict:
+                raise
+            return source
         suffix = "requant" if isinstance(made.kernel, Requant) else "threshold"
         edge = self.append(f"{source.edge}_{suffix}", made.kernel, source.edge)
         moves = tuple(each for each in head if each.op in RESHAPING)
         stream = made.kernel.outputs()[0]
-        out = Wire(edge, stream.shape, stream.dtype, made.low, made.high)
-        out = replace(
-            out, steps=moves + source.steps[at + 1 :], origins=(origin,) * len(moves) + source.origins[at + 1 :]
-        )
+        out = Wire(edge, stream.shape, stream.dtype, made.low, made.high).then(moves, origin)
+        out = replace(out, steps=out.steps + source.steps[at + 1 :], origins=out.origins + source.origins[at + 1 :])
         self.decisions[edge] = Decision(source, head, made)
         self._record(origin, out)
         return out
@@ -301,25 +323,25 @@ class Lowering:
         tensor = self.values[value.name]
         if isinstance(tensor, Constant):
             raise BitfabricError(f"output {value.name} is constant; there is nothing to compute")
-        source = (
-            self._leave_host(tensor, f"output {value.name}", first=True) if isinstance(tensor, HostTensor) else tensor
-        )
-        cut = next(
-            (i for i, each in enumerate(source.steps) if each.op not in ELEMENTWISE | RESHAPING), len(source.steps)
-        )
-        tail, names = source.steps[cut:], source.origins[cut:]
-        source = replace(source, steps=source.steps[:cut], origins=source.origins[:cut])
-        # The host can compute what no kernel can, from the integers before it.
-        with suppress(BitfabricError):
-            source = self._quantize(source)
+        name = f"output {value.name}"
+        wire = self._leave_host(tensor, name, first=True) if isinstance(tensor, HostTensor) else tensor
+        wire = self._moves_on_host(wire)
+        kept = (i for i, each in enumerate(wire.steps) if each.op not in ELEMENTWISE | RESHAPING)
+        cut = next(kept, len(wire.steps))
+        tail = wire.steps[cut:]
+        source = self._last_codes(replace(wire, steps=wire.steps[:cut], origins=wire.origins[:cut]))
         self.ends[value.name] = source, tail
-        picked = arg_max(self, source, tail)
+        picked = arg_max(self, source, tail) if len(self.model.graph.output) == 1 else None
         source, tail = (source, tail) if picked is None else (picked, ())
         if not any(source.edge == node.outputs[0] for node in self.nodes):
-            edge = self.append("pass", Fifo(Stream(source.shape, source.dtype), 2), source.edge)
-            source = replace(source, edge=edge)
-        source = source.then(tail, names[-1] if names else "")
+            source = replace(source, edge=self.append("pass", Fifo(Stream(source.shape, source.dtype), 2), source.edge))
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
-        shape = self.shape(value.name)[1:]
-        steps = (step("Cast", to="float64"), *source.steps, step("Cast", to=dtype.name))
-        return Port(value.name, source.edge, shape, dtype.name, steps)
+        steps = (step("Cast", to="float64"), *source.steps, *tail, step("Cast", to=dtype.name))
+        return Port(value.name, source.edge, self.shape(value.name)[1:], dtype.name, steps)
+
+    def _last_codes(self, source: Wire) -> Wire:
+        """The wire behind the last quantizer that has a kernel; the same nodes for outputs that share their steps."""
+        key = source.edge, *map(id, source.steps)
+        if key not in self._codes:
+            self._codes[key] = self._quantize(source, strict=False)
+        return self._codes[key]

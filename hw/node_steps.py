@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -45,7 +46,7 @@ class Call:
             raise self.refuse(f"it lacks its input {index}", "export the model again")
         return value
 
-    def get(self, name: str, default: object) -> object:
+    def get(self, name: str, default: Any) -> Any:
         return attribute(self.node, name, default)
 
     def refuse(self, why: str, remedy: str) -> BitfabricError:
@@ -53,7 +54,7 @@ class Call:
 
     def axis(self, default: int) -> int:
         """The attribute ``axis``, counted from the front, and never the batch."""
-        axis = int(self.get("axis", default))  # type: ignore[call-overload]
+        axis = int(self.get("axis", default))
         axis += len(self.shape) if axis < 0 else 0
         if axis == 0:
             raise self.refuse("it works along the batch", "use another axis")
@@ -98,7 +99,7 @@ def _reshape(call: Call) -> Steps:
 
 @translates("Transpose")
 def _transpose(call: Call) -> Steps:
-    perm = tuple(int(axis) for axis in call.get("perm", tuple(reversed(range(len(call.shape))))))  # type: ignore[attr-defined]
+    perm = tuple(int(axis) for axis in call.get("perm", tuple(reversed(range(len(call.shape))))))
     if perm == tuple(range(len(perm))):
         return ()
     if perm[0] != 0:
@@ -172,18 +173,17 @@ def _parametrised(call: Call) -> Steps:
 @translates("Clip", "Min", "Max")
 def _clip(call: Call) -> Steps:
     data = data_index(call.inputs, tuple(call.node.input))
-    low, high = np.float32(-np.inf), np.float32(np.inf)
-    if call.node.op_type == "Clip":
-        if call.version < 11:
-            low, high = np.float32(call.get("min", low)), np.float32(call.get("max", high))
-        else:
-            given = call.operand(1), call.operand(2)
-            low, high = (limit if value is None else value for limit, value in zip((low, high), given, strict=True))
+    low, high = np.full((), -np.inf, np.float32), np.full((), np.inf, np.float32)
+    if call.node.op_type == "Clip" and call.version < 11:
+        low, high = np.maximum(low, call.get("min", low)), np.minimum(high, call.get("max", high))
+    elif call.node.op_type == "Clip":
+        least, most = call.operand(1), call.operand(2)
+        low, high = low if least is None else least, high if most is None else most
     else:
         others = [_broadcast(call, call.required(i)) for i in range(len(call.node.input)) if i != data]
         for value in others:
             low, high = (low, np.minimum(high, value)) if call.node.op_type == "Min" else (np.maximum(low, value), high)
-    return (step("Clip", np.asarray(low), np.asarray(high)),)
+    return (step("Clip", low, high),)
 
 
 @translates("BatchNormalization")
@@ -207,7 +207,7 @@ def _quant(call: Call) -> Steps:
     return codes, *_rescaled(scale, zero_point)
 
 
-def _rescaled(scale: np.ndarray, zero_point: np.ndarray) -> Steps:
+def _rescaled(scale: np.ndarray, zero_point: np.ndarray | float = 0.0) -> Steps:
     """From codes back to values."""
     shift = (step("Sub", zero_point),) if np.any(zero_point) else ()
     return (*shift, step("Mul", scale)) if np.any(scale != 1) else shift
@@ -218,7 +218,7 @@ def _bipolar(call: Call) -> Steps:
     scale = _broadcast(call, call.required(1))
     if not np.all(np.isfinite(scale)) or np.any(scale == 0):
         raise call.refuse("its scale is zero or not finite", "check the training")
-    return step("BipolarQuant"), *_rescaled(scale, np.float32(0))
+    return step("BipolarQuant"), *_rescaled(scale)
 
 
 @translates("MultiThreshold")
@@ -231,17 +231,17 @@ def _multi_threshold(call: Call) -> Steps:
             f"its thresholds of shape {thresholds.shape} do not fit {call.shape[axis]} channels",
             "give one row of thresholds, or one for each channel",
         )
-    scale, bias = np.float32(call.get("out_scale", 1.0)), np.float32(call.get("out_bias", 0.0))
+    scale, bias = (np.asarray(call.get(*value), np.float32) for value in (("out_scale", 1.0), ("out_bias", 0.0)))
     if not np.isfinite(scale) or scale == 0 or not np.isfinite(bias):
         raise call.refuse("its out_scale is zero or not finite", "check the model")
     least = float(bias) / float(scale)
     if thresholds.shape[1] == 1 and least == -0.5:  # Two values, one the other's negative: bipolar.
-        return step("MultiThreshold", thresholds, axis=axis, least=-1, unit=2), *_rescaled(scale / 2, np.float32(0))
+        return step("MultiThreshold", thresholds, axis=axis, least=-1, unit=2), *_rescaled(scale / 2)
     if least == int(least):
         codes = step("MultiThreshold", thresholds, axis=axis, least=int(least), unit=1)
-        return codes, *_rescaled(scale, np.float32(0))
+        return codes, *_rescaled(scale)
     codes = step("MultiThreshold", thresholds, axis=axis, least=0, unit=1)
-    return codes, *_rescaled(scale, np.float32(0)), step("Add", bias)
+    return codes, *_rescaled(scale), step("Add", bias)
 
 
 @translates("Trunc")

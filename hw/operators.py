@@ -50,7 +50,7 @@ def quant(
 
 def sign(x: Array) -> Array:
     """BipolarQuant's codes: +1 where ``x >= 0``, else -1."""
-    return np.where(x >= 0, x.dtype.type(1), x.dtype.type(-1))
+    return (x >= 0) * x.dtype.type(2) - x.dtype.type(1)
 
 
 def multi_threshold(x: Array, thresholds: Array, *, axis: int, least: int, unit: int) -> Array:

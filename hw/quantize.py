@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hw import requantize
-from hw.affine import affine, element_order, rational
-from hw.decision_points import StepFunction, step_function, thresholds
+from hw.affine import CLIPS, affine, element_order, floats, rational
+from hw.decision_points import WORK, StepFunction, step_function, thresholds
 from hw.errors import BitfabricError
-from hw.host import run
+from hw.host import run, step
 from hw.kernels.kernel import Kernel
 from hw.kernels.requant import Requant
 from hw.kernels.threshold import Threshold
 from hw.operators import ELEMENTWISE, MONOTONE, RESHAPING
-from hw.wires import Steps, Wire, binary, dtype_of
+from hw.stream import smallest_dtype
+from hw.wires import Steps, Wire, binary, dtype_of, last_quantizer, quantizer_range
 
 THRESHOLD_LEVELS = 256
 """Up to so many output codes a quantizer is thresholds, above it a requant where its function is affine."""
@@ -116,7 +117,7 @@ def _requant(wire: Wire, head: Steps, function: StepFunction, order: np.ndarray)
             return None  # Too wide for the kernel.
         return lambda frames: kernel.execute(frames)[0]
 
-    found = requantize.parameters(function, *parts, candidate)
+    found = requantize.parameters(function, parts[0], parts[1], candidate)
     return None if found is None else build(*found)
 
 
@@ -128,3 +129,36 @@ def changes_nothing(wire: Wire, steps: Steps) -> bool:
     frames = np.minimum(wire.low + np.arange(count).reshape(-1, *[1] * wire.low.ndim), wire.high)
     before = run(wire.steps, frames.astype(np.float64))
     return np.array_equal(run(steps, before), before)
+
+
+def on_a_grid(steps: Steps, origins: tuple[str, ...], shape: tuple[int, ...]) -> Steps:
+    """One more quantizer for steps that clip behind their last one, where that changes nothing; else no steps.
+
+    ReLU or Clip between a quantizer and a layer leave the quantizer's grid as it is if they cut it at one of its
+    values. ``shape``: of what the steps start from.
+    """
+    at = last_quantizer(steps)
+    if at is None or not any(each.op in CLIPS for each in steps[at + 1 :]):
+        return ()
+    head, tail = steps[: at + 1], steps[at + 1 :]
+    behind = run([each for each in head if each.op in RESHAPING], np.zeros((1, *shape))).shape[1:]
+    line = affine(tail, behind, through_clips=True)
+    if line is None or any(value == 0 for value in line[0].ravel()):
+        return ()
+    slope, offset = (floats(part) for part in line)
+    low, high = quantizer_range(steps[at], origins[at])
+    least, most = 0, 0
+    size = max(1, WORK // slope.size)
+    for start in range(low, high + 1, size):
+        codes = np.arange(start, min(start + size, high + 1), dtype=np.float64)
+        values = run(tail, np.broadcast_to(codes.reshape(-1, *[1] * len(behind)), (len(codes), *behind)))
+        integers = np.rint((values - offset) / slope)
+        if not np.array_equal(integers * slope + offset, values):
+            return ()
+        least, most = min(least, int(integers.min())), max(most, int(integers.max()))
+    bits = smallest_dtype(least, most).bitwidth()
+    zero = np.zeros(())
+    codes_step = step("Quant", slope, zero, bits=bits, signed=least < 0, narrow=False, rounding_mode="ROUND")
+    shift = (step("Sub", offset),) if np.any(offset) else ()
+    back = (step("Add", offset),) if np.any(offset) else ()
+    return (*shift, codes_step, step("Mul", slope), *back)

@@ -32,19 +32,18 @@ class Product:
     steps: int
 
 
-def interval(wire: Wire, integers: dict[str, np.ndarray], products: dict[str, Product], count: int | None = None) -> Interval:
-    """Bounds of the reference's values of a wire (after its first ``count`` steps), given exact integers by edge."""
+def interval(wire: Wire, integers: dict[str, np.ndarray], products: dict[str, Product]) -> Interval:
+    """Bounds of the reference's values of a wire, given exact integers by edge."""
     exact = integers[wire.edge].astype(np.float64)
-    steps = wire.steps[:count]
     product = products.get(wire.edge)
     if product is None:
-        return through(steps, (exact, exact))
+        return through(wire.steps, (exact, exact))
     low, high = interval(product.source, integers, products)
     size = len(product.magnitudes)
     error = (size + 8) * ULP / 2 * (np.maximum(np.abs(low), np.abs(high)) @ product.magnitudes)
     error += (high - low) / 2 @ product.magnitudes
-    value = run(steps[: product.steps], exact)
-    return through(steps[product.steps :], (value - error, value + error))
+    value = run(wire.steps[: product.steps], exact)
+    return through(wire.steps[product.steps :], (value - error, value + error))
 
 
 def through(steps: Iterable[HostStep], bounds: Interval) -> Interval:
@@ -93,7 +92,7 @@ def _scaled_magnitude(step: HostStep, low: np.ndarray, high: np.ndarray) -> np.n
 
 def _batch_norm_magnitude(step: HostStep, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     scale, bias, mean, variance = (operand.astype(np.float64) for operand in step.operands)
-    factor = np.abs(scale / np.sqrt(variance + dict(step.attributes)["epsilon"]))  # type: ignore[operator]
+    factor = np.abs(scale / np.sqrt(variance + dict(step.attributes)["epsilon"]))
     tail = (1,) * (low.ndim - 2)
     factor, offset = (v.reshape(-1, *tail) for v in (factor, np.abs(bias) + np.abs(mean) * factor))
     return np.maximum(np.abs(low), np.abs(high)) * factor + offset
@@ -102,7 +101,7 @@ def _batch_norm_magnitude(step: HostStep, low: np.ndarray, high: np.ndarray) -> 
 def _softmax(step: HostStep, low: np.ndarray, high: np.ndarray) -> Interval:
     """Every exponential is off by at most its own interval's width, and so is their sum."""
     middle = step((low + high) / 2)
-    axis: int = dict(step.attributes)["axis"]  # type: ignore[assignment]
+    axis: int = dict(step.attributes)["axis"]
     spread = np.exp((high - low).max(axis=axis, keepdims=True)) - 1
     error = middle * (spread + FUNCTION_ULP) + FUNCTION_ULP * ULP
     return middle - error, middle + error

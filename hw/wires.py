@@ -6,8 +6,8 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
-from hw.host import HostStep
-from hw.operators import QUANTIZERS, code_range
+from hw.host import HostStep, run
+from hw.operators import QUANTIZERS, RESHAPING, code_range
 from hw.stream import smallest_dtype
 
 Steps = tuple[HostStep, ...]
@@ -54,6 +54,38 @@ def wire(
     return Wire(edge, shape, dtype, least, most)
 
 
+BY_AXIS = frozenset({"BatchNormalization", "MultiThreshold", "Softmax", "TopK", "ArgMax"})
+"""Steps that know an axis, so that elements cannot be moved before them."""
+
+
+def moves_first(source: Wire) -> tuple[Steps, Wire]:
+    """Reshape and Transpose steps taken to the front, for the host to do, and the wire behind them.
+
+    The operands of the steps that they pass are moved along. No steps, and the wire itself, where that cannot be.
+    """
+    last = max((i for i, each in enumerate(source.steps) if each.op in RESHAPING), default=-1)
+    if last < 0 or any(each.op in BY_AXIS for each in source.steps[:last]):
+        return (), source
+    moves: list[HostStep] = []
+    rest: list[HostStep] = []
+    origins: list[str] = []
+    shape = (1, *source.shape)
+    for each, origin in zip(source.steps, source.origins, strict=True):
+        if each.op in RESHAPING:
+            moves.append(each)
+            rest = [replace(old, operands=tuple(_moved(value, each, shape) for value in old.operands)) for old in rest]
+            shape = each(np.empty(shape, bool)).shape
+        else:
+            rest.append(each)
+            origins.append(origin)
+    low, high = (run(moves, bound[None])[0] for bound in (source.low, source.high))
+    return tuple(moves), replace(source, shape=low.shape, low=low, high=high, steps=tuple(rest), origins=tuple(origins))
+
+
+def _moved(operand: np.ndarray, move: HostStep, shape: tuple[int, ...]) -> np.ndarray:
+    return operand if operand.size == 1 else move(np.broadcast_to(operand, shape))
+
+
 def dtype_of(low: int, high: int, binary: bool = False) -> BaseDataType:
     """The narrowest type of a range: BIPOLAR if ``binary``, TERNARY for -1..1."""
     if binary:
@@ -83,16 +115,16 @@ def quantizer_range(quantizer: HostStep, origin: str) -> tuple[int, int]:
     attributes = dict(quantizer.attributes)
     match quantizer.op:
         case "Quant":
-            return code_range(attributes["bits"], attributes["signed"], attributes["narrow"])  # type: ignore[arg-type]
+            return code_range(attributes["bits"], attributes["signed"], attributes["narrow"])
         case "MultiThreshold":
-            least: int = attributes["least"]  # type: ignore[assignment]
-            return least, least + quantizer.operands[0].shape[1] * attributes["unit"]  # type: ignore[operator]
+            least: int = attributes["least"]
+            return least, least + quantizer.operands[0].shape[1] * attributes["unit"]
         case "Trunc":
             clip = attributes["clip"]
             if clip is None:
                 raise BitfabricError(
                     f"{origin}: Trunc cannot be the input's quantizer: it bounds nothing; put a Quant there"
                 )
-            return clip  # type: ignore[return-value]
+            return clip
         case _:
             return -1, 1

@@ -27,7 +27,9 @@ class Builder:
         names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
         made = [f"t{len(self.nodes)}" if i == 0 else f"t{len(self.nodes)}_{i}" for i in range(outputs)]
         domain = DOMAIN if op in CUSTOM else ""
-        self.nodes.append(helper.make_node(op, names, made, name=f"{op}_{len(self.nodes)}", domain=domain, **attributes))
+        self.nodes.append(
+            helper.make_node(op, names, made, name=f"{op}_{len(self.nodes)}", domain=domain, **attributes)
+        )
         return made[0]
 
     def quant(self, x, scale, bits, zero_point=0.0, signed=1, narrow=0, rounding_mode="ROUND", op="Quant") -> str:
