@@ -22,6 +22,7 @@ class VirtualBoard:
     """An image in simulation. ``design`` is its netlist; without it, its RTL is simulated.
 
     ``skew`` is the host's baud rate relative to the nominal one. Use as a context manager, or ``close`` it.
+    A netlist is built without the compiler's optimisation, which takes longer than a few frames' simulation.
     """
 
     def __init__(self, image: Image, design: Design | None = None, skew: float = 1.0) -> None:
@@ -34,7 +35,7 @@ class VirtualBoard:
         self._received = bytearray()
         self._to_send = b""
         period = image.clock_mhz * 1e6 / image.baud / skew
-        simulator = executable(design or image.design, harness, ports) / "sim"
+        simulator = executable(design or image.design, harness, ports, ("-O0",) if design else ("-O1",)) / "sim"
         self._process = subprocess.Popen(
             [simulator, repr(period)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=simulator.parent
         )

@@ -68,9 +68,9 @@ def design(
 
 def verilog(top: str, module: dict) -> str:
     """A module of a Yosys JSON file as Verilog: instances of cells between nets ``n<number>``."""
-    bits = [bit for port in module["ports"].values() for bit in port["bits"]]
-    bits += [bit for cell in module["cells"].values() for net in cell["connections"].values() for bit in net]
-    fresh = count(max((bit for bit in bits if isinstance(bit, int)), default=0) + 1)
+    # nextpnr gives an arbitrary number to a port's bit that goes nowhere; every real net has a name.
+    known = {bit for net in module["netnames"].values() for bit in net["bits"] if isinstance(bit, int)}
+    fresh = count(max(known, default=0) + 1)
     cells = [cell for cell in module["cells"].values() if cell["type"] != "$scopeinfo"]
     body = [_instance(f"c{i}", cell, fresh) for i, cell in enumerate(cells)]
     ports, connect = [], []
@@ -78,8 +78,8 @@ def verilog(top: str, module: dict) -> str:
         ports.append(f"    {port['direction']} wire logic [{len(port['bits']) - 1}:0] {name}")
         for i, bit in enumerate(port["bits"]):
             if port["direction"] == "output":
-                connect.append(f"  assign {name}[{i}] = {_net(bit)};\n")
-            elif isinstance(bit, int):
+                connect.append(f"  assign {name}[{i}] = {_net(bit if bit in known else str(bit))};\n")
+            elif bit in known:
                 connect.append(f"  assign {_net(bit)} = {name}[{i}];\n")
     wires = "".join(f"  wire n{bit};\n" for bit in range(next(fresh)))
     head = f"// A netlist of placed or mapped cells.\nmodule {top} (\n" + ",\n".join(ports) + "\n);\n"
