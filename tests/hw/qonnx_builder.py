@@ -38,7 +38,7 @@ class Builder:
         )
 
     def batch_norm(self, x, scale, bias, mean, variance, epsilon=0.0) -> str:
-        return self.node("BatchNormalization", x, scale, bias, mean, variance, epsilon=epsilon)
+        return self.node("BatchNormalization", x, scale, bias, mean, variance, epsilon=float(epsilon))
 
     def annotate(self, name: str, dtype: str) -> None:
         entry = onnx.StringStringEntryProto(key="finn_datatype", value=dtype)

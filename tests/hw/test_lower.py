@@ -1,0 +1,299 @@
+"""Lowering: the integer graph gives what the QONNX model gives, and refuses what it cannot give."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, numpy_helper
+
+from hw.emulate import Emulator
+from hw.errors import BitfabricError
+from hw.lower import lower
+from hw.reference import Reference, compare, random_frames
+from tests.hw.qonnx_builder import Builder
+from tests.hw.random_models import ROUNDING, RandomModel
+
+SEEDS = st.integers(0, 10**6)
+WEIGHTS = np.random.default_rng(0).integers(-7, 8, (12, 5)).astype(np.float32)
+FREE = ("passes", "different scales", "levels")
+"""What random networks may be refused for: no quantizer before a layer, unequal scales in a sum, no requant."""
+
+
+def lowered(model):
+    """The graph; None where a random network has something that no hardware computes exactly."""
+    try:
+        return lower(model)
+    except BitfabricError as error:
+        assert any(text in str(error) for text in FREE), error
+        return None
+
+
+def check(model, frames=None):
+    """The graph of a model on a power-of-two grid, found equal to the reference; and the output."""
+    graph = lower(model)
+    frames = random_frames(graph, 200) if frames is None else frames
+    got, want = Emulator(graph).run(frames), Reference(model).run(frames)
+    assert got.dtype == want.dtype
+    np.testing.assert_array_equal(got, want)
+    assert compare(graph, model, frames).mismatches == 0
+    return graph, got
+
+
+def kernels(graph):
+    return [(node.name, node.kernel.outputs()[0].dtype.name) for node in graph]
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_power_of_two_networks_are_equal(wide, seed):
+    network = RandomModel(np.random.default_rng(seed), dyadic=True, wide=wide)
+    model, frames = network.model(), network.frames(200)
+    if lowered(model):
+        check(model, frames)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@settings(max_examples=12, deadline=None)
+@given(seed=SEEDS)
+def test_other_networks_differ_only_by_float32_rounding(wide, seed):
+    network = RandomModel(np.random.default_rng(seed), dyadic=False, wide=wide)
+    model, frames = network.model(), network.frames(200)
+    if graph := lowered(model):
+        compared = compare(graph, model, frames)
+        assert compared.mismatches == compared.explained, compared.describe()
+
+
+@pytest.mark.parametrize("bits", [3, 12])
+@pytest.mark.parametrize("mode", ROUNDING)
+def test_every_rounding_mode_on_ties(mode, bits):
+    b = Builder((1, 4))
+    x = b.quant("x", 0.125, 8)
+    x = b.node("Sub", b.node("MatMul", x, b.quant(np.eye(4) * [1, 3, -1, 5], 1.0, 4)), [0.5, 0.25, 0.0, 0.0])
+    scale = 0.25 if bits == 3 else 2.0**-2
+    model = b.model((b.quant(x, scale, bits, rounding_mode=mode), (1, 4)))
+    frames = np.arange(-128, 128, dtype=np.float32)[:, None].repeat(4, axis=1) / 8
+    check(model, frames)
+
+
+def test_one_bit_network_has_the_names_and_types_it_should():
+    rng = np.random.default_rng(1)
+    b = Builder((1, 6))
+    x = b.node("BipolarQuant", "x", 1.0)
+    for inputs, outputs in ((6, 4), (4, 3)):
+        x = b.node("MatMul", x, b.node("BipolarQuant", rng.normal(size=(inputs, outputs)), 0.5))
+        x = b.batch_norm(x, [-1.0, 2.0, 0.0, 1.0][:outputs], [0.5] * outputs, [1.0] * outputs, [4.0] * outputs)
+        x = b.node("BipolarQuant", x, 1.0) if outputs == 4 else x
+    graph, _ = check(b.model((x, (1, 3))))
+    assert kernels(graph) == [("fc0", "INT4"), ("fc0_threshold", "BIPOLAR"), ("fc1", "INT4")]
+    weights = [node.kernel.weight_dtype.name for node in graph if node.kernel.op == "matrix_vector"]
+    assert weights == ["BIPOLAR", "BIPOLAR"]
+    threshold = graph.node("fc0_threshold").kernel
+    assert threshold.decreasing.tolist() == [True, False, False, False]
+    assert [(e, s.dtype.name) for e, s in graph.edges.items()][0] == ("input", "BIPOLAR")
+
+
+def test_ternary_weights_and_activations():
+    b = Builder((1, 12))
+    weights = b.quant(WEIGHTS, 4.0, 2, narrow=1)
+    x = b.quant(b.node("MatMul", b.quant("x", 0.5, 2, narrow=1), weights), 2.0, 2, narrow=1)
+    graph, _ = check(b.model((b.node("MatMul", x, b.quant(WEIGHTS[:5], 4.0, 2, narrow=1)), (1, 5))))
+    assert graph.edges["input"].dtype.name == graph.edges["fc0_threshold"].dtype.name == "TERNARY"
+    assert graph.node("fc0").kernel.weight_dtype.name == "TERNARY"
+
+
+def test_sixteen_bits_use_a_requant_and_narrow_ranges_are_known():
+    b = Builder((1, 12))
+    x = b.node("MatMul", b.quant("x", 2.0**-12, 16, narrow=1), b.quant(WEIGHTS, 1.0, 4))
+    x = b.quant(b.node("Relu", b.node("Add", x, np.arange(5) / 32)), 2.0**-9, 16)
+    graph, _ = check(b.model((b.node("MatMul", x, b.quant(WEIGHTS[:5], 1.0, 4)), (1, 5))))
+    assert [node.kernel.op for node in graph] == ["matrix_vector", "requant", "matrix_vector"]
+    assert graph.node("fc0").kernel.input_range == (-32767, 32767)
+    assert graph.edges["fc0_requant"].dtype.name == "UINT15"
+
+
+def test_integer_inputs_go_to_the_hardware_as_they_are():
+    for quantized in (False, True):
+        b = Builder((1, 3, 4))
+        b.annotate("x", "UINT8")
+        x = b.node("Flatten", b.node("Transpose", "x", perm=[0, 2, 1]))
+        x = b.quant(b.node("Div", x, 256.0), 2.0**-4, 4, signed=0, rounding_mode="FLOOR") if quantized else x
+        x = b.quant(b.node("MatMul", x, b.quant(WEIGHTS, 1.0, 4)), 2.0**4, 4)
+        graph, _ = check(b.model((x, (1, 5))))
+        assert graph.inputs[0].dtype == graph.edges["input"].dtype.name == "UINT8"
+        assert [node.name for node in graph][0] == ("input_threshold" if quantized else "fc0")
+    b = Builder((1, 12), elem_type=TensorProto.INT8)
+    graph, _ = check(b.model((b.node("MatMul", b.node("Cast", "x", to=1), b.quant(WEIGHTS, 1.0, 4)), (1, 5))))
+    assert graph.edges["input"].dtype.name == "INT8"
+
+
+def test_preprocessing_runs_on_the_host_in_float32():
+    b = Builder((1, 3, 4))
+    x = b.node("Div", b.node("Sub", b.node("Mul", "x", 1 / 255), np.full((3, 1), 0.1307)), 0.3081)
+    x = b.quant(b.node("Flatten", x), 0.0171, 8)
+    model = b.model((b.node("MatMul", x, b.quant(WEIGHTS, 1.0, 4)), (1, 5)))
+    graph = lower(model)
+    assert [node.name for node in graph] == ["fc0"]
+    frames = np.random.default_rng(0).uniform(0, 255, (500, 3, 4)).astype(np.float32)
+    codes = Reference(model).tensors(frames, [model.graph.node[-3].output[0]])[model.graph.node[-3].output[0]]
+    np.testing.assert_array_equal(graph.encode(frames)["input"], np.rint(codes / np.float32(0.0171)))
+
+
+def test_scales_of_channels_that_differ_by_whole_factors_go_into_the_weights():
+    b = Builder((1, 12))
+    x = b.quant("x", np.tile([0.25, 0.5, 1.0], 4), 4)
+    check(b.model((b.node("MatMul", x, b.quant(WEIGHTS, 1.0, 4)), (1, 5))))
+
+
+def test_a_quantizer_that_changes_nothing_is_dropped_and_two_become_one():
+    b = Builder((1, 12))
+    x = b.quant(b.quant("x", 0.25, 4), 0.125, 6)
+    x = b.node("MatMul", x, b.quant(WEIGHTS, 1.0, 4))
+    x = b.quant(b.node("Relu", b.quant(x, 0.5, 8)), 2.0, 3, signed=0)
+    x = b.node("MatMul", b.quant(x, 1.0, 8), b.quant(WEIGHTS[:5], 1.0, 4))
+    graph, _ = check(b.model((x, (1, 5))))
+    assert kernels(graph)[1:3] == [("fc0_threshold", "UINT3"), ("fc1", "INT9")]
+
+
+def test_clipping_on_the_grid_needs_no_quantizer():
+    b = Builder((1, 12))
+    x = b.node("Relu", b.quant("x", 0.25, 4))
+    x = b.node("Clip", b.quant(b.node("MatMul", x, b.quant(WEIGHTS, 1.0, 4)), 0.5, 4), -1.5, 2.0)
+    graph, _ = check(b.model((b.node("MatMul", x, b.quant(WEIGHTS[:5], 1.0, 4)), (1, 5))))
+    assert graph.edges["input"].dtype.name == "UINT3"
+    assert graph.node("fc0_threshold").kernel.steps == 7
+
+
+@pytest.mark.parametrize("scale, bias", [(2.0, -1.0), (0.5, 1.0), (1.0, -2.0), (0.25, 0.125)])
+def test_multi_threshold(scale, bias):
+    rows = np.sort(np.random.default_rng(3).integers(-30, 30, (5, 1 if bias == -1 else 3)), axis=1) / 4
+    b = Builder((1, 12))
+    x = b.node("MultiThreshold", "x", rows[:1] / 4, out_dtype="INT4", out_scale=scale, out_bias=bias)
+    x = b.node("MatMul", x, b.quant(WEIGHTS, 1.0, 4))
+    x = b.node("MultiThreshold", x, rows, out_dtype="INT4", out_scale=scale, out_bias=bias)
+    graph, _ = check(b.model((b.node("MatMul", x, b.quant(WEIGHTS[:5], 1.0, 4)), (1, 5))))
+    dtypes = {-1.0: "BIPOLAR", 1.0: "UINT3", -2.0: "INT2", 0.125: "UINT2"}
+    assert graph.edges["fc0_threshold"].dtype.name == dtypes[bias]
+
+
+def test_functions_that_turn_are_refused_where_they_turn():
+    def model(shift):
+        b = Builder((1, 12))
+        x = b.node("MatMul", b.quant("x", 1.0, 4), b.quant(WEIGHTS, 1.0, 4))
+        x = b.quant(b.node("Abs", b.node("Sub", x, shift)), 8.0, 3, signed=0)
+        return b.model((b.node("MatMul", x, b.quant(WEIGHTS[:5], 1.0, 4)), (1, 5)))
+
+    check(model(1000.0))
+    with pytest.raises(BitfabricError, match=r"Quant_5: Quant .*not monotone"):
+        lower(model(3.0))
+
+
+@pytest.mark.parametrize("bias", [None, [0.5, 0, 0, 0, 1]])
+def test_arg_max_is_hardware_where_integers_order_as_logits_do(bias):
+    for op, keepdims in (("TopK", 1), ("ArgMax", 1), ("ArgMax", 0)):
+        b = Builder((1, 12))
+        x = b.node("MatMul", b.quant("x", 0.25, 2), b.quant(WEIGHTS, 4.0, 3))
+        x = x if bias is None else b.node("Add", x, bias)
+        if op == "TopK":
+            b.constants.append(numpy_helper.from_array(np.array([1]), "k"))
+            index = b.node("TopK", x, "k", outputs=2) + "_1"
+        else:
+            index = b.node("ArgMax", b.node("Softmax", x), axis=1, keepdims=keepdims)
+        model = b.model((index, (1, 1) if keepdims else (1,), TensorProto.INT64))
+        graph, _ = check(model)
+        assert [node.name for node in graph] == (["fc0", "arg_max"] if bias is None else ["fc0"])
+
+
+def test_values_and_indices_of_top_k_come_from_one_edge():
+    b = Builder((1, 12))
+    x = b.node("MatMul", b.quant("x", 0.25, 2), b.quant(WEIGHTS, 1.0, 4))
+    b.constants.append(numpy_helper.from_array(np.array([2]), "k"))
+    values = b.node("TopK", b.quant(x, 1.0, 3), "k", outputs=2)
+    model = b.model((values, (1, 2)), (values + "_1", (1, 2), TensorProto.INT64))
+    graph = lower(model)
+    frames = random_frames(graph, 100)
+    got, want = Emulator(graph).run(frames), Reference(model).run(frames)
+    for name in want:
+        np.testing.assert_array_equal(got[name], want[name])
+    assert [node.name for node in graph] == ["fc0", "fc0_threshold"]
+
+
+def test_networks_of_a_quantizer_only():
+    b = Builder((1, 12))
+    check(b.model((b.quant("x", 0.25, 4), (1, 12))))
+    b = Builder((1, 12))
+    b.annotate("x", "INT6")
+    check(b.model((b.quant(b.node("Tanh", "x"), 2.0**-6, 6), (1, 12))))
+
+
+def test_leading_axes_and_soft_max():
+    b = Builder((1, 7, 12))
+    x = b.node("MatMul", b.quant("x", 0.25, 4), b.quant(WEIGHTS, 1.0, 4))
+    x = b.node("MatMul", b.quant(b.node("Add", x, np.arange(5)), 1.0, 4), b.quant(WEIGHTS[:5], 0.25, 4))
+    model = b.model((b.node("Softmax", x, axis=-1), (1, 7, 5)))
+    graph = lower(model)
+    frames = random_frames(graph, 50)
+    np.testing.assert_allclose(Emulator(graph).run(frames), Reference(model).run(frames), rtol=1e-5)
+    assert compare(graph, model, frames).mismatches == 0
+
+
+def _refused(body):
+    b = Builder((1, 12))
+    x = b.quant("x", 0.25, 4)
+    return b.model((body(b, x), (1, 5)))
+
+
+def _floating(b, x):
+    return b.node("MatMul", x, WEIGHTS / 3)
+
+
+REFUSALS = {
+    "weights that are not quantized": (_floating, r"MatMul_1: MatMul .*not quantized"),
+    "no quantizer before a layer": (
+        lambda b, x: b.node(
+            "MatMul", b.node("Sigmoid", b.node("MatMul", x, b.quant(WEIGHTS, 1.0, 4))), b.quant(WEIGHTS[:5], 1.0, 4)
+        ),
+        r"MatMul_5: its input passes .*Sigmoid_3.*put a quantizer",
+    ),
+    "unequal scales": (
+        lambda b, x: b.node("MatMul", b.quant(x, np.linspace(0.1, 0.2, 12), 4), b.quant(WEIGHTS, 1.0, 4)),
+        r"MatMul_3: MatMul .*different scales",
+    ),
+    "an unknown operator": (lambda b, x: b.node("Gelu", b.node("MatMul", x, WEIGHTS)), r"Gelu_2: Gelu .*no kernel"),
+    "a rounding mode": (
+        lambda b, x: b.quant(b.node("MatMul", x, WEIGHTS), 1.0, 4, rounding_mode="STOCHASTIC"),
+        r"Quant_2: QONNX has no rounding mode STOCHASTIC",
+    ),
+    "a scale of zero": (lambda b, x: b.quant(b.node("MatMul", x, WEIGHTS), 0.0, 4), r"Quant_2: .*not positive"),
+    "a bias of NaN": (lambda b, x: b.node("Add", b.node("MatMul", x, WEIGHTS), np.nan), r"Add_2: Add .*NaN"),
+    "a branch": (lambda b, x: b.node("Add", *[b.node("MatMul", x, WEIGHTS)] * 2), r"feeds Add_2 and Add_2"),
+    "16 bits of a sigmoid": (
+        lambda b, x: b.node(
+            "MatMul", b.quant(b.node("Sigmoid", b.node("MatMul", x, WEIGHTS)), 2.0**-16, 16, signed=0), np.eye(5)
+        ),
+        r"Quant_3: Quant has \d+ levels",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_refusals_name_the_node_and_the_remedy(what):
+    body, message = REFUSALS[what]
+    with pytest.raises(BitfabricError, match=message) as caught:
+        lower(_refused(body))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_floating_point_input_is_refused():
+    b = Builder((1, 12))
+    x = b.quant(b.node("MatMul", "x", b.quant(WEIGHTS, 1.0, 4)), 1.0, 4)
+    with pytest.raises(BitfabricError, match=r"input x reaches MatMul_1 as floating point; .*QuantIdentity"):
+        lower(b.model((x, (1, 5))))
+
+
+def test_importing_is_light():
+    code = "import sys, hw.lower, hw.reference; sys.exit(bool({'torch', 'brevitas', 'finn'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
