@@ -12,6 +12,8 @@
 #include "ports.h"
 #include "verilated.h"
 
+static const int POWER_ON = 512;  // clocks after which an image is out of reset
+
 // One direction of the line, sampled every clock; places are 0: start bit, 1 to 8: data, 9: stop bit.
 class Sender {
   public:
@@ -85,6 +87,10 @@ int main(int argc, char** argv) {
     uint64_t clocks = 0;
     top.RX = 1;
     RELEASE;
+    for (int i = 0; i < 2 * POWER_ON; ++i) {
+        top.CLOCK = i & 1;
+        top.eval();
+    }
     struct {
         uint32_t count, want;
         uint64_t patience;

@@ -81,7 +81,7 @@ class VirtualBoard:
             stdin.write(struct.pack("<IIQ", len(self._to_send), want, patience) + self._to_send)
             stdin.flush()
             count, self.clocks = struct.unpack("<IQ", stdout.read(12))
-        except (OSError, struct.error):
+        except (OSError, ValueError, struct.error):
             raise BitfabricError("the simulation of the board ended; run it again") from None
         self._to_send = b""
         self._received += stdout.read(count)

@@ -1,0 +1,269 @@
+"""The host link: codec, hardware and driver together, on a good line and on a bad one. No wrong frame gets through."""
+
+import random
+import zlib
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from qonnx.core.datatype import DataType
+
+from hw import simulate
+from hw.boards import driver
+from hw.boards.image import Image, baud_rate, image
+from hw.boards.protocol import FRAME, REPLY, STATUS, Decoder, Message, Status, encode
+from hw.boards.session import Session
+from hw.boards.targets import find_target
+from hw.boards.virtual import VirtualBoard
+from hw.errors import BitfabricError
+from hw.kernels.fifo import Fifo
+from hw.kernels.width_converter import WidthConverter
+from hw.rtl import Design, generate
+from hw.stream import Stream
+from hw.synth.family import ECP5
+from tests.hw.kernel_bench import alone, random_frames
+
+MODEL = 0x0123456789ABCDEF
+messages = st.builds(Message, st.integers(0, 255), st.integers(0, 65535), st.binary(max_size=40))
+
+
+@given(st.lists(messages, max_size=5))
+def test_messages_come_out_as_they_went_in(sent: list[Message]) -> None:
+    decoder = Decoder()
+    line = b"".join(map(encode, sent))
+    assert [m for octet in line for m in decoder.feed(bytes([octet]))] == sent
+    assert decoder.dropped == 0
+
+
+@given(st.lists(messages, min_size=1, max_size=5), st.randoms(use_true_random=False))
+def test_nothing_that_was_not_sent_comes_out_of_a_damaged_line(sent: list[Message], rng: random.Random) -> None:
+    line = bytearray(b"".join(map(encode, sent)))
+    for _ in range(rng.randint(1, 4)):
+        place = rng.randrange(len(line))
+        match rng.randrange(3):
+            case 0:
+                line[place] ^= 1 << rng.randrange(8)
+            case 1:
+                line.insert(place, rng.choice([0x7E, 0x7D, rng.randrange(256)]))
+            case _:
+                del line[place]
+    got = list(Decoder().feed(bytes(line)))
+    rest = iter(sent)
+    assert all(message in rest for message in got), "a message that was not sent, or out of order"
+
+
+def test_the_crc_is_the_usual_one() -> None:
+    line = encode(Message(STATUS, 0x1234))
+    assert line == b"\x7e\x01\x34\x12" + zlib.crc32(b"\x01\x34\x12").to_bytes(4, "little") + b"\x7e"
+
+
+def test_every_clock_gets_a_baud_rate_within_bounds() -> None:
+    for mhz in range(25, 200):
+        baud, divisor = baud_rate(mhz * 1e6, 3_000_000)
+        assert abs(mhz * 1e6 / divisor / baud - 1) < 0.015
+        assert baud >= 921_600
+    assert baud_rate(75e6, 3_000_000) == (3_000_000, 25)
+    with pytest.raises(BitfabricError, match="no baud rate"):
+        baud_rate(0.5e6, 115_200)
+
+
+@cache
+def small_image(bits: int = 5, channels: int = 12, lanes: int = 4, out_lanes: int = 12) -> tuple[Image, Stream, Stream]:
+    stream = Stream((channels,), DataType[f"INT{bits}"], lanes)
+    kernel = Fifo(stream, 8) if lanes == out_lanes else WidthConverter(stream, out_lanes)
+    board = find_target("ulx3s-85f").board
+    assert board is not None
+    design = image(generate(alone(kernel), ECP5), board, 75, MODEL)
+    return design, stream, stream.with_lanes(out_lanes)
+
+
+@pytest.mark.parametrize("shape", [(5, 12, 4, 12), (13, 7, 1, 7), (2, 9, 9, 9)])
+def test_frames_of_any_width_come_back_through_the_image(shape: tuple[int, int, int, int]) -> None:
+    design, taken, given_back = small_image(*shape)
+    simulate.lint(design.design)
+    frames = random_frames(taken, 20, np.random.default_rng(0))
+    calls: list[tuple[int, int]] = []
+    with VirtualBoard(design) as board:
+        link = driver.Driver(board, taken, given_back, MODEL, timeout=0.001)
+        np.testing.assert_array_equal(link.run(frames, lambda *done: calls.append(done)), frames)
+        status = link.status()
+    assert calls == [(i + 1, 20) for i in range(20)]
+    assert (status.frames, status.errors, status.pending) == (20, 0, 0)
+    assert link.session.resent == 0
+    alone_in_time = simulate.build(design.accelerator).run({"s": frames[:1]}).taken
+    assert status.cycles == alone_in_time["m"][-1] - alone_in_time["s"][0] + 1
+
+
+@pytest.mark.parametrize("skew", [0.98, 1.02])
+def test_a_host_whose_clock_is_off_is_understood(skew: float) -> None:
+    design, taken, given_back = small_image()
+    frames = random_frames(taken, 10, np.random.default_rng(1))
+    with VirtualBoard(design, skew=skew) as board:
+        link = driver.Driver(board, taken, given_back, MODEL, timeout=0.001)
+        np.testing.assert_array_equal(link.run(frames), frames)
+        assert link.status().errors == 0
+
+
+class BadLine:
+    """A transport that damages octets, both ways: flips a bit, loses one, or makes one up."""
+
+    def __init__(self, board: VirtualBoard, rate: float, seed: int) -> None:
+        self.board, self.rate, self.rng = board, rate, random.Random(seed)
+        self.timeout: float | None = 0.001
+        self.faults = 0
+
+    def damage(self, octets: bytes) -> bytes:
+        result = bytearray()
+        for octet in octets:
+            if self.rng.random() >= self.rate:
+                result.append(octet)
+                continue
+            self.faults += 1
+            match self.rng.randrange(3):
+                case 0:
+                    result.append(octet ^ 1 << self.rng.randrange(8))
+                case 1:
+                    result += bytes([self.rng.choice([0x7E, 0x7D, self.rng.randrange(256)]), octet])
+                case _:
+                    pass
+        return bytes(result)
+
+    def write(self, data: bytes) -> int:
+        return self.board.write(self.damage(data))
+
+    def read(self, size: int = 1) -> bytes:
+        self.board.timeout = self.timeout or 0.0
+        return self.damage(self.board.read(size))
+
+
+def test_a_bad_line_costs_time_but_never_a_frame() -> None:
+    design, taken, given_back = small_image()
+    rng = np.random.default_rng(2)
+    faults = 0
+    with VirtualBoard(design) as board:
+        line = BadLine(board, 0.0, 5)
+        link = driver.Driver(line, taken, given_back, MODEL, timeout=0.0005, retries=100)
+        for rate in (0.001, 0.01, 0.03):
+            line.rate = rate
+            frames = random_frames(taken, 400, rng)
+            np.testing.assert_array_equal(link.run(frames), frames)
+        line.rate = 0.0
+        faults = line.faults
+        status = link.status()
+    assert faults > 300
+    assert link.session.resent > 100
+    assert status.errors > 50
+
+
+def test_every_unusable_message_is_dropped_and_counted() -> None:
+    design, taken, _ = small_image()
+    frame = driver.pack(taken, random_frames(taken, 1, np.random.default_rng(3)))[0]
+    whole = encode(Message(FRAME, 7, frame))
+    bad = [
+        encode(Message(FRAME, 1, frame[:-1])),  # too short
+        encode(Message(FRAME, 2, frame + b"\0")),  # too long
+        encode(Message(FRAME, 3, bytes(300))),
+        encode(Message(STATUS, 4, b"\0")),
+        encode(Message(9, 5, frame)),  # of unknown type
+        encode(Message(FRAME | REPLY, 6, frame)),
+        whole[:-4] + bytes([whole[-4] ^ 1]) + whole[-3:],  # damaged
+        whole[:-1] + b"\x7d\x7e",  # given up
+        b"\x7e\x02\x7e",  # less than a header
+    ]
+    with VirtualBoard(design) as board:
+        board.timeout = 0.0005
+        assert board.exchange(b"\xff\x00\x55\x7e" + b"".join(bad)) == b""
+        replies = list(Decoder().feed(board.exchange(encode(Message(STATUS, 0xABCD)) + whole + b"\x7e\x7e")))
+    assert [(m.type, m.tag) for m in replies] == [(STATUS | REPLY, 0xABCD), (FRAME | REPLY, 7)]
+    status = Status.parse(replies[0].payload)
+    assert (status.errors, status.frames, status.model) == (len(bad) + 1, 0, MODEL)
+    assert replies[1].payload == frame
+
+
+STRETCH = """
+`default_nettype none
+module stretch (
+    input  wire logic clk, input wire logic rst,
+    input  wire logic s_valid, output logic s_ready, input wire logic [7:0] s_data,
+    output      logic m_valid, input wire logic m_ready, output logic [7:0] m_data
+);
+  logic [5:0] left;
+  assign s_ready = left == '0;
+  assign m_valid = left != '0;
+  always_ff @(posedge clk) begin
+    if (rst) left <= '0;
+    else if (s_valid && s_ready) left <= 6'd40;
+    else if (m_valid && m_ready) left <= left - 6'd1;
+    if (s_valid && s_ready) m_data <= s_data;
+    else if (m_valid && m_ready) m_data <= m_data + 8'd1;
+  end
+endmodule
+"""
+
+
+def test_frames_without_room_are_dropped_whole_and_the_others_come_back_in_order() -> None:
+    board = find_target("ulx3s-85f").board
+    assert board is not None
+    byte = DataType["UINT8"]
+    design = Design("stretch", {"s": Stream((1,), byte)}, {"m": Stream((40,), byte)}, {"stretch.sv": STRETCH})
+    with VirtualBoard(image(design, board, 75, MODEL)) as virtual:
+        virtual.timeout = 0.001
+        burst = b"".join(encode(Message(FRAME, tag, bytes([3 * tag]))) for tag in range(60))
+        replies = list(Decoder().feed(virtual.exchange(burst)))
+        status = Status.parse(next(Decoder().feed(virtual.exchange(encode(Message(STATUS, 1))))).payload)
+    tags = [m.tag for m in replies]
+    assert tags == sorted(set(tags))
+    assert 10 < len(tags) < 60
+    for message in replies:
+        assert message.payload == bytes((3 * message.tag + i) % 256 for i in range(40))
+    assert (status.frames, status.errors, status.pending) == (len(tags), 60 - len(tags), 0)
+    assert status.stalls > 0
+
+
+def test_the_driver_refuses_a_board_that_is_not_its_own() -> None:
+    design, taken, given_back = small_image()
+    with VirtualBoard(design) as board:
+        with pytest.raises(BitfabricError, match="holds another image"):
+            driver.Driver(board, taken, given_back, MODEL + 1, timeout=0.001)
+        with pytest.raises(BitfabricError, match="frames of another size"):
+            driver.Driver(board, Stream((3,), taken.dtype), given_back, MODEL, timeout=0.001)
+        link = driver.Driver(board, taken, given_back, MODEL, timeout=0.001)
+        with pytest.raises(BitfabricError, match=r"frames of shape \(4,\) where the model takes \(12,\)"):
+            link.run(np.zeros((2, 4), int))
+    with pytest.raises(BitfabricError, match="simulation of the board ended"):
+        link.status()
+
+
+class Dead:
+    timeout: float | None = None
+
+    def read(self, size: int = 1) -> bytes:
+        return b""
+
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+
+def test_a_silent_board_is_an_error_not_a_hang() -> None:
+    with pytest.raises(BitfabricError, match="no answer from the board"):
+        Session(Dead(), 0.0).connect(MODEL, 1, 1)
+    with pytest.raises(BitfabricError, match="stopped answering after 0 of 2 frames"):
+        Session(Dead(), 0.0).run([b"a", b"b"], 1)
+    with pytest.raises(BitfabricError, match="cannot open /dev/nothing"):
+        driver.open_port("/dev/nothing", 115_200)
+
+
+@settings(max_examples=30)
+@given(
+    st.sampled_from(["BIPOLAR", "UINT1", "INT2", "UINT8", "INT13", "INT32"]),
+    st.integers(1, 9),
+    st.integers(0, 2**32 - 1),
+)
+def test_frames_are_packed_without_gaps_whatever_the_lanes(name: str, channels: int, seed: int) -> None:
+    stream = Stream((3, channels), DataType[name])
+    frames = random_frames(stream, 4, np.random.default_rng(seed))
+    payloads = driver.pack(stream, frames)
+    assert {len(p) for p in payloads} == {driver.octets(stream)}
+    np.testing.assert_array_equal(driver.unpack(stream, payloads), frames)
