@@ -33,6 +33,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 VERSION = 1
 FLAG, ESCAPE, TOGGLE = 0x7E, 0x7D, 0x20
@@ -52,6 +53,8 @@ class Message:
 @dataclass(frozen=True)
 class Status:
     """What an image tells about itself."""
+
+    OCTETS: ClassVar[int] = _STATUS.size
 
     version: int
     slots: int

@@ -64,7 +64,8 @@ class Session:
         for _ in range(self.retries + 1):
             tag = self._next_tag()
             self.transport.write(encode(Message(STATUS, tag)))
-            while (messages := self._receive(self.transport.read(_LEAST))) is not None:
+            # Ask for just what a reply has: a read that wants more lasts until its timeout.
+            while (messages := self._receive(self.transport.read(self._rest(Status.OCTETS)))) is not None:
                 for message in messages:
                     if message.type == STATUS | REPLY and message.tag == tag:
                         return Status.parse(message.payload)
@@ -91,7 +92,7 @@ class Session:
                 tag = self._next_tag()
                 waiting[tag] = todo.popleft()
                 self.transport.write(encode(Message(FRAME, tag, frames[waiting[tag]])))
-            messages = self._receive(self.transport.read(max(1, _LEAST + out_octets - self._short)))
+            messages = self._receive(self.transport.read(self._rest(out_octets)))
             if messages is None:
                 silent += 1
                 if silent > self.retries:
@@ -107,6 +108,10 @@ class Session:
                     if progress:
                         progress(len(results), len(frames))
         return [results[index] for index in range(len(frames))]
+
+    def _rest(self, payload: int) -> int:
+        """Octets to a message's end at the least, from what came of it so far."""
+        return max(1, _LEAST + payload - self._short)
 
     def _next_tag(self) -> int:
         self._tag = (self._tag + 1) & 0xFFFF
