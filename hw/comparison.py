@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hw.affine import affine, element_order, floats
+from hw.host import run
 from hw.lower import Lowering
 from hw.rounding import Interval, interval, through
 from hw.wires import Steps, Wire
@@ -81,7 +82,8 @@ def compare_layers(lowering: Lowering, frames: Tensors, expected: Tensors, resul
         wire, tail = lowering.ends[port.name]
         bounds = interval(wire, integers, lowering.products)
         got, want = port.decode(integers[port.edge]), expected[port.name]
-        result.add(port.name, *_output(bounds, tail, got, want))
+        exact = run(wire.steps, integers[wire.edge].astype(np.float64))
+        result.add(port.name, *_output(exact, bounds, tail, got, want))
 
 
 def _to_stream(values: np.ndarray, wire: Wire) -> np.ndarray:
@@ -101,7 +103,7 @@ def _codes(wire: Wire, values: np.ndarray) -> np.ndarray:
 
 
 def _explained(lowering: Lowering, edge: str, integers: Tensors, codes: np.ndarray, differs: np.ndarray) -> np.ndarray:
-    """Where ``codes`` are what the quantizer may give after float32 rounding; looks only at frames that differ."""
+    """Where the kernel gives the exact code, and ``codes`` are what float32 may make of it; looks at ``differs`` only."""
     result = np.zeros(differs.shape, bool)
     rows = np.flatnonzero(differs.reshape(len(differs), -1).any(axis=1))
     if len(rows):
@@ -109,12 +111,19 @@ def _explained(lowering: Lowering, edge: str, integers: Tensors, codes: np.ndarr
         wire = replace(decision.source, steps=decision.steps)
         few = {name: values[rows] for name, values in integers.items()}
         low, high = (_to_stream(bound, wire) for bound in interval(wire, few, lowering.products))
-        result[rows] = (low <= codes[rows]) & (codes[rows] <= high)
+        exact = _to_stream(run(wire.steps, few[wire.edge].astype(np.float64)), wire)
+        result[rows] = (few[edge] == exact) & (low <= codes[rows]) & (codes[rows] <= high)
     return result
 
 
-def _output(bounds: Interval, tail: Steps, got: np.ndarray, want: np.ndarray) -> Interval:
-    """Which elements of an output differ (by more than rounding, if they are floats), and which rounding explains."""
+def _output(
+    exact: np.ndarray, bounds: Interval, tail: Steps, got: np.ndarray, want: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which elements of an output differ (by more than rounding, if they are floats), and which rounding explains.
+
+    ``exact`` and ``bounds`` are the values before ``tail``. An index is explained where ours is the exact one, and
+    the value that the reference has chosen instead may have become as large in float32.
+    """
     choice = next((i for i, each in enumerate(tail) if each.op in CHOICES and got.dtype.kind in "iu"), None)
     if choice is None:
         low, high = through(tail, bounds)
@@ -123,10 +132,12 @@ def _output(bounds: Interval, tail: Steps, got: np.ndarray, want: np.ndarray) ->
         return outside & (got != want), np.zeros(got.shape, bool)
     low, high = through(tail[:choice], bounds)
     attributes = dict(tail[choice].attributes)
-    axis: int = attributes["axis"]
+    axis = attributes["axis"]
+    ours = run(tail[: choice + 1], exact)
     if not attributes.get("keepdims", True):
-        got, want = np.expand_dims(got, axis), np.expand_dims(want, axis)
-    chosen, other = (np.take_along_axis(bound, index, axis) for bound, index in ((low, got), (high, want)))
-    if not attributes.get("largest", True):
-        chosen, other = (np.take_along_axis(b, index, axis) for b, index in ((low, want), (high, got)))
-    return got != want, other >= chosen
+        got, want, ours = (np.expand_dims(index, axis) for index in (got, want, ours))
+    if attributes.get("largest", True):
+        near = np.take_along_axis(high, want, axis) >= np.take_along_axis(low, got, axis)
+    else:
+        near = np.take_along_axis(low, want, axis) <= np.take_along_axis(high, got, axis)
+    return got != want, (got == ours) & near

@@ -40,10 +40,26 @@ def interval(wire: Wire, integers: dict[str, np.ndarray], products: dict[str, Pr
         return through(wire.steps, (exact, exact))
     low, high = interval(product.source, integers, products)
     size = len(product.magnitudes)
-    error = (size + 8) * ULP / 2 * (np.maximum(np.abs(low), np.abs(high)) @ product.magnitudes)
-    error += (high - low) / 2 @ product.magnitudes
+    largest = np.maximum(np.abs(low), np.abs(high)) @ product.magnitudes
+    error = (size + 8) * ULP / 2 * largest + (high - low) / 2 @ product.magnitudes
+    # Sums of multiples of one power of two that stay below 2**24 of them are exact, in any order.
+    grid = _lowest_bit(low, -1)[..., None] * _lowest_bit(product.magnitudes, 0)
+    unrounded = (largest < grid * 2.0**24) & (low == high).all(axis=-1, keepdims=True)
     value = run(wire.steps[: product.steps], exact)
+    error = np.where(unrounded, 0.0, error).reshape(value.shape)
     return through(wire.steps[product.steps :], (value - error, value + error))
+
+
+def _lowest_bit(values: np.ndarray, axis: int) -> np.ndarray:
+    """The greatest power of two that divides all values along an axis."""
+    mantissa, exponent = np.frexp(values)
+    whole = (mantissa * 2.0**53).astype(np.int64)
+    lowest = np.ldexp((whole & -whole).astype(np.float64), exponent - 53)
+    return np.where(values == 0, np.inf, lowest).min(axis=axis)
+
+
+def _is_float32(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32) == values
 
 
 def through(steps: Iterable[HostStep], bounds: Interval) -> Interval:
@@ -58,10 +74,8 @@ def _step(step: HostStep, low: np.ndarray, high: np.ndarray) -> Interval:
     if step.op in RESHAPING or step.op == "Cast":
         return step(low), step(high)
     if step.op in QUANTIZERS:
-        if step.op in ("Quant", "Trunc"):
-            error = ULP * _scaled_magnitude(step, low, high)
-            low, high = low - error, high + error
-        return _ordered(step(low), step(high))
+        error = _scaling_error(step, low, high) if step.op in ("Quant", "Trunc") else np.float64(0)
+        return _ordered(step(low - error), step(high + error))
     if step.op == "TopK":
         return step(low), step(high)
     if step.op == "Softmax":
@@ -71,31 +85,41 @@ def _step(step: HostStep, low: np.ndarray, high: np.ndarray) -> Interval:
         first = np.where((low < 0) & (high > 0), 0.0, first)
     if step.op == "HardSwish":
         first = np.where((low < -1.5) & (high > -1.5), -0.375, first)
-    magnitude = np.maximum(np.abs(first), np.abs(last))
-    if step.op == "BatchNormalization":
-        magnitude = magnitude + 4 * _batch_norm_magnitude(step, low, high)
-    if step.op == "HardSigmoid":
-        magnitude = magnitude + 2
-    error = FUNCTION_ULP * (1 + magnitude) if step.op in APPROXIMATED else ULP * magnitude
+    error = _error(step, low, high, np.maximum(np.abs(first), np.abs(last)))
     return first - error, last + error
+
+
+def _error(step: HostStep, low: np.ndarray, high: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
+    """How far from a step's own result its float32 result may be."""
+    if step.op in APPROXIMATED:
+        return FUNCTION_ULP * (1 + magnitude)
+    if step.op == "HardSigmoid":
+        return ULP * (2 + magnitude)
+    exact = (low == high) & _is_float32(magnitude)
+    if step.op == "BatchNormalization":
+        scale, bias, mean, variance = (operand.astype(np.float64) for operand in step.operands)
+        factor = scale / np.sqrt(variance + dict(step.attributes)["epsilon"])
+        parts = [
+            np.reshape(part, (-1, *(1,) * (low.ndim - 2)))
+            for part in (factor, mean * factor, bias, bias - mean * factor)
+        ]
+        product = np.maximum(np.abs(low), np.abs(high)) * parts[0]
+        for part in (*parts, product):
+            exact &= _is_float32(part)
+        magnitude = magnitude + 4 * (np.abs(product) + np.abs(parts[1]) + np.abs(parts[2]))
+    return np.where(exact, 0.0, ULP * magnitude)
+
+
+def _scaling_error(step: HostStep, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Error of ``x / scale + zero_point``, as one of ``x``."""
+    scale, zero_point = (operand.astype(np.float64) for operand in step.operands[:2])
+    largest = np.maximum(np.abs(low), np.abs(high))
+    exact = (low == high) & _is_float32(low / scale) & _is_float32(low / scale + zero_point)
+    return np.where(exact, 0.0, ULP * (2 * largest + np.abs(zero_point * scale)))
 
 
 def _ordered(a: np.ndarray, b: np.ndarray) -> Interval:
     return np.minimum(a, b), np.maximum(a, b)
-
-
-def _scaled_magnitude(step: HostStep, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Error of ``x / scale + zero_point`` in units of ULP, in terms of ``x``."""
-    scale, zero_point = (operand.astype(np.float64) for operand in step.operands[:2])
-    return 2 * np.maximum(np.abs(low), np.abs(high)) + np.abs(zero_point * scale)
-
-
-def _batch_norm_magnitude(step: HostStep, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    scale, bias, mean, variance = (operand.astype(np.float64) for operand in step.operands)
-    factor = np.abs(scale / np.sqrt(variance + dict(step.attributes)["epsilon"]))
-    tail = (1,) * (low.ndim - 2)
-    factor, offset = (v.reshape(-1, *tail) for v in (factor, np.abs(bias) + np.abs(mean) * factor))
-    return np.maximum(np.abs(low), np.abs(high)) * factor + offset
 
 
 def _softmax(step: HostStep, low: np.ndarray, high: np.ndarray) -> Interval:
