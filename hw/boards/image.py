@@ -58,7 +58,7 @@ def baud_rate(clock_hz: float, max_baud: int) -> tuple[int, int]:
 
 
 def image(accelerator: Design, board: Board, clock_mhz: float, model_hash: int) -> Image:
-    """The image of an accelerator with one input and one output stream, for a clock of about ``clock_mhz``.
+    """The image of an accelerator with one input and one output stream, for the fastest clock up to ``clock_mhz``.
 
     ``model_hash`` (64 bits) is what the driver recognises the image by. Raises BitfabricError where the design has
     more streams, or where the board's clock cannot make ``clock_mhz``.

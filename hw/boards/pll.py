@@ -1,7 +1,7 @@
 """ECP5 PLL (EHXPLLL): its dividers for a clock, and its instance.
 
-With the feedback from CLKOP: f_out = f_in * feedback / reference, f_vco = f_out * output. Limits from the data sheet
-(FPGA-DS-02012, sysCLOCK PLL timing): VCO 400 to 800 MHz, phase detector 10 to 400 MHz, output 3.125 to 400 MHz.
+With the feedback from CLKOP: f_out = f_in * feedback / reference, f_vco = f_out * output. VCO and output limits are
+those of the data sheet (FPGA-DS-02012); the dividers and the phase detector's limit are those of Project Trellis.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hw.errors import BitfabricError
 
 VCO_MHZ = (400.0, 800.0)
-DETECTOR_MHZ = (10.0, 400.0)
+DETECTOR_MHZ = (3.125, 400.0)
 OUTPUT_MHZ = (3.125, 400.0)
 FEEDBACK, DIVIDER = 80, 128
 
@@ -30,32 +30,27 @@ class Pll:
         return self.mhz * self.output
 
 
-def solve(in_mhz: float, mhz: float, tolerance: float = 0.01) -> Pll:
-    """The PLL that comes nearest to ``mhz``, its oscillator nearest to the middle of its range.
+def solve(in_mhz: float, mhz: float) -> Pll:
+    """The PLL with the fastest clock up to ``mhz``, its oscillator nearest to the middle of its range.
 
-    Raises BitfabricError (status 2) where none comes within ``tolerance``.
+    Raises BitfabricError (status 2) where that is not within a tenth of ``mhz``.
     """
     middle = sum(VCO_MHZ) / 2
-    best: tuple[float, float, Pll] | None = None
-    if OUTPUT_MHZ[0] <= mhz <= OUTPUT_MHZ[1]:
-        for reference in range(1, DIVIDER + 1):
-            if not DETECTOR_MHZ[0] <= in_mhz / reference <= DETECTOR_MHZ[1]:
-                continue
-            feedback = min(FEEDBACK, max(1, round(mhz * reference / in_mhz)))
-            real = in_mhz * feedback / reference
-            output = min(range(1, DIVIDER + 1), key=lambda d: abs(real * d - middle))
-            pll = Pll(reference, feedback, output, in_mhz, real)
-            key = (abs(real - mhz), abs(pll.vco_mhz - middle))
-            if VCO_MHZ[0] <= pll.vco_mhz <= VCO_MHZ[1] and (best is None or key < best[:2]):
-                best = (*key, pll)
-    if best is None or best[0] > tolerance * mhz:
-        near = (
-            f"; the nearest is {best[2].mhz:g} MHz"
-            if best
-            else f"; it makes {OUTPUT_MHZ[0]:g} to {OUTPUT_MHZ[1]:g} MHz"
-        )
-        raise BitfabricError(f"the PLL cannot make {mhz:g} MHz from {in_mhz:g} MHz{near}; choose another --clock", 2)
-    return best[2]
+    found = []
+    for reference in range(1, DIVIDER + 1):
+        feedback = int(mhz * reference / in_mhz + 1e-9)
+        real = in_mhz * feedback / reference
+        if not 1 <= feedback <= FEEDBACK or not OUTPUT_MHZ[0] <= real <= OUTPUT_MHZ[1]:
+            continue
+        output = min(range(1, DIVIDER + 1), key=lambda divider: abs(real * divider - middle))
+        pll = Pll(reference, feedback, output, in_mhz, real)
+        if VCO_MHZ[0] <= pll.vco_mhz <= VCO_MHZ[1] and DETECTOR_MHZ[0] <= in_mhz / reference <= DETECTOR_MHZ[1]:
+            found.append(pll)
+    best = max(found, key=lambda pll: (pll.mhz, -abs(pll.vco_mhz - middle), -pll.reference), default=None)
+    if best is None or best.mhz < 0.9 * mhz:
+        span = f"{OUTPUT_MHZ[0]:g} to {OUTPUT_MHZ[1]:g} MHz"
+        raise BitfabricError(f"no PLL setting for {mhz:g} MHz from {in_mhz:g} MHz; choose a --clock from {span}", 2)
+    return best
 
 
 def instance(pll: Pll, clock_in: str, clock_out: str, locked: str) -> str:
