@@ -33,7 +33,7 @@ class Pll:
 def solve(in_mhz: float, mhz: float) -> Pll:
     """The PLL with the fastest clock up to ``mhz``, its oscillator nearest to the middle of its range.
 
-    Raises BitfabricError (status 2) where that is not within a tenth of ``mhz``.
+    Raises BitfabricError (status 2) where that is more than 15 % below ``mhz``.
     """
     middle = sum(VCO_MHZ) / 2
     found = []
@@ -47,7 +47,7 @@ def solve(in_mhz: float, mhz: float) -> Pll:
         if VCO_MHZ[0] <= pll.vco_mhz <= VCO_MHZ[1] and DETECTOR_MHZ[0] <= in_mhz / reference <= DETECTOR_MHZ[1]:
             found.append(pll)
     best = max(found, key=lambda pll: (pll.mhz, -abs(pll.vco_mhz - middle), -pll.reference), default=None)
-    if best is None or best.mhz < 0.9 * mhz:
+    if best is None or best.mhz < 0.85 * mhz:
         span = f"{OUTPUT_MHZ[0]:g} to {OUTPUT_MHZ[1]:g} MHz"
         raise BitfabricError(f"no PLL setting for {mhz:g} MHz from {in_mhz:g} MHz; choose a --clock from {span}", 2)
     return best

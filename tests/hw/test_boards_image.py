@@ -78,7 +78,7 @@ def test_the_same_sources_give_the_same_bitstream(built, tmp_path: Path) -> None
 def test_the_pll_keeps_its_limits_and_comes_near() -> None:
     for mhz in range(25, 201):
         pll = solve(25, mhz)
-        assert 0.9 * mhz <= pll.mhz <= mhz
+        assert 0.85 * mhz <= pll.mhz <= mhz
         assert VCO_MHZ[0] <= pll.vco_mhz <= VCO_MHZ[1]
         assert pll.mhz == pytest.approx(25 * pll.feedback / pll.reference)
     assert (solve(25, 75).reference, solve(25, 75).feedback, solve(25, 75).output) == (1, 3, 8)
