@@ -1,0 +1,92 @@
+"""Arg-max: the index of the greatest value (FINN: LabelSelect with k = 1)."""
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import ClassVar, Self
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType
+
+from hw.errors import BitfabricError
+from hw.kernels import cost
+from hw.kernels.kernel import Folding, Kernel, Resources, Rtl, Schedule
+from hw.stream import Stream, container, smallest_dtype
+from hw.synth.family import Family
+
+
+@dataclass(frozen=True, eq=False)
+class ArgMax(Kernel):
+    """``(*prefix, classes)`` to ``(*prefix, 1)``, ``pe`` values at a time; of equal ones the lowest index."""
+
+    op: ClassVar[str] = "arg_max"
+    sources: ClassVar[tuple[str, ...]] = ("parts/stream_out.sv",)
+
+    classes: int
+    input_dtype: BaseDataType
+    prefix: tuple[int, ...] = ()
+    pe: int = 1
+
+    def __post_init__(self) -> None:
+        if self.classes < 1:
+            raise BitfabricError(f"arg_max of {self.classes} classes; it needs one or more")
+        if self.pe < 1 or self.classes % self.pe:
+            legal = ", ".join(str(f.pe) for f in self.foldings())
+            raise BitfabricError(f"arg_max: PE {self.pe} does not divide {self.classes} classes; use one of {legal}")
+
+    def inputs(self) -> tuple[Stream, ...]:
+        return (Stream((*self.prefix, self.classes), self.input_dtype, self.pe),)
+
+    def outputs(self) -> tuple[Stream, ...]:
+        return (Stream((*self.prefix, 1), smallest_dtype(0, self.classes - 1)),)
+
+    def foldings(self) -> tuple[Folding, ...]:
+        return tuple(Folding(pe) for pe in range(1, self.classes + 1) if self.classes % pe == 0)
+
+    def fold(self, folding: Folding) -> Self:
+        if folding.simd != 1:
+            raise BitfabricError(f"arg_max has no SIMD, {folding.simd} was asked for; give only PE")
+        return replace(self, pe=folding.pe)
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        (x,) = frames
+        return (np.argmax(x, axis=-1, keepdims=True).astype(container(self.outputs()[0].dtype)),)
+
+    @property
+    def _levels(self) -> int:
+        return (self.pe - 1).bit_length()
+
+    def schedule(self) -> Schedule:
+        beats = self.classes // self.pe
+        step = np.arange(prod(self.prefix) * beats) % beats
+        return Schedule((np.ones(len(step), bool),), (step == beats - 1,), self._latency, self._credits)
+
+    @property
+    def _latency(self) -> int:
+        return 2 + self._levels
+
+    @property
+    def _credits(self) -> int:
+        return -(-(self._latency + 1) * self.pe // self.classes)
+
+    def resources(self, family: Family) -> Resources:
+        bits, index = self.input_dtype.bitwidth(), self.outputs()[0].dtype.bitwidth()
+        beats = self.classes // self.pe
+        compares = self.pe - 1 + (beats > 1)
+        lut = compares * (cost.chain(bits, family) + bits) + self.pe * index // 2
+        ff = 2 * self.pe * bits + self.pe * index // 2 + (self._levels + 1) * (3 + (index if beats > 1 else 0))
+        if beats > 1:
+            ff += bits + index
+        return Resources(lut, ff) + cost.counter(beats, family) + cost.stream_out(index, self._credits, family)
+
+    def rtl(self, family: Family) -> Rtl:
+        return Rtl(
+            self.op,
+            {
+                "CLASSES": self.classes,
+                "PE": self.pe,
+                "IN_BITS": self.input_dtype.bitwidth(),
+                "SIGNED": int(self.input_dtype.signed() and self.input_dtype.name != "BIPOLAR"),
+                "OUT_BITS": self.outputs()[0].dtype.bitwidth(),
+                "CREDITS": self._credits,
+            },
+        )

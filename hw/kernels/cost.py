@@ -1,0 +1,56 @@
+"""Closed forms for the cost of what several kernels are made of, fitted to Yosys's results."""
+
+import numpy as np
+
+from hw.kernels.kernel import Resources
+from hw.synth.family import Family
+
+ECP5_RAM = (16, 4, 6)
+XC7_RAM = (32, 6, 4)
+"""A lookup-table RAM: words, bits, and the lookup tables that it takes."""
+
+
+def stream_out(width: int, credits: int, family: Family) -> Resources:
+    """The part of this name: an output buffer of ``credits`` beats of ``width`` bits, and its control."""
+    six = family.lut_inputs >= 6
+    if credits == 1:
+        return Resources(lut=2 if six else 3, ff=width + 2)
+    count, address = credits.bit_length(), (credits - 1).bit_length()
+    control = 6 * count + 4 * address - 6 if six else 10 * count + 6 * address - 10
+    words, bits, luts = XC7_RAM if six else ECP5_RAM
+    rows = -(-credits // words)
+    ram = rows * -(-width // bits) * luts + (width * (rows - 1))
+    return Resources(lut=control + ram, ff=3 * count + 2 * address + 1)
+
+
+def rom(depth: int, width: int, family: Family) -> int:
+    """Lookup tables of a read-only memory in logic."""
+    address = (depth - 1).bit_length()
+    if address == 0:
+        return 0
+    wide = 1.22 if address > (8 if family.lut_inputs >= 6 else 7) else 1.0  # beyond the slices' own multiplexers
+    return round(wide * width * 2 ** max(0, address - family.lut_inputs))
+
+
+def columns(words: np.ndarray, width: int) -> int:
+    """Different columns of a memory that are not constant: what is left of ``width`` bits in lookup tables.
+
+    ``words`` are (depth, lanes). Only short memories have many equal columns; for others, all are counted.
+    """
+    depth, lanes = words.shape
+    if depth > 8:
+        return lanes * width
+    planes = (words[:, :, None] >> np.arange(width)) & 1
+    numbers = (planes.reshape(depth, -1) << np.arange(depth)[:, None]).sum(axis=0)
+    return len(np.setdiff1d(numbers, [0, (1 << depth) - 1]))
+
+
+def chain(bits: int, family: Family) -> int:
+    """Lookup tables of an adder or comparator of two variables, on the carry chain."""
+    return bits if family.lut_inputs >= 6 else 2 * -(-bits // 2)
+
+
+def counter(values: int, family: Family) -> Resources:
+    """A counter that starts again after ``values`` steps."""
+    bits = (values - 1).bit_length()
+    return Resources(lut=2 * bits, ff=bits)
