@@ -24,7 +24,7 @@ class Family:
 
     def blocks(self, depth: int, width: int) -> int:
         """Block RAMs that a memory of ``depth`` words of ``width`` bits takes."""
-        return min(-(-depth // d) * -(-width // w) for d, w in self.bram_shapes)
+        return min(-(-(-(-depth // d) * width) // w) for d, w in self.bram_shapes)
 
 
 ECP5 = Family(
