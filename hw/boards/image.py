@@ -7,7 +7,6 @@ from importlib.resources import files
 from hw.boards.pll import Pll, instance, solve
 from hw.boards.targets import Board
 from hw.errors import BitfabricError
-from hw.kernels import source
 from hw.rtl import Design
 from hw.synth.family import ECP5
 from hw.synth.netlist import models
@@ -85,7 +84,7 @@ def image(accelerator: Design, board: Board, clock_mhz: float, model_hash: int) 
     }
     shell = files("hw.boards").joinpath("shell")
     sources = {f"{name}.sv": shell.joinpath(f"{name}.sv").read_text() for name in SHELL}
-    sources |= {"stream_out.sv": source("parts/stream_out.sv").read_text(), PLL: models(ECP5)[PLL]} | accelerator.files
+    sources |= {PLL: models(ECP5)[PLL]} | accelerator.files
     sources[f"{TOP}.sv"] = _top(accelerator.top, board, pll, parameters, s, taken.width, m, given.width)
     return Image(Design(TOP, {}, {}, sources), accelerator, board, _lpf(board), pll, baud, divisor, model_hash)
 

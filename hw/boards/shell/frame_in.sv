@@ -23,7 +23,6 @@ module frame_in #(
   localparam int POSITION = $clog2(BITS + 1);
   localparam int PLACE = $clog2(WIDTH + 1);
   localparam int BEAT = $clog2(BEATS + 1);
-  localparam int CREDITS = 6;  // a credit takes five cycles to go round
 
   (* no_rw_check *) logic [WIDTH-1:0] mem[2 << BEAT];
   logic [1:0] full;
@@ -63,23 +62,27 @@ module frame_in #(
     end
   end
 
-  // Beats to the accelerator.
-  logic credit, fetch, last, fetched, arrived;
+  // Beats to the accelerator, through two registers because the memory may be a slow block RAM.
+  logic fetch, last, read_valid, move, give;
   logic [BEAT-1:0] read_beat;
-  logic [WIDTH-1:0] read, held;  // two registers: the memory may be a slow block RAM
-  assign fetch = credit && full[read_slot];
+  logic [WIDTH-1:0] read;
+  assign give  = !m_valid || m_ready;
+  assign move  = !read_valid || give;
+  assign fetch = move && full[read_slot];
   assign last  = read_beat == BEAT'(BEATS - 1);
-  always_ff @(posedge clk) read <= mem[{read_slot, read_beat}];
+  always_ff @(posedge clk) if (move) read <= mem[{read_slot, read_beat}];
   always_ff @(posedge clk) begin
-    held    <= read;
-    fetched <= fetch && !rst;
-    arrived <= fetched && !rst;
+    if (give) m_data <= read;
     if (rst) begin
+      m_valid    <= 1'b0;
+      read_valid <= 1'b0;
       full       <= '0;
       write_slot <= 1'b0;
       read_slot  <= 1'b0;
       read_beat  <= '0;
     end else begin
+      if (give) m_valid <= read_valid;
+      if (move) read_valid <= fetch;
       if (fetch) read_beat <= last ? '0 : read_beat + BEAT'(1);
       if (fetch && last) begin
         full[read_slot] <= 1'b0;
@@ -91,20 +94,6 @@ module frame_in #(
       end
     end
   end
-  stream_out #(
-      .WIDTH  (WIDTH),
-      .CREDITS(CREDITS)
-  ) out (
-      .clk,
-      .rst,
-      .credit,
-      .start(fetch),
-      .push (arrived),
-      .data (held),
-      .m_valid,
-      .m_ready,
-      .m_data
-  );
 
   logic [BEAT-1:0] taken;  // beats of the present frame that the accelerator has
   assign started = m_valid && m_ready && taken == '0;

@@ -18,15 +18,17 @@ module framer (
     NEXT,    // waits for an octet
     ESCAPE,  // sends 0x7d where the octet needs it
     OCTET,   // sends the octet
-    CHECK,   // next octet of the CRC
+    CHECK,   // the CRC is complete, or one of its octets was sent
+    DIGEST,  // waits for the next octet of the CRC
     FLAG     // sends the flag at the end
   } state_t;
   state_t state;
   logic [7:0] octet, rest;
   logic [31:0] crc;
   logic [3:0] steps;
-  logic [2:0] tail;  // octets of the CRC not yet sent, 0 while the message goes on
-  logic last, sent;
+  logic [2:0] tail;  // octets of the CRC sent or being sent
+  logic last, sent, feedback;
+  assign feedback = tail == '0 && (crc[0] ^ rest[0]);  // the CRC is shifted out at the end
   assign s_ready = state == NEXT && steps == '0;
   assign sent    = m_valid && m_ready;
 
@@ -37,8 +39,8 @@ module framer (
   always_ff @(posedge clk) begin
     if (steps != '0) begin
       steps <= steps - 4'd1;
-      rest  <= rest >> 1;
-      crc   <= (crc >> 1) ^ (crc[0] ^ rest[0] ? 32'hedb88320 : '0);
+      rest  <= {!crc[0], rest[7:1]};
+      crc   <= (crc >> 1) ^ (feedback ? 32'hedb88320 : '0);
     end
     case (state)
       IDLE: begin
@@ -68,10 +70,14 @@ module framer (
       end
       CHECK:
       if (steps == '0) begin
-        octet <= ~crc[7:0];
-        crc   <= crc >> 8;
         tail  <= tail + 3'd1;
-        state <= tail == 3'd4 ? FLAG : ESCAPE;
+        steps <= 4'd8;
+        state <= tail == 3'd4 ? FLAG : DIGEST;
+      end
+      DIGEST:
+      if (steps == '0) begin
+        octet <= rest;
+        state <= ESCAPE;
       end
       default: begin  // FLAG
         m_data  <= 8'h7e;

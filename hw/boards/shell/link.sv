@@ -121,7 +121,7 @@ module link #(
   logic [31:0] times[1 << FLIGHT];
   logic [FLIGHT-1:0] tag_in, tag_out, time_in, time_out;
   logic [31:0] now, frames, cycles, stalls, errors;
-  logic dropped;
+  logic dropped, finished_before;
   assign replied = result_valid && result_ready && result_last;
   assign dropped = bad || (good && !frame_good && !status_good);
   assign busy    = pending != '0;
@@ -129,7 +129,8 @@ module link #(
     now <= now + 32'd1;
     if (frame_good) tags[tag_in] <= tag;
     if (started) times[time_in] <= now;
-    if (finished) cycles <= now - times[time_out] + 32'd1;
+    finished_before <= finished && !rst;
+    if (finished_before) cycles <= now - times[time_out];
     if (rst) begin
       tag_in   <= '0;
       tag_out  <= '0;
@@ -145,7 +146,7 @@ module link #(
       if (frame_good) tag_in <= tag_in + FLIGHT'(1);
       if (replied) tag_out <= tag_out + FLIGHT'(1);
       if (started) time_in <= time_in + FLIGHT'(1);
-      if (finished) time_out <= time_out + FLIGHT'(1);
+      if (finished_before) time_out <= time_out + FLIGHT'(1);
       if (frame_good && !replied) pending <= pending + (FLIGHT + 1)'(1);
       else if (replied && !frame_good) pending <= pending - (FLIGHT + 1)'(1);
       if (finished) frames <= frames + 32'd1;
