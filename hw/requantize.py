@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from math import floor
 
 import numpy as np
 
@@ -10,48 +11,122 @@ from hw.decision_points import WORK, StepFunction
 
 MOST_BITS = 48
 """Fractional bits to try for scales that are no power of two."""
+CHEAP_BITS = 17
+"""Multipliers of up to so many bits and a sign are not worth shortening: one DSP."""
 SAMPLE = 32
 """Codes that a candidate is tried on before all of them."""
 
-Candidate = Callable[[np.ndarray, np.ndarray, int], "Callable[[np.ndarray], np.ndarray] | None"]
+KEPT = 16
+"""Parts of the decision points (of decision_points.WORK elements each) that are kept between candidates."""
+
+Kernel = Callable[[np.ndarray], np.ndarray]
+Candidate = Callable[[np.ndarray, np.ndarray, int], Kernel | None]
 """Multiplier, addend (int64, of the frame's shape), shift -> what such a kernel computes; None if it cannot be."""
 
 
 def parameters(
     function: StepFunction, slope: np.ndarray, offset: np.ndarray, make: Candidate
 ) -> tuple[np.ndarray, np.ndarray, int] | None:
-    """``multiplier``, ``addend`` (int64, of the frame's shape) and ``shift`` with the fewest bits that are exact.
+    """``multiplier``, ``addend`` (int64, of the frame's shape) and ``shift`` that are exact; None if there are none.
 
-    ``slope`` and ``offset`` (Fractions) are the code before rounding and clipping. Two monotone step functions
-    that run the same way are equal on all integers if and only if they agree on both sides of every decision
-    point, which is what is checked, all codes and all elements, with the kernel's own arithmetic. None: no
-    number of bits does it.
+    ``slope`` and ``offset`` (Fractions) are the code before rounding and clipping. For slopes that are powers of two
+    (or any dyadic numbers) they are exact by construction. For others, more and more bits are tried: two monotone
+    step functions that run the same way are equal on all integers if and only if they agree on both sides of every
+    decision point, and that is checked, for all codes and elements, with the kernel's own arithmetic.
     """
-    exact = _exact_shift(slope, offset)
-    every = np.arange(function.least + 1, function.most + 1)
-    few = every[np.unique(np.linspace(0, len(every) - 1, SAMPLE).astype(int))] if len(every) else every
-    near = _inverse(function, slope, offset)
-    sides = _sides(function, few, near)
+    cases = _Cases(function, slope, offset)
+    exact = _dyadic(slope, offset)
+
+    def build(values: tuple[np.ndarray, np.ndarray, int] | None) -> Kernel | None:
+        return None if values is None else make(*values)
+
+    proven = build(exact)
+    if exact is not None and np.abs(exact[0]).max() < 1 << CHEAP_BITS and proven and cases.sample(proven):
+        return exact
     start = _first_shift(slope)
-    shifts = range(start, max(start, exact if exact is not None else MOST_BITS) + 1)
-    for shift in shifts:
+    for shift in range(start, start + MOST_BITS if exact is None else exact[2]):
         multiplier, addend = (_scaled(values, shift) for values in (slope, offset))
         if multiplier is None or addend is None:
-            return None
+            break
         kernel = make(multiplier, addend, shift)
         if kernel is None:
-            return None
-        if _agree(function, kernel, *sides) and _all_agree(function, kernel, every, near):
+            break
+        if cases.sample(kernel) and cases.all(kernel):
             return multiplier, addend, shift
-    return None
+    return exact if proven and cases.sample(proven) else None
 
 
-def _exact_shift(slope: np.ndarray, offset: np.ndarray) -> int | None:
-    """Fractional bits that hold every slope and offset exactly; None where one is not dyadic."""
-    denominators = {value.denominator for values in (slope, offset) for value in values.ravel()}
+class _Cases:
+    """Inputs on both sides of a function's decision points, and at the ends of its range, with their codes."""
+
+    def __init__(self, function: StepFunction, slope: np.ndarray, offset: np.ndarray) -> None:
+        self.function = function
+        self.slope, self.offset = floats(slope), floats(offset)
+        self.codes = np.arange(function.least + 1, function.most + 1)
+        self.size = max(1, WORK // function.low.size)
+        few = self.codes[np.unique(np.linspace(0, len(self.codes) - 1, SAMPLE).astype(int))]
+        self._few = self._sides(few)
+        self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._order = list(range(0, len(self.codes), self.size))
+
+    def sample(self, kernel: Kernel) -> bool:
+        """Whether the kernel is right on some codes."""
+        return np.array_equal(kernel(self._few[0]), self._few[1])
+
+    def all(self, kernel: Kernel) -> bool:
+        """Whether the kernel is right on all codes. What it fails on, the next one is tried on first."""
+        for start in self._order:
+            frames, codes = self._part(start)
+            if not np.array_equal(kernel(frames), codes):
+                self._order.remove(start)
+                self._order.insert(0, start)
+                return False
+        return True
+
+    def _part(self, start: int) -> tuple[np.ndarray, np.ndarray]:
+        if start in self._kept:
+            return self._kept[start]
+        part = self._sides(self.codes[start : start + self.size])
+        if len(self._kept) < KEPT:
+            self._kept[start] = part
+        return part
+
+    def _sides(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        low, high = self.function.low, self.function.high
+        points = self.function.points(codes, self._near(codes))
+        frames = np.concatenate([np.stack([low, high]), np.maximum(points - 1, low), np.minimum(points, high)])
+        return frames, self.function.codes(frames)
+
+    def _near(self, codes: np.ndarray) -> np.ndarray:
+        """About where each code is reached first, by the inverse of the affine part."""
+        function = self.function
+        code = codes.reshape(-1, *[1] * self.slope.ndim).astype(np.float64)
+        edge = np.where(function.falling, function.least + function.most - code + 0.5, code - 0.5)
+        at = np.ceil((edge - self.offset) / np.where(self.slope == 0, 1.0, self.slope))
+        return np.clip(at, function.low.astype(np.float64), function.high.astype(np.float64)).astype(np.int64)
+
+
+def _dyadic(slope: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray, int] | None:
+    """Exact parameters for slopes whose denominators are powers of two; None for others.
+
+    Offsets need not be exact: with one more bit of shift all ties and integers are even, and an offset that lies
+    between two integers is taken to the odd one, on the same side of them all ("round to odd").
+    """
+    denominators = [value.denominator for value in slope.ravel()]
     if any(d & (d - 1) for d in denominators):
         return None
-    return max(d.bit_length() - 1 for d in denominators)
+    shift = max(d.bit_length() - 1 for d in denominators)
+    if any((value * (1 << shift)).denominator != 1 for value in offset.ravel()):
+        shift = max(shift + 1, 2)
+    multiplier = _scaled(slope, shift)
+    odd = [_to_odd(value * (1 << shift)) for value in offset.ravel()]
+    if multiplier is None or any(abs(value) >= 1 << 62 for value in odd):
+        return None
+    return multiplier, np.array(odd, np.int64).reshape(offset.shape), shift
+
+
+def _to_odd(value: Fraction) -> int:
+    return int(value) if value.denominator == 1 else floor(value) | 1
 
 
 def _first_shift(slope: np.ndarray) -> int:
@@ -66,52 +141,3 @@ def _scaled(values: np.ndarray, shift: int) -> np.ndarray | None:
     if any(abs(value) >= 1 << 62 for value in scaled):
         return None
     return np.array(scaled, np.int64).reshape(values.shape)
-
-
-def _inverse(function: StepFunction, slope: np.ndarray, offset: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """About where each of some codes is reached first, by the inverse of the affine part."""
-    by = floats(slope)
-    safe = np.where(by == 0, 1.0, by)
-    base = floats(offset)
-
-    def guess(codes: np.ndarray) -> np.ndarray:
-        code = codes.reshape(-1, *[1] * base.ndim).astype(np.float64)
-        edge = np.where(function.falling, function.least + function.most - code + 0.5, code - 0.5)
-        at = np.ceil((edge - base) / safe)
-        return np.clip(at, function.low.astype(np.float64), function.high.astype(np.float64)).astype(np.int64)
-
-    return guess
-
-
-def _sides(
-    function: StepFunction, codes: np.ndarray, near: Callable[[np.ndarray], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Codes, and the reachable inputs on the two sides of their decision points."""
-    points = function.points(codes, near(codes))
-    return codes, np.maximum(points - 1, function.low), np.minimum(points, function.high)
-
-
-def _agree(
-    function: StepFunction,
-    kernel: Callable[[np.ndarray], np.ndarray],
-    codes: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
-) -> bool:
-    """Whether the kernel computes the function on both sides, and at the ends of the range."""
-    ends = np.stack([function.low, function.high])
-    if not np.array_equal(kernel(ends), function.codes(ends)):
-        return False
-    return all(np.array_equal(kernel(side), function.codes(side)) for side in (after, before)) if len(codes) else True
-
-
-def _all_agree(
-    function: StepFunction,
-    kernel: Callable[[np.ndarray], np.ndarray],
-    codes: np.ndarray,
-    near: Callable[[np.ndarray], np.ndarray],
-) -> bool:
-    size = max(1, WORK // function.low.size)
-    return all(
-        _agree(function, kernel, *_sides(function, codes[i : i + size], near)) for i in range(0, len(codes), size)
-    )

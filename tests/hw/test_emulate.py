@@ -48,7 +48,7 @@ def test_inputs_of_several_floating_point_types_and_of_integers():
 
 
 BAD = {
-    "no batch": (None, np.zeros((3, 4), np.float32), r"input x takes frames of shape \(N, 3, 4\), not \(3, 4\); give \(1, 3"),
+    "no batch": (None, np.zeros((3, 4), np.float32), r"input x takes frames of shape .*, not \(3, 4\); give \(1, 3"),
     "another shape": (None, np.zeros((5, 12), np.float32), r"\(N, 3, 4\), not \(5, 12\)"),
     "no frames": (None, np.zeros((0, 3, 4), np.float32), r"not \(0, 3, 4\)"),
     "integers": (None, np.zeros((5, 3, 4), np.uint8), r"takes float32 numbers, not uint8 \(convert them with .astype"),
