@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch.nn import functional
@@ -276,6 +277,8 @@ def _run(runner: lightning.Trainer, training: _Training, batches: Batches) -> No
     handler = signal.getsignal(signal.SIGINT)
     try:
         runner.fit(training, train_dataloaders=batches)
+    except SIGTERMException:  # an exit, too, and to be one
+        raise
     except SystemExit:
         # Lightning turns Ctrl-C into an exit with SIGINT ignored; give both back to the caller.
         if not runner.interrupted:

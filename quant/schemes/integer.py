@@ -21,8 +21,9 @@ class Integer(Scheme):
 
     Forward: ``s * clip(round(w / s), low, high)`` for weights, ``s * clip(round(relu(x) / s), 0, 2**act_bits - 1)``
     for activations; rounding half to even. From 3 bits on weights are symmetric, ``high = -low = 2**(b-1) - 1``,
-    and ``s = max|w| / high``. 2-bit weights are {-2, -1, 0, 1} and ``weight_bits="ternary"`` means {-1, 0, 1} times a
-    learned s that starts from mean|w|. The activations' s is learned and starts from the range of the first batches.
+    and ``s = max|w| / high``. 2-bit weights are {-2, -1, 0, 1} times a learned s that starts from ``max|w| / 2``, and
+    ``weight_bits="ternary"`` means {-1, 0, 1} times a learned s that starts from ``mean|w|``. The activations' s is
+    learned, too, and starts from the range of the first batches.
     Gradient: straight through the rounding, zero where the clip saturates. Loss: cross entropy.
 
     The straight-through estimator is Bengio, Leonard, Courville 2013; learned scales follow Esser et al., "Learned
@@ -55,7 +56,7 @@ class Integer(Scheme):
                 bit_width=2,
                 narrow_range=self.weight_bits == "ternary",
                 scaling_impl_type=ScalingImplType.PARAMETER_FROM_STATS,
-                scaling_stats_op=StatsOp.AVE,
+                scaling_stats_op=StatsOp.AVE if self.weight_bits == "ternary" else StatsOp.MAX,
             )
         return Int8WeightPerTensorFloat.let(bit_width=self.weight_bits)
 

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+import torch
+
+from quant import create_model, layers, list_models, load_checkpoint, save_checkpoint, schemes, summary
+from quant.errors import QuantError
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        ("tfc-w1a1", {"name": "binarynet"}),
+        ("tfc-w1a4", {"name": "binaryconnect", "act_bits": 4}),
+        ("sfc-w2a2", {"name": "integer", "weight_bits": 2, "act_bits": 2}),
+        ("tfc-wternarya2", {"name": "integer", "weight_bits": "ternary", "act_bits": 2}),
+        ("tfc-w3a8", {"name": "integer", "weight_bits": 3, "act_bits": 8}),
+        ("tfc-w16a16", {"name": "fixed_point", "weight_bits": 16, "act_bits": 16, "rounding": "half_up"}),
+    ],
+)
+def test_the_name_chooses_the_scheme(name, scheme):
+    model = create_model(name)
+    assert model.scheme.describe() == scheme
+    assert model(torch.randint(0, 17, (5, 64)).float()).shape == (5, 10)
+
+
+def test_the_named_scheme_gets_the_names_widths():
+    chosen = create_model("tfc-w8a4", scheme="fixed_point").scheme
+    assert chosen == schemes.get("fixed_point", weight_bits=8, act_bits=4)
+    ready = schemes.get("binaryconnect", act_bits=3)
+    assert create_model("tfc", scheme=ready).scheme is ready
+
+
+def test_options():
+    model = create_model("tfc-w1a1", in_features=784, classes=7, in_range=(0, 255), in_bits=1, dropout=0.1)
+    assert model.input_shape == (784,)
+    assert [row.macs for row in summary(model)] == [784 * 64, 64 * 64, 64 * 64, 64 * 7]
+    assert {row.weight_bits for row in summary(model)} == {1}
+    plain = create_model("tfc-w4a4", batch_norm=False)
+    assert plain.output.bias is not None
+    assert not any(isinstance(m, torch.nn.BatchNorm1d) for m in plain.modules())
+    assert create_model("tfc-w4a4").output.bias is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "tfd-w1a1"}, "did you mean tfc-w1a1"),
+        ({"name": "resnet"}, "did you mean"),
+        ({"name": "tfc"}, "as in tfc-w1a1"),
+        ({"name": "tfc-w1b1"}, "as in tfc-w1a1"),
+        ({"name": "tfc-w1a17"}, "from 2 to 16"),
+        ({"name": "tfc-w4a1"}, "from 2 to 16"),
+        ({"name": "tfc-w2a2", "scheme": "binarynet"}, "-w1a1"),
+        ({"name": "tfc-w2a2", "scheme": "binaryconnect"}, "-w1a2"),
+        ({"name": "tfc-wternarya2", "scheme": "fixed_point"}, "use scheme integer"),
+        ({"name": "tfc-w1a1", "scheme": "binanet"}, "did you mean binarynet"),
+        ({"name": "tfc-w1a1", "width": 3}, "its options are input_shape, classes"),
+        ({"name": "tfc-w1a1", "in_bits": 17}, "1 to 16 bits"),
+    ],
+)
+def test_bad_requests(arguments, message):
+    with pytest.raises(QuantError, match=message) as caught:
+        create_model(**arguments)
+    assert caught.value.status == 2
+
+
+def test_list_models():
+    assert "tfc-w1a1" in list_models()
+    assert {name.split("-")[0] for name in list_models("*-w2a2")} == {"tfc", "sfc", "lfc"}
+    assert list_models("nothing*") == []
+
+
+@pytest.mark.parametrize(("bits", "low", "high"), [(5, 0, 16), (8, 0, 255), (16, 0, 255), (8, -128, 127)])
+def test_wide_inputs_pass_unchanged(bits, low, high):
+    x = torch.arange(low, high + 1).float()
+    np.testing.assert_array_equal(layers.InputQuant(bits, low, high).eval()(x), x)
+
+
+def test_narrow_inputs():
+    x = torch.arange(256).float()
+    np.testing.assert_array_equal(layers.InputQuant(4, 0, 16)(x[:17]), np.minimum(np.arange(17), 15))
+    np.testing.assert_array_equal(layers.InputQuant(4, 0, 255)(x), np.clip(np.round(np.arange(256) / 16), 0, 15) * 16)
+    np.testing.assert_array_equal(layers.InputQuant(1, 0, 255)(x), np.where(np.arange(256) >= 127.5, 1, -1))
+
+
+@pytest.mark.parametrize("fan_in", [10, 64, 784, 1024])
+def test_the_logit_scale_is_a_power_of_two(fan_in):
+    exponent = np.log2(layers.LogitScale(fan_in).scale)
+    assert exponent == round(exponent)
+    assert 0.7 < layers.LogitScale(fan_in).scale * fan_in**0.5 < 1.42
+
+
+def test_checkpoint(tmp_path):
+    model = create_model("tfc-w2a2", in_features=20, classes=3)
+    x = torch.randint(0, 17, (6, 20)).float()
+    for _ in range(3):
+        model(x)
+    save_checkpoint(model, tmp_path / "c.pt")
+    again = load_checkpoint(tmp_path / "c.pt")
+    assert again.scheme == model.scheme
+    np.testing.assert_array_equal(again(x).detach(), model.eval()(x).detach())
+    (tmp_path / "c.pt").write_bytes((tmp_path / "c.pt").read_bytes()[:500])
+    with pytest.raises(QuantError, match="no checkpoint"):
+        load_checkpoint(tmp_path / "c.pt")
