@@ -1,4 +1,10 @@
-"""1-bit weights: BinaryConnect (real or n-bit activations) and BinaryNet (1-bit activations as well)."""
+"""1-bit weights: BinaryConnect (n-bit activations) and BinaryNet (1-bit activations as well).
+
+Both papers use the squared hinge loss behind a last BatchNorm, and a rate that falls exponentially from 1e-3 or 3e-3.
+In 100 epochs on the digits (``tfc-w1a1``) that reaches 93.6 %, with the cosine and 1e-2 97.4 %, and with cross
+entropy on logits scaled by a constant instead 97.8 %, which is what is done here; ``loss="squared_hinge"`` asks for
+the papers' loss.
+"""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -103,7 +109,7 @@ class BinaryConnect(Scheme):
     Forward: ``w_b = +1 if w >= 0 else -1``. Gradient: ``dC/dw = dC/dw_b``, applied to the latent weight w, which is
     then clipped to [-1, 1]; w starts uniform in [-1, 1] and its learning rate is multiplied by
     ``1 / sqrt(1.5 / (fan_in + fan_out))``. Activations: ReLU, then ``act_bits`` unsigned bits with a learned scale
-    (the paper's are real-valued). Loss: squared hinge.
+    (the paper's are real-valued).
 
     Courbariaux, Bengio, David: "BinaryConnect: Training deep neural networks with binary weights during
     propagations", NIPS 2015. Published (authors' code): test error 1.15 % on permutation-invariant MNIST.
@@ -114,7 +120,7 @@ class BinaryConnect(Scheme):
     weight_limit: ClassVar[float | None] = 1.0
     glorot_lr: ClassVar[bool] = True
     unit_weights: ClassVar[bool] = True
-    learning_rate: ClassVar[tuple[float, float]] = (1e-3, 3e-6)
+    learning_rate: ClassVar[tuple[float, float]] = (1e-2, 3e-6)
 
     act_bits: int = 8
 
@@ -145,7 +151,7 @@ class BinaryNet(Scheme):
 
     Forward: ``sign`` with ``sign(0) = +1``, on weights and, after BatchNorm, on activations. Gradient: of the hard
     tanh, ``1[|x| <= 1]``, for activations; weights as in deterministic BinaryConnect (clipped to [-1, 1], uniform
-    start, Glorot-scaled learning rate). Loss: squared hinge.
+    start, Glorot-scaled learning rate).
 
     Courbariaux, Hubara, Soudry, El-Yaniv, Bengio: "Binarized neural networks: Training neural networks with weights
     and activations constrained to +1 or -1", 2016. Published (authors' code): test error 0.96 % on MNIST

@@ -19,10 +19,10 @@ def check_bits(scheme: str, name: str, bits: int, low: int, high: int = 16) -> N
 class Scheme(abc.ABC):
     """Base of every scheme. A scheme holds no state of training; one object serves all layers of a model.
 
-    ``name`` is the name in the registry, ``loss`` the training loss that the method was published with
+    ``name`` is the name in the registry, ``loss`` the loss that it is trained with unless another is asked for
     ("cross_entropy" or "squared_hinge"), ``weight_limit`` the bound that latent weights are clipped to after
     each update (None: not clipped), ``glorot_lr`` whether each weight's learning rate is multiplied by
-    ``1 / sqrt(1.5 / (fan_in + fan_out))``, ``learning_rate`` the first and last rate of the exponential schedule, and
+    ``1 / sqrt(1.5 / (fan_in + fan_out))``, ``learning_rate`` the first and last rate of the schedule,
     ``batch_norm`` whether networks normalize by default, and ``unit_weights`` whether weights are +-1 whatever
     the fan-in.
     """
