@@ -32,22 +32,33 @@ def rom(depth: int, width: int, family: Family) -> int:
     return round(wide * width * 2 ** max(0, address - family.lut_inputs))
 
 
+def block_rows(depth: int, width: int, family: Family) -> int:
+    """Lookup tables that join the outputs of a block RAM memory deeper than one block."""
+    rows = min((-(-(-(-depth // d) * width) // w), -(-depth // d)) for d, w in family.bram_shapes)[1]
+    if rows == 1:
+        return 0
+    return width * (-(-rows // 3) if family.lut_inputs >= 6 else rows)
+
+
 def columns(words: np.ndarray, width: int) -> int:
     """Different columns of a memory that are not constant: what is left of ``width`` bits in lookup tables.
 
-    ``words`` are (depth, lanes). Only short memories have many equal columns; for others, all are counted.
+    ``words`` are (depth, lanes); at most 62 of them.
     """
-    depth, lanes = words.shape
-    if depth > 8:
-        return lanes * width
+    depth = len(words)
     planes = (words[:, :, None] >> np.arange(width)) & 1
     numbers = (planes.reshape(depth, -1) << np.arange(depth)[:, None]).sum(axis=0)
     return len(np.setdiff1d(numbers, [0, (1 << depth) - 1]))
 
 
-def chain(bits: int, family: Family) -> int:
-    """Lookup tables of an adder or comparator of two variables, on the carry chain."""
+def add(bits: int, family: Family) -> int:
+    """Lookup tables of an adder, on the carry chain."""
     return bits if family.lut_inputs >= 6 else 2 * -(-bits // 2)
+
+
+def compare(bits: int, family: Family) -> int:
+    """Lookup tables of ``>`` or ``>=`` of two variables, on the carry chain."""
+    return round(0.7 * bits) if family.lut_inputs >= 6 else 2 * -(-bits // 2)
 
 
 def counter(values: int, family: Family) -> Resources:

@@ -9,17 +9,23 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
+from hw.kernels import cost
 from hw.kernels.kernel import Folding, Kernel, Memory, Resources, Rtl, Schedule, packed_words
 from hw.stream import Stream, container
 from hw.synth.family import Family
 
 SMALL = 64
 """Thresholds of a stage that always stay in lookup tables, with a cycle less (as in threshold.sv)."""
-LUTS_PER_BLOCK = 200
-"""Lookup tables that a block RAM is worth: what devices have of both."""
+LUTS_PER_BLOCK = 100
+"""Thresholds go to block RAM where that saves so many lookup tables a block."""
 MAX_BITS = 10
-CHUNK = 1 << 15
-"""Elements that ``execute`` works on at a time: they stay in the cache."""
+"""Bits of the most thresholds that a channel may have."""
+MAX_INPUT = 60
+"""Bits of the widest input."""
+CHUNK = 1 << 14
+"""Elements that ``execute`` compares at a time."""
+SEARCH = 128
+"""Thresholds of a channel from which on ``execute`` searches instead of comparing with all."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +86,15 @@ class Threshold(Kernel):
         low, high = int(self.output_dtype.min()), int(self.output_dtype.max())
         least = low if self.output_min is None else int(self.output_min)
         most = least + steps * self._unit
-        if (
-            not self.output_dtype.is_integer()
-            or least < low
-            or most > high
-            or (self.output_min is None and most < high)
-        ):
+        fits = low <= least and (most == high if self.output_min is None else most <= high)
+        if not self.output_dtype.is_integer() or not fits:
             raise BitfabricError(
-                f"{steps} thresholds count from {least} to {most}, but {self.output_dtype.name} goes from {low} to {high}"
+                f"{steps} thresholds count from {least} to {most}, {self.output_dtype.name} goes from {low} to {high}"
             )
-        if not self.input_dtype.is_integer():
-            raise BitfabricError(f"thresholds compare integers, not {self.input_dtype.name}")
+        if not self.input_dtype.is_integer() or self.input_dtype.bitwidth() > MAX_INPUT:
+            raise BitfabricError(
+                f"thresholds compare integers of at most {MAX_INPUT} bits, not {self.input_dtype.name}"
+            )
         least, most = int(self.input_dtype.min()), int(self.input_dtype.max()) + 1
         if thresholds.min() < least or thresholds.max() > most:
             raise BitfabricError(f"thresholds on {self.input_dtype.name} must lie in {least}..{most}; clip them")
@@ -134,34 +138,39 @@ class Threshold(Kernel):
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = frames
         rows = np.ascontiguousarray(x).reshape(-1, self.channels)
-        count = np.empty(rows.shape, np.uint8 if self.steps < 256 else np.uint16)
+        count = self._count_by_search(rows) if self.steps >= SEARCH else self._count_by_comparison(rows)
+        if self.decreasing.any():
+            np.subtract(self.steps, count, out=count, where=self.decreasing, casting="unsafe")
+        dtype = container(self.output_dtype)
+        y = count.view(dtype) if dtype.itemsize == count.itemsize else count.astype(dtype)
+        if self._unit != 1:
+            y *= dtype.type(self._unit)
+        if self._least:
+            y += dtype.type(self._least)
+        return (y.reshape(x.shape),)
+
+    def _count_by_search(self, rows: np.ndarray) -> np.ndarray:
+        strict, bounds = self._bounds(rows.dtype)
+        count = np.empty(rows.shape, np.uint16)
+        for c in range(self.channels):
+            count[:, c] = np.searchsorted(bounds[c], rows[:, c], "left" if strict else "right")
+        return count
+
+    def _count_by_comparison(self, rows: np.ndarray) -> np.ndarray:
         strict, bounds = self._bounds(rows.dtype)
         reached = np.greater if strict else np.greater_equal
-        if self.steps > 48:
-            side = "left" if strict else "right"
-            for c in range(self.channels):
-                count[:, c] = np.searchsorted(bounds[c], rows[:, c], side)
-        else:
-            columns = np.ascontiguousarray(bounds.T)
-            size = max(1, CHUNK // self.channels)
-            flags = np.empty((min(size, len(rows)), self.channels), bool)
-            for start in range(0, len(rows), size):
-                part, total = rows[start : start + size], count[start : start + size]
-                flag = flags[: len(part)]
-                reached(part, columns[0], out=total.view(bool) if total.dtype == np.uint8 else flag)
-                if total.dtype != np.uint8:
-                    total[:] = flag
-                for column in columns[1:]:
-                    reached(part, column, out=flag)
-                    np.add(total, flag, out=total)
-        if self.decreasing.any():
-            np.subtract(count.dtype.type(self.steps), count, out=count, where=self.decreasing)
-        y = count.astype(container(self.output_dtype))
-        if self._unit != 1:
-            y *= y.dtype.type(self._unit)
-        if self._least:
-            y += y.dtype.type(self._least)
-        return (y.reshape(x.shape),)
+        count = np.empty(rows.shape, np.uint8)
+        # Several rows at a time, so that NumPy's inner loops are long, but few enough to stay in the cache.
+        together = min(len(rows), max(1, CHUNK // self.channels))
+        columns = np.tile(bounds.T, together)
+        flag = np.empty(columns.shape[1], np.uint8)
+        for start in range(0, len(rows), max(1, together)):
+            part, total = rows[start : start + together].ravel(), count[start : start + together].reshape(-1)
+            reached(part, columns[0, : len(part)], out=total.view(bool))
+            for column in columns[1:]:
+                reached(part, column[: len(part)], out=flag[: len(part)].view(bool))
+                np.add(total, flag[: len(part)], out=total)
+        return count
 
     def _bounds(self, dtype: np.dtype) -> tuple[bool, np.ndarray]:
         """Thresholds in ``dtype`` if they fit (as ``x > T - 1`` if need be), so that comparing converts nothing."""
@@ -184,10 +193,10 @@ class Threshold(Kernel):
         dtype, bits = self.input_dtype, self.input_dtype.bitwidth()
         words = np.pad(self.thresholds, ((0, 0), (1, 1)))
         words[:, 0], words[:, -1] = int(dtype.min()), int(dtype.max()) + 1
-        if dtype == DataType["BIPOLAR"]:
-            words = (words + 2) // 2  # x >= T of -1 and +1 as code >= ceil((T + 1) / 2) of 0 and 1
-        else:
-            words = words + (1 << (bits - 1) if dtype.signed() else 0)
+        if dtype == DataType["BIPOLAR"]:  # x >= T of -1 and +1 as code >= ceil((T + 1) / 2) of 0 and 1
+            words = (words + 2) // 2
+        elif dtype.signed():
+            words = words + (1 << (bits - 1))
         # Counts are padded to a power of two: with thresholds never reached, or, where the count is
         # complemented, always reached, so that complementing all bits of the code gives steps - count.
         pad = (1 << self.code_bits) - 1 - self.steps
@@ -211,13 +220,13 @@ class Threshold(Kernel):
     def _lanes(self) -> int:
         return min(self.pe, len(self._table.words))
 
-    def _rom_cycles(self, stage: int) -> int:
+    def _lookup_cycles(self, stage: int) -> int:
         depth = self._groups << stage
         return 0 if depth == 1 else 1 if depth <= SMALL else 2
 
     def schedule(self) -> Schedule:
         every = np.ones(prod(self.prefix) * self.channels // self.pe, bool)
-        latency = 1 + sum(self._rom_cycles(stage) + 1 for stage in range(self.code_bits))
+        latency = 1 + sum(self._lookup_cycles(stage) + 1 for stage in range(self.code_bits))
         return Schedule((every,), (every,), latency, credits=latency + 1)
 
     def _memories(self, stage: int) -> tuple[int, int, int]:
@@ -226,17 +235,31 @@ class Threshold(Kernel):
             return 1, self._groups, self.pe * self._table.width
         return self.pe, self._groups << stage, self._table.width
 
+    def _search(self, stage: int) -> np.ndarray:
+        """Thresholds of a stage: (groups, lanes, codes so far)."""
+        step = 1 << (self.code_bits - stage)
+        return self._table.words[:, step // 2 - 1 :: step].reshape(self._groups, self._lanes, -1)
+
+    def _columns(self, stage: int) -> int:
+        """Bits of a stage's memories in logic that differ and are not constant."""
+        count, depth, width = self._memories(stage)
+        if depth > 8:  # only short memories have many equal columns
+            return count * width
+        words = self._search(stage)
+        if stage == 0:
+            return cost.columns(words[:, :, 0], self._table.width)
+        lanes = words.transpose(0, 2, 1).reshape(depth, -1)
+        return sum(cost.columns(lane[:, None], self._table.width) for lane in lanes.T) * self.pe // self._lanes
+
     def _in_blocks(self, stage: int, family: Family) -> bool:
         _, depth, width = self._memories(stage)
-        return depth > SMALL and family.blocks(depth, width) * LUTS_PER_BLOCK < width * _rom_luts(depth, family)
+        return depth > SMALL and family.blocks(depth, width) * LUTS_PER_BLOCK < cost.rom(depth, width, family)
 
     def rtl(self, family: Family) -> Rtl:
         table, bits, pe, groups = self._table, self.code_bits, self.pe, self._groups
-        search = [table.words[:, (1 << (bits - s - 1)) - 1 :: 1 << (bits - s)] for s in range(bits)]
-        first = search[0].reshape(groups, self._lanes)
-        bounds = [Memory(packed_words(first, table.width), self._lanes * table.width)]
-        for words in search[1:]:
-            lanes = words.reshape(groups, self._lanes, -1).transpose(1, 0, 2).reshape(self._lanes, -1)
+        bounds = [Memory(packed_words(self._search(0)[:, :, 0], table.width), self._lanes * table.width)]
+        for stage in range(1, bits):
+            lanes = self._search(stage).transpose(1, 0, 2).reshape(self._lanes, -1)
             bounds += [Memory(lane.tolist(), table.width) for lane in lanes]
         memories: dict[str, Memory | tuple[Memory, ...]] = {"BOUNDS": tuple(bounds)}
         inverts = 0
@@ -261,4 +284,37 @@ class Threshold(Kernel):
         return Rtl(self.op, parameters, memories)
 
     def resources(self, family: Family) -> Resources:
-        return Resources()
+        table, pe, groups, latency = self._table, self.pe, self._groups, self.schedule().latency
+        bits = self.input_dtype.bitwidth()
+        six = family.lut_inputs >= 6
+        total = cost.stream_out(pe * self.output_dtype.bitwidth(), latency + 1, family)
+        if groups > 1:
+            total += cost.counter(groups, family)
+        lut, ff, bram = 0.0, latency - 1, 0
+        for stage in range(self.code_bits):
+            count, depth, width = self._memories(stage)
+            cycles = self._lookup_cycles(stage)
+            if cycles == 0:
+                lut += pe * table.width / (4.5 if six else 2.8)
+            else:
+                lut += pe * cost.compare(table.width, family)
+                if self._in_blocks(stage, family):
+                    bram += count * family.blocks(depth, width)
+                    lut += count * cost.block_rows(depth, width, family)
+                    ff += count * width
+                else:
+                    width = self._columns(stage)
+                    lut += cost.rom(depth, width, family)
+                    ff += width + (cycles - 1) * count * (depth - 1).bit_length()
+            delayed = pe * (bits + stage) + (groups - 1).bit_length()
+            if six and cycles == 2 and stage > 0:
+                lut += delayed  # shift registers
+            else:
+                ff += (cycles + 1) * delayed
+        ff += pe * (self.code_bits - bits)
+        if self._least and self._unit == 1:
+            lut += pe * self.code_bits
+        if table.invert.any() and not table.invert.all():
+            lut += pe * self.code_bits + cost.rom(groups, pe, family)
+            ff += pe
+        return total + Resources(round(lut), ff, bram)
