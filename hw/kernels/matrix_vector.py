@@ -243,18 +243,23 @@ class MatrixVector(Kernel):
             return 2 * self._pairs * bits + extra
         return self.simd * self.weight_dtype.bitwidth()
 
-    def _memory(self) -> Memory:
-        """The weight memory: NF * SF words, the row of output 0 in the low bits."""
+    def _rows(self) -> np.ndarray:
+        """The weight memory bit by bit: (NF * SF, PE, ROW)."""
         if self.datapath != "input_planes":
-            codes = encode(self._folded, self.weight_dtype).reshape(self.nf * self.sf, -1)
-            return Memory(packed_words(codes, self.weight_dtype.bitwidth()), self.pe * self._row)
+            codes = encode(self._folded, self.weight_dtype)
+            planes = (codes[..., None] >> np.arange(self.weight_dtype.bitwidth(), dtype=np.uint64)) & np.uint64(1)
+            return planes.reshape(*codes.shape[:2], -1)
         _, bits, extra_bits = self._planes
         sums, differences, extra = self._paired
         pairs = np.stack((sums, differences), axis=-1).reshape(*sums.shape[:2], -1)
         planes = (pairs[..., None] >> np.arange(bits)) & 1
         rest = (extra[..., None] >> np.arange(extra_bits)) & 1
-        row = np.concatenate((planes.reshape(*sums.shape[:2], -1), rest), axis=2)
-        return Memory(packed_words(row.reshape(len(row), -1), 1), self.pe * self._row)
+        return np.concatenate((planes.reshape(*sums.shape[:2], -1), rest), axis=2)
+
+    def _memory(self) -> Memory:
+        """The weight memory: NF * SF words of PE rows, the row of output 0 in the low bits."""
+        rows = self._rows()
+        return Memory(packed_words(rows.reshape(len(rows), -1), 1), self.pe * self._row)
 
     @property
     def _every(self) -> int:
@@ -276,7 +281,7 @@ class MatrixVector(Kernel):
         fetch = {"hold": 1, "block": 3}.get(self._buffer(), 2) + (self.datapath == "weight_planes")
         count = {"xnor": -(-self.simd // 4), "multiply": self.simd}.get(self.datapath, self._pairs)
         tree = max(1, -(-_levels(count) // self._every))
-        chain = 1 if self.datapath == "multiply" else planes if extra else 0
+        chain = 1 if self.datapath in ("xnor", "multiply") else planes if extra else 0
         return max(2, fetch) + tree + chain + 1
 
     def schedule(self) -> Schedule:

@@ -23,7 +23,7 @@ module matrix_vector #(
     parameter int    EXTRA_BITS = 0,               // and bits of what PLANES leave out (0: nothing)
     parameter int    START      = 0,               // what a dot product starts from
     parameter int    EVERY      = 2,               // adders in a row between two registers
-    parameter        WEIGHTS    = "weights.hex",   // NF * SF words of PE * ROW bits, the SF of one output beat together
+    parameter string WEIGHTS    = "weights.hex",   // NF * SF words of PE * ROW bits, the SF of one output beat together
     parameter string STYLE      = "logic",         // memory of the weights, as in rom
     parameter string BUFFER     = "distributed",   // input buffer, as in replay
     parameter int    CREDITS    = 2                // places for output beats
@@ -48,7 +48,7 @@ module matrix_vector #(
   // Cycles from there to the sum over SIMD.
   localparam int COUNT = DATAPATH == "xnor" ? (SIMD + 3) / 4 : DATAPATH == "multiply" ? SIMD : PAIRS;
   localparam int TREE = $clog2(COUNT) > EVERY ? ($clog2(COUNT) + EVERY - 1) / EVERY : 1;
-  localparam int CHAIN = DATAPATH == "multiply" ? 1 : EXTRA_BITS > 0 ? PLANES : 0;
+  localparam int CHAIN = DATAPATH == "xnor" || DATAPATH == "multiply" ? 1 : EXTRA_BITS > 0 ? PLANES : 0;
   localparam int COMPUTE = TREE + CHAIN;
 
   if (DATAPATH != "xnor" && DATAPATH != "weight_planes" && DATAPATH != "input_planes" && DATAPATH != "multiply")
@@ -71,13 +71,19 @@ module matrix_vector #(
   assign fire    = (s_valid || !taking) && (credit || !last);
   always_ff @(posedge clk) begin
     if (rst) begin
-      step   <= '0;
       word   <= '0;
       taking <= 1'b1;
     end else if (fire) begin
-      step <= last ? '0 : step + STEP'(1);
       word <= word == WORD'(NF * SF - 1) ? '0 : word + WORD'(1);
       if (last) taking <= word == WORD'(NF * SF - 1);
+    end
+  end
+  if (NF == 1) begin : g_one_pass
+    assign step = word;
+  end else begin : g_step
+    always_ff @(posedge clk) begin
+      if (rst) step <= '0;
+      else if (fire) step <= last ? '0 : step + STEP'(1);
     end
   end
 

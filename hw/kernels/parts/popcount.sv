@@ -1,5 +1,5 @@
 // Number of positions in which two BITS-bit words agree: count + carry (XNOR-popcount).
-// Initiation interval: 1. Latency: that of an adder_tree of ceil(BITS / 4) operands.
+// Initiation interval: 1. Latency: 1 cycle more than an adder_tree of ceil(BITS / 4) operands.
 //
 // Of every four results three meet in a full adder, whose two output bits are an operand of the tree;
 // the fourth rides on that operand as its carry bit.
@@ -26,9 +26,11 @@ module popcount #(
   assign same  = (4 * COUNT)'(agree);
   for (genvar i = 0; i < COUNT; i++) begin : g_full_adder
     logic half;
-    assign half      = same[i][0] ^ same[i][1];
-    assign triple[i] = {half ? same[i][2] : same[i][0], half ^ same[i][2]};
-    assign fourth[i] = same[i][3];
+    assign half = same[i][0] ^ same[i][1];
+    always_ff @(posedge clk) begin
+      triple[i] <= {half ? same[i][2] : same[i][0], half ^ same[i][2]};
+      fourth[i] <= same[i][3];
+    end
   end
 
   adder_tree #(
