@@ -72,7 +72,7 @@ class ArgMax(Kernel):
         bits, index = self.input_dtype.bitwidth(), self.outputs()[0].dtype.bitwidth()
         beats = self.classes // self.pe
         compares = self.pe - 1 + (beats > 1)
-        lut = compares * (cost.chain(bits, family) + bits) + self.pe * index // 2
+        lut = compares * (cost.compare(bits, family) + bits) + self.pe * index // 2
         ff = 2 * self.pe * bits + self.pe * index // 2 + (self._levels + 1) * (3 + (index if beats > 1 else 0))
         if beats > 1:
             ff += bits + index
