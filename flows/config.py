@@ -35,6 +35,9 @@ class BuildConfig:
     def __post_init__(self) -> None:
         if self.fps is not None and self.folding is not None:
             raise BitfabricError("--fps and --folding exclude each other; give one of them", status=2)
+        for what, path in (("folding", self.folding), ("frames", self.frames), ("labels", self.labels)):
+            if path is not None and not path.is_file():
+                raise BitfabricError(f"no {what} file {path}", status=2)
         if self.fps is not None and not self.fps > 0:
             raise BitfabricError(f"--fps {self.fps} must be positive", status=2)
         if self.clock_mhz is not None and not 1 <= self.clock_mhz <= 1000:

@@ -1,0 +1,111 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw import fifo, folding, timing
+from hw.errors import BitfabricError
+from hw.folding import Folding, apply, connect, estimate, fastest, for_area, for_cycles
+from hw.kernels.kernel import Resources
+from hw.synth.family import ECP5
+from tests.hw.kernel_bench import check, random_frames
+from tests.hw.networks import perceptron
+
+DEVICE = Resources(lut=24288, ff=24288, bram=56, dsp=28)
+
+
+def share(graph, table):
+    """The cost that the search minimises, written again."""
+    used, have = vars(estimate(connect(apply(graph, table)), ECP5)), vars(DEVICE)
+    return sum(used[key] / have[key] for key in have)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, 40), st.integers(0, 2**32))
+def test_no_enumerated_folding_is_cheaper(cycles, seed):
+    graph = perceptron(np.random.default_rng(seed), [6, 4, 2], [("UINT2", "INT3"), ("BIPOLAR", "BIPOLAR")])
+    if cycles < fastest(graph)[0]:
+        return
+    choices = [[(node.name, f) for f in node.kernel.foldings()] for node in graph if len(node.kernel.foldings()) > 1]
+    legal = [
+        table
+        for table in map(dict, product(*choices))
+        if max(node.kernel.schedule().actions for node in apply(graph, table)) <= cycles
+    ]
+    found = for_cycles(graph, cycles, ECP5, DEVICE)
+    assert found in legal
+    assert share(graph, found) == pytest.approx(min(share(graph, table) for table in legal))
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(1, 60), st.integers(0, 2**32))
+def test_fifos_keep_the_bound_and_are_minimal(cycles, seed):
+    rng = np.random.default_rng(seed)
+    graph = perceptron(rng, [12, 8, 6, 4], [("INT4", "BIPOLAR"), ("BIPOLAR", "BIPOLAR"), ("UINT2", "TERNARY")])
+    graph = connect(apply(graph, for_cycles(graph, max(cycles, fastest(graph)[0]), ECP5, DEVICE)))
+    depths = fifo.size(graph)
+    bound = max(node.kernel.schedule().actions for node in graph)
+    assert timing.steady(fifo.insert(graph, depths)).interval == bound
+    for edge, depth in depths.items():
+        shorter = depths | {edge: depth - 1 if depth > 2 else 0}
+        assert timing.steady(fifo.insert(graph, shorter)).interval > bound
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(2, 40), st.booleans(), st.integers(0, 2**32))
+def test_folded_network_in_rtl(cycles, arg_max, seed):
+    rng = np.random.default_rng(seed)
+    types = [("UINT3", "INT2"), ("BIPOLAR", "BIPOLAR"), ("INT2", "BIPOLAR")]
+    graph = perceptron(rng, [8, 6, 4, 3], types, arg_max)
+    table = for_cycles(graph, max(cycles, fastest(graph)[0]), ECP5, DEVICE)
+    graph = connect(apply(graph, table))
+    graph = fifo.insert(graph, fifo.size(graph))
+    check(graph, {"x": random_frames(graph.edges["x"], 6, rng)}, rng)
+
+
+def test_area_search_is_the_fastest_that_fits():
+    graph = perceptron(np.random.default_rng(1), [64, 32, 10], [("UINT4", "INT4"), ("UINT2", "INT4")])
+    small, large = (for_area(graph, part, ECP5, DEVICE) for part in (0.05, 0.5))
+    intervals = [max(n.kernel.schedule().actions for n in apply(graph, table)) for table in (small, large)]
+    assert intervals[0] > intervals[1]
+    assert all(v <= 0.5 * vars(DEVICE)[k] for k, v in vars(estimate(connect(apply(graph, large)), ECP5)).items())
+
+
+def test_files_round_trip_and_finns_defaults(tmp_path):
+    graph = perceptron(np.random.default_rng(1), [8, 4, 2], [("UINT4", "INT4"), ("UINT2", "INT4")])
+    table = {"fc0": Folding(2, 4), "act0": Folding(4, 1)}
+    folding.save(table, tmp_path / "f.json")
+    assert folding.load(tmp_path / "f.json", graph) == table
+    (tmp_path / "d.json").write_text('{"Defaults": {"PE": [2, ["all"]]}, "fc0": {"SIMD": 8, "ram_style": "block"}}')
+    assert folding.load(tmp_path / "d.json", graph) == {"fc0": Folding(2, 8)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no folding file"),
+        ("{", "not a folding JSON"),
+        ("[1]", "a folding file is"),
+        ('{"fc9": {"PE": 1}}', "no layer fc9; there are fc0"),
+        ('{"fc0": {"pe": 2}}', "layer fc0: unknown key pe"),
+        ('{"fc0": {"PE": 0}}', "PE must be a positive integer, not 0"),
+        ('{"fc0": {"PE": true}}', "PE must be a positive integer"),
+        ('{"fc0": {"PE": 3}}', "fc0.*3"),
+    ],
+)
+def test_bad_files_are_refused_by_name(tmp_path, text, message):
+    graph = perceptron(np.random.default_rng(1), [8, 4, 2], [("UINT4", "INT4"), ("UINT2", "INT4")])
+    path = tmp_path / "f.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(BitfabricError, match=message) as caught:
+        apply(graph, folding.load(path, graph))
+    assert caught.value.status == 2
+
+
+def test_impossible_rate_names_the_limit():
+    graph = perceptron(np.random.default_rng(1), [8, 4, 2], [("UINT4", "INT4"), ("UINT2", "INT4")], arg_max=True)
+    with pytest.raises(BitfabricError, match="needs at least 1 cycles"):
+        for_cycles(graph, 0, ECP5, DEVICE)
