@@ -5,6 +5,7 @@ the system's temporary folder. Products get their names only when they are whole
 """
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -69,9 +70,12 @@ class Placement:
 
 @dataclass(frozen=True)
 class _Try:
+    """One seed's run: its products under names of their own."""
+
     seed: int
     fmax_mhz: float
     report: dict
+    products: dict[str, Path]
 
 
 def version() -> str:
@@ -93,13 +97,15 @@ def place_and_route(
     lpf: str | None = None,
     seeds: Sequence[int] = (1, 2, 3),
     router: str | None = None,
+    jobs: int | None = None,
 ) -> Placement:
     """Place and route a Yosys JSON netlist in the folder ``out``, for a clock of ``clock_mhz``.
 
     ``lpf`` is the text of the pin constraints; without it the design is placed out of context: no pads, no
-    bitstream. The seeds are tried in turn until the clock is met; the first that does, or else the fastest, is kept,
-    so look at ``Placement.met``. Leaves ``<name>.placed.json``, ``<name>.config``, ``<name>.report.json`` and
-    ``<name>.nextpnr.log``, ``<name>`` being the netlist's. Raises BitfabricError where the tool is missing or fails.
+    bitstream. Where the first seed misses the clock, the others are tried too, ``jobs`` at a time (default: one for
+    every processor), and the fastest result is kept; it may still miss: look at ``Placement.met``. Leaves
+    ``<name>.placed.json``, ``<name>.config``, ``<name>.report.json`` and ``<name>.nextpnr.log``, ``<name>`` being the
+    netlist's. Raises BitfabricError where the tool is missing or fails.
     """
     if not device.routable:
         raise BitfabricError(f"{device.name} is a synthesis-only target: there is no open place and route for it", 2)
@@ -121,28 +127,28 @@ def place_and_route(
     else:
         (out / f"{name}.lpf").write_text(lpf)
         base += ["--lpf", f"{name}.lpf"]
-    best: _Try | None = None
-    tried: dict[int, float] = {}
-    made = {part: out / f"{name}.try.{part}" for part in ("placed.json", "config", "report.json", "nextpnr.log")}
-    for seed in seeds:
-        products = ["--write", made["placed.json"].name, "--report", made["report.json"].name]
-        if lpf is not None:
-            products += ["--textcfg", made["config"].name]
-        tool.run([*base, *products, "--seed", str(seed)], out, made["nextpnr.log"], "place and route")
-        report = json.loads(made["report.json"].read_text())
-        current = _Try(seed, _fmax(report), report)
-        tried[seed] = current.fmax_mhz
-        if best is None or current.fmax_mhz > best.fmax_mhz:
-            best = current
-            for part, path in made.items():
-                if path.exists():
-                    tool.publish(path, out / f"{name}.{part}")
-        if current.fmax_mhz >= clock_mhz:
-            break
-    for path in made.values():
-        path.unlink(missing_ok=True)
-    if best is None:
-        raise ValueError("no seed to try")
+
+    def attempt(some: Sequence[int]) -> list[_Try]:
+        parts = ["placed.json", "report.json", "nextpnr.log", *([] if lpf is None else ["config"])]
+        made = {seed: {part: out / f"{name}.seed{seed}.{part}" for part in parts} for seed in some}
+        commands = []
+        for seed, files in made.items():
+            options = ["--write", files["placed.json"].name, "--report", files["report.json"].name]
+            options += [] if lpf is None else ["--textcfg", files["config"].name]
+            commands.append(([*base, *options, "--seed", str(seed)], files["nextpnr.log"]))
+        tool.run_all(commands, out, "place and route", jobs or os.cpu_count() or 1)
+        reports = {seed: json.loads(files["report.json"].read_text()) for seed, files in made.items()}
+        return [_Try(seed, _fmax(reports[seed]), reports[seed], files) for seed, files in made.items()]
+
+    # One seed is enough as a rule; where it is not, the others run at the same time.
+    tries = attempt(seeds[:1])
+    if tries[0].fmax_mhz < clock_mhz:
+        tries += attempt(seeds[1:])
+    best = max(tries, key=lambda t: t.fmax_mhz)
+    for part, path in best.products.items():
+        tool.publish(path, out / f"{name}.{part}")
+    for path in (path for t in tries if t is not best for path in t.products.values()):
+        path.unlink()
     return Placement(
         device,
         out / f"{name}.placed.json",
@@ -151,7 +157,7 @@ def place_and_route(
         clock_mhz,
         best.fmax_mhz,
         best.seed,
-        tried,
+        {t.seed: t.fmax_mhz for t in tries},
         _resources(best.report),
         _critical_path(best.report),
         time.monotonic() - started,

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Sequence
 from importlib.metadata import version as wheel_version
 from importlib.util import find_spec
@@ -36,23 +37,41 @@ def version(distribution: str, native: str, flag: str) -> str:
 
 
 def run(command: Sequence[str], folder: Path, log: Path, what: str) -> None:
-    """Run ``command`` in ``folder``, all it prints into ``log``. Raises BitfabricError with the first error line.
+    """Run ``command`` in ``folder``, all it prints into ``log``. Raises BitfabricError with the first error line."""
+    run_all([(command, log)], folder, what, 1)
 
-    The tool runs in a session of its own: an interrupt reaches only this process, which then ends the tool.
+
+def run_all(commands: Sequence[tuple[Sequence[str], Path]], folder: Path, what: str, jobs: int) -> None:
+    """Run commands, each with its log, ``jobs`` at a time. The first that fails ends the others.
+
+    Each tool runs in a session of its own: an interrupt reaches only this process, which then ends the tools.
     """
-    with open(log, "w") as file:
-        process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            status = process.wait()
-        except BaseException:
+    waiting, running = deque(commands), dict[subprocess.Popen, Path]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                command, log = waiting.popleft()
+                with open(log, "w") as file:
+                    process = subprocess.Popen(
+                        command,
+                        cwd=folder,
+                        stdin=subprocess.DEVNULL,
+                        stdout=file,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
+                    )
+                running[process] = log
+            for process, log in list(running.items()):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    status = process.wait(0.05)
+                    del running[process]
+                    if status:
+                        raise BitfabricError(f"{what} failed: {_reason(log, status)}; log: {log}")
+    finally:
+        for process in running:
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise
-    if status:
-        raise BitfabricError(f"{what} failed: {_reason(log, status)}; log: {log}")
 
 
 def _reason(log: Path, status: int) -> str:

@@ -58,7 +58,7 @@ def test_place_and_route_keeps_the_best_seed_and_tells_the_critical_path(design:
     assert hard.resources.ff == made.resources.ff
     with pytest.raises(BitfabricError, match="has no bitstream"):
         nextpnr.pack(hard)
-    assert not list(tmp_path.glob("*.try.*"))
+    assert not list(tmp_path.glob("*.seed*"))
 
 
 def test_a_fault_in_the_source_is_one_line_with_the_log(tmp_path: Path) -> None:
