@@ -16,12 +16,15 @@ from hw.kernels.arg_max import ArgMax
 from hw.kernels.matrix_vector import MatrixVector
 from hw.node_steps import top_k
 from hw.rounding import Product
-from hw.wires import Steps, Wire, dtype_of
+from hw.wires import AS_FLOAT32, Steps, Wire, dtype_of
 
 if TYPE_CHECKING:
     from hw.lower import Lowering
 
 Handler = Callable[["Lowering", onnx.NodeProto], None]
+
+SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
+"""What keeps the order of the elements."""
 
 HANDLERS: dict[str, Handler] = {}
 """Operator -> handler: it reads ``lowering.values``, appends nodes and sets the values of the node's outputs."""
@@ -82,6 +85,7 @@ def _matmul(lowering: "Lowering", node: onnx.NodeProto) -> None:
     if np.any(shift != 0):
         steps.append(step("Add", shift))
     lowering.products[edge] = Product(wire, magnitudes, len(steps))
+    steps.append(AS_FLOAT32)
     if bias is not None:
         steps.append(step("Add", bias))
     low, high = _reachable(arranged, wire)
@@ -184,9 +188,9 @@ def _top_k(lowering: "Lowering", node: onnx.NodeProto) -> None:
 def arg_max(lowering: "Lowering", wire: Wire, tail: Steps) -> Wire | None:
     """The index of the largest value in hardware, where integers order as values do; None where they may not.
 
-    ``tail``: the steps after ``wire`` that are not element-wise: ArgMax or TopK of one, perhaps behind a Softmax.
+    ``tail``: the steps after ``wire`` that are not element-wise: ArgMax or TopK of one, perhaps behind a softmax.
     """
-    chosen = tail[1:] if len(tail) > 1 and tail[0].op == "Softmax" and _axis(tail[0]) == _axis(tail[1]) else tail
+    chosen = tail[1:] if len(tail) > 1 and tail[0].op in SOFTMAX and _axis(tail[0]) == _axis(tail[1]) else tail
     line = affine(wire.steps, wire.shape)
     if not chosen or line is None:
         return None

@@ -2,10 +2,12 @@
 
 Every tensor of the model is an edge's integers and the chain of steps from them to the tensor's values.
 Element-wise nodes only lengthen the chain. Where a layer needs integers again, the whole chain up to the
-last quantizer is one function of one integer per element, evaluated in float64 with the model's own
-arithmetic: Threshold kernels take its decision points, Requant kernels (more than 8 bits) are checked
-against all of them. What is left of a chain after the last quantizer must be affine and goes into the
-weights, or is done by the host if it ends in an output.
+last quantizer is one function of one integer per element, evaluated with the model's own arithmetic: a
+matrix product is exact and rounded to float32 once, what follows runs in float32 as it does in the model (so
+that ties of scales like 0.1, which are ties only in float32, are ties here too). Threshold kernels take the
+function's decision points; Requant kernels (more than 8 bits) compute it without rounding to float32.
+What is left of a chain behind its last quantizer must be affine and goes into the weights of the next
+layer and the scale behind it, or is done by the host if it ends in an output.
 
 Layers are named ``fc0``, ``fc1``, ... in the model's order; ``fc0_threshold`` or ``fc0_requant`` is the
 quantizer behind ``fc0``, ``input_threshold`` one that works on an integer input, ``arg_max`` the last node.
@@ -29,14 +31,24 @@ from hw.graph import Graph, Node, Port
 from hw.host import HostStep, run, step
 from hw.kernels.fifo import Fifo
 from hw.kernels.kernel import Kernel
-from hw.kernels.requant import Requant
 from hw.layers import HANDLERS, arg_max
 from hw.operators import ELEMENTWISE, QUANTIZERS, RESHAPING
 from hw.qonnx_file import integer_dtype, load
 from hw.quantize import Quantizer, changes_nothing, on_a_grid, quantizer
 from hw.rounding import Product
 from hw.stream import Stream, container
-from hw.wires import HostTensor, Steps, Wire, binary, dtype_of, last_quantizer, moves_first, quantizer_range, wire
+from hw.wires import (
+    AS_FLOAT32,
+    HostTensor,
+    Steps,
+    Wire,
+    binary,
+    dtype_of,
+    last_quantizer,
+    moves_first,
+    quantizer_range,
+    wire,
+)
 
 __all__ = ["Lowering", "load", "lower"]
 
@@ -269,7 +281,8 @@ class Lowering:
         dtype = dtype_of(low, high, binary(head[-1]))
         shape = run(head, np.zeros((1, *value.shape), np.float32)).shape[1:]
         edge = self._port(value.port, value.shape, "float32", (*head, step("Cast", to=container(dtype).name)))
-        return replace(wire(edge, shape, dtype, low, high), steps=value.steps[cut:], origins=value.origins[cut:])
+        source = wire(edge, shape, dtype, low, high)
+        return replace(source, steps=source.steps + value.steps[cut:], origins=source.origins + value.origins[cut:])
 
     def _moves_on_host(self, source: Wire) -> Wire:
         """Let the host move the elements of an input, so that kernels get them in their order."""
@@ -308,11 +321,10 @@ class Lowering:
             if strict:
                 raise
             return source
-        suffix = "requant" if isinstance(made.kernel, Requant) else "threshold"
-        edge = self.append(f"{source.edge}_{suffix}", made.kernel, source.edge)
+        edge = self.append(f"{source.edge}_{made.kernel.op}", made.kernel, source.edge)
         moves = tuple(each for each in head if each.op in RESHAPING)
         stream = made.kernel.outputs()[0]
-        out = Wire(edge, stream.shape, stream.dtype, made.low, made.high).then(moves, origin)
+        out = Wire(edge, stream.shape, stream.dtype, made.low, made.high).then((*moves, AS_FLOAT32), origin)
         out = replace(out, steps=out.steps + source.steps[at + 1 :], origins=out.origins + source.origins[at + 1 :])
         self.decisions[edge] = Decision(source, head, made)
         self._record(origin, out)

@@ -263,9 +263,9 @@ def _trunc(call: Call) -> Steps:
     return codes, *_rescaled(out_scale, back)
 
 
-@translates("Softmax")
+@translates("Softmax", "LogSoftmax")
 def _softmax(call: Call) -> Steps:
-    return (step("Softmax", axis=call.axis(-1 if call.version >= 13 else 1)),)
+    return (step(call.node.op_type, axis=call.axis(-1 if call.version >= 13 else 1)),)
 
 
 @translates("ArgMax")

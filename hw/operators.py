@@ -94,6 +94,11 @@ def softmax(x: Array, *, axis: int) -> Array:
     return shifted / shifted.sum(axis=axis, keepdims=True)
 
 
+def log_softmax(x: Array, *, axis: int) -> Array:
+    shifted = x - x.max(axis=axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+
+
 def top_k(x: Array, *, k: int, axis: int, largest: bool, output: int) -> Array:
     """Output 0 (values) or 1 (indices, int64) of TopK; equal values in the order of their indices."""
     order = np.argsort(-x if largest else x, axis=axis, kind="stable")
@@ -135,6 +140,7 @@ OPERATORS: dict[str, Callable[..., Array]] = {
     "HardSigmoid": lambda x, *, alpha, beta: np.clip(x * x.dtype.type(alpha) + x.dtype.type(beta), 0, 1),
     "HardSwish": lambda x: x * np.clip(x / x.dtype.type(6) + x.dtype.type(0.5), 0, 1),
     "LeakyRelu": lambda x, *, alpha: np.where(x >= 0, x, x * x.dtype.type(alpha)),
+    "LogSoftmax": log_softmax,
     "Mul": np.multiply,
     "MultiThreshold": multi_threshold,
     "Neg": np.negative,

@@ -15,7 +15,7 @@ from hw.kernels.requant import Requant
 from hw.kernels.threshold import Threshold
 from hw.operators import ELEMENTWISE, MONOTONE, RESHAPING
 from hw.stream import smallest_dtype
-from hw.wires import Steps, Wire, binary, dtype_of, last_quantizer, quantizer_range
+from hw.wires import Steps, Wire, binary, dtype_of, in_float64, last_quantizer, quantizer_range
 
 THRESHOLD_LEVELS = 256
 """Up to so many output codes a quantizer is thresholds, above it a requant where its function is affine."""
@@ -29,34 +29,41 @@ TRIED = 1 << 22
 class Quantizer:
     """A quantizer behind a wire: its ``kernel``, the function that it computes, and what comes out.
 
-    ``low``, ``high`` (of the wire's shape) bound the codes.
+    ``low``, ``high`` (of the wire's shape) bound the codes. ``two_valued``: the function's codes 0 and 1 are -1 and +1.
     """
 
     kernel: Kernel
     function: StepFunction
+    two_valued: bool
     low: np.ndarray
     high: np.ndarray
 
+    def codes(self, frames: np.ndarray) -> np.ndarray:
+        """What the function makes of integer frames, as the kernel gives it."""
+        return _signs(self.function.codes(frames)) if self.two_valued else self.function.codes(frames)
+
+
+def _signs(codes: np.ndarray) -> np.ndarray:
+    return 2 * codes - 1
+
 
 def quantizer(wire: Wire, head: Steps, what: str) -> Quantizer:
-    """The kernel for ``head``, steps from the integers of ``wire`` that end in a quantizer. Raises BitfabricError."""
-    order = element_order(head, wire.shape).ravel()
-    two_valued = binary(head[-1])
+    """The kernel for ``head``, steps from the integers of ``wire`` that end in a quantizer. Raises BitfabricError.
 
-    def codes(frames: np.ndarray) -> np.ndarray:
-        values = run(head, frames.astype(np.float64)).reshape(len(frames), -1)
-        result = np.empty_like(values)
-        result[:, order] = values
-        return (np.where(result > 0, 1.0, 0.0) if two_valued else result).reshape(frames.shape)
-
-    function = step_function(codes, wire.low, wire.high, all(each.op in MONOTONE for each in head), what)
+    Thresholds follow the steps as they are, in float32 behind the exact product. A requant, which has no
+    decision points to follow, computes them without that rounding.
+    """
+    function, two_valued = _function(wire, head, what), binary(head[-1])
     if two_valued:
         function = replace(function, least=0, most=1)
     levels = function.most - function.least + 1
     kernel: Kernel | None = None
     if levels > THRESHOLD_LEVELS:
-        kernel = _requant(wire, head, function, order)
-        if kernel is None and levels > MOST_LEVELS:
+        exact = _function(wire, in_float64(head), what)
+        kernel = _requant(wire, in_float64(head), exact)
+        if kernel is not None:
+            function = exact
+        elif levels > MOST_LEVELS:
             raise BitfabricError(
                 f"{what} has {levels} levels, and no multiplication and shift gives its codes exactly; use power-of-"
                 "two scales and an affine chain (bias, BatchNorm, ReLU) before it, or at most 10 bits"
@@ -64,8 +71,22 @@ def quantizer(wire: Wire, head: Steps, what: str) -> Quantizer:
     if kernel is None:
         kernel = _threshold(wire, function, two_valued, what)
     ends = [function.codes(bound[None])[0].astype(np.int64) for bound in (wire.low, wire.high)]
-    ends = [2 * end - 1 if two_valued else end for end in ends]
-    return Quantizer(kernel, function, np.minimum(*ends), np.maximum(*ends))
+    low, high = np.minimum(*ends), np.maximum(*ends)
+    return Quantizer(kernel, function, two_valued, *((_signs(low), _signs(high)) if two_valued else (low, high)))
+
+
+def _function(wire: Wire, head: Steps, what: str) -> StepFunction:
+    """The codes of steps that end in a quantizer; of a two-valued one 0 and 1."""
+    order = element_order(head, wire.shape).ravel()
+    two_valued = binary(head[-1])
+
+    def codes(frames: np.ndarray) -> np.ndarray:
+        values = run(head, frames.astype(np.float64)).reshape(len(frames), -1)
+        result = np.empty(values.shape)
+        result[:, order] = values
+        return (np.where(result > 0, 1.0, 0.0) if two_valued else result).reshape(frames.shape)
+
+    return step_function(codes, wire.low, wire.high, all(each.op in MONOTONE for each in head), what)
 
 
 def _threshold(wire: Wire, function: StepFunction, two_valued: bool, what: str) -> Threshold:
@@ -87,8 +108,9 @@ def _per_channel(values: np.ndarray, prefix: int, what: str) -> np.ndarray:
     return rows[0]
 
 
-def _requant(wire: Wire, head: Steps, function: StepFunction, order: np.ndarray) -> Requant | None:
+def _requant(wire: Wire, head: Steps, function: StepFunction) -> Requant | None:
     """The requant that computes the function exactly; None if there is none."""
+    order = element_order(head, wire.shape).ravel()
     line = affine(head[:-1], wire.shape, through_clips=True)
     if head[-1].op != "Quant" or line is None:
         return None
@@ -151,7 +173,7 @@ def on_a_grid(steps: Steps, origins: tuple[str, ...], shape: tuple[int, ...]) ->
     size = max(1, WORK // slope.size)
     for start in range(low, high + 1, size):
         codes = np.arange(start, min(start + size, high + 1), dtype=np.float64)
-        values = run(tail, np.broadcast_to(codes.reshape(-1, *[1] * len(behind)), (len(codes), *behind)))
+        values = run(in_float64(tail), np.broadcast_to(codes.reshape(-1, *[1] * len(behind)), (len(codes), *behind)))
         integers = np.rint((values - offset) / slope)
         if not np.array_equal(integers * slope + offset, values):
             return ()

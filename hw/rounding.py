@@ -11,13 +11,13 @@ import numpy as np
 
 from hw.host import HostStep, run
 from hw.operators import QUANTIZERS, RESHAPING
-from hw.wires import Wire
+from hw.wires import Wire, to_float32
 
 ULP = 2.0**-23
 """Twice the largest relative error of one float32 operation."""
 FUNCTION_ULP = 2.0**-20
 """The same for ONNX Runtime's approximations of exp, tanh and the like, with room; also absolute."""
-APPROXIMATED = frozenset({"Sigmoid", "Tanh", "Exp", "Elu", "Selu", "Softplus", "Softsign", "Softmax"})
+APPROXIMATED = frozenset({"Sigmoid", "Tanh", "Exp", "Elu", "Selu", "Softplus", "Softsign"})
 
 Interval = tuple[np.ndarray, np.ndarray]
 
@@ -71,6 +71,8 @@ def through(steps: Iterable[HostStep], bounds: Interval) -> Interval:
 
 
 def _step(step: HostStep, low: np.ndarray, high: np.ndarray) -> Interval:
+    if to_float32(step):
+        return low, high  # The product's own error covers it.
     if step.op in RESHAPING or step.op == "Cast":
         return step(low), step(high)
     if step.op in QUANTIZERS:
@@ -78,7 +80,7 @@ def _step(step: HostStep, low: np.ndarray, high: np.ndarray) -> Interval:
         return _ordered(step(low - error), step(high + error))
     if step.op == "TopK":
         return step(low), step(high)
-    if step.op == "Softmax":
+    if step.op in ("Softmax", "LogSoftmax"):
         return _softmax(step, low, high)
     first, last = _ordered(step(low), step(high))
     if step.op == "Abs":
@@ -123,9 +125,8 @@ def _ordered(a: np.ndarray, b: np.ndarray) -> Interval:
 
 
 def _softmax(step: HostStep, low: np.ndarray, high: np.ndarray) -> Interval:
-    """Every exponential is off by at most its own interval's width, and so is their sum."""
+    """No logarithm is off by more than its own error and the largest one; an exponential is off by a factor."""
     middle = step((low + high) / 2)
-    axis: int = dict(step.attributes)["axis"]
-    spread = np.exp((high - low).max(axis=axis, keepdims=True)) - 1
-    error = middle * (spread + FUNCTION_ULP) + FUNCTION_ULP * ULP
+    spread = (high - low).max(axis=dict(step.attributes)["axis"], keepdims=True) + FUNCTION_ULP
+    error = middle * np.expm1(spread) + ULP**2 if step.op == "Softmax" else spread + FUNCTION_ULP * np.abs(middle)
     return middle - error, middle + error

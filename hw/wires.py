@@ -6,11 +6,14 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
-from hw.host import HostStep, run
+from hw.host import HostStep, run, step
 from hw.operators import QUANTIZERS, RESHAPING, code_range
 from hw.stream import smallest_dtype
 
 Steps = tuple[HostStep, ...]
+
+AS_FLOAT32 = step("Cast", to="float32")
+"""Where the model's own arithmetic begins: behind integers, or behind the exact result of a matrix product."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +51,13 @@ class Wire:
 def wire(
     edge: str, shape: tuple[int, ...], dtype: BaseDataType, low: int | None = None, high: int | None = None
 ) -> Wire:
-    """A wire without steps, with the same bounds (default: the type's) everywhere."""
+    """A wire whose values are its integers, with the same bounds (default: the type's) everywhere."""
     least = np.full(shape, int(dtype.min()) if low is None else low, np.int64)
     most = np.full(shape, int(dtype.max()) if high is None else high, np.int64)
-    return Wire(edge, shape, dtype, least, most)
+    return Wire(edge, shape, dtype, least, most).then((AS_FLOAT32,), "")
 
 
-BY_AXIS = frozenset({"BatchNormalization", "MultiThreshold", "Softmax", "TopK", "ArgMax"})
+BY_AXIS = frozenset({"BatchNormalization", "MultiThreshold", "Softmax", "LogSoftmax", "TopK", "ArgMax"})
 """Steps that know an axis, so that elements cannot be moved before them."""
 
 
@@ -91,6 +94,16 @@ def dtype_of(low: int, high: int, binary: bool = False) -> BaseDataType:
     if binary:
         return DataType["BIPOLAR"]
     return DataType["TERNARY"] if (low, high) == (-1, 1) else smallest_dtype(low, high)
+
+
+def in_float64(steps: Steps) -> Steps:
+    """The steps without rounding to float32."""
+    return tuple(each for each in steps if not to_float32(each))
+
+
+def to_float32(each: HostStep) -> bool:
+    """Whether a step is AS_FLOAT32."""
+    return each.op == "Cast" and each.attributes == AS_FLOAT32.attributes
 
 
 def last_quantizer(steps: Steps) -> int | None:

@@ -268,11 +268,12 @@ def test_networks_of_a_quantizer_only():
     check(b.model((b.quant(b.node("Tanh", "x"), 2.0**-6, 6), (1, 12))))
 
 
-def test_leading_axes_and_soft_max():
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
+def test_leading_axes_and_soft_max(op):
     b = Builder((1, 7, 12))
     x = b.node("MatMul", b.quant("x", 0.25, 4), b.quant(WEIGHTS, 1.0, 4))
     x = b.node("MatMul", b.quant(b.node("Add", x, np.arange(5)), 1.0, 4), b.quant(WEIGHTS[:5], 0.25, 4))
-    model = b.model((b.node("Softmax", x, axis=-1), (1, 7, 5)))
+    model = b.model((b.node(op, x, axis=-1), (1, 7, 5)))
     graph = lower(model)
     frames = random_frames(graph, 50)
     np.testing.assert_allclose(Emulator(graph).run(frames), Reference(model).run(frames), rtol=1e-5)

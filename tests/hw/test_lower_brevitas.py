@@ -125,7 +125,7 @@ def test_networks_equal_the_reference_up_to_its_rounding(name, dynamo, tmp_path)
         assert dtype is None or node.kernel.input_dtype.name == dtype
     compared = compare(graph, path, x)
     assert compared.mismatches == compared.explained, compared.describe()
-    assert compared.mismatches <= 4
+    assert compared.mismatches <= 16  # Of 6,400 elements.
     got, want = Emulator(graph).run(x), Reference(path).run(x)
     eager = network(torch.from_numpy(x))
     eager = getattr(eager, "value", eager).detach().numpy()
