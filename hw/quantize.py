@@ -11,7 +11,6 @@ from hw.decision_points import WORK, StepFunction, step_function, thresholds
 from hw.errors import BitfabricError
 from hw.host import run, step
 from hw.kernels.kernel import Kernel
-from hw.kernels.requant import Requant
 from hw.kernels.threshold import Threshold
 from hw.operators import ELEMENTWISE, MONOTONE, RESHAPING
 from hw.stream import smallest_dtype
@@ -108,8 +107,10 @@ def _per_channel(values: np.ndarray, prefix: int, what: str) -> np.ndarray:
     return rows[0]
 
 
-def _requant(wire: Wire, head: Steps, function: StepFunction) -> Requant | None:
+def _requant(wire: Wire, head: Steps, function: StepFunction) -> Kernel | None:
     """The requant that computes the function exactly; None if there is none."""
+    from hw.kernels.requant import Requant
+
     order = element_order(head, wire.shape).ravel()
     line = affine(head[:-1], wire.shape, through_clips=True)
     if head[-1].op != "Quant" or line is None:
@@ -127,7 +128,7 @@ def _requant(wire: Wire, head: Steps, function: StepFunction) -> Requant | None:
     mode = str(dict(head[-1].attributes)["rounding_mode"])
     dtype = dtype_of(function.least, function.most)
 
-    def build(multiplier: np.ndarray, addend: np.ndarray, shift: int) -> Requant:
+    def build(multiplier: np.ndarray, addend: np.ndarray, shift: int) -> Kernel:
         factors, addends = multiplier.reshape(-1, channels)[0], addend.reshape(-1, channels)[0]
         bounds = function.least, function.most
         return Requant(factors, addends, shift, mode, wire.dtype, dtype, *bounds, wire.shape[:-1])
