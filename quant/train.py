@@ -65,7 +65,8 @@ def train_run(
         return {**finished, "out": str(folder), "cached": True}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+        _remove_abandoned(folder)
+        work = Path(tempfile.mkdtemp(prefix=f".partial-{os.getpid()}-", dir=folder))
     except OSError as error:
         raise QuantError(f"cannot write to {folder}: {error.strerror}; choose another folder", status=2) from error
     try:
@@ -142,6 +143,17 @@ def _finished(folder: Path, key: str) -> dict[str, Any] | None:
         return results if whole and _sha256(folder / "model.onnx") == results["onnx"]["sha256"] else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes what runs that were killed outright have left in the folder."""
+    for work in folder.glob(".partial-*"):
+        try:
+            os.kill(int(work.name.split("-")[1]), 0)  # signal 0 only asks whether the process lives
+        except ProcessLookupError:
+            shutil.rmtree(work, ignore_errors=True)
+        except (PermissionError, ValueError):
+            continue
 
 
 def _sha256(path: Path) -> str:

@@ -75,6 +75,10 @@ def test_an_interrupted_run_leaves_the_folder_as_it_was(finished, tmp_path, monk
         raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "clip", interrupted)
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    abandoned = tmp_path / f".partial-{process.pid}-x"  # of a run that was killed outright
+    abandoned.mkdir()
     for out in (folder, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             run(out, epochs=3)
