@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -164,14 +165,24 @@ def run(
 @app.command()
 def targets(as_json: AsJson = False) -> None:
     """List the boards and devices with their resources."""
-    from hw.boards.boards import targets as list_targets
 
+    from hw.boards.targets import targets as known
+
+    rows = [
+        {
+            "name": target.name,
+            "device": target.device.name,
+            **vars(target.device.capacity),
+            "ends_with": "bitstream" if target.board else "placed netlist" if target.device.routable else "synthesis",
+        }
+        for target in known()
+    ]
+    if as_json:
+        emit({"targets": rows})
+        return
     from flows.show import target_table
 
-    if as_json:
-        emit(list_targets())
-    else:
-        target_table(list_targets())
+    target_table(rows)
 
 
 @app.command()
@@ -206,6 +217,8 @@ def options(
 
 def main() -> None:
     """Entry point: errors in one line, exit status 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    # A polite kill leaves as an interrupt does: tools are ended, nothing half-written stays.
+    signal.signal(signal.SIGTERM, _interrupted)
     try:
         # Usage errors come out of standalone mode as exceptions, so that they end in one line as all others do.
         status = app(standalone_mode=False)
@@ -224,6 +237,10 @@ def main() -> None:
             raise
         fail(str(error), known)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _words(error: Exception) -> str:

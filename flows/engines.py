@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from hw.boards.driver import Driver
 
 from hw import simulate
+from hw.boards.driver import Driver
 from hw.boards.image import Image, image
 from hw.boards.targets import Target
 from hw.boards.virtual import VirtualBoard

@@ -1,14 +1,14 @@
 """What the commands print for people: progress, tables, the paths of products."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from flows.accelerator import Accelerator
-from hw.reference import Frames
+if TYPE_CHECKING:
+    from flows.accelerator import Accelerator
+    from hw.reference import Frames
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -61,7 +61,7 @@ def _rate(fps: float) -> str:
     return f"{fps:,.0f} frames/s"
 
 
-def built(accelerator: Accelerator) -> None:
+def built(accelerator: "Accelerator") -> None:
     """The one table of a build, and where its products are."""
     report = accelerator.report
     out.print(_layers(report["layers"]))
@@ -132,7 +132,7 @@ def trained(result: dict[str, Any], folder: Path) -> None:
         out.print(f"{name:<14}{folder / name}", soft_wrap=True)
 
 
-def ran(result: dict[str, Any], outputs: Frames) -> None:
+def ran(result: dict[str, Any], outputs: "Frames") -> None:
     """What a run gave; the outputs themselves where they were not saved."""
     line = f"{result['engine']}: {result['frames']} frames in {result['seconds']:.2f} s"
     if "accuracy" in result:
@@ -141,6 +141,8 @@ def ran(result: dict[str, Any], outputs: Frames) -> None:
     if "output" in result:
         out.print(f"outputs {result['output']}", soft_wrap=True)
     else:
+        import numpy as np
+
         for name, values in outputs.items() if isinstance(outputs, dict) else [("", outputs)]:
             out.print(f"{name} {np.array2string(values, threshold=40, edgeitems=4)}".strip(), soft_wrap=True)
 

@@ -1,0 +1,104 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+
+def bitfabric(*arguments, **environment):
+    """Run the command as a user does."""
+    command = [sys.executable, "-c", "from flows.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+
+
+def one_line(done, status, *words):
+    assert done.returncode == status, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+def test_help_answers_at_once():
+    best = min(_seconds("--help") for _ in range(3))
+    heavy = _seconds_of("import qonnx.core.modelwrapper")
+    # Without the models' packages it stays below the import of just one of them.
+    assert best < heavy
+
+
+def _seconds(*arguments):
+    started = time.monotonic()
+    assert "Commands" in bitfabric(*arguments).stdout
+    return time.monotonic() - started
+
+
+def _seconds_of(code):
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize("command", ["train", "build", "estimate", "run", "targets", "doctor"])
+def test_every_command_has_help(command):
+    assert command in bitfabric(command, "--help").stdout
+
+
+def test_estimate_build_and_run(small, tmp_path):
+    model, out = small / "model.onnx", tmp_path / "out"
+    estimate = json.loads(bitfabric("estimate", model, "-t", "ulx3s-12f", "--fps", "1e6", "--json").stdout)
+    done = bitfabric("build", model, "-t", "ulx3s-12f", "--fps", "1e6", "--stop-after", "simulate", "-o", out, "--json")
+    report = json.loads(done.stdout)
+    assert report["cycles"]["interval"] == dict.fromkeys(("estimated", "simulated"), estimate["cycles"]["interval"])
+    outputs = {}
+    for engine in ("qonnx", "emulator", "rtl"):
+        saved = tmp_path / f"{engine}.npy"
+        done = bitfabric(
+            "run", out, "-i", small / "x.npy", "--labels", small / "y.npy", "--engine", engine, "-o", saved
+        )
+        assert "accuracy" in done.stdout, done.stderr
+        outputs[engine] = np.load(saved)
+    np.testing.assert_array_equal(outputs["qonnx"], outputs["emulator"])
+    np.testing.assert_array_equal(outputs["qonnx"], outputs["rtl"])
+    one_line(bitfabric("run", out, "-i", small / "x.npy", "--engine", "netlist"), 2, "no placed netlist")
+    one_line(bitfabric("run", out, "-i", small / "y.npy"), 2, "12")
+    one_line(
+        bitfabric("run", out, "-i", small / "x.npy", "--labels", small / "x.npy"), 2, "80 frames need as many labels"
+    )
+    text = bitfabric("build", model, "-t", "ulx3s-12f", "--fps", "1e6", "--stop-after", "simulate", "-o", out)
+    assert "unchanged" in text.stderr
+    assert "fc0" in text.stdout
+    assert str(out / "build.json") in text.stdout
+
+
+def test_targets_and_doctor():
+    names = [target["name"] for target in json.loads(bitfabric("targets", "--json").stdout)["targets"]]
+    assert {"ulx3s-85f", "lfe5u-85f", "xc7z020"} <= set(names)
+    findings = json.loads(bitfabric("doctor", "--json").stdout)["findings"]
+    assert all(found["found"] for found in findings if found["needed"])
+
+
+def test_wrong_usage_is_one_line(small, tmp_path):
+    one_line(bitfabric("nosuch"), 2, "No such command 'nosuch'")
+    one_line(bitfabric("build"), 2, "MODEL.onnx")
+    one_line(bitfabric("build", tmp_path / "no.onnx", "-t", "ulx3s-85f", "-o", tmp_path / "o"), 2, "no.onnx")
+    one_line(bitfabric("estimate", small / "model.onnx", "-t", "ulx3s"), 2, "ulx3s-85f")
+    one_line(bitfabric("run", tmp_path, "-i", small / "x.npy"), 2, "no finished build", "bitfabric build")
+    one_line(bitfabric("train", "tcf-w1a1", "-o", tmp_path / "r"), 2, "tfc")
+    one_line(bitfabric("train", "tfc-w1a1", "--data", tmp_path / "none", "-o", tmp_path / "r"), 2, "none")
+
+
+def test_no_compiler_is_one_line(small, tmp_path):
+    done = bitfabric(
+        "build", small / "model.onnx", "-t", "ulx3s-12f", "--stop-after", "simulate", "-o", tmp_path / "o",
+        PATH="/nonexistent", CXX="", BITFABRIC_CACHE=str(tmp_path / "cache"),
+    )  # fmt: skip
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1
+    assert last.startswith("error: no C++ compiler")
+    assert "apt-get install g++" in last
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "o" / "build.json").exists()
