@@ -336,17 +336,21 @@ class Lowering:
         if isinstance(tensor, Constant):
             raise BitfabricError(f"output {value.name} is constant; there is nothing to compute")
         name = f"output {value.name}"
-        wire = self._leave_host(tensor, name, first=True) if isinstance(tensor, HostTensor) else tensor
-        wire = self._moves_on_host(wire)
-        kept = (i for i, each in enumerate(wire.steps) if each.op not in ELEMENTWISE | RESHAPING)
-        cut = next(kept, len(wire.steps))
-        tail = wire.steps[cut:]
-        source = self._last_codes(replace(wire, steps=wire.steps[:cut], origins=wire.origins[:cut]))
+        whole = self._leave_host(tensor, name, first=True) if isinstance(tensor, HostTensor) else tensor
+        whole = self._moves_on_host(whole)
+        others = (i for i, each in enumerate(whole.steps) if each.op not in ELEMENTWISE | RESHAPING)
+        cut = next(others, len(whole.steps))
+        tail = whole.steps[cut:]
+        source = self._last_codes(replace(whole, steps=whole.steps[:cut], origins=whole.origins[:cut]))
         self.ends[value.name] = source, tail
         picked = arg_max(self, source, tail) if len(self.model.graph.output) == 1 else None
         source, tail = (source, tail) if picked is None else (picked, ())
-        if not any(source.edge == node.outputs[0] for node in self.nodes):
-            source = replace(source, edge=self.append("pass", Fifo(Stream(source.shape, source.dtype), 2), source.edge))
+        if any(
+            source.edge == port.edge for port in self.inputs
+        ):  # Nothing to compute: a graph needs a node all the same.
+            passed = next((node.name for node in self.nodes if source.edge in node.inputs), None)
+            stream = Stream(source.shape, source.dtype)
+            source = replace(source, edge=passed or self.append("pass", Fifo(stream, 2), source.edge))
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
         steps = (step("Cast", to="float64"), *source.steps, *tail, step("Cast", to=dtype.name))
         return Port(value.name, source.edge, self.shape(value.name)[1:], dtype.name, steps)
