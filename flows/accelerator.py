@@ -54,12 +54,17 @@ def classes(outputs: Frames) -> np.ndarray:
     return flat[:, 0].astype(np.int64) if flat.shape[1] == 1 else flat.argmax(axis=1)
 
 
+def load_labels(path: Path, count: int) -> np.ndarray:
+    """Classes of ``count`` frames from a ``.npy`` file. Raises BitfabricError (status 2) where they are not as many."""
+    labels = load_frames(path)
+    if labels.shape != (count,):
+        raise BitfabricError(f"{count} frames need as many labels, {path} holds an array {labels.shape}", status=2)
+    return labels
+
+
 def score(outputs: Frames, labels: np.ndarray) -> float:
-    """Share of frames whose class is the label's. Raises BitfabricError where the counts differ."""
-    found = classes(outputs)
-    if labels.shape != (len(found),):
-        raise BitfabricError(f"{len(found)} frames need labels of shape ({len(found)},), not {labels.shape}", status=2)
-    return float(np.mean(found == labels))
+    """Share of frames whose class is the label's."""
+    return float(np.mean(classes(outputs) == labels))
 
 
 class Accelerator:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from flows import engines, steps, verify
-from flows.accelerator import Accelerator, classes, load_frames, score
+from flows.accelerator import Accelerator, classes, load_frames, load_labels, score
 from flows.config import STEPS, BuildConfig
 from flows.plan import Plan
 from hw import folding
@@ -99,7 +99,9 @@ class _Build:
         load(model)  # A missing or foreign file is refused before anything is written.
         self.model_hash = steps.sha256(model)
         self.frames = None if config.frames is None else load_frames(config.frames)
-        self.labels = None if config.labels is None else load_frames(config.labels)
+        self.labels = None
+        if config.labels is not None and self.frames is not None:
+            self.labels = load_labels(config.labels, len(self.frames))
 
     # --- what the steps share, made when a step that is not cached asks for it ---
 
@@ -118,10 +120,6 @@ class _Build:
         if len(self.frames) < 2:
             raise BitfabricError(
                 f"{self.config.frames} holds {len(self.frames)} frames; at least 2 are needed", status=2
-            )
-        if self.labels is not None and self.labels.shape != (len(self.frames),):
-            raise BitfabricError(
-                f"{len(self.frames)} frames need as many labels, not shape {self.labels.shape}", status=2
             )
         return self.frames
 

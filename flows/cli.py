@@ -143,12 +143,12 @@ def run(
 
     Example: bitfabric run build/ --input run/x_test.npy --labels run/y_test.npy --engine rtl
     """
-    from flows.accelerator import Accelerator, load_frames, save_frames, score
+    from flows.accelerator import Accelerator, load_frames, load_labels, save_frames, score
     from flows.show import ran
 
     accelerator = Accelerator(folder)
     x = load_frames(frames)
-    y = load_frames(labels) if labels else None
+    y = load_labels(labels, len(x)) if labels else None
     outputs, seconds = accelerator.timed_run(x, engine)
     result: dict[str, Any] = {"engine": engine, "frames": len(x), "seconds": seconds}
     if y is not None:
