@@ -16,7 +16,10 @@ from hw.synth.family import Family
 
 @dataclass(frozen=True, eq=False)
 class ArgMax(Kernel):
-    """``(*prefix, classes)`` to ``(*prefix, 1)``, ``pe`` values at a time; of equal ones the lowest index."""
+    """``(*prefix, classes)`` to ``(*prefix, 1)``, ``pe`` values at a time; of equal ones the lowest index.
+
+    Raises BitfabricError where ``pe`` does not divide the classes, or the input is not of integers.
+    """
 
     op: ClassVar[str] = "arg_max"
     sources: ClassVar[tuple[str, ...]] = ("parts/stream_out.sv",)
@@ -29,6 +32,8 @@ class ArgMax(Kernel):
     def __post_init__(self) -> None:
         if self.classes < 1:
             raise BitfabricError(f"arg_max of {self.classes} classes; it needs one or more")
+        if not self.input_dtype.is_integer():
+            raise BitfabricError(f"arg_max compares integers, not {self.input_dtype.name}")
         if self.pe < 1 or self.classes % self.pe:
             legal = ", ".join(str(f.pe) for f in self.foldings())
             raise BitfabricError(f"arg_max: PE {self.pe} does not divide {self.classes} classes; use one of {legal}")
@@ -70,13 +75,14 @@ class ArgMax(Kernel):
 
     def resources(self, family: Family) -> Resources:
         bits, index = self.input_dtype.bitwidth(), self.outputs()[0].dtype.bitwidth()
-        beats = self.classes // self.pe
-        compares = self.pe - 1 + (beats > 1)
-        lut = compares * (cost.compare(bits, family) + bits) + self.pe * index // 2
-        ff = 2 * self.pe * bits + self.pe * index // 2 + (self._levels + 1) * (3 + (index if beats > 1 else 0))
+        beats, levels, compare = self.classes // self.pe, self._levels, cost.compare(bits, family)
+        nodes = [-(-self.pe // (1 << level)) for level in range(levels + 1)]
+        lut = (self.pe - 1) * (compare + bits) + sum(n * level for level, n in enumerate(nodes))
+        ff = sum(n * (bits + level) for level, n in enumerate(nodes)) + 3 * (levels + 1)
         if beats > 1:
-            ff += bits + index
-        return Resources(lut, ff) + cost.counter(beats, family) + cost.stream_out(index, self._credits, family)
+            lut += compare + 3 * index + (index if self.pe > 1 else 0) + index
+            ff += bits + (levels + 3) * index
+        return Resources(lut, ff) + cost.stream_out(index, self._credits, family)
 
     def rtl(self, family: Family) -> Rtl:
         return Rtl(

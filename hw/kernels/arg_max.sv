@@ -20,36 +20,39 @@ module arg_max #(
     input  wire logic                       m_ready,
     output      logic [OUT_BITS-1:0]        m_data
 );
-  localparam int BEATS  = CLASSES / PE;
   localparam int LEVELS = $clog2(PE);
-  localparam int COUNT  = BEATS > 1 ? $clog2(BEATS) : 1;
   if (CLASSES % PE != 0 || OUT_BITS < $clog2(CLASSES)) begin : g_bad_size
     $error("arg_max: PE does not divide CLASSES, or OUT_BITS is too small");
   end
 
-  // Control: the beat that fires, and what is known of those in the pipeline.
+  // Control: the beat that fires, by the index of its lane 0, and what is known of those in the pipeline.
   logic credit, fire, first, last;
-  logic [COUNT-1:0] beat;
-  assign first   = beat == '0;
-  assign last    = beat == COUNT'(BEATS - 1);
+  logic [OUT_BITS-1:0] index_0;
+  assign first   = index_0 == '0;
+  assign last    = index_0 == OUT_BITS'(CLASSES - PE);
   assign s_ready = credit || !last;
   assign fire    = s_valid && s_ready;
-  always_ff @(posedge clk) begin
-    if (rst) beat <= '0;
-    else if (fire) beat <= last ? '0 : beat + COUNT'(1);
+  if (CLASSES == PE) begin : g_single
+    assign index_0 = '0;
+  end else begin : g_beats
+    always_ff @(posedge clk) begin
+      if (rst) index_0 <= '0;
+      else if (fire) index_0 <= last ? '0 : index_0 + OUT_BITS'(PE);
+    end
   end
 
   logic [LEVELS:0] valid, starts, ends;
   logic [OUT_BITS-1:0] base[LEVELS+1];
   always_ff @(posedge clk) begin
-    valid  <= rst ? '0 : (LEVELS + 1)'({valid, fire});
-    starts <= (LEVELS + 1)'({starts, first});
-    ends   <= (LEVELS + 1)'({ends, last});
-    base[0] <= OUT_BITS'(beat) * OUT_BITS'(PE);
+    valid   <= rst ? '0 : (LEVELS + 1)'({valid, fire});
+    starts  <= (LEVELS + 1)'({starts, first});
+    ends    <= (LEVELS + 1)'({ends, last});
+    base[0] <= index_0;
     for (int i = 1; i <= LEVELS; i++) base[i] <= base[i-1];
   end
 
-  // The tree, in offset binary. Neighbours meet; the later one wins only if it is greater.
+  // The tree, in offset binary. Neighbours meet; the later one wins only if it is greater. (Written with >=,
+  // which is a carry chain on ECP5; for > Yosys adds an equality in lookup tables.)
   for (genvar level = 0; level <= LEVELS; level++) begin : g_level
     localparam int NODES = (PE + (1 << level) - 1) >> level;
     logic [IN_BITS-1:0] value[NODES];
@@ -64,7 +67,7 @@ module arg_max #(
       for (genvar i = 0; i < NODES; i++) begin : g_node
         if (2 * i + 1 < BELOW) begin : g_pair
           logic later;
-          assign later = g_level[level-1].value[2*i+1] > g_level[level-1].value[2*i];
+          assign later = !(g_level[level-1].value[2*i] >= g_level[level-1].value[2*i+1]);
           always_ff @(posedge clk) begin
             value[i] <= later ? g_level[level-1].value[2*i+1] : g_level[level-1].value[2*i];
             index[i] <= later ? g_level[level-1].index[2*i+1] : g_level[level-1].index[2*i];
@@ -84,7 +87,7 @@ module arg_max #(
   logic [OUT_BITS-1:0] best_index, won_index, result;
   logic wins;
   assign won_index = base[LEVELS] + g_level[LEVELS].index[0];
-  assign wins      = starts[LEVELS] || g_level[LEVELS].value[0] > best_value;
+  assign wins      = starts[LEVELS] || !(best_value >= g_level[LEVELS].value[0]);
   assign result    = wins ? won_index : best_index;
   always_ff @(posedge clk) begin
     if (valid[LEVELS] && wins) best_value <= g_level[LEVELS].value[0];

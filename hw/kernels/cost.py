@@ -65,3 +65,10 @@ def counter(values: int, family: Family) -> Resources:
     """A counter that starts again after ``values`` steps."""
     bits = (values - 1).bit_length()
     return Resources(lut=2 * bits, ff=bits)
+
+
+def ram(words: int, width: int, family: Family) -> int:
+    """Lookup tables of a memory of variables in lookup tables, one port to write and one to read."""
+    depth, bits, luts = XC7_RAM if family.lut_inputs >= 6 else ECP5_RAM
+    rows = -(-words // depth)
+    return rows * -(-width // bits) * luts + width * (rows - 1)

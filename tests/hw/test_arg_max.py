@@ -7,6 +7,9 @@ from qonnx.core.datatype import DataType
 from hw.errors import BitfabricError
 from hw.kernels.arg_max import ArgMax
 from hw.kernels.kernel import Folding
+from hw.rtl import generate
+from hw.synth.family import FAMILIES
+from hw.synth.yosys import synthesise
 from tests.hw.kernel_bench import alone, check, random_frames
 
 # Few different values: ties are frequent.
@@ -32,6 +35,34 @@ def test_execute_takes_the_first_of_the_greatest(classes, dtype, seed):
     for row, index in zip(frames.tolist(), found[:, 0], strict=True):
         assert row.index(max(row)) == index
     assert found.max() <= kernel.outputs()[0].dtype.max()
+
+
+@given(st.integers(1, 20), dtypes)
+def test_output_holds_every_class(classes, dtype):
+    kernel = ArgMax(classes, dtype, (2,))
+    frames = np.full((classes, 2, classes), int(dtype.min()))
+    frames[np.arange(classes), 1, np.arange(classes)] = int(dtype.max())
+    (found,) = kernel.execute(frames)
+    np.testing.assert_array_equal(found[..., 0], np.stack([np.zeros(classes), np.arange(classes)], axis=1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+@pytest.mark.parametrize(("classes", "pe"), [(10, 5), (24, 2)])
+def test_cost_as_estimated(tmp_path, family, classes, pe):
+    """Even where PE is no power of two, indices are counted, not multiplied."""
+    kernel = ArgMax(classes, DataType["INT12"], (), pe)
+    estimate = kernel.resources(family)
+    used = synthesise(generate(alone(kernel), family), family, tmp_path).resources
+    assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp) == (0, 0)
+    assert abs(used.lut - estimate.lut) < 0.25 * used.lut
+
+
+def test_bad_parameters():
+    with pytest.raises(BitfabricError, match="0 classes"):
+        ArgMax(0, DataType["INT9"])
+    with pytest.raises(BitfabricError, match="FLOAT32"):
+        ArgMax(3, DataType["FLOAT32"])
 
 
 def test_folding_must_divide():

@@ -104,7 +104,7 @@ module threshold_stage #(
     if (CYCLES == 0) begin : g_constant
       assign hit = reached_constant(value, bound);
     end else if (STRICT != 0) begin : g_above
-      assign hit = value > bound;
+      assign hit = !(bound >= value);  // Yosys makes an equality of its own for >
     end else begin : g_from
       assign hit = value >= bound;
     end
