@@ -19,7 +19,7 @@ from hw.emulate import Emulator
 from hw.lower import lower
 
 FINN_TARGET, QONNX_TARGET = 20, 3
-SINGLE = 128
+SINGLE = 32
 """Frames that FINN runs one at a time; its time per frame does not depend on how many there are."""
 
 
@@ -63,7 +63,7 @@ def measure(path: Path, count: int, batch: int, runs: int) -> dict[str, dict[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=4096)
-    parser.add_argument("--batch", type=int, default=1024, help="frames in the graph of FINN and qonnx")
+    parser.add_argument("--batch", type=int, default=4096, help="frames in the graph of FINN and qonnx")
     parser.add_argument("--runs", type=int, default=7)
     options = parser.parse_args()
     with TemporaryDirectory() as folder:

@@ -18,7 +18,7 @@ RATE = 5e6
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--cycles", type=int, default=16, help="cycles per frame; the clock must then be 5 MHz times it"
+        "--cycles", type=int, default=8, help="cycles per frame; the clock must then be 5 MHz times that"
     )
     options = parser.parse_args()
     ecp5 = device("lfe5u-85f")

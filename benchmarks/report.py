@@ -18,7 +18,10 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -
         table.add_column(column, justify="right" if i else "left")
     for row in rows:
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120  # a pipe says 80, which cuts names off
+    console.print(table)
 
 
 def save(name: str, results: dict[str, Any]) -> None:
