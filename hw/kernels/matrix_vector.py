@@ -17,6 +17,7 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
+from hw.kernels import cost
 from hw.kernels.kernel import Folding, Kernel, Memory, Resources, Rtl, Schedule, packed_words
 from hw.stream import Stream, container, encode, smallest_dtype
 from hw.synth.family import Family
@@ -275,14 +276,19 @@ class MatrixVector(Kernel):
         return "distributed" if family is None or family.lut_ram else "logic"
 
     @property
+    def _stages(self) -> tuple[int, int]:
+        """Cycles from an action until its inputs are there, and until inputs and weights are."""
+        fetch = {"hold": 1, "block": 3}.get(self._buffer(), 2)
+        return fetch, max(2, fetch + (self.datapath == "weight_planes"))
+
+    @property
     def latency(self) -> int:
-        """Cycles from the action that takes the last of SF beats, or uses them again, to the output's being offered."""
+        """Cycles from the action that uses the last of SF beats to the output's being offered."""
         planes, _, extra = self._planes
-        fetch = {"hold": 1, "block": 3}.get(self._buffer(), 2) + (self.datapath == "weight_planes")
         count = {"xnor": -(-self.simd // 4), "multiply": self.simd}.get(self.datapath, self._pairs)
         tree = max(1, -(-_levels(count) // self._every))
         chain = 1 if self.datapath in ("xnor", "multiply") else planes if extra else 0
-        return max(2, fetch) + tree + chain + 1
+        return self._stages[1] + tree + chain + 1
 
     def schedule(self) -> Schedule:
         word = np.tile(np.arange(self.nf * self.sf), prod(self.prefix))
@@ -297,7 +303,78 @@ class MatrixVector(Kernel):
         return "block" if luts >= LUTS_PER_BLOCK * family.blocks(depth, width) else "logic"
 
     def resources(self, family: Family) -> Resources:
-        return Resources()
+        parts = (self._control, self._operands, self._sums)
+        out = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family)
+        return sum((part(family) for part in parts), out)
+
+    def _control(self, family: Family) -> Resources:
+        counters = cost.counter(self.nf * self.sf, family)
+        if self.nf > 1:
+            counters += cost.counter(self.sf, family)
+        return counters + Resources(lut=6, ff=2 * self.latency - 1)
+
+    def _operands(self, family: Family) -> Resources:
+        """The input buffer, the weight memory, and what waits for the other."""
+        depth, width, row = self.nf * self.sf, self.inputs()[0].width, self.pe * self._row
+        address = (depth - 1).bit_length()
+        style, bram = self._buffer(family), 0
+        fetch, ready = self._stages
+        lut, ff = 0, width * (1 + ready - fetch - (self.datapath == "weight_planes")) + address * (ready - 2)
+        if style == "block":
+            bram += family.blocks(self.sf, width)
+        elif style == "distributed":
+            lut += cost.ram(self.sf, width, family)
+        if style != "hold":
+            ff += (self.sf - 1).bit_length()
+        if self._style(family) == "block":
+            bram += family.blocks(depth, row)
+            ff += row
+        elif depth > 1:
+            lut += cost.rom(depth, row, family)
+            ff += row + address
+        return Resources(round(lut), ff, bram)
+
+    def _tree(self, count: int, width: int, carry: bool, family: Family) -> Resources:
+        """The part adder_tree."""
+        lut = ff = 0
+        for level in range(_levels(count) + 1):
+            if level:
+                lut += count // 2 * cost.add(width + carry, family)
+                count = -(-count // 2)
+            if count == 1 or (level and level % self._every == 0):
+                ff += count * (width + carry)
+            width += 1
+        return Resources(lut, ff)
+
+    def _sums(self, family: Family) -> Resources:
+        """The dot products."""
+        planes, bits, extra = self._planes
+        pairs, out, each = self._pairs, self.accumulator_dtype.bitwidth(), Resources()
+        shared, six = Resources(), family.lut_inputs >= 6
+        carry = not extra and self.datapath != "multiply"
+        if self.datapath == "xnor":
+            quads, out = -(-self.simd // 4), out - 1
+            triples = -(-3 * self.simd // 4)
+            each = Resources(self.simd - triples + triples // 3 * (2 if six else 4), 3 * quads)
+            each += self._tree(quads, 2, True, family)
+        elif self.datapath == "multiply":
+            widths = [t.bitwidth() + (not t.signed()) for t in (self.input_dtype, self.weight_dtype)]
+            each = Resources(0, self.simd * sum(widths), 0, self.simd) + self._tree(
+                self.simd, sum(widths), False, family
+            )
+        else:
+            tree = self._tree(pairs, bits, True, family)
+            each = Resources(planes * (tree.lut + pairs * bits), planes * tree.ff)
+            high = max(bits + _levels(pairs), extra) + 1
+            if extra:
+                waits = sum(range(planes)) * (high - 1 + 1)
+                each += Resources(planes * cost.add(high + 1, family), planes * high + waits)
+            if self.datapath == "weight_planes":
+                shared = Resources(2 * pairs * cost.add(bits, family), 2 * pairs * bits)
+                if extra:
+                    shared += self._tree(pairs, bits, False, family)
+        each += Resources(cost.add(out + carry, family), out if self.sf > 1 else 0)
+        return Resources(shared.lut + self.pe * each.lut, shared.ff + self.pe * each.ff, 0, self.pe * each.dsp)
 
     def rtl(self, family: Family) -> Rtl:
         planes, pair_bits, extra_bits = self._planes

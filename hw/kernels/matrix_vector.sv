@@ -232,7 +232,7 @@ module matrix_vector #(
     assign addend    = SUM'({{SUM{part_sign}}, part[p]});
     if (CARRY != 0) begin : g_carry
       logic unused;
-      assign {total, unused} = {sum, 1'b1} + {addend, part_carry[p]};
+      assign {total, unused} = {sum, part_carry[p]} + {addend, part_carry[p]};
     end else begin : g_no_carry
       assign total = sum + addend;
     end

@@ -2,8 +2,8 @@
 // sum + carry_out == sum of all operands + sum of all carry bits.
 // Initiation interval: 1. Latency: max(1, ceil(levels / EVERY)) cycles, levels = ceil(log2(COUNT)).
 //
-// An adder takes one carry bit for the price of one more bit in its carry chain, where a row of adders
-// would pay several; so each of the COUNT - 1 adders takes one, and one bit is left over.
+// An adder takes one carry bit for the price of one more bit in its carry chain, {a, c} + {b, c}, where a row of
+// adders would pay several; so each of the COUNT - 1 adders takes one, and one bit is left over.
 `default_nettype none
 
 module adder_tree #(
@@ -44,8 +44,9 @@ module adder_tree #(
           assign b      = g_level[l-1].value_q[2*i+1];
           assign b_wide = {SIGNED != 0 && b[B-2], b};
           if (CARRY != 0) begin : g_carry
-            logic unused;
-            assign {value[i], unused} = {a_wide, 1'b1} + {b_wide, g_level[l-1].pending_q[2*i]};
+            logic c, unused;
+            assign c                  = g_level[l-1].pending_q[2*i];
+            assign {value[i], unused} = {a_wide, c} + {b_wide, c};
             assign pending[i] = g_level[l-1].pending_q[2*i+1];
           end else begin : g_plain
             assign value[i]   = a_wide + b_wide;

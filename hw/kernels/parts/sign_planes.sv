@@ -88,7 +88,7 @@ module sign_planes #(
           .q(plane)
       );
       logic [HIGH:0] added;
-      assign added = {HIGH'($signed(plane[TREE:1])), 1'b1} + {above, plane[0]};
+      assign added = {HIGH'($signed(plane[TREE:1])), plane[0]} + {above, plane[0]};
       always_ff @(posedge clk) begin
         high <= added[HIGH:1];
         low  <= low_next;
