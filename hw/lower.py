@@ -345,9 +345,8 @@ class Lowering:
         self.ends[value.name] = source, tail
         picked = arg_max(self, source, tail) if len(self.model.graph.output) == 1 else None
         source, tail = (source, tail) if picked is None else (picked, ())
-        if any(
-            source.edge == port.edge for port in self.inputs
-        ):  # Nothing to compute: a graph needs a node all the same.
+        if any(source.edge == port.edge for port in self.inputs):
+            # Nothing is left to compute, but hardware needs a kernel between its ports.
             passed = next((node.name for node in self.nodes if source.edge in node.inputs), None)
             stream = Stream(source.shape, source.dtype)
             source = replace(source, edge=passed or self.append("pass", Fifo(stream, 2), source.edge))
