@@ -11,6 +11,7 @@ from hw.decision_points import WORK, StepFunction, step_function, thresholds
 from hw.errors import BitfabricError
 from hw.host import run, step
 from hw.kernels.kernel import Kernel
+from hw.kernels.requant import Requant
 from hw.kernels.threshold import Threshold
 from hw.operators import ELEMENTWISE, MONOTONE, RESHAPING
 from hw.stream import smallest_dtype
@@ -109,8 +110,6 @@ def _per_channel(values: np.ndarray, prefix: int, what: str) -> np.ndarray:
 
 def _requant(wire: Wire, head: Steps, function: StepFunction) -> Kernel | None:
     """The requant that computes the function exactly; None if there is none."""
-    from hw.kernels.requant import Requant
-
     order = element_order(head, wire.shape).ravel()
     line = affine(head[:-1], wire.shape, through_clips=True)
     if head[-1].op != "Quant" or line is None:
