@@ -1,4 +1,4 @@
-"""Requant: scale, offset, round, saturate; for outputs too wide for thresholds (FINN: Requant)."""
+"""Requantization: scale, offset, shift, round and saturate, for outputs too wide for thresholds (FINN: Requant)."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -6,33 +6,94 @@ from math import prod
 from typing import ClassVar, Self
 
 import numpy as np
-from qonnx.core.datatype import BaseDataType
+from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
 from hw.kernels import cost
-from hw.kernels.kernel import Folding, Kernel, Memory, Resources, Rtl, Schedule, packed_words
+from hw.kernels.kernel import Folding, Kernel, Memory, Resources, Rtl, Schedule
 from hw.stream import Stream, container
-from hw.synth.family import Family
+from hw.synth.family import ECP5, Family
 
-ROUNDING = {"HALF_EVEN": "ROUND", **{m: m for m in ("ROUND", "HALF_UP", "HALF_DOWN", "CEIL", "FLOOR", "UP", "DOWN")}}
-"""QONNX's rounding modes; HALF_UP and HALF_DOWN are symmetric about zero there, UP is away from it."""
-LIMB_BITS = 17
-MOST_SUM_BITS = 96
+ROUNDING = ("ROUND", "HALF_UP", "HALF_DOWN", "CEIL", "FLOOR", "UP", "DOWN")
+"""QONNX's modes (``resolve_rounding_mode``): to nearest with ties to even, away from zero, towards zero; towards
+plus and minus infinity; away from and towards zero. HALF_EVEN is another name of ROUND."""
+SMALL = 64
+"""Words of parameters that always stay in lookup tables, with a cycle less (as in lookup.sv)."""
+LUTS_PER_BLOCK = 100
+"""Parameters go to block RAM where that saves so many lookup tables a block."""
+MAX_SHIFT = 200
+MAX_OUTPUT = 30
+"""Bits of the widest output."""
+CHUNK = 1 << 16
+"""Elements that ``execute`` works on at a time."""
 
 
 def _signed_bits(low: int, high: int) -> int:
-    return 1 + max(int(high).bit_length(), int(-low - 1).bit_length() if low < 0 else 0)
+    """Bits of two's complement that hold ``low..high``."""
+    return 1 + max(high.bit_length() if high >= 0 else 0, (-low - 1).bit_length() if low < 0 else 0)
+
+
+@dataclass(frozen=True)
+class _Arithmetic:
+    """What the hardware computes: ``clip(round((x * multipliers + addends) / 2**shift))``, in the least bits.
+
+    ``x`` is in ``low..high`` (a BIPOLAR input counts as 0 and 1). ``sum_bits`` hold the sum, and the shift.
+    """
+
+    multipliers: list[int]
+    addends: list[int]
+    shift: int
+    rounding: str
+    low: int
+    high: int
+
+    @property
+    def multiplies(self) -> bool:
+        return any(m != 1 for m in self.multipliers)
+
+    @property
+    def adds(self) -> bool:
+        return any(self.addends)
+
+    @property
+    def sum_range(self) -> tuple[int, int]:
+        ends = [m * x + a for m, a in zip(self.multipliers, self.addends, strict=True) for x in (self.low, self.high)]
+        return min(ends), max(ends)
+
+    @property
+    def x_bits(self) -> int:
+        return _signed_bits(self.low, self.high)
+
+    @property
+    def m_bits(self) -> int:
+        return _signed_bits(min(self.multipliers), max(self.multipliers)) if self.multiplies else 0
+
+    @property
+    def a_bits(self) -> int:
+        return _signed_bits(min(self.addends), max(self.addends)) if self.adds else 0
+
+    @property
+    def sum_bits(self) -> int:
+        return max(_signed_bits(*self.sum_range), self.shift + 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Requant(Kernel):
-    """``y = clip(round((x * multiplier + addend) / 2**shift), low, high)`` on ``(*prefix, C)``, ``pe`` at a time.
+    """``y[..., c] = clip(round((x[..., c] * multiplier[c] + addend[c]) / 2**shift), low, high)``, exactly.
 
-    ``multiplier`` and ``addend`` are integers (C,); ``rounding`` is one of QONNX's modes.
+    ``multiplier`` and ``addend`` are integers (C,), ``rounding`` one of QONNX's modes (see ``ROUNDING``).
+    Input ``(*prefix, C)``, output ``(*prefix, C)``, both in ``pe`` lanes; ``pe`` divides C.
+    Raises BitfabricError where parameters do not fit each other.
     """
 
     op: ClassVar[str] = "requant"
-    sources: ClassVar[tuple[str, ...]] = ("parts/rom.sv", "parts/stream_out.sv")
+    sources: ClassVar[tuple[str, ...]] = (
+        "parts/stream_out.sv",
+        "parts/delay.sv",
+        "parts/lookup.sv",
+        "parts/rom.sv",
+        "parts/requant_lane.sv",
+    )
 
     multiplier: np.ndarray
     addend: np.ndarray
@@ -46,31 +107,37 @@ class Requant(Kernel):
     pe: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("multiplier", "addend"):
-            values = np.asarray(getattr(self, name))
-            if values.ndim != 1 or values.size == 0 or not all(-(2**63) <= int(v) < 2**63 for v in values.tolist()):
-                raise BitfabricError(f"requant: {name} must be 64-bit integers, one a channel")
-            object.__setattr__(self, name, values.astype(np.int64))
-        if len(self.multiplier) != len(self.addend):
-            raise BitfabricError(f"requant: {len(self.multiplier)} factors and {len(self.addend)} addends")
-        if self.rounding.upper() not in ROUNDING:
-            raise BitfabricError(f"requant: no rounding mode {self.rounding}; use one of {', '.join(ROUNDING)}")
-        object.__setattr__(self, "rounding", ROUNDING[self.rounding.upper()])
-        if self.shift < 0:
-            raise BitfabricError(f"requant: shift {self.shift} is negative; scale the factors instead")
-        if not int(self.output_dtype.min()) <= self.low <= self.high <= int(self.output_dtype.max()):
-            raise BitfabricError(f"requant: {self.low}..{self.high} is no range of {self.output_dtype.name}")
-        if self.output_dtype.bitwidth() > 31 or self.input_dtype.name == "BIPOLAR":
-            raise BitfabricError("requant takes integers and gives at most 31 bits; use thresholds for BIPOLAR")
-        if self.pe < 1 or self.channels % self.pe:
-            legal = ", ".join(str(f.pe) for f in self.foldings())
-            raise BitfabricError(f"requant: PE {self.pe} does not divide {self.channels} channels; use one of {legal}")
-        if self._sum_bits > MOST_SUM_BITS:
-            raise BitfabricError(f"requant: sums of {self._sum_bits} bits; {MOST_SUM_BITS} are the most")
+        multiplier, addend = np.asarray(self.multiplier), np.asarray(self.addend)
+        if multiplier.ndim != 1 or not multiplier.size or multiplier.shape != addend.shape:
+            raise BitfabricError(
+                f"a requant needs one multiplier and addend a channel, not {multiplier.shape} and {addend.shape}"
+            )
+        if multiplier.dtype.kind not in "iu" or addend.dtype.kind not in "iu":
+            raise BitfabricError(f"a requant multiplies and adds integers, not {multiplier.dtype}, {addend.dtype}")
+        if self.pe < 1 or len(multiplier) % self.pe:
+            raise BitfabricError(f"PE {self.pe} does not divide the {len(multiplier)} channels of a requant")
+        if not 0 <= self.shift <= MAX_SHIFT:
+            raise BitfabricError(f"a requant shifts right by 0 to {MAX_SHIFT} bits, not {self.shift}")
+        rounding = {"HALF_EVEN": "ROUND"}.get(self.rounding.upper(), self.rounding.upper())
+        if rounding not in ROUNDING:
+            raise BitfabricError(f"no rounding mode {self.rounding}; there are {', '.join(ROUNDING)}")
+        if not self.input_dtype.is_integer():
+            raise BitfabricError(f"a requant takes integers, not {self.input_dtype.name}")
+        output = self.output_dtype
+        if not output.is_integer() or output == DataType["BIPOLAR"] or output.bitwidth() > MAX_OUTPUT:
+            raise BitfabricError(
+                f"a requant gives INT, UINT or TERNARY of at most {MAX_OUTPUT} bits, not {output.name}; "
+                "use a threshold for BIPOLAR"
+            )
+        if not output.min() <= self.low <= self.high <= output.max():
+            raise BitfabricError(f"a requant cannot clip to {self.low}..{self.high} in {output.name}")
+        object.__setattr__(self, "multiplier", multiplier.astype(np.int64))
+        object.__setattr__(self, "addend", addend.astype(np.int64))
+        object.__setattr__(self, "rounding", rounding)
 
     @property
     def channels(self) -> int:
-        """Channels of the input."""
+        """C."""
         return len(self.multiplier)
 
     def inputs(self) -> tuple[Stream, ...]:
@@ -80,133 +147,148 @@ class Requant(Kernel):
         return (Stream((*self.prefix, self.channels), self.output_dtype, self.pe),)
 
     def foldings(self) -> tuple[Folding, ...]:
-        return tuple(Folding(pe) for pe in range(1, self.channels + 1) if self.channels % pe == 0)
+        return tuple(Folding(pe=n) for n in range(1, self.channels + 1) if self.channels % n == 0)
 
     def fold(self, folding: Folding) -> Self:
         if folding.simd != 1:
-            raise BitfabricError(f"requant has no SIMD, {folding.simd} was asked for; give only PE")
+            raise BitfabricError(f"a requant has no SIMD to fold; {folding.simd} asked for")
         return replace(self, pe=folding.pe)
 
     @cached_property
-    def _sum_bits(self) -> int:
-        ends = (int(self.input_dtype.min()), int(self.input_dtype.max()))
-        sums = [x * m + b for m, b in zip(self.multiplier.tolist(), self.addend.tolist(), strict=True) for x in ends]
-        return max(2, _signed_bits(min(sums), max(sums)))
+    def _arithmetic(self) -> _Arithmetic:
+        multipliers, addends = self.multiplier.tolist(), self.addend.tolist()
+        shift, rounding = self.shift, self.rounding
+        low, high = int(self.input_dtype.min()), int(self.input_dtype.max())
+        if self.input_dtype == DataType["BIPOLAR"]:
+            addends = [a - m for m, a in zip(multipliers, addends, strict=True)]
+            multipliers = [2 * m for m in multipliers]
+            low, high = 0, 1
+        # Factors of two that all share need no bits.
+        common = 1 << shift
+        for value in (*multipliers, *addends):
+            common |= value
+        zeros = (common & -common).bit_length() - 1
+        multipliers, addends = [m >> zeros for m in multipliers], [a >> zeros for a in addends]
+        shift -= zeros
+        if shift == 0:
+            rounding = "FLOOR"
+        elif rounding == "CEIL" and any(addends):
+            addends, rounding = [a + (1 << shift) - 1 for a in addends], "FLOOR"
+        return _Arithmetic(multipliers, addends, shift, rounding, low, high)
 
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = frames
-        kind = np.int64 if max(self._sum_bits, self.shift) <= 60 else object
-        total = np.asarray(x).astype(np.int64).astype(kind) * self.multiplier.astype(kind) + self.addend.astype(kind)
-        floor = total >> self.shift
-        rest = total - (floor << self.shift)
-        half = (1 << self.shift) >> 1
-        above, tie = rest > half, (rest == half) & (self.shift > 0)
-        up = {
-            "FLOOR": np.zeros(x.shape, bool),
-            "CEIL": rest > 0,
-            "UP": (rest > 0) & (total > 0),
-            "DOWN": (rest > 0) & (total < 0),
-            "ROUND": above | tie & (floor % 2 == 1),
-            "HALF_UP": above | tie & (total > 0),
-            "HALF_DOWN": above | tie & (total < 0),
-        }[self.rounding]
-        if self.shift == 0:
-            up = np.zeros(x.shape, bool)
-        return (np.clip(floor + up.astype(bool), self.low, self.high).astype(container(self.output_dtype)),)
+        plan = self._arithmetic
+        rows = np.ascontiguousarray(x).reshape(-1, self.channels)
+        exact = max(abs(end) for end in (*plan.sum_range, 1 << plan.shift)) < 1 << 62
+        number = np.int64 if exact and max(map(abs, plan.multipliers)) < 1 << 62 else object
+        multipliers, addends = np.array(plan.multipliers, number), np.array(plan.addends, number)
+        y = np.empty(rows.shape, container(self.output_dtype))
+        step = max(1, CHUNK // self.channels)
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step].astype(np.int64)
+            if self.input_dtype == DataType["BIPOLAR"]:
+                part = (part + 1) >> 1
+            total = part.astype(number) if number is object else part
+            if plan.multiplies:
+                total = total * multipliers
+            if plan.adds:
+                total = total + addends
+            y[start : start + step] = np.clip(_divide(total, plan.shift, plan.rounding), self.low, self.high)
+        return (y.reshape(x.shape),)
 
-    @property
-    def _left(self) -> int | None:
-        """The logarithm of the one power of two that all factors are; None if they are not."""
-        first = int(self.multiplier[0])
-        same = first > 0 and first & (first - 1) == 0 and bool(np.all(self.multiplier == first))
-        return first.bit_length() - 1 if same else None
+    # ---- hardware
 
     @property
     def _groups(self) -> int:
-        same = all(np.all(values == values[0]) for values in (self.multiplier, self.addend))
-        return 1 if same else self.channels // self.pe
+        plan = self._arithmetic
+        constant = len(set(zip(plan.multipliers, plan.addends, strict=True))) == 1
+        return 1 if constant else self.channels // self.pe
+
+    def _limbs(self, family: Family) -> list[tuple[int, int]]:
+        """Bits of the operands of each multiplier of a channel."""
+        plan = self._arithmetic
+        if not plan.multiplies:
+            return []
+        widths = []
+        for bits, most in zip((plan.x_bits, plan.m_bits), family.dsp_bits or ECP5.dsp_bits or (18, 18), strict=True):
+            count = 1 if bits <= most else (bits - 2) // (most - 1) + 1
+            widths.append([most] * (count - 1) + [bits - (count - 1) * (most - 1)])
+        return [(x, m) for x in widths[0] for m in widths[1]]
 
     @property
-    def _widths(self) -> tuple[int, int]:
-        """Bits of a factor (0: a power of two for all) and of an addend (0: none)."""
-        factor = 0 if self._left is not None else _signed_bits(int(self.multiplier.min()), int(self.multiplier.max()))
-        addend = 0 if not self.addend.any() else _signed_bits(int(self.addend.min()), int(self.addend.max()))
-        return factor, addend
+    def _fetch(self) -> int:
+        groups = self._groups
+        lookup = 0 if groups == 1 else 1 if groups <= SMALL else 2
+        return max(lookup, 1) if self._arithmetic.multiplies else lookup
 
     @property
-    def _limbs(self) -> tuple[int, int]:
-        return -(-(self.input_dtype.bitwidth() + 1) // LIMB_BITS), max(1, -(-self._widths[0] // LIMB_BITS))
-
-    @property
-    def _latency(self) -> int:
-        return 5 if self._left is not None else 8
+    def _levels(self) -> int:
+        terms = max(1, len(self._limbs(ECP5))) + self._arithmetic.adds  # no family needs more
+        return (terms - 1).bit_length()
 
     def schedule(self) -> Schedule:
         every = np.ones(prod(self.prefix) * self.channels // self.pe, bool)
-        return Schedule((every,), (every,), self._latency, self._latency + 1)
+        latency = 2 + self._fetch + self._levels + self._arithmetic.multiplies
+        return Schedule((every,), (every,), latency, credits=latency + 1)
 
-    def _style(self, family: Family) -> str:
-        """Where the parameters are kept: block RAM where that many lookup tables are not worth it."""
-        width = sum(self._widths) * self.pe
-        return "block" if cost.rom(self._groups, width, family) > 64 * self._blocks(family) else "logic"
-
-    def _blocks(self, family: Family) -> int:
-        return sum(family.blocks(self._groups, bits * self.pe) for bits in self._widths if bits)
-
-    def resources(self, family: Family) -> Resources:
-        factor, addend = self._widths
-        x_limbs, m_limbs = self._limbs
-        bits, out, total = self.input_dtype.bitwidth(), self.output_dtype.bitwidth(), self._sum_bits
-        whole = max(total - self.shift, 1)
-        lut, ff = 2 * whole + 2 * out, 2 * bits + total + whole
-        if factor:
-            sums = (x_limbs * m_limbs - 1) + 1
-            lut += sums * total
-            ff += 2 * total + (m_limbs * x_limbs) * 2 * LIMB_BITS
-        elif addend:
-            lut += total
-        dsp = self.pe * x_limbs * m_limbs if factor and family.dsp_bits else 0
-        made = Resources(self.pe * lut, self.pe * ff, 0, dsp) + cost.stream_out(
-            self.pe * out, self._latency + 1, family
-        )
-        if self._groups > 1:
-            made += cost.counter(self._groups, family)
-            if self._style(family) == "block":
-                made += Resources(bram=self._blocks(family), ff=(factor + addend) * self.pe)
-            else:
-                width = (factor + addend) * self.pe
-                made += Resources(lut=cost.rom(self._groups, width, family), ff=width)
-        return made
+    def _in_blocks(self, family: Family) -> bool:
+        depth, width = self._groups, self.pe * (self._arithmetic.m_bits + self._arithmetic.a_bits)
+        return depth > SMALL and family.blocks(depth, width) * LUTS_PER_BLOCK < cost.rom(depth, width, family)
 
     def rtl(self, family: Family) -> Rtl:
-        factor, addend = self._widths
-        x_limbs, m_limbs = self._limbs
-        memories = {}
-        for name, bits, values in (("MULTIPLIERS", factor, self.multiplier), ("ADDENDS", addend, self.addend)):
-            if bits:
-                codes = values.view(np.uint64) & np.uint64((1 << bits) - 1)
-                rows = codes[: self._groups * self.pe].reshape(self._groups, self.pe)
-                memories[name] = Memory(packed_words(rows, bits), bits * self.pe)
-        return Rtl(
-            self.op,
-            {
-                "PE": self.pe,
-                "GROUPS": self._groups,
-                "IN_BITS": self.input_dtype.bitwidth(),
-                "IN_SIGNED": int(self.input_dtype.signed()),
-                "X_LIMBS": x_limbs,
-                "M_BITS": factor,
-                "M_LIMBS": m_limbs,
-                "LEFT": self._left or 0,
-                "B_BITS": addend,
-                "SUM_BITS": self._sum_bits,
-                "SHIFT": self.shift,
-                "ROUNDING": self.rounding,
-                "LOW": self.low,
-                "HIGH": self.high,
-                "OUT_BITS": self.output_dtype.bitwidth(),
-                "CREDITS": self._latency + 1,
-                "STYLE": self._style(family),
-            },
-            memories,
-        )
+        plan, groups = self._arithmetic, self._groups
+        m_bits, a_bits = plan.m_bits, plan.a_bits
+        limb_x, limb_m = family.dsp_bits or ECP5.dsp_bits or (18, 18)
+        parameters: dict[str, int | str] = {
+            "IN_BITS": self.input_dtype.bitwidth(),
+            "SIGNED": int(plan.low < 0),
+            "PE": self.pe,
+            "GROUPS": groups,
+            "M_BITS": m_bits,
+            "A_BITS": a_bits,
+            "SUM_BITS": plan.sum_bits,
+            "SHIFT": plan.shift,
+            "ROUNDING": plan.rounding,
+            "LOW": self.low,
+            "HIGH": self.high,
+            "OUT_BITS": self.output_dtype.bitwidth(),
+            "LIMB_X": limb_x,
+            "LIMB_M": limb_m,
+            "FETCH": self._fetch,
+            "LEVELS": self._levels,
+            "STYLE": "block" if self._in_blocks(family) else "logic",
+        }
+        if m_bits + a_bits == 0:
+            return Rtl(self.op, parameters)
+        words = [0] * groups
+        for group in range(groups):
+            for lane in range(self.pe):
+                m, a = (values[group * self.pe + lane] for values in (plan.multipliers, plan.addends))
+                word = (a & ((1 << a_bits) - 1)) << m_bits | (m & ((1 << m_bits) - 1))
+                words[group] |= word << lane * (m_bits + a_bits)
+        return Rtl(self.op, parameters, {"FILE": Memory(words, self.pe * (m_bits + a_bits))})
+
+    def resources(self, family: Family) -> Resources:
+        return Resources()
+
+
+def _divide(values: np.ndarray, shift: int, rounding: str) -> np.ndarray:
+    """``round(values / 2**shift)`` for integers, in arrays of int64 or of Python's own."""
+    if shift == 0:
+        return values
+    whole = values >> shift
+    if rounding == "FLOOR":
+        return whole
+    rest, half = values & ((1 << shift) - 1), 1 << (shift - 1)
+    if rounding == "ROUND":
+        return whole + (rest + (whole & 1) > half)
+    if rounding == "HALF_UP":
+        return whole + np.where(values >= 0, rest >= half, rest > half)
+    if rounding == "HALF_DOWN":
+        return whole + np.where(values >= 0, rest > half, rest >= half)
+    if rounding == "CEIL":
+        return whole + (rest > 0)
+    if rounding == "UP":
+        return whole + ((rest > 0) & (values >= 0))
+    return whole + ((rest > 0) & (values < 0))
