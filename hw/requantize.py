@@ -7,7 +7,7 @@ from math import floor
 import numpy as np
 
 from hw.affine import floats
-from hw.decision_points import WORK, StepFunction
+from hw.decision_points import StepFunction
 
 MOST_BITS = 48
 """Fractional bits to try for scales that are no power of two."""
@@ -16,8 +16,10 @@ CHEAP_BITS = 17
 SAMPLE = 32
 """Codes that a candidate is tried on before all of them."""
 
-KEPT = 16
-"""Parts of the decision points (of decision_points.WORK elements each) that are kept between candidates."""
+PART = 1 << 16
+"""Decision points that are tried at a time: few, so that a wrong candidate is soon found out."""
+KEPT = 128
+"""Parts that are kept between candidates."""
 
 Kernel = Callable[[np.ndarray], np.ndarray]
 Candidate = Callable[[np.ndarray, np.ndarray, int], Kernel | None]
@@ -63,7 +65,7 @@ class _Cases:
         self.function = function
         self.slope, self.offset = floats(slope), floats(offset)
         self.codes = np.arange(function.least + 1, function.most + 1)
-        self.size = max(1, WORK // function.low.size)
+        self.size = max(1, PART // function.low.size)
         few = self.codes[np.unique(np.linspace(0, len(self.codes) - 1, SAMPLE).astype(int))]
         self._few = self._sides(few)
         self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
