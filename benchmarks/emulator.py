@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def qonnx_engine(path: Path, batch: int) -> Callable[[np.ndarray], np.ndarray]:
 def measure(path: Path, count: int, batch: int, runs: int) -> dict[str, dict[str, float]]:
     """Microseconds per frame of every engine: the median, the best and the worst of ``runs``, taken in turn."""
     x = tfc.frames(count)
-    engines: dict[str, tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]] = {
+    engines: dict[str, tuple[Callable[[np.ndarray], Any], np.ndarray]] = {
         "emulator": (Emulator(lower(path)).run, x),
         "qonnx, batch in the graph": (qonnx_engine(path, batch), x),
         "FINN, batch in the graph": (Engine(path, batch).run, x),

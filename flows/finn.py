@@ -189,6 +189,8 @@ class Engine:
         try:
             self._model = finn_frontend.dataflow(model_path, batch)
         except BitfabricError:
+            if batch == 1:
+                raise
             # A shape fixed to one frame somewhere in the graph; whatever else is wrong is raised again here.
             self.batch = 1
             self._model = finn_frontend.dataflow(model_path, 1)
