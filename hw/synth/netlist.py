@@ -31,6 +31,8 @@ _ENABLE = re.compile(r"(OCE|CE)[AB]?")
 _VECTOR = re.compile(r"([A-Z]+)(\d+)")
 _VECTORED = {"DP16KD", "MULT18X18D", "CCU2C", "TRELLIS_COMB", "TRELLIS_RAMW"}
 """Cells whose models have pins ``X0, X1, ...`` as one vector ``X``."""
+_CONTENTS = {"LUT4": ("INIT",), "CCU2C": ("INIT0", "INIT1"), "TRELLIS_COMB": ("INITVAL",)}
+"""Parameters that are inputs of the models."""
 
 
 def models(family: Family) -> dict[str, str]:
@@ -81,7 +83,8 @@ def verilog(top: str, module: dict) -> str:
                 connect.append(f"  assign {name}[{i}] = {_net(bit if bit in known else str(bit))};\n")
             elif bit in known:
                 connect.append(f"  assign {_net(bit)} = {name}[{i}];\n")
-    wires = "".join(f"  wire n{bit};\n" for bit in range(next(fresh)))
+    used = sorted({int(net) for text in (*connect, *body) for net in re.findall(r"\bn(\d+)\b", text)})
+    wires = "".join(f"  wire n{net};\n" for net in used)
     head = f"// A netlist of placed or mapped cells.\nmodule {top} (\n" + ",\n".join(ports) + "\n);\n"
     return head + wires + "".join(connect) + "".join(body) + "endmodule\n"
 
@@ -121,12 +124,16 @@ def _instance(name: str, cell: dict, fresh: Iterator[int]) -> str:
             settings[key] = f"{len(value)}'b{re.sub('[xz]', '0', value)}" if text is None else f'"{text}"'
     if kind == "TRELLIS_COMB" and (pins.get("FXA") or pins.get("FXB")):
         settings["WIDE"] = "1'b1"
+    if kind == "TRELLIS_COMB" and settings.get("MODE") == '"DPRAM"':
+        settings["RAM"] = settings["INITVAL"]
     if kind == "DP16KD":
         rows = [settings.pop(f"INITVAL_{row:02X}", "320'b0") for row in range(64)]
         settings["INITVAL"] = "{" + ", ".join(reversed(rows)) + "}"
 
+    contents = {key: settings.pop(key) for key in _CONTENTS.get(kind, ()) if key in settings}
     given = f" #({', '.join(f'.{key}({value})' for key, value in settings.items())})" if settings else ""
-    wired = ", ".join(f".{pin}({value})" for pin, value in _vectors(kind, values, directions, fresh).items())
+    connected = contents | _vectors(kind, values, directions, fresh)
+    wired = ", ".join(f".{pin}({value})" for pin, value in connected.items())
     return f"  {kind}{given} {name} ({wired});\n"
 
 

@@ -1,12 +1,12 @@
 // ECP5 flip-flop, before and after packing. It wakes up as REGSET says (the device's global reset).
-// SD = 0: a placed flip-flop that takes its data from M, past the lookup table.
+// SD of "0": a placed flip-flop that takes its data from M, past the lookup table.
 `default_nettype none
 
 module TRELLIS_FF #(
-    parameter       REGSET  = "RESET",
-    parameter       SRMODE  = "LSR_OVER_CE",
-    parameter       LSRMODE = "LSR",
-    parameter logic SD      = 1'b1
+    parameter REGSET  = "RESET",
+    parameter SRMODE  = "LSR_OVER_CE",
+    parameter LSRMODE = "LSR",
+    parameter SD      = "1"
 ) (
     input  wire logic CLK,
     input  wire logic CE,
@@ -16,7 +16,7 @@ module TRELLIS_FF #(
     output      logic Q
 );
   logic d;
-  assign d = SD ? DI : M;
+  assign d = SD == "0" ? M : DI;
   initial Q = REGSET == "SET";
   if (LSRMODE != "LSR") begin : g_unknown
     $error("no model of TRELLIS_FF with LSRMODE %s", LSRMODE);

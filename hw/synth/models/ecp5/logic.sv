@@ -1,15 +1,15 @@
-// ECP5 logic: lookup tables, their expansion multiplexers and carry chains, before and after packing.
+// ECP5 logic: lookup tables, their expansion multiplexers and carry chains, before and after packing. The contents of a
+// table are an input, not a parameter: as a parameter every one would make a module of its own, which takes long.
 `default_nettype none
 
 // Four-input lookup table.
-module LUT4 #(
-    parameter logic [15:0] INIT = '0
-) (
-    input  wire logic A,
-    input  wire logic B,
-    input  wire logic C,
-    input  wire logic D,
-    output      logic Z
+module LUT4 (
+    input  wire logic [15:0] INIT,
+    input  wire logic        A,
+    input  wire logic        B,
+    input  wire logic        C,
+    input  wire logic        D,
+    output      logic        Z
 );
   assign Z = INIT[{D, C, B, A}];
 endmodule
@@ -37,16 +37,16 @@ endmodule
 // Half of a slice in carry mode: the table's output selects between propagating the carry and generating
 // it from the table's two-input part; INJECT cuts the carry off.
 module ecp5_carry #(
-    parameter logic [15:0] INIT   = '0,
-    parameter logic        INJECT = 1'b0
+    parameter logic INJECT = 1'b0
 ) (
-    input  wire logic A,
-    input  wire logic B,
-    input  wire logic C,
-    input  wire logic D,
-    input  wire logic CI,
-    output      logic S,
-    output      logic CO
+    input  wire logic [15:0] INIT,
+    input  wire logic        A,
+    input  wire logic        B,
+    input  wire logic        C,
+    input  wire logic        D,
+    input  wire logic        CI,
+    output      logic        S,
+    output      logic        CO
 );
   logic propagate, generated;
   assign propagate = INIT[{D, C, B, A}];
@@ -57,24 +57,24 @@ endmodule
 
 // A slice in carry mode.
 module CCU2C #(
-    parameter logic [15:0] INIT0     = '0,
-    parameter logic [15:0] INIT1     = '0,
-    parameter              INJECT1_0 = "YES",
-    parameter              INJECT1_1 = "YES"
+    parameter INJECT1_0 = "YES",
+    parameter INJECT1_1 = "YES"
 ) (
-    input  wire logic       CIN,
-    input  wire logic [1:0] A,
-    input  wire logic [1:0] B,
-    input  wire logic [1:0] C,
-    input  wire logic [1:0] D,
-    output      logic [1:0] S,
-    output      logic       COUT
+    input  wire logic [15:0] INIT0,
+    input  wire logic [15:0] INIT1,
+    input  wire logic        CIN,
+    input  wire logic [ 1:0] A,
+    input  wire logic [ 1:0] B,
+    input  wire logic [ 1:0] C,
+    input  wire logic [ 1:0] D,
+    output      logic [ 1:0] S,
+    output      logic        COUT
 );
   logic middle;
   ecp5_carry #(
-      .INIT  (INIT0),
       .INJECT(INJECT1_0 == "YES")
   ) half0 (
+      .INIT(INIT0),
       .A (A[0]),
       .B (B[0]),
       .C (C[0]),
@@ -84,9 +84,9 @@ module CCU2C #(
       .CO(middle)
   );
   ecp5_carry #(
-      .INIT  (INIT1),
       .INJECT(INJECT1_1 == "YES")
   ) half1 (
+      .INIT(INIT1),
       .A (A[1]),
       .B (B[1]),
       .C (C[1]),
@@ -101,34 +101,35 @@ endmodule
 // RAMW_BLOCK (taken up by a RAM's write port). The RAM is addressed through the table's inputs, in the order in which
 // nextpnr routes them: A, C, B, D are address bits 3, 2, 1, 0. WIDE: the multiplexer joins FXA and FXB, not F and F1.
 module TRELLIS_COMB #(
-    parameter logic [15:0] INITVAL      = '0,
     parameter              MODE         = "LOGIC",
     parameter              CCU2_INJECT1 = "NO",
-    parameter logic        WIDE         = 1'b0
+    parameter logic        WIDE         = 1'b0,
+    parameter logic [15:0] RAM          = '0     // contents of a RAM
 ) (
-    input  wire logic       A,
-    input  wire logic       B,
-    input  wire logic       C,
-    input  wire logic       D,
-    input  wire logic       M,
-    input  wire logic       F1,
-    input  wire logic       FXA,
-    input  wire logic       FXB,
-    input  wire logic       FCI,
-    input  wire logic       WD,
-    input  wire logic [3:0] WAD,
-    input  wire logic       WRE,
-    input  wire logic       WCK,
-    input  wire logic [1:0] DI,
-    output      logic       F,
-    output      logic       FCO,
-    output      logic       OFX
+    input  wire logic [15:0] INITVAL,
+    input  wire logic        A,
+    input  wire logic        B,
+    input  wire logic        C,
+    input  wire logic        D,
+    input  wire logic        M,
+    input  wire logic        F1,
+    input  wire logic        FXA,
+    input  wire logic        FXB,
+    input  wire logic        FCI,
+    input  wire logic        WD,
+    input  wire logic [ 3:0] WAD,
+    input  wire logic        WRE,
+    input  wire logic        WCK,
+    input  wire logic [ 1:0] DI,
+    output      logic        F,
+    output      logic        FCO,
+    output      logic        OFX
 );
   if (MODE == "CCU2") begin : g_carry
     ecp5_carry #(
-        .INIT  (INITVAL),
         .INJECT(CCU2_INJECT1 == "YES")
     ) half (
+        .INIT(INITVAL),
         .A,
         .B,
         .C,
@@ -139,7 +140,7 @@ module TRELLIS_COMB #(
     );
   end else if (MODE == "DPRAM") begin : g_ram
     logic [15:0] mem;
-    initial mem = INITVAL;
+    initial mem = RAM;
     always @(posedge WCK) if (WRE) mem[{WAD[0], WAD[2], WAD[1], WAD[3]}] <= WD;
     assign F   = mem[{D, C, B, A}];
     assign FCO = 1'b0;
