@@ -59,7 +59,7 @@ class Placement:
         for hop in self.critical_path:
             name = hop.cell.removeprefix(prefix)
             owner = name.split(".")[0] if "." in name else name
-            if not stops or stops[-1] != owner:
+            if not name.startswith("$") and (not stops or stops[-1] != owner):
                 stops.append(owner)
         logic = sum(h.delay_ns for h in self.critical_path if h.kind != "routing")
         routing = sum(h.delay_ns for h in self.critical_path if h.kind == "routing")
