@@ -2,7 +2,7 @@
 
 It is a transport like a serial port (``read``, ``write``, ``timeout``), so the driver runs on it as on the real board.
 Time is simulated: a read ends when it has its octets, or when nothing moved on the line for ``timeout`` seconds of the
-image's clock.
+image's clock, ``patience`` clocks at most: a driver's timeout suits real boards, and a netlist is simulated slowly.
 """
 
 import struct
@@ -21,16 +21,20 @@ ALL = 0xFFFFFFFF
 class VirtualBoard:
     """An image in simulation. ``design`` is its netlist; without it, its RTL is simulated.
 
-    ``skew`` is the host's baud rate relative to the nominal one. Use as a context manager, or ``close`` it.
+    ``skew`` is the host's baud rate relative to the nominal one; ``patience`` must exceed the cycles of a frame. Use
+    as a context manager, or ``close`` it.
     A netlist is built without the compiler's optimisation, which takes longer than a few frames' simulation.
     """
 
-    def __init__(self, image: Image, design: Design | None = None, skew: float = 1.0) -> None:
+    def __init__(
+        self, image: Image, design: Design | None = None, skew: float = 1.0, patience: int = 2_000_000
+    ) -> None:
         harness = files("hw.boards").joinpath("virtual.cpp").read_text()
         release = f"top.reset = {int(image.board.reset.active == 'low')}" if image.board.reset else "(void)0"
         ports = f"#define CLOCK clk_board\n#define RX uart_rx\n#define TX uart_tx\n#define RELEASE {release}\n"
         self.image = image
-        self.timeout = 0.01
+        self.patience = patience
+        self.timeout: float | None = 0.01
         self.clocks = 0
         self._received = bytearray()
         self._to_send = b""
@@ -73,7 +77,7 @@ class VirtualBoard:
         return received
 
     def _run(self, want: int) -> None:
-        patience = round(self.timeout * self.image.clock_mhz * 1e6)
+        patience = ALL if self.timeout is None else round(self.timeout * self.image.clock_mhz * 1e6)
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
