@@ -77,7 +77,9 @@ class VirtualBoard:
         return received
 
     def _run(self, want: int) -> None:
-        patience = ALL if self.timeout is None else round(self.timeout * self.image.clock_mhz * 1e6)
+        patience = self.patience
+        if self.timeout is not None:
+            patience = min(patience, round(self.timeout * self.image.clock_mhz * 1e6))
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
