@@ -243,8 +243,13 @@ class _Build:
 
         clock = self.plan.clock_mhz
         made = finn.estimate(self.plan.model, target_cycles=self.result["fold"]["interval"], clock_mhz=clock)
-        totals = {"cycles": made.max_cycles, "lut": made.lut, "bram18": made.bram18, "dsp": made.dsp, "fps": made.fps}
-        return {"part": made.part, "clock_mhz": clock, **totals, "layers": [vars(layer) for layer in made.layers]}
+        layers = [
+            {"name": n.name, "operator": n.op, "PE": n.pe, "SIMD": n.simd, "cycles": n.cycles,
+             "lut": n.lut, "bram": n.bram18, "dsp": n.dsp}
+            for n in made.layers
+        ]  # fmt: skip
+        totals = {"cycles": made.max_cycles, "lut": made.lut, "bram": made.bram18, "dsp": made.dsp, "fps": made.fps}
+        return {"part": made.part, "clock_mhz": clock, **totals, "layers": layers}
 
     # --- the report ---
 

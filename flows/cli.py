@@ -49,7 +49,7 @@ def train(
     data: Annotated[
         str, typer.Option(help="data set by name (digits is bundled), or a folder or .npz of your own")
     ] = "digits",
-    epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training set")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="passes over the training set")] = 100,
     seed: Annotated[int, typer.Option(help="seed of the split, the weights and the order")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -81,8 +81,8 @@ def build(
         Path | None, typer.Option("--input", metavar="X.npy", help="frames to check the engines on")
     ] = None,
     labels: Annotated[Path | None, typer.Option(metavar="Y.npy", help="their classes: prints accuracies")] = None,
-    rtl_frames: Annotated[int, typer.Option(help="frames that the RTL simulation checks at most")] = 128,
-    netlist_frames: Annotated[int, typer.Option(help="frames that the placed netlist checks at most")] = 16,
+    rtl_frames: Annotated[int, typer.Option(help="frames that the RTL simulation checks at most")] = 512,
+    netlist_frames: Annotated[int, typer.Option(help="frames that the placed netlist checks at most")] = 32,
     compare_finn: Annotated[bool, typer.Option(help="run FINN's own estimate on the same model beside it")] = False,
     as_json: AsJson = False,
 ) -> None:

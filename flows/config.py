@@ -28,8 +28,8 @@ class BuildConfig:
     stop_after: str = STEPS[-1]
     frames: Path | None = None
     labels: Path | None = None
-    rtl_frames: int = 128
-    netlist_frames: int = 16
+    rtl_frames: int = 512
+    netlist_frames: int = 32
     compare_finn: bool = False
 
     def __post_init__(self) -> None:

@@ -51,7 +51,7 @@ def _layers(layers: list[dict[str, Any]]) -> Table:
     for layer in layers:
         cost = layer["resources"] if measured else layer["estimated"]
         table.add_row(
-            layer["name"], layer["operator"], str(layer["PE"]), str(layer["SIMD"]), _number(layer["cycles"]),
+            layer["name"], layer["operator"], *(_number(layer[key]) for key in ("PE", "SIMD", "cycles")),
             *(_number(cost[key]) if cost else "-" for key in ("lut", "bram", "dsp")),
         )  # fmt: skip
     return table
@@ -97,9 +97,9 @@ def built(accelerator: "Accelerator") -> None:
         out.print(f"\n[bold]FINN's estimate[/] for {finn['part']}, its own folding for the same interval")
         table = _table("layer", "operator", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
         for layer in finn["layers"]:
-            keys = ("PE", "SIMD", "cycles", "lut", "bram18", "dsp")
-            table.add_row(layer["name"], layer["op"], *(_number(layer[key]) for key in keys))
-        table.add_row("total", "", "", "", *(_number(finn[key]) for key in ("cycles", "lut", "bram18", "dsp")))
+            keys = ("PE", "SIMD", "cycles", "lut", "bram", "dsp")
+            table.add_row(layer["name"], layer["operator"], *(_number(layer[key]) for key in keys))
+        table.add_row("total", "", "", "", *(_number(finn[key]) for key in ("cycles", "lut", "bram", "dsp")))
         out.print(table)
     out.print()
     for name, path in report["products"].items():
@@ -126,7 +126,7 @@ def trained(result: dict[str, Any], folder: Path) -> None:
     """What training reached."""
     again = " (unchanged, from an earlier run)" if result.get("cached") else ""
     out.print(
-        f"test accuracy {result['test_accuracy']:.2%} after {result['epochs']} epochs, {result['seconds']:.1f} s{again}"
+        f"test accuracy {result['accuracy']['test']:.2%} after {result['epochs']} epochs, {result['seconds']:.1f} s{again}"
     )
     for name in ("model.onnx", "metrics.json", "x_test.npy", "y_test.npy"):
         out.print(f"{name:<14}{folder / name}", soft_wrap=True)

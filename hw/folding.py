@@ -137,7 +137,8 @@ class _Search:
                     continue
                 takes, gives = kernel.inputs()[0], kernel.outputs()[0].lanes
                 if i == 0:
-                    total, path = cost, (kernel,)
+                    total = cost
+                    path: tuple[Kernel, ...] = (kernel,)
                 else:
                     have = min(
                         best, key=lambda lanes: best[lanes][0] + self.converter(takes.with_lanes(lanes), takes.lanes)

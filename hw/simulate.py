@@ -137,7 +137,7 @@ class Simulator:
             for name in self.outputs:
                 when = np.zeros(0) if ready is None else ready.get(name, np.zeros(0))
                 np.asarray(when, np.uint8).tofile(work / f"{name}.ready")
-            command = [self.folder / "sim", work, str(count), str(patience)]
+            command = [str(self.folder / "sim"), scratch, str(count), str(patience)]
             done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
             if done.returncode:
                 raise BitfabricError(f"RTL simulation failed: {(done.stderr or done.stdout).strip()}")
@@ -154,7 +154,7 @@ def lint(design: Design) -> None:
     """Check a design with ``verilator --lint-only -Wall``. Raises BitfabricError with the first warning."""
     with tempfile.TemporaryDirectory() as scratch:
         design.write(Path(scratch))
-        command = [verilator()[0], "--lint-only", *LINT, "--top-module", design.top, *design.verilog]
+        command: list[str | Path] = [verilator()[0], "--lint-only", *LINT, "--top-module", design.top, *design.verilog]
         _run(command, Path(scratch), "verilator --lint-only")
 
 
@@ -191,7 +191,7 @@ def _compile(design: Design, harness: str, ports: str, cxx: tuple[str, ...], run
     design.write(work)
     (work / "harness.cpp").write_text(harness)
     (work / "ports.h").write_text(ports)
-    command = [verilator()[0], "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal",
+    command: list[str | Path] = [verilator()[0], "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal",
                "-Wno-lint", "--prefix", "Vtop", "--Mdir", "obj", "--top-module", design.top, "--output-split", "20000",
                *design.verilog]  # fmt: skip
     _run(command, work, "verilator")

@@ -133,17 +133,19 @@ def simulate(
         offered[offset[at] : offset[at + 1]] = 0 if offers is None else offers.get(port.edge, 0)
 
     schedules = [node.kernel.schedule() for node in graph]
-    rows, ports, patterns = [], [], {"takes": [], "gives": []}
+    rows: list[tuple[int, ...]] = []
+    ports: list[tuple[int, int]] = []
+    patterns: dict[str, list[np.ndarray]] = {"takes": [], "gives": []}
     position = {"takes": 0, "gives": 0}
     for node, plan in zip(graph, schedules, strict=True):
-        spans = []
+        bounds: list[int] = []
         for kind, edges, masks in (("takes", node.inputs, plan.takes), ("gives", node.outputs, plan.gives)):
-            spans += [len(ports), len(ports) + len(edges)]
+            bounds += [len(ports), len(ports) + len(edges)]
             for edge, mask in zip(edges, masks, strict=True):
                 ports.append((index[edge], position[kind]))
                 patterns[kind].append(mask)
                 position[kind] += len(mask)
-        rows.append((plan.actions, plan.actions * frames, plan.latency, plan.credits, *spans))
+        rows.append((plan.actions, plan.actions * frames, plan.latency, plan.credits, *bounds))
     sinks, stalls, at = [], [], 0
     for port in graph.outputs:
         stall = np.zeros(0, bool) if ready is None else np.asarray(ready.get(port.edge, ()), bool)

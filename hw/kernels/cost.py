@@ -46,7 +46,7 @@ def columns(words: np.ndarray, width: int) -> int:
     ``words`` are (depth, lanes); at most 62 of them.
     """
     depth = len(words)
-    planes = (words[:, :, None] >> np.arange(width)) & 1
+    planes = (words.astype(np.int64)[:, :, None] >> np.arange(width)) & 1
     numbers = (planes.reshape(depth, -1) << np.arange(depth)[:, None]).sum(axis=0)
     return len(np.setdiff1d(numbers, [0, (1 << depth) - 1]))
 
@@ -70,5 +70,7 @@ def counter(values: int, family: Family) -> Resources:
 def ram(words: int, width: int, family: Family) -> int:
     """Lookup tables of a memory of variables in lookup tables, one port to write and one to read."""
     depth, bits, luts = XC7_RAM if family.lut_inputs >= 6 else ECP5_RAM
+    if family.lut_inputs >= 6 and words > depth:
+        depth, bits = 2 * depth, bits // 2
     rows = -(-words // depth)
     return rows * -(-width // bits) * luts + width * (rows - 1)
