@@ -38,7 +38,8 @@ module fifo #(
   end else begin : g_block
     localparam int ADDRESS = $clog2(DEPTH);
     localparam int COUNT = $clog2(DEPTH + 1);
-    (* ram_style = "block" *) logic [WIDTH-1:0] mem[1 << ADDRESS];
+    // A word is read in a later cycle than it is written in.
+    (* ram_style = "block", no_rw_check *) logic [WIDTH-1:0] mem[1 << ADDRESS];
     logic [ADDRESS-1:0] head, tail;
     logic [COUNT-1:0] places, stored, places_next;
     logic [WIDTH-1:0] read;
