@@ -17,8 +17,8 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
-from hw.kernels import cost
 from hw.kernels.kernel import Folding, Kernel, Memory, Resources, Rtl, Schedule, packed_words
+from hw.kernels.matrix_vector_cost import estimate, levels
 from hw.stream import Stream, container, encode, smallest_dtype
 from hw.synth.family import Family
 
@@ -37,11 +37,6 @@ CHUNK = 1 << 24
 
 def _divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
-
-
-def _levels(count: int) -> int:
-    """Levels of a binary tree over ``count`` leaves."""
-    return (count - 1).bit_length()
 
 
 def _signed_bits(low: int, high: int) -> int:
@@ -194,12 +189,13 @@ class MatrixVector(Kernel):
         return "weight_planes" if by_weights <= by_inputs else "input_planes"
 
     @property
-    def _pairs(self) -> int:
+    def pairs(self) -> int:
+        """Pairs of lanes."""
         return -(-self.simd // 2)
 
     @cached_property
-    def _planes(self) -> tuple[int, int, int]:
-        """Planes, bits of a sum or difference of two lanes, bits of the extra term."""
+    def planes(self) -> tuple[int, int, int]:
+        """Of sign planes: how many, bits of a sum or difference of two lanes, bits of the extra term (0: none)."""
         if self.datapath == "weight_planes":
             low, high = self._range
             spread = (low, high) if self.simd == 1 else (min(2 * low, low - high), max(2 * high, high - low))
@@ -207,7 +203,7 @@ class MatrixVector(Kernel):
             if self.weight_dtype == BIPOLAR:
                 return 1, bits, 0
             planes = self.weight_dtype.bitwidth() + (not self.weight_dtype.signed())
-            return planes, bits, bits + _levels(self._pairs)
+            return planes, bits, bits + levels(self.pairs)
         if self.datapath == "input_planes":
             sums, differences, extra = self._paired
             both = (min(sums.min(), differences.min()), max(sums.max(), differences.max()))
@@ -231,26 +227,26 @@ class MatrixVector(Kernel):
         complement and 2^n - 1 for unsigned; the extra term is that constant times the weights' sum.
         """
         folded = self._folded
-        even, odd = folded[..., 0::2], np.zeros((*folded.shape[:2], self._pairs), np.int64)
+        even, odd = folded[..., 0::2], np.zeros((*folded.shape[:2], self.pairs), np.int64)
         odd[..., : self.simd // 2] = folded[..., 1::2]
         constant = -1 if self.input_dtype.signed() else (1 << self.input_dtype.bitwidth()) - 1
         return even + odd, even - odd, constant * folded.sum(axis=2)
 
     @property
-    def _row(self) -> int:
+    def row(self) -> int:
         """Bits of a weight word for one output."""
         if self.datapath == "input_planes":
-            _, bits, extra = self._planes
-            return 2 * self._pairs * bits + extra
+            _, bits, extra = self.planes
+            return 2 * self.pairs * bits + extra
         return self.simd * self.weight_dtype.bitwidth()
 
-    def _rows(self) -> np.ndarray:
+    def rows(self) -> np.ndarray:
         """The weight memory bit by bit: (NF * SF, PE, ROW)."""
         if self.datapath != "input_planes":
             codes = encode(self._folded, self.weight_dtype)
             planes = (codes[..., None] >> np.arange(self.weight_dtype.bitwidth(), dtype=np.uint64)) & np.uint64(1)
             return planes.reshape(*codes.shape[:2], -1)
-        _, bits, extra_bits = self._planes
+        _, bits, extra_bits = self.planes
         sums, differences, extra = self._paired
         pairs = np.stack((sums, differences), axis=-1).reshape(*sums.shape[:2], -1)
         planes = (pairs[..., None] >> np.arange(bits)) & 1
@@ -259,15 +255,15 @@ class MatrixVector(Kernel):
 
     def _memory(self) -> Memory:
         """The weight memory: NF * SF words of PE rows, the row of output 0 in the low bits."""
-        rows = self._rows()
-        return Memory(packed_words(rows.reshape(len(rows), -1), 1), self.pe * self._row)
+        rows = self.rows()
+        return Memory(packed_words(rows.reshape(len(rows), -1), 1), self.pe * self.row)
 
     @property
-    def _every(self) -> int:
+    def every(self) -> int:
         """Adders in a row between two registers of the adder trees."""
         return 1 if self.datapath == "multiply" else 2
 
-    def _buffer(self, family: Family | None = None) -> str:
+    def buffer(self, family: Family | None = None) -> str:
         """Style of the input buffer. Block RAM or not does not hang on the family, for the latency does."""
         if self.nf == 1 or self.sf == 1:
             return "hold"
@@ -276,19 +272,19 @@ class MatrixVector(Kernel):
         return "distributed" if family is None or family.lut_ram else "logic"
 
     @property
-    def _stages(self) -> tuple[int, int]:
+    def stages(self) -> tuple[int, int]:
         """Cycles from an action until its inputs are there, and until inputs and weights are."""
-        fetch = {"hold": 1, "block": 3}.get(self._buffer(), 2)
+        fetch = {"hold": 1, "block": 3}.get(self.buffer(), 2)
         return fetch, max(2, fetch + (self.datapath == "weight_planes"))
 
     @property
     def latency(self) -> int:
         """Cycles from the action that uses the last of SF beats to the output's being offered."""
-        planes, _, extra = self._planes
-        count = {"xnor": -(-self.simd // 4), "multiply": self.simd}.get(self.datapath, self._pairs)
-        tree = max(1, -(-_levels(count) // self._every))
+        planes, _, extra = self.planes
+        count = {"xnor": -(-self.simd // 4), "multiply": self.simd}.get(self.datapath, self.pairs)
+        tree = max(1, -(-levels(count) // self.every))
         chain = 1 if self.datapath in ("xnor", "multiply") else planes if extra else 0
-        return self._stages[1] + tree + chain + 1
+        return self.stages[1] + tree + chain + 1
 
     def schedule(self) -> Schedule:
         word = np.tile(np.arange(self.nf * self.sf), prod(self.prefix))
@@ -296,88 +292,17 @@ class MatrixVector(Kernel):
         # A credit is out for latency + 1 cycles, and one is needed every SF-th.
         return Schedule((word < self.sf,), (gives,), self.latency, credits=-(-(self.latency + 1) // self.sf))
 
-    def _style(self, family: Family) -> str:
-        """Style of the weight memory."""
-        depth, width = self.nf * self.sf, self.pe * self._row
+    def style(self, family: Family) -> str:
+        """Style of the weight memory: ``block`` or ``logic``."""
+        depth, width = self.nf * self.sf, self.pe * self.row
         luts = -(-depth // (1 << family.lut_inputs)) * width
         return "block" if luts >= LUTS_PER_BLOCK * family.blocks(depth, width) else "logic"
 
     def resources(self, family: Family) -> Resources:
-        parts = (self._control, self._operands, self._sums)
-        out = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family)
-        return sum((part(family) for part in parts), out)
-
-    def _control(self, family: Family) -> Resources:
-        counters = cost.counter(self.nf * self.sf, family)
-        if self.nf > 1:
-            counters += cost.counter(self.sf, family)
-        return counters + Resources(lut=6, ff=2 * self.latency - 1)
-
-    def _operands(self, family: Family) -> Resources:
-        """The input buffer, the weight memory, and what waits for the other."""
-        depth, width, row = self.nf * self.sf, self.inputs()[0].width, self.pe * self._row
-        address = (depth - 1).bit_length()
-        style, bram = self._buffer(family), 0
-        fetch, ready = self._stages
-        lut, ff = 0, width * (1 + ready - fetch - (self.datapath == "weight_planes")) + address * (ready - 2)
-        if style == "block":
-            bram += family.blocks(self.sf, width)
-        elif style == "distributed":
-            lut += cost.ram(self.sf, width, family)
-        if style != "hold":
-            ff += (self.sf - 1).bit_length()
-        if self._style(family) == "block":
-            bram += family.blocks(depth, row)
-            ff += row
-        elif depth > 1:
-            lut += cost.rom(depth, row, family)
-            ff += row + address
-        return Resources(round(lut), ff, bram)
-
-    def _tree(self, count: int, width: int, carry: bool, family: Family) -> Resources:
-        """The part adder_tree."""
-        lut = ff = 0
-        for level in range(_levels(count) + 1):
-            if level:
-                lut += count // 2 * cost.add(width + carry, family)
-                count = -(-count // 2)
-            if count == 1 or (level and level % self._every == 0):
-                ff += count * (width + carry)
-            width += 1
-        return Resources(lut, ff)
-
-    def _sums(self, family: Family) -> Resources:
-        """The dot products."""
-        planes, bits, extra = self._planes
-        pairs, out, each = self._pairs, self.accumulator_dtype.bitwidth(), Resources()
-        shared, six = Resources(), family.lut_inputs >= 6
-        carry = not extra and self.datapath != "multiply"
-        if self.datapath == "xnor":
-            quads, out = -(-self.simd // 4), out - 1
-            triples = -(-3 * self.simd // 4)
-            each = Resources(self.simd - triples + triples // 3 * (2 if six else 4), 3 * quads)
-            each += self._tree(quads, 2, True, family)
-        elif self.datapath == "multiply":
-            widths = [t.bitwidth() + (not t.signed()) for t in (self.input_dtype, self.weight_dtype)]
-            each = Resources(0, self.simd * sum(widths), 0, self.simd) + self._tree(
-                self.simd, sum(widths), False, family
-            )
-        else:
-            tree = self._tree(pairs, bits, True, family)
-            each = Resources(planes * (tree.lut + pairs * bits), planes * tree.ff)
-            high = max(bits + _levels(pairs), extra) + 1
-            if extra:
-                waits = sum(range(planes)) * (high - 1 + 1)
-                each += Resources(planes * cost.add(high + 1, family), planes * high + waits)
-            if self.datapath == "weight_planes":
-                shared = Resources(2 * pairs * cost.add(bits, family), 2 * pairs * bits)
-                if extra:
-                    shared += self._tree(pairs, bits, False, family)
-        each += Resources(cost.add(out + carry, family), out if self.sf > 1 else 0)
-        return Resources(shared.lut + self.pe * each.lut, shared.ff + self.pe * each.ff, 0, self.pe * each.dsp)
+        return estimate(self, family)
 
     def rtl(self, family: Family) -> Rtl:
-        planes, pair_bits, extra_bits = self._planes
+        planes, pair_bits, extra_bits = self.planes
         start = 0
         if self.datapath == "xnor":
             start = -((self.mw + 1) // 2)
@@ -398,9 +323,9 @@ class MatrixVector(Kernel):
             "PAIR_BITS": pair_bits,
             "EXTRA_BITS": extra_bits,
             "START": start,
-            "EVERY": self._every,
-            "STYLE": self._style(family),
-            "BUFFER": self._buffer(family),
+            "EVERY": self.every,
+            "STYLE": self.style(family),
+            "BUFFER": self.buffer(family),
             "CREDITS": self.schedule().credits,
         }
         return Rtl(self.op, parameters, {"WEIGHTS": self._memory()})

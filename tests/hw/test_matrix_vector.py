@@ -9,8 +9,10 @@ from qonnx.core.datatype import DataType
 from hw.errors import BitfabricError
 from hw.kernels.kernel import Folding
 from hw.kernels.matrix_vector import MatrixVector
+from hw.rtl import generate
 from hw.stream import smallest_dtype
-from hw.synth.family import ECP5
+from hw.synth import yosys
+from hw.synth.family import ECP5, XC7
 from tests.hw.kernel_bench import alone, check, random_frames
 
 WEIGHTS = ["BIPOLAR", "TERNARY", "INT2", "INT3", "INT4", "INT8", "INT16", "UINT2", "UINT5", "UINT16"]
@@ -137,3 +139,17 @@ def test_foldings_are_all_legal_and_change_no_result():
         np.testing.assert_array_equal(folded.execute(frames)[0], kernel.execute(frames)[0])
     with pytest.raises(BitfabricError, match="legal"):
         kernel.fold(Folding(4, 1))
+
+
+@pytest.mark.parametrize("family", [ECP5, XC7], ids=lambda family: family.name)
+@pytest.mark.parametrize(
+    ("weight", "data", "mh", "mw", "pe", "simd", "bram", "dsp"),
+    [("INT8", "INT8", 4, 520, 2, 4, 3, 8), ("BIPOLAR", "BIPOLAR", 8, 128, 2, 32, 0, 0)],
+)
+def test_synthesis_takes_what_the_model_says(weight, data, mh, mw, pe, simd, bram, dsp, family, tmp_path):
+    kernel = kernel_of(weight, data, mh, mw, pe, simd, np.random.default_rng(5))
+    used = yosys.synthesise(generate(alone(kernel), family), family, tmp_path).resources
+    estimate = kernel.resources(family)
+    assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp) == (bram, dsp)
+    assert used.lut == pytest.approx(estimate.lut, rel=0.15)
+    assert used.ff == pytest.approx(estimate.ff, rel=0.15)

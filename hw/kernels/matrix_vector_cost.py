@@ -1,0 +1,137 @@
+"""Resource model of ``matrix_vector``, fitted to Yosys: lookup tables mostly within 15 %, memories and DSPs exact."""
+
+from typing import TYPE_CHECKING
+
+from hw.kernels import cost
+from hw.kernels.kernel import Resources
+from hw.synth.family import Family
+
+if TYPE_CHECKING:
+    from hw.kernels.matrix_vector import MatrixVector
+
+FEW_WORDS = 8
+"""Memories of no more words have many equal columns."""
+
+
+def levels(count: int) -> int:
+    """Levels of a binary tree over ``count`` leaves."""
+    return (count - 1).bit_length()
+
+
+def estimate(kernel: "MatrixVector", family: Family) -> Resources:
+    """Cost of a kernel before synthesis."""
+    out = cost.stream_out(kernel.outputs()[0].width, kernel.schedule().credits, family)
+    return out + _control(kernel, family) + _operands(kernel, family) + _sums(kernel, family)
+
+
+def _control(kernel: "MatrixVector", family: Family) -> Resources:
+    counters = [kernel.nf * kernel.sf, kernel.sf if kernel.nf > 1 else 1]
+    bits = sum((values - 1).bit_length() for values in counters)
+    six = family.lut_inputs >= 6
+    return Resources(lut=bits + 5 if six else 2 * bits + 6, ff=bits + 2 * kernel.latency - 1)
+
+
+def _operands(kernel: "MatrixVector", family: Family) -> Resources:
+    """The input buffer, the weight memory, and what waits for the other."""
+    depth, width, row = kernel.nf * kernel.sf, kernel.inputs()[0].width, kernel.pe * kernel.row
+    address = (depth - 1).bit_length()
+    style, bram = kernel.buffer(family), 0
+    fetch, ready = kernel.stages
+    lut, ff = 0, width * (1 + ready - fetch - (kernel.datapath == "weight_planes")) + address * (ready - 2)
+    if style == "block":
+        bram += family.blocks(kernel.sf, width)
+    elif style == "distributed":
+        lut += cost.ram(kernel.sf, width, family)
+    if style != "hold":
+        ff += (kernel.sf - 1).bit_length()
+    block = kernel.style(family) == "block"
+    if block:
+        bram += family.blocks(depth, row)
+        lut += cost.block_rows(depth, row, family)
+    elif depth > 1:
+        if depth <= FEW_WORDS:
+            row = cost.columns(kernel.rows().reshape(depth, -1), 1)
+        lut += cost.rom(depth, row, family)
+        ff += address
+    if block and kernel.datapath == "multiply" and family.lut_inputs >= 6:
+        ff -= width  # both operands go to registers inside the DSPs
+    elif depth > 1:
+        ff += row
+    return Resources(lut, ff, bram)
+
+
+def _adder(bits: int, carry: bool, family: Family) -> int:
+    return cost.add(bits + (carry and family.lut_inputs < 6), family)
+
+
+def _tree(count: int, width: int, carry: bool, every: int, family: Family) -> Resources:
+    """The part adder_tree."""
+    lut = ff = 0
+    for level in range(levels(count) + 1):
+        if level:
+            lut += count // 2 * _adder(width, carry, family)
+            count = -(-count // 2)
+        if count == 1 or (level and level % every == 0):
+            ff += count * (width + carry)
+        width += 1
+    return Resources(lut, ff)
+
+
+def _sums(kernel: "MatrixVector", family: Family) -> Resources:
+    """The dot products and their accumulators."""
+    parts = {"xnor": _counting, "multiply": _multiplying}
+    shared, each = parts.get(kernel.datapath, _signing)(kernel, family)
+    carry = kernel.datapath != "multiply" and not kernel.planes[2]
+    out = kernel.accumulator_dtype.bitwidth() - (kernel.datapath == "xnor")
+    lut = _adder(out, carry, family)
+    if kernel.datapath == "xnor" and family.lut_inputs >= 6:
+        lut = min(lut, 2 + levels(-(-kernel.simd // 4)))  # where nothing is added, the carry passes by
+    each += Resources(lut, out if kernel.sf > 1 else 0)
+    lut, ff = shared.lut + kernel.pe * each.lut, shared.ff + kernel.pe * each.ff
+    return Resources(lut, ff, 0, kernel.pe * each.dsp)
+
+
+def _counting(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resources]:
+    """Cost of popcounts: once, and for each output."""
+    quads, rest = divmod(kernel.simd, 4)
+    six = family.lut_inputs >= 6
+    tree = _tree(-(-kernel.simd // 4), 2, True, kernel.every, family)
+    if kernel.nf * kernel.sf == 1:
+        # Each of 2 sums, 8 carries and 2 inputs, for three inputs and a fourth, is made once.
+        carries = 8 * (1 - (7 / 8) ** kernel.pe)
+        return Resources(round(quads * (3 + carries)), round(quads * (4 + carries))), tree
+    full = 3 if six else 5
+    lut = quads * full + (0, 1, 2, full - 1)[rest]
+    return Resources(), tree + Resources(lut, 3 * quads + (0, 1, 2, 2)[rest])
+
+
+def _multiplying(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resources]:
+    """Cost of multipliers: once, and for each output."""
+    width = sum(t.bitwidth() + (not t.signed()) for t in (kernel.input_dtype, kernel.weight_dtype))
+    tree = _tree(kernel.simd, width, False, kernel.every, family)
+    if family.lut_inputs < 6:
+        return Resources(), tree + Resources(ff=kernel.simd * width, dsp=kernel.simd)
+    # A DSP of xc7 has a register for its product and adds that of its neighbour.
+    inside = kernel.simd // 2 * (width + 1)
+    return Resources(), Resources(tree.lut - inside, max(0, tree.ff - inside), dsp=kernel.simd)
+
+
+def _signing(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resources]:
+    """Cost of sign planes: once, and for each output."""
+    planes, bits, extra = kernel.planes
+    pairs, six = kernel.pairs, family.lut_inputs >= 6
+    tree = _tree(pairs, bits, True, kernel.every, family)
+    # Six inputs hold a pair's function and one bit of the adder behind it.
+    leaves = (pairs - pairs // 2 if six else pairs) * bits
+    lut, ff = planes * (tree.lut + leaves), planes * tree.ff
+    high = max(bits + levels(pairs), extra) + 1
+    if extra:
+        lut += planes * _adder(high, True, family)
+        ff += planes * high + sum(range(planes)) * high
+    shared = Resources()
+    if kernel.datapath == "weight_planes":
+        full = kernel.simd // 2
+        shared = Resources(2 * full * cost.add(bits, family), (2 * full + kernel.simd % 2) * bits)
+        if extra:
+            shared += _tree(pairs, bits, False, kernel.every, family)
+    return shared, Resources(lut, ff)
