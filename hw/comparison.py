@@ -103,7 +103,7 @@ def _codes(wire: Wire, values: np.ndarray) -> np.ndarray:
 
 
 def _explained(lowering: Lowering, edge: str, integers: Tensors, codes: np.ndarray, differs: np.ndarray) -> np.ndarray:
-    """Where the kernel gives its function's code and ``codes`` are what float32 may make of it, among ``differs``."""
+    """Where both the kernel's codes and ``codes`` are what float32 may make of the exact values, among ``differs``."""
     result = np.zeros(differs.shape, bool)
     rows = np.flatnonzero(differs.reshape(len(differs), -1).any(axis=1))
     if len(rows):
@@ -111,8 +111,7 @@ def _explained(lowering: Lowering, edge: str, integers: Tensors, codes: np.ndarr
         wire = replace(decision.source, steps=decision.steps)
         few = {name: values[rows] for name, values in integers.items()}
         low, high = (_to_stream(bound, wire) for bound in interval(wire, few, lowering.products))
-        exact = decision.quantizer.codes(few[wire.edge])
-        result[rows] = (few[edge] == exact) & (low <= codes[rows]) & (codes[rows] <= high)
+        result[rows] = np.logical_and.reduce([(low <= got) & (got <= high) for got in (few[edge], codes[rows])])
     return result
 
 

@@ -27,31 +27,22 @@ TRIED = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class Quantizer:
-    """A quantizer behind a wire: its ``kernel``, the function that it computes, and what comes out.
+    """A quantizer behind a wire: its ``kernel``, and the function that it was made from (0 and 1 for -1 and +1).
 
-    ``low``, ``high`` (of the wire's shape) bound the codes. ``two_valued``: the function's codes 0 and 1 are -1 and +1.
+    ``low``, ``high`` (of the wire's shape) bound the kernel's codes.
     """
 
     kernel: Kernel
     function: StepFunction
-    two_valued: bool
     low: np.ndarray
     high: np.ndarray
-
-    def codes(self, frames: np.ndarray) -> np.ndarray:
-        """What the function makes of integer frames, as the kernel gives it."""
-        return _signs(self.function.codes(frames)) if self.two_valued else self.function.codes(frames)
-
-
-def _signs(codes: np.ndarray) -> np.ndarray:
-    return 2 * codes - 1
 
 
 def quantizer(wire: Wire, head: Steps, what: str) -> Quantizer:
     """The kernel for ``head``, steps from the integers of ``wire`` that end in a quantizer. Raises BitfabricError.
 
-    Thresholds follow the steps as they are, in float32 behind the exact product. A requant, which has no
-    decision points to follow, computes them without that rounding.
+    Thresholds follow the steps as they are, in float32 behind the exact product. A requant, which has no decision
+    points of its own, computes them without that rounding (see ``hw.requantize`` for scales that it cannot hold).
     """
     function, two_valued = _function(wire, head, what), binary(head[-1])
     if two_valued:
@@ -65,14 +56,13 @@ def quantizer(wire: Wire, head: Steps, what: str) -> Quantizer:
             function = exact
         elif levels > MOST_LEVELS:
             raise BitfabricError(
-                f"{what} has {levels} levels, and no multiplication and shift gives its codes exactly; use power-of-"
-                "two scales and an affine chain (bias, BatchNorm, ReLU) before it, or at most 10 bits"
+                f"{what} has {levels} levels, and no multiplication and shift gives its codes; put only a bias and "
+                "BatchNorm before it, and ReLU last, or use at most 10 bits"
             )
     if kernel is None:
         kernel = _threshold(wire, function, two_valued, what)
-    ends = [function.codes(bound[None])[0].astype(np.int64) for bound in (wire.low, wire.high)]
-    low, high = np.minimum(*ends), np.maximum(*ends)
-    return Quantizer(kernel, function, two_valued, *((_signs(low), _signs(high)) if two_valued else (low, high)))
+    ends = kernel.execute(np.stack([wire.low, wire.high]))[0].astype(np.int64)
+    return Quantizer(kernel, function, ends.min(axis=0), ends.max(axis=0))
 
 
 def _function(wire: Wire, head: Steps, what: str) -> StepFunction:
@@ -139,7 +129,7 @@ def _requant(wire: Wire, head: Steps, function: StepFunction) -> Kernel | None:
             return None  # Too wide for the kernel.
         return lambda frames: kernel.execute(frames)[0]
 
-    found = requantize.parameters(function, parts[0], parts[1], candidate)
+    found = requantize.parameters(function, parts[0], parts[1], mode, candidate)
     return None if found is None else build(*found)
 
 

@@ -1,4 +1,4 @@
-"""Multiplier, addend and shift that compute a quantizer of many bits exactly on every reachable integer."""
+"""Multiplier, addend and shift that compute a quantizer of many bits on every reachable integer."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -8,61 +8,72 @@ import numpy as np
 
 from hw.affine import floats
 from hw.decision_points import StepFunction
+from hw.operators import round_to_integer
 
-MOST_BITS = 48
-"""Fractional bits to try for scales that are no power of two."""
+MOST_BITS = 34
+"""Widest multipliers to look for an exact one in (two DSPs), where scales are no power of two."""
 CHEAP_BITS = 17
 """Multipliers of up to so many bits and a sign are not worth shortening: one DSP."""
+FAITHFUL_BITS = 26
+"""Bits of a factor that loses less than float32, which has 24."""
 SAMPLE = 32
 """Codes that a candidate is tried on before all of them."""
-
 PART = 1 << 16
 """Decision points that are tried at a time: few, so that a wrong candidate is soon found out."""
 KEPT = 128
 """Parts that are kept between candidates."""
 
 Kernel = Callable[[np.ndarray], np.ndarray]
-Candidate = Callable[[np.ndarray, np.ndarray, int], Kernel | None]
-"""Multiplier, addend (int64, of the frame's shape), shift -> what such a kernel computes; None if it cannot be."""
+Parameters = tuple[np.ndarray, np.ndarray, int]
+"""Multiplier, addend (int64, of the frame's shape), shift."""
+Make = Callable[[np.ndarray, np.ndarray, int], Kernel | None]
+"""Parameters -> what such a kernel computes; None if it cannot be built."""
 
 
 def parameters(
-    function: StepFunction, slope: np.ndarray, offset: np.ndarray, make: Candidate
-) -> tuple[np.ndarray, np.ndarray, int] | None:
-    """``multiplier``, ``addend`` (int64, of the frame's shape) and ``shift`` that are exact; None if there are none.
+    function: StepFunction, slope: np.ndarray, offset: np.ndarray, rounding: str, make: Make
+) -> Parameters | None:
+    """Parameters of a requant that computes ``function``; None if there are none.
 
-    ``slope`` and ``offset`` (Fractions) are the code before rounding and clipping. For slopes that are powers of two
-    (or any dyadic numbers) they are exact by construction. For others, more and more bits are tried: two monotone
-    step functions that run the same way are equal on all integers if and only if they agree on both sides of every
-    decision point, and that is checked, for all codes and elements, with the kernel's own arithmetic.
+    ``slope`` and ``offset`` (Fractions) are the code before it is rounded and clipped. In this order:
+
+    1. Slopes that are powers of two (or any dyadic numbers): exact by construction.
+    2. Others: the fewest bits that are exact. Two monotone step functions that run the same way are equal on all
+       integers if and only if they agree on both sides of every decision point, and that is checked, for all
+       codes and elements, with the kernel's own arithmetic.
+    3. Where that takes more than MOST_BITS: a factor of FAITHFUL_BITS. It decides otherwise than ``function`` only
+       where the value lies closer to a decision point than float32, and so the model's reference, can tell. That
+       too is checked on all decision points. (``hw.comparison`` counts such elements.)
     """
-    cases = _Cases(function, slope, offset)
+    cases = _Cases(function, slope, offset, rounding)
     exact = _dyadic(slope, offset)
-
-    def build(values: tuple[np.ndarray, np.ndarray, int] | None) -> Kernel | None:
-        return None if values is None else make(*values)
-
-    proven = build(exact)
-    if exact is not None and np.abs(exact[0]).max() < 1 << CHEAP_BITS and proven and cases.sample(proven):
+    proven = None if exact is None else make(*exact)
+    proven = proven if proven and cases.sample(proven) else None
+    if exact is not None and proven and np.abs(exact[0]).max() < 1 << CHEAP_BITS:
         return exact
-    start = _first_shift(slope)
-    for shift in range(start, start + MOST_BITS if exact is None else exact[2]):
+    shift = _first_shift(slope)
+    while True:
         multiplier, addend = (_scaled(values, shift) for values in (slope, offset))
-        if multiplier is None or addend is None:
+        if multiplier is None or addend is None or np.abs(multiplier).max() >= 1 << MOST_BITS:
             break
         kernel = make(multiplier, addend, shift)
         if kernel is None:
             break
         if cases.sample(kernel) and cases.all(kernel):
             return multiplier, addend, shift
-    return exact if proven and cases.sample(proven) else None
+        shift += 1
+    if proven:
+        return exact
+    near = _faithful(slope, offset)
+    kernel = None if near is None else make(*near)
+    return near if kernel and cases.faithful(kernel) else None
 
 
 class _Cases:
     """Inputs on both sides of a function's decision points, and at the ends of its range, with their codes."""
 
-    def __init__(self, function: StepFunction, slope: np.ndarray, offset: np.ndarray) -> None:
-        self.function = function
+    def __init__(self, function: StepFunction, slope: np.ndarray, offset: np.ndarray, rounding: str) -> None:
+        self.function, self.rounding = function, rounding
         self.slope, self.offset = floats(slope), floats(offset)
         self.codes = np.arange(function.least + 1, function.most + 1)
         self.size = max(1, PART // function.low.size)
@@ -84,6 +95,17 @@ class _Cases:
                 self._order.insert(0, start)
                 return False
         return True
+
+    def faithful(self, kernel: Kernel) -> bool:
+        """Whether the kernel, on all codes, is wrong only within float32 rounding of a decision point."""
+        return all(self._within(kernel, *self._part(start)) for start in self._order)
+
+    def _within(self, kernel: Kernel, frames: np.ndarray, codes: np.ndarray) -> bool:
+        value = frames * self.slope + self.offset
+        room = (np.abs(frames * self.slope) + np.abs(self.offset)) * 2.0**-24
+        bounds = (round_to_integer(value + side, self.rounding) for side in (-room, room))
+        low, high = (np.clip(bound, self.function.least, self.function.most) for bound in bounds)
+        return all(bool(np.all((low <= result) & (result <= high))) for result in (codes, kernel(frames)))
 
     def _part(self, start: int) -> tuple[np.ndarray, np.ndarray]:
         if start in self._kept:
@@ -108,7 +130,7 @@ class _Cases:
         return np.clip(at, function.low.astype(np.float64), function.high.astype(np.float64)).astype(np.int64)
 
 
-def _dyadic(slope: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray, int] | None:
+def _dyadic(slope: np.ndarray, offset: np.ndarray) -> Parameters | None:
     """Exact parameters for slopes whose denominators are powers of two; None for others.
 
     Offsets need not be exact: with one more bit of shift all ties and integers are even, and an offset that lies
@@ -129,6 +151,18 @@ def _dyadic(slope: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def _to_odd(value: Fraction) -> int:
     return int(value) if value.denominator == 1 else floor(value) | 1
+
+
+def _faithful(slope: np.ndarray, offset: np.ndarray) -> Parameters | None:
+    """Parameters with FAITHFUL_BITS in every factor and addend; an addend keeps its sign."""
+    sizes = [abs(value) for values in (slope, offset) for value in values.ravel() if value]
+    least = min((size for size in sizes if size > max(sizes) / 2**30), default=Fraction(1))
+    shift = max(0, FAITHFUL_BITS - (least.numerator.bit_length() - least.denominator.bit_length()))
+    multiplier, addend = (_scaled(values, shift) for values in (slope, offset))
+    if multiplier is None or addend is None:
+        return None
+    signs = np.array([(value > 0) - (value < 0) for value in offset.ravel()], np.int64).reshape(offset.shape)
+    return multiplier, np.where(addend == 0, signs, addend), shift
 
 
 def _first_shift(slope: np.ndarray) -> int:
