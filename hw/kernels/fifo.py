@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from hw.errors import BitfabricError
+from hw.kernels import cost
 from hw.kernels.kernel import Folding, Kernel, Resources, Rtl, Schedule
 from hw.stream import Stream
 from hw.synth.family import Family
@@ -55,12 +56,11 @@ class Fifo(Kernel):
         return Schedule((every,), (every,), latency=3 if self.block else 1, credits=self.depth)
 
     def resources(self, family: Family) -> Resources:
-        width, pointer = self.stream.width, self.depth.bit_length()
-        if self.block:
-            prefetch = 2 * width
-            return Resources(20 + 4 * pointer + prefetch, 5 * pointer + width, family.blocks(self.depth, width))
-        rows = -(-self.depth // 16)
-        return Resources(lut=10 + 4 * pointer + (rows * width if family.lut_ram else 0), ff=4 * pointer + 2)
+        if not self.block:
+            return cost.stream_out(self.stream.width, self.depth, family)
+        pointers = self.depth.bit_length() * (11 if family.lut_inputs == 4 else 7)
+        ahead = cost.stream_out(self.stream.width, 3, family)
+        return ahead + Resources(pointers, 5 * self.depth.bit_length(), family.blocks(self.depth, self.stream.width))
 
     def rtl(self, family: Family) -> Rtl:
         return Rtl(self.op, {"WIDTH": self.stream.width, "DEPTH": self.depth, "BLOCK": int(self.block)})

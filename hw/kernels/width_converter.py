@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from hw.errors import BitfabricError
+from hw.kernels import cost
 from hw.kernels.kernel import Folding, Kernel, Resources, Rtl, Schedule
 from hw.stream import Stream
 from hw.synth.family import Family
@@ -60,9 +61,14 @@ class WidthConverter(Kernel):
         return 1 if self.out_lanes > self.stream.lanes else 2
 
     def resources(self, family: Family) -> Resources:
-        wide, out = max(self.stream.width, self.outputs()[0].width), self.outputs()[0].width
-        ram = out if self._credits > 1 and family.lut_ram else 0
-        return Resources(lut=8 + wide // 2 + ram, ff=wide + (out if self._credits == 1 else 0) + 8)
+        wide, narrow = sorted((self.stream.width, self.outputs()[0].width), reverse=True)
+        steps = (wide // narrow - 1).bit_length()
+        buffer = cost.stream_out(self.outputs()[0].width, self._credits, family)
+        if self.out_lanes > self.stream.lanes:
+            return buffer + Resources(7 * steps if family.lut_inputs == 4 else 4, wide - narrow + steps)
+        if self.out_lanes < self.stream.lanes:
+            return buffer + Resources(wide + (3 * steps if family.lut_inputs == 4 else 0), wide - narrow + steps)
+        return buffer
 
     def rtl(self, family: Family) -> Rtl:
         bits = self.stream.dtype.bitwidth()
