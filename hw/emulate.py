@@ -1,19 +1,28 @@
 """The bit-exact emulator: the integer dataflow graph on batches of frames, with the host's steps around it."""
 
-from collections.abc import Iterator
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from hw.graph import Graph
+from hw.host import run
 
-CHUNK_ELEMENTS = 1 << 20
+CHUNK_ELEMENTS = 1 << 19
 """Integers of the widest edge that are computed at a time: few enough to stay in the cache."""
 
 Frames = np.ndarray | dict[str, np.ndarray]
 
 
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
+
+
 class Emulator:
-    """Runs a dataflow graph on the model's own inputs, in chunks so that memory stays bounded."""
+    """Runs a dataflow graph on the model's own inputs, in chunks: memory stays bounded, and every processor works."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -25,16 +34,24 @@ class Emulator:
 
         Raises BitfabricError (status 2) for frames that do not match the model's inputs.
         """
-        parts = [self.graph.execute(chunk) for chunk in self._chunks(frames)]
-        return self.graph.decode({edge: np.concatenate([part[edge] for part in parts]) for edge in parts[0]})
+        return self.graph.decode(self._execute(frames, keep=False))
 
     def edges(self, frames: Frames) -> dict[str, np.ndarray]:
         """The integers of every edge for frames ``(N, *shape)``."""
-        parts = [self.graph.execute(chunk, keep=True) for chunk in self._chunks(frames)]
-        return {edge: np.concatenate([part[edge] for part in parts]) for edge in self.graph.edges}
+        integers = self._execute(frames, keep=True)
+        return {edge: integers[edge] for edge in self.graph.edges}
 
-    def _chunks(self, frames: Frames) -> Iterator[dict[str, np.ndarray]]:
-        """Integers by input edge, some frames at a time."""
+    def _execute(self, frames: Frames, keep: bool) -> dict[str, np.ndarray]:
+        """Integers by edge: the outputs', or every edge's with ``keep``."""
         given = self.graph.check(frames)
-        for start in range(0, len(next(iter(given.values()))), self.chunk):
-            yield self.graph.encode({name: values[start : start + self.chunk] for name, values in given.items()})
+
+        def part(start: int) -> dict[str, np.ndarray]:
+            ports = self.graph.inputs
+            chunk = {port.edge: run(port.steps, given[port.name][start : start + self.chunk]) for port in ports}
+            return self.graph.execute(chunk, keep)
+
+        starts = range(0, len(next(iter(given.values()))), self.chunk)
+        # One thread for each chunk: BLAS's own threads wait for each other on layers as small as these.
+        with _blas().limit(limits=1), ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
+            parts = list(pool.map(part, starts))
+        return {edge: np.concatenate([each[edge] for each in parts]) for edge in parts[0]}
