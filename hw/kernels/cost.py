@@ -1,5 +1,7 @@
 """Closed forms for the cost of what several kernels are made of, fitted to Yosys's results."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from hw.kernels.kernel import Resources
@@ -30,6 +32,15 @@ def rom(depth: int, width: int, family: Family) -> int:
         return 0
     wide = 1.22 if address > (8 if family.lut_inputs >= 6 else 7) else 1.0  # beyond the slices' own multiplexers
     return round(wide * width * 2 ** max(0, address - family.lut_inputs))
+
+
+def varying(words: Iterable[int]) -> int:
+    """Bits in which the words of a memory differ; synthesis drops the others, in block RAM too."""
+    first, differ = None, 0
+    for word in words:
+        first = word if first is None else first
+        differ |= word ^ first
+    return differ.bit_count()
 
 
 def block_rows(depth: int, width: int, family: Family) -> int:

@@ -28,6 +28,11 @@ CHUNK = 1 << 16
 """Elements that ``execute`` works on at a time."""
 
 
+def _multiplier(family: Family) -> tuple[int, int]:
+    """Signed bits of the multipliers that products are made of; without DSPs any will do."""
+    return family.dsp_bits or (18, 18)
+
+
 def _signed_bits(low: int, high: int) -> int:
     """Bits of two's complement that hold ``low..high``."""
     return 1 + max(high.bit_length() if high >= 0 else 0, (-low - 1).bit_length() if low < 0 else 0)
@@ -205,16 +210,16 @@ class Requant(Kernel):
         constant = len(set(zip(plan.multipliers, plan.addends, strict=True))) == 1
         return 1 if constant else self.channels // self.pe
 
-    def _limbs(self, family: Family) -> list[tuple[int, int]]:
-        """Bits of the operands of each multiplier of a channel."""
+    def _limbs(self, family: Family) -> list[tuple[int, int, int]]:
+        """The multipliers of a channel: bits of both operands, and the product's place in the sum."""
         plan = self._arithmetic
         if not plan.multiplies:
             return []
-        widths = []
-        for bits, most in zip((plan.x_bits, plan.m_bits), family.dsp_bits or ECP5.dsp_bits or (18, 18), strict=True):
+        sides = []
+        for bits, most in zip((plan.x_bits, plan.m_bits), _multiplier(family), strict=True):
             count = 1 if bits <= most else (bits - 2) // (most - 1) + 1
-            widths.append([most] * (count - 1) + [bits - (count - 1) * (most - 1)])
-        return [(x, m) for x in widths[0] for m in widths[1]]
+            sides.append([(min(most, bits - i * (most - 1)), i * (most - 1)) for i in range(count)])
+        return [(x, m, x_at + m_at) for x, x_at in sides[0] for m, m_at in sides[1]]
 
     @property
     def _fetch(self) -> int:
@@ -224,7 +229,7 @@ class Requant(Kernel):
 
     @property
     def _levels(self) -> int:
-        terms = max(1, len(self._limbs(ECP5))) + self._arithmetic.adds  # no family needs more
+        terms = max(1, len(self._limbs(ECP5))) + self._arithmetic.adds  # multipliers are no narrower elsewhere
         return (terms - 1).bit_length()
 
     def schedule(self) -> Schedule:
@@ -239,7 +244,7 @@ class Requant(Kernel):
     def rtl(self, family: Family) -> Rtl:
         plan, groups = self._arithmetic, self._groups
         m_bits, a_bits = plan.m_bits, plan.a_bits
-        limb_x, limb_m = family.dsp_bits or ECP5.dsp_bits or (18, 18)
+        limb_x, limb_m = _multiplier(family)
         parameters: dict[str, int | str] = {
             "IN_BITS": self.input_dtype.bitwidth(),
             "SIGNED": int(plan.low < 0),
@@ -261,16 +266,70 @@ class Requant(Kernel):
         }
         if m_bits + a_bits == 0:
             return Rtl(self.op, parameters)
-        words = [0] * groups
-        for group in range(groups):
-            for lane in range(self.pe):
-                m, a = (values[group * self.pe + lane] for values in (plan.multipliers, plan.addends))
-                word = (a & ((1 << a_bits) - 1)) << m_bits | (m & ((1 << m_bits) - 1))
-                words[group] |= word << lane * (m_bits + a_bits)
-        return Rtl(self.op, parameters, {"FILE": Memory(words, self.pe * (m_bits + a_bits))})
+        return Rtl(self.op, parameters, {"FILE": Memory(self._words(), self.pe * (m_bits + a_bits))})
+
+    def _words(self) -> list[int]:
+        """The parameters' memory: for each group, PE times the addend above the multiplier."""
+        plan = self._arithmetic
+        m_bits, a_bits = plan.m_bits, plan.a_bits
+        words = [0] * self._groups
+        for index in range(self._groups * self.pe):
+            group, lane = divmod(index, self.pe)
+            m, a = plan.multipliers[index] % (1 << m_bits), plan.addends[index] % (1 << a_bits)
+            words[group] |= (a << m_bits | m) << lane * (m_bits + a_bits)
+        return words
 
     def resources(self, family: Family) -> Resources:
-        return Resources()
+        plan, groups, latency = self._arithmetic, self._groups, self.schedule().latency
+        total = cost.stream_out(self.pe * self.output_dtype.bitwidth(), latency + 1, family)
+        total += Resources(ff=latency - 1 + self.pe * self._fetch * self.input_dtype.bitwidth())
+        if groups > 1:
+            total += cost.counter(groups, family)
+            width = self.pe * (plan.m_bits + plan.a_bits)
+            if self._in_blocks(family):
+                width = cost.varying(self._words())
+                total += Resources(cost.block_rows(groups, width, family), width, family.blocks(groups, width))
+            else:
+                if groups <= 8 and max(plan.m_bits, plan.a_bits) < 63:  # only short memories have many equal columns
+                    sides = ((plan.multipliers, plan.m_bits), (plan.addends, plan.a_bits))
+                    width = sum(cost.columns(np.reshape(values, (groups, self.pe)), bits) for values, bits in sides)
+                total += Resources(cost.rom(groups, width, family), width)
+        lane = self._lane(family)
+        return total + Resources(self.pe * lane.lut, self.pe * lane.ff, 0, self.pe * lane.dsp)
+
+    def _lane(self, family: Family) -> Resources:
+        """One channel: products, sum, rounding and saturation."""
+        plan, out = self._arithmetic, self.output_dtype.bitwidth()
+        six = family.lut_inputs >= 6
+        lut, ff, dsp = 0.0, 0, 0
+        lowest = [0]  # of each term of the sum, the lowest bit that may be set
+        if limbs := self._limbs(family):
+            lowest = [at for _, _, at in limbs]
+            for x, m, _ in limbs:
+                hard = min(x, m) > 1 and (not six or x + m >= 9)
+                dsp += hard
+                lut += 0 if hard else x * m
+                ff += 0 if six and hard else x + m  # a DSP48 has registers of its own
+        if plan.adds:
+            lowest.append(0)
+            ff += plan.a_bits if limbs and self._groups > 1 else 0
+        in_dsp = six and len(limbs) == 1  # a DSP48 adds the addend, too
+        for _ in range(0 if in_dsp else self._levels):
+            pairs = [lowest[i : i + 2] for i in range(0, len(lowest), 2)]
+            lut += sum(cost.add(plan.sum_bits - max(pair), family) for pair in pairs if len(pair) == 2)
+            lowest = [min(pair) for pair in pairs]
+            ff += sum(plan.sum_bits - low for low in lowest)
+        narrow = out + (self.low >= 0)
+        tested = max(0, plan.sum_bits - plan.shift - narrow)
+        if plan.rounding != "FLOOR":
+            tested += plan.shift + narrow
+            lut += cost.add(out, family)
+        for bound, full in ((self.low, -(1 << (narrow - 1))), (self.high, (1 << (narrow - 1)) - 1)):
+            lut += 0 if bound == full else cost.compare(narrow, family)
+        lut += tested / (5 if six else 3) + (out if plan.sum_bits - plan.shift > narrow or self.low >= 0 else 0)
+        if six and len(limbs) > 1:
+            ff //= 2  # as measured: DSP48s take about half of the registers in
+        return Resources(round(lut), ff + out + 3, 0, dsp)
 
 
 def _divide(values: np.ndarray, shift: int, rounding: str) -> np.ndarray:

@@ -240,6 +240,13 @@ class Threshold(Kernel):
         step = 1 << (self.code_bits - stage)
         return self._table.words[:, step // 2 - 1 :: step].reshape(self._groups, self._lanes, -1)
 
+    def _contents(self, stage: int) -> list[list[int]]:
+        """The words of each memory of a stage."""
+        if stage == 0:
+            return [packed_words(self._search(0)[:, :, 0], self._table.width)]
+        lanes = self._search(stage).transpose(1, 0, 2).reshape(self._lanes, -1).tolist()
+        return lanes * (self.pe // self._lanes)
+
     def _columns(self, stage: int) -> int:
         """Bits of a stage's memories in logic that differ and are not constant."""
         count, depth, width = self._memories(stage)
@@ -257,11 +264,10 @@ class Threshold(Kernel):
 
     def rtl(self, family: Family) -> Rtl:
         table, bits, pe, groups = self._table, self.code_bits, self.pe, self._groups
-        bounds = [Memory(packed_words(self._search(0)[:, :, 0], table.width), self._lanes * table.width)]
-        for stage in range(1, bits):
-            lanes = self._search(stage).transpose(1, 0, 2).reshape(self._lanes, -1)
-            bounds += [Memory(lane.tolist(), table.width) for lane in lanes]
-        memories: dict[str, Memory | tuple[Memory, ...]] = {"BOUNDS": tuple(bounds)}
+        widths = [self._lanes * table.width] + [table.width] * (bits - 1) * self._lanes
+        contents = [words for stage in range(bits) for words in self._contents(stage)[: self._lanes]]
+        bounds = tuple(Memory(words, width) for words, width in zip(contents, widths, strict=True))
+        memories: dict[str, Memory | tuple[Memory, ...]] = {"BOUNDS": bounds}
         inverts = 0
         if table.invert.any():
             inverts = 1 if table.invert.all() else groups
@@ -299,9 +305,11 @@ class Threshold(Kernel):
             else:
                 lut += pe * cost.compare(table.width, family)
                 if self._in_blocks(stage, family):
-                    bram += count * family.blocks(depth, width)
-                    lut += count * cost.block_rows(depth, width, family)
-                    ff += count * width
+                    for words in self._contents(stage):
+                        used = cost.varying(words)
+                        bram += family.blocks(depth, used)
+                        lut += cost.block_rows(depth, used, family)
+                        ff += used
                 else:
                     width = self._columns(stage)
                     lut += cost.rom(depth, width, family)

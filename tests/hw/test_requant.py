@@ -10,6 +10,7 @@ from qonnx.core.datatype import DataType
 from qonnx.custom_op.general.quant import resolve_rounding_mode
 
 from hw.errors import BitfabricError
+from hw.graph import Graph, Node, Port
 from hw.kernels.kernel import Folding
 from hw.kernels.requant import ROUNDING, Requant
 from hw.rtl import generate
@@ -103,14 +104,24 @@ def test_rtl_equals_model(kernel, seed):
     check(alone(kernel), {"in0": interesting(kernel, 10, rng)}, rng)
 
 
-@pytest.mark.parametrize("mode", ROUNDING)
-def test_rtl_rounds_ties(mode):
-    """Every sum from well below to well above the range, in quarters; all modes differ."""
+def test_rtl_rounds_ties_in_every_mode():
+    """Sums in quarters, from well below to well above the range."""
     x = np.arange(-64, 64)
-    kernel = Requant(np.ones(128, int), np.zeros(128, int), 2, mode, DataType["INT7"], DataType["INT4"], -7, 7, (), 8)
     frames = np.stack([x, x[::-1]])
-    np.testing.assert_array_equal(kernel.execute(frames)[0], naive(kernel, frames))
-    check(alone(kernel), {"in0": frames}, np.random.default_rng(0))
+    ones = np.ones(128, int)
+    kernels = {
+        mode: Requant(ones, 0 * ones, 2, mode, DataType["INT7"], DataType["INT4"], -7, 7, (), 8) for mode in ROUNDING
+    }
+    graph = Graph(
+        tuple(Node(mode, kernel, (f"x_{mode}",), (f"y_{mode}",)) for mode, kernel in kernels.items()),
+        tuple(Port(f"x_{mode}", f"x_{mode}", (128,), "INT7") for mode in kernels),
+        tuple(Port(f"y_{mode}", f"y_{mode}", (128,), "INT4") for mode in kernels),
+    )
+    results = {mode: kernel.execute(frames)[0] for mode, kernel in kernels.items()}
+    for mode, kernel in kernels.items():
+        np.testing.assert_array_equal(results[mode], naive(kernel, frames))
+    assert len({y.tobytes() for y in results.values()}) == len(ROUNDING)
+    check(graph, {f"x_{mode}": frames for mode in kernels}, np.random.default_rng(0))
 
 
 @settings(max_examples=150, deadline=None)

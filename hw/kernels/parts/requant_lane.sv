@@ -90,6 +90,8 @@ module requant_lane #(
   // Rounding down, what of that has to go up by one, and whether the range is left.
   localparam int WHOLE = SUM_BITS - SHIFT;
   localparam int NARROW = OUT_BITS + (LOW >= 0 ? 1 : 0);
+  localparam int FULL_HIGH = HIGH == (1 << (NARROW - 1)) - 1 ? 1 : 0;
+  localparam int FULL_LOW = LOW == -(1 << (NARROW - 1)) ? 1 : 0;
   localparam int WIDE = WHOLE > NARROW ? WHOLE : NARROW;
   logic signed [SUM_BITS-1:0] sum;
   logic signed [WIDE-1:0] whole;
@@ -100,8 +102,9 @@ module requant_lane #(
   assign whole  = WIDE'(sum >>> SHIFT);
   assign narrow = whole[NARROW-1:0];
   assign fits   = whole[WIDE-1:NARROW-1] == {(WIDE - NARROW + 1) {sign}};
-  assign over   = fits ? narrow > NARROW'(HIGH) : !sign;
-  assign under  = fits ? narrow < NARROW'(LOW) : sign;
+  // Written with >= because Yosys makes an equality of its own for >, on ECP5.
+  assign over   = fits ? FULL_HIGH == 0 && !(NARROW'(HIGH) >= narrow) : !sign;
+  assign under  = fits ? FULL_LOW == 0 && !(narrow >= NARROW'(LOW)) : sign;
 
   if (SHIFT == 0 || ROUNDING == "FLOOR") begin : g_down
     assign up = 1'b0;
