@@ -125,9 +125,8 @@ def estimated(result: dict[str, Any]) -> None:
 def trained(result: dict[str, Any], folder: Path) -> None:
     """What training reached."""
     again = " (unchanged, from an earlier run)" if result.get("cached") else ""
-    out.print(
-        f"test accuracy {result['accuracy']['test']:.2%} after {result['epochs']} epochs, {result['seconds']:.1f} s{again}"
-    )
+    took = f"{result['epochs']} epochs, {result['seconds']:.1f} s{again}"
+    out.print(f"test accuracy {result['accuracy']['test']:.2%} after {took}")
     for name in ("model.onnx", "metrics.json", "x_test.npy", "y_test.npy"):
         out.print(f"{name:<14}{folder / name}", soft_wrap=True)
 

@@ -191,9 +191,11 @@ def _compile(design: Design, harness: str, ports: str, cxx: tuple[str, ...], run
     design.write(work)
     (work / "harness.cpp").write_text(harness)
     (work / "ports.h").write_text(ports)
-    command: list[str | Path] = [verilator()[0], "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal",
-               "-Wno-lint", "--prefix", "Vtop", "--Mdir", "obj", "--top-module", design.top, "--output-split", "20000",
-               *design.verilog]  # fmt: skip
+    command = (
+        *(verilator()[0], "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
+        *("-Wno-fatal", "-Wno-lint", "--prefix", "Vtop", "--Mdir", "obj", "--top-module", design.top),
+        *("--output-split", "20000", *design.verilog),
+    )
     _run(command, work, "verilator")
     include = ("-Iobj", f"-I{runtime / 'include'}", f"-I{runtime / 'include' / 'vltstd'}", "-I.")
     units = [*sorted((work / "obj").glob("*.cpp")), work / "harness.cpp"]

@@ -1,4 +1,4 @@
-"""Networks trained by ``quant``'s layers, of every width, from Brevitas to RTL: the same integers and the same cycles."""
+"""Networks of every width, made of ``quant``'s layers, from Brevitas to RTL: the same integers and the same cycles."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,7 @@
 """Random networks of kernels for the tests of what joins them."""
 
+from itertools import pairwise
+
 import numpy as np
 from qonnx.core.datatype import DataType
 
@@ -33,7 +35,7 @@ def perceptron(
         nodes.append(Node(name, kernel, (edge,), (name,)))
         edge = name
 
-    for i, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (inputs, outputs) in enumerate(pairwise(sizes)):
         taken, weight = types[i]
         layer = MatrixVector(random_weights(rng, weight, (outputs, inputs)), DataType[weight], DataType[taken])
         add(f"fc{i}", layer)
