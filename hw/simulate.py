@@ -192,7 +192,7 @@ def _compile(design: Design, harness: str, ports: str, cxx: tuple[str, ...], run
     (work / "harness.cpp").write_text(harness)
     (work / "ports.h").write_text(ports)
     command = (
-        *(verilator()[0], "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
+        *(str(verilator()[0]), "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
         *("-Wno-fatal", "-Wno-lint", "--prefix", "Vtop", "--Mdir", "obj", "--top-module", design.top),
         *("--output-split", "20000", *design.verilog),
     )
