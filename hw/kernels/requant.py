@@ -52,32 +52,32 @@ class _Arithmetic:
     low: int
     high: int
 
-    @property
+    @cached_property
     def multiplies(self) -> bool:
         return any(m != 1 for m in self.multipliers)
 
-    @property
+    @cached_property
     def adds(self) -> bool:
         return any(self.addends)
 
-    @property
+    @cached_property
     def sum_range(self) -> tuple[int, int]:
         ends = [m * x + a for m, a in zip(self.multipliers, self.addends, strict=True) for x in (self.low, self.high)]
         return min(ends), max(ends)
 
-    @property
+    @cached_property
     def x_bits(self) -> int:
         return _signed_bits(self.low, self.high)
 
-    @property
+    @cached_property
     def m_bits(self) -> int:
         return _signed_bits(min(self.multipliers), max(self.multipliers)) if self.multiplies else 0
 
-    @property
+    @cached_property
     def a_bits(self) -> int:
         return _signed_bits(min(self.addends), max(self.addends)) if self.adds else 0
 
-    @property
+    @cached_property
     def sum_bits(self) -> int:
         return max(_signed_bits(*self.sum_range), self.shift + 1)
 
@@ -181,20 +181,26 @@ class Requant(Kernel):
             addends, rounding = [a + (1 << shift) - 1 for a in addends], "FLOOR"
         return _Arithmetic(multipliers, addends, shift, rounding, low, high)
 
+    @cached_property
+    def _operands(self) -> tuple[np.ndarray, np.ndarray]:
+        """Multipliers and addends, as int64 where nothing can overflow, else as Python's integers."""
+        plan = self._arithmetic
+        largest = max(map(abs, (*plan.sum_range, *plan.multipliers, *plan.addends, 1 << plan.shift)))
+        number = np.int64 if largest < 1 << 62 else object
+        return np.array(plan.multipliers, number), np.array(plan.addends, number)
+
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = frames
         plan = self._arithmetic
+        multipliers, addends = self._operands
         rows = np.ascontiguousarray(x).reshape(-1, self.channels)
-        exact = max(abs(end) for end in (*plan.sum_range, 1 << plan.shift)) < 1 << 62
-        number = np.int64 if exact and max(map(abs, plan.multipliers)) < 1 << 62 else object
-        multipliers, addends = np.array(plan.multipliers, number), np.array(plan.addends, number)
         y = np.empty(rows.shape, container(self.output_dtype))
         step = max(1, CHUNK // self.channels)
         for start in range(0, len(rows), step):
             part = rows[start : start + step].astype(np.int64)
             if self.input_dtype == DataType["BIPOLAR"]:
                 part = (part + 1) >> 1
-            total = part.astype(number) if number is object else part
+            total = part.astype(multipliers.dtype, copy=False)
             if plan.multiplies:
                 total = total * multipliers
             if plan.adds:
@@ -319,14 +325,14 @@ class Requant(Kernel):
             lut += sum(cost.add(plan.sum_bits - max(pair), family) for pair in pairs if len(pair) == 2)
             lowest = [min(pair) for pair in pairs]
             ff += sum(plan.sum_bits - low for low in lowest)
-        narrow = out + (self.low >= 0)
-        tested = max(0, plan.sum_bits - plan.shift - narrow)
+        narrow, whole = out + (self.low >= 0), plan.sum_bits - plan.shift
+        tested = max(0, whole - narrow)
         if plan.rounding != "FLOOR":
-            tested += plan.shift + narrow
-            lut += cost.add(out, family)
+            tested += plan.shift + min(narrow, whole)
+            lut += 0 if six else cost.add(min(out, whole), family)  # to count up, CARRY4 needs no lookup tables
         for bound, full in ((self.low, -(1 << (narrow - 1))), (self.high, (1 << (narrow - 1)) - 1)):
             lut += 0 if bound == full else cost.compare(narrow, family)
-        lut += tested / (5 if six else 3) + (out if plan.sum_bits - plan.shift > narrow or self.low >= 0 else 0)
+        lut += tested / (5 if six else 3) + (out if whole > narrow or self.low >= 0 else 0)
         if six and len(limbs) > 1:
             ff //= 2  # as measured: DSP48s take about half of the registers in
         return Resources(round(lut), ff + out + 3, 0, dsp)

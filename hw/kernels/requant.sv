@@ -37,6 +37,11 @@ module requant #(
   localparam int M = M_BITS > 0 ? M_BITS : 1;
   localparam int A = A_BITS > 0 ? A_BITS : 1;
 
+  localparam int LOOKUP = GROUPS == 1 ? 0 : GROUPS <= 64 ? 1 : 2;
+  if (FETCH < LOOKUP || (GROUPS > 1 && FETCH > LOOKUP)) begin : g_bad_fetch
+    $error("requant: FETCH must be the latency of lookup");
+  end
+
   logic credit, fire;
   logic [DEPTH:0] valid;
   assign s_ready  = credit;

@@ -55,7 +55,7 @@ def test_cost_as_estimated(tmp_path, family, classes, pe):
     estimate = kernel.resources(family)
     used = synthesise(generate(alone(kernel), family), family, tmp_path).resources
     assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp) == (0, 0)
-    assert abs(used.lut - estimate.lut) < 0.25 * used.lut
+    assert abs(used.lut - estimate.lut) < 0.2 * used.lut + 10
 
 
 def test_bad_parameters():

@@ -105,23 +105,25 @@ def test_rtl_equals_model(kernel, seed):
 
 
 def test_rtl_rounds_ties_in_every_mode():
-    """Sums in quarters, from well below to well above the range."""
-    x = np.arange(-64, 64)
+    """Sums in quarters, from well below to well above the range; and in halves."""
+    x, ones = np.arange(-64, 64), np.ones(128, int)
     frames = np.stack([x, x[::-1]])
-    ones = np.ones(128, int)
     kernels = {
-        mode: Requant(ones, 0 * ones, 2, mode, DataType["INT7"], DataType["INT4"], -7, 7, (), 8) for mode in ROUNDING
+        f"{mode}_{shift}": Requant(
+            ones, 0 * ones, shift, mode, DataType["INT7"], DataType["INT4"], -7, 7, (), 8 if shift == 2 else 1
+        )
+        for mode, shift in [*((mode, 2) for mode in ROUNDING), ("ROUND", 1), ("HALF_UP", 1), ("HALF_DOWN", 1)]
     }
     graph = Graph(
-        tuple(Node(mode, kernel, (f"x_{mode}",), (f"y_{mode}",)) for mode, kernel in kernels.items()),
-        tuple(Port(f"x_{mode}", f"x_{mode}", (128,), "INT7") for mode in kernels),
-        tuple(Port(f"y_{mode}", f"y_{mode}", (128,), "INT4") for mode in kernels),
+        tuple(Node(name, kernel, (f"x_{name}",), (f"y_{name}",)) for name, kernel in kernels.items()),
+        tuple(Port(f"x_{name}", f"x_{name}", (128,), "INT7") for name in kernels),
+        tuple(Port(f"y_{name}", f"y_{name}", (128,), "INT4") for name in kernels),
     )
-    results = {mode: kernel.execute(frames)[0] for mode, kernel in kernels.items()}
-    for mode, kernel in kernels.items():
-        np.testing.assert_array_equal(results[mode], naive(kernel, frames))
-    assert len({y.tobytes() for y in results.values()}) == len(ROUNDING)
-    check(graph, {f"x_{mode}": frames for mode in kernels}, np.random.default_rng(0))
+    results = {name: kernel.execute(frames)[0] for name, kernel in kernels.items()}
+    for name, kernel in kernels.items():
+        np.testing.assert_array_equal(results[name], naive(kernel, frames))
+    assert len({y.tobytes() for y in results.values()}) == len(results)
+    check(graph, {f"x_{name}": frames for name in kernels}, np.random.default_rng(0))
 
 
 @settings(max_examples=150, deadline=None)
@@ -199,4 +201,4 @@ def test_blocks_and_multipliers_as_estimated(tmp_path, family, bits, factor, cha
     estimate = kernel.resources(family)
     used = synthesise(generate(alone(kernel), family), family, tmp_path).resources
     assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp)
-    assert abs(used.lut - estimate.lut) < 0.25 * used.lut
+    assert abs(used.lut - estimate.lut) < 0.25 * used.lut + 10

@@ -161,4 +161,4 @@ def test_block_rams_as_estimated(tmp_path, family, steps, output, channels, pe):
     estimate = kernel.resources(family)
     used = synthesise(generate(alone(kernel), family), family, tmp_path).resources
     assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp)
-    assert abs(used.lut - estimate.lut) < 0.25 * used.lut
+    assert abs(used.lut - estimate.lut) < 0.2 * used.lut + 10
