@@ -69,12 +69,12 @@ def built(accelerator: "Accelerator") -> None:
     facts = Table(box=None, pad_edge=False, show_header=False)
     facts.add_column(style="bold")
     facts.add_column()
+    bare = " without the shell" if any(layer["name"] == "(shell)" for layer in report["layers"]) else ""
     for name, count in report["resources"].items():
         if count["used"] is not None:
             share = f" ({count['used'] / count['available']:.1%})" if count["available"] else ""
-            facts.add_row(
-                name.upper(), f"{count['used']:,} of {count['available']:,}{share}, estimated {count['estimated']:,}"
-            )
+            used = f"{count['used']:,} of {count['available']:,}{share}"
+            facts.add_row(name.upper(), f"{used}, estimated {count['estimated']:,}{bare}")
         else:
             facts.add_row(name.upper(), f"estimated {count['estimated']:,} of {count['available']:,}")
     interval, latency = report["cycles"]["interval"], report["cycles"]["latency"]

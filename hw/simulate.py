@@ -7,6 +7,7 @@ built simulator is kept by the hash of everything that went into it, under ``cac
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -66,7 +67,7 @@ def _run(command: Sequence[str | Path], folder: Path, what: str) -> None:
     done = subprocess.run([str(c) for c in command], cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
-        first = next((line for line in lines if "rror" in line), lines[0])
+        first = next((line for line in lines if re.search(r"error: |%(Error|Warning)-", line)), lines[0])
         raise BitfabricError(f"{what} failed: {first.strip()}")
 
 
