@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from quant import schemes
     from quant.checkpoint import load_checkpoint, save_checkpoint
     from quant.data import load_data
-    from quant.export import export
+    from quant.qonnx_export import export
     from quant.loop import fit
     from quant.metrics import summary
     from quant.models import create_model, list_models, register_model
@@ -31,7 +31,7 @@ warnings.filterwarnings("ignore", message="fast_hadamard_transform package not f
 
 _HOMES = {
     "create_model": "quant.models",
-    "export": "quant.export",
+    "export": "quant.qonnx_export",
     "fit": "quant.loop",
     "list_models": "quant.models",
     "load_checkpoint": "quant.checkpoint",
@@ -64,7 +64,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'quant' has no attribute {name!r}")
     home = import_module(_HOMES[name])
     value = home if name == "schemes" else getattr(home, name)
-    # Also replaces the module `quant.export`, which the import above has put under the function's name.
     globals()[name] = value
     return value
 

@@ -36,7 +36,7 @@ def train_run(
 ) -> dict[str, Any]:
     """Trains, exports and verifies a model, and leaves the results in the folder ``out``.
 
-    ``model.onnx`` (QONNX, see ``quant.export``), ``metrics.json``, ``x_test.npy`` and ``y_test.npy`` (test frames in
+    ``model.onnx`` (QONNX, see ``quant.qonnx_export``), ``metrics.json``, ``x_test.npy`` and ``y_test.npy`` (test frames in
     the model's own input layout, labels) and ``checkpoint.pt``. ``model_options`` go to ``quant.create_model``
     (``in_bits``, ``dropout``, ...), ``fit_options`` to ``quant.fit``; both must be plain JSON values.
 
@@ -85,7 +85,7 @@ def _train(request: Mapping[str, Any], dataset: DataSet, work: Path, progress: b
     import torch
 
     from quant.checkpoint import save_checkpoint
-    from quant.export import export
+    from quant.qonnx_export import export
     from quant.loop import fit, model_inputs
     from quant.metrics import summary
     from quant.models import create_model

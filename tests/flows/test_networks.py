@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from flows.build import build
-from quant.export import export
+from quant.qonnx_export import export
 from quant.models.mlp import MLP
 from quant.schemes import get
 
@@ -35,7 +35,8 @@ def network(name: str, seed: int) -> MLP:
             model(torch.randint(low, high + 1, (64, 10)).float())
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm1d) and module.affine:
-                module.weight.uniform_(-1, 1)  # some channels decrease
+                module.weight.copy_(torch.empty_like(module.weight).uniform_(0.5, 1.5))
+                module.weight[::3] *= -1  # these channels decrease
                 module.bias.normal_()
     return model.eval()
 
@@ -57,8 +58,10 @@ def test_from_brevitas_to_rtl(name, tmp_path):
     )
     verified = made.report["verified"]
     assert verified["rtl"] == {"frames": 96, "mismatches": 0, "accuracy": None}
-    if name.startswith(("w1a1", "w8", "w16a16")) and name != "w16a16-bn":
-        assert verified["emulator"]["mismatches"] == 0
+    assert verified["emulator"]["mismatches"] == 0 or not name.startswith(("w1a1", "w8", "w16"))
+    if name.startswith(("w1a1", "w8")):
         np.testing.assert_array_equal(made.run(frames, "emulator"), made.run(frames, "qonnx"))
     with torch.no_grad():
-        np.testing.assert_array_equal(made.run(frames).argmax(1), model(torch.from_numpy(frames)).numpy().argmax(1))
+        # float32 cannot hold the sums of 16 by 16 bits; float64 can.
+        exact = model.double()(torch.from_numpy(frames).double()).numpy()
+    np.testing.assert_array_equal(made.run(frames).argmax(1), exact.argmax(1))

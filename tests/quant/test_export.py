@@ -104,7 +104,7 @@ def test_equal_networks_give_equal_files(tmp_path):
 
 
 def test_a_wrong_export_is_refused(tmp_path, monkeypatch):
-    module = sys.modules["quant.export"]  # `quant.export` itself is the function
+    module = sys.modules["quant.qonnx_export"]
     (tmp_path / "model.onnx").write_bytes(b"older")
     model = trained("tfc-w16a16")
     with torch.no_grad():  # weights half-way between codes, where Brevitas's export rounds otherwise than training
