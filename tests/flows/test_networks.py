@@ -19,7 +19,7 @@ NETWORKS = {
     "w4a4": ("integer", {"weight_bits": 4, "act_bits": 4}, {}),
     "w8a8": ("fixed_point", {"weight_bits": 8, "act_bits": 8}, {}),
     "w16a16": ("fixed_point", {"weight_bits": 16, "act_bits": 16}, {}),
-    "w16a16-bn": ("fixed_point", {"weight_bits": 16, "act_bits": 16}, {"batch_norm": True}),
+    "w8a16-bn": ("fixed_point", {"weight_bits": 8, "act_bits": 16}, {"batch_norm": True}),
 }
 
 
@@ -58,10 +58,8 @@ def test_from_brevitas_to_rtl(name, tmp_path):
     )
     verified = made.report["verified"]
     assert verified["rtl"] == {"frames": 96, "mismatches": 0, "accuracy": None}
-    assert verified["emulator"]["mismatches"] == 0 or not name.startswith(("w1a1", "w8", "w16"))
-    if name.startswith(("w1a1", "w8")):
+    assert verified["emulator"]["mismatches"] == 0 or not name.startswith(("w1a1", "w8a8", "w16"))
+    if name.startswith(("w1a1", "w8a8")):
         np.testing.assert_array_equal(made.run(frames, "emulator"), made.run(frames, "qonnx"))
     with torch.no_grad():
-        # float32 cannot hold the sums of 16 by 16 bits; float64 can.
-        exact = model.double()(torch.from_numpy(frames).double()).numpy()
-    np.testing.assert_array_equal(made.run(frames).argmax(1), exact.argmax(1))
+        np.testing.assert_array_equal(made.run(frames).argmax(1), model(torch.from_numpy(frames)).numpy().argmax(1))
