@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from quant import schemes
     from quant.checkpoint import load_checkpoint, save_checkpoint
     from quant.data import load_data
-    from quant.qonnx_export import export
     from quant.loop import fit
     from quant.metrics import summary
     from quant.models import create_model, list_models, register_model
+    from quant.qonnx_export import export
     from quant.train import train_run
 
 # Brevitas says at its import that an optional package is missing, which nothing here uses.

@@ -36,8 +36,8 @@ def train_run(
 ) -> dict[str, Any]:
     """Trains, exports and verifies a model, and leaves the results in the folder ``out``.
 
-    ``model.onnx`` (QONNX, see ``quant.qonnx_export``), ``metrics.json``, ``x_test.npy`` and ``y_test.npy`` (test frames in
-    the model's own input layout, labels) and ``checkpoint.pt``. ``model_options`` go to ``quant.create_model``
+    ``model.onnx`` (QONNX, see ``quant.qonnx_export``), ``metrics.json``, ``x_test.npy`` and ``y_test.npy`` (test
+    frames in the model's own input layout, labels) and ``checkpoint.pt``. ``model_options`` go to ``quant.create_model``
     (``in_bits``, ``dropout``, ...), ``fit_options`` to ``quant.fit``; both must be plain JSON values.
 
     Returns what ``metrics.json`` holds: ``model``, ``scheme``, ``data``, ``epochs``, ``seed``, ``accuracy``
@@ -85,10 +85,10 @@ def _train(request: Mapping[str, Any], dataset: DataSet, work: Path, progress: b
     import torch
 
     from quant.checkpoint import save_checkpoint
-    from quant.qonnx_export import export
     from quant.loop import fit, model_inputs
     from quant.metrics import summary
     from quant.models import create_model
+    from quant.qonnx_export import export
 
     with torch.random.fork_rng():
         torch.manual_seed(request["seed"])

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from flows.build import build
-from quant.qonnx_export import export
 from quant.models.mlp import MLP
+from quant.qonnx_export import export
 from quant.schemes import get
 
 NETWORKS = {

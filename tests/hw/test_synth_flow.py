@@ -96,7 +96,9 @@ def test_a_tool_that_dies_is_reported_and_an_interrupt_leaves_none_behind(tmp_pa
     with pytest.raises(BitfabricError, match="work failed: it is broken; log: "):
         tool.run([sys.executable, "-c", "print('fine'); print('Error: it is broken'); exit(3)"], tmp_path, log, "work")
     child = "import time, pathlib, os; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(60)"
-    parent = f"from hw.synth import tool; import sys, pathlib; p = pathlib.Path({str(tmp_path)!r})\n" \
+    # A shell's background jobs ignore interrupts, and so would this process if the tests run in one.
+    parent = f"from hw.synth import tool; import signal, sys, pathlib; p = pathlib.Path({str(tmp_path)!r})\n" \
+             f"signal.signal(signal.SIGINT, signal.default_int_handler)\n" \
              f"tool.run([sys.executable, '-c', {child!r}], p, p / 'log', 'work')"  # fmt: skip
     process = subprocess.Popen([sys.executable, "-c", parent], stderr=subprocess.DEVNULL)
     pid = tmp_path / "pid"
