@@ -38,7 +38,8 @@ def train_run(
 
     ``model.onnx`` (QONNX, see ``quant.qonnx_export``), ``metrics.json``, ``x_test.npy`` and ``y_test.npy`` (test
     frames in the model's own input layout, labels) and ``checkpoint.pt``. ``model_options`` go to
-    ``quant.create_model`` (``in_bits``, ``dropout``, ...), ``fit_options`` to ``quant.fit``; both must be plain JSON values.
+    ``quant.create_model`` (``in_bits``, ``dropout``, ...), ``fit_options`` to ``quant.fit``; both must be plain
+    JSON values.
 
     Returns what ``metrics.json`` holds: ``model``, ``scheme``, ``data``, ``epochs``, ``seed``, ``accuracy``
     {``train``, ``test``}, ``frames``, ``seconds``, ``fit``, ``verification``, ``layers``, ``onnx`` {``path``,
