@@ -242,7 +242,10 @@ class _Build:
         from flows import finn
 
         clock = self.plan.clock_mhz
-        made = finn.estimate(self.plan.model, target_cycles=self.result["fold"]["interval"], clock_mhz=clock)
+        try:
+            made = finn.estimate(self.plan.model, target_cycles=self.result["fold"]["interval"], clock_mhz=clock)
+        except BitfabricError as error:
+            return {"refused": str(error)}
         layers = [
             {"name": n.name, "operator": n.op, "PE": n.pe, "SIMD": n.simd, "cycles": n.cycles,
              "lut": n.lut, "bram": n.bram18, "dsp": n.dsp}

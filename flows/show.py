@@ -93,7 +93,10 @@ def built(accelerator: "Accelerator") -> None:
         accuracy = None if check.get("accuracy") is None else f"{check['accuracy']:.2%}"
         engines.add_row(name, _number(check["frames"]), _number(check["mismatches"]), accuracy or "-")
     out.print(engines)
-    if finn := report.get("finn"):
+    finn = report["finn"]
+    if finn and "refused" in finn:
+        out.print(f"\n{finn['refused']}", soft_wrap=True)
+    elif finn:
         out.print(f"\n[bold]FINN's estimate[/] for {finn['part']}, its own folding for the same interval")
         table = _table("layer", "operator", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
         for layer in finn["layers"]:
