@@ -20,7 +20,7 @@ def smallest_dtype(low: int, high: int) -> BaseDataType:
         raise ValueError(f"empty range {low}..{high}")
     if low >= 0:
         return DataType[f"UINT{max(1, int(high).bit_length())}"]
-    bits = 1 + max(int(high).bit_length(), int(-low - 1).bit_length())
+    bits = 1 + max(int(max(high, 0)).bit_length(), int(-low - 1).bit_length())
     return DataType[f"INT{max(2, bits)}"]
 
 

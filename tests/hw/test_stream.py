@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
@@ -25,6 +25,7 @@ def test_lane_zero_is_in_the_low_bits():
 
 
 @given(st.integers(-(2**40), 2**40), st.integers(0, 2**40))
+@example(-2, 0)
 def test_smallest_dtype_holds_its_ends_and_no_narrower_one_does(low, span):
     dtype = smallest_dtype(low, low + span)
     assert dtype.allowed(low)
