@@ -1,34 +1,178 @@
-"""Layers that take a scheme: Brevitas layers with the scheme's quantizers in place."""
+"""Layers that take a scheme: Brevitas layers with the scheme's quantizers in place.
+
+Shapes are torch's: (N, features), (N, C, L), (N, C, H, W). Outside of export, layers call their quantizers directly:
+Brevitas's bookkeeping of quantized tensors costs more than the arithmetic of a small network.
+"""
 
 import math
+from typing import Any
 
 import torch
-from brevitas.inject.enum import RestrictValueType, ScalingImplType
-from brevitas.nn import QuantIdentity, QuantLinear, QuantReLU
-from brevitas.quant import Int8ActPerTensorFixedPoint, Uint8ActPerTensorFixedPoint
+from brevitas.nn import QuantConv1d, QuantConv2d, QuantIdentity, QuantLinear, QuantReLU
+from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 
 from quant.errors import QuantError
-from quant.schemes.binary import BinaryAct
+from quant.schemes.quantizer import SignAct, UniformAct, act_injector
 from quant.schemes.scheme import Scheme
 
 
-def linear(scheme: Scheme, in_features: int, out_features: int, bias: bool = False) -> QuantLinear:
+class _Weights(QuantWeightBiasInputOutputLayer):
+    scheme: Scheme
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.weight_quant.export_mode or not self.weight_quant.is_quant_enabled:
+            return super().forward(x)
+        bias = self.bias
+        if bias is not None and self.bias_quant.is_quant_enabled:
+            bias = self.bias_quant.tensor_quant(bias)[0]
+        return self.scheme.product(self, x, self.weight_quant.tensor_quant(self.weight)[0], bias)
+
+
+class Linear(_Weights, QuantLinear):
+    """Fully connected layer; made by ``linear``."""
+
+
+class Conv1d(_Weights, QuantConv1d):
+    """Convolution over (N, C, L); made by ``conv``."""
+
+
+class Conv2d(_Weights, QuantConv2d):
+    """Convolution over (N, C, H, W); made by ``conv``."""
+
+
+def linear(scheme: Scheme, in_features: int, out_features: int, bias: bool = False) -> Linear:
     """Fully connected layer (N, in_features) -> (N, out_features) with the scheme's weights, freshly drawn."""
-    layer = QuantLinear(
-        in_features,
-        out_features,
+    return _scheme_layer(Linear, scheme, bias, in_features, out_features)
+
+
+def conv(
+    scheme: Scheme,
+    in_channels: int,
+    out_channels: int,
+    kernel: int | tuple[int, ...],
+    *,
+    stride: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] = 0,
+    dilation: int | tuple[int, ...] = 1,
+    groups: int = 1,
+    dimensions: int = 2,
+    bias: bool = False,
+) -> Conv1d | Conv2d:
+    """Convolution (N, in_channels, *spatial) -> (N, out_channels, *spatial') with the scheme's weights.
+
+    ``dimensions`` is 1 or 2; the border is padded with zeros.
+    """
+    kind = {1: Conv1d, 2: Conv2d}[dimensions]
+    return _scheme_layer(
+        kind, scheme, bias, in_channels, out_channels, kernel,
+        stride=stride, padding=padding, dilation=dilation, groups=groups,
+    )  # fmt: skip
+
+
+def depthwise(
+    scheme: Scheme, channels: int, kernel: int, *, stride: int = 1, padding: int | None = None, dimensions: int = 2
+) -> Conv1d | Conv2d:
+    """Depthwise convolution: one filter a channel. ``padding`` defaults to half the kernel, "same" for odd kernels."""
+    padding = kernel // 2 if padding is None else padding
+    return conv(
+        scheme, channels, channels, kernel, stride=stride, padding=padding, groups=channels, dimensions=dimensions
+    )
+
+
+def _scheme_layer(kind: Any, scheme: Scheme, bias: bool, *sizes: Any, **settings: Any) -> Any:
+    layer = kind(
+        *sizes,
         bias=bias,
         weight_quant=scheme.weight_quant(),
         bias_quant=scheme.bias_quant() if bias else None,
+        **settings,
     )
+    layer.scheme = scheme
     scheme.initialize(layer.weight.data)
     return layer
 
 
-def activation(scheme: Scheme) -> torch.nn.Module:
+class _Activation:
+    act_quant: Any
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.act_quant.export_mode or not self.act_quant.is_quant_enabled:
+            return super().forward(x)  # type: ignore[misc]
+        # No ReLU: every quantizer behind one is unsigned, so that its clip does the same.
+        return self.act_quant.fused_activation_quant_proxy.tensor_quant(x)[0]
+
+
+class Activation(_Activation, QuantIdentity):
+    """A quantizer."""
+
+
+class ReluActivation(_Activation, QuantReLU):
+    """A ReLU and an unsigned quantizer."""
+
+
+def activation(scheme: Scheme) -> Activation | ReluActivation:
     """Hidden activation, element-wise, any shape: the scheme's quantizer, after a ReLU where the scheme has one."""
-    layer = QuantReLU if scheme.relu else QuantIdentity
-    return layer(act_quant=scheme.act_quant())
+    kind = ReluActivation if scheme.relu else Activation
+    return kind(act_quant=scheme.act_quant())
+
+
+def block(
+    scheme: Scheme,
+    layer: torch.nn.Module,
+    channels: int,
+    dimensions: int = 0,
+    *,
+    pool: torch.nn.Module | None = None,
+    batch_norm: bool | None = None,
+    dropout: float = 0.0,
+) -> torch.nn.Sequential:
+    """A layer with what follows it: BatchNorm, activation, dropout, and ``pool`` where the scheme wants it.
+
+    ``channels`` and ``dimensions`` (0 to 2 spatial axes) describe the layer's output. Children are named ``linear`` or
+    ``conv``, ``pool``, ``norm``, ``act`` and ``dropout``; the files that are exported carry these names.
+    """
+    made = torch.nn.Sequential()
+    made.add_module("conv" if dimensions else "linear", layer)
+    if pool is not None and scheme.pool_first:
+        made.add_module("pool", pool)
+    if scheme.batch_norm if batch_norm is None else batch_norm:
+        made.add_module("norm", scheme.norm(channels, dimensions))
+    made.add_module("act", activation(scheme))
+    if pool is not None and not scheme.pool_first:
+        made.add_module("pool", pool)
+    if dropout:
+        made.add_module("dropout", torch.nn.Dropout(dropout))
+    return made
+
+
+class Add(torch.nn.Module):
+    """Residual addition ``q(a) + q(b)``: both operands pass the one quantizer ``scheme.sum_quant()``.
+
+    Sharing it gives both the same scale, so that hardware adds their integers.
+    """
+
+    def __init__(self, scheme: Scheme) -> None:
+        super().__init__()
+        self.quant = Activation(act_quant=scheme.sum_quant())
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self.quant(a) + self.quant(b)
+
+
+def average_pool(
+    scheme: Scheme, kernel: int | tuple[int, ...], dimensions: int = 2, quantize: bool = True
+) -> torch.nn.Module:
+    """Mean over windows without overlap, then the scheme's activation quantizer unless ``quantize`` is False.
+
+    Hardware adds the integers of a window and leaves the division to the quantizer's thresholds.
+    """
+    pool = torch.nn.AvgPool1d(kernel) if dimensions == 1 else torch.nn.AvgPool2d(kernel)  # type: ignore[arg-type]
+    if not quantize:
+        return pool
+    made = torch.nn.Sequential()
+    made.add_module("pool", pool)
+    made.add_module("act", activation(scheme))
+    return made
 
 
 class InputQuant(torch.nn.Module):
@@ -50,20 +194,13 @@ class InputQuant(torch.nn.Module):
         self.middle = (low + high) / 2 if bits == 1 else 0.0
         if bits == 1:
             self.scale = 1.0
-            self.quant = QuantIdentity(act_quant=BinaryAct)
+            self.quant = Activation(act_quant=act_injector(SignAct, signed=True, narrow=True))
         else:
-            base = Int8ActPerTensorFixedPoint if low < 0 else Uint8ActPerTensorFixedPoint
-            codes = 2 ** (bits - 1 if low < 0 else bits)
-            self.scale = 2.0 ** max(0, round(math.log2(max(-low, high) / (codes - 1))))
-            # Brevitas divides max_val by the number of codes to get the scale.
-            self.quant = QuantIdentity(
-                act_quant=base.let(
-                    bit_width=bits,
-                    scaling_impl_type=ScalingImplType.CONST,
-                    restrict_scaling_type=RestrictValueType.POWER_OF_TWO,
-                    min_val=0.0,
-                    max_val=self.scale * codes,
-                )
+            signed = low < 0
+            largest = 2 ** (bits - 1 if signed else bits) - 1
+            self.scale = 2.0 ** max(0, round(math.log2(max(-low, high) / largest)))
+            self.quant = Activation(
+                act_quant=act_injector(UniformAct, signed=signed, bits=bits, scale=self.scale, power_of_two=True)
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -25,6 +25,7 @@ from quant.data import DataSet, load_data, stratified
 from quant.errors import QuantError
 from quant.metrics import accuracy
 from quant.models.network import Network
+from quant.schemes.scheme import Scheme
 
 
 def squared_hinge(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -45,26 +46,22 @@ def glorot_factor(weight: torch.Tensor) -> float:
     return 1.0 / math.sqrt(1.5 / ((weight.shape[0] + weight.shape[1]) * receptive))
 
 
-def quantized_weights(model: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """The latent weights of all quantized linear and convolution layers."""
-    return [m.weight for m in model.modules() if isinstance(m, QuantWeightBiasInputOutputLayer)]
+def scheme_layers(model: torch.nn.Module) -> dict[Scheme, list[Any]]:
+    """The linear and convolution layers of each scheme in the model, in order."""
+    found: dict[Scheme, list[Any]] = {}
+    for module in model.modules():
+        if isinstance(module, QuantWeightBiasInputOutputLayer):
+            found.setdefault(module.scheme, []).append(module)
+    return found
 
 
-def parameter_groups(model: Network, learning_rate: float) -> list[dict[str, Any]]:
-    """Optimizer groups: where the scheme asks for it each quantized weight has its own, Glorot-scaled, rate."""
-    scaled = quantized_weights(model) if model.scheme.glorot_lr else []
+def parameter_groups(model: torch.nn.Module, learning_rate: float) -> list[dict[str, Any]]:
+    """Optimizer groups: where a layer's scheme asks for it its weight has its own, Glorot-scaled, rate."""
+    scaled = [layer.weight for scheme, layers in scheme_layers(model).items() if scheme.glorot_lr for layer in layers]
     groups = [{"params": [w], "lr": learning_rate * glorot_factor(w)} for w in scaled]
     apart = {id(w) for w in scaled}
     groups.append({"params": [p for p in model.parameters() if id(p) not in apart], "lr": learning_rate})
     return groups
-
-
-@torch.no_grad()
-def clip(weights: list[torch.nn.Parameter], limit: float | None) -> None:
-    """Clips latent weights to [-limit, limit], as BinaryConnect does after each update; None leaves them."""
-    if limit is not None:
-        for weight in weights:
-            weight.clamp_(-limit, limit)
 
 
 # Multiply-adds of one forward step below which threads cost more than they bring (a busy machine: ten times more).
@@ -96,18 +93,23 @@ class _Training(lightning.LightningModule):
         super().__init__()
         self.model, self.rates, self.epochs = model, rates, epochs
         self.loss_function = LOSSES[loss]
-        self.weights = quantized_weights(model)
+        self.schemes = scheme_layers(model)
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         x, y = batch
         return self.loss_function(self.model(x), y)
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        for scheme, layers in self.schemes.items():
+            scheme.before_step(layers, optimizer)
+
     def on_train_batch_end(self, *_: Any) -> None:
-        clip(self.weights, self.model.scheme.weight_limit)
+        for scheme, layers in self.schemes.items():
+            scheme.after_step(layers, self.trainer.optimizers[0])
 
     def configure_optimizers(self) -> Any:
         first, last = self.rates
-        optimizer = torch.optim.Adam(parameter_groups(self.model, first), fused=True)
+        optimizer = self.model.scheme.optimizer(parameter_groups(self.model, first))
 
         def factor(epoch: int) -> float:
             done = min(1.0, epoch / max(1, self.epochs - 1))
@@ -241,7 +243,7 @@ def fit(
     if sys.stderr.isatty() if progress is None else progress:
         callbacks.append(_Bar(model, epochs))
     start = time.perf_counter()
-    work = batch_size * sum(weight.numel() for weight in quantized_weights(model))
+    work = batch_size * sum(layer.weight.numel() for layers in scheme_layers(model).values() for layer in layers)
     with _quiet_lightning(), torch.random.fork_rng(), _threads(1 if work < SMALL else torch.get_num_threads()):
         torch.manual_seed(seed)
         runner = lightning.Trainer(
@@ -256,7 +258,11 @@ def fit(
         _run(runner, _Training(model, loss, rates, epochs), Batches(x[~apart], y[~apart], batch_size))
     if best is not None:
         model.load_state_dict(best.state)
-    model.to(device).eval()
+    model.to(device)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model.scheme.finish(model, (inputs for inputs, _ in Batches(x[~apart], y[~apart], batch_size)))
+    model.eval()
     seconds = time.perf_counter() - start
     x_test, y_test = (torch.from_numpy(a).to(device) for a in (model_inputs(model, data.x_test), data.y_test))
     return FitResult(

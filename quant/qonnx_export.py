@@ -98,6 +98,9 @@ def export(model: Network, path: str | os.PathLike[str], frames: np.ndarray | No
     quantizer's integer or any arg-max differs, in which case no file is written. A file of that name is
     replaced only by a whole, verified one.
     """
+    for module in model.modules():
+        if isinstance(module, QuantWeightBiasInputOutputLayer):
+            module.scheme.check_export(model)
     target = Path(path)
     if not target.parent.is_dir():
         raise QuantError(f"cannot write {target}: there is no folder {target.parent}", status=2)
@@ -239,12 +242,13 @@ def _run_torch(model: Network, frames: np.ndarray) -> tuple[np.ndarray, dict[str
 
     def keep(name: str):  # type: ignore[no-untyped-def]
         def hook(_module, _inputs, output):  # type: ignore[no-untyped-def]
-            codes[name] = torch.round(output.value / output.scale).numpy().astype(np.int64)
+            values, scale = output[:2]
+            codes[name] = torch.round(values / scale).numpy().astype(np.int64)
 
         return hook
 
     hooks = [
-        module.register_forward_hook(keep(_node_name(name)))
+        module.fused_activation_quant_proxy.tensor_quant.register_forward_hook(keep(_node_name(name)))
         for name, module in model.named_modules()
         if isinstance(module, ActQuantProxyFromInjector) and module.is_quant_enabled
     ]

@@ -9,9 +9,6 @@ from quant.models.network import Network
 from quant.models.registry import register_model
 from quant.schemes.scheme import Scheme
 
-# BinaryConnect's and FINN's; larger than torch's, since the accumulators of 1-bit layers are large.
-BATCH_NORM_EPS = 1e-4
-
 
 class MLP(Network):
     """Input quantizer; linear, BatchNorm, activation, dropout for each hidden layer; linear.
@@ -49,18 +46,12 @@ class MLP(Network):
         bias = not batch_norm if bias is None else bias
         self.input = layers.InputQuant(in_bits, *in_range)
         self.hidden = torch.nn.ModuleList()
-        for width in hidden:
-            block = torch.nn.Sequential()
-            block.add_module("linear", layers.linear(scheme, features, width, bias))
-            if batch_norm:
-                block.add_module("norm", torch.nn.BatchNorm1d(width, eps=BATCH_NORM_EPS))
-            block.add_module("act", layers.activation(scheme))
-            if dropout:
-                block.add_module("dropout", torch.nn.Dropout(dropout))
-            self.hidden.append(block)
+        for index, width in enumerate(hidden):
+            layer = layers.linear(scheme.edge if index == 0 else scheme, features, width, bias)
+            self.hidden.append(layers.block(scheme, layer, width, batch_norm=batch_norm, dropout=dropout))
             features = width
-        self.output = layers.linear(scheme, features, classes, bias)
-        self.scale = layers.LogitScale(features) if scheme.unit_weights else torch.nn.Identity()
+        self.output = layers.linear(scheme.edge, features, classes, bias)
+        self.scale = layers.LogitScale(features) if scheme.edge.unit_weights else torch.nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.input(x)

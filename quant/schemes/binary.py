@@ -7,99 +7,13 @@ the papers' loss.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from brevitas.inject import ExtendedInjector
-from brevitas.proxy import ActQuantProxyFromInjector, WeightQuantProxyFromInjector
 
 from quant.errors import QuantError
-from quant.schemes.integer import unsigned_act
+from quant.schemes.quantizer import SignAct, SignWeight, UniformAct, act_injector, weight_injector
 from quant.schemes.scheme import Injector, Scheme, check_bits
-
-
-class _Sign(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        return gradient
-
-
-class _SignHardTanh(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(x.abs() <= 1)
-        return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        (inside,) = ctx.saved_tensors
-        return gradient * inside
-
-
-def sign(x: torch.Tensor) -> torch.Tensor:
-    """+1 where ``x >= 0``, -1 elsewhere (never 0); the gradient passes unchanged (BinaryConnect's weights)."""
-    return _Sign.apply(x)
-
-
-def sign_hard_tanh(x: torch.Tensor) -> torch.Tensor:
-    """+1 where ``x >= 0``, -1 elsewhere; gradient of the hard tanh, ``1[|x| <= 1]`` (BinaryNet's activations)."""
-    return _SignHardTanh.apply(x)
-
-
-class _BinaryTensorQuant(torch.nn.Module):
-    """What a Brevitas proxy calls: ``(values, scale, zero point, bit width)`` with scale 1 and 1 bit."""
-
-    scale: torch.Tensor
-    zero_point: torch.Tensor
-    bits: torch.Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        # Not in the state dict: they are constants of the scheme.
-        self.register_buffer("scale", torch.tensor(1.0), persistent=False)
-        self.register_buffer("zero_point", torch.tensor(0.0), persistent=False)
-        self.register_buffer("bits", torch.tensor(1.0), persistent=False)
-
-    def quantize(self, x: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        return self.quantize(x), self.scale, self.zero_point, self.bits
-
-
-class _SignTensorQuant(_BinaryTensorQuant):
-    def quantize(self, x: torch.Tensor) -> torch.Tensor:
-        return sign(x)
-
-
-class _SignHardTanhTensorQuant(_BinaryTensorQuant):
-    def quantize(self, x: torch.Tensor) -> torch.Tensor:
-        return sign_hard_tanh(x)
-
-
-class BinaryWeight(ExtendedInjector):
-    """Brevitas weight quantizer: ``sign(w)`` with scale 1, exported as ``BipolarQuant``."""
-
-    proxy_class = WeightQuantProxyFromInjector
-    tensor_quant = _SignTensorQuant
-    signed = True
-    narrow_range = True
-    rounding_mode = "ROUND"
-
-
-class BinaryAct(ExtendedInjector):
-    """Brevitas activation quantizer: ``sign(x)`` with the hard tanh's gradient, exported as ``BipolarQuant``."""
-
-    proxy_class = ActQuantProxyFromInjector
-    tensor_quant = _SignHardTanhTensorQuant
-    act_impl = None
-    signed = True
-    narrow_range = True
-    rounding_mode = "ROUND"
 
 
 @dataclass(frozen=True)
@@ -136,10 +50,10 @@ class BinaryConnect(Scheme):
         return cls(act_bits)
 
     def weight_quant(self) -> Injector:
-        return BinaryWeight
+        return weight_injector(SignWeight)
 
     def act_quant(self) -> Injector:
-        return unsigned_act(self.act_bits)
+        return act_injector(UniformAct, bits=self.act_bits)
 
     def initialize(self, weight: torch.Tensor) -> None:
         torch.nn.init.uniform_(weight, -1.0, 1.0)
@@ -172,10 +86,10 @@ class BinaryNet(Scheme):
         return cls()
 
     def weight_quant(self) -> Injector:
-        return BinaryWeight
+        return weight_injector(SignWeight)
 
     def act_quant(self) -> Injector:
-        return BinaryAct
+        return act_injector(SignAct, signed=True, narrow=True)
 
     @property
     def relu(self) -> bool:

@@ -3,16 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from brevitas.inject.enum import ScalingImplType, StatsOp
-from brevitas.quant import Int8WeightPerTensorFloat, Uint8ActPerTensorFloat
-
 from quant.errors import QuantError
+from quant.schemes.quantizer import LearnedWeight, UniformAct, UniformWeight, act_injector, weight_injector
 from quant.schemes.scheme import Injector, Scheme, check_bits
-
-
-def unsigned_act(bits: int) -> Injector:
-    """Brevitas quantizer of a ReLU's output: unsigned, one learned scale that starts from the data's range."""
-    return Uint8ActPerTensorFloat.let(bit_width=bits, collect_stats_steps=30)
 
 
 @dataclass(frozen=True)
@@ -51,14 +44,11 @@ class Integer(Scheme):
         return cls(weight_bits, act_bits)
 
     def weight_quant(self) -> Injector:
-        if self.weight_bits in (2, "ternary"):
-            return Int8WeightPerTensorFloat.let(
-                bit_width=2,
-                narrow_range=self.weight_bits == "ternary",
-                scaling_impl_type=ScalingImplType.PARAMETER_FROM_STATS,
-                scaling_stats_op=StatsOp.AVE if self.weight_bits == "ternary" else StatsOp.MAX,
-            )
-        return Int8WeightPerTensorFloat.let(bit_width=self.weight_bits)
+        if self.weight_bits == "ternary":
+            return weight_injector(LearnedWeight, bits=2, narrow=True, start="mean")
+        if self.weight_bits == 2:
+            return weight_injector(LearnedWeight, narrow=False, bits=2, start="max")
+        return weight_injector(UniformWeight, bits=self.weight_bits)
 
     def act_quant(self) -> Injector:
-        return unsigned_act(self.act_bits)
+        return act_injector(UniformAct, bits=self.act_bits)

@@ -56,19 +56,19 @@ def test_binary_weights_move_at_the_scaled_rate():
 def test_no_scaling_and_no_clipping_where_the_scheme_has_none():
     model = create_model("tfc-w4a4")
     assert [group["lr"] for group in loop.parameter_groups(model, 0.25)] == [0.25]
-    weights = loop.quantized_weights(model)
-    assert len(weights) == 4
+    layers = loop.scheme_layers(model)[model.scheme]
+    assert len(layers) == 4
     with torch.no_grad():
-        weights[0].fill_(3.0)
-    loop.clip(weights, model.scheme.weight_limit)
-    assert weights[0].max().item() == 3.0
+        layers[0].weight.fill_(3.0)
+    model.scheme.after_step(layers, torch.optim.SGD(model.parameters()))
+    assert layers[0].weight.max().item() == 3.0
 
 
 def test_weights_stay_clipped_while_training():
     data = small()
     model = model_for(data)
     fit(model, data, epochs=3, learning_rate=(1.0, 1.0))  # large steps: nearly every weight hits the limit
-    weights = torch.cat([w.detach().flatten() for w in loop.quantized_weights(model)])
+    weights = torch.cat([layer.weight.detach().flatten() for layer in loop.scheme_layers(model)[model.scheme]])
     assert float(weights.abs().max()) == 1.0
 
 
@@ -146,7 +146,7 @@ def test_an_interrupt_reaches_the_caller(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "clip", interrupted)
+    monkeypatch.setattr(type(model_for(small()).scheme), "after_step", interrupted)
     handler = signal.getsignal(signal.SIGINT)
     data = small()
     with pytest.raises(KeyboardInterrupt):

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from quant import load_checkpoint, loop, train_run
+from quant import load_checkpoint, train_run
 from quant.errors import QuantError
 
 PRODUCTS = {"model.onnx", "metrics.json", "x_test.npy", "y_test.npy", "checkpoint.pt"}
@@ -74,7 +74,7 @@ def test_an_interrupted_run_leaves_the_folder_as_it_was(finished, tmp_path, monk
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "clip", interrupted)
+    monkeypatch.setattr("quant.schemes.scheme.Scheme.after_step", interrupted)
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     abandoned = tmp_path / f".partial-{process.pid}-x"  # of a run that was killed outright

@@ -1,0 +1,148 @@
+"""Quantizing functions with gradients of their own: one autograd node each, as many small ones cost more than the work.
+
+All are element-wise over tensors of any shape.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from quant.errors import QuantError
+
+
+class _Sign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return _signs(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient
+
+
+class _SignHardTanh(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x.abs() <= 1)
+        return _signs(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        (inside,) = ctx.saved_tensors
+        return gradient * inside
+
+
+def _signs(x: torch.Tensor) -> torch.Tensor:
+    return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+
+
+def sign(x: torch.Tensor) -> torch.Tensor:
+    """+1 where ``x >= 0``, -1 elsewhere (never 0); the gradient passes unchanged (BinaryConnect's weights)."""
+    return _Sign.apply(x)
+
+
+def sign_hard_tanh(x: torch.Tensor) -> torch.Tensor:
+    """+1 where ``x >= 0``, -1 elsewhere; gradient of the hard tanh, ``1[|x| <= 1]`` (BinaryNet's activations)."""
+    return _SignHardTanh.apply(x)
+
+
+def _half_up(x: torch.Tensor) -> torch.Tensor:
+    return torch.copysign((x.abs() + 0.5).floor_(), x)
+
+
+def _stochastic(x: torch.Tensor) -> torch.Tensor:
+    return (x + torch.rand_like(x)).floor_()
+
+
+ROUNDINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "half_up": _half_up,
+    "half_even": torch.round,
+    "floor": torch.floor,
+    "stochastic": _stochastic,
+}
+"""Rounding to whole numbers. ``half_up``: to the nearest, ties away from zero (QONNX's HALF_UP; on unsigned values the
+add-a-half-and-truncate of hardware); ``half_even``: ties to even (ONNX's); ``floor``: truncation of two's complement;
+``stochastic``: up with the probability of the fraction, so that the mean is the value (Gupta et al. 2015)."""
+
+QONNX_ROUNDING = {"half_up": "HALF_UP", "half_even": "ROUND", "floor": "FLOOR"}
+"""The deterministic roundings as QONNX names them."""
+
+
+def check_rounding(scheme: str, rounding: str, known: tuple[str, ...] = tuple(ROUNDINGS)) -> None:
+    """QuantError (status 2) for a rounding that is not ``known``."""
+    if rounding not in known:
+        raise QuantError(f"scheme {scheme}: rounding={rounding!r} is none of {', '.join(known)}", status=2)
+
+
+class _Uniform(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, scale: torch.Tensor, low: float, high: float, rounding: str, gradient_scale: float
+    ) -> torch.Tensor:
+        ratio = x / scale
+        codes = ROUNDINGS[rounding](ratio.clamp(low, high))
+        learned = ctx.needs_input_grad[1]
+        ctx.save_for_backward(ratio, codes if learned else None)
+        ctx.bounds = low, high
+        ctx.gradient_scale, ctx.scale_shape = gradient_scale, scale.shape
+        return codes * scale if learned else codes.mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        ratio, codes = ctx.saved_tensors
+        low, high = ctx.bounds
+        inside = (ratio >= low) & (ratio <= high)
+        to_x = gradient * inside if ctx.needs_input_grad[0] else None
+        to_scale = None
+        if ctx.needs_input_grad[1]:
+            by_scale = gradient * torch.addcmul(codes, ratio, inside, value=-1)
+            to_scale = by_scale.sum_to_size(ctx.scale_shape) * ctx.gradient_scale
+        return to_x, to_scale, None, None, None, None
+
+
+def uniform(
+    x: torch.Tensor,
+    scale: torch.Tensor,
+    low: float,
+    high: float,
+    rounding: str = "half_even",
+    gradient_scale: float = 1.0,
+) -> torch.Tensor:
+    """``scale * round(clip(x / scale, low, high))``; ``scale`` broadcasts against x.
+
+    Gradients: to x straight through where ``low <= x / scale <= high`` and zero elsewhere; to the scale, where it
+    is learned, ``codes - x / scale`` inside and ``codes`` outside (Esser et al., "Learned step size quantization", ICLR
+    2020, eq. 3), times ``gradient_scale``.
+    """
+    return _Uniform.apply(x, scale, low, high, rounding, gradient_scale)
+
+
+def bounds(bits: int, signed: bool, narrow: bool = False) -> tuple[int, int]:
+    """Least and greatest code of a type; ``narrow`` leaves out the most negative one."""
+    if not signed:
+        return 0, 2**bits - 1
+    return -(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1
+
+
+class _CeilPassing(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.ceil()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient
+
+
+def power_of_two(exponent: torch.Tensor) -> torch.Tensor:
+    """``2**ceil(exponent)``, exactly; gradient as of ``2**exponent`` (Jain et al., "Trained quantization thresholds",
+    MLSys 2020)."""
+    return torch.exp2(_CeilPassing.apply(exponent))
+
+
+def ceil_power_of_two(value: torch.Tensor) -> torch.Tensor:
+    """The least power of two not below a positive value (2**-126 for 0); no gradient."""
+    mantissa, exponent = torch.frexp(value.detach().clamp(min=math.ldexp(1.0, -126)))
+    return torch.ldexp(torch.ones_like(mantissa), exponent - (mantissa == 0.5).to(exponent.dtype))
