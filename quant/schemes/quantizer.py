@@ -14,7 +14,7 @@ from brevitas.inject import ExtendedInjector
 from brevitas.proxy import ActQuantProxyFromInjector, BiasQuantProxyFromInjector, WeightQuantProxyFromInjector
 
 from quant.schemes import functions
-from quant.schemes.functions import QONNX_ROUNDING, bounds, ceil_power_of_two, power_of_two, uniform
+from quant.schemes.functions import QONNX_ROUNDING, bounds, ceil_power_of_two, grid, power_of_two, uniform
 from quant.schemes.scheme import Injector
 
 Quantized = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
@@ -74,13 +74,14 @@ class UniformWeight(TensorQuant):
 
     def __init__(self, bits: int, rounding: str = "half_even", power_of_two: bool = False) -> None:
         super().__init__(bits)
-        self.low, self.high = bounds(bits, signed=True, narrow=True)
+        self.high = 2 ** (bits - 1) - 1
         self.rounding, self.power_of_two = rounding, power_of_two
 
     def values_and_scale(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        largest = x.detach().abs().max() / self.high
+        least, most = torch.aminmax(x.detach())
+        largest = torch.maximum(most, -least) / self.high
         scale = ceil_power_of_two(largest) if self.power_of_two else largest.clamp(min=torch.finfo(x.dtype).tiny)
-        return uniform(x, scale, self.low, self.high, _rounding(self)), scale
+        return grid(x, scale, _rounding(self)), scale
 
 
 class LearnedWeight(TensorQuant):
