@@ -14,6 +14,7 @@ REGISTRY = {
     "fifo": "Fifo",
     "matrix_vector": "MatrixVector",
     "requant": "Requant",
+    "sliding_window": "SlidingWindow",
     "threshold": "Threshold",
     "width_converter": "WidthConverter",
 }

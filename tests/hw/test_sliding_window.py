@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from qonnx.core.datatype import DataType
+
+from hw.errors import BitfabricError
+from hw.kernels.kernel import Folding
+from hw.kernels.sliding_window import SlidingWindow
+from tests.hw.kernel_bench import random_frames
+
+
+@st.composite
+def kernels(draw, largest=6, channels=4, types=("BIPOLAR", "UINT2", "INT3", "TERNARY")):
+    """Sliding windows of small shapes, in every parallelism."""
+    axes = draw(st.integers(1, 2))
+
+    def numbers(low, high):
+        return tuple(draw(st.integers(low, high)) for _ in range(axes))
+
+    kernel, stride, dilation = numbers(1, 3), numbers(1, 3), numbers(1, 2)
+    pad = tuple((draw(st.integers(0, k)), draw(st.integers(0, k))) for k in kernel) if draw(st.booleans()) else None
+    extents = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    sides = pad or ((0, 0),) * axes
+    spatial = [draw(st.integers(max(1, e - sum(p)), largest)) for e, p in zip(extents, sides, strict=True)]
+    dtype = DataType[draw(st.sampled_from(types))]
+    window = SlidingWindow((*spatial, draw(st.integers(1, channels))), kernel, dtype, stride, dilation, pad)
+    return window.fold(draw(st.sampled_from(window.foldings())))
+
+
+def unfolded(window, frames):
+    """The windows as torch sees them."""
+    flat = (1,) * (3 - len(window.shape))
+    x = torch.tensor(frames).double().movedim(-1, 1).reshape(len(frames), window.channels, *flat, *window.shape[:-1])
+    (top, bottom), (left, right) = [(0, 0)] * len(flat) + list(window.pads)
+    x = torch.nn.functional.pad(x, (left, right, top, bottom))
+    columns = torch.nn.functional.unfold(
+        x, (*flat, *window.kernel), dilation=(*flat, *window.spread), stride=(*flat, *window.steps)
+    )
+    columns = columns.reshape(len(frames), window.channels, -1, columns.shape[-1]).permute(0, 3, 2, 1)
+    return columns.reshape(len(frames), *window.outputs()[0].shape).numpy().astype(int)
+
+
+@settings(max_examples=60, deadline=None)
+@given(kernels(largest=9), st.integers(0, 2**32))
+def test_execute_equals_unfold(window, seed):
+    frames = random_frames(window.inputs()[0], 3, np.random.default_rng(seed))
+    np.testing.assert_array_equal(window.execute(frames)[0], unfolded(window, frames))
+
+
+def test_padded_bipolar_is_ternary():
+    window = SlidingWindow((4, 4, 2), (3, 3), DataType["BIPOLAR"], pad=((1, 1), (1, 1)))
+    assert window.outputs()[0].dtype == DataType["TERNARY"]
+    assert SlidingWindow((4, 4, 2), (3, 3), DataType["BIPOLAR"]).outputs()[0].dtype == DataType["BIPOLAR"]
+    assert set(np.unique(window.execute(np.ones((1, 4, 4, 2), int))[0])) == {0, 1}
+
+
+def test_foldings_are_parts_of_a_position_then_of_a_row_then_of_a_window():
+    window = SlidingWindow((8, 8, 6), (4, 3), DataType["INT4"])
+    assert [f.simd for f in window.foldings()] == [1, 2, 3, 6, 18, 36, 72]
+    lanes = [(window.fold(f).inputs()[0].lanes, window.fold(f).outputs()[0].lanes) for f in window.foldings()]
+    assert lanes == [(1, 1), (2, 2), (3, 3), (6, 6), (6, 18), (6, 36), (6, 72)]
+    with pytest.raises(BitfabricError, match="pe=2"):
+        window.fold(Folding(2, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"simd": 4}, "simd=4 is no whole part of a window .3, 3. of 2 channels; legal: 1, 2, 6, 18"),
+        ({"shape": (2, 2, 2)}, "larger than the input .2, 2."),
+        ({"shape": (2,)}, "it must be"),
+        ({"kernel": (3,)}, "kernel .3,.; it needs 2"),
+        ({"stride": (0, 1)}, "stride .0, 1.; it needs 2 positive"),
+        ({"pad": ((1, 1),)}, "pair"),
+        ({"pad": ((1, -1), (0, 0))}, "numbers from 0"),
+    ],
+)
+def test_bad_input(change, message):
+    legal = {"shape": (8, 8, 2), "kernel": (3, 3), "dtype": DataType["UINT8"]}
+    with pytest.raises(BitfabricError, match=message):
+        SlidingWindow(**legal | change)
