@@ -1,0 +1,43 @@
+"""Compression of trained networks: pruning, weight sharing, product quantization, entropy coding, and their sizes.
+
+    from quant import compression
+
+    small = compression.share_weights(model, clusters=16)
+    print(compression.report(small))
+
+Any torch module with linear or convolution layers, of torch or of Brevitas. Every method returns a compressed copy
+and leaves the network that it is given alone. A copy is an ordinary network: ``quant.fit`` or any other loop trains
+what is left to train (the weights that are not pruned, the shared values, the codewords), ``quant.save_checkpoint``
+and ``quant.export`` write it. Layers with quantized weights stay on their integers; ``snap`` gives them a power-of-two
+scale.
+"""
+
+from quant.compression.coding import decode, encode
+from quant.compression.pipeline import deep_compression
+from quant.compression.pruning import prune
+from quant.compression.sensitivity import curvature, curvature_from_adam
+from quant.compression.sharing import entropy_quantize, share_weights, uniform_quantize
+from quant.compression.size import Report, Row, report
+from quant.compression.snapping import snap
+from quant.compression.vectors import product_quantize, residual_quantize
+from quant.compression.weights import describe, prepare
+
+__all__ = [
+    "Report",
+    "Row",
+    "curvature",
+    "curvature_from_adam",
+    "decode",
+    "deep_compression",
+    "describe",
+    "encode",
+    "entropy_quantize",
+    "prepare",
+    "product_quantize",
+    "prune",
+    "report",
+    "residual_quantize",
+    "share_weights",
+    "snap",
+    "uniform_quantize",
+]

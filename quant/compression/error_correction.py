@@ -1,0 +1,168 @@
+"""Error correction of product quantization: codewords are fitted to the layer's responses, not to its weights.
+
+With G = S^T S and C = S^T T of the layer's inputs S (n, inputs) and the wanted responses T (n, outputs), the squared
+error of the weights w_o of output o is ``w_o^T G w_o - 2 w_o^T C_o`` plus a constant, so the frames themselves are not
+kept. A convolution's inputs are those under its kernel (im2col), and a part m of its channels has one sub-vector for
+each kernel position.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from quant.compression.forms import Codewords
+from quant.errors import QuantError
+
+_FRAMES = 32  # run at a time: im2col multiplies a layer's inputs by the kernel's size
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """A layer's response error by its weights: G (inputs, inputs), C (inputs, outputs) and ``||T||**2``."""
+
+    gram: torch.Tensor
+    cross: torch.Tensor
+    constant: float
+
+    @classmethod
+    @torch.no_grad()
+    def measure(
+        cls, small: torch.nn.Module, reference: torch.nn.Module, name: str, inputs: torch.Tensor, weight: torch.Tensor
+    ) -> "Quadratic":
+        """From the layer's inputs in the compressed network, and in the uncompressed one with its ``weight``."""
+        flat = weight.reshape(len(weight), -1).double().T
+        gram, cross, constant = torch.zeros(len(flat), len(flat)).double().to(flat), torch.zeros_like(flat), 0.0
+        for part in inputs.split(_FRAMES):
+            seen, wanted = (_layer_inputs(network, name, part) for network in (small, reference))
+            response = wanted @ flat
+            gram += seen.T @ seen
+            cross += seen.T @ response
+            constant += float((response**2).sum())
+        return cls(gram, cross, constant)
+
+    def error(self, weight: torch.Tensor) -> float:
+        """``sum_n ||T_n - W S_n||**2`` for a weight (out, in, *kernel)."""
+        w = weight.detach().reshape(len(weight), -1).double().T
+        return float((w * (self.gram @ w - 2 * self.cross)).sum()) + self.constant
+
+
+def running_order(model: torch.nn.Module, inputs: torch.Tensor, names: list[str]) -> list[str]:
+    """The layers' names in the order in which the network runs them; QuantError for one that cannot be corrected."""
+    order: list[str] = []
+    modules = dict(model.named_modules())
+    for name in names:
+        layer = modules[name]
+        if not isinstance(layer, torch.nn.Linear | torch.nn.Conv2d) or getattr(layer, "groups", 1) != 1:
+            raise QuantError(
+                f"layer {name} is neither linear nor an ungrouped 2-D convolution: choose layers without it, or leave "
+                "out inputs",
+                status=2,
+            )
+        if isinstance(getattr(layer, "padding", None), str) or getattr(layer, "padding_mode", "zeros") != "zeros":
+            raise QuantError(f"layer {name}: error correction needs zero padding given in numbers", status=2)
+
+    def note(name: str):  # type: ignore[no-untyped-def]
+        def hook(*_: Any) -> None:
+            if name not in order:
+                order.append(name)
+
+        return hook
+
+    hooks = [modules[name].register_forward_hook(note(name)) for name in names]
+    with torch.no_grad():
+        model(inputs[:1])
+    for handle in hooks:
+        handle.remove()
+    for name in names:
+        if name not in order:
+            raise QuantError(f"the network does not run layer {name}: choose other layers", status=2)
+    return order
+
+
+def _layer_inputs(network: torch.nn.Module, name: str, inputs: torch.Tensor) -> torch.Tensor:
+    """The vectors (n, inputs) float64 that the layer's weight rows are multiplied with."""
+    layer = network.get_submodule(name)
+    seen: list[torch.Tensor] = []
+
+    def keep(_layer: Any, arguments: tuple[Any, ...]) -> None:
+        x = getattr(arguments[0], "value", arguments[0])
+        if isinstance(layer, torch.nn.Conv2d):
+            geometry = (layer.kernel_size, layer.dilation, layer.padding, layer.stride)
+            x = functional.unfold(x, *geometry).transpose(1, 2)  # type: ignore[arg-type]
+        seen.append(x.flatten(0, -2).double())
+
+    handle = layer.register_forward_pre_hook(keep)
+    try:
+        network(inputs)
+    finally:
+        handle.remove()
+    return torch.cat(seen)
+
+
+@torch.no_grad()
+def correct(form: Codewords, quadratic: Quadratic, rounds: int) -> None:
+    """Lowers the response error of ``form`` (one stage) in place: codewords and assignments by turns, part by part."""
+    shape = form.shape
+    outputs, channels, positions = shape[0], shape[1], shape[2:].numel()
+    # rows are (output, position), inputs are (channel, position)
+    codebooks, index = form.codebooks[0].double(), form.index[0].long().view(-1, outputs, positions)
+    parts, _, length = codebooks.shape
+    at = torch.arange(channels * positions, device=codebooks.device).view(channels, positions).T  # (position, channel)
+    weight = form(torch.empty(0)).double().reshape(outputs, -1)
+    for _ in range(rounds):
+        for part in range(parts):
+            inputs = at[:, part * length : (part + 1) * length]  # (positions, length of this part)
+            width = inputs.shape[1]
+            book = codebooks[part, :, :width]
+            _fit_codewords(book, index[part], weight, inputs, quadratic)
+            for position in range(positions):
+                _reassign(book, index[part], weight, inputs, position, quadratic)
+    form.codebooks.copy_(codebooks.unsqueeze(0))
+    form.index.copy_(index.flatten(1).unsqueeze(0))
+
+
+def _fit_codewords(
+    book: torch.Tensor, index: torch.Tensor, weight: torch.Tensor, inputs: torch.Tensor, quadratic: Quadratic
+) -> None:
+    """Least squares for all codewords of a part, the other parts fixed; in place on ``book`` and ``weight``."""
+    size, width = book.shape
+    positions = inputs.shape[0]
+    choice = torch.nn.functional.one_hot(index, size).to(weight)  # (outputs, positions, size)
+    normal = torch.zeros(size, width, size, width, dtype=weight.dtype, device=weight.device)
+    for p in range(positions):
+        for q in range(positions):
+            pairs = choice[:, p].T @ choice[:, q]
+            normal += pairs[:, None, :, None] * quadratic.gram[inputs[p]][:, inputs[q]][None, :, None, :]
+    slope = quadratic.cross - quadratic.gram @ weight.T  # (inputs, outputs): half the negative gradient
+    right = sum(choice[:, p].T @ slope[inputs[p]].T for p in range(positions))
+    matrix = normal.view(size * width, size * width)
+    # The step is damped a little: unused codewords stay, and the error still cannot rise.
+    damping = 1e-9 * matrix.diagonal().mean() + 1e-30
+    matrix.diagonal().add_(damping)
+    step = torch.linalg.solve(matrix, right.reshape(-1)).view(size, width)  # type: ignore[union-attr]
+    book += step
+    for p in range(positions):
+        weight[:, inputs[p]] += step[index[:, p]]
+
+
+def _reassign(
+    book: torch.Tensor,
+    index: torch.Tensor,
+    weight: torch.Tensor,
+    inputs: torch.Tensor,
+    position: int,
+    quadratic: Quadratic,
+) -> None:
+    """Gives each output its best codeword at one kernel position, all else fixed; in place."""
+    columns = inputs[position]
+    block = quadratic.gram[columns][:, columns]
+    old = weight[:, columns]
+    target = quadratic.cross[columns].T - weight @ quadratic.gram[:, columns] + old @ block  # (outputs, width)
+    cost = ((book @ block) * book).sum(1) - 2 * target @ book.T
+    best = cost.argmin(1)
+    current = cost.gather(1, index[:, position : position + 1]).squeeze(1)
+    best = torch.where(cost.min(1).values < current, best, index[:, position])
+    index[:, position] = best
+    weight[:, columns] = book[best]

@@ -1,0 +1,152 @@
+"""Scalar and vector k-means, on NumPy arrays."""
+
+import numpy as np
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from quant.errors import QuantError
+
+INITS = ("linear", "density", "random", "exact")
+EXACT_LIMIT = 2048  # distinct values; the exact method's tables grow with their square
+
+
+def check_clusters(clusters: object) -> int:
+    """``clusters`` itself; QuantError (status 2) unless it is a whole number of 1 or more."""
+    if isinstance(clusters, bool) or not isinstance(clusters, int) or clusters < 1:
+        raise QuantError(f"clusters={clusters!r} is no whole number of 1 or more", status=2)
+    return clusters
+
+
+def scalar_kmeans(
+    values: np.ndarray,
+    clusters: int,
+    importance: np.ndarray | None = None,
+    init: str = "linear",
+    seed: int = 0,
+    iterations: int = 300,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clusters numbers: minimizes ``sum_i h_i (w_i - c_z(i))**2`` over centroids c and assignments z.
+
+    ``values`` w (N,) and ``importance`` h (N,) > 0, default 1. Lloyd's iteration: each value goes to the nearest
+    centroid, each centroid becomes ``sum h w / sum h`` of its values. ``init`` places the first centroids evenly
+    between the least and the greatest value ("linear"), at evenly spaced quantiles ("density") or on values drawn with
+    ``seed`` ("random"); "exact" finds the global optimum instead (up to 2048 distinct values).
+
+    Returns the centroids, ascending, float64, without those that no value uses, and each value's centroid (N,) int64.
+    On sorted values with running sums an iteration costs ``clusters * log N``, so that millions of values take seconds.
+    """
+    clusters = check_clusters(clusters)
+    if init not in INITS:
+        raise QuantError(f"init={init!r} is none of {', '.join(INITS)}", status=2)
+    points, where = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True)
+    weights = np.bincount(where, importance, minlength=len(points)).astype(np.float64)
+    if len(points) <= clusters:
+        return points, where
+    sums = [np.concatenate(([0.0], np.cumsum(weights * points**power))) for power in (0, 1, 2)]
+    if init == "exact":
+        edges = _exact_edges(sums, clusters)
+    else:
+        edges = _lloyd_edges(points, sums, _start(points, weights, clusters, init, seed), iterations)
+    edges = np.unique(edges)
+    centroids = np.diff(sums[1][edges]) / np.diff(sums[0][edges])
+    return centroids, np.searchsorted(edges, where, side="right") - 1
+
+
+def _start(points: np.ndarray, weights: np.ndarray, clusters: int, init: str, seed: int) -> np.ndarray:
+    if init == "linear":
+        return np.linspace(points[0], points[-1], clusters)
+    if init == "density":
+        share = (np.cumsum(weights) - weights / 2) / weights.sum()
+        return np.interp((np.arange(clusters) + 0.5) / clusters, share, points)
+    return np.sort(np.random.default_rng(seed).choice(points, clusters, replace=False))
+
+
+def _lloyd_edges(points: np.ndarray, sums: list[np.ndarray], centroids: np.ndarray, iterations: int) -> np.ndarray:
+    """Where each cluster begins in the sorted points, and their number: (clusters + 1,)."""
+    edges = np.empty(0, dtype=np.int64)
+    for _ in range(iterations):
+        inner = np.searchsorted(points, (centroids[1:] + centroids[:-1]) / 2)
+        previous, edges = edges, np.concatenate(([0], inner, [len(points)]))
+        if np.array_equal(edges, previous):
+            break
+        mass = np.diff(sums[0][edges])
+        # a centroid without points stays where it is
+        centroids = np.where(mass > 0, np.diff(sums[1][edges]) / np.where(mass > 0, mass, 1.0), centroids)
+    return edges
+
+
+def _exact_edges(sums: list[np.ndarray], clusters: int) -> np.ndarray:
+    """The same for the global optimum: clusters are intervals, and each beginning of the last is tried for each end."""
+    count = len(sums[0]) - 1
+    if count > EXACT_LIMIT:
+        raise QuantError(
+            f"init='exact' clusters up to {EXACT_LIMIT} distinct values, not {count}: choose init='linear'", status=2
+        )
+    mass, first, second = (part[None, :] - part[:, None] for part in sums)  # of the interval [row, column)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cost = np.where(mass > 0, second - first**2 / mass, np.inf)
+    best = cost[0]
+    begins = []
+    for _ in range(clusters - 1):
+        total = best[:, None] + cost
+        begins.append(np.argmin(total, axis=0))
+        best = np.min(total, axis=0)
+    edges = [count]
+    for begin in reversed(begins):
+        edges.append(int(begin[edges[-1]]))
+    return np.array([0, *reversed(edges)])
+
+
+def entropy_kmeans(
+    values: np.ndarray,
+    centroids: np.ndarray,
+    lagrangian: float,
+    importance: np.ndarray | None = None,
+    iterations: int = 50,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Entropy-constrained scalar quantization (ECSQ), from the given centroids.
+
+    Minimizes ``sum_i h_i (w_i - c_z(i))**2 + lagrangian * sum_i -log2(p_z(i))`` by turns over the assignments z, the
+    centroids ``c_k = sum h w / sum h`` and the shares p_k of the values that use centroid k; with an ideal entropy code
+    the second sum is the number of bits. Returns as ``scalar_kmeans``: unused centroids vanish.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    weights = np.ones_like(values) if importance is None else np.asarray(importance, dtype=np.float64)
+    edges = (centroids[1:] + centroids[:-1]) / 2
+    index = np.searchsorted(edges, values)
+    for _ in range(iterations):
+        _, index = np.unique(index, return_inverse=True)
+        mass = np.bincount(index, weights)
+        centroids = np.bincount(index, weights * values) / mass
+        rate = -lagrangian * np.log2(np.bincount(index) / len(values))
+        new = np.concatenate(
+            [
+                np.argmin(h[:, None] * (w[:, None] - centroids) ** 2 + rate, axis=1)
+                for w, h in zip(_chunks(values), _chunks(weights), strict=True)
+            ]
+        )
+        if np.array_equal(new, index):
+            break
+        index = new
+    _, index = np.unique(index, return_inverse=True)
+    centroids = np.bincount(index, weights * values) / np.bincount(index, weights)
+    order = np.argsort(centroids)
+    return centroids[order], np.argsort(order)[index]
+
+
+def _chunks(array: np.ndarray, size: int = 1 << 16) -> list[np.ndarray]:
+    return [array[start : start + size] for start in range(0, len(array), size)]
+
+
+def vector_kmeans(vectors: np.ndarray, clusters: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Clusters vectors (N, d) with scikit-learn's k-means (k-means++ start): codewords (K, d) and assignments (N,).
+
+    K is ``clusters``, or the number of distinct vectors where that is less.
+    """
+    clusters = check_clusters(clusters)
+    distinct, where = np.unique(vectors, axis=0, return_inverse=True)
+    if len(distinct) <= clusters:
+        return distinct, where.ravel()
+    with threadpool_limits(1):  # threads wait for one another longer than they compute at these sizes
+        found = KMeans(clusters, n_init=1, random_state=seed).fit(vectors)
+    return found.cluster_centers_, found.labels_.astype(np.int64)

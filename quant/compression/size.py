@@ -1,0 +1,145 @@
+"""What a compressed network takes, layer by layer."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from quant.compression.coding import OFFSET_BITS, encode_layers
+from quant.compression.weights import compression_of, find_layers, weight_of
+
+FLOAT_BITS = 32
+
+
+@dataclass(frozen=True)
+class Row:
+    """Sizes in bits of one layer's weights, or of a whole network.
+
+    ``bits_before`` counts 32 a weight. ``index_bits`` and ``offset_bits`` are the fixed-length sizes of the indices
+    and of the gaps in pruned layers, ``huffman_bits`` what both take Huffman coded, ``table_bits`` the Huffman codes
+    themselves, ``codebook_bits`` centroids, codewords, or weights that are stored as they are. ``bits_after`` is the
+    sum of codebook, tables and Huffman coded streams: what ``encode`` stores.
+    """
+
+    name: str
+    form: str
+    weights: int
+    nonzeros: int
+    bits_before: int
+    index_bits: int
+    offset_bits: int
+    codebook_bits: int
+    table_bits: int
+    huffman_bits: int
+
+    @property
+    def bits_after(self) -> int:
+        return self.codebook_bits + self.table_bits + self.huffman_bits
+
+    @property
+    def rate(self) -> float:
+        """The survey's compression rate, ``alpha = a / a*``: size before over size after."""
+        return self.bits_before / self.bits_after
+
+    @property
+    def saving(self) -> float:
+        """Space saved, ``(a - a*) / a``."""
+        return 1.0 - self.bits_after / self.bits_before
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "bits_after": self.bits_after, "rate": self.rate, "saving": self.saving}
+
+
+@dataclass(frozen=True)
+class Report:
+    """A row for each layer, and the network's: ``print(report(model))``.
+
+    ``layers`` and their sum ``total`` are what papers count: weights. ``other_bits`` is the rest of the state (biases,
+    BatchNorm, scales), which is stored as it is, ``container_bits`` the names and shapes in the file; with both,
+    ``encoded_bits`` is the exact length of what ``encode`` returns, eight times its bytes.
+    """
+
+    layers: tuple[Row, ...]
+    total: Row
+    other_bits: int
+    container_bits: int
+
+    @property
+    def encoded_bits(self) -> int:
+        return self.total.bits_after + self.other_bits + self.container_bits
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "layers": [row.as_dict() for row in self.layers],
+            "total": self.total.as_dict(),
+            "other_bits": self.other_bits,
+            "container_bits": self.container_bits,
+            "encoded_bits": self.encoded_bits,
+        }
+
+    def __str__(self) -> str:
+        head = ("layer", "form", "weights", "nonzero", "before", "index", "offset", "codebook", "tables", "huffman")
+        table: list[tuple[str, ...]] = [(*head, "after", "rate", "saving")]
+        for row in (*self.layers, self.total):
+            sizes = (row.bits_before, row.index_bits, row.offset_bits, row.codebook_bits, row.table_bits)
+            table.append(
+                (
+                    *(row.name, row.form, f"{row.weights:,}", f"{row.nonzeros / row.weights:.1%}"),
+                    *(f"{size:,}" for size in (*sizes, row.huffman_bits, row.bits_after)),
+                    *(f"{row.rate:.2f}x", f"{row.saving:.1%}"),
+                )
+            )
+        widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+        lines = [
+            "  ".join(
+                cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+            )
+            for line in table
+        ]
+        lines.insert(1, "-" * len(lines[0]))
+        lines.insert(-1, "-" * len(lines[0]))
+        lines.append(
+            f"sizes in bits; encoded: {self.encoded_bits // 8:,} bytes with other tensors ({self.other_bits:,} bits) "
+            f"and names ({self.container_bits:,} bits)"
+        )
+        return "\n".join(line.rstrip() for line in lines)
+
+
+def report(model: torch.nn.Module, offset_bits: int | Mapping[str, int] = OFFSET_BITS) -> Report:
+    """The sizes of a network's weights, compressed or not: what ``encode`` with these ``offset_bits`` stores.
+
+    Layers that are not compressed count 32 bits a weight, whatever their quantizer's width: ``uniform_quantize(model)``
+    stores a quantized layer's integers.
+    """
+    encoded = encode_layers(model, offset_bits)
+    rows = []
+    for name, layer in find_layers(model).items():
+        weight = weight_of(layer)
+        count, nonzeros = weight.numel(), int(torch.count_nonzero(weight))
+        form = compression_of(layer)
+        e = encoded.layers.get(name)
+        if form is None or e is None:
+            rows.append(Row(name, "plain", count, nonzeros, FLOAT_BITS * count, 0, 0, FLOAT_BITS * count, 0, 0))
+            continue
+        tables, coded = (8 * sum(map(len, pieces)) for pieces in (e.tables, e.coded))
+        rows.append(
+            Row(
+                name,
+                form.kind,
+                count,
+                nonzeros,
+                FLOAT_BITS * count,
+                e.index_bits,
+                e.offset_bits,
+                8 * len(e.codebook),
+                tables,
+                coded,
+            )
+        )
+    sums = [sum(getattr(row, size) for row in rows) for size in list(Row.__dataclass_fields__)[2:]]
+    total = Row("total", "", *sums)
+    plain = sum(row.bits_after for row in rows if row.form == "plain")
+    other = 8 * sum(t.numel() * t.element_size() for t in encoded.rest.values()) - plain
+    container = 8 * len(encoded.to_bytes()) - total.bits_after - other
+    return Report(tuple(rows), total, other, container)

@@ -1,0 +1,242 @@
+"""How a layer takes a compressed weight, and which layers can.
+
+In a layer with quantized weights the form stands before the tensor quantizer inside the layer's weight proxy: pruned
+weights keep the layer's own quantizer, shared weights and codewords get a ``Grid`` with the scale and width of the
+time of compression, since quantizers derive scales from latent weights, which such a layer no longer uses. In a layer
+with floating-point weights the form is a parametrization of ``weight`` (``torch.nn.utils.parametrize``).
+"""
+
+import copy
+import fnmatch
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
+from brevitas.proxy import WeightQuantProxyFromInjector
+from torch.nn.utils import parametrize
+
+from quant.compression.forms import CompressedWeight, Grid, Pruned, Shared, Values, form_from
+from quant.errors import QuantError
+from quant.schemes.quantizer import weight_injector
+
+T = TypeVar("T")
+Model = TypeVar("Model", bound=torch.nn.Module)
+Layers = Sequence[str] | str | None
+Layer = Any  # a linear or convolution module, of torch or of Brevitas
+
+
+class _Compressed(torch.nn.Module):
+    """Tensor quantizer of a compressed weight: the form, then a quantizer."""
+
+    def __init__(self, form: CompressedWeight, quantizer: torch.nn.Module) -> None:
+        super().__init__()
+        self.form, self.quantizer = form, quantizer
+
+    def forward(self, latent: torch.Tensor) -> Any:
+        return self.quantizer(self.form(latent))
+
+
+class _Proxy(WeightQuantProxyFromInjector):
+    """Brevitas makes the tensor quantizer anew when a state is loaded; a compressed one stays, and is loaded into."""
+
+    def init_tensor_quant(self, preserve_state_dict: bool = False) -> None:
+        if not isinstance(self.tensor_quant, _Compressed):
+            super().init_tensor_quant(preserve_state_dict)
+
+
+def is_quantized(layer: Layer) -> bool:
+    """Whether the layer's weights are integers times a scale."""
+    return isinstance(layer, QuantWeightBiasInputOutputLayer) and bool(layer.weight_quant.is_quant_enabled)
+
+
+def compression_of(layer: Layer) -> CompressedWeight | None:
+    """The layer's compressed weight; None where it is not compressed."""
+    if is_quantized(layer):
+        quantizer = layer.weight_quant.tensor_quant
+        return quantizer.form if isinstance(quantizer, _Compressed) else None
+    if parametrize.is_parametrized(layer, "weight"):
+        first = layer.parametrizations.weight[0]
+        return first if isinstance(first, CompressedWeight) else None
+    return None
+
+
+def grid_of(layer: Layer) -> Grid | None:
+    """The fixed grid that the layer's compressed weights are rounded to; None where there is none."""
+    if compression_of(layer) is None:
+        return None
+    holder = layer.weight_quant.tensor_quant if is_quantized(layer) else layer.parametrizations.weight[-1]
+    quantizer = getattr(holder, "quantizer", None)
+    return quantizer if isinstance(quantizer, Grid) else None
+
+
+def weight_of(layer: Layer) -> torch.Tensor:
+    """The weight that the layer computes with, detached."""
+    with torch.no_grad():
+        weight = layer.quant_weight().value if is_quantized(layer) else layer.weight
+    return weight.detach().clone()
+
+
+def latent_of(layer: Layer) -> torch.nn.Parameter:
+    """The parameter behind the layer's weight."""
+    return layer.parametrizations.weight.original if parametrize.is_parametrized(layer, "weight") else layer.weight
+
+
+def own_grid(layer: Layer) -> Grid | None:
+    """The grid of the quantizer that the layer has now; None for floating-point weights."""
+    if not is_quantized(layer):
+        return grid_of(layer)
+    quantized = layer.quant_weight()
+    narrow = bool(layer.weight_quant.is_narrow_range)
+    return Grid(quantized.scale.detach().tolist(), int(quantized.bit_width), narrow)
+
+
+def attach(layer: Layer, form: CompressedWeight, grid: Grid | None = None) -> None:
+    """Gives the layer its weight from ``form``, rounded to ``grid``; replaces what was attached before.
+
+    A quantized layer without a grid keeps its quantizer.
+    """
+    latent = latent_of(layer)
+    form.to(latent.device)
+    if grid is not None:
+        grid.to(latent.device)
+    if is_quantized(layer):
+        before = layer.weight_quant
+        if grid is None:
+            kept = before.tensor_quant
+            quantizer = kept.quantizer if isinstance(kept, _Compressed) else kept
+            proxy = _Proxy(layer, before.quant_injector)
+        else:
+            quantizer = grid
+            proxy = _Proxy(layer, weight_injector(Grid, narrow=grid.narrow, scale=grid.scale.tolist(), bits=grid.width))
+        proxy.tensor_quant = _Compressed(form, quantizer)
+        layer.weight_quant = proxy.train(layer.training)
+    else:
+        if compression_of(layer) is not None:
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
+        parametrize.register_parametrization(layer, "weight", form)
+        if grid is not None:
+            parametrize.register_parametrization(layer, "weight", Values(grid))
+    latent.requires_grad_(isinstance(form, Pruned))
+
+
+def find_layers(model: torch.nn.Module, layers: Layers = None) -> dict[str, Layer]:
+    """The linear and convolution layers by name, in the order of their definition; QuantError where there are none.
+
+    ``layers``: a shell pattern of names, or several, to choose from them; each must match a layer.
+    """
+    found: dict[str, Layer] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear | torch.nn.modules.conv._ConvNd):
+            if parametrize.is_parametrized(module, "weight") and compression_of(module) is None:
+                raise QuantError(
+                    f"layer {name} has a parametrization of its own: remove it first "
+                    "(torch.nn.utils.parametrize.remove_parametrizations)",
+                    status=2,
+                )
+            found[name] = module
+    if not found:
+        raise QuantError(f"{type(model).__name__} has no linear or convolution layer to compress", status=2)
+    if layers is None:
+        return found
+    patterns = [layers] if isinstance(layers, str) else list(layers)
+    for pattern in patterns:
+        if not fnmatch.filter(found, pattern):
+            raise QuantError(f"layers={pattern!r} matches none of {', '.join(found)}", status=2)
+    return {name: m for name, m in found.items() if any(fnmatch.fnmatchcase(name, p) for p in patterns)}
+
+
+def layer_kind(layer: Layer) -> str:
+    """ "linear" or "conv"."""
+    return "linear" if isinstance(layer, torch.nn.Linear) else "conv"
+
+
+def for_layer(setting: T | Mapping[str, T], what: str, name: str, layer: Layer) -> T:
+    """A setting's value for one layer: itself, or from a mapping by name, pattern of names, "conv" or "linear"."""
+    if not isinstance(setting, Mapping):
+        return setting
+    for pattern, value in setting.items():
+        if fnmatch.fnmatchcase(name, pattern):
+            return value
+    if layer_kind(layer) in setting:
+        return setting[layer_kind(layer)]
+    raise QuantError(
+        f"{what} says nothing of layer {name}: add {name!r} or {layer_kind(layer)!r}, or choose layers", status=2
+    )
+
+
+@contextmanager
+def compressing(model: Model, layers: Layers = None) -> Iterator[tuple[Model, dict[str, Layer]]]:
+    """A copy of the model in eval mode and its chosen layers; the copy's mode is the model's again at the end."""
+    small = copy.deepcopy(model).eval()
+    chosen = find_layers(small, layers)
+    for name, layer in chosen.items():
+        if not is_quantized(layer):
+            continue
+        quantized = layer.quant_weight()
+        if int(quantized.bit_width) == 1:
+            raise QuantError(
+                f"layer {name} has 1-bit weights, which have nothing left to compress: choose other layers", status=2
+            )
+        if bool((quantized.zero_point != 0).any()):
+            raise QuantError(f"layer {name} has a zero point, which compressed weights cannot have", status=2)
+    yield small, chosen
+    small.train(model.training)
+
+
+def map_layers(model: Model, layers: Layers, change: Callable[[str, Layer], None]) -> Model:
+    """A compressed copy: ``change(name, layer)`` is called on each chosen layer of it."""
+    with compressing(model, layers) as (small, chosen):
+        for name, layer in chosen.items():
+            change(name, layer)
+    return small
+
+
+def describe(model: torch.nn.Module) -> dict[str, dict[str, Any]]:
+    """What ``prepare`` needs to give an equal, uncompressed network the same compressed layers: plain values by layer.
+
+    Layers that share their centroids ("with") name the first of them.
+    """
+    plan: dict[str, dict[str, Any]] = {}
+    owners: dict[int, str] = {}
+    for name, layer in model.named_modules():
+        form = compression_of(layer) if isinstance(layer, torch.nn.Linear | torch.nn.modules.conv._ConvNd) else None
+        if form is None:
+            continue
+        plan[name] = form.spec()
+        if isinstance(form, Shared):
+            owner = owners.setdefault(id(form.centroids), name)
+            if owner != name:
+                plan[name]["with"] = owner
+        grid = grid_of(layer)
+        if grid is not None:
+            plan[name]["grid"] = grid.spec()
+    return plan
+
+
+def prepare(model: torch.nn.Module, plan: Mapping[str, Mapping[str, Any]]) -> None:
+    """Gives ``model``'s layers, in place, the empty compressed weights of ``plan`` (``describe``'s), to load a state
+    into.
+
+        fresh = create_model(...)
+        compression.prepare(fresh, compression.describe(small))
+        fresh.load_state_dict(small.state_dict())
+
+    Raises QuantError (status 2) if the model has no such layers.
+    """
+    for name, spec in plan.items():
+        layers = dict(model.named_modules())
+        if name not in layers:
+            raise QuantError(
+                f"the network has no layer {name} to compress: make it as the compressed one was", status=2
+            )
+        layer = layers[name]
+        form = form_from(dict(spec), latent_of(layer).shape)
+        if "with" in spec:
+            owner = compression_of(layers[spec["with"]])
+            assert isinstance(form, Shared)
+            assert isinstance(owner, Shared)
+            form.centroids = owner.centroids
+        grid = spec.get("grid")
+        attach(layer, form, None if grid is None else Grid(**grid))
