@@ -69,8 +69,9 @@ def generate(graph: Graph, family: Family, top: str = "accelerator") -> Design:
             w = wires[edge]
             declare.append(f"  logic {w}_valid, {w}_ready;\n  logic [{stream.width - 1}:0] {w}_data;\n")
     for node, instance in instances(graph).items():
-        body.append(_instance(node.kernel.rtl(family), instance, node.inputs, node.outputs, wires, files))
-        for name in (f"{node.kernel.op}.sv", *node.kernel.sources):
+        rtl = node.kernel.rtl(family)
+        body.append(_instance(rtl, instance, node.inputs, node.outputs, wires, files))
+        for name in (f"{rtl.module}.sv", *node.kernel.sources):
             files.setdefault(name.rsplit("/", 1)[-1], source(name).read_text())
 
     head = ["    input  wire logic clk", "    input  wire logic rst"]
@@ -87,11 +88,22 @@ def generate(graph: Graph, family: Family, top: str = "accelerator") -> Design:
     return Design(top, {w: streams[e] for e, w in ins.items()}, {w: streams[e] for e, w in outs.items()}, files)
 
 
+def _literal(value: int | str | tuple[int, ...]) -> str:
+    """A parameter's value in SystemVerilog."""
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        return f'"{value}"'
+    words = ", ".join(f"32'd{each}" for each in reversed(value))
+    return f"{{{words}}}"
+
+
 def _instance(
     rtl: Rtl, name: str, ins: tuple[str, ...], outs: tuple[str, ...], wires: dict[str, str], files: dict[str, str]
 ) -> str:
-    """One instance; its memories are added to ``files``. A kernel's ports are s, m or s0, s1, ..., m0, m1, ..."""
-    parameters = {key: str(value) if isinstance(value, int) else f'"{value}"' for key, value in rtl.parameters.items()}
+    """One instance; its memories are added to ``files``. A kernel's ports are s and m; several inputs, or outputs,
+    share one, side by side, the first in the low bits."""
+    parameters = {key: _literal(value) for key, value in rtl.parameters.items()}
     for key, memory in rtl.memories.items():
         stem = f"{name}_{key.lower()}"
         if isinstance(memory, Memory):
@@ -102,8 +114,10 @@ def _instance(
             parameters[key] = f'"{stem}"'
     connect = ["      .clk(clk)", "      .rst(rst)"]
     for letter, edges in (("s", ins), ("m", outs)):
-        for i, edge in enumerate(edges):
-            port, wire = letter if len(edges) == 1 else f"{letter}{i}", wires[edge]
-            connect += [f"      .{port}_{part}({wire}_{part})" for part in ("valid", "ready", "data")]
+        for part in ("valid", "ready", "data"):
+            signals = ", ".join(f"{wires[edge]}_{part}" for edge in reversed(edges))
+            connect.append(
+                f"      .{letter}_{part}({{{signals}}})" if len(edges) > 1 else f"      .{letter}_{part}({signals})"
+            )
     settings = ",\n".join(f"      .{key}({value})" for key, value in parameters.items())
     return f"  {rtl.module} #(\n{settings}\n  ) {name} (\n" + ",\n".join(connect) + "\n  );\n"

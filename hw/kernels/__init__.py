@@ -10,12 +10,19 @@ if TYPE_CHECKING:
     from hw.kernels.kernel import Kernel
 
 REGISTRY = {
+    "accumulate_pool": "AccumulatePool",
+    "add": "Add",
     "arg_max": "ArgMax",
+    "concat": "Concat",
+    "depthwise": "Depthwise",
     "fifo": "Fifo",
+    "fork": "Fork",
     "matrix_vector": "MatrixVector",
+    "max_pool": "MaxPool",
     "requant": "Requant",
     "sliding_window": "SlidingWindow",
     "threshold": "Threshold",
+    "upsample": "Upsample",
     "width_converter": "WidthConverter",
 }
 """Kernel name (module, SystemVerilog module, file stem) -> class."""

@@ -1,0 +1,65 @@
+"""What the kernels share that work on ``pe`` channels at a time and fold in no other way."""
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import Self
+
+from qonnx.core.datatype import BaseDataType
+
+from hw.errors import BitfabricError
+from hw.kernels.kernel import Folding, Kernel
+
+WIDEST = 32
+"""Bits of the widest elements."""
+
+
+def kind(dtype: BaseDataType) -> str:
+    """How a code stands for an integer, as the part ``widen`` names it."""
+    return "bipolar" if dtype.name == "BIPOLAR" else "signed" if dtype.signed() else "unsigned"
+
+
+class ChannelKernel(Kernel):
+    """Base of kernels with ``pe`` lanes at all their ports. Subclasses are dataclasses with a field ``pe``."""
+
+    pe: int
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """What ``pe`` divides."""
+
+    @property
+    def steps(self) -> int:
+        """Beats of the channels."""
+        return self.channels // self.pe
+
+    def _check(self, shape: tuple[int, ...], *dtypes: BaseDataType) -> None:
+        """Raises BitfabricError for sizes below 1, types that are not of integers, a ``pe`` that does not divide."""
+        if not shape or any(size < 1 for size in shape):
+            raise BitfabricError(f"{self.op}: shape {shape}; it needs sizes of 1 or more, channels last")
+        for dtype in dtypes:
+            if not dtype.is_integer() or dtype.bitwidth() > WIDEST:
+                raise BitfabricError(f"{self.op} takes integers of at most {WIDEST} bits, not {dtype.name}")
+        if self.pe < 1 or self.channels % self.pe:
+            legal = ", ".join(str(folding.pe) for folding in self.foldings())
+            raise BitfabricError(
+                f"{self.op}: PE {self.pe} does not divide {self.channels} channels; use one of {legal}"
+            )
+
+    def foldings(self) -> tuple[Folding, ...]:
+        return tuple(Folding(pe) for pe in range(1, self.channels + 1) if self.channels % pe == 0)
+
+    def fold(self, folding: Folding) -> Self:
+        if folding.simd != 1:
+            raise BitfabricError(f"{self.op} has no SIMD, {folding.simd} was asked for; give only PE")
+        return replace(self, **{"pe": folding.pe})
+
+
+def checked_range(op: str, dtype: BaseDataType, given: tuple[int, int] | None) -> tuple[int, int]:
+    """The range of an input: the one given, or its type's. Raises BitfabricError where it is not within the type."""
+    low, high = int(dtype.min()), int(dtype.max())
+    if given is None:
+        return low, high
+    if not low <= given[0] <= given[1] <= high:
+        raise BitfabricError(f"{op}: input range {given[0]}..{given[1]} is not within {dtype.name}")
+    return given

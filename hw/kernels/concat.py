@@ -1,0 +1,97 @@
+"""Concatenation along the channels (FINN: StreamingConcat)."""
+
+from dataclasses import dataclass
+from math import gcd, prod
+from typing import ClassVar
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType
+
+from hw.errors import BitfabricError
+from hw.kernels import cost
+from hw.kernels.channel_kernel import ChannelKernel, kind
+from hw.kernels.kernel import Resources, Rtl, Schedule
+from hw.stream import Stream, container, smallest_dtype
+from hw.synth.family import Family
+
+
+@dataclass(frozen=True, eq=False)
+class Concat(ChannelKernel):
+    """Streams ``shapes`` (*prefix, C_i) of ``dtypes`` to one (*prefix, sum of the C_i), ``pe`` lanes each.
+
+    Inputs of one type keep it; otherwise the output has the narrowest type that holds all of them, BIPOLAR being
+    -1 and +1. Raises BitfabricError for shapes that differ in more than the last axis, fewer than two inputs, types
+    that are not of integers, and a ``pe`` that does not divide every C_i.
+    """
+
+    op: ClassVar[str] = "concat"
+    sources: ClassVar[tuple[str, ...]] = ("parts/stream_out.sv", "parts/widen.sv")
+
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[BaseDataType, ...]
+    pe: int = 1
+
+    def __post_init__(self) -> None:
+        if len(self.shapes) < 2 or len(self.shapes) != len(self.dtypes):
+            raise BitfabricError(
+                f"concat of {len(self.shapes)} shapes and {len(self.dtypes)} types; two or more of each"
+            )
+        for shape in self.shapes:
+            self._check(shape, *self.dtypes)
+        if len({shape[:-1] for shape in self.shapes}) > 1:
+            raise BitfabricError(f"concat of {', '.join(map(str, self.shapes))}: only the last axis may differ")
+
+    @property
+    def channels(self) -> int:
+        """The greatest common divisor of the inputs' channels."""
+        return gcd(*(shape[-1] for shape in self.shapes))
+
+    @property
+    def output_dtype(self) -> BaseDataType:
+        """The type that holds the elements of every input."""
+        if len({dtype.name for dtype in self.dtypes}) == 1:
+            return self.dtypes[0]
+        return smallest_dtype(min(int(d.min()) for d in self.dtypes), max(int(d.max()) for d in self.dtypes))
+
+    def inputs(self) -> tuple[Stream, ...]:
+        return tuple(Stream(shape, dtype, self.pe) for shape, dtype in zip(self.shapes, self.dtypes, strict=True))
+
+    def outputs(self) -> tuple[Stream, ...]:
+        channels = sum(shape[-1] for shape in self.shapes)
+        return (Stream((*self.shapes[0][:-1], channels), self.output_dtype, self.pe),)
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.concatenate(frames, axis=-1, dtype=container(self.output_dtype), casting="unsafe"),)
+
+    @property
+    def _beats(self) -> tuple[int, ...]:
+        """Beats of one position of each input."""
+        return tuple(shape[-1] // self.pe for shape in self.shapes)
+
+    def schedule(self) -> Schedule:
+        source = np.tile(np.repeat(np.arange(len(self.shapes)), self._beats), prod(self.shapes[0][:-1]))
+        takes = tuple(source == i for i in range(len(self.shapes)))
+        return Schedule(takes, (np.ones(len(source), bool),), latency=1, credits=2)
+
+    def resources(self, family: Family) -> Resources:
+        out = self.outputs()[0].width
+        inputs = len(self.shapes)
+        select = out * (inputs - 1 if family.lut_inputs < 6 else -(-(inputs - 1) // 2))
+        total = cost.stream_out(out, 2, family) + cost.counter(sum(self._beats), family)
+        return total + Resources(select + 2 * inputs, inputs)
+
+    def rtl(self, family: Family) -> Rtl:
+        # Codes of one type are passed on as they are.
+        same = self.output_dtype in self.dtypes and len({d.name for d in self.dtypes}) == 1
+        kinds = tuple(0 if same else ("unsigned", "signed", "bipolar").index(kind(d)) for d in self.dtypes)
+        return Rtl(
+            self.op,
+            {
+                "INPUTS": len(self.shapes),
+                "PE": self.pe,
+                "BEATS": self._beats,
+                "IN_BITS": tuple(d.bitwidth() for d in self.dtypes),
+                "IN_KIND": kinds,
+                "OUT_BITS": self.output_dtype.bitwidth(),
+            },
+        )

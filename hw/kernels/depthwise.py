@@ -1,0 +1,198 @@
+"""Depthwise convolution after a sliding window: a dot product of each channel alone (FINN: VVAU)."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import ClassVar
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType
+
+from hw.errors import BitfabricError
+from hw.kernels import cost
+from hw.kernels.channel_kernel import ChannelKernel, checked_range, kind
+from hw.kernels.kernel import Memory, Resources, Rtl, Schedule, packed_words
+from hw.kernels.reduction import Reduction
+from hw.stream import Stream, container, encode, smallest_dtype
+from hw.synth.family import Family
+
+MULTIPLIER_BITS = (5, 18)
+"""Operands of a multiplier, as two's complement: narrower ones are cheaper in lookup tables, wider ones do not fit."""
+LUTS_PER_BLOCK = 100
+"""Weights go to block RAM where that saves so many lookup tables a block."""
+EVERY = 2
+"""Adders in a row between two registers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Depthwise(ChannelKernel):
+    """``y[..., c] = sum over k of weights[c, k] * x[..., k, c]``, exactly.
+
+    ``weights`` is (C, K); ``x`` a window stream (*prefix, K*C) in the order (k, c), ``y`` (*prefix, C), both in ``pe``
+    lanes, ``y`` in the narrowest type that holds every reachable sum. BIPOLAR values are -1 and +1; a TERNARY input is
+    a padded BIPOLAR one. ``input_range`` states the inputs' range where it is narrower than their type's.
+
+    A product is one of three: a BIPOLAR or TERNARY operand adds, subtracts or leaves out the other one; one of few bits
+    (or two too wide for a multiplier) adds it once for each of its bits, shifted; otherwise it takes a multiplier.
+
+    Raises BitfabricError for weights that are not of ``weight_dtype``, types that are not of integers, a range beyond
+    its type, and a ``pe`` that does not divide C.
+    """
+
+    op: ClassVar[str] = "depthwise"
+    sources: ClassVar[tuple[str, ...]] = (
+        "parts/adder_tree.sv", "parts/delay.sv", "parts/product.sv", "parts/reduce.sv", "parts/rom.sv",
+        "parts/stream_out.sv", "parts/widen.sv",
+    )  # fmt: skip
+
+    weights: np.ndarray
+    weight_dtype: BaseDataType
+    input_dtype: BaseDataType
+    prefix: tuple[int, ...] = ()
+    pe: int = 1
+    input_range: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        weights = np.asarray(self.weights)
+        if weights.ndim != 2 or not weights.size or weights.dtype.kind not in "iu":
+            raise BitfabricError(
+                f"depthwise: weights of shape {weights.shape} and type {weights.dtype} must be a matrix of integers, "
+                "channels by positions of the window"
+            )
+        object.__setattr__(self, "weights", weights.astype(np.int64))
+        self._check((*self.prefix, self.channels), self.weight_dtype, self.input_dtype)
+        low, high = int(self.weights.min()), int(self.weights.max())
+        bipolar = self.weight_dtype.name == "BIPOLAR"
+        if not all(map(self.weight_dtype.allowed, (low, high))) or (bipolar and 0 in self.weights):
+            raise BitfabricError(
+                f"depthwise: weights {low}..{high} are not all {self.weight_dtype.name}; "
+                f"a type that holds them is {smallest_dtype(low, high).name}"
+            )
+        checked_range(self.op, self.input_dtype, self.input_range)
+        container(self.output_dtype)
+
+    @property
+    def channels(self) -> int:
+        return self.weights.shape[0]
+
+    @property
+    def k(self) -> int:
+        """Positions of a window."""
+        return self.weights.shape[1]
+
+    def inputs(self) -> tuple[Stream, ...]:
+        return (Stream((*self.prefix, self.k * self.channels), self.input_dtype, self.pe),)
+
+    def outputs(self) -> tuple[Stream, ...]:
+        return (Stream((*self.prefix, self.channels), self.output_dtype, self.pe),)
+
+    # Arithmetic.
+
+    def output_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and greatest sum of each channel, ``(C,)`` int64, reached by some input in the input range."""
+        low, high = checked_range(self.op, self.input_dtype, self.input_range)
+        positive, negative = np.maximum(self.weights, 0).sum(axis=1), np.minimum(self.weights, 0).sum(axis=1)
+        return positive * low + negative * high, positive * high + negative * low
+
+    @cached_property
+    def output_dtype(self) -> BaseDataType:
+        """The narrowest type that holds every reachable sum."""
+        low, high = self.output_range()
+        return smallest_dtype(int(low.min()), int(high.max()))
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        (x,) = frames
+        windows = x.reshape(-1, self.k, self.channels)
+        # Sums are exact modulo 2^bits, whatever happens on the way, and the result fits.
+        out = container(self.output_dtype)
+        weights = self.weights.astype(out)
+        y = np.zeros((len(windows), self.channels), out)
+        for k in range(self.k):
+            y += windows[:, k].astype(out, copy=False) * weights[:, k]
+        return (y.reshape(len(x), *self.prefix, self.channels),)
+
+    # Hardware.
+
+    @cached_property
+    def _product(self) -> tuple[bool, str, int]:
+        """How products are made: whether the weight is the operand taken apart; its kind; its planes (0: multiplier).
+
+        The kinds are ``bipolar``, ``ternary``, ``signed`` and ``unsigned``.
+        """
+        candidates = []
+        for by_weight, dtype in ((True, self.weight_dtype), (False, self.input_dtype)):
+            name = "ternary" if dtype.name == "TERNARY" else kind(dtype)
+            candidates.append((1 if name in ("bipolar", "ternary") else dtype.bitwidth(), by_weight, name))
+        planes, by_weight, name = min(candidates, key=lambda candidate: candidate[0])
+        widths = [max(2, t.bitwidth() + (not t.signed())) for t in (self.weight_dtype, self.input_dtype)]
+        if min(c[0] for c in candidates) >= MULTIPLIER_BITS[0] and max(widths) <= MULTIPLIER_BITS[1]:
+            return True, "signed", 0
+        return by_weight, name, planes
+
+    @cached_property
+    def _product_bits(self) -> tuple[int, int]:
+        """Bits of the operands as two's complement: of the one taken apart (its code), and of the other."""
+        by_weight, _, planes = self._product
+        apart, other = (self.weight_dtype, self.input_dtype)[:: 1 if by_weight else -1]
+        if planes == 0:
+            return max(2, apart.bitwidth() + (not apart.signed())), max(2, other.bitwidth() + (not other.signed()))
+        return apart.bitwidth(), max(2, other.bitwidth() + (not other.signed()))
+
+    @property
+    def _sum(self) -> Reduction:
+        operation = "sum_carry" if self._product[2] else "sum"
+        return Reduction(self.k, self.steps, self.pe, self.output_dtype.bitwidth(), operation)
+
+    @property
+    def _levels(self) -> int:
+        return (max(1, self._product[2]) - 1).bit_length()
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the action with a window's last beat to the output's being offered."""
+        return 3 + max(1, -(-self._levels // EVERY)) + self._sum.latency
+
+    def schedule(self) -> Schedule:
+        word = np.tile(np.arange(self.k * self.steps), prod(self.prefix))
+        gives = word >= (self.k - 1) * self.steps
+        full, rest = divmod(self.latency + 1, self.k * self.steps)
+        return Schedule((np.ones(len(word), bool),), (gives,), self.latency, full * self.steps + min(rest, self.steps))
+
+    @property
+    def _words(self) -> np.ndarray:
+        """The weights' codes in the order in which they are used: (K * STEPS, PE)."""
+        return encode(self.weights.T.reshape(-1, self.pe), self.weight_dtype)
+
+    def _style(self, family: Family) -> str:
+        """Style of the weight memory: ``block`` or ``logic``."""
+        depth, width = self.k * self.steps, self.pe * self.weight_dtype.bitwidth()
+        luts = -(-depth // (1 << family.lut_inputs)) * width
+        return "block" if luts >= LUTS_PER_BLOCK * family.blocks(depth, width) else "logic"
+
+    def resources(self, family: Family) -> Resources:
+        return cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + self._sum.resources(family)
+
+    def rtl(self, family: Family) -> Rtl:
+        by_weight, name, planes = self._product
+        width = self.weight_dtype.bitwidth()
+        return Rtl(
+            self.op,
+            {
+                "PE": self.pe,
+                "STEPS": self.steps,
+                "K": self.k,
+                "IN_BITS": self.input_dtype.bitwidth(),
+                "IN_KIND": kind(self.input_dtype),
+                "W_BITS": width,
+                "W_KIND": kind(self.weight_dtype),
+                "APART": "weight" if by_weight else "input",
+                "APART_KIND": name,
+                "PLANES": planes,
+                "OUT_BITS": self.output_dtype.bitwidth(),
+                "EVERY": EVERY,
+                "STYLE": self._style(family),
+                "SUM_STYLE": self._sum.style(family),
+                "CREDITS": self.schedule().credits,
+            },
+            {"WEIGHTS": Memory(packed_words(self._words, width), self.pe * width)},
+        )

@@ -1,0 +1,59 @@
+"""Fork: one stream to several readers (FINN: DuplicateStreams)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType
+
+from hw.errors import BitfabricError
+from hw.kernels import cost
+from hw.kernels.channel_kernel import ChannelKernel
+from hw.kernels.kernel import Resources, Rtl, Schedule
+from hw.stream import Stream
+from hw.synth.family import Family
+
+
+@dataclass(frozen=True, eq=False)
+class Fork(ChannelKernel):
+    """The stream ``shape`` (*prefix, C) of ``dtype``, ``pe`` lanes, to ``copies`` outputs, which drain independently.
+
+    Raises BitfabricError for fewer than two copies and for a ``pe`` that does not divide C.
+    """
+
+    op: ClassVar[str] = "fork"
+    sources: ClassVar[tuple[str, ...]] = ("parts/stream_out.sv",)
+
+    shape: tuple[int, ...]
+    dtype: BaseDataType
+    copies: int = 2
+    pe: int = 1
+
+    def __post_init__(self) -> None:
+        self._check(self.shape, self.dtype)
+        if self.copies < 2:
+            raise BitfabricError(f"a fork to {self.copies} readers; it needs two or more")
+
+    @property
+    def channels(self) -> int:
+        return self.shape[-1]
+
+    def inputs(self) -> tuple[Stream, ...]:
+        return (Stream(self.shape, self.dtype, self.pe),)
+
+    def outputs(self) -> tuple[Stream, ...]:
+        return self.inputs() * self.copies
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        return frames * self.copies
+
+    def schedule(self) -> Schedule:
+        every = np.ones(self.inputs()[0].beats, bool)
+        return Schedule((every,), (every,) * self.copies, latency=1, credits=2)
+
+    def resources(self, family: Family) -> Resources:
+        each = cost.stream_out(self.inputs()[0].width, 2, family)
+        return Resources(lut=1) + Resources(*(self.copies * n for n in (each.lut, each.ff)))
+
+    def rtl(self, family: Family) -> Rtl:
+        return Rtl(self.op, {"WIDTH": self.inputs()[0].width, "COPIES": self.copies})

@@ -1,0 +1,191 @@
+"""Pooling: a maximum or a sum over windows, of each channel alone; ``max_pool`` and ``accumulate_pool``."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from math import prod
+from typing import ClassVar
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType
+
+from hw.errors import BitfabricError
+from hw.kernels import cost
+from hw.kernels.channel_kernel import ChannelKernel, kind
+from hw.kernels.kernel import Resources, Rtl, Schedule
+from hw.kernels.reduction import Reduction
+from hw.stream import Stream, container
+from hw.synth.family import Family
+
+
+class Pool(ChannelKernel):
+    """Base of the pools: dataclasses with the fields that are declared here.
+
+    - ``windows`` false: windows that do not overlap, on a stream ``shape`` (*spatial, C) with one or two spatial axes;
+      out comes (*spatial // ``kernel``, C). Rows and columns that fill no window are dropped (ONNX: floor mode).
+    - ``windows`` true: a window stream (*spatial, K*C), elements in the order (k, c), K the product of ``kernel``;
+      ``shape`` is (*spatial, C), which is also what comes out.
+
+    ``pe`` lanes in and out. Only partial results are kept: those of C channels, and those of one row of windows.
+    """
+
+    sources: ClassVar[tuple[str, ...]] = ("parts/delay.sv", "parts/reduce.sv", "parts/stream_out.sv", "parts/widen.sv")
+    ufunc: ClassVar[np.ufunc]
+    """The operation on two arrays."""
+
+    shape: tuple[int, ...]
+    kernel: tuple[int, ...]
+    dtype: BaseDataType
+    windows: bool
+
+    def _check_pool(self) -> None:
+        """Raises BitfabricError where the parameters do not fit each other."""
+        self._check(self.shape, self.dtype)
+        spatial = self.shape[:-1]
+        if not self.kernel or any(size < 1 for size in self.kernel):
+            raise BitfabricError(f"{self.op}: kernel {self.kernel}; it needs sizes of 1 or more")
+        if not self.windows and (len(spatial) not in (1, 2) or len(self.kernel) != len(spatial)):
+            raise BitfabricError(
+                f"{self.op}: kernel {self.kernel} on a stream {self.shape}; one or two spatial axes, channels "
+                "last, and a kernel size for each"
+            )
+        if not self.windows and any(k > size for k, size in zip(self.kernel, spatial, strict=True)):
+            raise BitfabricError(
+                f"{self.op}: kernel {self.kernel} is larger than the {spatial} that it pools; pad first"
+            )
+        container(self.output_dtype)
+
+    @property
+    def output_dtype(self) -> BaseDataType:
+        """The type of the results."""
+        return self._partial(prod(self.kernel))
+
+    def _partial(self, count: int) -> BaseDataType:
+        """The type of what ``count`` elements give."""
+        raise NotImplementedError
+
+    def _operation(self) -> str:
+        """The operation as the part ``reduce`` names it."""
+        raise NotImplementedError
+
+    @property
+    def channels(self) -> int:
+        return self.shape[-1]
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of the output."""
+        if self.windows:
+            return self.shape
+        return (*(size // k for size, k in zip(self.shape[:-1], self.kernel, strict=True)), self.channels)
+
+    def inputs(self) -> tuple[Stream, ...]:
+        shape = (*self.shape[:-1], prod(self.kernel) * self.channels) if self.windows else self.shape
+        return (Stream(shape, self.dtype, self.pe),)
+
+    def outputs(self) -> tuple[Stream, ...]:
+        return (Stream(self.out_shape, self.output_dtype, self.pe),)
+
+    # Arithmetic.
+
+    def _views(self, x: np.ndarray) -> Iterator[np.ndarray]:
+        """The elements of every window one after the other, each ``(N, *out_shape)``."""
+        if self.windows:
+            every = x.reshape(len(x), *self.shape[:-1], -1, self.channels)
+            for i in range(every.shape[-2]):
+                yield every[..., i, :]
+            return
+        bounds = [n * k for n, k in zip(self.out_shape, self.kernel, strict=False)]
+        for offset in np.ndindex(*self.kernel):
+            steps = (slice(i, end, k) for i, end, k in zip(offset, bounds, self.kernel, strict=True))
+            yield x[(slice(None), *steps)]
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        views = self._views(frames[0])
+        y = next(views).astype(container(self.output_dtype))
+        for view in views:
+            self.ufunc(y, view, out=y, casting="unsafe")
+        return (y,)
+
+    # Hardware.
+
+    @cached_property
+    def _grid(self) -> tuple[int, int, int, int]:
+        """Rows, columns, and the kernel's: every pool as one over an image.
+
+        Windows one after the other, and windows as wide as the image, are pieces of a single row.
+        """
+        if self.windows:
+            k = prod(self.kernel)
+            return 1, prod(self.shape[:-1]) * k, 1, k
+        rows, columns = (1, *self.shape[:-1])[-2:]
+        kh, kw = (1, *self.kernel)[-2:]
+        return (1, rows * columns, 1, kh * kw) if kw == columns else (rows, columns, kh, kw)
+
+    @property
+    def _reductions(self) -> tuple[Reduction, Reduction]:
+        """Over the columns of a window, then over its rows."""
+        _, columns, kh, kw = self._grid
+        across = self._partial(kw).bitwidth()
+        return (
+            Reduction(kw, self.steps, self.pe, across, self._operation()),
+            Reduction(kh, columns // kw * self.steps, self.pe, self.output_dtype.bitwidth(), self._operation()),
+        )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the action with a window's last beat to the output's being offered."""
+        across, down = self._reductions
+        return 2 + across.latency + (down.latency if down.passes > 1 else 0)
+
+    def schedule(self) -> Schedule:
+        rows, columns, kh, kw = self._grid
+        row, column = np.arange(rows)[:, None], np.arange(columns)
+        last = (row % kh == kh - 1) & (column % kw == kw - 1)
+        gives = np.repeat(last.ravel(), self.steps)
+        # Credits go in runs of the channels' beats, or of a row of windows without pause between.
+        run = columns // kw if kw == 1 else 1
+        return Schedule((np.ones(len(gives), bool),), (gives,), self.latency, self._credits(run))
+
+    def _credits(self, run: int) -> int:
+        """Enough that none is waited for where the output is taken at once."""
+        _, _, kh, kw = self._grid
+        cycles, burst = self.latency + 1, run * self.steps
+        if kh * kw == 1 or burst >= cycles:
+            return cycles
+        period = (kw if run == 1 else burst * kh) * (self.steps if run == 1 else 1)
+        full, rest = divmod(cycles, period)
+        return max(1, full * burst + min(rest, burst))
+
+    def resources(self, family: Family) -> Resources:
+        _, columns, kh, kw = self._grid
+        across, down = self._reductions
+        total = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family)
+        total += Resources(0, self.inputs()[0].width) + across.resources(family)
+        if kh > 1:
+            total += down.resources(family)
+        for values in (self.steps, kw, columns if kh > 1 or columns % kw else 1, kh):
+            total += cost.counter(values, family)
+        return total + Resources(6, 2 * self.latency)
+
+    def rtl(self, family: Family) -> Rtl:
+        rows, columns, kh, kw = self._grid
+        across, down = self._reductions
+        return Rtl(
+            "pool",
+            {
+                "PE": self.pe,
+                "STEPS": self.steps,
+                "ROWS": rows,
+                "COLUMNS": columns,
+                "KH": kh,
+                "KW": kw,
+                "IN_BITS": self.dtype.bitwidth(),
+                "KIND": kind(self.dtype),
+                "ACROSS_BITS": across.bits,
+                "OUT_BITS": down.bits,
+                "OPERATION": self._operation(),
+                "ACROSS_STYLE": across.style(family),
+                "DOWN_STYLE": down.style(family),
+                "CREDITS": self.schedule().credits,
+            },
+        )

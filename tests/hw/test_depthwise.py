@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from qonnx.core.datatype import DataType
+
+from hw.errors import BitfabricError
+from hw.kernels.depthwise import Depthwise
+from hw.stream import smallest_dtype
+from tests.hw.kernel_bench import random_frames
+from tests.hw.test_matrix_vector import weights_of
+
+WEIGHTS = ["BIPOLAR", "TERNARY", "INT2", "INT4", "INT8", "INT16", "UINT2", "UINT5"]
+INPUTS = ["BIPOLAR", "TERNARY", "UINT1", "UINT2", "INT4", "UINT8", "INT8", "INT16", "UINT20"]
+
+
+def kernel_of(weight, data, channels, k, pe, rng, prefix=()):
+    return Depthwise(weights_of(weight, (channels, k), rng), DataType[weight], DataType[data], prefix, pe)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(WEIGHTS), st.sampled_from(INPUTS), st.integers(1, 5), st.integers(1, 9),
+    st.sampled_from([(), (2,), (2, 3)]), st.integers(0, 2**32),
+)  # fmt: skip
+def test_execute_is_a_dot_product_of_each_channel(weight, data, channels, k, prefix, seed):
+    rng = np.random.default_rng(seed)
+    kernel = kernel_of(weight, data, channels, k, 1, rng, prefix)
+    frames = random_frames(kernel.inputs()[0], 4, rng)
+    (y,) = kernel.execute(frames)
+    windows = frames.astype(object).reshape(4, *prefix, k, channels)
+    np.testing.assert_array_equal(y, (windows * kernel.weights.T.astype(object)).sum(axis=-2))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(WEIGHTS), st.sampled_from(INPUTS), st.integers(1, 9), st.integers(0, 2**32))
+def test_output_range_is_reached(weight, data, k, seed):
+    kernel = kernel_of(weight, data, 3, k, 1, np.random.default_rng(seed))
+    low, high = int(DataType[data].min()), int(DataType[data].max())
+    most = np.where(kernel.weights.T > 0, high, low)
+    (y,) = kernel.execute(np.array([(high + low - most).ravel(), most.ravel()]))
+    np.testing.assert_array_equal(y, np.stack(kernel.output_range()))
+    assert kernel.output_dtype == smallest_dtype(y.min(), y.max())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pe": 4}, "PE 4 does not divide 6 channels; use one of 1, 2, 3, 6"),
+        ({"weights": np.zeros((6, 9), int)}, "not all BIPOLAR"),
+        ({"weights": np.full((6, 9), 2)}, "a type that holds them is UINT2"),
+        ({"weights": np.ones((6, 9))}, "matrix of integers"),
+        ({"input_dtype": DataType["FLOAT32"]}, "FLOAT32"),
+        ({"input_range": (0, 300)}, "not within UINT8"),
+        ({"prefix": (0,)}, "1 or more"),
+    ],
+)
+def test_bad_parameters(change, message):
+    legal = {"weights": np.ones((6, 9), int), "weight_dtype": DataType["BIPOLAR"], "input_dtype": DataType["UINT8"]}
+    with pytest.raises(BitfabricError, match=message):
+        Depthwise(**legal | change)

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from qonnx.core.datatype import DataType
+
+from hw.errors import BitfabricError
+from hw.kernels.add import Add
+from hw.kernels.concat import Concat
+from hw.kernels.fork import Fork
+from hw.kernels.upsample import Upsample
+from hw.stream import smallest_dtype
+from tests.hw.kernel_bench import random_frames
+
+DTYPES = ["BIPOLAR", "TERNARY", "UINT1", "UINT2", "INT3", "UINT8", "INT8", "INT16", "UINT20"]
+dtypes = st.sampled_from(DTYPES).map(lambda name: DataType[name])
+coefficients = st.sampled_from([1, 1, -1, 2, 3, -5, 7, 100, -12345])
+shapes = st.sampled_from([(), (2,), (2, 3)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(dtypes, dtypes, coefficients, coefficients, shapes, st.integers(0, 2**32))
+def test_add_is_exact(a, b, ca, cb, prefix, seed):
+    kernel = Add((*prefix, 5), (a, b), (ca, cb))
+    rng = np.random.default_rng(seed)
+    frames = [random_frames(stream, 4, rng) for stream in kernel.inputs()]
+    (y,) = kernel.execute(*frames)
+    np.testing.assert_array_equal(y, ca * frames[0].astype(object) + cb * frames[1].astype(object))
+    ends = [[int(d.min()), int(d.max())][:: 1 if c > 0 else -1] for d, c in zip((a, b), (ca, cb), strict=True)]
+    reached = [kernel.execute(*(np.full((1, *prefix, 5), x[i]) for x in ends))[0].flat[0] for i in (0, 1)]
+    assert kernel.output_range() == tuple(reached)
+    assert kernel.output_dtype == smallest_dtype(*map(int, reached))
+
+
+def test_add_of_narrow_ranges():
+    kernel = Add((3,), (DataType["INT8"], DataType["UINT8"]), (1, -2), input_ranges=((0, 4), (0, 3)))
+    assert kernel.output_range() == (-6, 4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(dtypes, st.integers(1, 5)), min_size=2, max_size=4), shapes, st.integers(0, 2**32))
+def test_concat_is_exact(inputs, prefix, seed):
+    kernel = Concat(tuple((*prefix, n) for _, n in inputs), tuple(dtype for dtype, _ in inputs))
+    rng = np.random.default_rng(seed)
+    frames = [random_frames(stream, 4, rng) for stream in kernel.inputs()]
+    (y,) = kernel.execute(*frames)
+    np.testing.assert_array_equal(y, np.concatenate([x.astype(object) for x in frames], axis=-1))
+    assert y.shape[1:] == kernel.outputs()[0].shape
+    low, high = int(kernel.output_dtype.min()), int(kernel.output_dtype.max())
+    assert all(low <= int(d.min()) <= int(d.max()) <= high for d in kernel.dtypes)
+    if len(set(kernel.dtypes)) == 1:
+        assert kernel.output_dtype == kernel.dtypes[0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(dtypes, st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=2), st.integers(0, 2**32))
+def test_upsample_is_nearest_neighbour(dtype, axes, seed):
+    kernel = Upsample((*(n for n, _ in axes), 2), tuple(f for _, f in axes), dtype)
+    frames = random_frames(kernel.inputs()[0], 2, np.random.default_rng(seed))
+    (y,) = kernel.execute(frames)
+    assert y.shape[1:] == kernel.outputs()[0].shape
+    for place in np.ndindex(*y.shape[1:-1]):
+        source = tuple(p // f for p, f in zip(place, kernel.factors, strict=True))
+        np.testing.assert_array_equal(y[(slice(None), *place)], frames[(slice(None), *source)])
+
+
+def test_fork_copies():
+    kernel = Fork((2, 6), DataType["INT8"], 3, 2)
+    frames = random_frames(kernel.inputs()[0], 4, np.random.default_rng(0))
+    assert len(kernel.outputs()) == 3
+    for y in kernel.execute(frames):
+        np.testing.assert_array_equal(y, frames)
+
+
+INT8, BIPOLAR = DataType["INT8"], DataType["BIPOLAR"]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "parameters", "message"),
+    [
+        (Fork, ((4,), INT8, 1), "two or more"),
+        (Fork, ((4,), INT8, 2, 3), "PE 3 does not divide 4 channels; use one of 1, 2, 4"),
+        (Add, ((4,), (INT8, DataType["FLOAT32"])), "FLOAT32"),
+        (Add, ((4,), (INT8, INT8), (1, 0)), "not 0"),
+        (Add, ((4,), (INT8, INT8), (1, 1 << 20)), "16 bits"),
+        (Add, ((4,), (INT8, INT8), (1, 1), 1, ((0, 1), (0, 128))), "not within INT8"),
+        (Concat, (((2, 4), (3, 4)), (INT8, INT8)), "only the last axis"),
+        (Concat, (((2, 4),), (INT8,)), "two or more"),
+        (Concat, (((2, 4), (2, 6)), (INT8, BIPOLAR), 4), "use one of 1, 2"),
+        (Upsample, ((4, 4, 2), (2,), INT8), "a factor for each"),
+        (Upsample, ((4, 4, 2), (2, 0), INT8), "at least 1"),
+    ],
+)
+def test_bad_parameters(kernel, parameters, message):
+    with pytest.raises(BitfabricError, match=message):
+        kernel(*parameters)
