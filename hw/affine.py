@@ -1,12 +1,11 @@
 """Chains of steps as exact affine functions: which slope and offset, in rational numbers, each element has."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 
 from hw.host import HostStep
-from hw.operators import RESHAPING
 
 CLIPS = frozenset({"Relu", "Clip"})
 
@@ -27,7 +26,7 @@ def floats(values: np.ndarray) -> np.ndarray:
 def affine(
     steps: Sequence[HostStep], shape: tuple[int, ...], through_clips: bool = False
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Slope and offset (object arrays of Fractions, of the result's shape without the batch) of steps on ``shape``.
+    """Slope and offset (object arrays of Fractions, of ``shape``) of element-wise steps on frames of ``shape``.
 
     None where a step is not affine. ``through_clips`` looks past Relu and Clip, at the part that they let through.
     """
@@ -48,13 +47,10 @@ def affine(
             case "Neg":
                 slope, offset = -slope, -offset
             case "BatchNormalization":
-                # The step itself on 0 and on 1: its factor and offset as float64 computes them.
-                factor, shift = _batch_norm(step, slope.shape)
+                factor, shift = _batch_norm(step)
                 slope, offset = slope * factor, offset * factor + shift
             case "Cast":
                 pass
-            case op if op in RESHAPING:
-                slope, offset = step(slope), step(offset)
             case op if op in CLIPS and through_clips:
                 pass
             case _:
@@ -62,21 +58,10 @@ def affine(
     return slope[0], offset[0]
 
 
-def _batch_norm(step: HostStep, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _batch_norm(step: HostStep) -> tuple[np.ndarray, np.ndarray]:
     scale, bias, mean, variance = (operand.astype(np.float64) for operand in step.operands)
     factor = scale / np.sqrt(variance + dict(step.attributes)["epsilon"])
-    shift = bias - mean * factor
-    tail = (1,) * (len(shape) - 2)
-    return rational(factor.reshape(-1, *tail)), rational(shift.reshape(-1, *tail))
-
-
-def element_order(steps: Iterable[HostStep], shape: tuple[int, ...]) -> np.ndarray:
-    """For each element of the result its row-major position in ``shape``: what Reshape and Transpose steps move."""
-    order = np.arange(int(np.prod(shape))).reshape(1, *shape)
-    for step in steps:
-        if step.op in RESHAPING:
-            order = step(order)
-    return order[0]
+    return rational(factor), rational(bias - mean * factor)
 
 
 def uniform(values: np.ndarray) -> Fraction | None:

@@ -1,12 +1,13 @@
 """The integer graph against the float32 reference, layer by layer: what differs, and whether rounding explains it."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from hw.affine import affine, element_order, floats
+from hw.affine import floats
 from hw.host import run
 from hw.lower import Lowering
+from hw.moves import undone
 from hw.rounding import Interval, interval, through
 from hw.wires import Steps, Wire
 
@@ -60,46 +61,40 @@ def compare_layers(lowering: Lowering, frames: Tensors, expected: Tensors, resul
 
     ``frames`` by input, ``expected`` the reference's tensors by name: those of ``lowering.tensors`` and the outputs.
     """
-    integers = lowering.graph.encode(frames)
-    for port in lowering.graph.inputs:
+    graph = lowering.graph
+    integers = graph.encode(frames)
+    for port in graph.inputs:
         if port.edge in lowering.tensors:
             tensor, wire = lowering.tensors[port.edge]
-            codes = _codes(wire, expected[tensor])
+            codes = _codes(wire, expected[tensor]).reshape(integers[port.edge].shape)
             given = port.check(frames[port.name]).astype(np.float64)
-            low, high = through(port.steps, (given, given))
+            low, high = (side.reshape(codes.shape) for side in through(port.steps, (given, given)))
             result.add(port.edge, integers[port.edge] != codes, (low <= codes) & (codes <= high))
             integers[port.edge] = codes.astype(integers[port.edge].dtype)
-    for node in lowering.graph:
+    for node in graph:
+        integers.update(graph.step(node, integers))
         edge = node.outputs[0]
-        (integers[edge],) = node.kernel.execute(integers[node.inputs[0]])
         if edge in lowering.decisions:
             tensor, wire = lowering.tensors[edge]
             codes = _codes(wire, expected[tensor])
             differs = integers[edge] != codes
             result.add(edge, differs, _explained(lowering, edge, integers, codes, differs))
             integers[edge] = codes.astype(integers[edge].dtype)
-    for port in lowering.graph.outputs:
+    for port in graph.outputs:
         wire, tail = lowering.ends[port.name]
-        bounds = interval(wire, integers, lowering.products)
+        low, high = interval(wire, integers, lowering.products)
         got, want = port.decode(integers[port.edge]), expected[port.name]
-        exact = run(wire.steps, integers[wire.edge].astype(np.float64))
-        result.add(port.name, *_output(exact, bounds, tail, got, want))
-
-
-def _to_stream(values: np.ndarray, wire: Wire) -> np.ndarray:
-    """Values in the model's layout as the wire's edge has them."""
-    order = element_order(wire.steps, wire.shape).ravel()
-    result = np.empty((len(values), order.size), values.dtype)
-    result[:, order] = values.reshape(len(values), -1)
-    return result.reshape(-1, *wire.shape)
+        values = integers[wire.edge].reshape(-1, *wire.shape).astype(np.float64)
+        exact = run(wire.moves, run(wire.steps, values))
+        result.add(port.name, *_output(exact, (run(wire.moves, low), run(wire.moves, high)), tail, got, want))
 
 
 def _codes(wire: Wire, values: np.ndarray) -> np.ndarray:
     """The integers that the reference's values stand for, on the wire's edge."""
-    line = affine(wire.steps, wire.shape)
-    assert line is not None
-    slope, offset = (floats(part) for part in line)
-    return _to_stream(np.rint((values.astype(np.float64) - offset) / slope), wire).astype(np.int64)
+    assert wire.line is not None
+    slope, offset = (floats(part) for part in wire.line)
+    ordered = run(undone(wire.moves, wire.shape), values.astype(np.float64))
+    return np.rint((ordered - offset) / slope).astype(np.int64)
 
 
 def _explained(lowering: Lowering, edge: str, integers: Tensors, codes: np.ndarray, differs: np.ndarray) -> np.ndarray:
@@ -107,10 +102,8 @@ def _explained(lowering: Lowering, edge: str, integers: Tensors, codes: np.ndarr
     result = np.zeros(differs.shape, bool)
     rows = np.flatnonzero(differs.reshape(len(differs), -1).any(axis=1))
     if len(rows):
-        decision = lowering.decisions[edge]
-        wire = replace(decision.source, steps=decision.steps)
         few = {name: values[rows] for name, values in integers.items()}
-        low, high = (_to_stream(bound, wire) for bound in interval(wire, few, lowering.products))
+        low, high = interval(lowering.decisions[edge].source, few, lowering.products)
         result[rows] = np.logical_and.reduce([(low <= got) & (got <= high) for got in (few[edge], codes[rows])])
     return result
 

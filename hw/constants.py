@@ -1,11 +1,14 @@
 """Constant tensors of a model: their values as QONNX computes them, and the integers behind quantized ones."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx.helper import get_node_attr_value
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.core.onnx_exec import execute_node
 from qonnx.custom_op.general.bipolar_quant import binary_quant
 from qonnx.custom_op.general.quant import quant as int_quant
 from qonnx.util.basic import get_by_name
@@ -131,3 +134,32 @@ def scaled(constant: Constant, factor: np.ndarray, value: np.ndarray) -> Constan
         return Constant(value)
     scale = constant.scale * factor.astype(np.float64)
     return Constant(value, constant.integers, scale, constant.low, constant.high, constant.bipolar)
+
+
+def folded(
+    model: ModelWrapper, node: onnx.NodeProto, given: Mapping[str, Constant], version: int
+) -> dict[str, Constant]:
+    """The outputs of a node of constants only, of operator set ``version``; ``given``: its inputs by name."""
+    inputs = [given[name] for name in node.input if name]
+    values = [given[name].value if name else None for name in node.input]
+    first, out = inputs[0], node.output[0]
+    match node.op_type:
+        case "Quant" | "IntQuant":
+            return {out: quantized(first.value, quant_parameters(node, values[1:4]))}
+        case "BipolarQuant":
+            return {out: bipolar(first.value, inputs[1].value)}
+        case "Transpose":
+            axes = attribute(node, "perm", tuple(reversed(range(first.value.ndim))))
+            return {out: moved(first, lambda array: np.transpose(array, axes))}
+        case "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze":
+            return {out: moved(first, lambda array: array.reshape(model.get_tensor_shape(out)))}
+        case "Identity" | "Dropout":
+            return {out: first}
+    context = dict(zip(node.input, values, strict=True))
+    context.update({name: np.zeros(model.get_tensor_shape(name), np.float32) for name in node.output if name})
+    execute_node(node, context, model.graph, version)
+    results = {name: Constant(context[name]) for name in node.output if name}
+    if node.op_type == "Mul":
+        known, factor = inputs if first.integers is not None else inputs[::-1]
+        results[out] = scaled(known, factor.value, results[out].value)
+    return results

@@ -8,7 +8,6 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from hw.graph import Graph
-from hw.host import run
 
 CHUNK_ELEMENTS = 1 << 19
 """Integers of the widest edge that are computed at a time: few enough to stay in the cache."""
@@ -46,9 +45,8 @@ class Emulator:
         given = self.graph.check(frames)
 
         def part(start: int) -> dict[str, np.ndarray]:
-            ports = self.graph.inputs
-            chunk = {port.edge: run(port.steps, given[port.name][start : start + self.chunk]) for port in ports}
-            return self.graph.execute(chunk, keep)
+            chunk = {name: values[start : start + self.chunk] for name, values in given.items()}
+            return self.graph.execute(self.graph.enter(chunk), keep)
 
         starts = range(0, len(next(iter(given.values()))), self.chunk)
         # One thread for each chunk: BLAS's own threads wait for each other on layers as small as these.

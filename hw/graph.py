@@ -55,7 +55,8 @@ class Graph:
     """Nodes in execution order, with one input and one output port or more.
 
     Every edge has one writer (a node or an input port) and one reader; only output ports may share an edge, where
-    the host makes several of the model's outputs of it. Raises BitfabricError when it is built inconsistently.
+    the host makes several of the model's outputs of it. A reader may see the elements of a stream in another shape
+    (an image as one long vector, say): their order is the same. Raises BitfabricError when it is built inconsistently.
     """
 
     nodes: tuple[Node, ...]
@@ -78,7 +79,7 @@ class Graph:
                 elif edge not in written:
                     raise BitfabricError(f"{node.name} reads {edge}, which nothing before it writes")
                 have = written[edge]
-                if have.shape != stream.shape or have.dtype != stream.dtype:
+                if have.elements != stream.elements or have.dtype != stream.dtype:
                     raise BitfabricError(
                         f"{node.name} takes {stream.shape} {stream.dtype.name} but {edge} carries "
                         f"{have.shape} {have.dtype.name}"
@@ -150,8 +151,14 @@ class Graph:
 
     def encode(self, frames: np.ndarray | dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The model's frames (by name if there are several) as integers by edge. Raises BitfabricError (status 2)."""
-        given = self.check(frames)
-        return {port.edge: run(port.steps, given[port.name]) for port in self.inputs}
+        return self.enter(self.check(frames))
+
+    def enter(self, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Frames by name that ``check`` has passed as integers by edge, in the shapes of the streams."""
+        streams = {port: self.edges[port.edge] for port in self.inputs}
+        return {
+            port.edge: run(port.steps, given[port.name]).reshape(-1, *stream.shape) for port, stream in streams.items()
+        }
 
     def decode(self, integers: dict[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
         """Integers by edge as what the model gives: its output, or several by name."""
@@ -162,9 +169,14 @@ class Graph:
         """Run the kernels on integer batches, by edge name; the outputs' edges, or every edge with ``keep``."""
         values = dict(frames)
         for node in self.nodes:
-            results = node.kernel.execute(*(values[edge] for edge in node.inputs))
-            values.update(zip(node.outputs, results, strict=True))
+            values.update(self.step(node, values))
             if not keep:
                 for edge in node.inputs:
                     del values[edge]
         return values
+
+    def step(self, node: Node, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What one node gives for integer batches by edge, by edge."""
+        streams = zip(node.inputs, node.kernel.inputs(), strict=True)
+        given = (values[edge].reshape(-1, *stream.shape) for edge, stream in streams)
+        return dict(zip(node.outputs, node.kernel.execute(*given), strict=True))

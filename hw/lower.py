@@ -15,40 +15,31 @@ Edges have the names of the nodes that write them; the input's edge is ``input``
 """
 
 import os
+from collections import Counter
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
 import onnx
 from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.core.onnx_exec import execute_node
 
-from hw import constants, node_steps
-from hw.affine import affine
-from hw.constants import Constant
+from hw import convolution, dense, joining, node_steps, pooling  # noqa: F401  they register their handlers
+from hw.constants import Constant, folded
 from hw.errors import BitfabricError
+from hw.forks import forked
 from hw.graph import Graph, Node, Port
-from hw.host import HostStep, run, step
+from hw.host import step
 from hw.kernels.fifo import Fifo
 from hw.kernels.kernel import Kernel
-from hw.layers import HANDLERS, arg_max
-from hw.operators import ELEMENTWISE, QUANTIZERS, RESHAPING
+from hw.layers import FLAT, HANDLERS, JOINS, SPATIAL, arg_max
+from hw.moves import Moves, channel_last, moved_shape, simplified, through_moves, undone
+from hw.operators import QUANTIZERS
 from hw.qonnx_file import integer_dtype, load
 from hw.quantize import Quantizer, changes_nothing, on_a_grid, quantizer
 from hw.rounding import Product
 from hw.stream import Stream, container
-from hw.wires import (
-    AS_FLOAT32,
-    HostTensor,
-    Steps,
-    Wire,
-    binary,
-    dtype_of,
-    last_quantizer,
-    moves_first,
-    quantizer_range,
-    wire,
-)
+from hw.wires import HostTensor, Steps, Wire, binary, content, dtype_of, last_quantizer, quantizer_range, wire
 
 __all__ = ["Lowering", "load", "lower"]
 
@@ -77,7 +68,7 @@ class Lowering:
     """The lowering of one loaded model: ``graph``, and how it came about.
 
     By edge: ``tensors``, the model's tensor that its integers stand for and the wire that says how;
-    ``decisions``, the quantizer that writes it; ``products``, the matrix product that it carries. By output:
+    ``decisions``, the quantizer that writes it; ``products``, what it carries of a layer's sums. By output:
     ``ends``, the wire with its last element-wise steps, and the steps after those.
     """
 
@@ -91,15 +82,21 @@ class Lowering:
         self.ends: dict[str, tuple[Wire, Steps]] = {}
         self.written = {node.name: node.output[0] for node in model.graph.node}
         self.products: dict[str, Product] = {}
-        self._codes: dict[tuple, Wire] = {}
-        self.layers = 0
-        self._take_inputs()
+        self._entered: dict[tuple, tuple[Wire, Moves]] = {}
+        self._quantized: dict[tuple, Wire] = {}
+        self._layers: Counter[str] = Counter()
         live = self._live_nodes()
-        self._refuse_branches(live)
+        self._images = _images(live)
+        self._take_inputs()
+        self._branching = self._branches(live)
+        for value in model.graph.input:
+            self._settle(value.name)
         for node in live:
             self._take_node(node)
+            for name in node.output:
+                self._settle(name)
         outputs = tuple(self._output(value) for value in model.graph.output)
-        self.graph = Graph(tuple(self.nodes), tuple(self.inputs), outputs)
+        self.graph = Graph(*forked(self.nodes, self.inputs, outputs))
 
     # --- for the handlers of layers ---
 
@@ -110,36 +107,57 @@ class Lowering:
             raise BitfabricError(f"tensor {name} has no shape that can be inferred; export the model again", status=2)
         return tuple(shape)
 
-    def append(self, name: str, kernel: Kernel, edge: str) -> str:
-        """A new node that reads ``edge``; returns its name, which is also the edge that it writes."""
+    def name(self, kind: str) -> str:
+        """The name of the next layer of a kind: conv0, conv1, ..."""
+        self._layers[kind] += 1
+        return f"{kind}{self._layers[kind] - 1}"
+
+    def append(self, name: str, kernel: Kernel, *edges: str) -> str:
+        """A new node that reads ``edges``; returns its name, which is also the edge that it writes."""
         names = {node.name for node in self.nodes}
         unique = next(n for n in (name, *(f"{name}_{i}" for i in range(2, len(names) + 3))) if n not in names)
-        self.nodes.append(Node(unique, kernel, (edge,), (unique,)))
+        self.nodes.append(Node(unique, kernel, edges, (unique,)))
         return unique
 
-    def stream(self, tensor: str, reader: onnx.NodeProto) -> Wire:
-        """A tensor as integers, ready for a kernel: what is left of its steps is affine."""
+    def codes(self, tensor: str, reader: onnx.NodeProto) -> Wire:
+        """A tensor as the integers behind its last quantizer; what is left of its steps is element-wise."""
         value = self.values[tensor]
-        assert not isinstance(value, Constant)
-        if regrid := on_a_grid(value.steps, value.origins, value.shape):
-            value = value.then(regrid, next(node for node, output in self.written.items() if output == tensor))
-        source = self._leave_host(value, reader.name) if isinstance(value, HostTensor) else value
-        source = self._moves_on_host(source)
-        for each, origin in zip(source.steps, source.origins, strict=True):
-            if each.op not in ELEMENTWISE | RESHAPING:
-                raise BitfabricError(
-                    f"{origin}: {each.op} cannot be lowered: only the host computes it, after the last layer; "
-                    f"but {reader.name} follows"
-                )
-        result = self._quantize(source)
-        if isinstance(value, HostTensor):
-            self.tensors[source.edge] = (tensor, source)
-        if affine(result.steps, result.shape) is None:
+        if isinstance(value, Constant):
             raise BitfabricError(
-                f"{reader.name}: its input passes {', '.join(dict.fromkeys(result.origins))} after the last quantizer "
-                "and is floating point; put a quantizer before it"
+                f"{reader.name}: {reader.op_type} cannot be lowered: its input {tensor} is constant; feed it with data"
+            )
+        if value.tail:
+            raise BitfabricError(
+                f"{value.tail_origins[0]}: {value.tail[0].op} cannot be lowered: only the host computes it, after the "
+                f"last layer; but {reader.name} follows"
+            )
+        return replace(self._quantize(self._on_edge(value, tensor, reader.name)), back=())
+
+    def stream(self, tensor: str, reader: onnx.NodeProto) -> Wire:
+        """A tensor as ``codes``, of which what is left of its steps is affine."""
+        result = self.codes(tensor, reader)
+        if result.line is None:
+            raise BitfabricError(
+                f"{reader.name}: its input passes {', '.join(dict.fromkeys(filter(None, result.origins)))} after the "
+                "last quantizer and is floating point; put a quantizer before it"
             )
         return result
+
+    def call(self, node: onnx.NodeProto, output: int = 0) -> node_steps.Call:
+        """A node with its constant inputs and shapes."""
+        inputs = tuple(self.values.get(name) if name else None for name in node.input)
+        index = node_steps.data_index(tuple(v if isinstance(v, Constant) else None for v in inputs), tuple(node.input))
+        return node_steps.Call(
+            node,
+            tuple(v if isinstance(v, Constant) else None for v in inputs),
+            self.shape(node.input[index]),
+            self.shape(node.output[output]),
+            self.version(node),
+        )
+
+    def version(self, node: onnx.NodeProto) -> int:
+        """The version of the operator set that a node belongs to."""
+        return {opset.domain: opset.version for opset in self.model.model.opset_import}.get(node.domain, 1)
 
     # --- reading the model ---
 
@@ -155,12 +173,7 @@ class Lowering:
                 raise BitfabricError(
                     f"input {value.name} has shape {shape}; the first axis must be the batch: export it with one"
                 )
-            dtype = integer_dtype(self.model, value)
-            if dtype is None:
-                self.values[value.name] = HostTensor(value.name, shape[1:])
-            else:
-                edge = self._port(value.name, shape[1:], dtype.name, ())
-                self.values[value.name] = wire(edge, shape[1:], dtype)
+            self.values[value.name] = HostTensor(shape[1:], port=value.name, dtype=integer_dtype(self.model, value))
 
     def _live_nodes(self) -> list[onnx.NodeProto]:
         """The nodes that an output needs, in order."""
@@ -172,162 +185,151 @@ class Lowering:
                 live.append(node)
         return live[::-1]
 
-    def _refuse_branches(self, live: list[onnx.NodeProto]) -> None:
-        constant = set(self.values) - {value.name for value in self.model.graph.input}
-        readers: dict[str, list[str]] = {}
-        for node in live:
-            names = [name for name in node.input if name]
-            if all(name in constant for name in names):
-                constant.update(node.output)
-                continue
-            for name in names:
-                if name not in constant:
-                    readers.setdefault(name, []).append(node.name)
-        for value in self.model.graph.output:
-            readers.setdefault(value.name, []).append(f"output {value.name}")
-        for name, nodes in readers.items():
-            if len(nodes) > 1:
-                raise BitfabricError(
-                    f"tensor {name} feeds {' and '.join(nodes)}: branches cannot be lowered yet; use a chain of layers"
-                )
+    def _branches(self, live: list[onnx.NodeProto]) -> set[str]:
+        """The tensors that several nodes or outputs read."""
+        readers = Counter(name for node in live for name in node.input)
+        readers.update(value.name for value in self.model.graph.output)
+        return {name for name, count in readers.items() if count > 1}
+
+    def _settle(self, name: str) -> None:
+        """Where paths part, quantize before: the hardware copies few bits, and no path does it again."""
+        value = self.values.get(name)
+        if name not in self._branching or not isinstance(value, HostTensor | Wire) or value.tail:
+            return
+        if isinstance(value, Wire) or value.dtype is not None or last_quantizer(value.steps) is not None:
+            settled = self._quantize(self._on_edge(value, name, name), strict=False)
+            self.values[name] = replace(settled, back=())
 
     def _take_node(self, node: onnx.NodeProto) -> None:
         inputs = tuple(self.values.get(name) if name else None for name in node.input)
-        given = [value for name, value in zip(node.input, inputs, strict=True) if name]
-        if all(isinstance(value, Constant) for value in given):
-            self._fold(node)
+        constants = {name: v for name, v in zip(node.input, inputs, strict=True) if isinstance(v, Constant)}
+        data = [value for value in inputs if isinstance(value, HostTensor | Wire)]
+        if not data:
+            self.values.update(folded(self.model, node, constants, self.version(node)))
             return
-        if node.op_type in HANDLERS:
-            HANDLERS[node.op_type](self, node)
+        handlers = HANDLERS | JOINS if len(data) > 1 else HANDLERS
+        if node.op_type in handlers:
+            handlers[node.op_type](self, node)
             return
-        data = [value for value in given if isinstance(value, HostTensor | Wire)]
         if node.op_type not in node_steps.TRANSLATIONS or len(data) != 1:
-            why = "there is no kernel for it" if len(data) == 1 else "it combines two data tensors"
+            why = "there is no kernel for it" if len(data) == 1 else "it combines several data tensors"
             raise BitfabricError(
-                f"{node.name}: {node.op_type} cannot be lowered: {why}; fully connected networks are built of MatMul, "
-                "Gemm, quantizers and element-wise functions"
+                f"{node.name}: {node.op_type} cannot be lowered: {why}; networks are built of Conv, MatMul, Gemm, "
+                "pools, Add, Concat, Resize, quantizers and element-wise functions"
             )
-        steps = node_steps.TRANSLATIONS[node.op_type](self.call(node, 0))
-        self._extend(node, data[0], steps)
+        steps = node_steps.TRANSLATIONS[node.op_type](self.call(node))
+        self.values[node.output[0]] = data[0] if self._idle(data[0], steps) else data[0].then(steps, node.name)
 
-    def call(self, node: onnx.NodeProto, output: int) -> node_steps.Call:
-        inputs = tuple(self.values.get(name) if name else None for name in node.input)
-        index = node_steps.data_index(tuple(v if isinstance(v, Constant) else None for v in inputs), tuple(node.input))
-        return node_steps.Call(
-            node,
-            tuple(v if isinstance(v, Constant) else None for v in inputs),
-            self.shape(node.input[index]),
-            self.shape(node.output[output]),
-            self.version(node),
-        )
-
-    def _extend(self, node: onnx.NodeProto, value: HostTensor | Wire, steps: tuple[HostStep, ...]) -> None:
-        unchanged = (
-            isinstance(value, Wire) and any(each.op in QUANTIZERS for each in steps) and changes_nothing(value, steps)
-        )
-        self.values[node.output[0]] = value if unchanged else value.then(steps, node.name)
-
-    def _fold(self, node: onnx.NodeProto) -> None:
-        """A node of constants only."""
-        given = [self.values[name] if name else None for name in node.input]
-        inputs = [value for value in given if isinstance(value, Constant)]
-        values = [value.value if isinstance(value, Constant) else None for value in given]
-        first, out = inputs[0], node.output[0]
-        match node.op_type:
-            case "Quant" | "IntQuant":
-                result = constants.quantized(first.value, constants.quant_parameters(node, values[1:4]))
-            case "BipolarQuant":
-                result = constants.bipolar(first.value, inputs[1].value)
-            case "Transpose":
-                axes = constants.attribute(node, "perm", tuple(reversed(range(first.value.ndim))))
-                result = constants.moved(first, lambda array: np.transpose(array, axes))
-            case "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze":
-                result = constants.moved(first, lambda array: array.reshape(self.shape(out)))
-            case "Identity" | "Dropout":
-                result = first
-            case _:
-                context = dict(zip(node.input, values, strict=True))
-                context.update({name: np.zeros(self.shape(name), np.float32) for name in node.output if name})
-                execute_node(node, context, self.model.graph, self.version(node))
-                self.values.update({name: Constant(context[name]) for name in node.output if name})
-                result = Constant(context[out])
-                if node.op_type == "Mul":
-                    quantized, factor = inputs if first.integers is not None else inputs[::-1]
-                    result = constants.scaled(quantized, factor.value, result.value)
-        self.values[out] = result
-
-    def version(self, node: onnx.NodeProto) -> int:
-        """The version of the operator set that a node belongs to."""
-        return {opset.domain: opset.version for opset in self.model.model.opset_import}.get(node.domain, 1)
+    def _idle(self, value: HostTensor | Wire, steps: Steps) -> bool:
+        """Whether these steps quantize what already lies on their grid."""
+        if not any(each.op in QUANTIZERS for each in steps) or value.tail:
+            return False
+        if isinstance(value, HostTensor):
+            if value.dtype is None:
+                return False
+            value = replace(wire("", value.shape, value.dtype).extended(value.steps, value.origins), moves=value.moves)
+        return changes_nothing(value, steps)
 
     # --- making the graph ---
 
-    def _port(self, name: str, shape: tuple[int, ...], dtype: str, steps: Steps) -> str:
-        edge = f"input{len(self.inputs) or ''}"
-        self.inputs.append(Port(name, edge, shape, dtype, steps))
-        return edge
+    def _on_edge(self, value: HostTensor | Wire, tensor: str, reader: str, first: bool = False) -> Wire:
+        """A tensor as a wire, without a tail: the host goes as far as its last (or ``first``) quantizer."""
+        value = value.cut(len(value.steps))
+        if not first and (regrid := on_a_grid(value.steps, value.origins)):
+            value = value.extended(regrid, (self._writer(tensor),) * len(regrid))
+        return value if isinstance(value, Wire) else self._enter(value, tensor, reader, first)
 
-    def _leave_host(self, value: HostTensor, reader: str, first: bool = False) -> Wire:
-        """The input port of a float tensor: the host goes as far as its last (or ``first``) quantizer."""
+    def _writer(self, tensor: str) -> str:
+        return next(node for node, output in self.written.items() if output == tensor)
+
+    def _enter(self, value: HostTensor, tensor: str, reader: str, first: bool) -> Wire:
+        """The wire behind an input port, whose host moves the elements into the order that kernels want."""
         at = [i for i, each in enumerate(value.steps) if each.op in QUANTIZERS]
-        if not at:
+        if value.dtype is None and not at:
             raise BitfabricError(
                 f"input {value.port} reaches {reader} as floating point; quantize it first (a QuantIdentity in "
                 "Brevitas), or annotate it as an integer input (UINT8)"
             )
-        cut = (at[0] if first else at[-1]) + 1
+        cut = 0 if value.dtype is not None else (at[0] if first else at[-1]) + 1
+        key = value.port, *map(content, value.steps[:cut])
+        new = key not in self._entered
+        if new:
+            self._entered[key] = self._port(value, cut, tensor)
+        start, moves = self._entered[key]
+        rest = tuple(
+            replace(each, operands=tuple(through_moves(operand, moves, value.shape) for operand in each.operands))
+            for each in value.steps[cut:]
+        )
+        back = undone(moves, value.shape)
+        left = simplified((*back, *value.moves), start.shape)
+        result = replace(start.extended(rest, value.origins[cut:]), moves=left, back=back)
+        if new and cut:
+            self._record(value.origins[cut - 1], result)
+        return result
+
+    def _port(self, value: HostTensor, cut: int, tensor: str) -> tuple[Wire, Moves]:
+        """A new port that does ``cut`` steps of ``value``: its wire in the order of its elements, and its moves."""
+        if value.port in (port.name for port in self.inputs):
+            raise BitfabricError(
+                f"input {value.port} is quantized in several ways, the second time by {value.origins[cut - 1]}; "
+                "quantize it once (one QuantIdentity) and feed all its readers from that"
+            )
+        moves = value.moves
+        if tensor in self._images and len(value.tensor_shape) > 1:
+            moves = simplified((*moves, channel_last(len(value.tensor_shape))), value.shape)
+        edge = f"input{len(self.inputs) or ''}"
+        shape = moved_shape(moves, value.shape)
+        if value.dtype is not None:
+            self.inputs.append(Port(value.port, edge, value.shape, value.dtype.name, moves))
+            return wire(edge, shape, value.dtype), moves
         head = value.steps[:cut]
         low, high = quantizer_range(head[-1], value.origins[cut - 1])
         dtype = dtype_of(low, high, binary(head[-1]))
-        shape = run(head, np.zeros((1, *value.shape), np.float32)).shape[1:]
-        edge = self._port(value.port, value.shape, "float32", (*head, step("Cast", to=container(dtype).name)))
-        source = wire(edge, shape, dtype, low, high)
-        return replace(source, steps=source.steps + value.steps[cut:], origins=source.origins + value.origins[cut:])
-
-    def _moves_on_host(self, source: Wire) -> Wire:
-        """Let the host move the elements of an input, so that kernels get them in their order."""
-        at = next((i for i, port in enumerate(self.inputs) if port.edge == source.edge), None)
-        if at is None:
-            return source
-        moves, source = moves_first(source)
-        self.inputs[at] = replace(self.inputs[at], steps=self.inputs[at].steps + moves)
-        return source
+        steps = (*head, *moves, step("Cast", to=container(dtype).name))
+        self.inputs.append(Port(value.port, edge, value.shape, "float32", steps))
+        return wire(edge, shape, dtype, low, high, value.origins[cut - 1]), moves
 
     def _record(self, origin: str, source: Wire) -> None:
         """Remember which of the model's tensors a quantizer's codes stand for."""
         count = next((i for i, name in enumerate(source.origins) if name != origin), len(source.steps))
-        done = replace(source, steps=source.steps[:count], origins=source.origins[:count])
+        value = self.values[self.written[origin]]
+        assert not isinstance(value, Constant)
+        done = replace(source.cut(count), moves=simplified((*source.back, *value.moves), source.shape))
         self.tensors[source.edge] = (self.written[origin], done)
 
     def _quantize(self, source: Wire, strict: bool = True) -> Wire:
         """The wire behind its last quantizer: a new node computes the codes, the steps after it are left.
 
-        Where no kernel computes the whole chain, the quantizers before get nodes of their own. Not ``strict``: as
-        far as there are kernels; else raises BitfabricError.
+        Equal chains share their node. Where no kernel computes the whole chain, the quantizers before get nodes of
+        their own. Not ``strict``: as far as there are kernels; else raises BitfabricError.
         """
         at = last_quantizer(source.steps)
         if at is None:
             return source
+        if source.cut(at + 1).uneven:
+            source = source.viewed((prod(source.shape),))
         head, origin = source.steps[: at + 1], source.origins[at]
-        try:
-            made = quantizer(source, head, f"{origin}: {head[-1].op}")
-        except BitfabricError:
-            if last_quantizer(head[:-1]) is not None:
-                first = self._quantize(replace(source, steps=head[:-1], origins=source.origins[:at]), strict)
-                if first.edge != source.edge:
-                    rest = source.steps[at:], source.origins[at:]
-                    longer = replace(first, steps=first.steps + rest[0], origins=first.origins + rest[1])
-                    return self._quantize(longer, strict)
-            if strict:
-                raise
-            return source
-        edge = self.append(f"{source.edge}_{made.kernel.op}", made.kernel, source.edge)
-        moves = tuple(each for each in head if each.op in RESHAPING)
-        stream = made.kernel.outputs()[0]
-        out = Wire(edge, stream.shape, stream.dtype, made.low, made.high).then((*moves, AS_FLOAT32), origin)
-        out = replace(out, steps=out.steps + source.steps[at + 1 :], origins=out.origins + source.origins[at + 1 :])
-        self.decisions[edge] = Decision(source, head, made)
-        self._record(origin, out)
+        key = source.edge, source.shape, *map(content, head)
+        new = key not in self._quantized
+        if new:
+            try:
+                made = quantizer(source, head, f"{origin}: {head[-1].op}")
+            except BitfabricError:
+                if last_quantizer(head[:-1]) is not None:
+                    first = self._quantize(replace(source, steps=head[:-1], origins=source.origins[:at]), strict)
+                    if first.edge != source.edge:
+                        return self._quantize(first.extended(source.steps[at:], source.origins[at:]), strict)
+                if strict:
+                    raise
+                return source
+            edge = self.append(f"{source.edge}_{made.kernel.op}", made.kernel, source.edge)
+            stream = made.kernel.outputs()[0]
+            self._quantized[key] = wire(edge, stream.shape, stream.dtype, made.low, made.high, origin)
+            self.decisions[edge] = Decision(source.cut(at + 1), head, made)
+        out = self._quantized[key].extended(source.steps[at + 1 :], source.origins[at + 1 :])
+        out = replace(out, moves=source.moves, back=source.back)
+        if new:
+            self._record(origin, out)
         return out
 
     def _output(self, value: onnx.ValueInfoProto) -> Port:
@@ -335,28 +337,26 @@ class Lowering:
         tensor = self.values[value.name]
         if isinstance(tensor, Constant):
             raise BitfabricError(f"output {value.name} is constant; there is nothing to compute")
-        name = f"output {value.name}"
-        whole = self._leave_host(tensor, name, first=True) if isinstance(tensor, HostTensor) else tensor
-        whole = self._moves_on_host(whole)
-        others = (i for i, each in enumerate(whole.steps) if each.op not in ELEMENTWISE | RESHAPING)
-        cut = next(others, len(whole.steps))
-        tail = whole.steps[cut:]
-        source = self._last_codes(replace(whole, steps=whole.steps[:cut], origins=whole.origins[:cut]))
+        whole = self._on_edge(tensor, value.name, f"output {value.name}", first=True)
+        source, tail = self._quantize(whole, strict=False), tensor.tail
         self.ends[value.name] = source, tail
         picked = arg_max(self, source, tail) if len(self.model.graph.output) == 1 else None
-        source, tail = (source, tail) if picked is None else (picked, ())
-        if any(source.edge == port.edge for port in self.inputs):
+        source, tail = (source, tail) if picked is None else (picked, picked.tail)
+        readers = [node for node in self.nodes if source.edge in node.inputs]
+        if any(source.edge == port.edge for port in self.inputs) and all(node.kernel.op == "fifo" for node in readers):
             # Nothing is left to compute, but hardware needs a kernel between its ports.
-            passed = next((node.name for node in self.nodes if source.edge in node.inputs), None)
             stream = Stream(source.shape, source.dtype)
-            source = replace(source, edge=passed or self.append("pass", Fifo(stream, 2), source.edge))
+            passed = readers[0].name if readers else self.append("pass", Fifo(stream, 2), source.edge)
+            source = replace(source, edge=passed)
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
-        steps = (step("Cast", to="float64"), *source.steps, *tail, step("Cast", to=dtype.name))
+        steps = (step("Cast", to="float64"), *source.steps, *source.moves, *tail, step("Cast", to=dtype.name))
         return Port(value.name, source.edge, self.shape(value.name)[1:], dtype.name, steps)
 
-    def _last_codes(self, source: Wire) -> Wire:
-        """The wire behind the last quantizer that has a kernel; the same nodes for outputs that share their steps."""
-        key = source.edge, *map(id, source.steps)
-        if key not in self._codes:
-            self._codes[key] = self._quantize(source, strict=False)
-        return self._codes[key]
+
+def _images(live: list[onnx.NodeProto]) -> set[str]:
+    """The tensors that convolutions, pools and the like read, perhaps behind element-wise nodes."""
+    images: set[str] = set()
+    for node in reversed(live):
+        if node.op_type in SPATIAL or (node.op_type not in FLAT and images.intersection(node.output)):
+            images.update(node.input)
+    return images

@@ -52,6 +52,10 @@ class Call:
     def refuse(self, why: str, remedy: str) -> BitfabricError:
         return BitfabricError(f"{self.node.name}: {self.node.op_type} cannot be lowered: {why}; {remedy}")
 
+    def along(self, axis: int, lead: int = 1) -> Shape:
+        """The shape in which the values of an axis broadcast against the data, ``lead`` of them at each place."""
+        return lead, *(-1 if i == axis else 1 for i in range(1, len(self.shape)))
+
     def axis(self, default: int) -> int:
         """The attribute ``axis``, counted from the front, and never the batch."""
         axis = int(self.get("axis", default))
@@ -194,7 +198,8 @@ def _batch_normalization(call: Call) -> Steps:
     epsilon = float(np.float32(call.get("epsilon", 1e-5)))
     if not all(np.all(np.isfinite(value)) for value in values) or np.any(values[3] + epsilon <= 0):
         raise call.refuse("its statistics are not finite or its variance is not positive", "check the training")
-    return (step("BatchNormalization", *values, epsilon=epsilon),)
+    along = call.along(1)
+    return (step("BatchNormalization", *(value.reshape(along) for value in values), epsilon=epsilon),)
 
 
 @translates("Quant", "IntQuant")
@@ -234,14 +239,13 @@ def _multi_threshold(call: Call) -> Steps:
     scale, bias = (np.asarray(call.get(*value), np.float32) for value in (("out_scale", 1.0), ("out_bias", 0.0)))
     if not np.isfinite(scale) or scale == 0 or not np.isfinite(bias):
         raise call.refuse("its out_scale is zero or not finite", "check the model")
+    steps = thresholds.T.reshape(call.along(axis, thresholds.shape[1]))
     least = float(bias) / float(scale)
-    if thresholds.shape[1] == 1 and least == -0.5:  # Two values, one the other's negative: bipolar.
-        return step("MultiThreshold", thresholds, axis=axis, least=-1, unit=2), *_rescaled(scale / 2)
+    if len(steps) == 1 and least == -0.5:  # Two values, one the other's negative: bipolar.
+        return step("MultiThreshold", steps, least=-1, unit=2), *_rescaled(scale / 2)
     if least == int(least):
-        codes = step("MultiThreshold", thresholds, axis=axis, least=int(least), unit=1)
-        return codes, *_rescaled(scale)
-    codes = step("MultiThreshold", thresholds, axis=axis, least=0, unit=1)
-    return codes, *_rescaled(scale), step("Add", bias)
+        return step("MultiThreshold", steps, least=int(least), unit=1), *_rescaled(scale)
+    return step("MultiThreshold", steps, least=0, unit=1), *_rescaled(scale), step("Add", bias)
 
 
 @translates("Trunc")

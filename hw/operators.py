@@ -53,16 +53,15 @@ def sign(x: Array) -> Array:
     return (x >= 0) * x.dtype.type(2) - x.dtype.type(1)
 
 
-def multi_threshold(x: Array, thresholds: Array, *, axis: int, least: int, unit: int) -> Array:
-    """``least`` and a ``unit`` for each of its channel's ``thresholds`` (C or 1, steps) that an element reaches.
+def multi_threshold(x: Array, thresholds: Array, *, least: int, unit: int) -> Array:
+    """``least`` and a ``unit`` for each of the ``thresholds`` that an element reaches.
 
-    Channels are along ``axis``.
+    Along the first axis of ``thresholds`` are the steps; what is behind it broadcasts against one frame.
     """
-    moved = np.moveaxis(x, axis, -1)
-    count = np.zeros(moved.shape, x.dtype)
-    for step in range(thresholds.shape[1]):
-        count += moved >= thresholds[:, step]
-    return np.moveaxis(count * x.dtype.type(unit) + x.dtype.type(least), -1, axis)
+    count = np.zeros(x.shape, x.dtype)
+    for step in thresholds:
+        count += x >= step
+    return count * x.dtype.type(unit) + x.dtype.type(least)
 
 
 def trunc(
@@ -82,11 +81,9 @@ def trunc(
 
 
 def batch_normalization(x: Array, scale: Array, bias: Array, mean: Array, variance: Array, *, epsilon: float) -> Array:
-    """``x * k + (bias - mean * k)``, ``k = scale / sqrt(variance + epsilon)``: as ONNX Runtime; channels on axis 1."""
+    """``x * k + (bias - mean * k)``, ``k = scale / sqrt(variance + epsilon)``: as ONNX Runtime. All broadcast."""
     factor = scale / np.sqrt(variance + x.dtype.type(epsilon))
-    offset = bias - mean * factor
-    tail = (1,) * (x.ndim - 2)
-    return x * factor.reshape(-1, *tail) + offset.reshape(-1, *tail)
+    return x * factor + (bias - mean * factor)
 
 
 def softmax(x: Array, *, axis: int) -> Array:

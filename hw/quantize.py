@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hw import requantize
-from hw.affine import CLIPS, affine, element_order, floats, rational
+from hw.affine import CLIPS, affine, floats, rational
 from hw.decision_points import WORK, StepFunction, step_function, thresholds
 from hw.errors import BitfabricError
 from hw.host import run, step
 from hw.kernels.kernel import Kernel
 from hw.kernels.requant import Requant
 from hw.kernels.threshold import Threshold
-from hw.operators import ELEMENTWISE, MONOTONE, RESHAPING
+from hw.operators import MONOTONE
 from hw.stream import smallest_dtype
 from hw.wires import Steps, Wire, binary, dtype_of, in_float64, last_quantizer, quantizer_range
 
@@ -29,7 +29,7 @@ TRIED = 1 << 22
 class Quantizer:
     """A quantizer behind a wire: its ``kernel``, and the function that it was made from (0 and 1 for -1 and +1).
 
-    ``low``, ``high`` (of the wire's shape) bound the kernel's codes.
+    ``low``, ``high`` (channels,) bound the kernel's codes.
     """
 
     kernel: Kernel
@@ -41,8 +41,9 @@ class Quantizer:
 def quantizer(wire: Wire, head: Steps, what: str) -> Quantizer:
     """The kernel for ``head``, steps from the integers of ``wire`` that end in a quantizer. Raises BitfabricError.
 
-    Thresholds follow the steps as they are, in float32 behind the exact product. A requant, which has no decision
-    points of its own, computes them without that rounding (see ``hw.requantize`` for scales that it cannot hold).
+    Steps must treat all elements of a channel alike. Thresholds follow them as they are, in float32 behind the exact
+    product. A requant, which has no decision points of its own, computes them without that rounding (see
+    ``hw.requantize`` for scales that it cannot hold).
     """
     function, two_valued = _function(wire, head, what), binary(head[-1])
     if two_valued:
@@ -60,67 +61,44 @@ def quantizer(wire: Wire, head: Steps, what: str) -> Quantizer:
                 "BatchNorm before it, and ReLU last, or use at most 10 bits"
             )
     if kernel is None:
-        kernel = _threshold(wire, function, two_valued, what)
+        kernel = _threshold(wire, function, two_valued)
     ends = kernel.execute(np.stack([wire.low, wire.high]))[0].astype(np.int64)
     return Quantizer(kernel, function, ends.min(axis=0), ends.max(axis=0))
 
 
 def _function(wire: Wire, head: Steps, what: str) -> StepFunction:
-    """The codes of steps that end in a quantizer; of a two-valued one 0 and 1."""
-    order = element_order(head, wire.shape).ravel()
+    """The codes of steps that end in a quantizer, of one element of each channel; of a two-valued one 0 and 1."""
     two_valued = binary(head[-1])
 
     def codes(frames: np.ndarray) -> np.ndarray:
-        values = run(head, frames.astype(np.float64)).reshape(len(frames), -1)
-        result = np.empty(values.shape)
-        result[:, order] = values
-        return (np.where(result > 0, 1.0, 0.0) if two_valued else result).reshape(frames.shape)
+        values = run(head, frames.astype(np.float64))
+        return np.where(values > 0, 1.0, 0.0) if two_valued else values
 
-    return step_function(codes, wire.low, wire.high, all(each.op in MONOTONE for each in head), what)
+    return step_function(codes, *wire.bounds, all(each.op in MONOTONE for each in head), what)
 
 
-def _threshold(wire: Wire, function: StepFunction, two_valued: bool, what: str) -> Threshold:
+def _threshold(wire: Wire, function: StepFunction, two_valued: bool) -> Threshold:
     function = replace(function, most=max(function.most, function.least + 1))  # A kernel needs one step at least.
-    prefix = len(wire.shape) - 1
-    table, falling = (_per_channel(values, prefix, what) for values in (thresholds(function), function.falling))
+    table = thresholds(function).reshape(wire.channels, -1)
     dtype = dtype_of(function.least, function.most, two_valued)
     least = None if two_valued else function.least
-    return Threshold(table, falling, wire.dtype, dtype, wire.shape[:-1], output_min=least)
-
-
-def _per_channel(values: np.ndarray, prefix: int, what: str) -> np.ndarray:
-    """Values over ``(*prefix, channels, ...)`` that do not depend on the prefix, as ``(channels, ...)``."""
-    rows = values.reshape(-1, *values.shape[prefix:])
-    if np.any(rows != rows[:1]):
-        raise BitfabricError(
-            f"{what} decides differently at different positions of a channel; use one scale and bias for each channel"
-        )
-    return rows[0]
+    return Threshold(table, function.falling.ravel(), wire.dtype, dtype, wire.shape[:-1], output_min=least)
 
 
 def _requant(wire: Wire, head: Steps, function: StepFunction) -> Kernel | None:
     """The requant that computes the function exactly; None if there is none."""
-    order = element_order(head, wire.shape).ravel()
-    line = affine(head[:-1], wire.shape, through_clips=True)
+    frame = function.low.shape
+    line = affine(head[:-1], frame, through_clips=True)
     if head[-1].op != "Quant" or line is None:
         return None
     scale, zero_point = (rational(operand) for operand in head[-1].operands)
-    channels = wire.shape[-1]
-    parts = []
-    for values in (line[0] / scale, line[1] / scale + zero_point):
-        moved = np.empty(order.size, object)
-        moved[order] = np.broadcast_to(values, (1, *line[0].shape)).ravel()
-        rows = moved.reshape(-1, channels)
-        if np.any(rows != rows[:1]):
-            return None
-        parts.append(np.broadcast_to(rows[0], wire.shape))
+    slope, offset = (line[0] / scale).reshape(frame), (line[1] / scale + zero_point).reshape(frame)
     mode = str(dict(head[-1].attributes)["rounding_mode"])
     dtype = dtype_of(function.least, function.most)
 
     def build(multiplier: np.ndarray, addend: np.ndarray, shift: int) -> Kernel:
-        factors, addends = multiplier.reshape(-1, channels)[0], addend.reshape(-1, channels)[0]
         bounds = function.least, function.most
-        return Requant(factors, addends, shift, mode, wire.dtype, dtype, *bounds, wire.shape[:-1])
+        return Requant(multiplier.ravel(), addend.ravel(), shift, mode, wire.dtype, dtype, *bounds, wire.shape[:-1])
 
     def candidate(*values) -> Callable[[np.ndarray], np.ndarray] | None:
         try:
@@ -129,41 +107,43 @@ def _requant(wire: Wire, head: Steps, function: StepFunction) -> Kernel | None:
             return None  # Too wide for the kernel.
         return lambda frames: kernel.execute(frames)[0]
 
-    found = requantize.parameters(function, parts[0], parts[1], mode, candidate)
+    found = requantize.parameters(function, slope, offset, mode, candidate)
     return None if found is None else build(*found)
 
 
 def changes_nothing(wire: Wire, steps: Steps) -> bool:
     """Whether a quantizer (with its re-scaling) gives back every value that can reach it: it can be left out."""
+    longer = wire.then(steps, "")
     count = int((wire.high - wire.low).max()) + 1
-    if count * wire.low.size > TRIED or any(each.op not in ELEMENTWISE | RESHAPING for each in wire.steps):
+    if longer.tail or longer.uneven or count * wire.channels > TRIED:
         return False
-    frames = np.minimum(wire.low + np.arange(count).reshape(-1, *[1] * wire.low.ndim), wire.high)
+    low, high = wire.bounds
+    frames = np.minimum(low + np.arange(count).reshape(-1, *[1] * low.ndim), high)
     before = run(wire.steps, frames.astype(np.float64))
-    return np.array_equal(run(steps, before), before)
+    return np.array_equal(run(longer.steps[len(wire.steps) :], before), before)
 
 
-def on_a_grid(steps: Steps, origins: tuple[str, ...], shape: tuple[int, ...]) -> Steps:
+def on_a_grid(steps: Steps, origins: tuple[str, ...]) -> Steps:
     """One more quantizer for steps that clip behind their last one, where that changes nothing; else no steps.
 
     ReLU or Clip between a quantizer and a layer leave the quantizer's grid as it is if they cut it at one of its
-    values. ``shape``: of what the steps start from.
+    values.
     """
     at = last_quantizer(steps)
     if at is None or not any(each.op in CLIPS for each in steps[at + 1 :]):
         return ()
-    head, tail = steps[: at + 1], steps[at + 1 :]
-    behind = run([each for each in head if each.op in RESHAPING], np.zeros((1, *shape))).shape[1:]
-    line = affine(tail, behind, through_clips=True)
-    if line is None or any(value == 0 for value in line[0].ravel()):
+    tail = steps[at + 1 :]
+    rank = max((value.ndim for each in tail for value in each.operands), default=1)
+    line = affine(tail, (1,) * (rank - 1), through_clips=True)
+    if line is None or any(value == 0 for value in np.ravel(line[0])):
         return ()
-    slope, offset = (floats(part) for part in line)
+    slope, offset = (floats(np.asarray(part)[None]) for part in line)
     low, high = quantizer_range(steps[at], origins[at])
     least, most = 0, 0
     size = max(1, WORK // slope.size)
     for start in range(low, high + 1, size):
         codes = np.arange(start, min(start + size, high + 1), dtype=np.float64)
-        values = run(in_float64(tail), np.broadcast_to(codes.reshape(-1, *[1] * len(behind)), (len(codes), *behind)))
+        values = run(in_float64(tail), codes.reshape(-1, *[1] * (slope.ndim - 1)))
         integers = np.rint((values - offset) / slope)
         if not np.array_equal(integers * slope + offset, values):
             return ()

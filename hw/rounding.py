@@ -4,7 +4,7 @@ The reference computes in float32 what lowering computes exactly. An interval th
 and is widened by every operation's rounding holds whatever the reference can get, in any order of summation.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,35 +19,72 @@ FUNCTION_ULP = 2.0**-20
 """The same for ONNX Runtime's approximations of exp, tanh and the like, with room; also absolute."""
 APPROXIMATED = frozenset({"Sigmoid", "Tanh", "Exp", "Elu", "Selu", "Softplus", "Softsign"})
 
+CHUNK_TERMS = 1 << 22
+"""Terms of sums that are bounded at a time, which bounds the memory."""
+
 Interval = tuple[np.ndarray, np.ndarray]
+Bounds = Callable[[list[Interval], np.ndarray], Interval]
+"""From the intervals of the sources and the exact value to the interval of the result, in its stream's order."""
 
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """A matrix product: the wire it reads, its real weights' magnitudes (K, M), and how many of the steps behind it
-    (scale and offset) belong to the product itself."""
+    """What kernels compute from some wires: its ``bounds`` come from those of ``sources``, and stand for the first
+    ``steps`` of the wire's steps (scale and offset of a matrix product, say)."""
 
-    source: Wire
-    magnitudes: np.ndarray
+    sources: tuple[Wire, ...]
+    bounds: Bounds
     steps: int
 
 
 def interval(wire: Wire, integers: dict[str, np.ndarray], products: dict[str, Product]) -> Interval:
-    """Bounds of the reference's values of a wire, given exact integers by edge."""
-    exact = integers[wire.edge].astype(np.float64)
+    """Bounds of the reference's values of a wire, in the order of its stream, given exact integers by edge."""
+    exact = integers[wire.edge].reshape(-1, *wire.shape).astype(np.float64)
     product = products.get(wire.edge)
     if product is None:
         return through(wire.steps, (exact, exact))
-    low, high = interval(product.source, integers, products)
-    size = len(product.magnitudes)
-    largest = np.maximum(np.abs(low), np.abs(high)) @ product.magnitudes
-    error = (size + 8) * ULP / 2 * largest + (high - low) / 2 @ product.magnitudes
+    sources = [interval(source, integers, products) for source in product.sources]
+    bounds = product.bounds(sources, run(wire.steps[: product.steps], exact))
+    return through(wire.steps[product.steps :], bounds)
+
+
+Terms = Callable[[list[np.ndarray]], np.ndarray]
+"""From the sources' values to the terms of each sum, along the last axis."""
+
+
+def summed(terms: Terms, magnitudes: np.ndarray, shared: bool) -> Bounds:
+    """Bounds of sums of ``terms`` times weights of these ``magnitudes``.
+
+    ``shared``: the terms are those of all sums, and ``magnitudes`` is (terms, sums); else every sum has its own, and
+    ``magnitudes`` broadcasts against the terms.
+    """
+    size = magnitudes.shape[0 if shared else -1]
+
+    def bounds(sources: list[Interval], value: np.ndarray) -> Interval:
+        error = np.empty(value.shape)
+        per_frame = size * value[0].size // (magnitudes.shape[1] if shared else 1)
+        count = max(1, CHUNK_TERMS // per_frame)
+        for at in range(0, len(value), count):
+            low, high = (terms([source[side][at : at + count] for source in sources]) for side in (0, 1))
+            error[at : at + count] = _sum_error(low, high, magnitudes, shared).reshape(-1, *value.shape[1:])
+        return value - error, value + error
+
+    return bounds
+
+
+def _sum_error(low: np.ndarray, high: np.ndarray, magnitudes: np.ndarray, shared: bool) -> np.ndarray:
+    def weighted(values: np.ndarray) -> np.ndarray:
+        return values @ magnitudes if shared else (values * magnitudes).sum(axis=-1)
+
+    largest = weighted(np.maximum(np.abs(low), np.abs(high)))
+    error = (low.shape[-1] + 8) * ULP / 2 * largest + weighted((high - low) / 2)
     # Sums of multiples of one power of two that stay below 2**24 of them are exact, in any order.
-    grid = _lowest_bit(low, -1)[..., None] * _lowest_bit(product.magnitudes, 0)
-    unrounded = (largest < grid * 2.0**24) & (low == high).all(axis=-1, keepdims=True)
-    value = run(wire.steps[: product.steps], exact)
-    error = np.where(unrounded, 0.0, error).reshape(value.shape)
-    return through(wire.steps[product.steps :], (value - error, value + error))
+    known = (low == high).all(axis=-1, keepdims=shared)
+    if shared:
+        grid = _lowest_bit(low, -1)[..., None] * _lowest_bit(magnitudes, 0)
+    else:
+        grid = _lowest_bit(low, -1) * _lowest_bit(magnitudes, -1)
+    return np.where((largest < grid * 2.0**24) & known, 0.0, error)
 
 
 def _lowest_bit(values: np.ndarray, axis: int) -> np.ndarray:
@@ -101,10 +138,7 @@ def _error(step: HostStep, low: np.ndarray, high: np.ndarray, magnitude: np.ndar
     if step.op == "BatchNormalization":
         scale, bias, mean, variance = (operand.astype(np.float64) for operand in step.operands)
         factor = scale / np.sqrt(variance + dict(step.attributes)["epsilon"])
-        parts = [
-            np.reshape(part, (-1, *(1,) * (low.ndim - 2)))
-            for part in (factor, mean * factor, bias, bias - mean * factor)
-        ]
+        parts = [factor, mean * factor, bias, bias - mean * factor]
         product = np.maximum(np.abs(low), np.abs(high)) * parts[0]
         for part in (*parts, product):
             exact &= _is_float32(part)

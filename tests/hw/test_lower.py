@@ -331,7 +331,10 @@ REFUSALS = {
     ),
     "a scale of zero": (lambda b, x: b.quant(b.node("MatMul", x, WEIGHTS), 0.0, 4), r"Quant_2: .*not positive"),
     "a bias of NaN": (lambda b, x: b.node("Add", b.node("MatMul", x, WEIGHTS), np.nan), r"Add_2: Add .*NaN"),
-    "a branch": (lambda b, x: b.node("Add", *[b.node("MatMul", x, WEIGHTS)] * 2), r"feeds Add_2 and Add_2"),
+    "a product of data": (
+        lambda b, x: b.node("Mul", *[b.node("MatMul", x, WEIGHTS)] * 2),
+        r"Mul_2: Mul .*several data tensors",
+    ),
     "16 bits of a sigmoid": (
         lambda b, x: b.node(
             "MatMul", b.quant(b.node("Sigmoid", b.node("MatMul", x, WEIGHTS)), 2.0**-16, 16, signed=0), np.eye(5)
