@@ -6,14 +6,17 @@ from typing import Any
 
 import torch
 
-from quant import schemes
+from quant import compression, schemes
 from quant.errors import QuantError
 from quant.models import create_model
 from quant.models.network import Network
 
 
 def save_checkpoint(model: Network, path: str | os.PathLike[str]) -> None:
-    """Writes the network's description and parameters; a file of that name is replaced only by a whole one."""
+    """Writes the network's description, compressed layers included, and its parameters.
+
+    A file of that name is replaced only by a whole one.
+    """
     target = Path(path)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
@@ -22,6 +25,7 @@ def save_checkpoint(model: Network, path: str | os.PathLike[str]) -> None:
                 "name": model.name,
                 "scheme": model.scheme.describe(),
                 "options": model.options,
+                "compression": compression.describe(model),
                 "parameters": model.state_dict(),
             },
             partial,
@@ -37,6 +41,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Network:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         scheme = dict(content["scheme"])
         model = create_model(content["name"], schemes.get(scheme.pop("name"), **scheme), **content["options"])
+        compression.prepare(model, content["compression"])
         model.load_state_dict(content["parameters"])
     except QuantError:
         raise

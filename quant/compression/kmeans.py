@@ -1,8 +1,6 @@
 """Scalar and vector k-means, on NumPy arrays."""
 
 import numpy as np
-from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
 
 from quant.errors import QuantError
 
@@ -143,6 +141,9 @@ def vector_kmeans(vectors: np.ndarray, clusters: int, seed: int = 0) -> tuple[np
 
     K is ``clusters``, or the number of distinct vectors where that is less.
     """
+    from sklearn.cluster import KMeans  # takes a second
+    from threadpoolctl import threadpool_limits
+
     clusters = check_clusters(clusters)
     distinct, where = np.unique(vectors, axis=0, return_inverse=True)
     if len(distinct) <= clusters:

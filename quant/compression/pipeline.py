@@ -18,13 +18,12 @@ def deep_compression(
     clusters: int | Mapping[str, int] = 32,
     epochs: int = 20,
     seed: int = 0,
-    learning_rate: tuple[float, float] = (1e-3, 1e-5),
     **fit_options: Any,
 ) -> Network:
     """A compressed copy: prune, train the remaining weights, share them, train the centroids.
 
     ``fraction`` as in ``prune``, ``clusters`` as in ``share_weights``; each training is ``quant.fit`` on ``data`` for
-    ``epochs`` with ``learning_rate`` and ``fit_options``. ``encode`` adds the third step, Huffman coding, and
+    ``epochs`` with ``fit_options``. ``encode`` adds the third step, Huffman coding, and
     ``report`` counts it.
 
     Han, Mao, Dally, "Deep compression: Compressing deep neural networks with pruning, trained quantization and Huffman
@@ -34,7 +33,7 @@ def deep_compression(
     Raises QuantError (status 2) for a bad argument.
     """
     pruned = prune(model, fraction)
-    fit(pruned, data, epochs, seed, learning_rate=learning_rate, **fit_options)
+    fit(pruned, data, epochs, seed, **fit_options)
     shared = share_weights(pruned, clusters)
-    fit(shared, data, epochs, seed, learning_rate=learning_rate, **fit_options)
+    fit(shared, data, epochs, seed, **fit_options)
     return shared

@@ -10,6 +10,7 @@ import copy
 import fnmatch
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MethodType
 from typing import Any, TypeVar
 
 import torch
@@ -38,12 +39,8 @@ class _Compressed(torch.nn.Module):
         return self.quantizer(self.form(latent))
 
 
-class _Proxy(WeightQuantProxyFromInjector):
-    """Brevitas makes the tensor quantizer anew when a state is loaded; a compressed one stays, and is loaded into."""
-
-    def init_tensor_quant(self, preserve_state_dict: bool = False) -> None:
-        if not isinstance(self.tensor_quant, _Compressed):
-            super().init_tensor_quant(preserve_state_dict)
+def _keep_tensor_quant(proxy: Any, preserve_state_dict: bool = False) -> None:
+    """Takes the place of a proxy's ``init_tensor_quant``, which Brevitas calls when a state is loaded."""
 
 
 def is_quantized(layer: Layer) -> bool:
@@ -106,11 +103,14 @@ def attach(layer: Layer, form: CompressedWeight, grid: Grid | None = None) -> No
         if grid is None:
             kept = before.tensor_quant
             quantizer = kept.quantizer if isinstance(kept, _Compressed) else kept
-            proxy = _Proxy(layer, before.quant_injector)
+            proxy = WeightQuantProxyFromInjector(layer, before.quant_injector)
         else:
             quantizer = grid
-            proxy = _Proxy(layer, weight_injector(Grid, narrow=grid.narrow, scale=grid.scale.tolist(), bits=grid.width))
+            injector = weight_injector(Grid, narrow=grid.narrow, scale=grid.scale.tolist(), bits=grid.width)
+            proxy = WeightQuantProxyFromInjector(layer, injector)
         proxy.tensor_quant = _Compressed(form, quantizer)
+        # A method of this object, and no subclass, for the export goes by the exact class; copies get theirs.
+        proxy.init_tensor_quant = MethodType(_keep_tensor_quant, proxy)
         layer.weight_quant = proxy.train(layer.training)
     else:
         if compression_of(layer) is not None:
@@ -174,6 +174,9 @@ def compressing(model: Model, layers: Layers = None) -> Iterator[tuple[Model, di
     for name, layer in chosen.items():
         if not is_quantized(layer):
             continue
+        if type(layer.weight_quant) is not WeightQuantProxyFromInjector:
+            kind = type(layer.weight_quant).__name__
+            raise QuantError(f"layer {name} quantizes its weights by a {kind}, which cannot be compressed", status=2)
         quantized = layer.quant_weight()
         if int(quantized.bit_width) == 1:
             raise QuantError(
