@@ -202,6 +202,12 @@ class _Undistorted(torch.nn.Module):
         return w
 
 
+def _restore(layer: Any, order: list[str]) -> None:
+    parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
+    for name in order:  # the weight comes back behind the bias
+        layer._parameters[name] = layer._parameters.pop(name)
+
+
 @contextmanager
 def _through(
     model: torch.nn.Module, distort: Callable[[str, torch.Tensor, Codes | None], torch.Tensor]
@@ -224,8 +230,9 @@ def _through(
                 handle = layer.weight_quant.tensor_quant.register_forward_hook(quantized(name))
             else:
                 if not parametrize.is_parametrized(layer, "weight"):
+                    order = list(layer._parameters)
                     parametrize.register_parametrization(layer, "weight", _Undistorted())
-                    undo.callback(parametrize.remove_parametrizations, layer, "weight", leave_parametrized=False)
+                    undo.callback(_restore, layer, order)
                 handle = layer.parametrizations.weight.register_forward_hook(plain(name))
             undo.callback(handle.remove)
         yield
@@ -334,6 +341,7 @@ def plot(
     positive = [rate for table in named.values() for rate in table.rates if rate > 0]
     if logarithmic and positive:
         axes.set_xscale("symlog", linthresh=min(positive))
+        axes.set_xlim(left=0)
     axes.set(xlabel=f"{kind}: {KINDS[kind].meaning}", ylabel="accuracy", ylim=(0, 1))
     if len(named) > 1:
         axes.legend()
