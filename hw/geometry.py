@@ -48,7 +48,7 @@ class Geometry:
     @property
     def single(self) -> bool:
         """Whether every element is a window."""
-        return self.positions == 1 and prod(self.stride) == 1 and not self.padded
+        return self.positions == 1 and self.out == self.spatial and not self.padded
 
     @property
     def tiled(self) -> bool:
@@ -84,6 +84,8 @@ def geometry(call: Call, kernel: tuple[int, ...] | None = None) -> Geometry:
     plain = Geometry(spatial, kernel, stride, dilation, ((0, 0),) * rank)
     mode = str(call.get("auto_pad", "NOTSET"))
     if mode.startswith("SAME"):
+        if any(step > reach for step, reach in zip(stride, plain.reach, strict=True)):
+            raise call.refuse(f"{mode} pads nothing where strides exceed the kernel", "give the pads as numbers")
         pads = _same(plain, mode == "SAME_UPPER")
     elif mode == "VALID":
         pads = plain.pads

@@ -90,8 +90,8 @@ def compressed(operand: np.ndarray) -> np.ndarray:
 
 def through_moves(operand: np.ndarray, moves: Moves, shape: Shape) -> np.ndarray:
     """An operand that broadcasts against frames of ``shape``, as it broadcasts against them behind ``moves``."""
-    if operand.size == 1 or not moves:
-        return operand
+    if operand.size == 1:
+        return operand.reshape((1,) * (1 + len(moved_shape(moves, shape))))
     operand = operand.reshape((1,) * (1 + len(shape) - operand.ndim) + operand.shape)
     if any(move.op == "Reshape" for move in moves):
         operand = np.broadcast_to(operand, (len(operand), *shape))

@@ -1,0 +1,44 @@
+"""Lowering of random convolutional networks, held against the QONNX model."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw.emulate import Emulator
+from hw.errors import BitfabricError
+from hw.lower import lower
+from hw.reference import Reference, compare
+from tests.hw.random_images import RandomImages
+
+FREE = ("passes", "different scales", "pads with zeros", "no ratio of small integers")
+"""What random networks may be refused for."""
+
+
+def lowered(model):
+    try:
+        return lower(model)
+    except BitfabricError as error:
+        if not any(text in str(error) for text in FREE):
+            raise
+        return None
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_power_of_two_networks_are_equal(seed):
+    network = RandomImages(np.random.default_rng(seed), dyadic=True)
+    model, frames = network.model(), network.frames(20)
+    if graph := lowered(model):
+        np.testing.assert_array_equal(Emulator(graph).run(frames), Reference(model).run(frames))
+        compared = compare(graph, model, frames)
+        assert compared.mismatches == 0, compared.describe()
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_other_networks_differ_only_by_float32_rounding(seed):
+    network = RandomImages(np.random.default_rng(seed), dyadic=False)
+    model, frames = network.model(), network.frames(20)
+    if graph := lowered(model):
+        compared = compare(graph, model, frames)
+        assert compared.mismatches == compared.explained, compared.describe()
