@@ -12,30 +12,45 @@ import numpy as np
 
 from hw.errors import BitfabricError
 from hw.graph import Graph
+from hw.kernels.buffer import advance
 
 _UNKNOWN = -1
 
 
 @numba.njit(cache=True)
-def _solve(nodes, ports, takes, gives, offset, offered, taken, sinks, ready):  # pragma: no cover - compiled
+def _solve(
+    nodes, ports, takes, gives, offset, offered, taken, sinks, ready, buffers, nests, allowed
+):  # pragma: no cover - compiled
     """Solve the recurrences in place; how many actions each node has done.
 
-    ``nodes`` has a row per node: actions per frame, actions in all, latency, credits, first row of its inputs
-    and of its outputs in ``ports`` and the end of each. ``ports`` has a row per port: edge, first element of
-    its pattern in ``takes`` or ``gives``. ``sinks`` has a row per output edge: edge, first cycle in ``ready``,
-    cycles there. Every node goes on as far as what is known allows, in turn, until nothing moves.
+    ``nodes`` has a row per node: actions of its pattern, actions in all, latency, credits, first row of its inputs
+    and of its outputs in ``ports`` and the end of each, its row in ``buffers`` or -1. ``ports`` has a row per port:
+    edge, first element of its pattern in ``takes`` or ``gives``. ``sinks`` has a row per output edge: edge, first
+    cycle in ``ready``, cycles there. ``buffers`` has a row per buffer: beats per frame, places, start, reach, delay,
+    release, its first row in ``nests`` and the end, its first beat in ``allowed`` and the end. ``allowed`` has for
+    each beat of a buffer the cycle from which there is a place for it. Every node goes on as far as what is known
+    allows, in turn, until nothing moves.
     """
     count = len(nodes)
     done = np.zeros(count, np.int64)
     clock = np.full(count, -1)
     beats = np.zeros(len(ports), np.int64)
     drained = np.zeros(len(sinks), np.int64)
+    index = np.zeros(len(nests), np.int64)
+    frame = np.zeros(len(buffers), np.int64)
+    position, oldest = buffers[:, 2].copy(), buffers[:, 2].copy()
+    for buffer in range(len(buffers)):
+        first, end = buffers[buffer, 8:10]
+        allowed[first : min(end, first + max(0, oldest[buffer] + buffers[buffer, 1]))] = 0
     moved = True
     while moved:
         moved = False
         for node in range(count):
-            period, total, latency, credits, in0, in1, out0, out1 = nodes[node]
+            period, total, latency, credits, in0, in1, out0, out1, buffer = nodes[node]
             phase = done[node] % period
+            if buffer >= 0:
+                per_frame, places, _, reach, delay, release, nest0, nest1, first, end = buffers[buffer]
+                at, before = offset[ports[in0, 0]], beats[in0]
             while done[node] < total:
                 cycle = clock[node] + 1
                 known = True
@@ -49,6 +64,13 @@ def _solve(nodes, ports, takes, gives, offset, offered, taken, sinks, ready):  #
                         beat = taken[offset[ports[port, 0]] + beats[port] - credits]
                         known = known and beat != _UNKNOWN
                         cycle = max(cycle, beat + 1)
+                if buffer >= 0:
+                    need = min(position[buffer] + reach, (frame[buffer] + 1) * per_frame)
+                    if need > beats[in0]:
+                        beats[in0] = _fill(beats[in0], offered[at:], taken[at:], allowed[first:end])
+                    known = known and need <= beats[in0]
+                    if known and need > 0:
+                        cycle = max(cycle, taken[at + need - 1] + delay)
                 if not known:
                     break
                 for port in range(in0, in1):
@@ -59,10 +81,21 @@ def _solve(nodes, ports, takes, gives, offset, offered, taken, sinks, ready):  #
                     if gives[ports[port, 1] + phase]:
                         offered[offset[ports[port, 0]] + beats[port]] = cycle + latency
                         beats[port] += 1
+                if buffer >= 0:
+                    row = advance(nests[nest0:nest1], index[nest0:nest1])
+                    position[buffer] += nests[nest0 + row, 1]
+                    frame[buffer] += row == 0
+                    for place in range(nests[nest0 + row, 2]):
+                        if 0 <= oldest[buffer] + places + place < end - first:
+                            allowed[first + oldest[buffer] + places + place] = cycle + release
+                    oldest[buffer] += nests[nest0 + row, 2]
                 clock[node] = cycle
                 done[node] += 1
                 phase = phase + 1 if phase + 1 < period else 0
                 moved = True
+            if buffer >= 0:
+                beats[in0] = _fill(beats[in0], offered[at:], taken[at:], allowed[first:end])
+                moved = moved or beats[in0] > before
         for sink in range(len(sinks)):
             edge, first, cycles = sinks[sink]
             at, end = offset[edge] + drained[sink], offset[edge + 1]
@@ -76,6 +109,15 @@ def _solve(nodes, ports, takes, gives, offset, offered, taken, sinks, ready):  #
                 moved = True
             drained[sink] = at - offset[edge]
     return done
+
+
+@numba.njit(cache=True)
+def _fill(written, offered, taken, allowed):  # pragma: no cover - compiled
+    """Take the beats of a buffer from number ``written`` on, as far as is known; how many there are then."""
+    while written < len(allowed) and offered[written] != _UNKNOWN and allowed[written] != _UNKNOWN:
+        taken[written] = max(offered[written], allowed[written], taken[written - 1] + 1 if written else 0)
+        written += 1
+    return written
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +179,8 @@ def simulate(
     ports: list[tuple[int, int]] = []
     patterns: dict[str, list[np.ndarray]] = {"takes": [], "gives": []}
     position = {"takes": 0, "gives": 0}
+    buffers: list[tuple[int, ...]] = []
+    nests, turns, kept = [np.zeros((0, 3), np.int64)], 0, 0
     for node, plan in zip(graph, schedules, strict=True):
         bounds: list[int] = []
         for kind, edges, masks in (("takes", node.inputs, plan.takes), ("gives", node.outputs, plan.gives)):
@@ -145,7 +189,15 @@ def simulate(
                 ports.append((index[edge], position[kind]))
                 patterns[kind].append(mask)
                 position[kind] += len(mask)
-        rows.append((plan.actions, plan.actions * frames, plan.latency, plan.credits, *bounds))
+        if memory := plan.buffer:
+            buffers.append((
+                *(memory.beats, memory.places, memory.start, memory.reach, memory.delay, memory.release),
+                *(turns, turns + len(memory.nest), kept, kept + memory.beats * frames),
+            ))  # fmt: skip
+            nests.append(memory.nest)
+            turns, kept = buffers[-1][7], buffers[-1][9]
+        own = len(buffers) - 1 if memory else -1
+        rows.append((plan.actions // plan.repeats, plan.actions * frames, plan.latency, plan.credits, *bounds, own))
     sinks, stalls, at = [], [], 0
     for port in graph.outputs:
         stall = np.zeros(0, bool) if ready is None else np.asarray(ready.get(port.edge, ()), bool)
@@ -155,6 +207,7 @@ def simulate(
     done = _solve(
         np.array(rows, np.int64), np.array(ports, np.int64), np.concatenate(patterns["takes"]),
         np.concatenate(patterns["gives"]), offset, offered, taken, np.array(sinks, np.int64), np.concatenate(stalls),
+        np.array(buffers, np.int64).reshape(-1, 10), np.concatenate(nests), np.full(kept, _UNKNOWN),
     )  # fmt: skip
     total = [row[1] for row in rows]
     if stuck := [node.name for node, d, t in zip(graph, done, total, strict=True) if d < t]:

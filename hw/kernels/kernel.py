@@ -12,6 +12,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from hw.kernels.buffer import Buffer
 from hw.stream import Stream
 from hw.synth.family import Family
 
@@ -42,22 +43,33 @@ class Schedule:
     """How a kernel takes and gives beats: the timing contract, which the RTL keeps to the cycle.
 
     A frame is a fixed sequence of actions, at most one a cycle, in order, frame after frame without a
-    gap. ``takes[p][i]`` says that action ``i`` takes a beat from input ``p``, ``gives[p][i]`` that it
-    gives one to output ``p``. An action happens in the first cycle in which the previous action is
-    past, every beat that it takes is offered, and every output that it gives to has a credit. The beat
-    that it gives is offered ``latency`` cycles later (and after the beats before it); its credit, one of
-    ``credits``, comes back in the cycle after the beat was taken.
+    gap: a pattern that is run through ``repeats`` times. ``takes[p][i]`` says that action ``i`` of the pattern
+    takes a beat from input ``p``, ``gives[p][i]`` that it gives one to output ``p``. An action happens in the first
+    cycle in which the previous action is past, every beat that it takes is offered, and every output that it gives
+    to has a credit. The beat that it gives is offered ``latency`` cycles later (and after the beats before it); its
+    credit, one of ``credits``, comes back in the cycle after the beat was taken.
+
+    With a ``buffer`` the kernel's only input is taken not by actions (``takes`` is all False) but on its own: a beat
+    in the first cycle in which the previous beat is past, it is offered, and the buffer has a place for it. An action
+    waits for the beats that it looks at as well (see Buffer).
     """
 
     takes: tuple[np.ndarray, ...]
     gives: tuple[np.ndarray, ...]
     latency: int
     credits: int
+    repeats: int = 1
+    buffer: Buffer | None = None
 
     @property
     def actions(self) -> int:
-        """Actions per frame: the kernel's own initiation interval in cycles."""
-        return len((self.takes + self.gives)[0])
+        """Actions per frame."""
+        return len((self.takes + self.gives)[0]) * self.repeats
+
+    @property
+    def interval(self) -> int:
+        """Cycles per frame of the kernel alone: its initiation interval."""
+        return max(self.actions, self.buffer.beats if self.buffer else 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +89,13 @@ class Memory:
 class Rtl:
     """One instance: the module, its parameters, the memories (parameter that names the file -> contents).
 
+    The module is in ``<module>.sv``; its name is the kernel's ``op``, but where several kernels are one module. A
+    list of integers is a packed array of 32-bit words, the first in the low bits.
     Where a parameter names several memories, it is the files' common stem: memory ``i`` is in ``<stem><i>.hex``.
     """
 
     module: str
-    parameters: Mapping[str, int | str]
+    parameters: Mapping[str, int | str | tuple[int, ...]]
     memories: Mapping[str, Memory | tuple[Memory, ...]] = field(default_factory=dict)
 
 
@@ -136,4 +150,4 @@ class Kernel(ABC):
 
     @abstractmethod
     def rtl(self, family: Family) -> Rtl:
-        """The instance of the module ``<op>`` for this family."""
+        """The instance for this family."""

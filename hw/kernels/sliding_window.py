@@ -1,6 +1,8 @@
 """Sliding window: the windows of a convolution, one after the other (FINN: ConvolutionInputGenerator and FMPadding)."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import count
 from math import prod
 from typing import ClassVar, Self
 
@@ -8,11 +10,14 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
+from hw.kernels.buffer import Buffer, Loop
 from hw.kernels.kernel import Folding, Kernel, Resources, Rtl, Schedule
 from hw.stream import Stream
 from hw.synth.family import Family
 
 BIPOLAR, TERNARY = DataType["BIPOLAR"], DataType["TERNARY"]
+BUFFER_BITS = 768
+"""Memories of more bits, and at least 64 beats, go to block RAM: on ECP5 that saves 150 lookup tables or more."""
 
 
 def _divisors(number: int) -> list[int]:
@@ -34,7 +39,9 @@ class SlidingWindow(Kernel):
     """
 
     op: ClassVar[str] = "sliding_window"
-    sources: ClassVar[tuple[str, ...]] = ("parts/delay.sv", "parts/stream_out.sv")
+    sources: ClassVar[tuple[str, ...]] = (
+        "parts/delay.sv", "parts/loop.sv", "parts/stream_out.sv", "parts/window_axis.sv", "parts/window_memory.sv",
+    )  # fmt: skip
 
     shape: tuple[int, ...]
     kernel: tuple[int, ...]
@@ -135,11 +142,112 @@ class SlidingWindow(Kernel):
         windows = np.moveaxis(windows, len(axes) + 1, -1)
         return (windows.reshape(len(x), *self.outputs()[0].shape),)
 
+    # Hardware. Everything has two spatial axes here, the first of size 1 where there is one only.
+
+    def _two(self, values: tuple, one: object) -> tuple:
+        return (one, *values) if len(values) == 1 else values
+
+    @property
+    def _part(self) -> tuple[int, int]:
+        """Kernel positions in an output beat: rows and columns."""
+        positions, width = max(1, self.simd // self.channels), self.kernel[-1]
+        return max(1, positions // width), min(positions, width)
+
+    @property
+    def _offsets(self) -> list[int]:
+        """Positions in an output beat, as numbers of input beats after the first."""
+        (rows, columns), (down, right) = self._part, self._two(self.spread, 1)
+        return [y * down * self.shape[-2] + x * right for y in range(rows) for x in range(columns)]
+
+    @cached_property
+    def banks(self) -> int:
+        """Memories side by side: as few as have the positions of an output beat in different ones."""
+        offsets = self._offsets
+        return next(b for b in count(len(offsets)) if len({o % b for o in offsets}) == len(offsets))
+
+    @cached_property
+    def buffer(self) -> Buffer:
+        """What is kept of the input, and for how long."""
+        beats = max(1, self.channels // self.simd)
+        (rows, columns), (height, width) = self._part, self._two(self.kernel, 1)
+        (up, right), (down, across) = self._two(self.spread, 1), self._two(self.steps, 1)
+        (top, _), (left, _) = self._two(self.pads, (0, 0))
+        line = self.shape[-2] * beats
+        lines, windows = self._two(self.out_spatial, 1)
+        buffer = None
+        # Places become free with each window, line or frame: where padding is wide, the next window may be further back.
+        for frees_line, frees_window in ((down * line, across * beats), (down * line, 0), (0, 0)):
+            loops = (
+                Loop(lines, down * line, frees_line),
+                Loop(windows, across * beats, frees_window),
+                Loop(height // rows, rows * up * line, 0),
+                Loop(width // columns, columns * right * beats, 0),
+                Loop(beats, 1, 0),
+            )
+            buffer = Buffer(
+                beats=self.inputs()[0].beats,
+                places=1,
+                start=-(top * line + left * beats),
+                reach=self._offsets[-1] + 1,
+                loops=loops,
+                release=1 if self.banks == 1 else 3,
+            )
+            if buffer.monotone():
+                break
+        buffer = buffer.fitted()
+        return replace(buffer, places=-(-buffer.places // self.banks) * self.banks)
+
+    @property
+    def block(self) -> bool:
+        """Whether the memory is block RAM."""
+        depth = self.buffer.places // self.banks
+        return depth >= 64 and depth * self.inputs()[0].width > BUFFER_BITS
+
+    @property
+    def _fetch(self) -> int:
+        return (1 if self.banks == 1 else 4) + self.block
+
     def schedule(self) -> Schedule:
-        raise NotImplementedError
+        latency = self._fetch + 1
+        return Schedule(
+            (np.zeros(1, bool),), (np.ones(1, bool),), latency, latency + 1, self.outputs()[0].beats, self.buffer
+        )
 
     def resources(self, family: Family) -> Resources:
         raise NotImplementedError
 
     def rtl(self, family: Family) -> Rtl:
-        raise NotImplementedError
+        (rows, columns), (height, width) = self._part, self._two(self.kernel, 1)
+        lines, windows = self._two(self.out_spatial, 1)
+        (top, _), (left, _) = self._two(self.pads, (0, 0))
+        (down, across), (up, right) = self._two(self.steps, 1), self._two(self.spread, 1)
+        stream = self.inputs()[0]
+        logic = "distributed" if family.lut_ram else "logic"
+        parameters: dict[str, int | str] = {
+            "BITS": self.dtype.bitwidth(),
+            "LANES": stream.lanes,
+            "CF": self.channels // stream.lanes,
+            "H": self._two(self.shape[:-1], 1)[0],
+            "W": self.shape[-2],
+            "OH": lines,
+            "OW": windows,
+            "SY": down,
+            "SX": across,
+            "DY": up,
+            "DX": right,
+            "TOP": top,
+            "LEFT": left,
+            "PY": height // rows,
+            "PX": width // columns,
+            "JY": rows,
+            "JX": columns,
+            "PADDED": int(self.padded),
+            "TERNARY": int(self.out_dtype != self.dtype),
+            "PLACES": self.buffer.places,
+            "BANKS": self.banks,
+            "FREES_Y": self.buffer.loops[0].frees,
+            "FREES_X": self.buffer.loops[1].frees,
+            "STYLE": "block" if self.block else logic,
+            "CREDITS": self.schedule().credits,
+        }
+        return Rtl(self.op, parameters)

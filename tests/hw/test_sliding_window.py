@@ -8,7 +8,7 @@ from qonnx.core.datatype import DataType
 from hw.errors import BitfabricError
 from hw.kernels.kernel import Folding
 from hw.kernels.sliding_window import SlidingWindow
-from tests.hw.kernel_bench import random_frames
+from tests.hw.kernel_bench import alone, check, random_frames
 
 
 @st.composite
@@ -81,3 +81,10 @@ def test_bad_input(change, message):
     legal = {"shape": (8, 8, 2), "kernel": (3, 3), "dtype": DataType["UINT8"]}
     with pytest.raises(BitfabricError, match=message):
         SlidingWindow(**legal | change)
+
+
+@settings(max_examples=10, deadline=None)
+@given(kernels(), st.integers(0, 2**32))
+def test_rtl_equals_model(window, seed):
+    rng = np.random.default_rng(seed)
+    check(alone(window), {"in0": random_frames(window.inputs()[0], 3, rng)}, rng)

@@ -1,0 +1,124 @@
+"""Buffers between a kernel's input and its actions: what is read when, and how many places that takes."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+from typing import NamedTuple, Self
+
+import numba
+import numpy as np
+
+
+class Loop(NamedTuple):
+    """One loop of a nest: how often it runs, and by how many beats each turn moves the two ends of what is read."""
+
+    count: int
+    step: int
+    frees: int
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A memory that keeps input beats while actions read them, again and again: the second half of a Schedule.
+
+    Beats are numbered from 0 over all frames, ``beats`` a frame; a beat is taken, one a cycle, into one of ``places``.
+    The actions of a frame are the turns of the ``loops``, the outermost first. Action ``i`` of frame ``f`` looks at
+    beats from position ``p`` = ``f * beats + start`` + the sum of ``step`` times index over the loops, ``reach`` of
+    them at most. It waits until all beats below ``min(p + reach, (f + 1) * beats)`` have been taken ``delay`` cycles
+    before it or earlier; what lies outside the frame is padding. All beats below the *oldest*, which is ``p`` with
+    ``frees`` instead of ``step`` and never falls, have left their places: beat ``n`` can be taken once ``n`` is less
+    than the oldest of some action plus ``places``, and the action before that one happened ``release`` cycles before
+    or earlier.
+    """
+
+    beats: int
+    places: int
+    start: int
+    reach: int
+    loops: tuple[Loop, ...]
+    delay: int = 1
+    release: int = 1
+
+    @property
+    def actions(self) -> int:
+        """Actions per frame."""
+        return prod(loop.count for loop in self.loops)
+
+    @cached_property
+    def nest(self) -> np.ndarray:
+        """``(loops, 3)``: counts, and how step and frees change the two sums when that loop turns and the inner ones
+        begin again; a first row for the next frame."""
+        rows = [(1, self.beats, self.beats), *self.loops]
+        table, inner = np.zeros((len(rows), 3), np.int64), np.zeros(2, np.int64)
+        for i in reversed(range(len(rows))):
+            count, *moves = rows[i]
+            table[i] = (count, *(moves - inner))
+            inner += (count - 1) * np.array(moves)
+        return table
+
+    def monotone(self) -> bool:
+        """Whether the oldest beat never falls from one action to the next."""
+        return bool((self.nest[1:, 2][self.nest[1:, 0] > 1] >= 0).all() and self.nest[0, 2] >= 0)
+
+    def fitted(self) -> Self:
+        """With the fewest places that let the actions, or the beats if they are more, follow one another every cycle,
+        frame after frame."""
+        return replace(
+            self, places=int(_fewest(self.nest, self.beats, self.start, self.reach, self.delay, self.release))
+        )
+
+
+@numba.njit(cache=True)
+def advance(nest, index):  # pragma: no cover - compiled
+    """Go to the next action: count up ``index`` and say which row of the nest turns (0: the next frame begins)."""
+    row = len(nest) - 1
+    while row > 0:
+        index[row] += 1
+        if index[row] < nest[row, 0]:
+            return row
+        index[row] = 0
+        row -= 1
+    return 0
+
+
+@numba.njit(cache=True)
+def _fewest(nest, beats, start, reach, delay, release):  # pragma: no cover - compiled
+    """The fewest places for the full rate, in a steady state of which three frames are looked at.
+
+    The slower side is never held up: if that is the writer, beat n is taken in cycle n and actions happen as early
+    as they can; else action j happens in cycle j and beats are taken as late as they can be.
+    """
+    frames, actions = 3, 1
+    for row in range(1, len(nest)):
+        actions *= nest[row, 0]
+    taken = np.arange(frames * beats)
+    index = np.zeros(len(nest), np.int64)
+    if actions > beats:
+        taken[:] = frames * actions
+        known, position, frame = 0, start, 0
+        for action in range(frames * actions):
+            need = min(position + reach, (frame + 1) * beats)
+            while known < need:
+                taken[known] = action - delay
+                known += 1
+            row = advance(nest, index)
+            position += nest[row, 1]
+            frame += row == 0
+        for beat in range(frames * beats - 2, -1, -1):
+            taken[beat] = min(taken[beat], taken[beat + 1] - 1)
+        index[:] = 0
+    places, written, clock, position, oldest, frame = 1, 0, -1, start, start, 0
+    for _ in range(frames * actions):
+        clock += 1
+        need = min(position + reach, (frame + 1) * beats)
+        if need > 0:
+            clock = max(clock, taken[need - 1] + delay)
+        row = advance(nest, index)
+        if nest[row, 2]:
+            while written < frames * beats and taken[written] < clock + release:
+                written += 1
+            places = max(places, written - oldest)
+        position += nest[row, 1]
+        oldest += nest[row, 2]
+        frame += row == 0
+    return places
