@@ -98,6 +98,7 @@ int main(int argc, char** argv) {
         bool busy = false;
 #define INPUT(name, beats, words)  { \
         Port& p = in_##name; \
+        busy |= p.done < p.total; \
         const bool offer = p.done < p.total && (p.when.empty() || p.when[p.done] <= cycle); \
         top.name##_valid = offer; \
         if (offer) put(top.name##_data, &p.data[p.done * words], words); }

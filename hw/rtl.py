@@ -116,8 +116,7 @@ def _instance(
     for letter, edges in (("s", ins), ("m", outs)):
         for part in ("valid", "ready", "data"):
             signals = ", ".join(f"{wires[edge]}_{part}" for edge in reversed(edges))
-            connect.append(
-                f"      .{letter}_{part}({{{signals}}})" if len(edges) > 1 else f"      .{letter}_{part}({signals})"
-            )
+            signals = signals if len(edges) == 1 else f"{{{signals}}}"
+            connect.append(f"      .{letter}_{part}({signals})")
     settings = ",\n".join(f"      .{key}({value})" for key, value in parameters.items())
     return f"  {rtl.module} #(\n{settings}\n  ) {name} (\n" + ",\n".join(connect) + "\n  );\n"

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from dataclasses import replace
 from typing import Self
 
+import numpy as np
 from qonnx.core.datatype import BaseDataType
 
 from hw.errors import BitfabricError
@@ -16,6 +17,16 @@ WIDEST = 32
 def kind(dtype: BaseDataType) -> str:
     """How a code stands for an integer, as the part ``widen`` names it."""
     return "bipolar" if dtype.name == "BIPOLAR" else "signed" if dtype.signed() else "unsigned"
+
+
+def credits_for(gives: np.ndarray, latency: int) -> int:
+    """The fewest credits with which actions that give beats as ``gives`` says, again and again, never wait for one.
+
+    A credit is out for ``latency`` + 1 cycles, so no more than that many beats are started in as many cycles.
+    """
+    cycles = latency + 1
+    before = np.concatenate(([0], np.cumsum(np.concatenate((gives, np.resize(gives, cycles))))))
+    return int((before[cycles:] - before[:-cycles]).max())
 
 
 class ChannelKernel(Kernel):

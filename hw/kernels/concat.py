@@ -92,6 +92,7 @@ class Concat(ChannelKernel):
                 "BEATS": self._beats,
                 "IN_BITS": tuple(d.bitwidth() for d in self.dtypes),
                 "IN_KIND": kinds,
+                "IN_TOTAL": sum(d.bitwidth() for d in self.dtypes),
                 "OUT_BITS": self.output_dtype.bitwidth(),
             },
         )

@@ -10,7 +10,7 @@ from qonnx.core.datatype import BaseDataType
 
 from hw.errors import BitfabricError
 from hw.kernels import cost
-from hw.kernels.channel_kernel import ChannelKernel, checked_range, kind
+from hw.kernels.channel_kernel import ChannelKernel, checked_range, credits_for, kind
 from hw.kernels.kernel import Memory, Resources, Rtl, Schedule, packed_words
 from hw.kernels.reduction import Reduction
 from hw.stream import Stream, container, encode, smallest_dtype
@@ -155,8 +155,7 @@ class Depthwise(ChannelKernel):
     def schedule(self) -> Schedule:
         word = np.tile(np.arange(self.k * self.steps), prod(self.prefix))
         gives = word >= (self.k - 1) * self.steps
-        full, rest = divmod(self.latency + 1, self.k * self.steps)
-        return Schedule((np.ones(len(word), bool),), (gives,), self.latency, full * self.steps + min(rest, self.steps))
+        return Schedule((np.ones(len(word), bool),), (gives,), self.latency, credits_for(gives, self.latency))
 
     @property
     def _words(self) -> np.ndarray:

@@ -56,4 +56,4 @@ class Fork(ChannelKernel):
         return Resources(lut=1) + Resources(*(self.copies * n for n in (each.lut, each.ff)))
 
     def rtl(self, family: Family) -> Rtl:
-        return Rtl(self.op, {"WIDTH": self.inputs()[0].width, "COPIES": self.copies})
+        return Rtl("fork_stream", {"WIDTH": self.inputs()[0].width, "COPIES": self.copies})

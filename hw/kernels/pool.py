@@ -10,7 +10,7 @@ from qonnx.core.datatype import BaseDataType
 
 from hw.errors import BitfabricError
 from hw.kernels import cost
-from hw.kernels.channel_kernel import ChannelKernel, kind
+from hw.kernels.channel_kernel import ChannelKernel, credits_for, kind
 from hw.kernels.kernel import Resources, Rtl, Schedule
 from hw.kernels.reduction import Reduction
 from hw.stream import Stream, container
@@ -28,7 +28,9 @@ class Pool(ChannelKernel):
     ``pe`` lanes in and out. Only partial results are kept: those of C channels, and those of one row of windows.
     """
 
-    sources: ClassVar[tuple[str, ...]] = ("parts/delay.sv", "parts/reduce.sv", "parts/stream_out.sv", "parts/widen.sv")
+    sources: ClassVar[tuple[str, ...]] = (
+        "parts/delay.sv", "parts/pool_axis.sv", "parts/reduce.sv", "parts/stream_out.sv", "parts/widen.sv",
+    )  # fmt: skip
     ufunc: ClassVar[np.ufunc]
     """The operation on two arrays."""
 
@@ -137,24 +139,16 @@ class Pool(ChannelKernel):
         across, down = self._reductions
         return 2 + across.latency + (down.latency if down.passes > 1 else 0)
 
-    def schedule(self) -> Schedule:
+    @cached_property
+    def _schedule(self) -> Schedule:
         rows, columns, kh, kw = self._grid
         row, column = np.arange(rows)[:, None], np.arange(columns)
-        last = (row % kh == kh - 1) & (column % kw == kw - 1)
+        last = (row % kh == kh - 1) & (column % kw == kw - 1) & (column < columns // kw * kw)
         gives = np.repeat(last.ravel(), self.steps)
-        # Credits go in runs of the channels' beats, or of a row of windows without pause between.
-        run = columns // kw if kw == 1 else 1
-        return Schedule((np.ones(len(gives), bool),), (gives,), self.latency, self._credits(run))
+        return Schedule((np.ones(len(gives), bool),), (gives,), self.latency, credits_for(gives, self.latency))
 
-    def _credits(self, run: int) -> int:
-        """Enough that none is waited for where the output is taken at once."""
-        _, _, kh, kw = self._grid
-        cycles, burst = self.latency + 1, run * self.steps
-        if kh * kw == 1 or burst >= cycles:
-            return cycles
-        period = (kw if run == 1 else burst * kh) * (self.steps if run == 1 else 1)
-        full, rest = divmod(cycles, period)
-        return max(1, full * burst + min(rest, burst))
+    def schedule(self) -> Schedule:
+        return self._schedule
 
     def resources(self, family: Family) -> Resources:
         _, columns, kh, kw = self._grid
@@ -180,8 +174,9 @@ class Pool(ChannelKernel):
                 "KH": kh,
                 "KW": kw,
                 "IN_BITS": self.dtype.bitwidth(),
-                "KIND": kind(self.dtype),
+                "IN_KIND": kind(self.dtype) if self._operation() == "sum" else "unsigned",
                 "ACROSS_BITS": across.bits,
+                "ACROSS_KIND": kind(self._partial(kw)) if self._operation() == "sum" else "unsigned",
                 "OUT_BITS": down.bits,
                 "OPERATION": self._operation(),
                 "ACROSS_STYLE": across.style(family),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
@@ -10,12 +10,19 @@ from hw.kernels.concat import Concat
 from hw.kernels.fork import Fork
 from hw.kernels.upsample import Upsample
 from hw.stream import smallest_dtype
-from tests.hw.kernel_bench import random_frames
+from tests.hw.kernel_bench import alone, check, random_frames
 
 DTYPES = ["BIPOLAR", "TERNARY", "UINT1", "UINT2", "INT3", "UINT8", "INT8", "INT16", "UINT20"]
+INT8, BIPOLAR = DataType["INT8"], DataType["BIPOLAR"]
 dtypes = st.sampled_from(DTYPES).map(lambda name: DataType[name])
 coefficients = st.sampled_from([1, 1, -1, 2, 3, -5, 7, 100, -12345])
 shapes = st.sampled_from([(), (2,), (2, 3)])
+
+
+def check_alone(kernel, seed):
+    """RTL against model, a few frames."""
+    rng = np.random.default_rng(seed)
+    check(alone(kernel), {f"in{i}": random_frames(s, 4, rng) for i, s in enumerate(kernel.inputs())}, rng)
 
 
 @settings(max_examples=60, deadline=None)
@@ -52,7 +59,7 @@ def test_concat_is_exact(inputs, prefix, seed):
         assert kernel.output_dtype == kernel.dtypes[0]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(dtypes, st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=2), st.integers(0, 2**32))
 def test_upsample_is_nearest_neighbour(dtype, axes, seed):
     kernel = Upsample((*(n for n, _ in axes), 2), tuple(f for _, f in axes), dtype)
@@ -70,9 +77,6 @@ def test_fork_copies():
     assert len(kernel.outputs()) == 3
     for y in kernel.execute(frames):
         np.testing.assert_array_equal(y, frames)
-
-
-INT8, BIPOLAR = DataType["INT8"], DataType["BIPOLAR"]
 
 
 @pytest.mark.parametrize(
@@ -94,3 +98,23 @@ INT8, BIPOLAR = DataType["INT8"], DataType["BIPOLAR"]
 def test_bad_parameters(kernel, parameters, message):
     with pytest.raises(BitfabricError, match=message):
         kernel(*parameters)
+
+
+@settings(max_examples=2, deadline=None)
+@given(dtypes, dtypes, coefficients, coefficients, st.integers(1, 3), st.integers(1, 3), st.integers(0, 2**32))
+@example(BIPOLAR, BIPOLAR, 1, 1, 2, 1, 0)
+def test_add_rtl_equals_model(a, b, ca, cb, pe, beats, seed):
+    check_alone(Add((2, pe * beats), (a, b), (ca, cb), pe), seed)
+
+
+@settings(max_examples=2, deadline=None)
+@given(st.lists(st.tuples(dtypes, st.integers(1, 3)), min_size=2, max_size=4), st.integers(1, 3), st.integers(0, 2**32))
+@example([(BIPOLAR, 1), (BIPOLAR, 1)], 2, 0)
+@example([(BIPOLAR, 2), (INT8, 1), (DataType["UINT8"], 5)], 1, 0)
+def test_concat_rtl_equals_model(inputs, pe, seed):
+    check_alone(Concat(tuple((3, pe * n) for _, n in inputs), tuple(dtype for dtype, _ in inputs), pe), seed)
+
+
+@pytest.mark.parametrize(("dtype", "copies", "pe"), [("BIPOLAR", 2, 1), ("INT5", 3, 2)])
+def test_fork_rtl_equals_model(dtype, copies, pe):
+    check_alone(Fork((3, 2 * pe), DataType[dtype], copies, pe), copies)

@@ -1,15 +1,17 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
+from hw import timing
 from hw.errors import BitfabricError
 from hw.kernels.accumulate_pool import AccumulatePool
 from hw.kernels.kernel import Folding
 from hw.kernels.max_pool import MaxPool
 from hw.stream import smallest_dtype
-from tests.hw.kernel_bench import random_frames
+from hw.synth.family import ECP5
+from tests.hw.kernel_bench import alone, check, random_frames
 
 POOLS = {MaxPool: np.max, AccumulatePool: np.sum}
 DTYPES = ["BIPOLAR", "UINT1", "TERNARY", "UINT2", "UINT8", "INT3", "INT8", "INT16"]
@@ -47,6 +49,30 @@ def test_execute_is_every_window_by_itself(pool, seed):
     (y,) = pool.execute(frames)
     assert y.shape[1:] == pool.outputs()[0].shape
     np.testing.assert_array_equal(y, naive(pool, frames))
+
+
+@settings(max_examples=4, deadline=None)
+@given(pools(), st.integers(0, 2**32))
+@example(MaxPool((5, 7, 6), (2, 3), DataType["INT5"], 2), 0)
+@example(MaxPool((4, 4, 3), (2, 2), DataType["BIPOLAR"], 3), 0)
+@example(AccumulatePool((3, 3, 6), (3, 3), DataType["BIPOLAR"], 1), 0)
+def test_rtl_equals_model(pool, seed):
+    rng = np.random.default_rng(seed)
+    check(alone(pool), {"in0": random_frames(pool.inputs()[0], 3, rng)}, rng)
+
+
+@pytest.mark.parametrize("shape", [(4, 40, 8), (4, 4, 140)])
+def test_rtl_with_accumulators_in_block_ram(shape):
+    pool = AccumulatePool(shape, (2, 2), DataType["INT8"], 1)
+    assert pool.resources(ECP5).bram == (1 if shape[1] > shape[2] else 2)
+    rng = np.random.default_rng(5)
+    check(alone(pool), {"in0": random_frames(pool.inputs()[0], 3, rng)}, rng)
+
+
+@settings(max_examples=40, deadline=None)
+@given(pools())
+def test_a_beat_is_taken_every_cycle(pool):
+    assert timing.steady(alone(pool)).interval == pool.inputs()[0].beats
 
 
 @given(dtypes, st.integers(1, 50))

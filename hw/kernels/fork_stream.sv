@@ -1,0 +1,39 @@
+// Fork: every beat to each of COPIES outputs, which drain independently, up to two beats apart.
+// Initiation interval: 1 beat a cycle. Latency: 1 cycle.
+`default_nettype none
+
+module fork_stream #(
+    parameter int WIDTH  = 8,  // bits of a beat
+    parameter int COPIES = 2   // outputs
+) (
+    input  wire logic                         clk,
+    input  wire logic                         rst,
+    input  wire logic                         s_valid,
+    output      logic                         s_ready,
+    input  wire logic [WIDTH-1:0]             s_data,
+    output      logic [COPIES-1:0]            m_valid,
+    input  wire logic [COPIES-1:0]            m_ready,
+    output      logic [COPIES-1:0][WIDTH-1:0] m_data
+);
+  logic [COPIES-1:0] credit;
+  logic fire;
+  assign s_ready = &credit;
+  assign fire    = s_valid && s_ready;
+
+  for (genvar i = 0; i < COPIES; i++) begin : g_copy
+    stream_out #(
+        .WIDTH  (WIDTH),
+        .CREDITS(2)
+    ) out (
+        .clk,
+        .rst,
+        .credit (credit[i]),
+        .start  (fire),
+        .push   (fire),
+        .data   (s_data),
+        .m_valid(m_valid[i]),
+        .m_ready(m_ready[i]),
+        .m_data (m_data[i])
+    );
+  end
+endmodule
