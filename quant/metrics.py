@@ -1,20 +1,31 @@
 """Measures of a model: accuracy, and what it costs layer by layer."""
 
-from dataclasses import dataclass
+import html
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
+from brevitas.proxy import ActQuantProxyFromInjector
+from torch.nn import functional
 
 from quant.models.network import Network
+
+FLOAT_BITS = 32
 
 
 @torch.no_grad()
 def accuracy(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, batch_size: int = 4096) -> float:
-    """Fraction of inputs x (N, ...) whose largest logit is at the label y (N,); in eval mode, which is undone after."""
+    """Fraction of inputs x (N, ...) whose largest logit is at the label y (N,); in eval mode, which is undone after.
+
+    Whole numbers are turned into float32 batch by batch.
+    """
     training = model.training
     model.eval()
     hits = sum(
-        int((model(part).argmax(1) == label).sum())
+        int((model(part if part.is_floating_point() else part.float()).argmax(1) == label).sum())
         for part, label in zip(x.split(batch_size), y.split(batch_size), strict=True)
     )
     model.train(training)
@@ -23,30 +34,182 @@ def accuracy(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, batch_siz
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One layer: its module's name, bits of a weight, number of weights, their memory in bits, and MACs a frame."""
+    """One linear or convolution layer, for one frame.
+
+    ``kind`` is "linear", "conv", "depthwise" or "grouped"; ``output_shape`` leaves the batch out. ``weight_bits`` and
+    ``act_bits`` are the widths that the layer multiplies (32 where it gets floating point; sums of a pooling window
+    count the bits that the sum adds). ``memory_bits`` are the weights', ``bit_operations`` are
+    ``macs * weight_bits * act_bits``.
+    """
 
     name: str
+    kind: str
+    output_shape: tuple[int, ...]
     weight_bits: int
+    act_bits: int
     weights: int
     memory_bits: int
     macs: int
+    bit_operations: int
+
+
+_COLUMNS = ("layer", "type", "output", "weight bits", "act bits", "weights", "memory bits", "MACs", "bit operations")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A network's weight layers in the order in which it runs them, and their totals: ``print(summary(model))``.
+
+    With a and a* the size of the weights before (32-bit floating point) and after quantization, as in Cheng, Wang,
+    Zhou, Zhang, "A survey of model compression and acceleration for deep neural networks", section VII:
+    ``compression_rate`` is ``a / a*`` and ``space_saving`` is ``(a - a*) / a``. (The survey's eq. 9 prints
+    ``(a - a*) / a*``, which is the compression rate less 1 and no share of anything.)
+    ``speed_up`` is an estimate of its ``s / s*``: bit operations at 32 x 32 bits over those at the layers' widths. A
+    hardware that spends its area on multiplications gains about that; a processor does not.
+
+    Biases, BatchNorm and scales are not counted: hardware folds them into thresholds.
+    """
+
+    layers: tuple[LayerSummary, ...]
+
+    def __iter__(self) -> Iterator[LayerSummary]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    @property
+    def weights(self) -> int:
+        return sum(row.weights for row in self.layers)
+
+    @property
+    def memory_bits(self) -> int:
+        return sum(row.memory_bits for row in self.layers)
+
+    @property
+    def macs(self) -> int:
+        return sum(row.macs for row in self.layers)
+
+    @property
+    def bit_operations(self) -> int:
+        return sum(row.bit_operations for row in self.layers)
+
+    @property
+    def compression_rate(self) -> float:
+        return FLOAT_BITS * self.weights / self.memory_bits
+
+    @property
+    def space_saving(self) -> float:
+        return 1.0 - self.memory_bits / (FLOAT_BITS * self.weights)
+
+    @property
+    def speed_up(self) -> float:
+        return FLOAT_BITS**2 * self.macs / self.bit_operations
+
+    def totals(self) -> dict[str, Any]:
+        """The totals by name."""
+        names = (
+            "weights", "memory_bits", "macs", "bit_operations", "compression_rate", "space_saving", "speed_up",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
+    def as_dict(self) -> dict[str, Any]:
+        """``layers``, a dictionary for each, and ``totals``."""
+        return {"layers": [asdict(row) for row in self.layers], "totals": self.totals()}
+
+    def _cells(self) -> list[list[str]]:
+        rows = [
+            [
+                row.name, row.kind, "x".join(map(str, row.output_shape)), str(row.weight_bits), str(row.act_bits),
+                f"{row.weights:,}", f"{row.memory_bits:,}", f"{row.macs:,}", f"{row.bit_operations:,}",
+            ]
+            for row in self.layers
+        ]  # fmt: skip
+        total = (f"{n:,}" for n in (self.weights, self.memory_bits, self.macs, self.bit_operations))
+        return [*rows, ["total", "", "", "", "", *total]]
+
+    def _conclusion(self) -> str:
+        return (
+            f"against 32-bit floating point: {self.compression_rate:.1f} times smaller ({self.space_saving:.1%} "
+            f"saved), about {self.speed_up:.0f} times fewer bit operations"
+        )
+
+    def __str__(self) -> str:
+        cells = [list(_COLUMNS), *self._cells()]
+        sizes = [max(len(row[i]) for row in cells) for i in range(len(_COLUMNS))]
+        lines = [
+            "  ".join(
+                cell.ljust(size) if i < 2 else cell.rjust(size)
+                for i, (cell, size) in enumerate(zip(row, sizes, strict=True))
+            ).rstrip()
+            for row in cells
+        ]
+        return "\n".join([*lines, self._conclusion()])
+
+    def _repr_html_(self) -> str:
+        def line(cells: list[str], tag: str) -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+        rows = "".join(line(row, "td") for row in self._cells())
+        return f"<table>{line(list(_COLUMNS), 'th')}{rows}</table><p>{self._conclusion()}</p>"
+
+
+class _Traced(torch.Tensor):
+    """A tensor that knows the width of its integers, through pools, reshapes and additions."""
+
+    bits: int
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = super().__torch_function__(func, types, args, kwargs or {})
+        if isinstance(result, cls):
+            result.bits = max((a.bits for a in args if isinstance(a, cls) and hasattr(a, "bits")), default=FLOAT_BITS)
+            if func in (functional.avg_pool1d, functional.avg_pool2d):
+                window = args[1] if isinstance(args[1], tuple) else (args[1],) * (args[0].dim() - 2)
+                result.bits += math.ceil(math.log2(math.prod(window)))
+        return result
 
 
 @torch.no_grad()
-def summary(model: Network) -> list[LayerSummary]:
-    """A row for each quantized linear or convolution layer, in the order in which the network runs them."""
+def summary(model: Network) -> Summary:
+    """Sizes and operations of every linear and convolution layer, for one frame, by running a frame of zeros."""
     rows: list[LayerSummary] = []
     names = {module: name for name, module in model.named_modules()}
+    act_bits: dict[torch.nn.Module, int] = {}
+
+    def untrace(_module, inputs):  # type: ignore[no-untyped-def]
+        return tuple(x.as_subclass(torch.Tensor) for x in inputs)
+
+    def trace(_module, _inputs, output):  # type: ignore[no-untyped-def]
+        values = output[0].as_subclass(_Traced)
+        values.bits = int(output[3])
+        return (values, *output[1:])
+
+    def enter(layer, inputs):  # type: ignore[no-untyped-def]
+        act_bits[layer] = getattr(inputs[0], "bits", FLOAT_BITS)
+        return untrace(layer, inputs)
 
     def measure(layer, _inputs, output) -> None:  # type: ignore[no-untyped-def]
-        bits = int(layer.quant_weight().bit_width)
+        bits = int(layer.quant_weight().bit_width) if layer.weight_quant.is_quant_enabled else FLOAT_BITS
         weights = layer.weight.numel()
         # each output element takes one row of the weight matrix
         macs = output[0].numel() * weights // layer.weight.shape[0]
-        rows.append(LayerSummary(names[layer], bits, weights, bits * weights, macs))
+        operations = macs * bits * act_bits[layer]
+        shape = tuple(output.shape[1:])
+        rows.append(
+            LayerSummary(
+                names[layer], _kind(layer), shape, bits, act_bits[layer], weights, bits * weights, macs, operations
+            )
+        )
 
     training = model.training
-    hooks = [m.register_forward_hook(measure) for m in names if isinstance(m, QuantWeightBiasInputOutputLayer)]
+    hooks = []
+    for module in names:
+        if isinstance(module, QuantWeightBiasInputOutputLayer):
+            hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(measure)]
+        elif isinstance(module, ActQuantProxyFromInjector) and module.is_quant_enabled:
+            quantizer: Any = module.fused_activation_quant_proxy.tensor_quant
+            hooks += [quantizer.register_forward_pre_hook(untrace), quantizer.register_forward_hook(trace)]
     try:
         parameter = next(model.parameters())
         model.eval()(torch.zeros(1, *model.input_shape, device=parameter.device))
@@ -54,4 +217,11 @@ def summary(model: Network) -> list[LayerSummary]:
         model.train(training)
         for hook in hooks:
             hook.remove()
-    return rows
+    return Summary(tuple(rows))
+
+
+def _kind(layer: Any) -> str:
+    groups = getattr(layer, "groups", None)
+    if groups is None:
+        return "linear"
+    return "conv" if groups == 1 else "depthwise" if groups == layer.in_channels else "grouped"

@@ -1,6 +1,7 @@
-"""Fully connected networks with three equal hidden layers: TFC (64), SFC (256) and LFC (1024), as FINN names them."""
+"""Fully connected networks: TFC, SFC and LFC, as FINN names them, and MLPs for jet tagging and keyword spotting."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -15,11 +16,8 @@ class MLP(Network):
 
     Where the scheme's weights are +-1, a constant power-of-two scale follows (``quant.layers.LogitScale``).
 
-    Input (N, features), the product of ``input_shape``; output (N, classes) logits.
-
-    ``in_bits`` is the input's width (see ``quant.layers.InputQuant``): by default 4 bits for ranges up to 0..16 (the
-    digits, whose brightest value, 16, becomes 15) and 8 bits otherwise, so that an image goes in as it is. The
-    first layer's weights have the scheme's width, too. FINN's TFC-W1A1 takes 1-bit pixels: ``in_bits=1``.
+    Input (N, features), the product of ``input_shape``; output (N, classes) logits. The first layer's weights have
+    the scheme's width, too. FINN's TFC-W1A1 takes 1-bit pixels: ``in_bits=1``.
 
     ``batch_norm=False`` leaves out BatchNorm and gives every linear layer a bias; that is the
     default of the schemes whose scales are powers of two, which then need shifts only. ``bias`` overrides.
@@ -29,6 +27,7 @@ class MLP(Network):
         self,
         scheme: Scheme,
         hidden: tuple[int, ...],
+        *,
         input_shape: tuple[int, ...] = (64,),
         classes: int = 10,
         in_range: tuple[int, int] = (0, 16),
@@ -39,19 +38,15 @@ class MLP(Network):
         name: str = "mlp",
     ) -> None:
         features = math.prod(input_shape)
-        super().__init__(name, scheme, (features,), classes, in_range)
-        if in_bits is None:
-            in_bits = 4 if in_range[0] >= 0 and in_range[1] <= 16 else 8
+        super().__init__(name, scheme, (features,), classes, in_range, in_bits)
         batch_norm = scheme.batch_norm if batch_norm is None else batch_norm
         bias = not batch_norm if bias is None else bias
-        self.input = layers.InputQuant(in_bits, *in_range)
         self.hidden = torch.nn.ModuleList()
         for index, width in enumerate(hidden):
             layer = layers.linear(scheme.edge if index == 0 else scheme, features, width, bias)
             self.hidden.append(layers.block(scheme, layer, width, batch_norm=batch_norm, dropout=dropout))
             features = width
-        self.output = layers.linear(scheme.edge, features, classes, bias)
-        self.scale = layers.LogitScale(features) if scheme.edge.unit_weights else torch.nn.Identity()
+        self.add_output(features, bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.input(x)
@@ -61,19 +56,34 @@ class MLP(Network):
 
 
 @register_model
-def tfc(scheme: Scheme, **options) -> MLP:  # type: ignore[no-untyped-def]
+def tfc(scheme: Scheme, **options: Any) -> MLP:
     """TFC: three hidden layers of 64. Published for MNIST, 1-bit input (FINN, Umuroglu et al. 2017; Brevitas):
     w1a1 93.17 %, w2a2 96.60 %."""
     return MLP(scheme, hidden=(64, 64, 64), **options)
 
 
 @register_model
-def sfc(scheme: Scheme, **options) -> MLP:  # type: ignore[no-untyped-def]
+def sfc(scheme: Scheme, **options: Any) -> MLP:
     """SFC: three hidden layers of 256. Published for MNIST: w1a1 97.81 %."""
     return MLP(scheme, hidden=(256, 256, 256), **options)
 
 
 @register_model
-def lfc(scheme: Scheme, **options) -> MLP:  # type: ignore[no-untyped-def]
+def lfc(scheme: Scheme, **options: Any) -> MLP:
     """LFC: three hidden layers of 1024. Published for MNIST: w1a1 98.88 %."""
     return MLP(scheme, hidden=(1024, 1024, 1024), **options)
+
+
+@register_model
+def jsc_mlp(scheme: Scheme, **options: Any) -> MLP:
+    """Jet substructure classifier: hidden layers of 64, 32, 32; by default 16 features in -128..127 and 5 classes
+    (Duarte et al., "Fast inference of deep neural networks in FPGAs for particle physics", JINST 2018)."""
+    return MLP(scheme, hidden=(64, 32, 32), **{"input_shape": (16,), "classes": 5, "in_range": (-128, 127), **options})
+
+
+@register_model
+def kws_mlp(scheme: Scheme, **options: Any) -> MLP:
+    """Keyword spotting: three hidden layers of 256; by default 490 features in -128..127 and 12 classes, the shapes
+    of FINN's entry to MLPerf Tiny (Banbury et al. 2021)."""
+    defaults = {"input_shape": (490,), "classes": 12, "in_range": (-128, 127)}
+    return MLP(scheme, hidden=(256, 256, 256), **{**defaults, **options})

@@ -1,24 +1,73 @@
-"""What every model is, for training and export."""
+"""What every model is, for training and export, and the parts that they share."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from quant import layers
+from quant.errors import QuantError
 from quant.schemes.scheme import Scheme
 
 
 class Network(torch.nn.Module):
     """Base of every model: (N, *input_shape) float32 -> (N, classes) float32 logits.
 
-    The input holds whole numbers in the data's own scale, ``in_range`` = (low, high); quantizing it is the
-    network's first layer. ``name`` and ``scheme`` say what was built.
+    The input holds whole numbers in the data's own scale, ``in_range`` = (low, high); quantizing it to ``in_bits`` is
+    the network's first layer, ``input`` (see ``quant.layers.InputQuant``). By default that is 4 bits for ranges up to
+    0..16 (the digits, whose brightest value, 16, becomes 15) and 8 bits otherwise, so that an image goes in as it is;
+    a scheme that quantizes nothing leaves the input alone. ``name`` and ``scheme`` say what was built.
     """
 
     options: dict[str, Any]  # what ``create_model`` was given besides name and scheme
 
     def __init__(
-        self, name: str, scheme: Scheme, input_shape: tuple[int, ...], classes: int, in_range: tuple[int, int]
+        self,
+        name: str,
+        scheme: Scheme,
+        input_shape: tuple[int, ...],
+        classes: int,
+        in_range: tuple[int, int],
+        in_bits: int | None = None,
     ) -> None:
         super().__init__()
         self.name, self.scheme = name, scheme
-        self.input_shape, self.classes, self.in_range = input_shape, classes, in_range
+        self.input_shape, self.classes, self.in_range = tuple(input_shape), classes, in_range
+        self.input: torch.nn.Module
+        if in_bits is None and scheme.name == "float":
+            self.input = torch.nn.Identity()
+        else:
+            narrow = in_range[0] >= 0 and in_range[1] <= 16
+            self.input = layers.InputQuant((4 if narrow else 8) if in_bits is None else in_bits, *in_range)
+
+    def add_output(self, features: int, bias: bool) -> None:
+        """The last layer, ``output``, and behind weights of +-1 a constant scale (``quant.layers.LogitScale``)."""
+        edge = self.scheme.edge
+        self.output = layers.linear(edge, features, self.classes, bias)
+        self.scale = layers.LogitScale(features) if edge.unit_weights else torch.nn.Identity()
+
+
+def image_shape(
+    name: str, input_shape: tuple[int, ...], sides: Callable[[int], int], typical: int
+) -> tuple[int, int, int]:
+    """Channels of an input and the height and width that ``sides`` leaves of its own, at least 1 by 1.
+
+    QuantError (status 2) where the input is no image (C, H, W), or smaller than the network needs; ``typical`` is a
+    side that is large enough.
+    """
+    if len(input_shape) != 3:
+        raise QuantError(f"model {name} takes images (channels, height, width), not {input_shape}", status=2)
+    channels, height, width = input_shape
+    if min(sides(height), sides(width)) < 1:
+        least = next(side for side in range(1, typical + 1) if sides(side) >= 1)
+        raise QuantError(
+            f"model {name} needs images of {least} x {least} at least, not {height} x {width}: pad them, or take "
+            "vgg-small or resnet8, which go down to 8 x 8",
+            status=2,
+        )
+    return channels, sides(height), sides(width)
+
+
+def scaled(channels: int, width: float) -> int:
+    """``channels`` times ``width``, rounded, at least 1."""
+    return max(1, round(channels * width))

@@ -3,7 +3,7 @@
 import difflib
 import fnmatch
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from inspect import signature
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -16,15 +16,20 @@ if TYPE_CHECKING:
     from quant.models.network import Network
 
 # family -> module that registers it (it imports torch, so it is imported when first asked for)
-_MODULES = {"tfc": "quant.models.mlp", "sfc": "quant.models.mlp", "lfc": "quant.models.mlp"}
+_MODULES = {
+    **dict.fromkeys(("tfc", "sfc", "lfc", "jsc-mlp", "kws-mlp"), "quant.models.mlp"),
+    **dict.fromkeys(("cnv", "lenet5", "vgg-small"), "quant.models.plain"),
+    **dict.fromkeys(("resnet8", "resnet20"), "quant.models.resnet"),
+    "mobilenet-v1": "quant.models.mobilenet",
+}
 _BUILDERS: dict[str, Callable[..., "Network"]] = {}
-_LISTED = ("w1a1", "w1a2", "w2a2", "wternarya2", "w4a4", "w8a8", "w16a16")
+_LISTED = ("w1a1", "w1a2", "w2a2", "wternarya2", "w4a4", "w8a8", "w16a16", "float")
 
 
 def register_model(builder: Callable[..., "Network"]) -> Callable[..., "Network"]:
-    """Decorator: registers ``builder(scheme, **options)`` under its own name.
+    """Decorator: registers ``builder(scheme, **options)`` under its own name, with dashes for underscores.
 
-    Its return annotation is the network's class, whose arguments are the model's options.
+    Its return annotation is the network's class, whose keyword-only arguments, but for ``name``, are the options.
     """
     _BUILDERS[builder.__name__.replace("_", "-")] = builder
     return builder
@@ -45,15 +50,12 @@ def create_model(name: str, scheme: str | Scheme | None = None, **options: Any) 
     """The network of that name, freshly drawn from torch's random numbers.
 
     ``scheme`` replaces the scheme that the name's widths choose: by name (it then gets the name's widths), or ready
-    made. ``options`` go to the family's builder: ``input_shape`` (or ``in_features``), ``classes`` and the like.
+    made. ``options`` go to the family's network: ``input_shape`` (or ``in_features``), ``classes`` and the like.
 
     Raises QuantError (status 2) for an unknown family, widths, scheme or option.
     """
-    family, _, widths = name.partition("-")
-    if family not in families():
-        near = difflib.get_close_matches(name, list_models(), n=3, cutoff=0.3)
-        raise QuantError(f"no model {name!r}: did you mean {' or '.join(near or list_models('tfc-*')[:3])}?", status=2)
-    chosen = scheme if isinstance(scheme, Scheme) else _scheme(name, widths, scheme)
+    family, _ = _parts(name)
+    chosen = scheme if isinstance(scheme, Scheme) else choose_scheme(name, scheme)
     if family not in _BUILDERS:
         import_module(_MODULES[family])
     if "in_features" in options:
@@ -68,17 +70,24 @@ def create_model(name: str, scheme: str | Scheme | None = None, **options: Any) 
     return network
 
 
-def _options(builder: Callable[..., "Network"]) -> list[str]:
-    """What the network's class takes, but for what the builder and the registry fill in."""
-    network = get_type_hints(builder)["return"]
-    return [p for p in signature(network).parameters if p not in ("scheme", "hidden", "name")]
+def choose_scheme(name: str, scheme: str | None = None, parameters: Mapping[str, Any] | None = None) -> Scheme:
+    """The scheme of a model's name: of its widths, or ``scheme`` with these widths; ``parameters`` override.
 
+    A name without widths (``tfc``) takes its scheme from ``scheme`` and ``parameters`` alone.
 
-def _scheme(name: str, widths: str, scheme: str | None) -> Scheme:
+    Raises QuantError (status 2) for an unknown family, widths, scheme or parameter.
+    """
+    family, widths = _parts(name)
+    parameters = parameters or {}
+    if not widths and scheme is not None:
+        return schemes.get(scheme, **parameters)
+    if widths == "float":
+        return schemes.get(scheme or "float", **parameters)
     match = re.fullmatch(r"w(\d+|ternary)a(\d+)", widths)
     if match is None:
         raise QuantError(
-            f"model {name!r}: a name ends in the widths of weights and activations, as in {name.split('-')[0]}-w1a1",
+            f"model {name!r}: a name ends in the widths of weights and activations, as in {family}-w1a1, or in float, "
+            f"as in {family}-float",
             status=2,
         )
     weight_bits: int | str = match[1] if match[1] == "ternary" else int(match[1])
@@ -88,4 +97,22 @@ def _scheme(name: str, widths: str, scheme: str | None) -> Scheme:
             scheme = "binarynet" if act_bits == 1 else "binaryconnect"
         else:
             scheme = "integer" if weight_bits == "ternary" or max(int(weight_bits), act_bits) <= 8 else "fixed_point"
-    return schemes.get_class(scheme).from_bits(weight_bits, act_bits)
+    chosen = schemes.get_class(scheme).from_bits(weight_bits, act_bits)
+    if not parameters:
+        return chosen
+    described = chosen.describe()
+    return schemes.get(described.pop("name"), **{**described, **parameters})
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Family and widths of a model's name; families may contain dashes themselves."""
+    for family in families():
+        if name == family or name.startswith(f"{family}-"):
+            return family, name[len(family) + 1 :]
+    near = difflib.get_close_matches(name, list_models(), n=3, cutoff=0.3)
+    raise QuantError(f"no model {name!r}: did you mean {' or '.join(near or list_models('tfc-*')[:3])}?", status=2)
+
+
+def _options(builder: Callable[..., "Network"]) -> list[str]:
+    arguments = signature(get_type_hints(builder)["return"]).parameters.values()
+    return [a.name for a in arguments if a.kind is a.KEYWORD_ONLY and a.name != "name"]

@@ -15,10 +15,14 @@ from quant.schemes.scheme import Scheme
 
 # name -> (module, class): a scheme's module imports torch and Brevitas, so it is imported when first asked for.
 _SCHEMES = {
+    "accumulator_aware": ("quant.schemes.accumulator_aware", "AccumulatorAware"),
     "binarynet": ("quant.schemes.binary", "BinaryNet"),
     "binaryconnect": ("quant.schemes.binary", "BinaryConnect"),
     "fixed_point": ("quant.schemes.fixed_point", "FixedPoint"),
+    "float": ("quant.schemes.float", "Float"),
+    "gupta": ("quant.schemes.gupta", "Gupta"),
     "integer": ("quant.schemes.integer", "Integer"),
+    "learned_step": ("quant.schemes.learned_step", "LearnedStep"),
 }
 
 

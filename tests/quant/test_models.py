@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from quant import create_model, layers, list_models, load_checkpoint, save_checkpoint, schemes, summary
+from quant import create_model, export, layers, list_models, load_checkpoint, save_checkpoint, schemes, summary
 from quant.errors import QuantError
+from quant.models import choose_scheme
+from quant.models.registry import families
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,13 @@ def test_options():
         ({"name": "resnet"}, "did you mean"),
         ({"name": "tfc"}, "as in tfc-w1a1"),
         ({"name": "tfc-w1b1"}, "as in tfc-w1a1"),
+        ({"name": "vgg-small-w1"}, "as in vgg-small-w1a1"),
+        ({"name": "vgg-w1a1"}, "or vgg-small-w1a1"),
+        ({"name": "cnv-w1a1", "input_shape": (1, 8, 8)}, "images of 32 x 32 at least, not 8 x 8"),
+        ({"name": "lenet5-w1a1", "input_shape": (1, 8, 8)}, "images of 16 x 16 at least, not 8 x 8"),
+        ({"name": "vgg-small-w1a1", "input_shape": (1, 9, 7)}, "images of 8 x 8 at least, not 9 x 7"),
+        ({"name": "resnet8-w1a1", "input_shape": (3, 3, 3)}, "images of 4 x 4 at least"),
+        ({"name": "mobilenet-v1-w1a1", "input_shape": (64,)}, "takes images"),
         ({"name": "tfc-w1a17"}, "from 2 to 16"),
         ({"name": "tfc-w4a1"}, "from 2 to 16"),
         ({"name": "tfc-w2a2", "scheme": "binarynet"}, "-w1a1"),
@@ -65,9 +74,88 @@ def test_bad_requests(arguments, message):
 
 
 def test_list_models():
-    assert "tfc-w1a1" in list_models()
-    assert {name.split("-")[0] for name in list_models("*-w2a2")} == {"tfc", "sfc", "lfc"}
+    assert {"tfc-w1a1", "mobilenet-v1-w4a4", "cnv-float"} <= set(list_models())
+    assert [name.removesuffix("-w2a2") for name in list_models("*-w2a2")] == families()
     assert list_models("nothing*") == []
+
+
+# family -> options that make it small, number of its weight layers
+SMALL = {
+    "tfc": ({}, 4),
+    "sfc": ({}, 4),
+    "lfc": ({"in_features": 8}, 4),
+    "jsc-mlp": ({}, 4),
+    "kws-mlp": ({}, 4),
+    "cnv": ({"width": 1 / 16}, 9),
+    "lenet5": ({"input_shape": (1, 16, 20)}, 5),
+    "vgg-small": ({"width": 1 / 16, "input_shape": (1, 8, 8), "in_range": (0, 16)}, 7),
+    "resnet8": ({"width": 1 / 4, "input_shape": (1, 8, 8), "in_range": (0, 16)}, 10),
+    "resnet20": ({"width": 1 / 4, "input_shape": (2, 8, 6)}, 22),
+    "mobilenet-v1": ({"width": 1 / 16, "input_shape": (1, 8, 8), "in_range": (0, 16)}, 28),
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "widths"),
+    [
+        *(pytest.param(family, "w1a1", marks=[pytest.mark.slow] * (family == "resnet20")) for family in SMALL),
+        *((family, "float") for family in SMALL),
+        ("cnv", "w1a2"),
+        ("lenet5", "wternarya2"),
+        ("vgg-small", "w16a16"),
+        ("resnet8", "w4a4"),
+    ],
+)
+def test_every_family_learns_and_exports(tmp_path, family, widths):
+    assert set(SMALL) == set(families())
+    torch.manual_seed(0)
+    options, layer_count = SMALL[family]
+    model = create_model(f"{family}-{widths}", **options)
+    low, high = model.in_range
+    x = torch.randint(low, high, (3, *model.input_shape), generator=torch.Generator().manual_seed(0)).float()
+    for _ in range(2):
+        logits = model(x)
+        logits.logsumexp(1).sum().backward()
+    assert logits.shape == (3, model.classes)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    assert len(list(summary(model))) == layer_count
+    if widths == "float":
+        with pytest.raises(QuantError, match="train a quantized network") as caught:
+            export(model, tmp_path / "model.onnx")
+        assert caught.value.status == 2
+    else:
+        assert export(model, tmp_path / "model.onnx", x.numpy()).float32_max_abs_diff < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "macs", "weights"),
+    [
+        ("cnv-w1a1", 59_461_376, 1_542_848),
+        ("lenet5-w1a1", 281_640, 44_190),
+        ("resnet8-w8a8", 12_501_632, 77_360),
+    ],
+)
+def test_sizes(name, macs, weights):
+    rows = list(summary(create_model(name)))
+    assert (sum(row.macs for row in rows), sum(row.weights for row in rows)) == (macs, weights)
+
+
+def test_small_images_keep_their_size_in_mobilenet():
+    assert create_model("mobilenet-v1-w1a1", width=0.1).pool.kernel_size == (4, 4)
+    assert create_model("mobilenet-v1-w1a1", width=0.1, input_shape=(3, 96, 96)).pool.kernel_size == (3, 3)
+
+
+def test_the_schemes_parameters_override_the_widths():
+    assert choose_scheme("tfc-w8a4", "fixed_point", {"rounding": "floor"}).describe() == {
+        "name": "fixed_point",
+        "weight_bits": 8,
+        "act_bits": 4,
+        "rounding": "floor",
+    }
+    assert choose_scheme("vgg-small", "binaryconnect", {"act_bits": 3}).act_bits == 3
+    assert choose_scheme("cnv-float").name == "float"
+    with pytest.raises(QuantError, match="no parameter 'rate'"):
+        choose_scheme("tfc-w1a1", None, {"rate": 3})
 
 
 @pytest.mark.parametrize(("bits", "low", "high"), [(5, 0, 16), (8, 0, 255), (16, 0, 255), (8, -128, 127)])

@@ -1,0 +1,110 @@
+"""Residual networks for small images: ResNet-8 (MLPerf Tiny) and ResNet-20."""
+
+from typing import Any
+
+import torch
+
+from quant import layers
+from quant.models.network import Network, image_shape, scaled
+from quant.models.registry import register_model
+from quant.schemes.scheme import Scheme
+
+
+class ResidualBlock(torch.nn.Module):
+    """``act(add(norm(conv(block(x))), shortcut(x)))``: two 3 x 3 convolutions beside a shortcut.
+
+    (N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up. The shortcut is the input itself where shapes
+    allow it, else a 1 x 1 convolution with the same stride, and BatchNorm.
+    """
+
+    def __init__(
+        self, scheme: Scheme, inputs: int, outputs: int, stride: int, batch_norm: bool | None, bias: bool
+    ) -> None:
+        super().__init__()
+        first = layers.conv(scheme, inputs, outputs, 3, stride=stride, padding=1, bias=bias)
+        self.first = layers.block(scheme, first, outputs, 2, batch_norm=batch_norm)
+        self.second = _linear_part(
+            scheme, inputs=outputs, outputs=outputs, kernel=3, stride=1, norm=batch_norm, bias=bias
+        )
+        self.shortcut: torch.nn.Module = torch.nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = _linear_part(scheme, inputs, outputs, kernel=1, stride=stride, norm=batch_norm, bias=bias)
+        self.add = layers.Add(scheme)
+        self.act = layers.activation(scheme)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.act(self.add(self.second(self.first(x)), self.shortcut(x)))
+
+
+def _linear_part(
+    scheme: Scheme, inputs: int, outputs: int, kernel: int, stride: int, norm: bool | None, bias: bool
+) -> torch.nn.Sequential:
+    """A convolution and its BatchNorm, without an activation."""
+    made = torch.nn.Sequential()
+    layer = layers.conv(scheme, inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias)
+    made.add_module("conv", layer)
+    if norm:
+        made.add_module("norm", scheme.norm(outputs, 2))
+    return made
+
+
+class ResNet(Network):
+    """Input quantizer; a 3 x 3 convolution of 16; stages of 16, 32, 64 channels; the mean over each channel; linear.
+
+    The second and the third stage halve height and width, so that 32 x 32 images end in 8 x 8.
+
+    Input (N, C, H, W), 4 x 4 at least; output (N, classes) logits. ``depth`` blocks a stage. The mean is not quantized:
+    hardware hands the last layer the sums.
+
+    ``width`` multiplies all channels. ``in_bits``, ``batch_norm`` and ``bias`` as in ``quant.models.mlp.MLP``.
+    """
+
+    def __init__(
+        self,
+        scheme: Scheme,
+        depth: int,
+        *,
+        input_shape: tuple[int, ...] = (3, 32, 32),
+        classes: int = 10,
+        in_range: tuple[int, int] = (0, 255),
+        in_bits: int | None = None,
+        width: float = 1.0,
+        batch_norm: bool | None = None,
+        bias: bool | None = None,
+        name: str = "resnet",
+    ) -> None:
+        super().__init__(name, scheme, input_shape, classes, in_range, in_bits)
+        inputs, height, across = image_shape(name, input_shape, lambda side: side // 4, typical=32)
+        batch_norm = scheme.batch_norm if batch_norm is None else batch_norm
+        bias = not batch_norm if bias is None else bias
+        channels = scaled(16, width)
+        stem = layers.conv(scheme.edge, inputs, channels, 3, padding=1, bias=bias)
+        self.stem = layers.block(scheme, stem, channels, 2, batch_norm=batch_norm)
+        self.blocks = torch.nn.ModuleList()
+        for stage, outputs in enumerate(scaled(c, width) for c in (16, 32, 64)):
+            for index in range(depth):
+                stride = 2 if stage and not index else 1
+                self.blocks.append(ResidualBlock(scheme, channels, outputs, stride, batch_norm, bias))
+                channels = outputs
+        height, across = (-(-side // 4) for side in input_shape[1:])
+        self.pool = layers.average_pool(scheme, (height, across), quantize=False)
+        self.add_output(channels, bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(self.input(x))
+        for block in self.blocks:
+            x = block(x)
+        return self.scale(self.output(self.pool(x).flatten(1)))
+
+
+@register_model
+def resnet8(scheme: Scheme, **options: Any) -> ResNet:
+    """ResNet-8: one block a stage, MLPerf Tiny's network for CIFAR-10 (Banbury et al. 2021: 85 % asked for)."""
+    return ResNet(scheme, depth=1, **options)
+
+
+@register_model
+def resnet20(scheme: Scheme, **options: Any) -> ResNet:
+    """ResNet-20: three blocks a stage (He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016;
+    CIFAR-10 91.25 % in floating point), here with 1 x 1 convolutions as shortcuts between stages."""
+    return ResNet(scheme, depth=3, **options)

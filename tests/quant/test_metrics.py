@@ -1,0 +1,75 @@
+"""What a network costs, against sizes that are computed by hand."""
+
+import json
+
+import pytest
+import torch
+
+from quant import create_model, summary
+from quant.metrics import accuracy
+
+
+def test_accuracy_counts_and_leaves_the_mode():
+    model = torch.nn.Linear(2, 2, bias=False)
+    model.weight.data = torch.eye(2)
+    x = torch.tensor([[3, 1], [0, 2], [5, 4]], dtype=torch.uint8)
+    assert accuracy(model.train(), x, torch.tensor([0, 0, 0]), batch_size=2) == pytest.approx(2 / 3)
+    assert model.training
+
+
+def test_widths_follow_the_data():
+    rows = list(summary(create_model("tfc-w2a3", in_features=20, classes=5, in_range=(0, 255))))
+    assert [(row.weight_bits, row.act_bits) for row in rows] == [(2, 8), (2, 3), (2, 3), (2, 3)]
+    assert [row.bit_operations for row in rows] == [20 * 64 * 16, 64 * 64 * 6, 64 * 64 * 6, 64 * 5 * 6]
+    assert [row.memory_bits for row in rows] == [20 * 64 * 2, 64 * 64 * 2, 64 * 64 * 2, 64 * 5 * 2]
+    assert {row.kind for row in rows} == {"linear"}
+
+
+def test_convolutions():
+    # 3x3x3 -> 4 at 30x30, pools to 14 and 5
+    rows = list(summary(create_model("cnv-w1a1", width=1 / 16)))
+    assert [row.kind for row in rows] == ["conv"] * 6 + ["linear"] * 3
+    assert [row.output_shape[-1] for row in rows[:6]] == [30, 28, 12, 10, 3, 1]
+    assert rows[0].macs == 30 * 30 * 27 * 4
+    assert [row.act_bits for row in rows] == [8] + [1] * 8
+
+
+def test_residual_and_depthwise():
+    rows = {row.name: row for row in summary(create_model("resnet8-w4a4", input_shape=(3, 32, 32)))}
+    assert len(rows) == 10
+    shortcut = rows["blocks.1.shortcut.conv"]
+    assert (shortcut.output_shape, shortcut.macs, shortcut.act_bits) == ((32, 16, 16), 16 * 16 * 16 * 32, 4)
+    assert rows["output"].act_bits == 4 + 6  # sums over 8 x 8
+
+    rows = {row.name: row for row in summary(create_model("mobilenet-v1-w4a4", width=0.25))}
+    assert (rows["pairs.0.depthwise.conv"].kind, rows["pairs.0.pointwise.conv"].kind) == ("depthwise", "conv")
+    assert rows["pairs.0.depthwise.conv"].macs == 32 * 32 * 9 * 8
+    assert rows["pairs.1.depthwise.conv"].output_shape == (16, 32, 32)
+
+
+def test_totals():
+    found = summary(create_model("tfc-w1a1", in_features=784, in_bits=1))
+    assert found.weights == found.memory_bits == found.macs == found.bit_operations == 784 * 64 + 2 * 64 * 64 + 640
+    assert (found.compression_rate, found.space_saving, found.speed_up) == (32, 1 - 1 / 32, 1024)
+    plain = summary(create_model("tfc-float"))
+    assert (plain.compression_rate, plain.space_saving, plain.speed_up) == (1, 0, 1)
+
+
+def test_forms():
+    found = summary(create_model("tfc-w1a1"))
+    text = str(found).splitlines()
+    assert len(text) == 1 + 4 + 1 + 1
+    assert text[0].startswith("layer")
+    assert text[-2].split() == ["total", "12,928", "12,928", "12,928", "25,216"]
+    assert text[-1].startswith("against 32-bit floating point: 32.0 times smaller (96.9% saved), about 525 times")
+    assert json.loads(json.dumps(found.as_dict()))["totals"]["macs"] == found.macs
+    assert found._repr_html_().count("<tr>") == 6
+
+
+def test_the_model_is_left_as_it_was():
+    model = create_model("resnet8-w1a1", input_shape=(1, 8, 8), width=0.5).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    summary(model)
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
