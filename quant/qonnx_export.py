@@ -56,8 +56,10 @@ def export(
     layer that QONNX cannot express, which it names. A file of that name is replaced only by a whole, verified one.
     """
     name = model.name if isinstance(model, Network) else type(model).__name__
-    for scheme in {module.scheme for module in model.modules() if isinstance(getattr(module, "scheme", None), Scheme)}:
-        scheme.check_export(model)
+    schemes = dict.fromkeys(getattr(module, "scheme", None) for module in model.modules())
+    for scheme in schemes:
+        if isinstance(scheme, Scheme):
+            scheme.check_export(model)
     target = Path(path)
     if not target.parent.is_dir():
         raise QuantError(f"cannot write {target}: there is no folder {target.parent}", status=2)

@@ -69,14 +69,15 @@ ROUNDINGS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "half_up": _half_up_,
     "half_even": torch.Tensor.round_,
     "floor": torch.Tensor.floor_,
+    "toward_zero": torch.Tensor.trunc_,
     "stochastic": _stochastic_,
 }
 """Rounding to whole numbers, which may overwrite the argument. ``half_up``: to the nearest, ties away from zero
 (QONNX's HALF_UP; on unsigned values the add-a-half-and-truncate of hardware); ``half_even``: ties to even (ONNX's);
-``floor``: truncation of two's complement; ``stochastic``: up with the probability of the fraction, so that the mean is
-the value (Gupta et al. 2015)."""
+``floor``: truncation of two's complement; ``toward_zero``: truncation of the size; ``stochastic``: up with the
+probability of the fraction, so that the mean is the value (Gupta et al. 2015)."""
 
-QONNX_ROUNDING = {"half_up": "HALF_UP", "half_even": "ROUND", "floor": "FLOOR"}
+QONNX_ROUNDING = {"half_up": "HALF_UP", "half_even": "ROUND", "floor": "FLOOR", "toward_zero": "DOWN"}
 """The deterministic roundings as QONNX names them."""
 
 

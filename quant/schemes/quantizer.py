@@ -87,18 +87,26 @@ class UniformWeight(TensorQuant):
 class LearnedWeight(TensorQuant):
     """Signed codes with one learned scale, which starts from ``start`` ("max" or "mean") of ``|w|`` over ``high``.
 
-    The parameter is log2 of the scale, so the scale stays positive.
+    The parameter is log2 of the scale, so the scale stays positive. ``power_of_two``: the scale is rounded up to one.
     """
 
-    def __init__(self, bits: int, narrow_range: bool, start: str, tracked_parameter_list: list[torch.Tensor]) -> None:
+    def __init__(
+        self,
+        bits: int,
+        narrow_range: bool,
+        start: str,
+        tracked_parameter_list: list[torch.Tensor],
+        power_of_two: bool = False,
+    ) -> None:
         super().__init__(bits)
+        self.power_of_two = power_of_two
         self.low, self.high = bounds(bits, signed=True, narrow=narrow_range)
         sizes = tracked_parameter_list[0].detach().abs()
         reference = sizes.mean() / self.high if start == "mean" else sizes.max() / -self.low
         self.log_scale = torch.nn.Parameter(torch.log2(reference.clamp(min=1e-8)))
 
     def values_and_scale(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        scale = torch.exp2(self.log_scale)
+        scale = power_of_two(self.log_scale) if self.power_of_two else torch.exp2(self.log_scale)
         return uniform(x, scale, self.low, self.high), scale
 
 

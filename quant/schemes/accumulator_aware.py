@@ -1,0 +1,138 @@
+"""Accumulator-aware quantization: weights whose sums cannot overflow an accumulator of a given width."""
+
+from dataclasses import astuple, dataclass
+from typing import ClassVar
+
+import torch
+
+from quant.errors import QuantError
+from quant.schemes.functions import bounds, uniform
+from quant.schemes.quantizer import TensorQuant, UniformAct, act_injector, weight_injector
+from quant.schemes.scheme import Injector, Scheme, check_bits
+
+# Float32 rounding of norms and quotients must not push a sum over its bound.
+_MARGIN = 1 - 1e-5
+
+
+class BoundedWeight(TensorQuant):
+    """``s * clip(trunc(G * v / ||v||_1), -high, high)`` by output channel, ``G = min(g / s, limit)``.
+
+    v is the latent weight, minus its channel's mean if ``zero_center``; s and g are learned (their logarithms to base
+    2) and start from ``max|w| / high`` and ``||v||_1``. Truncation makes sizes smaller only, so the sum of a channel's
+    ``|codes|`` is at most ``limit``, and with ``zero_center`` half of that on either side of zero.
+    """
+
+    def __init__(self, bits: int, limit: float, zero_center: bool, tracked_parameter_list: list[torch.Tensor]) -> None:
+        super().__init__(bits)
+        self.low, self.high = bounds(bits, signed=True, narrow=True)
+        self.limit, self.zero_center = limit * _MARGIN, zero_center
+        weight = tracked_parameter_list[0].detach()
+        self.over = tuple(range(1, weight.dim()))
+        largest = weight.abs().amax(self.over, keepdim=True) / self.high
+        norm = self._centered(weight).abs().sum(self.over, keepdim=True)
+        self.log_scale = torch.nn.Parameter(torch.log2(largest.clamp(min=1e-8)))
+        self.log_norm = torch.nn.Parameter(torch.log2(norm.clamp(min=1e-8)))
+
+    def _centered(self, weight: torch.Tensor) -> torch.Tensor:
+        return weight - weight.mean(self.over, keepdim=True) if self.zero_center else weight
+
+    def values_and_scale(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        scale = torch.exp2(self.log_scale)
+        v = self._centered(x)
+        size = (torch.exp2(self.log_norm) / scale).clamp(max=self.limit)
+        norm = v.abs().sum(self.over, keepdim=True).clamp(min=1e-30)
+        codes = uniform(v * (size / norm), self.unit, self.low, self.high, "toward_zero")
+        return codes * scale, scale
+
+
+@dataclass(frozen=True)
+class AccumulatorAware(Scheme):
+    """Accumulator-aware quantization: A2Q+ (``zero_center=True``, the default) or A2Q.
+
+    Forward, by output channel: ``s * clip(trunc(G * v / ||v||_1), -Q, Q)`` with ``Q = 2**(b-1) - 1`` and
+    ``G = min(g / s, T)``: truncation keeps the sum of ``|codes|`` within G, and T keeps every sum of products with
+    N-bit unsigned inputs inside ``accumulator_bits`` = P signed bits, in whatever order it is summed. A2Q: v = w,
+    ``T = (2**(P-1) - 1) / 2**N``. A2Q+: ``v = w - mean(w)``, whose positive and negative halves weigh the same, so
+    that ``T = (2**P - 2) / (2**N - 1)``, twice as much. s and g are learned. Activations: ReLU, then ``act_bits`` = N
+    unsigned bits with a learned scale. For the first and the last layer the largest input is taken to be
+    ``2**max(input_bits, act_bits)``, signed or not; ``input_bits`` (8) is the width of the network's input.
+    Gradient: straight through the truncation, zero where a clip saturates. Loss: cross entropy.
+
+    The papers also punish norms above T in the loss, which is not done here. The bound holds for layers behind an
+    activation, not behind a bare residual sum; biases are not counted.
+
+    Colbert, Pappalardo, Petri-Koenig: "A2Q: Accumulator-aware quantization with guaranteed overflow avoidance", ICCV
+    2023.
+    Colbert, Pappalardo, Petri-Koenig, Umuroglu: "A2Q+: Improving accumulator-aware weight quantization", ICML 2024.
+    """
+
+    name: ClassVar[str] = "accumulator_aware"
+
+    weight_bits: int = 8
+    act_bits: int = 4
+    accumulator_bits: int = 16
+    zero_center: bool = True
+    input_bits: int = 8
+
+    def __post_init__(self) -> None:
+        check_bits(self.name, "weight_bits", self.weight_bits, 2)
+        check_bits(self.name, "act_bits", self.act_bits, 2)
+        check_bits(self.name, "input_bits", self.input_bits, 1)
+        check_bits(self.name, "accumulator_bits", self.accumulator_bits, 4, 32)
+        if self.edge_limit < 1:
+            raise QuantError(
+                f"scheme accumulator_aware: {self.accumulator_bits} accumulator bits leave no room for weights with "
+                f"inputs of {max(self.input_bits, self.act_bits)} bits: raise accumulator_bits",
+                status=2,
+            )
+
+    @classmethod
+    def from_bits(cls, weight_bits: int | str, act_bits: int) -> "AccumulatorAware":
+        if isinstance(weight_bits, str):
+            raise QuantError(f"scheme accumulator_aware has no {weight_bits} weights: use scheme integer", status=2)
+        return cls(weight_bits, act_bits)
+
+    @property
+    def limit(self) -> float:
+        """T of a hidden layer: the largest sum of a channel's ``|codes|``."""
+        if self.zero_center:
+            return (2**self.accumulator_bits - 2) / (2**self.act_bits - 1)
+        return (2 ** (self.accumulator_bits - 1) - 1) / 2**self.act_bits
+
+    @property
+    def edge_limit(self) -> float:
+        """T of the first and last layer, whose inputs may be signed."""
+        most = 2**self.accumulator_bits - 2 if self.zero_center else 2 ** (self.accumulator_bits - 1) - 1
+        return most / 2 ** max(self.input_bits, self.act_bits)
+
+    def weight_quant(self) -> Injector:
+        return weight_injector(BoundedWeight, bits=self.weight_bits, limit=self.limit, zero_center=self.zero_center)
+
+    def initialize(self, weight: torch.Tensor) -> None:
+        quantizer = BoundedWeight(self.weight_bits, self.limit, self.zero_center, [weight])
+        if not quantizer(weight)[0].any():
+            raise QuantError(
+                f"scheme accumulator_aware: {self.accumulator_bits} accumulator bits are so few that all "
+                f"{weight[0].numel()} weights of a channel would start, and stay, at zero: raise accumulator_bits or "
+                "take narrower inputs",
+                status=2,
+            )
+
+    def act_quant(self) -> Injector:
+        return act_injector(UniformAct, bits=self.act_bits)
+
+    @property
+    def edge(self) -> Scheme:
+        return _Edge(*astuple(self))
+
+
+class _Edge(AccumulatorAware):
+    """The scheme of the first and the last layer."""
+
+    @property
+    def limit(self) -> float:
+        return self.edge_limit
+
+    @property
+    def edge(self) -> Scheme:
+        return self
