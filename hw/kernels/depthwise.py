@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from qonnx.core.datatype import BaseDataType
@@ -24,6 +24,27 @@ EVERY = 2
 """Adders in a row between two registers."""
 
 
+class _Product(NamedTuple):
+    """How a product is made: which operand is taken ``apart`` (``weight`` or ``input``), how its codes stand for
+    integers, into how many digits it is taken (0: a multiplier), and the other one's kind and bits, signed."""
+
+    apart: str
+    kind: str
+    planes: int
+    other_kind: str
+    other_bits: int
+
+    @property
+    def carries(self) -> bool:
+        """Whether a carry bit comes with it."""
+        return self.planes > 0 and self.kind != "unsigned"
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the operands to the product."""
+        return max(1, -(-(self.planes - 1).bit_length() // EVERY)) if self.planes else 2
+
+
 @dataclass(frozen=True, eq=False)
 class Depthwise(ChannelKernel):
     """``y[..., c] = sum over k of weights[c, k] * x[..., k, c]``, exactly.
@@ -41,8 +62,8 @@ class Depthwise(ChannelKernel):
 
     op: ClassVar[str] = "depthwise"
     sources: ClassVar[tuple[str, ...]] = (
-        "parts/adder_tree.sv", "parts/delay.sv", "parts/product.sv", "parts/reduce.sv", "parts/rom.sv",
-        "parts/stream_out.sv", "parts/widen.sv",
+        "parts/adder_tree.sv", "parts/delay.sv", "parts/product.sv", "parts/products.sv",
+        "parts/reduce.sv", "parts/rom.sv", "parts/stream_out.sv", "parts/widen.sv",
     )  # fmt: skip
 
     weights: np.ndarray
@@ -114,43 +135,30 @@ class Depthwise(ChannelKernel):
     # Hardware.
 
     @cached_property
-    def _product(self) -> tuple[bool, str, int]:
-        """How products are made: whether the weight is the operand taken apart; its kind; its planes (0: multiplier).
-
-        The kinds are ``bipolar``, ``ternary``, ``signed`` and ``unsigned``.
-        """
-        candidates = []
-        for by_weight, dtype in ((True, self.weight_dtype), (False, self.input_dtype)):
-            name = "ternary" if dtype.name == "TERNARY" else kind(dtype)
-            candidates.append((1 if name in ("bipolar", "ternary") else dtype.bitwidth(), by_weight, name))
-        planes, by_weight, name = min(candidates, key=lambda candidate: candidate[0])
-        widths = [max(2, t.bitwidth() + (not t.signed())) for t in (self.weight_dtype, self.input_dtype)]
-        if min(c[0] for c in candidates) >= MULTIPLIER_BITS[0] and max(widths) <= MULTIPLIER_BITS[1]:
-            return True, "signed", 0
-        return by_weight, name, planes
-
-    @cached_property
-    def _product_bits(self) -> tuple[int, int]:
-        """Bits of the operands as two's complement: of the one taken apart (its code), and of the other."""
-        by_weight, _, planes = self._product
-        apart, other = (self.weight_dtype, self.input_dtype)[:: 1 if by_weight else -1]
-        if planes == 0:
-            return max(2, apart.bitwidth() + (not apart.signed())), max(2, other.bitwidth() + (not other.signed()))
-        return apart.bitwidth(), max(2, other.bitwidth() + (not other.signed()))
+    def _product(self) -> _Product:
+        types = {"weight": self.weight_dtype, "input": self.input_dtype}
+        signed = {name: max(2, t.bitwidth() + (not t.signed())) for name, t in types.items()}
+        digits = {name: 1 if t.name in ("BIPOLAR", "TERNARY") else t.bitwidth() for name, t in types.items()}
+        multiply = min(digits.values()) >= MULTIPLIER_BITS[0] and max(signed.values()) <= MULTIPLIER_BITS[1]
+        apart = "input" if digits["input"] < digits["weight"] and not multiply else "weight"
+        other = "weight" if apart == "input" else "input"
+        return _Product(
+            apart,
+            "ternary" if types[apart].name == "TERNARY" else kind(types[apart]),
+            0 if multiply else digits[apart],
+            kind(types[other]),
+            signed[other],
+        )
 
     @property
     def _sum(self) -> Reduction:
-        operation = "sum_carry" if self._product[2] else "sum"
+        operation = "sum_carry" if self._product.carries else "sum"
         return Reduction(self.k, self.steps, self.pe, self.output_dtype.bitwidth(), operation)
-
-    @property
-    def _levels(self) -> int:
-        return (max(1, self._product[2]) - 1).bit_length()
 
     @property
     def latency(self) -> int:
         """Cycles from the action with a window's last beat to the output's being offered."""
-        return 3 + max(1, -(-self._levels // EVERY)) + self._sum.latency
+        return 3 + self._product.latency + self._sum.latency
 
     def schedule(self) -> Schedule:
         word = np.tile(np.arange(self.k * self.steps), prod(self.prefix))
@@ -172,8 +180,7 @@ class Depthwise(ChannelKernel):
         return cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + self._sum.resources(family)
 
     def rtl(self, family: Family) -> Rtl:
-        by_weight, name, planes = self._product
-        width = self.weight_dtype.bitwidth()
+        product, width = self._product, self.weight_dtype.bitwidth()
         return Rtl(
             self.op,
             {
@@ -181,12 +188,12 @@ class Depthwise(ChannelKernel):
                 "STEPS": self.steps,
                 "K": self.k,
                 "IN_BITS": self.input_dtype.bitwidth(),
-                "IN_KIND": kind(self.input_dtype),
                 "W_BITS": width,
-                "W_KIND": kind(self.weight_dtype),
-                "APART": "weight" if by_weight else "input",
-                "APART_KIND": name,
-                "PLANES": planes,
+                "APART": product.apart,
+                "A_KIND": product.kind,
+                "PLANES": product.planes,
+                "B_KIND": product.other_kind,
+                "B_BITS": product.other_bits,
                 "OUT_BITS": self.output_dtype.bitwidth(),
                 "EVERY": EVERY,
                 "STYLE": self._style(family),

@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
+from hw import timing
 from hw.errors import BitfabricError
 from hw.kernels.depthwise import Depthwise
 from hw.stream import smallest_dtype
-from tests.hw.kernel_bench import random_frames
+from hw.synth.family import ECP5
+from tests.hw.kernel_bench import alone, check, random_frames
 from tests.hw.test_matrix_vector import weights_of
 
 WEIGHTS = ["BIPOLAR", "TERNARY", "INT2", "INT4", "INT8", "INT16", "UINT2", "UINT5"]
@@ -32,6 +34,34 @@ def test_execute_is_a_dot_product_of_each_channel(weight, data, channels, k, pre
     np.testing.assert_array_equal(y, (windows * kernel.weights.T.astype(object)).sum(axis=-2))
 
 
+@settings(max_examples=4, deadline=None)
+@given(
+    st.sampled_from(WEIGHTS), st.sampled_from(INPUTS), st.integers(1, 6), st.integers(1, 3), st.integers(1, 9),
+    st.sampled_from([(), (2,)]), st.integers(0, 2**32),
+)  # fmt: skip
+@example("BIPOLAR", "TERNARY", 2, 2, 9, (2,), 0)
+@example("INT8", "UINT8", 3, 1, 4, (), 0)
+def test_rtl_equals_model(weight, data, steps, pe, k, prefix, seed):
+    rng = np.random.default_rng(seed)
+    kernel = kernel_of(weight, data, steps * pe, k, pe, rng, prefix)
+    check(alone(kernel), {"in0": random_frames(kernel.inputs()[0], 4, rng)}, rng)
+
+
+def test_rtl_with_everything_in_block_ram():
+    rng = np.random.default_rng(3)
+    kernel = kernel_of("INT4", "UINT8", 140, 9, 1, rng)
+    parameters = kernel.rtl(ECP5).parameters
+    assert (parameters["STYLE"], parameters["SUM_STYLE"]) == ("block", "block")
+    check(alone(kernel), {"in0": random_frames(kernel.inputs()[0], 3, rng)}, rng)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(WEIGHTS), st.integers(1, 6), st.integers(1, 9), st.sampled_from([(), (3,)]))
+def test_a_beat_is_taken_every_cycle(weight, channels, k, prefix):
+    kernel = kernel_of(weight, "UINT4", channels, k, 1, np.random.default_rng(0), prefix)
+    assert timing.steady(alone(kernel)).interval == kernel.inputs()[0].beats
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from(WEIGHTS), st.sampled_from(INPUTS), st.integers(1, 9), st.integers(0, 2**32))
 def test_output_range_is_reached(weight, data, k, seed):
@@ -40,7 +70,7 @@ def test_output_range_is_reached(weight, data, k, seed):
     most = np.where(kernel.weights.T > 0, high, low)
     (y,) = kernel.execute(np.array([(high + low - most).ravel(), most.ravel()]))
     np.testing.assert_array_equal(y, np.stack(kernel.output_range()))
-    assert kernel.output_dtype == smallest_dtype(y.min(), y.max())
+    assert kernel.output_dtype == smallest_dtype(int(y.min()), int(y.max()))
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
+from hw import timing
 from hw.errors import BitfabricError
 from hw.kernels.add import Add
 from hw.kernels.concat import Concat
 from hw.kernels.fork import Fork
 from hw.kernels.upsample import Upsample
 from hw.stream import smallest_dtype
+from hw.synth.family import ECP5
 from tests.hw.kernel_bench import alone, check, random_frames
 
 DTYPES = ["BIPOLAR", "TERNARY", "UINT1", "UINT2", "INT3", "UINT8", "INT8", "INT16", "UINT20"]
@@ -113,6 +115,38 @@ def test_add_rtl_equals_model(a, b, ca, cb, pe, beats, seed):
 @example([(BIPOLAR, 2), (INT8, 1), (DataType["UINT8"], 5)], 1, 0)
 def test_concat_rtl_equals_model(inputs, pe, seed):
     check_alone(Concat(tuple((3, pe * n) for _, n in inputs), tuple(dtype for dtype, _ in inputs), pe), seed)
+
+
+@settings(max_examples=2, deadline=None)
+@given(
+    dtypes, st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), min_size=1, max_size=2), st.integers(1, 3),
+    st.integers(1, 3), st.integers(0, 2**32),
+)  # fmt: skip
+@example(INT8, [(2, 3), (3, 2)], 2, 2, 0)
+@example(BIPOLAR, [(40, 2), (70, 1)], 1, 1, 0)
+def test_upsample_rtl_equals_model(dtype, axes, pe, beats, seed):
+    check_alone(Upsample((*(n for n, _ in axes), pe * beats), tuple(f for _, f in axes), dtype, pe), seed)
+
+
+def test_upsample_rtl_with_the_row_in_block_ram():
+    kernel = Upsample((2, 80, 1), (2, 2), DataType["INT16"])
+    assert kernel.rtl(ECP5).parameters["BUFFER"] == "block"
+    check_alone(kernel, 0)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        Fork((2, 6), INT8, 3),
+        Add((2, 6), (INT8, BIPOLAR), pe=2),
+        Concat(((2, 3), (2, 1)), (INT8, BIPOLAR)),
+        Upsample((2, 3, 2), (2, 3), INT8),
+        Upsample((100, 3, 2), (2, 1), INT8),
+        Upsample((3, 2), (3,), INT8, 2),
+    ],
+)
+def test_a_beat_is_given_every_cycle(kernel):
+    assert timing.steady(alone(kernel)).interval == kernel.outputs()[0].beats
 
 
 @pytest.mark.parametrize(("dtype", "copies", "pe"), [("BIPOLAR", 2, 1), ("INT5", 3, 2)])

@@ -1,0 +1,178 @@
+// Depthwise convolution of windows: for each of STEPS * PE channels the dot product of K inputs with constant weights.
+// A window comes as K * STEPS beats, one position after the other; results leave with the last position.
+// Initiation interval: 1 beat a cycle. Latency from a channel's last beat: 3 cycles, those of `product` and of `reduce`.
+`default_nettype none
+
+module depthwise #(
+    parameter int    PE        = 2,              // channels a beat
+    parameter int    STEPS     = 4,              // beats of a position
+    parameter int    K         = 9,              // positions of a window
+    parameter int    IN_BITS   = 8,              // bits of an input's code
+    parameter int    W_BITS    = 1,              // bits of a weight's code
+    parameter string APART     = "weight",       // which of the two is `a` of the products: "weight" or "input"
+    parameter string A_KIND    = "bipolar",      // and how its codes stand for integers, as in product
+    parameter int    PLANES    = 1,              // and into how many digits it is taken apart; 0: multipliers
+    parameter string B_KIND    = "unsigned",     // how the codes of the other one do, as in widen
+    parameter int    B_BITS    = 9,              // and its bits as two's complement
+    parameter int    OUT_BITS  = 13,             // bits of a result; sums are right modulo 2^OUT_BITS
+    parameter int    EVERY     = 2,              // adders in a row between two registers
+    parameter string WEIGHTS   = "weights.hex",  // K * STEPS words of PE weights
+    parameter string STYLE     = "logic",        // memory of the weights, as in rom
+    parameter string SUM_STYLE = "shift",        // accumulators, as in reduce
+    parameter int    CREDITS   = 4               // places for output beats
+) (
+    input  wire logic                       clk,
+    input  wire logic                       rst,
+    input  wire logic                       s_valid,
+    output      logic                       s_ready,
+    input  wire logic [PE-1:0][IN_BITS-1:0] s_data,
+    output      logic                       m_valid,
+    input  wire logic                       m_ready,
+    output      logic [  PE*OUT_BITS-1:0]   m_data
+);
+  localparam int A_BITS = APART == "weight" ? W_BITS : IN_BITS;
+  localparam int OTHER_BITS = APART == "weight" ? IN_BITS : W_BITS;
+  // Cycles from the firing until the products are there, and until the sums are.
+  localparam int MULTIPLY = PLANES == 0 ? 2 : $clog2(PLANES) > EVERY ? ($clog2(PLANES) + EVERY - 1) / EVERY : 1;
+  localparam int PRODUCT = 2 + MULTIPLY;
+  localparam int LATENCY = PRODUCT + (SUM_STYLE == "block" ? 3 : 1);
+
+  // Control: which word of weights is next, and whether its beat can be taken in this cycle.
+  localparam int WORD = K * STEPS > 1 ? $clog2(K * STEPS) : 1;
+  logic [WORD-1:0] word;
+  logic credit, fire, first, last, ends;
+  assign s_ready = credit || !last;
+  assign fire    = s_valid && s_ready;
+  assign ends    = word == WORD'(K * STEPS - 1);
+  if (K * STEPS == 1) begin : g_one_word
+    assign word = '0;
+  end else begin : g_words
+    always_ff @(posedge clk) begin
+      if (rst) word <= '0;
+      else if (fire) word <= ends ? '0 : word + WORD'(1);
+    end
+  end
+  if (K == 1) begin : g_one_position
+    assign {first, last} = 2'b11;
+  end else begin : g_positions
+    always_ff @(posedge clk) begin
+      if (rst) {first, last} <= 2'b10;
+      else if (fire) begin
+        first <= ends || (first && word != WORD'(STEPS - 1));
+        last  <= !ends && (last || word == WORD'((K - 1) * STEPS - 1));
+      end
+    end
+  end
+
+  // What is under way. Bit i: i + 1 cycles after the firing.
+  logic [PRODUCT-1:0] fired, starts;
+  logic [LATENCY-1:0] ending;
+  always_ff @(posedge clk) begin
+    fired  <= rst ? '0 : PRODUCT'({fired, fire});
+    starts <= PRODUCT'({starts, first});
+    ending <= rst ? '0 : LATENCY'({ending, fire && last});
+  end
+
+  // Operands.
+  logic [PE-1:0][IN_BITS-1:0] inputs;
+  logic [PE-1:0][W_BITS-1:0] weights;
+  logic [PE-1:0][A_BITS-1:0] a;
+  logic [PE-1:0][OTHER_BITS-1:0] other;
+  logic [PE-1:0][B_BITS-1:0] b;
+  delay #(
+      .WIDTH (PE * IN_BITS),
+      .CYCLES(2)
+  ) wait_for_weights (
+      .clk,
+      .d(s_data),
+      .q(inputs)
+  );
+  rom #(
+      .WIDTH(PE * W_BITS),
+      .DEPTH(K * STEPS),
+      .FILE (WEIGHTS),
+      .STYLE(STYLE)
+  ) weight_memory (
+      .clk,
+      .addr(word),
+      .data(weights)
+  );
+  if (APART == "weight") begin : g_weights_apart
+    assign a     = weights;
+    assign other = inputs;
+  end else begin : g_inputs_apart
+    assign a     = inputs;
+    assign other = weights;
+  end
+  widen #(
+      .LANES   (PE),
+      .IN_BITS (OTHER_BITS),
+      .OUT_BITS(B_BITS),
+      .KIND    (B_KIND)
+  ) widen_b (
+      .codes   (other),
+      .integers(b)
+  );
+
+  // Products and their sums.
+  localparam int EACH = PLANES > 0 ? B_BITS + PLANES - 1 + $clog2(PLANES)
+                      : A_BITS + B_BITS + (A_KIND == "unsigned" ? 1 : 0);
+  logic [PE-1:0][EACH-1:0] product;
+  logic [PE-1:0] carry;
+  logic [PE-1:0][OUT_BITS-1:0] addend;
+  logic [PE*OUT_BITS-1:0] result;
+  for (genvar p = 0; p < PE; p++) begin : g_pe
+    product #(
+        .A_BITS(A_BITS),
+        .A_KIND(A_KIND),
+        .B_BITS(B_BITS),
+        .PLANES(PLANES),
+        .EVERY (EVERY)
+    ) times (
+        .clk,
+        .a      (a[p]),
+        .b      (b[p]),
+        .product(product[p]),
+        .carry  (carry[p])
+    );
+  end
+  widen #(
+      .LANES   (PE),
+      .IN_BITS (EACH),
+      .OUT_BITS(OUT_BITS),
+      .KIND    ("signed")
+  ) widen_product (
+      .codes   (product),
+      .integers(addend)
+  );
+  reduce #(
+      .DEPTH    (STEPS),
+      .LANES    (PE),
+      .BITS     (OUT_BITS),
+      .OPERATION(PLANES > 0 && A_KIND != "unsigned" ? "sum_carry" : "sum"),
+      .STYLE    (SUM_STYLE)
+  ) accumulate (
+      .clk,
+      .rst,
+      .valid (fired[PRODUCT-1]),
+      .first (starts[PRODUCT-1]),
+      .value (addend),
+      .carry,
+      .result
+  );
+
+  stream_out #(
+      .WIDTH  (PE * OUT_BITS),
+      .CREDITS(CREDITS)
+  ) out (
+      .clk,
+      .rst,
+      .credit,
+      .start(fire && last),
+      .push (ending[LATENCY-1]),
+      .data (result),
+      .m_valid,
+      .m_ready,
+      .m_data
+  );
+endmodule
