@@ -92,7 +92,8 @@ def dataflow(path: Path | str, batch: int = 1, input_quantizer: bool = False) ->
 def _streamlined(model: Any, batch: int) -> Any:
     from finn.transformation.qonnx.convert_qonnx_to_finn import ConvertQONNXtoFINN
     from finn.transformation.streamline import Streamline
-    from finn.transformation.streamline.absorb import AbsorbScalarBiasIntoMultiThreshold, AbsorbScalarMulAddIntoTopK
+    from finn.transformation.streamline import absorb
+    from finn.transformation.streamline.reorder import MakeMaxPoolNHWC
     from qonnx.transformation.bipolar_to_xnor import ConvertBipolarMatMulToXnorPopcount
     from qonnx.transformation.fold_constants import FoldConstants
     from qonnx.transformation.general import (
@@ -104,9 +105,17 @@ def _streamlined(model: Any, batch: int) -> Any:
     from qonnx.transformation.infer_data_layouts import InferDataLayouts
     from qonnx.transformation.infer_datatypes import InferDataTypes
     from qonnx.transformation.infer_shapes import InferShapes
+    from qonnx.transformation.lower_convs_to_matmul import LowerConvsToMatMul
     from qonnx.util.cleanup import cleanup_model
 
     model = cleanup_model(model, override_inpsize=batch)
+    convolutions = (
+        LowerConvsToMatMul(),
+        MakeMaxPoolNHWC(),
+        absorb.AbsorbTransposeIntoMultiThreshold(),
+        MakeMaxPoolNHWC(),
+        absorb.AbsorbConsecutiveTransposes(),
+    )
     for step in (
         ConvertQONNXtoFINN(),
         InferShapes(),
@@ -115,11 +124,12 @@ def _streamlined(model: Any, batch: int) -> Any:
         GiveReadableTensorNames(),
         InferDataTypes(),
         RemoveStaticGraphInputs(),
-        AbsorbScalarBiasIntoMultiThreshold(),
+        absorb.AbsorbScalarBiasIntoMultiThreshold(),
         Streamline(),
+        *(convolutions if model.get_nodes_by_op_type("Conv") else ()),
         ConvertBipolarMatMulToXnorPopcount(),
         Streamline(),
-        AbsorbScalarMulAddIntoTopK(),
+        absorb.AbsorbScalarMulAddIntoTopK(),
         InferDataLayouts(),
         RemoveUnusedTensors(),
     ):
@@ -131,17 +141,31 @@ def _to_hardware(model: Any, input_quantizer: bool) -> Any:
     from finn.transformation.fpgadataflow.convert_to_hw.binary_matrix_vector_activation import (
         InferBinaryMatrixVectorActivation,
     )
+    from finn.transformation.fpgadataflow.convert_to_hw.conv_inp_gen import InferConvInpGen
+    from finn.transformation.fpgadataflow.convert_to_hw.duplicate_streams import InferDuplicateStreamsLayer
+    from finn.transformation.fpgadataflow.convert_to_hw.elementwise_binary_operation import (
+        InferElementwiseBinaryOperation,
+    )
     from finn.transformation.fpgadataflow.convert_to_hw.label_select import InferLabelSelectLayer
+    from finn.transformation.fpgadataflow.convert_to_hw.pool import InferPool
     from finn.transformation.fpgadataflow.convert_to_hw.quantized_matrix_vector_activation import (
         InferQuantizedMatrixVectorActivation,
     )
     from finn.transformation.fpgadataflow.convert_to_hw.thresholding import InferThresholdingLayer
+    from finn.transformation.fpgadataflow.convert_to_hw.vector_vector_activation import InferVectorVectorActivation
+    from finn.transformation.move_reshape import RemoveCNVtoFCFlatten
+    from finn.transformation.streamline.absorb import AbsorbConsecutiveTransposes
     from qonnx.custom_op.registry import getCustomOp
     from qonnx.transformation.general import GiveUniqueNodeNames
     from qonnx.transformation.infer_datatypes import InferDataTypes
     from qonnx.transformation.infer_shapes import InferShapes
 
-    for step in (InferBinaryMatrixVectorActivation(), InferQuantizedMatrixVectorActivation(), InferLabelSelectLayer()):
+    for step in (
+        InferBinaryMatrixVectorActivation(),
+        InferQuantizedMatrixVectorActivation(),
+        InferVectorVectorActivation(),
+        InferLabelSelectLayer(),
+    ):
         model = model.transform(step)
     left = model.get_nodes_by_op_type("MultiThreshold")
     if input_quantizer or any(model.get_tensor_datatype(node.input[0]).is_integer() for node in left):
@@ -149,9 +173,21 @@ def _to_hardware(model: Any, input_quantizer: bool) -> Any:
         for node in model.get_nodes_by_op_type("Thresholding"):
             if not (input_quantizer or model.get_tensor_datatype(node.input[0]).is_integer()):
                 getCustomOp(node).set_nodeattr("partition_id", -1)  # CreateDataflowPartition leaves it on the host
+    if model.get_nodes_by_op_type("Im2Col") or model.get_nodes_by_op_type("MaxPoolNHWC"):
+        for step in (InferPool(), InferConvInpGen(), AbsorbConsecutiveTransposes(), RemoveCNVtoFCFlatten()):
+            model = model.transform(step)
+    if model.get_nodes_by_op_type("Add"):
+        model = model.transform(InferElementwiseBinaryOperation(_joins_streams)).transform(InferDuplicateStreamsLayer())
     for step in (GiveUniqueNodeNames(), InferDataTypes(), InferShapes()):
         model = model.transform(step)
     return model
+
+
+def _joins_streams(model: Any, node: Any) -> bool:
+    """Whether an Add joins two streams of integers, as in a residual block; others stay on the host."""
+    return node.op_type == "Add" and all(
+        model.get_initializer(name) is None and model.get_tensor_datatype(name).is_integer() for name in node.input
+    )
 
 
 def _check_mapped(model: Any, path: Path | str, messages: list[str]) -> None:
