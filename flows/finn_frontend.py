@@ -91,8 +91,7 @@ def dataflow(path: Path | str, batch: int = 1, input_quantizer: bool = False) ->
 
 def _streamlined(model: Any, batch: int) -> Any:
     from finn.transformation.qonnx.convert_qonnx_to_finn import ConvertQONNXtoFINN
-    from finn.transformation.streamline import Streamline
-    from finn.transformation.streamline import absorb
+    from finn.transformation.streamline import Streamline, absorb
     from finn.transformation.streamline.reorder import MakeMaxPoolNHWC
     from qonnx.transformation.bipolar_to_xnor import ConvertBipolarMatMulToXnorPopcount
     from qonnx.transformation.fold_constants import FoldConstants
