@@ -35,7 +35,7 @@ def _add(lowering: "Lowering", node: onnx.NodeProto) -> None:
     sign = -1 if node.op_type == "Sub" else 1
     (slope_a, offset_a), (slope_b, offset_b) = line_by_channel(a), line_by_channel(b)
     pairs = zip(slope_a, slope_b, strict=True)
-    ratios = {first / (sign * second) if second else Fraction(0) for first, second in pairs}
+    ratios = {first / second if second else Fraction(0) for first, second in pairs}
     ratio = ratios.pop()
     if ratios or ratio == 0 or max(abs(ratio.numerator), ratio.denominator) > LARGEST:
         raise refuse(
@@ -44,7 +44,7 @@ def _add(lowering: "Lowering", node: onnx.NodeProto) -> None:
             "have no ratio of small integers that all channels share",
             "quantize both inputs with one shared quantizer (QuantEltwiseAdd, or the same QuantIdentity)",
         )
-    factors = ratio.numerator, ratio.denominator
+    factors = ratio.numerator, sign * ratio.denominator
     kernel = Add(a.shape, (a.dtype, b.dtype), factors, input_ranges=(a.range, b.range))
     edge = lowering.append(lowering.name("add"), kernel, a.edge, b.edge)
     steps = scaling(len(a.shape), slope_a / factors[0], offset_a + sign * offset_b)
@@ -117,13 +117,9 @@ def _upsample(lowering: "Lowering", node: onnx.NodeProto) -> None:
     if node.op_type == "Resize" and lowering.version(node) >= 11 and how not in FLOORS:
         raise refuse(node, f"it takes neighbours by {' and '.join(how)}", "use asymmetric and floor, as PyTorch does")
     before, after = call.shape, call.output_shape
-    factors = tuple(new // old for old, new in zip(before, after, strict=True))
-    rank = len(before) - 2
-    if (
-        after != tuple(old * f for old, f in zip(before, factors, strict=True))
-        or max(factors[:2]) > 1
-        or rank not in (1, 2)
-    ):
+    whole = len(before) == len(after) and not any(new % old for old, new in zip(before, after, strict=True))
+    factors = tuple(new // old for old, new in zip(before, after, strict=True)) if whole else ()
+    if not whole or max(factors[:2]) > 1 or len(before) not in (3, 4):
         raise refuse(node, f"it takes {before} to {after}", "enlarge height and width by whole factors")
     wire = with_axis_last(node, lowering.codes(node.input[0], node))
     kernel = Upsample(wire.shape, factors[2:], wire.dtype)
