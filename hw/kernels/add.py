@@ -83,8 +83,8 @@ class Add(ChannelKernel):
         return (a * ca + b * cb,)
 
     def schedule(self) -> Schedule:
-        every = np.ones(self.outputs()[0].beats, bool)
-        return Schedule((every, every), (every,), LATENCY, credits=LATENCY + 1)
+        every = np.ones(1, bool)
+        return Schedule((every, every), (every,), LATENCY, credits=LATENCY + 1, repeats=self.outputs()[0].beats)
 
     def resources(self, family: Family) -> Resources:
         bits = self.output_dtype.bitwidth()

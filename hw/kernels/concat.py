@@ -69,9 +69,10 @@ class Concat(ChannelKernel):
         return tuple(shape[-1] // self.pe for shape in self.shapes)
 
     def schedule(self) -> Schedule:
-        source = np.tile(np.repeat(np.arange(len(self.shapes)), self._beats), prod(self.shapes[0][:-1]))
+        source = np.repeat(np.arange(len(self.shapes)), self._beats)
         takes = tuple(source == i for i in range(len(self.shapes)))
-        return Schedule(takes, (np.ones(len(source), bool),), latency=1, credits=2)
+        every, positions = np.ones(len(source), bool), prod(self.shapes[0][:-1])
+        return Schedule(takes, (every,), latency=1, credits=2, repeats=positions)
 
     def resources(self, family: Family) -> Resources:
         out = self.outputs()[0].width

@@ -161,9 +161,9 @@ class Depthwise(ChannelKernel):
         return 3 + self._product.latency + self._sum.latency
 
     def schedule(self) -> Schedule:
-        word = np.tile(np.arange(self.k * self.steps), prod(self.prefix))
-        gives = word >= (self.k - 1) * self.steps
-        return Schedule((np.ones(len(word), bool),), (gives,), self.latency, credits_for(gives, self.latency))
+        gives = np.arange(self.k * self.steps) >= (self.k - 1) * self.steps
+        every, credits = np.ones(len(gives), bool), credits_for(gives, self.latency)
+        return Schedule((every,), (gives,), self.latency, credits, prod(self.prefix))
 
     @property
     def _words(self) -> np.ndarray:

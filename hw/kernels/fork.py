@@ -48,8 +48,8 @@ class Fork(ChannelKernel):
         return frames * self.copies
 
     def schedule(self) -> Schedule:
-        every = np.ones(self.inputs()[0].beats, bool)
-        return Schedule((every,), (every,) * self.copies, latency=1, credits=2)
+        every = np.ones(1, bool)
+        return Schedule((every,), (every,) * self.copies, latency=1, credits=2, repeats=self.inputs()[0].beats)
 
     def resources(self, family: Family) -> Resources:
         each = cost.stream_out(self.inputs()[0].width, 2, family)

@@ -1,7 +1,6 @@
 """Pooling: a maximum or a sum over windows, of each channel alone; ``max_pool`` and ``accumulate_pool``."""
 
 from collections.abc import Iterator
-from functools import cached_property
 from math import prod
 from typing import ClassVar
 
@@ -110,18 +109,20 @@ class Pool(ChannelKernel):
 
     # Hardware.
 
-    @cached_property
+    @property
     def _grid(self) -> tuple[int, int, int, int]:
         """Rows, columns, and the kernel's: every pool as one over an image.
 
-        Windows one after the other, and windows as wide as the image, are pieces of a single row.
+        Where windows follow one another, as in a window stream or where they are as wide as the image, each is a row.
         """
         if self.windows:
-            k = prod(self.kernel)
-            return 1, prod(self.shape[:-1]) * k, 1, k
+            return prod(self.shape[:-1]), prod(self.kernel), 1, prod(self.kernel)
         rows, columns = (1, *self.shape[:-1])[-2:]
         kh, kw = (1, *self.kernel)[-2:]
-        return (1, rows * columns, 1, kh * kw) if kw == columns else (rows, columns, kh, kw)
+        if rows == 1 or columns == kw:
+            size, k = rows * columns, kh * kw
+            return (size // k, k, 1, k) if size % k == 0 else (1, size, 1, k)
+        return rows, columns, kh, kw
 
     @property
     def _reductions(self) -> tuple[Reduction, Reduction]:
@@ -139,16 +140,14 @@ class Pool(ChannelKernel):
         across, down = self._reductions
         return 2 + across.latency + (down.latency if down.passes > 1 else 0)
 
-    @cached_property
-    def _schedule(self) -> Schedule:
+    def schedule(self) -> Schedule:
         rows, columns, kh, kw = self._grid
-        row, column = np.arange(rows)[:, None], np.arange(columns)
+        pattern = kh if rows % kh == 0 else rows
+        row, column = np.arange(pattern)[:, None], np.arange(columns)
         last = (row % kh == kh - 1) & (column % kw == kw - 1) & (column < columns // kw * kw)
         gives = np.repeat(last.ravel(), self.steps)
-        return Schedule((np.ones(len(gives), bool),), (gives,), self.latency, credits_for(gives, self.latency))
-
-    def schedule(self) -> Schedule:
-        return self._schedule
+        every, credits = np.ones(len(gives), bool), credits_for(gives, self.latency)
+        return Schedule((every,), (gives,), self.latency, credits, rows // pattern)
 
     def resources(self, family: Family) -> Resources:
         _, columns, kh, kw = self._grid

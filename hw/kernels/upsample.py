@@ -63,16 +63,15 @@ class Upsample(ChannelKernel):
 
     @property
     def _grid(self) -> tuple[int, int, int, int]:
-        """Rows, columns, and copies of each row and column; where rows are not repeated, all are one."""
+        """Rows, columns, and copies of each row and column; where rows are not repeated, each position is one."""
         rows, columns = (1, *self.shape[:-1])[-2:]
         fh, fw = (1, *self.factors)[-2:]
-        return (1, rows * columns, 1, fw) if fh == 1 else (rows, columns, fh, fw)
+        return (rows * columns, 1, 1, fw) if fh == 1 else (rows, columns, fh, fw)
 
     @property
     def _depth(self) -> int:
-        """Beats of the buffer: of a row, or of a pixel where only those are repeated."""
-        _, columns, fh, _ = self._grid
-        return self.steps * (columns if fh > 1 else 1)
+        """Beats of the buffer: those of a row."""
+        return self.steps * self._grid[1]
 
     def _buffer(self, family: Family | None = None) -> str:
         """Style of the buffer. Block RAM or not does not hang on the family, for the latency does."""
@@ -89,9 +88,10 @@ class Upsample(ChannelKernel):
 
     def schedule(self) -> Schedule:
         rows, columns, fh, fw = self._grid
-        takes = np.zeros((rows, fh, columns, fw, self.steps), bool)
-        takes[:, 0, :, 0] = True
-        return Schedule((takes.ravel(),), (np.ones(takes.size, bool),), self.latency, credits=self.latency + 1)
+        takes = np.zeros((fh, columns, fw, self.steps), bool)
+        takes[0, :, 0] = True
+        every = np.ones(takes.size, bool)
+        return Schedule((takes.ravel(),), (every,), self.latency, credits=self.latency + 1, repeats=rows)
 
     def resources(self, family: Family) -> Resources:
         _, columns, fh, fw = self._grid
@@ -102,7 +102,7 @@ class Upsample(ChannelKernel):
             total += Resources(rows, width, blocks)
         elif style != "hold":
             total += Resources(cost.ram(self._depth, width, family))
-        for values in (self.steps, fw, columns if fh > 1 else 1, fh):
+        for values in (self.steps, fw, columns, fh):
             total += cost.counter(values, family)
         return total
 
@@ -113,7 +113,7 @@ class Upsample(ChannelKernel):
             {
                 "WIDTH": self.inputs()[0].width,
                 "STEPS": self.steps,
-                "COLUMNS": columns if fh > 1 else 1,
+                "COLUMNS": columns,
                 "FH": fh,
                 "FW": fw,
                 "BUFFER": self._buffer(family),
