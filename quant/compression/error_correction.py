@@ -135,13 +135,15 @@ def _fit_codewords(
         for q in range(positions):
             pairs = choice[:, p].T @ choice[:, q]
             normal += pairs[:, None, :, None] * quadratic.gram[inputs[p]][:, inputs[q]][None, :, None, :]
-    slope = quadratic.cross - quadratic.gram @ weight.T  # (inputs, outputs): half the negative gradient
-    right = sum(choice[:, p].T @ slope[inputs[p]].T for p in range(positions))
+    right = torch.zeros(size, width, dtype=weight.dtype, device=weight.device)
+    for p in range(positions):
+        slope = quadratic.cross[inputs[p]] - quadratic.gram[inputs[p]] @ weight.T  # half the negative gradient
+        right += choice[:, p].T @ slope.T
     matrix = normal.view(size * width, size * width)
     # The step is damped a little: unused codewords stay, and the error still cannot rise.
     damping = 1e-9 * matrix.diagonal().mean() + 1e-30
     matrix.diagonal().add_(damping)
-    step = torch.linalg.solve(matrix, right.reshape(-1)).view(size, width)  # type: ignore[union-attr]
+    step = torch.linalg.solve(matrix, right.flatten()).view(size, width)
     book += step
     for p in range(positions):
         weight[:, inputs[p]] += step[index[:, p]]

@@ -1,5 +1,6 @@
 """Scalar and vector k-means, on NumPy arrays."""
 
+import numba
 import numpy as np
 
 from quant.errors import QuantError
@@ -110,30 +111,39 @@ def entropy_kmeans(
     """
     values = np.asarray(values, dtype=np.float64)
     weights = np.ones_like(values) if importance is None else np.asarray(importance, dtype=np.float64)
-    edges = (centroids[1:] + centroids[:-1]) / 2
-    index = np.searchsorted(edges, values)
+    index, _ = _cheapest(values, weights, centroids, np.zeros(len(centroids)))
+    before = np.inf
     for _ in range(iterations):
-        _, index = np.unique(index, return_inverse=True)
-        mass = np.bincount(index, weights)
-        centroids = np.bincount(index, weights * values) / mass
+        index, centroids = _means(values, weights, index)
         rate = -lagrangian * np.log2(np.bincount(index) / len(values))
-        new = np.concatenate(
-            [
-                np.argmin(h[:, None] * (w[:, None] - centroids) ** 2 + rate, axis=1)
-                for w, h in zip(_chunks(values), _chunks(weights), strict=True)
-            ]
-        )
-        if np.array_equal(new, index):
+        index, cost = _cheapest(values, weights, centroids, rate)
+        if cost >= before * (1 - 1e-5):  # each step lowers it, in the end by next to nothing
             break
-        index = new
-    _, index = np.unique(index, return_inverse=True)
-    centroids = np.bincount(index, weights * values) / np.bincount(index, weights)
+        before = cost
+    index, centroids = _means(values, weights, index)
     order = np.argsort(centroids)
     return centroids[order], np.argsort(order)[index]
 
 
-def _chunks(array: np.ndarray, size: int = 1 << 16) -> list[np.ndarray]:
-    return [array[start : start + size] for start in range(0, len(array), size)]
+def _means(values: np.ndarray, weights: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The assignments to the centroids that are used, and these centroids."""
+    used = np.bincount(index) > 0
+    index = (np.cumsum(used) - 1)[index]
+    return index, np.bincount(index, weights * values) / np.bincount(index, weights)
+
+
+@numba.njit(cache=True)
+def _cheapest(values, weights, centroids, rate):  # type: ignore[no-untyped-def]
+    chosen = np.empty(len(values), dtype=np.int64)
+    total = 0.0
+    for i in range(len(values)):
+        least = np.inf
+        for k in range(len(centroids)):
+            cost = weights[i] * (values[i] - centroids[k]) ** 2 + rate[k]
+            if cost < least:
+                least, chosen[i] = cost, k
+        total += least
+    return chosen, total
 
 
 def vector_kmeans(vectors: np.ndarray, clusters: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

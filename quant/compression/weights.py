@@ -114,8 +114,11 @@ def attach(layer: Layer, form: CompressedWeight, grid: Grid | None = None) -> No
         layer.weight_quant = proxy.train(layer.training)
     else:
         if compression_of(layer) is not None:
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
-        parametrize.register_parametrization(layer, "weight", form)
+            # torch's own removal would also take the weight from the layers that this one is a copy of
+            del layer.parametrizations.weight[1:]
+            layer.parametrizations.weight[0] = form.train(layer.training)
+        else:
+            parametrize.register_parametrization(layer, "weight", form)
         if grid is not None:
             parametrize.register_parametrization(layer, "weight", Values(grid))
     latent.requires_grad_(isinstance(form, Pruned))
