@@ -10,9 +10,9 @@ import numpy as np
 
 
 class Loop(NamedTuple):
-    """One loop of a nest: how often it runs, and by how many beats each turn moves the two ends of what is read."""
+    """One loop of a nest: its turns, and by how many beats each of them moves the position and the oldest beat."""
 
-    count: int
+    turns: int
     step: int
     frees: int
 
@@ -42,18 +42,18 @@ class Buffer:
     @property
     def actions(self) -> int:
         """Actions per frame."""
-        return prod(loop.count for loop in self.loops)
+        return prod(loop.turns for loop in self.loops)
 
     @cached_property
     def nest(self) -> np.ndarray:
-        """``(loops, 3)``: counts, and how step and frees change the two sums when that loop turns and the inner ones
-        begin again; a first row for the next frame."""
+        """``(loops, 3)``: turns, and how far the position and the oldest beat move when that loop turns and the inner
+        ones begin again; a first row for the next frame."""
         rows = [(1, self.beats, self.beats), *self.loops]
         table, inner = np.zeros((len(rows), 3), np.int64), np.zeros(2, np.int64)
         for i in reversed(range(len(rows))):
-            count, *moves = rows[i]
-            table[i] = (count, *(moves - inner))
-            inner += (count - 1) * np.array(moves)
+            turns, *moves = rows[i]
+            table[i] = (turns, *(moves - inner))
+            inner += (turns - 1) * np.array(moves)
         return table
 
     def monotone(self) -> bool:

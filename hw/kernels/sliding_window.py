@@ -1,10 +1,11 @@
 """Sliding window: the windows of a convolution, one after the other (FINN: ConvolutionInputGenerator and FMPadding)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
 from math import prod
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
@@ -22,6 +23,17 @@ BUFFER_BITS = 768
 
 def _divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
+
+
+class _Plane(NamedTuple):
+    """The geometry, (y, x) each."""
+
+    image: tuple[int, int]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    before: tuple[int, int]
+    windows: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,10 +154,18 @@ class SlidingWindow(Kernel):
         windows = np.moveaxis(windows, len(axes) + 1, -1)
         return (windows.reshape(len(x), *self.outputs()[0].shape),)
 
-    # Hardware. Everything has two spatial axes here, the first of size 1 where there is one only.
+    # Hardware. A signal is an image of one row there.
 
-    def _two(self, values: tuple, one: object) -> tuple:
-        return (one, *values) if len(values) == 1 else values
+    @cached_property
+    def _plane(self) -> _Plane:
+        def pair(values: tuple[int, ...], first: int) -> tuple[int, int]:
+            return (first, *values) if len(values) == 1 else values  # type: ignore[return-value]
+
+        before = tuple(low for low, _ in self.pads)
+        return _Plane(
+            *(pair(self.shape[:-1], 1), pair(self.kernel, 1), pair(self.steps, 1), pair(self.spread, 1)),
+            *(pair(before, 0), pair(self.out_spatial, 1)),
+        )
 
     @property
     def _part(self) -> tuple[int, int]:
@@ -156,45 +176,45 @@ class SlidingWindow(Kernel):
     @property
     def _offsets(self) -> list[int]:
         """Positions in an output beat, as numbers of input beats after the first."""
-        (rows, columns), (down, right) = self._part, self._two(self.spread, 1)
+        (rows, columns), (down, right) = self._part, self._plane.dilation
         return [y * down * self.shape[-2] + x * right for y in range(rows) for x in range(columns)]
 
     @cached_property
     def banks(self) -> int:
         """Memories side by side: as few as have the positions of an output beat in different ones."""
-        offsets = self._offsets
+        offsets = set(self._offsets)  # in an image narrower than the kernel, padding may share another's position
         return next(b for b in count(len(offsets)) if len({o % b for o in offsets}) == len(offsets))
 
-    @cached_property
-    def buffer(self) -> Buffer:
-        """What is kept of the input, and for how long."""
-        beats = max(1, self.channels // self.simd)
-        (rows, columns), (height, width) = self._part, self._two(self.kernel, 1)
-        (up, right), (down, across) = self._two(self.spread, 1), self._two(self.steps, 1)
-        (top, _), (left, _) = self._two(self.pads, (0, 0))
-        line = self.shape[-2] * beats
-        lines, windows = self._two(self.out_spatial, 1)
-        buffer = None
-        # Places become free with each window, line or frame: where padding is wide, the next window may be further back.
-        for frees_line, frees_window in ((down * line, across * beats), (down * line, 0), (0, 0)):
+    def _buffers(self) -> Iterator[Buffer]:
+        """What is kept of the input: until a window has gone out, a line of windows, or all of a frame."""
+        beats = self.channels // self.inputs()[0].lanes
+        (rows, columns), plane = self._part, self._plane
+        pitch = (self.shape[-2] * beats, beats)
+        (down, right), (line, window) = (
+            tuple(p * s for p, s in zip(pitch, steps, strict=True)) for steps in (plane.dilation, plane.stride)
+        )
+        for frees in ((line, window), (line, 0), (0, 0)):
             loops = (
-                Loop(lines, down * line, frees_line),
-                Loop(windows, across * beats, frees_window),
-                Loop(height // rows, rows * up * line, 0),
-                Loop(width // columns, columns * right * beats, 0),
+                Loop(plane.windows[0], line, frees[0]),
+                Loop(plane.windows[1], window, frees[1]),
+                Loop(plane.kernel[0] // rows, rows * down, 0),
+                Loop(plane.kernel[1] // columns, columns * right, 0),
                 Loop(beats, 1, 0),
             )
-            buffer = Buffer(
+            yield Buffer(
                 beats=self.inputs()[0].beats,
                 places=1,
-                start=-(top * line + left * beats),
+                start=-sum(p * b for p, b in zip(pitch, plane.before, strict=True)),
                 reach=self._offsets[-1] + 1,
                 loops=loops,
                 release=1 if self.banks == 1 else 3,
             )
-            if buffer.monotone():
-                break
-        buffer = buffer.fitted()
+
+    @cached_property
+    def buffer(self) -> Buffer:
+        """What is kept of the input, and for how long: no longer than needed."""
+        # Where padding is wide, a window may begin before the one that went out last.
+        buffer = next(b for b in self._buffers() if b.monotone()).fitted()
         return replace(buffer, places=-(-buffer.places // self.banks) * self.banks)
 
     @property
@@ -217,30 +237,22 @@ class SlidingWindow(Kernel):
         raise NotImplementedError
 
     def rtl(self, family: Family) -> Rtl:
-        (rows, columns), (height, width) = self._part, self._two(self.kernel, 1)
-        lines, windows = self._two(self.out_spatial, 1)
-        (top, _), (left, _) = self._two(self.pads, (0, 0))
-        (down, across), (up, right) = self._two(self.steps, 1), self._two(self.spread, 1)
-        stream = self.inputs()[0]
-        logic = "distributed" if family.lut_ram else "logic"
+        stream, logic = self.inputs()[0], "distributed" if family.lut_ram else "logic"
         parameters: dict[str, int | str] = {
             "BITS": self.dtype.bitwidth(),
             "LANES": stream.lanes,
             "CF": self.channels // stream.lanes,
-            "H": self._two(self.shape[:-1], 1)[0],
-            "W": self.shape[-2],
-            "OH": lines,
-            "OW": windows,
-            "SY": down,
-            "SX": across,
-            "DY": up,
-            "DX": right,
-            "TOP": top,
-            "LEFT": left,
-            "PY": height // rows,
-            "PX": width // columns,
-            "JY": rows,
-            "JX": columns,
+        }
+        plane, part = self._plane, self._part
+        parts = tuple(k // j for k, j in zip(plane.kernel, part, strict=True))
+        pairs = (
+            (("H", "W"), plane.image), (("OH", "OW"), plane.windows), (("SY", "SX"), plane.stride),
+            (("DY", "DX"), plane.dilation), (("TOP", "LEFT"), plane.before), (("PY", "PX"), parts),
+            (("JY", "JX"), part),
+        )  # fmt: skip
+        for names, values in pairs:
+            parameters |= dict(zip(names, values, strict=True))
+        parameters |= {
             "PADDED": int(self.padded),
             "TERNARY": int(self.out_dtype != self.dtype),
             "PLACES": self.buffer.places,

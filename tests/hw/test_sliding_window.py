@@ -8,6 +8,7 @@ from qonnx.core.datatype import DataType
 from hw.errors import BitfabricError
 from hw.kernels.kernel import Folding
 from hw.kernels.sliding_window import SlidingWindow
+from hw.timing import simulate
 from tests.hw.kernel_bench import alone, check, random_frames
 
 
@@ -88,3 +89,11 @@ def test_bad_input(change, message):
 def test_rtl_equals_model(window, seed):
     rng = np.random.default_rng(seed)
     check(alone(window), {"in0": random_frames(window.inputs()[0], 3, rng)}, rng)
+
+
+@settings(max_examples=100, deadline=None)
+@given(kernels(largest=12))
+def test_interval_is_the_number_of_beats_in_or_out(window):
+    beats = max(window.inputs()[0].beats, window.outputs()[0].beats)
+    assert window.schedule().interval == beats
+    assert simulate(alone(window), 8).interval == beats
