@@ -69,7 +69,7 @@ class Plan:
         used = folding.estimate(hardware, self.device.family)
         if self.device.overflow(used):
             return "even the smallest folding does not fit; take a bigger device or a smaller network"
-        interval = max(node.kernel.schedule().actions for node in hardware)
+        interval = max(node.kernel.schedule().interval for node in hardware)
         rate = floor(self.clock_mhz * 1e6 / interval)
         return f"--fps {rate} ({interval} cycles a frame) is estimated to fit, with {used.lut} LUT and {used.bram} BRAM"
 
@@ -98,7 +98,7 @@ class Plan:
                     "operator": node.kernel.op,
                     "PE": node.kernel.folding.pe,
                     "SIMD": node.kernel.folding.simd,
-                    "cycles": node.kernel.schedule().actions,
+                    "cycles": node.kernel.schedule().interval,
                     "estimated": vars(node.kernel.resources(self.device.family)),
                 }
                 for node in hardware

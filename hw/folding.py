@@ -1,20 +1,17 @@
 """Folding: how parallel every layer is. Chooses it for a rate or an area, applies it, reads and writes FINN's JSON.
 
-The search is exact for a chain of layers under the resource model: dynamic programming over the legal
-foldings of each layer, the width converters between neighbours counted in. FINN's SetFolding is greedy
-layer by layer and does not see the device.
+The search (``hw.folding_search``) is exact under the resource model, the width converters between neighbours
+counted in. FINN's SetFolding is greedy layer by layer and does not see the device.
 """
 
 import json
 from dataclasses import replace
-from functools import cache
-from math import lcm
 from pathlib import Path
 
 from hw.errors import BitfabricError
+from hw.folding_search import Search, choices, converters
 from hw.graph import Graph, Node
 from hw.kernels.kernel import Folding, Kernel, Resources
-from hw.kernels.width_converter import WidthConverter
 from hw.stream import Stream
 from hw.synth.family import Family
 
@@ -53,38 +50,19 @@ def connect(graph: Graph) -> Graph:
     for node in graph:
         inputs = []
         for edge, stream in zip(node.inputs, node.kernel.inputs(), strict=True):
-            have = given.get(edge, stream)
-            for lanes in _lanes_between(have.lanes, stream.lanes):
-                kernel = WidthConverter(have, lanes)
-                name = f"{edge}_x{lanes}"
+            for kernel in converters(given.get(edge, stream), stream):
+                name = f"{edge}_x{kernel.out_lanes}"
                 nodes.append(Node(name, kernel, (edge,), (name,)))
-                edge, have = name, kernel.outputs()[0]
+                edge = name
             inputs.append(edge)
         nodes.append(replace(node, inputs=tuple(inputs)))
         given.update(zip(node.outputs, node.kernel.outputs(), strict=True))
     return replace(graph, nodes=tuple(nodes))
 
 
-def _lanes_between(have: int, want: int) -> list[int]:
-    """Lanes after each width converter on the way: none, one, or two through the least common multiple."""
-    if have == want:
-        return []
-    return [want] if max(have, want) % min(have, want) == 0 else [lcm(have, want), want]
-
-
-def _share(cost: Resources, available: Resources) -> float:
-    """Cost as a sum of shares of the device: what one layer takes, others cannot have."""
-    parts = ((cost.lut, available.lut), (cost.ff, available.ff), (cost.bram, available.bram), (cost.dsp, available.dsp))
-    return sum(used / have if have else used * 1e3 for used, have in parts)
-
-
 def fastest(graph: Graph) -> tuple[int, str]:
     """The least interval in cycles that any folding reaches, and the layer that limits it."""
-    return max((min(k.schedule().actions for k in _choices(node.kernel)), node.name) for node in graph)
-
-
-def _choices(kernel: Kernel) -> list[Kernel]:
-    return [kernel.fold(folding) for folding in kernel.foldings()]
+    return max((min(k.schedule().interval for k in choices(node.kernel)), node.name) for node in graph)
 
 
 def for_cycles(graph: Graph, cycles: int, family: Family, available: Resources) -> FoldingTable:
@@ -100,56 +78,7 @@ def for_cycles(graph: Graph, cycles: int, family: Family, available: Resources) 
             f"ask for a lower rate or a higher clock",
             status=2,
         )
-    return _Search(graph, family, available).cheapest(cycles)
-
-
-class _Search:
-    """Dynamic programming over a chain of layers; costs are computed once for all rates."""
-
-    def __init__(self, graph: Graph, family: Family, available: Resources) -> None:
-        for node in graph:
-            if len(node.inputs) != 1 or len(node.outputs) != 1:
-                raise BitfabricError(f"{node.name}: automatic folding knows chains of layers; give --folding FILE")
-        self.nodes = list(graph)
-        self.choices = [
-            [(k, k.schedule().actions, _share(k.resources(family), available)) for k in _choices(node.kernel)]
-            for node in self.nodes
-        ]
-
-        @cache
-        def converter(stream: Stream, lanes: int) -> float:
-            cost = 0.0
-            for step in _lanes_between(stream.lanes, lanes):
-                kernel = WidthConverter(stream, step)
-                cost += _share(kernel.resources(family), available)
-                stream = kernel.outputs()[0]
-            return cost
-
-        self.converter = converter
-
-    def cheapest(self, cycles: int) -> FoldingTable:
-        # For each number of lanes that a layer may give: the least cost up to it, and how it came about.
-        best: dict[int, tuple[float, tuple[Kernel, ...]]] = {}
-        for i, options in enumerate(self.choices):
-            ahead: dict[int, tuple[float, tuple[Kernel, ...]]] = {}
-            for kernel, actions, cost in options:
-                if actions > cycles:
-                    continue
-                takes, gives = kernel.inputs()[0], kernel.outputs()[0].lanes
-                if i == 0:
-                    total = cost
-                    path: tuple[Kernel, ...] = (kernel,)
-                else:
-                    have = min(
-                        best, key=lambda lanes: best[lanes][0] + self.converter(takes.with_lanes(lanes), takes.lanes)
-                    )
-                    total = best[have][0] + self.converter(takes.with_lanes(have), takes.lanes) + cost
-                    path = (*best[have][1], kernel)
-                if gives not in ahead or total < ahead[gives][0]:
-                    ahead[gives] = (total, path)
-            best = ahead
-        path = min(best.values(), key=lambda entry: entry[0])[1]
-        return {n.name: k.folding for n, k in zip(self.nodes, path, strict=True) if len(k.foldings()) > 1}
+    return Search(graph, family, available).cheapest(cycles)
 
 
 def for_area(graph: Graph, share: float, family: Family, available: Resources) -> FoldingTable:
@@ -157,9 +86,9 @@ def for_area(graph: Graph, share: float, family: Family, available: Resources) -
 
     Where even the smallest folding takes more, it is returned: whether it fits is the caller's check.
     """
-    search = _Search(graph, family, available)
+    search = Search(graph, family, available)
     least = fastest(graph)[0]
-    intervals = sorted({max(least, actions) for options in search.choices for _, actions, _ in options})
+    intervals = sorted({max(least, cycles) for cycles in search.intervals()})
 
     def fits(table: FoldingTable) -> bool:
         used = vars(estimate(connect(apply(graph, table)), family))

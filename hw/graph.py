@@ -112,7 +112,7 @@ class Graph:
             fold, out = node.kernel.folding, node.kernel.outputs()[0]
             shape = "x".join(map(str, out.shape))
             lines.append(
-                f"{node.name:<24}{node.kernel.op:<18}{fold.pe:>5}{fold.simd:>6}{node.kernel.schedule().actions:>9}"
+                f"{node.name:<24}{node.kernel.op:<18}{fold.pe:>5}{fold.simd:>6}{node.kernel.schedule().interval:>9}"
                 f"  {shape} {out.dtype.name}"
             )
         return "\n".join(lines)

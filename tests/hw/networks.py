@@ -3,10 +3,12 @@
 from itertools import pairwise
 
 import numpy as np
-from qonnx.core.datatype import DataType
+from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.graph import Graph, Node, Port
+from hw.kernels.add import Add
 from hw.kernels.arg_max import ArgMax
+from hw.kernels.fork import Fork
 from hw.kernels.kernel import Kernel
 from hw.kernels.matrix_vector import MatrixVector
 from hw.kernels.threshold import Threshold
@@ -49,3 +51,32 @@ def perceptron(
         add("class", ArgMax(sizes[-1], nodes[-1].kernel.outputs()[0].dtype))
     last = nodes[-1].kernel.outputs()[0]
     return Graph(tuple(nodes), (Port("x", "x", (sizes[0],), types[0][0]),), (Port("y", edge, last.shape, "int"),))
+
+
+def residual(rng: np.random.Generator, channels: int, prefix: tuple[int, ...] = (3,)) -> Graph:
+    """A matrix product, a fork, a threshold on each of two paths, their sum, and another product."""
+    accumulators = []
+
+    def product(inputs: int, outputs: int, dtype: BaseDataType) -> MatrixVector:
+        layer = MatrixVector(random_weights(rng, "INT3", (outputs, inputs)), DataType["INT3"], dtype, prefix)
+        accumulators.append(layer.outputs()[0].dtype)
+        return layer
+
+    first = product(channels, channels, DataType["UINT2"])
+
+    def threshold() -> Threshold:
+        values = np.sort(rng.integers(-9, 10, (channels, 3)), axis=1)
+        return Threshold(values, rng.random(channels) < 0.3, accumulators[0], DataType["UINT2"], prefix)
+
+    add = Add((*prefix, channels), (DataType["UINT2"], DataType["UINT2"]), (1, 2))
+    last = product(channels, 2, add.outputs()[0].dtype)
+    nodes = (
+        Node("fc0", first, ("x",), ("fc0",)),
+        Node("fork", Fork((*prefix, channels), accumulators[0]), ("fc0",), ("a", "b")),
+        Node("act0", threshold(), ("a",), ("act0",)),
+        Node("act1", threshold(), ("b",), ("act1",)),
+        Node("add", add, ("act0", "act1"), ("add",)),
+        Node("fc1", last, ("add",), ("fc1",)),
+    )
+    x = first.inputs()[0]
+    return Graph(nodes, (Port("x", "x", x.shape, "UINT2"),), (Port("y", "fc1", last.outputs()[0].shape, "int"),))

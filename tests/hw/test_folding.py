@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw import fifo, folding, timing
+from hw import fifo, folding, folding_search, timing
 from hw.errors import BitfabricError
 from hw.folding import Folding, apply, connect, estimate, fastest, for_area, for_cycles
 from hw.kernels.kernel import Resources
 from hw.synth.family import ECP5
 from tests.hw.kernel_bench import check, random_frames
-from tests.hw.networks import perceptron
+from tests.hw.networks import perceptron, residual
 
 DEVICE = Resources(lut=24288, ff=24288, bram=56, dsp=28)
 
@@ -22,21 +22,53 @@ def share(graph, table):
     return sum(used[key] / have[key] for key in have)
 
 
-@settings(max_examples=10, deadline=None)
-@given(st.integers(1, 40), st.integers(0, 2**32))
-def test_no_enumerated_folding_is_cheaper(cycles, seed):
-    graph = perceptron(np.random.default_rng(seed), [6, 4, 2], [("UINT2", "INT3"), ("BIPOLAR", "BIPOLAR")])
-    if cycles < fastest(graph)[0]:
-        return
+def check_cheapest(graph, cycles):
+    """The folding that the search finds, against all there are."""
     choices = [[(node.name, f) for f in node.kernel.foldings()] for node in graph if len(node.kernel.foldings()) > 1]
     legal = [
         table
         for table in map(dict, product(*choices))
-        if max(node.kernel.schedule().actions for node in apply(graph, table)) <= cycles
+        if max(node.kernel.schedule().interval for node in apply(graph, table)) <= cycles
     ]
     found = for_cycles(graph, cycles, ECP5, DEVICE)
     assert found in legal
     assert share(graph, found) == pytest.approx(min(share(graph, table) for table in legal))
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(1, 40), st.integers(0, 2**32))
+def test_no_enumerated_folding_is_cheaper(cycles, seed):
+    graph = perceptron(np.random.default_rng(seed), [6, 4, 2], [("UINT2", "INT3"), ("BIPOLAR", "BIPOLAR")])
+    if cycles >= fastest(graph)[0]:
+        check_cheapest(graph, cycles)
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(3, 16), st.integers(0, 2**32))
+def test_no_enumerated_folding_of_paths_that_part_and_meet_is_cheaper(cycles, seed):
+    check_cheapest(residual(np.random.default_rng(seed), 2), cycles)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.integers(2, 6), st.booleans())
+def test_elimination_finds_the_least_sum(seed, count, limited):
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 4, count).tolist()
+    factors = [((i,), rng.random(size)) for i, size in enumerate(sizes)]
+    for _ in range(2 * count):
+        pair = tuple(int(v) for v in rng.permutation(count)[:2])
+        factors.append((pair, rng.random([sizes[v] for v in pair])))
+
+    def total(values):
+        return sum(table[tuple(values[v] for v in scope)] for scope, table in factors)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if limited:
+            patch.setattr(folding_search, "LARGEST_TABLE", 2)
+        values = folding_search._minimise(factors, sizes)
+    assert all(0 <= value < size for value, size in zip(values, sizes, strict=True))
+    if not limited:
+        assert total(values) == pytest.approx(min(map(total, product(*map(range, sizes)))))
 
 
 @settings(max_examples=6, deadline=None)
@@ -46,7 +78,7 @@ def test_fifos_keep_the_bound_and_are_minimal(cycles, seed):
     graph = perceptron(rng, [12, 8, 6, 4], [("INT4", "BIPOLAR"), ("BIPOLAR", "BIPOLAR"), ("UINT2", "TERNARY")])
     graph = connect(apply(graph, for_cycles(graph, max(cycles, fastest(graph)[0]), ECP5, DEVICE)))
     depths = fifo.size(graph)
-    bound = max(node.kernel.schedule().actions for node in graph)
+    bound = max(node.kernel.schedule().interval for node in graph)
     assert timing.steady(fifo.insert(graph, depths)).interval == bound
     for edge, depth in depths.items():
         shorter = depths | {edge: depth - 1 if depth > 2 else 0}
@@ -68,7 +100,7 @@ def test_folded_network_in_rtl(cycles, arg_max, seed):
 def test_area_search_is_the_fastest_that_fits():
     graph = perceptron(np.random.default_rng(1), [64, 32, 10], [("UINT4", "INT4"), ("UINT2", "INT4")])
     small, large = (for_area(graph, part, ECP5, DEVICE) for part in (0.05, 0.5))
-    intervals = [max(n.kernel.schedule().actions for n in apply(graph, table)) for table in (small, large)]
+    intervals = [max(n.kernel.schedule().interval for n in apply(graph, table)) for table in (small, large)]
     assert intervals[0] > intervals[1]
     assert all(v <= 0.5 * vars(DEVICE)[k] for k, v in vars(estimate(connect(apply(graph, large)), ECP5)).items())
 
