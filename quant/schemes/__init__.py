@@ -16,13 +16,19 @@ from quant.schemes.scheme import Scheme
 # name -> (module, class): a scheme's module imports torch and Brevitas, so it is imported when first asked for.
 _SCHEMES = {
     "accumulator_aware": ("quant.schemes.accumulator_aware", "AccumulatorAware"),
-    "binarynet": ("quant.schemes.binary", "BinaryNet"),
-    "binaryconnect": ("quant.schemes.binary", "BinaryConnect"),
+    "binaryconnect": ("quant.schemes.binaryconnect", "BinaryConnect"),
+    "binarynet": ("quant.schemes.binarynet", "BinaryNet"),
+    "bwn": ("quant.schemes.bwn", "BWN"),
     "fixed_point": ("quant.schemes.fixed_point", "FixedPoint"),
     "float": ("quant.schemes.float", "Float"),
     "gupta": ("quant.schemes.gupta", "Gupta"),
+    "hwgq": ("quant.schemes.hwgq", "HWGQ"),
     "integer": ("quant.schemes.integer", "Integer"),
+    "lab": ("quant.schemes.loss_aware", "LossAware"),
     "learned_step": ("quant.schemes.learned_step", "LearnedStep"),
+    "ternary_connect": ("quant.schemes.ternary_connect", "TernaryConnect"),
+    "twn": ("quant.schemes.twn", "TWN"),
+    "xnor": ("quant.schemes.xnor", "XNOR"),
 }
 
 

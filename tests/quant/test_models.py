@@ -21,7 +21,7 @@ from quant.models.registry import families
 )
 def test_the_name_chooses_the_scheme(name, scheme):
     model = create_model(name)
-    assert model.scheme.describe() == scheme
+    assert scheme.items() <= model.scheme.describe().items()
     assert model(torch.randint(0, 17, (5, 64)).float()).shape == (5, 10)
 
 

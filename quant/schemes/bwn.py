@@ -1,0 +1,124 @@
+"""Binary-Weight-Network: signs times the mean size of each filter."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from quant.schemes.integer import Integer
+from quant.schemes.quantizer import TensorQuant, UniformAct, act_injector, weight_injector
+from quant.schemes.scheme import Injector, Scheme, check_bits
+from quant.schemes.signs import scaled_sign
+from quant.schemes.widths import check_weight_bits
+
+
+class _FilterSign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        alpha = torch.linalg.vector_norm(weight.flatten(1), 1, dim=1).div_(weight[0].numel())
+        # Hardware has no scale 0, which a filter of zeros would have.
+        alpha = alpha.clamp_(min=torch.finfo(weight.dtype).tiny).view(-1, *[1] * (weight.dim() - 1))
+        ctx.save_for_backward(weight, alpha)
+        ctx.mark_non_differentiable(alpha)
+        return scaled_sign(weight, alpha), alpha
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor, _: Any) -> torch.Tensor:
+        weight, alpha = ctx.saved_tensors
+        # torch's kernel leaves out the ends
+        inside = torch.ops.aten.hardtanh_backward(gradient, weight, -1.0, 1.0)
+        return inside.mul_(alpha).add_(gradient, alpha=1 / weight[0].numel())
+
+
+def filter_sign(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """``alpha * sign(W)`` and alpha (out, 1, ...), the mean of ``|W|`` over each filter of W (out, in, *kernel).
+
+    Gradient, with n weights in a filter: ``dC/dW_i = dC/dW~_i * (1 / n + alpha * 1[|W_i| < 1])``.
+    """
+    return _FilterSign.apply(weight)
+
+
+class FilterSignWeight(TensorQuant):
+    """``alpha * sign(W)`` with one alpha a filter (``filter_sign``)."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def values_and_scale(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return filter_sign(x)
+
+
+@torch.no_grad()
+def centre_and_clamp(weight: torch.Tensor, centre: bool = True) -> None:
+    """Subtracts, in place, the mean over the input channels from W (out, in, *kernel), and clamps it to [-1, 1].
+
+    Depthwise filters, which have one input channel, are not centred.
+    """
+    if centre and weight.shape[1] > 1:
+        weight.sub_(weight.mean(1, keepdim=True))
+    weight.clamp_(-1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class FilterScaled(Scheme):
+    """What BWN and XNOR-Net share: the weights, and a wide first and last layer."""
+
+    learning_rate: ClassVar[tuple[float, float]] = (1e-2, 1e-5)
+    pool_first: ClassVar[bool] = True
+
+    mean_center: bool = True
+    edge_bits: int = 8
+
+    def __post_init__(self) -> None:
+        check_bits(self.name, "edge_bits", self.edge_bits, 1)
+
+    @property
+    def edge(self) -> Scheme:
+        return self if self.edge_bits == 1 else Integer(self.edge_bits, max(2, self.edge_bits))
+
+    def weight_quant(self) -> Injector:
+        return weight_injector(FilterSignWeight)
+
+    def initialize(self, weight: torch.Tensor) -> None:
+        centre_and_clamp(weight, self.mean_center)
+
+    def after_step(self, layers: Sequence[Any], optimizer: torch.optim.Optimizer) -> None:
+        for layer in layers:
+            centre_and_clamp(layer.weight, self.mean_center)
+
+
+@dataclass(frozen=True)
+class BWN(FilterScaled):
+    """Binary-Weight-Network: signs with one scale a filter, ``act_bits``-bit activations.
+
+    Forward: ``W~ = alpha * sign(W)``, ``alpha = mean|W|`` over each filter, which minimizes ``||W - W~||``. Gradient,
+    with n weights in a filter: ``dC/dW_i = dC/dW~_i * (1 / n + alpha * 1[|W_i| < 1])``.
+
+    As in the authors' code, latent weights lose their mean over the input channels (``mean_center=False``: they keep
+    it) and are clamped to [-1, 1]; that is done to the latent weights themselves, when they are drawn and after each
+    update, which is where the authors do it, before each forward pass. Their constant factors of the
+    gradient, which Adam does not see, are left out. The first and last layer have ``edge_bits``-bit integer weights
+    (theirs stay real-valued); ``edge_bits=1`` binarizes them, too. A block is convolution, pool, BatchNorm,
+    activation, so that what a layer reads is normalized before it is quantized. Activations: ReLU, then ``act_bits``
+    unsigned bits with a learned scale (the paper's are real-valued).
+
+    Rastegari, Ordonez, Redmon, Farhadi: "XNOR-Net: ImageNet classification using binary convolutional neural
+    networks", ECCV 2016. Published (authors' code): top-1 accuracy of AlexNet on ImageNet 56.8 %.
+    """
+
+    name: ClassVar[str] = "bwn"
+
+    act_bits: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bits(self.name, "act_bits", self.act_bits, 2)
+
+    @classmethod
+    def from_bits(cls, weight_bits: int | str, act_bits: int) -> "BWN":
+        check_weight_bits(cls.name, weight_bits, act_bits)
+        return cls(act_bits=act_bits)
+
+    def act_quant(self) -> Injector:
+        return act_injector(UniformAct, bits=self.act_bits)

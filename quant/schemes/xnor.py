@@ -1,0 +1,126 @@
+"""XNOR-Net: 1-bit weights with a scale for each filter and 1-bit activations."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch.nn import functional
+
+from quant.errors import QuantError
+from quant.schemes.bwn import FilterScaled
+from quant.schemes.quantizer import TensorQuant, act_injector
+from quant.schemes.scheme import Injector
+from quant.schemes.signs import scaled_sign, sign_inside
+
+
+class InsideSignAct(TensorQuant):
+    """``sign(x)``, scale 1; gradient ``1[|x| < 1]``."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def values_and_scale(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return sign_inside(x), self.unit
+
+
+class _SizedSign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return scaled_sign(x, x.abs().mean(1, keepdim=True))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        (x,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(gradient, x, -1.0, 1.0)
+
+
+class SizedSignAct(TensorQuant):
+    """``A * sign(x)``, where A (N, 1, *spatial) is the mean of ``|x|`` over the channels; gradient ``1[|x| < 1]``.
+
+    So A reaches the next layer, which takes the product apart again (``split_sign``).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def values_and_scale(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return _SizedSign.apply(x), self.unit
+
+
+class _SplitSign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        size = x.abs().mean(1, keepdim=True)
+        ctx.mark_non_differentiable(size)
+        return torch.sign(x), size
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor, _: Any) -> torch.Tensor:
+        return gradient
+
+
+def split_sign(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """``sign(x)`` (0 for the zeros of dropout) and the mean of ``|x|`` over axis 1, which stays, as a constant.
+
+    The gradient passes from the sign to x unchanged.
+    """
+    return _SplitSign.apply(x)
+
+
+@dataclass(frozen=True)
+class XNOR(FilterScaled):
+    """XNOR-Net: 1-bit weights with a scale for each filter, 1-bit activations.
+
+    Weights, first and last layer and the order of a block as in ``bwn``. Activations: ``sign`` with ``sign(0) = +1``
+    after BatchNorm; gradient ``1[|x| < 1]``, as in the authors' code. Their sign gives 0 for 0.
+
+    ``input_scale=True`` multiplies each sum by K, too: ``I * W ~ (sign(I) * sign(W)) K alpha``, where
+    ``K = A * k``, A is the mean of ``|I|`` over the channels and k the mean over a filter's window (a linear
+    layer's window is all of its input). K is a constant of the gradient. It depends on the data at every pixel, which
+    no hardware of ours computes, so such a network is not exported; the authors' code leaves K out as well.
+
+    Rastegari, Ordonez, Redmon, Farhadi: "XNOR-Net: ImageNet classification using binary convolutional neural
+    networks", ECCV 2016. Published (authors' code): top-1 accuracy of AlexNet on ImageNet 43.3 %.
+    """
+
+    name: ClassVar[str] = "xnor"
+
+    input_scale: bool = False
+
+    @classmethod
+    def from_bits(cls, weight_bits: int | str, act_bits: int) -> "XNOR":
+        if (weight_bits, act_bits) != (1, 1):
+            raise QuantError("scheme xnor has 1-bit weights and activations: name the model -w1a1", status=2)
+        return cls()
+
+    @property
+    def relu(self) -> bool:
+        return False
+
+    def act_quant(self) -> Injector:
+        return act_injector(SizedSignAct if self.input_scale else InsideSignAct, signed=True, narrow=True)
+
+    def product(self, layer: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        if not self.input_scale:
+            return super().product(layer, x, weight, bias)
+        signs, size = split_sign(x)
+        sums = layer.inner_forward_impl(signs, weight, None) * _window_mean(layer, size)
+        return sums if bias is None else sums + bias.view(-1, *[1] * (sums.dim() - 2))
+
+    def check_export(self, model: torch.nn.Module) -> None:
+        if self.input_scale:
+            raise QuantError(
+                "scheme xnor with input_scale multiplies by K, which depends on the data at every pixel, as no "
+                "hardware here does: train with input_scale=False (the authors' code leaves K out as well)"
+            )
+
+
+def _window_mean(layer: Any, size: torch.Tensor) -> torch.Tensor:
+    """K: the mean of A (N, 1, *spatial) over the window of each output; A itself for linear layers."""
+    kernel = layer.weight.shape[2:]
+    if not kernel:
+        return size
+    convolve = functional.conv1d if len(kernel) == 1 else functional.conv2d
+    window = torch.full((1, 1, *kernel), 1 / kernel.numel(), dtype=size.dtype, device=size.device)
+    return convolve(size, window, stride=layer.stride, padding=layer.padding, dilation=layer.dilation)
