@@ -1,12 +1,13 @@
 """FIFO depths: the smallest that keep the throughput of unbounded FIFOs, from the exact cycle model."""
 
 from dataclasses import replace
+from math import inf
 
 from hw.errors import BitfabricError
 from hw.graph import Graph, Node
 from hw.kernels.fifo import Fifo
 from hw.stream import Stream
-from hw.timing import steady
+from hw.timing import Deadlock, steady
 
 
 def _streams(graph: Graph) -> dict[str, Stream]:
@@ -35,34 +36,56 @@ def insert(graph: Graph, depths: dict[str, int]) -> Graph:
     return replace(graph, nodes=tuple(nodes))
 
 
+def interval(graph: Graph, depths: dict[str, int]) -> float:
+    """Cycles between frames with these FIFOs; infinite where they end in a deadlock."""
+    try:
+        return steady(insert(graph, depths)).interval
+    except Deadlock:
+        return inf
+
+
 def size(graph: Graph) -> dict[str, int]:
-    """The depths (edge -> beats, 0 left out) with which the interval is that of unbounded FIFOs.
+    """The depths (edge -> beats, 0 left out) with which the interval is that of unbounded FIFOs, without a deadlock.
 
     Edges are shortened one after the other, each to the least depth that keeps the interval with the
-    others as they are; the result is minimal in the sense that no FIFO alone can be made shorter.
+    others as they are, until nothing changes; so no FIFO alone can be made shorter.
     """
-    bare = steady(graph).interval
-    bound = max(node.kernel.schedule().actions for node in graph)
+    bare = interval(graph, {})
+    bound = max(node.kernel.schedule().interval for node in graph)
     if bare == bound:
         return {}
-    depths = {edge: max(2, 2 * stream.beats) for edge, stream in _streams(graph).items()}
-    best = steady(insert(graph, depths)).interval
+    # As many places as the deepest branch has frames in it are as good as any number.
+    edges, frames, best = _streams(graph), 2, inf
+    while True:
+        depths = {edge: max(2, frames * stream.beats) for edge, stream in edges.items()}
+        before, best = best, interval(graph, depths)
+        if best == bound or best == before < inf:
+            break
+        frames *= 2
     if bare == best:
         return {}
 
-    def keeps(edge: str, depth: int) -> bool:
-        return steady(insert(graph, depths | {edge: depth})).interval <= best
+    def shorten(group: list[str]) -> None:
+        """Leave out what can be left out of a group, and cut the rest; most groups are not needed at all."""
+        if interval(graph, depths | dict.fromkeys(group, 0)) <= best:
+            depths.update(dict.fromkeys(group, 0))
+        elif len(group) > 1:
+            shorten(group[: len(group) // 2])
+            shorten(group[len(group) // 2 :])
+        else:
+            low, high = 2, depths[group[0]]
+            while low < high:
+                middle = (low + high) // 2
+                low, high = (
+                    (low, middle) if interval(graph, depths | {group[0]: middle}) <= best else (middle + 1, high)
+                )
+            depths[group[0]] = low
 
-    for edge in depths:
-        if keeps(edge, 0):
-            depths[edge] = 0
-            continue
-        low, high = 2, depths[edge]
-        while low < high:
-            middle = (low + high) // 2
-            if keeps(edge, middle):
-                high = middle
-            else:
-                low = middle + 1
-        depths[edge] = low
+    shorten(list(edges))
+    # A FIFO that is gone delays its branch no longer, and the other branch may need less.
+    last: dict[str, int] = {}
+    while last != depths:
+        last = dict(depths)
+        for edge in [edge for edge, depth in depths.items() if depth]:
+            shorten([edge])
     return {edge: depth for edge, depth in depths.items() if depth}

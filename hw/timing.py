@@ -17,6 +17,10 @@ from hw.kernels.buffer import advance
 _UNKNOWN = -1
 
 
+class Deadlock(BitfabricError):
+    """Nodes wait for each other for ever."""
+
+
 @numba.njit(cache=True)
 def _solve(
     nodes, ports, takes, gives, offset, offered, taken, sinks, ready, buffers, nests, allowed
@@ -160,7 +164,7 @@ def simulate(
 
     ``offers[edge]`` gives for each beat of an input edge the first cycle in which it may be offered
     (default: all at once); ``ready[edge]`` gives for each cycle whether the reader of an output edge is
-    ready (afterwards, and by default, always). Raises BitfabricError on a deadlock, naming the nodes.
+    ready (afterwards, and by default, always). Raises Deadlock, naming the nodes.
     """
     names = list(graph.edges)
     index = {name: i for i, name in enumerate(names)}
@@ -211,7 +215,7 @@ def simulate(
     )  # fmt: skip
     total = [row[1] for row in rows]
     if stuck := [node.name for node, d, t in zip(graph, done, total, strict=True) if d < t]:
-        raise BitfabricError(f"deadlock: {', '.join(stuck)} wait for each other; a FIFO in the loop is too short")
+        raise Deadlock(f"deadlock: {', '.join(stuck)} wait for each other; a FIFO in the loop is too short")
     spans = {name: slice(offset[i], offset[i + 1]) for name, i in index.items()}
     return Trace(
         graph,

@@ -1,14 +1,20 @@
+from math import inf
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw import timing
+from hw import fifo, timing
 from hw.errors import BitfabricError
+from hw.folding import connect
+from hw.graph import Graph, Node, Port
 from hw.kernels.add import Add
 from hw.kernels.concat import Concat
 from hw.kernels.fork import Fork
+from hw.kernels.matrix_vector import MatrixVector
+from hw.kernels.threshold import Threshold
 from hw.kernels.upsample import Upsample
 from hw.stream import smallest_dtype
 from hw.synth.family import ECP5
@@ -79,6 +85,44 @@ def test_fork_copies():
     assert len(kernel.outputs()) == 3
     for y in kernel.execute(frames):
         np.testing.assert_array_equal(y, frames)
+
+
+def branches(join, fold, rng):
+    """Fork -> 1x1 convolution and threshold, and nothing -> ``join``: the smallest residual block."""
+    shape, dtype = (3, 2, 8), DataType["UINT2"]
+    product = MatrixVector(rng.integers(-2, 2, (8, 8)), DataType["INT2"], dtype, shape[:-1], *fold)
+    low, high = int(product.accumulator_dtype.min()), int(product.accumulator_dtype.max())
+    thresholds = np.sort(rng.integers(low, high, (8, 3), endpoint=True), axis=1)
+    nodes = (
+        Node("fork", Fork(shape, dtype), ("x",), ("long", "short")),
+        Node("conv", product, ("long",), ("sums",)),
+        Node(
+            "act",
+            Threshold(thresholds, np.zeros(8, bool), product.accumulator_dtype, dtype, shape[:-1]),
+            ("sums",),
+            ("y",),
+        ),
+        Node("join", join(shape, dtype), ("y", "short"), ("z",)),
+    )
+    return connect(Graph(nodes, (Port("x", "x", shape, "UINT2"),), (Port("z", "z", shape, "INT32"),)))
+
+
+JOINS = {
+    "add": lambda shape, dtype: Add(shape, (dtype, dtype), (1, -3)),
+    "concat": lambda shape, dtype: Concat((shape, shape), (dtype, dtype), 2),
+}
+
+
+@pytest.mark.parametrize(("join", "fold"), [("add", (2, 4)), ("concat", (8, 1))])
+def test_branches_meet_without_a_deadlock(join, fold):
+    rng = np.random.default_rng(fold[0])
+    graph = branches(JOINS[join], fold, rng)
+    depths = fifo.size(graph)
+    bound = max(node.kernel.schedule().interval for node in graph)
+    assert fifo.interval(graph, depths) == bound < fifo.interval(graph, {}) == inf
+    check(fifo.insert(graph, depths), {"x": random_frames(graph.edges["x"], 4, rng)}, rng)
+    for edge, depth in depths.items():
+        assert fifo.interval(graph, depths | {edge: depth - 1 if depth > 2 else 0}) > bound
 
 
 @pytest.mark.parametrize(
