@@ -1,169 +1,46 @@
-"""The training loop, on Lightning, and the training rules of the schemes."""
+"""The training loop, on Lightning."""
 
+import json
 import logging
 import math
+import os
 import signal
-import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
-from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.exceptions import SIGTERMException
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch.nn import functional
 
+from quant.batches import AUGMENTATIONS, Batches
+from quant.callbacks import Bar, KeepBest, KeepCheckpoint
 from quant.data import DataSet, load_data, stratified
+from quant.distillation import Teacher, distillation_loss
 from quant.errors import QuantError
-from quant.metrics import accuracy
+from quant.metrics import accuracy, summary
 from quant.models.network import Network
-from quant.schemes.scheme import Scheme
-
-
-def squared_hinge(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean of ``max(0, 1 - t * logit)**2`` over (N, classes), t = +1 for the label's class and -1 for the others."""
-    targets = 2.0 * functional.one_hot(labels, logits.shape[1]) - 1.0
-    return torch.clamp(1.0 - targets * logits, min=0).square().mean()
-
-
-LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "cross_entropy": functional.cross_entropy,
-    "squared_hinge": squared_hinge,
-}
-
-
-def glorot_factor(weight: torch.Tensor) -> float:
-    """BinaryConnect's learning-rate factor of a weight (out, in, *kernel): ``1 / sqrt(1.5 / (fan_in + fan_out))``."""
-    receptive = math.prod(weight.shape[2:])
-    return 1.0 / math.sqrt(1.5 / ((weight.shape[0] + weight.shape[1]) * receptive))
-
-
-def scheme_layers(model: torch.nn.Module) -> dict[Scheme, list[Any]]:
-    """The linear and convolution layers of each scheme in the model, in order."""
-    found: dict[Scheme, list[Any]] = {}
-    for module in model.modules():
-        if isinstance(module, QuantWeightBiasInputOutputLayer):
-            found.setdefault(module.scheme, []).append(module)
-    return found
-
-
-def parameter_groups(model: torch.nn.Module, learning_rate: float) -> list[dict[str, Any]]:
-    """Optimizer groups: where a layer's scheme asks for it its weight has its own, Glorot-scaled, rate."""
-    scaled = [layer.weight for scheme, layers in scheme_layers(model).items() if scheme.glorot_lr for layer in layers]
-    groups = [{"params": [w], "lr": learning_rate * glorot_factor(w)} for w in scaled]
-    apart = {id(w) for w in scaled}
-    groups.append({"params": [p for p in model.parameters() if id(p) not in apart], "lr": learning_rate})
-    return groups
-
+from quant.training import LOSSES, Epoch, Training, hand_out
 
 # Multiply-adds of one forward step below which threads cost more than they bring (a busy machine: ten times more).
 SMALL = 3e7
 
 
-class Batches:
-    """Batches of whole tensors in memory, in a new order each time; much faster here than a DataLoader's workers.
-
-    The last, incomplete batch is left out (BatchNorm's statistics want equal batches), unless it is the only one.
-    """
-
-    def __init__(self, x: torch.Tensor, y: torch.Tensor, size: int, shuffle: bool = True) -> None:
-        self.x, self.y, self.size, self.shuffle = x, y, min(size, len(x)), shuffle
-
-    def __len__(self) -> int:
-        return len(self.x) // self.size
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        order = torch.randperm(len(self.x)) if self.shuffle else torch.arange(len(self.x))
-        for chosen in order[: len(self) * self.size].split(self.size):
-            yield self.x[chosen], self.y[chosen]
-
-
-class _Training(lightning.LightningModule):
-    """One model's training step, optimizer, schedule and weight clipping."""
-
-    def __init__(self, model: Network, loss: str, rates: tuple[float, float], epochs: int) -> None:
-        super().__init__()
-        self.model, self.rates, self.epochs = model, rates, epochs
-        self.loss_function = LOSSES[loss]
-        self.schemes = scheme_layers(model)
-
-    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        x, y = batch
-        return self.loss_function(self.model(x), y)
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        for scheme, layers in self.schemes.items():
-            scheme.before_step(layers, optimizer)
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        for scheme, layers in self.schemes.items():
-            scheme.after_step(layers, self.trainer.optimizers[0])
-
-    def configure_optimizers(self) -> Any:
-        first, last = self.rates
-        optimizer = self.model.scheme.optimizer(parameter_groups(self.model, first))
-
-        def factor(epoch: int) -> float:
-            done = min(1.0, epoch / max(1, self.epochs - 1))
-            return (last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * done))) / first
-
-        return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, factor)]
-
-
-class _Bar(Callback):
-    """One progress line on the terminal's standard error."""
-
-    def __init__(self, model: Network, epochs: int) -> None:
-        self.progress = Progress(
-            TextColumn(f"training {model.name}"),
-            BarColumn(),
-            TextColumn(f"epoch {{task.fields[epoch]}}/{epochs}  loss {{task.fields[loss]:.4f}}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self.epochs = epochs
-        self.task = self.progress.add_task("", total=None, epoch=0, loss=0.0)
-
-    def on_train_start(self, trainer: Any, _module: Any) -> None:
-        self.progress.update(self.task, total=self.epochs * trainer.num_training_batches)
-        self.progress.start()
-
-    def on_train_batch_end(self, trainer: Any, _module: Any, outputs: Any, *_: Any) -> None:
-        self.progress.advance(self.task)
-        if trainer.is_last_batch:
-            self.progress.update(self.task, epoch=trainer.current_epoch + 1, loss=float(outputs["loss"]))
-
-    def teardown(self, *_: Any, **__: Any) -> None:
-        self.progress.stop()
-
-
-class _KeepBest(Callback):
-    """Keeps the parameters of the epoch that was best on the validation part (of equals the latest)."""
-
-    def __init__(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        self.x, self.y = x, y
-        self.accuracy, self.epoch, self.state = -1.0, 0, {}  # type: ignore[var-annotated]
-
-    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-        reached = accuracy(module.model, self.x, self.y)
-        if reached >= self.accuracy:
-            self.accuracy, self.epoch = reached, trainer.current_epoch + 1
-            self.state = {name: value.detach().clone() for name, value in module.model.state_dict().items()}
-
-
 @dataclass(frozen=True)
 class FitResult:
-    """What a training did. Accuracies are fractions of 1; ``epoch`` is the epoch whose parameters the model now has."""
+    """What a training did. Accuracies are fractions of 1; ``epoch`` is the epoch whose parameters the model now has.
+
+    ``epochs`` are those that were asked for; ``history`` has the ones that were done.
+    """
 
     train_accuracy: float
     test_accuracy: float
@@ -175,17 +52,22 @@ class FitResult:
     learning_rate: tuple[float, float]
     batch_size: int
     seed: int
+    history: list[Epoch]
 
 
 def model_inputs(model: Network, images: np.ndarray) -> np.ndarray:
     """Images (N, C, H, W) in the model's own layout, (N, *input_shape) float32; QuantError if they do not fit."""
-    if math.prod(images.shape[1:]) != math.prod(model.input_shape):
+    _check_shape(model, images.shape[1:])
+    return images.reshape(len(images), *model.input_shape).astype(np.float32)
+
+
+def _check_shape(model: Network, shape: tuple[int, ...]) -> None:
+    if math.prod(shape) != math.prod(model.input_shape):
         raise QuantError(
-            f"{model.name} takes inputs of shape {model.input_shape}, but the images are {images.shape[1:]}: "
-            f"create the model with input_shape={images.shape[1:]}",
+            f"{model.name} takes inputs of shape {model.input_shape}, but the data have {shape}: create the model with "
+            f"input_shape={shape}",
             status=2,
         )
-    return images.reshape(len(images), *model.input_shape).astype(np.float32)
 
 
 def fit(
@@ -197,92 +79,211 @@ def fit(
     batch_size: int = 100,
     learning_rate: tuple[float, float] | None = None,
     loss: str | None = None,
+    label_smoothing: float = 0.0,
+    augment: str | None = None,
     validation: float = 0.0,
+    patience: int | None = None,
+    teacher: Network | str | os.PathLike[str] | None = None,
+    temperature: float = 4.0,
+    distill_weight: float = 1.0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     progress: bool | None = None,
     trainer: Mapping[str, Any] | None = None,
 ) -> FitResult:
     """Trains ``model`` in place and measures it.
 
-    Adam; the learning rate falls from ``learning_rate[0]`` to ``learning_rate[1]`` along half a cosine, epoch by
-    epoch; the scheme's rules (weight clip, Glorot-scaled rates) apply, and its loss and rates where none are given.
+    The learning rate falls from ``learning_rate[0]`` to ``learning_rate[1]`` along half a cosine, epoch by
+    epoch; the scheme's rules apply (its optimizer, weight clip, Glorot-scaled rates), and its loss and rates where
+    none are given. ``loss`` is "cross_entropy", which may have ``label_smoothing`` (0 to below 1), or
+    "squared_hinge". ``augment`` changes training images at random: "shift" (by up to a sixteenth of the sides) or
+    "flip-crop" (that, and half of them mirrored).
+
     ``validation`` sets that fraction of the training set apart and keeps the epoch that is best on it; 0 trains on
-    everything and keeps the last epoch. The test set is only measured, once, at the end.
+    everything and keeps the last epoch. ``patience`` ends a training that has not been better there for so many epochs.
+    The test set is only measured, once, at the end.
+
+    ``teacher``, a trained network, float or quantized, or the run folder that holds one, adds ``distill_weight * T**2 *
+    KL(teacher || student)`` of softmax outputs at ``temperature`` T to the loss (``quant.distillation``).
+
+    ``checkpoint`` names a folder for the state of an unfinished training (``last.ckpt``, after an epoch, at most a
+    fiftieth of the time); ``resume=True`` goes on from it, if it is there, to the very result of an uninterrupted
+    training.
 
     ``seed`` fixes the order of the data (and the digits' split); equal seeds give equal results on the same CPU.
-    ``progress``: a bar on standard error; None shows it on a terminal. ``trainer``: further arguments of
-    ``lightning.Trainer``, as ``{"accelerator": "cpu"}``; by default one GPU where there is one.
+    ``progress``: a bar on standard error or in the notebook; None shows it where somebody can see it.
 
-    Raises QuantError (status 2) for a bad argument or data that do not fit the model, KeyboardInterrupt on Ctrl-C.
+    ``trainer``: further arguments of ``lightning.Trainer``; by default one GPU where there is one. ``{"devices": 4,
+    "num_nodes": 2, "strategy": "ddp"}`` trains on eight: every process runs the script, takes its share of each batch
+    of ``batch_size``, and returns the same result.
+
+    Raises QuantError (status 2) for a bad argument, data or a teacher that do not fit the model, and a checkpoint of
+    another training; KeyboardInterrupt on Ctrl-C.
     """
+    start = time.perf_counter()
     if isinstance(data, str):
         data = load_data(data, seed)
-    if epochs < 1 or batch_size < 2 or not 0 <= validation < 1:
-        raise QuantError(
-            f"epochs={epochs} (at least 1), batch_size={batch_size} (at least 2) or validation={validation} (from 0 "
-            "to below 1) is out of its range",
-            status=2,
-        )
     loss = model.scheme.loss if loss is None else loss
-    if loss not in LOSSES:
-        raise QuantError(f"no loss {loss!r}: choose {' or '.join(LOSSES)}", status=2)
-    if data.classes > model.classes:
-        raise QuantError(
-            f"{model.name} has {model.classes} outputs, but {data.name} has {data.classes} classes: "
-            f"create the model with classes={data.classes}",
-            status=2,
-        )
-    rates = model.scheme.learning_rate if learning_rate is None else learning_rate
-    settings = {"accelerator": "gpu" if torch.cuda.is_available() else "cpu", "devices": 1, **(trainer or {})}
-    device = torch.device("cuda" if settings["accelerator"] in ("gpu", "cuda") else "cpu")
-    x, y = (torch.from_numpy(a).to(device) for a in (model_inputs(model, data.x_train), data.y_train))
-    apart = torch.from_numpy(stratified(data.y_train, validation, seed)).to(device)
-    callbacks: list[Callback] = []
-    best = _KeepBest(x[apart], y[apart]) if validation else None
-    if best is not None:
-        callbacks.append(best)
-    if sys.stderr.isatty() if progress is None else progress:
-        callbacks.append(_Bar(model, epochs))
-    start = time.perf_counter()
-    work = batch_size * sum(layer.weight.numel() for layers in scheme_layers(model).values() for layer in layers)
+    rates = model.scheme.learning_rate if learning_rate is None else (learning_rate[0], learning_rate[1])
+    _check_arguments(model, data, epochs, batch_size, validation, patience, loss, label_smoothing, augment)
+    loss_function = LOSSES[loss]
+    if label_smoothing:
+        loss_function = partial(functional.cross_entropy, label_smoothing=label_smoothing)
+    tutor = None if teacher is None else Teacher(teacher, model)
+    request = {
+        "model": model.name, "scheme": model.scheme.describe(), "options": model.options, "data": data.name,
+        "epochs": epochs, "seed": seed, "batch_size": batch_size, "learning_rate": rates, "loss": loss,
+        "label_smoothing": label_smoothing, "augment": augment, "validation": validation, "patience": patience,
+        "teacher": tutor and tutor.network.name, "temperature": temperature, "distill_weight": distill_weight,
+    }  # fmt: skip
+    kept = None if checkpoint is None else KeepCheckpoint(Path(checkpoint))
+    if resume and kept is None:
+        raise QuantError("resume=True needs checkpoint, the folder to go on from", status=2)
+    resumed = resume and kept is not None and kept.path.is_file()
+    if resumed:
+        _check_checkpoint(kept.path, request)  # type: ignore[union-attr]
+
+    work = batch_size * summary(model).macs
+    apart = torch.from_numpy(stratified(data.y_train, validation, seed))
+    x, y = (torch.from_numpy(a) for a in (data.x_train, data.y_train))
+    best = KeepBest(_inputs(model, x[apart]), y[apart], patience) if validation else None
+    bar = Bar(model.name, epochs)
+    shown = bar if (bar.visible if progress is None else progress) else None
+    callbacks: list[Callback] = [callback for callback in (best, shown, kept) if callback is not None]
     with _quiet_lightning(), torch.random.fork_rng(), _threads(1 if work < SMALL else torch.get_num_threads()):
-        torch.manual_seed(seed)
-        runner = lightning.Trainer(
-            max_epochs=epochs,
-            callbacks=callbacks,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            **settings,
-        )
-        _run(runner, _Training(model, loss, rates, epochs), Batches(x[~apart], y[~apart], batch_size))
+        runner = _trainer(epochs, callbacks, trainer or {})
+        rank, processes, device = runner.global_rank, runner.world_size, runner.strategy.root_device
+        if batch_size % processes:
+            raise QuantError(
+                f"batch_size={batch_size} cannot be shared by {processes} processes: take a multiple", status=2
+            )
+        x, y, apart = x.to(device), y.to(device), apart.to(device)
+        if best is not None:
+            best.x, best.y = best.x.to(device), best.y.to(device)
+        batches = Batches(
+            x[~apart], y[~apart], batch_size,
+            shape=model.input_shape, seed=seed, augment=augment, rank=rank, processes=processes,
+        )  # fmt: skip
+        teach = None
+        if tutor is not None:
+            tutor.network.to(device)
+
+            def teach(logits: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+                return distill_weight * distillation_loss(logits, tutor(inputs), temperature)
+
+        torch.manual_seed(seed + rank)
+        training = Training(model, loss_function, rates, epochs, batches, request, teach, best)
+        _run(runner, training, batches, kept.path if resumed else None)  # type: ignore[union-attr]
     if best is not None:
         model.load_state_dict(best.state)
     model.to(device)
+    if processes > 1:
+        hand_out(list(model.state_dict().values()))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model.scheme.finish(model, (inputs for inputs, _ in Batches(x[~apart], y[~apart], batch_size)))
+        plain = Batches(x[~apart], y[~apart], batch_size, shape=model.input_shape, seed=seed)
+        model.scheme.finish(model, (inputs for inputs, _ in plain))
     model.eval()
     seconds = time.perf_counter() - start
-    x_test, y_test = (torch.from_numpy(a).to(device) for a in (model_inputs(model, data.x_test), data.y_test))
+    x_test, y_test = (torch.from_numpy(a).to(device) for a in (data.x_test, data.y_test))
     return FitResult(
-        train_accuracy=accuracy(model, x, y),
-        test_accuracy=accuracy(model, x_test, y_test),
+        train_accuracy=accuracy(model, _inputs(model, x), y),
+        test_accuracy=accuracy(model, _inputs(model, x_test), y_test),
         validation_accuracy=None if best is None else best.accuracy,
-        epoch=epochs if best is None else best.epoch,
+        epoch=len(training.history) if best is None else best.epoch,
         epochs=epochs,
         seconds=seconds,
         loss=loss,
         learning_rate=rates,
         batch_size=batch_size,
         seed=seed,
+        history=training.history,
     )
 
 
-def _run(runner: lightning.Trainer, training: _Training, batches: Batches) -> None:
+def _inputs(model: Network, x: torch.Tensor) -> torch.Tensor:
+    return x.reshape(len(x), *model.input_shape)
+
+
+def _check_arguments(
+    model: Network,
+    data: DataSet,
+    epochs: int,
+    batch_size: int,
+    validation: float,
+    patience: int | None,
+    loss: str,
+    label_smoothing: float,
+    augment: str | None,
+) -> None:
+    def wrong(message: str) -> QuantError:
+        return QuantError(message, status=2)
+
+    if epochs < 1 or batch_size < 2 or not 0 <= validation < 1:
+        raise wrong(
+            f"epochs={epochs} (at least 1), batch_size={batch_size} (at least 2) or validation={validation} (from 0 "
+            "to below 1) is out of its range"
+        )
+    if loss not in LOSSES:
+        raise wrong(f"no loss {loss!r}: choose {' or '.join(LOSSES)}")
+    if not 0 <= label_smoothing < 1 or (label_smoothing and loss != "cross_entropy"):
+        raise wrong(f"label_smoothing={label_smoothing} must be from 0 to below 1, and only cross_entropy has it")
+    if patience is not None and (patience < 1 or not validation):
+        raise wrong(f"patience={patience} must be at least 1 and needs a validation part, as validation=0.1")
+    if augment is not None and augment not in AUGMENTATIONS:
+        raise wrong(f"no augmentation {augment!r}: choose {' or '.join(AUGMENTATIONS)}")
+    if augment is not None and len(data.shape) != 3:
+        raise wrong(f"augment={augment!r} is for images, but {data.name} has inputs of shape {data.shape}")
+    _check_shape(model, data.shape)
+    if data.classes > model.classes:
+        raise wrong(
+            f"{model.name} has {model.classes} outputs, but {data.name} has {data.classes} classes: "
+            f"create the model with classes={data.classes}"
+        )
+
+
+def _check_checkpoint(path: Path, request: Mapping[str, Any]) -> None:
+    try:
+        saved = json.loads(torch.load(path, map_location="cpu", weights_only=True)["bitfabric"]["request"])
+    except Exception as error:  # torch.load raises a dozen types for a file that is not its own
+        raise QuantError(f"{path} is no checkpoint of a training: remove it, or train without resume") from error
+    for name, value in json.loads(json.dumps(request)).items():
+        if saved.get(name) != value:
+            raise QuantError(
+                f"{path} is of another training, with {name}={saved.get(name)} instead of {value}: take the same, or "
+                "train without resume",
+                status=2,
+            )
+
+
+def _trainer(epochs: int, callbacks: list[Callback], settings: Mapping[str, Any]) -> lightning.Trainer:
+    defaults = {"accelerator": "gpu" if torch.cuda.is_available() else "cpu", "devices": 1}
+    try:
+        runner = lightning.Trainer(
+            max_epochs=epochs,
+            callbacks=callbacks,
+            logger=False,
+            # Lightning's name for its own; ours is among the callbacks.
+            enable_checkpointing=any(isinstance(callback, KeepCheckpoint) for callback in callbacks),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            **{**defaults, **settings},
+        )
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise QuantError(f"Lightning refuses trainer={dict(settings)}: {error}", status=2) from error
+    if isinstance(runner.strategy.launcher, _MultiProcessingLauncher):
+        raise QuantError(
+            "strategies that fork or spawn processes leave the trained network behind in them: use strategy='ddp' in a "
+            "script, or one device in a notebook",
+            status=2,
+        )
+    return runner
+
+
+def _run(runner: lightning.Trainer, training: Training, batches: Batches, resumed: Path | None) -> None:
     handler = signal.getsignal(signal.SIGINT)
     try:
-        runner.fit(training, train_dataloaders=batches)
+        runner.fit(training, train_dataloaders=batches, ckpt_path=resumed)
     except SIGTERMException:  # an exit, too, and to be one
         raise
     except SystemExit:

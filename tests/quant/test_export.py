@@ -12,7 +12,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.util.cleanup import cleanup_model
 
-from quant import create_model, export, loop
+from quant import create_model, export, training
 from quant.errors import QuantError
 from quant.qonnx_handlers import Manager
 
@@ -21,7 +21,7 @@ def trained(name: str, seed: int = 0, **options):
     """A network with trained-looking statistics and scales, in seconds."""
     torch.manual_seed(seed)
     model = create_model(name, in_features=24, classes=5, **options)
-    optimizer = torch.optim.Adam(loop.parameter_groups(model, 1e-2))
+    optimizer = torch.optim.Adam(training.parameter_groups(model, 1e-2))
     for _ in range(35):
         x = torch.randint(0, 17, (60, 24)).float()
         loss = torch.nn.functional.cross_entropy(model(x), x[:, 0].long() % 5)
