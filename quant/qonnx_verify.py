@@ -165,15 +165,20 @@ def _with_float64_sums(wrapper: ModelWrapper) -> ModelWrapper:
 
 
 def _execute(double: ModelWrapper, frames: np.ndarray) -> dict[str, np.ndarray]:
-    """All tensors of a float64 execution, in which quantizers compute in float32."""
+    """All tensors of a float64 execution, in which quantizers compute in float32, the scale behind thresholds too."""
     context = double.make_empty_exec_context()
     context["global_in"] = frames.astype(np.float64)
     versions = double.get_opset_imports()
+    codes = {node.output[0] for node in double.graph.node if node.op_type == "MultiThreshold"}
     for node in double.graph.node:
         if node.op_type in _BY_TORCH:
             attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
             operands = [torch.from_numpy(context[each]) for each in node.input]
             context[node.output[0]] = _BY_TORCH[node.op_type](*operands, **attributes).numpy()
+            continue
+        if node.op_type == "Mul" and node.input[0] in codes:
+            values, scale = (context[each].astype(np.float32) for each in node.input)
+            context[node.output[0]] = (values * scale).astype(np.float64)
             continue
         used = context
         if node.op_type in QUANTIZERS:
