@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from quant.errors import QuantError
 
 if TYPE_CHECKING:
-    from quant import schemes
+    from quant import compression, distortion, schemes
     from quant.checkpoint import load_checkpoint, save_checkpoint
     from quant.data import load_data
     from quant.loop import fit
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 warnings.filterwarnings("ignore", message="fast_hadamard_transform package not found", module="brevitas")
 
 _HOMES = {
+    "compression": "quant.compression",
     "create_model": "quant.models",
+    "distortion": "quant.distortion",
     "export": "quant.qonnx_export",
     "fit": "quant.loop",
     "list_models": "quant.models",
@@ -45,7 +47,9 @@ _HOMES = {
 
 __all__ = [
     "QuantError",
+    "compression",
     "create_model",
+    "distortion",
     "export",
     "fit",
     "list_models",
@@ -63,7 +67,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'quant' has no attribute {name!r}")
     home = import_module(_HOMES[name])
-    value = home if name == "schemes" else getattr(home, name)
+    value = home if home.__name__ == f"quant.{name}" else getattr(home, name)
     globals()[name] = value
     return value
 

@@ -13,6 +13,10 @@ class CompressedWeight(torch.nn.Module):
 
     kind: str
 
+    def quantized(self, values: torch.Tensor) -> torch.Tensor:
+        """The weight, from what the layer's quantizer made of ``forward``'s."""
+        return values
+
     def spec(self) -> dict[str, Any]:
         raise NotImplementedError
 
@@ -29,6 +33,9 @@ class Pruned(CompressedWeight):
 
     def forward(self, latent: torch.Tensor) -> torch.Tensor:
         return latent * self.mask
+
+    def quantized(self, values: torch.Tensor) -> torch.Tensor:
+        return values * self.mask  # some quantizers center the weights, which moves zeros
 
     def spec(self) -> dict[str, Any]:
         return {"kind": self.kind}

@@ -21,8 +21,7 @@ def prune(
     ``fraction`` of the weights of each layer, rounded to a whole number of weights; or by layer, as
     ``{"conv": 0.3, "linear": 0.8}`` or with patterns of names. ``jointly`` ranks the weights of all chosen layers
     together (one fraction then). Pruning a pruned network further counts its zeros in. In a Brevitas layer the latent
-    weights are pruned, and the layer's quantizer, which gives 0 for 0, stays in place. ``layers``: names or patterns,
-    default all.
+    weights are pruned, and the layer's quantizer stays in place. ``layers``: names or patterns, default all.
 
     Han, Pool, Tran, Dally, "Learning both weights and connections for efficient neural networks", NIPS 2015: prune,
     train the rest, and repeat; also the first step of Deep Compression (``deep_compression``).

@@ -41,7 +41,8 @@ def share_weights(
     Minimizes ``sum_i h_i (w_i - c_z(i))**2``, with ``c_k = sum_i h_i w_i / sum_i h_i`` over the weights of centroid k.
     A layer with n weights then takes ``n * log2(clusters)`` bits and a codebook, less with ``encode``'s Huffman code.
     The centroids go on training, in ``quant.fit`` or any loop, the gradient of one being the sum of its weights'
-    gradients; which weight has which centroid stays.
+    gradients; which weight has which centroid stays. As it gathers so many gradients, rates should be small:
+    ``fit(small, learning_rate=(1e-3, 1e-5))``.
 
     - ``clusters``: a number, or by layer: ``{"conv": 256, "linear": 32}``, or patterns of names.
     - ``init``: first centroids even over the range ("linear", which keeps the rare large weights), over the quantiles
@@ -96,8 +97,10 @@ def uniform_quantize(
         values: np.ndarray, weights: np.ndarray | None, name: str, layer: Layer
     ) -> tuple[np.ndarray, np.ndarray]:
         if step is None:
-            if own_grid(layer) is None:
-                raise QuantError(f"layer {name} has floating-point weights: give a step", status=2)
+            grid = own_grid(layer)
+            if grid is None or grid.scale.dim():
+                kind = "floating-point weights" if grid is None else "a scale for each channel"
+                raise QuantError(f"layer {name} has {kind}: give a step", status=2)
             return np.unique(values, return_inverse=True)
         _, index = np.unique(np.rint(values / step), return_inverse=True)
         return np.bincount(index, None if weights is None else weights * values) / np.bincount(index, weights), index

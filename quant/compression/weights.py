@@ -36,7 +36,8 @@ class _Compressed(torch.nn.Module):
         self.form, self.quantizer = form, quantizer
 
     def forward(self, latent: torch.Tensor) -> Any:
-        return self.quantizer(self.form(latent))
+        values, *facts = self.quantizer(self.form(latent))
+        return (self.form.quantized(values), *facts)
 
 
 def _keep_tensor_quant(proxy: Any, preserve_state_dict: bool = False) -> None:

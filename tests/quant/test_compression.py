@@ -19,7 +19,7 @@ from quant.compression import huffman
 from quant.compression.error_correction import Quadratic
 from quant.compression.forms import Codewords, Pruned, Shared
 from quant.compression.kmeans import entropy_kmeans, scalar_kmeans, vector_kmeans
-from quant.compression.weights import attach, compression_of, grid_of, weight_of
+from quant.compression.weights import attach, compression_of, find_layers, grid_of, is_quantized, weight_of
 from quant.errors import QuantError
 
 few = settings(max_examples=25, deadline=None)
@@ -46,6 +46,10 @@ def network(data):
 @pytest.fixture(scope="module")
 def frames(data):
     return torch.from_numpy(data.x_test.reshape(-1, 64)).float()
+
+
+def bits_of(layer) -> int:
+    return int(layer.quant_weight().bit_width)
 
 
 def convolutional(seed: int = 0) -> torch.nn.Sequential:
@@ -518,6 +522,8 @@ def test_brevitas_layers_of_any_make():
     shared = compression.share_weights(model, 4)
     codes = weight_of(shared[0]) / shared[0].quant_weight().scale
     torch.testing.assert_close(codes, codes.round(), atol=1e-4, rtol=0)
+    with pytest.raises(QuantError, match="layer 0 has a scale for each channel: give a step"):
+        compression.uniform_quantize(model)
     assert grid_of(shared[0]).scale.shape == shared[0].quant_weight().scale.shape == (5, 1, 1, 1)
 
 
@@ -710,3 +716,23 @@ def test_forms_are_what_they_say():
     kinds = {"shared": Shared, "product": Codewords, "pruned": Pruned}
     for method, kind in kinds.items():
         assert isinstance(compression_of(METHODS[method](model)[0]), kind)
+
+
+@pytest.mark.parametrize("name", schemes.list())
+def test_layers_of_every_scheme(name):
+    def make():
+        return create_model("tfc-w1a1", schemes.get(name), in_features=64).eval()
+
+    torch.manual_seed(0)
+    model, x = make(), torch.randint(0, 17, (20, 64)).float()
+    wide = [n for n, layer in find_layers(model).items() if not is_quantized(layer) or bits_of(layer) > 1]
+    if len(wide) < len(find_layers(model)):
+        with pytest.raises(QuantError, match="1-bit weights"):
+            compression.prune(model)
+    if wide:
+        pruned = compression.prune(model, 0.5, layers=wide)
+        for small in (pruned, compression.share_weights(pruned, 4, layers=wide)):
+            for layer in find_layers(small, wide).values():
+                weight = weight_of(layer)
+                assert int((weight == 0).sum()) >= weight.numel() // 2
+            assert torch.equal(compression.decode(compression.encode(small), make())(x), small(x))

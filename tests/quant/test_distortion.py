@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.utils import parametrize
 
-from quant import compression, create_model, distortion, fit, load_data
+from quant import compression, create_model, distortion, fit, load_data, schemes
 from quant.errors import QuantError
 
 
@@ -215,3 +215,17 @@ def test_bad_models(data):
         pass
     with pytest.raises(QuantError, match="give data as"):
         distortion.accuracy_against(plain(), data, "sign", [1])
+
+
+@pytest.mark.parametrize("name", schemes.list())
+def test_bit_flips_of_every_scheme(name):
+    torch.manual_seed(0)
+    model = create_model("tfc-w1a1", schemes.get(name), in_features=64).eval()
+    layer = model.hidden[0].linear
+    if not layer.weight_quant.is_quant_enabled:
+        pytest.skip("floating-point weights")
+    clean, bits = codes(layer), int(layer.quant_weight().bit_width)
+    with distortion.distorted(model, "bit_flip", 1.0):
+        found = codes(layer)
+    np.testing.assert_array_equal(found, -clean if bits == 1 else ~clean)
+    np.testing.assert_array_equal(codes(layer), clean)
