@@ -1,4 +1,5 @@
-"""Data sets as NumPy arrays: ``digits`` (bundled with scikit-learn), MNIST, Fashion-MNIST, CIFAR-10, .npz files."""
+"""Data sets as NumPy arrays: ``digits`` (bundled with scikit-learn), MNIST, Fashion-MNIST, CIFAR-10, .npz files of your
+own with images or features."""
 
 import difflib
 import gzip
@@ -8,7 +9,7 @@ import os
 import pickle
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,17 @@ _PLACES: dict[str, tuple[str, ...]] = {
 }
 
 
+# Codes a standard deviation of float features, so that 8 bits reach 4 deviations.
+_CODES = 32
+
+
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Images (N, C, H, W) uint8 and labels (N,) int64.
+    """Images (N, C, H, W) or features (N, F), whole numbers, and labels (N,) int64.
 
-    Pixels keep their own whole numbers, ``low..high``: 0..16 for the digits, 0..255 for the others.
+    Values keep their own scale, ``low..high``: 0..16 for the digits, 0..255 for other images. Features that came as
+    floating point were turned into -128..127, one feature at a time: ``x = offset + scale * code`` with ``scale`` and
+    ``offset`` (F,) float64; both are None for whole numbers. ``encode`` does the same to new values.
     """
 
     name: str
@@ -40,11 +47,19 @@ class DataSet:
     classes: int
     low: int
     high: int
+    scale: np.ndarray | None = None
+    offset: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape (C, H, W) of one image."""
+        """Shape of one sample: (C, H, W) or (F,)."""
         return self.x_train.shape[1:]
+
+    def encode(self, x: np.ndarray) -> np.ndarray:
+        """Values as they came, (N, ...), as whole numbers: ``clip(round((x - offset) / scale), low, high)``."""
+        if self.scale is None or self.offset is None:
+            return x
+        return _encode(x, self.scale, self.offset)
 
 
 def load_data(source: str | os.PathLike[str] = "digits", seed: int = 0) -> DataSet:
@@ -53,8 +68,14 @@ def load_data(source: str | os.PathLike[str] = "digits", seed: int = 0) -> DataS
     ``digits`` needs no file: 1,797 scans of 8 x 8, of which ``seed`` draws a stratified test set of about 360.
     ``mnist``, ``fashion-mnist`` and ``cifar10`` are looked for in the folder ``$BITFABRIC_DATA``, in torchvision's
     layout too. A path is a folder with the four IDX files of MNIST (plain or .gz) or with CIFAR-10's python batches
-    (``data_batch_1``, ...), or a .npz file with x_train, y_train, x_test, y_test, where images are uint8 of shape
-    (N, H, W), (N, H, W, 3) or (N, C, H, W). These have their own split, and ``seed`` does nothing.
+    (``data_batch_1``, ...), or a .npz file. All of these have their own split, and ``seed`` does nothing.
+
+    A .npz file holds x_train, y_train, x_test, y_test: images, uint8 of shape (N, H, W), (N, H, W, 3) or (N, C, H, W),
+    or features (N, F). Features that are integers go in as they are, with the least of the ranges of 8 and 16 bits that
+    holds them. Floating-point ones become 8-bit integers, 32 codes a standard deviation of the training set around its
+    mean, for each feature (see ``DataSet``). Labels are (N,), or one-hot (N, classes).
+    A .npz of JPEG files holds ``jpeg`` (uint8, all files one after the other), ``offset`` (N + 1), ``label`` and
+    ``is_train`` (N); it needs Pillow.
 
     Raises QuantError for an unknown name and for missing or damaged files.
     """
@@ -124,33 +145,98 @@ def _read(path: Path, name: str) -> DataSet:
             ]
     except (OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error) as error:
         raise QuantError(f"{path} is damaged or no data set: {error}") from error
-    x_train, y_train, x_test, y_test = arrays
+    x_train, y_train, x_test, y_test = (np.asarray(array) for array in arrays)
     for x, y in ((x_train, y_train), (x_test, y_test)):
         if len(x) != len(y) or len(x) == 0:
-            raise QuantError(f"{path} holds {len(x)} images for {len(y)} labels: the files do not belong together")
-    x_train, x_test = _channels_first(x_train, path), _channels_first(x_test, path)
-    y_train, y_test = (np.asarray(y).reshape(-1).astype(np.int64) for y in (y_train, y_test))
+            raise QuantError(f"{path} holds {len(x)} samples for {len(y)} labels: the files do not belong together")
+    y_train, y_test = _labels(y_train, path), _labels(y_test, path)
     classes = int(max(y_train.max(), y_test.max())) + 1
+    if x_train.ndim == 2:
+        return _features(DataSet(name, x_train, y_train, x_test, y_test, classes, low=0, high=0), path)
+    x_train, x_test = _channels_first(x_train, path), _channels_first(x_test, path)
     return DataSet(name, x_train, y_train, x_test, y_test, classes, low=0, high=255)
+
+
+def _labels(y: np.ndarray, path: Path) -> np.ndarray:
+    if y.ndim == 2 and y.shape[1] > 1:
+        if not ((y == 0) | (y == 1)).all() or not (y.sum(1) == 1).all():
+            raise QuantError(f"{path}: labels of shape {y.shape} are not one-hot: give (N,) whole numbers", status=2)
+        return y.argmax(1)
+    labels = y.reshape(-1).astype(np.int64)
+    if (labels != y.reshape(-1)).any() or labels.min() < 0:
+        raise QuantError(f"{path}: labels must be whole numbers from 0 on", status=2)
+    return labels
 
 
 def _channels_first(x: np.ndarray, path: Path) -> np.ndarray:
     if x.dtype != np.uint8 or x.ndim not in (3, 4):
-        raise QuantError(f"{path}: images are {x.dtype} of shape {x.shape}, not uint8 (N, H, W) or (N, H, W, channels)")
+        raise QuantError(
+            f"{path}: images are {x.dtype} of shape {x.shape}, not uint8 (N, H, W) or (N, H, W, channels)", status=2
+        )
     if x.ndim == 3:
         return x[:, None]
     return x.transpose(0, 3, 1, 2) if x.shape[3] in (1, 3) and x.shape[1] not in (1, 3) else x
+
+
+def _features(raw: DataSet, path: Path) -> DataSet:
+    x_train, x_test = raw.x_train, raw.x_test
+    if x_test.shape[1:] != x_train.shape[1:] or any(x.dtype.kind not in "iuf" for x in (x_train, x_test)):
+        raise QuantError(
+            f"{path}: features of {x_train.dtype} {x_train.shape} and {x_test.dtype} {x_test.shape} are no numbers of "
+            "shape (N, F)",
+            status=2,
+        )
+    if x_train.dtype.kind == "f" or x_test.dtype.kind == "f":
+        if not np.isfinite(x_train).all() or not np.isfinite(x_test).all():
+            raise QuantError(f"{path}: features are not all finite", status=2)
+        wide = x_train.astype(np.float64)
+        deviation = wide.std(0)
+        scale, offset = np.where(deviation > 0, deviation, 1.0) / _CODES, wide.mean(0)
+        train, test = (_encode(x, scale, offset) for x in (x_train, x_test))
+        return replace(raw, x_train=train, x_test=test, low=-128, high=127, scale=scale, offset=offset)
+    least = int(min(x_train.min(), x_test.min()))
+    most = int(max(x_train.max(), x_test.max()))
+    for kind in (np.uint8, np.int8, np.uint16, np.int16):
+        ends = np.iinfo(kind)
+        if ends.min <= least and most <= ends.max:
+            kept = np.int32 if kind == np.uint16 else kind  # torch computes little with uint16
+            return replace(
+                raw, x_train=x_train.astype(kept), x_test=x_test.astype(kept), low=int(ends.min), high=int(ends.max)
+            )
+    raise QuantError(f"{path}: features reach from {least} to {most}, which 16 bits do not hold: scale them", status=2)
+
+
+def _encode(x: np.ndarray, scale: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint((x.astype(np.float64) - offset) / scale), -128, 127).astype(np.int8)
 
 
 def _read_npz(path: Path) -> list[np.ndarray]:
     if not zipfile.is_zipfile(path):
         raise ValueError("it is no .npz file")
     with np.load(path, allow_pickle=False) as file:
+        if "jpeg" in file:
+            return _read_jpegs(file)
         names = ("x_train", "y_train", "x_test", "y_test")
         missing = [name for name in names if name not in file]
         if missing:
             raise QuantError(f"{path} has no array {', '.join(missing)}: it must hold {', '.join(names)}", status=2)
         return [file[name] for name in names]
+
+
+def _read_jpegs(file: Any) -> list[np.ndarray]:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise QuantError("a .npz of JPEG files needs Pillow, which is not installed: run pip install pillow") from None
+    packed, offset, labels, train = (file[name] for name in ("jpeg", "offset", "label", "is_train"))
+    images = np.stack(
+        [
+            np.asarray(Image.open(io.BytesIO(packed[first:end].tobytes())))
+            for first, end in zip(offset[:-1].tolist(), offset[1:].tolist(), strict=True)
+        ]
+    )
+    train = train.astype(bool)
+    return [images[train], labels[train], images[~train], labels[~train]]
 
 
 def _read_idx(folder: Path, name: str) -> np.ndarray:

@@ -3,13 +3,13 @@
 import copy
 import math
 import os
-from pathlib import Path
 
 import torch
 from torch.nn import functional
 
 from quant.errors import QuantError
 from quant.models.network import Network
+from quant.train import checkpoint_file
 
 
 def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -52,12 +52,3 @@ class Teacher:
     @torch.no_grad()
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return self.network(x.reshape(len(x), *self.network.input_shape))
-
-
-def checkpoint_file(place: str | os.PathLike[str]) -> Path:
-    """The checkpoint of a run folder, or the file itself; QuantError (status 2) where there is none."""
-    path = Path(place)
-    path = path / "checkpoint.pt" if path.is_dir() else path
-    if not path.is_file():
-        raise QuantError(f"no teacher {place}: give a folder that bitfabric train left, or a checkpoint", status=2)
-    return path

@@ -34,7 +34,7 @@ class Network(torch.nn.Module):
         self.name, self.scheme = name, scheme
         self.input_shape, self.classes, self.in_range = tuple(input_shape), classes, in_range
         self.input: torch.nn.Module
-        if in_bits is None and scheme.name == "float":
+        if in_bits is None and not scheme.quantizes:
             self.input = torch.nn.Identity()
         else:
             narrow = in_range[0] >= 0 and in_range[1] <= 16

@@ -18,6 +18,7 @@ class Float(Scheme):
 
     name: ClassVar[str] = "float"
     learning_rate: ClassVar[tuple[float, float]] = (1e-3, 1e-5)
+    quantizes: ClassVar[bool] = False
 
     @classmethod
     def from_bits(cls, weight_bits: int | str, act_bits: int) -> "Float":

@@ -29,8 +29,8 @@ class Scheme(abc.ABC):
     each update (None: not clipped), ``glorot_lr`` whether each weight's learning rate is multiplied by
     ``1 / sqrt(1.5 / (fan_in + fan_out))``, ``learning_rate`` the first and last rate of the schedule,
     ``batch_norm`` whether networks normalize by default, ``pool_first`` whether a block pools before it normalizes
-    and activates (in hardware it is cheaper to pool the few bits behind the activation), and ``unit_weights`` whether
-    weights are +-1 whatever the fan-in.
+    and activates (in hardware it is cheaper to pool the few bits behind the activation), ``unit_weights`` whether
+    weights are +-1 whatever the fan-in, and ``quantizes`` is False where nothing is quantized.
 
     The rules of a layer are those of the scheme that the layer was made with; a network's first and last layer may have
     another one (``edge``).
@@ -44,6 +44,7 @@ class Scheme(abc.ABC):
     batch_norm: ClassVar[bool] = True
     pool_first: ClassVar[bool] = False
     unit_weights: ClassVar[bool] = False
+    quantizes: ClassVar[bool] = True
 
     @classmethod
     @abc.abstractmethod

@@ -1,4 +1,5 @@
 import gzip
+import io
 import pickle
 import struct
 
@@ -124,7 +125,7 @@ def test_missing_and_damaged(tmp_path, monkeypatch):
         with pytest.raises(QuantError, match="damaged"):
             load_data(tmp_path / "cut")
     (tmp_path / "cut/train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images(5))))
-    with pytest.raises(QuantError, match="5 images for 6 labels"):
+    with pytest.raises(QuantError, match="5 samples for 6 labels"):
         load_data(tmp_path / "cut")
 
     (tmp_path / "a.npz").write_bytes(b"PK no zip")
@@ -137,3 +138,75 @@ def test_missing_and_damaged(tmp_path, monkeypatch):
     np.savez(tmp_path / "c.npz", x_train=x, y_train=[0, 1], x_test=x, y_test=[0, 1])
     with pytest.raises(QuantError, match="not uint8"):
         load_data(tmp_path / "c.npz")
+
+
+def test_float_features_become_codes(tmp_path):
+    random = np.random.default_rng(0)
+    x = (random.normal(size=(400, 3)) * [1.0, 1e-3, 50.0] + [0.0, 5.0, -7.0]).astype(np.float32)
+    x[:, 2] = 3.0  # says nothing
+    y = np.eye(5)[random.integers(0, 5, 400)]
+    np.savez(tmp_path / "jets.npz", x_train=x[:300], y_train=y[:300], x_test=x[300:], y_test=y[300:])
+    data = load_data(tmp_path / "jets.npz")
+    assert (data.shape, data.classes, data.low, data.high) == ((3,), 5, -128, 127)
+    np.testing.assert_array_equal(data.y_test, y[300:].argmax(1))
+    np.testing.assert_allclose(data.scale[:2], x[:300, :2].astype(np.float64).std(0) / 32, rtol=1e-6)
+    inside = np.abs(data.x_test) < 127
+    back = data.offset + data.scale * data.x_test
+    assert (np.abs(back - x[300:]) <= data.scale * 0.5001)[inside].all()
+    np.testing.assert_array_equal(data.encode(x[300:]), data.x_test)
+    assert (data.x_train[:, 2] == 0).all()
+    np.testing.assert_array_equal(data.encode(x[:1] + 1e9), np.full((1, 3), 127))
+
+
+@pytest.mark.parametrize(
+    ("values", "ends"),
+    [([0, 200], (0, 255)), ([-3, 100], (-128, 127)), ([0, 300], (0, 65535)), ([-3, 300], (-32768, 32767))],
+)
+def test_integer_features_stay(tmp_path, values, ends):
+    x = np.array([values, values[::-1]])
+    np.savez(tmp_path / "own.npz", x_train=x, y_train=[0, 1], x_test=x, y_test=[1, 0])
+    data = load_data(tmp_path / "own.npz")
+    assert (data.low, data.high, data.scale) == (*ends, None)
+    np.testing.assert_array_equal(data.x_train, x)
+    assert data.encode(x) is x
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x_test": np.array([[0.0, np.nan]] * 2)}, "not all finite"),
+        ({"x_test": np.zeros((2, 3))}, "no numbers"),
+        ({"x_train": np.array([[0, 1 << 20]] * 2)}, "16 bits do not hold"),
+        ({"y_train": [0.5, 1]}, "whole numbers from 0 on"),
+        ({"y_train": [-1, 1]}, "whole numbers from 0 on"),
+        ({"y_test": [[1, 1], [0, 1]]}, "not one-hot"),
+    ],
+)
+def test_unusable_features(tmp_path, changes, message):
+    x = np.array([[0, 1], [2, 3]])
+    np.savez(tmp_path / "own.npz", **{"x_train": x, "y_train": [0, 1], "x_test": x, "y_test": [1, 0], **changes})
+    with pytest.raises(QuantError, match=message) as caught:
+        load_data(tmp_path / "own.npz")
+    assert caught.value.status == 2
+
+
+def test_jpegs(tmp_path):
+    from PIL import Image
+
+    files, shades = [], [10, 90, 170, 250]
+    for shade in shades:
+        file = io.BytesIO()
+        Image.fromarray(np.full((8, 8, 3), shade, np.uint8)).save(file, "jpeg")
+        files.append(file.getvalue())
+    path = tmp_path / "pictures.npz"
+    np.savez(
+        path,
+        jpeg=np.frombuffer(b"".join(files), np.uint8),
+        offset=np.cumsum([0, *map(len, files)]),
+        label=[0, 1, 2, 1],
+        is_train=[1, 0, 1, 0],
+    )
+    data = load_data(path)
+    assert (data.shape, data.classes, data.low, data.high) == ((3, 8, 8), 3, 0, 255)
+    np.testing.assert_array_equal(data.y_test, [1, 1])
+    assert np.abs(data.x_train[:, :, 4, 4].astype(int) - [[10], [170]]).max() <= 2

@@ -9,8 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from quant import load_checkpoint, train_run
+from quant import load_checkpoint, schemes, train_run
 from quant.errors import QuantError
+from quant.schemes.scheme import Scheme
 
 PRODUCTS = {"model.onnx", "metrics.json", "x_test.npy", "y_test.npy", "checkpoint.pt"}
 
@@ -33,14 +34,17 @@ def test_products(finished):
     folder, results = finished
     assert set(content(folder)) == PRODUCTS
     written = json.loads((folder / "metrics.json").read_text())
-    assert json.loads(json.dumps(results)) == {**written, "out": str(folder), "cached": False}
+    assert json.loads(json.dumps(results)) == {**written, "out": str(folder), "cached": False, "rank": 0}
     assert (results["cached"], results["model"], results["scheme"], results["data"], results["epochs"]) == (
         False,
         "tfc-w1a1",
-        {"name": "binarynet"},
+        schemes.get("binarynet").describe(),
         "digits",
         2,
     )
+    assert written["totals"]["weights"] == sum(layer["weights"] for layer in written["layers"]) == 12_928
+    assert written["input"] == {"low": 0, "high": 16, "scale": None, "offset": None}
+    assert [epoch["epoch"] for epoch in written["fit"]["history"]] == [1, 2]
     assert written["onnx"]["sha256"] == content(folder)["model.onnx"]
     x, y = np.load(folder / "x_test.npy"), np.load(folder / "y_test.npy")
     assert (x.shape, x.dtype, len(y)) == ((results["frames"]["test"], 64), np.float32, len(x))
@@ -86,11 +90,73 @@ def test_an_interrupted_run_leaves_the_folder_as_it_was(finished, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_interrupted_run_can_be_resumed(tmp_path, monkeypatch):
+    wanted = run(tmp_path / "whole", epochs=4)
+    original, count = Scheme.after_step, 0
+
+    def interrupted(self, layers, optimizer):
+        nonlocal count
+        count += 1
+        if count > 20:  # in the second epoch
+            raise KeyboardInterrupt
+        original(self, layers, optimizer)
+
+    folder = tmp_path / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr(Scheme, "after_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, epochs=4)
+    assert [path.name for path in folder.iterdir()] == [".checkpoint"]
+    with pytest.raises(QuantError, match="epochs=4 instead of 5"):
+        run(folder, epochs=5, resume=True)
+    found = run(folder, epochs=4, resume=True)
+    assert found["onnx"] == wanted["onnx"]
+    assert set(content(folder)) == PRODUCTS
+    assert run(folder, epochs=4)["cached"] is True
+
+
+def test_a_float_network_and_its_student(tmp_path):
+    teacher = run(tmp_path / "teacher", model="tfc-float")
+    assert set(content(tmp_path / "teacher")) == PRODUCTS - {"model.onnx"}
+    assert (teacher["onnx"], teacher["verification"]) == (None, None)
+    assert run(tmp_path / "teacher", model="tfc-float")["cached"] is True
+    student = run(tmp_path / "student", teacher=tmp_path / "teacher", fit_options={"temperature": 2.0})
+    assert student["accuracy"] != run(tmp_path / "alone")["accuracy"]
+    assert run(tmp_path / "student", teacher=tmp_path / "teacher", fit_options={"temperature": 2.0})["cached"] is True
+    # another teacher in the same place is another request
+    run(tmp_path / "teacher", model="tfc-float", epochs=3)
+    again = run(tmp_path / "student", teacher=tmp_path / "teacher", fit_options={"temperature": 2.0})
+    assert again["cached"] is False
+    # an earlier run's model does not stay beside the results of one that has none
+    run(tmp_path / "student", model="tfc-float")
+    assert not (tmp_path / "student/model.onnx").exists()
+
+
+def test_features_of_your_own(tmp_path):
+    random = np.random.default_rng(0)
+    y = random.integers(0, 5, 300)
+    x = random.normal(size=(300, 16)) * 0.3 + np.eye(5, 16)[y]
+    np.savez(tmp_path / "jets.npz", x_train=x[:250], y_train=y[:250], x_test=x[250:], y_test=y[250:])
+    results = run(tmp_path / "run", model="jsc-mlp-w4a4", data=tmp_path / "jets.npz", epochs=8)
+    assert results["accuracy"]["test"] > 0.8
+    assert len(results["input"]["scale"]) == len(results["input"]["offset"]) == 16
+    frames = np.load(tmp_path / "run/x_test.npy")
+    back = frames * results["input"]["scale"] + results["input"]["offset"]
+    np.testing.assert_allclose(back, x[250:], atol=0.51 * max(results["input"]["scale"]))
+
+
+def test_the_schemes_options(tmp_path):
+    results = run(tmp_path, model="tfc-w4a4", scheme="fixed_point", scheme_options={"rounding": "floor"})
+    assert (results["scheme"]["weight_bits"], results["scheme"]["rounding"]) == (4, "floor")
+
+
 def test_bad_requests(tmp_path):
     for changes, message in (
         ({"model": "tfx-w1a1"}, "did you mean tfc-w1a1"),
         ({"scheme": "binary"}, "did you mean binarynet"),
         ({"data": "digts"}, "did you mean digits"),
+        ({"teacher": "nowhere"}, "no teacher nowhere"),
+        ({"scheme_options": {"bits": 3}}, "no parameter 'bits'"),
         ({"epochs": 0}, "epochs=0"),
         ({"model_options": {"in_bits": {1}}}, "plain JSON values"),
     ):
