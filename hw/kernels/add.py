@@ -88,8 +88,15 @@ class Add(ChannelKernel):
 
     def resources(self, family: Family) -> Resources:
         bits = self.output_dtype.bitwidth()
+        lut, ff = cost.add(bits, family), 0
+        for c, reach in zip(self.coefficients, self._products(), strict=True):
+            width = smallest_dtype(*reach).bitwidth()
+            # Non-zero digits of the signed-digit form are the bits in which c and 3 c differ.
+            digits = (c ^ 3 * c).bit_count() if c > 0 else (-c ^ -3 * c).bit_count()
+            lut += max(0, digits - 1 + (c < 0 and digits == 1)) * cost.add(width, family)
+            ff += width
         total = cost.stream_out(self.outputs()[0].width, LATENCY + 1, family)
-        return total + Resources(self.pe * cost.add(bits, family) + 2, 2 * self.pe * bits + 1)
+        return total + Resources(self.pe * lut + 2, self.pe * ff + 1)
 
     def rtl(self, family: Family) -> Rtl:
         a, b = self.dtypes

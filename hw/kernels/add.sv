@@ -1,4 +1,5 @@
-// Sum of two streams, A_TIMES * a + B_TIMES * b, PE elements a beat; a beat of both is taken at once.
+// Sum of two streams, A_TIMES * a + B_TIMES * b, PE elements a beat; a beat of both is taken at once, so that
+// either is ready only when the other is valid.
 // Initiation interval: 1 beat a cycle. Latency: 2 cycles.
 `default_nettype none
 

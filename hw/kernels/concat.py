@@ -72,14 +72,17 @@ class Concat(ChannelKernel):
         source = np.repeat(np.arange(len(self.shapes)), self._beats)
         takes = tuple(source == i for i in range(len(self.shapes)))
         every, positions = np.ones(len(source), bool), prod(self.shapes[0][:-1])
-        return Schedule(takes, (every,), latency=1, credits=2, repeats=positions)
+        return Schedule(takes, (every,), latency=2, credits=3, repeats=positions)
 
     def resources(self, family: Family) -> Resources:
         out = self.outputs()[0].width
         inputs = len(self.shapes)
-        select = out * (inputs - 1 if family.lut_inputs < 6 else -(-(inputs - 1) // 2))
-        total = cost.stream_out(out, 2, family) + cost.counter(sum(self._beats), family)
-        return total + Resources(select + 2 * inputs, inputs)
+        # A lookup table takes two inputs, or three, with the bits that choose them; another joins several of those.
+        each = 2 if family.lut_inputs < 6 else 3
+        tables = -(-inputs // each)
+        select = out * (tables + (tables > 1) * -(-(tables - 1) // (family.lut_inputs - 1)))
+        total = cost.stream_out(out, 3, family) + cost.counter(max(self._beats), family)
+        return total + Resources(select + 2 * inputs, inputs + out + 1)
 
     def rtl(self, family: Family) -> Rtl:
         # Codes of one type are passed on as they are.

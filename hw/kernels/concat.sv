@@ -1,5 +1,5 @@
 // Concatenation: for each position BEATS[i] beats of input i, one input after the other, in one type.
-// Initiation interval: 1 beat a cycle. Latency: 1 cycle.
+// Initiation interval: 1 beat a cycle. Latency: 2 cycles.
 `default_nettype none
 
 module concat #(
@@ -36,7 +36,7 @@ module concat #(
   localparam int COUNT = longest() > 1 ? $clog2(longest()) : 1;
   logic [INPUTS-1:0] turn;
   logic [COUNT-1:0] left, left_next;
-  logic credit, fire, last;
+  logic credit, fire, fired, last;
   assign s_ready = credit ? turn : '0;
   assign fire    = |(s_valid & s_ready);
   assign last    = left == '0;
@@ -55,7 +55,7 @@ module concat #(
   end
 
   logic [INPUTS-1:0][PE*OUT_BITS-1:0] beat;
-  logic [PE*OUT_BITS-1:0] chosen;
+  logic [PE*OUT_BITS-1:0] chosen, given;
   for (genvar i = 0; i < INPUTS; i++) begin : g_input
     widen #(
         .LANES   (PE),
@@ -71,17 +71,21 @@ module concat #(
     chosen = '0;
     for (int i = 0; i < INPUTS; i++) if (turn[i]) chosen |= beat[i];
   end
+  always_ff @(posedge clk) begin
+    fired <= fire && !rst;
+    given <= chosen;
+  end
 
   stream_out #(
       .WIDTH  (PE * OUT_BITS),
-      .CREDITS(2)
+      .CREDITS(3)
   ) out (
       .clk,
       .rst,
       .credit,
       .start(fire),
-      .push (fire),
-      .data (chosen),
+      .push (fired),
+      .data (given),
       .m_valid,
       .m_ready,
       .m_data

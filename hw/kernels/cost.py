@@ -75,7 +75,7 @@ def compare(bits: int, family: Family) -> int:
 def counter(values: int, family: Family) -> Resources:
     """A counter that starts again after ``values`` steps."""
     bits = (values - 1).bit_length()
-    return Resources(lut=2 * bits, ff=bits)
+    return Resources(lut=(bits + 1 if family.lut_inputs >= 6 else 2 * bits) if bits else 0, ff=bits)
 
 
 def ram(words: int, width: int, family: Family) -> int:

@@ -18,6 +18,8 @@ from hw.synth.family import Family
 
 MULTIPLIER_BITS = (5, 18)
 """Operands of a multiplier, as two's complement: narrower ones are cheaper in lookup tables, wider ones do not fit."""
+FEW_WORDS = 8
+"""Memories of no more words have many equal columns."""
 LUTS_PER_BLOCK = 100
 """Weights go to block RAM where that saves so many lookup tables a block."""
 EVERY = 2
@@ -43,6 +45,16 @@ class _Product(NamedTuple):
     def latency(self) -> int:
         """Cycles from the operands to the product."""
         return max(1, -(-(self.planes - 1).bit_length() // EVERY)) if self.planes else 2
+
+    def resources(self, weight: BaseDataType, data: BaseDataType, family: Family) -> Resources:
+        """Cost of one."""
+        bits = self.other_bits
+        if self.planes == 0:
+            width = sum(t.bitwidth() + (not t.signed()) for t in (weight, data))
+            return Resources(ff=2 * width if family.lut_inputs < 6 else 0, dsp=1)
+        # Each digit's AND is in the adder's lookup table where that has six inputs.
+        lut = self.planes * bits + (0 if family.lut_inputs >= 6 else (self.planes - 1) * bits)
+        return Resources(lut, bits + self.planes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +189,16 @@ class Depthwise(ChannelKernel):
         return "block" if luts >= LUTS_PER_BLOCK * family.blocks(depth, width) else "logic"
 
     def resources(self, family: Family) -> Resources:
-        return cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + self._sum.resources(family)
+        depth, width = self.k * self.steps, self.pe * self.weight_dtype.bitwidth()
+        total = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + self._sum.resources(family)
+        total += cost.counter(depth, family) + Resources(6, 2 * self.latency + 2 * self.inputs()[0].width)
+        for _ in range(self.pe):
+            total += self._product.resources(self.weight_dtype, self.input_dtype, family)
+        if self._style(family) == "block":
+            return total + Resources(cost.block_rows(depth, width, family), width, family.blocks(depth, width))
+        if depth <= FEW_WORDS:
+            width = cost.columns(self._words.astype(np.int64), self.weight_dtype.bitwidth())
+        return total + Resources(cost.rom(depth, width, family), width + (depth - 1).bit_length())
 
     def rtl(self, family: Family) -> Rtl:
         product, width = self._product, self.weight_dtype.bitwidth()

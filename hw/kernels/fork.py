@@ -49,11 +49,11 @@ class Fork(ChannelKernel):
 
     def schedule(self) -> Schedule:
         every = np.ones(1, bool)
-        return Schedule((every,), (every,) * self.copies, latency=1, credits=2, repeats=self.inputs()[0].beats)
+        return Schedule((every,), (every,) * self.copies, latency=2, credits=3, repeats=self.inputs()[0].beats)
 
     def resources(self, family: Family) -> Resources:
-        each = cost.stream_out(self.inputs()[0].width, 2, family)
-        return Resources(lut=1) + Resources(*(self.copies * n for n in (each.lut, each.ff)))
+        width = self.inputs()[0].width
+        return sum([cost.stream_out(width, 3, family)] * self.copies, Resources(1, width + 1))
 
     def rtl(self, family: Family) -> Rtl:
         return Rtl("fork_stream", {"WIDTH": self.inputs()[0].width, "COPIES": self.copies})

@@ -1,5 +1,5 @@
-// Fork: every beat to each of COPIES outputs, which drain independently, up to two beats apart.
-// Initiation interval: 1 beat a cycle. Latency: 1 cycle.
+// Fork: every beat to each of COPIES outputs, which drain independently, up to three beats apart.
+// Initiation interval: 1 beat a cycle. Latency: 2 cycles.
 `default_nettype none
 
 module fork_stream #(
@@ -16,21 +16,26 @@ module fork_stream #(
     output      logic [COPIES-1:0][WIDTH-1:0] m_data
 );
   logic [COPIES-1:0] credit;
-  logic fire;
+  logic fire, fired;
+  logic [WIDTH-1:0] beat;
   assign s_ready = &credit;
   assign fire    = s_valid && s_ready;
+  always_ff @(posedge clk) begin
+    fired <= fire && !rst;
+    beat  <= s_data;
+  end
 
   for (genvar i = 0; i < COPIES; i++) begin : g_copy
     stream_out #(
         .WIDTH  (WIDTH),
-        .CREDITS(2)
+        .CREDITS(3)
     ) out (
         .clk,
         .rst,
         .credit (credit[i]),
         .start  (fire),
-        .push   (fire),
-        .data   (s_data),
+        .push   (fired),
+        .data   (beat),
         .m_valid(m_valid[i]),
         .m_ready(m_ready[i]),
         .m_data (m_data[i])

@@ -150,15 +150,15 @@ class Pool(ChannelKernel):
         return Schedule((every,), (gives,), self.latency, credits, rows // pattern)
 
     def resources(self, family: Family) -> Resources:
-        _, columns, kh, kw = self._grid
+        rows, columns, kh, kw = self._grid
         across, down = self._reductions
-        total = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family)
-        total += Resources(0, self.inputs()[0].width) + across.resources(family)
+        total = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + across.resources(family)
         if kh > 1:
             total += down.resources(family)
-        for values in (self.steps, kw, columns if kh > 1 or columns % kw else 1, kh):
+        used = (self.steps, kw, columns if kh > 1 or columns % kw else 1, kh, rows if rows % kh else 1)
+        for values in used:
             total += cost.counter(values, family)
-        return total + Resources(6, 2 * self.latency)
+        return total + Resources(6, self.inputs()[0].width + 2 * self.latency)
 
     def rtl(self, family: Family) -> Rtl:
         rows, columns, kh, kw = self._grid

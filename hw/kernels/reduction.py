@@ -43,20 +43,23 @@ class Reduction:
         return 1 if self.passes == 1 or not self._block else 3
 
     def resources(self, family: Family) -> Resources:
-        width, word = self.lanes * self.bits, self.lanes * (self.bits + (self.operation == "sum_carry"))
+        """Cost of the part, with the output register."""
+        width, six, style = self.lanes * self.bits, family.lut_inputs >= 6, self.style(family)
+        carry = self.operation == "sum_carry"
         if self.operation.startswith("sum"):
-            each = cost.add(self.bits + (self.operation == "sum_carry"), family)
+            # Four inputs do not hold an adder and what clears its other operand.
+            lut = cost.add(self.bits + (carry and not six), family) + (0 if six else self.bits)
         else:
-            each = 0 if self.operation == "or" else cost.compare(self.bits, family) + self.bits
-        lut = self.lanes * each
-        if self.passes == 1:
-            return Resources(0 if self.operation != "sum_carry" else lut, width)
-        style, count = self.style(family), cost.counter(self.depth, family)
+            lut = self.bits + (0 if self.operation == "or" else cost.compare(self.bits, family))
+        lut *= self.lanes
+        if style == "none":
+            return Resources(lut // 2 if carry else 0, width)
         if style == "shift":
-            return Resources(lut, self.depth * width)
+            # From three on, xc7 makes shift registers of lookup tables.
+            return Resources(lut + width, 2 * width) if six and self.depth > 2 else Resources(lut, self.depth * width)
+        count = cost.counter(self.depth, family)
         if style == "block":
-            address = (self.depth - 1).bit_length()
-            blocks = family.blocks(self.depth, width)
+            waiting = self.lanes * (self.bits + carry) + (self.depth - 1).bit_length()
             rows = cost.block_rows(self.depth, width, family)
-            return count + Resources(lut + rows, 2 * (word + width) + width + 2 * address, blocks)
+            return count + Resources(lut + rows, 2 * width + 2 * waiting, family.blocks(self.depth, width))
         return count + Resources(lut + cost.ram(self.depth, width, family), width)

@@ -7,8 +7,10 @@ from qonnx.core.datatype import DataType
 from hw import timing
 from hw.errors import BitfabricError
 from hw.kernels.depthwise import Depthwise
+from hw.rtl import generate
 from hw.stream import smallest_dtype
-from hw.synth.family import ECP5
+from hw.synth import yosys
+from hw.synth.family import ECP5, XC7
 from tests.hw.kernel_bench import alone, check, random_frames
 from tests.hw.test_matrix_vector import weights_of
 
@@ -71,6 +73,37 @@ def test_output_range_is_reached(weight, data, k, seed):
     (y,) = kernel.execute(np.array([(high + low - most).ravel(), most.ravel()]))
     np.testing.assert_array_equal(y, np.stack(kernel.output_range()))
     assert kernel.output_dtype == smallest_dtype(int(y.min()), int(y.max()))
+
+
+SHAPES = [
+    ("INT8", "UINT8", 32, 4),
+    ("BIPOLAR", "UINT8", 16, 4),
+    ("BIPOLAR", "BIPOLAR", 64, 16),
+    ("BIPOLAR", "TERNARY", 64, 8),
+    ("INT4", "UINT4", 32, 8),
+    ("INT8", "INT8", 256, 1),
+    ("INT16", "UINT2", 16, 4),
+]
+
+
+def synthesis_takes_what_the_model_says(weight, data, channels, pe, family, tmp_path):
+    kernel = kernel_of(weight, data, channels, 9, pe, np.random.default_rng(5))
+    used = yosys.synthesise(generate(alone(kernel), family), family, tmp_path).resources
+    estimate = kernel.resources(family)
+    assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp)
+    assert estimate.dsp == (pe if (weight, data) in (("INT8", "UINT8"), ("INT8", "INT8")) else 0)
+    assert abs(used.lut - estimate.lut) < 0.2 * used.lut + 10
+
+
+def test_synthesis_takes_what_the_model_says(tmp_path):
+    synthesis_takes_what_the_model_says(*SHAPES[0], ECP5, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [ECP5, XC7], ids=lambda family: family.name)
+@pytest.mark.parametrize(("weight", "data", "channels", "pe"), SHAPES)
+def test_synthesis_of_every_product(weight, data, channels, pe, family, tmp_path):
+    synthesis_takes_what_the_model_says(weight, data, channels, pe, family, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,10 @@ from hw.kernels.fork import Fork
 from hw.kernels.matrix_vector import MatrixVector
 from hw.kernels.threshold import Threshold
 from hw.kernels.upsample import Upsample
+from hw.rtl import generate
 from hw.stream import smallest_dtype
-from hw.synth.family import ECP5
+from hw.synth import yosys
+from hw.synth.family import ECP5, XC7
 from tests.hw.kernel_bench import alone, check, random_frames
 
 DTYPES = ["BIPOLAR", "TERNARY", "UINT1", "UINT2", "INT3", "UINT8", "INT8", "INT16", "UINT20"]
@@ -85,6 +87,36 @@ def test_fork_copies():
     assert len(kernel.outputs()) == 3
     for y in kernel.execute(frames):
         np.testing.assert_array_equal(y, frames)
+
+
+SHAPES = [
+    Add((2, 8), (DataType["INT4"], DataType["UINT8"]), (3, -7), 8),
+    Add((2, 8), (INT8, INT8), pe=4),
+    Fork((2, 8), INT8, 2, 8),
+    Fork((2, 8), DataType["UINT2"], 4, 4),
+    Concat(((4, 8), (4, 16)), (DataType["INT4"], INT8), 4),
+    Concat(((4, 64), (4, 32), (4, 32)), (DataType["UINT4"],) * 3, 8),
+    Upsample((8, 8, 16), (2, 2), DataType["UINT4"], 4),
+    Upsample((32, 32, 16), (2, 2), INT8, 4),
+]
+
+
+def synthesis_takes_what_the_model_says(kernel, family, tmp_path):
+    used = yosys.synthesise(generate(alone(kernel), family), family, tmp_path).resources
+    estimate = kernel.resources(family)
+    assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp)
+    assert abs(used.lut - estimate.lut) < 0.2 * used.lut + 10
+
+
+def test_synthesis_takes_what_the_model_says(tmp_path):
+    synthesis_takes_what_the_model_says(SHAPES[0], ECP5, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [ECP5, XC7], ids=lambda family: family.name)
+@pytest.mark.parametrize("kernel", SHAPES, ids=lambda kernel: kernel.op)
+def test_synthesis_of_every_kind(kernel, family, tmp_path):
+    synthesis_takes_what_the_model_says(kernel, family, tmp_path)
 
 
 def branches(join, fold, rng):

@@ -9,8 +9,10 @@ from hw.errors import BitfabricError
 from hw.kernels.accumulate_pool import AccumulatePool
 from hw.kernels.kernel import Folding
 from hw.kernels.max_pool import MaxPool
+from hw.rtl import generate
 from hw.stream import smallest_dtype
-from hw.synth.family import ECP5
+from hw.synth import yosys
+from hw.synth.family import ECP5, XC7
 from tests.hw.kernel_bench import alone, check, random_frames
 
 POOLS = {MaxPool: np.max, AccumulatePool: np.sum}
@@ -83,6 +85,34 @@ def test_sums_have_the_narrowest_type(dtype, k):
     assert (y.min(), y.max()) == pool.output_range() == (k * low, k * high)
     assert pool.output_dtype == smallest_dtype(k * low, k * high)
     assert AccumulatePool((k, 1), (k,), DataType["INT16"], input_range=(0, 1)).output_dtype == smallest_dtype(0, k)
+
+
+SHAPES = [
+    MaxPool((16, 16, 16), (2, 2), DataType["UINT4"], 4),
+    MaxPool((32, 32, 64), (2, 2), DataType["BIPOLAR"], 16),
+    MaxPool((8, 8, 16), (3, 3), DataType["INT8"], 2, True),
+    MaxPool((32, 32, 64), (2, 2), DataType["INT8"], 1),
+    AccumulatePool((7, 7, 256), (7, 7), DataType["UINT8"], 1),
+    AccumulatePool((9, 9, 16), (2, 2), DataType["INT8"], 4),
+]
+
+
+def synthesis_takes_what_the_model_says(pool, family, tmp_path):
+    used = yosys.synthesise(generate(alone(pool), family), family, tmp_path).resources
+    estimate = pool.resources(family)
+    assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp)
+    assert abs(used.lut - estimate.lut) < 0.2 * used.lut + 10
+
+
+def test_synthesis_takes_what_the_model_says(tmp_path):
+    synthesis_takes_what_the_model_says(SHAPES[0], ECP5, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [ECP5, XC7], ids=lambda family: family.name)
+@pytest.mark.parametrize("pool", SHAPES, ids=lambda pool: pool.op)
+def test_synthesis_of_every_kind(pool, family, tmp_path):
+    synthesis_takes_what_the_model_says(pool, family, tmp_path)
 
 
 @pytest.mark.parametrize(
