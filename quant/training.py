@@ -14,6 +14,7 @@ from torch.nn import functional
 from quant.batches import Batches
 from quant.callbacks import KeepBest
 from quant.models.network import Network
+from quant.schemes.glorot import glorot_bound
 from quant.schemes.scheme import Scheme
 
 
@@ -31,8 +32,7 @@ LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 
 def glorot_factor(weight: torch.Tensor) -> float:
     """BinaryConnect's learning-rate factor of a weight (out, in, *kernel): ``1 / sqrt(1.5 / (fan_in + fan_out))``."""
-    receptive = math.prod(weight.shape[2:])
-    return 1.0 / math.sqrt(1.5 / ((weight.shape[0] + weight.shape[1]) * receptive))
+    return 1.0 / glorot_bound(weight)
 
 
 def scheme_layers(model: torch.nn.Module) -> dict[Scheme, list[Any]]:

@@ -13,10 +13,8 @@ from quant.errors import QuantError
 from quant.metrics import accuracy
 from quant.schemes.binaryconnect import BinaryConnect
 from quant.schemes.bwn import centre_and_clamp, filter_sign
-from quant.schemes.glorot import glorot_bound
 from quant.schemes.signs import random_sign, scaled_sign, sign_inside
 from quant.schemes.statistics import reestimate_batch_norm
-from quant.training import glorot_factor
 
 EDGES = torch.tensor([-3.0, -1.0, -0.999, -0.5, -0.0, 0.0, 0.25, 0.999, 1.0, 7.0], dtype=torch.float64)
 
@@ -98,11 +96,6 @@ def test_stochastic_binaryconnect_is_random_in_training_only():
     layer.eval()
     np.testing.assert_array_equal(layer(x).detach().T, signs_of(layer.weight.detach()))
     np.testing.assert_array_equal(quantized(layer), signs_of(layer.weight.detach()))
-
-
-def test_glorot_bound_is_the_inverse_of_the_rates_factor():
-    for shape in ((64, 784), (16, 8, 3, 3)):
-        assert glorot_bound(torch.empty(shape)) * glorot_factor(torch.empty(shape)) == pytest.approx(1, rel=1e-12)
 
 
 # BatchNorm's statistics
