@@ -1,8 +1,9 @@
 """Matrix-vector product with constant weights: fully connected layers, and convolutions after a sliding window.
 
-FINN's MVAU without the activation. Three datapaths, chosen from the data types:
+FINN's MVAU without the activation. Four datapaths, chosen from the data types:
 
 - *xnor*: one-bit by one-bit. Agreeing bits are counted, 2 * count - MW is the result.
+- *ternary*: -1, 0 or +1 by one-bit. The same with the inputs that are not zero, which are counted once for all outputs.
 - *weight_planes*, *input_planes*: no multiplier. A one-bit operand adds or subtracts the other one; an n-bit
   operand does so n times, its bits being signs (2 w = +-1 +-2 ... -+2^(n-1) plus a constant).
 - *multiply*: multipliers, where both sides are wide enough to be worth one.
@@ -175,10 +176,10 @@ class MatrixVector(Kernel):
 
     @property
     def datapath(self) -> str:
-        """``xnor``, ``weight_planes``, ``input_planes`` or ``multiply``; the same for every family."""
+        """``xnor``, ``ternary``, ``weight_planes``, ``input_planes`` or ``multiply``; the same for every family."""
         weight, data = self.weight_dtype, self.input_dtype
         if weight == BIPOLAR:
-            return "xnor" if data == BIPOLAR else "weight_planes"
+            return {"BIPOLAR": "xnor", "TERNARY": "ternary"}.get(data.name, "weight_planes")
         if data == BIPOLAR:
             return "input_planes"
         signed = [t.bitwidth() + (not t.signed()) for t in (weight, data)]
@@ -281,16 +282,18 @@ class MatrixVector(Kernel):
     def latency(self) -> int:
         """Cycles from the action that uses the last of SF beats to the output's being offered."""
         planes, _, extra = self.planes
-        count = {"xnor": -(-self.simd // 4), "multiply": self.simd}.get(self.datapath, self.pairs)
+        quads = -(-self.simd // 4)
+        count = {"xnor": quads, "ternary": quads, "multiply": self.simd}.get(self.datapath, self.pairs)
         tree = max(1, -(-levels(count) // self.every))
-        chain = 1 if self.datapath in ("xnor", "multiply") else planes if extra else 0
+        chain = 1 if self.datapath in ("xnor", "ternary", "multiply") else planes if extra else 0
         return self.stages[1] + tree + chain + 1
 
     def schedule(self) -> Schedule:
-        word = np.tile(np.arange(self.nf * self.sf), prod(self.prefix))
+        word = np.arange(self.nf * self.sf)
         gives = word % self.sf == self.sf - 1
         # A credit is out for latency + 1 cycles, and one is needed every SF-th.
-        return Schedule((word < self.sf,), (gives,), self.latency, credits=-(-(self.latency + 1) // self.sf))
+        credits = -(-(self.latency + 1) // self.sf)
+        return Schedule((word < self.sf,), (gives,), self.latency, credits, prod(self.prefix))
 
     def style(self, family: Family) -> str:
         """Style of the weight memory: ``block`` or ``logic``."""

@@ -16,8 +16,9 @@ module matrix_vector #(
     parameter int    W_BITS     = 1,               // bits of a weight
     parameter int    W_SIGNED   = 1,
     parameter int    OUT_BITS   = 8,               // bits of an output; sums are right modulo 2^OUT_BITS
-    parameter string DATAPATH   = "xnor",          // xnor: one bit by one bit; weight_planes, input_planes: the bits of
-                                                   // one side add or subtract the other; multiply: multipliers
+    parameter string DATAPATH   = "xnor",          // xnor: one bit by one bit; ternary: -1, 0, +1 by one bit;
+                                                   // weight_planes, input_planes: the bits of one side add or subtract
+                                                   // the other; multiply: multipliers
     parameter int    PLANES     = 1,               // weight_planes, input_planes: rows of signs
     parameter int    PAIR_BITS  = 2,               // and bits of the sum and the difference of two of the others
     parameter int    EXTRA_BITS = 0,               // and bits of what PLANES leave out (0: nothing)
@@ -46,13 +47,13 @@ module matrix_vector #(
   localparam int PAIRED = DATAPATH == "weight_planes" ? 1 : 0;
   localparam int OPERANDS = FETCH + PAIRED > 2 ? FETCH + PAIRED : 2;
   // Cycles from there to the sum over SIMD.
-  localparam int COUNT = DATAPATH == "xnor" ? (SIMD + 3) / 4 : DATAPATH == "multiply" ? SIMD : PAIRS;
+  localparam bit COUNTING = DATAPATH == "xnor" || DATAPATH == "ternary";
+  localparam int COUNT = COUNTING ? (SIMD + 3) / 4 : DATAPATH == "multiply" ? SIMD : PAIRS;
   localparam int TREE = $clog2(COUNT) > EVERY ? ($clog2(COUNT) + EVERY - 1) / EVERY : 1;
-  localparam int CHAIN = DATAPATH == "xnor" || DATAPATH == "multiply" ? 1 : EXTRA_BITS > 0 ? PLANES : 0;
+  localparam int CHAIN = COUNTING || DATAPATH == "multiply" ? 1 : EXTRA_BITS > 0 ? PLANES : 0;
   localparam int COMPUTE = TREE + CHAIN;
 
-  if (DATAPATH != "xnor" && DATAPATH != "weight_planes" && DATAPATH != "input_planes" && DATAPATH != "multiply")
-  begin : g_bad_datapath
+  if (!COUNTING && DATAPATH != "weight_planes" && DATAPATH != "input_planes" && DATAPATH != "multiply") begin : g_bad_datapath
     $error("matrix_vector: unknown DATAPATH");
   end
   if (BUFFER == "hold" && SF > 1 && NF > 1) begin : g_bad_buffer
@@ -138,7 +139,7 @@ module matrix_vector #(
   );
 
   // The sum over SIMD: part + part_carry, for each output.
-  localparam int PART = DATAPATH == "xnor" ? 2 + $clog2(COUNT)
+  localparam int PART = COUNTING ? 2 + $clog2(COUNT)
                       : DATAPATH == "multiply" ? IN_BITS + W_BITS + 2 - IN_SIGNED - W_SIGNED + $clog2(COUNT)
                       : EXTRA_BITS == 0 ? PAIR_BITS + $clog2(COUNT)
                       : (PAIR_BITS + $clog2(COUNT) > EXTRA_BITS ? PAIR_BITS + $clog2(COUNT) : EXTRA_BITS) + PLANES - 1;
@@ -146,15 +147,22 @@ module matrix_vector #(
   logic [PE-1:0][PART-1:0] part;
   logic [PE-1:0] part_carry;
 
-  if (DATAPATH == "xnor") begin : g_xnor
+  if (COUNTING) begin : g_counting
+    // A ternary input is {negative, not zero}.
+    logic [SIMD-1:0] positive, counted;
+    for (genvar i = 0; i < SIMD; i++) begin : g_input
+      assign positive[i] = DATAPATH == "xnor" ? inputs[i*IN_BITS] : !inputs[(i+1)*IN_BITS-1];
+      assign counted[i]  = DATAPATH == "xnor" || inputs[i*IN_BITS];
+    end
     for (genvar p = 0; p < PE; p++) begin : g_pe
       popcount #(
           .BITS (SIMD),
           .EVERY(EVERY)
       ) dot (
           .clk,
-          .a    (inputs),
+          .a    (positive),
           .b    (weights[p]),
+          .counted,
           .count(part[p]),
           .carry(part_carry[p])
       );
@@ -222,13 +230,42 @@ module matrix_vector #(
     end
   end
 
-  // The sum over SF. XNOR counts agreements n, and the result is 2 n - MW: START takes care of all but the lowest bit.
-  localparam int SUM = DATAPATH == "xnor" && OUT_BITS > 1 ? OUT_BITS - 1 : OUT_BITS;
+  // The sum over SF. Where agreements n are counted, the result is 2 n less the inputs that are not zero: for XNOR that is
+  // MW, and START takes care of all but the lowest bit; for ternary inputs they are counted too, once for all outputs.
+  localparam int SUM = COUNTING && OUT_BITS > 1 ? OUT_BITS - 1 : OUT_BITS;
+  logic [OUT_BITS-1:0] nonzero;
+  if (DATAPATH == "ternary") begin : g_nonzero
+    logic [PART-1:0] count;
+    logic [OUT_BITS-1:0] sum;
+    logic carry, unused;
+    popcount #(
+        .BITS (SIMD),
+        .EVERY(EVERY)
+    ) nonzeros (
+        .clk,
+        .a      (g_counting.counted),
+        .b      ('1),
+        .counted('1),
+        .count,
+        .carry
+    );
+    assign {nonzero, unused} = {sum, carry} + {OUT_BITS'(count), carry};
+    if (SF > 1) begin : g_register
+      always_ff @(posedge clk) begin
+        if (rst || ending[LATENCY-1]) sum <= '0;
+        else if (fired[LATENCY-1]) sum <= nonzero;
+      end
+    end else begin : g_constant
+      assign sum = '0;
+    end
+  end else begin : g_all
+    assign nonzero = '0;
+  end
   logic [PE*OUT_BITS-1:0] result;
   for (genvar p = 0; p < PE; p++) begin : g_accumulate
     logic [SUM-1:0] sum, addend, total;
     logic part_sign;
-    assign part_sign = DATAPATH != "xnor" && part[p][PART-1];
+    assign part_sign = !COUNTING && part[p][PART-1];
     assign addend    = SUM'({{SUM{part_sign}}, part[p]});
     if (CARRY != 0) begin : g_carry
       logic unused;
@@ -246,6 +283,8 @@ module matrix_vector #(
     end
     if (DATAPATH == "xnor") begin : g_twice
       assign result[p*OUT_BITS+:OUT_BITS] = OUT_BITS'({total, 1'((SF * SIMD) & 1)});
+    end else if (DATAPATH == "ternary") begin : g_difference
+      assign result[p*OUT_BITS+:OUT_BITS] = OUT_BITS'({total, 1'b0}) - nonzero;
     end else begin : g_once
       assign result[p*OUT_BITS+:OUT_BITS] = total;
     end

@@ -79,14 +79,17 @@ def _tree(count: int, width: int, carry: bool, every: int, family: Family) -> Re
 
 def _sums(kernel: "MatrixVector", family: Family) -> Resources:
     """The dot products and their accumulators."""
-    parts = {"xnor": _counting, "multiply": _multiplying}
+    parts = {"xnor": _counting, "ternary": _counting, "multiply": _multiplying}
     shared, each = parts.get(kernel.datapath, _signing)(kernel, family)
     carry = kernel.datapath != "multiply" and not kernel.planes[2]
-    out = kernel.accumulator_dtype.bitwidth() - (kernel.datapath == "xnor")
+    out = kernel.accumulator_dtype.bitwidth() - (kernel.datapath in ("xnor", "ternary"))
     lut = _adder(out, carry, family)
     if kernel.datapath == "xnor" and family.lut_inputs >= 6:
         lut = min(lut, 2 + levels(-(-kernel.simd // 4)))  # where nothing is added, the carry passes by
     each += Resources(lut, out if kernel.sf > 1 else 0)
+    if kernel.datapath == "ternary":  # the sum of what is not zero, and its difference from each output
+        shared += Resources(_adder(out + 1, True, family), out + 1 if kernel.sf > 1 else 0)
+        each += Resources(cost.add(out + 1, family))
     lut, ff = shared.lut + kernel.pe * each.lut, shared.ff + kernel.pe * each.ff
     return Resources(lut, ff, 0, kernel.pe * each.dsp)
 
@@ -94,15 +97,18 @@ def _sums(kernel: "MatrixVector", family: Family) -> Resources:
 def _counting(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resources]:
     """Cost of popcounts: once, and for each output."""
     quads, rest = divmod(kernel.simd, 4)
-    six = family.lut_inputs >= 6
+    six, ternary = family.lut_inputs >= 6, kernel.datapath == "ternary"
     tree = _tree(-(-kernel.simd // 4), 2, True, kernel.every, family)
+    ff = 3 * quads + (0, 1, 2, 2)[rest]
+    shared = tree + Resources(2 * quads, ff) if ternary else Resources()
     if kernel.nf * kernel.sf == 1:
-        # Each of 2 sums, 8 carries and 2 inputs, for three inputs and a fourth, is made once.
-        carries = 8 * (1 - (7 / 8) ** kernel.pe)
-        return Resources(round(quads * (3 + carries)), round(quads * (4 + carries))), tree
-    full = 3 if six else 5
+        # Each of 2 sums (ternary: 8), 8 carries and 2 inputs, for three inputs and a fourth, is made once.
+        made = 8 * (1 - (7 / 8) ** kernel.pe)
+        luts, ffs = (2 + (2 if six else 4) * made, 2 + 2 * made) if ternary else (3 + made, 4 + made)
+        return shared + Resources(round(quads * luts), round(quads * ffs)), tree
+    full = (4 if six else 8) if ternary else (3 if six else 5)
     lut = quads * full + (0, 1, 2, full - 1)[rest]
-    return Resources(), tree + Resources(lut, 3 * quads + (0, 1, 2, 2)[rest])
+    return shared, tree + Resources(lut, ff)
 
 
 def _multiplying(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resources]:

@@ -47,6 +47,7 @@ def test_rtl_equals_model(weight, data, nf, pe, sf, simd, prefix, seed):
     ("weight", "data", "mh", "mw", "pe", "simd"),
     [
         ("BIPOLAR", "BIPOLAR", 2, 75, 2, 25),
+        ("BIPOLAR", "TERNARY", 2, 75, 2, 25),
         ("BIPOLAR", "UINT8", 4, 21, 2, 7),
         ("INT8", "BIPOLAR", 2, 20, 1, 10),
         ("INT4", "UINT4", 2, 12, 1, 6),
@@ -66,6 +67,22 @@ def test_rtl_at_the_ends_of_the_accumulator(weight, data, mh, mw, pe, simd):
     assert y.max() == reached[1].max()
     assert kernel.accumulator_dtype == smallest_dtype(y.min(), y.max())
     check(alone(kernel), {"in0": frames}, rng)
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(1, 9), st.integers(0, 2**32))
+def test_rtl_counts_ternary_inputs(nf, pe, sf, simd, seed):
+    rng = np.random.default_rng(seed)
+    kernel = kernel_of("BIPOLAR", "TERNARY", nf * pe, sf * simd, pe, simd, rng, (3, 2))
+    assert kernel.datapath == "ternary"
+    check(alone(kernel), {"in0": random_frames(kernel.inputs()[0], 4, rng)}, rng)
+
+
+def test_schedule_does_not_grow_with_the_image():
+    kernel = kernel_of("BIPOLAR", "UINT2", 8, 18, 2, 3, np.random.default_rng(2), (500, 700))
+    schedule = kernel.schedule()
+    assert schedule.takes[0].size == schedule.gives[0].size == 24
+    assert schedule.interval == schedule.actions == 24 * 500 * 700
 
 
 def test_rtl_with_everything_in_block_ram():
@@ -144,7 +161,11 @@ def test_foldings_are_all_legal_and_change_no_result():
 @pytest.mark.parametrize("family", [ECP5, XC7], ids=lambda family: family.name)
 @pytest.mark.parametrize(
     ("weight", "data", "mh", "mw", "pe", "simd", "bram", "dsp"),
-    [("INT8", "INT8", 4, 520, 2, 4, 3, 8), ("BIPOLAR", "BIPOLAR", 8, 128, 2, 32, 0, 0)],
+    [
+        ("INT8", "INT8", 4, 520, 2, 4, 3, 8),
+        ("BIPOLAR", "BIPOLAR", 8, 128, 2, 32, 0, 0),
+        ("BIPOLAR", "TERNARY", 8, 128, 2, 32, 0, 0),
+    ],
 )
 def test_synthesis_takes_what_the_model_says(weight, data, mh, mw, pe, simd, bram, dsp, family, tmp_path):
     kernel = kernel_of(weight, data, mh, mw, pe, simd, np.random.default_rng(5))

@@ -1,4 +1,4 @@
-// Number of positions in which two BITS-bit words agree: count + carry (XNOR-popcount).
+// Number of positions, of those that `counted` marks, in which two BITS-bit words agree: count + carry (XNOR-popcount).
 // Initiation interval: 1. Latency: 1 cycle more than an adder_tree of ceil(BITS / 4) operands.
 //
 // Of every four results three meet in a full adder, whose two output bits are an operand of the tree;
@@ -14,6 +14,7 @@ module popcount #(
     input  wire logic            clk,
     input  wire logic [BITS-1:0] a,
     input  wire logic [BITS-1:0] b,
+    input  wire logic [BITS-1:0] counted,
     output      logic [ OUT-1:0] count,
     output      logic            carry
 );
@@ -22,7 +23,7 @@ module popcount #(
   logic [COUNT-1:0] fourth;
 
   logic [BITS-1:0] agree;
-  assign agree = ~(a ^ b);
+  assign agree = ~(a ^ b) & counted;
   assign same  = (4 * COUNT)'(agree);
   for (genvar i = 0; i < COUNT; i++) begin : g_full_adder
     logic half;
