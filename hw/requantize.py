@@ -25,7 +25,7 @@ KEPT = 128
 
 Kernel = Callable[[np.ndarray], np.ndarray]
 Parameters = tuple[np.ndarray, np.ndarray, int]
-"""Multiplier, addend (int64, of the frame's shape), shift."""
+"""Multiplier, addend (integers, of the frame's shape), shift."""
 Make = Callable[[np.ndarray, np.ndarray, int], Kernel | None]
 """Parameters -> what such a kernel computes; None if it cannot be built."""
 
@@ -41,7 +41,7 @@ def parameters(
     2. Others: the fewest bits that are exact. Two monotone step functions that run the same way are equal on all
        integers if and only if they agree on both sides of every decision point, and that is checked, for all
        codes and elements, with the kernel's own arithmetic.
-    3. Where that takes more than MOST_BITS: a factor of FAITHFUL_BITS. It decides otherwise than ``function`` only
+    3. Where that takes more than MOST_BITS: products of FAITHFUL_BITS. It decides otherwise than ``function`` only
        where the value lies closer to a decision point than float32, and so the model's reference, can tell. That
        too is checked on all decision points. (``hw.comparison`` counts such elements.)
     """
@@ -64,8 +64,8 @@ def parameters(
         shift += 1
     if proven:
         return exact
-    near = _faithful(slope, offset)
-    kernel = None if near is None else make(*near)
+    near = _faithful(function, slope, offset)
+    kernel = make(*near)
     return near if kernel and cases.faithful(kernel) else None
 
 
@@ -153,16 +153,31 @@ def _to_odd(value: Fraction) -> int:
     return int(value) if value.denominator == 1 else floor(value) | 1
 
 
-def _faithful(slope: np.ndarray, offset: np.ndarray) -> Parameters | None:
-    """Parameters with FAITHFUL_BITS in every factor and addend; an addend keeps its sign."""
-    sizes = [abs(value) for values in (slope, offset) for value in values.ravel() if value]
-    least = min((size for size in sizes if size > max(sizes) / 2**30), default=Fraction(1))
-    shift = max(0, FAITHFUL_BITS - (least.numerator.bit_length() - least.denominator.bit_length()))
-    multiplier, addend = (_scaled(values, shift) for values in (slope, offset))
-    if multiplier is None or addend is None:
-        return None
-    signs = np.array([(value > 0) - (value < 0) for value in offset.ravel()], np.int64).reshape(offset.shape)
-    return multiplier, np.where(addend == 0, signs, addend), shift
+def _faithful(function: StepFunction, slope: np.ndarray, offset: np.ndarray) -> Parameters:
+    """Parameters whose every product is off by less than 2**-FAITHFUL_BITS of itself, or of the offset and of a code.
+
+    So a slope needs fewer bits where its input does not reach far. Slopes and offsets keep their signs.
+    """
+    reach = np.maximum(np.abs(function.low), np.abs(function.high))
+    shift = 0
+    for factor, addend, most in zip(slope.ravel(), offset.ravel(), reach.ravel().tolist(), strict=True):
+        if factor:
+            own, other = -_exponent(factor), most.bit_length() - min(_exponent(addend) if addend else 0, 0)
+            shift = max(shift, FAITHFUL_BITS + min(own, other))
+    multiplier, addends = (_signed(values, shift) for values in (slope, offset))
+    return multiplier, addends, shift
+
+
+def _exponent(value: Fraction) -> int:
+    """The power of two that is about as large as a fraction: its logarithm, off by one at most."""
+    return abs(value.numerator).bit_length() - value.denominator.bit_length()
+
+
+def _signed(values: np.ndarray, shift: int) -> np.ndarray:
+    """``values * 2**shift`` to the nearest integer but 0, which only 0 goes to."""
+    scaled = [round(value * (1 << shift)) or (value > 0) - (value < 0) for value in values.ravel()]
+    number = np.int64 if all(abs(value) < 1 << 62 for value in scaled) else object
+    return np.array(scaled, number).reshape(values.shape)
 
 
 def _first_shift(slope: np.ndarray) -> int:

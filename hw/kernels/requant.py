@@ -86,7 +86,8 @@ class _Arithmetic:
 class Requant(Kernel):
     """``y[..., c] = clip(round((x[..., c] * multiplier[c] + addend[c]) / 2**shift), low, high)``, exactly.
 
-    ``multiplier`` and ``addend`` are integers (C,), ``rounding`` one of QONNX's modes (see ``ROUNDING``).
+    ``multiplier`` and ``addend`` are integers (C,), those of ``addend`` of any size; ``rounding`` is one of QONNX's
+    modes (see ``ROUNDING``).
     Input ``(*prefix, C)``, output ``(*prefix, C)``, both in ``pe`` lanes; ``pe`` divides C.
     Raises BitfabricError where parameters do not fit each other.
     """
@@ -117,7 +118,8 @@ class Requant(Kernel):
             raise BitfabricError(
                 f"a requant needs one multiplier and addend a channel, not {multiplier.shape} and {addend.shape}"
             )
-        if multiplier.dtype.kind not in "iu" or addend.dtype.kind not in "iu":
+        wide = addend.dtype == object and all(isinstance(value, int) for value in addend)
+        if multiplier.dtype.kind not in "iu" or not (wide or addend.dtype.kind in "iu"):
             raise BitfabricError(f"a requant multiplies and adds integers, not {multiplier.dtype}, {addend.dtype}")
         if self.pe < 1 or len(multiplier) % self.pe:
             raise BitfabricError(f"PE {self.pe} does not divide the {len(multiplier)} channels of a requant")
@@ -137,7 +139,7 @@ class Requant(Kernel):
         if not output.min() <= self.low <= self.high <= output.max():
             raise BitfabricError(f"a requant cannot clip to {self.low}..{self.high} in {output.name}")
         object.__setattr__(self, "multiplier", multiplier.astype(np.int64))
-        object.__setattr__(self, "addend", addend.astype(np.int64))
+        object.__setattr__(self, "addend", addend if wide else addend.astype(np.int64))
         object.__setattr__(self, "rounding", rounding)
 
     @property
@@ -182,17 +184,52 @@ class Requant(Kernel):
         return _Arithmetic(multipliers, addends, shift, rounding, low, high)
 
     @cached_property
-    def _operands(self) -> tuple[np.ndarray, np.ndarray]:
-        """Multipliers and addends, as int64 where nothing can overflow, else as Python's integers."""
+    def _apart(self) -> tuple[int, int] | None:
+        """What ``execute`` multiplies apart, so that int64 holds the parts of the sum: so many bits at a time, so many
+        times, from the low end of x. None where it does not hold them either."""
         plan = self._arithmetic
         largest = max(map(abs, (*plan.sum_range, *plan.multipliers, *plan.addends, 1 << plan.shift)))
-        number = np.int64 if largest < 1 << 62 else object
-        return np.array(plan.multipliers, number), np.array(plan.addends, number)
+        if largest < 1 << 62:
+            return 0, 0
+        most, needed = 60 - plan.m_bits, max(plan.x_bits + plan.m_bits, plan.a_bits) - 59
+        if most < 1 or not 0 < needed < plan.shift:
+            return None
+        times = -(-needed // most)
+        bits = -(-needed // times)
+        return (bits, times) if bits * times < plan.shift else None
+
+    @cached_property
+    def _operands(self) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Multipliers, and the parts of the addends that go with those of x, the highest last: int64, or Python's
+        integers."""
+        plan, (bits, times) = self._arithmetic, self._apart or (0, 0)
+        number = object if self._apart is None else np.int64
+        parts = [[a >> i * bits & (1 << bits) - 1 for a in plan.addends] for i in range(times)]
+        parts.append([a >> times * bits for a in plan.addends])
+        return np.array(plan.multipliers, number), [np.array(values, number) for values in parts]
+
+    def _sums(self, x: np.ndarray) -> tuple[np.ndarray, int]:
+        """``x * multipliers + addends`` of integers (rows, C), and by how many bits it is to be shifted.
+
+        Of a sum in parts the low ones only say, in a bit of their own, whether anything is left below the high one:
+        all that a rounding asks.
+        """
+        bits, times = self._apart or (0, 0)
+        multipliers, addends = self._operands
+        x = x.astype(multipliers.dtype, copy=False)
+        if not times:
+            return x * multipliers + addends[-1], self._arithmetic.shift
+        mask = (1 << bits) - 1
+        carry, left = np.zeros_like(x), np.zeros_like(x)
+        for i in range(times):
+            part = (x >> i * bits & mask) * multipliers + addends[i] + carry
+            carry, left = part >> bits, left | (part & mask)
+        total = (x >> times * bits) * multipliers + addends[-1] + carry
+        return 2 * total + (left != 0), self._arithmetic.shift - times * bits + 1
 
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = frames
-        plan = self._arithmetic
-        multipliers, addends = self._operands
+        rounding = self._arithmetic.rounding
         rows = np.ascontiguousarray(x).reshape(-1, self.channels)
         y = np.empty(rows.shape, container(self.output_dtype))
         step = max(1, CHUNK // self.channels)
@@ -200,12 +237,8 @@ class Requant(Kernel):
             part = rows[start : start + step].astype(np.int64)
             if self.input_dtype == DataType["BIPOLAR"]:
                 part = (part + 1) >> 1
-            total = part.astype(multipliers.dtype, copy=False)
-            if plan.multiplies:
-                total = total * multipliers
-            if plan.adds:
-                total = total + addends
-            y[start : start + step] = np.clip(_divide(total, plan.shift, plan.rounding), self.low, self.high)
+            total, shift = self._sums(part)
+            y[start : start + step] = np.clip(_divide(total, shift, rounding), self.low, self.high)
         return (y.reshape(x.shape),)
 
     # ---- hardware

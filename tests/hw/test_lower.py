@@ -191,6 +191,22 @@ def test_sixteen_bits_with_scales_that_are_no_power_of_two(bits):
     assert compared.mismatches == compared.explained <= 25, compared.describe()
 
 
+@pytest.mark.parametrize("inputs", [12, 300])
+def test_sixteen_bits_behind_norms_of_very_different_channels(inputs):
+    rng = np.random.default_rng(inputs)
+    b = Builder((1, inputs))
+    weights = rng.normal(size=(inputs, 6)) / 3
+    x = b.node("MatMul", b.quant("x", 0.000137, 16), b.quant(weights, 2.0**-15 * 1.1, 16))
+    gamma, variance = np.exp(rng.uniform(-9, 0, 6)), rng.uniform(1, 9 * inputs, 6)
+    x = b.batch_norm(x, gamma, rng.normal(size=6), rng.normal(size=6), variance, 1e-5)
+    x = b.quant(b.node("Relu", x), 0.00003, 16, signed=0)
+    model = b.model((b.node("MatMul", x, b.quant(np.eye(6), 1.0, 2)), (1, 6)))
+    graph = lower(model)
+    assert [node.kernel.op for node in graph] == ["matrix_vector", "requant", "matrix_vector"]
+    compared = compare(graph, model, random_frames(graph, 500))
+    assert compared.mismatches == compared.explained <= 25, compared.describe()
+
+
 def test_preprocessing_runs_on_the_host_in_float32():
     b = Builder((1, 3, 4))
     x = b.node("Div", b.node("Sub", b.node("Mul", "x", 1 / 255), np.full((3, 1), 0.1307)), 0.3081)

@@ -104,6 +104,30 @@ def test_rtl_equals_model(kernel, seed):
     check(alone(kernel), {"in0": interesting(kernel, 10, rng)}, rng)
 
 
+def wide(rng: np.random.Generator, mode: str) -> Requant:
+    """Parameters as BatchNorm behind 16-bit weights needs them: sums of 70 to 80 bits."""
+    shift = int(rng.integers(54, 62))
+    multiplier = rng.integers(2**34, 2 ** int(rng.integers(36, 43)), 3) * rng.choice([-1, 1], 3)
+    addend = np.array([int(value) << shift - 2 for value in rng.integers(-(2**17), 2**17, 3)], object) + 1
+    return Requant(multiplier, addend, shift, mode, DataType["INT40"], DataType["INT16"], -(2**15), 2**15 - 1)
+
+
+@pytest.mark.parametrize("mode", ROUNDING)
+def test_sums_beyond_64_bits(mode):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        kernel = wide(rng, mode)
+        assert kernel._arithmetic.sum_bits > 64
+        frames = interesting(kernel, 100, rng)
+        np.testing.assert_array_equal(kernel.execute(frames)[0], naive(kernel, frames))
+
+
+def test_rtl_of_sums_beyond_64_bits():
+    rng = np.random.default_rng(0)
+    kernel = wide(rng, "ROUND")
+    check(alone(kernel), {"in0": interesting(kernel, 10, rng)}, rng)
+
+
 def test_rtl_rounds_ties_in_every_mode():
     """Sums in quarters, from well below to well above the range; and in halves."""
     x, ones = np.arange(-64, 64), np.ones(128, int)
