@@ -33,10 +33,15 @@ from quant.models.network import Network
 
 @dataclass(frozen=True)
 class Codes:
-    """The integers behind quantized weights: ``weights = scale * codes``, ``bits`` wide."""
+    """The integers behind quantized weights: ``weights = scale * (codes - zero_point)``, ``bits`` wide."""
 
     scale: torch.Tensor
+    zero_point: torch.Tensor
     bits: int
+    signed: bool
+
+    def cpu(self) -> "Codes":
+        return Codes(self.scale.detach().cpu(), self.zero_point.detach().cpu(), self.bits, self.signed)
 
 
 # (weights, rate, generator, codes or None) -> distorted weights
@@ -80,14 +85,15 @@ def _bit_flip(w: torch.Tensor, rate: float, generator: torch.Generator | None, c
     assert codes is not None
     if codes.bits == 1:
         return torch.where(_chosen(w, rate, generator), -w, w)
-    integers = torch.round(w / codes.scale).long()
+    integers = torch.round(w / codes.scale + codes.zero_point).long()
     flipped = torch.zeros_like(integers)
     for bit in range(codes.bits):
         flipped |= _chosen(w, rate, generator).long() << bit
-    # two's complement: the sign bit counts -2**(bits-1)
     span = 1 << codes.bits
     result = (integers ^ flipped) & (span - 1)
-    return torch.where(result >= span // 2, result - span, result).to(w.dtype) * codes.scale
+    if codes.signed:  # two's complement: the sign bit counts -2**(bits-1)
+        result = torch.where(result >= span // 2, result - span, result)
+    return (result.to(w.dtype) - codes.zero_point) * codes.scale
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,7 @@ def distorted(model: torch.nn.Module, kind: str, rate: float, seed: int = 0) -> 
 
     def distort(name: str, w: torch.Tensor, codes: Codes | None) -> torch.Tensor:
         if name not in fixed:
-            fixed[name] = distortion(w.detach().cpu(), rate, generator, _on_cpu(codes)).to(w.device)
+            fixed[name] = distortion(w.detach().cpu(), rate, generator, codes and codes.cpu()).to(w.device)
         return fixed[name].to(w.dtype)
 
     with _through(model, distort):
@@ -191,10 +197,6 @@ def _layers(model: torch.nn.Module) -> dict[str, Any]:
     }
 
 
-def _on_cpu(codes: Codes | None) -> Codes | None:
-    return None if codes is None else Codes(codes.scale.detach().cpu(), codes.bits)
-
-
 class _Undistorted(torch.nn.Module):
     """A parametrization that changes nothing, to hang a hook on."""
 
@@ -214,10 +216,10 @@ def _through(
 ) -> Iterator[None]:
     """Within the context the layers compute with ``distort(name, weights, codes)``."""
 
-    def quantized(name: str):  # type: ignore[no-untyped-def]
+    def quantized(name: str, signed: bool):  # type: ignore[no-untyped-def]
         def hook(_quantizer: Any, _inputs: Any, output: Any) -> Any:
             values, scale, zero_point, bits, *more = output
-            return (distort(name, values, Codes(scale, int(bits))), scale, zero_point, bits, *more)
+            return (distort(name, values, Codes(scale, zero_point, int(bits), signed)), scale, zero_point, bits, *more)
 
         return hook
 
@@ -227,7 +229,9 @@ def _through(
     with ExitStack() as undo:
         for name, layer in _layers(model).items():
             if isinstance(layer, QuantWeightBiasInputOutputLayer) and layer.weight_quant.is_quant_enabled:
-                handle = layer.weight_quant.tensor_quant.register_forward_hook(quantized(name))
+                handle = layer.weight_quant.tensor_quant.register_forward_hook(
+                    quantized(name, bool(layer.weight_quant.is_signed))
+                )
             else:
                 if not parametrize.is_parametrized(layer, "weight"):
                     order = list(layer._parameters)

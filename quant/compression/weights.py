@@ -176,6 +176,8 @@ def compressing(model: Model, layers: Layers = None) -> Iterator[tuple[Model, di
     small = copy.deepcopy(model).eval()
     chosen = find_layers(small, layers)
     for name, layer in chosen.items():
+        if not bool(torch.isfinite(weight_of(layer)).all()):
+            raise QuantError(f"layer {name} has weights that are no finite numbers: train the network again", status=2)
         if not is_quantized(layer):
             continue
         if type(layer.weight_quant) is not WeightQuantProxyFromInjector:

@@ -706,6 +706,15 @@ def test_bad_arguments(call, match):
     assert "\n" not in str(error.value)
 
 
+def test_weights_that_are_no_numbers():
+    model = convolutional()
+    with torch.no_grad():
+        model[3].weight[0, 0, 0, 0] = float("nan")
+    with pytest.raises(QuantError, match="layer 3 has weights that are no finite numbers"):
+        compression.prune(model)
+    compression.prune(model, layers=["0", "6"])
+
+
 def test_too_many_values_for_the_exact_optimum():
     with pytest.raises(QuantError, match="up to 2048 distinct values"):
         compression.share_weights(torch.nn.Linear(100, 100), init="exact")

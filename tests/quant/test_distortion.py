@@ -5,6 +5,8 @@ import copy
 import numpy as np
 import pytest
 import torch
+from brevitas.nn import QuantLinear
+from brevitas.quant import ShiftedUint8WeightPerTensorFloat
 from torch.nn.utils import parametrize
 
 from quant import compression, create_model, distortion, fit, load_data, schemes
@@ -215,6 +217,16 @@ def test_bad_models(data):
         pass
     with pytest.raises(QuantError, match="give data as"):
         distortion.accuracy_against(plain(), data, "sign", [1])
+
+
+def test_unsigned_weights_with_a_zero_point():
+    layer = QuantLinear(20, 10, bias=False, weight_quant=ShiftedUint8WeightPerTensorFloat).eval()
+    quantized = layer.quant_weight()
+    assert float(quantized.zero_point) > 0
+    unsigned = torch.round(quantized.value / quantized.scale + quantized.zero_point)
+    with distortion.distorted(layer, "bit_flip", 1.0):
+        flipped = layer.quant_weight().value
+    torch.testing.assert_close(flipped, (255 - unsigned - quantized.zero_point) * quantized.scale)
 
 
 @pytest.mark.parametrize("name", schemes.list())
