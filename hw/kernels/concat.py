@@ -77,10 +77,11 @@ class Concat(ChannelKernel):
     def resources(self, family: Family) -> Resources:
         out = self.outputs()[0].width
         inputs = len(self.shapes)
-        # A lookup table takes two inputs, or three, with the bits that choose them; another joins several of those.
-        each = 2 if family.lut_inputs < 6 else 3
+        # A lookup table takes inputs with the bits that choose them, and hands on to the next or to one that joins all.
+        each, rest = family.lut_inputs // 2, (family.lut_inputs - 1) // 2
         tables = -(-inputs // each)
-        select = out * (tables + (tables > 1) * -(-(tables - 1) // (family.lut_inputs - 1)))
+        tree = tables + -(-(tables - 1) // (family.lut_inputs - 1))
+        select = out * min(tree, 1 + max(0, -(-(inputs - each) // rest)))
         total = cost.stream_out(out, 3, family) + cost.counter(max(self._beats), family)
         return total + Resources(select + 2 * inputs, inputs + out + 1)
 

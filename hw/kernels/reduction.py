@@ -47,10 +47,12 @@ class Reduction:
         width, six, style = self.lanes * self.bits, family.lut_inputs >= 6, self.style(family)
         carry = self.operation == "sum_carry"
         if self.operation.startswith("sum"):
-            # Four inputs do not hold an adder and what clears its other operand.
-            lut = cost.add(self.bits + (carry and not six), family) + (0 if six else self.bits)
+            # Four inputs do not hold an adder and what clears its other operand; a register in front of it does.
+            lut = cost.add(self.bits + (carry and not six), family) + (0 if six or style == "block" else self.bits)
+        elif self.operation == "or":
+            lut = self.bits
         else:
-            lut = self.bits + (0 if self.operation == "or" else cost.compare(self.bits, family))
+            lut = self.bits + (round(0.35 * self.bits) if six else cost.compare(self.bits, family))
         lut *= self.lanes
         if style == "none":
             return Resources(lut // 2 if carry else 0, width)
