@@ -4,6 +4,7 @@ import copy
 import logging
 import os
 import re
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -117,11 +118,17 @@ def _silence() -> Iterator[None]:
     """Keeps the exporters' progress lines, warnings and log records off the user's terminal."""
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
+    sys.stdout.flush()
+    output = os.dup(1)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)  # where torch prints its whole graph in C++ if an export fails
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
+        os.dup2(output, 1)
+        os.close(output)
         logging.disable(previous)
 
 
