@@ -221,6 +221,7 @@ def test_bad_models(data):
 
 def test_unsigned_weights_with_a_zero_point():
     layer = QuantLinear(20, 10, bias=False, weight_quant=ShiftedUint8WeightPerTensorFloat).eval()
+    layer.weight.requires_grad_(False)
     quantized = layer.quant_weight()
     assert float(quantized.zero_point) > 0
     unsigned = torch.round(quantized.value / quantized.scale + quantized.zero_point)
