@@ -37,7 +37,7 @@ def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         left = column in ("layer", "operator", "board", "name", "engine", "purpose", "status", "device", "")
-        table.add_column(column, justify="left" if left else "right", no_wrap=column != "status")
+        table.add_column(column, justify="left" if left else "right", no_wrap=column not in ("status", ""))
     return table
 
 
@@ -128,10 +128,42 @@ def estimated(result: dict[str, Any]) -> None:
 def trained(result: dict[str, Any], folder: Path) -> None:
     """What training reached."""
     again = " (unchanged, from an earlier run)" if result.get("cached") else ""
-    took = f"{result['epochs']} epochs, {result['seconds']:.1f} s{again}"
+    done = len(result["fit"]["history"])
+    took = f"{done} epochs, {result['seconds']:.1f} s{again}"
     out.print(f"test accuracy {result['accuracy']['test']:.2%} after {took}")
+    totals = result["totals"]
+    size = f"{totals['weights']:,} weights in {totals['memory_bits'] / 8192:,.1f} KiB"
+    rate = f"{totals['compression_rate']:.3g} times smaller than in floating point"
+    out.print(f"{size}, {rate}; {totals['macs']:,} multiply-adds a frame")
     for name in ("model.onnx", "metrics.json", "x_test.npy", "y_test.npy"):
-        out.print(f"{name:<14}{folder / name}", soft_wrap=True)
+        if (folder / name).exists():
+            out.print(f"{name:<14}{folder / name}", soft_wrap=True)
+
+
+def networks() -> None:
+    """The reference networks and the schemes, each with the first sentence of its description."""
+    from dataclasses import fields
+
+    from quant import schemes
+    from quant.models.registry import builder, families
+
+    table = _table("name", "")
+    for family in families():
+        table.add_row(family, _first_sentence(builder(family)))
+    out.print(table)
+    out.print("\nA name ends in widths, as in cnv-w1a2, tfc-wternarya2, or in float. Schemes and their parameters:\n")
+    table = _table("name", "")
+    for name in schemes.list():
+        scheme = schemes.get_class(name)
+        parameters = ", ".join(f"{field.name}={field.default!r}" for field in fields(scheme))
+        table.add_row(name, _first_sentence(scheme) + (f" ({parameters})" if parameters else ""))
+    out.print(table)
+
+
+def _first_sentence(documented: Any) -> str:
+    from inspect import getdoc
+
+    return " ".join((getdoc(documented) or "").replace("``", "").split()).partition(". ")[0].rstrip(".")
 
 
 def ran(result: dict[str, Any], outputs: "Frames") -> None:

@@ -76,14 +76,18 @@ def lfc(scheme: Scheme, **options: Any) -> MLP:
 
 @register_model
 def jsc_mlp(scheme: Scheme, **options: Any) -> MLP:
-    """Jet substructure classifier: hidden layers of 64, 32, 32; by default 16 features in -128..127 and 5 classes
-    (Duarte et al., "Fast inference of deep neural networks in FPGAs for particle physics", JINST 2018)."""
+    """Jet substructure classifier: hidden layers of 64, 32, 32; by default 16 features in -128..127 and 5 classes.
+
+    Duarte et al., "Fast inference of deep neural networks in FPGAs for particle physics", JINST 2018.
+    """
     return MLP(scheme, hidden=(64, 32, 32), **{"input_shape": (16,), "classes": 5, "in_range": (-128, 127), **options})
 
 
 @register_model
 def kws_mlp(scheme: Scheme, **options: Any) -> MLP:
-    """Keyword spotting: three hidden layers of 256; by default 490 features in -128..127 and 12 classes, the shapes
-    of FINN's entry to MLPerf Tiny (Banbury et al. 2021)."""
+    """Keyword spotting: three hidden layers of 256; by default 490 features in -128..127 and 12 classes.
+
+    The shapes of FINN's entry to MLPerf Tiny (Banbury et al. 2021).
+    """
     defaults = {"input_shape": (490,), "classes": 12, "in_range": (-128, 127)}
     return MLP(scheme, hidden=(256, 256, 256), **{**defaults, **options})

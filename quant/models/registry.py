@@ -26,18 +26,25 @@ _BUILDERS: dict[str, Callable[..., "Network"]] = {}
 _LISTED = ("w1a1", "w1a2", "w2a2", "wternarya2", "w4a4", "w8a8", "w16a16", "float")
 
 
-def register_model(builder: Callable[..., "Network"]) -> Callable[..., "Network"]:
-    """Decorator: registers ``builder(scheme, **options)`` under its own name, with dashes for underscores.
+def register_model(build: Callable[..., "Network"]) -> Callable[..., "Network"]:
+    """Decorator: registers ``build(scheme, **options)`` under its own name, with dashes for underscores.
 
     Its return annotation is the network's class, whose keyword-only arguments, but for ``name``, are the options.
     """
-    _BUILDERS[builder.__name__.replace("_", "-")] = builder
-    return builder
+    _BUILDERS[build.__name__.replace("_", "-")] = build
+    return build
 
 
 def families() -> list[str]:
     """Names of the model families, sorted."""
     return sorted({*_MODULES, *_BUILDERS})
+
+
+def builder(family: str) -> Callable[..., "Network"]:
+    """What ``register_model`` registered for the family."""
+    if family not in _BUILDERS:
+        import_module(_MODULES[family])
+    return _BUILDERS[family]
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -56,16 +63,14 @@ def create_model(name: str, scheme: str | Scheme | None = None, **options: Any) 
     """
     family, _ = _parts(name)
     chosen = scheme if isinstance(scheme, Scheme) else choose_scheme(name, scheme)
-    if family not in _BUILDERS:
-        import_module(_MODULES[family])
     if "in_features" in options:
         options["input_shape"] = (options.pop("in_features"),)
-    builder = _BUILDERS[family]
-    known = _options(builder)
+    build = builder(family)
+    known = _options(build)
     for option in options:
         if option not in known:
             raise QuantError(f"model {name} has no option {option!r}: its options are {', '.join(known)}", status=2)
-    network = builder(chosen, name=name, **options)
+    network = build(chosen, name=name, **options)
     network.options = options
     return network
 
@@ -113,6 +118,6 @@ def _parts(name: str) -> tuple[str, str]:
     raise QuantError(f"no model {name!r}: did you mean {' or '.join(near or list_models('tfc-*')[:3])}?", status=2)
 
 
-def _options(builder: Callable[..., "Network"]) -> list[str]:
-    arguments = signature(get_type_hints(builder)["return"]).parameters.values()
+def _options(build: Callable[..., "Network"]) -> list[str]:
+    arguments = signature(get_type_hints(build)["return"]).parameters.values()
     return [a.name for a in arguments if a.kind is a.KEYWORD_ONLY and a.name != "name"]

@@ -99,12 +99,18 @@ class ResNet(Network):
 
 @register_model
 def resnet8(scheme: Scheme, **options: Any) -> ResNet:
-    """ResNet-8: one block a stage, MLPerf Tiny's network for CIFAR-10 (Banbury et al. 2021: 85 % asked for)."""
+    """ResNet-8: three residual blocks of 16, 32 and 64 channels.
+
+    MLPerf Tiny's network for CIFAR-10 (Banbury et al. 2021), which asks for 85 %.
+    """
     return ResNet(scheme, depth=1, **options)
 
 
 @register_model
 def resnet20(scheme: Scheme, **options: Any) -> ResNet:
-    """ResNet-20: three blocks a stage (He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016;
-    CIFAR-10 91.25 % in floating point), here with 1 x 1 convolutions as shortcuts between stages."""
+    """ResNet-20: nine residual blocks, three each of 16, 32 and 64 channels.
+
+    He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016, here with 1 x 1 convolutions as
+    shortcuts between stages. Published for CIFAR-10, in floating point: 91.25 %.
+    """
     return ResNet(scheme, depth=3, **options)

@@ -2,15 +2,24 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+from flows import cli
 
 
 def bitfabric(*arguments, **environment):
     """Run the command as a user does."""
     command = [sys.executable, "-c", "from flows.cli import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+
+
+def bitfabric_script(*arguments):
+    """The same through a file, which further processes of a training can run again."""
+    command = [Path(sys.executable).parent / "bitfabric", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 def one_line(done, status, *words):
@@ -77,6 +86,71 @@ def test_wrong_usage_is_one_line(small, tmp_path):
     one_line(bitfabric("run", tmp_path, "-i", small / "x.npy"), 2, "no finished build", "bitfabric build")
     one_line(bitfabric("train", "tcf-w1a1", "-o", tmp_path / "r"), 2, "tfc")
     one_line(bitfabric("train", "tfc-w1a1", "--data", tmp_path / "none", "-o", tmp_path / "r"), 2, "none")
+
+
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """The command in this process, which has torch loaded: (exit status, standard output, standard error)."""
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["bitfabric", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        return left.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--model-option", "width"], "no NAME=VALUE"),
+        (["--model-option", "width=2"], "has no option 'width'"),
+        (["--scheme-option", "bits=2"], "no parameter 'bits'"),
+        (["--teacher", "nowhere"], "no teacher nowhere"),
+        (["--patience", 3], "needs a validation part"),
+        (["--devices", "3", "--strategy", "nonsense"], "Lightning refuses"),
+    ],
+)
+def test_wrong_options_of_a_training(here, tmp_path, options, words):
+    status, _, error = here("train", "tfc-w1a1", "-o", tmp_path / "r", *options)
+    assert status == 2
+    assert len(error.splitlines()) == 1
+    assert words in error
+
+
+def test_train(here, tmp_path):
+    options = ("--epochs", 2, "--model-option", "in_bits=1", "--batch-size", 200, "--learning-rate", "1e-2", "1e-3")
+    status, text, _ = here("train", "tfc-w1a1", *options, "-o", tmp_path, "--json")
+    result = json.loads(text)
+    assert status == 0
+    assert result["fit"]["batch_size"] == 200
+    assert result["fit"]["learning_rate"] == [1e-2, 1e-3]
+    assert result["layers"][0]["act_bits"] == 1
+    _, text, _ = here("train", "tfc-w1a1", *options, "-o", tmp_path)
+    assert "after 2 epochs" in text
+    assert "unchanged" in text
+    assert "32 times smaller" in text
+    assert str(tmp_path / "model.onnx") in text
+
+
+def test_the_list_of_networks_and_schemes(here):
+    status, text, _ = here("train", "--list")
+    assert status == 0
+    assert "mobilenet-v1" in text
+    assert "fixed_point" in text
+    assert "act_bits=8" in text
+
+
+@pytest.mark.slow
+def test_train_on_two_devices(tmp_path):
+    """Two processes, one result, one report."""
+    options = ("--epochs", 2, "--devices", 2, "--strategy", "ddp", "--accelerator", "cpu", "-o", tmp_path)
+    done = bitfabric_script("train", "tfc-w4a4", *options)
+    assert done.stdout.count("test accuracy") == 1, done.stderr
+    assert (tmp_path / "model.onnx").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_no_compiler_is_one_line(small, tmp_path):
