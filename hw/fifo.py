@@ -76,9 +76,10 @@ def size(graph: Graph) -> dict[str, int]:
             low, high = 2, depths[group[0]]
             while low < high:
                 middle = (low + high) // 2
-                low, high = (
-                    (low, middle) if interval(graph, depths | {group[0]: middle}) <= best else (middle + 1, high)
-                )
+                if interval(graph, depths | {group[0]: middle}) <= best:
+                    high = middle
+                else:
+                    low = middle + 1
             depths[group[0]] = low
 
     shorten(list(edges))

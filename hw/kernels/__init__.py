@@ -25,7 +25,7 @@ REGISTRY = {
     "upsample": "Upsample",
     "width_converter": "WidthConverter",
 }
-"""Kernel name (module, SystemVerilog module, file stem) -> class."""
+"""Kernel name, which is its Python module -> class."""
 
 
 @cache

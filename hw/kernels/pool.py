@@ -1,5 +1,6 @@
 """Pooling: a maximum or a sum over windows, of each channel alone; ``max_pool`` and ``accumulate_pool``."""
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from math import prod
 from typing import ClassVar
@@ -60,13 +61,13 @@ class Pool(ChannelKernel):
         """The type of the results."""
         return self._partial(prod(self.kernel))
 
+    @abstractmethod
     def _partial(self, count: int) -> BaseDataType:
         """The type of what ``count`` elements give."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _operation(self) -> str:
         """The operation as the part ``reduce`` names it."""
-        raise NotImplementedError
 
     @property
     def channels(self) -> int:
