@@ -79,14 +79,14 @@ def uniform_quantize(
     importance: Importance | None = None,
     jointly: bool = True,
 ) -> Model:
-    """A copy whose weights are quantized with a uniform step, to be Huffman coded: near the best that scalars can do.
+    """A copy whose weights are quantized with a uniform step, which suits the Huffman code that ``encode`` adds.
 
     Weight w falls into cell ``round(w / step)``, and the cell's value is the (importance-weighted) mean of its weights,
     which trains further as in ``share_weights``. Without a step the layers' own integers are the cells: quantized
     layers only, whose weights then stay exactly as they are, and only their storage changes.
 
-    Choi, El-Khamy, Lee, "Towards the limit of network quantization", ICLR 2017. Published (with pruning and Huffman
-    coding): 51.25 times smaller LeNet, 22.17 times ResNet-32, 40.65 times AlexNet.
+    Choi, El-Khamy, Lee, "Towards the limit of network quantization", ICLR 2017. Published (with Huffman coding):
+    51.25 times smaller LeNet, 22.17 times ResNet-32, 40.65 times AlexNet.
 
     Raises QuantError (status 2) for a bad argument, or for layers of 1-bit weights or codewords.
     """
