@@ -49,8 +49,8 @@ class BinaryConnect(Scheme):
     real-valued).
 
     The paper uses a network trained with random weights with its real-valued ones; hardware wants one bit. So the
-    sign is used here as well, and ``finish`` estimates BatchNorm's statistics again, with these weights: without
-    that they are those of weights of a larger spread.
+    sign is used here as well, and ``finish`` estimates BatchNorm's statistics again, with these weights, whose sums
+    differ from those of training.
 
     The paper trains with the squared hinge loss behind a last BatchNorm and a rate that falls exponentially from 1e-3
     or 3e-3. In 100 epochs on the digits (``tfc-w1a1``) that reaches 93.6 %, with the cosine and 1e-2 97.4 %, and with

@@ -26,7 +26,7 @@ class ShiftAdaMax(torch.optim.Optimizer):
     of range.
 
     Courbariaux, Hubara, Soudry, El-Yaniv, Bengio: "Binarized neural networks: Training neural networks with weights
-    and activations constrained to +1 or -1", 2016, algorithm 4.
+    and activations constrained to +1 or -1", 2016.
     """
 
     def __init__(

@@ -59,18 +59,25 @@ class ShiftNorm(_BatchNorm):
     variance (the authors average the inverse deviation).
 
     Courbariaux, Hubara, Soudry, El-Yaniv, Bengio: "Binarized neural networks: Training neural networks with weights
-    and activations constrained to +1 or -1", 2016, algorithm 3.
+    and activations constrained to +1 or -1", 2016.
     """
 
     running_mean: torch.Tensor
     running_var: torch.Tensor
     num_batches_tracked: torch.Tensor
+    traced_factor: torch.Tensor
+
+    def _factor(self) -> torch.Tensor:
+        return ap2(torch.rsqrt(self.running_var + self.eps)) * ap2(self.weight)
+
+    def train(self, mode: bool = True) -> "ShiftNorm":
+        if not mode:  # ONNX has no AP2, so an exported file has numbers there, and exporting begins with ``eval()``
+            self.register_buffer("traced_factor", self._factor(), persistent=False)
+        return super().train(mode)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training:
-            factor = ap2(torch.rsqrt(self.running_var + self.eps)) * ap2(self.weight)
-            if torch.jit.is_tracing():
-                factor = torch.tensor(factor.tolist())  # an exported file has numbers there: ONNX has no AP2
+            factor = self.traced_factor if torch.jit.is_tracing() else self._factor()
             centred = x - _of_channels(self.running_mean, x)
             return centred * _of_channels(factor, x) + _of_channels(self.bias, x)
         y, mean, variance = _ShiftNormalize.apply(x, self.weight, self.bias, self.eps)

@@ -4,13 +4,7 @@ from typing import Any
 
 import torch
 
-
-@torch.no_grad()
-def random_power_of_two(x: torch.Tensor) -> torch.Tensor:
-    """``sign(x) * 2**(floor(log2|x|) + b)``, b = 1 with probability ``|x| / 2**floor(log2|x|) - 1``: x in the mean."""
-    mantissa, exponent = torch.frexp(x)  # x = mantissa * 2**exponent, 1/2 <= |mantissa| < 1
-    up = torch.rand_like(x) < 2 * mantissa.abs() - 1
-    return torch.ldexp(torch.sign(x), exponent - 1 + up.to(exponent.dtype))
+from quant.schemes.powers_of_two import random_power_of_two
 
 
 class _ShiftProduct(torch.autograd.Function):

@@ -18,9 +18,10 @@ from quant.schemes.widths import check_choice, check_weight_bits
 class _RandomTernary(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, limit: float, stochastic: bool) -> torch.Tensor:
+        if stochastic:  # a random rounding of x / limit
+            return torch.rand_like(x).add_(x, alpha=1 / limit).floor_().clamp_(-1, 1).mul_(limit)
         sizes = x.abs()
-        threshold = torch.rand_like(x).mul_(limit) if stochastic else limit / 2
-        return torch.copysign(torch.gt(sizes, threshold, out=sizes).mul_(limit), x)
+        return torch.copysign(torch.gt(sizes, limit / 2, out=sizes).mul_(limit), x)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:

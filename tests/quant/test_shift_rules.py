@@ -19,13 +19,16 @@ def ap2_of(x) -> np.ndarray:
 def test_ap2():
     torch.manual_seed(0)
     root = np.float32(np.sqrt(2.0))
-    by_hand = {1.0: 1, -1.0: -1, 0.0: 0, 3.0: 4, 2.8: 2, 2.9: 4, -0.7: -0.5, -0.71: -1, 1e-40: 2.0**-133}
+    by_hand = {1.0: 1, -1.0: -1, 0.0: 0, 3.0: 4, 2.8: 2, 2.9: 4, -0.7: -0.5, -0.71: -1}
     by_hand |= {float(root): 1, float(np.nextafter(root, np.float32(2))): 2}
     for value, expected in by_hand.items():
         assert float(ap2(torch.tensor(value))) == expected
     x = torch.randn(1000) * torch.logspace(-20, 20, 1000)
     np.testing.assert_array_equal(ap2(x), ap2_of(x))
     np.testing.assert_array_equal(ap2(x.double()), ap2_of(x))
+    for short in (torch.bfloat16, torch.float16):
+        y = torch.linspace(-9, 9, 500).to(short)
+        np.testing.assert_array_equal(ap2(y).float(), ap2_of(y.float()))
 
 
 @pytest.mark.parametrize("shape", [(40, 5), (6, 5, 4), (6, 5, 3, 4)])
@@ -106,8 +109,8 @@ def test_shift_adamax_calls_a_closure_and_refuses_bad_rates():
         loss.backward()
         return loss
 
-    assert float(optimizer.step(closure)) == 2.0
-    assert float(optimizer.step(closure)) < 2.0
+    assert optimizer.step(closure).item() == 2.0
+    assert optimizer.step(closure).item() < 2.0
     for settings in ({"lr": 0}, {"betas": (1.0, 0.9)}):
         with pytest.raises(QuantError, match="ShiftAdaMax: lr="):
             ShiftAdaMax([x], **settings)
