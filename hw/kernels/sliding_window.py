@@ -13,6 +13,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 from hw.errors import BitfabricError
 from hw.kernels.buffer import Buffer, Loop
 from hw.kernels.kernel import Folding, Kernel, Resources, Rtl, Schedule
+from hw.kernels.sliding_window_cost import estimate
 from hw.stream import Stream
 from hw.synth.family import Family
 
@@ -168,7 +169,7 @@ class SlidingWindow(Kernel):
         )
 
     @property
-    def _part(self) -> tuple[int, int]:
+    def part(self) -> tuple[int, int]:
         """Kernel positions in an output beat: rows and columns."""
         positions, width = max(1, self.simd // self.channels), self.kernel[-1]
         return max(1, positions // width), min(positions, width)
@@ -176,7 +177,7 @@ class SlidingWindow(Kernel):
     @property
     def _offsets(self) -> list[int]:
         """Positions in an output beat, as numbers of input beats after the first."""
-        (rows, columns), (down, right) = self._part, self._plane.dilation
+        (rows, columns), (down, right) = self.part, self._plane.dilation
         return [y * down * self.shape[-2] + x * right for y in range(rows) for x in range(columns)]
 
     @cached_property
@@ -188,7 +189,7 @@ class SlidingWindow(Kernel):
     def _buffers(self) -> Iterator[Buffer]:
         """What is kept of the input: until a window has gone out, a line of windows, or all of a frame."""
         beats = self.channels // self.inputs()[0].lanes
-        (rows, columns), plane = self._part, self._plane
+        (rows, columns), plane = self.part, self._plane
         pitch = (self.shape[-2] * beats, beats)
         (down, right), (line, window) = (
             tuple(p * s for p, s in zip(pitch, steps, strict=True)) for steps in (plane.dilation, plane.stride)
@@ -224,17 +225,18 @@ class SlidingWindow(Kernel):
         return depth >= 64 and depth * self.inputs()[0].width > BUFFER_BITS
 
     @property
-    def _fetch(self) -> int:
+    def fetch(self) -> int:
+        """Cycles from an action until what it looks at is there."""
         return (1 if self.banks == 1 else 4) + self.block
 
     def schedule(self) -> Schedule:
-        latency = self._fetch + 1
+        latency = self.fetch + 1
         return Schedule(
             (np.zeros(1, bool),), (np.ones(1, bool),), latency, latency + 1, self.outputs()[0].beats, self.buffer
         )
 
     def resources(self, family: Family) -> Resources:
-        raise NotImplementedError
+        return estimate(self, family)
 
     def rtl(self, family: Family) -> Rtl:
         stream, logic = self.inputs()[0], "distributed" if family.lut_ram else "logic"
@@ -243,7 +245,7 @@ class SlidingWindow(Kernel):
             "LANES": stream.lanes,
             "CF": self.channels // stream.lanes,
         }
-        plane, part = self._plane, self._part
+        plane, part = self._plane, self.part
         parts = tuple(k // j for k, j in zip(plane.kernel, part, strict=True))
         pairs = (
             (("H", "W"), plane.image), (("OH", "OW"), plane.windows), (("SY", "SX"), plane.stride),

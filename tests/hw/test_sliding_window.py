@@ -6,8 +6,13 @@ from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
 from hw.errors import BitfabricError
+from hw.graph import Graph, Node, Port
 from hw.kernels.kernel import Folding
+from hw.kernels.matrix_vector import MatrixVector
 from hw.kernels.sliding_window import SlidingWindow
+from hw.rtl import generate
+from hw.synth import yosys
+from hw.synth.family import ECP5, XC7
 from hw.timing import simulate
 from tests.hw.kernel_bench import alone, check, random_frames
 
@@ -97,3 +102,58 @@ def test_interval_is_the_number_of_beats_in_or_out(window):
     beats = max(window.inputs()[0].beats, window.outputs()[0].beats)
     assert window.schedule().interval == beats
     assert simulate(alone(window), 8).interval == beats
+
+
+def test_rtl_in_block_ram_and_several_banks():
+    rng = np.random.default_rng(3)
+    window = SlidingWindow((5, 100, 9), (2, 2), DataType["UINT2"], pad=((1, 0), (0, 1)), simd=18)
+    assert window.block
+    assert window.banks == 2
+    check(alone(window), {"in0": random_frames(window.inputs()[0], 3, rng)}, rng)
+
+
+def test_windows_after_a_layer_and_before_one():
+    rng = np.random.default_rng(4)
+    window = SlidingWindow((6, 5, 4), (3, 3), DataType["BIPOLAR"], pad=((1, 1), (1, 1)), simd=4)
+    layer = MatrixVector(rng.choice([-1, 1], (6, 36)), window.dtype, window.out_dtype, (6, 5), 2, 4)
+    graph = Graph(
+        (Node("window", window, ("in0",), ("windows",)), Node("layer", layer, ("windows",), ("out0",))),
+        (Port("in0", "in0", window.shape, "BIPOLAR"),),
+        (Port("out0", "out0", layer.outputs()[0].shape, layer.accumulator_dtype.name),),
+    )
+    check(graph, {"in0": random_frames(window.inputs()[0], 3, rng)}, rng)
+    assert simulate(graph, 6).interval == layer.schedule().interval == 30 * 27
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "dtype", "pad", "simd"),
+    [
+        ((32, 32, 3), "UINT8", 0, 3), ((32, 32, 3), "UINT8", 1, 9), ((32, 32, 3), "UINT8", 1, 27),
+        ((14, 14, 64), "BIPOLAR", 0, 32), ((14, 14, 64), "BIPOLAR", 1, 64), ((14, 14, 64), "BIPOLAR", 1, 192),
+    ],
+)  # fmt: skip
+def test_full_rate_at_full_size(shape, dtype, pad, simd):
+    rng = np.random.default_rng(5)
+    window = SlidingWindow(shape, (3, 3), DataType[dtype], pad=((pad, pad),) * 2, simd=simd)
+    beats = max(window.inputs()[0].beats, window.outputs()[0].beats)
+    assert simulate(alone(window), 4).interval == beats
+    check(alone(window), {"in0": random_frames(window.inputs()[0], 4, rng)}, rng)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [ECP5, XC7], ids=lambda family: family.name)
+@pytest.mark.parametrize(
+    ("shape", "dtype", "pad", "simd", "bram"),
+    [
+        ((32, 32, 3), "UINT8", 1, 3, 1), ((32, 32, 3), "UINT8", 1, 9, 0), ((14, 14, 64), "BIPOLAR", 1, 64, 0),
+        ((28, 28, 64), "UINT4", 0, 16, 2),
+    ],
+)  # fmt: skip
+def test_synthesis_takes_what_the_model_says(shape, dtype, pad, simd, bram, family, tmp_path):
+    window = SlidingWindow(shape, (3, 3), DataType[dtype], pad=((pad, pad),) * 2, simd=simd)
+    used = yosys.synthesise(generate(alone(window), family), family, tmp_path).resources
+    estimate = window.resources(family)
+    assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp) == (bram, 0)
+    assert used.lut == pytest.approx(estimate.lut, rel=0.15)
+    assert used.ff == pytest.approx(estimate.ff, rel=0.15)

@@ -142,12 +142,11 @@ module window_memory #(
         .q(bank_q)
     );
     for (genvar i = 0; i < POSITIONS; i++) begin : g_position
-      logic [WIDTH-1:0] found;
-      always_comb begin
-        found = '0;
-        for (int r = 0; r < BANKS; r++) if (bank_q == BANK'(r)) found |= read[(r + int'(OFFSETS[i])) % BANKS];
+      logic [(1<<BANK)-1:0][WIDTH-1:0] from;
+      for (genvar r = 0; r < 1 << BANK; r++) begin : g_from
+        assign from[r] = read[(r+int'(OFFSETS[i]))%BANKS];
       end
-      always_ff @(posedge clk) data[i*WIDTH+:WIDTH] <= found;
+      always_ff @(posedge clk) data[i*WIDTH+:WIDTH] <= from[bank_q];
     end
   end
 endmodule
