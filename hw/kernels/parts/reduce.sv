@@ -58,7 +58,7 @@ module reduce #(
   end
 
   if (STYLE == "block") begin : g_block
-    (* ram_style = "block", no_rw_check *) logic [LANES*BITS-1:0] mem[1 << ADDRESS];
+    (* ram_style = "block", no_rw_check *) logic [LANES*BITS-1:0] mem[DEPTH];
     logic [LANES*BITS-1:0] read;
     logic [1:0] coming;
     logic [ADDRESS-1:0] place;
@@ -92,7 +92,7 @@ module reduce #(
       assign held = '0;
       always_ff @(posedge clk) result <= next;
     end else begin : g_ram
-      (* ram_style = STYLE *) logic [LANES*BITS-1:0] mem[1 << ADDRESS];
+      (* ram_style = STYLE *) logic [LANES*BITS-1:0] mem[DEPTH];
       assign held = mem[index];
       always_ff @(posedge clk) begin
         if (here) mem[index] <= next;

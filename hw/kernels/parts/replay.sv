@@ -23,7 +23,7 @@ module replay #(
     logic [INDEX-1:0] index_q;
     always_ff @(posedge clk) index_q <= index;
     if (STYLE == "block") begin : g_block
-      (* ram_style = "block", no_rw_check *) logic [WIDTH-1:0] mem[1 << INDEX];
+      (* ram_style = "block", no_rw_check *) logic [WIDTH-1:0] mem[DEPTH];
       logic [WIDTH-1:0] read;
       always_ff @(posedge clk) begin
         if (take) mem[index] <= beat;
@@ -31,7 +31,7 @@ module replay #(
         data <= read;
       end
     end else begin : g_logic
-      (* ram_style = STYLE *) logic [WIDTH-1:0] mem[1 << INDEX];
+      (* ram_style = STYLE *) logic [WIDTH-1:0] mem[DEPTH];
       always_ff @(posedge clk) begin
         if (take) mem[index] <= beat;
         data <= mem[index_q];
