@@ -27,8 +27,8 @@ CASES = (
     ("tfc-w4a4", {"input_shape": (1, 28, 28), "in_range": (0, 255)}, 100),
     ("lfc-w1a1", {"input_shape": (1, 28, 28), "in_range": (0, 255)}, 100),
     ("lfc-w4a4", {"input_shape": (1, 28, 28), "in_range": (0, 255)}, 100),
-    # ("cnv-w1a1", {}, 50),
-    # ("cnv-w2a2", {}, 50),
+    ("cnv-w1a1", {}, 50),
+    ("cnv-w2a2", {}, 50),
 )
 ROUNDS = 8
 
