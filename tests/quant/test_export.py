@@ -12,8 +12,9 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.util.cleanup import cleanup_model
 
-from quant import create_model, export, training
+from quant import create_model, export, layers, qonnx_verify, schemes, training
 from quant.errors import QuantError
+from quant.models.network import Network
 from quant.qonnx_handlers import Manager
 
 
@@ -118,6 +119,93 @@ def test_a_wrong_export_is_refused(tmp_path, monkeypatch):
     assert (tmp_path / "model.onnx").read_bytes() == b"older"
     monkeypatch.undo()
     assert export(model, tmp_path / "model.onnx", frames(40)).max_abs_diff == 0
+
+
+SMALL = {"input_shape": (1, 8, 8), "in_range": (0, 16), "classes": 4}
+
+
+class Signals(Network):
+    """1-D: a convolution and a max pool, a depthwise convolution, a mean over windows, linear."""
+
+    def __init__(self, scheme) -> None:
+        super().__init__("signals", scheme, (2, 16), 4, (0, 16))
+        self.input = layers.InputQuant(4, 0, 16)
+        wide = layers.conv(scheme.edge, 2, 6, 3, padding=1, dimensions=1)
+        self.wide = layers.block(scheme, wide, 6, 1, pool=torch.nn.MaxPool1d(2))
+        self.thin = layers.block(scheme, layers.depthwise(scheme, 6, 3, dimensions=1), 6, 1)
+        self.mean = layers.average_pool(scheme, 2, 1)
+        self.output = layers.linear(scheme.edge, 24, 4)
+
+    def forward(self, x):
+        return self.output(self.mean(self.thin(self.wide(self.input(x)))).flatten(1))
+
+
+def settled(model: Network) -> Network:
+    torch.manual_seed(1)
+    for _ in range(4):
+        model(torch.randint(0, 17, (24, *model.input_shape)).float())
+    return model
+
+
+CONVOLUTIONS = {
+    "signals": (lambda scheme: Signals(scheme), 4),
+    "lenet5": (lambda scheme: create_model("lenet5", scheme, **SMALL | {"input_shape": (1, 16, 16)}, width=0.5), 5),
+    "resnet8": (lambda scheme: create_model("resnet8", scheme, **SMALL, width=0.25), 14),
+    "mobilenet": (lambda scheme: create_model("mobilenet-v1", scheme, **SMALL, width=0.06), 28),
+}
+
+
+@pytest.mark.parametrize(
+    ("network", "scheme", "parameters"),
+    [
+        ("signals", "integer", {}),
+        ("signals", "hwgq", {"uniform": False}),
+        ("signals", "fixed_point", {}),
+        ("lenet5", "learned_step", {}),
+        ("lenet5", "gupta", {}),
+        ("resnet8", "integer", {}),
+        ("resnet8", "hwgq", {}),
+        ("resnet8", "accumulator_aware", {"accumulator_bits": 18}),
+        ("resnet8", "fixed_point", {"rounding": "floor"}),
+        pytest.param("mobilenet", "integer", {}, marks=pytest.mark.slow),
+        pytest.param("mobilenet", "fixed_point", {}, marks=pytest.mark.slow),
+    ],
+)
+def test_convolutional_networks(network, scheme, parameters, tmp_path):
+    build, quantizers = CONVOLUTIONS[network]
+    torch.manual_seed(0)
+    model = settled(build(schemes.get(scheme, **parameters)))
+    verification = export(model, tmp_path / "model.onnx")
+    assert (verification.frames, verification.quantizers) == (64, quantizers)
+    assert verification.max_abs_diff < 1e-9
+    names = [node.name for node in onnx.load(tmp_path / "model.onnx").graph.node]
+    assert len(set(names)) == len(names)
+    first = {"signals": "wide_conv", "lenet5": "features_0_conv", "resnet8": "stem_conv", "mobilenet": "stem_conv"}
+    assert f"{first[network]}_Conv" in names
+
+
+def test_the_operands_of_a_sum_share_their_scale(tmp_path):
+    export(settled(CONVOLUTIONS["resnet8"][0](schemes.get("integer"))), tmp_path / "model.onnx")
+    wrapper = ModelWrapper(str(tmp_path / "model.onnx"))
+    for index in range(3):
+        add = wrapper.get_node_from_name(f"blocks_{index}_add_Add")
+        operands = [wrapper.find_producer(name) for name in add.input]
+        called = f"blocks_{index}_add_quant_act_quant_Quant"
+        assert [node.name for node in operands] == [called, f"{called}_1"]
+        scales = [wrapper.get_initializer(node.input[1]) for node in operands]
+        assert scales[0] == scales[1]
+
+
+def test_frames_are_checked_in_parts(tmp_path, monkeypatch):
+    model = trained("tfc-w2a2")
+    whole = export(model, tmp_path / "a.onnx", frames(50))
+    monkeypatch.setattr(qonnx_verify, "_ELEMENTS", 64 * 7)  # of hidden tensors of 64: 7 frames, 50 = 7 * 7 + 1
+    parts = export(model, tmp_path / "b.onnx", frames(50))
+    assert (parts.frames, parts.quantizers, parts.max_abs_diff) == (50, 4, whole.max_abs_diff)
+    calls = []
+    monkeypatch.setattr(qonnx_verify, "_compare", lambda *arguments: calls.append(arguments))
+    export(model, tmp_path / "c.onnx", frames(50))
+    assert len(calls) == 8 * 4
 
 
 def test_no_folder(tmp_path):
