@@ -106,7 +106,7 @@ def test_interval_is_the_number_of_beats_in_or_out(window):
 
 def test_rtl_in_block_ram_and_several_banks():
     rng = np.random.default_rng(3)
-    window = SlidingWindow((5, 100, 9), (2, 2), DataType["UINT2"], pad=((1, 0), (0, 1)), simd=18)
+    window = SlidingWindow((3, 140, 9), (2, 2), DataType["UINT2"], pad=((1, 0), (0, 1)), simd=18)
     assert window.block
     assert window.banks == 2
     check(alone(window), {"in0": random_frames(window.inputs()[0], 3, rng)}, rng)
