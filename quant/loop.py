@@ -145,7 +145,7 @@ def fit(
 
     work = batch_size * summary(model).macs
     apart = torch.from_numpy(stratified(data.y_train, validation, seed))
-    x, y = (torch.from_numpy(a) for a in (data.x_train, data.y_train))
+    x, y = torch.tensor(data.x_train), torch.tensor(data.y_train)  # copies, as the arrays may be read-only
     best = KeepBest(_inputs(model, x[apart]), y[apart], patience) if validation else None
     bar = Bar(model.name, epochs)
     shown = bar if (bar.visible if progress is None else progress) else None
@@ -185,7 +185,7 @@ def fit(
         model.scheme.finish(model, (inputs for inputs, _ in plain))
     model.eval()
     seconds = time.perf_counter() - start
-    x_test, y_test = (torch.from_numpy(a).to(device) for a in (data.x_test, data.y_test))
+    x_test, y_test = (torch.tensor(a, device=device) for a in (data.x_test, data.y_test))
     return FitResult(
         train_accuracy=accuracy(model, _inputs(model, x), y),
         test_accuracy=accuracy(model, _inputs(model, x_test), y_test),

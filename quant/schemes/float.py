@@ -17,7 +17,6 @@ class Float(Scheme):
     """
 
     name: ClassVar[str] = "float"
-    learning_rate: ClassVar[tuple[float, float]] = (1e-3, 1e-5)
     quantizes: ClassVar[bool] = False
 
     @classmethod

@@ -116,6 +116,14 @@ def test_digits_are_learned_quietly(capfd, tmp_path, monkeypatch):
     assert capfd.readouterr() == ("", "")
 
 
+def test_arrays_may_be_read_only(recwarn):
+    data = small()
+    for array in (data.x_train, data.y_train, data.x_test, data.y_test):
+        array.flags.writeable = False
+    fit(model_for(data), data, epochs=1)
+    assert not [warning for warning in recwarn if "writable" in str(warning.message)]
+
+
 def test_equal_seeds_give_equal_results():
     data = small()
     states = []
