@@ -95,8 +95,10 @@ def value_of(output: Any) -> torch.Tensor:
 
 
 def _largest_tensor(wrapper: ModelWrapper) -> int:
+    """Elements of a frame's largest tensor; tensors that do not start with the batch of 1 are weights."""
     values = (*wrapper.graph.input, *wrapper.graph.value_info, *wrapper.graph.output)
-    return max(math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in values)
+    shapes = ([dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values)
+    return max(math.prod(shape) for shape in shapes if shape[:1] == [1])
 
 
 def _compare(
