@@ -58,8 +58,8 @@ class AccumulatorAware(Scheme):
     ``2**max(input_bits, act_bits)``, signed or not; ``input_bits`` (8) is the width of the network's input.
     Gradient: straight through the truncation, zero where a clip saturates. Loss: cross entropy.
 
-    The papers also punish norms above T in the loss, which is not done here. The bound holds for layers behind an
-    activation, not behind a bare residual sum; biases are not counted.
+    The papers also punish norms above T in the loss, which is not done here. The bound holds for layers that read an
+    activation, not for one behind a bare residual sum or an unquantized mean; biases are not counted.
 
     Colbert, Pappalardo, Petri-Koenig: "A2Q: Accumulator-aware quantization with guaranteed overflow avoidance", ICCV
     2023.

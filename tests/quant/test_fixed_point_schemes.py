@@ -9,7 +9,7 @@ from brevitas.nn import QuantLinear
 from brevitas.quant.scaled_int import Int8AccumulatorAwareWeightQuant, Int8AccumulatorAwareZeroCenterWeightQuant
 from brevitas.quant_tensor import IntQuantTensor
 
-from quant import create_model, fit, layers, load_data, schemes
+from quant import create_model, fit, layers, load_checkpoint, load_data, save_checkpoint, schemes
 from quant.errors import QuantError
 from quant.schemes.functions import ROUNDINGS
 from quant.schemes.learned_step import StepAct, StepWeight
@@ -283,6 +283,22 @@ def test_bad_requests(name, parameters, message):
         schemes.get(name, **parameters)
     assert caught.value.status == 2
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["fixed_point", "gupta", "learned_step", "accumulator_aware", "hwgq"])
+def test_checkpoints(name, tmp_path):
+    torch.manual_seed(0)
+    model = create_model("tfc", schemes.get(name), in_features=20, classes=3)
+    x = torch.randint(0, 17, (30, 20)).float()
+    for _ in range(3):
+        model(x).square().sum().backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.01)
+    save_checkpoint(model, tmp_path / "model.pt")
+    again = load_checkpoint(tmp_path / "model.pt")
+    assert again.scheme == model.scheme
+    np.testing.assert_array_equal(again.eval()(x).detach(), model.eval()(x).detach())
 
 
 @pytest.mark.parametrize("name", ["gupta", "learned_step", "accumulator_aware"])
