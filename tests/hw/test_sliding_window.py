@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
@@ -157,3 +159,16 @@ def test_synthesis_takes_what_the_model_says(shape, dtype, pad, simd, bram, fami
     assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp) == (bram, 0)
     assert used.lut == pytest.approx(estimate.lut, rel=0.15)
     assert used.ff == pytest.approx(estimate.ff, rel=0.15)
+
+
+@settings(max_examples=60, deadline=None)
+@given(kernels(largest=12))
+def test_no_place_is_too_many(window):
+    assume(not window.padded)
+    fitted = window.buffer.fitted()
+    object.__setattr__(window, "buffer", replace(fitted, places=fitted.places - 1))
+    try:
+        interval = simulate(alone(window), 12).interval
+    except BitfabricError:  # one place less, and the windows never come
+        return
+    assert interval > window.schedule().interval
