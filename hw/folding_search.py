@@ -31,7 +31,7 @@ Factor = tuple[Variables, np.ndarray]
 class _Choices:
     """The foldings of a node: cycles a frame, cost, and the row of ``lanes`` (distinct lanes of all ports) of each."""
 
-    kernels: list[Kernel]
+    foldings: tuple[Folding, ...]
     intervals: np.ndarray
     costs: np.ndarray
     group: np.ndarray
@@ -112,8 +112,9 @@ class Search:
         found = [each.cheapest(cycles) for each in self.choices]
         own: list[Factor] = [((i,), costs) for i, (costs, _) in enumerate(found)]
         best = _minimise([*own, *self.edges], [len(costs) for costs, _ in found])
-        picked = [each.kernels[of[value]] for each, (_, of), value in zip(self.choices, found, best, strict=True)]
-        return {n.name: k.folding for n, k in zip(self.nodes, picked, strict=True) if len(k.foldings()) > 1}
+        picked = [each.foldings[of[value]] for each, (_, of), value in zip(self.choices, found, best, strict=True)]
+        several = (len(each.foldings) > 1 for each in self.choices)
+        return {n.name: f for n, f, free in zip(self.nodes, picked, several, strict=True) if free}
 
 
 def _node_choices(kernel: Kernel, family: Family, available: Resources) -> _Choices:
@@ -121,7 +122,7 @@ def _node_choices(kernel: Kernel, family: Family, available: Resources) -> _Choi
     lanes = np.array([[s.lanes for s in (*each.inputs(), *each.outputs())] for each in kernels])
     rows, group = np.unique(lanes, axis=0, return_inverse=True)
     return _Choices(
-        kernels,
+        kernel.foldings(),
         np.array([each.schedule().interval for each in kernels]),
         np.array([share(each.resources(family), available) for each in kernels]),
         group.ravel(),

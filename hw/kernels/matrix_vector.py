@@ -9,7 +9,8 @@ FINN's MVAU without the activation. Four datapaths, chosen from the data types:
 - *multiply*: multipliers, where both sides are wide enough to be worth one.
 """
 
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from typing import ClassVar, Self
@@ -78,7 +79,7 @@ class MatrixVector(Kernel):
                 f"matrix_vector: weights of shape {weights.shape} and type {weights.dtype} must be a matrix of "
                 "integers, outputs by inputs"
             )
-        object.__setattr__(self, "weights", weights.astype(np.int64))
+        object.__setattr__(self, "weights", weights.astype(np.int64, copy=False))
         for what, dtype in (("weight", self.weight_dtype), ("input", self.input_dtype)):
             known = dtype.name in ("BIPOLAR", "BINARY", "TERNARY") or dtype.name.startswith(("INT", "UINT"))
             if not known or dtype.bitwidth() > WIDEST:
@@ -98,11 +99,14 @@ class MatrixVector(Kernel):
                 raise BitfabricError(
                     f"matrix_vector: input range {least}..{most} is not within {self.input_dtype.name}"
                 )
+        self._check_folding()
+        container(self.accumulator_dtype)
+
+    def _check_folding(self) -> None:
         for what, value, size, of in (("pe", self.pe, self.mh, "outputs"), ("simd", self.simd, self.mw, "inputs")):
             if value < 1 or size % value:
                 legal = ", ".join(map(str, _divisors(size)))
                 raise BitfabricError(f"matrix_vector: {what}={value} does not divide the {size} {of}; legal: {legal}")
-        container(self.accumulator_dtype)
 
     @property
     def mh(self) -> int:
@@ -135,7 +139,12 @@ class MatrixVector(Kernel):
         return tuple(sorted(every, key=lambda f: (f.pe * f.simd, f.pe)))
 
     def fold(self, folding: Folding) -> Self:
-        return replace(self, pe=folding.pe, simd=folding.simd)
+        folded = copy(self)  # It shares what is known of the weights: there are hundreds of foldings to try.
+        for name, value in (("pe", folding.pe), ("simd", folding.simd)):
+            object.__setattr__(folded, name, value)
+        vars(folded).pop("planes", None)
+        folded._check_folding()
+        return folded
 
     # Arithmetic.
 

@@ -23,7 +23,7 @@ def lowered(model):
         return None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_power_of_two_networks_are_equal(seed):
     network = RandomImages(np.random.default_rng(seed), dyadic=True)
@@ -34,7 +34,7 @@ def test_power_of_two_networks_are_equal(seed):
         assert compared.mismatches == 0, compared.describe()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_other_networks_differ_only_by_float32_rounding(seed):
     network = RandomImages(np.random.default_rng(seed), dyadic=False)

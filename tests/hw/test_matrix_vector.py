@@ -174,3 +174,17 @@ def test_synthesis_takes_what_the_model_says(weight, data, mh, mw, pe, simd, bra
     assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp) == (bram, dsp)
     assert used.lut == pytest.approx(estimate.lut, rel=0.15)
     assert used.ff == pytest.approx(estimate.ff, rel=0.15)
+
+
+def test_a_folding_shares_nothing_that_depends_on_it():
+    rng = np.random.default_rng(0)
+    weights = rng.integers(-4, 4, (4, 6))
+    for data in ("INT3", "UINT4", "BIPOLAR"):
+        whole = MatrixVector(weights, DataType["INT3"], DataType[data])
+        for folding in whole.foldings():
+            assert whole.planes
+            built = MatrixVector(weights, DataType["INT3"], DataType[data], pe=folding.pe, simd=folding.simd)
+            folded = whole.fold(folding)
+            assert folded.planes == built.planes
+            assert folded.rtl(ECP5).parameters == built.rtl(ECP5).parameters
+            whole = folded
