@@ -3,11 +3,16 @@
 from dataclasses import replace
 from math import inf
 
+import numpy as np
+
 from hw.errors import BitfabricError
 from hw.graph import Graph, Node
 from hw.kernels.fifo import Fifo
 from hw.stream import Stream
-from hw.timing import Deadlock, steady
+from hw.timing import Deadlock, simulate, steady
+
+LONGEST = 64
+"""Frames of the longest simulation."""
 
 
 def _streams(graph: Graph) -> dict[str, Stream]:
@@ -44,6 +49,25 @@ def interval(graph: Graph, depths: dict[str, int]) -> float:
         return inf
 
 
+def _peaks(graph: Graph, depths: dict[str, int], cycles: int) -> dict[str, int]:
+    """The most beats that these FIFOs hold where input comes evenly, a frame every so many ``cycles``."""
+    roomy, frames, peaks = insert(graph, depths), 4, dict[str, int]()
+    while True:
+        before, offers = peaks, {}
+        for port in graph.inputs:
+            beats = graph.edges[port.edge].beats
+            offers[port.edge] = np.arange(beats * frames) * cycles // beats
+        taken = simulate(roomy, frames, offers).taken
+        # A place is free again in the cycle after its beat has left.
+        peaks = {
+            edge: int((np.arange(1, len(taken[edge]) + 1) - np.searchsorted(taken[f"{edge}_fifo"], taken[edge])).max())
+            for edge in depths
+        }
+        if peaks == before or frames >= LONGEST:
+            return peaks
+        frames *= 2
+
+
 def size(graph: Graph) -> dict[str, int]:
     """The depths (edge -> beats, 0 left out) with which the interval is that of unbounded FIFOs, without a deadlock.
 
@@ -64,6 +88,13 @@ def size(graph: Graph) -> dict[str, int]:
         frames *= 2
     if bare == best:
         return {}
+    # Input that comes as fast as it can fills every FIFO before the slowest kernel; input at the rate of that does not.
+    held = {edge: max(2, peak) for edge, peak in _peaks(graph, depths, int(best)).items()}
+    if interval(graph, held) <= best:
+        depths = held
+
+    def keeps(edge: str, depth: int) -> bool:
+        return interval(graph, depths | {edge: depth}) <= best
 
     def shorten(group: list[str]) -> None:
         """Leave out what can be left out of a group, and cut the rest; most groups are not needed at all."""
@@ -73,16 +104,20 @@ def size(graph: Graph) -> dict[str, int]:
             shorten(group[: len(group) // 2])
             shorten(group[len(group) // 2 :])
         else:
-            low, high = 2, depths[group[0]]
-            while low < high:
-                middle = (low + high) // 2
-                if interval(graph, depths | {group[0]: middle}) <= best:
-                    high = middle
+            # The least depth is near, so it is looked for in growing steps.
+            edge, step = group[0], 1
+            while depths[edge] > 2 and keeps(edge, max(2, depths[edge] - step)):
+                depths[edge] = max(2, depths[edge] - step)
+                step *= 2
+            low = max(2, depths[edge] - step + 1)
+            while low < depths[edge]:
+                middle = (low + depths[edge]) // 2
+                if keeps(edge, middle):
+                    depths[edge] = middle
                 else:
                     low = middle + 1
-            depths[group[0]] = low
 
-    shorten(list(edges))
+    shorten(sorted(depths, key=lambda edge: depths[edge]))  # the ones that hold much stay, most likely
     # A FIFO that is gone delays its branch no longer, and the other branch may need less.
     last: dict[str, int] = {}
     while last != depths:
