@@ -15,7 +15,7 @@ from hw.kernels.matrix_vector import MatrixVector
 from hw.kernels.sliding_window import SlidingWindow
 from hw.layers import behind, handles, line_by_channel, refuse, scaling, with_axis_last
 from hw.moves import channel_first
-from hw.rounding import Product, summed
+from hw.rounding import Interval, Product, summed
 from hw.weights import integer_weights, joined, reachable, weight_dtype
 from hw.wires import Wire
 
@@ -44,6 +44,41 @@ def _conv(lowering: "Lowering", node: onnx.NodeProto) -> None:
             raise refuse(node, "its bias is not finite", "check the training")
         result = result.then((step("Add", bias.reshape(1, -1, *(1,) * rank)),), node.name)
     lowering.values[node.output[0]] = result
+
+
+@handles("Pad", spatial=True)
+def _pad(lowering: "Lowering", node: onnx.NodeProto) -> None:
+    """Zeros around an image: windows of one element."""
+    call = lowering.call(node)
+    if str(call.get("mode", "constant")) != "constant" or np.any(call.operand(2)):
+        raise refuse(node, "it pads with something else than zeros", "pad with zeros")
+    rank = len(call.shape)
+    pads = np.zeros((2, rank), np.int64)
+    axes = call.operand(3)
+    given = np.asarray(call.get("pads", ()) if call.operand(1) is None else call.operand(1), np.int64).reshape(2, -1)
+    pads[:, range(rank) if axes is None else np.ravel(axes) % rank] = given
+    if pads.min() < 0 or pads[:, :2].any() or rank not in (3, 4):
+        raise refuse(node, f"it pads {call.shape} by {pads.tolist()}", "pad height and width only")
+    wire = with_axis_last(node, lowering.stream(node.input[0], node))
+    ones = (1,) * (rank - 2)
+    around = Geometry(call.shape[2:], ones, ones, ones, tuple((int(a), int(b)) for a, b in pads[:, 2:].T))
+    refuse_padding(node, wire, around)
+    if not around.padded:
+        lowering.values[node.output[0]] = wire
+        return
+    edge, dtype = windowed(lowering, lowering.name("pad"), wire, around)
+    shape = lowering.nodes[-1].kernel.outputs()[0].shape
+
+    def bounds(sources: list[Interval], value: np.ndarray) -> Interval:
+        low, high = (around.windows(side).reshape(value.shape) for side in sources[0])
+        return low, high
+
+    lowering.products[edge] = Product((wire,), bounds, len(wire.steps))
+    low, high = _bounds(wire, around)
+    moves = (channel_first(rank - 1),)
+    lowering.values[node.output[0]] = Wire(
+        shape, wire.steps, wire.origins, moves, edge=edge, dtype=dtype, low=low, high=high
+    )
 
 
 def refuse_padding(node: onnx.NodeProto, wire: Wire, windows: Geometry) -> None:

@@ -9,9 +9,15 @@ function's decision points; Requant kernels (more than 8 bits) compute it withou
 What is left of a chain behind its last quantizer must be affine and goes into the weights of the next
 layer and the scale behind it, or is done by the host if it ends in an output.
 
-Layers are named ``fc0``, ``fc1``, ... in the model's order; ``fc0_threshold`` or ``fc0_requant`` is the
-quantizer behind ``fc0``, ``input_threshold`` one that works on an integer input, ``arg_max`` the last node.
-Edges have the names of the nodes that write them; the input's edge is ``input``.
+Streams have channels last: the model's Transpose and Reshape nodes, and its own order of channels, are moves at
+the end of a chain (``hw.wires``), which cost nothing, since weights are permuted and hosts transpose. Where a
+tensor has several readers it is quantized once, and a fork copies the stream (``hw.forks``). Each kind of layer
+is a handler (``hw.layers``): ``hw.dense``, ``hw.convolution``, ``hw.pooling``, ``hw.joining``.
+
+Layers are named by kind in the model's order: ``fc0``, ``fc1``, ``conv0``, ``pool0``, ``add0``, ``concat0``,
+``upsample0``. ``conv0_window`` is the sliding window before ``conv0``, ``conv0_threshold`` or ``conv0_requant`` the
+quantizer behind it, ``conv0_threshold_fork`` what copies that; ``input_threshold`` works on an integer input,
+``arg_max`` is the last node. Edges have the names of the nodes that write them; the input's edge is ``input``.
 """
 
 import os

@@ -184,6 +184,15 @@ def test_a_kernel_as_large_as_its_input_needs_no_window():
     assert names(graph) == ["conv0", "conv0_threshold", "conv1"]
 
 
+def test_zeros_around_an_image():
+    b = Builder((1, 2, 4, 5))
+    x = b.node("Pad", b.node("BipolarQuant", "x", 0.5), integers(b, 0, 0, 1, 0, 0, 0, 0, 2))
+    graph, _ = check(b.model((conv(b, x, signs(b, 3, 2, 3, 3), pad=1), (1, 3, 5, 7))))
+    assert names(graph) == ["pad0_window", "conv0_window", "conv0"]
+    assert graph.edges["pad0_window"].shape == (5, 7, 2)
+    assert graph.edges["conv0_window"].dtype.name == "TERNARY"
+
+
 def test_models_with_channels_last():
     b = Builder((1, 5, 4, 3))
     x = b.quant(b.node("Transpose", b.quant("x", 0.25, 4), perm=[0, 3, 1, 2]), 0.25, 3)
@@ -285,6 +294,14 @@ REFUSALS = {
     "maximum of what turns": (
         lambda b, x: b.node("MaxPool", b.node("Abs", x), kernel_shape=[2, 2]),
         r"MaxPool_2: .*passes Abs, which turns",
+    ),
+    "reflections around an image": (
+        lambda b, x: b.node("Pad", x, integers(b, 0, 0, 1, 1, 0, 0, 1, 1), mode="reflect"),
+        r"Pad_1: .*pad with zeros",
+    ),
+    "padded channels": (
+        lambda b, x: b.node("Pad", x, integers(b, 0, 1, 0, 0, 0, 0, 0, 0)),
+        r"Pad_1: .*height and width only",
     ),
     "mean over one axis": (
         lambda b, x: b.node("ReduceMean", x, axes=[2]), r"ReduceMean_1: .*all spatial axes at once"
