@@ -48,7 +48,7 @@ class SlidingWindow(Kernel):
     divisor of its first; ``min(simd, C)`` come in.
 
     Raises BitfabricError for sizes that are not positive or do not belong together, for a kernel larger than the
-    padded input, and for an illegal ``simd``.
+    padded input, for windows of padding alone, and for an illegal ``simd``.
     """
 
     op: ClassVar[str] = "sliding_window"
@@ -80,6 +80,11 @@ class SlidingWindow(Kernel):
             raise BitfabricError(
                 f"sliding_window: a kernel {self.kernel} with dilation {self.spread} is larger than the input "
                 f"{self.shape[:-1]} with padding {self.pads}"
+            )
+        if not all(map(self._sees_input, range(axes))):
+            raise BitfabricError(
+                f"sliding_window: with stride {self.steps}, dilation {self.spread} and padding {self.pads} no window of "
+                f"{self.kernel} sees the input {self.shape[:-1]}, but padding alone"
             )
         if self.simd not in (legal := self._lanes()):
             raise BitfabricError(
@@ -117,6 +122,12 @@ class SlidingWindow(Kernel):
         """Windows along each axis."""
         axes = zip(self.shape, self.kernel, self.steps, self.spread, self.pads, strict=False)
         return tuple((n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, d, p in axes)
+
+    def _sees_input(self, axis: int) -> bool:
+        """Whether any window has a place of its kernel within the input."""
+        first = np.arange(self.out_spatial[axis]) * self.steps[axis] - self.pads[axis][0]
+        places = first[:, None] + np.arange(self.kernel[axis]) * self.spread[axis]
+        return bool(((places >= 0) & (places < self.shape[axis])).any())
 
     @property
     def out_dtype(self) -> BaseDataType:

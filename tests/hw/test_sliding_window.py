@@ -78,6 +78,7 @@ def test_foldings_are_parts_of_a_position_then_of_a_row_then_of_a_window():
     [
         ({"simd": 4}, "simd=4 is no whole part of a window .3, 3. of 2 channels; legal: 1, 2, 6, 18"),
         ({"shape": (2, 2, 2)}, "larger than the input .2, 2."),
+        ({"kernel": (1, 1), "pad": ((9, 9), (0, 0)), "stride": (20, 1)}, "no window .* but padding alone"),
         ({"shape": (2,)}, "it must be"),
         ({"kernel": (3,)}, "kernel .3,.; it needs 2"),
         ({"stride": (0, 1)}, "stride .0, 1.; it needs 2 positive"),
