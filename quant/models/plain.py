@@ -82,7 +82,7 @@ class PlainConvNet(Network):
 def cnv(scheme: Scheme, **options: Any) -> PlainConvNet:
     """CNV: 3 x 3 convolutions without padding, 64-64-pool-128-128-pool-256-256, linear 512-512. Needs 32 x 32 images.
 
-    Published for CIFAR-10 (FINN, Umuroglu et al. 2017; Brevitas): w1a1 84.22 %, w1a2 87.80 %, w2a2 89.03 %.
+    FINN's network for CIFAR-10 (Umuroglu et al. 2017).
     """
     groups = ((64, 64), (128, 128), (256, 256))
     return PlainConvNet(scheme, groups, (512, 512), kernel=3, padded=False, pool_last=False, **options)

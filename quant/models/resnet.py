@@ -101,7 +101,7 @@ class ResNet(Network):
 def resnet8(scheme: Scheme, **options: Any) -> ResNet:
     """ResNet-8: three residual blocks of 16, 32 and 64 channels.
 
-    MLPerf Tiny's network for CIFAR-10 (Banbury et al. 2021), which asks for 85 %.
+    MLPerf Tiny's network for CIFAR-10 (Banbury et al. 2021).
     """
     return ResNet(scheme, depth=1, **options)
 
@@ -111,6 +111,6 @@ def resnet20(scheme: Scheme, **options: Any) -> ResNet:
     """ResNet-20: nine residual blocks, three each of 16, 32 and 64 channels.
 
     He, Zhang, Ren, Sun, "Deep residual learning for image recognition", CVPR 2016, here with 1 x 1 convolutions as
-    shortcuts between stages. Published for CIFAR-10, in floating point: 91.25 %.
+    shortcuts between stages.
     """
     return ResNet(scheme, depth=3, **options)
