@@ -55,7 +55,7 @@ def joins(*ops: str) -> Callable[[Handler], Handler]:
     return register
 
 
-def refuse(node: onnx.NodeProto, why: str, remedy: str) -> BitfabricError:
+def refuse(node: onnx.NodeProto, why: str, remedy: str = "put a quantizer before it") -> BitfabricError:
     """The error of a node that cannot be lowered."""
     return BitfabricError(f"{node.name}: {node.op_type} cannot be lowered: {why}; {remedy}")
 

@@ -38,7 +38,7 @@ from hw.graph import Graph, Node, Port
 from hw.host import step
 from hw.kernels.fifo import Fifo
 from hw.kernels.kernel import Kernel
-from hw.layers import FLAT, HANDLERS, JOINS, SPATIAL, arg_max
+from hw.layers import FLAT, HANDLERS, JOINS, SPATIAL, arg_max, refuse
 from hw.moves import Moves, channel_last, moved_shape, simplified, through_moves, undone
 from hw.operators import QUANTIZERS
 from hw.qonnx_file import integer_dtype, load
@@ -215,7 +215,13 @@ class Lowering:
             return
         handlers = HANDLERS | JOINS if len(data) > 1 else HANDLERS
         if node.op_type in handlers:
-            handlers[node.op_type](self, node)
+            try:
+                handlers[node.op_type](self, node)
+            except BitfabricError as error:
+                if any(name in str(error) for name in self.written):
+                    raise
+                # A kernel's own error does not know the model's node.
+                raise refuse(node, *str(error).split("; ", 1)) from None
             return
         if node.op_type not in node_steps.TRANSLATIONS or len(data) != 1:
             why = "there is no kernel for it" if len(data) == 1 else "it combines several data tensors"

@@ -247,6 +247,10 @@ def refused(body, shape=(1, 2, 4, 4)):
     return b.model((x, (1, 2)))
 
 
+def pointwise(b, x):
+    return conv(b, x, b.quant(RNG.normal(size=(2, 2, 1, 1)), 2.0**-20, 24), (1, 1))
+
+
 def branches(b, x, scale):
     first, second = (conv(b, x, weights(b, 2, 2, 1, 1), (1, 1)) for _ in range(2))
     return b.node("Add", b.quant(first, 0.5, 4), b.quant(second, scale, 4))
@@ -290,6 +294,10 @@ REFUSALS = {
         lambda b, x: b.node("Resize", x, "", np.float32([1, 1, 2, 2]), mode="nearest", nearest_mode="ceil",
                             coordinate_transformation_mode="asymmetric"),
         r"Resize_1: .*asymmetric and floor",
+    ),
+    "sums too wide for a layer": (
+        lambda b, x: pointwise(b, pointwise(b, pointwise(b, x))),
+        r"Conv_6: Conv cannot be lowered: matrix_vector: input type INT",
     ),
     "maximum of what turns": (
         lambda b, x: b.node("MaxPool", b.node("Abs", x), kernel_shape=[2, 2]),
