@@ -1,4 +1,4 @@
-"""Speed of the emulator on TFC-w1a1 against FINN's Python execution of its dataflow graph and qonnx's execution.
+"""Speed of the emulator on TFC-w1a1 and CNV-w1a1 against FINN's Python execution of its dataflow graph and qonnx's.
 
 All engines take the same float images and give the same logits; building their graphs is not measured. FINN runs as
 its flow builds the graph, one frame at a time, and with a batch in the graph; qonnx with the batch in the graph.
@@ -10,18 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from benchmarks import report, tfc
+from benchmarks import cnv, report, tfc
 from flows.finn import Engine
 from hw.emulate import Emulator
 from hw.lower import lower
 
-FINN_TARGET, QONNX_TARGET = 20, 3
-SINGLE = 32
-"""Frames that FINN runs one at a time; its time per frame does not depend on how many there are."""
+QONNX_TARGET = 3
+NETWORKS = {"TFC-w1a1": (tfc, 4096, 32, 20), "CNV-w1a1": (cnv, 64, 4, 40)}
+"""Module of the network, frames (the batch, too), frames that FINN runs one at a time, and the target against FINN."""
 
 
 def qonnx_engine(path: Path, batch: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -40,15 +41,17 @@ def qonnx_engine(path: Path, batch: int) -> Callable[[np.ndarray], np.ndarray]:
     return run
 
 
-def measure(path: Path, count: int, batch: int, runs: int) -> dict[str, dict[str, float]]:
+def measure(network: ModuleType, path: Path, count: int, single: int, runs: int) -> dict[str, dict[str, float]]:
     """Microseconds per frame of every engine: the median, the best and the worst of ``runs``, taken in turn."""
-    x = tfc.frames(count)
+    x = network.frames(count)
+    finn = Engine(path, count)
     engines: dict[str, tuple[Callable[[np.ndarray], Any], np.ndarray]] = {
         "emulator": (Emulator(lower(path)).run, x),
-        "qonnx, batch in the graph": (qonnx_engine(path, batch), x),
-        "FINN, batch in the graph": (Engine(path, batch).run, x),
-        "FINN, frame by frame": (Engine(path, 1).run, x[:SINGLE]),
+        "qonnx, batch in the graph": (qonnx_engine(path, count), x),
+        "FINN, frame by frame": (Engine(path, 1).run, x[:single]),
     }
+    if finn.batch > 1:  # FINN takes no batch into the graph of a convolutional network
+        engines["FINN, batch in the graph"] = (finn.run, x)
     expected = engines["qonnx, batch in the graph"][0](x)
     for run, frames in engines.values():  # also warms up
         np.testing.assert_allclose(run(frames), expected[: len(frames)], rtol=0, atol=1e-4 * np.abs(expected).max())
@@ -63,24 +66,31 @@ def measure(path: Path, count: int, batch: int, runs: int) -> dict[str, dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=4096)
-    parser.add_argument("--batch", type=int, default=4096, help="frames in the graph of FINN and qonnx")
     parser.add_argument("--runs", type=int, default=7)
-    options = parser.parse_args()
-    with TemporaryDirectory() as folder:
-        times = measure(tfc.make(Path(folder)), options.frames, options.batch, options.runs)
-    ours = times["emulator"]["median_us"]
-    ratios = {name: entry["median_us"] / ours for name, entry in times.items()}
-    report.show(
-        f"TFC-w1a1, {options.frames} frames, batch {options.batch}, median of {options.runs} runs",
-        ["engine", "us/frame", "best", "worst", "emulator is faster by"],
-        [
-            [name, f"{e['median_us']:.2f}", f"{e['best_us']:.2f}", f"{e['worst_us']:.2f}", f"{ratios[name]:.1f}"]
-            for name, e in times.items()
-        ],
-    )
-    print(f"targets: {FINN_TARGET} times FINN, {QONNX_TARGET} times qonnx")
-    report.save("emulator", {"options": vars(options), "times": times, "ratios": ratios})
+    runs = parser.parse_args().runs
+    results: dict[str, Any] = {}
+    for name, (network, count, single, target) in NETWORKS.items():
+        with TemporaryDirectory() as folder:
+            times = measure(network, network.make(Path(folder)), count, single, runs)
+        ours = times["emulator"]["median_us"]
+        ratios = {engine: entry["median_us"] / ours for engine, entry in times.items()}
+        report.show(
+            f"{name}, {count} frames, median of {runs} runs",
+            ["engine", "us/frame", "best", "worst", "emulator is faster by"],
+            [
+                [
+                    engine,
+                    f"{e['median_us']:.2f}",
+                    f"{e['best_us']:.2f}",
+                    f"{e['worst_us']:.2f}",
+                    f"{ratios[engine]:.1f}",
+                ]
+                for engine, e in times.items()
+            ],
+        )
+        print(f"targets: {target} times FINN, {QONNX_TARGET} times qonnx")
+        results[name] = {"frames": count, "times": times, "ratios": ratios}
+    report.save("emulator", {"runs": runs, **results})
 
 
 if __name__ == "__main__":

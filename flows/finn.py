@@ -192,8 +192,12 @@ class Engine:
             if batch == 1:
                 raise
             # A shape fixed to one frame somewhere in the graph; whatever else is wrong is raised again here.
-            self.batch = 1
             self._model = finn_frontend.dataflow(model_path, 1)
+            self.batch = 1
+        if self.batch > 1 and self._model.get_nodes_by_op_type("ConvolutionInputGenerator"):
+            # FINN's convolutions take one frame.
+            self._model = finn_frontend.dataflow(model_path, 1)
+            self.batch = 1
         graph = self._model.graph
         self._input, self._output = graph.input[0].name, graph.output[0].name
         self.input_shape = tuple(self._model.get_tensor_shape(self._input)[1:])

@@ -6,7 +6,7 @@ from typing import ClassVar
 from quant.errors import QuantError
 from quant.schemes.functions import check_rounding
 from quant.schemes.quantizer import (
-    LearnedWeight,
+    MeanWeight,
     UniformAct,
     UniformWeight,
     act_injector,
@@ -21,10 +21,10 @@ class FixedPoint(Scheme):
     """Fixed point with power-of-two scales.
 
     Forward: ``2**-f * clip(round(x * 2**f), low, high)``: weights signed and symmetric, f from ``max|w|``
-    (2-bit weights are {-2, -1, 0, 1}, f learned, rounding half to even); activations unsigned after a ReLU, f learned
-    from the range of the first batches; bias signed, 16 bits, f from ``max|b|``; residual sums signed, 8 bits or
-    ``act_bits`` if that is more, f learned. ``rounding``: "half_up" (add a half and truncate; default), "half_even"
-    (ONNX's), "floor", "toward_zero", or "stochastic" in training and half up in use.
+    (2-bit weights are {-2, -1, 0, 1}, f from ``1.2 mean|w|``, rounding half to even); activations unsigned after a
+    ReLU, f learned from the range of the first batches; bias signed, 16 bits, f from ``max|b|``; residual sums signed,
+    8 bits or ``act_bits`` if that is more, f learned. ``rounding``: "half_up" (add a half and truncate; default),
+    "half_even" (ONNX's), "floor", "toward_zero", or "stochastic" in training and half up in use.
     Gradient: straight through the rounding, zero where the clip saturates. Loss: cross entropy.
 
     Vanhoucke, Senior, Mao: "Improving the speed of neural networks on CPUs", 2011, is the 8-bit ancestor, for
@@ -34,6 +34,8 @@ class FixedPoint(Scheme):
 
     name: ClassVar[str] = "fixed_point"
     batch_norm: ClassVar[bool] = False
+    # Without BatchNorm the common rate is too high.
+    learning_rate: ClassVar[tuple[float, float]] = (3e-3, 3e-5)
 
     weight_bits: int = 8
     act_bits: int = 8
@@ -52,7 +54,7 @@ class FixedPoint(Scheme):
 
     def weight_quant(self) -> Injector:
         if self.weight_bits == 2:
-            return weight_injector(LearnedWeight, narrow=False, bits=2, start="max", power_of_two=True)
+            return weight_injector(MeanWeight, narrow=False, power_of_two=True)
         return weight_injector(UniformWeight, bits=self.weight_bits, rounding=self.rounding, power_of_two=True)
 
     def act_quant(self) -> Injector:

@@ -145,6 +145,21 @@ def grid(x: torch.Tensor, scale: torch.Tensor, rounding: str = "half_even") -> t
     return _Grid.apply(x, scale, rounding)
 
 
+class _ClippedGrid(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, scale: torch.Tensor, low: float, high: float) -> torch.Tensor:
+        return (x / scale).clamp_(low, high).round_().mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return gradient, None, None, None
+
+
+def clipped_grid(x: torch.Tensor, scale: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """``scale * round(clip(x / scale, low, high))``, ties to even; the gradient passes unchanged everywhere."""
+    return _ClippedGrid.apply(x, scale, low, high)
+
+
 def bounds(bits: int, signed: bool, narrow: bool = False) -> tuple[int, int]:
     """Least and greatest code of a type; ``narrow`` leaves out the most negative one."""
     if not signed:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from quant.errors import QuantError
-from quant.schemes.quantizer import LearnedWeight, UniformAct, UniformWeight, act_injector, weight_injector
+from quant.schemes.quantizer import MeanWeight, UniformAct, UniformWeight, act_injector, weight_injector
 from quant.schemes.scheme import Injector, Scheme, check_bits
 
 
@@ -14,13 +14,14 @@ class Integer(Scheme):
 
     Forward: ``s * clip(round(w / s), low, high)`` for weights, ``s * clip(round(relu(x) / s), 0, 2**act_bits - 1)``
     for activations; rounding half to even. From 3 bits on weights are symmetric, ``high = -low = 2**(b-1) - 1``,
-    and ``s = max|w| / high``. 2-bit weights are {-2, -1, 0, 1} times a learned s that starts from ``max|w| / 2``, and
-    ``weight_bits="ternary"`` means {-1, 0, 1} times a learned s that starts from ``mean|w|``. The activations' s is
-    learned, too, and starts from the range of the first batches.
-    Gradient: straight through the rounding, zero where the clip saturates. Loss: cross entropy.
+    and ``s = max|w| / high``. 2-bit weights are {-2, -1, 0, 1} times ``1.2 mean|w|``, and ``weight_bits="ternary"``
+    means {-1, 0, 1} times ``1.4 mean|w|``. The activations' s is learned, and starts from the range of the first
+    batches.
+    Gradient: straight through the rounding; zero where the clip of an activation saturates. Loss: cross entropy.
 
-    The straight-through estimator is Bengio, Leonard, Courville 2013; learned scales follow Esser et al., "Learned
-    step size quantization", ICLR 2020 (without its gradient scaling).
+    The straight-through estimator is Bengio, Leonard, Courville 2013; the activations' scales follow Esser et al.,
+    "Learned step size quantization", ICLR 2020 (without its gradient scaling). Weights have a learned scale, too, in
+    scheme ``learned_step``.
     """
 
     name: ClassVar[str] = "integer"
@@ -45,9 +46,9 @@ class Integer(Scheme):
 
     def weight_quant(self) -> Injector:
         if self.weight_bits == "ternary":
-            return weight_injector(LearnedWeight, bits=2, narrow=True, start="mean")
+            return weight_injector(MeanWeight, narrow=True)
         if self.weight_bits == 2:
-            return weight_injector(LearnedWeight, narrow=False, bits=2, start="max")
+            return weight_injector(MeanWeight, narrow=False)
         return weight_injector(UniformWeight, bits=self.weight_bits)
 
     def act_quant(self) -> Injector:

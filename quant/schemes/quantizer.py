@@ -14,7 +14,7 @@ from brevitas.inject import ExtendedInjector
 from brevitas.proxy import ActQuantProxyFromInjector, BiasQuantProxyFromInjector, WeightQuantProxyFromInjector
 
 from quant.schemes import functions
-from quant.schemes.functions import QONNX_ROUNDING, bounds, ceil_power_of_two, grid, power_of_two, uniform
+from quant.schemes.functions import QONNX_ROUNDING, bounds, ceil_power_of_two, clipped_grid, grid, power_of_two, uniform
 from quant.schemes.scheme import Injector
 
 Quantized = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
@@ -84,30 +84,25 @@ class UniformWeight(TensorQuant):
         return grid(x, scale, _rounding(self)), scale
 
 
-class LearnedWeight(TensorQuant):
-    """Signed codes with one learned scale, which starts from ``start`` ("max" or "mean") of ``|w|`` over ``high``.
+class MeanWeight(TensorQuant):
+    """2-bit codes, {-2, -1, 0, 1} or with ``narrow_range`` {-1, 0, 1}, whose scale is a multiple of ``mean|w|``.
 
-    The parameter is log2 of the scale, so the scale stays positive. ``power_of_two``: the scale is rounded up to one.
+    The multiples are 1.2 and 1.4: the latter puts the threshold at ``0.7 mean|w|``, as ternary weight networks do
+    (Li, Zhang, Liu 2016). ``power_of_two`` takes the power of two nearest in ratio. No gradient flows through the
+    scale, and that of the values passes unchanged: weights beyond the largest code must find their way back.
     """
 
-    def __init__(
-        self,
-        bits: int,
-        narrow_range: bool,
-        start: str,
-        tracked_parameter_list: list[torch.Tensor],
-        power_of_two: bool = False,
-    ) -> None:
-        super().__init__(bits)
+    def __init__(self, narrow_range: bool, power_of_two: bool = False) -> None:
+        super().__init__(2)
+        self.low, self.high = bounds(2, signed=True, narrow=narrow_range)
+        self.multiple = 1.4 if narrow_range else 1.2
         self.power_of_two = power_of_two
-        self.low, self.high = bounds(bits, signed=True, narrow=narrow_range)
-        sizes = tracked_parameter_list[0].detach().abs()
-        reference = sizes.mean() / self.high if start == "mean" else sizes.max() / -self.low
-        self.log_scale = torch.nn.Parameter(torch.log2(reference.clamp(min=1e-8)))
 
     def values_and_scale(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        scale = power_of_two(self.log_scale) if self.power_of_two else torch.exp2(self.log_scale)
-        return uniform(x, scale, self.low, self.high), scale
+        scale = (x.detach().abs().mean() * self.multiple).clamp(min=1e-8)
+        if self.power_of_two:
+            scale = torch.exp2(torch.log2(scale).round())
+        return clipped_grid(x, scale, self.low, self.high), scale
 
 
 class UniformAct(TensorQuant):

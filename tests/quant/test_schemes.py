@@ -59,9 +59,15 @@ def test_integer_weights(bits):
 def test_two_bit_and_ternary_weights(bits, codes):
     layer = layers.linear(schemes.get("integer", weight_bits=bits, act_bits=2), 64, 32)
     w = layer.weight.detach().numpy()
-    start = np.abs(w).mean() if bits == "ternary" else np.abs(w).max() / 2
-    assert layer.quant_weight().scale.item() == pytest.approx(start, rel=1e-6)
-    assert set(np.unique(integers(layer))) == codes
+    scale = np.abs(w).mean() * (1.4 if bits == "ternary" else 1.2)
+    assert layer.quant_weight().scale.item() == pytest.approx(scale, rel=1e-6)
+    expected = np.clip(np.round(w / scale), min(codes), max(codes))
+    np.testing.assert_array_equal(integers(layer), expected.astype(np.int64))
+    assert set(np.unique(expected)) == codes
+    upstream = torch.randn(3, 32)
+    x = torch.randn(3, 64)
+    layer(x).backward(upstream)
+    torch.testing.assert_close(layer.weight.grad, upstream.T @ x)  # beyond the largest code, too
 
 
 @few
