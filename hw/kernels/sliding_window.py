@@ -83,8 +83,8 @@ class SlidingWindow(Kernel):
             )
         if not all(map(self._sees_input, range(axes))):
             raise BitfabricError(
-                f"sliding_window: with stride {self.steps}, dilation {self.spread} and padding {self.pads} no window of "
-                f"{self.kernel} sees the input {self.shape[:-1]}, but padding alone"
+                f"sliding_window: with stride {self.steps}, dilation {self.spread} and padding {self.pads} no window "
+                f"of {self.kernel} sees the input {self.shape[:-1]}, but padding alone"
             )
         if self.simd not in (legal := self._lanes()):
             raise BitfabricError(
