@@ -44,6 +44,8 @@ from hw.synth import nextpnr, yosys
 
 Watch = Callable[[str, bool, float | None], None]
 RANDOM_FRAMES = 256
+RTL_WORK, NETLIST_WORK = 4e9, 1e7
+"""Lookup tables times cycles that are simulated where nothing else is asked for: a minute or two."""
 
 
 def build(
@@ -132,6 +134,12 @@ class _Build:
     def accelerator(self) -> Design:
         return generate(self.hardware, self.plan.device.family)
 
+    def _affordable(self, asked: int | None, least: int, most: int, work: float) -> int:
+        """Frames to simulate: as asked, or what ``work`` allows for the design as estimated."""
+        fold = self.result["fold"]
+        frames = work / (fold["interval"] * max(1, fold["resources"]["lut"]))
+        return min(most, max(least, int(frames))) if asked is None else asked
+
     def _score(self, outputs: Frames) -> float | None:
         return None if self.labels is None else score(outputs, self.labels[: len(classes(outputs))])
 
@@ -189,7 +197,7 @@ class _Build:
         return {"top": design.top, "files": sorted(design.files)}
 
     def _simulate(self, out: Path) -> dict[str, Any]:
-        x = self.x[: self.config.rtl_frames]
+        x = self.x[: self._affordable(self.config.rtl_frames, 4, 512, RTL_WORK)]
         checked, ints = verify.check_rtl(self.hardware, self.plan.device.family, self.plan.graph.encode(x))
         return {**checked, "accuracy": self._score(self.plan.graph.decode(ints))}
 
@@ -231,7 +239,7 @@ class _Build:
         }
 
     def _netlist(self, out: Path) -> dict[str, Any]:
-        x = self.x[: self.config.netlist_frames]
+        x = self.x[: self._affordable(self.config.netlist_frames, 1, 32, NETLIST_WORK)]
         ints = self.plan.graph.encode(x)
         placed = self.folder / "place" / self.result["place"]["netlist"]
         got = engines.run_netlist(self.hardware, self.accelerator, self.image, placed, ints)

@@ -171,8 +171,12 @@ def build(
         Path | None, typer.Option("--input", metavar="X.npy", help="frames to check the engines on")
     ] = None,
     labels: Annotated[Path | None, typer.Option(metavar="Y.npy", help="their classes: prints accuracies")] = None,
-    rtl_frames: Annotated[int, typer.Option(help="frames that the RTL simulation checks at most")] = 512,
-    netlist_frames: Annotated[int, typer.Option(help="frames that the placed netlist checks at most")] = 32,
+    rtl_frames: Annotated[
+        int | None, typer.Option(help="frames that the RTL simulation checks (default: 4 to 512 by the design's size)")
+    ] = None,
+    netlist_frames: Annotated[
+        int | None, typer.Option(help="frames that the placed netlist checks (default: 1 to 32 by the design's size)")
+    ] = None,
     compare_finn: Annotated[bool, typer.Option(help="run FINN's own estimate on the same model beside it")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -18,7 +18,8 @@ class BuildConfig:
     ``fps`` frames per second at ``clock_mhz`` choose the cheapest folding that reaches them, ``folding`` a file
     with FINN's folding JSON; with neither, the fastest design of about a quarter of the device is built.
     ``frames`` and ``labels`` (``.npy``) are what the engines are checked on; without them random frames are used.
-    ``rtl_frames`` and ``netlist_frames`` bound how many of them the slower engines see. Raises BitfabricError.
+    ``rtl_frames`` and ``netlist_frames`` bound how many of them the slower engines see; None lets the size of the
+    design say how many a minute or two can check. Raises BitfabricError.
     """
 
     target: str
@@ -28,8 +29,8 @@ class BuildConfig:
     stop_after: str = STEPS[-1]
     frames: Path | None = None
     labels: Path | None = None
-    rtl_frames: int = 512
-    netlist_frames: int = 32
+    rtl_frames: int | None = None
+    netlist_frames: int | None = None
     compare_finn: bool = False
 
     def __post_init__(self) -> None:
@@ -46,5 +47,5 @@ class BuildConfig:
             raise BitfabricError(f"no step {self.stop_after}; the steps are {', '.join(STEPS)}", status=2)
         if self.labels is not None and self.frames is None:
             raise BitfabricError("--labels needs the frames they belong to; give --input X.npy as well", status=2)
-        if self.rtl_frames < 2 or self.netlist_frames < 1:
+        if any(n is not None and n < least for n, least in ((self.rtl_frames, 2), (self.netlist_frames, 1))):
             raise BitfabricError("the RTL is checked on at least 2 frames, the netlist on at least 1", status=2)

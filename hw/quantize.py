@@ -112,7 +112,14 @@ def _requant(wire: Wire, head: Steps, function: StepFunction) -> Kernel | None:
 
 
 def changes_nothing(wire: Wire, steps: Steps) -> bool:
-    """Whether a quantizer (with its re-scaling) gives back every value that can reach it: it can be left out."""
+    """Whether a quantizer (with its re-scaling) gives back every value that can reach it: it can be left out.
+
+    One behind a ReLU or the like stays, as the kernel that computes it computes the ReLU.
+    """
+    at = last_quantizer(wire.steps)
+    behind = wire.steps if at is None else wire.steps[at + 1 :]
+    if affine(behind, (*(1,) * (len(wire.shape) - 1), wire.channels)) is None:
+        return False
     longer = wire.then(steps, "")
     count = int((wire.high - wire.low).max()) + 1
     if longer.tail or longer.uneven or count * wire.channels > TRIED:

@@ -1,0 +1,91 @@
+"""Convolutional networks from ``quant`` to RTL: the same integers in every engine, and the cycles that were estimated."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from flows.build import build
+from hw.errors import BitfabricError
+from quant import create_model, export, schemes
+
+slow = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, its scheme where the name does not say it, and the rate to build it for."""
+
+    model: str
+    fps: float
+    scheme: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return "-".join([self.model, *filter(None, [self.scheme])])
+
+
+TINY = {"input_shape": (1, 8, 8), "in_range": (0, 16)}
+CASES = [
+    Case("vgg-small-w1a1", 20e3, options={**TINY, "width": 1 / 32}),
+    Case("resnet8-w8a8", 10e3, "fixed_point", {"weight_bits": 8, "act_bits": 8}, {**TINY, "width": 1 / 8}),
+    pytest.param(Case("vgg-small-w1a1", 5e3, "xnor", {}, {**TINY, "width": 1 / 16}), marks=slow),
+    pytest.param(Case("vgg-small-w1a2", 5e3, "hwgq", {"act_bits": 2}, {**TINY, "width": 1 / 16}), marks=slow),
+    pytest.param(Case("resnet8-w4a4", 5e3, options={**TINY, "width": 1 / 4}), marks=slow),
+    pytest.param(Case("mobilenet-v1-w4a4", 2e3, options={**TINY, "width": 1 / 16}), marks=slow),
+    pytest.param(Case("lenet5-w8a8", 2e3, "fixed_point", {"weight_bits": 8, "act_bits": 8}), marks=slow),
+    pytest.param(Case("lenet5-w16a16", 2e3), marks=slow),
+    pytest.param(Case("cnv-w1a1", 3.4e3), marks=slow),
+    pytest.param(Case("cnv-w1a2", 3e3), marks=slow),
+    pytest.param(Case("cnv-w2a2", 1e3), marks=slow),
+]
+
+
+def network(case: Case) -> torch.nn.Module:
+    """The network, untrained, with random BatchNorm parameters."""
+    torch.manual_seed(0)
+    scheme = None if case.scheme is None else schemes.get(case.scheme, **case.parameters)
+    model = create_model(case.model, scheme, **case.options).train()
+    low, high = model.in_range
+    with torch.no_grad():
+        for _ in range(4):
+            model(torch.randint(low, high + 1, (16, *model.input_shape)).float())
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d) and module.affine:
+                module.weight.uniform_(0.5, 1.5)
+                module.weight[::3] *= -1  # these channels decrease
+                module.bias.normal_(0, 0.3)
+    return model.eval()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_from_brevitas_to_rtl(case, tmp_path):
+    model = network(case)
+    low, high = model.in_range
+    frames = np.random.default_rng(3).integers(low, high, (8, *model.input_shape), endpoint=True).astype(np.float32)
+    export(model, tmp_path / "model.onnx", frames)
+    np.save(tmp_path / "x.npy", frames)
+    made = build(
+        tmp_path / "model.onnx",
+        "ulx3s-85f",
+        tmp_path / "out",
+        fps=case.fps,
+        frames=tmp_path / "x.npy",
+        rtl_frames=4,
+        stop_after="simulate",
+    )
+    assert made.report["verified"]["rtl"] == {"frames": 4, "mismatches": 0, "accuracy": None}
+    for cycles in made.report["cycles"].values():
+        assert cycles["simulated"] == cycles["estimated"]
+    assert made.report["fps"] >= case.fps
+    if case.scheme == "fixed_point" or case.model.endswith("w1a1"):
+        np.testing.assert_array_equal(made.run(frames, "emulator"), made.run(frames, "qonnx"))
+
+
+def test_a_network_beyond_the_device_is_refused_with_numbers(tmp_path):
+    export(network(Case("vgg-small-w8a8", 1, options={**TINY, "width": 1 / 2})), tmp_path / "model.onnx")
+    with pytest.raises(BitfabricError, match=r"does not fit ulx3s-12f as folded: .* BRAM .* take a bigger device"):
+        build(tmp_path / "model.onnx", "ulx3s-12f", tmp_path / "out")
