@@ -1,4 +1,4 @@
-"""Convolutional networks from ``quant`` to RTL: the same integers in every engine, and the cycles that were estimated."""
+"""Convolutional networks from ``quant`` to RTL: equal integers in every engine, and the cycles that were estimated."""
 
 from dataclasses import dataclass, field
 from typing import Any
