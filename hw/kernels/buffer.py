@@ -62,7 +62,7 @@ class Buffer:
 
     def fitted(self) -> Self:
         """With the fewest places that let the actions, or the beats if they are more, follow one another every cycle,
-        frame after frame."""
+        frame after frame. (With padding, or one action a frame, it may be a place or two more than the fewest.)"""
         return replace(
             self, places=int(_fewest(self.nest, self.beats, self.start, self.reach, self.delay, self.release))
         )

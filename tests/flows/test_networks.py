@@ -27,7 +27,7 @@ def network(name: str, seed: int) -> MLP:
     """A small network with random weights and BatchNorm statistics."""
     scheme, bits, options = NETWORKS[name]
     torch.manual_seed(seed)
-    model = MLP(get(scheme, **bits), (8, 6), (10,), 4, **options)
+    model = MLP(get(scheme, **bits), hidden=(8, 6), input_shape=(10,), classes=4, **options)
     low, high = model.in_range
     model.train()
     with torch.no_grad():

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import pytest
@@ -33,7 +34,11 @@ def kernels(draw, largest=6, channels=4, types=("BIPOLAR", "UINT2", "INT3", "TER
     sides = pad or ((0, 0),) * axes
     spatial = [draw(st.integers(max(1, e - sum(p)), largest)) for e, p in zip(extents, sides, strict=True)]
     dtype = DataType[draw(st.sampled_from(types))]
-    window = SlidingWindow((*spatial, draw(st.integers(1, channels))), kernel, dtype, stride, dilation, pad)
+    try:
+        window = SlidingWindow((*spatial, draw(st.integers(1, channels))), kernel, dtype, stride, dilation, pad)
+    except BitfabricError as error:
+        assume("padding alone" not in str(error))
+        raise
     return window.fold(draw(st.sampled_from(window.foldings())))
 
 
@@ -165,7 +170,7 @@ def test_synthesis_takes_what_the_model_says(shape, dtype, pad, simd, bram, fami
 @settings(max_examples=60, deadline=None)
 @given(kernels(largest=12))
 def test_no_place_is_too_many(window):
-    assume(not window.padded)
+    assume(not window.padded and prod(window.out_spatial) > 1)
     fitted = window.buffer.fitted()
     object.__setattr__(window, "buffer", replace(fitted, places=fitted.places - 1))
     try:
