@@ -19,6 +19,8 @@ from hw.wires import Steps, Wire, binary, dtype_of, in_float64, last_quantizer, 
 
 THRESHOLD_LEVELS = 256
 """Up to so many output codes a quantizer is thresholds, above it a requant where its function is affine."""
+SHIFT_LEVELS = 32
+"""From so many on a requant that only shifts is preferred: it is smaller than a memory of thresholds."""
 MOST_LEVELS = 1024
 """Output codes that thresholds can give at all."""
 TRIED = 1 << 22
@@ -50,7 +52,9 @@ def quantizer(wire: Wire, head: Steps, what: str) -> Quantizer:
         function = replace(function, least=0, most=1)
     levels = function.most - function.least + 1
     kernel: Kernel | None = None
-    if levels > THRESHOLD_LEVELS:
+    if SHIFT_LEVELS <= levels <= THRESHOLD_LEVELS and _shifts(function, head):
+        kernel = _requant(wire, head, function)
+    elif levels > THRESHOLD_LEVELS:
         exact = _function(wire, in_float64(head), what)
         kernel = _requant(wire, in_float64(head), exact)
         if kernel is not None:
@@ -64,6 +68,15 @@ def quantizer(wire: Wire, head: Steps, what: str) -> Quantizer:
         kernel = _threshold(wire, function, two_valued)
     ends = kernel.execute(np.stack([wire.low, wire.high]))[0].astype(np.int64)
     return Quantizer(kernel, function, ends.min(axis=0), ends.max(axis=0))
+
+
+def _shifts(function: StepFunction, head: Steps) -> bool:
+    """Whether the steps only add and multiply by one power of two."""
+    line = affine(head[:-1], function.low.shape, through_clips=True)
+    if head[-1].op != "Quant" or line is None:
+        return False
+    slopes = {abs(slope) for slope in (line[0] / rational(head[-1].operands[0])).ravel()}
+    return len(slopes) == 1 and all(n.bit_count() == 1 for n in slopes.pop().as_integer_ratio())
 
 
 def _function(wire: Wire, head: Steps, what: str) -> StepFunction:

@@ -224,7 +224,7 @@ def test_fixed_point_lenet_is_equal_to_the_bit(bits, tmp_path):
     assert [node.name for node in graph if node.kernel.op in ("matrix_vector", "max_pool")] == [
         "conv0", "pool0", "conv1", "pool1", "fc0", "fc1",
     ]  # fmt: skip
-    assert graph.node("conv0_requant" if bits == 16 else "conv0_threshold")
+    assert graph.node("conv0_requant")  # a power of two: shifts, at 8 bits too
     x = np.random.default_rng(1).integers(-24, 25, (50, 1, 16, 16)).astype(np.float32) / 8
     got = Emulator(graph).run(x)
     np.testing.assert_array_equal(got, Reference(path).run(x))
