@@ -38,6 +38,7 @@ check: env
 	$(RUN)/mypy
 
 bench: env
+	$(RUN)/python -m benchmarks.training_speed
 	$(RUN)/python -m benchmarks.emulator
 	$(RUN)/python -m benchmarks.interval
 	$(RUN)/python -m benchmarks.xc7_luts

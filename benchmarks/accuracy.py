@@ -94,18 +94,18 @@ ROWS: tuple[Row, ...] = (
         fit={**SHIFTED, "batch_size": 200},
         teacher=TEACHER,
     ),
-    _mnist("binaryconnect-1024", "lfc-w1a8", "binaryconnect", "98.71 (paper)", 30, fit=SLOWER),
+    _mnist("binaryconnect-1024", "lfc-w1a8", "binaryconnect", "98.71 (paper)", 20, fit=SLOWER),
     _mnist(
         "binaryconnect-1024-stochastic",
         "lfc-w1a8",
         "binaryconnect",
         "98.82 (paper, real weights in use)",
-        30,
+        20,
         parameters={"mode": "stochastic"},
         fit=SLOWER,
     ),
-    *(Row("One MLP, Fashion-MNIST", f"mlp-{n}", "fashion-mnist", "sfc-w1a1", s, p, 15) for n, s, p in COMMON),
-    *(Row("One CNN, Fashion-MNIST", f"cnn-{n}", "fashion-mnist", "lenet5-w1a1", s, p, 6) for n, s, p in COMMON),
+    *(Row("One MLP, Fashion-MNIST", f"mlp-{n}", "fashion-mnist", "tfc-w1a1", s, p, 12) for n, s, p in COMMON),
+    *(Row("One CNN, Fashion-MNIST", f"cnn-{n}", "fashion-mnist", "lenet5-w1a1", s, p, 3) for n, s, p in COMMON),
 )
 
 

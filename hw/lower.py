@@ -5,10 +5,9 @@ Element-wise nodes only lengthen the chain. Where a layer needs integers again, 
 last quantizer is one function of one integer per element, evaluated with the model's own arithmetic: a
 matrix product is exact and rounded to float32 once, what follows runs in float32 as it does in the model (so
 that ties of scales like 0.1, which are ties only in float32, are ties here too). Threshold kernels take the
-function's decision points; Requant kernels (more than 8 bits, or 5 and more where a
-shift does) compute it without rounding to float32.
-What is left of a chain behind its last quantizer must be affine and goes into the weights of the next
-layer and the scale behind it, or is done by the host if it ends in an output.
+function's decision points; Requant kernels (more than 8 bits, or 5 and more where a shift does) compute it without
+rounding to float32. What is left of a chain behind its last quantizer must be affine and goes into the weights of
+the next layer and the scale behind it, or is done by the host if it ends in an output.
 
 Streams have channels last: the model's Transpose and Reshape nodes, and its own order of channels, are moves at
 the end of a chain (``hw.wires``), which cost nothing, since weights are permuted and hosts transpose. Where a
