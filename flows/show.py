@@ -106,7 +106,7 @@ def built(accelerator: "Accelerator") -> None:
         out.print(table)
     out.print()
     for name, path in report["products"].items():
-        out.print(f"{name:<12}{accelerator.folder / path}", soft_wrap=True)
+        out.print(f"{name:<16}{accelerator.folder / path}", soft_wrap=True)
 
 
 def _both(count: dict[str, int | None]) -> str:
