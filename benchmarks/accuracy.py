@@ -141,11 +141,11 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# Accuracy, as trained by `python -m benchmarks.accuracy`",
         "",
-        "Test set, last epoch, one seed; two CPU cores, on a busy machine. `python -m benchmarks.accuracy NAME` trains a row",
-        "again. Rows are few epochs long, for comparison with one another: what two cores can do in a few hours.",
+        "Test set, last epoch, one seed; two cores of a busy machine. `python -m benchmarks.accuracy NAME` trains a",
+        "row again. The common networks are trained for few epochs: what two cores can do in a few hours.",
         "",
-        "Not trained here: BinaryNet's published MLP for MNIST (three layers of 4096, 1000 epochs), about 60 hours on two",
-        "cores by the time that an epoch of `lfc` takes.",
+        "Not trained here: BinaryNet's published MLP for MNIST (three layers of 4096, 1000 epochs), about 60 hours on",
+        "two cores by the time that an epoch of `lfc` takes.",
     ]
     for group in dict.fromkeys(row.group for row in ROWS):
         rows = [results[row.name] for row in ROWS if row.group == group and row.name in results]
