@@ -11,8 +11,9 @@ from qonnx.core.datatype import BaseDataType
 from hw.errors import BitfabricError
 from hw.kernels import cost
 from hw.kernels.channel_kernel import ChannelKernel, checked_range, credits_for, kind
-from hw.kernels.kernel import Memory, Resources, Rtl, Schedule, packed_words
+from hw.kernels.kernel import Resources, Rtl, Schedule
 from hw.kernels.reduction import Reduction
+from hw.kernels.weight_memory import WeightMemory
 from hw.stream import Stream, container, encode, smallest_dtype
 from hw.synth.family import Family
 
@@ -20,8 +21,6 @@ MULTIPLIER_BITS = (5, 18)
 """Operands of a multiplier, as two's complement: narrower ones are cheaper in lookup tables, wider ones do not fit."""
 FEW_WORDS = 8
 """Memories of no more words have many equal columns."""
-LUTS_PER_BLOCK = 100
-"""Weights go to block RAM where that saves so many lookup tables a block."""
 EVERY = 2
 """Adders in a row between two registers."""
 
@@ -75,7 +74,7 @@ class Depthwise(ChannelKernel):
     op: ClassVar[str] = "depthwise"
     sources: ClassVar[tuple[str, ...]] = (
         "parts/adder_tree.sv", "parts/delay.sv", "parts/product.sv", "parts/products.sv",
-        "parts/reduce.sv", "parts/rom.sv", "parts/stream_out.sv", "parts/widen.sv",
+        "parts/reduce.sv", "parts/rom.sv", "parts/stream_out.sv", "parts/weight_memory.sv", "parts/widen.sv",
     )  # fmt: skip
 
     weights: np.ndarray
@@ -170,7 +169,7 @@ class Depthwise(ChannelKernel):
     @property
     def latency(self) -> int:
         """Cycles from the action with a window's last beat to the output's being offered."""
-        return 3 + self._product.latency + self._sum.latency
+        return 1 + self._memory.latency + self._product.latency + self._sum.latency
 
     def schedule(self) -> Schedule:
         gives = np.arange(self.k * self.steps) >= (self.k - 1) * self.steps
@@ -182,26 +181,25 @@ class Depthwise(ChannelKernel):
         """The weights' codes in the order in which they are used: (K * STEPS, PE)."""
         return encode(self.weights.T.reshape(-1, self.pe), self.weight_dtype)
 
-    def _style(self, family: Family) -> str:
-        """Style of the weight memory: ``block`` or ``logic``."""
-        depth, width = self.k * self.steps, self.pe * self.weight_dtype.bitwidth()
-        luts = -(-depth // (1 << family.lut_inputs)) * width
-        return "block" if luts >= LUTS_PER_BLOCK * family.blocks(depth, width) else "logic"
+    @property
+    def _memory(self) -> WeightMemory:
+        return WeightMemory(self.k * self.steps, self.pe * self.weight_dtype.bitwidth())
 
     def resources(self, family: Family) -> Resources:
-        depth, width = self.k * self.steps, self.pe * self.weight_dtype.bitwidth()
+        depth, bits = self.k * self.steps, self.weight_dtype.bitwidth()
         total = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + self._sum.resources(family)
-        total += cost.counter(depth, family) + Resources(6, 2 * self.latency + 2 * self.inputs()[0].width)
+        total += cost.counter(depth, family)
+        total += Resources(6, 2 * self.latency + self._memory.latency * self.inputs()[0].width)
         for _ in range(self.pe):
             total += self._product.resources(self.weight_dtype, self.input_dtype, family)
-        if self._style(family) == "block":
-            return total + Resources(cost.block_rows(depth, width, family), width, family.blocks(depth, width))
-        if depth <= FEW_WORDS:
-            width = cost.columns(self._words.astype(np.int64), self.weight_dtype.bitwidth())
-        return total + Resources(cost.rom(depth, width, family), width + (depth - 1).bit_length())
+        few = cost.columns(self._words.astype(np.int64), bits) if depth <= FEW_WORDS else None
+        return total + self._memory.resources(family, few)
 
     def rtl(self, family: Family) -> Rtl:
         product, width = self._product, self.weight_dtype.bitwidth()
+        bits = ((self._words[..., None] >> np.arange(width, dtype=np.uint64)) & np.uint64(1)).reshape(
+            -1, self.pe * width
+        )
         return Rtl(
             self.op,
             {
@@ -217,9 +215,9 @@ class Depthwise(ChannelKernel):
                 "B_BITS": product.other_bits,
                 "OUT_BITS": self.output_dtype.bitwidth(),
                 "EVERY": EVERY,
-                "STYLE": self._style(family),
+                **self._memory.parameters(family),
                 "SUM_STYLE": self._sum.style(family),
                 "CREDITS": self.schedule().credits,
             },
-            {"WEIGHTS": Memory(packed_words(self._words, width), self.pe * width)},
+            {"WEIGHTS": self._memory.contents(bits, family)},
         )

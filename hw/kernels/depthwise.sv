@@ -1,6 +1,7 @@
 // Depthwise convolution of windows: for each of STEPS * PE channels the dot product of K inputs with constant weights.
 // A window comes as K * STEPS beats, one position after the other; results leave with the last position.
-// Initiation interval: 1 beat a cycle. Latency from a channel's last beat: 3 cycles, those of `product` and of `reduce`.
+// Initiation interval: 1 beat a cycle. Latency from a channel's last beat: 1 cycle, those of `weight_memory`, `product` and
+// `reduce`.
 `default_nettype none
 
 module depthwise #(
@@ -16,8 +17,11 @@ module depthwise #(
     parameter int    B_BITS    = 9,              // and its bits as two's complement
     parameter int    OUT_BITS  = 13,             // bits of a result; sums are right modulo 2^OUT_BITS
     parameter int    EVERY     = 2,              // adders in a row between two registers
-    parameter string WEIGHTS   = "weights.hex",  // K * STEPS words of PE weights
-    parameter string STYLE     = "logic",        // memory of the weights, as in rom
+    parameter string WEIGHTS   = "weights",      // K * STEPS words of PE weights
+    parameter string STYLE     = "logic",        // their memory, and its tiles, as in weight_memory
+    parameter int    ROW       = 16,
+    parameter int    BITS      = 8,
+    parameter int    LAST_BITS = 8,
     parameter string SUM_STYLE = "shift",        // accumulators, as in reduce
     parameter int    CREDITS   = 4               // places for output beats
 ) (
@@ -34,7 +38,8 @@ module depthwise #(
   localparam int OTHER_BITS = APART == "weight" ? IN_BITS : W_BITS;
   // Cycles from the firing until the products are there, and until the sums are.
   localparam int MULTIPLY = PLANES == 0 ? 2 : $clog2(PLANES) > EVERY ? ($clog2(PLANES) + EVERY - 1) / EVERY : 1;
-  localparam int PRODUCT = 2 + MULTIPLY;
+  localparam int RECALL = K * STEPS > 2048 ? 3 : 2;
+  localparam int PRODUCT = RECALL + MULTIPLY;
   localparam int LATENCY = PRODUCT + (SUM_STYLE == "block" ? 3 : 1);
 
   // Control: which word of weights is next, and whether its beat can be taken in this cycle.
@@ -81,17 +86,20 @@ module depthwise #(
   logic [PE-1:0][B_BITS-1:0] b;
   delay #(
       .WIDTH (PE * IN_BITS),
-      .CYCLES(2)
+      .CYCLES(RECALL)
   ) wait_for_weights (
       .clk,
       .d(s_data),
       .q(inputs)
   );
-  rom #(
-      .WIDTH(PE * W_BITS),
-      .DEPTH(K * STEPS),
-      .FILE (WEIGHTS),
-      .STYLE(STYLE)
+  weight_memory #(
+      .WIDTH    (PE * W_BITS),
+      .DEPTH    (K * STEPS),
+      .STEM     (WEIGHTS),
+      .STYLE    (STYLE),
+      .ROW      (ROW),
+      .BITS     (BITS),
+      .LAST_BITS(LAST_BITS)
   ) weight_memory (
       .clk,
       .addr(word),

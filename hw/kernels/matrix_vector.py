@@ -19,8 +19,9 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
-from hw.kernels.kernel import Folding, Kernel, Memory, Resources, Rtl, Schedule, packed_words
+from hw.kernels.kernel import Folding, Kernel, Resources, Rtl, Schedule
 from hw.kernels.matrix_vector_cost import estimate, levels
+from hw.kernels.weight_memory import WeightMemory
 from hw.stream import Stream, container, encode, smallest_dtype
 from hw.synth.family import Family
 
@@ -29,8 +30,6 @@ WIDEST = 32
 """Bits of the widest input or weight."""
 MULTIPLIER_BITS = (5, 18)
 """Operands of a multiplier, as two's complement: narrower ones are cheaper in lookup tables, wider ones do not fit."""
-LUTS_PER_BLOCK = 100
-"""Weights go to block RAM where that saves so many lookup tables a block. (An ECP5-85F has 400 of them for each.)"""
 BUFFER_BITS = 768
 """Input buffers of more bits, and at least 64 beats, go to block RAM: on ECP5 that saves 150 lookup tables or more."""
 CHUNK = 1 << 24
@@ -61,7 +60,8 @@ class MatrixVector(Kernel):
     op: ClassVar[str] = "matrix_vector"
     sources: ClassVar[tuple[str, ...]] = (
         "parts/adder_tree.sv", "parts/delay.sv", "parts/input_planes.sv", "parts/popcount.sv", "parts/products.sv",
-        "parts/replay.sv", "parts/rom.sv", "parts/sign_planes.sv", "parts/stream_out.sv", "parts/weight_planes.sv",
+        "parts/replay.sv", "parts/rom.sv", "parts/sign_planes.sv", "parts/stream_out.sv", "parts/weight_memory.sv",
+        "parts/weight_planes.sv",
     )  # fmt: skip
 
     weights: np.ndarray
@@ -263,10 +263,10 @@ class MatrixVector(Kernel):
         rest = (extra[..., None] >> np.arange(extra_bits)) & 1
         return np.concatenate((planes.reshape(*sums.shape[:2], -1), rest), axis=2)
 
-    def _memory(self) -> Memory:
+    @property
+    def memory(self) -> WeightMemory:
         """The weight memory: NF * SF words of PE rows, the row of output 0 in the low bits."""
-        rows = self.rows()
-        return Memory(packed_words(rows.reshape(len(rows), -1), 1), self.pe * self.row)
+        return WeightMemory(self.nf * self.sf, self.pe * self.row)
 
     @property
     def every(self) -> int:
@@ -285,7 +285,7 @@ class MatrixVector(Kernel):
     def stages(self) -> tuple[int, int]:
         """Cycles from an action until its inputs are there, and until inputs and weights are."""
         fetch = {"hold": 1, "block": 3}.get(self.buffer(), 2)
-        return fetch, max(2, fetch + (self.datapath == "weight_planes"))
+        return fetch, max(self.memory.latency, fetch + (self.datapath == "weight_planes"))
 
     @property
     def latency(self) -> int:
@@ -303,12 +303,6 @@ class MatrixVector(Kernel):
         # A credit is out for latency + 1 cycles, and one is needed every SF-th.
         credits = -(-(self.latency + 1) // self.sf)
         return Schedule((word < self.sf,), (gives,), self.latency, credits, prod(self.prefix))
-
-    def style(self, family: Family) -> str:
-        """Style of the weight memory: ``block`` or ``logic``."""
-        depth, width = self.nf * self.sf, self.pe * self.row
-        luts = -(-depth // (1 << family.lut_inputs)) * width
-        return "block" if luts >= LUTS_PER_BLOCK * family.blocks(depth, width) else "logic"
 
     def resources(self, family: Family) -> Resources:
         return estimate(self, family)
@@ -336,8 +330,9 @@ class MatrixVector(Kernel):
             "EXTRA_BITS": extra_bits,
             "START": start,
             "EVERY": self.every,
-            "STYLE": self.style(family),
+            **self.memory.parameters(family),
             "BUFFER": self.buffer(family),
             "CREDITS": self.schedule().credits,
         }
-        return Rtl(self.op, parameters, {"WEIGHTS": self._memory()})
+        rows = self.rows()
+        return Rtl(self.op, parameters, {"WEIGHTS": self.memory.contents(rows.reshape(len(rows), -1), family)})

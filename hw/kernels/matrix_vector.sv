@@ -24,8 +24,11 @@ module matrix_vector #(
     parameter int    EXTRA_BITS = 0,               // and bits of what PLANES leave out (0: nothing)
     parameter int    START      = 0,               // what a dot product starts from
     parameter int    EVERY      = 2,               // adders in a row between two registers
-    parameter string WEIGHTS    = "weights.hex",   // NF * SF words of PE * ROW bits, the SF of one output beat together
-    parameter string STYLE      = "logic",         // memory of the weights, as in rom
+    parameter string WEIGHTS    = "weights",       // NF * SF words of PE * LINE bits, the SF of one output beat together
+    parameter string STYLE      = "logic",         // their memory, and its tiles, as in weight_memory
+    parameter int    ROW        = 16,
+    parameter int    BITS       = 8,
+    parameter int    LAST_BITS  = 8,
     parameter string BUFFER     = "distributed",   // input buffer, as in replay
     parameter int    CREDITS    = 2                // places for output beats
 ) (
@@ -39,13 +42,14 @@ module matrix_vector #(
     output      logic [PE*OUT_BITS-1:0] m_data
 );
   localparam int PAIRS = (SIMD + 1) / 2;
-  // Bits of a ROM word for one output: weights, or the sums and differences of pairs of them and the extra term.
-  localparam int ROW = DATAPATH == "input_planes" ? PAIRS * 2 * PAIR_BITS + EXTRA_BITS : SIMD * W_BITS;
+  // Bits of a memory word for one output: weights, or the sums and differences of pairs of them and the extra term.
+  localparam int LINE = DATAPATH == "input_planes" ? PAIRS * 2 * PAIR_BITS + EXTRA_BITS : SIMD * W_BITS;
 
   // Cycles from the firing until the inputs are there, and until inputs and weights are.
   localparam int FETCH = BUFFER == "hold" ? 1 : BUFFER == "block" ? 3 : 2;
   localparam int PAIRED = DATAPATH == "weight_planes" ? 1 : 0;
-  localparam int OPERANDS = FETCH + PAIRED > 2 ? FETCH + PAIRED : 2;
+  localparam int RECALL = NF * SF > 2048 ? 3 : 2;
+  localparam int OPERANDS = FETCH + PAIRED > RECALL ? FETCH + PAIRED : RECALL;
   // Cycles from there to the sum over SIMD.
   localparam bit COUNTING = DATAPATH == "xnor" || DATAPATH == "ternary";
   localparam int COUNT = COUNTING ? (SIMD + 3) / 4 : DATAPATH == "multiply" ? SIMD : PAIRS;
@@ -118,20 +122,23 @@ module matrix_vector #(
       .q(inputs)
   );
   logic [WORD-1:0] word_q;
-  logic [PE-1:0][ROW-1:0] weights;
+  logic [PE-1:0][LINE-1:0] weights;
   delay #(
       .WIDTH (WORD),
-      .CYCLES(OPERANDS - 2)
+      .CYCLES(OPERANDS - RECALL)
   ) wait_for_inputs (
       .clk,
       .d(word),
       .q(word_q)
   );
-  rom #(
-      .WIDTH(PE * ROW),
-      .DEPTH(NF * SF),
-      .FILE (WEIGHTS),
-      .STYLE(STYLE)
+  weight_memory #(
+      .WIDTH    (PE * LINE),
+      .DEPTH    (NF * SF),
+      .STEM     (WEIGHTS),
+      .STYLE    (STYLE),
+      .ROW      (ROW),
+      .BITS     (BITS),
+      .LAST_BITS(LAST_BITS)
   ) weight_memory (
       .clk,
       .addr(word_q),

@@ -33,31 +33,21 @@ def _control(kernel: "MatrixVector", family: Family) -> Resources:
 
 def _operands(kernel: "MatrixVector", family: Family) -> Resources:
     """The input buffer, the weight memory, and what waits for the other."""
-    depth, width, row = kernel.nf * kernel.sf, kernel.inputs()[0].width, kernel.pe * kernel.row
-    address = (depth - 1).bit_length()
+    memory, width = kernel.memory, kernel.inputs()[0].width
     style, bram = kernel.buffer(family), 0
     fetch, ready = kernel.stages
-    lut, ff = 0, width * (1 + ready - fetch - (kernel.datapath == "weight_planes")) + address * (ready - 2)
+    address = (memory.depth - 1).bit_length()
+    lut, ff = 0, width * (1 + ready - fetch - (kernel.datapath == "weight_planes")) + address * (ready - memory.latency)
     if style == "block":
         bram += family.blocks(kernel.sf, width)
     elif style == "distributed":
         lut += cost.ram(kernel.sf, width, family)
     if style != "hold":
         ff += (kernel.sf - 1).bit_length()
-    block = kernel.style(family) == "block"
-    if block:
-        bram += family.blocks(depth, row)
-        lut += cost.block_rows(depth, row, family)
-    elif depth > 1:
-        if depth <= FEW_WORDS:
-            row = cost.columns(kernel.rows().reshape(depth, -1), 1)
-        lut += cost.rom(depth, row, family)
-        ff += address
-    if block and kernel.datapath == "multiply" and family.lut_inputs >= 6:
-        ff -= width  # both operands go to registers inside the DSPs
-    elif depth > 1:
-        ff += row
-    return Resources(lut, ff, bram)
+    if memory.style(family) == "block" and kernel.datapath == "multiply" and family.lut_inputs >= 6:
+        ff -= width + memory.width  # both operands go to registers inside the DSPs
+    few = cost.columns(kernel.rows().reshape(memory.depth, -1), 1) if 1 < memory.depth <= FEW_WORDS else None
+    return Resources(lut, ff, bram) + memory.resources(family, few)
 
 
 def _adder(bits: int, carry: bool, family: Family) -> int:

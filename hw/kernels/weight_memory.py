@@ -1,0 +1,101 @@
+"""Memories of constant weights: lookup tables, or block RAM cut into tiles of one block each.
+
+Left alone, Yosys joins the blocks of a deep memory by multiplexers between the blocks' outputs, which come late, and
+the next register: as many rows as save a block, 2 ns for 18 rows on ECP5. Here the tiles are chosen, and a deep memory
+has a register before its multiplexer.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from hw.kernels import cost
+from hw.kernels.kernel import Memory, Resources, packed_words
+from hw.synth.family import Family
+
+LUTS_PER_BLOCK = 100
+"""Weights go to block RAM where that saves so many lookup tables a block. (An ECP5-85F has 400 of them for each.)"""
+DEEP = 2048
+"""Memories of more words answer a cycle later, in every family."""
+
+
+class Tiles(NamedTuple):
+    """``rows`` rows of ``row`` words (the last one may have fewer), cut into slices of ``bits``, ``last_bits`` in the
+    last row."""
+
+    rows: int
+    row: int
+    bits: int
+    last_bits: int
+
+
+@dataclass(frozen=True)
+class WeightMemory:
+    """A read-only memory of ``depth`` words of ``width`` bits: the part ``weight_memory``."""
+
+    depth: int
+    width: int
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the address to the word."""
+        return 3 if self.depth > DEEP else 2
+
+    def blocks(self, tiles: Tiles) -> int:
+        """Block RAMs: one for each tile."""
+        return (tiles.rows - 1) * -(-self.width // tiles.bits) + -(-self.width // tiles.last_bits)
+
+    def tiles(self, family: Family) -> Tiles:
+        """Tiles with the fewest blocks, but where multiplexers cost more than a block that they save."""
+
+        def cut(words: int, bits: int) -> Tiles:
+            row = min(words, self.depth)
+            rows = -(-self.depth // row)
+            rest = self.depth - (rows - 1) * row
+            last = min(self.width, max(b for w, b in family.bram_shapes if w >= rest))
+            return Tiles(rows, row, min(bits, self.width) if rows > 1 else last, last)
+
+        def price(tiles: Tiles) -> int:
+            return LUTS_PER_BLOCK * self.blocks(tiles) + self.width * (tiles.rows - 1)
+
+        return min((cut(*shape) for shape in family.bram_shapes), key=price)
+
+    def style(self, family: Family) -> str:
+        """``block`` or ``logic``."""
+        luts = -(-self.depth // (1 << family.lut_inputs)) * self.width
+        return "block" if luts >= LUTS_PER_BLOCK * self.blocks(self.tiles(family)) else "logic"
+
+    def resources(self, family: Family, columns: int | None = None) -> Resources:
+        """Cost with the registers of the words; ``columns`` of ``width`` are different and not constant."""
+        address = (self.depth - 1).bit_length()
+        if self.style(family) == "logic":
+            width = self.width if columns is None else columns
+            if self.depth == 1:
+                return Resources()
+            return Resources(cost.rom(self.depth, width, family), width + (self.latency - 1) * address)
+        tiles = self.tiles(family)
+        joined = self.width * (tiles.rows - 1)
+        if self.latency == 2:
+            held = self.width
+        else:
+            held = self.width * (1 + tiles.rows) if tiles.rows > 1 else self.width + address
+        return Resources(round(0.7 * joined), held, self.blocks(tiles))
+
+    def parameters(self, family: Family) -> dict[str, int | str]:
+        """Parameters of the part."""
+        tiles = self.tiles(family)
+        return {"STYLE": self.style(family), "ROW": tiles.row, "BITS": tiles.bits, "LAST_BITS": tiles.last_bits}
+
+    def contents(self, rows: np.ndarray, family: Family) -> tuple[Memory, ...]:
+        """The part's files for the memory bit by bit ``(depth, width)``: of every row its slices, the low bits first."""
+        if self.style(family) == "logic":
+            return (Memory(packed_words(rows, 1), self.width),)
+        tiles, made = self.tiles(family), []
+        for row in range(tiles.rows):
+            words = rows[row * tiles.row : (row + 1) * tiles.row]
+            bits = tiles.bits if row < tiles.rows - 1 else tiles.last_bits
+            for low in range(0, self.width, bits):
+                part = words[:, low : low + bits]
+                made.append(Memory(packed_words(part, 1), part.shape[1]))
+        return tuple(made)
