@@ -88,7 +88,7 @@ class WeightMemory:
         return {"STYLE": self.style(family), "ROW": tiles.row, "BITS": tiles.bits, "LAST_BITS": tiles.last_bits}
 
     def contents(self, rows: np.ndarray, family: Family) -> tuple[Memory, ...]:
-        """The part's files for the memory bit by bit ``(depth, width)``: of every row its slices, the low bits first."""
+        """The part's files for a memory bit by bit ``(depth, width)``: every row's slices, the low bits first."""
         if self.style(family) == "logic":
             return (Memory(packed_words(rows, 1), self.width),)
         tiles, made = self.tiles(family), []
