@@ -1,22 +1,28 @@
-"""A small network with every kind of layer, from the QONNX model to simulated hardware."""
+"""Small networks of every kind, from the QONNX model to simulated hardware."""
 
 import numpy as np
+import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hw import fifo, folding, timing
 from hw.emulate import Emulator
+from hw.graph import Graph
 from hw.kernels.kernel import Resources
 from hw.lower import lower
-from hw.reference import Reference
+from hw.reference import Reference, compare
 from hw.synth.family import ECP5
 from tests.hw.kernel_bench import check, random_frames
 from tests.hw.qonnx_builder import Builder
+from tests.hw.random_images import RandomImages
 from tests.hw.test_lower_images import conv, signs, weights
+from tests.hw.test_lower_random_images import lowered
 
 DEVICE = Resources(lut=24288, ff=24288, bram=56, dsp=28)
 
 
-def network():
+def every_layer() -> onnx.ModelProto:
     """A padded one-bit convolution, a residual sum, a pool, depthwise and ternary convolutions, an average."""
     b = Builder((1, 2, 6, 6))
     x = b.quant(conv(b, b.quant("x", 0.25, 4), signs(b, 4, 2, 3, 3), pad=1), 0.5, 3, signed=0)
@@ -28,16 +34,60 @@ def network():
     return b.model((x, (1, 3)))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("cycles", [400, 100000])
-def test_network_in_rtl(cycles):
+def signal() -> onnx.ModelProto:
+    """Convolutions of a signal, with dilation, padding and stride, a pool, and a dense layer."""
+    b = Builder((1, 2, 24))
+    x = b.quant(conv(b, b.quant("x", 0.25, 4), weights(b, 4, 2, 3), (3,), pad=2, dilations=[2]), 0.5, 3)
+    x = b.quant(conv(b, x, weights(b, 6, 4, 5), (5,), pad=1, strides=[2]), 1.0, 2, signed=0)
+    x = b.node("Flatten", b.node("MaxPool", x, kernel_shape=[2], strides=[2]))
+    return b.model((b.node("MatMul", x, weights(b, 30, 3)), (1, 3)))
+
+
+def two_scales() -> onnx.ModelProto:
+    """A path at half the resolution, upsampled and concatenated with the other one."""
+    b = Builder((1, 2, 6, 6))
+    x = b.quant(conv(b, b.quant("x", 0.25, 4), weights(b, 3, 2, 3, 3), pad=1), 0.25, 4)
+    small = b.quant(conv(b, x, weights(b, 2, 3, 2, 2), (2, 2), strides=[2, 2]), 0.5, 3)
+    large = b.node("Resize", small, "", np.float32([1, 1, 2, 2]), mode="nearest", nearest_mode="floor",
+                   coordinate_transformation_mode="asymmetric")  # fmt: skip
+    x = b.quant(conv(b, b.node("Concat", x, large, axis=1), weights(b, 2, 5, 3, 3), pad=1), 0.5, 4)
+    return b.model((x, (1, 2, 6, 6)))
+
+
+def folded(graph: Graph, cycles: int) -> Graph:
+    """The cheapest hardware of at most so many cycles a frame, or the fastest, with its FIFOs."""
+    table = folding.for_cycles(graph, max(cycles, folding.fastest(graph)[0]), ECP5, DEVICE)
+    connected = folding.connect(folding.apply(graph, table))
+    return fifo.insert(connected, fifo.size(connected))
+
+
+@pytest.mark.parametrize(
+    ("network", "cycles"),
+    [
+        (signal, 60),
+        (two_scales, 500),
+        pytest.param(every_layer, 400, marks=pytest.mark.slow),
+        pytest.param(every_layer, 100000, marks=pytest.mark.slow),
+        pytest.param(signal, 1000, marks=pytest.mark.slow),
+        pytest.param(two_scales, 60, marks=pytest.mark.slow),
+    ],
+)
+def test_network_in_rtl(network, cycles):
     rng, model = np.random.default_rng(cycles), network()
-    graph = lower(model)
-    table = folding.for_cycles(graph, cycles, ECP5, DEVICE)
-    assert all(f.simd == table[name.removesuffix("_window")].simd for name, f in table.items() if "_window" in name)
-    folded = folding.connect(folding.apply(graph, table))
-    folded = fifo.insert(folded, fifo.size(folded))
-    assert timing.steady(folded).interval <= cycles
-    check(folded, {"input": random_frames(folded.edges["input"], 4, rng)}, rng)
-    x = rng.normal(size=(50, 2, 6, 6)).astype(np.float32)
-    np.testing.assert_allclose(Emulator(folded).run(x), Reference(model).run(x), rtol=1e-6, atol=1e-6)
+    hardware = folded(lower(model), cycles)
+    assert timing.steady(hardware).interval <= cycles
+    check(hardware, {"input": random_frames(hardware.edges["input"], 4, rng)}, rng)
+    x = rng.normal(size=(50, *hardware.inputs[0].shape)).astype(np.float32)
+    np.testing.assert_allclose(Emulator(hardware).run(x), Reference(model).run(x), rtol=1e-6, atol=1e-6)
+    assert compare(hardware, model, x).mismatches == 0
+
+
+@pytest.mark.slow
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 10**6), cycles=st.sampled_from([1, 50, 300, 10**6]))
+def test_random_networks_in_rtl(seed, cycles):
+    network = RandomImages(np.random.default_rng(seed), dyadic=True)
+    if graph := lowered(network.model()):
+        hardware = folded(graph, cycles)
+        frames = graph.encode(network.frames(4))
+        check(hardware, frames, np.random.default_rng(seed))
