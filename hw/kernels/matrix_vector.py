@@ -34,8 +34,8 @@ LUTS_PER_BLOCK = 100
 """Weights go to block RAM where that saves so many lookup tables a block. (An ECP5-85F has 400 of them for each.)"""
 BUFFER_BITS = 768
 """Input buffers of more bits, and at least 64 beats, go to block RAM: on ECP5 that saves 150 lookup tables or more."""
-CHUNK = 1 << 24
-"""Inputs multiplied at a time, which bounds the memory that ``execute`` takes."""
+CHUNK = 1 << 18
+"""Inputs multiplied at a time: few enough to stay in the cache as floating-point numbers."""
 
 
 def _divisors(number: int) -> list[int]:
@@ -178,8 +178,7 @@ class MatrixVector(Kernel):
         """The weights, transposed, as bits, where both sides hold nothing but -1, 0 and +1."""
         if max(map(abs, self._range)) > 1 or np.abs(self.weights).max() > 1:
             return None
-        packed = pack(self.weights, zeros=self.input_dtype != BIPOLAR or 0 in self.weights)
-        return Signs(*(None if words is None else np.ascontiguousarray(words.T) for words in packed))
+        return pack(self.weights, zeros=self.input_dtype != BIPOLAR or 0 in self.weights).transposed()
 
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = frames
