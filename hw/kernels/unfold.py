@@ -16,9 +16,9 @@ def unfold(x: np.ndarray, kernel: Pair, stride: Pair, dilation: Pair, before: Pa
     # Columns side by side are copied in one go.
     runs, columns = (1, kernel[1]) if dilation[1] == 1 else (kernel[1], 1)
     y = np.zeros((len(x), *windows, kernel[0], runs, columns * size), np.uint8)
-    pixels = x.view(np.uint8).reshape(*x.shape[:2], -1)
+    lines = x.view(np.uint8).reshape(*x.shape[:2], x.shape[2] * size)
     # Along the columns in bytes.
-    _copy(pixels, y, stride[0], dilation[0], before[0], stride[1] * size, dilation[1] * size, before[1] * size)
+    _copy(lines, y, stride[0], dilation[0], before[0], stride[1] * size, dilation[1] * size, before[1] * size)
     return y.view(x.dtype).reshape(len(x), *windows, *kernel, x.shape[3])
 
 
