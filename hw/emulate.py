@@ -9,7 +9,7 @@ from threadpoolctl import ThreadpoolController
 
 from hw.graph import Graph
 
-CHUNK_ELEMENTS = 1 << 19
+CHUNK_ELEMENTS = 1 << 21
 """Integers of the widest edge that are computed at a time: few enough to stay in the cache."""
 
 Frames = np.ndarray | dict[str, np.ndarray]
@@ -21,7 +21,10 @@ def _blas() -> ThreadpoolController:
 
 
 class Emulator:
-    """Runs a dataflow graph on the model's own inputs, in chunks: memory stays bounded, and every processor works."""
+    """Runs a dataflow graph on the model's own inputs, in chunks: memory stays bounded, and every processor works.
+
+    ``chunk`` is the most frames that one thread works on at a time.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -43,13 +46,16 @@ class Emulator:
     def _execute(self, frames: Frames, keep: bool) -> dict[str, np.ndarray]:
         """Integers by edge: the outputs', or every edge's with ``keep``."""
         given = self.graph.check(frames)
+        count, workers = len(next(iter(given.values()))), os.cpu_count() or 1
+        # As many chunks for each processor, of one size.
+        turns = -(-count // (self.chunk * workers))
+        size = -(-count // (turns * workers))
 
         def part(start: int) -> dict[str, np.ndarray]:
-            chunk = {name: values[start : start + self.chunk] for name, values in given.items()}
+            chunk = {name: values[start : start + size] for name, values in given.items()}
             return self.graph.execute(self.graph.enter(chunk), keep)
 
-        starts = range(0, len(next(iter(given.values()))), self.chunk)
         # One thread for each chunk: BLAS's own threads wait for each other on layers as small as these.
-        with _blas().limit(limits=1), ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
-            parts = list(pool.map(part, starts))
+        with _blas().limit(limits=1), ThreadPoolExecutor(workers) as pool:
+            parts = list(pool.map(part, range(0, count, size)))
         return {edge: np.concatenate([each[edge] for each in parts]) for edge in parts[0]}

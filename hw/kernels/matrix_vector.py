@@ -21,6 +21,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 from hw.errors import BitfabricError
 from hw.kernels.kernel import Folding, Kernel, Resources, Rtl, Schedule
 from hw.kernels.matrix_vector_cost import estimate, levels
+from hw.kernels.signs import Signs, pack, product
 from hw.kernels.weight_memory import WeightMemory
 from hw.stream import Stream, container, encode, smallest_dtype
 from hw.synth.family import Family
@@ -32,8 +33,8 @@ MULTIPLIER_BITS = (5, 18)
 """Operands of a multiplier, as two's complement: narrower ones are cheaper in lookup tables, wider ones do not fit."""
 BUFFER_BITS = 768
 """Input buffers of more bits, and at least 64 beats, go to block RAM: on ECP5 that saves 150 lookup tables or more."""
-CHUNK = 1 << 24
-"""Inputs multiplied at a time, which bounds the memory that ``execute`` takes."""
+CHUNK = 1 << 18
+"""Inputs multiplied at a time: few enough to stay in the cache as floating-point numbers."""
 
 
 def _divisors(number: int) -> list[int]:
@@ -172,13 +173,23 @@ class MatrixVector(Kernel):
         exact = np.float32 if largest < 1 << 24 else np.float64 if largest < 1 << 53 else np.int64
         return np.ascontiguousarray(self.weights.T.astype(exact))
 
+    @cached_property
+    def _signs(self) -> Signs | None:
+        """The weights, transposed, as bits, where both sides hold nothing but -1, 0 and +1."""
+        if max(map(abs, self._range)) > 1 or np.abs(self.weights).max() > 1:
+            return None
+        return pack(self.weights, zeros=self.input_dtype != BIPOLAR or 0 in self.weights).transposed()
+
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = frames
         rows = x.reshape(-1, self.mw)
         y = np.empty((len(rows), self.mh), container(self.accumulator_dtype))
-        chunk = max(1, CHUNK // self.mw)
-        for i in range(0, len(rows), chunk):
-            y[i : i + chunk] = rows[i : i + chunk].astype(self._matrix.dtype) @ self._matrix
+        if signs := self._signs:
+            product(pack(rows, zeros=signs.nonzero is not None), signs, self.mw, y)
+        else:
+            chunk = max(1, CHUNK // self.mw)
+            for i in range(0, len(rows), chunk):
+                y[i : i + chunk] = rows[i : i + chunk].astype(self._matrix.dtype) @ self._matrix
         return (y.reshape(len(x), *self.prefix, self.mh),)
 
     # Hardware.

@@ -14,6 +14,7 @@ from hw.errors import BitfabricError
 from hw.kernels.buffer import Buffer, Loop
 from hw.kernels.kernel import Folding, Kernel, Resources, Rtl, Schedule
 from hw.kernels.sliding_window_cost import estimate
+from hw.kernels.unfold import unfold
 from hw.stream import Stream
 from hw.synth.family import Family
 
@@ -154,19 +155,12 @@ class SlidingWindow(Kernel):
         return replace(self, simd=folding.simd)
 
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
-        (x,) = frames
-        if self.padded:
-            x = np.pad(x, ((0, 0), *self.pads, (0, 0)))
-        axes = tuple(range(1, x.ndim - 1))
-        extents = tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.spread, strict=True))
-        # (N, *positions, C, *extents): every step-th position and every spread-th element of each extent.
-        windows = np.lib.stride_tricks.sliding_window_view(x, extents, axes)
-        every = (slice(None), *(slice(None, None, s) for s in self.steps), slice(None))
-        windows = windows[(*every, *(slice(None, None, d) for d in self.spread))]
-        windows = np.moveaxis(windows, len(axes) + 1, -1)
+        plane = self._plane
+        x = frames[0].reshape(-1, *plane.image, self.channels)
+        windows = unfold(x, plane.kernel, plane.stride, plane.dilation, plane.before, plane.windows)
         return (windows.reshape(len(x), *self.outputs()[0].shape),)
 
-    # Hardware. A signal is an image of one row there.
+    # A signal is an image of one row from here on.
 
     @cached_property
     def _plane(self) -> _Plane:

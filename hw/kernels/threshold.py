@@ -5,6 +5,7 @@ from functools import cached_property
 from math import prod
 from typing import ClassVar, Self
 
+import numba
 import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
@@ -22,10 +23,22 @@ MAX_BITS = 10
 """Bits of the most thresholds that a channel may have."""
 MAX_INPUT = 60
 """Bits of the widest input."""
-CHUNK = 1 << 14
-"""Elements that ``execute`` compares at a time."""
-SEARCH = 128
+LANES = 512
+"""Elements that ``execute`` compares with a threshold at a time."""
+SEARCH = 256
 """Thresholds of a channel from which on ``execute`` searches instead of comparing with all."""
+
+
+@numba.njit(cache=True, nogil=True)
+def _compare(x, bounds, start, step, y):  # pragma: no cover - compiled
+    (steps, lanes), none = bounds.shape, y.dtype.type(0)
+    for first in range(0, len(x), lanes):
+        part, total = x[first : first + lanes], y[first : first + lanes]
+        total[:] = start[: len(total)]
+        for s in range(steps):
+            bound = bounds[s]
+            for i in range(len(part)):
+                total[i] += step[i] if part[i] > bound[i] else none
 
 
 @dataclass(frozen=True)
@@ -135,51 +148,39 @@ class Threshold(Kernel):
             raise BitfabricError(f"a threshold layer has no SIMD to fold; {folding.simd} asked for")
         return replace(self, pe=folding.pe)
 
+    @cached_property
+    def _comparison(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``(bounds, start, step)`` of what ``execute`` computes: ``start`` and a ``step`` for each bound below x.
+
+        ``bounds`` (C, steps), sorted, in the input's container; ``start`` and ``step`` (C,) in the output's.
+        """
+        least, most = int(self.input_dtype.min()), int(self.input_dtype.max())
+        always = self.thresholds == least
+        bounds = np.sort(np.where(always, most, self.thresholds - 1), axis=1).astype(container(self.input_dtype))
+        step = np.where(self.decreasing, -self._unit, self._unit)
+        start = self._least + self.decreasing * self.steps * self._unit + step * always.sum(axis=1)
+        dtype = container(self.output_dtype)
+        return bounds, start.astype(dtype), step.astype(dtype)
+
+    @cached_property
+    def _tiled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The comparison for several rows at a time, bounds transposed: long inner loops."""
+        together = max(1, LANES // self.channels)
+        bounds, start, step = self._comparison
+        return np.tile(bounds.T, together), np.tile(start, together), np.tile(step, together)
+
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = frames
-        rows = np.ascontiguousarray(x).reshape(-1, self.channels)
-        count = self._count_by_search(rows) if self.steps >= SEARCH else self._count_by_comparison(rows)
-        if self.decreasing.any():
-            np.subtract(self.steps, count, out=count, where=self.decreasing, casting="unsafe")
-        dtype = container(self.output_dtype)
-        y = count.view(dtype) if dtype.itemsize == count.itemsize else count.astype(dtype)
-        if self._unit != 1:
-            y *= dtype.type(self._unit)
-        if self._least:
-            y += dtype.type(self._least)
+        values = np.ascontiguousarray(x, container(self.input_dtype)).ravel()
+        y = np.empty(values.shape, container(self.output_dtype))
+        if self.steps < SEARCH:
+            _compare(values, *self._tiled, y)
+        else:
+            bounds, start, step = self._comparison
+            for c in range(self.channels):
+                count = np.searchsorted(bounds[c], values[c :: self.channels], "left")
+                y[c :: self.channels] = start[c] + step[c] * count
         return (y.reshape(x.shape),)
-
-    def _count_by_search(self, rows: np.ndarray) -> np.ndarray:
-        strict, bounds = self._bounds(rows.dtype)
-        count = np.empty(rows.shape, np.uint16)
-        for c in range(self.channels):
-            count[:, c] = np.searchsorted(bounds[c], rows[:, c], "left" if strict else "right")
-        return count
-
-    def _count_by_comparison(self, rows: np.ndarray) -> np.ndarray:
-        strict, bounds = self._bounds(rows.dtype)
-        reached = np.greater if strict else np.greater_equal
-        count = np.empty(rows.shape, np.uint8)
-        # Several rows at a time, so that NumPy's inner loops are long, but few enough to stay in the cache.
-        together = min(len(rows), max(1, CHUNK // self.channels))
-        columns = np.tile(bounds.T, together)
-        flag = np.empty(columns.shape[1], np.uint8)
-        for start in range(0, len(rows), max(1, together)):
-            part, total = rows[start : start + together].ravel(), count[start : start + together].reshape(-1)
-            reached(part, columns[0, : len(part)], out=total.view(bool))
-            for column in columns[1:]:
-                reached(part, column[: len(part)], out=flag[: len(part)].view(bool))
-                np.add(total, flag[: len(part)], out=total)
-        return count
-
-    def _bounds(self, dtype: np.dtype) -> tuple[bool, np.ndarray]:
-        """Thresholds in ``dtype`` if they fit (as ``x > T - 1`` if need be), so that comparing converts nothing."""
-        info = np.iinfo(dtype)
-        if self.thresholds.max() <= info.max and self.thresholds.min() >= info.min:
-            return False, self.thresholds.astype(dtype)
-        if self.thresholds.min() > info.min and self.thresholds.max() - 1 <= info.max:
-            return True, (self.thresholds - 1).astype(dtype)
-        return False, self.thresholds
 
     # ---- hardware
 

@@ -10,7 +10,7 @@ from hw.errors import BitfabricError
 from hw.kernels.kernel import Folding
 from hw.kernels.matrix_vector import MatrixVector
 from hw.rtl import generate
-from hw.stream import smallest_dtype
+from hw.stream import container, smallest_dtype
 from hw.synth import yosys
 from hw.synth.family import ECP5, XC7
 from tests.hw.kernel_bench import alone, check, random_frames
@@ -117,6 +117,34 @@ def test_execute_is_exact_in_every_arithmetic(weight, data, exact):
     frames = random_frames(kernel.inputs()[0], 8, rng)
     (y,) = kernel.execute(frames)
     np.testing.assert_array_equal(y, (frames.astype(object) @ kernel.weights.T.astype(object)).astype(np.int64))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["BIPOLAR", "TERNARY", "UINT1", "INT2", "INT4"]), st.sampled_from(INPUTS[:5]), st.integers(1, 70),
+    st.integers(1, 200), st.sampled_from([(), (2,), (1, 3)]), st.integers(0, 4), st.integers(0, 2**32),
+)  # fmt: skip
+def test_execute_equals_the_product_of_integers(weight, data, mh, mw, prefix, frames, seed):
+    rng = np.random.default_rng(seed)
+    kernel = kernel_of(weight, data, mh, mw, 1, 1, rng, prefix)
+    x = random_frames(kernel.inputs()[0], frames, rng)
+    (y,) = kernel.execute(x)
+    assert y.dtype == container(kernel.accumulator_dtype)
+    np.testing.assert_array_equal(y, x.astype(np.int64) @ kernel.weights.T)
+    np.testing.assert_array_equal(kernel.execute(x.astype(np.int64))[0], y)
+
+
+def test_one_bit_products_are_counted():
+    rng = np.random.default_rng(6)
+    counted = {
+        (weight, data): kernel_of(weight, data, 9, 70, 1, 1, rng)._signs
+        for weight in ("BIPOLAR", "TERNARY", "INT4")
+        for data in ("BIPOLAR", "TERNARY", "UINT1", "UINT2")
+    }
+    assert {types for types, signs in counted.items() if signs} == set(
+        itertools.product(("BIPOLAR", "TERNARY"), ("BIPOLAR", "TERNARY", "UINT1"))
+    )
+    assert {types for types, signs in counted.items() if signs and signs.nonzero is None} == {("BIPOLAR", "BIPOLAR")}
 
 
 def test_narrow_input_range_narrows_the_accumulator():

@@ -56,10 +56,15 @@ def unfolded(window, frames):
 
 
 @settings(max_examples=60, deadline=None)
-@given(kernels(largest=9), st.integers(0, 2**32))
-def test_execute_equals_unfold(window, seed):
-    frames = random_frames(window.inputs()[0], 3, np.random.default_rng(seed))
-    np.testing.assert_array_equal(window.execute(frames)[0], unfolded(window, frames))
+@given(kernels(largest=9), st.sampled_from([np.int8, np.int32, np.int64]), st.integers(0, 2**32))
+def test_execute_equals_unfold(window, dtype, seed):
+    frames = random_frames(window.inputs()[0], 3, np.random.default_rng(seed)).astype(dtype)
+    expected = unfolded(window, frames)
+    for given_frames in (frames, np.asfortranarray(frames)):
+        (windows,) = window.execute(given_frames)
+        assert windows.dtype == dtype
+        np.testing.assert_array_equal(windows, expected)
+    assert window.execute(frames[:0])[0].shape == (0, *window.outputs()[0].shape)
 
 
 def test_padded_bipolar_is_ternary():
