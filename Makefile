@@ -40,6 +40,7 @@ check: env
 bench: env
 	$(RUN)/python -m benchmarks.training_speed
 	$(RUN)/python -m benchmarks.emulator
+	$(RUN)/python -m benchmarks.memory_bits
 	$(RUN)/python -m benchmarks.interval
 	$(RUN)/python -m benchmarks.xc7_luts
 	$(RUN)/python -m benchmarks.fill_ecp5

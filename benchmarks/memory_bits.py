@@ -1,23 +1,20 @@
 """Line buffers and weight memories of CNV-w1a1 on the ULX3S-85F against the bits that they must hold.
 
 A line buffer must hold the span of a window, from its first position to its last. The rest of what it keeps comes in
-while the last windows of a frame go out, so that those of the next one follow without a gap: ``--lean`` shows what
-the network needs with a position more than a span.
+while the last windows of a frame go out, so that those of the next one follow without a gap.
 
 A weight memory must hold its bits, and give a word a cycle: no block gives more than its widest shape.
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import cnv, report
 from flows.config import BuildConfig
 from flows.plan import Plan
-from hw import fifo, folding, timing
-from hw.graph import Graph, Node
-from hw.kernels.kernel import Resources
+from hw import folding
+from hw.graph import Node
 from hw.kernels.matrix_vector import MatrixVector
 from hw.kernels.sliding_window import SlidingWindow
 from hw.synth.family import Family
@@ -50,10 +47,10 @@ def line_buffer(node: Node, family: Family) -> dict[str, int | str]:
 
 
 def weight_memory(node: Node, family: Family) -> dict[str, int | str]:
-    """Bits of the weights, the blocks that their memory takes (0: lookup tables), and the fewest that could hold them."""
+    """Bits of the weights, the blocks that they take (0: lookup tables), and the fewest that could hold them."""
     layer: MatrixVector = node.kernel  # type: ignore[assignment]
-    depth, width = layer.nf * layer.sf, layer.pe * layer.row
-    bits, block = layer.weights.size * layer.weight_dtype.bitwidth(), layer.style(family) == "block"
+    depth, width = layer.memory.depth, layer.memory.width
+    bits, block = layer.weights.size * layer.weight_dtype.bitwidth(), layer.memory.style(family) == "block"
     by_bits, by_width = -(-bits // family.bram_bits), -(-width // max(w for _, w in family.bram_shapes))
     return {
         "name": node.name,
@@ -61,43 +58,15 @@ def weight_memory(node: Node, family: Family) -> dict[str, int | str]:
         "width": width,
         "kept": depth * width,
         "bits": bits,
-        "blocks": family.blocks(depth, width) if block else 0,
+        "blocks": layer.memory.blocks(layer.memory.tiles(family)) if block else 0,
         "least": by_bits if block else 0,
         "least at this width": max(by_bits, by_width) if block else 0,
-    }
-
-
-def lean(graph: Graph) -> Graph:
-    """The same with line buffers of a window's span and a position more."""
-    kernels = {}
-    for node in graph:
-        if isinstance(window := node.kernel, SlidingWindow) and window.banks == 1:
-            position = window.channels // window.inputs()[0].lanes
-            places = min(window.buffer.places, span(window) + position)
-            kernels[node.name] = changed = replace(window)
-            object.__setattr__(changed, "buffer", replace(window.buffer, places=places))
-    return graph.with_kernels(kernels)
-
-
-def network(graph: Graph, family: Family) -> dict[str, int]:
-    """Interval, and estimated resources of all and of the FIFOs, with FIFOs sized for this graph."""
-    sized = fifo.insert(graph, fifo.size(graph))
-    total = folding.estimate(sized, family)
-    queues = sum((node.kernel.resources(family) for node in sized if node.kernel.op == "fifo"), Resources())
-    interval = int(timing.steady(sized).interval)
-    return {
-        "interval": interval,
-        "bram": total.bram,
-        "lut": total.lut,
-        "fifo_bram": queues.bram,
-        "fifo_lut": queues.lut,
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fps", type=float, default=3400, help="frames/s at 100 MHz")
-    parser.add_argument("--lean", action="store_true", help="the network with line buffers of hardly more than a span")
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
         plan = Plan(cnv.make(Path(folder)), BuildConfig(target="ulx3s-85f", fps=options.fps))
@@ -122,12 +91,6 @@ def main() -> None:
             f"{taken} blocks, {least} for {what}: {over:.1%} more, {'within' if over <= ALLOWED else 'NOT within'} 10 %"
         )
         results[f"over {what}"] = over
-    if options.lean:
-        results["networks"] = networks = {"as built": network(graph, family), "lean": network(lean(graph), family)}
-        first = networks["as built"]
-        report.show(
-            "the network", ["line buffers", *first], [[name, *values.values()] for name, values in networks.items()]
-        )
     report.save("memory_bits", results)
 
 
