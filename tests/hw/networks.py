@@ -65,7 +65,8 @@ def residual(rng: np.random.Generator, channels: int, prefix: tuple[int, ...] = 
     first = product(channels, channels, DataType["UINT2"])
 
     def threshold() -> Threshold:
-        values = np.sort(rng.integers(-9, 10, (channels, 3)), axis=1)
+        low, high = (int(v) for v in (accumulators[0].min(), accumulators[0].max()))
+        values = np.sort(rng.integers(-9, 10, (channels, 3)), axis=1).clip(low, high + 1)
         return Threshold(values, rng.random(channels) < 0.3, accumulators[0], DataType["UINT2"], prefix)
 
     add = Add((*prefix, channels), (DataType["UINT2"], DataType["UINT2"]), (1, 2))
