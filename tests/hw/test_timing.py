@@ -13,6 +13,7 @@ from hw.errors import BitfabricError
 from hw.graph import Graph, Node, Port
 from hw.kernels.fifo import Fifo
 from hw.kernels.width_converter import WidthConverter
+from hw.periodic import Periodic
 from hw.stream import Stream
 from tests.hw.kernel_bench import check, random_frames
 from tests.hw.networks import random_graph
@@ -130,3 +131,25 @@ def test_a_deadlock_names_what_is_full_and_the_least_depth_that_frees_it(seed):
             timing.Deadlock, match=rf"FIFO {edge}_fifo of depth {depth - 1} is full.*; depth {depth} frees"
         ):
             timing.simulate(fifo.insert(graph, {edge: depth - 1}), 2)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([1.0, 1.0, 1.3, 2.5]))
+def test_schedules_agree_with_simulation(seed, slower):
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng)
+    best = fifo.least_interval(graph)
+    assert best >= max(node.kernel.schedule().interval for node in graph)
+    wanted = int(best * slower)
+    depths = fifo.size(graph, None if slower == 1 else wanted)
+    assert fifo.interval(graph, depths) <= wanted
+    for edge, depth in depths.items():
+        assert fifo.interval(graph, depths | {edge: depth - 1 if depth > 2 else 0}) > wanted
+    # Depths at random: a schedule exists exactly where the simulation is as fast.
+    edges = sorted({node.outputs[0] for node in graph} - set(graph.output_edges))
+    for _ in range(4):
+        schedule = Periodic(fifo.insert(graph, dict.fromkeys(edges, 2)), edges, wanted)
+        tried = {edge: int(rng.choice([0, 0, 2, 3, depths.get(edge, 9)])) for edge in edges}
+        assert schedule.attempt(tried) == (fifo.interval(graph, tried) <= wanted)
+    with pytest.raises(BitfabricError, match=f"every {best - 1} cycles; {best} is the least"):
+        fifo.size(graph, best - 1)
