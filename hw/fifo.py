@@ -3,16 +3,12 @@
 from dataclasses import replace
 from math import inf
 
-import numpy as np
-
 from hw.errors import BitfabricError
 from hw.graph import Graph, Node
 from hw.kernels.fifo import Fifo
+from hw.periodic import Periodic
 from hw.stream import Stream
-from hw.timing import Deadlock, simulate, steady
-
-LONGEST = 64
-"""Frames of the longest simulation."""
+from hw.timing import Deadlock, steady
 
 
 def _streams(graph: Graph) -> dict[str, Stream]:
@@ -49,73 +45,64 @@ def interval(graph: Graph, depths: dict[str, int]) -> float:
         return inf
 
 
-def _peaks(graph: Graph, depths: dict[str, int], cycles: int) -> dict[str, int]:
-    """The most beats that these FIFOs hold where input comes evenly, a frame every so many ``cycles``."""
-    roomy, frames, peaks = insert(graph, depths), 4, dict[str, int]()
-    while True:
-        before, offers = peaks, {}
-        for port in graph.inputs:
-            beats = graph.edges[port.edge].beats
-            offers[port.edge] = np.arange(beats * frames) * cycles // beats
-        taken = simulate(roomy, frames, offers).taken
-        # A place is free again in the cycle after its beat has left.
-        peaks = {
-            edge: int((np.arange(1, len(taken[edge]) + 1) - np.searchsorted(taken[f"{edge}_fifo"], taken[edge])).max())
-            for edge in depths
-        }
-        if peaks == before or frames >= LONGEST:
-            return peaks
-        frames *= 2
+def _periodic(graph: Graph, cycles: int) -> Periodic:
+    """Schedules of the graph with a FIFO on every edge between kernels."""
+    edges = list(_streams(graph))
+    return Periodic(insert(graph, dict.fromkeys(edges, 2)), edges, cycles)
 
 
-def size(graph: Graph) -> dict[str, int]:
-    """The depths (edge -> beats, 0 left out) with which the interval is that of unbounded FIFOs, without a deadlock.
-
-    Edges are shortened one after the other, each to the least depth that keeps the interval with the
-    others as they are, until nothing changes; so no FIFO alone can be made shorter.
-    """
-    bare = interval(graph, {})
+def least_interval(graph: Graph) -> int:
+    """Cycles between frames with FIFOs that are never full."""
     bound = max(node.kernel.schedule().interval for node in graph)
-    if bare == bound:
-        return {}
-    # As many places as the deepest branch has frames in it are as good as any number.
-    edges, frames, best = _streams(graph), 2, inf
-    while True:
-        depths = {edge: max(2, frames * stream.beats) for edge, stream in edges.items()}
-        before, best = best, interval(graph, depths)
-        if best == bound or best == before < inf:
-            break
-        frames *= 2
-    if bare == best:
-        return {}
-    # Input that comes as fast as it can fills every FIFO before the slowest kernel; input at the rate of that does not.
-    held = {edge: max(2, peak) for edge, peak in _peaks(graph, depths, int(best)).items()}
-    if interval(graph, held) <= best:
-        depths = held
+    high = bound
+    while not _periodic(graph, high).feasible:
+        high *= 2
+    low = bound - 1 if high == bound else high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _periodic(graph, middle).feasible else (middle, high)
+    return high
 
-    def keeps(edge: str, depth: int) -> bool:
-        return interval(graph, depths | {edge: depth}) <= best
+
+def size(graph: Graph, interval: int | None = None) -> dict[str, int]:
+    """The depths (edge -> beats, 0 left out) with which frames come every ``interval`` cycles, without a deadlock;
+    by default as often as with unbounded FIFOs.
+
+    The FIFOs begin with as many places as beats that come evenly need, and are shortened one after the other, each to
+    the least depth that keeps the interval with the others as they are, until nothing changes; so no FIFO alone can
+    be made shorter. Raises BitfabricError for an interval that no depths reach.
+    """
+    best = least_interval(graph)
+    if interval is not None and interval < best:
+        raise BitfabricError(f"no FIFOs let a frame pass every {interval} cycles; {best} is the least", status=2)
+    schedule = _periodic(graph, interval or best)
+    depths = {edge: max(2, peak) for edge, peak in schedule.peaks().items()}
+    if not schedule.attempt(depths):
+        raise AssertionError("a schedule does not hold with the places that it takes")
+
+    def keeps(changes: dict[str, int]) -> bool:
+        kept = schedule.attempt(changes)
+        if kept:
+            depths.update(changes)
+        return kept
 
     def shorten(group: list[str]) -> None:
         """Leave out what can be left out of a group, and cut the rest; most groups are not needed at all."""
-        if interval(graph, depths | dict.fromkeys(group, 0)) <= best:
-            depths.update(dict.fromkeys(group, 0))
-        elif len(group) > 1:
+        if keeps(dict.fromkeys(group, 0)):
+            return
+        if len(group) > 1:
             shorten(group[: len(group) // 2])
             shorten(group[len(group) // 2 :])
-        else:
-            # The least depth is near, so it is looked for in growing steps.
-            edge, step = group[0], 1
-            while depths[edge] > 2 and keeps(edge, max(2, depths[edge] - step)):
-                depths[edge] = max(2, depths[edge] - step)
-                step *= 2
-            low = max(2, depths[edge] - step + 1)
-            while low < depths[edge]:
-                middle = (low + depths[edge]) // 2
-                if keeps(edge, middle):
-                    depths[edge] = middle
-                else:
-                    low = middle + 1
+            return
+        # The least depth is near, so it is looked for in growing steps.
+        edge, step = group[0], 1
+        while depths[edge] > 2 and keeps({edge: max(2, depths[edge] - step)}):
+            step *= 2
+        low = max(2, depths[edge] - step + 1)
+        while low < depths[edge]:
+            middle = (low + depths[edge]) // 2
+            if not keeps({edge: middle}):
+                low = middle + 1
 
     shorten(sorted(depths, key=lambda edge: depths[edge]))  # the ones that hold much stay, most likely
     # A FIFO that is gone delays its branch no longer, and the other branch may need less.

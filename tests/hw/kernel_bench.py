@@ -1,11 +1,16 @@
-"""The test bench of a single kernel: RTL against ``execute`` and ``schedule``, with random stalls on both sides."""
+"""The test bench of kernels and graphs: RTL against ``execute`` and ``schedule``, with random stalls on both sides."""
+
+import re
+from dataclasses import replace
 
 import numpy as np
+from qonnx.core.datatype import DataType
 
-from hw import simulate, timing
+from hw import accounting, simulate, timing
 from hw.graph import Graph, Node, Port
+from hw.kernels.fifo import Fifo
 from hw.kernels.kernel import Kernel
-from hw.rtl import generate
+from hw.rtl import Design, generate
 from hw.stream import Stream
 from hw.synth.family import ECP5, Family
 
@@ -31,11 +36,31 @@ def random_frames(stream: Stream, count: int, rng: np.random.Generator, low=None
     return np.where(frames >= 0, 1, -1) if stream.dtype.name == "BIPOLAR" else frames
 
 
+def probed(design: Design, graph: Graph) -> tuple[Design, dict[str, str]]:
+    """The design with an output port for every inner edge that gives a beat when one moves there; edge -> port."""
+    inner = re.findall(r"logic (e(\d+)_\w+)_valid, \1_ready;", design.files[f"{design.top}.sv"])
+    edges = list(graph.edges)
+    probes = {edges[int(i)]: f"probe{i}" for _, i in inner}
+    ports = "".join(
+        f"    output logic probe{i}_valid,\n    output logic probe{i}_data,\n    input wire logic probe{i}_ready,\n"
+        for _, i in inner
+    )
+    body = "".join(
+        f"  assign probe{i}_valid = {wire}_valid & {wire}_ready;\n  assign probe{i}_data = 1'b0;\n" for wire, i in inner
+    )
+    text = design.files[f"{design.top}.sv"].replace(f"module {design.top} (\n", f"module {design.top} (\n{ports}")
+    text = text.replace("endmodule", f"{body}endmodule")
+    streams = {port: Stream((graph.edges[edge].beats,), DataType["UINT1"], 1) for edge, port in probes.items()}
+    outputs = design.outputs | streams
+    return replace(design, outputs=outputs, files=design.files | {f"{design.top}.sv": text}), probes
+
+
 def check(graph: Graph, frames: dict[str, np.ndarray], rng: np.random.Generator, family: Family = ECP5) -> None:
-    """Simulate ``graph`` without and with random stalls; integers and cycle numbers must be equal."""
+    """Simulate ``graph`` without and with random stalls; integers, and cycle numbers on every edge, must be equal."""
     design = generate(graph, family)
     simulate.lint(design)
-    simulator = simulate.build(design)
+    watched, probes = probed(design, graph)
+    simulator = simulate.build(watched)
     ins = dict(zip((p.edge for p in graph.inputs), design.inputs, strict=True))
     outs = dict(zip((p.edge for p in graph.outputs), design.outputs, strict=True))
     expected = graph.execute(frames)
@@ -55,5 +80,11 @@ def check(graph: Graph, frames: dict[str, np.ndarray], rng: np.random.Generator,
         for edge, port in outs.items():
             np.testing.assert_array_equal(result.outputs[port], expected[edge])
         trace = timing.simulate(graph, count, offers, ready)
-        for edge, port in {**ins, **outs}.items():
+        ports = {**ins, **outs, **probes}
+        for edge, port in ports.items():
             np.testing.assert_array_equal(result.taken[port], trace.taken[edge], err_msg=edge)
+        for node in graph:
+            if isinstance(node.kernel, Fifo):
+                held = trace.occupancy(node.outputs[0])
+                moved = (result.taken[ports[edge]] for edge in (*node.inputs, *node.outputs))
+                np.testing.assert_array_equal(accounting.held(*moved, len(held)), held, err_msg=node.name)

@@ -5,12 +5,15 @@ from itertools import pairwise
 import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
+from hw.folding import apply, connect
 from hw.graph import Graph, Node, Port
 from hw.kernels.add import Add
 from hw.kernels.arg_max import ArgMax
+from hw.kernels.concat import Concat
 from hw.kernels.fork import Fork
 from hw.kernels.kernel import Kernel
 from hw.kernels.matrix_vector import MatrixVector
+from hw.kernels.sliding_window import SlidingWindow
 from hw.kernels.threshold import Threshold
 
 
@@ -81,3 +84,56 @@ def residual(rng: np.random.Generator, channels: int, prefix: tuple[int, ...] = 
     )
     x = first.inputs()[0]
     return Graph(nodes, (Port("x", "x", x.shape, "UINT2"),), (Port("y", "fc1", last.outputs()[0].shape, "int"),))
+
+
+def random_graph(rng: np.random.Generator, steps: int = 6) -> Graph:
+    """Convolutions, thresholds, forks, sums and concatenations in random order on small images, each with a random
+    folding and with width converters between; no FIFOs. One output or two."""
+    size, channels, dtype = tuple(int(n) for n in rng.integers(2, 5, 2)), int(rng.choice([2, 4])), DataType["UINT2"]
+    nodes: list[Node] = []
+    tails = ["x"]
+
+    def add(kernel: Kernel, *inputs: str) -> list[str]:
+        name = f"{kernel.op}{len(nodes)}"
+        outputs = tuple(f"{name}_{i}" for i in range(len(kernel.outputs())))
+        nodes.append(Node(name, kernel, inputs, outputs))
+        return list(outputs)
+
+    def activate(edge: str, have: BaseDataType) -> str:
+        """Back to the type of all tails."""
+        values = np.sort(rng.integers(int(have.min()), int(have.max()), (channels, 3), endpoint=True), axis=1)
+        return add(Threshold(values, rng.random(channels) < 0.3, have, dtype, size), edge)[0]
+
+    def multiply(edge: str, inputs: int) -> str:
+        kernel = MatrixVector(random_weights(rng, "INT2", (channels, inputs)), DataType["INT2"], dtype, size)
+        return activate(add(kernel, edge)[0], kernel.outputs()[0].dtype)
+
+    def pick() -> str:
+        return tails.pop(int(rng.integers(len(tails))))
+
+    def join() -> None:
+        one, other = pick(), pick()
+        if rng.random() < 0.5:
+            kernel: Kernel = Add((*size, channels), (dtype, dtype), (1, int(rng.choice([-1, 2]))))
+            tails.append(activate(add(kernel, one, other)[0], kernel.outputs()[0].dtype))
+        else:
+            kernel = Concat(((*size, channels),) * 2, (dtype, dtype))
+            tails.append(multiply(add(kernel, one, other)[0], 2 * channels))
+
+    for _ in range(steps):
+        choice = rng.random()
+        if choice < 0.35 and len(tails) < 4:
+            tails += add(Fork((*size, channels), dtype, int(rng.integers(2, 4))), pick())
+        elif choice < 0.6 and len(tails) > 1:
+            join()
+        elif choice < 0.8:
+            window = SlidingWindow((*size, channels), (3, 3), dtype, pad=((1, 1), (1, 1)))
+            tails.append(multiply(add(window, pick())[0], 9 * channels))
+        else:
+            tails.append(multiply(pick(), channels))
+    while len(tails) > (2 if rng.random() < 0.3 else 1):
+        join()
+    shape = (*size, channels)
+    ends = tuple(Port(edge, edge, shape, "UINT2") for edge in tails)
+    graph = Graph(tuple(nodes), (Port("x", "x", shape, "UINT2"),), ends)
+    return connect(apply(graph, {node.name: rng.choice(node.kernel.foldings()) for node in graph}))

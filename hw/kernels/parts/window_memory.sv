@@ -111,8 +111,8 @@ module window_memory #(
     // With the reader in bank r, position i is in bank (r + OFFSETS[i]) modulo BANKS, and its word is this much further.
     function automatic logic [WORD-1:0] further(input int r, input int b);
       further = '0;
-      for (int i = 0; i < POSITIONS; i++)
-        if ((r + int'(OFFSETS[i])) % BANKS == b) further = WORD'((r + int'(OFFSETS[i])) / BANKS);
+      for (int p = 0; p < POSITIONS; p++)
+        if ((r + int'(OFFSETS[p])) % BANKS == b) further = WORD'((r + int'(OFFSETS[p])) / BANKS);
     endfunction
 
     logic [WORD-1:0] word_q;
