@@ -42,6 +42,8 @@ bench: env
 	$(RUN)/python -m benchmarks.emulator
 	$(RUN)/python -m benchmarks.memory_bits
 	$(RUN)/python -m benchmarks.interval
+	$(RUN)/python -m benchmarks.timing
+	$(RUN)/python -m benchmarks.fifo_bits
 	$(RUN)/python -m benchmarks.xc7_luts
 	$(RUN)/python -m benchmarks.fill_ecp5
 

@@ -11,7 +11,7 @@ from hw.stream import Stream
 from hw.timing import Deadlock, steady
 
 
-def _streams(graph: Graph) -> dict[str, Stream]:
+def streams(graph: Graph) -> dict[str, Stream]:
     """The streams between kernels, with their lanes."""
     inner = {edge: s for n in graph for edge, s in zip(n.outputs, n.kernel.outputs(), strict=True)}
     for port in graph.outputs:
@@ -21,8 +21,8 @@ def _streams(graph: Graph) -> dict[str, Stream]:
 
 def insert(graph: Graph, depths: dict[str, int]) -> Graph:
     """The graph with a FIFO of this depth on each of these edges."""
-    streams = _streams(graph)
-    if unknown := sorted(set(depths) - set(streams)):
+    inner = streams(graph)
+    if unknown := sorted(set(depths) - set(inner)):
         raise BitfabricError(f"no edge {', '.join(unknown)} between two kernels")
     nodes = []
     for node in graph:
@@ -30,7 +30,7 @@ def insert(graph: Graph, depths: dict[str, int]) -> Graph:
         for edge in node.inputs:
             if depth := depths.get(edge, 0):
                 name = f"{edge}_fifo"
-                nodes.append(Node(name, Fifo(streams[edge], depth), (edge,), (name,)))
+                nodes.append(Node(name, Fifo(inner[edge], depth), (edge,), (name,)))
                 edge = name
             inputs.append(edge)
         nodes.append(replace(node, inputs=tuple(inputs)))
@@ -47,7 +47,7 @@ def interval(graph: Graph, depths: dict[str, int]) -> float:
 
 def _periodic(graph: Graph, cycles: int) -> Periodic:
     """Schedules of the graph with a FIFO on every edge between kernels."""
-    edges = list(_streams(graph))
+    edges = list(streams(graph))
     return Periodic(insert(graph, dict.fromkeys(edges, 2)), edges, cycles)
 
 

@@ -115,10 +115,21 @@ def solve(tables, offered, taken, sinks, ready):  # pragma: no cover - compiled
     for buffer in range(len(buffers)):
         first, end = buffers[buffer, 8:10]
         allowed[first : min(end, first + max(0, oldest[buffer] + buffers[buffer, 1]))] = 0
+    writer, reader = np.full(len(offset) - 1, count), np.full(len(offset) - 1, count)
+    for node in range(count):
+        for port in range(nodes[node, 4], nodes[node, 5]):
+            reader[ports[port, 0]] = node
+        for port in range(nodes[node, 6], nodes[node, 7]):
+            writer[ports[port, 0]] = node
+    awake = np.ones(count + 1, np.bool_)  # whether a neighbour has moved; the last stands for the outside
     moved = True
     while moved:
         moved = False
         for node in range(count):
+            if not awake[node]:
+                continue
+            awake[node] = False
+            started = done[node]
             period, total, latency, credits, in0, in1, out0, out1, buffer, pattern = nodes[node]
             phase = done[node] % period
             waits[node] = -1
@@ -169,10 +180,16 @@ def solve(tables, offered, taken, sinks, ready):  # pragma: no cover - compiled
                 clock[node] = cycle
                 done[node] += 1
                 phase = phase + 1 if phase + 1 < period else 0
-                moved = True
+            progress = done[node] > started
             if buffer >= 0:
                 beats[in0] = _fill(beats[in0], offered[at:], taken[at:], allowed[first:end])
-                moved = moved or beats[in0] > before
+                progress = progress or beats[in0] > before
+            if progress:
+                moved = True
+                for port in range(in0, in1):
+                    awake[writer[ports[port, 0]]] = True
+                for port in range(out0, out1):
+                    awake[reader[ports[port, 0]]] = True
         for sink in range(len(sinks)):
             edge, first, cycles = sinks[sink]
             at, end = offset[edge] + drained[sink], offset[edge + 1]
@@ -183,7 +200,7 @@ def solve(tables, offered, taken, sinks, ready):  # pragma: no cover - compiled
                     cycle += 1
                 taken[at] = cycle
                 at += 1
-                moved = True
+                moved = awake[writer[edge]] = True
             drained[sink] = at - offset[edge]
     return waits
 

@@ -88,10 +88,16 @@ def simulate(
 
     ``offers[edge]`` gives for each beat of an input edge the first cycle in which it may be offered
     (default: all at once); ``ready[edge]`` gives for each cycle whether the reader of an output edge is
-    ready (afterwards, and by default, always). Raises Deadlock, naming the FIFO or the edge that is full and the
-    depth that frees it.
+    ready (afterwards, and by default, always). Without either, frames beyond those until everything repeats are
+    not solved again. Raises Deadlock, naming the FIFO or the edge that is full and the depth that frees it.
     """
-    trace, waits = attempt(graph, frames, offers, ready)
+    if offers is None and ready is None:
+        return _extended(steady(graph, frames), frames)
+    return _solved(graph, *attempt(graph, frames, offers, ready))
+
+
+def _solved(graph: Graph, trace: Trace, waits: dict[str, str]) -> Trace:
+    """The trace, if nothing waits for ever."""
     if waits:
         from hw import deadlock  # which adds FIFOs, whose sizes come from here
 
@@ -138,13 +144,34 @@ def steady(graph: Graph, limit: int = 128) -> Trace:
     back = _look_back(graph)
     frames = back + 2
     while True:
-        trace = simulate(graph, min(frames, limit))
+        trace = _solved(graph, *attempt(graph, min(frames, limit)))
         for period in range(1, trace.frames - back + 1):
             if _repeats(trace, period, back):
                 return replace(trace, period=period)
         if frames >= limit:
             return trace
         frames *= 2
+
+
+def _extended(trace: Trace, frames: int) -> Trace:
+    """The trace of as many frames, where it is shorter and repeats."""
+    more, period, ends = frames - trace.frames, trace.period, trace._frame_ends()
+    if not more or period is None:
+        return trace
+    turns, which = np.divmod(np.arange(more), period)
+    late = ((turns + 1) * (ends[-1] - ends[-1 - period]))[:, None]
+
+    def longer(times: np.ndarray, late: np.ndarray) -> np.ndarray:
+        last = times.reshape(trace.frames, -1)[-period:]
+        return np.concatenate((times, (last[which] + late).ravel()))
+
+    inputs = {port.edge for port in trace.graph.inputs}
+    return replace(
+        trace,
+        frames=frames,
+        offered={edge: longer(times, late * (edge not in inputs)) for edge, times in trace.offered.items()},
+        taken={edge: longer(times, late) for edge, times in trace.taken.items()},
+    )
 
 
 def _look_back(graph: Graph) -> int:

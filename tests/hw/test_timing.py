@@ -80,7 +80,12 @@ def test_the_steady_state_goes_on_and_its_accounts_are_whole(seed):
     graph = fifo.insert(graph, fifo.size(graph))
     trace = timing.steady(graph)
     assert trace.period is not None
-    longer = timing.simulate(graph, trace.frames + 3 * trace.period)
+    longer, waits = timing.attempt(graph, trace.frames + 3 * trace.period + 1)  # which solves frame by frame
+    assert not waits
+    extended = timing.simulate(graph, longer.frames)
+    for edge in graph.edges:
+        np.testing.assert_array_equal(extended.taken[edge], longer.taken[edge])
+        np.testing.assert_array_equal(extended.offered[edge], longer.offered[edge])
     cycles = longer.taken
     for edge, taken in cycles.items():
         ends = taken.reshape(longer.frames, -1)[:, -1]
