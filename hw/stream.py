@@ -1,7 +1,7 @@
 """Streams: what travels on an edge of the dataflow graph, and how its integers become bits.
 
-A frame is a tensor in NHWC order without the batch. Its elements are sent row-major, ``lanes`` at a
-time along the last axis; lane 0 is in the low bits of a beat. BIPOLAR travels as one bit (0 for -1),
+A frame is a tensor in NHWC order without the batch. Its elements are sent row-major, ``lanes`` at a time: a part
+of the last axis, or all of it for a part of the axis before, and so on; lane 0 is in the low bits of a beat. BIPOLAR travels as one bit (0 for -1),
 signed integers as two's complement, unsigned ones as they are.
 """
 
@@ -53,6 +53,17 @@ def decode(codes: np.ndarray, dtype: BaseDataType) -> np.ndarray:
     return ((codes << spare).view(np.int64) >> spare.astype(np.int64)).astype(container(dtype))
 
 
+def divides(lanes: int, shape: tuple[int, ...]) -> bool:
+    """Whether beats of so many elements are equal parts of an axis, with all of the axes after it."""
+    for size in reversed(shape):
+        if lanes <= size:
+            return lanes > 0 and size % lanes == 0
+        if lanes % size:
+            return False
+        lanes //= size
+    return False
+
+
 @dataclass(frozen=True)
 class Stream:
     """Shape (NHWC, no batch), data type and lanes of one edge."""
@@ -64,8 +75,8 @@ class Stream:
     def __post_init__(self) -> None:
         if not self.shape or any(size < 1 for size in self.shape):
             raise ValueError(f"stream shape {self.shape} must have only positive sizes")
-        if self.lanes < 1 or self.shape[-1] % self.lanes:
-            raise ValueError(f"{self.lanes} lanes do not divide the {self.shape[-1]} channels of {self.shape}")
+        if not divides(self.lanes, self.shape):
+            raise ValueError(f"{self.lanes} lanes do not divide the channels of {self.shape}, or its rows of them")
         if not self.dtype.is_integer():
             raise ValueError(f"streams carry integers, not {self.dtype.name}")
 

@@ -7,7 +7,7 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType
 
 from hw.errors import BitfabricError
-from hw.kernels import cost
+from hw.kernels import cost, pixel
 from hw.kernels.channel_kernel import ChannelKernel, checked_range, kind
 from hw.kernels.kernel import Resources, Rtl, Schedule
 from hw.stream import Stream, container, smallest_dtype
@@ -20,9 +20,10 @@ LATENCY = 2
 
 @dataclass(frozen=True, eq=False)
 class Add(ChannelKernel):
-    """``y = ca * a + cb * b`` of two streams ``shape`` (*prefix, C), ``pe`` lanes; ``coefficients`` are (ca, cb).
+    """``y = ca * a + cb * b`` of two streams ``shape`` (*prefix, C), ``pe`` channels of ``pixels`` positions at a time.
 
-    The output has the narrowest type that holds every reachable sum. ``input_ranges`` states the inputs' ranges where
+
+    ``coefficients`` are (ca, cb). The output has the narrowest type that holds every reachable sum. ``input_ranges`` states the inputs' ranges where
     they are narrower than those of ``dtypes``. Products are shifts and adders, one for each further digit of the
     coefficient's signed-digit form. Raises BitfabricError for types that are not of integers, coefficients that are 0
     or beyond 16 bits, ranges beyond their types, and a ``pe`` that does not divide C.
@@ -36,6 +37,7 @@ class Add(ChannelKernel):
     coefficients: tuple[int, int] = (1, 1)
     pe: int = 1
     input_ranges: tuple[tuple[int, int], tuple[int, int]] | None = None
+    pixels: int = 1
 
     def __post_init__(self) -> None:
         self._check(self.shape, *self.dtypes)
@@ -49,6 +51,9 @@ class Add(ChannelKernel):
     @property
     def channels(self) -> int:
         return self.shape[-1]
+
+    def _pixel_counts(self) -> tuple[int, ...]:
+        return pixel.counts(self.shape)
 
     def _products(self) -> list[tuple[int, int]]:
         """The range of each term."""
@@ -70,10 +75,10 @@ class Add(ChannelKernel):
         return smallest_dtype(*self.output_range())
 
     def inputs(self) -> tuple[Stream, ...]:
-        return tuple(Stream(self.shape, dtype, self.pe) for dtype in self.dtypes)
+        return tuple(Stream(self.shape, dtype, self.lanes) for dtype in self.dtypes)
 
     def outputs(self) -> tuple[Stream, ...]:
-        return (Stream(self.shape, self.output_dtype, self.pe),)
+        return (Stream(self.shape, self.output_dtype, self.lanes),)
 
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         # Sums in a wider type are exact modulo 2^bits, and the result fits.
@@ -96,14 +101,14 @@ class Add(ChannelKernel):
             lut += max(0, digits - 1 + (c < 0 and digits == 1)) * cost.add(width, family)
             ff += width
         total = cost.stream_out(self.outputs()[0].width, LATENCY + 1, family)
-        return total + Resources(self.pe * lut + 2, self.pe * ff + 1)
+        return total + Resources(self.lanes * lut + 2, self.lanes * ff + 1)
 
     def rtl(self, family: Family) -> Rtl:
         a, b = self.dtypes
         return Rtl(
             self.op,
             {
-                "PE": self.pe,
+                "PE": self.lanes,
                 "A_BITS": a.bitwidth(),
                 "A_KIND": kind(a),
                 "A_TIMES": self.coefficients[0],

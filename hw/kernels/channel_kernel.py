@@ -1,4 +1,4 @@
-"""What the kernels share that work on ``pe`` channels at a time and fold in no other way."""
+"""What the kernels share that work on ``pe`` channels at a time, or on all channels of several positions."""
 
 from abc import abstractmethod
 from dataclasses import replace
@@ -8,6 +8,7 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType
 
 from hw.errors import BitfabricError
+from hw.kernels import pixel
 from hw.kernels.kernel import Folding, Kernel
 
 WIDEST = 32
@@ -30,9 +31,13 @@ def credits_for(gives: np.ndarray, latency: int) -> int:
 
 
 class ChannelKernel(Kernel):
-    """Base of kernels with ``pe`` lanes at all their ports. Subclasses are dataclasses with a field ``pe``."""
+    """Base of kernels that take ``pe`` channels at a time, and give as many, of ``pixels`` positions.
+
+    Subclasses are dataclasses with a field ``pe``, and a field ``pixels`` where it may be more than one.
+    """
 
     pe: int
+    pixels: int = 1
 
     @property
     @abstractmethod
@@ -40,9 +45,18 @@ class ChannelKernel(Kernel):
         """What ``pe`` divides."""
 
     @property
+    def lanes(self) -> int:
+        """Elements taken at a time."""
+        return self.pe * self.pixels
+
+    @property
     def steps(self) -> int:
         """Beats of the channels."""
         return self.channels // self.pe
+
+    def _pixel_counts(self) -> tuple[int, ...]:
+        """The legal ``pixels`` above one."""
+        return ()
 
     def _check(self, shape: tuple[int, ...], *dtypes: BaseDataType) -> None:
         """Raises BitfabricError for sizes below 1, types that are not of integers, a ``pe`` that does not divide."""
@@ -52,18 +66,23 @@ class ChannelKernel(Kernel):
             if not dtype.is_integer() or dtype.bitwidth() > WIDEST:
                 raise BitfabricError(f"{self.op} takes integers of at most {WIDEST} bits, not {dtype.name}")
         if self.pe < 1 or self.channels % self.pe:
-            legal = ", ".join(str(folding.pe) for folding in self.foldings())
+            legal = ", ".join(str(pe) for pe in range(1, self.channels + 1) if self.channels % pe == 0)
             raise BitfabricError(
                 f"{self.op}: PE {self.pe} does not divide {self.channels} channels; use one of {legal}"
             )
+        pixel.check(self.op, self.pixels, self._pixel_counts(), pe=(self.pe, self.channels))
 
     def foldings(self) -> tuple[Folding, ...]:
-        return tuple(Folding(pe) for pe in range(1, self.channels + 1) if self.channels % pe == 0)
+        parts = (Folding(pe) for pe in range(1, self.channels + 1) if self.channels % pe == 0)
+        return (*parts, *(Folding(self.channels, pixels=n) for n in self._pixel_counts()))
 
     def fold(self, folding: Folding) -> Self:
         if folding.simd != 1:
             raise BitfabricError(f"{self.op} has no SIMD, {folding.simd} was asked for; give only PE")
-        return replace(self, **{"pe": folding.pe})
+        several = {"pixels": folding.pixels} if folding.pixels != self.pixels else {}
+        if several:
+            pixel.check(self.op, folding.pixels, self._pixel_counts())
+        return replace(self, **{"pe": folding.pe}, **several)
 
 
 def checked_range(op: str, dtype: BaseDataType, given: tuple[int, int] | None) -> tuple[int, int]:

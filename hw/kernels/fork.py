@@ -7,7 +7,7 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType
 
 from hw.errors import BitfabricError
-from hw.kernels import cost
+from hw.kernels import cost, pixel
 from hw.kernels.channel_kernel import ChannelKernel
 from hw.kernels.kernel import Resources, Rtl, Schedule
 from hw.stream import Stream
@@ -16,9 +16,10 @@ from hw.synth.family import Family
 
 @dataclass(frozen=True, eq=False)
 class Fork(ChannelKernel):
-    """The stream ``shape`` (*prefix, C) of ``dtype``, ``pe`` lanes, to ``copies`` outputs, which drain independently.
+    """The stream ``shape`` (*prefix, C) of ``dtype`` to ``copies`` outputs, which drain independently.
 
-    Raises BitfabricError for fewer than two copies and for a ``pe`` that does not divide C.
+    ``pe`` channels of ``pixels`` positions go at a time. Raises BitfabricError for fewer than two copies and for a
+    ``pe`` that does not divide C.
     """
 
     op: ClassVar[str] = "fork"
@@ -28,6 +29,7 @@ class Fork(ChannelKernel):
     dtype: BaseDataType
     copies: int = 2
     pe: int = 1
+    pixels: int = 1
 
     def __post_init__(self) -> None:
         self._check(self.shape, self.dtype)
@@ -38,8 +40,11 @@ class Fork(ChannelKernel):
     def channels(self) -> int:
         return self.shape[-1]
 
+    def _pixel_counts(self) -> tuple[int, ...]:
+        return pixel.counts(self.shape)
+
     def inputs(self) -> tuple[Stream, ...]:
-        return (Stream(self.shape, self.dtype, self.pe),)
+        return (Stream(self.shape, self.dtype, self.lanes),)
 
     def outputs(self) -> tuple[Stream, ...]:
         return self.inputs() * self.copies

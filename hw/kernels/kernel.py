@@ -19,10 +19,24 @@ from hw.synth.family import Family
 
 @dataclass(frozen=True)
 class Folding:
-    """Parallelism of one kernel: ``pe`` outputs and ``simd`` inputs at a time."""
+    """Parallelism of one kernel: ``pe`` outputs and ``simd`` inputs at a time, of ``pixels`` positions (FINN: M).
+
+    More than one position at a time goes with all channels of each, for a beat is a run of neighbouring elements.
+    """
 
     pe: int = 1
     simd: int = 1
+    pixels: int = 1
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, int]) -> Self:
+        """The folding that FINN's attributes state; those that are left out are 1."""
+        return cls(attributes.get("PE", 1), attributes.get("SIMD", 1), attributes.get("M", 1))
+
+    @property
+    def attributes(self) -> dict[str, int]:
+        """FINN's attributes; M where it is not 1, for most of FINN's layers have none."""
+        return {"PE": self.pe, "SIMD": self.simd} | ({"M": self.pixels} if self.pixels > 1 else {})
 
 
 @dataclass(frozen=True)
@@ -126,11 +140,11 @@ class Kernel(ABC):
     @property
     def folding(self) -> Folding:
         """The present parallelism."""
-        return Folding(getattr(self, "pe", 1), getattr(self, "simd", 1))
+        return Folding(getattr(self, "pe", 1), getattr(self, "simd", 1), getattr(self, "pixels", 1))
 
     @abstractmethod
     def foldings(self) -> tuple[Folding, ...]:
-        """Every legal parallelism, in increasing order of ``pe * simd``."""
+        """Every legal parallelism, in increasing order of ``pe * simd``, then of ``pixels``."""
 
     @abstractmethod
     def fold(self, folding: Folding) -> Self:

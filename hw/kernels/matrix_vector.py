@@ -19,6 +19,7 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
+from hw.kernels import pixel
 from hw.kernels.kernel import Folding, Kernel, Resources, Rtl, Schedule
 from hw.kernels.matrix_vector_cost import estimate, levels
 from hw.kernels.signs import Signs, pack, product
@@ -51,18 +52,19 @@ class MatrixVector(Kernel):
     """``y[..., m] = sum over k of weights[m, k] * x[..., k]``, exactly.
 
     ``weights`` is (MH, MW): outputs by inputs. ``x`` is (*prefix, MW), ``simd`` lanes; ``y`` is
-    (*prefix, MH), ``pe`` lanes, in the narrowest type that holds every reachable sum. BIPOLAR values are
+    (*prefix, MH), ``pe`` lanes, in the narrowest type that holds every reachable sum. With whole vectors, ``pe`` = MH
+    and ``simd`` = MW, it may be ``pixels`` of them at a time, which share the weights. BIPOLAR values are
     -1 and +1. ``input_range`` states the inputs' range where it is narrower than their type's.
 
     Raises BitfabricError for weights that are not of ``weight_dtype``, for types other than BIPOLAR,
-    TERNARY, INTn and UINTn, and for a ``pe`` or ``simd`` that does not divide MH or MW.
+    TERNARY, INTn and UINTn, for a ``pe`` or ``simd`` that does not divide MH or MW, and for illegal ``pixels``.
     """
 
     op: ClassVar[str] = "matrix_vector"
     sources: ClassVar[tuple[str, ...]] = (
-        "parts/adder_tree.sv", "parts/delay.sv", "parts/input_planes.sv", "parts/popcount.sv", "parts/products.sv",
-        "parts/replay.sv", "parts/rom.sv", "parts/sign_planes.sv", "parts/stream_out.sv", "parts/weight_memory.sv",
-        "parts/weight_planes.sv",
+        "parts/adder_tree.sv", "parts/delay.sv", "parts/dot_products.sv", "parts/input_planes.sv",
+        "parts/popcount.sv", "parts/products.sv", "parts/replay.sv", "parts/rom.sv", "parts/sign_planes.sv",
+        "parts/stream_out.sv", "parts/weight_memory.sv", "parts/weight_planes.sv",
     )  # fmt: skip
 
     weights: np.ndarray
@@ -72,6 +74,7 @@ class MatrixVector(Kernel):
     pe: int = 1
     simd: int = 1
     input_range: tuple[int, int] | None = None
+    pixels: int = 1
 
     def __post_init__(self) -> None:
         weights = np.asarray(self.weights)
@@ -108,6 +111,10 @@ class MatrixVector(Kernel):
             if value < 1 or size % value:
                 legal = ", ".join(map(str, _divisors(size)))
                 raise BitfabricError(f"matrix_vector: {what}={value} does not divide the {size} {of}; legal: {legal}")
+        pixel.check(self.op, self.pixels, self._pixel_counts(), pe=(self.pe, self.mh), simd=(self.simd, self.mw))
+
+    def _pixel_counts(self) -> tuple[int, ...]:
+        return pixel.counts((*self.prefix, self.mw))
 
     @property
     def mh(self) -> int:
@@ -130,18 +137,19 @@ class MatrixVector(Kernel):
         return self.mw // self.simd
 
     def inputs(self) -> tuple[Stream, ...]:
-        return (Stream((*self.prefix, self.mw), self.input_dtype, self.simd),)
+        return (Stream((*self.prefix, self.mw), self.input_dtype, self.simd * self.pixels),)
 
     def outputs(self) -> tuple[Stream, ...]:
-        return (Stream((*self.prefix, self.mh), self.accumulator_dtype, self.pe),)
+        return (Stream((*self.prefix, self.mh), self.accumulator_dtype, self.pe * self.pixels),)
 
     def foldings(self) -> tuple[Folding, ...]:
         every = (Folding(pe, simd) for pe in _divisors(self.mh) for simd in _divisors(self.mw))
-        return tuple(sorted(every, key=lambda f: (f.pe * f.simd, f.pe)))
+        several = (Folding(self.mh, self.mw, n) for n in self._pixel_counts())
+        return (*sorted(every, key=lambda f: (f.pe * f.simd, f.pe)), *several)
 
     def fold(self, folding: Folding) -> Self:
         folded = copy(self)  # It shares what is known of the weights: there are hundreds of foldings to try.
-        for name, value in (("pe", folding.pe), ("simd", folding.simd)):
+        for name, value in vars(folding).items():
             object.__setattr__(folded, name, value)
         vars(folded).pop("planes", None)
         folded._check_folding()
@@ -313,7 +321,7 @@ class MatrixVector(Kernel):
         gives = word % self.sf == self.sf - 1
         # A credit is out for latency + 1 cycles, and one is needed every SF-th.
         credits = -(-(self.latency + 1) // self.sf)
-        return Schedule((word < self.sf,), (gives,), self.latency, credits, prod(self.prefix))
+        return Schedule((word < self.sf,), (gives,), self.latency, credits, prod(self.prefix) // self.pixels)
 
     def resources(self, family: Family) -> Resources:
         return estimate(self, family)
@@ -328,6 +336,7 @@ class MatrixVector(Kernel):
         parameters: dict[str, int | str] = {
             "PE": self.pe,
             "SIMD": self.simd,
+            "PIXELS": self.pixels,
             "SF": self.sf,
             "NF": self.nf,
             "IN_BITS": self.input_dtype.bitwidth(),

@@ -1,5 +1,6 @@
 // Matrix-vector product with constant weights: MH = NF * PE dot products of MW = SF * SIMD inputs.
-// A vector comes in SF beats of SIMD elements; outputs leave PE at a time. Initiation interval: NF * SF cycles a vector,
+// A vector comes in SF beats of SIMD elements; outputs leave PE at a time. Of vectors of one beat, in and out, PIXELS are
+// done at a time. Initiation interval: NF * SF cycles a vector,
 // the beats being taken in the first SF of them and one output beat started in each SF-th.
 // Latency from the last beat's cycle to m_valid: OPERANDS + COMPUTE + 1 cycles, as derived below.
 //
@@ -9,6 +10,7 @@
 module matrix_vector #(
     parameter int    PE         = 2,               // dot products at a time
     parameter int    SIMD       = 4,               // inputs at a time
+    parameter int    PIXELS     = 1,               // vectors at a time; 1 where SF or NF is more than 1
     parameter int    SF         = 4,               // beats of an input vector
     parameter int    NF         = 4,               // beats of an output vector
     parameter int    IN_BITS    = 1,               // bits of an input
@@ -32,14 +34,14 @@ module matrix_vector #(
     parameter string BUFFER     = "distributed",   // input buffer, as in replay
     parameter int    CREDITS    = 2                // places for output beats
 ) (
-    input  wire logic                   clk,
-    input  wire logic                   rst,
-    input  wire logic                   s_valid,
-    output      logic                   s_ready,
-    input  wire logic [SIMD*IN_BITS-1:0] s_data,
-    output      logic                   m_valid,
-    input  wire logic                   m_ready,
-    output      logic [PE*OUT_BITS-1:0] m_data
+    input  wire logic                           clk,
+    input  wire logic                           rst,
+    input  wire logic                           s_valid,
+    output      logic                           s_ready,
+    input  wire logic [PIXELS*SIMD*IN_BITS-1:0] s_data,
+    output      logic                           m_valid,
+    input  wire logic                           m_ready,
+    output      logic [ PIXELS*PE*OUT_BITS-1:0] m_data
 );
   localparam int PAIRS = (SIMD + 1) / 2;
   // Bits of a memory word for one output: weights, or the sums and differences of pairs of them and the extra term.
@@ -62,6 +64,9 @@ module matrix_vector #(
   end
   if (BUFFER == "hold" && SF > 1 && NF > 1) begin : g_bad_buffer
     $error("matrix_vector: inputs that are used NF times need a buffer");
+  end
+  if (PIXELS > 1 && NF * SF > 1) begin : g_bad_pixels
+    $error("matrix_vector: several vectors at a time must each be one beat");
   end
 
   // Control: which action is next, and whether it can happen in this cycle.
@@ -101,9 +106,9 @@ module matrix_vector #(
   end
 
   // Operands.
-  logic [SIMD*IN_BITS-1:0] fetched, inputs;
+  logic [PIXELS*SIMD*IN_BITS-1:0] fetched, inputs;
   replay #(
-      .WIDTH(SIMD * IN_BITS),
+      .WIDTH(PIXELS * SIMD * IN_BITS),
       .DEPTH(SF),
       .STYLE(BUFFER)
   ) buffer (
@@ -114,7 +119,7 @@ module matrix_vector #(
       .data (fetched)
   );
   delay #(
-      .WIDTH (SIMD * IN_BITS),
+      .WIDTH (PIXELS * SIMD * IN_BITS),
       .CYCLES(OPERANDS - FETCH - PAIRED)
   ) wait_for_weights (
       .clk,
@@ -145,160 +150,36 @@ module matrix_vector #(
       .data(weights)
   );
 
-  // The sum over SIMD: part + part_carry, for each output.
-  localparam int PART = COUNTING ? 2 + $clog2(COUNT)
-                      : DATAPATH == "multiply" ? IN_BITS + W_BITS + 2 - IN_SIGNED - W_SIGNED + $clog2(COUNT)
-                      : EXTRA_BITS == 0 ? PAIR_BITS + $clog2(COUNT)
-                      : (PAIR_BITS + $clog2(COUNT) > EXTRA_BITS ? PAIR_BITS + $clog2(COUNT) : EXTRA_BITS) + PLANES - 1;
-  localparam int CARRY = DATAPATH == "multiply" || EXTRA_BITS > 0 ? 0 : 1;
-  logic [PE-1:0][PART-1:0] part;
-  logic [PE-1:0] part_carry;
-
-  if (COUNTING) begin : g_counting
-    // A ternary input is {negative, not zero}.
-    logic [SIMD-1:0] positive, counted;
-    for (genvar i = 0; i < SIMD; i++) begin : g_input
-      assign positive[i] = DATAPATH == "xnor" ? inputs[i*IN_BITS] : !inputs[(i+1)*IN_BITS-1];
-      assign counted[i]  = DATAPATH == "xnor" || inputs[i*IN_BITS];
-    end
-    for (genvar p = 0; p < PE; p++) begin : g_pe
-      popcount #(
-          .BITS (SIMD),
-          .EVERY(EVERY)
-      ) dot (
-          .clk,
-          .a    (positive),
-          .b    (weights[p]),
-          .counted,
-          .count(part[p]),
-          .carry(part_carry[p])
-      );
-    end
-  end else if (DATAPATH == "multiply") begin : g_multiply
-    localparam int A = IN_BITS + 1 - IN_SIGNED;
-    localparam int B = W_BITS + 1 - W_SIGNED;
-    logic [SIMD-1:0][A-1:0] a;
-    for (genvar i = 0; i < SIMD; i++) begin : g_input
-      assign a[i] = A'({IN_SIGNED == 0 ? 1'b0 : inputs[(i+1)*IN_BITS-1], inputs[i*IN_BITS+:IN_BITS]});
-    end
-    for (genvar p = 0; p < PE; p++) begin : g_pe
-      logic [SIMD-1:0][B-1:0] b;
-      for (genvar i = 0; i < SIMD; i++) begin : g_weight
-        assign b[i] = B'({W_SIGNED == 0 ? 1'b0 : weights[p][(i+1)*W_BITS-1], weights[p][i*W_BITS+:W_BITS]});
-      end
-      products #(
-          .COUNT (SIMD),
-          .A_BITS(A),
-          .B_BITS(B),
-          .EVERY (EVERY)
-      ) dot (
-          .clk,
-          .a,
-          .b,
-          .sum(part[p])
-      );
-      assign part_carry[p] = 1'b0;
-    end
-  end else if (DATAPATH == "weight_planes") begin : g_weight_planes
-    weight_planes #(
+  logic [PIXELS-1:0][PE*OUT_BITS-1:0] result;
+  for (genvar i = 0; i < PIXELS; i++) begin : g_pixel
+    dot_products #(
         .PE        (PE),
         .SIMD      (SIMD),
+        .SF        (SF),
         .IN_BITS   (IN_BITS),
         .IN_SIGNED (IN_SIGNED),
         .W_BITS    (W_BITS),
+        .W_SIGNED  (W_SIGNED),
+        .OUT_BITS  (OUT_BITS),
+        .DATAPATH  (DATAPATH),
         .PLANES    (PLANES),
         .PAIR_BITS (PAIR_BITS),
         .EXTRA_BITS(EXTRA_BITS),
+        .START     (START),
         .EVERY     (EVERY)
     ) dots (
         .clk,
-        .inputs,
+        .rst,
+        .inputs(inputs[i*SIMD*IN_BITS+:SIMD*IN_BITS]),
         .weights,
-        .part,
-        .part_carry
+        .add   (fired[LATENCY-1]),
+        .ending(ending[LATENCY-1]),
+        .result(result[i])
     );
-  end else begin : g_input_planes
-    for (genvar p = 0; p < PE; p++) begin : g_pe
-      input_planes #(
-          .SIMD      (SIMD),
-          .IN_BITS   (IN_BITS),
-          .IN_SIGNED (IN_SIGNED),
-          .PLANES    (PLANES),
-          .PAIR_BITS (PAIR_BITS),
-          .EXTRA_BITS(EXTRA_BITS),
-          .EVERY     (EVERY)
-      ) dot (
-          .clk,
-          .inputs,
-          .row       (weights[p]),
-          .part      (part[p]),
-          .part_carry(part_carry[p])
-      );
-    end
-  end
-
-  // The sum over SF. Where agreements n are counted, the result is 2 n less the inputs that are not zero: for XNOR that is
-  // MW, and START takes care of all but the lowest bit; for ternary inputs they are counted too, once for all outputs.
-  localparam int SUM = COUNTING && OUT_BITS > 1 ? OUT_BITS - 1 : OUT_BITS;
-  logic [OUT_BITS-1:0] nonzero;
-  if (DATAPATH == "ternary") begin : g_nonzero
-    logic [PART-1:0] count;
-    logic [OUT_BITS-1:0] sum;
-    logic carry, unused;
-    popcount #(
-        .BITS (SIMD),
-        .EVERY(EVERY)
-    ) nonzeros (
-        .clk,
-        .a      (g_counting.counted),
-        .b      ('1),
-        .counted('1),
-        .count,
-        .carry
-    );
-    assign {nonzero, unused} = {sum, carry} + {OUT_BITS'(count), carry};
-    if (SF > 1) begin : g_register
-      always_ff @(posedge clk) begin
-        if (rst || ending[LATENCY-1]) sum <= '0;
-        else if (fired[LATENCY-1]) sum <= nonzero;
-      end
-    end else begin : g_constant
-      assign sum = '0;
-    end
-  end else begin : g_all
-    assign nonzero = '0;
-  end
-  logic [PE*OUT_BITS-1:0] result;
-  for (genvar p = 0; p < PE; p++) begin : g_accumulate
-    logic [SUM-1:0] sum, addend, total;
-    logic part_sign;
-    assign part_sign = !COUNTING && part[p][PART-1];
-    assign addend    = SUM'({{SUM{part_sign}}, part[p]});
-    if (CARRY != 0) begin : g_carry
-      logic unused;
-      assign {total, unused} = {sum, part_carry[p]} + {addend, part_carry[p]};
-    end else begin : g_no_carry
-      assign total = sum + addend;
-    end
-    if (SF > 1) begin : g_register
-      always_ff @(posedge clk) begin
-        if (rst || ending[LATENCY-1]) sum <= SUM'(START);
-        else if (fired[LATENCY-1]) sum <= total;
-      end
-    end else begin : g_constant
-      assign sum = SUM'(START);
-    end
-    if (DATAPATH == "xnor") begin : g_twice
-      assign result[p*OUT_BITS+:OUT_BITS] = OUT_BITS'({total, 1'((SF * SIMD) & 1)});
-    end else if (DATAPATH == "ternary") begin : g_difference
-      assign result[p*OUT_BITS+:OUT_BITS] = OUT_BITS'({total, 1'b0}) - nonzero;
-    end else begin : g_once
-      assign result[p*OUT_BITS+:OUT_BITS] = total;
-    end
   end
 
   stream_out #(
-      .WIDTH  (PE * OUT_BITS),
+      .WIDTH  (PIXELS * PE * OUT_BITS),
       .CREDITS(CREDITS)
   ) out (
       .clk,

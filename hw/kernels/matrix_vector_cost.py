@@ -81,7 +81,7 @@ def _sums(kernel: "MatrixVector", family: Family) -> Resources:
         shared += Resources(_adder(out + 1, True, family), out + 1 if kernel.sf > 1 else 0)
         each += Resources(cost.add(out + 1, family))
     lut, ff = shared.lut + kernel.pe * each.lut, shared.ff + kernel.pe * each.ff
-    return Resources(lut, ff, 0, kernel.pe * each.dsp)
+    return Resources(kernel.pixels * lut, kernel.pixels * ff, 0, kernel.pixels * kernel.pe * each.dsp)
 
 
 def _counting(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resources]:

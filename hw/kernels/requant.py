@@ -9,7 +9,7 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
-from hw.kernels import cost
+from hw.kernels import cost, pixel
 from hw.kernels.kernel import Folding, Kernel, Memory, Resources, Rtl, Schedule
 from hw.stream import Stream, container
 from hw.synth.family import ECP5, Family
@@ -88,7 +88,8 @@ class Requant(Kernel):
 
     ``multiplier`` and ``addend`` are integers (C,), those of ``addend`` of any size; ``rounding`` is one of QONNX's
     modes (see ``ROUNDING``).
-    Input ``(*prefix, C)``, output ``(*prefix, C)``, both in ``pe`` lanes; ``pe`` divides C.
+    Input ``(*prefix, C)``, output ``(*prefix, C)``, both ``pe`` channels of ``pixels`` positions at a time; ``pe`` divides
+    C, and is C for more than one position.
     Raises BitfabricError where parameters do not fit each other.
     """
 
@@ -111,6 +112,7 @@ class Requant(Kernel):
     high: int
     prefix: tuple[int, ...] = ()
     pe: int = 1
+    pixels: int = 1
 
     def __post_init__(self) -> None:
         multiplier, addend = np.asarray(self.multiplier), np.asarray(self.addend)
@@ -123,6 +125,8 @@ class Requant(Kernel):
             raise BitfabricError(f"a requant multiplies and adds integers, not {multiplier.dtype}, {addend.dtype}")
         if self.pe < 1 or len(multiplier) % self.pe:
             raise BitfabricError(f"PE {self.pe} does not divide the {len(multiplier)} channels of a requant")
+        several = pixel.counts((*self.prefix, len(multiplier)))
+        pixel.check(self.op, self.pixels, several, pe=(self.pe, len(multiplier)))
         if not 0 <= self.shift <= MAX_SHIFT:
             raise BitfabricError(f"a requant shifts right by 0 to {MAX_SHIFT} bits, not {self.shift}")
         rounding = {"HALF_EVEN": "ROUND"}.get(self.rounding.upper(), self.rounding.upper())
@@ -147,19 +151,26 @@ class Requant(Kernel):
         """C."""
         return len(self.multiplier)
 
+    @property
+    def lanes(self) -> int:
+        """Elements at a time."""
+        return self.pe * self.pixels
+
     def inputs(self) -> tuple[Stream, ...]:
-        return (Stream((*self.prefix, self.channels), self.input_dtype, self.pe),)
+        return (Stream((*self.prefix, self.channels), self.input_dtype, self.lanes),)
 
     def outputs(self) -> tuple[Stream, ...]:
-        return (Stream((*self.prefix, self.channels), self.output_dtype, self.pe),)
+        return (Stream((*self.prefix, self.channels), self.output_dtype, self.lanes),)
 
     def foldings(self) -> tuple[Folding, ...]:
-        return tuple(Folding(pe=n) for n in range(1, self.channels + 1) if self.channels % n == 0)
+        parts = (Folding(pe=n) for n in range(1, self.channels + 1) if self.channels % n == 0)
+        several = pixel.counts((*self.prefix, self.channels))
+        return (*parts, *(Folding(self.channels, pixels=n) for n in several))
 
     def fold(self, folding: Folding) -> Self:
         if folding.simd != 1:
             raise BitfabricError(f"a requant has no SIMD to fold; {folding.simd} asked for")
-        return replace(self, pe=folding.pe)
+        return replace(self, pe=folding.pe, pixels=folding.pixels)
 
     @cached_property
     def _arithmetic(self) -> _Arithmetic:
@@ -272,12 +283,12 @@ class Requant(Kernel):
         return (terms - 1).bit_length()
 
     def schedule(self) -> Schedule:
-        every = np.ones(prod(self.prefix) * self.channels // self.pe, bool)
+        every = np.ones(prod(self.prefix) * self.channels // self.lanes, bool)
         latency = 2 + self._fetch + self._levels + self._arithmetic.multiplies
         return Schedule((every,), (every,), latency, credits=latency + 1)
 
     def _in_blocks(self, family: Family) -> bool:
-        depth, width = self._groups, self.pe * (self._arithmetic.m_bits + self._arithmetic.a_bits)
+        depth, width = self._groups, self.lanes * (self._arithmetic.m_bits + self._arithmetic.a_bits)
         return depth > SMALL and family.blocks(depth, width) * LUTS_PER_BLOCK < cost.rom(depth, width, family)
 
     def rtl(self, family: Family) -> Rtl:
@@ -287,7 +298,7 @@ class Requant(Kernel):
         parameters: dict[str, int | str] = {
             "IN_BITS": self.input_dtype.bitwidth(),
             "SIGNED": int(plan.low < 0),
-            "PE": self.pe,
+            "PE": self.lanes,
             "GROUPS": groups,
             "M_BITS": m_bits,
             "A_BITS": a_bits,
@@ -305,23 +316,24 @@ class Requant(Kernel):
         }
         if m_bits + a_bits == 0:
             return Rtl(self.op, parameters)
-        return Rtl(self.op, parameters, {"FILE": Memory(self._words(), self.pe * (m_bits + a_bits))})
+        return Rtl(self.op, parameters, {"FILE": Memory(self._words(), self.lanes * (m_bits + a_bits))})
 
     def _words(self) -> list[int]:
-        """The parameters' memory: for each group, PE times the addend above the multiplier."""
+        """The parameters' memory: for each group and lane the addend above the multiplier."""
         plan = self._arithmetic
         m_bits, a_bits = plan.m_bits, plan.a_bits
         words = [0] * self._groups
-        for index in range(self._groups * self.pe):
-            group, lane = divmod(index, self.pe)
-            m, a = plan.multipliers[index] % (1 << m_bits), plan.addends[index] % (1 << a_bits)
+        for index in range(self._groups * self.lanes):
+            group, lane = divmod(index, self.lanes)
+            channel = index % self.channels
+            m, a = plan.multipliers[channel] % (1 << m_bits), plan.addends[channel] % (1 << a_bits)
             words[group] |= (a << m_bits | m) << lane * (m_bits + a_bits)
         return words
 
     def resources(self, family: Family) -> Resources:
         plan, groups, latency = self._arithmetic, self._groups, self.schedule().latency
         total = cost.stream_out(self.pe * self.output_dtype.bitwidth(), latency + 1, family)
-        total += Resources(ff=latency - 1 + self.pe * self._fetch * self.input_dtype.bitwidth())
+        total += Resources(ff=latency - 1 + self.lanes * self._fetch * self.input_dtype.bitwidth())
         if groups > 1:
             total += cost.counter(groups, family)
             width = self.pe * (plan.m_bits + plan.a_bits)
@@ -334,7 +346,7 @@ class Requant(Kernel):
                     width = sum(cost.columns(np.reshape(values, (groups, self.pe)), bits) for values, bits in sides)
                 total += Resources(cost.rom(groups, width, family), width)
         lane = self._lane(family)
-        return total + Resources(self.pe * lane.lut, self.pe * lane.ff, 0, self.pe * lane.dsp)
+        return total + Resources(self.lanes * lane.lut, self.lanes * lane.ff, 0, self.lanes * lane.dsp)
 
     def _lane(self, family: Family) -> Resources:
         """One channel: products, sum, rounding and saturation."""

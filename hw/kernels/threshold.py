@@ -10,7 +10,7 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
-from hw.kernels import cost
+from hw.kernels import cost, pixel
 from hw.kernels.kernel import Folding, Kernel, Memory, Resources, Rtl, Schedule, packed_words
 from hw.stream import Stream, container
 from hw.synth.family import Family
@@ -43,10 +43,10 @@ def _compare(x, bounds, start, step, y):  # pragma: no cover - compiled
 
 @dataclass(frozen=True)
 class _Table:
-    """The thresholds of a binary search as unsigned words: ``words`` (channels, 2**bits - 1).
+    """The thresholds of a binary search as unsigned words: ``words`` (channels of every position, 2**bits - 1).
 
     A threshold is reached by ``code > word`` if ``strict``, else by ``code >= word``, where ``code`` is the
-    input in offset binary. ``invert`` (channels,) says whose count is complemented.
+    input in offset binary. ``invert`` says whose count is complemented.
     """
 
     words: np.ndarray
@@ -62,7 +62,8 @@ class Threshold(Kernel):
     ``thresholds`` (C, steps): non-decreasing along each row, from the least input (always reached) to the
     greatest + 1 (never). A channel with ``decreasing`` (C,) gives ``output_min + steps`` minus that count.
     ``output_min`` (default: of ``output_dtype``) allows narrow ranges. BIPOLAR outputs: one step from -1 to +1.
-    Input ``(*prefix, C)``, output ``(*prefix, C)``, both in ``pe`` lanes; ``pe`` divides C.
+    Input ``(*prefix, C)``, output ``(*prefix, C)``, both ``pe`` channels of ``pixels`` positions at a time; ``pe`` divides
+    C, and is C for more than one position.
     Raises BitfabricError where parameters do not fit each other.
     """
 
@@ -82,6 +83,7 @@ class Threshold(Kernel):
     prefix: tuple[int, ...] = ()
     pe: int = 1
     output_min: int | None = None
+    pixels: int = 1
 
     def __post_init__(self) -> None:
         thresholds, decreasing = np.asarray(self.thresholds), np.asarray(self.decreasing)
@@ -94,6 +96,7 @@ class Threshold(Kernel):
         channels, steps = thresholds.shape
         if self.pe < 1 or channels % self.pe:
             raise BitfabricError(f"PE {self.pe} does not divide the {channels} channels of a threshold layer")
+        pixel.check(self.op, self.pixels, pixel.counts((*self.prefix, channels)), pe=(self.pe, channels))
         if steps.bit_length() > MAX_BITS:
             raise BitfabricError(f"{steps} thresholds per channel; at most {2**MAX_BITS - 1}, use a requant above that")
         low, high = int(self.output_dtype.min()), int(self.output_dtype.max())
@@ -134,19 +137,26 @@ class Threshold(Kernel):
     def _least(self) -> int:
         return int(self.output_dtype.min()) if self.output_min is None else int(self.output_min)
 
+    @property
+    def lanes(self) -> int:
+        """Elements at a time."""
+        return self.pe * self.pixels
+
     def inputs(self) -> tuple[Stream, ...]:
-        return (Stream((*self.prefix, self.channels), self.input_dtype, self.pe),)
+        return (Stream((*self.prefix, self.channels), self.input_dtype, self.lanes),)
 
     def outputs(self) -> tuple[Stream, ...]:
-        return (Stream((*self.prefix, self.channels), self.output_dtype, self.pe),)
+        return (Stream((*self.prefix, self.channels), self.output_dtype, self.lanes),)
 
     def foldings(self) -> tuple[Folding, ...]:
-        return tuple(Folding(pe=n) for n in range(1, self.channels + 1) if self.channels % n == 0)
+        parts = (Folding(pe=n) for n in range(1, self.channels + 1) if self.channels % n == 0)
+        several = pixel.counts((*self.prefix, self.channels))
+        return (*parts, *(Folding(self.channels, pixels=n) for n in several))
 
     def fold(self, folding: Folding) -> Self:
         if folding.simd != 1:
             raise BitfabricError(f"a threshold layer has no SIMD to fold; {folding.simd} asked for")
-        return replace(self, pe=folding.pe)
+        return replace(self, pe=folding.pe, pixels=folding.pixels)
 
     @cached_property
     def _comparison(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -207,6 +217,8 @@ class Threshold(Kernel):
         invert = self.decreasing
         if np.all(words == words[0]) and np.all(invert == invert[0]):
             words, invert = words[:1], invert[:1]
+        else:
+            words, invert = np.tile(words, (self.pixels, 1)), np.tile(invert, self.pixels)
         if words.max() < 1 << bits:
             return _Table(words, bits, False, invert)
         if words.min() > 0:
@@ -215,26 +227,26 @@ class Threshold(Kernel):
 
     @property
     def _groups(self) -> int:
-        return max(1, len(self._table.words) // self.pe)
+        return max(1, len(self._table.words) // self.lanes)
 
     @property
     def _lanes(self) -> int:
-        return min(self.pe, len(self._table.words))
+        return min(self.lanes, len(self._table.words))
 
     def _lookup_cycles(self, stage: int) -> int:
         depth = self._groups << stage
         return 0 if depth == 1 else 1 if depth <= SMALL else 2
 
     def schedule(self) -> Schedule:
-        every = np.ones(prod(self.prefix) * self.channels // self.pe, bool)
+        every = np.ones(prod(self.prefix) * self.channels // self.lanes, bool)
         latency = 1 + sum(self._lookup_cycles(stage) + 1 for stage in range(self.code_bits))
         return Schedule((every,), (every,), latency, credits=latency + 1)
 
     def _memories(self, stage: int) -> tuple[int, int, int]:
         """How many memories a stage has, and their words and bits."""
         if stage == 0:
-            return 1, self._groups, self.pe * self._table.width
-        return self.pe, self._groups << stage, self._table.width
+            return 1, self._groups, self.lanes * self._table.width
+        return self.lanes, self._groups << stage, self._table.width
 
     def _search(self, stage: int) -> np.ndarray:
         """Thresholds of a stage: (groups, lanes, codes so far)."""
@@ -246,7 +258,7 @@ class Threshold(Kernel):
         if stage == 0:
             return [packed_words(self._search(0)[:, :, 0], self._table.width)]
         lanes = self._search(stage).transpose(1, 0, 2).reshape(self._lanes, -1).tolist()
-        return lanes * (self.pe // self._lanes)
+        return lanes * (self.lanes // self._lanes)
 
     def _columns(self, stage: int) -> int:
         """Bits of a stage's memories in logic that differ and are not constant."""
@@ -257,14 +269,14 @@ class Threshold(Kernel):
         if stage == 0:
             return cost.columns(words[:, :, 0], self._table.width)
         lanes = words.transpose(0, 2, 1).reshape(depth, -1)
-        return sum(cost.columns(lane[:, None], self._table.width) for lane in lanes.T) * self.pe // self._lanes
+        return sum(cost.columns(lane[:, None], self._table.width) for lane in lanes.T) * self.lanes // self._lanes
 
     def _in_blocks(self, stage: int, family: Family) -> bool:
         _, depth, width = self._memories(stage)
         return depth > SMALL and family.blocks(depth, width) * LUTS_PER_BLOCK < cost.rom(depth, width, family)
 
     def rtl(self, family: Family) -> Rtl:
-        table, bits, pe, groups = self._table, self.code_bits, self.pe, self._groups
+        table, bits, pe, groups = self._table, self.code_bits, self.lanes, self._groups
         widths = [self._lanes * table.width] + [table.width] * (bits - 1) * self._lanes
         contents = [words for stage in range(bits) for words in self._contents(stage)[: self._lanes]]
         bounds = tuple(Memory(words, width) for words, width in zip(contents, widths, strict=True))
@@ -291,7 +303,7 @@ class Threshold(Kernel):
         return Rtl(self.op, parameters, memories)
 
     def resources(self, family: Family) -> Resources:
-        table, pe, groups, latency = self._table, self.pe, self._groups, self.schedule().latency
+        table, pe, groups, latency = self._table, self.lanes, self._groups, self.schedule().latency
         bits = self.input_dtype.bitwidth()
         six = family.lut_inputs >= 6
         total = cost.stream_out(pe * self.output_dtype.bitwidth(), latency + 1, family)
