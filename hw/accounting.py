@@ -63,7 +63,7 @@ def _count(tables, offered, taken, last, frames):  # pragma: no cover - compiled
         period, total, _, credits, in0, in1, out0, out1, buffer, pattern = nodes[node]
         clock, first, phase = clocks[node], total - total // frames * last, 0
         if buffer >= 0:
-            per_frame, _, position, reach, delay, _, nest0, nest1, _, _ = buffers[buffer]
+            per_frame, _, position, reach, delay, _, nest0, nest1, _, _, together = buffers[buffer]
             at, frame, written = offset[ports[in0, 0]], 0, 0
         for event in range(total):
             if event == first:
@@ -77,7 +77,7 @@ def _count(tables, offered, taken, last, frames):  # pragma: no cover - compiled
                     if beat > cycle:
                         cycle, cause = beat, port
             if buffer >= 0:
-                need = min(position + reach, (frame + 1) * per_frame)
+                need = -(-min(position + reach, (frame + 1) * per_frame * together) // together)
                 if need > 0 and taken[at + need - 1] + delay > cycle:
                     cycle, cause = taken[at + need - 1] + delay, in0
             for port in range(out0, out1):

@@ -171,21 +171,22 @@ def _fill_frame(tables, frame):  # pragma: no cover - compiled
                     frame.gives_at[beat] = event
                     beat += 1
         if buffer >= 0:
-            per_frame, places, start, reach, _, _, nest0, nest1, _, _ = buffers[buffer]
+            per_frame, places, start, reach, _, _, nest0, nest1, _, _, together = buffers[buffer]
+            words = per_frame * together
             nest, index = nests[nest0:nest1], np.zeros(nest1 - nest0, np.int64)
             # In this frame the beats of all later ones find their places as in it.
-            last = (places + abs(start)) // per_frame + 2
+            last = (places + abs(start)) // words + 2
             position, oldest = start, start
             for event in range((last + 2) * total):
                 if event < total:
-                    frame.needs[frame.first[node] + event] = min(position + reach, per_frame)
+                    frame.needs[frame.first[node] + event] = -(-min(position + reach, words) // together)
                 row = advance(nest, index)
                 position += nest[row, 1]
-                for place in range(nest[row, 2]):
-                    beat = oldest + places + place - last * per_frame
+                free = (oldest + places) // together
+                oldest += nest[row, 2]
+                for beat in range(free - last * per_frame, (oldest + places) // together - last * per_frame):
                     if 0 <= beat < per_frame:
                         frame.frees[frame.own[node] + beat] = event - last * total
-                oldest += nest[row, 2]
 
 
 @numba.njit(cache=True)
@@ -289,7 +290,7 @@ def _relax(tables, frame, state, mode, cycles, node):  # pragma: no cover - comp
         again = False
         turns += 1
         if buffer >= 0:
-            per_frame, _, _, _, delay, release, _, _, _, _ = buffers[buffer]
+            per_frame, _, _, _, delay, release, _, _, _, _, _ = buffers[buffer]
             at = offset[ports[in0, 0]]
             before = taken[at + per_frame - 1] - cycles
             for _ in range(2):

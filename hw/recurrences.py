@@ -26,7 +26,7 @@ class Tables(NamedTuple):
     edge, first element of its pattern in ``takes`` or ``gives``. ``offset`` has for each edge its first beat. ``clock``
     has for each node the cycle of its last event, were there a frame before the first. ``buffers`` has a row per
     buffer: beats per frame, places, start, reach, delay, release, its first row in ``nests`` and the end, its first
-    beat in ``allowed`` and the end. ``allowed`` has as many elements as the buffers have beats.
+    beat in ``allowed`` and the end, words of a beat. ``allowed`` has as many elements as the buffers have beats.
     """
 
     nodes: np.ndarray
@@ -76,7 +76,7 @@ def tables(graph: Graph, frames: int) -> Tables:
             own = len(buffers)
             buffers.append((
                 *(memory.beats, memory.places, memory.start, memory.reach, memory.delay, memory.release),
-                *(turns, turns + len(memory.nest), kept, kept + memory.beats * frames),
+                *(turns, turns + len(memory.nest), kept, kept + memory.beats * frames, memory.together),
             ))  # fmt: skip
             nests.append(memory.nest)
             turns, kept = buffers[-1][7], buffers[-1][9]
@@ -90,7 +90,7 @@ def tables(graph: Graph, frames: int) -> Tables:
     return Tables(
         np.array(rows, np.int64), np.array(ports, np.int64), np.concatenate(gaps), np.concatenate(patterns["takes"]),
         np.concatenate(patterns["gives"]), np.concatenate(([0], np.cumsum(sizes))), np.array(clock, np.int64),
-        np.array(buffers, np.int64).reshape(-1, 10), np.concatenate(nests), kept,
+        np.array(buffers, np.int64).reshape(-1, 11), np.concatenate(nests), kept,
     )  # fmt: skip
 
 
@@ -113,8 +113,8 @@ def solve(tables, offered, taken, sinks, ready):  # pragma: no cover - compiled
     frame = np.zeros(len(buffers), np.int64)
     position, oldest = buffers[:, 2].copy(), buffers[:, 2].copy()
     for buffer in range(len(buffers)):
-        first, end = buffers[buffer, 8:10]
-        allowed[first : min(end, first + max(0, oldest[buffer] + buffers[buffer, 1]))] = 0
+        first, end, together = buffers[buffer, 8:11]
+        allowed[first : min(end, first + max(0, oldest[buffer] + buffers[buffer, 1]) // together)] = 0
     writer, reader = np.full(len(offset) - 1, count), np.full(len(offset) - 1, count)
     for node in range(count):
         for port in range(nodes[node, 4], nodes[node, 5]):
@@ -134,7 +134,7 @@ def solve(tables, offered, taken, sinks, ready):  # pragma: no cover - compiled
             phase = done[node] % period
             waits[node] = -1
             if buffer >= 0:
-                per_frame, places, _, reach, delay, release, nest0, nest1, first, end = buffers[buffer]
+                per_frame, places, _, reach, delay, release, nest0, nest1, first, end, together = buffers[buffer]
                 at, before = offset[ports[in0, 0]], beats[in0]
             while done[node] < total:
                 cycle = clock[node] + gaps[pattern + phase]
@@ -152,7 +152,8 @@ def solve(tables, offered, taken, sinks, ready):  # pragma: no cover - compiled
                             waits[node] = port
                         cycle = max(cycle, beat + 1)
                 if buffer >= 0:
-                    need = min(position[buffer] + reach, (frame[buffer] + 1) * per_frame)
+                    words = min(position[buffer] + reach, (frame[buffer] + 1) * per_frame * together)
+                    need = -(-words // together)
                     if need > beats[in0]:
                         beats[in0] = _fill(beats[in0], offered[at:], taken[at:], allowed[first:end])
                     if need > beats[in0]:
@@ -173,10 +174,10 @@ def solve(tables, offered, taken, sinks, ready):  # pragma: no cover - compiled
                     row = advance(nests[nest0:nest1], index[nest0:nest1])
                     position[buffer] += nests[nest0 + row, 1]
                     frame[buffer] += row == 0
-                    for place in range(nests[nest0 + row, 2]):
-                        if 0 <= oldest[buffer] + places + place < end - first:
-                            allowed[first + oldest[buffer] + places + place] = cycle + release
+                    free = max(0, oldest[buffer] + places) // together
                     oldest[buffer] += nests[nest0 + row, 2]
+                    for beat in range(free, min(end - first, max(0, oldest[buffer] + places) // together)):
+                        allowed[first + beat] = cycle + release
                 clock[node] = cycle
                 done[node] += 1
                 phase = phase + 1 if phase + 1 < period else 0

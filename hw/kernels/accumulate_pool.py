@@ -29,6 +29,7 @@ class AccumulatePool(Pool):
     pe: int = 1
     windows: bool = False
     input_range: tuple[int, int] | None = None
+    pixels: int = 1
 
     def __post_init__(self) -> None:
         checked_range(self.op, self.dtype, self.input_range)

@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Loop(NamedTuple):
-    """One loop of a nest: its turns, and by how many beats each of them moves the position and the oldest beat."""
+    """One loop of a nest: its turns, and by how many words each of them moves the position and the oldest word."""
 
     turns: int
     step: int
@@ -19,16 +19,17 @@ class Loop(NamedTuple):
 
 @dataclass(frozen=True)
 class Buffer:
-    """A memory that keeps input beats while actions read them, again and again: the second half of a Schedule.
+    """A memory that keeps input words while actions read them, again and again: the second half of a Schedule.
 
-    Beats are numbered from 0 over all frames, ``beats`` a frame; a beat is taken, one a cycle, into one of ``places``.
+    A beat is ``together`` words. Words are numbered from 0 over all frames, ``frame`` of them in ``beats`` beats each; a
+    beat is taken, one a cycle, into as many of the ``places`` as it has words.
     The actions of a frame are the turns of the ``loops``, the outermost first. Action ``i`` of frame ``f`` looks at
-    beats from position ``p`` = ``f * beats + start`` + the sum of ``step`` times index over the loops, ``reach`` of
-    them at most. It waits until all beats below ``min(p + reach, (f + 1) * beats)`` have been taken ``delay`` cycles
-    before it or earlier; what lies outside the frame is padding. All beats below the *oldest*, which is ``p`` with
-    ``frees`` instead of ``step`` and never falls, have left their places: beat ``n`` can be taken once ``n`` is less
-    than the oldest of some action plus ``places``, and the action before that one happened ``release`` cycles before
-    or earlier.
+    words from position ``p`` = ``f * frame + start`` + the sum of ``step`` times index over the loops, ``reach`` of
+    them at most. It waits until all words below ``min(p + reach, (f + 1) * frame)`` have been taken ``delay`` cycles
+    before it or earlier; what lies outside the frame is padding. All words below the *oldest*, which is ``p`` with
+    ``frees`` instead of ``step`` and never falls, have left their places: a beat can be taken once its last word's
+    number is less than the oldest of some action plus ``places``, and the action before that one happened ``release``
+    cycles before or earlier.
     """
 
     beats: int
@@ -38,6 +39,12 @@ class Buffer:
     loops: tuple[Loop, ...]
     delay: int = 1
     release: int = 1
+    together: int = 1
+
+    @property
+    def frame(self) -> int:
+        """Words per frame."""
+        return self.beats * self.together
 
     @property
     def actions(self) -> int:
@@ -46,9 +53,9 @@ class Buffer:
 
     @cached_property
     def nest(self) -> np.ndarray:
-        """``(loops, 3)``: turns, and how far the position and the oldest beat move when that loop turns and the inner
+        """``(loops, 3)``: turns, and how far the position and the oldest word move when that loop turns and the inner
         ones begin again; a first row for the next frame."""
-        rows = [(1, self.beats, self.beats), *self.loops]
+        rows = [(1, self.frame, self.frame), *self.loops]
         table, inner = np.zeros((len(rows), 3), np.int64), np.zeros(2, np.int64)
         for i in reversed(range(len(rows))):
             turns, *moves = rows[i]
@@ -57,15 +64,14 @@ class Buffer:
         return table
 
     def monotone(self) -> bool:
-        """Whether the oldest beat never falls from one action to the next."""
+        """Whether the oldest word never falls from one action to the next."""
         return bool((self.nest[1:, 2][self.nest[1:, 0] > 1] >= 0).all() and self.nest[0, 2] >= 0)
 
     def fitted(self) -> Self:
         """With the fewest places that let the actions, or the beats if they are more, follow one another every cycle,
         frame after frame. (With padding, or one action a frame, it may be a place or two more than the fewest.)"""
-        return replace(
-            self, places=int(_fewest(self.nest, self.beats, self.start, self.reach, self.delay, self.release))
-        )
+        shape = (self.beats, self.together, self.start, self.reach)
+        return replace(self, places=int(_fewest(self.nest, *shape, self.delay, self.release)))
 
 
 @numba.njit(cache=True)
@@ -82,7 +88,7 @@ def advance(nest, index):  # pragma: no cover - compiled
 
 
 @numba.njit(cache=True)
-def _fewest(nest, beats, start, reach, delay, release):  # pragma: no cover - compiled
+def _fewest(nest, beats, together, start, reach, delay, release):  # pragma: no cover - compiled
     """The fewest places for the full rate, in a steady state of which three frames are looked at.
 
     The slower side is never held up: if that is the writer, beat n is taken in cycle n and actions happen as early
@@ -97,7 +103,7 @@ def _fewest(nest, beats, start, reach, delay, release):  # pragma: no cover - co
         taken[:] = frames * actions
         known, position, frame = 0, start, 0
         for action in range(frames * actions):
-            need = min(position + reach, (frame + 1) * beats)
+            need = -(-min(position + reach, (frame + 1) * beats * together) // together)
             while known < need:
                 taken[known] = action - delay
                 known += 1
@@ -107,17 +113,17 @@ def _fewest(nest, beats, start, reach, delay, release):  # pragma: no cover - co
         for beat in range(frames * beats - 2, -1, -1):
             taken[beat] = min(taken[beat], taken[beat + 1] - 1)
         index[:] = 0
-    places, written, clock, position, oldest, frame = 1, 0, -1, start, start, 0
+    places, written, clock, position, oldest, frame = together, 0, -1, start, start, 0
     for _ in range(frames * actions):
         clock += 1
-        need = min(position + reach, (frame + 1) * beats)
+        need = -(-min(position + reach, (frame + 1) * beats * together) // together)
         if need > 0:
             clock = max(clock, taken[need - 1] + delay)
         row = advance(nest, index)
         if nest[row, 2]:
             while written < frames * beats and taken[written] < clock + release:
                 written += 1
-            places = max(places, written - oldest)
+            places = max(places, written * together - oldest)
         position += nest[row, 1]
         oldest += nest[row, 2]
         frame += row == 0

@@ -9,7 +9,7 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType
 
 from hw.errors import BitfabricError
-from hw.kernels import cost
+from hw.kernels import cost, pixel
 from hw.kernels.channel_kernel import ChannelKernel, checked_range, credits_for, kind
 from hw.kernels.kernel import Resources, Rtl, Schedule
 from hw.kernels.reduction import Reduction
@@ -61,7 +61,8 @@ class Depthwise(ChannelKernel):
     """``y[..., c] = sum over k of weights[c, k] * x[..., k, c]``, exactly.
 
     ``weights`` is (C, K); ``x`` a window stream (*prefix, K*C) in the order (k, c), ``y`` (*prefix, C), both in ``pe``
-    lanes, ``y`` in the narrowest type that holds every reachable sum. BIPOLAR values are -1 and +1; a TERNARY input is
+    lanes, ``y`` in the narrowest type that holds every reachable sum. Instead, ``pixels`` positions of the window stream
+    may come in: a part of a window, or several windows. BIPOLAR values are -1 and +1; a TERNARY input is
     a padded BIPOLAR one. ``input_range`` states the inputs' range where it is narrower than their type's.
 
     A product is one of three: a BIPOLAR or TERNARY operand adds, subtracts or leaves out the other one; one of few bits
@@ -83,6 +84,7 @@ class Depthwise(ChannelKernel):
     prefix: tuple[int, ...] = ()
     pe: int = 1
     input_range: tuple[int, int] | None = None
+    pixels: int = 1
 
     def __post_init__(self) -> None:
         weights = np.asarray(self.weights)
@@ -112,11 +114,30 @@ class Depthwise(ChannelKernel):
         """Positions of a window."""
         return self.weights.shape[1]
 
+    def _pixel_counts(self) -> tuple[int, ...]:
+        parts = tuple(n for n in range(2, self.k + 1) if self.k % n == 0)
+        return (*parts, *(self.k * n for n in pixel.counts((*self.prefix, self.channels))))
+
+    @property
+    def inside(self) -> int:
+        """Positions of one window in a beat."""
+        return min(self.pixels, self.k)
+
+    @property
+    def given(self) -> int:
+        """Windows in a beat, side by side."""
+        return self.pixels // self.inside
+
+    @property
+    def words(self) -> int:
+        """Beats of a window."""
+        return self.k // self.inside * self.steps
+
     def inputs(self) -> tuple[Stream, ...]:
-        return (Stream((*self.prefix, self.k * self.channels), self.input_dtype, self.pe),)
+        return (Stream((*self.prefix, self.k * self.channels), self.input_dtype, self.lanes),)
 
     def outputs(self) -> tuple[Stream, ...]:
-        return (Stream((*self.prefix, self.channels), self.output_dtype, self.pe),)
+        return (Stream((*self.prefix, self.channels), self.output_dtype, self.given * self.pe),)
 
     # Arithmetic.
 
@@ -164,35 +185,45 @@ class Depthwise(ChannelKernel):
     @property
     def _sum(self) -> Reduction:
         operation = "sum_carry" if self._product.carries else "sum"
-        return Reduction(self.k, self.steps, self.pe, self.output_dtype.bitwidth(), operation)
+        lanes, passes = self.given * self.pe, self.k // self.inside
+        return Reduction(passes, self.steps, lanes, self.output_dtype.bitwidth(), operation)
+
+    @property
+    def _gather(self) -> int:
+        """Cycles in which the products of one window are added up."""
+        return -(-(self.inside - 1).bit_length() // EVERY)
 
     @property
     def latency(self) -> int:
         """Cycles from the action with a window's last beat to the output's being offered."""
-        return 1 + self._memory.latency + self._product.latency + self._sum.latency
+        return 1 + self._memory.latency + self._product.latency + self._gather + self._sum.latency
 
     def schedule(self) -> Schedule:
-        gives = np.arange(self.k * self.steps) >= (self.k - 1) * self.steps
+        gives = np.arange(self.words) >= self.words - self.steps
         every, credits = np.ones(len(gives), bool), credits_for(gives, self.latency)
-        return Schedule((every,), (gives,), self.latency, credits, prod(self.prefix))
+        return Schedule((every,), (gives,), self.latency, credits, prod(self.prefix) // self.given)
 
     @property
     def _words(self) -> np.ndarray:
-        """The weights' codes in the order in which they are used: (K * STEPS, PE)."""
-        return encode(self.weights.T.reshape(-1, self.pe), self.weight_dtype)
+        """The weights' codes in the order in which they are used, for the lanes of one window: (words, lanes)."""
+        return encode(self.weights.T.reshape(self.words, -1), self.weight_dtype)
 
     @property
     def _memory(self) -> WeightMemory:
-        return WeightMemory(self.k * self.steps, self.pe * self.weight_dtype.bitwidth())
+        return WeightMemory(self.words, self.inside * self.pe * self.weight_dtype.bitwidth())
 
     def resources(self, family: Family) -> Resources:
-        depth, bits = self.k * self.steps, self.weight_dtype.bitwidth()
         total = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + self._sum.resources(family)
-        total += cost.counter(depth, family)
+        total += cost.counter(self.words, family)
         total += Resources(6, 2 * self.latency + self._memory.latency * self.inputs()[0].width)
-        for _ in range(self.pe):
+        for _ in range(self.lanes):
             total += self._product.resources(self.weight_dtype, self.input_dtype, family)
-        few = cost.columns(self._words.astype(np.int64), bits) if depth <= FEW_WORDS else None
+        bits = self.weight_dtype.bitwidth() + self.input_dtype.bitwidth() + 1
+        joins = (self.inside - 1) * self.given * self.pe
+        total += Resources(joins * cost.add(bits, family), joins * bits // EVERY)
+        few = None
+        if self.words <= FEW_WORDS:
+            few = cost.columns(self._words.astype(np.int64), self.weight_dtype.bitwidth())
         return total + self._memory.resources(family, few)
 
     def rtl(self, family: Family) -> Rtl:
@@ -204,8 +235,10 @@ class Depthwise(ChannelKernel):
             self.op,
             {
                 "PE": self.pe,
+                "INSIDE": self.inside,
+                "GIVEN": self.given,
                 "STEPS": self.steps,
-                "K": self.k,
+                "K": self.k // self.inside,
                 "IN_BITS": self.input_dtype.bitwidth(),
                 "W_BITS": width,
                 "APART": product.apart,

@@ -1,11 +1,13 @@
 // Depthwise convolution of windows: for each of STEPS * PE channels the dot product of K inputs with constant weights.
-// A window comes as K * STEPS beats, one position after the other; results leave with the last position.
-// Initiation interval: 1 beat a cycle. Latency from a channel's last beat: 1 cycle, those of `weight_memory`, `product` and
-// `reduce`.
+// A window comes as K * STEPS beats, one position after the other; results leave with the last position. A position may be
+// INSIDE of them, of each of GIVEN windows side by side. Initiation interval: 1 beat a cycle.
+// Latency from a channel's last beat: 1 cycle, those of `weight_memory`, `product`, `adder_tree` (INSIDE > 1) and `reduce`.
 `default_nettype none
 
 module depthwise #(
     parameter int    PE        = 2,              // channels a beat
+    parameter int    INSIDE    = 1,              // elements of each, whose products are added up
+    parameter int    GIVEN     = 1,              // windows
     parameter int    STEPS     = 4,              // beats of a position
     parameter int    K         = 9,              // positions of a window
     parameter int    IN_BITS   = 8,              // bits of an input's code
@@ -17,29 +19,31 @@ module depthwise #(
     parameter int    B_BITS    = 9,              // and its bits as two's complement
     parameter int    OUT_BITS  = 13,             // bits of a result; sums are right modulo 2^OUT_BITS
     parameter int    EVERY     = 2,              // adders in a row between two registers
-    parameter string WEIGHTS   = "weights",      // K * STEPS words of PE weights
+    parameter string WEIGHTS   = "weights",      // K * STEPS words of INSIDE * PE weights
     parameter string STYLE     = "logic",        // their memory, and its tiles, as in weight_memory
     parameter int    ROW       = 16,
     parameter int    BITS      = 8,
     parameter int    LAST_BITS = 8,
     parameter string SUM_STYLE = "shift",        // accumulators, as in reduce
-    parameter int    CREDITS   = 4               // places for output beats
+    parameter int    CREDITS   = 4,              // places for output beats
+    localparam int   LANES     = GIVEN * INSIDE * PE
 ) (
-    input  wire logic                       clk,
-    input  wire logic                       rst,
-    input  wire logic                       s_valid,
-    output      logic                       s_ready,
-    input  wire logic [PE-1:0][IN_BITS-1:0] s_data,
-    output      logic                       m_valid,
-    input  wire logic                       m_ready,
-    output      logic [  PE*OUT_BITS-1:0]   m_data
+    input  wire logic                          clk,
+    input  wire logic                          rst,
+    input  wire logic                          s_valid,
+    output      logic                          s_ready,
+    input  wire logic [LANES-1:0][IN_BITS-1:0] s_data,
+    output      logic                          m_valid,
+    input  wire logic                          m_ready,
+    output      logic [ GIVEN*PE*OUT_BITS-1:0] m_data
 );
   localparam int A_BITS = APART == "weight" ? W_BITS : IN_BITS;
   localparam int OTHER_BITS = APART == "weight" ? IN_BITS : W_BITS;
   // Cycles from the firing until the products are there, and until the sums are.
   localparam int MULTIPLY = PLANES == 0 ? 2 : $clog2(PLANES) > EVERY ? ($clog2(PLANES) + EVERY - 1) / EVERY : 1;
+  localparam int GATHER = ($clog2(INSIDE) + EVERY - 1) / EVERY;
   localparam int RECALL = K * STEPS > 2048 ? 3 : 2;
-  localparam int PRODUCT = RECALL + MULTIPLY;
+  localparam int PRODUCT = RECALL + MULTIPLY + GATHER;
   localparam int LATENCY = PRODUCT + (SUM_STYLE == "block" ? 3 : 1);
 
   // Control: which word of weights is next, and whether its beat can be taken in this cycle.
@@ -79,13 +83,13 @@ module depthwise #(
   end
 
   // Operands.
-  logic [PE-1:0][IN_BITS-1:0] inputs;
-  logic [PE-1:0][W_BITS-1:0] weights;
-  logic [PE-1:0][A_BITS-1:0] a;
-  logic [PE-1:0][OTHER_BITS-1:0] other;
-  logic [PE-1:0][B_BITS-1:0] b;
+  logic [LANES-1:0][IN_BITS-1:0] inputs;
+  logic [INSIDE*PE-1:0][W_BITS-1:0] weights;
+  logic [LANES-1:0][A_BITS-1:0] a;
+  logic [LANES-1:0][OTHER_BITS-1:0] other;
+  logic [LANES-1:0][B_BITS-1:0] b;
   delay #(
-      .WIDTH (PE * IN_BITS),
+      .WIDTH (LANES * IN_BITS),
       .CYCLES(RECALL)
   ) wait_for_weights (
       .clk,
@@ -93,7 +97,7 @@ module depthwise #(
       .q(inputs)
   );
   weight_memory #(
-      .WIDTH    (PE * W_BITS),
+      .WIDTH    (INSIDE * PE * W_BITS),
       .DEPTH    (K * STEPS),
       .STEM     (WEIGHTS),
       .STYLE    (STYLE),
@@ -106,14 +110,14 @@ module depthwise #(
       .data(weights)
   );
   if (APART == "weight") begin : g_weights_apart
-    assign a     = weights;
+    assign a     = {GIVEN{weights}};
     assign other = inputs;
   end else begin : g_inputs_apart
     assign a     = inputs;
-    assign other = weights;
+    assign other = {GIVEN{weights}};
   end
   widen #(
-      .LANES   (PE),
+      .LANES   (LANES),
       .IN_BITS (OTHER_BITS),
       .OUT_BITS(B_BITS),
       .KIND    (B_KIND)
@@ -125,11 +129,15 @@ module depthwise #(
   // Products and their sums.
   localparam int EACH = PLANES > 0 ? B_BITS + PLANES - 1 + $clog2(PLANES)
                       : A_BITS + B_BITS + (A_KIND == "unsigned" ? 1 : 0);
-  logic [PE-1:0][EACH-1:0] product;
-  logic [PE-1:0] carry;
-  logic [PE-1:0][OUT_BITS-1:0] addend;
-  logic [PE*OUT_BITS-1:0] result;
-  for (genvar p = 0; p < PE; p++) begin : g_pe
+  localparam bit CARRIES = PLANES > 0 && A_KIND != "unsigned";
+  localparam int SUM = EACH + $clog2(INSIDE);
+  logic [LANES-1:0][EACH-1:0] product;
+  logic [LANES-1:0] carry;
+  logic [GIVEN*PE-1:0][SUM-1:0] sum;
+  logic [GIVEN*PE-1:0] sum_carry;
+  logic [GIVEN*PE-1:0][OUT_BITS-1:0] addend;
+  logic [GIVEN*PE*OUT_BITS-1:0] result;
+  for (genvar p = 0; p < LANES; p++) begin : g_pe
     product #(
         .A_BITS(A_BITS),
         .A_KIND(A_KIND),
@@ -144,20 +152,46 @@ module depthwise #(
         .carry  (carry[p])
     );
   end
+  if (INSIDE == 1) begin : g_alone
+    assign sum       = product;
+    assign sum_carry = carry;
+  end else begin : g_together
+    for (genvar i = 0; i < GIVEN * PE; i++) begin : g_sum
+      logic [INSIDE-1:0][EACH-1:0] each;
+      logic [INSIDE-1:0] each_carry;
+      for (genvar k = 0; k < INSIDE; k++) begin : g_position
+        assign each[k]       = product[(i/PE*INSIDE+k)*PE+i%PE];
+        assign each_carry[k] = carry[(i/PE*INSIDE+k)*PE+i%PE];
+      end
+      adder_tree #(
+          .COUNT (INSIDE),
+          .WIDTH (EACH),
+          .SIGNED(1),
+          .CARRY (32'(CARRIES)),
+          .EVERY (EVERY)
+      ) tree (
+          .clk,
+          .operands (each),
+          .carry    (each_carry),
+          .sum      (sum[i]),
+          .carry_out(sum_carry[i])
+      );
+    end
+  end
   widen #(
-      .LANES   (PE),
-      .IN_BITS (EACH),
+      .LANES   (GIVEN * PE),
+      .IN_BITS (SUM),
       .OUT_BITS(OUT_BITS),
       .KIND    ("signed")
-  ) widen_product (
-      .codes   (product),
+  ) widen_sum (
+      .codes   (sum),
       .integers(addend)
   );
   reduce #(
       .DEPTH    (STEPS),
-      .LANES    (PE),
+      .LANES    (GIVEN * PE),
       .BITS     (OUT_BITS),
-      .OPERATION(PLANES > 0 && A_KIND != "unsigned" ? "sum_carry" : "sum"),
+      .OPERATION(CARRIES ? "sum_carry" : "sum"),
       .STYLE    (SUM_STYLE)
   ) accumulate (
       .clk,
@@ -165,12 +199,12 @@ module depthwise #(
       .valid (fired[PRODUCT-1]),
       .first (starts[PRODUCT-1]),
       .value (addend),
-      .carry,
+      .carry (sum_carry),
       .result
   );
 
   stream_out #(
-      .WIDTH  (PE * OUT_BITS),
+      .WIDTH  (GIVEN * PE * OUT_BITS),
       .CREDITS(CREDITS)
   ) out (
       .clk,

@@ -25,6 +25,7 @@ class MaxPool(Pool):
     dtype: BaseDataType
     pe: int = 1
     windows: bool = False
+    pixels: int = 1
 
     def __post_init__(self) -> None:
         self._check_pool()

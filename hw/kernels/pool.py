@@ -9,10 +9,10 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType
 
 from hw.errors import BitfabricError
-from hw.kernels import cost
+from hw.kernels import cost, pixel
 from hw.kernels.channel_kernel import ChannelKernel, credits_for, kind
 from hw.kernels.kernel import Resources, Rtl, Schedule
-from hw.kernels.reduction import Reduction
+from hw.kernels.reduction import Reduction, gathering
 from hw.stream import Stream, container
 from hw.synth.family import Family
 
@@ -25,11 +25,13 @@ class Pool(ChannelKernel):
     - ``windows`` true: a window stream (*spatial, K*C), elements in the order (k, c), K the product of ``kernel``;
       ``shape`` is (*spatial, C), which is also what comes out.
 
-    ``pe`` lanes in and out. Only partial results are kept: those of C channels, and those of one row of windows.
+    ``pe`` lanes in and out, or ``pixels`` positions in, of the image or of the window stream: a part of a window's row
+    (of the window, where they come one after the other), or several, and the results that they complete out.
+    Only partial results are kept: those of C channels, and those of one row of windows.
     """
 
     sources: ClassVar[tuple[str, ...]] = (
-        "parts/delay.sv", "parts/pool_axis.sv", "parts/reduce.sv", "parts/stream_out.sv", "parts/widen.sv",
+        "parts/delay.sv", "parts/gather.sv", "parts/pool_axis.sv", "parts/reduce.sv", "parts/stream_out.sv", "parts/widen.sv",
     )  # fmt: skip
     ufunc: ClassVar[np.ufunc]
     """The operation on two arrays."""
@@ -82,10 +84,10 @@ class Pool(ChannelKernel):
 
     def inputs(self) -> tuple[Stream, ...]:
         shape = (*self.shape[:-1], prod(self.kernel) * self.channels) if self.windows else self.shape
-        return (Stream(shape, self.dtype, self.pe),)
+        return (Stream(shape, self.dtype, self.lanes),)
 
     def outputs(self) -> tuple[Stream, ...]:
-        return (Stream(self.out_shape, self.output_dtype, self.pe),)
+        return (Stream(self.out_shape, self.output_dtype, self.given * self.pe),)
 
     # Arithmetic.
 
@@ -110,8 +112,34 @@ class Pool(ChannelKernel):
 
     # Hardware.
 
+    def _pixel_counts(self) -> tuple[int, ...]:
+        kw = self._image[3]
+        if self.windows:
+            parts = tuple(n for n in range(2, kw + 1) if kw % n == 0)
+            return (*parts, *(kw * n for n in pixel.counts(self.shape)))
+        return tuple(n for n in pixel.counts(self.shape) if kw % n == 0 or n % kw == 0)
+
+    @property
+    def inside(self) -> int:
+        """Positions of one window's row in a beat."""
+        return min(self.pixels, self._image[3])
+
+    @property
+    def given(self) -> int:
+        """Windows in a beat, side by side."""
+        return self.pixels // self.inside
+
     @property
     def _grid(self) -> tuple[int, int, int, int]:
+        """Rows, columns, and the kernel's, with what comes in one beat as one column."""
+        rows, columns, kh, kw = self._image
+        if kh == 1 and columns % kw == 0:
+            each = kw // self.inside
+            return rows * columns // self.pixels // each, each, 1, each
+        return rows, columns // self.pixels, kh, kw // self.inside
+
+    @property
+    def _image(self) -> tuple[int, int, int, int]:
         """Rows, columns, and the kernel's: every pool as one over an image.
 
         Where windows follow one another, as in a window stream or where they are as wide as the image, each is a row.
@@ -129,17 +157,17 @@ class Pool(ChannelKernel):
     def _reductions(self) -> tuple[Reduction, Reduction]:
         """Over the columns of a window, then over its rows."""
         _, columns, kh, kw = self._grid
-        across = self._partial(kw).bitwidth()
+        across = self._partial(kw * self.inside).bitwidth()
         return (
-            Reduction(kw, self.steps, self.pe, across, self._operation()),
-            Reduction(kh, columns // kw * self.steps, self.pe, self.output_dtype.bitwidth(), self._operation()),
+            Reduction(kw, self.steps, self.given * self.pe, across, self._operation()),
+            Reduction(kh, columns // kw * self.steps, self.given * self.pe, self.output_dtype.bitwidth(), self._operation()),
         )
 
     @property
     def latency(self) -> int:
         """Cycles from the action with a window's last beat to the output's being offered."""
         across, down = self._reductions
-        return 2 + across.latency + (down.latency if down.passes > 1 else 0)
+        return 2 + (self.inside - 1).bit_length() + across.latency + (down.latency if down.passes > 1 else 0)
 
     def schedule(self) -> Schedule:
         rows, columns, kh, kw = self._grid
@@ -156,6 +184,7 @@ class Pool(ChannelKernel):
         total = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + across.resources(family)
         if kh > 1:
             total += down.resources(family)
+        total += gathering(self.inside, self.given * self.pe, across.bits, self._operation(), family)
         used = (self.steps, kw, columns if kh > 1 or columns % kw else 1, kh, rows if rows % kh else 1)
         for values in used:
             total += cost.counter(values, family)
@@ -168,6 +197,8 @@ class Pool(ChannelKernel):
             "pool",
             {
                 "PE": self.pe,
+                "INSIDE": self.inside,
+                "GIVEN": self.given,
                 "STEPS": self.steps,
                 "ROWS": rows,
                 "COLUMNS": columns,
@@ -176,7 +207,7 @@ class Pool(ChannelKernel):
                 "IN_BITS": self.dtype.bitwidth(),
                 "IN_KIND": kind(self.dtype) if self._operation() == "sum" else "unsigned",
                 "ACROSS_BITS": across.bits,
-                "ACROSS_KIND": kind(self._partial(kw)) if self._operation() == "sum" else "unsigned",
+                "ACROSS_KIND": kind(self._partial(kw * self.inside)) if self._operation() == "sum" else "unsigned",
                 "OUT_BITS": down.bits,
                 "OPERATION": self._operation(),
                 "ACROSS_STYLE": across.style(family),

@@ -1,11 +1,14 @@
 // Pooling: maxima or sums of KH x KW windows that do not overlap, of each channel alone, on an image of ROWS x COLUMNS
-// positions of STEPS beats. The rest of each row, and of the image, is dropped.
+// positions of STEPS beats. The rest of each row, and of the image, is dropped. A position may be INSIDE of them of each of
+// GIVEN windows side by side, which are joined first.
 // A window's KW columns are reduced first and its KH rows after that; so there is an accumulator for each channel, and
-// one for each element of a row of windows. Initiation interval: 1 beat a cycle. Latency: 2 cycles, ACROSS and DOWN.
+// one for each element of a row of windows. Initiation interval: 1 beat a cycle. Latency: 2 cycles, GATHER, ACROSS and DOWN.
 `default_nettype none
 
 module pool #(
-    parameter int    PE           = 1,           // elements a beat
+    parameter int    PE           = 1,           // channels a beat
+    parameter int    INSIDE       = 1,           // elements of each, to be joined
+    parameter int    GIVEN        = 1,           // windows
     parameter int    STEPS        = 4,           // beats of a position's channels
     parameter int    ROWS         = 4,
     parameter int    COLUMNS      = 4,
@@ -13,7 +16,7 @@ module pool #(
     parameter int    KW           = 2,
     parameter int    IN_BITS      = 8,           // bits of an element
     parameter string IN_KIND      = "unsigned",  // and how they stand for an integer, as in widen
-    parameter int    ACROSS_BITS  = 8,           // bits of what KW elements give
+    parameter int    ACROSS_BITS  = 8,           // bits of what a row of a window gives
     parameter string ACROSS_KIND  = "unsigned",
     parameter int    OUT_BITS     = 8,           // bits of a result
     parameter string OPERATION    = "max",       // and the styles of the accumulators, as in reduce
@@ -21,15 +24,17 @@ module pool #(
     parameter string DOWN_STYLE   = "shift",
     parameter int    CREDITS      = 3            // places for output beats
 ) (
-    input  wire logic                   clk,
-    input  wire logic                   rst,
-    input  wire logic                   s_valid,
-    output      logic                   s_ready,
-    input  wire logic [ PE*IN_BITS-1:0] s_data,
-    output      logic                   m_valid,
-    input  wire logic                   m_ready,
-    output      logic [PE*OUT_BITS-1:0] m_data
+    input  wire logic                               clk,
+    input  wire logic                               rst,
+    input  wire logic                               s_valid,
+    output      logic                               s_ready,
+    input  wire logic [GIVEN*INSIDE*PE*IN_BITS-1:0] s_data,
+    output      logic                               m_valid,
+    input  wire logic                               m_ready,
+    output      logic [       GIVEN*PE*OUT_BITS-1:0] m_data
 );
+  localparam int LANES = GIVEN * PE;
+  localparam int GATHER = $clog2(INSIDE);
   localparam int ACROSS = ACROSS_STYLE == "block" ? 3 : 1;
   localparam int DOWN = KH == 1 ? 0 : DOWN_STYLE == "block" ? 3 : 1;
 
@@ -76,24 +81,27 @@ module pool #(
   );
 
   // What is under way. Bit i: i + 1 cycles after the firing.
-  localparam int LATENCY = 1 + ACROSS + DOWN;
-  logic taken, is_left;
-  logic [ACROSS:0] ends_row, is_top;
+  localparam int REDUCED = GATHER + ACROSS;
+  localparam int LATENCY = 1 + REDUCED + DOWN;
+  logic [GATHER:0] taken, is_left;
+  logic [REDUCED:0] ends_row, is_top;
   logic [LATENCY-1:0] ends_window;
   always_ff @(posedge clk) begin
-    taken       <= fire && in_row && in_image && !rst;
-    is_left     <= left;
-    ends_row    <= rst ? '0 : (ACROSS + 1)'({ends_row, fire && right && in_row && in_image});
-    is_top      <= (ACROSS + 1)'({is_top, top});
+    taken       <= rst ? '0 : (GATHER + 1)'({taken, fire && in_row && in_image});
+    is_left     <= (GATHER + 1)'({is_left, left});
+    ends_row    <= rst ? '0 : (REDUCED + 1)'({ends_row, fire && right && in_row && in_image});
+    is_top      <= (REDUCED + 1)'({is_top, top});
     ends_window <= rst ? '0 : LATENCY'({ends_window, fire && gives});
   end
 
-  logic [PE*IN_BITS-1:0] beat;
-  logic [PE-1:0][ACROSS_BITS-1:0] wide, reduced;
-  logic [PE*OUT_BITS-1:0] result;
+  logic [GIVEN*INSIDE*PE*IN_BITS-1:0] beat;
+  logic [GIVEN-1:0][INSIDE-1:0][PE-1:0][ACROSS_BITS-1:0] wide;
+  logic [GIVEN-1:0][PE-1:0][ACROSS_BITS-1:0] gathered;
+  logic [LANES-1:0][ACROSS_BITS-1:0] reduced;
+  logic [LANES*OUT_BITS-1:0] result;
   always_ff @(posedge clk) beat <= s_data;
   widen #(
-      .LANES   (PE),
+      .LANES   (LANES * INSIDE),
       .IN_BITS (IN_BITS),
       .OUT_BITS(ACROSS_BITS),
       .KIND    (IN_KIND)
@@ -101,27 +109,39 @@ module pool #(
       .codes   (beat),
       .integers(wide)
   );
+  for (genvar w = 0; w < GIVEN; w++) begin : g_window
+    gather #(
+        .COUNT    (INSIDE),
+        .LANES    (PE),
+        .BITS     (ACROSS_BITS),
+        .OPERATION(OPERATION)
+    ) beside (
+        .clk,
+        .values(wide[w]),
+        .result(gathered[w])
+    );
+  end
   reduce #(
       .DEPTH    (STEPS),
-      .LANES    (PE),
+      .LANES    (LANES),
       .BITS     (ACROSS_BITS),
       .OPERATION(OPERATION),
       .STYLE    (ACROSS_STYLE)
   ) across (
       .clk,
       .rst,
-      .valid (taken),
-      .first (is_left),
-      .value (wide),
+      .valid (taken[GATHER]),
+      .first (is_left[GATHER]),
+      .value (gathered),
       .carry ('0),
       .result(reduced)
   );
   if (KH == 1) begin : g_row
     assign result = reduced;
   end else begin : g_rows
-    logic [PE-1:0][OUT_BITS-1:0] wider;
+    logic [LANES-1:0][OUT_BITS-1:0] wider;
     widen #(
-        .LANES   (PE),
+        .LANES   (LANES),
         .IN_BITS (ACROSS_BITS),
         .OUT_BITS(OUT_BITS),
         .KIND    (ACROSS_KIND)
@@ -131,15 +151,15 @@ module pool #(
     );
     reduce #(
         .DEPTH    (COLUMNS / KW * STEPS),
-        .LANES    (PE),
+        .LANES    (LANES),
         .BITS     (OUT_BITS),
         .OPERATION(OPERATION),
         .STYLE    (DOWN_STYLE)
     ) down (
         .clk,
         .rst,
-        .valid (ends_row[ACROSS]),
-        .first (is_top[ACROSS]),
+        .valid (ends_row[REDUCED]),
+        .first (is_top[REDUCED]),
         .value (wider),
         .carry ('0),
         .result
@@ -147,7 +167,7 @@ module pool #(
   end
 
   stream_out #(
-      .WIDTH  (PE * OUT_BITS),
+      .WIDTH  (LANES * OUT_BITS),
       .CREDITS(CREDITS)
   ) out (
       .clk,

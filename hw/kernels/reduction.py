@@ -1,4 +1,4 @@
-"""The part ``reduce``: sums or maxima of several interleaved series."""
+"""The parts ``reduce`` and ``gather``: sums or maxima of several interleaved series, and of what comes at once."""
 
 from dataclasses import dataclass
 
@@ -46,13 +46,9 @@ class Reduction:
         """Cost of the part, with the output register."""
         width, six, style = self.lanes * self.bits, family.lut_inputs >= 6, self.style(family)
         carry = self.operation == "sum_carry"
-        if self.operation.startswith("sum"):
-            # Four inputs do not hold an adder and what clears its other operand; a register in front of it does.
-            lut = cost.add(self.bits + (carry and not six), family) + (0 if six or style == "block" else self.bits)
-        elif self.operation == "or":
-            lut = self.bits
-        else:
-            lut = self.bits + (round(0.35 * self.bits) if six else cost.compare(self.bits, family))
+        lut = _operator(self.bits, self.operation, family)
+        if self.operation.startswith("sum") and not six and style != "block":
+            lut += self.bits  # an adder and what clears its other operand; a register in front of it does
         lut *= self.lanes
         if style == "none":
             return Resources(lut // 2 if carry else 0, width)
@@ -65,3 +61,22 @@ class Reduction:
             rows = cost.block_rows(self.depth, width, family)
             return count + Resources(lut + rows, 2 * width + 2 * waiting, family.blocks(self.depth, width))
         return count + Resources(lut + cost.ram(self.depth, width, family), width)
+
+
+def gathering(count: int, lanes: int, bits: int, operation: str, family: Family) -> Resources:
+    """Cost of ``gather``: ``count`` values of ``bits`` bits joined in each of ``lanes`` lanes, a level a cycle."""
+    joins, kept = (count - 1) * _operator(bits, operation, family), 0
+    while count > 1:
+        count = -(-count // 2)
+        kept += count * bits
+    return Resources(lanes * joins, lanes * kept)
+
+
+def _operator(bits: int, operation: str, family: Family) -> int:
+    """Lookup tables of one operation on two values."""
+    six = family.lut_inputs >= 6
+    if operation.startswith("sum"):
+        return cost.add(bits + (operation == "sum_carry" and not six), family)
+    if operation == "or":
+        return bits
+    return bits + (round(0.35 * bits) if six else cost.compare(bits, family))

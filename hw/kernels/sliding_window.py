@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
-from math import prod
+from math import gcd, prod
 from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
+from hw.kernels import pixel
 from hw.kernels.buffer import Buffer, Loop
 from hw.kernels.kernel import Folding, Kernel, Resources, Rtl, Schedule
 from hw.kernels.sliding_window_cost import estimate
@@ -48,8 +49,11 @@ class SlidingWindow(Kernel):
     out at a time: a divisor of C, then C times a divisor of the kernel's last axis, then C times that axis times a
     divisor of its first; ``min(simd, C)`` come in.
 
+    Of whole windows several can be made at a time: ``pixels`` positions of a row come in, a divisor of its length, and
+    as few windows go out as keep up with them, a divisor of those in a row.
+
     Raises BitfabricError for sizes that are not positive or do not belong together, for a kernel larger than the
-    padded input, for windows of padding alone, and for an illegal ``simd``.
+    padded input, for windows of padding alone, and for an illegal ``simd`` or illegal ``pixels``.
     """
 
     op: ClassVar[str] = "sliding_window"
@@ -64,6 +68,7 @@ class SlidingWindow(Kernel):
     dilation: tuple[int, ...] | None = None
     pad: tuple[tuple[int, int], ...] | None = None
     simd: int = 1
+    pixels: int = 1
 
     def __post_init__(self) -> None:
         axes = len(self.shape) - 1
@@ -92,11 +97,17 @@ class SlidingWindow(Kernel):
                 f"sliding_window: simd={self.simd} is no whole part of a window {self.kernel} of {self.channels} "
                 f"channels; legal: {', '.join(map(str, legal))}"
             )
+        pixel.check(self.op, self.pixels, self._pixel_counts(), simd=(self.simd, self.window))
 
     @property
     def channels(self) -> int:
         """Elements of one position (C)."""
         return self.shape[-1]
+
+    @property
+    def window(self) -> int:
+        """Elements of a window."""
+        return prod(self.kernel) * self.channels
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -136,23 +147,38 @@ class SlidingWindow(Kernel):
         return TERNARY if self.padded and self.dtype == BIPOLAR else self.dtype
 
     def inputs(self) -> tuple[Stream, ...]:
-        return (Stream(self.shape, self.dtype, min(self.simd, self.channels)),)
+        return (Stream(self.shape, self.dtype, self.pixels * min(self.simd, self.channels)),)
 
     def outputs(self) -> tuple[Stream, ...]:
-        return (Stream((*self.out_spatial, prod(self.kernel) * self.channels), self.out_dtype, self.simd),)
+        return (Stream((*self.out_spatial, self.window), self.out_dtype, self.together * self.simd),)
 
     def _lanes(self) -> list[int]:
         width = self.kernel[-1]
         parts = [*_divisors(width), *(width * rows for rows in _divisors(prod(self.kernel[:-1])))]
         return sorted({*_divisors(self.channels), *(self.channels * positions for positions in parts)})
 
+    def _pixel_counts(self) -> list[int]:
+        return [n for n in pixel.counts(self.shape) if self._windows_for(n)]
+
+    def _windows_for(self, pixels: int) -> int:
+        """The fewest windows at a time that keep up with so many positions; 0 where a row's are too few."""
+        beats, row = prod(self.shape[:-1]) // pixels, self.out_spatial[-1]
+        rows = prod(self.out_spatial[:-1])
+        return next((n for n in _divisors(row) if rows * (row // n) <= beats), 0)
+
+    @property
+    def together(self) -> int:
+        """Windows in an output beat."""
+        return 1 if self.pixels == 1 else self._windows_for(self.pixels)
+
     def foldings(self) -> tuple[Folding, ...]:
-        return tuple(Folding(1, simd) for simd in self._lanes())
+        several = (Folding(1, self.window, n) for n in self._pixel_counts())
+        return (*(Folding(1, simd) for simd in self._lanes()), *several)
 
     def fold(self, folding: Folding) -> Self:
         if folding.pe != 1:
             raise BitfabricError(f"sliding_window: pe={folding.pe}; a sliding window has simd only")
-        return replace(self, simd=folding.simd)
+        return replace(self, simd=folding.simd, pixels=folding.pixels)
 
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         plane = self._plane
@@ -175,45 +201,61 @@ class SlidingWindow(Kernel):
 
     @property
     def part(self) -> tuple[int, int]:
-        """Kernel positions in an output beat: rows and columns."""
+        """Kernel positions of a window in an output beat: rows and columns."""
         positions, width = max(1, self.simd // self.channels), self.kernel[-1]
         return max(1, positions // width), min(positions, width)
 
+    @cached_property
+    def columns(self) -> list[int]:
+        """Columns of the image that the windows of an output beat look at, from the first."""
+        across, right = self._plane.stride[1], self._plane.dilation[1]
+        return sorted({w * across + x * right for w in range(self.together) for x in range(self.part[1])})
+
     @property
     def _offsets(self) -> list[int]:
-        """Positions in an output beat, as numbers of input beats after the first."""
-        (rows, columns), (down, right) = self.part, self._plane.dilation
-        return [y * down * self.shape[-2] + x * right for y in range(rows) for x in range(columns)]
+        """Positions in an output beat, as numbers of words after the first."""
+        down = self._plane.dilation[0]
+        return [y * down * self.shape[-2] + x for y in range(self.part[0]) for x in self.columns]
 
     @cached_property
     def banks(self) -> int:
-        """Memories side by side: as few as have the positions of an output beat in different ones."""
+        """Memories side by side: as few as have the positions of an output beat, and those of an input beat, in
+        different ones."""
         offsets = set(self._offsets)  # in an image narrower than the kernel, padding may share another's position
-        return next(b for b in count(len(offsets)) if len({o % b for o in offsets}) == len(offsets))
+        fewest = -(-len(offsets) // self.pixels) * self.pixels
+        return next(b for b in count(fewest, self.pixels) if len({o % b for o in offsets}) == len(offsets))
+
+    @cached_property
+    def grain(self) -> int:
+        """What all moves of the reader are multiples of, from bank to bank."""
+        nest = self.buffer.nest
+        return gcd(self.banks, *(int(move) for turns, move, _ in nest[1:] if turns > 1), int(nest[0, 1]))
 
     def _buffers(self) -> Iterator[Buffer]:
         """What is kept of the input: until a window has gone out, a line of windows, or all of a frame."""
-        beats = self.channels // self.inputs()[0].lanes
+        beats = max(1, self.channels // self.inputs()[0].lanes)
         (rows, columns), plane = self.part, self._plane
         pitch = (self.shape[-2] * beats, beats)
         (down, right), (line, window) = (
             tuple(p * s for p, s in zip(pitch, steps, strict=True)) for steps in (plane.dilation, plane.stride)
         )
+        window *= self.together
         for frees in ((line, window), (line, 0), (0, 0)):
             loops = (
                 Loop(plane.windows[0], line, frees[0]),
-                Loop(plane.windows[1], window, frees[1]),
+                Loop(plane.windows[1] // self.together, window, frees[1]),
                 Loop(plane.kernel[0] // rows, rows * down, 0),
                 Loop(plane.kernel[1] // columns, columns * right, 0),
                 Loop(beats, 1, 0),
             )
             yield Buffer(
                 beats=self.inputs()[0].beats,
-                places=1,
+                places=self.pixels,
                 start=-sum(p * b for p, b in zip(pitch, plane.before, strict=True)),
                 reach=self._offsets[-1] + 1,
                 loops=loops,
                 release=1 if self.banks == 1 else 3,
+                together=self.pixels,
             )
 
     @cached_property
@@ -224,10 +266,15 @@ class SlidingWindow(Kernel):
         return replace(buffer, places=-(-buffer.places // self.banks) * self.banks)
 
     @property
+    def word(self) -> int:
+        """Bits of a place of the memory."""
+        return self.inputs()[0].width // self.pixels
+
+    @property
     def block(self) -> bool:
         """Whether the memory is block RAM."""
         depth = self.buffer.places // self.banks
-        return depth >= 64 and depth * self.inputs()[0].width > BUFFER_BITS
+        return depth >= 64 and depth * self.word > BUFFER_BITS
 
     @property
     def fetch(self) -> int:
@@ -244,11 +291,15 @@ class SlidingWindow(Kernel):
         return estimate(self, family)
 
     def rtl(self, family: Family) -> Rtl:
-        stream, logic = self.inputs()[0], "distributed" if family.lut_ram else "logic"
-        parameters: dict[str, int | str] = {
+        lanes, logic = min(self.simd, self.channels), "distributed" if family.lut_ram else "logic"
+        parameters: dict[str, int | str | tuple[int, ...]] = {
             "BITS": self.dtype.bitwidth(),
-            "LANES": stream.lanes,
-            "CF": self.channels // stream.lanes,
+            "LANES": lanes,
+            "CF": self.channels // lanes,
+            "TAKEN": self.pixels,
+            "GIVEN": self.together,
+            "COLUMNS": len(self.columns),
+            "COLUMN": tuple(self.columns),
         }
         plane, part = self._plane, self.part
         parts = tuple(k // j for k, j in zip(plane.kernel, part, strict=True))

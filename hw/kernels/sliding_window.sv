@@ -1,17 +1,19 @@
-// Sliding window: the windows of a convolution. Beats of an image of H by W positions, CF beats each, come in; out go,
-// for each of OH by OW windows, the JY by JX positions of each of its PY by PX parts. Padding is made here.
-// Initiation interval: as many cycles as beats, in or out, whichever are more.
+// Sliding window: the windows of a convolution. Words of an image of H by W positions, CF words each, come in, TAKEN at a
+// time; out go, for each of OH by OW windows, the JY by JX positions of each of its PY by PX parts, or GIVEN whole windows
+// at a time. Padding is made here. Initiation interval: as many cycles as beats, in or out, whichever are more.
 // Latency from the cycle in which an output beat is started to m_valid: FETCH + 1 cycles.
 //
-// A writer fills a memory of PLACES beats round and round, a reader goes through the windows. Positions are numbers of
-// beats from the beginning of a frame, line after line, and on into the next frame; padding has numbers as well, those of
-// other beats, and is masked.
+// A writer fills a memory of PLACES words round and round, a reader goes through the windows. Positions are numbers of
+// words from the beginning of a frame, line after line, and on into the next frame; padding has numbers as well, those of
+// other words, and is masked.
 `default_nettype none
 
 module sliding_window #(
     parameter int    BITS     = 8,              // bits of an element
-    parameter int    LANES    = 1,              // elements of an input beat
-    parameter int    CF       = 1,              // input beats of a position
+    parameter int    LANES    = 1,              // elements of a word
+    parameter int    CF       = 1,              // words of a position; 1 where TAKEN or GIVEN is more than 1
+    parameter int    TAKEN    = 1,              // words of an input beat
+    parameter int    GIVEN    = 1,              // windows of an output beat; PY and PX are 1 where it is more than 1
     parameter int    H        = 8,
     parameter int    W        = 8,
     parameter int    OH       = 6,
@@ -26,44 +28,46 @@ module sliding_window #(
     parameter int    PX       = 3,
     parameter int    JY       = 1,              // positions of a part
     parameter int    JX       = 1,
+    parameter int    COLUMNS  = JX,             // columns of the image that an output beat sees, and where they are
+    parameter logic [COLUMNS-1:0][31:0] COLUMN = '0,
     parameter int    PADDED   = 0,              // there is padding somewhere
     parameter int    TERNARY  = 0,              // input is BIPOLAR, output TERNARY
     parameter int    PLACES   = 20,             // a multiple of BANKS
-    parameter int    BANKS    = 1,
-    parameter int    FREES_Y  = 8,              // beats that are not read again when the reader goes on by a line of
-    parameter int    FREES_X  = 1,              // windows, and by a window
+    parameter int    BANKS    = 1,              // a multiple of TAKEN
+    parameter int    FREES_Y  = 8,              // words that are not read again when the reader goes on by a line of
+    parameter int    FREES_X  = 1,              // windows, and by GIVEN windows
     parameter string STYLE    = "distributed",  // memory: or "block"
     parameter int    CREDITS  = 3,              // places for output beats
     localparam int   OUT_BITS = TERNARY != 0 ? 2 : BITS,
-    localparam int   OUT      = JY * JX * LANES * OUT_BITS
+    localparam int   OUT      = GIVEN * JY * JX * LANES * OUT_BITS
 ) (
-    input  wire logic                  clk,
-    input  wire logic                  rst,
-    input  wire logic                  s_valid,
-    output      logic                  s_ready,
-    input  wire logic [LANES*BITS-1:0] s_data,
-    output      logic                  m_valid,
-    input  wire logic                  m_ready,
-    output      logic [       OUT-1:0] m_data
+    input  wire logic                        clk,
+    input  wire logic                        rst,
+    input  wire logic                        s_valid,
+    output      logic                        s_ready,
+    input  wire logic [TAKEN*LANES*BITS-1:0] s_data,
+    output      logic                        m_valid,
+    input  wire logic                        m_ready,
+    output      logic [             OUT-1:0] m_data
 );
-  localparam int POSITIONS = JY * JX;
-  localparam int BEATS = H * W * CF;
+  localparam int POSITIONS = JY * COLUMNS;
+  localparam int WORDS = H * W * CF;
   localparam int START = -(TOP * W + LEFT) * CF;
-  localparam int REACH = ((JY - 1) * DY * W + (JX - 1) * DX) * CF + 1;
-  localparam int FETCH = (POSITIONS > 1 ? 4 : 1) + (STYLE == "block" ? 1 : 0);
+  localparam int REACH = ((JY - 1) * DY * W + int'(COLUMN[COLUMNS-1])) * CF + 1;
+  localparam int FETCH = (BANKS > 1 ? 4 : 1) + (STYLE == "block" ? 1 : 0);
 
-  // The loops of the reader, the innermost first: beats of a position, parts of a row, rows, windows, lines, frames.
+  // The loops of the reader, the innermost first: words of a position, parts of a row, rows, windows, lines, frames.
   localparam int TURNS = 6;
-  localparam logic [TURNS-1:0][31:0] COUNT = '{1, OH, OW, PY, PX, CF};
-  localparam logic [TURNS-1:0][31:0] STEP = '{BEATS, SY * W * CF, SX * CF, JY * DY * W * CF, JX * DX * CF, 1};
-  localparam logic [TURNS-1:0][31:0] FREES = '{BEATS, FREES_Y, FREES_X, 0, 0, 0};
+  localparam logic [TURNS-1:0][31:0] COUNT = '{1, OH, OW / GIVEN, PY, PX, CF};
+  localparam logic [TURNS-1:0][31:0] STEP = '{WORDS, SY * W * CF, GIVEN * SX * CF, JY * DY * W * CF, JX * DX * CF, 1};
+  localparam logic [TURNS-1:0][31:0] FREES = '{WORDS, FREES_Y, FREES_X, 0, 0, 0};
 
-  // How far it moves when loop i turns and those inside it begin again.
+  // How far it moves when loop i turns and those inside it begin again. (A loop of one turn never does; the last is endless.)
   function automatic logic [TURNS-1:0][31:0] moves(input logic [TURNS-1:0][31:0] steps);
     int inner;
     inner = 0;
     for (int i = 0; i < TURNS; i++) begin
-      moves[i] = steps[i] - inner;
+      moves[i] = COUNT[i] == 1 && i < TURNS - 1 ? 0 : steps[i] - inner;
       inner += (int'(COUNT[i]) - 1) * int'(steps[i]);
     end
   endfunction
@@ -96,13 +100,15 @@ module sliding_window #(
     end
   end
 
-  // The writer goes on while there is room, the reader when what it looks at has come in; both are less 1, or not negative.
+  // The writer goes on while there is room, the reader when what it looks at has come in: while they are not negative.
   localparam int BEYOND = START + REACH - int'(MOVES[TURNS-1]);  // how far the last window reaches beyond the frame
   localparam int POINT = $clog2(PLACES - START + most(MOVES) + (BEYOND > 0 ? BEYOND : 0) + 2) + 1;
   logic [POINT-1:0] level, room, reads, freed;
   logic [TURNS-1:0] left;
+  logic [POINT-1:0] more;  // words of a beat, but for the first
   logic moved, ended, unused_level, unused_room;
   assign take    = s_valid && s_ready;
+  assign more    = take ? POINT'(TAKEN - 1) : '0;
   assign s_ready = !room[POINT-1];
   assign fire    = credit && (!level[POINT-1] || ended);
   delay #(
@@ -124,10 +130,10 @@ module sliding_window #(
   always_ff @(posedge clk) begin
     if (rst) begin
       level <= POINT'(-START - REACH);
-      room  <= POINT'(START + PLACES - 1);
+      room  <= POINT'(START + PLACES - TAKEN);
     end else begin
-      {level, unused_level} <= {level, take} + {reads, take};
-      {room, unused_room}   <= {room, !take} + {freed, !take};
+      {level, unused_level} <= {level, take} + {reads, take} + {more, 1'b0};
+      {room, unused_room}   <= {room, !take} + {freed, !take} - {more, 1'b0};
     end
   end
 
@@ -135,11 +141,11 @@ module sliding_window #(
   if (PADDED == 0) begin : g_never_ended
     assign ended = 1'b0;
   end else begin : g_ended
-    localparam int LEAD = $clog2(PLACES / BEATS + 3) + 1;
+    localparam int LEAD = $clog2(PLACES / WORDS + 3) + 1;
     logic [LEAD-1:0] lead, lead_next;  // frames written less frames read
     logic complete;
     loop #(
-        .COUNT(BEATS)
+        .COUNT(WORDS / TAKEN)
     ) written (
         .clk,
         .rst,
@@ -159,7 +165,12 @@ module sliding_window #(
 
   // The memory, and which of the positions that come out of it are padding.
   function automatic logic [POSITIONS-1:0][31:0] offsets();
-    for (int y = 0; y < JY; y++) for (int x = 0; x < JX; x++) offsets[y*JX+x] = y * DY * W + x * DX;
+    for (int y = 0; y < JY; y++)
+      for (int x = 0; x < COLUMNS; x++) offsets[y*COLUMNS+x] = y * DY * W + int'(COLUMN[x]);
+  endfunction
+
+  function automatic logic [JY-1:0][31:0] rows();
+    for (int y = 0; y < JY; y++) rows[y] = y * DY;
   endfunction
 
   logic [POSITIONS-1:0][LANES*BITS-1:0] found;
@@ -167,6 +178,7 @@ module sliding_window #(
   logic push;
   window_memory #(
       .WIDTH    (LANES * BITS),
+      .TAKEN    (TAKEN),
       .PLACES   (PLACES),
       .BANKS    (BANKS),
       .POSITIONS(POSITIONS),
@@ -188,7 +200,7 @@ module sliding_window #(
     assign real_q = '1;
   end else begin : g_padding
     logic [JY-1:0] image_y;
-    logic [JX-1:0] image_x;
+    logic [COLUMNS-1:0] image_x;
     logic [POSITIONS-1:0] image;
     window_axis #(
         .SIZE    (H),
@@ -196,8 +208,9 @@ module sliding_window #(
         .WINDOWS (OH),
         .STRIDE  (SY),
         .PARTS   (PY),
+        .PART    (JY * DY),
         .LANES   (JY),
-        .DILATION(DY)
+        .AT      (rows())
     ) axis_y (
         .clk,
         .rst,
@@ -211,11 +224,12 @@ module sliding_window #(
     window_axis #(
         .SIZE    (W),
         .BEFORE  (LEFT),
-        .WINDOWS (OW),
-        .STRIDE  (SX),
+        .WINDOWS (OW / GIVEN),
+        .STRIDE  (GIVEN * SX),
         .PARTS   (PX),
-        .LANES   (JX),
-        .DILATION(DX)
+        .PART    (JX * DX),
+        .LANES   (COLUMNS),
+        .AT      (COLUMN)
     ) axis_x (
         .clk,
         .rst,
@@ -227,7 +241,7 @@ module sliding_window #(
         .image(image_x)
     );
     for (genvar i = 0; i < POSITIONS; i++) begin : g_position
-      assign image[i] = image_y[i/JX] && image_x[i%JX];
+      assign image[i] = image_y[i/COLUMNS] && image_x[i%COLUMNS];
     end
     delay #(
         .WIDTH (POSITIONS),
@@ -243,13 +257,23 @@ module sliding_window #(
   always_ff @(posedge clk) under_way <= rst ? '0 : FETCH'({under_way, fire});
   assign push = under_way[FETCH-1];
 
-  logic [POSITIONS*LANES-1:0][OUT_BITS-1:0] result;
-  for (genvar i = 0; i < POSITIONS; i++) begin : g_result
-    for (genvar c = 0; c < LANES; c++) begin : g_lane
-      if (TERNARY != 0) begin : g_ternary
-        assign result[i*LANES+c] = {real_q[i] && !found[i][c], real_q[i]};
-      end else begin : g_same
-        assign result[i*LANES+c] = found[i][c*BITS+:BITS] & {BITS{real_q[i]}};
+  // The windows take their positions from those that were found.
+  function automatic int column(input int x);
+    column = 0;
+    for (int i = 0; i < COLUMNS; i++) if (int'(COLUMN[i]) == x) column = i;
+  endfunction
+
+  logic [GIVEN*JY*JX*LANES-1:0][OUT_BITS-1:0] result;
+  for (genvar w = 0; w < GIVEN; w++) begin : g_window
+    for (genvar i = 0; i < JY * JX; i++) begin : g_result
+      localparam int FROM = i / JX * COLUMNS + column(w * SX + i % JX * DX);
+      localparam int TO = (w * JY * JX + i) * LANES;
+      for (genvar c = 0; c < LANES; c++) begin : g_lane
+        if (TERNARY != 0) begin : g_ternary
+          assign result[TO+c] = {real_q[FROM] && !found[FROM][c], real_q[FROM]};
+        end else begin : g_same
+          assign result[TO+c] = found[FROM][c*BITS+:BITS] & {BITS{real_q[FROM]}};
+        end
       end
     end
   end

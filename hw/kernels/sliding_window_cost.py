@@ -1,6 +1,6 @@
 """Resource model of ``sliding_window``, fitted to Yosys: lookup tables mostly within 15 %, memories exact."""
 
-from math import ceil, prod
+from math import ceil
 from typing import TYPE_CHECKING
 
 from hw.kernels import cost
@@ -30,8 +30,9 @@ def _bits(values: int) -> int:
 
 def _control(kernel: "SlidingWindow") -> int:
     """Flip-flops of everything but the data."""
-    buffer, (rows, columns), banks = kernel.buffer, kernel.part, kernel.banks
-    word, bank, fetch = _bits(buffer.places // banks), _bits(banks), kernel.fetch
+    buffer, rows, columns = kernel.buffer, kernel.part[0], len(kernel.columns)
+    banks, phases = kernel.banks, kernel.banks // kernel.grain
+    word, bank, fetch = _bits(buffer.places // banks), _bits(phases), kernel.fetch
     beyond = max(0, buffer.start + buffer.reach - int(buffer.nest[0, 1]))
     point = _bits(buffer.places - buffer.start + int(buffer.nest[:, 1].max()) + beyond + 2) + 1
     ff = sum(_bits(loop.turns) + (loop.turns > 1) for loop in buffer.loops) + 2 * point + 2 * word + fetch
@@ -39,7 +40,7 @@ def _control(kernel: "SlidingWindow") -> int:
         further = _bits(kernel.buffer.reach // banks + 2)
         ff += 2 * bank + (fetch - 1) * bank + word + banks * (word + further) + 6
     if kernel.padded:
-        ff += _bits(buffer.beats) + 1 + _bits(buffer.places // buffer.beats + 3) + 2
+        ff += _bits(buffer.beats) + 1 + _bits(buffer.places // buffer.frame + 3) + 2
         ff += sum(_bits(size + sum(pads) + 1) for size, pads in zip(kernel.shape, kernel.pads, strict=False))
         ff += rows + columns + (fetch - 1) * rows * columns
     return ff
@@ -47,14 +48,15 @@ def _control(kernel: "SlidingWindow") -> int:
 
 def _memory(kernel: "SlidingWindow", family: Family) -> Resources:
     """The memories, and what chooses between them."""
-    width, depth, banks = kernel.inputs()[0].width, kernel.buffer.places // kernel.banks, kernel.banks
+    width, depth, banks = kernel.word, kernel.buffer.places // kernel.banks, kernel.banks
     result = Resources(ff=banks * width)
     if kernel.block:
         result += Resources(lut=banks * cost.block_rows(depth, width, family), bram=banks * family.blocks(depth, width))
     else:
         result += Resources(lut=banks * cost.ram(depth, width, family))
     if banks > 1:
-        found = prod(kernel.part) * width
-        choice = ceil(banks / 4) + (family.lut_inputs < 6)
+        found = kernel.part[0] * len(kernel.columns) * width
+        phases = banks // kernel.grain
+        choice = ceil(phases / 4) + (family.lut_inputs < 6)
         result += Resources(choice * found, found)
     return result

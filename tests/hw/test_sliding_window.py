@@ -74,19 +74,32 @@ def test_padded_bipolar_is_ternary():
     assert set(np.unique(window.execute(np.ones((1, 4, 4, 2), int))[0])) == {0, 1}
 
 
-def test_foldings_are_parts_of_a_position_then_of_a_row_then_of_a_window():
+def test_foldings_are_parts_of_a_position_then_of_a_row_then_of_a_window_then_several_windows():
     window = SlidingWindow((8, 8, 6), (4, 3), DataType["INT4"])
-    assert [f.simd for f in window.foldings()] == [1, 2, 3, 6, 18, 36, 72]
+    assert [(f.simd, f.pixels) for f in window.foldings()] == [
+        *((simd, 1) for simd in (1, 2, 3, 6, 18, 36, 72)), *((72, n) for n in (2, 4, 8)),
+    ]  # fmt: skip
     lanes = [(window.fold(f).inputs()[0].lanes, window.fold(f).outputs()[0].lanes) for f in window.foldings()]
-    assert lanes == [(1, 1), (2, 2), (3, 3), (6, 6), (6, 18), (6, 36), (6, 72)]
+    assert lanes == [(1, 1), (2, 2), (3, 3), (6, 6), (6, 18), (6, 36), (6, 72), (12, 72), (24, 144), (48, 432)]
     with pytest.raises(BitfabricError, match="pe=2"):
         window.fold(Folding(2, 1))
+
+
+@settings(max_examples=100, deadline=None)
+@given(kernels(largest=12))
+def test_as_few_windows_at_a_time_as_keep_up(window):
+    assume(window.pixels > 1)
+    assert window.outputs()[0].beats <= window.inputs()[0].beats == prod(window.shape[:-1]) // window.pixels
+    fewer = [n for n in range(1, window.together) if window.out_spatial[-1] % n == 0]
+    assert all(prod(window.out_spatial) // n > window.inputs()[0].beats for n in fewer)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"simd": 4}, "simd=4 is no whole part of a window .3, 3. of 2 channels; legal: 1, 2, 6, 18"),
+        ({"pixels": 3}, "pixels=3; legal here: 1, 2, 4, 8"),
+        ({"pixels": 2}, "pixels=2 needs all of a position at a time, simd=18, not simd=1"),
         ({"shape": (2, 2, 2)}, "larger than the input .2, 2."),
         ({"kernel": (1, 1), "pad": ((9, 9), (0, 0)), "stride": (20, 1)}, "no window .* but padding alone"),
         ({"shape": (2,)}, "it must be"),
@@ -175,7 +188,7 @@ def test_synthesis_takes_what_the_model_says(shape, dtype, pad, simd, bram, fami
 @settings(max_examples=60, deadline=None)
 @given(kernels(largest=12))
 def test_no_place_is_too_many(window):
-    assume(not window.padded and prod(window.out_spatial) > 1)
+    assume(not window.padded and prod(window.out_spatial) > window.together)
     fitted = window.buffer.fitted()
     object.__setattr__(window, "buffer", replace(fitted, places=fitted.places - 1))
     try:
