@@ -116,7 +116,7 @@ class Accelerator:
     @cached_property
     def hardware(self) -> Graph:
         """The graph as it was built: folded, with width converters and FIFOs."""
-        table = {name: folding.Folding(f["PE"], f["SIMD"]) for name, f in self.report["folding"].items()}
+        table = {name: folding.Folding.of(f) for name, f in self.report["folding"].items()}
         return fifo.insert(folding.connect(folding.apply(self.graph, table)), self.report["fifos"])
 
     def run(self, x: np.ndarray, engine: str = "emulator") -> Frames:

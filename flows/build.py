@@ -110,7 +110,7 @@ class _Build:
     @cached_property
     def hardware(self) -> Graph:
         fold = self.result["fold"]
-        table = {name: Folding(f["PE"], f["SIMD"]) for name, f in fold["folding"].items()}
+        table = {name: Folding.of(f) for name, f in fold["folding"].items()}
         return self.plan.folded(table, fold["fifos"])[0]
 
     @cached_property
@@ -173,7 +173,7 @@ class _Build:
 
     def _fold(self, out: Path) -> dict[str, Any]:
         summary = self.plan.summary()
-        table = {name: Folding(f["PE"], f["SIMD"]) for name, f in summary["folding"].items()}
+        table = {name: Folding.of(f) for name, f in summary["folding"].items()}
         folding.save(table, out / "folding.json")
         return summary
 
@@ -272,8 +272,8 @@ class _Build:
         layers = [{**layer, "resources": synthesised["layers"][layer["name"]]} if synthesised else layer
                   for layer in fold["layers"]]  # fmt: skip
         if synthesised and self.image:
-            layers.append({"name": "(shell)", "operator": "board and link", "PE": None, "SIMD": None, "cycles": None,
-                           "estimated": None, "resources": synthesised["rest"]})  # fmt: skip
+            layers.append({"name": "(shell)", "operator": "board and link", "PE": None, "SIMD": None, "M": None,
+                           "cycles": None, "estimated": None, "resources": synthesised["rest"]})  # fmt: skip
         products = {"model": "lower/model.onnx", "folding": "fold/folding.json"}
         if "rtl" in self.result:
             products["RTL"] = f"rtl/{self.result['rtl']['top']}.sv"

@@ -86,7 +86,7 @@ class Plan:
                 f"{used.bram} BRAM, even with 30 % off {over}; {self.suggestion()}"
             )
         return {
-            "folding": {name: {"PE": f.pe, "SIMD": f.simd} for name, f in table.items()},
+            "folding": {name: f.attributes for name, f in table.items()},
             "fifos": depths,
             "interval": trace.interval,
             "latency": trace.latency,
@@ -96,8 +96,7 @@ class Plan:
                 {
                     "name": node.name,
                     "operator": node.kernel.op,
-                    "PE": node.kernel.folding.pe,
-                    "SIMD": node.kernel.folding.simd,
+                    **node.kernel.folding.attributes,
                     "cycles": node.kernel.schedule().interval,
                     "estimated": vars(node.kernel.resources(self.device.family)),
                 }

@@ -47,11 +47,13 @@ def _number(value: float | int | None, form: str = ",") -> str:
 
 def _layers(layers: list[dict[str, Any]]) -> Table:
     measured = any("resources" in layer for layer in layers)
-    table = _table("layer", "operator", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
+    # FINN's M, positions at a time, is 1 in most networks.
+    folds = ("PE", "SIMD", "M") if any(layer.get("M") for layer in layers) else ("PE", "SIMD")
+    table = _table("layer", "operator", *folds, "cycles", "LUT", "BRAM", "DSP")
     for layer in layers:
         cost = layer["resources"] if measured else layer["estimated"]
         table.add_row(
-            layer["name"], layer["operator"], *(_number(layer[key]) for key in ("PE", "SIMD", "cycles")),
+            layer["name"], layer["operator"], *(_number(layer.get(key, 1)) for key in folds), _number(layer["cycles"]),
             *(_number(cost[key]) if cost else "-" for key in ("lut", "bram", "dsp")),
         )  # fmt: skip
     return table

@@ -19,7 +19,7 @@ FoldingTable = dict[str, Folding]
 """Layer name -> its parallelism."""
 
 FINN_KEYS = frozenset({
-    "PE", "SIMD", "parallel_window", "ram_style", "ram_style_thresholds", "resType", "mem_mode", "mvau_wwidth_max",
+    "PE", "SIMD", "M", "parallel_window", "ram_style", "ram_style_thresholds", "resType", "mem_mode", "mvau_wwidth_max",
     "runtime_writeable_weights", "inFIFODepths", "outFIFODepths", "depth_trigger_uram", "depth_trigger_bram",
     "preferred_impl_style", "impl_style",
 })  # fmt: skip
@@ -111,13 +111,15 @@ def estimate(graph: Graph, family: Family) -> Resources:
 
 def save(table: FoldingTable, path: Path) -> None:
     """Write FINN's folding JSON."""
-    layers = {name: {"PE": folding.pe, "SIMD": folding.simd} for name, folding in table.items()}
+    layers = {name: folding.attributes for name, folding in table.items()}
     path.write_text(json.dumps({"Defaults": {}, **layers}, indent=2) + "\n")
 
 
 def load(path: Path, graph: Graph) -> FoldingTable:
     """Read FINN's folding JSON: layer -> {"PE": n, "SIMD": n}; "Defaults" may hold {"PE": [n, ["all"]]}.
 
+    "M" is how many positions of an image are worked on at a time, as in FINN's ConvolutionInputGenerator; it is 1 where
+    it is not said.
     FINN's keys without a meaning here (memory styles, FIFO depths) are read and left aside. Raises
     BitfabricError for a file that is missing or no JSON, for unknown layers and unknown keys, by name.
     """
@@ -135,13 +137,14 @@ def load(path: Path, graph: Graph) -> FoldingTable:
         if unknown := sorted(set(entry) - FINN_KEYS):
             raise BitfabricError(f"{path}: layer {name}: unknown key {', '.join(unknown)}; use PE and SIMD", status=2)
         now = graph.node(name).kernel.folding
-        values = {"PE": _default(defaults, "PE", now.pe), "SIMD": _default(defaults, "SIMD", now.simd)} | entry
-        for key in ("PE", "SIMD"):
+        before = {"PE": now.pe, "SIMD": now.simd, "M": now.pixels}
+        values = {key: _default(defaults, key, value) for key, value in before.items()} | entry
+        for key in before:
             if not isinstance(values[key], int) or isinstance(values[key], bool) or values[key] < 1:
                 raise BitfabricError(
                     f"{path}: layer {name}: {key} must be a positive integer, not {values[key]!r}", status=2
                 )
-        result[name] = Folding(values["PE"], values["SIMD"])
+        result[name] = Folding.of(values)
     return result
 
 

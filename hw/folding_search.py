@@ -16,7 +16,7 @@ import numpy as np
 from hw.graph import Graph
 from hw.kernels.kernel import Folding, Kernel, Resources
 from hw.kernels.width_converter import WidthConverter
-from hw.stream import Stream
+from hw.stream import Stream, divides
 from hw.synth.family import Family
 
 LARGEST_TABLE = 1 << 24
@@ -62,8 +62,8 @@ def converters(stream: Stream, want: Stream) -> list[WidthConverter]:
     have, need = stream.lanes, want.lanes
     if have == need:
         return []
-    shape = want.shape if want.shape[-1] % have == 0 else (want.elements,)
     steps = [need] if max(have, need) % min(have, need) == 0 else [int(np.lcm(have, need)), need]
+    shape = want.shape if all(divides(lanes, want.shape) for lanes in (have, *steps)) else (want.elements,)
     result = []
     current = Stream(shape, stream.dtype, have)
     for lanes in steps:

@@ -107,13 +107,13 @@ class Graph:
         return iter(self.nodes)
 
     def __str__(self) -> str:
-        lines = [f"{'layer':<24}{'kernel':<18}{'PE':>5}{'SIMD':>6}{'cycles':>9}  output"]
+        lines = [f"{'layer':<24}{'kernel':<18}{'PE':>5}{'SIMD':>6}{'M':>4}{'cycles':>9}  output"]
         for node in self.nodes:
             fold, out = node.kernel.folding, node.kernel.outputs()[0]
             shape = "x".join(map(str, out.shape))
             lines.append(
-                f"{node.name:<24}{node.kernel.op:<18}{fold.pe:>5}{fold.simd:>6}{node.kernel.schedule().interval:>9}"
-                f"  {shape} {out.dtype.name}"
+                f"{node.name:<24}{node.kernel.op:<18}{fold.pe:>5}{fold.simd:>6}{fold.pixels:>4}"
+                f"{node.kernel.schedule().interval:>9}  {shape} {out.dtype.name}"
             )
         return "\n".join(lines)
 

@@ -160,7 +160,9 @@ class Pool(ChannelKernel):
         across = self._partial(kw * self.inside).bitwidth()
         return (
             Reduction(kw, self.steps, self.given * self.pe, across, self._operation()),
-            Reduction(kh, columns // kw * self.steps, self.given * self.pe, self.output_dtype.bitwidth(), self._operation()),
+            Reduction(
+                kh, columns // kw * self.steps, self.given * self.pe, self.output_dtype.bitwidth(), self._operation()
+            ),
         )
 
     @property

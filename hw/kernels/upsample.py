@@ -7,7 +7,7 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType
 
 from hw.errors import BitfabricError
-from hw.kernels import cost
+from hw.kernels import cost, pixel
 from hw.kernels.channel_kernel import ChannelKernel
 from hw.kernels.kernel import Resources, Rtl, Schedule
 from hw.stream import Stream
@@ -21,7 +21,8 @@ BUFFER_BITS = 768
 class Upsample(ChannelKernel):
     """Every element ``factors`` times along each spatial axis: (H, W, C) to (H * fh, W * fw, C), (L, C) to (L * f, C).
 
-    ``shape`` is that of the input, ``dtype`` any of integers; ``pe`` lanes. A row is given while it comes in, and its
+    ``shape`` is that of the input, ``dtype`` any of integers; ``pe`` lanes, or ``pixels`` positions in, and at once all
+    their copies in the row out. A row is given while it comes in, and its
     copies come from a buffer: the input waits for them. Raises BitfabricError for factors below one, or not one for
     each spatial axis, for another number of axes, and for a ``pe`` that does not divide C.
     """
@@ -33,6 +34,7 @@ class Upsample(ChannelKernel):
     factors: tuple[int, ...]
     dtype: BaseDataType
     pe: int = 1
+    pixels: int = 1
 
     def __post_init__(self) -> None:
         self._check(self.shape, self.dtype)
@@ -48,12 +50,20 @@ class Upsample(ChannelKernel):
     def channels(self) -> int:
         return self.shape[-1]
 
+    def _pixel_counts(self) -> tuple[int, ...]:
+        return pixel.counts(self.shape)
+
+    @property
+    def copies(self) -> int:
+        """Copies of a position in an output beat."""
+        return self.factors[-1] if self.pixels > 1 else 1
+
     def inputs(self) -> tuple[Stream, ...]:
-        return (Stream(self.shape, self.dtype, self.pe),)
+        return (Stream(self.shape, self.dtype, self.lanes),)
 
     def outputs(self) -> tuple[Stream, ...]:
         spatial = (n * f for n, f in zip(self.shape[:-1], self.factors, strict=True))
-        return (Stream((*spatial, self.channels), self.dtype, self.pe),)
+        return (Stream((*spatial, self.channels), self.dtype, self.copies * self.lanes),)
 
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         (y,) = frames
@@ -63,9 +73,11 @@ class Upsample(ChannelKernel):
 
     @property
     def _grid(self) -> tuple[int, int, int, int]:
-        """Rows, columns, and copies of each row and column; where rows are not repeated, each position is one."""
+        """Rows, columns, and copies of each row and column, with what comes in one beat as one column; where rows are
+        not repeated, each column is one."""
         rows, columns = (1, *self.shape[:-1])[-2:]
         fh, fw = (1, *self.factors)[-2:]
+        columns, fw = columns // self.pixels, fw // self.copies
         return (rows * columns, 1, 1, fw) if fh == 1 else (rows, columns, fh, fw)
 
     @property
@@ -96,7 +108,7 @@ class Upsample(ChannelKernel):
     def resources(self, family: Family) -> Resources:
         _, columns, fh, fw = self._grid
         width, style = self.inputs()[0].width, self._buffer(family)
-        total = cost.stream_out(width, self.latency + 1, family) + Resources(6, width + self.latency)
+        total = cost.stream_out(self.copies * width, self.latency + 1, family) + Resources(6, width + self.latency)
         if style == "block":
             blocks, rows = family.blocks(self._depth, width), cost.block_rows(self._depth, width, family)
             total += Resources(rows, width, blocks)
@@ -112,6 +124,8 @@ class Upsample(ChannelKernel):
             self.op,
             {
                 "WIDTH": self.inputs()[0].width,
+                "POSITIONS": self.pixels,
+                "COPIES": self.copies,
                 "STEPS": self.steps,
                 "COLUMNS": columns,
                 "FH": fh,

@@ -1,25 +1,27 @@
 // Nearest-neighbour upsampling: COLUMNS positions of STEPS beats are a row; each position is given FW times, and each
-// row FH times. The beats are taken with the first copy of their row; the others are read again from a buffer.
+// row FH times. Or beats are POSITIONS, of which COPIES each are given in one beat. The beats are taken with the first copy of their row; the others are read again from a buffer.
 // Initiation interval: 1 output beat a cycle. Latency: that of the buffer and 1 cycle.
 `default_nettype none
 
 module upsample #(
-    parameter int    WIDTH   = 8,              // bits of a beat
-    parameter int    STEPS   = 2,              // beats of a position
-    parameter int    COLUMNS = 4,              // positions of a row; 1 where rows are not repeated
-    parameter int    FH      = 2,              // copies of a row
-    parameter int    FW      = 2,              // copies of a position
-    parameter string BUFFER  = "distributed",  // as in replay
-    parameter int    CREDITS = 3               // places for output beats
+    parameter int    WIDTH     = 8,              // bits of an input beat
+    parameter int    POSITIONS = 1,              // positions in it
+    parameter int    COPIES    = 1,              // copies of each in an output beat
+    parameter int    STEPS     = 2,              // beats of a position
+    parameter int    COLUMNS   = 4,              // positions of a row, or beats; 1 where rows are not repeated
+    parameter int    FH        = 2,              // copies of a row
+    parameter int    FW        = 2,              // copies of a position, one after the other
+    parameter string BUFFER    = "distributed",  // as in replay
+    parameter int    CREDITS   = 3               // places for output beats
 ) (
-    input  wire logic             clk,
-    input  wire logic             rst,
-    input  wire logic             s_valid,
-    output      logic             s_ready,
-    input  wire logic [WIDTH-1:0] s_data,
-    output      logic             m_valid,
-    input  wire logic             m_ready,
-    output      logic [WIDTH-1:0] m_data
+    input  wire logic                    clk,
+    input  wire logic                    rst,
+    input  wire logic                    s_valid,
+    output      logic                    s_ready,
+    input  wire logic [       WIDTH-1:0] s_data,
+    output      logic                    m_valid,
+    input  wire logic                    m_ready,
+    output      logic [COPIES*WIDTH-1:0] m_data
 );
   localparam int DEPTH = COLUMNS * STEPS;
   localparam int INDEX = DEPTH > 1 ? $clog2(DEPTH) : 1;
@@ -90,8 +92,13 @@ module upsample #(
       .beat(s_data),
       .data(beat)
   );
+  localparam int EACH = WIDTH / POSITIONS;
+  logic [POSITIONS-1:0][COPIES-1:0][EACH-1:0] copied;
+  for (genvar i = 0; i < POSITIONS; i++) begin : g_position
+    assign copied[i] = {COPIES{beat[i*EACH+:EACH]}};
+  end
   stream_out #(
-      .WIDTH  (WIDTH),
+      .WIDTH  (COPIES * WIDTH),
       .CREDITS(CREDITS)
   ) out (
       .clk,
@@ -99,7 +106,7 @@ module upsample #(
       .credit,
       .start(fire),
       .push (fired[LATENCY-1]),
-      .data (beat),
+      .data (copied),
       .m_valid,
       .m_ready,
       .m_data
