@@ -1,8 +1,8 @@
 """Streams: what travels on an edge of the dataflow graph, and how its integers become bits.
 
 A frame is a tensor in NHWC order without the batch. Its elements are sent row-major, ``lanes`` at a time: a part
-of the last axis, or all of it for a part of the axis before, and so on; lane 0 is in the low bits of a beat. BIPOLAR travels as one bit (0 for -1),
-signed integers as two's complement, unsigned ones as they are.
+of the last axis, or all of it for a part of the axis before, and so on; lane 0 is in the low bits of a beat.
+BIPOLAR travels as one bit (0 for -1), signed integers as two's complement, unsigned ones as they are.
 """
 
 from dataclasses import dataclass, replace

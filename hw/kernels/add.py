@@ -23,10 +23,10 @@ class Add(ChannelKernel):
     """``y = ca * a + cb * b`` of two streams ``shape`` (*prefix, C), ``pe`` channels of ``pixels`` positions at a time.
 
 
-    ``coefficients`` are (ca, cb). The output has the narrowest type that holds every reachable sum. ``input_ranges`` states the inputs' ranges where
-    they are narrower than those of ``dtypes``. Products are shifts and adders, one for each further digit of the
-    coefficient's signed-digit form. Raises BitfabricError for types that are not of integers, coefficients that are 0
-    or beyond 16 bits, ranges beyond their types, and a ``pe`` that does not divide C.
+    ``coefficients`` are (ca, cb). The output has the narrowest type that holds every reachable sum. ``input_ranges``
+    states the inputs' ranges where they are narrower than those of ``dtypes``. Products are shifts and adders, one for
+    each further digit of the coefficient's signed-digit form. Raises BitfabricError for types that are not of
+    integers, coefficients that are 0 or beyond 16 bits, ranges beyond their types, and a ``pe`` that does not divide C.
     """
 
     op: ClassVar[str] = "add"

@@ -21,8 +21,8 @@ class Loop(NamedTuple):
 class Buffer:
     """A memory that keeps input words while actions read them, again and again: the second half of a Schedule.
 
-    A beat is ``together`` words. Words are numbered from 0 over all frames, ``frame`` of them in ``beats`` beats each; a
-    beat is taken, one a cycle, into as many of the ``places`` as it has words.
+    A beat is ``together`` words. Words are numbered from 0 over all frames, ``frame`` of them in ``beats`` beats each;
+    a beat is taken, one a cycle, into as many of the ``places`` as it has words.
     The actions of a frame are the turns of the ``loops``, the outermost first. Action ``i`` of frame ``f`` looks at
     words from position ``p`` = ``f * frame + start`` + the sum of ``step`` times index over the loops, ``reach`` of
     them at most. It waits until all words below ``min(p + reach, (f + 1) * frame)`` have been taken ``delay`` cycles
@@ -89,14 +89,16 @@ def advance(nest, index):  # pragma: no cover - compiled
 
 @numba.njit(cache=True)
 def _fewest(nest, beats, together, start, reach, delay, release):  # pragma: no cover - compiled
-    """The fewest places for the full rate, in a steady state of which three frames are looked at.
+    """The fewest places for the full rate, in a steady state of which three frames are looked at, and what a place
+    needs to come back where frames are short.
 
     The slower side is never held up: if that is the writer, beat n is taken in cycle n and actions happen as early
     as they can; else action j happens in cycle j and beats are taken as late as they can be.
     """
-    frames, actions = 3, 1
+    actions = 1
     for row in range(1, len(nest)):
         actions *= nest[row, 0]
+    frames = 3 + (delay + release) // max(actions, beats)
     taken = np.arange(frames * beats)
     index = np.zeros(len(nest), np.int64)
     if actions > beats:

@@ -61,9 +61,9 @@ class Depthwise(ChannelKernel):
     """``y[..., c] = sum over k of weights[c, k] * x[..., k, c]``, exactly.
 
     ``weights`` is (C, K); ``x`` a window stream (*prefix, K*C) in the order (k, c), ``y`` (*prefix, C), both in ``pe``
-    lanes, ``y`` in the narrowest type that holds every reachable sum. Instead, ``pixels`` positions of the window stream
-    may come in: a part of a window, or several windows. BIPOLAR values are -1 and +1; a TERNARY input is
-    a padded BIPOLAR one. ``input_range`` states the inputs' range where it is narrower than their type's.
+    lanes, ``y`` in the narrowest type that holds every reachable sum. Instead, ``pixels`` positions of the window
+    stream may come in: a part of a window, or several windows. BIPOLAR values are -1 and +1; a TERNARY input is a
+    padded BIPOLAR one. ``input_range`` states the inputs' range where it is narrower than their type's.
 
     A product is one of three: a BIPOLAR or TERNARY operand adds, subtracts or leaves out the other one; one of few bits
     (or two too wide for a multiplier) adds it once for each of its bits, shifted; otherwise it takes a multiplier.

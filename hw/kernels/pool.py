@@ -31,7 +31,8 @@ class Pool(ChannelKernel):
     """
 
     sources: ClassVar[tuple[str, ...]] = (
-        "parts/delay.sv", "parts/gather.sv", "parts/pool_axis.sv", "parts/reduce.sv", "parts/stream_out.sv", "parts/widen.sv",
+        "parts/delay.sv", "parts/gather.sv", "parts/pool_axis.sv", "parts/reduce.sv", "parts/stream_out.sv",
+        "parts/widen.sv",
     )  # fmt: skip
     ufunc: ClassVar[np.ufunc]
     """The operation on two arrays."""

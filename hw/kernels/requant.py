@@ -88,8 +88,8 @@ class Requant(Kernel):
 
     ``multiplier`` and ``addend`` are integers (C,), those of ``addend`` of any size; ``rounding`` is one of QONNX's
     modes (see ``ROUNDING``).
-    Input ``(*prefix, C)``, output ``(*prefix, C)``, both ``pe`` channels of ``pixels`` positions at a time; ``pe`` divides
-    C, and is C for more than one position.
+    Input ``(*prefix, C)``, output ``(*prefix, C)``, both ``pe`` channels of ``pixels`` positions at a time; ``pe``
+    divides C, and is C for more than one position.
     Raises BitfabricError where parameters do not fit each other.
     """
 

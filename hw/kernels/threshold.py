@@ -62,8 +62,8 @@ class Threshold(Kernel):
     ``thresholds`` (C, steps): non-decreasing along each row, from the least input (always reached) to the
     greatest + 1 (never). A channel with ``decreasing`` (C,) gives ``output_min + steps`` minus that count.
     ``output_min`` (default: of ``output_dtype``) allows narrow ranges. BIPOLAR outputs: one step from -1 to +1.
-    Input ``(*prefix, C)``, output ``(*prefix, C)``, both ``pe`` channels of ``pixels`` positions at a time; ``pe`` divides
-    C, and is C for more than one position.
+    Input ``(*prefix, C)``, output ``(*prefix, C)``, both ``pe`` channels of ``pixels`` positions at a time; ``pe``
+    divides C, and is C for more than one position.
     Raises BitfabricError where parameters do not fit each other.
     """
 

@@ -4,12 +4,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from flows.build import build
+from flows.plan import estimate
+from hw import folding
 from hw.errors import BitfabricError
 from quant import create_model, export, schemes
+from tests.hw.qonnx_builder import Builder
 
 slow = pytest.mark.slow
 
@@ -89,3 +93,34 @@ def test_a_network_beyond_the_device_is_refused_with_numbers(tmp_path):
     export(network(Case("vgg-small-w8a8", 1, options={**TINY, "width": 1 / 2})), tmp_path / "model.onnx")
     with pytest.raises(BitfabricError, match=r"does not fit ulx3s-12f as folded: .* BRAM .* take a bigger device"):
         build(tmp_path / "model.onnx", "ulx3s-12f", tmp_path / "out")
+
+
+def small_network(path, seed=0):
+    """Two padded convolutions, a pool between them, and a dense layer, on 8 x 8 images of 4 bits."""
+    rng = np.random.default_rng(seed)
+    b = Builder((1, 1, 8, 8))
+    x = b.quant("x", 1.0, 4, signed=0)
+    x = b.node("Conv", x, b.quant(rng.integers(-2, 3, (4, 1, 3, 3)), 1.0, 3), kernel_shape=[3, 3], pads=[1] * 4)
+    x = b.node("MaxPool", b.quant(x, 8.0, 2, signed=0), kernel_shape=[2, 2], strides=[2, 2])
+    x = b.node("Conv", x, b.node("BipolarQuant", rng.normal(size=(4, 4, 3, 3)), 1.0), kernel_shape=[3, 3], pads=[1] * 4)
+    x = b.node("Flatten", b.quant(x, 4.0, 2, signed=0))
+    x = b.node("MatMul", x, b.quant(rng.integers(-2, 3, (64, 3)), 1.0, 3))
+    onnx.save(b.model((x, (1, 3))), path)
+    return path
+
+
+def test_more_than_a_pixel_a_cycle(tmp_path):
+    model = small_network(tmp_path / "model.onnx")
+    made = build(model, "lfe5u-85f", tmp_path / "out", fps=100e6 / 16, rtl_frames=4, stop_after="simulate")
+    assert {made.report["folding"][name]["M"] for name in ("conv0_window", "conv0")} == {4}
+    assert made.cycles["interval"] == {"estimated": 16, "simulated": 16}
+    assert made.cycles["latency"]["estimated"] == made.cycles["latency"]["simulated"]
+    assert made.report["verified"]["rtl"]["mismatches"] == 0
+    frames = np.random.default_rng(1).integers(0, 16, (8, 1, 8, 8)).astype(np.float32)
+    np.testing.assert_array_equal(made.run(frames, "emulator"), made.run(frames, "qonnx"))
+    assert folding.load(tmp_path / "out/fold/folding.json", made.graph) == folding.current(
+        folding.apply(made.graph, folding.load(tmp_path / "out/fold/folding.json", made.graph))
+    )
+    again = estimate(model, "lfe5u-85f", folding=tmp_path / "out/fold/folding.json")
+    assert again["cycles"]["interval"] == 16
+    assert again["folding"] == made.report["folding"]

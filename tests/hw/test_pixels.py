@@ -1,7 +1,6 @@
 """Several positions of an image at a time: every kernel that can, against itself with one and against its RTL."""
 
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pytest
@@ -29,7 +28,7 @@ from hw.synth import yosys
 from hw.synth.family import ECP5, XC7
 from tests.hw.kernel_bench import alone, check, random_frames
 from tests.hw.networks import random_weights
-from tests.hw.test_folding import DEVICE, check_cheapest
+from tests.hw.test_folding import check_cheapest
 
 TYPES = ["BIPOLAR", "TERNARY", "UINT2", "INT4", "UINT8"]
 WEIGHTS = ["BIPOLAR", "TERNARY", "INT3", "INT6"]
@@ -211,9 +210,12 @@ def test_finns_m_in_files(tmp_path):
         folding.apply(graph, folding.load(tmp_path / "f.json", graph))
 
 
-def synthesis(kernel, family, folder):
-    used = yosys.synthesise(generate(alone(kernel), family), family, folder).resources
-    return used, kernel.resources(family)
+INT4 = random_weights(np.random.default_rng(0), "INT4", (8, 9))
+
+
+def product_of(weight, data):
+    weights = random_weights(np.random.default_rng(0), weight, (8, 36))
+    return MatrixVector(weights, DataType[weight], DataType[data], (4, 4), 8, 36, pixels=2)
 
 
 @pytest.mark.slow
@@ -223,19 +225,16 @@ def synthesis(kernel, family, folder):
     [
         SlidingWindow((16, 16, 4), (3, 3), DataType["UINT2"], pad=((1, 1), (1, 1)), simd=36, pixels=2),
         SlidingWindow((16, 16, 4), (2, 2), DataType["UINT4"], stride=(2, 2), simd=16, pixels=4),
-        MatrixVector(random_weights(np.random.default_rng(0), "BIPOLAR", (8, 36)), DataType["BIPOLAR"], DataType["BIPOLAR"],
-                     (4, 4), 8, 36, None, 2),
-        MatrixVector(random_weights(np.random.default_rng(0), "INT4", (8, 36)), DataType["INT4"], DataType["UINT4"],
-                     (4, 4), 8, 36, None, 2),
+        product_of("BIPOLAR", "BIPOLAR"),
+        product_of("INT4", "UINT4"),
         MaxPool((16, 16, 8), (2, 2), DataType["UINT4"], 8, pixels=4),
         AccumulatePool((8, 8, 8), (8, 8), DataType["UINT4"], 8, pixels=4),
-        Depthwise(random_weights(np.random.default_rng(0), "INT4", (8, 9)), DataType["INT4"], DataType["UINT4"], (4, 4), 8,
-                  None, 9),
+        Depthwise(INT4, DataType["INT4"], DataType["UINT4"], (4, 4), 8, pixels=9),
     ],
     ids=lambda kernel: kernel.op,
-)  # fmt: skip
+)
 def test_synthesis_takes_what_the_model_says(kernel, family, tmp_path):
-    used, estimate = synthesis(kernel, family, tmp_path)
-    print(kernel.op, family.name, used, estimate)
+    used = yosys.synthesise(generate(alone(kernel), family), family, tmp_path).resources
+    estimate = kernel.resources(family)
     assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp)
     assert used.lut == pytest.approx(estimate.lut, rel=0.2, abs=10)
