@@ -123,7 +123,7 @@ class Accelerator:
         """Outputs of a batch ``(N, *shape)`` in the model's own layout, as the QONNX model gives them.
 
         ``engine``: ``qonnx`` (the reference), ``finn`` (FINN's Python execution of its own dataflow graph),
-        ``emulator``, ``rtl`` (Verilator), ``netlist`` (the placed netlist of the whole image, fed through its
+        ``emulator``, ``rtl`` (Verilator), ``netlist`` (the netlist that the build simulated, fed through its
         host link). Raises BitfabricError for frames that do not match and engines that the build does not have.
         """
         known = {
@@ -160,13 +160,16 @@ class Accelerator:
         return self.graph.decode(outputs)
 
     def _netlist(self, x: np.ndarray) -> Frames:
-        name = self.report["products"].get("placed netlist")
-        if name is None:
+        checked = self.report["verified"].get("netlist")
+        if checked is None:
             raise BitfabricError(
-                f"{self.folder} has no placed netlist; build without --stop-after, for an ECP5", status=2
+                f"{self.folder} has no netlist that was simulated; build without --stop-after, for a device that can be "
+                "placed and routed",
+                status=2,
             )
         accelerator = generate(self.hardware, self.device.family)
         target = find_target(self.report["target"])
         image = engines.board_image(target, accelerator, self.report["clock_mhz"], self.report["model"]["sha256"])
-        placed = self.folder / name
-        return self.graph.decode(engines.run_netlist(self.hardware, accelerator, image, placed, self.graph.encode(x)))
+        placed, family = self.folder / checked["path"], self.device.family
+        ints = self.graph.encode(x)
+        return self.graph.decode(engines.run_netlist(self.hardware, family, accelerator, image, placed, ints))

@@ -1,4 +1,4 @@
-"""The slower engines: the RTL in Verilator, and the placed netlist behind its host link."""
+"""The slower engines: the RTL in Verilator, and the netlist behind its host link."""
 
 from pathlib import Path
 
@@ -37,21 +37,23 @@ def board_image(target: Target, accelerator: Design, clock_mhz: float, model_has
     """The image for a target's board; None for a bare device. An image knows the first 64 bits of the model's hash."""
     if target.board is None:
         return None
-    return image(accelerator, target.board, clock_mhz, int(model_hash[:16], 16))
+    return image(accelerator, target, clock_mhz, int(model_hash[:16], 16))
 
 
-def run_netlist(graph: Graph, accelerator: Design, board: Image | None, placed: Path, ints: Frames) -> Frames:
-    """Integers of the output edges, of the placed netlist ``placed``.
+def run_netlist(
+    graph: Graph, family: Family, accelerator: Design, board: Image | None, placed: Path, ints: Frames
+) -> Frames:
+    """Integers of the output edges, of the netlist file ``placed``.
 
     An image is run on a virtual board through its UART by the same driver as the real one; a bare accelerator
     through its streams.
     """
     if board is None:
-        design = netlist.design(placed, accelerator.inputs, accelerator.outputs)
+        design = netlist.design(placed, family, accelerator.inputs, accelerator.outputs)
         names = by_port(graph, design)
         result = simulate.build(design).run({names[edge]: frames for edge, frames in ints.items()})
         return {port.edge: result.outputs[names[port.edge]] for port in graph.outputs}
     ((edge, frames),) = ints.items()
-    with VirtualBoard(board, netlist.design(placed)) as line:
+    with VirtualBoard(board, netlist.design(placed, family)) as line:
         driver = Driver(line, graph.edges[edge], graph.edges[graph.outputs[0].edge], board.model)
         return {graph.outputs[0].edge: driver.run(frames)}

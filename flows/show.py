@@ -91,6 +91,7 @@ def built(accelerator: "Accelerator") -> None:
     engines = _table("engine", "frames", "mismatches", "accuracy")
     for name, check in report["verified"].items():
         accuracy = None if check.get("accuracy") is None else f"{check['accuracy']:.2%}"
+        name = f"{name} ({check['stage']})" if "stage" in check else name
         engines.add_row(name, _number(check["frames"]), _number(check["mismatches"]), accuracy or "-")
     out.print(engines)
     finn = report["finn"]

@@ -52,7 +52,7 @@ def _memory(kernel: "SlidingWindow", family: Family) -> Resources:
     if kernel.block:
         result += Resources(lut=banks * cost.block_rows(depth, width, family), bram=banks * family.blocks(depth, width))
     else:
-        result += Resources(lut=banks * cost.ram(depth, width, family))
+        result += Resources(banks * cost.ram(depth, width, family), banks * cost.ram_ff(depth, width, family))
     if banks > 1:
         found = prod(kernel.part) * width
         choice = ceil(banks / 4) + (family.lut_inputs < 6)

@@ -73,9 +73,7 @@ def test_every_clock_gets_a_baud_rate_within_bounds() -> None:
 def small_image(bits: int = 5, channels: int = 12, lanes: int = 4, out_lanes: int = 12) -> tuple[Image, Stream, Stream]:
     stream = Stream((channels,), DataType[f"INT{bits}"], lanes)
     kernel = Fifo(stream, 8) if lanes == out_lanes else WidthConverter(stream, out_lanes)
-    board = find_target("ulx3s-85f").board
-    assert board is not None
-    design = image(generate(alone(kernel), ECP5), board, 75, MODEL)
+    design = image(generate(alone(kernel), ECP5), find_target("ulx3s-85f"), 75, MODEL)
     return design, stream, stream.with_lanes(out_lanes)
 
 
@@ -204,11 +202,9 @@ endmodule
 
 
 def test_frames_without_room_are_dropped_whole_and_the_others_come_back_in_order() -> None:
-    board = find_target("ulx3s-85f").board
-    assert board is not None
     byte = DataType["UINT8"]
     design = Design("stretch", {"s": Stream((1,), byte)}, {"m": Stream((40,), byte)}, {"stretch.sv": STRETCH})
-    with VirtualBoard(image(design, board, 75, MODEL)) as virtual:
+    with VirtualBoard(image(design, find_target("ulx3s-85f"), 75, MODEL)) as virtual:
         virtual.timeout = 0.001
         burst = b"".join(encode(Message(FRAME, tag, bytes([3 * tag]))) for tag in range(60))
         replies = list(Decoder().feed(virtual.exchange(burst)))
