@@ -163,8 +163,8 @@ class Accelerator:
         checked = self.report["verified"].get("netlist")
         if checked is None:
             raise BitfabricError(
-                f"{self.folder} has no netlist that was simulated; build without --stop-after, for a device that can be "
-                "placed and routed",
+                f"{self.folder} has no netlist that was simulated; build without --stop-after, for a device that can "
+                "be placed and routed",
                 status=2,
             )
         accelerator = generate(self.hardware, self.device.family)

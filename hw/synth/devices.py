@@ -19,7 +19,8 @@ class Device:
     """One FPGA. ``nextpnr`` are the arguments that select the die; none: the device is for synthesis only.
 
     ``package`` and ``speed`` are what the tool wants to know beside the die, ``pack`` what the packer does.
-    ``clock_pin`` takes the clock of a design without pins, where the tool needs one.
+    ``clock_pin`` takes the clock of a design without pins, where the tool needs one. ``clock_mhz`` is a clock that
+    designs of usual size reach.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Device:
     speed: str = ""
     pack: tuple[str, ...] = ()
     clock_pin: str = ""
+    clock_mhz: float = 100.0
 
     @property
     def routable(self) -> bool:
@@ -60,7 +62,7 @@ def _ecp5(die: str, lut: int, bram: int, dsp: int) -> Device:
 
 def _gowin(name: str, part: str, family: str, capacity: Resources, clock_pin: str) -> Device:
     options = ("--device", part, "--vopt", f"family={family}")
-    return Device(name, GOWIN, capacity, options, pack=("-d", family), clock_pin=clock_pin)
+    return Device(name, GOWIN, capacity, options, pack=("-d", family), clock_pin=clock_pin, clock_mhz=75)
 
 
 def _xc7(name: str, lut: int, ramb18: int, dsp: int) -> Device:
@@ -76,7 +78,7 @@ DEVICES = {
         _ecp5("85", 83640, 208, 156),
         Device("lfe5um5g-45f", ECP5, Resources(43848, 43848, 108, 72), ("--um5g-45k",), "CABGA381", "8"),
         Device("lfe5um5g-85f", ECP5, Resources(83640, 83640, 208, 156), ("--um5g-85k",), "CABGA381", "8"),
-        Device("ice40up5k", ICE40, Resources(5280, 5280, 30, 8), ("--up5k",), "sg48", clock_pin="35"),
+        Device("ice40up5k", ICE40, Resources(5280, 5280, 30, 8), ("--up5k",), "sg48", clock_pin="35", clock_mhz=40),
         _gowin("gw1nr-9c", "GW1NR-LV9QN88PC6/I5", "GW1N-9C", Resources(8640, 6480, 26, 40), "52"),
         _xc7("xc7z010", 17600, 120, 80),
         _xc7("xc7z020", 53200, 280, 220),
