@@ -33,6 +33,7 @@ from flows.accelerator import Accelerator, classes, load_frames, load_labels, sc
 from flows.config import STEPS, BuildConfig
 from flows.plan import Plan
 from hw import folding
+from hw.boards import driver_folder
 from hw.boards.image import SCOPE, Image
 from hw.emulate import Emulator
 from hw.errors import BitfabricError
@@ -130,7 +131,8 @@ class _Build:
     @cached_property
     def image(self) -> Image | None:
         """The whole design for the board; None where the target is a bare device."""
-        return engines.board_image(self.plan.target, self.accelerator, self.plan.clock_mhz, self.model_hash)
+        interval = self.result["fold"]["interval"]
+        return engines.board_image(self.plan.target, self.accelerator, self.plan.clock_mhz, self.model_hash, interval)
 
     @property
     def tools(self) -> dict[str, str]:
@@ -290,6 +292,10 @@ class _Build:
         bitstream = placed.get("bitstream")
         if bitstream:
             products["bitstream"] = f"place/{bitstream}"
+        link = engines.interface(self.hardware, self.image) if bitstream and self.image else None
+        if link:
+            driver_folder.write(self.folder / "driver", link)
+            products["driver"] = "driver"
         if placed:
             products["placed netlist"] = f"place/{placed['netlist']}"
         products["report"] = "build.json"
@@ -340,6 +346,7 @@ class _Build:
             }
             if bitstream
             else None,
+            "link": {"model": f"{link.model:016x}", "baud": link.baud} if link else None,
             "finn": self.result.get("finn"),
             "products": products,
             "tools": self.tools,

@@ -49,6 +49,12 @@ def _router(family: str) -> Callable[[], str]:
     return find
 
 
+def _loader() -> str:
+    from flows.program import loader
+
+    return loader()[0]
+
+
 def _vivado() -> str:
     path = os.environ.get("XILINX_VIVADO") or shutil.which("vivado")
     if not path:
@@ -66,6 +72,7 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str]], ...] = (
     ("nextpnr-ecp5", "place and route, bitstream", True, _router("ecp5")),
     ("nextpnr-ice40", "the same for iCE40", False, _router("ice40")),
     ("nextpnr-himbaechel", "the same for Gowin, with Apycula", False, _router("gowin")),
+    ("openFPGALoader", "programming boards", False, _loader),
     ("finn-plus", "FINN's estimates and emulator", False, _wheel("finn-plus")),
     ("Vivado", "FINN's bitstreams for AMD boards", False, _vivado),
 )

@@ -33,6 +33,27 @@ class Watch:
         err.print(f"  [green]done[/] {name:<11} {note}")
 
 
+class Progress:
+    """A bar on standard error; call it with the frames that are done, and of all."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, transient=True)
+        self._task = self._bar.add_task("frames", total=None)
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, count: int) -> None:
+        self._bar.update(self._task, completed=done, total=count)
+
+
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:

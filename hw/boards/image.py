@@ -3,11 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Literal
 
+from qonnx.core.datatype import DataType
+
+from hw.boards.packing import Format
 from hw.boards.pll import Pll, instance, solve
 from hw.boards.targets import Board, Target
 from hw.errors import BitfabricError
 from hw.rtl import Design
+from hw.stream import Stream
 from hw.synth.netlist import models
 from hw.synth.toolchain import Pin
 
@@ -19,6 +24,11 @@ CLOCK_NET = "clk"
 BAUDS = (3_000_000, 2_000_000, 1_500_000, 1_000_000, 921_600, 460_800, 230_400, 115_200)
 BAUD_ERROR = 0.015
 LEAST_DIVISOR = 8
+OCTET_BITS = 10
+LEAST_MESSAGE = 9
+"""Octets of a message without payload."""
+FEW, MANY = 2, 8
+"""Frames under way at a time."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +65,27 @@ def baud_rate(clock_hz: float, max_baud: int) -> tuple[int, int]:
     raise BitfabricError(f"no baud rate up to {max_baud} from a clock of {clock_hz / 1e6:g} MHz; raise --clock", 2)
 
 
-def image(accelerator: Design, target: Target, clock_mhz: float, model_hash: int) -> Image:
+def format_of(stream: Stream) -> Format:
+    """How a stream's frames travel on the link; its lanes do not matter."""
+    bipolar = stream.dtype == DataType["BIPOLAR"]
+    kind: Literal["bipolar", "signed", "unsigned"] = (
+        "bipolar" if bipolar else "signed" if stream.dtype.signed() else "unsigned"
+    )
+    return Format(stream.shape, stream.dtype.bitwidth(), kind)
+
+
+def slots(taken: Format, given: Format, divisor: int, interval: int | None) -> int:
+    """Frames that may be under way at a time. The input buffer has two; many, which hide the delays of a USB adapter,
+    find room where the accelerator is faster than the line, and results, whatever their octets, faster than frames."""
+    line = (taken.octets + LEAST_MESSAGE) * OCTET_BITS * divisor
+    results = 2 * given.octets + LEAST_MESSAGE <= taken.octets + LEAST_MESSAGE
+    return MANY if interval is not None and interval <= line and results else FEW
+
+
+def image(accelerator: Design, target: Target, clock_mhz: float, model_hash: int, interval: int | None = None) -> Image:
     """The image of an accelerator with one input and one output stream, for the fastest clock up to ``clock_mhz``.
 
-    The target must be a board.
+    The target must be a board. ``interval`` is the accelerator's, in cycles a frame, where it is known.
 
     ``model_hash`` (64 bits) is what the driver recognises the image by. Raises BitfabricError where the design has
     more streams, or where the board's clock cannot make ``clock_mhz``.
@@ -85,6 +112,7 @@ def image(accelerator: Design, target: Target, clock_mhz: float, model_hash: int
         "OUT_BEATS": given.beats,
         "MODEL": f"64'h{model_hash:016x}",
         "CLOCK_HZ": round(pll.mhz * 1e6),
+        "SLOTS": slots(format_of(taken), format_of(given), divisor, interval),
     }
     shell = files("hw.boards").joinpath("shell")
     sources = {f"{name}.sv": shell.joinpath(f"{name}.sv").read_text() for name in SHELL}

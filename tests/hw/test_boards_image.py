@@ -9,7 +9,7 @@ import pytest
 from qonnx.core.datatype import DataType
 
 from hw.boards.driver import Driver
-from hw.boards.image import SCOPE, Image, image
+from hw.boards.image import SCOPE, Image, format_of, image
 from hw.boards.pll import LIMITS, solve
 from hw.boards.targets import find_target
 from hw.boards.virtual import VirtualBoard
@@ -71,7 +71,8 @@ def test_the_placed_image_computes_what_the_accelerator_computes(built: Built) -
     frames = random_frames(design.accelerator.inputs["s"], 8, np.random.default_rng(0))
     below = synthesis.netlist if built.family == GOWIN else placement.netlist
     with VirtualBoard(design, netlist.design(below, built.family)) as board:
-        link = Driver(board, design.accelerator.inputs["s"], design.accelerator.outputs["m"], MODEL, timeout=0.001)
+        streams = design.accelerator.inputs["s"], design.accelerator.outputs["m"]
+        link = Driver(board, *map(format_of, streams), MODEL, timeout=0.001)
         np.testing.assert_array_equal(link.run(frames), frames)
         status = link.status()
     hertz = round(design.clock_mhz * 1e6)
