@@ -298,6 +298,36 @@ def virtual(
 
 
 @app.command()
+def soft_errors(
+    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
+    frames: Annotated[Path, typer.Option("--input", "-i", metavar="X.npy", help="frames in the model's own layout")],
+    labels: Annotated[Path | None, typer.Option(metavar="Y.npy", help="their classes: accuracies too")] = None,
+    flips: Annotated[str, typer.Option(help="numbers of bits to flip, with commas")] = "1,10,100",
+    trials: Annotated[int, typer.Option(min=1, help="places that are tried for each number")] = 10,
+    seed: Annotated[int, typer.Option(help="seed of the places")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Flip bits of the weight and threshold memories in the emulator: accuracy against soft errors.
+
+    Example: bitfabric soft-errors build/ --input run/x_test.npy --labels run/y_test.npy --flips 1,10,100
+    """
+    from flows.accelerator import Accelerator, load_frames, load_labels
+    from flows.show import Progress, flipped
+    from flows.soft_errors import sweep
+
+    if not all(part.strip().isdecimal() for part in flips.split(",")):
+        raise typer.BadParameter(f"--flips {flips!r} is no list of numbers, as in --flips 1,10,100")
+    x = load_frames(frames)
+    y = load_labels(labels, len(x)) if labels else None
+    with Progress() as progress:
+        result = sweep(Accelerator(folder), x, y, [int(part) for part in flips.split(",")], trials, seed, progress)
+    if as_json:
+        emit(result)
+    else:
+        flipped(result)
+
+
+@app.command()
 def targets(as_json: AsJson = False) -> None:
     """List the boards and devices with their resources."""
 

@@ -203,6 +203,20 @@ def ran(result: dict[str, Any], outputs: "Frames") -> None:
             out.print(f"{name} {np.array2string(values, threshold=40, edgeitems=4)}".strip(), soft_wrap=True)
 
 
+def flipped(result: dict[str, Any]) -> None:
+    """Accuracy against flipped bits."""
+    scored = any("accuracy" in row for row in result["rows"])
+    table = _table("flips", "changed", *(("accuracy", "least", "greatest") if scored else ()))
+    for row in result["rows"]:
+        accuracy = row.get("accuracy", {})
+        table.add_row(f"{row['flips']:,}", f"{row['changed']['mean']:.2%}", *(f"{v:.2%}" for v in accuracy.values()))
+    out.print(table)
+    left = f"; left out: {', '.join(result['left_out'])}" if result["left_out"] else ""
+    out.print(
+        f"of {result['bits']:,} bits of weights and thresholds, {result['trials']} trials each{left}", soft_wrap=True
+    )
+
+
 def target_table(rows: list[dict[str, Any]]) -> None:
     """Boards and devices."""
     table = _table("name", "device", "LUT", "FF", "BRAM", "DSP", "status")
