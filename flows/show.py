@@ -212,9 +212,8 @@ def flipped(result: dict[str, Any]) -> None:
         table.add_row(f"{row['flips']:,}", f"{row['changed']['mean']:.2%}", *(f"{v:.2%}" for v in accuracy.values()))
     out.print(table)
     left = f"; left out: {', '.join(result['left_out'])}" if result["left_out"] else ""
-    out.print(
-        f"of {result['bits']:,} bits of weights and thresholds, {result['trials']} trials each{left}", soft_wrap=True
-    )
+    line = f"of {result['bits']:,} bits of weights and thresholds, {result['trials']} trials each{left}"
+    out.print(line, soft_wrap=True)
 
 
 def target_table(rows: list[dict[str, Any]]) -> None:

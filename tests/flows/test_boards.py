@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from flows import engines, program
+from flows.accelerator import score
 from flows.build import build
+from flows.soft_errors import sweep
 from hw.boards import driver_folder
 from hw.boards.pty_board import PtyBoard
 from hw.boards.virtual import VirtualBoard
@@ -85,6 +87,23 @@ def test_the_board_engine_and_the_driver_that_a_build_leaves_give_what_the_model
     assert seen[-1] == (len(x), len(x))
     with pytest.raises(BitfabricError, match="cannot open"):
         simulated.run_board(x, "/dev/nothing")
+
+
+def test_flipped_bits_change_outputs_and_none_change_nothing(small, simulated):
+    x, y = np.load(small / "x.npy"), np.load(small / "y.npy")
+    result = sweep(simulated, x, y, [0, 200], trials=3)
+    none, many = result["rows"]
+    right = score(simulated.run(x), y)
+    assert none == {
+        "flips": 0,
+        "changed": {"mean": 0, "least": 0, "greatest": 0},
+        "accuracy": dict.fromkeys(("mean", "least", "greatest"), right),
+    }
+    assert many["changed"]["least"] > 0
+    assert result["layers"]["fc0"] == 12 * 8
+    assert set(sweep(simulated, x, None, [1], trials=1)["rows"][0]) == {"flips", "changed"}
+    with pytest.raises(BitfabricError, match="bits to flip"):
+        sweep(simulated, x, y, [10**6])
 
 
 SAID = [
