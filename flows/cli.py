@@ -22,7 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Engine = Literal["qonnx", "finn", "emulator", "rtl", "netlist"]
+Engine = Literal["qonnx", "finn", "emulator", "rtl", "netlist", "board"]
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="a QONNX file, as `bitfabric train` leaves it")]
 Target = Annotated[str, typer.Option("--target", "-t", help="a board or a device; `bitfabric targets` lists them")]
@@ -231,19 +231,29 @@ def run(
         Path | None, typer.Option(metavar="Y.npy", help="classes of the frames: prints the accuracy")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT.npy", help="file for the outputs")] = None,
+    port: Annotated[str | None, typer.Option(help="serial port of the board (default: look for it)")] = None,
+    baud: Annotated[int | None, typer.Option(help="baud rate of the board's port (default: the image's)")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run frames through one engine; all engines take and give the same.
 
     Example: bitfabric run build/ --input run/x_test.npy --labels run/y_test.npy --engine rtl
+
+    On hardware: bitfabric program build/ and bitfabric run build/ --input run/x_test.npy --engine board
     """
-    from flows.accelerator import Accelerator, load_frames, load_labels, save_frames, score
-    from flows.show import ran
+    from flows.accelerator import Accelerator, load_frames, load_labels, save_frames, score, timed
+    from flows.show import Progress, ran
 
     accelerator = Accelerator(folder)
     x = load_frames(frames)
     y = load_labels(labels, len(x)) if labels else None
-    outputs, seconds = accelerator.timed_run(x, engine)
+    if engine == "board":
+        with Progress() as progress:
+            outputs, seconds = timed(lambda: accelerator.run_board(x, port, baud, progress))
+    elif port or baud:
+        raise typer.BadParameter(f"--port and --baud are for --engine board, not {engine}")
+    else:
+        outputs, seconds = timed(lambda: accelerator.run(x, engine))
     result: dict[str, Any] = {"engine": engine, "frames": len(x), "seconds": seconds}
     if y is not None:
         result["accuracy"] = score(outputs, y)
@@ -254,6 +264,67 @@ def run(
         emit(result)
     else:
         ran(result, outputs)
+
+
+@app.command()
+def program(
+    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
+    flash: Annotated[bool, typer.Option("--flash", help="into the flash, so that it is there after power-up")] = False,
+) -> None:
+    """Load the image of a build into its board, with openFPGALoader.
+
+    Example: bitfabric program build/
+    """
+    from flows.program import program as load_image
+
+    typer.echo(load_image(folder, flash))
+
+
+@app.command()
+def virtual(
+    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left for a board")],
+) -> None:
+    """Simulate the image of a build behind a pseudo-terminal, as a board without hardware, until interrupted.
+
+    Example: bitfabric virtual build/   and elsewhere   bitfabric run build/ --input X.npy --engine board --port PORT
+    """
+    from flows.accelerator import Accelerator
+    from hw.boards.pty_board import PtyBoard
+    from hw.boards.virtual import VirtualBoard
+
+    with VirtualBoard(Accelerator(folder).image) as board, PtyBoard(board) as terminal:
+        typer.echo(terminal.port)
+        signal.pause()
+
+
+@app.command()
+def soft_errors(
+    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
+    frames: Annotated[Path, typer.Option("--input", "-i", metavar="X.npy", help="frames in the model's own layout")],
+    labels: Annotated[Path | None, typer.Option(metavar="Y.npy", help="their classes: accuracies too")] = None,
+    flips: Annotated[str, typer.Option(help="numbers of bits to flip, with commas")] = "1,10,100",
+    trials: Annotated[int, typer.Option(min=1, help="places that are tried for each number")] = 10,
+    seed: Annotated[int, typer.Option(help="seed of the places")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Flip bits of the weight and threshold memories in the emulator: accuracy against soft errors.
+
+    Example: bitfabric soft-errors build/ --input run/x_test.npy --labels run/y_test.npy --flips 1,10,100
+    """
+    from flows.accelerator import Accelerator, load_frames, load_labels
+    from flows.show import Progress, flipped
+    from flows.soft_errors import sweep
+
+    if not all(part.strip().isdecimal() for part in flips.split(",")):
+        raise typer.BadParameter(f"--flips {flips!r} is no list of numbers, as in --flips 1,10,100")
+    x = load_frames(frames)
+    y = load_labels(labels, len(x)) if labels else None
+    with Progress() as progress:
+        result = sweep(Accelerator(folder), x, y, [int(part) for part in flips.split(",")], trials, seed, progress)
+    if as_json:
+        emit(result)
+    else:
+        flipped(result)
 
 
 @app.command()

@@ -37,11 +37,22 @@ def _yosys() -> str:
     return yosys.version()
 
 
-def _nextpnr() -> str:
-    from hw.synth import nextpnr
+def _router(family: str) -> Callable[[], str]:
+    def find() -> str:
+        from hw.synth import toolchain
 
-    nextpnr.command("nextpnr-ecp5")
-    return nextpnr.version()
+        tools = toolchain.TOOLCHAINS[family]
+        for name in (tools.router, tools.packer):
+            toolchain.command(name)
+        return toolchain.version(family)
+
+    return find
+
+
+def _loader() -> str:
+    from flows.program import loader
+
+    return loader()[0]
 
 
 def _vivado() -> str:
@@ -58,7 +69,10 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str]], ...] = (
     ("C++ compiler", "RTL simulation", True, _compiler),
     ("Verilator", "RTL simulation", True, _verilator),
     ("Yosys", "synthesis", True, _yosys),
-    ("nextpnr-ecp5", "place and route, bitstream", True, _nextpnr),
+    ("nextpnr-ecp5", "place and route, bitstream", True, _router("ecp5")),
+    ("nextpnr-ice40", "the same for iCE40", False, _router("ice40")),
+    ("nextpnr-himbaechel", "the same for Gowin, with Apycula", False, _router("gowin")),
+    ("openFPGALoader", "programming boards", False, _loader),
     ("finn-plus", "FINN's estimates and emulator", False, _wheel("finn-plus")),
     ("Vivado", "FINN's bitstreams for AMD boards", False, _vivado),
 )

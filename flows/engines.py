@@ -1,12 +1,15 @@
-"""The slower engines: the RTL in Verilator, and the placed netlist behind its host link."""
+"""The slower engines: the RTL in Verilator, and the netlist behind its host link."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from hw import simulate
 from hw.boards.driver import Driver
-from hw.boards.image import Image, image
+from hw.boards.image import Image, format_of, image
+from hw.boards.interface import Interface
+from hw.boards.ports import find_port, open_port
 from hw.boards.targets import Target
 from hw.boards.virtual import VirtualBoard
 from hw.graph import Graph
@@ -14,6 +17,8 @@ from hw.rtl import Design, generate
 from hw.synth import netlist
 from hw.synth.family import Family
 
+Progress = Callable[[int, int], None]
+"""Told of the frames that are done, and of all."""
 Frames = dict[str, np.ndarray]
 """Integer frames ``(N, *shape)`` by edge of the graph."""
 
@@ -33,25 +38,49 @@ def run_rtl(graph: Graph, family: Family, ints: Frames) -> tuple[Frames, simulat
     return {port.edge: result.outputs[names[port.edge]] for port in graph.outputs}, result
 
 
-def board_image(target: Target, accelerator: Design, clock_mhz: float, model_hash: str) -> Image | None:
+def board_image(target: Target, accelerator: Design, clock_mhz: float, model_hash: str, interval: int) -> Image | None:
     """The image for a target's board; None for a bare device. An image knows the first 64 bits of the model's hash."""
     if target.board is None:
         return None
-    return image(accelerator, target.board, clock_mhz, int(model_hash[:16], 16))
+    return image(accelerator, target, clock_mhz, int(model_hash[:16], 16), interval)
 
 
-def run_netlist(graph: Graph, accelerator: Design, board: Image | None, placed: Path, ints: Frames) -> Frames:
-    """Integers of the output edges, of the placed netlist ``placed``.
+def interface(graph: Graph, board: Image) -> Interface:
+    """What a driver has to know of the graph in the image ``board``."""
+    (port,) = graph.inputs
+    exits = {each.name: each.steps for each in graph.outputs}
+    formats = format_of(graph.edges[port.edge]), format_of(graph.edges[graph.outputs[0].edge])
+    return Interface(board.model, board.baud, port.shape, port.dtype, port.steps, *formats, exits)
+
+
+def run_netlist(
+    graph: Graph, family: Family, accelerator: Design, board: Image | None, placed: Path, ints: Frames
+) -> Frames:
+    """Integers of the output edges, of the netlist file ``placed``.
 
     An image is run on a virtual board through its UART by the same driver as the real one; a bare accelerator
     through its streams.
     """
     if board is None:
-        design = netlist.design(placed, accelerator.inputs, accelerator.outputs)
+        design = netlist.design(placed, family, accelerator.inputs, accelerator.outputs)
         names = by_port(graph, design)
         result = simulate.build(design).run({names[edge]: frames for edge, frames in ints.items()})
         return {port.edge: result.outputs[names[port.edge]] for port in graph.outputs}
     ((edge, frames),) = ints.items()
-    with VirtualBoard(board, netlist.design(placed)) as line:
-        driver = Driver(line, graph.edges[edge], graph.edges[graph.outputs[0].edge], board.model)
-        return {graph.outputs[0].edge: driver.run(frames)}
+    with VirtualBoard(board, netlist.design(placed, family)) as line:
+        given = graph.outputs[0].edge
+        driver = Driver(line, format_of(graph.edges[edge]), format_of(graph.edges[given]), board.model)
+        return {given: driver.run(frames)}
+
+
+def run_board(
+    graph: Graph, link: Interface, port: str | None, baud: int | None, ints: Frames, progress: Progress | None
+) -> Frames:
+    """Integers of the output edges, of the board behind a serial port (None: the one that answers)."""
+    rate = baud or link.baud
+    ((_, frames),) = ints.items()
+    transport = open_port(port, rate) if port else find_port(rate, link.model)
+    try:
+        return {graph.outputs[0].edge: Driver(transport, link.taken, link.given, link.model).run(frames, progress)}
+    finally:
+        transport.close()

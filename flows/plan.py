@@ -15,8 +15,6 @@ from hw.kernels.kernel import Resources
 from hw.lower import lower
 from hw.synth.devices import Device
 
-DEFAULT_CLOCK_MHZ = 100.0
-
 
 class Plan:
     """The choices for a model on a target, each made when it is first asked for."""
@@ -26,7 +24,7 @@ class Plan:
         self.device: Device = self.target.device
         self.model = model
         self.config = config
-        self.clock_mhz = config.clock_mhz or DEFAULT_CLOCK_MHZ
+        self.clock_mhz = config.clock_mhz or self.device.clock_mhz
 
     @cached_property
     def graph(self) -> Graph:

@@ -33,6 +33,27 @@ class Watch:
         err.print(f"  [green]done[/] {name:<11} {note}")
 
 
+class Progress:
+    """A bar on standard error; call it with the frames that are done, and of all."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, transient=True)
+        self._task = self._bar.add_task("frames", total=None)
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, count: int) -> None:
+        self._bar.update(self._task, completed=done, total=count)
+
+
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -93,6 +114,7 @@ def built(accelerator: "Accelerator") -> None:
     engines = _table("engine", "frames", "mismatches", "accuracy")
     for name, check in report["verified"].items():
         accuracy = None if check.get("accuracy") is None else f"{check['accuracy']:.2%}"
+        name = f"{name} ({check['stage']})" if "stage" in check else name
         engines.add_row(name, _number(check["frames"]), _number(check["mismatches"]), accuracy or "-")
     out.print(engines)
     finn = report["finn"]
@@ -181,6 +203,19 @@ def ran(result: dict[str, Any], outputs: "Frames") -> None:
 
         for name, values in outputs.items() if isinstance(outputs, dict) else [("", outputs)]:
             out.print(f"{name} {np.array2string(values, threshold=40, edgeitems=4)}".strip(), soft_wrap=True)
+
+
+def flipped(result: dict[str, Any]) -> None:
+    """Accuracy against flipped bits."""
+    scored = any("accuracy" in row for row in result["rows"])
+    table = _table("flips", "changed", *(("accuracy", "least", "greatest") if scored else ()))
+    for row in result["rows"]:
+        accuracy = row.get("accuracy", {})
+        table.add_row(f"{row['flips']:,}", f"{row['changed']['mean']:.2%}", *(f"{v:.2%}" for v in accuracy.values()))
+    out.print(table)
+    left = f"; left out: {', '.join(result['left_out'])}" if result["left_out"] else ""
+    line = f"of {result['bits']:,} bits of weights and thresholds, {result['trials']} trials each{left}"
+    out.print(line, soft_wrap=True)
 
 
 def target_table(rows: list[dict[str, Any]]) -> None:

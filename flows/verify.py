@@ -63,9 +63,10 @@ def _differing_layer(graph: Graph, family: Family, ints: Frames) -> str:
     return "none of the first four frames"
 
 
-def check_netlist(got: Frames, expected: Frames) -> dict[str, int]:
-    """Hold the placed netlist's integers against the emulator's. Raises BitfabricError as ``check_rtl``."""
+def check_netlist(got: Frames, expected: Frames, stage: str) -> dict[str, int]:
+    """Hold the integers of a netlist, placed or mapped, against the emulator's. Raises BitfabricError as
+    ``check_rtl``."""
     for edge, want in expected.items():
         if difference := first_difference(got[edge], want):
-            raise BitfabricError(f"the placed netlist differs from the emulator: {difference}")
+            raise BitfabricError(f"the {stage} netlist differs from the emulator: {difference}")
     return {"frames": len(next(iter(expected.values()))), "mismatches": 0}

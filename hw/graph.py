@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hw.errors import BitfabricError
-from hw.host import HostStep, checked, run
+from hw.frames import checked
+from hw.host import HostStep, run
 from hw.kernels.kernel import Kernel
 from hw.stream import Stream
 

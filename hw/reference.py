@@ -11,8 +11,8 @@ from qonnx.core.onnx_exec import execute_onnx
 from hw.comparison import Comparison, compare_layers
 from hw.emulate import Emulator
 from hw.errors import BitfabricError
+from hw.frames import checked
 from hw.graph import Graph
-from hw.host import checked
 from hw.lower import Lowering
 from hw.qonnx_file import integer_dtype, load, prepare, read
 

@@ -3,23 +3,32 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Literal
 
+from qonnx.core.datatype import DataType
+
+from hw.boards.packing import Format
 from hw.boards.pll import Pll, instance, solve
-from hw.boards.targets import Board
+from hw.boards.targets import Board, Target
 from hw.errors import BitfabricError
 from hw.rtl import Design
-from hw.synth.family import ECP5
+from hw.stream import Stream
 from hw.synth.netlist import models
+from hw.synth.toolchain import Pin
 
 SHELL = ("uart_rx", "uart_tx", "deframer", "framer", "frame_in", "frame_out", "link", "power_on")
 TOP = "image"
-PLL = "ecp5_pll.sv"
 SCOPE = "accelerator"
 """Instance name of the accelerator in the image."""
 CLOCK_NET = "clk"
 BAUDS = (3_000_000, 2_000_000, 1_500_000, 1_000_000, 921_600, 460_800, 230_400, 115_200)
 BAUD_ERROR = 0.015
 LEAST_DIVISOR = 8
+OCTET_BITS = 10
+LEAST_MESSAGE = 9
+"""Octets of a message without payload."""
+FEW, MANY = 2, 8
+"""Frames under way at a time."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class Image:
     design: Design
     accelerator: Design
     board: Board
-    lpf: str
+    pins: tuple[Pin, ...]
     pll: Pll
     baud: int
     divisor: int
@@ -56,8 +65,27 @@ def baud_rate(clock_hz: float, max_baud: int) -> tuple[int, int]:
     raise BitfabricError(f"no baud rate up to {max_baud} from a clock of {clock_hz / 1e6:g} MHz; raise --clock", 2)
 
 
-def image(accelerator: Design, board: Board, clock_mhz: float, model_hash: int) -> Image:
+def format_of(stream: Stream) -> Format:
+    """How a stream's frames travel on the link; its lanes do not matter."""
+    bipolar = stream.dtype == DataType["BIPOLAR"]
+    kind: Literal["bipolar", "signed", "unsigned"] = (
+        "bipolar" if bipolar else "signed" if stream.dtype.signed() else "unsigned"
+    )
+    return Format(stream.shape, stream.dtype.bitwidth(), kind)
+
+
+def slots(taken: Format, given: Format, divisor: int, interval: int | None) -> int:
+    """Frames that may be under way at a time. The input buffer has two; many, which hide the delays of a USB adapter,
+    find room where the accelerator is faster than the line, and results, whatever their octets, faster than frames."""
+    line = (taken.octets + LEAST_MESSAGE) * OCTET_BITS * divisor
+    results = 2 * given.octets + LEAST_MESSAGE <= taken.octets + LEAST_MESSAGE
+    return MANY if interval is not None and interval <= line and results else FEW
+
+
+def image(accelerator: Design, target: Target, clock_mhz: float, model_hash: int, interval: int | None = None) -> Image:
     """The image of an accelerator with one input and one output stream, for the fastest clock up to ``clock_mhz``.
+
+    The target must be a board. ``interval`` is the accelerator's, in cycles a frame, where it is known.
 
     ``model_hash`` (64 bits) is what the driver recognises the image by. Raises BitfabricError where the design has
     more streams, or where the board's clock cannot make ``clock_mhz``.
@@ -69,7 +97,10 @@ def image(accelerator: Design, board: Board, clock_mhz: float, model_hash: int) 
         )
     if not 0 <= model_hash < 1 << 64:
         raise ValueError("a model hash has 64 bits")
-    pll = solve(board.clock.mhz, clock_mhz)
+    board, family = target.board, target.device.family
+    if board is None:
+        raise ValueError(f"{target.name} is no board")
+    pll = solve(board.clock.mhz, clock_mhz, family)
     baud, divisor = baud_rate(pll.mhz * 1e6, board.uart.max_baud)
     ((s, taken),) = accelerator.inputs.items()
     ((m, given),) = accelerator.outputs.items()
@@ -81,12 +112,14 @@ def image(accelerator: Design, board: Board, clock_mhz: float, model_hash: int) 
         "OUT_BEATS": given.beats,
         "MODEL": f"64'h{model_hash:016x}",
         "CLOCK_HZ": round(pll.mhz * 1e6),
+        "SLOTS": slots(format_of(taken), format_of(given), divisor, interval),
     }
     shell = files("hw.boards").joinpath("shell")
     sources = {f"{name}.sv": shell.joinpath(f"{name}.sv").read_text() for name in SHELL}
-    sources |= {PLL: models(ECP5)[PLL]} | accelerator.files
+    model = f"{family.name}_pll.sv"
+    sources |= {model: models(family)[model]} | accelerator.files
     sources[f"{TOP}.sv"] = _top(accelerator.top, board, pll, parameters, s, taken.width, m, given.width)
-    return Image(Design(TOP, {}, {}, sources), accelerator, board, _lpf(board), pll, baud, divisor, model_hash)
+    return Image(Design(TOP, {}, {}, sources), accelerator, board, _pins(board), pll, baud, divisor, model_hash)
 
 
 def _top(
@@ -108,7 +141,8 @@ def _top(
     pushed = "1'b0" if not board.reset else "reset" if board.reset.active == "high" else "!reset"
     tail = "".join(f"  assign {name} = 1'b1;\n" for name in board.high)
     if board.leds:
-        tail += f"  assign led = {len(board.leds)}'({{faulty, busy, !rst}});\n"
+        dark = "~" if board.leds_active == "low" else ""
+        tail += f"  assign led = {dark}{len(board.leds)}'({{faulty, busy, !rst}});\n"
     settings = ",\n".join(f"      .{key}({value})" for key, value in parameters.items())
     listed = ",\n    ".join(ports)
     return f"""\
@@ -161,19 +195,15 @@ module {TOP} (
 """
 
 
-def _lpf(board: Board) -> str:
-    """Pin constraints as nextpnr reads them."""
-    pull = board.reset.pull.upper() if board.reset else "NONE"
-    pins = {
-        "clk_board": (board.clock.pin, ""),
-        "uart_rx": (board.uart.rx, " PULLMODE=UP"),
-        "uart_tx": (board.uart.tx, ""),
-    }
+def _pins(board: Board) -> tuple[Pin, ...]:
+    """Where the image's ports are."""
+    found = [
+        Pin("clk_board", board.clock.pin, board.io, mhz=board.clock.mhz),
+        Pin("uart_rx", board.uart.rx, board.io, "up"),
+        Pin("uart_tx", board.uart.tx, board.io),
+    ]
     if board.reset:
-        pins["reset"] = (board.reset.pin, f" PULLMODE={pull}")
-    pins |= {f"led[{i}]": (pin, "") for i, pin in enumerate(board.leds)}
-    pins |= {name: (pin, "") for name, pin in board.high.items()}
-    lines = [f'FREQUENCY PORT "clk_board" {board.clock.mhz:g} MHZ;\n']
-    for name, (pin, extra) in pins.items():
-        lines += [f'LOCATE COMP "{name}" SITE "{pin}";\n', f'IOBUF PORT "{name}" IO_TYPE={board.io}{extra};\n']
-    return "".join(lines)
+        found.append(Pin("reset", board.reset.pin, board.reset.io or board.io, board.reset.pull))
+    found += [Pin(f"led[{i}]", pin, board.io) for i, pin in enumerate(board.leds)]
+    found += [Pin(name, pin, board.io) for name, pin in board.high.items()]
+    return tuple(found)

@@ -1,5 +1,6 @@
 """The host's end of the link: frames as octets, with windows, timeouts and retries. Needs nothing but the protocol."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -12,13 +13,18 @@ _LEAST = 9
 
 
 class Transport(Protocol):
-    """A serial port, as pyserial has it: ``read`` gives fewer octets when ``timeout`` seconds have passed."""
+    """A serial port, as pyserial has it: ``read`` gives fewer octets when ``timeout`` seconds have passed.
+
+    An OSError of any of them means that the port is gone.
+    """
 
     timeout: float | None
 
     def read(self, size: int = 1, /) -> bytes: ...
 
     def write(self, data: bytes, /) -> int | None: ...
+
+    def close(self) -> None: ...
 
 
 class Session:
@@ -34,7 +40,8 @@ class Session:
         self.retries = retries
         self.resent = 0
         self._decoder = Decoder()
-        self._tag = 0
+        # Somewhere, so that what an earlier session left behind is not taken for an answer.
+        self._tag = int.from_bytes(os.urandom(2), "little")
         self._short = 0
 
     def connect(self, model: int, in_octets: int, out_octets: int) -> Status:
@@ -44,10 +51,6 @@ class Session:
         """
         for _ in range(self.retries + 1):
             status = self.status()
-            if status.version != VERSION:
-                raise BitfabricError(
-                    f"the image speaks version {status.version} of the link, not {VERSION}; build again"
-                )
             if status.model != model:
                 raise BitfabricError(
                     f"the board holds another image (model {status.model:016x}, not {model:016x}); program it again"
@@ -56,19 +59,19 @@ class Session:
                 raise BitfabricError("the image has frames of another size; build and program it again")
             if not status.pending:
                 return status
-            self._receive(self.transport.read(1 << 16))
+            self._receive(self._read(1 << 16))
         raise BitfabricError("the image does not finish its frames; reset the board")
 
     def status(self) -> Status:
         """What the image tells about itself. Raises BitfabricError where nothing answers."""
         for _ in range(self.retries + 1):
             tag = self._next_tag()
-            self.transport.write(encode(Message(STATUS, tag)))
+            self._write(Message(STATUS, tag))
             # Ask for just what a reply has: a read that wants more lasts until its timeout.
-            while (messages := self._receive(self.transport.read(self._rest(Status.OCTETS)))) is not None:
+            while (messages := self._receive(self._read(self._rest(Status.OCTETS)))) is not None:
                 for message in messages:
                     if message.type == STATUS | REPLY and message.tag == tag:
-                        return Status.parse(message.payload)
+                        return self._status(message.payload)
         raise BitfabricError("no answer from the board: is it programmed, and are port and baud rate right?")
 
     def run(
@@ -91,15 +94,15 @@ class Session:
             while todo and len(waiting) < slots:
                 tag = self._next_tag()
                 waiting[tag] = todo.popleft()
-                self.transport.write(encode(Message(FRAME, tag, frames[waiting[tag]])))
-            messages = self._receive(self.transport.read(self._rest(out_octets)))
+                self._write(Message(FRAME, tag, frames[waiting[tag]]))
+            messages = self._receive(self._read(self._rest(out_octets)))
             if messages is None:
                 silent += 1
                 if silent > self.retries:
                     raise BitfabricError(f"the board stopped answering after {len(results)} of {len(frames)} frames")
                 self.resent += len(waiting)
                 for tag, index in waiting.items():
-                    self.transport.write(encode(Message(FRAME, tag, frames[index])))
+                    self._write(Message(FRAME, tag, frames[index]))
                 continue
             for message in messages:
                 if message.type == FRAME | REPLY and message.tag in waiting and len(message.payload) == out_octets:
@@ -108,6 +111,26 @@ class Session:
                     if progress:
                         progress(len(results), len(frames))
         return [results[index] for index in range(len(frames))]
+
+    @staticmethod
+    def _status(payload: bytes) -> Status:
+        """What the payload of a status reply says, if it is of this version."""
+        if payload[:1] != bytes([VERSION]) or len(payload) != Status.OCTETS:
+            version = payload[0] if payload else "none"
+            raise BitfabricError(f"the image speaks version {version} of the link, not {VERSION}; build again")
+        return Status.parse(payload)
+
+    def _write(self, message: Message) -> None:
+        try:
+            self.transport.write(encode(message))
+        except OSError as error:
+            raise BitfabricError(f"the port is gone ({error}); is the cable in?") from None
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return self.transport.read(size)
+        except OSError as error:
+            raise BitfabricError(f"the port is gone ({error}); is the cable in?") from None
 
     def _rest(self, payload: int) -> int:
         """Octets to a message's end at the least, from what came of it so far."""

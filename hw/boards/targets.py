@@ -33,9 +33,10 @@ class Uart(_Data):
 
 
 class Button(_Data):
-    """A push button; ``active`` is its level when pushed."""
+    """A push button; ``active`` is its level when pushed. ``io`` where its bank has another standard."""
 
     pin: str
+    io: str | None = None
     pull: Literal["up", "down", "none"] = "none"
     active: Literal["high", "low"] = "high"
 
@@ -45,6 +46,7 @@ class Board(_Data):
 
     ``device`` names the one FPGA that the board has, or ``devices`` those of its variants (the target is then called
     ``<name>-<variant>``). ``high`` are pins that the image holds at 1. ``programmer`` is openFPGALoader's board name.
+    ``io`` is the pins' standard; an iCE40 has none to choose. Its clock must be at the pin of its PLL.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Board(_Data):
     uart: Uart
     reset: Button | None = None
     leds: tuple[str, ...] = ()
+    leds_active: Literal["high", "low"] = "high"
     high: dict[str, str] = {}
 
     @model_validator(mode="after")
@@ -95,6 +98,11 @@ def board_targets(board: Board) -> list[Target]:
 
     def target(name: str, part: str) -> Target:
         fpga = device(part)
+        for field in ("package", "speed"):
+            if getattr(board, field) and not getattr(fpga, field):
+                raise BitfabricError(f"board {board.name}: a {fpga.name} has no '{field}' to choose; leave it out", 2)
+        if not fpga.routable:
+            raise BitfabricError(f"board {board.name}: {fpga.name} is for synthesis only; no image can be made", 2)
         return Target(
             name, replace(fpga, package=board.package or fpga.package, speed=board.speed or fpga.speed), board
         )

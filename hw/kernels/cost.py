@@ -10,6 +10,8 @@ from hw.synth.family import Family
 ECP5_RAM = (16, 4, 6)
 XC7_RAM = (32, 6, 4)
 """A lookup-table RAM: words, bits, and the lookup tables that it takes."""
+LOGIC_BITS = 64
+"""Without lookup-table RAM, memories of no more bits are flip-flops."""
 
 
 def stream_out(width: int, credits: int, family: Family) -> Resources:
@@ -19,10 +21,15 @@ def stream_out(width: int, credits: int, family: Family) -> Resources:
         return Resources(lut=2 if six else 3, ff=width + 2)
     count, address = credits.bit_length(), (credits - 1).bit_length()
     control = 6 * count + 4 * address - 6 if six else 10 * count + 6 * address - 10
+    if not family.lut_ram:
+        places, kept = 1 << address, Resources(control, 3 * count + 2 * address + 1)
+        if places * width > LOGIC_BITS:  # Yosys finds block RAM cheaper, with a way past it
+            return kept + Resources(width, width, family.blocks(places, width))
+        return kept + Resources(ram(places, width, family), ram_ff(places, width, family))
     words, bits, luts = XC7_RAM if six else ECP5_RAM
     rows = -(-credits // words)
-    ram = rows * -(-width // bits) * luts + (width * (rows - 1))
-    return Resources(lut=control + ram, ff=3 * count + 2 * address + 1)
+    tables = rows * -(-width // bits) * luts + (width * (rows - 1))
+    return Resources(lut=control + tables, ff=3 * count + 2 * address + 1)
 
 
 def rom(depth: int, width: int, family: Family) -> int:
@@ -79,9 +86,19 @@ def counter(values: int, family: Family) -> Resources:
 
 
 def ram(words: int, width: int, family: Family) -> int:
-    """Lookup tables of a memory of variables in lookup tables, one port to write and one to read."""
+    """Lookup tables of a memory of variables in lookup tables, one port to write and one to read.
+
+    Without lookup-table RAM it is flip-flops (``ram_ff``), and these are what selects one.
+    """
+    if not family.lut_ram:
+        return width * (words - 1)
     depth, bits, luts = XC7_RAM if family.lut_inputs >= 6 else ECP5_RAM
     if family.lut_inputs >= 6 and words > depth:
         depth, bits = 2 * depth, bits // 2
     rows = -(-words // depth)
     return rows * -(-width // bits) * luts + width * (rows - 1)
+
+
+def ram_ff(words: int, width: int, family: Family) -> int:
+    """Flip-flops that hold the contents of a ``ram``."""
+    return 0 if family.lut_ram else words * width

@@ -40,8 +40,9 @@ def _operands(kernel: "MatrixVector", family: Family) -> Resources:
     lut, ff = 0, width * (1 + ready - fetch - (kernel.datapath == "weight_planes")) + address * (ready - memory.latency)
     if style == "block":
         bram += family.blocks(kernel.sf, width)
-    elif style == "distributed":
+    elif style != "hold":
         lut += cost.ram(kernel.sf, width, family)
+        ff += cost.ram_ff(kernel.sf, width, family)
     if style != "hold":
         ff += (kernel.sf - 1).bit_length()
     if memory.style(family) == "block" and kernel.datapath == "multiply" and family.lut_inputs >= 6:

@@ -60,7 +60,8 @@ class Reduction:
             waiting = self.lanes * (self.bits + carry) + (self.depth - 1).bit_length()
             rows = cost.block_rows(self.depth, width, family)
             return count + Resources(lut + rows, 2 * width + 2 * waiting, family.blocks(self.depth, width))
-        return count + Resources(lut + cost.ram(self.depth, width, family), width)
+        lut += cost.ram(self.depth, width, family)
+        return count + Resources(lut, width + cost.ram_ff(self.depth, width, family))
 
 
 def gathering(count: int, lanes: int, bits: int, operation: str, family: Family) -> Resources:

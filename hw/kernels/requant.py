@@ -29,8 +29,10 @@ CHUNK = 1 << 16
 
 
 def _multiplier(family: Family) -> tuple[int, int]:
-    """Signed bits of the multipliers that products are made of; without DSPs any will do."""
-    return family.dsp_bits or (18, 18)
+    """Signed bits of the multipliers that products are made of, 18 by 18 at least: the latency hangs on it and is the
+    same in every family. Synthesis makes them of several smaller DSPs, or of logic."""
+    x, m = family.dsp_bits or (0, 0)
+    return max(x, 18), max(m, 18)
 
 
 def _signed_bits(low: int, high: int) -> int:

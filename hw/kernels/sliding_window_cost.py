@@ -53,7 +53,7 @@ def _memory(kernel: "SlidingWindow", family: Family) -> Resources:
     if kernel.block:
         result += Resources(lut=banks * cost.block_rows(depth, width, family), bram=banks * family.blocks(depth, width))
     else:
-        result += Resources(lut=banks * cost.ram(depth, width, family))
+        result += Resources(banks * cost.ram(depth, width, family), banks * cost.ram_ff(depth, width, family))
     if banks > 1:
         found = kernel.part[0] * len(kernel.columns) * width
         phases = banks // kernel.grain

@@ -113,7 +113,7 @@ class Upsample(ChannelKernel):
             blocks, rows = family.blocks(self._depth, width), cost.block_rows(self._depth, width, family)
             total += Resources(rows, width, blocks)
         elif style != "hold":
-            total += Resources(cost.ram(self._depth, width, family))
+            total += Resources(cost.ram(self._depth, width, family), cost.ram_ff(self._depth, width, family))
         for values in (self.steps, fw, columns, fh):
             total += cost.counter(values, family)
         return total

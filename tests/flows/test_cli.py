@@ -60,7 +60,7 @@ def test_estimate_build_and_run(small, tmp_path):
         outputs[engine] = np.load(saved)
     np.testing.assert_array_equal(outputs["qonnx"], outputs["emulator"])
     np.testing.assert_array_equal(outputs["qonnx"], outputs["rtl"])
-    one_line(bitfabric("run", out, "-i", small / "x.npy", "--engine", "netlist"), 2, "no placed netlist")
+    one_line(bitfabric("run", out, "-i", small / "x.npy", "--engine", "netlist"), 2, "no netlist that was simulated")
     one_line(bitfabric("run", out, "-i", small / "y.npy"), 2, "12")
     one_line(
         bitfabric("run", out, "-i", small / "x.npy", "--labels", small / "x.npy"), 2, "80 frames need as many labels"

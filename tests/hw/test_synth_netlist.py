@@ -1,6 +1,9 @@
 """Netlists below RTL: the models of the cells, after mapping and after place and route, give what the RTL gives."""
 
 import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ from hw.rtl import Design
 from hw.stream import Stream
 from hw.synth import netlist, nextpnr, yosys
 from hw.synth.devices import device
-from hw.synth.family import ECP5, XC7
+from hw.synth.family import ECP5, GOWIN, XC7
 
 BYTE = DataType["UINT8"]
 
@@ -27,27 +30,58 @@ def octets(codes: np.ndarray, beats: int) -> np.ndarray:
     return codes.astype("<u8").view(np.uint8).reshape(-1, beats, 8).astype(np.int64)
 
 
-@pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Design, yosys.Synthesis, nextpnr.Placement]:
-    rng = np.random.default_rng(1)
+@dataclass(frozen=True)
+class Zoo:
+    """Where the zoo is built, how small it has to be, and which cells it must come out as."""
+
+    device: str
+    parameters: dict[str, int]
+    dsp: int
+    cells: tuple[str, ...]
+    placed: bool = True
+
+
+ZOOS = {
+    "ecp5": Zoo("lfe5u-25f", {}, 5, (
+        "DP16KD", "MULT18X18D", "TRELLIS_DPR16X4", "TRELLIS_FF", "CCU2C", "LUT4", "PFUMX", "L6MUX21")),
+    "ice40": Zoo("ice40up5k", {"SHRINK": 2, "DUAL": 0, "MULT": 16}, 5, (
+        "SB_RAM40_4K", "SB_MAC16", "SB_DFFESR", "SB_CARRY", "SB_LUT4")),
+    "gowin": Zoo("gw1nr-9c", {}, 10, (
+        "SPX9", "SP", "SDPX9B", "DPX9B", "MULT18X18", "RAM16SDP4", "DFFRE", "ALU", "LUT4", "MUX2_LUT6"), placed=False),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=list(ZOOS))
+def zoo(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Design, Zoo, yosys.Synthesis, list[Path]]:
+    rng, which = np.random.default_rng(1), ZOOS[request.param]
+    text = (Path(__file__).parent / "cell_zoo.sv").read_text()
+    for name, value in which.parameters.items():
+        text, count = re.subn(rf"(parameter int {name} += )\d+", rf"\g<1>{value}", text)
+        assert count == 1
+    shrink = which.parameters.get("SHRINK", 0)
     files = {
-        "cell_zoo.sv": (Path(__file__).parent / "cell_zoo.sv").read_text(),
-        "rom18.hex": words(rng, 1024, 18),
-        "rom4.hex": words(rng, 4096, 4),
+        "cell_zoo.sv": text,
+        "rom18.hex": words(rng, 1024 >> shrink, 18),
+        "rom4.hex": words(rng, 4096 >> shrink, 4),
         "luts.hex": words(rng, 16, 6),
     }
-    ports = {"s": Stream((64, 8), BYTE, 8)}, {"m": Stream((64, 59), BYTE, 59)}
+    ports = {"s": Stream((64, 8), BYTE, 8)}, {"m": Stream((64, 63), BYTE, 63)}
     design = Design("cell_zoo", *ports, files)
-    out = tmp_path_factory.mktemp("zoo")
-    synthesis = yosys.synthesise(design, ECP5, out)
-    return design, synthesis, nextpnr.place_and_route(synthesis.netlist, device("lfe5u-25f"), out, 50)
+    out, part = tmp_path_factory.mktemp("zoo"), device(which.device)
+    synthesis = yosys.synthesise(design, part.family, out)
+    below = [synthesis.netlist]
+    if which.placed:
+        below.append(nextpnr.place_and_route(synthesis.netlist, part, out, 20).netlist)
+    return design, which, synthesis, below
 
 
 def test_every_cell_mapped_and_placed_gives_what_the_rtl_gives(zoo) -> None:
-    design, synthesis, placement = zoo
-    for cell in ("DP16KD", "MULT18X18D", "TRELLIS_DPR16X4", "TRELLIS_FF", "CCU2C", "LUT4", "PFUMX", "L6MUX21"):
+    design, which, synthesis, netlists = zoo
+    for cell in which.cells:
         assert synthesis.cells.get(cell), f"no {cell} in {synthesis.cells}"
-    assert synthesis.resources.dsp == 4
+    assert synthesis.resources.dsp == which.dsp
     rng = np.random.default_rng(2)
     count = 40 * 64
     ends = rng.choice([0, 1, 0x1FFFF, 0x20000, 0x3FFFF], (2, count))
@@ -58,8 +92,8 @@ def test_every_cell_mapped_and_placed_gives_what_the_rtl_gives(zoo) -> None:
     ready = rng.random(4 * count) < 0.7
     expected = simulate.build(design).run({"s": frames}, ready={"m": ready})
     assert len(np.unique(expected.outputs["m"].reshape(count, -1), axis=0)) > count // 2
-    for path in (synthesis.netlist, placement.netlist):
-        below = netlist.design(path, design.inputs, design.outputs)
+    for path in netlists:
+        below = netlist.design(path, synthesis.family, design.inputs, design.outputs)
         result = simulate.build(below, ("-O0",)).run({"s": frames}, ready={"m": ready})
         np.testing.assert_array_equal(result.outputs["m"], expected.outputs["m"], err_msg=str(path))
         np.testing.assert_array_equal(result.taken["m"], expected.taken["m"])
@@ -73,7 +107,7 @@ module tiny (
     output      logic m_valid, input wire logic m_ready, output logic [15:0] m_data
 );
   (* rom_style = "block" *) logic [7:0] rom[256];
-  (* ram_style = "distributed" *) logic [3:0] luts[16];
+  (* ram_style = "distributed" *) logic [3:0] luts[16];  // where there is no such RAM, flip-flops or block RAM
   initial begin
     $readmemh("rom.hex", rom);
     $readmemh("luts.hex", luts);
@@ -97,14 +131,37 @@ endmodule
 """
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Design, Path]:
-    rng = np.random.default_rng(3)
+FLIPS: dict[str, dict[str, tuple[str, Callable[[dict], bool]]]] = {
+    "lfe5u-25f": {
+        "lookup table": (
+            "INITVAL",
+            lambda c: c["type"] == "TRELLIS_COMB" and "odd" in c["name"] and "MODE" not in c["parameters"],
+        ),
+        "RAM in tables": ("INITVAL", lambda c: c["parameters"].get("MODE") == "DPRAM"),
+        "block RAM": ("INITVAL_00", lambda c: c["type"] == "DP16KD"),
+    },
+    "ice40up5k": {
+        "lookup table": ("LUT_INIT", lambda c: c["type"] == "ICESTORM_LC" and "odd" in c["name"]),
+        "block RAM": ("INIT_0", lambda c: c["type"] == "ICESTORM_RAM" and "rom" in c["name"]),
+    },
+    "gw1nr-9c": {
+        "lookup table": ("INIT", lambda c: c["type"].startswith("LUT") and "odd" in c["name"]),
+        "RAM in tables": ("INIT_0", lambda c: c["type"] == "RAM16SDP4"),
+        "block RAM": ("INIT_RAM_00", lambda c: c["type"] in ("SP", "SPX9", "SDPB", "SDPX9B", "pROM", "pROMX9")),
+    },
+}
+"""By device, the kinds of cells of which one bit is flipped: the parameter and which cells it is in."""
+
+
+@pytest.fixture(scope="module", params=list(FLIPS))
+def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Design, Path, str]:
+    rng, part = np.random.default_rng(3), device(request.param)
     files = {"tiny.sv": TINY, "rom.hex": words(rng, 256, 8), "luts.hex": words(rng, 16, 4)}
     design = Design("tiny", {"s": Stream((256,), BYTE)}, {"m": Stream((256,), DataType["UINT16"])}, files)
     out = tmp_path_factory.mktemp("tiny")
-    placed = nextpnr.place_and_route(yosys.synthesise(design, ECP5, out).netlist, device("lfe5u-25f"), out, 50)
-    return design, placed.netlist
+    mapped = yosys.synthesise(design, part.family, out).netlist
+    below = mapped if part.family == GOWIN else nextpnr.place_and_route(mapped, part, out, 20).netlist
+    return design, below, request.param
 
 
 def flip(cell: dict, parameter: str, bit: int) -> None:
@@ -112,27 +169,21 @@ def flip(cell: dict, parameter: str, bit: int) -> None:
     cell["parameters"][parameter] = text[: -bit - 1] + "01"[text[-bit - 1] == "0"] + text[len(text) - bit :]
 
 
-def test_one_flipped_bit_of_a_placed_netlist_is_caught(tiny, tmp_path: Path) -> None:
-    design, placed = tiny
+def test_one_flipped_bit_of_a_netlist_is_caught(tiny, tmp_path: Path) -> None:
+    design, below, name = tiny
     frames = np.arange(256)[None]
     expected = simulate.build(design).run({"s": frames}).outputs["m"]
 
     def wrong(path: Path) -> int:
-        below = netlist.design(path, design.inputs, design.outputs)
-        return int((simulate.build(below, ("-O0",)).run({"s": frames}).outputs["m"] != expected).sum())
+        simulated = netlist.design(path, device(name).family, design.inputs, design.outputs)
+        return int((simulate.build(simulated, ("-O0",)).run({"s": frames}).outputs["m"] != expected).sum())
 
-    assert wrong(placed) == 0
-    top, _ = netlist.load(placed)
-    kinds = {
-        "lookup table": lambda c: c["type"] == "TRELLIS_COMB" and "odd" in c["name"] and "MODE" not in c["parameters"],
-        "RAM in tables": lambda c: c["parameters"].get("MODE") == "DPRAM",
-        "block RAM": lambda c: c["type"] == "DP16KD",
-    }
-    for kind, chosen in kinds.items():
-        whole = json.loads(placed.read_text())
-        cells = [cell | {"name": name} for name, cell in whole["modules"][top]["cells"].items()]
-        cell = next(cell for cell in cells if chosen(cell))
-        flip(cell, "INITVAL_00" if kind == "block RAM" else "INITVAL", 1)
+    assert wrong(below) == 0
+    top, _ = netlist.load(below)
+    for kind, (parameter, chosen) in FLIPS[name].items():
+        whole = json.loads(below.read_text())
+        cells = [cell | {"name": cell_name} for cell_name, cell in whole["modules"][top]["cells"].items()]
+        flip(next(cell for cell in cells if chosen(cell)), parameter, 0)
         changed = tmp_path / f"{kind}.json"
         changed.write_text(json.dumps(whole))
         assert wrong(changed) > 0, kind
@@ -142,6 +193,6 @@ def test_a_broken_netlist_and_a_family_without_models_are_refused_in_one_line(tm
     (tmp_path / "cut.json").write_text('{"modules": {"top"')
     for path in (tmp_path / "cut.json", tmp_path / "missing.json"):
         with pytest.raises(BitfabricError, match="cannot read the netlist"):
-            netlist.design(path)
+            netlist.design(path, ECP5)
     with pytest.raises(BitfabricError, match="no cell models for xc7"):
         netlist.models(XC7)

@@ -70,8 +70,8 @@ module framer (
       end
       CHECK:
       if (steps == '0) begin
-        tail  <= tail + 3'd1;
-        steps <= 4'd8;
+        tail <= tail + 3'd1;
+        if (tail != 3'd4) steps <= 4'd8;  // else the next message's CRC may begin at once
         state <= tail == 3'd4 ? FLAG : DIGEST;
       end
       DIGEST:

@@ -10,7 +10,8 @@ module link #(
     parameter int          OUT_WIDTH  = 8,   // bits of an output beat
     parameter int          OUT_BEATS  = 8,   // beats of an output frame
     parameter logic [63:0] MODEL      = '0,  // hash of the model
-    parameter int          CLOCK_HZ   = 0
+    parameter int          CLOCK_HZ   = 0,
+    parameter int          SLOTS      = 2    // frames that the host may have under way
 ) (
     input  wire logic                 clk,
     input  wire logic                 rst,
@@ -30,7 +31,7 @@ module link #(
   localparam int HEADER = 3, CRC = 4;
   localparam int LENGTH = $clog2(HEADER + IN_OCTETS + CRC + 2);
   localparam int FLIGHT = 3;  // log2 of the frames under way at a time
-  localparam logic [7:0] VERSION = 8'd1, SLOTS = 8'd2;
+  localparam logic [7:0] VERSION = 8'd1;
   localparam logic [7:0] STATUS = 8'h01, FRAME = 8'h02, REPLY = 8'h80;
 
   // Receiver.
@@ -161,7 +162,7 @@ module link #(
   // Sender: a status reply where one was asked for, else a result where there is one.
   localparam int FIXED = 22, COUNTED = 17;  // octets of a status reply: constant ones, then counters
   localparam logic [8*FIXED-1:0] ABOUT = {
-    32'(CLOCK_HZ), 32'(OUT_OCTETS), 32'(IN_OCTETS), MODEL, SLOTS, VERSION
+    32'(CLOCK_HZ), 32'(OUT_OCTETS), 32'(IN_OCTETS), MODEL, 8'(SLOTS), VERSION
   };
   typedef enum logic [1:0] {
     IDLE,

@@ -49,8 +49,9 @@ module stream_out #(
     end
   end else begin : g_buffer
     localparam int ADDRESS = $clog2(CREDITS);
-    // Read in the same cycle, so never block RAM; a few places may as well be flip-flops.
-    localparam STYLE = CREDITS > 16 ? "distributed" : "auto";
+    // Read in the same cycle, so never block RAM; a few places may as well be flip-flops. (A family without
+    // lookup-table RAM takes what Yosys finds best.)
+    localparam string STYLE = CREDITS > 16 ? "distributed" : "auto";
     (* ram_style = STYLE *) logic [WIDTH-1:0] mem[1 << ADDRESS];
     logic [ADDRESS-1:0] head, tail;
     logic [COUNT-1:0] held;

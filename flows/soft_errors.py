@@ -1,0 +1,46 @@
+"""Accuracy against soft errors: the emulator with bits of weight and threshold memories flipped."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from flows.accelerator import Accelerator, classes
+from hw.emulate import Emulator
+from hw.soft_errors import SoftErrors
+
+
+def sweep(
+    accelerator: Accelerator,
+    frames: np.ndarray,
+    labels: np.ndarray | None,
+    counts: Sequence[int],
+    trials: int = 10,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, count: None,
+) -> dict[str, Any]:
+    """Flip each number of ``counts`` bits, at ``trials`` different places, and run the frames.
+
+    Returns ``bits`` (of all memories), ``layers`` (bits by layer), ``left_out`` (layers whose memories are not
+    flipped), and for every count ``flips``, the share of frames whose class ``changed`` and, with labels, the
+    ``accuracy``, each as mean, least and greatest over the trials.
+    """
+    errors = SoftErrors(accelerator.hardware)
+    rng = np.random.default_rng(seed)
+    right = classes(Emulator(accelerator.hardware).run(frames))
+    rows: list[dict[str, Any]] = []
+    for i, count in enumerate(counts):
+        changed, accuracy = [], []
+        for trial in range(trials):
+            got = classes(Emulator(errors.random(count, rng)).run(frames))
+            changed.append(float(np.mean(got != right)))
+            if labels is not None:
+                accuracy.append(float(np.mean(got == labels)))
+            progress(i * trials + trial + 1, len(counts) * trials)
+        spread = {"changed": _spread(changed)} | ({"accuracy": _spread(accuracy)} if accuracy else {})
+        rows.append({"flips": count, **spread})
+    return {"bits": errors.bits, "layers": errors.layers, "left_out": errors.left_out, "trials": trials, "rows": rows}
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"mean": float(np.mean(values)), "least": min(values), "greatest": max(values)}

