@@ -9,8 +9,9 @@ kernel                   FINN
 ======================== ==========================================================================================
 matrix_vector            MVAU without activation; of BIPOLAR by BIPOLAR it gives popcounts, not sums
 depthwise                VVAU without activation
-threshold                Thresholding; channels that fall are turned by ``rising`` (the layer's weights change sign)
-requant                  Requant, where FINN's float32 arithmetic gives the same codes on the whole range
+threshold                Thresholding; channels that fall are turned by ``adapted``: the weights before change sign
+requant                  Requant, where FINN's float32 gives the same codes on the whole range; else, of at most
+                         8 bits, thresholds (``adapted``)
 sliding_window           FMPadding if it pads, and ConvolutionInputGenerator
 max_pool                 Pool (MaxPool), behind a ConvolutionInputGenerator unless it has windows already
 accumulate_pool          the same (AccPool), or GlobalAccPool where it takes a whole image
@@ -25,9 +26,9 @@ window behind it. Signals (L, C) are images of one row to FINN, and images of on
 """
 
 from hw.finn_io import layers, nodes  # noqa: F401  they register what they read and write
+from hw.finn_io.adapted import adapted
 from hw.finn_io.dialect import is_finn
 from hw.finn_io.reader import read
-from hw.finn_io.rising import rising
 from hw.finn_io.writer import write
 
-__all__ = ["is_finn", "read", "rising", "write"]
+__all__ = ["adapted", "is_finn", "read", "write"]

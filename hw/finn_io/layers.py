@@ -104,7 +104,8 @@ def _prefix(value: Value, given: tuple[int, ...]) -> tuple[int, ...]:
     if value.stream.elements != prod(given):
         raise BitfabricError(f"it takes {given}, and its input is {shape}")
     # An image of one row may have come as one, or as a signal.
-    return shape[:-1] if tensor_shape(shape) == tensor_shape(given) or shape[1:] == given else given[:-1]
+    same = tensor_shape(shape) == tensor_shape(given) or (len(shape) == 3 and shape[1:] == given)
+    return shape[:-1] if same else given[:-1]
 
 
 def _meaning(

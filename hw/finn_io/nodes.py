@@ -8,6 +8,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
 from hw.finn_io import requant
+from hw.finn_io.adapted import bounds
 from hw.finn_io.dialect import RANGE, reached, tensor_shape
 from hw.finn_io.writer import BINARY, BIPOLAR, Writer, writes
 from hw.graph import Node
@@ -110,7 +111,7 @@ def _threshold(w: Writer, node: Node) -> None:
     kernel = node.kernel
     assert isinstance(kernel, Threshold)
     if kernel.decreasing.any():
-        raise BitfabricError(f"{node.name}: FINN's thresholds only rise; turn the layer before (hw.finn_io.rising)")
+        raise BitfabricError(f"{node.name}: FINN's thresholds only rise; adapt the graph first (hw.finn_io.adapted)")
     given, table = w.types[node.inputs[0]], kernel.thresholds
     if products := w.counted.get(node.inputs[0]):
         # 2 p - n >= T for popcounts p of n
@@ -142,7 +143,7 @@ def _requant(w: Writer, node: Node) -> None:
     kernel = node.kernel
     assert isinstance(kernel, Requant)
     w.sums(node)
-    scale, bias, narrow = requant.parameters(kernel, node.name, w.bounds(node))
+    scale, bias, narrow = requant.parameters(kernel, node.name, bounds(w.graph, node))
     w.node(
         node,
         "Requant",

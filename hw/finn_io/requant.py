@@ -6,11 +6,15 @@ from fractions import Fraction
 import numpy as np
 from qonnx.core.datatype import BaseDataType
 
+from hw.decision_points import StepFunction, step_function, thresholds
 from hw.errors import BitfabricError
 from hw.kernels.requant import Requant
+from hw.kernels.threshold import Threshold
 
 MOST = 1 << 22
 """Codes of all channels whose decision points are compared."""
+THRESHOLDS = 255
+"""The most thresholds that take the place of a requant."""
 EXACT = 24
 """Bits of float32's integers, in which FINN's emulator computes."""
 
@@ -89,25 +93,35 @@ def _difference(
 
     Neither turns, so it is enough to look to both sides of every decision point of the kernel's.
     """
-    alone, dtype = replace(kernel, prefix=(), pe=1), kernel.input_dtype
-    low, high = bounds
-    levels, channels = kernel.high - kernel.low, kernel.channels
+    dtype, low, high = kernel.input_dtype, *bounds
     if dtype.bitwidth() > EXACT:
         return f"float32 does not hold inputs of {dtype.bitwidth()} bits"
-    if dtype.name == "BIPOLAR" or levels * channels > MOST:
-        return f"{levels + 1} codes of {channels} channels from {dtype.name} are not compared"
-    falls = kernel.multiplier < 0
-    wanted = np.arange(kernel.low + 1, kernel.high + 1)[:, None]
-    # The first x, in rising or falling order, that reaches a code: bisection between ``below`` and ``at``.
-    first, last = np.where(falls, high, low), np.where(falls, low, high)
-    below, at = (np.broadcast_to(end, (levels, channels)).copy() for end in (first, last))
-    for _ in range(dtype.bitwidth() + 1):
-        middle = (below + at) >> 1
-        reaches = alone.execute(middle)[0] >= wanted
-        at, below = np.where(reaches, middle, at), np.where(reaches, below, middle)
-    for x in (first[None], last[None], below, at):
-        differs = codes(x, scale, bias, *clip) != alone.execute(x)[0]
+    function = _steps(kernel, low, high)
+    if dtype.name == "BIPOLAR" or (function.most - function.least) * kernel.channels > MOST:
+        return f"the codes of {kernel.channels} channels from {dtype.name} are too many to compare"
+    points = function.points(np.arange(function.least + 1, function.most + 1))
+    for x in (low[None], high[None], np.minimum(points, high), np.maximum(points - 1, low)):
+        differs = codes(x, scale, bias, *clip) != function.codes(x)
         if differs.any():
             where = np.unravel_index(int(np.argmax(differs)), differs.shape)
             return f"as for the input {x[where]} of channel {where[1]}"
     return None
+
+
+def _steps(kernel: Requant, low: np.ndarray, high: np.ndarray) -> StepFunction:
+    """The kernel's codes as a function of one integer of each channel."""
+    alone = replace(kernel, prefix=(), pe=1)
+    return step_function(lambda x: alone.execute(x)[0].astype(np.int64), low, high, True, kernel.op)
+
+
+def as_thresholds(kernel: Requant, bounds: tuple[np.ndarray, np.ndarray]) -> Threshold:
+    """The same codes by thresholds, which FINN has with any ties: at most ``THRESHOLDS`` of them."""
+    function = _steps(kernel, *bounds)
+    dtype = kernel.output_dtype
+    if function.least == function.most:  # A kernel needs one step at least.
+        spare = function.most < int(dtype.max())
+        function = replace(function, least=function.least - (not spare), most=function.most + spare)
+    table = thresholds(function).reshape(kernel.channels, -1)
+    return Threshold(
+        table, function.falling, kernel.input_dtype, dtype, kernel.prefix, kernel.pe, output_min=function.least
+    )

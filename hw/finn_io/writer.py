@@ -14,9 +14,6 @@ from hw.finn_io.dialect import DOMAIN, RANGE, tensor_shape
 from hw.finn_io.host_nodes import HostNodes
 from hw.graph import Graph, Node, Port
 from hw.host import HostStep, step
-from hw.kernels.accumulate_pool import AccumulatePool
-from hw.kernels.add import Add
-from hw.kernels.depthwise import Depthwise
 from hw.kernels.kernel import Kernel
 from hw.kernels.matrix_vector import MatrixVector
 from hw.operators import RESHAPING
@@ -43,10 +40,25 @@ def writes(*kernels: type[Kernel]) -> Callable:
 def write(graph: Graph) -> onnx.ModelProto:
     """The graph in FINN's dialect, folded as it is, with the host's steps around it. Raises BitfabricError.
 
-    Every threshold must rise (see ``rising``). Tensors have the names of edges and of ports; an edge of popcounts
+    The graph is an ``adapted`` one. Tensors have the names of edges and of ports; an edge of popcounts
     (BIPOLAR by BIPOLAR) carries (sum + MW) / 2 in FINN, which thresholds and ports take into account.
     """
-    return Writer(graph).model()
+    return Writer(_apart(graph)).model()
+
+
+def _apart(graph: Graph) -> Graph:
+    """The graph with other names for edges that are named as ports are: in a model both are tensors."""
+    ports = {port.name for port in (*graph.inputs, *graph.outputs)}
+    names = {edge: f"{edge}_stream" if edge in ports else edge for edge in graph.edges}
+
+    def renamed(edges: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(names[edge] for edge in edges)
+
+    return Graph(
+        tuple(replace(node, inputs=renamed(node.inputs), outputs=renamed(node.outputs)) for node in graph),
+        tuple(replace(port, edge=names[port.edge]) for port in graph.inputs),
+        tuple(replace(port, edge=names[port.edge]) for port in graph.outputs),
+    )
 
 
 class Writer:
@@ -64,9 +76,6 @@ class Writer:
 
     def model(self) -> onnx.ModelProto:
         before, after = HostNodes("host_in_"), HostNodes("host_out_")
-        names = {port.name for port in (*self.graph.inputs, *self.graph.outputs)}
-        if clash := sorted(names.intersection(self.graph.edges)):
-            raise BitfabricError(f"{clash[0]} names both a port and an edge; FINN's tensors need different names")
         for port in self.graph.inputs:
             self._enter(port, before)
         for node in self.graph:
@@ -189,19 +198,6 @@ class Writer:
         self.nodes.append(
             helper.make_node(op, inputs, outputs, name=name, domain=DOMAIN, backend="fpgadataflow", **attributes)
         )
-
-    def bounds(self, node: Node) -> tuple[np.ndarray, np.ndarray]:
-        """Least and greatest integer that reaches each channel of a node's input."""
-        stream = node.kernel.inputs()[0]
-        before = next((each for each in self.graph if node.inputs[0] in each.outputs), None)
-        low: np.ndarray | int = int(stream.dtype.min())
-        high: np.ndarray | int = int(stream.dtype.max())
-        if before is not None and isinstance(before.kernel, MatrixVector | Depthwise | Add | AccumulatePool):
-            low, high = before.kernel.output_range()
-        if np.size(low) not in (1, stream.shape[-1]):
-            low, high = np.min(low), np.max(high)
-        low, high = (np.broadcast_to(np.asarray(end, np.int64), stream.shape[-1:]) for end in (low, high))
-        return low, high
 
     def sums(self, node: Node) -> None:
         """Raise where a node would take popcounts for sums."""

@@ -1,21 +1,62 @@
-"""FINN's thresholds only rise: channels that fall are turned, where the layer before can take the sign."""
+"""A graph as FINN can have it: the same function, with other kernels where FINN lacks ours.
+
+- FINN's thresholds only rise. Channels that fall are turned: the weights before them change their sign.
+- FINN's Requant rounds half up. A requant of at most 8 bits that rounds otherwise becomes thresholds.
+"""
 
 from dataclasses import replace
 
 import numpy as np
 
 from hw.errors import BitfabricError
+from hw.finn_io import requant
 from hw.graph import Graph, Node
+from hw.kernels.accumulate_pool import AccumulatePool
+from hw.kernels.add import Add
 from hw.kernels.depthwise import Depthwise
 from hw.kernels.fifo import Fifo
 from hw.kernels.kernel import Kernel
 from hw.kernels.matrix_vector import MatrixVector
+from hw.kernels.requant import Requant
 from hw.kernels.threshold import Threshold
 from hw.kernels.width_converter import WidthConverter
 from hw.weights import weight_dtype
 
 
-def rising(graph: Graph) -> Graph:
+def adapted(graph: Graph) -> Graph:
+    """The graph with kernels that FINN has. Raises BitfabricError, naming the node, where that cannot be."""
+    return _rising(_thresholds(graph))
+
+
+def bounds(graph: Graph, node: Node) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest integer that reaches each channel of a node's first input, (channels,) int64."""
+    stream = node.kernel.inputs()[0]
+    before = next((each for each in graph if node.inputs[0] in each.outputs), None)
+    low: np.ndarray | int = int(stream.dtype.min())
+    high: np.ndarray | int = int(stream.dtype.max())
+    if before is not None and isinstance(before.kernel, MatrixVector | Depthwise | Add | AccumulatePool):
+        low, high = before.kernel.output_range()
+    if np.size(low) not in (1, stream.shape[-1]):
+        low, high = np.min(low), np.max(high)
+    low, high = (np.broadcast_to(np.asarray(end, np.int64), stream.shape[-1:]) for end in (low, high))
+    return low, high
+
+
+def _thresholds(graph: Graph) -> Graph:
+    """The graph with thresholds for the requants of few bits that FINN's Requant cannot be."""
+    kernels: dict[str, Kernel] = {}
+    for node in graph:
+        kernel = node.kernel
+        if isinstance(kernel, Requant) and kernel.high - kernel.low <= requant.THRESHOLDS:
+            reach = bounds(graph, node)
+            try:
+                requant.parameters(kernel, node.name, reach)
+            except BitfabricError:
+                kernels[node.name] = requant.as_thresholds(kernel, reach)
+    return graph.with_kernels(kernels)
+
+
+def _rising(graph: Graph) -> Graph:
     """The graph with every ``decreasing`` channel of a threshold turned: the weights before it change their sign.
 
     What comes out is the same. Raises BitfabricError, naming the node, where something else than a layer of weights

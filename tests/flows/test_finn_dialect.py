@@ -1,0 +1,76 @@
+"""FINN's dataflow dialect against FINN: it executes and builds what we write, and we run what it makes, alike."""
+
+import numpy as np
+import pytest
+
+from flows.finn import execute, frontend
+from hw import finn_io
+from hw.emulate import Emulator
+from hw.errors import BitfabricError
+from hw.lower import lower
+from hw.reference import random_frames
+from quant import export
+from tests.flows.test_conv_networks import TINY, Case, network
+from tests.hw.random_images import RandomImages
+from tests.hw.random_models import RandomModel
+
+slow = pytest.mark.slow
+PART = "xc7z020clg400-1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("dialect")
+
+
+def model_of(case: Case, folder) -> str:
+    path = folder / f"{case}.onnx"
+    made = network(case)
+    low, high = made.in_range
+    frames = np.random.default_rng(0).integers(int(low), int(high), (4, *made.input_shape), endpoint=True)
+    export(made.eval(), path, frames.astype(np.float32))
+    return str(path)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_finn_executes_what_we_write(seed):
+    rng = np.random.default_rng(seed)
+    source = RandomImages(rng, bool(seed % 2)) if seed % 2 else RandomModel(rng, bool(seed % 3), seed == 0)
+    try:
+        graph = lower(source.model())
+        model = finn_io.write(finn_io.adapted(graph))
+    except BitfabricError:
+        pytest.skip("FINN has no form for this network")
+    x = source.frames(3)
+    np.testing.assert_array_equal(execute(model, x), Emulator(graph).run(x))
+
+
+CASES = [
+    Case("tfc-w1a1", 1, options={"input_shape": (1, 4, 4)}),
+    Case("resnet8-w8a8", 1, "fixed_point", {"weight_bits": 8, "act_bits": 8}, {**TINY, "width": 1 / 8}),
+    pytest.param(Case("tfc-w2a2", 1), marks=slow),
+    pytest.param(Case("lenet5-w8a8", 1, "fixed_point", {"weight_bits": 8, "act_bits": 8}), marks=slow),
+    pytest.param(Case("cnv-w1a1", 1), marks=slow),
+    pytest.param(Case("cnv-w1a2", 1), marks=slow),
+    pytest.param(Case("cnv-w2a2", 1), marks=slow),
+    pytest.param(Case("resnet8-w4a4", 1, options={**TINY, "width": 1 / 4}), marks=slow),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_finns_graph_runs_here_and_ours_there(case, folder):
+    path = model_of(case, folder)
+    made = frontend.dataflow(path)
+    theirs, ours = finn_io.read(made), lower(path)
+    x = random_frames(ours, 8 if "cnv" in case.model else 200)
+    low, high = network(case).in_range
+    x = np.random.default_rng(1).integers(int(low), int(high), x.shape, endpoint=True).astype(np.float32)
+    few = x[: 1 if "cnv" in case.model else 4]
+    got = Emulator(theirs).run(x)
+    np.testing.assert_array_equal(got[: len(few)], execute(made.model, few))
+    again = finn_io.read(finn_io.write(theirs))
+    np.testing.assert_array_equal(Emulator(again).run(x), got)
+    # The way back: what we write of our own lowering, ties and all.
+    adapted = finn_io.write(finn_io.adapted(ours))
+    np.testing.assert_array_equal(execute(adapted, few), Emulator(ours).run(few))
+    np.testing.assert_array_equal(Emulator(finn_io.read(adapted)).run(x), Emulator(ours).run(x))
