@@ -24,7 +24,10 @@ app = typer.Typer(
 
 Engine = Literal["qonnx", "finn", "emulator", "rtl", "netlist"]
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="a QONNX file, as `bitfabric train` leaves it")]
+Model = Annotated[
+    Path,
+    typer.Argument(metavar="MODEL.onnx", help="a QONNX file, or FINN's dataflow graph"),
+]
 Target = Annotated[str, typer.Option("--target", "-t", help="a board or a device; `bitfabric targets` lists them")]
 Fps = Annotated[float | None, typer.Option(help="frames per second to reach, with the cheapest folding that does")]
 Clock = Annotated[float | None, typer.Option("--clock", metavar="MHZ", help="clock of the accelerator")]

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from flows.finn import frontend
-from hw import qonnx_file
+from hw import finn_io, qonnx_file
 from hw.errors import BitfabricError
 from hw.qonnx_file import load
 
@@ -24,7 +24,7 @@ def execute(model: Path | str | onnx.ModelProto, frames: np.ndarray) -> np.ndarr
         import finn.custom_op.fpgadataflow.rtl  # noqa: F401  its Reshape is registered there
         from finn.core.onnx_exec import execute_onnx
 
-        wrapper = ModelWrapper(qonnx_file.read(model))
+        wrapper = ModelWrapper(finn_io.general(qonnx_file.read(model)))
         taken, given = wrapper.graph.input[0].name, wrapper.graph.output[0].name
         shape = tuple(wrapper.get_tensor_shape(taken))
         results = [

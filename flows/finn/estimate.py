@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.finn import frontend
+from hw import model_file, qonnx_file
 from hw.errors import BitfabricError
 from hw.kernels.kernel import Folding
 
@@ -73,7 +74,7 @@ def estimate(
     clock_mhz: float = 100.0,
     input_quantizer: bool = False,
 ) -> FinnEstimate:
-    """What FINN estimates for a QONNX file: its own front end, specialisation, folding and analysis passes.
+    """What FINN estimates for a QONNX file or a graph of its own: its front end, specialisation, folding and analysis.
 
     The folding is found by FINN's SetFolding for ``fps`` (at ``clock_mhz``) or for ``target_cycles`` per frame, or
     given: FINN's folding configuration (node name -> PE, SIMD), or one Folding for each matrix-vector layer in
@@ -91,7 +92,13 @@ def estimate(
     if not part.lower().startswith(("xc", "xq")):
         raise BitfabricError(f"{part} is no AMD part; FINN estimates such as xc7z020clg400-1", status=2)
 
-    model = frontend.dataflow(model_path, input_quantizer=input_quantizer)
+    frontend.require_finn()
+    if model_file.of_finn(model_path):
+        from qonnx.core.modelwrapper import ModelWrapper
+
+        model = ModelWrapper(qonnx_file.read(model_path))
+    else:
+        model = frontend.dataflow(model_path, input_quantizer=input_quantizer)
     from finn.analysis.fpgadataflow.dataflow_performance import dataflow_performance
     from finn.transformation.fpgadataflow.annotate_cycles import AnnotateCycles
 

@@ -27,8 +27,8 @@ window behind it. Signals (L, C) are images of one row to FINN, and images of on
 
 from hw.finn_io import layers, nodes  # noqa: F401  they register what they read and write
 from hw.finn_io.adapted import adapted
-from hw.finn_io.dialect import is_finn
+from hw.finn_io.dialect import general, is_finn
 from hw.finn_io.reader import read
 from hw.finn_io.writer import write
 
-__all__ = ["adapted", "is_finn", "read", "write"]
+__all__ = ["adapted", "general", "is_finn", "read", "write"]

@@ -37,6 +37,30 @@ def stream_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[2:] if len(shape) == 4 and shape[1] == 1 else shape[1:]
 
 
+def general(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with layers that are neither HLS nor RTL, which FINN executes in Python, and without what only carries.
+
+    A FIFO or width converter between a window and its depthwise layer would have FINN take the window's elements in
+    another order.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(proto)
+    ends = {value.name for value in result.graph.output}
+    sources: dict[str, str] = {}
+    for node in list(result.graph.node):
+        for index, name in enumerate(node.input):
+            node.input[index] = sources.get(name, name)
+        if not of_finn(node):
+            continue
+        carries = operator(node) in ("StreamingFIFO", "StreamingDataWidthConverter") and node.output[0] not in ends
+        if carries:
+            sources[node.output[0]] = node.input[0]
+            result.graph.node.remove(node)
+        else:
+            node.op_type, node.domain = operator(node), DOMAIN
+    return result
+
+
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     """A node's attributes; strings decoded, lists as tuples."""
     found = {}

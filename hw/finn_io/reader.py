@@ -277,7 +277,10 @@ class Reader:
             of_finn(reader)
             and (
                 bool(attributes(reader).get("binaryXnorMode"))
-                or (operator(reader) in through and all(self.xnor_only(out) for out in reader.output))
+                or (
+                    (operator(reader) in through or attributes(reader).get("Function") == "MaxPool")
+                    and all(self.xnor_only(out) for out in reader.output)
+                )
             )
             for reader in readers
         )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from flows.build import build
 from flows.finn import execute, frontend
 from hw import finn_io
 from hw.emulate import Emulator
@@ -74,3 +75,39 @@ def test_finns_graph_runs_here_and_ours_there(case, folder):
     adapted = finn_io.write(finn_io.adapted(ours))
     np.testing.assert_array_equal(execute(adapted, few), Emulator(ours).run(few))
     np.testing.assert_array_equal(Emulator(finn_io.read(adapted)).run(x), Emulator(ours).run(x))
+
+
+def test_build_of_finns_graph(folder, tmp_path):
+    """FINN's graph, folded by FINN, as MODEL: the same integers in FINN, the emulator and RTL, at FINN's folding."""
+    path = model_of(CASES[0], folder)
+    made = _folded_by_finn(path)
+    model = tmp_path / "finn.onnx"
+    made.save(str(model))
+    accelerator = build(model, target="ulx3s-85f", out=tmp_path / "build", stop_after="simulate", rtl_frames=8)
+    verified = accelerator.report["verified"]
+    assert {name: each["mismatches"] for name, each in verified.items()} == {"finn": 0, "emulator": 0, "rtl": 0}
+    assert accelerator.cycles["interval"]["estimated"] == accelerator.cycles["interval"]["simulated"] <= 64
+    folding = accelerator.report["folding"]
+    for layer in made.get_nodes_by_op_type("MVAU_hls"):
+        of_finn = finn_io.dialect.attributes(layer)
+        assert folding[layer.name] == {"PE": of_finn["PE"], "SIMD": of_finn["SIMD"]}
+    x = random_frames(accelerator.graph, 5)
+    np.testing.assert_array_equal(accelerator.run(x, "finn"), accelerator.run(x))
+    with pytest.raises(BitfabricError, match="use --engine finn"):
+        accelerator.run(x, "qonnx")
+
+
+def _folded_by_finn(path):
+    """The part for hardware of FINN's graph, behind its own specialisation, folding, width converters and FIFOs."""
+    from finn.transformation.fpgadataflow.insert_dwc import InsertDWC
+    from finn.transformation.fpgadataflow.insert_fifo import InsertFIFO
+    from finn.transformation.fpgadataflow.set_folding import SetFolding
+    from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
+    from qonnx.transformation.general import GiveUniqueNodeNames
+
+    model = frontend.partition(frontend.dataflow(path))
+    with frontend.calling_finn(path):
+        inserted = (InsertDWC(), InsertFIFO(create_shallow_fifos=True), SpecializeLayers(PART))
+        for step in (SpecializeLayers(PART), SetFolding(64), *inserted, GiveUniqueNodeNames()):
+            model = model.transform(step)
+    return model
