@@ -226,6 +226,44 @@ def estimate(
 
 
 @app.command()
+def finn(
+    model: Model,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR/", help="folder of FINN's build")],
+    board: Annotated[str | None, typer.Option(help="FINN's name of a board, as Pynq-Z2")] = None,
+    part: Annotated[str | None, typer.Option(help="an AMD part instead, as xc7z020clg400-1")] = None,
+    fps: Fps = None,
+    folding: FoldingFile = None,
+    clock: Clock = None,
+    front_end: Annotated[
+        Literal["bitfabric", "finn"], typer.Option(help="our exact graph, or FINN's own streamlining")
+    ] = "bitfabric",
+    config: Annotated[
+        Path | None, typer.Option(metavar="BUILD.yaml", help="FINN's configuration (YAML or JSON): passed through")
+    ] = None,
+    frames: Annotated[Path | None, typer.Option("--input", metavar="X.npy", help="frames to verify on")] = None,
+    fifo_sizes: Annotated[
+        Literal["finn", "ours"], typer.Option(help="FIFO depths: FINN's simulation (Vivado), or of our timing")
+    ] = "finn",
+    as_json: AsJson = False,
+) -> None:
+    """FINN's own flow for AMD devices: estimates and HLS/RTL code everywhere, the rest where Vivado is.
+
+    Example: bitfabric finn run/model.onnx --board Pynq-Z2 --fps 100000 -o finn/
+    """
+    from flows.finn import flow
+    from flows.show import finn_built
+
+    result = flow(
+        model, out, board=board, part=part, fps=fps, folding=folding, clock_mhz=clock, front_end=front_end,
+        config=config, frames=frames, fifo_sizes=fifo_sizes,
+    )  # fmt: skip
+    if as_json:
+        emit(result)
+    else:
+        finn_built(result, out)
+
+
+@app.command()
 def run(
     folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
     frames: Annotated[Path, typer.Option("--input", "-i", metavar="X.npy", help="frames in the model's own layout")],

@@ -2,5 +2,6 @@
 
 from flows.finn.engine import Engine, execute
 from flows.finn.estimate import FinnEstimate, FinnLayer, FoldingConfig, estimate
+from flows.finn.flow import flow
 
-__all__ = ["Engine", "FinnEstimate", "FinnLayer", "FoldingConfig", "estimate", "execute"]
+__all__ = ["Engine", "FinnEstimate", "FinnLayer", "FoldingConfig", "estimate", "execute", "flow"]
