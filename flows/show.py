@@ -118,7 +118,7 @@ def finn_built(result: dict[str, Any], folder: Path) -> None:
     """FINN's layers with its estimates, what is done, and what is left to do where Vivado is."""
     estimate = result["estimate"]
     table = _table("layer", "operator", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
-    for column, width in zip(table.columns, (20, 26, 3, 4, 7, 6, 4, 3), strict=True):
+    for column, width in zip(table.columns, (20, 18, 3, 4, 7, 6, 4, 3), strict=True):
         column.min_width, column.max_width = (None, width) if width > 7 else (width, None)
     for layer in result["layers"]:
         cost = estimate["resources"].get(layer["finn"], {})

@@ -260,6 +260,8 @@ class _Flow:
             for step in workspace.builder().resolve_build_steps(config, list_as_input=here):
                 model = step(model, config)
                 done.append(step.__name__)
+                if config.save_intermediate_models:
+                    model.save(str(config.get_intermediate_models_directory() / f"{step.__name__}.onnx"))
         code = {
             node.name: str(Path(finn_io.dialect.attributes(node).get("code_gen_dir_ipgen", "")).name)
             for node in model.graph.node

@@ -2,7 +2,6 @@
 
 import io
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -64,11 +63,3 @@ def at(folder: Path, model: Path | str) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def console_restored() -> None:
-    """FINN's own runner replaces the standard streams for good; this gives them back."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if type(stream).__name__ == "PrintLogger":
-            setattr(sys, name, stream.console)

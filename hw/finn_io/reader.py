@@ -39,6 +39,9 @@ def read(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> Grap
 READERS: dict[str, Callable[["Reader", onnx.NodeProto, dict[str, Any]], None]] = {}
 """FINN's operator -> what appends our nodes for it, given the node's attributes (``hw.finn_io.layers``)."""
 
+FLOATING = {"ElementwiseAdd": "Add", "ElementwiseDiv": "Div", "ElementwiseMul": "Mul", "ElementwiseSub": "Sub"}
+"""Operators that FINN has for floats, too -> ONNX's."""
+
 
 def reads(*ops: str) -> Callable:
     """Register the reader of these operators."""
@@ -79,9 +82,13 @@ class Value:
 
 @dataclass(frozen=True)
 class Tail:
-    """A tensor behind the hardware: the host's ``steps`` from what FINN has in ``value``; ``shape`` without batch."""
+    """A tensor behind the hardware: the host's ``steps`` from what FINN has in ``value``, of shape ``seen`` there.
+
+    Shapes are without the batch.
+    """
 
     value: Value
+    seen: tuple[int, ...]
     shape: tuple[int, ...]
     steps: tuple[HostStep, ...] = ()
 
@@ -133,7 +140,7 @@ class Reader:
             )
         value = self.values[data[0]]
         if isinstance(value, Value):
-            value = Tail(value, value.stream.shape)
+            value = self._tail(data[0], value)
         call = host_nodes.call_of(node, self.constants, (1, *value.shape), self.versions.get(node.domain, 1))
         for output in filter(None, node.output):
             steps = host_nodes.steps_of(call, output)
@@ -170,15 +177,20 @@ class Reader:
     def _port_shape(self, host: HostValue) -> tuple[int, ...]:
         return tuple(self.shape(host.port)[1:])
 
+    def _tail(self, name: str, value: Value) -> Tail:
+        shape = self.wrapper.get_tensor_shape(name)
+        seen = tuple(shape[1:]) if shape else value.stream.shape
+        return Tail(value, seen, seen)
+
     def _output(self, info: onnx.ValueInfoProto) -> Port:
         value = self.values.get(info.name)
         if value is None or isinstance(value, HostValue):
             raise BitfabricError(f"output {info.name} does not come from a layer of FINN's")
         if isinstance(value, Value):
-            value = Tail(value, value.stream.shape)
+            value = self._tail(info.name, value)
         shape = tuple(self.shape(info.name)[1:])
         dtype = onnx.helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type).name
-        steps = _behind(value.value, value.steps)
+        steps = _behind(value)
         if value.shape != shape:
             steps = (*steps, step("Reshape", shape=shape))
         if not any(_casts(each, dtype) for each in steps[-1:]):
@@ -189,6 +201,8 @@ class Reader:
 
     def _hardware(self, node: onnx.NodeProto) -> None:
         op = operator(node)
+        if op in FLOATING and self._float_step(node, op):
+            return
         if op not in READERS:
             raise BitfabricError(
                 f"{node.name}: there is no kernel for FINN's {op}; keep it out of the dataflow graph, or build from "
@@ -209,6 +223,24 @@ class Reader:
         except BitfabricError as error:
             text = str(error)
             raise BitfabricError(text if node.name in text else f"{node.name}: {text}", error.status) from None
+
+    def _float_step(self, node: onnx.NodeProto, op: str) -> bool:
+        """Scales and offsets at an end of the network, which FINN can have in hardware, are the host's."""
+        constant = next((name for name in node.input if name in self.constants), None)
+        data = next((name for name in node.input if name not in self.constants), None)
+        if constant is None or data is None or DataType[attributes(node)["out_dtype"]].is_integer():
+            return False
+        value, operand = self.values[data], self.constants[constant].astype(np.float32)
+        first = node.input[0] == data
+        if op == "ElementwiseDiv" and not first:
+            return False
+        if isinstance(value, Value):
+            value = self._tail(data, value)
+        steps: tuple[HostStep, ...] = (step(FLOATING[op], operand),)
+        if op == "ElementwiseSub" and not first:
+            steps = (step("Neg"), step("Add", operand))
+        self.values[node.output[0]] = replace(value, steps=(*value.steps, *steps))
+        return True
 
     def _float_quantizer(self, node: onnx.NodeProto, attribute: dict[str, Any]) -> None:
         """A quantizer of floats, which FINN can have in hardware, is the host's."""
@@ -290,18 +322,24 @@ class Reader:
         return readers[0] if len(readers) == 1 else None
 
 
-def _behind(value: Value, steps: tuple[HostStep, ...]) -> tuple[HostStep, ...]:
+def _behind(tail: Tail) -> tuple[HostStep, ...]:
     """The host's steps from our integers, given those from what FINN has, in its float32."""
+    value, steps = tail.value, tail.steps
     first = [step("Cast", to="float32")]
     if value.factor == 1 and [each.op for each in steps[:2]] == ["Mul", "Sub"]:
         factor, offset = (each.operands[0] for each in steps[:2])
         if np.all(factor == 2) and np.all(offset == value.offset):
             value, steps = replace(value, factor=2, offset=0), steps[2:]  # popcounts that become sums again
+    if tail.seen != value.stream.shape:
+        if steps and steps[0].op == "Reshape" and _shape_behind(steps[:1], tail.seen) == value.stream.shape:
+            steps = steps[1:]  # back from an image of one row
+        else:
+            steps = (step("Reshape", shape=tail.seen), *steps)
     if np.any(value.offset):
         first.append(step("Add", np.asarray(value.offset, np.float32) * np.float32(value.factor == 1 or 0.5)))
     if value.factor == 1:
         first.append(step("Mul", np.array(0.5, np.float32)))
-    if len(first) == 1 and steps and steps[0].op == "Cast":
+    if len(first) == 1 and next((each for each in steps if each.op not in RESHAPING), first[0]).op == "Cast" and steps:
         return steps
     return (*first, *steps)
 
