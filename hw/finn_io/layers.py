@@ -84,7 +84,8 @@ def _integers(r: Reader, node: onnx.NodeProto, index: int) -> np.ndarray:
 
 def _weight_type(weights: np.ndarray, a: Attributes) -> BaseDataType:
     dtype = DataType[a["weightDataType"]]
-    return weight_dtype(weights) if dtype.bitwidth() > WIDEST_WEIGHT else dtype
+    ones = dtype.name == "UINT2" and weights.max() < 2  # FINN has no narrower unsigned ones
+    return weight_dtype(weights) if ones or dtype.bitwidth() > WIDEST_WEIGHT else dtype
 
 
 def _range(node: onnx.NodeProto) -> tuple[int, int] | None:
