@@ -4,6 +4,7 @@
 - FINN's Requant rounds half up. A requant of at most 8 bits that rounds otherwise becomes thresholds.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from hw.kernels.matrix_vector import MatrixVector
 from hw.kernels.requant import Requant
 from hw.kernels.threshold import Threshold
 from hw.kernels.width_converter import WidthConverter
+from hw.stream import Stream
 from hw.weights import weight_dtype
 
 
@@ -28,10 +30,9 @@ def adapted(graph: Graph) -> Graph:
     return _rising(_thresholds(graph))
 
 
-def bounds(graph: Graph, node: Node) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest integer that reaches each channel of a node's first input, (channels,) int64."""
-    stream = node.kernel.inputs()[0]
-    before = next((each for each in graph if node.inputs[0] in each.outputs), None)
+def bounds(nodes: Iterable[Node], edge: str, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest integer that ``nodes`` give to each channel of an edge, (channels,) int64."""
+    before = next((each for each in nodes if edge in each.outputs), None)
     low: np.ndarray | int = int(stream.dtype.min())
     high: np.ndarray | int = int(stream.dtype.max())
     if before is not None and isinstance(before.kernel, MatrixVector | Depthwise | Add | AccumulatePool):
@@ -48,7 +49,7 @@ def _thresholds(graph: Graph) -> Graph:
     for node in graph:
         kernel = node.kernel
         if isinstance(kernel, Requant) and kernel.high - kernel.low <= requant.THRESHOLDS:
-            reach = bounds(graph, node)
+            reach = bounds(graph, node.inputs[0], kernel.inputs()[0])
             try:
                 requant.parameters(kernel, node.name, reach)
             except BitfabricError:

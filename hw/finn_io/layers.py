@@ -10,6 +10,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
 from hw.finn_io import requant
+from hw.finn_io.adapted import bounds
 from hw.finn_io.dialect import RANGE, reached, stream_shape, tensor_shape
 from hw.finn_io.reader import BINARY, BIPOLAR, Reader, Value, reads
 from hw.folding_search import converters
@@ -184,7 +185,14 @@ def _requant(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
     scale, bias = (_parameter(r, node, *each, channels) for each in ((1, 1.0), (2, 0.0)))
     types = value.stream.dtype, DataType[a["outputDataType"]]
     kernel = requant.kernel_of(
-        node.name, scale, bias, types, bool(a.get("narrow", 0)), _prefix(value, given.shape), a.get("PE", 1)
+        node.name,
+        scale,
+        bias,
+        types,
+        bool(a.get("narrow", 0)),
+        _prefix(value, given.shape),
+        a.get("PE", 1),
+        bounds(r.nodes, value.edge, given),
     )
     r.append(node, kernel, value)
 

@@ -143,7 +143,7 @@ def _requant(w: Writer, node: Node) -> None:
     kernel = node.kernel
     assert isinstance(kernel, Requant)
     w.sums(node)
-    scale, bias, narrow = requant.parameters(kernel, node.name, bounds(w.graph, node))
+    scale, bias, narrow = requant.parameters(kernel, node.name, bounds(w.graph, node.inputs[0], kernel.inputs()[0]))
     w.node(
         node,
         "Requant",

@@ -57,8 +57,12 @@ def kernel_of(
     narrow: bool,
     prefix: tuple[int, ...],
     pe: int,
+    bounds: tuple[np.ndarray, np.ndarray],
 ) -> Requant:
-    """Our kernel for FINN's: exact integers, the same codes. Raises BitfabricError where float32 rounds otherwise."""
+    """Our kernel for FINN's: exact integers, the same codes within ``bounds`` (see ``parameters``).
+
+    Raises BitfabricError where float32 rounds otherwise.
+    """
     ratios = [(Fraction(float(s)), Fraction(float(b)) + Fraction(1, 2)) for s, b in zip(scale, bias, strict=True)]
     shift = max(part.denominator.bit_length() - 1 for pair in ratios for part in pair)
     multiplier = np.array([int(s * (1 << shift)) for s, _ in ratios], np.int64)
@@ -66,7 +70,6 @@ def kernel_of(
     given, dtype = types
     low, high = _clip(dtype, narrow)
     kernel = Requant(multiplier, addend, shift, "FLOOR", given, dtype, low, high, prefix, pe)
-    bounds = np.full(len(scale), int(given.min())), np.full(len(scale), int(given.max()))
     parts = np.asarray(scale, np.float32), np.asarray(bias, np.float32)
     if difference := _difference(kernel, *parts, (low, high), bounds):
         raise BitfabricError(
