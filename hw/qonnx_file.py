@@ -92,7 +92,7 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
     for number, node in enumerate(proto.graph.node):
         if node.op_type in HALF_WAY:
             raise BitfabricError(
-                f"{node.name or f'{node.op_type}_{number}'}: {node.op_type} cannot be lowered: it comes from FINN's front "
+                f"{node.name or f'{node.op_type}_{number}'}: {node.op_type} cannot be lowered: it is from FINN's front "
                 "end, half way to its dataflow graph; give the QONNX file it started from, or the graph it ends in",
                 status=2,
             )
