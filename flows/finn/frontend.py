@@ -85,6 +85,7 @@ def dataflow(path: Path | str, batch: int = 1, input_quantizer: bool = False) ->
     model = load(path)
     _plain_biases(model)
     _whole_pools(model)
+    _explicit_convolutions(model)
     with calling_finn(path) as messages:
         model = _streamlined(model, batch)
         if _joins(model):
@@ -119,6 +120,17 @@ def _whole_pools(model: Any) -> None:
         if list(attribute(node, "kernel_shape", [])) == shape[2:] and not any(attribute(node, "pads", [])):
             node.op_type = "GlobalAveragePool"
             del node.attribute[:]
+
+
+def _explicit_convolutions(model: Any) -> None:
+    """Convolutions with the attributes that ONNX lets a file leave out: FINN's lowering reads them all."""
+    from onnx.helper import make_attribute
+
+    for node in model.get_nodes_by_op_type("Conv"):
+        axes = len(model.get_tensor_shape(node.input[1])) - 2
+        given = {each.name for each in node.attribute}
+        defaults = {"strides": [1] * axes, "dilations": [1] * axes, "pads": [0] * 2 * axes, "group": 1}
+        node.attribute.extend(make_attribute(name, value) for name, value in defaults.items() if name not in given)
 
 
 def _joins(model: Any) -> bool:

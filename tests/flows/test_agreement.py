@@ -43,7 +43,7 @@ def test_engines_agree(folder, monkeypatch):
 
 CASES = [
     Case("tfc-w1a1", 1, options={"input_shape": (1, 4, 4)}),
-    Case("tfc-w2a2", 1),
+    pytest.param(Case("tfc-w2a2", 1), marks=slow),
     pytest.param(Case("lenet5-w8a8", 1, "fixed_point", {"weight_bits": 8, "act_bits": 8}), marks=slow),
     pytest.param(Case("resnet8-w4a4", 1, options={**TINY, "width": 1 / 8}), marks=slow),
     pytest.param(Case("cnv-w1a1", 1), marks=slow),

@@ -1,17 +1,22 @@
 """FINN's dataflow dialect against FINN: it executes and builds what we write, and we run what it makes, alike."""
 
 import numpy as np
+import onnx
 import pytest
 
 from flows.build import build
 from flows.finn import execute, frontend
+from flows.verify import check_rtl
 from hw import finn_io
 from hw.emulate import Emulator
 from hw.errors import BitfabricError
+from hw.folding import connect
 from hw.lower import lower
 from hw.reference import random_frames
+from hw.synth.family import ECP5
 from quant import export
 from tests.flows.test_conv_networks import TINY, Case, network
+from tests.hw.qonnx_builder import Builder
 from tests.hw.random_images import RandomImages
 from tests.hw.random_models import RandomModel
 
@@ -48,7 +53,9 @@ def test_finn_executes_what_we_write(seed):
 
 CASES = [
     Case("tfc-w1a1", 1, options={"input_shape": (1, 4, 4)}),
-    Case("resnet8-w8a8", 1, "fixed_point", {"weight_bits": 8, "act_bits": 8}, {**TINY, "width": 1 / 8}),
+    pytest.param(
+        Case("resnet8-w8a8", 1, "fixed_point", {"weight_bits": 8, "act_bits": 8}, {**TINY, "width": 1 / 8}), marks=slow
+    ),
     pytest.param(Case("tfc-w2a2", 1), marks=slow),
     pytest.param(Case("lenet5-w8a8", 1, "fixed_point", {"weight_bits": 8, "act_bits": 8}), marks=slow),
     pytest.param(Case("cnv-w1a1", 1), marks=slow),
@@ -75,6 +82,37 @@ def test_finns_graph_runs_here_and_ours_there(case, folder):
     adapted = finn_io.write(finn_io.adapted(ours))
     np.testing.assert_array_equal(execute(adapted, few), Emulator(ours).run(few))
     np.testing.assert_array_equal(Emulator(finn_io.read(adapted)).run(x), Emulator(ours).run(x))
+
+
+def residual() -> onnx.ModelProto:
+    """Two paths that meet in a sum of equal scales, and an average of the whole image."""
+    b, rng = Builder((1, 2, 4, 4)), np.random.default_rng(0)
+
+    def conv(x: str, size: int) -> str:
+        weights = b.quant(rng.integers(-7, 8, (2, 2, size, size)) / 8, 0.125, 4)
+        return b.node("Conv", x, weights, kernel_shape=[size, size], pads=[size // 2] * 4)
+
+    def relu(x: str) -> str:
+        return b.quant(b.node("Relu", x), 0.25, 4, signed=0)
+
+    x = relu(conv(b.quant("x", 0.25, 4), 3))
+    x = relu(b.node("Add", b.quant(conv(relu(conv(x, 3)), 1), 0.25, 6), b.quant(x, 0.25, 6)))
+    x = b.node("Flatten", b.node("AveragePool", x, kernel_shape=[4, 4]))
+    return b.model((b.node("MatMul", x, b.quant(rng.integers(-7, 8, (2, 3)) / 8, 0.125, 4)), (1, 3)))
+
+
+def test_residual_network_of_finns_streamlining(folder):
+    path = folder / "residual.onnx"
+    onnx.save(residual(), path)
+    made = frontend.dataflow(path)
+    graph = finn_io.read(made)
+    assert {"fork", "add", "accumulate_pool"} <= {node.kernel.op for node in graph}
+    x = np.random.default_rng(1).normal(size=(50, 2, 4, 4)).astype(np.float32)
+    got = Emulator(graph).run(x)
+    np.testing.assert_array_equal(got[:3], execute(made.model, x[:3]))
+    checked, _ = check_rtl(connect(graph), ECP5, graph.encode(x[:3]))
+    assert checked["mismatches"] == 0
+    assert len(np.unique(got, axis=0)) > 20
 
 
 def test_build_of_finns_graph(folder, tmp_path):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import yaml
 from qonnx.core.modelwrapper import ModelWrapper
@@ -16,8 +17,10 @@ from hw import finn_io
 from hw.emulate import Emulator
 from hw.errors import BitfabricError
 from hw.graph import Graph
+from hw.lower import lower
 from tests.flows.test_conv_networks import Case
 from tests.flows.test_finn_dialect import model_of
+from tests.hw.qonnx_builder import Builder
 
 SMALL = Case("tfc-w1a1", 1, options={"input_shape": (1, 4, 4)})
 BOARD = {"board": "Pynq-Z2", "fps": 1e5}
@@ -112,6 +115,7 @@ def test_bad_requests(model, tmp_path, options, content, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_nothing_of_finn_is_left_about(model, tmp_path):
     """The command in a process of its own: one table, no FINN settings in the home folder, no other file."""
     home, work = tmp_path / "home", tmp_path / "work"
@@ -202,14 +206,22 @@ def _partition(tmp_path: Path, run) -> Path:
     return tmp_path / "out/intermediate_models/step_generate_estimate_reports.onnx"
 
 
-def test_padding_of_bits_is_refused_from_finns_front_end(tmp_path):
-    case = Case("vgg-small-w1a1", 1, options={"input_shape": (1, 8, 8), "in_range": (0, 16), "width": 1 / 32})
-    path = model_of(case, tmp_path)
-    with pytest.raises(BitfabricError, match="FMPadding_1: FINN pads 1-bit values with -1"):
+def test_padding_of_bits_is_refused(tmp_path):
+    b, rng = Builder((1, 2, 4, 4)), np.random.default_rng(0)
+    x = b.node("BipolarQuant", "x", 1.0)
+    for _ in range(2):
+        weights = b.node("BipolarQuant", b.constant(rng.normal(size=(2, 2, 3, 3))), 1.0)
+        x = b.node("Conv", x, weights, kernel_shape=[3, 3], pads=[1] * 4)
+        x = b.node("BipolarQuant", b.node("Add", x, np.array([0.5, -1.5]).reshape(1, 2, 1, 1)), 1.0)
+    path = tmp_path / "padded.onnx"
+    onnx.save(b.model((x, (1, 2, 4, 4))), path)
+    with pytest.raises(BitfabricError, match="FMPadding_0: FINN pads 1-bit values with -1"):
         flow(path, tmp_path / "out", board="Pynq-Z2", front_end="finn")
-    with pytest.raises(BitfabricError, match=r"conv1_window: it pads 1-bit \(BIPOLAR\)"):
+    with pytest.raises(BitfabricError, match=r"conv0_window: it pads 1-bit \(BIPOLAR\)"):
         flow(path, tmp_path / "out", board="Pynq-Z2")
     # What FINN itself computes there is another network; we run that, too, when it is FINN's graph that is given.
     made = frontend.dataflow(path)
-    x = np.random.default_rng(0).integers(0, 16, (2, 1, 8, 8), endpoint=True).astype(np.float32)
-    np.testing.assert_array_equal(Emulator(finn_io.read(made)).run(x), execute(made.model, x))
+    x = rng.normal(size=(3, 2, 4, 4)).astype(np.float32)
+    got = Emulator(finn_io.read(made)).run(x)
+    np.testing.assert_array_equal(got, execute(made.model, x))
+    assert (got != Emulator(lower(path)).run(x)).any()

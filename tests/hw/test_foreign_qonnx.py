@@ -115,7 +115,7 @@ def test_operators_of_others_are_refused_by_name():
     x = b.node("MaxPoolNHWC", b.quant("x", 0.5, 4), kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 0, 0])
     model = b.model((x, (1, 2, 2, 2)))
     model.graph.node[-1].domain = "finn.custom_op.general"
-    with pytest.raises(BitfabricError, match="MaxPoolNHWC_1: MaxPoolNHWC cannot be lowered: it comes from FINN"):
+    with pytest.raises(BitfabricError, match="MaxPoolNHWC_1: MaxPoolNHWC cannot be lowered: it is from FINN"):
         lower(model)
     b = Builder((1, 4))
     x = b.node("Softmax", b.node("MatMul", b.quant("x", 0.5, 4), weights(b, 4, 4)), axis=-1)
