@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flows.accelerator import Accelerator
+    from flows.agreement import assert_engines_agree
     from flows.build import build
 
-__all__ = ["Accelerator", "build"]
+__all__ = ["Accelerator", "assert_engines_agree", "build"]
+
+_MODULES = {"Accelerator": "accelerator", "assert_engines_agree": "agreement", "build": "build"}
 
 
 def __getattr__(name: str) -> Any:
     # Heavy modules are imported when they are first used: `bitfabric --help` answers at once.
     if name in __all__:
-        return getattr(import_module(f"flows.{'accelerator' if name == 'Accelerator' else 'build'}"), name)
+        return getattr(import_module(f"flows.{_MODULES[name]}"), name)
     raise AttributeError(name)

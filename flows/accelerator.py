@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from flows import engines, steps
-from hw import fifo, folding
+from hw import fifo, folding, model_file
 from hw.boards.image import Image
 from hw.boards.targets import find_target
 from hw.emulate import Emulator
 from hw.errors import BitfabricError
 from hw.graph import Graph
-from hw.lower import lower
 from hw.reference import Frames, Reference
 from hw.rtl import Design, generate
 from hw.synth import devices
@@ -120,7 +119,7 @@ class Accelerator:
     @cached_property
     def graph(self) -> Graph:
         """The integer dataflow graph, not folded."""
-        return lower(self.model)
+        return model_file.graph(self.model)
 
     @cached_property
     def hardware(self) -> Graph:
@@ -150,10 +149,15 @@ class Accelerator:
         return known[engine](x)
 
     def _qonnx(self, x: np.ndarray) -> Frames:
+        if model_file.of_finn(self.model):
+            raise BitfabricError("qonnx does not execute FINN's graph, which this is; use --engine finn", status=2)
         return Reference(self.model).run(x)
 
     def _finn(self, x: np.ndarray) -> Frames:
-        from flows.finn import Engine
+        from flows.finn import Engine, execute
+
+        if model_file.of_finn(self.model):
+            return execute(self.model, x)
 
         return Engine(self.model).run(x)
 

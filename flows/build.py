@@ -5,7 +5,7 @@ The steps and what they leave in the build folder:
 ========== ============================================================================================
 lower      ``model.onnx``, ``graph.txt``: the exact integer dataflow graph
 fold       ``folding.json`` (FINN's form); cycles and resources as estimated
-emulate    the emulator against the QONNX reference, on every frame
+emulate    the emulator against the QONNX reference, on every frame (of FINN's own graphs: against FINN, on a few)
 rtl        the accelerator's SystemVerilog and memory files
 simulate   the RTL against the emulator to the integer, against the cycle model to the cycle
 synthesise the image's netlist for the device, resources of every layer
@@ -32,14 +32,13 @@ from flows import engines, steps, verify
 from flows.accelerator import Accelerator, classes, load_frames, load_labels, score
 from flows.config import STEPS, BuildConfig
 from flows.plan import Plan
-from hw import folding
+from hw import folding, model_file
 from hw.boards import driver_folder
 from hw.boards.image import SCOPE, Image
 from hw.emulate import Emulator
 from hw.errors import BitfabricError
 from hw.graph import Graph
 from hw.kernels.kernel import Folding, Resources
-from hw.qonnx_file import load
 from hw.reference import Frames, Reference, compare, random_frames
 from hw.rtl import Design, generate, instances
 from hw.synth import nextpnr, toolchain, yosys
@@ -47,6 +46,8 @@ from hw.synth.toolchain import TOOLCHAINS
 
 Watch = Callable[[str, bool, float | None], None]
 RANDOM_FRAMES = 256
+FINN_FRAMES = 4
+"""Frames that FINN executes as the reference of its own graph."""
 RTL_WORK, NETLIST_WORK = 4e9, 1e7
 """Lookup tables times cycles that are simulated where nothing else is asked for: a minute or two."""
 
@@ -58,7 +59,7 @@ def build(
     watch: Watch = lambda name, cached, seconds: None,
     **options: Any,
 ) -> Accelerator:
-    """Build ``model`` (a QONNX file) for ``target`` in the folder ``out``; returns the accelerator.
+    """Build ``model`` (QONNX, or FINN's dataflow graph) for ``target`` in the folder ``out``; returns the accelerator.
 
     ``options`` are BuildConfig's fields. ``watch`` is told of every step (see Steps). Steps whose inputs have
     not changed are taken from ``out``. Raises BitfabricError when anything cannot be done or does not agree.
@@ -101,7 +102,7 @@ class _Build:
         self.config, self.folder = config, folder
         self.steps = steps.Steps(folder, watch)
         self.result: dict[str, dict[str, Any]] = {}
-        load(model)  # A missing or foreign file is refused before anything is written.
+        model_file.check(model)  # A missing or foreign file is refused before anything is written.
         self.model_hash = steps.sha256(model)
         self.frames = None if config.frames is None else load_frames(config.frames)
         self.labels = None
@@ -186,6 +187,8 @@ class _Build:
         return summary
 
     def _emulate(self, out: Path) -> dict[str, Any]:
+        if model_file.of_finn(self.plan.model):
+            return self._emulate_finn()
         compared = compare(self.plan.graph, self.plan.model, self.x)
         if unexplained := compared.mismatches - compared.explained:
             raise BitfabricError(
@@ -198,6 +201,17 @@ class _Build:
             "arg_max_changes": compared.arg_max_changes,
             "accuracy": {engine: self._score(y) for engine, y in outputs.items()},
         }
+
+    def _emulate_finn(self) -> dict[str, Any]:
+        """FINN's own execution is the reference of its graphs."""
+        from flows.finn import execute
+
+        x = self.x[: self.config.rtl_frames or FINN_FRAMES]
+        outputs = {"finn": execute(self.plan.model, x), "emulator": Emulator(self.plan.graph).run(x)}
+        if difference := verify.first_difference(*map(np.asarray, (outputs["emulator"], outputs["finn"]))):
+            raise BitfabricError(f"the emulator differs from FINN's execution of its graph: {difference}")
+        accuracy = {engine: self._score(y) for engine, y in outputs.items()}
+        return {"frames": len(x), "mismatches": 0, "arg_max_changes": 0, "accuracy": accuracy}
 
     def _rtl(self, out: Path) -> dict[str, Any]:
         design = generate(self.hardware, self.plan.device.family)
@@ -303,7 +317,8 @@ class _Build:
         verified = {}
         if emulate:
             accuracy = emulate["accuracy"]
-            verified["qonnx"] = {"frames": emulate["frames"], "mismatches": 0, "accuracy": accuracy["qonnx"]}
+            reference = next(iter(accuracy))
+            verified[reference] = {"frames": emulate["frames"], "mismatches": 0, "accuracy": accuracy[reference]}
             verified["emulator"] = {
                 "frames": emulate["frames"],
                 "mismatches": emulate["mismatches"],

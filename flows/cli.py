@@ -24,7 +24,10 @@ app = typer.Typer(
 
 Engine = Literal["qonnx", "finn", "emulator", "rtl", "netlist", "board"]
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="a QONNX file, as `bitfabric train` leaves it")]
+Model = Annotated[
+    Path,
+    typer.Argument(metavar="MODEL.onnx", help="a QONNX file, or FINN's dataflow graph"),
+]
 Target = Annotated[str, typer.Option("--target", "-t", help="a board or a device; `bitfabric targets` lists them")]
 Fps = Annotated[float | None, typer.Option(help="frames per second to reach, with the cheapest folding that does")]
 Clock = Annotated[float | None, typer.Option("--clock", metavar="MHZ", help="clock of the accelerator")]
@@ -220,6 +223,44 @@ def estimate(
     from flows.show import estimated
 
     estimated(result)
+
+
+@app.command()
+def finn(
+    model: Model,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR/", help="folder of FINN's build")],
+    board: Annotated[str | None, typer.Option(help="FINN's name of a board, as Pynq-Z2")] = None,
+    part: Annotated[str | None, typer.Option(help="an AMD part instead, as xc7z020clg400-1")] = None,
+    fps: Fps = None,
+    folding: FoldingFile = None,
+    clock: Clock = None,
+    front_end: Annotated[
+        Literal["bitfabric", "finn"], typer.Option(help="our exact graph, or FINN's own streamlining")
+    ] = "bitfabric",
+    config: Annotated[
+        Path | None, typer.Option(metavar="BUILD.yaml", help="FINN's configuration (YAML or JSON): passed through")
+    ] = None,
+    frames: Annotated[Path | None, typer.Option("--input", metavar="X.npy", help="frames to verify on")] = None,
+    fifo_sizes: Annotated[
+        Literal["finn", "ours"], typer.Option(help="FIFO depths: FINN's simulation (Vivado), or of our timing")
+    ] = "finn",
+    as_json: AsJson = False,
+) -> None:
+    """FINN's own flow for AMD devices: estimates and HLS/RTL code everywhere, the rest where Vivado is.
+
+    Example: bitfabric finn run/model.onnx --board Pynq-Z2 --fps 100000 -o finn/
+    """
+    from flows.finn import flow
+    from flows.show import finn_built
+
+    result = flow(
+        model, out, board=board, part=part, fps=fps, folding=folding, clock_mhz=clock, front_end=front_end,
+        config=config, frames=frames, fifo_sizes=fifo_sizes,
+    )  # fmt: skip
+    if as_json:
+        emit(result)
+    else:
+        finn_built(result, out)
 
 
 @app.command()

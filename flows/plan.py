@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from flows.config import BuildConfig
-from hw import fifo, folding, timing
+from hw import fifo, folding, model_file, timing
 from hw.boards.targets import find_target
 from hw.errors import BitfabricError
 from hw.graph import Graph
 from hw.kernels.kernel import Resources
-from hw.lower import lower
 from hw.synth.devices import Device
 
 
@@ -28,7 +27,7 @@ class Plan:
 
     @cached_property
     def graph(self) -> Graph:
-        return lower(self.model)
+        return model_file.graph(self.model)
 
     @cached_property
     def wanted_cycles(self) -> int | None:
@@ -46,12 +45,14 @@ class Plan:
         return cycles
 
     def choose(self) -> folding.FoldingTable:
-        """The folding: from the file, for the rate, or for the area."""
+        """The folding: from the file, for the rate, as FINN's own graph has it, or for the area."""
         family, capacity = self.device.family, self.device.capacity
         if self.config.folding is not None:
             return folding.current(folding.apply(self.graph, folding.load(self.config.folding, self.graph)))
         if self.wanted_cycles is not None:
             return folding.for_cycles(self.graph, self.wanted_cycles, family, capacity)
+        if model_file.of_finn(self.model):
+            return folding.current(self.graph)
         return folding.for_area(self.graph, 0.25, family, capacity)
 
     def folded(self, table: folding.FoldingTable, fifos: dict[str, int] | None = None) -> tuple[Graph, dict[str, int]]:

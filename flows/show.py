@@ -138,6 +138,32 @@ def _both(count: dict[str, int | None]) -> str:
     return f"{count['estimated']:,} cycles estimated{simulated}"
 
 
+def finn_built(result: dict[str, Any], folder: Path) -> None:
+    """FINN's layers with its estimates, what is done, and what is left to do where Vivado is."""
+    estimate = result["estimate"]
+    table = _table("layer", "operator", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
+    for column, width in zip(table.columns, (20, 18, 3, 4, 7, 6, 4, 3), strict=True):
+        column.min_width, column.max_width = (None, width) if width > 7 else (width, None)
+    for layer in result["layers"]:
+        cost = estimate["resources"].get(layer["finn"], {})
+        keys = ("LUT", "BRAM_18K", "DSP")
+        numbers = [layer.get("PE"), layer.get("SIMD"), estimate["cycles"].get(layer["finn"])]
+        table.add_row(
+            layer["name"], layer["operator"], *map(_number, numbers), *(_number(cost.get(k), ",.0f") for k in keys)
+        )
+    out.print(table)
+    network = estimate["network"]
+    if network:
+        rate, clock = network["estimated_throughput_fps"], result["clock_mhz"]
+        out.print(f"\nFINN estimates {network['max_cycles']:,} cycles a frame: {_rate(rate)} at {clock:g} MHz")
+    verified = result["verified"]["finn"]
+    out.print(f"FINN's execution equals the emulator on {verified['frames']} frames")
+    out.print(f"done   {', '.join(result['done'])}", soft_wrap=True)
+    if result["left"]:
+        out.print(f"left   {', '.join(result['left'])}", soft_wrap=True)
+        out.print(f"\nThe rest needs {result['needs']}; there: cd {folder} && {result['command']}", soft_wrap=True)
+
+
 def estimated(result: dict[str, Any]) -> None:
     """The table of an estimate."""
     out.print(_layers(result["layers"]))

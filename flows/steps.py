@@ -49,6 +49,11 @@ def write_json(path: Path, content: Json) -> None:
     part.replace(path)
 
 
+def read_json(path: Path) -> Any:
+    """The content of a JSON file."""
+    return json.loads(path.read_text())
+
+
 class Steps:
     """The steps of one build folder.
 

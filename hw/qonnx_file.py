@@ -18,7 +18,11 @@ from qonnx.transformation.infer_shapes import InferShapes
 from hw.errors import BitfabricError
 
 QONNX_DOMAIN = "qonnx.custom_op.general"
+OLD_DOMAINS = ("onnx.brevitas", "finn.custom_op.general")
+"""Where QONNX's operators were before it had a domain of its own."""
 QUANTIZER_OPS = ("Quant", "IntQuant", "BipolarQuant", "MultiThreshold", "Trunc")
+HALF_WAY = frozenset({"Im2Col", "MaxPoolNHWC", "QuantAvgPool2d", "XnorPopcountMatMul"})
+"""Operators that FINN's front end makes on the way from QONNX to its dataflow graph."""
 FOREIGN = {
     "QuantizeLinear": "it is quantized in ONNX's QuantizeLinear style (QCDQ); export it as QONNX",
     "QLinearConv": "it is quantized in ONNX's QOperator style; export it as QONNX",
@@ -85,6 +89,13 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
     inputs = [value for value in proto.graph.input if value.name not in initializers]
     if not proto.graph.node or not inputs or not proto.graph.output:
         raise BitfabricError(f"{name} is damaged or not an ONNX file (it holds no network); export it again", status=2)
+    for number, node in enumerate(proto.graph.node):
+        if node.op_type in HALF_WAY:
+            raise BitfabricError(
+                f"{node.name or f'{node.op_type}_{number}'}: {node.op_type} cannot be lowered: it is from FINN's front "
+                "end, half way to its dataflow graph; give the QONNX file it started from, or the graph it ends in",
+                status=2,
+            )
     ops = {node.op_type for node in proto.graph.node}
     for op, why in FOREIGN.items():
         if op in ops:
@@ -112,7 +123,7 @@ def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
         if not node.name or node.name in names:
             node.name = f"{node.name or node.op_type}_{number}"
         names.add(node.name)
-        if node.op_type in QUANTIZER_OPS and node.domain in ("", "onnx.brevitas", "finn.custom_op.general"):
+        if node.domain in OLD_DOMAINS or (not node.domain and node.op_type in QUANTIZER_OPS):
             node.domain = QONNX_DOMAIN
     if not any(opset.domain == QONNX_DOMAIN for opset in proto.opset_import):
         proto.opset_import.append(onnx.helper.make_opsetid(QONNX_DOMAIN, 1))

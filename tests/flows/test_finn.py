@@ -26,7 +26,8 @@ from qonnx.core.onnx_exec import execute_onnx
 from qonnx.util.cleanup import cleanup_model
 from torch import nn
 
-from flows import finn, finn_frontend
+from flows import finn
+from flows.finn import frontend
 from hw.errors import BitfabricError
 from hw.kernels.kernel import Folding
 
@@ -136,7 +137,7 @@ def test_engine_runs_the_graph_before_finn_narrows_it(folder):
     expected = _reference(path, x)
     assert (expected[:21] != expected[21]).all()
     np.testing.assert_array_equal(engine.run(x), expected)
-    engine._model = finn_frontend.minimized(engine._model)
+    engine._model = frontend.minimized(engine._model)
     assert (engine.run(x)[21:37] != expected[21:37]).all()
 
 
@@ -150,8 +151,8 @@ def test_estimate_is_finns_own(binary):
 
     part = "xc7z020clg400-1"
     estimate = finn.estimate(binary, part, fps=1e6, clock_mhz=96)
-    with finn_frontend.calling_finn(binary):
-        model = finn_frontend.partition(finn_frontend.dataflow(binary))
+    with frontend.calling_finn(binary):
+        model = frontend.partition(frontend.dataflow(binary))
         for step in (MinimizeAccumulatorWidth(), SpecializeLayers(part), SetFolding(96), GiveUniqueNodeNames()):
             model = model.transform(step)
         cycles, cost = model.analysis(exp_cycles_per_layer), model.analysis(partial(res_estimation, fpgapart=part))

@@ -1,4 +1,4 @@
-"""FINN beside the open back end: its resource and cycle estimates, and its Python execution as an engine."""
+"""FINN's analytical estimates of resources and cycles."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from flows import finn_frontend
+from flows.finn import frontend
+from hw import model_file, qonnx_file
 from hw.errors import BitfabricError
 from hw.kernels.kernel import Folding
-from hw.qonnx_file import load
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def estimate(
     clock_mhz: float = 100.0,
     input_quantizer: bool = False,
 ) -> FinnEstimate:
-    """What FINN estimates for a QONNX file: its own front end, specialisation, folding and analysis passes.
+    """What FINN estimates for a QONNX file or a graph of its own: its front end, specialisation, folding and analysis.
 
     The folding is found by FINN's SetFolding for ``fps`` (at ``clock_mhz``) or for ``target_cycles`` per frame, or
     given: FINN's folding configuration (node name -> PE, SIMD), or one Folding for each matrix-vector layer in
@@ -94,13 +92,19 @@ def estimate(
     if not part.lower().startswith(("xc", "xq")):
         raise BitfabricError(f"{part} is no AMD part; FINN estimates such as xc7z020clg400-1", status=2)
 
-    model = finn_frontend.dataflow(model_path, input_quantizer=input_quantizer)
+    frontend.require_finn()
+    if model_file.of_finn(model_path):
+        from qonnx.core.modelwrapper import ModelWrapper
+
+        model = ModelWrapper(qonnx_file.read(model_path))
+    else:
+        model = frontend.dataflow(model_path, input_quantizer=input_quantizer)
     from finn.analysis.fpgadataflow.dataflow_performance import dataflow_performance
     from finn.transformation.fpgadataflow.annotate_cycles import AnnotateCycles
 
-    with finn_frontend.calling_finn(model_path):
+    with frontend.calling_finn(model_path):
         model = _folded(_specialised(model, part), folding, target_cycles)
-        model = finn_frontend.minimized(model).transform(AnnotateCycles())
+        model = frontend.minimized(model).transform(AnnotateCycles())
         latency = model.analysis(dataflow_performance)["critical_path_cycles"]
         return FinnEstimate(part, clock_mhz, _layers(model, part), int(latency))
 
@@ -109,7 +113,7 @@ def _specialised(model: Any, part: str) -> Any:
     from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
     from qonnx.transformation.general import GiveUniqueNodeNames
 
-    model = finn_frontend.partition(finn_frontend.minimized(model))
+    model = frontend.partition(frontend.minimized(model))
     return model.transform(SpecializeLayers(part.lower())).transform(GiveUniqueNodeNames())
 
 
@@ -166,66 +170,3 @@ def _layers(model: Any, part: str) -> tuple[FinnLayer, ...]:
         lut, bram18, dsp = (int(cost[key]) for key in ("LUT", "BRAM_18K", "DSP"))
         layers.append(FinnLayer(node.name, node.op_type, pe, simd, int(cycles[node.name]), lut, bram18, dsp))
     return tuple(layers)
-
-
-class Engine:
-    """FINN's Python execution of its dataflow graph, with the floating-point ends around it.
-
-    What runs are FINN's hardware operators in NumPy, as its front end makes them from the QONNX file, before it
-    narrows accumulators. It differs from the QONNX reference by one code where a value lies exactly between two
-    codes of a quantizer, since FINN's thresholds round half up whatever the model says.
-
-    ``batch`` frames go through the graph at a time (one, if FINN cannot take more for this network).
-    Raises BitfabricError if FINN is missing or cannot map the network.
-    """
-
-    def __init__(self, model_path: Path | str, batch: int = 256) -> None:
-        finn_frontend.require_finn()
-        source = load(model_path).graph
-        if len(source.input) != 1 or len(source.output) != 1:
-            raise BitfabricError(f"{model_path}: FINN's engine takes networks with one input and one output")
-        self._path = model_path
-        self.batch = batch
-        try:
-            self._model = finn_frontend.dataflow(model_path, batch)
-        except BitfabricError:
-            if batch == 1:
-                raise
-            # A shape fixed to one frame somewhere in the graph; whatever else is wrong is raised again here.
-            self._model = finn_frontend.dataflow(model_path, 1)
-            self.batch = 1
-        if self.batch > 1 and self._model.get_nodes_by_op_type("ConvolutionInputGenerator"):
-            # FINN's convolutions take one frame.
-            self._model = finn_frontend.dataflow(model_path, 1)
-            self.batch = 1
-        graph = self._model.graph
-        self._input, self._output = graph.input[0].name, graph.output[0].name
-        self.input_shape = tuple(self._model.get_tensor_shape(self._input)[1:])
-        self._dtype = _numpy_dtype(source.output[0].type.tensor_type.elem_type)
-
-    def run(self, x: np.ndarray) -> np.ndarray:
-        """Frames ``(N, *input_shape)`` as the QONNX model takes them to its outputs ``(N, ...)``, in its type."""
-        x = np.asarray(x)
-        if x.ndim == 0 or x.shape[1:] != self.input_shape or x.dtype.kind not in "fiu":
-            raise BitfabricError(
-                f"input of shape {x.shape} and type {x.dtype}; the model takes numbers, {('N', *self.input_shape)}",
-                status=2,
-            )
-        shape = self._model.get_tensor_shape(self._output)
-        out = np.empty((len(x), *shape[1:]), self._dtype)
-        with finn_frontend.calling_finn(self._path):
-            from finn.core.onnx_exec import execute_onnx
-
-            for start in range(0, len(x), self.batch):
-                frames = x[start : start + self.batch].astype(np.float32)
-                padded = np.zeros((self.batch, *self.input_shape), np.float32)
-                padded[: len(frames)] = frames
-                result = execute_onnx(self._model, {self._input: padded})[self._output]
-                out[start : start + len(frames)] = result[: len(frames)]
-        return out
-
-
-def _numpy_dtype(elem_type: int) -> np.dtype:
-    from onnx.helper import tensor_dtype_to_np_dtype
-
-    return tensor_dtype_to_np_dtype(elem_type)

@@ -83,9 +83,99 @@ def dataflow(path: Path | str, batch: int = 1, input_quantizer: bool = False) ->
     """
     require_finn()
     model = load(path)
+    _plain_biases(model)
+    _whole_pools(model)
+    _explicit_convolutions(model)
     with calling_finn(path) as messages:
-        model = _to_hardware(_streamlined(model, batch), input_quantizer)
+        model = _streamlined(model, batch)
+        if _joins(model):
+            model = _residual(model)
+        model = _to_hardware(model, input_quantizer)
         _check_mapped(model, path, messages)
+    return model
+
+
+def _plain_biases(model: Any) -> None:
+    """Quantized biases as their values: qonnx takes only biases apart that have a scale for each channel."""
+    from hw.constants import quant_parameters, quantized
+
+    for node in list(model.graph.node):
+        readers = model.find_consumers(node.output[0])
+        bias = readers and all(
+            each.op_type in ("Conv", "Gemm") and list(each.input).index(node.output[0]) == 2 for each in readers
+        )
+        if node.op_type in ("Quant", "IntQuant") and bias:
+            value, *operands = (model.get_initializer(name) for name in node.input)
+            if value is not None:
+                model.graph.node.remove(node)
+                model.set_initializer(node.output[0], quantized(value, quant_parameters(node, operands)).value)
+
+
+def _whole_pools(model: Any) -> None:
+    """Average pools of a whole image by the name of those: FINN has a layer for them, and none for other averages."""
+    from hw.constants import attribute
+
+    for node in model.get_nodes_by_op_type("AveragePool"):
+        shape = model.get_tensor_shape(node.input[0])
+        if list(attribute(node, "kernel_shape", [])) == shape[2:] and not any(attribute(node, "pads", [])):
+            node.op_type = "GlobalAveragePool"
+            del node.attribute[:]
+
+
+def _explicit_convolutions(model: Any) -> None:
+    """Convolutions with the attributes that ONNX lets a file leave out: FINN's lowering reads them all."""
+    from onnx.helper import make_attribute
+
+    for node in model.get_nodes_by_op_type("Conv"):
+        axes = len(model.get_tensor_shape(node.input[1])) - 2
+        given = {each.name for each in node.attribute}
+        defaults = {"strides": [1] * axes, "dilations": [1] * axes, "pads": [0] * 2 * axes, "group": 1}
+        node.attribute.extend(make_attribute(name, value) for name, value in defaults.items() if name not in given)
+
+
+def _joins(model: Any) -> bool:
+    """Whether paths of the network meet in a sum, or it ends in an average of whole images."""
+    return bool(model.get_nodes_by_op_type("GlobalAveragePool")) or any(
+        all(model.get_initializer(name) is None for name in node.input) for node in model.get_nodes_by_op_type("Add")
+    )
+
+
+def _residual(model: Any) -> Any:
+    """Scales and transposes moved past forks, sums and global averages, by FINN's transformations for them.
+
+    Its build flow has none of these, and its StreamlinePlus does not end on such networks.
+    """
+    from finn.transformation.fpgadataflow.convert_to_hw.global_acc_pool import InferGlobalAccPoolLayer
+    from finn.transformation.streamline import absorb, reorder
+    from finn.transformation.streamline.collapse_repeated import CollapseRepeatedMul
+    from finn.transformation.streamline.round_thresholds import RoundAndClipThresholds
+    from qonnx.transformation.infer_data_layouts import InferDataLayouts
+    from qonnx.transformation.infer_datatypes import InferDataTypes
+    from qonnx.transformation.infer_shapes import InferShapes
+
+    moves = (
+        reorder.MoveScalarLinearPastInvariants(),
+        reorder.MoveLinearPastFork(),
+        reorder.MoveTransposePastFork(),
+        reorder.MoveLinearPastEltwiseAdd(),
+        reorder.MoveTransposePastJoinAdd(),
+        absorb.AbsorbTransposeIntoMultiThreshold(),
+        absorb.AbsorbConsecutiveTransposes(),
+        absorb.AbsorbMulIntoMultiThreshold(),
+        absorb.AbsorbTransposeIntoFlatten(),
+        CollapseRepeatedMul(),
+        reorder.MoveScalarMulPastMatMul(),
+        reorder.MoveScalesPastIm2Col(),
+    )
+    for last in (InferGlobalAccPoolLayer(), RoundAndClipThresholds()):
+        for _ in range(len(model.graph.node)):  # each round takes a scale past one fork or sum more
+            before = [node.op_type for node in model.graph.node]
+            for step in moves:
+                model = model.transform(step)
+            if before == [node.op_type for node in model.graph.node]:
+                break
+        for step in (InferShapes(), InferDataTypes(), last, InferDataLayouts(), InferDataTypes()):
+            model = model.transform(step)
     return model
 
 

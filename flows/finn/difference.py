@@ -1,0 +1,189 @@
+"""Our lowering beside FINN's streamlining of the same QONNX file: every decision point, and why where they differ."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from flows.finn import frontend
+from hw import finn_io
+from hw.errors import BitfabricError
+from hw.graph import Graph
+from hw.host import run
+from hw.kernels.depthwise import Depthwise
+from hw.kernels.matrix_vector import MatrixVector
+from hw.kernels.requant import Requant
+from hw.kernels.threshold import Threshold
+from hw.lower import Decision, Lowering
+from hw.qonnx_file import load
+
+NEAR = 2.0**-16
+"""Distance of a value from a decision, as a share of its size, that float32 arithmetic in another order may cross."""
+
+
+@dataclass
+class Difference:
+    """Integers at which the two decide differently, over all channels and codes of all layers.
+
+    ``points``: decision points compared. ``ties``: the model's value lies exactly between two codes, where QONNX
+    rounds to even (or as the model says) and FINN up. ``rounding``: it lies within float32 rounding of a decision,
+    which FINN reaches by other operations. ``narrowed``: FINN's accumulator type is too narrow for a reachable
+    popcount, and its thresholds are clipped to it (in its build flow, not in what it executes before). ``unexplained``
+    lists all others.
+    """
+
+    points: int = 0
+    ties: int = 0
+    rounding: int = 0
+    narrowed: int = 0
+    unexplained: list[str] = field(default_factory=list)
+
+    def describe(self) -> str:
+        """One line."""
+        return (
+            f"{self.points} decision points: {self.ties} ties, {self.rounding} within float32 rounding, "
+            f"{self.narrowed} lost to narrow accumulators, {len(self.unexplained)} unexplained"
+        )
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A layer of weights and the quantizer behind it, with their names."""
+
+    name: str
+    layer: MatrixVector | Depthwise
+    quantized: str
+    quantizer: Threshold | Requant
+
+
+def compare(model: Path | str) -> Difference:
+    """Hold our lowering of a QONNX file against FINN's, layer by layer, over all that can reach each quantizer.
+
+    Raises BitfabricError where FINN cannot map the network, or its layers are not ours one by one.
+    """
+    lowering = Lowering(load(model))
+    made = frontend.dataflow(model)
+    theirs, ours = finn_io.read(made), finn_io.adapted(lowering.graph)
+    with frontend.calling_finn(model):
+        narrow = finn_io.read(frontend.minimized(made))
+    result = Difference()
+    pairs = _pairs(ours), _pairs(theirs), _pairs(narrow)
+    if len({len(each) for each in pairs}) != 1:
+        raise BitfabricError(
+            f"{model}: {len(pairs[0])} layers of ours are {len(pairs[1])} of FINN's; nothing to compare"
+        )
+    left = list(zip(pairs[1], pairs[2], strict=True))
+    for mine in pairs[0]:
+        # Branches may come in another order: a layer is known by its weights.
+        at = next(
+            (i for i, (other, _) in enumerate(left) if np.array_equal(mine.layer.weights, other.layer.weights)), None
+        )
+        if at is None:
+            result.unexplained.append(f"{mine.name}: FINN has no layer of these weights")
+            continue
+        other, less = left.pop(at)
+        _layer(lowering.graph, lowering.decisions[mine.quantized], mine, other, result)
+        table, clipped = _table(other), _table(less)
+        _, high = other.layer.output_range()
+        reachable = table <= np.asarray(high).reshape(-1, 1)
+        result.narrowed += int((reachable & (clipped < table)).sum())
+    return result
+
+
+def _pairs(graph: Graph) -> list[_Pair]:
+    readers = {edge: node for node in graph for edge in node.inputs}
+    found = []
+    for node in graph:
+        reader, layer = readers.get(node.outputs[0]), node.kernel
+        quantizer = None if reader is None else reader.kernel
+        if isinstance(layer, MatrixVector | Depthwise) and isinstance(quantizer, Threshold | Requant):
+            assert reader is not None
+            found.append(_Pair(node.name, layer, reader.name, quantizer))
+    return found
+
+
+def _table(pair: _Pair) -> np.ndarray:
+    """Thresholds (channels, steps) of a quantizer."""
+    if isinstance(pair.quantizer, Requant):
+        return finn_io.requant.as_thresholds(pair.quantizer, pair.layer.output_range()).thresholds
+    return pair.quantizer.thresholds
+
+
+def _turned(graph: Graph, pair: _Pair) -> np.ndarray:
+    """The channels whose weights have another sign than in the graph."""
+    original = graph.node(pair.name).kernel
+    assert isinstance(original, MatrixVector | Depthwise)
+    return np.any(original.weights != pair.layer.weights, axis=1)
+
+
+def _reach(graph: Graph, decision: Decision, pair: _Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest sum that really comes, of each channel, in the sign of ``pair``."""
+    turned, source = _turned(graph, pair), decision.source
+    return np.where(turned, -source.high, source.low), np.where(turned, -source.low, source.high)
+
+
+def _codes(pair: _Pair) -> tuple[int, int]:
+    """Least and greatest code of a pair's table; of a two-valued quantizer 0 and 1."""
+    kernel, steps = pair.quantizer, _table(pair).shape[1]
+    if kernel.output_dtype.name in ("BIPOLAR", "BINARY"):
+        return 0, 1
+    if isinstance(kernel, Requant):
+        low, high = pair.layer.output_range()
+        least = int(finn_io.requant.as_thresholds(kernel, (low, high)).output_min or 0)
+    else:
+        least = int(kernel.output_dtype.min()) if kernel.output_min is None else kernel.output_min
+    return least, least + steps
+
+
+def _reaching(pair: _Pair, first: int, last: int, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """For every code above ``first``, up to ``last``, the sum from which on it is reached, (channels, codes).
+
+    ``low`` where it always is and ``high`` + 1 where it never is, of the sums that there can be.
+    """
+    least, most = _codes(pair)
+    table = np.clip(_table(pair), low, high + 1)
+    always = np.broadcast_to(low, (len(table), least - first))
+    never = np.broadcast_to(high + 1, (len(table), last - most))
+    return np.hstack((always, table, never))
+
+
+def _layer(graph: Graph, decision: Decision, mine: _Pair, other: _Pair, result: Difference) -> None:
+    """Compare one layer's decision points, where both have the same weights."""
+    name, a = mine.quantized, mine.layer
+    low, high = (end.reshape(-1, 1) for end in _reach(graph, decision, mine))
+    codes = [_codes(pair) for pair in (mine, other)]
+    first, last = min(low for low, _ in codes), max(high for _, high in codes)
+    ours, theirs = (_reaching(pair, first, last, low, high) for pair in (mine, other))
+    result.points += ours.size
+    turned = _turned(graph, mine)
+    for channel, code in np.argwhere(ours != theirs):
+        first, last = sorted((int(ours[channel, code]), int(theirs[channel, code])))
+        step = a.input_dtype.name == "BIPOLAR" and a.weight_dtype.name == "BIPOLAR"
+        between = np.array([x for x in range(first, last) if not step or (x - int(low[channel, 0])) % 2 == 0])
+        if not between.size:
+            continue  # popcounts have every second sum only
+        distance = _distance(decision, -between if turned[channel] else between, int(channel))
+        if np.all(distance == 0):
+            result.ties += between.size
+        elif np.all(distance <= NEAR):
+            result.rounding += between.size
+        else:
+            result.unexplained.append(
+                f"{name}: channel {channel} between {first} and {last - 1}, {float(distance.max()):.2g} away"
+            )
+
+
+def _distance(decision: Decision, integers: np.ndarray, channel: int) -> np.ndarray:
+    """How far the model's values for these integers of one channel are from a decision, as a share of their size."""
+    source, head = decision.source, decision.steps
+    frames = np.zeros((len(integers), *(1,) * (len(source.shape) - 1), source.channels))
+    frames[..., channel] = integers.reshape(-1, *(1,) * (len(source.shape) - 1))
+    values = run(head[:-1], frames)
+    if head[-1].op == "Quant":
+        scale, zero_point = (operand.astype(values.dtype) for operand in head[-1].operands)
+        values = values / scale + zero_point
+        decisions = np.floor(values) + 0.5
+    else:
+        decisions = np.zeros_like(values)
+    size = np.maximum(np.abs(values), 1.0)
+    return (np.abs(values - decisions) / size)[..., channel].reshape(len(integers))

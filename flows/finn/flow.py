@@ -1,0 +1,332 @@
+"""FINN's build flow: from our exact graph, or FINN's own front end, as far as the machine can take it.
+
+What it leaves in the folder, complete without Vivado:
+
+================== ====================================================================================================
+model.onnx         the graph in FINN's dialect, folded, the host's steps around it
+build.yaml         FINN's configuration, for ``finn build --batch build.yaml model.onnx`` in this folder
+folding.json       the folding, by the names that FINN gives the layers
+fifo.json          FIFO depths that the timing of our kernels asks for, in the form of FINN's fifo_config_file
+input.npy, ...     frames, and what the accelerator must give for them (``expected_output.npy``)
+finn/              FINN's own output: estimates in ``report``, and what else it made
+generated/         the HLS and RTL code of every layer
+finn.json          what was done, what is left, and the estimates
+================== ====================================================================================================
+"""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from flows import steps
+from flows.accelerator import load_frames
+from flows.finn import frontend, settings, workspace
+from flows.finn.engine import execute
+from flows.verify import first_difference
+from hw import fifo, finn_io, folding, model_file
+from hw.emulate import Emulator
+from hw.errors import BitfabricError
+from hw.graph import Graph
+from hw.kernels.depthwise import Depthwise
+from hw.kernels.kernel import Folding
+from hw.kernels.pool import Pool
+from hw.kernels.sliding_window import SlidingWindow
+from hw.reference import random_frames
+from hw.synth.devices import DEVICES, Device
+
+FRAMES = 4
+"""Frames that FINN verifies on, which it does one after the other in simulations."""
+FILES = ("folding_config_file", "specialize_layers_config_file", "layouts_config_file", "fifo_config_file")
+"""Settings of FINN's that name files, relative to the configuration that says so."""
+COMMAND = "finn build --batch build.yaml model.onnx"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for; see ``flow``."""
+
+    board: str | None = None
+    part: str | None = None
+    fps: float | None = None
+    folding: Path | None = None
+    clock_mhz: float | None = None
+    front_end: str = "bitfabric"
+    config: Path | None = None
+    frames: Path | None = None
+    fifo_sizes: str = "finn"
+
+
+def flow(model: str | os.PathLike[str], out: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
+    """Run FINN's flow on ``model`` (QONNX, or FINN's graph) in the folder ``out``; returns the content of finn.json.
+
+    ``options``: ``board`` or ``part``; ``fps`` or ``folding`` (FINN's JSON form, by the names of our layers);
+    ``clock_mhz`` (100); ``front_end``, ``bitfabric`` for our exact graph or ``finn`` for FINN's streamlining;
+    ``config``, a FINN configuration whose settings are passed through; ``frames``, a .npy to verify on; ``fifo_sizes``,
+    ``finn`` for what FINN finds by simulation or ``ours``. Raises BitfabricError when anything cannot be done, and when
+    a verification fails.
+    """
+    request = Request(**options)
+    folder = Path(out)
+    model_file.check(Path(model))
+    if request.fps is not None and request.folding is not None:
+        raise BitfabricError("--fps and --folding exclude each other; give one of them", status=2)
+    folder.mkdir(parents=True, exist_ok=True)
+    return _Flow(Path(model), folder, request).run()
+
+
+class _Flow:
+    def __init__(self, model: Path, folder: Path, request: Request) -> None:
+        self.model, self.folder, self.request = model, folder, request
+        self.user = settings.read(request.config) if request.config else {}
+        board, part = request.board, request.part
+        if board is None and part is None:
+            board, part = self.user.get("board"), self.user.get("fpga_part")
+        self.part, self.board, self.shell = settings.part_of(board, part)
+        given = self.user.get("synth_clk_period_ns")
+        self.clock_mhz = request.clock_mhz or (1000.0 / given if given else 100.0)
+        fps = self.user.get("target_fps") if request.fps is None and request.folding is None else request.fps
+        if fps is not None and not 0 < fps <= self.clock_mhz * 1e6:
+            raise BitfabricError(f"{fps:g} frames/s at {self.clock_mhz:g} MHz is no rate of at least one cycle", 2)
+        self.cycles = None if fps is None else int(self.clock_mhz * 1e6 / fps)
+
+    def run(self) -> dict[str, Any]:
+        graph = self._graph()
+        path = self.folder / "model.onnx"
+        onnx.save(finn_io.write(graph), path)
+        with workspace.at(self.folder, self.model):
+            layers = self._prepare(graph, path)
+        verified = self._frames(graph)
+        config = settings.write(self._settings(), self.folder / "build.yaml")
+        report: dict[str, Any] = {
+            "model": {"path": str(self.model), "sha256": steps.sha256(self.model)},
+            "front_end": self.request.front_end,
+            "part": self.part,
+            "board": self.board,
+            "clock_mhz": self.clock_mhz,
+            "layers": layers,
+            "verified": {"finn": verified},
+        }
+        report |= self._build(config, path)
+        steps.write_json(self.folder / "finn.json", report)
+        return report
+
+    # --- the graph ---
+
+    def _graph(self) -> Graph:
+        if self.request.front_end == "finn":
+            return self._folded(finn_io.adapted(finn_io.read(self._streamlined())))
+        if self.request.front_end != "bitfabric":
+            raise BitfabricError(f"no front end {self.request.front_end}; there are bitfabric and finn", status=2)
+        return self._folded(finn_io.adapted(model_file.graph(self.model)))
+
+    def _streamlined(self) -> onnx.ModelProto:
+        """FINN's graph, refused where it means something else than the model does."""
+        made = frontend.dataflow(self.model)
+        for node in made.graph.node:
+            if node.op_type != "FMPadding":
+                continue
+            if finn_io.dialect.attributes(node)["inputDataType"] in ("BINARY", "BIPOLAR"):
+                raise BitfabricError(
+                    f"{node.name}: FINN pads 1-bit values with -1 where the model pads with 0; use --front-end "
+                    "bitfabric, the open back end, or no padding"
+                )
+        return made.model
+
+    def _folded(self, graph: Graph) -> Graph:
+        table = folding.current(graph)
+        device = self._device()
+        if self.request.folding is not None:
+            table = folding.load(self.request.folding, graph)
+        elif self.cycles is not None:
+            least, layer = folding.fastest(graph)
+            if self.cycles < least:
+                raise BitfabricError(
+                    f"the rate leaves {self.cycles} cycles a frame at {self.clock_mhz:g} MHz; layer {layer} needs "
+                    f"{least}: at most {self.clock_mhz * 1e6 / least:.0f} frames/s are possible",
+                    status=2,
+                )
+            table = folding.for_cycles(graph, self.cycles, device.family, device.capacity)
+        elif not model_file.of_finn(self.model):
+            table = folding.for_area(graph, 0.25, device.family, device.capacity)
+        return _as_finn_folds(folding.apply(graph, table))
+
+    def _device(self) -> Device:
+        """The device whose resources guide the folding: the part's, or for one that is not known here a large one."""
+        name = next((name for name in DEVICES if self.part.lower().startswith(name)), "xc7z045")
+        return DEVICES[name]
+
+    # --- the files ---
+
+    def _prepare(self, graph: Graph, path: Path) -> list[dict[str, Any]]:
+        """Folding and FIFOs by FINN's names, found by FINN's own steps; the layers with FINN's estimates."""
+        from finn.transformation.fpgadataflow.insert_dwc import InsertDWC
+        from finn.transformation.fpgadataflow.insert_fifo import InsertFIFO
+        from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
+        from finn.transformation.qonnx.give_unique_node_names_recursive import GiveUniqueNodeNamesRecursive
+        from qonnx.core.modelwrapper import ModelWrapper
+
+        original = {node.output[0]: node.name for node in onnx.load(path).graph.node}
+        model = frontend.partition(ModelWrapper(str(path)))
+        for step in (SpecializeLayers(self.part), GiveUniqueNodeNamesRecursive()):
+            model = model.transform(step)
+        folded: dict[str, dict[str, Any]] = {}
+        layers = []
+        for node in model.graph.node:
+            attributes = finn_io.dialect.attributes(node)
+            folded[node.name] = {k: attributes[k] for k in ("PE", "SIMD", "parallel_window") if k in attributes}
+            name = original.get(node.output[0], node.name)
+            layers.append({"name": name, "finn": node.name, "operator": node.op_type, **folded[node.name]})
+        steps.write_json(self.folder / "folding.json", {"Defaults": {}, **folded})
+        depths = fifo.size(folding.connect(graph))
+        for step in (
+            InsertDWC(), InsertFIFO(create_shallow_fifos=True), SpecializeLayers(self.part),
+            GiveUniqueNodeNamesRecursive(),
+        ):  # fmt: skip
+            model = model.transform(step)
+        fifos = {}
+        for node in model.get_nodes_by_op_type("StreamingFIFO_rtl"):
+            fifos[node.name] = max(2, _depth(model, node, depths))
+        steps.write_json(
+            self.folder / "fifo.json",
+            {
+                "fifo_depths": fifos,
+                "fifo_sizes": {},
+                "impl_style": dict.fromkeys(fifos, "rtl"),
+                "ram_style": dict.fromkeys(fifos, "auto"),
+            },
+        )
+        return layers
+
+    def _frames(self, graph: Graph) -> dict[str, int]:
+        """What FINN verifies on, which its Python execution and our emulator are held against each other on."""
+        given = self.request.frames
+        x = random_frames(graph, FRAMES) if given is None else load_frames(given)[:FRAMES]
+        np.save(self.folder / "input.npy", np.asarray(x, np.float32))
+        expected = Emulator(graph).run(x)
+        if isinstance(expected, dict):
+            raise BitfabricError(f"{self.model}: FINN verifies networks with one output; this has {len(expected)}")
+        np.save(self.folder / "expected_output.npy", expected)
+        if difference := first_difference(execute(self.folder / "model.onnx", x), expected):
+            raise BitfabricError(f"FINN's execution of {self.folder / 'model.onnx'} differs from ours: {difference}")
+        return {"frames": len(x), "mismatches": 0}
+
+    def _settings(self) -> dict[str, Any]:
+        """FINN's settings: ours, over them what the user's file says, over that the command line."""
+        values: dict[str, Any] = {
+            "output_dir": "finn",
+            "steps": list(settings.EXACT),
+            "generate_outputs": ["estimate_reports", "stitched_ip", "rtlsim_performance", "out_of_context_synth"],
+            "verify_steps": ["folded_hls_cppsim", "stitched_ip_rtlsim"],
+            "verify_input_npy": "input.npy",
+            "verify_expected_output_npy": "expected_output.npy",
+            "save_intermediate_models": True,
+            # The graph has the narrowest exact types; FINN's own are too narrow for popcounts.
+            "minimize_bit_width": False,
+            "auto_fifo_depths": self.request.fifo_sizes == "finn",
+            "fifo_config_file": "fifo.json",
+        }
+        if self.shell is not None:
+            values["generate_outputs"] += ["bitfile", "pynq_driver", "deployment_package"]
+        passed = {key: value for key, value in self.user.items() if key not in ("fpga_part", "board", "target_fps")}
+        if self.request.config is not None:
+            base = self.request.config.absolute().parent
+            passed |= {key: str(base / passed[key]) for key in FILES if passed.get(key) is not None}
+        values |= {"folding_config_file": "folding.json", **passed}
+        values["synth_clk_period_ns"] = round(1000 / self.clock_mhz, 6)
+        if self.board is None:
+            return values | {"fpga_part": self.part}
+        return {**values, "board": self.board, **({"shell_flow_type": self.shell} if self.shell else {})}
+
+    # --- FINN at work ---
+
+    def _build(self, config: Any, path: Path) -> dict[str, Any]:
+        if workspace.has_vivado():
+            return self._whole_build(config)
+        names = [step if isinstance(step, str) else step.__name__ for step in config.steps]
+        possible = names.index(settings.VIVADO_FROM) if settings.VIVADO_FROM in names else len(names)
+        here = [*config.steps[:possible], *([settings.CODE] if possible < len(names) else [])]
+        with workspace.at(self.folder, self.model):
+            from qonnx.core.modelwrapper import ModelWrapper
+
+            config.output_dir = str(self.folder / config.output_dir)
+            config.verify_steps = None  # They compile or simulate with Vitis HLS and Vivado.
+            model = ModelWrapper(str(path))
+            done = []
+            for step in workspace.builder().resolve_build_steps(config, list_as_input=here):
+                model = step(model, config)
+                done.append(step.__name__)
+                if config.save_intermediate_models:
+                    model.save(str(config.get_intermediate_models_directory() / f"{step.__name__}.onnx"))
+        code = {
+            node.name: str(Path(finn_io.dialect.attributes(node).get("code_gen_dir_ipgen", "")).name)
+            for node in model.graph.node
+        }
+        return {
+            "done": done,
+            "left": names[possible:],
+            "code": code,
+            "estimate": _estimate(Path(config.output_dir) / "report"),
+            "needs": "Vivado and Vitis HLS (XILINX_VIVADO set), or FINN's container",
+            "command": COMMAND,
+        }
+
+    def _whole_build(self, config: Any) -> dict[str, Any]:
+        """All of FINN's steps, by its own command. A verification that fails is only a file to it; here an error.
+
+        Written by FINN's documentation and sources, and never run: there was no Vivado to run it with.
+        """
+        with (self.folder / "finn.log").open("a") as log:
+            done = subprocess.run(COMMAND.split(), cwd=self.folder, stdout=log, stderr=log, check=False)
+        failed = sorted((self.folder / "finn").rglob("*_FAIL*"))
+        if done.returncode or failed:
+            what = f"verification {failed[0].name} failed" if failed else f"it ended with status {done.returncode}"
+            raise BitfabricError(f"FINN's build in {self.folder}: {what}; see {self.folder / 'finn.log'}")
+        names = [step if isinstance(step, str) else step.__name__ for step in config.steps]
+        return {"done": names, "left": [], "estimate": _estimate(self.folder / "finn" / "report")}
+
+
+def _estimate(reports: Path) -> dict[str, Any]:
+    """FINN's estimates from its reports: of the network, and of the layers by FINN's names."""
+    found: dict[str, Any] = {}
+    for key, name in (("network", "network_performance"), ("cycles", "layer_cycles"), ("resources", "layer_resources")):
+        path = reports / f"estimate_{name}.json"
+        found[key] = steps.read_json(path) if path.is_file() else {}
+    return found
+
+
+def _as_finn_folds(graph: Graph) -> Graph:
+    """The graph with sliding windows as parallel as FINN has them: as the depthwise layer or pool that they feed, or
+    at most a whole pixel, or a whole window."""
+    readers = {edge: node for node in graph for edge in node.inputs}
+    table = {}
+    for node in graph:
+        kernel = node.kernel
+        if not isinstance(kernel, SlidingWindow):
+            continue
+        reader = readers.get(node.outputs[0])
+        whole = kernel.channels * int(np.prod(kernel.kernel))
+        if reader is not None and isinstance(reader.kernel, Depthwise | Pool):
+            table[node.name] = Folding(1, reader.kernel.folding.pe)
+        elif kernel.channels < kernel.simd != whole:
+            table[node.name] = Folding(1, kernel.channels)
+    return folding.apply(graph, table)
+
+
+def _depth(model: Any, node: Any, depths: dict[str, int]) -> int:
+    """The depth that our model has for the edge on which FINN has this FIFO; 2 if it has none."""
+    converted = False
+    name = node.input[0]
+    while (before := model.find_producer(name)) is not None and name not in depths:
+        if before.op_type.startswith("StreamingDataWidthConverter"):
+            converted = True
+        elif not before.op_type.startswith("StreamingFIFO"):
+            break
+        name = before.input[0]
+    if converted:  # behind a width converter, which is a node of its own in our graph
+        return max((depth for edge, depth in depths.items() if edge.startswith(f"{name}_x")), default=2)
+    return depths.get(name, 2)

@@ -1,0 +1,93 @@
+"""FINN's build configuration: what a flow asks for, what a user's own file says, checked by FINN's own class."""
+
+import json
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows.finn import workspace
+from hw.errors import BitfabricError
+
+EXACT = (
+    "step_create_dataflow_partition",
+    "step_specialize_layers",
+    "step_apply_folding_config",
+    "step_minimize_bit_width",
+    "step_generate_estimate_reports",
+    "step_generate_hardware",
+    "step_create_stitched_ip",
+    "step_measure_rtlsim_performance",
+    "step_out_of_context_synthesis",
+    "step_prepare_synthesis",
+    "step_synthesize_bitfile",
+    "step_make_driver",
+    "step_deployment_package",
+)
+"""FINN's steps from a graph in its dialect on: those of its default flow, without the front end's."""
+VIVADO_FROM = "step_generate_hardware"
+"""The first of FINN's steps that needs Vivado: it generates code, then synthesises it."""
+CODE = "step_hw_codegen"
+"""FINN's step that only generates code."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A user's configuration, YAML or JSON. Raises BitfabricError (status 2), naming keys that FINN does not know."""
+    if not path.is_file():
+        raise BitfabricError(f"no configuration file {path}", status=2)
+    try:
+        text = path.read_text()
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise BitfabricError(f"{path} cannot be read as YAML or JSON ({reason})", status=2) from None
+    if not isinstance(content, dict):
+        raise BitfabricError(f"{path} holds no settings by name; a FINN configuration is KEY: VALUE", status=2)
+    known = list(_config().__dataclass_fields__)
+    for key in content:
+        if key not in known:
+            near = get_close_matches(str(key), known, 1)
+            hint = f"; did you mean {near[0]}?" if near else "; see FINN's DataflowBuildConfig for what there is"
+            raise BitfabricError(f"{path}: FINN knows no setting {key}{hint}", status=2)
+    return content
+
+
+def _config() -> Any:
+    workspace.builder()
+    from finn.builder.build_dataflow_config import DataflowBuildConfig
+
+    return DataflowBuildConfig
+
+
+def write(values: dict[str, Any], path: Path) -> Any:
+    """Write a configuration as YAML and return it as FINN reads it. Raises BitfabricError (status 2)."""
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    try:
+        config = _config().construct_from(path)
+        config._resolve_fpga_part()
+        workspace.builder().resolve_build_steps(config, partial=False)
+    except Exception as error:  # mashumaro and FINN raise anything on values that they do not take
+        reason = " ".join(str(error).split())
+        raise BitfabricError(f"FINN does not take the configuration {path}: {reason}", status=2) from None
+    return config
+
+
+def part_of(board: str | None, part: str | None) -> tuple[str, str | None, str | None]:
+    """FPGA part, board, and the shell flow of a board. Raises BitfabricError (status 2) for what FINN does not know."""
+    workspace.builder()
+    from finn.util.basic import alveo_part_map, part_map, pynq_part_map
+
+    if (board is None) == (part is None):
+        raise BitfabricError("give either --board (as Pynq-Z2) or --part (as xc7z020clg400-1)", status=2)
+    if board is None:
+        assert part is not None
+        if not part.lower().startswith(("xc", "xq")):
+            raise BitfabricError(f"{part} is no AMD part; FINN builds for such as xc7z020clg400-1", status=2)
+        return part, None, None
+    if board not in part_map:
+        near = get_close_matches(board, list(part_map), 2, 0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it knows {', '.join(part_map)}"
+        raise BitfabricError(f"FINN knows no board {board}; {hint}", status=2)
+    shell = "vivado_zynq" if board in pynq_part_map else "vitis_alveo" if board in alveo_part_map else None
+    return part_map[board], board, shell

@@ -1,0 +1,65 @@
+"""FINN at work in a folder of ours: its settings, temporary files, log and prints stay there."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from flows.finn import frontend
+from hw.errors import BitfabricError
+
+
+class _NoSimulation:
+    """What stands where FINN imports its simulator, which needs Vivado; it only says so."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise BitfabricError("FINN simulates RTL with Vivado's XSI, and there is no Vivado; use `--engine rtl`")
+
+
+def builder() -> Any:
+    """FINN's build flow as a module. Without Vivado it cannot be imported as it stands: it names its simulator."""
+    frontend.require_finn()
+    from finn import xsi
+
+    if "SimEngine" not in vars(xsi) and not has_vivado():
+        xsi.SimEngine = _NoSimulation
+    from finn.builder import build_dataflow
+
+    return build_dataflow
+
+
+def has_vivado() -> bool:
+    """Whether the user has Vivado: FINN looks for it in this place."""
+    return bool(os.environ.get("XILINX_VIVADO"))
+
+
+@contextmanager
+def at(folder: Path, model: Path | str) -> Iterator[None]:
+    """FINN at work on ``model``: generated files go into ``folder/generated``, all that it says to ``finn.log``."""
+    generated = (folder / "generated").resolve()
+    generated.mkdir(parents=True, exist_ok=True)
+    chosen = {"FINN_BUILD_DIR": str(generated), "FINN_SETTINGS": str(folder.resolve() / "finn_settings.yaml")}
+    before = {name: os.environ.get(name) for name in chosen}
+    said = io.StringIO()
+    os.environ.update(chosen)
+    try:
+        from finn.util import settings
+
+        held, settings._SETTINGS = settings._SETTINGS, None
+        try:
+            with frontend.calling_finn(model) as messages, redirect_stdout(said), redirect_stderr(said):
+                try:
+                    yield
+                finally:
+                    lines = [*said.getvalue().splitlines(), *messages]
+                    (folder / "finn.log").write_text("".join(f"{line}\n" for line in lines))
+        finally:
+            settings._SETTINGS = held
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

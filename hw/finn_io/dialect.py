@@ -1,0 +1,79 @@
+"""What writing and reading FINN's dialect share: names, shapes, and how a value stands for an integer."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+DOMAIN = "finn.custom_op.fpgadataflow"
+"""FINN's domain; those of specialised nodes end in ``.hls`` or ``.rtl``, and so do their operators, with ``_``."""
+RANGE = "bitfabric.input_range"
+"""The one thing that FINN's nodes do not say: the range of a layer's inputs, in the node's own metadata."""
+
+
+def is_finn(proto: onnx.ModelProto) -> bool:
+    """Whether a model holds nodes of FINN's dataflow dialect."""
+    return any(of_finn(node) for node in proto.graph.node)
+
+
+def of_finn(node: onnx.NodeProto) -> bool:
+    """Whether a node is one of FINN's hardware layers."""
+    return node.domain.startswith(DOMAIN)
+
+
+def operator(node: onnx.NodeProto) -> str:
+    """The operator of a hardware layer, specialised or not."""
+    return node.op_type.removesuffix("_hls").removesuffix("_rtl")
+
+
+def tensor_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A stream's shape as FINN has it: with a batch of one, and signals as images of one row."""
+    return (1, 1, *shape) if len(shape) == 2 else (1, *shape)
+
+
+def stream_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A FINN tensor's shape as a stream has it."""
+    return shape[2:] if len(shape) == 4 and shape[1] == 1 else shape[1:]
+
+
+def general(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with layers that are neither HLS nor RTL, which FINN executes in Python, and without what only carries.
+
+    A FIFO or width converter between a window and its depthwise layer would have FINN take the window's elements in
+    another order.
+    """
+    result = onnx.ModelProto()
+    result.CopyFrom(proto)
+    ends = {value.name for value in result.graph.output}
+    sources: dict[str, str] = {}
+    for node in list(result.graph.node):
+        for index, name in enumerate(node.input):
+            node.input[index] = sources.get(name, name)
+        if not of_finn(node):
+            continue
+        carries = operator(node) in ("StreamingFIFO", "StreamingDataWidthConverter") and node.output[0] not in ends
+        if carries:
+            sources[node.output[0]] = node.input[0]
+            result.graph.node.remove(node)
+        else:
+            node.op_type, node.domain = operator(node), DOMAIN
+    return result
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """A node's attributes; strings decoded, lists as tuples."""
+    found = {}
+    for each in node.attribute:
+        value = helper.get_attribute_value(each)
+        if isinstance(value, bytes):
+            value = value.decode()
+        elif isinstance(value, list):
+            value = tuple(part.decode() if isinstance(part, bytes) else part for part in value)
+        found[each.name] = value
+    return found
+
+
+def reached(values: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Thresholds as integers from ``low`` (always reached) to ``high`` + 1 (never), compared with integers."""
+    return np.clip(np.ceil(values), low, high + 1).astype(np.int64)
