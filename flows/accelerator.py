@@ -119,6 +119,12 @@ class Accelerator:
         table = {name: folding.Folding.of(f) for name, f in self.report["folding"].items()}
         return fifo.insert(folding.connect(folding.apply(self.graph, table)), self.report["fifos"])
 
+    def _repr_html_(self) -> str:
+        """The build in a notebook: its figures, its layers, and what was checked."""
+        from flows import report
+
+        return report.summary(self)
+
     def run(self, x: np.ndarray, engine: str = "emulator") -> Frames:
         """Outputs of a batch ``(N, *shape)`` in the model's own layout, as the QONNX model gives them.
 

@@ -257,6 +257,31 @@ def run(
 
 
 @app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="F.html", help="the file (default: DIR/report.html)")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one HTML page of a build: layers, timeline, limits, FIFOs, verification, critical path.
+
+    Example: bitfabric report build/
+    """
+    from flows.show import working
+
+    with working("reading the build and solving its timing"):
+        from flows.accelerator import Accelerator
+        from flows.report import write
+
+        path = write(Accelerator(folder), out)
+    if as_json:
+        emit({"report": str(path)})
+    else:
+        typer.echo(path)
+
+
+@app.command()
 def targets(as_json: AsJson = False) -> None:
     """List the boards and devices with their resources."""
 

@@ -1,5 +1,7 @@
 """What the commands print for people: progress, tables, the paths of products."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,16 @@ class Watch:
             self._status = None
         note = "unchanged" if cached else f"{seconds:.1f} s"
         err.print(f"  [green]done[/] {name:<11} {note}")
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Shows on standard error that something is being done, where a person watches."""
+    if not err.is_terminal:
+        yield
+        return
+    with err.status(f"{what} ..."):
+        yield
 
 
 def _table(*columns: str) -> Table:

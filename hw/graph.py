@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from hw import drawing
 from hw.errors import BitfabricError
 from hw.host import HostStep, checked, run
 from hw.kernels.kernel import Kernel
@@ -116,6 +117,10 @@ class Graph:
                 f"{node.kernel.schedule().interval:>9}  {shape} {out.dtype.name}"
             )
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The graph in a notebook."""
+        return f"<style>{drawing.STYLE}</style>{drawing.table(self)}"
 
     def node(self, name: str) -> Node:
         """The node of this name. Raises BitfabricError with the names there are."""

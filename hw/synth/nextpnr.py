@@ -153,7 +153,7 @@ def place_and_route(
         best.seed,
         {t.seed: t.fmax_mhz for t in tries},
         _resources(best.report),
-        _critical_path(best.report),
+        critical_path(best.report),
         time.monotonic() - started,
     )
 
@@ -184,7 +184,8 @@ def _resources(report: dict) -> Resources:
     )
 
 
-def _critical_path(report: dict) -> tuple[Hop, ...]:
+def critical_path(report: dict) -> tuple[Hop, ...]:
+    """The slowest path within one clock, from the tool's report."""
     paths = [p["path"] for p in report["critical_paths"] if p["from"] == p["to"]]  # within one clock
     worst: list[dict] = max(paths, key=lambda path: sum(float(step["delay"]) for step in path), default=[])
     return tuple(Hop(step["type"], step["to"]["cell"], float(step["delay"])) for step in worst)
