@@ -3,7 +3,8 @@
 import json
 import os
 import time
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -125,29 +126,32 @@ class Accelerator:
 
         return report.summary(self)
 
-    def run(self, x: np.ndarray, engine: str = "emulator") -> Frames:
+    def run(self, x: np.ndarray, engine: str = "emulator", trace: Path | None = None) -> Frames:
         """Outputs of a batch ``(N, *shape)`` in the model's own layout, as the QONNX model gives them.
 
         ``engine``: ``qonnx`` (the reference), ``finn`` (FINN's Python execution of its own dataflow graph),
         ``emulator``, ``rtl`` (Verilator), ``netlist`` (the placed netlist of the whole image, fed through its
-        host link). Raises BitfabricError for frames that do not match and engines that the build does not have.
+        host link). ``trace``: a file (``.vcd``) for the waveform of the RTL. Raises BitfabricError for frames that do
+        not match and engines that the build does not have.
         """
-        known = {
+        known: dict[str, Callable[[np.ndarray], Frames]] = {
             "qonnx": self._qonnx,
             "finn": self._finn,
             "emulator": self._emulator,
-            "rtl": self._rtl,
+            "rtl": partial(self._rtl, trace=trace),
             "netlist": self._netlist,
         }
         if engine not in known:
             raise BitfabricError(f"no engine {engine}; there are {', '.join(known)}", status=2)
+        if trace is not None and engine != "rtl":
+            raise BitfabricError(f"engine {engine} has no waveform; --trace goes with --engine rtl", status=2)
         self.graph.inputs[0].check(x)
         return known[engine](x)
 
-    def timed_run(self, x: np.ndarray, engine: str = "emulator") -> tuple[Frames, float]:
+    def timed_run(self, x: np.ndarray, engine: str = "emulator", trace: Path | None = None) -> tuple[Frames, float]:
         """``run``, and how many seconds it took with everything that it had to load."""
         started = time.monotonic()
-        outputs = self.run(x, engine)
+        outputs = self.run(x, engine, trace)
         return outputs, round(time.monotonic() - started, 3)
 
     def _qonnx(self, x: np.ndarray) -> Frames:
@@ -161,8 +165,9 @@ class Accelerator:
     def _emulator(self, x: np.ndarray) -> Frames:
         return Emulator(self.graph).run(x)
 
-    def _rtl(self, x: np.ndarray) -> Frames:
-        outputs, _ = engines.run_rtl(self.hardware, self.device.family, self.graph.encode(x))
+    def _rtl(self, x: np.ndarray, trace: Path | None) -> Frames:
+        ints, clock = self.graph.encode(x), self.report["clock_mhz"]
+        outputs, _ = engines.run_rtl(self.hardware, self.device.family, ints, trace, clock)
         return self.graph.decode(outputs)
 
     def _netlist(self, x: np.ndarray) -> Frames:

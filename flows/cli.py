@@ -231,11 +231,16 @@ def run(
         Path | None, typer.Option(metavar="Y.npy", help="classes of the frames: prints the accuracy")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT.npy", help="file for the outputs")] = None,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="F.vcd", help="waveform of the RTL, for GTKWave or Surfer (all frames!)")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run frames through one engine; all engines take and give the same.
 
     Example: bitfabric run build/ --input run/x_test.npy --labels run/y_test.npy --engine rtl
+
+    Waveform: bitfabric run build/ --input few.npy --engine rtl --trace build/waves.vcd
     """
     from flows.accelerator import Accelerator, load_frames, load_labels, save_frames, score
     from flows.show import ran
@@ -243,13 +248,15 @@ def run(
     accelerator = Accelerator(folder)
     x = load_frames(frames)
     y = load_labels(labels, len(x)) if labels else None
-    outputs, seconds = accelerator.timed_run(x, engine)
+    outputs, seconds = accelerator.timed_run(x, engine, trace)
     result: dict[str, Any] = {"engine": engine, "frames": len(x), "seconds": seconds}
     if y is not None:
         result["accuracy"] = score(outputs, y)
     if out:
         save_frames(out, outputs)
         result["output"] = str(out)
+    if trace:
+        result["trace"] = str(trace)
     if as_json:
         emit(result)
     else:
