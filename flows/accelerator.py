@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -127,24 +127,33 @@ class Accelerator:
         table = {name: folding.Folding.of(f) for name, f in self.report["folding"].items()}
         return fifo.insert(folding.connect(folding.apply(self.graph, table)), self.report["fifos"])
 
-    def run(self, x: np.ndarray, engine: str = "emulator") -> Frames:
+    def _repr_html_(self) -> str:
+        """The build in a notebook: its figures, its layers, and what was checked."""
+        from flows import report
+
+        return report.summary(self)
+
+    def run(self, x: np.ndarray, engine: str = "emulator", trace: Path | None = None) -> Frames:
         """Outputs of a batch ``(N, *shape)`` in the model's own layout, as the QONNX model gives them.
 
         ``engine``: ``qonnx`` (the reference), ``finn`` (FINN's Python execution of its own dataflow graph),
         ``emulator``, ``rtl`` (Verilator), ``netlist`` (the netlist that the build simulated, fed through its host
-        link), ``board`` (the board that is found on a serial port; see ``run_board``). Raises BitfabricError for
-        frames that do not match and engines that the build does not have.
+        link), ``board`` (the board that is found on a serial port; see ``run_board``). ``trace``: a file (``.vcd``) for
+        the waveform of the RTL. Raises BitfabricError for frames that do not match and engines that the build does
+        not have.
         """
-        known = {
+        known: dict[str, Callable[[np.ndarray], Frames]] = {
             "qonnx": self._qonnx,
             "finn": self._finn,
             "emulator": self._emulator,
-            "rtl": self._rtl,
+            "rtl": partial(self._rtl, trace=trace),
             "netlist": self._netlist,
             "board": self.run_board,
         }
         if engine not in known:
             raise BitfabricError(f"no engine {engine}; there are {', '.join(known)}", status=2)
+        if trace is not None and engine != "rtl":
+            raise BitfabricError(f"engine {engine} has no waveform; --trace goes with --engine rtl", status=2)
         self.graph.inputs[0].check(x)
         return known[engine](x)
 
@@ -164,8 +173,9 @@ class Accelerator:
     def _emulator(self, x: np.ndarray) -> Frames:
         return Emulator(self.graph).run(x)
 
-    def _rtl(self, x: np.ndarray) -> Frames:
-        outputs, _ = engines.run_rtl(self.hardware, self.device.family, self.graph.encode(x))
+    def _rtl(self, x: np.ndarray, trace: Path | None) -> Frames:
+        ints, clock = self.graph.encode(x), self.report["clock_mhz"]
+        outputs, _ = engines.run_rtl(self.hardware, self.device.family, ints, trace, clock)
         return self.graph.decode(outputs)
 
     def _image(self, accelerator: Design) -> Image | None:

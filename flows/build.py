@@ -56,13 +56,14 @@ def build(
     model: str | os.PathLike[str],
     target: str,
     out: str | os.PathLike[str],
-    watch: Watch = lambda name, cached, seconds: None,
+    watch: Watch | None = None,
     **options: Any,
 ) -> Accelerator:
     """Build ``model`` (QONNX, or FINN's dataflow graph) for ``target`` in the folder ``out``; returns the accelerator.
 
-    ``options`` are BuildConfig's fields. ``watch`` is told of every step (see Steps). Steps whose inputs have
-    not changed are taken from ``out``. Raises BitfabricError when anything cannot be done or does not agree.
+    ``options`` are BuildConfig's fields. ``watch`` is told of every step (see Steps); None shows them on standard error
+    or in the notebook where somebody can see it. Steps whose inputs have not changed are taken from ``out``. Raises
+    BitfabricError when anything cannot be done or does not agree.
     """
     for name in ("folding", "frames", "labels"):
         if options.get(name) is not None:
@@ -71,9 +72,17 @@ def build(
     folder = Path(out)
     with _alone(folder):
         (folder / "build.json").unlink(missing_ok=True)
-        report = _Build(Path(model), config, folder, watch).run()
+        report = _Build(Path(model), config, folder, watch or _shown()).run()
         steps.write_json(folder / "build.json", report)
     return Accelerator(folder)
+
+
+def _shown() -> Watch:
+    """Shows the steps where somebody can see it."""
+    from flows import show
+
+    watch = show.Watch()
+    return watch if watch.visible else lambda name, cached, seconds: None
 
 
 @contextmanager

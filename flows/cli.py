@@ -274,6 +274,9 @@ def run(
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT.npy", help="file for the outputs")] = None,
     port: Annotated[str | None, typer.Option(help="serial port of the board (default: look for it)")] = None,
     baud: Annotated[int | None, typer.Option(help="baud rate of the board's port (default: the image's)")] = None,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="F.vcd", help="waveform of the RTL, for GTKWave or Surfer (all frames!)")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run frames through one engine; all engines take and give the same.
@@ -281,6 +284,8 @@ def run(
     Example: bitfabric run build/ --input run/x_test.npy --labels run/y_test.npy --engine rtl
 
     On hardware: bitfabric program build/ and bitfabric run build/ --input run/x_test.npy --engine board
+
+    Waveform: bitfabric run build/ --input few.npy --engine rtl --trace build/waves.vcd
     """
     from flows.accelerator import Accelerator, load_frames, load_labels, save_frames, score, timed
     from flows.show import Progress, ran
@@ -294,13 +299,15 @@ def run(
     elif port or baud:
         raise typer.BadParameter(f"--port and --baud are for --engine board, not {engine}")
     else:
-        outputs, seconds = timed(lambda: accelerator.run(x, engine))
+        outputs, seconds = timed(lambda: accelerator.run(x, engine, trace))
     result: dict[str, Any] = {"engine": engine, "frames": len(x), "seconds": seconds}
     if y is not None:
         result["accuracy"] = score(outputs, y)
     if out:
         save_frames(out, outputs)
         result["output"] = str(out)
+    if trace:
+        result["trace"] = str(trace)
     if as_json:
         emit(result)
     else:
@@ -366,6 +373,31 @@ def soft_errors(
         emit(result)
     else:
         flipped(result)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="F.html", help="the file (default: DIR/report.html)")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one HTML page of a build: layers, timeline, limits, FIFOs, verification, critical path.
+
+    Example: bitfabric report build/
+    """
+    from flows.show import working
+
+    with working("reading the build and solving its timing"):
+        from flows.accelerator import Accelerator
+        from flows.report import write
+
+        path = write(Accelerator(folder), out)
+    if as_json:
+        emit({"report": str(path)})
+    else:
+        typer.echo(path)
 
 
 @app.command()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hw import simulate
+from hw import simulate, waveform
 from hw.boards.driver import Driver
 from hw.boards.image import Image, format_of, image
 from hw.boards.interface import Interface
@@ -30,11 +30,18 @@ def by_port(graph: Graph, design: Design) -> dict[str, str]:
     return dict([*ins, *outs])
 
 
-def run_rtl(graph: Graph, family: Family, ints: Frames) -> tuple[Frames, simulate.Simulation]:
-    """Integers of the output edges, and the simulation that gave them, of the graph's RTL."""
+def run_rtl(
+    graph: Graph, family: Family, ints: Frames, trace: Path | None = None, clock_mhz: float = 100.0
+) -> tuple[Frames, simulate.Simulation]:
+    """Integers of the output edges, and the simulation that gave them, of the graph's RTL; its waveform at a clock of
+    ``clock_mhz`` goes into the file ``trace``."""
     design = generate(graph, family)
     names = by_port(graph, design)
-    result = simulate.build(design).run({names[edge]: frames for edge, frames in ints.items()})
+    frames = {names[edge]: values for edge, values in ints.items()}
+    if trace is None:
+        result = simulate.build(design).run(frames)
+    else:
+        result = waveform.record(design, frames, trace, {port: edge for edge, port in names.items()}, clock_mhz)
     return {port.edge: result.outputs[names[port.edge]] for port in graph.outputs}, result
 
 

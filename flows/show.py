@@ -1,5 +1,7 @@
 """What the commands print for people: progress, tables, the paths of products."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,22 +17,58 @@ err = Console(stderr=True, highlight=False)
 
 
 class Watch:
-    """Shows the steps of a build on standard error as they come."""
+    """Shows the steps of a build as they come: on standard error, or below a notebook's cell."""
 
     def __init__(self) -> None:
         self._status: Any = None
+        self._cell: Any = None
+        self._lines: list[str] = []
+
+    @property
+    def visible(self) -> bool:
+        """Whether somebody is there to see it."""
+        return err.is_terminal or err.is_jupyter
 
     def __call__(self, name: str, cached: bool, seconds: float | None) -> None:
         if seconds is None:
-            if err.is_terminal:
-                self._status = err.status(f"{name} ...")
-                self._status.start()
+            self._begin(f"{name} ...")
             return
         if self._status is not None:
             self._status.stop()
             self._status = None
         note = "unchanged" if cached else f"{seconds:.1f} s"
-        err.print(f"  [green]done[/] {name:<11} {note}")
+        if err.is_jupyter:
+            self._lines.append(f"done {name:<11} {note}")
+            self._in_cell("")
+        else:
+            err.print(f"  [green]done[/] {name:<11} {note}")
+
+    def _begin(self, what: str) -> None:
+        if err.is_jupyter:
+            self._in_cell(what)
+        elif err.is_terminal:
+            self._status = err.status(what)
+            self._status.start()
+
+    def _in_cell(self, last: str) -> None:
+        # rich's own display in notebooks needs ipywidgets, and leaves nothing in a saved notebook.
+        from IPython.display import display
+
+        text = {"text/plain": "\n".join([*self._lines, last]).rstrip()}
+        if self._cell is None:
+            self._cell = display(text, raw=True, display_id=True)
+        else:
+            self._cell.update(text, raw=True)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Shows on standard error that something is being done, where a person watches."""
+    if not err.is_terminal:
+        yield
+        return
+    with err.status(f"{what} ..."):
+        yield
 
 
 class Progress:
@@ -222,6 +260,8 @@ def ran(result: dict[str, Any], outputs: "Frames") -> None:
     if "accuracy" in result:
         line += f", accuracy {result['accuracy']:.2%}"
     out.print(line)
+    if "trace" in result:
+        out.print(f"waveform {result['trace']}", soft_wrap=True)
     if "output" in result:
         out.print(f"outputs {result['output']}", soft_wrap=True)
     else:

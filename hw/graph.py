@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from hw import drawing
 from hw.errors import BitfabricError
 from hw.frames import checked
 from hw.host import HostStep, run
@@ -117,6 +118,10 @@ class Graph:
                 f"{node.kernel.schedule().interval:>9}  {shape} {out.dtype.name}"
             )
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The graph in a notebook."""
+        return f"<style>{drawing.STYLE}</style>{drawing.table(self)}"
 
     def node(self, name: str) -> Node:
         """The node of this name. Raises BitfabricError with the names there are."""

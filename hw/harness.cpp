@@ -1,7 +1,8 @@
 // Drives a Verilated design whose ports are streams. ports.h lists them as INPUT(name, beats, words)
 // and OUTPUT(name, beats, words): beats of a frame, 32-bit words of a beat.
 // sim FOLDER FRAMES PATIENCE reads FOLDER/name.{data,when,ready}, writes FOLDER/name.{out,taken} and
-// prints the number of cycles. Cycle 0 is the first cycle after reset.
+// prints the number of cycles. Cycle 0 is the first cycle after reset. With WAVEFORM defined, the signals go into
+// FOLDER/waveform.vcd; a fourth argument gives the picoseconds of a cycle.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -11,6 +12,9 @@
 
 #include "Vtop.h"
 #include "verilated.h"
+#ifdef WAVEFORM
+#include "verilated_vcd_c.h"
+#endif
 
 template <typename T>
 static std::vector<T> load(const std::string& path) {
@@ -64,7 +68,22 @@ int main(int argc, char** argv) {
     const size_t frames = argc > 3 ? std::strtoull(argv[2], nullptr, 10) : 0;
     const uint64_t patience = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 0;
     VerilatedContext context;
+#ifdef WAVEFORM
+    context.traceEverOn(true);
+#endif
     Vtop top{&context};
+#ifdef WAVEFORM
+    const uint64_t period = argc > 4 ? std::strtoull(argv[4], nullptr, 10) : 10000;
+    uint64_t half_cycles = 0;
+    VerilatedVcdC waveform;
+    waveform.set_time_unit("1ps");
+    waveform.set_time_resolution("1ps");
+    top.trace(&waveform, 99);
+    waveform.open((folder + "/waveform.vcd").c_str());
+#define DUMP waveform.dump(half_cycles++ * period / 2);
+#else
+#define DUMP
+#endif
 
 #define INPUT(name, beats, words)  \
     Port in_##name{#name, words, frames * beats}; \
@@ -88,6 +107,7 @@ int main(int argc, char** argv) {
     for (int i = 0; i < 8; ++i) {
         top.clk = i & 1;
         top.eval();
+        DUMP
     }
     top.rst = 0;
 
@@ -111,6 +131,7 @@ int main(int argc, char** argv) {
 #undef OUTPUT
         if (!busy) break;
         top.eval();
+        DUMP
 #define INPUT(name, beats, words)  \
         if (top.name##_valid && top.name##_ready) { \
             in_##name.taken.push_back(cycle); ++in_##name.done; last = cycle; }
@@ -123,6 +144,7 @@ int main(int argc, char** argv) {
 #undef OUTPUT
         top.clk = 1;
         top.eval();
+        DUMP
         if (cycle - last > patience) {
 #define INPUT(name, beats, words) \
             std::fprintf(stderr, "%s took %zu of %zu beats; ", #name, in_##name.done, in_##name.total);
@@ -143,6 +165,9 @@ int main(int argc, char** argv) {
 #undef INPUT
 #undef OUTPUT
     top.final();
+#ifdef WAVEFORM
+    waveform.close();
+#endif
     std::printf("%llu\n", static_cast<unsigned long long>(cycle));
     return 0;
 }

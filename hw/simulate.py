@@ -26,6 +26,8 @@ from hw.rtl import Design
 from hw.stream import Stream
 
 UNITY_BYTES = 200_000
+RUNTIME, WAVEFORM_RUNTIME = ("verilated", "verilated_threads"), ("verilated_vcd_c",)
+"""Verilator's own C++ files."""
 LINT = ("-Wall", "-Wno-DECLFILENAME", "-Wno-UNUSEDSIGNAL", "-Wno-UNUSEDPARAM")
 
 
@@ -81,18 +83,20 @@ def _publish(work: Path, place: Path) -> None:
 
 
 @cache
-def _runtime(flags: tuple[str, ...]) -> Path:
+def _runtime(flags: tuple[str, ...], units: tuple[str, ...]) -> Path:
     """Verilator's C++ runtime, compiled once for all designs."""
     binary, root = verilator()
     include = root / "include"
     if not include.exists():
         include = root / "share" / "verilator" / "include"
-    key = hashlib.sha256(repr((str(binary), binary.stat().st_mtime, compiler(), flags)).encode()).hexdigest()[:24]
+    key = hashlib.sha256(repr((str(binary), binary.stat().st_mtime, compiler(), flags, units)).encode()).hexdigest()[
+        :24
+    ]
     place = cache_folder() / "verilator" / key
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=place.parent))
-        for name in ("verilated", "verilated_threads"):
+        for name in units:
             _run([compiler(), *flags, "-c", include / f"{name}.cpp", "-o", f"{name}.o"], work, "the C++ compiler")
         (work / "include").symlink_to(include)
         _publish(work, place)
@@ -122,11 +126,14 @@ class Simulator:
         offers: dict[str, np.ndarray] | None = None,
         ready: dict[str, np.ndarray] | None = None,
         patience: int = 1_000_000,
+        waveform: Path | None = None,
+        period_ps: int = 10_000,
     ) -> Simulation:
         """Send integer frames ``(N, *shape)`` through and collect as many output frames.
 
-        ``offers`` and ``ready`` are as in ``hw.timing.simulate``, by port name; cycle 0 is the first after
-        reset. Raises BitfabricError when nothing moves for ``patience`` cycles.
+        ``offers`` and ``ready`` are as in ``hw.timing.simulate``, by port name; cycle 0 is the first after reset. A
+        simulator that was built for it leaves its VCD as ``waveform``, ``period_ps`` a cycle. Raises BitfabricError
+        when nothing moves for ``patience`` cycles.
         """
         count = len(next(iter(frames.values())))
         with tempfile.TemporaryDirectory() as scratch:
@@ -138,7 +145,7 @@ class Simulator:
             for name in self.outputs:
                 when = np.zeros(0) if ready is None else ready.get(name, np.zeros(0))
                 np.asarray(when, np.uint8).tofile(work / f"{name}.ready")
-            command = [str(self.folder / "sim"), scratch, str(count), str(patience)]
+            command = [str(self.folder / "sim"), scratch, str(count), str(patience), str(period_ps)]
             done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
             if done.returncode:
                 raise BitfabricError(f"RTL simulation failed: {(done.stderr or done.stdout).strip()}")
@@ -148,6 +155,8 @@ class Simulator:
             }
             taken = {name: np.fromfile(work / f"{name}.taken", "<u8").astype(np.int64) for name in
                      (*self.inputs, *self.outputs)}  # fmt: skip
+            if waveform is not None:
+                shutil.move(work / "waveform.vcd", waveform)
         return Simulation(outputs, taken, int(done.stdout))
 
 
@@ -159,8 +168,10 @@ def lint(design: Design) -> None:
         _run(command, Path(scratch), "verilator --lint-only")
 
 
-def build(design: Design, flags: Sequence[str] = ("-O1",)) -> Simulator:
-    """Build, or find in the cache, the simulator of a design with stream ports."""
+def build(design: Design, flags: Sequence[str] = ("-O1",), waveform: bool = False) -> Simulator:
+    """Build, or find in the cache, the simulator of a design with stream ports; one that records a ``waveform``
+    is slower."""
+    flags = (*flags, "-DWAVEFORM") if waveform else flags
     harness = files("hw").joinpath("harness.cpp").read_text()
     ports = "".join(
         f"{macro}({name}, {stream.beats}, {-(-stream.width // 32)})\n"
@@ -171,13 +182,17 @@ def build(design: Design, flags: Sequence[str] = ("-O1",)) -> Simulator:
 
 
 def executable(design: Design, harness: str, ports: str, flags: Sequence[str] = ("-O1",)) -> Path:
-    """The folder with ``sim``, the design with a C++ harness that may include ``ports`` as ``ports.h``; cached."""
+    """The folder with ``sim``, the design with a C++ harness that may include ``ports`` as ``ports.h``; cached.
+
+    With ``-DWAVEFORM`` among the ``flags`` the harness may record the signals.
+    """
     cxx = ("-std=c++17", *flags)
     content = repr((sorted(design.files.items()), design.top, ports, harness, cxx, str(verilator()[0]), LINT))
     key = hashlib.sha256(content.encode()).hexdigest()[:32]
     place = cache_folder() / "simulators" / key
     if not (place / "sim").exists():
-        runtime = _runtime(cxx)
+        units = (*RUNTIME, *WAVEFORM_RUNTIME) if "-DWAVEFORM" in cxx else RUNTIME
+        runtime = _runtime(cxx, units)
         place.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=place.parent))
         try:
@@ -188,14 +203,26 @@ def executable(design: Design, harness: str, ports: str, flags: Sequence[str] = 
     return place
 
 
+def _untraced(design: Design) -> str:
+    """Verilator's configuration: no signals of modules that the top module does not have itself."""
+    top = design.files[f"{design.top}.sv"]
+    inner = [name for name in design.verilog if name != f"{design.top}.sv" and f"  {name[:-3]} #(" not in top]
+    return "`verilator_config\n" + "".join(f'tracing_off -file "{name}"\n' for name in inner)
+
+
 def _compile(design: Design, harness: str, ports: str, cxx: tuple[str, ...], runtime: Path, work: Path) -> None:
     design.write(work)
     (work / "harness.cpp").write_text(harness)
     (work / "ports.h").write_text(ports)
+    tracing: tuple[str, ...] = ()
+    if "-DWAVEFORM" in cxx:
+        # Of the parts inside the kernels nothing is recorded: it would be ten times as much.
+        (work / "waveform.vlt").write_text(_untraced(design))
+        tracing = ("--trace-vcd", "--no-trace-params", "waveform.vlt")
     command = (
         *(str(verilator()[0]), "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
         *("-Wno-fatal", "-Wno-lint", "--prefix", "Vtop", "--Mdir", "obj", "--top-module", design.top),
-        *("--output-split", "20000", *design.verilog),
+        *("--output-split", "20000", *tracing, *design.verilog),
     )
     _run(command, work, "verilator")
     include = ("-Iobj", f"-I{runtime / 'include'}", f"-I{runtime / 'include' / 'vltstd'}", "-I.")

@@ -143,7 +143,7 @@ def place_and_route(
         best.seed,
         {t.seed: t.fmax_mhz for t in tries},
         tools.count(best.report["utilization"]),
-        _critical_path(best.report),
+        critical_path(best.report),
         time.monotonic() - started,
     )
 
@@ -170,7 +170,8 @@ def _fmax(report: dict) -> float:
     return min(float(entry["achieved"]) for entry in report["fmax"].values())
 
 
-def _critical_path(report: dict) -> tuple[Hop, ...]:
+def critical_path(report: dict) -> tuple[Hop, ...]:
+    """The slowest path within one clock, from the tool's report."""
     paths = [p["path"] for p in report["critical_paths"] if p["from"] == p["to"]]  # within one clock
     worst: list[dict] = max(paths, key=lambda path: sum(float(step["delay"]) for step in path), default=[])
     return tuple(Hop(step["type"], step["to"]["cell"], float(step["delay"])) for step in worst)

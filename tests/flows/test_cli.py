@@ -39,7 +39,7 @@ def test_help_imports_nothing_heavy():
     assert "Commands" in bitfabric("--help").stdout
 
 
-@pytest.mark.parametrize("command", ["train", "build", "estimate", "run", "targets", "doctor"])
+@pytest.mark.parametrize("command", ["train", "build", "estimate", "run", "report", "targets", "doctor"])
 def test_every_command_has_help(command):
     assert command in bitfabric(command, "--help").stdout
 
@@ -65,6 +65,11 @@ def test_estimate_build_and_run(small, tmp_path):
     one_line(
         bitfabric("run", out, "-i", small / "x.npy", "--labels", small / "x.npy"), 2, "80 frames need as many labels"
     )
+    page = Path(json.loads(bitfabric("report", out, "--json").stdout)["report"])
+    assert page == out / "report.html"
+    assert "fc0" in page.read_text()
+    one_line(bitfabric("report", tmp_path), 2, "no finished build")
+    one_line(bitfabric("report", out, "-o", small / "x.npy" / "r.html"), 2, "cannot write")
     text = bitfabric("build", model, "-t", "ulx3s-12f", "--fps", "1e6", "--stop-after", "simulate", "-o", out)
     assert "unchanged" in text.stderr
     assert "fc0" in text.stdout

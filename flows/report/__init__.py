@@ -1,0 +1,5 @@
+"""The report of a build: one HTML file that shows what was built, how fast it is, and why one may believe it."""
+
+from flows.report.page import summary, write
+
+__all__ = ["summary", "write"]

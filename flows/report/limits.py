@@ -1,0 +1,89 @@
+"""Which layers limit the rate, and what it would cost to double it."""
+
+from dataclasses import dataclass
+
+from hw import folding
+from hw.errors import BitfabricError
+from hw.graph import Graph, Node
+from hw.kernels.kernel import Folding, Resources
+from hw.synth.devices import Device
+
+
+@dataclass(frozen=True)
+class Step:
+    """A more parallel folding of one layer: its cycles, and what it costs more than now (as estimated)."""
+
+    layer: str
+    now: Folding
+    then: Folding
+    cycles: int
+    more: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``layers`` take the most ``cycles`` a frame.
+
+    ``steps``: what doubling those costs that can be, the others are ``fixed`` (but for converters and FIFOs, which
+    follow their neighbours). ``doubled``: the whole design at twice the rate, its cycles and what it costs more with
+    the width converters, without FIFOs; or ``refused``: why there is none.
+    """
+
+    layers: tuple[str, ...]
+    cycles: int
+    fixed: tuple[str, ...]
+    next_layer: str | None
+    next_cycles: int | None
+    steps: tuple[Step, ...]
+    doubled: tuple[int, dict[str, int]] | None
+    refused: str | None
+
+
+def find(graph: Graph, hardware: Graph, interval: int, device: Device) -> Limits:
+    """The limits of ``hardware`` (with converters and FIFOs), a folding of ``graph``, that takes ``interval``."""
+    cycles = {node.name: node.kernel.schedule().interval for node in hardware}
+    slowest = max(cycles.values())
+    limiting = [node for node in hardware if cycles[node.name] == slowest]
+    others = {name: n for name, n in cycles.items() if n < slowest}
+    after = max(others, key=lambda name: others[name], default=None)
+    steps = [step for node in limiting if (step := _doubled(node, device))]
+    named = {step.layer for step in steps}
+    doubled, refused = None, None
+    table = {name: hardware.node(name).kernel.folding for name in folding.current(graph)}
+    try:
+        faster = folding.for_cycles(graph, interval // 2, device.family, device.capacity)
+        new = folding.connect(folding.apply(graph, faster))
+        old = folding.connect(folding.apply(graph, table))
+        more = _difference(folding.estimate(new, device.family), folding.estimate(old, device.family))
+        doubled = max(node.kernel.schedule().interval for node in new), more
+    except BitfabricError as error:
+        refused = str(error)
+    return Limits(
+        tuple(node.name for node in limiting), slowest,
+        tuple(node.name for node in limiting if node.name not in named and node.name in table),
+        after, others[after] if after else None, tuple(steps), doubled, refused,
+    )  # fmt: skip
+
+
+def _doubled(node: Node, device: Device) -> Step | None:
+    """The cheapest folding of a layer that takes at most half its cycles; None where it has none."""
+    kernel = node.kernel
+    now, interval = kernel.folding, kernel.schedule().interval
+    best: tuple[float, Step] | None = None
+    for choice in kernel.foldings():
+        if not 1 < choice.pe * choice.simd / (now.pe * now.simd) <= 4:
+            continue
+        faster = kernel.fold(choice)
+        cycles = faster.schedule().interval
+        if 2 * cycles > interval + 1:
+            continue
+        more = _difference(faster.resources(device.family), kernel.resources(device.family))
+        have = vars(device.capacity)
+        cost = sum(n / have[name] for name, n in more.items() if have[name])
+        if best is None or cost < best[0]:
+            best = cost, Step(node.name, now, choice, cycles, more)
+    return best[1] if best else None
+
+
+def _difference(new: Resources, old: Resources) -> dict[str, int]:
+    return {name: n - vars(old)[name] for name, n in vars(new).items()}

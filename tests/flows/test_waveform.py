@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from vcd.reader import TokenKind, tokenize
+
+from flows import engines
+from hw.errors import BitfabricError
+from hw.folding import connect
+from hw.rtl import identifier
+from hw.synth.family import ECP5
+from tests.hw.networks import residual
+
+
+def handshakes(path: Path) -> dict[str, int]:
+    """Beats that move on every stream of the design's own scope: valid and ready high before a rising edge."""
+    scopes: list[str] = []
+    names: dict[str, list[str]] = {}
+    values: dict[str, int] = {}
+    moved: dict[str, int] = {}
+    with path.open("rb") as file:
+        for token in tokenize(file):
+            if token.kind is TokenKind.SCOPE:
+                scopes.append(token.scope.ident)
+            elif token.kind is TokenKind.UPSCOPE:
+                scopes.pop()
+            elif token.kind is TokenKind.VAR and scopes == ["TOP", "accelerator"]:
+                names.setdefault(token.var.id_code, []).append(token.var.reference)
+            elif token.kind is TokenKind.CHANGE_SCALAR and token.scalar_change.id_code in names:
+                value = int(token.scalar_change.value)
+                if "clk" in names[token.scalar_change.id_code]:
+                    for stream in {name.removesuffix("_valid") for name in values if name.endswith("_valid")}:
+                        if value and not values["rst"]:
+                            moved[stream] = moved.get(stream, 0) + (
+                                values[f"{stream}_valid"] & values[f"{stream}_ready"]
+                            )
+                    continue
+                values |= dict.fromkeys(names[token.scalar_change.id_code], value)
+    return moved
+
+
+def test_a_waveform_has_every_beat_under_its_layer(tmp_path):
+    rng = np.random.default_rng(0)
+    graph = connect(residual(rng, 4))
+    frames = 3
+    x = rng.integers(0, 4, (frames, *graph.edges["x"].shape))
+    traced, _ = engines.run_rtl(graph, ECP5, {"x": x}, trace=tmp_path / "w.vcd", clock_mhz=50)
+    for edge, values in graph.execute({"x": x}).items():
+        np.testing.assert_array_equal(traced[edge], values)
+    moved = handshakes(tmp_path / "w.vcd")
+    given = {edge: s.beats for node in graph for edge, s in zip(node.outputs, node.kernel.outputs(), strict=True)}
+    given["x"] = graph.edges["x"].beats
+    assert moved == {identifier(edge): frames * beats for edge, beats in given.items()}
+    text = (tmp_path / "w.vcd").read_text()
+    for node in graph:
+        assert f"$scope module {identifier(node.name)} $end" in text
+    assert "#20000\n" in text  # picoseconds of a cycle
+
+
+def test_bad_waveforms_are_refused(tmp_path, monkeypatch):
+    graph = connect(residual(np.random.default_rng(0), 4))
+    x = np.zeros((2, *graph.edges["x"].shape), int)
+    with pytest.raises(BitfabricError, match=r"ends in \.vcd or \.fst"):
+        engines.run_rtl(graph, ECP5, {"x": x}, trace=tmp_path / "w.txt")
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(BitfabricError, match="apt-get install gtkwave"):
+        engines.run_rtl(graph, ECP5, {"x": x}, trace=tmp_path / "w.fst")
