@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -13,13 +14,25 @@ import numpy as np
 from flows import engines, steps
 from hw import fifo, folding, model_file
 from hw.boards.image import Image
-from hw.boards.targets import find_target
+from hw.boards.targets import BOARD_SUFFIXES, Target, find_target
 from hw.emulate import Emulator
 from hw.errors import BitfabricError
 from hw.graph import Graph
 from hw.reference import Frames, Reference
 from hw.rtl import Design, generate
 from hw.synth import devices
+
+BOARD_FILE = "board.yaml"
+"""The user's own board file, in the build folder."""
+
+
+def keep_board_file(target: str, folder: Path) -> None:
+    """Copy the board file that ``target`` names into the build folder; where it names none, leave none there."""
+    kept = folder / BOARD_FILE
+    if not target.endswith(BOARD_SUFFIXES):
+        kept.unlink(missing_ok=True)
+    elif Path(target).resolve() != kept.resolve():
+        shutil.copyfile(target, kept)
 
 
 def load_frames(path: Path) -> np.ndarray:
@@ -113,6 +126,12 @@ class Accelerator:
         return self.folder / made["path"] if made else None
 
     @cached_property
+    def target(self) -> Target:
+        """The board or device that it was built for."""
+        kept = self.folder / BOARD_FILE
+        return find_target(str(kept) if kept.exists() else self.report["target"])
+
+    @cached_property
     def device(self) -> devices.Device:
         return devices.device(self.report["device"])
 
@@ -179,7 +198,7 @@ class Accelerator:
         return self.graph.decode(outputs)
 
     def _image(self, accelerator: Design) -> Image | None:
-        target, report = find_target(self.report["target"]), self.report
+        target, report = self.target, self.report
         interval = report["cycles"]["interval"]["estimated"]
         return engines.board_image(target, accelerator, report["clock_mhz"], report["model"]["sha256"], interval)
 

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from flows import engines, steps, verify
-from flows.accelerator import Accelerator, classes, load_frames, load_labels, score
+from flows.accelerator import Accelerator, classes, keep_board_file, load_frames, load_labels, score
 from flows.config import STEPS, BuildConfig
 from flows.plan import Plan
 from hw import folding, model_file
@@ -72,7 +72,9 @@ def build(
     folder = Path(out)
     with _alone(folder):
         (folder / "build.json").unlink(missing_ok=True)
-        report = _Build(Path(model), config, folder, watch or _shown()).run()
+        work = _Build(Path(model), config, folder, watch or _shown())
+        keep_board_file(target, folder)
+        report = work.run()
         steps.write_json(folder / "build.json", report)
     return Accelerator(folder)
 
@@ -166,7 +168,7 @@ class _Build:
     def run(self) -> dict[str, Any]:
         frames = [None if f is None else steps.sha256(f) for f in (self.config.frames, self.config.labels)]
         folded = [None if self.config.folding is None else steps.sha256(self.config.folding), self.config.fps]
-        target = [self.config.target, self.plan.clock_mhz]
+        target = [repr(self.plan.target), self.plan.clock_mhz]
         keys: dict[str, list[Any]] = {"lower": [self.model_hash]}
         keys["fold"] = [*keys["lower"], *target, folded]
         keys["emulate"] = [*keys["lower"], *frames]

@@ -7,7 +7,6 @@ from pathlib import Path
 from shutil import which
 
 from flows.accelerator import Accelerator
-from hw.boards.targets import find_target
 from hw.errors import BitfabricError
 
 TIMEOUT = 300
@@ -44,7 +43,7 @@ def program(folder: Path, flash: bool = False) -> str:
     accelerator = Accelerator(folder)
     if accelerator.bitstream is None or not accelerator.bitstream.exists():
         raise BitfabricError(f"{folder} has no bitstream; build it for a board, without --stop-after", 2)
-    board = find_target(accelerator.report["target"]).board
+    board = accelerator.target.board
     if board is None or board.programmer is None:
         raise BitfabricError(f"the board file of {accelerator.report['target']} names no programmer; add one", 2)
     command = [*loader(), "-b", board.programmer, *(["-f"] if flash else []), str(accelerator.bitstream)]

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from hw.errors import BitfabricError
 from hw.synth.devices import DEVICES, Device, device, unknown
 
+BOARD_SUFFIXES = (".yaml", ".yml")
+"""How the name of a board file ends."""
+
 
 class _Data(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -125,7 +128,7 @@ def find_target(name: str) -> Target:
 
     Raises BitfabricError (status 2) for an unknown name, with the nearest ones.
     """
-    if name.endswith((".yaml", ".yml")):
+    if name.endswith(BOARD_SUFFIXES):
         found = board_targets(load_board(Path(name)))
         if len(found) > 1:
             raise BitfabricError(f"board file {name} has several devices; give one with 'device'", 2)

@@ -89,6 +89,30 @@ def test_the_board_engine_and_the_driver_that_a_build_leaves_give_what_the_model
         simulated.run_board(x, "/dev/nothing")
 
 
+OWN = """
+name: mine
+device: lfe5u-12f
+clock: {pin: G2, mhz: 50}
+uart: {rx: M1, tx: L4, max_baud: 921600}
+leds: [B2]
+"""
+
+
+def test_a_board_file_of_the_users_own_stays_with_the_build(small, tmp_path):
+    (tmp_path / "mine.yaml").write_text(OWN)
+    first = build(small / "model.onnx", str(tmp_path / "mine.yaml"), tmp_path / "b", fps=1e6, stop_after="rtl")
+    assert first.image.baud == 921600
+    (tmp_path / "mine.yaml").write_text(OWN.replace("921600", "115200"))
+    again = build(small / "model.onnx", str(tmp_path / "mine.yaml"), tmp_path / "b", fps=1e6, stop_after="rtl")
+    assert {step["name"] for step in again.report["steps"] if step["cached"]} == {"lower", "emulate"}
+    (tmp_path / "mine.yaml").unlink()
+    assert again.image.baud == 115200
+    elsewhere = build(small / "model.onnx", "lfe5u-12f", tmp_path / "b", fps=1e6, stop_after="rtl")
+    assert elsewhere.target.board is None
+    with pytest.raises(BitfabricError, match="no image for a board"):
+        _ = elsewhere.image
+
+
 def test_flipped_bits_change_outputs_and_none_change_nothing(small, simulated):
     x, y = np.load(small / "x.npy"), np.load(small / "y.npy")
     result = sweep(simulated, x, y, [0, 200], trials=3)

@@ -18,7 +18,7 @@ from hw.rtl import Design, generate
 from hw.stream import Stream
 from hw.synth import nextpnr, tool, toolchain, yosys
 from hw.synth.devices import device
-from hw.synth.family import ECP5, XC7, Family
+from hw.synth.family import ECP5, FAMILIES, Family
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def design() -> Design:
     return generate(graph, ECP5)
 
 
-@pytest.mark.parametrize("family", [ECP5, XC7])
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 def test_every_cell_belongs_to_a_layer_and_they_add_up(design: Design, family: Family, tmp_path: Path) -> None:
     made = yosys.synthesise(design, family, tmp_path)
     assert set(made.instances) - {""} == {"u0_queue", "u1_wider"}
