@@ -216,14 +216,20 @@ class Accelerator:
         port: str | None = None,
         baud: int | None = None,
         progress: engines.Progress | None = None,
+        counters: dict[str, int] | None = None,
     ) -> Frames:
         """``run`` on a board that is programmed with the image. ``port``: its serial port (None: look for it).
+
+        ``counters`` receives the board's own (see ``engines.run_board``).
 
         Raises BitfabricError where there is no board, where it holds another image, or where it stops answering.
         """
         link = engines.interface(self.graph, self.image)
         ints = self.graph.encode(x)
-        return self.graph.decode(engines.run_board(self.graph, link, port, baud, ints, progress))
+        results, found = engines.run_board(self.graph, link, port, baud, ints, progress)
+        if counters is not None:
+            counters |= found
+        return self.graph.decode(results)
 
     def _netlist(self, x: np.ndarray) -> Frames:
         checked = self.report["verified"].get("netlist")

@@ -293,14 +293,19 @@ def run(
     accelerator = Accelerator(folder)
     x = load_frames(frames)
     y = load_labels(labels, len(x)) if labels else None
+    counters: dict[str, int] = {}
     if engine == "board":
+        if trace:
+            raise typer.BadParameter("a board has no waveform to write with --trace; use --engine rtl")
         with Progress() as progress:
-            outputs, seconds = timed(lambda: accelerator.run_board(x, port, baud, progress))
+            outputs, seconds = timed(lambda: accelerator.run_board(x, port, baud, progress, counters))
     elif port or baud:
         raise typer.BadParameter(f"--port and --baud are for --engine board, not {engine}")
     else:
         outputs, seconds = timed(lambda: accelerator.run(x, engine, trace))
     result: dict[str, Any] = {"engine": engine, "frames": len(x), "seconds": seconds}
+    if counters:
+        result["board"] = counters
     if y is not None:
         result["accuracy"] = score(outputs, y)
     if out:

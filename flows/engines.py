@@ -82,12 +82,18 @@ def run_netlist(
 
 def run_board(
     graph: Graph, link: Interface, port: str | None, baud: int | None, ints: Frames, progress: Progress | None
-) -> Frames:
-    """Integers of the output edges, of the board behind a serial port (None: the one that answers)."""
+) -> tuple[Frames, dict[str, int]]:
+    """Integers of the output edges, of the board behind a serial port (None: the one that answers), and its counters:
+    ``cycles`` of a frame; since its reset ``frames``, ``stalls`` (cycles in which a beat waited for the accelerator)
+    and ``errors`` (messages dropped); frames ``resent`` by the host."""
     rate = baud or link.baud
     ((_, frames),) = ints.items()
     transport = open_port(port, rate) if port else find_port(rate, link.model)
     try:
-        return {graph.outputs[0].edge: Driver(transport, link.taken, link.given, link.model).run(frames, progress)}
+        driver = Driver(transport, link.taken, link.given, link.model)
+        results = {graph.outputs[0].edge: driver.run(frames, progress)}
+        counters = vars(driver.status())
+        shown = {name: counters[name] for name in ("cycles", "frames", "stalls", "errors")}
+        return results, shown | {"resent": driver.session.resent}
     finally:
         transport.close()

@@ -260,6 +260,12 @@ def ran(result: dict[str, Any], outputs: "Frames") -> None:
     if "accuracy" in result:
         line += f", accuracy {result['accuracy']:.2%}"
     out.print(line)
+    if "board" in result:
+        told = {"cycles": "cycles a frame", "frames": "frames", "stalls": "stalls", "errors": "link errors",
+                "resent": "frames sent again"}  # fmt: skip
+        out.print(
+            "board: " + ", ".join(f"{result['board'][key]:,} {what}" for key, what in told.items()), soft_wrap=True
+        )
     if "trace" in result:
         out.print(f"waveform {result['trace']}", soft_wrap=True)
     if "output" in result:

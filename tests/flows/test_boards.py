@@ -17,15 +17,23 @@ from hw.errors import BitfabricError
 from quant.train import train_run
 
 
-def test_a_network_on_an_ice40_without_a_board(small, tmp_path):
-    made = build(small / "model.onnx", "ice40up5k", tmp_path, fps=1e6, frames=small / "x.npy", netlist_frames=8)
-    assert made.report["clock_mhz"] == 40
-    assert made.report["fmax_mhz"] >= 40
+def test_a_network_on_an_icebreaker(small, tmp_path):
+    made = build(small / "model.onnx", "icebreaker", tmp_path, fps=1e6, clock_mhz=36, netlist_frames=8)
+    assert made.report["fmax_mhz"] >= made.report["clock_mhz"] == 36
     assert made.report["verified"]["netlist"]["stage"] == "placed"
     assert made.report["verified"]["netlist"]["frames"] == 8
-    assert made.bitstream is None
+    assert made.bitstream.stat().st_size > 50_000
+    assert (tmp_path / "driver" / "model.json").exists()
     x = np.load(small / "x.npy")[:3]
     np.testing.assert_array_equal(made.run(x, "netlist"), made.run(x, "qonnx"))
+
+
+@pytest.mark.slow
+def test_a_network_on_an_ice40_without_a_board(small, tmp_path):
+    made = build(small / "model.onnx", "ice40up5k", tmp_path, fps=1e6, netlist_frames=8)
+    assert made.report["verified"]["netlist"]["stage"] == "placed"
+    assert made.report["fmax_mhz"] >= made.report["clock_mhz"] == 40
+    assert made.bitstream is None
 
 
 @pytest.mark.slow
@@ -71,9 +79,9 @@ def test_the_board_engine_and_the_driver_that_a_build_leaves_give_what_the_model
     alone = f"import sys, runpy; sys.argv = [{str(folder)!r}, *sys.argv[1:]]; "
     alone += f"runpy.run_path({str(folder)!r}, run_name='__main__'); "
     alone += "assert not {'hw', 'qonnx', 'onnx', 'torch'} & {m.partition('.')[0] for m in sys.modules}"
-    seen = []
+    seen, counters = [], {}
     with VirtualBoard(simulated.image) as board, PtyBoard(board) as terminal:
-        got = simulated.run_board(x, terminal.port, progress=lambda *done: seen.append(done))
+        got = simulated.run_board(x, terminal.port, progress=lambda *done: seen.append(done), counters=counters)
         np.testing.assert_array_equal(got, expected)
         options = [small / "x.npy", "-o", tmp_path / "y.npy", "--port", terminal.port]
         subprocess.run([sys.executable, "-c", alone, *options], cwd=tmp_path, check=True, timeout=120)
@@ -85,6 +93,8 @@ def test_the_board_engine_and_the_driver_that_a_build_leaves_give_what_the_model
         assert done.stderr.startswith("error: the model takes frames of shape (N, 12)")
         assert done.stderr.count("\n") == 1
     assert seen[-1] == (len(x), len(x))
+    assert (counters["frames"], counters["errors"]) == (len(x), 0)
+    assert counters["cycles"] >= simulated.cycles["latency"]["simulated"]
     with pytest.raises(BitfabricError, match="cannot open"):
         simulated.run_board(x, "/dev/nothing")
 

@@ -57,7 +57,10 @@ def build(board: str, out: Path) -> Built:
     return Built(board, design, synthesis, placement, nextpnr.pack(placement))
 
 
-@pytest.fixture(scope="module", params=["ulx3s-25f", "icebreaker", pytest.param("tangnano9k", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=["ulx3s-25f", *(pytest.param(name, marks=pytest.mark.slow) for name in ("icebreaker", "tangnano9k"))],
+)
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return build(request.param, tmp_path_factory.mktemp("image"))
 
