@@ -237,6 +237,7 @@ class _Flow:
             base = self.request.config.absolute().parent
             passed |= {key: str(base / passed[key]) for key in FILES if passed.get(key) is not None}
         values |= {"folding_config_file": "folding.json", **passed}
+        values["steps"] = [each for each in values["steps"] or settings.EXACT if each not in settings.DONE]
         values["synth_clk_period_ns"] = round(1000 / self.clock_mhz, 6)
         if self.board is None:
             return values | {"fpga_part": self.part}
