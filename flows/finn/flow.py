@@ -118,9 +118,9 @@ class _Flow:
     # --- the graph ---
 
     def _graph(self) -> Graph:
-        if self.request.front_end == "finn":
+        if self.request.front_end == "finn" and not model_file.of_finn(self.model):
             return self._folded(finn_io.adapted(finn_io.read(self._streamlined())))
-        if self.request.front_end != "bitfabric":
+        if self.request.front_end not in ("bitfabric", "finn"):
             raise BitfabricError(f"no front end {self.request.front_end}; there are bitfabric and finn", status=2)
         return self._folded(finn_io.adapted(model_file.graph(self.model)))
 

@@ -90,6 +90,9 @@ def test_finns_front_end_and_a_users_configuration(model, tmp_path):
     assert (report["board"], report["clock_mhz"], report["front_end"]) == ("Pynq-Z1", 200.0, "finn")
     assert report["estimate"]["network"]["max_cycles"] <= 4000
     assert report["left"] == []
+    # FINN's graph, as MODEL, keeps its folding.
+    again = flow(tmp_path / "out/model.onnx", tmp_path / "again", part="xc7z020clg400-1", front_end="finn")
+    assert again["layers"] == report["layers"]
     written = yaml.safe_load((tmp_path / "out/build.yaml").read_text())
     assert (written["verbose"], written["steps"]) == (True, list(settings.EXACT[:5]))
 
