@@ -118,9 +118,9 @@ class _Flow:
     # --- the graph ---
 
     def _graph(self) -> Graph:
-        if self.request.front_end == "finn":
+        if self.request.front_end == "finn" and not model_file.of_finn(self.model):
             return self._folded(finn_io.adapted(finn_io.read(self._streamlined())))
-        if self.request.front_end != "bitfabric":
+        if self.request.front_end not in ("bitfabric", "finn"):
             raise BitfabricError(f"no front end {self.request.front_end}; there are bitfabric and finn", status=2)
         return self._folded(finn_io.adapted(model_file.graph(self.model)))
 
@@ -237,6 +237,7 @@ class _Flow:
             base = self.request.config.absolute().parent
             passed |= {key: str(base / passed[key]) for key in FILES if passed.get(key) is not None}
         values |= {"folding_config_file": "folding.json", **passed}
+        values["steps"] = [each for each in values["steps"] or settings.EXACT if each not in settings.DONE]
         values["synth_clk_period_ns"] = round(1000 / self.clock_mhz, 6)
         if self.board is None:
             return values | {"fpga_part": self.part}

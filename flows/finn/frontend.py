@@ -13,6 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from hw.errors import BitfabricError
 from hw.qonnx_file import load
 
@@ -87,7 +89,7 @@ def dataflow(path: Path | str, batch: int = 1, input_quantizer: bool = False) ->
     _whole_pools(model)
     _explicit_convolutions(model)
     with calling_finn(path) as messages:
-        model = _streamlined(model, batch)
+        model = _signs_absorbed(_streamlined(model, batch))
         if _joins(model):
             model = _residual(model)
         model = _to_hardware(model, input_quantizer)
@@ -138,6 +140,40 @@ def _joins(model: Any) -> bool:
     return bool(model.get_nodes_by_op_type("GlobalAveragePool")) or any(
         all(model.get_initializer(name) is None for name in node.input) for node in model.get_nodes_by_op_type("Add")
     )
+
+
+def _signs_absorbed(model: Any) -> Any:
+    """Signs of BatchNorm's factors taken into the weights of convolutions.
+
+    FINN has that for layers whose weights stand directly before (Absorb1BitMulIntoMatMul); behind a convolution there
+    is a transpose between, and a Mul would stay in the middle of the network.
+    """
+    from finn.transformation.streamline import absorb
+
+    from hw.stream import smallest_dtype
+
+    for mul in model.get_nodes_by_op_type("Mul"):
+        signs = model.get_initializer(mul.input[1])
+        move = model.find_producer(mul.input[0])
+        if signs is None or not np.all(np.abs(signs) == 1) or move is None or move.op_type != "Transpose":
+            continue
+        layer = model.find_producer(move.input[0])
+        if layer is None or layer.op_type != "MatMul" or model.is_fork_node(move):
+            continue
+        weights = model.get_initializer(layer.input[1])
+        if weights is None or signs.size not in (1, weights.shape[1]):
+            continue
+        turned = weights * np.ravel(signs)
+        model.set_initializer(layer.input[1], turned)
+        if not model.get_tensor_datatype(layer.input[1]).allowed(turned.max()):
+            dtype = smallest_dtype(int(turned.min()), int(turned.max()))
+            model.set_tensor_datatype(layer.input[1], dtype)
+        for reader in model.find_consumers(mul.output[0]):
+            reader.input[list(reader.input).index(mul.output[0])] = mul.input[0]
+        model.graph.node.remove(mul)
+    for step in (absorb.AbsorbTransposeIntoMultiThreshold(), absorb.AbsorbConsecutiveTransposes()):
+        model = model.transform(step)
+    return model
 
 
 def _residual(model: Any) -> Any:

@@ -26,6 +26,11 @@ EXACT = (
     "step_deployment_package",
 )
 """FINN's steps from a graph in its dialect on: those of its default flow, without the front end's."""
+DONE = frozenset({
+    "step_qonnx_to_finn", "step_tidy_up", "step_streamline", "step_convert_to_hw", "step_minimize_bit_width_initial",
+    "step_target_fps_parallelization",
+})  # fmt: skip
+"""FINN's steps that the graph has behind it; a user's configuration may list them."""
 VIVADO_FROM = "step_generate_hardware"
 """The first of FINN's steps that needs Vivado: it generates code, then synthesises it."""
 CODE = "step_hw_codegen"

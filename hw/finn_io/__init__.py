@@ -25,7 +25,7 @@ Reading, an MVAU or VVAU with thresholds becomes two nodes, XNOR layers take BIP
 window behind it. Signals (L, C) are images of one row to FINN, and images of one row are read as signals.
 """
 
-from hw.finn_io import layers, nodes  # noqa: F401  they register what they read and write
+from hw.finn_io import layers, nodes, window_layers, window_nodes  # noqa: F401  they register what they do
 from hw.finn_io.adapted import adapted
 from hw.finn_io.dialect import general, is_finn
 from hw.finn_io.reader import read

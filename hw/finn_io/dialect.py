@@ -74,6 +74,11 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return found
 
 
+def image(shape: tuple[int, ...], lead: int = 1) -> list[int]:
+    """Two spatial sizes, of a signal with ``lead`` before its own."""
+    return [lead, *shape] if len(shape) == 1 else list(shape)
+
+
 def reached(values: np.ndarray, low: int, high: int) -> np.ndarray:
     """Thresholds as integers from ``low`` (always reached) to ``high`` + 1 (never), compared with integers."""
     return np.clip(np.ceil(values), low, high + 1).astype(np.int64)

@@ -14,7 +14,6 @@ from hw.finn_io.adapted import bounds
 from hw.finn_io.dialect import RANGE, reached, stream_shape, tensor_shape
 from hw.finn_io.reader import BINARY, BIPOLAR, Reader, Value, reads
 from hw.folding_search import converters
-from hw.kernels.accumulate_pool import AccumulatePool
 from hw.kernels.add import Add
 from hw.kernels.arg_max import ArgMax
 from hw.kernels.concat import Concat
@@ -22,11 +21,8 @@ from hw.kernels.depthwise import Depthwise
 from hw.kernels.fifo import Fifo
 from hw.kernels.fork import Fork
 from hw.kernels.matrix_vector import MatrixVector
-from hw.kernels.max_pool import MaxPool
 from hw.kernels.requant import Requant
-from hw.kernels.sliding_window import SlidingWindow
 from hw.kernels.threshold import Threshold
-from hw.kernels.upsample import Upsample
 from hw.stream import Stream, smallest_dtype
 from hw.weights import weight_dtype
 
@@ -50,8 +46,8 @@ def _mvau(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
     dtype = BIPOLAR if xnor else _weight_type(weights, a)
     source = value.stream.dtype
     kernel = MatrixVector(
-        np.ascontiguousarray(weights.T), dtype, source, _prefix(value, given.shape), a["PE"], a["SIMD"],
-        _range(node),
+        np.ascontiguousarray(weights.T), dtype, source, prefix_of(value, given.shape), a["PE"], a["SIMD"],
+        input_range(node),
     )  # fmt: skip
     factor, offset = _meaning(node, value, weights, a, a["MW"], zeros if xnor else None)
     _activated(r, node, a, kernel, value, factor, offset)
@@ -66,8 +62,8 @@ def _vvau(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
     weights = _integers(r, node, 1).reshape(a["Channels"], positions)
     given = Stream(stream_shape((1, *a["Dim"], positions * a["Channels"])), DataType[a["inputDataType"]], a["PE"])
     value = r.value(node, given)
-    prefix = _prefix(value, given.shape)
-    kernel = Depthwise(weights, _weight_type(weights, a), value.stream.dtype, prefix, a["PE"], _range(node))
+    prefix = prefix_of(value, given.shape)
+    kernel = Depthwise(weights, _weight_type(weights, a), value.stream.dtype, prefix, a["PE"], input_range(node))
     factor, offset = _meaning(node, value, weights.T, a, positions, None)
     _activated(r, node, a, kernel, value, factor, offset)
 
@@ -89,7 +85,7 @@ def _weight_type(weights: np.ndarray, a: Attributes) -> BaseDataType:
     return weight_dtype(weights) if ones or dtype.bitwidth() > WIDEST_WEIGHT else dtype
 
 
-def _range(node: onnx.NodeProto) -> tuple[int, int] | None:
+def input_range(node: onnx.NodeProto) -> tuple[int, int] | None:
     numbers = _ranges(node)
     return (numbers[0], numbers[1]) if numbers else None
 
@@ -100,7 +96,7 @@ def _ranges(node: onnx.NodeProto) -> list[int]:
     return [int(number) for number in text.split()]
 
 
-def _prefix(value: Value, given: tuple[int, ...]) -> tuple[int, ...]:
+def prefix_of(value: Value, given: tuple[int, ...]) -> tuple[int, ...]:
     """How a layer that takes a stream ``given``, by FINN's account, sees what really comes."""
     shape = value.stream.shape
     if value.stream.elements != prod(given):
@@ -162,7 +158,7 @@ def _thresholds(
     table = r.constants.get(node.input[index])
     if table is None or np.isnan(table).any():
         raise BitfabricError("its thresholds are not in the file, or not numbers")
-    channels, prefix, dtype = given[-1], _prefix(value, given), value.stream.dtype
+    channels, prefix, dtype = given[-1], prefix_of(value, given), value.stream.dtype
     table = np.sort(np.broadcast_to(table, (channels, table.shape[1])).astype(np.float64), axis=1)
     offset = np.broadcast_to(value.offset, (channels,))[:, None]
     bounds = reached((2 * table - offset) / value.factor, int(dtype.min()), int(dtype.max()))
@@ -190,7 +186,7 @@ def _requant(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
         bias,
         types,
         bool(a.get("narrow", 0)),
-        _prefix(value, given.shape),
+        prefix_of(value, given.shape),
         a.get("PE", 1),
         bounds(r.nodes, value.edge, given),
     )
@@ -201,112 +197,6 @@ def _parameter(r: Reader, node: onnx.NodeProto, index: int, default: float, chan
     """An input of a Requant for every channel; it may be left out."""
     stored = r.constants.get(node.input[index]) if len(node.input) > index else None
     return np.broadcast_to(np.ravel(default if stored is None else stored), (channels,))
-
-
-# --- windows ---
-
-
-@reads("FMPadding")
-def _padding(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
-    shape = (*a["ImgDim"], a["NumChannels"])
-    value = r.plain(node, Stream(stream_shape((1, *shape)), DataType[a["inputDataType"]], a.get("SIMD", 1)))
-    if value.stream.dtype == BIPOLAR:
-        raise BitfabricError("FINN pads no 1-bit (BIPOLAR) values, and this model does; build from the QONNX file")
-    top, left, bottom, right = a["Padding"]
-    pads = ((top, bottom), (left, right))
-    reader = r.one_reader(node.output[0])
-    windows = reader is not None and reader.op_type.startswith("ConvolutionInputGenerator")
-    if reader is not None and windows and (
-        node.name == f"{reader.name}_pad" or node.name.startswith(node.op_type)
-    ):  # fmt: skip
-        r.padded[node.output[0]] = pads
-        r.values[node.output[0]] = value
-        return
-    axes = len(value.stream.shape) - 1
-    kernel = SlidingWindow(value.stream.shape, (1,) * axes, value.stream.dtype, pad=pads[-axes:], simd=a.get("SIMD", 1))
-    r.append(node, kernel, value)
-
-
-@reads("ConvolutionInputGenerator")
-def _windows(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
-    shape = (*a["IFMDim"], a["IFMChannels"])
-    value = r.value(node, Stream(stream_shape((1, *shape)), DataType[a["inputDataType"]], a["SIMD"]))
-    pads = r.padded.get(node.input[0])
-    image = value.stream.shape
-    axes = len(image) - 1
-    if axes not in (1, 2) or (axes == 1 and a["ConvKernelDim"][0] != 1):
-        raise BitfabricError(f"its windows {a['ConvKernelDim']} do not lie on an image {image}")
-    kernel, stride, dilation = (tuple(a[name][-axes:]) for name in ("ConvKernelDim", "Stride", "Dilation"))
-    simd = a["SIMD"]
-    if a.get("parallel_window", 0):
-        simd *= prod(kernel)
-        if simd != image[-1] * prod(kernel):
-            raise BitfabricError(
-                f"it gives whole windows of {a['SIMD']} of {image[-1]} channels at a time; set its SIMD to "
-                f"{image[-1]}, or parallel_window to 0"
-            )
-    reader = r.one_reader(node.output[0])
-    tiled = set(dilation) == {1} and (stride == kernel or kernel == image[:-1])
-    if tiled and pads is None and reader is not None and reader.op_type.removesuffix("_hls") == "Pool":
-        r.tiles[node.output[0]] = kernel
-        r.values[node.output[0]] = value
-        return
-    made = SlidingWindow(image, kernel, value.stream.dtype, stride, dilation, pads and pads[-axes:], simd)
-    if isinstance(value.offset, np.ndarray):
-        raise BitfabricError("its input is popcounts, each with another offset; build from the QONNX file")
-    r.append(node, made, value, factor=value.factor, offset=value.offset)
-
-
-@reads("Pool")
-def _pool(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
-    kernel, channels, function = a["KernelSize"], a["Channels"], a["Function"]
-    given = stream_shape((1, *a["OutImgDims"], prod(kernel) * channels))
-    value = r.value(node, Stream(given, DataType[a["InputDataType"]], a["PE"]))
-    tiles = r.tiles.get(node.input[0])
-    windows = tiles is None
-    shape = (*_prefix(value, given), channels) if tiles is None else value.stream.shape
-    sizes = tiles or tuple(kernel[-len(shape[:-1]) :])
-    if function == "MaxPool":
-        made = MaxPool(shape, sizes, value.stream.dtype, a["PE"], windows)
-        r.append(node, made, value, factor=value.factor, offset=value.offset)
-        return
-    if function not in ("AccPool", "QuantAvgPool") or not value.plain:
-        raise BitfabricError(f"its function is {function}; there are MaxPool, AccPool and QuantAvgPool, of integers")
-    total = AccumulatePool(shape, sizes, value.stream.dtype, a["PE"], windows, _range(node))
-    if function == "AccPool":
-        r.append(node, total, value)
-        return
-    sums = f"{node.output[0]}_sums"
-    r.append(node, total, value, name=f"{node.name}_sum", edges=(sums,))
-    # As FINN has it: the bits of the largest unsigned sum, but for those that are left.
-    out, bits = DataType[a["OutputDataType"]], DataType[a["InputDataType"]].bitwidth()
-    shift = max(0, (((1 << bits) - 1) * prod(kernel)).bit_length() - out.bitwidth())
-    ones, zeros = np.ones(channels, np.int64), np.zeros(channels, np.int64)
-    between = r.values[sums]
-    assert isinstance(between, Value)
-    prefix = between.stream.shape[:-1]
-    bounds = int(out.min()), int(out.max())
-    r.append(node, Requant(ones, zeros, shift, "FLOOR", between.stream.dtype, out, *bounds, prefix, a["PE"]), between)
-
-
-@reads("GlobalAccPool")
-def _global_pool(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
-    given = stream_shape((*a["numInputVectors"], a["NumChannels"]))
-    value = r.plain(node, Stream(given, DataType[a["inputDataType"]], a["PE"]))
-    shape = value.stream.shape
-    r.append(node, AccumulatePool(shape, shape[:-1], value.stream.dtype, a["PE"]), value)
-
-
-@reads("UpsampleNearestNeighbour")
-def _upsample(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
-    before, after = (a["HI"], a["WI"]), (a["HO"], a["WO"])
-    given = stream_shape((1, *before, a["NumChannels"]))
-    value = r.plain(node, Stream(given, DataType[a["inputDataType"]], a["SIMD"]))
-    if any(new % old for old, new in zip(before, after, strict=True)):
-        raise BitfabricError(f"it enlarges {before} to {after}; only whole factors are possible")
-    factors = tuple(new // old for old, new in zip(before, after, strict=True))
-    axes = len(value.stream.shape) - 1
-    r.append(node, Upsample(value.stream.shape, factors[-axes:], value.stream.dtype, a["SIMD"]), value)
 
 
 # --- several streams ---
@@ -383,7 +273,7 @@ def _label_select(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
     value = r.value(node, Stream(given, DataType[a["inputDataType"]], a["PE"]))
     if isinstance(value.offset, np.ndarray) and np.any(value.offset != value.offset[0]):
         raise BitfabricError("it compares popcounts, each with another offset; build from the QONNX file")
-    prefix = _prefix(value, given)
+    prefix = prefix_of(value, given)
     r.append(node, ArgMax(a["Labels"], value.stream.dtype, prefix, a["PE"]), value)
 
 

@@ -83,13 +83,18 @@ def test_the_folder_is_what_finn_takes(done):
 
 
 def test_finns_front_end_and_a_users_configuration(model, tmp_path):
-    (tmp_path / "mine.yaml").write_text(
-        yaml.safe_dump({"board": "Pynq-Z1", "target_fps": 50000, "synth_clk_period_ns": 5.0, "verbose": True})
-    )
+    steps = ["step_qonnx_to_finn", "step_streamline", *settings.EXACT[:5]]
+    mine = {"board": "Pynq-Z1", "target_fps": 50000, "synth_clk_period_ns": 5.0, "verbose": True, "steps": steps}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
     report = flow(model, tmp_path / "out", front_end="finn", config=tmp_path / "mine.yaml")
     assert (report["board"], report["clock_mhz"], report["front_end"]) == ("Pynq-Z1", 200.0, "finn")
     assert report["estimate"]["network"]["max_cycles"] <= 4000
-    assert yaml.safe_load((tmp_path / "out/build.yaml").read_text())["verbose"] is True
+    assert report["left"] == []
+    # FINN's graph, as MODEL, keeps its folding.
+    again = flow(tmp_path / "out/model.onnx", tmp_path / "again", part="xc7z020clg400-1", front_end="finn")
+    assert again["layers"] == report["layers"]
+    written = yaml.safe_load((tmp_path / "out/build.yaml").read_text())
+    assert (written["verbose"], written["steps"]) == (True, list(settings.EXACT[:5]))
 
 
 @pytest.mark.parametrize(
