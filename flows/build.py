@@ -70,21 +70,25 @@ def build(
             options[name] = Path(options[name])
     config = BuildConfig(target=target, **options)
     folder = Path(out)
-    with _alone(folder):
+    with _alone(folder), _shown(watch) as told:
         (folder / "build.json").unlink(missing_ok=True)
-        work = _Build(Path(model), config, folder, watch or _shown())
+        work = _Build(Path(model), config, folder, told)
         keep_board_file(target, folder)
         report = work.run()
         steps.write_json(folder / "build.json", report)
     return Accelerator(folder)
 
 
-def _shown() -> Watch:
-    """Shows the steps where somebody can see it."""
+@contextmanager
+def _shown(watch: Watch | None) -> Iterator[Watch]:
+    """Who is told of the steps: ``watch``, or else somebody who can see it."""
+    if watch is not None:
+        yield watch
+        return
     from flows import show
 
-    watch = show.Watch()
-    return watch if watch.visible else lambda name, cached, seconds: None
+    with show.Watch() as own:
+        yield own if own.visible else lambda name, cached, seconds: None
 
 
 @contextmanager

@@ -34,6 +34,7 @@ Clock = Annotated[float | None, typer.Option("--clock", metavar="MHZ", help="clo
 FoldingFile = Annotated[Path | None, typer.Option("--folding", metavar="F.json", help="a folding in FINN's JSON form")]
 AsJson = Annotated[bool, typer.Option("--json", help="print results as JSON, nothing else")]
 
+INTERRUPTED = 130
 _LIGHTNING = "Devices (Lightning's own options)"
 
 
@@ -190,11 +191,12 @@ def build(
     from flows.build import build as run_build
     from flows.show import Watch, built
 
-    accelerator = run_build(
-        model, target=target, out=out, fps=fps, folding=folding, clock_mhz=clock, stop_after=stop_after,
-        frames=frames, labels=labels, rtl_frames=rtl_frames, netlist_frames=netlist_frames,
-        compare_finn=compare_finn, watch=Watch(),
-    )  # fmt: skip
+    with Watch() as watch:
+        accelerator = run_build(
+            model, target=target, out=out, fps=fps, folding=folding, clock_mhz=clock, stop_after=stop_after,
+            frames=frames, labels=labels, rtl_frames=rtl_frames, netlist_frames=netlist_frames,
+            compare_finn=compare_finn, watch=watch,
+        )  # fmt: skip
     if as_json:
         emit(accelerator.report)
     else:
@@ -407,7 +409,10 @@ def report(
 
 @app.command()
 def targets(as_json: AsJson = False) -> None:
-    """List the boards and devices with their resources."""
+    """List the boards and devices with their resources.
+
+    Example: bitfabric targets
+    """
 
     from hw.boards.targets import targets as known
 
@@ -430,7 +435,10 @@ def targets(as_json: AsJson = False) -> None:
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Tell what this machine can do, and how to get the rest. Exit status 1 if something needed is missing."""
+    """Tell what this machine can do, and how to get the rest. Exit status 1 if something needed is missing.
+
+    Example: bitfabric doctor
+    """
     from flows.doctor import examine
     from flows.show import diagnosis
 
@@ -465,12 +473,14 @@ def main() -> None:
     try:
         # Usage errors come out of standalone mode as exceptions, so that they end in one line as all others do.
         status = app(standalone_mode=False)
+        if status == INTERRUPTED:  # as Typer puts an interrupt, in newer versions
+            raise KeyboardInterrupt
     except ClickException as error:
         if not (message := _words(error)):
             sys.exit(2)  # A command without arguments: its help stands there already.
         fail(f"{message}; see --help", 2)
     except (typer.Abort, KeyboardInterrupt):
-        fail("interrupted; the same command goes on from the finished steps", 130)
+        fail("interrupted; the same command goes on from the finished steps", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -55,6 +55,12 @@ def _loader() -> str:
     return loader()[0]
 
 
+def _vcd2fst() -> str:
+    if found := shutil.which("vcd2fst"):
+        return found
+    raise BitfabricError("apt-get install gtkwave")
+
+
 def _vivado() -> str:
     path = os.environ.get("XILINX_VIVADO") or shutil.which("vivado")
     if not path:
@@ -74,6 +80,7 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str]], ...] = (
     ("nextpnr-himbaechel", "the same for Gowin, with Apycula", False, _router("gowin")),
     ("openFPGALoader", "programming boards", False, _loader),
     ("finn-plus", "FINN's estimates and emulator", False, _wheel("finn-plus")),
+    ("vcd2fst", "waveforms as .fst (.vcd needs nothing)", False, _vcd2fst),
     ("Vivado", "FINN's bitstreams for AMD boards", False, _vivado),
 )
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from flows.accelerator import Accelerator
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+
+FOLDED = 12
+"""Columns that are left to a name where a terminal is too narrow for the table, at least."""
 
 
 class Watch:
@@ -29,13 +33,22 @@ class Watch:
         """Whether somebody is there to see it."""
         return err.is_terminal or err.is_jupyter
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rest()
+
+    def _rest(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
     def __call__(self, name: str, cached: bool, seconds: float | None) -> None:
         if seconds is None:
             self._begin(f"{name} ...")
             return
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        self._rest()
         note = "unchanged" if cached else f"{seconds:.1f} s"
         if err.is_jupyter:
             self._lines.append(f"done {name:<11} {note}")
@@ -96,8 +109,19 @@ def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         left = column in ("layer", "operator", "board", "name", "engine", "purpose", "status", "device", "")
-        table.add_column(column, justify="left" if left else "right", no_wrap=column not in ("status", ""))
+        table.add_column(column, justify="left" if left else "right", no_wrap=not left, overflow="fold")
     return table
+
+
+def _show(table: Table) -> None:
+    """Print a table whole: in a narrow terminal names are folded, numbers never; a pipe gets it as wide as it is."""
+    columns = table.columns
+    cells = [[column.header, *column._cells] for column in columns]
+    gap = table.padding[1] + table.padding[3]
+    widths = [max(Text.from_markup(str(cell)).cell_len for cell in texts) + gap for texts in cells]
+    folded = [size if column.no_wrap else min(size, FOLDED) for size, column in zip(widths, columns, strict=True)]
+    width = max(out.width, sum(folded)) if out.is_terminal else max(out.width, sum(widths))
+    Console(highlight=False, width=width).print(table)
 
 
 def _number(value: float | int | None, form: str = ",") -> str:
@@ -125,7 +149,7 @@ def _rate(fps: float) -> str:
 def built(accelerator: "Accelerator") -> None:
     """The one table of a build, and where its products are."""
     report = accelerator.report
-    out.print(_layers(report["layers"]))
+    _show(_layers(report["layers"]))
     out.print()
     facts = Table(box=None, pad_edge=False, show_header=False)
     facts.add_column(style="bold")
@@ -154,7 +178,7 @@ def built(accelerator: "Accelerator") -> None:
         accuracy = None if check.get("accuracy") is None else f"{check['accuracy']:.2%}"
         name = f"{name} ({check['stage']})" if "stage" in check else name
         engines.add_row(name, _number(check["frames"]), _number(check["mismatches"]), accuracy or "-")
-    out.print(engines)
+    _show(engines)
     finn = report["finn"]
     if finn and "refused" in finn:
         out.print(f"\n{finn['refused']}", soft_wrap=True)
@@ -165,7 +189,7 @@ def built(accelerator: "Accelerator") -> None:
             keys = ("PE", "SIMD", "cycles", "lut", "bram", "dsp")
             table.add_row(layer["name"], layer["operator"], *(_number(layer[key]) for key in keys))
         table.add_row("total", "", "", "", *(_number(finn[key]) for key in ("cycles", "lut", "bram", "dsp")))
-        out.print(table)
+        _show(table)
     out.print()
     for name, path in report["products"].items():
         out.print(f"{name:<16}{accelerator.folder / path}", soft_wrap=True)
@@ -204,7 +228,7 @@ def finn_built(result: dict[str, Any], folder: Path) -> None:
 
 def estimated(result: dict[str, Any]) -> None:
     """The table of an estimate."""
-    out.print(_layers(result["layers"]))
+    _show(_layers(result["layers"]))
     out.print()
     for name, count in result["resources"].items():
         out.print(f"{name.upper():<10}{count['estimated']:,} of {count['available']:,}")
@@ -238,14 +262,14 @@ def networks() -> None:
     table = _table("name", "")
     for family in families():
         table.add_row(family, _first_sentence(builder(family)))
-    out.print(table)
+    _show(table)
     out.print("\nA name ends in widths, as in cnv-w1a2, tfc-wternarya2, or in float. Schemes and their parameters:\n")
     table = _table("name", "")
     for name in schemes.list():
         scheme = schemes.get_class(name)
         parameters = ", ".join(f"{field.name}={field.default!r}" for field in fields(scheme))
         table.add_row(name, _first_sentence(scheme) + (f" ({parameters})" if parameters else ""))
-    out.print(table)
+    _show(table)
 
 
 def _first_sentence(documented: Any) -> str:
@@ -296,7 +320,7 @@ def target_table(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         counts = (_number(row[key]) for key in ("lut", "ff", "bram", "dsp"))
         table.add_row(row["name"], row["device"], *counts, row["ends_with"])
-    out.print(table)
+    _show(table)
 
 
 def diagnosis(findings: list[dict[str, Any]]) -> None:
@@ -307,4 +331,4 @@ def diagnosis(findings: list[dict[str, Any]]) -> None:
             f"[{'red' if found['needed'] else 'yellow'}]missing[/] {found['remedy']}"
         )  # fmt: skip
         table.add_row(found["name"], found["purpose"], status)
-    out.print(table)
+    _show(table)

@@ -131,7 +131,8 @@ def table(graph: Graph, extra: Mapping[str, Mapping[str, str]] | None = None) ->
     extra = extra or {}
     stops = rows(graph)
     width = 1 + max(lane for row in stops for lane in (row.lane, *row.above, *row.below, *row.through))
-    heads = ["output", "weights", "PE", "SIMD", "cycles", *extra]
+    several = any(node.kernel.folding.pixels > 1 for node in graph)  # positions at a time, FINN's M
+    heads = ["output", "weights", "PE", "SIMD", *(["M"] if several else []), "cycles", *extra]
     lines = []
     for row in stops:
         if row.node is None:
@@ -148,7 +149,7 @@ def table(graph: Graph, extra: Mapping[str, Mapping[str, str]] | None = None) ->
             plumbing = group == "plumbing"
             values = [
                 *(f"{_shape(out.shape)} {out.dtype.name}", weights(kernel)),
-                *("" if plumbing else str(n) for n in (fold.pe, fold.simd)),
+                *("" if plumbing else str(n) for n in (fold.pe, fold.simd, *([fold.pixels] if several else []))),
                 *(f"{kernel.schedule().interval:,}", *(by_layer.get(row.node, "") for by_layer in extra.values())),
             ]
             cells += "".join(_cell(head, value) for head, value in zip(heads, values, strict=True))

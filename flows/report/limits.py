@@ -71,7 +71,7 @@ def _doubled(node: Node, device: Device) -> Step | None:
     now, interval = kernel.folding, kernel.schedule().interval
     best: tuple[float, Step] | None = None
     for choice in kernel.foldings():
-        if not 1 < choice.pe * choice.simd / (now.pe * now.simd) <= 4:
+        if not 1 < _product(choice) / _product(now) <= 4:
             continue
         faster = kernel.fold(choice)
         cycles = faster.schedule().interval
@@ -83,6 +83,10 @@ def _doubled(node: Node, device: Device) -> Step | None:
         if best is None or cost < best[0]:
             best = cost, Step(node.name, now, choice, cycles, more)
     return best[1] if best else None
+
+
+def _product(fold: Folding) -> int:
+    return fold.pe * fold.simd * fold.pixels
 
 
 def _difference(new: Resources, old: Resources) -> dict[str, int]:

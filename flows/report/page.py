@@ -66,6 +66,7 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
     )
     filters: dict[str, Callable[..., str]] = {
+        "fold": lambda fold: f"{fold.pe}×{fold.simd}" + (f"×{fold.pixels}" if fold.pixels > 1 else ""),
         "n": lambda value: "–" if value is None else f"{value:,}",
         "pct": lambda value: "–" if value is None else f"{value:.1%}",
         "more": lambda value: f"{value:+,}".replace("-", "−"),

@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,32 @@ def test_estimate_build_and_run(small, tmp_path):
     assert "unchanged" in text.stderr
     assert "fc0" in text.stdout
     assert str(out / "build.json") in text.stdout
+
+
+def test_an_interrupt_is_one_line(small, tmp_path):
+    command = [sys.executable, "-c", "from flows.cli import main; main()", "build", small / "model.onnx"]
+    command += ["-t", "ulx3s-12f", "--fps", "1e6", "--stop-after", "synthesise", "-o", tmp_path / "o"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert "done lower" in first
+    assert rest.splitlines()[-1].startswith("error: interrupted; the same command goes on"), rest
+    assert "Traceback" not in rest
+    assert process.returncode == 130
+    assert not list((tmp_path / "o").glob("*.part"))
+
+
+def test_a_narrow_pipe_gets_whole_tables(small):
+    done = bitfabric("estimate", small / "model.onnx", "-t", "ulx3s-12f", "--fps", "1e6", COLUMNS="20")
+    assert "…" not in done.stdout
+    assert "fc0_threshold" in done.stdout
+    assert "matrix_vector" in done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion(shell):
+    assert "bitfabric" in bitfabric_script("--show-completion", shell).stdout
 
 
 def test_targets_and_doctor():
