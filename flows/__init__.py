@@ -16,5 +16,7 @@ _MODULES = {"Accelerator": "accelerator", "assert_engines_agree": "agreement", "
 def __getattr__(name: str) -> Any:
     # Heavy modules are imported when they are first used: `bitfabric --help` answers at once.
     if name in __all__:
-        return getattr(import_module(f"flows.{_MODULES[name]}"), name)
+        value = getattr(import_module(f"flows.{'accelerator' if name == 'Accelerator' else 'build'}"), name)
+        globals()[name] = value  # in place of the module of the same name, which its import has put there
+        return value
     raise AttributeError(name)

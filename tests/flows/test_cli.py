@@ -40,6 +40,11 @@ def test_help_imports_nothing_heavy():
     assert "Commands" in bitfabric("--help").stdout
 
 
+def test_the_python_words_of_the_readme():
+    code = "from flows import Accelerator, build; assert callable(build) and isinstance(Accelerator, type)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize("command", ["train", "build", "estimate", "run", "report", "targets", "doctor"])
 def test_every_command_has_help(command):
     assert command in bitfabric(command, "--help").stdout
