@@ -16,7 +16,7 @@ finn.json          what was done, what is left, and the estimates
 
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ class _Flow:
         if self.request.folding is not None:
             table = folding.load(self.request.folding, graph)
         elif self.cycles is not None:
-            least, layer = folding.fastest(graph)
+            least, layer = _fastest(graph)
             if self.cycles < least:
                 raise BitfabricError(
                     f"the rate leaves {self.cycles} cycles a frame at {self.clock_mhz:g} MHz; layer {layer} needs "
@@ -153,7 +153,8 @@ class _Flow:
             table = folding.for_cycles(graph, self.cycles, device.family, device.capacity)
         elif not model_file.of_finn(self.model):
             table = folding.for_area(graph, 0.25, device.family, device.capacity)
-        return _as_finn_folds(folding.apply(graph, table))
+        # FINN takes a pixel at a time.
+        return _as_finn_folds(folding.apply(graph, {name: replace(each, pixels=1) for name, each in table.items()}))
 
     def _device(self) -> Device:
         """The device whose resources guide the folding: the part's, or for one that is not known here a large one."""
@@ -298,6 +299,14 @@ def _estimate(reports: Path) -> dict[str, Any]:
         path = reports / f"estimate_{name}.json"
         found[key] = steps.read_json(path) if path.is_file() else {}
     return found
+
+
+def _fastest(graph: Graph) -> tuple[int, str]:
+    """The least interval in cycles that a folding of one pixel at a time reaches, and the layer that limits it."""
+    return max(
+        (min(node.kernel.fold(f).schedule().interval for f in node.kernel.foldings() if f.pixels == 1), node.name)
+        for node in graph
+    )
 
 
 def _as_finn_folds(graph: Graph) -> Graph:

@@ -79,6 +79,11 @@ class Writer:
         for port in self.graph.inputs:
             self._enter(port, before)
         for node in self.graph:
+            if node.kernel.folding.pixels > 1:
+                pixels = node.kernel.folding.pixels
+                raise BitfabricError(
+                    f"{node.name}: it takes {pixels} pixels at a time and FINN one; fold it with M = 1"
+                )
             WRITERS[type(node.kernel)](self, self._reshaped(node))
         for port in self.graph.outputs:
             self._leave(port, after)

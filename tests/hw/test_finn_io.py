@@ -39,7 +39,7 @@ def folded(graph: Graph, rng: np.random.Generator) -> Graph:
     """The graph with a random folding that FINN has, too."""
     table = {}
     for node in graph:
-        choices = node.kernel.foldings()
+        choices = tuple(each for each in node.kernel.foldings() if each.pixels == 1)
         if isinstance(node.kernel, SlidingWindow):
             whole = node.kernel.channels * int(np.prod(node.kernel.kernel))
             choices = tuple(f for f in choices if f.simd <= node.kernel.channels or f.simd == whole)
@@ -119,6 +119,7 @@ BITS = MatrixVector(random_weights(RNG, "BIPOLAR", (4, 8)), BIPOLAR, BIPOLAR)
         (SlidingWindow((5, 5, 2), (3, 3), BIPOLAR, pad=((1, 1), (1, 1))), r"layer: it pads 1-bit \(BIPOLAR\)"),
         (SlidingWindow((5, 5, 2), (3, 3), DataType["INT4"], simd=6), "layer: FINN takes 1 to 2 .* or a whole window"),
         (Concat(((4, 2), (4, 3)), (BIPOLAR, BIPOLAR)), "layer: FINN concatenates no 1-bit"),
+        (Add((3, 3, 4), (DataType["INT4"],) * 2, pe=4, pixels=3), "layer: it takes 3 pixels at a time and FINN one"),
         (Add((4,), (DataType["INT4"],) * 2, (1, 3)), "layer: it adds 1 a \\+ 3 b"),
         (MatrixVector(ROWS, DataType["INT4"], DataType["BINARY"]), "layer: FINN has no layer for unsigned 1-bit"),
         (
