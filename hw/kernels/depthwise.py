@@ -213,24 +213,29 @@ class Depthwise(ChannelKernel):
         return WeightMemory(self.words, self.inside * self.pe * self.weight_dtype.bitwidth())
 
     def resources(self, family: Family) -> Resources:
+        depth, bits = self.words, self.weight_dtype.bitwidth()
         total = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + self._sum.resources(family)
-        total += cost.counter(self.words, family)
+        total += cost.counter(depth, family)
         total += Resources(6, 2 * self.latency + self._memory.latency * self.inputs()[0].width)
         for _ in range(self.lanes):
             total += self._product.resources(self.weight_dtype, self.input_dtype, family)
-        bits = self.weight_dtype.bitwidth() + self.input_dtype.bitwidth() + 1
+        width = bits + self.input_dtype.bitwidth() + 1
         joins = (self.inside - 1) * self.given * self.pe
-        total += Resources(joins * cost.add(bits, family), joins * bits // EVERY)
-        few = None
-        if self.words <= FEW_WORDS:
-            few = cost.columns(self._words.astype(np.int64), self.weight_dtype.bitwidth())
+        if depth == 1 and self._product.planes and self._product.apart == "weight":
+            # Digits of constant weights that are 0 take nothing, the first other one is the input itself.
+            digits = np.bitwise_count(self._words).sum() if self._product.planes > 1 else np.count_nonzero(self.weights)
+            some = np.count_nonzero(self.weights)
+            each = self._product.resources(self.weight_dtype, self.input_dtype, family)
+            saved = self.lanes * each.lut - self.given * int(digits - some) * cost.add(self._product.other_bits, family)
+            total += Resources(-saved, -self.given * (self.weights.size - some) * each.ff // self.inside)
+            joins -= self.given * (self.weights.size - some)
+        total += Resources(joins * cost.add(width, family), joins * width // EVERY)
+        few = cost.columns(self._words.astype(np.int64), bits) if depth <= FEW_WORDS else None
         return total + self._memory.resources(family, few)
 
     def rtl(self, family: Family) -> Rtl:
         product, width = self._product, self.weight_dtype.bitwidth()
-        bits = ((self._words[..., None] >> np.arange(width, dtype=np.uint64)) & np.uint64(1)).reshape(
-            -1, self.pe * width
-        )
+        bits = ((self._words[..., None] >> np.arange(width, dtype=np.uint64)) & np.uint64(1)).reshape(self.words, -1)
         return Rtl(
             self.op,
             {
