@@ -217,21 +217,22 @@ class Depthwise(ChannelKernel):
         total = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + self._sum.resources(family)
         total += cost.counter(depth, family)
         total += Resources(6, 2 * self.latency + self._memory.latency * self.inputs()[0].width)
-        for _ in range(self.lanes):
-            total += self._product.resources(self.weight_dtype, self.input_dtype, family)
-        width = bits + self.input_dtype.bitwidth() + 1
-        joins = (self.inside - 1) * self.given * self.pe
-        if depth == 1 and self._product.planes and self._product.apart == "weight":
-            # Digits of constant weights that are 0 take nothing, the first other one is the input itself.
-            digits = np.bitwise_count(self._words).sum() if self._product.planes > 1 else np.count_nonzero(self.weights)
-            some = np.count_nonzero(self.weights)
-            each = self._product.resources(self.weight_dtype, self.input_dtype, family)
-            saved = self.lanes * each.lut - self.given * int(digits - some) * cost.add(self._product.other_bits, family)
-            total += Resources(-saved, -self.given * (self.weights.size - some) * each.ff // self.inside)
-            joins -= self.given * (self.weights.size - some)
-        total += Resources(joins * cost.add(width, family), joins * width // EVERY)
         few = cost.columns(self._words.astype(np.int64), bits) if depth <= FEW_WORDS else None
-        return total + self._memory.resources(family, few)
+        return total + self._products(family) + self._memory.resources(family, few)
+
+    def _products(self, family: Family) -> Resources:
+        """Cost of the products, and of what adds up those of one window in a beat."""
+        product, given = self._product, self.given
+        each = product.resources(self.weight_dtype, self.input_dtype, family)
+        lut, ff, joins = self.lanes * each.lut, self.lanes * each.ff, (self.inside - 1) * given * self.pe
+        if self.words == 1 and product.planes and product.apart == "weight":
+            # Of constant weights only digits that are not 0 take an adder, and the first of them none.
+            some = int(np.count_nonzero(self.weights))
+            digits = int(np.bitwise_count(self._words).sum()) if product.planes > 1 else some
+            lut, ff = given * (digits - some) * cost.add(product.other_bits, family), given * some * each.ff
+            joins -= given * (self.weights.size - some)
+        width = self.weight_dtype.bitwidth() + self.input_dtype.bitwidth() + 1
+        return Resources(lut + joins * cost.add(width, family), ff + joins * width // EVERY, 0, self.lanes * each.dsp)
 
     def rtl(self, family: Family) -> Rtl:
         product, width = self._product, self.weight_dtype.bitwidth()

@@ -65,8 +65,8 @@ class Reduction:
 
 
 def gathering(count: int, lanes: int, given: int, bits: int, operation: str, family: Family) -> Resources:
-    """Cost of ``gather``: ``count`` values of ``given`` bits joined in each of ``lanes`` lanes, a level a cycle, to one of
-    ``bits`` bits."""
+    """Cost of ``gather``: in each of ``lanes`` lanes ``count`` values of ``given`` bits joined to one of ``bits``, a
+    level a cycle."""
     lut = ff = 0
     while count > 1:
         given = min(bits, given + (operation == "sum"))

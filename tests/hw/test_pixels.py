@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
@@ -123,6 +123,7 @@ def test_nothing_changes_but_the_lanes_and_the_time(kind, seed):
 
 @settings(max_examples=6, deadline=None)
 @given(st.sampled_from(KERNELS), st.integers(0, 2**32))
+@example(depthwise, 3)  # half a window at a time
 def test_rtl_equals_model(kind, seed):
     kernel, rng = several(kind, seed)
     check(alone(kernel), {f"in{i}": random_frames(s, 3, rng) for i, s in enumerate(kernel.inputs())}, rng)
