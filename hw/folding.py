@@ -135,7 +135,9 @@ def load(path: Path, graph: Graph) -> FoldingTable:
     result = {}
     for name, entry in table.items():
         if unknown := sorted(set(entry) - FINN_KEYS):
-            raise BitfabricError(f"{path}: layer {name}: unknown key {', '.join(unknown)}; use PE and SIMD", status=2)
+            raise BitfabricError(
+                f"{path}: layer {name}: unknown key {', '.join(unknown)}; use PE, SIMD and M", status=2
+            )
         now = graph.node(name).kernel.folding
         before = {"PE": now.pe, "SIMD": now.simd, "M": now.pixels}
         values = {key: _default(defaults, key, value) for key, value in before.items()} | entry

@@ -181,7 +181,7 @@ def _look_back(graph: Graph) -> int:
         plan = node.kernel.schedule()
         back = max(back, *(1 + -(-plan.credits // stream.beats) for stream in node.kernel.outputs()))
         if plan.buffer:
-            back = max(back, 2 + -(-plan.buffer.places // plan.buffer.beats))
+            back = max(back, 2 + -(-plan.buffer.places // plan.buffer.frame))
     return back
 
 

@@ -33,11 +33,11 @@ def credits_for(gives: np.ndarray, latency: int) -> int:
 class ChannelKernel(Kernel):
     """Base of kernels that take ``pe`` channels at a time, and give as many, of ``pixels`` positions.
 
-    Subclasses are dataclasses with a field ``pe``, and a field ``pixels`` where it may be more than one.
+    Subclasses are dataclasses with fields ``pe`` and ``pixels``.
     """
 
     pe: int
-    pixels: int = 1
+    pixels: int
 
     @property
     @abstractmethod
@@ -54,9 +54,9 @@ class ChannelKernel(Kernel):
         """Beats of the channels."""
         return self.channels // self.pe
 
+    @abstractmethod
     def _pixel_counts(self) -> tuple[int, ...]:
         """The legal ``pixels`` above one."""
-        return ()
 
     def _check(self, shape: tuple[int, ...], *dtypes: BaseDataType) -> None:
         """Raises BitfabricError for sizes below 1, types that are not of integers, a ``pe`` that does not divide."""
@@ -79,10 +79,7 @@ class ChannelKernel(Kernel):
     def fold(self, folding: Folding) -> Self:
         if folding.simd != 1:
             raise BitfabricError(f"{self.op} has no SIMD, {folding.simd} was asked for; give only PE")
-        several = {"pixels": folding.pixels} if folding.pixels != self.pixels else {}
-        if several:
-            pixel.check(self.op, folding.pixels, self._pixel_counts())
-        return replace(self, **{"pe": folding.pe}, **several)
+        return replace(self, **{"pe": folding.pe, "pixels": folding.pixels})
 
 
 def checked_range(op: str, dtype: BaseDataType, given: tuple[int, int] | None) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType
 
 from hw.errors import BitfabricError
-from hw.kernels import cost
+from hw.kernels import cost, pixel
 from hw.kernels.channel_kernel import ChannelKernel, kind
 from hw.kernels.kernel import Resources, Rtl, Schedule
 from hw.stream import Stream, container, smallest_dtype
@@ -17,7 +17,8 @@ from hw.synth.family import Family
 
 @dataclass(frozen=True, eq=False)
 class Concat(ChannelKernel):
-    """Streams ``shapes`` (*prefix, C_i) of ``dtypes`` to one (*prefix, sum of the C_i), ``pe`` lanes each.
+    """Streams ``shapes`` (*prefix, C_i) of ``dtypes`` to one (*prefix, sum of the C_i), ``pe`` lanes each, one input
+    after the other; or all inputs at once, ``pixels`` whole positions of each.
 
     Inputs of one type keep it; otherwise the output has the narrowest type that holds all of them, BIPOLAR being
     -1 and +1. Raises BitfabricError for shapes that differ in more than the last axis, fewer than two inputs, types
@@ -30,6 +31,7 @@ class Concat(ChannelKernel):
     shapes: tuple[tuple[int, ...], ...]
     dtypes: tuple[BaseDataType, ...]
     pe: int = 1
+    pixels: int = 1
 
     def __post_init__(self) -> None:
         if len(self.shapes) < 2 or len(self.shapes) != len(self.dtypes):
@@ -46,6 +48,9 @@ class Concat(ChannelKernel):
         """The greatest common divisor of the inputs' channels."""
         return gcd(*(shape[-1] for shape in self.shapes))
 
+    def _pixel_counts(self) -> tuple[int, ...]:
+        return pixel.counts(self.shapes[0])
+
     @property
     def output_dtype(self) -> BaseDataType:
         """The type that holds the elements of every input."""
@@ -54,11 +59,13 @@ class Concat(ChannelKernel):
         return smallest_dtype(min(int(d.min()) for d in self.dtypes), max(int(d.max()) for d in self.dtypes))
 
     def inputs(self) -> tuple[Stream, ...]:
-        return tuple(Stream(shape, dtype, self.pe) for shape, dtype in zip(self.shapes, self.dtypes, strict=True))
+        lanes = (self.pe if self.pixels == 1 else self.pixels * shape[-1] for shape in self.shapes)
+        return tuple(map(Stream, self.shapes, self.dtypes, lanes))
 
     def outputs(self) -> tuple[Stream, ...]:
         channels = sum(shape[-1] for shape in self.shapes)
-        return (Stream((*self.shapes[0][:-1], channels), self.output_dtype, self.pe),)
+        lanes = self.pe if self.pixels == 1 else self.pixels * channels
+        return (Stream((*self.shapes[0][:-1], channels), self.output_dtype, lanes),)
 
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         return (np.concatenate(frames, axis=-1, dtype=container(self.output_dtype), casting="unsafe"),)
@@ -69,14 +76,19 @@ class Concat(ChannelKernel):
         return tuple(shape[-1] // self.pe for shape in self.shapes)
 
     def schedule(self) -> Schedule:
+        positions, once = prod(self.shapes[0][:-1]), np.ones(1, bool)
+        if self.pixels > 1:
+            return Schedule((once,) * len(self.shapes), (once,), 2, credits=3, repeats=positions // self.pixels)
         source = np.repeat(np.arange(len(self.shapes)), self._beats)
         takes = tuple(source == i for i in range(len(self.shapes)))
-        every, positions = np.ones(len(source), bool), prod(self.shapes[0][:-1])
+        every = np.ones(len(source), bool)
         return Schedule(takes, (every,), latency=2, credits=3, repeats=positions)
 
     def resources(self, family: Family) -> Resources:
         out = self.outputs()[0].width
         inputs = len(self.shapes)
+        if self.pixels > 1:
+            return cost.stream_out(out, 3, family) + Resources(inputs, out + 1)
         # A lookup table takes inputs with the bits that choose them, and hands on to the next or to one that joins all.
         each, rest = family.lut_inputs // 2, (family.lut_inputs - 1) // 2
         tables = -(-inputs // each)
@@ -89,15 +101,15 @@ class Concat(ChannelKernel):
         # Codes of one type are passed on as they are.
         same = self.output_dtype in self.dtypes and len({d.name for d in self.dtypes}) == 1
         kinds = tuple(0 if same else ("unsigned", "signed", "bipolar").index(kind(d)) for d in self.dtypes)
-        return Rtl(
-            self.op,
-            {
-                "INPUTS": len(self.shapes),
-                "PE": self.pe,
-                "BEATS": self._beats,
-                "IN_BITS": tuple(d.bitwidth() for d in self.dtypes),
-                "IN_KIND": kinds,
-                "IN_TOTAL": sum(d.bitwidth() for d in self.dtypes),
-                "OUT_BITS": self.output_dtype.bitwidth(),
-            },
-        )
+        channels, bits = tuple(shape[-1] for shape in self.shapes), tuple(d.bitwidth() for d in self.dtypes)
+        elements: dict[str, int | tuple[int, ...]] = {
+            "INPUTS": len(self.shapes),
+            "IN_BITS": bits,
+            "IN_KIND": kinds,
+            "OUT_BITS": self.output_dtype.bitwidth(),
+        }
+        if self.pixels > 1:
+            total = sum(c * b for c, b in zip(channels, bits, strict=True))
+            whole = {"PIXELS": self.pixels, "CHANNELS": channels, "IN_TOTAL": total, "TOTAL": sum(channels)}
+            return Rtl("concat_whole", elements | whole)
+        return Rtl(self.op, elements | {"PE": self.pe, "BEATS": self._beats, "IN_TOTAL": sum(bits)})

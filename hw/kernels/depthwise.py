@@ -213,24 +213,30 @@ class Depthwise(ChannelKernel):
         return WeightMemory(self.words, self.inside * self.pe * self.weight_dtype.bitwidth())
 
     def resources(self, family: Family) -> Resources:
+        depth, bits = self.words, self.weight_dtype.bitwidth()
         total = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + self._sum.resources(family)
-        total += cost.counter(self.words, family)
+        total += cost.counter(depth, family)
         total += Resources(6, 2 * self.latency + self._memory.latency * self.inputs()[0].width)
-        for _ in range(self.lanes):
-            total += self._product.resources(self.weight_dtype, self.input_dtype, family)
-        bits = self.weight_dtype.bitwidth() + self.input_dtype.bitwidth() + 1
-        joins = (self.inside - 1) * self.given * self.pe
-        total += Resources(joins * cost.add(bits, family), joins * bits // EVERY)
-        few = None
-        if self.words <= FEW_WORDS:
-            few = cost.columns(self._words.astype(np.int64), self.weight_dtype.bitwidth())
-        return total + self._memory.resources(family, few)
+        few = cost.columns(self._words.astype(np.int64), bits) if depth <= FEW_WORDS else None
+        return total + self._products(family) + self._memory.resources(family, few)
+
+    def _products(self, family: Family) -> Resources:
+        """Cost of the products, and of what adds up those of one window in a beat."""
+        product, given = self._product, self.given
+        each = product.resources(self.weight_dtype, self.input_dtype, family)
+        lut, ff, joins = self.lanes * each.lut, self.lanes * each.ff, (self.inside - 1) * given * self.pe
+        if self.words == 1 and product.planes and product.apart == "weight":
+            # Of constant weights only digits that are not 0 take an adder, and the first of them none.
+            some = int(np.count_nonzero(self.weights))
+            digits = int(np.bitwise_count(self._words).sum()) if product.planes > 1 else some
+            lut, ff = given * (digits - some) * cost.add(product.other_bits, family), given * some * each.ff
+            joins -= given * (self.weights.size - some)
+        width = self.weight_dtype.bitwidth() + self.input_dtype.bitwidth() + 1
+        return Resources(lut + joins * cost.add(width, family), ff + joins * width // EVERY, 0, self.lanes * each.dsp)
 
     def rtl(self, family: Family) -> Rtl:
         product, width = self._product, self.weight_dtype.bitwidth()
-        bits = ((self._words[..., None] >> np.arange(width, dtype=np.uint64)) & np.uint64(1)).reshape(
-            -1, self.pe * width
-        )
+        bits = ((self._words[..., None] >> np.arange(width, dtype=np.uint64)) & np.uint64(1)).reshape(self.words, -1)
         return Rtl(
             self.op,
             {

@@ -120,6 +120,11 @@ def _signing(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resourc
     tree = _tree(pairs, bits, True, kernel.every, family)
     # Six inputs hold a pair's function and one bit of the adder behind it.
     leaves = (pairs - pairs // 2 if six else pairs) * bits
+    if kernel.nf * kernel.sf == 1:
+        # Constant signs choose nothing, and rows of four with equal signs, of 16, have one adder for all.
+        rows = planes * kernel.pe
+        once = 1 - 16 * (1 - (15 / 16) ** rows) / rows
+        leaves = -round(pairs // 2 * _adder(bits + 1, True, family) * once)
     lut, ff = planes * (tree.lut + leaves), planes * tree.ff
     high = max(bits + levels(pairs), extra) + 1
     if extra:

@@ -187,7 +187,8 @@ class Pool(ChannelKernel):
         total = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + across.resources(family)
         if kh > 1:
             total += down.resources(family)
-        total += gathering(self.inside, self.given * self.pe, across.bits, self._operation(), family)
+        given = self.dtype.bitwidth()
+        total += gathering(self.inside, self.given * self.pe, given, across.bits, self._operation(), family)
         used = (self.steps, kw, columns if kh > 1 or columns % kw else 1, kh, rows if rows % kh else 1)
         for values in used:
             total += cost.counter(values, family)

@@ -64,13 +64,16 @@ class Reduction:
         return count + Resources(lut, width + cost.ram_ff(self.depth, width, family))
 
 
-def gathering(count: int, lanes: int, bits: int, operation: str, family: Family) -> Resources:
-    """Cost of ``gather``: ``count`` values of ``bits`` bits joined in each of ``lanes`` lanes, a level a cycle."""
-    joins, kept = (count - 1) * _operator(bits, operation, family), 0
+def gathering(count: int, lanes: int, given: int, bits: int, operation: str, family: Family) -> Resources:
+    """Cost of ``gather``: in each of ``lanes`` lanes ``count`` values of ``given`` bits joined to one of ``bits``, a
+    level a cycle."""
+    lut = ff = 0
     while count > 1:
+        given = min(bits, given + (operation == "sum"))
+        lut += count // 2 * _operator(given, operation, family)
         count = -(-count // 2)
-        kept += count * bits
-    return Resources(lanes * joins, lanes * kept)
+        ff += count * given
+    return Resources(lanes * lut, lanes * ff)
 
 
 def _operator(bits: int, operation: str, family: Family) -> int:

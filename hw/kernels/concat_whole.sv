@@ -1,0 +1,74 @@
+// Concatenation of whole positions: PIXELS of every input at a time, each with all its CHANNELS, in one type.
+// Initiation interval: 1 beat a cycle. Latency: 2 cycles.
+`default_nettype none
+
+module concat_whole #(
+    parameter  int                    INPUTS   = 2,
+    parameter  int                    PIXELS   = 2,
+    parameter  bit [INPUTS-1:0][31:0] CHANNELS = {INPUTS{32'd1}},
+    parameter  bit [INPUTS-1:0][31:0] IN_BITS  = {INPUTS{32'd8}}, // bits of an element
+    parameter  bit [INPUTS-1:0][31:0] IN_KIND  = '0,              // 0: unsigned; 1: two's complement; 2: bipolar
+    parameter  int                    IN_TOTAL = 16,              // bits of a position of all inputs
+    parameter  int                    TOTAL    = 2,               // sum of CHANNELS
+    parameter  int                    OUT_BITS = 8
+) (
+    input  wire logic                             clk,
+    input  wire logic                             rst,
+    input  wire logic [               INPUTS-1:0] s_valid,
+    output      logic [               INPUTS-1:0] s_ready,
+    input  wire logic [      PIXELS*IN_TOTAL-1:0] s_data,   // input 0 in the low bits
+    output      logic                             m_valid,
+    input  wire logic                             m_ready,
+    output      logic [PIXELS*TOTAL*OUT_BITS-1:0] m_data
+);
+  function automatic int channels(input int index);  // of the inputs before this one
+    channels = 0;
+    for (int i = 0; i < index; i++) channels += int'(CHANNELS[i]);
+  endfunction
+  function automatic int below(input int index);  // bits of a position of the inputs before this one
+    below = 0;
+    for (int i = 0; i < index; i++) below += int'(CHANNELS[i]) * int'(IN_BITS[i]);
+  endfunction
+  if (below(INPUTS) != IN_TOTAL || channels(INPUTS) != TOTAL) begin : g_bad_total
+    $error("concat_whole: IN_TOTAL or TOTAL is not the sum over the inputs");
+  end
+
+  logic credit, fire, fired;
+  assign fire    = &s_valid && credit;
+  assign s_ready = {INPUTS{fire}};
+  always_ff @(posedge clk) fired <= fire && !rst;
+
+  logic [PIXELS-1:0][TOTAL-1:0][OUT_BITS-1:0] joined, given;
+  for (genvar i = 0; i < INPUTS; i++) begin : g_input
+    localparam int EACH = int'(CHANNELS[i]);
+    logic [PIXELS-1:0][EACH-1:0][OUT_BITS-1:0] beat;
+    widen #(
+        .LANES   (PIXELS * EACH),
+        .IN_BITS (int'(IN_BITS[i])),
+        .OUT_BITS(OUT_BITS),
+        .KIND    (IN_KIND[i] == 32'd2 ? "bipolar" : IN_KIND[i] == 32'd1 ? "signed" : "unsigned")
+    ) widen_input (
+        .codes   (s_data[PIXELS*below(i)+:PIXELS*EACH*int'(IN_BITS[i])]),
+        .integers(beat)
+    );
+    for (genvar p = 0; p < PIXELS; p++) begin : g_position
+      assign joined[p][channels(i)+:EACH] = beat[p];
+    end
+  end
+  always_ff @(posedge clk) given <= joined;
+
+  stream_out #(
+      .WIDTH  (PIXELS * TOTAL * OUT_BITS),
+      .CREDITS(3)
+  ) out (
+      .clk,
+      .rst,
+      .credit,
+      .start(fire),
+      .push (fired),
+      .data (given),
+      .m_valid,
+      .m_ready,
+      .m_data
+  );
+endmodule
