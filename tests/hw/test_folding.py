@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw import fifo, folding, folding_search, timing
+from hw import elimination, fifo, folding, timing
 from hw.errors import BitfabricError
-from hw.folding import Folding, apply, connect, estimate, fastest, for_area, for_cycles
+from hw.folding import Folding, apply, connect, estimate, fastest, for_budget, for_cycles, pareto
+from hw.folding_search import Search
 from hw.kernels.kernel import Resources
 from hw.synth.family import ECP5
 from tests.hw.kernel_bench import check, random_frames
@@ -16,128 +17,63 @@ from tests.hw.networks import perceptron, residual
 DEVICE = Resources(lut=24288, ff=24288, bram=56, dsp=28)
 
 
-def share(graph, table):
-    """The cost that the search minimises, written again."""
-    used, have = vars(estimate(connect(apply(graph, table)), ECP5)), vars(DEVICE)
-    return sum(used[key] / have[key] for key in have)
+def measured(graph, table):
+    """Interval and resources of a folding."""
+    folded = connect(apply(graph, table))
+    used = np.array([*vars(estimate(folded, ECP5)).values()])
+    return max(node.kernel.schedule().interval for node in folded), used
 
 
-def check_cheapest(graph, cycles):
-    """The folding that the search finds, against all there are."""
+def cost(used, available):
+    """What the search minimises, written again."""
+    return sum(u / have if have else 1e3 * u for u, have in zip(used, vars(available).values(), strict=True))
+
+
+def check_searches(graph, seed):
+    """The foldings that the three searches find, against all there are."""
     choices = [[(node.name, f) for f in node.kernel.foldings()] for node in graph if len(node.kernel.foldings()) > 1]
-    legal = [
-        table
-        for table in map(dict, product(*choices))
-        if max(node.kernel.schedule().interval for node in apply(graph, table)) <= cycles
-    ]
-    found = for_cycles(graph, cycles, ECP5, DEVICE)
-    assert found in legal
-    assert share(graph, found) == pytest.approx(min(share(graph, table) for table in legal))
+    legal = [measured(graph, dict(table)) for table in product(*choices)]
+    rng = np.random.default_rng(seed)
+
+    cycles = legal[rng.integers(len(legal))][0]
+    interval, used = measured(graph, for_cycles(graph, cycles, ECP5, DEVICE))
+    assert interval <= cycles
+    assert cost(used, DEVICE) == pytest.approx(min(cost(u, DEVICE) for t, u in legal if t <= cycles))
+
+    for _ in range(5):
+        # A budget that is what one folding takes, or less: most of the least sums do not fit it.
+        some, other = (legal[i][1] for i in rng.integers(len(legal), size=2))
+        budget = Resources(*np.where(rng.random(4) < 0.5, np.minimum(some, other), some).tolist())
+        fitting = [(t, u) for t, u in legal if (u <= [*vars(budget).values()]).all()]
+        interval, used = measured(graph, for_budget(Search(graph, ECP5, DEVICE), budget).folding)
+        ranked = sorted((t, cost(u, DEVICE)) for t, u in fitting) or [min((cost(u, DEVICE), t) for t, u in legal)[::-1]]
+        assert (interval, cost(used, DEVICE)) == (ranked[0][0], pytest.approx(ranked[0][1]))
+
+        _, used = measured(graph, for_cycles(graph, cycles, ECP5, budget))
+        fast = [u for t, u in fitting if t <= cycles] or [u for t, u in legal if t <= cycles]
+        assert cost(used, budget) == pytest.approx(min(cost(u, budget) for u in fast))
+
+        front = pareto(graph, ECP5, budget)
+        ranked = sorted((t, cost(u, budget)) for t, u in fitting)
+        best = [(t, c) for i, (t, c) in enumerate(ranked) if all(c < faster - 1e-9 for _, faster in ranked[:i])]
+        assert [choice.interval for choice in front] == [t for t, _ in best]
+        np.testing.assert_allclose([choice.cost for choice in front], [c for _, c in best])
+    for choice in front:
+        interval, used = measured(graph, choice.folding)
+        assert (interval, Resources(*used.tolist())) == (choice.interval, choice.used)
 
 
 @settings(max_examples=6, deadline=None)
-@given(st.integers(1, 40), st.integers(0, 2**32))
-def test_no_enumerated_folding_is_cheaper(cycles, seed):
+@given(st.integers(0, 2**32), st.booleans())
+def test_no_enumerated_folding_is_better(seed, tangled):
     graph = perceptron(np.random.default_rng(seed), [6, 4, 2], [("UINT2", "INT3"), ("BIPOLAR", "BIPOLAR")])
-    if cycles >= fastest(graph)[0]:
-        check_cheapest(graph, cycles)
-
-
-@settings(max_examples=4, deadline=None)
-@given(st.integers(1, 5), st.integers(0, 2**32))
-def test_no_enumerated_folding_of_paths_that_part_and_meet_is_cheaper(cycles, seed):
-    check_cheapest(residual(np.random.default_rng(seed), 2, prefix=()), cycles)
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**32), st.integers(2, 6), st.booleans())
-def test_elimination_finds_the_least_sum(seed, count, limited):
-    rng = np.random.default_rng(seed)
-    sizes = rng.integers(1, 4, count).tolist()
-    factors = [((i,), rng.random(size)) for i, size in enumerate(sizes)]
-    for _ in range(2 * count):
-        pair = tuple(int(v) for v in rng.permutation(count)[:2])
-        factors.append((pair, rng.random([sizes[v] for v in pair])))
-
-    def total(values):
-        return sum(table[tuple(values[v] for v in scope)] for scope, table in factors)
-
     with pytest.MonkeyPatch.context() as patch:
-        if limited:
-            patch.setattr(folding_search, "LARGEST_TABLE", 2)
-        values = folding_search._minimise(factors, sizes)
-    assert all(0 <= value < size for value, size in zip(values, sizes, strict=True))
-    if not limited:
-        assert total(values) == pytest.approx(min(map(total, product(*map(range, sizes)))))
-
-
-@settings(max_examples=6, deadline=None)
-@given(st.integers(1, 60), st.integers(0, 2**32))
-def test_fifos_keep_the_bound_and_are_minimal(cycles, seed):
-    rng = np.random.default_rng(seed)
-    graph = perceptron(rng, [12, 8, 6, 4], [("INT4", "BIPOLAR"), ("BIPOLAR", "BIPOLAR"), ("UINT2", "TERNARY")])
-    graph = connect(apply(graph, for_cycles(graph, max(cycles, fastest(graph)[0]), ECP5, DEVICE)))
-    depths = fifo.size(graph)
-    bound = max(node.kernel.schedule().interval for node in graph)
-    assert timing.steady(fifo.insert(graph, depths)).interval == bound
-    for edge, depth in depths.items():
-        shorter = depths | {edge: depth - 1 if depth > 2 else 0}
-        assert timing.steady(fifo.insert(graph, shorter)).interval > bound
+        if tangled:  # what elimination is too big for, the integer program finds
+            patch.setattr(elimination, "LARGEST_TABLE", 2)
+        check_searches(graph, seed)
 
 
 @settings(max_examples=4, deadline=None)
-@given(st.integers(2, 40), st.booleans(), st.integers(0, 2**32))
-def test_folded_network_in_rtl(cycles, arg_max, seed):
-    rng = np.random.default_rng(seed)
-    types = [("UINT3", "INT2"), ("BIPOLAR", "BIPOLAR"), ("INT2", "BIPOLAR")]
-    graph = perceptron(rng, [8, 6, 4, 3], types, arg_max)
-    table = for_cycles(graph, max(cycles, fastest(graph)[0]), ECP5, DEVICE)
-    graph = connect(apply(graph, table))
-    graph = fifo.insert(graph, fifo.size(graph))
-    check(graph, {"x": random_frames(graph.edges["x"], 6, rng)}, rng)
-
-
-def test_area_search_is_the_fastest_that_fits():
-    graph = perceptron(np.random.default_rng(1), [64, 32, 10], [("UINT4", "INT4"), ("UINT2", "INT4")])
-    small, large = (for_area(graph, part, ECP5, DEVICE) for part in (0.05, 0.5))
-    intervals = [max(n.kernel.schedule().interval for n in apply(graph, table)) for table in (small, large)]
-    assert intervals[0] > intervals[1]
-    assert all(v <= 0.5 * vars(DEVICE)[k] for k, v in vars(estimate(connect(apply(graph, large)), ECP5)).items())
-
-
-def test_files_round_trip_and_finns_defaults(tmp_path):
-    graph = perceptron(np.random.default_rng(1), [8, 4, 2], [("UINT4", "INT4"), ("UINT2", "INT4")])
-    table = {"fc0": Folding(2, 4), "act0": Folding(4, 1)}
-    folding.save(table, tmp_path / "f.json")
-    assert folding.load(tmp_path / "f.json", graph) == table
-    (tmp_path / "d.json").write_text('{"Defaults": {"PE": [2, ["all"]]}, "fc0": {"SIMD": 8, "ram_style": "block"}}')
-    assert folding.load(tmp_path / "d.json", graph) == {"fc0": Folding(2, 8)}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, "no folding file"),
-        ("{", "not a folding JSON"),
-        ("[1]", "a folding file is"),
-        ('{"fc9": {"PE": 1}}', "no layer fc9; there are fc0"),
-        ('{"fc0": {"pe": 2}}', "layer fc0: unknown key pe"),
-        ('{"fc0": {"PE": 0}}', "PE must be a positive integer, not 0"),
-        ('{"fc0": {"PE": true}}', "PE must be a positive integer"),
-        ('{"fc0": {"PE": 3}}', "fc0.*3"),
-    ],
-)
-def test_bad_files_are_refused_by_name(tmp_path, text, message):
-    graph = perceptron(np.random.default_rng(1), [8, 4, 2], [("UINT4", "INT4"), ("UINT2", "INT4")])
-    path = tmp_path / "f.json"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(BitfabricError, match=message) as caught:
-        apply(graph, folding.load(path, graph))
-    assert caught.value.status == 2
-
-
-def test_impossible_rate_names_the_limit():
-    graph = perceptron(np.random.default_rng(1), [8, 4, 2], [("UINT4", "INT4"), ("UINT2", "INT4")], arg_max=True)
-    with pytest.raises(BitfabricError, match="needs at least 1 cycles"):
-        for_cycles(graph, 0, ECP5, DEVICE)
+@given(st.integers(0, 2**32))
+def test_no_enumerated_folding_of_paths_that_part_and_meet_is_better(seed):
+    check_searches(residual(np.random.default_rng(seed), 2, prefix=()), seed)
