@@ -97,6 +97,12 @@ def for_cycles(graph: Graph, cycles: int, family: Family, available: Resources) 
     return for_rate(Search(graph, family, available), cycles).folding
 
 
+def for_area(graph: Graph, share: float, family: Family, available: Resources) -> FoldingTable:
+    """The folding of ``for_budget`` for a share of what is ``available``."""
+    budget = Resources(**{name: int(share * have) for name, have in vars(available).items()})
+    return for_budget(Search(graph, family, available), budget).folding
+
+
 def pareto(graph: Graph, family: Family, available: Resources) -> list[Choice]:
     """The Pareto front of interval and cost among the foldings that fit, the fastest first; empty if none fits.
 

@@ -329,3 +329,37 @@ class MatrixVector(Kernel):
         word = np.arange(self.nf * self.sf)
         gives = word % self.sf == self.sf - 1
         return Schedule((word < self.sf,), (gives,), self.latency, self.credits, prod(self.prefix) // self.pixels)
+
+    def resources(self, family: Family) -> Resources:
+        return estimate(self, family)
+
+    def rtl(self, family: Family) -> Rtl:
+        planes, pair_bits, extra_bits = self.planes
+        start = 0
+        if self.datapath == "xnor":
+            start = -((self.mw + 1) // 2)
+        elif self.datapath == "weight_planes" and extra_bits:
+            start = self.sf
+        parameters: dict[str, int | str] = {
+            "PE": self.pe,
+            "SIMD": self.simd,
+            "PIXELS": self.pixels,
+            "SF": self.sf,
+            "NF": self.nf,
+            "IN_BITS": self.input_dtype.bitwidth(),
+            "IN_SIGNED": int(self.input_dtype.signed()),
+            "W_BITS": self.weight_dtype.bitwidth(),
+            "W_SIGNED": int(self.weight_dtype.signed()),
+            "OUT_BITS": self.accumulator_dtype.bitwidth(),
+            "DATAPATH": self.datapath,
+            "PLANES": planes,
+            "PAIR_BITS": pair_bits,
+            "EXTRA_BITS": extra_bits,
+            "START": start,
+            "EVERY": self.every,
+            **self.memory.parameters(family),
+            "BUFFER": self.buffer(family),
+            "CREDITS": self.credits,
+        }
+        rows = self.rows()
+        return Rtl(self.op, parameters, {"WEIGHTS": self.memory.contents(rows.reshape(len(rows), -1), family)})

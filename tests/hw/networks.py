@@ -68,3 +68,72 @@ def residual(rng: np.random.Generator, channels: int, prefix: tuple[int, ...] = 
     first = product(channels, channels, DataType["UINT2"])
 
     def threshold() -> Threshold:
+        low, high = (int(v) for v in (accumulators[0].min(), accumulators[0].max()))
+        values = np.sort(rng.integers(-9, 10, (channels, 3)), axis=1).clip(low, high + 1)
+        return Threshold(values, rng.random(channels) < 0.3, accumulators[0], DataType["UINT2"], prefix)
+
+    add = Add((*prefix, channels), (DataType["UINT2"], DataType["UINT2"]), (1, 2))
+    last = product(channels, 2, add.outputs()[0].dtype)
+    nodes = (
+        Node("fc0", first, ("x",), ("fc0",)),
+        Node("fork", Fork((*prefix, channels), accumulators[0]), ("fc0",), ("a", "b")),
+        Node("act0", threshold(), ("a",), ("act0",)),
+        Node("act1", threshold(), ("b",), ("act1",)),
+        Node("add", add, ("act0", "act1"), ("add",)),
+        Node("fc1", last, ("add",), ("fc1",)),
+    )
+    x = first.inputs()[0]
+    return Graph(nodes, (Port("x", "x", x.shape, "UINT2"),), (Port("y", "fc1", last.outputs()[0].shape, "int"),))
+
+
+def random_graph(rng: np.random.Generator, steps: int = 6) -> Graph:
+    """Convolutions, thresholds, forks, sums and concatenations in random order on small images, each with a random
+    folding and with width converters between; no FIFOs. One output or two."""
+    size, channels, dtype = tuple(int(n) for n in rng.integers(2, 5, 2)), int(rng.choice([2, 4])), DataType["UINT2"]
+    nodes: list[Node] = []
+    tails = ["x"]
+
+    def add(kernel: Kernel, *inputs: str) -> list[str]:
+        name = f"{kernel.op}{len(nodes)}"
+        outputs = tuple(f"{name}_{i}" for i in range(len(kernel.outputs())))
+        nodes.append(Node(name, kernel, inputs, outputs))
+        return list(outputs)
+
+    def activate(edge: str, have: BaseDataType) -> str:
+        """Back to the type of all tails."""
+        values = np.sort(rng.integers(int(have.min()), int(have.max()), (channels, 3), endpoint=True), axis=1)
+        return add(Threshold(values, rng.random(channels) < 0.3, have, dtype, size), edge)[0]
+
+    def multiply(edge: str, inputs: int) -> str:
+        kernel = MatrixVector(random_weights(rng, "INT2", (channels, inputs)), DataType["INT2"], dtype, size)
+        return activate(add(kernel, edge)[0], kernel.outputs()[0].dtype)
+
+    def pick() -> str:
+        return tails.pop(int(rng.integers(len(tails))))
+
+    def join() -> None:
+        one, other = pick(), pick()
+        if rng.random() < 0.5:
+            kernel: Kernel = Add((*size, channels), (dtype, dtype), (1, int(rng.choice([-1, 2]))))
+            tails.append(activate(add(kernel, one, other)[0], kernel.outputs()[0].dtype))
+        else:
+            kernel = Concat(((*size, channels),) * 2, (dtype, dtype))
+            tails.append(multiply(add(kernel, one, other)[0], 2 * channels))
+
+    for _ in range(steps):
+        choice = rng.random()
+        if choice < 0.35 and len(tails) < 4:
+            tails += add(Fork((*size, channels), dtype, int(rng.integers(2, 4))), pick())
+        elif choice < 0.6 and len(tails) > 1:
+            join()
+        elif choice < 0.8:
+            window = SlidingWindow((*size, channels), (3, 3), dtype, pad=((1, 1), (1, 1)))
+            tails.append(multiply(add(window, pick())[0], 9 * channels))
+        else:
+            tails.append(multiply(pick(), channels))
+    while len(tails) > (2 if rng.random() < 0.3 else 1):
+        join()
+    shape = (*size, channels)
+    ends = tuple(Port(edge, edge, shape, "UINT2") for edge in tails)
+    graph = Graph(tuple(nodes), (Port("x", "x", shape, "UINT2"),), ends)
+    return connect(apply(graph, {node.name: rng.choice(node.kernel.foldings()) for node in graph}))

@@ -77,3 +77,84 @@ def test_no_enumerated_folding_is_better(seed, tangled):
 @given(st.integers(0, 2**32))
 def test_no_enumerated_folding_of_paths_that_part_and_meet_is_better(seed):
     check_searches(residual(np.random.default_rng(seed), 2, prefix=()), seed)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.integers(2, 6))
+def test_elimination_finds_the_least_sum(seed, count):
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 4, count).tolist()
+    factors = [((i,), rng.random(size)) for i, size in enumerate(sizes)]
+    for _ in range(2 * count):
+        pair = tuple(int(v) for v in rng.permutation(count)[:2])
+        factors.append((pair, rng.random([sizes[v] for v in pair])))
+
+    def total(values):
+        return sum(table[tuple(values[v] for v in scope)] for scope, table in factors)
+
+    values = elimination.minimise(factors, sizes)
+    assert total(values) == pytest.approx(min(map(total, product(*map(range, sizes)))))
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(1, 60), st.integers(0, 2**32))
+def test_fifos_keep_the_bound_and_are_minimal(cycles, seed):
+    rng = np.random.default_rng(seed)
+    graph = perceptron(rng, [12, 8, 6, 4], [("INT4", "BIPOLAR"), ("BIPOLAR", "BIPOLAR"), ("UINT2", "TERNARY")])
+    graph = connect(apply(graph, for_cycles(graph, max(cycles, fastest(graph)[0]), ECP5, DEVICE)))
+    depths = fifo.size(graph)
+    bound = max(node.kernel.schedule().interval for node in graph)
+    assert timing.steady(fifo.insert(graph, depths)).interval == bound
+    for edge, depth in depths.items():
+        shorter = depths | {edge: depth - 1 if depth > 2 else 0}
+        assert timing.steady(fifo.insert(graph, shorter)).interval > bound
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(2, 40), st.booleans(), st.integers(0, 2**32))
+def test_folded_network_in_rtl(cycles, arg_max, seed):
+    rng = np.random.default_rng(seed)
+    types = [("UINT3", "INT2"), ("BIPOLAR", "BIPOLAR"), ("INT2", "BIPOLAR")]
+    graph = perceptron(rng, [8, 6, 4, 3], types, arg_max)
+    table = for_cycles(graph, max(cycles, fastest(graph)[0]), ECP5, DEVICE)
+    graph = connect(apply(graph, table))
+    graph = fifo.insert(graph, fifo.size(graph))
+    check(graph, {"x": random_frames(graph.edges["x"], 6, rng)}, rng)
+
+
+def test_files_round_trip_and_finns_defaults(tmp_path):
+    graph = perceptron(np.random.default_rng(1), [8, 4, 2], [("UINT4", "INT4"), ("UINT2", "INT4")])
+    table = {"fc0": Folding(2, 4), "act0": Folding(4, 1)}
+    folding.save(table, tmp_path / "f.json")
+    assert folding.load(tmp_path / "f.json", graph) == table
+    (tmp_path / "d.json").write_text('{"Defaults": {"PE": [2, ["all"]]}, "fc0": {"SIMD": 8, "ram_style": "block"}}')
+    assert folding.load(tmp_path / "d.json", graph) == {"fc0": Folding(2, 8)}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no folding file"),
+        ("{", "not a folding JSON"),
+        ("[1]", "a folding file is"),
+        ('{"fc9": {"PE": 1}}', "no layer fc9; there are fc0"),
+        ('{"fc0": {"pe": 2}}', "layer fc0: unknown key pe"),
+        ('{"fc0": {"PE": 0}}', "PE must be a positive integer, not 0"),
+        ('{"fc0": {"PE": true}}', "PE must be a positive integer"),
+        ('{"fc0": {"PE": 3}}', "fc0.*3"),
+    ],
+)
+def test_bad_files_are_refused_by_name(tmp_path, text, message):
+    graph = perceptron(np.random.default_rng(1), [8, 4, 2], [("UINT4", "INT4"), ("UINT2", "INT4")])
+    path = tmp_path / "f.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(BitfabricError, match=message) as caught:
+        apply(graph, folding.load(path, graph))
+    assert caught.value.status == 2
+
+
+def test_impossible_rate_names_the_limit():
+    graph = perceptron(np.random.default_rng(1), [8, 4, 2], [("UINT4", "INT4"), ("UINT2", "INT4")], arg_max=True)
+    with pytest.raises(BitfabricError, match="needs at least 1 cycles"):
+        for_cycles(graph, 0, ECP5, DEVICE)
