@@ -107,23 +107,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--renew", action="store_true", help="synthesise everything again")
     parser.add_argument("--family", nargs="*", choices=list(FAMILIES), default=list(FAMILIES))
-    parser.add_argument("--kernel", nargs="*", help="only these kernels, no networks")
-    parser.add_argument("--network", nargs="*", choices=list(networks.NETWORKS), default=list(networks.NETWORKS))
+    parser.add_argument("--kernel", nargs="*", metavar="OP", help="these kernels (default: all; none after it: none)")
+    parser.add_argument("--network", nargs="*", metavar="NAME", default=list(networks.NETWORKS), help="likewise")
     parser.add_argument("--place", action="store_true", help="place and route as well, for Fmax")
     parser.add_argument("--cases", action="store_true", help="show every case, not only every kernel")
     options = parser.parse_args()
     families = [FAMILIES[name] for name in options.family]
 
     table = Table("kernels", options.renew)
-    cases = [(case, kernel) for case, kernel in grid() if not options.kernel or kernel.op in options.kernel]
+    cases = [(case, kernel) for case, kernel in grid() if options.kernel is None or kernel.op in options.kernel]
     found = [
         (table.measure(case, family, lambda kernel=kernel: alone(kernel), options.place), kernel)
         for family in families
         for case, kernel in cases
     ]
-    show_kernels(found, options.cases)
-    if options.kernel:
-        return
+    if found:
+        show_kernels(found, options.cases)
     table, rows = Table("networks", options.renew), []
     with TemporaryDirectory() as folder:
         for name in options.network:
@@ -131,7 +130,8 @@ def main() -> None:
                 graph = hardware(name, family, Path(folder))
                 made = table.measure(name, family, lambda graph=graph: graph, options.place)
                 rows.append((made, folding.estimate(graph, family)))
-    show_networks(rows)
+    if rows:
+        show_networks(rows)
 
 
 def show_kernels(found: Sequence[tuple[Measured, Kernel]], every: bool) -> None:
