@@ -1,4 +1,5 @@
 # make demo   train on real data, build a verified bitstream     make test    the tests (what CI runs, with the checks)
+# make docs   the reference, into build/docs
 # make check  lint, format, types                                make bench   the measurements that the README quotes
 PYTHON ?= python3
 VENV   ?= .venv
@@ -7,7 +8,7 @@ RUN     = $(VENV)/bin
 # The tests run one process a core.
 JOBS   ?= $(shell nproc)
 
-.PHONY: demo test test-all check bench clean env
+.PHONY: demo test test-all check docs bench clean env
 export PATH := $(abspath $(RUN)):$(PATH)
 
 env: $(VENV)/.installed
@@ -36,6 +37,9 @@ check: env
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+
+docs: env
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --quiet
 
 bench: env
 	$(RUN)/python -m benchmarks.training_speed

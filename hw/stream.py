@@ -15,7 +15,11 @@ from hw.errors import BitfabricError
 
 
 def smallest_dtype(low: int, high: int) -> BaseDataType:
-    """The narrowest UINT (if ``low`` >= 0) or INT data type that holds every integer in ``low..high``."""
+    """The narrowest UINT (if ``low`` >= 0) or INT data type that holds every integer in ``low..high``.
+
+    >>> smallest_dtype(0, 100).name, smallest_dtype(-1, 100).name
+    ('UINT7', 'INT8')
+    """
     if low > high:
         raise ValueError(f"empty range {low}..{high}")
     if low >= 0:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 RUNGS = {
     "qonnx": ("QONNX reference", "the model in floating point, as onnxruntime and qonnx execute it"),
+    "finn": ("FINN", "FINN's Python execution of the graph that it made"),
     "emulator": ("emulator", "the integer dataflow graph against the reference"),
     "rtl": ("RTL", "Verilator against the emulator to the integer, against the cycle model to the cycle"),
     "netlist": ("placed netlist", "the whole image behind its host link, against the emulator"),
@@ -106,6 +107,7 @@ def _facts(accelerator: "Accelerator") -> dict[str, Any]:
         "names": NAMES,
         "bins": figures.BINS,
         "totals": _totals(report),
+        "finn": _finn(report),
         "commands": _commands(accelerator),
     }
 
@@ -157,11 +159,16 @@ def _share(number: int, share: float) -> str:
 
 
 def _rungs(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """The verification ladder; rungs that the build did not reach have no ``frames``."""
-    return [
-        {"engine": engine, "name": name, "what": what, **report["verified"].get(engine, {"frames": None})}
-        for engine, (name, what) in RUNGS.items()
-    ]
+    """The verification ladder; rungs that the build did not reach have no ``frames``. It begins with the one reference
+    that the model has."""
+    checks = report["verified"]
+    other = "qonnx" if "finn" in checks else "finn"
+    rungs = []
+    for engine, (name, what) in RUNGS.items():
+        check = checks.get(engine, {"frames": None})
+        name = f"{check['stage']} netlist" if "stage" in check else name
+        rungs += [{"engine": engine, "name": name, "what": what, **check}] if engine != other else []
+    return rungs
 
 
 def _totals(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -175,6 +182,24 @@ def _totals(report: dict[str, Any]) -> list[dict[str, Any]]:
         rows.append({"name": NAMES[name], "estimated": count["estimated"], "used": mine, "whole": used,
                      "available": count["available"], "error": error})  # fmt: skip
     return rows
+
+
+def _finn(report: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """FINN's layers, each matrix-vector layer with ours and its quantizer; without ours where they are not as many."""
+    if not report["finn"] or "refused" in report["finn"]:
+        return []
+    ours: list[dict[str, Any]] = []
+    for layer in report["layers"]:
+        group = drawing.GROUPS.get(layer["operator"])
+        cost = layer.get("resources") or layer["estimated"]
+        if group == "compute":
+            ours.append({**layer, **cost})
+        elif group == "quantize" and ours and "+" not in ours[-1]["name"]:
+            sums = {key: ours[-1][key] + cost[key] for key in NAMES}
+            ours[-1] |= {"name": f"{ours[-1]['name']} + {layer['name']}", **sums}
+    theirs = [layer for layer in report["finn"]["layers"] if layer["operator"].startswith(("MVAU", "VVAU"))]
+    pairs = dict(zip((layer["name"] for layer in theirs), ours, strict=False)) if len(theirs) == len(ours) else {}
+    return [(layer, pairs.get(layer["name"])) for layer in report["finn"]["layers"]]
 
 
 def _path(accelerator: "Accelerator") -> list[figures.Hop]:

@@ -1,4 +1,4 @@
-"""Runs a model on its board: python DIR/driver X.npy [-o Y.npy] [--port PORT]. Needs Python, NumPy and pyserial.
+"""Runs a model on its board: ``python DIR/driver X.npy [-o Y.npy] [--port PORT]``. Needs Python, NumPy and pyserial.
 
 A build leaves this file as ``__main__.py`` beside the modules that it needs and ``model.json``. To use them in a
 program of your own, put that folder on ``sys.path`` and do as ``main`` does.

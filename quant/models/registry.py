@@ -59,6 +59,9 @@ def create_model(name: str, scheme: str | Scheme | None = None, **options: Any) 
     ``scheme`` replaces the scheme that the name's widths choose: by name (it then gets the name's widths), or ready
     made. ``options`` go to the family's network: ``input_shape`` (or ``in_features``), ``classes`` and the like.
 
+    >>> create_model("tfc-w1a2", input_shape=(1, 8, 8)).name
+    'tfc-w1a2'
+
     Raises QuantError (status 2) for an unknown family, widths, scheme or option.
     """
     family, _ = _parts(name)

@@ -40,6 +40,9 @@ def list() -> builtins.list[str]:
 def get(name: str, **parameters: Any) -> Scheme:
     """The scheme of that name with the given parameters.
 
+    >>> get("integer", weight_bits=2, act_bits=4)
+    Integer(weight_bits=2, act_bits=4)
+
     Raises QuantError (status 2) for an unknown name (with the nearest one), an unknown parameter or a bad value.
     """
     scheme = get_class(name)

@@ -30,7 +30,7 @@ def branched(tmp_path_factory):
     onnx.save(made.model((x, (1, 4))), folder / "model.onnx")
     np.save(folder / "x.npy", rng.integers(0, 16, (64, 16)).astype(np.float32))
     np.save(folder / "y.npy", rng.integers(0, 4, 64))
-    options = {"frames": folder / "x.npy", "labels": folder / "y.npy", "rtl_frames": 4}
+    options = {"frames": folder / "x.npy", "labels": folder / "y.npy", "rtl_frames": 4, "compare_finn": True}
     return build(folder / "model.onnx", "ulx3s-12f", folder / "out", fps=3e6, stop_after="synthesise", **options)
 
 
@@ -64,7 +64,7 @@ class Page(HTMLParser):
 def test_the_page_says_what_the_build_found(branched):
     text = report.write(branched).read_text()
     page, facts = Page(text), branched.report
-    sections = {"network", "timeline", "limits", "fifos", "verified", "estimate", "again"}
+    sections = {"network", "timeline", "limits", "fifos", "verified", "estimate", "finn", "again"}
     sections -= set() if facts["fifos"] else {"fifos"}
     assert set(page.ids) == sections
     assert all(address.startswith("#") and address[1:] in sections for address in page.addresses)
@@ -83,6 +83,9 @@ def test_the_page_says_what_the_build_found(branched):
     assert page.texts["verified"].count("not run in this build") == 1
     assert facts["model"]["sha256"] in page.texts["again"]
     assert "--folding" in page.texts["again"]
+    for layer in facts["finn"]["layers"]:
+        assert layer["name"] in page.texts["finn"]
+    assert "↳ fc0 + fc0_threshold" in page.texts["finn"]
     for name, version in facts["tools"].items():
         assert name in page.texts["again"]
         assert version in page.texts["again"]
