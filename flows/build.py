@@ -171,7 +171,11 @@ class _Build:
 
     def run(self) -> dict[str, Any]:
         frames = [None if f is None else steps.sha256(f) for f in (self.config.frames, self.config.labels)]
-        folded = [None if self.config.folding is None else steps.sha256(self.config.folding), self.config.fps]
+        folded = [
+            None if self.config.folding is None else steps.sha256(self.config.folding),
+            self.config.fps,
+            self.config.fill,
+        ]
         target = [repr(self.plan.target), self.plan.clock_mhz]
         keys: dict[str, list[Any]] = {"lower": [self.model_hash]}
         keys["fold"] = [*keys["lower"], *target, folded]

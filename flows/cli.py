@@ -32,6 +32,14 @@ Target = Annotated[str, typer.Option("--target", "-t", help="a board or a device
 Fps = Annotated[float | None, typer.Option(help="frames per second to reach, with the cheapest folding that does")]
 Clock = Annotated[float | None, typer.Option("--clock", metavar="MHZ", help="clock of the accelerator")]
 FoldingFile = Annotated[Path | None, typer.Option("--folding", metavar="F.json", help="a folding in FINN's JSON form")]
+Fill = Annotated[
+    bool,
+    typer.Option(
+        "--fill",
+        help="as fast as the device allows: the fastest folding that is estimated to take at most 80 % of its LUT and "
+        "FF and 90 % of its BRAM and DSP; the rest is for routing, the board's shell and errors of the estimate",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print results as JSON, nothing else")]
 
 INTERRUPTED = 130
@@ -169,6 +177,7 @@ def build(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR/", help="folder of the build")],
     fps: Fps = None,
     folding: FoldingFile = None,
+    fill: Fill = False,
     clock: Clock = None,
     stop_after: Annotated[Step, typer.Option(help="last step to do")] = STEPS[-1],
     frames: Annotated[
@@ -193,8 +202,8 @@ def build(
 
     with Watch() as watch:
         accelerator = run_build(
-            model, target=target, out=out, fps=fps, folding=folding, clock_mhz=clock, stop_after=stop_after,
-            frames=frames, labels=labels, rtl_frames=rtl_frames, netlist_frames=netlist_frames,
+            model, target=target, out=out, fps=fps, folding=folding, fill=fill, clock_mhz=clock,
+            stop_after=stop_after, frames=frames, labels=labels, rtl_frames=rtl_frames, netlist_frames=netlist_frames,
             compare_finn=compare_finn, watch=watch,
         )  # fmt: skip
     if as_json:
@@ -209,6 +218,10 @@ def estimate(
     target: Target,
     fps: Fps = None,
     folding: FoldingFile = None,
+    fill: Fill = False,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="every rate that is worth its cost: the foldings cheaper than all faster")
+    ] = False,
     clock: Clock = None,
     as_json: AsJson = False,
 ) -> None:
@@ -216,15 +229,16 @@ def estimate(
 
     Example: bitfabric estimate run/model.onnx --target ulx3s-85f --fps 1000000
     """
-    from flows.plan import estimate as run_estimate
+    from flows import plan, show
 
-    result = run_estimate(model, target=target, fps=fps, folding=folding, clock_mhz=clock)
-    if as_json:
-        emit(result)
+    if pareto:
+        if fps is not None or folding is not None or fill:
+            raise typer.BadParameter("--pareto shows all rates; leave --fps, --folding and --fill out")
+        result = plan.pareto(model, target, clock)
+        emit(result) if as_json else show.front(result)
         return
-    from flows.show import estimated
-
-    estimated(result)
+    result = plan.estimate(model, target=target, fps=fps, folding=folding, fill=fill, clock_mhz=clock)
+    emit(result) if as_json else show.estimated(result)
 
 
 @app.command()

@@ -16,7 +16,8 @@ class BuildConfig:
     """Options of a build.
 
     ``fps`` frames per second at ``clock_mhz`` choose the cheapest folding that reaches them, ``folding`` a file
-    with FINN's folding JSON; with neither, the fastest design of about a quarter of the device is built.
+    with FINN's folding JSON, ``fill`` the fastest design that the device holds; with none of them, the fastest design
+    of about a quarter of the device is built.
     ``frames`` and ``labels`` (``.npy``) are what the engines are checked on; without them random frames are used.
     ``rtl_frames`` and ``netlist_frames`` bound how many of them the slower engines see; None lets the size of the
     design say how many a minute or two can check. Raises BitfabricError.
@@ -25,6 +26,7 @@ class BuildConfig:
     target: str
     fps: float | None = None
     folding: Path | None = None
+    fill: bool = False
     clock_mhz: float | None = None
     stop_after: str = STEPS[-1]
     frames: Path | None = None
@@ -34,8 +36,8 @@ class BuildConfig:
     compare_finn: bool = False
 
     def __post_init__(self) -> None:
-        if self.fps is not None and self.folding is not None:
-            raise BitfabricError("--fps and --folding exclude each other; give one of them", status=2)
+        if sum((self.fps is not None, self.folding is not None, self.fill)) > 1:
+            raise BitfabricError("--fps, --folding and --fill exclude each other; give one of them", status=2)
         for what, path in (("folding", self.folding), ("frames", self.frames), ("labels", self.labels)):
             if path is not None and not path.is_file():
                 raise BitfabricError(f"no {what} file {path}", status=2)

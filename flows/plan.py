@@ -10,9 +10,16 @@ from flows.config import BuildConfig
 from hw import fifo, folding, model_file, timing
 from hw.boards.targets import find_target
 from hw.errors import BitfabricError
+from hw.folding_search import Choice, Search, fits
 from hw.graph import Graph
 from hw.kernels.kernel import Resources
 from hw.synth.devices import Device
+
+FILL = {"lut": 0.8, "ff": 0.8, "bram": 0.9, "dsp": 0.9}
+"""Shares of the device that a design may be estimated to take that is as fast as the device allows: routing needs some
+room, the shell about 1,100 lookup tables and the frames' buffers, and the resource model is not exact."""
+QUARTER = dict.fromkeys(FILL, 0.25)
+"""Shares that a design may take where nothing else is asked for."""
 
 
 class Plan:
@@ -30,12 +37,17 @@ class Plan:
         return model_file.graph(self.model)
 
     @cached_property
+    def search(self) -> Search:
+        """All foldings."""
+        return Search(self.graph, self.device.family, self.device.capacity)
+
+    @cached_property
     def wanted_cycles(self) -> int | None:
         """Cycles per frame that ``fps`` allows."""
         if self.config.fps is None:
             return None
         cycles = floor(self.clock_mhz * 1e6 / self.config.fps)
-        least, layer = folding.fastest(self.graph)
+        least, layer = self.search.fastest
         if cycles < least:
             raise BitfabricError(
                 f"{self.config.fps:g} frames/s at {self.clock_mhz:g} MHz leave {cycles} cycles a frame; layer {layer} "
@@ -44,16 +56,35 @@ class Plan:
             )
         return cycles
 
-    def choose(self) -> folding.FoldingTable:
-        """The folding: from the file, for the rate, as FINN's own graph has it, or for the area."""
-        family, capacity = self.device.family, self.device.capacity
+    def choose(self) -> tuple[folding.FoldingTable, dict[str, int]]:
+        """The folding (from the file, for the rate, as FINN's own graph has it, or for the area) and its FIFOs."""
         if self.config.folding is not None:
-            return folding.current(folding.apply(self.graph, folding.load(self.config.folding, self.graph)))
-        if self.wanted_cycles is not None:
-            return folding.for_cycles(self.graph, self.wanted_cycles, family, capacity)
-        if model_file.of_finn(self.model):
-            return folding.current(self.graph)
-        return folding.for_area(self.graph, 0.25, family, capacity)
+            table = folding.current(folding.apply(self.graph, folding.load(self.config.folding, self.graph)))
+        elif self.wanted_cycles is not None:
+            table = folding.for_rate(self.search, self.wanted_cycles).folding
+        elif model_file.of_finn(self.model) and not self.config.fill:
+            table = folding.current(self.graph)
+        else:
+            return self._filling(self.budget(FILL if self.config.fill else QUARTER))
+        return table, self.folded(table)[1]
+
+    def budget(self, shares: dict[str, float]) -> Resources:
+        """These shares of the device."""
+        return Resources(**{name: int(shares[name] * have) for name, have in vars(self.device.capacity).items()})
+
+    def _filling(self, budget: Resources) -> tuple[folding.FoldingTable, dict[str, int]]:
+        """The fastest folding that fits a budget with its FIFOs, whose depths come after it; or the smallest of all."""
+        left = budget
+        while True:
+            choice = folding.for_budget(self.search, left)
+            hardware, depths = self.folded(choice.folding)
+            used = folding.estimate(hardware, self.device.family)
+            if fits(used, budget) or not fits(choice.used, left):
+                return choice.folding, depths
+            left = Resources(**{
+                name: min(have, vars(budget)[name] - vars(used)[name] + vars(choice.used)[name])
+                for name, have in vars(left).items()
+            })  # fmt: skip
 
     def folded(self, table: folding.FoldingTable, fifos: dict[str, int] | None = None) -> tuple[Graph, dict[str, int]]:
         """The hardware graph with this folding, and its FIFO depths (sized here unless given)."""
@@ -63,19 +94,17 @@ class Plan:
 
     def suggestion(self) -> str:
         """Which folding would fit, in words."""
-        table = folding.for_area(self.graph, 0.8, self.device.family, self.device.capacity)
-        hardware, _ = self.folded(table, {})
-        used = folding.estimate(hardware, self.device.family)
-        if self.device.overflow(used):
+        choice = self.search.quickest(self.budget(FILL))
+        if choice is None:
             return "even the smallest folding does not fit; take a bigger device or a smaller network"
-        interval = max(node.kernel.schedule().interval for node in hardware)
-        rate = floor(self.clock_mhz * 1e6 / interval)
-        return f"--fps {rate} ({interval} cycles a frame) is estimated to fit, with {used.lut} LUT and {used.bram} BRAM"
+        rate, used = floor(self.clock_mhz * 1e6 / choice.interval), choice.used
+        cycles = f"{choice.interval} cycles a frame"
+        return f"--fps {rate} ({cycles}) is estimated to fit, with {used.lut} LUT and {used.bram} BRAM"
 
     def summary(self) -> dict[str, Any]:
         """Folding, FIFOs, cycles and resources as estimated; checks that the estimate is not far over the device."""
-        table = self.choose()
-        hardware, depths = self.folded(table)
+        table, depths = self.choose()
+        hardware, _ = self.folded(table, depths)
         trace = timing.steady(hardware)
         used = folding.estimate(hardware, self.device.family)
         # The model is not exact: only a clear excess ends the build before synthesis has counted.
@@ -96,7 +125,7 @@ class Plan:
                     "name": node.name,
                     "operator": node.kernel.op,
                     **node.kernel.folding.attributes,
-                    "cycles": node.kernel.schedule().interval,
+                    "cycles": node.kernel.interval,
                     "estimated": vars(node.kernel.resources(self.device.family)),
                 }
                 for node in hardware
@@ -105,7 +134,8 @@ class Plan:
 
 
 def estimate(model: str | os.PathLike[str], target: str, **options: Any) -> dict[str, Any]:
-    """Cycles and resources without synthesis; ``options`` are BuildConfig's ``fps``, ``folding``, ``clock_mhz``."""
+    """Cycles and resources without synthesis; ``options`` are BuildConfig's ``fps``, ``folding``, ``fill``,
+    ``clock_mhz``."""
     plan = Plan(Path(model), BuildConfig(target=target, **options))
     summary = plan.summary()
     return {
@@ -121,4 +151,31 @@ def estimate(model: str | os.PathLike[str], target: str, **options: Any) -> dict
         "folding": summary["folding"],
         "fifos": summary["fifos"],
         "layers": summary["layers"],
+    }
+
+
+def pareto(model: str | os.PathLike[str], target: str, clock_mhz: float | None = None) -> dict[str, Any]:
+    """The Pareto front of rate and cost on a target: every folding that fits it and is cheaper than all faster ones.
+
+    Raises BitfabricError where none fits. FIFOs are not counted: their depths come after the folding.
+    """
+    plan = Plan(Path(model), BuildConfig(target=target, clock_mhz=clock_mhz))
+    front = plan.search.front(plan.device.capacity)
+    if not front:
+        raise BitfabricError(f"{plan.model.name} does not fit {target}: {plan.suggestion()}")
+    return {
+        "model": str(model),
+        "target": target,
+        "clock_mhz": plan.clock_mhz,
+        "available": vars(plan.device.capacity),
+        "pareto": [_point(choice, plan.clock_mhz) for choice in front],
+    }
+
+
+def _point(choice: Choice, clock_mhz: float) -> dict[str, Any]:
+    return {
+        "fps": clock_mhz * 1e6 / choice.interval,
+        "interval": choice.interval,
+        "estimated": vars(choice.used),
+        "folding": {name: f.attributes for name, f in choice.folding.items()},
     }

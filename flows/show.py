@@ -20,6 +20,10 @@ FOLDED = 12
 """Columns that are left to a name where a terminal is too narrow for the table, at least."""
 
 
+STEP = 1.05
+"""How much slower a row of a Pareto front is than the row before it, at least."""
+
+
 class Watch:
     """Shows the steps of a build as they come: on standard error, or below a notebook's cell."""
 
@@ -235,6 +239,25 @@ def estimated(result: dict[str, Any]) -> None:
     cycles = result["cycles"]
     out.print(f"interval  {cycles['interval']:,} cycles: {_rate(result['fps'])} at {result['clock_mhz']:g} MHz")
     out.print(f"latency   {cycles['latency']:,} cycles: {cycles['latency'] / result['clock_mhz']:.2f} us")
+
+
+def front(result: dict[str, Any]) -> None:
+    """The table of a Pareto front, without what is hardly slower than the row before it."""
+    table = _table("frames/s", "cycles", "LUT", "FF", "BRAM", "DSP", "fullest")
+    shown, last = 0, 0.0
+    for point in result["pareto"]:
+        if point["interval"] < STEP * last and point is not result["pareto"][-1]:
+            continue
+        used = point["estimated"]
+        share, name = max((used[key] / have, key) for key, have in result["available"].items() if have)
+        table.add_row(
+            _number(round(point["fps"])), _number(point["interval"]),
+            *(_number(used[key]) for key in ("lut", "ff", "bram", "dsp")), f"{share:.1%} {name.upper()}",
+        )  # fmt: skip
+        shown, last = shown + 1, point["interval"]
+    out.print(table)
+    rest = "" if shown == len(result["pareto"]) else f"; {shown} of {len(result['pareto'])}, --json has all"
+    out.print(f"\nat {result['clock_mhz']:g} MHz, each the cheapest folding of its rate, without FIFOs{rest}")
 
 
 def trained(result: dict[str, Any], folder: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hw.errors import BitfabricError
-from hw.folding_search import Search, choices, converters
+from hw.folding_search import Choice, Search, choices, converters
 from hw.graph import Graph, Node
 from hw.kernels.kernel import Folding, Kernel, Resources
 from hw.stream import Stream
@@ -62,46 +62,53 @@ def connect(graph: Graph) -> Graph:
 
 def fastest(graph: Graph) -> tuple[int, str]:
     """The least interval in cycles that any folding reaches, and the layer that limits it."""
-    return max((min(k.schedule().interval for k in choices(node.kernel)), node.name) for node in graph)
+    return max((min(k.interval for k in choices(node.kernel)), node.name) for node in graph)
 
 
-def for_cycles(graph: Graph, cycles: int, family: Family, available: Resources) -> FoldingTable:
+def for_rate(search: Search, cycles: int) -> Choice:
     """The cheapest folding whose every layer takes at most ``cycles`` cycles a frame.
 
-    Cost is the sum of the shares of ``available`` that the layers and the width converters take. Raises
-    BitfabricError when no folding is that fast, with the best possible interval and the layer that limits it.
+    A folding that fits the device is preferred to one that does not; where none fits, the cheapest is returned, and
+    the check is the caller's. Raises BitfabricError when no folding is that fast, with the best possible interval and
+    the layer that limits it.
     """
-    least, layer = fastest(graph)
-    if least > cycles:
-        raise BitfabricError(
-            f"no folding reaches an interval of {cycles} cycles: layer {layer} needs at least {least} cycles a frame; "
-            f"ask for a lower rate or a higher clock",
-            status=2,
-        )
-    return Search(graph, family, available).cheapest(cycles)
+    if choice := search.cheapest(cycles, search.available) or search.cheapest(cycles):
+        return choice
+    least, layer = search.fastest
+    raise BitfabricError(
+        f"no folding reaches an interval of {cycles} cycles: layer {layer} needs at least {least} cycles a frame; "
+        f"ask for a lower rate or a higher clock",
+        status=2,
+    )
 
 
-def for_area(graph: Graph, share: float, family: Family, available: Resources) -> FoldingTable:
-    """The fastest folding that is estimated to take at most ``share`` of every resource of ``available``.
+def for_budget(search: Search, budget: Resources) -> Choice:
+    """The fastest folding that is estimated to take at most ``budget``, and of those the cheapest.
 
     Where even the smallest folding takes more, it is returned: whether it fits is the caller's check.
     """
-    search = Search(graph, family, available)
-    least = fastest(graph)[0]
-    intervals = sorted({max(least, cycles) for cycles in search.intervals()})
+    choice = search.quickest(budget) or search.cheapest(search.intervals[-1])
+    assert choice is not None, "the slowest interval has a folding"
+    return choice
 
-    def fits(table: FoldingTable) -> bool:
-        used = vars(estimate(connect(apply(graph, table)), family))
-        return all(used[name] <= share * have for name, have in vars(available).items())
 
-    low, high = 0, len(intervals) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if fits(search.cheapest(intervals[middle])):
-            high = middle
-        else:
-            low = middle + 1
-    return search.cheapest(intervals[low])
+def for_cycles(graph: Graph, cycles: int, family: Family, available: Resources) -> FoldingTable:
+    """The folding of ``for_rate`` on a device with so much ``available``."""
+    return for_rate(Search(graph, family, available), cycles).folding
+
+
+def for_area(graph: Graph, share: float, family: Family, available: Resources) -> FoldingTable:
+    """The folding of ``for_budget`` for a share of what is ``available``."""
+    budget = Resources(**{name: int(share * have) for name, have in vars(available).items()})
+    return for_budget(Search(graph, family, available), budget).folding
+
+
+def pareto(graph: Graph, family: Family, available: Resources) -> list[Choice]:
+    """The Pareto front of interval and cost among the foldings that fit, the fastest first; empty if none fits.
+
+    Every point is the cheapest folding of its interval, and no faster one costs as little.
+    """
+    return Search(graph, family, available).front(available)
 
 
 def estimate(graph: Graph, family: Family) -> Resources:

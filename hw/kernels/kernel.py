@@ -158,6 +158,11 @@ class Kernel(ABC):
     def schedule(self) -> Schedule:
         """The behaviour in time."""
 
+    @property
+    def interval(self) -> int:
+        """Cycles a frame of the kernel alone, as the schedule says."""
+        return self.schedule().interval
+
     @abstractmethod
     def resources(self, family: Family) -> Resources:
         """Estimated cost before synthesis."""

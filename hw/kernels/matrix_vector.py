@@ -316,12 +316,19 @@ class MatrixVector(Kernel):
         chain = 1 if self.datapath in ("xnor", "ternary", "multiply") else planes if extra else 0
         return self.stages[1] + tree + chain + 1
 
+    @property
+    def credits(self) -> int:
+        """Places for results: one is out for latency + 1 cycles, and one is needed every SF-th."""
+        return -(-(self.latency + 1) // self.sf)
+
+    @property
+    def interval(self) -> int:
+        return self.nf * self.sf * prod(self.prefix) // self.pixels
+
     def schedule(self) -> Schedule:
         word = np.arange(self.nf * self.sf)
         gives = word % self.sf == self.sf - 1
-        # A credit is out for latency + 1 cycles, and one is needed every SF-th.
-        credits = -(-(self.latency + 1) // self.sf)
-        return Schedule((word < self.sf,), (gives,), self.latency, credits, prod(self.prefix) // self.pixels)
+        return Schedule((word < self.sf,), (gives,), self.latency, self.credits, prod(self.prefix) // self.pixels)
 
     def resources(self, family: Family) -> Resources:
         return estimate(self, family)
@@ -352,7 +359,7 @@ class MatrixVector(Kernel):
             "EVERY": self.every,
             **self.memory.parameters(family),
             "BUFFER": self.buffer(family),
-            "CREDITS": self.schedule().credits,
+            "CREDITS": self.credits,
         }
         rows = self.rows()
         return Rtl(self.op, parameters, {"WEIGHTS": self.memory.contents(rows.reshape(len(rows), -1), family)})

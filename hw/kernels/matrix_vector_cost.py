@@ -20,7 +20,7 @@ def levels(count: int) -> int:
 
 def estimate(kernel: "MatrixVector", family: Family) -> Resources:
     """Cost of a kernel before synthesis."""
-    out = cost.stream_out(kernel.outputs()[0].width, kernel.schedule().credits, family)
+    out = cost.stream_out(kernel.outputs()[0].width, kernel.credits, family)
     return out + _control(kernel, family) + _operands(kernel, family) + _sums(kernel, family)
 
 

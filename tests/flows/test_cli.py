@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,29 @@ def test_wrong_options_of_a_training(here, tmp_path, options, words):
     assert status == 2
     assert len(error.splitlines()) == 1
     assert words in error
+
+
+def test_what_the_device_holds(here, small):
+    model = small / "model.onnx"
+    options = ("estimate", model, "-t", "ulx3s-12f")
+    fill = json.loads(here(*options, "--fill", "--json")[1])
+    front = json.loads(here(*options, "--pareto", "--json")[1])["pareto"]
+    shares = {"lut": 0.8, "ff": 0.8, "bram": 0.9, "dsp": 0.9}
+    for name, count in fill["resources"].items():
+        assert count["estimated"] <= shares[name] * count["available"]
+    # A network so small is not limited by the device but by its own widest folding.
+    assert front[0]["interval"] == fill["cycles"]["interval"] == 1
+    for faster, slower in pairwise(front):
+        assert faster["interval"] < slower["interval"]
+        assert any(slower["estimated"][name] < value for name, value in faster["estimated"].items())
+    last = json.loads(here(*options, "--fps", front[-1]["fps"], "--json")[1])
+    assert last["folding"] == front[-1]["folding"]
+    assert f"{len(front)} of" not in here(*options, "--pareto")[1]
+    for wrong in (("--fill", "--fps", 1), ("--fill", "--pareto"), ("--pareto", "--fps", 1)):
+        status, _, error = here(*options, *wrong)
+        assert status == 2
+        assert len(error.splitlines()) == 1
+        assert "--fill" in error
 
 
 def test_train(here, tmp_path):

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw import fifo, folding, folding_search, timing
+from hw import elimination, fifo, folding, timing
 from hw.errors import BitfabricError
-from hw.folding import Folding, apply, connect, estimate, fastest, for_area, for_cycles
+from hw.folding import Folding, apply, connect, estimate, fastest, for_budget, for_cycles, pareto
+from hw.folding_search import Search
 from hw.kernels.kernel import Resources
 from hw.synth.family import ECP5
 from tests.hw.kernel_bench import check, random_frames
@@ -16,42 +17,71 @@ from tests.hw.networks import perceptron, residual
 DEVICE = Resources(lut=24288, ff=24288, bram=56, dsp=28)
 
 
-def share(graph, table):
-    """The cost that the search minimises, written again."""
-    used, have = vars(estimate(connect(apply(graph, table)), ECP5)), vars(DEVICE)
-    return sum(used[key] / have[key] for key in have)
+def measured(graph, table):
+    """Interval and resources of a folding."""
+    folded = connect(apply(graph, table))
+    used = np.array([*vars(estimate(folded, ECP5)).values()])
+    return max(node.kernel.schedule().interval for node in folded), used
 
 
-def check_cheapest(graph, cycles):
-    """The folding that the search finds, against all there are."""
+def cost(used, available):
+    """What the search minimises, written again."""
+    return sum(u / have if have else 1e3 * u for u, have in zip(used, vars(available).values(), strict=True))
+
+
+def check_searches(graph, seed):
+    """The foldings that the three searches find, against all there are."""
     choices = [[(node.name, f) for f in node.kernel.foldings()] for node in graph if len(node.kernel.foldings()) > 1]
-    legal = [
-        table
-        for table in map(dict, product(*choices))
-        if max(node.kernel.schedule().interval for node in apply(graph, table)) <= cycles
-    ]
-    found = for_cycles(graph, cycles, ECP5, DEVICE)
-    assert found in legal
-    assert share(graph, found) == pytest.approx(min(share(graph, table) for table in legal))
+    legal = [measured(graph, dict(table)) for table in product(*choices)]
+    rng = np.random.default_rng(seed)
+
+    cycles = legal[rng.integers(len(legal))][0]
+    interval, used = measured(graph, for_cycles(graph, cycles, ECP5, DEVICE))
+    assert interval <= cycles
+    assert cost(used, DEVICE) == pytest.approx(min(cost(u, DEVICE) for t, u in legal if t <= cycles))
+
+    for _ in range(5):
+        # A budget that is what one folding takes, or less: most of the least sums do not fit it.
+        some, other = (legal[i][1] for i in rng.integers(len(legal), size=2))
+        budget = Resources(*np.where(rng.random(4) < 0.5, np.minimum(some, other), some).tolist())
+        fitting = [(t, u) for t, u in legal if (u <= [*vars(budget).values()]).all()]
+        interval, used = measured(graph, for_budget(Search(graph, ECP5, DEVICE), budget).folding)
+        ranked = sorted((t, cost(u, DEVICE)) for t, u in fitting) or [min((cost(u, DEVICE), t) for t, u in legal)[::-1]]
+        assert (interval, cost(used, DEVICE)) == (ranked[0][0], pytest.approx(ranked[0][1]))
+
+        _, used = measured(graph, for_cycles(graph, cycles, ECP5, budget))
+        fast = [u for t, u in fitting if t <= cycles] or [u for t, u in legal if t <= cycles]
+        assert cost(used, budget) == pytest.approx(min(cost(u, budget) for u in fast))
+
+        front = pareto(graph, ECP5, budget)
+        ranked = sorted((t, cost(u, budget)) for t, u in fitting)
+        best = [(t, c) for i, (t, c) in enumerate(ranked) if all(c < faster - 1e-9 for _, faster in ranked[:i])]
+        assert [choice.interval for choice in front] == [t for t, _ in best]
+        np.testing.assert_allclose([choice.cost for choice in front], [c for _, c in best])
+    for choice in front:
+        interval, used = measured(graph, choice.folding)
+        assert (interval, Resources(*used.tolist())) == (choice.interval, choice.used)
 
 
 @settings(max_examples=6, deadline=None)
-@given(st.integers(1, 40), st.integers(0, 2**32))
-def test_no_enumerated_folding_is_cheaper(cycles, seed):
+@given(st.integers(0, 2**32), st.booleans())
+def test_no_enumerated_folding_is_better(seed, tangled):
     graph = perceptron(np.random.default_rng(seed), [6, 4, 2], [("UINT2", "INT3"), ("BIPOLAR", "BIPOLAR")])
-    if cycles >= fastest(graph)[0]:
-        check_cheapest(graph, cycles)
+    with pytest.MonkeyPatch.context() as patch:
+        if tangled:  # what elimination is too big for, the integer program finds
+            patch.setattr(elimination, "LARGEST_TABLE", 2)
+        check_searches(graph, seed)
 
 
 @settings(max_examples=4, deadline=None)
-@given(st.integers(1, 5), st.integers(0, 2**32))
-def test_no_enumerated_folding_of_paths_that_part_and_meet_is_cheaper(cycles, seed):
-    check_cheapest(residual(np.random.default_rng(seed), 2, prefix=()), cycles)
+@given(st.integers(0, 2**32))
+def test_no_enumerated_folding_of_paths_that_part_and_meet_is_better(seed):
+    check_searches(residual(np.random.default_rng(seed), 2, prefix=()), seed)
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**32), st.integers(2, 6), st.booleans())
-def test_elimination_finds_the_least_sum(seed, count, limited):
+@given(st.integers(0, 2**32), st.integers(2, 6))
+def test_elimination_finds_the_least_sum(seed, count):
     rng = np.random.default_rng(seed)
     sizes = rng.integers(1, 4, count).tolist()
     factors = [((i,), rng.random(size)) for i, size in enumerate(sizes)]
@@ -62,13 +92,8 @@ def test_elimination_finds_the_least_sum(seed, count, limited):
     def total(values):
         return sum(table[tuple(values[v] for v in scope)] for scope, table in factors)
 
-    with pytest.MonkeyPatch.context() as patch:
-        if limited:
-            patch.setattr(folding_search, "LARGEST_TABLE", 2)
-        values = folding_search._minimise(factors, sizes)
-    assert all(0 <= value < size for value, size in zip(values, sizes, strict=True))
-    if not limited:
-        assert total(values) == pytest.approx(min(map(total, product(*map(range, sizes)))))
+    values = elimination.minimise(factors, sizes)
+    assert total(values) == pytest.approx(min(map(total, product(*map(range, sizes)))))
 
 
 @settings(max_examples=6, deadline=None)
@@ -95,14 +120,6 @@ def test_folded_network_in_rtl(cycles, arg_max, seed):
     graph = connect(apply(graph, table))
     graph = fifo.insert(graph, fifo.size(graph))
     check(graph, {"x": random_frames(graph.edges["x"], 6, rng)}, rng)
-
-
-def test_area_search_is_the_fastest_that_fits():
-    graph = perceptron(np.random.default_rng(1), [64, 32, 10], [("UINT4", "INT4"), ("UINT2", "INT4")])
-    small, large = (for_area(graph, part, ECP5, DEVICE) for part in (0.05, 0.5))
-    intervals = [max(n.kernel.schedule().interval for n in apply(graph, table)) for table in (small, large)]
-    assert intervals[0] > intervals[1]
-    assert all(v <= 0.5 * vars(DEVICE)[k] for k, v in vars(estimate(connect(apply(graph, large)), ECP5)).items())
 
 
 def test_files_round_trip_and_finns_defaults(tmp_path):

@@ -1,0 +1,55 @@
+"""The least sum of costs that depend on one or two variables each, by eliminating one variable after the other.
+
+A table says for all values of a variable's neighbours which of its own is best (dynamic programming, generalised from
+chains to graphs): exact, and quick where paths part and meet again soon.
+"""
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+LARGEST_TABLE = 1 << 24
+"""Entries of a table; paths that are so tangled that it takes more are left to another method."""
+
+Variables = tuple[int, ...]
+Factor = tuple[Variables, np.ndarray]
+"""A cost that depends on these variables: an array with an axis for each."""
+
+
+def minimise(factors: Sequence[Factor], sizes: Sequence[int]) -> list[int] | None:
+    """The values (0 to ``sizes[i]`` - 1) of all variables at which the sum of the factors is least; None where that
+    takes a table of more than LARGEST_TABLE."""
+    left, remaining = list(factors), set(range(len(sizes)))
+    eliminated: list[tuple[int, Variables, np.ndarray]] = []
+
+    def around(variable: int) -> Variables:
+        """The variables that share a factor with this one."""
+        return tuple(sorted({v for scope, _ in left if variable in scope for v in scope} - {variable}))
+
+    def work(variable: int) -> int:
+        return sizes[variable] * prod(sizes[v] for v in around(variable))
+
+    while remaining:
+        variable = min(remaining, key=lambda v: (work(v), v))
+        scope = around(variable)
+        if work(variable) > LARGEST_TABLE:
+            return None
+        total = sum(_aligned(each, (*scope, variable)) for each in left if variable in each[0])
+        left = [each for each in left if variable not in each[0]]
+        left.append((scope, np.min(total, axis=-1)))
+        eliminated.append((variable, scope, np.argmin(total, axis=-1)))
+        remaining.remove(variable)
+    values: dict[int, int] = {}
+    for variable, scope, best in reversed(eliminated):
+        values[variable] = int(best[tuple(values[v] for v in scope)])
+    return [values[i] for i in range(len(sizes))]
+
+
+def _aligned(factor: Factor, scope: Variables) -> np.ndarray:
+    """A factor's table with an axis for each variable of ``scope``."""
+    variables, table = factor
+    order = sorted(range(len(variables)), key=lambda i: scope.index(variables[i]))
+    table = np.transpose(table, order)
+    sizes = iter(table.shape)
+    return table.reshape([next(sizes) if variable in variables else 1 for variable in scope])
