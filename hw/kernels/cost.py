@@ -58,10 +58,14 @@ def block_rows(depth: int, width: int, family: Family) -> int:
     return width * (-(-rows // 3) if family.lut_inputs >= 6 else rows)
 
 
+COLUMNS = 62
+"""Words of the deepest memory whose columns are compared."""
+
+
 def columns(words: np.ndarray, width: int) -> int:
     """Different columns of a memory that are not constant: what is left of ``width`` bits in lookup tables.
 
-    ``words`` are (depth, lanes); at most 62 of them.
+    ``words`` are (depth, lanes); at most COLUMNS of them.
     """
     depth = len(words)
     planes = (words.astype(np.int64)[:, :, None] >> np.arange(width)) & 1

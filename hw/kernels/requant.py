@@ -343,7 +343,7 @@ class Requant(Kernel):
                 width = cost.varying(self._words())
                 total += Resources(cost.block_rows(groups, width, family), width, family.blocks(groups, width))
             else:
-                if groups <= 8 and max(plan.m_bits, plan.a_bits) < 63:  # only short memories have many equal columns
+                if groups <= cost.COLUMNS and max(plan.m_bits, plan.a_bits) < 63:
                     sides = ((plan.multipliers, plan.m_bits), (plan.addends, plan.a_bits))
                     width = sum(cost.columns(np.reshape(values, (groups, self.pe)), bits) for values, bits in sides)
                 total += Resources(cost.rom(groups, width, family), width)

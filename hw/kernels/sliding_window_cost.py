@@ -57,6 +57,7 @@ def _memory(kernel: "SlidingWindow", family: Family) -> Resources:
     if banks > 1:
         found = kernel.part[0] * len(kernel.columns) * width
         phases = banks // kernel.grain
-        choice = ceil(phases / 4) + (family.lut_inputs < 6)
+        # Of what is left of a multiplexer, four inputs choose one of two, six one of four.
+        choice = ceil(phases / 4) if family.lut_inputs >= 6 else max(2, ceil(phases / 2))
         result += Resources(choice * found, found)
     return result

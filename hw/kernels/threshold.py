@@ -263,7 +263,7 @@ class Threshold(Kernel):
     def _columns(self, stage: int) -> int:
         """Bits of a stage's memories in logic that differ and are not constant."""
         count, depth, width = self._memories(stage)
-        if depth > 8:  # only short memories have many equal columns
+        if depth > cost.COLUMNS:
             return count * width
         words = self._search(stage)
         if stage == 0:
