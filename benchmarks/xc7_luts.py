@@ -1,14 +1,16 @@
-"""LUTs of TFC-w1a1 folded to 896 cycles, synthesised for 7 series, against FINN's estimate for the same folding.
+"""LUTs of TFC-w1a1 and CNV-w1a1, synthesised for 7 series, against FINN's estimate for the same folding.
 
-FINN's SetFolding chooses PE and SIMD for 896 cycles; our layers get the same ones, thresholds the PE of the layer
-before them. Ours is counted after synthesis by Yosys, before pairs of LUT5 are packed, with streams' width converters
-and FIFOs; FINN's is its formula, which has neither, and accumulators too narrow for popcounts.
+FINN's SetFolding chooses PE and SIMD; our layers get the same ones, thresholds the PE of the layer before them, and
+windows and pools the least parallelism that keeps up. Ours is counted after synthesis by Yosys, before pairs of LUT5
+are packed, with streams' width converters and FIFOs; FINN's is its formula, which has neither, and accumulators too
+narrow for popcounts.
 """
 
+import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import report, tfc
+from benchmarks import cnv, report, tfc
 from flows.finn import FinnEstimate, estimate
 from hw import fifo, folding, timing
 from hw.graph import Graph
@@ -18,7 +20,9 @@ from hw.rtl import generate, instances
 from hw.synth.devices import device
 from hw.synth.yosys import synthesise
 
-CYCLES, PART, DEVICE = 896, "xc7z020clg400-1", "xc7z020"
+PART, DEVICE = "xc7z020clg400-1", "xc7z020"
+NETWORKS = {"tfc": (tfc.make, 896), "cnv": (cnv.make, 150_000)}
+"""Who makes a network, and the cycles a frame that FINN folds it for."""
 
 
 def as_finn(graph: Graph, finn: FinnEstimate) -> folding.FoldingTable:
@@ -30,8 +34,12 @@ def as_finn(graph: Graph, finn: FinnEstimate) -> folding.FoldingTable:
             unit = next(units)
             now = Folding(unit.pe, unit.simd)
             table[node.name] = now
-        elif len(node.kernel.foldings()) > 1:
+        elif node.kernel.op == "threshold":
             table[node.name] = Folding(now.pe)
+        elif len(node.kernel.foldings()) > 1:
+            table[node.name] = next(
+                f for f in node.kernel.foldings() if node.kernel.fold(f).interval <= finn.max_cycles
+            )
     return table
 
 
@@ -42,33 +50,34 @@ def synthesised(graph: Graph, out: Path) -> tuple[Resources, dict[str, Resources
     return made.resources, layers
 
 
-def main() -> None:
-    with TemporaryDirectory() as folder:
-        path = tfc.make(Path(folder))
-        graph = lower(path)
-        finn = estimate(path, PART, target_cycles=CYCLES)
-        with_input = estimate(path, PART, target_cycles=CYCLES, input_quantizer=True)
-        xc7 = device(DEVICE)
-        tables = {
-            "FINN's folding": as_finn(graph, finn),
-            "our folding": folding.for_cycles(graph, CYCLES, xc7.family, xc7.capacity),
-        }
-        results = {}
-        for name, table in tables.items():
-            connected = folding.connect(folding.apply(graph, table))
-            hardware = fifo.insert(connected, fifo.size(connected))
-            total, layers = synthesised(hardware, Path(folder) / name.replace(" ", "_"))
-            rows = [
-                [n.name, n.kernel.op, n.kernel.folding.pe, n.kernel.folding.simd, n.kernel.schedule().actions,
-                 n.kernel.outputs()[0].dtype.name, layers[n.name].lut, layers[n.name].bram]
-                for n in hardware
-            ]  # fmt: skip
-            rows.append(["total", "", "", "", timing.steady(hardware).interval, "", total.lut, total.bram])
-            columns = ["layer", "kernel", "PE", "SIMD", "cycles", "output", "LUT", "RAMB18"]
-            report.show(f"ours, {name}, synthesised", columns, rows)
-            results[name] = vars(total)
+def measure(network: str, folder: Path) -> dict[str, object]:
+    """Prints the tables of a network; its totals."""
+    make, cycles = NETWORKS[network]
+    path = make(folder)
+    graph = lower(path)
+    finn = estimate(path, PART, target_cycles=cycles)
+    with_input = estimate(path, PART, target_cycles=cycles, input_quantizer=True)
+    xc7 = device(DEVICE)
+    tables = {
+        "FINN's folding": as_finn(graph, finn),
+        "our folding": folding.for_cycles(graph, finn.max_cycles, xc7.family, xc7.capacity),
+    }
+    results = {}
+    for name, table in tables.items():
+        connected = folding.connect(folding.apply(graph, table))
+        hardware = fifo.insert(connected, fifo.size(connected))
+        total, layers = synthesised(hardware, folder / network / name.replace(" ", "_"))
+        rows = [
+            [n.name, n.kernel.op, n.kernel.folding.pe, n.kernel.folding.simd, n.kernel.interval,
+             n.kernel.outputs()[0].dtype.name, layers[n.name].lut, layers[n.name].bram]
+            for n in hardware
+        ]  # fmt: skip
+        rows.append(["total", "", "", "", timing.steady(hardware).interval, "", total.lut, total.bram])
+        columns = ["layer", "kernel", "PE", "SIMD", "cycles", "output", "LUT", "RAMB18"]
+        report.show(f"{network}: ours, {name}, synthesised", columns, rows)
+        results[name] = vars(total)
     report.show(
-        "FINN's estimate",
+        f"{network}: FINN's estimate",
         ["layer", "PE", "SIMD", "cycles", "LUT", "RAMB18"],
         [
             *([x.name, x.pe, x.simd, x.cycles, x.lut, x.bram18] for x in finn.layers),
@@ -76,7 +85,19 @@ def main() -> None:
             ["with the float input's quantizer, as FINN's flow has it", "", "", "", with_input.lut, with_input.bram18],
         ],
     )
-    report.save("xc7_luts", {"finn_lut": finn.lut, "finn_lut_with_input_quantizer": with_input.lut, "ours": results})
+    return {"finn_lut": finn.lut, "finn_bram18": finn.bram18, "finn_lut_with_input_quantizer": with_input.lut,
+            "ours": results}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help="tfc, cnv (minutes); default: both")
+    options = parser.parse_args()
+    if unknown := set(options.networks) - set(NETWORKS):
+        parser.error(f"no network {', '.join(sorted(unknown))}; there are {', '.join(NETWORKS)}")
+    with TemporaryDirectory() as folder:
+        results = {name: measure(name, Path(folder)) for name in options.networks or NETWORKS}
+    report.save("xc7_luts", results)
 
 
 if __name__ == "__main__":

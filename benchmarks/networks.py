@@ -1,0 +1,47 @@
+"""Networks with random weights, which neither speed nor cost notice, for what is measured on several."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from quant import create_model, export
+
+
+class Network(NamedTuple):
+    """A reference network: its input, the options it is made with, and the cycles a frame that it is folded for."""
+
+    model: str
+    shape: tuple[int, ...]
+    highest: int
+    options: dict[str, Any]
+    cycles: int
+
+
+NETWORKS = {
+    "tfc-w1a1": Network("tfc-w1a1", (64,), 16, {"in_bits": 1}, 100),
+    "tfc-w2a2": Network("tfc-w2a2", (64,), 16, {}, 256),
+    "lenet5-w8a8": Network("lenet5-w8a8", (1, 28, 28), 255, {}, 20_000),
+    "resnet8-w4a4": Network("resnet8-w4a4", (3, 32, 32), 255, {"width": 1 / 8}, 10_000),
+    "cnv-w1a1": Network("cnv-w1a1", (3, 32, 32), 255, {}, 300_000),
+}
+
+
+def make(name: str, folder: Path) -> Path:
+    """Writes ``folder/<name>.onnx`` and returns its path.
+
+    BatchNorm's statistics are taken from random images, so that the thresholds lie where those of a trained network do.
+    """
+    network = NETWORKS[name]
+    torch.manual_seed(0)
+    model = create_model(network.model, input_shape=network.shape, in_range=(0, network.highest), **network.options)
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, network.highest, (10, 16, *network.shape), endpoint=True).astype(np.float32)
+    model.train()
+    with torch.no_grad():
+        for batch in frames:
+            model(torch.from_numpy(batch))
+    path = folder / f"{name}.onnx"
+    export(model.eval(), path, frames[0, :4])
+    return path

@@ -1,0 +1,111 @@
+"""The resource model against synthesis: every kernel over a grid, and networks that it was not fitted to.
+
+What synthesis counted is kept in ``benchmarks/resources/*.csv``; only what is not there yet is synthesised. The tables
+hold the model as it is now against it: errors of LUT by kernel and family, blocks and multipliers that differ. With
+``--renew`` everything is synthesised again, as after a change of a kernel's hardware or of the tools.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from benchmarks import networks, report
+from benchmarks.kernels import alone, grid
+from benchmarks.measured import Measured, Table
+from hw import fifo, folding
+from hw.graph import Graph
+from hw.kernels.kernel import Kernel, Resources
+from hw.lower import lower
+from hw.synth.devices import DEVICES
+from hw.synth.family import FAMILIES, Family
+
+
+def hardware(name: str, family: Family, folder: Path) -> Graph:
+    """A network of ``benchmarks.networks``, folded for its cycles a frame, with its FIFOs."""
+    path = folder / f"{name}.onnx"
+    graph = lower(path if path.exists() else networks.make(name, folder))
+    capacity = max((d.capacity for d in DEVICES.values() if d.family == family), key=lambda c: c.lut)
+    table = folding.for_cycles(graph, networks.NETWORKS[name].cycles, family, capacity)
+    connected = folding.connect(folding.apply(graph, table))
+    return fifo.insert(connected, fifo.size(connected))
+
+
+def error(estimated: float, measured: float) -> float:
+    """In per cent of what was measured."""
+    return 100 * (estimated - measured) / max(1, measured)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--renew", action="store_true", help="synthesise everything again")
+    parser.add_argument("--family", nargs="*", choices=list(FAMILIES), default=list(FAMILIES))
+    parser.add_argument("--kernel", nargs="*", metavar="OP", help="these kernels (default: all; none after it: none)")
+    parser.add_argument("--network", nargs="*", metavar="NAME", default=list(networks.NETWORKS), help="likewise")
+    parser.add_argument("--place", action="store_true", help="place and route as well, for Fmax")
+    parser.add_argument("--cases", action="store_true", help="show every case, not only every kernel")
+    options = parser.parse_args()
+    families = [FAMILIES[name] for name in options.family]
+
+    table = Table("kernels", options.renew)
+    cases = [(case, kernel) for case, kernel in grid() if options.kernel is None or kernel.op in options.kernel]
+    found = [
+        (table.measure(case, family, lambda kernel=kernel: alone(kernel), options.place), kernel)
+        for family in families
+        for case, kernel in cases
+    ]
+    if found:
+        show_kernels(found, options.cases)
+    table, rows = Table("networks", options.renew), []
+    with TemporaryDirectory() as folder:
+        for name in options.network:
+            for family in families:
+                graph = hardware(name, family, Path(folder))
+                made = table.measure(name, family, lambda graph=graph: graph, options.place)
+                rows.append((made, folding.estimate(graph, family)))
+    if rows:
+        show_networks(rows)
+
+
+def show_kernels(found: Sequence[tuple[Measured, Kernel]], every: bool) -> None:
+    """Errors by kernel and family, the largest ones named."""
+    groups: dict[tuple[str, str], list[tuple[Measured, Resources]]] = defaultdict(list)
+    for made, kernel in found:
+        groups[made.family, kernel.op].append((made, kernel.resources(FAMILIES[made.family])))
+    rows = []
+    for (family, op), cases in groups.items():
+        errors = {made.case: error(used.lut, made.lut) for made, used in cases}
+        worst = max(errors, key=lambda case: abs(errors[case]))
+        total = error(sum(used.lut for _, used in cases), sum(made.lut for made, _ in cases))
+        flops = error(sum(used.ff for _, used in cases), sum(made.ff for made, _ in cases))
+        wrong = sum((made.bram, made.dsp) != (used.bram, used.dsp) for made, used in cases)
+        mean = np.mean([abs(e) for e in errors.values()])
+        rows.append([op, family, len(cases), f"{mean:.1f}", f"{total:+.1f}", f"{flops:+.1f}", wrong,
+                     f"{errors[worst]:+.0f} {worst.removeprefix(op).strip()}"])  # fmt: skip
+    columns = ["kernel", "family", "cases", "LUT %", "sum %", "FF sum %", "BRAM/DSP wrong", "worst LUT %"]
+    report.show("the model's errors on kernels: mean of LUT, of the sums of LUT and FF", columns, rows)
+    if every:
+        cases = [[m.case, m.family, m.lut, u.lut, f"{error(u.lut, m.lut):+.0f}", m.ff, u.ff, f"{m.bram} {u.bram}",
+                  f"{m.dsp} {u.dsp}"] for group in groups.values() for m, u in group]  # fmt: skip
+        columns = ["case", "family", "LUT", "estimated", "%", "FF", "estimated", "BRAM", "DSP"]
+        report.show("every case", columns, cases)
+
+
+def show_networks(rows: Sequence[tuple[Measured, Resources]]) -> None:
+    """Estimate against synthesis, and the errors' place in ``build/bench/resources.json``."""
+    shown = [
+        [m.case, m.family, m.lut, u.lut, f"{error(u.lut, m.lut):+.1f}", m.ff, u.ff, f"{m.bram} {u.bram}",
+         f"{m.dsp} {u.dsp}"] for m, u in rows
+    ]  # fmt: skip
+    columns = ["network", "family", "LUT", "estimated", "%", "FF", "estimated", "BRAM", "DSP"]
+    report.show("networks that the model was not fitted to, synthesised whole", columns, shown)
+    report.save("resources", {"networks": [
+        {"name": m.case, "family": m.family, "measured": vars(m.resources), "estimated": vars(u)} for m, u in rows
+    ]})  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
