@@ -42,7 +42,7 @@ def error(estimated: float, measured: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--renew", action="store_true", help="synthesise everything again")
-    parser.add_argument("--family", nargs="*", choices=list(FAMILIES), default=list(FAMILIES))
+    parser.add_argument("--family", nargs="*", choices=list(FAMILIES), default=["ecp5", "xc7"])
     parser.add_argument("--kernel", nargs="*", metavar="OP", help="these kernels (default: all; none after it: none)")
     parser.add_argument("--network", nargs="*", metavar="NAME", default=list(networks.NETWORKS), help="likewise")
     parser.add_argument("--place", action="store_true", help="place and route as well, for Fmax")
