@@ -142,6 +142,9 @@ class _Flow:
         device = self._device()
         if self.request.folding is not None:
             table = folding.load(self.request.folding, graph)
+            if several := [name for name, choice in table.items() if choice.pixels > 1]:
+                where = f"{self.request.folding}: layer {several[0]}"
+                raise BitfabricError(f"{where}: FINN takes a pixel at a time; leave M out", status=2)
         elif self.cycles is not None:
             least, layer = _fastest(graph)
             if self.cycles < least:

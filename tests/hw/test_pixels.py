@@ -29,7 +29,7 @@ from hw.synth import yosys
 from hw.synth.family import ECP5
 from tests.hw.kernel_bench import alone, check, random_frames
 from tests.hw.networks import random_weights
-from tests.hw.test_folding import check_cheapest
+from tests.hw.test_folding import check_searches
 
 TYPES = ["BIPOLAR", "TERNARY", "UINT2", "INT4", "UINT8"]
 WEIGHTS = ["BIPOLAR", "TERNARY", "INT3", "INT6"]
@@ -182,11 +182,11 @@ def convolution(rng, shape=(2, 4, 1), outputs=2):
     return Graph(nodes, (Port("x", "x", shape, "UINT2"),), (Port("y", "pool", out.shape, out.dtype.name),))
 
 
-@pytest.mark.parametrize("cycles", [2, 3, 6])
-def test_no_enumerated_folding_is_cheaper(cycles):
-    graph = convolution(np.random.default_rng(cycles))
+@pytest.mark.parametrize("seed", [0, 1])
+def test_no_enumerated_folding_is_better(seed):
+    graph = convolution(np.random.default_rng(seed))
     assert folding.fastest(graph)[0] == 2
-    check_cheapest(graph, cycles)
+    check_searches(graph, seed)
 
 
 @pytest.mark.parametrize(("window", "conv", "act"), [(2, 4, 2), (4, 1, 2)])
