@@ -67,7 +67,7 @@ class Gupta(Scheme):
 
     name: ClassVar[str] = "gupta"
     batch_norm: ClassVar[bool] = False
-    learning_rate: ClassVar[tuple[float, float]] = (3e-3, 3e-4)
+    learning_rate: ClassVar[tuple[float, float]] = (3e-2, 1e-3)
 
     weight_integer: int = 2
     weight_fraction: int = 14
