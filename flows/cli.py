@@ -494,7 +494,9 @@ def main() -> None:
             sys.exit(2)  # A command without arguments: its help stands there already.
         fail(f"{message}; see --help", 2)
     except (typer.Abort, KeyboardInterrupt):
-        fail("interrupted; the same command goes on from the finished steps", INTERRUPTED)
+        again = {"train": "; the same command with --resume goes on from the last checkpoint",
+                 "build": "; the same command goes on from the finished steps"}  # fmt: skip
+        fail(f"interrupted{again.get(next(iter(sys.argv[1:]), ''), '')}", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
