@@ -28,7 +28,21 @@ Model = Annotated[
     Path,
     typer.Argument(metavar="MODEL.onnx", help="a QONNX file, or FINN's dataflow graph"),
 ]
-Target = Annotated[str, typer.Option("--target", "-t", help="a board or a device; `bitfabric targets` lists them")]
+
+
+def _target_names(begun: str) -> list[str]:
+    """For shell completion."""
+    from hw.boards.targets import targets
+
+    return [target.name for target in targets() if target.name.startswith(begun)]
+
+
+Target = Annotated[
+    str,
+    typer.Option(
+        "--target", "-t", help="a board or a device; `bitfabric targets` lists them", autocompletion=_target_names
+    ),
+]
 Fps = Annotated[float | None, typer.Option(help="frames per second to reach, with the cheapest folding that does")]
 Clock = Annotated[float | None, typer.Option("--clock", metavar="MHZ", help="clock of the accelerator")]
 FoldingFile = Annotated[Path | None, typer.Option("--folding", metavar="F.json", help="a folding in FINN's JSON form")]
@@ -494,7 +508,9 @@ def main() -> None:
             sys.exit(2)  # A command without arguments: its help stands there already.
         fail(f"{message}; see --help", 2)
     except (typer.Abort, KeyboardInterrupt):
-        fail("interrupted; the same command goes on from the finished steps", INTERRUPTED)
+        again = {"train": "; the same command with --resume goes on from the last checkpoint",
+                 "build": "; the same command goes on from the finished steps"}  # fmt: skip
+        fail(f"interrupted{again.get(next(iter(sys.argv[1:]), ''), '')}", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

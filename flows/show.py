@@ -217,7 +217,7 @@ def finn_built(result: dict[str, Any], folder: Path) -> None:
         table.add_row(
             layer["name"], layer["operator"], *map(_number, numbers), *(_number(cost.get(k), ",.0f") for k in keys)
         )
-    out.print(table)
+    _show(table)
     network = estimate["network"]
     if network:
         rate, clock = network["estimated_throughput_fps"], result["clock_mhz"]
@@ -255,7 +255,7 @@ def front(result: dict[str, Any]) -> None:
             *(_number(used[key]) for key in ("lut", "ff", "bram", "dsp")), f"{share:.1%} {name.upper()}",
         )  # fmt: skip
         shown, last = shown + 1, point["interval"]
-    out.print(table)
+    _show(table)
     rest = "" if shown == len(result["pareto"]) else f"; {shown} of {len(result['pareto'])}, --json has all"
     out.print(f"\nat {result['clock_mhz']:g} MHz, each the cheapest folding of its rate, without FIFOs{rest}")
 
@@ -331,7 +331,7 @@ def flipped(result: dict[str, Any]) -> None:
     for row in result["rows"]:
         accuracy = row.get("accuracy", {})
         table.add_row(f"{row['flips']:,}", f"{row['changed']['mean']:.2%}", *(f"{v:.2%}" for v in accuracy.values()))
-    out.print(table)
+    _show(table)
     left = f"; left out: {', '.join(result['left_out'])}" if result["left_out"] else ""
     line = f"of {result['bits']:,} bits of weights and thresholds, {result['trials']} trials each{left}"
     out.print(line, soft_wrap=True)

@@ -63,6 +63,10 @@ class Bar(Callback):
     def _line(self) -> Any:
         return self.progress.make_tasks_table(self.progress.tasks)
 
+    def on_exception(self, *_: Any) -> None:
+        """Gives the line and the cursor back."""
+        self.teardown()
+
     def teardown(self, *_: Any, **__: Any) -> None:
         if self.cell is None:
             self.progress.stop()

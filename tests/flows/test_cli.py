@@ -111,6 +111,14 @@ def test_shell_completion(shell):
     assert "bitfabric" in done.stdout
 
 
+def test_targets_are_completed():
+    words = {"COMP_WORDS": "bitfabric build m.onnx --target ulx3s-8", "COMP_CWORD": "4"}
+    words["_BITFABRIC_COMPLETE"] = "complete_bash"
+    command = [sys.executable, "-c", "import sys; sys.argv[0] = 'bitfabric'; from flows.cli import main; main()"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | words)
+    assert done.stdout.split() == ["ulx3s-85f"], done.stderr
+
+
 def test_targets_and_doctor():
     names = [target["name"] for target in json.loads(bitfabric("targets", "--json").stdout)["targets"]]
     assert {"ulx3s-85f", "lfe5u-85f", "xc7z020"} <= set(names)
