@@ -1,0 +1,44 @@
+"""Arguments and options that several commands have, and their results as JSON."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Model = Annotated[
+    Path,
+    typer.Argument(metavar="MODEL.onnx", help="a QONNX file, or FINN's dataflow graph"),
+]
+
+
+def _target_names(begun: str) -> list[str]:
+    """For shell completion."""
+    from hw.boards.targets import targets
+
+    return [target.name for target in targets() if target.name.startswith(begun)]
+
+
+Target = Annotated[
+    str,
+    typer.Option(
+        "--target", "-t", help="a board or a device; `bitfabric targets` lists them", autocompletion=_target_names
+    ),
+]
+Fps = Annotated[float | None, typer.Option(help="frames per second to reach, with the cheapest folding that does")]
+Clock = Annotated[float | None, typer.Option("--clock", metavar="MHZ", help="clock of the accelerator")]
+FoldingFile = Annotated[Path | None, typer.Option("--folding", metavar="F.json", help="a folding in FINN's JSON form")]
+Fill = Annotated[
+    bool,
+    typer.Option(
+        "--fill",
+        help="as fast as the device allows: the fastest folding that is estimated to take at most 80 % of its LUT and "
+        "FF and 90 % of its BRAM and DSP; the rest is for routing, the board's shell and errors of the estimate",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print results as JSON, nothing else")]
+
+
+def emit(content: dict[str, Any]) -> None:
+    """Print a result as JSON."""
+    typer.echo(json.dumps(content, indent=2))
