@@ -84,7 +84,9 @@ def test_estimate_build_and_run(small, tmp_path):
 
 
 def test_an_interrupt_is_one_line(small, tmp_path):
-    command = [sys.executable, "-c", "from flows.cli import main; main()", "build", small / "model.onnx"]
+    # In the background, where these tests may run, interrupts are ignored from the start.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from flows.cli import main; main()"
+    command = [sys.executable, "-c", code, "build", small / "model.onnx"]
     command += ["-t", "ulx3s-12f", "--fps", "1e6", "--stop-after", "synthesise", "-o", tmp_path / "o"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         first = process.stderr.readline()
