@@ -85,7 +85,8 @@ def test_from_brevitas_to_rtl(case, tmp_path):
     for cycles in made.report["cycles"].values():
         assert cycles["simulated"] == cycles["estimated"]
     assert made.report["fps"] >= case.fps
-    if case.scheme == "fixed_point" or case.model.endswith("w1a1"):
+    # Scales that are no powers of two leave float32's rounding in the logits of the reference.
+    if case.scheme == "fixed_point" or (case.scheme is None and case.model.endswith("w1a1")):
         np.testing.assert_array_equal(made.run(frames, "emulator"), made.run(frames, "qonnx"))
 
 
