@@ -86,16 +86,12 @@ def size(graph: Graph, interval: int | None = None) -> dict[str, int]:
             depths.update(changes)
         return kept
 
-    def shorten(group: list[str]) -> None:
-        """Leave out what can be left out of a group, and cut the rest; most groups are not needed at all."""
-        if keeps(dict.fromkeys(group, 0)):
-            return
-        if len(group) > 1:
-            shorten(group[: len(group) // 2])
-            shorten(group[len(group) // 2 :])
+    def shorten(edge: str) -> None:
+        """Leave a FIFO out if that keeps the interval, or cut it to the least depth that does."""
+        if keeps({edge: 0}):
             return
         # The least depth is near, so it is looked for in growing steps.
-        edge, step = group[0], 1
+        step = 1
         while depths[edge] > 2 and keeps({edge: max(2, depths[edge] - step)}):
             step *= 2
         low = max(2, depths[edge] - step + 1)
@@ -104,11 +100,13 @@ def size(graph: Graph, interval: int | None = None) -> dict[str, int]:
             if not keeps({edge: middle}):
                 low = middle + 1
 
-    shorten(sorted(depths, key=lambda edge: depths[edge]))  # the ones that hold much stay, most likely
+    # One by one: a change that holds is found to hold at once; one that fails is found slowly, in a group no faster.
+    for edge in sorted(depths, key=lambda edge: depths[edge]):  # the ones that hold much stay, most likely
+        shorten(edge)
     # A FIFO that is gone delays its branch no longer, and the other branch may need less.
     last: dict[str, int] = {}
     while last != depths:
         last = dict(depths)
         for edge in [edge for edge, depth in depths.items() if depth]:
-            shorten([edge])
+            shorten(edge)
     return {edge: depth for edge, depth in depths.items() if depth}
