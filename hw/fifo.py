@@ -51,17 +51,22 @@ def _periodic(graph: Graph, cycles: int) -> Periodic:
     return Periodic(insert(graph, dict.fromkeys(edges, 2)), edges, cycles)
 
 
+def _fastest(graph: Graph) -> Periodic:
+    """The schedule with the least interval that FIFOs which are never full allow."""
+    bound = max(node.kernel.schedule().interval for node in graph)
+    best = _periodic(graph, bound)
+    low = bound - 1
+    while not best.feasible:
+        low, best = best.cycles, _periodic(graph, 2 * best.cycles)
+    while best.cycles - low > 1:
+        tried = _periodic(graph, (low + best.cycles) // 2)
+        low, best = (low, tried) if tried.feasible else (tried.cycles, best)
+    return best
+
+
 def least_interval(graph: Graph) -> int:
     """Cycles between frames with FIFOs that are never full."""
-    bound = max(node.kernel.schedule().interval for node in graph)
-    high = bound
-    while not _periodic(graph, high).feasible:
-        high *= 2
-    low = bound - 1 if high == bound else high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _periodic(graph, middle).feasible else (middle, high)
-    return high
+    return _fastest(graph).cycles
 
 
 def size(graph: Graph, interval: int | None = None) -> dict[str, int]:
@@ -72,10 +77,12 @@ def size(graph: Graph, interval: int | None = None) -> dict[str, int]:
     the least depth that keeps the interval with the others as they are, until nothing changes; so no FIFO alone can
     be made shorter. Raises BitfabricError for an interval that no depths reach.
     """
-    best = least_interval(graph)
-    if interval is not None and interval < best:
-        raise BitfabricError(f"no FIFOs let a frame pass every {interval} cycles; {best} is the least", status=2)
-    schedule = _periodic(graph, interval or best)
+    schedule = _fastest(graph)
+    if interval is not None and interval < schedule.cycles:
+        best = f"{schedule.cycles} is the least"
+        raise BitfabricError(f"no FIFOs let a frame pass every {interval} cycles; {best}", status=2)
+    if interval is not None and interval > schedule.cycles:
+        schedule = _periodic(graph, interval)
     depths = {edge: max(2, peak) for edge, peak in schedule.peaks().items()}
     if not schedule.attempt(depths):
         raise AssertionError("a schedule does not hold with the places that it takes")

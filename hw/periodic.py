@@ -14,7 +14,7 @@ import numpy as np
 from hw.graph import Graph
 from hw.kernels.buffer import advance
 from hw.kernels.fifo import Fifo
-from hw.raising import ENDLESS, GONE, PLAIN, Frame, State, settle
+from hw.raising import ENDLESS, GONE, PLAIN, SPAN, Frame, begin, settle
 from hw.recurrences import Tables, tables
 
 _DEEP = 1 << 30
@@ -29,7 +29,7 @@ class Periodic:
     """
 
     def __init__(self, graph: Graph, edges: Iterable[str], cycles: int) -> None:
-        self._cycles, self._edges = cycles, {name: i for i, name in enumerate(graph.edges)}
+        self.cycles, self._edges = cycles, {name: i for i, name in enumerate(graph.edges)}
         self._tables = tables(graph, 1)
         self._frame = _frame(self._tables)
         nodes = {node.name: i for i, node in enumerate(graph)}
@@ -39,16 +39,10 @@ class Periodic:
         self._mode[list(self._fifos.values())] = ENDLESS
         for edge, node in self._fifos.items():
             self._tables.nodes[node, 2] = Fifo(self._streams[edge], _DEEP).schedule().latency
-        events, beats = int(self._frame.first[-1]), int(self._tables.offset[-1])
-        self._numbers = np.arange(events, dtype=np.int32)
-        when = np.zeros(events + beats, np.int64)
-        self._state = State(
-            when, when[events:], np.zeros(beats, np.int64), np.full(len(when), -1, np.int32), np.zeros_like(when)
-        )
+        self._state = begin(len(self._frame.memory), len(nodes))
         for port in graph.inputs:  # input that comes evenly fills the FIFOs least
-            self._even(port.edge)
-        when = when.copy()
-        self._kept = self._state._replace(when=when, taken=when[events:], offered=self._state.offered.copy())
+            takers = self._frame.taker[self._span(port.edge)]
+            self._state.when[takers] = np.arange(len(takers)) * cycles // len(takers)
         self.feasible = self._settle(np.ones(len(nodes), np.bool_))
 
     def _span(self, edge: str) -> slice:
@@ -56,40 +50,37 @@ class Periodic:
         at = self._edges[edge]
         return slice(*self._tables.offset[at : at + 2])
 
-    def _even(self, edge: str) -> None:
-        """Begin with the beats of an input edge taken evenly over the frame."""
-        span = self._span(edge)
-        beats = span.stop - span.start
-        self._state.taken[span] = np.arange(beats) * self._cycles // beats
-        self._state.when[self._frame.taker[span]] = self._state.taken[span]
-
-    def _settle(self, dirty: np.ndarray) -> bool:
-        return bool(settle(self._tables, self._frame, self._state, self._kept, self._mode, self._cycles, dirty))
+    def _settle(self, changed: np.ndarray) -> bool:
+        return bool(settle(self._tables, self._frame, self._state, self._mode, self.cycles, changed))
 
     def peaks(self) -> dict[str, int]:
         """The most beats that each FIFO holds in the present schedule."""
         return {edge: self._peak(edge, f"{edge}_fifo") for edge in self._fifos}
 
     def _peak(self, before: str, after: str) -> int:
-        come, gone = self._state.taken[self._span(before)], self._state.taken[self._span(after)]
+        come, gone = (self._state.when[self._frame.taker[self._span(edge)]] for edge in (before, after))
         # A place is free again in the cycle after its beat has left.
-        frames, cycle = np.divmod(come - gone[0], self._cycles)
+        frames, cycle = np.divmod(come - gone[0], self.cycles)
         left = frames * len(gone) + np.searchsorted(gone, cycle + gone[0])
         return int((np.arange(1, len(come) + 1) - left).max())
 
     def attempt(self, depths: dict[str, int]) -> bool:
         """Give the FIFOs on these edges these depths, 0 for none, if there is a schedule then; else change nothing."""
         before = self._tables.nodes.copy(), self._mode.copy()
-        dirty = np.zeros(len(self._mode), np.bool_)
+        changed = np.zeros(len(self._mode), np.bool_)
         for edge, depth in depths.items():
             node = self._fifos[edge]
+            was = self._mode[node], self._tables.nodes[node, 2]
             self._mode[node] = PLAIN if depth else GONE
             if depth:
                 plan = Fifo(self._streams[edge], depth).schedule()
                 self._tables.nodes[node, 2:4] = plan.latency, plan.credits
+            changed[node] = depth > 0
             self._bind(edge)
-            dirty[node] = True
-        if self._settle(dirty):
+            if was != (self._mode[node], self._tables.nodes[node, 2]):
+                at = self._edges[edge], self._edges[f"{edge}_fifo"]
+                changed[[self._frame.writer[at[0]], self._frame.reader[at[1]]]] = True
+        if self._settle(changed):
             return True
         self._tables.nodes[:], self._mode[:] = before
         for edge in depths:
@@ -97,76 +88,108 @@ class Periodic:
         return False
 
     def _bind(self, edge: str) -> None:
-        """Tell the neighbours of a FIFO whose events they see: its own, or those beyond where it is not there."""
+        """Show the neighbours of a FIFO its events, or those beyond where it is not there."""
         node, frame = self._fifos[edge], self._frame
-        before, after = self._span(edge), self._span(f"{edge}_fifo")
-        gone, own = self._mode[node] == GONE, slice(*frame.first[node : node + 2])
-        frame.giver[after] = frame.giver[before] if gone else self._numbers[own]
-        frame.taker[before] = frame.taker[after] if gone else self._numbers[own]
+        before, after = self._edges[edge], self._edges[f"{edge}_fifo"]
+        come, gone = self._span(edge), self._span(f"{edge}_fifo")
+        there = self._mode[node] != GONE
+        events = frame.first[node] + np.arange(come.stop - come.start)
+        frame.writer[after] = node if there else frame.writer[before]
+        frame.reader[before] = node if there else frame.reader[after]
+        frame.giver[gone], frame.taker[come] = (events, events) if there else (frame.giver[come], frame.taker[gone])
 
 
 def _frame(given: Tables) -> Frame:
-    first = np.concatenate(([0], np.cumsum(given.nodes[:, 1])))
-    beats, edges = int(given.offset[-1]), len(given.offset) - 1
-    own = np.full(len(given.nodes), -1)
-    size = 0
-    for node, buffer in enumerate(given.nodes[:, 8]):
+    """The events, each as the tables say, and none left out."""
+    first, own, size = np.zeros(len(given.nodes), np.int64), np.full(len(given.nodes), -1), 0
+    for node, (_, total, *_, buffer, _) in enumerate(given.nodes):
+        first[node], size = size, size - -total // SPAN * SPAN
         if buffer >= 0:
-            own[node] = size
-            size += given.buffers[buffer, 0]
+            own[node], size = size, size - -given.buffers[buffer, 0] // SPAN * SPAN
+    beats, edges = int(given.offset[-1]), len(given.offset) - 1
+    taken, given_before = (np.zeros(len(set_) + len(given.ports) + 1, np.int32) for set_ in (given.takes, given.gives))
     frame = Frame(
-        first, np.repeat(np.arange(len(own), dtype=np.int32), np.diff(first)), np.full(edges, -1), np.full(edges, -1),
-        np.full(beats, -1, np.int32), np.full(beats, -1, np.int32), np.zeros(first[-1], np.int64),
-        np.zeros(size, np.int64), own,
+        first=first, own=own, node=np.zeros(size // SPAN, np.int32), writer=np.full(edges, -1),
+        reader=np.full(edges, -1), giver=np.full(beats, -1, np.int32), taker=np.full(beats, -1, np.int32), taken=taken,
+        given=given_before, memory=np.zeros(size, np.int32), waiter=np.full(size, -1, np.int32),
     )  # fmt: skip
-    _fill_frame(given, frame)
-    for edge in np.flatnonzero(frame.reader < 0):  # the outside takes it at once
-        at, end = given.offset[edge : edge + 2]
-        frame.taker[at:end] = frame.giver[at:end]
-    readers = np.repeat(frame.reader, np.diff(given.offset)).astype(np.int32)
-    return frame._replace(node=np.concatenate((frame.node, readers)))
+    _fill(given, frame)
+    return frame
 
 
 @numba.njit(cache=True)
-def _fill_frame(tables, frame):  # pragma: no cover - compiled
-    nodes, ports, _, takes, gives, offset, _, buffers, nests, _ = tables
+def _fill(tables, frame):  # pragma: no cover - compiled
+    """Fill in all but ``first`` and ``own``."""
+    nodes, ports, _, takes, gives, offset, _, buffers, _, _ = tables
     for node in range(len(nodes)):
-        period, total, _, _, in0, in1, out0, out1, buffer, _ = nodes[node]
-        first = frame.first[node]
-        for port in range(in0, in1):
-            edge, pattern = ports[port]
-            frame.reader[edge] = node
-            if buffer >= 0:
-                for beat in range(offset[edge], offset[edge + 1]):
-                    frame.taker[beat] = frame.first[-1] + beat
-                continue
-            beat = offset[edge]
-            for event in range(total):
-                if takes[pattern + event % period]:
-                    frame.taker[beat] = first + event
-                    beat += 1
+        _, total, _, _, in0, in1, out0, out1, buffer, _ = nodes[node]
+        first, own = frame.first[node], frame.own[node]
+        frame.node[first // SPAN : (first + total - 1) // SPAN + 1] = node
         for port in range(out0, out1):
-            edge, pattern = ports[port]
-            frame.writer[edge] = node
-            beat = offset[edge]
-            for event in range(total):
-                if gives[pattern + event % period]:
-                    frame.giver[beat] = first + event
-                    beat += 1
-        if buffer >= 0:
-            per_frame, places, start, reach, _, _, nest0, nest1, _, _, together = buffers[buffer]
-            words = per_frame * together
-            nest, index = nests[nest0:nest1], np.zeros(nest1 - nest0, np.int64)
-            # In this frame the beats of all later ones find their places as in it.
-            last = (places + abs(start)) // words + 2
-            position, oldest = start, start
-            for event in range((last + 2) * total):
-                if event < total:
-                    frame.needs[frame.first[node] + event] = -(-min(position + reach, words) // together)
-                row = advance(nest, index)
-                position += nest[row, 1]
-                free = (oldest + places) // together
-                oldest += nest[row, 2]
-                for beat in range(free - last * per_frame, (oldest + places) // together - last * per_frame):
-                    if 0 <= beat < per_frame:
-                        frame.frees[frame.own[node] + beat] = event - last * total
+            frame.writer[ports[port, 0]] = node
+            _place(tables, first, node, port, gives, frame.given, frame.giver)
+        for port in range(in0, in1):
+            frame.reader[ports[port, 0]] = node
+            _place(tables, first, node, port, takes, frame.taken, frame.taker)
+        if own >= 0:
+            beats = buffers[buffer, 0]
+            frame.node[own // SPAN : (own + beats - 1) // SPAN + 1] = node
+            at = offset[ports[in0, 0]]
+            for beat in range(beats):
+                frame.taker[at + beat] = own + beat
+            nest = tables.nests[buffers[buffer, 6] : buffers[buffer, 7]]
+            acts, beats_in = slice(first, first + total), slice(own, own + beats)
+            _remember(nest, buffers[buffer], frame.memory[acts], frame.memory[beats_in])
+            _invert(frame.memory[acts], first, frame.waiter[beats_in])
+            _invert(frame.memory[beats_in], own, frame.waiter[acts])
+    for edge in range(len(frame.reader)):
+        if frame.reader[edge] < 0:
+            frame.taker[offset[edge] : offset[edge + 1]] = frame.giver[offset[edge] : offset[edge + 1]]
+
+
+@numba.njit(cache=True)
+def _place(tables, first, node, port, pattern, counts, events):  # pragma: no cover - compiled
+    """Which event of a node, from ``first`` on, moves which beat of a port; and how many there are in its pattern
+    before each."""
+    period, total = tables.nodes[node, :2]
+    edge, at = tables.ports[port]
+    for phase in range(period):
+        counts[at + port + phase + 1] = counts[at + port + phase] + pattern[at + phase]
+    beat, phase = tables.offset[edge], 0
+    for event in range(total):
+        if pattern[at + phase]:
+            events[beat] = first + event
+            beat += 1
+        phase = phase + 1 if phase + 1 < period else 0
+
+
+@numba.njit(cache=True)
+def _remember(nest, buffer, needs, frees):  # pragma: no cover - compiled
+    """Which beats the events of a buffer need, and which events free the places of its beats."""
+    beats, places, start, reach = buffer[:4]
+    together, total, words = buffer[10], len(needs), beats * buffer[10]
+    index = np.zeros(len(nest), np.int64)
+    # In this frame the beats of all later ones find their places as in it.
+    last = (places + abs(start)) // words + 2
+    position, oldest, most = start, start, -words * last
+    for event in range((last + 2) * total):
+        if event < total:
+            most = max(most, -(-min(position + reach, words) // together) - 1)
+            needs[event] = most
+        row = advance(nest, index)
+        position += nest[row, 1]
+        free = (oldest + places) // together
+        oldest += nest[row, 2]
+        for beat in range(free - last * beats, (oldest + places) // together - last * beats):
+            if 0 <= beat < beats:
+                frees[beat] = event - last * total
+
+
+@numba.njit(cache=True)
+def _invert(memory, first, waiter):  # pragma: no cover - compiled
+    """For each number modulo the frame the first event, counted from ``first``, whose ``memory`` it is."""
+    before = memory[-1] - len(waiter)
+    for event in range(len(memory)):
+        if memory[event] != before:
+            before = memory[event]
+            waiter[before % len(waiter)] = first + event

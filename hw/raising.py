@@ -1,12 +1,14 @@
 """Schedules of a frame that repeats, found by raising the events of an earlier one that come too early.
 
-An event comes too early where one that it waits for has been raised, or binds it now and did not before. Each event
-that is raised remembers which one raised it, and by how much that one comes earlier: its *parent*. Raising goes on in
-sweeps over the nodes, and after each the parents are followed: an event that is later than its parent knows passes that
-on, however long the way is, and parents that form a loop raise each other for ever, so there is no schedule. (Around a
-loop the cycles from parent to child sum to more than none: an event was less late than the sum when the last of the
-parents was remembered.) Without that, what winds through the frame in many turns, a few beats on each time, would be
-followed turn by turn.
+An event comes too early where one that it waits for has been raised, or binds it now and did not before. Raising goes
+on in sweeps over the nodes, up and down, through short spans of events that something has changed for.
+
+Each event that is raised remembers which one raised it, its *parent*, and how many cycles after that it comes. Now and
+then the parents are followed: an event that is later than its parent knew passes that on, however long the way is, and
+where parents form a loop they raise each other for ever: there is no schedule. (When the last parent of a loop was
+remembered, its child came less late than all cycles from parent to child around the loop together; so their sum is
+positive.) Without that, a loop that winds through the frame, a few beats further with every turn, would be followed
+turn by turn.
 
 What is found is the least schedule that is nowhere earlier than the one before.
 """
@@ -18,261 +20,326 @@ import numpy as np
 
 # Values of ``mode``: as its kernel, a FIFO that is not there, one that is never full.
 PLAIN, GONE, ENDLESS = range(3)
-# What a node's events do to others.
-_TAKEN, _GIVEN, _UNSETTLED = 1, 2, 4
+SPAN = 32
+"""Events that are looked at together. The events of a node begin at a multiple of it."""
+# Places in ``counts``.
+_RAISED, _VISITED, _WALKS = range(3)
+_TURNS = 8
+"""How often a node is gone through in one sweep, at most."""
 
 
 class Frame(NamedTuple):
-    """The events of one frame and what binds them; all spans by node, edge or buffer follow those of ``Tables``.
+    """The events of one frame and what binds them; all numbers of nodes, edges, ports and beats follow ``Tables``.
 
-    Besides events there are beats that a buffer takes on its own; their numbers (by edge and beat) follow those of the
-    events. ``first``: by node its first event. ``node``: by event or beat its node. ``writer``, ``reader``: by edge the
-    node, or -1. ``giver``, ``taker``: by beat the event that gives it, and the event or beat of a buffer that tells
-    when it is taken; past FIFOs that are not there, and -1 outside. ``needs``: by event of a node with a buffer how many
-    beats must have been taken. ``frees``: by beat of a buffer the event that frees its place (below zero in the
-    frames before). ``own``: by node the first of its beats in ``frees``.
+    Beats that a buffer takes on its own are events as well. ``first``: by node its first event. ``own``: by node with a
+    buffer the first event that is a beat, else -1. ``node``: by span of events the node. ``writer``, ``reader``: by
+    edge the node, or -1. ``giver``, ``taker``: by beat the event that gives it and the one that takes it; a beat that
+    goes outside is taken when it is offered, so its taker is its giver. All four see past FIFOs that are not there.
+    ``taken``, ``given``: by element of ``takes`` and ``gives`` how many of the pattern before it are set.
+    ``memory``: for an event of a node with a buffer the last beat that it or one before it needs, for a beat the event
+    that frees its place; in frames before where negative. ``waiter``: the first event whose ``memory`` it is, or -1.
     """
 
     first: np.ndarray
+    own: np.ndarray
     node: np.ndarray
     writer: np.ndarray
     reader: np.ndarray
     giver: np.ndarray
     taker: np.ndarray
-    needs: np.ndarray
-    frees: np.ndarray
-    own: np.ndarray
+    taken: np.ndarray
+    given: np.ndarray
+    memory: np.ndarray
+    waiter: np.ndarray
 
 
 class State(NamedTuple):
-    """A schedule: the cycles of the events and of the beats as taken (``taken`` is the end of ``when``), of the beats as
-    offered; by event and beat its parent, -1 between tries and where not raised, and the cycles since that."""
+    """A schedule: ``when``, the cycles of the events; and what a try needs.
+
+    ``parent``: by event, -1 between tries and where not raised. ``since``: the cycles since that. ``raised``: events
+    that are raised. ``before``: by event its cycle before that. ``dirty``: by span whether something has changed for
+    its events. ``news``: by event whether it is later and what waits for it has not been told. ``awake``: by node
+    whether a span is dirty. ``walk``, ``path``: by event, to follow parents. ``counts``: events raised, events looked
+    at, times that parents were followed.
+    """
 
     when: np.ndarray
-    taken: np.ndarray
-    offered: np.ndarray
     parent: np.ndarray
     since: np.ndarray
+    raised: np.ndarray
+    before: np.ndarray
+    dirty: np.ndarray
+    news: np.ndarray
+    awake: np.ndarray
+    walk: np.ndarray
+    path: np.ndarray
+    counts: np.ndarray
+
+
+def begin(events: int, nodes: int) -> State:
+    """All events in cycle 0."""
+
+    def array(dtype: type = np.int64, size: int = events) -> np.ndarray:
+        return np.zeros(size, dtype)
+
+    return State(
+        when=array(), parent=np.full(events, -1, np.int32), since=array(), raised=array(np.int32), before=array(),
+        dirty=array(np.bool_, events // SPAN), news=array(np.bool_), awake=array(np.bool_, nodes),
+        walk=array(np.int32), path=array(np.int32), counts=array(size=3),
+    )  # fmt: skip
 
 
 @numba.njit(cache=True)
-def settle(tables, frame, state, kept, mode, cycles, dirty):  # pragma: no cover - compiled
-    """Raise events, those of ``dirty`` nodes first, until none comes too early; whether that ends. If it does not, all
-    is as before. ``kept`` is for the schedule from before."""
-    nodes, ports = tables.nodes, tables.ports
-    count = len(nodes)
-    touched = np.zeros(count, np.bool_)
+def settle(tables, frame, state, mode, cycles, changed):  # pragma: no cover - compiled
+    """Raise events, those of ``changed`` nodes first, until none comes too early; whether that ends. If it does not,
+    all is as before."""
+    count = len(changed)
     low, high = count, -1
     for node in range(count):
-        if dirty[node]:
+        if changed[node]:
+            _mark(tables, frame, state, node)
             low, high = min(low, node), max(high, node)
-    walk = np.zeros(len(state.when), np.int32)
-    path = np.empty(len(state.when), np.int32)
-    walks = 0
+    state.counts[:_WALKS] = 0
+    followed = 0
     up = holds = True
     while holds:
         # Near the change first: what loops, mostly loops there.
         idle, more = True, False
         for step in range(count):
             node = step if up else count - 1 - step
-            if not dirty[node]:
+            if not state.awake[node]:
                 continue
             if not low <= node <= high:
                 more = True
                 continue
-            idle = dirty[node] = False
-            if not touched[node]:
-                touched[node] = True
-                _copy(tables, frame, state, kept, node)
-            what = _relax(tables, frame, state, mode, cycles, node)
-            if what & _UNSETTLED:
-                dirty[node] = True
-            if what & _TAKEN:
-                for port in range(nodes[node, 4], nodes[node, 5]):
-                    if frame.writer[ports[port, 0]] >= 0:
-                        dirty[frame.writer[ports[port, 0]]] = True
-            if what & _GIVEN:
-                for port in range(nodes[node, 6], nodes[node, 7]):
-                    if frame.reader[ports[port, 0]] >= 0:
-                        dirty[frame.reader[ports[port, 0]]] = True
+            idle = False
+            state.awake[node] = False
+            _relax(tables, frame, state, mode, cycles, node)
         if idle:
             if not more:
                 break
             low, high = low - (high - low) - 4, high + (high - low) + 4
             continue
         up = not up
-        walks = _follow(tables, frame, state, touched, dirty, walk, path, walks)
-        holds = walks >= 0
-    for node in range(count):
-        if touched[node]:
-            state.parent[frame.first[node] : frame.first[node + 1]] = -1
-            if nodes[node, 8] >= 0:
-                edge = ports[nodes[node, 4], 0]
-                first = frame.first[-1]
-                state.parent[first + tables.offset[edge] : first + tables.offset[edge + 1]] = -1
-            if not holds:
-                _copy(tables, frame, kept, state, node)
+        if state.counts[_VISITED] - followed > state.counts[_RAISED]:
+            holds = _follow(frame, state)
+            followed = state.counts[_VISITED]
+    if not holds:
+        state.dirty[:] = False
+        state.news[:] = False
+        state.awake[:] = False
+    for i in range(state.counts[_RAISED]):
+        event = state.raised[i]
+        state.parent[event] = -1
+        if not holds:
+            state.when[event] = state.before[event]
     return holds
 
 
 @numba.njit(cache=True)
-def _follow(tables, frame, state, touched, dirty, walk, path, walks):  # pragma: no cover - compiled
-    """Make all as late as their parents know, and the nodes ``dirty`` where that is later; the number of the last walk,
-    or -1 where parents form a loop. ``walk`` has for each the last walk that came by, of ``walks`` before this;
-    ``path`` has room for one."""
-    before, inner = walks, frame.first[-1]
-    for node in range(len(touched)):
-        if not touched[node]:
-            continue
-        for span in range(2):
-            start, end = frame.first[node], frame.first[node + 1]
-            if span:
-                if tables.nodes[node, 8] < 0:
-                    continue
-                edge = tables.ports[tables.nodes[node, 4], 0]
-                start, end = inner + tables.offset[edge], inner + tables.offset[edge + 1]
-            for event in range(start, end):
-                walks += 1
-                length, at = 0, event
-                while state.parent[at] >= 0 and walk[at] <= before:
-                    walk[at] = walks
-                    path[length] = at
-                    length += 1
-                    at = state.parent[at]
-                if length and walk[at] == walks:
-                    return -1
-                for i in range(length - 1, -1, -1):
-                    at = path[i]
-                    cycle = state.when[state.parent[at]] + state.since[at]
-                    if cycle > state.when[at]:
-                        state.when[at] = cycle
-                        dirty[frame.node[at]] = True
-                        if at >= inner:
-                            edge = tables.ports[tables.nodes[frame.node[at], 4], 0]
-                            if frame.writer[edge] >= 0:
-                                dirty[frame.writer[edge]] = True
-    return walks
-
-
-@numba.njit(cache=True)
-def _copy(tables, frame, source, target, node):  # pragma: no cover - compiled
-    """Copy what a node determines: its events, when its inputs are taken and its outputs offered."""
-    nodes, ports, offset = tables.nodes, tables.ports, tables.offset
-    first, end = frame.first[node], frame.first[node + 1]
-    target.when[first:end] = source.when[first:end]
-    for port in range(nodes[node, 4], nodes[node, 5]):
-        first, end = offset[ports[port, 0]], offset[ports[port, 0] + 1]
-        target.taken[first:end] = source.taken[first:end]
-    for port in range(nodes[node, 6], nodes[node, 7]):
-        edge = ports[port, 0]
-        first, end = offset[edge], offset[edge + 1]
-        target.offered[first:end] = source.offered[first:end]
-        if frame.reader[edge] < 0:
-            target.taken[first:end] = source.taken[first:end]
+def _mark(tables, frame, state, node):  # pragma: no cover - compiled
+    """All events of a node are to be looked at."""
+    state.awake[node] = True
+    first = frame.first[node]
+    state.dirty[first // SPAN : (first + tables.nodes[node, 1] - 1) // SPAN + 1] = True
+    own = frame.own[node]
+    if own >= 0:
+        state.dirty[own // SPAN : (own + tables.buffers[tables.nodes[node, 8], 0] - 1) // SPAN + 1] = True
 
 
 @numba.njit(cache=True)
 def _relax(tables, frame, state, mode, cycles, node):  # pragma: no cover - compiled
-    """Raise what comes too early in a node; whether beats are _TAKEN or _GIVEN later then, and it is _UNSETTLED yet."""
-    nodes, ports, gaps, takes, gives, offset, _, buffers, _, _ = tables
-    when, taken, offered, parent, since = state
-    period, total, latency, credits, in0, in1, out0, out1, buffer, pattern = nodes[node]
-    first, inner, raised = frame.first[node], frame.first[-1], 0
-    if mode[node] == GONE:
-        at, to = offset[ports[in0, 0]], offset[ports[out0, 0]]
-        for beat in range(total):
-            if offered[at + beat] > offered[to + beat]:
-                offered[to + beat] = offered[at + beat]
-                raised |= _GIVEN
-            if taken[to + beat] > taken[at + beat]:
-                taken[at + beat] = taken[to + beat]
-                raised |= _TAKEN
-        return raised
-    beats = np.empty(out1 - in0 + in1 - out0, np.int64)  # ports of a node follow one another
-    turns = 0
-    again = True
-    while again and turns < 8:
-        again = False
-        turns += 1
-        if buffer >= 0:
-            per_frame, _, _, _, delay, release, _, _, _, _, _ = buffers[buffer]
-            at = offset[ports[in0, 0]]
-            before = taken[at + per_frame - 1] - cycles
-            for _ in range(2):
-                for beat in range(per_frame):
-                    event = frame.frees[frame.own[node] + beat]
-                    turn = event // total
-                    place = when[first + event - turn * total] + turn * cycles + release
-                    cycle = max(before + 1, offered[at + beat], place)
-                    if cycle > taken[at + beat]:
-                        taken[at + beat] = cycle
-                        if cycle == offered[at + beat]:
-                            by = frame.giver[at + beat]
-                        elif cycle == place:
-                            by = first + event - turn * total
-                        else:
-                            by = inner + at + (beat - 1 if beat else per_frame - 1)
-                        parent[inner + at + beat] = by
-                        since[inner + at + beat] = cycle - when[by]
-                        raised |= _TAKEN
-                    before = taken[at + beat]
-                before -= cycles
-                if before + 1 <= taken[at]:
-                    break
-        clock, phase = when[first + total - 1] - cycles, 0
-        beats[:] = 0
-        for event in range(total):
-            cycle, by = clock + gaps[pattern + phase], first + (event - 1 if event else total - 1)
-            for port in range(in0, in1):
-                if takes[ports[port, 1] + phase]:
-                    beat = offset[ports[port, 0]] + beats[port - in0]
-                    if offered[beat] >= cycle:
-                        cycle, by = offered[beat], frame.giver[beat]
-            if buffer >= 0:
-                need = frame.needs[first + event] - 1
-                turn = need // per_frame
-                beat = at + need - turn * per_frame
-                if taken[beat] + turn * cycles + delay >= cycle:
-                    cycle, by = taken[beat] + turn * cycles + delay, inner + beat
-            if mode[node] == PLAIN:
-                for port in range(out0, out1):
-                    if gives[ports[port, 1] + phase]:
-                        edge = ports[port, 0]
-                        size = offset[edge + 1] - offset[edge]
-                        back = beats[in1 - in0 + port - out0] - credits
-                        turn = back // size
-                        beat = offset[edge] + back - turn * size
-                        if taken[beat] + turn * cycles + 1 >= cycle:
-                            cycle, by = taken[beat] + turn * cycles + 1, frame.taker[beat]
-            later = cycle > when[first + event]
-            if later:
-                when[first + event] = cycle
-                parent[first + event] = by
-                since[first + event] = cycle - when[by]
+    """Raise what comes too early in a node, where something has changed; not for ever in one go."""
+    own = frame.own[node]
+    for _ in range(_TURNS):
+        work = own >= 0 and _take(tables, frame, state, mode, cycles, node)
+        if not _act(tables, frame, state, mode, cycles, node) and not work:
+            return
+    state.awake[node] = True
+
+
+@numba.njit(cache=True)
+def _take(tables, frame, state, mode, cycles, node):  # pragma: no cover - compiled
+    """Raise beats that a buffer takes too early; whether there was something to look at."""
+    when, parent, since, raised, before, dirty, news, awake, _, _, counts = state
+    memory, waiter, giver, offset = frame.memory, frame.waiter, frame.giver, tables.offset
+    own, first, total = frame.own[node], frame.first[node], tables.nodes[node, 1]
+    beats, _, _, _, _, release = tables.buffers[tables.nodes[node, 8], :6]
+    edge = tables.ports[tables.nodes[node, 4], 0]
+    at, writer = offset[edge] - own, frame.writer[edge]
+    latency, credits = tables.nodes[max(writer, 0), 2:4]
+    backs = writer >= 0 and mode[writer] == PLAIN
+    count = counts[_RAISED]
+    work = passed = False
+    for span in range(own // SPAN, (own + beats - 1) // SPAN + 1):
+        if not dirty[span]:
+            continue
+        dirty[span] = False
+        work = True
+        start, end = span * SPAN, min(own + beats, span * SPAN + SPAN)
+        counts[_VISITED] += end - start
+        for event in range(start, end):
+            if event > own:
+                by = event - 1
+                cycle = when[by] + 1
             else:
-                cycle = when[first + event]
+                by = own + beats - 1
+                cycle = when[by] + 1 - cycles
+            free = memory[event]
+            turn = 0 if 0 <= free < total else free // total
+            place = when[first + free - turn * total] + turn * cycles + release
+            if place >= cycle:
+                by, cycle = first + free - turn * total, place
+            if writer >= 0 and when[giver[at + event]] + latency >= cycle:
+                by = giver[at + event]
+                cycle = when[by] + latency
+            if cycle > when[event]:
+                if parent[event] < 0:
+                    before[event] = when[event]
+                    raised[count] = event
+                    count += 1
+                since[event] = cycle - when[by]
+                parent[event] = by
+                when[event] = cycle
+            elif not news[event]:
+                continue
+            news[event] = False
+            passed = True
+            dirty[(event + 1 if event + 1 < own + beats else own) // SPAN] = True
+            if waiter[event] >= 0:
+                dirty[waiter[event] // SPAN] = True
+            if backs:
+                beat = event - own + credits
+                dirty[giver[at + own + (beat if beat < beats else beat % beats)] // SPAN] = True
+    counts[_RAISED] = count
+    if passed and backs:
+        awake[writer] = True
+    return work
+
+
+@numba.njit(cache=True)
+def _act(tables, frame, state, mode, cycles, node):  # pragma: no cover - compiled
+    """Raise events that come too early; whether there was something to look at."""
+    nodes, ports, gaps, takes, gives, offset, _, buffers, _, _ = tables
+    when, parent, since, raised, before, dirty, news, awake, _, _, counts = state
+    first, own, _, writers, readers, giver, taker, taken, given, memory, waiter = frame
+    first, own = first[node], own[node]
+    period, total, own_latency, own_credits, in0, in1, out0, out1, buffer, pattern = nodes[node]
+    plain = mode[node] == PLAIN
+    delay = beats = 0
+    if own >= 0:
+        beats, delay = buffers[buffer, 0], buffers[buffer, 4]
+    count = counts[_RAISED]
+    work = passed = False
+    for span in range(first // SPAN, (first + total - 1) // SPAN + 1):
+        if not dirty[span]:
+            continue
+        dirty[span] = False
+        work = True
+        start, end = span * SPAN, min(first + total, span * SPAN + SPAN)
+        counts[_VISITED] += end - start
+        turn, phase = (start - first) // period, (start - first) % period - 1
+        for event in range(start, end):
+            phase += 1
+            if phase == period:
+                turn, phase = turn + 1, 0
+            if event > first:
+                by = event - 1
+                cycle = when[by] + gaps[pattern + phase]
+            else:
+                by = first + total - 1
+                cycle = when[by] - cycles + gaps[pattern]
             for port in range(in0, in1):
-                if takes[ports[port, 1] + phase]:
-                    beat = offset[ports[port, 0]] + beats[port - in0]
-                    if cycle > taken[beat]:
-                        taken[beat] = cycle
-                        raised |= _TAKEN
-                    beats[port - in0] += 1
+                edge, at = ports[port]
+                if takes[at + phase] and writers[edge] >= 0:
+                    at += port
+                    source = giver[offset[edge] + turn * taken[at + period] + taken[at + phase]]
+                    offered = when[source] + nodes[writers[edge], 2]
+                    if offered >= cycle:
+                        by, cycle = source, offered
+            if own >= 0:
+                need = memory[event]
+                frames = 0 if need >= 0 else need // beats
+                source = own + need - frames * beats
+                if when[source] + frames * cycles + delay >= cycle:
+                    by, cycle = source, when[source] + frames * cycles + delay
+            if plain:
+                for port in range(out0, out1):
+                    edge, at = ports[port]
+                    if gives[at + phase]:
+                        at += port
+                        back = turn * given[at + period] + given[at + phase] - own_credits
+                        size = offset[edge + 1] - offset[edge]
+                        frames = 0 if back >= 0 else back // size
+                        source = taker[offset[edge] + back - frames * size]
+                        free = when[source] + frames * cycles + (1 if readers[edge] >= 0 else 1 + own_latency)
+                        if free >= cycle:
+                            by, cycle = source, free
+            if cycle > when[event]:
+                if parent[event] < 0:
+                    before[event] = when[event]
+                    raised[count] = event
+                    count += 1
+                since[event] = cycle - when[by]
+                parent[event] = by
+                when[event] = cycle
+            elif not news[event]:
+                continue
+            # What waits for it is to be looked at.
+            news[event] = False
+            passed = True
+            dirty[(event + 1 if event + 1 < first + total else first) // SPAN] = True
+            if waiter[event] >= 0:
+                dirty[waiter[event] // SPAN] = True
+            for port in range(in0, in1):
+                edge, at = ports[port]
+                if takes[at + phase] and writers[edge] >= 0 and mode[writers[edge]] == PLAIN:
+                    at += port
+                    beat = turn * taken[at + period] + taken[at + phase] + nodes[writers[edge], 3]
+                    size = offset[edge + 1] - offset[edge]
+                    dirty[giver[offset[edge] + (beat if beat < size else beat % size)] // SPAN] = True
             for port in range(out0, out1):
-                if gives[ports[port, 1] + phase]:
-                    edge = ports[port, 0]
-                    beat = offset[edge] + beats[in1 - in0 + port - out0]
-                    if cycle + latency > offered[beat]:
-                        offered[beat] = cycle + latency
-                        raised |= _GIVEN
-                    if frame.reader[edge] < 0 and cycle + latency > taken[beat]:
-                        taken[beat] = cycle + latency  # the outside takes it at once
-                        again = True
-                    beats[in1 - in0 + port - out0] += 1
-            if later and buffer >= 0:
-                again = True
-            clock = cycle
-            phase = phase + 1 if phase + 1 < period else 0
-        if clock - cycles + gaps[pattern] > when[first]:
-            again = True
-    return raised | _UNSETTLED if again else raised
+                edge, at = ports[port]
+                if gives[at + phase]:
+                    at += port
+                    beat = turn * given[at + period] + given[at + phase]
+                    size = offset[edge + 1] - offset[edge]
+                    if readers[edge] >= 0:
+                        dirty[taker[offset[edge] + beat] // SPAN] = True
+                    elif plain:
+                        dirty[giver[offset[edge] + (beat + own_credits) % size] // SPAN] = True
+    counts[_RAISED] = count
+    if passed:
+        for port in range(in0, in1):
+            if writers[ports[port, 0]] >= 0:
+                awake[writers[ports[port, 0]]] = True
+        for port in range(out0, out1):
+            if readers[ports[port, 0]] >= 0:
+                awake[readers[ports[port, 0]]] = True
+    return work
+
+
+@numba.njit(cache=True)
+def _follow(frame, state):  # pragma: no cover - compiled
+    """Make all that is raised as late as its parents know; whether they form no loop."""
+    when, parent, since, raised, _, dirty, news, awake, walk, path, counts = state
+    spans = frame.node
+    counts[_WALKS] += 1
+    done = 2 * counts[_WALKS]
+    for i in range(counts[_RAISED]):
+        length, at = 0, raised[i]
+        while parent[at] >= 0 and walk[at] < done - 1:
+            walk[at] = done - 1
+            path[length] = at
+            length += 1
+            at = parent[at]
+        if parent[at] >= 0 and walk[at] == done - 1:
+            return False
+        for back in range(length - 1, -1, -1):
+            at = path[back]
+            walk[at] = done
+            cycle = when[parent[at]] + since[at]
+            if cycle > when[at]:
+                when[at] = cycle
+                news[at] = dirty[at // SPAN] = awake[spans[at // SPAN]] = True
+    return True

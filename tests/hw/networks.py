@@ -86,10 +86,12 @@ def residual(rng: np.random.Generator, channels: int, prefix: tuple[int, ...] = 
     return Graph(nodes, (Port("x", "x", x.shape, "UINT2"),), (Port("y", "fc1", last.outputs()[0].shape, "int"),))
 
 
-def random_graph(rng: np.random.Generator, steps: int = 6) -> Graph:
-    """Convolutions, thresholds, forks, sums and concatenations in random order on small images, each with a random
-    folding and with width converters between; no FIFOs. One output or two."""
-    size, channels, dtype = tuple(int(n) for n in rng.integers(2, 5, 2)), int(rng.choice([2, 4])), DataType["UINT2"]
+def random_graph(rng: np.random.Generator, steps: int = 6, sides: tuple[int, int] = (2, 4)) -> Graph:
+    """Convolutions, thresholds, forks, sums and concatenations in random order on images with sides from the first to
+    the second of ``sides``, each with a random folding and with width converters between; no FIFOs. One output or two.
+    """
+    size = tuple(int(n) for n in rng.integers(*sides, 2, endpoint=True))
+    channels, dtype = int(rng.choice([2, 4])), DataType["UINT2"]
     nodes: list[Node] = []
     tails = ["x"]
 

@@ -158,3 +158,21 @@ def test_schedules_agree_with_simulation(seed, slower):
         assert schedule.attempt(tried) == (fifo.interval(graph, tried) <= wanted)
     with pytest.raises(BitfabricError, match=f"every {best - 1} cycles; {best} is the least"):
         fifo.size(graph, best - 1)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 2**32))
+def test_loops_that_wind_through_long_frames_are_found(seed):
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng, 3, (9, 14))
+    best = fifo.least_interval(graph)
+    assert fifo.interval(graph, {edge: stream.beats + 2 for edge, stream in fifo.streams(graph).items()}) == best
+    schedule = Periodic(fifo.insert(graph, dict.fromkeys(fifo.streams(graph), 2)), fifo.streams(graph), best)
+    depths = {edge: max(2, peak) for edge, peak in schedule.peaks().items()}
+    assert schedule.attempt(depths)
+    for _ in range(6):  # from a schedule to the next, as FIFOs are shortened
+        edge = str(rng.choice([edge for edge, depth in sorted(depths.items()) if depth]))
+        tried = depths | {edge: int(rng.choice([0, 2, rng.integers(2, depths[edge] + 1)]))}
+        holds = schedule.attempt({edge: tried[edge]})
+        assert holds == (fifo.interval(graph, tried) <= best)
+        depths = tried if holds else depths
