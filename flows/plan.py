@@ -105,7 +105,7 @@ class Plan:
         """Folding, FIFOs, cycles and resources as estimated; checks that the estimate is not far over the device."""
         table, depths = self.choose()
         hardware, _ = self.folded(table, depths)
-        trace = timing.steady(hardware)
+        pace = timing.pace(hardware)
         used = folding.estimate(hardware, self.device.family)
         # The model is not exact: only a clear excess ends the build before synthesis has counted.
         if over := self.device.overflow(Resources(*(int(v / 1.3) for v in vars(used).values()))):
@@ -116,9 +116,9 @@ class Plan:
         return {
             "folding": {name: f.attributes for name, f in table.items()},
             "fifos": depths,
-            "interval": trace.interval,
-            "latency": trace.latency,
-            "fps": self.clock_mhz * 1e6 / trace.interval,
+            "interval": pace.interval,
+            "latency": pace.latency,
+            "fps": self.clock_mhz * 1e6 / pace.interval,
             "resources": vars(used),
             "layers": [
                 {

@@ -6,7 +6,7 @@ from math import inf
 from hw.errors import BitfabricError
 from hw.graph import Graph, Node
 from hw.kernels.fifo import Fifo
-from hw.periodic import Periodic
+from hw.periodic import Periodic, fastest
 from hw.stream import Stream
 from hw.timing import Deadlock, steady
 
@@ -45,23 +45,10 @@ def interval(graph: Graph, depths: dict[str, int]) -> float:
         return inf
 
 
-def _periodic(graph: Graph, cycles: int) -> Periodic:
-    """Schedules of the graph with a FIFO on every edge between kernels."""
-    edges = list(streams(graph))
-    return Periodic(insert(graph, dict.fromkeys(edges, 2)), edges, cycles)
-
-
 def _fastest(graph: Graph) -> Periodic:
-    """The schedule with the least interval that FIFOs which are never full allow."""
-    bound = max(node.kernel.schedule().interval for node in graph)
-    best = _periodic(graph, bound)
-    low = bound - 1
-    while not best.feasible:
-        low, best = best.cycles, _periodic(graph, 2 * best.cycles)
-    while best.cycles - low > 1:
-        tried = _periodic(graph, (low + best.cycles) // 2)
-        low, best = (low, tried) if tried.feasible else (tried.cycles, best)
-    return best
+    """The schedule with the least interval, with a FIFO that is never full on every edge between kernels."""
+    edges = list(streams(graph))
+    return fastest(insert(graph, dict.fromkeys(edges, 2)), edges)
 
 
 def least_interval(graph: Graph) -> int:
@@ -82,7 +69,7 @@ def size(graph: Graph, interval: int | None = None) -> dict[str, int]:
         best = f"{schedule.cycles} is the least"
         raise BitfabricError(f"no FIFOs let a frame pass every {interval} cycles; {best}", status=2)
     if interval is not None and interval > schedule.cycles:
-        schedule = _periodic(graph, interval)
+        schedule = schedule.every(interval)
     depths = {edge: max(2, peak) for edge, peak in schedule.peaks().items()}
     if not schedule.attempt(depths):
         raise AssertionError("a schedule does not hold with the places that it takes")

@@ -29,7 +29,7 @@ class Periodic:
     """
 
     def __init__(self, graph: Graph, edges: Iterable[str], cycles: int) -> None:
-        self.cycles, self._edges = cycles, {name: i for i, name in enumerate(graph.edges)}
+        self.graph, self.cycles, self._edges = graph, cycles, {name: i for i, name in enumerate(graph.edges)}
         self._tables = tables(graph, 1)
         self._frame = _frame(self._tables)
         nodes = {node.name: i for i, node in enumerate(graph)}
@@ -44,6 +44,10 @@ class Periodic:
             takers = self._frame.taker[self._span(port.edge)]
             self._state.when[takers] = np.arange(len(takers)) * cycles // len(takers)
         self.feasible = self._settle(np.ones(len(nodes), np.bool_))
+
+    def every(self, cycles: int) -> "Periodic":
+        """Schedules of the same graph, with FIFOs on the same edges, with a frame every so many cycles."""
+        return Periodic(self.graph, self._fifos, cycles)
 
     def _span(self, edge: str) -> slice:
         """The beats of an edge."""
@@ -97,6 +101,23 @@ class Periodic:
         frame.writer[after] = node if there else frame.writer[before]
         frame.reader[before] = node if there else frame.reader[after]
         frame.giver[gone], frame.taker[come] = (events, events) if there else (frame.giver[come], frame.taker[gone])
+
+
+def fastest(graph: Graph, edges: Iterable[str] = ()) -> Periodic:
+    """The schedule with the least interval, with FIFOs that are never full on ``edges``; none of the graph's own may
+    end in a deadlock.
+
+    In the long run that is the interval of the graph, rounded up: frames come as often as the slowest loop of events
+    that wait for each other lets them, and there is a schedule if, and only if, no loop is slower than that.
+    """
+    bound = max(node.kernel.schedule().interval for node in graph)
+    low, best = bound - 1, Periodic(graph, edges, bound)
+    while not best.feasible:
+        low, best = best.cycles, best.every(2 * best.cycles)
+    while best.cycles - low > 1:
+        tried = best.every((low + best.cycles) // 2)
+        low, best = (low, tried) if tried.feasible else (tried.cycles, best)
+    return best
 
 
 def _frame(given: Tables) -> Frame:

@@ -6,6 +6,7 @@ exact for any FIFO depths, input gaps and output stalls, and equal to the RTL to
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from hw import accounting
 from hw.accounting import Account
 from hw.errors import BitfabricError
 from hw.graph import Graph
+from hw.periodic import fastest
 from hw.recurrences import UNKNOWN, solve, tables
 
 
@@ -134,6 +136,25 @@ def attempt(
         {name: taken[span] for name, span in spans.items()},
     )
     return trace, {node.name: names[given.ports[p, 0]] for node, p in zip(graph, waits, strict=True) if p >= 0}
+
+
+class Pace(NamedTuple):
+    """Cycles between frames in the steady state (the mean, rounded up, where that takes several frames to repeat), and
+    from the first beat in to the last beat of the first frame out, both counted."""
+
+    interval: int
+    latency: int
+
+
+def pace(graph: Graph) -> Pace:
+    """What ``steady`` tells of these two, without going there: that may take hundreds of frames where the first nodes
+    are a little faster than the last, and run ahead until all FIFOs between are full.
+
+    The interval is that of the fastest periodic schedule; the latency that of one frame, which waits for none after
+    it. Raises Deadlock as ``simulate``.
+    """
+    first = _solved(graph, *attempt(graph, 1))
+    return Pace(fastest(graph).cycles, first.latency)
 
 
 def steady(graph: Graph, limit: int = 128) -> Trace:

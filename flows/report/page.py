@@ -79,12 +79,12 @@ def _environment() -> "Environment":
 def _facts(accelerator: "Accelerator") -> dict[str, Any]:
     """Everything that the template shows."""
     report, hardware = accelerator.report, accelerator.hardware
-    trace = timing.steady(hardware)
-    cycles = {name: count["estimated"] for name, count in report["cycles"].items()}
-    if (trace.interval, trace.latency) != (cycles["interval"], cycles["latency"]):
+    pace, trace = timing.pace(hardware), timing.steady(hardware)
+    then = timing.Pace(**{name: count["estimated"] for name, count in report["cycles"].items()})
+    if pace != then:
         raise BitfabricError(
-            f"{accelerator.folder} was built by another version: {cycles['interval']} and {cycles['latency']} cycles "
-            f"there are {trace.interval} and {trace.latency} now; build again with the same command"
+            f"{accelerator.folder} was built by another version: {then.interval} and {then.latency} cycles "
+            f"there are {pace.interval} and {pace.latency} now; build again with the same command"
         )
     window = figures.Window(trace)
     return {
@@ -99,9 +99,9 @@ def _facts(accelerator: "Accelerator") -> dict[str, Any]:
         "window": window,
         "timeline": figures.timeline(trace, window),
         "accounts": figures.accounts(trace),
-        "trace": trace,
+        "pace": pace,
         "fifos": figures.occupancies(hardware, trace, window),
-        "limits": limits.find(accelerator.graph, hardware, trace.interval, accelerator.device),
+        "limits": limits.find(accelerator.graph, hardware, pace.interval, accelerator.device),
         "rungs": _rungs(report),
         "path": _path(accelerator),
         "names": NAMES,

@@ -80,6 +80,7 @@ def test_the_steady_state_goes_on_and_its_accounts_are_whole(seed):
     graph = fifo.insert(graph, fifo.size(graph))
     trace = timing.steady(graph)
     assert trace.period is not None
+    assert timing.pace(graph) == (trace.interval, trace.latency)
     longer, waits = timing.attempt(graph, trace.frames + 3 * trace.period + 1)  # which solves frame by frame
     assert not waits
     extended = timing.simulate(graph, longer.frames)
@@ -155,7 +156,10 @@ def test_schedules_agree_with_simulation(seed, slower):
     for _ in range(4):
         schedule = Periodic(fifo.insert(graph, dict.fromkeys(edges, 2)), edges, wanted)
         tried = {edge: int(rng.choice([0, 0, 2, 3, depths.get(edge, 9)])) for edge in edges}
-        assert schedule.attempt(tried) == (fifo.interval(graph, tried) <= wanted)
+        reached = fifo.interval(graph, tried)
+        assert schedule.attempt(tried) == (reached <= wanted)
+        if reached < np.inf:
+            assert timing.pace(fifo.insert(graph, tried)).interval == reached
     with pytest.raises(BitfabricError, match=f"every {best - 1} cycles; {best} is the least"):
         fifo.size(graph, best - 1)
 
