@@ -103,7 +103,7 @@ def solve(tables, offered, taken, sinks, ready):  # pragma: no cover - compiled
     """
     nodes, ports, gaps, takes, gives, offset, clocks, buffers, nests, kept = tables
     count = len(nodes)
-    done = np.zeros(count, np.int64)
+    done, phases = np.zeros(count, np.int64), np.zeros(count, np.int64)
     clock = clocks.copy()
     waits = np.full(count, -1)
     allowed = np.full(kept, UNKNOWN)
@@ -131,8 +131,41 @@ def solve(tables, offered, taken, sinks, ready):  # pragma: no cover - compiled
             awake[node] = False
             started = done[node]
             period, total, latency, credits, in0, in1, out0, out1, buffer, pattern = nodes[node]
-            phase = done[node] % period
+            phase = phases[node]
             waits[node] = -1
+            if buffer < 0 and in1 == in0 + 1 and out1 == out0 + 1:
+                # As below, for what most nodes are: one input, one output, no memory; they run a few events at a time.
+                event, cycle = started, clock[node]
+                (in_edge, take), (out_edge, give) = ports[in0], ports[out0]
+                come, go = offset[in_edge] + beats[in0], offset[out_edge] + beats[out0]
+                free = offset[out_edge] + credits
+                while event < total:
+                    earliest = cycle + gaps[pattern + phase]
+                    if takes[take + phase]:
+                        if offered[come] == UNKNOWN:
+                            waits[node] = in0
+                        earliest = max(earliest, offered[come])
+                    if gives[give + phase] and go >= free:
+                        if taken[go - credits] == UNKNOWN:
+                            waits[node] = out0
+                        earliest = max(earliest, taken[go - credits] + 1)
+                    if waits[node] >= 0:
+                        break
+                    if takes[take + phase]:
+                        taken[come] = earliest
+                        come += 1
+                    if gives[give + phase]:
+                        offered[go] = earliest + latency
+                        go += 1
+                    cycle = earliest
+                    event += 1
+                    phase = phase + 1 if phase + 1 < period else 0
+                beats[in0], beats[out0] = come - offset[in_edge], go - offset[out_edge]
+                clock[node], done[node], phases[node] = cycle, event, phase
+                if event > started:
+                    moved = True
+                    awake[writer[in_edge]] = awake[reader[out_edge]] = True
+                continue
             if buffer >= 0:
                 per_frame, places, _, reach, delay, release, nest0, nest1, first, end, together = buffers[buffer]
                 at, before = offset[ports[in0, 0]], beats[in0]
@@ -152,8 +185,9 @@ def solve(tables, offered, taken, sinks, ready):  # pragma: no cover - compiled
                             waits[node] = port
                         cycle = max(cycle, beat + 1)
                 if buffer >= 0:
-                    words = min(position[buffer] + reach, (frame[buffer] + 1) * per_frame * together)
-                    need = -(-words // together)
+                    need = min(position[buffer] + reach, (frame[buffer] + 1) * per_frame * together)
+                    if together > 1:
+                        need = -(-need // together)
                     if need > beats[in0]:
                         beats[in0] = _fill(beats[in0], offered[at:], taken[at:], allowed[first:end])
                     if need > beats[in0]:
@@ -174,13 +208,15 @@ def solve(tables, offered, taken, sinks, ready):  # pragma: no cover - compiled
                     row = advance(nests[nest0:nest1], index[nest0:nest1])
                     position[buffer] += nests[nest0 + row, 1]
                     frame[buffer] += row == 0
-                    free = max(0, oldest[buffer] + places) // together
-                    oldest[buffer] += nests[nest0 + row, 2]
-                    for beat in range(free, min(end - first, max(0, oldest[buffer] + places) // together)):
-                        allowed[first + beat] = cycle + release
+                    if nests[nest0 + row, 2]:
+                        free = max(0, oldest[buffer] + places) // together
+                        oldest[buffer] += nests[nest0 + row, 2]
+                        for beat in range(free, min(end - first, max(0, oldest[buffer] + places) // together)):
+                            allowed[first + beat] = cycle + release
                 clock[node] = cycle
                 done[node] += 1
                 phase = phase + 1 if phase + 1 < period else 0
+            phases[node] = phase
             progress = done[node] > started
             if buffer >= 0:
                 beats[in0] = _fill(beats[in0], offered[at:], taken[at:], allowed[first:end])
