@@ -179,12 +179,15 @@ def _extended(trace: Trace, frames: int) -> Trace:
     more, period, ends = frames - trace.frames, trace.period, trace._frame_ends()
     if not more or period is None:
         return trace
-    turns, which = np.divmod(np.arange(more), period)
-    late = ((turns + 1) * (ends[-1] - ends[-1 - period]))[:, None]
+    turns = -(-more // period)
+    late = (1 + np.arange(turns))[:, None] * (ends[-1] - ends[-1 - period])
 
     def longer(times: np.ndarray, late: np.ndarray) -> np.ndarray:
-        last = times.reshape(trace.frames, -1)[-period:]
-        return np.concatenate((times, (last[which] + late).ravel()))
+        size, span = len(times), len(times) // trace.frames * period
+        result = np.empty(size + turns * span, times.dtype)
+        result[:size] = times
+        np.add(times[size - span :], late, out=result[size:].reshape(turns, span))
+        return result[: size // trace.frames * frames]
 
     inputs = {port.edge for port in trace.graph.inputs}
     return replace(
