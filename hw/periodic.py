@@ -22,7 +22,8 @@ _DEEP = 1 << 30
 """Beats of a FIFO that is never full."""
 # Values of ``mode``: as its kernel, a FIFO that is not there, one that is never full.
 _PLAIN, _GONE, _ENDLESS = range(3)
-# Values of ``cause`` and ``cause_in``: not raised; by the event before, by a memory, from 3 on by a port.
+# Values of ``cause`` and ``cause_in``: not raised; by the one before (a place: the event), by a memory, from 3 on by a
+# port.
 _NONE, _BEFORE, _MEMORY, _PORT = range(4)
 # What a node's events do to others.
 _TAKEN, _GIVEN, _UNSETTLED = 1, 2, 4
@@ -49,7 +50,7 @@ class _Frame(NamedTuple):
 
 class _State(NamedTuple):
     """A schedule: the cycles of the events, of the beats as offered and as taken; and what raised an event or, where a
-    buffer takes it, a beat last in this try (``cause``, ``cause_in``)."""
+    buffer or a place of its own takes it, a beat last in this try (``cause``, ``cause_in``)."""
 
     when: np.ndarray
     offered: np.ndarray
@@ -153,7 +154,7 @@ def _frame(given: Tables) -> _Frame:
 def _fill_frame(tables, frame):  # pragma: no cover - compiled
     nodes, ports, _, takes, gives, offset, _, buffers, nests, _ = tables
     for node in range(len(nodes)):
-        period, total, _, _, in0, in1, out0, out1, buffer, _ = nodes[node]
+        period, total, _, _, in0, in1, out0, out1, buffer, _, _ = nodes[node]
         for port in range(in0, in1):
             edge, pattern = ports[port]
             frame.reader[edge] = node
@@ -271,7 +272,7 @@ def _relax(tables, frame, state, mode, cycles, node):  # pragma: no cover - comp
     """Raise what comes too early in a node; whether beats are _TAKEN or _GIVEN later then, and it is _UNSETTLED yet."""
     nodes, ports, gaps, takes, gives, offset, _, buffers, _, _ = tables
     when, offered, taken, cause, cause_in = state
-    period, total, latency, credits, in0, in1, out0, out1, buffer, pattern = nodes[node]
+    period, total, latency, credits, in0, in1, out0, out1, buffer, pattern, apart = nodes[node]
     first, raised = frame.first[node], 0
     if mode[node] == _GONE:
         at, to = offset[ports[in0, 0]], offset[ports[out0, 0]]
@@ -311,7 +312,8 @@ def _relax(tables, frame, state, mode, cycles, node):  # pragma: no cover - comp
         clock, phase = when[first + total - 1] - cycles, 0
         beats[:] = 0
         for event in range(total):
-            cycle, by = clock + gaps[pattern + phase], _BEFORE
+            earliest, by = clock + gaps[pattern + phase], _BEFORE
+            cycle = earliest
             for port in range(in0, in1):
                 if takes[ports[port, 1] + phase]:
                     beat = offered[offset[ports[port, 0]] + beats[port - in0]]
@@ -342,8 +344,10 @@ def _relax(tables, frame, state, mode, cycles, node):  # pragma: no cover - comp
             for port in range(in0, in1):
                 if takes[ports[port, 1] + phase]:
                     beat = offset[ports[port, 0]] + beats[port - in0]
-                    if cycle > taken[beat]:
-                        taken[beat] = cycle
+                    leaves = max(earliest, offered[beat]) if apart else cycle
+                    if leaves > taken[beat]:
+                        taken[beat] = leaves
+                        cause_in[beat] = _PORT if leaves == offered[beat] else _BEFORE
                         raised |= _TAKEN
                     beats[port - in0] += 1
             for port in range(out0, out1):
@@ -380,11 +384,11 @@ def _loops(tables, frame, state, mode, touched, node, seen, before):  # pragma: 
             break
     if event < 0:
         return False
-    beat = -1  # of a memory's input where not negative, else the event counts
+    beat, edge = -1, -1  # of a memory's input, or one with a place, where not negative; else the event counts
     while True:
         if not touched[node]:
             return False
-        in0, in1, out0 = nodes[node, 4], nodes[node, 5], nodes[node, 6]
+        in0, in1, out0, memory = nodes[node, 4], nodes[node, 5], nodes[node, 6], nodes[node, 8] >= 0
         mark = events + beat if beat >= 0 else frame.first[node] + event
         if seen[mark] == seen[-1]:
             return True
@@ -393,12 +397,14 @@ def _loops(tables, frame, state, mode, touched, node, seen, before):  # pragma: 
         seen[mark] = seen[-1]
         total = nodes[node, 1]
         if beat >= 0:
-            by, edge = state.cause_in[beat], ports[in0, 0]
-            size = offset[edge + 1] - offset[edge]
+            by, size = state.cause_in[beat], offset[edge + 1] - offset[edge]
             if by == _NONE:
                 return False
-            if by == _BEFORE:
+            if by == _BEFORE and memory:
                 beat = offset[edge] + (beat - offset[edge] - 1) % size
+                continue
+            if by == _BEFORE:
+                event, beat = (frame.takes_at[beat] - 1) % total, -1
                 continue
             if by == _MEMORY:
                 event = frame.frees[frame.own[node] + beat - offset[edge]] % total
@@ -444,7 +450,7 @@ def _loops(tables, frame, state, mode, touched, node, seen, before):  # pragma: 
             if node < 0:
                 node = frame.writer[edge]
                 event, beat = frame.gives_at[offset[edge] + at], -1
-            elif nodes[node, 8] >= 0:
+            elif nodes[node, 8] >= 0 or nodes[node, 10]:
                 event, beat = -1, offset[edge] + at
             else:
                 event, beat = frame.takes_at[offset[edge] + at], -1

@@ -34,11 +34,19 @@ module concat_whole #(
   end
 
   logic credit, fire, fired;
-  assign fire    = &s_valid && credit;
-  assign s_ready = {INPUTS{fire}};
+  meet #(
+      .INPUTS(INPUTS)
+  ) positions (
+      .clk,
+      .rst,
+      .s_valid,
+      .s_ready,
+      .credit,
+      .fire
+  );
   always_ff @(posedge clk) fired <= fire && !rst;
 
-  logic [PIXELS-1:0][TOTAL-1:0][OUT_BITS-1:0] joined, given;
+  logic [PIXELS-1:0][TOTAL-1:0][OUT_BITS-1:0] joined;
   for (genvar i = 0; i < INPUTS; i++) begin : g_input
     localparam int EACH = int'(CHANNELS[i]);
     logic [PIXELS-1:0][EACH-1:0][OUT_BITS-1:0] beat;
@@ -51,11 +59,10 @@ module concat_whole #(
         .codes   (s_data[PIXELS*below(i)+:PIXELS*EACH*int'(IN_BITS[i])]),
         .integers(beat)
     );
-    for (genvar p = 0; p < PIXELS; p++) begin : g_position
-      assign joined[p][channels(i)+:EACH] = beat[p];
+    always_ff @(posedge clk) begin
+      if (s_ready[i]) for (int p = 0; p < PIXELS; p++) joined[p][channels(i)+:EACH] <= beat[p];
     end
   end
-  always_ff @(posedge clk) given <= joined;
 
   stream_out #(
       .WIDTH  (PIXELS * TOTAL * OUT_BITS),
@@ -66,7 +73,7 @@ module concat_whole #(
       .credit,
       .start(fire),
       .push (fired),
-      .data (given),
+      .data (joined),
       .m_valid,
       .m_ready,
       .m_data
