@@ -26,7 +26,7 @@ class Concat(ChannelKernel):
     """
 
     op: ClassVar[str] = "concat"
-    sources: ClassVar[tuple[str, ...]] = ("parts/meet.sv", "parts/stream_out.sv", "parts/widen.sv")
+    sources: ClassVar[tuple[str, ...]] = ("parts/alike.sv", "parts/meet.sv", "parts/stream_out.sv", "parts/widen.sv")
 
     shapes: tuple[tuple[int, ...], ...]
     dtypes: tuple[BaseDataType, ...]
