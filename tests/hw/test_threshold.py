@@ -143,7 +143,7 @@ def test_bad_parameters():
         ({"output_dtype": DataType["FLOAT32"]}, "FLOAT32"),
         ({"input_dtype": DataType["FLOAT32"]}, "FLOAT32"),
         ({"decreasing": np.zeros(3, bool)}, "2 booleans"),
-        ({"pe": 3}, "PE 3 does not divide the 2 channels"),
+        ({"pe": 3}, "PE 3 does not divide 2 channels; use one of 1, 2"),
         ({"thresholds": np.zeros((2, 1024), int), "output_dtype": DataType["UINT12"], "output_min": 0}, "requant"),
     ]:
         with pytest.raises(BitfabricError, match=message):
