@@ -79,6 +79,6 @@ def _moved(kernel: "Requant", family: Family) -> Resources:
     places = product.bits - 1
     signs = len({code >> places for code in product.codes}) > 1
     width = plan.x_bits + max(code & (1 << places) - 1 for code in product.codes)
-    # As measured: about a lookup table a bit; one of six inputs chooses one of four bits, but has no input for the sign.
+    # As measured: about a lookup table a bit; one of six inputs that chooses one of four bits has none for the sign.
     both = family.lut_inputs >= 6 and places > 1 and signs
     return Resources(width * (places > 0 or signs) + plan.x_bits // 2 * both, width)
