@@ -6,9 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
-from flows import steps
+from flows import build, steps
 from flows.accelerator import Accelerator
-from flows.build import build
 from flows.plan import estimate
 from hw.errors import BitfabricError
 from hw.kernels.matrix_vector import MatrixVector
