@@ -13,11 +13,9 @@ from hw.errors import BitfabricError
 from hw.graph import Graph, Node, Port
 from hw.kernels.kernel import Folding
 from hw.kernels.requant import ROUNDING, Requant
-from hw.rtl import generate
 from hw.stream import container
 from hw.synth.family import FAMILIES
-from hw.synth.yosys import synthesise
-from tests.hw.kernel_bench import alone, check, random_frames
+from tests.hw.kernel_bench import alone, check, check_foldings, check_resources, random_frames
 
 INPUTS = ["BIPOLAR", "TERNARY", "UINT1", "INT3", "UINT9", "INT20", "UINT27", "INT40"]
 OUTPUTS = [
@@ -190,13 +188,7 @@ def test_numbers_beyond_64_bits():
 @settings(max_examples=30, deadline=None)
 @given(kernels(), st.sampled_from(sorted(FAMILIES)))
 def test_folding_keeps_the_function(kernel, family):
-    x = interesting(kernel, 4, np.random.default_rng(0))
-    expected = kernel.execute(x)[0]
-    for folding in kernel.foldings():
-        folded = kernel.fold(folding)
-        assert folded.schedule().actions == folded.inputs()[0].beats
-        assert folded.resources(FAMILIES[family]).lut > 0
-        np.testing.assert_array_equal(folded.execute(x)[0], expected)
+    check_foldings(kernel, interesting(kernel, 4, np.random.default_rng(0)), FAMILIES[family])
 
 
 @pytest.mark.parametrize(
@@ -262,7 +254,4 @@ def test_blocks_and_multipliers_as_estimated(tmp_path, family, bits, factor, cha
     addend = rng.integers(-(1 << bits), 1 << bits, channels)
     output = DataType["INT12"]
     kernel = Requant(multiplier, addend, bits, "ROUND", DataType[f"INT{bits}"], output, -2048, 2047)
-    estimate = kernel.resources(family)
-    used = synthesise(generate(alone(kernel), family), family, tmp_path).resources
-    assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp)
-    assert abs(used.lut - estimate.lut) < 0.25 * used.lut + 10
+    check_resources(kernel, family, tmp_path, 0.25)
