@@ -56,6 +56,11 @@ SCALES = (
     ("INT30", "INT16", 24, 16, 1),
     ("INT20", "INT8", 14, 600, 2),
 )
+POWERS = (
+    # input, output, exponents of the multipliers, their signs, channels, (PE) ...
+    ("INT16", "INT8", (3,), (1,), 16, 1, 4),
+    ("INT20", "UINT8", (2, 3, 4, 5), (-1, 1), 32, 1, 4),
+)
 WINDOWS = (
     # image, kernel, type, padding, (SIMD) ...
     ((28, 28, 1), (5, 5), "UINT8", 0, 1, 5, 25),
@@ -161,6 +166,14 @@ def grid() -> Iterator[tuple[str, Kernel]]:
         yield f"width_converter {data} {have}->{want}", WidthConverter(stream, want)
     for data, lanes, depth in QUEUES:
         yield f"fifo {data}x{lanes} depth={depth}", Fifo(Stream((lanes,), DataType[data], lanes), depth)
+    for taken, given, exponents, signs, channels, *lanes in POWERS:
+        have, to = DataType[taken], DataType[given]
+        factors = rng.choice(signs, channels) << rng.choice(exponents, channels)
+        addends = rng.integers(-(1 << have.bitwidth()), 1 << have.bitwidth(), channels)
+        shift = max(exponents) + have.bitwidth() - to.bitwidth() - 2
+        for pe in lanes:
+            kernel = Requant(factors, addends, shift, "ROUND", have, to, int(to.min()), int(to.max()), pe=pe)
+            yield f"requant {taken}->{given} M=2^{exponents} {signs} C={channels} PE={pe}", kernel
 
 
 def alone(kernel: Kernel) -> Graph:

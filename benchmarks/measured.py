@@ -37,21 +37,23 @@ class Measured:
 
 
 class Table:
-    """A CSV file of measurements, written after each."""
+    """A CSV file of measurements, written after each. With ``renew`` what is asked for is measured again, once."""
 
     def __init__(self, name: str, renew: bool) -> None:
         self.path = FOLDER / f"{name}.csv"
         self.rows: dict[tuple[str, str], Measured] = {}
-        if self.path.exists() and not renew:
+        if self.path.exists():
             with self.path.open(newline="") as file:
                 for row in csv.DictReader(file):
                     counts = {key: int(row[key]) for key in ("lut", "ff", "bram", "dsp")}
                     fmax = float(row["fmax"]) if row["fmax"] else None
                     self.rows[row["family"], row["case"]] = Measured(row["family"], row["case"], **counts, fmax=fmax)
+        self._old = set(self.rows) if renew else set[tuple[str, str]]()
 
     def measure(self, case: str, family: Family, graph: Callable[[], Graph], place: bool) -> Measured:
         """What is known of a case, synthesised (and placed) where it is not."""
-        row = self.rows.get((family.name, case))
+        key = family.name, case
+        row = None if key in self._old else self.rows.get(key)
         place = place and family.name in PLACED
         if row is None or (place and row.fmax is None):
             with TemporaryDirectory() as name:
@@ -60,7 +62,8 @@ class Table:
                 if place:
                     part = DEVICES[PLACED[family.name]]
                     row.fmax = round(place_and_route(made.netlist, part, Path(name), 50, seeds=(1,)).fmax_mhz, 1)
-            self.rows[family.name, case] = row
+            self.rows[key] = row
+            self._old.discard(key)
             self.write()
             print(row, flush=True)
         return row

@@ -2,7 +2,7 @@
 
 What synthesis counted is kept in ``benchmarks/resources/*.csv``; only what is not there yet is synthesised. The tables
 hold the model as it is now against it: errors of LUT by kernel and family, blocks and multipliers that differ. With
-``--renew`` everything is synthesised again, as after a change of a kernel's hardware or of the tools.
+``--renew`` what is asked for is synthesised again, as after a change of a kernel's hardware or of the tools.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def error(estimated: float, measured: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--renew", action="store_true", help="synthesise everything again")
+    parser.add_argument("--renew", action="store_true", help="synthesise again what is asked for")
     parser.add_argument("--family", nargs="*", choices=list(FAMILIES), default=["ecp5", "xc7"])
     parser.add_argument("--kernel", nargs="*", metavar="OP", help="these kernels (default: all; none after it: none)")
     parser.add_argument("--network", nargs="*", metavar="NAME", default=list(networks.NETWORKS), help="likewise")

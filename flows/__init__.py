@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flows.accelerator import Accelerator
     from flows.agreement import assert_engines_agree
-    from flows.build import build
+    from flows.pipeline import build
+
+_MODULES = {"Accelerator": "accelerator", "assert_engines_agree": "agreement", "build": "pipeline"}
+"""Name -> its module, which never has the same name: whichever was imported first would hide the other."""
 
 __all__ = ["Accelerator", "assert_engines_agree", "build"]
-
-_MODULES = {"Accelerator": "accelerator", "assert_engines_agree": "agreement", "build": "build"}
 
 
 def __getattr__(name: str) -> Any:
     # Heavy modules are imported when they are first used: `bitfabric --help` answers at once.
-    if name in __all__:
-        value = getattr(import_module(f"flows.{'accelerator' if name == 'Accelerator' else 'build'}"), name)
-        globals()[name] = value  # in place of the module of the same name, which its import has put there
-        return value
-    raise AttributeError(name)
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"flows.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value

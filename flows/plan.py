@@ -49,9 +49,10 @@ class Plan:
         cycles = floor(self.clock_mhz * 1e6 / self.config.fps)
         least, layer = self.search.fastest
         if cycles < least:
+            best = floor(self.clock_mhz * 1e6 / least)
             raise BitfabricError(
                 f"{self.config.fps:g} frames/s at {self.clock_mhz:g} MHz leave {cycles} cycles a frame; layer {layer} "
-                f"needs {least}: at most {self.clock_mhz * 1e6 / least:.0f} frames/s are possible",
+                f"needs {least}: at most {best} frames/s are possible; ask for no more, or for a higher --clock",
                 status=2,
             )
         return cycles
@@ -96,7 +97,9 @@ class Plan:
         """Which folding would fit, in words."""
         choice = self.search.quickest(self.budget(FILL))
         if choice is None:
-            return "even the smallest folding does not fit; take a bigger device or a smaller network"
+            used = folding.for_budget(self.search, Resources()).used
+            over = self.device.overflow(used) or f"{used.lut} LUT and {used.bram} BRAM, and routing needs room"
+            return f"even the smallest folding does not fit ({over}); take a bigger device or a smaller network"
         rate, used = floor(self.clock_mhz * 1e6 / choice.interval), choice.used
         cycles = f"{choice.interval} cycles a frame"
         return f"--fps {rate} ({cycles}) is estimated to fit, with {used.lut} LUT and {used.bram} BRAM"
@@ -111,7 +114,7 @@ class Plan:
         if over := self.device.overflow(Resources(*(int(v / 1.3) for v in vars(used).values()))):
             raise BitfabricError(
                 f"{self.model.name} does not fit {self.config.target} as folded: the estimate is {used.lut} LUT and "
-                f"{used.bram} BRAM, even with 30 % off {over}; {self.suggestion()}"
+                f"{used.bram} BRAM, and 30 % less would still be {over}; {self.suggestion()}"
             )
         return {
             "folding": {name: f.attributes for name, f in table.items()},

@@ -60,7 +60,7 @@ def _count(tables, offered, taken, last, frames):  # pragma: no cover - compiled
     beats = np.zeros(len(ports), np.int64)
     index = np.zeros(len(nests), np.int64)
     for node in range(len(nodes)):
-        period, total, _, credits, in0, in1, out0, out1, buffer, pattern = nodes[node]
+        period, total, _, credits, in0, in1, out0, out1, buffer, pattern, _ = nodes[node]
         clock, first, phase = clocks[node], total - total // frames * last, 0
         if buffer >= 0:
             per_frame, _, position, reach, delay, _, nest0, nest1, _, _, together = buffers[buffer]

@@ -7,18 +7,44 @@ few nodes, a try is much faster than a simulation.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
 
-from hw.graph import Graph
+from hw.graph import Graph, Node
 from hw.kernels.buffer import advance
 from hw.kernels.fifo import Fifo
+from hw.kernels.kernel import Schedule
 from hw.raising import ENDLESS, GONE, PLAIN, SPAN, Frame, begin, settle
 from hw.recurrences import Tables, tables
 
 _DEEP = 1 << 30
 """Beats of a FIFO that is never full."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Place(Fifo):
+    """The place of an input that has one of its own (see Schedule): a kernel that offers a beat on at once."""
+
+    def schedule(self) -> Schedule:
+        return replace(super().schedule(), latency=0, credits=1)
+
+
+def _apart(graph: Graph) -> Graph:
+    """The graph with nodes for its inputs' places, whose beats are events then; every action of their kernels takes
+    from all inputs, so it frees the places for the next one."""
+    nodes: list[Node] = []
+    for node in graph:
+        plan = node.kernel.schedule()
+        if plan.places:
+            assert np.all(plan.takes), f"{node.name} has places, but its actions do not all take from all inputs"
+            places = tuple(f"{edge}_place" for edge in node.inputs)
+            for edge, place, stream in zip(node.inputs, places, node.kernel.inputs(), strict=True):
+                nodes.append(Node(place, _Place(stream, 2), (edge,), (place,)))
+            node = replace(node, inputs=places)
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
 
 
 class Periodic:
@@ -29,7 +55,9 @@ class Periodic:
     """
 
     def __init__(self, graph: Graph, edges: Iterable[str], cycles: int) -> None:
-        self.graph, self.cycles, self._edges = graph, cycles, {name: i for i, name in enumerate(graph.edges)}
+        self.graph, self.cycles = graph, cycles
+        graph = _apart(graph)
+        self._edges = {name: i for i, name in enumerate(graph.edges)}
         self._tables = tables(graph, 1)
         self._frame = _frame(self._tables)
         nodes = {node.name: i for i, node in enumerate(graph)}
@@ -123,7 +151,7 @@ def fastest(graph: Graph, edges: Iterable[str] = ()) -> Periodic:
 def _frame(given: Tables) -> Frame:
     """The events, each as the tables say, and none left out."""
     first, own, size = np.zeros(len(given.nodes), np.int64), np.full(len(given.nodes), -1), 0
-    for node, (_, total, *_, buffer, _) in enumerate(given.nodes):
+    for node, (total, buffer) in enumerate(given.nodes[:, [1, 8]]):
         first[node], size = size, size - -total // SPAN * SPAN
         if buffer >= 0:
             own[node], size = size, size - -given.buffers[buffer, 0] // SPAN * SPAN
@@ -143,7 +171,7 @@ def _fill(tables, frame):  # pragma: no cover - compiled
     """Fill in all but ``first`` and ``own``."""
     nodes, ports, _, takes, gives, offset, _, buffers, _, _ = tables
     for node in range(len(nodes)):
-        _, total, _, _, in0, in1, out0, out1, buffer, _ = nodes[node]
+        _, total, _, _, in0, in1, out0, out1, buffer, _, _ = nodes[node]
         first, own = frame.first[node], frame.own[node]
         frame.node[first // SPAN : (first + total - 1) // SPAN + 1] = node
         for port in range(out0, out1):

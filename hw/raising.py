@@ -224,7 +224,7 @@ def _act(tables, frame, state, mode, cycles, node):  # pragma: no cover - compil
     when, parent, since, raised, before, dirty, news, awake, _, _, counts = state
     first, own, _, writers, readers, giver, taker, taken, given, memory, waiter = frame
     first, own = first[node], own[node]
-    period, total, own_latency, own_credits, in0, in1, out0, out1, buffer, pattern = nodes[node]
+    period, total, own_latency, own_credits, in0, in1, out0, out1, buffer, pattern, _ = nodes[node]
     plain = mode[node] == PLAIN
     delay = beats = 0
     if own >= 0:

@@ -22,11 +22,12 @@ class Tables(NamedTuple):
 
     ``nodes`` has a row per node: events of its pattern, events in all, latency, credits, first row of its inputs
     and of its outputs in ``ports`` and the end of each, its row in ``buffers`` or -1, first event of its pattern in
-    ``gaps``. ``gaps`` has for each event of a pattern the actions from the one before it. ``ports`` has a row per port:
-    edge, first element of its pattern in ``takes`` or ``gives``. ``offset`` has for each edge its first beat. ``clock``
-    has for each node the cycle of its last event, were there a frame before the first. ``buffers`` has a row per
-    buffer: beats per frame, places, start, reach, delay, release, its first row in ``nests`` and the end, its first
-    beat in ``allowed`` and the end, words of a beat. ``allowed`` has as many elements as the buffers have beats.
+    ``gaps``, whether its inputs have places. ``gaps`` has for each event of a pattern the actions from the one before
+    it. ``ports`` has a row per port: edge, first element of its pattern in ``takes`` or ``gives``. ``offset`` has for
+    each edge its first beat. ``clock`` has for each node the cycle of its last event, were there a frame before the
+    first. ``buffers`` has a row per buffer: beats per frame, places, start, reach, delay, release, its first row in
+    ``nests`` and the end, its first beat in ``allowed`` and the end, words of a beat. ``allowed`` has as many elements
+    as the buffers have beats.
     """
 
     nodes: np.ndarray
@@ -83,6 +84,7 @@ def tables(graph: Graph, frames: int) -> Tables:
         count = len(events)
         rows.append((
             *(count, count * plan.repeats * frames, plan.latency, plan.credits, *bounds, own, position["gaps"]),
+            int(plan.places),
         ))  # fmt: skip
         clock.append(int(events[-1]) - period)
         gaps.append(np.diff(events, prepend=clock[-1]))
@@ -130,10 +132,11 @@ def solve(tables, offered, taken, sinks, ready):  # pragma: no cover - compiled
                 continue
             awake[node] = False
             started = done[node]
-            period, total, latency, credits, in0, in1, out0, out1, buffer, pattern = nodes[node]
+            period, total, latency, credits, in0, in1, out0, out1, buffer, pattern, apart = nodes[node]
             phase = phases[node]
             waits[node] = -1
-            if buffer < 0 and in1 == in0 + 1 and out1 == out0 + 1:
+            progress = False
+            if buffer < 0 and in1 == in0 + 1 and out1 == out0 + 1 and not apart:
                 # As below, for what most nodes are: one input, one output, no memory; they run a few events at a time.
                 event, cycle = started, clock[node]
                 (in_edge, take), (out_edge, give) = ports[in0], ports[out0]
@@ -170,14 +173,17 @@ def solve(tables, offered, taken, sinks, ready):  # pragma: no cover - compiled
                 per_frame, places, _, reach, delay, release, nest0, nest1, first, end, together = buffers[buffer]
                 at, before = offset[ports[in0, 0]], beats[in0]
             while done[node] < total:
-                cycle = clock[node] + gaps[pattern + phase]
+                cycle = earliest = clock[node] + gaps[pattern + phase]
                 waits[node] = -1
                 for port in range(in0, in1):
                     if takes[ports[port, 1] + phase]:
-                        beat = offered[offset[ports[port, 0]] + beats[port]]
-                        if beat == UNKNOWN:
+                        here = offset[ports[port, 0]] + beats[port]
+                        if offered[here] == UNKNOWN:
                             waits[node] = port
-                        cycle = max(cycle, beat)
+                        elif apart and taken[here] == UNKNOWN:
+                            taken[here] = max(earliest, offered[here])
+                            progress = True
+                        cycle = max(cycle, offered[here])
                 for port in range(out0, out1):
                     if gives[ports[port, 1] + phase] and beats[port] >= credits:
                         beat = taken[offset[ports[port, 0]] + beats[port] - credits]
@@ -198,7 +204,8 @@ def solve(tables, offered, taken, sinks, ready):  # pragma: no cover - compiled
                     break
                 for port in range(in0, in1):
                     if takes[ports[port, 1] + phase]:
-                        taken[offset[ports[port, 0]] + beats[port]] = cycle
+                        if not apart:
+                            taken[offset[ports[port, 0]] + beats[port]] = cycle
                         beats[port] += 1
                 for port in range(out0, out1):
                     if gives[ports[port, 1] + phase]:
@@ -217,7 +224,7 @@ def solve(tables, offered, taken, sinks, ready):  # pragma: no cover - compiled
                 done[node] += 1
                 phase = phase + 1 if phase + 1 < period else 0
             phases[node] = phase
-            progress = done[node] > started
+            progress = progress or done[node] > started
             if buffer >= 0:
                 beats[in0] = _fill(beats[in0], offered[at:], taken[at:], allowed[first:end])
                 progress = progress or beats[in0] > before

@@ -28,6 +28,10 @@ from hw.stream import Stream
 UNITY_BYTES = 200_000
 RUNTIME, WAVEFORM_RUNTIME = ("verilated", "verilated_threads"), ("verilated_vcd_c",)
 """Verilator's own C++ files."""
+VERILATE = (
+    *("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal", "-Wno-lint"),
+    *("--prefix", "Vtop", "--Mdir", "obj", "--output-split", "20000"),
+)
 LINT = ("-Wall", "-Wno-DECLFILENAME", "-Wno-UNUSEDSIGNAL", "-Wno-UNUSEDPARAM")
 
 
@@ -187,7 +191,15 @@ def executable(design: Design, harness: str, ports: str, flags: Sequence[str] = 
     With ``-DWAVEFORM`` among the ``flags`` the harness may record the signals.
     """
     cxx = ("-std=c++17", *flags)
-    content = repr((sorted(design.files.items()), design.top, ports, harness, cxx, str(verilator()[0]), LINT))
+    sources = design.files | {"harness.cpp": harness, "ports.h": ports}
+    command = [str(verilator()[0]), *VERILATE, "--top-module", design.top]
+    if "-DWAVEFORM" in cxx:
+        # Of the parts inside the kernels nothing is recorded: it would be ten times as much.
+        sources["waveform.vlt"] = _untraced(design)
+        command += ["--trace-vcd", "--no-trace-params", "waveform.vlt"]
+    command += design.verilog
+    # All that the simulator is made of, but for the runtime, whose key is its own.
+    content = repr((sorted(sources.items()), command, cxx))
     key = hashlib.sha256(content.encode()).hexdigest()[:32]
     place = cache_folder() / "simulators" / key
     if not (place / "sim").exists():
@@ -196,7 +208,9 @@ def executable(design: Design, harness: str, ports: str, flags: Sequence[str] = 
         place.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=place.parent))
         try:
-            _compile(design, harness, ports, cxx, runtime, work)
+            for name, text in sources.items():
+                (work / name).write_text(text)
+            _compile(command, cxx, runtime, work)
             _publish(work, place)
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -210,20 +224,8 @@ def _untraced(design: Design) -> str:
     return "`verilator_config\n" + "".join(f'tracing_off -file "{name}"\n' for name in inner)
 
 
-def _compile(design: Design, harness: str, ports: str, cxx: tuple[str, ...], runtime: Path, work: Path) -> None:
-    design.write(work)
-    (work / "harness.cpp").write_text(harness)
-    (work / "ports.h").write_text(ports)
-    tracing: tuple[str, ...] = ()
-    if "-DWAVEFORM" in cxx:
-        # Of the parts inside the kernels nothing is recorded: it would be ten times as much.
-        (work / "waveform.vlt").write_text(_untraced(design))
-        tracing = ("--trace-vcd", "--no-trace-params", "waveform.vlt")
-    command = (
-        *(str(verilator()[0]), "--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert"),
-        *("-Wno-fatal", "-Wno-lint", "--prefix", "Vtop", "--Mdir", "obj", "--top-module", design.top),
-        *("--output-split", "20000", *tracing, *design.verilog),
-    )
+def _compile(command: Sequence[str], cxx: tuple[str, ...], runtime: Path, work: Path) -> None:
+    """Verilate, compile and link what is in ``work``."""
     _run(command, work, "verilator")
     include = ("-Iobj", f"-I{runtime / 'include'}", f"-I{runtime / 'include' / 'vltstd'}", "-I.")
     units = [*sorted((work / "obj").glob("*.cpp")), work / "harness.cpp"]

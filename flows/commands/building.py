@@ -35,7 +35,7 @@ def build(
 
     Example: bitfabric build run/model.onnx --target ulx3s-85f --fps 100000 -o build/
     """
-    from flows.build import build as run_build
+    from flows.pipeline import build as run_build
     from flows.show import Watch, built
 
     with Watch() as watch:

@@ -19,8 +19,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from flows.build import build
 from flows.config import Step
+from flows.pipeline import build
 from hw.errors import BitfabricError
 from hw.synth.devices import DEVICES
 

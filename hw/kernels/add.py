@@ -30,7 +30,7 @@ class Add(ChannelKernel):
     """
 
     op: ClassVar[str] = "add"
-    sources: ClassVar[tuple[str, ...]] = ("parts/stream_out.sv", "parts/times.sv", "parts/widen.sv")
+    sources: ClassVar[tuple[str, ...]] = ("parts/meet.sv", "parts/stream_out.sv", "parts/times.sv", "parts/widen.sv")
 
     shape: tuple[int, ...]
     dtypes: tuple[BaseDataType, BaseDataType]
@@ -89,7 +89,8 @@ class Add(ChannelKernel):
 
     def schedule(self) -> Schedule:
         every = np.ones(1, bool)
-        return Schedule((every, every), (every,), LATENCY, credits=LATENCY + 1, repeats=self.outputs()[0].beats)
+        beats = self.outputs()[0].beats
+        return Schedule((every, every), (every,), LATENCY, credits=LATENCY + 1, repeats=beats, places=True)
 
     def resources(self, family: Family) -> Resources:
         bits = self.output_dtype.bitwidth()
@@ -100,8 +101,8 @@ class Add(ChannelKernel):
             digits = (c ^ 3 * c).bit_count() if c > 0 else (-c ^ -3 * c).bit_count()
             lut += max(0, digits - 1 + (c < 0 and digits == 1)) * cost.add(width, family)
             ff += width
-        total = cost.stream_out(self.outputs()[0].width, LATENCY + 1, family)
-        return total + Resources(self.lanes * lut + 2, self.lanes * ff + 1)
+        total = cost.stream_out(self.outputs()[0].width, LATENCY + 1, family) + cost.meet(2, family)
+        return total + Resources(self.lanes * lut, self.lanes * ff)
 
     def rtl(self, family: Family) -> Rtl:
         a, b = self.dtypes

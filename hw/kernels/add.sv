@@ -1,5 +1,4 @@
-// Sum of two streams, A_TIMES * a + B_TIMES * b, PE elements a beat; a beat of both is taken at once, so that
-// either is ready only when the other is valid.
+// Sum of two streams, A_TIMES * a + B_TIMES * b, PE elements a beat; the first term of a sum waits for the other.
 // Initiation interval: 1 beat a cycle. Latency: 2 cycles.
 `default_nettype none
 
@@ -23,8 +22,16 @@ module add #(
     output      logic [PE*OUT_BITS-1:0]        m_data
 );
   logic credit, fire, fired;
-  assign fire    = &s_valid && credit;
-  assign s_ready = {2{fire}};
+  meet #(
+      .INPUTS(2)
+  ) terms (
+      .clk,
+      .rst,
+      .s_valid,
+      .s_ready,
+      .credit,
+      .fire
+  );
   always_ff @(posedge clk) fired <= fire && !rst;
 
   logic [PE-1:0][OUT_BITS-1:0] a, b, sum;
@@ -63,8 +70,8 @@ module add #(
         .product(b_product)
     );
     always_ff @(posedge clk) begin
-      a_term <= a_product;
-      b_term <= b_product;
+      if (s_ready[0]) a_term <= a_product;
+      if (s_ready[1]) b_term <= b_product;
     end
     assign sum[i] = a_term + b_term;
   end

@@ -50,7 +50,7 @@ class ChannelKernel(Kernel):
         return self.pe * self.pixels
 
     @property
-    def steps(self) -> int:
+    def channel_beats(self) -> int:
         """Beats of the channels."""
         return self.channels // self.pe
 

@@ -26,7 +26,7 @@ class Concat(ChannelKernel):
     """
 
     op: ClassVar[str] = "concat"
-    sources: ClassVar[tuple[str, ...]] = ("parts/stream_out.sv", "parts/widen.sv")
+    sources: ClassVar[tuple[str, ...]] = ("parts/alike.sv", "parts/meet.sv", "parts/stream_out.sv", "parts/widen.sv")
 
     shapes: tuple[tuple[int, ...], ...]
     dtypes: tuple[BaseDataType, ...]
@@ -78,7 +78,8 @@ class Concat(ChannelKernel):
     def schedule(self) -> Schedule:
         positions, once = prod(self.shapes[0][:-1]), np.ones(1, bool)
         if self.pixels > 1:
-            return Schedule((once,) * len(self.shapes), (once,), 2, credits=3, repeats=positions // self.pixels)
+            takes, beats = (once,) * len(self.shapes), positions // self.pixels
+            return Schedule(takes, (once,), latency=2, credits=3, repeats=beats, places=True)
         source = np.repeat(np.arange(len(self.shapes)), self._beats)
         takes = tuple(source == i for i in range(len(self.shapes)))
         every = np.ones(len(source), bool)
@@ -88,7 +89,7 @@ class Concat(ChannelKernel):
         out = self.outputs()[0].width
         inputs = len(self.shapes)
         if self.pixels > 1:
-            return cost.stream_out(out, 3, family) + Resources(inputs, out + 1)
+            return cost.stream_out(out, 3, family) + cost.meet(inputs, family) + Resources(ff=out)
         # A lookup table takes inputs with the bits that choose them, and hands on to the next or to one that joins all.
         each, rest = family.lut_inputs // 2, (family.lut_inputs - 1) // 2
         tables = -(-inputs // each)

@@ -20,17 +20,10 @@ module concat #(
     input  wire logic                   m_ready,
     output      logic [PE*OUT_BITS-1:0] m_data
 );
-  function automatic int below(input int index);  // bits of an element of the inputs before this one
-    below = 0;
-    for (int i = 0; i < index; i++) below += int'(IN_BITS[i]);
-  endfunction
   function automatic int longest();
     longest = 1;
     for (int i = 0; i < INPUTS; i++) if (int'(BEATS[i]) > longest) longest = int'(BEATS[i]);
   endfunction
-  if (below(INPUTS) != IN_TOTAL) begin : g_bad_total
-    $error("concat: IN_TOTAL is not the sum of IN_BITS");
-  end
 
   // Whose turn it is, and the beats that it has after this one.
   localparam int COUNT = longest() > 1 ? $clog2(longest()) : 1;
@@ -56,17 +49,18 @@ module concat #(
 
   logic [INPUTS-1:0][PE*OUT_BITS-1:0] beat;
   logic [PE*OUT_BITS-1:0] chosen, given;
-  for (genvar i = 0; i < INPUTS; i++) begin : g_input
-    widen #(
-        .LANES   (PE),
-        .IN_BITS (int'(IN_BITS[i])),
-        .OUT_BITS(OUT_BITS),
-        .KIND    (IN_KIND[i] == 32'd2 ? "bipolar" : IN_KIND[i] == 32'd1 ? "signed" : "unsigned")
-    ) widen_input (
-        .codes   (s_data[PE*below(i)+:PE*IN_BITS[i]]),
-        .integers(beat[i])
-    );
-  end
+  alike #(
+      .INPUTS  (INPUTS),
+      .LANES   ({INPUTS{32'(PE)}}),
+      .IN_BITS (IN_BITS),
+      .IN_KIND (IN_KIND),
+      .IN_TOTAL(PE * IN_TOTAL),
+      .TOTAL   (INPUTS * PE),
+      .OUT_BITS(OUT_BITS)
+  ) inputs (
+      .codes   (s_data),
+      .integers(beat)
+  );
   always_comb begin
     chosen = '0;
     for (int i = 0; i < INPUTS; i++) if (turn[i]) chosen |= beat[i];

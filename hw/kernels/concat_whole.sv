@@ -25,37 +25,45 @@ module concat_whole #(
     channels = 0;
     for (int i = 0; i < index; i++) channels += int'(CHANNELS[i]);
   endfunction
-  function automatic int below(input int index);  // bits of a position of the inputs before this one
-    below = 0;
-    for (int i = 0; i < index; i++) below += int'(CHANNELS[i]) * int'(IN_BITS[i]);
+  function automatic bit [INPUTS-1:0][31:0] lanes();
+    for (int i = 0; i < INPUTS; i++) lanes[i] = 32'(PIXELS) * CHANNELS[i];
   endfunction
-  if (below(INPUTS) != IN_TOTAL || channels(INPUTS) != TOTAL) begin : g_bad_total
-    $error("concat_whole: IN_TOTAL or TOTAL is not the sum over the inputs");
-  end
 
   logic credit, fire, fired;
-  assign fire    = &s_valid && credit;
-  assign s_ready = {INPUTS{fire}};
+  meet #(
+      .INPUTS(INPUTS)
+  ) positions (
+      .clk,
+      .rst,
+      .s_valid,
+      .s_ready,
+      .credit,
+      .fire
+  );
   always_ff @(posedge clk) fired <= fire && !rst;
 
-  logic [PIXELS-1:0][TOTAL-1:0][OUT_BITS-1:0] joined, given;
+  logic [PIXELS*TOTAL-1:0][OUT_BITS-1:0] beats;
+  logic [PIXELS-1:0][TOTAL-1:0][OUT_BITS-1:0] joined;
+  alike #(
+      .INPUTS  (INPUTS),
+      .LANES   (lanes()),
+      .IN_BITS (IN_BITS),
+      .IN_KIND (IN_KIND),
+      .IN_TOTAL(PIXELS * IN_TOTAL),
+      .TOTAL   (PIXELS * TOTAL),
+      .OUT_BITS(OUT_BITS)
+  ) inputs (
+      .codes   (s_data),
+      .integers(beats)
+  );
   for (genvar i = 0; i < INPUTS; i++) begin : g_input
     localparam int EACH = int'(CHANNELS[i]);
-    logic [PIXELS-1:0][EACH-1:0][OUT_BITS-1:0] beat;
-    widen #(
-        .LANES   (PIXELS * EACH),
-        .IN_BITS (int'(IN_BITS[i])),
-        .OUT_BITS(OUT_BITS),
-        .KIND    (IN_KIND[i] == 32'd2 ? "bipolar" : IN_KIND[i] == 32'd1 ? "signed" : "unsigned")
-    ) widen_input (
-        .codes   (s_data[PIXELS*below(i)+:PIXELS*EACH*int'(IN_BITS[i])]),
-        .integers(beat)
-    );
     for (genvar p = 0; p < PIXELS; p++) begin : g_position
-      assign joined[p][channels(i)+:EACH] = beat[p];
+      always_ff @(posedge clk) begin
+        if (s_ready[i]) joined[p][channels(i)+:EACH] <= beats[PIXELS*channels(i)+p*EACH+:EACH];
+      end
     end
   end
-  always_ff @(posedge clk) given <= joined;
 
   stream_out #(
       .WIDTH  (PIXELS * TOTAL * OUT_BITS),
@@ -66,7 +74,7 @@ module concat_whole #(
       .credit,
       .start(fire),
       .push (fired),
-      .data (given),
+      .data (joined),
       .m_valid,
       .m_ready,
       .m_data

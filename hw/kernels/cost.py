@@ -32,6 +32,11 @@ def stream_out(width: int, credits: int, family: Family) -> Resources:
     return Resources(lut=control + tables, ff=3 * count + 2 * address + 1)
 
 
+def meet(inputs: int, family: Family) -> Resources:
+    """The part of this name, and the register behind ``fire``."""
+    return Resources(lut=(1 if family.lut_inputs >= 6 else 7) * inputs, ff=inputs + 1)
+
+
 def rom(depth: int, width: int, family: Family) -> int:
     """Lookup tables of a read-only memory in logic."""
     address = (depth - 1).bit_length()

@@ -131,7 +131,7 @@ class Depthwise(ChannelKernel):
     @property
     def words(self) -> int:
         """Beats of a window."""
-        return self.k // self.inside * self.steps
+        return self.k // self.inside * self.channel_beats
 
     def inputs(self) -> tuple[Stream, ...]:
         return (Stream((*self.prefix, self.k * self.channels), self.input_dtype, self.lanes),)
@@ -186,7 +186,7 @@ class Depthwise(ChannelKernel):
     def _sum(self) -> Reduction:
         operation = "sum_carry" if self._product.carries else "sum"
         lanes, passes = self.given * self.pe, self.k // self.inside
-        return Reduction(passes, self.steps, lanes, self.output_dtype.bitwidth(), operation)
+        return Reduction(passes, self.channel_beats, lanes, self.output_dtype.bitwidth(), operation)
 
     @property
     def _gather(self) -> int:
@@ -199,7 +199,7 @@ class Depthwise(ChannelKernel):
         return 1 + self._memory.latency + self._product.latency + self._gather + self._sum.latency
 
     def schedule(self) -> Schedule:
-        gives = np.arange(self.words) >= self.words - self.steps
+        gives = np.arange(self.words) >= self.words - self.channel_beats
         every, credits = np.ones(len(gives), bool), credits_for(gives, self.latency)
         return Schedule((every,), (gives,), self.latency, credits, prod(self.prefix) // self.given)
 
@@ -243,7 +243,7 @@ class Depthwise(ChannelKernel):
                 "PE": self.pe,
                 "INSIDE": self.inside,
                 "GIVEN": self.given,
-                "STEPS": self.steps,
+                "STEPS": self.channel_beats,
                 "K": self.k // self.inside,
                 "IN_BITS": self.input_dtype.bitwidth(),
                 "W_BITS": width,

@@ -66,6 +66,9 @@ class Schedule:
     With a ``buffer`` the kernel's only input is taken not by actions (``takes`` is all False) but on its own: a beat
     in the first cycle in which the previous beat is past, it is offered, and the buffer has a place for it. An action
     waits for the beats that it looks at as well (see Buffer).
+
+    With ``places`` each input has a place of its own, in which a beat waits for the action: it is taken in the first
+    cycle in which the previous action is past and it is offered, though other inputs' beats or credits may be missing.
     """
 
     takes: tuple[np.ndarray, ...]
@@ -74,6 +77,7 @@ class Schedule:
     credits: int
     repeats: int = 1
     buffer: Buffer | None = None
+    places: bool = False
 
     @property
     def actions(self) -> int:

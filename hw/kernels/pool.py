@@ -160,9 +160,13 @@ class Pool(ChannelKernel):
         _, columns, kh, kw = self._grid
         across = self._partial(kw * self.inside).bitwidth()
         return (
-            Reduction(kw, self.steps, self.given * self.pe, across, self._operation()),
+            Reduction(kw, self.channel_beats, self.given * self.pe, across, self._operation()),
             Reduction(
-                kh, columns // kw * self.steps, self.given * self.pe, self.output_dtype.bitwidth(), self._operation()
+                kh,
+                columns // kw * self.channel_beats,
+                self.given * self.pe,
+                self.output_dtype.bitwidth(),
+                self._operation(),
             ),
         )
 
@@ -177,7 +181,7 @@ class Pool(ChannelKernel):
         pattern = kh if rows % kh == 0 else rows
         row, column = np.arange(pattern)[:, None], np.arange(columns)
         last = (row % kh == kh - 1) & (column % kw == kw - 1) & (column < columns // kw * kw)
-        gives = np.repeat(last.ravel(), self.steps)
+        gives = np.repeat(last.ravel(), self.channel_beats)
         every, credits = np.ones(len(gives), bool), credits_for(gives, self.latency)
         return Schedule((every,), (gives,), self.latency, credits, rows // pattern)
 
@@ -189,7 +193,7 @@ class Pool(ChannelKernel):
             total += down.resources(family)
         given = self.dtype.bitwidth()
         total += gathering(self.inside, self.given * self.pe, given, across.bits, self._operation(), family)
-        used = (self.steps, kw, columns if kh > 1 or columns % kw else 1, kh, rows if rows % kh else 1)
+        used = (self.channel_beats, kw, columns if kh > 1 or columns % kw else 1, kh, rows if rows % kh else 1)
         for values in used:
             total += cost.counter(values, family)
         return total + Resources(6, self.inputs()[0].width + 2 * self.latency)
@@ -203,7 +207,7 @@ class Pool(ChannelKernel):
                 "PE": self.pe,
                 "INSIDE": self.inside,
                 "GIVEN": self.given,
-                "STEPS": self.steps,
+                "STEPS": self.channel_beats,
                 "ROWS": rows,
                 "COLUMNS": columns,
                 "KH": kh,

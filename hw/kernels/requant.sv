@@ -1,5 +1,5 @@
 // Requantization: y = clip(round((x * m + a) / 2^SHIFT), LOW, HIGH), m and a for each channel (FINN: Requant).
-// PE channels a beat. Initiation interval: 1 beat. Latency: 2 cycles + FETCH + LEVELS, + 1 with a multiplier.
+// PE channels a beat. Initiation interval: 1 beat. Latency: 2 cycles + FETCH + LEVELS, + 1 with codes of m.
 `default_nettype none
 
 module requant #(
@@ -7,7 +7,9 @@ module requant #(
     parameter int    SIGNED   = 1,               // 1: two's complement
     parameter int    PE       = 1,               // channels a beat
     parameter int    GROUPS   = 1,               // C / PE, or 1 where m and a are the same for all channels
-    parameter int    M_BITS   = 8,               // of m; 0: no multiplier, m is 1
+    parameter int    M_BITS   = 8,               // of m's code; 0: m is 2^SCALE
+    parameter int    POWER    = 0,               // how codes stand for m, see requant_lane
+    parameter int    SCALE    = 0,
     parameter int    A_BITS   = 8,               // of a; 0: nothing to add
     parameter int    SUM_BITS = 17,              // hold x * m + a; more than SHIFT
     parameter int    SHIFT    = 4,
@@ -96,6 +98,8 @@ module requant #(
     requant_lane #(
         .X_BITS  (X_BITS),
         .M_BITS  (M_BITS),
+        .POWER   (POWER),
+        .SCALE   (SCALE),
         .A_BITS  (A_BITS),
         .SUM_BITS(SUM_BITS),
         .SHIFT   (SHIFT),

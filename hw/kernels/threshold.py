@@ -1,9 +1,9 @@
 """Threshold: any monotone function of an integer to a few bits, as a count of thresholds (FINN: Thresholding)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numba
 import numpy as np
@@ -11,7 +11,8 @@ from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
 from hw.kernels import cost, pixel
-from hw.kernels.kernel import Folding, Kernel, Memory, Resources, Rtl, Schedule, packed_words
+from hw.kernels.channel_kernel import ChannelKernel
+from hw.kernels.kernel import Memory, Resources, Rtl, Schedule, packed_words
 from hw.stream import Stream, container
 from hw.synth.family import Family
 
@@ -56,7 +57,7 @@ class _Table:
 
 
 @dataclass(frozen=True, eq=False)
-class Threshold(Kernel):
+class Threshold(ChannelKernel):
     """``y[..., c] = output_min + sum_i(x[..., c] >= thresholds[c, i])``; see ``decreasing``.
 
     ``thresholds`` (C, steps): non-decreasing along each row, from the least input (always reached) to the
@@ -94,9 +95,7 @@ class Threshold(Kernel):
         if decreasing.shape != thresholds.shape[:1] or decreasing.dtype != bool:
             raise BitfabricError(f"decreasing must be {len(thresholds)} booleans, one for each row of thresholds")
         channels, steps = thresholds.shape
-        if self.pe < 1 or channels % self.pe:
-            raise BitfabricError(f"PE {self.pe} does not divide the {channels} channels of a threshold layer")
-        pixel.check(self.op, self.pixels, pixel.counts((*self.prefix, channels)), pe=(self.pe, channels))
+        self._check((*self.prefix, channels))
         if steps.bit_length() > MAX_BITS:
             raise BitfabricError(f"{steps} thresholds per channel; at most {2**MAX_BITS - 1}, use a requant above that")
         low, high = int(self.output_dtype.min()), int(self.output_dtype.max())
@@ -137,26 +136,14 @@ class Threshold(Kernel):
     def _least(self) -> int:
         return int(self.output_dtype.min()) if self.output_min is None else int(self.output_min)
 
-    @property
-    def lanes(self) -> int:
-        """Elements at a time."""
-        return self.pe * self.pixels
+    def _pixel_counts(self) -> tuple[int, ...]:
+        return pixel.counts((*self.prefix, self.channels))
 
     def inputs(self) -> tuple[Stream, ...]:
         return (Stream((*self.prefix, self.channels), self.input_dtype, self.lanes),)
 
     def outputs(self) -> tuple[Stream, ...]:
         return (Stream((*self.prefix, self.channels), self.output_dtype, self.lanes),)
-
-    def foldings(self) -> tuple[Folding, ...]:
-        parts = (Folding(pe=n) for n in range(1, self.channels + 1) if self.channels % n == 0)
-        several = pixel.counts((*self.prefix, self.channels))
-        return (*parts, *(Folding(self.channels, pixels=n) for n in several))
-
-    def fold(self, folding: Folding) -> Self:
-        if folding.simd != 1:
-            raise BitfabricError(f"a threshold layer has no SIMD to fold; {folding.simd} asked for")
-        return replace(self, pe=folding.pe, pixels=folding.pixels)
 
     @cached_property
     def _comparison(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

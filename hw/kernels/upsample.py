@@ -83,7 +83,7 @@ class Upsample(ChannelKernel):
     @property
     def _depth(self) -> int:
         """Beats of the buffer: those of a row."""
-        return self.steps * self._grid[1]
+        return self.channel_beats * self._grid[1]
 
     def _buffer(self, family: Family | None = None) -> str:
         """Style of the buffer. Block RAM or not does not hang on the family, for the latency does."""
@@ -100,7 +100,7 @@ class Upsample(ChannelKernel):
 
     def schedule(self) -> Schedule:
         rows, columns, fh, fw = self._grid
-        takes = np.zeros((fh, columns, fw, self.steps), bool)
+        takes = np.zeros((fh, columns, fw, self.channel_beats), bool)
         takes[0, :, 0] = True
         every = np.ones(takes.size, bool)
         return Schedule((takes.ravel(),), (every,), self.latency, credits=self.latency + 1, repeats=rows)
@@ -114,7 +114,7 @@ class Upsample(ChannelKernel):
             total += Resources(rows, width, blocks)
         elif style != "hold":
             total += Resources(cost.ram(self._depth, width, family), cost.ram_ff(self._depth, width, family))
-        for values in (self.steps, fw, columns, fh):
+        for values in (self.channel_beats, fw, columns, fh):
             total += cost.counter(values, family)
         return total
 
@@ -126,7 +126,7 @@ class Upsample(ChannelKernel):
                 "WIDTH": self.inputs()[0].width,
                 "POSITIONS": self.pixels,
                 "COPIES": self.copies,
-                "STEPS": self.steps,
+                "STEPS": self.channel_beats,
                 "COLUMNS": columns,
                 "FH": fh,
                 "FW": fw,

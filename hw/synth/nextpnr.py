@@ -7,8 +7,9 @@ the system's temporary folder. Products get their names only when they are whole
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import floor
 from pathlib import Path
 
 from hw.errors import BitfabricError
@@ -48,13 +49,25 @@ class Placement:
         """Whether the requested clock is reached."""
         return self.fmax_mhz >= self.clock_mhz
 
-    def describe_path(self, scope: str = "") -> str:
-        """The critical path in one line, in terms of the instances under ``scope``."""
+    def check(self, path: str) -> None:
+        """Raises BitfabricError where the requested clock is missed, with the critical ``path`` and a clock that would
+        do."""
+        if not self.met:
+            seeds = "" if len(self.tried) == 1 else f", with the best of {len(self.tried)} seeds"
+            raise BitfabricError(
+                f"{self.device.name}: the placed design reaches {self.fmax_mhz:.1f} MHz{seeds}, not "
+                f"{self.clock_mhz:g} MHz; critical path {path}; build with --clock {floor(self.fmax_mhz)}"
+            )
+
+    def describe_path(self, scope: str = "", layers: Mapping[str, str] | None = None) -> str:
+        """The critical path in one line, in terms of the instances under ``scope``, or of the ``layers`` that they
+        are."""
         prefix = f"{scope}." if scope else ""
         stops: list[str] = []
         for hop in self.critical_path:
             name = hop.cell.removeprefix(prefix)
             owner = name.split(".")[0] if "." in name else name
+            owner = (layers or {}).get(owner, owner)
             if not name.startswith("$") and (not stops or stops[-1] != owner):
                 stops.append(owner)
         logic = sum(h.delay_ns for h in self.critical_path if h.kind != "routing")

@@ -25,3 +25,17 @@ def small(tmp_path_factory):
     np.save(folder / "x.npy", frames)
     np.save(folder / "y.npy", rng.integers(0, 3, 80))
     return folder
+
+
+@pytest.fixture(scope="session")
+def big(tmp_path_factory):
+    """A folder with a network of 1 Mbit of weights: more than the smallest devices hold."""
+    folder = tmp_path_factory.mktemp("big")
+    rng = np.random.default_rng(0)
+    build = Builder((1, 256))
+    x = build.quant("x", 1.0, 8, signed=1)
+    for _ in range(2):
+        x = build.node("MatMul", x, build.quant(rng.normal(size=(256, 256)), 0.05, 8))
+        x = build.quant(x, 8.0, 8)
+    onnx.save(build.model((x, (1, 256))), folder / "model.onnx")
+    return folder

@@ -6,9 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from flows import engines, program
+from flows import build, engines, program
 from flows.accelerator import score
-from flows.build import build
 from flows.soft_errors import sweep
 from hw.boards import driver_folder
 from hw.boards.pty_board import PtyBoard

@@ -1,18 +1,16 @@
 import json
+import re
 import shutil
 import time
 
 import numpy as np
-import onnx
 import pytest
 
-from flows import steps
+from flows import build, steps
 from flows.accelerator import Accelerator
-from flows.build import build
 from flows.plan import estimate
 from hw.errors import BitfabricError
 from hw.kernels.matrix_vector import MatrixVector
-from tests.hw.qonnx_builder import Builder
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +119,21 @@ def test_the_whole_way_to_the_bitstream(small, tmp_path):
     assert again.report["bitstream"]["sha256"] == made.report["bitstream"]["sha256"]
 
 
+@pytest.mark.slow
+def test_a_clock_that_is_missed_names_the_layers_on_the_way_and_the_clock_that_would_do(small, tmp_path):
+    with pytest.raises(BitfabricError, match=r"^lfe5u-12f: the placed design reaches [\d.]+ MHz, ") as caught:
+        build(small / "model.onnx", "lfe5u-12f", tmp_path, fps=1e6, clock_mhz=400)
+    message = str(caught.value)
+    found = re.search(
+        r"reaches ([\d.]+) MHz, with the best of 3 seeds, not 400 MHz; critical path .*: (.*); build", message
+    )
+    stops = found[2].split(" -> ")
+    layers = [layer["name"] for layer in json.loads((tmp_path / ".steps/fold.json").read_text())["result"]["layers"]]
+    assert set(stops) & set(layers)
+    assert message.endswith(f"build with --clock {int(float(found[1]))}")
+    assert "\n" not in message
+
+
 def test_a_build_at_work_is_left_alone(small, tmp_path):
     import fcntl
 
@@ -172,15 +185,8 @@ def test_frames_that_do_not_match_are_refused(small, simulated, frames, message)
     assert caught.value.status == 2
 
 
-def test_a_network_too_big_says_by_how_much_and_what_would_fit(tmp_path):
-    rng = np.random.default_rng(0)
-    wide = Builder((1, 256))
-    x = wide.quant("x", 1.0, 8, signed=1)
-    for _ in range(2):
-        x = wide.node("MatMul", x, wide.quant(rng.normal(size=(256, 256)), 0.05, 8))
-        x = wide.quant(x, 8.0, 8)
-    onnx.save(wide.model((x, (1, 256))), tmp_path / "big.onnx")
+def test_a_network_too_big_says_by_how_much_and_what_would_fit(big, tmp_path):
     started = time.monotonic()
     with pytest.raises(BitfabricError, match=r"does not fit .*too many.*--fps \d+ .* is estimated to fit"):
-        build(tmp_path / "big.onnx", "ulx3s-85f", tmp_path / "out", fps=5e6)
+        build(big / "model.onnx", "ulx3s-85f", tmp_path / "out", fps=5e6)
     assert time.monotonic() - started < 60  # it must not have gone through synthesis

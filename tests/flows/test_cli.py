@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -42,7 +43,13 @@ def test_help_imports_nothing_heavy():
 
 
 def test_the_python_words_of_the_readme():
-    code = "from flows import Accelerator, build; assert callable(build) and isinstance(Accelerator, type)"
+    # Whatever of the package was imported before.
+    code = (
+        "from importlib import import_module as load; from pkgutil import iter_modules as modules; import flows\n"
+        "for module in modules(flows.__path__, 'flows.'): load(module.name)\n"
+        "from flows import Accelerator, assert_engines_agree, build\n"
+        "assert isinstance(Accelerator, type) and callable(assert_engines_agree) and callable(build)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -168,6 +175,37 @@ def test_wrong_options_of_a_training(here, tmp_path, options, words):
     assert status == 2
     assert len(error.splitlines()) == 1
     assert words in error
+
+
+@pytest.mark.parametrize("options", [("--fps", 1), ("--fps", 1e5), ("--fill",), ("--pareto",), ()])
+def test_a_device_too_small_for_any_folding(here, big, options):
+    status, _, error = here("estimate", big / "model.onnx", "-t", "ulx3s-12f", *options)
+    assert status == 1
+    assert len(error.splitlines()) == 1
+    words = (
+        r"[:;] even the smallest folding does not fit \(BRAM \d+ of 32 \(\d+ too many\)\); take a bigger device or a "
+    )
+    assert re.search(rf"model\.onnx does not fit ulx3s-12f.*{words}smaller network$", error)
+
+
+def test_an_impossible_rate_names_the_layer_and_the_best_rate(here, big):
+    options = ("estimate", big / "model.onnx", "-t", "ulx3s-85f", "--clock", 87.3)
+    status, _, error = here(*options, "--fps", 1e9)
+    assert status == 2
+    assert len(error.splitlines()) == 1
+    found = re.search(r"0 cycles a frame; layer (\w+) needs \d+: at most (\d+) frames/s are possible; ask for ", error)
+    assert found
+    # One more a second is too many, as well; so many are only too many for the device.
+    assert f"at most {found[2]} " in here(*options, "--fps", int(found[2]) + 1)[2]
+    words = r"does not fit ulx3s-85f as folded: .* too many\); --fps \d+ .* is estimated to fit"
+    assert re.search(words, here(*options, "--fps", found[2])[2])
+
+
+def test_a_folding_that_does_not_divide_says_what_does(here, small, tmp_path):
+    (tmp_path / "f.json").write_text('{"Defaults": {}, "fc0": {"SIMD": 5}}')
+    status, _, error = here("estimate", small / "model.onnx", "-t", "ulx3s-12f", "--folding", tmp_path / "f.json")
+    assert (status, len(error.splitlines())) == (2, 1)
+    assert "layer fc0: matrix_vector: simd=5 does not divide the 12 inputs; legal: 1, 2, 3, 4, 6, 12" in error
 
 
 def test_what_the_device_holds(here, small):

@@ -8,7 +8,7 @@ import onnx
 import pytest
 import torch
 
-from flows.build import build
+from flows import build
 from flows.plan import estimate
 from hw import folding
 from hw.errors import BitfabricError

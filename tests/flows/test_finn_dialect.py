@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from flows.build import build
+from flows import build
 from flows.finn import execute, frontend
 from flows.verify import check_rtl
 from hw import finn_io

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from flows.build import build
+from flows import build
 from quant.models.mlp import MLP
 from quant.qonnx_export import export
 from quant.schemes import get

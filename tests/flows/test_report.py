@@ -5,8 +5,7 @@ import numpy as np
 import onnx
 import pytest
 
-from flows import report
-from flows.build import build
+from flows import build, report
 from flows.report import figures
 from hw import timing
 from tests.flows.browser import layout

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from qonnx.core.datatype import DataType
@@ -12,6 +13,7 @@ from hw.kernels.fifo import Fifo
 from hw.kernels.kernel import Kernel
 from hw.rtl import Design, generate
 from hw.stream import Stream
+from hw.synth import yosys
 from hw.synth.family import ECP5, Family
 
 
@@ -88,3 +90,21 @@ def check(graph: Graph, frames: dict[str, np.ndarray], rng: np.random.Generator,
                 held = trace.occupancy(node.outputs[0])
                 moved = (result.taken[ports[edge]] for edge in (*node.inputs, *node.outputs))
                 np.testing.assert_array_equal(accounting.held(*moved, len(held)), held, err_msg=node.name)
+
+
+def check_foldings(kernel: Kernel, x: np.ndarray, family: Family) -> None:
+    """Whatever the folding of a kernel that takes as many beats as it gives: the same function, a beat an action."""
+    (expected,) = kernel.execute(x)
+    for folding in kernel.foldings():
+        folded = kernel.fold(folding)
+        assert folded.schedule().actions == folded.inputs()[0].beats
+        assert folded.resources(family).lut > 0
+        np.testing.assert_array_equal(folded.execute(x)[0], expected)
+
+
+def check_resources(kernel: Kernel, family: Family, folder: Path, error: float = 0.2) -> None:
+    """Synthesis takes the blocks and multipliers that the model says, and about the lookup tables."""
+    used = yosys.synthesise(generate(alone(kernel), family), family, folder).resources
+    estimate = kernel.resources(family)
+    assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp)
+    assert abs(used.lut - estimate.lut) < error * used.lut + 10

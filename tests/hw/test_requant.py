@@ -4,7 +4,7 @@ from math import ceil, floor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 from qonnx.custom_op.general.quant import resolve_rounding_mode
@@ -13,11 +13,9 @@ from hw.errors import BitfabricError
 from hw.graph import Graph, Node, Port
 from hw.kernels.kernel import Folding
 from hw.kernels.requant import ROUNDING, Requant
-from hw.rtl import generate
 from hw.stream import container
 from hw.synth.family import FAMILIES
-from hw.synth.yosys import synthesise
-from tests.hw.kernel_bench import alone, check, random_frames
+from tests.hw.kernel_bench import alone, check, check_foldings, check_resources, random_frames
 
 INPUTS = ["BIPOLAR", "TERNARY", "UINT1", "INT3", "UINT9", "INT20", "UINT27", "INT40"]
 OUTPUTS = [
@@ -65,7 +63,9 @@ def kernels(draw, most_bits=40, groups=(1, 4), prefixes=((), (2,))):
     bits = draw(st.sampled_from([0, 0, 3, 12, 17, 31]))
     multiplier = rng.integers(-(2**bits) + 1, 2**bits, channels, endpoint=True)
     if bits == 0:
-        multiplier = np.full(channels, 1 << draw(st.integers(0, 5)))
+        spread, signs = draw(st.sampled_from([(0, [1]), (0, [1, -1]), (2, [1]), (3, [1, -1])]))
+        exponent = rng.integers(0, spread, channels, endpoint=True) + draw(st.integers(0, 5))
+        multiplier = rng.choice(signs, channels) << exponent
     elif draw(st.booleans()):
         multiplier[:] = multiplier[0]
     # The shift leaves some steps more than the output has, so that most values are within it or just beyond.
@@ -97,8 +97,19 @@ def interesting(kernel: Requant, count: int, rng: np.random.Generator) -> np.nda
     return np.clip(frames, int(dtype.min()), int(dtype.max()))
 
 
-@settings(max_examples=8, deadline=None)
+SHIFTS = Requant(
+    np.array([-4, 16, 32, 8, 4, -32]), np.array([3, 0, -77, 5, 1, 64]), 9, "ROUND", DataType["INT20"],
+    DataType["INT9"], -200, 255, (), 2,
+)  # fmt: skip
+WIRES = replace(SHIFTS, pe=6, rounding="HALF_UP", multiplier=np.array([-4, 16, 512, 1, 4, -64]))
+SCALED = replace(SHIFTS, multiplier=np.full(6, 64), rounding="DOWN")
+
+
+@settings(max_examples=6, deadline=None)
 @given(kernels(), st.integers(0, 2**32))
+@example(SHIFTS, 0)
+@example(WIRES, 1)
+@example(SCALED, 2)
 def test_rtl_equals_model(kernel, seed):
     rng = np.random.default_rng(seed)
     check(alone(kernel), {"in0": interesting(kernel, 10, rng)}, rng)
@@ -117,7 +128,7 @@ def test_sums_beyond_64_bits(mode):
     for seed in range(5):
         rng = np.random.default_rng(seed)
         kernel = wide(rng, mode)
-        assert kernel._arithmetic.sum_bits > 64
+        assert kernel.arithmetic.sum_bits > 64
         frames = interesting(kernel, 100, rng)
         np.testing.assert_array_equal(kernel.execute(frames)[0], naive(kernel, frames))
 
@@ -177,21 +188,42 @@ def test_numbers_beyond_64_bits():
 @settings(max_examples=30, deadline=None)
 @given(kernels(), st.sampled_from(sorted(FAMILIES)))
 def test_folding_keeps_the_function(kernel, family):
-    x = interesting(kernel, 4, np.random.default_rng(0))
-    expected = kernel.execute(x)[0]
-    for folding in kernel.foldings():
-        folded = kernel.fold(folding)
-        assert folded.schedule().actions == folded.inputs()[0].beats
-        assert folded.resources(FAMILIES[family]).lut > 0
-        np.testing.assert_array_equal(folded.execute(x)[0], expected)
+    check_foldings(kernel, interesting(kernel, 4, np.random.default_rng(0)), FAMILIES[family])
 
 
-def test_no_multiplier_where_a_shift_will_do():
-    kernel = Requant(
-        np.full(4, 8), np.array([8, 0, -16, 24]), 7, "ROUND", DataType["INT20"], DataType["INT9"], -256, 255
-    )
-    parameters = kernel.rtl(FAMILIES["ecp5"]).parameters
-    assert (parameters["M_BITS"], parameters["SHIFT"], kernel.resources(FAMILIES["ecp5"]).dsp) == (0, 4, 0)
+@pytest.mark.parametrize(
+    ("multipliers", "addends", "pe", "code"),
+    [
+        ((8, 8, 8, 8), (8, 0, -16, 24), 1, 0),
+        ((8, 8, 8, 8), (1, 0, -16, 24), 1, 0),
+        ((8, -8, 8, -8), (1, 0, -16, 24), 1, 1),
+        ((8, 16, 32, 64), (1, 0, -16, 24), 2, 3),
+        ((-2, 64, 4096, 2), (1, 0, -16, 24), 4, 5),
+        ((4, 64, 4, 4), (1, 0, -16, 24), 1, None),
+        ((4, 12, 4, 4), (0, 0, 0, 0), 1, None),
+    ],
+)
+def test_no_multiplier_where_shifts_will_do(multipliers, addends, pe, code):
+    dtype, out = DataType["INT20"], DataType["INT9"]
+    kernel = Requant(np.array(multipliers), np.array(addends), 7, "ROUND", dtype, out, -256, 255, (), pe)
+    for family in FAMILIES.values():
+        used, parameters = kernel.resources(family), kernel.rtl(family).parameters
+        assert (used.dsp > 0) == (code is None and family.dsp_bits is not None)
+        assert code is None or parameters["M_BITS"] == code
+    x = interesting(kernel, 200, np.random.default_rng(pe))
+    np.testing.assert_array_equal(kernel.execute(x)[0], naive(kernel, x))
+
+
+@pytest.mark.parametrize("mode", ROUNDING)
+def test_addends_finer_than_the_products(mode):
+    """All there is around every tie and integer, addends of all finenesses."""
+    x = np.arange(-128, 128)[:, None]
+    for multiplier, addends, shift in ((32, range(-70, 70), 6), (-32, range(-70, 70), 5), (96, range(32), 8),
+                                       (16, range(-5, 40), 2), (16, range(-5, 5), 0)):  # fmt: skip
+        for addend in addends:
+            numbers = np.array([multiplier]), np.array([addend])
+            kernel = Requant(*numbers, shift, mode, DataType["INT8"], DataType["INT12"], -2048, 2047)
+            np.testing.assert_array_equal(kernel.execute(x)[0], naive(kernel, x), err_msg=f"{addend}")
 
 
 def test_bad_parameters():
@@ -203,7 +235,7 @@ def test_bad_parameters():
         ({"shift": -1}, "0 to 200"),
         ({"high": 8}, r"-8\.\.8 in INT4"),
         ({"low": 8}, r"8\.\.7 in INT4"),
-        ({"pe": 3}, "PE 3 does not divide the 2 channels"),
+        ({"pe": 3}, "PE 3 does not divide 2 channels; use one of 1, 2"),
         ({"output_dtype": DataType["BIPOLAR"]}, "use a threshold for BIPOLAR"),
         ({"input_dtype": DataType["FLOAT32"]}, "FLOAT32"),
     ]:
@@ -222,7 +254,4 @@ def test_blocks_and_multipliers_as_estimated(tmp_path, family, bits, factor, cha
     addend = rng.integers(-(1 << bits), 1 << bits, channels)
     output = DataType["INT12"]
     kernel = Requant(multiplier, addend, bits, "ROUND", DataType[f"INT{bits}"], output, -2048, 2047)
-    estimate = kernel.resources(family)
-    used = synthesise(generate(alone(kernel), family), family, tmp_path).resources
-    assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp)
-    assert abs(used.lut - estimate.lut) < 0.25 * used.lut + 10
+    check_resources(kernel, family, tmp_path, 0.25)

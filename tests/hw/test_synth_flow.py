@@ -1,6 +1,7 @@
 """Synthesis, place and route, and their faults: counts, attribution to layers, timing, missing tools, interrupts."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -54,6 +55,15 @@ def test_place_and_route_keeps_the_best_seed_and_tells_the_critical_path(design:
     assert set(hard.tried) == {1, 2}
     assert hard.fmax_mhz == max(hard.tried.values()) == hard.tried[hard.seed]
     assert "u0_queue" in hard.describe_path()
+    path = hard.describe_path(layers={"u0_queue": "queue", "u1_wider": "wider"})
+    assert re.search(r"^[\d.]+ ns \([\d.]+ logic in \d+ levels, [\d.]+ routing\): (\w+ -> )*queue\b", path)
+    remedy = (
+        rf"reaches {hard.fmax_mhz:.1f} MHz, with the best of 2 seeds, not 900 MHz; .* --clock {int(hard.fmax_mhz)}$"
+    )
+    with pytest.raises(BitfabricError, match=remedy) as caught:
+        hard.check(path)
+    assert "\n" not in str(caught.value)
+    easy.check("")
     assert sum(h.delay_ns for h in hard.critical_path) == pytest.approx(1000 / hard.fmax_mhz, rel=0.02)
     assert hard.resources.ff == made.resources.ff
     with pytest.raises(BitfabricError, match="has no bitstream"):
@@ -87,6 +97,28 @@ def test_missing_tools_are_named_with_the_way_to_get_them(monkeypatch: pytest.Mo
     native.write_text("#!/bin/sh\n")
     native.chmod(0o755)
     assert toolchain.command("ecppack") == [str(native)]
+
+
+def test_seeds_run_at_the_same_time_but_no_more_than_asked_for(tmp_path: Path) -> None:
+    meet = "import pathlib, sys, time\n" \
+           "pathlib.Path(sys.argv[1]).touch()\n" \
+           "end = time.monotonic() + float(sys.argv[3])\n" \
+           "while not pathlib.Path(sys.argv[2]).exists():\n" \
+           "    if time.monotonic() > end: exit('alone')\n" \
+           "    time.sleep(0.01)\n"  # fmt: skip
+
+    def pair(place: Path, patience: float, jobs: int) -> None:
+        place.mkdir()
+        commands = [
+            ([sys.executable, "-c", meet, own, other, str(patience)], place / f"{own}.log")
+            for own, other in (("a", "b"), ("b", "a"))
+        ]
+        tool.run_all(commands, place, "work", jobs)
+
+    pair(tmp_path / "both", 60, 2)
+    with pytest.raises(BitfabricError, match="work failed: alone; log: "):
+        pair(tmp_path / "one", 0.1, 1)
+    assert not (tmp_path / "one" / "b").exists()
 
 
 def test_a_tool_that_dies_is_reported_and_an_interrupt_leaves_none_behind(tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 // One channel of `requant`: y = clip(round((x * m + a) / 2^SHIFT), LOW, HIGH), all in two's complement.
-// Products of LIMB_X by LIMB_M bits, one multiplier each, are added in a tree with a register on each level.
+// The code `m` stands for a factor, x * m * 2^SCALE; with POWER for a sign above an exponent E, (x or ~x) * 2^(E + SCALE):
+// no multiplier. Products of LIMB_X by LIMB_M bits, one multiplier each, are added in a tree with a register on each
+// level.
 // Initiation interval: 1. Latency: (M_BITS > 0) + LEVELS + 1 cycles from x, m, a to y.
 `default_nettype none
 
 module requant_lane #(
     parameter int    X_BITS   = 8,
-    parameter int    M_BITS   = 8,        // 0: m is 1
+    parameter int    M_BITS   = 8,        // 0: a factor of 1
+    parameter int    POWER    = 0,
+    parameter int    SCALE    = 0,
     parameter int    A_BITS   = 8,        // 0: a is 0
     parameter int    SUM_BITS = 17,       // hold x * m + a; more than SHIFT
     parameter int    SHIFT    = 4,
@@ -24,8 +28,8 @@ module requant_lane #(
     output      logic [               OUT_BITS-1:0] y
 );
   // Operands in limbs: all but the highest are unsigned, so they have one bit less.
-  localparam int LIMBS_X = M_BITS == 0 || X_BITS <= LIMB_X ? 1 : (X_BITS - 2) / (LIMB_X - 1) + 1;
-  localparam int LIMBS_M = M_BITS <= LIMB_M ? 1 : (M_BITS - 2) / (LIMB_M - 1) + 1;
+  localparam int LIMBS_X = M_BITS == 0 || POWER != 0 || X_BITS <= LIMB_X ? 1 : (X_BITS - 2) / (LIMB_X - 1) + 1;
+  localparam int LIMBS_M = POWER != 0 || M_BITS <= LIMB_M ? 1 : (M_BITS - 2) / (LIMB_M - 1) + 1;
   localparam int PRODUCTS = LIMBS_X * LIMBS_M;
   localparam int TERMS = PRODUCTS + (A_BITS > 0 ? 1 : 0);
   if (TERMS > 1 << LEVELS) begin : g_bad_levels
@@ -37,7 +41,18 @@ module requant_lane #(
 
   logic signed [SUM_BITS-1:0] term[TERMS];
   if (M_BITS == 0) begin : g_shift_only
-    assign term[0] = SUM_BITS'($signed(x));
+    assign term[0] = SUM_BITS'($signed(x)) <<< SCALE;
+  end else if (POWER != 0) begin : g_power
+    localparam int PLACES = M_BITS - 1;
+    localparam int REACH = X_BITS + (1 << PLACES) - 1;
+    logic signed [REACH-1:0] signed_x, moved;
+    assign signed_x = REACH'($signed(x ^ {X_BITS{m[M_BITS-1]}}));
+    if (PLACES == 0) begin : g_sign
+      always_ff @(posedge clk) moved <= signed_x;
+    end else begin : g_shift
+      always_ff @(posedge clk) moved <= signed_x <<< m[PLACES-1:0];
+    end
+    assign term[0] = SUM_BITS'(moved) <<< SCALE;
   end else begin : g_multiply
     localparam int WIDE_X = LIMBS_X * (LIMB_X - 1) + 1;
     localparam int WIDE_M = LIMBS_M * (LIMB_M - 1) + 1;
@@ -53,7 +68,7 @@ module requant_lane #(
         logic signed [LIMB_X+LIMB_M-1:0] product;
         assign limb_m = {j == LIMBS_M - 1 && wide_m[WIDE_M-1], wide_m[j*(LIMB_M-1)+:LIMB_M-1]};
         always_ff @(posedge clk) product <= limb_x * limb_m;
-        assign term[i*LIMBS_M+j] = SUM_BITS'(product) <<< (i * (LIMB_X - 1) + j * (LIMB_M - 1));
+        assign term[i*LIMBS_M+j] = SUM_BITS'(product) <<< (i * (LIMB_X - 1) + j * (LIMB_M - 1) + SCALE);
       end
     end
   end

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
-from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -263,12 +262,9 @@ class _Build:
         pins = self.image.pins if self.image else None
         clock = self.image.clock_mhz if self.image else self.plan.clock_mhz
         placed = nextpnr.place_and_route(netlist, self.plan.device, out, clock, pins)
-        path = placed.describe_path(SCOPE if self.image else "")
-        if not placed.met:
-            raise BitfabricError(
-                f"{self.config.target}: the placed design reaches {placed.fmax_mhz:.1f} MHz, not {clock:g} MHz "
-                f"(critical path {path}); build with --clock {floor(placed.fmax_mhz)}"
-            )
+        layers = {instance: node.name for node, instance in instances(self.hardware).items()}
+        path = placed.describe_path(SCOPE if self.image else "", layers)
+        placed.check(path)
         bitstream = nextpnr.pack(placed) if self.image else None
         return {
             "fmax_mhz": placed.fmax_mhz,

@@ -1,0 +1,177 @@
+"""What a requant computes, in the fewest bits: on integers of any size, and as its hardware has it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Self
+
+import numpy as np
+
+
+class Product(NamedTuple):
+    """How the hardware multiplies and what it adds then.
+
+    ``codes`` of ``bits`` bits stand for the multipliers, one a channel: with ``power`` a sign above an exponent,
+    ``(~x if sign else x) << exponent + scale``, and ``addends`` have what the complement lacks; else factors,
+    ``x * code << scale`` (0 bits: all of them are 1).
+    """
+
+    bits: int
+    codes: list[int]
+    addends: list[int]
+    power: bool
+    scale: int
+
+    @property
+    def addend_bits(self) -> int:
+        """0 where nothing is added."""
+        return signed_bits(min(self.addends), max(self.addends)) if any(self.addends) else 0
+
+
+def signed_bits(low: int, high: int) -> int:
+    """Bits of two's complement that hold ``low..high``."""
+    return 1 + max(high.bit_length() if high >= 0 else 0, (-low - 1).bit_length() if low < 0 else 0)
+
+
+def _zeros(number: int) -> int:
+    """Zero bits below the lowest one that is set."""
+    return (number & -number).bit_length() - 1
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """``round((x * multipliers + addends) / 2**shift)``, one of each a channel, ``x`` in ``low..high``."""
+
+    multipliers: list[int]
+    addends: list[int]
+    shift: int
+    rounding: str
+    low: int
+    high: int
+
+    def shortened(self) -> Self:
+        """The same function in fewer bits."""
+        multipliers, addends, shift, rounding = self.multipliers, self.addends, self.shift, self.rounding
+        common = 1 << shift
+        for value in (*multipliers, *addends):
+            common |= value
+        zeros = _zeros(common)
+        multipliers, addends = [m >> zeros for m in multipliers], [a >> zeros for a in addends]
+        shift -= zeros
+        if shift == 0:
+            rounding = "FLOOR"
+        elif rounding == "CEIL" and any(addends):
+            addends, rounding = [a + (1 << shift) - 1 for a in addends], "FLOOR"
+        # Of bits in which only addends have something, the other modes ask whether there is anything, below a half.
+        common = 1 << shift
+        for m in multipliers:
+            common |= m
+        zeros = _zeros(common) if rounding == "FLOOR" else min(_zeros(common) - 1, shift - 2)
+        if zeros > 0:
+            rest = 0 if rounding == "FLOOR" else (1 << zeros) - 1
+            multipliers, addends = [m >> zeros for m in multipliers], [a >> zeros | (a & rest != 0) for a in addends]
+            shift -= zeros
+        return type(self)(multipliers, addends, shift, "FLOOR" if shift == 0 else rounding, self.low, self.high)
+
+    @cached_property
+    def sum_range(self) -> tuple[int, int]:
+        ends = [m * x + a for m, a in zip(self.multipliers, self.addends, strict=True) for x in (self.low, self.high)]
+        return min(ends), max(ends)
+
+    @cached_property
+    def x_bits(self) -> int:
+        return signed_bits(self.low, self.high)
+
+    @cached_property
+    def sum_bits(self) -> int:
+        """Bits that hold the sum, and more than the shift."""
+        return max(signed_bits(*self.sum_range), self.shift + 1)
+
+    def product(self, spread: int) -> Product:
+        """By shifts alone where all multipliers are powers of two, or their negatives, no further apart than ``spread``
+        places."""
+        common = 0
+        for m in self.multipliers:
+            common |= m
+        scale = max(0, _zeros(common))
+        multipliers = [m >> scale for m in self.multipliers]
+        if all(m == 1 for m in multipliers):
+            return Product(0, [0] * len(multipliers), self.addends, False, scale)
+        exponents = [abs(m).bit_length() - 1 for m in multipliers]
+        if max(exponents) <= spread and all(
+            abs(m) == 1 << max(e, 0) for m, e in zip(multipliers, exponents, strict=True)
+        ):
+            places = max(exponents).bit_length()
+            codes = [(m < 0) << places | e for m, e in zip(multipliers, exponents, strict=True)]
+            addends = [a - min(m, 0) for m, a in zip(self.multipliers, self.addends, strict=True)]
+            return Product(places + 1, codes, addends, True, scale)
+        bits = signed_bits(min(multipliers), max(multipliers))
+        return Product(bits, [m % (1 << bits) for m in multipliers], self.addends, False, scale)
+
+    @cached_property
+    def _apart(self) -> tuple[int, int] | None:
+        """What is multiplied apart, so that int64 holds the parts of the sum: so many bits at a time, so many times,
+        from the low end of x. None where it does not hold them either."""
+        largest = max(map(abs, (*self.sum_range, *self.multipliers, *self.addends, 1 << self.shift)))
+        if largest < 1 << 62:
+            return 0, 0
+        m_bits, a_bits = (signed_bits(min(values), max(values)) for values in (self.multipliers, self.addends))
+        most, needed = 60 - m_bits, max(self.x_bits + m_bits, a_bits) - 59
+        if most < 1 or not 0 < needed < self.shift:
+            return None
+        times = -(-needed // most)
+        bits = -(-needed // times)
+        return (bits, times) if bits * times < self.shift else None
+
+    @cached_property
+    def _operands(self) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Multipliers, and the parts of the addends that go with those of x, the highest last: int64, or Python's
+        integers."""
+        bits, times = self._apart or (0, 0)
+        number = object if self._apart is None else np.int64
+        parts = [[a >> i * bits & (1 << bits) - 1 for a in self.addends] for i in range(times)]
+        parts.append([a >> times * bits for a in self.addends])
+        return np.array(self.multipliers, number), [np.array(values, number) for values in parts]
+
+    def _sums(self, x: np.ndarray) -> tuple[np.ndarray, int]:
+        """``x * multipliers + addends`` of integers (rows, C), and by how many bits it is to be shifted.
+
+        Of a sum in parts the low ones only say, in a bit of their own, whether anything is left below the high one:
+        all that a rounding asks.
+        """
+        bits, times = self._apart or (0, 0)
+        multipliers, addends = self._operands
+        x = x.astype(multipliers.dtype, copy=False)
+        if not times:
+            return x * multipliers + addends[-1], self.shift
+        mask = (1 << bits) - 1
+        carry, left = np.zeros_like(x), np.zeros_like(x)
+        for i in range(times):
+            part = (x >> i * bits & mask) * multipliers + addends[i] + carry
+            carry, left = part >> bits, left | (part & mask)
+        total = (x >> times * bits) * multipliers + addends[-1] + carry
+        return 2 * total + (left != 0), self.shift - times * bits + 1
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The function of integers (rows, C), as int64 or Python's integers."""
+        return _divide(*self._sums(x), self.rounding)
+
+
+def _divide(values: np.ndarray, shift: int, rounding: str) -> np.ndarray:
+    """``round(values / 2**shift)`` for integers, in arrays of int64 or of Python's own."""
+    if shift == 0:
+        return values
+    whole = values >> shift
+    if rounding == "FLOOR":
+        return whole
+    rest, half = values & ((1 << shift) - 1), 1 << (shift - 1)
+    if rounding == "ROUND":
+        return whole + (rest + (whole & 1) > half)
+    if rounding == "HALF_UP":
+        return whole + np.where(values >= 0, rest >= half, rest > half)
+    if rounding == "HALF_DOWN":
+        return whole + np.where(values >= 0, rest > half, rest >= half)
+    if rounding == "CEIL":
+        return whole + (rest > 0)
+    if rounding == "UP":
+        return whole + ((rest > 0) & (values >= 0))
+    return whole + ((rest > 0) & (values < 0))
