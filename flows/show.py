@@ -333,7 +333,7 @@ def flipped(result: dict[str, Any]) -> None:
         table.add_row(f"{row['flips']:,}", f"{row['changed']['mean']:.2%}", *(f"{v:.2%}" for v in accuracy.values()))
     _show(table)
     left = f"; left out: {', '.join(result['left_out'])}" if result["left_out"] else ""
-    line = f"of {result['bits']:,} bits of weights and thresholds, {result['trials']} trials each{left}"
+    line = f"of {result['bits']:,} bits of weights, thresholds and requants, {result['trials']} trials each{left}"
     out.print(line, soft_wrap=True)
 
 

@@ -251,7 +251,7 @@ class Requant(Kernel):
             if self.input_dtype == DataType["BIPOLAR"]:
                 part = (part + 1) >> 1
             total, shift = self._sums(part)
-            y[start : start + step] = np.clip(_divide(total, shift, rounding), self.low, self.high)
+            y[start : start + step] = np.clip(divided(total, shift, rounding), self.low, self.high)
         return (y.reshape(x.shape),)
 
     # ---- hardware
@@ -385,7 +385,7 @@ class Requant(Kernel):
         return Resources(round(lut), ff + out + 3, 0, dsp)
 
 
-def _divide(values: np.ndarray, shift: int, rounding: str) -> np.ndarray:
+def divided(values: np.ndarray, shift: int, rounding: str) -> np.ndarray:
     """``round(values / 2**shift)`` for integers, in arrays of int64 or of Python's own."""
     if shift == 0:
         return values

@@ -225,6 +225,13 @@ class Threshold(Kernel):
             return _Table(words - 1, bits, True, invert)
         return _Table(words, bits + 1, False, invert)
 
+    @cached_property
+    def _flags(self) -> np.ndarray:
+        """Which counts are complemented, (words, lanes): no words where none is, one where all of them are."""
+        invert, groups = self._table.invert, self._groups
+        words = 0 if not invert.any() else 1 if invert.all() else groups
+        return np.broadcast_to(invert.reshape(groups, -1), (groups, self.lanes))[:words]
+
     @property
     def _groups(self) -> int:
         return max(1, len(self._table.words) // self.lanes)
@@ -281,11 +288,8 @@ class Threshold(Kernel):
         contents = [words for stage in range(bits) for words in self._contents(stage)[: self._lanes]]
         bounds = tuple(Memory(words, width) for words, width in zip(contents, widths, strict=True))
         memories: dict[str, Memory | tuple[Memory, ...]] = {"BOUNDS": bounds}
-        inverts = 0
-        if table.invert.any():
-            inverts = 1 if table.invert.all() else groups
-            flags = np.broadcast_to(table.invert.reshape(groups, -1), (groups, pe))[:inverts]
-            memories["INVERTS"] = Memory(packed_words(flags, 1), pe)
+        if self._flags.size:
+            memories["INVERTS"] = Memory(packed_words(self._flags, 1), pe)
         parameters = {
             "IN_BITS": self.input_dtype.bitwidth(),
             "SIGNED": int(self.input_dtype.signed() and self.input_dtype != DataType["BIPOLAR"]),
@@ -298,7 +302,7 @@ class Threshold(Kernel):
             "WORD": table.width,
             "STRICT": int(table.strict),
             "BLOCK": sum(1 << stage for stage in range(bits) if self._in_blocks(stage, family)),
-            "INVERT": inverts,
+            "INVERT": len(self._flags),
         }
         return Rtl(self.op, parameters, memories)
 
