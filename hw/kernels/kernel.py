@@ -106,6 +106,8 @@ class Rtl:
     The module is in ``<module>.sv``; its name is the kernel's ``op``, but where several kernels are one module. A
     list of integers is a packed array of 32-bit words, the first in the low bits.
     Where a parameter names several memories, it is the files' common stem: memory ``i`` is in ``<stem><i>.hex``.
+    A module with the parameter PARITY has an output ``upset``: where that is 1, it is high for a cycle for every word
+    with a wrong parity that was used.
     """
 
     module: str
@@ -149,6 +151,14 @@ class Kernel(ABC):
     @abstractmethod
     def fold(self, folding: Folding) -> Self:
         """The same kernel with another parallelism. Raises BitfabricError where it does not divide."""
+
+    def protected(self) -> "Kernel":
+        """The same kernel with parity bits for the words of its memories in block RAM; itself where it knows none."""
+        return self
+
+    def checked(self, family: Family) -> bool:
+        """Whether this kernel checks parity bits in this family."""
+        return False
 
     @abstractmethod
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
