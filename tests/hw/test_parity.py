@@ -184,7 +184,7 @@ def test_an_image_tells_of_wrong_words_on_the_link(tmp_path: Path, monkeypatch: 
         assert link.status().counters["upsets"] == 6 * 2
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(18, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [1, pytest.param(9, marks=pytest.mark.slow)])
 def test_synthesis_keeps_the_parity_bits(count: int, tmp_path: Path) -> None:
     kernel, rng = KERNELS["one tile"], np.random.default_rng(4)
     graph = alone(kernel)
@@ -220,5 +220,5 @@ def test_parity_costs_what_the_model_says(name: str, tmp_path: Path) -> None:
     estimate = KERNELS[name].resources(ECP5)
     used = yosys.synthesise(generate(alone(KERNELS[name]), ECP5), ECP5, tmp_path).resources
     assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp)
-    assert used.lut == pytest.approx(estimate.lut, rel=0.15)
+    assert used.lut == pytest.approx(estimate.lut, rel=0.15, abs=15)
     assert used.ff == pytest.approx(estimate.ff, rel=0.15)
