@@ -21,9 +21,9 @@ class BuildConfig:
     ``frames`` and ``labels`` (``.npy``) are what the engines are checked on; without them random frames are used.
     ``rtl_frames`` and ``netlist_frames`` bound how many of them the slower engines see; None lets the size of the
     design say how many a minute or two can check.
-    ``parity`` gives every word of weights in block RAM a parity bit. It is checked whenever the word is used, in no
-    more cycles; the image counts the cycles in which one was wrong (``upsets`` of its status). Weights in lookup
-    tables have none: they are bits of the configuration, as all logic is. Raises BitfabricError.
+    ``parity`` gives every word of weights, thresholds and requants in block RAM a parity bit. It is checked whenever
+    the word is used, in no more cycles; the image counts the cycles in which one was wrong (``upsets`` of its status).
+    What is in lookup tables has none: it is configuration, as all logic is. Raises BitfabricError.
     """
 
     target: str

@@ -117,8 +117,8 @@ class Plan:
             )
         if self.config.parity and not any(node.kernel.checked(family) for node in hardware):
             raise BitfabricError(
-                f"--parity protects weights in block RAM, and {self.model.name} has none there as folded; ask for fewer"
-                " frames/s, which makes memories deeper, or leave --parity out",
+                f"--parity protects memories in block RAM, and {self.model.name} has none as folded; ask for fewer "
+                "frames/s, which makes memories deeper, or leave --parity out",
                 status=2,
             )
         return {

@@ -179,7 +179,7 @@ def built(accelerator: "Accelerator") -> None:
     facts.add_row("interval", _both(interval) + f": {_rate(report['fps'])}")
     facts.add_row("latency", _both(latency) + f": {report['latency_us']:.2f} us")
     if checked := _checked(report["layers"]):
-        facts.add_row("parity", f"weights of {checked}")
+        facts.add_row("parity", f"memories of {checked}")
     if report["critical_path"]:
         facts.add_row("critical path", report["critical_path"])
     out.print(facts)
@@ -244,7 +244,7 @@ def estimated(result: dict[str, Any]) -> None:
     for name, count in result["resources"].items():
         out.print(f"{name.upper():<10}{count['estimated']:,} of {count['available']:,}")
     if checked := _checked(result["layers"]):
-        out.print(f"parity    weights of {checked}", soft_wrap=True)
+        out.print(f"parity    memories of {checked}", soft_wrap=True)
     cycles = result["cycles"]
     out.print(f"interval  {cycles['interval']:,} cycles: {_rate(result['fps'])} at {result['clock_mhz']:g} MHz")
     out.print(f"latency   {cycles['latency']:,} cycles: {cycles['latency'] / result['clock_mhz']:.2f} us")

@@ -136,7 +136,7 @@ class Graph:
         return replace(self, nodes=nodes)
 
     def protected(self) -> "Graph":
-        """The same graph with parity bits in those memories in block RAM that can have them (see Kernel)."""
+        """The same graph with parity bits for the constants in block RAM, see Kernel."""
         return self.with_kernels({node.name: node.kernel.protected() for node in self})
 
     def lanes_agree(self) -> bool:

@@ -38,7 +38,7 @@ Fill = Annotated[
 ]
 Parity = Annotated[
     bool,
-    typer.Option("--parity", help="a parity bit for every word of weights in block RAM, and a counter of wrong ones"),
+    typer.Option("--parity", help="a parity bit for every constant in block RAM, and a counter of wrong ones"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print results as JSON, nothing else")]
 

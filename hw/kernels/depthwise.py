@@ -1,9 +1,9 @@
 """Depthwise convolution after a sliding window: a dot product of each channel alone (FINN: VVAU)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from qonnx.core.datatype import BaseDataType
@@ -217,9 +217,6 @@ class Depthwise(ChannelKernel):
     def _stored(self, family: Family) -> WeightMemory:
         """The weight memory, with its parity bits where it has some."""
         return self._memory.protected(family) if self.parity else self._memory
-
-    def protected(self) -> Self:
-        return replace(self, parity=True)
 
     def checked(self, family: Family) -> bool:
         return self._stored(family).parity

@@ -7,7 +7,7 @@ its cost (``resources``) and its hardware (``rtl``); all five are tested against
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -115,6 +115,11 @@ class Rtl:
     memories: Mapping[str, Memory | tuple[Memory, ...]] = field(default_factory=dict)
 
 
+def with_parity(words: list[int], width: int) -> Memory:
+    """Words of ``width`` bits with one bit more, the highest, that makes the number of their ones odd."""
+    return Memory([word | (1 - word.bit_count() % 2) << width for word in words], width + 1)
+
+
 def packed_words(codes: np.ndarray, bits: int) -> list[int]:
     """Rows of bit codes ``(depth, lanes)`` to memory words, lane 0 in the low ``bits`` bits."""
     codes = np.asarray(codes, dtype=np.uint64)
@@ -152,9 +157,9 @@ class Kernel(ABC):
     def fold(self, folding: Folding) -> Self:
         """The same kernel with another parallelism. Raises BitfabricError where it does not divide."""
 
-    def protected(self) -> "Kernel":
-        """The same kernel with parity bits for the words of its memories in block RAM; itself where it knows none."""
-        return self
+    def protected(self) -> Self:
+        """The same kernel with parity bits for the words of its memories in block RAM; itself where it has none."""
+        return replace(self, **{"parity": True}) if hasattr(self, "parity") else self
 
     def checked(self, family: Family) -> bool:
         """Whether this kernel checks parity bits in this family."""

@@ -10,7 +10,7 @@ FINN's MVAU without the activation. Four datapaths, chosen from the data types:
 """
 
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from typing import ClassVar, Self
@@ -148,9 +148,6 @@ class MatrixVector(Kernel):
         every = (Folding(pe, simd) for pe in _divisors(self.mh) for simd in _divisors(self.mw))
         several = (Folding(self.mh, self.mw, n) for n in self._pixel_counts())
         return (*sorted(every, key=lambda f: (f.pe * f.simd, f.pe)), *several)
-
-    def protected(self) -> Self:
-        return replace(self, parity=True)
 
     def checked(self, family: Family) -> bool:
         return self.stored(family).parity

@@ -10,7 +10,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
 from hw.kernels import cost, pixel
-from hw.kernels.kernel import Folding, Kernel, Memory, Resources, Rtl, Schedule
+from hw.kernels.kernel import Folding, Kernel, Memory, Resources, Rtl, Schedule, with_parity
 from hw.stream import Stream, container
 from hw.synth.family import ECP5, Family
 
@@ -91,7 +91,7 @@ class Requant(Kernel):
     ``multiplier`` and ``addend`` are integers (C,), those of ``addend`` of any size; ``rounding`` is one of QONNX's
     modes (see ``ROUNDING``).
     Input ``(*prefix, C)``, output ``(*prefix, C)``, both ``pe`` channels of ``pixels`` positions at a time; ``pe``
-    divides C, and is C for more than one position.
+    divides C, and is C for more than one position. ``parity`` protects parameters in block RAM.
     Raises BitfabricError where parameters do not fit each other.
     """
 
@@ -100,6 +100,7 @@ class Requant(Kernel):
         "parts/stream_out.sv",
         "parts/delay.sv",
         "parts/lookup.sv",
+        "parts/parity.sv",
         "parts/rom.sv",
         "parts/requant_lane.sv",
     )
@@ -115,6 +116,7 @@ class Requant(Kernel):
     prefix: tuple[int, ...] = ()
     pe: int = 1
     pixels: int = 1
+    parity: bool = False
 
     def __post_init__(self) -> None:
         multiplier, addend = np.asarray(self.multiplier), np.asarray(self.addend)
@@ -293,6 +295,14 @@ class Requant(Kernel):
         depth, width = self._groups, self.lanes * (self._arithmetic.m_bits + self._arithmetic.a_bits)
         return depth > SMALL and family.blocks(depth, width) * LUTS_PER_BLOCK < cost.rom(depth, width, family)
 
+    def checked(self, family: Family) -> bool:
+        return self.parity and self._in_blocks(family)
+
+    def _stored(self, family: Family) -> Memory:
+        """The parameters' memory, with its parity bits where it has some."""
+        protect = with_parity if self.checked(family) else Memory
+        return protect(self._words(), self.lanes * (self._arithmetic.m_bits + self._arithmetic.a_bits))
+
     def rtl(self, family: Family) -> Rtl:
         plan, groups = self._arithmetic, self._groups
         m_bits, a_bits = plan.m_bits, plan.a_bits
@@ -315,10 +325,11 @@ class Requant(Kernel):
             "FETCH": self._fetch,
             "LEVELS": self._levels,
             "STYLE": "block" if self._in_blocks(family) else "logic",
+            "PARITY": int(self.checked(family)),
         }
         if m_bits + a_bits == 0:
             return Rtl(self.op, parameters)
-        return Rtl(self.op, parameters, {"FILE": Memory(self._words(), self.lanes * (m_bits + a_bits))})
+        return Rtl(self.op, parameters, {"FILE": self._stored(family)})
 
     def _words(self) -> list[int]:
         """The parameters' memory: for each group and lane the addend above the multiplier."""
@@ -340,8 +351,10 @@ class Requant(Kernel):
             total += cost.counter(groups, family)
             width = self.pe * (plan.m_bits + plan.a_bits)
             if self._in_blocks(family):
-                width = cost.varying(self._words())
+                stored = self._stored(family)
+                width = cost.varying(stored.words)
                 total += Resources(cost.block_rows(groups, width, family), width, family.blocks(groups, width))
+                total += cost.parity(stored.width, family) if self.parity else Resources()
             else:
                 if groups <= cost.COLUMNS and max(plan.m_bits, plan.a_bits) < 63:
                     sides = ((plan.multipliers, plan.m_bits), (plan.addends, plan.a_bits))

@@ -11,7 +11,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.errors import BitfabricError
 from hw.kernels import cost, pixel
-from hw.kernels.kernel import Folding, Kernel, Memory, Resources, Rtl, Schedule, packed_words
+from hw.kernels.kernel import Folding, Kernel, Memory, Resources, Rtl, Schedule, packed_words, with_parity
 from hw.stream import Stream, container
 from hw.synth.family import Family
 
@@ -63,7 +63,7 @@ class Threshold(Kernel):
     greatest + 1 (never). A channel with ``decreasing`` (C,) gives ``output_min + steps`` minus that count.
     ``output_min`` (default: of ``output_dtype``) allows narrow ranges. BIPOLAR outputs: one step from -1 to +1.
     Input ``(*prefix, C)``, output ``(*prefix, C)``, both ``pe`` channels of ``pixels`` positions at a time; ``pe``
-    divides C, and is C for more than one position.
+    divides C, and is C for more than one position. ``parity`` protects thresholds in block RAM.
     Raises BitfabricError where parameters do not fit each other.
     """
 
@@ -72,6 +72,7 @@ class Threshold(Kernel):
         "parts/stream_out.sv",
         "parts/delay.sv",
         "parts/lookup.sv",
+        "parts/parity.sv",
         "parts/rom.sv",
         "parts/threshold_stage.sv",
     )
@@ -84,6 +85,7 @@ class Threshold(Kernel):
     pe: int = 1
     output_min: int | None = None
     pixels: int = 1
+    parity: bool = False
 
     def __post_init__(self) -> None:
         thresholds, decreasing = np.asarray(self.thresholds), np.asarray(self.decreasing)
@@ -282,11 +284,18 @@ class Threshold(Kernel):
         _, depth, width = self._memories(stage)
         return depth > SMALL and family.blocks(depth, width) * LUTS_PER_BLOCK < cost.rom(depth, width, family)
 
+    def checked(self, family: Family) -> bool:
+        return self.parity and any(self._in_blocks(stage, family) for stage in range(self.code_bits))
+
+    def _stored(self, stage: int, family: Family) -> list[Memory]:
+        """Each memory of a stage, with its parity bits where it has some."""
+        width = (self._lanes if stage == 0 else 1) * self._table.width
+        protect = with_parity if self.parity and self._in_blocks(stage, family) else Memory
+        return [protect(words, width) for words in self._contents(stage)]
+
     def rtl(self, family: Family) -> Rtl:
         table, bits, pe, groups = self._table, self.code_bits, self.lanes, self._groups
-        widths = [self._lanes * table.width] + [table.width] * (bits - 1) * self._lanes
-        contents = [words for stage in range(bits) for words in self._contents(stage)[: self._lanes]]
-        bounds = tuple(Memory(words, width) for words, width in zip(contents, widths, strict=True))
+        bounds = tuple(each for stage in range(bits) for each in self._stored(stage, family)[: self._lanes])
         memories: dict[str, Memory | tuple[Memory, ...]] = {"BOUNDS": bounds}
         if self._flags.size:
             memories["INVERTS"] = Memory(packed_words(self._flags, 1), pe)
@@ -303,6 +312,7 @@ class Threshold(Kernel):
             "STRICT": int(table.strict),
             "BLOCK": sum(1 << stage for stage in range(bits) if self._in_blocks(stage, family)),
             "INVERT": len(self._flags),
+            "PARITY": int(self.checked(family)),
         }
         return Rtl(self.op, parameters, memories)
 
@@ -322,11 +332,14 @@ class Threshold(Kernel):
             else:
                 lut += pe * cost.compare(table.width, family)
                 if self._in_blocks(stage, family):
-                    for words in self._contents(stage):
-                        used = cost.varying(words)
+                    for memory in self._stored(stage, family):
+                        used = cost.varying(memory.words)
                         bram += family.blocks(depth, used)
                         lut += cost.block_rows(depth, used, family)
                         ff += used
+                        if self.parity:
+                            check = cost.parity(memory.width, family)
+                            lut, ff = lut + check.lut, ff + check.ff
                 else:
                     width = self._columns(stage)
                     lut += cost.rom(depth, width, family)

@@ -134,7 +134,7 @@ def test_an_image_with_parity_says_so_and_counts(deep, small, tmp_path):
     with VirtualBoard(made.image) as board, PtyBoard(board) as terminal:
         np.testing.assert_array_equal(made.run_board(x, terminal.port, counters=counters), plain.run(x, "qonnx"))
     assert (counters["frames"], counters["upsets"]) == (len(x), 0)
-    with pytest.raises(BitfabricError, match="has none there as folded"):
+    with pytest.raises(BitfabricError, match="has none as folded"):
         estimate(small / "model.onnx", "ulx3s-12f", fps=1e6, parity=True)
     more, less = (estimate(deep / "model.onnx", "ulx3s-12f", fps=75e6 / 256, parity=p) for p in (True, False))
     assert more["resources"]["lut"]["estimated"] > less["resources"]["lut"]["estimated"]

@@ -1,4 +1,4 @@
-"""Parity of weights in block RAM: nothing else changes, and every word with a wrong parity that is used is counted."""
+"""Parity of constants in block RAM: nothing else changes, and every use of a word with a wrong parity is counted."""
 
 import json
 import shutil
@@ -21,6 +21,8 @@ from hw.graph import Graph
 from hw.kernels.depthwise import Depthwise
 from hw.kernels.kernel import Kernel
 from hw.kernels.matrix_vector import MatrixVector
+from hw.kernels.requant import Requant
+from hw.kernels.threshold import Threshold
 from hw.kernels.weight_memory import WeightMemory
 from hw.rtl import Design, generate
 from hw.stream import Stream
@@ -45,6 +47,18 @@ def depthwise(pixels: int = 1) -> Kernel:
     ).protected()
 
 
+def threshold() -> Kernel:
+    rng = np.random.default_rng(10)
+    bounds = np.sort(rng.integers(-(2**15), 2**15, (256, 7)), axis=1)
+    types = DataType["INT16"], DataType["UINT3"]
+    return Threshold(bounds, np.zeros(256, bool), *types, (2,), 2).protected()
+
+
+def requant() -> Kernel:
+    multiplier, addend = np.random.default_rng(11).integers(-(2**12), 2**12, (2, 512))
+    return Requant(multiplier, addend, 16, "ROUND", DataType["INT16"], DataType["INT8"], -128, 127, (2,), 2).protected()
+
+
 # One tile, several, rows of them, a deep memory, one whose last row has a shape of its own, and other data paths.
 KERNELS = {
     "one tile": dense("BIPOLAR", "BIPOLAR", 16, 128, 2, 4, (2,)),
@@ -54,6 +68,8 @@ KERNELS = {
     "multipliers": dense("INT8", "INT8", 4, 520, 2, 4),
     "numbers by signs": dense("INT6", "BIPOLAR", 30, 64, 2, 4),
     "depthwise": depthwise(),
+    "threshold": threshold(),
+    "requant": requant(),
 }
 
 
@@ -86,7 +102,7 @@ def test_every_word_in_block_ram_has_an_odd_number_of_ones(depth: int, width: in
     assert [word % (1 << width) for word in words] == [sum(int(b) << i for i, b in enumerate(row)) for row in rows]
 
 
-@each_of("one tile", "depthwise")
+@each_of("one tile", "threshold")
 def test_parity_changes_neither_integers_nor_cycles(name: str) -> None:
     kernel, rng = KERNELS[name], np.random.default_rng(1)
     plain = replace(kernel, parity=False)
@@ -142,7 +158,19 @@ def flipped(built: Path, folder: Path, file: str, word: int, bit: int) -> Path:
     return folder
 
 
-@each_of("rows", "depthwise")
+def uses(kernel: Kernel, memory: int, word: int, outputs: np.ndarray) -> int:
+    """How often a word is used where the kernel gives these outputs: once for each vector, or, of thresholds, where the
+    search comes by. Their memories in lookup tables have no parity."""
+    vectors = 3 * int(np.prod(kernel.prefix))
+    if not isinstance(kernel, Threshold) or memory == 0:
+        return vectors
+    stage, lane = 1 + (memory - 1) // kernel.pe, (memory - 1) % kernel.pe
+    group, code = word >> stage, word % (1 << stage)
+    found = outputs[..., group * kernel.pe + lane].astype(int) >> kernel.code_bits - stage
+    return int((found == code).sum())
+
+
+@each_of("depthwise", "threshold")
 def test_each_use_of_a_wrong_word_is_counted(name: str, tmp_path: Path) -> None:
     kernel, rng = KERNELS[name], np.random.default_rng(2)
     design = watched(alone(kernel))
@@ -152,16 +180,21 @@ def test_each_use_of_a_wrong_word_is_counted(name: str, tmp_path: Path) -> None:
     whole = simulator.run({"s": frames})
     np.testing.assert_array_equal(whole.outputs["m"], expected)
     assert not whole.outputs["u"].any()
-    memories = kernel.rtl(ECP5).memories["WEIGHTS"]
-    prefix = int(np.prod(kernel.prefix))
-    for place in [(0, 0, 0), (len(memories) - 1, -1, -1), *[(int(rng.integers(len(memories))), None, None)] * 4]:
-        memory = memories[place[0]]
-        word = int(rng.integers(len(memory.words))) if place[1] is None else place[1] % len(memory.words)
-        bit = int(rng.integers(memory.width)) if place[2] is None else place[2] % memory.width
-        folder = flipped(simulator.folder, tmp_path / "sim", f"u0_dut_weights{place[0]}.hex", word, bit)
+    ((parameter, memories),) = kernel.rtl(ECP5).memories.items()
+    several = isinstance(memories, tuple)
+    total = 0
+    for which in ("first", "last", *["any"] * 4):
+        number = {"first": 0, "last": -1}.get(which, int(rng.integers(len(memories)))) if several else 0
+        memory = memories[number] if several else memories
+        word, bit = {"first": (0, 0), "last": (-1, -1)}.get(which, rng.integers((len(memory.words), memory.width)))
+        word, bit, number = word % len(memory.words), bit % memory.width, number % (len(memories) if several else 1)
+        file = f"u0_dut_{parameter.lower()}{number if several else ''}.hex"
+        folder = flipped(simulator.folder, tmp_path / "sim", file, word, bit)
         got = replace(simulator, folder=folder).run({"s": frames})
-        assert got.outputs["u"].max() == 3 * prefix
+        assert got.outputs["u"].max() == uses(kernel, number, word, expected)
         np.testing.assert_array_equal(got.taken["m"], whole.taken["m"])
+        total += got.outputs["u"].max()
+    assert total > 0
 
 
 def test_an_image_tells_of_wrong_words_on_the_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
