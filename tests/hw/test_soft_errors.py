@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from qonnx.core.datatype import DataType
 
-from hw import simulate
+from hw import fifo, simulate
 from hw.errors import BitfabricError
+from hw.folding import connect
 from hw.graph import Graph, Node, Port
 from hw.kernels.accumulate_pool import AccumulatePool
 from hw.kernels.add import Add
@@ -17,11 +18,13 @@ from hw.kernels.kernel import Kernel
 from hw.kernels.matrix_vector import MatrixVector
 from hw.kernels.requant import Requant
 from hw.kernels.threshold import Threshold
+from hw.lower import lower
 from hw.rtl import Design, generate
 from hw.soft_errors import SoftErrors
 from hw.stream import decode
 from hw.synth.family import ECP5
 from tests.hw.kernel_bench import alone
+from tests.hw.random_images import RandomImages
 from tests.hw.test_matrix_vector import weights_of
 
 Make = Callable[[np.random.Generator], Kernel]
@@ -147,6 +150,23 @@ def test_damaged_layers_compute_what_their_rtl_computes(seed: int) -> None:
     got = simulate.build(design).run({names[edge]: values for edge, values in frames.items()}).outputs
     for edge, port in outs.items():
         np.testing.assert_array_equal(got[port], expected[edge], err_msg=edge)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [100, 114, 118, 119, 127])
+def test_damaged_networks_compute_what_their_rtl_computes(seed: int) -> None:
+    """What a damaged layer hands on goes through all kinds of kernels as it does in hardware."""
+    rng = np.random.default_rng(seed)
+    network = RandomImages(rng, dyadic=True)
+    connected = connect(lower(network.model()))
+    hardware = fifo.insert(connected, fifo.size(connected))
+    errors = SoftErrors(hardware)
+    frames = hardware.encode(network.frames(6))
+    damaged = errors.random(max(3, errors.bits // 20), rng)
+    ((edge, expected),) = damaged.execute(frames).items()
+    design = generate(damaged, ECP5)
+    got = simulate.build(design).run({"s": frames[hardware.inputs[0].edge]}).outputs["m"]
+    np.testing.assert_array_equal(got, expected, err_msg=edge)
 
 
 def contents(design: Design) -> dict[str, list[int]]:
