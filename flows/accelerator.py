@@ -138,7 +138,8 @@ class Accelerator:
     @cached_property
     def graph(self) -> Graph:
         """The integer dataflow graph, not folded."""
-        return model_file.graph(self.model)
+        graph = model_file.graph(self.model)
+        return graph.protected() if self.report.get("parity") else graph
 
     @cached_property
     def hardware(self) -> Graph:

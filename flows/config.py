@@ -20,7 +20,10 @@ class BuildConfig:
     of about a quarter of the device is built.
     ``frames`` and ``labels`` (``.npy``) are what the engines are checked on; without them random frames are used.
     ``rtl_frames`` and ``netlist_frames`` bound how many of them the slower engines see; None lets the size of the
-    design say how many a minute or two can check. Raises BitfabricError.
+    design say how many a minute or two can check.
+    ``parity`` gives every word of weights, thresholds and requants in block RAM a parity bit. It is checked whenever
+    the word is used, in no more cycles; the image counts the cycles in which one was wrong (``upsets`` of its status).
+    What is in lookup tables has none: it is configuration, as all logic is. Raises BitfabricError.
     """
 
     target: str
@@ -34,6 +37,7 @@ class BuildConfig:
     rtl_frames: int | None = None
     netlist_frames: int | None = None
     compare_finn: bool = False
+    parity: bool = False
 
     def __post_init__(self) -> None:
         if sum((self.fps is not None, self.folding is not None, self.fill)) > 1:

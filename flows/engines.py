@@ -84,16 +84,15 @@ def run_board(
     graph: Graph, link: Interface, port: str | None, baud: int | None, ints: Frames, progress: Progress | None
 ) -> tuple[Frames, dict[str, int]]:
     """Integers of the output edges, of the board behind a serial port (None: the one that answers), and its counters:
-    ``cycles`` of a frame; since its reset ``frames``, ``stalls`` (cycles in which a beat waited for the accelerator)
-    and ``errors`` (messages dropped); frames ``resent`` by the host."""
+    ``cycles`` of a frame; since its reset ``frames``, ``stalls`` (cycles in which a beat waited for the accelerator),
+    ``errors`` (messages dropped) and, with parity, ``upsets`` (cycles in which a word with a wrong parity was used);
+    frames ``resent`` by the host."""
     rate = baud or link.baud
     ((_, frames),) = ints.items()
     transport = open_port(port, rate) if port else find_port(rate, link.model)
     try:
         driver = Driver(transport, link.taken, link.given, link.model)
         results = {graph.outputs[0].edge: driver.run(frames, progress)}
-        counters = vars(driver.status())
-        shown = {name: counters[name] for name in ("cycles", "frames", "stalls", "errors")}
-        return results, shown | {"resent": driver.session.resent}
+        return results, driver.status().counters | {"resent": driver.session.resent}
     finally:
         transport.close()

@@ -174,6 +174,7 @@ class _Build:
             None if self.config.folding is None else steps.sha256(self.config.folding),
             self.config.fps,
             self.config.fill,
+            self.config.parity,
         ]
         target = [repr(self.plan.target), self.plan.clock_mhz]
         keys: dict[str, list[Any]] = {"lower": [self.model_hash]}
@@ -311,8 +312,9 @@ class _Build:
         layers = [{**layer, "resources": synthesised["layers"][layer["name"]]} if synthesised else layer
                   for layer in fold["layers"]]  # fmt: skip
         if synthesised and self.image:
-            layers.append({"name": "(shell)", "operator": "board and link", "PE": None, "SIMD": None, "M": None,
-                           "cycles": None, "estimated": None, "resources": synthesised["rest"]})  # fmt: skip
+            nothing = dict.fromkeys(("PE", "SIMD", "M", "cycles", "estimated"))
+            layers.append({"name": "(shell)", "operator": "board and link", **nothing, "parity": False,
+                           "resources": synthesised["rest"]})  # fmt: skip
         products = {"model": "lower/model.onnx", "folding": "fold/folding.json"}
         if "rtl" in self.result:
             products["RTL"] = f"rtl/{self.result['rtl']['top']}.sv"
@@ -352,6 +354,7 @@ class _Build:
             "stopped_after": self.config.stop_after if self.config.stop_after != STEPS[-1] else None,
             "folding": fold["folding"],
             "fifos": fold["fifos"],
+            "parity": self.config.parity,
             "cycles": {
                 name: {"estimated": fold[name], "simulated": simulate.get(name)} for name in ("interval", "latency")
             },

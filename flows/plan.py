@@ -34,7 +34,8 @@ class Plan:
 
     @cached_property
     def graph(self) -> Graph:
-        return model_file.graph(self.model)
+        graph = model_file.graph(self.model)
+        return graph.protected() if self.config.parity else graph
 
     @cached_property
     def search(self) -> Search:
@@ -109,12 +110,19 @@ class Plan:
         table, depths = self.choose()
         hardware, _ = self.folded(table, depths)
         pace = timing.pace(hardware)
-        used = folding.estimate(hardware, self.device.family)
+        family = self.device.family
+        used = folding.estimate(hardware, family)
         # The model is not exact: only a clear excess ends the build before synthesis has counted.
         if over := self.device.overflow(Resources(*(int(v / 1.3) for v in vars(used).values()))):
             raise BitfabricError(
                 f"{self.model.name} does not fit {self.config.target} as folded: the estimate is {used.lut} LUT and "
                 f"{used.bram} BRAM, and 30 % less would still be {over}; {self.suggestion()}"
+            )
+        if self.config.parity and not any(node.kernel.checked(family) for node in hardware):
+            raise BitfabricError(
+                f"--parity protects memories in block RAM, and {self.model.name} has none as folded; ask for fewer "
+                "frames/s, which makes memories deeper, or leave --parity out",
+                status=2,
             )
         return {
             "folding": {name: f.attributes for name, f in table.items()},
@@ -129,7 +137,8 @@ class Plan:
                     "operator": node.kernel.op,
                     **node.kernel.folding.attributes,
                     "cycles": node.kernel.interval,
-                    "estimated": vars(node.kernel.resources(self.device.family)),
+                    "parity": node.kernel.checked(family),
+                    "estimated": vars(node.kernel.resources(family)),
                 }
                 for node in hardware
             ],
@@ -138,7 +147,7 @@ class Plan:
 
 def estimate(model: str | os.PathLike[str], target: str, **options: Any) -> dict[str, Any]:
     """Cycles and resources without synthesis; ``options`` are BuildConfig's ``fps``, ``folding``, ``fill``,
-    ``clock_mhz``."""
+    ``clock_mhz`` and ``parity``."""
     plan = Plan(Path(model), BuildConfig(target=target, **options))
     summary = plan.summary()
     return {

@@ -146,6 +146,11 @@ def _layers(layers: list[dict[str, Any]]) -> Table:
     return table
 
 
+def _checked(layers: list[dict[str, Any]]) -> str:
+    """Whose memories carry parity."""
+    return ", ".join(layer["name"] for layer in layers if layer.get("parity"))
+
+
 def _rate(fps: float) -> str:
     return f"{fps:,.0f} frames/s"
 
@@ -173,6 +178,8 @@ def built(accelerator: "Accelerator") -> None:
     facts.add_row("clock", clock)
     facts.add_row("interval", _both(interval) + f": {_rate(report['fps'])}")
     facts.add_row("latency", _both(latency) + f": {report['latency_us']:.2f} us")
+    if checked := _checked(report["layers"]):
+        facts.add_row("parity", f"memories of {checked}")
     if report["critical_path"]:
         facts.add_row("critical path", report["critical_path"])
     out.print(facts)
@@ -236,6 +243,8 @@ def estimated(result: dict[str, Any]) -> None:
     out.print()
     for name, count in result["resources"].items():
         out.print(f"{name.upper():<10}{count['estimated']:,} of {count['available']:,}")
+    if checked := _checked(result["layers"]):
+        out.print(f"parity    memories of {checked}", soft_wrap=True)
     cycles = result["cycles"]
     out.print(f"interval  {cycles['interval']:,} cycles: {_rate(result['fps'])} at {result['clock_mhz']:g} MHz")
     out.print(f"latency   {cycles['latency']:,} cycles: {cycles['latency'] / result['clock_mhz']:.2f} us")
@@ -309,10 +318,9 @@ def ran(result: dict[str, Any], outputs: "Frames") -> None:
     out.print(line)
     if "board" in result:
         told = {"cycles": "cycles a frame", "frames": "frames", "stalls": "stalls", "errors": "link errors",
-                "resent": "frames sent again"}  # fmt: skip
-        out.print(
-            "board: " + ", ".join(f"{result['board'][key]:,} {what}" for key, what in told.items()), soft_wrap=True
-        )
+                "upsets": "cycles with a wrong parity", "resent": "frames sent again"}  # fmt: skip
+        said = (f"{result['board'][key]:,} {what}" for key, what in told.items() if key in result["board"])
+        out.print("board: " + ", ".join(said), soft_wrap=True)
     if "trace" in result:
         out.print(f"waveform {result['trace']}", soft_wrap=True)
     if "output" in result:
@@ -333,7 +341,7 @@ def flipped(result: dict[str, Any]) -> None:
         table.add_row(f"{row['flips']:,}", f"{row['changed']['mean']:.2%}", *(f"{v:.2%}" for v in accuracy.values()))
     _show(table)
     left = f"; left out: {', '.join(result['left_out'])}" if result["left_out"] else ""
-    line = f"of {result['bits']:,} bits of weights and thresholds, {result['trials']} trials each{left}"
+    line = f"of {result['bits']:,} bits of weights, thresholds and requants, {result['trials']} trials each{left}"
     out.print(line, soft_wrap=True)
 
 

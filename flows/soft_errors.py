@@ -1,4 +1,4 @@
-"""Accuracy against soft errors: the emulator with bits of weight and threshold memories flipped."""
+"""Accuracy against soft errors: the emulator with bits of the weights', thresholds' and requants' memories flipped."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,8 +21,8 @@ def sweep(
 ) -> dict[str, Any]:
     """Flip each number of ``counts`` bits, at ``trials`` different places, and run the frames.
 
-    Returns ``bits`` (of all memories), ``layers`` (bits by layer), ``left_out`` (layers whose memories are not
-    flipped), and for every count ``flips``, the share of frames whose class ``changed`` and, with labels, the
+    Returns ``bits`` (of all memories), ``layers`` (bits by layer), ``left_out`` (layers with memories that
+    cannot be flipped), and for every count ``flips``, the share of frames whose class ``changed`` and, with labels, the
     ``accuracy``, each as mean, least and greatest over the trials.
     """
     errors = SoftErrors(accelerator.hardware)

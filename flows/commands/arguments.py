@@ -36,6 +36,10 @@ Fill = Annotated[
         "FF and 90 % of its BRAM and DSP; the rest is for routing, the board's shell and errors of the estimate",
     ),
 ]
+Parity = Annotated[
+    bool,
+    typer.Option("--parity", help="a parity bit for every constant in block RAM, and a counter of wrong ones"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print results as JSON, nothing else")]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.commands.arguments import AsJson, Clock, Fill, FoldingFile, Fps, Model, Target, emit
+from flows.commands.arguments import AsJson, Clock, Fill, FoldingFile, Fps, Model, Parity, Target, emit
 from flows.config import STEPS, Step
 
 
@@ -17,6 +17,7 @@ def build(
     folding: FoldingFile = None,
     fill: Fill = False,
     clock: Clock = None,
+    parity: Parity = False,
     stop_after: Annotated[Step, typer.Option(help="last step to do")] = STEPS[-1],
     frames: Annotated[
         Path | None, typer.Option("--input", metavar="X.npy", help="frames to check the engines on")
@@ -42,7 +43,7 @@ def build(
         accelerator = run_build(
             model, target=target, out=out, fps=fps, folding=folding, fill=fill, clock_mhz=clock,
             stop_after=stop_after, frames=frames, labels=labels, rtl_frames=rtl_frames, netlist_frames=netlist_frames,
-            compare_finn=compare_finn, watch=watch,
+            compare_finn=compare_finn, parity=parity, watch=watch,
         )  # fmt: skip
     if as_json:
         emit(accelerator.report)
@@ -60,6 +61,7 @@ def estimate(
         bool, typer.Option("--pareto", help="every rate that is worth its cost: the foldings cheaper than all faster")
     ] = False,
     clock: Clock = None,
+    parity: Parity = False,
     as_json: AsJson = False,
 ) -> None:
     """Cycles, latency and resources in seconds, without synthesis.
@@ -69,12 +71,12 @@ def estimate(
     from flows import plan, show
 
     if pareto:
-        if fps is not None or folding is not None or fill:
-            raise typer.BadParameter("--pareto shows all rates; leave --fps, --folding and --fill out")
+        if fps is not None or folding is not None or fill or parity:
+            raise typer.BadParameter("--pareto shows all rates; leave --fps, --folding, --fill and --parity out")
         result = plan.pareto(model, target, clock)
         emit(result) if as_json else show.front(result)
         return
-    result = plan.estimate(model, target=target, fps=fps, folding=folding, fill=fill, clock_mhz=clock)
+    result = plan.estimate(model, target=target, fps=fps, folding=folding, fill=fill, clock_mhz=clock, parity=parity)
     emit(result) if as_json else show.estimated(result)
 
 

@@ -104,7 +104,7 @@ def soft_errors(
     seed: Annotated[int, typer.Option(help="seed of the places")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Flip bits of the weight and threshold memories in the emulator: accuracy against soft errors.
+    """Flip bits of the memories (weights, thresholds, requants) in the emulator: accuracy against soft errors.
 
     Example: bitfabric soft-errors build/ --input run/x_test.npy --labels run/y_test.npy --flips 1,10,100
     """

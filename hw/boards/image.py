@@ -102,8 +102,7 @@ def image(accelerator: Design, target: Target, clock_mhz: float, model_hash: int
         raise ValueError(f"{target.name} is no board")
     pll = solve(board.clock.mhz, clock_mhz, family)
     baud, divisor = baud_rate(pll.mhz * 1e6, board.uart.max_baud)
-    ((s, taken),) = accelerator.inputs.items()
-    ((m, given),) = accelerator.outputs.items()
+    (taken,), (given,) = accelerator.inputs.values(), accelerator.outputs.values()
     parameters: dict[str, int | str] = {
         "DIVISOR": divisor,
         "IN_WIDTH": taken.width,
@@ -113,25 +112,19 @@ def image(accelerator: Design, target: Target, clock_mhz: float, model_hash: int
         "MODEL": f"64'h{model_hash:016x}",
         "CLOCK_HZ": round(pll.mhz * 1e6),
         "SLOTS": slots(format_of(taken), format_of(given), divisor, interval),
+        "PARITY": int(accelerator.parity),
     }
     shell = files("hw.boards").joinpath("shell")
     sources = {f"{name}.sv": shell.joinpath(f"{name}.sv").read_text() for name in SHELL}
     model = f"{family.name}_pll.sv"
     sources |= {model: models(family)[model]} | accelerator.files
-    sources[f"{TOP}.sv"] = _top(accelerator.top, board, pll, parameters, s, taken.width, m, given.width)
+    sources[f"{TOP}.sv"] = _top(accelerator, board, pll, parameters)
     return Image(Design(TOP, {}, {}, sources), accelerator, board, _pins(board), pll, baud, divisor, model_hash)
 
 
-def _top(
-    accelerator: str,
-    board: Board,
-    pll: Pll,
-    parameters: Mapping[str, int | str],
-    s: str,
-    s_bits: int,
-    m: str,
-    m_bits: int,
-) -> str:
+def _top(accelerator: Design, board: Board, pll: Pll, parameters: Mapping[str, int | str]) -> str:
+    ((s, taken),) = accelerator.inputs.items()
+    ((m, given),) = accelerator.outputs.items()
     ports = ["input  wire logic clk_board", "input  wire logic uart_rx", "output      logic uart_tx"]
     if board.reset:
         ports.append("input  wire logic reset")
@@ -143,6 +136,8 @@ def _top(
     if board.leds:
         dark = "~" if board.leds_active == "low" else ""
         tail += f"  assign led = {dark}{len(board.leds)}'({{faulty, busy, !rst}});\n"
+    upset = ",\n      .upset" if accelerator.parity else ""
+    tail += "" if accelerator.parity else "  assign upset = 1'b0;\n"
     settings = ",\n".join(f"      .{key}({value})" for key, value in parameters.items())
     listed = ",\n    ".join(ports)
     return f"""\
@@ -162,9 +157,9 @@ module {TOP} (
   );
 
   logic s_valid, s_ready, m_valid, m_ready;
-  logic [{s_bits - 1}:0] s_data;
-  logic [{m_bits - 1}:0] m_data;
-  logic busy, faulty;
+  logic [{taken.width - 1}:0] s_data;
+  logic [{given.width - 1}:0] m_data;
+  logic upset, busy, faulty;
   link #(
 {settings}
   ) host (
@@ -178,10 +173,11 @@ module {TOP} (
       .m_valid,
       .m_ready,
       .m_data,
+      .upset,
       .busy,
       .faulty
   );
-  {accelerator} {SCOPE} (
+  {accelerator.top} {SCOPE} (
       .clk,
       .rst,
       .{s}_valid(s_valid),
@@ -189,7 +185,7 @@ module {TOP} (
       .{s}_data (s_data),
       .{m}_valid(m_valid),
       .{m}_ready(m_ready),
-      .{m}_data (m_data)
+      .{m}_data (m_data){upset}
   );
 {tail}endmodule
 """

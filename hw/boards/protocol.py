@@ -1,4 +1,4 @@
-"""The protocol of the host link, version 1, and its codec. The image speaks it in hardware (``shell/link.sv``).
+"""The protocol of the host link, version 2, and its codec. The image speaks it in hardware (``shell/link.sv``).
 
 Octets travel over a UART, 8N1. A message is framed as in RFC 1662: a flag ``7E`` before and after it (one flag may
 end a message and begin the next); in between, ``7E`` and ``7D`` are sent as ``7D`` and the octet exclusive-or ``20``.
@@ -14,9 +14,11 @@ type     direction  payload
 =======  =========  ====================================================================================
 ``01``   to image   none: asks for the status
 ``81``   to host    status: version (1), frames that may be under way (1), hash of the model (8), octets of an
-                    input (4) and an output frame (4), clock in Hz (4); counters since reset: frames (4), cycles from
-                    the first input beat to the last output beat of the newest frame (4), cycles in which the
-                    accelerator did not take an offered beat (4), messages dropped (4); frames under way (1)
+                    input (4) and an output frame (4), clock in Hz (4), whether memories carry parity (1: 0 or 1);
+                    counters since reset: frames (4), cycles from the first input beat to the last output beat of the
+                    newest frame (4), cycles in which the accelerator did not take an offered beat (4), messages
+                    dropped (4); frames under way (1); cycles in which words with a wrong parity were used (4), which
+                    stops at its greatest value and stays 0 without parity
 ``02``   to image   one input frame
 ``82``   to host    the output frame that belongs to it
 =======  =========  ====================================================================================
@@ -27,6 +29,8 @@ The elements of a frame are packed without gaps, row-major, the first in the low
 The image drops, and counts, a message that is damaged, of unknown type or wrong length, or a frame for which it has no
 room; it never answers those. The host sends them again when no reply has come in time: a frame's result depends on
 nothing but the frame, so computing it twice does no harm. Results come in the order in which the frames were accepted.
+
+Version 1 told nothing of parity. A driver talks to images of its own version only.
 """
 
 import struct
@@ -35,10 +39,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-VERSION = 1
+VERSION = 2
 FLAG, ESCAPE, TOGGLE = 0x7E, 0x7D, 0x20
 STATUS, FRAME, REPLY = 0x01, 0x02, 0x80
-_STATUS = struct.Struct("<BBQIIIIIIIB")
+_STATUS = struct.Struct("<BBQIIIBIIIIBI")
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Status:
-    """What an image tells about itself."""
+    """What an image tells about itself, in the order of the payload."""
 
     OCTETS: ClassVar[int] = _STATUS.size
 
@@ -62,11 +66,13 @@ class Status:
     in_octets: int
     out_octets: int
     clock_hz: int
+    parity: int
     frames: int
     cycles: int
     stalls: int
     errors: int
     pending: int
+    upsets: int
 
     @classmethod
     def parse(cls, payload: bytes) -> "Status":
@@ -74,6 +80,12 @@ class Status:
         if len(payload) != _STATUS.size:
             raise ValueError(f"a status of {len(payload)} octets, not {_STATUS.size}")
         return cls(*_STATUS.unpack(payload))
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """The counters since reset by name; ``upsets`` only where memories carry parity."""
+        names = ("cycles", "frames", "stalls", "errors", *(("upsets",) if self.parity else ()))
+        return {name: vars(self)[name] for name in names}
 
 
 def encode(message: Message) -> bytes:

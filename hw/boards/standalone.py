@@ -42,10 +42,12 @@ def main() -> None:
         driver = Driver(transport, interface.taken, interface.given, interface.model)
         started = time.monotonic()
         outputs = interface.decode(driver.run(ints, progress))
+        counters = driver.status().counters
     except (BitfabricError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     seconds = time.monotonic() - started
     print(f"{len(ints)} frames in {seconds:.2f} s, {driver.session.resent} sent again", file=sys.stderr)
+    print(", ".join(f"{name} {value}" for name, value in counters.items()), file=sys.stderr)
     if options.out is None:
         for name, values in outputs.items():
             print(name, np.array2string(values, threshold=40, edgeitems=4))

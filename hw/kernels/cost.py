@@ -88,6 +88,18 @@ def compare(bits: int, family: Family) -> int:
     return round(0.7 * bits) if family.lut_inputs >= 6 else 2 * -(-bits // 2)
 
 
+def parity(width: int, family: Family) -> Resources:
+    """The part of this name, for words of ``width`` bits."""
+    lut, ff = 1, 1
+    while True:
+        sizes = [16] * (width // 16) + [width % 16]
+        lut += sum(-(-(size - 1) // (family.lut_inputs - 1)) for size in sizes if size)
+        width = -(-width // 16)
+        ff += width + 1
+        if width == 1:
+            return Resources(lut, ff)
+
+
 def counter(values: int, family: Family) -> Resources:
     """A counter that starts again after ``values`` steps."""
     bits = (values - 1).bit_length()

@@ -63,7 +63,8 @@ class Depthwise(ChannelKernel):
     ``weights`` is (C, K); ``x`` a window stream (*prefix, K*C) in the order (k, c), ``y`` (*prefix, C), both in ``pe``
     lanes, ``y`` in the narrowest type that holds every reachable sum. Instead, ``pixels`` positions of the window
     stream may come in: a part of a window, or several windows. BIPOLAR values are -1 and +1; a TERNARY input is a
-    padded BIPOLAR one. ``input_range`` states the inputs' range where it is narrower than their type's.
+    padded BIPOLAR one. ``input_range`` states the inputs' range where it is narrower than their type's. ``parity``
+    protects weights in block RAM.
 
     A product is one of three: a BIPOLAR or TERNARY operand adds, subtracts or leaves out the other one; one of few bits
     (or two too wide for a multiplier) adds it once for each of its bits, shifted; otherwise it takes a multiplier.
@@ -74,7 +75,7 @@ class Depthwise(ChannelKernel):
 
     op: ClassVar[str] = "depthwise"
     sources: ClassVar[tuple[str, ...]] = (
-        "parts/adder_tree.sv", "parts/delay.sv", "parts/product.sv", "parts/products.sv",
+        "parts/adder_tree.sv", "parts/delay.sv", "parts/parity.sv", "parts/product.sv", "parts/products.sv",
         "parts/reduce.sv", "parts/rom.sv", "parts/stream_out.sv", "parts/weight_memory.sv", "parts/widen.sv",
     )  # fmt: skip
 
@@ -85,6 +86,7 @@ class Depthwise(ChannelKernel):
     pe: int = 1
     input_range: tuple[int, int] | None = None
     pixels: int = 1
+    parity: bool = False
 
     def __post_init__(self) -> None:
         weights = np.asarray(self.weights)
@@ -212,13 +214,20 @@ class Depthwise(ChannelKernel):
     def _memory(self) -> WeightMemory:
         return WeightMemory(self.words, self.inside * self.pe * self.weight_dtype.bitwidth())
 
+    def _stored(self, family: Family) -> WeightMemory:
+        """The weight memory, with its parity bits where it has some."""
+        return self._memory.protected(family) if self.parity else self._memory
+
+    def checked(self, family: Family) -> bool:
+        return self._stored(family).parity
+
     def resources(self, family: Family) -> Resources:
         depth, bits = self.words, self.weight_dtype.bitwidth()
         total = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + self._sum.resources(family)
         total += cost.counter(depth, family)
         total += Resources(6, 2 * self.latency + self._memory.latency * self.inputs()[0].width)
         few = cost.columns(self._words.astype(np.int64), bits) if depth <= FEW_WORDS else None
-        return total + self._products(family) + self._memory.resources(family, few)
+        return total + self._products(family) + self._stored(family).resources(family, few)
 
     def _products(self, family: Family) -> Resources:
         """Cost of the products, and of what adds up those of one window in a beat."""
@@ -254,9 +263,9 @@ class Depthwise(ChannelKernel):
                 "B_BITS": product.other_bits,
                 "OUT_BITS": self.output_dtype.bitwidth(),
                 "EVERY": EVERY,
-                **self._memory.parameters(family),
+                **self._stored(family).parameters(family),
                 "SUM_STYLE": self._sum.style(family),
                 "CREDITS": self.schedule().credits,
             },
-            {"WEIGHTS": self._memory.contents(bits, family)},
+            {"WEIGHTS": self._stored(family).contents(bits, family)},
         )

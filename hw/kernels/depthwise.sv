@@ -24,6 +24,7 @@ module depthwise #(
     parameter int    ROW       = 16,
     parameter int    BITS      = 8,
     parameter int    LAST_BITS = 8,
+    parameter int    PARITY    = 0,              // 1: the words of the memory carry a parity bit above the weights
     parameter string SUM_STYLE = "shift",        // accumulators, as in reduce
     parameter int    CREDITS   = 4,              // places for output beats
     localparam int   LANES     = GIVEN * INSIDE * PE
@@ -35,7 +36,8 @@ module depthwise #(
     input  wire logic [LANES-1:0][IN_BITS-1:0] s_data,
     output      logic                          m_valid,
     input  wire logic                          m_ready,
-    output      logic [ GIVEN*PE*OUT_BITS-1:0] m_data
+    output      logic [ GIVEN*PE*OUT_BITS-1:0] m_data,
+    output      logic                          upset  // weights that were used had a wrong parity; never without PARITY
 );
   localparam int A_BITS = APART == "weight" ? W_BITS : IN_BITS;
   localparam int OTHER_BITS = APART == "weight" ? IN_BITS : W_BITS;
@@ -84,6 +86,7 @@ module depthwise #(
 
   // Operands.
   logic [LANES-1:0][IN_BITS-1:0] inputs;
+  logic [INSIDE*PE*W_BITS+PARITY-1:0] stored;
   logic [INSIDE*PE-1:0][W_BITS-1:0] weights;
   logic [LANES-1:0][A_BITS-1:0] a;
   logic [LANES-1:0][OTHER_BITS-1:0] other;
@@ -97,7 +100,7 @@ module depthwise #(
       .q(inputs)
   );
   weight_memory #(
-      .WIDTH    (INSIDE * PE * W_BITS),
+      .WIDTH    (INSIDE * PE * W_BITS + PARITY),
       .DEPTH    (K * STEPS),
       .STEM     (WEIGHTS),
       .STYLE    (STYLE),
@@ -107,8 +110,22 @@ module depthwise #(
   ) weight_memory (
       .clk,
       .addr(word),
-      .data(weights)
+      .data(stored)
   );
+  assign weights = stored[INSIDE*PE*W_BITS-1:0];
+  if (PARITY != 0) begin : g_parity
+    parity #(
+        .WIDTH(INSIDE * PE * W_BITS + 1)
+    ) check (
+        .clk,
+        .rst,
+        .used(fired[RECALL-1]),
+        .word(stored),
+        .upset
+    );
+  end else begin : g_no_parity
+    assign upset = 1'b0;
+  end
   if (APART == "weight") begin : g_weights_apart
     assign a     = {GIVEN{weights}};
     assign other = inputs;

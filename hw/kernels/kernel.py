@@ -7,7 +7,7 @@ its cost (``resources``) and its hardware (``rtl``); all five are tested against
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -110,11 +110,18 @@ class Rtl:
     The module is in ``<module>.sv``; its name is the kernel's ``op``, but where several kernels are one module. A
     list of integers is a packed array of 32-bit words, the first in the low bits.
     Where a parameter names several memories, it is the files' common stem: memory ``i`` is in ``<stem><i>.hex``.
+    A module with the parameter PARITY has an output ``upset``: where that is 1, it is high for a cycle for every word
+    with a wrong parity that was used.
     """
 
     module: str
     parameters: Mapping[str, int | str | tuple[int, ...]]
     memories: Mapping[str, Memory | tuple[Memory, ...]] = field(default_factory=dict)
+
+
+def with_parity(words: list[int], width: int) -> Memory:
+    """Words of ``width`` bits with one bit more, the highest, that makes the number of their ones odd."""
+    return Memory([word | (1 - word.bit_count() % 2) << width for word in words], width + 1)
 
 
 def packed_words(codes: np.ndarray, bits: int) -> list[int]:
@@ -153,6 +160,14 @@ class Kernel(ABC):
     @abstractmethod
     def fold(self, folding: Folding) -> Self:
         """The same kernel with another parallelism. Raises BitfabricError where it does not divide."""
+
+    def protected(self) -> Self:
+        """The same kernel with parity bits for the words of its memories in block RAM; itself where it has none."""
+        return replace(self, **{"parity": True}) if hasattr(self, "parity") else self
+
+    def checked(self, family: Family) -> bool:
+        """Whether this kernel checks parity bits in this family."""
+        return False
 
     @abstractmethod
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:

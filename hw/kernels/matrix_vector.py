@@ -54,7 +54,8 @@ class MatrixVector(Kernel):
     ``weights`` is (MH, MW): outputs by inputs. ``x`` is (*prefix, MW), ``simd`` lanes; ``y`` is
     (*prefix, MH), ``pe`` lanes, in the narrowest type that holds every reachable sum. With whole vectors, ``pe`` = MH
     and ``simd`` = MW, it may be ``pixels`` of them at a time, which share the weights. BIPOLAR values are
-    -1 and +1. ``input_range`` states the inputs' range where it is narrower than their type's.
+    -1 and +1. ``input_range`` states the inputs' range where it is narrower than their type's. ``parity`` protects
+    weights in block RAM.
 
     Raises BitfabricError for weights that are not of ``weight_dtype``, for types other than BIPOLAR,
     TERNARY, INTn and UINTn, for a ``pe`` or ``simd`` that does not divide MH or MW, and for illegal ``pixels``.
@@ -63,8 +64,8 @@ class MatrixVector(Kernel):
     op: ClassVar[str] = "matrix_vector"
     sources: ClassVar[tuple[str, ...]] = (
         "parts/adder_tree.sv", "parts/delay.sv", "parts/dot_products.sv", "parts/input_planes.sv",
-        "parts/popcount.sv", "parts/products.sv", "parts/replay.sv", "parts/rom.sv", "parts/sign_planes.sv",
-        "parts/stream_out.sv", "parts/weight_memory.sv", "parts/weight_planes.sv",
+        "parts/parity.sv", "parts/popcount.sv", "parts/products.sv", "parts/replay.sv", "parts/rom.sv",
+        "parts/sign_planes.sv", "parts/stream_out.sv", "parts/weight_memory.sv", "parts/weight_planes.sv",
     )  # fmt: skip
 
     weights: np.ndarray
@@ -75,6 +76,7 @@ class MatrixVector(Kernel):
     simd: int = 1
     input_range: tuple[int, int] | None = None
     pixels: int = 1
+    parity: bool = False
 
     def __post_init__(self) -> None:
         weights = np.asarray(self.weights)
@@ -146,6 +148,9 @@ class MatrixVector(Kernel):
         every = (Folding(pe, simd) for pe in _divisors(self.mh) for simd in _divisors(self.mw))
         several = (Folding(self.mh, self.mw, n) for n in self._pixel_counts())
         return (*sorted(every, key=lambda f: (f.pe * f.simd, f.pe)), *several)
+
+    def checked(self, family: Family) -> bool:
+        return self.stored(family).parity
 
     def fold(self, folding: Folding) -> Self:
         folded = copy(self)  # It shares what is known of the weights: there are hundreds of foldings to try.
@@ -287,6 +292,10 @@ class MatrixVector(Kernel):
         """The weight memory: NF * SF words of PE rows, the row of output 0 in the low bits."""
         return WeightMemory(self.nf * self.sf, self.pe * self.row)
 
+    def stored(self, family: Family) -> WeightMemory:
+        """The weight memory, with its parity bits where it has some."""
+        return self.memory.protected(family) if self.parity else self.memory
+
     @property
     def every(self) -> int:
         """Adders in a row between two registers of the adder trees."""
@@ -335,7 +344,7 @@ class MatrixVector(Kernel):
 
     def rtl(self, family: Family) -> Rtl:
         planes, pair_bits, extra_bits = self.planes
-        start = 0
+        stored, start = self.stored(family), 0
         if self.datapath == "xnor":
             start = -((self.mw + 1) // 2)
         elif self.datapath == "weight_planes" and extra_bits:
@@ -357,9 +366,9 @@ class MatrixVector(Kernel):
             "EXTRA_BITS": extra_bits,
             "START": start,
             "EVERY": self.every,
-            **self.memory.parameters(family),
+            **stored.parameters(family),
             "BUFFER": self.buffer(family),
             "CREDITS": self.credits,
         }
         rows = self.rows()
-        return Rtl(self.op, parameters, {"WEIGHTS": self.memory.contents(rows.reshape(len(rows), -1), family)})
+        return Rtl(self.op, parameters, {"WEIGHTS": stored.contents(rows.reshape(len(rows), -1), family)})

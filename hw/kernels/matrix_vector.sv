@@ -31,6 +31,7 @@ module matrix_vector #(
     parameter int    ROW        = 16,
     parameter int    BITS       = 8,
     parameter int    LAST_BITS  = 8,
+    parameter int    PARITY     = 0,               // 1: the words of the memory carry a parity bit above the weights
     parameter string BUFFER     = "distributed",   // input buffer, as in replay
     parameter int    CREDITS    = 2                // places for output beats
 ) (
@@ -41,7 +42,8 @@ module matrix_vector #(
     input  wire logic [PIXELS*SIMD*IN_BITS-1:0] s_data,
     output      logic                           m_valid,
     input  wire logic                           m_ready,
-    output      logic [ PIXELS*PE*OUT_BITS-1:0] m_data
+    output      logic [ PIXELS*PE*OUT_BITS-1:0] m_data,
+    output      logic                           upset  // weights that were used had a wrong parity; never without PARITY
 );
   localparam int PAIRS = (SIMD + 1) / 2;
   // Bits of a memory word for one output: weights, or the sums and differences of pairs of them and the extra term.
@@ -127,6 +129,7 @@ module matrix_vector #(
       .q(inputs)
   );
   logic [WORD-1:0] word_q;
+  logic [PE*LINE+PARITY-1:0] stored;
   logic [PE-1:0][LINE-1:0] weights;
   delay #(
       .WIDTH (WORD),
@@ -137,7 +140,7 @@ module matrix_vector #(
       .q(word_q)
   );
   weight_memory #(
-      .WIDTH    (PE * LINE),
+      .WIDTH    (PE * LINE + PARITY),
       .DEPTH    (NF * SF),
       .STEM     (WEIGHTS),
       .STYLE    (STYLE),
@@ -147,8 +150,22 @@ module matrix_vector #(
   ) weight_memory (
       .clk,
       .addr(word_q),
-      .data(weights)
+      .data(stored)
   );
+  assign weights = stored[PE*LINE-1:0];
+  if (PARITY != 0) begin : g_parity
+    parity #(
+        .WIDTH(PE * LINE + 1)
+    ) check (
+        .clk,
+        .rst,
+        .used(fired[OPERANDS-1]),
+        .word(stored),
+        .upset
+    );
+  end else begin : g_no_parity
+    assign upset = 1'b0;
+  end
 
   logic [PIXELS-1:0][PE*OUT_BITS-1:0] result;
   for (genvar i = 0; i < PIXELS; i++) begin : g_pixel

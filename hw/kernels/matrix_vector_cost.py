@@ -33,7 +33,7 @@ def _control(kernel: "MatrixVector", family: Family) -> Resources:
 
 def _operands(kernel: "MatrixVector", family: Family) -> Resources:
     """The input buffer, the weight memory, and what waits for the other."""
-    memory, width = kernel.memory, kernel.inputs()[0].width
+    memory, width = kernel.stored(family), kernel.inputs()[0].width
     style, bram = kernel.buffer(family), 0
     fetch, ready = kernel.stages
     address = (memory.depth - 1).bit_length()
@@ -46,7 +46,8 @@ def _operands(kernel: "MatrixVector", family: Family) -> Resources:
     if style != "hold":
         ff += (kernel.sf - 1).bit_length()
     if memory.style(family) == "block" and kernel.datapath == "multiply" and family.lut_inputs >= 6:
-        ff -= width + memory.width  # both operands go to registers inside the DSPs
+        # Both operands go to registers inside the DSPs, but weights that a check reads.
+        ff -= width + (0 if memory.parity else memory.width)
     few = cost.columns(kernel.rows().reshape(memory.depth, -1), 1) if 1 < memory.depth <= FEW_WORDS else None
     return Resources(lut, ff, bram) + memory.resources(family, few)
 

@@ -11,7 +11,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 from hw.errors import BitfabricError
 from hw.kernels import cost, pixel, requant_cost
 from hw.kernels.channel_kernel import ChannelKernel
-from hw.kernels.kernel import Memory, Resources, Rtl, Schedule
+from hw.kernels.kernel import Memory, Resources, Rtl, Schedule, with_parity
 from hw.kernels.requant_arithmetic import Arithmetic, Product
 from hw.stream import Stream, container
 from hw.synth.family import ECP5, Family
@@ -46,7 +46,7 @@ class Requant(ChannelKernel):
     ``multiplier`` and ``addend`` are integers (C,), those of ``addend`` of any size; ``rounding`` is one of QONNX's
     modes (see ``ROUNDING``).
     Input ``(*prefix, C)``, output ``(*prefix, C)``, both ``pe`` channels of ``pixels`` positions at a time; ``pe``
-    divides C, and is C for more than one position.
+    divides C, and is C for more than one position. ``parity`` protects parameters in block RAM.
     Raises BitfabricError where parameters do not fit each other.
     """
 
@@ -55,6 +55,7 @@ class Requant(ChannelKernel):
         "parts/stream_out.sv",
         "parts/delay.sv",
         "parts/lookup.sv",
+        "parts/parity.sv",
         "parts/rom.sv",
         "parts/requant_lane.sv",
     )
@@ -70,6 +71,7 @@ class Requant(ChannelKernel):
     prefix: tuple[int, ...] = ()
     pe: int = 1
     pixels: int = 1
+    parity: bool = False
 
     def __post_init__(self) -> None:
         multiplier, addend = np.asarray(self.multiplier), np.asarray(self.addend)
@@ -183,6 +185,14 @@ class Requant(ChannelKernel):
         depth, width = self.groups, self.lanes * (self.product.bits + self.product.addend_bits)
         return depth > SMALL and family.blocks(depth, width) * LUTS_PER_BLOCK < cost.rom(depth, width, family)
 
+    def checked(self, family: Family) -> bool:
+        return self.parity and self.in_blocks(family)
+
+    def stored(self, family: Family) -> Memory:
+        """The parameters' memory, with its parity bits where it has some."""
+        protect = with_parity if self.checked(family) else Memory
+        return protect(self.words(), self.lanes * (self.product.bits + self.product.addend_bits))
+
     def rtl(self, family: Family) -> Rtl:
         plan, product = self.arithmetic, self.product
         m_bits, a_bits = product.bits, product.addend_bits
@@ -207,10 +217,11 @@ class Requant(ChannelKernel):
             "FETCH": self.fetch,
             "LEVELS": self.levels,
             "STYLE": "block" if self.in_blocks(family) else "logic",
+            "PARITY": int(self.checked(family)),
         }
         if m_bits + a_bits == 0:
             return Rtl(self.op, parameters)
-        return Rtl(self.op, parameters, {"FILE": Memory(self.words(), self.lanes * (m_bits + a_bits))})
+        return Rtl(self.op, parameters, {"FILE": self.stored(family)})
 
     def words(self) -> list[int]:
         """The parameters' memory: for each group and lane the addend above the multiplier."""

@@ -22,6 +22,7 @@ module requant #(
     parameter int    FETCH    = 2,               // cycles for m and a: what `lookup` takes, and 1 before a multiplier
     parameter int    LEVELS   = 1,               // of adders
     parameter string STYLE    = "logic",         // of the parameters' memory, see lookup
+    parameter int    PARITY   = 0,               // 1: the words in FILE carry a parity bit above all else
     parameter string FILE     = "parameters.hex" // GROUPS words of PE times {a, m}
 ) (
     input  wire logic                        clk,
@@ -31,7 +32,8 @@ module requant #(
     input  wire logic [PE-1:0][ IN_BITS-1:0] s_data,
     output      logic                        m_valid,
     input  wire logic                        m_ready,
-    output      logic [PE-1:0][OUT_BITS-1:0] m_data
+    output      logic [PE-1:0][OUT_BITS-1:0] m_data,
+    output      logic                        upset  // a word that was used had a wrong parity; never without PARITY
 );
   localparam int DEPTH = FETCH + (M_BITS > 0 ? 1 : 0) + LEVELS + 1;  // cycles from the firing to y
   localparam int X_BITS = IN_BITS + (SIGNED == 0 ? 1 : 0);
@@ -54,8 +56,9 @@ module requant #(
   logic [PE-1:0][M-1:0] m;
   logic [PE-1:0][A-1:0] a;
   if (M_BITS + A_BITS == 0) begin : g_no_parameters
-    assign m = '1;
-    assign a = '0;
+    assign m     = '1;
+    assign a     = '0;
+    assign upset = 1'b0;
   end else begin : g_parameters
     logic [GROUP-1:0] group;
     if (GROUPS > 1) begin : g_count
@@ -66,17 +69,32 @@ module requant #(
     end else begin : g_constant
       assign group = '0;
     end
+    logic [PE*(M_BITS+A_BITS)+PARITY-1:0] stored;
     logic [PE-1:0][M_BITS+A_BITS-1:0] word;
     lookup #(
-        .WIDTH(PE * (M_BITS + A_BITS)),
+        .WIDTH(PE * (M_BITS + A_BITS) + PARITY),
         .DEPTH(GROUPS),
         .FILE (FILE),
         .STYLE(STYLE)
     ) parameters (
         .clk,
         .addr(group),
-        .data(word)
+        .data(stored)
     );
+    assign word = stored[PE*(M_BITS+A_BITS)-1:0];
+    if (PARITY != 0) begin : g_parity
+      parity #(
+          .WIDTH(PE * (M_BITS + A_BITS) + 1)
+      ) check (
+          .clk,
+          .rst,
+          .used(valid[FETCH]),
+          .word(stored),
+          .upset
+      );
+    end else begin : g_no_parity
+      assign upset = 1'b0;
+    end
     for (genvar lane = 0; lane < PE; lane++) begin : g_lane
       assign m[lane] = M_BITS > 0 ? word[lane][M-1:0] : '1;
       assign a[lane] = A_BITS > 0 ? word[lane][M_BITS+A_BITS-1-:A] : '0;

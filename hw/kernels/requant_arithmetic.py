@@ -153,10 +153,10 @@ class Arithmetic:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """The function of integers (rows, C), as int64 or Python's integers."""
-        return _divide(*self._sums(x), self.rounding)
+        return divided(*self._sums(x), self.rounding)
 
 
-def _divide(values: np.ndarray, shift: int, rounding: str) -> np.ndarray:
+def divided(values: np.ndarray, shift: int, rounding: str) -> np.ndarray:
     """``round(values / 2**shift)`` for integers, in arrays of int64 or of Python's own."""
     if shift == 0:
         return values

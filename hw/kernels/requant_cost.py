@@ -22,8 +22,10 @@ def resources(kernel: "Requant", family: Family) -> Resources:
         total += cost.counter(groups, family)
         width = kernel.pe * (m_bits + a_bits)
         if kernel.in_blocks(family):
-            width = cost.varying(kernel.words())
+            stored = kernel.stored(family)
+            width = cost.varying(stored.words)
             total += Resources(cost.block_rows(groups, width, family), width, family.blocks(groups, width))
+            total += cost.parity(stored.width, family) if kernel.parity else Resources()
         else:
             if groups <= cost.COLUMNS and max(m_bits, a_bits) < 63:
                 sides = ((product.codes, m_bits), (product.addends, a_bits))

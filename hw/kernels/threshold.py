@@ -12,7 +12,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 from hw.errors import BitfabricError
 from hw.kernels import cost, pixel
 from hw.kernels.channel_kernel import ChannelKernel
-from hw.kernels.kernel import Memory, Resources, Rtl, Schedule, packed_words
+from hw.kernels.kernel import Memory, Resources, Rtl, Schedule, packed_words, with_parity
 from hw.stream import Stream, container
 from hw.synth.family import Family
 
@@ -64,7 +64,7 @@ class Threshold(ChannelKernel):
     greatest + 1 (never). A channel with ``decreasing`` (C,) gives ``output_min + steps`` minus that count.
     ``output_min`` (default: of ``output_dtype``) allows narrow ranges. BIPOLAR outputs: one step from -1 to +1.
     Input ``(*prefix, C)``, output ``(*prefix, C)``, both ``pe`` channels of ``pixels`` positions at a time; ``pe``
-    divides C, and is C for more than one position.
+    divides C, and is C for more than one position. ``parity`` protects thresholds in block RAM.
     Raises BitfabricError where parameters do not fit each other.
     """
 
@@ -73,6 +73,7 @@ class Threshold(ChannelKernel):
         "parts/stream_out.sv",
         "parts/delay.sv",
         "parts/lookup.sv",
+        "parts/parity.sv",
         "parts/rom.sv",
         "parts/threshold_stage.sv",
     )
@@ -85,6 +86,7 @@ class Threshold(ChannelKernel):
     pe: int = 1
     output_min: int | None = None
     pixels: int = 1
+    parity: bool = False
 
     def __post_init__(self) -> None:
         thresholds, decreasing = np.asarray(self.thresholds), np.asarray(self.decreasing)
@@ -212,6 +214,13 @@ class Threshold(ChannelKernel):
             return _Table(words - 1, bits, True, invert)
         return _Table(words, bits + 1, False, invert)
 
+    @cached_property
+    def _flags(self) -> np.ndarray:
+        """Which counts are complemented, (words, lanes): no words where none is, one where all of them are."""
+        invert, groups = self._table.invert, self._groups
+        words = 0 if not invert.any() else 1 if invert.all() else groups
+        return np.broadcast_to(invert.reshape(groups, -1), (groups, self.lanes))[:words]
+
     @property
     def _groups(self) -> int:
         return max(1, len(self._table.words) // self.lanes)
@@ -262,17 +271,21 @@ class Threshold(ChannelKernel):
         _, depth, width = self._memories(stage)
         return depth > SMALL and family.blocks(depth, width) * LUTS_PER_BLOCK < cost.rom(depth, width, family)
 
+    def checked(self, family: Family) -> bool:
+        return self.parity and any(self._in_blocks(stage, family) for stage in range(self.code_bits))
+
+    def _stored(self, stage: int, family: Family) -> list[Memory]:
+        """Each memory of a stage, with its parity bits where it has some."""
+        width = (self._lanes if stage == 0 else 1) * self._table.width
+        protect = with_parity if self.parity and self._in_blocks(stage, family) else Memory
+        return [protect(words, width) for words in self._contents(stage)]
+
     def rtl(self, family: Family) -> Rtl:
         table, bits, pe, groups = self._table, self.code_bits, self.lanes, self._groups
-        widths = [self._lanes * table.width] + [table.width] * (bits - 1) * self._lanes
-        contents = [words for stage in range(bits) for words in self._contents(stage)[: self._lanes]]
-        bounds = tuple(Memory(words, width) for words, width in zip(contents, widths, strict=True))
+        bounds = tuple(each for stage in range(bits) for each in self._stored(stage, family)[: self._lanes])
         memories: dict[str, Memory | tuple[Memory, ...]] = {"BOUNDS": bounds}
-        inverts = 0
-        if table.invert.any():
-            inverts = 1 if table.invert.all() else groups
-            flags = np.broadcast_to(table.invert.reshape(groups, -1), (groups, pe))[:inverts]
-            memories["INVERTS"] = Memory(packed_words(flags, 1), pe)
+        if self._flags.size:
+            memories["INVERTS"] = Memory(packed_words(self._flags, 1), pe)
         parameters = {
             "IN_BITS": self.input_dtype.bitwidth(),
             "SIGNED": int(self.input_dtype.signed() and self.input_dtype != DataType["BIPOLAR"]),
@@ -285,7 +298,8 @@ class Threshold(ChannelKernel):
             "WORD": table.width,
             "STRICT": int(table.strict),
             "BLOCK": sum(1 << stage for stage in range(bits) if self._in_blocks(stage, family)),
-            "INVERT": inverts,
+            "INVERT": len(self._flags),
+            "PARITY": int(self.checked(family)),
         }
         return Rtl(self.op, parameters, memories)
 
@@ -305,11 +319,14 @@ class Threshold(ChannelKernel):
             else:
                 lut += pe * cost.compare(table.width, family)
                 if self._in_blocks(stage, family):
-                    for words in self._contents(stage):
-                        used = cost.varying(words)
+                    for memory in self._stored(stage, family):
+                        used = cost.varying(memory.words)
                         bram += family.blocks(depth, used)
                         lut += cost.block_rows(depth, used, family)
                         ff += used
+                        if self.parity:
+                            check = cost.parity(memory.width, family)
+                            lut, ff = lut + check.lut, ff + check.ff
                 else:
                     width = self._columns(stage)
                     lut += cost.rom(depth, width, family)

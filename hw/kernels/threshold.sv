@@ -19,6 +19,7 @@ module threshold #(
     parameter int    BLOCK     = 0,             // bit s: the thresholds of stage s are in block RAM
     parameter int    INVERT    = 0,             // words of INVERTS: 0 (no channel decreases), 1 or GROUPS
     parameter string BOUNDS    = "bounds",      // stem of the thresholds' files, see threshold_stage
+    parameter int    PARITY    = 0,             // 1: words in block RAM carry a parity bit above the thresholds
     parameter string INVERTS   = "inverts.hex"  // which channels decrease: words of PE bits
 ) (
     input  wire logic                         clk,
@@ -28,7 +29,8 @@ module threshold #(
     input  wire logic [PE-1:0][ IN_BITS-1:0]  s_data,
     output      logic                         m_valid,
     input  wire logic                         m_ready,
-    output      logic [PE-1:0][OUT_BITS-1:0]  m_data
+    output      logic [PE-1:0][OUT_BITS-1:0]  m_data,
+    output      logic                         upset   // a word that was used had a wrong parity; never without PARITY
 );
   localparam int SMALL = 64;
   localparam int GROUP = GROUPS > 1 ? $clog2(GROUPS) : 1;
@@ -83,6 +85,7 @@ module threshold #(
   // Two's complement to offset binary, then one bit of the code a stage.
   logic [PE-1:0][IN_BITS-1:0] x[CODE_BITS+1];
   logic [PE-1:0][CODE_BITS-1:0] code[CODE_BITS+1];
+  logic [CODE_BITS-1:0] upsets;
   for (genvar lane = 0; lane < PE; lane++) begin : g_input
     assign x[0][lane]    = s_data[lane] ^ (IN_BITS'(SIGNED) << (IN_BITS - 1));
     assign code[0][lane] = '0;
@@ -99,16 +102,21 @@ module threshold #(
         .STRICT   (STRICT),
         .SMALL    (SMALL),
         .STYLE    (((BLOCK >> s) & 1) == 1 ? "block" : "logic"),
-        .STEM     (BOUNDS)
+        .STEM     (BOUNDS),
+        .PARITY   (PARITY & (BLOCK >> s) & 1)
     ) stage (
         .clk,
+        .rst,
+        .used     (valid[start(s)+lookup_cycles(GROUPS<<s)]),
         .group    (group[start(s)]),
         .x        (x[s]),
         .code     (code[s]),
         .x_next   (x[s+1]),
-        .code_next(code[s+1])
+        .code_next(code[s+1]),
+        .upset    (upsets[s])
     );
   end
+  assign upset = upsets != '0;
 
   // Code to output.
   logic [PE-1:0] invert;

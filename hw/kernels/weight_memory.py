@@ -5,7 +5,7 @@ the next register: as many rows as save a block, 2 ns for 18 rows on ECP5. Here 
 has a register before its multiplexer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -32,10 +32,19 @@ class Tiles(NamedTuple):
 
 @dataclass(frozen=True)
 class WeightMemory:
-    """A read-only memory of ``depth`` words of ``width`` bits: the part ``weight_memory``."""
+    """A read-only memory of ``depth`` words of ``width`` bits: the part ``weight_memory``.
+
+    With ``parity``, the highest bit of a word makes the number of its ones odd; the part ``parity`` checks it.
+    """
 
     depth: int
     width: int
+    parity: bool = False
+
+    def protected(self, family: Family) -> "WeightMemory":
+        """The memory with a parity bit for each word, where it is in block RAM. Lookup tables hold no words that a
+        check could read: they are configuration, as all logic is."""
+        return replace(self, width=self.width + 1, parity=True) if self.style(family) == "block" else self
 
     @property
     def latency(self) -> int:
@@ -62,7 +71,9 @@ class WeightMemory:
         return min((cut(*shape) for shape in family.bram_shapes), key=price)
 
     def style(self, family: Family) -> str:
-        """``block`` or ``logic``."""
+        """``block`` or ``logic``. A parity bit does not change where the words are."""
+        if self.parity:
+            return "block"
         luts = -(-self.depth // (1 << family.lut_inputs)) * self.width
         return "block" if luts >= LUTS_PER_BLOCK * self.blocks(self.tiles(family)) else "logic"
 
@@ -80,15 +91,20 @@ class WeightMemory:
             held = self.width
         else:
             held = self.width * (1 + tiles.rows) if tiles.rows > 1 else self.width + address
-        return Resources(round(0.7 * joined), held, self.blocks(tiles))
+        check = cost.parity(self.width, family) if self.parity else Resources()
+        return Resources(round(0.7 * joined), held, self.blocks(tiles)) + check
 
     def parameters(self, family: Family) -> dict[str, int | str]:
-        """Parameters of the part."""
+        """Parameters of the part, and whether a check belongs to it."""
         tiles = self.tiles(family)
-        return {"STYLE": self.style(family), "ROW": tiles.row, "BITS": tiles.bits, "LAST_BITS": tiles.last_bits}
+        shape = {"ROW": tiles.row, "BITS": tiles.bits, "LAST_BITS": tiles.last_bits}
+        return {"STYLE": self.style(family), **shape, "PARITY": int(self.parity)}
 
     def contents(self, rows: np.ndarray, family: Family) -> tuple[Memory, ...]:
-        """The part's files for a memory bit by bit ``(depth, width)``: every row's slices, the low bits first."""
+        """The part's files for a memory bit by bit, ``(depth, width)`` without the parity: every row's slices, the low
+        bits first."""
+        if self.parity:
+            rows = np.column_stack((rows, 1 - rows.sum(axis=1) % 2))
         if self.style(family) == "logic":
             return (Memory(packed_words(rows, 1), self.width),)
         tiles, made = self.tiles(family), []

@@ -4,16 +4,19 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 
 from flows import build, engines, program
 from flows.accelerator import score
+from flows.plan import estimate
 from flows.soft_errors import sweep
 from hw.boards import driver_folder
 from hw.boards.pty_board import PtyBoard
 from hw.boards.virtual import VirtualBoard
 from hw.errors import BitfabricError
 from quant.train import train_run
+from tests.hw.qonnx_builder import Builder
 
 
 def test_a_network_on_an_icebreaker(small, tmp_path):
@@ -93,9 +96,47 @@ def test_the_board_engine_and_the_driver_that_a_build_leaves_give_what_the_model
         assert done.stderr.count("\n") == 1
     assert seen[-1] == (len(x), len(x))
     assert (counters["frames"], counters["errors"]) == (len(x), 0)
+    assert "upsets" not in counters
     assert counters["cycles"] >= simulated.cycles["latency"]["simulated"]
     with pytest.raises(BitfabricError, match="cannot open"):
         simulated.run_board(x, "/dev/nothing")
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory):
+    """A network whose first layer's weights, folded enough, are in block RAM; and frames for it."""
+    folder = tmp_path_factory.mktemp("deep")
+    rng = np.random.default_rng(8)
+    model = Builder((1, 128))
+    x = model.quant("x", 1.0, 2, signed=0)
+    for inputs, outputs in ((128, 16), (16, 4)):
+        x = model.node("MatMul", x, model.node("BipolarQuant", rng.normal(size=(inputs, outputs)), 1.0))
+        x = model.node("BipolarQuant", x, 1.0) if outputs == 16 else x
+    onnx.save(model.model((x, (1, 4))), folder / "model.onnx")
+    np.save(folder / "x.npy", rng.integers(0, 4, (6, 128)).astype(np.float32))
+    return folder
+
+
+def test_an_image_with_parity_says_so_and_counts(deep, small, tmp_path):
+    options = {"fps": 75e6 / 256, "stop_after": "rtl"}
+    plain = build(deep / "model.onnx", "ulx3s-12f", tmp_path / "build", **options)
+    files = {p.name: p.read_bytes() for p in (tmp_path / "build" / "rtl").iterdir()}
+    made = build(deep / "model.onnx", "ulx3s-12f", tmp_path / "build", parity=True, **options)
+    assert (plain.report["parity"], made.report["parity"]) == (False, True)
+    assert [layer["parity"] for layer in made.report["layers"]].count(True) == 1
+    assert not any(layer["parity"] for layer in plain.report["layers"])
+    assert made.cycles == plain.cycles
+    again = {p.name: p.read_bytes() for p in (tmp_path / "build" / "rtl").iterdir()}
+    assert {name for name in files if files[name] != again[name]} >= {"accelerator.sv"}
+    x = np.load(deep / "x.npy")
+    counters = {}
+    with VirtualBoard(made.image) as board, PtyBoard(board) as terminal:
+        np.testing.assert_array_equal(made.run_board(x, terminal.port, counters=counters), plain.run(x, "qonnx"))
+    assert (counters["frames"], counters["upsets"]) == (len(x), 0)
+    with pytest.raises(BitfabricError, match="has none as folded"):
+        estimate(small / "model.onnx", "ulx3s-12f", fps=1e6, parity=True)
+    more, less = (estimate(deep / "model.onnx", "ulx3s-12f", fps=75e6 / 256, parity=p) for p in (True, False))
+    assert more["resources"]["lut"]["estimated"] > less["resources"]["lut"]["estimated"]
 
 
 OWN = """

@@ -11,7 +11,8 @@ module link #(
     parameter int          OUT_BEATS  = 8,   // beats of an output frame
     parameter logic [63:0] MODEL      = '0,  // hash of the model
     parameter int          CLOCK_HZ   = 0,
-    parameter int          SLOTS      = 2    // frames that the host may have under way
+    parameter int          SLOTS      = 2,   // frames that the host may have under way
+    parameter int          PARITY     = 0    // 1: memories carry parity, and `upset` tells of wrong ones
 ) (
     input  wire logic                 clk,
     input  wire logic                 rst,
@@ -23,6 +24,7 @@ module link #(
     input  wire logic                 m_valid,  // from the accelerator
     output      logic                 m_ready,
     input  wire logic [OUT_WIDTH-1:0] m_data,
+    input  wire logic                 upset,
     output      logic                 busy,     // frames are under way
     output      logic                 faulty    // a message was dropped since reset
 );
@@ -31,7 +33,7 @@ module link #(
   localparam int HEADER = 3, CRC = 4;
   localparam int LENGTH = $clog2(HEADER + IN_OCTETS + CRC + 2);
   localparam int FLIGHT = 3;  // log2 of the frames under way at a time
-  localparam logic [7:0] VERSION = 8'd1;
+  localparam logic [7:0] VERSION = 8'd2;
   localparam logic [7:0] STATUS = 8'h01, FRAME = 8'h02, REPLY = 8'h80;
 
   // Receiver.
@@ -159,10 +161,20 @@ module link #(
     end
   end
 
+  logic [31:0] upsets;
+  if (PARITY != 0) begin : g_parity
+    always_ff @(posedge clk) begin
+      if (rst) upsets <= '0;
+      else if (upset && upsets != '1) upsets <= upsets + 32'd1;
+    end
+  end else begin : g_no_parity
+    assign upsets = '0;
+  end
+
   // Sender: a status reply where one was asked for, else a result where there is one.
-  localparam int FIXED = 22, COUNTED = 17;  // octets of a status reply: constant ones, then counters
+  localparam int FIXED = 23, COUNTED = 21;  // octets of a status reply: constant ones, then counters
   localparam logic [8*FIXED-1:0] ABOUT = {
-    32'(CLOCK_HZ), 32'(OUT_OCTETS), 32'(IN_OCTETS), MODEL, 8'(SLOTS), VERSION
+    8'(PARITY), 32'(CLOCK_HZ), 32'(OUT_OCTETS), 32'(IN_OCTETS), MODEL, 8'(SLOTS), VERSION
   };
   typedef enum logic [1:0] {
     IDLE,
@@ -207,7 +219,7 @@ module link #(
         if (asked && !status_good) asked <= 1'b0;
       end
       HEAD: begin
-        counters <= {8'(pending), errors, stalls, cycles, frames};
+        counters <= {upsets, 8'(pending), errors, stalls, cycles, frames};
         if (send_ready) begin
           head      <= head >> 8;
           head_left <= head_left - 2'd1;

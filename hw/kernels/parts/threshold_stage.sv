@@ -16,14 +16,18 @@ module threshold_stage #(
     parameter string STYLE     = "logic",    // see lookup
     parameter string STEM      = "bounds",   // memory i is in STEM<i>.hex: 0: stage 0, LANES thresholds a word;
                                              // 1 + (stage - 1) * LANES + lane: one lane, by {group, bits so far}
+    parameter int    PARITY    = 0,          // 1: words carry a parity bit above the thresholds
     localparam int   GROUP     = GROUPS > 1 ? $clog2(GROUPS) : 1
 ) (
     input  wire logic                         clk,
+    input  wire logic                         rst,
+    input  wire logic                         used,       // a beat is where its thresholds are
     input  wire logic [ GROUP-1:0]            group,
     input  wire logic [PE-1:0][  IN_BITS-1:0] x,
     input  wire logic [PE-1:0][CODE_BITS-1:0] code,
     output      logic [PE-1:0][  IN_BITS-1:0] x_next,
-    output      logic [PE-1:0][CODE_BITS-1:0] code_next
+    output      logic [PE-1:0][CODE_BITS-1:0] code_next,
+    output      logic                         upset       // see threshold
 );
   localparam int DEPTH = GROUPS << STAGE;
   localparam int ADDR = DEPTH > 1 ? $clog2(DEPTH) : 1;
@@ -32,7 +36,8 @@ module threshold_stage #(
   localparam int MEMORIES = STAGE == 0 ? 1 : PE;
   localparam int WIDTH = STAGE == 0 ? LANES * WORD : WORD;
 
-  logic [MEMORIES-1:0][WIDTH-1:0] word;
+  logic [MEMORIES-1:0][WIDTH+PARITY-1:0] word;
+  logic [MEMORIES-1:0] upsets;
   for (genvar i = 0; i < MEMORIES; i++) begin : g_memory
     localparam int FIRST = STAGE == 0 ? 0 : 1 + (STAGE - 1) * LANES;
     localparam string FILE = $sformatf("%s%0d.hex", STEM, FIRST + (LANES > 1 ? i : 0));
@@ -45,7 +50,7 @@ module threshold_stage #(
       assign addr = {group, code[i][STAGE-1:0]};
     end
     lookup #(
-        .WIDTH(WIDTH),
+        .WIDTH(WIDTH + PARITY),
         .DEPTH(DEPTH),
         .SMALL(SMALL),
         .FILE (FILE),
@@ -55,7 +60,21 @@ module threshold_stage #(
         .addr,
         .data(word[i])
     );
+    if (PARITY != 0) begin : g_parity
+      parity #(
+          .WIDTH(WIDTH + 1)
+      ) check (
+          .clk,
+          .rst,
+          .used,
+          .word (word[i]),
+          .upset(upsets[i])
+      );
+    end else begin : g_no_parity
+      assign upsets[i] = 1'b0;
+    end
   end
+  assign upset = upsets != '0;
 
   // The inputs, when their thresholds are there.
   logic [PE-1:0][IN_BITS-1:0] x_now;
