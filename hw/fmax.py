@@ -1,10 +1,10 @@
 """The clock that a design reaches when it is placed and routed, estimated before synthesis.
 
-Three kinds of paths limit our kernels: out of a block RAM into the register behind it, through a multiplier, and through
-a kernel's own logic, which differs from operator to operator and grows with the kernel, for its nets get longer. The
-slowest node sets the period of the design, and a big design stretches it. The figures are fitted to kernels that were
-placed alone, between two FIFOs; ``python -m benchmarks.clocks`` holds them against these and against whole networks, and
-fits them again with ``--fit``.
+Three kinds of paths limit our kernels: out of a block RAM into the register behind it, through a multiplier, and
+through a kernel's own logic, which differs from operator to operator and grows with the kernel, for its nets get
+longer. The slowest node sets the period of the design, and a big design stretches it. The figures are fitted to kernels
+that were placed alone, between two FIFOs; ``python -m benchmarks.clocks`` holds them against these and against whole
+networks, and fits them again with ``--fit``.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,8 @@ from hw.kernels.kernel import Kernel, Resources
 from hw.kernels.matrix_vector import MatrixVector
 from hw.synth.devices import Device
 
+CROWDING = 1.6
+"""How fast routing in a bigger design grows longer: with this power of its lookup tables. From the largest networks."""
 BUFFER_BITS = 1024
 """A larger buffer of the shell is in block RAM: so Yosys chooses."""
 SMALL = 256
@@ -36,7 +38,7 @@ class Model:
 
     ``block``: through a block RAM, ``blocks`` more for every doubling of their number in a kernel; ``dsp``, ``dsps``:
     likewise through multipliers. ``logic``: by operator, of a kernel of SMALL lookup tables; ``growth``: more for
-    every doubling of them. A design of ``room`` lookup tables takes a period twice as long as a very small one.
+    every doubling of them. In a design of ``room`` lookup tables every period is twice as long (see CROWDING).
     """
 
     block: float
@@ -54,7 +56,7 @@ def kind(kernel: Kernel) -> str:
 
 
 ECP5 = Model(
-    block=7.11, blocks=0.12, dsp=6.36, dsps=0.47, growth=0.56, room=50_000,
+    block=7.11, blocks=0.12, dsp=6.36, dsps=0.47, growth=0.56, room=46_000,
     logic={"accumulate_pool": 5.49, "add": 4.16, "arg_max": 4.92, "concat": 4.02, "depthwise": 5.18, "fifo": 5.25,
            "fork": 3.81, "matrix_vector input_planes": 5.34, "matrix_vector multiply": 4.67,
            "matrix_vector ternary": 4.67, "matrix_vector weight_planes": 5.53, "matrix_vector xnor": 3.78,
@@ -89,4 +91,4 @@ def estimate(graph: Graph, device: Device, shell: bool = False) -> Fmax | None:
         periods["the shell"] = model.block if deep else model.logic["fifo"]
     slowest = max(periods, key=lambda name: periods[name])
     lut = sum(cost.lut for cost in costs.values())
-    return Fmax(1000 / (periods[slowest] * (1 + lut / model.room)), slowest)
+    return Fmax(1000 / (periods[slowest] * (1 + (lut / model.room) ** CROWDING)), slowest)
