@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from flows import engines, steps
-from hw import fifo, folding, model_file
+from flows.plan import built
+from hw import model_file
 from hw.boards.image import Image
 from hw.boards.targets import BOARD_SUFFIXES, Target, find_target
 from hw.emulate import Emulator
 from hw.errors import BitfabricError
 from hw.graph import Graph
+from hw.kernels.kernel import Folding
 from hw.reference import Frames, Reference
 from hw.rtl import Design, generate
 from hw.synth import devices
@@ -120,6 +122,11 @@ class Accelerator:
         return self.report["resources"]
 
     @property
+    def fmax_mhz(self) -> dict[str, float | None]:
+        """The clock that the design reaches, ``estimated`` before synthesis and ``placed``, in MHz."""
+        return self.report["fmax_mhz"]
+
+    @property
     def bitstream(self) -> Path | None:
         """The bitstream file, where the build went that far."""
         made = self.report["bitstream"]
@@ -144,8 +151,8 @@ class Accelerator:
     @cached_property
     def hardware(self) -> Graph:
         """The graph as it was built: folded, with width converters and FIFOs."""
-        table = {name: folding.Folding.of(f) for name, f in self.report["folding"].items()}
-        return fifo.insert(folding.connect(folding.apply(self.graph, table)), self.report["fifos"])
+        table = {name: Folding.of(f) for name, f in self.report["folding"].items()}
+        return built(self.graph, table, self.report["fifos"])
 
     def _repr_html_(self) -> str:
         """The build in a notebook: its figures, its layers, and what was checked."""

@@ -30,7 +30,7 @@ import numpy as np
 from flows import engines, steps, verify
 from flows.accelerator import Accelerator, classes, keep_board_file, load_frames, load_labels, score
 from flows.config import STEPS, BuildConfig
-from flows.plan import Plan
+from flows.plan import Plan, built
 from hw import folding, model_file
 from hw.boards import driver_folder
 from hw.boards.image import SCOPE, Image
@@ -129,7 +129,7 @@ class _Build:
     def hardware(self) -> Graph:
         fold = self.result["fold"]
         table = {name: Folding.of(f) for name, f in fold["folding"].items()}
-        return self.plan.folded(table, fold["fifos"])[0]
+        return built(self.plan.graph, table, fold["fifos"])
 
     @cached_property
     def x(self) -> np.ndarray:
@@ -147,7 +147,12 @@ class _Build:
     def image(self) -> Image | None:
         """The whole design for the board; None where the target is a bare device."""
         interval = self.result["fold"]["interval"]
-        return engines.board_image(self.plan.target, self.accelerator, self.plan.clock_mhz, self.model_hash, interval)
+        return engines.board_image(self.plan.target, self.accelerator, self.clock_mhz, self.model_hash, interval)
+
+    @property
+    def clock_mhz(self) -> float:
+        """The clock that the design is made for."""
+        return self.result["fold"]["clock_mhz"]
 
     @property
     def tools(self) -> dict[str, str]:
@@ -176,7 +181,7 @@ class _Build:
             self.config.fill,
             self.config.parity,
         ]
-        target = [repr(self.plan.target), self.plan.clock_mhz]
+        target = [repr(self.plan.target), self.config.clock_mhz]
         keys: dict[str, list[Any]] = {"lower": [self.model_hash]}
         keys["fold"] = [*keys["lower"], *target, folded]
         keys["emulate"] = [*keys["lower"], *frames]
@@ -189,7 +194,7 @@ class _Build:
                 continue
             self.result[name] = self.steps.run(name, [keys[name], self.tools], getattr(self, f"_{name}"))
         if self.config.compare_finn:
-            key = [*keys["lower"], self.result["fold"]["interval"], self.plan.clock_mhz, self.tools]
+            key = [*keys["lower"], self.result["fold"]["interval"], self.clock_mhz, self.tools]
             self.result["finn"] = self.steps.run("finn", key, self._finn)
         return self._report()
 
@@ -261,7 +266,7 @@ class _Build:
     def _place(self, out: Path) -> dict[str, Any]:
         netlist = self.folder / "synthesise" / self.result["synthesise"]["netlist"]
         pins = self.image.pins if self.image else None
-        clock = self.image.clock_mhz if self.image else self.plan.clock_mhz
+        clock = self.image.clock_mhz if self.image else self.clock_mhz
         placed = nextpnr.place_and_route(netlist, self.plan.device, out, clock, pins)
         layers = {instance: node.name for node, instance in instances(self.hardware).items()}
         path = placed.describe_path(SCOPE if self.image else "", layers)
@@ -289,7 +294,7 @@ class _Build:
     def _finn(self, out: Path) -> dict[str, Any]:
         from flows import finn
 
-        clock = self.plan.clock_mhz
+        clock = self.clock_mhz
         try:
             made = finn.estimate(self.plan.model, target_cycles=self.result["fold"]["interval"], clock_mhz=clock)
         except BitfabricError as error:
@@ -307,7 +312,7 @@ class _Build:
     def _report(self) -> dict[str, Any]:
         fold, simulate = self.result["fold"], self.result.get("simulate", {})
         synthesised, placed = self.result.get("synthesise"), self.result.get("place", {})
-        clock = self.plan.clock_mhz
+        clock = self.clock_mhz
         fmax = placed.get("fmax_mhz")
         layers = [{**layer, "resources": synthesised["layers"][layer["name"]]} if synthesised else layer
                   for layer in fold["layers"]]  # fmt: skip
@@ -370,7 +375,7 @@ class _Build:
                 for name, available in vars(self.plan.device.capacity).items()
             },
             "layers": layers,
-            "fmax_mhz": fmax,
+            "fmax_mhz": {"estimated": fold["fmax_mhz"], "placed": fmax},
             "critical_path": placed.get("critical_path"),
             "verified": verified,
             "bitstream": {

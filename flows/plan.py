@@ -1,15 +1,17 @@
 """A model folded for a target: everything that is known before synthesis."""
 
 import os
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import floor
 from pathlib import Path
 from typing import Any
 
 from flows.config import BuildConfig
-from hw import fifo, folding, model_file, timing
+from hw import fifo, fmax, folding, model_file, timing
 from hw.boards.targets import find_target
 from hw.errors import BitfabricError
+from hw.fmax import Fmax
 from hw.folding_search import Choice, Search, fits
 from hw.graph import Graph
 from hw.kernels.kernel import Resources
@@ -20,6 +22,27 @@ FILL = {"lut": 0.8, "ff": 0.8, "bram": 0.9, "dsp": 0.9}
 room, the shell about 1,100 lookup tables and the frames' buffers, and the resource model is not exact."""
 QUARTER = dict.fromkeys(FILL, 0.25)
 """Shares that a design may take where nothing else is asked for."""
+AROUND = 2.0
+"""How many times as many cycles a design may take that is faster by its clock."""
+SURE = 0.85
+"""Of the estimated Fmax, a clock that the placed design reaches, as ``python -m benchmarks.clocks`` shows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """A folding with its FIFO depths, the hardware that they make, the Fmax that it is estimated to have, and its
+    clock."""
+
+    folding: folding.FoldingTable
+    fifos: dict[str, int]
+    hardware: Graph
+    reach: Fmax | None
+    clock_mhz: float
+
+
+def built(graph: Graph, table: folding.FoldingTable, fifos: dict[str, int]) -> Graph:
+    """The hardware: the graph with a folding, with width converters, and with FIFOs of these depths."""
+    return fifo.insert(folding.connect(folding.apply(graph, table)), fifos)
 
 
 class Plan:
@@ -42,6 +65,10 @@ class Plan:
         """All foldings."""
         return Search(self.graph, self.device.family, self.device.capacity)
 
+    def _reach(self, hardware: Graph) -> Fmax | None:
+        """The clock that the hardware is estimated to reach when it is placed, the board's shell with it."""
+        return fmax.estimate(hardware, self.device, shell=self.target.board is not None)
+
     @cached_property
     def wanted_cycles(self) -> int | None:
         """Cycles per frame that ``fps`` allows."""
@@ -58,41 +85,66 @@ class Plan:
             )
         return cycles
 
-    def choose(self) -> tuple[folding.FoldingTable, dict[str, int]]:
-        """The folding (from the file, for the rate, as FINN's own graph has it, or for the area) and its FIFOs."""
+    def choose(self) -> Design:
+        """The design from the folding file, for the rate, as FINN's own graph is folded, or for the area."""
         if self.config.folding is not None:
             table = folding.current(folding.apply(self.graph, folding.load(self.config.folding, self.graph)))
         elif self.wanted_cycles is not None:
             table = folding.for_rate(self.search, self.wanted_cycles).folding
-        elif model_file.of_finn(self.model) and not self.config.fill:
+        elif self.config.fill:
+            return self._fastest(self.budget(FILL))
+        elif model_file.of_finn(self.model):
             table = folding.current(self.graph)
         else:
-            return self._filling(self.budget(FILL if self.config.fill else QUARTER))
-        return table, self.folded(table)[1]
+            return self._filling(self.budget(QUARTER))
+        return self._design(table)
+
+    def _design(self, table: folding.FoldingTable) -> Design:
+        """The hardware with this folding and its FIFOs."""
+        depths = fifo.size(folding.connect(folding.apply(self.graph, table)))
+        hardware = built(self.graph, table, depths)
+        return Design(table, depths, hardware, self._reach(hardware), self.clock_mhz)
 
     def budget(self, shares: dict[str, float]) -> Resources:
         """These shares of the device."""
         return Resources(**{name: int(shares[name] * have) for name, have in vars(self.device.capacity).items()})
 
-    def _filling(self, budget: Resources) -> tuple[folding.FoldingTable, dict[str, int]]:
-        """The fastest folding that fits a budget with its FIFOs, whose depths come after it; or the smallest of all."""
+    def _filling(self, budget: Resources, cycles: int = 0) -> Design:
+        """The fastest design that fits a budget with its FIFOs, whose depths come after the folding; or the smallest of
+        all. No design of less than ``cycles`` cycles a frame is looked at."""
         left = budget
         while True:
-            choice = folding.for_budget(self.search, left)
-            hardware, depths = self.folded(choice.folding)
-            used = folding.estimate(hardware, self.device.family)
+            choice = folding.for_budget(self.search, left, cycles)
+            design = self._design(choice.folding)
+            used = folding.estimate(design.hardware, self.device.family)
             if fits(used, budget) or not fits(choice.used, left):
-                return choice.folding, depths
+                return design
             left = Resources(**{
                 name: min(have, vars(budget)[name] - vars(used)[name] + vars(choice.used)[name])
                 for name, have in vars(left).items()
             })  # fmt: skip
 
-    def folded(self, table: folding.FoldingTable, fifos: dict[str, int] | None = None) -> tuple[Graph, dict[str, int]]:
-        """The hardware graph with this folding, and its FIFO depths (sized here unless given)."""
-        connected = folding.connect(folding.apply(self.graph, table))
-        depths = fifo.size(connected) if fifos is None else fifos
-        return fifo.insert(connected, depths), depths
+    def _fastest(self, budget: Resources) -> Design:
+        """The design of the most frames a second within a budget: at the clock that is asked for, if it is estimated to
+        reach that, else at one that it is sure to reach.
+
+        A smaller design has a higher Fmax, so foldings of somewhat more cycles are looked at as well.
+        """
+        best, most = 0, 0.0
+        for choice in self.search.slower(budget, AROUND):
+            hardware = folding.connect(folding.apply(self.graph, choice.folding))
+            if (rate := self._clock(self._reach(hardware)) / choice.interval) > most:
+                best, most = choice.interval, rate
+        design = self._filling(budget, best)
+        return replace(design, clock_mhz=self._clock(design.reach) or self.clock_mhz)
+
+    def _clock(self, estimated: Fmax | None) -> float:
+        """The clock for a design, in MHz; 0 where it is not estimated to reach the one that is asked for."""
+        if estimated is None:
+            return self.clock_mhz
+        if self.config.clock_mhz is None:
+            return float(floor(SURE * estimated.mhz))
+        return self.clock_mhz if estimated.mhz >= self.clock_mhz else 0.0
 
     def suggestion(self) -> str:
         """Which folding would fit, in words."""
@@ -107,10 +159,9 @@ class Plan:
 
     def summary(self) -> dict[str, Any]:
         """Folding, FIFOs, cycles and resources as estimated; checks that the estimate is not far over the device."""
-        table, depths = self.choose()
-        hardware, _ = self.folded(table, depths)
+        design, family = self.choose(), self.device.family
+        hardware, table = design.hardware, design.folding
         pace = timing.pace(hardware)
-        family = self.device.family
         used = folding.estimate(hardware, family)
         # The model is not exact: only a clear excess ends the build before synthesis has counted.
         if over := self.device.overflow(Resources(*(int(v / 1.3) for v in vars(used).values()))):
@@ -126,10 +177,13 @@ class Plan:
             )
         return {
             "folding": {name: f.attributes for name, f in table.items()},
-            "fifos": depths,
+            "fifos": design.fifos,
             "interval": pace.interval,
             "latency": pace.latency,
-            "fps": self.clock_mhz * 1e6 / pace.interval,
+            "clock_mhz": design.clock_mhz,
+            "fmax_mhz": design.reach and design.reach.mhz,
+            "slowest": design.reach and design.reach.slowest,
+            "fps": design.clock_mhz * 1e6 / pace.interval,
             "resources": vars(used),
             "layers": [
                 {
@@ -153,7 +207,8 @@ def estimate(model: str | os.PathLike[str], target: str, **options: Any) -> dict
     return {
         "model": str(model),
         "target": target,
-        "clock_mhz": plan.clock_mhz,
+        "clock_mhz": summary["clock_mhz"],
+        "fmax_mhz": {"estimated": summary["fmax_mhz"], "slowest": summary["slowest"]},
         "fps": summary["fps"],
         "cycles": {"interval": summary["interval"], "latency": summary["latency"]},
         "resources": {

@@ -173,8 +173,10 @@ def built(accelerator: "Accelerator") -> None:
             facts.add_row(name.upper(), f"estimated {count['estimated']:,} of {count['available']:,}")
     interval, latency = report["cycles"]["interval"], report["cycles"]["latency"]
     clock = f"{report['clock_mhz']:g} MHz"
-    if report["fmax_mhz"]:
-        clock += f", Fmax {report['fmax_mhz']:.1f} MHz: {_rate(report['fps_at_fmax'])}"
+    if report["fps_at_fmax"]:
+        clock += f", Fmax {report['fmax_mhz']['placed']:.1f} MHz: {_rate(report['fps_at_fmax'])}"
+    if report["fmax_mhz"]["estimated"]:
+        clock += f" (Fmax estimated {report['fmax_mhz']['estimated']:.0f} MHz)"
     facts.add_row("clock", clock)
     facts.add_row("interval", _both(interval) + f": {_rate(report['fps'])}")
     facts.add_row("latency", _both(latency) + f": {report['latency_us']:.2f} us")
@@ -245,6 +247,9 @@ def estimated(result: dict[str, Any]) -> None:
         out.print(f"{name.upper():<10}{count['estimated']:,} of {count['available']:,}")
     if checked := _checked(result["layers"]):
         out.print(f"parity    memories of {checked}", soft_wrap=True)
+    fmax = result["fmax_mhz"]
+    if fmax["estimated"]:
+        out.print(f"Fmax      {fmax['estimated']:.0f} MHz, for {fmax['slowest']}")
     cycles = result["cycles"]
     out.print(f"interval  {cycles['interval']:,} cycles: {_rate(result['fps'])} at {result['clock_mhz']:g} MHz")
     out.print(f"latency   {cycles['latency']:,} cycles: {cycles['latency'] / result['clock_mhz']:.2f} us")

@@ -82,12 +82,13 @@ def for_rate(search: Search, cycles: int) -> Choice:
     )
 
 
-def for_budget(search: Search, budget: Resources) -> Choice:
-    """The fastest folding that is estimated to take at most ``budget``, and of those the cheapest.
+def for_budget(search: Search, budget: Resources, cycles: int = 0) -> Choice:
+    """The fastest folding of at least ``cycles`` cycles that is estimated to take at most ``budget``, and of those the
+    cheapest.
 
     Where even the smallest folding takes more, it is returned: whether it fits is the caller's check.
     """
-    choice = search.quickest(budget) or search.cheapest(search.intervals[-1])
+    choice = search.quickest(budget, cycles) or search.cheapest(search.intervals[-1])
     assert choice is not None, "the slowest interval has a folding"
     return choice
 

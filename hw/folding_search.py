@@ -7,7 +7,7 @@ than there is, an integer program (``hw.folding_program``) finds the least sum t
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -127,10 +127,10 @@ class Search:
                 return None
         return self._programmed(cycles, limit)
 
-    def quickest(self, budget: Resources) -> Choice | None:
-        """The foldings of the least interval that take no more than ``budget`` of anything, and of these the cheapest;
-        None if there are none."""
-        best, low, high = None, 0, len(self.intervals)
+    def quickest(self, budget: Resources, cycles: int = 0) -> Choice | None:
+        """The foldings of the least interval, from ``cycles`` on, that take no more than ``budget`` of anything, and of
+        these the cheapest; None if there are none."""
+        best, low, high = None, bisect_left(self.intervals, cycles), len(self.intervals)
         while low < high:
             middle = (low + high) // 2
             if (choice := self.cheapest(self.intervals[middle], budget)) is None:
@@ -138,6 +138,20 @@ class Search:
             else:
                 best, high = choice, middle
         return best
+
+    def slower(self, budget: Resources, times: float, step: float = 1.05) -> Iterator[Choice]:
+        """The cheapest foldings of the least interval within ``budget``, and of longer ones up to so many ``times`` it,
+        each longer by ``step`` at least."""
+        if (choice := self.quickest(budget)) is None:
+            return
+        yield choice
+        cycles, longest = choice.interval, times * choice.interval
+        while (at := bisect_left(self.intervals, step * cycles)) < len(self.intervals):
+            cycles = self.intervals[at]
+            if cycles > longest:
+                return
+            if choice := self.cheapest(cycles, budget):
+                yield choice
 
     def front(self, budget: Resources) -> list[Choice]:
         """The Pareto front of interval and cost within ``budget``, the fastest first: whatever is slower is cheaper."""

@@ -123,8 +123,11 @@ def _tiles(report: dict[str, Any]) -> list[tuple[str, str, str]]:
         ("throughput", f"{report['fps']:,.0f}", f"frames/s at {clock}"),
         ("latency", f"{report['latency_us']:,.2f}", f"µs, {report['cycles']['latency']['estimated']:,} cycles"),
     ]
-    if report["fmax_mhz"]:
-        tiles.append(("Fmax", f"{report['fmax_mhz']:.1f}", f"MHz placed; {report['fps_at_fmax']:,.0f} frames/s there"))
+    fmax = report["fmax_mhz"]
+    if fmax["placed"]:
+        tiles.append(("Fmax", f"{fmax['placed']:.1f}", f"MHz placed; {report['fps_at_fmax']:,.0f} frames/s there"))
+    elif fmax["estimated"]:
+        tiles.append(("Fmax", f"{fmax['estimated']:.0f}", "MHz estimated"))
     for name, count in report["resources"].items():
         used = count["estimated"] if count["used"] is None else count["used"]
         what = "estimated" if count["used"] is None else "used"

@@ -21,7 +21,7 @@ from tests.hw.qonnx_builder import Builder
 
 def test_a_network_on_an_icebreaker(small, tmp_path):
     made = build(small / "model.onnx", "icebreaker", tmp_path, fps=1e6, clock_mhz=36, netlist_frames=8)
-    assert made.report["fmax_mhz"] >= made.report["clock_mhz"] == 36
+    assert made.report["fmax_mhz"]["placed"] >= made.report["clock_mhz"] == 36
     assert made.report["verified"]["netlist"]["stage"] == "placed"
     assert made.report["verified"]["netlist"]["frames"] == 8
     assert made.bitstream.stat().st_size > 50_000
@@ -34,7 +34,7 @@ def test_a_network_on_an_icebreaker(small, tmp_path):
 def test_a_network_on_an_ice40_without_a_board(small, tmp_path):
     made = build(small / "model.onnx", "ice40up5k", tmp_path, fps=1e6, netlist_frames=8)
     assert made.report["verified"]["netlist"]["stage"] == "placed"
-    assert made.report["fmax_mhz"] >= made.report["clock_mhz"] == 40
+    assert made.report["fmax_mhz"]["placed"] >= made.report["clock_mhz"] == 40
     assert made.bitstream is None
 
 
@@ -42,7 +42,7 @@ def test_a_network_on_an_ice40_without_a_board(small, tmp_path):
 def test_a_network_on_a_gowin_without_a_board(small, tmp_path):
     made = build(small / "model.onnx", "gw1nr-9c", tmp_path, fps=1e6, netlist_frames=8)
     assert made.report["verified"]["netlist"]["stage"] == "mapped"
-    assert made.report["fmax_mhz"] >= made.report["clock_mhz"] == 75
+    assert made.report["fmax_mhz"]["placed"] >= made.report["clock_mhz"] == 75
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_digits_on_the_smallest_boards(digits, tmp_path, board, fmax, stage):
     frames, labels = digits / "x_test.npy", digits / "y_test.npy"
     made = build(digits / "model.onnx", board, tmp_path, frames=frames, labels=labels, netlist_frames=16)
     report = made.report
-    assert report["fmax_mhz"] >= fmax
+    assert report["fmax_mhz"]["placed"] >= fmax
     assert {name: check["mismatches"] for name, check in report["verified"].items()} == dict.fromkeys(
         ("qonnx", "emulator", "rtl", "netlist"), 0
     )

@@ -1,0 +1,241 @@
+"""The estimated Fmax against place and route: kernels between two FIFOs, to which it is fitted, and whole networks.
+
+What was placed is kept in ``benchmarks/clocks/*.csv``; only what is not there yet is placed, seed 1, at the device's
+usual clock. ``--renew`` places everything again, as after a change of the hardware or of the tools; ``--fit`` fits the
+figures of ``hw.fmax`` to the kernels again and prints them.
+"""
+
+import argparse
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks import networks, report
+from benchmarks.kernels import grid
+from hw import fifo, fmax, folding
+from hw.boards.image import SCOPE, image
+from hw.boards.targets import Target, find_target
+from hw.errors import BitfabricError
+from hw.graph import Graph, Node, Port
+from hw.kernels.fifo import Fifo
+from hw.kernels.kernel import Folding, Kernel
+from hw.lower import lower
+from hw.rtl import generate
+from hw.synth.family import FAMILIES, Family
+from hw.synth.nextpnr import place_and_route
+from hw.synth.yosys import synthesise
+
+FOLDER = Path(__file__).parent / "clocks"
+DEVICE = {"ecp5": "lfe5u-85f", "ice40": "ice40up5k", "gowin": "gw1nr-9c"}
+"""The device that a family's kernels are placed on."""
+SHARE = 0.15
+"""Of a device's lookup tables or flip-flops, what a kernel of the grid may take to be placed."""
+
+
+class Case(NamedTuple):
+    """A network on a target, folded for at most so many cycles a frame."""
+
+    target: str
+    network: str
+    cycles: int
+
+
+CASES = (
+    Case("ulx3s-85f", "tfc-w1a1", 100), Case("ulx3s-85f", "tfc-w2a2", 256), Case("lfe5u-85f", "tfc-w1a1", 100),
+    Case("lfe5u-85f", "tfc-w1a1", 1000), Case("lfe5u-85f", "tfc-w1a1", 8), Case("lfe5u-85f", "tfc-w2a2", 64),
+    Case("lfe5u-85f", "lenet5-w8a8", 20_000), Case("lfe5u-85f", "lenet5-w1a2", 5_000),
+    Case("lfe5u-85f", "resnet8-w4a4", 10_000), Case("lfe5u-85f", "jsc-w3a3", 64), Case("lfe5u-85f", "sfc-w1a1", 512),
+    Case("lfe5u-85f", "kws-w1a1", 4096), Case("lfe5u-85f", "mobilenet-w4a4", 20_000),
+    Case("lfe5u-85f", "vgg-w2a2", 20_000), Case("lfe5u-85f", "cnv-w1a1", 300_000),
+    Case("lfe5u-85f", "cnv-w1a1", 33_333),
+    Case("icebreaker", "tfc-w1a1", 2000), Case("ice40up5k", "jsc-w3a3", 1000), Case("ice40up5k", "tfc-w2a2", 2000),
+    Case("tangnano9k", "tfc-w1a1", 1000), Case("gw1nr-9c", "jsc-w3a3", 256), Case("gw1nr-9c", "tfc-w2a2", 1000),
+)  # fmt: skip
+
+
+@dataclass
+class Placed:
+    """One placed design: its lookup tables and its Fmax in MHz; ``folding`` as ``layer:PExSIMDxM``."""
+
+    target: str
+    case: str
+    folding: str
+    lut: int
+    fmax: float
+    path: str
+
+
+class Table:
+    """A CSV file of placed designs, written after each."""
+
+    def __init__(self, name: str, renew: bool) -> None:
+        self.path = FOLDER / f"{name}.csv"
+        self.rows: dict[tuple[str, str], Placed] = {}
+        if self.path.exists() and not renew:
+            with self.path.open(newline="") as file:
+                for row in csv.DictReader(file):
+                    made = Placed(**(row | {"lut": int(row["lut"]), "fmax": float(row["fmax"])}))
+                    self.rows[made.target, made.case] = made
+
+    def place(self, target: Target, case: str, table: str, graph: Callable[[], Graph]) -> Placed | None:
+        """What is known of a case, placed where nothing is; None where it does not fit."""
+        if (target.name, case) not in self.rows:
+            try:
+                self.rows[target.name, case] = place(target, case, table, graph())
+            except BitfabricError as error:
+                print(f"{case}: {error}", flush=True)
+                return None
+            self.write()
+            print(self.rows[target.name, case], flush=True)
+        return self.rows[target.name, case]
+
+    def write(self) -> None:
+        FOLDER.mkdir(exist_ok=True)
+        with self.path.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow([field.name for field in fields(Placed)])
+            writer.writerows(vars(row).values() for _, row in sorted(self.rows.items()))
+
+
+def place(target: Target, case: str, table: str, hardware: Graph) -> Placed:
+    """Place a design, in the board's image where the target is one. Raises BitfabricError where it does not fit."""
+    device, accelerator = target.device, generate(hardware, target.device.family)
+    made = image(accelerator, target, device.clock_mhz, 0) if target.board else None
+    with TemporaryDirectory() as name:
+        netlist = synthesise(made.design if made else accelerator, device.family, Path(name))
+        device.check_fit(netlist.resources)
+        pins, clock = (made.pins, made.clock_mhz) if made else (None, device.clock_mhz)
+        placed = place_and_route(netlist.netlist, device, Path(name), clock, pins, seeds=(1,))
+    path = placed.describe_path(SCOPE if made else "")
+    return Placed(target.name, case, table, netlist.resources.lut, round(placed.fmax_mhz, 1), path)
+
+
+def between(kernel: Kernel) -> Graph:
+    """A kernel between FIFOs, as it is in a network."""
+    nodes: list[Node] = []
+    sides: dict[str, tuple[list[Port], list[str]]] = {"s": ([], []), "m": ([], [])}
+    for side, streams in (("s", kernel.inputs()), ("m", kernel.outputs())):
+        ports, inner = sides[side]
+        for i, stream in enumerate(streams):
+            outer, own = f"{side}{i}", f"{side}{i}_inner"
+            ends = ((outer,), (own,)) if side == "s" else ((own,), (outer,))
+            nodes.append(Node(f"fifo_{outer}", Fifo(stream, 2), *ends))
+            ports.append(Port(outer, outer, stream.shape, stream.dtype.name))
+            inner.append(own)
+    nodes.insert(len(kernel.inputs()), Node("kernel", kernel, tuple(sides["s"][1]), tuple(sides["m"][1])))
+    return Graph(tuple(nodes), tuple(sides["s"][0]), tuple(sides["m"][0]))
+
+
+def small(kernel: Kernel, target: Target) -> bool:
+    """Whether placing the kernel alone is a matter of seconds."""
+    used, have = kernel.resources(target.device.family), target.device.capacity
+    return used.lut <= SHARE * have.lut and used.ff <= SHARE * have.ff
+
+
+def folded(case: Case, kept: Placed | None, folder: Path) -> tuple[Graph, str]:
+    """The hardware of a network, folded as it was when it was placed, and that folding."""
+    target = find_target(case.target)
+    path = folder / f"{case.network}.onnx"
+    graph = lower(path if path.exists() else networks.make(case.network, folder))
+    if kept is None:
+        table = folding.for_cycles(graph, case.cycles, target.device.family, target.device.capacity)
+    else:
+        parts = (part.split(":") for part in kept.folding.split())
+        table = {name: Folding(*map(int, sizes.split("x"))) for name, sizes in parts}
+    text = " ".join(f"{name}:{f.pe}x{f.simd}x{f.pixels}" for name, f in table.items())
+    connected = folding.connect(folding.apply(graph, table))
+    return fifo.insert(connected, fifo.size(connected)), text
+
+
+def error(estimated: float, placed: float) -> float:
+    """In per cent of what was placed."""
+    return 100 * (estimated / placed - 1)
+
+
+def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family) -> fmax.Model:
+    """The figures of a family that suit the kernels best, in the sense of least squares of relative errors.
+
+    Operators whose own logic hardly ever limits say little; they are held near the others.
+    """
+    from scipy.optimize import least_squares
+
+    kinds = sorted({fmax.kind(kernel) for kernel, _ in cases})
+    used = [kernel.resources(family) for kernel, _ in cases]
+    periods = np.array([1000 / made.fmax for _, made in cases])
+    room = fmax.MODELS[family.name].room if family.name in fmax.MODELS else 0.0
+
+    def model(x: np.ndarray) -> fmax.Model:
+        return fmax.Model(*map(float, x[:5]), room, dict(zip(kinds, map(float, x[5:]), strict=True)))
+
+    def errors(x: np.ndarray) -> np.ndarray:
+        some = model(x)
+        got = [fmax.period(kernel, cost, some) for (kernel, _), cost in zip(cases, used, strict=True)]
+        return np.concatenate((np.log(np.maximum(got, 0.1) / periods), 0.03 * (x[5:] - x[5:].mean())))
+
+    usual = float(np.median(periods))
+    first = np.array([1.1 * usual, 0.1, 1.1 * usual, 0.2, 0.05 * usual] + [0.8 * usual] * len(kinds))
+    tries = [least_squares(errors, scale * first, diff_step=0.01) for scale in (0.8, 1, 1.2)]
+    return model(min(tries, key=lambda found: found.cost).x)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--renew", action="store_true", help="place everything again")
+    parser.add_argument("--family", nargs="*", choices=list(DEVICE), default=list(DEVICE))
+    parser.add_argument("--fit", action="store_true", help="fit the figures to the kernels and print them")
+    options = parser.parse_args()
+    rows = []
+    table = Table("kernels", options.renew)
+    for name in options.family:
+        target, family = find_target(DEVICE[name]), FAMILIES[name]
+        cases = [(k, case) for case, k in grid() if small(k, target) or (target.name, case) in table.rows]
+        placed = ((k, table.place(target, case, "", lambda k=k: between(k))) for k, case in cases)
+        found = [(kernel, made) for kernel, made in placed if made is not None]
+        model = fit(found, family) if options.fit else fmax.MODELS[name]
+        if options.fit:
+            print(name, model)
+        rows.append([name, *kernel_row(found, model, family)])
+    columns = ["family", "kernels", "mean %", "within 20 %", "worst %"]
+    report.show("Fmax of kernels between FIFOs, as estimated against as placed", columns, rows)
+    show_networks(Table("networks", options.renew), options.family)
+
+
+def kernel_row(found: Iterable[tuple[Kernel, Placed]], model: fmax.Model, family: Family) -> list[str | int]:
+    errors = {
+        made.case: error(1000 / fmax.period(kernel, kernel.resources(family), model), made.fmax)
+        for kernel, made in found
+    }
+    worst = max(errors, key=lambda case: abs(errors[case]))
+    sizes = np.abs(list(errors.values()))
+    return [len(sizes), f"{sizes.mean():.1f}", int((sizes <= 20).sum()), f"{errors[worst]:+.0f} {worst}"]
+
+
+def show_networks(table: Table, families: Sequence[str]) -> None:
+    rows, kept = [], []
+    with TemporaryDirectory() as name:
+        for case in CASES:
+            target = find_target(case.target)
+            if target.device.family.name not in families:
+                continue
+            label = f"{case.network} {case.cycles}"
+            hardware, text = folded(case, table.rows.get((target.name, label)), Path(name))
+            made = table.place(target, label, text, lambda hardware=hardware: hardware)
+            if made is None:
+                continue
+            guess = fmax.estimate(hardware, target.device, shell=target.board is not None)
+            assert guess is not None
+            rows.append([case.network, case.cycles, target.name, made.lut, made.fmax, f"{guess.mhz:.1f}",
+                         f"{error(guess.mhz, made.fmax):+.0f}", guess.slowest])  # fmt: skip
+            kept.append({"name": label, "target": target.name, "placed": made.fmax, "estimated": guess.mhz})
+    columns = ["network", "cycles", "target", "LUT", "Fmax", "estimated", "%", "slowest (estimated)"]
+    report.show("Fmax of networks that the model was not fitted to", columns, rows)
+    report.save("clocks", {"networks": kept})
+
+
+if __name__ == "__main__":
+    main()
