@@ -64,6 +64,7 @@ POWERS = (
 WINDOWS = (
     # image, kernel, type, padding, (SIMD) ...
     ((28, 28, 1), (5, 5), "UINT8", 0, 1, 5, 25),
+    ((28, 28, 1), (3, 3), "UINT8", 0, 9),
     ((32, 32, 3), (3, 3), "UINT8", 1, 1, 3, 9),
     ((30, 30, 64), (3, 3), "BIPOLAR", 0, 8, 64),
     ((14, 14, 64), (3, 3), "BIPOLAR", 1, 16, 192),
@@ -176,13 +177,23 @@ def grid() -> Iterator[tuple[str, Kernel]]:
             yield f"requant {taken}->{given} M=2^{exponents} {signs} C={channels} PE={pe}", kernel
 
 
-def alone(kernel: Kernel) -> Graph:
-    """A graph of one node."""
-    ins, outs = ([f"{side}{i}" for i in range(len(streams))]
-                 for side, streams in (("s", kernel.inputs()), ("m", kernel.outputs())))  # fmt: skip
+COMPANION = Fifo(Stream((1,), DataType["BIPOLAR"], 1), 32)
+"""What a kernel of the grid is synthesised beside, which is then subtracted.
 
-    def ports(edges: list[str], streams: tuple[Stream, ...]) -> tuple[Port, ...]:
-        return tuple(Port(e, e, stream.shape, stream.dtype.name) for e, stream in zip(edges, streams, strict=True))
+Logic mapping makes the deepest path as short as it can and saves tables where there is time. A kernel of shallow logic
+alone has no deepest path but its own, and takes up to three times the tables that it takes in a network (Gowin: a fork
+to four 296 for 107, of wide multiplexers). This FIFO's control is as deep as that of most kernels.
+"""
 
-    node = Node("kernel", kernel, tuple(ins), tuple(outs))
-    return Graph((node,), ports(ins, kernel.inputs()), ports(outs, kernel.outputs()))
+
+def separate(*kernels: Kernel) -> Graph:
+    """A graph of nodes that have nothing to do with each other."""
+    nodes, inputs, outputs = [], [], []
+    for n, kernel in enumerate(kernels):
+        edges = []
+        for side, streams, ports in (("s", kernel.inputs(), inputs), ("m", kernel.outputs(), outputs)):
+            edges.append(tuple(f"{side}{n}_{i}" for i in range(len(streams))))
+            named = zip(edges[-1], streams, strict=True)
+            ports.extend(Port(edge, edge, stream.shape, stream.dtype.name) for edge, stream in named)
+        nodes.append(Node(f"kernel{n}", kernel, *edges))
+    return Graph(tuple(nodes), tuple(inputs), tuple(outputs))

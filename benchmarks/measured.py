@@ -1,7 +1,6 @@
 """What synthesis, and place and route, made of designs: CSV files in ``benchmarks/resources``."""
 
 import csv
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,15 +49,17 @@ class Table:
                     self.rows[row["family"], row["case"]] = Measured(row["family"], row["case"], **counts, fmax=fmax)
         self._old = set(self.rows) if renew else set[tuple[str, str]]()
 
-    def measure(self, case: str, family: Family, graph: Callable[[], Graph], place: bool) -> Measured:
-        """What is known of a case, synthesised (and placed) where it is not."""
+    def measure(
+        self, case: str, family: Family, graph: Graph, place: bool, beside: Resources | None = None
+    ) -> Measured:
+        """What is known of a case, synthesised (and placed) where it is not: its cost less that ``beside`` it."""
         key = family.name, case
         row = None if key in self._old else self.rows.get(key)
         place = place and family.name in PLACED
         if row is None or (place and row.fmax is None):
             with TemporaryDirectory() as name:
-                made = synthesise(generate(graph(), family), family, Path(name))
-                row = Measured(family.name, case, **vars(made.resources))
+                made = synthesise(generate(graph, family), family, Path(name))
+                row = Measured(family.name, case, **vars(made.resources - (beside or Resources())))
                 if place:
                     part = DEVICES[PLACED[family.name]]
                     row.fmax = round(place_and_route(made.netlist, part, Path(name), 50, seeds=(1,)).fmax_mhz, 1)

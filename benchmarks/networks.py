@@ -6,25 +6,34 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from hw.synth.family import FAMILIES
 from quant import create_model, export
 
 
 class Network(NamedTuple):
-    """A reference network: its input, the options it is made with, and the cycles a frame that it is folded for."""
+    """A reference network: its input, the options it is made with, the cycles a frame that it is folded for, and the
+    families that it is synthesised for."""
 
     model: str
     shape: tuple[int, ...]
     highest: int
     options: dict[str, Any]
     cycles: int
+    families: tuple[str, ...] = tuple(FAMILIES)
 
 
+LARGE = ("ecp5", "xc7")
+"""Families with devices that hold networks of some size."""
 NETWORKS = {
     "tfc-w1a1": Network("tfc-w1a1", (64,), 16, {"in_bits": 1}, 100),
     "tfc-w2a2": Network("tfc-w2a2", (64,), 16, {}, 256),
-    "lenet5-w8a8": Network("lenet5-w8a8", (1, 28, 28), 255, {}, 20_000),
-    "resnet8-w4a4": Network("resnet8-w4a4", (3, 32, 32), 255, {"width": 1 / 8}, 10_000),
-    "cnv-w1a1": Network("cnv-w1a1", (3, 32, 32), 255, {}, 300_000),
+    "lenet5-w8a8": Network("lenet5-w8a8", (1, 28, 28), 255, {}, 20_000, LARGE),
+    "resnet8-w4a4": Network("resnet8-w4a4", (3, 32, 32), 255, {"width": 1 / 8}, 10_000, LARGE),
+    "cnv-w1a1": Network("cnv-w1a1", (3, 32, 32), 255, {}, 300_000, ("ecp5",)),
+    # These were looked at only when the resource model had been fitted.
+    "jsc-mlp-w16a16": Network("jsc-mlp-w16a16", (16,), 255, {}, 64),
+    "kws-mlp-w2a2": Network("kws-mlp-w2a2", (490,), 255, {}, 4000),
+    "mobilenet-v1-w4a4": Network("mobilenet-v1-w4a4", (3, 32, 32), 255, {"width": 1 / 8}, 20_000, ("ecp5",)),
 }
 
 

@@ -14,23 +14,27 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks import networks, report
-from benchmarks.kernels import alone, grid
-from benchmarks.measured import Measured, Table
+from benchmarks.kernels import COMPANION, grid, separate
+from benchmarks.measured import FOLDER, Measured, Table
 from hw import fifo, folding
 from hw.graph import Graph
 from hw.kernels.kernel import Kernel, Resources
 from hw.lower import lower
 from hw.synth.devices import DEVICES
-from hw.synth.family import FAMILIES, Family
+from hw.synth.family import ECP5, FAMILIES
 
 
-def hardware(name: str, family: Family, folder: Path) -> Graph:
-    """A network of ``benchmarks.networks``, folded for its cycles a frame, with its FIFOs."""
-    path = folder / f"{name}.onnx"
-    graph = lower(path if path.exists() else networks.make(name, folder))
-    capacity = max((d.capacity for d in DEVICES.values() if d.family == family), key=lambda c: c.lut)
-    table = folding.for_cycles(graph, networks.NETWORKS[name].cycles, family, capacity)
-    connected = folding.connect(folding.apply(graph, table))
+def hardware(name: str, folder: Path) -> Graph:
+    """A network of ``benchmarks.networks`` with its FIFOs, folded as the model of that time chose for its cycles.
+
+    The folding is kept in ``benchmarks/resources/NAME.json``: whatever becomes of the model, the hardware that it is
+    held against is the one that was synthesised.
+    """
+    graph, kept = lower(networks.make(name, folder)), FOLDER / f"{name}.json"
+    if not kept.exists():
+        capacity = DEVICES["lfe5u-85f"].capacity
+        folding.save(folding.for_cycles(graph, networks.NETWORKS[name].cycles, ECP5, capacity), kept)
+    connected = folding.connect(folding.apply(graph, folding.load(kept, graph)))
     return fifo.insert(connected, fifo.size(connected))
 
 
@@ -41,8 +45,8 @@ def error(estimated: float, measured: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--renew", action="store_true", help="synthesise again what is asked for")
-    parser.add_argument("--family", nargs="*", choices=list(FAMILIES), default=["ecp5", "xc7"])
+    parser.add_argument("--renew", action="store_true", help="synthesise all that is asked for again")
+    parser.add_argument("--family", nargs="*", choices=list(FAMILIES), default=list(FAMILIES))
     parser.add_argument("--kernel", nargs="*", metavar="OP", help="these kernels (default: all; none after it: none)")
     parser.add_argument("--network", nargs="*", metavar="NAME", default=list(networks.NETWORKS), help="likewise")
     parser.add_argument("--place", action="store_true", help="place and route as well, for Fmax")
@@ -52,19 +56,20 @@ def main() -> None:
 
     table = Table("kernels", options.renew)
     cases = [(case, kernel) for case, kernel in grid() if options.kernel is None or kernel.op in options.kernel]
-    found = [
-        (table.measure(case, family, lambda kernel=kernel: alone(kernel), options.place), kernel)
-        for family in families
-        for case, kernel in cases
-    ]
+    found = []
+    for family in families:
+        beside = table.measure("the companion", family, separate(COMPANION), place=False).resources
+        for case, kernel in cases:
+            made = table.measure(case, family, separate(kernel, COMPANION), options.place, beside)
+            found.append((made, kernel))
     if found:
         show_kernels(found, options.cases)
     table, rows = Table("networks", options.renew), []
     with TemporaryDirectory() as folder:
         for name in options.network:
-            for family in families:
-                graph = hardware(name, family, Path(folder))
-                made = table.measure(name, family, lambda graph=graph: graph, options.place)
+            graph = hardware(name, Path(folder))
+            for family in (f for f in families if f.name in networks.NETWORKS[name].families):
+                made = table.measure(name, family, graph, options.place)
                 rows.append((made, folding.estimate(graph, family)))
     if rows:
         show_networks(rows)

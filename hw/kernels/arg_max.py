@@ -80,7 +80,7 @@ class ArgMax(Kernel):
         lut = (self.pe - 1) * (compare + bits) + sum(n * level for level, n in enumerate(nodes))
         ff = sum(n * (bits + level) for level, n in enumerate(nodes)) + 3 * (levels + 1)
         if beats > 1:
-            lut += compare + 3 * index + (index if self.pe > 1 else 0) + index
+            lut += compare + (3 if family.lut_inputs >= 6 else 4) * index + (index if self.pe > 1 else 0)
             ff += bits + (levels + 3) * index
         return Resources(lut, ff) + cost.stream_out(index, self._credits, family)
 

@@ -10,8 +10,11 @@ from hw.synth.family import Family
 ECP5_RAM = (16, 4, 6)
 XC7_RAM = (32, 6, 4)
 """A lookup-table RAM: words, bits, and the lookup tables that it takes."""
-LOGIC_BITS = 64
-"""Without lookup-table RAM, memories of no more bits are flip-flops."""
+REGISTER_BITS = 15
+"""Where lookup tables can be RAM, memories of variables of no more bits are flip-flops all the same."""
+BLOCK_COST = 64, 8
+"""Without lookup-table RAM, Yosys takes block RAM for a memory of more bits than the first for each block, and the
+second for a way past it."""
 
 
 def stream_out(width: int, credits: int, family: Family) -> Resources:
@@ -20,21 +23,24 @@ def stream_out(width: int, credits: int, family: Family) -> Resources:
     if credits == 1:
         return Resources(lut=2 if six else 3, ff=width + 2)
     count, address = credits.bit_length(), (credits - 1).bit_length()
-    control = 6 * count + 4 * address - 6 if six else 10 * count + 6 * address - 10
+    lut = 5 * count + 3 * address - 1 if six else 12 * count + 3 * address - 17
+    kept, places = Resources(lut, 3 * count + 2 * address + 1), 1 << address
     if not family.lut_ram:
-        places, kept = 1 << address, Resources(control, 3 * count + 2 * address + 1)
-        if places * width > LOGIC_BITS:  # Yosys finds block RAM cheaper, with a way past it
-            return kept + Resources(width, width, family.blocks(places, width))
+        each, past = BLOCK_COST
+        blocks = family.blocks(places, width)
+        if places * width > each * blocks + past:
+            return kept + Resources(width, width, blocks)
         return kept + Resources(ram(places, width, family), ram_ff(places, width, family))
+    if places * width <= REGISTER_BITS:
+        return kept + Resources(_registers(places, width), places * width)
     words, bits, luts = XC7_RAM if six else ECP5_RAM
     rows = -(-credits // words)
-    tables = rows * -(-width // bits) * luts + (width * (rows - 1))
-    return Resources(lut=control + tables, ff=3 * count + 2 * address + 1)
+    return kept + Resources(rows * -(-width // bits) * luts + width * (rows - 1))
 
 
 def meet(inputs: int, family: Family) -> Resources:
     """The part of this name, and the register behind ``fire``."""
-    return Resources(lut=(1 if family.lut_inputs >= 6 else 7) * inputs, ff=inputs + 1)
+    return Resources(lut=(1 if family.lut_inputs >= 6 else 3) * inputs, ff=inputs + 1)
 
 
 def rom(depth: int, width: int, family: Family) -> int:
@@ -42,8 +48,15 @@ def rom(depth: int, width: int, family: Family) -> int:
     address = (depth - 1).bit_length()
     if address == 0:
         return 0
-    wide = 1.22 if address > (8 if family.lut_inputs >= 6 else 7) else 1.0  # beyond the slices' own multiplexers
-    return round(wide * width * 2 ** max(0, address - family.lut_inputs))
+    if address > family.lut_inputs == family.wide_inputs:
+        # Without multiplexers of the slices: a table for 16 words, multiplexers of two that join them, and a decoder.
+        return round(width * (depth / 8 - 1) + depth / 2)
+    whole, rest = divmod(depth, 1 << family.wide_inputs)
+    tables = whole << family.wide_inputs - family.lut_inputs
+    if rest:
+        tables += 1 << max(0, (rest - 1).bit_length() - family.lut_inputs)
+    wide = 1.22 if address > family.wide_inputs else 1.0  # beyond the slices' own multiplexers
+    return round(wide * width * tables)
 
 
 def varying(words: Iterable[int]) -> int:
@@ -78,14 +91,24 @@ def columns(words: np.ndarray, width: int) -> int:
     return len(np.setdiff1d(numbers, [0, (1 << depth) - 1]))
 
 
-def add(bits: int, family: Family) -> int:
-    """Lookup tables of an adder, on the carry chain."""
-    return bits if family.lut_inputs >= 6 else 2 * -(-bits // 2)
+def add(bits: int, family: Family, carry: bool = False) -> int:
+    """Lookup tables of an adder, on the carry chain; with a ``carry`` bit that it takes in by one bit more."""
+    bits += carry and not family.carry_apart
+    return family.chain_bits * -(-bits // family.chain_bits)
+
+
+def subtract(bits: int, family: Family) -> int:
+    """Lookup tables of a difference."""
+    return add(bits, family) + (0 if family.chain_inverts else bits)
 
 
 def compare(bits: int, family: Family) -> int:
     """Lookup tables of ``>`` or ``>=`` of two variables, on the carry chain."""
-    return round(0.7 * bits) if family.lut_inputs >= 6 else 2 * -(-bits // 2)
+    if bits < family.chain_least:
+        return (bits - 1) ** 2
+    if family.carry_apart and family.chain_inverts:
+        return round(0.7 * bits)
+    return add(bits, family)  # the carries take tables, or the inverters before them
 
 
 def parity(width: int, family: Family) -> Resources:
@@ -103,7 +126,14 @@ def parity(width: int, family: Family) -> Resources:
 def counter(values: int, family: Family) -> Resources:
     """A counter that starts again after ``values`` steps."""
     bits = (values - 1).bit_length()
-    return Resources(lut=(bits + 1 if family.lut_inputs >= 6 else 2 * bits) if bits else 0, ff=bits)
+    return Resources(lut=(bits + 1 if family.carry_apart else 2 * bits) if bits else 0, ff=bits)
+
+
+def control(ff: int, family: Family) -> int:
+    """Lookup tables of control with ``ff`` flip-flops: nearly all of them count, by an adder and what it adds."""
+    if family.lut_inputs >= 6:
+        return round(1.45 * ff)
+    return round((1.75 if family.carry_apart else 2.1) * ff)
 
 
 def ram(words: int, width: int, family: Family) -> int:
@@ -112,12 +142,17 @@ def ram(words: int, width: int, family: Family) -> int:
     Without lookup-table RAM it is flip-flops (``ram_ff``), and these are what selects one.
     """
     if not family.lut_ram:
-        return width * (words - 1)
+        return _registers(words, width)
     depth, bits, luts = XC7_RAM if family.lut_inputs >= 6 else ECP5_RAM
     if family.lut_inputs >= 6 and words > depth:
         depth, bits = 2 * depth, bits // 2
     rows = -(-words // depth)
     return rows * -(-width // bits) * luts + width * (rows - 1)
+
+
+def _registers(words: int, width: int) -> int:
+    """Lookup tables around a memory in flip-flops: a decoder, and multiplexers of two, of which two in eight join."""
+    return words + width * (words - 1 - words // 8)
 
 
 def ram_ff(words: int, width: int, family: Family) -> int:

@@ -49,8 +49,8 @@ class _Product(NamedTuple):
         """Cost of one."""
         bits = self.other_bits
         if self.planes == 0:
-            width = sum(t.bitwidth() + (not t.signed()) for t in (weight, data))
-            return Resources(ff=2 * width if family.lut_inputs < 6 else 0, dsp=1)
+            a, b = (t.bitwidth() + (not t.signed()) for t in (weight, data))
+            return Resources(ff=2 * (a + b) if family.lut_inputs < 6 else 0, dsp=family.multipliers(a, b))
         # Each digit's AND is in the adder's lookup table where that has six inputs.
         lut = self.planes * bits + (0 if family.lut_inputs >= 6 else (self.planes - 1) * bits)
         return Resources(lut, bits + self.planes)

@@ -58,7 +58,7 @@ class Fifo(Kernel):
     def resources(self, family: Family) -> Resources:
         if not self.block:
             return cost.stream_out(self.stream.width, self.depth, family)
-        pointers = self.depth.bit_length() * (11 if family.lut_inputs == 4 else 7)
+        pointers = self.depth.bit_length() * (11 if family.lut_inputs == 4 else 6)
         ahead = cost.stream_out(self.stream.width, 3, family)
         return ahead + Resources(pointers, 5 * self.depth.bit_length(), family.blocks(self.depth, self.stream.width))
 

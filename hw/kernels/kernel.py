@@ -51,6 +51,9 @@ class Resources:
     def __add__(self, other: "Resources") -> "Resources":
         return Resources(self.lut + other.lut, self.ff + other.ff, self.bram + other.bram, self.dsp + other.dsp)
 
+    def __sub__(self, other: "Resources") -> "Resources":
+        return Resources(self.lut - other.lut, self.ff - other.ff, self.bram - other.bram, self.dsp - other.dsp)
+
 
 @dataclass(frozen=True, eq=False)
 class Schedule:

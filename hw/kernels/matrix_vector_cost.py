@@ -52,16 +52,12 @@ def _operands(kernel: "MatrixVector", family: Family) -> Resources:
     return Resources(lut, ff, bram) + memory.resources(family, few)
 
 
-def _adder(bits: int, carry: bool, family: Family) -> int:
-    return cost.add(bits + (carry and family.lut_inputs < 6), family)
-
-
 def _tree(count: int, width: int, carry: bool, every: int, family: Family) -> Resources:
     """The part adder_tree."""
     lut = ff = 0
     for level in range(levels(count) + 1):
         if level:
-            lut += count // 2 * _adder(width, carry, family)
+            lut += count // 2 * cost.add(width, family, carry)
             count = -(-count // 2)
         if count == 1 or (level and level % every == 0):
             ff += count * (width + carry)
@@ -75,12 +71,12 @@ def _sums(kernel: "MatrixVector", family: Family) -> Resources:
     shared, each = parts.get(kernel.datapath, _signing)(kernel, family)
     carry = kernel.datapath != "multiply" and not kernel.planes[2]
     out = kernel.accumulator_dtype.bitwidth() - (kernel.datapath in ("xnor", "ternary"))
-    lut = _adder(out, carry, family)
+    lut = cost.add(out, family, carry)
     if kernel.datapath == "xnor" and family.lut_inputs >= 6:
         lut = min(lut, 2 + levels(-(-kernel.simd // 4)))  # where nothing is added, the carry passes by
     each += Resources(lut, out if kernel.sf > 1 else 0)
     if kernel.datapath == "ternary":  # the sum of what is not zero, and its difference from each output
-        shared += Resources(_adder(out + 1, True, family), out + 1 if kernel.sf > 1 else 0)
+        shared += Resources(cost.add(out + 1, family, True), out + 1 if kernel.sf > 1 else 0)
         each += Resources(cost.add(out + 1, family))
     lut, ff = shared.lut + kernel.pe * each.lut, shared.ff + kernel.pe * each.ff
     return Resources(kernel.pixels * lut, kernel.pixels * ff, 0, kernel.pixels * kernel.pe * each.dsp)
@@ -105,13 +101,14 @@ def _counting(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resour
 
 def _multiplying(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resources]:
     """Cost of multipliers: once, and for each output."""
-    width = sum(t.bitwidth() + (not t.signed()) for t in (kernel.input_dtype, kernel.weight_dtype))
-    tree = _tree(kernel.simd, width, False, kernel.every, family)
+    a, b = (t.bitwidth() + (not t.signed()) for t in (kernel.input_dtype, kernel.weight_dtype))
+    tree = _tree(kernel.simd, a + b, False, kernel.every, family)
+    dsp = kernel.simd * family.multipliers(a, b)
     if family.lut_inputs < 6:
-        return Resources(), tree + Resources(ff=kernel.simd * width, dsp=kernel.simd)
+        return Resources(), tree + Resources(ff=kernel.simd * (a + b), dsp=dsp)
     # A DSP of xc7 has a register for its product and adds that of its neighbour.
-    inside = kernel.simd // 2 * (width + 1)
-    return Resources(), Resources(tree.lut - inside, max(0, tree.ff - inside), dsp=kernel.simd)
+    inside = kernel.simd // 2 * (a + b + 1)
+    return Resources(), Resources(tree.lut - inside, max(0, tree.ff - inside), dsp=dsp)
 
 
 def _signing(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resources]:
@@ -125,16 +122,17 @@ def _signing(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resourc
         # Constant signs choose nothing, and rows of four with equal signs, of 16, have one adder for all.
         rows = planes * kernel.pe
         once = 1 - 16 * (1 - (15 / 16) ** rows) / rows
-        leaves = -round(pairs // 2 * _adder(bits + 1, True, family) * once)
+        leaves = -round(pairs // 2 * cost.add(bits + 1, family, True) * once)
     lut, ff = planes * (tree.lut + leaves), planes * tree.ff
     high = max(bits + levels(pairs), extra) + 1
     if extra:
-        lut += planes * _adder(high, True, family)
+        lut += planes * cost.add(high, family, True)
         ff += planes * high + sum(range(planes)) * high
     shared = Resources()
     if kernel.datapath == "weight_planes":
         full = kernel.simd // 2
-        shared = Resources(2 * full * cost.add(bits, family), (2 * full + kernel.simd % 2) * bits)
+        both = cost.add(bits, family) + cost.subtract(bits, family)
+        shared = Resources(full * both, (2 * full + kernel.simd % 2) * bits)
         if extra:
             shared += _tree(pairs, bits, False, kernel.every, family)
     return shared, Resources(lut, ff)

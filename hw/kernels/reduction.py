@@ -47,8 +47,10 @@ class Reduction:
         width, six, style = self.lanes * self.bits, family.lut_inputs >= 6, self.style(family)
         carry = self.operation == "sum_carry"
         lut = _operator(self.bits, self.operation, family)
-        if self.operation.startswith("sum") and not six and style != "block":
+        if self.operation.startswith("sum") and not six and style != "block" and not self._joined(style):
             lut += self.bits  # an adder and what clears its other operand; a register in front of it does
+        if self.operation.endswith("max") and style == "shift" and self.depth == 1:
+            lut -= self.bits  # the register keeps what it has
         lut *= self.lanes
         if style == "none":
             return Resources(lut // 2 if carry else 0, width)
@@ -62,6 +64,10 @@ class Reduction:
             return count + Resources(lut + rows, 2 * width + 2 * waiting, family.blocks(self.depth, width))
         lut += cost.ram(self.depth, width, family)
         return count + Resources(lut, width + cost.ram_ff(self.depth, width, family))
+
+    def _joined(self, style: str) -> bool:
+        """Whether a multiplexer joins the words of several memories, and may as well clear what it gives."""
+        return style == "logic" or (style == "distributed" and self.depth > cost.ECP5_RAM[0])
 
 
 def gathering(count: int, lanes: int, given: int, bits: int, operation: str, family: Family) -> Resources:
@@ -78,9 +84,8 @@ def gathering(count: int, lanes: int, given: int, bits: int, operation: str, fam
 
 def _operator(bits: int, operation: str, family: Family) -> int:
     """Lookup tables of one operation on two values."""
-    six = family.lut_inputs >= 6
     if operation.startswith("sum"):
-        return cost.add(bits + (operation == "sum_carry" and not six), family)
+        return cost.add(bits, family, operation == "sum_carry")
     if operation == "or":
         return bits
-    return bits + (round(0.35 * bits) if six else cost.compare(bits, family))
+    return bits + cost.compare(bits, family)

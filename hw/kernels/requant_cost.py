@@ -42,11 +42,14 @@ def _lane(kernel: "Requant", family: Family) -> Resources:
     lut, ff, dsp = 0.0, 0, 0
     limbs = kernel.limbs(family)
     lowest = [at for _, _, at in limbs] or [product.scale]  # of each term of the sum, the lowest bit that may be set
-    for x, m, _ in limbs:
-        hard = min(x, m) > 1 and (not six or x + m >= 9)
-        dsp += hard
-        lut += 0 if hard else x * m
-        ff += 0 if six and hard else x + m  # a DSP48 has registers of its own
+    for x, m, at in limbs:
+        taken = family.multipliers(x, m)
+        if len(limbs) == 4 and at == 0 and family.dsp_bits:
+            # Neither low part has a sign: beyond a DSP there is but a bit of each, which is logic.
+            taken = family.multipliers(min(x, family.dsp_bits[0]), min(m, family.dsp_bits[1]))
+        dsp += taken
+        lut += 0 if taken else x * m if min(x, m) == 1 else 3 * min(x, m) * (x + m)
+        ff += 0 if six and taken else x + m  # a DSP48 has registers of its own
     if product.power:
         moved = _moved(kernel, family)
         lut, ff = lut + moved.lut, ff + moved.ff

@@ -16,9 +16,7 @@ def estimate(kernel: "SlidingWindow", family: Family) -> Resources:
     schedule, stream = kernel.schedule(), kernel.outputs()[0]
     out = cost.stream_out(stream.width, schedule.credits, family)
     control = _control(kernel)
-    six = family.lut_inputs >= 6
-    # Nearly all of the control counts: an adder, and what it adds.
-    lut = round((1.45 if six else 2.0) * control)
+    lut = cost.control(control, family)
     if kernel.padded:
         lut += stream.lanes * kernel.dtype.bitwidth()  # the mask
     return out + Resources(lut, control) + _memory(kernel, family)
@@ -57,7 +55,19 @@ def _memory(kernel: "SlidingWindow", family: Family) -> Resources:
     if banks > 1:
         found = kernel.part[0] * len(kernel.columns) * width
         phases = banks // kernel.grain
-        # Of what is left of a multiplexer, four inputs choose one of two, six one of four.
-        choice = ceil(phases / 4) if family.lut_inputs >= 6 else max(2, ceil(phases / 2))
-        result += Resources(choice * found, found)
+        result += Resources(_choice(phases, family) * found, found)
     return result
+
+
+def _choice(phases: int, family: Family) -> int:
+    """Lookup tables that choose one bit of those of all phases.
+
+    Positions side by side share a tree: a rotation, a level for each bit of the phase. Of many phases synthesis makes
+    single multiplexers where it has wide functions, to be fast: the wider, the more tables.
+    """
+    levels = _bits(phases)
+    if family.lut_inputs >= 6:
+        return min(levels, ceil(phases / 4))
+    if phases <= 16:
+        return levels
+    return ceil(phases * {4: 1 / 3, 7: 1 / 2, 8: 7 / 8}[family.wide_inputs])

@@ -317,7 +317,8 @@ class Threshold(ChannelKernel):
             if cycles == 0:
                 lut += pe * table.width / (4.5 if six else 2.8)
             else:
-                lut += pe * cost.compare(table.width, family)
+                compared = cost.compare(table.width, family)
+                lut += pe * compared
                 if self._in_blocks(stage, family):
                     for memory in self._stored(stage, family):
                         used = cost.varying(memory.words)
@@ -330,6 +331,8 @@ class Threshold(ChannelKernel):
                 else:
                     width = self._columns(stage)
                     lut += cost.rom(depth, width, family)
+                    if not family.chain_inverts:  # equal columns of thresholds share the inverters
+                        lut += min(0, width - pe * compared)
                     ff += width + (cycles - 1) * count * (depth - 1).bit_length()
             delayed = pe * (bits + stage) + (groups - 1).bit_length()
             if six and cycles == 2 and stage > 0:

@@ -65,9 +65,9 @@ class WidthConverter(Kernel):
         steps = (wide // narrow - 1).bit_length()
         buffer = cost.stream_out(self.outputs()[0].width, self._credits, family)
         if self.out_lanes > self.stream.lanes:
-            return buffer + Resources(round(13 / 3 * steps) if family.lut_inputs == 4 else 4, wide - narrow + steps)
+            return buffer + Resources(2 * steps + 1, wide - narrow + steps)
         if self.out_lanes < self.stream.lanes:
-            return buffer + Resources(wide + (9 * steps if family.lut_inputs == 4 else 0), wide - narrow + steps)
+            return buffer + Resources(wide - narrow + 2 * steps, wide - narrow + steps)
         return buffer
 
     def rtl(self, family: Family) -> Rtl:

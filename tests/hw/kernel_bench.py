@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 from qonnx.core.datatype import DataType
 
+from benchmarks.kernels import COMPANION, separate
+from benchmarks.measured import Table
 from hw import accounting, simulate, timing
 from hw.graph import Graph, Node, Port
 from hw.kernels.fifo import Fifo
-from hw.kernels.kernel import Kernel
+from hw.kernels.kernel import Kernel, Resources
 from hw.rtl import Design, generate
 from hw.stream import Stream
 from hw.synth import yosys
@@ -104,7 +106,12 @@ def check_foldings(kernel: Kernel, x: np.ndarray, family: Family) -> None:
 
 def check_resources(kernel: Kernel, family: Family, folder: Path, error: float = 0.2) -> None:
     """Synthesis takes the blocks and multipliers that the model says, and about the lookup tables."""
-    used = yosys.synthesise(generate(alone(kernel), family), family, folder).resources
-    estimate = kernel.resources(family)
+    used, estimate = synthesised(kernel, family, folder), kernel.resources(family)
     assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp)
     assert abs(used.lut - estimate.lut) < error * used.lut + 10
+
+
+def synthesised(kernel: Kernel, family: Family, folder: Path) -> Resources:
+    """What synthesis takes for a kernel in company, as the model means it (see ``benchmarks.kernels.COMPANION``)."""
+    both = yosys.synthesise(generate(separate(kernel, COMPANION), family), family, folder).resources
+    return both - Table("kernels", renew=False).rows[family.name, "the companion"].resources

@@ -9,11 +9,9 @@ from qonnx.core.datatype import DataType
 from hw.errors import BitfabricError
 from hw.kernels.kernel import Folding
 from hw.kernels.matrix_vector import MatrixVector
-from hw.rtl import generate
 from hw.stream import container, smallest_dtype
-from hw.synth import yosys
 from hw.synth.family import ECP5, XC7
-from tests.hw.kernel_bench import alone, check, random_frames
+from tests.hw.kernel_bench import alone, check, random_frames, synthesised
 
 WEIGHTS = ["BIPOLAR", "TERNARY", "INT2", "INT3", "INT4", "INT8", "INT16", "UINT2", "UINT5", "UINT16"]
 INPUTS = ["BIPOLAR", "UINT1", "UINT2", "TERNARY", "INT4", "UINT8", "INT11", "INT16", "UINT16"]
@@ -197,7 +195,7 @@ def test_foldings_are_all_legal_and_change_no_result():
 )
 def test_synthesis_takes_what_the_model_says(weight, data, mh, mw, pe, simd, bram, dsp, family, tmp_path):
     kernel = kernel_of(weight, data, mh, mw, pe, simd, np.random.default_rng(5))
-    used = yosys.synthesise(generate(alone(kernel), family), family, tmp_path).resources
+    used = synthesised(kernel, family, tmp_path)
     estimate = kernel.resources(family)
     assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp) == (bram, dsp)
     assert used.lut == pytest.approx(estimate.lut, rel=0.15)

@@ -23,11 +23,9 @@ from hw.kernels.requant import Requant
 from hw.kernels.sliding_window import SlidingWindow
 from hw.kernels.threshold import Threshold
 from hw.kernels.upsample import Upsample
-from hw.rtl import generate
 from hw.stream import Stream
-from hw.synth import yosys
 from hw.synth.family import ECP5
-from tests.hw.kernel_bench import alone, check, random_frames
+from tests.hw.kernel_bench import alone, check, random_frames, synthesised
 from tests.hw.networks import random_weights
 from tests.hw.test_folding import check_searches
 
@@ -255,7 +253,7 @@ def product_of(weight, data):
     ids=lambda kernel: kernel.op,
 )
 def test_synthesis_takes_what_the_model_says(kernel, tmp_path):
-    used = yosys.synthesise(generate(alone(kernel), ECP5), ECP5, tmp_path).resources
+    used = synthesised(kernel, ECP5, tmp_path)
     estimate = kernel.resources(ECP5)
     assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp)
     assert used.lut == pytest.approx(estimate.lut, rel=0.2, abs=10)

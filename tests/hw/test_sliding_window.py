@@ -13,11 +13,9 @@ from hw.graph import Graph, Node, Port
 from hw.kernels.kernel import Folding
 from hw.kernels.matrix_vector import MatrixVector
 from hw.kernels.sliding_window import SlidingWindow
-from hw.rtl import generate
-from hw.synth import yosys
 from hw.synth.family import ECP5, XC7
 from hw.timing import simulate
-from tests.hw.kernel_bench import alone, check, random_frames
+from tests.hw.kernel_bench import alone, check, random_frames, synthesised
 
 
 @st.composite
@@ -178,7 +176,7 @@ def test_full_rate_at_full_size(shape, dtype, pad, simd):
 )  # fmt: skip
 def test_synthesis_takes_what_the_model_says(shape, dtype, pad, simd, bram, family, tmp_path):
     window = SlidingWindow(shape, (3, 3), DataType[dtype], pad=((pad, pad),) * 2, simd=simd)
-    used = yosys.synthesise(generate(alone(window), family), family, tmp_path).resources
+    used = synthesised(window, family, tmp_path)
     estimate = window.resources(family)
     assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp) == (bram, 0)
     assert used.lut == pytest.approx(estimate.lut, rel=0.15)
