@@ -13,6 +13,7 @@ from hw.errors import BitfabricError
 from hw.kernels import cost, pixel
 from hw.kernels.channel_kernel import ChannelKernel
 from hw.kernels.kernel import Memory, Resources, Rtl, Schedule, packed_words, with_parity
+from hw.kernels.weight_memory import DEEP, Tiles, WeightMemory
 from hw.stream import Stream, container
 from hw.synth.family import Family
 
@@ -76,6 +77,7 @@ class Threshold(ChannelKernel):
         "parts/parity.sv",
         "parts/rom.sv",
         "parts/threshold_stage.sv",
+        "parts/weight_memory.sv",
     )
 
     thresholds: np.ndarray
@@ -231,7 +233,7 @@ class Threshold(ChannelKernel):
 
     def _lookup_cycles(self, stage: int) -> int:
         depth = self._groups << stage
-        return 0 if depth == 1 else 1 if depth <= SMALL else 2
+        return 0 if depth == 1 else 1 if depth <= SMALL else 2 if depth <= DEEP else 3
 
     def schedule(self) -> Schedule:
         every = np.ones(prod(self.prefix) * self.channels // self.lanes, bool)
@@ -274,15 +276,27 @@ class Threshold(ChannelKernel):
     def checked(self, family: Family) -> bool:
         return self.parity and any(self._in_blocks(stage, family) for stage in range(self.code_bits))
 
-    def _stored(self, stage: int, family: Family) -> list[Memory]:
-        """Each memory of a stage, with its parity bits where it has some."""
+    def _tiles(self, stage: int, family: Family) -> Tiles | None:
+        """How the memories of a stage are cut, where they are deep and in block RAM."""
+        _, depth, width = self._memories(stage)
+        if depth <= DEEP or not self._in_blocks(stage, family):
+            return None
+        return WeightMemory(depth, width + self.parity).tiles(family)
+
+    def _stored(self, stage: int, family: Family) -> list[tuple[Memory, ...]]:
+        """The files of each memory of a stage, with parity bits where it has some."""
         width = (self._lanes if stage == 0 else 1) * self._table.width
         protect = with_parity if self.parity and self._in_blocks(stage, family) else Memory
-        return [protect(words, width) for words in self._contents(stage)]
+        made, tiles = [protect(words, width) for words in self._contents(stage)], self._tiles(stage, family)
+        return [(memory,) if tiles is None else tiles.cut(memory) for memory in made]
 
     def rtl(self, family: Family) -> Rtl:
         table, bits, pe, groups = self._table, self.code_bits, self.lanes, self._groups
-        bounds = tuple(each for stage in range(bits) for each in self._stored(stage, family)[: self._lanes])
+        stored = [self._stored(stage, family)[: self._lanes] for stage in range(bits)]
+        files = [len(memories[0]) for memories in stored]
+        first = np.cumsum([0, *(len(memories) * count for memories, count in zip(stored, files, strict=True))])
+        tiles = [self._tiles(stage, family) or Tiles(1, 1, 1, 1) for stage in range(bits)]
+        bounds = tuple(each for memories in stored for memory in memories for each in memory)
         memories: dict[str, Memory | tuple[Memory, ...]] = {"BOUNDS": bounds}
         if self._flags.size:
             memories["INVERTS"] = Memory(packed_words(self._flags, 1), pe)
@@ -298,10 +312,29 @@ class Threshold(ChannelKernel):
             "WORD": table.width,
             "STRICT": int(table.strict),
             "BLOCK": sum(1 << stage for stage in range(bits) if self._in_blocks(stage, family)),
+            "FIRST": tuple(first[:-1].tolist()),
+            "FILES": tuple(files),
+            "ROW": tuple(cut.row for cut in tiles),
+            "BITS": tuple(cut.bits for cut in tiles),
+            "LAST_BITS": tuple(cut.last_bits for cut in tiles),
             "INVERT": len(self._flags),
             "PARITY": int(self.checked(family)),
         }
         return Rtl(self.op, parameters, memories)
+
+    def _block(self, files: tuple[Memory, ...], stage: int, family: Family) -> Resources:
+        """One memory in block RAM, with the registers of its words and the check of their parity."""
+        depth, tiles = self._memories(stage)[1], self._tiles(stage, family)
+        check = cost.parity(self._memories(stage)[2] + 1, family) if self.parity else Resources()
+        if tiles is None:
+            used = cost.varying(files[0].words)
+            return check + Resources(cost.block_rows(depth, used, family), used, family.blocks(depth, used))
+        used = sum(cost.varying(each.words) for each in files)
+        held = used if tiles.rows > 1 else (depth - 1).bit_length()
+        wide = used // tiles.rows
+        return check + Resources(
+            round(0.7 * wide * (tiles.rows - 1)), wide + held, sum(cost.varying(each.words) > 0 for each in files)
+        )
 
     def resources(self, family: Family) -> Resources:
         table, pe, groups, latency = self._table, self.lanes, self._groups, self.schedule().latency
@@ -321,13 +354,8 @@ class Threshold(ChannelKernel):
                 lut += pe * compared
                 if self._in_blocks(stage, family):
                     for memory in self._stored(stage, family):
-                        used = cost.varying(memory.words)
-                        bram += family.blocks(depth, used)
-                        lut += cost.block_rows(depth, used, family)
-                        ff += used
-                        if self.parity:
-                            check = cost.parity(memory.width, family)
-                            lut, ff = lut + check.lut, ff + check.ff
+                        made = self._block(memory, stage, family)
+                        lut, ff, bram = lut + made.lut, ff + made.ff, bram + made.bram
                 else:
                     width = self._columns(stage)
                     lut += cost.rom(depth, width, family)
@@ -335,7 +363,7 @@ class Threshold(ChannelKernel):
                         lut += min(0, width - pe * compared)
                     ff += width + (cycles - 1) * count * (depth - 1).bit_length()
             delayed = pe * (bits + stage) + (groups - 1).bit_length()
-            if six and cycles == 2 and stage > 0:
+            if six and cycles >= 2 and stage > 0:
                 lut += delayed  # shift registers
             else:
                 ff += (cycles + 1) * delayed

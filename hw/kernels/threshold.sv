@@ -2,7 +2,7 @@
 // says so, OUT_MIN + the number that it does not reach (FINN: Thresholding). Thresholds are sorted, so each
 // stage finds one bit of the number, the highest first; lists are padded to 2^CODE_BITS - 1 thresholds.
 // Initiation interval: 1 beat of PE channels a cycle. Latency: 1 cycle + for each stage 1 with constant
-// thresholds, 2 with at most 64 of them in a memory, else 3.
+// thresholds, 2 with at most 64 of them in a memory, 3 with at most 2048, else 4.
 `default_nettype none
 
 module threshold #(
@@ -19,6 +19,11 @@ module threshold #(
     parameter int    BLOCK     = 0,             // bit s: the thresholds of stage s are in block RAM
     parameter int    INVERT    = 0,             // words of INVERTS: 0 (no channel decreases), 1 or GROUPS
     parameter string BOUNDS    = "bounds",      // stem of the thresholds' files, see threshold_stage
+    parameter bit [CODE_BITS-1:0][31:0] FIRST     = '0,                // of each stage
+    parameter bit [CODE_BITS-1:0][31:0] FILES     = {CODE_BITS{32'd1}},
+    parameter bit [CODE_BITS-1:0][31:0] ROW       = {CODE_BITS{32'd1}},
+    parameter bit [CODE_BITS-1:0][31:0] BITS      = {CODE_BITS{32'd1}},
+    parameter bit [CODE_BITS-1:0][31:0] LAST_BITS = {CODE_BITS{32'd1}},
     parameter int    PARITY    = 0,             // 1: words in block RAM carry a parity bit above the thresholds
     parameter string INVERTS   = "inverts.hex"  // which channels decrease: words of PE bits
 ) (
@@ -36,7 +41,7 @@ module threshold #(
   localparam int GROUP = GROUPS > 1 ? $clog2(GROUPS) : 1;
 
   function automatic int lookup_cycles(input int words);
-    return words == 1 ? 0 : words <= SMALL ? 1 : 2;
+    return words == 1 ? 0 : words <= SMALL ? 1 : words <= 2048 ? 2 : 3;
   endfunction
   function automatic int start(input int stage);  // cycles from the firing to the stage's inputs
     int cycles;
@@ -103,6 +108,11 @@ module threshold #(
         .SMALL    (SMALL),
         .STYLE    (((BLOCK >> s) & 1) == 1 ? "block" : "logic"),
         .STEM     (BOUNDS),
+        .FIRST    (FIRST[s]),
+        .FILES    (FILES[s]),
+        .ROW      (ROW[s]),
+        .BITS     (BITS[s]),
+        .LAST_BITS(LAST_BITS[s]),
         .PARITY   (PARITY & (BLOCK >> s) & 1)
     ) stage (
         .clk,
@@ -124,6 +134,7 @@ module threshold #(
     assign invert = '0;
   end else begin : g_invert
     localparam int ADDR = INVERT == 1 ? 1 : GROUP;
+    localparam int LOOKUP = INVERT == 1 ? 0 : INVERT <= SMALL ? 1 : 2;
     lookup #(
         .WIDTH(PE),
         .DEPTH(INVERT),
@@ -131,7 +142,7 @@ module threshold #(
         .FILE (INVERTS)
     ) which (
         .clk,
-        .addr(ADDR'(group[DEPTH-lookup_cycles(INVERT)])),
+        .addr(ADDR'(group[DEPTH-LOOKUP])),
         .data(invert)
     );
   end

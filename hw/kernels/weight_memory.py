@@ -1,4 +1,4 @@
-"""Memories of constant weights: lookup tables, or block RAM cut into tiles of one block each.
+"""Memories of weights and other constants: lookup tables, or block RAM cut into tiles of one block each.
 
 Left alone, Yosys joins the blocks of a deep memory by multiplexers between the blocks' outputs, which come late, and
 the next register: as many rows as save a block, 2 ns for 18 rows on ECP5. Here the tiles are chosen, and a deep memory
@@ -28,6 +28,17 @@ class Tiles(NamedTuple):
     row: int
     bits: int
     last_bits: int
+
+    def cut(self, memory: Memory) -> tuple[Memory, ...]:
+        """The tiles of a memory: every row's slices, the low bits first."""
+        made = []
+        for row in range(self.rows):
+            words = memory.words[row * self.row : (row + 1) * self.row]
+            bits = self.bits if row < self.rows - 1 else self.last_bits
+            for low in range(0, memory.width, bits):
+                part = min(bits, memory.width - low)
+                made.append(Memory([word >> low & (1 << part) - 1 for word in words], part))
+        return tuple(made)
 
 
 @dataclass(frozen=True)
@@ -101,17 +112,9 @@ class WeightMemory:
         return {"STYLE": self.style(family), **shape, "PARITY": int(self.parity)}
 
     def contents(self, rows: np.ndarray, family: Family) -> tuple[Memory, ...]:
-        """The part's files for a memory bit by bit, ``(depth, width)`` without the parity: every row's slices, the low
-        bits first."""
+        """The part's files for a memory bit by bit, ``(depth, width)`` without the parity."""
         if self.parity:
             rows = np.column_stack((rows, 1 - rows.sum(axis=1) % 2))
         if self.style(family) == "logic":
             return (Memory(packed_words(rows, 1), self.width),)
-        tiles, made = self.tiles(family), []
-        for row in range(tiles.rows):
-            words = rows[row * tiles.row : (row + 1) * tiles.row]
-            bits = tiles.bits if row < tiles.rows - 1 else tiles.last_bits
-            for low in range(0, self.width, bits):
-                part = words[:, low : low + bits]
-                made.append(Memory(packed_words(part, 1), part.shape[1]))
-        return tuple(made)
+        return self.tiles(family).cut(Memory(packed_words(rows, 1), self.width))

@@ -83,13 +83,16 @@ def test_rtl_equals_model(kernel, seed):
     check(alone(kernel), {"in0": nearby(kernel, 8, rng)}, rng)
 
 
-def test_rtl_of_large_memories():
-    """Groups and codes that need all of `lookup`: a constant, lookup tables, block RAM."""
+@pytest.mark.parametrize(("channels", "pe", "bits"), [(66, 1, 3), (36, 2, 8)])
+def test_rtl_of_large_memories(channels, pe, bits):
+    """Groups and codes that need all kinds of memory: a constant, lookup tables, block RAM, tiles of block RAM."""
     rng = np.random.default_rng(7)
-    dtype = DataType["INT14"]
-    thresholds = np.sort(rng.integers(-(2**13), 2**13 + 1, (66, 7)), axis=1)
-    kernel = Threshold(thresholds, rng.random(66) < 0.5, dtype, DataType["UINT3"], (2,), 1)
-    assert kernel.rtl(ECP5).parameters["BLOCK"] != 0
+    dtype, steps = DataType["INT14"], (1 << bits) - 1
+    thresholds = np.sort(rng.integers(-(2**13), 2**13 + 1, (channels, steps)), axis=1)
+    kernel = Threshold(thresholds, rng.random(channels) < 0.5, dtype, DataType[f"UINT{bits}"], (2,), pe)
+    parameters = kernel.rtl(ECP5).parameters
+    assert parameters["BLOCK"] != 0
+    assert (max(parameters["FILES"]) > 1) == (bits == 8)
     check(alone(kernel), {"in0": nearby(kernel, 3, rng)}, rng)
 
 

@@ -1,6 +1,6 @@
 // One step of the binary search of `threshold`: finds the next lower bit of the code of PE channels.
 // Its threshold is looked up by the channel group and the bits found so far. Initiation interval: 1.
-// Latency: 1 cycle + that of the memory (`lookup`).
+// Latency: 1 cycle + that of the memory (`lookup`, of more than 2048 words `weight_memory`).
 `default_nettype none
 
 module threshold_stage #(
@@ -14,8 +14,12 @@ module threshold_stage #(
     parameter int    STRICT    = 0,          // 1: a threshold is reached by x > T; 0: by x >= T
     parameter int    SMALL     = 64,         // see lookup
     parameter string STYLE     = "logic",    // see lookup
-    parameter string STEM      = "bounds",   // memory i is in STEM<i>.hex: 0: stage 0, LANES thresholds a word;
-                                             // 1 + (stage - 1) * LANES + lane: one lane, by {group, bits so far}
+    parameter string STEM      = "bounds",   // lane i's memory is in the FILES from STEM<FIRST + i * FILES>.hex on, words
+    parameter int    FIRST     = 0,          // by {group, bits so far}; of stage 0 all lanes are in one, a word a group
+    parameter int    FILES     = 1,
+    parameter int    ROW       = 16,         // this and what follows: see weight_memory
+    parameter int    BITS      = 8,
+    parameter int    LAST_BITS = 8,
     parameter int    PARITY    = 0,          // 1: words carry a parity bit above the thresholds
     localparam int   GROUP     = GROUPS > 1 ? $clog2(GROUPS) : 1
 ) (
@@ -31,7 +35,7 @@ module threshold_stage #(
 );
   localparam int DEPTH = GROUPS << STAGE;
   localparam int ADDR = DEPTH > 1 ? $clog2(DEPTH) : 1;
-  localparam int CYCLES = DEPTH == 1 ? 0 : DEPTH <= SMALL ? 1 : 2;
+  localparam int CYCLES = DEPTH == 1 ? 0 : DEPTH <= SMALL ? 1 : DEPTH <= 2048 ? 2 : 3;
   // Stage 0 has one memory for all lanes, for they all read at the same address.
   localparam int MEMORIES = STAGE == 0 ? 1 : PE;
   localparam int WIDTH = STAGE == 0 ? LANES * WORD : WORD;
@@ -39,8 +43,7 @@ module threshold_stage #(
   logic [MEMORIES-1:0][WIDTH+PARITY-1:0] word;
   logic [MEMORIES-1:0] upsets;
   for (genvar i = 0; i < MEMORIES; i++) begin : g_memory
-    localparam int FIRST = STAGE == 0 ? 0 : 1 + (STAGE - 1) * LANES;
-    localparam string FILE = $sformatf("%s%0d.hex", STEM, FIRST + (LANES > 1 ? i : 0));
+    localparam int FILE = FIRST + (LANES > 1 ? i : 0) * FILES;
     logic [ADDR-1:0] addr;
     if (STAGE == 0) begin : g_group
       assign addr = group;
@@ -49,17 +52,34 @@ module threshold_stage #(
     end else begin : g_both
       assign addr = {group, code[i][STAGE-1:0]};
     end
-    lookup #(
-        .WIDTH(WIDTH + PARITY),
-        .DEPTH(DEPTH),
-        .SMALL(SMALL),
-        .FILE (FILE),
-        .STYLE(STYLE)
-    ) memory (
-        .clk,
-        .addr,
-        .data(word[i])
-    );
+    if (CYCLES == 3) begin : g_deep
+      weight_memory #(
+          .WIDTH    (WIDTH + PARITY),
+          .DEPTH    (DEPTH),
+          .STEM     (STEM),
+          .FIRST    (FILE),
+          .STYLE    (STYLE),
+          .ROW      (ROW),
+          .BITS     (BITS),
+          .LAST_BITS(LAST_BITS)
+      ) memory (
+          .clk,
+          .addr,
+          .data(word[i])
+      );
+    end else begin : g_lookup
+      lookup #(
+          .WIDTH(WIDTH + PARITY),
+          .DEPTH(DEPTH),
+          .SMALL(SMALL),
+          .FILE ($sformatf("%s%0d.hex", STEM, FILE)),
+          .STYLE(STYLE)
+      ) memory (
+          .clk,
+          .addr,
+          .data(word[i])
+      );
+    end
     if (PARITY != 0) begin : g_parity
       parity #(
           .WIDTH(WIDTH + 1)

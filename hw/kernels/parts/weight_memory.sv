@@ -1,14 +1,15 @@
-// Read-only memory of weights, cut into tiles of one block RAM each. Initiation interval: 1.
+// Read-only memory of constants, cut into tiles of one block RAM each. Initiation interval: 1.
 // Latency from `addr` to `data`: 2 cycles; 3 with more than 2048 words, whatever the style.
 //
 // A row of tiles has ROW words, the last one what is left; tiles have BITS bits, in the last row LAST_BITS. Tile i of all
-// rows, one after the other, the low bits first, is in STEM<i>.hex; in lookup tables everything is in STEM0.hex.
+// rows, one after the other, the low bits first, is in STEM<FIRST + i>.hex; in lookup tables everything is in the first.
 `default_nettype none
 
 module weight_memory #(
     parameter int    WIDTH     = 8,          // bits of a word
     parameter int    DEPTH     = 16,         // words
     parameter string STEM      = "weights",
+    parameter int    FIRST     = 0,
     parameter string STYLE     = "logic",    // "logic": lookup tables; "block": block RAM
     parameter int    ROW       = 16,         // a power of two, or DEPTH
     parameter int    BITS      = 8,
@@ -37,7 +38,7 @@ module weight_memory #(
     rom #(
         .WIDTH(WIDTH),
         .DEPTH(DEPTH),
-        .FILE ({STEM, "0.hex"}),
+        .FILE ($sformatf("%s%0d.hex", STEM, FIRST)),
         .STYLE(STYLE)
     ) memory (
         .clk,
@@ -55,7 +56,7 @@ module weight_memory #(
       for (genvar s = 0; s < (WIDTH + PART - 1) / PART; s++) begin : g_slice
         localparam int HERE = (s + 1) * PART <= WIDTH ? PART : WIDTH - s * PART;
         (* rom_style = "block", ram_style = "block" *) logic [HERE-1:0] mem[WORDS];
-        initial $readmemh($sformatf("%s%0d.hex", STEM, r * SLICES + s), mem);
+        initial $readmemh($sformatf("%s%0d.hex", STEM, FIRST + r * SLICES + s), mem);
         always_ff @(posedge clk) read[r][s*PART+:HERE] <= mem[addr_q[OWN-1:0]];
       end
     end
