@@ -28,7 +28,7 @@ from hw.rtl import Design, generate
 from hw.stream import Stream
 from hw.synth import netlist, yosys
 from hw.synth.family import ECP5, FAMILIES
-from tests.hw.kernel_bench import alone, check, random_frames
+from tests.hw.kernel_bench import alone, check, random_frames, synthesised
 from tests.hw.test_matrix_vector import weights_of
 
 DELAY = 40
@@ -47,11 +47,11 @@ def depthwise(pixels: int = 1) -> Kernel:
     ).protected()
 
 
-def threshold() -> Kernel:
+def threshold(channels: int, bits: int) -> Kernel:
     rng = np.random.default_rng(10)
-    bounds = np.sort(rng.integers(-(2**15), 2**15, (256, 7)), axis=1)
-    types = DataType["INT16"], DataType["UINT3"]
-    return Threshold(bounds, np.zeros(256, bool), *types, (2,), 2).protected()
+    bounds = np.sort(rng.integers(-(2**15), 2**15, (channels, (1 << bits) - 1)), axis=1)
+    types = DataType["INT16"], DataType[f"UINT{bits}"]
+    return Threshold(bounds, np.zeros(channels, bool), *types, (2,), 2).protected()
 
 
 def requant() -> Kernel:
@@ -68,7 +68,8 @@ KERNELS = {
     "multipliers": dense("INT8", "INT8", 4, 520, 2, 4),
     "numbers by signs": dense("INT6", "BIPOLAR", 30, 64, 2, 4),
     "depthwise": depthwise(),
-    "threshold": threshold(),
+    "threshold": threshold(256, 3),
+    "deep thresholds": threshold(36, 8),
     "requant": requant(),
 }
 
@@ -158,13 +159,22 @@ def flipped(built: Path, folder: Path, file: str, word: int, bit: int) -> Path:
     return folder
 
 
-def uses(kernel: Kernel, memory: int, word: int, outputs: np.ndarray) -> int:
+def uses(kernel: Kernel, file: int, word: int, outputs: np.ndarray) -> int:
     """How often a word is used where the kernel gives these outputs: once for each vector, or, of thresholds, where the
     search comes by. Their memories in lookup tables have no parity."""
     vectors = 3 * int(np.prod(kernel.prefix))
-    if not isinstance(kernel, Threshold) or memory == 0:
+    if not isinstance(kernel, Threshold):
         return vectors
-    stage, lane = 1 + (memory - 1) // kernel.pe, (memory - 1) % kernel.pe
+    parameters = kernel.rtl(ECP5).parameters
+    stage = int(np.searchsorted(parameters["FIRST"], file, "right")) - 1
+    if not parameters["BLOCK"] >> stage & 1:
+        return 0
+    if stage == 0:
+        return vectors
+    lane, tile = divmod(file - parameters["FIRST"][stage], parameters["FILES"][stage])
+    if parameters["FILES"][stage] > 1:
+        slices = -(-(parameters["WORD"] + 1) // parameters["BITS"][stage])
+        word += tile // slices * parameters["ROW"][stage]
     group, code = word >> stage, word % (1 << stage)
     found = outputs[..., group * kernel.pe + lane].astype(int) >> kernel.code_bits - stage
     return int((found == code).sum())
@@ -251,7 +261,7 @@ def test_synthesis_keeps_the_parity_bits(count: int, tmp_path: Path) -> None:
 @each_of()
 def test_parity_costs_what_the_model_says(name: str, tmp_path: Path) -> None:
     estimate = KERNELS[name].resources(ECP5)
-    used = yosys.synthesise(generate(alone(KERNELS[name]), ECP5), ECP5, tmp_path).resources
+    used = synthesised(KERNELS[name], ECP5, tmp_path)
     assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp)
     assert used.lut == pytest.approx(estimate.lut, rel=0.15, abs=15)
     assert used.ff == pytest.approx(estimate.ff, rel=0.15)
