@@ -46,15 +46,16 @@ class Case(NamedTuple):
 
 
 CASES = (
-    Case("ulx3s-85f", "tfc-w1a1", 100), Case("ulx3s-85f", "tfc-w2a2", 256), Case("lfe5u-85f", "tfc-w1a1", 100),
-    Case("lfe5u-85f", "tfc-w1a1", 1000), Case("lfe5u-85f", "tfc-w1a1", 8), Case("lfe5u-85f", "tfc-w2a2", 64),
-    Case("lfe5u-85f", "lenet5-w8a8", 20_000), Case("lfe5u-85f", "lenet5-w1a2", 5_000),
-    Case("lfe5u-85f", "resnet8-w4a4", 10_000), Case("lfe5u-85f", "jsc-w3a3", 64), Case("lfe5u-85f", "sfc-w1a1", 512),
-    Case("lfe5u-85f", "kws-w1a1", 4096), Case("lfe5u-85f", "mobilenet-w4a4", 20_000),
-    Case("lfe5u-85f", "vgg-w2a2", 20_000), Case("lfe5u-85f", "cnv-w1a1", 300_000),
-    Case("lfe5u-85f", "cnv-w1a1", 33_333),
-    Case("icebreaker", "tfc-w1a1", 2000), Case("ice40up5k", "jsc-w3a3", 1000), Case("ice40up5k", "tfc-w2a2", 2000),
-    Case("tangnano9k", "tfc-w1a1", 1000), Case("gw1nr-9c", "jsc-w3a3", 256), Case("gw1nr-9c", "tfc-w2a2", 1000),
+    Case("lfe5u-85f", "tfc-w1a1", 1000), Case("lfe5u-85f", "tfc-w1a1", 100), Case("lfe5u-85f", "tfc-w1a1", 8),
+    Case("lfe5u-85f", "tfc-w2a2", 64), Case("lfe5u-85f", "sfc-w1a1", 512), Case("lfe5u-85f", "jsc-mlp-w3a3", 64),
+    Case("lfe5u-85f", "jsc-mlp-w16a16", 64), Case("lfe5u-85f", "kws-mlp-w2a2", 4000),
+    Case("ulx3s-85f", "tfc-w1a1", 100), Case("ulx3s-85f", "tfc-w2a2", 256), Case("ecpix5-45f", "tfc-w2a2", 256),
+    Case("ulx3s-85f", "lenet5-w1a2", 5000), Case("lfe5u-85f", "resnet8-w4a4", 10_000),
+    Case("lfe5u-85f", "vgg-small-w2a2", 20_000), Case("lfe5u-85f", "tfc-mnist-w1a1", 8),
+    Case("lfe5u-85f", "lenet5-w8a8", 20_000), Case("ulx3s-85f", "cnv-w1a1", 33_333),
+    Case("lfe5u-85f", "mobilenet-v1-w4a4", 20_000),
+    Case("icebreaker", "tfc-w1a1", 2000), Case("ice40up5k", "jsc-mlp-w3a3", 1000), Case("ice40up5k", "tfc-w2a2", 2000),
+    Case("tangnano9k", "tfc-w1a1", 1000), Case("gw1nr-9c", "jsc-mlp-w3a3", 256), Case("gw1nr-9c", "tfc-w2a2", 1000),
 )  # fmt: skip
 
 
@@ -167,10 +168,11 @@ def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family) -> fmax.Model:
     kinds = sorted({fmax.kind(kernel) for kernel, _ in cases})
     used = [kernel.resources(family) for kernel, _ in cases]
     periods = np.array([1000 / made.fmax for _, made in cases])
-    room = fmax.MODELS[family.name].room if family.name in fmax.MODELS else 0.0
+    known = fmax.MODELS.get(family.name)
+    shell, room = (known.shell, known.room) if known else (0.0, 0.0)
 
     def model(x: np.ndarray) -> fmax.Model:
-        return fmax.Model(*map(float, x[:5]), room, dict(zip(kinds, map(float, x[5:]), strict=True)))
+        return fmax.Model(*map(float, x[:5]), shell, room, dict(zip(kinds, map(float, x[5:]), strict=True)))
 
     def errors(x: np.ndarray) -> np.ndarray:
         some = model(x)
@@ -186,12 +188,13 @@ def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family) -> fmax.Model:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--renew", action="store_true", help="place everything again")
+    parser.add_argument("--only", choices=("kernels", "networks"), help="of the two tables")
     parser.add_argument("--family", nargs="*", choices=list(DEVICE), default=list(DEVICE))
     parser.add_argument("--fit", action="store_true", help="fit the figures to the kernels and print them")
     options = parser.parse_args()
-    rows = []
+    rows: list[list[str | int]] = []
     table = Table("kernels", options.renew)
-    for name in options.family:
+    for name in options.family if options.only != "networks" else ():
         target, family = find_target(DEVICE[name]), FAMILIES[name]
         cases = [(k, case) for case, k in grid() if small(k, target) or (target.name, case) in table.rows]
         placed = ((k, table.place(target, case, "", lambda k=k: between(k))) for k, case in cases)
@@ -201,8 +204,10 @@ def main() -> None:
             print(name, model)
         rows.append([name, *kernel_row(found, model, family)])
     columns = ["family", "kernels", "mean %", "within 20 %", "worst %"]
-    report.show("Fmax of kernels between FIFOs, as estimated against as placed", columns, rows)
-    show_networks(Table("networks", options.renew), options.family)
+    if rows:
+        report.show("Fmax of kernels between FIFOs, as estimated against as placed", columns, rows)
+    if options.only != "kernels":
+        show_networks(Table("networks", options.renew), options.family)
 
 
 def kernel_row(found: Iterable[tuple[Kernel, Placed]], model: fmax.Model, family: Family) -> list[str | int]:

@@ -34,6 +34,12 @@ NETWORKS = {
     "jsc-mlp-w16a16": Network("jsc-mlp-w16a16", (16,), 255, {}, 64),
     "kws-mlp-w2a2": Network("kws-mlp-w2a2", (490,), 255, {}, 4000),
     "mobilenet-v1-w4a4": Network("mobilenet-v1-w4a4", (3, 32, 32), 255, {"width": 1 / 8}, 20_000, ("ecp5",)),
+    # These are only placed (benchmarks.clocks).
+    "sfc-w1a1": Network("sfc-w1a1", (784,), 255, {"in_bits": 1}, 512, ()),
+    "jsc-mlp-w3a3": Network("jsc-mlp-w3a3", (16,), 255, {}, 64, ()),
+    "lenet5-w1a2": Network("lenet5-w1a2", (1, 28, 28), 255, {}, 5000, ()),
+    "vgg-small-w2a2": Network("vgg-small-w2a2", (3, 32, 32), 255, {"width": 1 / 8}, 20_000, ()),
+    "tfc-mnist-w1a1": Network("tfc-w1a1", (784,), 255, {"in_bits": 1}, 8, ()),
 }
 
 
