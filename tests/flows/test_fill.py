@@ -1,0 +1,28 @@
+"""``--fill``: the most frames a second that the device and the clock allow, as estimated."""
+
+import pytest
+
+from flows.config import BuildConfig
+from flows.plan import FILL, SURE, Plan
+from hw import fmax, folding
+from hw.folding_search import fits
+
+
+@pytest.mark.parametrize("clock", [None, 60, 110, 400])
+def test_fill_gives_the_most_frames_a_second_that_the_clock_allows(clock, small):
+    plan = Plan(small / "model.onnx", BuildConfig("lfe5u-12f", fill=True, clock_mhz=clock))
+    design = plan.choose()
+    budget = plan.budget(FILL)
+    assert fits(folding.estimate(design.hardware, plan.device.family), budget)
+    rates = {}
+    for choice in plan.search.front(budget):
+        hardware = folding.connect(folding.apply(plan.graph, choice.folding))
+        mhz = fmax.estimate(hardware, plan.device).mhz
+        rates[choice.interval] = (SURE * mhz if clock is None else clock * (mhz >= clock)) / choice.interval
+    mine = max(node.kernel.interval for node in design.hardware)
+    if clock == 400:  # out of reach: the fastest folding, for place and route to judge
+        assert design.clock_mhz == 400
+        assert mine == min(rates)
+    else:
+        assert design.clock_mhz <= design.reach.mhz
+        assert design.clock_mhz / mine >= 0.94 * max(rates.values()) - 1 / mine
