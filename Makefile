@@ -50,6 +50,8 @@ bench: env
 	$(RUN)/python -m benchmarks.fifo_bits
 	$(RUN)/python -m benchmarks.xc7_luts
 	$(RUN)/python -m benchmarks.fill_ecp5
+	$(RUN)/python -m benchmarks.resources
+	$(RUN)/python -m benchmarks.clocks
 
 clean:
 	rm -rf $(DEMO) build .pytest_cache .ruff_cache .mypy_cache .hypothesis

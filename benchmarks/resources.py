@@ -49,7 +49,6 @@ def main() -> None:
     parser.add_argument("--family", nargs="*", choices=list(FAMILIES), default=list(FAMILIES))
     parser.add_argument("--kernel", nargs="*", metavar="OP", help="these kernels (default: all; none after it: none)")
     parser.add_argument("--network", nargs="*", metavar="NAME", default=list(networks.NETWORKS), help="likewise")
-    parser.add_argument("--place", action="store_true", help="place and route as well, for Fmax")
     parser.add_argument("--cases", action="store_true", help="show every case, not only every kernel")
     options = parser.parse_args()
     families = [FAMILIES[name] for name in options.family]
@@ -58,9 +57,9 @@ def main() -> None:
     cases = [(case, kernel) for case, kernel in grid() if options.kernel is None or kernel.op in options.kernel]
     found = []
     for family in families:
-        beside = table.measure("the companion", family, separate(COMPANION), place=False).resources
+        beside = table.measure("the companion", family, separate(COMPANION)).resources
         for case, kernel in cases:
-            made = table.measure(case, family, separate(kernel, COMPANION), options.place, beside)
+            made = table.measure(case, family, separate(kernel, COMPANION), beside)
             found.append((made, kernel))
     if found:
         show_kernels(found, options.cases)
@@ -69,7 +68,7 @@ def main() -> None:
         for name in options.network:
             graph = hardware(name, Path(folder))
             for family in (f for f in families if f.name in networks.NETWORKS[name].families):
-                made = table.measure(name, family, graph, options.place)
+                made = table.measure(name, family, graph)
                 rows.append((made, folding.estimate(graph, family)))
     if rows:
         show_networks(rows)

@@ -20,6 +20,8 @@ CROWDING = 1.6
 """How fast routing in a bigger design grows longer: with this power of its lookup tables. From the largest networks."""
 BUFFER_BITS = 1024
 """A larger buffer of the shell is in block RAM: so Yosys chooses."""
+SHELL = 1000
+"""Lookup tables of the shell, about."""
 SMALL = 256
 """Lookup tables of the kernel that a model's figures for operators are about."""
 
@@ -130,5 +132,5 @@ def estimate(graph: Graph, device: Device, shell: bool = False) -> Fmax | None:
         deep = any(2 * stream.beats * stream.width > BUFFER_BITS for stream in buffers)
         periods["the shell"] = max(model.shell, model.block if deep else 0.0)
     slowest = max(periods, key=lambda name: periods[name])
-    lut = sum(cost.lut for cost in costs.values())
+    lut = sum(cost.lut for cost in costs.values()) + SHELL * shell
     return Fmax(1000 / (periods[slowest] * (1 + (lut / model.room) ** CROWDING)), slowest)
