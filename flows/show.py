@@ -249,7 +249,8 @@ def estimated(result: dict[str, Any]) -> None:
         out.print(f"parity    memories of {checked}", soft_wrap=True)
     fmax = result["fmax_mhz"]
     if fmax["estimated"]:
-        out.print(f"Fmax      {fmax['estimated']:.0f} MHz, for {fmax['slowest']}")
+        missed = "; --clock is above it" if fmax["estimated"] < result["clock_mhz"] else ""
+        out.print(f"Fmax      {fmax['estimated']:.0f} MHz, limited by {fmax['slowest']}{missed}")
     cycles = result["cycles"]
     out.print(f"interval  {cycles['interval']:,} cycles: {_rate(result['fps'])} at {result['clock_mhz']:g} MHz")
     out.print(f"latency   {cycles['latency']:,} cycles: {cycles['latency'] / result['clock_mhz']:.2f} us")
