@@ -80,6 +80,7 @@ ICE40 = Model(
     block=14.09, blocks=1.52, dsp=20.52, dsps=0.0, shell=20.4, room=4_200,
     logic={"accumulate_pool": (21.26, 0.38), "add": (14.55, 0.08), "arg_max": (19.12, 0.0),
            "concat": (14.15, 0.07), "depthwise": (13.37, 0.13), "fifo": (16.13, 0.13), "fork": (14.63, 0.19),
+           "matrix_vector input_planes": (16.13, 0.13), "matrix_vector ternary": (16.13, 0.13),
            "matrix_vector multiply": (16.13, 0.13), "matrix_vector weight_planes": (14.47, 0.13),
            "matrix_vector xnor": (13.74, 0.14), "max_pool": (23.57, 0.48), "requant": (15.38, 0.02),
            "sliding_window": (17.79, 0.0), "threshold": (15.1, 0.07), "upsample": (17.87, 0.13),
