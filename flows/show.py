@@ -173,10 +173,12 @@ def built(accelerator: "Accelerator") -> None:
             facts.add_row(name.upper(), f"estimated {count['estimated']:,} of {count['available']:,}")
     interval, latency = report["cycles"]["interval"], report["cycles"]["latency"]
     clock = f"{report['clock_mhz']:g} MHz"
-    if report["fps_at_fmax"]:
-        clock += f", Fmax {report['fmax_mhz']['placed']:.1f} MHz: {_rate(report['fps_at_fmax'])}"
-    if report["fmax_mhz"]["estimated"]:
-        clock += f" (Fmax estimated {report['fmax_mhz']['estimated']:.0f} MHz)"
+    fmax = report["fmax_mhz"]
+    if fmax["placed"]:
+        guess = f" ({fmax['estimated']:.0f} estimated)" if fmax["estimated"] else ""
+        clock += f", Fmax {fmax['placed']:.1f} MHz{guess}: {_rate(report['fps_at_fmax'])}"
+    elif fmax["estimated"]:
+        clock += f", Fmax {fmax['estimated']:.0f} MHz estimated"
     facts.add_row("clock", clock)
     facts.add_row("interval", _both(interval) + f": {_rate(report['fps'])}")
     facts.add_row("latency", _both(latency) + f": {report['latency_us']:.2f} us")
