@@ -70,7 +70,7 @@ def main() -> None:
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
         plan = Plan(cnv.make(Path(folder)), BuildConfig(target="ulx3s-85f", fps=options.fps))
-        graph, family = folding.connect(folding.apply(plan.graph, plan.choose()[0])), plan.device.family
+        graph, family = folding.connect(folding.apply(plan.graph, plan.choose().folding)), plan.device.family
     buffers = [line_buffer(node, family) for node in graph if node.kernel.op == "sliding_window"]
     weights = [weight_memory(node, family) for node in graph if node.kernel.op == "matrix_vector"]
     for title, rows in (("line buffers", buffers), ("weight memories", weights)):

@@ -251,7 +251,7 @@ def estimated(result: dict[str, Any]) -> None:
         out.print(f"parity    memories of {checked}", soft_wrap=True)
     fmax = result["fmax_mhz"]
     if fmax["estimated"]:
-        missed = "; --clock is above it" if fmax["estimated"] < result["clock_mhz"] else ""
+        missed = ", below the clock" if fmax["estimated"] < result["clock_mhz"] else ""
         out.print(f"Fmax      {fmax['estimated']:.0f} MHz, limited by {fmax['slowest']}{missed}")
     cycles = result["cycles"]
     out.print(f"interval  {cycles['interval']:,} cycles: {_rate(result['fps'])} at {result['clock_mhz']:g} MHz")

@@ -4,7 +4,7 @@ Three kinds of paths limit our kernels: out of a block RAM into the register beh
 through a kernel's own logic, which differs from operator to operator and grows with the kernel, for its nets get
 longer. The slowest node sets the period of the design, and a big design stretches it. The figures are fitted to kernels
 that were placed alone, between two FIFOs; ``python -m benchmarks.clocks`` holds them against these and against whole
-networks, and fits them again with ``--fit``.
+networks, and fits them again with ``--fit``; ``shell`` and ``room`` were chosen to suit whole networks.
 """
 
 from collections.abc import Mapping
