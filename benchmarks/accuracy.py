@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from quant import create_model, fit, load_data, schemes
-from quant.loop import FitResult
 from quant.models.network import Network
+from quant.training.loop import FitResult
 
 HERE = Path(__file__).parent
 RESULTS, PAGE = HERE / "accuracy", HERE / "ACCURACY.md"

@@ -2,8 +2,8 @@
 
 What was placed is kept in ``benchmarks/clocks/*.csv``; only what is not there yet is placed, seed 1, at the device's
 usual clock. ``--renew`` places what is asked for again, as after a change of the hardware or of the tools. ``--fit``
-fits the figures of ``hw.fmax`` to the kernels again and prints them, but not ``shell``, ``room`` and the factors of the
-faster speed grades: these were found by hand, from the shells, the largest networks and a few kernels.
+fits the figures of ``hw.folding.fmax`` to the kernels again and prints them, but not ``shell``, ``room`` and the
+factors of the faster speed grades: these were found by hand, from the shells, the largest networks and a few kernels.
 """
 
 import argparse
@@ -18,18 +18,20 @@ import numpy as np
 
 from benchmarks import networks, report
 from benchmarks.kernels import grid
-from hw import fifo, fmax, folding
 from hw.boards.image import SCOPE, image
 from hw.boards.targets import Target, find_target
-from hw.errors import BitfabricError
-from hw.graph import Graph, Node, Port
-from hw.kernels.fifo import Fifo
-from hw.kernels.kernel import Folding, Kernel
-from hw.lower import lower
-from hw.rtl import generate
-from hw.synth.family import FAMILIES, Family
+from hw.fabric.family import FAMILIES, Family
+from hw.folding import choose, fmax
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph, Node, Port
+from hw.ir.kernel import Folding, Kernel
+from hw.kernels.fifo.kernel import Fifo
+from hw.lowering.lower import lower
+from hw.passes import fifos, fold, lanes
+from hw.rtl.design import generate
 from hw.synth.nextpnr import place_and_route
 from hw.synth.yosys import synthesise
+from hw.timing import fifo_sizing
 
 FOLDER = Path(__file__).parent / "clocks"
 DEVICE = {"ecp5": "lfe5u-85f", "ice40": "ice40up5k", "gowin": "gw1nr-9c"}
@@ -147,13 +149,13 @@ def folded(case: Case, kept: Placed | None, folder: Path) -> tuple[Graph, str]:
     path = folder / f"{case.network}.onnx"
     graph = lower(path if path.exists() else networks.make(case.network, folder))
     if kept is None:
-        table = folding.for_cycles(graph, case.cycles, target.device.family, target.device.capacity)
+        table = choose.for_cycles(graph, case.cycles, target.device.family, target.device.capacity)
     else:
         parts = (part.split(":") for part in kept.folding.split())
         table = {name: Folding(*map(int, sizes.split("x"))) for name, sizes in parts}
     text = " ".join(f"{name}:{f.pe}x{f.simd}x{f.pixels}" for name, f in table.items())
-    connected = folding.connect(folding.apply(graph, table))
-    return fifo.insert(connected, fifo.size(connected)), text
+    connected = lanes.connect(fold.apply(graph, table))
+    return fifos.insert(connected, fifo_sizing.size(connected)), text
 
 
 def error(estimated: float, placed: float) -> float:

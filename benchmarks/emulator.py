@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks import cnv, report, tfc
 from flows.finn import Engine
-from hw.emulate import Emulator
-from hw.lower import lower
+from hw.lowering.lower import lower
+from hw.simulation.emulator import Emulator
 
 QONNX_TARGET = 3
 NETWORKS = {"TFC-w1a1": (tfc, 4096, 32, 20), "CNV-w1a1": (cnv, 64, 4, 40)}

@@ -15,9 +15,11 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks import cnv, report
-from hw import fifo, folding
-from hw.lower import lower
-from hw.synth.devices import device
+from hw.fabric.devices import device
+from hw.folding import choose
+from hw.lowering.lower import lower
+from hw.passes import fifos, fold, lanes
+from hw.timing import fifo_sizing
 from quant import create_model, export
 
 DEVICE, SHALLOW = "lfe5u-85f", 2
@@ -46,20 +48,20 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         for name, (make, cycles) in NETWORKS.items():
             graph = lower(make(Path(folder)))
-            graph = folding.connect(folding.apply(graph, folding.for_cycles(graph, cycles, ecp5.family, ecp5.capacity)))
+            graph = lanes.connect(fold.apply(graph, choose.for_cycles(graph, cycles, ecp5.family, ecp5.capacity)))
             if not results:
-                fifo.size(graph)  # compiled by now
+                fifo_sizing.size(graph)  # compiled by now
             start = time.process_time()
-            sized = fifo.size(graph)
+            sized = fifo_sizing.size(graph)
             seconds = time.process_time() - start
-            streams = fifo.streams(graph)
+            streams = fifos.streams(graph)
             for rule, depths in {
                 "sized": sized,
                 "textbook": {edge: max(SHALLOW, stream.beats) for edge, stream in streams.items()},
                 "FINN's default": dict.fromkeys(streams, SHALLOW),
             }.items():
                 bits = sum(depth * streams[edge].width for edge, depth in depths.items())
-                reached = fifo.interval(graph, depths)
+                reached = fifo_sizing.interval(graph, depths)
                 results[f"{name}, {rule}"] = {"bits": bits, "fifos": len(depths), "interval": str(reached)}
                 rows.append([f"{name}, {rule}", len(depths), bits, "deadlock" if reached == inf else int(reached)])
             results[f"{name}, sized"]["seconds"] = seconds

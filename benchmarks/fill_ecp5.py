@@ -5,12 +5,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import report, tfc
-from hw import fifo, folding, timing
-from hw.lower import lower
-from hw.rtl import generate
-from hw.synth.devices import device
+from hw.fabric.devices import device
+from hw.folding import choose
+from hw.lowering.lower import lower
+from hw.passes import fifos, fold, lanes
+from hw.rtl.design import generate
 from hw.synth.nextpnr import place_and_route
 from hw.synth.yosys import synthesise
+from hw.timing import cycles, fifo_sizing
 
 RATE = 5e6
 
@@ -25,10 +27,10 @@ def main() -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         graph = lower(tfc.make(folder))
-        table = folding.for_cycles(graph, options.cycles, ecp5.family, ecp5.capacity)
-        connected = folding.connect(folding.apply(graph, table))
-        hardware = fifo.insert(connected, fifo.size(connected))
-        interval = timing.steady(hardware).interval
+        table = choose.for_cycles(graph, options.cycles, ecp5.family, ecp5.capacity)
+        connected = lanes.connect(fold.apply(graph, table))
+        hardware = fifos.insert(connected, fifo_sizing.size(connected))
+        interval = cycles.steady(hardware).interval
         made = synthesise(generate(hardware, ecp5.family), ecp5.family, folder / "synth")
         placed = place_and_route(made.netlist, ecp5, folder / "place", RATE * interval / 1e6)
     print(hardware)

@@ -6,11 +6,14 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks import report, tfc
-from hw import fifo, folding, simulate
-from hw.graph import Graph
-from hw.lower import lower
-from hw.rtl import generate
-from hw.synth.devices import device
+from hw.fabric.devices import device
+from hw.folding import choose
+from hw.ir.graph import Graph
+from hw.lowering.lower import lower
+from hw.passes import fifos, fold, lanes
+from hw.rtl.design import generate
+from hw.simulation import verilator
+from hw.timing import fifo_sizing
 
 TARGETS = (896, 64)
 FRAMES = 24
@@ -25,8 +28,8 @@ def bound(graph: Graph) -> int:
 def folded(graph: Graph, cycles: int) -> Graph:
     """The cheapest folding for ``cycles`` cycles a frame, with width converters and FIFOs."""
     ecp5 = device("lfe5u-85f")
-    connected = folding.connect(folding.apply(graph, folding.for_cycles(graph, cycles, ecp5.family, ecp5.capacity)))
-    return fifo.insert(connected, fifo.size(connected))
+    connected = lanes.connect(fold.apply(graph, choose.for_cycles(graph, cycles, ecp5.family, ecp5.capacity)))
+    return fifos.insert(connected, fifo_sizing.size(connected))
 
 
 def simulated_interval(graph: Graph, count: int) -> int:
@@ -38,7 +41,7 @@ def simulated_interval(graph: Graph, count: int) -> int:
     if stream.dtype.name == "BIPOLAR":
         frames = np.where(frames > 0, 1, -1)
     design = generate(graph, device("lfe5u-85f").family)
-    result = simulate.build(design).run({"s": frames})
+    result = verilator.build(design).run({"s": frames})
     np.testing.assert_array_equal(result.outputs["m"], graph.execute({port.edge: frames})[out.edge])
     ends = result.taken["m"].reshape(count, -1)[:, -1]
     return int(ends[-1] - ends[-2])

@@ -5,23 +5,23 @@ from collections.abc import Iterator
 import numpy as np
 from qonnx.core.datatype import DataType
 
-from hw.graph import Graph, Node, Port
-from hw.kernels.accumulate_pool import AccumulatePool
-from hw.kernels.add import Add
-from hw.kernels.arg_max import ArgMax
-from hw.kernels.concat import Concat
-from hw.kernels.depthwise import Depthwise
-from hw.kernels.fifo import Fifo
-from hw.kernels.fork import Fork
-from hw.kernels.kernel import Kernel
-from hw.kernels.matrix_vector import MatrixVector
-from hw.kernels.max_pool import MaxPool
-from hw.kernels.requant import Requant
-from hw.kernels.sliding_window import SlidingWindow
-from hw.kernels.threshold import Threshold
-from hw.kernels.upsample import Upsample
-from hw.kernels.width_converter import WidthConverter
-from hw.stream import Stream
+from hw.ir.graph import Graph, Node, Port
+from hw.ir.kernel import Kernel
+from hw.ir.stream import Stream
+from hw.kernels.accumulate_pool.kernel import AccumulatePool
+from hw.kernels.add.kernel import Add
+from hw.kernels.arg_max.kernel import ArgMax
+from hw.kernels.concat.kernel import Concat
+from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.fifo.kernel import Fifo
+from hw.kernels.fork.kernel import Fork
+from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.max_pool.kernel import MaxPool
+from hw.kernels.requant.kernel import Requant
+from hw.kernels.sliding_window.kernel import SlidingWindow
+from hw.kernels.threshold.kernel import Threshold
+from hw.kernels.upsample.kernel import Upsample
+from hw.kernels.width_converter.kernel import WidthConverter
 
 PRODUCTS = (
     # weights, inputs, outputs by inputs, (PE, SIMD) ...

@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hw.graph import Graph
-from hw.kernels.kernel import Resources
-from hw.rtl import generate
-from hw.synth.family import Family
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.ir.graph import Graph
+from hw.rtl.design import generate
 from hw.synth.yosys import synthesise
 
 FOLDER = Path(__file__).parent / "resources"

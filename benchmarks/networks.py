@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from hw.synth.family import FAMILIES
+from hw.fabric.family import FAMILIES
 from quant import create_model, export
 
 

@@ -16,12 +16,15 @@ import numpy as np
 from benchmarks import networks, report
 from benchmarks.kernels import COMPANION, grid, separate
 from benchmarks.measured import FOLDER, Measured, Table
-from hw import fifo, folding
-from hw.graph import Graph
-from hw.kernels.kernel import Kernel, Resources
-from hw.lower import lower
-from hw.synth.devices import DEVICES
-from hw.synth.family import ECP5, FAMILIES
+from hw.fabric.devices import DEVICES
+from hw.fabric.family import ECP5, FAMILIES
+from hw.fabric.resources import Resources
+from hw.folding import choose, finn_json
+from hw.ir.graph import Graph
+from hw.ir.kernel import Kernel
+from hw.lowering.lower import lower
+from hw.passes import fifos, fold, lanes
+from hw.timing import fifo_sizing
 
 
 def hardware(name: str, folder: Path) -> Graph:
@@ -33,9 +36,9 @@ def hardware(name: str, folder: Path) -> Graph:
     graph, kept = lower(networks.make(name, folder)), FOLDER / f"{name}.json"
     if not kept.exists():
         capacity = DEVICES["lfe5u-85f"].capacity
-        folding.save(folding.for_cycles(graph, networks.NETWORKS[name].cycles, ECP5, capacity), kept)
-    connected = folding.connect(folding.apply(graph, folding.load(kept, graph)))
-    return fifo.insert(connected, fifo.size(connected))
+        finn_json.save(choose.for_cycles(graph, networks.NETWORKS[name].cycles, ECP5, capacity), kept)
+    connected = lanes.connect(fold.apply(graph, finn_json.load(kept, graph)))
+    return fifos.insert(connected, fifo_sizing.size(connected))
 
 
 def error(estimated: float, measured: float) -> float:
@@ -69,7 +72,7 @@ def main() -> None:
             graph = hardware(name, Path(folder))
             for family in (f for f in families if f.name in networks.NETWORKS[name].families):
                 made = table.measure(name, family, graph)
-                rows.append((made, folding.estimate(graph, family)))
+                rows.append((made, choose.estimate(graph, family)))
     if rows:
         show_networks(rows)
 

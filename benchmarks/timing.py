@@ -16,10 +16,12 @@ import numpy as np
 
 from benchmarks import cnv, report, tfc
 from flows.finn import estimate
-from hw import fifo, folding, simulate, timing
-from hw.lower import lower
-from hw.rtl import generate
-from hw.synth.devices import device
+from hw.fabric.devices import device
+from hw.folding import choose
+from hw.lowering.lower import lower
+from hw.passes import fifos, fold, lanes
+from hw.rtl.design import generate
+from hw.timing import fifo_sizing
 
 DEVICE = "lfe5u-85f"
 NETWORKS: dict[str, tuple[Callable[[Path], Path], int, int]] = {
@@ -40,23 +42,21 @@ def measure(path: Path, cycles: int, count: int) -> dict[str, Any]:
     """Cycles and seconds of a network."""
     device_ = device(DEVICE)
     graph = lower(path)
-    connected = folding.connect(
-        folding.apply(graph, folding.for_cycles(graph, cycles, device_.family, device_.capacity))
-    )
-    fifo.size(connected)  # compiled by now
-    depths, sizing = timed(lambda: fifo.size(connected))
-    hardware = fifo.insert(connected, depths)
+    connected = lanes.connect(fold.apply(graph, choose.for_cycles(graph, cycles, device_.family, device_.capacity)))
+    fifo_sizing.size(connected)  # compiled by now
+    depths, sizing = timed(lambda: fifo_sizing.size(connected))
+    hardware = fifos.insert(connected, depths)
     (port,), (out,) = hardware.inputs, hardware.outputs
     stream = hardware.edges[port.edge]
     frames = np.random.default_rng(0).integers(
         int(stream.dtype.min()), int(stream.dtype.max()), (count, *stream.shape), endpoint=True
     )
     frames = np.where(frames > 0, 1, -1) if stream.dtype.name == "BIPOLAR" else frames
-    simulator, build = timed(lambda: simulate.build(generate(hardware, device_.family)))
+    simulator, build = timed(lambda: verilator.build(generate(hardware, device_.family)))
     ran, verilator = timed(lambda: simulator.run({"s": frames}))
-    timing.simulate(hardware, count)
-    trace, model = timed(lambda: timing.simulate(hardware, count))
-    steady, analysis = timed(lambda: timing.steady(hardware))
+    cycles.simulate(hardware, count)
+    trace, model = timed(lambda: cycles.simulate(hardware, count))
+    steady, analysis = timed(lambda: cycles.steady(hardware))
     _, accounts = timed(steady.accounts)
     finn, theirs = timed(lambda: estimate(path, target_cycles=cycles))
     ends = ran.taken["m"].reshape(count, -1)[:, -1]

@@ -12,20 +12,23 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import cnv, report, tfc
 from flows.finn import FinnEstimate, estimate
-from hw import fifo, folding, timing
-from hw.graph import Graph
-from hw.kernels.kernel import Folding, Resources
-from hw.lower import lower
-from hw.rtl import generate, instances
-from hw.synth.devices import device
+from hw.fabric.devices import device
+from hw.fabric.resources import Resources
+from hw.folding import choose
+from hw.ir.graph import Graph
+from hw.ir.kernel import Folding
+from hw.lowering.lower import lower
+from hw.passes import fifos, fold, lanes
+from hw.rtl.design import generate, instances
 from hw.synth.yosys import synthesise
+from hw.timing import fifo_sizing
 
 PART, DEVICE = "xc7z020clg400-1", "xc7z020"
 NETWORKS = {"tfc": (tfc.make, 896), "cnv": (cnv.make, 150_000)}
 """Who makes a network, and the cycles a frame that FINN folds it for."""
 
 
-def as_finn(graph: Graph, finn: FinnEstimate) -> folding.FoldingTable:
+def as_finn(graph: Graph, finn: FinnEstimate) -> fold.FoldingTable:
     """FINN's folding for our layers."""
     units = iter([layer for layer in finn.layers if layer.op.startswith("MVAU")])
     table, now = {}, Folding()
@@ -60,19 +63,19 @@ def measure(network: str, folder: Path) -> dict[str, object]:
     xc7 = device(DEVICE)
     tables = {
         "FINN's folding": as_finn(graph, finn),
-        "our folding": folding.for_cycles(graph, finn.max_cycles, xc7.family, xc7.capacity),
+        "our folding": choose.for_cycles(graph, finn.max_cycles, xc7.family, xc7.capacity),
     }
     results = {}
     for name, table in tables.items():
-        connected = folding.connect(folding.apply(graph, table))
-        hardware = fifo.insert(connected, fifo.size(connected))
+        connected = lanes.connect(fold.apply(graph, table))
+        hardware = fifos.insert(connected, fifo_sizing.size(connected))
         total, layers = synthesised(hardware, folder / network / name.replace(" ", "_"))
         rows = [
             [n.name, n.kernel.op, n.kernel.folding.pe, n.kernel.folding.simd, n.kernel.interval,
              n.kernel.outputs()[0].dtype.name, layers[n.name].lut, layers[n.name].bram]
             for n in hardware
         ]  # fmt: skip
-        rows.append(["total", "", "", "", timing.steady(hardware).interval, "", total.lut, total.bram])
+        rows.append(["total", "", "", "", cycles.steady(hardware).interval, "", total.lut, total.bram])
         columns = ["layer", "kernel", "PE", "SIMD", "cycles", "output", "LUT", "RAMB18"]
         report.show(f"{network}: ours, {name}, synthesised", columns, rows)
         results[name] = vars(total)

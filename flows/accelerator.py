@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
@@ -11,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from flows import engines, steps
-from flows.plan import built
-from hw import model_file
+from flows import engines, step_cache
+from flows.planner import built
+from hw import model as model_file
 from hw.boards.image import Image
 from hw.boards.targets import BOARD_SUFFIXES, Target, find_target
-from hw.emulate import Emulator
-from hw.errors import BitfabricError
-from hw.graph import Graph
-from hw.kernels.kernel import Folding
-from hw.reference import Frames, Reference
-from hw.rtl import Design, generate
-from hw.synth import devices
+from hw.fabric import devices
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph
+from hw.ir.kernel import Folding
+from hw.rtl.design import Design, generate
+from hw.simulation.emulator import Emulator
+from hw.verification.reference import Frames, Reference
 
 BOARD_FILE = "board.yaml"
 """The user's own board file, in the build folder."""
@@ -35,59 +34,6 @@ def keep_board_file(target: str, folder: Path) -> None:
         kept.unlink(missing_ok=True)
     elif Path(target).resolve() != kept.resolve():
         shutil.copyfile(target, kept)
-
-
-def load_frames(path: Path) -> np.ndarray:
-    """An array from a ``.npy`` file. Raises BitfabricError (status 2) where it is missing, damaged or no array."""
-    try:
-        return np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise BitfabricError(f"no file {path}", status=2) from None
-    except (OSError, ValueError, EOFError) as error:
-        raise BitfabricError(f"{path} is not a whole .npy file ({error}); save it with numpy.save", status=2) from None
-
-
-def save_frames(path: Path, frames: Frames) -> None:
-    """Write a ``.npy`` file in one step; several outputs go into a ``.npz`` by name."""
-    if isinstance(frames, dict) != (path.suffix == ".npz"):
-        kind = ".npz, for its several outputs" if isinstance(frames, dict) else ".npy"
-        raise BitfabricError(f"{path}: the model's output goes into a file that ends in {kind}", status=2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        if isinstance(frames, dict):
-            np.savez(file, allow_pickle=False, **frames)
-        else:
-            np.save(file, frames)
-    part.replace(path)
-
-
-def classes(outputs: Frames) -> np.ndarray:
-    """The class of every frame: the largest logit, or the index itself where the network ends in arg-max or TopK."""
-    if isinstance(outputs, dict):
-        outputs = next((y for y in outputs.values() if y.dtype.kind in "iu"), next(iter(outputs.values())))
-    flat = np.asarray(outputs).reshape(len(outputs), -1)
-    return flat[:, 0].astype(np.int64) if flat.shape[1] == 1 else flat.argmax(axis=1)
-
-
-def load_labels(path: Path, count: int) -> np.ndarray:
-    """Classes of ``count`` frames from a ``.npy`` file. Raises BitfabricError (status 2) where they are not as many."""
-    labels = load_frames(path)
-    if labels.shape != (count,):
-        raise BitfabricError(f"{count} frames need as many labels, {path} holds an array {labels.shape}", status=2)
-    return labels
-
-
-def score(outputs: Frames, labels: np.ndarray) -> float:
-    """Share of frames whose class is the label's."""
-    return float(np.mean(classes(outputs) == labels))
-
-
-def timed(run: Callable[[], Frames]) -> tuple[Frames, float]:
-    """The outputs of a run, and how many seconds it took with everything that it had to load."""
-    started = time.monotonic()
-    outputs = run()
-    return outputs, round(time.monotonic() - started, 3)
 
 
 class Accelerator:
@@ -108,7 +54,7 @@ class Accelerator:
         except (OSError, ValueError) as error:
             raise BitfabricError(f"{self.folder}/build.json cannot be read ({error}); build again", status=2) from None
         self.model = self.folder / "lower" / "model.onnx"
-        if not self.model.exists() or steps.sha256(self.model) != self.report["model"]["sha256"]:
+        if not self.model.exists() or step_cache.sha256(self.model) != self.report["model"]["sha256"]:
             raise BitfabricError(f"{self.model} is not the model that was built; build again", status=2)
 
     @property

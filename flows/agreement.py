@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from flows import verify
-from hw import finn_io, folding, model_file
-from hw.emulate import Emulator
-from hw.errors import BitfabricError
-from hw.graph import Graph
-from hw.reference import compare, random_frames
-from hw.synth.family import ECP5
+from hw import finn
+from hw import model as model_file
+from hw.fabric.family import ECP5
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph
+from hw.passes import lanes
+from hw.simulation.emulator import Emulator
+from hw.verification.reference import compare, random_frames
 
 ENGINES = ("qonnx", "finn", "emulator", "rtl")
 """What can be held against the emulator; ``finn`` is FINN's Python execution of our graph in its dialect."""
@@ -34,7 +36,8 @@ def assert_engines_agree(
     """Run frames ``x`` (N, *shape), random ones by default, through engines; raise AssertionError where they differ.
 
     ``model`` is a QONNX file or FINN's dataflow graph. Integers must be equal, and the RTL's cycles those of the cycle
-    model; against QONNX only values within float32's rounding of a decision may differ (see ``hw.reference.compare``).
+    model; against QONNX only values within float32's rounding of a decision may differ (see
+    ``hw.verification.reference.compare``).
     Engines that cannot be had for this model raise BitfabricError; leave them out by ``engines``.
     """
     __tracebackhide__ = True
@@ -61,11 +64,11 @@ def _difference(engine: str, path: Path, graph: Graph, x: np.ndarray) -> str | N
         case "finn":
             from flows.finn import execute
 
-            made = path if finns else finn_io.write(finn_io.adapted(graph))
+            made = path if finns else finn.write(finn.adapted(graph))
             return verify.first_difference(execute(made, x), np.asarray(Emulator(graph).run(x)))
         case "rtl":
             try:
-                verify.check_rtl(folding.connect(graph), ECP5, graph.encode(x))
+                verify.check_rtl(lanes.connect(graph), ECP5, graph.encode(x))
             except BitfabricError as error:
                 return str(error)
     return None

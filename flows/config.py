@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from hw.errors import BitfabricError
+from hw.host.errors import BitfabricError
 
 Step = Literal["lower", "fold", "emulate", "rtl", "simulate", "synthesise", "place", "netlist"]
 STEPS: tuple[Step, ...] = get_args(Step)

@@ -4,7 +4,7 @@ The steps and what they leave in the build folder:
 
 ========== ============================================================================================
 lower      ``model.onnx``, ``graph.txt``: the exact integer dataflow graph
-fold       ``folding.json`` (FINN's form); cycles and resources as estimated
+fold       ``choose.json`` (FINN's form); cycles and resources as estimated
 emulate    the emulator against the QONNX reference, on every frame (of FINN's own graphs: against FINN, on a few)
 rtl        the accelerator's SystemVerilog and memory files
 simulate   the RTL against the emulator to the integer, against the cycle model to the cycle
@@ -27,21 +27,24 @@ from typing import Any
 
 import numpy as np
 
-from flows import engines, steps, verify
-from flows.accelerator import Accelerator, classes, keep_board_file, load_frames, load_labels, score
+from flows import engines, step_cache, verify
+from flows.accelerator import Accelerator, keep_board_file
 from flows.config import STEPS, BuildConfig
-from flows.plan import Plan, built
-from hw import folding, model_file
+from flows.frames import classes, load_frames, load_labels, score
+from flows.planner import Plan, built
+from hw import model as model_file
 from hw.boards import driver_folder
 from hw.boards.image import SCOPE, Image
-from hw.emulate import Emulator
-from hw.errors import BitfabricError
-from hw.graph import Graph
-from hw.kernels.kernel import Folding, Resources
-from hw.reference import Frames, Reference, compare, random_frames
-from hw.rtl import Design, generate, instances
+from hw.fabric.resources import Resources
+from hw.folding import finn_json
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph
+from hw.ir.kernel import Folding
+from hw.rtl.design import Design, generate, instances
+from hw.simulation.emulator import Emulator
 from hw.synth import nextpnr, toolchain, yosys
 from hw.synth.toolchain import TOOLCHAINS
+from hw.verification.reference import Frames, Reference, compare, random_frames
 
 Watch = Callable[[str, bool, float | None], None]
 RANDOM_FRAMES = 256
@@ -74,7 +77,7 @@ def build(
         work = _Build(Path(model), config, folder, told)
         keep_board_file(target, folder)
         report = work.run()
-        steps.write_json(folder / "build.json", report)
+        step_cache.write_json(folder / "build.json", report)
     return Accelerator(folder)
 
 
@@ -84,9 +87,9 @@ def _shown(watch: Watch | None) -> Iterator[Watch]:
     if watch is not None:
         yield watch
         return
-    from flows import show
+    from flows.cli import render
 
-    with show.Watch() as own:
+    with render.Watch() as own:
         yield own if own.visible else lambda name, cached, seconds: None
 
 
@@ -114,10 +117,10 @@ class _Build:
     def __init__(self, model: Path, config: BuildConfig, folder: Path, watch: Watch) -> None:
         self.plan = Plan(model, config)
         self.config, self.folder = config, folder
-        self.steps = steps.Steps(folder, watch)
+        self.steps = step_cache.Steps(folder, watch)
         self.result: dict[str, dict[str, Any]] = {}
         model_file.check(model)  # A missing or foreign file is refused before anything is written.
-        self.model_hash = steps.sha256(model)
+        self.model_hash = step_cache.sha256(model)
         self.frames = None if config.frames is None else load_frames(config.frames)
         self.labels = None
         if config.labels is not None and self.frames is not None:
@@ -174,9 +177,9 @@ class _Build:
     # --- the steps ---
 
     def run(self) -> dict[str, Any]:
-        frames = [None if f is None else steps.sha256(f) for f in (self.config.frames, self.config.labels)]
+        frames = [None if f is None else step_cache.sha256(f) for f in (self.config.frames, self.config.labels)]
         folded = [
-            None if self.config.folding is None else steps.sha256(self.config.folding),
+            None if self.config.folding is None else step_cache.sha256(self.config.folding),
             self.config.fps,
             self.config.fill,
             self.config.parity,
@@ -207,7 +210,7 @@ class _Build:
     def _fold(self, out: Path) -> dict[str, Any]:
         summary = self.plan.summary()
         table = {name: Folding.of(f) for name, f in summary["folding"].items()}
-        folding.save(table, out / "folding.json")
+        finn_json.save(table, out / "choose.json")
         return summary
 
     def _emulate(self, out: Path) -> dict[str, Any]:
@@ -320,7 +323,7 @@ class _Build:
             nothing = dict.fromkeys(("PE", "SIMD", "M", "cycles", "estimated"))
             layers.append({"name": "(shell)", "operator": "board and link", **nothing, "parity": False,
                            "resources": synthesised["rest"]})  # fmt: skip
-        products = {"model": "lower/model.onnx", "folding": "fold/folding.json"}
+        products = {"model": "lower/model.onnx", "folding": "fold/choose.json"}
         if "rtl" in self.result:
             products["RTL"] = f"rtl/{self.result['rtl']['top']}.sv"
         if synthesised:
@@ -380,7 +383,7 @@ class _Build:
             "verified": verified,
             "bitstream": {
                 "path": products["bitstream"],
-                "sha256": steps.sha256(self.folder / products["bitstream"]),
+                "sha256": step_cache.sha256(self.folder / products["bitstream"]),
             }
             if bitstream
             else None,

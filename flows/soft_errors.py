@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from flows.accelerator import Accelerator, classes
-from hw.emulate import Emulator
-from hw.soft_errors import SoftErrors
+from flows.accelerator import Accelerator
+from flows.frames import classes
+from hw.faults.soft_errors import SoftErrors
+from hw.simulation.emulator import Emulator
 
 
 def sweep(

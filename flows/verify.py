@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 
 from flows.engines import Frames, by_port, run_rtl
-from hw import timing
-from hw.errors import BitfabricError
-from hw.graph import Graph, Port
-from hw.rtl import generate
-from hw.synth.family import Family
+from hw.fabric.family import Family
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph, Port
+from hw.rtl.design import generate
+from hw.timing import cycles
+from hw.timing.trace import Trace
 
 
 def first_difference(got: np.ndarray, want: np.ndarray) -> str | None:
@@ -39,12 +40,12 @@ def check_rtl(graph: Graph, family: Family, ints: Frames) -> tuple[dict[str, int
             layer = _differing_layer(graph, family, ints)
             raise BitfabricError(f"the RTL differs from the emulator, first behind layer {layer}: {difference}")
     count = len(next(iter(ints.values())))
-    trace = timing.simulate(graph, count)
+    modelled = cycles.simulate(graph, count)
     names = by_port(graph, generate(graph, family))
     for edge, name in names.items():
-        if difference := first_difference(result.taken[name][:, None], trace.taken[edge][:, None]):
+        if difference := first_difference(result.taken[name][:, None], modelled.taken[edge][:, None]):
             raise BitfabricError(f"the RTL's cycles differ from the cycle model on {edge}: {difference}")
-    simulated = timing.Trace(graph, count, trace.offered, {e: result.taken[n] for e, n in names.items()})
+    simulated = Trace(graph, count, modelled.offered, {e: result.taken[n] for e, n in names.items()})
     return {"frames": count, "mismatches": 0, "latency": simulated.latency, "interval": simulated.interval}, got
 
 

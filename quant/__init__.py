@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from quant.errors import QuantError
 
 if TYPE_CHECKING:
-    from quant import compression, distortion, schemes
-    from quant.checkpoint import load_checkpoint, save_checkpoint
+    from quant import compression, robustness, schemes
     from quant.data import load_data
-    from quant.loop import fit
     from quant.metrics import summary
     from quant.models import create_model, list_models, register_model
-    from quant.qonnx_export import export
-    from quant.train import train_run
+    from quant.qonnx.export import export
+    from quant.training.checkpoint import load_checkpoint, save_checkpoint
+    from quant.training.loop import fit
+    from quant.training.run import train_run
 
 # Brevitas says at its import that an optional package is missing, which nothing here uses.
 warnings.filterwarnings("ignore", message="fast_hadamard_transform package not found", module="brevitas")
@@ -32,30 +32,30 @@ warnings.filterwarnings("ignore", message="fast_hadamard_transform package not f
 _HOMES = {
     "compression": "quant.compression",
     "create_model": "quant.models",
-    "distortion": "quant.distortion",
-    "export": "quant.qonnx_export",
-    "fit": "quant.loop",
+    "robustness": "quant.robustness",
+    "export": "quant.qonnx.export",
+    "fit": "quant.training.loop",
     "list_models": "quant.models",
-    "load_checkpoint": "quant.checkpoint",
+    "load_checkpoint": "quant.training.checkpoint",
     "load_data": "quant.data",
     "register_model": "quant.models",
-    "save_checkpoint": "quant.checkpoint",
+    "save_checkpoint": "quant.training.checkpoint",
     "schemes": "quant.schemes",
     "summary": "quant.metrics",
-    "train_run": "quant.train",
+    "train_run": "quant.training.run",
 }
 
 __all__ = [
     "QuantError",
     "compression",
     "create_model",
-    "distortion",
     "export",
     "fit",
     "list_models",
     "load_checkpoint",
     "load_data",
     "register_model",
+    "robustness",
     "save_checkpoint",
     "schemes",
     "summary",

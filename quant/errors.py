@@ -4,7 +4,7 @@
 class QuantError(Exception):
     """A fault that the user can mend: one line that names the thing, why, and what to do instead.
 
-    The same kind of error as ``hw.errors.BitfabricError`` (``quant`` imports nothing of ``hw``); the command line
+    The same kind of error as ``hw.host.errors.BitfabricError`` (``quant`` imports nothing of ``hw``); the command line
     reports both without a traceback. ``status`` is the exit status: 1 for work that failed, 2 for a request that
     was wrong from the start (bad name, file or option).
     """

@@ -12,7 +12,7 @@ from brevitas.nn import QuantConv1d, QuantConv2d, QuantIdentity, QuantLinear, Qu
 from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 
 from quant.errors import QuantError
-from quant.schemes.quantizer import SignAct, UniformAct, act_injector
+from quant.quantizers.tensor_quant import SignAct, UniformAct, act_injector
 from quant.schemes.scheme import Scheme
 
 

@@ -33,6 +33,6 @@ def test_the_reference_builds(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
     text = (tmp_path / "reference" / "hw.html").read_text()
-    for name in ("hw.timing.simulate", "hw.graph.Graph", "hw.lower.lower"):
+    for name in ("hw.timing.cycles.simulate", "hw.ir.graph.Graph", "hw.lowering.lower.lower"):
         assert f'id="{name}"' in text
-    assert "hw.kernels.matrix_vector.MatrixVector" in (tmp_path / "reference" / "kernels.html").read_text()
+    assert "hw.kernels.matrix_vector.kernel.MatrixVector" in (tmp_path / "reference" / "kernels.html").read_text()

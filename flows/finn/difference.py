@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 
 from flows.finn import frontend
-from hw import finn_io
-from hw.errors import BitfabricError
-from hw.graph import Graph
-from hw.host import run
-from hw.kernels.depthwise import Depthwise
-from hw.kernels.matrix_vector import MatrixVector
-from hw.kernels.requant import Requant
-from hw.kernels.threshold import Threshold
-from hw.lower import Decision, Lowering
-from hw.qonnx_file import load
+from hw import finn
+from hw.host.errors import BitfabricError
+from hw.host.steps import run
+from hw.ir.graph import Graph
+from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.requant.kernel import Requant
+from hw.kernels.threshold.kernel import Threshold
+from hw.lowering.lower import Decision, Lowering
+from hw.lowering.qonnx import load
 
 NEAR = 2.0**-16
 """Distance of a value from a decision, as a share of its size, that float32 arithmetic in another order may cross."""
@@ -63,9 +63,9 @@ def compare(model: Path | str) -> Difference:
     """
     lowering = Lowering(load(model))
     made = frontend.dataflow(model)
-    theirs, ours = finn_io.read(made), finn_io.adapted(lowering.graph)
+    theirs, ours = finn.read(made), finn.adapted(lowering.graph)
     with frontend.calling_finn(model):
-        narrow = finn_io.read(frontend.minimized(made))
+        narrow = finn.read(frontend.minimized(made))
     result = Difference()
     pairs = _pairs(ours), _pairs(theirs), _pairs(narrow)
     if len({len(each) for each in pairs}) != 1:
@@ -105,7 +105,7 @@ def _pairs(graph: Graph) -> list[_Pair]:
 def _table(pair: _Pair) -> np.ndarray:
     """Thresholds (channels, steps) of a quantizer."""
     if isinstance(pair.quantizer, Requant):
-        return finn_io.requant.as_thresholds(pair.quantizer, pair.layer.output_range()).thresholds
+        return finn.requant.as_thresholds(pair.quantizer, pair.layer.output_range()).thresholds
     return pair.quantizer.thresholds
 
 
@@ -129,7 +129,7 @@ def _codes(pair: _Pair) -> tuple[int, int]:
         return 0, 1
     if isinstance(kernel, Requant):
         low, high = pair.layer.output_range()
-        least = int(finn_io.requant.as_thresholds(kernel, (low, high)).output_min or 0)
+        least = int(finn.requant.as_thresholds(kernel, (low, high)).output_min or 0)
     else:
         least = int(kernel.output_dtype.min()) if kernel.output_min is None else kernel.output_min
     return least, least + steps

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from flows.finn import frontend
-from hw import model_file, qonnx_file
-from hw.errors import BitfabricError
-from hw.kernels.kernel import Folding
+from hw import model as model_file
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Folding
+from hw.lowering import qonnx
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def estimate(
     if model_file.of_finn(model_path):
         from qonnx.core.modelwrapper import ModelWrapper
 
-        model = ModelWrapper(qonnx_file.read(model_path))
+        model = ModelWrapper(qonnx.read(model_path))
     else:
         model = frontend.dataflow(model_path, input_quantizer=input_quantizer)
     from finn.analysis.fpgadataflow.dataflow_performance import dataflow_performance

@@ -5,8 +5,8 @@ What it leaves in the folder, complete without Vivado:
 ================== ====================================================================================================
 model.onnx         the graph in FINN's dialect, folded, the host's steps around it
 build.yaml         FINN's configuration, for ``finn build --batch build.yaml model.onnx`` in this folder
-folding.json       the folding, by the names that FINN gives the layers
-fifo.json          FIFO depths that the timing of our kernels asks for, in the form of FINN's fifo_config_file
+choose.json       the folding, by the names that FINN gives the layers
+fifo_sizing.json          FIFO depths that the timing of our kernels asks for, in the form of FINN's fifo_config_file
 input.npy, ...     frames, and what the accelerator must give for them (``expected_output.npy``)
 finn/              FINN's own output: estimates in ``report``, and what else it made
 generated/         the HLS and RTL code of every layer
@@ -23,21 +23,25 @@ from typing import Any
 import numpy as np
 import onnx
 
-from flows import steps
-from flows.accelerator import load_frames
+from flows import step_cache
+from flows.engines.finn import execute
 from flows.finn import frontend, settings, workspace
-from flows.finn.engine import execute
+from flows.frames import load_frames
 from flows.verify import first_difference
-from hw import fifo, finn_io, folding, model_file
-from hw.emulate import Emulator
-from hw.errors import BitfabricError
-from hw.graph import Graph
-from hw.kernels.depthwise import Depthwise
-from hw.kernels.kernel import Folding
-from hw.kernels.pool import Pool
-from hw.kernels.sliding_window import SlidingWindow
-from hw.reference import random_frames
-from hw.synth.devices import DEVICES, Device
+from hw import finn
+from hw import model as model_file
+from hw.fabric.devices import DEVICES, Device
+from hw.folding import choose, finn_json
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph
+from hw.ir.kernel import Folding
+from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.shared.pool import Pool
+from hw.kernels.sliding_window.kernel import SlidingWindow
+from hw.passes import fold, lanes
+from hw.simulation.emulator import Emulator
+from hw.timing import fifo_sizing
+from hw.verification.reference import random_frames
 
 FRAMES = 4
 """Frames that FINN verifies on, which it does one after the other in simulations."""
@@ -97,13 +101,13 @@ class _Flow:
     def run(self) -> dict[str, Any]:
         graph = self._graph()
         path = self.folder / "model.onnx"
-        onnx.save(finn_io.write(graph), path)
+        onnx.save(finn.write(graph), path)
         with workspace.at(self.folder, self.model):
             layers = self._prepare(graph, path)
         verified = self._frames(graph)
         config = settings.write(self._settings(), self.folder / "build.yaml")
         report: dict[str, Any] = {
-            "model": {"path": str(self.model), "sha256": steps.sha256(self.model)},
+            "model": {"path": str(self.model), "sha256": step_cache.sha256(self.model)},
             "front_end": self.request.front_end,
             "part": self.part,
             "board": self.board,
@@ -112,17 +116,17 @@ class _Flow:
             "verified": {"finn": verified},
         }
         report |= self._build(config, path)
-        steps.write_json(self.folder / "finn.json", report)
+        step_cache.write_json(self.folder / "finn.json", report)
         return report
 
     # --- the graph ---
 
     def _graph(self) -> Graph:
         if self.request.front_end == "finn" and not model_file.of_finn(self.model):
-            return self._folded(finn_io.adapted(finn_io.read(self._streamlined())))
+            return self._folded(finn.adapted(finn.read(self._streamlined())))
         if self.request.front_end not in ("bitfabric", "finn"):
             raise BitfabricError(f"no front end {self.request.front_end}; there are bitfabric and finn", status=2)
-        return self._folded(finn_io.adapted(model_file.graph(self.model)))
+        return self._folded(finn.adapted(model_file.graph(self.model)))
 
     def _streamlined(self) -> onnx.ModelProto:
         """FINN's graph, refused where it means something else than the model does."""
@@ -130,7 +134,7 @@ class _Flow:
         for node in made.graph.node:
             if node.op_type != "FMPadding":
                 continue
-            if finn_io.dialect.attributes(node)["inputDataType"] in ("BINARY", "BIPOLAR"):
+            if finn.dialect.attributes(node)["inputDataType"] in ("BINARY", "BIPOLAR"):
                 raise BitfabricError(
                     f"{node.name}: FINN pads 1-bit values with -1 where the model pads with 0; use --front-end "
                     "bitfabric, the open back end, or no padding"
@@ -138,10 +142,10 @@ class _Flow:
         return made.model
 
     def _folded(self, graph: Graph) -> Graph:
-        table = folding.current(graph)
+        table = fold.current(graph)
         device = self._device()
         if self.request.folding is not None:
-            table = folding.load(self.request.folding, graph)
+            table = finn_json.load(self.request.folding, graph)
             if several := [name for name, choice in table.items() if choice.pixels > 1]:
                 where = f"{self.request.folding}: layer {several[0]}"
                 raise BitfabricError(f"{where}: FINN takes a pixel at a time; leave M out", status=2)
@@ -153,11 +157,11 @@ class _Flow:
                     f"{least}: at most {self.clock_mhz * 1e6 / least:.0f} frames/s are possible",
                     status=2,
                 )
-            table = folding.for_cycles(graph, self.cycles, device.family, device.capacity)
+            table = choose.for_cycles(graph, self.cycles, device.family, device.capacity)
         elif not model_file.of_finn(self.model):
-            table = folding.for_area(graph, 0.25, device.family, device.capacity)
+            table = choose.for_area(graph, 0.25, device.family, device.capacity)
         # FINN takes a pixel at a time.
-        return _as_finn_folds(folding.apply(graph, {name: replace(each, pixels=1) for name, each in table.items()}))
+        return _as_finn_folds(fold.apply(graph, {name: replace(each, pixels=1) for name, each in table.items()}))
 
     def _device(self) -> Device:
         """The device whose resources guide the folding: the part's, or for one that is not known here a large one."""
@@ -181,12 +185,12 @@ class _Flow:
         folded: dict[str, dict[str, Any]] = {}
         layers = []
         for node in model.graph.node:
-            attributes = finn_io.dialect.attributes(node)
+            attributes = finn.dialect.attributes(node)
             folded[node.name] = {k: attributes[k] for k in ("PE", "SIMD", "parallel_window") if k in attributes}
             name = original.get(node.output[0], node.name)
             layers.append({"name": name, "finn": node.name, "operator": node.op_type, **folded[node.name]})
-        steps.write_json(self.folder / "folding.json", {"Defaults": {}, **folded})
-        depths = fifo.size(folding.connect(graph))
+        step_cache.write_json(self.folder / "choose.json", {"Defaults": {}, **folded})
+        depths = fifo_sizing.size(lanes.connect(graph))
         for step in (
             InsertDWC(), InsertFIFO(create_shallow_fifos=True), SpecializeLayers(self.part),
             GiveUniqueNodeNamesRecursive(),
@@ -195,8 +199,8 @@ class _Flow:
         fifos = {}
         for node in model.get_nodes_by_op_type("StreamingFIFO_rtl"):
             fifos[node.name] = max(2, _depth(model, node, depths))
-        steps.write_json(
-            self.folder / "fifo.json",
+        step_cache.write_json(
+            self.folder / "fifo_sizing.json",
             {
                 "fifo_depths": fifos,
                 "fifo_sizes": {},
@@ -232,7 +236,7 @@ class _Flow:
             # The graph has the narrowest exact types; FINN's own are too narrow for popcounts.
             "minimize_bit_width": False,
             "auto_fifo_depths": self.request.fifo_sizes == "finn",
-            "fifo_config_file": "fifo.json",
+            "fifo_config_file": "fifo_sizing.json",
         }
         if self.shell is not None:
             values["generate_outputs"] += ["bitfile", "pynq_driver", "deployment_package"]
@@ -240,7 +244,7 @@ class _Flow:
         if self.request.config is not None:
             base = self.request.config.absolute().parent
             passed |= {key: str(base / passed[key]) for key in FILES if passed.get(key) is not None}
-        values |= {"folding_config_file": "folding.json", **passed}
+        values |= {"folding_config_file": "choose.json", **passed}
         values["steps"] = [each for each in values["steps"] or settings.EXACT if each not in settings.DONE]
         values["synth_clk_period_ns"] = round(1000 / self.clock_mhz, 6)
         if self.board is None:
@@ -268,7 +272,7 @@ class _Flow:
                 if config.save_intermediate_models:
                     model.save(str(config.get_intermediate_models_directory() / f"{step.__name__}.onnx"))
         code = {
-            node.name: str(Path(finn_io.dialect.attributes(node).get("code_gen_dir_ipgen", "")).name)
+            node.name: str(Path(finn.dialect.attributes(node).get("code_gen_dir_ipgen", "")).name)
             for node in model.graph.node
         }
         return {
@@ -300,7 +304,7 @@ def _estimate(reports: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, name in (("network", "network_performance"), ("cycles", "layer_cycles"), ("resources", "layer_resources")):
         path = reports / f"estimate_{name}.json"
-        found[key] = steps.read_json(path) if path.is_file() else {}
+        found[key] = step_cache.read_json(path) if path.is_file() else {}
     return found
 
 
@@ -327,7 +331,7 @@ def _as_finn_folds(graph: Graph) -> Graph:
             table[node.name] = Folding(1, reader.kernel.folding.pe)
         elif kernel.channels < kernel.simd != whole:
             table[node.name] = Folding(1, kernel.channels)
-    return folding.apply(graph, table)
+    return fold.apply(graph, table)
 
 
 def _depth(model: Any, node: Any, depths: dict[str, int]) -> int:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from hw.errors import BitfabricError
-from hw.qonnx_file import load
+from hw.host.errors import BitfabricError
+from hw.lowering.qonnx import load
 
 # Operators that only hardware should do: one left on the host means that FINN did not map the network.
 _COMPUTE = {"MatMul", "Gemm", "Conv", "XnorPopcountMatMul", "Im2Col", "Quant", "BipolarQuant", "Trunc"}
@@ -99,7 +99,7 @@ def dataflow(path: Path | str, batch: int = 1, input_quantizer: bool = False) ->
 
 def _plain_biases(model: Any) -> None:
     """Quantized biases as their values: qonnx takes only biases apart that have a scale for each channel."""
-    from hw.constants import quant_parameters, quantized
+    from hw.lowering.constants import quant_parameters, quantized
 
     for node in list(model.graph.node):
         readers = model.find_consumers(node.output[0])
@@ -115,7 +115,7 @@ def _plain_biases(model: Any) -> None:
 
 def _whole_pools(model: Any) -> None:
     """Average pools of a whole image by the name of those: FINN has a layer for them, and none for other averages."""
-    from hw.constants import attribute
+    from hw.lowering.constants import attribute
 
     for node in model.get_nodes_by_op_type("AveragePool"):
         shape = model.get_tensor_shape(node.input[0])
@@ -150,7 +150,7 @@ def _signs_absorbed(model: Any) -> Any:
     """
     from finn.transformation.streamline import absorb
 
-    from hw.stream import smallest_dtype
+    from hw.ir.stream import smallest_dtype
 
     for mul in model.get_nodes_by_op_type("Mul"):
         signs = model.get_initializer(mul.input[1])

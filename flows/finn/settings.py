@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from flows.finn import workspace
-from hw.errors import BitfabricError
+from hw.host.errors import BitfabricError
 
 EXACT = (
     "step_create_dataflow_partition",

@@ -21,8 +21,8 @@ from typing import Any
 
 from flows.config import Step
 from flows.pipeline import build
-from hw.errors import BitfabricError
-from hw.synth.devices import DEVICES
+from hw.fabric.devices import DEVICES
+from hw.host.errors import BitfabricError
 
 
 def step_open_rtl(model: Any, cfg: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.finn import frontend
-from hw.errors import BitfabricError
+from hw.host.errors import BitfabricError
 
 
 class _NoSimulation:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.graph import Graph
-from hw.kernels.fifo import Fifo
-from hw.timing import Trace
+from hw.ir.graph import Graph
+from hw.kernels.fifo.kernel import Fifo
+from hw.timing.trace import Trace
 
 FRAMES = 3
 """Frames that the timeline shows."""

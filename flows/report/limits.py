@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
-from hw import folding
-from hw.errors import BitfabricError
-from hw.graph import Graph, Node
-from hw.kernels.kernel import Folding, Resources
-from hw.synth.devices import Device
+from hw.fabric.devices import Device
+from hw.fabric.resources import Resources
+from hw.folding import choose
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph, Node
+from hw.ir.kernel import Folding
+from hw.passes import fold, lanes
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,12 @@ def find(graph: Graph, hardware: Graph, interval: int, device: Device) -> Limits
     steps = [step for node in limiting if (step := _doubled(node, device))]
     named = {step.layer for step in steps}
     doubled, refused = None, None
-    table = {name: hardware.node(name).kernel.folding for name in folding.current(graph)}
+    table = {name: hardware.node(name).kernel.folding for name in fold.current(graph)}
     try:
-        faster = folding.for_cycles(graph, interval // 2, device.family, device.capacity)
-        new = folding.connect(folding.apply(graph, faster))
-        old = folding.connect(folding.apply(graph, table))
-        more = _difference(folding.estimate(new, device.family), folding.estimate(old, device.family))
+        faster = choose.for_cycles(graph, interval // 2, device.family, device.capacity)
+        new = lanes.connect(fold.apply(graph, faster))
+        old = lanes.connect(fold.apply(graph, table))
+        more = _difference(choose.estimate(new, device.family), choose.estimate(old, device.family))
         doubled = max(node.kernel.schedule().interval for node in new), more
     except BitfabricError as error:
         refused = str(error)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.report import figures, limits
-from hw import drawing, timing
 from hw.boards.image import SCOPE
-from hw.errors import BitfabricError
-from hw.rtl import instances
+from hw.host.errors import BitfabricError
+from hw.ir import html
+from hw.rtl.design import instances
 from hw.synth import nextpnr
+from hw.timing import cycles
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -51,8 +52,8 @@ def write(accelerator: "Accelerator", out: Path | None = None) -> Path:
 def summary(accelerator: "Accelerator") -> str:
     """A build in short as HTML, for notebooks: its figures, its layers, and what was checked."""
     facts = {"report": accelerator.report, "tiles": _tiles(accelerator.report), "rungs": _rungs(accelerator.report)}
-    network = drawing.table(accelerator.hardware, _shares(accelerator.report))
-    return _environment().get_template("summary.html").render(facts, network=network, graph_style=drawing.STYLE)
+    network = html.table(accelerator.hardware, _shares(accelerator.report))
+    return _environment().get_template("summary.html").render(facts, network=network, graph_style=html.STYLE)
 
 
 @cache
@@ -79,8 +80,8 @@ def _environment() -> "Environment":
 def _facts(accelerator: "Accelerator") -> dict[str, Any]:
     """Everything that the template shows."""
     report, hardware = accelerator.report, accelerator.hardware
-    pace, trace = timing.pace(hardware), timing.steady(hardware)
-    then = timing.Pace(**{name: count["estimated"] for name, count in report["cycles"].items()})
+    pace, trace = cycles.pace(hardware), cycles.steady(hardware)
+    then = cycles.Pace(**{name: count["estimated"] for name, count in report["cycles"].items()})
     if pace != then:
         raise BitfabricError(
             f"{accelerator.folder} was built by another version: {then.interval} and {then.latency} cycles "
@@ -91,10 +92,10 @@ def _facts(accelerator: "Accelerator") -> dict[str, Any]:
         "report": report,
         "folder": accelerator.folder,
         "style": _text("page.css"),
-        "graph_style": drawing.STYLE,
+        "graph_style": html.STYLE,
         "tiles": _tiles(report),
-        "network": drawing.table(hardware, _shares(report)),
-        "groups": {node.name: drawing.GROUPS.get(node.kernel.op, "compute") for node in hardware},
+        "network": html.table(hardware, _shares(report)),
+        "groups": {node.name: html.GROUPS.get(node.kernel.op, "compute") for node in hardware},
         "ticks": window.ticks(),
         "window": window,
         "timeline": figures.timeline(trace, window),
@@ -193,7 +194,7 @@ def _finn(report: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any] |
         return []
     ours: list[dict[str, Any]] = []
     for layer in report["layers"]:
-        group = drawing.GROUPS.get(layer["operator"])
+        group = html.GROUPS.get(layer["operator"])
         cost = layer.get("resources") or layer["estimated"]
         if group == "compute":
             ours.append({**layer, **cost})

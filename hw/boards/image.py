@@ -7,13 +7,13 @@ from typing import Literal
 
 from qonnx.core.datatype import DataType
 
-from hw.boards.packing import Format
-from hw.boards.pll import Pll, instance, solve
 from hw.boards.targets import Board, Target
-from hw.errors import BitfabricError
-from hw.rtl import Design
-from hw.stream import Stream
+from hw.host.errors import BitfabricError
+from hw.host.packing import Format
+from hw.ir.stream import Stream
+from hw.rtl.design import Design
 from hw.synth.netlist import models
+from hw.synth.pll import Pll, instance, solve
 from hw.synth.toolchain import Pin
 
 SHELL = ("uart_rx", "uart_tx", "deframer", "framer", "frame_in", "frame_out", "link", "power_on")

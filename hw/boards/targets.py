@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hw.errors import BitfabricError
-from hw.synth.devices import DEVICES, Device, device, unknown
+from hw.fabric.devices import DEVICES, Device, device, unknown
+from hw.host.errors import BitfabricError
 
 BOARD_SUFFIXES = (".yaml", ".yml")
 """How the name of a board file ends."""

@@ -11,9 +11,9 @@ from importlib.resources import files
 from types import TracebackType
 
 from hw.boards.image import Image
-from hw.errors import BitfabricError
-from hw.rtl import Design
-from hw.simulate import executable
+from hw.host.errors import BitfabricError
+from hw.rtl.design import Design
+from hw.simulation.verilator import executable
 
 ALL = 0xFFFFFFFF
 

@@ -7,7 +7,7 @@ from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hw.kernels.kernel import Kernel
+    from hw.ir.kernel import Kernel
 
 REGISTRY = {
     "accumulate_pool": "AccumulatePool",
@@ -31,12 +31,16 @@ REGISTRY = {
 @cache
 def get(op: str) -> "type[Kernel]":
     """The kernel class of this name. Raises KeyError."""
-    return getattr(import_module(f"hw.kernels.{op}"), REGISTRY[op])
+    return getattr(import_module(f"hw.kernels.{op}.kernel"), REGISTRY[op])
+
+
+@cache
+def _sources() -> dict[str, Traversable]:
+    """Every SystemVerilog file of the kernels by its name."""
+    folders = (folder for folder in files("hw.kernels").iterdir() if folder.is_dir())
+    return {file.name: file for folder in folders for file in folder.iterdir() if file.name.endswith(".sv")}
 
 
 def source(name: str) -> Traversable:
-    """A SystemVerilog file of this package, by its name under ``hw/kernels`` (``parts/rom.sv``)."""
-    path = files("hw.kernels")
-    for part in name.split("/"):
-        path = path.joinpath(part)
-    return path
+    """The SystemVerilog file of this name, in a kernel's folder or in ``cells``. Raises KeyError."""
+    return _sources()[name]

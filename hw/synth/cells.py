@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from hw.errors import BitfabricError
+from hw.host.errors import BitfabricError
 
 Bits = list[int | str]
 

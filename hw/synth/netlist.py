@@ -1,4 +1,4 @@
-"""Simulation below RTL: a Yosys or nextpnr netlist as a design that ``hw.simulate`` can build.
+"""Simulation below RTL: a Yosys or nextpnr netlist as a design that ``hw.simulation.verilator`` can build.
 
 A netlist in Yosys JSON, after synthesis or after place and route, is written as Verilog: one instance per cell, of
 our own models of the family's cells (``models/<family>``). ``hw.synth.cells`` brings the cells to their models' form.
@@ -11,11 +11,11 @@ from importlib.resources import files
 from itertools import count
 from pathlib import Path
 
-from hw.errors import BitfabricError
-from hw.rtl import Design
-from hw.stream import Stream
+from hw.fabric.family import Family
+from hw.host.errors import BitfabricError
+from hw.ir.stream import Stream
+from hw.rtl.design import Design
 from hw.synth.cells import DIALECTS, Cell, Dialect, string
-from hw.synth.family import Family
 
 
 def models(family: Family) -> dict[str, str]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from math import floor
 from pathlib import Path
 
-from hw.errors import BitfabricError
-from hw.kernels.kernel import Resources
+from hw.fabric.devices import Device
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
 from hw.synth import ports, tool
-from hw.synth.devices import Device
 from hw.synth.toolchain import Pin, command, toolchain
 
 

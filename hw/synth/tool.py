@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 
-from hw.errors import BitfabricError
+from hw.host.errors import BitfabricError
 
 
 def locate(module: str, entry: str, native: str, install: str) -> list[str]:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hw.errors import BitfabricError
-from hw.kernels.kernel import Resources
+from hw.fabric.devices import Device
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
 from hw.synth import tool
-from hw.synth.devices import Device
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw.errors import BitfabricError
-from hw.kernels.kernel import Resources
-from hw.rtl import Design
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
+from hw.rtl.design import Design
 from hw.synth import tool
-from hw.synth.family import Family
 
 ENTRY = "import sys; from pyosys import libyosys as ys; ys.run_pass('script ' + sys.argv[-1], ys.Design())"
 

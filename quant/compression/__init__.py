@@ -13,7 +13,6 @@ scale.
 """
 
 from quant.compression.coding import decode, encode
-from quant.compression.pipeline import deep_compression
 from quant.compression.pruning import prune
 from quant.compression.sensitivity import curvature, curvature_from_adam
 from quant.compression.sharing import entropy_quantize, share_weights, uniform_quantize
@@ -21,6 +20,7 @@ from quant.compression.size import Report, Row, report
 from quant.compression.snapping import snap
 from quant.compression.vectors import product_quantize, residual_quantize
 from quant.compression.weights import describe, prepare
+from quant.training.deep_compression import deep_compression
 
 __all__ = [
     "Report",

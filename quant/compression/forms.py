@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from quant.schemes.functions import bounds, uniform
-from quant.schemes.quantizer import TensorQuant
+from quant.quantizers.functions import bounds, uniform
+from quant.quantizers.tensor_quant import TensorQuant
 
 
 class CompressedWeight(torch.nn.Module):

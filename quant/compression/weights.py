@@ -20,7 +20,7 @@ from torch.nn.utils import parametrize
 
 from quant.compression.forms import CompressedWeight, Grid, Pruned, Shared, Values, form_from
 from quant.errors import QuantError
-from quant.schemes.quantizer import weight_injector
+from quant.quantizers.tensor_quant import weight_injector
 
 T = TypeVar("T")
 Model = TypeVar("Model", bound=torch.nn.Module)

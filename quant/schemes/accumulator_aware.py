@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 
 from quant.errors import QuantError
-from quant.schemes.functions import bounds, uniform
-from quant.schemes.quantizer import TensorQuant, UniformAct, act_injector, weight_injector
+from quant.quantizers.functions import bounds, uniform
+from quant.quantizers.tensor_quant import TensorQuant, UniformAct, act_injector, weight_injector
 from quant.schemes.scheme import Injector, Scheme, check_bits
 
 # Float32 rounding of norms and quotients must not push a sum over its bound.

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import torch
 
 from quant.errors import QuantError
-from quant.schemes.glorot import clip_to_glorot_bound, glorot_bound
-from quant.schemes.quantizer import SignWeight, TensorQuant, UniformAct, act_injector, weight_injector
+from quant.quantizers.glorot import clip_to_glorot_bound, glorot_bound
+from quant.quantizers.signs import random_sign, scaled_sign
+from quant.quantizers.statistics import reestimate_batch_norm
+from quant.quantizers.tensor_quant import SignWeight, TensorQuant, UniformAct, act_injector, weight_injector
 from quant.schemes.scheme import Injector, Scheme, check_bits
-from quant.schemes.signs import random_sign, scaled_sign
-from quant.schemes.statistics import reestimate_batch_norm
 from quant.schemes.widths import check_choice, check_weight_bits
 
 

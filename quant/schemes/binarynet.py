@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 import torch
 
 from quant.errors import QuantError
-from quant.schemes.quantizer import SignAct, SignWeight, TensorQuant, act_injector, weight_injector
+from quant.quantizers.shift_adamax import ShiftAdaMax
+from quant.quantizers.shift_norm import ShiftNorm
+from quant.quantizers.signs import sign_inside
+from quant.quantizers.statistics import reestimate_batch_norm
+from quant.quantizers.tensor_quant import SignAct, SignWeight, TensorQuant, act_injector, weight_injector
 from quant.schemes.scheme import Injector, Scheme
-from quant.schemes.shift_adamax import ShiftAdaMax
-from quant.schemes.shift_norm import ShiftNorm
-from quant.schemes.signs import sign_inside
-from quant.schemes.statistics import reestimate_batch_norm
 from quant.schemes.widths import check_choice
 
 
@@ -34,10 +34,10 @@ class BinaryNet(Scheme):
     tanh, ``1[|x| <= 1]``, for activations; weights as in deterministic BinaryConnect (clipped to [-1, 1], uniform
     start, Glorot-scaled learning rate).
 
-    ``normalization``: "batch" or, as in the authors' Torch code, "shift" (``quant.schemes.shift_norm.ShiftNorm``).
-    ``update_rule``: "adam" or "shift_adamax" (``quant.schemes.shift_adamax.ShiftAdaMax``). ``stochastic_act``: random
-    neurons in training, +1 with probability ``clip((x + 1) / 2, 0, 1)``, as the Torch code does; in use they are signs,
-    and ``finish`` estimates BatchNorm's statistics again, with these. Neither changes what hardware does: BatchNorm
+    ``normalization``: "batch" or, as in the authors' Torch code, "shift" (``quant.quantizers.shift_norm.ShiftNorm``).
+    ``update_rule``: "adam" or "shift_adamax" (``quant.quantizers.shift_adamax.ShiftAdaMax``). ``stochastic_act``:
+    random neurons in training, +1 with probability ``clip((x + 1) / 2, 0, 1)``, as the Torch code does; in use they
+    are signs, and ``finish`` estimates BatchNorm's statistics again, with these. Neither changes what hardware does: BatchNorm
     and sign are one threshold a channel.
 
     Loss and rates are those of ``binaryconnect``; the paper's loss is ``loss="squared_hinge"``.

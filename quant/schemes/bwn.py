@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import torch
 
+from quant.quantizers.signs import scaled_sign
+from quant.quantizers.tensor_quant import TensorQuant, UniformAct, act_injector, weight_injector
 from quant.schemes.integer import Integer
-from quant.schemes.quantizer import TensorQuant, UniformAct, act_injector, weight_injector
 from quant.schemes.scheme import Injector, Scheme, check_bits
-from quant.schemes.signs import scaled_sign
 from quant.schemes.widths import check_weight_bits
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from quant.errors import QuantError
-from quant.schemes.functions import check_rounding
-from quant.schemes.quantizer import (
+from quant.quantizers.functions import check_rounding
+from quant.quantizers.tensor_quant import (
     MeanWeight,
     UniformAct,
     UniformWeight,

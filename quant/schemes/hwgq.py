@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import torch
 
 from quant.errors import QuantError
+from quant.quantizers.tensor_quant import TensorQuant, UniformAct, act_injector, weight_injector
 from quant.schemes.bwn import FilterSignWeight
 from quant.schemes.integer import Integer
-from quant.schemes.quantizer import TensorQuant, UniformAct, act_injector, weight_injector
 from quant.schemes.scheme import Injector, Scheme, check_bits
 from quant.schemes.widths import check_choice, check_weight_bits
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from quant.errors import QuantError
-from quant.schemes.quantizer import MeanWeight, UniformAct, UniformWeight, act_injector, weight_injector
+from quant.quantizers.tensor_quant import MeanWeight, UniformAct, UniformWeight, act_injector, weight_injector
 from quant.schemes.scheme import Injector, Scheme, check_bits
 
 

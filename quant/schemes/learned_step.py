@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 
 from quant.errors import QuantError
-from quant.schemes.functions import bounds, uniform
-from quant.schemes.quantizer import TensorQuant, act_injector, weight_injector
+from quant.quantizers.functions import bounds, uniform
+from quant.quantizers.tensor_quant import TensorQuant, act_injector, weight_injector
 from quant.schemes.scheme import Injector, Scheme, check_bits
 
 

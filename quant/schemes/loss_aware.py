@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import torch
 
 from quant.errors import QuantError
-from quant.schemes.glorot import glorot_bound
-from quant.schemes.quantizer import SignAct, TensorQuant, UniformAct, act_injector, weight_injector
+from quant.quantizers.glorot import glorot_bound
+from quant.quantizers.signs import scaled_sign
+from quant.quantizers.tensor_quant import SignAct, TensorQuant, UniformAct, act_injector, weight_injector
 from quant.schemes.scheme import Injector, Scheme, check_bits
-from quant.schemes.signs import scaled_sign
 from quant.schemes.widths import check_weight_bits
 
 

@@ -70,7 +70,7 @@ class Scheme(abc.ABC):
 
     def sum_quant(self) -> Injector:
         """Signed quantizer that both operands of a residual addition share: 8 bits, a learned power-of-two scale."""
-        from quant.schemes.quantizer import UniformAct, act_injector
+        from quant.quantizers.tensor_quant import UniformAct, act_injector
 
         return act_injector(UniformAct, signed=True, bits=8, power_of_two=True)
 

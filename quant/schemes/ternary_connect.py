@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 
 import torch
 
+from quant.quantizers.glorot import clip_to_glorot_bound, glorot_bound
+from quant.quantizers.shift_product import shift_product
+from quant.quantizers.statistics import reestimate_batch_norm
+from quant.quantizers.tensor_quant import TensorQuant, UniformAct, act_injector, weight_injector
 from quant.schemes.binaryconnect import BinaryWeight
-from quant.schemes.glorot import clip_to_glorot_bound, glorot_bound
-from quant.schemes.quantizer import TensorQuant, UniformAct, act_injector, weight_injector
 from quant.schemes.scheme import Injector, Scheme, check_bits
-from quant.schemes.shift_product import shift_product
-from quant.schemes.statistics import reestimate_batch_norm
 from quant.schemes.widths import check_choice, check_weight_bits
 
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from quant.schemes.quantizer import TensorQuant, UniformAct, act_injector, weight_injector
+from quant.quantizers.tensor_quant import TensorQuant, UniformAct, act_injector, weight_injector
 from quant.schemes.scheme import Injector, Scheme, check_bits
 from quant.schemes.widths import check_weight_bits
 

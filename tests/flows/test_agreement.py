@@ -6,9 +6,9 @@ import pytest
 from flows import agreement
 from flows.agreement import assert_engines_agree
 from flows.finn import difference
-from hw import finn_io
-from hw.errors import BitfabricError
-from hw.reference import Reference
+from hw import finn
+from hw.host.errors import BitfabricError
+from hw.verification.reference import Reference
 from tests.flows.test_conv_networks import TINY, Case
 from tests.flows.test_finn_dialect import model_of
 from tests.hw.qonnx_builder import Builder
@@ -28,7 +28,7 @@ def test_engines_agree(folder, monkeypatch):
     with pytest.raises(BitfabricError, match="no engine board"):
         assert_engines_agree(path, engines=["board"])
     # One threshold too high in what FINN is given: FINN's integers differ, and the test says where.
-    write = finn_io.write
+    write = finn.write
 
     def wrong(graph):
         model = write(graph)
@@ -36,7 +36,7 @@ def test_engines_agree(folder, monkeypatch):
         weights.raw_data = np.frombuffer(weights.raw_data, np.float32).__neg__().tobytes()
         return model
 
-    monkeypatch.setattr(agreement.finn_io, "write", wrong)
+    monkeypatch.setattr(agreement.finn, "write", wrong)
     with pytest.raises(AssertionError, match=r"finn and the emulator differ: frame \d, element \["):
         assert_engines_agree(path, engines=["finn"])
 

@@ -7,15 +7,16 @@ import numpy as np
 import onnx
 import pytest
 
-from flows import build, engines, program
-from flows.accelerator import score
-from flows.plan import estimate
+from flows import build, engines
+from flows.engines import program
+from flows.frames import score
+from flows.planner import estimate
 from flows.soft_errors import sweep
 from hw.boards import driver_folder
 from hw.boards.pty_board import PtyBoard
 from hw.boards.virtual import VirtualBoard
-from hw.errors import BitfabricError
-from quant.train import train_run
+from hw.host.errors import BitfabricError
+from quant.training.run import train_run
 from tests.hw.qonnx_builder import Builder
 
 

@@ -6,11 +6,11 @@ import time
 import numpy as np
 import pytest
 
-from flows import build, steps
+from flows import build, step_cache
 from flows.accelerator import Accelerator
-from flows.plan import estimate
-from hw.errors import BitfabricError
-from hw.kernels.matrix_vector import MatrixVector
+from flows.planner import estimate
+from hw.host.errors import BitfabricError
+from hw.kernels.matrix_vector.kernel import MatrixVector
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,9 @@ def test_an_interrupted_build_goes_on(small, simulated, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return original(self, name, inputs, action)
 
-    original = steps.Steps.run
+    original = step_cache.Steps.run
     with monkeypatch.context() as patch:
-        patch.setattr(steps.Steps, "run", interrupt)
+        patch.setattr(step_cache.Steps, "run", interrupt)
         with pytest.raises(KeyboardInterrupt):
             build(small / "model.onnx", "ulx3s-12f", tmp_path, fps=5e6, stop_after="simulate")
     with pytest.raises(BitfabricError, match="no finished build; go on with the same"):

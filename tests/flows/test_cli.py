@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows import cli
+from flows.cli import main
 
 
 def bitfabric(*arguments, **environment):
     """Run the command as a user does."""
-    command = [sys.executable, "-c", "from flows.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from flows.cli.main import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
 
 
@@ -36,7 +36,7 @@ def one_line(done, status, *words):
 
 def test_help_imports_nothing_heavy():
     heavy = {"torch", "brevitas", "qonnx", "onnx", "numba", "finn", "numpy"}
-    code = "import sys, flows.cli; print(*sys.modules)"
+    code = "import sys, flows.cli.main; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not heavy & set(loaded.split())
     assert "Commands" in bitfabric("--help").stdout
@@ -92,7 +92,10 @@ def test_estimate_build_and_run(small, tmp_path):
 
 def test_an_interrupt_is_one_line(small, tmp_path):
     # In the background, where these tests may run, interrupts are ignored from the start.
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from flows.cli import main; main()"
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from flows.cli.main import main; main()"
+    )
     command = [sys.executable, "-c", code, "build", small / "model.onnx"]
     command += ["-t", "ulx3s-12f", "--fps", "1e6", "--stop-after", "synthesise", "-o", tmp_path / "o"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -123,7 +126,7 @@ def test_shell_completion(shell):
 def test_targets_are_completed():
     words = {"COMP_WORDS": "bitfabric build m.onnx --target ulx3s-8", "COMP_CWORD": "4"}
     words["_BITFABRIC_COMPLETE"] = "complete_bash"
-    command = [sys.executable, "-c", "import sys; sys.argv[0] = 'bitfabric'; from flows.cli import main; main()"]
+    command = [sys.executable, "-c", "import sys; sys.argv[0] = 'bitfabric'; from flows.cli.main import main; main()"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | words)
     assert done.stdout.split() == ["ulx3s-85f"], done.stderr
 
@@ -153,7 +156,7 @@ def here(monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["bitfabric", *map(str, arguments)])
         with pytest.raises(SystemExit) as left:
-            cli.main()
+            main.main()
         return left.value.code, *capsys.readouterr()
 
     return run

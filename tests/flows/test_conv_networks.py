@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from flows import build
-from flows.plan import estimate
-from hw import folding
-from hw.errors import BitfabricError
+from flows.planner import estimate
+from hw.folding import finn_json
+from hw.host.errors import BitfabricError
+from hw.passes import fold
 from quant import create_model, export, schemes
 from tests.hw.qonnx_builder import Builder
 
@@ -119,9 +120,9 @@ def test_more_than_a_pixel_a_cycle(tmp_path):
     assert made.report["verified"]["rtl"]["mismatches"] == 0
     frames = np.random.default_rng(1).integers(0, 16, (8, 1, 8, 8)).astype(np.float32)
     np.testing.assert_array_equal(made.run(frames, "emulator"), made.run(frames, "qonnx"))
-    assert folding.load(tmp_path / "out/fold/folding.json", made.graph) == folding.current(
-        folding.apply(made.graph, folding.load(tmp_path / "out/fold/folding.json", made.graph))
+    assert finn_json.load(tmp_path / "out/fold/choose.json", made.graph) == fold.current(
+        fold.apply(made.graph, finn_json.load(tmp_path / "out/fold/choose.json", made.graph))
     )
-    again = estimate(model, "lfe5u-85f", folding=tmp_path / "out/fold/folding.json")
+    again = estimate(model, "lfe5u-85f", folding=tmp_path / "out/fold/choose.json")
     assert again["cycles"]["interval"] == 16
     assert again["folding"] == made.report["folding"]

@@ -3,9 +3,10 @@
 import pytest
 
 from flows.config import BuildConfig
-from flows.plan import FILL, SURE, Plan
-from hw import fmax, folding
-from hw.folding_search import fits
+from flows.planner import FILL, SURE, Plan
+from hw.folding import choose, fmax
+from hw.folding.search import fits
+from hw.passes import fold, lanes
 
 
 @pytest.mark.parametrize("clock", [None, 60, 110, 400])
@@ -13,10 +14,10 @@ def test_fill_gives_the_most_frames_a_second_that_the_clock_allows(clock, small)
     plan = Plan(small / "model.onnx", BuildConfig("lfe5u-12f", fill=True, clock_mhz=clock))
     design = plan.choose()
     budget = plan.budget(FILL)
-    assert fits(folding.estimate(design.hardware, plan.device.family), budget)
+    assert fits(choose.estimate(design.hardware, plan.device.family), budget)
     rates = {}
     for choice in plan.search.front(budget):
-        hardware = folding.connect(folding.apply(plan.graph, choice.folding))
+        hardware = lanes.connect(fold.apply(plan.graph, choice.folding))
         mhz = fmax.estimate(hardware, plan.device).mhz
         rates[choice.interval] = (SURE * mhz if clock is None else clock * (mhz >= clock)) / choice.interval
     mine = max(node.kernel.interval for node in design.hardware)

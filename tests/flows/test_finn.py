@@ -28,8 +28,8 @@ from torch import nn
 
 from flows import finn
 from flows.finn import frontend
-from hw.errors import BitfabricError
-from hw.kernels.kernel import Folding
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Folding
 
 SIZES = (48, 24, 16, 6)
 

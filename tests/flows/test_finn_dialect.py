@@ -7,13 +7,13 @@ import pytest
 from flows import build
 from flows.finn import execute, frontend
 from flows.verify import check_rtl
-from hw import finn_io
-from hw.emulate import Emulator
-from hw.errors import BitfabricError
-from hw.folding import connect
-from hw.lower import lower
-from hw.reference import random_frames
-from hw.synth.family import ECP5
+from hw import finn
+from hw.fabric.family import ECP5
+from hw.host.errors import BitfabricError
+from hw.lowering.lower import lower
+from hw.passes.lanes import connect
+from hw.simulation.emulator import Emulator
+from hw.verification.reference import random_frames
 from quant import export
 from tests.flows.test_conv_networks import TINY, Case, network
 from tests.hw.qonnx_builder import Builder
@@ -44,7 +44,7 @@ def test_finn_executes_what_we_write(seed):
     source = RandomImages(rng, bool(seed % 2)) if seed % 2 else RandomModel(rng, bool(seed % 3), seed == 0)
     try:
         graph = lower(source.model())
-        model = finn_io.write(finn_io.adapted(graph))
+        model = finn.write(finn.adapted(graph))
     except BitfabricError:
         pytest.skip("FINN has no form for this network")
     x = source.frames(3)
@@ -69,19 +69,19 @@ CASES = [
 def test_finns_graph_runs_here_and_ours_there(case, folder):
     path = model_of(case, folder)
     made = frontend.dataflow(path)
-    theirs, ours = finn_io.read(made), lower(path)
+    theirs, ours = finn.read(made), lower(path)
     x = random_frames(ours, 8 if "cnv" in case.model else 200)
     low, high = network(case).in_range
     x = np.random.default_rng(1).integers(int(low), int(high), x.shape, endpoint=True).astype(np.float32)
     few = x[: 1 if "cnv" in case.model else 4]
     got = Emulator(theirs).run(x)
     np.testing.assert_array_equal(got[: len(few)], execute(made.model, few))
-    again = finn_io.read(finn_io.write(theirs))
+    again = finn.read(finn.write(theirs))
     np.testing.assert_array_equal(Emulator(again).run(x), got)
     # The way back: what we write of our own lowering, ties and all.
-    adapted = finn_io.write(finn_io.adapted(ours))
+    adapted = finn.write(finn.adapted(ours))
     np.testing.assert_array_equal(execute(adapted, few), Emulator(ours).run(few))
-    np.testing.assert_array_equal(Emulator(finn_io.read(adapted)).run(x), Emulator(ours).run(x))
+    np.testing.assert_array_equal(Emulator(finn.read(adapted)).run(x), Emulator(ours).run(x))
 
 
 def residual() -> onnx.ModelProto:
@@ -105,7 +105,7 @@ def test_residual_network_of_finns_streamlining(folder):
     path = folder / "residual.onnx"
     onnx.save(residual(), path)
     made = frontend.dataflow(path)
-    graph = finn_io.read(made)
+    graph = finn.read(made)
     assert {"fork", "add", "accumulate_pool"} <= {node.kernel.op for node in graph}
     x = np.random.default_rng(1).normal(size=(50, 2, 4, 4)).astype(np.float32)
     got = Emulator(graph).run(x)
@@ -127,7 +127,7 @@ def test_build_of_finns_graph(folder, tmp_path):
     assert accelerator.cycles["interval"]["estimated"] == accelerator.cycles["interval"]["simulated"] <= 64
     folding = accelerator.report["folding"]
     for layer in made.get_nodes_by_op_type("MVAU_hls"):
-        of_finn = finn_io.dialect.attributes(layer)
+        of_finn = finn.dialect.attributes(layer)
         assert folding[layer.name] == {"PE": of_finn["PE"], "SIMD": of_finn["SIMD"]}
     x = random_frames(accelerator.graph, 5)
     np.testing.assert_array_equal(accelerator.run(x, "finn"), accelerator.run(x))

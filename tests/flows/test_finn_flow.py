@@ -13,11 +13,11 @@ import yaml
 from qonnx.core.modelwrapper import ModelWrapper
 
 from flows.finn import execute, flow, frontend, settings, workspace
-from hw import finn_io
-from hw.emulate import Emulator
-from hw.errors import BitfabricError
-from hw.graph import Graph
-from hw.lower import lower
+from hw import finn
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph
+from hw.lowering.lower import lower
+from hw.simulation.emulator import Emulator
 from tests.flows.test_conv_networks import Case
 from tests.flows.test_finn_dialect import model_of
 from tests.hw.qonnx_builder import Builder
@@ -77,7 +77,7 @@ def test_the_folder_is_what_finn_takes(done):
         for step in (*fifos, GiveUniqueNodeNamesRecursive(), ApplyFIFODepthsFromFile(folder / "fifo.json")):
             made = made.transform(step)
     depths = json.loads((folder / "fifo.json").read_text())["fifo_depths"]
-    found = {n.name: finn_io.dialect.attributes(n)["depth"] for n in made.get_nodes_by_op_type("StreamingFIFO_rtl")}
+    found = {n.name: finn.dialect.attributes(n)["depth"] for n in made.get_nodes_by_op_type("StreamingFIFO_rtl")}
     assert found == depths
     assert max(depths.values()) > 2
 
@@ -129,7 +129,7 @@ def test_nothing_of_finn_is_left_about(model, tmp_path):
     root = str(Path(__file__).parents[2])
     command = ["finn", str(model), "--board", "Pynq-Z2", "--fps", "100000", "-o", "out"]
     env = {"HOME": str(home), "PYTHONPATH": root, "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
-    code = f"import sys; sys.argv[1:] = {command!r}; from flows.cli import main; main()"
+    code = f"import sys; sys.argv[1:] = {command!r}; from flows.cli.main import main; main()"
     run = subprocess.run([sys.executable, "-c", code], cwd=work, env=env, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
     assert "finn build --batch build.yaml model.onnx" in run.stdout
@@ -227,6 +227,6 @@ def test_padding_of_bits_is_refused(tmp_path):
     # What FINN itself computes there is another network; we run that, too, when it is FINN's graph that is given.
     made = frontend.dataflow(path)
     x = rng.normal(size=(3, 2, 4, 4)).astype(np.float32)
-    got = Emulator(finn_io.read(made)).run(x)
+    got = Emulator(finn.read(made)).run(x)
     np.testing.assert_array_equal(got, execute(made.model, x))
     assert (got != Emulator(lower(path)).run(x)).any()

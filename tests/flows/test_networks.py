@@ -6,7 +6,7 @@ import torch
 
 from flows import build
 from quant.models.mlp import MLP
-from quant.qonnx_export import export
+from quant.qonnx.export import export
 from quant.schemes import get
 
 NETWORKS = {

@@ -7,7 +7,7 @@ import pytest
 
 from flows import build, report
 from flows.report import figures
-from hw import timing
+from hw.timing import cycles
 from tests.flows.browser import layout
 from tests.hw.qonnx_builder import Builder
 
@@ -91,7 +91,7 @@ def test_the_page_says_what_the_build_found(branched):
 
 
 def test_the_figures_are_the_cycle_model(branched):
-    trace = timing.steady(branched.hardware)
+    trace = cycles.steady(branched.hardware)
     window = figures.Window(trace)
     for node, strip in zip(branched.hardware, figures.timeline(trace, window), strict=True):
         first, last = trace.taken[node.inputs[0]], trace.taken[node.outputs[-1]]

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from flows.steps import Steps, sha256
-from hw.errors import BitfabricError
+from flows.step_cache import Steps, sha256
+from hw.host.errors import BitfabricError
 
 
 def steps(folder):

@@ -5,11 +5,11 @@ import pytest
 from vcd.reader import TokenKind, tokenize
 
 from flows import engines
-from hw import simulate
-from hw.errors import BitfabricError
-from hw.folding import connect
-from hw.rtl import generate, identifier
-from hw.synth.family import ECP5
+from hw.fabric.family import ECP5
+from hw.host.errors import BitfabricError
+from hw.passes.lanes import connect
+from hw.rtl.design import generate, identifier
+from hw.simulation import verilator
 from tests.hw.networks import residual
 
 
@@ -60,16 +60,16 @@ def test_a_waveform_has_every_beat_under_its_layer(tmp_path):
 
 def test_what_a_waveform_leaves_out_is_part_of_the_simulators_key(tmp_path, monkeypatch):
     monkeypatch.setenv("BITFABRIC_CACHE", str(tmp_path))
-    monkeypatch.setattr(simulate, "_runtime", lambda flags, units: tmp_path)
-    monkeypatch.setattr(simulate, "_compile", lambda command, cxx, runtime, work: (work / "sim").touch())
+    monkeypatch.setattr(verilator, "_runtime", lambda flags, units: tmp_path)
+    monkeypatch.setattr(verilator, "_compile", lambda command, cxx, runtime, work: (work / "sim").touch())
     design = generate(connect(residual(np.random.default_rng(0), 4)), ECP5)
 
     def places() -> list[Path]:
-        return [simulate.build(design, waveform=waveform).folder for waveform in (False, True)]
+        return [verilator.build(design, waveform=waveform).folder for waveform in (False, True)]
 
     before = places()
     assert len({*before, *places()}) == 2
-    monkeypatch.setattr(simulate, "_untraced", lambda design: "`verilator_config\n")
+    monkeypatch.setattr(verilator, "_untraced", lambda design: "`verilator_config\n")
     after = places()
     assert after[0] == before[0]
     assert after[1] not in before

@@ -9,14 +9,16 @@ from qonnx.core.datatype import DataType
 
 from benchmarks.kernels import COMPANION, separate
 from benchmarks.measured import Table
-from hw import accounting, simulate, timing
-from hw.graph import Graph, Node, Port
-from hw.kernels.fifo import Fifo
-from hw.kernels.kernel import Kernel, Resources
-from hw.rtl import Design, generate
-from hw.stream import Stream
+from hw.fabric.family import ECP5, Family
+from hw.fabric.resources import Resources
+from hw.ir.graph import Graph, Node, Port
+from hw.ir.kernel import Kernel
+from hw.ir.stream import Stream
+from hw.kernels.fifo.kernel import Fifo
+from hw.rtl.design import Design, generate
+from hw.simulation import verilator
 from hw.synth import yosys
-from hw.synth.family import ECP5, Family
+from hw.timing import accounting, cycles
 
 
 def alone(kernel: Kernel) -> Graph:
@@ -62,9 +64,9 @@ def probed(design: Design, graph: Graph) -> tuple[Design, dict[str, str]]:
 def check(graph: Graph, frames: dict[str, np.ndarray], rng: np.random.Generator, family: Family = ECP5) -> None:
     """Simulate ``graph`` without and with random stalls; integers, and cycle numbers on every edge, must be equal."""
     design = generate(graph, family)
-    simulate.lint(design)
+    verilator.lint(design)
     watched, probes = probed(design, graph)
-    simulator = simulate.build(watched)
+    simulator = verilator.build(watched)
     ins = dict(zip((p.edge for p in graph.inputs), design.inputs, strict=True))
     outs = dict(zip((p.edge for p in graph.outputs), design.outputs, strict=True))
     expected = graph.execute(frames)
@@ -83,7 +85,7 @@ def check(graph: Graph, frames: dict[str, np.ndarray], rng: np.random.Generator,
         )
         for edge, port in outs.items():
             np.testing.assert_array_equal(result.outputs[port], expected[edge])
-        trace = timing.simulate(graph, count, offers, ready)
+        trace = cycles.simulate(graph, count, offers, ready)
         ports = {**ins, **outs, **probes}
         for edge, port in ports.items():
             np.testing.assert_array_equal(result.taken[port], trace.taken[edge], err_msg=edge)

@@ -5,16 +5,17 @@ from itertools import pairwise
 import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
-from hw.folding import apply, connect
-from hw.graph import Graph, Node, Port
-from hw.kernels.add import Add
-from hw.kernels.arg_max import ArgMax
-from hw.kernels.concat import Concat
-from hw.kernels.fork import Fork
-from hw.kernels.kernel import Kernel
-from hw.kernels.matrix_vector import MatrixVector
-from hw.kernels.sliding_window import SlidingWindow
-from hw.kernels.threshold import Threshold
+from hw.ir.graph import Graph, Node, Port
+from hw.ir.kernel import Kernel
+from hw.kernels.add.kernel import Add
+from hw.kernels.arg_max.kernel import ArgMax
+from hw.kernels.concat.kernel import Concat
+from hw.kernels.fork.kernel import Fork
+from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.sliding_window.kernel import SlidingWindow
+from hw.kernels.threshold.kernel import Threshold
+from hw.passes.fold import apply
+from hw.passes.lanes import connect
 
 
 def random_weights(rng: np.random.Generator, name: str, shape: tuple[int, int]) -> np.ndarray:

@@ -4,10 +4,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw.errors import BitfabricError
-from hw.kernels.arg_max import ArgMax
-from hw.kernels.kernel import Folding
-from hw.synth.family import FAMILIES
+from hw.fabric.family import FAMILIES
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Folding
+from hw.kernels.arg_max.kernel import ArgMax
 from tests.hw.kernel_bench import alone, check, check_resources, random_frames
 
 # Few different values: ties are frequent.

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from qonnx.core.datatype import DataType
 
-from hw.boards.driver import Driver
 from hw.boards.image import SCOPE, Image, format_of, image
-from hw.boards.pll import LIMITS, solve
 from hw.boards.targets import find_target
 from hw.boards.virtual import VirtualBoard
-from hw.errors import BitfabricError
-from hw.kernels.kernel import Resources
-from hw.kernels.width_converter import WidthConverter
-from hw.rtl import Design, generate
-from hw.stream import Stream
+from hw.fabric.family import ECP5, GOWIN, ICE40, Family
+from hw.fabric.resources import Resources
+from hw.host.driver import Driver
+from hw.host.errors import BitfabricError
+from hw.ir.stream import Stream
+from hw.kernels.width_converter.kernel import WidthConverter
+from hw.rtl.design import Design, generate
 from hw.synth import netlist, nextpnr, tool, yosys
-from hw.synth.family import ECP5, GOWIN, ICE40, Family
+from hw.synth.pll import LIMITS, solve
 from hw.synth.toolchain import TOOLCHAINS, command
 from tests.hw.kernel_bench import alone, random_frames
 

@@ -11,9 +11,9 @@ from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 from amaranth_boards.ulx3s import ULX3S_12F_Platform, ULX3S_25F_Platform, ULX3S_45F_Platform, ULX3S_85F_Platform
 
 from hw.boards.targets import find_target, targets
-from hw.errors import BitfabricError
-from hw.kernels.kernel import Resources
-from hw.synth.devices import DEVICES, device
+from hw.fabric.devices import DEVICES, device
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
 
 
 def test_every_board_has_a_device_and_every_target_its_resources() -> None:

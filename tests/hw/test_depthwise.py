@@ -4,11 +4,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw import timing
-from hw.errors import BitfabricError
-from hw.kernels.depthwise import Depthwise
-from hw.stream import smallest_dtype
-from hw.synth.family import ECP5, XC7
+from hw.fabric.family import ECP5, XC7
+from hw.host.errors import BitfabricError
+from hw.ir.stream import smallest_dtype
+from hw.kernels.depthwise.kernel import Depthwise
+from hw.timing import cycles
 from tests.hw.kernel_bench import alone, check, check_resources, random_frames
 from tests.hw.test_matrix_vector import weights_of
 
@@ -59,7 +59,7 @@ def test_rtl_with_everything_in_block_ram():
 @given(st.sampled_from(WEIGHTS), st.integers(1, 6), st.integers(1, 9), st.sampled_from([(), (3,)]))
 def test_a_beat_is_taken_every_cycle(weight, channels, k, prefix):
     kernel = kernel_of(weight, "UINT4", channels, k, 1, np.random.default_rng(0), prefix)
-    assert timing.steady(alone(kernel)).interval == kernel.inputs()[0].beats
+    assert cycles.steady(alone(kernel)).interval == kernel.inputs()[0].beats
 
 
 @settings(max_examples=30, deadline=None)

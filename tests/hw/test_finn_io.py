@@ -9,18 +9,19 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw import fifo, finn_io, folding
-from hw.errors import BitfabricError
-from hw.graph import Graph, Node, Port
-from hw.kernels.add import Add
-from hw.kernels.concat import Concat
-from hw.kernels.fifo import Fifo
-from hw.kernels.kernel import Kernel
-from hw.kernels.matrix_vector import MatrixVector
-from hw.kernels.requant import Requant
-from hw.kernels.sliding_window import SlidingWindow
-from hw.kernels.threshold import Threshold
-from hw.lower import lower
+from hw import finn
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph, Node, Port
+from hw.ir.kernel import Kernel
+from hw.kernels.add.kernel import Add
+from hw.kernels.concat.kernel import Concat
+from hw.kernels.fifo.kernel import Fifo
+from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.requant.kernel import Requant
+from hw.kernels.sliding_window.kernel import SlidingWindow
+from hw.kernels.threshold.kernel import Threshold
+from hw.lowering.lower import lower
+from hw.passes import fifos, fold, lanes
 from tests.hw.networks import perceptron, random_weights
 from tests.hw.random_images import RandomImages
 from tests.hw.random_models import RandomModel
@@ -44,7 +45,7 @@ def folded(graph: Graph, rng: np.random.Generator) -> Graph:
             whole = node.kernel.channels * int(np.prod(node.kernel.kernel))
             choices = tuple(f for f in choices if f.simd <= node.kernel.channels or f.simd == whole)
         table[node.name] = choices[rng.integers(len(choices))]
-    return folding.apply(graph, table)
+    return fold.apply(graph, table)
 
 
 def inner(graph: Graph) -> list[str]:
@@ -61,16 +62,16 @@ def test_round_trip(seed, images, connected):
     try:
         graph = folded(lower(source.model()), rng)
         if connected:
-            graph = folding.connect(graph)
-            graph = fifo.insert(graph, dict.fromkeys(rng.permutation(inner(graph))[:3].tolist(), 5))
-        adapted = finn_io.adapted(graph)
-        written = finn_io.write(adapted)
+            graph = lanes.connect(graph)
+            graph = fifos.insert(graph, dict.fromkeys(rng.permutation(inner(graph))[:3].tolist(), 5))
+        adapted = finn.adapted(graph)
+        written = finn.write(adapted)
     except BitfabricError:
         assume(False)
-    back = finn_io.read(written)
+    back = finn.read(written)
     # Images of one row come back as signals.
     assume(not any(len(stream.shape) == 3 and stream.shape[0] == 1 for stream in adapted.edges.values()))
-    assert finn_io.write(back).SerializeToString() == written.SerializeToString()
+    assert finn.write(back).SerializeToString() == written.SerializeToString()
     assert [(node.name, node.outputs) for node in back] == [(node.name, node.outputs) for node in adapted]
     for mine, other in zip(adapted, back, strict=True):
         # Thresholds of popcounts and requants come back in another form of the same function.
@@ -89,11 +90,11 @@ def test_parallelism_widths_and_fifos_stay(tmp_path):
     """A whole accelerator, folded, with width converters and FIFOs, through a file."""
     rng = np.random.default_rng(3)
     graph = perceptron(rng, [12, 8, 6, 4], [("UINT3", "INT4"), ("BIPOLAR", "BIPOLAR"), ("INT3", "TERNARY")], True)
-    hardware = folding.connect(folded(finn_io.adapted(graph), rng))
-    hardware = fifo.insert(hardware, {edge: 2 + i for i, edge in enumerate(inner(hardware))})
+    hardware = lanes.connect(folded(finn.adapted(graph), rng))
+    hardware = fifos.insert(hardware, {edge: 2 + i for i, edge in enumerate(inner(hardware))})
     path = tmp_path / "graph.onnx"
-    onnx.save(finn_io.write(hardware), path)
-    back = finn_io.read(path)
+    onnx.save(finn.write(hardware), path)
+    back = finn.read(path)
     assert back.lanes_agree()
     assert str(back) == str(hardware)
     assert [n.kernel.depth for n in back if isinstance(n.kernel, Fifo)] == [
@@ -135,7 +136,7 @@ BITS = MatrixVector(random_weights(RNG, "BIPOLAR", (4, 8)), BIPOLAR, BIPOLAR)
 def test_refused_by_name(kernel, words):
     graph = _single(kernel)
     with pytest.raises(BitfabricError, match=words) as caught:
-        finn_io.write(finn_io.adapted(graph))
+        finn.write(finn.adapted(graph))
     assert "\n" not in str(caught.value)
 
 
@@ -146,7 +147,7 @@ def test_popcounts_go_nowhere_else():
     )
     graph = Graph(nodes, (Port("in", "x", (8,), "BIPOLAR"),), (Port("out", "requant", (4,), "int32"),))
     with pytest.raises(BitfabricError, match="requant: FINN's layer of 1-bit inputs and weights gives popcounts"):
-        finn_io.write(graph)
+        finn.write(graph)
 
 
 def _requant(dtype) -> Requant:
@@ -162,16 +163,16 @@ def test_requants_that_agree_come_back(rounding):
     multiplier = np.array([3, -5]) if shift == 2 else np.array([2, -6])
     kernel = Requant(multiplier, addend, shift, rounding, DataType["INT10"], DataType["INT9"], -256, 255)
     x = np.arange(-512, 512)[:, None].repeat(2, 1)
-    back = finn_io.read(finn_io.write(_single(kernel))).nodes[0].kernel
+    back = finn.read(finn.write(_single(kernel))).nodes[0].kernel
     np.testing.assert_array_equal(back.execute(x)[0], kernel.execute(x)[0])
 
 
 def test_files_of_others_are_refused(tmp_path):
-    model = finn_io.write(_single(MatrixVector(ROWS, DataType["INT4"], DataType["INT2"])))
+    model = finn.write(_single(MatrixVector(ROWS, DataType["INT4"], DataType["INT2"])))
     model.graph.node[1].op_type = "Shuffle"
     with pytest.raises(BitfabricError, match="layer: there is no kernel for FINN's Shuffle"):
-        finn_io.read(model)
+        finn.read(model)
     plain = onnx.helper.make_model(onnx.helper.make_graph([], "empty", [], []))
     with pytest.raises(BitfabricError, match="no layer of FINN's") as caught:
-        finn_io.read(plain)
+        finn.read(plain)
     assert caught.value.status == 2

@@ -7,10 +7,10 @@ import pytest
 
 from benchmarks.clocks import CASES, DEVICE, Table, error, folded
 from benchmarks.kernels import grid
-from hw import fmax
 from hw.boards.targets import find_target
-from hw.synth.devices import DEVICES
-from hw.synth.family import FAMILIES
+from hw.fabric.devices import DEVICES
+from hw.fabric.family import FAMILIES
+from hw.folding import fmax
 from tests.hw.networks import perceptron
 
 SLOW = ("lenet", "resnet", "vgg", "cnv", "mnist")

@@ -5,12 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw import elimination, fifo, folding, timing
-from hw.errors import BitfabricError
-from hw.folding import Folding, apply, connect, estimate, fastest, for_budget, for_cycles, pareto
-from hw.folding_search import Search
-from hw.kernels.kernel import Resources
-from hw.synth.family import ECP5
+from hw.fabric.family import ECP5
+from hw.fabric.resources import Resources
+from hw.folding import elimination, finn_json
+from hw.folding.choose import Folding, estimate, fastest, for_budget, for_cycles, pareto
+from hw.folding.search import Search
+from hw.host.errors import BitfabricError
+from hw.passes import fifos
+from hw.passes.fold import apply
+from hw.passes.lanes import connect
+from hw.timing import fifo_sizing
 from tests.hw.kernel_bench import check, random_frames
 from tests.hw.networks import perceptron, residual
 
@@ -102,12 +106,12 @@ def test_fifos_keep_the_bound_and_are_minimal(cycles, seed):
     rng = np.random.default_rng(seed)
     graph = perceptron(rng, [12, 8, 6, 4], [("INT4", "BIPOLAR"), ("BIPOLAR", "BIPOLAR"), ("UINT2", "TERNARY")])
     graph = connect(apply(graph, for_cycles(graph, max(cycles, fastest(graph)[0]), ECP5, DEVICE)))
-    depths = fifo.size(graph)
+    depths = fifo_sizing.size(graph)
     bound = max(node.kernel.schedule().interval for node in graph)
-    assert timing.steady(fifo.insert(graph, depths)).interval == bound
+    assert cycles.steady(fifos.insert(graph, depths)).interval == bound
     for edge, depth in depths.items():
         shorter = depths | {edge: depth - 1 if depth > 2 else 0}
-        assert timing.steady(fifo.insert(graph, shorter)).interval > bound
+        assert cycles.steady(fifos.insert(graph, shorter)).interval > bound
 
 
 @settings(max_examples=4, deadline=None)
@@ -118,17 +122,17 @@ def test_folded_network_in_rtl(cycles, arg_max, seed):
     graph = perceptron(rng, [8, 6, 4, 3], types, arg_max)
     table = for_cycles(graph, max(cycles, fastest(graph)[0]), ECP5, DEVICE)
     graph = connect(apply(graph, table))
-    graph = fifo.insert(graph, fifo.size(graph))
+    graph = fifos.insert(graph, fifo_sizing.size(graph))
     check(graph, {"x": random_frames(graph.edges["x"], 6, rng)}, rng)
 
 
 def test_files_round_trip_and_finns_defaults(tmp_path):
     graph = perceptron(np.random.default_rng(1), [8, 4, 2], [("UINT4", "INT4"), ("UINT2", "INT4")])
     table = {"fc0": Folding(2, 4), "act0": Folding(4, 1)}
-    folding.save(table, tmp_path / "f.json")
-    assert folding.load(tmp_path / "f.json", graph) == table
+    finn_json.save(table, tmp_path / "f.json")
+    assert finn_json.load(tmp_path / "f.json", graph) == table
     (tmp_path / "d.json").write_text('{"Defaults": {"PE": [2, ["all"]]}, "fc0": {"SIMD": 8, "ram_style": "block"}}')
-    assert folding.load(tmp_path / "d.json", graph) == {"fc0": Folding(2, 8)}
+    assert finn_json.load(tmp_path / "d.json", graph) == {"fc0": Folding(2, 8)}
 
 
 @pytest.mark.parametrize(
@@ -150,7 +154,7 @@ def test_bad_files_are_refused_by_name(tmp_path, text, message):
     if text is not None:
         path.write_text(text)
     with pytest.raises(BitfabricError, match=message) as caught:
-        apply(graph, folding.load(path, graph))
+        apply(graph, finn_json.load(path, graph))
     assert caught.value.status == 2
 
 

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hw.errors import BitfabricError
-from hw.lower import lower
-from hw.reference import Reference, compare
+from hw.host.errors import BitfabricError
+from hw.lowering.lower import lower
+from hw.verification.reference import Reference, compare
 from tests.hw.qonnx_builder import Builder
 
 RNG = np.random.default_rng(0)

@@ -7,10 +7,10 @@ from importlib.resources import files
 import numpy as np
 from qonnx.core.datatype import DataType
 
-from hw import simulate
-from hw.boards.protocol import Message, encode
-from hw.rtl import Design
-from hw.stream import Stream
+from hw.host.protocol import Message, encode
+from hw.ir.stream import Stream
+from hw.rtl.design import Design
+from hw.simulation import verilator
 
 ALPHABET = (0x7E, 0x7D, 0x5E, 0x00)
 """The flag, the escape, an escaped flag's second octet, and an ordinary one."""
@@ -65,10 +65,10 @@ endmodule
 """
 
 
-def bench(part: str, text: str, taken: tuple[int, str], given: tuple[int, str]) -> simulate.Simulator:
+def bench(part: str, text: str, taken: tuple[int, str], given: tuple[int, str]) -> verilator.Simulator:
     source = files("hw.boards").joinpath("shell", f"{part}.sv").read_text()
     streams = [{name: Stream((count,), DataType[kind])} for name, (count, kind) in (("s", taken), ("m", given))]
-    return simulate.build(Design("bench", *streams, {f"{part}.sv": source, "bench.sv": text}))
+    return verilator.build(Design("bench", *streams, {f"{part}.sv": source, "bench.sv": text}))
 
 
 def expected(octets: bytes) -> list[int]:

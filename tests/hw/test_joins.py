@@ -6,18 +6,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw import fifo, timing
-from hw.errors import BitfabricError
-from hw.folding import connect
-from hw.graph import Graph, Node, Port
-from hw.kernels.add import Add
-from hw.kernels.concat import Concat
-from hw.kernels.fork import Fork
-from hw.kernels.matrix_vector import MatrixVector
-from hw.kernels.threshold import Threshold
-from hw.kernels.upsample import Upsample
-from hw.stream import smallest_dtype
-from hw.synth.family import ECP5, XC7
+from hw.fabric.family import ECP5, XC7
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph, Node, Port
+from hw.ir.stream import smallest_dtype
+from hw.kernels.add.kernel import Add
+from hw.kernels.concat.kernel import Concat
+from hw.kernels.fork.kernel import Fork
+from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.threshold.kernel import Threshold
+from hw.kernels.upsample.kernel import Upsample
+from hw.passes import fifos
+from hw.passes.lanes import connect
+from hw.timing import cycles, fifo_sizing
 from tests.hw.kernel_bench import alone, check, check_resources, random_frames
 
 DTYPES = ["BIPOLAR", "TERNARY", "UINT1", "UINT2", "INT3", "UINT8", "INT8", "INT16", "UINT20"]
@@ -140,12 +141,12 @@ JOINS = {
 def test_branches_meet_without_a_deadlock(join, fold):
     rng = np.random.default_rng(fold[0])
     graph = branches(JOINS[join], fold, rng)
-    depths = fifo.size(graph)
+    depths = fifo_sizing.size(graph)
     bound = max(node.kernel.schedule().interval for node in graph)
-    assert fifo.interval(graph, depths) == bound < fifo.interval(graph, {}) == inf
-    check(fifo.insert(graph, depths), {"x": random_frames(graph.edges["x"], 4, rng)}, rng)
+    assert fifo_sizing.interval(graph, depths) == bound < fifo_sizing.interval(graph, {}) == inf
+    check(fifos.insert(graph, depths), {"x": random_frames(graph.edges["x"], 4, rng)}, rng)
     for edge, depth in depths.items():
-        assert fifo.interval(graph, depths | {edge: depth - 1 if depth > 2 else 0}) > bound
+        assert fifo_sizing.interval(graph, depths | {edge: depth - 1 if depth > 2 else 0}) > bound
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_upsample_rtl_with_the_row_in_block_ram():
     ],
 )
 def test_a_beat_is_given_every_cycle(kernel):
-    assert timing.steady(alone(kernel)).interval == kernel.outputs()[0].beats
+    assert cycles.steady(alone(kernel)).interval == kernel.outputs()[0].beats
 
 
 @pytest.mark.parametrize(("dtype", "copies", "pe"), [("BIPOLAR", 2, 1), ("INT5", 3, 2)])

@@ -10,22 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw import simulate
-from hw.boards import driver
 from hw.boards.image import Image, baud_rate, format_of, image, slots
-from hw.boards.packing import Format
-from hw.boards.ports import open_port
-from hw.boards.protocol import FRAME, REPLY, STATUS, Decoder, Message, Status, encode
 from hw.boards.pty_board import PtyBoard
-from hw.boards.session import Session
 from hw.boards.targets import find_target
 from hw.boards.virtual import VirtualBoard
-from hw.errors import BitfabricError
-from hw.kernels.fifo import Fifo
-from hw.kernels.width_converter import WidthConverter
-from hw.rtl import Design, generate
-from hw.stream import Stream, container
-from hw.synth.family import ECP5
+from hw.fabric.family import ECP5
+from hw.host import driver
+from hw.host.errors import BitfabricError
+from hw.host.packing import Format
+from hw.host.ports import open_port
+from hw.host.protocol import FRAME, REPLY, STATUS, Decoder, Message, Status, encode
+from hw.host.session import Session
+from hw.ir.stream import Stream, container
+from hw.kernels.fifo.kernel import Fifo
+from hw.kernels.width_converter.kernel import WidthConverter
+from hw.rtl.design import Design, generate
+from hw.simulation import verilator
 from tests.hw.kernel_bench import alone, random_frames
 
 MODEL = 0x0123456789ABCDEF
@@ -87,7 +87,7 @@ def small_image(bits: int = 5, channels: int = 12, lanes: int = 4, out_lanes: in
 @pytest.mark.parametrize("shape", [(5, 12, 4, 12), (13, 7, 1, 7), (2, 9, 9, 9)])
 def test_frames_of_any_width_come_back_through_the_image(shape: tuple[int, int, int, int]) -> None:
     design, stream, form = small_image(*shape)
-    simulate.lint(design.design)
+    verilator.lint(design.design)
     frames = random_frames(stream, 20, np.random.default_rng(0))
     calls: list[tuple[int, int]] = []
     with VirtualBoard(design) as board:
@@ -97,7 +97,7 @@ def test_frames_of_any_width_come_back_through_the_image(shape: tuple[int, int, 
     assert calls == [(i + 1, 20) for i in range(20)]
     assert (status.frames, status.errors, status.pending) == (20, 0, 0)
     assert link.session.resent == 0
-    alone_in_time = simulate.build(design.accelerator).run({"s": frames[:1]}).taken
+    alone_in_time = verilator.build(design.accelerator).run({"s": frames[:1]}).taken
     assert status.cycles == alone_in_time["m"][-1] - alone_in_time["s"][0] + 1
 
 

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 
-from hw.emulate import Emulator
-from hw.errors import BitfabricError
-from hw.host import run
-from hw.lower import Lowering, load, lower
-from hw.reference import Reference, compare, random_frames
-from hw.wires import in_float64
+from hw.host.errors import BitfabricError
+from hw.host.steps import run
+from hw.lowering.lower import Lowering, load, lower
+from hw.lowering.wires import in_float64
+from hw.simulation.emulator import Emulator
+from hw.verification.reference import Reference, compare, random_frames
 from tests.hw.qonnx_builder import Builder
 from tests.hw.random_models import ROUNDING, RandomModel
 
@@ -376,5 +376,8 @@ def test_a_floating_point_input_is_refused():
 
 
 def test_importing_is_light():
-    code = "import sys, hw.lower, hw.reference; sys.exit(bool({'torch', 'brevitas', 'finn'} & set(sys.modules)))"
+    code = (
+        "import sys, hw.lowering.lower, hw.verification.reference; "
+        "sys.exit(bool({'torch', 'brevitas', 'finn'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -25,9 +25,9 @@ from brevitas.quant import (  # noqa: E402
 )
 from brevitas.quant.fixed_point import Int8WeightPerChannelFixedPoint  # noqa: E402
 
-from hw.emulate import Emulator  # noqa: E402
-from hw.lower import lower  # noqa: E402
-from hw.reference import Reference, compare  # noqa: E402
+from hw.lowering.lower import lower  # noqa: E402
+from hw.simulation.emulator import Emulator  # noqa: E402
+from hw.verification.reference import Reference, compare  # noqa: E402
 
 INPUTS, HIDDEN, CLASSES = 12, 8, 5
 

@@ -27,9 +27,9 @@ from brevitas.quant import (  # noqa: E402
 )
 from torch import nn  # noqa: E402
 
-from hw.emulate import Emulator  # noqa: E402
-from hw.lower import lower  # noqa: E402
-from hw.reference import Reference, compare  # noqa: E402
+from hw.lowering.lower import lower  # noqa: E402
+from hw.simulation.emulator import Emulator  # noqa: E402
+from hw.verification.reference import Reference, compare  # noqa: E402
 
 EXPORTERS = [False, pytest.param(True, marks=pytest.mark.slow)]
 

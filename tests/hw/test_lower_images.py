@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from hw.errors import BitfabricError
-from hw.lower import lower
+from hw.host.errors import BitfabricError
+from hw.lowering.lower import lower
 from tests.hw.qonnx_builder import Builder
 from tests.hw.test_lower import check
 

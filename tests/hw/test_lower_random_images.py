@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.emulate import Emulator
-from hw.errors import BitfabricError
-from hw.lower import lower
-from hw.reference import Reference, compare
+from hw.host.errors import BitfabricError
+from hw.lowering.lower import lower
+from hw.simulation.emulator import Emulator
+from hw.verification.reference import Reference, compare
 from tests.hw.random_images import RandomImages
 
 FREE = ("passes", "different scales", "pads with zeros", "no ratio of small integers")

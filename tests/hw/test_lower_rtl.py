@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw import fifo, folding, timing
-from hw.emulate import Emulator
-from hw.graph import Graph
-from hw.kernels.kernel import Resources
-from hw.lower import lower
-from hw.reference import Reference, compare
-from hw.synth.family import ECP5
+from hw.fabric.family import ECP5
+from hw.fabric.resources import Resources
+from hw.folding import choose
+from hw.ir.graph import Graph
+from hw.lowering.lower import lower
+from hw.passes import fifos, fold, lanes
+from hw.simulation.emulator import Emulator
+from hw.timing import fifo_sizing
+from hw.verification.reference import Reference, compare
 from tests.hw.kernel_bench import check, random_frames
 from tests.hw.qonnx_builder import Builder
 from tests.hw.random_images import RandomImages
@@ -56,9 +58,9 @@ def two_scales() -> onnx.ModelProto:
 
 def folded(graph: Graph, cycles: int) -> Graph:
     """The cheapest hardware of at most so many cycles a frame, or the fastest, with its FIFOs."""
-    table = folding.for_cycles(graph, max(cycles, folding.fastest(graph)[0]), ECP5, DEVICE)
-    connected = folding.connect(folding.apply(graph, table))
-    return fifo.insert(connected, fifo.size(connected))
+    table = choose.for_cycles(graph, max(cycles, choose.fastest(graph)[0]), ECP5, DEVICE)
+    connected = lanes.connect(fold.apply(graph, table))
+    return fifos.insert(connected, fifo_sizing.size(connected))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def folded(graph: Graph, cycles: int) -> Graph:
 def test_network_in_rtl(network, cycles):
     rng, model = np.random.default_rng(cycles), network()
     hardware = folded(lower(model), cycles)
-    assert timing.steady(hardware).interval <= cycles
+    assert cycles.steady(hardware).interval <= cycles
     check(hardware, {"input": random_frames(hardware.edges["input"], 4, rng)}, rng)
     x = rng.normal(size=(50, *hardware.inputs[0].shape)).astype(np.float32)
     np.testing.assert_allclose(Emulator(hardware).run(x), Reference(model).run(x), rtol=1e-6, atol=1e-6)

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw.errors import BitfabricError
-from hw.kernels.kernel import Folding
-from hw.kernels.matrix_vector import MatrixVector
-from hw.stream import container, smallest_dtype
-from hw.synth.family import ECP5, XC7
+from hw.fabric.family import ECP5, XC7
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Folding
+from hw.ir.stream import container, smallest_dtype
+from hw.kernels.matrix_vector.kernel import MatrixVector
 from tests.hw.kernel_bench import alone, check, random_frames, synthesised
 
 WEIGHTS = ["BIPOLAR", "TERNARY", "INT2", "INT3", "INT4", "INT8", "INT16", "UINT2", "UINT5", "UINT16"]

@@ -11,23 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw import simulate
 from hw.boards import virtual
-from hw.boards.driver import Driver
 from hw.boards.image import format_of, image
 from hw.boards.targets import find_target
 from hw.boards.virtual import VirtualBoard
-from hw.graph import Graph
-from hw.kernels.depthwise import Depthwise
-from hw.kernels.kernel import Kernel
-from hw.kernels.matrix_vector import MatrixVector
-from hw.kernels.requant import Requant
-from hw.kernels.threshold import Threshold
-from hw.kernels.weight_memory import WeightMemory
-from hw.rtl import Design, generate
-from hw.stream import Stream
+from hw.fabric.family import ECP5, FAMILIES
+from hw.host.driver import Driver
+from hw.ir.graph import Graph
+from hw.ir.kernel import Kernel
+from hw.ir.stream import Stream
+from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.requant.kernel import Requant
+from hw.kernels.shared.weight_memory import WeightMemory
+from hw.kernels.threshold.kernel import Threshold
+from hw.rtl.design import Design, generate
+from hw.simulation import verilator
 from hw.synth import netlist, yosys
-from hw.synth.family import ECP5, FAMILIES
 from tests.hw.kernel_bench import alone, check, random_frames, synthesised
 from tests.hw.test_matrix_vector import weights_of
 
@@ -184,7 +184,7 @@ def uses(kernel: Kernel, file: int, word: int, outputs: np.ndarray) -> int:
 def test_each_use_of_a_wrong_word_is_counted(name: str, tmp_path: Path) -> None:
     kernel, rng = KERNELS[name], np.random.default_rng(2)
     design = watched(alone(kernel))
-    simulator = simulate.build(design)
+    simulator = verilator.build(design)
     frames = random_frames(kernel.inputs()[0], 3, rng)
     (expected,) = kernel.execute(frames)
     whole = simulator.run({"s": frames})
@@ -210,7 +210,7 @@ def test_each_use_of_a_wrong_word_is_counted(name: str, tmp_path: Path) -> None:
 def test_an_image_tells_of_wrong_words_on_the_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel, rng = KERNELS["one tile"], np.random.default_rng(3)
     made = image(generate(alone(kernel), ECP5), find_target("ulx3s-85f"), 75, 5)
-    simulate.lint(made.design)
+    verilator.lint(made.design)
     frames = random_frames(kernel.inputs()[0], 6, rng)
     forms = format_of(kernel.inputs()[0]), format_of(kernel.outputs()[0])
     with VirtualBoard(made) as board:
@@ -240,7 +240,7 @@ def test_synthesis_keeps_the_parity_bits(count: int, tmp_path: Path) -> None:
 
     def run(path: Path) -> tuple[int, int]:
         placed = netlist.design(path, ECP5, design.inputs, design.outputs)
-        outputs = simulate.build(placed, ("-O0",)).run({"s": frames}).outputs
+        outputs = verilator.build(placed, ("-O0",)).run({"s": frames}).outputs
         return int((outputs["m"] != expected).sum()), int(outputs["u"].max())
 
     if count > 1:

@@ -8,23 +8,25 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw import fifo, folding, timing
-from hw.errors import BitfabricError
-from hw.graph import Graph, Node, Port
-from hw.kernels.accumulate_pool import AccumulatePool
-from hw.kernels.add import Add
-from hw.kernels.concat import Concat
-from hw.kernels.depthwise import Depthwise
-from hw.kernels.fork import Fork
-from hw.kernels.kernel import Folding
-from hw.kernels.matrix_vector import MatrixVector
-from hw.kernels.max_pool import MaxPool
-from hw.kernels.requant import Requant
-from hw.kernels.sliding_window import SlidingWindow
-from hw.kernels.threshold import Threshold
-from hw.kernels.upsample import Upsample
-from hw.stream import Stream
-from hw.synth.family import ECP5
+from hw.fabric.family import ECP5
+from hw.folding import choose, finn_json
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph, Node, Port
+from hw.ir.kernel import Folding
+from hw.ir.stream import Stream
+from hw.kernels.accumulate_pool.kernel import AccumulatePool
+from hw.kernels.add.kernel import Add
+from hw.kernels.concat.kernel import Concat
+from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.fork.kernel import Fork
+from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.max_pool.kernel import MaxPool
+from hw.kernels.requant.kernel import Requant
+from hw.kernels.sliding_window.kernel import SlidingWindow
+from hw.kernels.threshold.kernel import Threshold
+from hw.kernels.upsample.kernel import Upsample
+from hw.passes import fifos, fold, lanes
+from hw.timing import cycles, fifo_sizing
 from tests.hw.kernel_bench import alone, check, random_frames, synthesised
 from tests.hw.networks import random_weights
 from tests.hw.test_folding import check_searches
@@ -116,7 +118,7 @@ def test_nothing_changes_but_the_lanes_and_the_time(kind, seed):
         assert stream == before.with_lanes(position * kernel.pixels)
     interval = max(stream.beats for stream in (*kernel.inputs(), *kernel.outputs()))
     assert kernel.schedule().interval == interval < one.schedule().interval
-    assert timing.steady(alone(kernel)).interval == interval
+    assert cycles.steady(alone(kernel)).interval == interval
 
 
 @settings(max_examples=6, deadline=None)
@@ -156,9 +158,9 @@ def test_lanes_are_rows_of_channels():
     assert [stream.with_lanes(lanes).beats for lanes in legal] == [48 // lanes for lanes in legal]
     frames = random_frames(stream, 3, np.random.default_rng(0))
     np.testing.assert_array_equal(stream.with_lanes(6).unpack(stream.with_lanes(6).pack(frames)), frames)
-    for lanes in (3, 8, 16):
-        with pytest.raises(ValueError, match=f"{lanes} lanes do not divide"):
-            stream.with_lanes(lanes)
+    for count in (3, 8, 16):
+        with pytest.raises(ValueError, match=f"{count} lanes do not divide"):
+            stream.with_lanes(count)
 
 
 def convolution(rng, shape=(2, 4, 1), outputs=2):
@@ -183,7 +185,7 @@ def convolution(rng, shape=(2, 4, 1), outputs=2):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_no_enumerated_folding_is_better(seed):
     graph = convolution(np.random.default_rng(seed))
-    assert folding.fastest(graph)[0] == 2
+    assert choose.fastest(graph)[0] == 2
     check_searches(graph, seed)
 
 
@@ -197,8 +199,8 @@ def test_converters_between_different_pixels_in_rtl(window, conv, act):
         "act": Folding(3, 1, act),
         "pool": Folding(3, 1),
     }
-    graph = folding.connect(folding.apply(graph, table))
-    graph = fifo.insert(graph, fifo.size(graph))
+    graph = lanes.connect(fold.apply(graph, table))
+    graph = fifos.insert(graph, fifo_sizing.size(graph))
     check(graph, {"x": random_frames(graph.edges["x"], 3, rng)}, rng)
 
 
@@ -209,25 +211,25 @@ def test_fifos_from_periodic_schedules(seed):
     graph = convolution(rng, (int(rng.integers(1, 4)), 8, 2), 3)
     choices = {node.name: node.kernel.foldings() for node in graph}
     table = {name: each[rng.integers(len(each))] for name, each in choices.items()}
-    graph = folding.connect(folding.apply(graph, table))
-    best, depths = fifo.least_interval(graph), fifo.size(graph)
-    assert fifo.interval(graph, depths) == best == max(node.kernel.schedule().interval for node in graph)
+    graph = lanes.connect(fold.apply(graph, table))
+    best, depths = fifo_sizing.least_interval(graph), fifo_sizing.size(graph)
+    assert fifo_sizing.interval(graph, depths) == best == max(node.kernel.schedule().interval for node in graph)
     for edge, depth in depths.items():
-        assert fifo.interval(graph, depths | {edge: depth - 1 if depth > 2 else 0}) > best
+        assert fifo_sizing.interval(graph, depths | {edge: depth - 1 if depth > 2 else 0}) > best
 
 
 def test_finns_m_in_files(tmp_path):
     graph = convolution(np.random.default_rng(0))
     table = {"window": Folding(1, 3, 2), "conv": Folding(2, 3, 4), "act": Folding(2, 1), "pool": Folding(1, 1)}
-    folding.save(table, tmp_path / "f.json")
+    finn_json.save(table, tmp_path / "f.json")
     text = (tmp_path / "f.json").read_text()
     assert text.count('"M"') == 2
-    assert folding.load(tmp_path / "f.json", graph) == table == folding.current(folding.apply(graph, table))
+    assert finn_json.load(tmp_path / "f.json", graph) == table == fold.current(fold.apply(graph, table))
     (tmp_path / "f.json").write_text('{"conv": {"PE": 1, "SIMD": 3, "M": 2}}')
     with pytest.raises(
         BitfabricError, match=r"layer conv: .*pixels=2 needs all of a position at a time, pe=2, not pe=1"
     ):
-        folding.apply(graph, folding.load(tmp_path / "f.json", graph))
+        fold.apply(graph, finn_json.load(tmp_path / "f.json", graph))
 
 
 INT4 = random_weights(np.random.default_rng(0), "INT4", (8, 9))

@@ -4,13 +4,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw import timing
-from hw.errors import BitfabricError
-from hw.kernels.accumulate_pool import AccumulatePool
-from hw.kernels.kernel import Folding
-from hw.kernels.max_pool import MaxPool
-from hw.stream import smallest_dtype
-from hw.synth.family import ECP5, XC7
+from hw.fabric.family import ECP5, XC7
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Folding
+from hw.ir.stream import smallest_dtype
+from hw.kernels.accumulate_pool.kernel import AccumulatePool
+from hw.kernels.max_pool.kernel import MaxPool
+from hw.timing import cycles
 from tests.hw.kernel_bench import alone, check, check_resources, random_frames
 
 POOLS = {MaxPool: np.max, AccumulatePool: np.sum}
@@ -72,7 +72,7 @@ def test_rtl_with_accumulators_in_block_ram(shape):
 @settings(max_examples=40, deadline=None)
 @given(pools())
 def test_a_beat_is_taken_every_cycle(pool):
-    assert timing.steady(alone(pool)).interval == pool.inputs()[0].beats
+    assert cycles.steady(alone(pool)).interval == pool.inputs()[0].beats
 
 
 @given(dtypes, st.integers(1, 50))

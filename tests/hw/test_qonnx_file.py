@@ -5,11 +5,11 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from hw.emulate import Emulator
-from hw.errors import BitfabricError
-from hw.lower import lower
-from hw.qonnx_file import load
-from hw.reference import Reference
+from hw.host.errors import BitfabricError
+from hw.lowering.lower import lower
+from hw.lowering.qonnx import load
+from hw.simulation.emulator import Emulator
+from hw.verification.reference import Reference
 from tests.hw.qonnx_builder import Builder
 
 WEIGHTS = np.random.default_rng(0).integers(-7, 8, (12, 5)).astype(np.float32)

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.onnx_exec import execute_onnx
 
-from hw import operators
-from hw.errors import BitfabricError
-from hw.lower import Lowering, lower
-from hw.qonnx_file import load
-from hw.reference import Reference, compare, random_frames
+from hw.host import operators
+from hw.host.errors import BitfabricError
+from hw.lowering.lower import Lowering, lower
+from hw.lowering.qonnx import load
+from hw.verification.reference import Reference, compare, random_frames
 from tests.hw.qonnx_builder import Builder
 from tests.hw.random_models import ROUNDING, RandomModel
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 from qonnx.custom_op.general.quant import resolve_rounding_mode
 
-from hw.errors import BitfabricError
-from hw.graph import Graph, Node, Port
-from hw.kernels.kernel import Folding
-from hw.kernels.requant import ROUNDING, Requant
-from hw.stream import container
-from hw.synth.family import FAMILIES
+from hw.fabric.family import FAMILIES
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph, Node, Port
+from hw.ir.kernel import Folding
+from hw.ir.stream import container
+from hw.kernels.requant.kernel import ROUNDING, Requant
 from tests.hw.kernel_bench import alone, check, check_foldings, check_resources, random_frames
 
 INPUTS = ["BIPOLAR", "TERNARY", "UINT1", "INT3", "UINT9", "INT20", "UINT27", "INT40"]

@@ -9,12 +9,15 @@ from benchmarks.kernels import COMPANION, grid
 from benchmarks.measured import Table
 from benchmarks.networks import NETWORKS
 from benchmarks.resources import error, hardware
-from hw import fifo
-from hw.folding import apply, connect, estimate, for_cycles
-from hw.kernels.kernel import Resources
-from hw.rtl import generate
+from hw.fabric.family import ECP5, FAMILIES
+from hw.fabric.resources import Resources
+from hw.folding.choose import estimate, for_cycles
+from hw.passes import fifos
+from hw.passes.fold import apply
+from hw.passes.lanes import connect
+from hw.rtl.design import generate
 from hw.synth import yosys
-from hw.synth.family import ECP5, FAMILIES
+from hw.timing import fifo_sizing
 from tests.hw.networks import perceptron
 
 SMALL = ("tfc-w1a1", "tfc-w2a2", "jsc-mlp-w16a16", "kws-mlp-w2a2")
@@ -49,7 +52,7 @@ def test_a_network_takes_what_the_model_says(tmp_path):
     graph = perceptron(np.random.default_rng(3), [48, 24, 10], [("UINT4", "INT4"), ("UINT2", "INT4")], arg_max=True)
     table = for_cycles(graph, 144, ECP5, Resources(24288, 24288, 56, 28))
     connected = connect(apply(graph, table))
-    design = fifo.insert(connected, fifo.size(connected))
+    design = fifos.insert(connected, fifo_sizing.size(connected))
     used, expected = yosys.synthesise(generate(design, ECP5), ECP5, tmp_path).resources, estimate(design, ECP5)
     assert (used.bram, used.dsp) == (expected.bram, expected.dsp)
     assert used.lut == pytest.approx(expected.lut, rel=0.15)

@@ -8,13 +8,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw.errors import BitfabricError
-from hw.graph import Graph, Node, Port
-from hw.kernels.kernel import Folding
-from hw.kernels.matrix_vector import MatrixVector
-from hw.kernels.sliding_window import SlidingWindow
-from hw.synth.family import ECP5, XC7
-from hw.timing import simulate
+from hw.fabric.family import ECP5, XC7
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph, Node, Port
+from hw.ir.kernel import Folding
+from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.sliding_window.kernel import SlidingWindow
+from hw.timing.cycles import simulate
 from tests.hw.kernel_bench import alone, check, random_frames, synthesised
 
 

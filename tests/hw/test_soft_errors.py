@@ -7,22 +7,24 @@ import numpy as np
 import pytest
 from qonnx.core.datatype import DataType
 
-from hw import fifo, simulate
-from hw.errors import BitfabricError
-from hw.folding import connect
-from hw.graph import Graph, Node, Port
-from hw.kernels.accumulate_pool import AccumulatePool
-from hw.kernels.add import Add
-from hw.kernels.depthwise import Depthwise
-from hw.kernels.kernel import Kernel
-from hw.kernels.matrix_vector import MatrixVector
-from hw.kernels.requant import Requant
-from hw.kernels.threshold import Threshold
-from hw.lower import lower
-from hw.rtl import Design, generate
-from hw.soft_errors import SoftErrors
-from hw.stream import decode
-from hw.synth.family import ECP5
+from hw.fabric.family import ECP5
+from hw.faults.soft_errors import SoftErrors
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph, Node, Port
+from hw.ir.kernel import Kernel
+from hw.ir.stream import decode
+from hw.kernels.accumulate_pool.kernel import AccumulatePool
+from hw.kernels.add.kernel import Add
+from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.requant.kernel import Requant
+from hw.kernels.threshold.kernel import Threshold
+from hw.lowering.lower import lower
+from hw.passes import fifos
+from hw.passes.lanes import connect
+from hw.rtl.design import Design, generate
+from hw.simulation import verilator
+from hw.timing import fifo_sizing
 from tests.hw.kernel_bench import alone
 from tests.hw.random_images import RandomImages
 from tests.hw.test_matrix_vector import weights_of
@@ -159,7 +161,7 @@ def test_damaged_layers_compute_what_their_rtl_computes(seed: int) -> None:
     design = generate(damaged, ECP5)
     names = dict(zip((port.edge for port in graph.inputs), design.inputs, strict=True))
     outs = dict(zip((port.edge for port in graph.outputs), design.outputs, strict=True))
-    got = simulate.build(design).run({names[edge]: values for edge, values in frames.items()}).outputs
+    got = verilator.build(design).run({names[edge]: values for edge, values in frames.items()}).outputs
     for edge, port in outs.items():
         np.testing.assert_array_equal(got[port], expected[edge], err_msg=edge)
 
@@ -171,13 +173,13 @@ def test_damaged_networks_compute_what_their_rtl_computes(seed: int) -> None:
     rng = np.random.default_rng(seed)
     network = RandomImages(rng, dyadic=True)
     connected = connect(lower(network.model()))
-    hardware = fifo.insert(connected, fifo.size(connected))
+    hardware = fifos.insert(connected, fifo_sizing.size(connected))
     errors = SoftErrors(hardware)
     frames = hardware.encode(network.frames(6))
     damaged = errors.random(max(3, errors.bits // 20), rng)
     ((edge, expected),) = damaged.execute(frames).items()
     design = generate(damaged, ECP5)
-    got = simulate.build(design).run({"s": frames[hardware.inputs[0].edge]}).outputs["m"]
+    got = verilator.build(design).run({"s": frames[hardware.inputs[0].edge]}).outputs["m"]
     np.testing.assert_array_equal(got, expected, err_msg=edge)
 
 

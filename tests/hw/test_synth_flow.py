@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from qonnx.core.datatype import DataType
 
-from hw.errors import BitfabricError
-from hw.graph import Graph, Node, Port
-from hw.kernels.fifo import Fifo
-from hw.kernels.kernel import Resources
-from hw.kernels.width_converter import WidthConverter
-from hw.rtl import Design, generate
-from hw.stream import Stream
+from hw.fabric.devices import device
+from hw.fabric.family import ECP5, FAMILIES, Family
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph, Node, Port
+from hw.ir.stream import Stream
+from hw.kernels.fifo.kernel import Fifo
+from hw.kernels.width_converter.kernel import WidthConverter
+from hw.rtl.design import Design, generate
 from hw.synth import nextpnr, tool, toolchain, yosys
-from hw.synth.devices import device
-from hw.synth.family import ECP5, FAMILIES, Family
 
 
 @pytest.fixture(scope="module")

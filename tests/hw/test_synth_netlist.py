@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from qonnx.core.datatype import DataType
 
-from hw import simulate
-from hw.errors import BitfabricError
-from hw.rtl import Design
-from hw.stream import Stream
+from hw.fabric.devices import device
+from hw.fabric.family import ECP5, GOWIN, XC7
+from hw.host.errors import BitfabricError
+from hw.ir.stream import Stream
+from hw.rtl.design import Design
+from hw.simulation import verilator
 from hw.synth import netlist, nextpnr, yosys
-from hw.synth.devices import device
-from hw.synth.family import ECP5, GOWIN, XC7
 
 BYTE = DataType["UINT8"]
 
@@ -90,11 +90,11 @@ def test_every_cell_mapped_and_placed_gives_what_the_rtl_gives(zoo) -> None:
     control = rng.integers(0, 16, count)
     frames = octets(a | b << 18 | address << 36 | control << 50, 64)
     ready = rng.random(4 * count) < 0.7
-    expected = simulate.build(design).run({"s": frames}, ready={"m": ready})
+    expected = verilator.build(design).run({"s": frames}, ready={"m": ready})
     assert len(np.unique(expected.outputs["m"].reshape(count, -1), axis=0)) > count // 2
     for path in netlists:
         below = netlist.design(path, synthesis.family, design.inputs, design.outputs)
-        result = simulate.build(below, ("-O0",)).run({"s": frames}, ready={"m": ready})
+        result = verilator.build(below, ("-O0",)).run({"s": frames}, ready={"m": ready})
         np.testing.assert_array_equal(result.outputs["m"], expected.outputs["m"], err_msg=str(path))
         np.testing.assert_array_equal(result.taken["m"], expected.taken["m"])
 
@@ -172,11 +172,11 @@ def flip(cell: dict, parameter: str, bit: int) -> None:
 def test_one_flipped_bit_of_a_netlist_is_caught(tiny, tmp_path: Path) -> None:
     design, below, name = tiny
     frames = np.arange(256)[None]
-    expected = simulate.build(design).run({"s": frames}).outputs["m"]
+    expected = verilator.build(design).run({"s": frames}).outputs["m"]
 
     def wrong(path: Path) -> int:
         simulated = netlist.design(path, device(name).family, design.inputs, design.outputs)
-        return int((simulate.build(simulated, ("-O0",)).run({"s": frames}).outputs["m"] != expected).sum())
+        return int((verilator.build(simulated, ("-O0",)).run({"s": frames}).outputs["m"] != expected).sum())
 
     assert wrong(below) == 0
     top, _ = netlist.load(below)

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw.errors import BitfabricError
-from hw.kernels.kernel import Folding
-from hw.kernels.threshold import SEARCH, Threshold
-from hw.stream import container
-from hw.synth.family import ECP5, FAMILIES
+from hw.fabric.family import ECP5, FAMILIES
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Folding
+from hw.ir.stream import container
+from hw.kernels.threshold.kernel import SEARCH, Threshold
 from tests.hw.kernel_bench import alone, check, check_foldings, check_resources, random_frames
 
 INPUTS = ["BIPOLAR", "TERNARY", "UINT1", "INT3", "UINT6", "INT11", "INT20"]

@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw import fifo, timing
-from hw.errors import BitfabricError
-from hw.graph import Graph, Node, Port
-from hw.kernels.fifo import Fifo
-from hw.kernels.width_converter import WidthConverter
-from hw.periodic import Periodic
-from hw.stream import Stream
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph, Node, Port
+from hw.ir.stream import Stream
+from hw.kernels.fifo.kernel import Fifo
+from hw.kernels.width_converter.kernel import WidthConverter
+from hw.passes import fifos
+from hw.timing import cycles, fifo_sizing
+from hw.timing.periodic import Periodic
 from tests.hw.kernel_bench import check, random_frames
 from tests.hw.networks import random_graph
 
@@ -35,7 +36,7 @@ def narrow_middle(depth: int) -> Graph:
 
 def test_accounts_by_hand():
     # Beats of 2 are wanted every other cycle: split is always busy, the FIFO before it has a beat too many each time.
-    trace = timing.steady(narrow_middle(4))
+    trace = cycles.steady(narrow_middle(4))
     assert (trace.interval, trace.period) == (8, 1)
     accounts = trace.accounts()
     assert {name: (a.busy, a.starved, a.blocked) for name, a in accounts.items()} == {
@@ -46,20 +47,20 @@ def test_accounts_by_hand():
     }
     # A reader that is ready in every fourth cycle blocks all before it, a beat of 2 every 4 cycles.
     ready = np.arange(16 * 20) % 4 == 0
-    slow = timing.simulate(narrow_middle(4), 16, ready={"y": ready}).accounts(2)
+    slow = cycles.simulate(narrow_middle(4), 16, ready={"y": ready}).accounts(2)
     assert {name: (a.busy, a.cycles) for name, a in slow.items()} == {
         "first": (8, 32), "split": (16, 32), "b_fifo": (16, 32), "merge": (16, 32),
     }  # fmt: skip
     assert slow["merge"].blocked == {"y": 16}
     assert slow["split"].blocked == {"b": 16}
     # One that gets a beat every fourth cycle starves.
-    fast = timing.simulate(narrow_middle(4), 16, offers={"x": 4 * np.arange(64)}).accounts()
+    fast = cycles.simulate(narrow_middle(4), 16, offers={"x": 4 * np.arange(64)}).accounts()
     assert fast["first"].starved == {"x": 12}
     assert fast["merge"].starved == {"b_fifo": 8}
 
 
 def test_occupancy_by_hand():
-    trace = timing.simulate(narrow_middle(4), 3, ready={"y": np.arange(40) >= 40})
+    trace = cycles.simulate(narrow_middle(4), 3, ready={"y": np.arange(40) >= 40})
     held = trace.occupancy("b_fifo")
     assert held.max() == 4
     assert held[39] == 4
@@ -77,18 +78,17 @@ def test_occupancy_by_hand():
 def test_the_steady_state_goes_on_and_its_accounts_are_whole(seed):
     rng = np.random.default_rng(seed)
     graph = random_graph(rng)
-    graph = fifo.insert(graph, fifo.size(graph))
-    trace = timing.steady(graph)
+    graph = fifos.insert(graph, fifo_sizing.size(graph))
+    trace = cycles.steady(graph)
     assert trace.period is not None
-    assert timing.pace(graph) == (trace.interval, trace.latency)
-    longer, waits = timing.attempt(graph, trace.frames + 3 * trace.period + 1)  # which solves frame by frame
+    assert cycles.pace(graph) == (trace.interval, trace.latency)
+    longer, waits = trace.attempt(graph, trace.frames + 3 * trace.period + 1)  # which solves frame by frame
     assert not waits
-    extended = timing.simulate(graph, longer.frames)
+    extended = cycles.simulate(graph, longer.frames)
     for edge in graph.edges:
         np.testing.assert_array_equal(extended.taken[edge], longer.taken[edge])
         np.testing.assert_array_equal(extended.offered[edge], longer.offered[edge])
-    cycles = longer.taken
-    for edge, taken in cycles.items():
+    for edge, taken in longer.taken.items():
         ends = taken.reshape(longer.frames, -1)[:, -1]
         np.testing.assert_array_equal(np.diff(ends[trace.frames - 1 :: trace.period]), trace.interval * trace.period)
         assert taken[: len(trace.taken[edge])].tolist() == trace.taken[edge].tolist()
@@ -109,8 +109,8 @@ def test_the_steady_state_goes_on_and_its_accounts_are_whole(seed):
 def test_beats_of_random_graphs_in_rtl(seed):
     rng = np.random.default_rng(seed)
     graph = random_graph(rng)
-    depths = fifo.size(graph)
-    graph = fifo.insert(graph, {edge: int(depth + rng.integers(0, 3)) for edge, depth in depths.items()})
+    depths = fifo_sizing.size(graph)
+    graph = fifos.insert(graph, {edge: int(depth + rng.integers(0, 3)) for edge, depth in depths.items()})
     check(graph, {port.edge: random_frames(graph.edges[port.edge], 3, rng) for port in graph.inputs}, rng)
 
 
@@ -119,22 +119,22 @@ def test_beats_of_random_graphs_in_rtl(seed):
 def test_a_deadlock_names_what_is_full_and_the_least_depth_that_frees_it(seed):
     graph = random_graph(np.random.default_rng(seed))
     try:
-        timing.simulate(graph, 2)
-    except timing.Deadlock as error:
+        cycles.simulate(graph, 2)
+    except cycles.Deadlock as error:
         message = str(error)
     else:
         return
     assert re.match(r"deadlock: edge \w+, without a FIFO, is full", message)
     match = re.search(r"edge (\w+), .*; a FIFO of depth (\d+) there frees them$", message)
     if match is None:
-        assert message.endswith("one FIFO is not enough to free them: take the depths of hw.fifo.size")
-        timing.simulate(fifo.insert(graph, fifo.size(graph)), 2)
+        assert message.endswith("one FIFO is not enough to free them: take the depths of hw.timing.fifo_sizing.size")
+        cycles.simulate(fifos.insert(graph, fifo_sizing.size(graph)), 2)
         return
     edge, depth = match[1], int(match[2])
-    timing.simulate(fifo.insert(graph, {edge: depth}), 2)
+    cycles.simulate(fifos.insert(graph, {edge: depth}), 2)
     if depth > 2:
-        with pytest.raises(timing.Deadlock) as caught:
-            timing.simulate(fifo.insert(graph, {edge: depth - 1}), 2)
+        with pytest.raises(cycles.Deadlock) as caught:
+            cycles.simulate(fifos.insert(graph, {edge: depth - 1}), 2)
         if re.match(
             rf"deadlock: FIFO {edge}_fifo of depth {depth - 1} is full.*; depth {depth} frees", str(caught.value)
         ):
@@ -142,7 +142,7 @@ def test_a_deadlock_names_what_is_full_and_the_least_depth_that_frees_it(seed):
         # Beside a FIFO that is nearly deep enough, one on another edge may do as well.
         other = re.match(r"deadlock: edge (\w+), .*; a FIFO of depth (\d+) there frees them$", message)
         assert other is not None
-        timing.simulate(fifo.insert(graph, {edge: depth - 1, other[1]: int(other[2])}), 2)
+        cycles.simulate(fifos.insert(graph, {edge: depth - 1, other[1]: int(other[2])}), 2)
 
 
 @settings(max_examples=15, deadline=None)
@@ -150,24 +150,24 @@ def test_a_deadlock_names_what_is_full_and_the_least_depth_that_frees_it(seed):
 def test_schedules_agree_with_simulation(seed, slower):
     rng = np.random.default_rng(seed)
     graph = random_graph(rng)
-    best = fifo.least_interval(graph)
+    best = fifo_sizing.least_interval(graph)
     assert best >= max(node.kernel.schedule().interval for node in graph)
     wanted = int(best * slower)
-    depths = fifo.size(graph, None if slower == 1 else wanted)
-    assert fifo.interval(graph, depths) <= wanted
+    depths = fifo_sizing.size(graph, None if slower == 1 else wanted)
+    assert fifo_sizing.interval(graph, depths) <= wanted
     for edge, depth in depths.items():
-        assert fifo.interval(graph, depths | {edge: depth - 1 if depth > 2 else 0}) > wanted
+        assert fifo_sizing.interval(graph, depths | {edge: depth - 1 if depth > 2 else 0}) > wanted
     # Depths at random: a schedule exists exactly where the simulation is as fast.
     edges = sorted({node.outputs[0] for node in graph} - set(graph.output_edges))
     for _ in range(4):
-        schedule = Periodic(fifo.insert(graph, dict.fromkeys(edges, 2)), edges, wanted)
+        schedule = Periodic(fifos.insert(graph, dict.fromkeys(edges, 2)), edges, wanted)
         tried = {edge: int(rng.choice([0, 0, 2, 3, depths.get(edge, 9)])) for edge in edges}
-        reached = fifo.interval(graph, tried)
+        reached = fifo_sizing.interval(graph, tried)
         assert schedule.attempt(tried) == (reached <= wanted)
         if reached < np.inf:
-            assert timing.pace(fifo.insert(graph, tried)).interval == reached
+            assert cycles.pace(fifos.insert(graph, tried)).interval == reached
     with pytest.raises(BitfabricError, match=f"every {best - 1} cycles; {best} is the least"):
-        fifo.size(graph, best - 1)
+        fifo_sizing.size(graph, best - 1)
 
 
 @settings(max_examples=8, deadline=None)
@@ -175,14 +175,16 @@ def test_schedules_agree_with_simulation(seed, slower):
 def test_loops_that_wind_through_long_frames_are_found(seed):
     rng = np.random.default_rng(seed)
     graph = random_graph(rng, 3, (9, 14))
-    best = fifo.least_interval(graph)
-    assert fifo.interval(graph, {edge: stream.beats + 2 for edge, stream in fifo.streams(graph).items()}) == best
-    schedule = Periodic(fifo.insert(graph, dict.fromkeys(fifo.streams(graph), 2)), fifo.streams(graph), best)
+    best = fifo_sizing.least_interval(graph)
+    assert (
+        fifo_sizing.interval(graph, {edge: stream.beats + 2 for edge, stream in fifos.streams(graph).items()}) == best
+    )
+    schedule = Periodic(fifos.insert(graph, dict.fromkeys(fifos.streams(graph), 2)), fifos.streams(graph), best)
     depths = {edge: max(2, peak) for edge, peak in schedule.peaks().items()}
     assert schedule.attempt(depths)
     for _ in range(6):  # from a schedule to the next, as FIFOs are shortened
         edge = str(rng.choice([edge for edge, depth in sorted(depths.items()) if depth]))
         tried = depths | {edge: int(rng.choice([0, 2, rng.integers(2, depths[edge] + 1)]))}
         holds = schedule.attempt({edge: tried[edge]})
-        assert holds == (fifo.interval(graph, tried) <= best)
+        assert holds == (fifo_sizing.interval(graph, tried) <= best)
         depths = tried if holds else depths

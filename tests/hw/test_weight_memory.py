@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw.kernels.matrix_vector import MatrixVector
-from hw.kernels.weight_memory import WeightMemory
-from hw.rtl import generate
+from hw.fabric.family import ECP5, FAMILIES
+from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.shared.weight_memory import WeightMemory
+from hw.rtl.design import generate
 from hw.synth import yosys
-from hw.synth.family import ECP5, FAMILIES
 from tests.hw.kernel_bench import alone, check, random_frames
 
 

@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw.errors import BitfabricError
-from hw.kernels.fifo import Fifo
-from hw.kernels.width_converter import WidthConverter
-from hw.stream import Stream
+from hw.host.errors import BitfabricError
+from hw.ir.stream import Stream
+from hw.kernels.fifo.kernel import Fifo
+from hw.kernels.width_converter.kernel import WidthConverter
 from tests.hw.kernel_bench import alone, check, random_frames
 
 dtypes = st.sampled_from(["BIPOLAR", "UINT1", "INT3", "TERNARY", "UINT8", "INT17"]).map(lambda name: DataType[name])

@@ -11,10 +11,10 @@ from torch.nn import functional
 from quant import create_model, fit, layers, load_data, schemes
 from quant.errors import QuantError
 from quant.metrics import accuracy
+from quant.quantizers.signs import random_sign, scaled_sign, sign_inside
+from quant.quantizers.statistics import reestimate_batch_norm
 from quant.schemes.binaryconnect import BinaryConnect
 from quant.schemes.bwn import centre_and_clamp, filter_sign
-from quant.schemes.signs import random_sign, scaled_sign, sign_inside
-from quant.schemes.statistics import reestimate_batch_norm
 
 EDGES = torch.tensor([-3.0, -1.0, -0.999, -0.5, -0.0, 0.0, 0.25, 0.999, 1.0, 7.0], dtype=torch.float64)
 

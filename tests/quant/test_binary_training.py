@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from hw.emulate import Emulator
-from hw.lower import lower
-from hw.reference import compare
+from hw.lowering.lower import lower
+from hw.simulation.emulator import Emulator
+from hw.verification.reference import compare
 from quant import create_model, export, fit, load_checkpoint, load_data, save_checkpoint, schemes
 from quant.errors import QuantError
 from quant.models.network import Network

@@ -10,8 +10,8 @@ from brevitas.quant import Int8WeightPerChannelFloat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.emulate import Emulator
-from hw.lower import lower
+from hw.lowering.lower import lower
+from hw.simulation.emulator import Emulator
 from quant import compression, create_model, export, fit, load_checkpoint, save_checkpoint, schemes
 from quant.compression import huffman
 from quant.compression.forms import Pruned

@@ -12,10 +12,12 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.util.cleanup import cleanup_model
 
-from quant import create_model, export, layers, qonnx_verify, schemes, training
+from quant import create_model, export, layers, schemes
 from quant.errors import QuantError
 from quant.models.network import Network
-from quant.qonnx_handlers import Manager
+from quant.qonnx import verify
+from quant.qonnx.handlers import Manager
+from quant.training import training
 
 
 def trained(name: str, seed: int = 0, **options):
@@ -199,11 +201,11 @@ def test_the_operands_of_a_sum_share_their_scale(tmp_path):
 def test_frames_are_checked_in_parts(tmp_path, monkeypatch):
     model = trained("tfc-w2a2")
     whole = export(model, tmp_path / "a.onnx", frames(50))
-    monkeypatch.setattr(qonnx_verify, "_ELEMENTS", 64 * 7)  # of hidden tensors of 64: 7 frames, 50 = 7 * 7 + 1
+    monkeypatch.setattr(verify, "_ELEMENTS", 64 * 7)  # of hidden tensors of 64: 7 frames, 50 = 7 * 7 + 1
     parts = export(model, tmp_path / "b.onnx", frames(50))
     assert (parts.frames, parts.quantizers, parts.max_abs_diff) == (50, 4, whole.max_abs_diff)
     calls = []
-    monkeypatch.setattr(qonnx_verify, "_compare", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(verify, "_compare", lambda *arguments: calls.append(arguments))
     export(model, tmp_path / "c.onnx", frames(50))
     assert len(calls) == 8 * 4
 

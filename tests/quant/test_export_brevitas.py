@@ -26,8 +26,8 @@ from onnx import helper, numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 
-from hw.emulate import Emulator
-from hw.lower import lower
+from hw.lowering.lower import lower
+from hw.simulation.emulator import Emulator
 from quant import export
 from quant.errors import QuantError
 
@@ -233,7 +233,7 @@ def test_what_it_takes_has_to_be_said(given, message, tmp_path):
 
 
 def test_rounding_modes_are_all_known():
-    from quant.qonnx_handlers import _ROUNDING
+    from quant.qonnx.handlers import _ROUNDING
 
     # LEARNED_ROUND is for weights, whose values are exported; DPU is none of QONNX's.
     assert {mode.value for mode in FloatToIntImplType} - set(_ROUNDING) == {"DPU", "LEARNED_ROUND"}

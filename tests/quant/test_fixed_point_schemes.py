@@ -11,7 +11,7 @@ from brevitas.quant_tensor import IntQuantTensor
 
 from quant import create_model, fit, layers, load_checkpoint, load_data, save_checkpoint, schemes
 from quant.errors import QuantError
-from quant.schemes.functions import ROUNDINGS
+from quant.quantizers.functions import ROUNDINGS
 from quant.schemes.learned_step import StepAct, StepWeight
 
 

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from quant import layers, schemes
 from quant.errors import QuantError
-from quant.schemes.functions import ROUNDINGS, sign, sign_hard_tanh
+from quant.quantizers.functions import ROUNDINGS, sign, sign_hard_tanh
 
 values = arrays(np.float32, (3, 5), elements=st.floats(-3, 3, width=32))
 few = settings(max_examples=20, deadline=None)

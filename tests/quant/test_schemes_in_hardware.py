@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from hw.emulate import Emulator
-from hw.lower import lower
-from hw.reference import compare
+from hw.lowering.lower import lower
+from hw.simulation.emulator import Emulator
+from hw.verification.reference import compare
 from quant import create_model, export, fit, load_data, schemes
-from quant.loop import model_inputs
+from quant.training.loop import model_inputs
 
 
 def built(scheme, tmp_path, epochs=2, **options):

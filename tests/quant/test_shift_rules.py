@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from quant.errors import QuantError
-from quant.schemes.powers_of_two import ap2
-from quant.schemes.shift_adamax import ShiftAdaMax
-from quant.schemes.shift_norm import ShiftNorm
+from quant.quantizers.powers_of_two import ap2
+from quant.quantizers.shift_adamax import ShiftAdaMax
+from quant.quantizers.shift_norm import ShiftNorm
 
 
 def ap2_of(x) -> np.ndarray:

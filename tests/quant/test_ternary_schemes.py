@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from quant import create_model, layers, schemes
 from quant.errors import QuantError
-from quant.schemes.powers_of_two import random_power_of_two
+from quant.quantizers.powers_of_two import random_power_of_two
 from quant.schemes.ternary_connect import connect_ternary
 from quant.schemes.twn import ternary
 

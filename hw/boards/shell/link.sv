@@ -1,4 +1,4 @@
-// Host link: framed messages over a UART on one side, the accelerator's streams on the other. hw/boards/protocol.py
+// Host link: framed messages over a UART on one side, the accelerator's streams on the other. hw/host/protocol.py
 // describes the messages. Nothing unchecked enters the accelerator: a message that is damaged, of unknown type, of the
 // wrong length, or for which there is no room is dropped and counted.
 `default_nettype none

@@ -1,0 +1,142 @@
+"""Commands that make something of a model: ``build``, ``estimate``, ``finn``, ``report``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from flows.cli.arguments import AsJson, Clock, Fill, FoldingFile, Fps, Model, Parity, Target, emit
+from flows.config import STEPS, Step
+
+
+def build(
+    model: Model,
+    target: Target,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR/", help="folder of the build")],
+    fps: Fps = None,
+    folding: FoldingFile = None,
+    fill: Fill = False,
+    clock: Clock = None,
+    parity: Parity = False,
+    stop_after: Annotated[Step, typer.Option(help="last step to do")] = STEPS[-1],
+    frames: Annotated[
+        Path | None, typer.Option("--input", metavar="X.npy", help="frames to check the engines on")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(metavar="Y.npy", help="their classes: prints accuracies")] = None,
+    rtl_frames: Annotated[
+        int | None, typer.Option(help="frames that the RTL simulation checks (default: 4 to 512 by the design's size)")
+    ] = None,
+    netlist_frames: Annotated[
+        int | None, typer.Option(help="frames that the placed netlist checks (default: 1 to 32 by the design's size)")
+    ] = None,
+    compare_finn: Annotated[bool, typer.Option(help="run FINN's own estimate on the same model beside it")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a QONNX model into a verified FPGA image.
+
+    Example: bitfabric build run/model.onnx --target ulx3s-85f --fps 100000 -o build/
+    """
+    from flows.cli.render import Watch, built
+    from flows.pipeline import build as run_build
+
+    with Watch() as watch:
+        accelerator = run_build(
+            model, target=target, out=out, fps=fps, folding=folding, fill=fill, clock_mhz=clock,
+            stop_after=stop_after, frames=frames, labels=labels, rtl_frames=rtl_frames, netlist_frames=netlist_frames,
+            compare_finn=compare_finn, parity=parity, watch=watch,
+        )  # fmt: skip
+    if as_json:
+        emit(accelerator.report)
+    else:
+        built(accelerator)
+
+
+def estimate(
+    model: Model,
+    target: Target,
+    fps: Fps = None,
+    folding: FoldingFile = None,
+    fill: Fill = False,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="every rate that is worth its cost: the foldings cheaper than all faster")
+    ] = False,
+    clock: Clock = None,
+    parity: Parity = False,
+    as_json: AsJson = False,
+) -> None:
+    """Cycles, latency and resources in seconds, without synthesis.
+
+    Example: bitfabric estimate run/model.onnx --target ulx3s-85f --fps 1000000
+    """
+    from flows import planner
+    from flows.cli import render
+
+    if pareto:
+        if fps is not None or folding is not None or fill or parity:
+            raise typer.BadParameter("--pareto shows all rates; leave --fps, --folding, --fill and --parity out")
+        result = planner.pareto(model, target, clock)
+        emit(result) if as_json else render.front(result)
+        return
+    result = planner.estimate(model, target=target, fps=fps, folding=folding, fill=fill, clock_mhz=clock, parity=parity)
+    emit(result) if as_json else render.estimated(result)
+
+
+def finn(
+    model: Model,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR/", help="folder of FINN's build")],
+    board: Annotated[str | None, typer.Option(help="FINN's name of a board, as Pynq-Z2")] = None,
+    part: Annotated[str | None, typer.Option(help="an AMD part instead, as xc7z020clg400-1")] = None,
+    fps: Fps = None,
+    folding: FoldingFile = None,
+    clock: Clock = None,
+    front_end: Annotated[
+        Literal["bitfabric", "finn"], typer.Option(help="our exact graph, or FINN's own streamlining")
+    ] = "bitfabric",
+    config: Annotated[
+        Path | None, typer.Option(metavar="BUILD.yaml", help="FINN's configuration (YAML or JSON): passed through")
+    ] = None,
+    frames: Annotated[Path | None, typer.Option("--input", metavar="X.npy", help="frames to verify on")] = None,
+    fifo_sizes: Annotated[
+        Literal["finn", "ours"], typer.Option(help="FIFO depths: FINN's simulation (Vivado), or of our timing")
+    ] = "finn",
+    as_json: AsJson = False,
+) -> None:
+    """FINN's own flow for AMD devices: estimates and HLS/RTL code everywhere, the rest where Vivado is.
+
+    Example: bitfabric finn run/model.onnx --board Pynq-Z2 --fps 100000 -o finn/
+    """
+    from flows.cli.render import finn_built
+    from flows.finn import flow
+
+    result = flow(
+        model, out, board=board, part=part, fps=fps, folding=folding, clock_mhz=clock, front_end=front_end,
+        config=config, frames=frames, fifo_sizes=fifo_sizes,
+    )  # fmt: skip
+    if as_json:
+        emit(result)
+    else:
+        finn_built(result, out)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="F.html", help="the file (default: DIR/report.html)")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one HTML page of a build: layers, timeline, limits, FIFOs, verification, critical path.
+
+    Example: bitfabric report build/
+    """
+    from flows.cli.render import working
+
+    with working("reading the build and solving its timing"):
+        from flows.accelerator import Accelerator
+        from flows.report import write
+
+        path = write(Accelerator(folder), out)
+    if as_json:
+        emit({"report": str(path)})
+    else:
+        typer.echo(path)

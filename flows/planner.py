@@ -1,0 +1,252 @@
+"""A model folded for a target: everything that is known before synthesis."""
+
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import floor
+from pathlib import Path
+from typing import Any
+
+from flows.config import BuildConfig
+from hw import model as model_file
+from hw.boards.targets import find_target
+from hw.fabric.devices import Device
+from hw.fabric.resources import Resources
+from hw.folding import choose, finn_json, fmax
+from hw.folding.fmax import Fmax
+from hw.folding.search import Choice, Search, fits
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph
+from hw.passes import fold, lanes
+from hw.passes.fifos import insert
+from hw.timing import cycles, fifo_sizing
+
+FILL = {"lut": 0.8, "ff": 0.8, "bram": 0.9, "dsp": 0.9}
+"""Shares of the device that a design may be estimated to take that is as fast as the device allows: routing needs some
+room, the shell about 1,100 lookup tables and the frames' buffers, and the resource model is not exact."""
+QUARTER = dict.fromkeys(FILL, 0.25)
+"""Shares that a design may take where nothing else is asked for."""
+AROUND = 2.0
+"""How many times as many cycles a design may take that is faster by its clock."""
+SURE = 0.85
+"""Of the estimated Fmax, a clock that the placed design reaches, as ``python -m benchmarks.clocks`` shows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """A folding with its FIFO depths, the hardware that they make, the Fmax that it is estimated to have, and its
+    clock."""
+
+    folding: fold.FoldingTable
+    fifos: dict[str, int]
+    hardware: Graph
+    reach: Fmax | None
+    clock_mhz: float
+
+
+def built(graph: Graph, table: fold.FoldingTable, fifos: dict[str, int]) -> Graph:
+    """The hardware: the graph with a folding, with width converters, and with FIFOs of these depths."""
+    return insert(lanes.connect(fold.apply(graph, table)), fifos)
+
+
+class Plan:
+    """The choices for a model on a target, each made when it is first asked for."""
+
+    def __init__(self, model: Path, config: BuildConfig) -> None:
+        self.target = find_target(config.target)
+        self.device: Device = self.target.device
+        self.model = model
+        self.config = config
+        self.clock_mhz = config.clock_mhz or self.device.clock_mhz
+
+    @cached_property
+    def graph(self) -> Graph:
+        graph = model_file.graph(self.model)
+        return graph.protected() if self.config.parity else graph
+
+    @cached_property
+    def search(self) -> Search:
+        """All foldings."""
+        return Search(self.graph, self.device.family, self.device.capacity)
+
+    def _reach(self, hardware: Graph) -> Fmax | None:
+        """The clock that the hardware is estimated to reach when it is placed, the board's shell with it."""
+        return fmax.estimate(hardware, self.device, shell=self.target.board is not None)
+
+    @cached_property
+    def wanted_cycles(self) -> int | None:
+        """Cycles per frame that ``fps`` allows."""
+        if self.config.fps is None:
+            return None
+        cycles = floor(self.clock_mhz * 1e6 / self.config.fps)
+        least, layer = self.search.fastest
+        if cycles < least:
+            best = floor(self.clock_mhz * 1e6 / least)
+            raise BitfabricError(
+                f"{self.config.fps:g} frames/s at {self.clock_mhz:g} MHz leave {cycles} cycles a frame; layer {layer} "
+                f"needs {least}: at most {best} frames/s are possible; ask for no more, or for a higher --clock",
+                status=2,
+            )
+        return cycles
+
+    def choose(self) -> Design:
+        """The design from the folding file, for the rate, as FINN's own graph is folded, or for the area."""
+        if self.config.folding is not None:
+            table = fold.current(fold.apply(self.graph, finn_json.load(self.config.folding, self.graph)))
+        elif self.wanted_cycles is not None:
+            table = choose.for_rate(self.search, self.wanted_cycles).folding
+        elif self.config.fill:
+            return self._fastest(self.budget(FILL))
+        elif model_file.of_finn(self.model):
+            table = fold.current(self.graph)
+        else:
+            return self._filling(self.budget(QUARTER))
+        return self._design(table)
+
+    def _design(self, table: fold.FoldingTable) -> Design:
+        """The hardware with this folding and its FIFOs."""
+        depths = fifo_sizing.size(lanes.connect(fold.apply(self.graph, table)))
+        hardware = built(self.graph, table, depths)
+        return Design(table, depths, hardware, self._reach(hardware), self.clock_mhz)
+
+    def budget(self, shares: dict[str, float]) -> Resources:
+        """These shares of the device."""
+        return Resources(**{name: int(shares[name] * have) for name, have in vars(self.device.capacity).items()})
+
+    def _filling(self, budget: Resources, cycles: int = 0) -> Design:
+        """The fastest design that fits a budget with its FIFOs, whose depths come after the folding; or the smallest of
+        all. No design of less than ``cycles`` cycles a frame is looked at."""
+        left = budget
+        while True:
+            choice = choose.for_budget(self.search, left, cycles)
+            design = self._design(choice.folding)
+            used = choose.estimate(design.hardware, self.device.family)
+            if fits(used, budget) or not fits(choice.used, left):
+                return design
+            left = Resources(**{
+                name: min(have, vars(budget)[name] - vars(used)[name] + vars(choice.used)[name])
+                for name, have in vars(left).items()
+            })  # fmt: skip
+
+    def _fastest(self, budget: Resources) -> Design:
+        """The design of the most frames a second within a budget: at the clock that is asked for, if it is estimated to
+        reach that, else at one that it is sure to reach.
+
+        A smaller design has a higher Fmax, so foldings of somewhat more cycles are looked at as well.
+        """
+        best, most = 0, 0.0
+        for choice in self.search.slower(budget, AROUND):
+            hardware = lanes.connect(fold.apply(self.graph, choice.folding))
+            if (rate := self._clock(self._reach(hardware)) / choice.interval) > most:
+                best, most = choice.interval, rate
+        design = self._filling(budget, best)
+        return replace(design, clock_mhz=self._clock(design.reach) or self.clock_mhz)
+
+    def _clock(self, estimated: Fmax | None) -> float:
+        """The clock for a design, in MHz; 0 where it is not estimated to reach the one that is asked for."""
+        if estimated is None:
+            return self.clock_mhz
+        if self.config.clock_mhz is None:
+            return float(floor(SURE * estimated.mhz))
+        return self.clock_mhz if estimated.mhz >= self.clock_mhz else 0.0
+
+    def suggestion(self) -> str:
+        """Which folding would fit, in words."""
+        choice = self.search.quickest(self.budget(FILL))
+        if choice is None:
+            used = choose.for_budget(self.search, Resources()).used
+            over = self.device.overflow(used) or f"{used.lut} LUT and {used.bram} BRAM, and routing needs room"
+            return f"even the smallest folding does not fit ({over}); take a bigger device or a smaller network"
+        rate, used = floor(self.clock_mhz * 1e6 / choice.interval), choice.used
+        cycles = f"{choice.interval} cycles a frame"
+        return f"--fps {rate} ({cycles}) is estimated to fit, with {used.lut} LUT and {used.bram} BRAM"
+
+    def summary(self) -> dict[str, Any]:
+        """Folding, FIFOs, cycles and resources as estimated; checks that the estimate is not far over the device."""
+        design, family = self.choose(), self.device.family
+        hardware, table = design.hardware, design.folding
+        pace = cycles.pace(hardware)
+        used = choose.estimate(hardware, family)
+        # The model is not exact: only a clear excess ends the build before synthesis has counted.
+        if over := self.device.overflow(Resources(*(int(v / 1.3) for v in vars(used).values()))):
+            raise BitfabricError(
+                f"{self.model.name} does not fit {self.config.target} as folded: the estimate is {used.lut} LUT and "
+                f"{used.bram} BRAM, and 30 % less would still be {over}; {self.suggestion()}"
+            )
+        if self.config.parity and not any(node.kernel.checked(family) for node in hardware):
+            raise BitfabricError(
+                f"--parity protects memories in block RAM, and {self.model.name} has none as folded; ask for fewer "
+                "frames/s, which makes memories deeper, or leave --parity out",
+                status=2,
+            )
+        return {
+            "folding": {name: f.attributes for name, f in table.items()},
+            "fifos": design.fifos,
+            "interval": pace.interval,
+            "latency": pace.latency,
+            "clock_mhz": design.clock_mhz,
+            "fmax_mhz": design.reach and design.reach.mhz,
+            "slowest": design.reach and design.reach.slowest,
+            "fps": design.clock_mhz * 1e6 / pace.interval,
+            "resources": vars(used),
+            "layers": [
+                {
+                    "name": node.name,
+                    "operator": node.kernel.op,
+                    **node.kernel.folding.attributes,
+                    "cycles": node.kernel.interval,
+                    "parity": node.kernel.checked(family),
+                    "estimated": vars(node.kernel.resources(family)),
+                }
+                for node in hardware
+            ],
+        }
+
+
+def estimate(model: str | os.PathLike[str], target: str, **options: Any) -> dict[str, Any]:
+    """Cycles and resources without synthesis; ``options`` are BuildConfig's ``fps``, ``folding``, ``fill``,
+    ``clock_mhz`` and ``parity``."""
+    plan = Plan(Path(model), BuildConfig(target=target, **options))
+    summary = plan.summary()
+    return {
+        "model": str(model),
+        "target": target,
+        "clock_mhz": summary["clock_mhz"],
+        "fmax_mhz": {"estimated": summary["fmax_mhz"], "slowest": summary["slowest"]},
+        "fps": summary["fps"],
+        "cycles": {"interval": summary["interval"], "latency": summary["latency"]},
+        "resources": {
+            name: {"estimated": used, "available": vars(plan.device.capacity)[name]}
+            for name, used in summary["resources"].items()
+        },
+        "folding": summary["folding"],
+        "fifos": summary["fifos"],
+        "layers": summary["layers"],
+    }
+
+
+def pareto(model: str | os.PathLike[str], target: str, clock_mhz: float | None = None) -> dict[str, Any]:
+    """The Pareto front of rate and cost on a target: every folding that fits it and is cheaper than all faster ones.
+
+    Raises BitfabricError where none fits. FIFOs are not counted: their depths come after the folding.
+    """
+    plan = Plan(Path(model), BuildConfig(target=target, clock_mhz=clock_mhz))
+    front = plan.search.front(plan.device.capacity)
+    if not front:
+        raise BitfabricError(f"{plan.model.name} does not fit {target}: {plan.suggestion()}")
+    return {
+        "model": str(model),
+        "target": target,
+        "clock_mhz": plan.clock_mhz,
+        "available": vars(plan.device.capacity),
+        "pareto": [_point(choice, plan.clock_mhz) for choice in front],
+    }
+
+
+def _point(choice: Choice, clock_mhz: float) -> dict[str, Any]:
+    return {
+        "fps": clock_mhz * 1e6 / choice.interval,
+        "interval": choice.interval,
+        "estimated": vars(choice.used),
+        "folding": {name: f.attributes for name, f in choice.folding.items()},
+    }

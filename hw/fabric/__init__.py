@@ -1,0 +1,1 @@
+"""What an FPGA family and a device are: data classes only."""

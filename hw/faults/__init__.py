@@ -1,0 +1,1 @@
+"""Soft errors: bits of the configuration and of memories that are flipped."""

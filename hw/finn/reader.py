@@ -1,0 +1,357 @@
+"""A model of FINN's dialect as a dataflow graph, whoever made it."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from qonnx.core.datatype import DataType
+from qonnx.core.modelwrapper import ModelWrapper
+
+from hw.finn import host_nodes
+from hw.finn.dialect import attributes, is_finn, of_finn, operator
+from hw.host.errors import BitfabricError
+from hw.host.operators import RESHAPING
+from hw.host.steps import HostStep, step
+from hw.ir.graph import Graph, Node, Port
+from hw.ir.kernel import Kernel
+from hw.ir.stream import Stream, container
+from hw.lowering import qonnx
+from hw.lowering.moves import moved_shape
+
+BIPOLAR, BINARY = DataType["BIPOLAR"], DataType["BINARY"]
+
+
+def read(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> Graph:
+    """The graph of a model in FINN's dialect, folded as it is there, with what floats at its ends left to the host.
+
+    Raises BitfabricError (status 2 for a file that is none) for whatever has no exact form here, by the node's name.
+    """
+    proto = qonnx.read(model)
+    if not is_finn(proto):
+        raise BitfabricError("the model holds no layer of FINN's dataflow dialect", status=2)
+    return Reader(proto).graph()
+
+
+READERS: dict[str, Callable[["Reader", onnx.NodeProto, dict[str, Any]], None]] = {}
+"""FINN's operator -> what appends our nodes for it, given the node's attributes (``hw.finn.layers``)."""
+
+FLOATING = {"ElementwiseAdd": "Add", "ElementwiseDiv": "Div", "ElementwiseMul": "Mul", "ElementwiseSub": "Sub"}
+"""Operators that FINN has for floats, too -> ONNX's."""
+
+
+def reads(*ops: str) -> Callable:
+    """Register the reader of these operators."""
+
+    def register(function: Callable) -> Callable:
+        READERS.update(dict.fromkeys(ops, function))
+        return function
+
+    return register
+
+
+@dataclass(frozen=True)
+class HostValue:
+    """A tensor before the hardware: ``steps`` from the model's input ``port``."""
+
+    port: str
+    shape: tuple[int, ...]
+    steps: tuple[HostStep, ...] = ()
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor of the hardware: what FINN has there is ``(factor * integer + offset) / 2`` of ``edge``'s integers.
+
+    ``factor`` is 2 but for 1-bit values and popcounts (1); ``offset`` is one integer, or one for each channel.
+    """
+
+    edge: str
+    stream: Stream
+    factor: int = 2
+    offset: np.ndarray | int = 0
+
+    @property
+    def plain(self) -> bool:
+        """Whether FINN has the integers themselves."""
+        return self.factor == 2 and not np.any(self.offset)
+
+
+@dataclass(frozen=True)
+class Tail:
+    """A tensor behind the hardware: the host's ``steps`` from what FINN has in ``value``, of shape ``seen`` there.
+
+    Shapes are without the batch.
+    """
+
+    value: Value
+    seen: tuple[int, ...]
+    shape: tuple[int, ...]
+    steps: tuple[HostStep, ...] = ()
+
+
+class Reader:
+    """One model while it is read: FINN's layers (``hw.finn.layers``) find their inputs here, and append nodes."""
+
+    def __init__(self, proto: onnx.ModelProto) -> None:
+        self.proto = proto
+        self.wrapper = ModelWrapper(proto)
+        self.constants = {each.name: numpy_helper.to_array(each) for each in proto.graph.initializer}
+        self.values: dict[str, HostValue | Value | Tail] = {}
+        self.nodes: list[Node] = []
+        self.inputs: list[Port] = []
+        self.readers: dict[str, list[onnx.NodeProto]] = {}
+        self.padded: dict[str, tuple[tuple[int, int], ...]] = {}
+        """Tensors behind a padding that the window which reads them does: (top, left) and (bottom, right)."""
+        self.tiles: dict[str, tuple[int, ...]] = {}
+        """Tensors of windows side by side, which the pool that reads them cuts out itself: their kernel."""
+        for node in proto.graph.node:
+            for name in node.input:
+                self.readers.setdefault(name, []).append(node)
+        self.versions = {opset.domain: opset.version for opset in proto.opset_import}
+
+    def graph(self) -> Graph:
+        for value in self.proto.graph.input:
+            if value.name not in self.constants:
+                self.values[value.name] = HostValue(value.name, tuple(self.shape(value.name)[1:]))
+        for count, node in enumerate(self.proto.graph.node):
+            if not node.name:
+                node.name = f"{node.op_type}_{count}"
+            if of_finn(node):
+                self._hardware(node)
+            else:
+                self._host(node)
+        outputs = tuple(self._output(value) for value in self.proto.graph.output)
+        return Graph(tuple(self.nodes), tuple(self.inputs), outputs)
+
+    # --- the host's share ---
+
+    def _host(self, node: onnx.NodeProto) -> None:
+        if node.op_type == "Constant":
+            self.constants[node.output[0]] = qonnx.constant_value(node)
+            return
+        data = [name for name in node.input if name and name not in self.constants]
+        if len(data) != 1:
+            raise BitfabricError(
+                f"{node.name}: {node.op_type} of {len(data)} tensors is not done by the host; leave it to the hardware"
+            )
+        value = self.values[data[0]]
+        if isinstance(value, Value):
+            value = self._tail(data[0], value)
+        call = host_nodes.call_of(node, self.constants, (1, *value.shape), self.versions.get(node.domain, 1))
+        for output in filter(None, node.output):
+            steps = host_nodes.steps_of(call, output)
+            shape = _shape_behind(steps, value.shape)
+            self.values[output] = replace(value, steps=(*value.steps, *steps), shape=shape)
+
+    def _enter(self, name: str, node: onnx.NodeProto, stream: Stream) -> Value:
+        """The port through which the host feeds ``node``."""
+        host = self.values[name]
+        assert isinstance(host, HostValue)
+        steps = list(host.steps)
+        # FINN has signals as images of one row, and integers as floats.
+        if steps and steps[-1].op == "Reshape" and _shape_behind(steps[:-1], self._port_shape(host)) == stream.shape:
+            steps.pop()
+        if steps and _casts(steps[-1], "float32"):
+            steps.pop()
+        annotated = self.wrapper.get_tensor_datatype(host.port)
+        dtype = annotated.name if annotated is not None and annotated.is_integer() else "float32"
+        if not steps and dtype == "float32":
+            dtype = stream.dtype.name  # A partition that FINN cut out says the type of its input nowhere else.
+        value = Value(name, stream)
+        if stream.dtype == BINARY and self.xnor_only(name):
+            stream = replace(stream, dtype=BIPOLAR)
+            value = Value(name, stream, 1, 1)
+            if dtype == "BINARY":
+                steps.insert(0, step("Cast", to="float32"))
+            steps += [step("Mul", np.array(2, np.float32)), step("Sub", np.array(1, np.float32))]
+        if any(each.op not in RESHAPING for each in steps) and not _casts(steps[-1], container(stream.dtype).name):
+            steps.append(step("Cast", to=container(stream.dtype).name))
+        self.inputs.append(Port(host.port, name, self._port_shape(host), dtype, tuple(steps)))
+        self.values[name] = value
+        return value
+
+    def _port_shape(self, host: HostValue) -> tuple[int, ...]:
+        return tuple(self.shape(host.port)[1:])
+
+    def _tail(self, name: str, value: Value) -> Tail:
+        shape = self.wrapper.get_tensor_shape(name)
+        seen = tuple(shape[1:]) if shape else value.stream.shape
+        return Tail(value, seen, seen)
+
+    def _output(self, info: onnx.ValueInfoProto) -> Port:
+        value = self.values.get(info.name)
+        if value is None or isinstance(value, HostValue):
+            raise BitfabricError(f"output {info.name} does not come from a layer of FINN's")
+        if isinstance(value, Value):
+            value = self._tail(info.name, value)
+        shape = tuple(self.shape(info.name)[1:])
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type).name
+        steps = _behind(value)
+        if value.shape != shape:
+            steps = (*steps, step("Reshape", shape=shape))
+        if not any(_casts(each, dtype) for each in steps[-1:]):
+            steps = (*steps, step("Cast", to=dtype))
+        return Port(info.name, value.value.edge, shape, dtype, steps)
+
+    # --- the hardware ---
+
+    def _hardware(self, node: onnx.NodeProto) -> None:
+        op = operator(node)
+        if op in FLOATING and self._float_step(node, op):
+            return
+        if op not in READERS:
+            raise BitfabricError(
+                f"{node.name}: there is no kernel for FINN's {op}; keep it out of the dataflow graph, or build from "
+                "the QONNX file"
+            )
+        for value in map(self.values.get, node.input):
+            if isinstance(value, Tail):
+                last = value.steps[-1].op if value.steps else "a node"
+                raise BitfabricError(
+                    f"{node.name}: {op} follows {last}, which is left to the host; map that to hardware first"
+                )
+        attribute = attributes(node)
+        if op == "Thresholding" and attribute["inputDataType"].startswith("FLOAT"):
+            self._float_quantizer(node, attribute)
+            return
+        try:
+            READERS[op](self, node, attribute)
+        except BitfabricError as error:
+            text = str(error)
+            raise BitfabricError(text if node.name in text else f"{node.name}: {text}", error.status) from None
+
+    def _float_step(self, node: onnx.NodeProto, op: str) -> bool:
+        """Scales and offsets at an end of the network, which FINN can have in hardware, are the host's."""
+        constant = next((name for name in node.input if name in self.constants), None)
+        data = next((name for name in node.input if name not in self.constants), None)
+        if constant is None or data is None or DataType[attributes(node)["out_dtype"]].is_integer():
+            return False
+        value, operand = self.values[data], self.constants[constant].astype(np.float32)
+        first = node.input[0] == data
+        if op == "ElementwiseDiv" and not first:
+            return False
+        if isinstance(value, Value):
+            value = self._tail(data, value)
+        steps: tuple[HostStep, ...] = (step(FLOATING[op], operand),)
+        if op == "ElementwiseSub" and not first:
+            steps = (step("Neg"), step("Add", operand))
+        self.values[node.output[0]] = replace(value, steps=(*value.steps, *steps))
+        return True
+
+    def _float_quantizer(self, node: onnx.NodeProto, attribute: dict[str, Any]) -> None:
+        """A quantizer of floats, which FINN can have in hardware, is the host's."""
+        value = self.values[node.input[0]]
+        if not isinstance(value, HostValue):
+            raise BitfabricError(
+                f"{node.name}: it quantizes floats in the middle of the network; only an input's can be"
+            )
+        bipolar = attribute["outputDataType"] == "BIPOLAR"
+        table = self.constants[node.input[1]].T
+        table = table.reshape(len(table), *(1,) * len(value.shape[:-1]), -1)
+        least = -1 if bipolar else int(attribute.get("ActVal", 0))
+        codes = step("MultiThreshold", table, least=least, unit=2 if bipolar else 1)
+        self.values[node.output[0]] = replace(value, steps=(*value.steps, codes))
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        shape = self.wrapper.get_tensor_shape(name)
+        if not shape or shape[0] != 1:
+            raise BitfabricError(
+                f"tensor {name} has shape {shape}; FINN's graphs hold one frame: give it a batch of one"
+            )
+        return tuple(shape)
+
+    def value(self, node: onnx.NodeProto, stream: Stream, index: int = 0) -> Value:
+        """An input of a layer that takes ``stream``, in the shape and type that really come; only the lanes stay."""
+        name = node.input[index]
+        value = self.values.get(name)
+        if value is None:
+            raise BitfabricError(f"{node.name}: its input {name} is constant or missing; feed it with data")
+        if isinstance(value, HostValue):
+            return self._enter(name, node, stream)
+        assert isinstance(value, Value)
+        return value
+
+    def plain(self, node: onnx.NodeProto, stream: Stream, index: int = 0) -> Value:
+        """An input that FINN has as our integers. Raises where it is popcounts, or 1-bit values that we have as +-1."""
+        value = self.value(node, stream, index)
+        if not value.plain:
+            raise BitfabricError(
+                f"{node.name}: {operator(node)} takes popcounts, or 1-bit values that elsewhere stand for -1 and 1; "
+                "build from the QONNX file"
+            )
+        return value
+
+    def append(
+        self,
+        node: onnx.NodeProto,
+        kernel: Kernel,
+        *sources: Value,
+        name: str = "",
+        edges: tuple[str, ...] = (),
+        factor: int = 2,
+        offset: np.ndarray | int = 0,
+    ) -> None:
+        """A node of ours for (a part of) FINN's; its outputs' values."""
+        edges = edges or tuple(node.output)
+        self.nodes.append(Node(name or node.name, kernel, tuple(source.edge for source in sources), edges))
+        for edge, stream in zip(edges, kernel.outputs(), strict=True):
+            self.values[edge] = Value(edge, stream, factor, offset)
+
+    def xnor_only(self, name: str) -> bool:
+        """Whether a tensor of 0 and 1 goes to XNOR layers alone, which take them as -1 and +1."""
+        readers = self.readers.get(name, [])
+        through = {"ConvolutionInputGenerator", "StreamingFIFO", "StreamingDataWidthConverter", "DuplicateStreams"}
+        return bool(readers) and all(
+            of_finn(reader)
+            and (
+                bool(attributes(reader).get("binaryXnorMode"))
+                or (
+                    (operator(reader) in through or attributes(reader).get("Function") == "MaxPool")
+                    and all(self.xnor_only(out) for out in reader.output)
+                )
+            )
+            for reader in readers
+        )
+
+    def one_reader(self, name: str) -> onnx.NodeProto | None:
+        readers = self.readers.get(name, [])
+        return readers[0] if len(readers) == 1 else None
+
+
+def _behind(tail: Tail) -> tuple[HostStep, ...]:
+    """The host's steps from our integers, given those from what FINN has, in its float32."""
+    value, steps = tail.value, tail.steps
+    first = [step("Cast", to="float32")]
+    if value.factor == 1 and [each.op for each in steps[:2]] == ["Mul", "Sub"]:
+        factor, offset = (each.operands[0] for each in steps[:2])
+        if np.all(factor == 2) and np.all(offset == value.offset):
+            value, steps = replace(value, factor=2, offset=0), steps[2:]  # popcounts that become sums again
+    if tail.seen != value.stream.shape:
+        if steps and steps[0].op == "Reshape" and _shape_behind(steps[:1], tail.seen) == value.stream.shape:
+            steps = steps[1:]  # back from an image of one row
+        else:
+            steps = (step("Reshape", shape=tail.seen), *steps)
+    if np.any(value.offset):
+        first.append(step("Add", np.asarray(value.offset, np.float32) * np.float32(value.factor == 1 or 0.5)))
+    if value.factor == 1:
+        first.append(step("Mul", np.array(0.5, np.float32)))
+    if len(first) == 1 and next((each for each in steps if each.op not in RESHAPING), first[0]).op == "Cast" and steps:
+        return steps
+    return (*first, *steps)
+
+
+def _casts(each: HostStep, dtype: str) -> bool:
+    return each.op == "Cast" and dict(each.attributes)["to"] == dtype
+
+
+def _shape_behind(steps: Iterable[HostStep], shape: tuple[int, ...]) -> tuple[int, ...]:
+    for each in steps:
+        if each.op in RESHAPING:
+            shape = moved_shape((each,), shape)
+        elif each.op in ("TopK", "ArgMax"):
+            shape = each(np.zeros((1, *shape), np.float32)).shape[1:]
+    return shape

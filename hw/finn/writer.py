@@ -1,0 +1,229 @@
+"""A dataflow graph as a model of FINN's dialect."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from qonnx.core.datatype import BaseDataType, DataType
+
+from hw.finn.dialect import DOMAIN, RANGE, tensor_shape
+from hw.finn.host_nodes import HostNodes
+from hw.host.errors import BitfabricError
+from hw.host.operators import RESHAPING
+from hw.host.steps import HostStep, step
+from hw.ir.graph import Graph, Node, Port
+from hw.ir.kernel import Kernel
+from hw.ir.stream import Stream
+from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.lowering.qonnx import QONNX_DOMAIN
+
+BIPOLAR, BINARY = DataType["BIPOLAR"], DataType["BINARY"]
+
+
+WRITERS: dict[type[Kernel], Callable[["Writer", Node], None]] = {}
+"""Kernel -> what appends FINN's nodes for it (``hw.finn.nodes``)."""
+
+
+def writes(*kernels: type[Kernel]) -> Callable:
+    """Register what writes these kernels."""
+
+    def register(function: Callable) -> Callable:
+        WRITERS.update(dict.fromkeys(kernels, function))
+        return function
+
+    return register
+
+
+def write(graph: Graph) -> onnx.ModelProto:
+    """The graph in FINN's dialect, folded as it is, with the host's steps around it. Raises BitfabricError.
+
+    The graph is an ``adapted`` one. Tensors have the names of edges and of ports; an edge of popcounts
+    (BIPOLAR by BIPOLAR) carries (sum + MW) / 2 in FINN, which thresholds and ports take into account.
+    """
+    return Writer(_apart(graph)).model()
+
+
+def _apart(graph: Graph) -> Graph:
+    """The graph with other names for edges that are named as ports are: in a model both are tensors."""
+    ports = {port.name for port in (*graph.inputs, *graph.outputs)}
+    names = {edge: f"{edge}_stream" if edge in ports else edge for edge in graph.edges}
+
+    def renamed(edges: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(names[edge] for edge in edges)
+
+    return Graph(
+        tuple(replace(node, inputs=renamed(node.inputs), outputs=renamed(node.outputs)) for node in graph),
+        tuple(replace(port, edge=names[port.edge]) for port in graph.inputs),
+        tuple(replace(port, edge=names[port.edge]) for port in graph.outputs),
+    )
+
+
+class Writer:
+    """One model while it is written: the functions of ``hw.finn.nodes`` append to it."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.types: dict[str, BaseDataType] = {}
+        self.counted: dict[str, int] = {}
+        """Edges that carry popcounts, of so many products."""
+        self.readers = {edge: node for node in graph for edge in node.inputs}
+
+    def model(self) -> onnx.ModelProto:
+        before, after = HostNodes("host_in_"), HostNodes("host_out_")
+        for port in self.graph.inputs:
+            self._enter(port, before)
+        for node in self.graph:
+            if node.kernel.folding.pixels > 1:
+                pixels = node.kernel.folding.pixels
+                raise BitfabricError(
+                    f"{node.name}: it takes {pixels} pixels at a time and FINN one; fold it with M = 1"
+                )
+            WRITERS[type(node.kernel)](self, self._reshaped(node))
+        for port in self.graph.outputs:
+            self._leave(port, after)
+        return self._model([*before.nodes, *self.nodes, *after.nodes], before, after)
+
+    def _model(self, nodes: list[onnx.NodeProto], before: HostNodes, after: HostNodes) -> onnx.ModelProto:
+        ends = {port.name for port in (*self.graph.inputs, *self.graph.outputs)}
+        infos = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, s) for name, s in self.shapes.items()}
+        for name, value in (before.values | after.values).items():
+            elem = helper.np_dtype_to_tensor_dtype(value.dtype)
+            infos.setdefault(name, helper.make_tensor_value_info(name, elem, value.shape))
+        constants = [*before.constants, *self.constants, *after.constants]
+        made = helper.make_graph(
+            nodes,
+            "bitfabric",
+            [infos[port.name] for port in self.graph.inputs],
+            [infos[port.name] for port in self.graph.outputs],
+            constants,
+            value_info=[info for name, info in infos.items() if name not in ends],
+        )
+        for name, dtype in self.types.items():
+            entry = onnx.StringStringEntryProto(key="finn_datatype", value=dtype.name)
+            made.quantization_annotation.append(
+                onnx.TensorAnnotation(tensor_name=name, quant_parameter_tensor_names=[entry])
+            )
+        domains = sorted({node.domain for node in nodes} | {"", QONNX_DOMAIN, DOMAIN})
+        versions = [helper.make_opsetid(domain, 1 if domain else 13) for domain in domains]
+        return helper.make_model(made, opset_imports=versions, ir_version=9, producer_name="bitfabric")
+
+    # --- the host's share ---
+
+    def _enter(self, port: Port, host: HostNodes) -> None:
+        stream = self.graph.edges[port.edge]
+        if not port.dtype.startswith("float"):
+            self.types[port.name] = DataType[port.dtype]
+        self.edge(port.edge, stream)
+        steps = list(port.steps)
+        if steps and steps[-1].op not in RESHAPING:
+            steps.append(step("Cast", to="float32"))
+        self._host(host, port.name, np.zeros((1, *port.shape), np.float32), steps, port.edge, self.shapes[port.edge])
+
+    def _leave(self, port: Port, host: HostNodes) -> None:
+        stream = self.graph.edges[port.edge]
+        steps = list(port.steps)
+        if tensor_shape(stream.shape) != (1, *stream.shape):
+            steps.insert(0, step("Reshape", shape=stream.shape))
+        if count := self.counted.get(port.edge):
+            # From popcounts to sums, which the port's own steps take.
+            both = step("Mul", np.array(2, np.float32)), step("Sub", np.array(count, np.float32))
+            steps = [*both, *steps]
+        shape = (1, *port.shape)
+        self._host(host, port.edge, np.zeros(self.shapes[port.edge], np.float32), steps, port.name, shape)
+
+    def _host(
+        self, host: HostNodes, source: str, frame: np.ndarray, steps: list[HostStep], last: str, shape: tuple[int, ...]
+    ) -> None:
+        try:
+            host.write(source, frame, [*steps], last)
+        except BitfabricError as error:
+            raise BitfabricError(f"{source} to {last}: {error}") from None
+        if host.values[last].shape != shape:
+            *rest, end = host.nodes
+            host.nodes = rest
+            shaped = host.node("Reshape", end.input[0], np.array(shape, np.int64))
+            host.values[shaped] = np.zeros(shape, host.values[last].dtype)
+            host.node("Identity", shaped, output=last)
+            host.values[last] = host.values[shaped]
+
+    # --- the hardware ---
+
+    def _reshaped(self, node: Node) -> Node:
+        """The node, with its inputs in the shapes that it takes: to FINN, another view is a layer."""
+        edges = []
+        for edge, stream in zip(node.inputs, node.kernel.inputs(), strict=True):
+            shape = self.shapes[edge]
+            if shape != tensor_shape(stream.shape) and not isinstance(node.kernel, MatrixVector):
+                view = f"{edge}_view"
+                sizes = {"inp_shape": list(shape), "out_shape": list(tensor_shape(stream.shape))}
+                dtype = self.types[edge]
+                self.raw(view, "Reshape", (edge,), (view,), {**sizes, "dtype": dtype.name, "PE": stream.lanes})
+                self.edge(view, stream, dtype)
+                if edge in self.counted:
+                    self.counted[view] = self.counted[edge]
+                edge = view
+            edges.append(edge)
+        return replace(node, inputs=tuple(edges))
+
+    def edge(self, name: str, stream: Stream, dtype: BaseDataType | None = None) -> None:
+        """What an edge carries to FINN."""
+        self.shapes[name], self.types[name] = tensor_shape(stream.shape), dtype or stream.dtype
+
+    def constant(self, name: str, values: np.ndarray, dtype: BaseDataType | None = None) -> str:
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
+        self.types[name] = dtype or DataType["FLOAT32"]
+        return name
+
+    def node(
+        self,
+        node: Node,
+        op: str,
+        attributes: dict[str, Any],
+        constants: tuple[str, ...] = (),
+        dtype: BaseDataType | None = None,
+        input_range: tuple[int, int] | None = None,
+    ) -> None:
+        """FINN's node of a whole kernel; ``dtype`` of its outputs where it is not the streams' own."""
+        self.raw(node.name, op, (*node.inputs, *constants), node.outputs, attributes)
+        if input_range is not None:
+            entry = onnx.StringStringEntryProto(key=RANGE, value="{} {}".format(*input_range))
+            self.nodes[-1].metadata_props.append(entry)
+        for edge, stream in zip(node.outputs, node.kernel.outputs(), strict=True):
+            self.edge(edge, stream, dtype)
+
+    def raw(
+        self, name: str, op: str, inputs: tuple[str, ...], outputs: tuple[str, ...], attributes: dict[str, Any]
+    ) -> None:
+        self.nodes.append(
+            helper.make_node(op, inputs, outputs, name=name, domain=DOMAIN, backend="fpgadataflow", **attributes)
+        )
+
+    def sums(self, node: Node) -> None:
+        """Raise where a node would take popcounts for sums."""
+        if edge := next((edge for edge in node.inputs if edge in self.counted), None):
+            raise BitfabricError(
+                f"{node.name}: FINN's layer of 1-bit inputs and weights gives popcounts, which only thresholds, maxima "
+                f"and the host take, but {edge} goes to {node.kernel.op}; quantize it to 8 bits or fewer before, or "
+                "use the open back end"
+            )
+
+    def pass_counts(self, node: Node) -> BaseDataType | None:
+        """Popcounts stay popcounts through a node; their type, if it is they that go through."""
+        count = self.counted.get(node.inputs[0])
+        if count is None:
+            return None
+        self.counted.update(dict.fromkeys(node.outputs, count))
+        return self.types[node.inputs[0]]
+
+    def refuse_binary(self, node: Node, dtype: BaseDataType) -> None:
+        if dtype == BINARY:
+            raise BitfabricError(
+                f"{node.name}: FINN has no layer for unsigned 1-bit inputs; train with BIPOLAR ones or 2 bits, or use "
+                "the open back end"
+            )

@@ -1,0 +1,1 @@
+"""The choice of every kernel's parallelism."""

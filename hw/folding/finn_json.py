@@ -1,0 +1,63 @@
+"""Foldings as FINN's JSON files."""
+
+import json
+from pathlib import Path
+
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph
+from hw.ir.kernel import Folding
+from hw.passes.fold import FoldingTable
+
+FINN_KEYS = frozenset({
+    "PE", "SIMD", "M", "parallel_window", "ram_style", "ram_style_thresholds", "resType", "mem_mode", "mvau_wwidth_max",
+    "runtime_writeable_weights", "inFIFODepths", "outFIFODepths", "depth_trigger_uram", "depth_trigger_bram",
+    "preferred_impl_style", "impl_style",
+})  # fmt: skip
+"""What FINN's folding files may say of a layer."""
+
+
+def save(table: FoldingTable, path: Path) -> None:
+    """Write FINN's folding JSON."""
+    layers = {name: folding.attributes for name, folding in table.items()}
+    path.write_text(json.dumps({"Defaults": {}, **layers}, indent=2) + "\n")
+
+
+def load(path: Path, graph: Graph) -> FoldingTable:
+    """Read FINN's folding JSON: layer -> {"PE": n, "SIMD": n}; "Defaults" may hold {"PE": [n, ["all"]]}.
+
+    "M" is how many positions of an image are worked on at a time, as in FINN's ConvolutionInputGenerator; it is 1 where
+    it is not said.
+    FINN's keys without a meaning here (memory styles, FIFO depths) are read and left aside. Raises
+    BitfabricError for a file that is missing or no JSON, for unknown layers and unknown keys, by name.
+    """
+    try:
+        table = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise BitfabricError(f"no folding file {path}", status=2) from None
+    except (OSError, ValueError) as error:
+        raise BitfabricError(f"{path} is not a folding JSON: {error}", status=2) from None
+    if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
+        raise BitfabricError(f'{path}: a folding file is {{"layer": {{"PE": n, "SIMD": n}}, ...}}', status=2)
+    defaults = table.pop("Defaults", {})
+    result = {}
+    for name, entry in table.items():
+        if unknown := sorted(set(entry) - FINN_KEYS):
+            raise BitfabricError(
+                f"{path}: layer {name}: unknown key {', '.join(unknown)}; use PE, SIMD and M", status=2
+            )
+        now = graph.node(name).kernel.folding
+        before = {"PE": now.pe, "SIMD": now.simd, "M": now.pixels}
+        values = {key: _default(defaults, key, value) for key, value in before.items()} | entry
+        for key in before:
+            if not isinstance(values[key], int) or isinstance(values[key], bool) or values[key] < 1:
+                raise BitfabricError(
+                    f"{path}: layer {name}: {key} must be a positive integer, not {values[key]!r}", status=2
+                )
+        result[name] = Folding.of(values)
+    return result
+
+
+def _default(defaults: dict, key: str, otherwise: int) -> int:
+    """FINN's form of a default is [value, ["all"]]."""
+    value = defaults.get(key, otherwise)
+    return value[0] if isinstance(value, list) and value else value

@@ -1,0 +1,98 @@
+"""The cheapest foldings within a budget of every resource, as an integer program that HiGHS solves to the optimum.
+
+A binary variable for every folding of every node, of which one is chosen, and a flow for every edge from the lanes
+that its writer gives to the lanes that its reader takes, which has the cost of the width converters between them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from hw.host.errors import BitfabricError
+
+OPTIMAL, INFEASIBLE = 0, 2
+"""Of the solver's answers, the two that settle the question."""
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """What the foldings of a node take, (foldings, resources), and the row of lanes of each."""
+
+    used: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Edge:
+    """An edge from node ``writer`` to node ``reader``.
+
+    ``given`` has for each row of the writer's lanes the number of the lanes that come here, ``taken`` likewise for the
+    reader; ``used`` what the width converters between them take, (lanes given, lanes taken, resources).
+    """
+
+    writer: int
+    reader: int
+    given: np.ndarray
+    taken: np.ndarray
+    used: np.ndarray
+
+
+def least(
+    options: Sequence[Options], edges: Sequence[Edge], weights: np.ndarray, budget: np.ndarray
+) -> list[int] | None:
+    """Which of each node's options together weigh least, of those that take no more than ``budget`` (infinite where
+    there is no limit); None where all take more."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import coo_array
+
+    starts = np.cumsum([0, *(len(node.used) for node in options)])
+    own = [np.arange(start, end) for start, end in pairwise(starts)]
+    used = [node.used for node in options]
+    count = int(starts[-1])
+    rows: list[tuple[np.ndarray, np.ndarray, float, float]] = [(of, np.ones(len(of)), 1, 1) for of in own]
+    for edge in edges:
+        flow = count + np.arange(edge.used.shape[0] * edge.used.shape[1]).reshape(edge.used.shape[:2])
+        count += flow.size
+        used.append(edge.used.reshape(-1, edge.used.shape[2]))
+        ends = ((edge.writer, edge.given, flow), (edge.reader, edge.taken, flow.T))
+        for node, lanes, flows in ends:
+            having = lanes[options[node].rows]
+            for lane, through in enumerate(flows):
+                here = own[node][having == lane]
+                signs = np.concatenate((np.ones(len(through)), -np.ones(len(here))))
+                rows.append((np.concatenate((through, here)), signs, 0, 0))
+    costs = np.concatenate(used)
+    scale = np.where(budget > 0, budget, 1)
+    limited = np.flatnonzero(np.isfinite(budget))
+    rows += [(np.arange(count), costs[:, r] / scale[r], -np.inf, budget[r] / scale[r]) for r in limited]
+    weighed = costs @ weights
+    while True:
+        number = np.repeat(np.arange(len(rows)), [len(row[0]) for row in rows])
+        entries = (np.concatenate([row[1] for row in rows]), (number, np.concatenate([row[0] for row in rows])))
+        found = milp(
+            weighed / weighed.max() if weighed.max() else weighed,
+            constraints=LinearConstraint(
+                coo_array(entries, shape=(len(rows), count)).tocsr(), [r[2] for r in rows], [r[3] for r in rows]
+            ),
+            integrality=np.arange(count) < starts[-1],
+            bounds=Bounds(0, 1),
+            options={"mip_rel_gap": 0},
+        )
+        if found.status == INFEASIBLE:
+            return None
+        if found.status != OPTIMAL:
+            raise BitfabricError(f"the folding search found no answer: {found.message}")
+        picked = [int(np.argmax(found.x[of])) for of in own]
+        between = [
+            edge.used[edge.given[options[edge.writer].rows[picked[edge.writer]]],
+                      edge.taken[options[edge.reader].rows[picked[edge.reader]]]]
+            for edge in edges
+        ]  # fmt: skip
+        total = sum([node.used[i] for node, i in zip(options, picked, strict=True)] + between)
+        if (total <= budget).all():
+            return picked
+        # The solver's arithmetic is floating point: what is over by a hair is ruled out.
+        chosen = np.array([of[i] for of, i in zip(own, picked, strict=True)])
+        rows.append((chosen, np.ones(len(chosen)), -np.inf, len(chosen) - 1))

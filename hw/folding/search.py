@@ -1,0 +1,221 @@
+"""The foldings of a graph and what they cost; the cheapest and the fastest, exactly, under the resource model.
+
+Every node is a variable, its values the lanes that its legal foldings take and give; it costs what its cheapest
+folding with those lanes costs, and every edge what the width converters between its ends cost. The least sum is found
+by elimination (``hw.folding.elimination``; a residual block needs tables over two nodes). Where it takes more of one
+resource than there is, an integer program (``hw.folding.program``) finds the least sum that does not.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.folding.elimination import Factor, minimise
+from hw.folding.program import Edge, Options, least
+from hw.ir.graph import Graph
+from hw.ir.kernel import Folding, Kernel
+from hw.ir.stream import Stream
+from hw.passes.lanes import converters
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A folding of the graph (of the nodes that have several), its cycles a frame, what it takes, converters counted
+    in, and its cost."""
+
+    folding: dict[str, Folding]
+    interval: int
+    used: Resources
+    cost: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Node:
+    """The foldings of a node: cycles a frame, resources, and the row of ``lanes`` (distinct lanes of all ports) of
+    each."""
+
+    foldings: tuple[Folding, ...]
+    intervals: np.ndarray
+    used: np.ndarray
+    group: np.ndarray
+    lanes: np.ndarray
+
+    def cheapest(self, cycles: int, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For each row of ``lanes`` the least cost within ``cycles`` (inf if there is none), and whose it is."""
+        costs = np.where(self.intervals <= cycles, self.used @ weights, np.inf)
+        order = np.lexsort((costs, self.group))
+        first = order[np.searchsorted(self.group[order], np.arange(len(self.lanes)))]
+        return costs[first], first
+
+
+def vector(used: Resources) -> np.ndarray:
+    """LUT, FF, BRAM and DSP as an array."""
+    return np.array([used.lut, used.ff, used.bram, used.dsp])
+
+
+def weights(available: Resources) -> np.ndarray:
+    """Cost of one of each resource: its share of the device, for what one layer takes, others cannot have."""
+    have = vector(available)
+    return np.where(have, 1 / np.maximum(have, 1), 1e3)
+
+
+def choices(kernel: Kernel) -> list[Kernel]:
+    """The kernel in all its foldings."""
+    return [kernel.fold(folding) for folding in kernel.foldings()]
+
+
+class Search:
+    """The foldings of a graph's nodes and what they take, computed once for all questions.
+
+    The cost that is minimised is the sum of the shares of ``available`` that the kernels and the width converters
+    take. FIFOs are not counted: their depths come after the folding.
+    """
+
+    def __init__(self, graph: Graph, family: Family, available: Resources) -> None:
+        self.names = [node.name for node in graph]
+        self.available = available
+        self.weights = weights(available)
+        self.nodes = [_node(node.kernel, family) for node in graph]
+        self.edges = list(_edges(graph, self.nodes, family))
+
+    @cached_property
+    def fastest(self) -> tuple[int, str]:
+        """The least interval in cycles that any folding reaches, and the layer that limits it."""
+        return max((int(node.intervals.min()), name) for node, name in zip(self.nodes, self.names, strict=True))
+
+    @cached_property
+    def intervals(self) -> list[int]:
+        """Every interval in cycles that some folding of the graph may have, the least first."""
+        every = {int(value) for node in self.nodes for value in node.intervals}
+        return sorted(value for value in every if value >= self.fastest[0])
+
+    def cheapest(self, cycles: int, budget: Resources | None = None) -> Choice | None:
+        """The cheapest foldings with at most ``cycles`` cycles a frame that take no more than ``budget`` of anything;
+        None if there are none."""
+        if cycles < self.fastest[0]:
+            return None
+        limit = np.full(len(self.weights), np.inf) if budget is None else vector(budget)
+        choice = self._eliminated(cycles, self.weights)
+        if choice is None:
+            return self._programmed(cycles, limit)
+        if (vector(choice.used) <= limit).all():
+            return choice
+        for scarce in np.flatnonzero(vector(choice.used) > limit):
+            # Most of what does not fit takes more of one resource even where that is all that counts.
+            leanest = self._eliminated(cycles, np.eye(len(limit))[scarce])
+            if leanest and vector(leanest.used)[scarce] > limit[scarce]:
+                return None
+        return self._programmed(cycles, limit)
+
+    def quickest(self, budget: Resources, cycles: int = 0) -> Choice | None:
+        """The foldings of the least interval, from ``cycles`` on, that take no more than ``budget`` of anything, and of
+        these the cheapest; None if there are none."""
+        best, low, high = None, bisect_left(self.intervals, cycles), len(self.intervals)
+        while low < high:
+            middle = (low + high) // 2
+            if (choice := self.cheapest(self.intervals[middle], budget)) is None:
+                low = middle + 1
+            else:
+                best, high = choice, middle
+        return best
+
+    def slower(self, budget: Resources, times: float, step: float = 1.05) -> Iterator[Choice]:
+        """The cheapest foldings of the least interval within ``budget``, and of longer ones up to so many ``times`` it,
+        each longer by ``step`` at least."""
+        if (choice := self.quickest(budget)) is None:
+            return
+        yield choice
+        cycles, longest = choice.interval, times * choice.interval
+        while (at := bisect_left(self.intervals, step * cycles)) < len(self.intervals):
+            cycles = self.intervals[at]
+            if cycles > longest:
+                return
+            if choice := self.cheapest(cycles, budget):
+                yield choice
+
+    def front(self, budget: Resources) -> list[Choice]:
+        """The Pareto front of interval and cost within ``budget``, the fastest first: whatever is slower is cheaper."""
+        result: list[Choice] = []
+        if (first := self.quickest(budget)) is None:
+            return result
+        for cycles in self.intervals[bisect_left(self.intervals, first.interval) :]:
+            choice = self.cheapest(cycles, budget)
+            if choice is not None and (not result or choice.cost < result[-1].cost):
+                result.append(choice)
+        return result
+
+    def _eliminated(self, cycles: int, weights: np.ndarray) -> Choice | None:
+        found = [node.cheapest(cycles, weights) for node in self.nodes]
+        factors: list[Factor] = [((i,), costs) for i, (costs, _) in enumerate(found)]
+        factors += [((e.writer, e.reader), (e.used @ weights)[e.given][:, e.taken]) for e in self.edges]
+        best = minimise(factors, [len(costs) for costs, _ in found])
+        if best is None:
+            return None
+        return self._choice([int(of[value]) for (_, of), value in zip(found, best, strict=True)])
+
+    def _programmed(self, cycles: int, budget: np.ndarray) -> Choice | None:
+        fast = [np.flatnonzero(node.intervals <= cycles) for node in self.nodes]
+        options = [Options(node.used[of], node.group[of]) for node, of in zip(self.nodes, fast, strict=True)]
+        picked = least(options, self.edges, self.weights, budget)
+        return None if picked is None else self._choice([int(of[i]) for of, i in zip(fast, picked, strict=True)])
+
+    def _choice(self, picked: Sequence[int]) -> Choice:
+        chosen = list(zip(self.nodes, picked, strict=True))
+        rows = [node.group[i] for node, i in chosen]
+        used = sum(node.used[i] for node, i in chosen)
+        used = used + sum(e.used[e.given[rows[e.writer]], e.taken[rows[e.reader]]] for e in self.edges)
+        named = zip(self.names, chosen, strict=True)
+        return Choice(
+            {name: node.foldings[i] for name, (node, i) in named if len(node.foldings) > 1},
+            max(int(node.intervals[i]) for node, i in chosen),
+            Resources(*map(int, used)),
+            float(used @ self.weights),
+        )
+
+
+def fits(used: Resources, budget: Resources) -> bool:
+    """Whether nothing takes more than there is."""
+    return bool((vector(used) <= vector(budget)).all())
+
+
+def _node(kernel: Kernel, family: Family) -> _Node:
+    kernels = choices(kernel)
+    lanes = np.array([[s.lanes for s in (*each.inputs(), *each.outputs())] for each in kernels])
+    rows, group = np.unique(lanes, axis=0, return_inverse=True)
+    return _Node(
+        kernel.foldings(),
+        np.array([each.interval for each in kernels]),
+        np.array([vector(each.resources(family)) for each in kernels]),
+        group.ravel(),
+        rows,
+    )
+
+
+def _edges(graph: Graph, nodes: list[_Node], family: Family) -> list[Edge]:
+    """What the width converters take, for every edge between two nodes."""
+
+    @cache
+    def converting(have: int, want: Stream) -> np.ndarray:
+        steps = converters(Stream((want.elements,), want.dtype, have), want)
+        return vector(sum((step.resources(family) for step in steps), Resources()))
+
+    writers = {
+        edge: (i, len(node.inputs) + port) for i, node in enumerate(graph) for port, edge in enumerate(node.outputs)
+    }
+    result = []
+    for reader, node in enumerate(graph):
+        for port, edge in enumerate(node.inputs):
+            if edge in writers:
+                writer, out = writers[edge]
+                have, given = np.unique(nodes[writer].lanes[:, out], return_inverse=True)
+                need, taken = np.unique(nodes[reader].lanes[:, port], return_inverse=True)
+                stream = node.kernel.inputs()[port]
+                wanted = [stream.with_lanes(int(lanes)) for lanes in need]
+                used = np.array([[converting(int(lanes), want) for want in wanted] for lanes in have])
+                result.append(Edge(writer, reader, given.ravel(), taken.ravel(), used))
+    return result

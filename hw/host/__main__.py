@@ -1,0 +1,67 @@
+"""Runs a model on its board: ``python DIR/driver X.npy [-o Y.npy] [--port PORT]``. Needs Python, NumPy and pyserial.
+
+A build leaves a copy of this package in its folder ``driver``, with the model's ``model.json``. To use it in a program
+of your own, put the build folder on ``sys.path``, import from ``driver`` and do as ``main`` does.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+if not __package__:  # ``python DIR/driver`` runs this file without its package (PEP 366).
+    folder = Path(__file__).resolve().parent
+    sys.path.insert(0, str(folder.parent))
+    __package__ = folder.name
+    __import__(__package__)
+
+from .driver import Driver
+from .errors import BitfabricError
+from .interface import Interface
+from .ports import find_port, open_port
+
+
+def progress(done: int, count: int) -> None:
+    """A line that fills up, on a terminal."""
+    if sys.stderr.isatty():
+        width = 40 * done // count
+        end = "\n" if done == count else ""
+        print(f"\r[{'#' * width}{'.' * (40 - width)}] {done} of {count} frames", end=end, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description="Run frames on the board that holds this model's image.")
+    parser.add_argument("frames", metavar="X.npy", help="frames in the model's own layout")
+    parser.add_argument("-o", "--out", metavar="Y.npz", help="file for the outputs (.npy where there is one)")
+    parser.add_argument("--port", help="serial port (default: look for the board)")
+    parser.add_argument("--baud", type=int, help="baud rate (default: the image's)")
+    options = parser.parse_args()
+    interface = Interface.from_json(json.loads((Path(__file__).parent / "model.json").read_text()))
+    baud = options.baud or interface.baud
+    try:
+        ints = interface.encode(np.load(options.frames, allow_pickle=False))
+        transport = open_port(options.port, baud) if options.port else find_port(baud, interface.model)
+        driver = Driver(transport, interface.taken, interface.given, interface.model)
+        started = time.monotonic()
+        outputs = interface.decode(driver.run(ints, progress))
+        counters = driver.status().counters
+    except (BitfabricError, OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    seconds = time.monotonic() - started
+    print(f"{len(ints)} frames in {seconds:.2f} s, {driver.session.resent} sent again", file=sys.stderr)
+    print(", ".join(f"{name} {value}" for name, value in counters.items()), file=sys.stderr)
+    if options.out is None:
+        for name, values in outputs.items():
+            print(name, np.array2string(values, threshold=40, edgeitems=4))
+    elif options.out.endswith(".npz"):
+        np.savez(options.out, allow_pickle=False, **outputs)
+    else:
+        np.save(options.out, next(iter(outputs.values())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Integer frames as octets on the link. Needs nothing but NumPy: the driver that a build leaves has a copy of it."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+import numpy as np
+
+from .errors import BitfabricError
+
+
+@dataclass(frozen=True)
+class Format:
+    """Frames of one end of the accelerator: ``shape`` (without the batch), ``bits`` of an element and how they count:
+    unsigned, signed (two's complement) or bipolar (one bit, 0 for -1)."""
+
+    shape: tuple[int, ...]
+    bits: int
+    kind: Literal["unsigned", "signed", "bipolar"]
+
+    @property
+    def octets(self) -> int:
+        """Octets of one frame."""
+        return -(-prod(self.shape) * self.bits // 8)
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Least and greatest value of an element."""
+        if self.kind == "bipolar":
+            return -1, 1
+        half = 1 << self.bits - 1
+        return (-half, half - 1) if self.kind == "signed" else (0, 2 * half - 1)
+
+    def pack(self, frames: np.ndarray) -> list[bytes]:
+        """Integer frames ``(N, *shape)`` to octets: elements without gaps, the first in the low bits.
+
+        Raises BitfabricError (status 2) for another shape, or for numbers that the elements do not hold.
+        """
+        if frames.shape[1:] != self.shape:
+            raise BitfabricError(f"frames of shape {frames.shape[1:]} where the model takes {self.shape}", 2)
+        low, high = self.range
+        whole = np.asarray(frames).astype(np.int64)
+        if frames.dtype.kind not in "iu" or np.any((whole < low) | (whole > high)):
+            raise BitfabricError(f"frames with numbers that are no integers from {low} to {high}", 2)
+        codes = (whole > 0).astype(np.int64) if self.kind == "bipolar" else whole
+        planes = (codes.reshape(len(frames), -1, 1) >> np.arange(self.bits)) & 1
+        rows = np.packbits(planes.astype(np.uint8).reshape(len(frames), -1), axis=1, bitorder="little")
+        return [row.tobytes() for row in rows]
+
+    def unpack(self, payloads: list[bytes]) -> np.ndarray:
+        """Octets back to integer frames ``(N, *shape)``, in the smallest integer type that holds them."""
+        data = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), self.octets)
+        flat = np.unpackbits(data, axis=1, count=prod(self.shape) * self.bits, bitorder="little")
+        codes = flat.reshape(-1, self.bits).astype(np.int64) @ (1 << np.arange(self.bits, dtype=np.int64))
+        if self.kind == "bipolar":
+            codes = 2 * codes - 1
+        elif self.kind == "signed":
+            codes -= (codes >> self.bits - 1) << self.bits
+        low, high = self.range
+        types = (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64)
+        kind = next(each for each in types if np.iinfo(each).min <= low and high <= np.iinfo(each).max)
+        return codes.astype(kind).reshape(len(payloads), *self.shape)

@@ -1,0 +1,51 @@
+"""Serial ports: opening one, and finding the one with the board behind it."""
+
+from .errors import BitfabricError
+from .session import Session, Transport
+
+WRITE_TIMEOUT = 5.0
+"""Seconds after which a port that takes nothing is given up."""
+
+
+def known_ports() -> list[str]:
+    """The serial ports of this machine. Raises BitfabricError where pyserial is missing."""
+    try:
+        from serial.tools.list_ports import comports
+    except ImportError:
+        raise BitfabricError("no pyserial: pip install pyserial") from None
+    return [port.device for port in comports()]
+
+
+def open_port(port: str, baud: int) -> Transport:
+    """A serial port. Raises BitfabricError with the ports that there are."""
+    known = ", ".join(known_ports()) or "none"
+    import serial
+
+    try:
+        return serial.Serial(port, baud, timeout=0.25, write_timeout=WRITE_TIMEOUT)
+    except (OSError, ValueError) as error:
+        rights = "; you may need the rights of the group dialout" if "ermission" in str(error) else ""
+        raise BitfabricError(
+            f"cannot open {port} at {baud} baud: {error}{rights}; serial ports here: {known}", 2
+        ) from None
+
+
+def find_port(baud: int, model: int) -> Transport:
+    """The port behind which an image of ``model`` answers. Raises BitfabricError with what the others said."""
+    said = []
+    for name in known_ports():
+        try:
+            transport = open_port(name, baud)
+        except BitfabricError as error:
+            said.append(f"{name}: {error}")
+            continue
+        try:
+            status = Session(transport, 0.2, retries=1).status()
+        except BitfabricError:
+            said.append(f"{name}: no answer")
+        else:
+            if status.model == model:
+                return transport
+            said.append(f"{name}: the image of another model ({status.model:016x})")
+        transport.close()
+    raise BitfabricError(f"no board with this image found ({'; '.join(said) or 'no serial port'}); give --port", 2)

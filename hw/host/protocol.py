@@ -1,0 +1,130 @@
+"""The protocol of the host link, version 2, and its codec. The image speaks it in hardware (``shell/link.sv``).
+
+Octets travel over a UART, 8N1. A message is framed as in RFC 1662: a flag ``7E`` before and after it (one flag may
+end a message and begin the next); in between, ``7E`` and ``7D`` are sent as ``7D`` and the octet exclusive-or ``20``.
+``7D 7E`` gives a message up. A message is::
+
+    type (1)   tag (2)   payload   CRC-32 (4)
+
+Numbers are little-endian. The CRC (IEEE 802.3, ``zlib.crc32``) covers everything before it. The host chooses the tag,
+the reply carries the same.
+
+=======  =========  ====================================================================================
+type     direction  payload
+=======  =========  ====================================================================================
+``01``   to image   none: asks for the status
+``81``   to host    status: version (1), frames that may be under way (1), hash of the model (8), octets of an
+                    input (4) and an output frame (4), clock in Hz (4), whether memories carry parity (1: 0 or 1);
+                    counters since reset: frames (4), cycles from the first input beat to the last output beat of the
+                    newest frame (4), cycles in which the accelerator did not take an offered beat (4), messages
+                    dropped (4); frames under way (1); cycles in which words with a wrong parity were used (4), which
+                    stops at its greatest value and stays 0 without parity
+``02``   to image   one input frame
+``82``   to host    the output frame that belongs to it
+=======  =========  ====================================================================================
+
+The elements of a frame are packed without gaps, row-major, the first in the low bits of the first octet, encoded as in
+``hw.ir.stream``; the last octet is filled up with zeros. So the payload does not depend on the accelerator's folding.
+
+The image drops, and counts, a message that is damaged, of unknown type or wrong length, or a frame for which it has no
+room; it never answers those. The host sends them again when no reply has come in time: a frame's result depends on
+nothing but the frame, so computing it twice does no harm. Results come in the order in which the frames were accepted.
+
+Version 1 told nothing of parity. A driver talks to images of its own version only.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+VERSION = 2
+FLAG, ESCAPE, TOGGLE = 0x7E, 0x7D, 0x20
+STATUS, FRAME, REPLY = 0x01, 0x02, 0x80
+_STATUS = struct.Struct("<BBQIIIBIIIIBI")
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message without its CRC."""
+
+    type: int
+    tag: int
+    payload: bytes = b""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What an image tells about itself, in the order of the payload."""
+
+    OCTETS: ClassVar[int] = _STATUS.size
+
+    version: int
+    slots: int
+    model: int
+    in_octets: int
+    out_octets: int
+    clock_hz: int
+    parity: int
+    frames: int
+    cycles: int
+    stalls: int
+    errors: int
+    pending: int
+    upsets: int
+
+    @classmethod
+    def parse(cls, payload: bytes) -> "Status":
+        """From the payload of a status reply. Raises ValueError for another length."""
+        if len(payload) != _STATUS.size:
+            raise ValueError(f"a status of {len(payload)} octets, not {_STATUS.size}")
+        return cls(*_STATUS.unpack(payload))
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """The counters since reset by name; ``upsets`` only where memories carry parity."""
+        names = ("cycles", "frames", "stalls", "errors", *(("upsets",) if self.parity else ()))
+        return {name: vars(self)[name] for name in names}
+
+
+def encode(message: Message) -> bytes:
+    """A message as it goes over the line, flags included."""
+    content = struct.pack("<BH", message.type, message.tag) + message.payload
+    content += struct.pack("<I", zlib.crc32(content))
+    stuffed = content.replace(b"\x7d", b"\x7d\x5d").replace(b"\x7e", b"\x7d\x5e")
+    return b"\x7e" + stuffed + b"\x7e"
+
+
+class Decoder:
+    """Finds whole messages in a stream of octets; everything else is dropped and counted in ``dropped``."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._content = bytearray()
+        self._escaped = False
+        self._damaged = False
+
+    def feed(self, octets: bytes) -> Iterator[Message]:
+        """The messages that end within ``octets``."""
+        for octet in octets:
+            if octet == FLAG:
+                message = self._end()
+                if message is not None:
+                    yield message
+            elif octet == ESCAPE:
+                self._damaged |= self._escaped
+                self._escaped = True
+            else:
+                self._content.append(octet ^ TOGGLE if self._escaped else octet)
+                self._escaped = False
+
+    def _end(self) -> Message | None:
+        content, whole = bytes(self._content), not (self._damaged or self._escaped)
+        some = bool(content) or not whole
+        self._content.clear()
+        self._escaped = self._damaged = False
+        if whole and len(content) >= 7 and zlib.crc32(content[:-4]) == int.from_bytes(content[-4:], "little"):
+            return Message(content[0], int.from_bytes(content[1:3], "little"), content[3:-4])
+        self.dropped += some
+        return None

@@ -1,0 +1,1 @@
+"""The intermediate representation: streams, the contract of kernels, and the dataflow graph."""

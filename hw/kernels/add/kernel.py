@@ -1,0 +1,122 @@
+"""Sum of two streams, element by element (FINN: AddStreams)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Rtl, Schedule
+from hw.ir.stream import Stream, container, smallest_dtype
+from hw.kernels.shared import cost, pixel
+from hw.kernels.shared.channel_kernel import ChannelKernel, checked_range, kind
+
+WIDEST_COEFFICIENT = 16
+"""Bits of the widest coefficient."""
+LATENCY = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Add(ChannelKernel):
+    """``y = ca * a + cb * b`` of two streams ``shape`` (*prefix, C), ``pe`` channels of ``pixels`` positions at a time.
+
+
+    ``coefficients`` are (ca, cb). The output has the narrowest type that holds every reachable sum. ``input_ranges``
+    states the inputs' ranges where they are narrower than those of ``dtypes``. Products are shifts and adders, one for
+    each further digit of the coefficient's signed-digit form. Raises BitfabricError for types that are not of
+    integers, coefficients that are 0 or beyond 16 bits, ranges beyond their types, and a ``pe`` that does not divide C.
+    """
+
+    op: ClassVar[str] = "add"
+    sources: ClassVar[tuple[str, ...]] = ("meet.sv", "stream_out.sv", "times.sv", "widen.sv")
+
+    shape: tuple[int, ...]
+    dtypes: tuple[BaseDataType, BaseDataType]
+    coefficients: tuple[int, int] = (1, 1)
+    pe: int = 1
+    input_ranges: tuple[tuple[int, int], tuple[int, int]] | None = None
+    pixels: int = 1
+
+    def __post_init__(self) -> None:
+        self._check(self.shape, *self.dtypes)
+        if not all(0 < abs(c) < 1 << (WIDEST_COEFFICIENT - 1) for c in self.coefficients):
+            raise BitfabricError(
+                f"add: coefficients {self.coefficients}; each must be an integer of {WIDEST_COEFFICIENT} bits or less, "
+                "not 0"
+            )
+        container(self.output_dtype)
+
+    @property
+    def channels(self) -> int:
+        return self.shape[-1]
+
+    def _pixel_counts(self) -> tuple[int, ...]:
+        return pixel.counts(self.shape)
+
+    def _products(self) -> list[tuple[int, int]]:
+        """The range of each term."""
+        ranges = self.input_ranges or (None, None)
+        found = []
+        for dtype, given, c in zip(self.dtypes, ranges, self.coefficients, strict=True):
+            low, high = checked_range(self.op, dtype, given)
+            found.append((min(c * low, c * high), max(c * low, c * high)))
+        return found
+
+    def output_range(self) -> tuple[int, int]:
+        """Least and greatest sum."""
+        (low_a, high_a), (low_b, high_b) = self._products()
+        return low_a + low_b, high_a + high_b
+
+    @property
+    def output_dtype(self) -> BaseDataType:
+        """The type of the sums."""
+        return smallest_dtype(*self.output_range())
+
+    def inputs(self) -> tuple[Stream, ...]:
+        return tuple(Stream(self.shape, dtype, self.lanes) for dtype in self.dtypes)
+
+    def outputs(self) -> tuple[Stream, ...]:
+        return (Stream(self.shape, self.output_dtype, self.lanes),)
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        # Sums in a wider type are exact modulo 2^bits, and the result fits.
+        out = container(self.output_dtype)
+        a, b = (x.astype(out, copy=False) for x in frames)
+        ca, cb = (np.array(c).astype(out) for c in self.coefficients)
+        return (a * ca + b * cb,)
+
+    def schedule(self) -> Schedule:
+        every = np.ones(1, bool)
+        beats = self.outputs()[0].beats
+        return Schedule((every, every), (every,), LATENCY, credits=LATENCY + 1, repeats=beats, places=True)
+
+    def resources(self, family: Family) -> Resources:
+        bits = self.output_dtype.bitwidth()
+        lut, ff = cost.add(bits, family), 0
+        for c, reach in zip(self.coefficients, self._products(), strict=True):
+            width = smallest_dtype(*reach).bitwidth()
+            # Non-zero digits of the signed-digit form are the bits in which c and 3 c differ.
+            digits = (c ^ 3 * c).bit_count() if c > 0 else (-c ^ -3 * c).bit_count()
+            lut += max(0, digits - 1 + (c < 0 and digits == 1)) * cost.add(width, family)
+            ff += width
+        total = cost.stream_out(self.outputs()[0].width, LATENCY + 1, family) + cost.meet(2, family)
+        return total + Resources(self.lanes * lut, self.lanes * ff)
+
+    def rtl(self, family: Family) -> Rtl:
+        a, b = self.dtypes
+        return Rtl(
+            self.op,
+            {
+                "PE": self.lanes,
+                "A_BITS": a.bitwidth(),
+                "A_KIND": kind(a),
+                "A_TIMES": self.coefficients[0],
+                "B_BITS": b.bitwidth(),
+                "B_KIND": kind(b),
+                "B_TIMES": self.coefficients[1],
+                "OUT_BITS": self.output_dtype.bitwidth(),
+            },
+        )

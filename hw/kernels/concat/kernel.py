@@ -1,0 +1,117 @@
+"""Concatenation along the channels (FINN: StreamingConcat)."""
+
+from dataclasses import dataclass
+from math import gcd, prod
+from typing import ClassVar
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Rtl, Schedule
+from hw.ir.stream import Stream, container, smallest_dtype
+from hw.kernels.shared import cost, pixel
+from hw.kernels.shared.channel_kernel import ChannelKernel, kind
+
+
+@dataclass(frozen=True, eq=False)
+class Concat(ChannelKernel):
+    """Streams ``shapes`` (*prefix, C_i) of ``dtypes`` to one (*prefix, sum of the C_i), ``pe`` lanes each, one input
+    after the other; or all inputs at once, ``pixels`` whole positions of each.
+
+    Inputs of one type keep it; otherwise the output has the narrowest type that holds all of them, BIPOLAR being
+    -1 and +1. Raises BitfabricError for shapes that differ in more than the last axis, fewer than two inputs, types
+    that are not of integers, and a ``pe`` that does not divide every C_i.
+    """
+
+    op: ClassVar[str] = "concat"
+    sources: ClassVar[tuple[str, ...]] = ("alike.sv", "meet.sv", "stream_out.sv", "widen.sv")
+
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[BaseDataType, ...]
+    pe: int = 1
+    pixels: int = 1
+
+    def __post_init__(self) -> None:
+        if len(self.shapes) < 2 or len(self.shapes) != len(self.dtypes):
+            raise BitfabricError(
+                f"concat of {len(self.shapes)} shapes and {len(self.dtypes)} types; two or more of each"
+            )
+        for shape in self.shapes:
+            self._check(shape, *self.dtypes)
+        if len({shape[:-1] for shape in self.shapes}) > 1:
+            raise BitfabricError(f"concat of {', '.join(map(str, self.shapes))}: only the last axis may differ")
+
+    @property
+    def channels(self) -> int:
+        """The greatest common divisor of the inputs' channels."""
+        return gcd(*(shape[-1] for shape in self.shapes))
+
+    def _pixel_counts(self) -> tuple[int, ...]:
+        return pixel.counts(self.shapes[0])
+
+    @property
+    def output_dtype(self) -> BaseDataType:
+        """The type that holds the elements of every input."""
+        if len({dtype.name for dtype in self.dtypes}) == 1:
+            return self.dtypes[0]
+        return smallest_dtype(min(int(d.min()) for d in self.dtypes), max(int(d.max()) for d in self.dtypes))
+
+    def inputs(self) -> tuple[Stream, ...]:
+        lanes = (self.pe if self.pixels == 1 else self.pixels * shape[-1] for shape in self.shapes)
+        return tuple(map(Stream, self.shapes, self.dtypes, lanes))
+
+    def outputs(self) -> tuple[Stream, ...]:
+        channels = sum(shape[-1] for shape in self.shapes)
+        lanes = self.pe if self.pixels == 1 else self.pixels * channels
+        return (Stream((*self.shapes[0][:-1], channels), self.output_dtype, lanes),)
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.concatenate(frames, axis=-1, dtype=container(self.output_dtype), casting="unsafe"),)
+
+    @property
+    def _beats(self) -> tuple[int, ...]:
+        """Beats of one position of each input."""
+        return tuple(shape[-1] // self.pe for shape in self.shapes)
+
+    def schedule(self) -> Schedule:
+        positions, once = prod(self.shapes[0][:-1]), np.ones(1, bool)
+        if self.pixels > 1:
+            takes, beats = (once,) * len(self.shapes), positions // self.pixels
+            return Schedule(takes, (once,), latency=2, credits=3, repeats=beats, places=True)
+        source = np.repeat(np.arange(len(self.shapes)), self._beats)
+        takes = tuple(source == i for i in range(len(self.shapes)))
+        every = np.ones(len(source), bool)
+        return Schedule(takes, (every,), latency=2, credits=3, repeats=positions)
+
+    def resources(self, family: Family) -> Resources:
+        out = self.outputs()[0].width
+        inputs = len(self.shapes)
+        if self.pixels > 1:
+            return cost.stream_out(out, 3, family) + cost.meet(inputs, family) + Resources(ff=out)
+        # A lookup table takes inputs with the bits that choose them, and hands on to the next or to one that joins all.
+        each, rest = family.lut_inputs // 2, (family.lut_inputs - 1) // 2
+        tables = -(-inputs // each)
+        tree = tables + -(-(tables - 1) // (family.lut_inputs - 1))
+        select = out * min(tree, 1 + max(0, -(-(inputs - each) // rest)))
+        total = cost.stream_out(out, 3, family) + cost.counter(max(self._beats), family)
+        return total + Resources(select + 2 * inputs, inputs + out + 1)
+
+    def rtl(self, family: Family) -> Rtl:
+        # Codes of one type are passed on as they are.
+        same = self.output_dtype in self.dtypes and len({d.name for d in self.dtypes}) == 1
+        kinds = tuple(0 if same else ("unsigned", "signed", "bipolar").index(kind(d)) for d in self.dtypes)
+        channels, bits = tuple(shape[-1] for shape in self.shapes), tuple(d.bitwidth() for d in self.dtypes)
+        elements: dict[str, int | tuple[int, ...]] = {
+            "INPUTS": len(self.shapes),
+            "IN_BITS": bits,
+            "IN_KIND": kinds,
+            "OUT_BITS": self.output_dtype.bitwidth(),
+        }
+        if self.pixels > 1:
+            total = sum(c * b for c, b in zip(channels, bits, strict=True))
+            whole = {"PIXELS": self.pixels, "CHANNELS": channels, "IN_TOTAL": total, "TOTAL": sum(channels)}
+            return Rtl("concat_whole", elements | whole)
+        return Rtl(self.op, elements | {"PE": self.pe, "BEATS": self._beats, "IN_TOTAL": sum(bits)})

@@ -1,0 +1,272 @@
+"""Depthwise convolution after a sliding window: a dot product of each channel alone (FINN: VVAU)."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Rtl, Schedule
+from hw.ir.stream import Stream, container, encode, smallest_dtype
+from hw.kernels.shared import cost, pixel
+from hw.kernels.shared.channel_kernel import ChannelKernel, checked_range, credits_for, kind
+from hw.kernels.shared.reduction import Reduction
+from hw.kernels.shared.weight_memory import WeightMemory
+
+MULTIPLIER_BITS = (5, 18)
+"""Operands of a multiplier, as two's complement: narrower ones are cheaper in lookup tables, wider ones do not fit."""
+FEW_WORDS = 8
+"""Memories of no more words have many equal columns."""
+EVERY = 2
+"""Adders in a row between two registers."""
+
+
+class _Product(NamedTuple):
+    """How a product is made: which operand is taken ``apart`` (``weight`` or ``input``), how its codes stand for
+    integers, into how many digits it is taken (0: a multiplier), and the other one's kind and bits, signed."""
+
+    apart: str
+    kind: str
+    planes: int
+    other_kind: str
+    other_bits: int
+
+    @property
+    def carries(self) -> bool:
+        """Whether a carry bit comes with it."""
+        return self.planes > 0 and self.kind != "unsigned"
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the operands to the product."""
+        return max(1, -(-(self.planes - 1).bit_length() // EVERY)) if self.planes else 2
+
+    def resources(self, weight: BaseDataType, data: BaseDataType, family: Family) -> Resources:
+        """Cost of one."""
+        bits = self.other_bits
+        if self.planes == 0:
+            a, b = (t.bitwidth() + (not t.signed()) for t in (weight, data))
+            return Resources(ff=2 * (a + b) if family.lut_inputs < 6 else 0, dsp=family.multipliers(a, b))
+        # Each digit's AND is in the adder's lookup table where that has six inputs.
+        lut = self.planes * bits + (0 if family.lut_inputs >= 6 else (self.planes - 1) * bits)
+        return Resources(lut, bits + self.planes)
+
+
+@dataclass(frozen=True, eq=False)
+class Depthwise(ChannelKernel):
+    """``y[..., c] = sum over k of weights[c, k] * x[..., k, c]``, exactly.
+
+    ``weights`` is (C, K); ``x`` a window stream (*prefix, K*C) in the order (k, c), ``y`` (*prefix, C), both in ``pe``
+    lanes, ``y`` in the narrowest type that holds every reachable sum. Instead, ``pixels`` positions of the window
+    stream may come in: a part of a window, or several windows. BIPOLAR values are -1 and +1; a TERNARY input is a
+    padded BIPOLAR one. ``input_range`` states the inputs' range where it is narrower than their type's. ``parity``
+    protects weights in block RAM.
+
+    A product is one of three: a BIPOLAR or TERNARY operand adds, subtracts or leaves out the other one; one of few bits
+    (or two too wide for a multiplier) adds it once for each of its bits, shifted; otherwise it takes a multiplier.
+
+    Raises BitfabricError for weights that are not of ``weight_dtype``, types that are not of integers, a range beyond
+    its type, and a ``pe`` that does not divide C.
+    """
+
+    op: ClassVar[str] = "depthwise"
+    sources: ClassVar[tuple[str, ...]] = (
+        "adder_tree.sv", "delay.sv", "parity.sv", "product.sv", "products.sv",
+        "reduce.sv", "rom.sv", "stream_out.sv", "weight_memory.sv", "widen.sv",
+    )  # fmt: skip
+
+    weights: np.ndarray
+    weight_dtype: BaseDataType
+    input_dtype: BaseDataType
+    prefix: tuple[int, ...] = ()
+    pe: int = 1
+    input_range: tuple[int, int] | None = None
+    pixels: int = 1
+    parity: bool = False
+
+    def __post_init__(self) -> None:
+        weights = np.asarray(self.weights)
+        if weights.ndim != 2 or not weights.size or weights.dtype.kind not in "iu":
+            raise BitfabricError(
+                f"depthwise: weights of shape {weights.shape} and type {weights.dtype} must be a matrix of integers, "
+                "channels by positions of the window"
+            )
+        object.__setattr__(self, "weights", weights.astype(np.int64))
+        self._check((*self.prefix, self.channels), self.weight_dtype, self.input_dtype)
+        low, high = int(self.weights.min()), int(self.weights.max())
+        bipolar = self.weight_dtype.name == "BIPOLAR"
+        if not all(map(self.weight_dtype.allowed, (low, high))) or (bipolar and 0 in self.weights):
+            raise BitfabricError(
+                f"depthwise: weights {low}..{high} are not all {self.weight_dtype.name}; "
+                f"a type that holds them is {smallest_dtype(low, high).name}"
+            )
+        checked_range(self.op, self.input_dtype, self.input_range)
+        container(self.output_dtype)
+
+    @property
+    def channels(self) -> int:
+        return self.weights.shape[0]
+
+    @property
+    def k(self) -> int:
+        """Positions of a window."""
+        return self.weights.shape[1]
+
+    def _pixel_counts(self) -> tuple[int, ...]:
+        parts = tuple(n for n in range(2, self.k + 1) if self.k % n == 0)
+        return (*parts, *(self.k * n for n in pixel.counts((*self.prefix, self.channels))))
+
+    @property
+    def inside(self) -> int:
+        """Positions of one window in a beat."""
+        return min(self.pixels, self.k)
+
+    @property
+    def given(self) -> int:
+        """Windows in a beat, side by side."""
+        return self.pixels // self.inside
+
+    @property
+    def words(self) -> int:
+        """Beats of a window."""
+        return self.k // self.inside * self.channel_beats
+
+    def inputs(self) -> tuple[Stream, ...]:
+        return (Stream((*self.prefix, self.k * self.channels), self.input_dtype, self.lanes),)
+
+    def outputs(self) -> tuple[Stream, ...]:
+        return (Stream((*self.prefix, self.channels), self.output_dtype, self.given * self.pe),)
+
+    # Arithmetic.
+
+    def output_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and greatest sum of each channel, ``(C,)`` int64, reached by some input in the input range."""
+        low, high = checked_range(self.op, self.input_dtype, self.input_range)
+        positive, negative = np.maximum(self.weights, 0).sum(axis=1), np.minimum(self.weights, 0).sum(axis=1)
+        return positive * low + negative * high, positive * high + negative * low
+
+    @cached_property
+    def output_dtype(self) -> BaseDataType:
+        """The narrowest type that holds every reachable sum."""
+        low, high = self.output_range()
+        return smallest_dtype(int(low.min()), int(high.max()))
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        (x,) = frames
+        windows = x.reshape(-1, self.k, self.channels)
+        # Sums are exact modulo 2^bits, whatever happens on the way, and the result fits.
+        out = container(self.output_dtype)
+        weights = self.weights.astype(out)
+        y = np.zeros((len(windows), self.channels), out)
+        for k in range(self.k):
+            y += windows[:, k].astype(out, copy=False) * weights[:, k]
+        return (y.reshape(len(x), *self.prefix, self.channels),)
+
+    # Hardware.
+
+    @cached_property
+    def _product(self) -> _Product:
+        types = {"weight": self.weight_dtype, "input": self.input_dtype}
+        signed = {name: max(2, t.bitwidth() + (not t.signed())) for name, t in types.items()}
+        digits = {name: 1 if t.name in ("BIPOLAR", "TERNARY") else t.bitwidth() for name, t in types.items()}
+        multiply = min(digits.values()) >= MULTIPLIER_BITS[0] and max(signed.values()) <= MULTIPLIER_BITS[1]
+        apart = "input" if digits["input"] < digits["weight"] and not multiply else "weight"
+        other = "weight" if apart == "input" else "input"
+        return _Product(
+            apart,
+            "ternary" if types[apart].name == "TERNARY" else kind(types[apart]),
+            0 if multiply else digits[apart],
+            kind(types[other]),
+            signed[other],
+        )
+
+    @property
+    def _sum(self) -> Reduction:
+        operation = "sum_carry" if self._product.carries else "sum"
+        lanes, passes = self.given * self.pe, self.k // self.inside
+        return Reduction(passes, self.channel_beats, lanes, self.output_dtype.bitwidth(), operation)
+
+    @property
+    def _gather(self) -> int:
+        """Cycles in which the products of one window are added up."""
+        return -(-(self.inside - 1).bit_length() // EVERY)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the action with a window's last beat to the output's being offered."""
+        return 1 + self._memory.latency + self._product.latency + self._gather + self._sum.latency
+
+    def schedule(self) -> Schedule:
+        gives = np.arange(self.words) >= self.words - self.channel_beats
+        every, credits = np.ones(len(gives), bool), credits_for(gives, self.latency)
+        return Schedule((every,), (gives,), self.latency, credits, prod(self.prefix) // self.given)
+
+    @property
+    def _words(self) -> np.ndarray:
+        """The weights' codes in the order in which they are used, for the lanes of one window: (words, lanes)."""
+        return encode(self.weights.T.reshape(self.words, -1), self.weight_dtype)
+
+    @property
+    def _memory(self) -> WeightMemory:
+        return WeightMemory(self.words, self.inside * self.pe * self.weight_dtype.bitwidth())
+
+    def _stored(self, family: Family) -> WeightMemory:
+        """The weight memory, with its parity bits where it has some."""
+        return self._memory.protected(family) if self.parity else self._memory
+
+    def checked(self, family: Family) -> bool:
+        return self._stored(family).parity
+
+    def resources(self, family: Family) -> Resources:
+        depth, bits = self.words, self.weight_dtype.bitwidth()
+        total = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + self._sum.resources(family)
+        total += cost.counter(depth, family)
+        total += Resources(6, 2 * self.latency + self._memory.latency * self.inputs()[0].width)
+        few = cost.columns(self._words.astype(np.int64), bits) if depth <= FEW_WORDS else None
+        return total + self._products(family) + self._stored(family).resources(family, few)
+
+    def _products(self, family: Family) -> Resources:
+        """Cost of the products, and of what adds up those of one window in a beat."""
+        product, given = self._product, self.given
+        each = product.resources(self.weight_dtype, self.input_dtype, family)
+        lut, ff, joins = self.lanes * each.lut, self.lanes * each.ff, (self.inside - 1) * given * self.pe
+        if self.words == 1 and product.planes and product.apart == "weight":
+            # Of constant weights only digits that are not 0 take an adder, and the first of them none.
+            some = int(np.count_nonzero(self.weights))
+            digits = int(np.bitwise_count(self._words).sum()) if product.planes > 1 else some
+            lut, ff = given * (digits - some) * cost.add(product.other_bits, family), given * some * each.ff
+            joins -= given * (self.weights.size - some)
+        width = self.weight_dtype.bitwidth() + self.input_dtype.bitwidth() + 1
+        return Resources(lut + joins * cost.add(width, family), ff + joins * width // EVERY, 0, self.lanes * each.dsp)
+
+    def rtl(self, family: Family) -> Rtl:
+        product, width = self._product, self.weight_dtype.bitwidth()
+        bits = ((self._words[..., None] >> np.arange(width, dtype=np.uint64)) & np.uint64(1)).reshape(self.words, -1)
+        return Rtl(
+            self.op,
+            {
+                "PE": self.pe,
+                "INSIDE": self.inside,
+                "GIVEN": self.given,
+                "STEPS": self.channel_beats,
+                "K": self.k // self.inside,
+                "IN_BITS": self.input_dtype.bitwidth(),
+                "W_BITS": width,
+                "APART": product.apart,
+                "A_KIND": product.kind,
+                "PLANES": product.planes,
+                "B_KIND": product.other_kind,
+                "B_BITS": product.other_bits,
+                "OUT_BITS": self.output_dtype.bitwidth(),
+                "EVERY": EVERY,
+                **self._stored(family).parameters(family),
+                "SUM_STYLE": self._sum.style(family),
+                "CREDITS": self.schedule().credits,
+            },
+            {"WEIGHTS": self._stored(family).contents(bits, family)},
+        )

@@ -1,0 +1,67 @@
+"""FIFO: a first-in first-out buffer between two kernels (FINN: StreamingFIFO)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
+from hw.ir.stream import Stream
+from hw.kernels.shared import cost
+
+BLOCK_BITS = 4096
+"""FIFOs of more bits go to block RAM."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fifo(Kernel):
+    """Holds up to ``depth`` beats of ``stream``."""
+
+    op: ClassVar[str] = "fifo"
+    sources: ClassVar[tuple[str, ...]] = ("stream_out.sv",)
+
+    stream: Stream
+    depth: int
+
+    def __post_init__(self) -> None:
+        if self.depth < 2:
+            raise BitfabricError(f"a FIFO of depth {self.depth} cannot pass a beat a cycle; the least depth is 2")
+
+    def inputs(self) -> tuple[Stream, ...]:
+        return (self.stream,)
+
+    def outputs(self) -> tuple[Stream, ...]:
+        return (self.stream,)
+
+    def foldings(self) -> tuple[Folding, ...]:
+        return (Folding(),)
+
+    def fold(self, folding: Folding) -> Self:
+        if folding != Folding():
+            raise BitfabricError("a FIFO has no folding of its own")
+        return self
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        return frames
+
+    @property
+    def block(self) -> bool:
+        """Whether the beats are kept in block RAM."""
+        return self.depth >= 64 and self.depth * self.stream.width > BLOCK_BITS
+
+    def schedule(self) -> Schedule:
+        every = np.ones(self.stream.beats, bool)
+        return Schedule((every,), (every,), latency=3 if self.block else 1, credits=self.depth)
+
+    def resources(self, family: Family) -> Resources:
+        if not self.block:
+            return cost.stream_out(self.stream.width, self.depth, family)
+        pointers = self.depth.bit_length() * (11 if family.lut_inputs == 4 else 6)
+        ahead = cost.stream_out(self.stream.width, 3, family)
+        return ahead + Resources(pointers, 5 * self.depth.bit_length(), family.blocks(self.depth, self.stream.width))
+
+    def rtl(self, family: Family) -> Rtl:
+        return Rtl(self.op, {"WIDTH": self.stream.width, "DEPTH": self.depth, "BLOCK": int(self.block)})

@@ -1,0 +1,1 @@
+"""The kernel ``matrix_vector``."""

@@ -1,0 +1,138 @@
+"""Resource model of ``matrix_vector``, fitted to Yosys: lookup tables mostly within 15 %, memories and DSPs exact."""
+
+from typing import TYPE_CHECKING
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.kernels.shared import cost
+
+if TYPE_CHECKING:
+    from hw.kernels.matrix_vector.kernel import MatrixVector
+
+FEW_WORDS = 8
+"""Memories of no more words have many equal columns."""
+
+
+def levels(count: int) -> int:
+    """Levels of a binary tree over ``count`` leaves."""
+    return (count - 1).bit_length()
+
+
+def estimate(kernel: "MatrixVector", family: Family) -> Resources:
+    """Cost of a kernel before synthesis."""
+    out = cost.stream_out(kernel.outputs()[0].width, kernel.credits, family)
+    return out + _control(kernel, family) + _operands(kernel, family) + _sums(kernel, family)
+
+
+def _control(kernel: "MatrixVector", family: Family) -> Resources:
+    counters = [kernel.nf * kernel.sf, kernel.sf if kernel.nf > 1 else 1]
+    bits = sum((values - 1).bit_length() for values in counters)
+    six = family.lut_inputs >= 6
+    return Resources(lut=bits + 5 if six else 2 * bits + 6, ff=bits + 2 * kernel.latency - 1)
+
+
+def _operands(kernel: "MatrixVector", family: Family) -> Resources:
+    """The input buffer, the weight memory, and what waits for the other."""
+    memory, width = kernel.stored(family), kernel.inputs()[0].width
+    style, bram = kernel.buffer(family), 0
+    fetch, ready = kernel.stages
+    address = (memory.depth - 1).bit_length()
+    lut, ff = 0, width * (1 + ready - fetch - (kernel.datapath == "weight_planes")) + address * (ready - memory.latency)
+    if style == "block":
+        bram += family.blocks(kernel.sf, width)
+    elif style != "hold":
+        lut += cost.ram(kernel.sf, width, family)
+        ff += cost.ram_ff(kernel.sf, width, family)
+    if style != "hold":
+        ff += (kernel.sf - 1).bit_length()
+    if memory.style(family) == "block" and kernel.datapath == "multiply" and family.lut_inputs >= 6:
+        # Both operands go to registers inside the DSPs, but weights that a check reads.
+        ff -= width + (0 if memory.parity else memory.width)
+    few = cost.columns(kernel.rows().reshape(memory.depth, -1), 1) if 1 < memory.depth <= FEW_WORDS else None
+    return Resources(lut, ff, bram) + memory.resources(family, few)
+
+
+def _tree(count: int, width: int, carry: bool, every: int, family: Family) -> Resources:
+    """The part adder_tree."""
+    lut = ff = 0
+    for level in range(levels(count) + 1):
+        if level:
+            lut += count // 2 * cost.add(width, family, carry)
+            count = -(-count // 2)
+        if count == 1 or (level and level % every == 0):
+            ff += count * (width + carry)
+        width += 1
+    return Resources(lut, ff)
+
+
+def _sums(kernel: "MatrixVector", family: Family) -> Resources:
+    """The dot products and their accumulators."""
+    parts = {"xnor": _counting, "ternary": _counting, "multiply": _multiplying}
+    shared, each = parts.get(kernel.datapath, _signing)(kernel, family)
+    carry = kernel.datapath != "multiply" and not kernel.planes[2]
+    out = kernel.accumulator_dtype.bitwidth() - (kernel.datapath in ("xnor", "ternary"))
+    lut = cost.add(out, family, carry)
+    if kernel.datapath == "xnor" and family.lut_inputs >= 6:
+        lut = min(lut, 2 + levels(-(-kernel.simd // 4)))  # where nothing is added, the carry passes by
+    each += Resources(lut, out if kernel.sf > 1 else 0)
+    if kernel.datapath == "ternary":  # the sum of what is not zero, and its difference from each output
+        shared += Resources(cost.add(out + 1, family, True), out + 1 if kernel.sf > 1 else 0)
+        each += Resources(cost.add(out + 1, family))
+    lut, ff = shared.lut + kernel.pe * each.lut, shared.ff + kernel.pe * each.ff
+    return Resources(kernel.pixels * lut, kernel.pixels * ff, 0, kernel.pixels * kernel.pe * each.dsp)
+
+
+def _counting(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resources]:
+    """Cost of popcounts: once, and for each output."""
+    quads, rest = divmod(kernel.simd, 4)
+    six, ternary = family.lut_inputs >= 6, kernel.datapath == "ternary"
+    tree = _tree(-(-kernel.simd // 4), 2, True, kernel.every, family)
+    ff = 3 * quads + (0, 1, 2, 2)[rest]
+    shared = tree + Resources(2 * quads, ff) if ternary else Resources()
+    if kernel.nf * kernel.sf == 1:
+        # Each of 2 sums (ternary: 8), 8 carries and 2 inputs, for three inputs and a fourth, is made once.
+        made = 8 * (1 - (7 / 8) ** kernel.pe)
+        luts, ffs = (2 + (2 if six else 4) * made, 2 + 2 * made) if ternary else (3 + made, 4 + made)
+        return shared + Resources(round(quads * luts), round(quads * ffs)), tree
+    full = (4 if six else 8) if ternary else (3 if six else 5)
+    lut = quads * full + (0, 1, 2, full - 1)[rest]
+    return shared, tree + Resources(lut, ff)
+
+
+def _multiplying(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resources]:
+    """Cost of multipliers: once, and for each output."""
+    a, b = (t.bitwidth() + (not t.signed()) for t in (kernel.input_dtype, kernel.weight_dtype))
+    tree = _tree(kernel.simd, a + b, False, kernel.every, family)
+    dsp = kernel.simd * family.multipliers(a, b)
+    if family.lut_inputs < 6:
+        return Resources(), tree + Resources(ff=kernel.simd * (a + b), dsp=dsp)
+    # A DSP of xc7 has a register for its product and adds that of its neighbour.
+    inside = kernel.simd // 2 * (a + b + 1)
+    return Resources(), Resources(tree.lut - inside, max(0, tree.ff - inside), dsp=dsp)
+
+
+def _signing(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resources]:
+    """Cost of sign planes: once, and for each output."""
+    planes, bits, extra = kernel.planes
+    pairs, six = kernel.pairs, family.lut_inputs >= 6
+    tree = _tree(pairs, bits, True, kernel.every, family)
+    # Six inputs hold a pair's function and one bit of the adder behind it.
+    leaves = (pairs - pairs // 2 if six else pairs) * bits
+    if kernel.nf * kernel.sf == 1:
+        # Constant signs choose nothing, and rows of four with equal signs, of 16, have one adder for all.
+        rows = planes * kernel.pe
+        once = 1 - 16 * (1 - (15 / 16) ** rows) / rows
+        leaves = -round(pairs // 2 * cost.add(bits + 1, family, True) * once)
+    lut, ff = planes * (tree.lut + leaves), planes * tree.ff
+    high = max(bits + levels(pairs), extra) + 1
+    if extra:
+        lut += planes * cost.add(high, family, True)
+        ff += planes * high + sum(range(planes)) * high
+    shared = Resources()
+    if kernel.datapath == "weight_planes":
+        full = kernel.simd // 2
+        both = cost.add(bits, family) + cost.subtract(bits, family)
+        shared = Resources(full * both, (2 * full + kernel.simd % 2) * bits)
+        if extra:
+            shared += _tree(pairs, bits, False, kernel.every, family)
+    return shared, Resources(lut, ff)

@@ -1,0 +1,375 @@
+"""Matrix-vector product with constant weights: fully connected layers, and convolutions after a sliding window.
+
+FINN's MVAU without the activation. Four datapaths, chosen from the data types:
+
+- *xnor*: one-bit by one-bit. Agreeing bits are counted, 2 * count - MW is the result.
+- *ternary*: -1, 0 or +1 by one-bit. The same with the inputs that are not zero, which are counted once for all outputs.
+- *weight_planes*, *input_planes*: no multiplier. A one-bit operand adds or subtracts the other one; an n-bit
+  operand does so n times, its bits being signs (2 w = +-1 +-2 ... -+2^(n-1) plus a constant).
+- *multiply*: multipliers, where both sides are wide enough to be worth one.
+"""
+
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import ClassVar, Self
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType, DataType
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
+from hw.ir.stream import Stream, container, encode, smallest_dtype
+from hw.kernels.matrix_vector.cost import estimate, levels
+from hw.kernels.matrix_vector.signs import Signs, pack, product
+from hw.kernels.shared import pixel
+from hw.kernels.shared.weight_memory import WeightMemory
+
+BIPOLAR = DataType["BIPOLAR"]
+WIDEST = 32
+"""Bits of the widest input or weight."""
+MULTIPLIER_BITS = (5, 18)
+"""Operands of a multiplier, as two's complement: narrower ones are cheaper in lookup tables, wider ones do not fit."""
+BUFFER_BITS = 768
+"""Input buffers of more bits, and at least 64 beats, go to block RAM: on ECP5 that saves 150 lookup tables or more."""
+CHUNK = 1 << 18
+"""Inputs multiplied at a time: few enough to stay in the cache as floating-point numbers."""
+
+
+def _divisors(number: int) -> list[int]:
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def _signed_bits(low: int, high: int) -> int:
+    """Bits of two's complement that hold ``low..high``."""
+    return 1 + max(int(high).bit_length(), int(-low - 1).bit_length() if low < 0 else 0)
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixVector(Kernel):
+    """``y[..., m] = sum over k of weights[m, k] * x[..., k]``, exactly.
+
+    ``weights`` is (MH, MW): outputs by inputs. ``x`` is (*prefix, MW), ``simd`` lanes; ``y`` is
+    (*prefix, MH), ``pe`` lanes, in the narrowest type that holds every reachable sum. With whole vectors, ``pe`` = MH
+    and ``simd`` = MW, it may be ``pixels`` of them at a time, which share the weights. BIPOLAR values are
+    -1 and +1. ``input_range`` states the inputs' range where it is narrower than their type's. ``parity`` protects
+    weights in block RAM.
+
+    Raises BitfabricError for weights that are not of ``weight_dtype``, for types other than BIPOLAR,
+    TERNARY, INTn and UINTn, for a ``pe`` or ``simd`` that does not divide MH or MW, and for illegal ``pixels``.
+    """
+
+    op: ClassVar[str] = "matrix_vector"
+    sources: ClassVar[tuple[str, ...]] = (
+        "adder_tree.sv", "delay.sv", "dot_products.sv", "input_planes.sv",
+        "parity.sv", "popcount.sv", "products.sv", "replay.sv", "rom.sv",
+        "sign_planes.sv", "stream_out.sv", "weight_memory.sv", "weight_planes.sv",
+    )  # fmt: skip
+
+    weights: np.ndarray
+    weight_dtype: BaseDataType
+    input_dtype: BaseDataType
+    prefix: tuple[int, ...] = ()
+    pe: int = 1
+    simd: int = 1
+    input_range: tuple[int, int] | None = None
+    pixels: int = 1
+    parity: bool = False
+
+    def __post_init__(self) -> None:
+        weights = np.asarray(self.weights)
+        if weights.ndim != 2 or not weights.size or weights.dtype.kind not in "iu":
+            raise BitfabricError(
+                f"matrix_vector: weights of shape {weights.shape} and type {weights.dtype} must be a matrix of "
+                "integers, outputs by inputs"
+            )
+        object.__setattr__(self, "weights", weights.astype(np.int64, copy=False))
+        for what, dtype in (("weight", self.weight_dtype), ("input", self.input_dtype)):
+            known = dtype.name in ("BIPOLAR", "BINARY", "TERNARY") or dtype.name.startswith(("INT", "UINT"))
+            if not known or dtype.bitwidth() > WIDEST:
+                raise BitfabricError(
+                    f"matrix_vector: {what} type {dtype.name}; it must be BIPOLAR, TERNARY, INT2..INT{WIDEST} or "
+                    f"UINT1..UINT{WIDEST}"
+                )
+        low, high = int(self.weights.min()), int(self.weights.max())
+        if not all(map(self.weight_dtype.allowed, (low, high))) or (self.weight_dtype == BIPOLAR and 0 in self.weights):
+            raise BitfabricError(
+                f"matrix_vector: weights {low}..{high} are not all {self.weight_dtype.name}; "
+                f"a type that holds them is {smallest_dtype(low, high).name}"
+            )
+        if self.input_range is not None:
+            least, most = self.input_range
+            if not (self.input_dtype.min() <= least <= most <= self.input_dtype.max()):
+                raise BitfabricError(
+                    f"matrix_vector: input range {least}..{most} is not within {self.input_dtype.name}"
+                )
+        self._check_folding()
+        container(self.accumulator_dtype)
+
+    def _check_folding(self) -> None:
+        for what, value, size, of in (("pe", self.pe, self.mh, "outputs"), ("simd", self.simd, self.mw, "inputs")):
+            if value < 1 or size % value:
+                legal = ", ".join(map(str, _divisors(size)))
+                raise BitfabricError(f"matrix_vector: {what}={value} does not divide the {size} {of}; legal: {legal}")
+        pixel.check(self.op, self.pixels, self._pixel_counts(), pe=(self.pe, self.mh), simd=(self.simd, self.mw))
+
+    def _pixel_counts(self) -> tuple[int, ...]:
+        return pixel.counts((*self.prefix, self.mw))
+
+    @property
+    def mh(self) -> int:
+        """Outputs (FINN: MH)."""
+        return self.weights.shape[0]
+
+    @property
+    def mw(self) -> int:
+        """Inputs (FINN: MW)."""
+        return self.weights.shape[1]
+
+    @property
+    def nf(self) -> int:
+        """Output beats of a vector."""
+        return self.mh // self.pe
+
+    @property
+    def sf(self) -> int:
+        """Input beats of a vector."""
+        return self.mw // self.simd
+
+    def inputs(self) -> tuple[Stream, ...]:
+        return (Stream((*self.prefix, self.mw), self.input_dtype, self.simd * self.pixels),)
+
+    def outputs(self) -> tuple[Stream, ...]:
+        return (Stream((*self.prefix, self.mh), self.accumulator_dtype, self.pe * self.pixels),)
+
+    def foldings(self) -> tuple[Folding, ...]:
+        every = (Folding(pe, simd) for pe in _divisors(self.mh) for simd in _divisors(self.mw))
+        several = (Folding(self.mh, self.mw, n) for n in self._pixel_counts())
+        return (*sorted(every, key=lambda f: (f.pe * f.simd, f.pe)), *several)
+
+    def checked(self, family: Family) -> bool:
+        return self.stored(family).parity
+
+    def fold(self, folding: Folding) -> Self:
+        folded = copy(self)  # It shares what is known of the weights: there are hundreds of foldings to try.
+        for name, value in vars(folding).items():
+            object.__setattr__(folded, name, value)
+        vars(folded).pop("planes", None)
+        folded._check_folding()
+        return folded
+
+    # Arithmetic.
+
+    @property
+    def _range(self) -> tuple[int, int]:
+        return self.input_range or (int(self.input_dtype.min()), int(self.input_dtype.max()))
+
+    def output_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and greatest sum of each output, ``(MH,)`` int64, reached by some input in the input range."""
+        low, high = self._range
+        positive = np.maximum(self.weights, 0).sum(axis=1)
+        negative = np.minimum(self.weights, 0).sum(axis=1)
+        return positive * low + negative * high, positive * high + negative * low
+
+    @cached_property
+    def accumulator_dtype(self) -> BaseDataType:
+        """The narrowest type that holds every reachable sum."""
+        low, high = self.output_range()
+        return smallest_dtype(int(low.min()), int(high.max()))
+
+    @cached_property
+    def _matrix(self) -> np.ndarray:
+        """The weights, transposed, in the fastest type in which every partial sum is exact."""
+        largest = int(np.abs(self.weights).sum(axis=1).max()) * max(map(abs, self._range))
+        exact = np.float32 if largest < 1 << 24 else np.float64 if largest < 1 << 53 else np.int64
+        return np.ascontiguousarray(self.weights.T.astype(exact))
+
+    @cached_property
+    def _signs(self) -> Signs | None:
+        """The weights, transposed, as bits, where both sides hold nothing but -1, 0 and +1."""
+        if max(map(abs, self._range)) > 1 or np.abs(self.weights).max() > 1:
+            return None
+        return pack(self.weights, zeros=self.input_dtype != BIPOLAR or 0 in self.weights).transposed()
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        (x,) = frames
+        rows = x.reshape(-1, self.mw)
+        y = np.empty((len(rows), self.mh), container(self.accumulator_dtype))
+        if signs := self._signs:
+            product(pack(rows, zeros=signs.nonzero is not None), signs, self.mw, y)
+        else:
+            chunk = max(1, CHUNK // self.mw)
+            for i in range(0, len(rows), chunk):
+                y[i : i + chunk] = rows[i : i + chunk].astype(self._matrix.dtype) @ self._matrix
+        return (y.reshape(len(x), *self.prefix, self.mh),)
+
+    # Hardware.
+
+    @property
+    def datapath(self) -> str:
+        """``xnor``, ``ternary``, ``weight_planes``, ``input_planes`` or ``multiply``; the same for every family."""
+        weight, data = self.weight_dtype, self.input_dtype
+        if weight == BIPOLAR:
+            return {"BIPOLAR": "xnor", "TERNARY": "ternary"}.get(data.name, "weight_planes")
+        if data == BIPOLAR:
+            return "input_planes"
+        signed = [t.bitwidth() + (not t.signed()) for t in (weight, data)]
+        if min(weight.bitwidth(), data.bitwidth()) >= MULTIPLIER_BITS[0] and max(signed) <= MULTIPLIER_BITS[1]:
+            return "multiply"
+        # A plane costs about half the other operand's bits and one and a half more for each lane.
+        by_weights, by_inputs = signed[0] * (data.bitwidth() + 3), data.bitwidth() * (weight.bitwidth() + 3)
+        return "weight_planes" if by_weights <= by_inputs else "input_planes"
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of lanes."""
+        return -(-self.simd // 2)
+
+    @cached_property
+    def planes(self) -> tuple[int, int, int]:
+        """Of sign planes: how many, bits of a sum or difference of two lanes, bits of the extra term (0: none)."""
+        if self.datapath == "weight_planes":
+            low, high = self._range
+            spread = (low, high) if self.simd == 1 else (min(2 * low, low - high), max(2 * high, high - low))
+            bits = _signed_bits(*spread)
+            if self.weight_dtype == BIPOLAR:
+                return 1, bits, 0
+            planes = self.weight_dtype.bitwidth() + (not self.weight_dtype.signed())
+            return planes, bits, bits + levels(self.pairs)
+        if self.datapath == "input_planes":
+            sums, differences, extra = self._paired
+            both = (min(sums.min(), differences.min()), max(sums.max(), differences.max()))
+            bits = _signed_bits(*map(int, both))
+            if self.input_dtype == BIPOLAR:
+                return 1, bits, 0
+            return self.input_dtype.bitwidth(), bits, _signed_bits(int(extra.min()), int(extra.max()))
+        return 1, 2, 0
+
+    @property
+    def _folded(self) -> np.ndarray:
+        """The weights in the order in which they are used: (NF * SF, PE, SIMD)."""
+        folded = self.weights.reshape(self.nf, self.pe, self.sf, self.simd).transpose(0, 2, 1, 3)
+        return folded.reshape(-1, self.pe, self.simd)
+
+    @property
+    def _paired(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What input planes need: sums and differences of pairs of weights, (words, PE, pairs), and the extra term.
+
+        With bits b as signs s = 2 b - 1, twice an input is the sum of its planes plus a constant, -1 for two's
+        complement and 2^n - 1 for unsigned; the extra term is that constant times the weights' sum.
+        """
+        folded = self._folded
+        even, odd = folded[..., 0::2], np.zeros((*folded.shape[:2], self.pairs), np.int64)
+        odd[..., : self.simd // 2] = folded[..., 1::2]
+        constant = -1 if self.input_dtype.signed() else (1 << self.input_dtype.bitwidth()) - 1
+        return even + odd, even - odd, constant * folded.sum(axis=2)
+
+    @property
+    def row(self) -> int:
+        """Bits of a weight word for one output."""
+        if self.datapath == "input_planes":
+            _, bits, extra = self.planes
+            return 2 * self.pairs * bits + extra
+        return self.simd * self.weight_dtype.bitwidth()
+
+    def rows(self) -> np.ndarray:
+        """The weight memory bit by bit: (NF * SF, PE, ROW)."""
+        if self.datapath != "input_planes":
+            codes = encode(self._folded, self.weight_dtype)
+            planes = (codes[..., None] >> np.arange(self.weight_dtype.bitwidth(), dtype=np.uint64)) & np.uint64(1)
+            return planes.reshape(*codes.shape[:2], -1)
+        _, bits, extra_bits = self.planes
+        sums, differences, extra = self._paired
+        pairs = np.stack((sums, differences), axis=-1).reshape(*sums.shape[:2], -1)
+        planes = (pairs[..., None] >> np.arange(bits)) & 1
+        rest = (extra[..., None] >> np.arange(extra_bits)) & 1
+        return np.concatenate((planes.reshape(*sums.shape[:2], -1), rest), axis=2)
+
+    @property
+    def memory(self) -> WeightMemory:
+        """The weight memory: NF * SF words of PE rows, the row of output 0 in the low bits."""
+        return WeightMemory(self.nf * self.sf, self.pe * self.row)
+
+    def stored(self, family: Family) -> WeightMemory:
+        """The weight memory, with its parity bits where it has some."""
+        return self.memory.protected(family) if self.parity else self.memory
+
+    @property
+    def every(self) -> int:
+        """Adders in a row between two registers of the adder trees."""
+        return 1 if self.datapath == "multiply" else 2
+
+    def buffer(self, family: Family | None = None) -> str:
+        """Style of the input buffer. Block RAM or not does not hang on the family, for the latency does."""
+        if self.nf == 1 or self.sf == 1:
+            return "hold"
+        if self.sf >= 64 and self.sf * self.inputs()[0].width > BUFFER_BITS:
+            return "block"
+        return "distributed" if family is None or family.lut_ram else "logic"
+
+    @property
+    def stages(self) -> tuple[int, int]:
+        """Cycles from an action until its inputs are there, and until inputs and weights are."""
+        fetch = {"hold": 1, "block": 3}.get(self.buffer(), 2)
+        return fetch, max(self.memory.latency, fetch + (self.datapath == "weight_planes"))
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the action that uses the last of SF beats to the output's being offered."""
+        planes, _, extra = self.planes
+        quads = -(-self.simd // 4)
+        count = {"xnor": quads, "ternary": quads, "multiply": self.simd}.get(self.datapath, self.pairs)
+        tree = max(1, -(-levels(count) // self.every))
+        chain = 1 if self.datapath in ("xnor", "ternary", "multiply") else planes if extra else 0
+        return self.stages[1] + tree + chain + 1
+
+    @property
+    def credits(self) -> int:
+        """Places for results: one is out for latency + 1 cycles, and one is needed every SF-th."""
+        return -(-(self.latency + 1) // self.sf)
+
+    @property
+    def interval(self) -> int:
+        return self.nf * self.sf * prod(self.prefix) // self.pixels
+
+    def schedule(self) -> Schedule:
+        word = np.arange(self.nf * self.sf)
+        gives = word % self.sf == self.sf - 1
+        return Schedule((word < self.sf,), (gives,), self.latency, self.credits, prod(self.prefix) // self.pixels)
+
+    def resources(self, family: Family) -> Resources:
+        return estimate(self, family)
+
+    def rtl(self, family: Family) -> Rtl:
+        planes, pair_bits, extra_bits = self.planes
+        stored, start = self.stored(family), 0
+        if self.datapath == "xnor":
+            start = -((self.mw + 1) // 2)
+        elif self.datapath == "weight_planes" and extra_bits:
+            start = self.sf
+        parameters: dict[str, int | str] = {
+            "PE": self.pe,
+            "SIMD": self.simd,
+            "PIXELS": self.pixels,
+            "SF": self.sf,
+            "NF": self.nf,
+            "IN_BITS": self.input_dtype.bitwidth(),
+            "IN_SIGNED": int(self.input_dtype.signed()),
+            "W_BITS": self.weight_dtype.bitwidth(),
+            "W_SIGNED": int(self.weight_dtype.signed()),
+            "OUT_BITS": self.accumulator_dtype.bitwidth(),
+            "DATAPATH": self.datapath,
+            "PLANES": planes,
+            "PAIR_BITS": pair_bits,
+            "EXTRA_BITS": extra_bits,
+            "START": start,
+            "EVERY": self.every,
+            **stored.parameters(family),
+            "BUFFER": self.buffer(family),
+            "CREDITS": self.credits,
+        }
+        rows = self.rows()
+        return Rtl(self.op, parameters, {"WEIGHTS": stored.contents(rows.reshape(len(rows), -1), family)})

@@ -1,0 +1,39 @@
+"""Max pooling (FINN: StreamingMaxPool)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType
+
+from hw.kernels.shared.pool import Pool
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPool(Pool):
+    """The greatest element of every window, see Pool; of BIPOLAR ones it is an OR.
+
+    Raises BitfabricError for a kernel that does not fit the shape, for elements that are not integers, and for a
+    ``pe`` that does not divide the channels.
+    """
+
+    op: ClassVar[str] = "max_pool"
+    ufunc: ClassVar[np.ufunc] = np.maximum
+
+    shape: tuple[int, ...]
+    kernel: tuple[int, ...]
+    dtype: BaseDataType
+    pe: int = 1
+    windows: bool = False
+    pixels: int = 1
+
+    def __post_init__(self) -> None:
+        self._check_pool()
+
+    def _partial(self, count: int) -> BaseDataType:
+        return self.dtype
+
+    def _operation(self) -> str:
+        if self.dtype.bitwidth() == 1:
+            return "or"
+        return "signed_max" if self.dtype.signed() else "max"

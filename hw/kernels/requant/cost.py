@@ -1,0 +1,89 @@
+"""What a requant takes: the parameters' memory, and for each element at a time products, sum, rounding, saturation."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.kernels.shared import cost
+
+if TYPE_CHECKING:
+    from hw.kernels.requant.kernel import Requant
+
+
+def resources(kernel: "Requant", family: Family) -> Resources:
+    """The whole kernel."""
+    product, groups, latency = kernel.product, kernel.groups, kernel.schedule().latency
+    m_bits, a_bits = product.bits, product.addend_bits
+    total = cost.stream_out(kernel.pe * kernel.output_dtype.bitwidth(), latency + 1, family)
+    total += Resources(ff=latency - 1 + kernel.lanes * kernel.fetch * kernel.input_dtype.bitwidth())
+    if groups > 1:
+        total += cost.counter(groups, family)
+        width = kernel.pe * (m_bits + a_bits)
+        if kernel.in_blocks(family):
+            stored = kernel.stored(family)
+            width = cost.varying(stored.words)
+            total += Resources(cost.block_rows(groups, width, family), width, family.blocks(groups, width))
+            total += cost.parity(stored.width, family) if kernel.parity else Resources()
+        else:
+            if groups <= cost.COLUMNS and max(m_bits, a_bits) < 63:
+                sides = ((product.codes, m_bits), (product.addends, a_bits))
+                width = sum(cost.columns(np.reshape(values, (groups, kernel.pe)), bits) for values, bits in sides)
+            total += Resources(cost.rom(groups, width, family), width)
+    lane = _lane(kernel, family)
+    return total + Resources(kernel.lanes * lane.lut, kernel.lanes * lane.ff, 0, kernel.lanes * lane.dsp)
+
+
+def _lane(kernel: "Requant", family: Family) -> Resources:
+    """One channel: products, sum, rounding and saturation."""
+    plan, product, out = kernel.arithmetic, kernel.product, kernel.output_dtype.bitwidth()
+    six = family.lut_inputs >= 6
+    lut, ff, dsp = 0.0, 0, 0
+    limbs = kernel.limbs(family)
+    lowest = [at for _, _, at in limbs] or [product.scale]  # of each term of the sum, the lowest bit that may be set
+    for x, m, at in limbs:
+        taken = family.multipliers(x, m)
+        if len(limbs) == 4 and at == 0 and family.dsp_bits:
+            # Neither low part has a sign: beyond a DSP there is but a bit of each, which is logic.
+            taken = family.multipliers(min(x, family.dsp_bits[0]), min(m, family.dsp_bits[1]))
+        dsp += taken
+        lut += 0 if taken else x * m if min(x, m) == 1 else 3 * min(x, m) * (x + m)
+        ff += 0 if six and taken else x + m  # a DSP48 has registers of its own
+    if product.power:
+        moved = _moved(kernel, family)
+        lut, ff = lut + moved.lut, ff + moved.ff
+    if product.addend_bits:
+        lowest.append(0)
+        ff += product.addend_bits if product.bits and kernel.groups > 1 else 0
+    in_dsp = six and len(limbs) == 1  # a DSP48 adds the addend, too
+    for _ in range(0 if in_dsp else kernel.levels):
+        pairs = [lowest[i : i + 2] for i in range(0, len(lowest), 2)]
+        lut += sum(cost.add(plan.sum_bits - max(pair), family) for pair in pairs if len(pair) == 2)
+        lowest = [min(pair) for pair in pairs]
+        ff += sum(plan.sum_bits - low for low in lowest)
+    narrow, whole = out + (kernel.low >= 0), plan.sum_bits - plan.shift
+    tested = max(0, whole - narrow)
+    if plan.rounding != "FLOOR":
+        tested += plan.shift + min(narrow, whole)
+        lut += 0 if six else cost.add(min(out, whole), family)  # to count up, CARRY4 needs no lookup tables
+    for bound, full in ((kernel.low, -(1 << (narrow - 1))), (kernel.high, (1 << (narrow - 1)) - 1)):
+        lut += 0 if bound == full else cost.compare(narrow, family)
+    lut += tested / (5 if six else 3) + (out if whole > narrow or kernel.low >= 0 else 0)
+    if six and len(limbs) > 1:
+        ff //= 2  # as measured: DSP48s take about half of the registers in
+    return Resources(round(lut), ff + out + 3, 0, dsp)
+
+
+def _moved(kernel: "Requant", family: Family) -> Resources:
+    """One channel's input, complemented or not and shifted by a few places, in a register; wires where the parameters
+    are constants."""
+    plan, product = kernel.arithmetic, kernel.product
+    if kernel.groups == 1:
+        return Resources(ff=plan.x_bits)
+    places = product.bits - 1
+    signs = len({code >> places for code in product.codes}) > 1
+    width = plan.x_bits + max(code & (1 << places) - 1 for code in product.codes)
+    # As measured: about a lookup table a bit; one of six inputs that chooses one of four bits has none for the sign.
+    both = family.lut_inputs >= 6 and places > 1 and signs
+    return Resources(width * (places > 0 or signs) + plan.x_bits // 2 * both, width)

@@ -1,0 +1,241 @@
+"""Requantization: scale, offset, shift, round and saturate, for outputs too wide for thresholds (FINN: Requant)."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import ClassVar
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType, DataType
+
+from hw.fabric.family import ECP5, Family
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Memory, Rtl, Schedule, with_parity
+from hw.ir.stream import Stream, container
+from hw.kernels.requant import cost as requant_cost
+from hw.kernels.requant.requant_arithmetic import Arithmetic, Product
+from hw.kernels.shared import cost, pixel
+from hw.kernels.shared.channel_kernel import ChannelKernel
+
+ROUNDING = ("ROUND", "HALF_UP", "HALF_DOWN", "CEIL", "FLOOR", "UP", "DOWN")
+"""QONNX's modes (``resolve_rounding_mode``): to nearest with ties to even, away from zero, towards zero; towards
+plus and minus infinity; away from and towards zero. HALF_EVEN is another name of ROUND."""
+SMALL = 64
+"""Words of parameters that always stay in lookup tables, with a cycle less (as in lookup.sv)."""
+LUTS_PER_BLOCK = 100
+"""Parameters go to block RAM where that saves so many lookup tables a block."""
+MAX_SHIFT = 200
+SPREAD = 3
+"""Channels whose multipliers are powers of two that lie no further apart take a choice of shifts, not a multiplier."""
+MAX_OUTPUT = 30
+"""Bits of the widest output."""
+CHUNK = 1 << 16
+"""Elements that ``execute`` works on at a time."""
+
+
+def _multiplier(family: Family) -> tuple[int, int]:
+    """Signed bits of the multipliers that products are made of, 18 by 18 at least: the latency hangs on it and is the
+    same in every family. Synthesis makes them of several smaller DSPs, or of logic."""
+    x, m = family.dsp_bits or (0, 0)
+    return max(x, 18), max(m, 18)
+
+
+@dataclass(frozen=True, eq=False)
+class Requant(ChannelKernel):
+    """``y[..., c] = clip(round((x[..., c] * multiplier[c] + addend[c]) / 2**shift), low, high)``, exactly.
+
+    ``multiplier`` and ``addend`` are integers (C,), those of ``addend`` of any size; ``rounding`` is one of QONNX's
+    modes (see ``ROUNDING``).
+    Input ``(*prefix, C)``, output ``(*prefix, C)``, both ``pe`` channels of ``pixels`` positions at a time; ``pe``
+    divides C, and is C for more than one position. ``parity`` protects parameters in block RAM.
+    Raises BitfabricError where parameters do not fit each other.
+    """
+
+    op: ClassVar[str] = "requant"
+    sources: ClassVar[tuple[str, ...]] = (
+        "stream_out.sv",
+        "delay.sv",
+        "lookup.sv",
+        "parity.sv",
+        "rom.sv",
+        "requant_lane.sv",
+    )
+
+    multiplier: np.ndarray
+    addend: np.ndarray
+    shift: int
+    rounding: str
+    input_dtype: BaseDataType
+    output_dtype: BaseDataType
+    low: int
+    high: int
+    prefix: tuple[int, ...] = ()
+    pe: int = 1
+    pixels: int = 1
+    parity: bool = False
+
+    def __post_init__(self) -> None:
+        multiplier, addend = np.asarray(self.multiplier), np.asarray(self.addend)
+        if multiplier.ndim != 1 or not multiplier.size or multiplier.shape != addend.shape:
+            raise BitfabricError(
+                f"a requant needs one multiplier and addend a channel, not {multiplier.shape} and {addend.shape}"
+            )
+        wide = addend.dtype == object and all(isinstance(value, int) for value in addend)
+        if multiplier.dtype.kind not in "iu" or not (wide or addend.dtype.kind in "iu"):
+            raise BitfabricError(f"a requant multiplies and adds integers, not {multiplier.dtype}, {addend.dtype}")
+        self._check((*self.prefix, len(multiplier)))
+        if not 0 <= self.shift <= MAX_SHIFT:
+            raise BitfabricError(f"a requant shifts right by 0 to {MAX_SHIFT} bits, not {self.shift}")
+        rounding = {"HALF_EVEN": "ROUND"}.get(self.rounding.upper(), self.rounding.upper())
+        if rounding not in ROUNDING:
+            raise BitfabricError(f"no rounding mode {self.rounding}; there are {', '.join(ROUNDING)}")
+        if not self.input_dtype.is_integer():
+            raise BitfabricError(f"a requant takes integers, not {self.input_dtype.name}")
+        output = self.output_dtype
+        if not output.is_integer() or output == DataType["BIPOLAR"] or output.bitwidth() > MAX_OUTPUT:
+            raise BitfabricError(
+                f"a requant gives INT, UINT or TERNARY of at most {MAX_OUTPUT} bits, not {output.name}; "
+                "use a threshold for BIPOLAR"
+            )
+        if not output.min() <= self.low <= self.high <= output.max():
+            raise BitfabricError(f"a requant cannot clip to {self.low}..{self.high} in {output.name}")
+        object.__setattr__(self, "multiplier", multiplier.astype(np.int64))
+        object.__setattr__(self, "addend", addend if wide else addend.astype(np.int64))
+        object.__setattr__(self, "rounding", rounding)
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return len(self.multiplier)
+
+    def _pixel_counts(self) -> tuple[int, ...]:
+        return pixel.counts((*self.prefix, self.channels))
+
+    def inputs(self) -> tuple[Stream, ...]:
+        return (Stream((*self.prefix, self.channels), self.input_dtype, self.lanes),)
+
+    def outputs(self) -> tuple[Stream, ...]:
+        return (Stream((*self.prefix, self.channels), self.output_dtype, self.lanes),)
+
+    @cached_property
+    def arithmetic(self) -> Arithmetic:
+        """What is computed before it is clipped; a BIPOLAR input counts as 0 and 1."""
+        multipliers, addends = self.multiplier.tolist(), self.addend.tolist()
+        low, high = int(self.input_dtype.min()), int(self.input_dtype.max())
+        if self.input_dtype == DataType["BIPOLAR"]:
+            addends = [a - m for m, a in zip(multipliers, addends, strict=True)]
+            multipliers = [2 * m for m in multipliers]
+            low, high = 0, 1
+        return Arithmetic(multipliers, addends, self.shift, self.rounding, low, high).shortened()
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        (x,) = frames
+        rows = np.ascontiguousarray(x).reshape(-1, self.channels)
+        y = np.empty(rows.shape, container(self.output_dtype))
+        step = max(1, CHUNK // self.channels)
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step].astype(np.int64)
+            if self.input_dtype == DataType["BIPOLAR"]:
+                part = (part + 1) >> 1
+            y[start : start + step] = np.clip(self.arithmetic(part), self.low, self.high)
+        return (y.reshape(x.shape),)
+
+    # ---- hardware
+
+    @cached_property
+    def groups(self) -> int:
+        """Words of the parameters' memory; 1 where they are constants."""
+        plan = self.arithmetic
+        constant = len(set(zip(plan.multipliers, plan.addends, strict=True))) == 1
+        return 1 if constant else self.channels // self.pe
+
+    @cached_property
+    def product(self) -> Product:
+        """How the hardware multiplies. Shifts by constants are wires."""
+        return self.arithmetic.product(MAX_SHIFT if self.groups == 1 else SPREAD)
+
+    def limbs(self, family: Family) -> list[tuple[int, int, int]]:
+        """The multipliers of a channel: bits of both operands, and the product's place in the sum."""
+        if self.product.power or not self.product.bits:
+            return []
+        sides = []
+        for bits, most in zip((self.arithmetic.x_bits, self.product.bits), _multiplier(family), strict=True):
+            count = 1 if bits <= most else (bits - 2) // (most - 1) + 1
+            sides.append([(min(most, bits - i * (most - 1)), i * (most - 1)) for i in range(count)])
+        return [(x, m, x_at + m_at + self.product.scale) for x, x_at in sides[0] for m, m_at in sides[1]]
+
+    @property
+    def fetch(self) -> int:
+        """Cycles until the parameters are there."""
+        lookup = 0 if self.groups == 1 else 1 if self.groups <= SMALL else 2
+        return max(lookup, 1) if self.limbs(ECP5) else lookup
+
+    @property
+    def levels(self) -> int:
+        """Of adders."""
+        terms = max(1, len(self.limbs(ECP5))) + (self.product.addend_bits > 0)  # multipliers are no narrower elsewhere
+        return (terms - 1).bit_length()
+
+    def schedule(self) -> Schedule:
+        every = np.ones(prod(self.prefix) * self.channels // self.lanes, bool)
+        latency = 2 + self.fetch + self.levels + (self.product.bits > 0)
+        return Schedule((every,), (every,), latency, credits=latency + 1)
+
+    def in_blocks(self, family: Family) -> bool:
+        """Whether the parameters are in block RAM."""
+        depth, width = self.groups, self.lanes * (self.product.bits + self.product.addend_bits)
+        return depth > SMALL and family.blocks(depth, width) * LUTS_PER_BLOCK < cost.rom(depth, width, family)
+
+    def checked(self, family: Family) -> bool:
+        return self.parity and self.in_blocks(family)
+
+    def stored(self, family: Family) -> Memory:
+        """The parameters' memory, with its parity bits where it has some."""
+        protect = with_parity if self.checked(family) else Memory
+        return protect(self.words(), self.lanes * (self.product.bits + self.product.addend_bits))
+
+    def rtl(self, family: Family) -> Rtl:
+        plan, product = self.arithmetic, self.product
+        m_bits, a_bits = product.bits, product.addend_bits
+        limb_x, limb_m = _multiplier(family)
+        parameters: dict[str, int | str] = {
+            "IN_BITS": self.input_dtype.bitwidth(),
+            "SIGNED": int(plan.low < 0),
+            "PE": self.lanes,
+            "GROUPS": self.groups,
+            "POWER": int(product.power),
+            "SCALE": product.scale,
+            "M_BITS": m_bits,
+            "A_BITS": a_bits,
+            "SUM_BITS": plan.sum_bits,
+            "SHIFT": plan.shift,
+            "ROUNDING": plan.rounding,
+            "LOW": self.low,
+            "HIGH": self.high,
+            "OUT_BITS": self.output_dtype.bitwidth(),
+            "LIMB_X": limb_x,
+            "LIMB_M": limb_m,
+            "FETCH": self.fetch,
+            "LEVELS": self.levels,
+            "STYLE": "block" if self.in_blocks(family) else "logic",
+            "PARITY": int(self.checked(family)),
+        }
+        if m_bits + a_bits == 0:
+            return Rtl(self.op, parameters)
+        return Rtl(self.op, parameters, {"FILE": self.stored(family)})
+
+    def words(self) -> list[int]:
+        """The parameters' memory: for each group and lane the addend above the multiplier."""
+        product = self.product
+        m_bits, a_bits = product.bits, product.addend_bits
+        words = [0] * self.groups
+        for index in range(self.groups * self.lanes):
+            group, lane = divmod(index, self.lanes)
+            channel = index % self.channels
+            m, a = product.codes[channel], product.addends[channel] % (1 << a_bits)
+            words[group] |= (a << m_bits | m) << lane * (m_bits + a_bits)
+        return words
+
+    def resources(self, family: Family) -> Resources:
+        return requant_cost.resources(self, family)

@@ -1,0 +1,1 @@
+"""Python that several kernels use."""

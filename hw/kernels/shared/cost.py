@@ -1,0 +1,160 @@
+"""Closed forms for the cost of what several kernels are made of, fitted to Yosys's results."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+
+ECP5_RAM = (16, 4, 6)
+XC7_RAM = (32, 6, 4)
+"""A lookup-table RAM: words, bits, and the lookup tables that it takes."""
+REGISTER_BITS = 15
+"""Where lookup tables can be RAM, memories of variables of no more bits are flip-flops all the same."""
+BLOCK_COST = 64, 8
+"""Without lookup-table RAM, Yosys takes block RAM for a memory of more bits than the first for each block, and the
+second for a way past it."""
+
+
+def stream_out(width: int, credits: int, family: Family) -> Resources:
+    """The part of this name: an output buffer of ``credits`` beats of ``width`` bits, and its control."""
+    six = family.lut_inputs >= 6
+    if credits == 1:
+        return Resources(lut=2 if six else 3, ff=width + 2)
+    count, address = credits.bit_length(), (credits - 1).bit_length()
+    lut = 5 * count + 3 * address - 1 if six else 12 * count + 3 * address - 17
+    kept, places = Resources(lut, 3 * count + 2 * address + 1), 1 << address
+    if not family.lut_ram:
+        each, past = BLOCK_COST
+        blocks = family.blocks(places, width)
+        if places * width > each * blocks + past:
+            return kept + Resources(width, width, blocks)
+        return kept + Resources(ram(places, width, family), ram_ff(places, width, family))
+    if places * width <= REGISTER_BITS:
+        return kept + Resources(_registers(places, width), places * width)
+    words, bits, luts = XC7_RAM if six else ECP5_RAM
+    rows = -(-credits // words)
+    return kept + Resources(rows * -(-width // bits) * luts + width * (rows - 1))
+
+
+def meet(inputs: int, family: Family) -> Resources:
+    """The part of this name, and the register behind ``fire``."""
+    return Resources(lut=(1 if family.lut_inputs >= 6 else 3) * inputs, ff=inputs + 1)
+
+
+def rom(depth: int, width: int, family: Family) -> int:
+    """Lookup tables of a read-only memory in logic."""
+    address = (depth - 1).bit_length()
+    if address == 0:
+        return 0
+    if address > family.lut_inputs == family.wide_inputs:
+        # Without multiplexers of the slices: a table for 16 words, multiplexers of two that join them, and a decoder.
+        return round(width * (depth / 8 - 1) + depth / 2)
+    whole, rest = divmod(depth, 1 << family.wide_inputs)
+    tables = whole << family.wide_inputs - family.lut_inputs
+    if rest:
+        tables += 1 << max(0, (rest - 1).bit_length() - family.lut_inputs)
+    wide = 1.22 if address > family.wide_inputs else 1.0  # beyond the slices' own multiplexers
+    return round(wide * width * tables)
+
+
+def varying(words: Iterable[int]) -> int:
+    """Bits in which the words of a memory differ; synthesis drops the others, in block RAM too."""
+    first, differ = None, 0
+    for word in words:
+        first = word if first is None else first
+        differ |= word ^ first
+    return differ.bit_count()
+
+
+def block_rows(depth: int, width: int, family: Family) -> int:
+    """Lookup tables that join the outputs of a block RAM memory deeper than one block."""
+    rows = min((-(-(-(-depth // d) * width) // w), -(-depth // d)) for d, w in family.bram_shapes)[1]
+    if rows == 1:
+        return 0
+    return width * (-(-rows // 3) if family.lut_inputs >= 6 else rows)
+
+
+COLUMNS = 62
+"""Words of the deepest memory whose columns are compared."""
+
+
+def columns(words: np.ndarray, width: int) -> int:
+    """Different columns of a memory that are not constant: what is left of ``width`` bits in lookup tables.
+
+    ``words`` are (depth, lanes); at most COLUMNS of them.
+    """
+    depth = len(words)
+    planes = (words.astype(np.int64)[:, :, None] >> np.arange(width)) & 1
+    numbers = (planes.reshape(depth, -1) << np.arange(depth)[:, None]).sum(axis=0)
+    return len(np.setdiff1d(numbers, [0, (1 << depth) - 1]))
+
+
+def add(bits: int, family: Family, carry: bool = False) -> int:
+    """Lookup tables of an adder, on the carry chain; with a ``carry`` bit that it takes in by one bit more."""
+    bits += carry and not family.carry_apart
+    return family.chain_bits * -(-bits // family.chain_bits)
+
+
+def subtract(bits: int, family: Family) -> int:
+    """Lookup tables of a difference."""
+    return add(bits, family) + (0 if family.chain_inverts else bits)
+
+
+def compare(bits: int, family: Family) -> int:
+    """Lookup tables of ``>`` or ``>=`` of two variables, on the carry chain."""
+    if bits < family.chain_least:
+        return (bits - 1) ** 2
+    if family.carry_apart and family.chain_inverts:
+        return round(0.7 * bits)
+    return add(bits, family)  # the carries take tables, or the inverters before them
+
+
+def parity(width: int, family: Family) -> Resources:
+    """The part of this name, for words of ``width`` bits."""
+    lut, ff = 1, 1
+    while True:
+        sizes = [16] * (width // 16) + [width % 16]
+        lut += sum(-(-(size - 1) // (family.lut_inputs - 1)) for size in sizes if size)
+        width = -(-width // 16)
+        ff += width + 1
+        if width == 1:
+            return Resources(lut, ff)
+
+
+def counter(values: int, family: Family) -> Resources:
+    """A counter that starts again after ``values`` steps."""
+    bits = (values - 1).bit_length()
+    return Resources(lut=(bits + 1 if family.carry_apart else 2 * bits) if bits else 0, ff=bits)
+
+
+def control(ff: int, family: Family) -> int:
+    """Lookup tables of control with ``ff`` flip-flops: nearly all of them count, by an adder and what it adds."""
+    if family.lut_inputs >= 6:
+        return round(1.45 * ff)
+    return round((1.75 if family.carry_apart else 2.1) * ff)
+
+
+def ram(words: int, width: int, family: Family) -> int:
+    """Lookup tables of a memory of variables in lookup tables, one port to write and one to read.
+
+    Without lookup-table RAM it is flip-flops (``ram_ff``), and these are what selects one.
+    """
+    if not family.lut_ram:
+        return _registers(words, width)
+    depth, bits, luts = XC7_RAM if family.lut_inputs >= 6 else ECP5_RAM
+    if family.lut_inputs >= 6 and words > depth:
+        depth, bits = 2 * depth, bits // 2
+    rows = -(-words // depth)
+    return rows * -(-width // bits) * luts + width * (rows - 1)
+
+
+def _registers(words: int, width: int) -> int:
+    """Lookup tables around a memory in flip-flops: a decoder, and multiplexers of two, of which two in eight join."""
+    return words + width * (words - 1 - words // 8)
+
+
+def ram_ff(words: int, width: int, family: Family) -> int:
+    """Flip-flops that hold the contents of a ``ram``."""
+    return 0 if family.lut_ram else words * width

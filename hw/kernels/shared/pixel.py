@@ -1,0 +1,25 @@
+"""Pixel parallelism: several neighbouring positions of an image in one beat, with all channels of each."""
+
+from collections.abc import Sequence
+
+from hw.host.errors import BitfabricError
+
+
+def counts(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """How many positions at a time, above one, divide the innermost spatial axis of a stream (*spatial, C)."""
+    width = shape[-2] if len(shape) > 1 else 1
+    return tuple(n for n in range(2, width + 1) if width % n == 0)
+
+
+def check(op: str, pixels: int, legal: Sequence[int], **parallel: tuple[int, int]) -> None:
+    """Raises BitfabricError for a number of positions that is neither 1 nor ``legal``, or where something is not fully
+    ``parallel``: its name, how much of it is done at a time, and how much there is."""
+    if pixels == 1:
+        return
+    if pixels not in legal:
+        raise BitfabricError(f"{op}: pixels={pixels}; legal here: {', '.join(map(str, (1, *legal)))}")
+    for name, (value, full) in parallel.items():
+        if value != full:
+            raise BitfabricError(
+                f"{op}: pixels={pixels} needs all of a position at a time, {name}={full}, not {name}={value}"
+            )

@@ -1,0 +1,226 @@
+"""Pooling: a maximum or a sum over windows, of each channel alone; ``max_pool`` and ``accumulate_pool``."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from math import prod
+from typing import ClassVar
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Rtl, Schedule
+from hw.ir.stream import Stream, container
+from hw.kernels.shared import cost, pixel
+from hw.kernels.shared.channel_kernel import ChannelKernel, credits_for, kind
+from hw.kernels.shared.reduction import Reduction, gathering
+
+
+class Pool(ChannelKernel):
+    """Base of the pools: dataclasses with the fields that are declared here.
+
+    - ``windows`` false: windows that do not overlap, on a stream ``shape`` (*spatial, C) with one or two spatial axes;
+      out comes (*spatial // ``kernel``, C). Rows and columns that fill no window are dropped (ONNX: floor mode).
+    - ``windows`` true: a window stream (*spatial, K*C), elements in the order (k, c), K the product of ``kernel``;
+      ``shape`` is (*spatial, C), which is also what comes out.
+
+    ``pe`` lanes in and out, or ``pixels`` positions in, of the image or of the window stream: a part of a window's row
+    (of the window, where they come one after the other), or several, and the results that they complete out.
+    Only partial results are kept: those of C channels, and those of one row of windows.
+    """
+
+    sources: ClassVar[tuple[str, ...]] = (
+        "delay.sv", "gather.sv", "pool_axis.sv", "reduce.sv", "stream_out.sv",
+        "widen.sv",
+    )  # fmt: skip
+    ufunc: ClassVar[np.ufunc]
+    """The operation on two arrays."""
+
+    shape: tuple[int, ...]
+    kernel: tuple[int, ...]
+    dtype: BaseDataType
+    windows: bool
+
+    def _check_pool(self) -> None:
+        """Raises BitfabricError where the parameters do not fit each other."""
+        self._check(self.shape, self.dtype)
+        spatial = self.shape[:-1]
+        if not self.kernel or any(size < 1 for size in self.kernel):
+            raise BitfabricError(f"{self.op}: kernel {self.kernel}; it needs sizes of 1 or more")
+        if not self.windows and (len(spatial) not in (1, 2) or len(self.kernel) != len(spatial)):
+            raise BitfabricError(
+                f"{self.op}: kernel {self.kernel} on a stream {self.shape}; one or two spatial axes, channels "
+                "last, and a kernel size for each"
+            )
+        if not self.windows and any(k > size for k, size in zip(self.kernel, spatial, strict=True)):
+            raise BitfabricError(
+                f"{self.op}: kernel {self.kernel} is larger than the {spatial} that it pools; pad first"
+            )
+        container(self.output_dtype)
+
+    @property
+    def output_dtype(self) -> BaseDataType:
+        """The type of the results."""
+        return self._partial(prod(self.kernel))
+
+    @abstractmethod
+    def _partial(self, count: int) -> BaseDataType:
+        """The type of what ``count`` elements give."""
+
+    @abstractmethod
+    def _operation(self) -> str:
+        """The operation as the part ``reduce`` names it."""
+
+    @property
+    def channels(self) -> int:
+        return self.shape[-1]
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of the output."""
+        if self.windows:
+            return self.shape
+        return (*(size // k for size, k in zip(self.shape[:-1], self.kernel, strict=True)), self.channels)
+
+    def inputs(self) -> tuple[Stream, ...]:
+        shape = (*self.shape[:-1], prod(self.kernel) * self.channels) if self.windows else self.shape
+        return (Stream(shape, self.dtype, self.lanes),)
+
+    def outputs(self) -> tuple[Stream, ...]:
+        return (Stream(self.out_shape, self.output_dtype, self.given * self.pe),)
+
+    # Arithmetic.
+
+    def _views(self, x: np.ndarray) -> Iterator[np.ndarray]:
+        """The elements of every window one after the other, each ``(N, *out_shape)``."""
+        if self.windows:
+            every = x.reshape(len(x), *self.shape[:-1], -1, self.channels)
+            for i in range(every.shape[-2]):
+                yield every[..., i, :]
+            return
+        bounds = [n * k for n, k in zip(self.out_shape, self.kernel, strict=False)]
+        for offset in np.ndindex(*self.kernel):
+            steps = (slice(i, end, k) for i, end, k in zip(offset, bounds, self.kernel, strict=True))
+            yield x[(slice(None), *steps)]
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        views = self._views(frames[0])
+        y = next(views).astype(container(self.output_dtype))
+        for view in views:
+            self.ufunc(y, view, out=y, casting="unsafe")
+        return (y,)
+
+    # Hardware.
+
+    def _pixel_counts(self) -> tuple[int, ...]:
+        kw = self._image[3]
+        if self.windows:
+            parts = tuple(n for n in range(2, kw + 1) if kw % n == 0)
+            return (*parts, *(kw * n for n in pixel.counts(self.shape)))
+        return tuple(n for n in pixel.counts(self.shape) if kw % n == 0 or n % kw == 0)
+
+    @property
+    def inside(self) -> int:
+        """Positions of one window's row in a beat."""
+        return min(self.pixels, self._image[3])
+
+    @property
+    def given(self) -> int:
+        """Windows in a beat, side by side."""
+        return self.pixels // self.inside
+
+    @property
+    def _grid(self) -> tuple[int, int, int, int]:
+        """Rows, columns, and the kernel's, with what comes in one beat as one column."""
+        rows, columns, kh, kw = self._image
+        if kh == 1 and columns % kw == 0:
+            each = kw // self.inside
+            return rows * columns // self.pixels // each, each, 1, each
+        return rows, columns // self.pixels, kh, kw // self.inside
+
+    @property
+    def _image(self) -> tuple[int, int, int, int]:
+        """Rows, columns, and the kernel's: every pool as one over an image.
+
+        Where windows follow one another, as in a window stream or where they are as wide as the image, each is a row.
+        """
+        if self.windows:
+            return prod(self.shape[:-1]), prod(self.kernel), 1, prod(self.kernel)
+        rows, columns = (1, *self.shape[:-1])[-2:]
+        kh, kw = (1, *self.kernel)[-2:]
+        if rows == 1 or columns == kw:
+            size, k = rows * columns, kh * kw
+            return (size // k, k, 1, k) if size % k == 0 else (1, size, 1, k)
+        return rows, columns, kh, kw
+
+    @property
+    def _reductions(self) -> tuple[Reduction, Reduction]:
+        """Over the columns of a window, then over its rows."""
+        _, columns, kh, kw = self._grid
+        across = self._partial(kw * self.inside).bitwidth()
+        return (
+            Reduction(kw, self.channel_beats, self.given * self.pe, across, self._operation()),
+            Reduction(
+                kh,
+                columns // kw * self.channel_beats,
+                self.given * self.pe,
+                self.output_dtype.bitwidth(),
+                self._operation(),
+            ),
+        )
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the action with a window's last beat to the output's being offered."""
+        across, down = self._reductions
+        return 2 + (self.inside - 1).bit_length() + across.latency + (down.latency if down.passes > 1 else 0)
+
+    def schedule(self) -> Schedule:
+        rows, columns, kh, kw = self._grid
+        pattern = kh if rows % kh == 0 else rows
+        row, column = np.arange(pattern)[:, None], np.arange(columns)
+        last = (row % kh == kh - 1) & (column % kw == kw - 1) & (column < columns // kw * kw)
+        gives = np.repeat(last.ravel(), self.channel_beats)
+        every, credits = np.ones(len(gives), bool), credits_for(gives, self.latency)
+        return Schedule((every,), (gives,), self.latency, credits, rows // pattern)
+
+    def resources(self, family: Family) -> Resources:
+        rows, columns, kh, kw = self._grid
+        across, down = self._reductions
+        total = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + across.resources(family)
+        if kh > 1:
+            total += down.resources(family)
+        given = self.dtype.bitwidth()
+        total += gathering(self.inside, self.given * self.pe, given, across.bits, self._operation(), family)
+        used = (self.channel_beats, kw, columns if kh > 1 or columns % kw else 1, kh, rows if rows % kh else 1)
+        for values in used:
+            total += cost.counter(values, family)
+        return total + Resources(6, self.inputs()[0].width + 2 * self.latency)
+
+    def rtl(self, family: Family) -> Rtl:
+        rows, columns, kh, kw = self._grid
+        across, down = self._reductions
+        return Rtl(
+            "pool",
+            {
+                "PE": self.pe,
+                "INSIDE": self.inside,
+                "GIVEN": self.given,
+                "STEPS": self.channel_beats,
+                "ROWS": rows,
+                "COLUMNS": columns,
+                "KH": kh,
+                "KW": kw,
+                "IN_BITS": self.dtype.bitwidth(),
+                "IN_KIND": kind(self.dtype) if self._operation() == "sum" else "unsigned",
+                "ACROSS_BITS": across.bits,
+                "ACROSS_KIND": kind(self._partial(kw * self.inside)) if self._operation() == "sum" else "unsigned",
+                "OUT_BITS": down.bits,
+                "OPERATION": self._operation(),
+                "ACROSS_STYLE": across.style(family),
+                "DOWN_STYLE": down.style(family),
+                "CREDITS": self.schedule().credits,
+            },
+        )

@@ -1,0 +1,91 @@
+"""The parts ``reduce`` and ``gather``: sums or maxima of several interleaved series, and of what comes at once."""
+
+from dataclasses import dataclass
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.kernels.shared import cost
+
+SHIFT = 4
+"""Series whose accumulators are a shift register."""
+BLOCK_BITS = 768
+"""Accumulators of more bits, and at least 64 words, go to block RAM."""
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """``passes`` values of each of ``depth`` series, one of each in turn; ``lanes`` results of ``bits`` bits a word.
+
+    ``operation``: ``sum``, ``sum_carry`` (a carry bit comes with each value), ``max``, ``signed_max`` or ``or``.
+    """
+
+    passes: int
+    depth: int
+    lanes: int
+    bits: int
+    operation: str
+
+    @property
+    def _block(self) -> bool:
+        return self.depth >= 64 and self.depth * self.lanes * self.bits > BLOCK_BITS
+
+    def style(self, family: Family) -> str:
+        """Where the accumulators are. Block RAM or not does not hang on the family, for the latency does."""
+        if self.passes == 1:
+            return "none"
+        if self.depth <= SHIFT:
+            return "shift"
+        return "block" if self._block else "distributed" if family.lut_ram else "logic"
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a value to the result with it."""
+        return 1 if self.passes == 1 or not self._block else 3
+
+    def resources(self, family: Family) -> Resources:
+        """Cost of the part, with the output register."""
+        width, six, style = self.lanes * self.bits, family.lut_inputs >= 6, self.style(family)
+        carry = self.operation == "sum_carry"
+        lut = _operator(self.bits, self.operation, family)
+        if self.operation.startswith("sum") and not six and style != "block" and not self._joined(style):
+            lut += self.bits  # an adder and what clears its other operand; a register in front of it does
+        if self.operation.endswith("max") and style == "shift" and self.depth == 1:
+            lut -= self.bits  # the register keeps what it has
+        lut *= self.lanes
+        if style == "none":
+            return Resources(lut // 2 if carry else 0, width)
+        if style == "shift":
+            # From three on, xc7 makes shift registers of lookup tables.
+            return Resources(lut + width, 2 * width) if six and self.depth > 2 else Resources(lut, self.depth * width)
+        count = cost.counter(self.depth, family)
+        if style == "block":
+            waiting = self.lanes * (self.bits + carry) + (self.depth - 1).bit_length()
+            rows = cost.block_rows(self.depth, width, family)
+            return count + Resources(lut + rows, 2 * width + 2 * waiting, family.blocks(self.depth, width))
+        lut += cost.ram(self.depth, width, family)
+        return count + Resources(lut, width + cost.ram_ff(self.depth, width, family))
+
+    def _joined(self, style: str) -> bool:
+        """Whether a multiplexer joins the words of several memories, and may as well clear what it gives."""
+        return style == "logic" or (style == "distributed" and self.depth > cost.ECP5_RAM[0])
+
+
+def gathering(count: int, lanes: int, given: int, bits: int, operation: str, family: Family) -> Resources:
+    """Cost of ``gather``: in each of ``lanes`` lanes ``count`` values of ``given`` bits joined to one of ``bits``, a
+    level a cycle."""
+    lut = ff = 0
+    while count > 1:
+        given = min(bits, given + (operation == "sum"))
+        lut += count // 2 * _operator(given, operation, family)
+        count = -(-count // 2)
+        ff += count * given
+    return Resources(lanes * lut, lanes * ff)
+
+
+def _operator(bits: int, operation: str, family: Family) -> int:
+    """Lookup tables of one operation on two values."""
+    if operation.startswith("sum"):
+        return cost.add(bits, family, operation == "sum_carry")
+    if operation == "or":
+        return bits
+    return bits + cost.compare(bits, family)

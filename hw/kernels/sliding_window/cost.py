@@ -1,0 +1,73 @@
+"""Resource model of ``sliding_window``, fitted to Yosys: lookup tables mostly within 15 %, memories exact."""
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.kernels.shared import cost
+
+if TYPE_CHECKING:
+    from hw.kernels.sliding_window.kernel import SlidingWindow
+
+
+def estimate(kernel: "SlidingWindow", family: Family) -> Resources:
+    """Cost of a kernel before synthesis."""
+    schedule, stream = kernel.schedule(), kernel.outputs()[0]
+    out = cost.stream_out(stream.width, schedule.credits, family)
+    control = _control(kernel)
+    lut = cost.control(control, family)
+    if kernel.padded:
+        lut += stream.lanes * kernel.dtype.bitwidth()  # the mask
+    return out + Resources(lut, control) + _memory(kernel, family)
+
+
+def _bits(values: int) -> int:
+    return max(0, values - 1).bit_length()
+
+
+def _control(kernel: "SlidingWindow") -> int:
+    """Flip-flops of everything but the data."""
+    buffer, rows, columns = kernel.buffer, kernel.part[0], len(kernel.columns)
+    banks, phases = kernel.banks, kernel.banks // kernel.grain
+    word, bank, fetch = _bits(buffer.places // banks), _bits(phases), kernel.fetch
+    beyond = max(0, buffer.start + buffer.reach - int(buffer.nest[0, 1]))
+    point = _bits(buffer.places - buffer.start + int(buffer.nest[:, 1].max()) + beyond + 2) + 1
+    ff = sum(_bits(loop.turns) + (loop.turns > 1) for loop in buffer.loops) + 2 * point + 2 * word + fetch
+    if banks > 1:
+        further = _bits(kernel.buffer.reach // banks + 2)
+        ff += 2 * bank + (fetch - 1) * bank + word + banks * (word + further) + 6
+    if kernel.padded:
+        ff += _bits(buffer.beats) + 1 + _bits(buffer.places // buffer.frame + 3) + 2
+        ff += sum(_bits(size + sum(pads) + 1) for size, pads in zip(kernel.shape, kernel.pads, strict=False))
+        ff += rows + columns + (fetch - 1) * rows * columns
+    return ff
+
+
+def _memory(kernel: "SlidingWindow", family: Family) -> Resources:
+    """The memories, and what chooses between them."""
+    width, depth, banks = kernel.word, kernel.buffer.places // kernel.banks, kernel.banks
+    result = Resources(ff=banks * width)
+    if kernel.block:
+        result += Resources(lut=banks * cost.block_rows(depth, width, family), bram=banks * family.blocks(depth, width))
+    else:
+        result += Resources(banks * cost.ram(depth, width, family), banks * cost.ram_ff(depth, width, family))
+    if banks > 1:
+        found = kernel.part[0] * len(kernel.columns) * width
+        phases = banks // kernel.grain
+        result += Resources(_choice(phases, family) * found, found)
+    return result
+
+
+def _choice(phases: int, family: Family) -> int:
+    """Lookup tables that choose one bit of those of all phases.
+
+    Positions side by side share a tree: a rotation, a level for each bit of the phase. Of many phases synthesis makes
+    single multiplexers where it has wide functions, to be fast: the wider, the more tables.
+    """
+    levels = _bits(phases)
+    if family.lut_inputs >= 6:
+        return min(levels, ceil(phases / 4))
+    if phases <= 16:
+        return levels
+    return ceil(phases * {4: 1 / 3, 7: 1 / 2, 8: 7 / 8}[family.wide_inputs])

@@ -1,0 +1,324 @@
+"""Sliding window: the windows of a convolution, one after the other (FINN: ConvolutionInputGenerator and FMPadding)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import count
+from math import gcd, prod
+from typing import ClassVar, NamedTuple, Self
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType, DataType
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
+from hw.ir.buffer import Buffer, Loop
+from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
+from hw.ir.stream import Stream
+from hw.kernels.shared import pixel
+from hw.kernels.sliding_window.cost import estimate
+from hw.kernels.sliding_window.unfold import unfold
+
+BIPOLAR, TERNARY = DataType["BIPOLAR"], DataType["TERNARY"]
+BUFFER_BITS = 768
+"""Memories of more bits, and at least 64 beats, go to block RAM: on ECP5 that saves 150 lookup tables or more."""
+
+
+def _divisors(number: int) -> list[int]:
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+class _Plane(NamedTuple):
+    """The geometry, (y, x) each."""
+
+    image: tuple[int, int]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    before: tuple[int, int]
+    windows: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class SlidingWindow(Kernel):
+    """The windows that a kernel of size ``kernel`` sees while it moves over an image or a signal.
+
+    The input is (H, W, C), or (L, C): ``shape``. The output is (OH, OW, K * C), or (OL, K * C), with the elements
+    of one window in the order (ky, kx, c). ``stride`` and ``dilation`` have a number for each spatial axis, ``pad`` a
+    pair (before, after); padding is 0, and where BIPOLAR values are padded, the output is TERNARY. ``simd`` lanes go
+    out at a time: a divisor of C, then C times a divisor of the kernel's last axis, then C times that axis times a
+    divisor of its first; ``min(simd, C)`` come in.
+
+    Of whole windows several can be made at a time: ``pixels`` positions of a row come in, a divisor of its length, and
+    as few windows go out as keep up with them, a divisor of those in a row.
+
+    Raises BitfabricError for sizes that are not positive or do not belong together, for a kernel larger than the
+    padded input, for windows of padding alone, and for an illegal ``simd`` or illegal ``pixels``.
+    """
+
+    op: ClassVar[str] = "sliding_window"
+    sources: ClassVar[tuple[str, ...]] = (
+        "delay.sv", "loop.sv", "stream_out.sv", "window_axis.sv", "window_memory.sv",
+    )  # fmt: skip
+
+    shape: tuple[int, ...]
+    kernel: tuple[int, ...]
+    dtype: BaseDataType
+    stride: tuple[int, ...] | None = None
+    dilation: tuple[int, ...] | None = None
+    pad: tuple[tuple[int, int], ...] | None = None
+    simd: int = 1
+    pixels: int = 1
+
+    def __post_init__(self) -> None:
+        axes = len(self.shape) - 1
+        if axes not in (1, 2) or min(self.shape) < 1:
+            raise BitfabricError(f"sliding_window: shape {self.shape}; it must be (L, C) or (H, W, C), all positive")
+        object.__setattr__(self, "stride", tuple(self.stride or (1,) * axes))
+        object.__setattr__(self, "dilation", tuple(self.dilation or (1,) * axes))
+        object.__setattr__(self, "pad", tuple((int(a), int(b)) for a, b in self.pad or ((0, 0),) * axes))
+        for what, values in (("kernel", self.kernel), ("stride", self.steps), ("dilation", self.spread)):
+            if len(values) != axes or min(values) < 1:
+                raise BitfabricError(f"sliding_window: {what} {values}; it needs {axes} positive number(s)")
+        if len(self.pads) != axes or min(map(min, self.pads)) < 0:
+            raise BitfabricError(f"sliding_window: padding {self.pads}; it needs {axes} pair(s) of numbers from 0")
+        if min(self.out_spatial) < 1:
+            raise BitfabricError(
+                f"sliding_window: a kernel {self.kernel} with dilation {self.spread} is larger than the input "
+                f"{self.shape[:-1]} with padding {self.pads}"
+            )
+        if not all(map(self._sees_input, range(axes))):
+            raise BitfabricError(
+                f"sliding_window: with stride {self.steps}, dilation {self.spread} and padding {self.pads} no window "
+                f"of {self.kernel} sees the input {self.shape[:-1]}, but padding alone"
+            )
+        if self.simd not in (legal := self._lanes()):
+            raise BitfabricError(
+                f"sliding_window: simd={self.simd} is no whole part of a window {self.kernel} of {self.channels} "
+                f"channels; legal: {', '.join(map(str, legal))}"
+            )
+        pixel.check(self.op, self.pixels, self._pixel_counts(), simd=(self.simd, self.window))
+
+    @property
+    def channels(self) -> int:
+        """Elements of one position (C)."""
+        return self.shape[-1]
+
+    @property
+    def window(self) -> int:
+        """Elements of a window."""
+        return prod(self.kernel) * self.channels
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Stride along each axis."""
+        return self.stride or ()
+
+    @property
+    def spread(self) -> tuple[int, ...]:
+        """Dilation along each axis."""
+        return self.dilation or ()
+
+    @property
+    def pads(self) -> tuple[tuple[int, int], ...]:
+        """Padding before and after each axis."""
+        return self.pad or ()
+
+    @property
+    def padded(self) -> bool:
+        """Whether there is padding anywhere."""
+        return any(map(any, self.pads))
+
+    @property
+    def out_spatial(self) -> tuple[int, ...]:
+        """Windows along each axis."""
+        axes = zip(self.shape, self.kernel, self.steps, self.spread, self.pads, strict=False)
+        return tuple((n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, d, p in axes)
+
+    def _sees_input(self, axis: int) -> bool:
+        """Whether any window has a place of its kernel within the input."""
+        first = np.arange(self.out_spatial[axis]) * self.steps[axis] - self.pads[axis][0]
+        places = first[:, None] + np.arange(self.kernel[axis]) * self.spread[axis]
+        return bool(((places >= 0) & (places < self.shape[axis])).any())
+
+    @property
+    def out_dtype(self) -> BaseDataType:
+        """TERNARY where BIPOLAR values are padded, else the input's type."""
+        return TERNARY if self.padded and self.dtype == BIPOLAR else self.dtype
+
+    def inputs(self) -> tuple[Stream, ...]:
+        return (Stream(self.shape, self.dtype, self.pixels * min(self.simd, self.channels)),)
+
+    def outputs(self) -> tuple[Stream, ...]:
+        return (Stream((*self.out_spatial, self.window), self.out_dtype, self.together * self.simd),)
+
+    def _lanes(self) -> list[int]:
+        width = self.kernel[-1]
+        parts = [*_divisors(width), *(width * rows for rows in _divisors(prod(self.kernel[:-1])))]
+        return sorted({*_divisors(self.channels), *(self.channels * positions for positions in parts)})
+
+    def _pixel_counts(self) -> list[int]:
+        return [n for n in pixel.counts(self.shape) if self._windows_for(n)]
+
+    def _windows_for(self, pixels: int) -> int:
+        """The fewest windows at a time that keep up with so many positions; 0 where a row's are too few."""
+        beats, row = prod(self.shape[:-1]) // pixels, self.out_spatial[-1]
+        rows = prod(self.out_spatial[:-1])
+        return next((n for n in _divisors(row) if rows * (row // n) <= beats), 0)
+
+    @property
+    def together(self) -> int:
+        """Windows in an output beat."""
+        return 1 if self.pixels == 1 else self._windows_for(self.pixels)
+
+    def foldings(self) -> tuple[Folding, ...]:
+        several = (Folding(1, self.window, n) for n in self._pixel_counts())
+        return (*(Folding(1, simd) for simd in self._lanes()), *several)
+
+    def fold(self, folding: Folding) -> Self:
+        if folding.pe != 1:
+            raise BitfabricError(f"sliding_window: pe={folding.pe}; a sliding window has simd only")
+        return replace(self, simd=folding.simd, pixels=folding.pixels)
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        plane = self._plane
+        x = frames[0].reshape(-1, *plane.image, self.channels)
+        windows = unfold(x, plane.kernel, plane.stride, plane.dilation, plane.before, plane.windows)
+        return (windows.reshape(len(x), *self.outputs()[0].shape),)
+
+    # A signal is an image of one row from here on.
+
+    @cached_property
+    def _plane(self) -> _Plane:
+        def pair(values: tuple[int, ...], first: int) -> tuple[int, int]:
+            return (first, *values) if len(values) == 1 else values  # type: ignore[return-value]
+
+        before = tuple(low for low, _ in self.pads)
+        return _Plane(
+            *(pair(self.shape[:-1], 1), pair(self.kernel, 1), pair(self.steps, 1), pair(self.spread, 1)),
+            *(pair(before, 0), pair(self.out_spatial, 1)),
+        )
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Kernel positions of a window in an output beat: rows and columns."""
+        positions, width = max(1, self.simd // self.channels), self.kernel[-1]
+        return max(1, positions // width), min(positions, width)
+
+    @cached_property
+    def columns(self) -> list[int]:
+        """Columns of the image that the windows of an output beat look at, from the first."""
+        across, right = self._plane.stride[1], self._plane.dilation[1]
+        return sorted({w * across + x * right for w in range(self.together) for x in range(self.part[1])})
+
+    @property
+    def _offsets(self) -> list[int]:
+        """Positions in an output beat, as numbers of words after the first."""
+        down = self._plane.dilation[0]
+        return [y * down * self.shape[-2] + x for y in range(self.part[0]) for x in self.columns]
+
+    @cached_property
+    def banks(self) -> int:
+        """Memories side by side: as few as have the positions of an output beat, and those of an input beat, in
+        different ones."""
+        offsets = set(self._offsets)  # in an image narrower than the kernel, padding may share another's position
+        fewest = -(-len(offsets) // self.pixels) * self.pixels
+        return next(b for b in count(fewest, self.pixels) if len({o % b for o in offsets}) == len(offsets))
+
+    @cached_property
+    def grain(self) -> int:
+        """What all moves of the reader are multiples of, from bank to bank."""
+        nest = self.buffer.nest
+        return gcd(self.banks, *(int(move) for turns, move, _ in nest[1:] if turns > 1), int(nest[0, 1]))
+
+    def _buffers(self) -> Iterator[Buffer]:
+        """What is kept of the input: until a window has gone out, a line of windows, or all of a frame."""
+        beats = max(1, self.channels // self.inputs()[0].lanes)
+        (rows, columns), plane = self.part, self._plane
+        pitch = (self.shape[-2] * beats, beats)
+        (down, right), (line, window) = (
+            tuple(p * s for p, s in zip(pitch, steps, strict=True)) for steps in (plane.dilation, plane.stride)
+        )
+        window *= self.together
+        for frees in ((line, window), (line, 0), (0, 0)):
+            loops = (
+                Loop(plane.windows[0], line, frees[0]),
+                Loop(plane.windows[1] // self.together, window, frees[1]),
+                Loop(plane.kernel[0] // rows, rows * down, 0),
+                Loop(plane.kernel[1] // columns, columns * right, 0),
+                Loop(beats, 1, 0),
+            )
+            yield Buffer(
+                beats=self.inputs()[0].beats,
+                places=self.pixels,
+                start=-sum(p * b for p, b in zip(pitch, plane.before, strict=True)),
+                reach=self._offsets[-1] + 1,
+                loops=loops,
+                release=1 if self.banks == 1 else 3,
+                together=self.pixels,
+            )
+
+    @cached_property
+    def buffer(self) -> Buffer:
+        """What is kept of the input, and for how long: no longer than needed."""
+        # Where padding is wide, a window may begin before the one that went out last.
+        buffer = next(b for b in self._buffers() if b.monotone()).fitted()
+        return replace(buffer, places=-(-buffer.places // self.banks) * self.banks)
+
+    @property
+    def word(self) -> int:
+        """Bits of a place of the memory."""
+        return self.inputs()[0].width // self.pixels
+
+    @property
+    def block(self) -> bool:
+        """Whether the memory is block RAM."""
+        depth = self.buffer.places // self.banks
+        return depth >= 64 and depth * self.word > BUFFER_BITS
+
+    @property
+    def fetch(self) -> int:
+        """Cycles from an action until what it looks at is there."""
+        return (1 if self.banks == 1 else 4) + self.block
+
+    def schedule(self) -> Schedule:
+        latency = self.fetch + 1
+        return Schedule(
+            (np.zeros(1, bool),), (np.ones(1, bool),), latency, latency + 1, self.outputs()[0].beats, self.buffer
+        )
+
+    def resources(self, family: Family) -> Resources:
+        return estimate(self, family)
+
+    def rtl(self, family: Family) -> Rtl:
+        lanes, logic = min(self.simd, self.channels), "distributed" if family.lut_ram else "logic"
+        parameters: dict[str, int | str | tuple[int, ...]] = {
+            "BITS": self.dtype.bitwidth(),
+            "LANES": lanes,
+            "CF": self.channels // lanes,
+            "TAKEN": self.pixels,
+            "GIVEN": self.together,
+            "COLUMNS": len(self.columns),
+            "COLUMN": tuple(self.columns),
+        }
+        plane, part = self._plane, self.part
+        parts = tuple(k // j for k, j in zip(plane.kernel, part, strict=True))
+        pairs = (
+            (("H", "W"), plane.image), (("OH", "OW"), plane.windows), (("SY", "SX"), plane.stride),
+            (("DY", "DX"), plane.dilation), (("TOP", "LEFT"), plane.before), (("PY", "PX"), parts),
+            (("JY", "JX"), part),
+        )  # fmt: skip
+        for names, values in pairs:
+            parameters |= dict(zip(names, values, strict=True))
+        parameters |= {
+            "PADDED": int(self.padded),
+            "TERNARY": int(self.out_dtype != self.dtype),
+            "PLACES": self.buffer.places,
+            "BANKS": self.banks,
+            "FREES_Y": self.buffer.loops[0].frees,
+            "FREES_X": self.buffer.loops[1].frees,
+            "STYLE": "block" if self.block else logic,
+            "CREDITS": self.schedule().credits,
+        }
+        return Rtl(self.op, parameters)

@@ -1,0 +1,377 @@
+"""Threshold: any monotone function of an integer to a few bits, as a count of thresholds (FINN: Thresholding)."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import ClassVar
+
+import numba
+import numpy as np
+from qonnx.core.datatype import BaseDataType, DataType
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Memory, Rtl, Schedule, packed_words, with_parity
+from hw.ir.stream import Stream, container
+from hw.kernels.shared import cost, pixel
+from hw.kernels.shared.channel_kernel import ChannelKernel
+from hw.kernels.shared.weight_memory import DEEP, Tiles, WeightMemory
+
+SMALL = 64
+"""Thresholds of a stage that always stay in lookup tables, with a cycle less (as in threshold.sv)."""
+LUTS_PER_BLOCK = 100
+"""Thresholds go to block RAM where that saves so many lookup tables a block."""
+MAX_BITS = 10
+"""Bits of the most thresholds that a channel may have."""
+MAX_INPUT = 60
+"""Bits of the widest input."""
+LANES = 512
+"""Elements that ``execute`` compares with a threshold at a time."""
+SEARCH = 256
+"""Thresholds of a channel from which on ``execute`` searches instead of comparing with all."""
+
+
+@numba.njit(cache=True, nogil=True)
+def _compare(x, bounds, start, step, y):  # pragma: no cover - compiled
+    (steps, lanes), none = bounds.shape, y.dtype.type(0)
+    for first in range(0, len(x), lanes):
+        part, total = x[first : first + lanes], y[first : first + lanes]
+        total[:] = start[: len(total)]
+        for s in range(steps):
+            bound = bounds[s]
+            for i in range(len(part)):
+                total[i] += step[i] if part[i] > bound[i] else none
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The thresholds of a binary search as unsigned words: ``words`` (channels of every position, 2**bits - 1).
+
+    A threshold is reached by ``code > word`` if ``strict``, else by ``code >= word``, where ``code`` is the
+    input in offset binary. ``invert`` says whose count is complemented.
+    """
+
+    words: np.ndarray
+    width: int
+    strict: bool
+    invert: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Threshold(ChannelKernel):
+    """``y[..., c] = output_min + sum_i(x[..., c] >= thresholds[c, i])``; see ``decreasing``.
+
+    ``thresholds`` (C, steps): non-decreasing along each row, from the least input (always reached) to the
+    greatest + 1 (never). A channel with ``decreasing`` (C,) gives ``output_min + steps`` minus that count.
+    ``output_min`` (default: of ``output_dtype``) allows narrow ranges. BIPOLAR outputs: one step from -1 to +1.
+    Input ``(*prefix, C)``, output ``(*prefix, C)``, both ``pe`` channels of ``pixels`` positions at a time; ``pe``
+    divides C, and is C for more than one position. ``parity`` protects thresholds in block RAM.
+    Raises BitfabricError where parameters do not fit each other.
+    """
+
+    op: ClassVar[str] = "threshold"
+    sources: ClassVar[tuple[str, ...]] = (
+        "stream_out.sv",
+        "delay.sv",
+        "lookup.sv",
+        "parity.sv",
+        "rom.sv",
+        "threshold_stage.sv",
+        "weight_memory.sv",
+    )
+
+    thresholds: np.ndarray
+    decreasing: np.ndarray
+    input_dtype: BaseDataType
+    output_dtype: BaseDataType
+    prefix: tuple[int, ...] = ()
+    pe: int = 1
+    output_min: int | None = None
+    pixels: int = 1
+    parity: bool = False
+
+    def __post_init__(self) -> None:
+        thresholds, decreasing = np.asarray(self.thresholds), np.asarray(self.decreasing)
+        if thresholds.ndim != 2 or not thresholds.size or thresholds.dtype.kind not in "iu":
+            raise BitfabricError(
+                f"thresholds must be integers (channels, steps), not {thresholds.dtype} {thresholds.shape}"
+            )
+        if decreasing.shape != thresholds.shape[:1] or decreasing.dtype != bool:
+            raise BitfabricError(f"decreasing must be {len(thresholds)} booleans, one for each row of thresholds")
+        channels, steps = thresholds.shape
+        self._check((*self.prefix, channels))
+        if steps.bit_length() > MAX_BITS:
+            raise BitfabricError(f"{steps} thresholds per channel; at most {2**MAX_BITS - 1}, use a requant above that")
+        low, high = int(self.output_dtype.min()), int(self.output_dtype.max())
+        least = low if self.output_min is None else int(self.output_min)
+        most = least + steps * self._unit
+        fits = low <= least and (most == high if self.output_min is None else most <= high)
+        if not self.output_dtype.is_integer() or not fits:
+            raise BitfabricError(
+                f"{steps} thresholds count from {least} to {most}, {self.output_dtype.name} goes from {low} to {high}"
+            )
+        if not self.input_dtype.is_integer() or self.input_dtype.bitwidth() > MAX_INPUT:
+            raise BitfabricError(
+                f"thresholds compare integers of at most {MAX_INPUT} bits, not {self.input_dtype.name}"
+            )
+        least, most = int(self.input_dtype.min()), int(self.input_dtype.max()) + 1
+        if thresholds.min() < least or thresholds.max() > most:
+            raise BitfabricError(f"thresholds on {self.input_dtype.name} must lie in {least}..{most}; clip them")
+        if np.any(np.diff(thresholds, axis=1) < 0):
+            raise BitfabricError("the thresholds of each channel must be sorted")
+        object.__setattr__(self, "thresholds", thresholds.astype(np.int64))
+        object.__setattr__(self, "decreasing", decreasing)
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.thresholds.shape[0]
+
+    @property
+    def steps(self) -> int:
+        """Thresholds of a channel."""
+        return self.thresholds.shape[1]
+
+    @property
+    def _unit(self) -> int:
+        return 2 if self.output_dtype == DataType["BIPOLAR"] else 1
+
+    @property
+    def _least(self) -> int:
+        return int(self.output_dtype.min()) if self.output_min is None else int(self.output_min)
+
+    def _pixel_counts(self) -> tuple[int, ...]:
+        return pixel.counts((*self.prefix, self.channels))
+
+    def inputs(self) -> tuple[Stream, ...]:
+        return (Stream((*self.prefix, self.channels), self.input_dtype, self.lanes),)
+
+    def outputs(self) -> tuple[Stream, ...]:
+        return (Stream((*self.prefix, self.channels), self.output_dtype, self.lanes),)
+
+    @cached_property
+    def _comparison(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``(bounds, start, step)`` of what ``execute`` computes: ``start`` and a ``step`` for each bound below x.
+
+        ``bounds`` (C, steps), sorted, in the input's container; ``start`` and ``step`` (C,) in the output's.
+        """
+        least, most = int(self.input_dtype.min()), int(self.input_dtype.max())
+        always = self.thresholds == least
+        bounds = np.sort(np.where(always, most, self.thresholds - 1), axis=1).astype(container(self.input_dtype))
+        step = np.where(self.decreasing, -self._unit, self._unit)
+        start = self._least + self.decreasing * self.steps * self._unit + step * always.sum(axis=1)
+        dtype = container(self.output_dtype)
+        return bounds, start.astype(dtype), step.astype(dtype)
+
+    @cached_property
+    def _tiled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The comparison for several rows at a time, bounds transposed: long inner loops."""
+        together = max(1, LANES // self.channels)
+        bounds, start, step = self._comparison
+        return np.tile(bounds.T, together), np.tile(start, together), np.tile(step, together)
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        (x,) = frames
+        values = np.ascontiguousarray(x, container(self.input_dtype)).ravel()
+        y = np.empty(values.shape, container(self.output_dtype))
+        if self.steps < SEARCH:
+            _compare(values, *self._tiled, y)
+        else:
+            bounds, start, step = self._comparison
+            for c in range(self.channels):
+                count = np.searchsorted(bounds[c], values[c :: self.channels], "left")
+                y[c :: self.channels] = start[c] + step[c] * count
+        return (y.reshape(x.shape),)
+
+    # ---- hardware
+
+    @property
+    def code_bits(self) -> int:
+        """Bits of the count of thresholds: stages of the binary search."""
+        return self.steps.bit_length()
+
+    @cached_property
+    def _table(self) -> _Table:
+        dtype, bits = self.input_dtype, self.input_dtype.bitwidth()
+        words = np.pad(self.thresholds, ((0, 0), (1, 1)))
+        words[:, 0], words[:, -1] = int(dtype.min()), int(dtype.max()) + 1
+        if dtype == DataType["BIPOLAR"]:  # x >= T of -1 and +1 as code >= ceil((T + 1) / 2) of 0 and 1
+            words = (words + 2) // 2
+        elif dtype.signed():
+            words = words + (1 << (bits - 1))
+        # Counts are padded to a power of two: with thresholds never reached, or, where the count is
+        # complemented, always reached, so that complementing all bits of the code gives steps - count.
+        pad = (1 << self.code_bits) - 1 - self.steps
+        decreasing = self.decreasing[:, None]
+        always, words, never = np.repeat(words[:, :1], pad, 1), words[:, 1:-1], np.repeat(words[:, -1:], pad, 1)
+        words = np.where(decreasing, np.hstack((always, words)), np.hstack((words, never)))
+        invert = self.decreasing
+        if np.all(words == words[0]) and np.all(invert == invert[0]):
+            words, invert = words[:1], invert[:1]
+        else:
+            words, invert = np.tile(words, (self.pixels, 1)), np.tile(invert, self.pixels)
+        if words.max() < 1 << bits:
+            return _Table(words, bits, False, invert)
+        if words.min() > 0:
+            return _Table(words - 1, bits, True, invert)
+        return _Table(words, bits + 1, False, invert)
+
+    @cached_property
+    def _flags(self) -> np.ndarray:
+        """Which counts are complemented, (words, lanes): no words where none is, one where all of them are."""
+        invert, groups = self._table.invert, self._groups
+        words = 0 if not invert.any() else 1 if invert.all() else groups
+        return np.broadcast_to(invert.reshape(groups, -1), (groups, self.lanes))[:words]
+
+    @property
+    def _groups(self) -> int:
+        return max(1, len(self._table.words) // self.lanes)
+
+    @property
+    def _lanes(self) -> int:
+        return min(self.lanes, len(self._table.words))
+
+    def _lookup_cycles(self, stage: int) -> int:
+        depth = self._groups << stage
+        return 0 if depth == 1 else 1 if depth <= SMALL else 2 if depth <= DEEP else 3
+
+    def schedule(self) -> Schedule:
+        every = np.ones(prod(self.prefix) * self.channels // self.lanes, bool)
+        latency = 1 + sum(self._lookup_cycles(stage) + 1 for stage in range(self.code_bits))
+        return Schedule((every,), (every,), latency, credits=latency + 1)
+
+    def _memories(self, stage: int) -> tuple[int, int, int]:
+        """How many memories a stage has, and their words and bits."""
+        if stage == 0:
+            return 1, self._groups, self.lanes * self._table.width
+        return self.lanes, self._groups << stage, self._table.width
+
+    def _search(self, stage: int) -> np.ndarray:
+        """Thresholds of a stage: (groups, lanes, codes so far)."""
+        step = 1 << (self.code_bits - stage)
+        return self._table.words[:, step // 2 - 1 :: step].reshape(self._groups, self._lanes, -1)
+
+    def _contents(self, stage: int) -> list[list[int]]:
+        """The words of each memory of a stage."""
+        if stage == 0:
+            return [packed_words(self._search(0)[:, :, 0], self._table.width)]
+        lanes = self._search(stage).transpose(1, 0, 2).reshape(self._lanes, -1).tolist()
+        return lanes * (self.lanes // self._lanes)
+
+    def _columns(self, stage: int) -> int:
+        """Bits of a stage's memories in logic that differ and are not constant."""
+        count, depth, width = self._memories(stage)
+        if depth > cost.COLUMNS:
+            return count * width
+        words = self._search(stage)
+        if stage == 0:
+            return cost.columns(words[:, :, 0], self._table.width)
+        lanes = words.transpose(0, 2, 1).reshape(depth, -1)
+        return sum(cost.columns(lane[:, None], self._table.width) for lane in lanes.T) * self.lanes // self._lanes
+
+    def _in_blocks(self, stage: int, family: Family) -> bool:
+        _, depth, width = self._memories(stage)
+        return depth > SMALL and family.blocks(depth, width) * LUTS_PER_BLOCK < cost.rom(depth, width, family)
+
+    def checked(self, family: Family) -> bool:
+        return self.parity and any(self._in_blocks(stage, family) for stage in range(self.code_bits))
+
+    def _tiles(self, stage: int, family: Family) -> Tiles | None:
+        """How the memories of a stage are cut, where they are deep and in block RAM."""
+        _, depth, width = self._memories(stage)
+        if depth <= DEEP or not self._in_blocks(stage, family):
+            return None
+        return WeightMemory(depth, width + self.parity).tiles(family)
+
+    def _stored(self, stage: int, family: Family) -> list[tuple[Memory, ...]]:
+        """The files of each memory of a stage, with parity bits where it has some."""
+        width = (self._lanes if stage == 0 else 1) * self._table.width
+        protect = with_parity if self.parity and self._in_blocks(stage, family) else Memory
+        made, tiles = [protect(words, width) for words in self._contents(stage)], self._tiles(stage, family)
+        return [(memory,) if tiles is None else tiles.cut(memory) for memory in made]
+
+    def rtl(self, family: Family) -> Rtl:
+        table, bits, pe, groups = self._table, self.code_bits, self.lanes, self._groups
+        stored = [self._stored(stage, family)[: self._lanes] for stage in range(bits)]
+        files = [len(memories[0]) for memories in stored]
+        first = np.cumsum([0, *(len(memories) * count for memories, count in zip(stored, files, strict=True))])
+        tiles = [self._tiles(stage, family) or Tiles(1, 1, 1, 1) for stage in range(bits)]
+        bounds = tuple(each for memories in stored for memory in memories for each in memory)
+        memories: dict[str, Memory | tuple[Memory, ...]] = {"BOUNDS": bounds}
+        if self._flags.size:
+            memories["INVERTS"] = Memory(packed_words(self._flags, 1), pe)
+        parameters = {
+            "IN_BITS": self.input_dtype.bitwidth(),
+            "SIGNED": int(self.input_dtype.signed() and self.input_dtype != DataType["BIPOLAR"]),
+            "OUT_BITS": self.output_dtype.bitwidth(),
+            "OUT_MIN": 0 if self._unit != 1 else self._least,
+            "CODE_BITS": bits,
+            "PE": pe,
+            "GROUPS": groups,
+            "LANES": self._lanes,
+            "WORD": table.width,
+            "STRICT": int(table.strict),
+            "BLOCK": sum(1 << stage for stage in range(bits) if self._in_blocks(stage, family)),
+            "FIRST": tuple(first[:-1].tolist()),
+            "FILES": tuple(files),
+            "ROW": tuple(cut.row for cut in tiles),
+            "BITS": tuple(cut.bits for cut in tiles),
+            "LAST_BITS": tuple(cut.last_bits for cut in tiles),
+            "INVERT": len(self._flags),
+            "PARITY": int(self.checked(family)),
+        }
+        return Rtl(self.op, parameters, memories)
+
+    def _block(self, files: tuple[Memory, ...], stage: int, family: Family) -> Resources:
+        """One memory in block RAM, with the registers of its words and the check of their parity."""
+        depth, tiles = self._memories(stage)[1], self._tiles(stage, family)
+        check = cost.parity(self._memories(stage)[2] + 1, family) if self.parity else Resources()
+        if tiles is None:
+            used = cost.varying(files[0].words)
+            return check + Resources(cost.block_rows(depth, used, family), used, family.blocks(depth, used))
+        used = sum(cost.varying(each.words) for each in files)
+        held = used if tiles.rows > 1 else (depth - 1).bit_length()
+        wide = used // tiles.rows
+        return check + Resources(
+            round(0.7 * wide * (tiles.rows - 1)), wide + held, sum(cost.varying(each.words) > 0 for each in files)
+        )
+
+    def resources(self, family: Family) -> Resources:
+        table, pe, groups, latency = self._table, self.lanes, self._groups, self.schedule().latency
+        bits = self.input_dtype.bitwidth()
+        six = family.lut_inputs >= 6
+        total = cost.stream_out(pe * self.output_dtype.bitwidth(), latency + 1, family)
+        if groups > 1:
+            total += cost.counter(groups, family)
+        lut, ff, bram = 0.0, latency - 1, 0
+        for stage in range(self.code_bits):
+            count, depth, width = self._memories(stage)
+            cycles = self._lookup_cycles(stage)
+            if cycles == 0:
+                lut += pe * table.width / (4.5 if six else 2.8)
+            else:
+                compared = cost.compare(table.width, family)
+                lut += pe * compared
+                if self._in_blocks(stage, family):
+                    for memory in self._stored(stage, family):
+                        made = self._block(memory, stage, family)
+                        lut, ff, bram = lut + made.lut, ff + made.ff, bram + made.bram
+                else:
+                    width = self._columns(stage)
+                    lut += cost.rom(depth, width, family)
+                    if not family.chain_inverts:  # equal columns of thresholds share the inverters
+                        lut += min(0, width - pe * compared)
+                    ff += width + (cycles - 1) * count * (depth - 1).bit_length()
+            delayed = pe * (bits + stage) + (groups - 1).bit_length()
+            if six and cycles >= 2 and stage > 0:
+                lut += delayed  # shift registers
+            else:
+                ff += (cycles + 1) * delayed
+        ff += pe * (self.code_bits - bits)
+        if self._least and self._unit == 1:
+            lut += pe * self.code_bits
+        if table.invert.any() and not table.invert.all():
+            lut += pe * self.code_bits + cost.rom(groups, pe, family)
+            ff += pe
+        return total + Resources(round(lut), ff, bram)

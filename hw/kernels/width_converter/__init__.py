@@ -1,0 +1,1 @@
+"""The kernel ``width_converter``."""

@@ -1,0 +1,79 @@
+"""Width converter: the same elements in another number of lanes (FINN: StreamingDataWidthConverter)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
+from hw.ir.stream import Stream
+from hw.kernels.shared import cost
+
+
+@dataclass(frozen=True, eq=False)
+class WidthConverter(Kernel):
+    """Joins or splits beats: ``stream`` comes in with its own lanes and leaves with ``out_lanes``.
+
+    One of the two must divide the other; two converters through the least common multiple do the rest.
+    """
+
+    op: ClassVar[str] = "width_converter"
+    sources: ClassVar[tuple[str, ...]] = ("stream_out.sv",)
+
+    stream: Stream
+    out_lanes: int
+
+    def __post_init__(self) -> None:
+        lanes = sorted((self.stream.lanes, self.out_lanes))
+        if lanes[1] % lanes[0]:
+            raise BitfabricError(f"width converter {self.stream.lanes} to {self.out_lanes} lanes: neither divides")
+
+    def inputs(self) -> tuple[Stream, ...]:
+        return (self.stream,)
+
+    def outputs(self) -> tuple[Stream, ...]:
+        return (self.stream.with_lanes(self.out_lanes),)
+
+    def foldings(self) -> tuple[Folding, ...]:
+        return (Folding(),)
+
+    def fold(self, folding: Folding) -> Self:
+        if folding != Folding():
+            raise BitfabricError("a width converter has no folding of its own")
+        return self
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        return frames
+
+    def schedule(self) -> Schedule:
+        step = np.arange(self.stream.elements // min(self.stream.lanes, self.out_lanes))
+        ratio = max(self.stream.lanes, self.out_lanes) // min(self.stream.lanes, self.out_lanes)
+        every = np.ones(len(step), bool)
+        if self.out_lanes >= self.stream.lanes:
+            return Schedule((every,), (step % ratio == ratio - 1,), latency=1, credits=self._credits)
+        return Schedule((step % ratio == 0,), (every,), latency=1, credits=self._credits)
+
+    @property
+    def _credits(self) -> int:
+        # A credit takes two cycles to go round; one place is enough where a beat leaves every second cycle or less.
+        return 1 if self.out_lanes > self.stream.lanes else 2
+
+    def resources(self, family: Family) -> Resources:
+        wide, narrow = sorted((self.stream.width, self.outputs()[0].width), reverse=True)
+        steps = (wide // narrow - 1).bit_length()
+        buffer = cost.stream_out(self.outputs()[0].width, self._credits, family)
+        if self.out_lanes > self.stream.lanes:
+            return buffer + Resources(2 * steps + 1, wide - narrow + steps)
+        if self.out_lanes < self.stream.lanes:
+            return buffer + Resources(wide - narrow + 2 * steps, wide - narrow + steps)
+        return buffer
+
+    def rtl(self, family: Family) -> Rtl:
+        bits = self.stream.dtype.bitwidth()
+        return Rtl(
+            self.op,
+            {"IN_BITS": self.stream.lanes * bits, "OUT_BITS": self.out_lanes * bits, "CREDITS": self._credits},
+        )

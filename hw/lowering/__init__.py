@@ -1,0 +1,1 @@
+"""QONNX to the integer dataflow graph, exactly."""

@@ -1,0 +1,165 @@
+"""Constant tensors of a model: their values as QONNX computes them, and the integers behind quantized ones."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx.helper import get_node_attr_value
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.core.onnx_exec import execute_node
+from qonnx.custom_op.general.bipolar_quant import binary_quant
+from qonnx.custom_op.general.quant import quant as int_quant
+from qonnx.util.basic import get_by_name
+
+from hw.host import operators
+from hw.host.errors import BitfabricError
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A constant tensor: ``value`` as the model has it and, if quantized, ``value ~ integers * scale``.
+
+    ``integers`` (int64) have the zero point taken off; ``scale`` (float64) broadcasts against them.
+    ``low``, ``high`` bound what the quantizer can give; ``bipolar`` says that it gives only -1 and +1.
+    """
+
+    value: np.ndarray
+    integers: np.ndarray | None = None
+    scale: np.ndarray | None = None
+    low: int = 0
+    high: int = 0
+    bipolar: bool = False
+
+
+def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    """An attribute of a node; strings decoded, floats as Python floats."""
+    if get_by_name(node.attribute, name) is None:
+        return default
+    value = get_node_attr_value(node, name)
+    return value.decode() if isinstance(value, bytes) else value
+
+
+@dataclass(frozen=True)
+class QuantParameters:
+    """What a Quant node says: ``scale`` and ``zero_point`` as they stand, the rest checked."""
+
+    scale: np.ndarray
+    zero_point: np.ndarray
+    bits: int
+    signed: bool
+    narrow: bool
+    rounding_mode: str
+
+    @property
+    def low(self) -> int:
+        return operators.code_range(self.bits, self.signed, self.narrow)[0]
+
+    @property
+    def high(self) -> int:
+        return operators.code_range(self.bits, self.signed, self.narrow)[1]
+
+
+def quant_parameters(node: onnx.NodeProto, operands: list[np.ndarray | None]) -> QuantParameters:
+    """The parameters of a Quant or IntQuant node; ``operands``: scale, zero point, bit width. Raises BitfabricError."""
+    names = ("scale", "zero point", "bit width")
+    for name, value in zip(names, operands, strict=True):
+        if value is None:
+            raise BitfabricError(
+                f"{node.name}: the {name} of this {node.op_type} is computed while running; freeze it before the export"
+            )
+    scale, zero_point, bit_width = (np.asarray(value, np.float32) for value in operands)
+    bits = np.unique(bit_width)
+    if len(bits) != 1 or bits[0] != int(bits[0]) or not 1 <= bits[0] <= 32:
+        raise BitfabricError(
+            f"{node.name}: {node.op_type} with bit width {bits.tolist()}; use one whole width of 1 to 32 for the tensor"
+        )
+    if not np.all(np.isfinite(scale)) or np.any(scale <= 0):
+        raise BitfabricError(f"{node.name}: {node.op_type} with a scale that is not positive; check the training")
+    if np.any(zero_point != np.round(zero_point)):
+        raise BitfabricError(f"{node.name}: {node.op_type} with a fractional zero point; train with an integer one")
+    mode = str(attribute(node, "rounding_mode", "ROUND"))
+    if mode.upper() not in operators.ROUNDING_MODES:
+        raise BitfabricError(
+            f"{node.name}: QONNX has no rounding mode {mode}; train with one of "
+            f"{', '.join(sorted(operators.ROUNDING_MODES))}"
+        )
+    signed, narrow = bool(attribute(node, "signed", 1)), bool(attribute(node, "narrow", 0))
+    if narrow and not signed and int(bits[0]) == 1:
+        raise BitfabricError(
+            f"{node.name}: an unsigned narrow 1-bit {node.op_type} can only give zero; use bipolar or 2 bits"
+        )
+    return QuantParameters(scale, zero_point, int(bits[0]), signed, narrow, mode)
+
+
+def quantized(value: np.ndarray, p: QuantParameters) -> Constant:
+    """A constant through Quant, by qonnx's own arithmetic."""
+    bits = np.float32(p.bits)
+    result = int_quant(value, p.scale, p.zero_point, bits, p.signed, p.narrow, p.rounding_mode)
+    codes = operators.quant(
+        value, p.scale, p.zero_point, bits=p.bits, signed=p.signed, narrow=p.narrow, rounding_mode=p.rounding_mode
+    )
+    integers = codes.astype(np.int64) - p.zero_point.astype(np.int64)
+    zeros = p.zero_point.astype(np.int64)
+    low, high = p.low - int(zeros.max()), p.high - int(zeros.min())
+    bipolar = p.bits == 1 and p.signed and not zeros.any()
+    return Constant(np.asarray(result, np.float32), integers, p.scale.astype(np.float64), low, high, bipolar)
+
+
+def bipolar(value: np.ndarray, scale: np.ndarray) -> Constant:
+    """A constant through BipolarQuant, by qonnx's own arithmetic."""
+    result = np.asarray(binary_quant(value, scale), np.float32)
+    integers = operators.sign(value).astype(np.int64)
+    return Constant(result, integers, np.asarray(scale, np.float64), -1, 1, True)
+
+
+def moved(constant: Constant, move) -> Constant:
+    """A constant through a function that only moves elements (Transpose, Reshape)."""
+    if constant.integers is None or constant.scale is None:
+        return Constant(move(constant.value))
+    scale = np.broadcast_to(constant.scale, constant.value.shape)
+    return Constant(
+        move(constant.value), move(constant.integers), move(scale), constant.low, constant.high, constant.bipolar
+    )
+
+
+def scaled(constant: Constant, factor: np.ndarray, value: np.ndarray) -> Constant:
+    """A constant times ``factor``; ``value`` is the product as the model computes it."""
+    if (
+        constant.integers is None
+        or constant.scale is None
+        or np.broadcast_shapes(constant.integers.shape, factor.shape) != constant.integers.shape
+    ):
+        return Constant(value)
+    scale = constant.scale * factor.astype(np.float64)
+    return Constant(value, constant.integers, scale, constant.low, constant.high, constant.bipolar)
+
+
+def folded(
+    model: ModelWrapper, node: onnx.NodeProto, given: Mapping[str, Constant], version: int
+) -> dict[str, Constant]:
+    """The outputs of a node of constants only, of operator set ``version``; ``given``: its inputs by name."""
+    inputs = [given[name] for name in node.input if name]
+    values = [given[name].value if name else None for name in node.input]
+    first, out = inputs[0], node.output[0]
+    match node.op_type:
+        case "Quant" | "IntQuant":
+            return {out: quantized(first.value, quant_parameters(node, values[1:4]))}
+        case "BipolarQuant":
+            return {out: bipolar(first.value, inputs[1].value)}
+        case "Transpose":
+            axes = attribute(node, "perm", tuple(reversed(range(first.value.ndim))))
+            return {out: moved(first, lambda array: np.transpose(array, axes))}
+        case "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze":
+            return {out: moved(first, lambda array: array.reshape(model.get_tensor_shape(out)))}
+        case "Identity" | "Dropout":
+            return {out: first}
+    context = dict(zip(node.input, values, strict=True))
+    context.update({name: np.zeros(model.get_tensor_shape(name), np.float32) for name in node.output if name})
+    execute_node(node, context, model.graph, version)
+    results = {name: Constant(context[name]) for name in node.output if name}
+    if node.op_type == "Mul":
+        known, factor = inputs if first.integers is not None else inputs[::-1]
+        results[out] = scaled(known, factor.value, results[out].value)
+    return results

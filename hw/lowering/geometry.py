@@ -1,0 +1,113 @@
+"""Windows of convolutions and pools: where they lie on an image or a signal, as ONNX says it."""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from hw.lowering.node_steps import Call
+
+Pads = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Windows on frames (*spatial, C); ``pads``: before and after, for each axis."""
+
+    spatial: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pads: Pads
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """Elements from the first to the last of a window."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    @property
+    def out(self) -> tuple[int, ...]:
+        """Windows along each axis."""
+        sizes = zip(self.spatial, self.pads, self.reach, self.stride, strict=True)
+        return tuple((size + sum(pad) - reach) // stride + 1 for size, pad, reach, stride in sizes)
+
+    @property
+    def positions(self) -> int:
+        """Elements of a window in one channel."""
+        return prod(self.kernel)
+
+    @property
+    def padded(self) -> bool:
+        return any(map(any, self.pads))
+
+    @property
+    def whole(self) -> bool:
+        """Whether the one window is the frame itself."""
+        return self.kernel == self.spatial and not self.padded
+
+    @property
+    def single(self) -> bool:
+        """Whether every element is a window."""
+        return self.positions == 1 and self.out == self.spatial and not self.padded
+
+    @property
+    def tiled(self) -> bool:
+        """Whether windows lie side by side, without padding."""
+        return self.kernel == self.stride and prod(self.dilation) == 1 and not self.padded
+
+    def windows(self, frames: np.ndarray, fill: float = 0.0) -> np.ndarray:
+        """Frames (N, *spatial, C) to windows (N, *out, C, positions)."""
+        rank = len(self.spatial)
+        x = np.pad(frames.reshape(len(frames), *self.spatial, -1), ((0, 0), *self.pads, (0, 0)), constant_values=fill)
+        axes = tuple(range(1, 1 + rank))
+        view = np.lib.stride_tricks.sliding_window_view(x, self.reach, axes)
+        steps = tuple(slice(None, None, stride) for stride in self.stride)
+        taps = tuple(slice(None, None, dilation) for dilation in self.dilation)
+        view = view[(slice(None), *steps, slice(None), *taps)]
+        return view.reshape(*view.shape[: rank + 2], self.positions)
+
+
+def geometry(call: Call, kernel: tuple[int, ...] | None = None) -> Geometry:
+    """The windows of a Conv (its weights' ``kernel``) or of a pool. Raises BitfabricError."""
+    spatial = call.shape[2:]
+    rank = len(spatial)
+    if rank not in (1, 2):
+        raise call.refuse(f"its input of shape {call.shape} has {rank} spatial axes", "use images or signals")
+    kernel = tuple(int(size) for size in call.get("kernel_shape", kernel or ()))
+    stride, dilation = (tuple(int(v) for v in call.get(name, (1,) * rank)) for name in ("strides", "dilations"))
+    flat = [int(pad) for pad in call.get("pads", (0,) * 2 * rank)]
+    pads = tuple(zip(flat[:rank], flat[rank:], strict=True))
+    if not len(kernel) == len(stride) == len(dilation) == len(pads) == rank or min(*kernel, *stride, *dilation) < 1:
+        raise call.refuse("its kernel, strides, dilations and pads do not fit its input", "export the model again")
+    if min(flat) < 0:
+        raise call.refuse("it has negative pads", "crop the image before the network")
+    plain = Geometry(spatial, kernel, stride, dilation, ((0, 0),) * rank)
+    mode = str(call.get("auto_pad", "NOTSET"))
+    if mode.startswith("SAME"):
+        if any(step > reach for step, reach in zip(stride, plain.reach, strict=True)):
+            raise call.refuse(f"{mode} pads nothing where strides exceed the kernel", "give the pads as numbers")
+        pads = _same(plain, mode == "SAME_UPPER")
+    elif mode == "VALID":
+        pads = plain.pads
+    if call.get("ceil_mode", 0):
+        pads = _ceiled(plain, pads, call.output_shape[2:])
+    return Geometry(spatial, kernel, stride, dilation, pads)
+
+
+def _same(plain: Geometry, upper: bool) -> Pads:
+    """The pads with which there are ceil(size / stride) windows; the odd one after (``upper``) or before."""
+    pads = []
+    for size, reach, stride in zip(plain.spatial, plain.reach, plain.stride, strict=True):
+        total = max(0, (-(-size // stride) - 1) * stride + reach - size)
+        small, large = total // 2, total - total // 2
+        pads.append((small, large) if upper else (large, small))
+    return tuple(pads)
+
+
+def _ceiled(plain: Geometry, pads: Pads, out: tuple[int, ...]) -> Pads:
+    """The pads that a last window over the edge needs."""
+    sizes = zip(plain.spatial, plain.reach, plain.stride, pads, out, strict=True)
+    return tuple(
+        (before, max(after, (count - 1) * stride + reach - size - before))
+        for size, reach, stride, (before, after), count in sizes
+    )

@@ -1,0 +1,284 @@
+"""ONNX and QONNX nodes as host steps: what one node does to its one data input, its other inputs being constant."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+
+from hw.host import operators
+from hw.host.errors import BitfabricError
+from hw.host.steps import HostStep, step
+from hw.lowering.constants import Constant, attribute, quant_parameters
+
+Shape = tuple[int, ...]
+Steps = tuple[HostStep, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One node to translate: its inputs (None where it is data or left out), shapes with a batch of one, opset."""
+
+    node: onnx.NodeProto
+    inputs: tuple[Constant | None, ...]
+    shape: Shape
+    output_shape: Shape
+    version: int
+
+    def operand(self, index: int) -> np.ndarray | None:
+        """The value of a constant input; None where the node leaves it out."""
+        if index >= len(self.node.input) or not self.node.input[index]:
+            return None
+        constant = self.inputs[index]
+        if constant is None:
+            raise self.refuse(
+                f"its input {self.node.input[index]} is computed while running",
+                "keep one data input for each such node",
+            )
+        if constant.value.dtype.kind == "f" and np.isnan(constant.value).any():
+            raise self.refuse(f"its constant {self.node.input[index]} holds NaN", "check the training")
+        return constant.value
+
+    def required(self, index: int) -> np.ndarray:
+        value = self.operand(index)
+        if value is None:
+            raise self.refuse(f"it lacks its input {index}", "export the model again")
+        return value
+
+    def get(self, name: str, default: Any) -> Any:
+        return attribute(self.node, name, default)
+
+    def refuse(self, why: str, remedy: str) -> BitfabricError:
+        return BitfabricError(f"{self.node.name}: {self.node.op_type} cannot be lowered: {why}; {remedy}")
+
+    def along(self, axis: int, lead: int = 1) -> Shape:
+        """The shape in which the values of an axis broadcast against the data, ``lead`` of them at each place."""
+        return lead, *(-1 if i == axis else 1 for i in range(1, len(self.shape)))
+
+    def axis(self, default: int) -> int:
+        """The attribute ``axis``, counted from the front, and never the batch."""
+        axis = int(self.get("axis", default))
+        axis += len(self.shape) if axis < 0 else 0
+        if axis == 0:
+            raise self.refuse("it works along the batch", "use another axis")
+        return axis
+
+
+TRANSLATIONS: dict[str, Callable[[Call], Steps]] = {}
+
+
+def translates(*ops: str) -> Callable[[Callable[[Call], Steps]], Callable[[Call], Steps]]:
+    """Register the translation of these operators."""
+
+    def register(function: Callable[[Call], Steps]) -> Callable[[Call], Steps]:
+        TRANSLATIONS.update(dict.fromkeys(ops, function))
+        return function
+
+    return register
+
+
+def data_index(inputs: tuple[Constant | None, ...], names: tuple[str, ...]) -> int:
+    """Which input is data (the first that is not constant)."""
+    return next(i for i, (constant, name) in enumerate(zip(inputs, names, strict=True)) if name and constant is None)
+
+
+@translates("Identity", "Dropout", "Cast")
+def _nothing(call: Call) -> Steps:
+    if call.node.op_type == "Cast" and call.get("to", 1) not in (1, 10, 11, 16):
+        raise call.refuse("it rounds values to integers", "use a Quant instead")
+    return ()
+
+
+@translates("Flatten", "Reshape", "Squeeze", "Unsqueeze")
+def _reshape(call: Call) -> Steps:
+    if not call.output_shape or call.output_shape[0] != 1 or not call.shape or call.shape[0] != 1:
+        raise call.refuse(
+            f"it moves the batch out of the first axis ({call.shape} to {call.output_shape})", "keep the batch first"
+        )
+    if call.output_shape == call.shape:
+        return ()
+    return (step("Reshape", shape=call.output_shape[1:]),)
+
+
+@translates("Transpose")
+def _transpose(call: Call) -> Steps:
+    perm = tuple(int(axis) for axis in call.get("perm", tuple(reversed(range(len(call.shape))))))
+    if perm == tuple(range(len(perm))):
+        return ()
+    if perm[0] != 0:
+        raise call.refuse("it moves the batch out of the first axis", "keep the batch first")
+    return (step("Transpose", perm=perm),)
+
+
+def _broadcast(call: Call, value: np.ndarray) -> np.ndarray:
+    """A constant operand, checked to leave the data's shape as it is."""
+    try:
+        result = np.broadcast_shapes(call.shape, value.shape)
+    except ValueError:
+        result = ()
+    if result != call.shape:
+        raise call.refuse(
+            f"its constant of shape {value.shape} does not broadcast to the data's {call.shape}",
+            "give it one value for the tensor or one for each channel",
+        )
+    return value
+
+
+@translates("Add", "Sub", "Mul", "Div", "PRelu")
+def _arithmetic(call: Call) -> Steps:
+    op, data = call.node.op_type, data_index(call.inputs, tuple(call.node.input))
+    value = _broadcast(call, call.required(1 - data))
+    if not np.all(np.isfinite(value)):
+        raise call.refuse("its constant is not finite", "check the training")
+    if op == "Div" and (data == 1 or np.any(value == 0)):
+        raise call.refuse("it divides by data or by zero", "multiply by a constant instead")
+    if op == "PRelu" and np.any(value < 0):
+        raise call.refuse("a negative slope makes it turn", "keep the slopes at zero or above")
+    if op == "Sub" and data == 1:
+        return step("Neg"), step("Add", value)
+    return (step(op, value),)
+
+
+@translates(
+    "Neg",
+    "Relu",
+    "Sigmoid",
+    "Tanh",
+    "Softsign",
+    "Softplus",
+    "Exp",
+    "Abs",
+    "Sign",
+    "Floor",
+    "Ceil",
+    "Round",
+    "HardSwish",
+)
+def _plain(call: Call) -> Steps:
+    return (step(call.node.op_type),)
+
+
+@translates("LeakyRelu", "Elu", "Selu", "HardSigmoid")
+def _parametrised(call: Call) -> Steps:
+    op = call.node.op_type
+    defaults = {
+        "LeakyRelu": {"alpha": 0.01},
+        "Elu": {"alpha": 1.0},
+        "Selu": {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875},
+        "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
+    }[op]
+    values = {name: float(np.float32(call.get(name, default))) for name, default in defaults.items()}
+    if op != "HardSigmoid" and min(values.values()) < 0:
+        raise call.refuse("a negative slope makes it turn", "keep the slopes at zero or above")
+    return (step(op, **values),)
+
+
+@translates("Clip", "Min", "Max")
+def _clip(call: Call) -> Steps:
+    data = data_index(call.inputs, tuple(call.node.input))
+    low, high = np.full((), -np.inf, np.float32), np.full((), np.inf, np.float32)
+    if call.node.op_type == "Clip" and call.version < 11:
+        low, high = np.maximum(low, call.get("min", low)), np.minimum(high, call.get("max", high))
+    elif call.node.op_type == "Clip":
+        least, most = call.operand(1), call.operand(2)
+        low, high = low if least is None else least, high if most is None else most
+    else:
+        others = [_broadcast(call, call.required(i)) for i in range(len(call.node.input)) if i != data]
+        for value in others:
+            low, high = (low, np.minimum(high, value)) if call.node.op_type == "Min" else (np.maximum(low, value), high)
+    return (step("Clip", low, high),)
+
+
+@translates("BatchNormalization")
+def _batch_normalization(call: Call) -> Steps:
+    if call.get("training_mode", 0):
+        raise call.refuse("it is in training mode", "call model.eval() before the export")
+    values = [call.required(i) for i in range(1, 5)]
+    epsilon = float(np.float32(call.get("epsilon", 1e-5)))
+    if not all(np.all(np.isfinite(value)) for value in values) or np.any(values[3] + epsilon <= 0):
+        raise call.refuse("its statistics are not finite or its variance is not positive", "check the training")
+    along = call.along(1)
+    return (step("BatchNormalization", *(value.reshape(along) for value in values), epsilon=epsilon),)
+
+
+@translates("Quant", "IntQuant")
+def _quant(call: Call) -> Steps:
+    p = quant_parameters(call.node, [call.operand(i) for i in range(1, 4)])
+    scale, zero_point = _broadcast(call, p.scale), _broadcast(call, p.zero_point)
+    codes = step(
+        "Quant", scale, zero_point, bits=p.bits, signed=p.signed, narrow=p.narrow, rounding_mode=p.rounding_mode.upper()
+    )
+    return codes, *_rescaled(scale, zero_point)
+
+
+def _rescaled(scale: np.ndarray, zero_point: np.ndarray | float = 0.0) -> Steps:
+    """From codes back to values."""
+    shift = (step("Sub", zero_point),) if np.any(zero_point) else ()
+    return (*shift, step("Mul", scale)) if np.any(scale != 1) else shift
+
+
+@translates("BipolarQuant")
+def _bipolar(call: Call) -> Steps:
+    scale = _broadcast(call, call.required(1))
+    if not np.all(np.isfinite(scale)) or np.any(scale == 0):
+        raise call.refuse("its scale is zero or not finite", "check the training")
+    return step("BipolarQuant"), *_rescaled(scale)
+
+
+@translates("MultiThreshold")
+def _multi_threshold(call: Call) -> Steps:
+    layout = str(call.get("data_layout", "")) or {2: "NC", 3: "NWC", 4: "NCHW"}.get(len(call.shape), "NC")
+    axis = layout.index("C") if "C" in layout else 1
+    thresholds = call.required(1)
+    if thresholds.ndim != 2 or thresholds.shape[0] not in (1, call.shape[axis]) or not thresholds.shape[1]:
+        raise call.refuse(
+            f"its thresholds of shape {thresholds.shape} do not fit {call.shape[axis]} channels",
+            "give one row of thresholds, or one for each channel",
+        )
+    scale, bias = (np.asarray(call.get(*value), np.float32) for value in (("out_scale", 1.0), ("out_bias", 0.0)))
+    if not np.isfinite(scale) or scale == 0 or not np.isfinite(bias):
+        raise call.refuse("its out_scale is zero or not finite", "check the model")
+    steps = thresholds.T.reshape(call.along(axis, thresholds.shape[1]))
+    least = float(bias) / float(scale)
+    if len(steps) == 1 and least == -0.5:  # Two values, one the other's negative: bipolar.
+        return step("MultiThreshold", steps, least=-1, unit=2), *_rescaled(scale / 2)
+    if least == int(least):
+        return step("MultiThreshold", steps, least=int(least), unit=1), *_rescaled(scale)
+    return step("MultiThreshold", steps, least=0, unit=1), *_rescaled(scale), step("Add", bias)
+
+
+@translates("Trunc")
+def _trunc(call: Call) -> Steps:
+    scale, zero_point, in_bits = (call.required(i) for i in range(1, 4))
+    mode = str(call.get("rounding_mode", "FLOOR")).upper()
+    if mode not in operators.ROUNDING_MODES:
+        raise call.refuse(f"QONNX has no rounding mode {mode}", "train with another one")
+    clip: tuple[int, int] | None = None
+    if len(call.node.input) >= 6:
+        out_scale, out_bits = call.required(4), call.required(5)
+        divisor = np.float32(2) ** np.round(np.log2(out_scale / scale))
+        clip = operators.code_range(int(out_bits), bool(call.get("signed", 1)), bool(call.get("narrow", 0)))
+        back = zero_point / divisor
+    else:
+        divisor = np.float32(2.0 ** float(in_bits - call.required(4)))
+        out_scale, back = scale, zero_point
+    codes = step("Trunc", scale, zero_point, divisor, clip=clip, rounding_mode=mode)
+    return codes, *_rescaled(out_scale, back)
+
+
+@translates("Softmax", "LogSoftmax")
+def _softmax(call: Call) -> Steps:
+    return (step(call.node.op_type, axis=call.axis(-1 if call.version >= 13 else 1)),)
+
+
+@translates("ArgMax")
+def _arg_max(call: Call) -> Steps:
+    keepdims, last = bool(call.get("keepdims", 1)), bool(call.get("select_last_index", 0))
+    return (step("ArgMax", axis=call.axis(0), keepdims=keepdims, last=last),)
+
+
+def top_k(call: Call, output: int) -> Steps:
+    """TopK's output 0 (values) or 1 (indices)."""
+    count = int(call.required(1).ravel()[0])
+    return (step("TopK", k=count, axis=call.axis(-1), largest=bool(call.get("largest", 1)), output=output),)

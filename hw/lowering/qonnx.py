@@ -1,0 +1,208 @@
+"""Reading a QONNX file: checked, with constants folded, shapes inferred and a batch of one."""
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from qonnx.core.datatype import BaseDataType, DataType
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.transformation.fold_constants import FoldConstants
+from qonnx.transformation.general import RemoveStaticGraphInputs
+from qonnx.transformation.infer_shapes import InferShapes
+
+from hw.host.errors import BitfabricError
+
+QONNX_DOMAIN = "qonnx.custom_op.general"
+OLD_DOMAINS = ("onnx.brevitas", "finn.custom_op.general")
+"""Where QONNX's operators were before it had a domain of its own."""
+QUANTIZER_OPS = ("Quant", "IntQuant", "BipolarQuant", "MultiThreshold", "Trunc")
+HALF_WAY = frozenset({"Im2Col", "MaxPoolNHWC", "QuantAvgPool2d", "XnorPopcountMatMul"})
+"""Operators that FINN's front end makes on the way from QONNX to its dataflow graph."""
+FOREIGN = {
+    "QuantizeLinear": "it is quantized in ONNX's QuantizeLinear style (QCDQ); export it as QONNX",
+    "QLinearConv": "it is quantized in ONNX's QOperator style; export it as QONNX",
+    "QLinearMatMul": "it is quantized in ONNX's QOperator style; export it as QONNX",
+    "FloatQuant": "it holds minifloat quantizers (FloatQuant); train with integer quantizers",
+}
+
+
+def load(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> ModelWrapper:
+    """A QONNX model from a file (or from memory; it is copied), ready to lower or to execute.
+
+    Dynamic and fixed batch sizes become 1. Nodes keep their names; nameless ones get their operator's name
+    and a number. Raises BitfabricError (status 2) for a file that is missing, damaged or not QONNX.
+    """
+    name = str(model) if isinstance(model, str | os.PathLike) else "the model"
+    proto = read(model)
+    _check(proto, name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        level = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+        try:
+            return prepare(proto, 1)
+        except BitfabricError:
+            raise
+        except Exception as error:
+            raise BitfabricError(
+                f"{name}: shapes cannot be inferred ({_line(error)}); export it again", status=2
+            ) from None
+        finally:
+            logging.disable(level)
+
+
+def read(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> onnx.ModelProto:
+    """The model as it stands in the file, or a copy of one in memory. Raises BitfabricError (status 2)."""
+    copy = onnx.ModelProto()
+    if isinstance(model, ModelWrapper):
+        copy.CopyFrom(model.model)
+        return copy
+    if isinstance(model, onnx.ModelProto):
+        copy.CopyFrom(model)
+        return copy
+    path = Path(model)
+    if not path.exists():
+        raise BitfabricError(f"no file {path}; `bitfabric train` leaves a model.onnx", status=2)
+    if path.is_dir():
+        raise BitfabricError(f"{path} is a folder; name the .onnx file in it", status=2)
+    try:
+        return onnx.load(path)
+    except (FileNotFoundError, onnx.checker.ValidationError) as error:
+        raise BitfabricError(
+            f"{path} keeps its weights in a second file that cannot be read ({_line(error)}); put it beside the model",
+            status=2,
+        ) from None
+    except Exception as error:
+        raise BitfabricError(
+            f"{path} is damaged or not an ONNX file ({_line(error)}); export it again", status=2
+        ) from None
+
+
+def _check(proto: onnx.ModelProto, name: str) -> None:
+    """Raise unless this is a QONNX model with an input and an output."""
+    initializers = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in initializers]
+    if not proto.graph.node or not inputs or not proto.graph.output:
+        raise BitfabricError(f"{name} is damaged or not an ONNX file (it holds no network); export it again", status=2)
+    for number, node in enumerate(proto.graph.node):
+        if node.op_type in HALF_WAY:
+            raise BitfabricError(
+                f"{node.name or f'{node.op_type}_{number}'}: {node.op_type} cannot be lowered: it is from FINN's front "
+                "end, half way to its dataflow graph; give the QONNX file it started from, or the graph it ends in",
+                status=2,
+            )
+    ops = {node.op_type for node in proto.graph.node}
+    for op, why in FOREIGN.items():
+        if op in ops:
+            raise BitfabricError(f"{name} is not a QONNX model: {why} (brevitas.export.export_qonnx)", status=2)
+    if not ops.intersection(QUANTIZER_OPS):
+        raise BitfabricError(
+            f"{name} is not a QONNX model: it has no quantizers ({', '.join(QUANTIZER_OPS)}), only floating point; "
+            "train it with Brevitas layers and export it with brevitas.export.export_qonnx",
+            status=2,
+        )
+
+
+def _line(error: Exception) -> str:
+    """An exception's text on one short line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
+    """The model with ``batch`` frames in every input, shapes inferred and constants folded. Changes ``proto``."""
+    graph = proto.graph
+    initializers = {tensor.name for tensor in graph.initializer}
+    names: set[str] = set()
+    for number, node in enumerate(graph.node):
+        if not node.name or node.name in names:
+            node.name = f"{node.name or node.op_type}_{number}"
+        names.add(node.name)
+        if node.domain in OLD_DOMAINS or (not node.domain and node.op_type in QUANTIZER_OPS):
+            node.domain = QONNX_DOMAIN
+    if not any(opset.domain == QONNX_DOMAIN for opset in proto.opset_import):
+        proto.opset_import.append(onnx.helper.make_opsetid(QONNX_DOMAIN, 1))
+    old = {_set_batch(value, batch) for value in graph.input if value.name not in initializers}
+    for value in graph.output:
+        _set_batch(value, batch)
+    del graph.value_info[:]
+    wrapper = ModelWrapper(proto)
+    _rebatch_reshapes(wrapper, {size for size in old if size}, batch)
+    for transformation in (
+        InferShapes(),
+        FoldConstants(exclude_op_types=[*QUANTIZER_OPS]),
+        RemoveStaticGraphInputs(),
+    ):
+        wrapper = wrapper.transform(transformation)
+    return wrapper
+
+
+def _set_batch(value: onnx.ValueInfoProto, batch: int) -> int:
+    """Set the first dimension; returns what it was, 0 where it was dynamic."""
+    dims = value.type.tensor_type.shape.dim
+    if not dims:
+        return 0
+    old = dims[0].dim_value
+    dims[0].Clear()
+    dims[0].dim_value = batch
+    for dim in list(dims)[1:]:
+        if not dim.dim_value:
+            raise BitfabricError(
+                f"{value.name} has a dynamic size {dim.dim_param or '?'} besides the batch; export it with fixed sizes",
+                status=2,
+            )
+    return old
+
+
+def _rebatch_reshapes(wrapper: ModelWrapper, old: set[int], batch: int) -> None:
+    """Give Reshape nodes whose constant shape starts with the old batch size the new one."""
+    for node in wrapper.get_nodes_by_op_type("Reshape"):
+        shape = constant(wrapper, node.input[1])
+        if shape is not None and shape.size and int(shape[0]) in old and int(shape[0]) != batch:
+            shape = shape.copy()
+            shape[0] = batch
+            name = f"{node.name}_shape_{batch}"
+            wrapper.graph.initializer.append(numpy_helper.from_array(shape, name))
+            node.input[1] = name
+
+
+def integer_dtype(wrapper: ModelWrapper, value: onnx.ValueInfoProto) -> BaseDataType | None:
+    """An input's integer type by its annotation or its ONNX type, None for floats. Raises BitfabricError for others."""
+    annotated = wrapper.get_tensor_datatype(value.name)
+    if annotated is not None and annotated.is_integer():
+        return annotated
+    kind = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+    if kind.kind in "iu" and kind.itemsize <= 4:
+        return DataType[f"{'U' if kind.kind == 'u' else ''}INT{8 * kind.itemsize}"]
+    if kind.kind != "f":
+        raise BitfabricError(
+            f"input {value.name} is of type {kind}; a network takes floats or integers of 8 to 32 bits"
+        )
+    return None
+
+
+def constant(wrapper: ModelWrapper, name: str) -> np.ndarray | None:
+    """The value of an initializer or of a Constant node's output; None for anything computed."""
+    value = wrapper.get_initializer(name)
+    if value is not None:
+        return value
+    node = wrapper.find_producer(name)
+    if node is not None and node.op_type == "Constant":
+        return constant_value(node)
+    return None
+
+
+def constant_value(node: onnx.NodeProto) -> np.ndarray:
+    """What a Constant node gives."""
+    values: dict[str, Any] = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    if "value" in values:
+        return numpy_helper.to_array(values["value"])
+    for name, dtype in (("value_float", np.float32), ("value_floats", np.float32), ("value_int", np.int64)):
+        if name in values:
+            return np.asarray(values[name], dtype)
+    return np.asarray(values["value_ints"], np.int64)

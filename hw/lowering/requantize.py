@@ -1,0 +1,194 @@
+"""Multiplier, addend and shift that compute a quantizer of many bits on every reachable integer."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from math import floor
+
+import numpy as np
+
+from hw.host.operators import round_to_integer
+from hw.lowering.affine import floats
+from hw.lowering.decision_points import StepFunction
+
+MOST_BITS = 34
+"""Widest multipliers to look for an exact one in (two DSPs), where scales are no power of two."""
+CHEAP_BITS = 17
+"""Multipliers of up to so many bits and a sign are not worth shortening: one DSP."""
+FAITHFUL_BITS = 26
+"""Bits of a factor that loses less than float32, which has 24."""
+SAMPLE = 32
+"""Codes that a candidate is tried on before all of them."""
+PART = 1 << 16
+"""Decision points that are tried at a time: few, so that a wrong candidate is soon found out."""
+KEPT = 128
+"""Parts that are kept between candidates."""
+
+Kernel = Callable[[np.ndarray], np.ndarray]
+Parameters = tuple[np.ndarray, np.ndarray, int]
+"""Multiplier, addend (integers, of the frame's shape), shift."""
+Make = Callable[[np.ndarray, np.ndarray, int], Kernel | None]
+"""Parameters -> what such a kernel computes; None if it cannot be built."""
+
+
+def parameters(
+    function: StepFunction, slope: np.ndarray, offset: np.ndarray, rounding: str, make: Make
+) -> Parameters | None:
+    """Parameters of a requant that computes ``function``; None if there are none.
+
+    ``slope`` and ``offset`` (Fractions) are the code before it is rounded and clipped. In this order:
+
+    1. Slopes that are powers of two (or any dyadic numbers): exact by construction.
+    2. Others: the fewest bits that are exact. Two monotone step functions that run the same way are equal on all
+       integers if and only if they agree on both sides of every decision point, and that is checked, for all
+       codes and elements, with the kernel's own arithmetic.
+    3. Where that takes more than MOST_BITS: products of FAITHFUL_BITS. It decides otherwise than ``function`` only
+       where the value lies closer to a decision point than float32, and so the model's reference, can tell. That
+       too is checked on all decision points. (``hw.verification.comparison`` counts such elements.)
+    """
+    cases = _Cases(function, slope, offset, rounding)
+    exact = _dyadic(slope, offset)
+    proven = None if exact is None else make(*exact)
+    proven = proven if proven and cases.sample(proven) else None
+    if exact is not None and proven and np.abs(exact[0]).max() < 1 << CHEAP_BITS:
+        return exact
+    shift = _first_shift(slope)
+    while True:
+        multiplier, addend = (_scaled(values, shift) for values in (slope, offset))
+        if multiplier is None or addend is None or np.abs(multiplier).max() >= 1 << MOST_BITS:
+            break
+        kernel = make(multiplier, addend, shift)
+        if kernel is None:
+            break
+        if cases.sample(kernel) and cases.all(kernel):
+            return multiplier, addend, shift
+        shift += 1
+    if proven:
+        return exact
+    near = _faithful(function, slope, offset)
+    kernel = make(*near)
+    return near if kernel and cases.faithful(kernel) else None
+
+
+class _Cases:
+    """Inputs on both sides of a function's decision points, and at the ends of its range, with their codes."""
+
+    def __init__(self, function: StepFunction, slope: np.ndarray, offset: np.ndarray, rounding: str) -> None:
+        self.function, self.rounding = function, rounding
+        self.slope, self.offset = floats(slope), floats(offset)
+        self.codes = np.arange(function.least + 1, function.most + 1)
+        self.size = max(1, PART // function.low.size)
+        few = self.codes[np.unique(np.linspace(0, len(self.codes) - 1, SAMPLE).astype(int))]
+        self._few = self._sides(few)
+        self._kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._order = list(range(0, len(self.codes), self.size))
+
+    def sample(self, kernel: Kernel) -> bool:
+        """Whether the kernel is right on some codes."""
+        return np.array_equal(kernel(self._few[0]), self._few[1])
+
+    def all(self, kernel: Kernel) -> bool:
+        """Whether the kernel is right on all codes. What it fails on, the next one is tried on first."""
+        for start in self._order:
+            frames, codes = self._part(start)
+            if not np.array_equal(kernel(frames), codes):
+                self._order.remove(start)
+                self._order.insert(0, start)
+                return False
+        return True
+
+    def faithful(self, kernel: Kernel) -> bool:
+        """Whether the kernel, on all codes, is wrong only within float32 rounding of a decision point."""
+        return all(self._within(kernel, *self._part(start)) for start in self._order)
+
+    def _within(self, kernel: Kernel, frames: np.ndarray, codes: np.ndarray) -> bool:
+        value = frames * self.slope + self.offset
+        room = (np.abs(frames * self.slope) + np.abs(self.offset)) * 2.0**-24
+        bounds = (round_to_integer(value + side, self.rounding) for side in (-room, room))
+        low, high = (np.clip(bound, self.function.least, self.function.most) for bound in bounds)
+        return all(bool(np.all((low <= result) & (result <= high))) for result in (codes, kernel(frames)))
+
+    def _part(self, start: int) -> tuple[np.ndarray, np.ndarray]:
+        if start in self._kept:
+            return self._kept[start]
+        part = self._sides(self.codes[start : start + self.size])
+        if len(self._kept) < KEPT:
+            self._kept[start] = part
+        return part
+
+    def _sides(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        low, high = self.function.low, self.function.high
+        points = self.function.points(codes, self._near(codes))
+        frames = np.concatenate([np.stack([low, high]), np.maximum(points - 1, low), np.minimum(points, high)])
+        return frames, self.function.codes(frames)
+
+    def _near(self, codes: np.ndarray) -> np.ndarray:
+        """About where each code is reached first, by the inverse of the affine part."""
+        function = self.function
+        code = codes.reshape(-1, *[1] * self.slope.ndim).astype(np.float64)
+        edge = np.where(function.falling, function.least + function.most - code + 0.5, code - 0.5)
+        at = np.ceil((edge - self.offset) / np.where(self.slope == 0, 1.0, self.slope))
+        return np.clip(at, function.low.astype(np.float64), function.high.astype(np.float64)).astype(np.int64)
+
+
+def _dyadic(slope: np.ndarray, offset: np.ndarray) -> Parameters | None:
+    """Exact parameters for slopes whose denominators are powers of two; None for others.
+
+    Offsets need not be exact: with one more bit of shift all ties and integers are even, and an offset that lies
+    between two integers is taken to the odd one, on the same side of them all ("round to odd").
+    """
+    denominators = [value.denominator for value in slope.ravel()]
+    if any(d & (d - 1) for d in denominators):
+        return None
+    shift = max(d.bit_length() - 1 for d in denominators)
+    if any((value * (1 << shift)).denominator != 1 for value in offset.ravel()):
+        shift = max(shift + 1, 2)
+    multiplier = _scaled(slope, shift)
+    odd = [_to_odd(value * (1 << shift)) for value in offset.ravel()]
+    if multiplier is None or any(abs(value) >= 1 << 62 for value in odd):
+        return None
+    return multiplier, np.array(odd, np.int64).reshape(offset.shape), shift
+
+
+def _to_odd(value: Fraction) -> int:
+    return int(value) if value.denominator == 1 else floor(value) | 1
+
+
+def _faithful(function: StepFunction, slope: np.ndarray, offset: np.ndarray) -> Parameters:
+    """Parameters whose every product is off by less than 2**-FAITHFUL_BITS of itself, or of the offset and of a code.
+
+    So a slope needs fewer bits where its input does not reach far. Slopes and offsets keep their signs.
+    """
+    reach = np.maximum(np.abs(function.low), np.abs(function.high))
+    shift = 0
+    for factor, addend, most in zip(slope.ravel(), offset.ravel(), reach.ravel().tolist(), strict=True):
+        if factor:
+            own, other = -_exponent(factor), most.bit_length() - min(_exponent(addend) if addend else 0, 0)
+            shift = max(shift, FAITHFUL_BITS + min(own, other))
+    multiplier, addends = (_signed(values, shift) for values in (slope, offset))
+    return multiplier, addends, shift
+
+
+def _exponent(value: Fraction) -> int:
+    """The power of two that is about as large as a fraction: its logarithm, off by one at most."""
+    return abs(value.numerator).bit_length() - value.denominator.bit_length()
+
+
+def _signed(values: np.ndarray, shift: int) -> np.ndarray:
+    """``values * 2**shift`` to the nearest integer but 0, which only 0 goes to."""
+    scaled = [round(value * (1 << shift)) or (value > 0) - (value < 0) for value in values.ravel()]
+    number = np.int64 if all(abs(value) < 1 << 62 for value in scaled) else object
+    return np.array(scaled, number).reshape(values.shape)
+
+
+def _first_shift(slope: np.ndarray) -> int:
+    """The least shift at which no slope rounds to zero (and 0 for slopes of one and more)."""
+    least = min((abs(value) for value in slope.ravel() if value), default=Fraction(1))
+    return max(0, -(least.numerator.bit_length() - least.denominator.bit_length()) - 1)
+
+
+def _scaled(values: np.ndarray, shift: int) -> np.ndarray | None:
+    """``values * 2**shift`` to the nearest int64; None where that does not fit."""
+    scaled = [round(value * (1 << shift)) for value in values.ravel()]
+    if any(abs(value) >= 1 << 62 for value in scaled):
+        return None
+    return np.array(scaled, np.int64).reshape(values.shape)

@@ -1,0 +1,166 @@
+"""What float32 rounding may make of a value: interval arithmetic over the steps of a chain.
+
+The reference computes in float32 what lowering computes exactly. An interval that starts from the exact value
+and is widened by every operation's rounding holds whatever the reference can get, in any order of summation.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.host.operators import QUANTIZERS, RESHAPING
+from hw.host.steps import HostStep, run
+from hw.lowering.wires import Wire, to_float32
+
+ULP = 2.0**-23
+"""Twice the largest relative error of one float32 operation."""
+FUNCTION_ULP = 2.0**-20
+"""The same for ONNX Runtime's approximations of exp, tanh and the like, with room; also absolute."""
+APPROXIMATED = frozenset({"Sigmoid", "Tanh", "Exp", "Elu", "Selu", "Softplus", "Softsign"})
+
+CHUNK_TERMS = 1 << 22
+"""Terms of sums that are bounded at a time, which bounds the memory."""
+
+Interval = tuple[np.ndarray, np.ndarray]
+Bounds = Callable[[list[Interval], np.ndarray], Interval]
+"""From the intervals of the sources and the exact value to the interval of the result, in its stream's order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """What kernels compute from some wires: its ``bounds`` come from those of ``sources``, and stand for the first
+    ``steps`` of the wire's steps (scale and offset of a matrix product, say)."""
+
+    sources: tuple[Wire, ...]
+    bounds: Bounds
+    steps: int
+
+
+def interval(wire: Wire, integers: dict[str, np.ndarray], products: dict[str, Product]) -> Interval:
+    """Bounds of the reference's values of a wire, in the order of its stream, given exact integers by edge."""
+    exact = integers[wire.edge].reshape(-1, *wire.shape).astype(np.float64)
+    product = products.get(wire.edge)
+    if product is None:
+        return through(wire.steps, (exact, exact))
+    sources = [interval(source, integers, products) for source in product.sources]
+    bounds = product.bounds(sources, run(wire.steps[: product.steps], exact))
+    return through(wire.steps[product.steps :], bounds)
+
+
+Terms = Callable[[list[np.ndarray]], np.ndarray]
+"""From the sources' values to the terms of each sum, along the last axis."""
+
+
+def summed(terms: Terms, magnitudes: np.ndarray, shared: bool) -> Bounds:
+    """Bounds of sums of ``terms`` times weights of these ``magnitudes``.
+
+    ``shared``: the terms are those of all sums, and ``magnitudes`` is (terms, sums); else every sum has its own, and
+    ``magnitudes`` broadcasts against the terms.
+    """
+    size = magnitudes.shape[0 if shared else -1]
+
+    def bounds(sources: list[Interval], value: np.ndarray) -> Interval:
+        error = np.empty(value.shape)
+        per_frame = size * value[0].size // (magnitudes.shape[1] if shared else 1)
+        count = max(1, CHUNK_TERMS // per_frame)
+        for at in range(0, len(value), count):
+            low, high = (terms([source[side][at : at + count] for source in sources]) for side in (0, 1))
+            error[at : at + count] = _sum_error(low, high, magnitudes, shared).reshape(-1, *value.shape[1:])
+        return value - error, value + error
+
+    return bounds
+
+
+def _sum_error(low: np.ndarray, high: np.ndarray, magnitudes: np.ndarray, shared: bool) -> np.ndarray:
+    def weighted(values: np.ndarray) -> np.ndarray:
+        return values @ magnitudes if shared else (values * magnitudes).sum(axis=-1)
+
+    largest = weighted(np.maximum(np.abs(low), np.abs(high)))
+    error = (low.shape[-1] + 8) * ULP / 2 * largest + weighted((high - low) / 2)
+    # Sums of multiples of one power of two that stay below 2**24 of them are exact, in any order.
+    known = (low == high).all(axis=-1, keepdims=shared)
+    if shared:
+        grid = _lowest_bit(low, -1)[..., None] * _lowest_bit(magnitudes, 0)
+    else:
+        grid = _lowest_bit(low, -1) * _lowest_bit(magnitudes, -1)
+    return np.where((largest < grid * 2.0**24) & known, 0.0, error)
+
+
+def _lowest_bit(values: np.ndarray, axis: int) -> np.ndarray:
+    """The greatest power of two that divides all values along an axis."""
+    mantissa, exponent = np.frexp(values)
+    whole = (mantissa * 2.0**53).astype(np.int64)
+    lowest = np.ldexp((whole & -whole).astype(np.float64), exponent - 53)
+    return np.where(values == 0, np.inf, lowest).min(axis=axis)
+
+
+def _is_float32(values: np.ndarray) -> np.ndarray:
+    return values.astype(np.float32) == values
+
+
+def through(steps: Iterable[HostStep], bounds: Interval) -> Interval:
+    """Bounds behind some steps."""
+    with np.errstate(all="ignore"):
+        for step in steps:
+            bounds = _step(step, *bounds)
+    return bounds
+
+
+def _step(step: HostStep, low: np.ndarray, high: np.ndarray) -> Interval:
+    if to_float32(step):
+        return low, high  # The product's own error covers it.
+    if step.op in RESHAPING or step.op == "Cast":
+        return step(low), step(high)
+    if step.op in QUANTIZERS:
+        error = _scaling_error(step, low, high) if step.op in ("Quant", "Trunc") else np.float64(0)
+        return _ordered(step(low - error), step(high + error))
+    if step.op == "TopK":
+        return step(low), step(high)
+    if step.op in ("Softmax", "LogSoftmax"):
+        return _softmax(step, low, high)
+    first, last = _ordered(step(low), step(high))
+    if step.op == "Abs":
+        first = np.where((low < 0) & (high > 0), 0.0, first)
+    if step.op == "HardSwish":
+        first = np.where((low < -1.5) & (high > -1.5), -0.375, first)
+    error = _error(step, low, high, np.maximum(np.abs(first), np.abs(last)))
+    return first - error, last + error
+
+
+def _error(step: HostStep, low: np.ndarray, high: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
+    """How far from a step's own result its float32 result may be."""
+    if step.op in APPROXIMATED:
+        return FUNCTION_ULP * (1 + magnitude)
+    if step.op == "HardSigmoid":
+        return ULP * (2 + magnitude)
+    exact = (low == high) & _is_float32(magnitude)
+    if step.op == "BatchNormalization":
+        scale, bias, mean, variance = (operand.astype(np.float64) for operand in step.operands)
+        factor = scale / np.sqrt(variance + dict(step.attributes)["epsilon"])
+        parts = [factor, mean * factor, bias, bias - mean * factor]
+        product = np.maximum(np.abs(low), np.abs(high)) * parts[0]
+        for part in (*parts, product):
+            exact &= _is_float32(part)
+        magnitude = magnitude + 4 * (np.abs(product) + np.abs(parts[1]) + np.abs(parts[2]))
+    return np.where(exact, 0.0, ULP * magnitude)
+
+
+def _scaling_error(step: HostStep, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Error of ``x / scale + zero_point``, as one of ``x``."""
+    scale, zero_point = (operand.astype(np.float64) for operand in step.operands[:2])
+    largest = np.maximum(np.abs(low), np.abs(high))
+    exact = (low == high) & _is_float32(low / scale) & _is_float32(low / scale + zero_point)
+    return np.where(exact, 0.0, ULP * (2 * largest + np.abs(zero_point * scale)))
+
+
+def _ordered(a: np.ndarray, b: np.ndarray) -> Interval:
+    return np.minimum(a, b), np.maximum(a, b)
+
+
+def _softmax(step: HostStep, low: np.ndarray, high: np.ndarray) -> Interval:
+    """No logarithm is off by more than its own error and the largest one; an exponential is off by a factor."""
+    middle = step((low + high) / 2)
+    spread = (high - low).max(axis=dict(step.attributes)["axis"], keepdims=True) + FUNCTION_ULP
+    error = middle * np.expm1(spread) + ULP**2 if step.op == "Softmax" else spread + FUNCTION_ULP * np.abs(middle)
+    return middle - error, middle + error

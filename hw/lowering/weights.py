@@ -1,0 +1,63 @@
+"""The weights of a layer as integers, and the scales and offsets of its inputs taken out of its sums."""
+
+from fractions import Fraction
+
+import numpy as np
+import onnx
+from qonnx.core.datatype import BaseDataType, DataType
+
+from hw.lowering.affine import rational, uniform
+from hw.lowering.constants import Constant
+from hw.lowering.refusal import refuse
+from hw.lowering.wires import dtype_of
+
+LARGEST = 1 << 16
+"""Bound of the weights that different scales within one sum may lead to."""
+
+
+def integer_weights(node: onnx.NodeProto, weights: object) -> tuple[np.ndarray, np.ndarray]:
+    """Integers (int64) and scale (float64), both of the weights' shape. Raises BitfabricError."""
+    if not isinstance(weights, Constant):
+        raise refuse(node, "its weights must be constant and its second input", "feed data from the left only")
+    value = weights.value
+    if weights.integers is not None and weights.scale is not None:
+        return weights.integers, np.broadcast_to(weights.scale, value.shape)
+    if np.all(np.isfinite(value)) and np.all(value == np.round(value)) and np.max(np.abs(value)) < 1 << 24:
+        return value.astype(np.int64), np.ones(value.shape)
+    raise refuse(node, f"its weights {node.input[1]} are not quantized", "train with a weight quantizer")
+
+
+def joined(
+    node: onnx.NodeProto, integers: np.ndarray, scale: np.ndarray, slope: np.ndarray, offset: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights (K, M), gain and shift (M,): ``sum((slope*q + offset)*integers*scale) = sum(q*weights)*gain + shift``."""
+    shared, constant = uniform(slope), uniform(offset)
+    if shared is not None and constant is not None and np.all(scale == scale[:1]):
+        columns = rational(scale[0])
+        sums = np.array([Fraction(int(value)) for value in integers.sum(axis=0)], object)
+        return integers, columns * shared, columns * sums * constant
+    exact = rational(scale)
+    shift = (integers.astype(object) * exact).T @ offset
+    total = exact * slope[:, None]
+    gain = np.array([min((abs(value) for value in column if value), default=Fraction(1)) for column in total.T], object)
+    ratio = total / gain
+    if any(value.denominator != 1 or abs(value) >= LARGEST for value in ratio.ravel()):
+        raise refuse(
+            node,
+            "its inputs or weights have different scales within one sum",
+            "use one scale for all inputs of a layer",
+        )
+    return integers * np.array([int(value) for value in ratio.ravel()], np.int64).reshape(ratio.shape), gain, shift
+
+
+def weight_dtype(weights: np.ndarray) -> BaseDataType:
+    """The narrowest type that holds the weights."""
+    if np.all(np.abs(weights) == 1):
+        return DataType["BIPOLAR"]
+    return dtype_of(int(weights.min()), int(weights.max()))
+
+
+def reachable(weights: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds (M,) of ``x @ weights`` for ``x`` (K,) within ``low`` and ``high``: the exact range of each sum."""
+    up, down = np.maximum(weights, 0), np.minimum(weights, 0)
+    return low @ up + high @ down, high @ up + low @ down

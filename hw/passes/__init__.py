@@ -1,0 +1,1 @@
+"""Transformations from a graph to a graph."""

@@ -1,0 +1,34 @@
+"""Insertion of FIFOs into a graph."""
+
+from dataclasses import replace
+
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph, Node
+from hw.ir.stream import Stream
+from hw.kernels.fifo.kernel import Fifo
+
+
+def streams(graph: Graph) -> dict[str, Stream]:
+    """The streams between kernels, with their lanes."""
+    inner = {edge: s for n in graph for edge, s in zip(n.outputs, n.kernel.outputs(), strict=True)}
+    for port in graph.outputs:
+        inner.pop(port.edge, None)
+    return inner
+
+
+def insert(graph: Graph, depths: dict[str, int]) -> Graph:
+    """The graph with a FIFO of this depth on each of these edges."""
+    inner = streams(graph)
+    if unknown := sorted(set(depths) - set(inner)):
+        raise BitfabricError(f"no edge {', '.join(unknown)} between two kernels")
+    nodes = []
+    for node in graph:
+        inputs = []
+        for edge in node.inputs:
+            if depth := depths.get(edge, 0):
+                name = f"{edge}_fifo"
+                nodes.append(Node(name, Fifo(inner[edge], depth), (edge,), (name,)))
+                edge = name
+            inputs.append(edge)
+        nodes.append(replace(node, inputs=tuple(inputs)))
+    return replace(graph, nodes=tuple(nodes))

@@ -1,0 +1,1 @@
+"""Execution of a graph: the emulator, and the RTL in Verilator."""

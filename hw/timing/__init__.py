@@ -1,0 +1,1 @@
+"""The exact behaviour of a graph in time: cycle model, deadlocks, FIFO depths."""

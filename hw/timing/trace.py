@@ -1,0 +1,100 @@
+"""The beats of a simulated graph, and the attempt to simulate it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph
+from hw.timing import accounting
+from hw.timing.accounting import Account
+from hw.timing.recurrences import UNKNOWN, solve, tables
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Cycle numbers of every beat on every edge, from the first cycle after reset.
+
+    ``offered[edge]`` is the cycle from which a beat may be taken (valid, once those before it are gone),
+    ``taken[edge]`` the cycle in which it moves (valid and ready). ``period``: the frames after which everything
+    repeats at the trace's end, and would for ever, mostly 1; None where that is not known.
+    """
+
+    graph: Graph
+    frames: int
+    offered: dict[str, np.ndarray]
+    taken: dict[str, np.ndarray]
+    period: int | None = None
+
+    def _frame_ends(self) -> np.ndarray:
+        return np.max([self.taken[edge].reshape(self.frames, -1)[:, -1] for edge in self.graph.output_edges], axis=0)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the first beat in to the last beat of the first frame out, both counted."""
+        first = min(self.taken[port.edge][0] for port in self.graph.inputs)
+        return int(self._frame_ends()[0] - first + 1)
+
+    @property
+    def interval(self) -> int:
+        """Cycles between frames' ends: in the steady state (the mean, rounded up, where that takes several frames to
+        repeat), or of the last two frames where that is not reached."""
+        ends, frames = self._frame_ends(), self.period or 1
+        return -int((ends[-1 - frames] - ends[-1]) // frames) if len(ends) > frames else self.latency
+
+    def accounts(self, frames: int | None = None) -> dict[str, Account]:
+        """What every node (by name) did in the cycles of its last ``frames`` frames, by default of one period.
+
+        A node's frame lasts from after its last action of the frame before until its own last action. In the steady
+        state that is the interval, for every node (as many intervals as frames). Raises BitfabricError where the
+        trace has no frame before those.
+        """
+        frames = self.period or 1 if frames is None else frames
+        if not 0 < frames < self.frames:
+            raise BitfabricError(f"accounts of {frames} frames need a longer trace than one of {self.frames}", status=2)
+        return accounting.accounts(self.graph, self.frames, frames, self.offered, self.taken)
+
+    def occupancy(self, edge: str) -> np.ndarray:
+        """Beats that the places behind ``edge`` hold, by cycle, up to the trace's last.
+
+        The places are the writer's: a FIFO's where a FIFO writes the edge, else its output registers, from the
+        action that makes a beat on, and there are as many as its ``credits``. One is held until the cycle in which the
+        beat is taken, that included. Raises BitfabricError where no node writes the edge.
+        """
+        for node in self.graph:
+            if edge in node.outputs:
+                end = max(int(taken[-1]) for taken in self.taken.values()) + 1
+                made = self.offered[edge] - node.kernel.schedule().latency
+                return accounting.held(made, self.taken[edge], end)
+        raise BitfabricError(f"no node writes an edge {edge}", status=2)
+
+
+def attempt(
+    graph: Graph,
+    frames: int,
+    offers: dict[str, np.ndarray] | None = None,
+    ready: dict[str, np.ndarray] | None = None,
+) -> tuple[Trace, dict[str, str]]:
+    """As ``simulate``, but where nodes wait for ever, they are given: name -> the edge that each waits for."""
+    given = tables(graph, frames)
+    names, offset = list(graph.edges), given.offset
+    index = {name: i for i, name in enumerate(names)}
+    offered, taken = np.full(offset[-1], UNKNOWN), np.full(offset[-1], UNKNOWN)
+    for port in graph.inputs:
+        at = index[port.edge]
+        offered[offset[at] : offset[at + 1]] = 0 if offers is None else offers.get(port.edge, 0)
+    sinks, stalls, at = [], [], 0
+    for edge in graph.output_edges:
+        stall = np.zeros(0, bool) if ready is None else np.asarray(ready.get(edge, ()), bool)
+        sinks.append((index[edge], at, len(stall)))
+        stalls.append(stall)
+        at += len(stall)
+    waits = solve(given, offered, taken, np.array(sinks, np.int64), np.concatenate(stalls))
+    spans = {name: slice(offset[i], offset[i + 1]) for name, i in index.items()}
+    trace = Trace(
+        graph,
+        frames,
+        {name: offered[span] for name, span in spans.items()},
+        {name: taken[span] for name, span in spans.items()},
+    )
+    return trace, {node.name: names[given.ports[p, 0]] for node, p in zip(graph, waits, strict=True) if p >= 0}

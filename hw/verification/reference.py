@@ -1,0 +1,112 @@
+"""The QONNX model itself, executed by qonnx in float32, with many frames in the graph at once."""
+
+import os
+import warnings
+
+import numpy as np
+import onnx
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.core.onnx_exec import execute_onnx
+
+from hw.host.errors import BitfabricError
+from hw.ir.frames import checked
+from hw.ir.graph import Graph
+from hw.lowering.lower import Lowering
+from hw.lowering.qonnx import integer_dtype, load, prepare, read
+from hw.simulation.emulator import Emulator
+from hw.verification.comparison import Comparison, compare_layers
+
+CHUNK_ELEMENTS = 1 << 22
+"""Numbers of the widest tensor that are computed at a time."""
+
+Frames = np.ndarray | dict[str, np.ndarray]
+
+
+class Reference:
+    """Executes a QONNX model on batches. Raises BitfabricError (status 2) for a file that cannot be read."""
+
+    def __init__(self, model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> None:
+        self.proto = read(model)
+        self.model = load(self.proto)
+        values = [*self.model.graph.input, *self.model.graph.output, *self.model.graph.value_info]
+        shapes = [self.model.get_tensor_shape(value.name) for value in values]
+        widest = max(int(np.prod(shape)) for shape in shapes if shape)
+        self.chunk = max(1, CHUNK_ELEMENTS // widest)
+        self._batched: dict[int, ModelWrapper] = {}
+
+    def run(self, frames: Frames) -> Frames:
+        """The model's output for frames ``(N, *shape)``; by name where it has several inputs or outputs.
+
+        Raises BitfabricError (status 2) for frames that do not match the model's inputs.
+        """
+        results = self.tensors(frames, [value.name for value in self.model.graph.output])
+        return results if len(results) > 1 else next(iter(results.values()))
+
+    def tensors(self, frames: Frames, names: list[str]) -> dict[str, np.ndarray]:
+        """The values of the named tensors for frames ``(N, *shape)``."""
+        given = self._check(frames)
+        count = len(next(iter(given.values())))
+        parts: list[dict[str, np.ndarray]] = []
+        for start in range(0, count, self.chunk):
+            chunk = {name: values[start : start + self.chunk] for name, values in given.items()}
+            parts.append(self._execute(chunk, names))
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+    def _check(self, frames: Frames) -> dict[str, np.ndarray]:
+        inputs = self.model.graph.input
+        given = frames if isinstance(frames, dict) else {inputs[0].name: frames}
+        if sorted(given) != sorted(value.name for value in inputs):
+            names = ", ".join(value.name for value in inputs)
+            raise BitfabricError(f"the model has the inputs {names}; given: {', '.join(given)}", status=2)
+        result = {}
+        for value in inputs:
+            shape = tuple(self.model.get_tensor_shape(value.name)[1:])
+            kind = integer_dtype(self.model, value)
+            good = checked(given[value.name], f"input {value.name}", shape, "float32" if kind is None else kind.name)
+            result[value.name] = good.astype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+        return result
+
+    def _execute(self, frames: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
+        count = len(next(iter(frames.values())))
+        if count not in self._batched:
+            copy = onnx.ModelProto()
+            copy.CopyFrom(self.proto)
+            self._batched = {count: prepare(copy, count)}
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            context = execute_onnx(self._batched[count], frames, return_full_exec_context=True)
+        return {name: context[name] for name in names}
+
+
+def random_frames(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
+    """Frames for the graph's one input: standard normal numbers, or uniform ones of an integer input."""
+    port = graph.inputs[0]
+    rng = np.random.default_rng(seed)
+    if port.dtype.startswith("float"):
+        return rng.normal(size=(count, *port.shape)).astype(port.dtype)
+    dtype = graph.edges[port.edge].dtype
+    frames = rng.integers(int(dtype.min()), int(dtype.max()), (count, *port.shape), endpoint=True)
+    return np.where(frames >= 0, 1, -1) if dtype.name == "BIPOLAR" else frames
+
+
+def compare(graph: Graph, model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper, frames: Frames) -> Comparison:
+    """Hold ``graph`` (folded or not) from end to end, and every layer of the model's lowering, against the reference.
+
+    Raises BitfabricError (status 2) for frames that do not match the model's inputs.
+    """
+    reference, emulator, result = Reference(model), Emulator(graph), Comparison()
+    lowering = Lowering(reference.model)
+    outputs = [port.name for port in lowering.graph.outputs]
+    names = [*(tensor for tensor, _ in lowering.tensors.values()), *outputs]
+    given = frames if isinstance(frames, dict) else {lowering.graph.inputs[0].name: frames}
+    for port in lowering.graph.inputs:
+        port.check(given[port.name])
+    result.frames = len(next(iter(given.values())))
+    for start in range(0, result.frames, reference.chunk):
+        chunk = {name: values[start : start + reference.chunk] for name, values in given.items()}
+        expected = reference.tensors(chunk, names)
+        compare_layers(lowering, chunk, expected, result)
+        emulated = emulator.run(chunk)
+        for name in outputs:
+            result.add_classes(emulated[name] if isinstance(emulated, dict) else emulated, expected[name])
+    return result

@@ -1,0 +1,216 @@
+"""From a trained network to a QONNX file that computes the same integers."""
+
+import copy
+import logging
+import os
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.transformation.fold_constants import FoldConstants
+from qonnx.transformation.general import (
+    GiveReadableTensorNames,
+    GiveUniqueParameterTensors,
+    RemoveStaticGraphInputs,
+    RemoveUnusedTensors,
+)
+from qonnx.transformation.infer_shapes import InferShapes
+from qonnx.transformation.quant_constant_folding import FoldTransposeIntoQuantInit
+
+from quant.errors import QuantError
+from quant.models.network import Network
+from quant.qonnx.handlers import PLACE, Manager, prepare
+from quant.qonnx.verify import QUANTIZERS, Verification, value_of, verify
+from quant.schemes.scheme import Scheme
+
+
+def export(
+    model: torch.nn.Module,
+    path: str | os.PathLike[str],
+    frames: np.ndarray | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    in_range: tuple[float, float] | None = None,
+) -> Verification:
+    """Writes ``model`` as a cleaned QONNX file and checks it against torch; the model itself is left as it was.
+
+    ``model`` is a ``quant`` network or any module of Brevitas layers with one tensor in and one tensor out. It is
+    exported from a copy on the CPU in eval mode. The file has one input ``global_in`` (1, *input_shape) float32 and one
+    output ``global_out`` float32 (qonnx's names). Weights are the quantized values that training used, whatever their
+    quantizer. Nodes are named after their modules: ``hidden_0_linear_MatMul``; those of a module that is called
+    again end in ``_1``, ``_2``, ...
+
+    ``frames`` (N, *input_shape) are executed in torch and with qonnx. Default: 64 random frames, whole numbers where
+    both ends of ``in_range`` are (uniform otherwise). ``input_shape`` (without the batch) and ``in_range`` are a
+    network's own; of another module, give either both or ``frames``.
+
+    Raises QuantError if any integer out of an activation quantizer differs, in which case no file is written, and for a
+    layer that QONNX cannot express, which it names. A file of that name is replaced only by a whole, verified one.
+    """
+    name = model.name if isinstance(model, Network) else type(model).__name__
+    schemes = dict.fromkeys(getattr(module, "scheme", None) for module in model.modules())
+    for scheme in schemes:
+        if isinstance(scheme, Scheme):
+            scheme.check_export(model)
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise QuantError(f"cannot write {target}: there is no folder {target.parent}", status=2)
+    checked = _frames(model, name, frames, input_shape, in_range)
+    frozen = copy.deepcopy(model).cpu().eval()
+    try:
+        prepare(frozen)
+        exported = _to_onnx(frozen, torch.from_numpy(checked[:1]))
+    except QuantError as error:
+        raise QuantError(f"export of {name}: {error}", error.status) from error
+    nodes = _name_nodes(exported)
+    wrapper = _clean(exported)
+    verification = verify(name, frozen, wrapper, nodes, checked)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        wrapper.save(str(partial))
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return verification
+
+
+def _frames(
+    model: torch.nn.Module,
+    name: str,
+    frames: np.ndarray | None,
+    input_shape: tuple[int, ...] | None,
+    in_range: tuple[float, float] | None,
+) -> np.ndarray:
+    """The frames to check with, float32."""
+    if isinstance(model, Network):
+        input_shape = model.input_shape if input_shape is None else input_shape
+        in_range = model.in_range if in_range is None else in_range
+    if frames is not None:
+        checked = np.asarray(frames, dtype=np.float32)
+        if not len(checked) or (input_shape is not None and checked.shape[1:] != tuple(input_shape)):
+            raise QuantError(
+                f"{name} takes frames of shape (N, {', '.join(map(str, input_shape or ('...',)))}), "
+                f"not {checked.shape}: give at least one frame of that shape",
+                status=2,
+            )
+        return checked
+    if input_shape is None or in_range is None:
+        raise QuantError(
+            f"{name} does not say what it takes: give frames to check it with, or input_shape and in_range", status=2
+        )
+    random, shape, (low, high) = np.random.default_rng(0), (64, *input_shape), in_range
+    if low == int(low) and high == int(high):
+        return random.integers(int(low), int(high), shape, endpoint=True).astype(np.float32)
+    return random.uniform(low, high, shape).astype(np.float32)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps the exporters' progress lines, warnings and log records off the user's terminal."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    sys.stdout.flush()
+    output = os.dup(1)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)  # where torch prints its whole graph in C++ if an export fails
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        os.dup2(output, 1)
+        os.close(output)
+        logging.disable(previous)
+
+
+def _to_onnx(frozen: torch.nn.Module, frame: torch.Tensor) -> onnx.ModelProto:
+    # A failed export leaves a Brevitas model in export mode, so it gets its own copy. TorchScript's exporter, as
+    # it names nodes after modules and takes residual networks.
+    model = copy.deepcopy(frozen)
+    model.register_forward_hook(lambda _module, _inputs, output: value_of(output))
+    running = _track(model)
+    try:
+        with _silence(), tempfile.TemporaryDirectory() as folder:
+            exported = Manager.export(model, frame, f"{folder}/model.onnx", dynamo=False)
+    except QuantError:
+        raise
+    except Exception as error:  # whatever the user's layers and torch's exporter raise
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
+        where = f"its layer {running[-1]}" if running else "the model"
+        raise QuantError(f"{where} cannot be exported: {reason}") from error
+    ends = (
+        len(exported.graph.input) - len({each.name for each in exported.graph.initializer}),
+        len(exported.graph.output),
+    )
+    if ends[1] != 1:
+        raise QuantError(f"it has {ends[1]} outputs: wrap it in a module with one")
+    return exported
+
+
+def _track(model: torch.nn.Module) -> list[str]:
+    """The paths of the modules that are running, outermost first; after a failure, of those that it stopped."""
+    running: list[str] = []
+
+    def enter(path: str) -> Any:
+        return lambda _module, _inputs: running.append(path)
+
+    for path, module in model.named_modules():
+        if path:
+            module.register_forward_pre_hook(enter(path))
+            module.register_forward_hook(lambda _module, _inputs, _output: running.pop() and None)
+    return running
+
+
+def _name_nodes(model: onnx.ModelProto) -> dict[str, list[str]]:
+    """Names all nodes after their modules, each once; gives the names of each quantizer's nodes by its path."""
+    taken: set[str] = set()
+    found: dict[str, list[str]] = {}
+    for node in model.graph.node:
+        name = re.sub(r"[./]+", "_", node.name.strip("/"))
+        place = next((each for each in node.attribute if each.name == PLACE), None)
+        if place is not None:
+            path = place.s.decode()
+            node.attribute.remove(place)
+            name = f"{path.replace('.', '_')}_{node.op_type}"
+        unique = next(each for each in _numbered(name) if each not in taken)
+        taken.add(unique)
+        node.name = unique
+        if place is not None:
+            found.setdefault(path, []).append(unique)
+    return found
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    number = 1
+    while True:
+        yield f"{name}_{number}"
+        number += 1
+
+
+def _clean(model: onnx.ModelProto) -> ModelWrapper:
+    """What ``qonnx.util.cleanup`` does, but nodes keep their modules' names."""
+    wrapper = ModelWrapper(model)
+    for node in wrapper.graph.node:
+        if node.op_type in QUANTIZERS:
+            node.domain = "qonnx.custom_op.general"
+    for transformation in (
+        InferShapes(),
+        GiveUniqueParameterTensors(),
+        FoldConstants(exclude_op_types=list(QUANTIZERS)),
+        FoldTransposeIntoQuantInit(),
+        RemoveUnusedTensors(),
+        RemoveStaticGraphInputs(),
+        GiveReadableTensorNames(),
+    ):
+        wrapper = wrapper.transform(transformation)
+    return wrapper

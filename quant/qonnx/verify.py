@@ -1,0 +1,228 @@
+"""Whether an exported file computes what torch computes: every integer out of every activation quantizer."""
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from brevitas.proxy.parameter_quant import ParameterQuantProxyFromInjector
+from brevitas.quant_tensor import QuantTensor
+from onnx import TensorProto, helper, numpy_helper
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.core.onnx_exec import execute_node, execute_onnx
+from qonnx.transformation.change_batchsize import ChangeBatchSize
+from qonnx.transformation.infer_shapes import InferShapes
+from qonnx.util.basic import get_preferred_qonnx_opset
+from torch.nn import functional
+
+from quant.errors import QuantError
+from quant.qonnx.handlers import quantizers, tensor_quant
+
+QUANTIZERS = ("Quant", "BipolarQuant", "MultiThreshold", "Trunc")
+"""Operators of a file that give integers."""
+
+# Elements of a file's largest tensor that are computed at a time; memory is a few times that.
+_ELEMENTS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How the exported file's execution compares with torch, over ``frames`` inputs.
+
+    With sums in float64, where rounding does not matter, every integer out of the ``quantizers`` activation quantizers
+    was equal (else the export failed) and ``max_abs_diff`` is the largest difference of a logit. In float32, which
+    QONNX prescribes, a value within float32's rounding of a decision point may fall to the other side;
+    ``float32_max_abs_diff`` and ``float32_arg_max_differ`` (frames) tell what that did.
+    """
+
+    frames: int
+    quantizers: int
+    max_abs_diff: float
+    float32_max_abs_diff: float
+    float32_arg_max_differ: int
+
+
+def verify(
+    name: str, frozen: torch.nn.Module, wrapper: ModelWrapper, nodes: Mapping[str, list[str]], frames: np.ndarray
+) -> Verification:
+    """Compares the file with ``frozen``, a model in eval mode, and raises QuantError for integers that differ.
+
+    ``nodes``: the names of each quantizer's nodes, by its path, in the order in which torch calls them. Frames are
+    (N, ...) float32. Sums are float64 on both sides and each quantizer computes in float32, as it was trained.
+    """
+    size = min(len(frames), max(1, _ELEMENTS // _largest_tensor(wrapper)))
+    batched = wrapper.transform(ChangeBatchSize(size)).transform(InferShapes())
+    double = _with_float64_sums(batched)
+    by_name = {node.name: node for node in double.graph.node}
+    torch64 = _Recorded(frozen)
+    outputs = []
+    for start in range(0, len(frames), size):
+        count = min(size, len(frames) - start)
+        part = np.resize(frames[start : start + count], (size, *frames.shape[1:]))
+        expected, codes = torch64(part.astype(np.float64))
+        context = _execute(double, part)
+        for path, calls in codes.items():
+            _compare(name, path, calls, [by_name[each] for each in nodes[path]], context)
+        with torch.no_grad():
+            expected32 = value_of(frozen(torch.from_numpy(part))).numpy()
+        found32 = execute_onnx(batched, {"global_in": part})["global_out"]
+        outputs.append([each[:count] for each in (expected, context["global_out"], expected32, found32)])
+    expected, found, expected32, found32 = (np.concatenate(each) for each in zip(*outputs, strict=True))
+    difference = float(np.abs(found - expected).max())
+    # The integers are equal, so what may be left is constants of the model that the file holds in float32.
+    if difference > 1e-5 * max(1.0, float(np.abs(expected).max())):
+        raise QuantError(
+            f"export of {name}: the outputs differ by up to {difference:.3g}, so the file was not written; "
+            "please report this model"
+        )
+    differ = (found32.argmax(1) != expected32.argmax(1)).reshape(len(frames), -1).any(axis=1)
+    return Verification(
+        frames=len(frames),
+        quantizers=sum(len(calls) for calls in codes.values()),
+        max_abs_diff=difference,
+        float32_max_abs_diff=float(np.abs(found32 - expected32).max()),
+        float32_arg_max_differ=int(differ.sum()),
+    )
+
+
+def value_of(output: Any) -> torch.Tensor:
+    """A model's output as a tensor, whether or not it is one of Brevitas's quantized tensors."""
+    return output.value if isinstance(output, QuantTensor) else output
+
+
+def _largest_tensor(wrapper: ModelWrapper) -> int:
+    """Elements of a frame's largest tensor; tensors that do not start with the batch of 1 are weights."""
+    values = (*wrapper.graph.input, *wrapper.graph.value_info, *wrapper.graph.output)
+    shapes = ([dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values)
+    return max(math.prod(shape) for shape in shapes if shape[:1] == [1])
+
+
+def _compare(
+    name: str, path: str, calls: list[np.ndarray], nodes: list[onnx.NodeProto], context: Mapping[str, np.ndarray]
+) -> None:
+    if len(calls) != len(nodes):
+        raise QuantError(
+            f"export of {name}: torch calls {path} {len(calls)} times, and the file has {len(nodes)} nodes for it, so "
+            "it was not written; please report this model"
+        )
+    for code, node in zip(calls, nodes, strict=True):
+        scale: Any = 1.0
+        if node.op_type != "MultiThreshold":  # which gives its codes
+            scale = context[node.input[4 if node.op_type == "Trunc" else 1]]
+        exported = np.rint(context[node.output[0]] / scale).astype(np.int64)
+        wrong = np.argwhere(exported != code)
+        if len(wrong):
+            at = tuple(wrong[0].tolist())
+            raise QuantError(
+                f"export of {name}: {len(wrong)} of {code.size} integers of {path} differ, the first at {at} "
+                f"(torch {code[at]}, QONNX {exported[at]}), so the file was not written; please report this model"
+            )
+
+
+class _Recorded:
+    """A copy of a model that computes in float64, but for its quantizers, and keeps the integers out of them."""
+
+    def __init__(self, frozen: torch.nn.Module) -> None:
+        self.model = copy.deepcopy(frozen).double()
+        self.codes: dict[str, list[np.ndarray]] = {}
+        for path, proxy in quantizers(self.model).items():
+            module = tensor_quant(proxy).float()
+            module.register_forward_pre_hook(lambda _, inputs: tuple(_cast(each, torch.float32) for each in inputs))
+            module.register_forward_hook(lambda _m, _i, outputs: tuple(_cast(each, torch.float64) for each in outputs))
+            if not isinstance(proxy, ParameterQuantProxyFromInjector):
+                module.register_forward_hook(self._keep(path))
+
+    def _keep(self, path: str) -> Any:
+        def hook(_module: Any, _inputs: Any, outputs: Any) -> None:
+            values, scale = outputs[:2]
+            self.codes.setdefault(path, []).append(torch.round(values / scale).numpy().astype(np.int64))
+
+        return hook
+
+    def __call__(self, frames: np.ndarray) -> tuple[np.ndarray, dict[str, list[np.ndarray]]]:
+        self.codes.clear()
+        with torch.no_grad():
+            output = value_of(self.model(torch.from_numpy(frames))).numpy()
+        return output, self.codes
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    return value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+
+def _with_float64_sums(wrapper: ModelWrapper) -> ModelWrapper:
+    """A copy whose tensors are float64."""
+    double = copy.deepcopy(wrapper)
+    for tensor in double.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float64), tensor.name))
+    for value in (*double.graph.input, *double.graph.output, *double.graph.value_info):
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = TensorProto.DOUBLE
+    return double
+
+
+def _execute(double: ModelWrapper, frames: np.ndarray) -> dict[str, np.ndarray]:
+    """All tensors of a float64 execution, in which quantizers compute in float32, the scale behind thresholds too."""
+    context = double.make_empty_exec_context()
+    context["global_in"] = frames.astype(np.float64)
+    versions = double.get_opset_imports()
+    codes = {node.output[0] for node in double.graph.node if node.op_type == "MultiThreshold"}
+    for node in double.graph.node:
+        if node.op_type in _BY_TORCH:
+            attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+            operands = [torch.from_numpy(context[each]) for each in node.input]
+            context[node.output[0]] = _BY_TORCH[node.op_type](*operands, **attributes).numpy()
+            continue
+        if node.op_type == "Mul" and node.input[0] in codes:
+            values, scale = (context[each].astype(np.float32) for each in node.input)
+            context[node.output[0]] = (values * scale).astype(np.float64)
+            continue
+        used = context
+        if node.op_type in QUANTIZERS:
+            used = {each: context[each].astype(np.float32) for each in (*node.input, *node.output) if each}
+        execute_node(node, used, double.graph, versions.get(node.domain, get_preferred_qonnx_opset()))
+        for each in node.output:
+            context[each] = used[each].astype(np.float64)
+    return context
+
+
+# ONNX Runtime has these operators in float32 only; here they are by torch's functions and the file's attributes.
+
+
+def _conv(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, *, group: int = 1, **attributes: Any
+) -> torch.Tensor:
+    axes = x.dim() - 2
+    function: Any = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}[axes]
+    padded = functional.pad(x, _pads(attributes, axes))
+    strides, dilations = (attributes.get(each, [1] * axes) for each in ("strides", "dilations"))
+    return function(padded, weight, bias, stride=strides, dilation=dilations, groups=group)
+
+
+def _average_pool(x: torch.Tensor, *, count_include_pad: int = 0, **attributes: Any) -> torch.Tensor:
+    axes = x.dim() - 2
+    function: Any = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}[axes]
+    kernel, strides = attributes["kernel_shape"], attributes.get("strides", [1] * axes)
+    pads, ceil = _pads(attributes, axes), bool(attributes.get("ceil_mode", 0))
+    counted = torch.ones_like(x[:1, :1])
+    counted = functional.pad(counted, pads, value=float(count_include_pad))
+    sums, counts = (function(each, kernel, strides, ceil_mode=ceil) for each in (functional.pad(x, pads), counted))
+    return sums / counts
+
+
+def _pads(attributes: Mapping[str, Any], axes: int) -> list[int]:
+    """ONNX's pads, all beginnings and all ends, in the order of torch's ``pad``: the last axis first."""
+    pads = attributes.get("pads", [0] * 2 * axes)
+    return [pads[axis + side] for axis in reversed(range(axes)) for side in (0, axes)]
+
+
+_BY_TORCH: dict[str, Callable[..., torch.Tensor]] = {
+    "Conv": _conv,
+    "AveragePool": _average_pool,
+    "GlobalAveragePool": lambda x: x.mean(dim=tuple(range(2, x.dim())), keepdim=True),
+}

@@ -1,0 +1,1 @@
+"""What the schemes are made of: quantizing functions, injectors, optimizers."""

@@ -1,0 +1,220 @@
+"""Run folders: one training, kept with its results, and reused when asked for again.
+
+Light to import: torch, Brevitas and Lightning (``quant.training.loop``) are imported only when there is something to
+train.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quant.data import DataSet, load_data
+from quant.errors import QuantError
+
+_PACKAGES = ("torch", "brevitas", "qonnx", "onnx", "lightning", "numpy")
+_PRODUCTS = ("checkpoint.pt", "x_test.npy", "y_test.npy")  # and model.onnx but of float networks, metrics.json last
+
+
+def train_run(
+    model: str = "tfc-w1a1",
+    scheme: str | None = None,
+    data: str | os.PathLike[str] = "digits",
+    epochs: int = 100,
+    seed: int = 0,
+    out: str | os.PathLike[str] = "run",
+    progress: bool | None = None,
+    model_options: Mapping[str, Any] | None = None,
+    scheme_options: Mapping[str, Any] | None = None,
+    fit_options: Mapping[str, Any] | None = None,
+    teacher: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Trains, exports and verifies a model, and leaves the results in the folder ``out``.
+
+    ``model.onnx`` (QONNX, see ``quant.qonnx.export``; none of a float network), ``metrics.json``, ``x_test.npy`` and
+    ``y_test.npy`` (test frames in the model's own input layout, labels) and ``checkpoint.pt``. ``model_options`` go to
+    ``quant.create_model`` (``in_bits``, ``width``, ...), ``scheme_options`` are parameters of the scheme, and
+    ``fit_options`` go to ``quant.fit``; all must be plain JSON values. ``teacher`` is the run folder of a network to
+    learn from.
+
+    Returns what ``metrics.json`` holds: ``model``, ``scheme``, ``data``, ``epochs``, ``seed``, ``accuracy``
+    {``train``, ``test``}, ``frames``, ``input`` (range, and how floating-point features were scaled), ``seconds``,
+    ``fit`` (with the history of every epoch), ``verification``, ``layers``, ``totals``, ``onnx`` {``path``,
+    ``sha256``}, ``versions``, ``key``; and ``out``, ``cached`` and ``rank``, which is not 0 in the further processes of
+    a training on many devices, whose results are the same and which leave no files.
+
+    A run with the same arguments, data and code that is whole in ``out`` is not trained again (``cached`` is True). The
+    products go to ``out`` when all are whole, ``metrics.json`` last: an interrupted run leaves those of an earlier one
+    as they were, and in ``.checkpoint`` what ``resume=True`` goes on from.
+
+    Raises QuantError for unknown names, bad values, unusable data and an ``out`` that cannot be written.
+    """
+    folder = Path(out)
+    dataset = load_data(data, seed)
+    request = {
+        "model": model,
+        "scheme": scheme,
+        "epochs": epochs,
+        "seed": seed,
+        "model_options": dict(model_options or {}),
+        "scheme_options": dict(scheme_options or {}),
+        "fit_options": dict(fit_options or {}),
+        "teacher": None if teacher is None else _teacher(teacher),
+    }
+    versions = {package: metadata.version(package) for package in _PACKAGES}
+    key = _key(request, versions, dataset)
+    finished = _finished(folder, key)
+    if finished is not None:
+        return {**finished, "out": str(folder), "cached": True, "rank": 0}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder)
+        work = Path(tempfile.mkdtemp(prefix=f".partial-{os.getpid()}-", dir=folder))
+    except OSError as error:
+        raise QuantError(f"cannot write to {folder}: {error.strerror}; choose another folder", status=2) from error
+    checkpoint = folder / ".checkpoint"
+    try:
+        measured, rank = _train(request, dataset, work, progress, checkpoint, resume)
+        results = {**request, "data": dataset.name, **measured, "versions": versions, "key": key}
+        if rank == 0:
+            (work / "metrics.json").write_text(json.dumps(results, indent=2) + "\n")
+            (folder / "metrics.json").unlink(missing_ok=True)
+            for name in (*_PRODUCTS, "model.onnx", "metrics.json"):
+                if (work / name).exists():
+                    os.replace(work / name, folder / name)
+                else:
+                    (folder / name).unlink(missing_ok=True)
+            shutil.rmtree(checkpoint, ignore_errors=True)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return {**results, "out": str(folder), "cached": False, "rank": rank}
+
+
+def _teacher(place: str | os.PathLike[str]) -> dict[str, str]:
+    path = checkpoint_file(place)
+    return {"path": str(path), "sha256": _sha256(path)}
+
+
+def _train(
+    request: Mapping[str, Any], dataset: DataSet, work: Path, progress: bool | None, checkpoint: Path, resume: bool
+) -> tuple[dict[str, Any], int]:
+    """What is to be written into ``metrics.json``, and this process's rank."""
+    import torch
+
+    from quant.metrics import summary
+    from quant.models import choose_scheme, create_model
+    from quant.qonnx.export import export
+    from quant.training.checkpoint import save_checkpoint
+    from quant.training.loop import fit, model_inputs
+
+    with torch.random.fork_rng():
+        torch.manual_seed(request["seed"])
+        options = {
+            "input_shape": dataset.shape,
+            "classes": dataset.classes,
+            "in_range": (dataset.low, dataset.high),
+            **request["model_options"],
+        }
+        scheme = choose_scheme(request["model"], request["scheme"], request["scheme_options"])
+        model = create_model(request["model"], scheme, **options)
+    settings = dict(request["fit_options"])
+    if request["teacher"]:
+        settings["teacher"] = request["teacher"]["path"]
+    result = fit(
+        model,
+        dataset,
+        request["epochs"],
+        request["seed"],
+        progress=progress,
+        checkpoint=checkpoint,
+        resume=resume,
+        **settings,
+    )
+    model.cpu()
+    x_test = model_inputs(model, dataset.x_test)
+    verification = onnx = None
+    if model.scheme.quantizes:
+        verification = asdict(export(model, work / "model.onnx", x_test[:1000]))
+        onnx = {"path": "model.onnx", "sha256": _sha256(work / "model.onnx")}
+    save_checkpoint(model, work / "checkpoint.pt")
+    np.save(work / "x_test.npy", x_test)
+    np.save(work / "y_test.npy", dataset.y_test)
+    measured = {
+        "scheme": model.scheme.describe(),
+        "accuracy": {"train": result.train_accuracy, "test": result.test_accuracy},
+        "frames": {"train": len(dataset.x_train), "test": len(dataset.x_test)},
+        "input": {
+            "low": dataset.low,
+            "high": dataset.high,
+            "scale": None if dataset.scale is None else dataset.scale.tolist(),
+            "offset": None if dataset.offset is None else dataset.offset.tolist(),
+        },
+        "seconds": round(result.seconds, 3),
+        "fit": asdict(result),
+        "verification": verification,
+        **summary(model).as_dict(),
+        "onnx": onnx,
+    }
+    return measured, torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+
+
+def checkpoint_file(place: str | os.PathLike[str]) -> Path:
+    """The checkpoint of a run folder, or the file itself; QuantError (status 2) where there is none."""
+    path = Path(place)
+    path = path / "checkpoint.pt" if path.is_dir() else path
+    if not path.is_file():
+        raise QuantError(f"no teacher {place}: give a folder that bitfabric train left, or a checkpoint", status=2)
+    return path
+
+
+def _key(request: Mapping[str, Any], versions: Mapping[str, str], dataset: DataSet) -> str:
+    """Hash of everything that the results depend on: the arguments, the data, this package's code, the libraries."""
+    digest = hashlib.sha256()
+    try:
+        digest.update(json.dumps([request, versions], sort_keys=True).encode())
+    except TypeError as error:
+        raise QuantError(f"options must be plain JSON values: {error}", status=2) from error
+    for array in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
+        digest.update(repr((array.dtype.str, array.shape)).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    package = Path(__file__).parent
+    for source in sorted(package.rglob("*.py")):
+        digest.update(source.relative_to(package).as_posix().encode())
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _finished(folder: Path, key: str) -> dict[str, Any] | None:
+    """The results in the folder, if they are this key's and whole."""
+    try:
+        results = json.loads((folder / "metrics.json").read_text())
+        whole = results["key"] == key and all((folder / name).is_file() for name in _PRODUCTS)
+        onnx = results["onnx"]
+        whole = whole and (onnx is None or _sha256(folder / "model.onnx") == onnx["sha256"])
+        return results if whole else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes what runs that were killed outright have left in the folder."""
+    for work in folder.glob(".partial-*"):
+        try:
+            os.kill(int(work.name.split("-")[1]), 0)  # signal 0 only asks whether the process lives
+        except ProcessLookupError:
+            shutil.rmtree(work, ignore_errors=True)
+        except (PermissionError, ValueError):
+            continue
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,212 @@
+"""What Lightning runs: the training step of a network with its schemes' rules, and the record of every epoch."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import torch
+from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
+from torch.nn import functional
+
+from quant.models.network import Network
+from quant.quantizers.glorot import glorot_bound
+from quant.schemes.scheme import Scheme
+from quant.training.batches import Batches
+from quant.training.callbacks import KeepBest
+
+
+def squared_hinge(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean of ``max(0, 1 - t * logit)**2`` over (N, classes), t = +1 for the label's class and -1 for the others."""
+    targets = 2.0 * functional.one_hot(labels, logits.shape[1]) - 1.0
+    return torch.clamp(1.0 - targets * logits, min=0).square().mean()
+
+
+LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "cross_entropy": functional.cross_entropy,
+    "squared_hinge": squared_hinge,
+}
+
+
+def glorot_factor(weight: torch.Tensor) -> float:
+    """BinaryConnect's learning-rate factor of a weight (out, in, *kernel): ``1 / sqrt(1.5 / (fan_in + fan_out))``."""
+    return 1.0 / glorot_bound(weight)
+
+
+def scheme_layers(model: torch.nn.Module) -> dict[Scheme, list[Any]]:
+    """The linear and convolution layers of each scheme in the model, in order."""
+    found: dict[Scheme, list[Any]] = {}
+    for module in model.modules():
+        if isinstance(module, QuantWeightBiasInputOutputLayer):
+            found.setdefault(module.scheme, []).append(module)
+    return found
+
+
+def parameter_groups(model: torch.nn.Module, learning_rate: float) -> list[dict[str, Any]]:
+    """Optimizer groups: where a layer's scheme asks for it its weight has its own, Glorot-scaled, rate."""
+    scaled = [layer.weight for scheme, layers in scheme_layers(model).items() if scheme.glorot_lr for layer in layers]
+    groups = [{"params": [w], "lr": learning_rate * glorot_factor(w)} for w in scaled]
+    apart = {id(w) for w in scaled}
+    groups.append({"params": [p for p in model.parameters() if id(p) not in apart], "lr": learning_rate})
+    return groups
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch: means over its batches, in training mode and with augmented images, but for the validation part.
+
+    ``flip_ratio`` is the share of the weights' integer codes that the epoch changed (None where no weight has any);
+    one that does not fall to about 0 at the end asks for a lower last rate.
+    """
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    validation_accuracy: float | None
+    learning_rate: float
+    flip_ratio: float | None
+
+
+class Training(lightning.LightningModule):
+    """One model's training step, optimizer, schedule, the scheme's rules, and the record of it all."""
+
+    def __init__(
+        self,
+        model: Network,
+        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        rates: tuple[float, float],
+        epochs: int,
+        batches: Batches,
+        request: Mapping[str, Any],
+        teach: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        best: KeepBest | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.rates, self.epochs, self.batches = model, rates, epochs, batches
+        self.loss_function, self.teach, self.best = loss, teach, best
+        self.request = json.dumps(request)
+        self.schemes = scheme_layers(model)
+        self.history: list[Epoch] = []
+        self.random_state: dict[str, Any] | None = None
+
+    def on_train_start(self) -> None:
+        self.codes = weight_codes(self.schemes)
+        self.sums = torch.zeros(2, device=self.device)  # of the batches' losses and of hits
+        if self.random_state is not None:
+            set_random_state(self.random_state, self.trainer.global_rank)
+
+    def on_train_batch_start(self, _batch: Any, index: int) -> None:
+        if index == 0:
+            self.sums.zero_()
+            factor = self.rate(self.current_epoch) / self.rates[0]
+            for group in self.trainer.optimizers[0].param_groups:
+                group["lr"] = group["first_lr"] * factor
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        x, y = batch
+        logits = self.model(x)
+        loss = self.loss_function(logits, y)
+        if self.teach is not None:
+            loss = loss + self.teach(logits, x)
+        self.sums += torch.stack((loss.detach(), (logits.argmax(1) == y).sum()))
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        for scheme, layers in self.schemes.items():
+            scheme.before_step(layers, optimizer)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        for scheme, layers in self.schemes.items():
+            scheme.after_step(layers, self.trainer.optimizers[0])
+        if self.trainer.world_size > 1:
+            # What quantizers watch for themselves (a first scale) must not differ between processes. It is small.
+            hand_out([p.data for p in self.model.parameters() if p.dim() <= 1])
+
+    def on_train_epoch_end(self) -> None:
+        codes = weight_codes(self.schemes)
+        flips = sum(int((a != b).sum()) for a, b in zip(codes, self.codes, strict=True))
+        count = sum(code.numel() for code in codes)
+        self.codes = codes
+        loss, hits = (self.trainer.strategy.reduce(self.sums, reduce_op="sum") / len(self.batches)).tolist()
+        epoch = self.current_epoch
+        self.history.append(
+            Epoch(
+                epoch=epoch + 1,
+                loss=loss / self.trainer.world_size,
+                train_accuracy=hits / self.batches.size,
+                validation_accuracy=None if self.best is None else self.best.latest,
+                learning_rate=self.rate(epoch),
+                flip_ratio=flips / count if count else None,
+            )
+        )
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate in an epoch, counted from 0: half a cosine from the first rate to the last."""
+        first, last = self.rates
+        done = min(1.0, epoch / max(1, self.epochs - 1))
+        return last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * done))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        optimizer = self.model.scheme.optimizer(parameter_groups(self.model, self.rates[0]))
+        for group in optimizer.param_groups:
+            group["first_lr"] = group["lr"]
+        return optimizer
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["bitfabric"] = {
+            "request": self.request,
+            "history": [vars(epoch) for epoch in self.history],
+            "order": self.batches.order.get_state(),
+            "random": random_states(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        saved = checkpoint["bitfabric"]
+        self.history = [Epoch(**epoch) for epoch in saved["history"]]
+        self.batches.order.set_state(saved["order"])
+        self.random_state = saved["random"]
+
+
+@torch.no_grad()
+def weight_codes(schemes: Mapping[Scheme, list[Any]]) -> list[torch.Tensor]:
+    """The integers of every quantized weight, as in use (without the randomness of training)."""
+    found = []
+    for layer in (layer for layers in schemes.values() for layer in layers):
+        proxy = layer.weight_quant
+        if proxy.is_quant_enabled:
+            training = proxy.training
+            proxy.eval()
+            values, scale = proxy.tensor_quant(layer.weight)[:2]
+            proxy.train(training)
+            found.append((values / scale).round_().to(torch.int16))
+    return found
+
+
+def random_states() -> list[dict[str, Any]]:
+    """Torch's random state in every process of this training."""
+    own = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+    if not torch.distributed.is_initialized():
+        return [own]
+    states: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(states, own)
+    return states
+
+
+def set_random_state(states: Any, rank: int) -> None:
+    state = states[rank % len(states)]
+    torch.set_rng_state(state["cpu"])
+    if len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+@torch.no_grad()
+def hand_out(tensors: list[torch.Tensor]) -> None:
+    """Gives the first process's values to all others, in place; one transfer for each type."""
+    for kind in dict.fromkeys(tensor.dtype for tensor in tensors):  # in the same order everywhere
+        same = [tensor for tensor in tensors if tensor.dtype == kind]
+        joined = torch.cat([tensor.flatten() for tensor in same])
+        torch.distributed.broadcast(joined, 0)
+        for tensor, values in zip(same, joined.split([tensor.numel() for tensor in same]), strict=True):
+            tensor.copy_(values.view_as(tensor))
