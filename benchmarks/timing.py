@@ -21,7 +21,9 @@ from hw.folding import choose
 from hw.lowering.lower import lower
 from hw.passes import fifos, fold, lanes
 from hw.rtl.design import generate
+from hw.simulation.verilator import build
 from hw.timing import fifo_sizing
+from hw.timing.cycles import simulate, steady
 
 DEVICE = "lfe5u-85f"
 NETWORKS: dict[str, tuple[Callable[[Path], Path], int, int]] = {
@@ -52,26 +54,26 @@ def measure(path: Path, cycles: int, count: int) -> dict[str, Any]:
         int(stream.dtype.min()), int(stream.dtype.max()), (count, *stream.shape), endpoint=True
     )
     frames = np.where(frames > 0, 1, -1) if stream.dtype.name == "BIPOLAR" else frames
-    simulator, build = timed(lambda: verilator.build(generate(hardware, device_.family)))
-    ran, verilator = timed(lambda: simulator.run({"s": frames}))
-    cycles.simulate(hardware, count)
-    trace, model = timed(lambda: cycles.simulate(hardware, count))
-    steady, analysis = timed(lambda: cycles.steady(hardware))
-    _, accounts = timed(steady.accounts)
+    simulator, building = timed(lambda: build(generate(hardware, device_.family)))
+    ran, running = timed(lambda: simulator.run({"s": frames}))
+    simulate(hardware, count)
+    trace, model = timed(lambda: simulate(hardware, count))
+    periodic, analysis = timed(lambda: steady(hardware))
+    _, accounts = timed(periodic.accounts)
     finn, theirs = timed(lambda: estimate(path, target_cycles=cycles))
     ends = ran.taken["m"].reshape(count, -1)[:, -1]
     moved = [(ran.taken["s"], trace.taken[port.edge]), (ran.taken["m"], trace.taken[out.edge])]
     return {
         "frames": count,
         "beats": sum(len(taken) for taken in trace.taken.values()),
-        "estimated": {"interval": steady.interval, "latency": steady.latency},
+        "estimated": {"interval": periodic.interval, "latency": periodic.latency},
         "simulated": {"interval": int(ends[-1] - ends[-2]), "latency": int(ends[0] - ran.taken["s"][0] + 1)},
         "finn": {"interval": finn.max_cycles, "latency": finn.latency_cycles},
         "beats that differ": sum(int((rtl != ours).sum()) for rtl, ours in moved),
         "seconds": {
             "model, the same frames": model,
-            "Verilator, the same frames": verilator,
-            "Verilator's build, or finding it": build,
+            "Verilator, the same frames": running,
+            "Verilator's build, or finding it": building,
             "steady state and accounts": analysis + accounts,
             "FIFO sizing": sizing,
             "FINN's estimate": theirs,

@@ -22,6 +22,7 @@ from hw.passes import fifos, fold, lanes
 from hw.rtl.design import generate, instances
 from hw.synth.yosys import synthesise
 from hw.timing import fifo_sizing
+from hw.timing.cycles import steady
 
 PART, DEVICE = "xc7z020clg400-1", "xc7z020"
 NETWORKS = {"tfc": (tfc.make, 896), "cnv": (cnv.make, 150_000)}
@@ -75,7 +76,7 @@ def measure(network: str, folder: Path) -> dict[str, object]:
              n.kernel.outputs()[0].dtype.name, layers[n.name].lut, layers[n.name].bram]
             for n in hardware
         ]  # fmt: skip
-        rows.append(["total", "", "", "", cycles.steady(hardware).interval, "", total.lut, total.bram])
+        rows.append(["total", "", "", "", steady(hardware).interval, "", total.lut, total.bram])
         columns = ["layer", "kernel", "PE", "SIMD", "cycles", "output", "LUT", "RAMB18"]
         report.show(f"{network}: ours, {name}, synthesised", columns, rows)
         results[name] = vars(total)

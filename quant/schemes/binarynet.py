@@ -37,8 +37,8 @@ class BinaryNet(Scheme):
     ``normalization``: "batch" or, as in the authors' Torch code, "shift" (``quant.quantizers.shift_norm.ShiftNorm``).
     ``update_rule``: "adam" or "shift_adamax" (``quant.quantizers.shift_adamax.ShiftAdaMax``). ``stochastic_act``:
     random neurons in training, +1 with probability ``clip((x + 1) / 2, 0, 1)``, as the Torch code does; in use they
-    are signs, and ``finish`` estimates BatchNorm's statistics again, with these. Neither changes what hardware does: BatchNorm
-    and sign are one threshold a channel.
+    are signs, and ``finish`` estimates BatchNorm's statistics again, with these. Neither changes what hardware does:
+    BatchNorm and sign are one threshold a channel.
 
     Loss and rates are those of ``binaryconnect``; the paper's loss is ``loss="squared_hinge"``.
 

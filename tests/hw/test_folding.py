@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from hw.fabric.family import ECP5
 from hw.fabric.resources import Resources
 from hw.folding import elimination, finn_json
-from hw.folding.choose import Folding, estimate, fastest, for_budget, for_cycles, pareto
+from hw.folding.choose import estimate, fastest, for_budget, for_cycles, pareto
 from hw.folding.search import Search
 from hw.host.errors import BitfabricError
+from hw.ir.kernel import Folding
 from hw.passes import fifos
 from hw.passes.fold import apply
 from hw.passes.lanes import connect

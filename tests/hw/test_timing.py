@@ -16,6 +16,7 @@ from hw.kernels.width_converter.kernel import WidthConverter
 from hw.passes import fifos
 from hw.timing import cycles, fifo_sizing
 from hw.timing.periodic import Periodic
+from hw.timing.trace import attempt
 from tests.hw.kernel_bench import check, random_frames
 from tests.hw.networks import random_graph
 
@@ -82,7 +83,7 @@ def test_the_steady_state_goes_on_and_its_accounts_are_whole(seed):
     trace = cycles.steady(graph)
     assert trace.period is not None
     assert cycles.pace(graph) == (trace.interval, trace.latency)
-    longer, waits = trace.attempt(graph, trace.frames + 3 * trace.period + 1)  # which solves frame by frame
+    longer, waits = attempt(graph, trace.frames + 3 * trace.period + 1)  # which solves frame by frame
     assert not waits
     extended = cycles.simulate(graph, longer.frames)
     for edge in graph.edges:
