@@ -244,7 +244,7 @@ def show_networks(table: Table, families: Sequence[str]) -> None:
             made = table.place(target, label, text, lambda hardware=hardware: hardware)
             if made is None:
                 continue
-            guess = fmax.estimate(hardware, target.device, shell=target.board is not None)
+            guess = fmax.estimate_fmax(hardware, target.device, shell=target.board is not None)
             assert guess is not None
             rows.append([case.network, case.cycles, target.name, made.lut, made.fmax, f"{guess.mhz:.1f}",
                          f"{error(guess.mhz, made.fmax):+.0f}", guess.slowest])  # fmt: skip

@@ -22,7 +22,7 @@ ALLOWED = 0.02
 
 def bound(graph: Graph) -> int:
     """max(NF * SF) over the matrix-vector layers: what the folding allows."""
-    return max(node.kernel.schedule().actions for node in graph if node.kernel.op == "matrix_vector")
+    return max(node.kernel.schedule().firings for node in graph if node.kernel.op == "matrix_vector")
 
 
 def folded(graph: Graph, cycles: int) -> Graph:

@@ -72,7 +72,7 @@ def main() -> None:
             graph = hardware(name, Path(folder))
             for family in (f for f in families if f.name in networks.NETWORKS[name].families):
                 made = table.measure(name, family, graph)
-                rows.append((made, choose.estimate(graph, family)))
+                rows.append((made, choose.estimate_resources(graph, family)))
     if rows:
         show_networks(rows)
 

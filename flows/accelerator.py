@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from flows import engines, step_cache
-from flows.planner import built
+from flows.planner import assemble
 from hw import model as model_file
 from hw.boards.image import Image
 from hw.boards.targets import BOARD_SUFFIXES, Target, find_target
@@ -19,7 +19,7 @@ from hw.fabric import devices
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
-from hw.rtl.design import Design, generate
+from hw.rtl.design import RtlDesign, generate
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import Frames, Reference
 
@@ -92,13 +92,13 @@ class Accelerator:
     def graph(self) -> Graph:
         """The integer dataflow graph, not folded."""
         graph = model_file.graph(self.model)
-        return graph.protected() if self.report.get("parity") else graph
+        return graph.with_parity() if self.report.get("parity") else graph
 
     @cached_property
     def hardware(self) -> Graph:
         """The graph as it was built: folded, with width converters and FIFOs."""
         table = {name: Folding.of(f) for name, f in self.report["folding"].items()}
-        return built(self.graph, table, self.report["fifos"])
+        return assemble(self.graph, table, self.report["fifos"])
 
     def _repr_html_(self) -> str:
         """The build in a notebook: its figures, its layers, and what was checked."""
@@ -151,7 +151,7 @@ class Accelerator:
         outputs, _ = engines.run_rtl(self.hardware, self.device.family, ints, trace, clock)
         return self.graph.decode(outputs)
 
-    def _image(self, accelerator: Design) -> Image | None:
+    def _image(self, accelerator: RtlDesign) -> Image | None:
         target, report = self.target, self.report
         interval = report["cycles"]["interval"]["estimated"]
         return engines.board_image(target, accelerator, report["clock_mhz"], report["model"]["sha256"], interval)

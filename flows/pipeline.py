@@ -4,7 +4,7 @@ The steps and what they leave in the build folder:
 
 ========== ============================================================================================
 lower      ``model.onnx``, ``graph.txt``: the exact integer dataflow graph
-fold       ``choose.json`` (FINN's form); cycles and resources as estimated
+fold       ``folding.json`` (FINN's form); cycles and resources as estimated
 emulate    the emulator against the QONNX reference, on every frame (of FINN's own graphs: against FINN, on a few)
 rtl        the accelerator's SystemVerilog and memory files
 simulate   the RTL against the emulator to the integer, against the cycle model to the cycle
@@ -31,7 +31,7 @@ from flows import engines, step_cache, verify
 from flows.accelerator import Accelerator, keep_board_file
 from flows.config import STEPS, BuildConfig
 from flows.frames import classes, load_frames, load_labels, score
-from flows.planner import Plan, built
+from flows.planner import Plan, assemble
 from hw import model as model_file
 from hw.boards import driver_folder
 from hw.boards.image import SCOPE, Image
@@ -40,7 +40,7 @@ from hw.folding import finn_json
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
-from hw.rtl.design import Design, generate, instances
+from hw.rtl.design import RtlDesign, generate, instances
 from hw.simulation.emulator import Emulator
 from hw.synth import nextpnr, toolchain, yosys
 from hw.synth.toolchain import TOOLCHAINS
@@ -132,7 +132,7 @@ class _Build:
     def hardware(self) -> Graph:
         fold = self.result["fold"]
         table = {name: Folding.of(f) for name, f in fold["folding"].items()}
-        return built(self.plan.graph, table, fold["fifos"])
+        return assemble(self.plan.graph, table, fold["fifos"])
 
     @cached_property
     def x(self) -> np.ndarray:
@@ -162,7 +162,7 @@ class _Build:
         return tools(self.plan.device.family.name)
 
     @cached_property
-    def accelerator(self) -> Design:
+    def accelerator(self) -> RtlDesign:
         return generate(self.hardware, self.plan.device.family)
 
     def _affordable(self, asked: int | None, least: int, most: int, work: float) -> int:
@@ -210,7 +210,7 @@ class _Build:
     def _fold(self, out: Path) -> dict[str, Any]:
         summary = self.plan.summary()
         table = {name: Folding.of(f) for name, f in summary["folding"].items()}
-        finn_json.save(table, out / "choose.json")
+        finn_json.save(table, out / "folding.json")
         return summary
 
     def _emulate(self, out: Path) -> dict[str, Any]:
@@ -323,7 +323,7 @@ class _Build:
             nothing = dict.fromkeys(("PE", "SIMD", "M", "cycles", "estimated"))
             layers.append({"name": "(shell)", "operator": "board and link", **nothing, "parity": False,
                            "resources": synthesised["rest"]})  # fmt: skip
-        products = {"model": "lower/model.onnx", "folding": "fold/choose.json"}
+        products = {"model": "lower/model.onnx", "folding": "fold/folding.json"}
         if "rtl" in self.result:
             products["RTL"] = f"rtl/{self.result['rtl']['top']}.sv"
         if synthesised:

@@ -21,30 +21,30 @@ from hw.passes import fold, lanes
 from hw.passes.fifos import insert
 from hw.timing import cycles, fifo_sizing
 
-FILL = {"lut": 0.8, "ff": 0.8, "bram": 0.9, "dsp": 0.9}
+MAX_UTILISATION = {"lut": 0.8, "ff": 0.8, "bram": 0.9, "dsp": 0.9}
 """Shares of the device that a design may be estimated to take that is as fast as the device allows: routing needs some
 room, the shell about 1,100 lookup tables and the frames' buffers, and the resource model is not exact."""
-QUARTER = dict.fromkeys(FILL, 0.25)
+DEFAULT_UTILISATION = dict.fromkeys(MAX_UTILISATION, 0.25)
 """Shares that a design may take where nothing else is asked for."""
-AROUND = 2.0
+CYCLE_SLACK = 2.0
 """How many times as many cycles a design may take that is faster by its clock."""
-SURE = 0.85
+CLOCK_MARGIN = 0.85
 """Of the estimated Fmax, a clock that the placed design reaches, as ``python -m benchmarks.clocks`` shows."""
 
 
 @dataclass(frozen=True, eq=False)
-class Design:
+class DesignPoint:
     """A folding with its FIFO depths, the hardware that they make, the Fmax that it is estimated to have, and its
     clock."""
 
     folding: fold.FoldingTable
     fifos: dict[str, int]
     hardware: Graph
-    reach: Fmax | None
+    fmax: Fmax | None
     clock_mhz: float
 
 
-def built(graph: Graph, table: fold.FoldingTable, fifos: dict[str, int]) -> Graph:
+def assemble(graph: Graph, table: fold.FoldingTable, fifos: dict[str, int]) -> Graph:
     """The hardware: the graph with a folding, with width converters, and with FIFOs of these depths."""
     return insert(lanes.connect(fold.apply(graph, table)), fifos)
 
@@ -62,16 +62,16 @@ class Plan:
     @cached_property
     def graph(self) -> Graph:
         graph = model_file.graph(self.model)
-        return graph.protected() if self.config.parity else graph
+        return graph.with_parity() if self.config.parity else graph
 
     @cached_property
     def search(self) -> Search:
         """All foldings."""
         return Search(self.graph, self.device.family, self.device.capacity)
 
-    def _reach(self, hardware: Graph) -> Fmax | None:
+    def _fmax(self, hardware: Graph) -> Fmax | None:
         """The clock that the hardware is estimated to reach when it is placed, the board's shell with it."""
-        return fmax.estimate(hardware, self.device, shell=self.target.board is not None)
+        return fmax.estimate_fmax(hardware, self.device, shell=self.target.board is not None)
 
     @cached_property
     def wanted_cycles(self) -> int | None:
@@ -89,38 +89,38 @@ class Plan:
             )
         return cycles
 
-    def choose(self) -> Design:
+    def choose(self) -> DesignPoint:
         """The design from the folding file, for the rate, as FINN's own graph is folded, or for the area."""
         if self.config.folding is not None:
             table = fold.current(fold.apply(self.graph, finn_json.load(self.config.folding, self.graph)))
         elif self.wanted_cycles is not None:
             table = choose.for_rate(self.search, self.wanted_cycles).folding
         elif self.config.fill:
-            return self._fastest(self.budget(FILL))
+            return self._max_throughput(self.budget(MAX_UTILISATION))
         elif model_file.of_finn(self.model):
             table = fold.current(self.graph)
         else:
-            return self._filling(self.budget(QUARTER))
+            return self._fit_budget(self.budget(DEFAULT_UTILISATION))
         return self._design(table)
 
-    def _design(self, table: fold.FoldingTable) -> Design:
+    def _design(self, table: fold.FoldingTable) -> DesignPoint:
         """The hardware with this folding and its FIFOs."""
         depths = fifo_sizing.size(lanes.connect(fold.apply(self.graph, table)))
-        hardware = built(self.graph, table, depths)
-        return Design(table, depths, hardware, self._reach(hardware), self.clock_mhz)
+        hardware = assemble(self.graph, table, depths)
+        return DesignPoint(table, depths, hardware, self._fmax(hardware), self.clock_mhz)
 
     def budget(self, shares: dict[str, float]) -> Resources:
         """These shares of the device."""
         return Resources(**{name: int(shares[name] * have) for name, have in vars(self.device.capacity).items()})
 
-    def _filling(self, budget: Resources, cycles: int = 0) -> Design:
+    def _fit_budget(self, budget: Resources, cycles: int = 0) -> DesignPoint:
         """The fastest design that fits a budget with its FIFOs, whose depths come after the folding; or the smallest of
         all. No design of less than ``cycles`` cycles a frame is looked at."""
         left = budget
         while True:
             choice = choose.for_budget(self.search, left, cycles)
             design = self._design(choice.folding)
-            used = choose.estimate(design.hardware, self.device.family)
+            used = choose.estimate_resources(design.hardware, self.device.family)
             if fits(used, budget) or not fits(choice.used, left):
                 return design
             left = Resources(**{
@@ -128,31 +128,31 @@ class Plan:
                 for name, have in vars(left).items()
             })  # fmt: skip
 
-    def _fastest(self, budget: Resources) -> Design:
+    def _max_throughput(self, budget: Resources) -> DesignPoint:
         """The design of the most frames a second within a budget: at the clock that is asked for, if it is estimated to
         reach that, else at one that it is sure to reach.
 
         A smaller design has a higher Fmax, so foldings of somewhat more cycles are looked at as well.
         """
         best, most = 0, 0.0
-        for choice in self.search.slower(budget, AROUND):
+        for choice in self.search.slower(budget, CYCLE_SLACK):
             hardware = lanes.connect(fold.apply(self.graph, choice.folding))
-            if (rate := self._clock(self._reach(hardware)) / choice.interval) > most:
+            if (rate := self._clock(self._fmax(hardware)) / choice.interval) > most:
                 best, most = choice.interval, rate
-        design = self._filling(budget, best)
-        return replace(design, clock_mhz=self._clock(design.reach) or self.clock_mhz)
+        design = self._fit_budget(budget, best)
+        return replace(design, clock_mhz=self._clock(design.fmax) or self.clock_mhz)
 
     def _clock(self, estimated: Fmax | None) -> float:
         """The clock for a design, in MHz; 0 where it is not estimated to reach the one that is asked for."""
         if estimated is None:
             return self.clock_mhz
         if self.config.clock_mhz is None:
-            return float(floor(SURE * estimated.mhz))
+            return float(floor(CLOCK_MARGIN * estimated.mhz))
         return self.clock_mhz if estimated.mhz >= self.clock_mhz else 0.0
 
     def suggestion(self) -> str:
         """Which folding would fit, in words."""
-        choice = self.search.quickest(self.budget(FILL))
+        choice = self.search.quickest(self.budget(MAX_UTILISATION))
         if choice is None:
             used = choose.for_budget(self.search, Resources()).used
             over = self.device.overflow(used) or f"{used.lut} LUT and {used.bram} BRAM, and routing needs room"
@@ -165,15 +165,15 @@ class Plan:
         """Folding, FIFOs, cycles and resources as estimated; checks that the estimate is not far over the device."""
         design, family = self.choose(), self.device.family
         hardware, table = design.hardware, design.folding
-        pace = cycles.pace(hardware)
-        used = choose.estimate(hardware, family)
+        steady = cycles.steady_state(hardware)
+        used = choose.estimate_resources(hardware, family)
         # The model is not exact: only a clear excess ends the build before synthesis has counted.
         if over := self.device.overflow(Resources(*(int(v / 1.3) for v in vars(used).values()))):
             raise BitfabricError(
                 f"{self.model.name} does not fit {self.config.target} as folded: the estimate is {used.lut} LUT and "
                 f"{used.bram} BRAM, and 30 % less would still be {over}; {self.suggestion()}"
             )
-        if self.config.parity and not any(node.kernel.checked(family) for node in hardware):
+        if self.config.parity and not any(node.kernel.has_parity(family) for node in hardware):
             raise BitfabricError(
                 f"--parity protects memories in block RAM, and {self.model.name} has none as folded; ask for fewer "
                 "frames/s, which makes memories deeper, or leave --parity out",
@@ -182,12 +182,12 @@ class Plan:
         return {
             "folding": {name: f.attributes for name, f in table.items()},
             "fifos": design.fifos,
-            "interval": pace.interval,
-            "latency": pace.latency,
+            "interval": steady.interval,
+            "latency": steady.latency,
             "clock_mhz": design.clock_mhz,
-            "fmax_mhz": design.reach and design.reach.mhz,
-            "slowest": design.reach and design.reach.slowest,
-            "fps": design.clock_mhz * 1e6 / pace.interval,
+            "fmax_mhz": design.fmax and design.fmax.mhz,
+            "slowest": design.fmax and design.fmax.slowest,
+            "fps": design.clock_mhz * 1e6 / steady.interval,
             "resources": vars(used),
             "layers": [
                 {
@@ -195,7 +195,7 @@ class Plan:
                     "operator": node.kernel.op,
                     **node.kernel.folding.attributes,
                     "cycles": node.kernel.interval,
-                    "parity": node.kernel.checked(family),
+                    "parity": node.kernel.has_parity(family),
                     "estimated": vars(node.kernel.resources(family)),
                 }
                 for node in hardware
@@ -203,7 +203,7 @@ class Plan:
         }
 
 
-def estimate(model: str | os.PathLike[str], target: str, **options: Any) -> dict[str, Any]:
+def estimate_build(model: str | os.PathLike[str], target: str, **options: Any) -> dict[str, Any]:
     """Cycles and resources without synthesis; ``options`` are BuildConfig's ``fps``, ``folding``, ``fill``,
     ``clock_mhz`` and ``parity``."""
     plan = Plan(Path(model), BuildConfig(target=target, **options))

@@ -77,7 +77,9 @@ def estimate(
         result = planner.pareto(model, target, clock)
         emit(result) if as_json else render.front(result)
         return
-    result = planner.estimate(model, target=target, fps=fps, folding=folding, fill=fill, clock_mhz=clock, parity=parity)
+    result = planner.estimate_build(
+        model, target=target, fps=fps, folding=folding, fill=fill, clock_mhz=clock, parity=parity
+    )
     emit(result) if as_json else render.estimated(result)
 
 

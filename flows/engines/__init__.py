@@ -13,7 +13,7 @@ from hw.host.driver import Driver
 from hw.host.interface import Interface
 from hw.host.ports import find_port, open_port
 from hw.ir.graph import Graph
-from hw.rtl.design import Design, generate
+from hw.rtl.design import RtlDesign, generate
 from hw.simulation import verilator, waveform
 from hw.synth import netlist
 
@@ -23,7 +23,7 @@ Frames = dict[str, np.ndarray]
 """Integer frames ``(N, *shape)`` by edge of the graph."""
 
 
-def by_port(graph: Graph, design: Design) -> dict[str, str]:
+def by_port(graph: Graph, design: RtlDesign) -> dict[str, str]:
     """Edge of every graph port -> the stream port of the design."""
     ins = zip((port.edge for port in graph.inputs), design.inputs, strict=True)
     outs = zip(graph.output_edges, design.outputs, strict=True)
@@ -45,7 +45,9 @@ def run_rtl(
     return {port.edge: result.outputs[names[port.edge]] for port in graph.outputs}, result
 
 
-def board_image(target: Target, accelerator: Design, clock_mhz: float, model_hash: str, interval: int) -> Image | None:
+def board_image(
+    target: Target, accelerator: RtlDesign, clock_mhz: float, model_hash: str, interval: int
+) -> Image | None:
     """The image for a target's board; None for a bare device. An image knows the first 64 bits of the model's hash."""
     if target.board is None:
         return None
@@ -61,7 +63,7 @@ def interface(graph: Graph, board: Image) -> Interface:
 
 
 def run_netlist(
-    graph: Graph, family: Family, accelerator: Design, board: Image | None, placed: Path, ints: Frames
+    graph: Graph, family: Family, accelerator: RtlDesign, board: Image | None, placed: Path, ints: Frames
 ) -> Frames:
     """Integers of the output edges, of the netlist file ``placed``.
 
@@ -91,7 +93,7 @@ def run_board(
     ((_, frames),) = ints.items()
     transport = open_port(port, rate) if port else find_port(rate, link.model)
     try:
-        driver = Driver(transport, link.taken, link.given, link.model)
+        driver = Driver(transport, link.input_format, link.output_format, link.model)
         results = {graph.outputs[0].edge: driver.run(frames, progress)}
         return results, driver.status().counters | {"resent": driver.session.resent}
     finally:

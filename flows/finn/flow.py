@@ -5,8 +5,8 @@ What it leaves in the folder, complete without Vivado:
 ================== ====================================================================================================
 model.onnx         the graph in FINN's dialect, folded, the host's steps around it
 build.yaml         FINN's configuration, for ``finn build --batch build.yaml model.onnx`` in this folder
-choose.json       the folding, by the names that FINN gives the layers
-fifo_sizing.json          FIFO depths that the timing of our kernels asks for, in the form of FINN's fifo_config_file
+folding.json      the folding, by the names that FINN gives the layers
+fifo.json                 FIFO depths that the timing of our kernels asks for, in the form of FINN's fifo_config_file
 input.npy, ...     frames, and what the accelerator must give for them (``expected_output.npy``)
 finn/              FINN's own output: estimates in ``report``, and what else it made
 generated/         the HLS and RTL code of every layer
@@ -189,7 +189,7 @@ class _Flow:
             folded[node.name] = {k: attributes[k] for k in ("PE", "SIMD", "parallel_window") if k in attributes}
             name = original.get(node.output[0], node.name)
             layers.append({"name": name, "finn": node.name, "operator": node.op_type, **folded[node.name]})
-        step_cache.write_json(self.folder / "choose.json", {"Defaults": {}, **folded})
+        step_cache.write_json(self.folder / "folding.json", {"Defaults": {}, **folded})
         depths = fifo_sizing.size(lanes.connect(graph))
         for step in (
             InsertDWC(), InsertFIFO(create_shallow_fifos=True), SpecializeLayers(self.part),
@@ -200,7 +200,7 @@ class _Flow:
         for node in model.get_nodes_by_op_type("StreamingFIFO_rtl"):
             fifos[node.name] = max(2, _depth(model, node, depths))
         step_cache.write_json(
-            self.folder / "fifo_sizing.json",
+            self.folder / "fifo.json",
             {
                 "fifo_depths": fifos,
                 "fifo_sizes": {},
@@ -236,7 +236,7 @@ class _Flow:
             # The graph has the narrowest exact types; FINN's own are too narrow for popcounts.
             "minimize_bit_width": False,
             "auto_fifo_depths": self.request.fifo_sizes == "finn",
-            "fifo_config_file": "fifo_sizing.json",
+            "fifo_config_file": "fifo.json",
         }
         if self.shell is not None:
             values["generate_outputs"] += ["bitfile", "pynq_driver", "deployment_package"]
@@ -244,7 +244,7 @@ class _Flow:
         if self.request.config is not None:
             base = self.request.config.absolute().parent
             passed |= {key: str(base / passed[key]) for key in FILES if passed.get(key) is not None}
-        values |= {"folding_config_file": "choose.json", **passed}
+        values |= {"folding_config_file": "folding.json", **passed}
         values["steps"] = [each for each in values["steps"] or settings.EXACT if each not in settings.DONE]
         values["synth_clk_period_ns"] = round(1000 / self.clock_mhz, 6)
         if self.board is None:

@@ -56,7 +56,7 @@ def find(graph: Graph, hardware: Graph, interval: int, device: Device) -> Limits
         faster = choose.for_cycles(graph, interval // 2, device.family, device.capacity)
         new = lanes.connect(fold.apply(graph, faster))
         old = lanes.connect(fold.apply(graph, table))
-        more = _difference(choose.estimate(new, device.family), choose.estimate(old, device.family))
+        more = _difference(choose.estimate_resources(new, device.family), choose.estimate_resources(old, device.family))
         doubled = max(node.kernel.schedule().interval for node in new), more
     except BitfabricError as error:
         refused = str(error)

@@ -80,8 +80,8 @@ def _environment() -> "Environment":
 def _facts(accelerator: "Accelerator") -> dict[str, Any]:
     """Everything that the template shows."""
     report, hardware = accelerator.report, accelerator.hardware
-    pace, trace = cycles.pace(hardware), cycles.steady(hardware)
-    then = cycles.Pace(**{name: count["estimated"] for name, count in report["cycles"].items()})
+    pace, trace = cycles.steady_state(hardware), cycles.steady(hardware)
+    then = cycles.SteadyState(**{name: count["estimated"] for name, count in report["cycles"].items()})
     if pace != then:
         raise BitfabricError(
             f"{accelerator.folder} was built by another version: {then.interval} and {then.latency} cycles "

@@ -11,7 +11,7 @@ from hw.boards.targets import Board, Target
 from hw.host.errors import BitfabricError
 from hw.host.packing import Format
 from hw.ir.stream import Stream
-from hw.rtl.design import Design
+from hw.rtl.design import RtlDesign
 from hw.synth.netlist import models
 from hw.synth.pll import Pll, instance, solve
 from hw.synth.toolchain import Pin
@@ -38,8 +38,8 @@ class Image:
     ``design`` has no streams: its ports are the board's pins, ``clk_board``, ``uart_rx``, ``uart_tx`` and others.
     """
 
-    design: Design
-    accelerator: Design
+    design: RtlDesign
+    accelerator: RtlDesign
     board: Board
     pins: tuple[Pin, ...]
     pll: Pll
@@ -82,7 +82,9 @@ def slots(taken: Format, given: Format, divisor: int, interval: int | None) -> i
     return MANY if interval is not None and interval <= line and results else FEW
 
 
-def image(accelerator: Design, target: Target, clock_mhz: float, model_hash: int, interval: int | None = None) -> Image:
+def image(
+    accelerator: RtlDesign, target: Target, clock_mhz: float, model_hash: int, interval: int | None = None
+) -> Image:
     """The image of an accelerator with one input and one output stream, for the fastest clock up to ``clock_mhz``.
 
     The target must be a board. ``interval`` is the accelerator's, in cycles a frame, where it is known.
@@ -119,10 +121,10 @@ def image(accelerator: Design, target: Target, clock_mhz: float, model_hash: int
     model = f"{family.name}_pll.sv"
     sources |= {model: models(family)[model]} | accelerator.files
     sources[f"{TOP}.sv"] = _top(accelerator, board, pll, parameters)
-    return Image(Design(TOP, {}, {}, sources), accelerator, board, _pins(board), pll, baud, divisor, model_hash)
+    return Image(RtlDesign(TOP, {}, {}, sources), accelerator, board, _pins(board), pll, baud, divisor, model_hash)
 
 
-def _top(accelerator: Design, board: Board, pll: Pll, parameters: Mapping[str, int | str]) -> str:
+def _top(accelerator: RtlDesign, board: Board, pll: Pll, parameters: Mapping[str, int | str]) -> str:
     ((s, taken),) = accelerator.inputs.items()
     ((m, given),) = accelerator.outputs.items()
     ports = ["input  wire logic clk_board", "input  wire logic uart_rx", "output      logic uart_tx"]

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from hw.boards.image import Image
 from hw.host.errors import BitfabricError
-from hw.rtl.design import Design
+from hw.rtl.design import RtlDesign
 from hw.simulation.verilator import executable
 
 ALL = 0xFFFFFFFF
@@ -27,7 +27,7 @@ class VirtualBoard:
     """
 
     def __init__(
-        self, image: Image, design: Design | None = None, skew: float = 1.0, patience: int = 2_000_000
+        self, image: Image, design: RtlDesign | None = None, skew: float = 1.0, patience: int = 2_000_000
     ) -> None:
         harness = files("hw.boards").joinpath("virtual.cpp").read_text()
         release = f"top.reset = {int(image.board.reset.active == 'low')}" if image.board.reset else "(void)0"

@@ -64,6 +64,6 @@ def pareto(graph: Graph, family: Family, available: Resources) -> list[Choice]:
     return Search(graph, family, available).front(available)
 
 
-def estimate(graph: Graph, family: Family) -> Resources:
+def estimate_resources(graph: Graph, family: Family) -> Resources:
     """The resource model's sum over all kernels."""
     return sum((node.kernel.resources(family) for node in graph), Resources())

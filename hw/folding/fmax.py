@@ -122,7 +122,7 @@ def period(kernel: Kernel, used: Resources, model: Model) -> float:
     return max(paths)
 
 
-def estimate(graph: Graph, device: Device, shell: bool = False) -> Fmax | None:
+def estimate_fmax(graph: Graph, device: Device, shell: bool = False) -> Fmax | None:
     """The Fmax of a graph on a device, with a board's ``shell`` around it or without; None for a device that is not
     placed and routed."""
     if (model := _model(device)) is None:

@@ -45,7 +45,7 @@ def main() -> None:
     try:
         ints = interface.encode(np.load(options.frames, allow_pickle=False))
         transport = open_port(options.port, baud) if options.port else find_port(baud, interface.model)
-        driver = Driver(transport, interface.taken, interface.given, interface.model)
+        driver = Driver(transport, interface.input_format, interface.output_format, interface.model)
         started = time.monotonic()
         outputs = interface.decode(driver.run(ints, progress))
         counters = driver.status().counters

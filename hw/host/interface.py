@@ -20,18 +20,18 @@ class Interface:
     """A model behind a host link.
 
     ``model`` is the image's hash and ``baud`` the link's rate. ``shape`` and ``dtype`` are those of the model's own
-    frames, ``entry`` makes integers of the format ``taken`` of them; ``exits``, by name of the model's outputs, make
-    those outputs of integers of the format ``given``.
+    frames, ``preprocess`` makes integers of ``input_format`` of them; ``postprocess``, by name of the model's outputs,
+    makes those outputs of integers of ``output_format``.
     """
 
     model: int
     baud: int
     shape: tuple[int, ...]
     dtype: str
-    entry: tuple[HostStep, ...]
-    taken: Format
-    given: Format
-    exits: dict[str, tuple[HostStep, ...]]
+    preprocess: tuple[HostStep, ...]
+    input_format: Format
+    output_format: Format
+    postprocess: dict[str, tuple[HostStep, ...]]
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
         """The model's frames ``(N, *shape)`` as integers. Raises BitfabricError (status 2) where they do not fit."""
@@ -43,11 +43,11 @@ class Interface:
             if frames.dtype.kind != "f" or not np.all(np.isfinite(frames)):
                 raise BitfabricError(f"the model takes finite {self.dtype} numbers; convert the frames", 2)
             frames = frames.astype(self.dtype)
-        return run(self.entry, frames).reshape(-1, *self.taken.shape)
+        return run(self.preprocess, frames).reshape(-1, *self.input_format.shape)
 
     def decode(self, integers: np.ndarray) -> dict[str, np.ndarray]:
         """Integers of the output as the model's outputs by name."""
-        return {name: run(steps, integers) for name, steps in self.exits.items()}
+        return {name: run(steps, integers) for name, steps in self.postprocess.items()}
 
     def to_json(self) -> Json:
         """As plain data."""
@@ -56,10 +56,10 @@ class Interface:
             "baud": self.baud,
             "shape": list(self.shape),
             "dtype": self.dtype,
-            "entry": [_step_to_json(each) for each in self.entry],
-            "taken": vars(self.taken),
-            "given": vars(self.given),
-            "exits": {name: [_step_to_json(each) for each in steps] for name, steps in self.exits.items()},
+            "preprocess": [_step_to_json(each) for each in self.preprocess],
+            "input_format": vars(self.input_format),
+            "output_format": vars(self.output_format),
+            "postprocess": {name: [_step_to_json(each) for each in steps] for name, steps in self.postprocess.items()},
         }
 
     @classmethod
@@ -70,10 +70,10 @@ class Interface:
             data["baud"],
             tuple(data["shape"]),
             data["dtype"],
-            tuple(map(_step_from_json, data["entry"])),
-            _format(data["taken"]),
-            _format(data["given"]),
-            {name: tuple(map(_step_from_json, steps)) for name, steps in data["exits"].items()},
+            tuple(map(_step_from_json, data["preprocess"])),
+            _format(data["input_format"]),
+            _format(data["output_format"]),
+            {name: tuple(map(_step_from_json, steps)) for name, steps in data["postprocess"].items()},
         )
 
 

@@ -135,9 +135,9 @@ class Graph:
         nodes = tuple(replace(n, kernel=kernels[n.name]) if n.name in kernels else n for n in self.nodes)
         return replace(self, nodes=nodes)
 
-    def protected(self) -> "Graph":
+    def with_parity(self) -> "Graph":
         """The same graph with parity bits for the constants in block RAM, see Kernel."""
-        return self.with_kernels({node.name: node.kernel.protected() for node in self})
+        return self.with_kernels({node.name: node.kernel.with_parity() for node in self})
 
     def lanes_agree(self) -> bool:
         """Whether both ends of every edge use the same number of lanes, as hardware needs."""

@@ -59,23 +59,23 @@ class Schedule:
     cycle in which the previous action is past and it is offered, though other inputs' beats or credits may be missing.
     """
 
-    takes: tuple[np.ndarray, ...]
-    gives: tuple[np.ndarray, ...]
+    consumes: tuple[np.ndarray, ...]
+    produces: tuple[np.ndarray, ...]
     latency: int
     credits: int
     repeats: int = 1
     buffer: Buffer | None = None
-    places: bool = False
+    input_registers: bool = False
 
     @property
-    def actions(self) -> int:
+    def firings(self) -> int:
         """Actions per frame."""
-        return len((self.takes + self.gives)[0]) * self.repeats
+        return len((self.consumes + self.produces)[0]) * self.repeats
 
     @property
     def interval(self) -> int:
         """Cycles per frame of the kernel alone: its initiation interval."""
-        return max(self.actions, self.buffer.beats if self.buffer else 0)
+        return max(self.firings, self.buffer.beats if self.buffer else 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ class Rtl:
     memories: Mapping[str, Memory | tuple[Memory, ...]] = field(default_factory=dict)
 
 
-def with_parity(words: list[int], width: int) -> Memory:
+def parity_words(words: list[int], width: int) -> Memory:
     """Words of ``width`` bits with one bit more, the highest, that makes the number of their ones odd."""
     return Memory([word | (1 - word.bit_count() % 2) << width for word in words], width + 1)
 
@@ -149,11 +149,11 @@ class Kernel(ABC):
     def fold(self, folding: Folding) -> Self:
         """The same kernel with another parallelism. Raises BitfabricError where it does not divide."""
 
-    def protected(self) -> Self:
+    def with_parity(self) -> Self:
         """The same kernel with parity bits for the words of its memories in block RAM; itself where it has none."""
         return replace(self, **{"parity": True}) if hasattr(self, "parity") else self
 
-    def checked(self, family: Family) -> bool:
+    def has_parity(self, family: Family) -> bool:
         """Whether this kernel checks parity bits in this family."""
         return False
 

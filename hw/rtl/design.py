@@ -12,7 +12,7 @@ from hw.kernels import source
 
 
 @dataclass(frozen=True)
-class Design:
+class RtlDesign:
     """A synthesizable design: the top module's name, its ports as streams, and every file by name.
 
     Top-level ports are ``clk``, ``rst`` (synchronous, high) and for stream ``x`` of ``inputs``
@@ -49,7 +49,7 @@ def instances(graph: Graph) -> dict[Node, str]:
     return {node: f"u{i}_{identifier(node.name)}" for i, node in enumerate(graph)}
 
 
-def generate(graph: Graph, family: Family, top: str = "accelerator") -> Design:
+def generate(graph: Graph, family: Family, top: str = "accelerator") -> RtlDesign:
     """The design of a graph whose lanes agree. One input is ``s``, one output ``m``; several are ``s0``, ``s1``, ..."""
     if not graph.lanes_agree():
         raise BitfabricError("lanes of neighbouring kernels differ; insert width converters first")
@@ -94,7 +94,7 @@ def generate(graph: Graph, family: Family, top: str = "accelerator") -> Design:
         f"module {top} (\n" + ",\n".join(head) + "\n);\n" + "".join(declare) + "".join(body) + "endmodule\n"
     )
     streams_in, streams_out = ({w: streams[e] for e, w in edges.items()} for edges in (ins, outs))
-    return Design(top, streams_in, streams_out, files, bool(upsets))
+    return RtlDesign(top, streams_in, streams_out, files, bool(upsets))
 
 
 def _literal(value: int | str | tuple[int, ...]) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 
 from hw.host.errors import BitfabricError
 from hw.ir.stream import Stream
-from hw.rtl.design import Design
+from hw.rtl.design import RtlDesign
 
 UNITY_BYTES = 200_000
 RUNTIME, WAVEFORM_RUNTIME = ("verilated", "verilated_threads"), ("verilated_vcd_c",)
@@ -164,7 +164,7 @@ class Simulator:
         return Simulation(outputs, taken, int(done.stdout))
 
 
-def lint(design: Design) -> None:
+def lint(design: RtlDesign) -> None:
     """Check a design with ``verilator --lint-only -Wall``. Raises BitfabricError with the first warning."""
     with tempfile.TemporaryDirectory() as scratch:
         design.write(Path(scratch))
@@ -172,7 +172,7 @@ def lint(design: Design) -> None:
         _run(command, Path(scratch), "verilator --lint-only")
 
 
-def build(design: Design, flags: Sequence[str] = ("-O1",), waveform: bool = False) -> Simulator:
+def build(design: RtlDesign, flags: Sequence[str] = ("-O1",), waveform: bool = False) -> Simulator:
     """Build, or find in the cache, the simulator of a design with stream ports; one that records a ``waveform``
     is slower."""
     flags = (*flags, "-DWAVEFORM") if waveform else flags
@@ -185,7 +185,7 @@ def build(design: Design, flags: Sequence[str] = ("-O1",), waveform: bool = Fals
     return Simulator(executable(design, harness, ports, flags), design.inputs, design.outputs)
 
 
-def executable(design: Design, harness: str, ports: str, flags: Sequence[str] = ("-O1",)) -> Path:
+def executable(design: RtlDesign, harness: str, ports: str, flags: Sequence[str] = ("-O1",)) -> Path:
     """The folder with ``sim``, the design with a C++ harness that may include ``ports`` as ``ports.h``; cached.
 
     With ``-DWAVEFORM`` among the ``flags`` the harness may record the signals.
@@ -217,7 +217,7 @@ def executable(design: Design, harness: str, ports: str, flags: Sequence[str] = 
     return place
 
 
-def _untraced(design: Design) -> str:
+def _untraced(design: RtlDesign) -> str:
     """Verilator's configuration: no signals of modules that the top module does not have itself."""
     top = design.files[f"{design.top}.sv"]
     inner = [name for name in design.verilog if name != f"{design.top}.sv" and f"  {name[:-3]} #(" not in top]

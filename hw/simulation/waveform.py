@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hw.host.errors import BitfabricError
-from hw.rtl.design import Design, identifier
+from hw.rtl.design import RtlDesign, identifier
 from hw.simulation import verilator
 
 LEVELS = 2
@@ -26,7 +26,7 @@ _EDGE = re.compile(r"e\d+_")
 
 
 def record(
-    design: Design, frames: Mapping[str, np.ndarray], path: Path, ports: Mapping[str, str], clock_mhz: float
+    design: RtlDesign, frames: Mapping[str, np.ndarray], path: Path, ports: Mapping[str, str], clock_mhz: float
 ) -> verilator.Simulation:
     """Simulate integer ``frames`` (by port) and leave the waveform as ``path``, a ``.vcd`` or, where GTKWave's
     ``vcd2fst`` is installed, a ``.fst``. ``ports``: port of the design -> the edge behind it. Raises BitfabricError."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from hw.fabric.family import Family
 from hw.host.errors import BitfabricError
 from hw.ir.stream import Stream
-from hw.rtl.design import Design
+from hw.rtl.design import RtlDesign
 from hw.synth.cells import DIALECTS, Cell, Dialect, string
 
 
@@ -44,11 +44,11 @@ def design(
     family: Family,
     inputs: Mapping[str, Stream] | None = None,
     outputs: Mapping[str, Stream] | None = None,
-) -> Design:
+) -> RtlDesign:
     """The design of a netlist file: of an accelerator with the streams ``inputs`` and ``outputs``, or of an image."""
     top, module = load(netlist)
     text = models(family) | {f"{top}_netlist.sv": verilog(top, module, DIALECTS[family.name]())}
-    return Design(top, dict(inputs or {}), dict(outputs or {}), text)
+    return RtlDesign(top, dict(inputs or {}), dict(outputs or {}), text)
 
 
 def verilog(top: str, module: dict, dialect: Dialect) -> str:

@@ -25,10 +25,10 @@ from pathlib import Path
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.rtl.design import Design
+from hw.rtl.design import RtlDesign
 from hw.synth import tool
 
-ENTRY = "import sys; from pyosys import libyosys as ys; ys.run_pass('script ' + sys.argv[-1], ys.Design())"
+ENTRY = "import sys; from pyosys import libyosys as ys; ys.run_pass('script ' + sys.argv[-1], ys.RtlDesign())"
 
 _ECP5_COST = {
     "LUT4": Resources(lut=1),
@@ -126,7 +126,7 @@ def run_script(script: str, folder: Path, name: str, what: str) -> Path:
     return log
 
 
-def synthesise(design: Design, family: Family, out: Path, scope: str = "") -> Synthesis:
+def synthesise(design: RtlDesign, family: Family, out: Path, scope: str = "") -> Synthesis:
     """Synthesise ``design`` for ``family`` in the folder ``out``.
 
     Leaves the sources, ``<top>.json`` (the netlist as nextpnr reads it), ``<top>.ys`` and ``<top>.log``. ``scope``

@@ -11,7 +11,7 @@ from hw.timing.recurrences import tables
 
 
 @dataclass(frozen=True)
-class Account:
+class StallBreakdown:
     """A node's cycles. An action that comes later than the node itself allows has waited for what came last: for a
     beat of an input or for a credit of an output (of several in the same cycle for the first, inputs before outputs).
 
@@ -38,7 +38,7 @@ def held(made: np.ndarray, taken: np.ndarray, cycles: int) -> np.ndarray:
 
 def accounts(
     graph: Graph, frames: int, last: int, offered: dict[str, np.ndarray], taken: dict[str, np.ndarray]
-) -> dict[str, Account]:
+) -> dict[str, StallBreakdown]:
     """The accounts of every node over the ``last`` of ``frames`` frames, from the cycles of the beats by edge."""
     offers, takes = (np.concatenate([cycles[edge] for edge in graph.edges]) for cycles in (offered, taken))
     waited, spans = _count(tables(graph, frames), offers, takes, last, frames)
@@ -48,7 +48,7 @@ def accounts(
         port += len(cycles)
         inputs = dict(zip(node.inputs, cycles, strict=False))
         outputs = dict(zip(node.outputs, cycles[len(node.inputs) :], strict=True))
-        result[node.name] = Account(int(span) - sum(cycles), inputs, outputs)
+        result[node.name] = StallBreakdown(int(span) - sum(cycles), inputs, outputs)
     return result
 
 

@@ -47,7 +47,7 @@ def _solved(graph: Graph, trace: Trace, waits: dict[str, str]) -> Trace:
     return trace
 
 
-class Pace(NamedTuple):
+class SteadyState(NamedTuple):
     """Cycles between frames in the steady state (the mean, rounded up, where that takes several frames to repeat), and
     from the first beat in to the last beat of the first frame out, both counted."""
 
@@ -55,7 +55,7 @@ class Pace(NamedTuple):
     latency: int
 
 
-def pace(graph: Graph) -> Pace:
+def steady_state(graph: Graph) -> SteadyState:
     """What ``steady`` tells of these two, without going there: that may take hundreds of frames where the first nodes
     are a little faster than the last, and run ahead until all FIFOs between are full.
 
@@ -63,7 +63,7 @@ def pace(graph: Graph) -> Pace:
     it. Raises Deadlock as ``simulate``.
     """
     first = _solved(graph, *attempt(graph, 1))
-    return Pace(fastest(graph).cycles, first.latency)
+    return SteadyState(fastest(graph).cycles, first.latency)
 
 
 def steady(graph: Graph, limit: int = 128) -> Trace:

@@ -37,8 +37,8 @@ def _apart(graph: Graph) -> Graph:
     nodes: list[Node] = []
     for node in graph:
         plan = node.kernel.schedule()
-        if plan.places:
-            assert np.all(plan.takes), f"{node.name} has places, but its actions do not all take from all inputs"
+        if plan.input_registers:
+            assert np.all(plan.consumes), f"{node.name} has places, but its actions do not all take from all inputs"
             places = tuple(f"{edge}_place" for edge in node.inputs)
             for edge, place, stream in zip(node.inputs, places, node.kernel.inputs(), strict=True):
                 nodes.append(Node(place, _Place(stream, 2), (edge,), (place,)))

@@ -44,7 +44,7 @@ class Tables(NamedTuple):
 
 def _events(plan: Schedule) -> np.ndarray:
     """The actions of the pattern that take or give a beat; with a buffer, that is each."""
-    return np.flatnonzero(np.any((*plan.takes, *plan.gives), axis=0))
+    return np.flatnonzero(np.any((*plan.consumes, *plan.produces), axis=0))
 
 
 def tables(graph: Graph, frames: int) -> Tables:
@@ -64,9 +64,9 @@ def tables(graph: Graph, frames: int) -> Tables:
         plan = node.kernel.schedule()
         for edge, stream in zip(node.outputs, node.kernel.outputs(), strict=True):
             sizes[index[edge]] = stream.beats * frames
-        events, period = _events(plan), plan.actions // plan.repeats
+        events, period = _events(plan), plan.firings // plan.repeats
         bounds: list[int] = []
-        for kind, edges, masks in (("takes", node.inputs, plan.takes), ("gives", node.outputs, plan.gives)):
+        for kind, edges, masks in (("takes", node.inputs, plan.consumes), ("gives", node.outputs, plan.produces)):
             bounds += [len(ports), len(ports) + len(edges)]
             for edge, mask in zip(edges, masks, strict=True):
                 ports.append((index[edge], position[kind]))
@@ -84,7 +84,7 @@ def tables(graph: Graph, frames: int) -> Tables:
         count = len(events)
         rows.append((
             *(count, count * plan.repeats * frames, plan.latency, plan.credits, *bounds, own, position["gaps"]),
-            int(plan.places),
+            int(plan.input_registers),
         ))  # fmt: skip
         clock.append(int(events[-1]) - period)
         gaps.append(np.diff(events, prepend=clock[-1]))

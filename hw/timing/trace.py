@@ -7,7 +7,7 @@ import numpy as np
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph
 from hw.timing import accounting
-from hw.timing.accounting import Account
+from hw.timing.accounting import StallBreakdown
 from hw.timing.recurrences import UNKNOWN, solve, tables
 
 
@@ -42,7 +42,7 @@ class Trace:
         ends, frames = self._frame_ends(), self.period or 1
         return -int((ends[-1 - frames] - ends[-1]) // frames) if len(ends) > frames else self.latency
 
-    def accounts(self, frames: int | None = None) -> dict[str, Account]:
+    def accounts(self, frames: int | None = None) -> dict[str, StallBreakdown]:
         """What every node (by name) did in the cycles of its last ``frames`` frames, by default of one period.
 
         A node's frame lasts from after its last action of the frame before until its own last action. In the steady

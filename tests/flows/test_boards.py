@@ -10,7 +10,7 @@ import pytest
 from flows import build, engines
 from flows.engines import program
 from flows.frames import score
-from flows.planner import estimate
+from flows.planner import estimate_build
 from flows.soft_errors import sweep
 from hw.boards import driver_folder
 from hw.boards.pty_board import PtyBoard
@@ -135,8 +135,8 @@ def test_an_image_with_parity_says_so_and_counts(deep, small, tmp_path):
         np.testing.assert_array_equal(made.run_board(x, terminal.port, counters=counters), plain.run(x, "qonnx"))
     assert (counters["frames"], counters["upsets"]) == (len(x), 0)
     with pytest.raises(BitfabricError, match="has none as folded"):
-        estimate(small / "model.onnx", "ulx3s-12f", fps=1e6, parity=True)
-    more, less = (estimate(deep / "model.onnx", "ulx3s-12f", fps=75e6 / 256, parity=p) for p in (True, False))
+        estimate_build(small / "model.onnx", "ulx3s-12f", fps=1e6, parity=True)
+    more, less = (estimate_build(deep / "model.onnx", "ulx3s-12f", fps=75e6 / 256, parity=p) for p in (True, False))
     assert more["resources"]["lut"]["estimated"] > less["resources"]["lut"]["estimated"]
 
 

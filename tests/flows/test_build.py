@@ -8,7 +8,7 @@ import pytest
 
 from flows import build, step_cache
 from flows.accelerator import Accelerator
-from flows.planner import estimate
+from flows.planner import estimate_build
 from hw.host.errors import BitfabricError
 from hw.kernels.matrix_vector.kernel import MatrixVector
 
@@ -74,17 +74,17 @@ def test_an_interrupted_build_goes_on(small, simulated, tmp_path, monkeypatch):
 
 
 def test_estimate_is_what_the_build_estimates(small, simulated):
-    result = estimate(small / "model.onnx", "ulx3s-12f", fps=5e6)
+    result = estimate_build(small / "model.onnx", "ulx3s-12f", fps=5e6)
     for name, cycles in result["cycles"].items():
         assert cycles == simulated.cycles[name]["simulated"]
     assert result["folding"] == simulated.report["folding"]
 
 
 def test_a_folding_file_is_obeyed(small, tmp_path):
-    first = next(iter(estimate(small / "model.onnx", "xc7z020")["folding"]))
+    first = next(iter(estimate_build(small / "model.onnx", "xc7z020")["folding"]))
     table = {"Defaults": {}, first: {"PE": 2}}
     (tmp_path / "f.json").write_text(json.dumps(table))
-    result = estimate(small / "model.onnx", "xc7z020", folding=tmp_path / "f.json")
+    result = estimate_build(small / "model.onnx", "xc7z020", folding=tmp_path / "f.json")
     assert result["folding"][first]["PE"] == 2
 
 

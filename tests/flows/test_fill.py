@@ -3,7 +3,7 @@
 import pytest
 
 from flows.config import BuildConfig
-from flows.planner import FILL, SURE, Plan
+from flows.planner import CLOCK_MARGIN, MAX_UTILISATION, Plan
 from hw.folding import choose, fmax
 from hw.folding.search import fits
 from hw.passes import fold, lanes
@@ -13,13 +13,13 @@ from hw.passes import fold, lanes
 def test_fill_gives_the_most_frames_a_second_that_the_clock_allows(clock, small):
     plan = Plan(small / "model.onnx", BuildConfig("lfe5u-12f", fill=True, clock_mhz=clock))
     design = plan.choose()
-    budget = plan.budget(FILL)
-    assert fits(choose.estimate(design.hardware, plan.device.family), budget)
+    budget = plan.budget(MAX_UTILISATION)
+    assert fits(choose.estimate_resources(design.hardware, plan.device.family), budget)
     rates = {}
     for choice in plan.search.front(budget):
         hardware = lanes.connect(fold.apply(plan.graph, choice.folding))
-        mhz = fmax.estimate(hardware, plan.device).mhz
-        rates[choice.interval] = (SURE * mhz if clock is None else clock * (mhz >= clock)) / choice.interval
+        mhz = fmax.estimate_fmax(hardware, plan.device).mhz
+        rates[choice.interval] = (CLOCK_MARGIN * mhz if clock is None else clock * (mhz >= clock)) / choice.interval
     mine = max(node.kernel.interval for node in design.hardware)
     if clock == 400:  # out of reach: the fastest folding, for place and route to judge
         assert design.clock_mhz == 400

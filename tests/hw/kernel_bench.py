@@ -15,7 +15,7 @@ from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Kernel
 from hw.ir.stream import Stream
 from hw.kernels.fifo.kernel import Fifo
-from hw.rtl.design import Design, generate
+from hw.rtl.design import RtlDesign, generate
 from hw.simulation import verilator
 from hw.synth import yosys
 from hw.timing import accounting, cycles
@@ -42,7 +42,7 @@ def random_frames(stream: Stream, count: int, rng: np.random.Generator, low=None
     return np.where(frames >= 0, 1, -1) if stream.dtype.name == "BIPOLAR" else frames
 
 
-def probed(design: Design, graph: Graph) -> tuple[Design, dict[str, str]]:
+def probed(design: RtlDesign, graph: Graph) -> tuple[RtlDesign, dict[str, str]]:
     """The design with an output port for every inner edge that gives a beat when one moves there; edge -> port."""
     inner = re.findall(r"logic (e(\d+)_\w+)_valid, \1_ready;", design.files[f"{design.top}.sv"])
     edges = list(graph.edges)
@@ -101,7 +101,7 @@ def check_foldings(kernel: Kernel, x: np.ndarray, family: Family) -> None:
     (expected,) = kernel.execute(x)
     for folding in kernel.foldings():
         folded = kernel.fold(folding)
-        assert folded.schedule().actions == folded.inputs()[0].beats
+        assert folded.schedule().firings == folded.inputs()[0].beats
         assert folded.resources(family).lut > 0
         np.testing.assert_array_equal(folded.execute(x)[0], expected)
 

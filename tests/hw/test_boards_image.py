@@ -17,7 +17,7 @@ from hw.host.driver import Driver
 from hw.host.errors import BitfabricError
 from hw.ir.stream import Stream
 from hw.kernels.width_converter.kernel import WidthConverter
-from hw.rtl.design import Design, generate
+from hw.rtl.design import RtlDesign, generate
 from hw.synth import netlist, nextpnr, tool, yosys
 from hw.synth.pll import LIMITS, solve
 from hw.synth.toolchain import TOOLCHAINS, command
@@ -127,4 +127,4 @@ def test_usual_clocks_have_the_usual_dividers() -> None:
 def test_an_accelerator_that_the_link_cannot_carry_is_refused() -> None:
     stream = Stream((4,), DataType["INT4"])
     with pytest.raises(BitfabricError, match="carries one input and one output, the model has 2 and 1"):
-        image(Design("a", {"s0": stream, "s1": stream}, {"m": stream}, {}), find_target("ulx3s-25f"), 75, MODEL)
+        image(RtlDesign("a", {"s0": stream, "s1": stream}, {"m": stream}, {}), find_target("ulx3s-25f"), 75, MODEL)

@@ -41,7 +41,7 @@ def test_networks_are_as_fast_as_placed(case, tmp_path):
     target = find_target(case.target)
     made = Table("networks", renew=False).rows[target.name, f"{case.network} {case.cycles}"]
     hardware, _ = folded(case, made, tmp_path)
-    guess = fmax.estimate(hardware, target.device, shell=target.board is not None)
+    guess = fmax.estimate_fmax(hardware, target.device, shell=target.board is not None)
     lucky = case == ("lfe5u-85f", "tfc-w1a1", 8)
     assert abs(error(guess.mhz, made.fmax)) <= (25 if lucky else 20)
 
@@ -49,11 +49,11 @@ def test_networks_are_as_fast_as_placed(case, tmp_path):
 def test_what_makes_a_design_slower():
     graph = perceptron(np.random.default_rng(5), [32, 16, 4], [("UINT4", "BIPOLAR"), ("UINT2", "INT2")])
     names = ("lfe5u-85f", "lfe5um5g-85f", "ice40up5k", "gw1nr-9c")
-    found = {name: fmax.estimate(graph, DEVICES[name]).mhz for name in names}
+    found = {name: fmax.estimate_fmax(graph, DEVICES[name]).mhz for name in names}
     faster = replace(DEVICES["lfe5u-85f"], speed="8")
-    assert found["lfe5um5g-85f"] > fmax.estimate(graph, faster).mhz > found["lfe5u-85f"] > found["ice40up5k"]
+    assert found["lfe5um5g-85f"] > fmax.estimate_fmax(graph, faster).mhz > found["lfe5u-85f"] > found["ice40up5k"]
     for name, mhz in found.items():
-        shelled = fmax.estimate(graph, DEVICES[name], shell=True)
+        shelled = fmax.estimate_fmax(graph, DEVICES[name], shell=True)
         assert shelled.mhz <= mhz
         assert shelled.slowest in {"the shell", *(node.name for node in graph)}
-    assert fmax.estimate(graph, DEVICES["xc7z020"]) is None
+    assert fmax.estimate_fmax(graph, DEVICES["xc7z020"]) is None

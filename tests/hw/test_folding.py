@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hw.fabric.family import ECP5
 from hw.fabric.resources import Resources
 from hw.folding import elimination, finn_json
-from hw.folding.choose import estimate, fastest, for_budget, for_cycles, pareto
+from hw.folding.choose import estimate_resources, fastest, for_budget, for_cycles, pareto
 from hw.folding.search import Search
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding
@@ -25,7 +25,7 @@ DEVICE = Resources(lut=24288, ff=24288, bram=56, dsp=28)
 def measured(graph, table):
     """Interval and resources of a folding."""
     folded = connect(apply(graph, table))
-    used = np.array([*vars(estimate(folded, ECP5)).values()])
+    used = np.array([*vars(estimate_resources(folded, ECP5)).values()])
     return max(node.kernel.schedule().interval for node in folded), used
 
 

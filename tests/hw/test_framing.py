@@ -9,7 +9,7 @@ from qonnx.core.datatype import DataType
 
 from hw.host.protocol import Message, encode
 from hw.ir.stream import Stream
-from hw.rtl.design import Design
+from hw.rtl.design import RtlDesign
 from hw.simulation import verilator
 
 ALPHABET = (0x7E, 0x7D, 0x5E, 0x00)
@@ -68,7 +68,7 @@ endmodule
 def bench(part: str, text: str, taken: tuple[int, str], given: tuple[int, str]) -> verilator.Simulator:
     source = files("hw.boards").joinpath("shell", f"{part}.sv").read_text()
     streams = [{name: Stream((count,), DataType[kind])} for name, (count, kind) in (("s", taken), ("m", given))]
-    return verilator.build(Design("bench", *streams, {f"{part}.sv": source, "bench.sv": text}))
+    return verilator.build(RtlDesign("bench", *streams, {f"{part}.sv": source, "bench.sv": text}))
 
 
 def expected(octets: bytes) -> list[int]:

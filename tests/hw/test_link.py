@@ -24,7 +24,7 @@ from hw.host.session import Session
 from hw.ir.stream import Stream, container
 from hw.kernels.fifo.kernel import Fifo
 from hw.kernels.width_converter.kernel import WidthConverter
-from hw.rtl.design import Design, generate
+from hw.rtl.design import RtlDesign, generate
 from hw.simulation import verilator
 from tests.hw.kernel_bench import alone, random_frames
 
@@ -213,7 +213,7 @@ endmodule
 
 def test_frames_without_room_are_dropped_whole_and_the_others_come_back_in_order() -> None:
     byte = DataType["UINT8"]
-    design = Design("stretch", {"s": Stream((1,), byte)}, {"m": Stream((40,), byte)}, {"stretch.sv": STRETCH})
+    design = RtlDesign("stretch", {"s": Stream((1,), byte)}, {"m": Stream((40,), byte)}, {"stretch.sv": STRETCH})
     with VirtualBoard(image(design, find_target("ulx3s-85f"), 75, MODEL)) as virtual:
         virtual.timeout = 0.001
         burst = b"".join(encode(Message(FRAME, tag, bytes([3 * tag]))) for tag in range(60))

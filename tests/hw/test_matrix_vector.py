@@ -79,8 +79,8 @@ def test_rtl_counts_ternary_inputs(nf, pe, sf, simd, seed):
 def test_schedule_does_not_grow_with_the_image():
     kernel = kernel_of("BIPOLAR", "UINT2", 8, 18, 2, 3, np.random.default_rng(2), (500, 700))
     schedule = kernel.schedule()
-    assert schedule.takes[0].size == schedule.gives[0].size == 24
-    assert schedule.interval == schedule.actions == 24 * 500 * 700
+    assert schedule.consumes[0].size == schedule.produces[0].size == 24
+    assert schedule.interval == schedule.firings == 24 * 500 * 700
 
 
 def test_rtl_with_everything_in_block_ram():
@@ -178,7 +178,7 @@ def test_foldings_are_all_legal_and_change_no_result():
     assert [f.pe * f.simd for f in foldings] == sorted(f.pe * f.simd for f in foldings)
     for folding in foldings:
         folded = kernel.fold(folding)
-        assert folded.schedule().actions == 60 // (folding.pe * folding.simd)
+        assert folded.schedule().firings == 60 // (folding.pe * folding.simd)
         np.testing.assert_array_equal(folded.execute(frames)[0], kernel.execute(frames)[0])
     with pytest.raises(BitfabricError, match="legal"):
         kernel.fold(Folding(4, 1))

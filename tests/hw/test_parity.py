@@ -25,7 +25,7 @@ from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.shared.weight_memory import WeightMemory
 from hw.kernels.threshold.kernel import Threshold
-from hw.rtl.design import Design, generate
+from hw.rtl.design import RtlDesign, generate
 from hw.simulation import verilator
 from hw.synth import netlist, yosys
 from tests.hw.kernel_bench import alone, check, random_frames, synthesised
@@ -37,26 +37,28 @@ DELAY = 40
 
 def dense(weight: str, data: str, mh: int, mw: int, pe: int, simd: int, prefix: tuple[int, ...] = ()) -> Kernel:
     weights = weights_of(weight, (mh, mw), np.random.default_rng(mh))
-    return MatrixVector(weights, DataType[weight], DataType[data], prefix, pe, simd).protected()
+    return MatrixVector(weights, DataType[weight], DataType[data], prefix, pe, simd).with_parity()
 
 
 def depthwise(pixels: int = 1) -> Kernel:
     weights = np.random.default_rng(9).integers(-8, 8, (140, 9))
     return Depthwise(
         weights, DataType["INT4"], DataType["UINT8"], (2,), 140 if pixels > 1 else 1, None, pixels
-    ).protected()
+    ).with_parity()
 
 
 def threshold(channels: int, bits: int) -> Kernel:
     rng = np.random.default_rng(10)
     bounds = np.sort(rng.integers(-(2**15), 2**15, (channels, (1 << bits) - 1)), axis=1)
     types = DataType["INT16"], DataType[f"UINT{bits}"]
-    return Threshold(bounds, np.zeros(channels, bool), *types, (2,), 2).protected()
+    return Threshold(bounds, np.zeros(channels, bool), *types, (2,), 2).with_parity()
 
 
 def requant() -> Kernel:
     multiplier, addend = np.random.default_rng(11).integers(-(2**12), 2**12, (2, 512))
-    return Requant(multiplier, addend, 16, "ROUND", DataType["INT16"], DataType["INT8"], -128, 127, (2,), 2).protected()
+    return Requant(
+        multiplier, addend, 16, "ROUND", DataType["INT16"], DataType["INT8"], -128, 127, (2,), 2
+    ).with_parity()
 
 
 # One tile, several, rows of them, a deep memory, one whose last row has a shape of its own, and other data paths.
@@ -124,7 +126,7 @@ def test_what_has_no_parity_is_as_if_there_were_none() -> None:
     assert generate(alone(KERNELS["rows"]), ECP5).parity
 
 
-def watched(graph: Graph) -> Design:
+def watched(graph: Graph) -> RtlDesign:
     """The design with a second output that tells, DELAY cycles after every beat, how many upsets there were."""
     design = generate(graph, ECP5)
     s, m = design.inputs["s"], design.outputs["m"]
@@ -146,7 +148,7 @@ module watch (
 endmodule
 """
     outputs = {"m": m, "u": Stream((m.beats,), DataType["UINT32"])}
-    return Design("watch", {"s": s}, outputs, design.files | {"watch.sv": text})
+    return RtlDesign("watch", {"s": s}, outputs, design.files | {"watch.sv": text})
 
 
 def flipped(built: Path, folder: Path, file: str, word: int, bit: int) -> Path:

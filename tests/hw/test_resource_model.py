@@ -11,7 +11,7 @@ from benchmarks.networks import NETWORKS
 from benchmarks.resources import error, hardware
 from hw.fabric.family import ECP5, FAMILIES
 from hw.fabric.resources import Resources
-from hw.folding.choose import estimate, for_cycles
+from hw.folding.choose import estimate_resources, for_cycles
 from hw.passes import fifos
 from hw.passes.fold import apply
 from hw.passes.lanes import connect
@@ -43,7 +43,7 @@ def test_networks_are_as_measured(name, tmp_path):
     """Lookup tables of whole networks within 15 %, block RAM and multipliers exactly, for every family."""
     graph, measured = hardware(name, tmp_path), Table("networks", renew=False).rows
     for family in NETWORKS[name].families:
-        used, row = estimate(graph, FAMILIES[family]), measured[family, name]
+        used, row = estimate_resources(graph, FAMILIES[family]), measured[family, name]
         assert (used.bram, used.dsp) == (row.bram, row.dsp), family
         assert abs(error(used.lut, row.lut)) <= 15, family
 
@@ -53,6 +53,9 @@ def test_a_network_takes_what_the_model_says(tmp_path):
     table = for_cycles(graph, 144, ECP5, Resources(24288, 24288, 56, 28))
     connected = connect(apply(graph, table))
     design = fifos.insert(connected, fifo_sizing.size(connected))
-    used, expected = yosys.synthesise(generate(design, ECP5), ECP5, tmp_path).resources, estimate(design, ECP5)
+    used, expected = (
+        yosys.synthesise(generate(design, ECP5), ECP5, tmp_path).resources,
+        estimate_resources(design, ECP5),
+    )
     assert (used.bram, used.dsp) == (expected.bram, expected.dsp)
     assert used.lut == pytest.approx(expected.lut, rel=0.15)

@@ -22,7 +22,7 @@ from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.lower import lower
 from hw.passes import fifos
 from hw.passes.lanes import connect
-from hw.rtl.design import Design, generate
+from hw.rtl.design import RtlDesign, generate
 from hw.simulation import verilator
 from hw.timing import fifo_sizing
 from tests.hw.kernel_bench import alone
@@ -183,7 +183,7 @@ def test_damaged_networks_compute_what_their_rtl_computes(seed: int) -> None:
     np.testing.assert_array_equal(got, expected, err_msg=edge)
 
 
-def contents(design: Design) -> dict[str, list[int]]:
+def contents(design: RtlDesign) -> dict[str, list[int]]:
     return {name: [int(word, 16) for word in text.split()] for name, text in design.files.items() if ".hex" in name}
 
 

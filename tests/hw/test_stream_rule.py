@@ -28,7 +28,7 @@ from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.threshold.kernel import Threshold
 from hw.kernels.upsample.kernel import Upsample
 from hw.kernels.width_converter.kernel import WidthConverter
-from hw.rtl.design import Design, generate
+from hw.rtl.design import RtlDesign, generate
 from hw.synth import yosys
 
 INT4, UINT2 = DataType["INT4"], DataType["UINT2"]
@@ -69,7 +69,7 @@ def side_by_side() -> Graph:
     return Graph(tuple(nodes), tuple(ins), tuple(outs))
 
 
-def gated(design: Design, folder) -> dict[str, set[str]]:
+def gated(design: RtlDesign, folder) -> dict[str, set[str]]:
     """For every output port of the design the input ports (clock and reset left out) that gates lead from."""
     design.write(folder)
     script = f"read_slang --top {design.top} {' '.join(design.verilog)}\nproc\nflatten\nopt\nwrite_json design.json\n"

@@ -18,12 +18,12 @@ from hw.ir.graph import Graph, Node, Port
 from hw.ir.stream import Stream
 from hw.kernels.fifo.kernel import Fifo
 from hw.kernels.width_converter.kernel import WidthConverter
-from hw.rtl.design import Design, generate
+from hw.rtl.design import RtlDesign, generate
 from hw.synth import nextpnr, tool, toolchain, yosys
 
 
 @pytest.fixture(scope="module")
-def design() -> Design:
+def design() -> RtlDesign:
     stream = Stream((16,), DataType["INT6"], 4)
     queue, wider = Fifo(stream, 16), WidthConverter(stream, 16)
     port = Port("a", "a", stream.shape, stream.dtype.name), Port("c", "c", stream.shape, stream.dtype.name)
@@ -32,7 +32,7 @@ def design() -> Design:
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
-def test_every_cell_belongs_to_a_layer_and_they_add_up(design: Design, family: Family, tmp_path: Path) -> None:
+def test_every_cell_belongs_to_a_layer_and_they_add_up(design: RtlDesign, family: Family, tmp_path: Path) -> None:
     made = yosys.synthesise(design, family, tmp_path)
     assert set(made.instances) - {""} == {"u0_queue", "u1_wider"}
     assert sum(made.instances.values(), Resources()) == made.resources
@@ -44,7 +44,7 @@ def test_every_cell_belongs_to_a_layer_and_they_add_up(design: Design, family: F
     assert made.log.exists()
 
 
-def test_place_and_route_keeps_the_best_seed_and_tells_the_critical_path(design: Design, tmp_path: Path) -> None:
+def test_place_and_route_keeps_the_best_seed_and_tells_the_critical_path(design: RtlDesign, tmp_path: Path) -> None:
     made = yosys.synthesise(design, ECP5, tmp_path)
     easy = nextpnr.place_and_route(made.netlist, device("lfe5u-25f"), tmp_path, 20)
     assert easy.met
@@ -72,7 +72,7 @@ def test_place_and_route_keeps_the_best_seed_and_tells_the_critical_path(design:
 
 
 def test_a_fault_in_the_source_is_one_line_with_the_log(tmp_path: Path) -> None:
-    broken = Design("top", {}, {}, {"top.sv": "module top (input wire a);\n  assign = a;\nendmodule\n"})
+    broken = RtlDesign("top", {}, {}, {"top.sv": "module top (input wire a);\n  assign = a;\nendmodule\n"})
     with pytest.raises(BitfabricError, match=r"synthesis failed: top\.sv:2: .*; log: .*top\.log") as caught:
         yosys.synthesise(broken, ECP5, tmp_path)
     assert "\n" not in str(caught.value)

@@ -14,7 +14,7 @@ from hw.fabric.devices import device
 from hw.fabric.family import ECP5, GOWIN, XC7
 from hw.host.errors import BitfabricError
 from hw.ir.stream import Stream
-from hw.rtl.design import Design
+from hw.rtl.design import RtlDesign
 from hw.simulation import verilator
 from hw.synth import netlist, nextpnr, yosys
 
@@ -54,7 +54,7 @@ ZOOS = {
 @pytest.fixture(scope="module", params=list(ZOOS))
 def zoo(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Design, Zoo, yosys.Synthesis, list[Path]]:
+) -> tuple[RtlDesign, Zoo, yosys.Synthesis, list[Path]]:
     rng, which = np.random.default_rng(1), ZOOS[request.param]
     text = (Path(__file__).parent / "cell_zoo.sv").read_text()
     for name, value in which.parameters.items():
@@ -68,7 +68,7 @@ def zoo(
         "luts.hex": words(rng, 16, 6),
     }
     ports = {"s": Stream((64, 8), BYTE, 8)}, {"m": Stream((64, 63), BYTE, 63)}
-    design = Design("cell_zoo", *ports, files)
+    design = RtlDesign("cell_zoo", *ports, files)
     out, part = tmp_path_factory.mktemp("zoo"), device(which.device)
     synthesis = yosys.synthesise(design, part.family, out)
     below = [synthesis.netlist]
@@ -154,10 +154,10 @@ FLIPS: dict[str, dict[str, tuple[str, Callable[[dict], bool]]]] = {
 
 
 @pytest.fixture(scope="module", params=list(FLIPS))
-def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Design, Path, str]:
+def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[RtlDesign, Path, str]:
     rng, part = np.random.default_rng(3), device(request.param)
     files = {"tiny.sv": TINY, "rom.hex": words(rng, 256, 8), "luts.hex": words(rng, 16, 4)}
-    design = Design("tiny", {"s": Stream((256,), BYTE)}, {"m": Stream((256,), DataType["UINT16"])}, files)
+    design = RtlDesign("tiny", {"s": Stream((256,), BYTE)}, {"m": Stream((256,), DataType["UINT16"])}, files)
     out = tmp_path_factory.mktemp("tiny")
     mapped = yosys.synthesise(design, part.family, out).netlist
     below = mapped if part.family == GOWIN else nextpnr.place_and_route(mapped, part, out, 20).netlist

@@ -82,7 +82,7 @@ def test_the_steady_state_goes_on_and_its_accounts_are_whole(seed):
     graph = fifos.insert(graph, fifo_sizing.size(graph))
     trace = cycles.steady(graph)
     assert trace.period is not None
-    assert cycles.pace(graph) == (trace.interval, trace.latency)
+    assert cycles.steady_state(graph) == (trace.interval, trace.latency)
     longer, waits = attempt(graph, trace.frames + 3 * trace.period + 1)  # which solves frame by frame
     assert not waits
     extended = cycles.simulate(graph, longer.frames)
@@ -166,7 +166,7 @@ def test_schedules_agree_with_simulation(seed, slower):
         reached = fifo_sizing.interval(graph, tried)
         assert schedule.attempt(tried) == (reached <= wanted)
         if reached < np.inf:
-            assert cycles.pace(fifos.insert(graph, tried)).interval == reached
+            assert cycles.steady_state(fifos.insert(graph, tried)).interval == reached
     with pytest.raises(BitfabricError, match=f"every {best - 1} cycles; {best} is the least"):
         fifo_sizing.size(graph, best - 1)
 

@@ -11,7 +11,7 @@ from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Rtl, Schedule
 from hw.ir.stream import Stream, container, smallest_dtype
-from hw.kernels.shared import cost, pixel
+from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel, checked_range, kind
 
 WIDEST_COEFFICIENT = 16
@@ -91,18 +91,18 @@ class Add(ChannelKernel):
     def schedule(self) -> Schedule:
         every = np.ones(1, bool)
         beats = self.outputs()[0].beats
-        return Schedule((every, every), (every,), LATENCY, credits=LATENCY + 1, repeats=beats, places=True)
+        return Schedule((every, every), (every,), LATENCY, credits=LATENCY + 1, repeats=beats, input_registers=True)
 
     def resources(self, family: Family) -> Resources:
         bits = self.output_dtype.bitwidth()
-        lut, ff = cost.add(bits, family), 0
+        lut, ff = cell_costs.add(bits, family), 0
         for c, reach in zip(self.coefficients, self._products(), strict=True):
             width = smallest_dtype(*reach).bitwidth()
             # Non-zero digits of the signed-digit form are the bits in which c and 3 c differ.
             digits = (c ^ 3 * c).bit_count() if c > 0 else (-c ^ -3 * c).bit_count()
-            lut += max(0, digits - 1 + (c < 0 and digits == 1)) * cost.add(width, family)
+            lut += max(0, digits - 1 + (c < 0 and digits == 1)) * cell_costs.add(width, family)
             ff += width
-        total = cost.stream_out(self.outputs()[0].width, LATENCY + 1, family) + cost.meet(2, family)
+        total = cell_costs.stream_out(self.outputs()[0].width, LATENCY + 1, family) + cell_costs.meet(2, family)
         return total + Resources(self.lanes * lut, self.lanes * ff)
 
     def rtl(self, family: Family) -> Rtl:

@@ -12,7 +12,7 @@ from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
 from hw.ir.stream import Stream, container, smallest_dtype
-from hw.kernels.shared import cost
+from hw.kernels.shared import cell_costs
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +76,14 @@ class ArgMax(Kernel):
 
     def resources(self, family: Family) -> Resources:
         bits, index = self.input_dtype.bitwidth(), self.outputs()[0].dtype.bitwidth()
-        beats, levels, compare = self.classes // self.pe, self._levels, cost.compare(bits, family)
+        beats, levels, compare = self.classes // self.pe, self._levels, cell_costs.compare(bits, family)
         nodes = [-(-self.pe // (1 << level)) for level in range(levels + 1)]
         lut = (self.pe - 1) * (compare + bits) + sum(n * level for level, n in enumerate(nodes))
         ff = sum(n * (bits + level) for level, n in enumerate(nodes)) + 3 * (levels + 1)
         if beats > 1:
             lut += compare + (3 if family.lut_inputs >= 6 else 4) * index + (index if self.pe > 1 else 0)
             ff += bits + (levels + 3) * index
-        return Resources(lut, ff) + cost.stream_out(index, self._credits, family)
+        return Resources(lut, ff) + cell_costs.stream_out(index, self._credits, family)
 
     def rtl(self, family: Family) -> Rtl:
         return Rtl(

@@ -12,7 +12,7 @@ from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Rtl, Schedule
 from hw.ir.stream import Stream, container, smallest_dtype
-from hw.kernels.shared import cost, pixel
+from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel, kind
 
 
@@ -80,7 +80,7 @@ class Concat(ChannelKernel):
         positions, once = prod(self.shapes[0][:-1]), np.ones(1, bool)
         if self.pixels > 1:
             takes, beats = (once,) * len(self.shapes), positions // self.pixels
-            return Schedule(takes, (once,), latency=2, credits=3, repeats=beats, places=True)
+            return Schedule(takes, (once,), latency=2, credits=3, repeats=beats, input_registers=True)
         source = np.repeat(np.arange(len(self.shapes)), self._beats)
         takes = tuple(source == i for i in range(len(self.shapes)))
         every = np.ones(len(source), bool)
@@ -90,13 +90,13 @@ class Concat(ChannelKernel):
         out = self.outputs()[0].width
         inputs = len(self.shapes)
         if self.pixels > 1:
-            return cost.stream_out(out, 3, family) + cost.meet(inputs, family) + Resources(ff=out)
+            return cell_costs.stream_out(out, 3, family) + cell_costs.meet(inputs, family) + Resources(ff=out)
         # A lookup table takes inputs with the bits that choose them, and hands on to the next or to one that joins all.
         each, rest = family.lut_inputs // 2, (family.lut_inputs - 1) // 2
         tables = -(-inputs // each)
         tree = tables + -(-(tables - 1) // (family.lut_inputs - 1))
         select = out * min(tree, 1 + max(0, -(-(inputs - each) // rest)))
-        total = cost.stream_out(out, 3, family) + cost.counter(max(self._beats), family)
+        total = cell_costs.stream_out(out, 3, family) + cell_costs.counter(max(self._beats), family)
         return total + Resources(select + 2 * inputs, inputs + out + 1)
 
     def rtl(self, family: Family) -> Rtl:

@@ -13,7 +13,7 @@ from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Rtl, Schedule
 from hw.ir.stream import Stream, container, encode, smallest_dtype
-from hw.kernels.shared import cost, pixel
+from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel, checked_range, credits_for, kind
 from hw.kernels.shared.reduction import Reduction
 from hw.kernels.shared.weight_memory import WeightMemory
@@ -219,15 +219,17 @@ class Depthwise(ChannelKernel):
         """The weight memory, with its parity bits where it has some."""
         return self._memory.protected(family) if self.parity else self._memory
 
-    def checked(self, family: Family) -> bool:
+    def has_parity(self, family: Family) -> bool:
         return self._stored(family).parity
 
     def resources(self, family: Family) -> Resources:
         depth, bits = self.words, self.weight_dtype.bitwidth()
-        total = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + self._sum.resources(family)
-        total += cost.counter(depth, family)
+        total = cell_costs.stream_out(self.outputs()[0].width, self.schedule().credits, family) + self._sum.resources(
+            family
+        )
+        total += cell_costs.counter(depth, family)
         total += Resources(6, 2 * self.latency + self._memory.latency * self.inputs()[0].width)
-        few = cost.columns(self._words.astype(np.int64), bits) if depth <= FEW_WORDS else None
+        few = cell_costs.columns(self._words.astype(np.int64), bits) if depth <= FEW_WORDS else None
         return total + self._products(family) + self._stored(family).resources(family, few)
 
     def _products(self, family: Family) -> Resources:
@@ -239,10 +241,12 @@ class Depthwise(ChannelKernel):
             # Of constant weights only digits that are not 0 take an adder, and the first of them none.
             some = int(np.count_nonzero(self.weights))
             digits = int(np.bitwise_count(self._words).sum()) if product.planes > 1 else some
-            lut, ff = given * (digits - some) * cost.add(product.other_bits, family), given * some * each.ff
+            lut, ff = given * (digits - some) * cell_costs.add(product.other_bits, family), given * some * each.ff
             joins -= given * (self.weights.size - some)
         width = self.weight_dtype.bitwidth() + self.input_dtype.bitwidth() + 1
-        return Resources(lut + joins * cost.add(width, family), ff + joins * width // EVERY, 0, self.lanes * each.dsp)
+        return Resources(
+            lut + joins * cell_costs.add(width, family), ff + joins * width // EVERY, 0, self.lanes * each.dsp
+        )
 
     def rtl(self, family: Family) -> Rtl:
         product, width = self._product, self.weight_dtype.bitwidth()

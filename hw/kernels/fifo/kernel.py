@@ -10,7 +10,7 @@ from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
 from hw.ir.stream import Stream
-from hw.kernels.shared import cost
+from hw.kernels.shared import cell_costs
 
 BLOCK_BITS = 4096
 """FIFOs of more bits go to block RAM."""
@@ -58,9 +58,9 @@ class Fifo(Kernel):
 
     def resources(self, family: Family) -> Resources:
         if not self.block:
-            return cost.stream_out(self.stream.width, self.depth, family)
+            return cell_costs.stream_out(self.stream.width, self.depth, family)
         pointers = self.depth.bit_length() * (11 if family.lut_inputs == 4 else 6)
-        ahead = cost.stream_out(self.stream.width, 3, family)
+        ahead = cell_costs.stream_out(self.stream.width, 3, family)
         return ahead + Resources(pointers, 5 * self.depth.bit_length(), family.blocks(self.depth, self.stream.width))
 
     def rtl(self, family: Family) -> Rtl:

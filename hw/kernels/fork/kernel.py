@@ -11,7 +11,7 @@ from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Rtl, Schedule
 from hw.ir.stream import Stream
-from hw.kernels.shared import cost, pixel
+from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel
 
 
@@ -59,7 +59,7 @@ class Fork(ChannelKernel):
 
     def resources(self, family: Family) -> Resources:
         width = self.inputs()[0].width
-        return sum([cost.stream_out(width, 3, family)] * self.copies, Resources(1, width + 1))
+        return sum([cell_costs.stream_out(width, 3, family)] * self.copies, Resources(1, width + 1))
 
     def rtl(self, family: Family) -> Rtl:
         return Rtl("fork_stream", {"WIDTH": self.inputs()[0].width, "COPIES": self.copies})

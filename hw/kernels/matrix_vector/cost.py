@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.kernels.shared import cost
+from hw.kernels.shared import cell_costs
 
 if TYPE_CHECKING:
     from hw.kernels.matrix_vector.kernel import MatrixVector
@@ -18,9 +18,9 @@ def levels(count: int) -> int:
     return (count - 1).bit_length()
 
 
-def estimate(kernel: "MatrixVector", family: Family) -> Resources:
+def resources(kernel: "MatrixVector", family: Family) -> Resources:
     """Cost of a kernel before synthesis."""
-    out = cost.stream_out(kernel.outputs()[0].width, kernel.credits, family)
+    out = cell_costs.stream_out(kernel.outputs()[0].width, kernel.credits, family)
     return out + _control(kernel, family) + _operands(kernel, family) + _sums(kernel, family)
 
 
@@ -41,14 +41,14 @@ def _operands(kernel: "MatrixVector", family: Family) -> Resources:
     if style == "block":
         bram += family.blocks(kernel.sf, width)
     elif style != "hold":
-        lut += cost.ram(kernel.sf, width, family)
-        ff += cost.ram_ff(kernel.sf, width, family)
+        lut += cell_costs.ram(kernel.sf, width, family)
+        ff += cell_costs.ram_ff(kernel.sf, width, family)
     if style != "hold":
         ff += (kernel.sf - 1).bit_length()
     if memory.style(family) == "block" and kernel.datapath == "multiply" and family.lut_inputs >= 6:
         # Both operands go to registers inside the DSPs, but weights that a check reads.
         ff -= width + (0 if memory.parity else memory.width)
-    few = cost.columns(kernel.rows().reshape(memory.depth, -1), 1) if 1 < memory.depth <= FEW_WORDS else None
+    few = cell_costs.columns(kernel.rows().reshape(memory.depth, -1), 1) if 1 < memory.depth <= FEW_WORDS else None
     return Resources(lut, ff, bram) + memory.resources(family, few)
 
 
@@ -57,7 +57,7 @@ def _tree(count: int, width: int, carry: bool, every: int, family: Family) -> Re
     lut = ff = 0
     for level in range(levels(count) + 1):
         if level:
-            lut += count // 2 * cost.add(width, family, carry)
+            lut += count // 2 * cell_costs.add(width, family, carry)
             count = -(-count // 2)
         if count == 1 or (level and level % every == 0):
             ff += count * (width + carry)
@@ -71,13 +71,13 @@ def _sums(kernel: "MatrixVector", family: Family) -> Resources:
     shared, each = parts.get(kernel.datapath, _signing)(kernel, family)
     carry = kernel.datapath != "multiply" and not kernel.planes[2]
     out = kernel.accumulator_dtype.bitwidth() - (kernel.datapath in ("xnor", "ternary"))
-    lut = cost.add(out, family, carry)
+    lut = cell_costs.add(out, family, carry)
     if kernel.datapath == "xnor" and family.lut_inputs >= 6:
         lut = min(lut, 2 + levels(-(-kernel.simd // 4)))  # where nothing is added, the carry passes by
     each += Resources(lut, out if kernel.sf > 1 else 0)
     if kernel.datapath == "ternary":  # the sum of what is not zero, and its difference from each output
-        shared += Resources(cost.add(out + 1, family, True), out + 1 if kernel.sf > 1 else 0)
-        each += Resources(cost.add(out + 1, family))
+        shared += Resources(cell_costs.add(out + 1, family, True), out + 1 if kernel.sf > 1 else 0)
+        each += Resources(cell_costs.add(out + 1, family))
     lut, ff = shared.lut + kernel.pe * each.lut, shared.ff + kernel.pe * each.ff
     return Resources(kernel.pixels * lut, kernel.pixels * ff, 0, kernel.pixels * kernel.pe * each.dsp)
 
@@ -122,16 +122,16 @@ def _signing(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resourc
         # Constant signs choose nothing, and rows of four with equal signs, of 16, have one adder for all.
         rows = planes * kernel.pe
         once = 1 - 16 * (1 - (15 / 16) ** rows) / rows
-        leaves = -round(pairs // 2 * cost.add(bits + 1, family, True) * once)
+        leaves = -round(pairs // 2 * cell_costs.add(bits + 1, family, True) * once)
     lut, ff = planes * (tree.lut + leaves), planes * tree.ff
     high = max(bits + levels(pairs), extra) + 1
     if extra:
-        lut += planes * cost.add(high, family, True)
+        lut += planes * cell_costs.add(high, family, True)
         ff += planes * high + sum(range(planes)) * high
     shared = Resources()
     if kernel.datapath == "weight_planes":
         full = kernel.simd // 2
-        both = cost.add(bits, family) + cost.subtract(bits, family)
+        both = cell_costs.add(bits, family) + cell_costs.subtract(bits, family)
         shared = Resources(full * both, (2 * full + kernel.simd % 2) * bits)
         if extra:
             shared += _tree(pairs, bits, False, kernel.every, family)

@@ -23,7 +23,8 @@ from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
 from hw.ir.stream import Stream, container, encode, smallest_dtype
-from hw.kernels.matrix_vector.cost import estimate, levels
+from hw.kernels.matrix_vector import cost
+from hw.kernels.matrix_vector.cost import levels
 from hw.kernels.matrix_vector.signs import Signs, pack, product
 from hw.kernels.shared import pixel
 from hw.kernels.shared.weight_memory import WeightMemory
@@ -150,7 +151,7 @@ class MatrixVector(Kernel):
         several = (Folding(self.mh, self.mw, n) for n in self._pixel_counts())
         return (*sorted(every, key=lambda f: (f.pe * f.simd, f.pe)), *several)
 
-    def checked(self, family: Family) -> bool:
+    def has_parity(self, family: Family) -> bool:
         return self.stored(family).parity
 
     def fold(self, folding: Folding) -> Self:
@@ -341,7 +342,7 @@ class MatrixVector(Kernel):
         return Schedule((word < self.sf,), (gives,), self.latency, self.credits, prod(self.prefix) // self.pixels)
 
     def resources(self, family: Family) -> Resources:
-        return estimate(self, family)
+        return cost.resources(self, family)
 
     def rtl(self, family: Family) -> Rtl:
         planes, pair_bits, extra_bits = self.planes

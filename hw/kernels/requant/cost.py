@@ -6,7 +6,7 @@ import numpy as np
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.kernels.shared import cost
+from hw.kernels.shared import cell_costs
 
 if TYPE_CHECKING:
     from hw.kernels.requant.kernel import Requant
@@ -16,21 +16,21 @@ def resources(kernel: "Requant", family: Family) -> Resources:
     """The whole kernel."""
     product, groups, latency = kernel.product, kernel.groups, kernel.schedule().latency
     m_bits, a_bits = product.bits, product.addend_bits
-    total = cost.stream_out(kernel.pe * kernel.output_dtype.bitwidth(), latency + 1, family)
+    total = cell_costs.stream_out(kernel.pe * kernel.output_dtype.bitwidth(), latency + 1, family)
     total += Resources(ff=latency - 1 + kernel.lanes * kernel.fetch * kernel.input_dtype.bitwidth())
     if groups > 1:
-        total += cost.counter(groups, family)
+        total += cell_costs.counter(groups, family)
         width = kernel.pe * (m_bits + a_bits)
         if kernel.in_blocks(family):
             stored = kernel.stored(family)
-            width = cost.varying(stored.words)
-            total += Resources(cost.block_rows(groups, width, family), width, family.blocks(groups, width))
-            total += cost.parity(stored.width, family) if kernel.parity else Resources()
+            width = cell_costs.varying(stored.words)
+            total += Resources(cell_costs.block_rows(groups, width, family), width, family.blocks(groups, width))
+            total += cell_costs.parity(stored.width, family) if kernel.parity else Resources()
         else:
-            if groups <= cost.COLUMNS and max(m_bits, a_bits) < 63:
+            if groups <= cell_costs.COLUMNS and max(m_bits, a_bits) < 63:
                 sides = ((product.codes, m_bits), (product.addends, a_bits))
-                width = sum(cost.columns(np.reshape(values, (groups, kernel.pe)), bits) for values, bits in sides)
-            total += Resources(cost.rom(groups, width, family), width)
+                width = sum(cell_costs.columns(np.reshape(values, (groups, kernel.pe)), bits) for values, bits in sides)
+            total += Resources(cell_costs.rom(groups, width, family), width)
     lane = _lane(kernel, family)
     return total + Resources(kernel.lanes * lane.lut, kernel.lanes * lane.ff, 0, kernel.lanes * lane.dsp)
 
@@ -59,16 +59,16 @@ def _lane(kernel: "Requant", family: Family) -> Resources:
     in_dsp = six and len(limbs) == 1  # a DSP48 adds the addend, too
     for _ in range(0 if in_dsp else kernel.levels):
         pairs = [lowest[i : i + 2] for i in range(0, len(lowest), 2)]
-        lut += sum(cost.add(plan.sum_bits - max(pair), family) for pair in pairs if len(pair) == 2)
+        lut += sum(cell_costs.add(plan.sum_bits - max(pair), family) for pair in pairs if len(pair) == 2)
         lowest = [min(pair) for pair in pairs]
         ff += sum(plan.sum_bits - low for low in lowest)
     narrow, whole = out + (kernel.low >= 0), plan.sum_bits - plan.shift
     tested = max(0, whole - narrow)
     if plan.rounding != "FLOOR":
         tested += plan.shift + min(narrow, whole)
-        lut += 0 if six else cost.add(min(out, whole), family)  # to count up, CARRY4 needs no lookup tables
+        lut += 0 if six else cell_costs.add(min(out, whole), family)  # to count up, CARRY4 needs no lookup tables
     for bound, full in ((kernel.low, -(1 << (narrow - 1))), (kernel.high, (1 << (narrow - 1)) - 1)):
-        lut += 0 if bound == full else cost.compare(narrow, family)
+        lut += 0 if bound == full else cell_costs.compare(narrow, family)
     lut += tested / (5 if six else 3) + (out if whole > narrow or kernel.low >= 0 else 0)
     if six and len(limbs) > 1:
         ff //= 2  # as measured: DSP48s take about half of the registers in

@@ -11,11 +11,11 @@ from qonnx.core.datatype import BaseDataType, DataType
 from hw.fabric.family import ECP5, Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Memory, Rtl, Schedule, with_parity
+from hw.ir.kernel import Memory, Rtl, Schedule, parity_words
 from hw.ir.stream import Stream, container
-from hw.kernels.requant import cost as requant_cost
+from hw.kernels.requant import cost
 from hw.kernels.requant.requant_arithmetic import Arithmetic, Product
-from hw.kernels.shared import cost, pixel
+from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel
 
 ROUNDING = ("ROUND", "HALF_UP", "HALF_DOWN", "CEIL", "FLOOR", "UP", "DOWN")
@@ -185,14 +185,14 @@ class Requant(ChannelKernel):
     def in_blocks(self, family: Family) -> bool:
         """Whether the parameters are in block RAM."""
         depth, width = self.groups, self.lanes * (self.product.bits + self.product.addend_bits)
-        return depth > SMALL and family.blocks(depth, width) * LUTS_PER_BLOCK < cost.rom(depth, width, family)
+        return depth > SMALL and family.blocks(depth, width) * LUTS_PER_BLOCK < cell_costs.rom(depth, width, family)
 
-    def checked(self, family: Family) -> bool:
+    def has_parity(self, family: Family) -> bool:
         return self.parity and self.in_blocks(family)
 
     def stored(self, family: Family) -> Memory:
         """The parameters' memory, with its parity bits where it has some."""
-        protect = with_parity if self.checked(family) else Memory
+        protect = parity_words if self.has_parity(family) else Memory
         return protect(self.words(), self.lanes * (self.product.bits + self.product.addend_bits))
 
     def rtl(self, family: Family) -> Rtl:
@@ -219,7 +219,7 @@ class Requant(ChannelKernel):
             "FETCH": self.fetch,
             "LEVELS": self.levels,
             "STYLE": "block" if self.in_blocks(family) else "logic",
-            "PARITY": int(self.checked(family)),
+            "PARITY": int(self.has_parity(family)),
         }
         if m_bits + a_bits == 0:
             return Rtl(self.op, parameters)
@@ -238,4 +238,4 @@ class Requant(ChannelKernel):
         return words
 
     def resources(self, family: Family) -> Resources:
-        return requant_cost.resources(self, family)
+        return cost.resources(self, family)

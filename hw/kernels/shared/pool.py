@@ -13,7 +13,7 @@ from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Rtl, Schedule
 from hw.ir.stream import Stream, container
-from hw.kernels.shared import cost, pixel
+from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel, credits_for, kind
 from hw.kernels.shared.reduction import Reduction, gathering
 
@@ -189,14 +189,16 @@ class Pool(ChannelKernel):
     def resources(self, family: Family) -> Resources:
         rows, columns, kh, kw = self._grid
         across, down = self._reductions
-        total = cost.stream_out(self.outputs()[0].width, self.schedule().credits, family) + across.resources(family)
+        total = cell_costs.stream_out(self.outputs()[0].width, self.schedule().credits, family) + across.resources(
+            family
+        )
         if kh > 1:
             total += down.resources(family)
         given = self.dtype.bitwidth()
         total += gathering(self.inside, self.given * self.pe, given, across.bits, self._operation(), family)
         used = (self.channel_beats, kw, columns if kh > 1 or columns % kw else 1, kh, rows if rows % kh else 1)
         for values in used:
-            total += cost.counter(values, family)
+            total += cell_costs.counter(values, family)
         return total + Resources(6, self.inputs()[0].width + 2 * self.latency)
 
     def rtl(self, family: Family) -> Rtl:

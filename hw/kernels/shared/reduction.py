@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.kernels.shared import cost
+from hw.kernels.shared import cell_costs
 
 SHIFT = 4
 """Series whose accumulators are a shift register."""
@@ -57,17 +57,17 @@ class Reduction:
         if style == "shift":
             # From three on, xc7 makes shift registers of lookup tables.
             return Resources(lut + width, 2 * width) if six and self.depth > 2 else Resources(lut, self.depth * width)
-        count = cost.counter(self.depth, family)
+        count = cell_costs.counter(self.depth, family)
         if style == "block":
             waiting = self.lanes * (self.bits + carry) + (self.depth - 1).bit_length()
-            rows = cost.block_rows(self.depth, width, family)
+            rows = cell_costs.block_rows(self.depth, width, family)
             return count + Resources(lut + rows, 2 * width + 2 * waiting, family.blocks(self.depth, width))
-        lut += cost.ram(self.depth, width, family)
-        return count + Resources(lut, width + cost.ram_ff(self.depth, width, family))
+        lut += cell_costs.ram(self.depth, width, family)
+        return count + Resources(lut, width + cell_costs.ram_ff(self.depth, width, family))
 
     def _joined(self, style: str) -> bool:
         """Whether a multiplexer joins the words of several memories, and may as well clear what it gives."""
-        return style == "logic" or (style == "distributed" and self.depth > cost.ECP5_RAM[0])
+        return style == "logic" or (style == "distributed" and self.depth > cell_costs.ECP5_RAM[0])
 
 
 def gathering(count: int, lanes: int, given: int, bits: int, operation: str, family: Family) -> Resources:
@@ -85,7 +85,7 @@ def gathering(count: int, lanes: int, given: int, bits: int, operation: str, fam
 def _operator(bits: int, operation: str, family: Family) -> int:
     """Lookup tables of one operation on two values."""
     if operation.startswith("sum"):
-        return cost.add(bits, family, operation == "sum_carry")
+        return cell_costs.add(bits, family, operation == "sum_carry")
     if operation == "or":
         return bits
-    return bits + cost.compare(bits, family)
+    return bits + cell_costs.compare(bits, family)

@@ -13,7 +13,7 @@ import numpy as np
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.ir.kernel import Memory, packed_words
-from hw.kernels.shared import cost
+from hw.kernels.shared import cell_costs
 
 LUTS_PER_BLOCK = 100
 """Weights go to block RAM where that saves so many lookup tables a block. (An ECP5-85F has 400 of them for each.)"""
@@ -96,14 +96,14 @@ class WeightMemory:
             width = self.width if columns is None else columns
             if self.depth == 1:
                 return Resources()
-            return Resources(cost.rom(self.depth, width, family), width + (self.latency - 1) * address)
+            return Resources(cell_costs.rom(self.depth, width, family), width + (self.latency - 1) * address)
         tiles = self.tiles(family)
         joined = self.width * (tiles.rows - 1)
         if self.latency == 2:
             held = self.width
         else:
             held = self.width * (1 + tiles.rows) if tiles.rows > 1 else self.width + address
-        check = cost.parity(self.width, family) if self.parity else Resources()
+        check = cell_costs.parity(self.width, family) if self.parity else Resources()
         return Resources(round(0.7 * joined), held, self.blocks(tiles)) + check
 
     def parameters(self, family: Family) -> dict[str, int | str]:

@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.kernels.shared import cost
+from hw.kernels.shared import cell_costs
 
 if TYPE_CHECKING:
     from hw.kernels.sliding_window.kernel import SlidingWindow
 
 
-def estimate(kernel: "SlidingWindow", family: Family) -> Resources:
+def resources(kernel: "SlidingWindow", family: Family) -> Resources:
     """Cost of a kernel before synthesis."""
     schedule, stream = kernel.schedule(), kernel.outputs()[0]
-    out = cost.stream_out(stream.width, schedule.credits, family)
+    out = cell_costs.stream_out(stream.width, schedule.credits, family)
     control = _control(kernel)
-    lut = cost.control(control, family)
+    lut = cell_costs.control(control, family)
     if kernel.padded:
         lut += stream.lanes * kernel.dtype.bitwidth()  # the mask
     return out + Resources(lut, control) + _memory(kernel, family)
@@ -49,9 +49,13 @@ def _memory(kernel: "SlidingWindow", family: Family) -> Resources:
     width, depth, banks = kernel.word, kernel.buffer.places // kernel.banks, kernel.banks
     result = Resources(ff=banks * width)
     if kernel.block:
-        result += Resources(lut=banks * cost.block_rows(depth, width, family), bram=banks * family.blocks(depth, width))
+        result += Resources(
+            lut=banks * cell_costs.block_rows(depth, width, family), bram=banks * family.blocks(depth, width)
+        )
     else:
-        result += Resources(banks * cost.ram(depth, width, family), banks * cost.ram_ff(depth, width, family))
+        result += Resources(
+            banks * cell_costs.ram(depth, width, family), banks * cell_costs.ram_ff(depth, width, family)
+        )
     if banks > 1:
         found = kernel.part[0] * len(kernel.columns) * width
         phases = banks // kernel.grain

@@ -17,7 +17,7 @@ from hw.ir.buffer import Buffer, Loop
 from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
 from hw.ir.stream import Stream
 from hw.kernels.shared import pixel
-from hw.kernels.sliding_window.cost import estimate
+from hw.kernels.sliding_window import cost
 from hw.kernels.sliding_window.unfold import unfold
 
 BIPOLAR, TERNARY = DataType["BIPOLAR"], DataType["TERNARY"]
@@ -289,7 +289,7 @@ class SlidingWindow(Kernel):
         )
 
     def resources(self, family: Family) -> Resources:
-        return estimate(self, family)
+        return cost.resources(self, family)
 
     def rtl(self, family: Family) -> Rtl:
         lanes, logic = min(self.simd, self.channels), "distributed" if family.lut_ram else "logic"

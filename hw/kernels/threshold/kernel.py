@@ -12,9 +12,9 @@ from qonnx.core.datatype import BaseDataType, DataType
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Memory, Rtl, Schedule, packed_words, with_parity
+from hw.ir.kernel import Memory, Rtl, Schedule, packed_words, parity_words
 from hw.ir.stream import Stream, container
-from hw.kernels.shared import cost, pixel
+from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel
 from hw.kernels.shared.weight_memory import DEEP, Tiles, WeightMemory
 
@@ -262,19 +262,19 @@ class Threshold(ChannelKernel):
     def _columns(self, stage: int) -> int:
         """Bits of a stage's memories in logic that differ and are not constant."""
         count, depth, width = self._memories(stage)
-        if depth > cost.COLUMNS:
+        if depth > cell_costs.COLUMNS:
             return count * width
         words = self._search(stage)
         if stage == 0:
-            return cost.columns(words[:, :, 0], self._table.width)
+            return cell_costs.columns(words[:, :, 0], self._table.width)
         lanes = words.transpose(0, 2, 1).reshape(depth, -1)
-        return sum(cost.columns(lane[:, None], self._table.width) for lane in lanes.T) * self.lanes // self._lanes
+        return sum(cell_costs.columns(lane[:, None], self._table.width) for lane in lanes.T) * self.lanes // self._lanes
 
     def _in_blocks(self, stage: int, family: Family) -> bool:
         _, depth, width = self._memories(stage)
-        return depth > SMALL and family.blocks(depth, width) * LUTS_PER_BLOCK < cost.rom(depth, width, family)
+        return depth > SMALL and family.blocks(depth, width) * LUTS_PER_BLOCK < cell_costs.rom(depth, width, family)
 
-    def checked(self, family: Family) -> bool:
+    def has_parity(self, family: Family) -> bool:
         return self.parity and any(self._in_blocks(stage, family) for stage in range(self.code_bits))
 
     def _tiles(self, stage: int, family: Family) -> Tiles | None:
@@ -287,7 +287,7 @@ class Threshold(ChannelKernel):
     def _stored(self, stage: int, family: Family) -> list[tuple[Memory, ...]]:
         """The files of each memory of a stage, with parity bits where it has some."""
         width = (self._lanes if stage == 0 else 1) * self._table.width
-        protect = with_parity if self.parity and self._in_blocks(stage, family) else Memory
+        protect = parity_words if self.parity and self._in_blocks(stage, family) else Memory
         made, tiles = [protect(words, width) for words in self._contents(stage)], self._tiles(stage, family)
         return [(memory,) if tiles is None else tiles.cut(memory) for memory in made]
 
@@ -319,31 +319,31 @@ class Threshold(ChannelKernel):
             "BITS": tuple(cut.bits for cut in tiles),
             "LAST_BITS": tuple(cut.last_bits for cut in tiles),
             "INVERT": len(self._flags),
-            "PARITY": int(self.checked(family)),
+            "PARITY": int(self.has_parity(family)),
         }
         return Rtl(self.op, parameters, memories)
 
     def _block(self, files: tuple[Memory, ...], stage: int, family: Family) -> Resources:
         """One memory in block RAM, with the registers of its words and the check of their parity."""
         depth, tiles = self._memories(stage)[1], self._tiles(stage, family)
-        check = cost.parity(self._memories(stage)[2] + 1, family) if self.parity else Resources()
+        check = cell_costs.parity(self._memories(stage)[2] + 1, family) if self.parity else Resources()
         if tiles is None:
-            used = cost.varying(files[0].words)
-            return check + Resources(cost.block_rows(depth, used, family), used, family.blocks(depth, used))
-        used = sum(cost.varying(each.words) for each in files)
+            used = cell_costs.varying(files[0].words)
+            return check + Resources(cell_costs.block_rows(depth, used, family), used, family.blocks(depth, used))
+        used = sum(cell_costs.varying(each.words) for each in files)
         held = used if tiles.rows > 1 else (depth - 1).bit_length()
         wide = used // tiles.rows
         return check + Resources(
-            round(0.7 * wide * (tiles.rows - 1)), wide + held, sum(cost.varying(each.words) > 0 for each in files)
+            round(0.7 * wide * (tiles.rows - 1)), wide + held, sum(cell_costs.varying(each.words) > 0 for each in files)
         )
 
     def resources(self, family: Family) -> Resources:
         table, pe, groups, latency = self._table, self.lanes, self._groups, self.schedule().latency
         bits = self.input_dtype.bitwidth()
         six = family.lut_inputs >= 6
-        total = cost.stream_out(pe * self.output_dtype.bitwidth(), latency + 1, family)
+        total = cell_costs.stream_out(pe * self.output_dtype.bitwidth(), latency + 1, family)
         if groups > 1:
-            total += cost.counter(groups, family)
+            total += cell_costs.counter(groups, family)
         lut, ff, bram = 0.0, latency - 1, 0
         for stage in range(self.code_bits):
             count, depth, width = self._memories(stage)
@@ -351,7 +351,7 @@ class Threshold(ChannelKernel):
             if cycles == 0:
                 lut += pe * table.width / (4.5 if six else 2.8)
             else:
-                compared = cost.compare(table.width, family)
+                compared = cell_costs.compare(table.width, family)
                 lut += pe * compared
                 if self._in_blocks(stage, family):
                     for memory in self._stored(stage, family):
@@ -359,7 +359,7 @@ class Threshold(ChannelKernel):
                         lut, ff, bram = lut + made.lut, ff + made.ff, bram + made.bram
                 else:
                     width = self._columns(stage)
-                    lut += cost.rom(depth, width, family)
+                    lut += cell_costs.rom(depth, width, family)
                     if not family.chain_inverts:  # equal columns of thresholds share the inverters
                         lut += min(0, width - pe * compared)
                     ff += width + (cycles - 1) * count * (depth - 1).bit_length()
@@ -372,6 +372,6 @@ class Threshold(ChannelKernel):
         if self._least and self._unit == 1:
             lut += pe * self.code_bits
         if table.invert.any() and not table.invert.all():
-            lut += pe * self.code_bits + cost.rom(groups, pe, family)
+            lut += pe * self.code_bits + cell_costs.rom(groups, pe, family)
             ff += pe
         return total + Resources(round(lut), ff, bram)

@@ -11,7 +11,7 @@ from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Rtl, Schedule
 from hw.ir.stream import Stream
-from hw.kernels.shared import cost, pixel
+from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel
 
 BUFFER_BITS = 768
@@ -109,14 +109,18 @@ class Upsample(ChannelKernel):
     def resources(self, family: Family) -> Resources:
         _, columns, fh, fw = self._grid
         width, style = self.inputs()[0].width, self._buffer(family)
-        total = cost.stream_out(self.copies * width, self.latency + 1, family) + Resources(6, width + self.latency)
+        total = cell_costs.stream_out(self.copies * width, self.latency + 1, family) + Resources(
+            6, width + self.latency
+        )
         if style == "block":
-            blocks, rows = family.blocks(self._depth, width), cost.block_rows(self._depth, width, family)
+            blocks, rows = family.blocks(self._depth, width), cell_costs.block_rows(self._depth, width, family)
             total += Resources(rows, width, blocks)
         elif style != "hold":
-            total += Resources(cost.ram(self._depth, width, family), cost.ram_ff(self._depth, width, family))
+            total += Resources(
+                cell_costs.ram(self._depth, width, family), cell_costs.ram_ff(self._depth, width, family)
+            )
         for values in (self.channel_beats, fw, columns, fh):
-            total += cost.counter(values, family)
+            total += cell_costs.counter(values, family)
         return total
 
     def rtl(self, family: Family) -> Rtl:

@@ -10,7 +10,7 @@ from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
 from hw.ir.stream import Stream
-from hw.kernels.shared import cost
+from hw.kernels.shared import cell_costs
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class WidthConverter(Kernel):
     def resources(self, family: Family) -> Resources:
         wide, narrow = sorted((self.stream.width, self.outputs()[0].width), reverse=True)
         steps = (wide // narrow - 1).bit_length()
-        buffer = cost.stream_out(self.outputs()[0].width, self._credits, family)
+        buffer = cell_costs.stream_out(self.outputs()[0].width, self._credits, family)
         if self.out_lanes > self.stream.lanes:
             return buffer + Resources(2 * steps + 1, wide - narrow + steps)
         if self.out_lanes < self.stream.lanes:
