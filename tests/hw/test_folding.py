@@ -16,6 +16,7 @@ from hw.passes import fifos
 from hw.passes.fold import apply
 from hw.passes.lanes import connect
 from hw.timing import fifo_sizing
+from hw.timing.cycles import steady
 from tests.hw.kernel_bench import check, random_frames
 from tests.hw.networks import perceptron, residual
 
@@ -109,10 +110,10 @@ def test_fifos_keep_the_bound_and_are_minimal(cycles, seed):
     graph = connect(apply(graph, for_cycles(graph, max(cycles, fastest(graph)[0]), ECP5, DEVICE)))
     depths = fifo_sizing.size(graph)
     bound = max(node.kernel.schedule().interval for node in graph)
-    assert cycles.steady(fifos.insert(graph, depths)).interval == bound
+    assert steady(fifos.insert(graph, depths)).interval == bound
     for edge, depth in depths.items():
         shorter = depths | {edge: depth - 1 if depth > 2 else 0}
-        assert cycles.steady(fifos.insert(graph, shorter)).interval > bound
+        assert steady(fifos.insert(graph, shorter)).interval > bound
 
 
 @settings(max_examples=4, deadline=None)
