@@ -14,6 +14,7 @@ from hw.lowering.lower import lower
 from hw.passes import fifos, fold, lanes
 from hw.simulation.emulator import Emulator
 from hw.timing import fifo_sizing
+from hw.timing.cycles import steady
 from hw.verification.reference import Reference, compare
 from tests.hw.kernel_bench import check, random_frames
 from tests.hw.qonnx_builder import Builder
@@ -77,7 +78,7 @@ def folded(graph: Graph, cycles: int) -> Graph:
 def test_network_in_rtl(network, cycles):
     rng, model = np.random.default_rng(cycles), network()
     hardware = folded(lower(model), cycles)
-    assert cycles.steady(hardware).interval <= cycles
+    assert steady(hardware).interval <= cycles
     check(hardware, {"input": random_frames(hardware.edges["input"], 4, rng)}, rng)
     x = rng.normal(size=(50, *hardware.inputs[0].shape)).astype(np.float32)
     np.testing.assert_allclose(Emulator(hardware).run(x), Reference(model).run(x), rtol=1e-6, atol=1e-6)
