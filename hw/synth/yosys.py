@@ -28,7 +28,7 @@ from hw.host.errors import BitfabricError
 from hw.rtl.design import RtlDesign
 from hw.synth import tool
 
-ENTRY = "import sys; from pyosys import libyosys as ys; ys.run_pass('script ' + sys.argv[-1], ys.RtlDesign())"
+ENTRY = "import sys; from pyosys import libyosys as ys; ys.run_pass('script ' + sys.argv[-1], ys.Design())"
 
 _ECP5_COST = {
     "LUT4": Resources(lut=1),
