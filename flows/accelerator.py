@@ -16,7 +16,7 @@ from hw import model as model_file
 from hw.boards.image import Image
 from hw.boards.targets import BOARD_SUFFIXES, Target, find_target
 from hw.fabric import devices
-from hw.host.errors import BitfabricError
+from hw.host.errors import UsageError
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
 from hw.rtl.design import RtlDesign, generate
@@ -37,7 +37,7 @@ def keep_board_file(target: str, folder: Path) -> None:
 
 
 class Accelerator:
-    """The build in ``folder``. Raises BitfabricError (status 2) where there is no finished one.
+    """The build in ``folder``. Raises UsageError where there is no finished one.
 
     ``report`` is the content of ``build.json``.
     """
@@ -50,12 +50,12 @@ class Accelerator:
             hint = "go on with the same `bitfabric build` command" if (self.folder / ".steps").exists() else (
                 "make one with `bitfabric build MODEL.onnx --target T -o DIR/`"
             )  # fmt: skip
-            raise BitfabricError(f"{self.folder} holds no finished build; {hint}", status=2) from None
+            raise UsageError(f"{self.folder} holds no finished build; {hint}") from None
         except (OSError, ValueError) as error:
-            raise BitfabricError(f"{self.folder}/build.json cannot be read ({error}); build again", status=2) from None
+            raise UsageError(f"{self.folder}/build.json cannot be read ({error}); build again") from None
         self.model = self.folder / "lower" / "model.onnx"
         if not self.model.exists() or step_cache.sha256(self.model) != self.report["model"]["sha256"]:
-            raise BitfabricError(f"{self.model} is not the model that was built; build again", status=2)
+            raise UsageError(f"{self.model} is not the model that was built; build again")
 
     @property
     def cycles(self) -> dict[str, dict[str, int | None]]:
@@ -124,15 +124,15 @@ class Accelerator:
             "board": self.run_board,
         }
         if engine not in known:
-            raise BitfabricError(f"no engine {engine}; there are {', '.join(known)}", status=2)
+            raise UsageError(f"no engine {engine}; there are {', '.join(known)}")
         if trace is not None and engine != "rtl":
-            raise BitfabricError(f"engine {engine} has no waveform; --trace goes with --engine rtl", status=2)
+            raise UsageError(f"engine {engine} has no waveform; --trace goes with --engine rtl")
         self.graph.inputs[0].check(x)
         return known[engine](x)
 
     def _qonnx(self, x: np.ndarray) -> Frames:
         if model_file.of_finn(self.model):
-            raise BitfabricError("qonnx does not execute FINN's graph, which this is; use --engine finn", status=2)
+            raise UsageError("qonnx does not execute FINN's graph, which this is; use --engine finn")
         return Reference(self.model).run(x)
 
     def _finn(self, x: np.ndarray) -> Frames:
@@ -158,10 +158,10 @@ class Accelerator:
 
     @property
     def image(self) -> Image:
-        """The whole design for the board. Raises BitfabricError (status 2) where the build is for none."""
+        """The whole design for the board. Raises UsageError where the build is for none."""
         image = self._image(generate(self.hardware, self.device.family))
         if image is None:
-            raise BitfabricError(f"{self.folder} has no image for a board; build it with a board as --target", status=2)
+            raise UsageError(f"{self.folder} has no image for a board; build it with a board as --target")
         return image
 
     def run_board(
@@ -188,10 +188,9 @@ class Accelerator:
     def _netlist(self, x: np.ndarray) -> Frames:
         checked = self.report["verified"].get("netlist")
         if checked is None:
-            raise BitfabricError(
+            raise UsageError(
                 f"{self.folder} has no netlist that was simulated; build without --stop-after, for a device that can "
                 "be placed and routed",
-                status=2,
             )
         accelerator = generate(self.hardware, self.device.family)
         image = self._image(accelerator)

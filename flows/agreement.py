@@ -18,7 +18,7 @@ from flows import verify
 from hw import finn
 from hw import model as model_file
 from hw.fabric.family import ECP5
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
 from hw.passes import lanes
 from hw.simulation.emulator import Emulator
@@ -43,7 +43,7 @@ def assert_engines_agree(
     __tracebackhide__ = True
     path = Path(model)
     if unknown := sorted(set(engines) - set(ENGINES)):
-        raise BitfabricError(f"no engine {unknown[0]} to compare; there are {', '.join(ENGINES)}", status=2)
+        raise UsageError(f"no engine {unknown[0]} to compare; there are {', '.join(ENGINES)}")
     graph = model_file.graph(path)
     frames = random_frames(graph, max(MOST.values()), seed) if x is None else np.asarray(x)
     for engine in engines:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from hw.host.errors import BitfabricError
+from hw.host.errors import UsageError
 
 Step = Literal["lower", "fold", "emulate", "rtl", "simulate", "synthesise", "place", "netlist"]
 STEPS: tuple[Step, ...] = get_args(Step)
@@ -41,17 +41,17 @@ class BuildConfig:
 
     def __post_init__(self) -> None:
         if sum((self.fps is not None, self.folding is not None, self.fill)) > 1:
-            raise BitfabricError("--fps, --folding and --fill exclude each other; give one of them", status=2)
+            raise UsageError("--fps, --folding and --fill exclude each other; give one of them")
         for what, path in (("folding", self.folding), ("frames", self.frames), ("labels", self.labels)):
             if path is not None and not path.is_file():
-                raise BitfabricError(f"no {what} file {path}", status=2)
+                raise UsageError(f"no {what} file {path}")
         if self.fps is not None and not self.fps > 0:
-            raise BitfabricError(f"--fps {self.fps} must be positive", status=2)
+            raise UsageError(f"--fps {self.fps} must be positive")
         if self.clock_mhz is not None and not 1 <= self.clock_mhz <= 1000:
-            raise BitfabricError(f"--clock {self.clock_mhz} must lie between 1 and 1000 MHz", status=2)
+            raise UsageError(f"--clock {self.clock_mhz} must lie between 1 and 1000 MHz")
         if self.stop_after not in STEPS:
-            raise BitfabricError(f"no step {self.stop_after}; the steps are {', '.join(STEPS)}", status=2)
+            raise UsageError(f"no step {self.stop_after}; the steps are {', '.join(STEPS)}")
         if self.labels is not None and self.frames is None:
-            raise BitfabricError("--labels needs the frames they belong to; give --input X.npy as well", status=2)
+            raise UsageError("--labels needs the frames they belong to; give --input X.npy as well")
         if any(n is not None and n < least for n, least in ((self.rtl_frames, 2), (self.netlist_frames, 1))):
-            raise BitfabricError("the RTL is checked on at least 2 frames, the netlist on at least 1", status=2)
+            raise UsageError("the RTL is checked on at least 2 frames, the netlist on at least 1")

@@ -6,25 +6,25 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.host.errors import BitfabricError
+from hw.host.errors import UsageError
 from hw.verification.reference import Frames
 
 
 def load_frames(path: Path) -> np.ndarray:
-    """An array from a ``.npy`` file. Raises BitfabricError (status 2) where it is missing, damaged or no array."""
+    """An array from a ``.npy`` file. Raises UsageError where it is missing, damaged or no array."""
     try:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        raise BitfabricError(f"no file {path}", status=2) from None
+        raise UsageError(f"no file {path}") from None
     except (OSError, ValueError, EOFError) as error:
-        raise BitfabricError(f"{path} is not a whole .npy file ({error}); save it with numpy.save", status=2) from None
+        raise UsageError(f"{path} is not a whole .npy file ({error}); save it with numpy.save") from None
 
 
 def save_frames(path: Path, frames: Frames) -> None:
     """Write a ``.npy`` file in one step; several outputs go into a ``.npz`` by name."""
     if isinstance(frames, dict) != (path.suffix == ".npz"):
         kind = ".npz, for its several outputs" if isinstance(frames, dict) else ".npy"
-        raise BitfabricError(f"{path}: the model's output goes into a file that ends in {kind}", status=2)
+        raise UsageError(f"{path}: the model's output goes into a file that ends in {kind}")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
@@ -44,10 +44,10 @@ def classes(outputs: Frames) -> np.ndarray:
 
 
 def load_labels(path: Path, count: int) -> np.ndarray:
-    """Classes of ``count`` frames from a ``.npy`` file. Raises BitfabricError (status 2) where they are not as many."""
+    """Classes of ``count`` frames from a ``.npy`` file. Raises UsageError where they are not as many."""
     labels = load_frames(path)
     if labels.shape != (count,):
-        raise BitfabricError(f"{count} frames need as many labels, {path} holds an array {labels.shape}", status=2)
+        raise UsageError(f"{count} frames need as many labels, {path} holds an array {labels.shape}")
     return labels
 
 

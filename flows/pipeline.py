@@ -37,7 +37,7 @@ from hw.boards import driver_folder
 from hw.boards.image import SCOPE, Image
 from hw.fabric.resources import Resources
 from hw.folding import finn_json
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
 from hw.rtl.design import RtlDesign, generate, instances
@@ -100,7 +100,7 @@ def _alone(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     except OSError as error:
-        raise BitfabricError(f"cannot write to {folder} ({error.strerror}); choose another folder with -o", 2) from None
+        raise UsageError(f"cannot write to {folder} ({error.strerror}); choose another folder with -o") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,9 +141,7 @@ class _Build:
             return random_frames(self.plan.graph, RANDOM_FRAMES, seed=0)
         self.plan.graph.inputs[0].check(self.frames)
         if len(self.frames) < 2:
-            raise BitfabricError(
-                f"{self.config.frames} holds {len(self.frames)} frames; at least 2 are needed", status=2
-            )
+            raise UsageError(f"{self.config.frames} holds {len(self.frames)} frames; at least 2 are needed")
         return self.frames
 
     @cached_property

@@ -15,7 +15,7 @@ from hw.fabric.resources import Resources
 from hw.folding import choose, finn_json, fmax
 from hw.folding.fmax import Fmax
 from hw.folding.search import Choice, Search, fits
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
 from hw.passes import fold, lanes
 from hw.passes.fifos import insert
@@ -82,10 +82,9 @@ class Plan:
         least, layer = self.search.fastest
         if cycles < least:
             best = floor(self.clock_mhz * 1e6 / least)
-            raise BitfabricError(
+            raise UsageError(
                 f"{self.config.fps:g} frames/s at {self.clock_mhz:g} MHz leave {cycles} cycles a frame; layer {layer} "
                 f"needs {least}: at most {best} frames/s are possible; ask for no more, or for a higher --clock",
-                status=2,
             )
         return cycles
 
@@ -174,10 +173,9 @@ class Plan:
                 f"{used.bram} BRAM, and 30 % less would still be {over}; {self.suggestion()}"
             )
         if self.config.parity and not any(node.kernel.has_parity(family) for node in hardware):
-            raise BitfabricError(
+            raise UsageError(
                 f"--parity protects memories in block RAM, and {self.model.name} has none as folded; ask for fewer "
                 "frames/s, which makes memories deeper, or leave --parity out",
-                status=2,
             )
         return {
             "folding": {name: f.attributes for name, f in table.items()},

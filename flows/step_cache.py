@@ -101,7 +101,7 @@ class Steps:
             result = action(part)
         except BitfabricError as error:
             part.rename(failed)
-            raise BitfabricError(str(error).replace(str(part), str(failed)), error.status) from error
+            raise type(error)(str(error).replace(str(part), str(failed))) from error
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise

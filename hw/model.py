@@ -14,12 +14,12 @@ Source = str | os.PathLike[str] | onnx.ModelProto
 
 
 def of_finn(model: Source) -> bool:
-    """Whether a file holds FINN's dataflow graph. Raises BitfabricError (status 2) for one that cannot be read."""
+    """Whether a file holds FINN's dataflow graph. Raises UsageError for one that cannot be read."""
     return finn.is_finn(qonnx.read(model))
 
 
 def check(model: Source) -> None:
-    """Raises BitfabricError (status 2) for a file that is missing, damaged, or of neither form."""
+    """Raises UsageError for a file that is missing, damaged, or of neither form."""
     if not of_finn(model):
         qonnx.load(model)
 
@@ -27,6 +27,6 @@ def check(model: Source) -> None:
 def graph(model: Source) -> Graph:
     """The dataflow graph: lowered from QONNX, not folded; or as FINN folded it, without FIFOs and width converters.
 
-    Raises BitfabricError for files that cannot be read (status 2) and for what has no exact form here.
+    Raises UsageError for files that cannot be read, and BitfabricError for what has no exact form here.
     """
     return strip(finn.read(model)) if of_finn(model) else lower(model)

@@ -11,6 +11,8 @@ from flows.cli.building import build, estimate, finn, report
 from flows.cli.machine import doctor, targets
 from flows.cli.running import program, run, soft_errors, virtual
 from flows.cli.training import train
+from hw.host.errors import BitfabricError
+from quant import QuantError
 
 ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 """Base of usage errors: Typer carries a Click of its own in newer versions and uses the package in older ones."""
@@ -64,11 +66,8 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception as error:
-        known = getattr(error, "status", None)
-        if not isinstance(known, int):
-            raise
-        fail(str(error), known)
+    except (BitfabricError, QuantError) as error:
+        fail(str(error), error.status)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -7,7 +7,7 @@ import onnx
 
 from flows.finn import frontend
 from hw.finn.dialect import general
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.lowering import qonnx
 from hw.lowering.qonnx import load
 
@@ -73,9 +73,8 @@ class Engine:
         """Frames ``(N, *input_shape)`` as the QONNX model takes them to its outputs ``(N, ...)``, in its type."""
         x = np.asarray(x)
         if x.ndim == 0 or x.shape[1:] != self.input_shape or x.dtype.kind not in "fiu":
-            raise BitfabricError(
+            raise UsageError(
                 f"input of shape {x.shape} and type {x.dtype}; the model takes numbers, {('N', *self.input_shape)}",
-                status=2,
             )
         shape = self._model.get_tensor_shape(self._output)
         out = np.empty((len(x), *shape[1:]), self._dtype)

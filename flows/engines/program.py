@@ -7,7 +7,7 @@ from pathlib import Path
 from shutil import which
 
 from flows.accelerator import Accelerator
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 
 TIMEOUT = 300
 """Seconds for a slow flash."""
@@ -42,10 +42,10 @@ def program(folder: Path, flash: bool = False) -> str:
     """
     accelerator = Accelerator(folder)
     if accelerator.bitstream is None or not accelerator.bitstream.exists():
-        raise BitfabricError(f"{folder} has no bitstream; build it for a board, without --stop-after", 2)
+        raise UsageError(f"{folder} has no bitstream; build it for a board, without --stop-after")
     board = accelerator.target.board
     if board is None or board.programmer is None:
-        raise BitfabricError(f"the board file of {accelerator.report['target']} names no programmer; add one", 2)
+        raise UsageError(f"the board file of {accelerator.report['target']} names no programmer; add one")
     command = [*loader(), "-b", board.programmer, *(["-f"] if flash else []), str(accelerator.bitstream)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)

@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.finn import frontend
 from hw import model as model_file
-from hw.host.errors import BitfabricError
+from hw.host.errors import UsageError
 from hw.ir.kernel import Folding
 from hw.lowering import qonnx
 
@@ -83,15 +83,15 @@ def estimate(
     as FINN's build flow does. Raises BitfabricError for what FINN cannot map and for a folding that does not divide.
     """
     if sum(choice is not None for choice in (fps, folding, target_cycles)) > 1:
-        raise BitfabricError("give one of fps, folding and target_cycles, not several", status=2)
+        raise UsageError("give one of fps, folding and target_cycles, not several")
     if fps is not None:
         if not 0 < fps <= clock_mhz * 1e6:
-            raise BitfabricError(f"{fps:g} frames/s at {clock_mhz:g} MHz is no rate of at least one cycle", status=2)
+            raise UsageError(f"{fps:g} frames/s at {clock_mhz:g} MHz is no rate of at least one cycle")
         target_cycles = int(clock_mhz * 1e6 / fps)
     if target_cycles is not None and target_cycles < 1:
-        raise BitfabricError(f"a target of {target_cycles} cycles per frame is below 1", status=2)
+        raise UsageError(f"a target of {target_cycles} cycles per frame is below 1")
     if not part.lower().startswith(("xc", "xq")):
-        raise BitfabricError(f"{part} is no AMD part; FINN estimates such as xc7z020clg400-1", status=2)
+        raise UsageError(f"{part} is no AMD part; FINN estimates such as xc7z020clg400-1")
 
     frontend.require_finn()
     if model_file.of_finn(model_path):
@@ -131,7 +131,7 @@ def _folded(model: Any, folding: FoldingConfig | None, target_cycles: int | None
     else:
         layers = [n.name for n in model.graph.node if n.op_type.startswith("MVAU")]
         if len(layers) != len(folding):
-            raise BitfabricError(f"{len(folding)} foldings for {len(layers)} matrix-vector layers", status=2)
+            raise UsageError(f"{len(folding)} foldings for {len(layers)} matrix-vector layers")
         config = {name: {"PE": f.pe, "SIMD": f.simd} for name, f in zip(layers, folding, strict=True)}
     _apply_folding(model, config)
     return model
@@ -144,15 +144,15 @@ def _apply_folding(model: Any, config: dict[str, dict[str, int]]) -> None:
     sizes = {"PE": ("MH", "NumChannels", "Labels"), "SIMD": ("MW",)}
     for name, values in config.items():
         if name not in nodes:
-            raise BitfabricError(f"FINN's graph has no layer {name}; it has {', '.join(nodes)}", status=2)
+            raise UsageError(f"FINN's graph has no layer {name}; it has {', '.join(nodes)}")
         attributes = nodes[name].get_nodeattr_types()
         for key, value in values.items():
             of = next((size for size in sizes.get(key, ()) if size in attributes), None)
             if of is None or key not in attributes:
-                raise BitfabricError(f"{name} has no folding {key}; give PE and, for an MVAU, SIMD", status=2)
+                raise UsageError(f"{name} has no folding {key}; give PE and, for an MVAU, SIMD")
             size = nodes[name].get_nodeattr(of)
             if value < 1 or size % value:
-                raise BitfabricError(f"{key} {value} of {name} does not divide its {of} of {size}", status=2)
+                raise UsageError(f"{key} {value} of {name} does not divide its {of} of {size}")
             nodes[name].set_nodeattr(key, int(value))
 
 

@@ -32,7 +32,7 @@ from hw import finn
 from hw import model as model_file
 from hw.fabric.devices import DEVICES, Device
 from hw.folding import choose, finn_json
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
 from hw.kernels.depthwise.kernel import Depthwise
@@ -78,7 +78,7 @@ def flow(model: str | os.PathLike[str], out: str | os.PathLike[str], **options: 
     folder = Path(out)
     model_file.check(Path(model))
     if request.fps is not None and request.folding is not None:
-        raise BitfabricError("--fps and --folding exclude each other; give one of them", status=2)
+        raise UsageError("--fps and --folding exclude each other; give one of them")
     folder.mkdir(parents=True, exist_ok=True)
     return _Flow(Path(model), folder, request).run()
 
@@ -95,7 +95,7 @@ class _Flow:
         self.clock_mhz = request.clock_mhz or (1000.0 / given if given else 100.0)
         fps = self.user.get("target_fps") if request.fps is None and request.folding is None else request.fps
         if fps is not None and not 0 < fps <= self.clock_mhz * 1e6:
-            raise BitfabricError(f"{fps:g} frames/s at {self.clock_mhz:g} MHz is no rate of at least one cycle", 2)
+            raise UsageError(f"{fps:g} frames/s at {self.clock_mhz:g} MHz is no rate of at least one cycle")
         self.cycles = None if fps is None else int(self.clock_mhz * 1e6 / fps)
 
     def run(self) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class _Flow:
         if self.request.front_end == "finn" and not model_file.of_finn(self.model):
             return self._folded(finn.adapted(finn.read(self._streamlined())))
         if self.request.front_end not in ("bitfabric", "finn"):
-            raise BitfabricError(f"no front end {self.request.front_end}; there are bitfabric and finn", status=2)
+            raise UsageError(f"no front end {self.request.front_end}; there are bitfabric and finn")
         return self._folded(finn.adapted(model_file.graph(self.model)))
 
     def _streamlined(self) -> onnx.ModelProto:
@@ -148,14 +148,13 @@ class _Flow:
             table = finn_json.load(self.request.folding, graph)
             if several := [name for name, choice in table.items() if choice.pixels > 1]:
                 where = f"{self.request.folding}: layer {several[0]}"
-                raise BitfabricError(f"{where}: FINN takes a pixel at a time; leave M out", status=2)
+                raise UsageError(f"{where}: FINN takes a pixel at a time; leave M out")
         elif self.cycles is not None:
             least, layer = _fastest(graph)
             if self.cycles < least:
-                raise BitfabricError(
+                raise UsageError(
                     f"the rate leaves {self.cycles} cycles a frame at {self.clock_mhz:g} MHz; layer {layer} needs "
                     f"{least}: at most {self.clock_mhz * 1e6 / least:.0f} frames/s are possible",
-                    status=2,
                 )
             table = choose.for_cycles(graph, self.cycles, device.family, device.capacity)
         elif not model_file.of_finn(self.model):

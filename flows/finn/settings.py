@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from flows.finn import workspace
-from hw.host.errors import BitfabricError
+from hw.host.errors import UsageError
 
 EXACT = (
     "step_create_dataflow_partition",
@@ -38,23 +38,23 @@ CODE = "step_hw_codegen"
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A user's configuration, YAML or JSON. Raises BitfabricError (status 2), naming keys that FINN does not know."""
+    """A user's configuration, YAML or JSON. Raises UsageError, naming keys that FINN does not know."""
     if not path.is_file():
-        raise BitfabricError(f"no configuration file {path}", status=2)
+        raise UsageError(f"no configuration file {path}")
     try:
         text = path.read_text()
         content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise BitfabricError(f"{path} cannot be read as YAML or JSON ({reason})", status=2) from None
+        raise UsageError(f"{path} cannot be read as YAML or JSON ({reason})") from None
     if not isinstance(content, dict):
-        raise BitfabricError(f"{path} holds no settings by name; a FINN configuration is KEY: VALUE", status=2)
+        raise UsageError(f"{path} holds no settings by name; a FINN configuration is KEY: VALUE")
     known = list(_config().__dataclass_fields__)
     for key in content:
         if key not in known:
             near = get_close_matches(str(key), known, 1)
             hint = f"; did you mean {near[0]}?" if near else "; see FINN's DataflowBuildConfig for what there is"
-            raise BitfabricError(f"{path}: FINN knows no setting {key}{hint}", status=2)
+            raise UsageError(f"{path}: FINN knows no setting {key}{hint}")
     return content
 
 
@@ -66,7 +66,7 @@ def _config() -> Any:
 
 
 def write(values: dict[str, Any], path: Path) -> Any:
-    """Write a configuration as YAML and return it as FINN reads it. Raises BitfabricError (status 2)."""
+    """Write a configuration as YAML and return it as FINN reads it. Raises UsageError."""
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     try:
         config = _config().construct_from(path)
@@ -74,25 +74,25 @@ def write(values: dict[str, Any], path: Path) -> Any:
         workspace.builder().resolve_build_steps(config, partial=False)
     except Exception as error:  # mashumaro and FINN raise anything on values that they do not take
         reason = " ".join(str(error).split())
-        raise BitfabricError(f"FINN does not take the configuration {path}: {reason}", status=2) from None
+        raise UsageError(f"FINN does not take the configuration {path}: {reason}") from None
     return config
 
 
 def part_of(board: str | None, part: str | None) -> tuple[str, str | None, str | None]:
-    """FPGA part, board, and the shell flow of a board. Raises BitfabricError (status 2) for what FINN does not know."""
+    """FPGA part, board, and the shell flow of a board. Raises UsageError for what FINN does not know."""
     workspace.builder()
     from finn.util.basic import alveo_part_map, part_map, pynq_part_map
 
     if (board is None) == (part is None):
-        raise BitfabricError("give either --board (as Pynq-Z2) or --part (as xc7z020clg400-1)", status=2)
+        raise UsageError("give either --board (as Pynq-Z2) or --part (as xc7z020clg400-1)")
     if board is None:
         assert part is not None
         if not part.lower().startswith(("xc", "xq")):
-            raise BitfabricError(f"{part} is no AMD part; FINN builds for such as xc7z020clg400-1", status=2)
+            raise UsageError(f"{part} is no AMD part; FINN builds for such as xc7z020clg400-1")
         return part, None, None
     if board not in part_map:
         near = get_close_matches(board, list(part_map), 2, 0.4)
         hint = f"did you mean {' or '.join(near)}?" if near else f"it knows {', '.join(part_map)}"
-        raise BitfabricError(f"FINN knows no board {board}; {hint}", status=2)
+        raise UsageError(f"FINN knows no board {board}; {hint}")
     shell = "vivado_zynq" if board in pynq_part_map else "vitis_alveo" if board in alveo_part_map else None
     return part_map[board], board, shell

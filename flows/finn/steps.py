@@ -22,7 +22,7 @@ from typing import Any
 from flows.config import Step
 from flows.pipeline import build
 from hw.fabric.devices import DEVICES
-from hw.host.errors import BitfabricError
+from hw.host.errors import UsageError
 
 
 def step_open_rtl(model: Any, cfg: Any) -> Any:
@@ -57,9 +57,8 @@ def _target(cfg: Any) -> str:
     part = cfg._resolve_fpga_part().lower()
     name = next((name for name in DEVICES if part.startswith(name)), None)
     if name is None:
-        raise BitfabricError(
+        raise UsageError(
             f"{part} is no target of the open back end; set the environment variable BITFABRIC_TARGET to one that "
             "`bitfabric targets` lists, as ulx3s-85f",
-            status=2,
         )
     return name

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.report import figures, limits
 from hw.boards.image import SCOPE
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.ir import html
 from hw.rtl.design import instances
 from hw.synth import nextpnr
@@ -45,7 +45,7 @@ def write(accelerator: "Accelerator", out: Path | None = None) -> Path:
         part.write_text(text, encoding="utf-8")
         part.replace(path)
     except OSError as error:
-        raise BitfabricError(f"cannot write {path} ({error.strerror}); choose another file with -o", 2) from None
+        raise UsageError(f"cannot write {path} ({error.strerror}); choose another file with -o") from None
     return path
 
 

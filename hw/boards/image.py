@@ -8,7 +8,7 @@ from typing import Literal
 from qonnx.core.datatype import DataType
 
 from hw.boards.targets import Board, Target
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.host.packing import Format
 from hw.ir.stream import Stream
 from hw.rtl.design import RtlDesign
@@ -56,13 +56,13 @@ class Image:
 def baud_rate(clock_hz: float, max_baud: int) -> tuple[int, int]:
     """The fastest usual baud rate up to ``max_baud``, and its divisor, that a clock makes within BAUD_ERROR.
 
-    Raises BitfabricError (status 2) where there is none.
+    Raises UsageError where there is none.
     """
     for baud in BAUDS:
         divisor = round(clock_hz / baud)
         if baud <= max_baud and divisor >= LEAST_DIVISOR and abs(clock_hz / divisor / baud - 1) < BAUD_ERROR:
             return baud, divisor
-    raise BitfabricError(f"no baud rate up to {max_baud} from a clock of {clock_hz / 1e6:g} MHz; raise --clock", 2)
+    raise UsageError(f"no baud rate up to {max_baud} from a clock of {clock_hz / 1e6:g} MHz; raise --clock")
 
 
 def format_of(stream: Stream) -> Format:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hw.fabric.devices import DEVICES, Device, device, unknown
-from hw.host.errors import BitfabricError
+from hw.host.errors import UsageError
 
 BOARD_SUFFIXES = (".yaml", ".yml")
 """How the name of a board file ends."""
@@ -83,17 +83,17 @@ class Target:
 
 
 def load_board(path: Path) -> Board:
-    """A board from its YAML file. Raises BitfabricError (status 2) that names the field at fault."""
+    """A board from its YAML file. Raises UsageError that names the field at fault."""
     try:
         return Board.model_validate(yaml.safe_load(path.read_text()))
     except OSError as error:
-        raise BitfabricError(f"cannot read the board file {path}: {error.strerror}", 2) from None
+        raise UsageError(f"cannot read the board file {path}: {error.strerror}") from None
     except yaml.YAMLError as error:
-        raise BitfabricError(f"board file {path} is not YAML: {str(error).splitlines()[0]}", 2) from None
+        raise UsageError(f"board file {path} is not YAML: {str(error).splitlines()[0]}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "file"
-        raise BitfabricError(f"board file {path}: {where}: {first['msg']}", 2) from None
+        raise UsageError(f"board file {path}: {where}: {first['msg']}") from None
 
 
 def board_targets(board: Board) -> list[Target]:
@@ -103,9 +103,9 @@ def board_targets(board: Board) -> list[Target]:
         fpga = device(part)
         for field in ("package", "speed"):
             if getattr(board, field) and not getattr(fpga, field):
-                raise BitfabricError(f"board {board.name}: a {fpga.name} has no '{field}' to choose; leave it out", 2)
+                raise UsageError(f"board {board.name}: a {fpga.name} has no '{field}' to choose; leave it out")
         if not fpga.routable:
-            raise BitfabricError(f"board {board.name}: {fpga.name} is for synthesis only; no image can be made", 2)
+            raise UsageError(f"board {board.name}: {fpga.name} is for synthesis only; no image can be made")
         return Target(
             name, replace(fpga, package=board.package or fpga.package, speed=board.speed or fpga.speed), board
         )
@@ -126,12 +126,12 @@ def targets() -> tuple[Target, ...]:
 def find_target(name: str) -> Target:
     """The target ``name``: a board, a device, or a user's board file (``my.yaml``).
 
-    Raises BitfabricError (status 2) for an unknown name, with the nearest ones.
+    Raises UsageError for an unknown name, with the nearest ones.
     """
     if name.endswith(BOARD_SUFFIXES):
         found = board_targets(load_board(Path(name)))
         if len(found) > 1:
-            raise BitfabricError(f"board file {name} has several devices; give one with 'device'", 2)
+            raise UsageError(f"board file {name} has several devices; give one with 'device'")
         return found[0]
     for target in targets():
         if target.name == name.lower():

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 
 from hw.fabric.family import ECP5, GOWIN, ICE40, XC7, Family
 from hw.fabric.resources import Resources
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ DEVICES = {
 
 
 def device(name: str) -> Device:
-    """The device of that name. Raises BitfabricError (status 2) with the nearest names."""
+    """The device of that name. Raises UsageError with the nearest names."""
     found = DEVICES.get(name.lower())
     if found is None:
         raise unknown("device", name, DEVICES)
@@ -102,4 +102,4 @@ def unknown(what: str, name: str, known: dict[str, Device] | dict[str, str] | li
     """The error for a name that is not in the list."""
     near = get_close_matches(name.lower(), list(known), 3, 0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-    return BitfabricError(f"no {what} {name!r}; {hint}", status=2)
+    return UsageError(f"no {what} {name!r}; {hint}")

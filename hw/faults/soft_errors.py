@@ -12,7 +12,7 @@ import numpy as np
 
 from hw.fabric.family import ECP5
 from hw.faults.damage import bits, damaged
-from hw.host.errors import BitfabricError
+from hw.host.errors import UsageError
 from hw.ir.graph import Graph
 
 
@@ -27,7 +27,7 @@ class SoftErrors:
         self.layers = {node.name: count for node, count in counted if count}
         self.left_out = [node.name for node, count in counted if not count and node.kernel.rtl(ECP5).memories]
         if not self.layers:
-            raise BitfabricError("the network has no weight or threshold memory whose bits could be flipped", 2)
+            raise UsageError("the network has no weight or threshold memory whose bits could be flipped")
 
     @property
     def bits(self) -> int:
@@ -47,7 +47,7 @@ class SoftErrors:
         return replace(self.graph, nodes=tuple(nodes))
 
     def random(self, count: int, rng: np.random.Generator) -> Graph:
-        """The graph with ``count`` different bits flipped. Raises BitfabricError (status 2) for more than it has."""
+        """The graph with ``count`` different bits flipped. Raises UsageError for more than it has."""
         if not 0 <= count <= self.bits:
-            raise BitfabricError(f"{count} bits to flip; the memories have {self.bits}", 2)
+            raise UsageError(f"{count} bits to flip; the memories have {self.bits}")
         return self.damaged(rng.choice(self.bits, count, replace=False))

@@ -13,7 +13,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 
 from hw.finn import host_nodes
 from hw.finn.dialect import attributes, is_finn, of_finn, operator
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.host.operators import RESHAPING
 from hw.host.steps import HostStep, step
 from hw.ir.graph import Graph, Node, Port
@@ -28,11 +28,12 @@ BIPOLAR, BINARY = DataType["BIPOLAR"], DataType["BINARY"]
 def read(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> Graph:
     """The graph of a model in FINN's dialect, folded as it is there, with what floats at its ends left to the host.
 
-    Raises BitfabricError (status 2 for a file that is none) for whatever has no exact form here, by the node's name.
+    Raises UsageError for a file that holds no such graph, and BitfabricError, with the name of the node, for what has
+    no exact form here.
     """
     proto = qonnx.read(model)
     if not is_finn(proto):
-        raise BitfabricError("the model holds no layer of FINN's dataflow dialect", status=2)
+        raise UsageError("the model holds no layer of FINN's dataflow dialect")
     return Reader(proto).graph()
 
 
@@ -222,7 +223,7 @@ class Reader:
             READERS[op](self, node, attribute)
         except BitfabricError as error:
             text = str(error)
-            raise BitfabricError(text if node.name in text else f"{node.name}: {text}", error.status) from None
+            raise type(error)(text if node.name in text else f"{node.name}: {text}") from None
 
     def _float_step(self, node: onnx.NodeProto, op: str) -> bool:
         """Scales and offsets at an end of the network, which FINN can have in hardware, are the host's."""

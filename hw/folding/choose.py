@@ -7,7 +7,7 @@ counted in. FINN's SetFolding is greedy layer by layer and does not see the devi
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.folding.search import Choice, Search, choices
-from hw.host.errors import BitfabricError
+from hw.host.errors import UsageError
 from hw.ir.graph import Graph
 from hw.passes.fold import FoldingTable
 
@@ -27,10 +27,9 @@ def for_rate(search: Search, cycles: int) -> Choice:
     if choice := search.cheapest(cycles, search.available) or search.cheapest(cycles):
         return choice
     least, layer = search.fastest
-    raise BitfabricError(
+    raise UsageError(
         f"no folding reaches an interval of {cycles} cycles: layer {layer} needs at least {least} cycles a frame; "
         f"ask for a lower rate or a higher clock",
-        status=2,
     )
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from hw.host.errors import BitfabricError
+from hw.host.errors import UsageError
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
 from hw.passes.fold import FoldingTable
@@ -33,26 +33,22 @@ def load(path: Path, graph: Graph) -> FoldingTable:
     try:
         table = json.loads(path.read_text())
     except FileNotFoundError:
-        raise BitfabricError(f"no folding file {path}", status=2) from None
+        raise UsageError(f"no folding file {path}") from None
     except (OSError, ValueError) as error:
-        raise BitfabricError(f"{path} is not a folding JSON: {error}", status=2) from None
+        raise UsageError(f"{path} is not a folding JSON: {error}") from None
     if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
-        raise BitfabricError(f'{path}: a folding file is {{"layer": {{"PE": n, "SIMD": n}}, ...}}', status=2)
+        raise UsageError(f'{path}: a folding file is {{"layer": {{"PE": n, "SIMD": n}}, ...}}')
     defaults = table.pop("Defaults", {})
     result = {}
     for name, entry in table.items():
         if unknown := sorted(set(entry) - FINN_KEYS):
-            raise BitfabricError(
-                f"{path}: layer {name}: unknown key {', '.join(unknown)}; use PE, SIMD and M", status=2
-            )
+            raise UsageError(f"{path}: layer {name}: unknown key {', '.join(unknown)}; use PE, SIMD and M")
         now = graph.node(name).kernel.folding
         before = {"PE": now.pe, "SIMD": now.simd, "M": now.pixels}
         values = {key: _default(defaults, key, value) for key, value in before.items()} | entry
         for key in before:
             if not isinstance(values[key], int) or isinstance(values[key], bool) or values[key] < 1:
-                raise BitfabricError(
-                    f"{path}: layer {name}: {key} must be a positive integer, not {values[key]!r}", status=2
-                )
+                raise UsageError(f"{path}: layer {name}: {key} must be a positive integer, not {values[key]!r}")
         result[name] = Folding.of(values)
     return result
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import BitfabricError
+from .errors import UsageError
 from .packing import Format
 from .steps import HostStep, run
 
@@ -34,14 +34,14 @@ class Interface:
     postprocess: dict[str, tuple[HostStep, ...]]
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
-        """The model's frames ``(N, *shape)`` as integers. Raises BitfabricError (status 2) where they do not fit."""
+        """The model's frames ``(N, *shape)`` as integers. Raises UsageError where they do not fit."""
         frames = np.asarray(frames)
         if frames.shape[1:] != self.shape or not len(frames):
             shape = ", ".join(map(str, self.shape))
-            raise BitfabricError(f"the model takes frames of shape (N, {shape}), not {frames.shape}", 2)
+            raise UsageError(f"the model takes frames of shape (N, {shape}), not {frames.shape}")
         if self.dtype.startswith("float"):
             if frames.dtype.kind != "f" or not np.all(np.isfinite(frames)):
-                raise BitfabricError(f"the model takes finite {self.dtype} numbers; convert the frames", 2)
+                raise UsageError(f"the model takes finite {self.dtype} numbers; convert the frames")
             frames = frames.astype(self.dtype)
         return run(self.preprocess, frames).reshape(-1, *self.input_format.shape)
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from .errors import BitfabricError
+from .errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Format:
     def pack(self, frames: np.ndarray) -> list[bytes]:
         """Integer frames ``(N, *shape)`` to octets: elements without gaps, the first in the low bits.
 
-        Raises BitfabricError (status 2) for another shape, or for numbers that the elements do not hold.
+        Raises UsageError for another shape, or for numbers that the elements do not hold.
         """
         if frames.shape[1:] != self.shape:
-            raise BitfabricError(f"frames of shape {frames.shape[1:]} where the model takes {self.shape}", 2)
+            raise UsageError(f"frames of shape {frames.shape[1:]} where the model takes {self.shape}")
         low, high = self.range
         whole = np.asarray(frames).astype(np.int64)
         if frames.dtype.kind not in "iu" or np.any((whole < low) | (whole > high)):
-            raise BitfabricError(f"frames with numbers that are no integers from {low} to {high}", 2)
+            raise UsageError(f"frames with numbers that are no integers from {low} to {high}")
         codes = (whole > 0).astype(np.int64) if self.kind == "bipolar" else whole
         planes = (codes.reshape(len(frames), -1, 1) >> np.arange(self.bits)) & 1
         rows = np.packbits(planes.astype(np.uint8).reshape(len(frames), -1), axis=1, bitorder="little")

@@ -1,6 +1,6 @@
 """Serial ports: opening one, and finding the one with the board behind it."""
 
-from .errors import BitfabricError
+from .errors import BitfabricError, UsageError
 from .session import Session, Transport
 
 WRITE_TIMEOUT = 5.0
@@ -25,9 +25,7 @@ def open_port(port: str, baud: int) -> Transport:
         return serial.Serial(port, baud, timeout=0.25, write_timeout=WRITE_TIMEOUT)
     except (OSError, ValueError) as error:
         rights = "; you may need the rights of the group dialout" if "ermission" in str(error) else ""
-        raise BitfabricError(
-            f"cannot open {port} at {baud} baud: {error}{rights}; serial ports here: {known}", 2
-        ) from None
+        raise UsageError(f"cannot open {port} at {baud} baud: {error}{rights}; serial ports here: {known}") from None
 
 
 def find_port(baud: int, model: int) -> Transport:
@@ -48,4 +46,4 @@ def find_port(baud: int, model: int) -> Transport:
                 return transport
             said.append(f"{name}: the image of another model ({status.model:016x})")
         transport.close()
-    raise BitfabricError(f"no board with this image found ({'; '.join(said) or 'no serial port'}); give --port", 2)
+    raise UsageError(f"no board with this image found ({'; '.join(said) or 'no serial port'}); give --port")

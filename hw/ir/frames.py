@@ -3,7 +3,7 @@
 import numpy as np
 from qonnx.core.datatype import DataType
 
-from hw.host.errors import BitfabricError
+from hw.host.errors import UsageError
 from hw.ir.stream import container
 
 
@@ -11,22 +11,20 @@ def checked(frames: np.ndarray, what: str, shape: tuple[int, ...], dtype: str) -
     """A user's frames ``(N, *shape)`` as ``dtype``, a NumPy name (float32) or a QONNX one (UINT8).
 
     Floating point is taken in any precision; an integer type takes integers, and floats that are whole. Raises
-    BitfabricError (status 2) for another shape or type, for numbers that are not finite and for integers out
+    UsageError for another shape or type, for numbers that are not finite and for integers out
     of range.
     """
     frames = np.asarray(frames)
     expected = f"frames of shape (N, {', '.join(map(str, shape))})"
     if frames.ndim != 1 + len(shape) or frames.shape[1:] != shape or not len(frames):
         hint = ", a batch of one" if frames.shape == shape else ""
-        raise BitfabricError(
-            f"{what} takes {expected}, not {frames.shape}{hint and f'; give {(1, *shape)}{hint}'}", status=2
-        )
+        raise UsageError(f"{what} takes {expected}, not {frames.shape}{hint and f'; give {(1, *shape)}{hint}'}")
     floating = dtype.startswith("float")
     if frames.dtype.kind not in ("f" if floating else "fiu"):
         hint = " (convert them with .astype(np.float32))" if floating and frames.dtype.kind in "iu" else ""
-        raise BitfabricError(f"{what} takes {dtype} numbers, not {frames.dtype}{hint}", status=2)
+        raise UsageError(f"{what} takes {dtype} numbers, not {frames.dtype}{hint}")
     if frames.dtype.kind == "f" and not np.all(np.isfinite(frames)):
-        raise BitfabricError(f"{what} holds NaN or infinity in frame {_first(~np.isfinite(frames))}", status=2)
+        raise UsageError(f"{what} holds NaN or infinity in frame {_first(~np.isfinite(frames))}")
     if floating:
         return frames.astype(dtype, copy=False)
     kind = DataType[dtype]
@@ -35,7 +33,7 @@ def checked(frames: np.ndarray, what: str, shape: tuple[int, ...], dtype: str) -
         allowed &= frames != 0
     if not np.all(allowed):
         at = np.unravel_index(int(np.argmin(allowed)), allowed.shape)
-        raise BitfabricError(f"{what} takes {dtype} integers; frame {at[0]} holds {frames[at]}", status=2)
+        raise UsageError(f"{what} takes {dtype} integers; frame {at[0]} holds {frames[at]}")
     return frames.astype(container(kind))
 
 

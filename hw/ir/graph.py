@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.host.steps import HostStep, run
 from hw.ir import html
 from hw.ir.frames import checked
@@ -39,7 +39,7 @@ class Port:
     steps: tuple[HostStep, ...] = ()
 
     def check(self, frames: np.ndarray) -> np.ndarray:
-        """Frames ``(N, *shape)`` in the port's own type. Raises BitfabricError (status 2) for a wrong shape or type,
+        """Frames ``(N, *shape)`` in the port's own type. Raises UsageError for a wrong shape or type,
         for numbers that are not finite and for integers out of range."""
         return checked(frames, f"input {self.name}", self.shape, self.dtype)
 
@@ -128,7 +128,7 @@ class Graph:
         for node in self.nodes:
             if node.name == name:
                 return node
-        raise BitfabricError(f"no layer {name}; there are {', '.join(n.name for n in self.nodes)}", status=2)
+        raise UsageError(f"no layer {name}; there are {', '.join(n.name for n in self.nodes)}")
 
     def with_kernels(self, kernels: dict[str, Kernel]) -> "Graph":
         """The same graph with some nodes' kernels replaced (a new folding, say)."""
@@ -149,18 +149,18 @@ class Graph:
         )
 
     def check(self, frames: np.ndarray | dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The model's frames by input name, each checked by its port. Raises BitfabricError (status 2)."""
+        """The model's frames by input name, each checked by its port. Raises UsageError."""
         given = frames if isinstance(frames, dict) else {self.inputs[0].name: frames}
         names = [port.name for port in self.inputs]
         if sorted(given) != sorted(names):
-            raise BitfabricError(f"the model has the inputs {', '.join(names)}; given: {', '.join(given)}", status=2)
+            raise UsageError(f"the model has the inputs {', '.join(names)}; given: {', '.join(given)}")
         checked_frames = {port.name: port.check(given[port.name]) for port in self.inputs}
         if len({len(values) for values in checked_frames.values()}) > 1:
-            raise BitfabricError("the inputs hold different numbers of frames", status=2)
+            raise UsageError("the inputs hold different numbers of frames")
         return checked_frames
 
     def encode(self, frames: np.ndarray | dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The model's frames (by name if there are several) as integers by edge. Raises BitfabricError (status 2)."""
+        """The model's frames (by name if there are several) as integers by edge. Raises UsageError."""
         return self.enter(self.check(frames))
 
     def enter(self, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

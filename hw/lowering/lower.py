@@ -31,7 +31,7 @@ import numpy as np
 import onnx
 from qonnx.core.modelwrapper import ModelWrapper
 
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.host.operators import QUANTIZERS
 from hw.host.steps import step
 from hw.ir.graph import Graph, Node, Port
@@ -58,7 +58,7 @@ Source: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | ModelWrapper
 def lower(model: Source) -> Graph:
     """The dataflow graph of a QONNX model, all kernels folded to PE = SIMD = 1.
 
-    Raises BitfabricError for files that cannot be read (status 2) and for anything that has no exact
+    Raises UsageError for files that cannot be read, and BitfabricError for anything that has no exact
     integer form, with the node's name, its operator, why, and what to do.
     """
     return Lowering(load(model)).graph
@@ -113,7 +113,7 @@ class Lowering:
         """The shape of a tensor, with a batch of one."""
         shape = self.model.get_tensor_shape(name)
         if shape is None:
-            raise BitfabricError(f"tensor {name} has no shape that can be inferred; export the model again", status=2)
+            raise UsageError(f"tensor {name} has no shape that can be inferred; export the model again")
         return tuple(shape)
 
     def name(self, kind: str) -> str:

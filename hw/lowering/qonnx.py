@@ -15,7 +15,7 @@ from qonnx.transformation.fold_constants import FoldConstants
 from qonnx.transformation.general import RemoveStaticGraphInputs
 from qonnx.transformation.infer_shapes import InferShapes
 
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 
 QONNX_DOMAIN = "qonnx.custom_op.general"
 OLD_DOMAINS = ("onnx.brevitas", "finn.custom_op.general")
@@ -35,7 +35,7 @@ def load(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> Mode
     """A QONNX model from a file (or from memory; it is copied), ready to lower or to execute.
 
     Dynamic and fixed batch sizes become 1. Nodes keep their names; nameless ones get their operator's name
-    and a number. Raises BitfabricError (status 2) for a file that is missing, damaged or not QONNX.
+    and a number. Raises UsageError for a file that is missing, damaged or not QONNX.
     """
     name = str(model) if isinstance(model, str | os.PathLike) else "the model"
     proto = read(model)
@@ -49,15 +49,13 @@ def load(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> Mode
         except BitfabricError:
             raise
         except Exception as error:
-            raise BitfabricError(
-                f"{name}: shapes cannot be inferred ({_line(error)}); export it again", status=2
-            ) from None
+            raise UsageError(f"{name}: shapes cannot be inferred ({_line(error)}); export it again") from None
         finally:
             logging.disable(level)
 
 
 def read(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> onnx.ModelProto:
-    """The model as it stands in the file, or a copy of one in memory. Raises BitfabricError (status 2)."""
+    """The model as it stands in the file, or a copy of one in memory. Raises UsageError."""
     copy = onnx.ModelProto()
     if isinstance(model, ModelWrapper):
         copy.CopyFrom(model.model)
@@ -67,20 +65,17 @@ def read(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> onnx
         return copy
     path = Path(model)
     if not path.exists():
-        raise BitfabricError(f"no file {path}; `bitfabric train` leaves a model.onnx", status=2)
+        raise UsageError(f"no file {path}; `bitfabric train` leaves a model.onnx")
     if path.is_dir():
-        raise BitfabricError(f"{path} is a folder; name the .onnx file in it", status=2)
+        raise UsageError(f"{path} is a folder; name the .onnx file in it")
     try:
         return onnx.load(path)
     except (FileNotFoundError, onnx.checker.ValidationError) as error:
-        raise BitfabricError(
+        raise UsageError(
             f"{path} keeps its weights in a second file that cannot be read ({_line(error)}); put it beside the model",
-            status=2,
         ) from None
     except Exception as error:
-        raise BitfabricError(
-            f"{path} is damaged or not an ONNX file ({_line(error)}); export it again", status=2
-        ) from None
+        raise UsageError(f"{path} is damaged or not an ONNX file ({_line(error)}); export it again") from None
 
 
 def _check(proto: onnx.ModelProto, name: str) -> None:
@@ -88,23 +83,21 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
     initializers = {tensor.name for tensor in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in initializers]
     if not proto.graph.node or not inputs or not proto.graph.output:
-        raise BitfabricError(f"{name} is damaged or not an ONNX file (it holds no network); export it again", status=2)
+        raise UsageError(f"{name} is damaged or not an ONNX file (it holds no network); export it again")
     for number, node in enumerate(proto.graph.node):
         if node.op_type in HALF_WAY:
-            raise BitfabricError(
+            raise UsageError(
                 f"{node.name or f'{node.op_type}_{number}'}: {node.op_type} cannot be lowered: it is from FINN's front "
                 "end, half way to its dataflow graph; give the QONNX file it started from, or the graph it ends in",
-                status=2,
             )
     ops = {node.op_type for node in proto.graph.node}
     for op, why in FOREIGN.items():
         if op in ops:
-            raise BitfabricError(f"{name} is not a QONNX model: {why} (brevitas.export.export_qonnx)", status=2)
+            raise UsageError(f"{name} is not a QONNX model: {why} (brevitas.export.export_qonnx)")
     if not ops.intersection(QUANTIZER_OPS):
-        raise BitfabricError(
+        raise UsageError(
             f"{name} is not a QONNX model: it has no quantizers ({', '.join(QUANTIZER_OPS)}), only floating point; "
             "train it with Brevitas layers and export it with brevitas.export.export_qonnx",
-            status=2,
         )
 
 
@@ -152,9 +145,8 @@ def _set_batch(value: onnx.ValueInfoProto, batch: int) -> int:
     dims[0].dim_value = batch
     for dim in list(dims)[1:]:
         if not dim.dim_value:
-            raise BitfabricError(
+            raise UsageError(
                 f"{value.name} has a dynamic size {dim.dim_param or '?'} besides the batch; export it with fixed sizes",
-                status=2,
             )
     return old
 

@@ -1,6 +1,6 @@
 """Application of a folding to the kernels of a graph."""
 
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding, Kernel
 
@@ -21,5 +21,5 @@ def apply(graph: Graph, table: FoldingTable) -> Graph:
             kernels[name] = graph.node(name).kernel.fold(folding)
         except BitfabricError as error:
             text = str(error)
-            raise BitfabricError(text if name in text else f"layer {name}: {text}", status=2) from None
+            raise UsageError(text if name in text else f"layer {name}: {text}") from None
     return graph.with_kernels(kernels)

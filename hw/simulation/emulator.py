@@ -34,7 +34,7 @@ class Emulator:
     def run(self, frames: Frames) -> Frames:
         """What the model gives for frames ``(N, *shape)``; by name where it has several inputs or outputs.
 
-        Raises BitfabricError (status 2) for frames that do not match the model's inputs.
+        Raises UsageError for frames that do not match the model's inputs.
         """
         return self.graph.decode(self._execute(frames, keep=False))
 

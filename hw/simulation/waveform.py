@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.rtl.design import RtlDesign, identifier
 from hw.simulation import verilator
 
@@ -32,9 +32,9 @@ def record(
     ``vcd2fst`` is installed, a ``.fst``. ``ports``: port of the design -> the edge behind it. Raises BitfabricError."""
     converter = shutil.which("vcd2fst")
     if path.suffix not in (".vcd", ".fst"):
-        raise BitfabricError(f"{path}: a waveform ends in .vcd or .fst", status=2)
+        raise UsageError(f"{path}: a waveform ends in .vcd or .fst")
     if path.suffix == ".fst" and converter is None:
-        raise BitfabricError(f"{path}: FST needs vcd2fst; apt-get install gtkwave, or give a .vcd", status=2)
+        raise UsageError(f"{path}: FST needs vcd2fst; apt-get install gtkwave, or give a .vcd")
     simulator = verilator.build(design, waveform=True)
     with tempfile.TemporaryDirectory() as scratch:
         raw, named = Path(scratch) / "raw.vcd", Path(scratch) / "named.vcd"
@@ -51,7 +51,7 @@ def record(
                 shutil.copyfile(named, part)
             part.replace(path)
         except OSError as error:
-            raise BitfabricError(f"cannot write {path} ({error.strerror}); choose another file", 2) from None
+            raise UsageError(f"cannot write {path} ({error.strerror}); choose another file") from None
         except subprocess.CalledProcessError as error:
             raise BitfabricError(f"vcd2fst failed: {error.stderr.decode(errors='replace').strip()}") from None
     return result

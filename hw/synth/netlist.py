@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 
 from hw.fabric.family import Family
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.ir.stream import Stream
 from hw.rtl.design import RtlDesign
 from hw.synth.cells import DIALECTS, Cell, Dialect, string
@@ -22,7 +22,7 @@ def models(family: Family) -> dict[str, str]:
     """The models of a family's cells, by file name. Raises BitfabricError where there are none."""
     folder = files("hw.synth").joinpath("models", family.name)
     if not folder.is_dir():
-        raise BitfabricError(f"no cell models for {family.name}: its netlists cannot be simulated", 2)
+        raise UsageError(f"no cell models for {family.name}: its netlists cannot be simulated")
     sources = sorted((p for p in folder.iterdir() if p.name.endswith(".sv")), key=lambda p: p.name)
     return {f"{family.name}_{p.name}": p.read_text() for p in sources}
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hw.fabric.family import ECP5, GOWIN, ICE40, Family
-from hw.host.errors import BitfabricError
+from hw.host.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Pll:
 def solve(in_mhz: float, mhz: float, family: Family = ECP5) -> Pll:
     """The PLL with the fastest clock up to ``mhz``, its oscillator nearest to the middle of its range.
 
-    Raises BitfabricError (status 2) where that is more than 15 % below ``mhz``.
+    Raises UsageError where that is more than 15 % below ``mhz``.
     """
     limits = LIMITS[family]
     middle = sum(limits.vco_mhz) / 2
@@ -71,7 +71,7 @@ def solve(in_mhz: float, mhz: float, family: Family = ECP5) -> Pll:
     best = max(found, key=lambda pll: (pll.mhz, -abs(pll.vco_mhz - middle), -pll.reference), default=None)
     if best is None or best.mhz < 0.85 * mhz:
         span = f"{limits.output_mhz[0]:g} to {limits.output_mhz[1]:g} MHz"
-        raise BitfabricError(f"no PLL setting for {mhz:g} MHz from {in_mhz:g} MHz; choose a --clock from {span}", 2)
+        raise UsageError(f"no PLL setting for {mhz:g} MHz from {in_mhz:g} MHz; choose a --clock from {span}")
     return best
 
 

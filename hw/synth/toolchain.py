@@ -6,7 +6,7 @@ from typing import Literal
 
 from hw.fabric.devices import Device
 from hw.fabric.resources import Resources
-from hw.host.errors import BitfabricError
+from hw.host.errors import UsageError
 from hw.synth import tool
 
 
@@ -153,7 +153,7 @@ TOOLCHAINS = {
 def toolchain(device: Device) -> Toolchain:
     """The tools for a device. Raises BitfabricError where there are none."""
     if not device.routable:
-        raise BitfabricError(f"{device.name} is a synthesis-only target: there is no open place and route for it", 2)
+        raise UsageError(f"{device.name} is a synthesis-only target: there is no open place and route for it")
     return TOOLCHAINS[device.family.name]
 
 

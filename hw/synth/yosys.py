@@ -24,7 +24,7 @@ from pathlib import Path
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.rtl.design import RtlDesign
 from hw.synth import tool
 
@@ -134,7 +134,7 @@ def synthesise(design: RtlDesign, family: Family, out: Path, scope: str = "") ->
     default. The ports stay without pads. Raises BitfabricError with Yosys's own words, or where it is missing.
     """
     if family.name not in COST:
-        raise BitfabricError(f"no synthesis for family {family.name!r}; known: {', '.join(COST)}", status=2)
+        raise UsageError(f"no synthesis for family {family.name!r}; known: {', '.join(COST)}")
     started = time.monotonic()
     design.write(out)
     netlist, made = out / f"{design.top}.json", out / f"{design.top}.json.new"

@@ -2,7 +2,7 @@
 
 from math import inf
 
-from hw.host.errors import BitfabricError
+from hw.host.errors import UsageError
 from hw.ir.graph import Graph
 from hw.passes.fifos import insert, streams
 from hw.timing.cycles import Deadlock, steady
@@ -39,7 +39,7 @@ def size(graph: Graph, interval: int | None = None) -> dict[str, int]:
     schedule = _fastest(graph)
     if interval is not None and interval < schedule.cycles:
         best = f"{schedule.cycles} is the least"
-        raise BitfabricError(f"no FIFOs let a frame pass every {interval} cycles; {best}", status=2)
+        raise UsageError(f"no FIFOs let a frame pass every {interval} cycles; {best}")
     if interval is not None and interval > schedule.cycles:
         schedule = schedule.every(interval)
     depths = {edge: max(2, peak) for edge, peak in schedule.peaks().items()}

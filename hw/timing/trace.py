@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.host.errors import BitfabricError
+from hw.host.errors import UsageError
 from hw.ir.graph import Graph
 from hw.timing import accounting
 from hw.timing.accounting import StallBreakdown
@@ -51,7 +51,7 @@ class Trace:
         """
         frames = self.period or 1 if frames is None else frames
         if not 0 < frames < self.frames:
-            raise BitfabricError(f"accounts of {frames} frames need a longer trace than one of {self.frames}", status=2)
+            raise UsageError(f"accounts of {frames} frames need a longer trace than one of {self.frames}")
         return accounting.accounts(self.graph, self.frames, frames, self.offered, self.taken)
 
     def occupancy(self, edge: str) -> np.ndarray:
@@ -66,7 +66,7 @@ class Trace:
                 end = max(int(taken[-1]) for taken in self.taken.values()) + 1
                 made = self.offered[edge] - node.kernel.schedule().latency
                 return accounting.held(made, self.taken[edge], end)
-        raise BitfabricError(f"no node writes an edge {edge}", status=2)
+        raise UsageError(f"no node writes an edge {edge}")
 
 
 def attempt(

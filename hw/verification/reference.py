@@ -8,7 +8,7 @@ import onnx
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 
-from hw.host.errors import BitfabricError
+from hw.host.errors import UsageError
 from hw.ir.frames import checked
 from hw.ir.graph import Graph
 from hw.lowering.lower import Lowering
@@ -23,7 +23,7 @@ Frames = np.ndarray | dict[str, np.ndarray]
 
 
 class Reference:
-    """Executes a QONNX model on batches. Raises BitfabricError (status 2) for a file that cannot be read."""
+    """Executes a QONNX model on batches. Raises UsageError for a file that cannot be read."""
 
     def __init__(self, model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> None:
         self.proto = read(model)
@@ -37,7 +37,7 @@ class Reference:
     def run(self, frames: Frames) -> Frames:
         """The model's output for frames ``(N, *shape)``; by name where it has several inputs or outputs.
 
-        Raises BitfabricError (status 2) for frames that do not match the model's inputs.
+        Raises UsageError for frames that do not match the model's inputs.
         """
         results = self.tensors(frames, [value.name for value in self.model.graph.output])
         return results if len(results) > 1 else next(iter(results.values()))
@@ -57,7 +57,7 @@ class Reference:
         given = frames if isinstance(frames, dict) else {inputs[0].name: frames}
         if sorted(given) != sorted(value.name for value in inputs):
             names = ", ".join(value.name for value in inputs)
-            raise BitfabricError(f"the model has the inputs {names}; given: {', '.join(given)}", status=2)
+            raise UsageError(f"the model has the inputs {names}; given: {', '.join(given)}")
         result = {}
         for value in inputs:
             shape = tuple(self.model.get_tensor_shape(value.name)[1:])
@@ -92,7 +92,7 @@ def random_frames(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
 def compare(graph: Graph, model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper, frames: Frames) -> Comparison:
     """Hold ``graph`` (folded or not) from end to end, and every layer of the model's lowering, against the reference.
 
-    Raises BitfabricError (status 2) for frames that do not match the model's inputs.
+    Raises UsageError for frames that do not match the model's inputs.
     """
     reference, emulator, result = Reference(model), Emulator(graph), Comparison()
     lowering = Lowering(reference.model)
