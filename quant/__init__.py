@@ -14,7 +14,7 @@ import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from quant.errors import QuantError
+from quant.errors import QuantError, require_training
 
 if TYPE_CHECKING:
     from quant import compression, robustness, schemes
@@ -66,6 +66,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'quant' has no attribute {name!r}")
+    require_training()
     home = import_module(_HOMES[name])
     value = home if home.__name__ == f"quant.{name}" else getattr(home, name)
     globals()[name] = value

@@ -1,5 +1,10 @@
 """The error type of the training side."""
 
+from importlib.util import find_spec
+
+EXTRA = ("torch", "brevitas", "lightning", "sklearn")
+"""Modules of the extra ``train``, without which nothing of ``quant`` works."""
+
 
 class QuantError(Exception):
     """A fault that the user can mend: one line that names the thing, why, and what to do instead.
@@ -12,3 +17,9 @@ class QuantError(Exception):
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
         self.status = status
+
+
+def require_training() -> None:
+    """Raises QuantError where the packages of the extra ``train`` are not installed."""
+    if missing := [name for name in EXTRA if find_spec(name) is None]:
+        raise QuantError(f"training needs {missing[0]}, which is not installed: pip install 'bitfabric[train]'")

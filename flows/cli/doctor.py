@@ -9,12 +9,12 @@ from typing import Any
 from hw.host.errors import BitfabricError
 
 
-def _wheel(name: str) -> Callable[[], str]:
+def _wheel(name: str, extra: str = "") -> Callable[[], str]:
     def find() -> str:
         try:
             return version(name)
         except PackageNotFoundError:
-            raise BitfabricError(f"pip install {name}") from None
+            raise BitfabricError(f"pip install 'bitfabric[{extra}]'" if extra else f"pip install {name}") from None
 
     return find
 
@@ -69,8 +69,8 @@ def _vivado() -> str:
 
 
 PROBES: tuple[tuple[str, str, bool, Callable[[], str]], ...] = (
-    ("torch", "training", True, _wheel("torch")),
-    ("brevitas", "quantized layers", True, _wheel("brevitas")),
+    ("torch", "training", False, _wheel("torch", "train")),
+    ("brevitas", "quantized layers", False, _wheel("brevitas", "train")),
     ("qonnx", "model format and reference", True, _wheel("qonnx")),
     ("C++ compiler", "RTL simulation", True, _compiler),
     ("Verilator", "RTL simulation", True, _verilator),
@@ -79,7 +79,7 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str]], ...] = (
     ("nextpnr-ice40", "the same for iCE40", False, _router("ice40")),
     ("nextpnr-himbaechel", "the same for Gowin, with Apycula", False, _router("gowin")),
     ("openFPGALoader", "programming boards", False, _loader),
-    ("finn-plus", "FINN's estimates and emulator", False, _wheel("finn-plus")),
+    ("finn-plus", "FINN's estimates and emulator", False, _wheel("finn-plus", "finn")),
     ("vcd2fst", "waveforms as .fst (.vcd needs nothing)", False, _vcd2fst),
     ("Vivado", "FINN's bitstreams for AMD boards", False, _vivado),
 )

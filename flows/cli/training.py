@@ -112,7 +112,7 @@ def train(
     }
     scheme_options = _pairs("--scheme-option", scheme_option or [])
     model_options = _pairs("--model-option", model_option or [])
-    from quant.training.run import train_run
+    from quant import train_run
 
     result = train_run(
         model, scheme=scheme, data=data, epochs=epochs, seed=seed, out=out, progress=not as_json,

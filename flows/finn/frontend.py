@@ -30,7 +30,7 @@ def require_finn() -> None:
         missing = error.name or "finn"
         raise BitfabricError(
             f"FINN cannot be used, since the Python package {missing.partition('.')[0]} is missing; "
-            "install it with `pip install finn-plus==1.6.1`, or choose another engine"
+            "install it with `pip install 'bitfabric[finn]'`, or choose another engine"
         ) from error
 
 

