@@ -171,7 +171,7 @@ def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family) -> fmax.Model:
     """
     from scipy.optimize import least_squares
 
-    kinds = sorted({fmax.kind(kernel) for _, kernel in grid()})
+    kinds = sorted({kernel.variant for _, kernel in grid()})
     count, used = len(kinds), [kernel.resources(family) for kernel, _ in cases]
     periods = np.array([1000 / made.fmax for _, made in cases])
     known = fmax.MODELS.get(family.name)

@@ -6,7 +6,7 @@ from pathlib import Path
 from hw.fabric.family import Family
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node
-from hw.ir.kernel import Memory, Rtl
+from hw.ir.kernel import Kernel, Memory, Rtl
 from hw.ir.stream import Stream
 from hw.kernels import source
 
@@ -75,8 +75,9 @@ def generate(graph: Graph, family: Family, top: str = "accelerator") -> RtlDesig
         upset = f"{instance}_upset" if rtl.parameters.get("PARITY") else ""
         upsets += [upset] if upset else []
         body.append(_instance(rtl, instance, node.inputs, node.outputs, wires, files, upset))
-        for name in (f"{rtl.module}.sv", *node.kernel.sources):
-            files.setdefault(name.rsplit("/", 1)[-1], source(name).read_text())
+        for name, text in _sources(rtl, node.kernel).items():
+            if files.setdefault(name, text) != text:
+                raise BitfabricError(f"{node.name}: its {name} differs from that of another layer; rename the module")
 
     head = ["    input  wire logic clk", "    input  wire logic rst"]
     for edge, w in ins.items():
@@ -95,6 +96,12 @@ def generate(graph: Graph, family: Family, top: str = "accelerator") -> RtlDesig
     )
     streams_in, streams_out = ({w: streams[e] for e, w in edges.items()} for edges in (ins, outs))
     return RtlDesign(top, streams_in, streams_out, files, bool(upsets))
+
+
+def _sources(rtl: Rtl, kernel: Kernel) -> dict[str, str]:
+    """The SystemVerilog files of one instance: the module's own, those that it needs, and those generated for it."""
+    packaged = [name for name in (f"{rtl.module}.sv", *kernel.sources) if name not in rtl.sources]
+    return {name: source(name, type(kernel)).read_text() for name in packaged} | dict(rtl.sources)
 
 
 def _literal(value: int | str | tuple[int, ...]) -> str:

@@ -105,7 +105,7 @@ def gated(design: RtlDesign, folder) -> dict[str, set[str]]:
 
 @pytest.fixture(scope="module")
 def design():
-    assert {kernel.op for kernel in KERNELS} == set(kernels.REGISTRY)
+    assert {kernel.op for kernel in KERNELS} == set(kernels.names())
     return generate(side_by_side(), ECP5)
 
 

@@ -9,7 +9,7 @@ from qonnx.core.datatype import BaseDataType
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Rtl, Schedule
+from hw.ir.kernel import Role, Rtl, Schedule
 from hw.ir.stream import Stream, container, smallest_dtype
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel, checked_range, kind
@@ -31,6 +31,7 @@ class Add(ChannelKernel):
     """
 
     op: ClassVar[str] = "add"
+    role: ClassVar[Role] = "join"
     sources: ClassVar[tuple[str, ...]] = ("meet.sv", "stream_out.sv", "times.sv", "widen.sv")
 
     shape: tuple[int, ...]

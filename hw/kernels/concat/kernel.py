@@ -10,7 +10,7 @@ from qonnx.core.datatype import BaseDataType
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Rtl, Schedule
+from hw.ir.kernel import Role, Rtl, Schedule
 from hw.ir.stream import Stream, container, smallest_dtype
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel, kind
@@ -27,6 +27,7 @@ class Concat(ChannelKernel):
     """
 
     op: ClassVar[str] = "concat"
+    role: ClassVar[Role] = "join"
     sources: ClassVar[tuple[str, ...]] = ("alike.sv", "meet.sv", "stream_out.sv", "widen.sv")
 
     shapes: tuple[tuple[int, ...], ...]

@@ -11,7 +11,7 @@ from qonnx.core.datatype import BaseDataType
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Rtl, Schedule
+from hw.ir.kernel import Role, Rtl, Schedule
 from hw.ir.stream import Stream, container, encode, smallest_dtype
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel, checked_range, credits_for, kind
@@ -75,6 +75,7 @@ class Depthwise(ChannelKernel):
     """
 
     op: ClassVar[str] = "depthwise"
+    role: ClassVar[Role] = "compute"
     sources: ClassVar[tuple[str, ...]] = (
         "adder_tree.sv", "delay.sv", "parity.sv", "product.sv", "products.sv",
         "reduce.sv", "rom.sv", "stream_out.sv", "weight_memory.sv", "widen.sv",

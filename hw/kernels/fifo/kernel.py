@@ -8,7 +8,7 @@ import numpy as np
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
+from hw.ir.kernel import Folding, Kernel, Role, Rtl, Schedule
 from hw.ir.stream import Stream
 from hw.kernels.shared import cell_costs
 
@@ -21,6 +21,7 @@ class Fifo(Kernel):
     """Holds up to ``depth`` beats of ``stream``."""
 
     op: ClassVar[str] = "fifo"
+    role: ClassVar[Role] = "plumbing"
     sources: ClassVar[tuple[str, ...]] = ("stream_out.sv",)
 
     stream: Stream

@@ -9,7 +9,7 @@ from qonnx.core.datatype import BaseDataType
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Rtl, Schedule
+from hw.ir.kernel import Role, Rtl, Schedule
 from hw.ir.stream import Stream
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel
@@ -24,6 +24,7 @@ class Fork(ChannelKernel):
     """
 
     op: ClassVar[str] = "fork"
+    role: ClassVar[Role] = "join"
     sources: ClassVar[tuple[str, ...]] = ("stream_out.sv",)
 
     shape: tuple[int, ...]

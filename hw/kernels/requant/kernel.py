@@ -11,7 +11,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 from hw.fabric.family import ECP5, Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Memory, Rtl, Schedule, parity_words
+from hw.ir.kernel import Memory, Role, Rtl, Schedule, parity_words
 from hw.ir.stream import Stream, container
 from hw.kernels.requant import cost
 from hw.kernels.requant.requant_arithmetic import Arithmetic, Product
@@ -53,6 +53,7 @@ class Requant(ChannelKernel):
     """
 
     op: ClassVar[str] = "requant"
+    role: ClassVar[Role] = "quantize"
     sources: ClassVar[tuple[str, ...]] = (
         "stream_out.sv",
         "delay.sv",

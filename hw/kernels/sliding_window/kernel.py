@@ -14,7 +14,7 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.buffer import Buffer, Loop
-from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
+from hw.ir.kernel import Folding, Kernel, Role, Rtl, Schedule
 from hw.ir.stream import Stream
 from hw.kernels.shared import pixel
 from hw.kernels.sliding_window import cost
@@ -58,6 +58,7 @@ class SlidingWindow(Kernel):
     """
 
     op: ClassVar[str] = "sliding_window"
+    role: ClassVar[Role] = "window"
     sources: ClassVar[tuple[str, ...]] = (
         "delay.sv", "loop.sv", "stream_out.sv", "window_axis.sv", "window_memory.sv",
     )  # fmt: skip

@@ -12,7 +12,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Memory, Rtl, Schedule, packed_words, parity_words
+from hw.ir.kernel import Memory, Role, Rtl, Schedule, packed_words, parity_words
 from hw.ir.stream import Stream, container
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel
@@ -71,6 +71,7 @@ class Threshold(ChannelKernel):
     """
 
     op: ClassVar[str] = "threshold"
+    role: ClassVar[Role] = "quantize"
     sources: ClassVar[tuple[str, ...]] = (
         "stream_out.sv",
         "delay.sv",
