@@ -112,8 +112,8 @@ class Rtl:
     """One instance of a SystemVerilog module.
 
     ``parameters``: value of each parameter. A tuple of integers is a packed array of 32-bit words, the first in the
-    low bits. A module with the parameter PARITY has an output ``upset``; where PARITY is 1, it is high for one cycle
-    for each word used with a parity error.
+    low bits. A module with the parameter PARITY has an output ``parity_error``: high for one cycle for each word used
+    with a parity error; 0 when PARITY = 0.
 
     ``memories``: parameter that names the file -> contents. Where the contents are several memories, the parameter is
     the common stem of their files: memory ``i`` is in ``<stem><i>.hex``.

@@ -118,9 +118,10 @@ def test_all_that_leaves_a_kernel_comes_from_registers(design, tmp_path):
 @pytest.mark.parametrize(
     ("file", "right", "wrong", "path"),
     [
-        ("meet.sv", "always_ff @(posedge clk) s_ready <= rst || fire ? '1 : ~here;", "assign s_ready = {INPUTS{fire}};",
-         ("s1_ready", "s2_valid")),
-        ("requant.sv", "assign s_ready  = credit;", "assign s_ready = credit || m_ready;", ("s17_ready", "m15_ready")),
+        ("bf_stream_join.sv", "always_ff @(posedge clk) s_ready <= rst || fire ? '1 : ~here;",
+         "assign s_ready = {INPUTS{fire}};", ("s1_ready", "s2_valid")),
+        ("bf_requant.sv", "assign s_ready  = credit;", "assign s_ready = credit || m_ready;",
+         ("s17_ready", "m15_ready")),
     ],
 )  # fmt: skip
 def test_a_path_of_gates_is_found(design, tmp_path, file, right, wrong, path):

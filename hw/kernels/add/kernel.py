@@ -32,7 +32,12 @@ class Add(ChannelKernel):
 
     op: ClassVar[str] = "add"
     role: ClassVar[Role] = "join"
-    sources: ClassVar[tuple[str, ...]] = ("meet.sv", "stream_out.sv", "times.sv", "widen.sv")
+    sources: ClassVar[tuple[str, ...]] = (
+        "bf_stream_join.sv",
+        "bf_stream_out.sv",
+        "bf_const_multiply.sv",
+        "bf_widen.sv",
+    )
 
     shape: tuple[int, ...]
     dtypes: tuple[BaseDataType, BaseDataType]
@@ -103,13 +108,13 @@ class Add(ChannelKernel):
             digits = (c ^ 3 * c).bit_count() if c > 0 else (-c ^ -3 * c).bit_count()
             lut += max(0, digits - 1 + (c < 0 and digits == 1)) * cell_costs.add(width, family)
             ff += width
-        total = cell_costs.stream_out(self.outputs()[0].width, LATENCY + 1, family) + cell_costs.meet(2, family)
+        total = cell_costs.stream_out(self.outputs()[0].width, LATENCY + 1, family) + cell_costs.stream_join(2, family)
         return total + Resources(self.lanes * lut, self.lanes * ff)
 
     def rtl(self, family: Family) -> Rtl:
         a, b = self.dtypes
         return Rtl(
-            self.op,
+            f"bf_{self.op}",
             {
                 "PE": self.lanes,
                 "A_BITS": a.bitwidth(),

@@ -24,7 +24,7 @@ class ArgMax(Kernel):
 
     op: ClassVar[str] = "arg_max"
     role: ClassVar[Role] = "quantize"
-    sources: ClassVar[tuple[str, ...]] = ("stream_out.sv",)
+    sources: ClassVar[tuple[str, ...]] = ("bf_stream_out.sv",)
 
     classes: int
     input_dtype: BaseDataType
@@ -88,7 +88,7 @@ class ArgMax(Kernel):
 
     def rtl(self, family: Family) -> Rtl:
         return Rtl(
-            self.op,
+            f"bf_{self.op}",
             {
                 "CLASSES": self.classes,
                 "PE": self.pe,

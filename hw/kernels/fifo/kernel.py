@@ -22,7 +22,7 @@ class Fifo(Kernel):
 
     op: ClassVar[str] = "fifo"
     role: ClassVar[Role] = "plumbing"
-    sources: ClassVar[tuple[str, ...]] = ("stream_out.sv",)
+    sources: ClassVar[tuple[str, ...]] = ("bf_stream_out.sv",)
 
     stream: Stream
     depth: int
@@ -65,4 +65,4 @@ class Fifo(Kernel):
         return ahead + Resources(pointers, 5 * self.depth.bit_length(), family.blocks(self.depth, self.stream.width))
 
     def rtl(self, family: Family) -> Rtl:
-        return Rtl(self.op, {"WIDTH": self.stream.width, "DEPTH": self.depth, "BLOCK": int(self.block)})
+        return Rtl(f"bf_{self.op}", {"WIDTH": self.stream.width, "DEPTH": self.depth, "BLOCK": int(self.block)})

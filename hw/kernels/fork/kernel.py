@@ -25,7 +25,7 @@ class Fork(ChannelKernel):
 
     op: ClassVar[str] = "fork"
     role: ClassVar[Role] = "join"
-    sources: ClassVar[tuple[str, ...]] = ("stream_out.sv",)
+    sources: ClassVar[tuple[str, ...]] = ("bf_stream_out.sv",)
 
     shape: tuple[int, ...]
     dtype: BaseDataType
@@ -63,4 +63,4 @@ class Fork(ChannelKernel):
         return sum([cell_costs.stream_out(width, 3, family)] * self.copies, Resources(1, width + 1))
 
     def rtl(self, family: Family) -> Rtl:
-        return Rtl("fork_stream", {"WIDTH": self.inputs()[0].width, "COPIES": self.copies})
+        return Rtl("bf_fork", {"WIDTH": self.inputs()[0].width, "COPIES": self.copies})

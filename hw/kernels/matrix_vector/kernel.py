@@ -66,9 +66,9 @@ class MatrixVector(Kernel):
     op: ClassVar[str] = "matrix_vector"
     role: ClassVar[Role] = "compute"
     sources: ClassVar[tuple[str, ...]] = (
-        "adder_tree.sv", "delay.sv", "dot_products.sv", "input_planes.sv",
-        "parity.sv", "popcount.sv", "products.sv", "replay.sv", "rom.sv",
-        "sign_planes.sv", "stream_out.sv", "weight_memory.sv", "weight_planes.sv",
+        "bf_adder_tree.sv", "bf_delay.sv", "bf_dot_products.sv", "bf_input_planes.sv",
+        "bf_parity.sv", "bf_popcount.sv", "bf_products.sv", "bf_replay.sv", "bf_rom.sv",
+        "bf_sign_planes.sv", "bf_stream_out.sv", "bf_weight_memory.sv", "bf_weight_planes.sv",
     )  # fmt: skip
 
     weights: np.ndarray
@@ -370,12 +370,12 @@ class MatrixVector(Kernel):
             "DATAPATH": self.datapath,
             "PLANES": planes,
             "PAIR_BITS": pair_bits,
-            "EXTRA_BITS": extra_bits,
-            "START": start,
-            "EVERY": self.every,
+            "OFFSET_BITS": extra_bits,
+            "ACC_INIT": start,
+            "ADDERS_PER_STAGE": self.every,
             **stored.parameters(family),
             "BUFFER": self.buffer(family),
             "CREDITS": self.credits,
         }
         rows = self.rows()
-        return Rtl(self.op, parameters, {"WEIGHTS": stored.contents(rows.reshape(len(rows), -1), family)})
+        return Rtl(f"bf_{self.op}", parameters, {"WEIGHTS": stored.contents(rows.reshape(len(rows), -1), family)})

@@ -22,7 +22,7 @@ ROUNDING = ("ROUND", "HALF_UP", "HALF_DOWN", "CEIL", "FLOOR", "UP", "DOWN")
 """QONNX's modes (``resolve_rounding_mode``): to nearest with ties to even, away from zero, towards zero; towards
 plus and minus infinity; away from and towards zero. HALF_EVEN is another name of ROUND."""
 SMALL = 64
-"""Words of parameters that always stay in lookup tables, with a cycle less (as in lookup.sv)."""
+"""Words of parameters that always stay in lookup tables, with a cycle less (as in bf_lookup.sv)."""
 LUTS_PER_BLOCK = 100
 """Parameters go to block RAM where that saves so many lookup tables a block."""
 MAX_SHIFT = 200
@@ -55,12 +55,12 @@ class Requant(ChannelKernel):
     op: ClassVar[str] = "requant"
     role: ClassVar[Role] = "quantize"
     sources: ClassVar[tuple[str, ...]] = (
-        "stream_out.sv",
-        "delay.sv",
-        "lookup.sv",
-        "parity.sv",
-        "rom.sv",
-        "requant_lane.sv",
+        "bf_stream_out.sv",
+        "bf_delay.sv",
+        "bf_lookup.sv",
+        "bf_parity.sv",
+        "bf_rom.sv",
+        "bf_requant_lane.sv",
     )
 
     multiplier: np.ndarray
@@ -223,8 +223,8 @@ class Requant(ChannelKernel):
             "PARITY": int(self.has_parity(family)),
         }
         if m_bits + a_bits == 0:
-            return Rtl(self.op, parameters)
-        return Rtl(self.op, parameters, {"FILE": self.stored(family)})
+            return Rtl(f"bf_{self.op}", parameters)
+        return Rtl(f"bf_{self.op}", parameters, {"FILE": self.stored(family)})
 
     def words(self) -> list[int]:
         """The parameters' memory: for each group and lane the addend above the multiplier."""

@@ -30,7 +30,7 @@ class Upsample(ChannelKernel):
 
     op: ClassVar[str] = "upsample"
     role: ClassVar[Role] = "window"
-    sources: ClassVar[tuple[str, ...]] = ("replay.sv", "stream_out.sv")
+    sources: ClassVar[tuple[str, ...]] = ("bf_replay.sv", "bf_stream_out.sv")
 
     shape: tuple[int, ...]
     factors: tuple[int, ...]
@@ -127,10 +127,10 @@ class Upsample(ChannelKernel):
     def rtl(self, family: Family) -> Rtl:
         _, columns, fh, fw = self._grid
         return Rtl(
-            self.op,
+            f"bf_{self.op}",
             {
                 "WIDTH": self.inputs()[0].width,
-                "POSITIONS": self.pixels,
+                "PIXELS": self.pixels,
                 "COPIES": self.copies,
                 "STEPS": self.channel_beats,
                 "COLUMNS": columns,

@@ -22,7 +22,7 @@ class WidthConverter(Kernel):
 
     op: ClassVar[str] = "width_converter"
     role: ClassVar[Role] = "plumbing"
-    sources: ClassVar[tuple[str, ...]] = ("stream_out.sv",)
+    sources: ClassVar[tuple[str, ...]] = ("bf_stream_out.sv",)
 
     stream: Stream
     out_lanes: int
@@ -75,6 +75,6 @@ class WidthConverter(Kernel):
     def rtl(self, family: Family) -> Rtl:
         bits = self.stream.dtype.bitwidth()
         return Rtl(
-            self.op,
+            f"bf_{self.op}",
             {"IN_BITS": self.stream.lanes * bits, "OUT_BITS": self.out_lanes * bits, "CREDITS": self._credits},
         )
