@@ -15,7 +15,8 @@ from hw.boards import virtual
 from hw.boards.image import format_of, image
 from hw.boards.targets import find_target
 from hw.boards.virtual import VirtualBoard
-from hw.fabric.family import ECP5, FAMILIES
+from hw.families import families, find_family
+from hw.families.ecp5 import ECP5
 from hw.host.driver import Driver
 from hw.ir.graph import Graph
 from hw.ir.kernel import Kernel
@@ -83,9 +84,9 @@ def each_of(*fast: str) -> pytest.MarkDecorator:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 5000), st.integers(1, 90), st.sampled_from(sorted(FAMILIES)), st.integers(0, 2**32))
+@given(st.integers(1, 5000), st.integers(1, 90), st.sampled_from(sorted(families())), st.integers(0, 2**32))
 def test_every_word_in_block_ram_has_an_odd_number_of_ones(depth: int, width: int, name: str, seed: int) -> None:
-    family, plain = FAMILIES[name], WeightMemory(depth, width)
+    family, plain = find_family(name), WeightMemory(depth, width)
     memory = plain.protected(family)
     rows = np.random.default_rng(seed).integers(0, 2, (depth, width))
     assert (memory.style(family), memory.latency) == (plain.style(family), plain.latency)

@@ -11,7 +11,7 @@ import pytest
 from qonnx.core.datatype import DataType
 
 from hw import kernels
-from hw.fabric.family import ECP5
+from hw.families.ecp5 import ECP5
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.stream import Stream
 from hw.kernels.accumulate_pool.kernel import AccumulatePool

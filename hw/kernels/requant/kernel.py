@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
-from hw.fabric.family import ECP5, Family
+from hw.fabric.family import Family
 from hw.fabric.resources import Resources
+from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Memory, Role, Rtl, Schedule, parity_words
 from hw.ir.stream import Stream, container
