@@ -20,7 +20,8 @@ from benchmarks import networks, report
 from benchmarks.kernels import grid
 from hw.boards.image import SCOPE, image
 from hw.boards.targets import Target, find_target
-from hw.fabric.family import FAMILIES, Family
+from hw.fabric.family import Family
+from hw.families import find_family
 from hw.folding import choose, fmax
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node, Port
@@ -171,7 +172,7 @@ def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family) -> fmax.Model:
     """
     from scipy.optimize import least_squares
 
-    kinds = sorted({fmax.kind(kernel) for _, kernel in grid()})
+    kinds = sorted({kernel.variant for _, kernel in grid()})
     count, used = len(kinds), [kernel.resources(family) for kernel, _ in cases]
     periods = np.array([1000 / made.fmax for _, made in cases])
     known = fmax.MODELS.get(family.name)
@@ -207,7 +208,7 @@ def main() -> None:
     rows: list[list[str | int]] = []
     table = Table("kernels", options.renew)
     for name in options.family if options.only != "networks" else ():
-        target, family = find_target(DEVICE[name]), FAMILIES[name]
+        target, family = find_target(DEVICE[name]), find_family(name)
         cases = [(k, case) for case, k in grid() if small(k, target) or (target.name, case) in table.rows]
         placed = ((k, table.place(target, case, "", lambda k=k: between(k))) for k, case in cases)
         found = [(kernel, made) for kernel, made in placed if made is not None]

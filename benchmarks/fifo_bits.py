@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks import cnv, report
-from hw.fabric.devices import device
+from hw.families import find_device
 from hw.folding import choose
 from hw.lowering.lower import lower
 from hw.passes import fifos, fold, lanes
@@ -44,7 +44,7 @@ NETWORKS: dict[str, tuple[Callable[[Path], Path], int]] = {
 
 
 def main() -> None:
-    ecp5, rows, results = device(DEVICE), [], {}
+    ecp5, rows, results = find_device(DEVICE), [], {}
     with TemporaryDirectory() as folder:
         for name, (make, cycles) in NETWORKS.items():
             graph = lower(make(Path(folder)))

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import report, tfc
-from hw.fabric.devices import device
+from hw.families import find_device
 from hw.folding import choose
 from hw.lowering.lower import lower
 from hw.passes import fifos, fold, lanes
@@ -23,7 +23,7 @@ def main() -> None:
         "--cycles", type=int, default=8, help="cycles per frame; the clock must then be 5 MHz times that"
     )
     options = parser.parse_args()
-    ecp5 = device("lfe5u-85f")
+    ecp5 = find_device("lfe5u-85f")
     with TemporaryDirectory() as name:
         folder = Path(name)
         graph = lower(tfc.make(folder))

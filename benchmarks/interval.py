@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks import report, tfc
-from hw.fabric.devices import device
+from hw.families import find_device
 from hw.folding import choose
 from hw.ir.graph import Graph
 from hw.lowering.lower import lower
@@ -27,7 +27,7 @@ def bound(graph: Graph) -> int:
 
 def folded(graph: Graph, cycles: int) -> Graph:
     """The cheapest folding for ``cycles`` cycles a frame, with width converters and FIFOs."""
-    ecp5 = device("lfe5u-85f")
+    ecp5 = find_device("lfe5u-85f")
     connected = lanes.connect(fold.apply(graph, choose.for_cycles(graph, cycles, ecp5.family, ecp5.capacity)))
     return fifos.insert(connected, fifo_sizing.size(connected))
 
@@ -40,7 +40,7 @@ def simulated_interval(graph: Graph, count: int) -> int:
     frames = np.random.default_rng(0).integers(low, high, (count, *stream.shape), endpoint=True)
     if stream.dtype.name == "BIPOLAR":
         frames = np.where(frames > 0, 1, -1)
-    design = generate(graph, device("lfe5u-85f").family)
+    design = generate(graph, find_device("lfe5u-85f").family)
     result = verilator.build(design).run({"s": frames})
     np.testing.assert_array_equal(result.outputs["m"], graph.execute({port.edge: frames})[out.edge])
     ends = result.taken["m"].reshape(count, -1)[:, -1]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from hw.fabric.family import FAMILIES
+from hw.families import families
 from quant import create_model, export
 
 
@@ -19,7 +19,7 @@ class Network(NamedTuple):
     highest: int
     options: dict[str, Any]
     cycles: int
-    families: tuple[str, ...] = tuple(FAMILIES)
+    families: tuple[str, ...] = tuple(families())
 
 
 LARGE = ("ecp5", "xc7")

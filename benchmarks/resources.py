@@ -16,9 +16,9 @@ import numpy as np
 from benchmarks import networks, report
 from benchmarks.kernels import COMPANION, grid, separate
 from benchmarks.measured import FOLDER, Measured, Table
-from hw.fabric.devices import DEVICES
-from hw.fabric.family import ECP5, FAMILIES
 from hw.fabric.resources import Resources
+from hw.families import families, find_device, find_family
+from hw.families.ecp5 import ECP5
 from hw.folding import choose, finn_json
 from hw.ir.graph import Graph
 from hw.ir.kernel import Kernel
@@ -35,7 +35,7 @@ def hardware(name: str, folder: Path) -> Graph:
     """
     graph, kept = lower(networks.make(name, folder)), FOLDER / f"{name}.json"
     if not kept.exists():
-        capacity = DEVICES["lfe5u-85f"].capacity
+        capacity = find_device("lfe5u-85f").capacity
         finn_json.save(choose.for_cycles(graph, networks.NETWORKS[name].cycles, ECP5, capacity), kept)
     connected = lanes.connect(fold.apply(graph, finn_json.load(kept, graph)))
     return fifos.insert(connected, fifo_sizing.size(connected))
@@ -49,17 +49,17 @@ def error(estimated: float, measured: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--renew", action="store_true", help="synthesise all that is asked for again")
-    parser.add_argument("--family", nargs="*", choices=list(FAMILIES), default=list(FAMILIES))
+    parser.add_argument("--family", nargs="*", choices=list(families()), default=list(families()))
     parser.add_argument("--kernel", nargs="*", metavar="OP", help="these kernels (default: all; none after it: none)")
     parser.add_argument("--network", nargs="*", metavar="NAME", default=list(networks.NETWORKS), help="likewise")
     parser.add_argument("--cases", action="store_true", help="show every case, not only every kernel")
     options = parser.parse_args()
-    families = [FAMILIES[name] for name in options.family]
+    chosen = [find_family(name) for name in options.family]
 
     table = Table("kernels", options.renew)
     cases = [(case, kernel) for case, kernel in grid() if options.kernel is None or kernel.op in options.kernel]
     found = []
-    for family in families:
+    for family in chosen:
         beside = table.measure("the companion", family, separate(COMPANION)).resources
         for case, kernel in cases:
             made = table.measure(case, family, separate(kernel, COMPANION), beside)
@@ -70,7 +70,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         for name in options.network:
             graph = hardware(name, Path(folder))
-            for family in (f for f in families if f.name in networks.NETWORKS[name].families):
+            for family in (f for f in chosen if f.name in networks.NETWORKS[name].families):
                 made = table.measure(name, family, graph)
                 rows.append((made, choose.estimate_resources(graph, family)))
     if rows:
@@ -81,7 +81,7 @@ def show_kernels(found: Sequence[tuple[Measured, Kernel]], every: bool) -> None:
     """Errors by kernel and family, the largest ones named."""
     groups: dict[tuple[str, str], list[tuple[Measured, Resources]]] = defaultdict(list)
     for made, kernel in found:
-        groups[made.family, kernel.op].append((made, kernel.resources(FAMILIES[made.family])))
+        groups[made.family, kernel.op].append((made, kernel.resources(find_family(made.family))))
     rows = []
     for (family, op), cases in groups.items():
         errors = {made.case: error(used.lut, made.lut) for made, used in cases}

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks import cnv, report, tfc
 from flows.finn import estimate
-from hw.fabric.devices import device
+from hw.families import find_device
 from hw.folding import choose
 from hw.lowering.lower import lower
 from hw.passes import fifos, fold, lanes
@@ -42,7 +42,7 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 def measure(path: Path, cycles: int, count: int) -> dict[str, Any]:
     """Cycles and seconds of a network."""
-    device_ = device(DEVICE)
+    device_ = find_device(DEVICE)
     graph = lower(path)
     connected = lanes.connect(fold.apply(graph, choose.for_cycles(graph, cycles, device_.family, device_.capacity)))
     fifo_sizing.size(connected)  # compiled by now

@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import cnv, report, tfc
 from flows.finn import FinnEstimate, estimate
-from hw.fabric.devices import device
 from hw.fabric.resources import Resources
+from hw.families import find_device
 from hw.folding import choose
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
@@ -49,7 +49,7 @@ def as_finn(graph: Graph, finn: FinnEstimate) -> fold.FoldingTable:
 
 def synthesised(graph: Graph, out: Path) -> tuple[Resources, dict[str, Resources]]:
     """Resources in total, and by layer."""
-    made = synthesise(generate(graph, device(DEVICE).family), device(DEVICE).family, out)
+    made = synthesise(generate(graph, find_device(DEVICE).family), find_device(DEVICE).family, out)
     layers = {node.name: made.instances.get(name, Resources()) for node, name in instances(graph).items()}
     return made.resources, layers
 
@@ -61,7 +61,7 @@ def measure(network: str, folder: Path) -> dict[str, object]:
     graph = lower(path)
     finn = estimate(path, PART, target_cycles=cycles)
     with_input = estimate(path, PART, target_cycles=cycles, input_quantizer=True)
-    xc7 = device(DEVICE)
+    xc7 = find_device(DEVICE)
     tables = {
         "FINN's folding": as_finn(graph, finn),
         "our folding": choose.for_cycles(graph, finn.max_cycles, xc7.family, xc7.capacity),

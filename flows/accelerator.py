@@ -15,7 +15,8 @@ from flows.planner import assemble
 from hw import model as model_file
 from hw.boards.image import Image
 from hw.boards.targets import BOARD_SUFFIXES, Target, find_target
-from hw.fabric import devices
+from hw.fabric.devices import Device
+from hw.families import find_device
 from hw.host.errors import UsageError
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
@@ -85,8 +86,8 @@ class Accelerator:
         return find_target(str(kept) if kept.exists() else self.report["target"])
 
     @cached_property
-    def device(self) -> devices.Device:
-        return devices.device(self.report["device"])
+    def device(self) -> Device:
+        return find_device(self.report["device"])
 
     @cached_property
     def graph(self) -> Graph:

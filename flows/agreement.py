@@ -17,7 +17,7 @@ import numpy as np
 from flows import verify
 from hw import finn
 from hw import model as model_file
-from hw.fabric.family import ECP5
+from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
 from hw.passes import lanes

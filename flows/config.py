@@ -22,8 +22,8 @@ class BuildConfig:
     ``rtl_frames`` and ``netlist_frames`` bound how many of them the slower engines see; None lets the size of the
     design say how many a minute or two can check.
     ``parity`` gives every word of weights, thresholds and requants in block RAM a parity bit. It is checked whenever
-    the word is used, in no more cycles; the image counts the cycles in which one was wrong (``upsets`` of its status).
-    What is in lookup tables has none: it is configuration, as all logic is. Raises BitfabricError.
+    the word is used, in no more cycles; the image counts the cycles in which one was wrong (``parity_errors`` of its
+    status). What is in lookup tables has none: it is configuration, as all logic is. Raises BitfabricError.
     """
 
     target: str

@@ -326,7 +326,7 @@ def ran(result: dict[str, Any], outputs: "Frames") -> None:
     out.print(line)
     if "board" in result:
         told = {"cycles": "cycles a frame", "frames": "frames", "stalls": "stalls", "errors": "link errors",
-                "upsets": "cycles with a wrong parity", "resent": "frames sent again"}  # fmt: skip
+                "parity_errors": "cycles with a wrong parity", "resent": "frames sent again"}  # fmt: skip
         said = (f"{result['board'][key]:,} {what}" for key, what in told.items() if key in result["board"])
         out.print("board: " + ", ".join(said), soft_wrap=True)
     if "trace" in result:

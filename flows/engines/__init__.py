@@ -87,8 +87,8 @@ def run_board(
 ) -> tuple[Frames, dict[str, int]]:
     """Integers of the output edges, of the board behind a serial port (None: the one that answers), and its counters:
     ``cycles`` of a frame; since its reset ``frames``, ``stalls`` (cycles in which a beat waited for the accelerator),
-    ``errors`` (messages dropped) and, with parity, ``upsets`` (cycles in which a word with a wrong parity was used);
-    frames ``resent`` by the host."""
+    ``errors`` (messages dropped) and, with parity, ``parity_errors`` (cycles in which a word with a parity error was
+    used); frames ``resent`` by the host."""
     rate = baud or link.baud
     ((_, frames),) = ints.items()
     transport = open_port(port, rate) if port else find_port(rate, link.model)

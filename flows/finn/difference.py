@@ -14,7 +14,8 @@ from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.threshold.kernel import Threshold
-from hw.lowering.lower import Decision, Lowering
+from hw.lowering.context import Decision
+from hw.lowering.lower import lower_model
 from hw.lowering.qonnx import load
 
 NEAR = 2.0**-16
@@ -61,7 +62,7 @@ def compare(model: Path | str) -> Difference:
 
     Raises BitfabricError where FINN cannot map the network, or its layers are not ours one by one.
     """
-    lowering = Lowering(load(model))
+    lowering = lower_model(load(model))
     made = frontend.dataflow(model)
     theirs, ours = finn.read(made), finn.adapted(lowering.graph)
     with frontend.calling_finn(model):

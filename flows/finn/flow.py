@@ -30,7 +30,8 @@ from flows.frames import load_frames
 from flows.verify import first_difference
 from hw import finn
 from hw import model as model_file
-from hw.fabric.devices import DEVICES, Device
+from hw.fabric.devices import Device
+from hw.families import devices, find_device
 from hw.folding import choose, finn_json
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
@@ -164,8 +165,8 @@ class _Flow:
 
     def _device(self) -> Device:
         """The device whose resources guide the folding: the part's, or for one that is not known here a large one."""
-        name = next((name for name in DEVICES if self.part.lower().startswith(name)), "xc7z045")
-        return DEVICES[name]
+        name = next((name for name in devices() if self.part.lower().startswith(name)), "xc7z045")
+        return find_device(name)
 
     # --- the files ---
 

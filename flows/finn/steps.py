@@ -21,7 +21,7 @@ from typing import Any
 
 from flows.config import Step
 from flows.pipeline import build
-from hw.fabric.devices import DEVICES
+from hw.families import devices
 from hw.host.errors import UsageError
 
 
@@ -55,7 +55,7 @@ def _target(cfg: Any) -> str:
     if chosen := os.environ.get("BITFABRIC_TARGET"):
         return chosen
     part = cfg._resolve_fpga_part().lower()
-    name = next((name for name in DEVICES if part.startswith(name)), None)
+    name = next((name for name in devices() if part.startswith(name)), None)
     if name is None:
         raise UsageError(
             f"{part} is no target of the open back end; set the environment variable BITFABRIC_TARGET to one that "

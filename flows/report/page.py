@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.report import figures, limits
+from hw import kernels
 from hw.boards.image import SCOPE
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir import html
@@ -95,7 +96,7 @@ def _facts(accelerator: "Accelerator") -> dict[str, Any]:
         "graph_style": html.STYLE,
         "tiles": _tiles(report),
         "network": html.table(hardware, _shares(report)),
-        "groups": {node.name: html.GROUPS.get(node.kernel.op, "compute") for node in hardware},
+        "groups": {node.name: node.kernel.role for node in hardware},
         "ticks": window.ticks(),
         "window": window,
         "timeline": figures.timeline(trace, window),
@@ -194,11 +195,11 @@ def _finn(report: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any] |
         return []
     ours: list[dict[str, Any]] = []
     for layer in report["layers"]:
-        group = html.GROUPS.get(layer["operator"])
+        role = kernels.get(layer["operator"]).role
         cost = layer.get("resources") or layer["estimated"]
-        if group == "compute":
+        if role == "compute":
             ours.append({**layer, **cost})
-        elif group == "quantize" and ours and "+" not in ours[-1]["name"]:
+        elif role == "quantize" and ours and "+" not in ours[-1]["name"]:
             sums = {key: ours[-1][key] + cost[key] for key in NAMES}
             ours[-1] |= {"name": f"{ours[-1]['name']} + {layer['name']}", **sums}
     theirs = [layer for layer in report["finn"]["layers"] if layer["operator"].startswith(("MVAU", "VVAU"))]

@@ -16,7 +16,9 @@ from hw.synth.netlist import models
 from hw.synth.pll import Pll, instance, solve
 from hw.synth.toolchain import Pin
 
-SHELL = ("uart_rx", "uart_tx", "deframer", "framer", "frame_in", "frame_out", "link", "power_on")
+SHELL = (
+    "bf_uart_rx", "bf_uart_tx", "bf_deframer", "bf_framer", "bf_frame_in", "bf_frame_out", "bf_link", "bf_power_on",
+)  # fmt: skip
 TOP = "image"
 SCOPE = "accelerator"
 """Instance name of the accelerator in the image."""
@@ -138,8 +140,8 @@ def _top(accelerator: RtlDesign, board: Board, pll: Pll, parameters: Mapping[str
     if board.leds:
         dark = "~" if board.leds_active == "low" else ""
         tail += f"  assign led = {dark}{len(board.leds)}'({{faulty, busy, !rst}});\n"
-    upset = ",\n      .upset" if accelerator.parity else ""
-    tail += "" if accelerator.parity else "  assign upset = 1'b0;\n"
+    parity_error = ",\n      .parity_error" if accelerator.parity else ""
+    tail += "" if accelerator.parity else "  assign parity_error = 1'b0;\n"
     settings = ",\n".join(f"      .{key}({value})" for key, value in parameters.items())
     listed = ",\n    ".join(ports)
     return f"""\
@@ -152,7 +154,7 @@ module {TOP} (
   logic clk, locked;
 {instance(pll, "clk_board", "clk", "locked")}
   logic rst;
-  power_on reset_logic (
+  bf_power_on reset_logic (
       .clk,
       .hold(!locked || {pushed}),
       .rst
@@ -161,8 +163,8 @@ module {TOP} (
   logic s_valid, s_ready, m_valid, m_ready;
   logic [{taken.width - 1}:0] s_data;
   logic [{given.width - 1}:0] m_data;
-  logic upset, busy, faulty;
-  link #(
+  logic parity_error, busy, faulty;
+  bf_link #(
 {settings}
   ) host (
       .clk,
@@ -175,7 +177,7 @@ module {TOP} (
       .m_valid,
       .m_ready,
       .m_data,
-      .upset,
+      .parity_error,
       .busy,
       .faulty
   );
@@ -187,7 +189,7 @@ module {TOP} (
       .{s}_data (s_data),
       .{m}_valid(m_valid),
       .{m}_ready(m_ready),
-      .{m}_data (m_data){upset}
+      .{m}_data (m_data){parity_error}
   );
 {tail}endmodule
 """

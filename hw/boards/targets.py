@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hw.fabric.devices import DEVICES, Device, device, unknown
-from hw.host.errors import UsageError
+from hw.fabric.devices import Device
+from hw.families import devices, find_device
+from hw.host.errors import UsageError, unknown
 
 BOARD_SUFFIXES = (".yaml", ".yml")
 """How the name of a board file ends."""
@@ -100,7 +101,7 @@ def board_targets(board: Board) -> list[Target]:
     """One target for each device that the board comes with."""
 
     def target(name: str, part: str) -> Target:
-        fpga = device(part)
+        fpga = find_device(part)
         for field in ("package", "speed"):
             if getattr(board, field) and not getattr(fpga, field):
                 raise UsageError(f"board {board.name}: a {fpga.name} has no '{field}' to choose; leave it out")
@@ -120,7 +121,7 @@ def targets() -> tuple[Target, ...]:
     """Every target that needs no file of the user's: the boards, then the devices."""
     shipped = sorted((p for p in files("hw.boards").iterdir() if p.name.endswith(".yaml")), key=lambda p: p.name)
     boards = [target for path in shipped for target in board_targets(load_board(Path(str(path))))]
-    return (*boards, *(Target(part.name, part) for part in DEVICES.values()))
+    return (*boards, *(Target(part.name, part) for part in devices().values()))
 
 
 def find_target(name: str) -> Target:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hw.fabric.family import ECP5
+from hw.families.ecp5 import ECP5
 from hw.faults.damage import bits, damaged
 from hw.host.errors import UsageError
 from hw.ir.graph import Graph

@@ -12,7 +12,7 @@ from hw.host.errors import BitfabricError
 from hw.host.steps import HostStep, run, step
 from hw.lowering import node_steps
 from hw.lowering.constants import Constant, attribute
-from hw.lowering.qonnx import QONNX_DOMAIN
+from hw.lowering.domains import QONNX_DOMAIN, operator_key
 
 Steps = tuple[HostStep, ...]
 
@@ -162,8 +162,8 @@ def steps_of(call: node_steps.Call, output: str) -> Steps:
             return (step("Cast", to=helper.tensor_dtype_to_np_dtype(attribute(node, "to", 1)).name),)
         case "TopK":
             return node_steps.top_k(call, list(node.output).index(output))
-        case op if op in node_steps.TRANSLATIONS:
-            return node_steps.TRANSLATIONS[op](call)
+    if operator_key(node) in node_steps.TRANSLATIONS:
+        return node_steps.TRANSLATIONS[operator_key(node)](call)
     raise BitfabricError(
         f"{node.name}: {node.op_type} has no form on the host; leave it out of FINN's graph, or use the QONNX file"
     )

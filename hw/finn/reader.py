@@ -20,7 +20,7 @@ from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Kernel
 from hw.ir.stream import Stream, container
 from hw.lowering import qonnx
-from hw.lowering.moves import moved_shape
+from hw.lowering.layout_ops import shape_after
 
 BIPOLAR, BINARY = DataType["BIPOLAR"], DataType["BINARY"]
 
@@ -352,7 +352,7 @@ def _casts(each: HostStep, dtype: str) -> bool:
 def _shape_behind(steps: Iterable[HostStep], shape: tuple[int, ...]) -> tuple[int, ...]:
     for each in steps:
         if each.op in RESHAPING:
-            shape = moved_shape((each,), shape)
+            shape = shape_after((each,), shape)
         elif each.op in ("TopK", "ArgMax"):
             shape = each(np.zeros((1, *shape), np.float32)).shape[1:]
     return shape

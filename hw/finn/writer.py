@@ -18,7 +18,7 @@ from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Kernel
 from hw.ir.stream import Stream
 from hw.kernels.matrix_vector.kernel import MatrixVector
-from hw.lowering.qonnx import QONNX_DOMAIN
+from hw.lowering.domains import QONNX_DOMAIN
 
 BIPOLAR, BINARY = DataType["BIPOLAR"], DataType["BINARY"]
 

@@ -14,7 +14,7 @@ from hw.passes.fold import FoldingTable
 
 def fastest(graph: Graph) -> tuple[int, str]:
     """The least interval in cycles that any folding reaches, and the layer that limits it."""
-    return max((min(k.interval for k in choices(node.kernel)), node.name) for node in graph)
+    return max((min(k.interval for k in choices(node.kernel).values()), node.name) for node in graph)
 
 
 def for_rate(search: Search, cycles: int) -> Choice:

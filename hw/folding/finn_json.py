@@ -11,9 +11,9 @@ from hw.passes.fold import FoldingTable
 FINN_KEYS = frozenset({
     "PE", "SIMD", "M", "parallel_window", "ram_style", "ram_style_thresholds", "resType", "mem_mode", "mvau_wwidth_max",
     "runtime_writeable_weights", "inFIFODepths", "outFIFODepths", "depth_trigger_uram", "depth_trigger_bram",
-    "preferred_impl_style", "impl_style",
+    "preferred_impl_style", "impl_style", "implementation",
 })  # fmt: skip
-"""What FINN's folding files may say of a layer."""
+"""What FINN's folding files may say of a layer; ``implementation`` is our own."""
 
 
 def save(table: FoldingTable, path: Path) -> None:
@@ -26,7 +26,7 @@ def load(path: Path, graph: Graph) -> FoldingTable:
     """Read FINN's folding JSON: layer -> {"PE": n, "SIMD": n}; "Defaults" may hold {"PE": [n, ["all"]]}.
 
     "M" is how many positions of an image are worked on at a time, as in FINN's ConvolutionInputGenerator; it is 1 where
-    it is not said.
+    it is not said. "implementation" names the kernel that computes the layer (see Folding).
     FINN's keys without a meaning here (memory styles, FIFO depths) are read and left aside. Raises
     BitfabricError for a file that is missing or no JSON, for unknown layers and unknown keys, by name.
     """

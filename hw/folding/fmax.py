@@ -15,7 +15,6 @@ from hw.fabric.devices import Device
 from hw.fabric.resources import Resources
 from hw.ir.graph import Graph
 from hw.ir.kernel import Kernel
-from hw.kernels.matrix_vector.kernel import MatrixVector
 
 CROWDING = 1.6
 """How fast routing in a bigger design grows longer: with this power of its lookup tables. From the largest networks."""
@@ -60,11 +59,6 @@ class Model:
         return replace(
             self, block=block * self.block, dsp=rest * self.dsp, shell=rest * self.shell, logic=logic, **sizes
         )
-
-
-def kind(kernel: Kernel) -> str:
-    """The operator, and the datapath where it has several."""
-    return f"{kernel.op} {kernel.datapath}" if isinstance(kernel, MatrixVector) else kernel.op
 
 
 ECP5 = Model(
@@ -113,7 +107,7 @@ def _model(device: Device) -> Model | None:
 
 def period(kernel: Kernel, used: Resources, model: Model) -> float:
     """Nanoseconds of the longest path of a kernel that takes ``used``, placed alone."""
-    logic, growth = model.logic[kind(kernel)]
+    logic, growth = model.logic[kernel.variant]
     paths = [logic * (max(1, used.lut) / SMALL) ** growth]
     if used.bram:
         paths.append(model.block + model.blocks * log2(used.bram))

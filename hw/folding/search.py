@@ -8,7 +8,7 @@ resource than there is, an integer program (``hw.folding.program``) finds the le
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -64,9 +64,13 @@ def weights(available: Resources) -> np.ndarray:
     return np.where(have, 1 / np.maximum(have, 1), 1e3)
 
 
-def choices(kernel: Kernel) -> list[Kernel]:
-    """The kernel in all its foldings."""
-    return [kernel.fold(folding) for folding in kernel.foldings()]
+def choices(kernel: Kernel) -> dict[Folding, Kernel]:
+    """The kernel in all foldings of all its implementations."""
+    return {
+        folding if each is kernel else replace(folding, implementation=each.op): each.fold(folding)
+        for each in kernel.implementations()
+        for folding in each.foldings()
+    }
 
 
 class Search:
@@ -184,11 +188,12 @@ def fits(used: Resources, budget: Resources) -> bool:
 
 
 def _node(kernel: Kernel, family: Family) -> _Node:
-    kernels = choices(kernel)
+    foldings = choices(kernel)
+    kernels = foldings.values()
     lanes = np.array([[s.lanes for s in (*each.inputs(), *each.outputs())] for each in kernels])
     rows, group = np.unique(lanes, axis=0, return_inverse=True)
     return _Node(
-        kernel.foldings(),
+        tuple(foldings),
         np.array([each.interval for each in kernels]),
         np.array([vector(each.resources(family)) for each in kernels]),
         group.ravel(),

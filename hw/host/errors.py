@@ -1,5 +1,8 @@
 """The errors that a user is meant to read."""
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
 
 class BitfabricError(Exception):
     """A fault that the user can mend: one line that names the thing, why, and what to do instead.
@@ -15,3 +18,10 @@ class UsageError(BitfabricError):
     """A request that was wrong from the start: a bad file, name or option. The command line ends with exit status 2."""
 
     status = 2
+
+
+def unknown(what: str, name: str, known: Sequence[str]) -> UsageError:
+    """The error for a name that is not among the ``known`` ones, with the nearest of them."""
+    near = get_close_matches(name.lower(), known, 3, 0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    return UsageError(f"no {what} {name!r}; {hint}")

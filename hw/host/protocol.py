@@ -72,7 +72,7 @@ class Status:
     stalls: int
     errors: int
     pending: int
-    upsets: int
+    parity_errors: int
 
     @classmethod
     def parse(cls, payload: bytes) -> "Status":
@@ -83,8 +83,8 @@ class Status:
 
     @property
     def counters(self) -> dict[str, int]:
-        """The counters since reset by name; ``upsets`` only where memories carry parity."""
-        names = ("cycles", "frames", "stalls", "errors", *(("upsets",) if self.parity else ()))
+        """The counters since reset by name; ``parity_errors`` only where memories carry parity."""
+        names = ("cycles", "frames", "stalls", "errors", *(("parity_errors",) if self.parity else ()))
         return {name: vars(self)[name] for name in names}
 
 

@@ -1,40 +1,57 @@
-"""A dataflow graph as HTML: one row a layer, in execution order, beside rails that show the branches.
+"""A dataflow graph as HTML: one row per layer, in execution order, beside rails that show the branches.
 
-Rails and rows are drawn in the reader's own font and width: lines are given in percent of a row's height, so that
-they meet whatever the text beside them does. Used by notebooks (``Graph._repr_html_``) and by the report.
+The lines of the rails are given in percent of a row's height, so that they meet at any font and line wrap. Used by
+notebooks (``Graph._repr_html_``) and by the report.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from hw.ir.graph import Graph
-    from hw.ir.kernel import Kernel
+from hw.ir.kernel import Kernel
+from hw.ir.stream import Stream
+
+
+class DrawnPort(Protocol):
+    """An end of a graph: its name and its edge."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def edge(self) -> str: ...
+
+
+class DrawnNode(Protocol):
+    """A kernel and the edges that it reads and writes."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kernel(self) -> Kernel: ...
+    @property
+    def inputs(self) -> Sequence[str]: ...
+    @property
+    def outputs(self) -> Sequence[str]: ...
+
+
+class Drawn(Protocol):
+    """What is drawn of a graph: nodes in execution order, ports and the streams on the edges."""
+
+    @property
+    def inputs(self) -> Sequence[DrawnPort]: ...
+    @property
+    def outputs(self) -> Sequence[DrawnPort]: ...
+    @property
+    def output_edges(self) -> Sequence[str]: ...
+    @property
+    def edges(self) -> Mapping[str, Stream]: ...
+    def __iter__(self) -> Iterator[DrawnNode]: ...
+    def node(self, name: str) -> DrawnNode: ...
+
 
 LANE = 18
 """Pixels from one rail to the next."""
-
-GROUPS = {
-    "matrix_vector": "compute",
-    "depthwise": "compute",
-    "threshold": "quantize",
-    "requant": "quantize",
-    "arg_max": "quantize",
-    "sliding_window": "window",
-    "max_pool": "window",
-    "accumulate_pool": "window",
-    "upsample": "window",
-    "add": "join",
-    "concat": "join",
-    "fork": "join",
-    "fifo": "plumbing",
-    "width_converter": "plumbing",
-}
-"""Kernel -> the colour that it is drawn in."""
 
 STYLE = """
 .bf-graph{--bf-compute:#4f5bd5;--bf-quantize:#c77700;--bf-window:#0b8a7d;--bf-join:#c2418f;--bf-plumbing:#8b93a1;
@@ -60,8 +77,8 @@ line-height:1.3;font-variant-numeric:tabular-nums}
 class Row:
     """One stop of the rails: a node, or an end of the graph (``node`` is None).
 
-    ``edge`` is the first that it writes, or reads where it writes none. ``lane`` is where it stands; rails come in
-    from the lanes ``above`` and go on in the lanes ``below``, others pass ``through``.
+    ``edge`` is the first edge that it writes, or reads where it writes none. The stop is drawn in ``lane``. Rails enter
+    it from the lanes ``above`` and leave it in the lanes ``below``; other rails pass in the lanes ``through``.
     """
 
     name: str
@@ -73,7 +90,7 @@ class Row:
     through: tuple[int, ...]
 
 
-def rows(graph: Graph) -> list[Row]:
+def rows(graph: Drawn) -> list[Row]:
     """The stops of a graph from its inputs to its outputs; every edge keeps its lane from writer to reader."""
     lanes: list[str | None] = []
     result: list[Row] = []
@@ -106,7 +123,7 @@ def rows(graph: Graph) -> list[Row]:
 
 
 def rail(row: Row, width: int, group: str) -> str:
-    """The SVG of one row, ``width`` lanes wide; its node in the colour of ``group``."""
+    """The SVG of one row, ``width`` lanes wide; its node in the colour of ``group``: a kernel's role, or ``end``."""
 
     def x(lane: int) -> float:
         return LANE * (lane + 0.5)
@@ -121,12 +138,12 @@ def rail(row: Row, width: int, group: str) -> str:
 
 
 def weights(kernel: Kernel) -> str:
-    """Number and type of a kernel's weights, or what stands for none."""
+    """Number and type of a kernel's weights; "" where it has none."""
     values = getattr(kernel, "weights", None)
     return "" if values is None else f"{values.size:,} {kernel.weight_dtype.name}"  # type: ignore[attr-defined]
 
 
-def table(graph: Graph, extra: Mapping[str, Mapping[str, str]] | None = None) -> str:
+def table(graph: Drawn, extra: Mapping[str, Mapping[str, str]] | None = None) -> str:
     """The whole graph. ``extra``: heading -> layer -> HTML of one more cell."""
     extra = extra or {}
     stops = rows(graph)
@@ -144,7 +161,7 @@ def table(graph: Graph, extra: Mapping[str, Mapping[str, str]] | None = None) ->
         else:
             kernel = graph.node(row.node).kernel
             out, fold = kernel.outputs()[0], kernel.folding
-            group = GROUPS.get(kernel.op, "compute")
+            group = str(kernel.role)
             cells = f'<td class="bf-name"><b>{escape(row.name)}</b> <span>{kernel.op.replace("_", " ")}</span></td>'
             plumbing = group == "plumbing"
             values = [

@@ -1,14 +1,14 @@
-"""What every kernel of the dataflow graph offers: the faces of one set of parameters.
+"""The contract of kernels: what every node of the dataflow graph provides.
 
-A kernel is an immutable value. Its parameters fix its arithmetic (``execute``), its parallelism
-(``PE`` outputs and ``SIMD`` inputs at a time, FINN's names), its behaviour in time (``schedule``),
-its cost (``resources``) and its hardware (``rtl``); all five are tested against each other.
+A kernel is an immutable value. Its parameters determine its arithmetic (``execute``), its parallelism
+(``PE`` outputs and ``SIMD`` inputs per beat, FINN's names), its behaviour in time (``schedule``),
+its cost (``resources``) and its hardware (``rtl``). Tests hold all five against each other.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 
@@ -17,46 +17,62 @@ from hw.fabric.resources import Resources
 from hw.ir.buffer import Buffer
 from hw.ir.stream import Stream
 
+Role = Literal["compute", "quantize", "window", "join", "plumbing"]
+"""What a kernel does in a network: products with weights, quantization, windows and pools over positions, joins and
+forks of streams, or transport alone (FIFOs, width converters). It chooses the colour in drawings, and the generic cost
+and Fmax where a family has no calibration of the kernel."""
+
 
 @dataclass(frozen=True)
 class Folding:
-    """Parallelism of one kernel: ``pe`` outputs and ``simd`` inputs at a time, of ``pixels`` positions (FINN: M).
+    """Parallelism of one kernel: ``pe`` outputs and ``simd`` inputs per beat, for ``pixels`` positions (FINN: M).
 
-    More than one position at a time goes with all channels of each, for a beat is a run of neighbouring elements.
+    ``implementation`` is the ``op`` of the kernel that computes the product, one of ``Kernel.implementations``; "" is
+    the kernel itself. A beat is a run of neighbouring elements, so several positions per beat need all channels of
+    each.
     """
 
     pe: int = 1
     simd: int = 1
     pixels: int = 1
+    implementation: str = field(default="", repr=False)
 
     @classmethod
-    def of(cls, attributes: Mapping[str, int]) -> Self:
-        """The folding that FINN's attributes state; those that are left out are 1."""
-        return cls(attributes.get("PE", 1), attributes.get("SIMD", 1), attributes.get("M", 1))
+    def of(cls, attributes: Mapping[str, int | str]) -> Self:
+        """The folding that these ``attributes`` state; numbers that are missing are 1."""
+        pe, simd, pixels = (int(attributes.get(name, 1)) for name in ("PE", "SIMD", "M"))
+        return cls(pe, simd, pixels, str(attributes.get("implementation", "")))
 
     @property
-    def attributes(self) -> dict[str, int]:
-        """FINN's attributes; M where it is not 1, for most of FINN's layers have none."""
-        return {"PE": self.pe, "SIMD": self.simd} | ({"M": self.pixels} if self.pixels > 1 else {})
+    def attributes(self) -> dict[str, int | str]:
+        """FINN's attributes PE, SIMD and M, and ``implementation``. M is stated where it is not 1 (most FINN layers
+        have no such attribute), and the implementation where it is not the kernel itself."""
+        stated: dict[str, int | str] = {"PE": self.pe, "SIMD": self.simd}
+        if self.pixels > 1:
+            stated["M"] = self.pixels
+        if self.implementation:
+            stated["implementation"] = self.implementation
+        return stated
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """How a kernel takes and gives beats: the timing contract, which the RTL keeps to the cycle.
+    """When a kernel consumes and produces beats: the timing contract, which the RTL keeps to the cycle.
 
-    A frame is a fixed sequence of actions, at most one a cycle, in order, frame after frame without a
-    gap: a pattern that is run through ``repeats`` times. ``takes[p][i]`` says that action ``i`` of the pattern
-    takes a beat from input ``p``, ``gives[p][i]`` that it gives one to output ``p``. An action happens in the first
-    cycle in which the previous action is past, every beat that it takes is offered, and every output that it gives
-    to has a credit. The beat that it gives is offered ``latency`` cycles later (and after the beats before it); its
-    credit, one of ``credits``, comes back in the cycle after the beat was taken.
+    A frame is a fixed sequence of *firings*, at most one per cycle, in order, frame after frame without a gap: a
+    pattern that is repeated ``repeats`` times. ``consumes[p][i]`` says that firing ``i`` of the pattern consumes a beat
+    of input ``p``; ``produces[p][i]`` that it produces a beat of output ``p``. A firing happens in the first cycle in
+    which the previous firing is done, every beat that it consumes is valid, and every output that it produces a beat
+    for has a credit. That beat is valid ``latency`` cycles later, after the beats before it. Each output has
+    ``credits`` credits; a credit returns in the cycle after the beat was transferred.
 
-    With a ``buffer`` the kernel's only input is taken not by actions (``takes`` is all False) but on its own: a beat
-    in the first cycle in which the previous beat is past, it is offered, and the buffer has a place for it. An action
-    waits for the beats that it looks at as well (see Buffer).
+    With a ``buffer`` the kernel has one input, and firings do not consume its beats (``consumes`` is all False). A beat
+    is consumed in the first cycle in which the previous beat is consumed, it is valid, and the buffer has room for it.
+    A firing also waits for the beats that it reads from the buffer (see Buffer).
 
-    With ``places`` each input has a place of its own, in which a beat waits for the action: it is taken in the first
-    cycle in which the previous action is past and it is offered, though other inputs' beats or credits may be missing.
+    With ``input_registers`` each input has a register of one beat, in which the beat waits for its firing. A beat is
+    consumed in the first cycle in which the previous firing is done and it is valid, although beats of other inputs or
+    credits may be missing.
     """
 
     consumes: tuple[np.ndarray, ...]
@@ -69,51 +85,57 @@ class Schedule:
 
     @property
     def firings(self) -> int:
-        """Actions per frame."""
+        """Firings per frame."""
         return len((self.consumes + self.produces)[0]) * self.repeats
 
     @property
     def interval(self) -> int:
-        """Cycles per frame of the kernel alone: its initiation interval."""
+        """Initiation interval: cycles per frame of the kernel alone."""
         return max(self.firings, self.buffer.beats if self.buffer else 0)
 
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """Contents of one memory: ``words`` (non-negative integers, low bits first lane) of ``width`` bits."""
+    """Contents of one memory: ``words``, non-negative integers of ``width`` bits, lane 0 in the low bits."""
 
     words: list[int]
     width: int
 
     def hex(self) -> str:
-        """The contents as ``$readmemh`` reads them."""
+        """The contents in the format of ``$readmemh``, one word per line."""
         digits = -(-self.width // 4)
         return "".join(f"{word:0{digits}x}\n" for word in self.words)
 
 
 @dataclass(frozen=True, eq=False)
 class Rtl:
-    """One instance: the module, its parameters, the memories (parameter that names the file -> contents).
+    """One instance of a SystemVerilog module.
 
-    The module is in ``<module>.sv``; its name is the kernel's ``op``, but where several kernels are one module. A
-    list of integers is a packed array of 32-bit words, the first in the low bits.
-    Where a parameter names several memories, it is the files' common stem: memory ``i`` is in ``<stem><i>.hex``.
-    A module with the parameter PARITY has an output ``upset``: where that is 1, it is high for a cycle for every word
-    with a wrong parity that was used.
+    ``parameters``: value of each parameter. A tuple of integers is a packed array of 32-bit words, the first in the
+    low bits. A module with the parameter PARITY has an output ``parity_error``: high for one cycle for each word used
+    with a parity error; 0 when PARITY = 0.
+
+    ``memories``: parameter that names the file -> contents. Where the contents are several memories, the parameter is
+    the common stem of their files: memory ``i`` is in ``<stem><i>.hex``.
+
+    ``sources``: file name -> text of SystemVerilog that was generated for this instance. The module is in
+    ``<module>.sv``, here or, for a packaged module, in the kernel's folder. Two instances may share a generated file
+    only with the same text, so the name must follow from the text (by a hash, say).
     """
 
     module: str
     parameters: Mapping[str, int | str | tuple[int, ...]]
     memories: Mapping[str, Memory | tuple[Memory, ...]] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def parity_words(words: list[int], width: int) -> Memory:
-    """Words of ``width`` bits with one bit more, the highest, that makes the number of their ones odd."""
+    """Words of ``width`` bits with a parity bit above them that makes the number of ones odd."""
     return Memory([word | (1 - word.bit_count() % 2) << width for word in words], width + 1)
 
 
 def packed_words(codes: np.ndarray, bits: int) -> list[int]:
-    """Rows of bit codes ``(depth, lanes)`` to memory words, lane 0 in the low ``bits`` bits."""
+    """Bit codes ``(depth, lanes)`` of ``bits`` bits as ``depth`` memory words, lane 0 in the low bits."""
     codes = np.asarray(codes, dtype=np.uint64)
     planes = (codes[:, :, None] >> np.arange(bits, dtype=np.uint64)) & np.uint64(1)
     flat = planes.astype(np.uint8).reshape(len(codes), -1)
@@ -122,19 +144,26 @@ def packed_words(codes: np.ndarray, bits: int) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class Kernel(ABC):
-    """Base of all kernels. Subclasses are frozen dataclasses in a module of their own beside ``<op>.sv``."""
+    """Base of all kernels.
+
+    A kernel is a frozen dataclass in ``<op>/kernel.py``, beside its SystemVerilog modules, its cost model and the cases
+    that tests use. Its constructor raises BitfabricError for illegal parameters. ``hw.kernels`` finds it by its folder.
+    """
 
     op: ClassVar[str]
+    """Name of the kernel and of its folder."""
+    role: ClassVar[Role]
     sources: ClassVar[tuple[str, ...]] = ()
-    """SystemVerilog files under ``hw/kernels`` that the module needs besides its own."""
+    """Names of the SystemVerilog files that the module needs besides its own: in the kernel's folder, or shared cells
+    (``hw/kernels/cells``)."""
 
     @abstractmethod
     def inputs(self) -> tuple[Stream, ...]:
-        """The input streams, with the lanes that this folding takes at a time."""
+        """The input streams, with the lanes of the present folding."""
 
     @abstractmethod
     def outputs(self) -> tuple[Stream, ...]:
-        """The output streams, with the lanes that this folding gives at a time."""
+        """The output streams, with the lanes of the present folding."""
 
     @property
     def folding(self) -> Folding:
@@ -147,7 +176,20 @@ class Kernel(ABC):
 
     @abstractmethod
     def fold(self, folding: Folding) -> Self:
-        """The same kernel with another parallelism. Raises BitfabricError where it does not divide."""
+        """The same kernel with another parallelism. Raises BitfabricError for a folding that is not legal."""
+
+    def implementations(self) -> tuple["Kernel", ...]:
+        """The kernels that compute the same function of the same streams, itself among them, each of another ``op``.
+
+        The folding search chooses among the foldings of all of them, in this order. Each of them lists the same ones.
+        """
+        return (self,)
+
+    @property
+    def variant(self) -> str:
+        """The name under which families keep coefficients of this kernel: ``op``, and the datapath where there are
+        several."""
+        return self.op
 
     def with_parity(self) -> Self:
         """The same kernel with parity bits for the words of its memories in block RAM; itself where it has none."""
@@ -159,7 +201,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Bit-exact result: integer batches ``(N, *shape)``, one for each input, to one for each output."""
+        """Bit-exact result for integer batches ``(N, *shape)``, one per input; one batch per output."""
 
     @abstractmethod
     def schedule(self) -> Schedule:
@@ -167,12 +209,12 @@ class Kernel(ABC):
 
     @property
     def interval(self) -> int:
-        """Cycles a frame of the kernel alone, as the schedule says."""
+        """Initiation interval in cycles per frame, as the schedule says."""
         return self.schedule().interval
 
     @abstractmethod
     def resources(self, family: Family) -> Resources:
-        """Estimated cost before synthesis."""
+        """Cost estimated before synthesis."""
 
     @abstractmethod
     def rtl(self, family: Family) -> Rtl:

@@ -1,46 +1,77 @@
-"""The kernels, by name."""
+"""The kernels, found by their folders; kernels of other packages by an entry point.
 
+A kernel is a package ``NAME`` with a module ``kernel``, in which one concrete subclass of ``Kernel`` has ``op`` NAME,
+beside the kernel's SystemVerilog modules. Another distribution adds kernels through entry points of the group
+``bitfabric.kernels``: the name is the kernel's ``op``, the value its class or the module that holds it.
+"""
+
+import inspect
 from functools import cache
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import TYPE_CHECKING
+from types import ModuleType
 
-if TYPE_CHECKING:
-    from hw.ir.kernel import Kernel
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Kernel
 
-REGISTRY = {
-    "accumulate_pool": "AccumulatePool",
-    "add": "Add",
-    "arg_max": "ArgMax",
-    "concat": "Concat",
-    "depthwise": "Depthwise",
-    "fifo": "Fifo",
-    "fork": "Fork",
-    "matrix_vector": "MatrixVector",
-    "max_pool": "MaxPool",
-    "requant": "Requant",
-    "sliding_window": "SlidingWindow",
-    "threshold": "Threshold",
-    "upsample": "Upsample",
-    "width_converter": "WidthConverter",
-}
-"""Kernel name, which is its Python module -> class."""
+ENTRY_POINTS = "bitfabric.kernels"
+"""The group of entry points through which other distributions add kernels."""
 
 
 @cache
-def get(op: str) -> "type[Kernel]":
-    """The kernel class of this name. Raises KeyError."""
-    return getattr(import_module(f"hw.kernels.{op}.kernel"), REGISTRY[op])
+def names() -> tuple[str, ...]:
+    """The names of all kernels, sorted. Nothing of a kernel is imported.
+
+    Raises BitfabricError where an entry point has the name of another kernel.
+    """
+    return tuple(sorted((*_folders(), *_outside())))
 
 
 @cache
-def _sources() -> dict[str, Traversable]:
-    """Every SystemVerilog file of the kernels by its name."""
-    folders = (folder for folder in files("hw.kernels").iterdir() if folder.is_dir())
-    return {file.name: file for folder in folders for file in folder.iterdir() if file.name.endswith(".sv")}
+def get(op: str) -> type[Kernel]:
+    """The kernel class of this name. Raises KeyError for a name that is not among ``names()``, and BitfabricError where
+    the module does not hold exactly one kernel of this name."""
+    if op in _folders():
+        return _class(op, import_module(f"{__name__}.{op}.kernel"))
+    return _class(op, _outside()[op].load())
 
 
-def source(name: str) -> Traversable:
-    """The SystemVerilog file of this name, in a kernel's folder or in ``cells``. Raises KeyError."""
-    return _sources()[name]
+def source(name: str, kernel: type[Kernel]) -> Traversable:
+    """The SystemVerilog file that ``kernel`` means by this name: beside its class, beside one of its base classes, or
+    among the cells that kernels share. Raises BitfabricError where there is none."""
+    packages = (import_module(cls.__module__).__package__ for cls in kernel.__mro__ if issubclass(cls, Kernel))
+    for folder in (*(files(package) for package in packages if package), files(__name__) / "cells"):
+        if (file := folder / name).is_file():
+            return file
+    raise BitfabricError(f"kernel {kernel.op}: no {name} beside {kernel.__module__}, nor among the cells of {__name__}")
+
+
+@cache
+def _folders() -> frozenset[str]:
+    """The kernels of this package."""
+    return frozenset(folder.name for folder in files(__name__).iterdir() if (folder / "kernel.py").is_file())
+
+
+@cache
+def _outside() -> dict[str, EntryPoint]:
+    """The kernels of other distributions."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.name in _folders() or found.setdefault(point.name, point).value != point.value:
+            raise BitfabricError(f"two kernels have the name {point.name}; one is the entry point {point.value}")
+    return found
+
+
+def _class(op: str, module: ModuleType | type[Kernel]) -> type[Kernel]:
+    """The one concrete kernel of this name that a module defines; a class is taken as it is."""
+    where = module.__name__
+    if isinstance(module, ModuleType):
+        classes = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == where]
+    else:
+        classes = [module]
+    kernels = [c for c in classes if issubclass(c, Kernel) and not inspect.isabstract(c) and c.op == op]
+    if len(kernels) != 1:
+        raise BitfabricError(f"{where} holds {len(kernels)} kernels with op = {op!r}; it must be exactly one")
+    return kernels[0]

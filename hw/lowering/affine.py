@@ -23,7 +23,7 @@ def floats(values: np.ndarray) -> np.ndarray:
     return np.vectorize(float, otypes=[np.float64])(values) if values.size else values.astype(np.float64)
 
 
-def affine(
+def affine_form(
     steps: Sequence[HostStep], shape: tuple[int, ...], through_clips: bool = False
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Slope and offset (object arrays of Fractions, of ``shape``) of element-wise steps on frames of ``shape``.

@@ -1,6 +1,4 @@
-"""Lowering of ArgMax and TopK."""
-
-from typing import TYPE_CHECKING
+"""ArgMax and TopK: steps of the host, or, for the index of the largest value at an output, a kernel."""
 
 import numpy as np
 import onnx
@@ -9,62 +7,66 @@ from hw.host.steps import HostStep, step
 from hw.kernels.arg_max.kernel import ArgMax
 from hw.lowering.affine import uniform
 from hw.lowering.constants import Constant
-from hw.lowering.handlers import handles
-from hw.lowering.moves import element_order
+from hw.lowering.context import Lowering
+from hw.lowering.handlers import Handler, Handlers
+from hw.lowering.integer_tensor import IntegerTensor, Steps
+from hw.lowering.layout_ops import element_order
 from hw.lowering.node_steps import top_k
-from hw.lowering.wires import Steps, Wire
-
-if TYPE_CHECKING:
-    from hw.lowering.lower import Lowering
 
 SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
-"""What keeps the order of the elements."""
+"""Operators that preserve the order of the elements along their axis."""
 
 
-@handles("TopK")
-def _top_k(lowering: "Lowering", node: onnx.NodeProto) -> None:
-    """Each output that is used, as a step for the host (or ``arg_max``)."""
-    value = lowering.values[node.input[0]]
+def _top_k(context: Lowering, node: onnx.NodeProto) -> None:
+    """A host step for each output that is used; ``in_hardware`` may turn it into a kernel."""
+    value = context.values[node.input[0]]
     assert not isinstance(value, Constant)
     for output, name in enumerate(node.output):
         if name:
-            lowering.values[name] = value.then(top_k(lowering.call(node, output), output), node.name)
+            context.values[name] = value.then(top_k(context.call(node, output), output), node.name)
 
 
-def arg_max(lowering: "Lowering", wire: Wire, tail: Steps) -> Wire | None:
-    """The index of the largest value in hardware, where integers order as values do; None where they may not.
+def in_hardware(context: Lowering, tensor: IntegerTensor, host_steps: Steps) -> IntegerTensor | None:
+    """The index of the largest value of an output, computed by an ArgMax kernel on the integers of ``tensor``.
 
-    ``tail``: the steps after ``wire`` that are not element-wise: ArgMax or TopK of one, perhaps behind a softmax.
-    What is left of them is the tail of the result.
+    ``host_steps`` are the host steps after ``tensor``: an ArgMax, or a TopK with k = 1, possibly after a softmax
+    along the same axis. Those after it remain the host steps of the result. Returns None, and appends nothing, if
+    the steps are others, or if the integers may not have the same order as the values.
     """
-    chosen = tail[1:] if len(tail) > 1 and tail[0].op in SOFTMAX and _axis(tail[0]) == _axis(tail[1]) else tail
-    if not chosen or wire.line is None:
+    softmax = len(host_steps) > 1 and host_steps[0].op in SOFTMAX and _axis(host_steps[0]) == _axis(host_steps[1])
+    chosen = host_steps[1:] if softmax else host_steps
+    if not chosen or tensor.affine is None:
         return None
     attributes = dict(chosen[0].attributes)
     picks = (chosen[0].op == "ArgMax" and not attributes["last"]) or (
         chosen[0].op == "TopK" and attributes["k"] == 1 and attributes["output"] == 1
     )
-    slope, offset = (uniform(part) for part in wire.line)
+    slope, offset = (uniform(part) for part in tensor.affine)
     if not picks or slope is None or offset is None:
         return None
     if (slope > 0) != bool(attributes.get("largest", True)) or slope == 0:
         return None
-    order = element_order(wire.moves, wire.shape)
+    order = element_order(tensor.layout_ops, tensor.shape)
     axis = attributes["axis"] - 1
     classes = order.shape[axis]
     ordered = np.array_equal(np.moveaxis(order, axis, -1).ravel(), np.arange(order.size))
     if not ordered or classes == 1:
         return None
     lead = (*order.shape[:axis], *order.shape[axis + 1 :])
-    wire = wire.viewed((*lead, classes))
-    kernel = ArgMax(classes, wire.dtype, lead)
-    edge = lowering.append("arg_max", kernel, wire.edge)
+    tensor = tensor.reshaped((*lead, classes))
+    kernel = ArgMax(classes, tensor.dtype, lead)
+    edge = context.append("arg_max", kernel, tensor.edge)
     stream = kernel.outputs()[0]
     shape = (*order.shape[:axis], *((1,) if attributes.get("keepdims", True) else ()), *order.shape[axis + 1 :])
-    moves = (step("Reshape", shape=shape),) if shape != stream.shape else ()
+    layout_ops = (step("Reshape", shape=shape),) if shape != stream.shape else ()
     low, high = np.zeros(1, np.int64), np.full(1, classes - 1, np.int64)
-    return Wire(stream.shape, (), (), moves, chosen[1:], edge=edge, dtype=stream.dtype, low=low, high=high)
+    return IntegerTensor(
+        stream.shape, (), (), layout_ops, chosen[1:], edge=edge, dtype=stream.dtype, low=low, high=high
+    )
 
 
 def _axis(each: HostStep) -> object:
     return dict(each.attributes).get("axis")
+
+
+HANDLERS: Handlers = {("", "TopK"): Handler(_top_k)}

@@ -1,6 +1,6 @@
 """Constant tensors of a model: their values as QONNX computes them, and the integers behind quantized ones."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,13 +114,18 @@ def bipolar(value: np.ndarray, scale: np.ndarray) -> Constant:
     return Constant(result, integers, np.asarray(scale, np.float64), -1, 1, True)
 
 
-def moved(constant: Constant, move) -> Constant:
-    """A constant through a function that only moves elements (Transpose, Reshape)."""
+def rearranged(constant: Constant, rearrange: Callable[[np.ndarray], np.ndarray]) -> Constant:
+    """A constant after a function that only rearranges elements (Transpose, Reshape)."""
     if constant.integers is None or constant.scale is None:
-        return Constant(move(constant.value))
+        return Constant(rearrange(constant.value))
     scale = np.broadcast_to(constant.scale, constant.value.shape)
     return Constant(
-        move(constant.value), move(constant.integers), move(scale), constant.low, constant.high, constant.bipolar
+        rearrange(constant.value),
+        rearrange(constant.integers),
+        rearrange(scale),
+        constant.low,
+        constant.high,
+        constant.bipolar,
     )
 
 
@@ -150,9 +155,9 @@ def folded(
             return {out: bipolar(first.value, inputs[1].value)}
         case "Transpose":
             axes = attribute(node, "perm", tuple(reversed(range(first.value.ndim))))
-            return {out: moved(first, lambda array: np.transpose(array, axes))}
+            return {out: rearranged(first, lambda array: np.transpose(array, axes))}
         case "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze":
-            return {out: moved(first, lambda array: array.reshape(model.get_tensor_shape(out)))}
+            return {out: rearranged(first, lambda array: array.reshape(model.get_tensor_shape(out)))}
         case "Identity" | "Dropout":
             return {out: first}
     context = dict(zip(node.input, values, strict=True))

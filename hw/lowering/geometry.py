@@ -72,20 +72,24 @@ def geometry(call: Call, kernel: tuple[int, ...] | None = None) -> Geometry:
     spatial = call.shape[2:]
     rank = len(spatial)
     if rank not in (1, 2):
-        raise call.refuse(f"its input of shape {call.shape} has {rank} spatial axes", "use images or signals")
+        raise call.lowering_error(f"its input of shape {call.shape} has {rank} spatial axes", "use images or signals")
     kernel = tuple(int(size) for size in call.get("kernel_shape", kernel or ()))
     stride, dilation = (tuple(int(v) for v in call.get(name, (1,) * rank)) for name in ("strides", "dilations"))
     flat = [int(pad) for pad in call.get("pads", (0,) * 2 * rank)]
     pads = tuple(zip(flat[:rank], flat[rank:], strict=True))
     if not len(kernel) == len(stride) == len(dilation) == len(pads) == rank or min(*kernel, *stride, *dilation) < 1:
-        raise call.refuse("its kernel, strides, dilations and pads do not fit its input", "export the model again")
+        raise call.lowering_error(
+            "its kernel, strides, dilations and pads do not fit its input", "export the model again"
+        )
     if min(flat) < 0:
-        raise call.refuse("it has negative pads", "crop the image before the network")
+        raise call.lowering_error("it has negative pads", "crop the image before the network")
     plain = Geometry(spatial, kernel, stride, dilation, ((0, 0),) * rank)
     mode = str(call.get("auto_pad", "NOTSET"))
     if mode.startswith("SAME"):
         if any(step > reach for step, reach in zip(stride, plain.reach, strict=True)):
-            raise call.refuse(f"{mode} pads nothing where strides exceed the kernel", "give the pads as numbers")
+            raise call.lowering_error(
+                f"{mode} pads nothing where strides exceed the kernel", "give the pads as numbers"
+            )
         pads = _same(plain, mode == "SAME_UPPER")
     elif mode == "VALID":
         pads = plain.pads

@@ -1,7 +1,16 @@
-"""Operators of a model that become kernels of their own: the registry of their handlers, and what those share."""
+"""What a handler of an operator is, and the functions that several handlers share.
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+A handler turns one node of the model into kernels. ``hw.lowering.lower`` puts the tables of all handlers together;
+other packages add handlers through the entry point group ``bitfabric.handlers``: an entry point named
+``domain::OpType`` is a ``Handler``, or a callable of the context and the node. So that qonnx can infer the shapes of
+such an operator and compute the reference, the package also defines a ``qonnx.custom_op.base.CustomOp`` for it: in a
+module named as the domain, or registered with ``qonnx.custom_op.registry.add_op_to_domain`` where the handler's
+module is imported, which happens before shapes are inferred.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import onnx
@@ -9,102 +18,95 @@ import onnx
 from hw.host.steps import HostStep, step
 from hw.ir.kernel import Kernel
 from hw.lowering.affine import floats
-from hw.lowering.moves import Moves, element_order
-from hw.lowering.refusal import refuse
-from hw.lowering.wires import AS_FLOAT32, Steps, Wire
-
-if TYPE_CHECKING:
-    from hw.lowering.lower import Lowering
-
-Handler = Callable[["Lowering", onnx.NodeProto], None]
-
-HANDLERS: dict[str, Handler] = {}
-"""Operator -> handler: it reads ``lowering.values``, appends nodes and sets the values of the node's outputs."""
-JOINS: dict[str, Handler] = {}
-"""The same of operators that are element-wise steps unless they have several data inputs."""
-SPATIAL: set[str] = set()
-"""Operators on images (or signals), which go through the hardware with channels innermost."""
-FLAT = frozenset({"MatMul", "Gemm", "Flatten", "Reshape", "Transpose"})
-"""Operators before which elements may be in any order."""
+from hw.lowering.context import Lowering
+from hw.lowering.domains import OperatorKey
+from hw.lowering.integer_tensor import AS_FLOAT32, IntegerTensor, Steps
+from hw.lowering.layout_ops import LayoutOps, element_order
+from hw.lowering.refusal import lowering_error
 
 
-def handles(*ops: str, spatial: bool = False) -> Callable[[Handler], Handler]:
-    """Register the handler of these operators."""
+@dataclass(frozen=True)
+class Handler:
+    """The lowering of one operator.
 
-    def register(function: Handler) -> Handler:
-        HANDLERS.update(dict.fromkeys(ops, function))
-        if spatial:
-            SPATIAL.update(ops)
-        return function
-
-    return register
-
-
-def joins(*ops: str) -> Callable[[Handler], Handler]:
-    """Register the handler of these operators where they have several data inputs."""
-
-    def register(function: Handler) -> Handler:
-        JOINS.update(dict.fromkeys(ops, function))
-        return function
-
-    return register
-
-
-def with_axis_last(node: onnx.NodeProto, wire: Wire, axis: int = 0) -> Wire:
-    """The wire as a stream (*others, size of the tensor's ``axis``): the same elements, in the same order.
-
-    Axes are counted without the batch. Raises BitfabricError where the elements arrive in another order, and where
-    they are not scaled alike along the other axes.
+    ``lower`` reads the node's inputs from the context, appends nodes to it, and sets ``context.values`` of the
+    node's outputs. ``spatial`` says that the operator works on images or signals, so that its input should be a
+    stream with channels innermost.
     """
-    shape = wire.tensor_shape
-    order = np.moveaxis(element_order(wire.moves, wire.shape), axis, -1)
+
+    lower: Callable[[Lowering, onnx.NodeProto], None]
+    spatial: bool = False
+
+    def __call__(self, context: Lowering, node: onnx.NodeProto) -> None:
+        """Lower one node. Raises BitfabricError where it has no exact form."""
+        self.lower(context, node)
+
+
+Handlers: TypeAlias = Mapping[OperatorKey, Handler]
+
+
+def with_axis_last(node: onnx.NodeProto, tensor: IntegerTensor, axis: int = 0) -> IntegerTensor:
+    """The tensor as a stream of shape ``(*others, size of axis)``: the same elements in the same order.
+
+    ``axis`` counts the axes of the model's tensor without the batch. Raises BitfabricError if the elements arrive in
+    another order, or if their scale or offset varies along the other axes.
+    """
+    shape = tensor.tensor_shape
+    order = np.moveaxis(element_order(tensor.layout_ops, tensor.shape), axis, -1)
     if not np.array_equal(order.ravel(), np.arange(order.size)):
-        raise refuse(
+        raise lowering_error(
             node,
             "its input's elements arrive in another order than row by row with its channels innermost",
             "keep a tensor an image (or a signal) from layer to layer, and reshape or transpose it only before "
             "fully connected layers",
         )
-    result = wire.viewed((*shape[:axis], *shape[axis + 1 :], shape[axis]))
-    if result.uneven:
-        raise refuse(
+    result = tensor.reshaped((*shape[:axis], *shape[axis + 1 :], shape[axis]))
+    if result.varies_spatially:
+        raise lowering_error(
             node, "its input is scaled differently at different positions", "use one scale and bias for each channel"
         )
     return result
 
 
-def line_by_channel(wire: Wire) -> tuple[np.ndarray, np.ndarray]:
-    """Slope and offset, Fractions (channels,), of an affine wire that is not uneven."""
-    assert wire.line is not None
-    slope, offset = (np.broadcast_to(part.ravel(), wire.low.shape) for part in wire.line)
+def affine_by_channel(tensor: IntegerTensor) -> tuple[np.ndarray, np.ndarray]:
+    """Slope and offset of each channel, Fractions (channels,), of an affine tensor that does not vary spatially."""
+    assert tensor.affine is not None
+    slope, offset = (np.broadcast_to(part.ravel(), tensor.low.shape) for part in tensor.affine)
     return slope, offset
 
 
-def scaling(rank: int, slope: np.ndarray, offset: np.ndarray) -> Steps:
-    """The steps of ``integers * slope + offset`` (Fractions, (channels,)) on frames of so many axes, in float64."""
+def affine_steps(rank: int, slope: np.ndarray, offset: np.ndarray) -> Steps:
+    """Host steps, in float64, that compute ``integers * slope + offset`` on frames of ``rank`` axes.
+
+    ``slope`` and ``offset`` are Fractions (channels,). A step that would multiply by 1 or add 0 is left out.
+    """
     steps: list[HostStep] = []
-    for op, values, idle in (("Mul", slope, 1), ("Add", offset, 0)):
-        if np.any(values != idle):
+    for op, values, neutral in (("Mul", slope, 1), ("Add", offset, 0)):
+        if np.any(values != neutral):
             steps.append(step(op, floats(values).reshape((1,) * rank + (-1,))))
     return tuple(steps)
 
 
-def behind(
+def output_tensor(
     node: onnx.NodeProto,
     edge: str,
     kernel: Kernel,
     bounds: tuple[np.ndarray, np.ndarray],
     steps: Steps,
-    moves: Moves,
-) -> Wire:
-    """The wire of a kernel's integers: ``steps`` from them to float64 values, then the model's own float32."""
+    layout_ops: LayoutOps,
+) -> IntegerTensor:
+    """The output of a kernel that ``node`` was lowered to.
+
+    ``steps`` compute the exact values, in float64, from the kernel's integers; after them the model's own float32
+    arithmetic begins. ``bounds`` are the minimum and maximum integer of each channel, int64 (channels,).
+    """
     stream = kernel.outputs()[0]
     whole = (*steps, AS_FLOAT32)
-    return Wire(
+    return IntegerTensor(
         stream.shape,
         whole,
         (node.name,) * len(whole),
-        moves,
+        layout_ops,
         edge=edge,
         dtype=stream.dtype,
         low=bounds[0],

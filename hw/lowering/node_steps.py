@@ -1,6 +1,6 @@
-"""ONNX and QONNX nodes as host steps: what one node does to its one data input, its other inputs being constant."""
+"""ONNX and QONNX nodes with one data input as host steps; the node's other inputs are constants."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ from hw.host import operators
 from hw.host.errors import BitfabricError
 from hw.host.steps import HostStep, step
 from hw.lowering.constants import Constant, attribute, quant_parameters
+from hw.lowering.domains import QONNX_DOMAIN, OperatorKey, onnx_keys, qonnx_keys
+from hw.lowering.refusal import lowering_error
 
 Shape = tuple[int, ...]
 Steps = tuple[HostStep, ...]
@@ -18,7 +20,11 @@ Steps = tuple[HostStep, ...]
 
 @dataclass(frozen=True)
 class Call:
-    """One node to translate: its inputs (None where it is data or left out), shapes with a batch of one, opset."""
+    """One node to translate.
+
+    ``inputs`` has None for data and for inputs left out; ``shape`` is that of the data, with a batch of one;
+    ``version`` is the operator set's.
+    """
 
     node: onnx.NodeProto
     inputs: tuple[Constant | None, ...]
@@ -27,73 +33,61 @@ class Call:
     version: int
 
     def operand(self, index: int) -> np.ndarray | None:
-        """The value of a constant input; None where the node leaves it out."""
+        """The value of a constant input; None if the node leaves it out. Raises BitfabricError for data and for NaN."""
         if index >= len(self.node.input) or not self.node.input[index]:
             return None
         constant = self.inputs[index]
         if constant is None:
-            raise self.refuse(
+            raise self.lowering_error(
                 f"its input {self.node.input[index]} is computed while running",
                 "keep one data input for each such node",
             )
         if constant.value.dtype.kind == "f" and np.isnan(constant.value).any():
-            raise self.refuse(f"its constant {self.node.input[index]} holds NaN", "check the training")
+            raise self.lowering_error(f"its constant {self.node.input[index]} holds NaN", "check the training")
         return constant.value
 
     def required(self, index: int) -> np.ndarray:
+        """The value of a constant input. Raises BitfabricError if the node leaves it out, too."""
         value = self.operand(index)
         if value is None:
-            raise self.refuse(f"it lacks its input {index}", "export the model again")
+            raise self.lowering_error(f"it lacks its input {index}", "export the model again")
         return value
 
     def get(self, name: str, default: Any) -> Any:
+        """An attribute of the node."""
         return attribute(self.node, name, default)
 
-    def refuse(self, why: str, remedy: str) -> BitfabricError:
-        return BitfabricError(f"{self.node.name}: {self.node.op_type} cannot be lowered: {why}; {remedy}")
+    def lowering_error(self, why: str, remedy: str) -> BitfabricError:
+        """The error that the node cannot be lowered."""
+        return lowering_error(self.node, why, remedy)
 
     def along(self, axis: int, lead: int = 1) -> Shape:
-        """The shape in which the values of an axis broadcast against the data, ``lead`` of them at each place."""
+        """The shape in which values along ``axis`` broadcast against the data; ``lead`` is the first axis' size."""
         return lead, *(-1 if i == axis else 1 for i in range(1, len(self.shape)))
 
     def axis(self, default: int) -> int:
-        """The attribute ``axis``, counted from the front, and never the batch."""
+        """The attribute ``axis`` as a non-negative number. Raises BitfabricError for the batch axis."""
         axis = int(self.get("axis", default))
         axis += len(self.shape) if axis < 0 else 0
         if axis == 0:
-            raise self.refuse("it works along the batch", "use another axis")
+            raise self.lowering_error("it works along the batch", "use another axis")
         return axis
 
 
-TRANSLATIONS: dict[str, Callable[[Call], Steps]] = {}
-
-
-def translates(*ops: str) -> Callable[[Callable[[Call], Steps]], Callable[[Call], Steps]]:
-    """Register the translation of these operators."""
-
-    def register(function: Callable[[Call], Steps]) -> Callable[[Call], Steps]:
-        TRANSLATIONS.update(dict.fromkeys(ops, function))
-        return function
-
-    return register
-
-
 def data_index(inputs: tuple[Constant | None, ...], names: tuple[str, ...]) -> int:
-    """Which input is data (the first that is not constant)."""
+    """The index of the data input: the first that is not constant."""
     return next(i for i, (constant, name) in enumerate(zip(inputs, names, strict=True)) if name and constant is None)
 
 
-@translates("Identity", "Dropout", "Cast")
 def _nothing(call: Call) -> Steps:
     if call.node.op_type == "Cast" and call.get("to", 1) not in (1, 10, 11, 16):
-        raise call.refuse("it rounds values to integers", "use a Quant instead")
+        raise call.lowering_error("it rounds values to integers", "use a Quant instead")
     return ()
 
 
-@translates("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 def _reshape(call: Call) -> Steps:
     if not call.output_shape or call.output_shape[0] != 1 or not call.shape or call.shape[0] != 1:
-        raise call.refuse(
+        raise call.lowering_error(
             f"it moves the batch out of the first axis ({call.shape} to {call.output_shape})", "keep the batch first"
         )
     if call.output_shape == call.shape:
@@ -101,65 +95,47 @@ def _reshape(call: Call) -> Steps:
     return (step("Reshape", shape=call.output_shape[1:]),)
 
 
-@translates("Transpose")
 def _transpose(call: Call) -> Steps:
     perm = tuple(int(axis) for axis in call.get("perm", tuple(reversed(range(len(call.shape))))))
     if perm == tuple(range(len(perm))):
         return ()
     if perm[0] != 0:
-        raise call.refuse("it moves the batch out of the first axis", "keep the batch first")
+        raise call.lowering_error("it moves the batch out of the first axis", "keep the batch first")
     return (step("Transpose", perm=perm),)
 
 
 def _broadcast(call: Call, value: np.ndarray) -> np.ndarray:
-    """A constant operand, checked to leave the data's shape as it is."""
+    """A constant operand. Raises BitfabricError if broadcasting it would change the shape of the data."""
     try:
         result = np.broadcast_shapes(call.shape, value.shape)
     except ValueError:
         result = ()
     if result != call.shape:
-        raise call.refuse(
+        raise call.lowering_error(
             f"its constant of shape {value.shape} does not broadcast to the data's {call.shape}",
             "give it one value for the tensor or one for each channel",
         )
     return value
 
 
-@translates("Add", "Sub", "Mul", "Div", "PRelu")
 def _arithmetic(call: Call) -> Steps:
     op, data = call.node.op_type, data_index(call.inputs, tuple(call.node.input))
     value = _broadcast(call, call.required(1 - data))
     if not np.all(np.isfinite(value)):
-        raise call.refuse("its constant is not finite", "check the training")
+        raise call.lowering_error("its constant is not finite", "check the training")
     if op == "Div" and (data == 1 or np.any(value == 0)):
-        raise call.refuse("it divides by data or by zero", "multiply by a constant instead")
+        raise call.lowering_error("it divides by data or by zero", "multiply by a constant instead")
     if op == "PRelu" and np.any(value < 0):
-        raise call.refuse("a negative slope makes it turn", "keep the slopes at zero or above")
+        raise call.lowering_error("a negative slope makes it turn", "keep the slopes at zero or above")
     if op == "Sub" and data == 1:
         return step("Neg"), step("Add", value)
     return (step(op, value),)
 
 
-@translates(
-    "Neg",
-    "Relu",
-    "Sigmoid",
-    "Tanh",
-    "Softsign",
-    "Softplus",
-    "Exp",
-    "Abs",
-    "Sign",
-    "Floor",
-    "Ceil",
-    "Round",
-    "HardSwish",
-)
 def _plain(call: Call) -> Steps:
     return (step(call.node.op_type),)
 
 
-@translates("LeakyRelu", "Elu", "Selu", "HardSigmoid")
 def _parametrised(call: Call) -> Steps:
     op = call.node.op_type
     defaults = {
@@ -170,11 +146,10 @@ def _parametrised(call: Call) -> Steps:
     }[op]
     values = {name: float(np.float32(call.get(name, default))) for name, default in defaults.items()}
     if op != "HardSigmoid" and min(values.values()) < 0:
-        raise call.refuse("a negative slope makes it turn", "keep the slopes at zero or above")
+        raise call.lowering_error("a negative slope makes it turn", "keep the slopes at zero or above")
     return (step(op, **values),)
 
 
-@translates("Clip", "Min", "Max")
 def _clip(call: Call) -> Steps:
     data = data_index(call.inputs, tuple(call.node.input))
     low, high = np.full((), -np.inf, np.float32), np.full((), np.inf, np.float32)
@@ -190,19 +165,17 @@ def _clip(call: Call) -> Steps:
     return (step("Clip", low, high),)
 
 
-@translates("BatchNormalization")
 def _batch_normalization(call: Call) -> Steps:
     if call.get("training_mode", 0):
-        raise call.refuse("it is in training mode", "call model.eval() before the export")
+        raise call.lowering_error("it is in training mode", "call model.eval() before the export")
     values = [call.required(i) for i in range(1, 5)]
     epsilon = float(np.float32(call.get("epsilon", 1e-5)))
     if not all(np.all(np.isfinite(value)) for value in values) or np.any(values[3] + epsilon <= 0):
-        raise call.refuse("its statistics are not finite or its variance is not positive", "check the training")
+        raise call.lowering_error("its statistics are not finite or its variance is not positive", "check the training")
     along = call.along(1)
     return (step("BatchNormalization", *(value.reshape(along) for value in values), epsilon=epsilon),)
 
 
-@translates("Quant", "IntQuant")
 def _quant(call: Call) -> Steps:
     p = quant_parameters(call.node, [call.operand(i) for i in range(1, 4)])
     scale, zero_point = _broadcast(call, p.scale), _broadcast(call, p.zero_point)
@@ -213,32 +186,30 @@ def _quant(call: Call) -> Steps:
 
 
 def _rescaled(scale: np.ndarray, zero_point: np.ndarray | float = 0.0) -> Steps:
-    """From codes back to values."""
+    """The steps from codes to values: subtract the zero point, multiply by the scale; neutral steps are left out."""
     shift = (step("Sub", zero_point),) if np.any(zero_point) else ()
     return (*shift, step("Mul", scale)) if np.any(scale != 1) else shift
 
 
-@translates("BipolarQuant")
 def _bipolar(call: Call) -> Steps:
     scale = _broadcast(call, call.required(1))
     if not np.all(np.isfinite(scale)) or np.any(scale == 0):
-        raise call.refuse("its scale is zero or not finite", "check the training")
+        raise call.lowering_error("its scale is zero or not finite", "check the training")
     return step("BipolarQuant"), *_rescaled(scale)
 
 
-@translates("MultiThreshold")
 def _multi_threshold(call: Call) -> Steps:
     layout = str(call.get("data_layout", "")) or {2: "NC", 3: "NWC", 4: "NCHW"}.get(len(call.shape), "NC")
     axis = layout.index("C") if "C" in layout else 1
     thresholds = call.required(1)
     if thresholds.ndim != 2 or thresholds.shape[0] not in (1, call.shape[axis]) or not thresholds.shape[1]:
-        raise call.refuse(
+        raise call.lowering_error(
             f"its thresholds of shape {thresholds.shape} do not fit {call.shape[axis]} channels",
             "give one row of thresholds, or one for each channel",
         )
     scale, bias = (np.asarray(call.get(*value), np.float32) for value in (("out_scale", 1.0), ("out_bias", 0.0)))
     if not np.isfinite(scale) or scale == 0 or not np.isfinite(bias):
-        raise call.refuse("its out_scale is zero or not finite", "check the model")
+        raise call.lowering_error("its out_scale is zero or not finite", "check the model")
     steps = thresholds.T.reshape(call.along(axis, thresholds.shape[1]))
     least = float(bias) / float(scale)
     if len(steps) == 1 and least == -0.5:  # Two values, one the other's negative: bipolar.
@@ -248,12 +219,11 @@ def _multi_threshold(call: Call) -> Steps:
     return step("MultiThreshold", steps, least=0, unit=1), *_rescaled(scale), step("Add", bias)
 
 
-@translates("Trunc")
 def _trunc(call: Call) -> Steps:
     scale, zero_point, in_bits = (call.required(i) for i in range(1, 4))
     mode = str(call.get("rounding_mode", "FLOOR")).upper()
     if mode not in operators.ROUNDING_MODES:
-        raise call.refuse(f"QONNX has no rounding mode {mode}", "train with another one")
+        raise call.lowering_error(f"QONNX has no rounding mode {mode}", "train with another one")
     clip: tuple[int, int] | None = None
     if len(call.node.input) >= 6:
         out_scale, out_bits = call.required(4), call.required(5)
@@ -267,18 +237,52 @@ def _trunc(call: Call) -> Steps:
     return codes, *_rescaled(out_scale, back)
 
 
-@translates("Softmax", "LogSoftmax")
 def _softmax(call: Call) -> Steps:
     return (step(call.node.op_type, axis=call.axis(-1 if call.version >= 13 else 1)),)
 
 
-@translates("ArgMax")
 def _arg_max(call: Call) -> Steps:
     keepdims, last = bool(call.get("keepdims", 1)), bool(call.get("select_last_index", 0))
     return (step("ArgMax", axis=call.axis(0), keepdims=keepdims, last=last),)
 
 
 def top_k(call: Call, output: int) -> Steps:
-    """TopK's output 0 (values) or 1 (indices)."""
+    """The host step of TopK's output 0 (values) or 1 (indices)."""
     count = int(call.required(1).ravel()[0])
     return (step("TopK", k=count, axis=call.axis(-1), largest=bool(call.get("largest", 1)), output=output),)
+
+
+TRANSLATIONS: Mapping[OperatorKey, Callable[[Call], Steps]] = {
+    **dict.fromkeys(onnx_keys("Identity", "Dropout", "Cast"), _nothing),
+    **dict.fromkeys(onnx_keys("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _reshape),
+    ("", "Transpose"): _transpose,
+    **dict.fromkeys(onnx_keys("Add", "Sub", "Mul", "Div", "PRelu"), _arithmetic),
+    **dict.fromkeys(
+        onnx_keys(
+            "Neg",
+            "Relu",
+            "Sigmoid",
+            "Tanh",
+            "Softsign",
+            "Softplus",
+            "Exp",
+            "Abs",
+            "Sign",
+            "Floor",
+            "Ceil",
+            "Round",
+            "HardSwish",
+        ),
+        _plain,
+    ),
+    **dict.fromkeys(onnx_keys("LeakyRelu", "Elu", "Selu", "HardSigmoid"), _parametrised),
+    **dict.fromkeys(onnx_keys("Clip", "Min", "Max"), _clip),
+    ("", "BatchNormalization"): _batch_normalization,
+    **dict.fromkeys(qonnx_keys("Quant", "IntQuant"), _quant),
+    (QONNX_DOMAIN, "BipolarQuant"): _bipolar,
+    (QONNX_DOMAIN, "MultiThreshold"): _multi_threshold,
+    (QONNX_DOMAIN, "Trunc"): _trunc,
+    **dict.fromkeys(onnx_keys("Softmax", "LogSoftmax"), _softmax),
+    ("", "ArgMax"): _arg_max,
+}
+"""How one node with one data input becomes host steps; raises BitfabricError where it cannot."""

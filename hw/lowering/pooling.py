@@ -1,7 +1,6 @@
-"""Pools: maxima and averages over windows, and over whole images."""
+"""Maximum and average pooling over windows and over whole images."""
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -12,145 +11,154 @@ from hw.ir.stream import smallest_dtype
 from hw.kernels.accumulate_pool.kernel import AccumulatePool
 from hw.kernels.max_pool.kernel import MaxPool
 from hw.kernels.requant.kernel import Requant
-from hw.lowering.convolution import refuse_padding, windowed
+from hw.lowering.context import Lowering
+from hw.lowering.convolution import check_padding, windowed
+from hw.lowering.domains import onnx_keys
 from hw.lowering.geometry import Geometry, geometry
-from hw.lowering.handlers import behind, handles, line_by_channel, scaling, with_axis_last
-from hw.lowering.moves import Moves, channel_first
-from hw.lowering.refusal import refuse
+from hw.lowering.handlers import Handler, Handlers, affine_by_channel, affine_steps, output_tensor, with_axis_last
+from hw.lowering.integer_tensor import IntegerTensor, Steps
+from hw.lowering.layout_ops import LayoutOps, channel_first
+from hw.lowering.refusal import lowering_error
 from hw.lowering.rounding import Interval, Product, summed
-from hw.lowering.wires import Steps, Wire
-
-if TYPE_CHECKING:
-    from hw.lowering.lower import Lowering
 
 
-@handles("MaxPool", "GlobalMaxPool", spatial=True)
-def _max_pool(lowering: "Lowering", node: onnx.NodeProto) -> None:
-    """The greatest value of a window is that of its greatest integer, where values rise with integers."""
-    call = lowering.call(node)
+def _max_pool(context: Lowering, node: onnx.NodeProto) -> None:
+    """The maximum of the integers of each window, after the values are made to increase with the integers."""
+    call = context.call(node)
     if len(node.output) > 1 and node.output[1]:
-        raise refuse(node, "it gives indices, too", "use only its values")
-    wire = with_axis_last(node, lowering.codes(node.input[0], node))
-    windows = _whole(wire) if node.op_type == "GlobalMaxPool" else geometry(call)
+        raise lowering_error(node, "it gives indices, too", "use only its values")
+    tensor = with_axis_last(node, context.integers(node.input[0], node))
+    windows = _whole(tensor) if node.op_type == "GlobalMaxPool" else geometry(call)
     if windows.single:
-        lowering.values[node.output[0]] = wire
+        context.values[node.output[0]] = tensor
         return
-    name = lowering.name("pool")
-    given = _rising(lowering, node, name, wire, windows.padded)
+    name = context.name("pool")
+    given = _with_increasing_values(context, node, name, tensor, windows.padded)
     if windows.positions > 1:
-        edge = _pool(lowering, name, MaxPool, given, windows)
+        edge = _pool(context, name, MaxPool, given, windows)
     else:
-        edge, _ = windowed(lowering, name, given, windows)
+        edge, _ = windowed(context, name, given, windows)
 
     def bounds(sources: list[Interval], value: np.ndarray) -> Interval:
         low, high = (windows.windows(side, -np.inf).max(axis=-1) for side in sources[0])
         return low, high
 
-    kernel = lowering.nodes[-1].kernel
-    lowering.products[edge] = Product((wire,), bounds, len(given.steps))
+    kernel = context.nodes[-1].kernel
+    context.products[edge] = Product((tensor,), bounds, len(given.steps))
     stream = kernel.outputs()[0]
-    lowering.values[node.output[0]] = Wire(
+    context.values[node.output[0]] = IntegerTensor(
         stream.shape, given.steps, given.origins, (channel_first(len(stream.shape)),),
         edge=edge, dtype=stream.dtype, low=given.low, high=given.high,
     )  # fmt: skip
 
 
 def _pool(
-    lowering: "Lowering", name: str, kind: type[MaxPool] | type[AccumulatePool], wire: Wire, windows: Geometry
+    context: Lowering, name: str, kind: type[MaxPool] | type[AccumulatePool], tensor: IntegerTensor, windows: Geometry
 ) -> str:
-    """The edge of a new pool: on the wire itself where windows lie side by side, else on a stream of windows."""
+    """Append a pool; returns its edge. Windows that overlap or are padded need a sliding window before the pool."""
     if windows.tiled or windows.whole:
-        return lowering.append(name, kind(wire.shape, windows.kernel, wire.dtype), wire.edge)
-    edge, dtype = windowed(lowering, name, wire, windows)
-    kernel = kind((*windows.out, wire.channels), windows.kernel, dtype, windows=True)
-    return lowering.append(name, kernel, edge)
+        return context.append(name, kind(tensor.shape, windows.kernel, tensor.dtype), tensor.edge)
+    edge, dtype = windowed(context, name, tensor, windows)
+    kernel = kind((*windows.out, tensor.channels), windows.kernel, dtype, windows=True)
+    return context.append(name, kernel, edge)
 
 
-def _rising(lowering: "Lowering", node: onnx.NodeProto, name: str, wire: Wire, padded: bool) -> Wire:
-    """The wire with values that rise with its integers and, if ``padded``, no integer below the padding's 0.
+def _with_increasing_values(
+    context: Lowering, node: onnx.NodeProto, name: str, tensor: IntegerTensor, padded: bool
+) -> IntegerTensor:
+    """The tensor with integers that have the order of its values and, if ``padded``, are never below the padding's 0.
 
-    A Requant turns and shifts the integers of channels for which that is not so (BatchNorm with a negative factor).
+    If the steps of a channel decrease (a BatchNorm with a negative factor), or an integer may be negative, a Requant
+    negates and shifts the integers first. Raises BitfabricError if a step is not monotone.
     """
-    if any(each.op not in MONOTONE for each in wire.steps):
-        raise refuse(
+    if any(each.op not in MONOTONE for each in tensor.steps):
+        raise lowering_error(
             node,
-            f"its input passes {', '.join(each.op for each in wire.steps if each.op not in MONOTONE)}, which turns, "
+            f"its input passes {', '.join(each.op for each in tensor.steps if each.op not in MONOTONE)}, which turns, "
             "after the last quantizer",
             "put a quantizer before it",
         )
-    first, last = (run(wire.steps, bound[None].astype(np.float64)) for bound in wire.bounds)
-    falling = np.broadcast_to((first > last).ravel(), wire.low.shape)
-    if not falling.any() and not (padded and wire.low.min() < 0):
-        return wire
+    first, last = (run(tensor.steps, bound[None].astype(np.float64)) for bound in tensor.bounds)
+    falling = np.broadcast_to((first > last).ravel(), tensor.low.shape)
+    if not falling.any() and not (padded and tensor.low.min() < 0):
+        return tensor
     sign = np.where(falling, -1, 1)
-    low, high = np.where(falling, -wire.high, wire.low), np.where(falling, -wire.low, wire.high)
+    low, high = np.where(falling, -tensor.high, tensor.low), np.where(falling, -tensor.low, tensor.high)
     shift = -low if padded else np.zeros_like(low)
     low, high = low + shift, high + shift
     least, most = int(low.min()), int(high.max())
     dtype = smallest_dtype(least, most)
-    kernel = Requant(sign, shift, 0, "FLOOR", wire.dtype, dtype, least, most, wire.shape[:-1])
-    edge = lowering.append(f"{name}_turn", kernel, wire.edge)
-    back: Steps = (step("Sub", wire.by_channel(shift)),) if shift.any() else ()
-    back += (step("Mul", wire.by_channel(sign)),) if falling.any() else ()
-    return Wire(
-        wire.shape, (*back, *wire.steps), (node.name,) * len(back) + wire.origins, wire.moves,
+    kernel = Requant(sign, shift, 0, "FLOOR", tensor.dtype, dtype, least, most, tensor.shape[:-1])
+    edge = context.append(f"{name}_turn", kernel, tensor.edge)
+    undo: Steps = (step("Sub", tensor.by_channel(shift)),) if shift.any() else ()
+    undo += (step("Mul", tensor.by_channel(sign)),) if falling.any() else ()
+    return IntegerTensor(
+        tensor.shape, (*undo, *tensor.steps), (node.name,) * len(undo) + tensor.origins, tensor.layout_ops,
         edge=edge, dtype=dtype, low=low, high=high,
     )  # fmt: skip
 
 
-@handles("AveragePool", "GlobalAveragePool", spatial=True)
-def _average_pool(lowering: "Lowering", node: onnx.NodeProto) -> None:
-    call = lowering.call(node)
-    wire = with_axis_last(node, lowering.stream(node.input[0], node))
-    windows = _whole(wire) if node.op_type == "GlobalAveragePool" else geometry(call)
+def _average_pool(context: Lowering, node: onnx.NodeProto) -> None:
+    """The average over windows, or over the whole image."""
+    call = context.call(node)
+    tensor = with_axis_last(node, context.affine_integers(node.input[0], node))
+    windows = _whole(tensor) if node.op_type == "GlobalAveragePool" else geometry(call)
     if windows.padded and not call.get("count_include_pad", 0):
-        raise refuse(
+        raise lowering_error(
             node,
             "it pads without counting the padding, so that it divides by less at the border",
             "set count_include_pad or leave the padding out",
         )
     if call.get("ceil_mode", 0) and windows.padded:
-        raise refuse(node, "its last windows reach over the border (ceil_mode)", "leave ceil_mode out")
-    refuse_padding(node, wire, windows)
-    moves = (channel_first(len(wire.shape)),)
-    lowering.values[node.output[0]] = _average(lowering, node, wire, windows, moves)
+        raise lowering_error(node, "its last windows reach over the border (ceil_mode)", "leave ceil_mode out")
+    check_padding(node, tensor, windows)
+    layout_ops = (channel_first(len(tensor.shape)),)
+    context.values[node.output[0]] = _average(context, node, tensor, windows, layout_ops)
 
 
-@handles("ReduceMean", spatial=True)
-def _reduce_mean(lowering: "Lowering", node: onnx.NodeProto) -> None:
-    """The mean over all axes but the batch and one, which is the channels'."""
-    call = lowering.call(node)
+def _reduce_mean(context: Lowering, node: onnx.NodeProto) -> None:
+    """The mean over all axes except the batch and one other, which becomes the channel axis."""
+    call = context.call(node)
     rank = len(call.shape)
-    given = call.operand(1) if lowering.version(node) >= 18 else call.get("axes", None)
+    given = call.operand(1) if context.version(node) >= 18 else call.get("axes", None)
     axes = {int(axis) % rank for axis in (range(rank) if given is None else np.ravel(given))}
     kept = sorted(set(range(rank)) - axes)
     if len(kept) != 2 or kept[0] != 0:
-        raise refuse(
+        raise lowering_error(
             node, f"it averages over the axes {sorted(axes)} of {call.shape}", "average over all spatial axes at once"
         )
-    wire = with_axis_last(node, lowering.stream(node.input[0], node), kept[1] - 1)
+    tensor = with_axis_last(node, context.affine_integers(node.input[0], node), kept[1] - 1)
     out = call.output_shape[1:]
-    moves = (step("Reshape", shape=out),) if out != (*(1,) * (rank - 2), wire.channels) else ()
-    lowering.values[node.output[0]] = _average(lowering, node, wire, _whole(wire), moves)
+    layout_ops = (step("Reshape", shape=out),) if out != (*(1,) * (rank - 2), tensor.channels) else ()
+    context.values[node.output[0]] = _average(context, node, tensor, _whole(tensor), layout_ops)
 
 
-def _whole(wire: Wire) -> Geometry:
-    """One window over the whole frame."""
-    spatial = wire.shape[:-1]
+def _whole(tensor: IntegerTensor) -> Geometry:
+    """One window that covers the whole frame."""
+    spatial = tensor.shape[:-1]
     return Geometry(spatial, spatial, spatial, (1,) * len(spatial), ((0, 0),) * len(spatial))
 
 
-def _average(lowering: "Lowering", node: onnx.NodeProto, wire: Wire, windows: Geometry, moves: Moves) -> Wire:
-    """Sums in hardware, divided behind it."""
-    name, count = lowering.name("pool"), windows.positions
-    edge = _pool(lowering, name, AccumulatePool, wire, windows)
-    kernel = lowering.nodes[-1].kernel
-    slope, offset = line_by_channel(wire)
-    rank = len(wire.shape)
-    steps = (*scaling(rank, slope, offset * Fraction(count)), step("Div", float(count)))
+def _average(
+    context: Lowering, node: onnx.NodeProto, tensor: IntegerTensor, windows: Geometry, layout_ops: LayoutOps
+) -> IntegerTensor:
+    """Sums of windows in hardware; the division is a step on the sums."""
+    name, count = context.name("pool"), windows.positions
+    edge = _pool(context, name, AccumulatePool, tensor, windows)
+    kernel = context.nodes[-1].kernel
+    slope, offset = affine_by_channel(tensor)
+    rank = len(tensor.shape)
+    steps = (*affine_steps(rank, slope, offset * Fraction(count)), step("Div", float(count)))
     magnitudes = np.full(count, 1 / count)
-    lowering.products[edge] = Product(
-        (wire,), summed(lambda values: windows.windows(values[0]), magnitudes, shared=False), len(steps)
+    context.products[edge] = Product(
+        (tensor,), summed(lambda values: windows.windows(values[0]), magnitudes, shared=False), len(steps)
     )
-    low, high = (np.minimum(wire.low, 0), np.maximum(wire.high, 0)) if windows.padded else (wire.low, wire.high)
-    return behind(node, edge, kernel, (low * count, high * count), steps, moves)
+    low, high = (np.minimum(tensor.low, 0), np.maximum(tensor.high, 0)) if windows.padded else (tensor.low, tensor.high)
+    return output_tensor(node, edge, kernel, (low * count, high * count), steps, layout_ops)
+
+
+HANDLERS: Handlers = {
+    **dict.fromkeys(onnx_keys("MaxPool", "GlobalMaxPool"), Handler(_max_pool, spatial=True)),
+    **dict.fromkeys(onnx_keys("AveragePool", "GlobalAveragePool"), Handler(_average_pool, spatial=True)),
+    ("", "ReduceMean"): Handler(_reduce_mean, spatial=True),
+}

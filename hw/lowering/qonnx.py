@@ -16,11 +16,8 @@ from qonnx.transformation.general import RemoveStaticGraphInputs
 from qonnx.transformation.infer_shapes import InferShapes
 
 from hw.host.errors import BitfabricError, UsageError
+from hw.lowering.domains import DOMAINS, OLD_DOMAINS, QONNX_DOMAIN, QUANTIZER_OPS, find_plugin, operator_key
 
-QONNX_DOMAIN = "qonnx.custom_op.general"
-OLD_DOMAINS = ("onnx.brevitas", "finn.custom_op.general")
-"""Where QONNX's operators were before it had a domain of its own."""
-QUANTIZER_OPS = ("Quant", "IntQuant", "BipolarQuant", "MultiThreshold", "Trunc")
 HALF_WAY = frozenset({"Im2Col", "MaxPoolNHWC", "QuantAvgPool2d", "XnorPopcountMatMul"})
 """Operators that FINN's front end makes on the way from QONNX to its dataflow graph."""
 FOREIGN = {
@@ -90,6 +87,13 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
                 f"{node.name or f'{node.op_type}_{number}'}: {node.op_type} cannot be lowered: it is from FINN's front "
                 "end, half way to its dataflow graph; give the QONNX file it started from, or the graph it ends in",
             )
+    for number, node in _data_nodes(proto.graph):
+        if node.domain not in DOMAINS and find_plugin(node) is None:
+            raise UsageError(
+                f"{node.name or f'{node.op_type}_{number}'}: {node.op_type} is from the domain {node.domain}, which is "
+                f"not known here; export it in {' or '.join(filter(None, sorted(DOMAINS - {*OLD_DOMAINS})))}, or "
+                f"install a package that provides a handler for {node.domain}::{node.op_type}"
+            )
     ops = {node.op_type for node in proto.graph.node}
     for op, why in FOREIGN.items():
         if op in ops:
@@ -99,6 +103,22 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
             f"{name} is not a QONNX model: it has no quantizers ({', '.join(QUANTIZER_OPS)}), only floating point; "
             "train it with Brevitas layers and export it with brevitas.export.export_qonnx",
         )
+
+
+def _data_nodes(graph: onnx.GraphProto) -> list[tuple[int, onnx.NodeProto]]:
+    """The nodes, with their numbers, that an input leads to and that an output depends on: no constant folds them."""
+    needed = {value.name for value in graph.output}
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+    data = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
+    found = []
+    for number, node in enumerate(graph.node):
+        if data.intersection(node.input):
+            data.update(node.output)
+            if needed.intersection(node.output):
+                found.append((number, node))
+    return found
 
 
 def _line(error: Exception) -> str:
@@ -116,8 +136,8 @@ def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
         if not node.name or node.name in names:
             node.name = f"{node.name or node.op_type}_{number}"
         names.add(node.name)
-        if node.domain in OLD_DOMAINS or (not node.domain and node.op_type in QUANTIZER_OPS):
-            node.domain = QONNX_DOMAIN
+        node.domain = operator_key(node)[0]
+    _rename_onnx_domain(proto)
     if not any(opset.domain == QONNX_DOMAIN for opset in proto.opset_import):
         proto.opset_import.append(onnx.helper.make_opsetid(QONNX_DOMAIN, 1))
     old = {_set_batch(value, batch) for value in graph.input if value.name not in initializers}
@@ -133,6 +153,17 @@ def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
     ):
         wrapper = wrapper.transform(transformation)
     return wrapper
+
+
+def _rename_onnx_domain(proto: onnx.ModelProto) -> None:
+    """Give ONNX's operator set its empty name, where a model imports it as ``ai.onnx``."""
+    domains = [opset.domain for opset in proto.opset_import]
+    if "ai.onnx" in domains:
+        long = proto.opset_import[domains.index("ai.onnx")]
+        if "" in domains:
+            proto.opset_import.remove(long)
+        else:
+            long.domain = ""
 
 
 def _set_batch(value: onnx.ValueInfoProto, batch: int) -> int:

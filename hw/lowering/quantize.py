@@ -13,9 +13,17 @@ from hw.ir.stream import smallest_dtype
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.threshold.kernel import Threshold
 from hw.lowering import requantize
-from hw.lowering.affine import CLIPS, affine, floats, rational
+from hw.lowering.affine import CLIPS, affine_form, floats, rational
 from hw.lowering.decision_points import WORK, StepFunction, step_function, thresholds
-from hw.lowering.wires import Steps, Wire, binary, dtype_of, in_float64, last_quantizer, quantizer_range
+from hw.lowering.integer_tensor import (
+    IntegerTensor,
+    Steps,
+    binary,
+    dtype_of,
+    in_float64,
+    last_quantizer,
+    quantizer_range,
+)
 
 THRESHOLD_LEVELS = 256
 """Up to so many output codes a quantizer is thresholds, above it a requant where its function is affine."""
@@ -29,7 +37,7 @@ TRIED = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class Quantizer:
-    """A quantizer behind a wire: its ``kernel``, and the function that it was made from (0 and 1 for -1 and +1).
+    """A quantizer behind a tensor: its ``kernel``, and the function that it was made from (0 and 1 for -1 and +1).
 
     ``low``, ``high`` (channels,) bound the kernel's codes.
     """
@@ -40,23 +48,23 @@ class Quantizer:
     high: np.ndarray
 
 
-def quantizer(wire: Wire, head: Steps, what: str) -> Quantizer:
-    """The kernel for ``head``, steps from the integers of ``wire`` that end in a quantizer. Raises BitfabricError.
+def quantizer(tensor: IntegerTensor, head: Steps, what: str) -> Quantizer:
+    """The kernel for ``head``, steps from the integers of ``tensor`` that end in a quantizer. Raises BitfabricError.
 
     Steps must treat all elements of a channel alike. Thresholds follow them as they are, in float32 behind the exact
     product. A requant, which has no decision points of its own, computes them without that rounding (see
     ``hw.lowering.requantize`` for scales that it cannot hold).
     """
-    function, two_valued = _function(wire, head, what), binary(head[-1])
+    function, two_valued = _function(tensor, head, what), binary(head[-1])
     if two_valued:
         function = replace(function, least=0, most=1)
     levels = function.most - function.least + 1
     kernel: Kernel | None = None
     if SHIFT_LEVELS <= levels <= THRESHOLD_LEVELS and _shifts(function, head):
-        kernel = _requant(wire, head, function)
+        kernel = _requant(tensor, head, function)
     elif levels > THRESHOLD_LEVELS:
-        exact = _function(wire, in_float64(head), what)
-        kernel = _requant(wire, in_float64(head), exact)
+        exact = _function(tensor, in_float64(head), what)
+        kernel = _requant(tensor, in_float64(head), exact)
         if kernel is not None:
             function = exact
         elif levels > MOST_LEVELS:
@@ -65,21 +73,21 @@ def quantizer(wire: Wire, head: Steps, what: str) -> Quantizer:
                 "BatchNorm before it, and ReLU last, or use at most 10 bits"
             )
     if kernel is None:
-        kernel = _threshold(wire, function, two_valued)
-    ends = kernel.execute(np.stack([wire.low, wire.high]))[0].astype(np.int64)
+        kernel = _threshold(tensor, function, two_valued)
+    ends = kernel.execute(np.stack([tensor.low, tensor.high]))[0].astype(np.int64)
     return Quantizer(kernel, function, ends.min(axis=0), ends.max(axis=0))
 
 
 def _shifts(function: StepFunction, head: Steps) -> bool:
     """Whether the steps only add and multiply by one power of two."""
-    line = affine(head[:-1], function.low.shape, through_clips=True)
-    if head[-1].op != "Quant" or line is None:
+    affine = affine_form(head[:-1], function.low.shape, through_clips=True)
+    if head[-1].op != "Quant" or affine is None:
         return False
-    slopes = {abs(slope) for slope in (line[0] / rational(head[-1].operands[0])).ravel()}
+    slopes = {abs(slope) for slope in (affine[0] / rational(head[-1].operands[0])).ravel()}
     return len(slopes) == 1 and all(n.bit_count() == 1 for n in slopes.pop().as_integer_ratio())
 
 
-def _function(wire: Wire, head: Steps, what: str) -> StepFunction:
+def _function(tensor: IntegerTensor, head: Steps, what: str) -> StepFunction:
     """The codes of steps that end in a quantizer, of one element of each channel; of a two-valued one 0 and 1."""
     two_valued = binary(head[-1])
 
@@ -87,31 +95,31 @@ def _function(wire: Wire, head: Steps, what: str) -> StepFunction:
         values = run(head, frames.astype(np.float64))
         return np.where(values > 0, 1.0, 0.0) if two_valued else values
 
-    return step_function(codes, *wire.bounds, all(each.op in MONOTONE for each in head), what)
+    return step_function(codes, *tensor.bounds, all(each.op in MONOTONE for each in head), what)
 
 
-def _threshold(wire: Wire, function: StepFunction, two_valued: bool) -> Threshold:
+def _threshold(tensor: IntegerTensor, function: StepFunction, two_valued: bool) -> Threshold:
     function = replace(function, most=max(function.most, function.least + 1))  # A kernel needs one step at least.
-    table = thresholds(function).reshape(wire.channels, -1)
+    table = thresholds(function).reshape(tensor.channels, -1)
     dtype = dtype_of(function.least, function.most, two_valued)
     least = None if two_valued else function.least
-    return Threshold(table, function.falling.ravel(), wire.dtype, dtype, wire.shape[:-1], output_min=least)
+    return Threshold(table, function.falling.ravel(), tensor.dtype, dtype, tensor.shape[:-1], output_min=least)
 
 
-def _requant(wire: Wire, head: Steps, function: StepFunction) -> Kernel | None:
+def _requant(tensor: IntegerTensor, head: Steps, function: StepFunction) -> Kernel | None:
     """The requant that computes the function exactly; None if there is none."""
     frame = function.low.shape
-    line = affine(head[:-1], frame, through_clips=True)
-    if head[-1].op != "Quant" or line is None:
+    affine = affine_form(head[:-1], frame, through_clips=True)
+    if head[-1].op != "Quant" or affine is None:
         return None
     scale, zero_point = (rational(operand) for operand in head[-1].operands)
-    slope, offset = (line[0] / scale).reshape(frame), (line[1] / scale + zero_point).reshape(frame)
+    slope, offset = (affine[0] / scale).reshape(frame), (affine[1] / scale + zero_point).reshape(frame)
     mode = str(dict(head[-1].attributes)["rounding_mode"])
     dtype = dtype_of(function.least, function.most)
 
     def build(multiplier: np.ndarray, addend: np.ndarray, shift: int) -> Kernel:
         bounds = function.least, function.most
-        return Requant(multiplier.ravel(), addend.ravel(), shift, mode, wire.dtype, dtype, *bounds, wire.shape[:-1])
+        return Requant(multiplier.ravel(), addend.ravel(), shift, mode, tensor.dtype, dtype, *bounds, tensor.shape[:-1])
 
     def candidate(*values) -> Callable[[np.ndarray], np.ndarray] | None:
         try:
@@ -124,26 +132,26 @@ def _requant(wire: Wire, head: Steps, function: StepFunction) -> Kernel | None:
     return None if found is None else build(*found)
 
 
-def changes_nothing(wire: Wire, steps: Steps) -> bool:
+def is_redundant(tensor: IntegerTensor, steps: Steps) -> bool:
     """Whether a quantizer (with its re-scaling) gives back every value that can reach it: it can be left out.
 
     One behind a ReLU or the like stays, as the kernel that computes it computes the ReLU.
     """
-    at = last_quantizer(wire.steps)
-    behind = wire.steps if at is None else wire.steps[at + 1 :]
-    if affine(behind, (*(1,) * (len(wire.shape) - 1), wire.channels)) is None:
+    at = last_quantizer(tensor.steps)
+    remaining = tensor.steps if at is None else tensor.steps[at + 1 :]
+    if affine_form(remaining, (*(1,) * (len(tensor.shape) - 1), tensor.channels)) is None:
         return False
-    longer = wire.then(steps, "")
-    count = int((wire.high - wire.low).max()) + 1
-    if longer.tail or longer.uneven or count * wire.channels > TRIED:
+    longer = tensor.then(steps, "")
+    count = int((tensor.high - tensor.low).max()) + 1
+    if longer.host_steps or longer.varies_spatially or count * tensor.channels > TRIED:
         return False
-    low, high = wire.bounds
+    low, high = tensor.bounds
     frames = np.minimum(low + np.arange(count).reshape(-1, *[1] * low.ndim), high)
-    before = run(wire.steps, frames.astype(np.float64))
-    return np.array_equal(run(longer.steps[len(wire.steps) :], before), before)
+    before = run(tensor.steps, frames.astype(np.float64))
+    return np.array_equal(run(longer.steps[len(tensor.steps) :], before), before)
 
 
-def on_a_grid(steps: Steps, origins: tuple[str, ...]) -> Steps:
+def regridding_steps(steps: Steps, origins: tuple[str, ...]) -> Steps:
     """One more quantizer for steps that clip behind their last one, where that changes nothing; else no steps.
 
     ReLU or Clip between a quantizer and a layer leave the quantizer's grid as it is if they cut it at one of its
@@ -152,18 +160,18 @@ def on_a_grid(steps: Steps, origins: tuple[str, ...]) -> Steps:
     at = last_quantizer(steps)
     if at is None or not any(each.op in CLIPS for each in steps[at + 1 :]):
         return ()
-    tail = steps[at + 1 :]
-    rank = max((value.ndim for each in tail for value in each.operands), default=1)
-    line = affine(tail, (1,) * (rank - 1), through_clips=True)
-    if line is None or any(value == 0 for value in np.ravel(line[0])):
+    remaining = steps[at + 1 :]
+    rank = max((value.ndim for each in remaining for value in each.operands), default=1)
+    affine = affine_form(remaining, (1,) * (rank - 1), through_clips=True)
+    if affine is None or any(value == 0 for value in np.ravel(affine[0])):
         return ()
-    slope, offset = (floats(np.asarray(part)[None]) for part in line)
+    slope, offset = (floats(np.asarray(part)[None]) for part in affine)
     low, high = quantizer_range(steps[at], origins[at])
     least, most = 0, 0
     size = max(1, WORK // slope.size)
     for start in range(low, high + 1, size):
         codes = np.arange(start, min(start + size, high + 1), dtype=np.float64)
-        values = run(in_float64(tail), codes.reshape(-1, *[1] * (slope.ndim - 1)))
+        values = run(in_float64(remaining), codes.reshape(-1, *[1] * (slope.ndim - 1)))
         integers = np.rint((values - offset) / slope)
         if not np.array_equal(integers * slope + offset, values):
             return ()
@@ -172,5 +180,5 @@ def on_a_grid(steps: Steps, origins: tuple[str, ...]) -> Steps:
     zero = np.zeros(())
     codes_step = step("Quant", slope, zero, bits=bits, signed=least < 0, narrow=False, rounding_mode="ROUND")
     shift = (step("Sub", offset),) if np.any(offset) else ()
-    back = (step("Add", offset),) if np.any(offset) else ()
-    return (*shift, codes_step, step("Mul", slope), *back)
+    undo = (step("Add", offset),) if np.any(offset) else ()
+    return (*shift, codes_step, step("Mul", slope), *undo)

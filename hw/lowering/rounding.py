@@ -11,7 +11,7 @@ import numpy as np
 
 from hw.host.operators import QUANTIZERS, RESHAPING
 from hw.host.steps import HostStep, run
-from hw.lowering.wires import Wire, to_float32
+from hw.lowering.integer_tensor import IntegerTensor, to_float32
 
 ULP = 2.0**-23
 """Twice the largest relative error of one float32 operation."""
@@ -29,23 +29,23 @@ Bounds = Callable[[list[Interval], np.ndarray], Interval]
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """What kernels compute from some wires: its ``bounds`` come from those of ``sources``, and stand for the first
-    ``steps`` of the wire's steps (scale and offset of a matrix product, say)."""
+    """What kernels compute from some tensors: its ``bounds`` come from those of ``sources``, and stand for the first
+    ``steps`` of the tensor's steps (scale and offset of a matrix product, say)."""
 
-    sources: tuple[Wire, ...]
+    sources: tuple[IntegerTensor, ...]
     bounds: Bounds
     steps: int
 
 
-def interval(wire: Wire, integers: dict[str, np.ndarray], products: dict[str, Product]) -> Interval:
-    """Bounds of the reference's values of a wire, in the order of its stream, given exact integers by edge."""
-    exact = integers[wire.edge].reshape(-1, *wire.shape).astype(np.float64)
-    product = products.get(wire.edge)
+def interval(tensor: IntegerTensor, integers: dict[str, np.ndarray], products: dict[str, Product]) -> Interval:
+    """Bounds of the reference's values of a tensor, in the order of its stream, given exact integers by edge."""
+    exact = integers[tensor.edge].reshape(-1, *tensor.shape).astype(np.float64)
+    product = products.get(tensor.edge)
     if product is None:
-        return through(wire.steps, (exact, exact))
+        return through(tensor.steps, (exact, exact))
     sources = [interval(source, integers, products) for source in product.sources]
-    bounds = product.bounds(sources, run(wire.steps[: product.steps], exact))
-    return through(wire.steps[product.steps :], bounds)
+    bounds = product.bounds(sources, run(tensor.steps[: product.steps], exact))
+    return through(tensor.steps[product.steps :], bounds)
 
 
 Terms = Callable[[list[np.ndarray]], np.ndarray]

@@ -8,8 +8,8 @@ from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.lowering.affine import rational, uniform
 from hw.lowering.constants import Constant
-from hw.lowering.refusal import refuse
-from hw.lowering.wires import dtype_of
+from hw.lowering.integer_tensor import dtype_of
+from hw.lowering.refusal import lowering_error
 
 LARGEST = 1 << 16
 """Bound of the weights that different scales within one sum may lead to."""
@@ -18,16 +18,16 @@ LARGEST = 1 << 16
 def integer_weights(node: onnx.NodeProto, weights: object) -> tuple[np.ndarray, np.ndarray]:
     """Integers (int64) and scale (float64), both of the weights' shape. Raises BitfabricError."""
     if not isinstance(weights, Constant):
-        raise refuse(node, "its weights must be constant and its second input", "feed data from the left only")
+        raise lowering_error(node, "its weights must be constant and its second input", "feed data from the left only")
     value = weights.value
     if weights.integers is not None and weights.scale is not None:
         return weights.integers, np.broadcast_to(weights.scale, value.shape)
     if np.all(np.isfinite(value)) and np.all(value == np.round(value)) and np.max(np.abs(value)) < 1 << 24:
         return value.astype(np.int64), np.ones(value.shape)
-    raise refuse(node, f"its weights {node.input[1]} are not quantized", "train with a weight quantizer")
+    raise lowering_error(node, f"its weights {node.input[1]} are not quantized", "train with a weight quantizer")
 
 
-def joined(
+def fold_scales_into_weights(
     node: onnx.NodeProto, integers: np.ndarray, scale: np.ndarray, slope: np.ndarray, offset: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights (K, M), gain and shift (M,): ``sum((slope*q + offset)*integers*scale) = sum(q*weights)*gain + shift``."""
@@ -42,7 +42,7 @@ def joined(
     gain = np.array([min((abs(value) for value in column if value), default=Fraction(1)) for column in total.T], object)
     ratio = total / gain
     if any(value.denominator != 1 or abs(value) >= LARGEST for value in ratio.ravel()):
-        raise refuse(
+        raise lowering_error(
             node,
             "its inputs or weights have different scales within one sum",
             "use one scale for all inputs of a layer",

@@ -1,5 +1,7 @@
 """Application of a folding to the kernels of a graph."""
 
+from dataclasses import replace
+
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding, Kernel
@@ -9,17 +11,33 @@ FoldingTable = dict[str, Folding]
 
 
 def current(graph: Graph) -> FoldingTable:
-    """The folding that the graph has now, of the layers that have a choice."""
-    return {node.name: node.kernel.folding for node in graph if len(node.kernel.foldings()) > 1}
+    """The present folding of the layers that have a choice of foldings or implementations."""
+    table = {}
+    for node in graph:
+        several = len(node.kernel.implementations()) > 1
+        if several or len(node.kernel.foldings()) > 1:
+            table[node.name] = replace(node.kernel.folding, implementation=node.kernel.op if several else "")
+    return table
 
 
 def apply(graph: Graph, table: FoldingTable) -> Graph:
-    """The graph with a folding. Raises BitfabricError for an unknown layer or a folding that does not divide."""
+    """The graph with a folding. Raises BitfabricError for an unknown layer, an unknown implementation or a folding that
+    is not legal."""
     kernels: dict[str, Kernel] = {}
     for name, folding in table.items():
         try:
-            kernels[name] = graph.node(name).kernel.fold(folding)
+            kernels[name] = _implementation(graph.node(name).kernel, folding.implementation).fold(folding)
         except BitfabricError as error:
             text = str(error)
             raise UsageError(text if name in text else f"layer {name}: {text}") from None
     return graph.with_kernels(kernels)
+
+
+def _implementation(kernel: Kernel, op: str) -> Kernel:
+    """The kernel that computes the same as another; itself where ``op`` is ""."""
+    if not op:
+        return kernel
+    known = {each.op: each for each in kernel.implementations()}
+    if op not in known:
+        raise BitfabricError(f"no implementation {op}; there are {', '.join(known)}")
+    return known[op]

@@ -12,7 +12,10 @@ beside the dividers are the analogue settings that Project Trellis, IceStorm and
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hw.fabric.family import ECP5, GOWIN, ICE40, Family
+from hw.fabric.family import Family
+from hw.families.ecp5 import ECP5
+from hw.families.gowin import GOWIN
+from hw.families.ice40 import ICE40
 from hw.host.errors import UsageError
 
 

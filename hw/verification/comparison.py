@@ -6,10 +6,10 @@ import numpy as np
 
 from hw.host.steps import run
 from hw.lowering.affine import floats
-from hw.lowering.lower import Lowering
-from hw.lowering.moves import undone
+from hw.lowering.integer_tensor import IntegerTensor, Steps
+from hw.lowering.layout_ops import inverse
+from hw.lowering.lower import LoweredModel
 from hw.lowering.rounding import Interval, interval, through
-from hw.lowering.wires import Steps, Wire
 
 Tensors = dict[str, np.ndarray]
 CHOICES = frozenset({"ArgMax", "TopK"})
@@ -56,7 +56,7 @@ class Comparison:
         )
 
 
-def compare_layers(lowering: Lowering, frames: Tensors, expected: Tensors, result: Comparison) -> None:
+def compare_layers(lowering: LoweredModel, frames: Tensors, expected: Tensors, result: Comparison) -> None:
     """Run every node on the integers that the reference has there, and count where the next ones differ.
 
     ``frames`` by input, ``expected`` the reference's tensors by name: those of ``lowering.tensors`` and the outputs.
@@ -65,8 +65,8 @@ def compare_layers(lowering: Lowering, frames: Tensors, expected: Tensors, resul
     integers = graph.encode(frames)
     for port in graph.inputs:
         if port.edge in lowering.tensors:
-            tensor, wire = lowering.tensors[port.edge]
-            codes = _codes(wire, expected[tensor]).reshape(integers[port.edge].shape)
+            name, tensor = lowering.tensors[port.edge]
+            codes = _codes(tensor, expected[name]).reshape(integers[port.edge].shape)
             given = port.check(frames[port.name]).astype(np.float64)
             low, high = (side.reshape(codes.shape) for side in through(port.steps, (given, given)))
             result.add(port.edge, integers[port.edge] != codes, (low <= codes) & (codes <= high))
@@ -75,29 +75,34 @@ def compare_layers(lowering: Lowering, frames: Tensors, expected: Tensors, resul
         integers.update(graph.step(node, integers))
         edge = node.outputs[0]
         if edge in lowering.decisions:
-            tensor, wire = lowering.tensors[edge]
-            codes = _codes(wire, expected[tensor])
+            name, tensor = lowering.tensors[edge]
+            codes = _codes(tensor, expected[name])
             differs = integers[edge] != codes
             result.add(edge, differs, _explained(lowering, edge, integers, codes, differs))
             integers[edge] = codes.astype(integers[edge].dtype)
     for port in graph.outputs:
-        wire, tail = lowering.ends[port.name]
-        low, high = interval(wire, integers, lowering.products)
+        tensor, host_steps = lowering.ends[port.name]
+        low, high = interval(tensor, integers, lowering.products)
         got, want = port.decode(integers[port.edge]), expected[port.name]
-        values = integers[wire.edge].reshape(-1, *wire.shape).astype(np.float64)
-        exact = run(wire.moves, run(wire.steps, values))
-        result.add(port.name, *_output(exact, (run(wire.moves, low), run(wire.moves, high)), tail, got, want))
+        values = integers[tensor.edge].reshape(-1, *tensor.shape).astype(np.float64)
+        exact = run(tensor.layout_ops, run(tensor.steps, values))
+        result.add(
+            port.name,
+            *_output(exact, (run(tensor.layout_ops, low), run(tensor.layout_ops, high)), host_steps, got, want),
+        )
 
 
-def _codes(wire: Wire, values: np.ndarray) -> np.ndarray:
-    """The integers that the reference's values stand for, on the wire's edge."""
-    assert wire.line is not None
-    slope, offset = (floats(part) for part in wire.line)
-    ordered = run(undone(wire.moves, wire.shape), values.astype(np.float64))
+def _codes(tensor: IntegerTensor, values: np.ndarray) -> np.ndarray:
+    """The integers that the reference's values stand for, on the tensor's edge."""
+    assert tensor.affine is not None
+    slope, offset = (floats(part) for part in tensor.affine)
+    ordered = run(inverse(tensor.layout_ops, tensor.shape), values.astype(np.float64))
     return np.rint((ordered - offset) / slope).astype(np.int64)
 
 
-def _explained(lowering: Lowering, edge: str, integers: Tensors, codes: np.ndarray, differs: np.ndarray) -> np.ndarray:
+def _explained(
+    lowering: LoweredModel, edge: str, integers: Tensors, codes: np.ndarray, differs: np.ndarray
+) -> np.ndarray:
     """Where both the kernel's codes and ``codes`` are what float32 may make of the exact values, among ``differs``."""
     result = np.zeros(differs.shape, bool)
     rows = np.flatnonzero(differs.reshape(len(differs), -1).any(axis=1))
@@ -109,23 +114,23 @@ def _explained(lowering: Lowering, edge: str, integers: Tensors, codes: np.ndarr
 
 
 def _output(
-    exact: np.ndarray, bounds: Interval, tail: Steps, got: np.ndarray, want: np.ndarray
+    exact: np.ndarray, bounds: Interval, host_steps: Steps, got: np.ndarray, want: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which elements of an output differ (by more than rounding, if they are floats), and which rounding explains.
 
-    ``exact`` and ``bounds`` are the values before ``tail``. An index is explained where ours is the exact one, and
-    the value that the reference has chosen instead may have become as large in float32.
+    ``exact`` and ``bounds`` are the values before ``host_steps``. An index is explained if ours is the exact one, and
+    the value that the reference chose instead can be as large in float32.
     """
-    choice = next((i for i, each in enumerate(tail) if each.op in CHOICES and got.dtype.kind in "iu"), None)
+    choice = next((i for i, each in enumerate(host_steps) if each.op in CHOICES and got.dtype.kind in "iu"), None)
     if choice is None:
-        low, high = through(tail, bounds)
+        low, high = through(host_steps, bounds)
         room = np.maximum(np.abs(low), np.abs(high)) * 2.0**-23
         outside = (want < low - room) | (want > high + room)
         return outside & (got != want), np.zeros(got.shape, bool)
-    low, high = through(tail[:choice], bounds)
-    attributes = dict(tail[choice].attributes)
+    low, high = through(host_steps[:choice], bounds)
+    attributes = dict(host_steps[choice].attributes)
     axis = attributes["axis"]
-    ours = run(tail[: choice + 1], exact)
+    ours = run(host_steps[: choice + 1], exact)
     if not attributes.get("keepdims", True):
         got, want, ours = (np.expand_dims(index, axis) for index in (got, want, ours))
     if attributes.get("largest", True):

@@ -11,7 +11,7 @@ from qonnx.core.onnx_exec import execute_onnx
 from hw.host.errors import UsageError
 from hw.ir.frames import checked
 from hw.ir.graph import Graph
-from hw.lowering.lower import Lowering
+from hw.lowering.lower import lower_model
 from hw.lowering.qonnx import integer_dtype, load, prepare, read
 from hw.simulation.emulator import Emulator
 from hw.verification.comparison import Comparison, compare_layers
@@ -95,7 +95,7 @@ def compare(graph: Graph, model: str | os.PathLike[str] | onnx.ModelProto | Mode
     Raises UsageError for frames that do not match the model's inputs.
     """
     reference, emulator, result = Reference(model), Emulator(graph), Comparison()
-    lowering = Lowering(reference.model)
+    lowering = lower_model(reference.model)
     outputs = [port.name for port in lowering.graph.outputs]
     names = [*(tensor for tensor, _ in lowering.tensors.values()), *outputs]
     given = frames if isinstance(frames, dict) else {lowering.graph.inputs[0].name: frames}

@@ -97,7 +97,7 @@ def test_the_board_engine_and_the_driver_that_a_build_leaves_give_what_the_model
         assert done.stderr.count("\n") == 1
     assert seen[-1] == (len(x), len(x))
     assert (counters["frames"], counters["errors"]) == (len(x), 0)
-    assert "upsets" not in counters
+    assert "parity_errors" not in counters
     assert counters["cycles"] >= simulated.cycles["latency"]["simulated"]
     with pytest.raises(BitfabricError, match="cannot open"):
         simulated.run_board(x, "/dev/nothing")
@@ -133,7 +133,7 @@ def test_an_image_with_parity_says_so_and_counts(deep, small, tmp_path):
     counters = {}
     with VirtualBoard(made.image) as board, PtyBoard(board) as terminal:
         np.testing.assert_array_equal(made.run_board(x, terminal.port, counters=counters), plain.run(x, "qonnx"))
-    assert (counters["frames"], counters["upsets"]) == (len(x), 0)
+    assert (counters["frames"], counters["parity_errors"]) == (len(x), 0)
     with pytest.raises(BitfabricError, match="has none as folded"):
         estimate_build(small / "model.onnx", "ulx3s-12f", fps=1e6, parity=True)
     more, less = (estimate_build(deep / "model.onnx", "ulx3s-12f", fps=75e6 / 256, parity=p) for p in (True, False))

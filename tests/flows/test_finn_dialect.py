@@ -8,7 +8,7 @@ from flows import build
 from flows.finn import execute, frontend
 from flows.verify import check_rtl
 from hw import finn
-from hw.fabric.family import ECP5
+from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError
 from hw.lowering.lower import lower
 from hw.passes.lanes import connect

@@ -5,7 +5,7 @@ import pytest
 from vcd.reader import TokenKind, tokenize
 
 from flows import engines
-from hw.fabric.family import ECP5
+from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError
 from hw.passes.lanes import connect
 from hw.rtl.design import generate, identifier

@@ -9,8 +9,9 @@ from qonnx.core.datatype import DataType
 
 from benchmarks.kernels import COMPANION, separate
 from benchmarks.measured import Table
-from hw.fabric.family import ECP5, Family
+from hw.fabric.family import Family
 from hw.fabric.resources import Resources
+from hw.families.ecp5 import ECP5
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Kernel
 from hw.ir.stream import Stream

@@ -4,7 +4,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw.fabric.family import FAMILIES
+from hw.families import families
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding
 from hw.kernels.arg_max.kernel import ArgMax
@@ -45,7 +45,7 @@ def test_output_holds_every_class(classes, dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+@pytest.mark.parametrize("family", families().values(), ids=families())
 @pytest.mark.parametrize(("classes", "pe"), [(10, 5), (24, 2)])
 def test_cost_as_estimated(tmp_path, family, classes, pe):
     """Even where PE is no power of two, indices are counted, not multiplied."""

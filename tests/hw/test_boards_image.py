@@ -11,8 +11,11 @@ from qonnx.core.datatype import DataType
 from hw.boards.image import SCOPE, Image, format_of, image
 from hw.boards.targets import find_target
 from hw.boards.virtual import VirtualBoard
-from hw.fabric.family import ECP5, GOWIN, ICE40, Family
+from hw.fabric.family import Family
 from hw.fabric.resources import Resources
+from hw.families.ecp5 import ECP5
+from hw.families.gowin import GOWIN
+from hw.families.ice40 import ICE40
 from hw.host.driver import Driver
 from hw.host.errors import BitfabricError
 from hw.ir.stream import Stream

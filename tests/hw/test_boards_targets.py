@@ -11,8 +11,8 @@ from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 from amaranth_boards.ulx3s import ULX3S_12F_Platform, ULX3S_25F_Platform, ULX3S_45F_Platform, ULX3S_85F_Platform
 
 from hw.boards.targets import find_target, targets
-from hw.fabric.devices import DEVICES, device
 from hw.fabric.resources import Resources
+from hw.families import devices, find_device
 from hw.host.errors import BitfabricError
 
 
@@ -24,12 +24,12 @@ def test_every_board_has_a_device_and_every_target_its_resources() -> None:
         *("orangecrab-25f", "orangecrab-85f", "icebreaker", "tangnano9k"),
     }
     assert len(set(names)) == len(names)
-    assert set(DEVICES) <= set(names)
+    assert set(devices()) <= set(names)
     for target in targets():
         capacity = target.device.capacity
         assert min(capacity.lut, capacity.ff, capacity.bram, capacity.dsp) > 0
         assert target.device.routable == (target.device.family.name != "xc7")
-    assert device("lfe5u-85f").capacity == Resources(83640, 83640, 208, 156)
+    assert find_device("lfe5u-85f").capacity == Resources(83640, 83640, 208, 156)
     assert find_target("ULX3S-85F").device.name == "lfe5u-85f"
 
 
@@ -88,7 +88,7 @@ def test_a_board_has_the_pins_that_amaranth_has(name: str) -> None:
 
 
 def test_a_design_that_does_not_fit_says_by_how_much() -> None:
-    small = device("lfe5u-12f")
+    small = find_device("lfe5u-12f")
     small.check_fit(Resources(12144, 12144, 32, 28))
     with pytest.raises(
         BitfabricError, match=r"does not fit lfe5u-12f: LUT 12145 of 12144 \(1 too many\), DSP 30 of 28"

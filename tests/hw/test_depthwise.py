@@ -4,7 +4,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw.fabric.family import ECP5, XC7
+from hw.families.ecp5 import ECP5
+from hw.families.xc7 import XC7
 from hw.host.errors import BitfabricError
 from hw.ir.stream import smallest_dtype
 from hw.kernels.depthwise.kernel import Depthwise

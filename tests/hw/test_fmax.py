@@ -8,8 +8,7 @@ import pytest
 from benchmarks.clocks import CASES, DEVICE, Table, error, folded
 from benchmarks.kernels import grid
 from hw.boards.targets import find_target
-from hw.fabric.devices import DEVICES
-from hw.fabric.family import FAMILIES
+from hw.families import find_device, find_family
 from hw.folding import fmax
 from tests.hw.networks import perceptron
 
@@ -24,9 +23,9 @@ def test_kernels_are_as_fast_as_placed(name):
     for (target, case), made in rows.items():
         if target == DEVICE[name]:
             kernel = kernels[case]
-            errors.append(error(1000 / fmax.period(kernel, kernel.resources(FAMILIES[name]), model), made.fmax))
+            errors.append(error(1000 / fmax.period(kernel, kernel.resources(find_family(name)), model), made.fmax))
     assert len(errors) > 40
-    assert set(model.logic) == {fmax.kind(kernel) for kernel in kernels.values()}
+    assert set(model.logic) == {kernel.variant for kernel in kernels.values()}
     assert np.mean(np.abs(errors)) < 12
     assert np.mean(np.abs(errors) <= 20) > 0.8
 
@@ -49,11 +48,11 @@ def test_networks_are_as_fast_as_placed(case, tmp_path):
 def test_what_makes_a_design_slower():
     graph = perceptron(np.random.default_rng(5), [32, 16, 4], [("UINT4", "BIPOLAR"), ("UINT2", "INT2")])
     names = ("lfe5u-85f", "lfe5um5g-85f", "ice40up5k", "gw1nr-9c")
-    found = {name: fmax.estimate_fmax(graph, DEVICES[name]).mhz for name in names}
-    faster = replace(DEVICES["lfe5u-85f"], speed="8")
+    found = {name: fmax.estimate_fmax(graph, find_device(name)).mhz for name in names}
+    faster = replace(find_device("lfe5u-85f"), speed="8")
     assert found["lfe5um5g-85f"] > fmax.estimate_fmax(graph, faster).mhz > found["lfe5u-85f"] > found["ice40up5k"]
     for name, mhz in found.items():
-        shelled = fmax.estimate_fmax(graph, DEVICES[name], shell=True)
+        shelled = fmax.estimate_fmax(graph, find_device(name), shell=True)
         assert shelled.mhz <= mhz
         assert shelled.slowest in {"the shell", *(node.name for node in graph)}
-    assert fmax.estimate_fmax(graph, DEVICES["xc7z020"]) is None
+    assert fmax.estimate_fmax(graph, find_device("xc7z020")) is None

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.fabric.family import ECP5
 from hw.fabric.resources import Resources
+from hw.families.ecp5 import ECP5
 from hw.folding import elimination, finn_json
 from hw.folding.choose import estimate_resources, fastest, for_budget, for_cycles, pareto
 from hw.folding.search import Search

@@ -30,7 +30,7 @@ module bench (
   logic valid, first, good, bad;
   logic [7:0] octet;
   assign s_ready = !m_valid && left == '0;
-  deframer dut (
+  bf_deframer dut (
       .clk, .rst, .s_valid(s_valid && s_ready), .s_data, .s_error(1'b0),
       .m_valid(valid), .m_first(first), .m_data(octet), .good, .bad
   );
@@ -58,7 +58,7 @@ module bench (
     input  wire logic s_valid, output logic s_ready, input wire logic [8:0] s_data,
     output      logic m_valid, input wire logic m_ready, output logic [7:0] m_data
 );
-  framer dut (
+  bf_framer dut (
       .clk, .rst, .s_valid, .s_ready, .s_data(s_data[7:0]), .s_last(s_data[8]), .m_valid, .m_ready, .m_data
   );
 endmodule
@@ -98,7 +98,7 @@ def expected(octets: bytes) -> list[int]:
 def test_the_deframer_is_right_after_every_sequence_and_finds_the_next_message() -> None:
     message = encode(Message(0x02, 0x7D7E, b"\x7e\x00"))
     line = b"".join(bytes(before) + message for before in itertools.product(ALPHABET, repeat=LENGTH))
-    simulator = bench("deframer", DEFRAME, (len(line), "UINT8"), (len(line), "UINT16"))
+    simulator = bench("bf_deframer", DEFRAME, (len(line), "UINT8"), (len(line), "UINT16"))
     octets = np.frombuffer(line, np.uint8)[None].astype(np.int64)
     got = simulator.run({"s": octets}).outputs["m"][0]
     np.testing.assert_array_equal(got, expected(line))
@@ -114,7 +114,7 @@ def test_the_framer_says_what_the_codec_says() -> None:
     line = b"".join(map(encode, messages))
     sent = [bytes([0x7E, 0x7D, 0x5D]) + content for content in contents]
     octets = [octet | (i == len(one) - 1) << 8 for one in sent for i, octet in enumerate(one)]
-    simulator = bench("framer", FRAME, (len(octets), "UINT9"), (len(line), "UINT8"))
+    simulator = bench("bf_framer", FRAME, (len(octets), "UINT9"), (len(line), "UINT8"))
     ready = np.random.default_rng(0).random(1 << 14) < 0.7
     got = simulator.run({"s": np.array(octets)[None]}, ready={"m": ready}).outputs["m"][0]
     assert bytes(got.astype(np.uint8)) == line

@@ -14,7 +14,7 @@ from hw.boards.image import Image, baud_rate, format_of, image, slots
 from hw.boards.pty_board import PtyBoard
 from hw.boards.targets import find_target
 from hw.boards.virtual import VirtualBoard
-from hw.fabric.family import ECP5
+from hw.families.ecp5 import ECP5
 from hw.host import driver
 from hw.host.errors import BitfabricError
 from hw.host.packing import Format

@@ -11,8 +11,9 @@ from onnx import TensorProto, numpy_helper
 
 from hw.host.errors import BitfabricError
 from hw.host.steps import run
-from hw.lowering.lower import Lowering, load, lower
-from hw.lowering.wires import in_float64
+from hw.lowering.integer_tensor import in_float64
+from hw.lowering.lower import lower, lower_model
+from hw.lowering.qonnx import load
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import Reference, compare, random_frames
 from tests.hw.qonnx_builder import Builder
@@ -76,7 +77,7 @@ def test_other_networks_differ_only_by_float32_rounding(wide, seed):
 def test_quantizers_are_their_chain_on_every_reachable_integer(wide, seed, dyadic):
     model = RandomModel(np.random.default_rng(seed), dyadic, wide).model()
     if graph := lowered(model):
-        for name, decision in Lowering(load(model)).decisions.items():
+        for name, decision in lower_model(load(model)).decisions.items():
             function, wire = decision.quantizer.function, decision.source
             kernel = graph.node(name).kernel
             least, most = int(wire.low.min()), int(wire.high.max())
@@ -171,7 +172,7 @@ def test_a_requant_is_exact_for_offsets_off_its_grid(mode):
     b = Builder((1, 12))
     x = b.node("MatMul", b.quant("x", 2.0**-10, 12), b.quant(WEIGHTS, 1.0, 4))
     x = b.quant(b.node("Add", x, [1 / 3, -0.7, 0.0, 2.0**-20, -1e-6]), 2.0**-9, 12, rounding_mode=mode)
-    (decision,) = Lowering(load(b.model((x, (1, 5))))).decisions.values()
+    (decision,) = lower_model(load(b.model((x, (1, 5))))).decisions.values()
     kernel, wire = decision.quantizer.kernel, decision.source
     assert kernel.op == "requant"
     frames = np.random.default_rng(0).integers(wire.low, wire.high, (10**5, 5), endpoint=True)

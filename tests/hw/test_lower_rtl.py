@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.fabric.family import ECP5
 from hw.fabric.resources import Resources
+from hw.families.ecp5 import ECP5
 from hw.folding import choose
 from hw.ir.graph import Graph
 from hw.lowering.lower import lower

@@ -15,7 +15,8 @@ from hw.boards import virtual
 from hw.boards.image import format_of, image
 from hw.boards.targets import find_target
 from hw.boards.virtual import VirtualBoard
-from hw.fabric.family import ECP5, FAMILIES
+from hw.families import families, find_family
+from hw.families.ecp5 import ECP5
 from hw.host.driver import Driver
 from hw.ir.graph import Graph
 from hw.ir.kernel import Kernel
@@ -32,7 +33,7 @@ from tests.hw.kernel_bench import alone, check, random_frames, synthesised
 from tests.hw.test_matrix_vector import weights_of
 
 DELAY = 40
-"""Cycles after an output beat in which the count of upsets is looked at: all checks are done."""
+"""Cycles after an output beat in which the count of parity errors is looked at: all checks are done."""
 
 
 def dense(weight: str, data: str, mh: int, mw: int, pe: int, simd: int, prefix: tuple[int, ...] = ()) -> Kernel:
@@ -83,9 +84,9 @@ def each_of(*fast: str) -> pytest.MarkDecorator:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 5000), st.integers(1, 90), st.sampled_from(sorted(FAMILIES)), st.integers(0, 2**32))
+@given(st.integers(1, 5000), st.integers(1, 90), st.sampled_from(sorted(families())), st.integers(0, 2**32))
 def test_every_word_in_block_ram_has_an_odd_number_of_ones(depth: int, width: int, name: str, seed: int) -> None:
-    family, plain = FAMILIES[name], WeightMemory(depth, width)
+    family, plain = find_family(name), WeightMemory(depth, width)
     memory = plain.protected(family)
     rows = np.random.default_rng(seed).integers(0, 2, (depth, width))
     assert (memory.style(family), memory.latency) == (plain.style(family), plain.latency)
@@ -109,8 +110,8 @@ def test_every_word_in_block_ram_has_an_odd_number_of_ones(depth: int, width: in
 def test_parity_changes_neither_integers_nor_cycles(name: str) -> None:
     kernel, rng = KERNELS[name], np.random.default_rng(1)
     plain = replace(kernel, parity=False)
-    assert kernel.checked(ECP5)
-    assert not plain.checked(ECP5)
+    assert kernel.has_parity(ECP5)
+    assert not plain.has_parity(ECP5)
     assert kernel.schedule().latency == plain.schedule().latency
     check(alone(kernel), {"in0": random_frames(kernel.inputs()[0], 2, rng)}, rng)
 
@@ -122,12 +123,12 @@ def test_what_has_no_parity_is_as_if_there_were_none() -> None:
     assert design == generate(plain, ECP5)
     assert not design.parity
     assert ".PARITY(0)" in design.files["accelerator.sv"]
-    assert ".upset()" in design.files["accelerator.sv"]
+    assert ".parity_error()" in design.files["accelerator.sv"]
     assert generate(alone(KERNELS["rows"]), ECP5).parity
 
 
 def watched(graph: Graph) -> RtlDesign:
-    """The design with a second output that tells, DELAY cycles after every beat, how many upsets there were."""
+    """The design with a second output that tells, DELAY cycles after every beat, how many parity errors there were."""
     design = generate(graph, ECP5)
     s, m = design.inputs["s"], design.outputs["m"]
     text = f"""
@@ -137,13 +138,13 @@ module watch (
     output logic m_valid, input wire logic m_ready, output logic [{m.width - 1}:0] m_data,
     output logic u_valid, input wire logic u_ready, output logic [31:0] u_data
 );
-  logic upset;
+  logic parity_error;
   logic [{DELAY}:0] moved;
   accelerator dut (.*);
   assign u_valid = moved[{DELAY}];
   always_ff @(posedge clk) begin
     moved <= {{moved[{DELAY - 1}:0], m_valid && m_ready && !rst}};
-    u_data <= rst ? '0 : u_data + 32'(upset);
+    u_data <= rst ? '0 : u_data + 32'(parity_error);
   end
 endmodule
 """
@@ -220,13 +221,13 @@ def test_an_image_tells_of_wrong_words_on_the_link(tmp_path: Path, monkeypatch: 
         link = Driver(board, *forms, 5, timeout=0.001)
         np.testing.assert_array_equal(link.run(frames), kernel.execute(frames)[0])
         counters = link.status().counters
-        assert (counters["frames"], counters["upsets"]) == (6, 0)
+        assert (counters["frames"], counters["parity_errors"]) == (6, 0)
     folder = flipped(built, tmp_path / "board", "u0_dut_weights0.hex", 100, 3)
     monkeypatch.setattr(virtual, "executable", lambda *given: folder)
     with VirtualBoard(made) as board:
         link = Driver(board, *forms, 5, timeout=0.001)
         assert np.any(link.run(frames) != kernel.execute(frames)[0])
-        assert link.status().counters["upsets"] == 6 * 2
+        assert link.status().counters["parity_errors"] == 6 * 2
 
 
 @pytest.mark.parametrize("count", [1, pytest.param(9, marks=pytest.mark.slow)])
@@ -254,8 +255,8 @@ def test_synthesis_keeps_the_parity_bits(count: int, tmp_path: Path) -> None:
         text = parameters["INITVAL_00"]
         parameters["INITVAL_00"] = text[: -bit - 1] + "01"[text[-bit - 1] == "0"] + text[len(text) - bit :]
         (tmp_path / "flipped.json").write_text(json.dumps(whole))
-        wrong, upsets = run(tmp_path / "flipped.json")
-        assert upsets == 2 * 2
+        wrong, parity_errors = run(tmp_path / "flipped.json")
+        assert parity_errors == 2 * 2
         unchanged += [bit] if wrong == 0 else []
     assert len(unchanged) == count // 9, "of nine bits of a word, one is the parity"
 

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw.fabric.family import ECP5
+from hw.families.ecp5 import ECP5
 from hw.folding import choose, finn_json
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node, Port

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 from qonnx.custom_op.general.quant import resolve_rounding_mode
 
-from hw.fabric.family import FAMILIES
+from hw.families import families, find_family
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Folding
@@ -186,9 +186,9 @@ def test_numbers_beyond_64_bits():
 
 
 @settings(max_examples=30, deadline=None)
-@given(kernels(), st.sampled_from(sorted(FAMILIES)))
+@given(kernels(), st.sampled_from(sorted(families())))
 def test_folding_keeps_the_function(kernel, family):
-    check_foldings(kernel, interesting(kernel, 4, np.random.default_rng(0)), FAMILIES[family])
+    check_foldings(kernel, interesting(kernel, 4, np.random.default_rng(0)), find_family(family))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_folding_keeps_the_function(kernel, family):
 def test_no_multiplier_where_shifts_will_do(multipliers, addends, pe, code):
     dtype, out = DataType["INT20"], DataType["INT9"]
     kernel = Requant(np.array(multipliers), np.array(addends), 7, "ROUND", dtype, out, -256, 255, (), pe)
-    for family in FAMILIES.values():
+    for family in families().values():
         used, parameters = kernel.resources(family), kernel.rtl(family).parameters
         assert (used.dsp > 0) == (code is None and family.dsp_bits is not None)
         assert code is None or parameters["M_BITS"] == code
@@ -246,7 +246,7 @@ def test_bad_parameters():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+@pytest.mark.parametrize("family", families().values(), ids=families())
 @pytest.mark.parametrize(("bits", "factor", "channels"), [(16, 12, 2), (30, 24, 2), (24, 0, 2), (24, 16, 600)])
 def test_blocks_and_multipliers_as_estimated(tmp_path, family, bits, factor, channels):
     rng = np.random.default_rng(1)

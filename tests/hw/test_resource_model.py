@@ -9,8 +9,9 @@ from benchmarks.kernels import COMPANION, grid
 from benchmarks.measured import Table
 from benchmarks.networks import NETWORKS
 from benchmarks.resources import error, hardware
-from hw.fabric.family import ECP5, FAMILIES
 from hw.fabric.resources import Resources
+from hw.families import families, find_family
+from hw.families.ecp5 import ECP5
 from hw.folding.choose import estimate_resources, for_cycles
 from hw.passes import fifos
 from hw.passes.fold import apply
@@ -26,10 +27,10 @@ SMALL = ("tfc-w1a1", "tfc-w2a2", "jsc-mlp-w16a16", "kws-mlp-w2a2")
 def test_every_kernel_of_the_grid_is_as_measured():
     """Blocks and multipliers of every case; lookup tables of every kernel's cases together, and on average."""
     kernels, measured = dict(grid()) | {"the companion": COMPANION}, Table("kernels", renew=False).rows
-    assert set(measured) == {(family, case) for family in FAMILIES for case in kernels}
+    assert set(measured) == {(family, case) for family in families() for case in kernels}
     totals = defaultdict(list)
     for (family, case), row in measured.items():
-        used = kernels[case].resources(FAMILIES[family])
+        used = kernels[case].resources(find_family(family))
         assert (used.bram, used.dsp) == (row.bram, row.dsp), (family, case)
         totals[family, kernels[case].op].append((used.lut, row.lut))
     for name, luts in totals.items():
@@ -43,7 +44,7 @@ def test_networks_are_as_measured(name, tmp_path):
     """Lookup tables of whole networks within 15 %, block RAM and multipliers exactly, for every family."""
     graph, measured = hardware(name, tmp_path), Table("networks", renew=False).rows
     for family in NETWORKS[name].families:
-        used, row = estimate_resources(graph, FAMILIES[family]), measured[family, name]
+        used, row = estimate_resources(graph, find_family(family)), measured[family, name]
         assert (used.bram, used.dsp) == (row.bram, row.dsp), family
         assert abs(error(used.lut, row.lut)) <= 15, family
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from qonnx.core.datatype import DataType
 
-from hw.fabric.family import ECP5
+from hw.families.ecp5 import ECP5
 from hw.faults.soft_errors import SoftErrors
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node, Port

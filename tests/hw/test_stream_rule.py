@@ -11,7 +11,7 @@ import pytest
 from qonnx.core.datatype import DataType
 
 from hw import kernels
-from hw.fabric.family import ECP5
+from hw.families.ecp5 import ECP5
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.stream import Stream
 from hw.kernels.accumulate_pool.kernel import AccumulatePool
@@ -105,7 +105,7 @@ def gated(design: RtlDesign, folder) -> dict[str, set[str]]:
 
 @pytest.fixture(scope="module")
 def design():
-    assert {kernel.op for kernel in KERNELS} == set(kernels.REGISTRY)
+    assert {kernel.op for kernel in KERNELS} == set(kernels.names())
     return generate(side_by_side(), ECP5)
 
 
@@ -118,9 +118,10 @@ def test_all_that_leaves_a_kernel_comes_from_registers(design, tmp_path):
 @pytest.mark.parametrize(
     ("file", "right", "wrong", "path"),
     [
-        ("meet.sv", "always_ff @(posedge clk) s_ready <= rst || fire ? '1 : ~here;", "assign s_ready = {INPUTS{fire}};",
-         ("s1_ready", "s2_valid")),
-        ("requant.sv", "assign s_ready  = credit;", "assign s_ready = credit || m_ready;", ("s17_ready", "m15_ready")),
+        ("bf_stream_join.sv", "always_ff @(posedge clk) s_ready <= rst || fire ? '1 : ~here;",
+         "assign s_ready = {INPUTS{fire}};", ("s1_ready", "s2_valid")),
+        ("bf_requant.sv", "assign s_ready  = credit;", "assign s_ready = credit || m_ready;",
+         ("s17_ready", "m15_ready")),
     ],
 )  # fmt: skip
 def test_a_path_of_gates_is_found(design, tmp_path, file, right, wrong, path):

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from qonnx.core.datatype import DataType
 
-from hw.fabric.devices import device
-from hw.fabric.family import ECP5, FAMILIES, Family
+from hw.fabric.family import Family
 from hw.fabric.resources import Resources
+from hw.families import families, find_device
+from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.stream import Stream
@@ -31,7 +32,7 @@ def design() -> RtlDesign:
     return generate(graph, ECP5)
 
 
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
+@pytest.mark.parametrize("family", families().values(), ids=list(families()))
 def test_every_cell_belongs_to_a_layer_and_they_add_up(design: RtlDesign, family: Family, tmp_path: Path) -> None:
     made = yosys.synthesise(design, family, tmp_path)
     assert set(made.instances) - {""} == {"u0_queue", "u1_wider"}
@@ -46,11 +47,11 @@ def test_every_cell_belongs_to_a_layer_and_they_add_up(design: RtlDesign, family
 
 def test_place_and_route_keeps_the_best_seed_and_tells_the_critical_path(design: RtlDesign, tmp_path: Path) -> None:
     made = yosys.synthesise(design, ECP5, tmp_path)
-    easy = nextpnr.place_and_route(made.netlist, device("lfe5u-25f"), tmp_path, 20)
+    easy = nextpnr.place_and_route(made.netlist, find_device("lfe5u-25f"), tmp_path, 20)
     assert easy.met
     assert easy.tried == {1: easy.fmax_mhz}
     assert easy.config is None
-    hard = nextpnr.place_and_route(made.netlist, device("lfe5u-25f"), tmp_path, 900, seeds=(1, 2))
+    hard = nextpnr.place_and_route(made.netlist, find_device("lfe5u-25f"), tmp_path, 900, seeds=(1, 2))
     assert not hard.met
     assert set(hard.tried) == {1, 2}
     assert hard.fmax_mhz == max(hard.tried.values()) == hard.tried[hard.seed]
@@ -81,7 +82,7 @@ def test_a_fault_in_the_source_is_one_line_with_the_log(tmp_path: Path) -> None:
 
 def test_there_is_no_place_and_route_for_xc7(tmp_path: Path) -> None:
     with pytest.raises(BitfabricError, match="xc7z020 is a synthesis-only target") as caught:
-        nextpnr.place_and_route(tmp_path / "none.json", device("xc7z020"), tmp_path, 100)
+        nextpnr.place_and_route(tmp_path / "none.json", find_device("xc7z020"), tmp_path, 100)
     assert caught.value.status == 2
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from qonnx.core.datatype import DataType
 
-from hw.fabric.devices import device
-from hw.fabric.family import ECP5, GOWIN, XC7
+from hw.families import find_device
+from hw.families.ecp5 import ECP5
+from hw.families.gowin import GOWIN
+from hw.families.xc7 import XC7
 from hw.host.errors import BitfabricError
 from hw.ir.stream import Stream
 from hw.rtl.design import RtlDesign
@@ -69,7 +71,7 @@ def zoo(
     }
     ports = {"s": Stream((64, 8), BYTE, 8)}, {"m": Stream((64, 63), BYTE, 63)}
     design = RtlDesign("cell_zoo", *ports, files)
-    out, part = tmp_path_factory.mktemp("zoo"), device(which.device)
+    out, part = tmp_path_factory.mktemp("zoo"), find_device(which.device)
     synthesis = yosys.synthesise(design, part.family, out)
     below = [synthesis.netlist]
     if which.placed:
@@ -155,7 +157,7 @@ FLIPS: dict[str, dict[str, tuple[str, Callable[[dict], bool]]]] = {
 
 @pytest.fixture(scope="module", params=list(FLIPS))
 def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[RtlDesign, Path, str]:
-    rng, part = np.random.default_rng(3), device(request.param)
+    rng, part = np.random.default_rng(3), find_device(request.param)
     files = {"tiny.sv": TINY, "rom.hex": words(rng, 256, 8), "luts.hex": words(rng, 16, 4)}
     design = RtlDesign("tiny", {"s": Stream((256,), BYTE)}, {"m": Stream((256,), DataType["UINT16"])}, files)
     out = tmp_path_factory.mktemp("tiny")
@@ -175,7 +177,7 @@ def test_one_flipped_bit_of_a_netlist_is_caught(tiny, tmp_path: Path) -> None:
     expected = verilator.build(design).run({"s": frames}).outputs["m"]
 
     def wrong(path: Path) -> int:
-        simulated = netlist.design(path, device(name).family, design.inputs, design.outputs)
+        simulated = netlist.design(path, find_device(name).family, design.inputs, design.outputs)
         return int((verilator.build(simulated, ("-O0",)).run({"s": frames}).outputs["m"] != expected).sum())
 
     assert wrong(below) == 0

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw.fabric.family import ECP5, FAMILIES
+from hw.families import families, find_family
+from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding
 from hw.ir.stream import container
@@ -120,9 +121,9 @@ def test_execute_many_rows(steps):
 
 
 @settings(max_examples=30, deadline=None)
-@given(kernels(), st.sampled_from(sorted(FAMILIES)))
+@given(kernels(), st.sampled_from(sorted(families())))
 def test_folding_keeps_the_function(kernel, family):
-    check_foldings(kernel, nearby(kernel, 4, np.random.default_rng(0)), FAMILIES[family])
+    check_foldings(kernel, nearby(kernel, 4, np.random.default_rng(0)), find_family(family))
 
 
 def test_bad_parameters():
@@ -148,7 +149,7 @@ def test_bad_parameters():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+@pytest.mark.parametrize("family", families().values(), ids=families())
 @pytest.mark.parametrize(("steps", "output", "channels", "pe"), [(1, "BIPOLAR", 512, 2), (255, "UINT8", 8, 2)])
 def test_block_rams_as_estimated(tmp_path, family, steps, output, channels, pe):
     rng = np.random.default_rng(1)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw.fabric.family import ECP5, FAMILIES
+from hw.families import families, find_family
+from hw.families.ecp5 import ECP5
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.shared.weight_memory import WeightMemory
 from hw.rtl.design import generate
@@ -14,9 +15,9 @@ from hw.synth import yosys
 from tests.hw.kernel_bench import alone, check, random_frames
 
 
-@given(st.integers(1, 40000), st.integers(1, 600), st.sampled_from(sorted(FAMILIES)))
+@given(st.integers(1, 40000), st.integers(1, 600), st.sampled_from(sorted(families())))
 def test_every_tile_is_one_block(depth, width, name):
-    family, memory = FAMILIES[name], WeightMemory(depth, width)
+    family, memory = find_family(name), WeightMemory(depth, width)
     tiles = memory.tiles(family)
     assert (tiles.rows - 1) * tiles.row < depth <= tiles.rows * tiles.row
     rest = depth - (tiles.rows - 1) * tiles.row

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 from qonnx.core.datatype import BaseDataType
 
+from hw.ir.kernel import Role
 from hw.ir.stream import smallest_dtype
 from hw.kernels.shared.channel_kernel import checked_range
 from hw.kernels.shared.pool import Pool
@@ -21,6 +22,7 @@ class AccumulatePool(Pool):
     """
 
     op: ClassVar[str] = "accumulate_pool"
+    role: ClassVar[Role] = "window"
     ufunc: ClassVar[np.ufunc] = np.add
 
     shape: tuple[int, ...]

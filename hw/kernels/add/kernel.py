@@ -9,7 +9,7 @@ from qonnx.core.datatype import BaseDataType
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Rtl, Schedule
+from hw.ir.kernel import Role, Rtl, Schedule
 from hw.ir.stream import Stream, container, smallest_dtype
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel, checked_range, kind
@@ -31,7 +31,13 @@ class Add(ChannelKernel):
     """
 
     op: ClassVar[str] = "add"
-    sources: ClassVar[tuple[str, ...]] = ("meet.sv", "stream_out.sv", "times.sv", "widen.sv")
+    role: ClassVar[Role] = "join"
+    sources: ClassVar[tuple[str, ...]] = (
+        "bf_stream_join.sv",
+        "bf_stream_out.sv",
+        "bf_const_multiply.sv",
+        "bf_widen.sv",
+    )
 
     shape: tuple[int, ...]
     dtypes: tuple[BaseDataType, BaseDataType]
@@ -102,13 +108,13 @@ class Add(ChannelKernel):
             digits = (c ^ 3 * c).bit_count() if c > 0 else (-c ^ -3 * c).bit_count()
             lut += max(0, digits - 1 + (c < 0 and digits == 1)) * cell_costs.add(width, family)
             ff += width
-        total = cell_costs.stream_out(self.outputs()[0].width, LATENCY + 1, family) + cell_costs.meet(2, family)
+        total = cell_costs.stream_out(self.outputs()[0].width, LATENCY + 1, family) + cell_costs.stream_join(2, family)
         return total + Resources(self.lanes * lut, self.lanes * ff)
 
     def rtl(self, family: Family) -> Rtl:
         a, b = self.dtypes
         return Rtl(
-            self.op,
+            f"bf_{self.op}",
             {
                 "PE": self.lanes,
                 "A_BITS": a.bitwidth(),

@@ -10,7 +10,7 @@ from qonnx.core.datatype import BaseDataType
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
+from hw.ir.kernel import Folding, Kernel, Role, Rtl, Schedule
 from hw.ir.stream import Stream, container, smallest_dtype
 from hw.kernels.shared import cell_costs
 
@@ -23,7 +23,8 @@ class ArgMax(Kernel):
     """
 
     op: ClassVar[str] = "arg_max"
-    sources: ClassVar[tuple[str, ...]] = ("stream_out.sv",)
+    role: ClassVar[Role] = "quantize"
+    sources: ClassVar[tuple[str, ...]] = ("bf_stream_out.sv",)
 
     classes: int
     input_dtype: BaseDataType
@@ -87,7 +88,7 @@ class ArgMax(Kernel):
 
     def rtl(self, family: Family) -> Rtl:
         return Rtl(
-            self.op,
+            f"bf_{self.op}",
             {
                 "CLASSES": self.classes,
                 "PE": self.pe,

@@ -10,7 +10,7 @@ from qonnx.core.datatype import BaseDataType
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Rtl, Schedule
+from hw.ir.kernel import Role, Rtl, Schedule
 from hw.ir.stream import Stream, container, smallest_dtype
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel, kind
@@ -27,7 +27,13 @@ class Concat(ChannelKernel):
     """
 
     op: ClassVar[str] = "concat"
-    sources: ClassVar[tuple[str, ...]] = ("alike.sv", "meet.sv", "stream_out.sv", "widen.sv")
+    role: ClassVar[Role] = "join"
+    sources: ClassVar[tuple[str, ...]] = (
+        "bf_align_operands.sv",
+        "bf_stream_join.sv",
+        "bf_stream_out.sv",
+        "bf_widen.sv",
+    )
 
     shapes: tuple[tuple[int, ...], ...]
     dtypes: tuple[BaseDataType, ...]
@@ -90,7 +96,7 @@ class Concat(ChannelKernel):
         out = self.outputs()[0].width
         inputs = len(self.shapes)
         if self.pixels > 1:
-            return cell_costs.stream_out(out, 3, family) + cell_costs.meet(inputs, family) + Resources(ff=out)
+            return cell_costs.stream_out(out, 3, family) + cell_costs.stream_join(inputs, family) + Resources(ff=out)
         # A lookup table takes inputs with the bits that choose them, and hands on to the next or to one that joins all.
         each, rest = family.lut_inputs // 2, (family.lut_inputs - 1) // 2
         tables = -(-inputs // each)
@@ -113,5 +119,5 @@ class Concat(ChannelKernel):
         if self.pixels > 1:
             total = sum(c * b for c, b in zip(channels, bits, strict=True))
             whole = {"PIXELS": self.pixels, "CHANNELS": channels, "IN_TOTAL": total, "TOTAL": sum(channels)}
-            return Rtl("concat_whole", elements | whole)
-        return Rtl(self.op, elements | {"PE": self.pe, "BEATS": self._beats, "IN_TOTAL": sum(bits)})
+            return Rtl("bf_concat_whole", elements | whole)
+        return Rtl(f"bf_{self.op}", elements | {"PE": self.pe, "BEATS": self._beats, "IN_TOTAL": sum(bits)})

@@ -11,7 +11,7 @@ from qonnx.core.datatype import BaseDataType
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Rtl, Schedule
+from hw.ir.kernel import Role, Rtl, Schedule
 from hw.ir.stream import Stream, container, encode, smallest_dtype
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel, checked_range, credits_for, kind
@@ -75,9 +75,10 @@ class Depthwise(ChannelKernel):
     """
 
     op: ClassVar[str] = "depthwise"
+    role: ClassVar[Role] = "compute"
     sources: ClassVar[tuple[str, ...]] = (
-        "adder_tree.sv", "delay.sv", "parity.sv", "product.sv", "products.sv",
-        "reduce.sv", "rom.sv", "stream_out.sv", "weight_memory.sv", "widen.sv",
+        "bf_adder_tree.sv", "bf_delay.sv", "bf_parity.sv", "bf_product.sv", "bf_products.sv",
+        "bf_interleaved_accumulator.sv", "bf_rom.sv", "bf_stream_out.sv", "bf_weight_memory.sv", "bf_widen.sv",
     )  # fmt: skip
 
     weights: np.ndarray
@@ -252,22 +253,22 @@ class Depthwise(ChannelKernel):
         product, width = self._product, self.weight_dtype.bitwidth()
         bits = ((self._words[..., None] >> np.arange(width, dtype=np.uint64)) & np.uint64(1)).reshape(self.words, -1)
         return Rtl(
-            self.op,
+            f"bf_{self.op}",
             {
                 "PE": self.pe,
-                "INSIDE": self.inside,
-                "GIVEN": self.given,
+                "ELEMENTS": self.inside,
+                "WINDOWS": self.given,
                 "STEPS": self.channel_beats,
                 "K": self.k // self.inside,
                 "IN_BITS": self.input_dtype.bitwidth(),
                 "W_BITS": width,
-                "APART": product.apart,
+                "SERIAL_OPERAND": product.apart,
                 "A_KIND": product.kind,
                 "PLANES": product.planes,
                 "B_KIND": product.other_kind,
                 "B_BITS": product.other_bits,
                 "OUT_BITS": self.output_dtype.bitwidth(),
-                "EVERY": EVERY,
+                "ADDERS_PER_STAGE": EVERY,
                 **self._stored(family).parameters(family),
                 "SUM_STYLE": self._sum.style(family),
                 "CREDITS": self.schedule().credits,

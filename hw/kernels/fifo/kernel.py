@@ -8,7 +8,7 @@ import numpy as np
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
+from hw.ir.kernel import Folding, Kernel, Role, Rtl, Schedule
 from hw.ir.stream import Stream
 from hw.kernels.shared import cell_costs
 
@@ -21,7 +21,8 @@ class Fifo(Kernel):
     """Holds up to ``depth`` beats of ``stream``."""
 
     op: ClassVar[str] = "fifo"
-    sources: ClassVar[tuple[str, ...]] = ("stream_out.sv",)
+    role: ClassVar[Role] = "plumbing"
+    sources: ClassVar[tuple[str, ...]] = ("bf_stream_out.sv",)
 
     stream: Stream
     depth: int
@@ -64,4 +65,4 @@ class Fifo(Kernel):
         return ahead + Resources(pointers, 5 * self.depth.bit_length(), family.blocks(self.depth, self.stream.width))
 
     def rtl(self, family: Family) -> Rtl:
-        return Rtl(self.op, {"WIDTH": self.stream.width, "DEPTH": self.depth, "BLOCK": int(self.block)})
+        return Rtl(f"bf_{self.op}", {"WIDTH": self.stream.width, "DEPTH": self.depth, "BLOCK": int(self.block)})

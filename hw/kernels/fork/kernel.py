@@ -9,7 +9,7 @@ from qonnx.core.datatype import BaseDataType
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Rtl, Schedule
+from hw.ir.kernel import Role, Rtl, Schedule
 from hw.ir.stream import Stream
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel
@@ -24,7 +24,8 @@ class Fork(ChannelKernel):
     """
 
     op: ClassVar[str] = "fork"
-    sources: ClassVar[tuple[str, ...]] = ("stream_out.sv",)
+    role: ClassVar[Role] = "join"
+    sources: ClassVar[tuple[str, ...]] = ("bf_stream_out.sv",)
 
     shape: tuple[int, ...]
     dtype: BaseDataType
@@ -62,4 +63,4 @@ class Fork(ChannelKernel):
         return sum([cell_costs.stream_out(width, 3, family)] * self.copies, Resources(1, width + 1))
 
     def rtl(self, family: Family) -> Rtl:
-        return Rtl("fork_stream", {"WIDTH": self.inputs()[0].width, "COPIES": self.copies})
+        return Rtl("bf_fork", {"WIDTH": self.inputs()[0].width, "COPIES": self.copies})

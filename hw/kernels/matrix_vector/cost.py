@@ -1,13 +1,56 @@
 """Resource model of ``matrix_vector``, fitted to Yosys: lookup tables mostly within 15 %, memories and DSPs exact."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
+from hw.ir.stream import Stream
 from hw.kernels.shared import cell_costs
+from hw.kernels.shared.weight_memory import WeightMemory
 
-if TYPE_CHECKING:
-    from hw.kernels.matrix_vector.kernel import MatrixVector
+
+class Shape(Protocol):
+    """What the cost depends on; the kernel documents each."""
+
+    @property
+    def pe(self) -> int: ...
+    @property
+    def simd(self) -> int: ...
+    @property
+    def pixels(self) -> int: ...
+    @property
+    def nf(self) -> int: ...
+    @property
+    def sf(self) -> int: ...
+    @property
+    def input_dtype(self) -> BaseDataType: ...
+    @property
+    def weight_dtype(self) -> BaseDataType: ...
+    @property
+    def accumulator_dtype(self) -> BaseDataType: ...
+    @property
+    def datapath(self) -> str: ...
+    @property
+    def planes(self) -> tuple[int, int, int]: ...
+    @property
+    def pairs(self) -> int: ...
+    @property
+    def every(self) -> int: ...
+    @property
+    def stages(self) -> tuple[int, int]: ...
+    @property
+    def latency(self) -> int: ...
+    @property
+    def credits(self) -> int: ...
+    def inputs(self) -> tuple[Stream, ...]: ...
+    def outputs(self) -> tuple[Stream, ...]: ...
+    def rows(self) -> np.ndarray: ...
+    def stored(self, family: Family) -> WeightMemory: ...
+    def buffer(self, family: Family) -> str: ...
+
 
 FEW_WORDS = 8
 """Memories of no more words have many equal columns."""
@@ -18,20 +61,20 @@ def levels(count: int) -> int:
     return (count - 1).bit_length()
 
 
-def resources(kernel: "MatrixVector", family: Family) -> Resources:
+def resources(kernel: Shape, family: Family) -> Resources:
     """Cost of a kernel before synthesis."""
     out = cell_costs.stream_out(kernel.outputs()[0].width, kernel.credits, family)
     return out + _control(kernel, family) + _operands(kernel, family) + _sums(kernel, family)
 
 
-def _control(kernel: "MatrixVector", family: Family) -> Resources:
+def _control(kernel: Shape, family: Family) -> Resources:
     counters = [kernel.nf * kernel.sf, kernel.sf if kernel.nf > 1 else 1]
     bits = sum((values - 1).bit_length() for values in counters)
     six = family.lut_inputs >= 6
     return Resources(lut=bits + 5 if six else 2 * bits + 6, ff=bits + 2 * kernel.latency - 1)
 
 
-def _operands(kernel: "MatrixVector", family: Family) -> Resources:
+def _operands(kernel: Shape, family: Family) -> Resources:
     """The input buffer, the weight memory, and what waits for the other."""
     memory, width = kernel.stored(family), kernel.inputs()[0].width
     style, bram = kernel.buffer(family), 0
@@ -65,7 +108,7 @@ def _tree(count: int, width: int, carry: bool, every: int, family: Family) -> Re
     return Resources(lut, ff)
 
 
-def _sums(kernel: "MatrixVector", family: Family) -> Resources:
+def _sums(kernel: Shape, family: Family) -> Resources:
     """The dot products and their accumulators."""
     parts = {"xnor": _counting, "ternary": _counting, "multiply": _multiplying}
     shared, each = parts.get(kernel.datapath, _signing)(kernel, family)
@@ -82,7 +125,7 @@ def _sums(kernel: "MatrixVector", family: Family) -> Resources:
     return Resources(kernel.pixels * lut, kernel.pixels * ff, 0, kernel.pixels * kernel.pe * each.dsp)
 
 
-def _counting(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resources]:
+def _counting(kernel: Shape, family: Family) -> tuple[Resources, Resources]:
     """Cost of popcounts: once, and for each output."""
     quads, rest = divmod(kernel.simd, 4)
     six, ternary = family.lut_inputs >= 6, kernel.datapath == "ternary"
@@ -99,7 +142,7 @@ def _counting(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resour
     return shared, tree + Resources(lut, ff)
 
 
-def _multiplying(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resources]:
+def _multiplying(kernel: Shape, family: Family) -> tuple[Resources, Resources]:
     """Cost of multipliers: once, and for each output."""
     a, b = (t.bitwidth() + (not t.signed()) for t in (kernel.input_dtype, kernel.weight_dtype))
     tree = _tree(kernel.simd, a + b, False, kernel.every, family)
@@ -111,7 +154,7 @@ def _multiplying(kernel: "MatrixVector", family: Family) -> tuple[Resources, Res
     return Resources(), Resources(tree.lut - inside, max(0, tree.ff - inside), dsp=dsp)
 
 
-def _signing(kernel: "MatrixVector", family: Family) -> tuple[Resources, Resources]:
+def _signing(kernel: Shape, family: Family) -> tuple[Resources, Resources]:
     """Cost of sign planes: once, and for each output."""
     planes, bits, extra = kernel.planes
     pairs, six = kernel.pairs, family.lut_inputs >= 6

@@ -21,7 +21,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
+from hw.ir.kernel import Folding, Kernel, Role, Rtl, Schedule
 from hw.ir.stream import Stream, container, encode, smallest_dtype
 from hw.kernels.matrix_vector import cost
 from hw.kernels.matrix_vector.cost import levels
@@ -64,10 +64,11 @@ class MatrixVector(Kernel):
     """
 
     op: ClassVar[str] = "matrix_vector"
+    role: ClassVar[Role] = "compute"
     sources: ClassVar[tuple[str, ...]] = (
-        "adder_tree.sv", "delay.sv", "dot_products.sv", "input_planes.sv",
-        "parity.sv", "popcount.sv", "products.sv", "replay.sv", "rom.sv",
-        "sign_planes.sv", "stream_out.sv", "weight_memory.sv", "weight_planes.sv",
+        "bf_adder_tree.sv", "bf_delay.sv", "bf_dot_products.sv", "bf_input_planes.sv",
+        "bf_parity.sv", "bf_popcount.sv", "bf_products.sv", "bf_replay.sv", "bf_rom.sv",
+        "bf_sign_planes.sv", "bf_stream_out.sv", "bf_weight_memory.sv", "bf_weight_planes.sv",
     )  # fmt: skip
 
     weights: np.ndarray
@@ -156,8 +157,8 @@ class MatrixVector(Kernel):
 
     def fold(self, folding: Folding) -> Self:
         folded = copy(self)  # It shares what is known of the weights: there are hundreds of foldings to try.
-        for name, value in vars(folding).items():
-            object.__setattr__(folded, name, value)
+        for name in ("pe", "simd", "pixels"):
+            object.__setattr__(folded, name, getattr(folding, name))
         vars(folded).pop("planes", None)
         folded._check_folding()
         return folded
@@ -223,6 +224,10 @@ class MatrixVector(Kernel):
         # A plane costs about half the other operand's bits and one and a half more for each lane.
         by_weights, by_inputs = signed[0] * (data.bitwidth() + 3), data.bitwidth() * (weight.bitwidth() + 3)
         return "weight_planes" if by_weights <= by_inputs else "input_planes"
+
+    @property
+    def variant(self) -> str:
+        return f"{self.op} {self.datapath}"
 
     @property
     def pairs(self) -> int:
@@ -365,12 +370,12 @@ class MatrixVector(Kernel):
             "DATAPATH": self.datapath,
             "PLANES": planes,
             "PAIR_BITS": pair_bits,
-            "EXTRA_BITS": extra_bits,
-            "START": start,
-            "EVERY": self.every,
+            "OFFSET_BITS": extra_bits,
+            "ACC_INIT": start,
+            "ADDERS_PER_STAGE": self.every,
             **stored.parameters(family),
             "BUFFER": self.buffer(family),
             "CREDITS": self.credits,
         }
         rows = self.rows()
-        return Rtl(self.op, parameters, {"WEIGHTS": stored.contents(rows.reshape(len(rows), -1), family)})
+        return Rtl(f"bf_{self.op}", parameters, {"WEIGHTS": stored.contents(rows.reshape(len(rows), -1), family)})

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 from qonnx.core.datatype import BaseDataType
 
+from hw.ir.kernel import Role
 from hw.kernels.shared.pool import Pool
 
 
@@ -18,6 +19,7 @@ class MaxPool(Pool):
     """
 
     op: ClassVar[str] = "max_pool"
+    role: ClassVar[Role] = "window"
     ufunc: ClassVar[np.ufunc] = np.maximum
 
     shape: tuple[int, ...]

@@ -1,18 +1,51 @@
 """What a requant takes: the parameters' memory, and for each element at a time products, sum, rounding, saturation."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
+from qonnx.core.datatype import BaseDataType
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
+from hw.ir.kernel import Memory, Schedule
+from hw.kernels.requant.requant_arithmetic import Arithmetic, Product
 from hw.kernels.shared import cell_costs
 
-if TYPE_CHECKING:
-    from hw.kernels.requant.kernel import Requant
+
+class Shape(Protocol):
+    """What the cost depends on; the kernel documents each."""
+
+    @property
+    def pe(self) -> int: ...
+    @property
+    def lanes(self) -> int: ...
+    @property
+    def parity(self) -> bool: ...
+    @property
+    def low(self) -> int: ...
+    @property
+    def high(self) -> int: ...
+    @property
+    def input_dtype(self) -> BaseDataType: ...
+    @property
+    def output_dtype(self) -> BaseDataType: ...
+    @property
+    def arithmetic(self) -> Arithmetic: ...
+    @property
+    def product(self) -> Product: ...
+    @property
+    def groups(self) -> int: ...
+    @property
+    def fetch(self) -> int: ...
+    @property
+    def levels(self) -> int: ...
+    def limbs(self, family: Family) -> list[tuple[int, int, int]]: ...
+    def in_blocks(self, family: Family) -> bool: ...
+    def stored(self, family: Family) -> Memory: ...
+    def schedule(self) -> Schedule: ...
 
 
-def resources(kernel: "Requant", family: Family) -> Resources:
+def resources(kernel: Shape, family: Family) -> Resources:
     """The whole kernel."""
     product, groups, latency = kernel.product, kernel.groups, kernel.schedule().latency
     m_bits, a_bits = product.bits, product.addend_bits
@@ -35,7 +68,7 @@ def resources(kernel: "Requant", family: Family) -> Resources:
     return total + Resources(kernel.lanes * lane.lut, kernel.lanes * lane.ff, 0, kernel.lanes * lane.dsp)
 
 
-def _lane(kernel: "Requant", family: Family) -> Resources:
+def _lane(kernel: Shape, family: Family) -> Resources:
     """One channel: products, sum, rounding and saturation."""
     plan, product, out = kernel.arithmetic, kernel.product, kernel.output_dtype.bitwidth()
     six = family.lut_inputs >= 6
@@ -75,7 +108,7 @@ def _lane(kernel: "Requant", family: Family) -> Resources:
     return Resources(round(lut), ff + out + 3, 0, dsp)
 
 
-def _moved(kernel: "Requant", family: Family) -> Resources:
+def _moved(kernel: Shape, family: Family) -> Resources:
     """One channel's input, complemented or not and shifted by a few places, in a register; wires where the parameters
     are constants."""
     plan, product = kernel.arithmetic, kernel.product

@@ -8,10 +8,11 @@ from typing import ClassVar
 import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
-from hw.fabric.family import ECP5, Family
+from hw.fabric.family import Family
 from hw.fabric.resources import Resources
+from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Memory, Rtl, Schedule, parity_words
+from hw.ir.kernel import Memory, Role, Rtl, Schedule, parity_words
 from hw.ir.stream import Stream, container
 from hw.kernels.requant import cost
 from hw.kernels.requant.requant_arithmetic import Arithmetic, Product
@@ -22,7 +23,7 @@ ROUNDING = ("ROUND", "HALF_UP", "HALF_DOWN", "CEIL", "FLOOR", "UP", "DOWN")
 """QONNX's modes (``resolve_rounding_mode``): to nearest with ties to even, away from zero, towards zero; towards
 plus and minus infinity; away from and towards zero. HALF_EVEN is another name of ROUND."""
 SMALL = 64
-"""Words of parameters that always stay in lookup tables, with a cycle less (as in lookup.sv)."""
+"""Words of parameters that always stay in lookup tables, with a cycle less (as in bf_lookup.sv)."""
 LUTS_PER_BLOCK = 100
 """Parameters go to block RAM where that saves so many lookup tables a block."""
 MAX_SHIFT = 200
@@ -53,13 +54,14 @@ class Requant(ChannelKernel):
     """
 
     op: ClassVar[str] = "requant"
+    role: ClassVar[Role] = "quantize"
     sources: ClassVar[tuple[str, ...]] = (
-        "stream_out.sv",
-        "delay.sv",
-        "lookup.sv",
-        "parity.sv",
-        "rom.sv",
-        "requant_lane.sv",
+        "bf_stream_out.sv",
+        "bf_delay.sv",
+        "bf_lookup.sv",
+        "bf_parity.sv",
+        "bf_rom.sv",
+        "bf_requant_lane.sv",
     )
 
     multiplier: np.ndarray
@@ -222,8 +224,8 @@ class Requant(ChannelKernel):
             "PARITY": int(self.has_parity(family)),
         }
         if m_bits + a_bits == 0:
-            return Rtl(self.op, parameters)
-        return Rtl(self.op, parameters, {"FILE": self.stored(family)})
+            return Rtl(f"bf_{self.op}", parameters)
+        return Rtl(f"bf_{self.op}", parameters, {"FILE": self.stored(family)})
 
     def words(self) -> list[int]:
         """The parameters' memory: for each group and lane the addend above the multiplier."""

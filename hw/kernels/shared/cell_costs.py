@@ -38,7 +38,7 @@ def stream_out(width: int, credits: int, family: Family) -> Resources:
     return kept + Resources(rows * -(-width // bits) * luts + width * (rows - 1))
 
 
-def meet(inputs: int, family: Family) -> Resources:
+def stream_join(inputs: int, family: Family) -> Resources:
     """The part of this name, and the register behind ``fire``."""
     return Resources(lut=(1 if family.lut_inputs >= 6 else 3) * inputs, ff=inputs + 1)
 

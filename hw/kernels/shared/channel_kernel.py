@@ -16,7 +16,7 @@ WIDEST = 32
 
 
 def kind(dtype: BaseDataType) -> str:
-    """How a code stands for an integer, as the part ``widen`` names it."""
+    """How a code stands for an integer, as the module ``bf_widen`` names it."""
     return "bipolar" if dtype.name == "BIPOLAR" else "signed" if dtype.signed() else "unsigned"
 
 

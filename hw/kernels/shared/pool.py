@@ -15,7 +15,7 @@ from hw.ir.kernel import Rtl, Schedule
 from hw.ir.stream import Stream, container
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel, credits_for, kind
-from hw.kernels.shared.reduction import Reduction, gathering
+from hw.kernels.shared.reduction import Reduction, reduce_tree
 
 
 class Pool(ChannelKernel):
@@ -32,8 +32,8 @@ class Pool(ChannelKernel):
     """
 
     sources: ClassVar[tuple[str, ...]] = (
-        "delay.sv", "gather.sv", "pool_axis.sv", "reduce.sv", "stream_out.sv",
-        "widen.sv",
+        "bf_delay.sv", "bf_reduce_tree.sv", "bf_pool_axis.sv", "bf_interleaved_accumulator.sv", "bf_stream_out.sv",
+        "bf_widen.sv",
     )  # fmt: skip
     ufunc: ClassVar[np.ufunc]
     """The operation on two arrays."""
@@ -71,7 +71,7 @@ class Pool(ChannelKernel):
 
     @abstractmethod
     def _operation(self) -> str:
-        """The operation as the part ``reduce`` names it."""
+        """The operation as the module ``bf_interleaved_accumulator`` names it."""
 
     @property
     def channels(self) -> int:
@@ -195,7 +195,7 @@ class Pool(ChannelKernel):
         if kh > 1:
             total += down.resources(family)
         given = self.dtype.bitwidth()
-        total += gathering(self.inside, self.given * self.pe, given, across.bits, self._operation(), family)
+        total += reduce_tree(self.inside, self.given * self.pe, given, across.bits, self._operation(), family)
         used = (self.channel_beats, kw, columns if kh > 1 or columns % kw else 1, kh, rows if rows % kh else 1)
         for values in used:
             total += cell_costs.counter(values, family)
@@ -205,11 +205,11 @@ class Pool(ChannelKernel):
         rows, columns, kh, kw = self._grid
         across, down = self._reductions
         return Rtl(
-            "pool",
+            "bf_pool",
             {
                 "PE": self.pe,
-                "INSIDE": self.inside,
-                "GIVEN": self.given,
+                "ELEMENTS": self.inside,
+                "WINDOWS": self.given,
                 "STEPS": self.channel_beats,
                 "ROWS": rows,
                 "COLUMNS": columns,

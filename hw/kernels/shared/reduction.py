@@ -1,4 +1,4 @@
-"""The parts ``reduce`` and ``gather``: sums or maxima of several interleaved series, and of what comes at once."""
+"""Costs of ``bf_interleaved_accumulator`` and ``bf_reduce_tree``: sums or maxima of series and of parallel values."""
 
 from dataclasses import dataclass
 
@@ -70,9 +70,9 @@ class Reduction:
         return style == "logic" or (style == "distributed" and self.depth > cell_costs.ECP5_RAM[0])
 
 
-def gathering(count: int, lanes: int, given: int, bits: int, operation: str, family: Family) -> Resources:
-    """Cost of ``gather``: in each of ``lanes`` lanes ``count`` values of ``given`` bits joined to one of ``bits``, a
-    level a cycle."""
+def reduce_tree(count: int, lanes: int, given: int, bits: int, operation: str, family: Family) -> Resources:
+    """Cost of ``bf_reduce_tree``: in each of ``lanes`` lanes it reduces ``count`` values of ``given`` bits to one of
+    ``bits``, one level per cycle."""
     lut = ff = 0
     while count > 1:
         given = min(bits, given + (operation == "sum"))

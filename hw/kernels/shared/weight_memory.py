@@ -44,9 +44,9 @@ class Tiles(NamedTuple):
 
 @dataclass(frozen=True)
 class WeightMemory:
-    """A read-only memory of ``depth`` words of ``width`` bits: the part ``weight_memory``.
+    """A read-only memory of ``depth`` words of ``width`` bits: the module ``bf_weight_memory``.
 
-    With ``parity``, the highest bit of a word makes the number of its ones odd; the part ``parity`` checks it.
+    With ``parity``, the highest bit of a word makes the number of its ones odd; the module ``bf_parity`` checks it.
     """
 
     depth: int

@@ -1,17 +1,50 @@
 """Resource model of ``sliding_window``, fitted to Yosys: lookup tables mostly within 15 %, memories exact."""
 
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import Protocol
+
+from qonnx.core.datatype import BaseDataType
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
+from hw.ir.buffer import Buffer
+from hw.ir.kernel import Schedule
+from hw.ir.stream import Stream
 from hw.kernels.shared import cell_costs
 
-if TYPE_CHECKING:
-    from hw.kernels.sliding_window.kernel import SlidingWindow
+
+class Shape(Protocol):
+    """What the cost depends on; the kernel documents each."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> BaseDataType: ...
+    @property
+    def pads(self) -> tuple[tuple[int, int], ...]: ...
+    @property
+    def padded(self) -> bool: ...
+    @property
+    def part(self) -> tuple[int, int]: ...
+    @property
+    def columns(self) -> list[int]: ...
+    @property
+    def banks(self) -> int: ...
+    @property
+    def grain(self) -> int: ...
+    @property
+    def buffer(self) -> Buffer: ...
+    @property
+    def word(self) -> int: ...
+    @property
+    def block(self) -> bool: ...
+    @property
+    def fetch(self) -> int: ...
+    def outputs(self) -> tuple[Stream, ...]: ...
+    def schedule(self) -> Schedule: ...
 
 
-def resources(kernel: "SlidingWindow", family: Family) -> Resources:
+def resources(kernel: Shape, family: Family) -> Resources:
     """Cost of a kernel before synthesis."""
     schedule, stream = kernel.schedule(), kernel.outputs()[0]
     out = cell_costs.stream_out(stream.width, schedule.credits, family)
@@ -26,7 +59,7 @@ def _bits(values: int) -> int:
     return max(0, values - 1).bit_length()
 
 
-def _control(kernel: "SlidingWindow") -> int:
+def _control(kernel: Shape) -> int:
     """Flip-flops of everything but the data."""
     buffer, rows, columns = kernel.buffer, kernel.part[0], len(kernel.columns)
     banks, phases = kernel.banks, kernel.banks // kernel.grain
@@ -44,7 +77,7 @@ def _control(kernel: "SlidingWindow") -> int:
     return ff
 
 
-def _memory(kernel: "SlidingWindow", family: Family) -> Resources:
+def _memory(kernel: Shape, family: Family) -> Resources:
     """The memories, and what chooses between them."""
     width, depth, banks = kernel.word, kernel.buffer.places // kernel.banks, kernel.banks
     result = Resources(ff=banks * width)

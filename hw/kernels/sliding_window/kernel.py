@@ -14,7 +14,7 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.buffer import Buffer, Loop
-from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
+from hw.ir.kernel import Folding, Kernel, Role, Rtl, Schedule
 from hw.ir.stream import Stream
 from hw.kernels.shared import pixel
 from hw.kernels.sliding_window import cost
@@ -58,8 +58,9 @@ class SlidingWindow(Kernel):
     """
 
     op: ClassVar[str] = "sliding_window"
+    role: ClassVar[Role] = "window"
     sources: ClassVar[tuple[str, ...]] = (
-        "delay.sv", "loop.sv", "stream_out.sv", "window_axis.sv", "window_memory.sv",
+        "bf_delay.sv", "bf_modulo_counter.sv", "bf_stream_out.sv", "bf_window_axis.sv", "bf_window_memory.sv",
     )  # fmt: skip
 
     shape: tuple[int, ...]
@@ -298,7 +299,7 @@ class SlidingWindow(Kernel):
             "LANES": lanes,
             "CF": self.channels // lanes,
             "TAKEN": self.pixels,
-            "GIVEN": self.together,
+            "WINDOWS": self.together,
             "COLUMNS": len(self.columns),
             "COLUMN": tuple(self.columns),
         }
@@ -321,4 +322,4 @@ class SlidingWindow(Kernel):
             "STYLE": "block" if self.block else logic,
             "CREDITS": self.schedule().credits,
         }
-        return Rtl(self.op, parameters)
+        return Rtl(f"bf_{self.op}", parameters)

@@ -12,7 +12,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Memory, Rtl, Schedule, packed_words, parity_words
+from hw.ir.kernel import Memory, Role, Rtl, Schedule, packed_words, parity_words
 from hw.ir.stream import Stream, container
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel
@@ -71,14 +71,15 @@ class Threshold(ChannelKernel):
     """
 
     op: ClassVar[str] = "threshold"
+    role: ClassVar[Role] = "quantize"
     sources: ClassVar[tuple[str, ...]] = (
-        "stream_out.sv",
-        "delay.sv",
-        "lookup.sv",
-        "parity.sv",
-        "rom.sv",
-        "threshold_stage.sv",
-        "weight_memory.sv",
+        "bf_stream_out.sv",
+        "bf_delay.sv",
+        "bf_lookup.sv",
+        "bf_parity.sv",
+        "bf_rom.sv",
+        "bf_threshold_stage.sv",
+        "bf_weight_memory.sv",
     )
 
     thresholds: np.ndarray
@@ -321,7 +322,7 @@ class Threshold(ChannelKernel):
             "INVERT": len(self._flags),
             "PARITY": int(self.has_parity(family)),
         }
-        return Rtl(self.op, parameters, memories)
+        return Rtl(f"bf_{self.op}", parameters, memories)
 
     def _block(self, files: tuple[Memory, ...], stage: int, family: Family) -> Resources:
         """One memory in block RAM, with the registers of its words and the check of their parity."""

@@ -9,7 +9,7 @@ from qonnx.core.datatype import BaseDataType
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Rtl, Schedule
+from hw.ir.kernel import Role, Rtl, Schedule
 from hw.ir.stream import Stream
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel
@@ -29,7 +29,8 @@ class Upsample(ChannelKernel):
     """
 
     op: ClassVar[str] = "upsample"
-    sources: ClassVar[tuple[str, ...]] = ("replay.sv", "stream_out.sv")
+    role: ClassVar[Role] = "window"
+    sources: ClassVar[tuple[str, ...]] = ("bf_replay.sv", "bf_stream_out.sv")
 
     shape: tuple[int, ...]
     factors: tuple[int, ...]
@@ -126,10 +127,10 @@ class Upsample(ChannelKernel):
     def rtl(self, family: Family) -> Rtl:
         _, columns, fh, fw = self._grid
         return Rtl(
-            self.op,
+            f"bf_{self.op}",
             {
                 "WIDTH": self.inputs()[0].width,
-                "POSITIONS": self.pixels,
+                "PIXELS": self.pixels,
                 "COPIES": self.copies,
                 "STEPS": self.channel_beats,
                 "COLUMNS": columns,

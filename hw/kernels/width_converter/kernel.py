@@ -8,7 +8,7 @@ import numpy as np
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
+from hw.ir.kernel import Folding, Kernel, Role, Rtl, Schedule
 from hw.ir.stream import Stream
 from hw.kernels.shared import cell_costs
 
@@ -21,7 +21,8 @@ class WidthConverter(Kernel):
     """
 
     op: ClassVar[str] = "width_converter"
-    sources: ClassVar[tuple[str, ...]] = ("stream_out.sv",)
+    role: ClassVar[Role] = "plumbing"
+    sources: ClassVar[tuple[str, ...]] = ("bf_stream_out.sv",)
 
     stream: Stream
     out_lanes: int
@@ -74,6 +75,6 @@ class WidthConverter(Kernel):
     def rtl(self, family: Family) -> Rtl:
         bits = self.stream.dtype.bitwidth()
         return Rtl(
-            self.op,
+            f"bf_{self.op}",
             {"IN_BITS": self.stream.lanes * bits, "OUT_BITS": self.out_lanes * bits, "CREDITS": self._credits},
         )

@@ -1,0 +1,61 @@
+// Takes messages out of the stream of received octets: flags, octet stuffing and CRC-32 as in RFC 1662.
+// The octets of a message come out as they arrive, its last four being the CRC, `first` with the first one; after the
+// last one `good` or `bad` tells whether the message was whole. Octets must be at least 10 cycles apart.
+`default_nettype none
+
+module bf_deframer (
+    input  wire logic       clk,
+    input  wire logic       rst,
+    input  wire logic       s_valid,
+    input  wire logic [7:0] s_data,
+    input  wire logic       s_error,  // an octet was lost
+    output      logic       m_valid,
+    output      logic       m_first,
+    output      logic [7:0] m_data,
+    output      logic       good,
+    output      logic       bad
+);
+  localparam logic [31:0] RESIDUE = 32'hdebb20e3;  // what a message with its own CRC leaves
+
+  logic some, escaped, damaged;  // of the present message
+  logic [31:0] crc;
+  logic [7:0] rest;
+  logic [3:0] steps;
+  logic flag, escape;
+  assign flag   = s_valid && s_data == 8'h7e;
+  assign escape = s_valid && s_data == 8'h7d;
+
+  always_ff @(posedge clk) begin
+    m_valid <= 1'b0;
+    good    <= 1'b0;
+    bad     <= 1'b0;
+    if (steps != '0) begin
+      steps <= steps - 4'd1;
+      rest  <= rest >> 1;
+      crc   <= (crc >> 1) ^ (crc[0] ^ rest[0] ? 32'hedb88320 : '0);
+    end
+    if (s_error) damaged <= 1'b1;
+    if (rst || flag) begin
+      some    <= 1'b0;
+      escaped <= 1'b0;
+      damaged <= 1'b0;
+      crc     <= '1;
+      if (!rst) begin
+        good <= some && !damaged && !escaped && crc == RESIDUE;
+        bad  <= damaged || escaped || (some && crc != RESIDUE);
+      end
+    end else if (escape) begin
+      escaped <= 1'b1;
+      if (escaped) damaged <= 1'b1;
+    end else if (s_valid) begin
+      some    <= 1'b1;
+      escaped <= 1'b0;
+      m_valid <= 1'b1;
+      m_first <= !some;
+      m_data  <= escaped ? s_data ^ 8'h20 : s_data;
+      rest    <= escaped ? s_data ^ 8'h20 : s_data;
+      steps   <= 4'd8;
+    end
+    if (rst) steps <= '0;
+  end
+endmodule

@@ -1,0 +1,10 @@
+"""The devices of iCE40 UltraPlus.
+
+A logic cell is one LUT and one FF; BRAM: blocks of 4 kbit; DSP: SB_MAC16. The four single-port RAMs are not used.
+"""
+
+from hw.fabric.devices import Device
+from hw.fabric.resources import Resources
+from hw.families.ice40.family import ICE40
+
+DEVICES = (Device("ice40up5k", ICE40, Resources(5280, 5280, 30, 8), ("--up5k",), "sg48", clock_pin="35", clock_mhz=40),)

@@ -1,0 +1,111 @@
+// Arg-max: the index of the greatest of CLASSES values, the lowest index on a tie (FINN: LabelSelect, k = 1).
+// A beat of PE values goes through a tree of comparators, a register on each level; its winner then meets the
+// best of the beats before it. Initiation interval: 1 beat a cycle. Latency: 2 cycles + 1 for each level.
+`default_nettype none
+
+module bf_arg_max #(
+    parameter int CLASSES  = 10,  // values of a vector
+    parameter int PE       = 1,   // values a beat; divides CLASSES
+    parameter int IN_BITS  = 8,   // bits of a value
+    parameter int SIGNED   = 1,   // 1: two's complement
+    parameter int OUT_BITS = 4,   // bits of the index
+    parameter int CREDITS  = 1    // places in the output buffer
+) (
+    input  wire logic                       clk,
+    input  wire logic                       rst,
+    input  wire logic                       s_valid,
+    output      logic                       s_ready,
+    input  wire logic [PE-1:0][IN_BITS-1:0] s_data,
+    output      logic                       m_valid,
+    input  wire logic                       m_ready,
+    output      logic [OUT_BITS-1:0]        m_data
+);
+  localparam int LEVELS = $clog2(PE);
+  if (CLASSES % PE != 0 || OUT_BITS < $clog2(CLASSES)) begin : g_bad_size
+    $error("bf_arg_max: PE does not divide CLASSES, or OUT_BITS is too small");
+  end
+
+  // Control: the beat that fires, by the index of its lane 0, and what is known of those in the pipeline.
+  logic credit, fire, first, last;
+  logic [OUT_BITS-1:0] index_0;
+  assign first   = index_0 == '0;
+  assign last    = index_0 == OUT_BITS'(CLASSES - PE);
+  assign s_ready = credit || !last;
+  assign fire    = s_valid && s_ready;
+  if (CLASSES == PE) begin : g_single
+    assign index_0 = '0;
+  end else begin : g_beats
+    always_ff @(posedge clk) begin
+      if (rst) index_0 <= '0;
+      else if (fire) index_0 <= last ? '0 : index_0 + OUT_BITS'(PE);
+    end
+  end
+
+  logic [LEVELS:0] valid, starts, ends;
+  logic [OUT_BITS-1:0] base[LEVELS+1];
+  always_ff @(posedge clk) begin
+    valid   <= rst ? '0 : (LEVELS + 1)'({valid, fire});
+    starts  <= (LEVELS + 1)'({starts, first});
+    ends    <= (LEVELS + 1)'({ends, last});
+    base[0] <= index_0;
+    for (int i = 1; i <= LEVELS; i++) base[i] <= base[i-1];
+  end
+
+  // The tree, in offset binary. Neighbours meet; the later one wins only if it is greater. (Written with >=,
+  // which is a carry chain on ECP5; for > Yosys adds an equality in lookup tables.)
+  for (genvar level = 0; level <= LEVELS; level++) begin : g_level
+    localparam int NODES = (PE + (1 << level) - 1) >> level;
+    logic [IN_BITS-1:0] value[NODES];
+    logic [OUT_BITS-1:0] index[NODES];
+    if (level == 0) begin : g_input
+      always_ff @(posedge clk) begin
+        for (int i = 0; i < PE; i++) value[i] <= s_data[i] ^ (IN_BITS'(SIGNED) << (IN_BITS - 1));
+      end
+      always_comb for (int i = 0; i < PE; i++) index[i] = OUT_BITS'(i);
+    end else begin : g_meet
+      localparam int BELOW = (PE + (1 << (level - 1)) - 1) >> (level - 1);
+      for (genvar i = 0; i < NODES; i++) begin : g_node
+        if (2 * i + 1 < BELOW) begin : g_pair
+          logic later;
+          assign later = !(g_level[level-1].value[2*i] >= g_level[level-1].value[2*i+1]);
+          always_ff @(posedge clk) begin
+            value[i] <= later ? g_level[level-1].value[2*i+1] : g_level[level-1].value[2*i];
+            index[i] <= later ? g_level[level-1].index[2*i+1] : g_level[level-1].index[2*i];
+          end
+        end else begin : g_odd
+          always_ff @(posedge clk) begin
+            value[i] <= g_level[level-1].value[2*i];
+            index[i] <= g_level[level-1].index[2*i];
+          end
+        end
+      end
+    end
+  end
+
+  // The beat's winner against the best so far.
+  logic [IN_BITS-1:0] best_value;
+  logic [OUT_BITS-1:0] best_index, won_index, result;
+  logic wins;
+  assign won_index = base[LEVELS] + g_level[LEVELS].index[0];
+  assign wins      = starts[LEVELS] || !(best_value >= g_level[LEVELS].value[0]);
+  assign result    = wins ? won_index : best_index;
+  always_ff @(posedge clk) begin
+    if (valid[LEVELS] && wins) best_value <= g_level[LEVELS].value[0];
+    if (valid[LEVELS]) best_index <= result;
+  end
+
+  bf_stream_out #(
+      .WIDTH  (OUT_BITS),
+      .CREDITS(CREDITS)
+  ) out (
+      .clk,
+      .rst,
+      .credit,
+      .start(fire && last),
+      .push (valid[LEVELS] && ends[LEVELS]),
+      .data (result),
+      .m_valid,
+      .m_ready,
+      .m_data
+  );
+endmodule

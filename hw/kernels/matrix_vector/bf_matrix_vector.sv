@@ -1,0 +1,212 @@
+// Matrix-vector product with constant weights: MH = NF * PE dot products of MW = SF * SIMD inputs.
+// A vector comes in SF beats of SIMD elements; outputs leave PE at a time. Of vectors of one beat, in and out, PIXELS are
+// done at a time. Initiation interval: NF * SF cycles a vector,
+// the beats being taken in the first SF of them and one output beat started in each SF-th.
+// Latency from the last beat's cycle to m_valid: OPERANDS + COMPUTE + 1 cycles, as derived below.
+//
+// One action a cycle: nothing after the firing ever stalls, `bf_stream_out` keeps a place for every result.
+`default_nettype none
+
+module bf_matrix_vector #(
+    parameter int    PE         = 2,               // dot products at a time
+    parameter int    SIMD       = 4,               // inputs at a time
+    parameter int    PIXELS     = 1,               // vectors at a time; 1 where SF or NF is more than 1
+    parameter int    SF         = 4,               // beats of an input vector
+    parameter int    NF         = 4,               // beats of an output vector
+    parameter int    IN_BITS    = 1,               // bits of an input
+    parameter int    IN_SIGNED  = 1,
+    parameter int    W_BITS     = 1,               // bits of a weight
+    parameter int    W_SIGNED   = 1,
+    parameter int    OUT_BITS   = 8,               // bits of an output; sums are right modulo 2^OUT_BITS
+    parameter string DATAPATH   = "xnor",          // xnor: one bit by one bit; ternary: -1, 0, +1 by one bit;
+                                                   // weight_planes, input_planes: the bits of one side add or subtract
+                                                   // the other; multiply: multipliers
+    parameter int    PLANES     = 1,               // weight_planes, input_planes: rows of signs
+    parameter int    PAIR_BITS  = 2,               // and bits of the sum and the difference of two of the others
+    parameter int    OFFSET_BITS = 0,               // and bits of what PLANES leave out (0: nothing)
+    parameter int    ACC_INIT      = 0,               // what a dot product starts from
+    parameter int    ADDERS_PER_STAGE      = 2,               // adders in a row between two registers
+    parameter string WEIGHTS    = "weights",       // NF * SF words of PE * LINE bits, the SF of one output beat together
+    parameter string STYLE      = "logic",         // their memory, and its tiles, as in bf_weight_memory
+    parameter int    ROW        = 16,
+    parameter int    BITS       = 8,
+    parameter int    LAST_BITS  = 8,
+    parameter int    PARITY     = 0,               // 1: the words of the memory carry a parity bit above the weights
+    parameter string BUFFER     = "distributed",   // input buffer, as in bf_replay
+    parameter int    CREDITS    = 2                // places for output beats
+) (
+    input  wire logic                           clk,
+    input  wire logic                           rst,
+    input  wire logic                           s_valid,
+    output      logic                           s_ready,
+    input  wire logic [PIXELS*SIMD*IN_BITS-1:0] s_data,
+    output      logic                           m_valid,
+    input  wire logic                           m_ready,
+    output      logic [ PIXELS*PE*OUT_BITS-1:0] m_data,
+    output      logic                           parity_error  // weights that were used had a wrong parity; never without PARITY
+);
+  localparam int PAIRS = (SIMD + 1) / 2;
+  // Bits of a memory word for one output: weights, or the sums and differences of pairs of them and the extra term.
+  localparam int LINE = DATAPATH == "input_planes" ? PAIRS * 2 * PAIR_BITS + OFFSET_BITS : SIMD * W_BITS;
+
+  // Cycles from the firing until the inputs are there, and until inputs and weights are.
+  localparam int FETCH = BUFFER == "hold" ? 1 : BUFFER == "block" ? 3 : 2;
+  localparam int PAIRED = DATAPATH == "weight_planes" ? 1 : 0;
+  localparam int WEIGHT_LATENCY = NF * SF > 2048 ? 3 : 2;
+  localparam int OPERANDS = FETCH + PAIRED > WEIGHT_LATENCY ? FETCH + PAIRED : WEIGHT_LATENCY;
+  // Cycles from there to the sum over SIMD.
+  localparam bit COUNTING = DATAPATH == "xnor" || DATAPATH == "ternary";
+  localparam int COUNT = COUNTING ? (SIMD + 3) / 4 : DATAPATH == "multiply" ? SIMD : PAIRS;
+  localparam int TREE = $clog2(COUNT) > ADDERS_PER_STAGE ? ($clog2(COUNT) + ADDERS_PER_STAGE - 1) / ADDERS_PER_STAGE : 1;
+  localparam int CHAIN = COUNTING || DATAPATH == "multiply" ? 1 : OFFSET_BITS > 0 ? PLANES : 0;
+  localparam int COMPUTE = TREE + CHAIN;
+
+  if (!COUNTING && DATAPATH != "weight_planes" && DATAPATH != "input_planes" && DATAPATH != "multiply") begin : g_bad_datapath
+    $error("bf_matrix_vector: unknown DATAPATH");
+  end
+  if (BUFFER == "hold" && SF > 1 && NF > 1) begin : g_bad_buffer
+    $error("bf_matrix_vector: inputs that are used NF times need a buffer");
+  end
+  if (PIXELS > 1 && NF * SF > 1) begin : g_bad_pixels
+    $error("bf_matrix_vector: several vectors at a time must each be one beat");
+  end
+
+  // Control: which action is next, and whether it can happen in this cycle.
+  localparam int STEP = SF > 1 ? $clog2(SF) : 1;
+  localparam int WORD = NF * SF > 1 ? $clog2(NF * SF) : 1;
+  logic [STEP-1:0] step;
+  logic [WORD-1:0] word;
+  logic taking, last, credit, fire, take;
+  assign last    = step == STEP'(SF - 1);
+  assign s_ready = taking && (credit || !last);
+  assign take    = s_valid && s_ready;
+  assign fire    = (s_valid || !taking) && (credit || !last);
+  always_ff @(posedge clk) begin
+    if (rst) begin
+      word   <= '0;
+      taking <= 1'b1;
+    end else if (fire) begin
+      word <= word == WORD'(NF * SF - 1) ? '0 : word + WORD'(1);
+      if (last) taking <= word == WORD'(NF * SF - 1);
+    end
+  end
+  if (NF == 1) begin : g_one_pass
+    assign step = word;
+  end else begin : g_step
+    always_ff @(posedge clk) begin
+      if (rst) step <= '0;
+      else if (fire) step <= last ? '0 : step + STEP'(1);
+    end
+  end
+
+  // What is under way: an action, and whether it is the last of its dot products. Bit i: i + 1 cycles after the firing.
+  localparam int LATENCY = OPERANDS + COMPUTE;
+  logic [LATENCY-1:0] fired, ending;
+  always_ff @(posedge clk) begin
+    fired  <= rst ? '0 : LATENCY'({fired, fire});
+    ending <= rst ? '0 : LATENCY'({ending, fire && last});
+  end
+
+  // Operands.
+  logic [PIXELS*SIMD*IN_BITS-1:0] fetched, inputs;
+  bf_replay #(
+      .WIDTH(PIXELS * SIMD * IN_BITS),
+      .DEPTH(SF),
+      .STYLE(BUFFER)
+  ) buffer (
+      .clk,
+      .take,
+      .index(step),
+      .beat (s_data),
+      .data (fetched)
+  );
+  bf_delay #(
+      .WIDTH (PIXELS * SIMD * IN_BITS),
+      .CYCLES(OPERANDS - FETCH - PAIRED)
+  ) wait_for_weights (
+      .clk,
+      .d(fetched),
+      .q(inputs)
+  );
+  logic [WORD-1:0] word_q;
+  logic [PE*LINE+PARITY-1:0] stored;
+  logic [PE-1:0][LINE-1:0] weights;
+  bf_delay #(
+      .WIDTH (WORD),
+      .CYCLES(OPERANDS - WEIGHT_LATENCY)
+  ) wait_for_inputs (
+      .clk,
+      .d(word),
+      .q(word_q)
+  );
+  bf_weight_memory #(
+      .WIDTH    (PE * LINE + PARITY),
+      .DEPTH    (NF * SF),
+      .STEM     (WEIGHTS),
+      .STYLE    (STYLE),
+      .ROW      (ROW),
+      .BITS     (BITS),
+      .LAST_BITS(LAST_BITS)
+  ) weight_memory (
+      .clk,
+      .addr(word_q),
+      .data(stored)
+  );
+  assign weights = stored[PE*LINE-1:0];
+  if (PARITY != 0) begin : g_parity
+    bf_parity #(
+        .WIDTH(PE * LINE + 1)
+    ) check (
+        .clk,
+        .rst,
+        .used(fired[OPERANDS-1]),
+        .word(stored),
+        .parity_error
+    );
+  end else begin : g_no_parity
+    assign parity_error = 1'b0;
+  end
+
+  logic [PIXELS-1:0][PE*OUT_BITS-1:0] result;
+  for (genvar i = 0; i < PIXELS; i++) begin : g_pixel
+    bf_dot_products #(
+        .PE        (PE),
+        .SIMD      (SIMD),
+        .SF        (SF),
+        .IN_BITS   (IN_BITS),
+        .IN_SIGNED (IN_SIGNED),
+        .W_BITS    (W_BITS),
+        .W_SIGNED  (W_SIGNED),
+        .OUT_BITS  (OUT_BITS),
+        .DATAPATH  (DATAPATH),
+        .PLANES    (PLANES),
+        .PAIR_BITS (PAIR_BITS),
+        .OFFSET_BITS(OFFSET_BITS),
+        .ACC_INIT     (ACC_INIT),
+        .ADDERS_PER_STAGE     (ADDERS_PER_STAGE)
+    ) dots (
+        .clk,
+        .rst,
+        .inputs(inputs[i*SIMD*IN_BITS+:SIMD*IN_BITS]),
+        .weights,
+        .add   (fired[LATENCY-1]),
+        .ending(ending[LATENCY-1]),
+        .result(result[i])
+    );
+  end
+
+  bf_stream_out #(
+      .WIDTH  (PIXELS * PE * OUT_BITS),
+      .CREDITS(CREDITS)
+  ) out (
+      .clk,
+      .rst,
+      .credit,
+      .start(fire && last),
+      .push (ending[LATENCY-1]),
+      .data (result),
+      .m_valid,
+      .m_ready,
+      .m_data
+  );
+endmodule

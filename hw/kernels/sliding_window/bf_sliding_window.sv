@@ -1,0 +1,294 @@
+// Sliding window: the windows of a convolution. Words of an image of H by W positions, CF words each, come in, TAKEN at a
+// time; out go, for each of OH by OW windows, the JY by JX positions of each of its PY by PX parts, or WINDOWS whole windows
+// at a time. Padding is made here. Initiation interval: as many cycles as beats, in or out, whichever are more.
+// Latency from the cycle in which an output beat is started to m_valid: FETCH + 1 cycles.
+//
+// A writer fills a memory of PLACES words round and round, a reader goes through the windows. Positions are numbers of
+// words from the beginning of a frame, line after line, and on into the next frame; padding has numbers as well, those of
+// other words, and is masked.
+`default_nettype none
+
+module bf_sliding_window #(
+    parameter int    BITS     = 8,              // bits of an element
+    parameter int    LANES    = 1,              // elements of a word
+    parameter int    CF       = 1,              // words of a position; 1 where TAKEN or WINDOWS is more than 1
+    parameter int    TAKEN    = 1,              // words of an input beat
+    parameter int    WINDOWS    = 1,              // windows of an output beat; PY and PX are 1 where it is more than 1
+    parameter int    H        = 8,
+    parameter int    W        = 8,
+    parameter int    OH       = 6,
+    parameter int    OW       = 6,
+    parameter int    SY       = 1,              // stride
+    parameter int    SX       = 1,
+    parameter int    DY       = 1,              // dilation
+    parameter int    DX       = 1,
+    parameter int    TOP      = 0,              // padding before the image
+    parameter int    LEFT     = 0,
+    parameter int    PY       = 3,              // parts of a window
+    parameter int    PX       = 3,
+    parameter int    JY       = 1,              // positions of a part
+    parameter int    JX       = 1,
+    parameter int    COLUMNS  = JX,             // columns of the image that an output beat sees, and where they are
+    parameter logic [COLUMNS-1:0][31:0] COLUMN = '0,
+    parameter int    PADDED   = 0,              // there is padding somewhere
+    parameter int    TERNARY  = 0,              // input is BIPOLAR, output TERNARY
+    parameter int    PLACES   = 20,             // a multiple of BANKS
+    parameter int    BANKS    = 1,              // a multiple of TAKEN
+    parameter int    FREES_Y  = 8,              // words that are not read again when the reader goes on by a line of
+    parameter int    FREES_X  = 1,              // windows, and by WINDOWS windows
+    parameter string STYLE    = "distributed",  // memory: or "block"
+    parameter int    CREDITS  = 3,              // places for output beats
+    localparam int   OUT_BITS = TERNARY != 0 ? 2 : BITS,
+    localparam int   OUT      = WINDOWS * JY * JX * LANES * OUT_BITS
+) (
+    input  wire logic                        clk,
+    input  wire logic                        rst,
+    input  wire logic                        s_valid,
+    output      logic                        s_ready,
+    input  wire logic [TAKEN*LANES*BITS-1:0] s_data,
+    output      logic                        m_valid,
+    input  wire logic                        m_ready,
+    output      logic [             OUT-1:0] m_data
+);
+  localparam int PIXELS = JY * COLUMNS;
+  localparam int WORDS = H * W * CF;
+  localparam int START = -(TOP * W + LEFT) * CF;
+  localparam int REACH = ((JY - 1) * DY * W + int'(COLUMN[COLUMNS-1])) * CF + 1;
+  localparam int FETCH = (BANKS > 1 ? 4 : 1) + (STYLE == "block" ? 1 : 0);
+
+  // The loops of the reader, the innermost first: words of a position, parts of a row, rows, windows, lines, frames.
+  localparam int TURNS = 6;
+  localparam logic [TURNS-1:0][31:0] COUNT = '{1, OH, OW / WINDOWS, PY, PX, CF};
+  localparam logic [TURNS-1:0][31:0] STEP = '{WORDS, SY * W * CF, WINDOWS * SX * CF, JY * DY * W * CF, JX * DX * CF, 1};
+  localparam logic [TURNS-1:0][31:0] FREES = '{WORDS, FREES_Y, FREES_X, 0, 0, 0};
+
+  // How far it moves when loop i turns and those inside it begin again. (A loop of one turn never does; the last is endless.)
+  function automatic logic [TURNS-1:0][31:0] moves(input logic [TURNS-1:0][31:0] steps);
+    int inner;
+    inner = 0;
+    for (int i = 0; i < TURNS; i++) begin
+      moves[i] = COUNT[i] == 1 && i < TURNS - 1 ? 0 : steps[i] - inner;
+      inner += (int'(COUNT[i]) - 1) * int'(steps[i]);
+    end
+  endfunction
+
+  function automatic int most(input logic [TURNS-1:0][31:0] values);
+    most = 0;
+    for (int i = 0; i < TURNS; i++) if (int'(values[i]) > most) most = int'(values[i]);
+  endfunction
+
+  localparam logic [TURNS-1:0][31:0] MOVES = moves(STEP);
+  localparam logic [TURNS-1:0][31:0] FREED = moves(FREES);
+
+  // Loop i turns when those inside it are through; the last one, that of the frames, has no end.
+  logic take, fire, credit;
+  logic [TURNS-1:0] last, through, turn;
+  assign through[0] = 1'b1;
+  assign last[TURNS-1] = 1'b0;
+  for (genvar i = 0; i < TURNS; i++) begin : g_turn
+    assign turn[i] = through[i] && !last[i];
+    if (i < TURNS - 1) begin : g_loop
+      assign through[i+1] = through[i] && last[i];
+      bf_modulo_counter #(
+          .COUNT(int'(COUNT[i]))
+      ) counter (
+          .clk,
+          .rst,
+          .step(fire && through[i]),
+          .last(last[i])
+      );
+    end
+  end
+
+  // The writer goes on while there is room, the reader when what it looks at has come in: while they are not negative.
+  localparam int BEYOND = START + REACH - int'(MOVES[TURNS-1]);  // how far the last window reaches beyond the frame
+  localparam int POINT = $clog2(PLACES - START + most(MOVES) + (BEYOND > 0 ? BEYOND : 0) + 2) + 1;
+  logic [POINT-1:0] level, room, reads, freed;
+  logic [TURNS-1:0] left;
+  logic [POINT-1:0] more;  // words of a beat, but for the first
+  logic moved, ended, unused_level, unused_room;
+  assign take    = s_valid && s_ready;
+  assign more    = take ? POINT'(TAKEN - 1) : '0;
+  assign s_ready = !room[POINT-1];
+  assign fire    = credit && (!level[POINT-1] || ended);
+  bf_delay #(
+      .WIDTH (TURNS + 1),
+      .CYCLES(BANKS > 1 ? 2 : 0)
+  ) wait_for_reading (
+      .clk,
+      .d({fire && !rst, turn}),
+      .q({moved, left})
+  );
+  always_comb begin
+    reads = '0;
+    freed = '1;
+    for (int i = 0; i < TURNS; i++) begin
+      if (fire && turn[i]) reads |= POINT'(-int'(MOVES[i]));
+      if (moved && left[i]) freed &= POINT'(int'(FREED[i]) - 1);
+    end
+  end
+  always_ff @(posedge clk) begin
+    if (rst) begin
+      level <= POINT'(-START - REACH);
+      room  <= POINT'(START + PLACES - TAKEN);
+    end else begin
+      {level, unused_level} <= {level, take} + {reads, take} + {more, 1'b0};
+      {room, unused_room}   <= {room, !take} + {freed, !take} - {more, 1'b0};
+    end
+  end
+
+  // Windows that reach below the frame's end are content with its end.
+  if (PADDED == 0) begin : g_never_ended
+    assign ended = 1'b0;
+  end else begin : g_ended
+    localparam int LEAD = $clog2(PLACES / WORDS + 3) + 1;
+    logic [LEAD-1:0] lead, lead_next;  // frames written less frames read
+    logic complete;
+    bf_modulo_counter #(
+        .COUNT(WORDS / TAKEN)
+    ) written (
+        .clk,
+        .rst,
+        .step(take),
+        .last(complete)
+    );
+    always_comb begin
+      lead_next = lead;
+      if (take && complete && !(fire && turn[TURNS-1])) lead_next = lead + LEAD'(1);
+      if (fire && turn[TURNS-1] && !(take && complete)) lead_next = lead - LEAD'(1);
+    end
+    always_ff @(posedge clk) begin
+      lead  <= rst ? '0 : lead_next;
+      ended <= !rst && !lead_next[LEAD-1] && lead_next != '0;
+    end
+  end
+
+  // The memory, and which of the positions that come out of it are padding.
+  function automatic logic [PIXELS-1:0][31:0] offsets();
+    for (int y = 0; y < JY; y++)
+      for (int x = 0; x < COLUMNS; x++) offsets[y*COLUMNS+x] = y * DY * W + int'(COLUMN[x]);
+  endfunction
+
+  function automatic logic [JY-1:0][31:0] rows();
+    for (int y = 0; y < JY; y++) rows[y] = y * DY;
+  endfunction
+
+  logic [PIXELS-1:0][LANES*BITS-1:0] found;
+  logic [PIXELS-1:0] real_q;
+  logic push;
+  bf_window_memory #(
+      .WIDTH    (LANES * BITS),
+      .TAKEN    (TAKEN),
+      .PLACES   (PLACES),
+      .BANKS    (BANKS),
+      .PIXELS(PIXELS),
+      .TURNS    (TURNS),
+      .START    (START),
+      .OFFSETS  (offsets()),
+      .MOVES    (MOVES),
+      .STYLE    (STYLE)
+  ) memory (
+      .clk,
+      .rst,
+      .take,
+      .beat(s_data),
+      .move(fire),
+      .turn,
+      .data(found)
+  );
+  if (PADDED == 0) begin : g_all_real
+    assign real_q = '1;
+  end else begin : g_padding
+    logic [JY-1:0] image_y;
+    logic [COLUMNS-1:0] image_x;
+    logic [PIXELS-1:0] image;
+    bf_window_axis #(
+        .SIZE    (H),
+        .BEFORE  (TOP),
+        .WINDOWS (OH),
+        .STRIDE  (SY),
+        .PARTS   (PY),
+        .PART    (JY * DY),
+        .LANES   (JY),
+        .AT      (rows())
+    ) axis_y (
+        .clk,
+        .rst,
+        .move  (fire),
+        .part  (turn[2]),
+        .again (turn[3]),
+        .next  (turn[4]),
+        .first (turn[5]),
+        .image(image_y)
+    );
+    bf_window_axis #(
+        .SIZE    (W),
+        .BEFORE  (LEFT),
+        .WINDOWS (OW / WINDOWS),
+        .STRIDE  (WINDOWS * SX),
+        .PARTS   (PX),
+        .PART    (JX * DX),
+        .LANES   (COLUMNS),
+        .AT      (COLUMN)
+    ) axis_x (
+        .clk,
+        .rst,
+        .move  (fire),
+        .part  (turn[1]),
+        .again (turn[2]),
+        .next  (turn[3]),
+        .first (turn[4] || turn[5]),
+        .image(image_x)
+    );
+    for (genvar i = 0; i < PIXELS; i++) begin : g_position
+      assign image[i] = image_y[i/COLUMNS] && image_x[i%COLUMNS];
+    end
+    bf_delay #(
+        .WIDTH (PIXELS),
+        .CYCLES(FETCH - 1)
+    ) wait_for_memory (
+        .clk,
+        .d(image),
+        .q(real_q)
+    );
+  end
+
+  logic [FETCH-1:0] under_way;
+  always_ff @(posedge clk) under_way <= rst ? '0 : FETCH'({under_way, fire});
+  assign push = under_way[FETCH-1];
+
+  // The windows take their positions from those that were found.
+  function automatic int column(input int x);
+    column = 0;
+    for (int i = 0; i < COLUMNS; i++) if (int'(COLUMN[i]) == x) column = i;
+  endfunction
+
+  logic [WINDOWS*JY*JX*LANES-1:0][OUT_BITS-1:0] result;
+  for (genvar w = 0; w < WINDOWS; w++) begin : g_window
+    for (genvar i = 0; i < JY * JX; i++) begin : g_result
+      localparam int FROM = i / JX * COLUMNS + column(w * SX + i % JX * DX);
+      localparam int TO = (w * JY * JX + i) * LANES;
+      for (genvar c = 0; c < LANES; c++) begin : g_lane
+        if (TERNARY != 0) begin : g_ternary
+          assign result[TO+c] = {real_q[FROM] && !found[FROM][c], real_q[FROM]};
+        end else begin : g_same
+          assign result[TO+c] = found[FROM][c*BITS+:BITS] & {BITS{real_q[FROM]}};
+        end
+      end
+    end
+  end
+  bf_stream_out #(
+      .WIDTH  (OUT),
+      .CREDITS(CREDITS)
+  ) out (
+      .clk,
+      .rst,
+      .credit,
+      .start(fire),
+      .push,
+      .data (result),
+      .m_valid,
+      .m_ready,
+      .m_data
+  );
+endmodule

@@ -1,0 +1,251 @@
+"""The state of a lowering while it walks over the model, and the operations that handlers call on it."""
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from math import prod
+
+import onnx
+from qonnx.core.modelwrapper import ModelWrapper
+
+from hw.host.errors import BitfabricError, UsageError
+from hw.host.operators import QUANTIZERS
+from hw.host.steps import step
+from hw.ir.graph import Node, Port
+from hw.ir.kernel import Kernel
+from hw.ir.stream import container
+from hw.lowering import node_steps
+from hw.lowering.constants import Constant
+from hw.lowering.integer_tensor import (
+    HostTensor,
+    IntegerTensor,
+    Steps,
+    binary,
+    content,
+    dtype_of,
+    integer_tensor,
+    last_quantizer,
+    quantizer_range,
+)
+from hw.lowering.layout_ops import LayoutOps, channel_last, inverse, shape_after, simplified, through_layout_ops
+from hw.lowering.quantize import Quantizer, quantizer, regridding_steps
+from hw.lowering.rounding import Product
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What a quantizing node was made from: ``steps`` compute its codes from the integers of ``source``."""
+
+    source: IntegerTensor
+    steps: Steps
+    quantizer: Quantizer
+
+
+class Lowering:
+    """The lowering of one loaded model.
+
+    State that grows during the walk:
+
+    - ``values``: what is known of each of the model's tensors, by name;
+    - ``nodes``, ``inputs``: the nodes and input ports of the dataflow graph so far;
+    - ``tensors``: by edge, the model's tensor that its integers represent and the chain from them to its values;
+    - ``decisions``: by edge, the quantizer that writes it;
+    - ``products``: by edge, how float32 rounding propagates through the kernel that writes it;
+    - ``ends``: by model output, the integers with their element-wise steps, and the host steps after those.
+
+    ``images`` names the model's tensors that spatial operators read: their streams have channels innermost.
+    """
+
+    def __init__(self, model: ModelWrapper, images: Collection[str]) -> None:
+        self.model = model
+        self.images = images
+        self.values: dict[str, Constant | HostTensor | IntegerTensor] = {}
+        self.nodes: list[Node] = []
+        self.inputs: list[Port] = []
+        self.tensors: dict[str, tuple[str, IntegerTensor]] = {}
+        self.decisions: dict[str, Decision] = {}
+        self.products: dict[str, Product] = {}
+        self.ends: dict[str, tuple[IntegerTensor, Steps]] = {}
+        self.first_outputs = {node.name: node.output[0] for node in model.graph.node}
+        self._entered: dict[tuple, tuple[IntegerTensor, LayoutOps]] = {}
+        self._quantized: dict[tuple, IntegerTensor] = {}
+        self._layers: Counter[str] = Counter()
+
+    # --- what a handler asks of its node ---
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a model's tensor, with a batch of one. Raises UsageError if it cannot be inferred."""
+        shape = self.model.get_tensor_shape(name)
+        if shape is None:
+            raise UsageError(f"tensor {name} has no shape that can be inferred; export the model again")
+        return tuple(shape)
+
+    def version(self, node: onnx.NodeProto) -> int:
+        """The version of the operator set that a node belongs to."""
+        return {opset.domain: opset.version for opset in self.model.model.opset_import}.get(node.domain, 1)
+
+    def call(self, node: onnx.NodeProto, output: int = 0) -> node_steps.Call:
+        """A node with its constant inputs, its shapes and its operator set's version."""
+        inputs = tuple(self.values.get(name) if name else None for name in node.input)
+        constants = tuple(value if isinstance(value, Constant) else None for value in inputs)
+        index = node_steps.data_index(constants, tuple(node.input))
+        shapes = self.shape(node.input[index]), self.shape(node.output[output])
+        return node_steps.Call(node, constants, *shapes, self.version(node))
+
+    def integers(self, tensor: str, reader: onnx.NodeProto) -> IntegerTensor:
+        """A model's tensor as integers on an edge, after its last quantizer; only element-wise steps remain.
+
+        Appends the nodes that quantize it, if they do not exist yet. Raises BitfabricError, naming ``reader``, if the
+        tensor is constant or cannot be quantized exactly.
+        """
+        value = self.values[tensor]
+        if isinstance(value, Constant):
+            raise BitfabricError(
+                f"{reader.name}: {reader.op_type} cannot be lowered: its input {tensor} is constant; feed it with data"
+            )
+        if value.host_steps:
+            raise BitfabricError(
+                f"{value.host_origins[0]}: {value.host_steps[0].op} cannot be lowered: only the host computes it, "
+                f"after the last layer; but {reader.name} follows"
+            )
+        return replace(self.quantize(self.on_edge(value, tensor, reader.name)), restore_ops=())
+
+    def affine_integers(self, tensor: str, reader: onnx.NodeProto) -> IntegerTensor:
+        """The same as ``integers``, for a reader that needs the remaining steps to be affine.
+
+        Raises BitfabricError if they are not.
+        """
+        result = self.integers(tensor, reader)
+        if result.affine is None:
+            raise BitfabricError(
+                f"{reader.name}: its input passes {', '.join(dict.fromkeys(filter(None, result.origins)))} after the "
+                "last quantizer and is floating point; put a quantizer before it"
+            )
+        return result
+
+    # --- what a handler adds to the graph ---
+
+    def name(self, kind: str) -> str:
+        """The name of the next layer of a kind: ``conv0``, ``conv1``, ..."""
+        self._layers[kind] += 1
+        return f"{kind}{self._layers[kind] - 1}"
+
+    def append(self, name: str, kernel: Kernel, *edges: str) -> str:
+        """Append a node that reads ``edges``; returns its unique name, which is also the edge that it writes."""
+        names = {node.name for node in self.nodes}
+        unique = next(n for n in (name, *(f"{name}_{i}" for i in range(2, len(names) + 3))) if n not in names)
+        self.nodes.append(Node(unique, kernel, edges, (unique,)))
+        return unique
+
+    # --- from the model's tensors to integers on edges ---
+
+    def on_edge(
+        self, value: HostTensor | IntegerTensor, tensor: str, reader: str, first: bool = False
+    ) -> IntegerTensor:
+        """The tensor as integers of an edge, without its host steps.
+
+        For a tensor that the host computes, this makes the input port. The host computes it up to its last quantizer,
+        or, if ``first``, up to its first one.
+        """
+        value = value.truncated(len(value.steps))
+        if not first and (steps := regridding_steps(value.steps, value.origins)):
+            writer = next(node for node, output in self.first_outputs.items() if output == tensor)
+            value = value.extended(steps, (writer,) * len(steps))
+        return value if isinstance(value, IntegerTensor) else self._enter(value, tensor, reader, first)
+
+    def _enter(self, value: HostTensor, tensor: str, reader: str, first: bool) -> IntegerTensor:
+        """The integers of an input port. Its host also rearranges the elements into the order that kernels want."""
+        at = [i for i, each in enumerate(value.steps) if each.op in QUANTIZERS]
+        if value.dtype is None and not at:
+            raise BitfabricError(
+                f"input {value.port} reaches {reader} as floating point; quantize it first (a QuantIdentity in "
+                "Brevitas), or annotate it as an integer input (UINT8)"
+            )
+        count = 0 if value.dtype is not None else (at[0] if first else at[-1]) + 1
+        key = value.port, *map(content, value.steps[:count])
+        new = key not in self._entered
+        if new:
+            self._entered[key] = self._port(value, count, tensor)
+        start, layout_ops = self._entered[key]
+        rest = tuple(
+            replace(
+                each, operands=tuple(through_layout_ops(operand, layout_ops, value.shape) for operand in each.operands)
+            )
+            for each in value.steps[count:]
+        )
+        restore_ops = inverse(layout_ops, value.shape)
+        remaining = simplified((*restore_ops, *value.layout_ops), start.shape)
+        result = replace(start.extended(rest, value.origins[count:]), layout_ops=remaining, restore_ops=restore_ops)
+        if new and count:
+            self._record(value.origins[count - 1], result)
+        return result
+
+    def _port(self, value: HostTensor, count: int, tensor: str) -> tuple[IntegerTensor, LayoutOps]:
+        """A new port whose host computes ``count`` steps of ``value``: its integers, and the host's layout operators.
+
+        The integers are in the order in which they leave the port.
+        """
+        if value.port in (port.name for port in self.inputs):
+            raise BitfabricError(
+                f"input {value.port} is quantized in several ways, the second time by {value.origins[count - 1]}; "
+                "quantize it once (one QuantIdentity) and feed all its readers from that"
+            )
+        layout_ops = value.layout_ops
+        if tensor in self.images and len(value.tensor_shape) > 1:
+            layout_ops = simplified((*layout_ops, channel_last(len(value.tensor_shape))), value.shape)
+        edge = f"input{len(self.inputs) or ''}"
+        shape = shape_after(layout_ops, value.shape)
+        if value.dtype is not None:
+            self.inputs.append(Port(value.port, edge, value.shape, value.dtype.name, layout_ops))
+            return integer_tensor(edge, shape, value.dtype), layout_ops
+        head = value.steps[:count]
+        low, high = quantizer_range(head[-1], value.origins[count - 1])
+        dtype = dtype_of(low, high, binary(head[-1]))
+        steps = (*head, *layout_ops, step("Cast", to=container(dtype).name))
+        self.inputs.append(Port(value.port, edge, value.shape, "float32", steps))
+        return integer_tensor(edge, shape, dtype, low, high, value.origins[count - 1]), layout_ops
+
+    def quantize(self, source: IntegerTensor, strict: bool = True) -> IntegerTensor:
+        """The tensor as codes of its last quantizer, which a new node computes; the steps after it remain.
+
+        Equal chains share one node. If no single kernel computes the whole chain, the quantizers before the last get
+        nodes of their own. If that fails, too, a ``strict`` call raises BitfabricError, and one that is not quantizes
+        as far as there are kernels.
+        """
+        at = last_quantizer(source.steps)
+        if at is None:
+            return source
+        if source.truncated(at + 1).varies_spatially:
+            source = source.reshaped((prod(source.shape),))
+        head, origin = source.steps[: at + 1], source.origins[at]
+        key = source.edge, source.shape, *map(content, head)
+        new = key not in self._quantized
+        if new:
+            try:
+                made = quantizer(source, head, f"{origin}: {head[-1].op}")
+            except BitfabricError:
+                if last_quantizer(head[:-1]) is not None:
+                    first = self.quantize(replace(source, steps=head[:-1], origins=source.origins[:at]), strict)
+                    if first.edge != source.edge:
+                        return self.quantize(first.extended(source.steps[at:], source.origins[at:]), strict)
+                if strict:
+                    raise
+                return source
+            edge = self.append(f"{source.edge}_{made.kernel.op}", made.kernel, source.edge)
+            stream = made.kernel.outputs()[0]
+            self._quantized[key] = integer_tensor(edge, stream.shape, stream.dtype, made.low, made.high, origin)
+            self.decisions[edge] = Decision(source.truncated(at + 1), head, made)
+        out = self._quantized[key].extended(source.steps[at + 1 :], source.origins[at + 1 :])
+        out = replace(out, layout_ops=source.layout_ops, restore_ops=source.restore_ops)
+        if new:
+            self._record(origin, out)
+        return out
+
+    def _record(self, origin: str, source: IntegerTensor) -> None:
+        """Record which of the model's tensors the codes of the quantizer ``origin`` represent."""
+        count = next((i for i, name in enumerate(source.origins) if name != origin), len(source.steps))
+        value = self.values[self.first_outputs[origin]]
+        assert not isinstance(value, Constant)
+        layout_ops = simplified((*source.restore_ops, *value.layout_ops), source.shape)
+        recorded = replace(source.truncated(count), layout_ops=layout_ops)
+        self.tensors[source.edge] = (self.first_outputs[origin], recorded)

@@ -1,0 +1,47 @@
+"""The operator sets whose operators can be lowered, and the key of an operator in the tables of handlers."""
+
+from typing import Any, TypeAlias
+
+import onnx
+
+from hw import plugins
+
+OperatorKey: TypeAlias = tuple[str, str]
+"""Domain and operator type; the domain of standard ONNX operators is the empty string."""
+
+ONNX_DOMAINS = ("", "ai.onnx")
+QONNX_DOMAIN = "qonnx.custom_op.general"
+OLD_DOMAINS = ("onnx.brevitas", "finn.custom_op.general")
+"""Where QONNX's operators were before it had a domain of its own."""
+DOMAINS = frozenset({*ONNX_DOMAINS, QONNX_DOMAIN, *OLD_DOMAINS})
+"""The domains of the built-in handlers."""
+QUANTIZER_OPS = ("Quant", "IntQuant", "BipolarQuant", "MultiThreshold", "Trunc")
+
+ENTRY_POINTS = "bitfabric.handlers"
+"""The entry point group in which other packages provide handlers, named ``domain::OpType`` (``ai.onnx`` for ONNX's)."""
+
+
+def onnx_keys(*ops: str) -> list[OperatorKey]:
+    """The keys of standard ONNX operators."""
+    return [("", op) for op in ops]
+
+
+def qonnx_keys(*ops: str) -> list[OperatorKey]:
+    """The keys of QONNX operators."""
+    return [(QONNX_DOMAIN, op) for op in ops]
+
+
+def operator_key(node: onnx.NodeProto) -> OperatorKey:
+    """The key of a node's operator: old names of a domain, and a quantizer without one, count as QONNX's domain."""
+    if node.domain in OLD_DOMAINS or (not node.domain and node.op_type in QUANTIZER_OPS):
+        return QONNX_DOMAIN, node.op_type
+    return "" if node.domain in ONNX_DOMAINS else node.domain, node.op_type
+
+
+def find_plugin(node: onnx.NodeProto) -> Any | None:
+    """The handler that an installed package provides for a node's operator; None if no package does.
+
+    Raises BitfabricError where it cannot be imported.
+    """
+    domain, op = operator_key(node)
+    return plugins.find(ENTRY_POINTS, f"{domain or 'ai.onnx'}::{op}")

@@ -1,0 +1,232 @@
+"""What the lowering knows of a tensor of the model: the integers that represent it and the chain to its values.
+
+A tensor is either still computed by the host (``HostTensor``) or carried by an edge of the dataflow graph
+(``IntegerTensor``). Both are chains of three parts, applied in this order:
+
+1. ``steps``: element-wise operators, in the element order of the stream (channels innermost);
+2. ``layout_ops``: Reshape and Transpose operators that lead to the order of the model's tensor;
+3. ``host_steps``: operators that only the host computes, after the last layer.
+
+An element-wise operator that follows a layout operator in the model is applied before it here, with its constant
+operands rearranged to match, which gives the same values. So kernels only have to know their own stream's order.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType, DataType
+
+from hw.host.errors import BitfabricError
+from hw.host.operators import ELEMENTWISE, QUANTIZERS, RESHAPING, code_range
+from hw.host.steps import HostStep, step
+from hw.ir.stream import smallest_dtype
+from hw.lowering.affine import affine_form
+from hw.lowering.layout_ops import LayoutOps, before_layout_ops, shape_after, simplified, through_layout_ops
+
+Steps = tuple[HostStep, ...]
+
+AS_FLOAT32 = step("Cast", to="float32")
+"""Marks where the model's own float32 arithmetic begins: after integers, or after an exact matrix product."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Operators applied to frames of ``shape`` (without the batch).
+
+    ``origins`` and ``host_origins`` name the model's node that each of ``steps`` and ``host_steps`` comes from.
+    """
+
+    shape: tuple[int, ...]
+    steps: Steps = ()
+    origins: tuple[str, ...] = ()
+    layout_ops: LayoutOps = ()
+    host_steps: Steps = ()
+    host_origins: tuple[str, ...] = ()
+
+    @property
+    def tensor_shape(self) -> tuple[int, ...]:
+        """The shape of the model's tensor, after the layout operators, without the batch."""
+        return shape_after(self.layout_ops, self.shape)
+
+    def then(self, steps: Steps, origin: str) -> Self:
+        """The chain followed by a node's operators, whose operands are in the order of the model's tensor."""
+        chain = self
+        for each in steps:
+            if chain.host_steps or each.op not in ELEMENTWISE | RESHAPING:
+                host_steps, host_origins = (*chain.host_steps, each), (*chain.host_origins, origin)
+                chain = replace(chain, host_steps=host_steps, host_origins=host_origins)
+            elif each.op in RESHAPING:
+                chain = replace(chain, layout_ops=simplified((*chain.layout_ops, each), chain.shape))
+            else:
+                operands = tuple(before_layout_ops(value, chain.layout_ops, chain.shape) for value in each.operands)
+                chain = chain.extended((replace(each, operands=operands),), (origin,))
+        return chain
+
+    def extended(self, steps: Steps, origins: tuple[str, ...]) -> Self:
+        """The chain with more element-wise steps, whose operands are in the order of ``shape``."""
+        return replace(self, steps=self.steps + steps, origins=self.origins + origins)
+
+    def truncated(self, count: int) -> Self:
+        """The chain with its first ``count`` element-wise steps and its layout operators, without host steps."""
+        return replace(self, steps=self.steps[:count], origins=self.origins[:count], host_steps=(), host_origins=())
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HostTensor(Chain):
+    """A tensor that the host computes from the model's input ``port``; ``dtype`` is the type of an integer input."""
+
+    port: str
+    dtype: BaseDataType | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class IntegerTensor(Chain):
+    """A tensor that is computed from the integers of ``edge``, which have the type ``dtype``.
+
+    ``shape`` is the stream's shape, channels last. ``low`` and ``high``, int64 (channels,), are the minimum and
+    maximum integer of each channel. ``restore_ops`` are the layout operators from the stream's order to the order
+    that the tensors before it had, where an input port or a change of shape has changed it.
+    """
+
+    edge: str
+    dtype: BaseDataType
+    low: np.ndarray
+    high: np.ndarray
+    restore_ops: LayoutOps = ()
+
+    @property
+    def channels(self) -> int:
+        return self.shape[-1]
+
+    def by_channel(self, values: np.ndarray) -> np.ndarray:
+        """Values (channels, ...) with leading axes of size one, so that they broadcast against a batch of frames."""
+        return values.reshape((1,) * len(self.shape) + values.shape)
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """``low`` and ``high`` as frames without a batch, with one element for each channel."""
+        return self.by_channel(self.low)[0], self.by_channel(self.high)[0]
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The minimum and maximum integer over all channels."""
+        return int(self.low.min()), int(self.high.max())
+
+    @cached_property
+    def affine(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Slope and offset of the steps, Fractions without the batch; None if the steps are not affine.
+
+        They have one element for each channel unless the tensor ``varies_spatially``.
+        """
+        return affine_form(self.steps, (*(1,) * (len(self.shape) - 1), self.channels))
+
+    @property
+    def varies_spatially(self) -> bool:
+        """Whether a step's constants differ between elements of one channel."""
+        rank = len(self.shape)
+        return any(any(size > 1 for size in value.shape[-rank:-1]) for each in self.steps for value in each.operands)
+
+    def reshaped(self, shape: tuple[int, ...]) -> "IntegerTensor":
+        """The same elements in the same order as a stream of another shape."""
+        if shape == self.shape:
+            return self
+        reshape = (step("Reshape", shape=shape),)
+
+        def regrouped(bound: np.ndarray) -> np.ndarray:
+            return np.broadcast_to(bound, self.shape).reshape(-1, shape[-1])
+
+        operands = [
+            tuple(through_layout_ops(value, reshape, self.shape) for value in each.operands) for each in self.steps
+        ]
+        return replace(
+            self,
+            shape=shape,
+            low=regrouped(self.low).min(axis=0),
+            high=regrouped(self.high).max(axis=0),
+            steps=tuple(replace(each, operands=values) for each, values in zip(self.steps, operands, strict=True)),
+            layout_ops=simplified((step("Reshape", shape=self.shape), *self.layout_ops), shape),
+            restore_ops=(step("Reshape", shape=self.shape), *self.restore_ops),
+        )
+
+
+def integer_tensor(
+    edge: str,
+    shape: tuple[int, ...],
+    dtype: BaseDataType,
+    low: np.ndarray | int | None = None,
+    high: np.ndarray | int | None = None,
+    origin: str = "",
+) -> IntegerTensor:
+    """A tensor whose values are the integers of ``edge``.
+
+    ``low`` and ``high`` bound the integers (default: the range of the type); ``origin`` names the model's node that
+    produces them.
+    """
+    least, most = (dtype.min() if low is None else low), (dtype.max() if high is None else high)
+    lows, highs = (np.array(np.broadcast_to(np.asarray(bound, np.int64), shape[-1:])) for bound in (least, most))
+    return IntegerTensor(shape, (AS_FLOAT32,), (origin,), edge=edge, dtype=dtype, low=lows, high=highs)
+
+
+def dtype_of(low: int, high: int, binary: bool = False) -> BaseDataType:
+    """The narrowest type that holds a range: BIPOLAR if ``binary``, TERNARY for -1..1."""
+    if binary:
+        return DataType["BIPOLAR"]
+    return DataType["TERNARY"] if (low, high) == (-1, 1) else smallest_dtype(low, high)
+
+
+def in_float64(steps: Steps) -> Steps:
+    """The steps without the rounding to float32."""
+    return tuple(each for each in steps if not to_float32(each))
+
+
+def to_float32(each: HostStep) -> bool:
+    """Whether a step is AS_FLOAT32."""
+    return each.op == "Cast" and each.attributes == AS_FLOAT32.attributes
+
+
+def content(each: HostStep) -> tuple:
+    """A hashable key of a step: steps with equal keys compute the same."""
+    operands = tuple((value.dtype.str, value.shape, value.tobytes()) for value in each.operands)
+    return each.op, operands, each.attributes
+
+
+def last_quantizer(steps: Steps) -> int | None:
+    """The index of the last quantizer among steps; None if there is none."""
+    return max((i for i, each in enumerate(steps) if each.op in QUANTIZERS), default=None)
+
+
+def binary(quantizer: HostStep) -> bool:
+    """Whether a quantizer's only codes are -1 and +1."""
+    attributes = dict(quantizer.attributes)
+    match quantizer.op:
+        case "Quant":
+            return attributes["bits"] == 1 and bool(attributes["signed"])
+        case "MultiThreshold":
+            return attributes["unit"] == 2
+        case op:
+            return op == "BipolarQuant"
+
+
+def quantizer_range(quantizer: HostStep, origin: str) -> tuple[int, int]:
+    """The minimum and maximum code of a quantizer for any input; ``origin`` names its node.
+
+    Raises BitfabricError for a Trunc of version 1, which does not clip.
+    """
+    attributes = dict(quantizer.attributes)
+    match quantizer.op:
+        case "Quant":
+            return code_range(attributes["bits"], attributes["signed"], attributes["narrow"])
+        case "MultiThreshold":
+            least: int = attributes["least"]
+            return least, least + len(quantizer.operands[0]) * attributes["unit"]
+        case "Trunc":
+            clip = attributes["clip"]
+            if clip is None:
+                raise BitfabricError(
+                    f"{origin}: Trunc cannot be the input's quantizer: it bounds nothing; put a Quant there"
+                )
+            return clip
+        case _:
+            return -1, 1

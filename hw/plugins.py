@@ -1,0 +1,36 @@
+"""Objects that other installed packages provide through entry points, looked up by name when a model needs them."""
+
+import sys
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from typing import Any
+
+from hw.host.errors import BitfabricError
+
+
+def find(group: str, name: str) -> Any | None:
+    """The object that an installed package provides as ``name`` in an entry point group; None if no package does.
+
+    The first call for a group reads the metadata of every installed package (about 0.1 s), so callers ask their
+    built-in tables first. Raises BitfabricError where several packages provide the name, or where the object cannot
+    be imported.
+    """
+    found: list[EntryPoint] = list(_group(group, tuple(sys.path)).select(name=name))
+    if not found:
+        return None
+    if len(found) > 1:
+        values = ", ".join(each.value for each in found)
+        raise BitfabricError(f"{name}: several packages provide it as {group} ({values}); uninstall all but one")
+    try:
+        return found[0].load()
+    except Exception as error:
+        raise BitfabricError(
+            f"{name}: {found[0].value}, which is to provide it as {group}, cannot be imported "
+            f"({type(error).__name__}: {error}); repair or uninstall that package"
+        ) from None
+
+
+@lru_cache(maxsize=16)
+def _group(group: str, path: tuple[str, ...]) -> EntryPoints:
+    """The entry points of a group; ``path`` (``sys.path``) is the key under which the answer is kept."""
+    return entry_points(group=group)
