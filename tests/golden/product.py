@@ -3,21 +3,25 @@
 import hashlib
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import onnx
 
+from benchmarks.kernels import grid, separate
+from flows import cli
 from flows.config import BuildConfig
 from flows.plan import Plan, built
 from hw import finn_io, folding
 from hw.emulate import Emulator
 from hw.errors import BitfabricError
-from hw.kernels.kernel import Folding
+from hw.kernels.kernel import Folding, Kernel
 from hw.lower import lower
 from hw.reference import random_frames
 from hw.rtl import generate
+from hw.synth import yosys
 from hw.synth.devices import DEVICES
-from hw.synth.family import ECP5
+from hw.synth.family import ECP5, FAMILIES
 
 TARGETS = ("ulx3s-85f", "ice40up5k", "gw1nr-9c", "xc7z020")
 """One target of each family; the first one is a board."""
@@ -102,3 +106,81 @@ def planned(model: Path, target: str, options: dict[str, Any]) -> tuple[dict[str
 
 def _words(value: Any) -> str:
     return "/".join(map(str, value.values())) if isinstance(value, dict) else str(value)
+
+
+def kernels() -> dict[str, Kernel]:
+    """Every kernel over a grid of parameters, by a name that tells them."""
+    return dict(grid())
+
+
+def kernel_facts(kernel: Kernel) -> dict[str, str]:
+    """What one kernel is: its timing contract, and on every family its cost and hash of its hardware."""
+    schedule = kernel.schedule()
+    actions = b"".join(np.packbits(each).tobytes() for each in (*schedule.takes, *schedule.gives))
+    facts = {
+        "timing": f"interval={schedule.interval} latency={schedule.latency} credits={schedule.credits} "
+        f"repeats={schedule.repeats} places={schedule.places} {short(actions)}",
+        "foldings": short(" ".join(str((f.pe, f.simd, f.pixels)) for f in kernel.foldings())),
+    }
+    for name, family in FAMILIES.items():
+        files = generate(separate(kernel), family).files
+        content = short("".join(f"{file}\n{files[file]}" for file in sorted(files)))
+        facts[name] = f"{_words(vars(kernel.resources(family)))} {content}"
+    return facts
+
+
+def cells_of_kernel(kernel: Kernel, family: str, folder: Path) -> dict[str, int]:
+    """Cells of a kernel alone after synthesis, by type."""
+    made = yosys.synthesise(generate(separate(kernel), FAMILIES[family]), FAMILIES[family], folder)
+    return dict(sorted(made.cells.items()))
+
+
+def cells_of_network(model: Path, target: str, options: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Cells of a network's accelerator after synthesis, by type, and what every layer takes (LUT/FF/BRAM/DSP)."""
+    plan = Plan(model, BuildConfig(target=target, **options))
+    family = plan.device.family
+    made = yosys.synthesise(generate(plan.choose().hardware, family), family, folder)
+    layers = {name: _words(vars(cost)) for name, cost in sorted(made.instances.items())}
+    return {"cells": dict(sorted(made.cells.items())), "layers": layers}
+
+
+def commands() -> list[str]:
+    """The names of the command line's commands."""
+    import typer.main
+
+    return sorted(typer.main.get_command(cli.app).commands)
+
+
+def command_line(*arguments: str) -> None:
+    """The command line in this process: leaves by SystemExit."""
+    with patch("sys.argv", ["bitfabric", *arguments]), patch("signal.signal"):
+        cli.main()
+
+
+def refusal(model: onnx.ModelProto) -> str:
+    """Why a network is not lowered."""
+    try:
+        lower(model)
+    except BitfabricError as error:
+        return f"{error.status}: {error}"
+    return "lowered"
+
+
+def finn_refusal(model: onnx.ModelProto) -> str:
+    """Why a network that is lowered has no form in FINN's dialect."""
+    try:
+        finn_io.write(finn_io.adapted(lower(model)))
+    except BitfabricError as error:
+        return f"{error.status}: {error}"
+    return "written"
+
+
+def finn_flow_refusal(model: Path, folder: Path, options: dict[str, Any]) -> str:
+    """Why FINN's flow is not run with these options."""
+    from flows.finn import flow
+
+    try:
+        flow(model, folder, **options)
+    except BitfabricError as error:
+        return f"{error.status}: {error}"
+    return "run"

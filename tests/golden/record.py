@@ -26,3 +26,9 @@ def record(name: str, folder: Path) -> dict[str, str]:
 def as_text(content: Any) -> str:
     """JSON with a line for every fact."""
     return json.dumps(content, indent=1) + "\n"
+
+
+def kernels(folder: Path) -> dict[str, str]:
+    """The facts of every kernel over a grid of parameters."""
+    del folder
+    return {"kernels.json": as_text({name: product.kernel_facts(kernel) for name, kernel in product.kernels().items()})}
