@@ -1,6 +1,7 @@
 """Everything of the product that the golden replay calls: the one place with its imports."""
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -152,8 +153,9 @@ def commands() -> list[str]:
 
 
 def command_line(*arguments: str) -> None:
-    """The command line in this process: leaves by SystemExit."""
-    with patch("sys.argv", ["bitfabric", *arguments]), patch("signal.signal"):
+    """The command line in this process: leaves by SystemExit. It takes its name from the script, of no package."""
+    script = patch.object(sys.modules["__main__"], "__package__", None)
+    with script, patch("sys.argv", ["bitfabric", *arguments]), patch("signal.signal"):
         cli.main()
 
 
