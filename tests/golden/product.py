@@ -1,0 +1,188 @@
+"""Everything of the product that the golden replay calls: the one place with its imports."""
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import onnx
+
+from benchmarks.kernels import grid, separate
+from flows import cli
+from flows.config import BuildConfig
+from flows.plan import Plan, built
+from hw import finn_io, folding
+from hw.emulate import Emulator
+from hw.errors import BitfabricError
+from hw.kernels.kernel import Folding, Kernel
+from hw.lower import lower
+from hw.reference import random_frames
+from hw.rtl import generate
+from hw.synth import yosys
+from hw.synth.devices import DEVICES
+from hw.synth.family import ECP5, FAMILIES
+
+TARGETS = ("ulx3s-85f", "ice40up5k", "gw1nr-9c", "xc7z020")
+"""One target of each family; the first one is a board."""
+
+
+def short(content: bytes | str) -> str:
+    """The first half of a SHA-256."""
+    return hashlib.sha256(content if isinstance(content, bytes) else content.encode()).hexdigest()[:32]
+
+
+def export_network(name: str, path: Path, **options: Any) -> None:
+    """Writes a reference network with random weights and BatchNorm parameters on a coarse grid."""
+    import torch
+
+    from quant import create_model, export
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = create_model(name, **options)
+    low, high = model.in_range
+    rng = np.random.default_rng(0)
+    frames = rng.integers(low, high, (2, 32, *model.input_shape), endpoint=True).astype(np.float32)
+    model.train()
+    with torch.no_grad():
+        for batch in frames:
+            model(torch.from_numpy(batch))
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+                module.running_mean.copy_((module.running_mean * 8).round() / 8)
+                module.running_var.copy_(torch.exp2(module.running_var.log2().round()))
+                if module.affine:
+                    module.weight[::3] *= -1  # these channels fall
+    export(model.eval(), path, frames[0, :4])
+    torch.set_num_threads(threads)
+
+
+def finn_graph(model: onnx.ModelProto, cycles: int) -> onnx.ModelProto:
+    """A network in FINN's dialect, its matrices folded for so many cycles a frame, one pixel a beat."""
+    graph = finn_io.adapted(lower(model))
+    table = folding.for_cycles(graph, cycles, ECP5, DEVICES["lfe5u-85f"].capacity)
+    table = {name: Folding(f.pe, f.simd) for name, f in table.items() if graph.node(name).kernel.op == "matrix_vector"}
+    return finn_io.write(folding.apply(graph, table))
+
+
+def lowered(model: Path) -> dict[str, Any]:
+    """The integer graph of a model as text, and hashes of what it and the emulator compute on random frames."""
+    graph = Plan(model, BuildConfig(target=TARGETS[0])).graph
+    frames = random_frames(graph, 16, seed=0)
+    inner = graph.execute(graph.encode(frames), keep=True)
+    edges = {edge: short(np.ascontiguousarray(values, np.int64).tobytes()) for edge, values in inner.items()}
+    outputs = Emulator(graph).run(frames)
+    outputs = outputs if isinstance(outputs, dict) else {"": outputs}
+    return {
+        "graph": str(graph).splitlines(),
+        "edges": edges,
+        "outputs": {port: f"{values.dtype} {short(values.tobytes())}" for port, values in outputs.items()},
+    }
+
+
+def planned(model: Path, target: str, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """All that is known of a model on a target before synthesis, and the text of its top module. Where it cannot be
+    built, the line that says why is all that is known."""
+    plan = Plan(model, BuildConfig(target=target, **options))
+    try:
+        summary = plan.summary()
+    except BitfabricError as error:
+        return {"error": str(error), "status": error.status}, ""
+    table = {name: Folding.of(f) for name, f in summary["folding"].items()}
+    hardware = built(plan.graph, table, summary["fifos"])
+    design = generate(hardware, plan.device.family)
+    summary["folding"] = {name: " ".join(f"{k}={v}" for k, v in f.items()) for name, f in summary["folding"].items()}
+    for name in ("fmax_mhz", "fps"):
+        summary[name] = summary[name] and float(f"{summary[name]:.9g}")
+    summary["layers"] = [" ".join(map(_words, layer.values())) for layer in summary["layers"]]
+    streams = design.inputs | design.outputs
+    ends = {port: f"{s.shape} {s.dtype.name} lanes={s.lanes} width={s.width}" for port, s in streams.items()}
+    hashes = {name: short(text) for name, text in sorted(design.files.items())}
+    extra = {"hardware": str(hardware).splitlines(), "ports": ends, "parity": design.parity, "files": hashes}
+    return summary | extra, design.files[f"{design.top}.sv"]
+
+
+def _words(value: Any) -> str:
+    return "/".join(map(str, value.values())) if isinstance(value, dict) else str(value)
+
+
+def kernels() -> dict[str, Kernel]:
+    """Every kernel over a grid of parameters, by a name that tells them."""
+    return dict(grid())
+
+
+def kernel_facts(kernel: Kernel) -> dict[str, str]:
+    """What one kernel is: its timing contract, and on every family its cost and hash of its hardware."""
+    schedule = kernel.schedule()
+    actions = b"".join(np.packbits(each).tobytes() for each in (*schedule.takes, *schedule.gives))
+    facts = {
+        "timing": f"interval={schedule.interval} latency={schedule.latency} credits={schedule.credits} "
+        f"repeats={schedule.repeats} places={schedule.places} {short(actions)}",
+        "foldings": short(" ".join(str((f.pe, f.simd, f.pixels)) for f in kernel.foldings())),
+    }
+    for name, family in FAMILIES.items():
+        files = generate(separate(kernel), family).files
+        content = short("".join(f"{file}\n{files[file]}" for file in sorted(files)))
+        facts[name] = f"{_words(vars(kernel.resources(family)))} {content}"
+    return facts
+
+
+def cells_of_kernel(kernel: Kernel, family: str, folder: Path) -> dict[str, int]:
+    """Cells of a kernel alone after synthesis, by type."""
+    made = yosys.synthesise(generate(separate(kernel), FAMILIES[family]), FAMILIES[family], folder)
+    return dict(sorted(made.cells.items()))
+
+
+def cells_of_network(model: Path, target: str, options: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Cells of a network's accelerator after synthesis, by type, and what every layer takes (LUT/FF/BRAM/DSP)."""
+    plan = Plan(model, BuildConfig(target=target, **options))
+    family = plan.device.family
+    made = yosys.synthesise(generate(plan.choose().hardware, family), family, folder)
+    layers = {name: _words(vars(cost)) for name, cost in sorted(made.instances.items())}
+    return {"cells": dict(sorted(made.cells.items())), "layers": layers}
+
+
+def commands() -> list[str]:
+    """The names of the command line's commands."""
+    import typer.main
+
+    return sorted(typer.main.get_command(cli.app).commands)
+
+
+def command_line(*arguments: str) -> None:
+    """The command line in this process: leaves by SystemExit. It takes its name from the script, of no package."""
+    script = patch.object(sys.modules["__main__"], "__package__", None)
+    with script, patch("sys.argv", ["bitfabric", *arguments]), patch("signal.signal"):
+        cli.main()
+
+
+def refusal(model: onnx.ModelProto) -> str:
+    """Why a network is not lowered."""
+    try:
+        lower(model)
+    except BitfabricError as error:
+        return f"{error.status}: {error}"
+    return "lowered"
+
+
+def finn_refusal(model: onnx.ModelProto) -> str:
+    """Why a network that is lowered has no form in FINN's dialect."""
+    try:
+        finn_io.write(finn_io.adapted(lower(model)))
+    except BitfabricError as error:
+        return f"{error.status}: {error}"
+    return "written"
+
+
+def finn_flow_refusal(model: Path, folder: Path, options: dict[str, Any]) -> str:
+    """Why FINN's flow is not run with these options."""
+    from flows.finn import flow
+
+    try:
+        flow(model, folder, **options)
+    except BitfabricError as error:
+        return f"{error.status}: {error}"
+    return "run"
