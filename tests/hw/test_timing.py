@@ -17,8 +17,8 @@ from hw.passes import fifos
 from hw.timing import cycles, fifo_sizing
 from hw.timing.periodic import Periodic
 from hw.timing.trace import attempt
-from tests.hw.kernel_bench import check, random_frames
 from tests.hw.networks import random_graph
+from tests.kernels.kernel_bench import check, random_frames
 
 UINT1 = DataType["UINT1"]
 

@@ -8,7 +8,7 @@ from hw.families import families
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding
 from hw.kernels.arg_max.kernel import ArgMax
-from tests.hw.kernel_bench import alone, check, check_resources, random_frames
+from tests.kernels.kernel_bench import alone, check, check_resources, random_frames
 
 # Few different values: ties are frequent.
 dtypes = st.sampled_from(["BIPOLAR", "UINT1", "INT2", "UINT3", "INT9"]).map(lambda name: DataType[name])

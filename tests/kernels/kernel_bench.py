@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from qonnx.core.datatype import DataType
 
-from benchmarks.kernels import COMPANION, separate
 from benchmarks.measured import Table
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
@@ -15,6 +14,7 @@ from hw.families.ecp5 import ECP5
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Kernel
 from hw.ir.stream import Stream
+from hw.kernels.calibration import COMPANION, separate
 from hw.kernels.fifo.kernel import Fifo
 from hw.rtl.design import RtlDesign, generate
 from hw.simulation import verilator
@@ -115,6 +115,6 @@ def check_resources(kernel: Kernel, family: Family, folder: Path, error: float =
 
 
 def synthesised(kernel: Kernel, family: Family, folder: Path) -> Resources:
-    """What synthesis takes for a kernel in company, as the model means it (see ``benchmarks.kernels.COMPANION``)."""
+    """What synthesis counts for a kernel beside ``hw.kernels.calibration.COMPANION``, less the companion."""
     both = yosys.synthesise(generate(separate(kernel, COMPANION), family), family, folder).resources
     return both - Table("kernels", renew=False).rows[family.name, "the companion"].resources

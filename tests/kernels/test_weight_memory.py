@@ -12,7 +12,7 @@ from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.shared.weight_memory import WeightMemory
 from hw.rtl.design import generate
 from hw.synth import yosys
-from tests.hw.kernel_bench import alone, check, random_frames
+from tests.kernels.kernel_bench import alone, check, random_frames
 
 
 @given(st.integers(1, 40000), st.integers(1, 600), st.sampled_from(sorted(families())))

@@ -12,7 +12,7 @@ from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding
 from hw.ir.stream import container
 from hw.kernels.threshold.kernel import SEARCH, Threshold
-from tests.hw.kernel_bench import alone, check, check_foldings, check_resources, random_frames
+from tests.kernels.kernel_bench import alone, check, check_foldings, check_resources, random_frames
 
 INPUTS = ["BIPOLAR", "TERNARY", "UINT1", "INT3", "UINT6", "INT11", "INT20"]
 OUTPUTS = [  # output, steps, output_min

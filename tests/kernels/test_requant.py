@@ -15,7 +15,7 @@ from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Folding
 from hw.ir.stream import container
 from hw.kernels.requant.kernel import ROUNDING, Requant
-from tests.hw.kernel_bench import alone, check, check_foldings, check_resources, random_frames
+from tests.kernels.kernel_bench import alone, check, check_foldings, check_resources, random_frames
 
 INPUTS = ["BIPOLAR", "TERNARY", "UINT1", "INT3", "UINT9", "INT20", "UINT27", "INT40"]
 OUTPUTS = [

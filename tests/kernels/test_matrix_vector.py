@@ -12,7 +12,7 @@ from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding
 from hw.ir.stream import container, smallest_dtype
 from hw.kernels.matrix_vector.kernel import MatrixVector
-from tests.hw.kernel_bench import alone, check, random_frames, synthesised
+from tests.kernels.kernel_bench import alone, check, random_frames, synthesised
 
 WEIGHTS = ["BIPOLAR", "TERNARY", "INT2", "INT3", "INT4", "INT8", "INT16", "UINT2", "UINT5", "UINT16"]
 INPUTS = ["BIPOLAR", "UINT1", "UINT2", "TERNARY", "INT4", "UINT8", "INT11", "INT16", "UINT16"]

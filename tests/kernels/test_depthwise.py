@@ -10,8 +10,8 @@ from hw.host.errors import BitfabricError
 from hw.ir.stream import smallest_dtype
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.timing import cycles
-from tests.hw.kernel_bench import alone, check, check_resources, random_frames
-from tests.hw.test_matrix_vector import weights_of
+from tests.kernels.kernel_bench import alone, check, check_resources, random_frames
+from tests.kernels.test_matrix_vector import weights_of
 
 WEIGHTS = ["BIPOLAR", "TERNARY", "INT2", "INT4", "INT8", "INT16", "UINT2", "UINT5"]
 INPUTS = ["BIPOLAR", "TERNARY", "UINT1", "UINT2", "INT4", "UINT8", "INT8", "INT16", "UINT20"]

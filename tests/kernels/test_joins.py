@@ -20,7 +20,7 @@ from hw.kernels.upsample.kernel import Upsample
 from hw.passes import fifos
 from hw.passes.lanes import connect
 from hw.timing import cycles, fifo_sizing
-from tests.hw.kernel_bench import alone, check, check_resources, random_frames
+from tests.kernels.kernel_bench import alone, check, check_resources, random_frames
 
 DTYPES = ["BIPOLAR", "TERNARY", "UINT1", "UINT2", "INT3", "UINT8", "INT8", "INT16", "UINT20"]
 INT8, BIPOLAR = DataType["INT8"], DataType["BIPOLAR"]

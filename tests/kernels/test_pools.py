@@ -12,7 +12,7 @@ from hw.ir.stream import smallest_dtype
 from hw.kernels.accumulate_pool.kernel import AccumulatePool
 from hw.kernels.max_pool.kernel import MaxPool
 from hw.timing import cycles
-from tests.hw.kernel_bench import alone, check, check_resources, random_frames
+from tests.kernels.kernel_bench import alone, check, check_resources, random_frames
 
 POOLS = {MaxPool: np.max, AccumulatePool: np.sum}
 DTYPES = ["BIPOLAR", "UINT1", "TERNARY", "UINT2", "UINT8", "INT3", "INT8", "INT16"]

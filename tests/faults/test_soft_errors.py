@@ -25,9 +25,9 @@ from hw.passes.lanes import connect
 from hw.rtl.design import RtlDesign, generate
 from hw.simulation import verilator
 from hw.timing import fifo_sizing
-from tests.hw.kernel_bench import alone
 from tests.hw.random_images import RandomImages
-from tests.hw.test_matrix_vector import weights_of
+from tests.kernels.kernel_bench import alone
+from tests.kernels.test_matrix_vector import weights_of
 
 Make = Callable[[np.random.Generator], Kernel]
 

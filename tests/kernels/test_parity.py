@@ -29,8 +29,8 @@ from hw.kernels.threshold.kernel import Threshold
 from hw.rtl.design import RtlDesign, generate
 from hw.simulation import verilator
 from hw.synth import netlist, yosys
-from tests.hw.kernel_bench import alone, check, random_frames, synthesised
-from tests.hw.test_matrix_vector import weights_of
+from tests.kernels.kernel_bench import alone, check, random_frames, synthesised
+from tests.kernels.test_matrix_vector import weights_of
 
 DELAY = 40
 """Cycles after an output beat in which the count of parity errors is looked at: all checks are done."""

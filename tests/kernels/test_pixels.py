@@ -27,9 +27,9 @@ from hw.kernels.threshold.kernel import Threshold
 from hw.kernels.upsample.kernel import Upsample
 from hw.passes import fifos, fold, lanes
 from hw.timing import cycles, fifo_sizing
-from tests.hw.kernel_bench import alone, check, random_frames, synthesised
 from tests.hw.networks import random_weights
 from tests.hw.test_folding import check_searches
+from tests.kernels.kernel_bench import alone, check, random_frames, synthesised
 
 TYPES = ["BIPOLAR", "TERNARY", "UINT2", "INT4", "UINT8"]
 WEIGHTS = ["BIPOLAR", "TERNARY", "INT3", "INT6"]

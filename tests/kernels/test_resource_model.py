@@ -5,7 +5,6 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from benchmarks.kernels import COMPANION, grid
 from benchmarks.measured import Table
 from benchmarks.networks import NETWORKS
 from benchmarks.resources import error, hardware
@@ -13,6 +12,7 @@ from hw.fabric.resources import Resources
 from hw.families import families, find_family
 from hw.families.ecp5 import ECP5
 from hw.folding.choose import estimate_resources, for_cycles
+from hw.kernels.calibration import COMPANION, grid
 from hw.passes import fifos
 from hw.passes.fold import apply
 from hw.passes.lanes import connect

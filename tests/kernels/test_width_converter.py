@@ -8,7 +8,7 @@ from hw.host.errors import BitfabricError
 from hw.ir.stream import Stream
 from hw.kernels.fifo.kernel import Fifo
 from hw.kernels.width_converter.kernel import WidthConverter
-from tests.hw.kernel_bench import alone, check, random_frames
+from tests.kernels.kernel_bench import alone, check, random_frames
 
 dtypes = st.sampled_from(["BIPOLAR", "UINT1", "INT3", "TERNARY", "UINT8", "INT17"]).map(lambda name: DataType[name])
 

@@ -16,7 +16,7 @@ from hw.ir.kernel import Folding
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.timing.cycles import simulate
-from tests.hw.kernel_bench import alone, check, random_frames, synthesised
+from tests.kernels.kernel_bench import alone, check, random_frames, synthesised
 
 
 @st.composite
