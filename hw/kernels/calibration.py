@@ -29,7 +29,9 @@ def grid() -> Iterator[tuple[str, Kernel]]:
 def separate(*parts: Kernel) -> Graph:
     """A graph of nodes without an edge between them: node ``kernel<n>`` reads the inputs ``s<n>_<i>`` and writes the
     outputs ``m<n>_<i>``."""
-    nodes, inputs, outputs = [], [], []
+    nodes: list[Node] = []
+    inputs: list[Port] = []
+    outputs: list[Port] = []
     for n, kernel in enumerate(parts):
         edges = []
         for side, streams, ports in (("s", kernel.inputs(), inputs), ("m", kernel.outputs(), outputs)):
