@@ -94,7 +94,7 @@ def check(graph: Graph, frames: dict[str, np.ndarray], rng: np.random.Generator,
             if isinstance(node.kernel, Fifo):
                 held = trace.occupancy(node.outputs[0])
                 moved = (result.taken[ports[edge]] for edge in (*node.inputs, *node.outputs))
-                np.testing.assert_array_equal(accounting.held(*moved, len(held)), held, err_msg=node.name)
+                np.testing.assert_array_equal(accounting.occupancy(*moved, len(held)), held, err_msg=node.name)
 
 
 def check_foldings(kernel: Kernel, x: np.ndarray, family: Family) -> None:
