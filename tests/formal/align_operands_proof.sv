@@ -15,7 +15,7 @@ module align_operands_proof #(
     input wire logic [LANES1-1:0][BITS1-1:0] codes1
 );
   logic [LANES0+LANES1-1:0][OUT_BITS-1:0] integers;
-  alike #(
+  bf_align_operands #(
       .INPUTS  (2),
       .LANES   ({LANES1, LANES0}),
       .IN_BITS ({BITS1, BITS0}),

@@ -1,4 +1,4 @@
-// Properties of delay: `q` is `d` of CYCLES cycles ago, here found by a ring of past inputs.
+// Properties of bf_delay: `q` is `d` of CYCLES cycles ago, here found by a ring of past inputs.
 `default_nettype none
 
 module delay_properties #(
@@ -26,7 +26,7 @@ module delay_properties #(
   assign reached = known[CYCLES] && q != d;
 endmodule
 
-bind delay delay_properties #(
+bind bf_delay delay_properties #(
     .WIDTH (WIDTH),
     .CYCLES(CYCLES)
 ) properties (

@@ -1,5 +1,5 @@
-// Properties of fifo: it holds up to DEPTH beats, in order, is ready exactly while it has room, and offers a beat within
-// its latency.
+// Properties of bf_fifo: it holds up to DEPTH beats, in order, is ready exactly while it has room, and offers each beat
+// within its latency.
 `default_nettype none
 
 module fifo_properties #(
@@ -52,35 +52,35 @@ module fifo_properties #(
 
   if (BLOCK == 0) begin : g_lut
     always_comb begin
-      assert (fifo.g_lut.out.properties.started == 0);
-      assert (fifo.g_lut.out.properties.count == count);
+      assert (bf_fifo.g_lut.out.properties.started == 0);
+      assert (bf_fifo.g_lut.out.properties.count == count);
       for (int i = 0; i < DEPTH; i++)
-        if (i < int'(count)) assert (fifo.g_lut.out.properties.beats[i] == beats[i]);
+        if (i < int'(count)) assert (bf_fifo.g_lut.out.properties.beats[i] == beats[i]);
     end
   end else begin : g_block
     // Invariant: the oldest beats are in the output buffer, the next in the RAM's register, the others in the RAM.
     logic [1:0] in_buffer;
     logic fetched;
     int first, stored;  // the first beat in the RAM, and how many are there
-    assign in_buffer = fifo.g_block.out.properties.count;
-    assign fetched   = fifo.g_block.fetched;
+    assign in_buffer = bf_fifo.g_block.out.properties.count;
+    assign fetched   = bf_fifo.g_block.fetched;
     assign first     = int'(in_buffer) + int'(fetched);
-    assign stored    = int'(fifo.g_block.stored);
+    assign stored    = int'(bf_fifo.g_block.stored);
     function automatic int place(input int beat);
-      place = int'(fifo.g_block.head) + beat;
+      place = int'(bf_fifo.g_block.head) + beat;
       if (place >= DEPTH) place -= DEPTH;
     endfunction
     always_comb begin
-      assert (int'(fifo.g_block.out.properties.started) == int'(fetched));
+      assert (int'(bf_fifo.g_block.out.properties.started) == int'(fetched));
       assert (first + stored == int'(count));
-      assert (int'(fifo.g_block.places) + int'(count) == DEPTH);
-      assert (fifo.g_block.some == (stored != 0));
-      assert (int'(fifo.g_block.head) < DEPTH);
-      assert (int'(fifo.g_block.tail) == place(stored));
+      assert (int'(bf_fifo.g_block.places) + int'(count) == DEPTH);
+      assert (bf_fifo.g_block.some == (stored != 0));
+      assert (int'(bf_fifo.g_block.head) < DEPTH);
+      assert (int'(bf_fifo.g_block.tail) == place(stored));
       for (int i = 0; i < DEPTH; i++) begin
-        if (i < 3 && i < int'(in_buffer)) assert (fifo.g_block.out.properties.beats[i%3] == beats[i]);
-        if (fetched && i == int'(in_buffer)) assert (fifo.g_block.read == beats[i]);
-        if (i >= first && i < int'(count)) assert (fifo.g_block.mem[place(i-first)] == beats[i]);
+        if (i < 3 && i < int'(in_buffer)) assert (bf_fifo.g_block.out.properties.beats[i%3] == beats[i]);
+        if (fetched && i == int'(in_buffer)) assert (bf_fifo.g_block.read == beats[i]);
+        if (i >= first && i < int'(count)) assert (bf_fifo.g_block.mem[place(i-first)] == beats[i]);
       end
       if (!m_valid && stored != 0 && !fetched) assert (waited == 0);
     end
@@ -92,7 +92,7 @@ module fifo_properties #(
   assign reached = left_once && int'(count) == DEPTH;
 endmodule
 
-bind fifo fifo_properties #(
+bind bf_fifo fifo_properties #(
     .WIDTH(WIDTH),
     .DEPTH(DEPTH),
     .BLOCK(BLOCK)

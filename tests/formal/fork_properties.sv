@@ -1,4 +1,4 @@
-// Properties of fork_stream: each output gives every beat that came in, in order, and a beat comes in exactly while each
+// Properties of bf_fork: each output gives every beat that came in, in order, and a beat comes in exactly while each
 // output has room for it.
 `default_nettype none
 
@@ -44,15 +44,15 @@ module fork_properties #(
     );
     assign room[i]   = int'(count) < DEPTH;
     assign full[i]   = int'(count) == DEPTH;
-    assign in_buffer = fork_stream.g_copy[i].out.properties.count;
+    assign in_buffer = bf_fork.g_copy[i].out.properties.count;
     always_comb begin
       // Every beat is offered, at the latest two cycles after it came in.
-      assert (m_valid[i] || count == 2'(fork_stream.fired));
-      assert (int'(count) == int'(in_buffer) + int'(fork_stream.fired));
-      assert (fork_stream.g_copy[i].out.properties.started == 2'(fork_stream.fired));
+      assert (m_valid[i] || count == 2'(bf_fork.fired));
+      assert (int'(count) == int'(in_buffer) + int'(bf_fork.fired));
+      assert (bf_fork.g_copy[i].out.properties.started == 2'(bf_fork.fired));
       for (int j = 0; j < DEPTH; j++) begin
-        if (j < int'(in_buffer)) assert (fork_stream.g_copy[i].out.properties.beats[j] == beats[j]);
-        if (fork_stream.fired && j == int'(in_buffer)) assert (fork_stream.beat == beats[j]);
+        if (j < int'(in_buffer)) assert (bf_fork.g_copy[i].out.properties.beats[j] == beats[j]);
+        if (bf_fork.fired && j == int'(in_buffer)) assert (bf_fork.beat == beats[j]);
       end
     end
   end
@@ -60,10 +60,10 @@ module fork_properties #(
 
   // To be reached: one output full, another empty.
   (* keep *) logic reached;
-  assign reached = full[0] && m_valid == COPIES'(1) && !fork_stream.fired;
+  assign reached = full[0] && m_valid == COPIES'(1) && !bf_fork.fired;
 endmodule
 
-bind fork_stream fork_properties #(
+bind bf_fork fork_properties #(
     .WIDTH (WIDTH),
     .COPIES(COPIES)
 ) properties (

@@ -1,4 +1,4 @@
-// Properties of loop: `last` is high in every COUNT-th turn, counted from the reset.
+// Properties of bf_modulo_counter: `last` is high in every COUNT-th turn, counted from the reset.
 `default_nettype none
 
 module modulo_counter_properties #(
@@ -19,8 +19,8 @@ module modulo_counter_properties #(
   if (COUNT > 1) begin : g_count
     // Invariant: exactly one turn, and the counter's.
     always_comb begin
-      for (int i = 0; i < COUNT; i++) assert (ring[i] == (int'(loop.g_count.turn) == i));
-      assert (int'(loop.g_count.turn) < COUNT);
+      for (int i = 0; i < COUNT; i++) assert (ring[i] == (int'(bf_modulo_counter.g_count.turn) == i));
+      assert (int'(bf_modulo_counter.g_count.turn) < COUNT);
     end
   end
 
@@ -30,7 +30,7 @@ module modulo_counter_properties #(
   assign reached = wrapped && last;
 endmodule
 
-bind loop modulo_counter_properties #(
+bind bf_modulo_counter modulo_counter_properties #(
     .COUNT(COUNT)
 ) properties (
     .*

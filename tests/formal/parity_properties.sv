@@ -1,4 +1,5 @@
-// Properties of parity: `upset` is high for a used word of an even number of ones, LATENCY cycles later, and never else.
+// Properties of bf_parity: `parity_error` is high LATENCY cycles after a used word with an even number of ones, and only
+// then.
 `default_nettype none
 
 module parity_properties #(
@@ -9,7 +10,7 @@ module parity_properties #(
     input wire logic             rst,
     input wire logic             used,
     input wire logic [WIDTH-1:0] word,
-    input wire logic             upset
+    input wire logic             parity_error
 );
   logic odd;
   always_comb begin
@@ -19,13 +20,13 @@ module parity_properties #(
   // A reset forgets the words on their way.
   logic [LATENCY:1] wrong;
   always_ff @(posedge clk) wrong <= rst ? '0 : LATENCY'({wrong, used && !odd});
-  always_comb assert (upset == wrong[LATENCY]);
+  always_comb assert (parity_error == wrong[LATENCY]);
 
   (* keep *) logic reached;
   assign reached = wrong == LATENCY'(1) << (LATENCY - 1);
 endmodule
 
-bind parity parity_properties #(
+bind bf_parity parity_properties #(
     .WIDTH(WIDTH)
 ) properties (
     .*

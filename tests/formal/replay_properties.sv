@@ -1,5 +1,5 @@
-// Properties of replay: `data` is the beat that came in last under the `index` of LATENCY cycles ago, with a beat that came
-// in together with that index. With STYLE "hold" it is the beat that came in last.
+// Properties of bf_replay: `data` is the beat that came in last under the `index` of LATENCY cycles ago, including a beat
+// that came in together with that index. With STYLE "hold" it is the beat that came in last.
 `default_nettype none
 
 module replay_properties #(
@@ -56,15 +56,15 @@ module replay_properties #(
     logic [WIDTH-1:0] addressed;
     if (STYLE == "block") begin : g_block
       always_comb begin
-        for (int i = 0; i < BEATS; i++) if (known[i]) assert (replay.g_ram.g_block.mem[i] == model[i]);
-        if (check[2]) assert (replay.g_ram.g_block.read == right[2]);
+        for (int i = 0; i < BEATS; i++) if (known[i]) assert (bf_replay.g_ram.g_block.mem[i] == model[i]);
+        if (check[2]) assert (bf_replay.g_ram.g_block.read == right[2]);
       end
-      assign addressed = replay.g_ram.g_block.mem[replay.g_ram.index_q];
+      assign addressed = bf_replay.g_ram.g_block.mem[bf_replay.g_ram.index_q];
     end else begin : g_logic
       always_comb begin
-        for (int i = 0; i < BEATS; i++) if (known[i]) assert (replay.g_ram.g_logic.mem[i] == model[i]);
+        for (int i = 0; i < BEATS; i++) if (known[i]) assert (bf_replay.g_ram.g_logic.mem[i] == model[i]);
       end
-      assign addressed = replay.g_ram.g_logic.mem[replay.g_ram.index_q];
+      assign addressed = bf_replay.g_ram.g_logic.mem[bf_replay.g_ram.index_q];
     end
     always_comb if (check[1]) assert (addressed == right[1]);
   end
@@ -73,7 +73,7 @@ module replay_properties #(
   assign reached = &known && check[LATENCY] && right[LATENCY] != model_next[at];
 endmodule
 
-bind replay replay_properties #(
+bind bf_replay replay_properties #(
     .WIDTH(WIDTH),
     .DEPTH(DEPTH),
     .STYLE(STYLE)

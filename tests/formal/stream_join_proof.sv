@@ -15,7 +15,7 @@ module stream_join_proof #(
   logic [INPUTS-1:0] s_ready, waits;
   logic [INPUTS-1:0][WIDTH-1:0] beats;  // of the firing, in the cycle after it
   logic fire, fired;
-  meet #(
+  bf_stream_join #(
       .INPUTS(INPUTS)
   ) dut (
       .clk,

@@ -1,5 +1,6 @@
-// Properties of stream_out, bound into each of its instances. The owner's side of the contract (no start without a credit,
-// no push without a start) is assumed where stream_out is the top of the proof (STREAM_OUT_ALONE), and proven elsewhere.
+// Properties of bf_stream_out, bound into each of its instances. The owner's side of the contract (no start without a
+// credit, no push without a start) is assumed where bf_stream_out is the top of the proof (STREAM_OUT_ALONE), and asserted
+// where it is inside a kernel.
 `default_nettype none
 
 module stream_out_properties #(
@@ -56,7 +57,7 @@ module stream_out_properties #(
 
   always_comb begin
     // Each place is a credit, a beat on its way, or a beat here; so no counter over- or underflows.
-    assert (int'(stream_out.left) + int'(started) + int'(count) == CREDITS);
+    assert (int'(bf_stream_out.left) + int'(started) + int'(count) == CREDITS);
     assert (credit == (int'(started) + int'(count) < CREDITS));
     // Every beat that is here is offered, so each comes out.
     assert (m_valid == (count != 0));
@@ -67,15 +68,15 @@ module stream_out_properties #(
   end else begin : g_buffer
     // Invariant: where the beats are in the ring.
     function automatic int place(input int beat);
-      place = int'(stream_out.g_buffer.head) + beat;
+      place = int'(bf_stream_out.g_buffer.head) + beat;
       if (place >= CREDITS) place -= CREDITS;
     endfunction
     always_comb begin
-      assert (int'(stream_out.g_buffer.head) < CREDITS);
-      assert (int'(stream_out.g_buffer.tail) == place(int'(count)));
-      assert (stream_out.g_buffer.held == count);
+      assert (int'(bf_stream_out.g_buffer.head) < CREDITS);
+      assert (int'(bf_stream_out.g_buffer.tail) == place(int'(count)));
+      assert (bf_stream_out.g_buffer.held == count);
       for (int i = 0; i < CREDITS; i++)
-        if (i < int'(count)) assert (stream_out.g_buffer.mem[place(i)] == beats[i]);
+        if (i < int'(count)) assert (bf_stream_out.g_buffer.mem[place(i)] == beats[i]);
     end
   end
 
@@ -86,7 +87,7 @@ module stream_out_properties #(
   assign reached = left_once && int'(count) == CREDITS;
 endmodule
 
-bind stream_out stream_out_properties #(
+bind bf_stream_out stream_out_properties #(
     .WIDTH  (WIDTH),
     .CREDITS(CREDITS)
 ) properties (

@@ -12,17 +12,17 @@ import pytest
 
 from tests.formal.prove import Cell, counterexample, prove, reaching
 
-BUFFER = ("scoreboard", "stream_rule", "stream_out", "stream_out_properties")
-STREAM_OUT = Cell("stream_out", BUFFER, ("STREAM_OUT_ALONE",))
-FIFO = Cell("fifo", (*BUFFER, "fifo", "fifo_properties"))
-FORK = Cell("fork_stream", (*BUFFER, "fork_stream", "fork_properties"))
-WIDTH_CONVERTER = Cell("width_converter", (*BUFFER, "width_converter", "width_converter_properties"))
-JOIN = Cell("stream_join_proof", ("scoreboard", "meet", "stream_join_proof"))
-REPLAY = Cell("replay", ("replay", "replay_properties"), reset=False)
-DELAY = Cell("delay", ("delay", "delay_properties"), reset=False)
-COUNTER = Cell("loop", ("loop", "modulo_counter_properties"))
-PARITY = Cell("parity", ("parity", "parity_properties"))
-ALIGN = Cell("align_operands_proof", ("widen", "alike", "align_operands_proof"), reset=False)
+BUFFER = ("scoreboard", "stream_rule", "bf_stream_out", "stream_out_properties")
+STREAM_OUT = Cell("bf_stream_out", BUFFER, ("STREAM_OUT_ALONE",))
+FIFO = Cell("bf_fifo", (*BUFFER, "bf_fifo", "fifo_properties"))
+FORK = Cell("bf_fork", (*BUFFER, "bf_fork", "fork_properties"))
+WIDTH_CONVERTER = Cell("bf_width_converter", (*BUFFER, "bf_width_converter", "width_converter_properties"))
+JOIN = Cell("stream_join_proof", ("scoreboard", "bf_stream_join", "stream_join_proof"))
+REPLAY = Cell("bf_replay", ("bf_replay", "replay_properties"), reset=False)
+DELAY = Cell("bf_delay", ("bf_delay", "delay_properties"), reset=False)
+COUNTER = Cell("bf_modulo_counter", ("bf_modulo_counter", "modulo_counter_properties"))
+PARITY = Cell("bf_parity", ("bf_parity", "parity_properties"))
+ALIGN = Cell("align_operands_proof", ("bf_widen", "bf_align_operands", "align_operands_proof"), reset=False)
 
 
 def named(cell: Cell, **parameters):
@@ -64,40 +64,40 @@ def test_the_properties_hold(cell, parameters, tmp_path):
 
 
 BROKEN = [
-    (STREAM_OUT, {"CREDITS": 2}, "stream_out", "left   <= COUNT'(CREDITS);", "left   <= COUNT'(CREDITS + 1);"),
-    (STREAM_OUT, {"CREDITS": 3}, "stream_out", "if (start && !take) left_next", "if (start) left_next"),
-    (STREAM_OUT, {"CREDITS": 3}, "stream_out", "credit <= left_next != '0;", "credit <= 1'b1;"),
-    (STREAM_OUT, {"CREDITS": 3}, "stream_out", "if (push) mem[tail] <= data;", "mem[tail] <= data;"),
-    (STREAM_OUT, {"CREDITS": 3}, "stream_out", "if (take) head <=", "if (m_valid) head <="),
-    (STREAM_OUT, {"CREDITS": 3}, "stream_out", "ADDRESS'(CREDITS - 1)", "ADDRESS'(CREDITS)"),
-    (STREAM_OUT, {"CREDITS": 3}, "stream_out", "m_valid <= held != COUNT'(1);", "m_valid <= 1'b0;"),
-    (STREAM_OUT, {"CREDITS": 1}, "stream_out", "if (push) m_data <= data;", "m_data <= data;"),
-    (STREAM_OUT, {"CREDITS": 1}, "stream_out", "else if (take) m_valid <= 1'b0;", ""),
-    (FIFO, {"DEPTH": 2, "BLOCK": 0}, "fifo", "assign put = s_valid && s_ready;", "assign put = s_valid;"),
-    (FIFO, {"DEPTH": 3, "BLOCK": 1}, "fifo", "fetched <= fetch && !rst;", "fetched <= fetch;"),
-    (FIFO, {"DEPTH": 4, "BLOCK": 1}, "fifo", "fetch = some && credit;", "fetch = some;"),
-    (FIFO, {"DEPTH": 3, "BLOCK": 1}, "fifo", "s_ready <= places_next != '0;", "s_ready <= 1'b1;"),
-    (FIFO, {"DEPTH": 3, "BLOCK": 1}, "fifo", "if (put) tail <=", "if (s_valid) tail <="),
-    (FIFO, {"DEPTH": 5, "BLOCK": 1}, "fifo", "some   <= stored != COUNT'(1);", "some   <= 1'b0;"),
-    (FORK, {"COPIES": 2}, "fork_stream", "assign s_ready = &credit;", "assign s_ready = credit[0];"),
-    (FORK, {"COPIES": 2}, "fork_stream", "fired <= fire && !rst;", "fired <= fire;"),
-    (FORK, {"COPIES": 2}, "fork_stream", "beat  <= s_data;", "if (!fired) beat <= s_data;"),
-    (WIDTH_CONVERTER, {"IN_BITS": 1, "OUT_BITS": 3}, "width_converter", "if (take) held <=", "held <="),
-    (WIDTH_CONVERTER, {"IN_BITS": 2, "OUT_BITS": 4}, "width_converter", "credit || !last;", "1'b1;"),
-    (WIDTH_CONVERTER, {"IN_BITS": 2, "OUT_BITS": 4}, "width_converter", "credit || !last;", "credit;"),
-    (WIDTH_CONVERTER, {"IN_BITS": 3, "OUT_BITS": 1}, "width_converter", "if (give) held <=", "held <="),
-    (WIDTH_CONVERTER, {"IN_BITS": 3, "OUT_BITS": 1}, "width_converter", "= credit && first;", "= credit;"),
-    (JOIN, {"INPUTS": 2}, "meet", "rst || fire ? '1 : ~here;", "'1;"),
-    (JOIN, {"INPUTS": 3}, "meet", "&here && credit", "&here[1:0] && credit"),
-    (JOIN, {"INPUTS": 2}, "meet", "&here && credit", "&here"),
-    (JOIN, {"INPUTS": 2}, "meet", "rst || fire ?", "fire ?"),
-    (REPLAY, {"DEPTH": 3, "STYLE": "logic"}, "replay", "if (take) mem[index] <= beat;", "mem[index] <= beat;"),
-    (REPLAY, {"DEPTH": 1, "STYLE": "hold"}, "replay", "if (take) data <= beat;", "data <= beat;"),
-    (DELAY, {"CYCLES": 3}, "delay", "assign q = stage[CYCLES];", "assign q = stage[CYCLES-1];"),
-    (COUNTER, {"COUNT": 3}, "loop", "else if (step) begin", "else begin"),
-    (PARITY, {"WIDTH": 17}, "parity", "odd[i] <= ^g_level", "odd[i] <= |g_level"),
-    (PARITY, {"WIDTH": 9}, "parity", "counts[0] = used;", "counts[0] = 1'b1;"),
-    (ALIGN, {"KIND0": 1}, "widen", "codes[i][IN_BITS-1];", "codes[i][0];"),
+    (STREAM_OUT, {"CREDITS": 2}, "bf_stream_out", "left   <= COUNT'(CREDITS);", "left   <= COUNT'(CREDITS + 1);"),
+    (STREAM_OUT, {"CREDITS": 3}, "bf_stream_out", "if (start && !take) left_next", "if (start) left_next"),
+    (STREAM_OUT, {"CREDITS": 3}, "bf_stream_out", "credit <= left_next != '0;", "credit <= 1'b1;"),
+    (STREAM_OUT, {"CREDITS": 3}, "bf_stream_out", "if (push) mem[tail] <= data;", "mem[tail] <= data;"),
+    (STREAM_OUT, {"CREDITS": 3}, "bf_stream_out", "if (take) head <=", "if (m_valid) head <="),
+    (STREAM_OUT, {"CREDITS": 3}, "bf_stream_out", "ADDRESS'(CREDITS - 1)", "ADDRESS'(CREDITS)"),
+    (STREAM_OUT, {"CREDITS": 3}, "bf_stream_out", "m_valid <= held != COUNT'(1);", "m_valid <= 1'b0;"),
+    (STREAM_OUT, {"CREDITS": 1}, "bf_stream_out", "if (push) m_data <= data;", "m_data <= data;"),
+    (STREAM_OUT, {"CREDITS": 1}, "bf_stream_out", "else if (take) m_valid <= 1'b0;", ""),
+    (FIFO, {"DEPTH": 2, "BLOCK": 0}, "bf_fifo", "assign put = s_valid && s_ready;", "assign put = s_valid;"),
+    (FIFO, {"DEPTH": 3, "BLOCK": 1}, "bf_fifo", "fetched <= fetch && !rst;", "fetched <= fetch;"),
+    (FIFO, {"DEPTH": 4, "BLOCK": 1}, "bf_fifo", "fetch = some && credit;", "fetch = some;"),
+    (FIFO, {"DEPTH": 3, "BLOCK": 1}, "bf_fifo", "s_ready <= places_next != '0;", "s_ready <= 1'b1;"),
+    (FIFO, {"DEPTH": 3, "BLOCK": 1}, "bf_fifo", "if (put) tail <=", "if (s_valid) tail <="),
+    (FIFO, {"DEPTH": 5, "BLOCK": 1}, "bf_fifo", "some   <= stored != COUNT'(1);", "some   <= 1'b0;"),
+    (FORK, {"COPIES": 2}, "bf_fork", "assign s_ready = &credit;", "assign s_ready = credit[0];"),
+    (FORK, {"COPIES": 2}, "bf_fork", "fired <= fire && !rst;", "fired <= fire;"),
+    (FORK, {"COPIES": 2}, "bf_fork", "beat  <= s_data;", "if (!fired) beat <= s_data;"),
+    (WIDTH_CONVERTER, {"IN_BITS": 1, "OUT_BITS": 3}, "bf_width_converter", "if (take) held <=", "held <="),
+    (WIDTH_CONVERTER, {"IN_BITS": 2, "OUT_BITS": 4}, "bf_width_converter", "credit || !last;", "1'b1;"),
+    (WIDTH_CONVERTER, {"IN_BITS": 2, "OUT_BITS": 4}, "bf_width_converter", "credit || !last;", "credit;"),
+    (WIDTH_CONVERTER, {"IN_BITS": 3, "OUT_BITS": 1}, "bf_width_converter", "if (give) held <=", "held <="),
+    (WIDTH_CONVERTER, {"IN_BITS": 3, "OUT_BITS": 1}, "bf_width_converter", "= credit && first;", "= credit;"),
+    (JOIN, {"INPUTS": 2}, "bf_stream_join", "rst || fire ? '1 : ~here;", "'1;"),
+    (JOIN, {"INPUTS": 3}, "bf_stream_join", "&here && credit", "&here[1:0] && credit"),
+    (JOIN, {"INPUTS": 2}, "bf_stream_join", "&here && credit", "&here"),
+    (JOIN, {"INPUTS": 2}, "bf_stream_join", "rst || fire ?", "fire ?"),
+    (REPLAY, {"DEPTH": 3, "STYLE": "logic"}, "bf_replay", "if (take) mem[index] <= beat;", "mem[index] <= beat;"),
+    (REPLAY, {"DEPTH": 1, "STYLE": "hold"}, "bf_replay", "if (take) data <= beat;", "data <= beat;"),
+    (DELAY, {"CYCLES": 3}, "bf_delay", "assign q = stage[CYCLES];", "assign q = stage[CYCLES-1];"),
+    (COUNTER, {"COUNT": 3}, "bf_modulo_counter", "else if (step) begin", "else begin"),
+    (PARITY, {"WIDTH": 17}, "bf_parity", "odd[i] <= ^g_level", "odd[i] <= |g_level"),
+    (PARITY, {"WIDTH": 9}, "bf_parity", "counts[0] = used;", "counts[0] = 1'b1;"),
+    (ALIGN, {"KIND0": 1}, "bf_widen", "codes[i][IN_BITS-1];", "codes[i][0];"),
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-// Properties of width_converter: the pieces, of the narrower side's width, leave in the order in which they came.
+// Properties of bf_width_converter: the pieces, of the narrower side's width, leave in the order in which they came.
 `default_nettype none
 
 module width_converter_properties #(
@@ -50,10 +50,10 @@ module width_converter_properties #(
   // Invariant: the oldest pieces are in the output buffer, the others in `held`, `first` being the first of them.
   int in_buffer, waiting, first;
   logic [DEPTH-1:0][PIECE-1:0] buffered;
-  assign in_buffer = TAKE * int'(width_converter.out.properties.count);
-  assign buffered  = (DEPTH * PIECE)'(width_converter.out.properties.beats);
+  assign in_buffer = TAKE * int'(bf_width_converter.out.properties.count);
+  assign buffered  = (DEPTH * PIECE)'(bf_width_converter.out.properties.beats);
   always_comb begin
-    assert (width_converter.out.properties.started == 0);
+    assert (bf_width_converter.out.properties.started == 0);
     assert (in_buffer + waiting == int'(count));
     for (int i = 0; i < DEPTH; i++) if (i < in_buffer) assert (buffered[i] == pieces[i]);
   end
@@ -66,15 +66,15 @@ module width_converter_properties #(
     int step;
     logic [RATIO-2:0][PIECE-1:0] held;
     if (TAKE > 1) begin : g_join
-      assign step    = int'(width_converter.g_join.step);
-      assign held    = width_converter.g_join.held;
+      assign step    = int'(bf_width_converter.g_join.step);
+      assign held    = bf_width_converter.g_join.held;
       assign waiting = step;
       assign first   = RATIO - 1 - step;
       // Ready unless the piece would complete a beat that has no room.
       always_comb assert (s_ready == (int'(count) < DEPTH));
     end else begin : g_split
-      assign step    = int'(width_converter.g_split.step);
-      assign held    = width_converter.g_split.held;
+      assign step    = int'(bf_width_converter.g_split.step);
+      assign held    = bf_width_converter.g_split.held;
       assign waiting = step == 0 ? 0 : RATIO - step;
       assign first   = 0;
       always_comb assert (s_ready == (waiting == 0 && in_buffer < CREDITS));
@@ -95,7 +95,7 @@ module width_converter_properties #(
   assign reached = left_once && int'(count) == DEPTH;
 endmodule
 
-bind width_converter width_converter_properties #(
+bind bf_width_converter width_converter_properties #(
     .IN_BITS (IN_BITS),
     .OUT_BITS(OUT_BITS),
     .CREDITS (CREDITS)
