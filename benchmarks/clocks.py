@@ -17,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks import networks, report
-from benchmarks.kernels import grid
 from hw.boards.image import SCOPE, image
 from hw.boards.targets import Target, find_target
 from hw.fabric.family import Family
@@ -26,6 +25,7 @@ from hw.folding import choose, fmax
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Folding, Kernel
+from hw.kernels.calibration import grid
 from hw.kernels.fifo.kernel import Fifo
 from hw.lowering.lower import lower
 from hw.passes import fifos, fold, lanes

@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks import networks, report
-from benchmarks.kernels import COMPANION, grid, separate
 from benchmarks.measured import FOLDER, Measured, Table
 from hw.fabric.resources import Resources
 from hw.families import families, find_device, find_family
@@ -22,6 +21,7 @@ from hw.families.ecp5 import ECP5
 from hw.folding import choose, finn_json
 from hw.ir.graph import Graph
 from hw.ir.kernel import Kernel
+from hw.kernels.calibration import COMPANION, grid, separate
 from hw.lowering.lower import lower
 from hw.passes import fifos, fold, lanes
 from hw.timing import fifo_sizing

@@ -59,7 +59,7 @@ def measure(path: Path, cycles: int, count: int) -> dict[str, Any]:
     simulate(hardware, count)
     trace, model = timed(lambda: simulate(hardware, count))
     periodic, analysis = timed(lambda: steady(hardware))
-    _, accounts = timed(periodic.accounts)
+    _, accounts = timed(periodic.stall_breakdowns)
     finn, theirs = timed(lambda: estimate(path, target_cycles=cycles))
     ends = ran.taken["m"].reshape(count, -1)[:, -1]
     moved = [(ran.taken["s"], trace.taken[port.edge]), (ran.taken["m"], trace.taken[out.edge])]

@@ -21,11 +21,20 @@ def find(group: str, name: str) -> Any | None:
     if len(found) > 1:
         values = ", ".join(each.value for each in found)
         raise BitfabricError(f"{name}: several packages provide it as {group} ({values}); uninstall all but one")
+    return _loaded(group, found[0])
+
+
+def find_all(group: str) -> dict[str, Any]:
+    """All objects of an entry point group, by name. Raises BitfabricError where one cannot be imported."""
+    return {point.name: _loaded(group, point) for point in _group(group, tuple(sys.path))}
+
+
+def _loaded(group: str, point: EntryPoint) -> Any:
     try:
-        return found[0].load()
+        return point.load()
     except Exception as error:
         raise BitfabricError(
-            f"{name}: {found[0].value}, which is to provide it as {group}, cannot be imported "
+            f"{point.name}: {point.value}, which is to provide it as {group}, cannot be imported "
             f"({type(error).__name__}: {error}); repair or uninstall that package"
         ) from None
 

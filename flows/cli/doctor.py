@@ -20,7 +20,7 @@ def _wheel(name: str, extra: str = "") -> Callable[[], str]:
 
 
 def _compiler() -> str:
-    from hw.simulation.verilator import compiler
+    from hw.native.compiler import compiler
 
     return compiler()
 

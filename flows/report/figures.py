@@ -100,7 +100,7 @@ def timeline(trace: Trace, window: Window) -> list[Strip]:
 def accounts(trace: Trace) -> list[Strip]:
     """What each layer does with its cycles in the steady state: busy, starved, blocked."""
     strips = []
-    for name, account in trace.accounts().items():
+    for name, account in trace.stall_breakdowns().items():
         start, bars = 0.0, []
         parts = {
             "busy": account.busy,

@@ -25,10 +25,8 @@ Reading, an MVAU or VVAU with thresholds becomes two nodes, XNOR layers take BIP
 window behind it. Signals (L, C) are images of one row to FINN, and images of one row are read as signals.
 """
 
-from hw.finn import layers, nodes, window_layers, window_nodes  # noqa: F401  they register what they do
 from hw.finn.adapted import adapted
+from hw.finn.conversion import read, write
 from hw.finn.dialect import general, is_finn
-from hw.finn.reader import read
-from hw.finn.writer import write
 
 __all__ = ["adapted", "general", "is_finn", "read", "write"]

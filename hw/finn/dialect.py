@@ -5,6 +5,12 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper
+from qonnx.core.datatype import DataType
+
+Attributes = dict[str, Any]
+"""A node's attributes by name."""
+
+BIPOLAR, BINARY = DataType["BIPOLAR"], DataType["BINARY"]
 
 DOMAIN = "finn.custom_op.fpgadataflow"
 """FINN's domain; those of specialised nodes end in ``.hls`` or ``.rtl``, and so do their operators, with ``_``."""
@@ -82,3 +88,15 @@ def image(shape: tuple[int, ...], lead: int = 1) -> list[int]:
 def reached(values: np.ndarray, low: int, high: int) -> np.ndarray:
     """Thresholds as integers from ``low`` (always reached) to ``high`` + 1 (never), compared with integers."""
     return np.clip(np.ceil(values), low, high + 1).astype(np.int64)
+
+
+def input_ranges(node: onnx.NodeProto) -> list[int]:
+    """The ranges of a layer's inputs, minimum and maximum of each, that ``write`` has recorded; empty if none."""
+    text = next((entry.value for entry in node.metadata_props if entry.key == RANGE), "")
+    return [int(number) for number in text.split()]
+
+
+def first_range(node: onnx.NodeProto) -> tuple[int, int] | None:
+    """The recorded range of a layer's first input; None if there is none."""
+    numbers = input_ranges(node)
+    return (numbers[0], numbers[1]) if numbers else None

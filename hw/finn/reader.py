@@ -1,9 +1,8 @@
 """A model of FINN's dialect as a dataflow graph, whoever made it."""
 
-import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -12,96 +11,32 @@ from qonnx.core.datatype import DataType
 from qonnx.core.modelwrapper import ModelWrapper
 
 from hw.finn import host_nodes
-from hw.finn.dialect import attributes, is_finn, of_finn, operator
-from hw.host.errors import BitfabricError, UsageError
+from hw.finn.dialect import BINARY, BIPOLAR, attributes, of_finn, operator
+from hw.finn.values import HardwareValue, HostInput, HostOutput, casts_to, output_steps, shape_after_steps
+from hw.host.errors import BitfabricError
 from hw.host.operators import RESHAPING
 from hw.host.steps import HostStep, step
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Kernel
 from hw.ir.stream import Stream, container
 from hw.lowering import qonnx
-from hw.lowering.layout_ops import shape_after
 
-BIPOLAR, BINARY = DataType["BIPOLAR"], DataType["BINARY"]
-
-
-def read(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> Graph:
-    """The graph of a model in FINN's dialect, folded as it is there, with what floats at its ends left to the host.
-
-    Raises UsageError for a file that holds no such graph, and BitfabricError, with the name of the node, for what has
-    no exact form here.
-    """
-    proto = qonnx.read(model)
-    if not is_finn(proto):
-        raise UsageError("the model holds no layer of FINN's dataflow dialect")
-    return Reader(proto).graph()
-
-
-READERS: dict[str, Callable[["Reader", onnx.NodeProto, dict[str, Any]], None]] = {}
-"""FINN's operator -> what appends our nodes for it, given the node's attributes (``hw.finn.layers``)."""
+ReadOperator: TypeAlias = Callable[["Reader", onnx.NodeProto, dict[str, Any]], None]
+"""Appends the kernels of one of FINN's nodes to a Reader, given the node and its attributes."""
 
 FLOATING = {"ElementwiseAdd": "Add", "ElementwiseDiv": "Div", "ElementwiseMul": "Mul", "ElementwiseSub": "Sub"}
 """Operators that FINN has for floats, too -> ONNX's."""
 
 
-def reads(*ops: str) -> Callable:
-    """Register the reader of these operators."""
-
-    def register(function: Callable) -> Callable:
-        READERS.update(dict.fromkeys(ops, function))
-        return function
-
-    return register
-
-
-@dataclass(frozen=True)
-class HostValue:
-    """A tensor before the hardware: ``steps`` from the model's input ``port``."""
-
-    port: str
-    shape: tuple[int, ...]
-    steps: tuple[HostStep, ...] = ()
-
-
-@dataclass(frozen=True)
-class Value:
-    """A tensor of the hardware: what FINN has there is ``(factor * integer + offset) / 2`` of ``edge``'s integers.
-
-    ``factor`` is 2 but for 1-bit values and popcounts (1); ``offset`` is one integer, or one for each channel.
-    """
-
-    edge: str
-    stream: Stream
-    factor: int = 2
-    offset: np.ndarray | int = 0
-
-    @property
-    def plain(self) -> bool:
-        """Whether FINN has the integers themselves."""
-        return self.factor == 2 and not np.any(self.offset)
-
-
-@dataclass(frozen=True)
-class Tail:
-    """A tensor behind the hardware: the host's ``steps`` from what FINN has in ``value``, of shape ``seen`` there.
-
-    Shapes are without the batch.
-    """
-
-    value: Value
-    seen: tuple[int, ...]
-    shape: tuple[int, ...]
-    steps: tuple[HostStep, ...] = ()
-
-
 class Reader:
     """One model while it is read: FINN's layers (``hw.finn.layers``) find their inputs here, and append nodes."""
 
-    def __init__(self, proto: onnx.ModelProto) -> None:
+    def __init__(self, proto: onnx.ModelProto, operators: Callable[[str], ReadOperator | None]) -> None:
         self.proto = proto
+        self.operators = operators
         self.wrapper = ModelWrapper(proto)
         self.constants = {each.name: numpy_helper.to_array(each) for each in proto.graph.initializer}
-        self.values: dict[str, HostValue | Value | Tail] = {}
+        self.values: dict[str, HostInput | HardwareValue | HostOutput] = {}
         self.nodes: list[Node] = []
         self.inputs: list[Port] = []
         self.readers: dict[str, list[onnx.NodeProto]] = {}
@@ -117,7 +52,7 @@ class Reader:
     def graph(self) -> Graph:
         for value in self.proto.graph.input:
             if value.name not in self.constants:
-                self.values[value.name] = HostValue(value.name, tuple(self.shape(value.name)[1:]))
+                self.values[value.name] = HostInput(value.name, tuple(self.shape(value.name)[1:]))
         for count, node in enumerate(self.proto.graph.node):
             if not node.name:
                 node.name = f"{node.op_type}_{count}"
@@ -140,61 +75,65 @@ class Reader:
                 f"{node.name}: {node.op_type} of {len(data)} tensors is not done by the host; leave it to the hardware"
             )
         value = self.values[data[0]]
-        if isinstance(value, Value):
-            value = self._tail(data[0], value)
+        if isinstance(value, HardwareValue):
+            value = self._host_output(data[0], value)
         call = host_nodes.call_of(node, self.constants, (1, *value.shape), self.versions.get(node.domain, 1))
         for output in filter(None, node.output):
             steps = host_nodes.steps_of(call, output)
-            shape = _shape_behind(steps, value.shape)
+            shape = shape_after_steps(steps, value.shape)
             self.values[output] = replace(value, steps=(*value.steps, *steps), shape=shape)
 
-    def _enter(self, name: str, node: onnx.NodeProto, stream: Stream) -> Value:
+    def _enter(self, name: str, node: onnx.NodeProto, stream: Stream) -> HardwareValue:
         """The port through which the host feeds ``node``."""
         host = self.values[name]
-        assert isinstance(host, HostValue)
+        assert isinstance(host, HostInput)
         steps = list(host.steps)
         # FINN has signals as images of one row, and integers as floats.
-        if steps and steps[-1].op == "Reshape" and _shape_behind(steps[:-1], self._port_shape(host)) == stream.shape:
+        if (
+            steps
+            and steps[-1].op == "Reshape"
+            and shape_after_steps(steps[:-1], self._port_shape(host)) == stream.shape
+        ):
             steps.pop()
-        if steps and _casts(steps[-1], "float32"):
+        if steps and casts_to(steps[-1], "float32"):
             steps.pop()
         annotated = self.wrapper.get_tensor_datatype(host.port)
         dtype = annotated.name if annotated is not None and annotated.is_integer() else "float32"
         if not steps and dtype == "float32":
             dtype = stream.dtype.name  # A partition that FINN cut out says the type of its input nowhere else.
-        value = Value(name, stream)
+        value = HardwareValue(name, stream)
         if stream.dtype == BINARY and self.xnor_only(name):
             stream = replace(stream, dtype=BIPOLAR)
-            value = Value(name, stream, 1, 1)
+            value = HardwareValue(name, stream, 1, 1)
             if dtype == "BINARY":
                 steps.insert(0, step("Cast", to="float32"))
             steps += [step("Mul", np.array(2, np.float32)), step("Sub", np.array(1, np.float32))]
-        if any(each.op not in RESHAPING for each in steps) and not _casts(steps[-1], container(stream.dtype).name):
+        if any(each.op not in RESHAPING for each in steps) and not casts_to(steps[-1], container(stream.dtype).name):
             steps.append(step("Cast", to=container(stream.dtype).name))
         self.inputs.append(Port(host.port, name, self._port_shape(host), dtype, tuple(steps)))
         self.values[name] = value
         return value
 
-    def _port_shape(self, host: HostValue) -> tuple[int, ...]:
+    def _port_shape(self, host: HostInput) -> tuple[int, ...]:
         return tuple(self.shape(host.port)[1:])
 
-    def _tail(self, name: str, value: Value) -> Tail:
+    def _host_output(self, name: str, value: HardwareValue) -> HostOutput:
         shape = self.wrapper.get_tensor_shape(name)
         seen = tuple(shape[1:]) if shape else value.stream.shape
-        return Tail(value, seen, seen)
+        return HostOutput(value, seen, seen)
 
     def _output(self, info: onnx.ValueInfoProto) -> Port:
         value = self.values.get(info.name)
-        if value is None or isinstance(value, HostValue):
+        if value is None or isinstance(value, HostInput):
             raise BitfabricError(f"output {info.name} does not come from a layer of FINN's")
-        if isinstance(value, Value):
-            value = self._tail(info.name, value)
+        if isinstance(value, HardwareValue):
+            value = self._host_output(info.name, value)
         shape = tuple(self.shape(info.name)[1:])
         dtype = onnx.helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type).name
-        steps = _behind(value)
+        steps = output_steps(value)
         if value.shape != shape:
             steps = (*steps, step("Reshape", shape=shape))
-        if not any(_casts(each, dtype) for each in steps[-1:]):
+        if not any(casts_to(each, dtype) for each in steps[-1:]):
             steps = (*steps, step("Cast", to=dtype))
         return Port(info.name, value.value.edge, shape, dtype, steps)
 
@@ -204,13 +143,14 @@ class Reader:
         op = operator(node)
         if op in FLOATING and self._float_step(node, op):
             return
-        if op not in READERS:
+        read = self.operators(op)
+        if read is None:
             raise BitfabricError(
                 f"{node.name}: there is no kernel for FINN's {op}; keep it out of the dataflow graph, or build from "
                 "the QONNX file"
             )
         for value in map(self.values.get, node.input):
-            if isinstance(value, Tail):
+            if isinstance(value, HostOutput):
                 last = value.steps[-1].op if value.steps else "a node"
                 raise BitfabricError(
                     f"{node.name}: {op} follows {last}, which is left to the host; map that to hardware first"
@@ -220,7 +160,7 @@ class Reader:
             self._float_quantizer(node, attribute)
             return
         try:
-            READERS[op](self, node, attribute)
+            read(self, node, attribute)
         except BitfabricError as error:
             text = str(error)
             raise type(error)(text if node.name in text else f"{node.name}: {text}") from None
@@ -235,8 +175,8 @@ class Reader:
         first = node.input[0] == data
         if op == "ElementwiseDiv" and not first:
             return False
-        if isinstance(value, Value):
-            value = self._tail(data, value)
+        if isinstance(value, HardwareValue):
+            value = self._host_output(data, value)
         steps: tuple[HostStep, ...] = (step(FLOATING[op], operand),)
         if op == "ElementwiseSub" and not first:
             steps = (step("Neg"), step("Add", operand))
@@ -246,7 +186,7 @@ class Reader:
     def _float_quantizer(self, node: onnx.NodeProto, attribute: dict[str, Any]) -> None:
         """A quantizer of floats, which FINN can have in hardware, is the host's."""
         value = self.values[node.input[0]]
-        if not isinstance(value, HostValue):
+        if not isinstance(value, HostInput):
             raise BitfabricError(
                 f"{node.name}: it quantizes floats in the middle of the network; only an input's can be"
             )
@@ -265,18 +205,18 @@ class Reader:
             )
         return tuple(shape)
 
-    def value(self, node: onnx.NodeProto, stream: Stream, index: int = 0) -> Value:
+    def value(self, node: onnx.NodeProto, stream: Stream, index: int = 0) -> HardwareValue:
         """An input of a layer that takes ``stream``, in the shape and type that really come; only the lanes stay."""
         name = node.input[index]
         value = self.values.get(name)
         if value is None:
             raise BitfabricError(f"{node.name}: its input {name} is constant or missing; feed it with data")
-        if isinstance(value, HostValue):
+        if isinstance(value, HostInput):
             return self._enter(name, node, stream)
-        assert isinstance(value, Value)
+        assert isinstance(value, HardwareValue)
         return value
 
-    def plain(self, node: onnx.NodeProto, stream: Stream, index: int = 0) -> Value:
+    def integers(self, node: onnx.NodeProto, stream: Stream, index: int = 0) -> HardwareValue:
         """An input that FINN has as our integers. Raises where it is popcounts, or 1-bit values that we have as +-1."""
         value = self.value(node, stream, index)
         if not value.plain:
@@ -290,7 +230,7 @@ class Reader:
         self,
         node: onnx.NodeProto,
         kernel: Kernel,
-        *sources: Value,
+        *sources: HardwareValue,
         name: str = "",
         edges: tuple[str, ...] = (),
         factor: int = 2,
@@ -300,7 +240,7 @@ class Reader:
         edges = edges or tuple(node.output)
         self.nodes.append(Node(name or node.name, kernel, tuple(source.edge for source in sources), edges))
         for edge, stream in zip(edges, kernel.outputs(), strict=True):
-            self.values[edge] = Value(edge, stream, factor, offset)
+            self.values[edge] = HardwareValue(edge, stream, factor, offset)
 
     def xnor_only(self, name: str) -> bool:
         """Whether a tensor of 0 and 1 goes to XNOR layers alone, which take them as -1 and +1."""
@@ -321,38 +261,3 @@ class Reader:
     def one_reader(self, name: str) -> onnx.NodeProto | None:
         readers = self.readers.get(name, [])
         return readers[0] if len(readers) == 1 else None
-
-
-def _behind(tail: Tail) -> tuple[HostStep, ...]:
-    """The host's steps from our integers, given those from what FINN has, in its float32."""
-    value, steps = tail.value, tail.steps
-    first = [step("Cast", to="float32")]
-    if value.factor == 1 and [each.op for each in steps[:2]] == ["Mul", "Sub"]:
-        factor, offset = (each.operands[0] for each in steps[:2])
-        if np.all(factor == 2) and np.all(offset == value.offset):
-            value, steps = replace(value, factor=2, offset=0), steps[2:]  # popcounts that become sums again
-    if tail.seen != value.stream.shape:
-        if steps and steps[0].op == "Reshape" and _shape_behind(steps[:1], tail.seen) == value.stream.shape:
-            steps = steps[1:]  # back from an image of one row
-        else:
-            steps = (step("Reshape", shape=tail.seen), *steps)
-    if np.any(value.offset):
-        first.append(step("Add", np.asarray(value.offset, np.float32) * np.float32(value.factor == 1 or 0.5)))
-    if value.factor == 1:
-        first.append(step("Mul", np.array(0.5, np.float32)))
-    if len(first) == 1 and next((each for each in steps if each.op not in RESHAPING), first[0]).op == "Cast" and steps:
-        return steps
-    return (*first, *steps)
-
-
-def _casts(each: HostStep, dtype: str) -> bool:
-    return each.op == "Cast" and dict(each.attributes)["to"] == dtype
-
-
-def _shape_behind(steps: Iterable[HostStep], shape: tuple[int, ...]) -> tuple[int, ...]:
-    for each in steps:
-        if each.op in RESHAPING:
-            shape = shape_after((each,), shape)
-        elif each.op in ("TopK", "ArgMax"):
-            shape = each(np.zeros((1, *shape), np.float32)).shape[1:]
-    return shape

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from qonnx.core.datatype import BaseDataType, DataType
 
-from hw.finn.dialect import DOMAIN, RANGE, tensor_shape
+from hw.finn.dialect import BINARY, DOMAIN, RANGE, tensor_shape
 from hw.finn.host_nodes import HostNodes
 from hw.host.errors import BitfabricError
 from hw.host.operators import RESHAPING
@@ -20,33 +20,11 @@ from hw.ir.stream import Stream
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.lowering.domains import QONNX_DOMAIN
 
-BIPOLAR, BINARY = DataType["BIPOLAR"], DataType["BINARY"]
+WriteKernel: TypeAlias = Callable[["Writer", Node], None]
+"""Appends FINN's nodes for a node of the graph to a Writer."""
 
 
-WRITERS: dict[type[Kernel], Callable[["Writer", Node], None]] = {}
-"""Kernel -> what appends FINN's nodes for it (``hw.finn.nodes``)."""
-
-
-def writes(*kernels: type[Kernel]) -> Callable:
-    """Register what writes these kernels."""
-
-    def register(function: Callable) -> Callable:
-        WRITERS.update(dict.fromkeys(kernels, function))
-        return function
-
-    return register
-
-
-def write(graph: Graph) -> onnx.ModelProto:
-    """The graph in FINN's dialect, folded as it is, with the host's steps around it. Raises BitfabricError.
-
-    The graph is an ``adapted`` one. Tensors have the names of edges and of ports; an edge of popcounts
-    (BIPOLAR by BIPOLAR) carries (sum + MW) / 2 in FINN, which thresholds and ports take into account.
-    """
-    return Writer(_apart(graph)).model()
-
-
-def _apart(graph: Graph) -> Graph:
+def _with_distinct_names(graph: Graph) -> Graph:
     """The graph with other names for edges that are named as ports are: in a model both are tensors."""
     ports = {port.name for port in (*graph.inputs, *graph.outputs)}
     names = {edge: f"{edge}_stream" if edge in ports else edge for edge in graph.edges}
@@ -64,13 +42,14 @@ def _apart(graph: Graph) -> Graph:
 class Writer:
     """One model while it is written: the functions of ``hw.finn.nodes`` append to it."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, operators: Callable[[type[Kernel]], WriteKernel | None]) -> None:
+        self.graph = graph = _with_distinct_names(graph)
+        self.operators = operators
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.types: dict[str, BaseDataType] = {}
-        self.counted: dict[str, int] = {}
+        self.popcounts: dict[str, int] = {}
         """Edges that carry popcounts, of so many products."""
         self.readers = {edge: node for node in graph for edge in node.inputs}
 
@@ -84,7 +63,10 @@ class Writer:
                 raise BitfabricError(
                     f"{node.name}: it takes {pixels} pixels at a time and FINN one; fold it with M = 1"
                 )
-            WRITERS[type(node.kernel)](self, self._reshaped(node))
+            write = self.operators(type(node.kernel))
+            if write is None:
+                raise BitfabricError(f"{node.name}: FINN has no form for {node.kernel.op}; use the open back end")
+            write(self, self._reshaped(node))
         for port in self.graph.outputs:
             self._leave(port, after)
         return self._model([*before.nodes, *self.nodes, *after.nodes], before, after)
@@ -130,7 +112,7 @@ class Writer:
         steps = list(port.steps)
         if tensor_shape(stream.shape) != (1, *stream.shape):
             steps.insert(0, step("Reshape", shape=stream.shape))
-        if count := self.counted.get(port.edge):
+        if count := self.popcounts.get(port.edge):
             # From popcounts to sums, which the port's own steps take.
             both = step("Mul", np.array(2, np.float32)), step("Sub", np.array(count, np.float32))
             steps = [*both, *steps]
@@ -163,10 +145,10 @@ class Writer:
                 view = f"{edge}_view"
                 sizes = {"inp_shape": list(shape), "out_shape": list(tensor_shape(stream.shape))}
                 dtype = self.types[edge]
-                self.raw(view, "Reshape", (edge,), (view,), {**sizes, "dtype": dtype.name, "PE": stream.lanes})
+                self.add_node(view, "Reshape", (edge,), (view,), {**sizes, "dtype": dtype.name, "PE": stream.lanes})
                 self.edge(view, stream, dtype)
-                if edge in self.counted:
-                    self.counted[view] = self.counted[edge]
+                if edge in self.popcounts:
+                    self.popcounts[view] = self.popcounts[edge]
                 edge = view
             edges.append(edge)
         return replace(node, inputs=tuple(edges))
@@ -180,7 +162,7 @@ class Writer:
         self.types[name] = dtype or DataType["FLOAT32"]
         return name
 
-    def node(
+    def add_layer(
         self,
         node: Node,
         op: str,
@@ -190,38 +172,42 @@ class Writer:
         input_range: tuple[int, int] | None = None,
     ) -> None:
         """FINN's node of a whole kernel; ``dtype`` of its outputs where it is not the streams' own."""
-        self.raw(node.name, op, (*node.inputs, *constants), node.outputs, attributes)
+        self.add_node(node.name, op, (*node.inputs, *constants), node.outputs, attributes)
         if input_range is not None:
-            entry = onnx.StringStringEntryProto(key=RANGE, value="{} {}".format(*input_range))
-            self.nodes[-1].metadata_props.append(entry)
+            self.record_ranges(input_range)
         for edge, stream in zip(node.outputs, node.kernel.outputs(), strict=True):
             self.edge(edge, stream, dtype)
 
-    def raw(
+    def add_node(
         self, name: str, op: str, inputs: tuple[str, ...], outputs: tuple[str, ...], attributes: dict[str, Any]
     ) -> None:
         self.nodes.append(
             helper.make_node(op, inputs, outputs, name=name, domain=DOMAIN, backend="fpgadataflow", **attributes)
         )
 
-    def sums(self, node: Node) -> None:
+    def record_ranges(self, *ranges: tuple[int, int]) -> None:
+        """Record the ranges of the newest node's inputs in its metadata, since FINN's attributes do not hold them."""
+        text = " ".join(str(bound) for pair in ranges for bound in pair)
+        self.nodes[-1].metadata_props.append(onnx.StringStringEntryProto(key=RANGE, value=text))
+
+    def require_sums(self, node: Node) -> None:
         """Raise where a node would take popcounts for sums."""
-        if edge := next((edge for edge in node.inputs if edge in self.counted), None):
+        if edge := next((edge for edge in node.inputs if edge in self.popcounts), None):
             raise BitfabricError(
                 f"{node.name}: FINN's layer of 1-bit inputs and weights gives popcounts, which only thresholds, maxima "
                 f"and the host take, but {edge} goes to {node.kernel.op}; quantize it to 8 bits or fewer before, or "
                 "use the open back end"
             )
 
-    def pass_counts(self, node: Node) -> BaseDataType | None:
+    def pass_popcounts(self, node: Node) -> BaseDataType | None:
         """Popcounts stay popcounts through a node; their type, if it is they that go through."""
-        count = self.counted.get(node.inputs[0])
+        count = self.popcounts.get(node.inputs[0])
         if count is None:
             return None
-        self.counted.update(dict.fromkeys(node.outputs, count))
+        self.popcounts.update(dict.fromkeys(node.outputs, count))
         return self.types[node.inputs[0]]
 
-    def refuse_binary(self, node: Node, dtype: BaseDataType) -> None:
+    def reject_binary(self, node: Node, dtype: BaseDataType) -> None:
         if dtype == BINARY:
             raise BitfabricError(
                 f"{node.name}: FINN has no layer for unsigned 1-bit inputs; train with BIPOLAR ones or 2 bits, or use "

@@ -1,11 +1,10 @@
-"""Buffers between a kernel's input and its actions: what is read when, and how many places that takes."""
+"""Buffers between a kernel's input and its firings: which words are read when, and how many places they need."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import NamedTuple, Self
 
-import numba
 import numpy as np
 
 
@@ -67,66 +66,41 @@ class Buffer:
         """Whether the oldest word never falls from one action to the next."""
         return bool((self.nest[1:, 2][self.nest[1:, 0] > 1] >= 0).all() and self.nest[0, 2] >= 0)
 
+    def offsets(self) -> tuple[np.ndarray, np.ndarray]:
+        """Position and oldest word of every firing of a frame, counted from ``start``: two arrays ``(actions,)``."""
+        position, oldest = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        for turns, step, frees in self.loops:
+            turn = np.arange(turns)
+            position = (position[:, None] + turn * step).ravel()
+            oldest = (oldest[:, None] + turn * frees).ravel()
+        return position, oldest
+
     def fitted(self) -> Self:
-        """With the fewest places that let the actions, or the beats if they are more, follow one another every cycle,
-        frame after frame. (With padding, or one action a frame, it may be a place or two more than the fewest.)"""
-        shape = (self.beats, self.together, self.start, self.reach)
-        return replace(self, places=int(_fewest(self.nest, *shape, self.delay, self.release)))
+        """The same buffer with the fewest places at which it does not slow down its reader and its writer.
 
+        The slower of the two sides, firings or beats, then proceeds every cycle, frame after frame. (With padding, or
+        with one firing a frame, the result may be a place or two more than the fewest.)
 
-@numba.njit(cache=True)
-def advance(nest, index):  # pragma: no cover - compiled
-    """Go to the next action: count up ``index`` and say which row of the nest turns (0: the next frame begins)."""
-    row = len(nest) - 1
-    while row > 0:
-        index[row] += 1
-        if index[row] < nest[row, 0]:
-            return row
-        index[row] = 0
-        row -= 1
-    return 0
-
-
-@numba.njit(cache=True)
-def _fewest(nest, beats, together, start, reach, delay, release):  # pragma: no cover - compiled
-    """The fewest places for the full rate, in a steady state of which three frames are looked at, and what a place
-    needs to come back where frames are short.
-
-    The slower side is never held up: if that is the writer, beat n is taken in cycle n and actions happen as early
-    as they can; else action j happens in cycle j and beats are taken as late as they can be.
-    """
-    actions = 1
-    for row in range(1, len(nest)):
-        actions *= nest[row, 0]
-    frames = 3 + (delay + release) // max(actions, beats)
-    taken = np.arange(frames * beats)
-    index = np.zeros(len(nest), np.int64)
-    if actions > beats:
-        taken[:] = frames * actions
-        known, position, frame = 0, start, 0
-        for action in range(frames * actions):
-            need = -(-min(position + reach, (frame + 1) * beats * together) // together)
-            while known < need:
-                taken[known] = action - delay
-                known += 1
-            row = advance(nest, index)
-            position += nest[row, 1]
-            frame += row == 0
-        for beat in range(frames * beats - 2, -1, -1):
-            taken[beat] = min(taken[beat], taken[beat + 1] - 1)
-        index[:] = 0
-    places, written, clock, position, oldest, frame = together, 0, -1, start, start, 0
-    for _ in range(frames * actions):
-        clock += 1
-        need = -(-min(position + reach, (frame + 1) * beats * together) // together)
-        if need > 0:
-            clock = max(clock, taken[need - 1] + delay)
-        row = advance(nest, index)
-        if nest[row, 2]:
-            while written < frames * beats and taken[written] < clock + release:
-                written += 1
-            places = max(places, written * together - oldest)
-        position += nest[row, 1]
-        oldest += nest[row, 2]
-        frame += row == 0
-    return places
+        Three frames of the steady state are looked at, and more where frames are shorter than the time until a place
+        is free again. If the writer is the slower side, beat n is taken in cycle n and firings happen as early as they
+        can; else firing j happens in cycle j and beats are taken as late as they can be.
+        """
+        position, oldest = self.offsets()
+        frames = 3 + (self.delay + self.release) // max(len(position), self.beats)
+        frame, beats = np.arange(frames)[:, None], frames * self.beats
+        # By firing: the beats that must have been taken, and the oldest word.
+        ends = -(-np.minimum(position + (self.start + self.reach), self.frame) // self.together)
+        need = np.maximum(ends + frame * self.beats, 0).ravel()
+        oldest = (oldest + self.start + frame * self.frame).ravel()
+        firing, beat = np.arange(len(need)), np.arange(beats)
+        taken = beat
+        if len(position) > self.beats:
+            first = np.searchsorted(np.maximum.accumulate(need), beat + 1)  # the first firing that needs the beat
+            latest = np.where(first < len(need), first - self.delay, len(need))
+            taken = np.minimum.accumulate((latest - beat)[::-1])[::-1] + beat
+        ready = np.where(need > 0, taken[need - 1] + self.delay, 0)
+        cycle = np.maximum(np.maximum.accumulate(ready - firing), 0) + firing
+        moves = np.flatnonzero(np.diff(oldest, append=frames * self.frame + self.start))
+        written = np.searchsorted(taken, cycle[moves] + self.release)
+        places = max(self.together, int((written * self.together - oldest[moves]).max()))
+        return replace(self, places=places)

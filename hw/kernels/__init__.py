@@ -1,17 +1,21 @@
 """The kernels, found by their folders; kernels of other packages by an entry point.
 
 A kernel is a package ``NAME`` with a module ``kernel``, in which one concrete subclass of ``Kernel`` has ``op`` NAME,
-beside the kernel's SystemVerilog modules. Another distribution adds kernels through entry points of the group
-``bitfabric.kernels``: the name is the kernel's ``op``, the value its class or the module that holds it.
+and a module ``cases``, beside the kernel's SystemVerilog. Another distribution adds kernels through entry points of the
+group ``bitfabric.kernels``: the name is the kernel's ``op``, the value its class or the module that holds it.
 """
 
 import inspect
+from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from types import ModuleType
+from typing import Any, Protocol, cast
+
+import numpy as np
 
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Kernel
@@ -36,6 +40,29 @@ def get(op: str) -> type[Kernel]:
     if op in _folders():
         return _class(op, import_module(f"{__name__}.{op}.kernel"))
     return _class(op, _outside()[op].load())
+
+
+class Cases(Protocol):
+    """The module ``cases`` of a kernel: what every check of kernels is run on. Seeds are fixed."""
+
+    def cases(self) -> Iterable[tuple[str, Kernel]]:
+        """Small kernels by name, which together reach every branch of the hardware."""
+        ...
+
+    def definition(self, kernel: Any, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        """What ``kernel.execute`` must return, by the plainest statement of it; of any integer type."""
+        ...
+
+    def grid(self) -> Iterable[tuple[str, Kernel]]:
+        """Kernels of the sizes that networks have, by a name that begins with ``op``: the models of cost and clock are
+        fitted to what synthesis makes of them."""
+        ...
+
+
+def cases(op: str) -> Cases:
+    """The module ``cases`` beside the kernel of this name. Raises KeyError for an unknown name."""
+    package = import_module(get(op).__module__).__package__
+    return cast(Cases, import_module(f"{package}.cases"))
 
 
 def source(name: str, kernel: type[Kernel]) -> Traversable:

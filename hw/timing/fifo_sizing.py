@@ -6,7 +6,7 @@ from hw.host.errors import UsageError
 from hw.ir.graph import Graph
 from hw.passes.fifos import insert, streams
 from hw.timing.cycles import Deadlock, steady
-from hw.timing.periodic import Periodic, fastest
+from hw.timing.periodic import PeriodicSchedule, fastest
 
 
 def interval(graph: Graph, depths: dict[str, int]) -> float:
@@ -17,7 +17,7 @@ def interval(graph: Graph, depths: dict[str, int]) -> float:
         return inf
 
 
-def _fastest(graph: Graph) -> Periodic:
+def _fastest(graph: Graph) -> PeriodicSchedule:
     """The schedule with the least interval, with a FIFO that is never full on every edge between kernels."""
     edges = list(streams(graph))
     return fastest(insert(graph, dict.fromkeys(edges, 2)), edges)
@@ -25,7 +25,7 @@ def _fastest(graph: Graph) -> Periodic:
 
 def least_interval(graph: Graph) -> int:
     """Cycles between frames with FIFOs that are never full."""
-    return _fastest(graph).cycles
+    return _fastest(graph).interval
 
 
 def size(graph: Graph, interval: int | None = None) -> dict[str, int]:
@@ -37,11 +37,11 @@ def size(graph: Graph, interval: int | None = None) -> dict[str, int]:
     be made shorter. Raises BitfabricError for an interval that no depths reach.
     """
     schedule = _fastest(graph)
-    if interval is not None and interval < schedule.cycles:
-        best = f"{schedule.cycles} is the least"
+    if interval is not None and interval < schedule.interval:
+        best = f"{schedule.interval} is the least"
         raise UsageError(f"no FIFOs let a frame pass every {interval} cycles; {best}")
-    if interval is not None and interval > schedule.cycles:
-        schedule = schedule.every(interval)
+    if interval is not None and interval > schedule.interval:
+        schedule = schedule.with_interval(interval)
     depths = {edge: max(2, peak) for edge, peak in schedule.peaks().items()}
     if not schedule.attempt(depths):
         raise AssertionError("a schedule does not hold with the places that it takes")

@@ -1,244 +1,219 @@
-"""Whether a graph can take a frame every so many cycles: periodic schedules, and how FIFOs change them.
+"""Periodic schedules: whether a graph can accept a frame every so many cycles, and how FIFO depths change that.
 
-In a periodic schedule each action of a frame comes ``cycles`` after that of the frame before, so one frame is all
-there is. A graph keeps the interval if, and only if, it has such a schedule: the recurrences of
-``hw.timing.recurrences`` with all indices modulo the frame have a solution. ``hw.timing.raising`` finds it, from an
-earlier one: as a change of one FIFO disturbs few nodes, a try is much faster than a simulation.
+In a periodic schedule each firing of a frame comes ``interval`` cycles after the same firing of the frame before, so
+one frame describes all. A graph sustains an interval if, and only if, it has such a schedule: if the recurrences of
+``hw.timing.recurrences``, with all indices modulo the frame, have a solution. ``hw.timing.longest_path`` finds it from
+an earlier schedule. A change of one FIFO disturbs few nodes, so a trial is much faster than a simulation.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import numba
 import numpy as np
 
-from hw.ir.buffer import advance
+from hw.ir.buffer import Buffer
 from hw.ir.graph import Graph, Node
 from hw.ir.kernel import Schedule
 from hw.kernels.fifo.kernel import Fifo
-from hw.timing.raising import ENDLESS, GONE, PLAIN, SPAN, Frame, begin, settle
+from hw.timing.longest_path import BYPASSED, PRESENT, SPAN, UNBOUNDED, Events, begin, relax
 from hw.timing.recurrences import Tables, tables
 
 _DEEP = 1 << 30
-"""Beats of a FIFO that is never full."""
+"""Depth of a FIFO that is never full."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Place(Fifo):
-    """The place of an input that has one of its own (see Schedule): a kernel that offers a beat on at once."""
+class _InputRegister(Fifo):
+    """The register of an input (see Schedule) as a kernel: it offers a beat in the cycle in which it takes it."""
 
     def schedule(self) -> Schedule:
         return replace(super().schedule(), latency=0, credits=1)
 
 
-def _apart(graph: Graph) -> Graph:
-    """The graph with nodes for its inputs' places, whose beats are events then; every action of their kernels takes
-    from all inputs, so it frees the places for the next one."""
+def _with_input_registers(graph: Graph) -> Graph:
+    """The graph with input registers as nodes, so that the beats that they take are events.
+
+    Every firing of such a kernel consumes from all inputs, so it frees the registers for the next one.
+    """
     nodes: list[Node] = []
     for node in graph:
-        plan = node.kernel.schedule()
-        if plan.input_registers:
-            assert np.all(plan.consumes), f"{node.name} has places, but its actions do not all take from all inputs"
-            places = tuple(f"{edge}_place" for edge in node.inputs)
-            for edge, place, stream in zip(node.inputs, places, node.kernel.inputs(), strict=True):
-                nodes.append(Node(place, _Place(stream, 2), (edge,), (place,)))
-            node = replace(node, inputs=places)
+        schedule = node.kernel.schedule()
+        if schedule.input_registers:
+            assert np.all(schedule.consumes), f"{node.name} has input registers, but does not always consume from all"
+            registers = tuple(f"{edge}_register" for edge in node.inputs)
+            for edge, register, stream in zip(node.inputs, registers, node.kernel.inputs(), strict=True):
+                nodes.append(Node(register, _InputRegister(stream, 2), (edge,), (register,)))
+            node = replace(node, inputs=registers)
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes))
 
 
-class Periodic:
-    """Schedules of ``graph`` with a frame every ``cycles`` cycles.
+class PeriodicSchedule:
+    """A schedule of ``graph`` with a frame every ``interval`` cycles.
 
-    ``feasible`` tells whether there is one with FIFOs that are never full on ``edges``; the graph has one of any depth
-    there, ``EDGE_fifo`` (see ``hw.passes.fifos.insert``). Depths change by ``attempt``.
+    FIFOs on ``edges`` are never full at first; ``feasible`` tells whether there is a schedule then. The graph has a
+    FIFO of any depth on each of these edges, named ``EDGE_fifo`` (see ``hw.passes.fifos.insert``). ``attempt`` changes
+    the depths.
     """
 
-    def __init__(self, graph: Graph, edges: Iterable[str], cycles: int) -> None:
-        self.graph, self.cycles = graph, cycles
-        graph = _apart(graph)
+    def __init__(self, graph: Graph, edges: Iterable[str], interval: int) -> None:
+        self.graph, self.interval = graph, interval
+        graph = _with_input_registers(graph)
         self._edges = {name: i for i, name in enumerate(graph.edges)}
         self._tables = tables(graph, 1)
-        self._frame = _frame(self._tables)
+        self._events = _events(graph, self._tables)
         nodes = {node.name: i for i, node in enumerate(graph)}
         self._fifos = {edge: nodes[f"{edge}_fifo"] for edge in edges}
         self._streams = {edge: graph.nodes[node].kernel.inputs()[0] for edge, node in self._fifos.items()}
-        self._mode = np.zeros(len(nodes), np.int64)
-        self._mode[list(self._fifos.values())] = ENDLESS
+        self._mode = np.full(len(nodes), PRESENT, np.int64)
+        self._mode[list(self._fifos.values())] = UNBOUNDED
         for edge, node in self._fifos.items():
-            self._tables.nodes[node, 2] = Fifo(self._streams[edge], _DEEP).schedule().latency
-        self._state = begin(len(self._frame.memory), len(nodes))
-        for port in graph.inputs:  # input that comes evenly fills the FIFOs least
-            takers = self._frame.taker[self._span(port.edge)]
-            self._state.when[takers] = np.arange(len(takers)) * cycles // len(takers)
-        self.feasible = self._settle(np.ones(len(nodes), np.bool_))
+            self._tables.nodes["latency"][node] = Fifo(self._streams[edge], _DEEP).schedule().latency
+        self._state = begin(len(self._events.requires), len(nodes))
+        for port in graph.inputs:  # input at an even rate fills the FIFOs as little as possible
+            consumers = self._events.consumer[self._span(port.edge)]
+            self._state.cycle[consumers] = np.arange(len(consumers)) * interval // len(consumers)
+        self.feasible = self._relax(np.ones(len(nodes), np.bool_))
 
-    def every(self, cycles: int) -> "Periodic":
-        """Schedules of the same graph, with FIFOs on the same edges, with a frame every so many cycles."""
-        return Periodic(self.graph, self._fifos, cycles)
+    def with_interval(self, interval: int) -> "PeriodicSchedule":
+        """A schedule of the same graph, with FIFOs on the same edges, with another interval."""
+        return PeriodicSchedule(self.graph, self._fifos, interval)
 
     def _span(self, edge: str) -> slice:
         """The beats of an edge."""
         at = self._edges[edge]
         return slice(*self._tables.offset[at : at + 2])
 
-    def _settle(self, changed: np.ndarray) -> bool:
-        return bool(settle(self._tables, self._frame, self._state, self._mode, self.cycles, changed))
+    def _relax(self, changed: np.ndarray) -> bool:
+        return relax(self._tables, self._events, self._state, self._mode, self.interval, changed)
+
+    def cycles(self, edge: str) -> np.ndarray:
+        """The cycles in which the beats of an edge are taken, ``(beats,)``."""
+        return self._state.cycle[self._events.consumer[self._span(edge)]]
 
     def peaks(self) -> dict[str, int]:
-        """The most beats that each FIFO holds in the present schedule."""
+        """The number of beats that each FIFO holds at most."""
         return {edge: self._peak(edge, f"{edge}_fifo") for edge in self._fifos}
 
     def _peak(self, before: str, after: str) -> int:
-        come, gone = (self._state.when[self._frame.taker[self._span(edge)]] for edge in (before, after))
+        arrivals, departures = self.cycles(before), self.cycles(after)
         # A place is free again in the cycle after its beat has left.
-        frames, cycle = np.divmod(come - gone[0], self.cycles)
-        left = frames * len(gone) + np.searchsorted(gone, cycle + gone[0])
-        return int((np.arange(1, len(come) + 1) - left).max())
+        frames, cycle = np.divmod(arrivals - departures[0], self.interval)
+        left = frames * len(departures) + np.searchsorted(departures, cycle + departures[0])
+        return int((np.arange(1, len(arrivals) + 1) - left).max())
 
     def attempt(self, depths: dict[str, int]) -> bool:
-        """Give the FIFOs on these edges these depths, 0 for none, if there is a schedule then; else change nothing."""
+        """Give the FIFOs on these edges these depths (0: no FIFO) if there is a schedule then; else change nothing."""
         before = self._tables.nodes.copy(), self._mode.copy()
+        latency, credits = self._tables.nodes["latency"], self._tables.nodes["credits"]
         changed = np.zeros(len(self._mode), np.bool_)
         for edge, depth in depths.items():
             node = self._fifos[edge]
-            was = self._mode[node], self._tables.nodes[node, 2]
-            self._mode[node] = PLAIN if depth else GONE
+            was = self._mode[node], latency[node]
+            self._mode[node] = PRESENT if depth else BYPASSED
             if depth:
-                plan = Fifo(self._streams[edge], depth).schedule()
-                self._tables.nodes[node, 2:4] = plan.latency, plan.credits
+                schedule = Fifo(self._streams[edge], depth).schedule()
+                latency[node], credits[node] = schedule.latency, schedule.credits
             changed[node] = depth > 0
-            self._bind(edge)
-            if was != (self._mode[node], self._tables.nodes[node, 2]):
+            self._connect(edge)
+            if was != (self._mode[node], latency[node]):
                 at = self._edges[edge], self._edges[f"{edge}_fifo"]
-                changed[[self._frame.writer[at[0]], self._frame.reader[at[1]]]] = True
-        if self._settle(changed):
+                changed[[self._events.writer[at[0]], self._events.reader[at[1]]]] = True
+        if self._relax(changed):
             return True
         self._tables.nodes[:], self._mode[:] = before
         for edge in depths:
-            self._bind(edge)
+            self._connect(edge)
         return False
 
-    def _bind(self, edge: str) -> None:
-        """Show the neighbours of a FIFO its events, or those beyond where it is not there."""
-        node, frame = self._fifos[edge], self._frame
+    def _connect(self, edge: str) -> None:
+        """Connect the neighbours of a FIFO to its events, or to each other where it is bypassed."""
+        node, events = self._fifos[edge], self._events
         before, after = self._edges[edge], self._edges[f"{edge}_fifo"]
-        come, gone = self._span(edge), self._span(f"{edge}_fifo")
-        there = self._mode[node] != GONE
-        events = frame.first[node] + np.arange(come.stop - come.start)
-        frame.writer[after] = node if there else frame.writer[before]
-        frame.reader[before] = node if there else frame.reader[after]
-        frame.giver[gone], frame.taker[come] = (events, events) if there else (frame.giver[come], frame.taker[gone])
+        arrivals, departures = self._span(edge), self._span(f"{edge}_fifo")
+        present = self._mode[node] != BYPASSED
+        own = events.first[node] + np.arange(arrivals.stop - arrivals.start)
+        events.writer[after] = node if present else events.writer[before]
+        events.reader[before] = node if present else events.reader[after]
+        events.producer[departures] = own if present else events.producer[arrivals]
+        events.consumer[arrivals] = own if present else events.consumer[departures]
 
 
-def fastest(graph: Graph, edges: Iterable[str] = ()) -> Periodic:
-    """The schedule with the least interval, with FIFOs that are never full on ``edges``; none of the graph's own may
-    end in a deadlock.
+def fastest(graph: Graph, edges: Iterable[str] = ()) -> PeriodicSchedule:
+    """The schedule with the minimum interval, with FIFOs that are never full on ``edges``.
 
-    In the long run that is the interval of the graph, rounded up: frames come as often as the slowest loop of events
-    that wait for each other lets them, and there is a schedule if, and only if, no loop is slower than that.
+    None of the graph's own FIFOs may cause a deadlock. The interval is the graph's in the long run, rounded up: the
+    loop of dependences with the largest mean limits the rate, and there is a schedule if, and only if, no loop needs
+    more cycles a frame than ``interval``.
     """
     bound = max(node.kernel.schedule().interval for node in graph)
-    low, best = bound - 1, Periodic(graph, edges, bound)
+    low, best = bound - 1, PeriodicSchedule(graph, edges, bound)
     while not best.feasible:
-        low, best = best.cycles, best.every(2 * best.cycles)
-    while best.cycles - low > 1:
-        tried = best.every((low + best.cycles) // 2)
-        low, best = (low, tried) if tried.feasible else (tried.cycles, best)
+        low, best = best.interval, best.with_interval(2 * best.interval)
+    while best.interval - low > 1:
+        tried = best.with_interval((low + best.interval) // 2)
+        low, best = (low, tried) if tried.feasible else (tried.interval, best)
     return best
 
 
-def _frame(given: Tables) -> Frame:
-    """The events, each as the tables say, and none left out."""
-    first, own, size = np.zeros(len(given.nodes), np.int64), np.full(len(given.nodes), -1), 0
-    for node, (total, buffer) in enumerate(given.nodes[:, [1, 8]]):
+def _events(graph: Graph, given: Tables) -> Events:
+    """The events of a frame and their dependences, every FIFO present."""
+    nodes, ports, offset = given.nodes, given.ports, given.offset
+    first, first_beat, size = np.zeros(len(nodes), np.int64), np.full(len(nodes), -1), 0
+    for node, (total, buffer) in enumerate(nodes[["total", "buffer"]]):
         first[node], size = size, size - -total // SPAN * SPAN
         if buffer >= 0:
-            own[node], size = size, size - -given.buffers[buffer, 0] // SPAN * SPAN
-    beats, edges = int(given.offset[-1]), len(given.offset) - 1
-    taken, given_before = (np.zeros(len(set_) + len(given.ports) + 1, np.int32) for set_ in (given.takes, given.gives))
-    frame = Frame(
-        first=first, own=own, node=np.zeros(size // SPAN, np.int32), writer=np.full(edges, -1),
-        reader=np.full(edges, -1), giver=np.full(beats, -1, np.int32), taker=np.full(beats, -1, np.int32), taken=taken,
-        given=given_before, memory=np.zeros(size, np.int32), waiter=np.full(size, -1, np.int32),
-    )  # fmt: skip
-    _fill(given, frame)
-    return frame
+            first_beat[node], size = size, size - -given.buffers["beats"][buffer] // SPAN * SPAN
+    edges, beats = len(offset) - 1, int(offset[-1])
+    node_of_span = np.zeros(size // SPAN, np.int32)
+    writer, reader = np.full(edges, -1), np.full(edges, -1)
+    producer, consumer = np.full(beats, -1, np.int32), np.full(beats, -1, np.int32)
+    consumed, produced = (np.zeros(len(p) + len(ports), np.int32) for p in (given.consumes, given.produces))
+    requires, required_by = np.zeros(size, np.int32), np.full(size, -1, np.int32)
+    for node, (row, kernel) in enumerate(zip(nodes, (each.kernel for each in graph), strict=True)):
+        own = slice(first[node], first[node] + row["total"])
+        node_of_span[own.start // SPAN : -(-own.stop // SPAN)] = node
+        for begin_, end, ends, pattern, before, by_beat in (
+            (row["outputs"], row["outputs_end"], writer, given.produces, produced, producer),
+            (row["inputs"], row["inputs_end"], reader, given.consumes, consumed, consumer),
+        ):
+            for port in range(begin_, end):
+                edge, at = ports[port]
+                moves = pattern[at : at + row["events"]]
+                ends[edge] = node
+                before[at + port + 1 : at + port + 1 + len(moves)] = np.cumsum(moves)
+                events = own.start + np.flatnonzero(np.tile(moves, row["total"] // len(moves)))
+                by_beat[offset[edge] : offset[edge] + len(events)] = events
+        if memory := kernel.schedule().buffer:
+            taken = slice(first_beat[node], first_beat[node] + memory.beats)
+            node_of_span[taken.start // SPAN : -(-taken.stop // SPAN)] = node
+            at = offset[ports["edge"][row["inputs"]]]
+            consumer[at : at + memory.beats] = np.arange(taken.start, taken.stop)
+            requires[own], requires[taken] = _requirements(memory)
+            _invert(requires[own], own.start, required_by[taken])
+            _invert(requires[taken], taken.start, required_by[own])
+    for edge in np.flatnonzero(reader < 0):
+        span = slice(*offset[edge : edge + 2])
+        consumer[span] = producer[span]
+    return Events(
+        first, first_beat, node_of_span, writer, reader, producer, consumer, consumed, produced, requires, required_by
+    )
 
 
-@numba.njit(cache=True)
-def _fill(tables, frame):  # pragma: no cover - compiled
-    """Fill in all but ``first`` and ``own``."""
-    nodes, ports, _, takes, gives, offset, _, buffers, _, _ = tables
-    for node in range(len(nodes)):
-        _, total, _, _, in0, in1, out0, out1, buffer, _, _ = nodes[node]
-        first, own = frame.first[node], frame.own[node]
-        frame.node[first // SPAN : (first + total - 1) // SPAN + 1] = node
-        for port in range(out0, out1):
-            frame.writer[ports[port, 0]] = node
-            _place(tables, first, node, port, gives, frame.given, frame.giver)
-        for port in range(in0, in1):
-            frame.reader[ports[port, 0]] = node
-            _place(tables, first, node, port, takes, frame.taken, frame.taker)
-        if own >= 0:
-            beats = buffers[buffer, 0]
-            frame.node[own // SPAN : (own + beats - 1) // SPAN + 1] = node
-            at = offset[ports[in0, 0]]
-            for beat in range(beats):
-                frame.taker[at + beat] = own + beat
-            nest = tables.nests[buffers[buffer, 6] : buffers[buffer, 7]]
-            acts, beats_in = slice(first, first + total), slice(own, own + beats)
-            _remember(nest, buffers[buffer], frame.memory[acts], frame.memory[beats_in])
-            _invert(frame.memory[acts], first, frame.waiter[beats_in])
-            _invert(frame.memory[beats_in], own, frame.waiter[acts])
-    for edge in range(len(frame.reader)):
-        if frame.reader[edge] < 0:
-            frame.taker[offset[edge] : offset[edge + 1]] = frame.giver[offset[edge] : offset[edge + 1]]
+def _requirements(buffer: Buffer) -> tuple[np.ndarray, np.ndarray]:
+    """By firing of a frame the last beat that it or one before it needs, and by beat the firing that frees its place;
+    negative in frames before."""
+    position, oldest = buffer.offsets()
+    needs = -(-np.minimum(position + (buffer.start + buffer.reach), buffer.frame) // buffer.together) - 1
+    # A beat finds a place after the firing before the first one whose oldest word is `behind` words after the start.
+    behind = np.arange(1, buffer.beats + 1) * buffer.together - buffer.places - buffer.start
+    frame = -((oldest[-1] - behind) // buffer.frame)
+    return np.maximum.accumulate(needs), frame * len(oldest) + np.searchsorted(
+        oldest, behind - frame * buffer.frame
+    ) - 1
 
 
-@numba.njit(cache=True)
-def _place(tables, first, node, port, pattern, counts, events):  # pragma: no cover - compiled
-    """Which event of a node, from ``first`` on, moves which beat of a port; and how many there are in its pattern
-    before each."""
-    period, total = tables.nodes[node, :2]
-    edge, at = tables.ports[port]
-    for phase in range(period):
-        counts[at + port + phase + 1] = counts[at + port + phase] + pattern[at + phase]
-    beat, phase = tables.offset[edge], 0
-    for event in range(total):
-        if pattern[at + phase]:
-            events[beat] = first + event
-            beat += 1
-        phase = phase + 1 if phase + 1 < period else 0
-
-
-@numba.njit(cache=True)
-def _remember(nest, buffer, needs, frees):  # pragma: no cover - compiled
-    """Which beats the events of a buffer need, and which events free the places of its beats."""
-    beats, places, start, reach = buffer[:4]
-    together, total, words = buffer[10], len(needs), beats * buffer[10]
-    index = np.zeros(len(nest), np.int64)
-    # In this frame the beats of all later ones find their places as in it.
-    last = (places + abs(start)) // words + 2
-    position, oldest, most = start, start, -words * last
-    for event in range((last + 2) * total):
-        if event < total:
-            most = max(most, -(-min(position + reach, words) // together) - 1)
-            needs[event] = most
-        row = advance(nest, index)
-        position += nest[row, 1]
-        free = (oldest + places) // together
-        oldest += nest[row, 2]
-        for beat in range(free - last * beats, (oldest + places) // together - last * beats):
-            if 0 <= beat < beats:
-                frees[beat] = event - last * total
-
-
-@numba.njit(cache=True)
-def _invert(memory, first, waiter):  # pragma: no cover - compiled
-    """For each number modulo the frame the first event, counted from ``first``, whose ``memory`` it is."""
-    before = memory[-1] - len(waiter)
-    for event in range(len(memory)):
-        if memory[event] != before:
-            before = memory[event]
-            waiter[before % len(waiter)] = first + event
+def _invert(requires: np.ndarray, first: int, required_by: np.ndarray) -> None:
+    """Write for each required number, modulo the frame, the first event that requires it, counted from ``first``."""
+    changes = np.flatnonzero(np.diff(requires, prepend=requires[-1] - len(required_by)))
+    required_by[requires[changes] % len(required_by)] = first + changes

@@ -42,7 +42,7 @@ class Trace:
         ends, frames = self._frame_ends(), self.period or 1
         return -int((ends[-1 - frames] - ends[-1]) // frames) if len(ends) > frames else self.latency
 
-    def accounts(self, frames: int | None = None) -> dict[str, StallBreakdown]:
+    def stall_breakdowns(self, frames: int | None = None) -> dict[str, StallBreakdown]:
         """What every node (by name) did in the cycles of its last ``frames`` frames, by default of one period.
 
         A node's frame lasts from after its last action of the frame before until its own last action. In the steady
@@ -52,7 +52,7 @@ class Trace:
         frames = self.period or 1 if frames is None else frames
         if not 0 < frames < self.frames:
             raise UsageError(f"accounts of {frames} frames need a longer trace than one of {self.frames}")
-        return accounting.accounts(self.graph, self.frames, frames, self.offered, self.taken)
+        return accounting.stall_breakdowns(self.graph, self.frames, frames, self.offered, self.taken)
 
     def occupancy(self, edge: str) -> np.ndarray:
         """Beats that the places behind ``edge`` hold, by cycle, up to the trace's last.
@@ -65,7 +65,7 @@ class Trace:
             if edge in node.outputs:
                 end = max(int(taken[-1]) for taken in self.taken.values()) + 1
                 made = self.offered[edge] - node.kernel.schedule().latency
-                return accounting.held(made, self.taken[edge], end)
+                return accounting.occupancy(made, self.taken[edge], end)
         raise UsageError(f"no node writes an edge {edge}")
 
 
@@ -89,7 +89,7 @@ def attempt(
         sinks.append((index[edge], at, len(stall)))
         stalls.append(stall)
         at += len(stall)
-    waits = solve(given, offered, taken, np.array(sinks, np.int64), np.concatenate(stalls))
+    waits = solve(given, offered, taken, sinks, np.concatenate(stalls))
     spans = {name: slice(offset[i], offset[i + 1]) for name, i in index.items()}
     trace = Trace(
         graph,
@@ -97,4 +97,4 @@ def attempt(
         {name: offered[span] for name, span in spans.items()},
         {name: taken[span] for name, span in spans.items()},
     )
-    return trace, {node.name: names[given.ports[p, 0]] for node, p in zip(graph, waits, strict=True) if p >= 0}
+    return trace, {node.name: names[given.ports["edge"][p]] for node, p in zip(graph, waits, strict=True) if p >= 0}

@@ -24,7 +24,7 @@ from hw.rtl.design import RtlDesign, generate
 from hw.synth import netlist, nextpnr, tool, yosys
 from hw.synth.pll import LIMITS, solve
 from hw.synth.toolchain import TOOLCHAINS, command
-from tests.hw.kernel_bench import alone, random_frames
+from tests.kernels.kernel_bench import alone, random_frames
 
 MODEL = 0xFEDCBA9876543210
 CLOCK = {"ulx3s-25f": 75.0, "icebreaker": 30.0, "tangnano9k": 54.0}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks.clocks import CASES, DEVICE, Table, error, folded
-from benchmarks.kernels import grid
 from hw.boards.targets import find_target
 from hw.families import find_device, find_family
 from hw.folding import fmax
+from hw.kernels.calibration import grid
 from tests.hw.networks import perceptron
 
 SLOW = ("lenet", "resnet", "vgg", "cnv", "mnist")

@@ -17,8 +17,8 @@ from hw.passes.fold import apply
 from hw.passes.lanes import connect
 from hw.timing import fifo_sizing
 from hw.timing.cycles import steady
-from tests.hw.kernel_bench import check, random_frames
 from tests.hw.networks import perceptron, residual
+from tests.kernels.kernel_bench import check, random_frames
 
 DEVICE = Resources(lut=24288, ff=24288, bram=56, dsp=28)
 

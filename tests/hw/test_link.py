@@ -26,7 +26,7 @@ from hw.kernels.fifo.kernel import Fifo
 from hw.kernels.width_converter.kernel import WidthConverter
 from hw.rtl.design import RtlDesign, generate
 from hw.simulation import verilator
-from tests.hw.kernel_bench import alone, random_frames
+from tests.kernels.kernel_bench import alone, random_frames
 
 MODEL = 0x0123456789ABCDEF
 messages = st.builds(Message, st.integers(0, 255), st.integers(0, 65535), st.binary(max_size=40))

@@ -16,11 +16,11 @@ from hw.simulation.emulator import Emulator
 from hw.timing import fifo_sizing
 from hw.timing.cycles import steady
 from hw.verification.reference import Reference, compare
-from tests.hw.kernel_bench import check, random_frames
 from tests.hw.qonnx_builder import Builder
 from tests.hw.random_images import RandomImages
 from tests.hw.test_lower_images import conv, signs, weights
 from tests.hw.test_lower_random_images import lowered
+from tests.kernels.kernel_bench import check, random_frames
 
 DEVICE = Resources(lut=24288, ff=24288, bram=56, dsp=28)
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
 from hw.ir.stream import Stream, container, decode, encode, smallest_dtype
-from tests.hw.kernel_bench import random_frames
+from tests.kernels.kernel_bench import random_frames
 
 NAMES = ["BIPOLAR", "TERNARY", *(f"INT{n}" for n in (2, 3, 8, 13, 16, 33, 41)), *(f"UINT{n}" for n in (1, 4, 8, 40))]
 

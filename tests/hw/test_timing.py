@@ -15,10 +15,10 @@ from hw.kernels.fifo.kernel import Fifo
 from hw.kernels.width_converter.kernel import WidthConverter
 from hw.passes import fifos
 from hw.timing import cycles, fifo_sizing
-from hw.timing.periodic import Periodic
+from hw.timing.periodic import PeriodicSchedule
 from hw.timing.trace import attempt
-from tests.hw.kernel_bench import check, random_frames
 from tests.hw.networks import random_graph
+from tests.kernels.kernel_bench import check, random_frames
 
 UINT1 = DataType["UINT1"]
 
@@ -39,7 +39,7 @@ def test_accounts_by_hand():
     # Beats of 2 are wanted every other cycle: split is always busy, the FIFO before it has a beat too many each time.
     trace = cycles.steady(narrow_middle(4))
     assert (trace.interval, trace.period) == (8, 1)
-    accounts = trace.accounts()
+    accounts = trace.stall_breakdowns()
     assert {name: (a.busy, a.starved, a.blocked) for name, a in accounts.items()} == {
         "first": (4, {"x": 0}, {"a": 4}),
         "split": (8, {"a": 0}, {"b": 0}),
@@ -48,14 +48,14 @@ def test_accounts_by_hand():
     }
     # A reader that is ready in every fourth cycle blocks all before it, a beat of 2 every 4 cycles.
     ready = np.arange(16 * 20) % 4 == 0
-    slow = cycles.simulate(narrow_middle(4), 16, ready={"y": ready}).accounts(2)
+    slow = cycles.simulate(narrow_middle(4), 16, ready={"y": ready}).stall_breakdowns(2)
     assert {name: (a.busy, a.cycles) for name, a in slow.items()} == {
         "first": (8, 32), "split": (16, 32), "b_fifo": (16, 32), "merge": (16, 32),
     }  # fmt: skip
     assert slow["merge"].blocked == {"y": 16}
     assert slow["split"].blocked == {"b": 16}
     # One that gets a beat every fourth cycle starves.
-    fast = cycles.simulate(narrow_middle(4), 16, offers={"x": 4 * np.arange(64)}).accounts()
+    fast = cycles.simulate(narrow_middle(4), 16, offers={"x": 4 * np.arange(64)}).stall_breakdowns()
     assert fast["first"].starved == {"x": 12}
     assert fast["merge"].starved == {"b_fifo": 8}
 
@@ -71,7 +71,7 @@ def test_occupancy_by_hand():
     with pytest.raises(BitfabricError, match="no node writes an edge x"):
         trace.occupancy("x")
     with pytest.raises(BitfabricError, match="longer trace than one of 3"):
-        trace.accounts(3)
+        trace.stall_breakdowns(3)
 
 
 @settings(max_examples=20, deadline=None)
@@ -94,7 +94,7 @@ def test_the_steady_state_goes_on_and_its_accounts_are_whole(seed):
         np.testing.assert_array_equal(np.diff(ends[trace.frames - 1 :: trace.period]), trace.interval * trace.period)
         assert taken[: len(trace.taken[edge])].tolist() == trace.taken[edge].tolist()
     for node in graph:
-        account, plan = trace.accounts()[node.name], node.kernel.schedule()
+        account, plan = trace.stall_breakdowns()[node.name], node.kernel.schedule()
         assert account.cycles == trace.interval * trace.period
         least = plan.interval * trace.period
         assert account.busy == least or (plan.buffer and account.busy > least)
@@ -161,7 +161,7 @@ def test_schedules_agree_with_simulation(seed, slower):
     # Depths at random: a schedule exists exactly where the simulation is as fast.
     edges = sorted({node.outputs[0] for node in graph} - set(graph.output_edges))
     for _ in range(4):
-        schedule = Periodic(fifos.insert(graph, dict.fromkeys(edges, 2)), edges, wanted)
+        schedule = PeriodicSchedule(fifos.insert(graph, dict.fromkeys(edges, 2)), edges, wanted)
         tried = {edge: int(rng.choice([0, 0, 2, 3, depths.get(edge, 9)])) for edge in edges}
         reached = fifo_sizing.interval(graph, tried)
         assert schedule.attempt(tried) == (reached <= wanted)
@@ -180,7 +180,7 @@ def test_loops_that_wind_through_long_frames_are_found(seed):
     assert (
         fifo_sizing.interval(graph, {edge: stream.beats + 2 for edge, stream in fifos.streams(graph).items()}) == best
     )
-    schedule = Periodic(fifos.insert(graph, dict.fromkeys(fifos.streams(graph), 2)), fifos.streams(graph), best)
+    schedule = PeriodicSchedule(fifos.insert(graph, dict.fromkeys(fifos.streams(graph), 2)), fifos.streams(graph), best)
     depths = {edge: max(2, peak) for edge, peak in schedule.peaks().items()}
     assert schedule.attempt(depths)
     for _ in range(6):  # from a schedule to the next, as FIFOs are shortened

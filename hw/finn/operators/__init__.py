@@ -1,0 +1,1 @@
+"""FINN's operators, one file a family: what reads its nodes beside what writes them (``OPERATORS`` of each)."""

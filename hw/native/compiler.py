@@ -1,0 +1,38 @@
+"""The system's C++ compiler, and the folder that keeps what it built."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from hw.host.errors import BitfabricError
+
+
+def cache_folder() -> Path:
+    """Where compiled libraries and simulators are kept: ``$BITFABRIC_CACHE`` or ``~/.cache/bitfabric``."""
+    base = os.environ.get("BITFABRIC_CACHE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "bitfabric"
+    )
+    return Path(base)
+
+
+@cache
+def compiler() -> str:
+    """The C++ compiler: ``$CXX``, ``c++``, ``g++`` or ``clang++``. Raises BitfabricError where there is none."""
+    for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
+        if found := shutil.which(name):
+            return found
+    raise BitfabricError("no C++ compiler for the timing model and the simulators: apt-get install g++, or set CXX")
+
+
+def run(command: Sequence[str | Path], folder: Path, what: str, environment: Mapping[str, str] | None = None) -> None:
+    """Run a tool in ``folder``. Raises BitfabricError with the first error that it prints; ``what`` names the tool."""
+    merged = os.environ | dict(environment or {})
+    done = subprocess.run([str(c) for c in command], cwd=folder, env=merged, capture_output=True, text=True)
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
+        first = next((line for line in lines if re.search(r"error: |%(Error|Warning)-", line)), lines[0])
+        raise BitfabricError(f"{what} failed: {first.strip()}")

@@ -1,0 +1,120 @@
+"""The test bench of kernels and graphs: RTL against ``execute`` and ``schedule``, with random stalls on both sides."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from qonnx.core.datatype import DataType
+
+from benchmarks.measured import Table
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.families.ecp5 import ECP5
+from hw.ir.graph import Graph, Node, Port
+from hw.ir.kernel import Kernel
+from hw.ir.stream import Stream
+from hw.kernels.calibration import COMPANION, separate
+from hw.kernels.fifo.kernel import Fifo
+from hw.rtl.design import RtlDesign, generate
+from hw.simulation import verilator
+from hw.synth import yosys
+from hw.timing import accounting, cycles
+
+
+def alone(kernel: Kernel) -> Graph:
+    """A graph of one node."""
+    ins = tuple(f"in{i}" for i in range(len(kernel.inputs())))
+    outs = tuple(f"out{i}" for i in range(len(kernel.outputs())))
+    return Graph(
+        (Node("dut", kernel, ins, outs),),
+        tuple(Port(e, e, s.shape, s.dtype.name) for e, s in zip(ins, kernel.inputs(), strict=True)),
+        tuple(Port(e, e, s.shape, s.dtype.name) for e, s in zip(outs, kernel.outputs(), strict=True)),
+    )
+
+
+def random_frames(stream: Stream, count: int, rng: np.random.Generator, low=None, high=None) -> np.ndarray:
+    """Uniform integers of the stream's type, half of the frames at the ends of the range."""
+    low = int(stream.dtype.min()) if low is None else low
+    high = int(stream.dtype.max()) if high is None else high
+    frames = rng.integers(low, high, (count, *stream.shape), endpoint=True)
+    ends = rng.choice([low, high], frames.shape)
+    frames = np.where((np.arange(count) % 2 == 0).reshape(-1, *[1] * len(stream.shape)), frames, ends)
+    return np.where(frames >= 0, 1, -1) if stream.dtype.name == "BIPOLAR" else frames
+
+
+def probed(design: RtlDesign, graph: Graph) -> tuple[RtlDesign, dict[str, str]]:
+    """The design with an output port for every inner edge that gives a beat when one moves there; edge -> port."""
+    inner = re.findall(r"logic (e(\d+)_\w+)_valid, \1_ready;", design.files[f"{design.top}.sv"])
+    edges = list(graph.edges)
+    probes = {edges[int(i)]: f"probe{i}" for _, i in inner}
+    ports = "".join(
+        f"    output logic probe{i}_valid,\n    output logic probe{i}_data,\n    input wire logic probe{i}_ready,\n"
+        for _, i in inner
+    )
+    body = "".join(
+        f"  assign probe{i}_valid = {wire}_valid & {wire}_ready;\n  assign probe{i}_data = 1'b0;\n" for wire, i in inner
+    )
+    text = design.files[f"{design.top}.sv"].replace(f"module {design.top} (\n", f"module {design.top} (\n{ports}")
+    text = text.replace("endmodule", f"{body}endmodule")
+    streams = {port: Stream((graph.edges[edge].beats,), DataType["UINT1"], 1) for edge, port in probes.items()}
+    outputs = design.outputs | streams
+    return replace(design, outputs=outputs, files=design.files | {f"{design.top}.sv": text}), probes
+
+
+def check(graph: Graph, frames: dict[str, np.ndarray], rng: np.random.Generator, family: Family = ECP5) -> None:
+    """Simulate ``graph`` without and with random stalls; integers, and cycle numbers on every edge, must be equal."""
+    design = generate(graph, family)
+    verilator.lint(design)
+    watched, probes = probed(design, graph)
+    simulator = verilator.build(watched)
+    ins = dict(zip((p.edge for p in graph.inputs), design.inputs, strict=True))
+    outs = dict(zip((p.edge for p in graph.outputs), design.outputs, strict=True))
+    expected = graph.execute(frames)
+    count = len(next(iter(frames.values())))
+    for stall_in, stall_out in ((0.0, 0.0), (0.6, 0.0), (0.0, 0.7), (0.3, 0.4)):
+        offers, ready = {}, {}
+        for edge in ins:
+            gaps = rng.geometric(1 - stall_in, graph.edges[edge].beats * count) - 1 if stall_in else 0
+            offers[edge] = np.cumsum(np.broadcast_to(gaps, graph.edges[edge].beats * count))
+        for edge in outs:
+            ready[edge] = rng.random(4 * graph.edges[edge].beats * count + 64) >= stall_out
+        result = simulator.run(
+            {ins[e]: f for e, f in frames.items()},
+            {ins[e]: o for e, o in offers.items()},
+            {outs[e]: r for e, r in ready.items()},
+        )
+        for edge, port in outs.items():
+            np.testing.assert_array_equal(result.outputs[port], expected[edge])
+        trace = cycles.simulate(graph, count, offers, ready)
+        ports = {**ins, **outs, **probes}
+        for edge, port in ports.items():
+            np.testing.assert_array_equal(result.taken[port], trace.taken[edge], err_msg=edge)
+        for node in graph:
+            if isinstance(node.kernel, Fifo):
+                held = trace.occupancy(node.outputs[0])
+                moved = (result.taken[ports[edge]] for edge in (*node.inputs, *node.outputs))
+                np.testing.assert_array_equal(accounting.occupancy(*moved, len(held)), held, err_msg=node.name)
+
+
+def check_foldings(kernel: Kernel, x: np.ndarray, family: Family) -> None:
+    """Whatever the folding of a kernel that takes as many beats as it gives: the same function, a beat an action."""
+    (expected,) = kernel.execute(x)
+    for folding in kernel.foldings():
+        folded = kernel.fold(folding)
+        assert folded.schedule().firings == folded.inputs()[0].beats
+        assert folded.resources(family).lut > 0
+        np.testing.assert_array_equal(folded.execute(x)[0], expected)
+
+
+def check_resources(kernel: Kernel, family: Family, folder: Path, error: float = 0.2) -> None:
+    """Synthesis takes the blocks and multipliers that the model says, and about the lookup tables."""
+    used, estimate = synthesised(kernel, family, folder), kernel.resources(family)
+    assert (used.bram, used.dsp) == (estimate.bram, estimate.dsp)
+    assert abs(used.lut - estimate.lut) < error * used.lut + 10
+
+
+def synthesised(kernel: Kernel, family: Family, folder: Path) -> Resources:
+    """What synthesis counts for a kernel beside ``hw.kernels.calibration.COMPANION``, less the companion."""
+    both = yosys.synthesise(generate(separate(kernel, COMPANION), family), family, folder).resources
+    return both - Table("kernels", renew=False).rows[family.name, "the companion"].resources

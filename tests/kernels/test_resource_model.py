@@ -1,0 +1,62 @@
+"""The resource model against what synthesis counted: the tables that ``benchmarks.resources`` keeps, and a network."""
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from benchmarks.measured import Table
+from benchmarks.networks import NETWORKS
+from benchmarks.resources import error, hardware
+from hw.fabric.resources import Resources
+from hw.families import families, find_family
+from hw.families.ecp5 import ECP5
+from hw.folding.choose import estimate_resources, for_cycles
+from hw.kernels.calibration import COMPANION, grid
+from hw.passes import fifos
+from hw.passes.fold import apply
+from hw.passes.lanes import connect
+from hw.rtl.design import generate
+from hw.synth import yosys
+from hw.timing import fifo_sizing
+from tests.hw.networks import perceptron
+
+SMALL = ("tfc-w1a1", "tfc-w2a2", "jsc-mlp-w16a16", "kws-mlp-w2a2")
+
+
+def test_every_kernel_of_the_grid_is_as_measured():
+    """Blocks and multipliers of every case; lookup tables of every kernel's cases together, and on average."""
+    kernels, measured = dict(grid()) | {"the companion": COMPANION}, Table("kernels", renew=False).rows
+    assert set(measured) == {(family, case) for family in families() for case in kernels}
+    totals = defaultdict(list)
+    for (family, case), row in measured.items():
+        used = kernels[case].resources(find_family(family))
+        assert (used.bram, used.dsp) == (row.bram, row.dsp), (family, case)
+        totals[family, kernels[case].op].append((used.lut, row.lut))
+    for name, luts in totals.items():
+        used, have = np.sum(luts, axis=0)
+        assert abs(error(used, have)) <= 15, name
+        assert np.mean([abs(error(*pair)) for pair in luts]) <= 12, name
+
+
+@pytest.mark.parametrize("name", [n if n in SMALL else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS])
+def test_networks_are_as_measured(name, tmp_path):
+    """Lookup tables of whole networks within 15 %, block RAM and multipliers exactly, for every family."""
+    graph, measured = hardware(name, tmp_path), Table("networks", renew=False).rows
+    for family in NETWORKS[name].families:
+        used, row = estimate_resources(graph, find_family(family)), measured[family, name]
+        assert (used.bram, used.dsp) == (row.bram, row.dsp), family
+        assert abs(error(used.lut, row.lut)) <= 15, family
+
+
+def test_a_network_takes_what_the_model_says(tmp_path):
+    graph = perceptron(np.random.default_rng(3), [48, 24, 10], [("UINT4", "INT4"), ("UINT2", "INT4")], arg_max=True)
+    table = for_cycles(graph, 144, ECP5, Resources(24288, 24288, 56, 28))
+    connected = connect(apply(graph, table))
+    design = fifos.insert(connected, fifo_sizing.size(connected))
+    used, expected = (
+        yosys.synthesise(generate(design, ECP5), ECP5, tmp_path).resources,
+        estimate_resources(design, ECP5),
+    )
+    assert (used.bram, used.dsp) == (expected.bram, expected.dsp)
+    assert used.lut == pytest.approx(expected.lut, rel=0.15)
