@@ -10,6 +10,7 @@ from tests.golden.networks import NETWORKS
 PARTS: dict[str, Callable[[Path], dict[str, str]]] = {
     **{f"network-{name}": partial(record.record, name) for name in NETWORKS},
     "kernels": record.kernels,
+    "modules": record.modules,
     "help": command_line.helps,
     "errors": command_line.errors,
     "refusals": command_line.refusals,

@@ -9,20 +9,22 @@ from unittest.mock import patch
 import numpy as np
 import onnx
 
-from benchmarks.kernels import grid, separate
-from flows import cli
+import hw
+from flows.cli import main as cli
 from flows.config import BuildConfig
-from flows.plan import Plan, built
-from hw import finn_io, folding
-from hw.emulate import Emulator
-from hw.errors import BitfabricError
-from hw.kernels.kernel import Folding, Kernel
-from hw.lower import lower
-from hw.reference import random_frames
-from hw.rtl import generate
+from flows.planner import Plan, assemble
+from hw import finn
+from hw.families import families, find_device, find_family
+from hw.folding import choose
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Folding, Kernel
+from hw.kernels.calibration import grid, separate
+from hw.lowering.lower import lower
+from hw.passes import fold
+from hw.rtl.design import generate
+from hw.simulation.emulator import Emulator
 from hw.synth import yosys
-from hw.synth.devices import DEVICES
-from hw.synth.family import ECP5, FAMILIES
+from hw.verification.reference import random_frames
 
 TARGETS = ("ulx3s-85f", "ice40up5k", "gw1nr-9c", "xc7z020")
 """One target of each family; the first one is a board."""
@@ -62,10 +64,10 @@ def export_network(name: str, path: Path, **options: Any) -> None:
 
 def finn_graph(model: onnx.ModelProto, cycles: int) -> onnx.ModelProto:
     """A network in FINN's dialect, its matrices folded for so many cycles a frame, one pixel a beat."""
-    graph = finn_io.adapted(lower(model))
-    table = folding.for_cycles(graph, cycles, ECP5, DEVICES["lfe5u-85f"].capacity)
+    graph = finn.adapted(lower(model))
+    table = choose.for_cycles(graph, cycles, find_family("ecp5"), find_device("lfe5u-85f").capacity)
     table = {name: Folding(f.pe, f.simd) for name, f in table.items() if graph.node(name).kernel.op == "matrix_vector"}
-    return finn_io.write(folding.apply(graph, table))
+    return finn.write(fold.apply(graph, table))
 
 
 def lowered(model: Path) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def planned(model: Path, target: str, options: dict[str, Any]) -> tuple[dict[str
     except BitfabricError as error:
         return {"error": str(error), "status": error.status}, ""
     table = {name: Folding.of(f) for name, f in summary["folding"].items()}
-    hardware = built(plan.graph, table, summary["fifos"])
+    hardware = assemble(plan.graph, table, summary["fifos"])
     design = generate(hardware, plan.device.family)
     summary["folding"] = {name: " ".join(f"{k}={v}" for k, v in f.items()) for name, f in summary["folding"].items()}
     for name in ("fmax_mhz", "fps"):
@@ -100,7 +102,7 @@ def planned(model: Path, target: str, options: dict[str, Any]) -> tuple[dict[str
     summary["layers"] = [" ".join(map(_words, layer.values())) for layer in summary["layers"]]
     streams = design.inputs | design.outputs
     ends = {port: f"{s.shape} {s.dtype.name} lanes={s.lanes} width={s.width}" for port, s in streams.items()}
-    hashes = {name: short(text) for name, text in sorted(design.files.items())}
+    hashes = {name: short(text) for name, text in sorted(design.files.items()) if name.endswith(".hex")}
     extra = {"hardware": str(hardware).splitlines(), "ports": ends, "parity": design.parity, "files": hashes}
     return summary | extra, design.files[f"{design.top}.sv"]
 
@@ -114,25 +116,36 @@ def kernels() -> dict[str, Kernel]:
     return dict(grid())
 
 
+def modules() -> dict[str, str]:
+    """A hash of every packaged SystemVerilog file, by its path below ``hw``."""
+    root = Path(hw.__file__).parent
+    files = sorted(path for path in root.rglob("*.sv"))
+    return {str(path.relative_to(root)): short(path.read_text()) for path in files}
+
+
 def kernel_facts(kernel: Kernel) -> dict[str, str]:
     """What one kernel is: its timing contract, and on every family its cost and hash of its hardware."""
     schedule = kernel.schedule()
-    actions = b"".join(np.packbits(each).tobytes() for each in (*schedule.takes, *schedule.gives))
+    actions = b"".join(np.packbits(each).tobytes() for each in (*schedule.consumes, *schedule.produces))
     facts = {
         "timing": f"interval={schedule.interval} latency={schedule.latency} credits={schedule.credits} "
-        f"repeats={schedule.repeats} places={schedule.places} {short(actions)}",
+        f"repeats={schedule.repeats} places={schedule.input_registers} {short(actions)}",
         "foldings": short(" ".join(str((f.pe, f.simd, f.pixels)) for f in kernel.foldings())),
     }
-    for name, family in FAMILIES.items():
-        files = generate(separate(kernel), family).files
-        content = short("".join(f"{file}\n{files[file]}" for file in sorted(files)))
+    for name, family in families().items():
+        design = generate(separate(kernel), family)
+        made = {
+            file: text for file, text in design.files.items() if file.endswith(".hex") or file == f"{design.top}.sv"
+        }
+        content = short("".join(f"{file}\n{made[file]}" for file in sorted(made)))
         facts[name] = f"{_words(vars(kernel.resources(family)))} {content}"
     return facts
 
 
 def cells_of_kernel(kernel: Kernel, family: str, folder: Path) -> dict[str, int]:
     """Cells of a kernel alone after synthesis, by type."""
-    made = yosys.synthesise(generate(separate(kernel), FAMILIES[family]), FAMILIES[family], folder)
+    fabric = find_family(family)
+    made = yosys.synthesise(generate(separate(kernel), fabric), fabric, folder)
     return dict(sorted(made.cells.items()))
 
 
@@ -171,18 +184,7 @@ def refusal(model: onnx.ModelProto) -> str:
 def finn_refusal(model: onnx.ModelProto) -> str:
     """Why a network that is lowered has no form in FINN's dialect."""
     try:
-        finn_io.write(finn_io.adapted(lower(model)))
+        finn.write(finn.adapted(lower(model)))
     except BitfabricError as error:
         return f"{error.status}: {error}"
     return "written"
-
-
-def finn_flow_refusal(model: Path, folder: Path, options: dict[str, Any]) -> str:
-    """Why FINN's flow is not run with these options."""
-    from flows.finn import flow
-
-    try:
-        flow(model, folder, **options)
-    except BitfabricError as error:
-        return f"{error.status}: {error}"
-    return "run"

@@ -32,3 +32,9 @@ def kernels(folder: Path) -> dict[str, str]:
     """The facts of every kernel over a grid of parameters."""
     del folder
     return {"kernels.json": as_text({name: product.kernel_facts(kernel) for name, kernel in product.kernels().items()})}
+
+
+def modules(folder: Path) -> dict[str, str]:
+    """A hash of every packaged SystemVerilog file."""
+    del folder
+    return {"modules.json": as_text(product.modules())}

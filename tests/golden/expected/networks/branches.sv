@@ -90,7 +90,7 @@ module accelerator (
   logic [9:0] e38_pool1_x1_data;
   logic e39_pool1_threshold_valid, e39_pool1_threshold_ready;
   logic [3:0] e39_pool1_threshold_data;
-  fork_stream #(
+  bf_fork #(
       .WIDTH(8),
       .COPIES(2)
   ) u0_input_fork (
@@ -103,12 +103,12 @@ module accelerator (
       .m_ready({e2_input_fork_1_ready, e1_input_fork_0_ready}),
       .m_data({e2_input_fork_1_data, e1_input_fork_0_data})
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(2),
       .CF(1),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(3),
       .COLUMN({32'd2, 32'd1, 32'd0}),
       .H(8),
@@ -143,7 +143,7 @@ module accelerator (
       .m_ready(e3_conv0_window_ready),
       .m_data(e3_conv0_window_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(2),
       .SIMD(6),
       .PIXELS(1),
@@ -157,9 +157,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(7),
-      .START(3),
-      .EVERY(2),
+      .OFFSET_BITS(7),
+      .ACC_INIT(3),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(6),
       .BITS(36),
@@ -177,9 +177,9 @@ module accelerator (
       .m_valid(e4_conv0_valid),
       .m_ready(e4_conv0_ready),
       .m_data(e4_conv0_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(2),
       .PIXELS(1),
@@ -193,9 +193,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(1),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(1),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(4),
       .BITS(8),
@@ -213,9 +213,9 @@ module accelerator (
       .m_valid(e5_conv1_valid),
       .m_ready(e5_conv1_ready),
       .m_data(e5_conv1_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(22),
       .OUT_BITS(11),
       .CREDITS(2)
@@ -229,7 +229,7 @@ module accelerator (
       .m_ready(e6_conv0_x1_ready),
       .m_data(e6_conv0_x1_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(11),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -258,9 +258,9 @@ module accelerator (
       .m_valid(e7_conv0_threshold_valid),
       .m_ready(e7_conv0_threshold_ready),
       .m_data(e7_conv0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(7),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -289,9 +289,9 @@ module accelerator (
       .m_valid(e8_conv1_threshold_valid),
       .m_ready(e8_conv1_threshold_ready),
       .m_data(e8_conv1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(4),
       .DEPTH(25),
       .BLOCK(0)
@@ -305,7 +305,7 @@ module accelerator (
       .m_ready(e9_conv1_threshold_fifo_ready),
       .m_data(e9_conv1_threshold_fifo_data)
   );
-  add #(
+  bf_add #(
       .PE(1),
       .A_BITS(4),
       .A_KIND("signed"),
@@ -324,7 +324,7 @@ module accelerator (
       .m_ready(e10_add0_ready),
       .m_data(e10_add0_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(5),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -353,9 +353,9 @@ module accelerator (
       .m_valid(e11_add0_threshold_valid),
       .m_ready(e11_add0_threshold_ready),
       .m_data(e11_add0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  fork_stream #(
+  bf_fork #(
       .WIDTH(4),
       .COPIES(2)
   ) u10_add0_threshold_fork (
@@ -368,7 +368,7 @@ module accelerator (
       .m_ready({e13_add0_threshold_fork_1_ready, e12_add0_threshold_fork_0_ready}),
       .m_data({e13_add0_threshold_fork_1_data, e12_add0_threshold_fork_0_data})
   );
-  requant #(
+  bf_requant #(
       .IN_BITS(4),
       .SIGNED(1),
       .PE(1),
@@ -399,9 +399,9 @@ module accelerator (
       .m_valid(e14_pool0_turn_valid),
       .m_ready(e14_pool0_turn_ready),
       .m_data(e14_pool0_turn_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(8),
       .CREDITS(1)
@@ -415,12 +415,12 @@ module accelerator (
       .m_ready(e15_pool0_turn_x2_ready),
       .m_data(e15_pool0_turn_x2_data)
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(2),
       .CF(2),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(8),
@@ -455,10 +455,10 @@ module accelerator (
       .m_ready(e16_pool0_window_ready),
       .m_data(e16_pool0_window_data)
   );
-  pool #(
+  bf_pool #(
       .PE(2),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(2),
       .ROWS(16),
       .COLUMNS(9),
@@ -483,7 +483,7 @@ module accelerator (
       .m_ready(e17_pool0_ready),
       .m_data(e17_pool0_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(8),
       .OUT_BITS(4),
       .CREDITS(2)
@@ -497,7 +497,7 @@ module accelerator (
       .m_ready(e18_pool0_x1_ready),
       .m_data(e18_pool0_x1_data)
   );
-  fork_stream #(
+  bf_fork #(
       .WIDTH(4),
       .COPIES(2)
   ) u16_pool0_fork (
@@ -510,7 +510,7 @@ module accelerator (
       .m_ready({e20_pool0_fork_1_ready, e19_pool0_fork_0_ready}),
       .m_data({e20_pool0_fork_1_data, e19_pool0_fork_0_data})
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -524,9 +524,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(4),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(4),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(16),
       .BITS(4),
@@ -544,9 +544,9 @@ module accelerator (
       .m_valid(e21_conv2_valid),
       .m_ready(e21_conv2_ready),
       .m_data(e21_conv2_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(9),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -575,9 +575,9 @@ module accelerator (
       .m_valid(e22_conv2_threshold_valid),
       .m_ready(e22_conv2_threshold_ready),
       .m_data(e22_conv2_threshold_data),
-      .upset()
+      .parity_error()
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(4),
       .DEPTH(3),
       .BLOCK(0)
@@ -591,7 +591,7 @@ module accelerator (
       .m_ready(e23_pool0_fork_1_fifo_ready),
       .m_data(e23_pool0_fork_1_fifo_data)
   );
-  add #(
+  bf_add #(
       .PE(1),
       .A_BITS(4),
       .A_KIND("unsigned"),
@@ -610,7 +610,7 @@ module accelerator (
       .m_ready(e24_add1_ready),
       .m_data(e24_add1_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(6),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -639,11 +639,11 @@ module accelerator (
       .m_valid(e25_add1_threshold_valid),
       .m_ready(e25_add1_threshold_ready),
       .m_data(e25_add1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  upsample #(
+  bf_upsample #(
       .WIDTH(4),
-      .POSITIONS(1),
+      .PIXELS(1),
       .COPIES(1),
       .STEPS(4),
       .COLUMNS(4),
@@ -661,7 +661,7 @@ module accelerator (
       .m_ready(e26_upsample0_ready),
       .m_data(e26_upsample0_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(8),
       .CREDITS(1)
@@ -675,7 +675,7 @@ module accelerator (
       .m_ready(e27_upsample0_x2_ready),
       .m_data(e27_upsample0_x2_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(8),
       .CREDITS(1)
@@ -689,7 +689,7 @@ module accelerator (
       .m_ready(e28_add0_threshold_fork_1_x2_ready),
       .m_data(e28_add0_threshold_fork_1_x2_data)
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(8),
       .DEPTH(47),
       .BLOCK(0)
@@ -703,7 +703,7 @@ module accelerator (
       .m_ready(e29_add0_threshold_fork_1_x2_fifo_ready),
       .m_data(e29_add0_threshold_fork_1_x2_fifo_data)
   );
-  concat #(
+  bf_concat #(
       .INPUTS(2),
       .IN_BITS({32'd4, 32'd4}),
       .IN_KIND({32'd0, 32'd0}),
@@ -721,7 +721,7 @@ module accelerator (
       .m_ready(e30_concat0_ready),
       .m_data(e30_concat0_data)
   );
-  fork_stream #(
+  bf_fork #(
       .WIDTH(8),
       .COPIES(2)
   ) u27_concat0_fork (
@@ -734,7 +734,7 @@ module accelerator (
       .m_ready({e32_concat0_fork_1_ready, e31_concat0_fork_0_ready}),
       .m_data({e32_concat0_fork_1_data, e31_concat0_fork_0_data})
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(8),
       .OUT_BITS(32),
       .CREDITS(1)
@@ -748,12 +748,12 @@ module accelerator (
       .m_ready(e33_concat0_fork_0_x8_ready),
       .m_data(e33_concat0_fork_0_x8_data)
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(8),
       .CF(1),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(3),
       .COLUMN({32'd2, 32'd1, 32'd0}),
       .H(8),
@@ -788,7 +788,7 @@ module accelerator (
       .m_ready(e34_conv3_window_ready),
       .m_data(e34_conv3_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(96),
       .OUT_BITS(48),
       .CREDITS(2)
@@ -802,7 +802,7 @@ module accelerator (
       .m_ready(e35_conv3_window_x12_ready),
       .m_data(e35_conv3_window_x12_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(2),
       .SIMD(12),
       .PIXELS(1),
@@ -816,9 +816,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(8),
-      .START(6),
-      .EVERY(2),
+      .OFFSET_BITS(8),
+      .ACC_INIT(6),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(6),
       .BITS(36),
@@ -836,12 +836,12 @@ module accelerator (
       .m_valid(m0_valid),
       .m_ready(m0_ready),
       .m_data(m0_data),
-      .upset()
+      .parity_error()
   );
-  pool #(
+  bf_pool #(
       .PE(2),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(4),
       .ROWS(1),
       .COLUMNS(64),
@@ -866,7 +866,7 @@ module accelerator (
       .m_ready(e37_pool1_ready),
       .m_data(e37_pool1_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(20),
       .OUT_BITS(10),
       .CREDITS(2)
@@ -880,7 +880,7 @@ module accelerator (
       .m_ready(e38_pool1_x1_ready),
       .m_data(e38_pool1_x1_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(10),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -909,9 +909,9 @@ module accelerator (
       .m_valid(e39_pool1_threshold_valid),
       .m_ready(e39_pool1_threshold_ready),
       .m_data(e39_pool1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -925,9 +925,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(4),
-      .EXTRA_BITS(4),
-      .START(8),
-      .EVERY(2),
+      .OFFSET_BITS(4),
+      .ACC_INIT(8),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(24),
       .BITS(4),
@@ -945,6 +945,6 @@ module accelerator (
       .m_valid(m1_valid),
       .m_ready(m1_ready),
       .m_data(m1_data),
-      .upset()
+      .parity_error()
   );
 endmodule

@@ -43,12 +43,12 @@ module accelerator (
   logic [2:0] e15_pool0_threshold_data;
   logic e16_pool0_threshold_x4_valid, e16_pool0_threshold_x4_ready;
   logic [11:0] e16_pool0_threshold_x4_data;
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(4),
       .CF(1),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(3),
       .COLUMN({32'd2, 32'd1, 32'd0}),
       .H(8),
@@ -83,21 +83,21 @@ module accelerator (
       .m_ready(e1_conv0_window_ready),
       .m_data(e1_conv0_window_data)
   );
-  depthwise #(
+  bf_depthwise #(
       .PE(4),
-      .INSIDE(3),
-      .GIVEN(1),
+      .ELEMENTS(3),
+      .WINDOWS(1),
       .STEPS(1),
       .K(3),
       .IN_BITS(4),
       .W_BITS(4),
-      .APART("weight"),
+      .SERIAL_OPERAND("weight"),
       .A_KIND("signed"),
       .PLANES(4),
       .B_KIND("unsigned"),
       .B_BITS(5),
       .OUT_BITS(10),
-      .EVERY(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(3),
       .BITS(36),
@@ -115,9 +115,9 @@ module accelerator (
       .m_valid(e2_conv0_valid),
       .m_ready(e2_conv0_ready),
       .m_data(e2_conv0_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(40),
       .OUT_BITS(10),
       .CREDITS(2)
@@ -131,7 +131,7 @@ module accelerator (
       .m_ready(e3_conv0_x1_ready),
       .m_data(e3_conv0_x1_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(10),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -160,9 +160,9 @@ module accelerator (
       .m_valid(e4_conv0_threshold_valid),
       .m_ready(e4_conv0_threshold_ready),
       .m_data(e4_conv0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(16),
       .CREDITS(1)
@@ -176,7 +176,7 @@ module accelerator (
       .m_ready(e5_conv0_threshold_x4_ready),
       .m_data(e5_conv0_threshold_x4_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(2),
       .SIMD(4),
       .PIXELS(1),
@@ -190,9 +190,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(6),
-      .EXTRA_BITS(7),
-      .START(1),
-      .EVERY(2),
+      .OFFSET_BITS(7),
+      .ACC_INIT(1),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(4),
       .BITS(32),
@@ -210,9 +210,9 @@ module accelerator (
       .m_valid(e6_conv1_valid),
       .m_ready(e6_conv1_ready),
       .m_data(e6_conv1_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(9),
       .SIGNED(1),
       .OUT_BITS(1),
@@ -242,9 +242,9 @@ module accelerator (
       .m_valid(e7_conv1_threshold_valid),
       .m_ready(e7_conv1_threshold_ready),
       .m_data(e7_conv1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(2),
       .OUT_BITS(4),
       .CREDITS(1)
@@ -258,7 +258,7 @@ module accelerator (
       .m_ready(e8_conv1_threshold_x4_ready),
       .m_data(e8_conv1_threshold_x4_data)
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(4),
       .DEPTH(9),
       .BLOCK(0)
@@ -272,12 +272,12 @@ module accelerator (
       .m_ready(e9_conv1_threshold_x4_fifo_ready),
       .m_data(e9_conv1_threshold_x4_fifo_data)
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(2),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(8),
@@ -312,21 +312,21 @@ module accelerator (
       .m_ready(e10_conv2_window_ready),
       .m_data(e10_conv2_window_data)
   );
-  depthwise #(
+  bf_depthwise #(
       .PE(4),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(2),
       .K(9),
       .IN_BITS(2),
       .W_BITS(1),
-      .APART("weight"),
+      .SERIAL_OPERAND("weight"),
       .A_KIND("bipolar"),
       .PLANES(1),
       .B_KIND("signed"),
       .B_BITS(2),
       .OUT_BITS(5),
-      .EVERY(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(18),
       .BITS(4),
@@ -344,9 +344,9 @@ module accelerator (
       .m_valid(e11_conv2_valid),
       .m_ready(e11_conv2_ready),
       .m_data(e11_conv2_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(20),
       .OUT_BITS(5),
       .CREDITS(2)
@@ -360,7 +360,7 @@ module accelerator (
       .m_ready(e12_conv2_x1_ready),
       .m_data(e12_conv2_x1_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(5),
       .SIGNED(1),
       .OUT_BITS(3),
@@ -390,12 +390,12 @@ module accelerator (
       .m_valid(e13_conv2_threshold_valid),
       .m_ready(e13_conv2_threshold_ready),
       .m_data(e13_conv2_threshold_data),
-      .upset()
+      .parity_error()
   );
-  pool #(
+  bf_pool #(
       .PE(1),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(8),
       .ROWS(4),
       .COLUMNS(4),
@@ -420,7 +420,7 @@ module accelerator (
       .m_ready(e14_pool0_ready),
       .m_data(e14_pool0_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(5),
       .SIGNED(1),
       .OUT_BITS(3),
@@ -449,9 +449,9 @@ module accelerator (
       .m_valid(e15_pool0_threshold_valid),
       .m_ready(e15_pool0_threshold_ready),
       .m_data(e15_pool0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(3),
       .OUT_BITS(12),
       .CREDITS(1)
@@ -465,7 +465,7 @@ module accelerator (
       .m_ready(e16_pool0_threshold_x4_ready),
       .m_data(e16_pool0_threshold_x4_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(4),
       .PIXELS(1),
@@ -479,9 +479,9 @@ module accelerator (
       .DATAPATH("input_planes"),
       .PLANES(3),
       .PAIR_BITS(9),
-      .EXTRA_BITS(10),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(10),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(32),
       .BITS(36),
@@ -499,6 +499,6 @@ module accelerator (
       .m_valid(m_valid),
       .m_ready(m_ready),
       .m_data(m_data),
-      .upset()
+      .parity_error()
   );
 endmodule

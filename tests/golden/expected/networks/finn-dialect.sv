@@ -76,7 +76,7 @@ module accelerator (
   logic [9:0] e31_pool1_data;
   logic e32_pool1_threshold_valid, e32_pool1_threshold_ready;
   logic [3:0] e32_pool1_threshold_data;
-  fork_stream #(
+  bf_fork #(
       .WIDTH(4),
       .COPIES(2)
   ) u0_input_fork (
@@ -89,12 +89,12 @@ module accelerator (
       .m_ready({e2_input_fork_1_ready, e1_input_fork_0_ready}),
       .m_data({e2_input_fork_1_data, e1_input_fork_0_data})
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(1),
       .CF(2),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(8),
@@ -129,7 +129,7 @@ module accelerator (
       .m_ready(e3_conv0_window_ready),
       .m_data(e3_conv0_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(12),
       .CREDITS(1)
@@ -143,7 +143,7 @@ module accelerator (
       .m_ready(e4_conv0_window_x3_ready),
       .m_data(e4_conv0_window_x3_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(3),
       .PIXELS(1),
@@ -157,9 +157,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(6),
-      .START(6),
-      .EVERY(2),
+      .OFFSET_BITS(6),
+      .ACC_INIT(6),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(24),
       .BITS(12),
@@ -177,9 +177,9 @@ module accelerator (
       .m_valid(e5_conv0_valid),
       .m_ready(e5_conv0_ready),
       .m_data(e5_conv0_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -193,9 +193,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(4),
-      .EXTRA_BITS(4),
-      .START(2),
-      .EVERY(2),
+      .OFFSET_BITS(4),
+      .ACC_INIT(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(8),
       .BITS(4),
@@ -213,9 +213,9 @@ module accelerator (
       .m_valid(e6_conv1_valid),
       .m_ready(e6_conv1_ready),
       .m_data(e6_conv1_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(11),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -244,9 +244,9 @@ module accelerator (
       .m_valid(e7_conv0_threshold_valid),
       .m_ready(e7_conv0_threshold_ready),
       .m_data(e7_conv0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(7),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -275,9 +275,9 @@ module accelerator (
       .m_valid(e8_conv1_threshold_valid),
       .m_ready(e8_conv1_threshold_ready),
       .m_data(e8_conv1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(4),
       .DEPTH(16),
       .BLOCK(0)
@@ -291,7 +291,7 @@ module accelerator (
       .m_ready(e9_conv1_threshold_fifo_ready),
       .m_data(e9_conv1_threshold_fifo_data)
   );
-  add #(
+  bf_add #(
       .PE(1),
       .A_BITS(4),
       .A_KIND("signed"),
@@ -310,7 +310,7 @@ module accelerator (
       .m_ready(e10_add0_ready),
       .m_data(e10_add0_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(5),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -339,9 +339,9 @@ module accelerator (
       .m_valid(e11_add0_threshold_valid),
       .m_ready(e11_add0_threshold_ready),
       .m_data(e11_add0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  fork_stream #(
+  bf_fork #(
       .WIDTH(4),
       .COPIES(2)
   ) u10_add0_threshold_fork (
@@ -354,7 +354,7 @@ module accelerator (
       .m_ready({e13_add0_threshold_fork_1_ready, e12_add0_threshold_fork_0_ready}),
       .m_data({e13_add0_threshold_fork_1_data, e12_add0_threshold_fork_0_data})
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(4),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -383,14 +383,14 @@ module accelerator (
       .m_valid(e14_pool0_turn_valid),
       .m_ready(e14_pool0_turn_ready),
       .m_data(e14_pool0_turn_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(1),
       .CF(4),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(8),
@@ -425,10 +425,10 @@ module accelerator (
       .m_ready(e15_pool0_window_ready),
       .m_data(e15_pool0_window_data)
   );
-  pool #(
+  bf_pool #(
       .PE(1),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(4),
       .ROWS(16),
       .COLUMNS(9),
@@ -453,7 +453,7 @@ module accelerator (
       .m_ready(e16_pool0_ready),
       .m_data(e16_pool0_data)
   );
-  fork_stream #(
+  bf_fork #(
       .WIDTH(4),
       .COPIES(2)
   ) u14_pool0_fork (
@@ -466,7 +466,7 @@ module accelerator (
       .m_ready({e18_pool0_fork_1_ready, e17_pool0_fork_0_ready}),
       .m_data({e18_pool0_fork_1_data, e17_pool0_fork_0_data})
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -480,9 +480,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(4),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(4),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(16),
       .BITS(4),
@@ -500,9 +500,9 @@ module accelerator (
       .m_valid(e19_conv2_valid),
       .m_ready(e19_conv2_ready),
       .m_data(e19_conv2_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(9),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -531,9 +531,9 @@ module accelerator (
       .m_valid(e20_conv2_threshold_valid),
       .m_ready(e20_conv2_threshold_ready),
       .m_data(e20_conv2_threshold_data),
-      .upset()
+      .parity_error()
   );
-  add #(
+  bf_add #(
       .PE(1),
       .A_BITS(4),
       .A_KIND("unsigned"),
@@ -552,7 +552,7 @@ module accelerator (
       .m_ready(e21_add1_ready),
       .m_data(e21_add1_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(6),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -581,11 +581,11 @@ module accelerator (
       .m_valid(e22_add1_threshold_valid),
       .m_ready(e22_add1_threshold_ready),
       .m_data(e22_add1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  upsample #(
+  bf_upsample #(
       .WIDTH(4),
-      .POSITIONS(1),
+      .PIXELS(1),
       .COPIES(1),
       .STEPS(4),
       .COLUMNS(4),
@@ -603,7 +603,7 @@ module accelerator (
       .m_ready(e23_upsample0_ready),
       .m_data(e23_upsample0_data)
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(4),
       .DEPTH(37),
       .BLOCK(0)
@@ -617,7 +617,7 @@ module accelerator (
       .m_ready(e24_add0_threshold_fork_1_fifo_ready),
       .m_data(e24_add0_threshold_fork_1_fifo_data)
   );
-  concat #(
+  bf_concat #(
       .INPUTS(2),
       .IN_BITS({32'd4, 32'd4}),
       .IN_KIND({32'd0, 32'd0}),
@@ -635,7 +635,7 @@ module accelerator (
       .m_ready(e25_concat0_ready),
       .m_data(e25_concat0_data)
   );
-  fork_stream #(
+  bf_fork #(
       .WIDTH(4),
       .COPIES(2)
   ) u22_concat0_fork (
@@ -648,12 +648,12 @@ module accelerator (
       .m_ready({e27_concat0_fork_1_ready, e26_concat0_fork_0_ready}),
       .m_data({e27_concat0_fork_1_data, e26_concat0_fork_0_data})
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(1),
       .CF(8),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(8),
@@ -688,7 +688,7 @@ module accelerator (
       .m_ready(e28_conv3_window_ready),
       .m_data(e28_conv3_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(16),
       .CREDITS(1)
@@ -702,7 +702,7 @@ module accelerator (
       .m_ready(e29_conv3_window_x4_ready),
       .m_data(e29_conv3_window_x4_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(2),
       .SIMD(4),
       .PIXELS(1),
@@ -716,9 +716,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(6),
-      .START(18),
-      .EVERY(2),
+      .OFFSET_BITS(6),
+      .ACC_INIT(18),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(18),
       .BITS(32),
@@ -736,12 +736,12 @@ module accelerator (
       .m_valid(m0_valid),
       .m_ready(m0_ready),
       .m_data(m0_data),
-      .upset()
+      .parity_error()
   );
-  pool #(
+  bf_pool #(
       .PE(1),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(8),
       .ROWS(1),
       .COLUMNS(64),
@@ -766,7 +766,7 @@ module accelerator (
       .m_ready(e31_pool1_ready),
       .m_data(e31_pool1_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(10),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -795,9 +795,9 @@ module accelerator (
       .m_valid(e32_pool1_threshold_valid),
       .m_ready(e32_pool1_threshold_ready),
       .m_data(e32_pool1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -811,9 +811,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(4),
-      .EXTRA_BITS(4),
-      .START(8),
-      .EVERY(2),
+      .OFFSET_BITS(4),
+      .ACC_INIT(8),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(24),
       .BITS(4),
@@ -831,6 +831,6 @@ module accelerator (
       .m_valid(m1_valid),
       .m_ready(m1_ready),
       .m_data(m1_data),
-      .upset()
+      .parity_error()
   );
 endmodule

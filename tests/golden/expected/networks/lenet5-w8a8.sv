@@ -41,12 +41,12 @@ module accelerator (
   logic [20:0] e14_fc1_data;
   logic e15_fc1_threshold_valid, e15_fc1_threshold_ready;
   logic [7:0] e15_fc1_threshold_data;
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(8),
       .LANES(1),
       .CF(1),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(16),
@@ -81,7 +81,7 @@ module accelerator (
       .m_ready(e1_conv0_window_ready),
       .m_data(e1_conv0_window_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(3),
       .SIMD(1),
       .PIXELS(1),
@@ -95,9 +95,9 @@ module accelerator (
       .DATAPATH("multiply"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(0),
-      .EVERY(1),
+      .OFFSET_BITS(0),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(1),
       .STYLE("logic"),
       .ROW(25),
       .BITS(24),
@@ -115,9 +115,9 @@ module accelerator (
       .m_valid(e2_conv0_valid),
       .m_ready(e2_conv0_ready),
       .m_data(e2_conv0_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(60),
       .OUT_BITS(20),
       .CREDITS(2)
@@ -131,7 +131,7 @@ module accelerator (
       .m_ready(e3_conv0_x1_ready),
       .m_data(e3_conv0_x1_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(20),
       .SIGNED(1),
       .OUT_BITS(8),
@@ -161,12 +161,12 @@ module accelerator (
       .m_valid(e4_conv0_threshold_valid),
       .m_ready(e4_conv0_threshold_ready),
       .m_data(e4_conv0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  pool #(
+  bf_pool #(
       .PE(1),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(3),
       .ROWS(12),
       .COLUMNS(12),
@@ -191,7 +191,7 @@ module accelerator (
       .m_ready(e5_pool0_ready),
       .m_data(e5_pool0_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(8),
       .OUT_BITS(24),
       .CREDITS(1)
@@ -205,12 +205,12 @@ module accelerator (
       .m_ready(e6_pool0_x3_ready),
       .m_data(e6_pool0_x3_data)
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(8),
       .LANES(3),
       .CF(1),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(6),
@@ -245,7 +245,7 @@ module accelerator (
       .m_ready(e7_conv1_window_ready),
       .m_data(e7_conv1_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(24),
       .OUT_BITS(8),
       .CREDITS(2)
@@ -259,7 +259,7 @@ module accelerator (
       .m_ready(e8_conv1_window_x1_ready),
       .m_data(e8_conv1_window_x1_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -273,9 +273,9 @@ module accelerator (
       .DATAPATH("multiply"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(0),
-      .EVERY(1),
+      .OFFSET_BITS(0),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(1),
       .STYLE("block"),
       .ROW(600),
       .BITS(8),
@@ -293,9 +293,9 @@ module accelerator (
       .m_valid(e9_conv1_valid),
       .m_ready(e9_conv1_ready),
       .m_data(e9_conv1_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(21),
       .SIGNED(1),
       .OUT_BITS(8),
@@ -325,12 +325,12 @@ module accelerator (
       .m_valid(e10_conv1_threshold_valid),
       .m_ready(e10_conv1_threshold_ready),
       .m_data(e10_conv1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  pool #(
+  bf_pool #(
       .PE(1),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(8),
       .ROWS(1),
       .COLUMNS(4),
@@ -355,7 +355,7 @@ module accelerator (
       .m_ready(e11_pool1_ready),
       .m_data(e11_pool1_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -369,9 +369,9 @@ module accelerator (
       .DATAPATH("multiply"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(0),
-      .EVERY(1),
+      .OFFSET_BITS(0),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(1),
       .STYLE("block"),
       .ROW(480),
       .BITS(8),
@@ -389,9 +389,9 @@ module accelerator (
       .m_valid(e12_fc0_valid),
       .m_ready(e12_fc0_ready),
       .m_data(e12_fc0_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(19),
       .SIGNED(1),
       .OUT_BITS(8),
@@ -421,9 +421,9 @@ module accelerator (
       .m_valid(e13_fc0_threshold_valid),
       .m_ready(e13_fc0_threshold_ready),
       .m_data(e13_fc0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -437,9 +437,9 @@ module accelerator (
       .DATAPATH("multiply"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(0),
-      .EVERY(1),
+      .OFFSET_BITS(0),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(1),
       .STYLE("block"),
       .ROW(2520),
       .BITS(4),
@@ -457,9 +457,9 @@ module accelerator (
       .m_valid(e14_fc1_valid),
       .m_ready(e14_fc1_ready),
       .m_data(e14_fc1_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(21),
       .SIGNED(1),
       .OUT_BITS(8),
@@ -489,9 +489,9 @@ module accelerator (
       .m_valid(e15_fc1_threshold_valid),
       .m_ready(e15_fc1_threshold_ready),
       .m_data(e15_fc1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -505,9 +505,9 @@ module accelerator (
       .DATAPATH("multiply"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(0),
-      .EVERY(1),
+      .OFFSET_BITS(0),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(1),
       .STYLE("block"),
       .ROW(420),
       .BITS(8),
@@ -525,6 +525,6 @@ module accelerator (
       .m_valid(m_valid),
       .m_ready(m_ready),
       .m_data(m_data),
-      .upset()
+      .parity_error()
   );
 endmodule

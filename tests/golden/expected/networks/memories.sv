@@ -10,7 +10,7 @@ module accelerator (
     output      logic m_valid,
     input  wire logic m_ready,
     output      logic [7:0] m_data,
-    output      logic upset
+    output      logic parity_error
 );
   logic e1_fc0_valid, e1_fc0_ready;
   logic [20:0] e1_fc0_data;
@@ -20,8 +20,8 @@ module accelerator (
   logic [7:0] e3_fc0_threshold_fifo_data;
   logic e4_fc1_valid, e4_fc1_ready;
   logic [20:0] e4_fc1_data;
-  logic u0_fc0_upset, u1_fc0_threshold_upset, u3_fc1_upset, u4_fc1_threshold_upset;
-  matrix_vector #(
+  logic u0_fc0_parity_error, u1_fc0_threshold_parity_error, u3_fc1_parity_error, u4_fc1_threshold_parity_error;
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -35,9 +35,9 @@ module accelerator (
       .DATAPATH("multiply"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(0),
-      .EVERY(1),
+      .OFFSET_BITS(0),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(1),
       .STYLE("block"),
       .ROW(2048),
       .BITS(9),
@@ -55,9 +55,9 @@ module accelerator (
       .m_valid(e1_fc0_valid),
       .m_ready(e1_fc0_ready),
       .m_data(e1_fc0_data),
-      .upset(u0_fc0_upset)
+      .parity_error(u0_fc0_parity_error)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(21),
       .SIGNED(1),
       .OUT_BITS(8),
@@ -86,9 +86,9 @@ module accelerator (
       .m_valid(e2_fc0_threshold_valid),
       .m_ready(e2_fc0_threshold_ready),
       .m_data(e2_fc0_threshold_data),
-      .upset(u1_fc0_threshold_upset)
+      .parity_error(u1_fc0_threshold_parity_error)
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(8),
       .DEPTH(65),
       .BLOCK(0)
@@ -102,7 +102,7 @@ module accelerator (
       .m_ready(e3_fc0_threshold_fifo_ready),
       .m_data(e3_fc0_threshold_fifo_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -116,9 +116,9 @@ module accelerator (
       .DATAPATH("multiply"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(0),
-      .EVERY(1),
+      .OFFSET_BITS(0),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(1),
       .STYLE("block"),
       .ROW(2048),
       .BITS(9),
@@ -136,9 +136,9 @@ module accelerator (
       .m_valid(e4_fc1_valid),
       .m_ready(e4_fc1_ready),
       .m_data(e4_fc1_data),
-      .upset(u3_fc1_upset)
+      .parity_error(u3_fc1_parity_error)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(21),
       .SIGNED(1),
       .OUT_BITS(8),
@@ -167,7 +167,7 @@ module accelerator (
       .m_valid(m_valid),
       .m_ready(m_ready),
       .m_data(m_data),
-      .upset(u4_fc1_threshold_upset)
+      .parity_error(u4_fc1_threshold_parity_error)
   );
-  always_ff @(posedge clk) upset <= !rst && (u0_fc0_upset || u1_fc0_threshold_upset || u3_fc1_upset || u4_fc1_threshold_upset);
+  always_ff @(posedge clk) parity_error <= !rst && (u0_fc0_parity_error || u1_fc0_threshold_parity_error || u3_fc1_parity_error || u4_fc1_threshold_parity_error);
 endmodule

@@ -187,12 +187,12 @@ module accelerator (
   logic [0:0] e87_conv26_threshold_data;
   logic e88_pool0_valid, e88_pool0_ready;
   logic [0:0] e88_pool0_data;
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(1),
       .CF(1),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(8),
@@ -227,7 +227,7 @@ module accelerator (
       .m_ready(e1_conv0_window_ready),
       .m_data(e1_conv0_window_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -241,9 +241,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(9),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(9),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(18),
       .BITS(4),
@@ -261,9 +261,9 @@ module accelerator (
       .m_valid(e2_conv0_valid),
       .m_ready(e2_conv0_ready),
       .m_data(e2_conv0_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(10),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -293,14 +293,14 @@ module accelerator (
       .m_valid(e3_conv0_threshold_valid),
       .m_ready(e3_conv0_threshold_ready),
       .m_data(e3_conv0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(1),
       .CF(2),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(8),
@@ -335,21 +335,21 @@ module accelerator (
       .m_ready(e4_conv1_window_ready),
       .m_data(e4_conv1_window_data)
   );
-  depthwise #(
+  bf_depthwise #(
       .PE(1),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(2),
       .K(9),
       .IN_BITS(4),
       .W_BITS(4),
-      .APART("weight"),
+      .SERIAL_OPERAND("weight"),
       .A_KIND("signed"),
       .PLANES(4),
       .B_KIND("unsigned"),
       .B_BITS(5),
       .OUT_BITS(11),
-      .EVERY(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(18),
       .BITS(4),
@@ -367,9 +367,9 @@ module accelerator (
       .m_valid(e5_conv1_valid),
       .m_ready(e5_conv1_ready),
       .m_data(e5_conv1_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(11),
       .SIGNED(1),
       .OUT_BITS(3),
@@ -399,9 +399,9 @@ module accelerator (
       .m_valid(e6_conv1_threshold_valid),
       .m_ready(e6_conv1_threshold_ready),
       .m_data(e6_conv1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -415,9 +415,9 @@ module accelerator (
       .DATAPATH("input_planes"),
       .PLANES(3),
       .PAIR_BITS(4),
-      .EXTRA_BITS(7),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(7),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(8),
       .BITS(15),
@@ -435,9 +435,9 @@ module accelerator (
       .m_valid(e7_conv2_valid),
       .m_ready(e7_conv2_ready),
       .m_data(e7_conv2_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(7),
       .SIGNED(1),
       .OUT_BITS(2),
@@ -467,14 +467,14 @@ module accelerator (
       .m_valid(e8_conv2_threshold_valid),
       .m_ready(e8_conv2_threshold_ready),
       .m_data(e8_conv2_threshold_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(2),
       .LANES(1),
       .CF(4),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(8),
@@ -509,21 +509,21 @@ module accelerator (
       .m_ready(e9_conv3_window_ready),
       .m_data(e9_conv3_window_data)
   );
-  depthwise #(
+  bf_depthwise #(
       .PE(1),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(4),
       .K(9),
       .IN_BITS(2),
       .W_BITS(4),
-      .APART("input"),
+      .SERIAL_OPERAND("input"),
       .A_KIND("unsigned"),
       .PLANES(2),
       .B_KIND("signed"),
       .B_BITS(4),
       .OUT_BITS(7),
-      .EVERY(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(36),
       .BITS(4),
@@ -541,9 +541,9 @@ module accelerator (
       .m_valid(e10_conv3_valid),
       .m_ready(e10_conv3_ready),
       .m_data(e10_conv3_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(7),
       .SIGNED(1),
       .OUT_BITS(1),
@@ -573,9 +573,9 @@ module accelerator (
       .m_valid(e11_conv3_threshold_valid),
       .m_ready(e11_conv3_threshold_ready),
       .m_data(e11_conv3_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -589,9 +589,9 @@ module accelerator (
       .DATAPATH("input_planes"),
       .PLANES(1),
       .PAIR_BITS(4),
-      .EXTRA_BITS(4),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(4),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(32),
       .BITS(12),
@@ -609,9 +609,9 @@ module accelerator (
       .m_valid(e12_conv4_valid),
       .m_ready(e12_conv4_ready),
       .m_data(e12_conv4_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(6),
       .SIGNED(1),
       .OUT_BITS(1),
@@ -641,9 +641,9 @@ module accelerator (
       .m_valid(e13_conv4_threshold_valid),
       .m_ready(e13_conv4_threshold_ready),
       .m_data(e13_conv4_threshold_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(1),
       .OUT_BITS(4),
       .CREDITS(1)
@@ -657,12 +657,12 @@ module accelerator (
       .m_ready(e14_conv4_threshold_x4_ready),
       .m_data(e14_conv4_threshold_x4_data)
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(2),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(8),
@@ -697,7 +697,7 @@ module accelerator (
       .m_ready(e15_conv5_window_ready),
       .m_data(e15_conv5_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(1),
       .CREDITS(2)
@@ -711,21 +711,21 @@ module accelerator (
       .m_ready(e16_conv5_window_x1_ready),
       .m_data(e16_conv5_window_x1_data)
   );
-  depthwise #(
+  bf_depthwise #(
       .PE(1),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(8),
       .K(9),
       .IN_BITS(1),
       .W_BITS(4),
-      .APART("input"),
+      .SERIAL_OPERAND("input"),
       .A_KIND("unsigned"),
       .PLANES(1),
       .B_KIND("signed"),
       .B_BITS(4),
       .OUT_BITS(6),
-      .EVERY(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(72),
       .BITS(4),
@@ -743,9 +743,9 @@ module accelerator (
       .m_valid(e17_conv5_valid),
       .m_ready(e17_conv5_ready),
       .m_data(e17_conv5_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(6),
       .SIGNED(1),
       .OUT_BITS(1),
@@ -775,9 +775,9 @@ module accelerator (
       .m_valid(e18_conv5_threshold_valid),
       .m_ready(e18_conv5_threshold_ready),
       .m_data(e18_conv5_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -791,9 +791,9 @@ module accelerator (
       .DATAPATH("input_planes"),
       .PLANES(1),
       .PAIR_BITS(4),
-      .EXTRA_BITS(4),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(4),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(64),
       .BITS(12),
@@ -811,9 +811,9 @@ module accelerator (
       .m_valid(e19_conv6_valid),
       .m_ready(e19_conv6_ready),
       .m_data(e19_conv6_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(6),
       .SIGNED(1),
       .OUT_BITS(1),
@@ -842,9 +842,9 @@ module accelerator (
       .m_valid(e20_conv6_threshold_valid),
       .m_ready(e20_conv6_threshold_ready),
       .m_data(e20_conv6_threshold_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(1),
       .OUT_BITS(4),
       .CREDITS(1)
@@ -858,12 +858,12 @@ module accelerator (
       .m_ready(e21_conv6_threshold_x4_ready),
       .m_data(e21_conv6_threshold_x4_data)
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(2),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(8),
@@ -898,21 +898,21 @@ module accelerator (
       .m_ready(e22_conv7_window_ready),
       .m_data(e22_conv7_window_data)
   );
-  depthwise #(
+  bf_depthwise #(
       .PE(4),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(2),
       .K(9),
       .IN_BITS(1),
       .W_BITS(4),
-      .APART("input"),
+      .SERIAL_OPERAND("input"),
       .A_KIND("unsigned"),
       .PLANES(1),
       .B_KIND("signed"),
       .B_BITS(4),
       .OUT_BITS(1),
-      .EVERY(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(18),
       .BITS(16),
@@ -930,9 +930,9 @@ module accelerator (
       .m_valid(e23_conv7_valid),
       .m_ready(e23_conv7_ready),
       .m_data(e23_conv7_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -961,9 +961,9 @@ module accelerator (
       .m_valid(e24_conv7_threshold_valid),
       .m_ready(e24_conv7_threshold_ready),
       .m_data(e24_conv7_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(4),
       .PIXELS(1),
@@ -977,9 +977,9 @@ module accelerator (
       .DATAPATH("input_planes"),
       .PLANES(1),
       .PAIR_BITS(5),
-      .EXTRA_BITS(6),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(6),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(32),
       .BITS(26),
@@ -997,9 +997,9 @@ module accelerator (
       .m_valid(e25_conv8_valid),
       .m_ready(e25_conv8_ready),
       .m_data(e25_conv8_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(1),
       .OUT_BITS(4),
       .CREDITS(1)
@@ -1013,7 +1013,7 @@ module accelerator (
       .m_ready(e26_conv8_x4_ready),
       .m_data(e26_conv8_x4_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -1042,14 +1042,14 @@ module accelerator (
       .m_valid(e27_conv8_threshold_valid),
       .m_ready(e27_conv8_threshold_ready),
       .m_data(e27_conv8_threshold_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(4),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(4),
@@ -1084,21 +1084,21 @@ module accelerator (
       .m_ready(e28_conv9_window_ready),
       .m_data(e28_conv9_window_data)
   );
-  depthwise #(
+  bf_depthwise #(
       .PE(4),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(4),
       .K(9),
       .IN_BITS(1),
       .W_BITS(4),
-      .APART("input"),
+      .SERIAL_OPERAND("input"),
       .A_KIND("unsigned"),
       .PLANES(1),
       .B_KIND("signed"),
       .B_BITS(4),
       .OUT_BITS(1),
-      .EVERY(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(36),
       .BITS(16),
@@ -1116,9 +1116,9 @@ module accelerator (
       .m_valid(e29_conv9_valid),
       .m_ready(e29_conv9_ready),
       .m_data(e29_conv9_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -1147,9 +1147,9 @@ module accelerator (
       .m_valid(e30_conv9_threshold_valid),
       .m_ready(e30_conv9_threshold_ready),
       .m_data(e30_conv9_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(2),
       .SIMD(4),
       .PIXELS(1),
@@ -1163,9 +1163,9 @@ module accelerator (
       .DATAPATH("input_planes"),
       .PLANES(1),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(32),
       .BITS(36),
@@ -1183,9 +1183,9 @@ module accelerator (
       .m_valid(e31_conv10_valid),
       .m_ready(e31_conv10_ready),
       .m_data(e31_conv10_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(2),
       .OUT_BITS(4),
       .CREDITS(1)
@@ -1199,7 +1199,7 @@ module accelerator (
       .m_ready(e32_conv10_x4_ready),
       .m_data(e32_conv10_x4_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -1228,14 +1228,14 @@ module accelerator (
       .m_valid(e33_conv10_threshold_valid),
       .m_ready(e33_conv10_threshold_ready),
       .m_data(e33_conv10_threshold_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(4),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(4),
@@ -1270,21 +1270,21 @@ module accelerator (
       .m_ready(e34_conv11_window_ready),
       .m_data(e34_conv11_window_data)
   );
-  depthwise #(
+  bf_depthwise #(
       .PE(4),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(4),
       .K(9),
       .IN_BITS(1),
       .W_BITS(4),
-      .APART("input"),
+      .SERIAL_OPERAND("input"),
       .A_KIND("unsigned"),
       .PLANES(1),
       .B_KIND("signed"),
       .B_BITS(4),
       .OUT_BITS(1),
-      .EVERY(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(36),
       .BITS(16),
@@ -1302,9 +1302,9 @@ module accelerator (
       .m_valid(e35_conv11_valid),
       .m_ready(e35_conv11_ready),
       .m_data(e35_conv11_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -1333,9 +1333,9 @@ module accelerator (
       .m_valid(e36_conv11_threshold_valid),
       .m_ready(e36_conv11_threshold_ready),
       .m_data(e36_conv11_threshold_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(8),
       .CREDITS(1)
@@ -1349,7 +1349,7 @@ module accelerator (
       .m_ready(e37_conv11_threshold_x8_ready),
       .m_data(e37_conv11_threshold_x8_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(8),
       .PIXELS(1),
@@ -1363,9 +1363,9 @@ module accelerator (
       .DATAPATH("input_planes"),
       .PLANES(1),
       .PAIR_BITS(5),
-      .EXTRA_BITS(6),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(6),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(64),
       .BITS(36),
@@ -1383,9 +1383,9 @@ module accelerator (
       .m_valid(e38_conv12_valid),
       .m_ready(e38_conv12_ready),
       .m_data(e38_conv12_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(1),
       .OUT_BITS(4),
       .CREDITS(1)
@@ -1399,7 +1399,7 @@ module accelerator (
       .m_ready(e39_conv12_x4_ready),
       .m_data(e39_conv12_x4_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -1428,14 +1428,14 @@ module accelerator (
       .m_valid(e40_conv12_threshold_valid),
       .m_ready(e40_conv12_threshold_ready),
       .m_data(e40_conv12_threshold_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(8),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(2),
@@ -1470,7 +1470,7 @@ module accelerator (
       .m_ready(e41_conv13_window_ready),
       .m_data(e41_conv13_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(2),
       .CREDITS(2)
@@ -1484,21 +1484,21 @@ module accelerator (
       .m_ready(e42_conv13_window_x2_ready),
       .m_data(e42_conv13_window_x2_data)
   );
-  depthwise #(
+  bf_depthwise #(
       .PE(2),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(16),
       .K(9),
       .IN_BITS(1),
       .W_BITS(4),
-      .APART("input"),
+      .SERIAL_OPERAND("input"),
       .A_KIND("unsigned"),
       .PLANES(1),
       .B_KIND("signed"),
       .B_BITS(4),
       .OUT_BITS(1),
-      .EVERY(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(144),
       .BITS(8),
@@ -1516,9 +1516,9 @@ module accelerator (
       .m_valid(e43_conv13_valid),
       .m_ready(e43_conv13_ready),
       .m_data(e43_conv13_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -1547,9 +1547,9 @@ module accelerator (
       .m_valid(e44_conv13_threshold_valid),
       .m_ready(e44_conv13_threshold_ready),
       .m_data(e44_conv13_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(2),
       .PIXELS(1),
@@ -1563,9 +1563,9 @@ module accelerator (
       .DATAPATH("input_planes"),
       .PLANES(1),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("block"),
       .ROW(512),
       .BITS(15),
@@ -1583,9 +1583,9 @@ module accelerator (
       .m_valid(e45_conv14_valid),
       .m_ready(e45_conv14_ready),
       .m_data(e45_conv14_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(1),
       .OUT_BITS(4),
       .CREDITS(1)
@@ -1599,7 +1599,7 @@ module accelerator (
       .m_ready(e46_conv14_x4_ready),
       .m_data(e46_conv14_x4_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -1628,14 +1628,14 @@ module accelerator (
       .m_valid(e47_conv14_threshold_valid),
       .m_ready(e47_conv14_threshold_ready),
       .m_data(e47_conv14_threshold_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(8),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(2),
@@ -1670,7 +1670,7 @@ module accelerator (
       .m_ready(e48_conv15_window_ready),
       .m_data(e48_conv15_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(2),
       .CREDITS(2)
@@ -1684,21 +1684,21 @@ module accelerator (
       .m_ready(e49_conv15_window_x2_ready),
       .m_data(e49_conv15_window_x2_data)
   );
-  depthwise #(
+  bf_depthwise #(
       .PE(2),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(16),
       .K(9),
       .IN_BITS(1),
       .W_BITS(4),
-      .APART("input"),
+      .SERIAL_OPERAND("input"),
       .A_KIND("unsigned"),
       .PLANES(1),
       .B_KIND("signed"),
       .B_BITS(4),
       .OUT_BITS(1),
-      .EVERY(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(144),
       .BITS(8),
@@ -1716,9 +1716,9 @@ module accelerator (
       .m_valid(e50_conv15_valid),
       .m_ready(e50_conv15_ready),
       .m_data(e50_conv15_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -1747,9 +1747,9 @@ module accelerator (
       .m_valid(e51_conv15_threshold_valid),
       .m_ready(e51_conv15_threshold_ready),
       .m_data(e51_conv15_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(2),
       .PIXELS(1),
@@ -1763,9 +1763,9 @@ module accelerator (
       .DATAPATH("input_planes"),
       .PLANES(1),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("block"),
       .ROW(512),
       .BITS(15),
@@ -1783,9 +1783,9 @@ module accelerator (
       .m_valid(e52_conv16_valid),
       .m_ready(e52_conv16_ready),
       .m_data(e52_conv16_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(1),
       .OUT_BITS(4),
       .CREDITS(1)
@@ -1799,7 +1799,7 @@ module accelerator (
       .m_ready(e53_conv16_x4_ready),
       .m_data(e53_conv16_x4_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -1828,14 +1828,14 @@ module accelerator (
       .m_valid(e54_conv16_threshold_valid),
       .m_ready(e54_conv16_threshold_ready),
       .m_data(e54_conv16_threshold_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(8),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(2),
@@ -1870,7 +1870,7 @@ module accelerator (
       .m_ready(e55_conv17_window_ready),
       .m_data(e55_conv17_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(2),
       .CREDITS(2)
@@ -1884,21 +1884,21 @@ module accelerator (
       .m_ready(e56_conv17_window_x2_ready),
       .m_data(e56_conv17_window_x2_data)
   );
-  depthwise #(
+  bf_depthwise #(
       .PE(2),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(16),
       .K(9),
       .IN_BITS(1),
       .W_BITS(4),
-      .APART("input"),
+      .SERIAL_OPERAND("input"),
       .A_KIND("unsigned"),
       .PLANES(1),
       .B_KIND("signed"),
       .B_BITS(4),
       .OUT_BITS(1),
-      .EVERY(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(144),
       .BITS(8),
@@ -1916,9 +1916,9 @@ module accelerator (
       .m_valid(e57_conv17_valid),
       .m_ready(e57_conv17_ready),
       .m_data(e57_conv17_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -1947,9 +1947,9 @@ module accelerator (
       .m_valid(e58_conv17_threshold_valid),
       .m_ready(e58_conv17_threshold_ready),
       .m_data(e58_conv17_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(2),
       .PIXELS(1),
@@ -1963,9 +1963,9 @@ module accelerator (
       .DATAPATH("input_planes"),
       .PLANES(1),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("block"),
       .ROW(512),
       .BITS(15),
@@ -1983,9 +1983,9 @@ module accelerator (
       .m_valid(e59_conv18_valid),
       .m_ready(e59_conv18_ready),
       .m_data(e59_conv18_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(1),
       .OUT_BITS(4),
       .CREDITS(1)
@@ -1999,7 +1999,7 @@ module accelerator (
       .m_ready(e60_conv18_x4_ready),
       .m_data(e60_conv18_x4_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -2028,14 +2028,14 @@ module accelerator (
       .m_valid(e61_conv18_threshold_valid),
       .m_ready(e61_conv18_threshold_ready),
       .m_data(e61_conv18_threshold_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(8),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(2),
@@ -2070,7 +2070,7 @@ module accelerator (
       .m_ready(e62_conv19_window_ready),
       .m_data(e62_conv19_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(2),
       .CREDITS(2)
@@ -2084,21 +2084,21 @@ module accelerator (
       .m_ready(e63_conv19_window_x2_ready),
       .m_data(e63_conv19_window_x2_data)
   );
-  depthwise #(
+  bf_depthwise #(
       .PE(2),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(16),
       .K(9),
       .IN_BITS(1),
       .W_BITS(4),
-      .APART("input"),
+      .SERIAL_OPERAND("input"),
       .A_KIND("unsigned"),
       .PLANES(1),
       .B_KIND("signed"),
       .B_BITS(4),
       .OUT_BITS(1),
-      .EVERY(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(144),
       .BITS(8),
@@ -2116,9 +2116,9 @@ module accelerator (
       .m_valid(e64_conv19_valid),
       .m_ready(e64_conv19_ready),
       .m_data(e64_conv19_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -2147,9 +2147,9 @@ module accelerator (
       .m_valid(e65_conv19_threshold_valid),
       .m_ready(e65_conv19_threshold_ready),
       .m_data(e65_conv19_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(2),
       .PIXELS(1),
@@ -2163,9 +2163,9 @@ module accelerator (
       .DATAPATH("input_planes"),
       .PLANES(1),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("block"),
       .ROW(512),
       .BITS(15),
@@ -2183,9 +2183,9 @@ module accelerator (
       .m_valid(e66_conv20_valid),
       .m_ready(e66_conv20_ready),
       .m_data(e66_conv20_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(1),
       .OUT_BITS(4),
       .CREDITS(1)
@@ -2199,7 +2199,7 @@ module accelerator (
       .m_ready(e67_conv20_x4_ready),
       .m_data(e67_conv20_x4_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -2228,14 +2228,14 @@ module accelerator (
       .m_valid(e68_conv20_threshold_valid),
       .m_ready(e68_conv20_threshold_ready),
       .m_data(e68_conv20_threshold_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(8),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(2),
@@ -2270,7 +2270,7 @@ module accelerator (
       .m_ready(e69_conv21_window_ready),
       .m_data(e69_conv21_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(2),
       .CREDITS(2)
@@ -2284,21 +2284,21 @@ module accelerator (
       .m_ready(e70_conv21_window_x2_ready),
       .m_data(e70_conv21_window_x2_data)
   );
-  depthwise #(
+  bf_depthwise #(
       .PE(2),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(16),
       .K(9),
       .IN_BITS(1),
       .W_BITS(4),
-      .APART("input"),
+      .SERIAL_OPERAND("input"),
       .A_KIND("unsigned"),
       .PLANES(1),
       .B_KIND("signed"),
       .B_BITS(4),
       .OUT_BITS(1),
-      .EVERY(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(144),
       .BITS(8),
@@ -2316,9 +2316,9 @@ module accelerator (
       .m_valid(e71_conv21_valid),
       .m_ready(e71_conv21_ready),
       .m_data(e71_conv21_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -2347,9 +2347,9 @@ module accelerator (
       .m_valid(e72_conv21_threshold_valid),
       .m_ready(e72_conv21_threshold_ready),
       .m_data(e72_conv21_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(2),
       .PIXELS(1),
@@ -2363,9 +2363,9 @@ module accelerator (
       .DATAPATH("input_planes"),
       .PLANES(1),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("block"),
       .ROW(512),
       .BITS(15),
@@ -2383,9 +2383,9 @@ module accelerator (
       .m_valid(e73_conv22_valid),
       .m_ready(e73_conv22_ready),
       .m_data(e73_conv22_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(1),
       .OUT_BITS(4),
       .CREDITS(1)
@@ -2399,7 +2399,7 @@ module accelerator (
       .m_ready(e74_conv22_x4_ready),
       .m_data(e74_conv22_x4_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -2428,14 +2428,14 @@ module accelerator (
       .m_valid(e75_conv22_threshold_valid),
       .m_ready(e75_conv22_threshold_ready),
       .m_data(e75_conv22_threshold_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(8),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(2),
@@ -2470,7 +2470,7 @@ module accelerator (
       .m_ready(e76_conv23_window_ready),
       .m_data(e76_conv23_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(2),
       .CREDITS(2)
@@ -2484,21 +2484,21 @@ module accelerator (
       .m_ready(e77_conv23_window_x2_ready),
       .m_data(e77_conv23_window_x2_data)
   );
-  depthwise #(
+  bf_depthwise #(
       .PE(2),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(16),
       .K(9),
       .IN_BITS(1),
       .W_BITS(4),
-      .APART("input"),
+      .SERIAL_OPERAND("input"),
       .A_KIND("unsigned"),
       .PLANES(1),
       .B_KIND("signed"),
       .B_BITS(4),
       .OUT_BITS(1),
-      .EVERY(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(144),
       .BITS(8),
@@ -2516,9 +2516,9 @@ module accelerator (
       .m_valid(e78_conv23_valid),
       .m_ready(e78_conv23_ready),
       .m_data(e78_conv23_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -2547,9 +2547,9 @@ module accelerator (
       .m_valid(e79_conv23_threshold_valid),
       .m_ready(e79_conv23_threshold_ready),
       .m_data(e79_conv23_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(2),
       .PIXELS(1),
@@ -2563,9 +2563,9 @@ module accelerator (
       .DATAPATH("input_planes"),
       .PLANES(1),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("block"),
       .ROW(1024),
       .BITS(15),
@@ -2583,9 +2583,9 @@ module accelerator (
       .m_valid(e80_conv24_valid),
       .m_ready(e80_conv24_ready),
       .m_data(e80_conv24_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(1),
       .OUT_BITS(4),
       .CREDITS(1)
@@ -2599,7 +2599,7 @@ module accelerator (
       .m_ready(e81_conv24_x4_ready),
       .m_data(e81_conv24_x4_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -2628,14 +2628,14 @@ module accelerator (
       .m_valid(e82_conv24_threshold_valid),
       .m_ready(e82_conv24_threshold_ready),
       .m_data(e82_conv24_threshold_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(16),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(1),
@@ -2670,21 +2670,21 @@ module accelerator (
       .m_ready(e83_conv25_window_ready),
       .m_data(e83_conv25_window_data)
   );
-  depthwise #(
+  bf_depthwise #(
       .PE(4),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(16),
       .K(9),
       .IN_BITS(1),
       .W_BITS(4),
-      .APART("input"),
+      .SERIAL_OPERAND("input"),
       .A_KIND("unsigned"),
       .PLANES(1),
       .B_KIND("signed"),
       .B_BITS(4),
       .OUT_BITS(1),
-      .EVERY(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("block"),
       .ROW(144),
       .BITS(16),
@@ -2702,9 +2702,9 @@ module accelerator (
       .m_valid(e84_conv25_valid),
       .m_ready(e84_conv25_ready),
       .m_data(e84_conv25_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -2733,9 +2733,9 @@ module accelerator (
       .m_valid(e85_conv25_threshold_valid),
       .m_ready(e85_conv25_threshold_ready),
       .m_data(e85_conv25_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(4),
       .PIXELS(1),
@@ -2749,9 +2749,9 @@ module accelerator (
       .DATAPATH("input_planes"),
       .PLANES(1),
       .PAIR_BITS(5),
-      .EXTRA_BITS(6),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(6),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("block"),
       .ROW(1024),
       .BITS(18),
@@ -2769,9 +2769,9 @@ module accelerator (
       .m_valid(e86_conv26_valid),
       .m_ready(e86_conv26_ready),
       .m_data(e86_conv26_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(1),
       .SIGNED(0),
       .OUT_BITS(1),
@@ -2800,12 +2800,12 @@ module accelerator (
       .m_valid(e87_conv26_threshold_valid),
       .m_ready(e87_conv26_threshold_ready),
       .m_data(e87_conv26_threshold_data),
-      .upset()
+      .parity_error()
   );
-  pool #(
+  bf_pool #(
       .PE(1),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(64),
       .ROWS(1),
       .COLUMNS(1),
@@ -2830,7 +2830,7 @@ module accelerator (
       .m_ready(e88_pool0_ready),
       .m_data(e88_pool0_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -2844,9 +2844,9 @@ module accelerator (
       .DATAPATH("input_planes"),
       .PLANES(1),
       .PAIR_BITS(4),
-      .EXTRA_BITS(4),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(4),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("block"),
       .ROW(640),
       .BITS(12),
@@ -2864,6 +2864,6 @@ module accelerator (
       .m_valid(m_valid),
       .m_ready(m_ready),
       .m_data(m_data),
-      .upset()
+      .parity_error()
   );
 endmodule

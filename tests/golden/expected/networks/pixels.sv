@@ -39,12 +39,12 @@ module accelerator (
   logic [7:0] e13_pool1_threshold_x2_data;
   logic e14_pool1_threshold_x2_fifo_valid, e14_pool1_threshold_x2_fifo_ready;
   logic [7:0] e14_pool1_threshold_x2_fifo_data;
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(2),
       .LANES(1),
       .CF(1),
       .TAKEN(6),
-      .GIVEN(6),
+      .WINDOWS(6),
       .COLUMNS(8),
       .COLUMN({32'd7, 32'd6, 32'd5, 32'd4, 32'd3, 32'd2, 32'd1, 32'd0}),
       .H(12),
@@ -79,7 +79,7 @@ module accelerator (
       .m_ready(e1_conv0_window_ready),
       .m_data(e1_conv0_window_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(2),
       .SIMD(9),
       .PIXELS(6),
@@ -93,9 +93,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(1),
       .PAIR_BITS(4),
-      .EXTRA_BITS(0),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(0),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(1),
       .BITS(18),
@@ -113,9 +113,9 @@ module accelerator (
       .m_valid(e2_conv0_valid),
       .m_ready(e2_conv0_ready),
       .m_data(e2_conv0_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(6),
       .SIGNED(1),
       .OUT_BITS(1),
@@ -145,12 +145,12 @@ module accelerator (
       .m_valid(e3_conv0_threshold_valid),
       .m_ready(e3_conv0_threshold_ready),
       .m_data(e3_conv0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  pool #(
+  bf_pool #(
       .PE(2),
-      .INSIDE(2),
-      .GIVEN(3),
+      .ELEMENTS(2),
+      .WINDOWS(3),
       .STEPS(1),
       .ROWS(12),
       .COLUMNS(2),
@@ -175,7 +175,7 @@ module accelerator (
       .m_ready(e4_pool0_ready),
       .m_data(e4_pool0_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(6),
       .OUT_BITS(12),
       .CREDITS(1)
@@ -189,7 +189,7 @@ module accelerator (
       .m_ready(e5_pool0_x12_ready),
       .m_data(e5_pool0_x12_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(12),
       .OUT_BITS(4),
       .CREDITS(2)
@@ -203,12 +203,12 @@ module accelerator (
       .m_ready(e6_pool0_x12_x4_ready),
       .m_data(e6_pool0_x12_x4_data)
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(2),
       .CF(1),
       .TAKEN(2),
-      .GIVEN(2),
+      .WINDOWS(2),
       .COLUMNS(4),
       .COLUMN({32'd3, 32'd2, 32'd1, 32'd0}),
       .H(6),
@@ -243,7 +243,7 @@ module accelerator (
       .m_ready(e7_conv1_window_ready),
       .m_data(e7_conv1_window_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(2),
       .SIMD(18),
       .PIXELS(2),
@@ -257,9 +257,9 @@ module accelerator (
       .DATAPATH("input_planes"),
       .PLANES(2),
       .PAIR_BITS(4),
-      .EXTRA_BITS(3),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(3),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(1),
       .BITS(36),
@@ -277,9 +277,9 @@ module accelerator (
       .m_valid(e8_conv1_valid),
       .m_ready(e8_conv1_ready),
       .m_data(e8_conv1_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(7),
       .SIGNED(1),
       .OUT_BITS(3),
@@ -308,12 +308,12 @@ module accelerator (
       .m_valid(e9_conv1_threshold_valid),
       .m_ready(e9_conv1_threshold_ready),
       .m_data(e9_conv1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  pool #(
+  bf_pool #(
       .PE(2),
-      .INSIDE(2),
-      .GIVEN(1),
+      .ELEMENTS(2),
+      .WINDOWS(1),
       .STEPS(1),
       .ROWS(6),
       .COLUMNS(3),
@@ -338,7 +338,7 @@ module accelerator (
       .m_ready(e10_pool1_ready),
       .m_data(e10_pool1_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(10),
       .OUT_BITS(5),
       .CREDITS(2)
@@ -352,7 +352,7 @@ module accelerator (
       .m_ready(e11_pool1_x1_ready),
       .m_data(e11_pool1_x1_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(5),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -381,9 +381,9 @@ module accelerator (
       .m_valid(e12_pool1_threshold_valid),
       .m_ready(e12_pool1_threshold_ready),
       .m_data(e12_pool1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(8),
       .CREDITS(1)
@@ -397,7 +397,7 @@ module accelerator (
       .m_ready(e13_pool1_threshold_x2_ready),
       .m_data(e13_pool1_threshold_x2_data)
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(8),
       .DEPTH(5),
       .BLOCK(0)
@@ -411,7 +411,7 @@ module accelerator (
       .m_ready(e14_pool1_threshold_x2_fifo_ready),
       .m_data(e14_pool1_threshold_x2_fifo_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(2),
       .PIXELS(1),
@@ -425,9 +425,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(9),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(9),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(27),
       .BITS(8),
@@ -445,6 +445,6 @@ module accelerator (
       .m_valid(m_valid),
       .m_ready(m_ready),
       .m_data(m_data),
-      .upset()
+      .parity_error()
   );
 endmodule

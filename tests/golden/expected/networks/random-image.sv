@@ -23,12 +23,12 @@ module accelerator (
   logic [4:0] e5_pool0_data;
   logic e6_pool0_threshold_valid, e6_pool0_threshold_ready;
   logic [3:0] e6_pool0_threshold_data;
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(3),
       .LANES(1),
       .CF(3),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(4),
@@ -63,21 +63,21 @@ module accelerator (
       .m_ready(e1_conv0_window_ready),
       .m_data(e1_conv0_window_data)
   );
-  depthwise #(
+  bf_depthwise #(
       .PE(1),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(3),
       .K(3),
       .IN_BITS(3),
       .W_BITS(1),
-      .APART("weight"),
+      .SERIAL_OPERAND("weight"),
       .A_KIND("bipolar"),
       .PLANES(1),
       .B_KIND("unsigned"),
       .B_BITS(4),
       .OUT_BITS(5),
-      .EVERY(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(9),
       .BITS(1),
@@ -95,9 +95,9 @@ module accelerator (
       .m_valid(e2_conv0_valid),
       .m_ready(e2_conv0_ready),
       .m_data(e2_conv0_data),
-      .upset()
+      .parity_error()
   );
-  requant #(
+  bf_requant #(
       .IN_BITS(5),
       .SIGNED(1),
       .PE(1),
@@ -128,14 +128,14 @@ module accelerator (
       .m_valid(e3_pool0_turn_valid),
       .m_ready(e3_pool0_turn_ready),
       .m_data(e3_pool0_turn_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(5),
       .LANES(1),
       .CF(3),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(1),
@@ -170,10 +170,10 @@ module accelerator (
       .m_ready(e4_pool0_window_ready),
       .m_data(e4_pool0_window_data)
   );
-  pool #(
+  bf_pool #(
       .PE(1),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(3),
       .ROWS(2),
       .COLUMNS(3),
@@ -198,7 +198,7 @@ module accelerator (
       .m_ready(e5_pool0_ready),
       .m_data(e5_pool0_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(5),
       .SIGNED(0),
       .OUT_BITS(4),
@@ -227,9 +227,9 @@ module accelerator (
       .m_valid(e6_pool0_threshold_valid),
       .m_ready(e6_pool0_threshold_ready),
       .m_data(e6_pool0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -243,9 +243,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(6),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(6),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(18),
       .BITS(4),
@@ -263,6 +263,6 @@ module accelerator (
       .m_valid(m_valid),
       .m_ready(m_ready),
       .m_data(m_data),
-      .upset()
+      .parity_error()
   );
 endmodule

@@ -17,7 +17,7 @@ module accelerator (
   logic [9:0] e2_fc0_threshold_data;
   logic e3_fc1_valid, e3_fc1_ready;
   logic [14:0] e3_fc1_data;
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -31,9 +31,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(10),
-      .EXTRA_BITS(10),
-      .START(7),
-      .EVERY(2),
+      .OFFSET_BITS(10),
+      .ACC_INIT(7),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(42),
       .BITS(4),
@@ -51,9 +51,9 @@ module accelerator (
       .m_valid(e1_fc0_valid),
       .m_ready(e1_fc0_ready),
       .m_data(e1_fc0_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(15),
       .SIGNED(1),
       .OUT_BITS(10),
@@ -83,9 +83,9 @@ module accelerator (
       .m_valid(e2_fc0_threshold_valid),
       .m_ready(e2_fc0_threshold_ready),
       .m_data(e2_fc0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -99,9 +99,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(3),
       .PAIR_BITS(11),
-      .EXTRA_BITS(11),
-      .START(6),
-      .EVERY(2),
+      .OFFSET_BITS(11),
+      .ACC_INIT(6),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(30),
       .BITS(3),
@@ -119,9 +119,9 @@ module accelerator (
       .m_valid(e3_fc1_valid),
       .m_ready(e3_fc1_ready),
       .m_data(e3_fc1_data),
-      .upset()
+      .parity_error()
   );
-  requant #(
+  bf_requant #(
       .IN_BITS(15),
       .SIGNED(1),
       .PE(1),
@@ -152,6 +152,6 @@ module accelerator (
       .m_valid(m_valid),
       .m_ready(m_ready),
       .m_data(m_data),
-      .upset()
+      .parity_error()
   );
 endmodule

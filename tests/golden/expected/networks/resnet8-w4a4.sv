@@ -99,12 +99,12 @@ module accelerator (
   logic [3:0] e43_add2_threshold_data;
   logic e44_pool0_valid, e44_pool0_ready;
   logic [5:0] e44_pool0_data;
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(1),
       .CF(1),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(8),
@@ -139,7 +139,7 @@ module accelerator (
       .m_ready(e1_conv0_window_ready),
       .m_data(e1_conv0_window_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -153,9 +153,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(9),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(9),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(18),
       .BITS(4),
@@ -173,9 +173,9 @@ module accelerator (
       .m_valid(e2_conv0_valid),
       .m_ready(e2_conv0_ready),
       .m_data(e2_conv0_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(10),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -205,9 +205,9 @@ module accelerator (
       .m_valid(e3_conv0_threshold_valid),
       .m_ready(e3_conv0_threshold_ready),
       .m_data(e3_conv0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  fork_stream #(
+  bf_fork #(
       .WIDTH(4),
       .COPIES(2)
   ) u3_conv0_threshold_fork (
@@ -220,12 +220,12 @@ module accelerator (
       .m_ready({e5_conv0_threshold_fork_1_ready, e4_conv0_threshold_fork_0_ready}),
       .m_data({e5_conv0_threshold_fork_1_data, e4_conv0_threshold_fork_0_data})
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(1),
       .CF(2),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(8),
@@ -260,7 +260,7 @@ module accelerator (
       .m_ready(e6_conv1_window_ready),
       .m_data(e6_conv1_window_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -274,9 +274,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(18),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(18),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(36),
       .BITS(4),
@@ -294,9 +294,9 @@ module accelerator (
       .m_valid(e7_conv1_valid),
       .m_ready(e7_conv1_ready),
       .m_data(e7_conv1_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(11),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -326,14 +326,14 @@ module accelerator (
       .m_valid(e8_conv1_threshold_valid),
       .m_ready(e8_conv1_threshold_ready),
       .m_data(e8_conv1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(1),
       .CF(2),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(8),
@@ -368,7 +368,7 @@ module accelerator (
       .m_ready(e9_conv2_window_ready),
       .m_data(e9_conv2_window_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -382,9 +382,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(18),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(18),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(36),
       .BITS(4),
@@ -402,9 +402,9 @@ module accelerator (
       .m_valid(e10_conv2_valid),
       .m_ready(e10_conv2_ready),
       .m_data(e10_conv2_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(11),
       .SIGNED(1),
       .OUT_BITS(8),
@@ -434,9 +434,9 @@ module accelerator (
       .m_valid(e11_conv2_threshold_valid),
       .m_ready(e11_conv2_threshold_ready),
       .m_data(e11_conv2_threshold_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(4),
       .SIGNED(0),
       .OUT_BITS(7),
@@ -465,9 +465,9 @@ module accelerator (
       .m_valid(e12_conv0_threshold_threshold_valid),
       .m_ready(e12_conv0_threshold_threshold_ready),
       .m_data(e12_conv0_threshold_threshold_data),
-      .upset()
+      .parity_error()
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(7),
       .DEPTH(23),
       .BLOCK(0)
@@ -481,7 +481,7 @@ module accelerator (
       .m_ready(e13_conv0_threshold_threshold_fifo_ready),
       .m_data(e13_conv0_threshold_threshold_fifo_data)
   );
-  add #(
+  bf_add #(
       .PE(1),
       .A_BITS(8),
       .A_KIND("signed"),
@@ -500,7 +500,7 @@ module accelerator (
       .m_ready(e14_add0_ready),
       .m_data(e14_add0_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(9),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -529,9 +529,9 @@ module accelerator (
       .m_valid(e15_add0_threshold_valid),
       .m_ready(e15_add0_threshold_ready),
       .m_data(e15_add0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  fork_stream #(
+  bf_fork #(
       .WIDTH(4),
       .COPIES(2)
   ) u14_add0_threshold_fork (
@@ -544,12 +544,12 @@ module accelerator (
       .m_ready({e17_add0_threshold_fork_1_ready, e16_add0_threshold_fork_0_ready}),
       .m_data({e17_add0_threshold_fork_1_data, e16_add0_threshold_fork_0_data})
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(1),
       .CF(2),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(8),
@@ -584,7 +584,7 @@ module accelerator (
       .m_ready(e18_conv3_window_ready),
       .m_data(e18_conv3_window_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -598,9 +598,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(18),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(18),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(72),
       .BITS(4),
@@ -618,14 +618,14 @@ module accelerator (
       .m_valid(e19_conv3_valid),
       .m_ready(e19_conv3_ready),
       .m_data(e19_conv3_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(1),
       .CF(2),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(8),
@@ -660,7 +660,7 @@ module accelerator (
       .m_ready(e20_conv4_window_ready),
       .m_data(e20_conv4_window_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -674,9 +674,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(2),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(2),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(8),
       .BITS(4),
@@ -694,9 +694,9 @@ module accelerator (
       .m_valid(e21_conv4_valid),
       .m_ready(e21_conv4_ready),
       .m_data(e21_conv4_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(11),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -726,14 +726,14 @@ module accelerator (
       .m_valid(e22_conv3_threshold_valid),
       .m_ready(e22_conv3_threshold_ready),
       .m_data(e22_conv3_threshold_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(1),
       .CF(4),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(4),
@@ -768,7 +768,7 @@ module accelerator (
       .m_ready(e23_conv5_window_ready),
       .m_data(e23_conv5_window_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -782,9 +782,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(36),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(36),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(144),
       .BITS(4),
@@ -802,9 +802,9 @@ module accelerator (
       .m_valid(e24_conv5_valid),
       .m_ready(e24_conv5_ready),
       .m_data(e24_conv5_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(12),
       .SIGNED(1),
       .OUT_BITS(8),
@@ -834,9 +834,9 @@ module accelerator (
       .m_valid(e25_conv5_threshold_valid),
       .m_ready(e25_conv5_threshold_ready),
       .m_data(e25_conv5_threshold_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(8),
       .SIGNED(1),
       .OUT_BITS(7),
@@ -866,9 +866,9 @@ module accelerator (
       .m_valid(e26_conv4_threshold_valid),
       .m_ready(e26_conv4_threshold_ready),
       .m_data(e26_conv4_threshold_data),
-      .upset()
+      .parity_error()
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(7),
       .DEPTH(7),
       .BLOCK(0)
@@ -882,7 +882,7 @@ module accelerator (
       .m_ready(e27_conv4_threshold_fifo_ready),
       .m_data(e27_conv4_threshold_fifo_data)
   );
-  add #(
+  bf_add #(
       .PE(1),
       .A_BITS(8),
       .A_KIND("signed"),
@@ -901,7 +901,7 @@ module accelerator (
       .m_ready(e28_add1_ready),
       .m_data(e28_add1_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(9),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -930,9 +930,9 @@ module accelerator (
       .m_valid(e29_add1_threshold_valid),
       .m_ready(e29_add1_threshold_ready),
       .m_data(e29_add1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  fork_stream #(
+  bf_fork #(
       .WIDTH(4),
       .COPIES(2)
   ) u27_add1_threshold_fork (
@@ -945,12 +945,12 @@ module accelerator (
       .m_ready({e31_add1_threshold_fork_1_ready, e30_add1_threshold_fork_0_ready}),
       .m_data({e31_add1_threshold_fork_1_data, e30_add1_threshold_fork_0_data})
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(1),
       .CF(4),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(4),
@@ -985,7 +985,7 @@ module accelerator (
       .m_ready(e32_conv6_window_ready),
       .m_data(e32_conv6_window_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -999,9 +999,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(36),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(36),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(288),
       .BITS(4),
@@ -1019,14 +1019,14 @@ module accelerator (
       .m_valid(e33_conv6_valid),
       .m_ready(e33_conv6_ready),
       .m_data(e33_conv6_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(1),
       .CF(4),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(4),
@@ -1061,7 +1061,7 @@ module accelerator (
       .m_ready(e34_conv7_window_ready),
       .m_data(e34_conv7_window_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -1075,9 +1075,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(4),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(4),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(32),
       .BITS(4),
@@ -1095,9 +1095,9 @@ module accelerator (
       .m_valid(e35_conv7_valid),
       .m_ready(e35_conv7_ready),
       .m_data(e35_conv7_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(12),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -1127,14 +1127,14 @@ module accelerator (
       .m_valid(e36_conv6_threshold_valid),
       .m_ready(e36_conv6_threshold_ready),
       .m_data(e36_conv6_threshold_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(1),
       .CF(8),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(2),
@@ -1169,7 +1169,7 @@ module accelerator (
       .m_ready(e37_conv8_window_ready),
       .m_data(e37_conv8_window_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -1183,9 +1183,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(5),
-      .EXTRA_BITS(5),
-      .START(72),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(72),
+      .ADDERS_PER_STAGE(2),
       .STYLE("block"),
       .ROW(576),
       .BITS(4),
@@ -1203,9 +1203,9 @@ module accelerator (
       .m_valid(e38_conv8_valid),
       .m_ready(e38_conv8_ready),
       .m_data(e38_conv8_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(13),
       .SIGNED(1),
       .OUT_BITS(8),
@@ -1235,9 +1235,9 @@ module accelerator (
       .m_valid(e39_conv8_threshold_valid),
       .m_ready(e39_conv8_threshold_ready),
       .m_data(e39_conv8_threshold_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(10),
       .SIGNED(1),
       .OUT_BITS(8),
@@ -1267,9 +1267,9 @@ module accelerator (
       .m_valid(e40_conv7_threshold_valid),
       .m_ready(e40_conv7_threshold_ready),
       .m_data(e40_conv7_threshold_data),
-      .upset()
+      .parity_error()
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(8),
       .DEPTH(6),
       .BLOCK(0)
@@ -1283,7 +1283,7 @@ module accelerator (
       .m_ready(e41_conv7_threshold_fifo_ready),
       .m_data(e41_conv7_threshold_fifo_data)
   );
-  add #(
+  bf_add #(
       .PE(1),
       .A_BITS(8),
       .A_KIND("signed"),
@@ -1302,7 +1302,7 @@ module accelerator (
       .m_ready(e42_add2_ready),
       .m_data(e42_add2_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(9),
       .SIGNED(1),
       .OUT_BITS(4),
@@ -1331,12 +1331,12 @@ module accelerator (
       .m_valid(e43_add2_threshold_valid),
       .m_ready(e43_add2_threshold_ready),
       .m_data(e43_add2_threshold_data),
-      .upset()
+      .parity_error()
   );
-  pool #(
+  bf_pool #(
       .PE(1),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(8),
       .ROWS(1),
       .COLUMNS(4),
@@ -1361,7 +1361,7 @@ module accelerator (
       .m_ready(e44_pool0_ready),
       .m_data(e44_pool0_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -1375,9 +1375,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(7),
-      .EXTRA_BITS(7),
-      .START(8),
-      .EVERY(2),
+      .OFFSET_BITS(7),
+      .ACC_INIT(8),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(80),
       .BITS(4),
@@ -1395,6 +1395,6 @@ module accelerator (
       .m_valid(m_valid),
       .m_ready(m_ready),
       .m_data(m_data),
-      .upset()
+      .parity_error()
   );
 endmodule

@@ -33,12 +33,12 @@ module accelerator (
   logic [11:0] e10_conv1_requant_data;
   logic e11_pool0_valid, e11_pool0_ready;
   logic [11:0] e11_pool0_data;
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(8),
       .LANES(3),
       .CF(1),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(1),
@@ -73,7 +73,7 @@ module accelerator (
       .m_ready(e1_conv0_window_ready),
       .m_data(e1_conv0_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(24),
       .OUT_BITS(72),
       .CREDITS(1)
@@ -87,7 +87,7 @@ module accelerator (
       .m_ready(e2_conv0_window_x9_ready),
       .m_data(e2_conv0_window_x9_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(9),
       .PIXELS(1),
@@ -101,9 +101,9 @@ module accelerator (
       .DATAPATH("multiply"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(0),
-      .EVERY(1),
+      .OFFSET_BITS(0),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(1),
       .STYLE("logic"),
       .ROW(4),
       .BITS(36),
@@ -121,9 +121,9 @@ module accelerator (
       .m_valid(e3_conv0_valid),
       .m_ready(e3_conv0_ready),
       .m_data(e3_conv0_data),
-      .upset()
+      .parity_error()
   );
-  requant #(
+  bf_requant #(
       .IN_BITS(18),
       .SIGNED(1),
       .PE(1),
@@ -153,9 +153,9 @@ module accelerator (
       .m_valid(e4_conv0_requant_valid),
       .m_ready(e4_conv0_requant_ready),
       .m_data(e4_conv0_requant_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(12),
       .OUT_BITS(24),
       .CREDITS(1)
@@ -169,12 +169,12 @@ module accelerator (
       .m_ready(e5_conv0_requant_x2_ready),
       .m_data(e5_conv0_requant_x2_data)
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(12),
       .LANES(2),
       .CF(2),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(1),
@@ -209,7 +209,7 @@ module accelerator (
       .m_ready(e6_conv1_window_ready),
       .m_data(e6_conv1_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(24),
       .OUT_BITS(72),
       .CREDITS(1)
@@ -223,7 +223,7 @@ module accelerator (
       .m_ready(e7_conv1_window_x6_ready),
       .m_data(e7_conv1_window_x6_data)
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(72),
       .DEPTH(2),
       .BLOCK(0)
@@ -237,7 +237,7 @@ module accelerator (
       .m_ready(e8_conv1_window_x6_fifo_ready),
       .m_data(e8_conv1_window_x6_fifo_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(6),
       .PIXELS(1),
@@ -251,9 +251,9 @@ module accelerator (
       .DATAPATH("multiply"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(0),
-      .EVERY(1),
+      .OFFSET_BITS(0),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(1),
       .STYLE("logic"),
       .ROW(8),
       .BITS(36),
@@ -271,9 +271,9 @@ module accelerator (
       .m_valid(e9_conv1_valid),
       .m_ready(e9_conv1_ready),
       .m_data(e9_conv1_data),
-      .upset()
+      .parity_error()
   );
-  requant #(
+  bf_requant #(
       .IN_BITS(20),
       .SIGNED(1),
       .PE(1),
@@ -304,12 +304,12 @@ module accelerator (
       .m_valid(e10_conv1_requant_valid),
       .m_ready(e10_conv1_requant_ready),
       .m_data(e10_conv1_requant_data),
-      .upset()
+      .parity_error()
   );
-  pool #(
+  bf_pool #(
       .PE(1),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(4),
       .ROWS(3),
       .COLUMNS(3),
@@ -334,7 +334,7 @@ module accelerator (
       .m_ready(e11_pool0_ready),
       .m_data(e11_pool0_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(1),
       .PIXELS(1),
@@ -348,9 +348,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(4),
       .PAIR_BITS(12),
-      .EXTRA_BITS(12),
-      .START(12),
-      .EVERY(2),
+      .OFFSET_BITS(12),
+      .ACC_INIT(12),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(60),
       .BITS(4),
@@ -368,6 +368,6 @@ module accelerator (
       .m_valid(m_valid),
       .m_ready(m_ready),
       .m_data(m_data),
-      .upset()
+      .parity_error()
   );
 endmodule

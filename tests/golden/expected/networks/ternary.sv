@@ -29,7 +29,7 @@ module accelerator (
   logic [5:0] e8_fc1_threshold_x6_data;
   logic e9_fc2_valid, e9_fc2_ready;
   logic [4:0] e9_fc2_data;
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(4),
       .SIMD(6),
       .PIXELS(1),
@@ -43,9 +43,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(2),
       .PAIR_BITS(5),
-      .EXTRA_BITS(7),
-      .START(4),
-      .EVERY(2),
+      .OFFSET_BITS(7),
+      .ACC_INIT(4),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(16),
       .BITS(36),
@@ -63,9 +63,9 @@ module accelerator (
       .m_valid(e1_fc0_valid),
       .m_ready(e1_fc0_ready),
       .m_data(e1_fc0_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(32),
       .OUT_BITS(8),
       .CREDITS(2)
@@ -79,7 +79,7 @@ module accelerator (
       .m_ready(e2_fc0_x1_ready),
       .m_data(e2_fc0_x1_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(8),
       .SIGNED(1),
       .OUT_BITS(2),
@@ -109,9 +109,9 @@ module accelerator (
       .m_valid(e3_fc0_threshold_valid),
       .m_ready(e3_fc0_threshold_ready),
       .m_data(e3_fc0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(2),
       .OUT_BITS(8),
       .CREDITS(1)
@@ -125,7 +125,7 @@ module accelerator (
       .m_ready(e4_fc0_threshold_x4_ready),
       .m_data(e4_fc0_threshold_x4_data)
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(8),
       .DEPTH(3),
       .BLOCK(0)
@@ -139,7 +139,7 @@ module accelerator (
       .m_ready(e5_fc0_threshold_x4_fifo_ready),
       .m_data(e5_fc0_threshold_x4_fifo_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(3),
       .SIMD(4),
       .PIXELS(1),
@@ -153,9 +153,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(2),
       .PAIR_BITS(4),
-      .EXTRA_BITS(5),
-      .START(4),
-      .EVERY(2),
+      .OFFSET_BITS(5),
+      .ACC_INIT(4),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(16),
       .BITS(24),
@@ -173,9 +173,9 @@ module accelerator (
       .m_valid(e6_fc1_valid),
       .m_ready(e6_fc1_ready),
       .m_data(e6_fc1_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(6),
       .SIGNED(1),
       .OUT_BITS(1),
@@ -205,9 +205,9 @@ module accelerator (
       .m_valid(e7_fc1_threshold_valid),
       .m_ready(e7_fc1_threshold_ready),
       .m_data(e7_fc1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(3),
       .OUT_BITS(6),
       .CREDITS(1)
@@ -221,7 +221,7 @@ module accelerator (
       .m_ready(e8_fc1_threshold_x6_ready),
       .m_data(e8_fc1_threshold_x6_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(6),
       .PIXELS(1),
@@ -235,9 +235,9 @@ module accelerator (
       .DATAPATH("xnor"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(-6),
-      .EVERY(2),
+      .OFFSET_BITS(0),
+      .ACC_INIT(-6),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(12),
       .BITS(6),
@@ -255,9 +255,9 @@ module accelerator (
       .m_valid(e9_fc2_valid),
       .m_ready(e9_fc2_ready),
       .m_data(e9_fc2_data),
-      .upset()
+      .parity_error()
   );
-  arg_max #(
+  bf_arg_max #(
       .CLASSES(6),
       .PE(1),
       .IN_BITS(5),

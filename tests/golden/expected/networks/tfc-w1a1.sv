@@ -29,7 +29,7 @@ module accelerator (
   logic [3:0] e8_fc2_threshold_data;
   logic e9_fc2_threshold_fifo_valid, e9_fc2_threshold_fifo_ready;
   logic [3:0] e9_fc2_threshold_fifo_data;
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(2),
       .SIMD(64),
       .PIXELS(1),
@@ -43,9 +43,9 @@ module accelerator (
       .DATAPATH("xnor"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(-32),
-      .EVERY(2),
+      .OFFSET_BITS(0),
+      .ACC_INIT(-32),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(32),
       .BITS(36),
@@ -63,9 +63,9 @@ module accelerator (
       .m_valid(e1_fc0_valid),
       .m_ready(e1_fc0_ready),
       .m_data(e1_fc0_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(8),
       .SIGNED(1),
       .OUT_BITS(1),
@@ -95,9 +95,9 @@ module accelerator (
       .m_valid(e2_fc0_threshold_valid),
       .m_ready(e2_fc0_threshold_ready),
       .m_data(e2_fc0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(2),
       .OUT_BITS(32),
       .CREDITS(1)
@@ -111,7 +111,7 @@ module accelerator (
       .m_ready(e3_fc0_threshold_x32_ready),
       .m_data(e3_fc0_threshold_x32_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(4),
       .SIMD(32),
       .PIXELS(1),
@@ -125,9 +125,9 @@ module accelerator (
       .DATAPATH("xnor"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(-32),
-      .EVERY(2),
+      .OFFSET_BITS(0),
+      .ACC_INIT(-32),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(32),
       .BITS(36),
@@ -145,9 +145,9 @@ module accelerator (
       .m_valid(e4_fc1_valid),
       .m_ready(e4_fc1_ready),
       .m_data(e4_fc1_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(8),
       .SIGNED(1),
       .OUT_BITS(1),
@@ -177,9 +177,9 @@ module accelerator (
       .m_valid(e5_fc1_threshold_valid),
       .m_ready(e5_fc1_threshold_ready),
       .m_data(e5_fc1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(32),
       .CREDITS(1)
@@ -193,7 +193,7 @@ module accelerator (
       .m_ready(e6_fc1_threshold_x32_ready),
       .m_data(e6_fc1_threshold_x32_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(4),
       .SIMD(32),
       .PIXELS(1),
@@ -207,9 +207,9 @@ module accelerator (
       .DATAPATH("xnor"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(-32),
-      .EVERY(2),
+      .OFFSET_BITS(0),
+      .ACC_INIT(-32),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(32),
       .BITS(36),
@@ -227,9 +227,9 @@ module accelerator (
       .m_valid(e7_fc2_valid),
       .m_ready(e7_fc2_ready),
       .m_data(e7_fc2_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(8),
       .SIGNED(1),
       .OUT_BITS(1),
@@ -259,9 +259,9 @@ module accelerator (
       .m_valid(e8_fc2_threshold_valid),
       .m_ready(e8_fc2_threshold_ready),
       .m_data(e8_fc2_threshold_data),
-      .upset()
+      .parity_error()
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(4),
       .DEPTH(6),
       .BLOCK(0)
@@ -275,7 +275,7 @@ module accelerator (
       .m_ready(e9_fc2_threshold_fifo_ready),
       .m_data(e9_fc2_threshold_fifo_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(2),
       .SIMD(4),
       .PIXELS(1),
@@ -289,9 +289,9 @@ module accelerator (
       .DATAPATH("xnor"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(-32),
-      .EVERY(2),
+      .OFFSET_BITS(0),
+      .ACC_INIT(-32),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(80),
       .BITS(8),
@@ -309,6 +309,6 @@ module accelerator (
       .m_valid(m_valid),
       .m_ready(m_ready),
       .m_data(m_data),
-      .upset()
+      .parity_error()
   );
 endmodule

@@ -33,7 +33,7 @@ module accelerator (
   logic [3:0] e10_fc2_threshold_data;
   logic e11_fc2_threshold_fifo_valid, e11_fc2_threshold_fifo_ready;
   logic [3:0] e11_fc2_threshold_fifo_data;
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(2),
       .SIMD(8),
       .PIXELS(1),
@@ -47,9 +47,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(2),
       .PAIR_BITS(6),
-      .EXTRA_BITS(8),
-      .START(8),
-      .EVERY(2),
+      .OFFSET_BITS(8),
+      .ACC_INIT(8),
+      .ADDERS_PER_STAGE(2),
       .STYLE("block"),
       .ROW(256),
       .BITS(32),
@@ -67,9 +67,9 @@ module accelerator (
       .m_valid(e1_fc0_valid),
       .m_ready(e1_fc0_ready),
       .m_data(e1_fc0_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(11),
       .SIGNED(1),
       .OUT_BITS(2),
@@ -99,9 +99,9 @@ module accelerator (
       .m_valid(e2_fc0_threshold_valid),
       .m_ready(e2_fc0_threshold_ready),
       .m_data(e2_fc0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(16),
       .CREDITS(1)
@@ -115,7 +115,7 @@ module accelerator (
       .m_ready(e3_fc0_threshold_x8_ready),
       .m_data(e3_fc0_threshold_x8_data)
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(16),
       .DEPTH(3),
       .BLOCK(0)
@@ -129,7 +129,7 @@ module accelerator (
       .m_ready(e4_fc0_threshold_x8_fifo_ready),
       .m_data(e4_fc0_threshold_x8_fifo_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(2),
       .SIMD(8),
       .PIXELS(1),
@@ -143,9 +143,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(2),
       .PAIR_BITS(4),
-      .EXTRA_BITS(6),
-      .START(8),
-      .EVERY(2),
+      .OFFSET_BITS(6),
+      .ACC_INIT(8),
+      .ADDERS_PER_STAGE(2),
       .STYLE("block"),
       .ROW(256),
       .BITS(32),
@@ -163,9 +163,9 @@ module accelerator (
       .m_valid(e5_fc1_valid),
       .m_ready(e5_fc1_ready),
       .m_data(e5_fc1_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(8),
       .SIGNED(1),
       .OUT_BITS(2),
@@ -195,9 +195,9 @@ module accelerator (
       .m_valid(e6_fc1_threshold_valid),
       .m_ready(e6_fc1_threshold_ready),
       .m_data(e6_fc1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(4),
       .OUT_BITS(16),
       .CREDITS(1)
@@ -211,7 +211,7 @@ module accelerator (
       .m_ready(e7_fc1_threshold_x8_ready),
       .m_data(e7_fc1_threshold_x8_data)
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(16),
       .DEPTH(3),
       .BLOCK(0)
@@ -225,7 +225,7 @@ module accelerator (
       .m_ready(e8_fc1_threshold_x8_fifo_ready),
       .m_data(e8_fc1_threshold_x8_fifo_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(2),
       .SIMD(8),
       .PIXELS(1),
@@ -239,9 +239,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(2),
       .PAIR_BITS(4),
-      .EXTRA_BITS(6),
-      .START(8),
-      .EVERY(2),
+      .OFFSET_BITS(6),
+      .ACC_INIT(8),
+      .ADDERS_PER_STAGE(2),
       .STYLE("block"),
       .ROW(256),
       .BITS(32),
@@ -259,9 +259,9 @@ module accelerator (
       .m_valid(e9_fc2_valid),
       .m_ready(e9_fc2_ready),
       .m_data(e9_fc2_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(8),
       .SIGNED(1),
       .OUT_BITS(2),
@@ -291,9 +291,9 @@ module accelerator (
       .m_valid(e10_fc2_threshold_valid),
       .m_ready(e10_fc2_threshold_ready),
       .m_data(e10_fc2_threshold_data),
-      .upset()
+      .parity_error()
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(4),
       .DEPTH(23),
       .BLOCK(0)
@@ -307,7 +307,7 @@ module accelerator (
       .m_ready(e11_fc2_threshold_fifo_ready),
       .m_data(e11_fc2_threshold_fifo_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(2),
       .PIXELS(1),
@@ -321,9 +321,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(2),
       .PAIR_BITS(4),
-      .EXTRA_BITS(4),
-      .START(32),
-      .EVERY(2),
+      .OFFSET_BITS(4),
+      .ACC_INIT(32),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(320),
       .BITS(4),
@@ -341,6 +341,6 @@ module accelerator (
       .m_valid(m_valid),
       .m_ready(m_ready),
       .m_data(m_data),
-      .upset()
+      .parity_error()
   );
 endmodule

@@ -73,12 +73,12 @@ module accelerator (
   logic [1:0] e30_conv5_threshold_data;
   logic e31_pool2_valid, e31_pool2_ready;
   logic [1:0] e31_pool2_data;
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(4),
       .LANES(1),
       .CF(1),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(3),
       .COLUMN({32'd2, 32'd1, 32'd0}),
       .H(8),
@@ -113,7 +113,7 @@ module accelerator (
       .m_ready(e1_conv0_window_ready),
       .m_data(e1_conv0_window_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(2),
       .SIMD(3),
       .PIXELS(1),
@@ -127,9 +127,9 @@ module accelerator (
       .DATAPATH("weight_planes"),
       .PLANES(1),
       .PAIR_BITS(6),
-      .EXTRA_BITS(0),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(0),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(6),
       .BITS(6),
@@ -147,9 +147,9 @@ module accelerator (
       .m_valid(e2_conv0_valid),
       .m_ready(e2_conv0_ready),
       .m_data(e2_conv0_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(16),
       .OUT_BITS(32),
       .CREDITS(1)
@@ -163,7 +163,7 @@ module accelerator (
       .m_ready(e3_conv0_x4_ready),
       .m_data(e3_conv0_x4_data)
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(8),
       .SIGNED(1),
       .OUT_BITS(1),
@@ -193,14 +193,14 @@ module accelerator (
       .m_valid(e4_conv0_threshold_valid),
       .m_ready(e4_conv0_threshold_ready),
       .m_data(e4_conv0_threshold_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(1),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(3),
       .COLUMN({32'd2, 32'd1, 32'd0}),
       .H(8),
@@ -235,7 +235,7 @@ module accelerator (
       .m_ready(e5_conv1_window_ready),
       .m_data(e5_conv1_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(24),
       .OUT_BITS(12),
       .CREDITS(2)
@@ -249,7 +249,7 @@ module accelerator (
       .m_ready(e6_conv1_window_x6_ready),
       .m_data(e6_conv1_window_x6_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(4),
       .SIMD(6),
       .PIXELS(1),
@@ -263,9 +263,9 @@ module accelerator (
       .DATAPATH("ternary"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(0),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(6),
       .BITS(24),
@@ -283,9 +283,9 @@ module accelerator (
       .m_valid(e7_conv1_valid),
       .m_ready(e7_conv1_ready),
       .m_data(e7_conv1_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(7),
       .SIGNED(1),
       .OUT_BITS(1),
@@ -315,12 +315,12 @@ module accelerator (
       .m_valid(e8_conv1_threshold_valid),
       .m_ready(e8_conv1_threshold_ready),
       .m_data(e8_conv1_threshold_data),
-      .upset()
+      .parity_error()
   );
-  pool #(
+  bf_pool #(
       .PE(4),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(1),
       .ROWS(8),
       .COLUMNS(8),
@@ -345,12 +345,12 @@ module accelerator (
       .m_ready(e9_pool0_ready),
       .m_data(e9_pool0_data)
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(1),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(4),
@@ -385,7 +385,7 @@ module accelerator (
       .m_ready(e10_conv2_window_ready),
       .m_data(e10_conv2_window_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(4),
       .SIMD(4),
       .PIXELS(1),
@@ -399,9 +399,9 @@ module accelerator (
       .DATAPATH("ternary"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(0),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(18),
       .BITS(16),
@@ -419,9 +419,9 @@ module accelerator (
       .m_valid(e11_conv2_valid),
       .m_ready(e11_conv2_ready),
       .m_data(e11_conv2_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(7),
       .SIGNED(1),
       .OUT_BITS(1),
@@ -451,14 +451,14 @@ module accelerator (
       .m_valid(e12_conv2_threshold_valid),
       .m_ready(e12_conv2_threshold_ready),
       .m_data(e12_conv2_threshold_data),
-      .upset()
+      .parity_error()
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(2),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(4),
@@ -493,7 +493,7 @@ module accelerator (
       .m_ready(e13_conv3_window_ready),
       .m_data(e13_conv3_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(8),
       .OUT_BITS(24),
       .CREDITS(1)
@@ -507,7 +507,7 @@ module accelerator (
       .m_ready(e14_conv3_window_x12_ready),
       .m_data(e14_conv3_window_x12_data)
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(24),
       .DEPTH(4),
       .BLOCK(0)
@@ -521,7 +521,7 @@ module accelerator (
       .m_ready(e15_conv3_window_x12_fifo_ready),
       .m_data(e15_conv3_window_x12_fifo_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(2),
       .SIMD(12),
       .PIXELS(1),
@@ -535,9 +535,9 @@ module accelerator (
       .DATAPATH("ternary"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(0),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(24),
       .BITS(24),
@@ -555,9 +555,9 @@ module accelerator (
       .m_valid(e16_conv3_valid),
       .m_ready(e16_conv3_ready),
       .m_data(e16_conv3_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(8),
       .SIGNED(1),
       .OUT_BITS(1),
@@ -587,9 +587,9 @@ module accelerator (
       .m_valid(e17_conv3_threshold_valid),
       .m_ready(e17_conv3_threshold_ready),
       .m_data(e17_conv3_threshold_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(2),
       .OUT_BITS(4),
       .CREDITS(1)
@@ -603,10 +603,10 @@ module accelerator (
       .m_ready(e18_conv3_threshold_x4_ready),
       .m_data(e18_conv3_threshold_x4_data)
   );
-  pool #(
+  bf_pool #(
       .PE(4),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(2),
       .ROWS(4),
       .COLUMNS(4),
@@ -631,12 +631,12 @@ module accelerator (
       .m_ready(e19_pool1_ready),
       .m_data(e19_pool1_data)
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(2),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(2),
@@ -671,7 +671,7 @@ module accelerator (
       .m_ready(e20_conv4_window_ready),
       .m_data(e20_conv4_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(8),
       .OUT_BITS(24),
       .CREDITS(1)
@@ -685,7 +685,7 @@ module accelerator (
       .m_ready(e21_conv4_window_x12_ready),
       .m_data(e21_conv4_window_x12_data)
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(24),
       .DEPTH(4),
       .BLOCK(0)
@@ -699,7 +699,7 @@ module accelerator (
       .m_ready(e22_conv4_window_x12_fifo_ready),
       .m_data(e22_conv4_window_x12_fifo_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(12),
       .PIXELS(1),
@@ -713,9 +713,9 @@ module accelerator (
       .DATAPATH("ternary"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(0),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(96),
       .BITS(12),
@@ -733,9 +733,9 @@ module accelerator (
       .m_valid(e23_conv4_valid),
       .m_ready(e23_conv4_ready),
       .m_data(e23_conv4_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(8),
       .SIGNED(1),
       .OUT_BITS(1),
@@ -765,9 +765,9 @@ module accelerator (
       .m_valid(e24_conv4_threshold_valid),
       .m_ready(e24_conv4_threshold_ready),
       .m_data(e24_conv4_threshold_data),
-      .upset()
+      .parity_error()
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(1),
       .OUT_BITS(4),
       .CREDITS(1)
@@ -781,12 +781,12 @@ module accelerator (
       .m_ready(e25_conv4_threshold_x4_ready),
       .m_data(e25_conv4_threshold_x4_data)
   );
-  sliding_window #(
+  bf_sliding_window #(
       .BITS(1),
       .LANES(4),
       .CF(4),
       .TAKEN(1),
-      .GIVEN(1),
+      .WINDOWS(1),
       .COLUMNS(1),
       .COLUMN({32'd0}),
       .H(2),
@@ -821,7 +821,7 @@ module accelerator (
       .m_ready(e26_conv5_window_ready),
       .m_data(e26_conv5_window_data)
   );
-  width_converter #(
+  bf_width_converter #(
       .IN_BITS(8),
       .OUT_BITS(24),
       .CREDITS(1)
@@ -835,7 +835,7 @@ module accelerator (
       .m_ready(e27_conv5_window_x12_ready),
       .m_data(e27_conv5_window_x12_data)
   );
-  fifo #(
+  bf_fifo #(
       .WIDTH(24),
       .DEPTH(8),
       .BLOCK(0)
@@ -849,7 +849,7 @@ module accelerator (
       .m_ready(e28_conv5_window_x12_fifo_ready),
       .m_data(e28_conv5_window_x12_fifo_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(2),
       .SIMD(12),
       .PIXELS(1),
@@ -863,9 +863,9 @@ module accelerator (
       .DATAPATH("ternary"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(0),
-      .EVERY(2),
+      .OFFSET_BITS(0),
+      .ACC_INIT(0),
+      .ADDERS_PER_STAGE(2),
       .STYLE("block"),
       .ROW(96),
       .BITS(24),
@@ -883,9 +883,9 @@ module accelerator (
       .m_valid(e29_conv5_valid),
       .m_ready(e29_conv5_ready),
       .m_data(e29_conv5_data),
-      .upset()
+      .parity_error()
   );
-  threshold #(
+  bf_threshold #(
       .IN_BITS(9),
       .SIGNED(1),
       .OUT_BITS(1),
@@ -915,12 +915,12 @@ module accelerator (
       .m_valid(e30_conv5_threshold_valid),
       .m_ready(e30_conv5_threshold_ready),
       .m_data(e30_conv5_threshold_data),
-      .upset()
+      .parity_error()
   );
-  pool #(
+  bf_pool #(
       .PE(2),
-      .INSIDE(1),
-      .GIVEN(1),
+      .ELEMENTS(1),
+      .WINDOWS(1),
       .STEPS(8),
       .ROWS(1),
       .COLUMNS(4),
@@ -945,7 +945,7 @@ module accelerator (
       .m_ready(e31_pool2_ready),
       .m_data(e31_pool2_data)
   );
-  matrix_vector #(
+  bf_matrix_vector #(
       .PE(1),
       .SIMD(2),
       .PIXELS(1),
@@ -959,9 +959,9 @@ module accelerator (
       .DATAPATH("xnor"),
       .PLANES(1),
       .PAIR_BITS(2),
-      .EXTRA_BITS(0),
-      .START(-8),
-      .EVERY(2),
+      .OFFSET_BITS(0),
+      .ACC_INIT(-8),
+      .ADDERS_PER_STAGE(2),
       .STYLE("logic"),
       .ROW(80),
       .BITS(2),
@@ -979,6 +979,6 @@ module accelerator (
       .m_valid(m_valid),
       .m_ready(m_ready),
       .m_data(m_data),
-      .upset()
+      .parity_error()
   );
 endmodule
