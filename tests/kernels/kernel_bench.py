@@ -10,6 +10,7 @@ from qonnx.core.datatype import DataType
 from benchmarks.measured import Table
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
+from hw.families import reference_device
 from hw.families.ecp5 import ECP5
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Kernel
@@ -116,5 +117,5 @@ def check_resources(kernel: Kernel, family: Family, folder: Path, error: float =
 
 def synthesised(kernel: Kernel, family: Family, folder: Path) -> Resources:
     """What synthesis counts for a kernel beside ``hw.kernels.calibration.COMPANION``, less the companion."""
-    both = yosys.synthesise(generate(separate(kernel, COMPANION), family), family, folder).resources
+    both = yosys.synthesise(generate(separate(kernel, COMPANION), family), reference_device(family), folder).resources
     return both - Table("kernels", renew=False).rows[family.name, "the companion"].resources
