@@ -114,7 +114,7 @@ def place(target: Target, case: str, table: str, hardware: Graph) -> Placed:
     device, accelerator = target.device, generate(hardware, target.device.family)
     made = image(accelerator, target, device.clock_mhz, 0) if target.board else None
     with TemporaryDirectory() as name:
-        netlist = synthesise(made.design if made else accelerator, device.family, Path(name))
+        netlist = synthesise(made.design if made else accelerator, device, Path(name))
         device.check_fit(netlist.resources)
         pins, clock = (made.pins, made.clock_mhz) if made else (None, device.clock_mhz)
         placed = place_and_route(netlist.netlist, device, Path(name), clock, pins, seeds=(1,))

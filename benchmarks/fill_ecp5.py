@@ -31,7 +31,7 @@ def main() -> None:
         connected = lanes.connect(fold.apply(graph, table))
         hardware = fifos.insert(connected, fifo_sizing.size(connected))
         interval = cycles.steady(hardware).interval
-        made = synthesise(generate(hardware, ecp5.family), ecp5.family, folder / "synth")
+        made = synthesise(generate(hardware, ecp5.family), ecp5, folder / "synth")
         placed = place_and_route(made.netlist, ecp5, folder / "place", RATE * interval / 1e6)
     print(hardware)
     rate = placed.fmax_mhz * 1e6 / interval

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
+from hw.families import reference_device
 from hw.ir.graph import Graph
 from hw.rtl.design import generate
 from hw.synth.yosys import synthesise
@@ -49,7 +50,7 @@ class Table:
         row = None if key in self._old else self.rows.get(key)
         if row is None:
             with TemporaryDirectory() as name:
-                made = synthesise(generate(graph, family), family, Path(name))
+                made = synthesise(generate(graph, family), reference_device(family), Path(name))
                 row = Measured(family.name, case, **vars(made.resources - (beside or Resources())))
             self.rows[key] = row
             self._old.discard(key)

@@ -49,7 +49,7 @@ def as_finn(graph: Graph, finn: FinnEstimate) -> fold.FoldingTable:
 
 def synthesised(graph: Graph, out: Path) -> tuple[Resources, dict[str, Resources]]:
     """Resources in total, and by layer."""
-    made = synthesise(generate(graph, find_device(DEVICE).family), find_device(DEVICE).family, out)
+    made = synthesise(generate(graph, find_device(DEVICE).family), find_device(DEVICE), out)
     layers = {node.name: made.instances.get(name, Resources()) for node, name in instances(graph).items()}
     return made.resources, layers
 

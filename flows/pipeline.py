@@ -36,14 +36,14 @@ from hw import model as model_file
 from hw.boards import driver_folder
 from hw.boards.image import SCOPE, Image
 from hw.fabric.resources import Resources
+from hw.families import find_family, spec_of
 from hw.folding import finn_json
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
 from hw.rtl.design import RtlDesign, generate, instances
 from hw.simulation.emulator import Emulator
-from hw.synth import nextpnr, toolchain, yosys
-from hw.synth.toolchain import TOOLCHAINS
+from hw.synth import nextpnr, yosys
 from hw.verification.reference import Frames, Reference, compare, random_frames
 
 Watch = Callable[[str, bool, float | None], None]
@@ -250,7 +250,7 @@ class _Build:
 
     def _synthesise(self, out: Path) -> dict[str, Any]:
         design, scope = (self.image.design, SCOPE) if self.image else (self.accelerator, "")
-        made = yosys.synthesise(design, self.plan.device.family, out, scope)
+        made = yosys.synthesise(design, self.plan.device, out, scope)
         if over := self.plan.device.overflow(made.resources):
             raise BitfabricError(f"the design does not fit {self.config.target}: {over}; {self.plan.suggestion()}")
         layers = {n.name: made.instances.get(name, Resources()) for n, name in instances(self.hardware).items()}
@@ -286,7 +286,7 @@ class _Build:
         x = self.x[: self._affordable(self.config.netlist_frames, 1, 32, NETLIST_WORK)]
         ints = self.plan.graph.encode(x)
         family = self.plan.device.family
-        stage, step = ("placed", "place") if TOOLCHAINS[family.name].simulates else ("mapped", "synthesise")
+        stage, step = ("placed", "place") if nextpnr.toolchain(self.plan.device).simulates else ("mapped", "synthesise")
         path = f"{step}/{self.result[step]['netlist']}"
         got = engines.run_netlist(self.hardware, family, self.accelerator, self.image, self.folder / path, ints)
         checked = verify.check_netlist(got, self.plan.graph.execute(ints), stage)
@@ -402,7 +402,7 @@ def tools(family: str) -> dict[str, str]:
             found[name] = version(name)
     with suppress(OSError):
         found["yosys"] = yosys.version()
-    if family in TOOLCHAINS:
+    if (toolchain := spec_of(find_family(family)).toolchain) is not None:
         with suppress(OSError):
-            found["nextpnr"] = toolchain.version(family)
+            found["nextpnr"] = nextpnr.version(toolchain)
     return found

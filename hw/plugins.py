@@ -39,6 +39,11 @@ def _loaded(group: str, point: EntryPoint) -> Any:
         ) from None
 
 
+def names(group: str) -> frozenset[str]:
+    """The names that installed packages provide in an entry point group. Nothing is imported."""
+    return frozenset(_group(group, tuple(sys.path)).names)
+
+
 @lru_cache(maxsize=16)
 def _group(group: str, path: tuple[str, ...]) -> EntryPoints:
     """The entry points of a group; ``path`` (``sys.path``) is the key under which the answer is kept."""

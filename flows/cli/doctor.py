@@ -39,12 +39,13 @@ def _yosys() -> str:
 
 def _router(family: str) -> Callable[[], str]:
     def find() -> str:
-        from hw.synth import toolchain
+        from hw.families import find_family, reference_device
+        from hw.synth import nextpnr, tool
 
-        tools = toolchain.TOOLCHAINS[family]
-        for name in (tools.router, tools.packer):
-            toolchain.command(name)
-        return toolchain.version(family)
+        tools = nextpnr.toolchain(reference_device(find_family(family)))
+        for each in (tools.router, tools.packer):
+            tool.command(each)
+        return nextpnr.version(tools)
 
     return find
 

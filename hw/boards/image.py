@@ -8,13 +8,15 @@ from typing import Literal
 from qonnx.core.datatype import DataType
 
 from hw.boards.targets import Board, Target
+from hw.fabric.devices import Device
+from hw.fabric.pll import Pll
+from hw.fabric.toolchain import Pin
 from hw.host.errors import BitfabricError, UsageError
 from hw.host.packing import Format
 from hw.ir.stream import Stream
 from hw.rtl.design import RtlDesign
 from hw.synth.netlist import models
-from hw.synth.pll import Pll, instance, solve
-from hw.synth.toolchain import Pin
+from hw.synth.pll import instance, solve
 
 SHELL = (
     "bf_uart_rx", "bf_uart_tx", "bf_deframer", "bf_framer", "bf_frame_in", "bf_frame_out", "bf_link", "bf_power_on",
@@ -22,7 +24,6 @@ SHELL = (
 TOP = "image"
 SCOPE = "accelerator"
 """Instance name of the accelerator in the image."""
-CLOCK_NET = "clk"
 BAUDS = (3_000_000, 2_000_000, 1_500_000, 1_000_000, 921_600, 460_800, 230_400, 115_200)
 BAUD_ERROR = 0.015
 LEAST_DIVISOR = 8
@@ -104,7 +105,7 @@ def image(
     board, family = target.board, target.device.family
     if board is None:
         raise ValueError(f"{target.name} is no board")
-    pll = solve(board.clock.mhz, clock_mhz, family)
+    pll = solve(board.clock.mhz, clock_mhz, target.device)
     baud, divisor = baud_rate(pll.mhz * 1e6, board.uart.max_baud)
     (taken,), (given,) = accelerator.inputs.values(), accelerator.outputs.values()
     parameters: dict[str, int | str] = {
@@ -122,11 +123,11 @@ def image(
     sources = {f"{name}.sv": shell.joinpath(f"{name}.sv").read_text() for name in SHELL}
     model = f"{family.name}_pll.sv"
     sources |= {model: models(family)[model]} | accelerator.files
-    sources[f"{TOP}.sv"] = _top(accelerator, board, pll, parameters)
+    sources[f"{TOP}.sv"] = _top(accelerator, target.device, board, pll, parameters)
     return Image(RtlDesign(TOP, {}, {}, sources), accelerator, board, _pins(board), pll, baud, divisor, model_hash)
 
 
-def _top(accelerator: RtlDesign, board: Board, pll: Pll, parameters: Mapping[str, int | str]) -> str:
+def _top(accelerator: RtlDesign, device: Device, board: Board, pll: Pll, parameters: Mapping[str, int | str]) -> str:
     ((s, taken),) = accelerator.inputs.items()
     ((m, given),) = accelerator.outputs.items()
     ports = ["input  wire logic clk_board", "input  wire logic uart_rx", "output      logic uart_tx"]
@@ -152,7 +153,7 @@ module {TOP} (
     {listed}
 );
   logic clk, locked;
-{instance(pll, "clk_board", "clk", "locked")}
+{instance(pll, device, "clk_board", "clk", "locked")}
   logic rst;
   bf_power_on reset_logic (
       .clk,

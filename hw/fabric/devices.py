@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hw.fabric.family import Family
+from hw.fabric.pll import PllLimits
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 
@@ -15,6 +16,9 @@ class Device:
         name: the name of the target, in lower case.
         family: the fabric.
         capacity: the resources of the device, counted as ``hw.synth.yosys`` counts those of a design.
+        pll: the limits of its PLL; None: it has none that we can instantiate.
+        part: the vendor's name of the device, where a cell has to state it.
+        synthesis: arguments of the family's ``synth_`` command in Yosys for this device.
         nextpnr: arguments of nextpnr that select the die; empty: the device is for synthesis only.
         package: the package, where nextpnr has to know it.
         speed: the speed grade, where nextpnr has to know it.
@@ -26,6 +30,9 @@ class Device:
     name: str
     family: Family
     capacity: Resources
+    pll: PllLimits | None = None
+    part: str = ""
+    synthesis: tuple[str, ...] = ()
     nextpnr: tuple[str, ...] = ()
     package: str = ""
     speed: str = ""

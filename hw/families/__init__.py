@@ -56,6 +56,12 @@ def spec_of(family: Family) -> FamilySpec:
     return _specs()[family.name]
 
 
+def reference_device(family: Family) -> Device:
+    """The device of a family on which kernels are synthesised and placed to calibrate the models of cost and Fmax."""
+    spec = spec_of(family)
+    return next(device for device in spec.devices if device.name == spec.reference)
+
+
 def devices() -> dict[str, Device]:
     """All devices by name, family by family."""
     return {device.name: device for spec in _specs().values() for device in spec.devices}

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import log2
 
+from hw import kernels
 from hw.fabric.devices import Device
 from hw.fabric.resources import Resources
 from hw.ir.graph import Graph
-from hw.ir.kernel import Kernel
+from hw.ir.kernel import Kernel, Role
 
 CROWDING = 1.6
 """How fast routing in a bigger design grows longer: with this power of its lookup tables. From the largest networks."""
@@ -105,9 +106,14 @@ def _model(device: Device) -> Model | None:
     return faster or MODELS.get(device.family.name)
 
 
+def _generic(role: Role, model: Model) -> tuple[float, float]:
+    """The slowest figures of the kernels with this role, for a kernel that was never placed in this family."""
+    return max(figures for variant, figures in model.logic.items() if kernels.get(variant.split()[0]).role == role)
+
+
 def period(kernel: Kernel, used: Resources, model: Model) -> float:
     """Nanoseconds of the longest path of a kernel that takes ``used``, placed alone."""
-    logic, growth = model.logic[kernel.variant]
+    logic, growth = model.logic.get(kernel.variant) or _generic(kernel.role, model)
     paths = [logic * (max(1, used.lut) / SMALL) ** growth]
     if used.bram:
         paths.append(model.block + model.blocks * log2(used.bram))

@@ -9,7 +9,6 @@ import inspect
 from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from types import ModuleType
@@ -17,6 +16,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
+from hw import plugins
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Kernel
 
@@ -24,22 +24,24 @@ ENTRY_POINTS = "bitfabric.kernels"
 """The group of entry points through which other distributions add kernels."""
 
 
-@cache
 def names() -> tuple[str, ...]:
-    """The names of all kernels, sorted. Nothing of a kernel is imported.
-
-    Raises BitfabricError where an entry point has the name of another kernel.
-    """
-    return tuple(sorted((*_folders(), *_outside())))
+    """The names of all kernels, sorted. No kernel is imported."""
+    return tuple(sorted(_folders() | plugins.names(ENTRY_POINTS)))
 
 
-@cache
 def get(op: str) -> type[Kernel]:
-    """The kernel class of this name. Raises KeyError for a name that is not among ``names()``, and BitfabricError where
-    the module does not hold exactly one kernel of this name."""
+    """The kernel class of this name.
+
+    Raises BitfabricError for a name that is not among ``names()``, for one that several packages provide, and where the
+    module does not hold exactly one kernel of this name.
+    """
     if op in _folders():
+        if op in plugins.names(ENTRY_POINTS):
+            raise BitfabricError(f"an installed package provides a kernel {op}, which is built in; uninstall it")
         return _class(op, import_module(f"{__name__}.{op}.kernel"))
-    return _class(op, _outside()[op].load())
+    if (found := plugins.find(ENTRY_POINTS, op)) is None:
+        raise BitfabricError(f"no kernel {op}; there are {', '.join(names())}")
+    return _class(op, found)
 
 
 class Cases(Protocol):
@@ -60,7 +62,7 @@ class Cases(Protocol):
 
 
 def cases(op: str) -> Cases:
-    """The module ``cases`` beside the kernel of this name. Raises KeyError for an unknown name."""
+    """The module ``cases`` beside the kernel of this name. Raises BitfabricError as ``get`` does."""
     package = import_module(get(op).__module__).__package__
     return cast(Cases, import_module(f"{package}.cases"))
 
@@ -79,16 +81,6 @@ def source(name: str, kernel: type[Kernel]) -> Traversable:
 def _folders() -> frozenset[str]:
     """The kernels of this package."""
     return frozenset(folder.name for folder in files(__name__).iterdir() if (folder / "kernel.py").is_file())
-
-
-@cache
-def _outside() -> dict[str, EntryPoint]:
-    """The kernels of other distributions."""
-    found: dict[str, EntryPoint] = {}
-    for point in entry_points(group=ENTRY_POINTS):
-        if point.name in _folders() or found.setdefault(point.name, point).value != point.value:
-            raise BitfabricError(f"two kernels have the name {point.name}; one is the entry point {point.value}")
-    return found
 
 
 def _class(op: str, module: ModuleType | type[Kernel]) -> type[Kernel]:

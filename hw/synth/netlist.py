@@ -1,30 +1,35 @@
 """Simulation below RTL: a Yosys or nextpnr netlist as a design that ``hw.simulation.verilator`` can build.
 
-A netlist in Yosys JSON, after synthesis or after place and route, is written as Verilog: one instance per cell, of
-our own models of the family's cells (``models/<family>``). ``hw.synth.cells`` brings the cells to their models' form.
+A netlist in Yosys JSON, after synthesis or after place and route, is written as Verilog: one instance per cell, of our
+own models of the family's cells (``hw/families/F/models``). The family's ``CellDialect`` brings the cells to the form
+of their models.
 """
 
 import json
 import re
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from itertools import count
 from pathlib import Path
 
+from hw.fabric.cells import Cell, CellDialect, string
 from hw.fabric.family import Family
+from hw.families import spec_of
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.stream import Stream
 from hw.rtl.design import RtlDesign
-from hw.synth.cells import DIALECTS, Cell, Dialect, string
 
 
 def models(family: Family) -> dict[str, str]:
-    """The models of a family's cells, by file name. Raises BitfabricError where there are none."""
-    folder = files("hw.synth").joinpath("models", family.name)
-    if not folder.is_dir():
-        raise UsageError(f"no cell models for {family.name}: its netlists cannot be simulated")
+    """The models of a family's cells, by file name. Raises UsageError where there are none."""
+    folder = spec_of(family).models
+    if folder is None:
+        raise _no_models(family)
     sources = sorted((p for p in folder.iterdir() if p.name.endswith(".sv")), key=lambda p: p.name)
     return {f"{family.name}_{p.name}": p.read_text() for p in sources}
+
+
+def _no_models(family: Family) -> UsageError:
+    return UsageError(f"no cell models for {family.name}: its netlists cannot be simulated")
 
 
 def load(netlist: Path) -> tuple[str, dict]:
@@ -45,13 +50,18 @@ def design(
     inputs: Mapping[str, Stream] | None = None,
     outputs: Mapping[str, Stream] | None = None,
 ) -> RtlDesign:
-    """The design of a netlist file: of an accelerator with the streams ``inputs`` and ``outputs``, or of an image."""
+    """The design of a netlist file: of an accelerator with the streams ``inputs`` and ``outputs``, or of an image.
+
+    Raises UsageError where there are no models of the family's cells.
+    """
     top, module = load(netlist)
-    text = models(family) | {f"{top}_netlist.sv": verilog(top, module, DIALECTS[family.name]())}
+    if (dialect := spec_of(family).dialect) is None:
+        raise _no_models(family)
+    text = models(family) | {f"{top}_netlist.sv": verilog(top, module, dialect)}
     return RtlDesign(top, dict(inputs or {}), dict(outputs or {}), text)
 
 
-def verilog(top: str, module: dict, dialect: Dialect) -> str:
+def verilog(top: str, module: dict, dialect: CellDialect) -> str:
     """A module of a Yosys JSON file as Verilog: instances of cells between nets ``n<number>``."""
     # nextpnr gives an arbitrary number to a port's bit that goes nowhere; every real net has a name.
     known = {bit for net in module["netnames"].values() for bit in net["bits"] if isinstance(bit, int)}
@@ -79,7 +89,7 @@ def _net(bit: int | str) -> str:
     return "1'b1" if bit == "1" else "1'b0"
 
 
-def _instance(name: str, raw: dict, dialect: Dialect, fresh: Iterator[int]) -> str:
+def _instance(name: str, raw: dict, dialect: CellDialect, fresh: Iterator[int]) -> str:
     """One cell as an instance of its model."""
     outputs = {pin for pin, direction in raw["port_directions"].items() if direction == "output"}
     cell = Cell(raw["type"], dict(raw["parameters"]), dict(raw["connections"]), outputs)
@@ -111,7 +121,7 @@ def _literal(value: str) -> str:
     return f"{len(value)}'b{re.sub('[xz]', '0', value)}" if text is None else f'"{text}"'
 
 
-def _vectors(cell: Cell, values: dict[str, str], dialect: Dialect, fresh: Iterator[int]) -> dict[str, str]:
+def _vectors(cell: Cell, values: dict[str, str], dialect: CellDialect, fresh: Iterator[int]) -> dict[str, str]:
     """The pins as the models have them: scalar ones that are numbered, as vectors."""
     result: dict[str, str] = {}
     groups: dict[str, dict[int, str]] = {}

@@ -1,4 +1,4 @@
-"""Place and route with nextpnr, and the bitstream with the family's packer (see hw.synth.toolchain).
+"""Place and route with nextpnr, and the bitstream with the family's packer (see hw.fabric.toolchain).
 
 The tools run in the output folder with relative names, because the WebAssembly builds see no absolute path below
 the system's temporary folder. Products get their names only when they are whole.
@@ -14,9 +14,10 @@ from pathlib import Path
 
 from hw.fabric.devices import Device
 from hw.fabric.resources import Resources
-from hw.host.errors import BitfabricError
+from hw.fabric.toolchain import Pin, Toolchain
+from hw.families import spec_of
+from hw.host.errors import BitfabricError, UsageError
 from hw.synth import ports, tool
-from hw.synth.toolchain import Pin, command, toolchain
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,19 @@ class _Try:
     products: dict[str, Path]
 
 
+def toolchain(device: Device) -> Toolchain:
+    """The place-and-route tools of a device. Raises UsageError where there are none."""
+    tools = spec_of(device.family).toolchain
+    if tools is None or not device.routable:
+        raise UsageError(f"{device.name} is a synthesis-only target: there is no open place and route for it")
+    return tools
+
+
+def version(tools: Toolchain) -> str:
+    """nextpnr and its version."""
+    return tool.version(tools.router.wheel, tools.router.name, "--version")
+
+
 def place_and_route(
     netlist: Path,
     device: Device,
@@ -111,7 +125,7 @@ def place_and_route(
     source = out / f"{name}.routed.json"
     detached = pins is None and tools.out_of_context is None
     outside = ports.prepare(netlist, source, detached, tools.pads)
-    base = [*command(tools.router), *tools.options(device),
+    base = [*tool.command(tools.router), *tools.options(device),
             "--json", source.name, "--freq", f"{clock_mhz:g}", "--timing-allow-fail"]  # fmt: skip
     if pins is None and tools.out_of_context:
         base += tools.out_of_context
@@ -168,10 +182,10 @@ def pack(placement: Placement) -> Path:
     tools = toolchain(placement.device)
     stem = placement.netlist.name.removesuffix(".placed.json")
     bit = placement.netlist.with_name(f"{stem}.{tools.bitstream}")
-    made, log = bit.with_suffix(f".new.{tools.bitstream}"), bit.with_suffix(f".{tools.packer}.log")
+    made, log = bit.with_suffix(f".new.{tools.bitstream}"), bit.with_suffix(f".{tools.packer.name}.log")
     arguments = [*tools.pack_options, *placement.device.pack, placement.config.name]
     tool.run(
-        [*command(tools.packer), *arguments, *tools.output_option, made.name], bit.parent, log, "bitstream packing"
+        [*tool.command(tools.packer), *arguments, *tools.output_option, made.name], bit.parent, log, "bitstream packing"
     )
     return tool.publish(made, bit)
 

@@ -44,8 +44,12 @@ def attach(module: dict, ports: Mapping[str, dict]) -> None:
         module["netnames"][name] = {"hide_name": 0, "bits": bits, "attributes": {}}
 
 
-def add_pads(module: dict) -> None:
-    """Put an IBUF or OBUF between every port's bit and its net."""
+def add_pads(module: dict, pads: tuple[str, str]) -> None:
+    """Put an input or an output pad cell, of these kinds, between each bit of a port and its net.
+
+    The pads have the pins I and O.
+    """
+    input_pad, output_pad = pads
     used = [b for cell in module["cells"].values() for bits in cell["connections"].values() for b in bits]
     used += [b for net in module["netnames"].values() for b in net["bits"]]
     fresh = count(1 + max(b for b in used if isinstance(b, int)))
@@ -56,7 +60,7 @@ def add_pads(module: dict) -> None:
         for i, (net, pad) in enumerate(zip(inner, outer, strict=True)):
             module["cells"][f"{name}_{i}_pad"] = {
                 "hide_name": 0,
-                "type": "IBUF" if into else "OBUF",
+                "type": input_pad if into else output_pad,
                 "parameters": {},
                 "attributes": {},
                 "port_directions": {"I": "input", "O": "output"},
@@ -65,13 +69,13 @@ def add_pads(module: dict) -> None:
         module["netnames"][f"{name}_pads"] = {"hide_name": 0, "bits": outer, "attributes": {}}
 
 
-def prepare(netlist: Path, made: Path, detached: bool, pads: bool) -> dict[str, dict]:
+def prepare(netlist: Path, made: Path, detached: bool, pads: tuple[str, str] | None) -> dict[str, dict]:
     """Write ``netlist`` to ``made`` with its ports as the tool wants them; returns what ``detach`` took."""
     whole = json.loads(netlist.read_text())
     (module,) = [m for m in whole["modules"].values() if int(str(m["attributes"].get("top", "0")), 2)]
     ports = detach(module) if detached else {}
     if pads:
-        add_pads(module)
+        add_pads(module, pads)
     made.write_text(json.dumps(whole))
     return ports
 

@@ -1,4 +1,4 @@
-"""Runs a tool as a process of its own: log in a file, one line of error, killed with everything it started."""
+"""Finds a tool and runs it as a process of its own: the log in a file, one line of error, killed with its children."""
 
 import contextlib
 import os
@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 
+from hw.fabric.toolchain import Tool
 from hw.host.errors import BitfabricError
 
 
@@ -26,6 +27,11 @@ def locate(module: str, entry: str, native: str, install: str) -> list[str]:
     if found := which(native):
         return [found]
     raise BitfabricError(f"no {native}: pip install {install}, or put {native} on PATH")
+
+
+def command(tool: Tool) -> list[str]:
+    """The command line of a place-and-route tool. Raises BitfabricError where it is missing."""
+    return locate(tool.wheel.replace("-", "_"), tool.entry, tool.name, tool.wheel)
 
 
 def version(distribution: str, native: str, flag: str) -> str:
@@ -42,7 +48,7 @@ def run(command: Sequence[str], folder: Path, log: Path, what: str) -> None:
 
 
 def run_all(commands: Sequence[tuple[Sequence[str], Path]], folder: Path, what: str, jobs: int) -> None:
-    """Run commands, each with its log, ``jobs`` at a time. The first that fails ends the others.
+    """Run commands, each with its log, ``jobs`` at a time. The first one that fails ends the others.
 
     Each tool runs in a session of its own: an interrupt reaches only this process, which then ends the tools.
     """

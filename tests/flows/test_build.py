@@ -1,7 +1,6 @@
 import json
 import re
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from flows.accelerator import Accelerator
 from flows.planner import estimate_build
 from hw.host.errors import BitfabricError
 from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.synth import yosys
 
 
 @pytest.fixture(scope="module")
@@ -174,9 +174,9 @@ def test_bad_requests_are_one_line_and_leave_nothing(small, tmp_path, options, s
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        (np.zeros((8, 11), np.float32), r"12"),
-        (np.full((8, 12), np.nan, np.float32), "finite|nan|NaN"),
-        (np.array([["a"] * 12] * 8), "x"),
+        (np.zeros((8, 11), np.float32), r"frames of shape \(N, 12\), not \(8, 11\)"),
+        (np.full((8, 12), np.nan, np.float32), "input x holds NaN or infinity in frame 0"),
+        (np.array([["a"] * 12] * 8), "input x takes float32 numbers, not <U1"),
     ],
 )
 def test_frames_that_do_not_match_are_refused(small, simulated, frames, message):
@@ -185,8 +185,7 @@ def test_frames_that_do_not_match_are_refused(small, simulated, frames, message)
     assert caught.value.status == 2
 
 
-def test_a_network_too_big_says_by_how_much_and_what_would_fit(big, tmp_path):
-    started = time.monotonic()
+def test_a_network_too_big_says_by_how_much_and_what_would_fit(big, tmp_path, monkeypatch):
+    monkeypatch.setattr(yosys, "synthesise", None)  # found by the estimate: a synthesis would fail
     with pytest.raises(BitfabricError, match=r"does not fit .*too many.*--fps \d+ .* is estimated to fit"):
         build(big / "model.onnx", "ulx3s-85f", tmp_path / "out", fps=5e6)
-    assert time.monotonic() - started < 60  # it must not have gone through synthesis

@@ -13,17 +13,15 @@ from hw.boards.targets import find_target
 from hw.boards.virtual import VirtualBoard
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.families.ecp5 import ECP5
+from hw.families import find_device
 from hw.families.gowin import GOWIN
-from hw.families.ice40 import ICE40
 from hw.host.driver import Driver
 from hw.host.errors import BitfabricError
 from hw.ir.stream import Stream
 from hw.kernels.width_converter.kernel import WidthConverter
 from hw.rtl.design import RtlDesign, generate
 from hw.synth import netlist, nextpnr, tool, yosys
-from hw.synth.pll import LIMITS, solve
-from hw.synth.toolchain import TOOLCHAINS, command
+from hw.synth.pll import solve
 from tests.kernels.kernel_bench import alone, random_frames
 
 MODEL = 0xFEDCBA9876543210
@@ -46,7 +44,7 @@ class Built:
 
     @property
     def family(self) -> Family:
-        return self.synthesis.family
+        return self.synthesis.device.family
 
 
 def build(board: str, out: Path) -> Built:
@@ -54,7 +52,7 @@ def build(board: str, out: Path) -> Built:
     family = target.device.family
     kernel = WidthConverter(Stream((6,), DataType["INT3"], 2), 6)
     design = image(generate(alone(kernel), family), target, CLOCK[board], MODEL)
-    synthesis = yosys.synthesise(design.design, family, out, SCOPE)
+    synthesis = yosys.synthesise(design.design, target.device, out, SCOPE)
     target.device.check_fit(synthesis.resources)
     placement = nextpnr.place_and_route(synthesis.netlist, target.device, out, design.clock_mhz, design.pins)
     return Built(board, design, synthesis, placement, nextpnr.pack(placement))
@@ -86,13 +84,14 @@ def test_the_placed_image_computes_what_the_accelerator_computes(built: Built) -
 
 
 def test_a_bitstream_unpacked_and_packed_again_is_the_same(built: Built, tmp_path: Path) -> None:
-    tools = TOOLCHAINS[built.family.name]
+    tools = nextpnr.toolchain(built.synthesis.device)
     if tools.unpacker is None:
         pytest.skip("gowin_unpack gives no netlist that gowin_pack takes")
     (tmp_path / "a.bit").write_bytes(built.bitstream.read_bytes())
     steps = ((tools.unpacker, [], "a.bit", "a.txt"), (tools.packer, tools.pack_options, "a.txt", "b.bit"))
-    for name, options, source, product in steps:
-        tool.run([*command(name), *options, source, product], tmp_path, tmp_path / f"{name}.log", name)
+    for each, options, source, product in steps:
+        log = tmp_path / f"{each.name}.log"
+        tool.run([*tool.command(each), *options, source, product], tmp_path, log, each.name)
     assert (tmp_path / "b.bit").read_bytes() == built.bitstream.read_bytes()
     assert len(built.bitstream.read_bytes()) > 10_000
 
@@ -103,14 +102,16 @@ def test_the_same_sources_give_the_same_bitstream(built: Built, tmp_path: Path) 
     assert hashlib.sha256(again).digest() == hashlib.sha256(built.bitstream.read_bytes()).digest()
 
 
-@pytest.mark.parametrize(("family", "board_mhz", "wanted"), [
-    (ECP5, 25, range(25, 201, 8)), (ECP5, 48, range(25, 201, 8)), (ECP5, 100, range(25, 201, 8)),
-    (ICE40, 12, range(17, 100, 4)), (GOWIN, 27, range(17, 150, 7)),
+@pytest.mark.parametrize(("name", "board_mhz", "wanted"), [
+    ("lfe5u-25f", 25, range(25, 201, 8)), ("lfe5u-25f", 48, range(25, 201, 8)), ("lfe5u-25f", 100, range(25, 201, 8)),
+    ("ice40up5k", 12, range(17, 100, 4)), ("gw1nr-9c", 27, range(17, 150, 7)),
 ])  # fmt: skip
-def test_the_pll_keeps_its_limits_and_comes_near(family: Family, board_mhz: float, wanted: range) -> None:
-    limits = LIMITS[family]
+def test_the_pll_keeps_its_limits_and_comes_near(name: str, board_mhz: float, wanted: range) -> None:
+    device = find_device(name)
+    limits = device.pll
+    assert limits is not None
     for mhz in wanted:
-        pll = solve(board_mhz, mhz, family)
+        pll = solve(board_mhz, mhz, device)
         assert 0.85 * mhz <= pll.mhz <= mhz
         assert limits.vco_mhz[0] <= pll.vco_mhz <= limits.vco_mhz[1]
         assert limits.detector_mhz[0] <= board_mhz / pll.reference <= limits.detector_mhz[1]
@@ -118,13 +119,17 @@ def test_the_pll_keeps_its_limits_and_comes_near(family: Family, board_mhz: floa
         assert pll.mhz == pytest.approx(board_mhz * pll.feedback / divided)
     for mhz in (1, 800):
         with pytest.raises(BitfabricError, match="no PLL setting for"):
-            solve(board_mhz, mhz, family)
+            solve(board_mhz, mhz, device)
 
 
 def test_usual_clocks_have_the_usual_dividers() -> None:
-    assert (lambda p: (p.reference, p.feedback, p.output))(solve(25, 75)) == (1, 3, 8)
-    assert (lambda p: (p.reference, p.feedback, p.output))(solve(12, 48, ICE40)) == (1, 64, 16)  # icepll: 0, 63, 4
-    assert (lambda p: (p.reference, p.feedback, p.output))(solve(27, 54, GOWIN)) == (1, 2, 16)
+    for name, board_mhz, mhz, dividers in (
+        ("lfe5u-25f", 25, 75, (1, 3, 8)),
+        ("ice40up5k", 12, 48, (1, 64, 16)),  # icepll: 0, 63, 4
+        ("gw1nr-9c", 27, 54, (1, 2, 16)),
+    ):
+        pll = solve(board_mhz, mhz, find_device(name))
+        assert (pll.reference, pll.feedback, pll.output) == dividers
 
 
 def test_an_accelerator_that_the_link_cannot_carry_is_refused() -> None:

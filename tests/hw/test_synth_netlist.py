@@ -72,7 +72,7 @@ def zoo(
     ports = {"s": Stream((64, 8), BYTE, 8)}, {"m": Stream((64, 63), BYTE, 63)}
     design = RtlDesign("cell_zoo", *ports, files)
     out, part = tmp_path_factory.mktemp("zoo"), find_device(which.device)
-    synthesis = yosys.synthesise(design, part.family, out)
+    synthesis = yosys.synthesise(design, part, out)
     below = [synthesis.netlist]
     if which.placed:
         below.append(nextpnr.place_and_route(synthesis.netlist, part, out, 20).netlist)
@@ -95,7 +95,7 @@ def test_every_cell_mapped_and_placed_gives_what_the_rtl_gives(zoo) -> None:
     expected = verilator.build(design).run({"s": frames}, ready={"m": ready})
     assert len(np.unique(expected.outputs["m"].reshape(count, -1), axis=0)) > count // 2
     for path in netlists:
-        below = netlist.design(path, synthesis.family, design.inputs, design.outputs)
+        below = netlist.design(path, synthesis.device.family, design.inputs, design.outputs)
         result = verilator.build(below, ("-O0",)).run({"s": frames}, ready={"m": ready})
         np.testing.assert_array_equal(result.outputs["m"], expected.outputs["m"], err_msg=str(path))
         np.testing.assert_array_equal(result.taken["m"], expected.taken["m"])
@@ -161,7 +161,7 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     files = {"tiny.sv": TINY, "rom.hex": words(rng, 256, 8), "luts.hex": words(rng, 16, 4)}
     design = RtlDesign("tiny", {"s": Stream((256,), BYTE)}, {"m": Stream((256,), DataType["UINT16"])}, files)
     out = tmp_path_factory.mktemp("tiny")
-    mapped = yosys.synthesise(design, part.family, out).netlist
+    mapped = yosys.synthesise(design, part, out).netlist
     below = mapped if part.family == GOWIN else nextpnr.place_and_route(mapped, part, out, 20).netlist
     return design, below, request.param
 

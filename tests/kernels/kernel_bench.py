@@ -1,5 +1,6 @@
 """The test bench of kernels and graphs: RTL against ``execute`` and ``schedule``, with random stalls on both sides."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from qonnx.core.datatype import DataType
 from benchmarks.measured import Table
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
+from hw.families import reference_device
 from hw.families.ecp5 import ECP5
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Kernel
@@ -116,5 +118,39 @@ def check_resources(kernel: Kernel, family: Family, folder: Path, error: float =
 
 def synthesised(kernel: Kernel, family: Family, folder: Path) -> Resources:
     """What synthesis counts for a kernel beside ``hw.kernels.calibration.COMPANION``, less the companion."""
-    both = yosys.synthesise(generate(separate(kernel, COMPANION), family), family, folder).resources
+    both = yosys.synthesise(generate(separate(kernel, COMPANION), family), reference_device(family), folder).resources
     return both - Table("kernels", renew=False).rows[family.name, "the companion"].resources
+
+
+def gated(design: RtlDesign, folder: Path) -> dict[str, set[str]]:
+    """For every output port of the design the input ports (clock and reset left out) that gates lead from."""
+    design.write(folder)
+    script = f"read_slang --top {design.top} {' '.join(design.verilog)}\nproc\nflatten\nopt\nwrite_json design.json\n"
+    yosys.run_script(script, folder, "gates", "reading the kernels")
+    module = json.loads((folder / "design.json").read_text())["modules"][design.top]
+    # Every bit that gates drive -> the bits they read. A register's output begins anew; what is read from a
+    # memory depends on the address.
+    reads: dict[int, set[int]] = {}
+    for cell in module["cells"].values():
+        bits = {"input": set(), "output": set()}
+        for port, connected in cell["connections"].items():
+            bits[cell["port_directions"][port]] |= {bit for bit in connected if isinstance(bit, int)}
+        for bit in bits["output"]:
+            reads[bit] = set() if "dff" in cell["type"] else bits["input"]
+    ports = {name: [b for b in port["bits"] if isinstance(b, int)] for name, port in module["ports"].items()}
+    entered = {
+        bit: name
+        for name, bits in ports.items()
+        if module["ports"][name]["direction"] == "input" and name not in ("clk", "rst")
+        for bit in bits
+    }
+    found = {}
+    for name, bits in ports.items():
+        if module["ports"][name]["direction"] == "output":
+            seen, waiting = set(bits), list(bits)
+            while waiting:
+                new = reads.get(waiting.pop(), set()) - seen
+                seen |= new
+                waiting += new
+            found[name] = {entered[bit] for bit in seen if bit in entered}
+    return found

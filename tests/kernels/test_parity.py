@@ -15,7 +15,7 @@ from hw.boards import virtual
 from hw.boards.image import format_of, image
 from hw.boards.targets import find_target
 from hw.boards.virtual import VirtualBoard
-from hw.families import families, find_family
+from hw.families import families, find_family, reference_device
 from hw.families.ecp5 import ECP5
 from hw.host.driver import Driver
 from hw.ir.graph import Graph
@@ -235,7 +235,7 @@ def test_synthesis_keeps_the_parity_bits(count: int, tmp_path: Path) -> None:
     kernel, rng = KERNELS["one tile"], np.random.default_rng(4)
     graph = alone(kernel)
     design = watched(graph)
-    made = yosys.synthesise(design, ECP5, tmp_path)
+    made = yosys.synthesise(design, reference_device(ECP5), tmp_path)
     top, module = netlist.load(made.netlist)
     (block,) = [name for name, cell in module["cells"].items() if cell["type"] == "DP16KD"]
     frames = random_frames(kernel.inputs()[0], 2, rng)

@@ -9,7 +9,7 @@ from benchmarks.measured import Table
 from benchmarks.networks import NETWORKS
 from benchmarks.resources import error, hardware
 from hw.fabric.resources import Resources
-from hw.families import families, find_family
+from hw.families import families, find_family, reference_device
 from hw.families.ecp5 import ECP5
 from hw.folding.choose import estimate_resources, for_cycles
 from hw.kernels.calibration import COMPANION, grid
@@ -55,7 +55,7 @@ def test_a_network_takes_what_the_model_says(tmp_path):
     connected = connect(apply(graph, table))
     design = fifos.insert(connected, fifo_sizing.size(connected))
     used, expected = (
-        yosys.synthesise(generate(design, ECP5), ECP5, tmp_path).resources,
+        yosys.synthesise(generate(design, ECP5), reference_device(ECP5), tmp_path).resources,
         estimate_resources(design, ECP5),
     )
     assert (used.bram, used.dsp) == (expected.bram, expected.dsp)

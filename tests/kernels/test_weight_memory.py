@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw.families import families, find_family
+from hw.families import families, find_family, reference_device
 from hw.families.ecp5 import ECP5
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.shared.weight_memory import WeightMemory
@@ -56,5 +56,5 @@ def test_deep_memories_in_block_ram(mh, mw, pe, simd, tmp_path):
     assert kernel.memory.style(ECP5) == "block"
     graph = alone(kernel)
     check(graph, {"in0": random_frames(kernel.inputs()[0], 2, rng)}, rng)
-    made = yosys.synthesise(generate(graph, ECP5), ECP5, tmp_path)
+    made = yosys.synthesise(generate(graph, ECP5), reference_device(ECP5), tmp_path)
     assert made.resources.bram == kernel.resources(ECP5).bram

@@ -1,5 +1,8 @@
 """Each scheme's forward pass and gradient against the formulas in its docstring."""
 
+import pkgutil
+from importlib import import_module
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 from quant import layers, schemes
 from quant.errors import QuantError
 from quant.quantizers.functions import ROUNDINGS, sign, sign_hard_tanh
+from quant.schemes.scheme import Scheme
 
 values = arrays(np.float32, (3, 5), elements=st.floats(-3, 3, width=32))
 few = settings(max_examples=20, deadline=None)
@@ -110,12 +114,29 @@ def test_activations_are_unsigned_and_pass_the_gradient_inside_their_range():
     np.testing.assert_array_equal(x.grad, [0, 1, 1, 1, 0])
 
 
-def test_registry():
-    assert schemes.list() == sorted(schemes.list())
-    assert all(schemes.get_class(name).name == name for name in schemes.list())
+def test_every_scheme_of_the_package_is_found_by_its_name():
+    modules = [import_module(f"quant.schemes.{module.name}") for module in pkgutil.iter_modules(schemes.__path__)]
+    classes = {
+        each
+        for module in modules
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, Scheme) and "name" in vars(each)
+    }
+    assert {name: schemes.get_class(name) for name in schemes.list()} == {each.name: each for each in classes}
+    assert len(schemes.list()) == len(classes)
+
+
+def test_every_scheme_is_documented():
+    for name in schemes.list():
+        scheme = schemes.get_class(name)
+        # A dataclass without a docstring has its signature as one.
+        assert not scheme.__doc__.startswith(f"{scheme.__name__}("), name
+
+
+def test_a_scheme_describes_itself():
     scheme = schemes.get("integer", weight_bits="ternary", act_bits=2)
     assert scheme.describe() == {"name": "integer", "weight_bits": "ternary", "act_bits": 2}
-    assert all(schemes.get_class(name).__doc__ for name in schemes.list())
+    assert schemes.get(**scheme.describe()) == scheme
 
 
 @pytest.mark.parametrize(

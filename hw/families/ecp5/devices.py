@@ -6,14 +6,31 @@ LUT and FF as nextpnr counts them (``TRELLIS_COMB``, ``TRELLIS_FF``); BRAM: sysM
 from hw.fabric.devices import Device
 from hw.fabric.resources import Resources
 from hw.families.ecp5.family import ECP5
+from hw.families.ecp5.pll import LIMITS
 
 
 def _lfe5u(die: str, lut: int, bram: int, dsp: int) -> Device:
-    return Device(f"lfe5u-{die}f", ECP5, Resources(lut, lut, bram, dsp), (f"--{die}k",), "CABGA381", "6")
+    return Device(
+        f"lfe5u-{die}f",
+        ECP5,
+        Resources(lut, lut, bram, dsp),
+        pll=LIMITS,
+        nextpnr=(f"--{die}k",),
+        package="CABGA381",
+        speed="6",
+    )
 
 
 def _lfe5um5g(die: str, lut: int, bram: int, dsp: int) -> Device:
-    return Device(f"lfe5um5g-{die}f", ECP5, Resources(lut, lut, bram, dsp), (f"--um5g-{die}k",), "CABGA381", "8")
+    return Device(
+        f"lfe5um5g-{die}f",
+        ECP5,
+        Resources(lut, lut, bram, dsp),
+        pll=LIMITS,
+        nextpnr=(f"--um5g-{die}k",),
+        package="CABGA381",
+        speed="8",
+    )
 
 
 DEVICES = (

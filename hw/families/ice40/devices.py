@@ -6,5 +6,18 @@ A logic cell is one LUT and one FF; BRAM: blocks of 4 kbit; DSP: SB_MAC16. The f
 from hw.fabric.devices import Device
 from hw.fabric.resources import Resources
 from hw.families.ice40.family import ICE40
+from hw.families.ice40.pll import LIMITS
 
-DEVICES = (Device("ice40up5k", ICE40, Resources(5280, 5280, 30, 8), ("--up5k",), "sg48", clock_pin="35", clock_mhz=40),)
+DEVICES = (
+    Device(
+        "ice40up5k",
+        ICE40,
+        Resources(5280, 5280, 30, 8),
+        pll=LIMITS,
+        synthesis=("-device", "u"),
+        nextpnr=("--up5k",),
+        package="sg48",
+        clock_pin="35",
+        clock_mhz=40,
+    ),
+)

@@ -1,0 +1,103 @@
+"""The place-and-route tools of an FPGA family: where they are, their options, their constraints, what they count."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from hw.fabric.devices import Device
+from hw.fabric.resources import Resources
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A port of the design at a pin of the package.
+
+    Attributes:
+        port: the port.
+        site: the pin's name.
+        io: the I/O standard, as the family's tool names it.
+        pull: the pull resistor; None: the tool's default.
+        mhz: frequency of the clock at this pin; None: no clock.
+    """
+
+    port: str
+    site: str
+    io: str
+    pull: Literal["up", "down", "none"] | None = None
+    mhz: float | None = None
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool that comes as a wheel or as a native program.
+
+    Attributes:
+        name: the native program.
+        wheel: the distribution that holds the tool; its import package is called the same, with ``_`` for ``-``.
+        entry: Python code that runs the wheel's tool with the arguments of ``sys.argv``.
+    """
+
+    name: str
+    wheel: str
+    entry: str
+
+
+def yowasp(name: str, wheel: str) -> Tool:
+    """A tool of the YoWASP project: WebAssembly in a wheel, entered by ``run_<program>``. The name of a nextpnr wheel
+    states the architecture; the name of the native program does not always."""
+    program = wheel.removeprefix("yowasp-") if name.startswith("nextpnr") else name
+    module, run = wheel.replace("-", "_"), f"run_{program.replace('-', '_')}"
+    return Tool(name, wheel, f"import sys; from {module} import {run}; sys.exit({run}(sys.argv[1:]))")
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """Place and route of one family with nextpnr.
+
+    Attributes:
+        router: nextpnr.
+        packer: makes the bitstream.
+        unpacker: turns a bitstream back into what the packer reads; None: there is none.
+        pins: suffix of the constraint file.
+        pins_option: arguments that name the constraint file; its name is appended to the last one.
+        constrain: the text of the constraint file.
+        configuration: suffix and option of nextpnr's product for the packer; None: the packer reads the placed netlist.
+        bitstream: suffix of the bitstream.
+        cells: kind of cell in nextpnr's utilisation report -> what it costs.
+        router_options: arguments of nextpnr for every device.
+        pack_options: arguments of the packer for every device.
+        output_option: arguments of the packer before the name of the bitstream.
+        out_of_context: arguments for a design without pins; None: nextpnr has no such mode for the family, and
+            ``hw.synth.ports`` removes the ports instead.
+        pads: kinds of the input and the output pad cells that ports need in the netlist; None: nextpnr adds its own.
+        simulates: the cell models cover placed netlists. Where they do not, the synthesised netlist is simulated.
+    """
+
+    router: Tool
+    packer: Tool
+    pins: str
+    pins_option: tuple[str, ...]
+    constrain: Callable[[Iterable[Pin]], str]
+    configuration: tuple[str, str] | None
+    bitstream: str
+    cells: Mapping[str, Resources]
+    unpacker: Tool | None = None
+    router_options: tuple[str, ...] = ()
+    pack_options: tuple[str, ...] = ()
+    output_option: tuple[str, ...] = ()
+    out_of_context: tuple[str, ...] | None = None
+    pads: tuple[str, str] | None = None
+    simulates: bool = True
+
+    def options(self, device: Device) -> list[str]:
+        """Arguments of nextpnr for a device."""
+        package = ["--package", device.package] if device.package else []
+        return [*device.nextpnr, *package, *(["--speed", device.speed] if device.speed else []), *self.router_options]
+
+    def count(self, utilisation: Mapping[str, Mapping[str, int]]) -> Resources:
+        """Resources of a design from the counts of cells in nextpnr's report."""
+        total = Resources()
+        for kind, each in self.cells.items():
+            used = utilisation.get(kind, {}).get("used", 0)
+            total += Resources(*(used * value for value in vars(each).values()))
+        return total
