@@ -28,7 +28,7 @@ from torch.nn.utils import parametrize
 from quant.data import DataSet, load_data
 from quant.errors import QuantError
 from quant.metrics import accuracy
-from quant.models.network import Network
+from quant.models.network import Network, model_inputs
 
 
 @dataclass(frozen=True)
@@ -310,8 +310,6 @@ def _inputs(model: torch.nn.Module, data: Any) -> tuple[torch.Tensor, torch.Tens
         data = load_data(data)
     if not isinstance(model, Network):
         raise QuantError("the layout of this network's inputs is not known: give data as (inputs, labels)", status=2)
-    from quant.training.loop import model_inputs  # the training loop takes a second to import
-
     images, labels = model_inputs(model, data.x_test), data.y_test
     return torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
 

@@ -1,28 +1,28 @@
-"""FINN's dataflow ONNX dialect: the form in which FINN executes, estimates and builds a graph, and we save one.
+"""FINN's dataflow dialect of ONNX, in which FINN executes, estimates and builds graphs.
 
-``write`` gives a graph as FINN's nodes (finn-plus 1.6.1, not specialised) with the host's steps as ONNX nodes around
-them; ``read`` takes such a file, or any that FINN made, specialised or not. Only onnx and qonnx are needed. What
-FINN has no form for is refused by the node's name; nothing is approximated.
+``write`` converts a graph to FINN's nodes (finn-plus 1.6.1, not specialised), with the host's steps as ONNX nodes
+around them. ``read`` converts such a model, or any that FINN made, specialised or not, to a graph. Both need only onnx
+and qonnx. Neither approximates: what has no exact form raises BitfabricError with the name of the node.
 
 ======================== ==========================================================================================
 kernel                   FINN
 ======================== ==========================================================================================
-matrix_vector            MVAU without activation; of BIPOLAR by BIPOLAR it gives popcounts, not sums
+matrix_vector            MVAU without activation; BIPOLAR times BIPOLAR gives popcounts instead of sums
 depthwise                VVAU without activation
-threshold                Thresholding; channels that fall are turned by ``adapted``: the weights before change sign
-requant                  Requant, where FINN's float32 gives the same codes on the whole range; else, of at most
-                         8 bits, thresholds (``adapted``)
+threshold                Thresholding; ``adapted`` negates the weights before channels that decrease
+requant                  Requant, if FINN's float32 gives the same codes on the whole range; otherwise, for at
+                         most 8 bits, Thresholding (``adapted``)
 sliding_window           FMPadding if it pads, and ConvolutionInputGenerator
-max_pool                 Pool (MaxPool), behind a ConvolutionInputGenerator unless it has windows already
-accumulate_pool          the same (AccPool), or GlobalAccPool where it takes a whole image
+max_pool                 Pool (MaxPool), after a ConvolutionInputGenerator unless its input is windows already
+accumulate_pool          the same (AccPool), or GlobalAccPool for a whole image
 add                      ElementwiseAdd, ElementwiseSub
 fork, concat, upsample   DuplicateStreams, StreamingConcat, UpsampleNearestNeighbour
 arg_max                  LabelSelect
 fifo, width_converter    StreamingFIFO, StreamingDataWidthConverter
 ======================== ==========================================================================================
 
-Reading, an MVAU or VVAU with thresholds becomes two nodes, XNOR layers take BIPOLAR streams, and FMPadding joins the
-window behind it. Signals (L, C) are images of one row to FINN, and images of one row are read as signals.
+``read`` splits an MVAU or VVAU with thresholds into two nodes, gives XNOR layers BIPOLAR streams, and merges FMPadding
+into the window after it. FINN represents signals (L, C) as images of one row; images of one row are read as signals.
 """
 
 from hw.finn.adapted import adapted

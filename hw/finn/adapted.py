@@ -1,7 +1,7 @@
-"""A graph as FINN can have it: the same function, with other kernels where FINN lacks ours.
+"""A graph that computes the same function with kernels that FINN has.
 
-- FINN's thresholds only rise. Channels that fall are turned: the weights before them change their sign.
-- FINN's Requant rounds half up. A requant of at most 8 bits that rounds otherwise becomes thresholds.
+- FINN's thresholds can only increase. For a channel that decreases, the weights of the layer before are negated.
+- FINN's Requant rounds half up in float32. A Requant of at most 8 bits that rounds otherwise becomes a Threshold.
 """
 
 from collections.abc import Iterable
@@ -26,12 +26,15 @@ from hw.lowering.weights import weight_dtype
 
 
 def adapted(graph: Graph) -> Graph:
-    """The graph with kernels that FINN has. Raises BitfabricError, naming the node, where that cannot be."""
-    return _rising(_thresholds(graph))
+    """The graph with kernels that FINN has. Raises BitfabricError, naming the node, if that is impossible."""
+    return _with_increasing_thresholds(_with_thresholds(graph))
 
 
 def bounds(nodes: Iterable[Node], edge: str, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest integer that ``nodes`` give to each channel of an edge, (channels,) int64."""
+    """Minimum and maximum integer of each channel of an edge, int64 (channels,), from the kernel that writes it.
+
+    ``nodes`` are those of the graph; without a kernel of known range, the bounds are those of the stream's type.
+    """
     before = next((each for each in nodes if edge in each.outputs), None)
     low: np.ndarray | int = int(stream.dtype.min())
     high: np.ndarray | int = int(stream.dtype.max())
@@ -43,8 +46,8 @@ def bounds(nodes: Iterable[Node], edge: str, stream: Stream) -> tuple[np.ndarray
     return low, high
 
 
-def _thresholds(graph: Graph) -> Graph:
-    """The graph with thresholds for the requants of few bits that FINN's Requant cannot be."""
+def _with_thresholds(graph: Graph) -> Graph:
+    """The graph with a Threshold for every Requant of few bits that FINN's Requant cannot compute."""
     kernels: dict[str, Kernel] = {}
     for node in graph:
         kernel = node.kernel
@@ -57,11 +60,11 @@ def _thresholds(graph: Graph) -> Graph:
     return graph.with_kernels(kernels)
 
 
-def _rising(graph: Graph) -> Graph:
-    """The graph with every ``decreasing`` channel of a threshold turned: the weights before it change their sign.
+def _with_increasing_thresholds(graph: Graph) -> Graph:
+    """The graph with thresholds that increase: for a ``decreasing`` channel, the weights before it are negated.
 
-    What comes out is the same. Raises BitfabricError, naming the node, where something else than a layer of weights
-    (or a FIFO or width converter behind one) is before.
+    The result is the same. Raises BitfabricError, naming the node, if the node before is not a layer of weights, with
+    at most FIFOs and width converters between.
     """
     kernels: dict[str, Kernel] = {}
     writers = {edge: node for node in graph for edge in node.outputs}
@@ -82,7 +85,7 @@ def _rising(graph: Graph) -> Graph:
                 f"{what} before it has no weights to change the sign of; train with a positive factor (BatchNorm) "
                 "there, or use the open back end"
             )
-        layer = _turned(before.kernel, threshold.decreasing)
+        layer = _negated(before.kernel, threshold.decreasing)
         given = layer.outputs()[0].dtype
         kernels[before.name] = layer
         for each in between:
@@ -100,8 +103,8 @@ def _rising(graph: Graph) -> Graph:
     return graph.with_kernels(kernels)
 
 
-def _turned(layer: MatrixVector | Depthwise, turned: np.ndarray) -> MatrixVector | Depthwise:
-    """The layer with the weights of some outputs negated."""
-    weights = np.where(turned[:, None], -layer.weights, layer.weights)
+def _negated(layer: MatrixVector | Depthwise, negated: np.ndarray) -> MatrixVector | Depthwise:
+    """The layer with the weights of the outputs in ``negated`` multiplied by -1."""
+    weights = np.where(negated[:, None], -layer.weights, layer.weights)
     fits = all(map(layer.weight_dtype.allowed, (int(weights.min()), int(weights.max()))))
     return replace(layer, weights=weights, weight_dtype=layer.weight_dtype if fits else weight_dtype(weights))

@@ -1,4 +1,4 @@
-"""What writing and reading FINN's dialect share: names, shapes, and how a value stands for an integer."""
+"""What reading and writing FINN's dialect share: names, shapes and attributes."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ Attributes = dict[str, Any]
 BIPOLAR, BINARY = DataType["BIPOLAR"], DataType["BINARY"]
 
 DOMAIN = "finn.custom_op.fpgadataflow"
-"""FINN's domain; those of specialised nodes end in ``.hls`` or ``.rtl``, and so do their operators, with ``_``."""
+"""FINN's domain. Specialised nodes have it with ``.hls`` or ``.rtl``, and operators ending in ``_hls`` or ``_rtl``."""
 RANGE = "bitfabric.input_range"
-"""The one thing that FINN's nodes do not say: the range of a layer's inputs, in the node's own metadata."""
+"""Key, in a node's metadata, of the range of a layer's inputs, which FINN's attributes do not hold."""
 
 
 def is_finn(proto: onnx.ModelProto) -> bool:
-    """Whether a model holds nodes of FINN's dataflow dialect."""
+    """Whether a model contains nodes of FINN's dataflow dialect."""
     return any(of_finn(node) for node in proto.graph.node)
 
 
@@ -34,19 +34,19 @@ def operator(node: onnx.NodeProto) -> str:
 
 
 def tensor_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A stream's shape as FINN has it: with a batch of one, and signals as images of one row."""
+    """The shape of FINN's tensor for a stream: with a batch of one, and signals as images of one row."""
     return (1, 1, *shape) if len(shape) == 2 else (1, *shape)
 
 
 def stream_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A FINN tensor's shape as a stream has it."""
+    """The shape of the stream for FINN's tensor."""
     return shape[2:] if len(shape) == 4 and shape[1] == 1 else shape[1:]
 
 
 def general(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with layers that are neither HLS nor RTL, which FINN executes in Python, and without what only carries.
+    """The model with unspecialised layers, which FINN executes in Python, and without FIFOs and width converters.
 
-    A FIFO or width converter between a window and its depthwise layer would have FINN take the window's elements in
+    With a FIFO or width converter between a window and its depthwise layer, FINN would read the window's elements in
     another order.
     """
     result = onnx.ModelProto()
@@ -81,12 +81,12 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def image(shape: tuple[int, ...], lead: int = 1) -> list[int]:
-    """Two spatial sizes, of a signal with ``lead`` before its own."""
+    """Two spatial sizes; a signal gets ``lead`` as its first."""
     return [lead, *shape] if len(shape) == 1 else list(shape)
 
 
 def reached(values: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Thresholds as integers from ``low`` (always reached) to ``high`` + 1 (never), compared with integers."""
+    """Thresholds for integers from ``low`` to ``high``, rounded up to integers in ``low..high + 1``."""
     return np.clip(np.ceil(values), low, high + 1).astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""The host's steps as nodes of ONNX and QONNX, and back: what comes before and after the hardware in a FINN graph."""
+"""Host steps as ONNX and QONNX nodes, and back: the parts of a FINN model before and after the hardware."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,16 +19,16 @@ Steps = tuple[HostStep, ...]
 
 @dataclass
 class HostNodes:
-    """Nodes of one model, in order, with the constants that they need; names stand for what they write."""
+    """Nodes of one model, in order, and their constants. ``prefix`` starts the names of both."""
 
     prefix: str
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: list[onnx.TensorProto] = field(default_factory=list)
     values: dict[str, np.ndarray] = field(default_factory=dict)
-    """One frame of every tensor: only its shape and type count."""
+    """A frame of every tensor, of which only the shape and type matter."""
 
     def write(self, source: str, frame: np.ndarray, steps: Iterable[HostStep], last: str) -> None:
-        """Nodes that do ``steps`` to the tensor ``source``, of which ``frame`` is an example; they end in ``last``."""
+        """Append nodes that compute the tensor ``last`` from ``source`` by ``steps``; ``frame`` is one of them."""
         self.values[source] = frame
         current = source
         for each in steps:
@@ -39,7 +39,7 @@ class HostNodes:
         self.values[last] = self.values[current]
 
     def node(self, op: str, *inputs: str | np.ndarray | float, output: str = "", domain: str = "", **given) -> str:
-        """One more node; inputs are names or constants. Returns the name of its output."""
+        """Append a node; inputs are names or constants. Returns the name of its output."""
         names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
         name = f"{self.prefix}{len(self.nodes)}"
         output = output or f"{name}_out"
@@ -47,12 +47,13 @@ class HostNodes:
         return output
 
     def constant(self, value: np.ndarray | float) -> str:
+        """Append a constant; returns its name."""
         name = f"{self.prefix}const{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
     def middle(self, like: str, value: np.ndarray) -> str:
-        """A tensor inside what one step needs; returns its name."""
+        """Record an example of a tensor between the nodes of one step; returns its name."""
         self.values[like] = value
         return like
 
@@ -88,7 +89,7 @@ class HostNodes:
         return source
 
     def _quant(self, each: HostStep, source: str) -> str:
-        """Codes: QONNX's Quant with a scale of one on what is divided and shifted before."""
+        """The codes: division by the scale and addition of the zero point, then QONNX's Quant with a scale of one."""
         dtype, given = self.values[source].dtype, dict(each.attributes)
         scale, zero_point = (value.astype(dtype) for value in each.operands)
         if np.any(scale != 1):
@@ -151,11 +152,14 @@ WRITERS: dict[str, Callable[[HostNodes, HostStep, str], str]] = {
     "Transpose": HostNodes._transpose,
     "Trunc": HostNodes._trunc,
 }
-"""Steps whose node is not simply the operator with the step's operands and attributes."""
+"""The steps whose node is not just the operator with the step's operands and attributes."""
 
 
 def steps_of(call: node_steps.Call, output: str) -> Steps:
-    """The steps of one node, as the host of a FINN graph does them: casts count. Raises BitfabricError."""
+    """The host steps of one node's ``output``. Unlike in a QONNX model, a Cast is a step.
+
+    Raises BitfabricError for a node that the host cannot compute.
+    """
     node = call.node
     match node.op_type:
         case "Cast":
@@ -172,13 +176,13 @@ def steps_of(call: node_steps.Call, output: str) -> Steps:
 def call_of(
     node: onnx.NodeProto, constants: dict[str, np.ndarray], shape: tuple[int, ...], version: int
 ) -> node_steps.Call:
-    """A host's node with its constants; ``shape``: that of its data, with a batch of one."""
+    """A host's node with its constants; ``shape`` is that of its data, with a batch of one."""
     inputs = tuple(Constant(constants[name]) if name in constants else None for name in node.input)
     return node_steps.Call(node, inputs, shape, _output_shape(node, constants, shape), version)
 
 
 def _output_shape(node: onnx.NodeProto, constants: dict[str, np.ndarray], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape behind the nodes that only move elements; for all others nobody asks."""
+    """The output shape of a node that only rearranges elements; for other nodes the input's shape."""
     frame = np.zeros(shape, np.int8)
     match node.op_type:
         case "Reshape":

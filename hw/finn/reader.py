@@ -1,4 +1,4 @@
-"""A model of FINN's dialect as a dataflow graph, whoever made it."""
+"""The state of reading a model in FINN's dialect, and the operations that the readers of its operators call on it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,11 +25,15 @@ ReadOperator: TypeAlias = Callable[["Reader", onnx.NodeProto, dict[str, Any]], N
 """Appends the kernels of one of FINN's nodes to a Reader, given the node and its attributes."""
 
 FLOATING = {"ElementwiseAdd": "Add", "ElementwiseDiv": "Div", "ElementwiseMul": "Mul", "ElementwiseSub": "Sub"}
-"""Operators that FINN has for floats, too -> ONNX's."""
+"""Operators that FINN also has for floats, with ONNX's names."""
 
 
 class Reader:
-    """One model while it is read: FINN's layers (``hw.finn.layers``) find their inputs here, and append nodes."""
+    """One model while it is read.
+
+    ``operators`` returns what reads one of FINN's operators (``hw.finn.operators``): it finds the node's inputs here
+    and appends nodes. ``values`` is what is known of each tensor of the model, by name.
+    """
 
     def __init__(self, proto: onnx.ModelProto, operators: Callable[[str], ReadOperator | None]) -> None:
         self.proto = proto
@@ -41,15 +45,16 @@ class Reader:
         self.inputs: list[Port] = []
         self.readers: dict[str, list[onnx.NodeProto]] = {}
         self.padded: dict[str, tuple[tuple[int, int], ...]] = {}
-        """Tensors behind a padding that the window which reads them does: (top, left) and (bottom, right)."""
+        """Tensors after an FMPadding that is merged into the window which reads them: the padding of each axis."""
         self.tiles: dict[str, tuple[int, ...]] = {}
-        """Tensors of windows side by side, which the pool that reads them cuts out itself: their kernel."""
+        """Tensors of windows without overlap, which the pool that reads them forms itself: the windows' sizes."""
         for node in proto.graph.node:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
         self.versions = {opset.domain: opset.version for opset in proto.opset_import}
 
     def graph(self) -> Graph:
+        """Read the whole model. Raises BitfabricError, with the name of the node, for what has no exact form."""
         for value in self.proto.graph.input:
             if value.name not in self.constants:
                 self.values[value.name] = HostInput(value.name, tuple(self.shape(value.name)[1:]))
@@ -66,6 +71,7 @@ class Reader:
     # --- the host's share ---
 
     def _host(self, node: onnx.NodeProto) -> None:
+        """Append the steps of a node that is not FINN's to those of its input."""
         if node.op_type == "Constant":
             self.constants[node.output[0]] = qonnx.constant_value(node)
             return
@@ -84,11 +90,11 @@ class Reader:
             self.values[output] = replace(value, steps=(*value.steps, *steps), shape=shape)
 
     def _enter(self, name: str, node: onnx.NodeProto, stream: Stream) -> HardwareValue:
-        """The port through which the host feeds ``node``."""
+        """The integers of a new input port, through which the host feeds the tensor ``name`` to the hardware."""
         host = self.values[name]
         assert isinstance(host, HostInput)
         steps = list(host.steps)
-        # FINN has signals as images of one row, and integers as floats.
+        # FINN represents signals as images of one row, and integers as floats.
         if (
             steps
             and steps[-1].op == "Reshape"
@@ -100,7 +106,7 @@ class Reader:
         annotated = self.wrapper.get_tensor_datatype(host.port)
         dtype = annotated.name if annotated is not None and annotated.is_integer() else "float32"
         if not steps and dtype == "float32":
-            dtype = stream.dtype.name  # A partition that FINN cut out says the type of its input nowhere else.
+            dtype = stream.dtype.name  # In a partition of FINN's, nothing else says the input's type.
         value = HardwareValue(name, stream)
         if stream.dtype == BINARY and self.xnor_only(name):
             stream = replace(stream, dtype=BIPOLAR)
@@ -166,7 +172,7 @@ class Reader:
             raise type(error)(text if node.name in text else f"{node.name}: {text}") from None
 
     def _float_step(self, node: onnx.NodeProto, op: str) -> bool:
-        """Scales and offsets at an end of the network, which FINN can have in hardware, are the host's."""
+        """Whether a node is a floating-point scale or offset, which becomes a step of the host."""
         constant = next((name for name in node.input if name in self.constants), None)
         data = next((name for name in node.input if name not in self.constants), None)
         if constant is None or data is None or DataType[attributes(node)["out_dtype"]].is_integer():
@@ -184,7 +190,7 @@ class Reader:
         return True
 
     def _float_quantizer(self, node: onnx.NodeProto, attribute: dict[str, Any]) -> None:
-        """A quantizer of floats, which FINN can have in hardware, is the host's."""
+        """Make a Thresholding of floats, which FINN can have in hardware, a step of the host."""
         value = self.values[node.input[0]]
         if not isinstance(value, HostInput):
             raise BitfabricError(
@@ -198,6 +204,7 @@ class Reader:
         self.values[node.output[0]] = replace(value, steps=(*value.steps, codes))
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor. Raises BitfabricError unless it has a batch of one."""
         shape = self.wrapper.get_tensor_shape(name)
         if not shape or shape[0] != 1:
             raise BitfabricError(
@@ -206,7 +213,11 @@ class Reader:
         return tuple(shape)
 
     def value(self, node: onnx.NodeProto, stream: Stream, index: int = 0) -> HardwareValue:
-        """An input of a layer that takes ``stream``, in the shape and type that really come; only the lanes stay."""
+        """An input of a layer, in the shape and type that the edge really has.
+
+        ``stream`` is the input by FINN's attributes; it is used for an input port only. Raises BitfabricError if the
+        input is constant or missing.
+        """
         name = node.input[index]
         value = self.values.get(name)
         if value is None:
@@ -217,7 +228,10 @@ class Reader:
         return value
 
     def integers(self, node: onnx.NodeProto, stream: Stream, index: int = 0) -> HardwareValue:
-        """An input that FINN has as our integers. Raises where it is popcounts, or 1-bit values that we have as +-1."""
+        """An input whose values in FINN are our integers.
+
+        Raises BitfabricError if they are popcounts, or 1-bit values that represent -1 and +1 here.
+        """
         value = self.value(node, stream, index)
         if not value.plain:
             raise BitfabricError(
@@ -236,14 +250,18 @@ class Reader:
         factor: int = 2,
         offset: np.ndarray | int = 0,
     ) -> None:
-        """A node of ours for (a part of) FINN's; its outputs' values."""
+        """Append one of our nodes for FINN's node, or for a part of it.
+
+        ``name`` and ``edges`` default to those of FINN's node; ``factor`` and ``offset`` describe FINN's values of the
+        outputs (see ``HardwareValue``).
+        """
         edges = edges or tuple(node.output)
         self.nodes.append(Node(name or node.name, kernel, tuple(source.edge for source in sources), edges))
         for edge, stream in zip(edges, kernel.outputs(), strict=True):
             self.values[edge] = HardwareValue(edge, stream, factor, offset)
 
     def xnor_only(self, name: str) -> bool:
-        """Whether a tensor of 0 and 1 goes to XNOR layers alone, which take them as -1 and +1."""
+        """Whether a tensor of 0 and 1 is read by XNOR layers only, to which these represent -1 and +1."""
         readers = self.readers.get(name, [])
         through = {"ConvolutionInputGenerator", "StreamingFIFO", "StreamingDataWidthConverter", "DuplicateStreams"}
         return bool(readers) and all(
@@ -259,5 +277,6 @@ class Reader:
         )
 
     def one_reader(self, name: str) -> onnx.NodeProto | None:
+        """The node that reads a tensor; None if it has no reader or several."""
         readers = self.readers.get(name, [])
         return readers[0] if len(readers) == 1 else None

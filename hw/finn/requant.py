@@ -1,4 +1,7 @@
-"""FINN's Requant: float32 scale and bias, rounded half up. Ours is integers: where both agree."""
+"""The arithmetic of FINN's Requant, and when it equals our kernel's.
+
+FINN's Requant has a float32 scale and bias and rounds half up; our kernel uses integers only.
+"""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -12,23 +15,24 @@ from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.decision_points import StepFunction, step_function, thresholds
 
 MOST = 1 << 22
-"""Codes of all channels whose decision points are compared."""
+"""Limit on the number of codes, over all channels, whose decision points are compared."""
 THRESHOLDS = 255
-"""The most thresholds that take the place of a requant."""
+"""The most thresholds that may replace a Requant."""
 EXACT = 24
-"""Bits of float32's integers, in which FINN's emulator computes."""
+"""Bits of the integers that float32, in which FINN's emulator computes, holds exactly."""
 
 
 def parameters(
     kernel: Requant, name: str, bounds: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Scale and bias (C,) float32 and narrowness of FINN's Requant that gives the kernel's codes.
+    """Scale and bias (float32 (C,)) and the flag ``narrow`` of the Requant of FINN's that gives the kernel's codes.
 
-    ``bounds`` are the least and greatest input of each channel, and all between count. Raises BitfabricError, naming
-    the node, where there is none: inputs that float32 does not hold, ties that round to even, scales beyond float32.
+    ``bounds`` are the minimum and maximum input of each channel; the codes are equal on all inputs between them.
+    Raises BitfabricError with ``name``, the node's, if there is no such Requant: for inputs that float32 does not hold,
+    ties that round to even, or scales beyond float32.
     """
     unit = Fraction(1, 1 << kernel.shift)
-    # What is added before rounding down.
+    # The constant that is added before rounding down.
     before = {"FLOOR": Fraction(0), "CEIL": 1 - unit}.get(kernel.rounding, Fraction(1, 2))
     scale = np.array([np.float32(float(int(m) * unit)) for m in kernel.multiplier], np.float32)
     bias = np.array([np.float32(float(int(a) * unit + before - Fraction(1, 2))) for a in kernel.addend], np.float32)
@@ -45,7 +49,7 @@ def parameters(
 
 
 def _clip(dtype: BaseDataType, narrow: bool) -> tuple[int, int]:
-    """What FINN clips to."""
+    """The range to which FINN clips."""
     return int(dtype.min()) + (1 if narrow and dtype.signed() else 0), int(dtype.max())
 
 
@@ -59,9 +63,9 @@ def kernel_of(
     pe: int,
     bounds: tuple[np.ndarray, np.ndarray],
 ) -> Requant:
-    """Our kernel for FINN's: exact integers, the same codes within ``bounds`` (see ``parameters``).
+    """Our kernel for FINN's Requant: exact integers, with the same codes within ``bounds`` (see ``parameters``).
 
-    Raises BitfabricError where float32 rounds otherwise.
+    ``types`` are those of the input and output. Raises BitfabricError if float32 rounds some input otherwise.
     """
     ratios = [(Fraction(float(s)), Fraction(float(b)) + Fraction(1, 2)) for s, b in zip(scale, bias, strict=True)]
     shift = max(part.denominator.bit_length() - 1 for pair in ratios for part in pair)
@@ -92,9 +96,9 @@ def _difference(
     clip: tuple[int, int],
     bounds: tuple[np.ndarray, np.ndarray],
 ) -> str | None:
-    """Where FINN's codes differ from the kernel's, in words; None where they are equal on every input within bounds.
+    """An input for which FINN's codes differ from the kernel's, in words; None if they are equal within ``bounds``.
 
-    Neither turns, so it is enough to look to both sides of every decision point of the kernel's.
+    Both are monotone, so it is sufficient to compare on both sides of every decision point of the kernel's.
     """
     dtype, low, high = kernel.input_dtype, *bounds
     if dtype.bitwidth() > EXACT:
@@ -112,13 +116,13 @@ def _difference(
 
 
 def _steps(kernel: Requant, low: np.ndarray, high: np.ndarray) -> StepFunction:
-    """The kernel's codes as a function of one integer of each channel."""
+    """The kernel's codes as a function of one integer for each channel."""
     alone = replace(kernel, prefix=(), pe=1)
     return step_function(lambda x: alone.execute(x)[0].astype(np.int64), low, high, True, kernel.op)
 
 
 def as_thresholds(kernel: Requant, bounds: tuple[np.ndarray, np.ndarray]) -> Threshold:
-    """The same codes by thresholds, which FINN has with any ties: at most ``THRESHOLDS`` of them."""
+    """A Threshold with the same codes, at most ``THRESHOLDS`` of them; FINN can compute those with any rounding."""
     function = _steps(kernel, *bounds)
     dtype = kernel.output_dtype
     if function.least == function.most:  # A kernel needs one step at least.

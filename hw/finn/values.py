@@ -16,7 +16,7 @@ from hw.lowering.layout_ops import shape_after
 
 @dataclass(frozen=True)
 class HostInput:
-    """A tensor before the hardware: ``steps`` from the model's input ``port``."""
+    """A tensor before the hardware: the host computes it from the model's input ``port`` by ``steps``."""
 
     port: str
     shape: tuple[int, ...]
@@ -25,9 +25,9 @@ class HostInput:
 
 @dataclass(frozen=True)
 class HardwareValue:
-    """A tensor of the hardware: what FINN has there is ``(factor * integer + offset) / 2`` of ``edge``'s integers.
+    """A tensor in the hardware, where FINN's value is ``(factor * integer + offset) / 2`` of ``edge``'s integers.
 
-    ``factor`` is 2 but for 1-bit values and popcounts (1); ``offset`` is one integer, or one for each channel.
+    ``factor`` is 1 for 1-bit values and popcounts, else 2; ``offset`` is one integer, or one for each channel.
     """
 
     edge: str
@@ -37,15 +37,15 @@ class HardwareValue:
 
     @property
     def plain(self) -> bool:
-        """Whether FINN has the integers themselves."""
+        """Whether FINN's values are the integers themselves."""
         return self.factor == 2 and not np.any(self.offset)
 
 
 @dataclass(frozen=True)
 class HostOutput:
-    """A tensor behind the hardware: the host's ``steps`` from what FINN has in ``value``, of shape ``seen`` there.
+    """A tensor after the hardware: the host computes it, in ``shape``, by ``steps`` from FINN's values of ``value``.
 
-    Shapes are without the batch.
+    ``seen`` is the shape of FINN's values. Shapes are without the batch.
     """
 
     value: HardwareValue
@@ -55,28 +55,32 @@ class HostOutput:
 
 
 def prefix_of(value: HardwareValue, given: tuple[int, ...]) -> tuple[int, ...]:
-    """How a layer that takes a stream ``given``, by FINN's account, sees what really comes."""
+    """The leading axes of a layer's input, whose shape is ``given`` in FINN's attributes.
+
+    FINN's shapes do not distinguish signals from images of one row; the shape of ``value`` does. Raises BitfabricError
+    if the two have different numbers of elements.
+    """
     shape = value.stream.shape
     if value.stream.elements != prod(given):
         raise BitfabricError(f"it takes {given}, and its input is {shape}")
-    # An image of one row may have come as one, or as a signal.
+    # An image of one row may be the stream's own shape, or stand for a signal.
     same = tensor_shape(shape) == tensor_shape(given) or (len(shape) == 3 and shape[1:] == given)
     return shape[:-1] if same else given[:-1]
 
 
-def output_steps(tail: HostOutput) -> tuple[HostStep, ...]:
-    """The host's steps from our integers, given those from what FINN has, in its float32."""
-    value, steps = tail.value, tail.steps
+def output_steps(output: HostOutput) -> tuple[HostStep, ...]:
+    """The host's steps from our integers: those that convert them to FINN's float32 values, then the tensor's own."""
+    value, steps = output.value, output.steps
     first = [step("Cast", to="float32")]
     if value.factor == 1 and [each.op for each in steps[:2]] == ["Mul", "Sub"]:
         factor, offset = (each.operands[0] for each in steps[:2])
         if np.all(factor == 2) and np.all(offset == value.offset):
             value, steps = replace(value, factor=2, offset=0), steps[2:]  # popcounts that become sums again
-    if tail.seen != value.stream.shape:
-        if steps and steps[0].op == "Reshape" and shape_after_steps(steps[:1], tail.seen) == value.stream.shape:
+    if output.seen != value.stream.shape:
+        if steps and steps[0].op == "Reshape" and shape_after_steps(steps[:1], output.seen) == value.stream.shape:
             steps = steps[1:]  # back from an image of one row
         else:
-            steps = (step("Reshape", shape=tail.seen), *steps)
+            steps = (step("Reshape", shape=output.seen), *steps)
     if np.any(value.offset):
         first.append(step("Add", np.asarray(value.offset, np.float32) * np.float32(value.factor == 1 or 0.5)))
     if value.factor == 1:
@@ -87,10 +91,12 @@ def output_steps(tail: HostOutput) -> tuple[HostStep, ...]:
 
 
 def casts_to(each: HostStep, dtype: str) -> bool:
+    """Whether a step is a Cast to a type."""
     return each.op == "Cast" and dict(each.attributes)["to"] == dtype
 
 
 def shape_after_steps(steps: Iterable[HostStep], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of frames after host steps, without the batch."""
     for each in steps:
         if each.op in RESHAPING:
             shape = shape_after((each,), shape)

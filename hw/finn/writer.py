@@ -1,4 +1,4 @@
-"""A dataflow graph as a model of FINN's dialect."""
+"""The state of writing a graph in FINN's dialect, and the operations that the writers of kernels call on it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +25,7 @@ WriteKernel: TypeAlias = Callable[["Writer", Node], None]
 
 
 def _with_distinct_names(graph: Graph) -> Graph:
-    """The graph with other names for edges that are named as ports are: in a model both are tensors."""
+    """The graph with edges whose names differ from those of its ports, since a model has both as tensors."""
     ports = {port.name for port in (*graph.inputs, *graph.outputs)}
     names = {edge: f"{edge}_stream" if edge in ports else edge for edge in graph.edges}
 
@@ -40,7 +40,11 @@ def _with_distinct_names(graph: Graph) -> Graph:
 
 
 class Writer:
-    """One model while it is written: the functions of ``hw.finn.nodes`` append to it."""
+    """One model while it is written.
+
+    ``operators`` returns what writes a kernel (``hw.finn.operators``): it appends FINN's nodes here. ``shapes`` and
+    ``types`` are those of FINN's tensors, by name.
+    """
 
     def __init__(self, graph: Graph, operators: Callable[[type[Kernel]], WriteKernel | None]) -> None:
         self.graph = graph = _with_distinct_names(graph)
@@ -50,10 +54,11 @@ class Writer:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.types: dict[str, BaseDataType] = {}
         self.popcounts: dict[str, int] = {}
-        """Edges that carry popcounts, of so many products."""
+        """The edges that carry popcounts in FINN, with the number of products in each sum."""
         self.readers = {edge: node for node in graph for edge in node.inputs}
 
     def model(self) -> onnx.ModelProto:
+        """Write the whole graph. Raises BitfabricError, with the name of the node, for what FINN has no form for."""
         before, after = HostNodes("host_in_"), HostNodes("host_out_")
         for port in self.graph.inputs:
             self._enter(port, before)
@@ -113,7 +118,7 @@ class Writer:
         if tensor_shape(stream.shape) != (1, *stream.shape):
             steps.insert(0, step("Reshape", shape=stream.shape))
         if count := self.popcounts.get(port.edge):
-            # From popcounts to sums, which the port's own steps take.
+            # From popcounts to sums, from which the port's own steps start.
             both = step("Mul", np.array(2, np.float32)), step("Sub", np.array(count, np.float32))
             steps = [*both, *steps]
         shape = (1, *port.shape)
@@ -137,7 +142,7 @@ class Writer:
     # --- the hardware ---
 
     def _reshaped(self, node: Node) -> Node:
-        """The node, with its inputs in the shapes that it takes: to FINN, another view is a layer."""
+        """The node with inputs in the shapes of its streams; in FINN a change of shape is a layer of its own."""
         edges = []
         for edge, stream in zip(node.inputs, node.kernel.inputs(), strict=True):
             shape = self.shapes[edge]
@@ -154,10 +159,11 @@ class Writer:
         return replace(node, inputs=tuple(edges))
 
     def edge(self, name: str, stream: Stream, dtype: BaseDataType | None = None) -> None:
-        """What an edge carries to FINN."""
+        """Record the shape and type of an edge in FINN; ``dtype`` if it differs from the stream's."""
         self.shapes[name], self.types[name] = tensor_shape(stream.shape), dtype or stream.dtype
 
     def constant(self, name: str, values: np.ndarray, dtype: BaseDataType | None = None) -> str:
+        """Append a constant of a type (default FLOAT32); returns its name."""
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
         self.types[name] = dtype or DataType["FLOAT32"]
         return name
@@ -171,7 +177,7 @@ class Writer:
         dtype: BaseDataType | None = None,
         input_range: tuple[int, int] | None = None,
     ) -> None:
-        """FINN's node of a whole kernel; ``dtype`` of its outputs where it is not the streams' own."""
+        """Append the one node that a kernel becomes; ``dtype`` is that of its outputs, if not the streams' own."""
         self.add_node(node.name, op, (*node.inputs, *constants), node.outputs, attributes)
         if input_range is not None:
             self.record_ranges(input_range)
@@ -181,6 +187,7 @@ class Writer:
     def add_node(
         self, name: str, op: str, inputs: tuple[str, ...], outputs: tuple[str, ...], attributes: dict[str, Any]
     ) -> None:
+        """Append a node of FINN\'s domain."""
         self.nodes.append(
             helper.make_node(op, inputs, outputs, name=name, domain=DOMAIN, backend="fpgadataflow", **attributes)
         )
@@ -191,7 +198,7 @@ class Writer:
         self.nodes[-1].metadata_props.append(onnx.StringStringEntryProto(key=RANGE, value=text))
 
     def require_sums(self, node: Node) -> None:
-        """Raise where a node would take popcounts for sums."""
+        """Raise BitfabricError if an input of the node, which needs sums, carries popcounts."""
         if edge := next((edge for edge in node.inputs if edge in self.popcounts), None):
             raise BitfabricError(
                 f"{node.name}: FINN's layer of 1-bit inputs and weights gives popcounts, which only thresholds, maxima "
@@ -200,7 +207,7 @@ class Writer:
             )
 
     def pass_popcounts(self, node: Node) -> BaseDataType | None:
-        """Popcounts stay popcounts through a node; their type, if it is they that go through."""
+        """Mark the node's outputs as popcounts if its input carries them; returns their type, else None."""
         count = self.popcounts.get(node.inputs[0])
         if count is None:
             return None
@@ -208,6 +215,7 @@ class Writer:
         return self.types[node.inputs[0]]
 
     def reject_binary(self, node: Node, dtype: BaseDataType) -> None:
+        """Raise BitfabricError for unsigned 1-bit inputs."""
         if dtype == BINARY:
             raise BitfabricError(
                 f"{node.name}: FINN has no layer for unsigned 1-bit inputs; train with BIPOLAR ones or 2 bits, or use "

@@ -1,1 +1,4 @@
-"""What runs beside a board: arithmetic before and after the accelerator, link and driver."""
+"""What runs beside a board: the arithmetic before and after the accelerator, the link and the driver.
+
+Needs only NumPy and pyserial, and imports nothing else of ``hw``, so that a build can copy this folder.
+"""

@@ -25,7 +25,7 @@ from .ports import find_port, open_port
 
 
 def progress(done: int, count: int) -> None:
-    """A line that fills up, on a terminal."""
+    """Print a progress bar, on a terminal only."""
     if sys.stderr.isatty():
         width = 40 * done // count
         end = "\n" if done == count else ""

@@ -1,4 +1,4 @@
-"""Runs integer frames on a board, real or virtual, that holds the image of a model."""
+"""The driver: runs integer frames on a board, real or virtual, that holds the image of a model."""
 
 from collections.abc import Callable
 
@@ -9,14 +9,14 @@ from .protocol import Status
 from .session import Session, Transport
 
 TIMEOUT = 0.25
-"""Seconds without an octet after which a frame is sent again."""
+"""Seconds without a received octet after which frames are sent again."""
 
 
 class Driver:
     """A model on a board. ``transport`` is an open serial port or a ``VirtualBoard``.
 
-    ``input_format`` and ``output_format`` are those of the accelerator's streams, ``model`` the hash that was built
-    into the image. Creating one asks the image who it is: BitfabricError where it is another's.
+    ``input_format`` and ``output_format`` describe the accelerator's frames, ``model`` is the hash in the image. The
+    constructor reads the image's status, and raises BitfabricError if the image belongs to another model.
     """
 
     def __init__(
@@ -33,14 +33,15 @@ class Driver:
         self.identity = self.session.connect(model, input_format.octets, output_format.octets)
 
     def run(self, frames: np.ndarray, progress: Callable[[int, int], None] | None = None) -> np.ndarray:
-        """Integer frames ``(N, *shape)`` of the input to those of the output.
+        """Run integer frames ``(N, *shape)``; returns the output's integer frames.
 
-        Raises BitfabricError for a wrong shape, or where the board stops answering.
+        ``progress`` is called with the number of finished frames and of all. Raises UsageError for frames of another
+        shape, and BitfabricError if the board stops answering.
         """
         payloads = self.input_format.pack(np.asarray(frames))
         results = self.session.run(payloads, self.output_format.octets, self.identity.slots, progress)
         return self.output_format.unpack(results)
 
     def status(self) -> Status:
-        """The image's counters now."""
+        """Read the image's status and counters."""
         return self.session.status()

@@ -1,7 +1,4 @@
-"""What a driver has to know of a model: its image, its frames, and the host's share of the network. JSON and back.
-
-Needs nothing but NumPy: the driver that a build leaves has a copy of it.
-"""
+"""What a driver knows of a model: its image, its frames, and the host's steps; to and from JSON."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +16,9 @@ Json = dict[str, Any]
 class Interface:
     """A model behind a host link.
 
-    ``model`` is the image's hash and ``baud`` the link's rate. ``shape`` and ``dtype`` are those of the model's own
-    frames, ``preprocess`` makes integers of ``input_format`` of them; ``postprocess``, by name of the model's outputs,
-    makes those outputs of integers of ``output_format``.
+    ``model`` is the image's hash and ``baud`` the link's rate. ``shape`` (without the batch) and ``dtype`` are those of
+    the model's own frames. ``preprocess`` converts frames to integers of ``input_format``; ``postprocess``, by name of
+    the model's output, converts integers of ``output_format`` to that output.
     """
 
     model: int
@@ -34,7 +31,7 @@ class Interface:
     postprocess: dict[str, tuple[HostStep, ...]]
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
-        """The model's frames ``(N, *shape)`` as integers. Raises UsageError where they do not fit."""
+        """Convert frames ``(N, *shape)`` to the accelerator's integers. Raises UsageError for another shape or type."""
         frames = np.asarray(frames)
         if frames.shape[1:] != self.shape or not len(frames):
             shape = ", ".join(map(str, self.shape))
@@ -46,11 +43,11 @@ class Interface:
         return run(self.preprocess, frames).reshape(-1, *self.input_format.shape)
 
     def decode(self, integers: np.ndarray) -> dict[str, np.ndarray]:
-        """Integers of the output as the model's outputs by name."""
+        """Convert the accelerator's integers ``(N, *shape)`` to the model's outputs, by name."""
         return {name: run(steps, integers) for name, steps in self.postprocess.items()}
 
     def to_json(self) -> Json:
-        """As plain data."""
+        """The interface as data for JSON."""
         return {
             "model": f"{self.model:016x}",
             "baud": self.baud,
@@ -64,7 +61,7 @@ class Interface:
 
     @classmethod
     def from_json(cls, data: Json) -> "Interface":
-        """From plain data."""
+        """The interface from ``to_json``'s data."""
         return cls(
             int(data["model"], 16),
             data["baud"],

@@ -1,8 +1,8 @@
-"""The operators of a model on NumPy batches, in the precision of their input, as ONNX and QONNX define them.
+"""ONNX's and QONNX's operators on NumPy batches, in the precision of their input.
 
-The host's steps run them in float32 as the model's reference does; the lowering runs the same code in
-float64 to find where quantizers decide. Quantizers give their integer *codes*: their re-scaling is
-recorded as separate Sub and Mul steps. Sources: the ONNX operator list, qonnx 1.0 ``custom_op.general``.
+Host steps run them in float32, as the model's reference does. The lowering runs the same code in float64 to find the
+decision points of quantizers. A quantizer returns its integer *codes*; its re-scaling is recorded as separate Sub and
+Mul steps. Sources: the ONNX operator specification, and qonnx 1.0 ``custom_op.general``.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Array = np.ndarray
 
 
 def round_to_integer(x: Array, mode: str) -> Array:
-    """QONNX's rounding modes; HALF_UP and HALF_DOWN are symmetric about zero there. Raises KeyError for others."""
+    """Round in one of QONNX's modes; HALF_UP and HALF_DOWN are symmetric about zero. Raises KeyError for others."""
     return _ROUNDING[mode.upper()](x)
 
 
@@ -31,7 +31,7 @@ ROUNDING_MODES = frozenset(_ROUNDING)
 
 
 def code_range(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
-    """Least and greatest code of QONNX's Quant (1-bit signed is bipolar)."""
+    """Minimum and maximum code of QONNX's Quant; signed codes of one bit are -1 and +1."""
     if signed:
         return (-1, 1) if bits == 1 else (-(1 << bits - 1) + narrow, (1 << bits - 1) - 1)
     return 0, (1 << bits) - 1 - narrow
@@ -40,7 +40,7 @@ def code_range(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
 def quant(
     x: Array, scale: Array, zero_point: Array, *, bits: int, signed: bool, narrow: bool, rounding_mode: str
 ) -> Array:
-    """Codes of Quant (IntQuant): scaled, shifted by the zero point, clipped, then rounded."""
+    """Codes of Quant (IntQuant): divide by the scale, add the zero point, clip, round."""
     codes = x / scale + zero_point
     if bits == 1 and signed:
         return sign(codes)
@@ -54,9 +54,9 @@ def sign(x: Array) -> Array:
 
 
 def multi_threshold(x: Array, thresholds: Array, *, least: int, unit: int) -> Array:
-    """``least`` and a ``unit`` for each of the ``thresholds`` that an element reaches.
+    """Codes of MultiThreshold: ``least`` plus ``unit`` times the number of ``thresholds`` not above the element.
 
-    Along the first axis of ``thresholds`` are the steps; what is behind it broadcasts against one frame.
+    The thresholds of an element are along the first axis; the other axes broadcast against one frame.
     """
     count = np.zeros(x.shape, x.dtype)
     for step in thresholds:
@@ -73,7 +73,7 @@ def trunc(
     clip: tuple[int, int] | None,
     rounding_mode: str,
 ) -> Array:
-    """Codes of Trunc: the integer behind ``x``, divided by a power of two; version 2 clips, version 1 does not."""
+    """Codes of Trunc: the integer that ``x`` represents, divided by a power of two. Version 1 has no ``clip``."""
     codes = np.round(x / scale + zero_point) / divisor
     if clip is not None:
         codes = np.clip(codes, codes.dtype.type(clip[0]), codes.dtype.type(clip[1]))
@@ -81,7 +81,7 @@ def trunc(
 
 
 def batch_normalization(x: Array, scale: Array, bias: Array, mean: Array, variance: Array, *, epsilon: float) -> Array:
-    """``x * k + (bias - mean * k)``, ``k = scale / sqrt(variance + epsilon)``: as ONNX Runtime. All broadcast."""
+    """``x * k + (bias - mean * k)`` with ``k = scale / sqrt(variance + epsilon)``, in ONNX Runtime's order."""
     factor = scale / np.sqrt(variance + x.dtype.type(epsilon))
     return x * factor + (bias - mean * factor)
 
@@ -97,7 +97,7 @@ def log_softmax(x: Array, *, axis: int) -> Array:
 
 
 def top_k(x: Array, *, k: int, axis: int, largest: bool, output: int) -> Array:
-    """Output 0 (values) or 1 (indices, int64) of TopK; equal values in the order of their indices."""
+    """Output 0 (values) or 1 (indices, int64) of TopK; equal values are in the order of their indices."""
     order = np.argsort(-x if largest else x, axis=axis, kind="stable")
     order = np.take(order, np.arange(k), axis=axis)
     return order if output else np.take_along_axis(x, order, axis)
@@ -160,19 +160,19 @@ OPERATORS: dict[str, Callable[..., Array]] = {
     "Transpose": lambda x, *, perm: np.transpose(x, perm),
     "Trunc": trunc,
 }
-"""Operator -> function of a batch, its constant operands and its attributes."""
+"""By operator, the function of a batch, the constant operands and the attributes."""
 
 QUANTIZERS = frozenset({"Quant", "BipolarQuant", "MultiThreshold", "Trunc", "Sign"})
-"""Operators that give integer codes."""
+"""Operators that return integer codes."""
 
 RESHAPING = frozenset({"Reshape", "Transpose"})
-"""Operators that only move elements."""
+"""Operators that only rearrange elements."""
 
 MONOTONE = QUANTIZERS | RESHAPING | frozenset({
     "Add", "BatchNormalization", "Cast", "Ceil", "Clip", "Div", "Elu", "Exp", "Floor", "HardSigmoid", "LeakyRelu",
     "Mul", "Neg", "PRelu", "Relu", "Round", "Selu", "Sigmoid", "Softplus", "Softsign", "Sub", "Tanh",
 })  # fmt: skip
-"""Element by element, and never turning, whatever the constants (LeakyRelu, PRelu and Elu: of slopes >= 0)."""
+"""Element-wise and monotone for all constants that are accepted (LeakyRelu, PRelu and Elu: slopes >= 0)."""
 
 ELEMENTWISE = MONOTONE | frozenset({"Abs", "HardSwish"})
-"""Element by element."""
+"""Element-wise operators."""

@@ -1,4 +1,4 @@
-"""Integer frames as octets on the link. Needs nothing but NumPy: the driver that a build leaves has a copy of it."""
+"""Integer frames as octets on the link."""
 
 from dataclasses import dataclass
 from math import prod
@@ -11,8 +11,10 @@ from .errors import UsageError
 
 @dataclass(frozen=True)
 class Format:
-    """Frames of one end of the accelerator: ``shape`` (without the batch), ``bits`` of an element and how they count:
-    unsigned, signed (two's complement) or bipolar (one bit, 0 for -1)."""
+    """The frames at one end of the accelerator: ``shape`` (without the batch), and the encoding of an element.
+
+    An element has ``bits`` bits: unsigned, signed (two's complement), or bipolar (one bit, 0 for -1).
+    """
 
     shape: tuple[int, ...]
     bits: int
@@ -20,21 +22,21 @@ class Format:
 
     @property
     def octets(self) -> int:
-        """Octets of one frame."""
+        """The number of octets of one frame."""
         return -(-prod(self.shape) * self.bits // 8)
 
     @property
     def range(self) -> tuple[int, int]:
-        """Least and greatest value of an element."""
+        """Minimum and maximum value of an element."""
         if self.kind == "bipolar":
             return -1, 1
         half = 1 << self.bits - 1
         return (-half, half - 1) if self.kind == "signed" else (0, 2 * half - 1)
 
     def pack(self, frames: np.ndarray) -> list[bytes]:
-        """Integer frames ``(N, *shape)`` to octets: elements without gaps, the first in the low bits.
+        """Pack integer frames ``(N, *shape)``: elements without gaps, the first in the lowest bits.
 
-        Raises UsageError for another shape, or for numbers that the elements do not hold.
+        Raises UsageError for another shape, and for numbers out of range.
         """
         if frames.shape[1:] != self.shape:
             raise UsageError(f"frames of shape {frames.shape[1:]} where the model takes {self.shape}")
@@ -48,7 +50,7 @@ class Format:
         return [row.tobytes() for row in rows]
 
     def unpack(self, payloads: list[bytes]) -> np.ndarray:
-        """Octets back to integer frames ``(N, *shape)``, in the smallest integer type that holds them."""
+        """Unpack octets to integer frames ``(N, *shape)``, in the smallest integer type that holds their range."""
         data = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), self.octets)
         flat = np.unpackbits(data, axis=1, count=prod(self.shape) * self.bits, bitorder="little")
         codes = flat.reshape(-1, self.bits).astype(np.int64) @ (1 << np.arange(self.bits, dtype=np.int64))

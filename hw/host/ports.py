@@ -1,14 +1,14 @@
-"""Serial ports: opening one, and finding the one with the board behind it."""
+"""Serial ports: open one by name, or find the one that a board is connected to."""
 
 from .errors import BitfabricError, UsageError
 from .session import Session, Transport
 
 WRITE_TIMEOUT = 5.0
-"""Seconds after which a port that takes nothing is given up."""
+"""Seconds after which a write to a blocked port fails."""
 
 
 def known_ports() -> list[str]:
-    """The serial ports of this machine. Raises BitfabricError where pyserial is missing."""
+    """The names of this machine's serial ports. Raises BitfabricError if pyserial is not installed."""
     try:
         from serial.tools.list_ports import comports
     except ImportError:
@@ -17,7 +17,7 @@ def known_ports() -> list[str]:
 
 
 def open_port(port: str, baud: int) -> Transport:
-    """A serial port. Raises BitfabricError with the ports that there are."""
+    """Open a serial port. Raises UsageError, with the names of the existing ports, if that fails."""
     known = ", ".join(known_ports()) or "none"
     import serial
 
@@ -29,7 +29,7 @@ def open_port(port: str, baud: int) -> Transport:
 
 
 def find_port(baud: int, model: int) -> Transport:
-    """The port behind which an image of ``model`` answers. Raises BitfabricError with what the others said."""
+    """Open the port on which an image of ``model`` answers. Raises UsageError, with all answers, if none does."""
     said = []
     for name in known_ports():
         try:

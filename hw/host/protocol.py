@@ -1,36 +1,36 @@
-"""The protocol of the host link, version 2, and its codec. The image speaks it in hardware (``shell/link.sv``).
+"""The protocol of the host link, version 2, and its codec. In hardware: ``hw/boards/shell/bf_link.sv``.
 
-Octets travel over a UART, 8N1. A message is framed as in RFC 1662: a flag ``7E`` before and after it (one flag may
+Octets are sent over a UART, 8N1. A message is framed as in RFC 1662: a flag ``7E`` before and after it (one flag may
 end a message and begin the next); in between, ``7E`` and ``7D`` are sent as ``7D`` and the octet exclusive-or ``20``.
-``7D 7E`` gives a message up. A message is::
+``7D 7E`` aborts a message. A message is::
 
     type (1)   tag (2)   payload   CRC-32 (4)
 
-Numbers are little-endian. The CRC (IEEE 802.3, ``zlib.crc32``) covers everything before it. The host chooses the tag,
-the reply carries the same.
+Numbers are little-endian. The CRC (IEEE 802.3, ``zlib.crc32``) covers everything before it. The host chooses the tag;
+the reply has the same tag.
 
 =======  =========  ====================================================================================
 type     direction  payload
 =======  =========  ====================================================================================
-``01``   to image   none: asks for the status
-``81``   to host    status: version (1), frames that may be under way (1), hash of the model (8), octets of an
+``01``   to image   none: requests the status
+``81``   to host    status: version (1), limit of frames in flight (1), hash of the model (8), octets of an
                     input (4) and an output frame (4), clock in Hz (4), whether memories carry parity (1: 0 or 1);
                     counters since reset: frames (4), cycles from the first input beat to the last output beat of the
-                    newest frame (4), cycles in which the accelerator did not take an offered beat (4), messages
-                    dropped (4); frames under way (1); cycles in which words with a wrong parity were used (4), which
-                    stops at its greatest value and stays 0 without parity
+                    newest frame (4), cycles in which the accelerator did not accept an offered beat (4), messages
+                    dropped (4); frames in flight (1); cycles in which words with a parity error were used (4), which
+                    saturates, and is 0 without parity
 ``02``   to image   one input frame
 ``82``   to host    the output frame that belongs to it
 =======  =========  ====================================================================================
 
 The elements of a frame are packed without gaps, row-major, the first in the low bits of the first octet, encoded as in
-``hw.ir.stream``; the last octet is filled up with zeros. So the payload does not depend on the accelerator's folding.
+``hw.ir.stream``; the last octet is padded with zeros. So the payload does not depend on the accelerator's folding.
 
-The image drops, and counts, a message that is damaged, of unknown type or wrong length, or a frame for which it has no
-room; it never answers those. The host sends them again when no reply has come in time: a frame's result depends on
-nothing but the frame, so computing it twice does no harm. Results come in the order in which the frames were accepted.
+The image drops and counts a message that is damaged, of unknown type or of wrong length, and a frame for which it has
+no free slot; it sends no reply to those. The host sends a frame again if no reply arrives in time, which is safe
+because a frame's result depends on that frame only. Results are in the order in which the frames were accepted.
 
-Version 1 told nothing of parity. A driver talks to images of its own version only.
+Version 1 had no parity fields. A driver works only with images of its own version.
 """
 
 import struct
@@ -56,7 +56,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Status:
-    """What an image tells about itself, in the order of the payload."""
+    """The status of an image, in the order of the payload."""
 
     OCTETS: ClassVar[int] = _STATUS.size
 
@@ -76,7 +76,7 @@ class Status:
 
     @classmethod
     def parse(cls, payload: bytes) -> "Status":
-        """From the payload of a status reply. Raises ValueError for another length."""
+        """Parse the payload of a status reply. Raises ValueError for another length."""
         if len(payload) != _STATUS.size:
             raise ValueError(f"a status of {len(payload)} octets, not {_STATUS.size}")
         return cls(*_STATUS.unpack(payload))
@@ -89,7 +89,7 @@ class Status:
 
 
 def encode(message: Message) -> bytes:
-    """A message as it goes over the line, flags included."""
+    """A message as octets on the line, including its flags."""
     content = struct.pack("<BH", message.type, message.tag) + message.payload
     content += struct.pack("<I", zlib.crc32(content))
     stuffed = content.replace(b"\x7d", b"\x7d\x5d").replace(b"\x7e", b"\x7d\x5e")
@@ -97,7 +97,7 @@ def encode(message: Message) -> bytes:
 
 
 class Decoder:
-    """Finds whole messages in a stream of octets; everything else is dropped and counted in ``dropped``."""
+    """Finds complete messages in a stream of octets; everything else is dropped and counted in ``dropped``."""
 
     def __init__(self) -> None:
         self.dropped = 0

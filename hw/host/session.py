@@ -1,4 +1,4 @@
-"""The host's end of the link: frames as octets, with windows, timeouts and retries. Needs nothing but the protocol."""
+"""The host's end of the link: sends frames and collects results, with a window, timeouts and retries."""
 
 import os
 from collections import deque
@@ -9,13 +9,13 @@ from .errors import BitfabricError
 from .protocol import FRAME, REPLY, STATUS, VERSION, Decoder, Message, Status, encode
 
 _LEAST = 9
-"""Octets of a message without payload, flags included."""
+"""Octets of a message without payload, including its flags."""
 
 
 class Transport(Protocol):
-    """A serial port, as pyserial has it: ``read`` gives fewer octets when ``timeout`` seconds have passed.
+    """The part of pyserial's ``Serial`` that a session uses.
 
-    An OSError of any of them means that the port is gone.
+    ``read`` returns fewer octets once ``timeout`` seconds have passed. An OSError means that the port is gone.
     """
 
     timeout: float | None
@@ -28,10 +28,10 @@ class Transport(Protocol):
 
 
 class Session:
-    """Frames to an image and back, in order, each exactly once.
+    """Runs frames on an image; every frame has exactly one result, and results are in the order of frames.
 
-    A reply that does not come is asked for again, ``retries`` times in a row before BitfabricError. A result is taken
-    only if it is whole and belongs to a frame that waits for one.
+    A request without a reply is sent again, up to ``retries`` times in a row before BitfabricError. A result counts
+    only if its message is complete and belongs to a frame without a result. ``resent`` counts the frames sent again.
     """
 
     def __init__(self, transport: Transport, timeout: float, retries: int = 5) -> None:
@@ -40,14 +40,14 @@ class Session:
         self.retries = retries
         self.resent = 0
         self._decoder = Decoder()
-        # Somewhere, so that what an earlier session left behind is not taken for an answer.
+        # Start at random, so that a late reply to an earlier session does not match.
         self._tag = int.from_bytes(os.urandom(2), "little")
         self._short = 0
 
     def connect(self, model: int, in_octets: int, out_octets: int) -> Status:
-        """Make sure that the image is the one of ``model`` and has nothing left to do. Call it before ``run``.
+        """Check that the image belongs to ``model`` and is idle, and return its status. Call this before ``run``.
 
-        Raises BitfabricError where nothing answers, where the image is of another model, or stays busy.
+        Raises BitfabricError if nothing answers, if the image belongs to another model, or if it stays busy.
         """
         for _ in range(self.retries + 1):
             status = self.status()
@@ -63,11 +63,11 @@ class Session:
         raise BitfabricError("the image does not finish its frames; reset the board")
 
     def status(self) -> Status:
-        """What the image tells about itself. Raises BitfabricError where nothing answers."""
+        """Read the image's status. Raises BitfabricError if nothing answers."""
         for _ in range(self.retries + 1):
             tag = self._next_tag()
             self._write(Message(STATUS, tag))
-            # Ask for just what a reply has: a read that wants more lasts until its timeout.
+            # Read only as much as a reply has: a longer read would wait for its timeout.
             while (messages := self._receive(self._read(self._rest(Status.OCTETS)))) is not None:
                 for message in messages:
                     if message.type == STATUS | REPLY and message.tag == tag:
@@ -81,10 +81,10 @@ class Session:
         slots: int = 1,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[bytes]:
-        """The output frames that belong to the input frames. ``slots`` of them are under way at a time.
+        """The output frames (``out_octets`` each) of the input ``frames``; up to ``slots`` frames are in flight.
 
-        ``progress`` is called with the number of results so far and of all frames. Raises BitfabricError where the
-        board stops answering.
+        ``progress`` is called with the number of results so far and of all frames. Raises BitfabricError if the board
+        stops answering.
         """
         results: dict[int, bytes] = {}
         waiting: dict[int, int] = {}  # tag to index
@@ -114,7 +114,7 @@ class Session:
 
     @staticmethod
     def _status(payload: bytes) -> Status:
-        """What the payload of a status reply says, if it is of this version."""
+        """Parse the payload of a status reply. Raises BitfabricError for another version of the protocol."""
         if payload[:1] != bytes([VERSION]) or len(payload) != Status.OCTETS:
             version = payload[0] if payload else "none"
             raise BitfabricError(f"the image speaks version {version} of the link, not {VERSION}; build again")
@@ -133,7 +133,7 @@ class Session:
             raise BitfabricError(f"the port is gone ({error}); is the cable in?") from None
 
     def _rest(self, payload: int) -> int:
-        """Octets to a message's end at the least, from what came of it so far."""
+        """The octets that a message with this payload lacks at least, given those received so far."""
         return max(1, _LEAST + payload - self._short)
 
     def _next_tag(self) -> int:
@@ -141,7 +141,7 @@ class Session:
         return self._tag
 
     def _receive(self, octets: bytes) -> list[Message] | None:
-        """The messages that ``octets`` complete; None where nothing came."""
+        """The messages that ``octets`` complete; None if there are no octets."""
         if not octets:
             self._short = 0
             return None

@@ -1,7 +1,4 @@
-"""The host's share of a network: the floating-point steps before and after the integer dataflow graph.
-
-Needs nothing but NumPy: the driver that a build leaves has a copy of it.
-"""
+"""The steps that the host computes before and after the integer dataflow graph."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,11 +11,11 @@ from .operators import OPERATORS
 
 @dataclass(frozen=True, eq=False)
 class HostStep:
-    """One element-wise or shape step on a batch, computed as the model's own reference computes it.
+    """One operator on a batch of frames, computed in the same precision as the model's reference.
 
-    ``op`` names the ONNX or QONNX operator (``hw.host.operators``); ``operands`` are its constant inputs,
-    ``attributes`` its attributes. Plain data: arrays, strings, numbers and tuples of them. Axes count the
-    batch; the shape of a Reshape is without it.
+    ``op`` names the ONNX or QONNX operator (``hw.host.operators``), ``operands`` are its constant inputs and
+    ``attributes`` its attributes: arrays, strings, numbers, and tuples of them. Axes include the batch axis; the shape
+    of a Reshape does not.
     """
 
     op: str
@@ -26,7 +23,7 @@ class HostStep:
     attributes: tuple[tuple[str, Any], ...] = ()
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """The step's result on a batch, in the floating-point type of ``x`` unless the step is a Cast."""
+        """The step's result on a batch, in the floating-point type of ``x`` unless the operator is a Cast."""
         operands = self.operands
         if x.dtype.kind == "f":
             operands = tuple(value.astype(x.dtype, copy=False) for value in operands)
@@ -34,12 +31,12 @@ class HostStep:
 
 
 def step(op: str, *operands: np.ndarray | float, **attributes: Any) -> HostStep:
-    """A HostStep; numbers among the operands become float64 arrays."""
+    """Make a HostStep; numbers among the operands become arrays."""
     return HostStep(op, tuple(np.asarray(value) for value in operands), tuple(attributes.items()))
 
 
 def run(steps: Iterable[HostStep], x: np.ndarray) -> np.ndarray:
-    """The steps in order on a batch."""
+    """The result of all steps, in order, on a batch."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         for each in steps:
             x = each(x)

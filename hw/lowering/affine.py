@@ -1,4 +1,4 @@
-"""Chains of steps as exact affine functions: which slope and offset, in rational numbers, each element has."""
+"""Chains of element-wise steps as exact affine functions ``slope * x + offset``, in rational numbers."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -8,10 +8,11 @@ import numpy as np
 from hw.host.steps import HostStep
 
 CLIPS = frozenset({"Relu", "Clip"})
+"""Operators that are the identity between two bounds."""
 
 
 def rational(values: np.ndarray) -> np.ndarray:
-    """Floating-point numbers as Fractions, exactly, in an object array."""
+    """Floating-point numbers as an object array of exactly equal Fractions."""
     values = np.asarray(values, np.float64)
     unique, inverse = np.unique(values, return_inverse=True)
     fractions = np.array([Fraction(value) for value in unique.tolist()], object)
@@ -19,16 +20,17 @@ def rational(values: np.ndarray) -> np.ndarray:
 
 
 def floats(values: np.ndarray) -> np.ndarray:
-    """Fractions to the nearest float64."""
+    """Fractions rounded to the nearest float64."""
     return np.vectorize(float, otypes=[np.float64])(values) if values.size else values.astype(np.float64)
 
 
 def affine_form(
     steps: Sequence[HostStep], shape: tuple[int, ...], through_clips: bool = False
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Slope and offset (object arrays of Fractions, of ``shape``) of element-wise steps on frames of ``shape``.
+    """Slope and offset of element-wise steps: object arrays of Fractions of ``shape``, the shape of a frame.
 
-    None where a step is not affine. ``through_clips`` looks past Relu and Clip, at the part that they let through.
+    None if a step is not affine. With ``through_clips``, Relu and Clip count as the identity, so that the result
+    holds between their bounds.
     """
     slope = np.full((1, *shape), Fraction(1), object)
     offset = np.full((1, *shape), Fraction(0), object)
@@ -59,13 +61,14 @@ def affine_form(
 
 
 def _batch_norm(step: HostStep) -> tuple[np.ndarray, np.ndarray]:
+    """Factor and shift of a BatchNormalization, computed in float64 as the host step does."""
     scale, bias, mean, variance = (operand.astype(np.float64) for operand in step.operands)
     factor = scale / np.sqrt(variance + dict(step.attributes)["epsilon"])
     return rational(factor), rational(bias - mean * factor)
 
 
 def uniform(values: np.ndarray) -> Fraction | None:
-    """The one value that all elements have, if there is one."""
+    """The value that all elements share; None if they differ."""
     flat = values.ravel()
     first = flat[0]
     return first if all(value == first for value in flat) else None

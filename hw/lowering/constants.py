@@ -1,4 +1,4 @@
-"""Constant tensors of a model: their values as QONNX computes them, and the integers behind quantized ones."""
+"""Constant tensors of a model: their values as QONNX computes them, and the integers of quantized ones."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,10 +19,11 @@ from hw.host.errors import BitfabricError
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """A constant tensor: ``value`` as the model has it and, if quantized, ``value ~ integers * scale``.
+    """A constant tensor: its ``value`` in the model and, if it is quantized, ``integers`` and ``scale``.
 
-    ``integers`` (int64) have the zero point taken off; ``scale`` (float64) broadcasts against them.
-    ``low``, ``high`` bound what the quantizer can give; ``bipolar`` says that it gives only -1 and +1.
+    ``integers * scale`` is the value before rounding to float32. The zero point is already subtracted from
+    ``integers`` (int64); ``scale`` (float64) broadcasts against them. ``low`` and ``high`` are the range of the
+    quantizer; ``bipolar`` says that its only codes are -1 and +1.
     """
 
     value: np.ndarray
@@ -34,7 +35,7 @@ class Constant:
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """An attribute of a node; strings decoded, floats as Python floats."""
+    """An attribute of a node, or ``default``; strings are decoded, floats are Python floats."""
     if get_by_name(node.attribute, name) is None:
         return default
     value = get_node_attr_value(node, name)
@@ -43,7 +44,7 @@ def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
 
 @dataclass(frozen=True)
 class QuantParameters:
-    """What a Quant node says: ``scale`` and ``zero_point`` as they stand, the rest checked."""
+    """The checked parameters of a Quant node; ``scale`` and ``zero_point`` keep the node's shapes."""
 
     scale: np.ndarray
     zero_point: np.ndarray
@@ -62,7 +63,10 @@ class QuantParameters:
 
 
 def quant_parameters(node: onnx.NodeProto, operands: list[np.ndarray | None]) -> QuantParameters:
-    """The parameters of a Quant or IntQuant node; ``operands``: scale, zero point, bit width. Raises BitfabricError."""
+    """The parameters of a Quant or IntQuant node; ``operands`` are its scale, zero point and bit width.
+
+    Raises BitfabricError if one of them is not constant, or is out of range.
+    """
     names = ("scale", "zero point", "bit width")
     for name, value in zip(names, operands, strict=True):
         if value is None:
@@ -94,7 +98,7 @@ def quant_parameters(node: onnx.NodeProto, operands: list[np.ndarray | None]) ->
 
 
 def quantized(value: np.ndarray, p: QuantParameters) -> Constant:
-    """A constant through Quant, by qonnx's own arithmetic."""
+    """The constant after a Quant node, whose value qonnx's own code computes."""
     bits = np.float32(p.bits)
     result = int_quant(value, p.scale, p.zero_point, bits, p.signed, p.narrow, p.rounding_mode)
     codes = operators.quant(
@@ -108,7 +112,7 @@ def quantized(value: np.ndarray, p: QuantParameters) -> Constant:
 
 
 def bipolar(value: np.ndarray, scale: np.ndarray) -> Constant:
-    """A constant through BipolarQuant, by qonnx's own arithmetic."""
+    """The constant after a BipolarQuant node, whose value qonnx's own code computes."""
     result = np.asarray(binary_quant(value, scale), np.float32)
     integers = operators.sign(value).astype(np.int64)
     return Constant(result, integers, np.asarray(scale, np.float64), -1, 1, True)
@@ -130,7 +134,7 @@ def rearranged(constant: Constant, rearrange: Callable[[np.ndarray], np.ndarray]
 
 
 def scaled(constant: Constant, factor: np.ndarray, value: np.ndarray) -> Constant:
-    """A constant times ``factor``; ``value`` is the product as the model computes it."""
+    """The constant multiplied by ``factor``; ``value`` is the product as the model computes it."""
     if (
         constant.integers is None
         or constant.scale is None
@@ -144,7 +148,10 @@ def scaled(constant: Constant, factor: np.ndarray, value: np.ndarray) -> Constan
 def folded(
     model: ModelWrapper, node: onnx.NodeProto, given: Mapping[str, Constant], version: int
 ) -> dict[str, Constant]:
-    """The outputs of a node of constants only, of operator set ``version``; ``given``: its inputs by name."""
+    """The outputs, by name, of a node that has only constant inputs (``given``, by name).
+
+    ``version`` is the version of the node's operator set.
+    """
     inputs = [given[name] for name in node.input if name]
     values = [given[name].value if name else None for name in node.input]
     first, out = inputs[0], node.output[0]

@@ -1,4 +1,7 @@
-"""Where a monotone function of an integer changes its code: bisection, vectorised over channels and codes."""
+"""The inputs at which a monotone function of an integer changes its code, by bisection.
+
+The bisection runs for all channels and codes at once, as array operations.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,17 +11,21 @@ import numpy as np
 from hw.host.errors import BitfabricError
 
 Codes = Callable[[np.ndarray], np.ndarray]
-"""From a batch of integer frames ``(N, *shape)`` to their codes, element by element."""
+"""A function from a batch of integer frames ``(N, *shape)`` to their codes, element by element."""
 
 WORK = 1 << 20
-"""Elements that are evaluated at a time."""
+"""Elements evaluated in one array operation, which bounds the memory."""
 TABLE = 1 << 24
-"""Largest number of evaluations to check a function over its whole range."""
+"""Limit on the number of evaluations when a function is checked over its whole range."""
 
 
 @dataclass(frozen=True, eq=False)
 class StepFunction:
-    """``codes`` over ``low..high`` (int64, of the frame's shape, both reachable), per element rising or falling."""
+    """A monotone function of one integer for each element of a frame.
+
+    ``codes`` evaluates it; ``low`` and ``high`` (int64, of the frame's shape) bound its input, and both occur;
+    ``falling`` says which elements decrease; ``least`` and ``most`` are the minimum and maximum code of all elements.
+    """
 
     codes: Codes
     low: np.ndarray
@@ -28,14 +35,15 @@ class StepFunction:
     most: int
 
     def rising_codes(self, frames: np.ndarray) -> np.ndarray:
-        """Codes with falling elements turned over: ``least + most - code``, so that all of them rise."""
+        """The codes, with ``least + most - code`` for the elements that decrease, so that all of them increase."""
         codes = self.codes(frames)
         return np.where(self.falling, self.least + self.most - codes, codes)
 
     def points(self, code: np.ndarray, guess: np.ndarray | None = None) -> np.ndarray:
-        """The first input that reaches each of ``code`` (n,): ``(n, *shape)`` in ``low..high + 1`` (never reached).
+        """The smallest input whose ``rising_codes`` are at least ``code`` (n,); shape ``(n, *shape)``.
 
-        "Reaches" is meant of ``rising_codes``. ``guess`` (n, *shape): where to look first, off by one at most.
+        It lies in ``low..high + 1``; ``high + 1`` means that no input reaches the code. ``guess`` (n, *shape) is tried
+        first, together with its two neighbours.
         """
         wanted = np.asarray(code).reshape(-1, *[1] * self.low.ndim)
         low = np.broadcast_to(self.low, (len(wanted), *self.low.shape)).copy()
@@ -56,9 +64,10 @@ class StepFunction:
 
 
 def step_function(codes: Codes, low: np.ndarray, high: np.ndarray, monotone: bool, what: str) -> StepFunction:
-    """The step function of ``codes``. ``monotone`` says that it is known to be; else its whole range is tried.
+    """The step function of ``codes`` on inputs from ``low`` to ``high``.
 
-    Raises BitfabricError with ``what`` (the quantizer) where it turns, or gives no number.
+    Unless ``monotone`` says that it is known to be monotone, the whole range is evaluated to check that. Raises
+    BitfabricError, with ``what`` (the quantizer's name), if it is not monotone, or not finite.
     """
     first, last = codes(low[None])[0], codes(high[None])[0]
     if not (np.all(np.isfinite(first)) and np.all(np.isfinite(last))):
@@ -71,6 +80,7 @@ def step_function(codes: Codes, low: np.ndarray, high: np.ndarray, monotone: boo
 
 
 def _check_monotone(codes: Codes, low: np.ndarray, high: np.ndarray, falling: np.ndarray, what: str) -> None:
+    """Raise BitfabricError unless every element is monotone over its whole range."""
     count = int((high - low).max()) + 1
     if count * low.size > TABLE:
         raise BitfabricError(
@@ -94,7 +104,7 @@ def _check_monotone(codes: Codes, low: np.ndarray, high: np.ndarray, falling: np
 
 
 def thresholds(function: StepFunction) -> np.ndarray:
-    """All decision points: ``(*shape, most - least)``, sorted along the last axis."""
+    """All decision points, int64 ``(*shape, most - least)``, in increasing order along the last axis."""
     steps = np.arange(function.least + 1, function.most + 1)
     size = max(1, WORK // function.low.size)
     parts = [function.points(steps[i : i + size]) for i in range(0, len(steps), size)]

@@ -1,4 +1,4 @@
-"""Windows of convolutions and pools: where they lie on an image or a signal, as ONNX says it."""
+"""The windows of convolutions and pools on an image or a signal, from the attributes of the ONNX operator."""
 
 from dataclasses import dataclass
 from math import prod
@@ -12,7 +12,7 @@ Pads = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Windows on frames (*spatial, C); ``pads``: before and after, for each axis."""
+    """Windows on frames (*spatial, C); ``pads`` are the elements of padding before and after, for each axis."""
 
     spatial: tuple[int, ...]
     kernel: tuple[int, ...]
@@ -22,18 +22,18 @@ class Geometry:
 
     @property
     def reach(self) -> tuple[int, ...]:
-        """Elements from the first to the last of a window."""
+        """The extent of a window along each axis, including the gaps of a dilation."""
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 
     @property
     def out(self) -> tuple[int, ...]:
-        """Windows along each axis."""
+        """The number of windows along each axis."""
         sizes = zip(self.spatial, self.pads, self.reach, self.stride, strict=True)
         return tuple((size + sum(pad) - reach) // stride + 1 for size, pad, reach, stride in sizes)
 
     @property
     def positions(self) -> int:
-        """Elements of a window in one channel."""
+        """The number of elements of a window in one channel."""
         return prod(self.kernel)
 
     @property
@@ -42,17 +42,17 @@ class Geometry:
 
     @property
     def whole(self) -> bool:
-        """Whether the one window is the frame itself."""
+        """Whether one window covers the whole frame."""
         return self.kernel == self.spatial and not self.padded
 
     @property
     def single(self) -> bool:
-        """Whether every element is a window."""
+        """Whether every element is a window of its own."""
         return self.positions == 1 and self.out == self.spatial and not self.padded
 
     @property
     def tiled(self) -> bool:
-        """Whether windows lie side by side, without padding."""
+        """Whether windows neither overlap nor leave gaps, without padding."""
         return self.kernel == self.stride and prod(self.dilation) == 1 and not self.padded
 
     def windows(self, frames: np.ndarray, fill: float = 0.0) -> np.ndarray:
@@ -68,7 +68,10 @@ class Geometry:
 
 
 def geometry(call: Call, kernel: tuple[int, ...] | None = None) -> Geometry:
-    """The windows of a Conv (its weights' ``kernel``) or of a pool. Raises BitfabricError."""
+    """The windows of a Conv, whose weights have the spatial shape ``kernel``, or of a pool.
+
+    Raises BitfabricError for attributes that contradict each other, or that no kernel can compute.
+    """
     spatial = call.shape[2:]
     rank = len(spatial)
     if rank not in (1, 2):
@@ -99,7 +102,7 @@ def geometry(call: Call, kernel: tuple[int, ...] | None = None) -> Geometry:
 
 
 def _same(plain: Geometry, upper: bool) -> Pads:
-    """The pads with which there are ceil(size / stride) windows; the odd one after (``upper``) or before."""
+    """The padding that gives ceil(size / stride) windows; an odd element comes after (``upper``) or before."""
     pads = []
     for size, reach, stride in zip(plain.spatial, plain.reach, plain.stride, strict=True):
         total = max(0, (-(-size // stride) - 1) * stride + reach - size)
@@ -109,7 +112,7 @@ def _same(plain: Geometry, upper: bool) -> Pads:
 
 
 def _ceiled(plain: Geometry, pads: Pads, out: tuple[int, ...]) -> Pads:
-    """The pads that a last window over the edge needs."""
+    """The padding with the elements added that the last windows of ``ceil_mode`` need."""
     sizes = zip(plain.spatial, plain.reach, plain.stride, pads, out, strict=True)
     return tuple(
         (before, max(after, (count - 1) * stride + reach - size - before))

@@ -1,4 +1,4 @@
-"""Reading a QONNX file: checked, with constants folded, shapes inferred and a batch of one."""
+"""Reading a QONNX file: check it, fold constants, infer shapes, and set the batch to one."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from hw.host.errors import BitfabricError, UsageError
 from hw.lowering.domains import DOMAINS, OLD_DOMAINS, QONNX_DOMAIN, QUANTIZER_OPS, find_plugin, operator_key
 
 HALF_WAY = frozenset({"Im2Col", "MaxPoolNHWC", "QuantAvgPool2d", "XnorPopcountMatMul"})
-"""Operators that FINN's front end makes on the way from QONNX to its dataflow graph."""
+"""Operators of the intermediate models between QONNX and FINN's dataflow graph."""
 FOREIGN = {
     "QuantizeLinear": "it is quantized in ONNX's QuantizeLinear style (QCDQ); export it as QONNX",
     "QLinearConv": "it is quantized in ONNX's QOperator style; export it as QONNX",
@@ -31,8 +31,8 @@ FOREIGN = {
 def load(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> ModelWrapper:
     """A QONNX model from a file (or from memory; it is copied), ready to lower or to execute.
 
-    Dynamic and fixed batch sizes become 1. Nodes keep their names; nameless ones get their operator's name
-    and a number. Raises UsageError for a file that is missing, damaged or not QONNX.
+    Dynamic and fixed batch sizes become 1. Nodes keep their names; a node without a name gets its operator's name
+    and its number. Raises UsageError for a file that is missing, damaged or not QONNX.
     """
     name = str(model) if isinstance(model, str | os.PathLike) else "the model"
     proto = read(model)
@@ -106,7 +106,7 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
 
 
 def _data_nodes(graph: onnx.GraphProto) -> list[tuple[int, onnx.NodeProto]]:
-    """The nodes, with their numbers, that an input leads to and that an output depends on: no constant folds them."""
+    """The nodes, with their numbers, that depend on an input and on which an output depends."""
     needed = {value.name for value in graph.output}
     for node in reversed(graph.node):
         if needed.intersection(node.output):
@@ -167,7 +167,7 @@ def _rename_onnx_domain(proto: onnx.ModelProto) -> None:
 
 
 def _set_batch(value: onnx.ValueInfoProto, batch: int) -> int:
-    """Set the first dimension; returns what it was, 0 where it was dynamic."""
+    """Set the first dimension; returns its former value, 0 if dynamic. Raises UsageError for other dynamic sizes."""
     dims = value.type.tensor_type.shape.dim
     if not dims:
         return 0
@@ -183,7 +183,7 @@ def _set_batch(value: onnx.ValueInfoProto, batch: int) -> int:
 
 
 def _rebatch_reshapes(wrapper: ModelWrapper, old: set[int], batch: int) -> None:
-    """Give Reshape nodes whose constant shape starts with the old batch size the new one."""
+    """Set the batch size in the constant shapes of Reshape nodes that start with an ``old`` batch size."""
     for node in wrapper.get_nodes_by_op_type("Reshape"):
         shape = constant(wrapper, node.input[1])
         if shape is not None and shape.size and int(shape[0]) in old and int(shape[0]) != batch:
@@ -195,7 +195,10 @@ def _rebatch_reshapes(wrapper: ModelWrapper, old: set[int], batch: int) -> None:
 
 
 def integer_dtype(wrapper: ModelWrapper, value: onnx.ValueInfoProto) -> BaseDataType | None:
-    """An input's integer type by its annotation or its ONNX type, None for floats. Raises BitfabricError for others."""
+    """The integer type of an input, from its annotation or its ONNX type; None for floats.
+
+    Raises BitfabricError for other types.
+    """
     annotated = wrapper.get_tensor_datatype(value.name)
     if annotated is not None and annotated.is_integer():
         return annotated
@@ -221,7 +224,7 @@ def constant(wrapper: ModelWrapper, name: str) -> np.ndarray | None:
 
 
 def constant_value(node: onnx.NodeProto) -> np.ndarray:
-    """What a Constant node gives."""
+    """The value of a Constant node."""
     values: dict[str, Any] = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     if "value" in values:
         return numpy_helper.to_array(values["value"])

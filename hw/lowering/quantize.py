@@ -1,4 +1,4 @@
-"""Quantizers as kernels: the whole chain before one, as thresholds or as a requant."""
+"""Quantizers as kernels: a quantizer and the whole chain before it become one Threshold or one Requant."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,20 +26,20 @@ from hw.lowering.integer_tensor import (
 )
 
 THRESHOLD_LEVELS = 256
-"""Up to so many output codes a quantizer is thresholds, above it a requant where its function is affine."""
+"""A quantizer with at most this many codes is a Threshold; with more, a Requant if its function is affine."""
 SHIFT_LEVELS = 32
-"""From so many on a requant that only shifts is preferred: it is smaller than a memory of thresholds."""
+"""From this many codes on, a Requant that only shifts is preferred: it is smaller than a memory of thresholds."""
 MOST_LEVELS = 1024
-"""Output codes that thresholds can give at all."""
+"""The most codes that a Threshold can have."""
 TRIED = 1 << 22
-"""Evaluations spent on finding out whether a quantizer changes anything."""
+"""Limit on the number of evaluations when it is checked whether a quantizer changes any value."""
 
 
 @dataclass(frozen=True, eq=False)
 class Quantizer:
-    """A quantizer behind a tensor: its ``kernel``, and the function that it was made from (0 and 1 for -1 and +1).
+    """A quantizer as a ``kernel``, and the function that it computes (with codes 0 and 1 for a bipolar one).
 
-    ``low``, ``high`` (channels,) bound the kernel's codes.
+    ``low`` and ``high`` (channels,) are the minimum and maximum code of each channel.
     """
 
     kernel: Kernel
@@ -49,11 +49,12 @@ class Quantizer:
 
 
 def quantizer(tensor: IntegerTensor, head: Steps, what: str) -> Quantizer:
-    """The kernel for ``head``, steps from the integers of ``tensor`` that end in a quantizer. Raises BitfabricError.
+    """The kernel that computes ``head``: steps on the integers of ``tensor`` that end in a quantizer.
 
-    Steps must treat all elements of a channel alike. Thresholds follow them as they are, in float32 behind the exact
-    product. A requant, which has no decision points of its own, computes them without that rounding (see
-    ``hw.lowering.requantize`` for scales that it cannot hold).
+    The steps must not vary spatially. A Threshold computes them exactly as the model does, in float32 after the exact
+    product. A Requant stores no decision points, and computes them without that rounding (``hw.lowering.requantize``
+    says what happens to scales that it cannot hold). Raises BitfabricError, with ``what`` (the quantizer's name), if
+    there is no such kernel.
     """
     function, two_valued = _function(tensor, head, what), binary(head[-1])
     if two_valued:
@@ -79,7 +80,7 @@ def quantizer(tensor: IntegerTensor, head: Steps, what: str) -> Quantizer:
 
 
 def _shifts(function: StepFunction, head: Steps) -> bool:
-    """Whether the steps only add and multiply by one power of two."""
+    """Whether the steps are an addition and a multiplication by one power of two for all channels."""
     affine = affine_form(head[:-1], function.low.shape, through_clips=True)
     if head[-1].op != "Quant" or affine is None:
         return False
@@ -88,7 +89,7 @@ def _shifts(function: StepFunction, head: Steps) -> bool:
 
 
 def _function(tensor: IntegerTensor, head: Steps, what: str) -> StepFunction:
-    """The codes of steps that end in a quantizer, of one element of each channel; of a two-valued one 0 and 1."""
+    """The codes of steps that end in a quantizer, for one element of each channel; 0 and 1 for a bipolar one."""
     two_valued = binary(head[-1])
 
     def codes(frames: np.ndarray) -> np.ndarray:
@@ -99,6 +100,7 @@ def _function(tensor: IntegerTensor, head: Steps, what: str) -> StepFunction:
 
 
 def _threshold(tensor: IntegerTensor, function: StepFunction, two_valued: bool) -> Threshold:
+    """The Threshold with the function's decision points."""
     function = replace(function, most=max(function.most, function.least + 1))  # A kernel needs one step at least.
     table = thresholds(function).reshape(tensor.channels, -1)
     dtype = dtype_of(function.least, function.most, two_valued)
@@ -107,7 +109,7 @@ def _threshold(tensor: IntegerTensor, function: StepFunction, two_valued: bool) 
 
 
 def _requant(tensor: IntegerTensor, head: Steps, function: StepFunction) -> Kernel | None:
-    """The requant that computes the function exactly; None if there is none."""
+    """The Requant that computes the function; None if there is none."""
     frame = function.low.shape
     affine = affine_form(head[:-1], frame, through_clips=True)
     if head[-1].op != "Quant" or affine is None:
@@ -133,9 +135,10 @@ def _requant(tensor: IntegerTensor, head: Steps, function: StepFunction) -> Kern
 
 
 def is_redundant(tensor: IntegerTensor, steps: Steps) -> bool:
-    """Whether a quantizer (with its re-scaling) gives back every value that can reach it: it can be left out.
+    """Whether a quantizer, with its re-scaling, maps every value that the tensor can have to itself.
 
-    One behind a ReLU or the like stays, as the kernel that computes it computes the ReLU.
+    Then it can be left out. A quantizer after a ReLU or another function that is not affine stays, since its kernel
+    also computes that function.
     """
     at = last_quantizer(tensor.steps)
     remaining = tensor.steps if at is None else tensor.steps[at + 1 :]
@@ -152,10 +155,11 @@ def is_redundant(tensor: IntegerTensor, steps: Steps) -> bool:
 
 
 def regridding_steps(steps: Steps, origins: tuple[str, ...]) -> Steps:
-    """One more quantizer for steps that clip behind their last one, where that changes nothing; else no steps.
+    """The steps of one more quantizer for a chain that clips after its last quantizer; none where that is impossible.
 
-    ReLU or Clip between a quantizer and a layer leave the quantizer's grid as it is if they cut it at one of its
-    values.
+    A ReLU or Clip between a quantizer and a layer keeps values on the quantizer's grid if its bounds lie on the grid.
+    A quantizer on the same grid then changes no value, and makes the chain end in integers again. ``origins`` name
+    the nodes of ``steps``.
     """
     at = last_quantizer(steps)
     if at is None or not any(each.op in CLIPS for each in steps[at + 1 :]):

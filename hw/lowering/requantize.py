@@ -1,4 +1,4 @@
-"""Multiplier, addend and shift that compute a quantizer of many bits on every reachable integer."""
+"""The multiplier, addend and shift with which a Requant computes a quantizer of many bits on every possible input."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -11,39 +11,39 @@ from hw.lowering.affine import floats
 from hw.lowering.decision_points import StepFunction
 
 MOST_BITS = 34
-"""Widest multipliers to look for an exact one in (two DSPs), where scales are no power of two."""
+"""Widest multiplier, in bits, that the search for an exact one tries if scales are not powers of two (two DSPs)."""
 CHEAP_BITS = 17
-"""Multipliers of up to so many bits and a sign are not worth shortening: one DSP."""
+"""A multiplier of at most this many bits and a sign fits one DSP, so a shorter one would save nothing."""
 FAITHFUL_BITS = 26
-"""Bits of a factor that loses less than float32, which has 24."""
+"""Bits of a factor whose rounding error is below that of float32, which has 24 bits."""
 SAMPLE = 32
-"""Codes that a candidate is tried on before all of them."""
+"""Codes that a candidate is tried on first."""
 PART = 1 << 16
-"""Decision points that are tried at a time: few, so that a wrong candidate is soon found out."""
+"""Decision points checked in one array operation; few, so that a wrong candidate fails early."""
 KEPT = 128
-"""Parts that are kept between candidates."""
+"""Parts of the decision points that are kept from one candidate to the next."""
 
 Kernel = Callable[[np.ndarray], np.ndarray]
 Parameters = tuple[np.ndarray, np.ndarray, int]
-"""Multiplier, addend (integers, of the frame's shape), shift."""
+"""Multiplier and addend (integers of the frame's shape), and shift."""
 Make = Callable[[np.ndarray, np.ndarray, int], Kernel | None]
-"""Parameters -> what such a kernel computes; None if it cannot be built."""
+"""From parameters to the function of a kernel with them; None if such a kernel cannot be built."""
 
 
 def parameters(
     function: StepFunction, slope: np.ndarray, offset: np.ndarray, rounding: str, make: Make
 ) -> Parameters | None:
-    """Parameters of a requant that computes ``function``; None if there are none.
+    """The parameters of a Requant that computes ``function``; None if there are none.
 
-    ``slope`` and ``offset`` (Fractions) are the code before it is rounded and clipped. In this order:
+    ``slope * x + offset`` (Fractions) is the code before it is rounded and clipped. Three ways are tried in order:
 
-    1. Slopes that are powers of two (or any dyadic numbers): exact by construction.
-    2. Others: the fewest bits that are exact. Two monotone step functions that run the same way are equal on all
-       integers if and only if they agree on both sides of every decision point, and that is checked, for all
+    1. Dyadic slopes (powers of two, for example) are exact by construction.
+    2. For others, the smallest shift that is exact. Two step functions that are monotone in the same direction are
+       equal on all integers if and only if they agree on both sides of every decision point. That is checked for all
        codes and elements, with the kernel's own arithmetic.
-    3. Where that takes more than MOST_BITS: products of FAITHFUL_BITS. It decides otherwise than ``function`` only
-       where the value lies closer to a decision point than float32, and so the model's reference, can tell. That
-       too is checked on all decision points. (``hw.verification.comparison`` counts such elements.)
+    3. If that needs more than MOST_BITS, factors of FAITHFUL_BITS. The result differs from ``function`` only where
+       the value is closer to a decision point than float32 can resolve, and therefore the model's reference, too.
+       That is also checked on all decision points, and ``hw.verification.comparison`` counts such elements.
     """
     cases = _Cases(function, slope, offset, rounding)
     exact = _dyadic(slope, offset)
@@ -70,7 +70,7 @@ def parameters(
 
 
 class _Cases:
-    """Inputs on both sides of a function's decision points, and at the ends of its range, with their codes."""
+    """The inputs on both sides of a function's decision points and at the ends of its range, with their codes."""
 
     def __init__(self, function: StepFunction, slope: np.ndarray, offset: np.ndarray, rounding: str) -> None:
         self.function, self.rounding = function, rounding
@@ -83,11 +83,11 @@ class _Cases:
         self._order = list(range(0, len(self.codes), self.size))
 
     def sample(self, kernel: Kernel) -> bool:
-        """Whether the kernel is right on some codes."""
+        """Whether the kernel computes the function on a sample of the codes."""
         return np.array_equal(kernel(self._few[0]), self._few[1])
 
     def all(self, kernel: Kernel) -> bool:
-        """Whether the kernel is right on all codes. What it fails on, the next one is tried on first."""
+        """Whether the kernel computes the function on all codes. A part that fails is tried first next time."""
         for start in self._order:
             frames, codes = self._part(start)
             if not np.array_equal(kernel(frames), codes):
@@ -97,7 +97,7 @@ class _Cases:
         return True
 
     def faithful(self, kernel: Kernel) -> bool:
-        """Whether the kernel, on all codes, is wrong only within float32 rounding of a decision point."""
+        """Whether the kernel is wrong only within float32 rounding of a decision point, on all codes."""
         return all(self._within(kernel, *self._part(start)) for start in self._order)
 
     def _within(self, kernel: Kernel, frames: np.ndarray, codes: np.ndarray) -> bool:
@@ -122,7 +122,7 @@ class _Cases:
         return frames, self.function.codes(frames)
 
     def _near(self, codes: np.ndarray) -> np.ndarray:
-        """About where each code is reached first, by the inverse of the affine part."""
+        """An estimate, from the inverse of the affine part, of the input at which each code is first reached."""
         function = self.function
         code = codes.reshape(-1, *[1] * self.slope.ndim).astype(np.float64)
         edge = np.where(function.falling, function.least + function.most - code + 0.5, code - 0.5)
@@ -133,8 +133,8 @@ class _Cases:
 def _dyadic(slope: np.ndarray, offset: np.ndarray) -> Parameters | None:
     """Exact parameters for slopes whose denominators are powers of two; None for others.
 
-    Offsets need not be exact: with one more bit of shift all ties and integers are even, and an offset that lies
-    between two integers is taken to the odd one, on the same side of them all ("round to odd").
+    Offsets need not be dyadic: with one more bit of shift, all integers and ties of the result are even, so an offset
+    between two integers can be rounded to the odd one without crossing any of them ("round to odd").
     """
     denominators = [value.denominator for value in slope.ravel()]
     if any(d & (d - 1) for d in denominators):
@@ -150,13 +150,14 @@ def _dyadic(slope: np.ndarray, offset: np.ndarray) -> Parameters | None:
 
 
 def _to_odd(value: Fraction) -> int:
+    """A fraction rounded to odd; integers stay."""
     return int(value) if value.denominator == 1 else floor(value) | 1
 
 
 def _faithful(function: StepFunction, slope: np.ndarray, offset: np.ndarray) -> Parameters:
-    """Parameters whose every product is off by less than 2**-FAITHFUL_BITS of itself, or of the offset and of a code.
+    """Parameters whose products have a relative error below 2**-FAITHFUL_BITS, or that much of the offset or a code.
 
-    So a slope needs fewer bits where its input does not reach far. Slopes and offsets keep their signs.
+    So a slope needs fewer bits if its input has a small range. Slopes and offsets keep their signs.
     """
     reach = np.maximum(np.abs(function.low), np.abs(function.high))
     shift = 0
@@ -169,25 +170,25 @@ def _faithful(function: StepFunction, slope: np.ndarray, offset: np.ndarray) -> 
 
 
 def _exponent(value: Fraction) -> int:
-    """The power of two that is about as large as a fraction: its logarithm, off by one at most."""
+    """The base-2 logarithm of a fraction's magnitude, with an error of at most one."""
     return abs(value.numerator).bit_length() - value.denominator.bit_length()
 
 
 def _signed(values: np.ndarray, shift: int) -> np.ndarray:
-    """``values * 2**shift`` to the nearest integer but 0, which only 0 goes to."""
+    """``values * 2**shift`` rounded to the nearest integer, but never to 0 unless the value is 0."""
     scaled = [round(value * (1 << shift)) or (value > 0) - (value < 0) for value in values.ravel()]
     number = np.int64 if all(abs(value) < 1 << 62 for value in scaled) else object
     return np.array(scaled, number).reshape(values.shape)
 
 
 def _first_shift(slope: np.ndarray) -> int:
-    """The least shift at which no slope rounds to zero (and 0 for slopes of one and more)."""
+    """The smallest shift at which no slope rounds to zero; 0 for slopes of at least one."""
     least = min((abs(value) for value in slope.ravel() if value), default=Fraction(1))
     return max(0, -(least.numerator.bit_length() - least.denominator.bit_length()) - 1)
 
 
 def _scaled(values: np.ndarray, shift: int) -> np.ndarray | None:
-    """``values * 2**shift`` to the nearest int64; None where that does not fit."""
+    """``values * 2**shift`` rounded to the nearest int64; None if that does not fit."""
     scaled = [round(value * (1 << shift)) for value in values.ravel()]
     if any(abs(value) >= 1 << 62 for value in scaled):
         return None

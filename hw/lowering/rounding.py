@@ -1,7 +1,8 @@
-"""What float32 rounding may make of a value: interval arithmetic over the steps of a chain.
+"""Bounds on the values that float32 rounding can lead to: interval arithmetic over the steps of a chain.
 
-The reference computes in float32 what lowering computes exactly. An interval that starts from the exact value
-and is widened by every operation's rounding holds whatever the reference can get, in any order of summation.
+The reference computes in float32 what the lowered graph computes exactly. An interval that starts from the exact value
+and is widened by the rounding error of every operation contains every result that the reference can have, in any
+order of summation.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,21 +17,24 @@ from hw.lowering.integer_tensor import IntegerTensor, to_float32
 ULP = 2.0**-23
 """Twice the largest relative error of one float32 operation."""
 FUNCTION_ULP = 2.0**-20
-"""The same for ONNX Runtime's approximations of exp, tanh and the like, with room; also absolute."""
+"""The same for ONNX Runtime's approximations of exp, tanh and similar functions, with margin; also absolute."""
 APPROXIMATED = frozenset({"Sigmoid", "Tanh", "Exp", "Elu", "Selu", "Softplus", "Softsign"})
 
 CHUNK_TERMS = 1 << 22
-"""Terms of sums that are bounded at a time, which bounds the memory."""
+"""Terms of sums that one array operation handles, which bounds the memory."""
 
 Interval = tuple[np.ndarray, np.ndarray]
 Bounds = Callable[[list[Interval], np.ndarray], Interval]
-"""From the intervals of the sources and the exact value to the interval of the result, in its stream's order."""
+"""From the intervals of a kernel's inputs and its exact result to the interval of the result, in stream order."""
 
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """What kernels compute from some tensors: its ``bounds`` come from those of ``sources``, and stand for the first
-    ``steps`` of the tensor's steps (scale and offset of a matrix product, say)."""
+    """How rounding propagates through a kernel (or several) that computes an edge from ``sources``.
+
+    ``bounds`` computes the interval of the result from those of the sources. It already covers the first ``steps``
+    of the result's steps, for example the scale and offset of a matrix product.
+    """
 
     sources: tuple[IntegerTensor, ...]
     bounds: Bounds
@@ -38,7 +42,7 @@ class Product:
 
 
 def interval(tensor: IntegerTensor, integers: dict[str, np.ndarray], products: dict[str, Product]) -> Interval:
-    """Bounds of the reference's values of a tensor, in the order of its stream, given exact integers by edge."""
+    """Bounds on the reference's values of a tensor, in stream order, for the exact ``integers`` by edge."""
     exact = integers[tensor.edge].reshape(-1, *tensor.shape).astype(np.float64)
     product = products.get(tensor.edge)
     if product is None:
@@ -53,10 +57,10 @@ Terms = Callable[[list[np.ndarray]], np.ndarray]
 
 
 def summed(terms: Terms, magnitudes: np.ndarray, shared: bool) -> Bounds:
-    """Bounds of sums of ``terms`` times weights of these ``magnitudes``.
+    """Bounds on weighted sums of ``terms``, with the absolute values of the weights in ``magnitudes``.
 
-    ``shared``: the terms are those of all sums, and ``magnitudes`` is (terms, sums); else every sum has its own, and
-    ``magnitudes`` broadcasts against the terms.
+    If ``shared``, all sums have the same terms, and ``magnitudes`` is (terms, sums). Otherwise every sum has its own
+    terms, against which ``magnitudes`` broadcasts.
     """
     size = magnitudes.shape[0 if shared else -1]
 
@@ -73,6 +77,8 @@ def summed(terms: Terms, magnitudes: np.ndarray, shared: bool) -> Bounds:
 
 
 def _sum_error(low: np.ndarray, high: np.ndarray, magnitudes: np.ndarray, shared: bool) -> np.ndarray:
+    """The largest absolute error of float32 sums whose terms lie between ``low`` and ``high``."""
+
     def weighted(values: np.ndarray) -> np.ndarray:
         return values @ magnitudes if shared else (values * magnitudes).sum(axis=-1)
 
@@ -88,7 +94,7 @@ def _sum_error(low: np.ndarray, high: np.ndarray, magnitudes: np.ndarray, shared
 
 
 def _lowest_bit(values: np.ndarray, axis: int) -> np.ndarray:
-    """The greatest power of two that divides all values along an axis."""
+    """The largest power of two that divides all values along an axis; infinity where all are 0."""
     mantissa, exponent = np.frexp(values)
     whole = (mantissa * 2.0**53).astype(np.int64)
     lowest = np.ldexp((whole & -whole).astype(np.float64), exponent - 53)
@@ -100,7 +106,7 @@ def _is_float32(values: np.ndarray) -> np.ndarray:
 
 
 def through(steps: Iterable[HostStep], bounds: Interval) -> Interval:
-    """Bounds behind some steps."""
+    """Bounds after steps that float32 arithmetic computes."""
     with np.errstate(all="ignore"):
         for step in steps:
             bounds = _step(step, *bounds)
@@ -108,6 +114,7 @@ def through(steps: Iterable[HostStep], bounds: Interval) -> Interval:
 
 
 def _step(step: HostStep, low: np.ndarray, high: np.ndarray) -> Interval:
+    """Bounds after one step."""
     if to_float32(step):
         return low, high  # The product's own error covers it.
     if step.op in RESHAPING or step.op == "Cast":
@@ -129,7 +136,7 @@ def _step(step: HostStep, low: np.ndarray, high: np.ndarray) -> Interval:
 
 
 def _error(step: HostStep, low: np.ndarray, high: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
-    """How far from a step's own result its float32 result may be."""
+    """The largest absolute difference between a step's exact result and its float32 result."""
     if step.op in APPROXIMATED:
         return FUNCTION_ULP * (1 + magnitude)
     if step.op == "HardSigmoid":
@@ -147,7 +154,7 @@ def _error(step: HostStep, low: np.ndarray, high: np.ndarray, magnitude: np.ndar
 
 
 def _scaling_error(step: HostStep, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Error of ``x / scale + zero_point``, as one of ``x``."""
+    """The error of ``x / scale + zero_point`` in float32, converted to an error of ``x``."""
     scale, zero_point = (operand.astype(np.float64) for operand in step.operands[:2])
     largest = np.maximum(np.abs(low), np.abs(high))
     exact = (low == high) & _is_float32(low / scale) & _is_float32(low / scale + zero_point)
@@ -159,7 +166,10 @@ def _ordered(a: np.ndarray, b: np.ndarray) -> Interval:
 
 
 def _softmax(step: HostStep, low: np.ndarray, high: np.ndarray) -> Interval:
-    """No logarithm is off by more than its own error and the largest one; an exponential is off by a factor."""
+    """Bounds after Softmax or LogSoftmax.
+
+    The error of a logarithm is at most the largest error of the inputs plus its own; for Softmax that is a factor.
+    """
     middle = step((low + high) / 2)
     spread = (high - low).max(axis=dict(step.attributes)["axis"], keepdims=True) + FUNCTION_ULP
     error = middle * np.expm1(spread) + ULP**2 if step.op == "Softmax" else spread + FUNCTION_ULP * np.abs(middle)

@@ -1,4 +1,4 @@
-"""The weights of a layer as integers, and the scales and offsets of its inputs taken out of its sums."""
+"""The weights of a layer as integers, with the scales and offsets of its inputs factored out of its sums."""
 
 from fractions import Fraction
 
@@ -12,11 +12,14 @@ from hw.lowering.integer_tensor import dtype_of
 from hw.lowering.refusal import lowering_error
 
 LARGEST = 1 << 16
-"""Bound of the weights that different scales within one sum may lead to."""
+"""Upper bound of the integer weights into which different scales within one sum may be folded."""
 
 
 def integer_weights(node: onnx.NodeProto, weights: object) -> tuple[np.ndarray, np.ndarray]:
-    """Integers (int64) and scale (float64), both of the weights' shape. Raises BitfabricError."""
+    """Integers (int64) and scale (float64), both of the weights' shape.
+
+    Raises BitfabricError for weights that are computed, or neither quantized nor integers.
+    """
     if not isinstance(weights, Constant):
         raise lowering_error(node, "its weights must be constant and its second input", "feed data from the left only")
     value = weights.value
@@ -30,7 +33,15 @@ def integer_weights(node: onnx.NodeProto, weights: object) -> tuple[np.ndarray, 
 def fold_scales_into_weights(
     node: onnx.NodeProto, integers: np.ndarray, scale: np.ndarray, slope: np.ndarray, offset: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights (K, M), gain and shift (M,): ``sum((slope*q + offset)*integers*scale) = sum(q*weights)*gain + shift``."""
+    """Fold the inputs' affine maps and the weights' scales into integer weights and one affine map of each sum.
+
+    For inputs ``slope * q + offset`` (Fractions (K,)) and weights ``integers * scale`` (K, M), returns integer weights
+    (K, M) and ``gain`` and ``shift`` (Fractions (M,)) such that::
+
+        sum((slope * q + offset) * integers * scale) == sum(q * weights) * gain + shift
+
+    Raises BitfabricError if different scales within one sum have no small integer ratio.
+    """
     shared, constant = uniform(slope), uniform(offset)
     if shared is not None and constant is not None and np.all(scale == scale[:1]):
         columns = rational(scale[0])
@@ -58,6 +69,6 @@ def weight_dtype(weights: np.ndarray) -> BaseDataType:
 
 
 def reachable(weights: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds (M,) of ``x @ weights`` for ``x`` (K,) within ``low`` and ``high``: the exact range of each sum."""
+    """Minimum and maximum (M,) of ``x @ weights`` for ``x`` (K,) between ``low`` and ``high``; both are attained."""
     up, down = np.maximum(weights, 0), np.minimum(weights, 0)
     return low @ up + high @ down, high @ up + low @ down

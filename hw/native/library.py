@@ -133,6 +133,6 @@ def _dtypes(struct: type) -> dict[str, np.dtype]:
     return {name: np.dtype(hint.__metadata__[0]) for name, hint in hints.items()}
 
 
-def array(dtype: Any) -> Any:
-    """The ctypes type of a contiguous one-dimensional array, passed as a pointer to its first element."""
-    return np.ctypeslib.ndpointer(dtype, ndim=1, flags="C_CONTIGUOUS")
+def array(dtype: Any, dimensions: int = 1) -> Any:
+    """The ctypes type of a contiguous array, passed as a pointer to its first element."""
+    return np.ctypeslib.ndpointer(dtype, ndim=dimensions, flags="C_CONTIGUOUS")

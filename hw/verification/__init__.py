@@ -1,1 +1,1 @@
-"""What a graph is held against: the QONNX reference, and the comparison with it."""
+"""Verification of a graph against the QONNX model: the float32 reference, and the comparison layer by layer."""

@@ -1,4 +1,4 @@
-"""The integer graph against the float32 reference, layer by layer: what differs, and whether rounding explains it."""
+"""Comparison of the integer graph with the float32 reference, layer by layer, and of the role of rounding in it."""
 
 from dataclasses import dataclass, field
 
@@ -13,16 +13,19 @@ from hw.lowering.rounding import Interval, interval, through
 
 Tensors = dict[str, np.ndarray]
 CHOICES = frozenset({"ArgMax", "TopK"})
+"""Host steps whose result can be an index."""
 
 
 @dataclass
 class Comparison:
-    """How the integer graph stands to the reference: layer by layer, and from end to end.
+    """The differences between the integer graph and the reference.
 
-    ``mismatches`` counts elements at the quantizers and outputs where a layer, fed the reference's own inputs,
-    gives something else than the reference (restored floats: something outside of rounding); ``explained``
-    those of them that float32 rounding accounts for, the value lying so close to a decision point. ``layers``:
-    both counts by edge or output. ``arg_max_changes``: frames that get another class from end to end.
+    - ``frames``: the number of frames compared;
+    - ``mismatches``: the elements at quantizers and outputs in which a layer, fed the reference's own inputs, differs
+      from the reference (a floating-point output counts if it differs by more than rounding);
+    - ``explained``: the mismatches that float32 rounding explains, the value being so close to a decision point;
+    - ``layers``: both counts, by edge or output;
+    - ``arg_max_changes``: the frames whose class differs between the whole graph and the reference.
     """
 
     frames: int = 0
@@ -32,7 +35,7 @@ class Comparison:
     layers: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, layer: str, differs: np.ndarray, explained: np.ndarray) -> None:
-        """Count one layer's elements."""
+        """Count the elements of one layer: boolean arrays of those that differ, and of those that rounding explains."""
         counts = int(differs.sum()), int((differs & explained).sum())
         before = self.layers.get(layer, (0, 0))
         self.layers[layer] = before[0] + counts[0], before[1] + counts[1]
@@ -40,13 +43,13 @@ class Comparison:
         self.explained += counts[1]
 
     def add_classes(self, got: np.ndarray, expected: np.ndarray) -> None:
-        """Count the frames whose class (greatest element, or the index itself) is another."""
+        """Count the frames whose class differs: the index of the largest element, or the output if it is an index."""
         flat = [output.reshape(len(output), -1) for output in (got, expected)]
         classes = [output.argmax(axis=1) if output.dtype.kind == "f" else output[:, 0] for output in flat]
         self.arg_max_changes += int(np.sum(classes[0] != classes[1]))
 
     def describe(self) -> str:
-        """One line of words."""
+        """The comparison in one line of text."""
         if not self.mismatches:
             return f"{self.frames} frames, no element differs from the reference"
         where = ", ".join(f"{name}: {count} ({why} explained)" for name, (count, why) in self.layers.items() if count)
@@ -57,9 +60,10 @@ class Comparison:
 
 
 def compare_layers(lowering: LoweredModel, frames: Tensors, expected: Tensors, result: Comparison) -> None:
-    """Run every node on the integers that the reference has there, and count where the next ones differ.
+    """Run every node on the reference's integers and count the elements of its output that differ from the reference.
 
-    ``frames`` by input, ``expected`` the reference's tensors by name: those of ``lowering.tensors`` and the outputs.
+    ``frames`` are by input. ``expected`` are the reference's tensors by name: those in ``lowering.tensors``, and the
+    outputs. The counts are added to ``result``.
     """
     graph = lowering.graph
     integers = graph.encode(frames)
@@ -93,7 +97,7 @@ def compare_layers(lowering: LoweredModel, frames: Tensors, expected: Tensors, r
 
 
 def _codes(tensor: IntegerTensor, values: np.ndarray) -> np.ndarray:
-    """The integers that the reference's values stand for, on the tensor's edge."""
+    """The integers, on the tensor's edge, that represent the reference's ``values``."""
     assert tensor.affine is not None
     slope, offset = (floats(part) for part in tensor.affine)
     ordered = run(inverse(tensor.layout_ops, tensor.shape), values.astype(np.float64))
@@ -103,7 +107,7 @@ def _codes(tensor: IntegerTensor, values: np.ndarray) -> np.ndarray:
 def _explained(
     lowering: LoweredModel, edge: str, integers: Tensors, codes: np.ndarray, differs: np.ndarray
 ) -> np.ndarray:
-    """Where both the kernel's codes and ``codes`` are what float32 may make of the exact values, among ``differs``."""
+    """The elements among ``differs`` in which float32 rounding can lead to both the kernel's codes and ``codes``."""
     result = np.zeros(differs.shape, bool)
     rows = np.flatnonzero(differs.reshape(len(differs), -1).any(axis=1))
     if len(rows):
@@ -116,7 +120,7 @@ def _explained(
 def _output(
     exact: np.ndarray, bounds: Interval, host_steps: Steps, got: np.ndarray, want: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which elements of an output differ (by more than rounding, if they are floats), and which rounding explains.
+    """The elements of an output that differ (floats: by more than rounding), and those that rounding explains.
 
     ``exact`` and ``bounds`` are the values before ``host_steps``. An index is explained if ours is the exact one, and
     the value that the reference chose instead can be as large in float32.

@@ -1,4 +1,4 @@
-"""The QONNX model itself, executed by qonnx in float32, with many frames in the graph at once."""
+"""The reference: the QONNX model, executed by qonnx in float32 on many frames at once."""
 
 import os
 import warnings
@@ -17,7 +17,7 @@ from hw.simulation.emulator import Emulator
 from hw.verification.comparison import Comparison, compare_layers
 
 CHUNK_ELEMENTS = 1 << 22
-"""Numbers of the widest tensor that are computed at a time."""
+"""Elements of the largest tensor that one execution computes, which bounds the memory."""
 
 Frames = np.ndarray | dict[str, np.ndarray]
 
@@ -43,7 +43,7 @@ class Reference:
         return results if len(results) > 1 else next(iter(results.values()))
 
     def tensors(self, frames: Frames, names: list[str]) -> dict[str, np.ndarray]:
-        """The values of the named tensors for frames ``(N, *shape)``."""
+        """The values of the named tensors for frames ``(N, *shape)``. Raises UsageError as ``run`` does."""
         given = self._check(frames)
         count = len(next(iter(given.values())))
         parts: list[dict[str, np.ndarray]] = []
@@ -53,6 +53,7 @@ class Reference:
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
     def _check(self, frames: Frames) -> dict[str, np.ndarray]:
+        """The frames by input, in the model's types. Raises UsageError for other names, shapes or types."""
         inputs = self.model.graph.input
         given = frames if isinstance(frames, dict) else {inputs[0].name: frames}
         if sorted(given) != sorted(value.name for value in inputs):
@@ -67,6 +68,7 @@ class Reference:
         return result
 
     def _execute(self, frames: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
+        """The named tensors for one batch, for which the model is prepared once for each batch size."""
         count = len(next(iter(frames.values())))
         if count not in self._batched:
             copy = onnx.ModelProto()
@@ -79,7 +81,7 @@ class Reference:
 
 
 def random_frames(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
-    """Frames for the graph's one input: standard normal numbers, or uniform ones of an integer input."""
+    """Random frames for the graph's only input: standard normal floats, or uniform integers of an integer type."""
     port = graph.inputs[0]
     rng = np.random.default_rng(seed)
     if port.dtype.startswith("float"):
@@ -90,7 +92,7 @@ def random_frames(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
 
 
 def compare(graph: Graph, model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper, frames: Frames) -> Comparison:
-    """Hold ``graph`` (folded or not) from end to end, and every layer of the model's lowering, against the reference.
+    """Compare every layer of the model's lowering, and ``graph`` (folded or not) as a whole, with the reference.
 
     Raises UsageError for frames that do not match the model's inputs.
     """

@@ -12,6 +12,8 @@ and ``quant.export`` write it. Layers with quantized weights stay on their integ
 scale.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from quant.compression.coding import decode, encode
 from quant.compression.pruning import prune
 from quant.compression.sensitivity import curvature, curvature_from_adam
@@ -20,7 +22,9 @@ from quant.compression.size import Report, Row, report
 from quant.compression.snapping import snap
 from quant.compression.vectors import product_quantize, residual_quantize
 from quant.compression.weights import describe, prepare
-from quant.training.deep_compression import deep_compression
+
+if TYPE_CHECKING:
+    from quant.training.deep_compression import deep_compression
 
 __all__ = [
     "Report",
@@ -41,3 +45,12 @@ __all__ = [
     "snap",
     "uniform_quantize",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # It trains, and the training loop reads checkpoints of compressed networks: imported when it is first used.
+    if name == "deep_compression":
+        from quant.training.deep_compression import deep_compression
+
+        return deep_compression
+    raise AttributeError(f"module 'quant.compression' has no attribute {name!r}")

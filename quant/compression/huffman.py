@@ -2,7 +2,6 @@
 
 import heapq
 
-import numba
 import numpy as np
 
 from quant.errors import QuantError
@@ -72,26 +71,56 @@ def decode(table: bytes, data: bytes, alphabet: int, count: int) -> np.ndarray:
     return symbols
 
 
-@numba.njit(cache=True)
-def _decode(data, order, per_length, count):  # type: ignore[no-untyped-def]
-    symbols = np.zeros(count, dtype=np.int64)
-    position, end = 0, len(data) * 8
-    for i in range(count):
-        code, first, index = 0, 0, 0
-        length = 0
-        while True:
-            if position >= end or length >= 63:
-                return symbols, i
-            code = (code << 1) | ((data[position >> 3] >> (7 - (position & 7))) & 1)
-            position += 1
-            length += 1
-            here = per_length[length]
-            if code - first < here:
-                symbols[i] = order[index + code - first]
-                break
-            index += here
-            first = (first + here) << 1
-    return symbols, count
+def _decode(data: np.ndarray, order: np.ndarray, per_length: np.ndarray, count: int) -> tuple[np.ndarray, int]:
+    """Up to ``count`` symbols of a canonical code, and how many of them ``data`` (bytes) holds.
+
+    ``order``: the symbols by length, then by value. ``per_length`` (64,): code words of each length.
+
+    Code words of one length are consecutive numbers, and those of a greater length continue them. So the bits that
+    follow a position, read as a fraction, give the length of the code word there by a search among the ends of the
+    lengths' ranges. That is done for all positions at once; then the positions where code words begin are followed.
+    """
+    longest = int(np.max(np.flatnonzero(per_length), initial=0))
+    firsts, index, first = [0], [0], 0  # by length: the first code word, and its symbol in `order`
+    for length in range(1, longest + 1):
+        first = (first + int(per_length[length - 1] if length > 1 else 0)) << 1
+        firsts.append(first)
+        index.append(index[-1] + int(per_length[length - 1] if length > 1 else 0))
+    symbols, read, position = np.zeros(count, np.int64), 0, 0
+    if not longest or firsts[-1] + int(per_length[longest]) > 1 << longest:
+        return symbols, 0  # no code, or one with too many words
+    ends = [(firsts[n] + int(per_length[n])) << 64 - n for n in range(1, longest)]
+    limits, first_words, first_symbols = (np.array(row, np.uint64) for row in (ends, firsts, index))
+    padded = np.concatenate((data, np.zeros(9, np.uint8)))
+    while read < count and position < 8 * len(data):
+        start = position // 8
+        words = _words(padded[start : min(start + _CHUNK, len(data)) + 8])
+        lengths = np.searchsorted(limits, words, "right") + 1
+        steps, at = lengths.tolist(), position - 8 * start
+        path: list[int] = []
+        while at < len(steps) and len(path) < count - read:
+            path.append(at)
+            at += steps[at]
+        lengths = lengths[path]
+        codes = (words[path] >> (64 - lengths).astype(np.uint64)) - first_words[lengths]
+        damaged = (codes >= per_length[lengths].astype(np.uint64)) | (path + lengths > 8 * (len(data) - start))
+        valid = int(np.argmax(damaged)) if damaged.any() else len(path)
+        symbols[read : read + valid] = order[(first_symbols[lengths] + codes)[:valid].astype(np.int64)]
+        read, position = read + valid, 8 * start + at
+        if valid < len(path):
+            break
+    return symbols, read
+
+
+def _words(data: np.ndarray) -> np.ndarray:
+    """At every bit of ``data`` (N + 8 bytes) but those of the last eight bytes the 64 bits from there on, uint64."""
+    count = len(data) - 8
+    word = np.zeros(count, np.uint64)
+    for byte in range(8):
+        word = word << np.uint64(8) | data[byte : byte + count]
+    shift = np.arange(8, dtype=np.uint64)
+    next_byte = data[8:, None].astype(np.uint64)
+    return (word[:, None] << shift | next_byte >> (np.uint64(8) - shift)).ravel()
 
 
 def pack(numbers: np.ndarray, bits: int) -> bytes:

@@ -1,11 +1,11 @@
 """Scalar and vector k-means, on NumPy arrays."""
 
-import numba
 import numpy as np
 
 from quant.errors import QuantError
 
 INITS = ("linear", "density", "random", "exact")
+_TABLE = 1 << 15  # costs that are computed at a time: few enough to stay in the cache
 EXACT_LIMIT = 2048  # distinct values; the exact method's tables grow with their square
 
 
@@ -132,18 +132,18 @@ def _means(values: np.ndarray, weights: np.ndarray, index: np.ndarray) -> tuple[
     return index, np.bincount(index, weights * values) / np.bincount(index, weights)
 
 
-@numba.njit(cache=True)
-def _cheapest(values, weights, centroids, rate):  # type: ignore[no-untyped-def]
-    chosen = np.empty(len(values), dtype=np.int64)
-    total = 0.0
-    for i in range(len(values)):
-        least = np.inf
-        for k in range(len(centroids)):
-            cost = weights[i] * (values[i] - centroids[k]) ** 2 + rate[k]
-            if cost < least:
-                least, chosen[i] = cost, k
-        total += least
-    return chosen, total
+def _cheapest(
+    values: np.ndarray, weights: np.ndarray, centroids: np.ndarray, rate: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """For each value (N,) the centroid (K,) of the lowest cost, the first of equals; and the sum of these costs."""
+    chosen, costs = np.empty(len(values), np.int64), np.empty(len(values))
+    step = max(1, _TABLE // len(centroids))
+    for start in range(0, len(values), step):
+        part = slice(start, start + step)
+        table = weights[part, None] * (values[part, None] - centroids) ** 2 + rate
+        chosen[part] = np.argmin(table, axis=1)
+        costs[part] = np.min(table, axis=1)
+    return chosen, float(np.cumsum(costs)[-1])  # added in order, so that no step depends on `step`
 
 
 def vector_kmeans(vectors: np.ndarray, clusters: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

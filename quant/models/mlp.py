@@ -7,7 +7,6 @@ import torch
 
 from quant import layers
 from quant.models.network import Network
-from quant.models.registry import register_model
 from quant.schemes.scheme import Scheme
 
 
@@ -55,26 +54,22 @@ class MLP(Network):
         return self.scale(self.output(x))
 
 
-@register_model
 def tfc(scheme: Scheme, **options: Any) -> MLP:
     """TFC: three hidden layers of 64. Published for MNIST, 1-bit input (FINN, Umuroglu et al. 2017; Brevitas):
     w1a1 93.17 %, w2a2 96.60 %."""
     return MLP(scheme, hidden=(64, 64, 64), **options)
 
 
-@register_model
 def sfc(scheme: Scheme, **options: Any) -> MLP:
     """SFC: three hidden layers of 256. Published for MNIST: w1a1 97.81 %."""
     return MLP(scheme, hidden=(256, 256, 256), **options)
 
 
-@register_model
 def lfc(scheme: Scheme, **options: Any) -> MLP:
     """LFC: three hidden layers of 1024. Published for MNIST: w1a1 98.88 %."""
     return MLP(scheme, hidden=(1024, 1024, 1024), **options)
 
 
-@register_model
 def jsc_mlp(scheme: Scheme, **options: Any) -> MLP:
     """Jet substructure classifier: hidden layers of 64, 32, 32; by default 16 features in -128..127 and 5 classes.
 
@@ -83,7 +78,6 @@ def jsc_mlp(scheme: Scheme, **options: Any) -> MLP:
     return MLP(scheme, hidden=(64, 32, 32), **{"input_shape": (16,), "classes": 5, "in_range": (-128, 127), **options})
 
 
-@register_model
 def kws_mlp(scheme: Scheme, **options: Any) -> MLP:
     """Keyword spotting: three hidden layers of 256; by default 490 features in -128..127 and 12 classes.
 

@@ -6,7 +6,6 @@ import torch
 
 from quant import layers
 from quant.models.network import Network, image_shape, scaled
-from quant.models.registry import register_model
 from quant.schemes.scheme import Scheme
 
 # Channels and stride of each depthwise separable convolution.
@@ -72,7 +71,6 @@ class MobileNetV1(Network):
         return self.scale(self.output(self.pool(x).flatten(1)))
 
 
-@register_model
 def mobilenet_v1(scheme: Scheme, **options: Any) -> MobileNetV1:
     """MobileNet-V1: 3 x 3 depthwise and 1 x 1 convolutions in turn, 27 layers in all.
 

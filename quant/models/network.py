@@ -1,8 +1,10 @@
 """What every model is, for training and export, and the parts that they share."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from quant import layers
@@ -45,6 +47,25 @@ class Network(torch.nn.Module):
         edge = self.scheme.edge
         self.output = layers.linear(edge, features, self.classes, bias)
         self.scale = layers.LogitScale(features) if edge.unit_weights else torch.nn.Identity()
+
+
+def model_inputs(model: Network, images: np.ndarray) -> np.ndarray:
+    """Samples (N, C, H, W) or (N, F) in the model's own layout, (N, *input_shape) float32.
+
+    Raises QuantError (status 2) if a sample's number of elements is not the model's.
+    """
+    check_input_shape(model, images.shape[1:])
+    return images.reshape(len(images), *model.input_shape).astype(np.float32)
+
+
+def check_input_shape(model: Network, shape: tuple[int, ...]) -> None:
+    """Raises QuantError (status 2) unless samples of that shape have as many elements as the model's input."""
+    if math.prod(shape) != math.prod(model.input_shape):
+        raise QuantError(
+            f"{model.name} takes inputs of shape {model.input_shape}, but the data have {shape}: create the model with "
+            f"input_shape={shape}",
+            status=2,
+        )
 
 
 def image_shape(

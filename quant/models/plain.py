@@ -6,7 +6,6 @@ import torch
 
 from quant import layers
 from quant.models.network import Network, image_shape, scaled
-from quant.models.registry import register_model
 from quant.schemes.scheme import Scheme
 
 
@@ -78,7 +77,6 @@ class PlainConvNet(Network):
         return self.scale(self.output(x))
 
 
-@register_model
 def cnv(scheme: Scheme, **options: Any) -> PlainConvNet:
     """CNV: 3 x 3 convolutions without padding, 64-64-pool-128-128-pool-256-256, linear 512-512. Needs 32 x 32 images.
 
@@ -88,7 +86,6 @@ def cnv(scheme: Scheme, **options: Any) -> PlainConvNet:
     return PlainConvNet(scheme, groups, (512, 512), kernel=3, padded=False, pool_last=False, **options)
 
 
-@register_model
 def lenet5(scheme: Scheme, **options: Any) -> PlainConvNet:
     """LeNet-5: 5 x 5 convolutions of 6 and 16 channels with max pools, linear 120-84; by default 28 x 28 images.
 
@@ -99,7 +96,6 @@ def lenet5(scheme: Scheme, **options: Any) -> PlainConvNet:
     return PlainConvNet(scheme, ((6,), (16,)), (120, 84), kernel=5, padded=False, **options)
 
 
-@register_model
 def vgg_small(scheme: Scheme, **options: Any) -> PlainConvNet:
     """VGG-Small: padded 3 x 3 convolutions, 128-128-pool-256-256-pool-512-512-pool, one linear layer.
 

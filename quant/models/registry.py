@@ -15,36 +15,39 @@ from quant.schemes.scheme import Scheme
 if TYPE_CHECKING:
     from quant.models.network import Network
 
-# family -> module that registers it (it imports torch, so it is imported when first asked for)
+# family -> module of its builder, a function of the family's name with underscores for dashes. The module imports
+# torch, so it is imported when the family is first asked for.
 _MODULES = {
     **dict.fromkeys(("tfc", "sfc", "lfc", "jsc-mlp", "kws-mlp"), "quant.models.mlp"),
     **dict.fromkeys(("cnv", "lenet5", "vgg-small"), "quant.models.plain"),
     **dict.fromkeys(("resnet8", "resnet20"), "quant.models.resnet"),
     "mobilenet-v1": "quant.models.mobilenet",
 }
-_BUILDERS: dict[str, Callable[..., "Network"]] = {}
+# family -> builder that ``register_model`` was given
+_REGISTERED: dict[str, Callable[..., "Network"]] = {}
 _LISTED = ("w1a1", "w1a2", "w2a2", "wternarya2", "w4a4", "w8a8", "w16a16", "float")
 
 
 def register_model(build: Callable[..., "Network"]) -> Callable[..., "Network"]:
-    """Decorator: registers ``build(scheme, **options)`` under its own name, with dashes for underscores.
+    """Decorator: adds the family ``build(scheme, **options)``, named as the function with dashes for underscores.
 
     Its return annotation is the network's class, whose keyword-only arguments, but for ``name``, are the options.
     """
-    _BUILDERS[build.__name__.replace("_", "-")] = build
+    _REGISTERED[build.__name__.replace("_", "-")] = build
     return build
 
 
 def families() -> list[str]:
     """Names of the model families, sorted."""
-    return sorted({*_MODULES, *_BUILDERS})
+    return sorted({*_MODULES, *_REGISTERED})
 
 
 def builder(family: str) -> Callable[..., "Network"]:
-    """What ``register_model`` registered for the family."""
-    if family not in _BUILDERS:
-        import_module(_MODULES[family])
-    return _BUILDERS[family]
+    """The function ``build(scheme, **options)`` of a family that ``families`` lists."""
+    if family in _REGISTERED:
+        return _REGISTERED[family]
+    build: Callable[..., Network] = getattr(import_module(_MODULES[family]), family.replace("-", "_"))
+    return build
 
 
 def list_models(pattern: str = "*") -> list[str]:

@@ -6,7 +6,6 @@ import torch
 
 from quant import layers
 from quant.models.network import Network, image_shape, scaled
-from quant.models.registry import register_model
 from quant.schemes.scheme import Scheme
 
 
@@ -97,7 +96,6 @@ class ResNet(Network):
         return self.scale(self.output(self.pool(x).flatten(1)))
 
 
-@register_model
 def resnet8(scheme: Scheme, **options: Any) -> ResNet:
     """ResNet-8: three residual blocks of 16, 32 and 64 channels.
 
@@ -106,7 +104,6 @@ def resnet8(scheme: Scheme, **options: Any) -> ResNet:
     return ResNet(scheme, depth=1, **options)
 
 
-@register_model
 def resnet20(scheme: Scheme, **options: Any) -> ResNet:
     """ResNet-20: nine residual blocks, three each of 16, 32 and 64 channels.
 

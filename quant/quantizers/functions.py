@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from quant.errors import QuantError
-
 
 class _Sign(torch.autograd.Function):
     @staticmethod
@@ -79,12 +77,6 @@ probability of the fraction, so that the mean is the value (Gupta et al. 2015)."
 
 QONNX_ROUNDING = {"half_up": "HALF_UP", "half_even": "ROUND", "floor": "FLOOR", "toward_zero": "DOWN"}
 """The deterministic roundings as QONNX names them."""
-
-
-def check_rounding(scheme: str, rounding: str, known: tuple[str, ...] = tuple(ROUNDINGS)) -> None:
-    """QuantError (status 2) for a rounding that is not ``known``."""
-    if rounding not in known:
-        raise QuantError(f"scheme {scheme}: rounding={rounding!r} is none of {', '.join(known)}", status=2)
 
 
 class _Uniform(torch.autograd.Function):

@@ -23,7 +23,7 @@ from quant.quantizers.functions import (
     power_of_two,
     uniform,
 )
-from quant.schemes.scheme import Injector
+from quant.quantizers.injector import Injector
 
 Quantized = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -210,3 +210,8 @@ def act_injector(
         narrow_range=narrow,
         **settings,
     )
+
+
+def residual_sum_injector() -> Injector:
+    """Brevitas quantizer of both operands of a residual addition: signed 8 bits, a learned power-of-two scale."""
+    return act_injector(UniformAct, signed=True, bits=8, power_of_two=True)

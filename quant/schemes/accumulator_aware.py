@@ -7,8 +7,10 @@ import torch
 
 from quant.errors import QuantError
 from quant.quantizers.functions import bounds, uniform
+from quant.quantizers.injector import Injector
 from quant.quantizers.tensor_quant import TensorQuant, UniformAct, act_injector, weight_injector
-from quant.schemes.scheme import Injector, Scheme, check_bits
+from quant.schemes.parameters import check_bits
+from quant.schemes.scheme import Scheme
 
 # Float32 rounding of norms and quotients must not push a sum over its bound.
 _MARGIN = 1 - 1e-5

@@ -8,11 +8,12 @@ import torch
 
 from quant.errors import QuantError
 from quant.quantizers.glorot import clip_to_glorot_bound, glorot_bound
+from quant.quantizers.injector import Injector
 from quant.quantizers.signs import random_sign, scaled_sign
 from quant.quantizers.statistics import reestimate_batch_norm
 from quant.quantizers.tensor_quant import SignWeight, TensorQuant, UniformAct, act_injector, weight_injector
-from quant.schemes.scheme import Injector, Scheme, check_bits
-from quant.schemes.widths import check_choice, check_weight_bits
+from quant.schemes.parameters import check_bits, check_choice, check_weight_bits
+from quant.schemes.scheme import Scheme
 
 
 class BinaryWeight(TensorQuant):

@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 import torch
 
 from quant.errors import QuantError
+from quant.quantizers.injector import Injector
 from quant.quantizers.shift_adamax import ShiftAdaMax
 from quant.quantizers.shift_norm import ShiftNorm
 from quant.quantizers.signs import sign_inside
 from quant.quantizers.statistics import reestimate_batch_norm
 from quant.quantizers.tensor_quant import SignAct, SignWeight, TensorQuant, act_injector, weight_injector
-from quant.schemes.scheme import Injector, Scheme
-from quant.schemes.widths import check_choice
+from quant.schemes.parameters import check_choice
+from quant.schemes.scheme import Scheme
 
 
 class RandomSignAct(TensorQuant):

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from quant.errors import QuantError
-from quant.quantizers.functions import check_rounding
+from quant.quantizers.functions import ROUNDINGS
+from quant.quantizers.injector import Injector
 from quant.quantizers.tensor_quant import (
     MeanWeight,
     UniformAct,
@@ -13,7 +14,8 @@ from quant.quantizers.tensor_quant import (
     bias_injector,
     weight_injector,
 )
-from quant.schemes.scheme import Injector, Scheme, check_bits
+from quant.schemes.parameters import check_bits, check_rounding
+from quant.schemes.scheme import Scheme
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class FixedPoint(Scheme):
     def __post_init__(self) -> None:
         check_bits(self.name, "weight_bits", self.weight_bits, 2)
         check_bits(self.name, "act_bits", self.act_bits, 2)
-        check_rounding(self.name, self.rounding)
+        check_rounding(self.name, self.rounding, ROUNDINGS)
 
     @classmethod
     def from_bits(cls, weight_bits: int | str, act_bits: int) -> "FixedPoint":

@@ -6,7 +6,8 @@ from typing import ClassVar, NoReturn
 import torch
 
 from quant.errors import QuantError
-from quant.schemes.scheme import Injector, Scheme
+from quant.quantizers.injector import Injector
+from quant.schemes.scheme import Scheme
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 import torch
 
 from quant.errors import QuantError
-from quant.quantizers.functions import ROUNDINGS, bounds, check_rounding, uniform
+from quant.quantizers.functions import ROUNDINGS, bounds, uniform
+from quant.quantizers.injector import Injector
 from quant.quantizers.tensor_quant import TensorQuant, act_injector, bias_injector, weight_injector
-from quant.schemes.scheme import Injector, Scheme, check_bits
+from quant.schemes.parameters import check_bits, check_rounding
+from quant.schemes.scheme import Scheme
 
 
 class FormatQuant(TensorQuant):

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 import torch
 
 from quant.errors import QuantError
+from quant.quantizers.injector import Injector
 from quant.quantizers.tensor_quant import TensorQuant, UniformAct, act_injector, weight_injector
 from quant.schemes.bwn import FilterSignWeight
 from quant.schemes.integer import Integer
-from quant.schemes.scheme import Injector, Scheme, check_bits
-from quant.schemes.widths import check_choice, check_weight_bits
+from quant.schemes.parameters import check_bits, check_choice, check_weight_bits
+from quant.schemes.scheme import Scheme
 
 # Optimal levels for the positive half of N(0, 1), by bits; derived in the tests.
 _STEP = {1: 0.79788, 2: 0.53881, 3: 0.32173, 4: 0.18424}

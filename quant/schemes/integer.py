@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from quant.errors import QuantError
+from quant.quantizers.injector import Injector
 from quant.quantizers.tensor_quant import MeanWeight, UniformAct, UniformWeight, act_injector, weight_injector
-from quant.schemes.scheme import Injector, Scheme, check_bits
+from quant.schemes.parameters import check_bits
+from quant.schemes.scheme import Scheme
 
 
 @dataclass(frozen=True)

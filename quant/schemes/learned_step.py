@@ -9,8 +9,10 @@ import torch
 
 from quant.errors import QuantError
 from quant.quantizers.functions import bounds, uniform
+from quant.quantizers.injector import Injector
 from quant.quantizers.tensor_quant import TensorQuant, act_injector, weight_injector
-from quant.schemes.scheme import Injector, Scheme, check_bits
+from quant.schemes.parameters import check_bits
+from quant.schemes.scheme import Scheme
 
 
 class _Step(TensorQuant):

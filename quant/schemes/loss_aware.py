@@ -8,10 +8,11 @@ import torch
 
 from quant.errors import QuantError
 from quant.quantizers.glorot import glorot_bound
+from quant.quantizers.injector import Injector
 from quant.quantizers.signs import scaled_sign
 from quant.quantizers.tensor_quant import SignAct, TensorQuant, UniformAct, act_injector, weight_injector
-from quant.schemes.scheme import Injector, Scheme, check_bits
-from quant.schemes.widths import check_weight_bits
+from quant.schemes.parameters import check_bits, check_weight_bits
+from quant.schemes.scheme import Scheme
 
 
 class LossAwareWeight(TensorQuant):

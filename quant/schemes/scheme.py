@@ -5,19 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from quant.errors import QuantError
+from quant.quantizers.injector import Injector
 
 if TYPE_CHECKING:
     import torch
-
-# Brevitas quantizers are dependency-injection classes. They are falsy, so test them with `is not None` only.
-Injector = Any
-
-
-def check_bits(scheme: str, name: str, bits: int, low: int, high: int = 16) -> None:
-    """QuantError (status 2) unless ``bits`` is a whole number from ``low`` to ``high``."""
-    if isinstance(bits, bool) or not isinstance(bits, int) or not low <= bits <= high:
-        raise QuantError(f"scheme {scheme}: {name}={bits!r} is not a whole number from {low} to {high}", status=2)
 
 
 @dataclass(frozen=True)
@@ -70,9 +61,9 @@ class Scheme(abc.ABC):
 
     def sum_quant(self) -> Injector:
         """Signed quantizer that both operands of a residual addition share: 8 bits, a learned power-of-two scale."""
-        from quant.quantizers.tensor_quant import UniformAct, act_injector
+        from quant.quantizers.tensor_quant import residual_sum_injector
 
-        return act_injector(UniformAct, signed=True, bits=8, power_of_two=True)
+        return residual_sum_injector()
 
     @property
     def edge(self) -> "Scheme":

@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 import torch
 
 from quant.quantizers.glorot import clip_to_glorot_bound, glorot_bound
+from quant.quantizers.injector import Injector
 from quant.quantizers.shift_product import shift_product
 from quant.quantizers.statistics import reestimate_batch_norm
 from quant.quantizers.tensor_quant import TensorQuant, UniformAct, act_injector, weight_injector
 from quant.schemes.binaryconnect import BinaryWeight
-from quant.schemes.scheme import Injector, Scheme, check_bits
-from quant.schemes.widths import check_choice, check_weight_bits
+from quant.schemes.parameters import check_bits, check_choice, check_weight_bits
+from quant.schemes.scheme import Scheme
 
 
 class _RandomTernary(torch.autograd.Function):

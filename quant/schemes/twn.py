@@ -5,9 +5,10 @@ from typing import Any, ClassVar
 
 import torch
 
+from quant.quantizers.injector import Injector
 from quant.quantizers.tensor_quant import TensorQuant, UniformAct, act_injector, weight_injector
-from quant.schemes.scheme import Injector, Scheme, check_bits
-from quant.schemes.widths import check_weight_bits
+from quant.schemes.parameters import check_bits, check_weight_bits
+from quant.schemes.scheme import Scheme
 
 
 class _Ternary(torch.autograd.Function):

@@ -7,10 +7,10 @@ import torch
 from torch.nn import functional
 
 from quant.errors import QuantError
+from quant.quantizers.injector import Injector
 from quant.quantizers.signs import scaled_sign, sign_inside
 from quant.quantizers.tensor_quant import TensorQuant, act_injector
 from quant.schemes.bwn import FilterScaled
-from quant.schemes.scheme import Injector
 
 
 class InsideSignAct(TensorQuant):

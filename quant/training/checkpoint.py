@@ -1,22 +1,29 @@
-"""Saving a network so that it can be made again, trained further or exported later."""
+"""Saving a network so that it can be made again, trained further or exported later.
+
+Light to import: torch and Brevitas are imported when a file is written or read.
+"""
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from quant import compression, schemes
+from quant import schemes
 from quant.errors import QuantError
 from quant.models import create_model
-from quant.models.network import Network
+
+if TYPE_CHECKING:
+    from quant.models.network import Network
 
 
-def save_checkpoint(model: Network, path: str | os.PathLike[str]) -> None:
+def save_checkpoint(model: "Network", path: str | os.PathLike[str]) -> None:
     """Writes the network's description, compressed layers included, and its parameters.
 
-    A file of that name is replaced only by a whole one.
+    The file appears under its name only when it is complete; until then an older file of that name is kept.
     """
+    import torch
+
+    from quant.compression.weights import describe
+
     target = Path(path)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
@@ -25,7 +32,7 @@ def save_checkpoint(model: Network, path: str | os.PathLike[str]) -> None:
                 "name": model.name,
                 "scheme": model.scheme.describe(),
                 "options": model.options,
-                "compression": compression.describe(model),
+                "compression": describe(model),
                 "parameters": model.state_dict(),
             },
             partial,
@@ -35,16 +42,35 @@ def save_checkpoint(model: Network, path: str | os.PathLike[str]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> Network:
-    """The network that ``save_checkpoint`` wrote, on the CPU, in eval mode. QuantError for anything else."""
+def load_checkpoint(path: str | os.PathLike[str]) -> "Network":
+    """The network that ``save_checkpoint`` wrote, on the CPU, in eval mode.
+
+    Raises QuantError for a file that is not such a checkpoint.
+    """
+    import torch
+
+    from quant.compression.weights import prepare
+
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         scheme = dict(content["scheme"])
         model = create_model(content["name"], schemes.get(scheme.pop("name"), **scheme), **content["options"])
-        compression.prepare(model, content["compression"])
+        prepare(model, content["compression"])
         model.load_state_dict(content["parameters"])
     except QuantError:
         raise
     except Exception as error:  # torch.load raises a dozen types for a file that is not its own
         raise QuantError(f"{path} is no checkpoint of this version: {str(error).splitlines()[0]}") from error
     return model.eval()
+
+
+def checkpoint_file(place: str | os.PathLike[str]) -> Path:
+    """The checkpoint in a run folder, or ``place`` itself if it is a file.
+
+    Raises QuantError (status 2) if there is neither.
+    """
+    path = Path(place)
+    path = path / "checkpoint.pt" if path.is_dir() else path
+    if not path.is_file():
+        raise QuantError(f"no teacher {place}: give a folder that bitfabric train left, or a checkpoint", status=2)
+    return path

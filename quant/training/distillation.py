@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from quant.errors import QuantError
 from quant.models.network import Network
-from quant.training.run import checkpoint_file
+from quant.training.checkpoint import checkpoint_file, load_checkpoint
 
 
 def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -33,10 +33,6 @@ class Teacher:
     def __init__(self, network: Network | str | os.PathLike[str], student: Network) -> None:
         """``network``, a run folder or a checkpoint. QuantError (status 2) where it does not fit ``student``."""
         if not isinstance(network, Network):
-            from quant.training.checkpoint import (
-                load_checkpoint,  # it knows compressed networks, whose module trains them
-            )
-
             network = load_checkpoint(checkpoint_file(network))
         for what, own, wanted in (
             ("inputs", math.prod(network.input_shape), math.prod(student.input_shape)),

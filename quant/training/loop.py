@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import os
 import signal
 import time
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
@@ -25,7 +23,7 @@ from torch.nn import functional
 from quant.data import DataSet, load_data, stratified
 from quant.errors import QuantError
 from quant.metrics import accuracy, summary
-from quant.models.network import Network
+from quant.models.network import Network, check_input_shape
 from quant.training.batches import AUGMENTATIONS, Batches
 from quant.training.callbacks import Bar, KeepBest, KeepCheckpoint
 from quant.training.distillation import Teacher, distillation_loss
@@ -53,21 +51,6 @@ class FitResult:
     batch_size: int
     seed: int
     history: list[Epoch]
-
-
-def model_inputs(model: Network, images: np.ndarray) -> np.ndarray:
-    """Images (N, C, H, W) in the model's own layout, (N, *input_shape) float32; QuantError if they do not fit."""
-    _check_shape(model, images.shape[1:])
-    return images.reshape(len(images), *model.input_shape).astype(np.float32)
-
-
-def _check_shape(model: Network, shape: tuple[int, ...]) -> None:
-    if math.prod(shape) != math.prod(model.input_shape):
-        raise QuantError(
-            f"{model.name} takes inputs of shape {model.input_shape}, but the data have {shape}: create the model with "
-            f"input_shape={shape}",
-            status=2,
-        )
 
 
 def fit(
@@ -234,7 +217,7 @@ def _check_arguments(
         raise wrong(f"no augmentation {augment!r}: choose {' or '.join(AUGMENTATIONS)}")
     if augment is not None and len(data.shape) != 3:
         raise wrong(f"augment={augment!r} is for images, but {data.name} has inputs of shape {data.shape}")
-    _check_shape(model, data.shape)
+    check_input_shape(model, data.shape)
     if data.classes > model.classes:
         raise wrong(
             f"{model.name} has {model.classes} outputs, but {data.name} has {data.classes} classes: "

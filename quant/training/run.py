@@ -19,8 +19,10 @@ import numpy as np
 
 from quant.data import DataSet, load_data
 from quant.errors import QuantError
+from quant.training.checkpoint import checkpoint_file, save_checkpoint
 
 _PACKAGES = ("torch", "brevitas", "qonnx", "onnx", "lightning", "numpy")
+_PACKAGE = Path(__file__).parents[1]
 _PRODUCTS = ("checkpoint.pt", "x_test.npy", "y_test.npy")  # and model.onnx but of float networks, metrics.json last
 
 
@@ -112,9 +114,9 @@ def _train(
 
     from quant.metrics import summary
     from quant.models import choose_scheme, create_model
+    from quant.models.network import model_inputs
     from quant.qonnx.export import export
-    from quant.training.checkpoint import save_checkpoint
-    from quant.training.loop import fit, model_inputs
+    from quant.training.loop import fit
 
     with torch.random.fork_rng():
         torch.manual_seed(request["seed"])
@@ -167,15 +169,6 @@ def _train(
     return measured, torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 
 
-def checkpoint_file(place: str | os.PathLike[str]) -> Path:
-    """The checkpoint of a run folder, or the file itself; QuantError (status 2) where there is none."""
-    path = Path(place)
-    path = path / "checkpoint.pt" if path.is_dir() else path
-    if not path.is_file():
-        raise QuantError(f"no teacher {place}: give a folder that bitfabric train left, or a checkpoint", status=2)
-    return path
-
-
 def _key(request: Mapping[str, Any], versions: Mapping[str, str], dataset: DataSet) -> str:
     """Hash of everything that the results depend on: the arguments, the data, this package's code, the libraries."""
     digest = hashlib.sha256()
@@ -186,9 +179,8 @@ def _key(request: Mapping[str, Any], versions: Mapping[str, str], dataset: DataS
     for array in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
         digest.update(repr((array.dtype.str, array.shape)).encode())
         digest.update(np.ascontiguousarray(array).data)
-    package = Path(__file__).parent
-    for source in sorted(package.rglob("*.py")):
-        digest.update(source.relative_to(package).as_posix().encode())
+    for source in sorted(_PACKAGE.rglob("*.py")):
+        digest.update(source.relative_to(_PACKAGE).as_posix().encode())
         digest.update(source.read_bytes())
     return digest.hexdigest()
 

@@ -1,6 +1,7 @@
 """FINN's dataflow dialect without FINN: what is written comes back, what has no form there is refused by name."""
 
 import dataclasses
+from importlib.metadata import EntryPoint, EntryPoints
 
 import numpy as np
 import onnx
@@ -9,10 +10,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw import finn
+from hw import finn, plugins
+from hw.finn.operators import streams
+from hw.finn.table import FinnOperators
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Kernel
+from hw.ir.stream import Stream
 from hw.kernels.add.kernel import Add
 from hw.kernels.concat.kernel import Concat
 from hw.kernels.fifo.kernel import Fifo
@@ -176,3 +180,43 @@ def test_files_of_others_are_refused(tmp_path):
     with pytest.raises(BitfabricError, match="no layer of FINN's") as caught:
         finn.read(plain)
     assert caught.value.status == 2
+
+
+class Elastic(Fifo):
+    """A kernel of another package."""
+
+
+ELASTIC = FinnOperators(
+    reads={"Elastic": streams.OPERATORS.reads["StreamingFIFO"]},
+    writes={Elastic: lambda w, node: w.add_layer(node, "Elastic", elastic_attributes(node.kernel))},
+)
+
+
+def elastic_attributes(kernel: Kernel) -> dict:
+    shape = [1, *kernel.stream.shape]
+    return {"depth": 4, "folded_shape": shape, "normal_shape": shape, "dataType": kernel.stream.dtype.name}
+
+
+@pytest.fixture
+def elastic() -> Graph:
+    stream = Stream((3,), DataType["INT4"], 3)
+    node = Node("wait", Elastic(stream, 4), ("in",), ("out",))
+    return Graph((node,), (Port("x", "in", (3,), "INT4", ()),), (Port("y", "out", (3,), "float32", ()),))
+
+
+def test_a_package_adds_an_operator(elastic, monkeypatch):
+    with pytest.raises(BitfabricError, match="wait: FINN has no form for fifo"):
+        finn.write(elastic)
+    entry = EntryPoint("Elastic", f"{__name__}:ELASTIC", "bitfabric.finn")
+    monkeypatch.setattr(plugins, "_group", lambda group, path: EntryPoints([entry]))
+    (back,) = finn.read(finn.write(elastic))
+    assert back.name == "wait"
+    assert isinstance(back.kernel, Fifo)
+    assert (back.kernel.stream, back.kernel.depth) == (Stream((3,), DataType["INT4"], 3), 4)
+
+
+def test_an_entry_point_of_another_kind_is_named(elastic, monkeypatch):
+    entry = EntryPoint("Elastic", f"{__name__}:elastic_attributes", "bitfabric.finn")
+    monkeypatch.setattr(plugins, "_group", lambda group, path: EntryPoints([entry]))
+    with pytest.raises(BitfabricError, match=r"^Elastic: the entry point of bitfabric\.finn is no FinnOperators"):
+        finn.write(elastic)

@@ -14,12 +14,13 @@ import torch
 from quant import create_model, fit, load_data, save_checkpoint
 from quant.data import DataSet, stratified
 from quant.errors import QuantError
+from quant.metrics import accuracy
+from quant.models.network import model_inputs
 from quant.schemes.scheme import Scheme
 from quant.training import training
 from quant.training.batches import Batches, flip_crop, shift
 from quant.training.callbacks import Bar, KeepCheckpoint
 from quant.training.distillation import distillation_loss
-from quant.training.loop import accuracy, model_inputs
 
 
 def small(seed: int = 0) -> DataSet:

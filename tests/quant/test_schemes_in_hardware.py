@@ -8,7 +8,7 @@ from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import compare
 from quant import create_model, export, fit, load_data, schemes
-from quant.training.loop import model_inputs
+from quant.models.network import model_inputs
 
 
 def built(scheme, tmp_path, epochs=2, **options):

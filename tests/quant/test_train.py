@@ -2,16 +2,19 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from quant import load_checkpoint, schemes, train_run
+import quant
+from quant import load_checkpoint, load_data, schemes, train_run
 from quant.errors import QuantError
 from quant.schemes.scheme import Scheme
+from quant.training import run as training_run
 
 PRODUCTS = {"model.onnx", "metrics.json", "x_test.npy", "y_test.npy", "checkpoint.pt"}
 
@@ -54,12 +57,12 @@ def test_products(finished):
     assert (predicted == y).mean() == pytest.approx(results["accuracy"]["test"])
 
 
-def test_an_equal_run_is_reused_and_another_is_not(finished, tmp_path):
+def test_an_equal_run_is_reused_and_another_is_not(finished, tmp_path, monkeypatch):
     folder, results = finished
     before = content(folder)
-    start = time.perf_counter()
-    again = run(folder)
-    assert time.perf_counter() - start < 1
+    with monkeypatch.context() as patch:
+        patch.setattr("quant.training.run._train", None)  # a call would fail
+        again = run(folder)
     assert again["cached"] is True
     assert again["accuracy"] == results["accuracy"]
     assert content(folder) == before
@@ -69,6 +72,16 @@ def test_an_equal_run_is_reused_and_another_is_not(finished, tmp_path):
     (tmp_path / "other/model.onnx").write_bytes(b"damaged")
     assert run(tmp_path / "other")["cached"] is False
     assert run(tmp_path / "other", seed=1)["cached"] is False
+
+
+def test_a_run_is_reused_only_by_the_same_code(tmp_path, monkeypatch):
+    key = training_run._key({}, {}, load_data("digits"))
+    copy = tmp_path / "quant"
+    shutil.copytree(Path(quant.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(training_run, "_PACKAGE", copy)
+    assert training_run._key({}, {}, load_data("digits")) == key
+    (copy / "schemes" / "scheme.py").write_text("")
+    assert training_run._key({}, {}, load_data("digits")) != key
 
 
 def test_an_interrupted_run_leaves_the_folder_as_it_was(finished, tmp_path, monkeypatch):

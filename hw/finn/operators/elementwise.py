@@ -36,7 +36,7 @@ def _read(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
 
 
 def _offset(r: Reader, node: onnx.NodeProto, a: Attributes, constant: str) -> None:
-    """A constant added: integers, one for each channel at most."""
+    """The addition of a constant, one integer for the tensor or one for each channel, as a Requant."""
     index = 1 - list(node.input).index(constant)
     side = ("lhs", "rhs")[index]
     stream = Stream(stream_shape(a[f"{side}_shape"]), DataType[a[f"{side}_dtype"]], a.get("PE", 1))

@@ -40,7 +40,7 @@ def _read(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
         return
     sums = f"{node.output[0]}_sums"
     r.append(node, total, value, name=f"{node.name}_sum", edges=(sums,))
-    # As FINN has it: the bits of the largest unsigned sum, but for those that are left.
+    # FINN shifts by the bits of the largest unsigned sum less those of the output.
     out, bits = DataType[a["OutputDataType"]], DataType[a["InputDataType"]].bitwidth()
     shift = max(0, (((1 << bits) - 1) * prod(kernel)).bit_length() - out.bitwidth())
     ones, zeros = np.ones(channels, np.int64), np.zeros(channels, np.int64)

@@ -24,6 +24,7 @@ def _read(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
 def append_thresholds(
     r: Reader, node: onnx.NodeProto, a: Attributes, value: HardwareValue, index: int, name: str, given: tuple[int, ...]
 ) -> None:
+    """Append a Threshold with the table in input ``index`` of FINN\'s node; ``given`` is its stream\'s shape."""
     table = r.constants.get(node.input[index])
     if table is None or np.isnan(table).any():
         raise BitfabricError("its thresholds are not in the file, or not numbers")
@@ -49,7 +50,7 @@ def _write(w: Writer, node: Node) -> None:
         raise BitfabricError(f"{node.name}: FINN's thresholds only rise; adapt the graph first (hw.finn.adapted)")
     given, table = w.types[node.inputs[0]], kernel.thresholds
     if products := w.popcounts.get(node.inputs[0]):
-        # 2 p - n >= T for popcounts p of n
+        # sum >= T is 2 p - n >= T for popcounts p of n products.
         table = reached((table + products) / 2, 0, products)
     signed = given.signed()
     low, high = min(0 if not signed else -1, int(table.min())), int(table.max())

@@ -43,7 +43,7 @@ def _read_mvau(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
 
 
 def _read_vvau(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
-    """``SIMD``, which takes several positions of a window at a time, has no counterpart and is left aside."""
+    """FINN's ``SIMD`` (several positions of a window at a time) has no counterpart in our kernel and is ignored."""
     if a.get("binaryXnorMode", 0):
         raise BitfabricError("a depthwise layer in XNOR mode, which FINN itself executes otherwise; use the QONNX file")
     positions = prod(a["Kernel"])
@@ -57,7 +57,7 @@ def _read_vvau(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
 
 
 def _integers(r: Reader, node: onnx.NodeProto, index: int) -> np.ndarray:
-    """The weights of a layer, which FINN has as floats."""
+    """The integer weights of a layer, which FINN stores as floats. Raises BitfabricError if they are not integers."""
     values = r.constants.get(node.input[index]) if len(node.input) > index else None
     if values is None:
         raise BitfabricError("its weights are not in the file; keep them inside the model")
@@ -68,6 +68,7 @@ def _integers(r: Reader, node: onnx.NodeProto, index: int) -> np.ndarray:
 
 
 def _weight_type(weights: np.ndarray, a: Attributes) -> BaseDataType:
+    """The type of the weights: FINN's, or the narrowest one where FINN has a wider placeholder."""
     dtype = DataType[a["weightDataType"]]
     ones = dtype.name == "UINT2" and weights.max() < 2  # FINN has no narrower unsigned ones
     return weight_dtype(weights) if ones or dtype.bitwidth() > WIDEST_WEIGHT else dtype
@@ -88,7 +89,7 @@ def _meaning(
     if isinstance(value.offset, np.ndarray):
         raise BitfabricError("its inputs are popcounts, each with another offset; build from the QONNX file")
     if zeros is not None:
-        # Agreeing bits: of +-1 half of sum + n; of 0 and 1 the sum and the weights that are 0.
+        # The number of equal bits is (sum + n) / 2 for inputs of -1 and +1, and sum + zeros for inputs of 0 and 1.
         return (1, products) if value.factor == 1 else (2, 2 * zeros)
     if value.plain and value.stream.dtype == BIPOLAR and a["weightDataType"] == "BIPOLAR":
         return 1, products
@@ -106,7 +107,7 @@ def _activated(
     factor: int,
     offset: np.ndarray | int,
 ) -> None:
-    """The kernel, and the thresholds that FINN may have in the same layer."""
+    """Append the kernel, and a Threshold for the thresholds that FINN may have in the same layer."""
     if a.get("noActivation", 0):
         r.append(node, kernel, value, factor=factor, offset=offset)
         return
@@ -178,7 +179,7 @@ def _write_depthwise(w: Writer, node: Node) -> None:
 def _accumulator(
     w: Writer, node: Node, kernel: MatrixVector | Depthwise, products: int
 ) -> tuple[BaseDataType, BaseDataType]:
-    """The type of a layer's results in FINN, and of its weights there (its codes know no BINARY ones)."""
+    """The types of a layer's results and weights in FINN, which has no BINARY weights."""
     weights = DataType["UINT2"] if kernel.weight_dtype == BINARY else kernel.weight_dtype
     if kernel.input_dtype == BIPOLAR and weights == BIPOLAR:
         w.popcounts[node.outputs[0]] = products

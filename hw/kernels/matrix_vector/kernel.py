@@ -201,7 +201,7 @@ class MatrixVector(Kernel):
         rows = x.reshape(-1, self.mw)
         y = np.empty((len(rows), self.mh), container(self.accumulator_dtype))
         if signs := self._signs:
-            product(pack(rows, zeros=signs.nonzero is not None), signs, self.mw, y)
+            y[:] = product(pack(rows, zeros=signs.nonzero is not None), signs, self.mw)
         else:
             chunk = max(1, CHUNK // self.mw)
             for i in range(0, len(rows), chunk):

@@ -1,9 +1,11 @@
 """Matrix products of -1, 0 and +1 by counting bits, 64 products at a time."""
 
+import ctypes
 from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from hw.native.library import Library, array
 
 
 class Signs(NamedTuple):
@@ -34,47 +36,21 @@ def _words(flags: np.ndarray) -> np.ndarray:
     return packed.view(np.uint64)
 
 
-def product(x: Signs, weights: Signs, count: int, y: np.ndarray) -> None:
-    """Puts ``sum over k of x[r, k] * weights[m, k]`` into ``y[r, m]``; rows are ``count`` long.
+_LIBRARY = Library("hw.kernels.matrix_vector", ("signs.cpp",), native=True)
+_SIZE, _WORDS, _SUMS = ctypes.c_int64, array(np.uint64, 2), array(np.int32, 2)
+_agree = _LIBRARY.function("agree", _WORDS, _WORDS, _SIZE, _SIZE, _SIZE, _SIZE, _SUMS)
+_agree_where = _LIBRARY.function("agree_where", _WORDS, _WORDS, _WORDS, _WORDS, _SIZE, _SIZE, _SIZE, _SUMS)
 
-    ``weights`` come transposed, (words, outputs). Either both know what is not zero, or neither has a zero.
+
+def product(x: Signs, weights: Signs, count: int) -> np.ndarray:
+    """``sum over k of x[r, k] * weights[m, k]`` as int32 ``(rows, outputs)``; rows are ``count`` long.
+
+    ``weights`` come transposed, (words, outputs). Either both have ``nonzero``, or neither has a zero.
     """
+    (rows, words), outputs = x.negative.shape, weights.negative.shape[1]
+    sums = np.empty((rows, outputs), np.int32)
     if x.nonzero is None or weights.nonzero is None:
-        _agree(x.negative, weights.negative, count, y)
+        _agree(x.negative, weights.negative, rows, words, outputs, count, sums)
     else:
-        _agree_where(*x, *weights, y)
-
-
-@numba.njit
-def _ones(word):  # pragma: no cover - compiled
-    """How many bits of a uint64 are 1. (LLVM knows these lines, and takes the processor's instruction for them.)"""
-    word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
-    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
-
-
-@numba.njit(cache=True, nogil=True)
-def _agree(x, weights, count, y):  # pragma: no cover - compiled
-    differ = np.empty(weights.shape[1], np.uint64)
-    for row in range(len(x)):
-        differ[:] = 0
-        for k in range(len(weights)):
-            word = x[row, k]
-            for m in range(len(differ)):  # outputs are the inner loop: there are always enough of them for a vector
-                differ[m] += _ones(word ^ weights[k, m])
-        for m in range(len(differ)):
-            y[row, m] = count - 2 * np.int64(differ[m])
-
-
-@numba.njit(cache=True, nogil=True)
-def _agree_where(x, x_nonzero, weights, weights_nonzero, y):  # pragma: no cover - compiled
-    total = np.empty(weights.shape[1], np.int64)
-    for row in range(len(x)):
-        total[:] = 0
-        for k in range(len(weights)):
-            word, given = x[row, k], x_nonzero[row, k]
-            for m in range(len(total)):
-                counts = given & weights_nonzero[k, m]
-                total[m] += np.int64(_ones(counts)) - 2 * np.int64(_ones((word ^ weights[k, m]) & counts))
-        y[row] = total
+        _agree_where(*x, *weights, rows, words, outputs, sums)
+    return sums

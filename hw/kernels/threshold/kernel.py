@@ -1,11 +1,12 @@
 """Threshold: any monotone function of an integer to a few bits, as a count of thresholds (FINN: Thresholding)."""
 
+import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from math import prod
 from typing import ClassVar
 
-import numba
 import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
@@ -17,6 +18,7 @@ from hw.ir.stream import Stream, container
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel
 from hw.kernels.shared.weight_memory import DEEP, Tiles, WeightMemory
+from hw.native.library import Library, array
 
 SMALL = 64
 """Thresholds of a stage that always stay in lookup tables, with a cycle less (as in threshold.sv)."""
@@ -32,16 +34,15 @@ SEARCH = 256
 """Thresholds of a channel from which on ``execute`` searches instead of comparing with all."""
 
 
-@numba.njit(cache=True, nogil=True)
-def _compare(x, bounds, start, step, y):  # pragma: no cover - compiled
-    (steps, lanes), none = bounds.shape, y.dtype.type(0)
-    for first in range(0, len(x), lanes):
-        part, total = x[first : first + lanes], y[first : first + lanes]
-        total[:] = start[: len(total)]
-        for s in range(steps):
-            bound = bounds[s]
-            for i in range(len(part)):
-                total[i] += step[i] if part[i] > bound[i] else none
+_LIBRARY = Library("hw.kernels.threshold", ("compare.cpp",), native=True)
+
+
+@cache
+def _compare(x: str, y: str) -> Callable[..., None]:
+    """The compiled comparison of integers of the type ``x`` that counts in the type ``y``, names of NumPy."""
+    size = ctypes.c_int64
+    types = (array(x), size, array(x, 2), array(y), array(y), size, size, array(y))
+    return _LIBRARY.function(f"compare_{x}_{y}", *types)
 
 
 @dataclass(frozen=True)
@@ -176,8 +177,13 @@ class Threshold(ChannelKernel):
         (x,) = frames
         values = np.ascontiguousarray(x, container(self.input_dtype)).ravel()
         y = np.empty(values.shape, container(self.output_dtype))
-        if self.steps < SEARCH:
-            _compare(values, *self._tiled, y)
+        if self.steps < SEARCH and y.itemsize <= 2:
+            bounds, start, step = self._tiled
+            counts = y.view(f"u{y.itemsize}")
+            start, step = start.view(counts.dtype), step.view(counts.dtype)
+            _compare(values.dtype.name, counts.dtype.name)(
+                values, len(values), bounds, start, step, *bounds.shape, counts
+            )
         else:
             bounds, start, step = self._comparison
             for c in range(self.channels):
