@@ -25,6 +25,15 @@ def test_examples(module):
     assert not failed
 
 
+@pytest.mark.parametrize(
+    "page", [path for path in sorted((ROOT / "docs").rglob("*.md")) if "\n>>> " in path.read_text()]
+)
+def test_examples_of_pages(page):
+    failed, tried = doctest.testfile(str(page), module_relative=False)
+    assert tried
+    assert not failed
+
+
 def test_the_reference_builds(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", tmp_path]
     done = subprocess.run(

@@ -1,8 +1,8 @@
-"""Soft errors: what a network gives when bits of its memories are flipped: weights, thresholds, constants of requants.
+"""Soft errors: what a network computes when bits of its memories are flipped (weights, thresholds, requant constants).
 
-The emulator computes what the hardware would (see ``hw.faults.damage``), in the damaged layer and in those behind it.
-Every bit of every memory file of the RTL can be flipped, and counts once, where a memory that lanes share has copies
-too.
+The emulator computes what the hardware would, in the damaged layer and in all layers after it; a kernel's folder says
+how (``damage.py``). Every bit of every memory file of the RTL can be flipped. A memory that lanes share has several
+copies, and counts once.
 """
 
 from collections.abc import Sequence
@@ -10,19 +10,23 @@ from dataclasses import replace
 
 import numpy as np
 
+from hw import kernels
 from hw.families.ecp5 import ECP5
-from hw.faults.damage import bits, damaged
 from hw.host.errors import UsageError
 from hw.ir.graph import Graph
+from hw.ir.kernel import Kernel
 
 
 class SoftErrors:
-    """A graph whose memories can be damaged. ``layers`` has the bits of every layer that has some; ``left_out`` the
-    layers with memories whose bits cannot be flipped."""
+    """A graph whose memories can be damaged.
+
+    ``layers``: number of bits by layer, of the layers with memories. ``left_out``: the layers with memories whose bits
+    cannot be flipped, because their kernels have no ``damage.py``. Raises UsageError for a graph without memories.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self._bits = [bits(node.kernel) for node in graph]
+        self._bits = [_bits(node.kernel) for node in graph]
         counted = list(zip(graph, self._bits, strict=True))
         self.layers = {node.name: count for node, count in counted if count}
         self.left_out = [node.name for node, count in counted if not count and node.kernel.rtl(ECP5).memories]
@@ -41,8 +45,8 @@ class SoftErrors:
         for i, count in enumerate(self._bits):
             here = flips[(flips >= first) & (flips < first + count)] - first
             some = some or len(here) > 0
-            if some:  # what the damaged layer gives may be what those behind it never see otherwise
-                nodes[i] = replace(nodes[i], kernel=damaged(nodes[i].kernel, here))
+            if some:  # a damaged layer may hand on numbers that the layers after it never get otherwise
+                nodes[i] = replace(nodes[i], kernel=_damaged(nodes[i].kernel, here))
             first += count
         return replace(self.graph, nodes=tuple(nodes))
 
@@ -51,3 +55,15 @@ class SoftErrors:
         if not 0 <= count <= self.bits:
             raise UsageError(f"{count} bits to flip; the memories have {self.bits}")
         return self.damaged(rng.choice(self.bits, count, replace=False))
+
+
+def _bits(kernel: Kernel) -> int:
+    """Bits of a kernel's memories that can be flipped."""
+    module = kernels.damage(type(kernel))
+    return module.bits(kernel) if module else 0
+
+
+def _damaged(kernel: Kernel, flips: np.ndarray) -> Kernel:
+    """The kernel with these bits of its memories flipped; itself where it computes the same with any input."""
+    module = kernels.damage(type(kernel))
+    return module.damaged(kernel, flips) if module else kernel

@@ -6,7 +6,7 @@ group ``bitfabric.kernels``: the name is the kernel's ``op``, the value its clas
 """
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
@@ -67,14 +67,43 @@ def cases(op: str) -> Cases:
     return cast(Cases, import_module(f"{package}.cases"))
 
 
+class Damage(Protocol):
+    """The module ``damage`` of a kernel: what it computes when bits of its memories are flipped.
+
+    A kernel without memories has none, unless its results change with numbers beyond its input range."""
+
+    def bits(self, kernel: Any) -> int:
+        """Bits of the memories, as in the files of the RTL without parity bits."""
+        ...
+
+    def damaged(self, kernel: Any, flips: np.ndarray) -> Kernel:
+        """The kernel with the bits ``flips`` flipped, (count,) int64 from 0 to ``bits`` - 1. Without flips its results
+        are the kernel's, and, for codes at its inputs that the kernel was not made for, the hardware's."""
+        ...
+
+
+def damage(kernel: type[Kernel]) -> Damage | None:
+    """The module ``damage`` beside a kernel class or one of its base classes; None where there is none."""
+    for package in _packages(kernel):
+        if (files(package) / "damage.py").is_file():
+            return cast(Damage, import_module(f"{package}.damage"))
+    return None
+
+
 def source(name: str, kernel: type[Kernel]) -> Traversable:
     """The SystemVerilog file that ``kernel`` means by this name: beside its class, beside one of its base classes, or
     among the cells that kernels share. Raises BitfabricError where there is none."""
-    packages = (import_module(cls.__module__).__package__ for cls in kernel.__mro__ if issubclass(cls, Kernel))
-    for folder in (*(files(package) for package in packages if package), files(__name__) / "cells"):
+    for folder in (*map(files, _packages(kernel)), files(__name__) / "cells"):
         if (file := folder / name).is_file():
             return file
     raise BitfabricError(f"kernel {kernel.op}: no {name} beside {kernel.__module__}, nor among the cells of {__name__}")
+
+
+def _packages(kernel: type[Kernel]) -> Iterator[str]:
+    """The packages of a kernel class and of its base classes."""
+    for cls in kernel.__mro__:
+        if issubclass(cls, Kernel) and (package := import_module(cls.__module__).__package__):
+            yield package
 
 
 @cache

@@ -8,7 +8,7 @@ from qonnx.core.datatype import BaseDataType
 
 from hw.ir.kernel import Role
 from hw.ir.stream import smallest_dtype
-from hw.kernels.shared.channel_kernel import checked_range
+from hw.kernels.shared.parameters import checked_range
 from hw.kernels.shared.pool import Pool
 
 

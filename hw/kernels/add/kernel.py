@@ -12,7 +12,8 @@ from hw.host.errors import BitfabricError
 from hw.ir.kernel import Role, Rtl, Schedule
 from hw.ir.stream import Stream, container, smallest_dtype
 from hw.kernels.shared import cell_costs, pixel
-from hw.kernels.shared.channel_kernel import ChannelKernel, checked_range, kind
+from hw.kernels.shared.channel_kernel import ChannelKernel, kind
+from hw.kernels.shared.parameters import checked_range
 
 WIDEST_COEFFICIENT = 16
 """Bits of the widest coefficient."""

@@ -10,16 +10,14 @@ from qonnx.core.datatype import BaseDataType
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.host.errors import BitfabricError
 from hw.ir.kernel import Role, Rtl, Schedule
 from hw.ir.stream import Stream, container, encode, smallest_dtype
 from hw.kernels.shared import cell_costs, pixel
-from hw.kernels.shared.channel_kernel import ChannelKernel, checked_range, credits_for, kind
+from hw.kernels.shared.channel_kernel import ChannelKernel, credits_for, kind
+from hw.kernels.shared.parameters import MULTIPLIER_BITS, check_weights, checked_range, integer_matrix, sum_range
 from hw.kernels.shared.reduction import Reduction
 from hw.kernels.shared.weight_memory import WeightMemory
 
-MULTIPLIER_BITS = (5, 18)
-"""Operands of a multiplier, as two's complement: narrower ones are cheaper in lookup tables, wider ones do not fit."""
 FEW_WORDS = 8
 """Memories of no more words have many equal columns."""
 EVERY = 2
@@ -91,21 +89,10 @@ class Depthwise(ChannelKernel):
     parity: bool = False
 
     def __post_init__(self) -> None:
-        weights = np.asarray(self.weights)
-        if weights.ndim != 2 or not weights.size or weights.dtype.kind not in "iu":
-            raise BitfabricError(
-                f"depthwise: weights of shape {weights.shape} and type {weights.dtype} must be a matrix of integers, "
-                "channels by positions of the window"
-            )
-        object.__setattr__(self, "weights", weights.astype(np.int64))
+        matrix = integer_matrix(self.op, self.weights, "channels by positions of the window")
+        object.__setattr__(self, "weights", matrix)
         self._check((*self.prefix, self.channels), self.weight_dtype, self.input_dtype)
-        low, high = int(self.weights.min()), int(self.weights.max())
-        bipolar = self.weight_dtype.name == "BIPOLAR"
-        if not all(map(self.weight_dtype.allowed, (low, high))) or (bipolar and 0 in self.weights):
-            raise BitfabricError(
-                f"depthwise: weights {low}..{high} are not all {self.weight_dtype.name}; "
-                f"a type that holds them is {smallest_dtype(low, high).name}"
-            )
+        check_weights(self.op, matrix, self.weight_dtype)
         checked_range(self.op, self.input_dtype, self.input_range)
         container(self.output_dtype)
 
@@ -146,10 +133,8 @@ class Depthwise(ChannelKernel):
     # Arithmetic.
 
     def output_range(self) -> tuple[np.ndarray, np.ndarray]:
-        """Least and greatest sum of each channel, ``(C,)`` int64, reached by some input in the input range."""
-        low, high = checked_range(self.op, self.input_dtype, self.input_range)
-        positive, negative = np.maximum(self.weights, 0).sum(axis=1), np.minimum(self.weights, 0).sum(axis=1)
-        return positive * low + negative * high, positive * high + negative * low
+        """Minimum and maximum sum of each channel, ``(C,)`` int64; inputs in the input range reach them."""
+        return sum_range(self.weights, *checked_range(self.op, self.input_dtype, self.input_range))
 
     @cached_property
     def output_dtype(self) -> BaseDataType:

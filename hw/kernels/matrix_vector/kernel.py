@@ -27,21 +27,23 @@ from hw.kernels.matrix_vector import cost
 from hw.kernels.matrix_vector.cost import levels
 from hw.kernels.matrix_vector.signs import Signs, pack, product
 from hw.kernels.shared import pixel
+from hw.kernels.shared.parameters import (
+    MULTIPLIER_BITS,
+    check_weights,
+    checked_range,
+    divisors,
+    integer_matrix,
+    sum_range,
+)
 from hw.kernels.shared.weight_memory import WeightMemory
 
 BIPOLAR = DataType["BIPOLAR"]
 WIDEST = 32
 """Bits of the widest input or weight."""
-MULTIPLIER_BITS = (5, 18)
-"""Operands of a multiplier, as two's complement: narrower ones are cheaper in lookup tables, wider ones do not fit."""
 BUFFER_BITS = 768
 """Input buffers of more bits, and at least 64 beats, go to block RAM: on ECP5 that saves 150 lookup tables or more."""
 CHUNK = 1 << 18
 """Inputs multiplied at a time: few enough to stay in the cache as floating-point numbers."""
-
-
-def _divisors(number: int) -> list[int]:
-    return [d for d in range(1, number + 1) if number % d == 0]
 
 
 def _signed_bits(low: int, high: int) -> int:
@@ -82,13 +84,7 @@ class MatrixVector(Kernel):
     parity: bool = False
 
     def __post_init__(self) -> None:
-        weights = np.asarray(self.weights)
-        if weights.ndim != 2 or not weights.size or weights.dtype.kind not in "iu":
-            raise BitfabricError(
-                f"matrix_vector: weights of shape {weights.shape} and type {weights.dtype} must be a matrix of "
-                "integers, outputs by inputs"
-            )
-        object.__setattr__(self, "weights", weights.astype(np.int64, copy=False))
+        object.__setattr__(self, "weights", integer_matrix(self.op, self.weights, "outputs by inputs"))
         for what, dtype in (("weight", self.weight_dtype), ("input", self.input_dtype)):
             known = dtype.name in ("BIPOLAR", "BINARY", "TERNARY") or dtype.name.startswith(("INT", "UINT"))
             if not known or dtype.bitwidth() > WIDEST:
@@ -96,25 +92,15 @@ class MatrixVector(Kernel):
                     f"matrix_vector: {what} type {dtype.name}; it must be BIPOLAR, TERNARY, INT2..INT{WIDEST} or "
                     f"UINT1..UINT{WIDEST}"
                 )
-        low, high = int(self.weights.min()), int(self.weights.max())
-        if not all(map(self.weight_dtype.allowed, (low, high))) or (self.weight_dtype == BIPOLAR and 0 in self.weights):
-            raise BitfabricError(
-                f"matrix_vector: weights {low}..{high} are not all {self.weight_dtype.name}; "
-                f"a type that holds them is {smallest_dtype(low, high).name}"
-            )
-        if self.input_range is not None:
-            least, most = self.input_range
-            if not (self.input_dtype.min() <= least <= most <= self.input_dtype.max()):
-                raise BitfabricError(
-                    f"matrix_vector: input range {least}..{most} is not within {self.input_dtype.name}"
-                )
+        check_weights(self.op, self.weights, self.weight_dtype)
+        checked_range(self.op, self.input_dtype, self.input_range)
         self._check_folding()
         container(self.accumulator_dtype)
 
     def _check_folding(self) -> None:
         for what, value, size, of in (("pe", self.pe, self.mh, "outputs"), ("simd", self.simd, self.mw, "inputs")):
             if value < 1 or size % value:
-                legal = ", ".join(map(str, _divisors(size)))
+                legal = ", ".join(map(str, divisors(size)))
                 raise BitfabricError(f"matrix_vector: {what}={value} does not divide the {size} {of}; legal: {legal}")
         pixel.check(self.op, self.pixels, self._pixel_counts(), pe=(self.pe, self.mh), simd=(self.simd, self.mw))
 
@@ -148,7 +134,7 @@ class MatrixVector(Kernel):
         return (Stream((*self.prefix, self.mh), self.accumulator_dtype, self.pe * self.pixels),)
 
     def foldings(self) -> tuple[Folding, ...]:
-        every = (Folding(pe, simd) for pe in _divisors(self.mh) for simd in _divisors(self.mw))
+        every = (Folding(pe, simd) for pe in divisors(self.mh) for simd in divisors(self.mw))
         several = (Folding(self.mh, self.mw, n) for n in self._pixel_counts())
         return (*sorted(every, key=lambda f: (f.pe * f.simd, f.pe)), *several)
 
@@ -170,11 +156,8 @@ class MatrixVector(Kernel):
         return self.input_range or (int(self.input_dtype.min()), int(self.input_dtype.max()))
 
     def output_range(self) -> tuple[np.ndarray, np.ndarray]:
-        """Least and greatest sum of each output, ``(MH,)`` int64, reached by some input in the input range."""
-        low, high = self._range
-        positive = np.maximum(self.weights, 0).sum(axis=1)
-        negative = np.minimum(self.weights, 0).sum(axis=1)
-        return positive * low + negative * high, positive * high + negative * low
+        """Minimum and maximum sum of each output, ``(MH,)`` int64; inputs in the input range reach them."""
+        return sum_range(self.weights, *self._range)
 
     @cached_property
     def accumulator_dtype(self) -> BaseDataType:

@@ -80,13 +80,3 @@ class ChannelKernel(Kernel):
         if folding.simd != 1:
             raise BitfabricError(f"{self.op} has no SIMD, {folding.simd} was asked for; give only PE")
         return replace(self, **{"pe": folding.pe, "pixels": folding.pixels})
-
-
-def checked_range(op: str, dtype: BaseDataType, given: tuple[int, int] | None) -> tuple[int, int]:
-    """The range of an input: the one given, or its type's. Raises BitfabricError where it is not within the type."""
-    low, high = int(dtype.min()), int(dtype.max())
-    if given is None:
-        return low, high
-    if not low <= given[0] <= given[1] <= high:
-        raise BitfabricError(f"{op}: input range {given[0]}..{given[1]} is not within {dtype.name}")
-    return given

@@ -17,16 +17,13 @@ from hw.ir.buffer import Buffer, Loop
 from hw.ir.kernel import Folding, Kernel, Role, Rtl, Schedule
 from hw.ir.stream import Stream
 from hw.kernels.shared import pixel
+from hw.kernels.shared.parameters import divisors
 from hw.kernels.sliding_window import cost
 from hw.kernels.sliding_window.unfold import unfold
 
 BIPOLAR, TERNARY = DataType["BIPOLAR"], DataType["TERNARY"]
 BUFFER_BITS = 768
 """Memories of more bits, and at least 64 beats, go to block RAM: on ECP5 that saves 150 lookup tables or more."""
-
-
-def _divisors(number: int) -> list[int]:
-    return [d for d in range(1, number + 1) if number % d == 0]
 
 
 class _Plane(NamedTuple):
@@ -156,8 +153,8 @@ class SlidingWindow(Kernel):
 
     def _lanes(self) -> list[int]:
         width = self.kernel[-1]
-        parts = [*_divisors(width), *(width * rows for rows in _divisors(prod(self.kernel[:-1])))]
-        return sorted({*_divisors(self.channels), *(self.channels * positions for positions in parts)})
+        parts = [*divisors(width), *(width * rows for rows in divisors(prod(self.kernel[:-1])))]
+        return sorted({*divisors(self.channels), *(self.channels * positions for positions in parts)})
 
     def _pixel_counts(self) -> list[int]:
         return [n for n in pixel.counts(self.shape) if self._windows_for(n)]
@@ -166,7 +163,7 @@ class SlidingWindow(Kernel):
         """The fewest windows at a time that keep up with so many positions; 0 where a row's are too few."""
         beats, row = prod(self.shape[:-1]) // pixels, self.out_spatial[-1]
         rows = prod(self.out_spatial[:-1])
-        return next((n for n in _divisors(row) if rows * (row // n) <= beats), 0)
+        return next((n for n in divisors(row) if rows * (row // n) <= beats), 0)
 
     @property
     def together(self) -> int:

@@ -1,0 +1,52 @@
+"""Checks of parameters and ranges of sums that several kernels share."""
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType
+
+from hw.host.errors import BitfabricError
+from hw.ir.stream import smallest_dtype
+
+MULTIPLIER_BITS = (5, 18)
+"""Minimum and maximum bits of a multiplier's operands, as two's complement: narrower ones are cheaper in lookup tables,
+wider ones do not fit."""
+
+
+def divisors(number: int) -> list[int]:
+    """The divisors of a positive number, in increasing order."""
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def integer_matrix(op: str, weights: np.ndarray, axes: str) -> np.ndarray:
+    """Weights as a matrix of int64. Raises BitfabricError for another shape or type; ``axes`` names the two axes."""
+    weights = np.asarray(weights)
+    if weights.ndim != 2 or not weights.size or weights.dtype.kind not in "iu":
+        raise BitfabricError(
+            f"{op}: weights of shape {weights.shape} and type {weights.dtype} must be a matrix of integers, {axes}"
+        )
+    return weights.astype(np.int64, copy=False)
+
+
+def check_weights(op: str, weights: np.ndarray, dtype: BaseDataType) -> None:
+    """Raises BitfabricError where some of the weights are not of their type, with a type that holds them."""
+    low, high = int(weights.min()), int(weights.max())
+    if not all(map(dtype.allowed, (low, high))) or (dtype.name == "BIPOLAR" and 0 in weights):
+        raise BitfabricError(
+            f"{op}: weights {low}..{high} are not all {dtype.name}; "
+            f"a type that holds them is {smallest_dtype(low, high).name}"
+        )
+
+
+def checked_range(op: str, dtype: BaseDataType, stated: tuple[int, int] | None) -> tuple[int, int]:
+    """The range of an input: the ``stated`` one, or its type's. Raises BitfabricError where it exceeds the type."""
+    low, high = int(dtype.min()), int(dtype.max())
+    if stated is None:
+        return low, high
+    if not low <= stated[0] <= stated[1] <= high:
+        raise BitfabricError(f"{op}: input range {stated[0]}..{stated[1]} is not within {dtype.name}")
+    return stated
+
+
+def sum_range(weights: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
+    """Minimum and maximum of each row's sum of products with inputs in ``low..high``, (rows,) int64 each."""
+    positive, negative = np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)
+    return positive * low + negative * high, positive * high + negative * low
