@@ -28,11 +28,13 @@ from hw.ir.kernel import Folding, Kernel
 from hw.kernels.calibration import grid
 from hw.kernels.fifo.kernel import Fifo
 from hw.lowering.lower import lower
-from hw.passes import fifos, fold, lanes
+from hw.passes.fifos import insert_fifos
+from hw.passes.fold import apply_folding
+from hw.passes.lanes import insert_width_converters
 from hw.rtl.design import generate
 from hw.synth.nextpnr import place_and_route
 from hw.synth.yosys import synthesise
-from hw.timing import fifo_sizing
+from hw.timing.fifo_sizing import size_fifos
 
 FOLDER = Path(__file__).parent / "clocks"
 DEVICE = {"ecp5": "lfe5u-85f", "ice40": "ice40up5k", "gowin": "gw1nr-9c"}
@@ -155,8 +157,8 @@ def folded(case: Case, kept: Placed | None, folder: Path) -> tuple[Graph, str]:
         parts = (part.split(":") for part in kept.folding.split())
         table = {name: Folding(*map(int, sizes.split("x"))) for name, sizes in parts}
     text = " ".join(f"{name}:{f.pe}x{f.simd}x{f.pixels}" for name, f in table.items())
-    connected = lanes.connect(fold.apply(graph, table))
-    return fifos.insert(connected, fifo_sizing.size(connected)), text
+    connected = insert_width_converters(apply_folding(graph, table))
+    return insert_fifos(connected, size_fifos(connected)), text
 
 
 def error(estimated: float, placed: float) -> float:

@@ -18,8 +18,11 @@ from benchmarks import cnv, report
 from hw.families import find_device
 from hw.folding import choose
 from hw.lowering.lower import lower
-from hw.passes import fifos, fold, lanes
+from hw.passes import fifos
+from hw.passes.fold import apply_folding
+from hw.passes.lanes import insert_width_converters
 from hw.timing import fifo_sizing
+from hw.timing.fifo_sizing import size_fifos
 from quant import create_model, export
 
 DEVICE, SHALLOW = "lfe5u-85f", 2
@@ -48,11 +51,13 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         for name, (make, cycles) in NETWORKS.items():
             graph = lower(make(Path(folder)))
-            graph = lanes.connect(fold.apply(graph, choose.for_cycles(graph, cycles, ecp5.family, ecp5.capacity)))
+            graph = insert_width_converters(
+                apply_folding(graph, choose.for_cycles(graph, cycles, ecp5.family, ecp5.capacity))
+            )
             if not results:
-                fifo_sizing.size(graph)  # compiled by now
+                size_fifos(graph)  # compiled by now
             start = time.process_time()
-            sized = fifo_sizing.size(graph)
+            sized = size_fifos(graph)
             seconds = time.process_time() - start
             streams = fifos.streams(graph)
             for rule, depths in {

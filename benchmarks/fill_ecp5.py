@@ -8,11 +8,14 @@ from benchmarks import report, tfc
 from hw.families import find_device
 from hw.folding import choose
 from hw.lowering.lower import lower
-from hw.passes import fifos, fold, lanes
+from hw.passes.fifos import insert_fifos
+from hw.passes.fold import apply_folding
+from hw.passes.lanes import insert_width_converters
 from hw.rtl.design import generate
 from hw.synth.nextpnr import place_and_route
 from hw.synth.yosys import synthesise
-from hw.timing import cycles, fifo_sizing
+from hw.timing import cycles
+from hw.timing.fifo_sizing import size_fifos
 
 RATE = 5e6
 
@@ -28,8 +31,8 @@ def main() -> None:
         folder = Path(name)
         graph = lower(tfc.make(folder))
         table = choose.for_cycles(graph, options.cycles, ecp5.family, ecp5.capacity)
-        connected = lanes.connect(fold.apply(graph, table))
-        hardware = fifos.insert(connected, fifo_sizing.size(connected))
+        connected = insert_width_converters(apply_folding(graph, table))
+        hardware = insert_fifos(connected, size_fifos(connected))
         interval = cycles.steady(hardware).interval
         made = synthesise(generate(hardware, ecp5.family), ecp5, folder / "synth")
         placed = place_and_route(made.netlist, ecp5, folder / "place", RATE * interval / 1e6)

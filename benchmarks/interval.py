@@ -10,10 +10,12 @@ from hw.families import find_device
 from hw.folding import choose
 from hw.ir.graph import Graph
 from hw.lowering.lower import lower
-from hw.passes import fifos, fold, lanes
+from hw.passes.fifos import insert_fifos
+from hw.passes.fold import apply_folding
+from hw.passes.lanes import insert_width_converters
 from hw.rtl.design import generate
 from hw.simulation import verilator
-from hw.timing import fifo_sizing
+from hw.timing.fifo_sizing import size_fifos
 
 TARGETS = (896, 64)
 FRAMES = 24
@@ -28,8 +30,10 @@ def bound(graph: Graph) -> int:
 def folded(graph: Graph, cycles: int) -> Graph:
     """The cheapest folding for ``cycles`` cycles a frame, with width converters and FIFOs."""
     ecp5 = find_device("lfe5u-85f")
-    connected = lanes.connect(fold.apply(graph, choose.for_cycles(graph, cycles, ecp5.family, ecp5.capacity)))
-    return fifos.insert(connected, fifo_sizing.size(connected))
+    connected = insert_width_converters(
+        apply_folding(graph, choose.for_cycles(graph, cycles, ecp5.family, ecp5.capacity))
+    )
+    return insert_fifos(connected, size_fifos(connected))
 
 
 def simulated_interval(graph: Graph, count: int) -> int:

@@ -23,8 +23,10 @@ from hw.ir.graph import Graph
 from hw.ir.kernel import Kernel
 from hw.kernels.calibration import COMPANION, grid, separate
 from hw.lowering.lower import lower
-from hw.passes import fifos, fold, lanes
-from hw.timing import fifo_sizing
+from hw.passes.fifos import insert_fifos
+from hw.passes.fold import apply_folding
+from hw.passes.lanes import insert_width_converters
+from hw.timing.fifo_sizing import size_fifos
 
 
 def hardware(name: str, folder: Path) -> Graph:
@@ -37,8 +39,8 @@ def hardware(name: str, folder: Path) -> Graph:
     if not kept.exists():
         capacity = find_device("lfe5u-85f").capacity
         finn_json.save(choose.for_cycles(graph, networks.NETWORKS[name].cycles, ECP5, capacity), kept)
-    connected = lanes.connect(fold.apply(graph, finn_json.load(kept, graph)))
-    return fifos.insert(connected, fifo_sizing.size(connected))
+    connected = insert_width_converters(apply_folding(graph, finn_json.load(kept, graph)))
+    return insert_fifos(connected, size_fifos(connected))
 
 
 def error(estimated: float, measured: float) -> float:

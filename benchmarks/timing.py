@@ -19,11 +19,13 @@ from flows.finn import estimate
 from hw.families import find_device
 from hw.folding import choose
 from hw.lowering.lower import lower
-from hw.passes import fifos, fold, lanes
+from hw.passes.fifos import insert_fifos
+from hw.passes.fold import apply_folding
+from hw.passes.lanes import insert_width_converters
 from hw.rtl.design import generate
 from hw.simulation.verilator import build
-from hw.timing import fifo_sizing
 from hw.timing.cycles import simulate, steady
+from hw.timing.fifo_sizing import size_fifos
 
 DEVICE = "lfe5u-85f"
 NETWORKS: dict[str, tuple[Callable[[Path], Path], int, int]] = {
@@ -44,10 +46,12 @@ def measure(path: Path, cycles: int, count: int) -> dict[str, Any]:
     """Cycles and seconds of a network."""
     device_ = find_device(DEVICE)
     graph = lower(path)
-    connected = lanes.connect(fold.apply(graph, choose.for_cycles(graph, cycles, device_.family, device_.capacity)))
-    fifo_sizing.size(connected)  # compiled by now
-    depths, sizing = timed(lambda: fifo_sizing.size(connected))
-    hardware = fifos.insert(connected, depths)
+    connected = insert_width_converters(
+        apply_folding(graph, choose.for_cycles(graph, cycles, device_.family, device_.capacity))
+    )
+    size_fifos(connected)  # compiled by now
+    depths, sizing = timed(lambda: size_fifos(connected))
+    hardware = insert_fifos(connected, depths)
     (port,), (out,) = hardware.inputs, hardware.outputs
     stream = hardware.edges[port.edge]
     frames = np.random.default_rng(0).integers(

@@ -18,11 +18,14 @@ from hw.folding import choose
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
 from hw.lowering.lower import lower
-from hw.passes import fifos, fold, lanes
+from hw.passes import fold
+from hw.passes.fifos import insert_fifos
+from hw.passes.fold import apply_folding
+from hw.passes.lanes import insert_width_converters
 from hw.rtl.design import generate, instances
 from hw.synth.yosys import synthesise
-from hw.timing import fifo_sizing
 from hw.timing.cycles import steady
+from hw.timing.fifo_sizing import size_fifos
 
 PART, DEVICE = "xc7z020clg400-1", "xc7z020"
 NETWORKS = {"tfc": (tfc.make, 896), "cnv": (cnv.make, 150_000)}
@@ -68,8 +71,8 @@ def measure(network: str, folder: Path) -> dict[str, object]:
     }
     results = {}
     for name, table in tables.items():
-        connected = lanes.connect(fold.apply(graph, table))
-        hardware = fifos.insert(connected, fifo_sizing.size(connected))
+        connected = insert_width_converters(apply_folding(graph, table))
+        hardware = insert_fifos(connected, size_fifos(connected))
         total, layers = synthesised(hardware, folder / network / name.replace(" ", "_"))
         rows = [
             [n.name, n.kernel.op, n.kernel.folding.pe, n.kernel.folding.simd, n.kernel.interval,

@@ -7,11 +7,17 @@ if TYPE_CHECKING:
     from flows.accelerator import Accelerator
     from flows.agreement import assert_engines_agree
     from flows.pipeline import build
+    from flows.planner import estimate_build
 
-_MODULES = {"Accelerator": "accelerator", "assert_engines_agree": "agreement", "build": "pipeline"}
+_MODULES = {
+    "Accelerator": "accelerator",
+    "assert_engines_agree": "agreement",
+    "build": "pipeline",
+    "estimate_build": "planner",
+}
 """Name -> its module, which never has the same name: whichever was imported first would hide the other."""
 
-__all__ = ["Accelerator", "assert_engines_agree", "build"]
+__all__ = ["Accelerator", "assert_engines_agree", "build", "estimate_build"]
 
 
 def __getattr__(name: str) -> Any:

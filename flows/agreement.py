@@ -20,7 +20,7 @@ from hw import model as model_file
 from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
-from hw.passes import lanes
+from hw.passes.lanes import insert_width_converters
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import compare, random_frames
 
@@ -68,7 +68,7 @@ def _difference(engine: str, path: Path, graph: Graph, x: np.ndarray) -> str | N
             return verify.first_difference(execute(made, x), np.asarray(Emulator(graph).run(x)))
         case "rtl":
             try:
-                verify.check_rtl(lanes.connect(graph), ECP5, graph.encode(x))
+                verify.check_rtl(insert_width_converters(graph), ECP5, graph.encode(x))
             except BitfabricError as error:
                 return str(error)
     return None

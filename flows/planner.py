@@ -17,9 +17,12 @@ from hw.folding.fmax import Fmax
 from hw.folding.search import Choice, Search, fits
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
-from hw.passes import fold, lanes
-from hw.passes.fifos import insert
-from hw.timing import cycles, fifo_sizing
+from hw.passes import fold
+from hw.passes.fifos import insert_fifos
+from hw.passes.fold import apply_folding, current_folding
+from hw.passes.lanes import insert_width_converters
+from hw.timing import cycles
+from hw.timing.fifo_sizing import size_fifos
 
 MAX_UTILISATION = {"lut": 0.8, "ff": 0.8, "bram": 0.9, "dsp": 0.9}
 """Shares of the device that a design may be estimated to take that is as fast as the device allows: routing needs some
@@ -46,7 +49,7 @@ class DesignPoint:
 
 def assemble(graph: Graph, table: fold.FoldingTable, fifos: dict[str, int]) -> Graph:
     """The hardware: the graph with a folding, with width converters, and with FIFOs of these depths."""
-    return insert(lanes.connect(fold.apply(graph, table)), fifos)
+    return insert_fifos(insert_width_converters(apply_folding(graph, table)), fifos)
 
 
 class Plan:
@@ -91,20 +94,20 @@ class Plan:
     def choose(self) -> DesignPoint:
         """The design from the folding file, for the rate, as FINN's own graph is folded, or for the area."""
         if self.config.folding is not None:
-            table = fold.current(fold.apply(self.graph, finn_json.load(self.config.folding, self.graph)))
+            table = current_folding(apply_folding(self.graph, finn_json.load(self.config.folding, self.graph)))
         elif self.wanted_cycles is not None:
             table = choose.for_rate(self.search, self.wanted_cycles).folding
         elif self.config.fill:
             return self._max_throughput(self.budget(MAX_UTILISATION))
         elif model_file.of_finn(self.model):
-            table = fold.current(self.graph)
+            table = current_folding(self.graph)
         else:
             return self._fit_budget(self.budget(DEFAULT_UTILISATION))
         return self._design(table)
 
     def _design(self, table: fold.FoldingTable) -> DesignPoint:
         """The hardware with this folding and its FIFOs."""
-        depths = fifo_sizing.size(lanes.connect(fold.apply(self.graph, table)))
+        depths = size_fifos(insert_width_converters(apply_folding(self.graph, table)))
         hardware = assemble(self.graph, table, depths)
         return DesignPoint(table, depths, hardware, self._fmax(hardware), self.clock_mhz)
 
@@ -135,7 +138,7 @@ class Plan:
         """
         best, most = 0, 0.0
         for choice in self.search.slower(budget, CYCLE_SLACK):
-            hardware = lanes.connect(fold.apply(self.graph, choice.folding))
+            hardware = insert_width_converters(apply_folding(self.graph, choice.folding))
             if (rate := self._clock(self._fmax(hardware)) / choice.interval) > most:
                 best, most = choice.interval, rate
         design = self._fit_budget(budget, best)

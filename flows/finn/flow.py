@@ -39,9 +39,10 @@ from hw.ir.kernel import Folding
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.shared.pool import Pool
 from hw.kernels.sliding_window.kernel import SlidingWindow
-from hw.passes import fold, lanes
+from hw.passes.fold import apply_folding, current_folding
+from hw.passes.lanes import insert_width_converters
 from hw.simulation.emulator import Emulator
-from hw.timing import fifo_sizing
+from hw.timing.fifo_sizing import size_fifos
 from hw.verification.reference import random_frames
 
 FRAMES = 4
@@ -143,7 +144,7 @@ class _Flow:
         return made.model
 
     def _folded(self, graph: Graph) -> Graph:
-        table = fold.current(graph)
+        table = current_folding(graph)
         device = self._device()
         if self.request.folding is not None:
             table = finn_json.load(self.request.folding, graph)
@@ -161,7 +162,7 @@ class _Flow:
         elif not model_file.of_finn(self.model):
             table = choose.for_area(graph, 0.25, device.family, device.capacity)
         # FINN takes a pixel at a time.
-        return _as_finn_folds(fold.apply(graph, {name: replace(each, pixels=1) for name, each in table.items()}))
+        return _as_finn_folds(apply_folding(graph, {name: replace(each, pixels=1) for name, each in table.items()}))
 
     def _device(self) -> Device:
         """The device whose resources guide the folding: the part's, or for one that is not known here a large one."""
@@ -190,7 +191,7 @@ class _Flow:
             name = original.get(node.output[0], node.name)
             layers.append({"name": name, "finn": node.name, "operator": node.op_type, **folded[node.name]})
         step_cache.write_json(self.folder / "folding.json", {"Defaults": {}, **folded})
-        depths = fifo_sizing.size(lanes.connect(graph))
+        depths = size_fifos(insert_width_converters(graph))
         for step in (
             InsertDWC(), InsertFIFO(create_shallow_fifos=True), SpecializeLayers(self.part),
             GiveUniqueNodeNamesRecursive(),
@@ -331,7 +332,7 @@ def _as_finn_folds(graph: Graph) -> Graph:
             table[node.name] = Folding(1, reader.kernel.folding.pe)
         elif kernel.channels < kernel.simd != whole:
             table[node.name] = Folding(1, kernel.channels)
-    return fold.apply(graph, table)
+    return apply_folding(graph, table)
 
 
 def _depth(model: Any, node: Any, depths: dict[str, int]) -> int:

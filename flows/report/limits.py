@@ -8,7 +8,8 @@ from hw.folding import choose
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node
 from hw.ir.kernel import Folding
-from hw.passes import fold, lanes
+from hw.passes.fold import apply_folding, current_folding
+from hw.passes.lanes import insert_width_converters
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,11 @@ def find(graph: Graph, hardware: Graph, interval: int, device: Device) -> Limits
     steps = [step for node in limiting if (step := _doubled(node, device))]
     named = {step.layer for step in steps}
     doubled, refused = None, None
-    table = {name: hardware.node(name).kernel.folding for name in fold.current(graph)}
+    table = {name: hardware.node(name).kernel.folding for name in current_folding(graph)}
     try:
         faster = choose.for_cycles(graph, interval // 2, device.family, device.capacity)
-        new = lanes.connect(fold.apply(graph, faster))
-        old = lanes.connect(fold.apply(graph, table))
+        new = insert_width_converters(apply_folding(graph, faster))
+        old = insert_width_converters(apply_folding(graph, table))
         more = _difference(choose.estimate_resources(new, device.family), choose.estimate_resources(old, device.family))
         doubled = max(node.kernel.schedule().interval for node in new), more
     except BitfabricError as error:

@@ -16,7 +16,7 @@ def streams(graph: Graph) -> dict[str, Stream]:
     return inner
 
 
-def insert(graph: Graph, depths: dict[str, int]) -> Graph:
+def insert_fifos(graph: Graph, depths: dict[str, int]) -> Graph:
     """The graph with a FIFO of this depth on each of these edges."""
     inner = streams(graph)
     if unknown := sorted(set(depths) - set(inner)):

@@ -10,7 +10,7 @@ FoldingTable = dict[str, Folding]
 """Layer name -> its parallelism."""
 
 
-def current(graph: Graph) -> FoldingTable:
+def current_folding(graph: Graph) -> FoldingTable:
     """The present folding of the layers that have a choice of foldings or implementations."""
     table = {}
     for node in graph:
@@ -20,7 +20,7 @@ def current(graph: Graph) -> FoldingTable:
     return table
 
 
-def apply(graph: Graph, table: FoldingTable) -> Graph:
+def apply_folding(graph: Graph, table: FoldingTable) -> Graph:
     """The graph with a folding. Raises BitfabricError for an unknown layer, an unknown implementation or a folding that
     is not legal."""
     kernels: dict[str, Kernel] = {}

@@ -9,7 +9,7 @@ from hw.ir.stream import Stream, divides
 from hw.kernels.width_converter.kernel import WidthConverter
 
 
-def connect(graph: Graph) -> Graph:
+def insert_width_converters(graph: Graph) -> Graph:
     """The graph with width converters on every edge whose ends differ in lanes."""
     nodes: list[Node] = []
     given: dict[str, Stream] = {}

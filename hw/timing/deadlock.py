@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hw.ir.graph import Graph
 from hw.kernels.fifo.kernel import Fifo
-from hw.passes import fifos
+from hw.passes.fifos import insert_fifos
 from hw.timing import trace
 
 
@@ -21,7 +21,7 @@ def explain(graph: Graph, waits: dict[str, str]) -> str:
         if depth := _freeing(graph, edge):
             return f"deadlock: {_place(graph, edge)}, and {waiting}; {_remedy(graph, edge, depth)}"
     names = " and ".join(_place(graph, edge) for edge in full)
-    remedy = "one FIFO is not enough to free them: take the depths of hw.timing.fifo_sizing.size"
+    remedy = "one FIFO is not enough to free them: take the depths of hw.timing.fifo_sizing.size_fifos"
     return f"deadlock: {names}, and {waiting}; {remedy}"
 
 
@@ -57,7 +57,7 @@ def _deeper(graph: Graph, edge: str, depth: int) -> Graph:
     """The graph with the FIFO at the edge, there already or not, of this depth."""
     held = _writer(graph, edge)
     return (
-        fifos.insert(graph, {edge: depth}) if held is None else graph.with_kernels({edge: replace(held, depth=depth)})
+        insert_fifos(graph, {edge: depth}) if held is None else graph.with_kernels({edge: replace(held, depth=depth)})
     )
 
 

@@ -4,7 +4,7 @@ from math import inf
 
 from hw.host.errors import UsageError
 from hw.ir.graph import Graph
-from hw.passes.fifos import insert, streams
+from hw.passes.fifos import insert_fifos, streams
 from hw.timing.cycles import Deadlock, steady
 from hw.timing.periodic import PeriodicSchedule, fastest
 
@@ -12,7 +12,7 @@ from hw.timing.periodic import PeriodicSchedule, fastest
 def interval(graph: Graph, depths: dict[str, int]) -> float:
     """Cycles between frames with these FIFOs; infinite where they end in a deadlock."""
     try:
-        return steady(insert(graph, depths)).interval
+        return steady(insert_fifos(graph, depths)).interval
     except Deadlock:
         return inf
 
@@ -20,7 +20,7 @@ def interval(graph: Graph, depths: dict[str, int]) -> float:
 def _fastest(graph: Graph) -> PeriodicSchedule:
     """The schedule with the least interval, with a FIFO that is never full on every edge between kernels."""
     edges = list(streams(graph))
-    return fastest(insert(graph, dict.fromkeys(edges, 2)), edges)
+    return fastest(insert_fifos(graph, dict.fromkeys(edges, 2)), edges)
 
 
 def least_interval(graph: Graph) -> int:
@@ -28,7 +28,7 @@ def least_interval(graph: Graph) -> int:
     return _fastest(graph).interval
 
 
-def size(graph: Graph, interval: int | None = None) -> dict[str, int]:
+def size_fifos(graph: Graph, interval: int | None = None) -> dict[str, int]:
     """The depths (edge -> beats, 0 left out) with which frames come every ``interval`` cycles, without a deadlock;
     by default as often as with unbounded FIFOs.
 

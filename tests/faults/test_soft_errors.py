@@ -20,11 +20,11 @@ from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.lower import lower
-from hw.passes import fifos
-from hw.passes.lanes import connect
+from hw.passes.fifos import insert_fifos
+from hw.passes.lanes import insert_width_converters
 from hw.rtl.design import RtlDesign, generate
 from hw.simulation import verilator
-from hw.timing import fifo_sizing
+from hw.timing.fifo_sizing import size_fifos
 from tests.hw.random_images import RandomImages
 from tests.kernels.kernel_bench import alone
 from tests.kernels.test_matrix_vector import weights_of
@@ -172,8 +172,8 @@ def test_damaged_networks_compute_what_their_rtl_computes(seed: int) -> None:
     """What a damaged layer hands on goes through all kinds of kernels as it does in hardware."""
     rng = np.random.default_rng(seed)
     network = RandomImages(rng, dyadic=True)
-    connected = connect(lower(network.model()))
-    hardware = fifos.insert(connected, fifo_sizing.size(connected))
+    connected = insert_width_converters(lower(network.model()))
+    hardware = insert_fifos(connected, size_fifos(connected))
     errors = SoftErrors(hardware)
     frames = hardware.encode(network.frames(6))
     damaged = errors.random(max(3, errors.bits // 20), rng)

@@ -11,7 +11,7 @@ from hw import finn
 from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError
 from hw.lowering.lower import lower
-from hw.passes.lanes import connect
+from hw.passes.lanes import insert_width_converters
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import random_frames
 from quant import export
@@ -110,7 +110,7 @@ def test_residual_network_of_finns_streamlining(folder):
     x = np.random.default_rng(1).normal(size=(50, 2, 4, 4)).astype(np.float32)
     got = Emulator(graph).run(x)
     np.testing.assert_array_equal(got[:3], execute(made.model, x[:3]))
-    checked, _ = check_rtl(connect(graph), ECP5, graph.encode(x[:3]))
+    checked, _ = check_rtl(insert_width_converters(graph), ECP5, graph.encode(x[:3]))
     assert checked["mismatches"] == 0
     assert len(np.unique(got, axis=0)) > 20
 

@@ -7,7 +7,7 @@ from vcd.reader import TokenKind, tokenize
 from flows import engines
 from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError
-from hw.passes.lanes import connect
+from hw.passes.lanes import insert_width_converters
 from hw.rtl.design import generate, identifier
 from hw.simulation import verilator
 from tests.hw.networks import residual
@@ -42,7 +42,7 @@ def handshakes(path: Path) -> dict[str, int]:
 
 def test_a_waveform_has_every_beat_under_its_layer(tmp_path):
     rng = np.random.default_rng(0)
-    graph = connect(residual(rng, 4))
+    graph = insert_width_converters(residual(rng, 4))
     frames = 3
     x = rng.integers(0, 4, (frames, *graph.edges["x"].shape))
     traced, _ = engines.run_rtl(graph, ECP5, {"x": x}, trace=tmp_path / "w.vcd", clock_mhz=50)
@@ -62,7 +62,7 @@ def test_what_a_waveform_leaves_out_is_part_of_the_simulators_key(tmp_path, monk
     monkeypatch.setenv("BITFABRIC_CACHE", str(tmp_path))
     monkeypatch.setattr(verilator, "_runtime", lambda flags, units: tmp_path)
     monkeypatch.setattr(verilator, "_compile", lambda command, cxx, runtime, work: (work / "sim").touch())
-    design = generate(connect(residual(np.random.default_rng(0), 4)), ECP5)
+    design = generate(insert_width_converters(residual(np.random.default_rng(0), 4)), ECP5)
 
     def places() -> list[Path]:
         return [verilator.build(design, waveform=waveform).folder for waveform in (False, True)]
@@ -76,7 +76,7 @@ def test_what_a_waveform_leaves_out_is_part_of_the_simulators_key(tmp_path, monk
 
 
 def test_bad_waveforms_are_refused(tmp_path, monkeypatch):
-    graph = connect(residual(np.random.default_rng(0), 4))
+    graph = insert_width_converters(residual(np.random.default_rng(0), 4))
     x = np.zeros((2, *graph.edges["x"].shape), int)
     with pytest.raises(BitfabricError, match=r"ends in \.vcd or \.fst"):
         engines.run_rtl(graph, ECP5, {"x": x}, trace=tmp_path / "w.txt")

@@ -20,7 +20,7 @@ from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding, Kernel
 from hw.kernels.calibration import grid, separate
 from hw.lowering.lower import lower
-from hw.passes import fold
+from hw.passes.fold import apply_folding
 from hw.rtl.design import generate
 from hw.simulation.emulator import Emulator
 from hw.synth import yosys
@@ -67,7 +67,7 @@ def finn_graph(model: onnx.ModelProto, cycles: int) -> onnx.ModelProto:
     graph = finn.adapted(lower(model))
     table = choose.for_cycles(graph, cycles, find_family("ecp5"), find_device("lfe5u-85f").capacity)
     table = {name: Folding(f.pe, f.simd) for name, f in table.items() if graph.node(name).kernel.op == "matrix_vector"}
-    return finn.write(fold.apply(graph, table))
+    return finn.write(apply_folding(graph, table))
 
 
 def lowered(model: Path) -> dict[str, Any]:

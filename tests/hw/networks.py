@@ -14,8 +14,8 @@ from hw.kernels.fork.kernel import Fork
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.threshold.kernel import Threshold
-from hw.passes.fold import apply
-from hw.passes.lanes import connect
+from hw.passes.fold import apply_folding
+from hw.passes.lanes import insert_width_converters
 
 
 def random_weights(rng: np.random.Generator, name: str, shape: tuple[int, int]) -> np.ndarray:
@@ -139,4 +139,6 @@ def random_graph(rng: np.random.Generator, steps: int = 6, sides: tuple[int, int
     shape = (*size, channels)
     ends = tuple(Port(edge, edge, shape, "UINT2") for edge in tails)
     graph = Graph(tuple(nodes), (Port("x", "x", shape, "UINT2"),), ends)
-    return connect(apply(graph, {node.name: rng.choice(node.kernel.foldings()) for node in graph}))
+    return insert_width_converters(
+        apply_folding(graph, {node.name: rng.choice(node.kernel.foldings()) for node in graph})
+    )

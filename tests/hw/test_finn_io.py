@@ -25,7 +25,9 @@ from hw.kernels.requant.kernel import Requant
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.lower import lower
-from hw.passes import fifos, fold, lanes
+from hw.passes.fifos import insert_fifos
+from hw.passes.fold import apply_folding
+from hw.passes.lanes import insert_width_converters
 from tests.hw.networks import perceptron, random_weights
 from tests.hw.random_images import RandomImages
 from tests.hw.random_models import RandomModel
@@ -49,7 +51,7 @@ def folded(graph: Graph, rng: np.random.Generator) -> Graph:
             whole = node.kernel.channels * int(np.prod(node.kernel.kernel))
             choices = tuple(f for f in choices if f.simd <= node.kernel.channels or f.simd == whole)
         table[node.name] = choices[rng.integers(len(choices))]
-    return fold.apply(graph, table)
+    return apply_folding(graph, table)
 
 
 def inner(graph: Graph) -> list[str]:
@@ -66,8 +68,8 @@ def test_round_trip(seed, images, connected):
     try:
         graph = folded(lower(source.model()), rng)
         if connected:
-            graph = lanes.connect(graph)
-            graph = fifos.insert(graph, dict.fromkeys(rng.permutation(inner(graph))[:3].tolist(), 5))
+            graph = insert_width_converters(graph)
+            graph = insert_fifos(graph, dict.fromkeys(rng.permutation(inner(graph))[:3].tolist(), 5))
         adapted = finn.adapted(graph)
         written = finn.write(adapted)
     except BitfabricError:
@@ -94,8 +96,8 @@ def test_parallelism_widths_and_fifos_stay(tmp_path):
     """A whole accelerator, folded, with width converters and FIFOs, through a file."""
     rng = np.random.default_rng(3)
     graph = perceptron(rng, [12, 8, 6, 4], [("UINT3", "INT4"), ("BIPOLAR", "BIPOLAR"), ("INT3", "TERNARY")], True)
-    hardware = lanes.connect(folded(finn.adapted(graph), rng))
-    hardware = fifos.insert(hardware, {edge: 2 + i for i, edge in enumerate(inner(hardware))})
+    hardware = insert_width_converters(folded(finn.adapted(graph), rng))
+    hardware = insert_fifos(hardware, {edge: 2 + i for i, edge in enumerate(inner(hardware))})
     path = tmp_path / "graph.onnx"
     onnx.save(finn.write(hardware), path)
     back = finn.read(path)

@@ -12,11 +12,11 @@ from hw.folding.choose import estimate_resources, fastest, for_budget, for_cycle
 from hw.folding.search import Search
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding
-from hw.passes import fifos
-from hw.passes.fold import apply
-from hw.passes.lanes import connect
-from hw.timing import fifo_sizing
+from hw.passes.fifos import insert_fifos
+from hw.passes.fold import apply_folding
+from hw.passes.lanes import insert_width_converters
 from hw.timing.cycles import steady
+from hw.timing.fifo_sizing import size_fifos
 from tests.hw.networks import perceptron, residual
 from tests.kernels.kernel_bench import check, random_frames
 
@@ -25,7 +25,7 @@ DEVICE = Resources(lut=24288, ff=24288, bram=56, dsp=28)
 
 def measured(graph, table):
     """Interval and resources of a folding."""
-    folded = connect(apply(graph, table))
+    folded = insert_width_converters(apply_folding(graph, table))
     used = np.array([*vars(estimate_resources(folded, ECP5)).values()])
     return max(node.kernel.schedule().interval for node in folded), used
 
@@ -107,13 +107,15 @@ def test_elimination_finds_the_least_sum(seed, count):
 def test_fifos_keep_the_bound_and_are_minimal(cycles, seed):
     rng = np.random.default_rng(seed)
     graph = perceptron(rng, [12, 8, 6, 4], [("INT4", "BIPOLAR"), ("BIPOLAR", "BIPOLAR"), ("UINT2", "TERNARY")])
-    graph = connect(apply(graph, for_cycles(graph, max(cycles, fastest(graph)[0]), ECP5, DEVICE)))
-    depths = fifo_sizing.size(graph)
+    graph = insert_width_converters(
+        apply_folding(graph, for_cycles(graph, max(cycles, fastest(graph)[0]), ECP5, DEVICE))
+    )
+    depths = size_fifos(graph)
     bound = max(node.kernel.schedule().interval for node in graph)
-    assert steady(fifos.insert(graph, depths)).interval == bound
+    assert steady(insert_fifos(graph, depths)).interval == bound
     for edge, depth in depths.items():
         shorter = depths | {edge: depth - 1 if depth > 2 else 0}
-        assert steady(fifos.insert(graph, shorter)).interval > bound
+        assert steady(insert_fifos(graph, shorter)).interval > bound
 
 
 @settings(max_examples=4, deadline=None)
@@ -123,8 +125,8 @@ def test_folded_network_in_rtl(cycles, arg_max, seed):
     types = [("UINT3", "INT2"), ("BIPOLAR", "BIPOLAR"), ("INT2", "BIPOLAR")]
     graph = perceptron(rng, [8, 6, 4, 3], types, arg_max)
     table = for_cycles(graph, max(cycles, fastest(graph)[0]), ECP5, DEVICE)
-    graph = connect(apply(graph, table))
-    graph = fifos.insert(graph, fifo_sizing.size(graph))
+    graph = insert_width_converters(apply_folding(graph, table))
+    graph = insert_fifos(graph, size_fifos(graph))
     check(graph, {"x": random_frames(graph.edges["x"], 6, rng)}, rng)
 
 
@@ -156,7 +158,7 @@ def test_bad_files_are_refused_by_name(tmp_path, text, message):
     if text is not None:
         path.write_text(text)
     with pytest.raises(BitfabricError, match=message) as caught:
-        apply(graph, finn_json.load(path, graph))
+        apply_folding(graph, finn_json.load(path, graph))
     assert caught.value.status == 2
 
 

@@ -11,10 +11,12 @@ from hw.families.ecp5 import ECP5
 from hw.folding import choose
 from hw.ir.graph import Graph
 from hw.lowering.lower import lower
-from hw.passes import fifos, fold, lanes
+from hw.passes.fifos import insert_fifos
+from hw.passes.fold import apply_folding
+from hw.passes.lanes import insert_width_converters
 from hw.simulation.emulator import Emulator
-from hw.timing import fifo_sizing
 from hw.timing.cycles import steady
+from hw.timing.fifo_sizing import size_fifos
 from hw.verification.reference import Reference, compare
 from tests.hw.qonnx_builder import Builder
 from tests.hw.random_images import RandomImages
@@ -60,8 +62,8 @@ def two_scales() -> onnx.ModelProto:
 def folded(graph: Graph, cycles: int) -> Graph:
     """The cheapest hardware of at most so many cycles a frame, or the fastest, with its FIFOs."""
     table = choose.for_cycles(graph, max(cycles, choose.fastest(graph)[0]), ECP5, DEVICE)
-    connected = lanes.connect(fold.apply(graph, table))
-    return fifos.insert(connected, fifo_sizing.size(connected))
+    connected = insert_width_converters(apply_folding(graph, table))
+    return insert_fifos(connected, size_fifos(connected))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ from hw.ir.stream import Stream
 from hw.kernels.fifo.kernel import Fifo
 from hw.kernels.width_converter.kernel import WidthConverter
 from hw.passes import fifos
+from hw.passes.fifos import insert_fifos
 from hw.timing import cycles, fifo_sizing
+from hw.timing.fifo_sizing import size_fifos
 from hw.timing.periodic import PeriodicSchedule
 from hw.timing.trace import attempt
 from tests.hw.networks import random_graph
@@ -79,7 +81,7 @@ def test_occupancy_by_hand():
 def test_the_steady_state_goes_on_and_its_accounts_are_whole(seed):
     rng = np.random.default_rng(seed)
     graph = random_graph(rng)
-    graph = fifos.insert(graph, fifo_sizing.size(graph))
+    graph = insert_fifos(graph, size_fifos(graph))
     trace = cycles.steady(graph)
     assert trace.period is not None
     assert cycles.steady_state(graph) == (trace.interval, trace.latency)
@@ -110,8 +112,8 @@ def test_the_steady_state_goes_on_and_its_accounts_are_whole(seed):
 def test_beats_of_random_graphs_in_rtl(seed):
     rng = np.random.default_rng(seed)
     graph = random_graph(rng)
-    depths = fifo_sizing.size(graph)
-    graph = fifos.insert(graph, {edge: int(depth + rng.integers(0, 3)) for edge, depth in depths.items()})
+    depths = size_fifos(graph)
+    graph = insert_fifos(graph, {edge: int(depth + rng.integers(0, 3)) for edge, depth in depths.items()})
     check(graph, {port.edge: random_frames(graph.edges[port.edge], 3, rng) for port in graph.inputs}, rng)
 
 
@@ -128,14 +130,16 @@ def test_a_deadlock_names_what_is_full_and_the_least_depth_that_frees_it(seed):
     assert re.match(r"deadlock: edge \w+, without a FIFO, is full", message)
     match = re.search(r"edge (\w+), .*; a FIFO of depth (\d+) there frees them$", message)
     if match is None:
-        assert message.endswith("one FIFO is not enough to free them: take the depths of hw.timing.fifo_sizing.size")
-        cycles.simulate(fifos.insert(graph, fifo_sizing.size(graph)), 2)
+        assert message.endswith(
+            "one FIFO is not enough to free them: take the depths of hw.timing.fifo_sizing.size_fifos"
+        )
+        cycles.simulate(insert_fifos(graph, size_fifos(graph)), 2)
         return
     edge, depth = match[1], int(match[2])
-    cycles.simulate(fifos.insert(graph, {edge: depth}), 2)
+    cycles.simulate(insert_fifos(graph, {edge: depth}), 2)
     if depth > 2:
         with pytest.raises(cycles.Deadlock) as caught:
-            cycles.simulate(fifos.insert(graph, {edge: depth - 1}), 2)
+            cycles.simulate(insert_fifos(graph, {edge: depth - 1}), 2)
         if re.match(
             rf"deadlock: FIFO {edge}_fifo of depth {depth - 1} is full.*; depth {depth} frees", str(caught.value)
         ):
@@ -143,7 +147,7 @@ def test_a_deadlock_names_what_is_full_and_the_least_depth_that_frees_it(seed):
         # Beside a FIFO that is nearly deep enough, one on another edge may do as well.
         other = re.match(r"deadlock: edge (\w+), .*; a FIFO of depth (\d+) there frees them$", message)
         assert other is not None
-        cycles.simulate(fifos.insert(graph, {edge: depth - 1, other[1]: int(other[2])}), 2)
+        cycles.simulate(insert_fifos(graph, {edge: depth - 1, other[1]: int(other[2])}), 2)
 
 
 @settings(max_examples=15, deadline=None)
@@ -154,21 +158,21 @@ def test_schedules_agree_with_simulation(seed, slower):
     best = fifo_sizing.least_interval(graph)
     assert best >= max(node.kernel.schedule().interval for node in graph)
     wanted = int(best * slower)
-    depths = fifo_sizing.size(graph, None if slower == 1 else wanted)
+    depths = size_fifos(graph, None if slower == 1 else wanted)
     assert fifo_sizing.interval(graph, depths) <= wanted
     for edge, depth in depths.items():
         assert fifo_sizing.interval(graph, depths | {edge: depth - 1 if depth > 2 else 0}) > wanted
     # Depths at random: a schedule exists exactly where the simulation is as fast.
     edges = sorted({node.outputs[0] for node in graph} - set(graph.output_edges))
     for _ in range(4):
-        schedule = PeriodicSchedule(fifos.insert(graph, dict.fromkeys(edges, 2)), edges, wanted)
+        schedule = PeriodicSchedule(insert_fifos(graph, dict.fromkeys(edges, 2)), edges, wanted)
         tried = {edge: int(rng.choice([0, 0, 2, 3, depths.get(edge, 9)])) for edge in edges}
         reached = fifo_sizing.interval(graph, tried)
         assert schedule.attempt(tried) == (reached <= wanted)
         if reached < np.inf:
-            assert cycles.steady_state(fifos.insert(graph, tried)).interval == reached
+            assert cycles.steady_state(insert_fifos(graph, tried)).interval == reached
     with pytest.raises(BitfabricError, match=f"every {best - 1} cycles; {best} is the least"):
-        fifo_sizing.size(graph, best - 1)
+        size_fifos(graph, best - 1)
 
 
 @settings(max_examples=8, deadline=None)
@@ -180,7 +184,7 @@ def test_loops_that_wind_through_long_frames_are_found(seed):
     assert (
         fifo_sizing.interval(graph, {edge: stream.beats + 2 for edge, stream in fifos.streams(graph).items()}) == best
     )
-    schedule = PeriodicSchedule(fifos.insert(graph, dict.fromkeys(fifos.streams(graph), 2)), fifos.streams(graph), best)
+    schedule = PeriodicSchedule(insert_fifos(graph, dict.fromkeys(fifos.streams(graph), 2)), fifos.streams(graph), best)
     depths = {edge: max(2, peak) for edge, peak in schedule.peaks().items()}
     assert schedule.attempt(depths)
     for _ in range(6):  # from a schedule to the next, as FIFOs are shortened

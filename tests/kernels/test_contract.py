@@ -13,7 +13,7 @@ from hw.folding import finn_json, fmax
 from hw.ir import html
 from hw.ir.kernel import Kernel, Memory
 from hw.kernels.calibration import separate
-from hw.passes import fold
+from hw.passes.fold import apply_folding, current_folding
 from hw.rtl.design import generate
 from tests.kernels.kernel_bench import alone, check, gated, random_frames
 
@@ -166,4 +166,4 @@ def test_every_case_is_drawn():
     for op in kernels.names():
         assert f">{op.replace('_', ' ')}</span>" in drawn
         assert f".bf-{kernels.get(op).role}" in html.STYLE
-    assert fold.apply(graph, fold.current(graph)).edges == graph.edges
+    assert apply_folding(graph, current_folding(graph)).edges == graph.edges

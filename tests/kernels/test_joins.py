@@ -17,9 +17,10 @@ from hw.kernels.fork.kernel import Fork
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.threshold.kernel import Threshold
 from hw.kernels.upsample.kernel import Upsample
-from hw.passes import fifos
-from hw.passes.lanes import connect
+from hw.passes.fifos import insert_fifos
+from hw.passes.lanes import insert_width_converters
 from hw.timing import cycles, fifo_sizing
+from hw.timing.fifo_sizing import size_fifos
 from tests.kernels.kernel_bench import alone, check, check_resources, random_frames
 
 DTYPES = ["BIPOLAR", "TERNARY", "UINT1", "UINT2", "INT3", "UINT8", "INT8", "INT16", "UINT20"]
@@ -129,7 +130,7 @@ def branches(join, fold, rng):
         ),
         Node("join", join(shape, dtype), ("y", "short"), ("z",)),
     )
-    return connect(Graph(nodes, (Port("x", "x", shape, "UINT2"),), (Port("z", "z", shape, "INT32"),)))
+    return insert_width_converters(Graph(nodes, (Port("x", "x", shape, "UINT2"),), (Port("z", "z", shape, "INT32"),)))
 
 
 JOINS = {
@@ -142,10 +143,10 @@ JOINS = {
 def test_branches_meet_without_a_deadlock(join, fold):
     rng = np.random.default_rng(fold[0])
     graph = branches(JOINS[join], fold, rng)
-    depths = fifo_sizing.size(graph)
+    depths = size_fifos(graph)
     bound = max(node.kernel.schedule().interval for node in graph)
     assert fifo_sizing.interval(graph, depths) == bound < fifo_sizing.interval(graph, {}) == inf
-    check(fifos.insert(graph, depths), {"x": random_frames(graph.edges["x"], 4, rng)}, rng)
+    check(insert_fifos(graph, depths), {"x": random_frames(graph.edges["x"], 4, rng)}, rng)
     for edge, depth in depths.items():
         assert fifo_sizing.interval(graph, depths | {edge: depth - 1 if depth > 2 else 0}) > bound
 

@@ -25,8 +25,11 @@ from hw.kernels.requant.kernel import Requant
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.threshold.kernel import Threshold
 from hw.kernels.upsample.kernel import Upsample
-from hw.passes import fifos, fold, lanes
+from hw.passes.fifos import insert_fifos
+from hw.passes.fold import apply_folding, current_folding
+from hw.passes.lanes import insert_width_converters
 from hw.timing import cycles, fifo_sizing
+from hw.timing.fifo_sizing import size_fifos
 from tests.hw.networks import random_weights
 from tests.hw.test_folding import check_searches
 from tests.kernels.kernel_bench import alone, check, random_frames, synthesised
@@ -199,8 +202,8 @@ def test_converters_between_different_pixels_in_rtl(window, conv, act):
         "act": Folding(3, 1, act),
         "pool": Folding(3, 1),
     }
-    graph = lanes.connect(fold.apply(graph, table))
-    graph = fifos.insert(graph, fifo_sizing.size(graph))
+    graph = insert_width_converters(apply_folding(graph, table))
+    graph = insert_fifos(graph, size_fifos(graph))
     check(graph, {"x": random_frames(graph.edges["x"], 3, rng)}, rng)
 
 
@@ -211,8 +214,8 @@ def test_fifos_from_periodic_schedules(seed):
     graph = convolution(rng, (int(rng.integers(1, 4)), 8, 2), 3)
     choices = {node.name: node.kernel.foldings() for node in graph}
     table = {name: each[rng.integers(len(each))] for name, each in choices.items()}
-    graph = lanes.connect(fold.apply(graph, table))
-    best, depths = fifo_sizing.least_interval(graph), fifo_sizing.size(graph)
+    graph = insert_width_converters(apply_folding(graph, table))
+    best, depths = fifo_sizing.least_interval(graph), size_fifos(graph)
     assert fifo_sizing.interval(graph, depths) == best == max(node.kernel.schedule().interval for node in graph)
     for edge, depth in depths.items():
         assert fifo_sizing.interval(graph, depths | {edge: depth - 1 if depth > 2 else 0}) > best
@@ -224,12 +227,12 @@ def test_finns_m_in_files(tmp_path):
     finn_json.save(table, tmp_path / "f.json")
     text = (tmp_path / "f.json").read_text()
     assert text.count('"M"') == 2
-    assert finn_json.load(tmp_path / "f.json", graph) == table == fold.current(fold.apply(graph, table))
+    assert finn_json.load(tmp_path / "f.json", graph) == table == current_folding(apply_folding(graph, table))
     (tmp_path / "f.json").write_text('{"conv": {"PE": 1, "SIMD": 3, "M": 2}}')
     with pytest.raises(
         BitfabricError, match=r"layer conv: .*pixels=2 needs all of a position at a time, pe=2, not pe=1"
     ):
-        fold.apply(graph, finn_json.load(tmp_path / "f.json", graph))
+        apply_folding(graph, finn_json.load(tmp_path / "f.json", graph))
 
 
 INT4 = random_weights(np.random.default_rng(0), "INT4", (8, 9))

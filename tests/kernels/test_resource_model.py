@@ -13,12 +13,12 @@ from hw.families import families, find_family, reference_device
 from hw.families.ecp5 import ECP5
 from hw.folding.choose import estimate_resources, for_cycles
 from hw.kernels.calibration import COMPANION, grid
-from hw.passes import fifos
-from hw.passes.fold import apply
-from hw.passes.lanes import connect
+from hw.passes.fifos import insert_fifos
+from hw.passes.fold import apply_folding
+from hw.passes.lanes import insert_width_converters
 from hw.rtl.design import generate
 from hw.synth import yosys
-from hw.timing import fifo_sizing
+from hw.timing.fifo_sizing import size_fifos
 from tests.hw.networks import perceptron
 
 SMALL = ("tfc-w1a1", "tfc-w2a2", "jsc-mlp-w16a16", "kws-mlp-w2a2")
@@ -52,8 +52,8 @@ def test_networks_are_as_measured(name, tmp_path):
 def test_a_network_takes_what_the_model_says(tmp_path):
     graph = perceptron(np.random.default_rng(3), [48, 24, 10], [("UINT4", "INT4"), ("UINT2", "INT4")], arg_max=True)
     table = for_cycles(graph, 144, ECP5, Resources(24288, 24288, 56, 28))
-    connected = connect(apply(graph, table))
-    design = fifos.insert(connected, fifo_sizing.size(connected))
+    connected = insert_width_converters(apply_folding(graph, table))
+    design = insert_fifos(connected, size_fifos(connected))
     used, expected = (
         yosys.synthesise(generate(design, ECP5), reference_device(ECP5), tmp_path).resources,
         estimate_resources(design, ECP5),
