@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks import networks, report
+from benchmarks import report
 from hw.boards.image import SCOPE, image
 from hw.boards.targets import Target, find_target
 from hw.fabric.family import Family
@@ -35,6 +35,7 @@ from hw.rtl.design import generate
 from hw.synth.nextpnr import place_and_route
 from hw.synth.yosys import synthesise
 from hw.timing.fifo_sizing import size_fifos
+from tests.measured import networks
 
 FOLDER = Path(__file__).parent / "clocks"
 DEVICE = {"ecp5": "lfe5u-85f", "ice40": "ice40up5k", "gowin": "gw1nr-9c"}

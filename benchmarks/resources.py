@@ -1,51 +1,40 @@
 """The resource model against synthesis: every kernel over a grid, and networks that it was not fitted to.
 
-What synthesis counted is kept in ``benchmarks/resources/*.csv``; only what is not there yet is synthesised. The tables
-hold the model as it is now against it: errors of LUT by kernel and family, blocks and multipliers that differ. With
-``--renew`` what is asked for is synthesised again, as after a change of a kernel's hardware or of the tools.
+What synthesis counted is kept in ``tests/measured/resources/*.csv``; only what is not there yet is synthesised. The
+tables hold the model as it is now against it: errors of LUT by kernel and family, blocks and multipliers that differ.
+With ``--renew`` what is asked for is synthesised again, as after a change of a kernel's hardware or of the tools.
 """
 
 import argparse
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks import networks, report
-from benchmarks.measured import FOLDER, Measured, Table
+from benchmarks import report
+from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.families import families, find_device, find_family
-from hw.families.ecp5 import ECP5
-from hw.folding import choose, finn_json
+from hw.families import families, find_family, reference_device
+from hw.folding import choose
 from hw.ir.graph import Graph
 from hw.ir.kernel import Kernel
 from hw.kernels.calibration import COMPANION, grid, separate
-from hw.lowering.lower import lower
-from hw.passes.fifos import insert_fifos
-from hw.passes.fold import apply_folding
-from hw.passes.lanes import insert_width_converters
-from hw.timing.fifo_sizing import size_fifos
+from hw.rtl.design import generate
+from hw.synth.yosys import synthesise
+from tests.measured import resources
+from tests.measured.networks import NETWORKS
+from tests.measured.resources import Measured
+from tests.measured.table import error
 
 
-def hardware(name: str, folder: Path) -> Graph:
-    """A network of ``benchmarks.networks`` with its FIFOs, folded as the model of that time chose for its cycles.
-
-    The folding is kept in ``benchmarks/resources/NAME.json``: whatever becomes of the model, the hardware that it is
-    held against is the one that was synthesised.
-    """
-    graph, kept = lower(networks.make(name, folder)), FOLDER / f"{name}.json"
-    if not kept.exists():
-        capacity = find_device("lfe5u-85f").capacity
-        finn_json.save(choose.for_cycles(graph, networks.NETWORKS[name].cycles, ECP5, capacity), kept)
-    connected = insert_width_converters(apply_folding(graph, finn_json.load(kept, graph)))
-    return insert_fifos(connected, size_fifos(connected))
-
-
-def error(estimated: float, measured: float) -> float:
-    """In per cent of what was measured."""
-    return 100 * (estimated - measured) / max(1, measured)
+def synthesised(case: str, family: Family, graph: Graph, beside: Resources | None = None) -> Measured:
+    """The cost of a graph, less that ``beside`` it."""
+    with TemporaryDirectory() as name:
+        made = synthesise(generate(graph, family), reference_device(family), Path(name))
+    return Measured(family.name, case, **vars(made.resources - (beside or Resources())))
 
 
 def main() -> None:
@@ -53,27 +42,31 @@ def main() -> None:
     parser.add_argument("--renew", action="store_true", help="synthesise all that is asked for again")
     parser.add_argument("--family", nargs="*", choices=list(families()), default=list(families()))
     parser.add_argument("--kernel", nargs="*", metavar="OP", help="these kernels (default: all; none after it: none)")
-    parser.add_argument("--network", nargs="*", metavar="NAME", default=list(networks.NETWORKS), help="likewise")
+    parser.add_argument("--network", nargs="*", metavar="NAME", default=list(NETWORKS), help="likewise")
     parser.add_argument("--cases", action="store_true", help="show every case, not only every kernel")
     options = parser.parse_args()
     chosen = [find_family(name) for name in options.family]
 
-    table = Table("kernels", options.renew)
+    table = resources.kernels(options.renew)
     cases = [(case, kernel) for case, kernel in grid() if options.kernel is None or kernel.op in options.kernel]
     found = []
     for family in chosen:
-        beside = table.measure("the companion", family, separate(COMPANION)).resources
+        alone = separate(COMPANION)
+        beside = table.measure(
+            family.name, "the companion", partial(synthesised, "the companion", family, alone)
+        ).resources
         for case, kernel in cases:
-            made = table.measure(case, family, separate(kernel, COMPANION), beside)
+            both = separate(kernel, COMPANION)
+            made = table.measure(family.name, case, partial(synthesised, case, family, both, beside))
             found.append((made, kernel))
     if found:
         show_kernels(found, options.cases)
-    table, rows = Table("networks", options.renew), []
+    table, rows = resources.whole_networks(options.renew), []
     with TemporaryDirectory() as folder:
         for name in options.network:
-            graph = hardware(name, Path(folder))
-            for family in (f for f in chosen if f.name in networks.NETWORKS[name].families):
-                made = table.measure(name, family, graph)
+            graph = resources.hardware(name, Path(folder))
+            for family in (f for f in chosen if f.name in NETWORKS[name].families):
+                made = table.measure(family.name, name, partial(synthesised, name, family, graph))
                 rows.append((made, choose.estimate_resources(graph, family)))
     if rows:
         show_networks(rows)

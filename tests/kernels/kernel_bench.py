@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from qonnx.core.datatype import DataType
 
-from benchmarks.measured import Table
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.families import reference_device
@@ -22,6 +21,7 @@ from hw.rtl.design import RtlDesign, generate
 from hw.simulation import verilator
 from hw.synth import yosys
 from hw.timing import accounting, cycles
+from tests.measured import resources
 
 
 def alone(kernel: Kernel) -> Graph:
@@ -119,7 +119,7 @@ def check_resources(kernel: Kernel, family: Family, folder: Path, error: float =
 def synthesised(kernel: Kernel, family: Family, folder: Path) -> Resources:
     """What synthesis counts for a kernel beside ``hw.kernels.calibration.COMPANION``, less the companion."""
     both = yosys.synthesise(generate(separate(kernel, COMPANION), family), reference_device(family), folder).resources
-    return both - Table("kernels", renew=False).rows[family.name, "the companion"].resources
+    return both - resources.kernels().rows[family.name, "the companion"].resources
 
 
 def gated(design: RtlDesign, folder: Path) -> dict[str, set[str]]:

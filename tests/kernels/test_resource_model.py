@@ -1,13 +1,10 @@
-"""The resource model against what synthesis counted: the tables that ``benchmarks.resources`` keeps, and a network."""
+"""The resource model against what synthesis counted: the tables in ``tests/measured/resources``, and a network."""
 
 from collections import defaultdict
 
 import numpy as np
 import pytest
 
-from benchmarks.measured import Table
-from benchmarks.networks import NETWORKS
-from benchmarks.resources import error, hardware
 from hw.fabric.resources import Resources
 from hw.families import families, find_family, reference_device
 from hw.families.ecp5 import ECP5
@@ -20,13 +17,16 @@ from hw.rtl.design import generate
 from hw.synth import yosys
 from hw.timing.fifo_sizing import size_fifos
 from tests.hw.networks import perceptron
+from tests.measured import resources
+from tests.measured.networks import NETWORKS
+from tests.measured.table import error
 
 SMALL = ("tfc-w1a1", "tfc-w2a2", "jsc-mlp-w16a16", "kws-mlp-w2a2")
 
 
 def test_every_kernel_of_the_grid_is_as_measured():
     """Blocks and multipliers of every case; lookup tables of every kernel's cases together, and on average."""
-    kernels, measured = dict(grid()) | {"the companion": COMPANION}, Table("kernels", renew=False).rows
+    kernels, measured = dict(grid()) | {"the companion": COMPANION}, resources.kernels().rows
     assert set(measured) == {(family, case) for family in families() for case in kernels}
     totals = defaultdict(list)
     for (family, case), row in measured.items():
@@ -42,7 +42,7 @@ def test_every_kernel_of_the_grid_is_as_measured():
 @pytest.mark.parametrize("name", [n if n in SMALL else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS])
 def test_networks_are_as_measured(name, tmp_path):
     """Lookup tables of whole networks within 15 %, block RAM and multipliers exactly, for every family."""
-    graph, measured = hardware(name, tmp_path), Table("networks", renew=False).rows
+    graph, measured = resources.hardware(name, tmp_path), resources.whole_networks().rows
     for family in NETWORKS[name].families:
         used, row = estimate_resources(graph, find_family(family)), measured[family, name]
         assert (used.bram, used.dsp) == (row.bram, row.dsp), family

@@ -1,0 +1,59 @@
+"""Resources that synthesis counted: of the kernels of every grid, and of whole networks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw.fabric.resources import Resources
+from hw.families import find_device
+from hw.families.ecp5 import ECP5
+from hw.folding import choose, finn_json
+from hw.ir.graph import Graph
+from hw.lowering.lower import lower
+from hw.passes.fifos import insert_fifos
+from hw.passes.fold import apply_folding
+from hw.passes.lanes import insert_width_converters
+from hw.timing.fifo_sizing import size_fifos
+from tests.measured import networks
+from tests.measured.table import Table
+
+FOLDER = Path(__file__).parent / "resources"
+
+
+@dataclass
+class Measured:
+    """One synthesised design."""
+
+    family: str
+    case: str
+    lut: int
+    ff: int
+    bram: int
+    dsp: int
+
+    @property
+    def resources(self) -> Resources:
+        return Resources(self.lut, self.ff, self.bram, self.dsp)
+
+
+def kernels(renew: bool = False) -> Table[Measured]:
+    """Kernels of every grid, each beside ``hw.kernels.calibration.COMPANION``, less the companion."""
+    return Table(FOLDER / "kernels.csv", Measured, renew)
+
+
+def whole_networks(renew: bool = False) -> Table[Measured]:
+    """Networks of ``tests.measured.networks``."""
+    return Table(FOLDER / "networks.csv", Measured, renew)
+
+
+def hardware(name: str, folder: Path) -> Graph:
+    """A network of ``tests.measured.networks`` with its FIFOs, folded as the model of that time chose for its cycles.
+
+    The folding is kept in ``resources/NAME.json``: whatever becomes of the model, the hardware that it is held against
+    is the one that was synthesised.
+    """
+    graph, kept = lower(networks.make(name, folder)), FOLDER / f"{name}.json"
+    if not kept.exists():
+        capacity = find_device("lfe5u-85f").capacity
+        finn_json.save(choose.for_cycles(graph, networks.NETWORKS[name].cycles, ECP5, capacity), kept)
+    connected = insert_width_converters(apply_folding(graph, finn_json.load(kept, graph)))
+    return insert_fifos(connected, size_fifos(connected))
