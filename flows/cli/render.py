@@ -11,7 +11,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from flows.accelerator import Accelerator
-    from hw.verification.reference import Frames
+    from hw.ir.frames import Batch
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -318,7 +318,7 @@ def _first_sentence(documented: Any) -> str:
     return " ".join((getdoc(documented) or "").replace("``", "").split()).partition(". ")[0].rstrip(".")
 
 
-def ran(result: dict[str, Any], outputs: "Frames") -> None:
+def ran(result: dict[str, Any], outputs: "Batch") -> None:
     """What a run gave; the outputs themselves where they were not saved."""
     line = f"{result['engine']}: {result['frames']} frames in {result['seconds']:.2f} s"
     if "accuracy" in result:
