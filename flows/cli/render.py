@@ -253,6 +253,8 @@ def estimated(result: dict[str, Any]) -> None:
     if fmax["estimated"]:
         missed = ", below the clock" if fmax["estimated"] < result["clock_mhz"] else ""
         out.print(f"Fmax      {fmax['estimated']:.0f} MHz, limited by {fmax['slowest']}{missed}")
+    if unknown := fmax.get("uncalibrated"):
+        out.print(f"          uncalibrated: {', '.join(unknown)} (the slowest kernel of the same role stands in)")
     cycles = result["cycles"]
     out.print(f"interval  {cycles['interval']:,} cycles: {_rate(result['fps'])} at {result['clock_mhz']:g} MHz")
     out.print(f"latency   {cycles['latency']:,} cycles: {cycles['latency'] / result['clock_mhz']:.2f} us")
