@@ -2,8 +2,9 @@
 
 What was placed is kept in ``benchmarks/clocks/*.csv``; only what is not there yet is placed, seed 1, at the device's
 usual clock. ``--renew`` places what is asked for again, as after a change of the hardware or of the tools. ``--fit``
-fits the figures of ``hw.folding.fmax`` to the kernels again and prints them, but not ``shell``, ``room`` and the
-factors of the faster speed grades: these were found by hand, from the shells, the largest networks and a few kernels.
+fits the periods of the paths in kernels again and writes ``hw/families/F/calibration.csv`` (for a family of another
+package ``build/bench/F_calibration.csv``). It does not fit ``shell_ns``, ``room`` and ``grades`` of the ``FmaxModel``:
+these were found by hand, from the shells, the largest networks and a few kernels.
 """
 
 import argparse
@@ -20,7 +21,8 @@ from benchmarks import report
 from hw.boards.image import SCOPE, image
 from hw.boards.targets import Target, find_target
 from hw.fabric.family import Family
-from hw.families import find_family
+from hw.fabric.fmax import Calibration, Period
+from hw.families import families, find_family, reference_device, spec_of
 from hw.folding import choose, fmax
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node, Port
@@ -38,8 +40,6 @@ from hw.timing.fifo_sizing import size_fifos
 from tests.measured import networks
 
 FOLDER = Path(__file__).parent / "clocks"
-DEVICE = {"ecp5": "lfe5u-85f", "ice40": "ice40up5k", "gowin": "gw1nr-9c"}
-"""The device that a family's kernels are placed on."""
 SHARE = 0.15
 """Of a device's lookup tables or flip-flops, what a kernel of the grid may take to be placed."""
 
@@ -167,26 +167,30 @@ def error(estimated: float, placed: float) -> float:
     return 100 * (estimated / placed - 1)
 
 
-def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family) -> fmax.Model:
-    """The figures of a family that suit the kernels best, in the sense of least squares of relative errors.
+def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family) -> Calibration:
+    """The calibration of a family that fits the placed kernels best, by least squares of relative errors.
 
-    Operators whose own logic hardly ever limits, or that were not placed, say little of it; they are held near the
-    others.
+    Kernels whose own logic hardly ever limits, or that were not placed, say little of it; they are held near the mean
+    of the others. The figures of a role are those of its slowest kernel.
     """
     from scipy.optimize import least_squares
 
-    kinds = sorted({kernel.variant for _, kernel in grid()})
+    roles = {kernel.variant: kernel.role for _, kernel in grid()}
+    kinds = sorted(roles)
     count, used = len(kinds), [kernel.resources(family) for kernel, _ in cases]
     periods = np.array([1000 / made.fmax for _, made in cases])
-    known = fmax.MODELS.get(family.name)
-    shell, room = (known.shell, known.room) if known else (0.0, 1.0)
 
-    def model(x: np.ndarray) -> fmax.Model:
-        logic = zip(x[4 : 4 + count].tolist(), x[4 + count :].tolist(), strict=True)
-        return fmax.Model(*x[:4].tolist(), shell, room, dict(zip(kinds, logic, strict=True)))
+    def calibration(x: np.ndarray, digits: int = 9) -> Calibration:
+        bram, dsp = (Period(round(ns, digits), round(growth, digits)) for ns, growth in x[:4].reshape(2, 2).tolist())
+        logic = {
+            kind: Period(round(ns, digits), round(growth, digits))
+            for kind, (ns, growth) in zip(kinds, x[4:].reshape(2, count).T.tolist(), strict=True)
+        }
+        slowest = {role: max(logic[kind] for kind in kinds if roles[kind] == role) for role in set(roles.values())}
+        return Calibration(bram, dsp, logic, slowest)
 
     def errors(x: np.ndarray) -> np.ndarray:
-        some, (logic, growth) = model(x), np.split(x[4:], 2)
+        some, (logic, growth) = calibration(x), np.split(x[4:], 2)
         got = [fmax.period(kernel, cost, some) for (kernel, _), cost in zip(cases, used, strict=True)]
         logic = np.log(logic)
         return np.concatenate((np.log(got / periods), 0.05 * (logic - logic.mean()), 0.3 * (growth - growth.mean())))
@@ -198,27 +202,37 @@ def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family) -> fmax.Model:
         least_squares(errors, np.concatenate((scale * first, [0.15] * count)), bounds=(low, np.inf), diff_step=0.01)
         for scale in (0.6, 0.8, 1, 1.2)
     ]
-    return model(min(tries, key=lambda found: found.cost).x)
+    return calibration(min(tries, key=lambda found: found.cost).x, digits=2)
 
 
 def main() -> None:
+    placed = [name for name, family in families().items() if spec_of(family).toolchain]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--renew", action="store_true", help="place all that is asked for again")
     parser.add_argument("--only", choices=("kernels", "networks"), help="of the two tables")
-    parser.add_argument("--family", nargs="*", choices=list(DEVICE), default=list(DEVICE))
-    parser.add_argument("--fit", action="store_true", help="fit the figures to the kernels and print them")
+    parser.add_argument("--family", nargs="*", choices=placed, default=placed)
+    parser.add_argument("--fit", action="store_true", help="fit the periods to the kernels and write them")
     options = parser.parse_args()
     rows: list[list[str | int]] = []
     table = Table("kernels", options.renew)
     for name in options.family if options.only != "networks" else ():
-        target, family = find_target(DEVICE[name]), find_family(name)
+        family = find_family(name)
+        target = find_target(reference_device(family).name)
         cases = [(k, case) for case, k in grid() if small(k, target) or (target.name, case) in table.rows]
-        placed = ((k, table.place(target, case, "", lambda k=k: between(k))) for k, case in cases)
-        found = [(kernel, made) for kernel, made in placed if made is not None]
-        model = fit(found, family) if options.fit else fmax.MODELS[name]
+        made = ((k, table.place(target, case, "", lambda k=k: between(k))) for k, case in cases)
+        found = [(kernel, one) for kernel, one in made if one is not None]
         if options.fit:
-            print(name, model)
-        rows.append([name, *kernel_row(found, model, family)])
+            calibration = fit(found, family)
+            folder = Path("hw/families", name)
+            path = folder / "calibration.csv" if folder.is_dir() else Path("build/bench") / f"{name}_calibration.csv"
+            calibration.write(path)
+            print(f"written to {path}")
+        elif (known := spec_of(family).fmax) is not None:
+            calibration = known.calibration
+        else:
+            print(f"{name} has no Fmax model yet: --fit makes its calibration")
+            continue
+        rows.append([name, *kernel_row(found, calibration, family)])
     columns = ["family", "kernels", "mean %", "within 20 %", "worst %"]
     if rows:
         report.show("Fmax of kernels between FIFOs, as estimated against as placed", columns, rows)
@@ -226,9 +240,9 @@ def main() -> None:
         show_networks(Table("networks", options.renew), options.family)
 
 
-def kernel_row(found: Iterable[tuple[Kernel, Placed]], model: fmax.Model, family: Family) -> list[str | int]:
+def kernel_row(found: Iterable[tuple[Kernel, Placed]], calibration: Calibration, family: Family) -> list[str | int]:
     errors = {
-        made.case: error(1000 / fmax.period(kernel, kernel.resources(family), model), made.fmax)
+        made.case: error(1000 / fmax.period(kernel, kernel.resources(family), calibration), made.fmax)
         for kernel, made in found
     }
     worst = max(errors, key=lambda case: abs(errors[case]))

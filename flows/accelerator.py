@@ -18,11 +18,12 @@ from hw.boards.targets import BOARD_SUFFIXES, Target, find_target
 from hw.fabric.devices import Device
 from hw.families import find_device
 from hw.host.errors import UsageError
+from hw.ir.frames import Batch
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
 from hw.rtl.design import RtlDesign, generate
 from hw.simulation.emulator import Emulator
-from hw.verification.reference import Frames, Reference
+from hw.verification.reference import Reference
 
 BOARD_FILE = "board.yaml"
 """The user's own board file, in the build folder."""
@@ -107,7 +108,7 @@ class Accelerator:
 
         return report.summary(self)
 
-    def run(self, x: np.ndarray, engine: str = "emulator", trace: Path | None = None) -> Frames:
+    def run(self, x: np.ndarray, engine: str = "emulator", trace: Path | None = None) -> Batch:
         """Outputs of a batch ``(N, *shape)`` in the model's own layout, as the QONNX model gives them.
 
         ``engine``: ``qonnx`` (the reference), ``finn`` (FINN's Python execution of its own dataflow graph),
@@ -116,7 +117,7 @@ class Accelerator:
         the waveform of the RTL. Raises BitfabricError for frames that do not match and engines that the build does
         not have.
         """
-        known: dict[str, Callable[[np.ndarray], Frames]] = {
+        known: dict[str, Callable[[np.ndarray], Batch]] = {
             "qonnx": self._qonnx,
             "finn": self._finn,
             "emulator": self._emulator,
@@ -131,12 +132,12 @@ class Accelerator:
         self.graph.inputs[0].check(x)
         return known[engine](x)
 
-    def _qonnx(self, x: np.ndarray) -> Frames:
+    def _qonnx(self, x: np.ndarray) -> Batch:
         if model_file.of_finn(self.model):
             raise UsageError("qonnx does not execute FINN's graph, which this is; use --engine finn")
         return Reference(self.model).run(x)
 
-    def _finn(self, x: np.ndarray) -> Frames:
+    def _finn(self, x: np.ndarray) -> Batch:
         from flows.finn import Engine, execute
 
         if model_file.of_finn(self.model):
@@ -144,10 +145,10 @@ class Accelerator:
 
         return Engine(self.model).run(x)
 
-    def _emulator(self, x: np.ndarray) -> Frames:
+    def _emulator(self, x: np.ndarray) -> Batch:
         return Emulator(self.graph).run(x)
 
-    def _rtl(self, x: np.ndarray, trace: Path | None) -> Frames:
+    def _rtl(self, x: np.ndarray, trace: Path | None) -> Batch:
         ints, clock = self.graph.encode(x), self.report["clock_mhz"]
         outputs, _ = engines.run_rtl(self.hardware, self.device.family, ints, trace, clock)
         return self.graph.decode(outputs)
@@ -172,7 +173,7 @@ class Accelerator:
         baud: int | None = None,
         progress: engines.Progress | None = None,
         counters: dict[str, int] | None = None,
-    ) -> Frames:
+    ) -> Batch:
         """``run`` on a board that is programmed with the image. ``port``: its serial port (None: look for it).
 
         ``counters`` receives the board's own (see ``engines.run_board``).
@@ -186,7 +187,7 @@ class Accelerator:
             counters |= found
         return self.graph.decode(results)
 
-    def _netlist(self, x: np.ndarray) -> Frames:
+    def _netlist(self, x: np.ndarray) -> Batch:
         checked = self.report["verified"].get("netlist")
         if checked is None:
             raise UsageError(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hw.host.errors import UsageError
-from hw.verification.reference import Frames
+from hw.ir.frames import Batch
 
 
 def load_frames(path: Path) -> np.ndarray:
@@ -20,7 +20,7 @@ def load_frames(path: Path) -> np.ndarray:
         raise UsageError(f"{path} is not a whole .npy file ({error}); save it with numpy.save") from None
 
 
-def save_frames(path: Path, frames: Frames) -> None:
+def save_frames(path: Path, frames: Batch) -> None:
     """Write a ``.npy`` file in one step; several outputs go into a ``.npz`` by name."""
     if isinstance(frames, dict) != (path.suffix == ".npz"):
         kind = ".npz, for its several outputs" if isinstance(frames, dict) else ".npy"
@@ -35,7 +35,7 @@ def save_frames(path: Path, frames: Frames) -> None:
     part.replace(path)
 
 
-def classes(outputs: Frames) -> np.ndarray:
+def classes(outputs: Batch) -> np.ndarray:
     """The class of every frame: the largest logit, or the index itself where the network ends in arg-max or TopK."""
     if isinstance(outputs, dict):
         outputs = next((y for y in outputs.values() if y.dtype.kind in "iu"), next(iter(outputs.values())))
@@ -51,12 +51,12 @@ def load_labels(path: Path, count: int) -> np.ndarray:
     return labels
 
 
-def score(outputs: Frames, labels: np.ndarray) -> float:
+def score(outputs: Batch, labels: np.ndarray) -> float:
     """Share of frames whose class is the label's."""
     return float(np.mean(classes(outputs) == labels))
 
 
-def timed(run: Callable[[], Frames]) -> tuple[Frames, float]:
+def timed(run: Callable[[], Batch]) -> tuple[Batch, float]:
     """The outputs of a run, and how many seconds it took with everything that it had to load."""
     started = time.monotonic()
     outputs = run()

@@ -39,12 +39,13 @@ from hw.fabric.resources import Resources
 from hw.families import find_family, spec_of
 from hw.folding import finn_json
 from hw.host.errors import BitfabricError, UsageError
+from hw.ir.frames import Batch
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
 from hw.rtl.design import RtlDesign, generate, instances
 from hw.simulation.emulator import Emulator
 from hw.synth import nextpnr, yosys
-from hw.verification.reference import Frames, Reference, compare, random_frames
+from hw.verification.reference import Reference, compare, random_frames
 
 Watch = Callable[[str, bool, float | None], None]
 RANDOM_FRAMES = 256
@@ -169,7 +170,7 @@ class _Build:
         frames = work / (fold["interval"] * max(1, fold["resources"]["lut"]))
         return min(most, max(least, int(frames))) if asked is None else asked
 
-    def _score(self, outputs: Frames) -> float | None:
+    def _score(self, outputs: Batch) -> float | None:
         return None if self.labels is None else score(outputs, self.labels[: len(classes(outputs))])
 
     # --- the steps ---

@@ -188,6 +188,7 @@ class Plan:
             "clock_mhz": design.clock_mhz,
             "fmax_mhz": design.fmax and design.fmax.mhz,
             "slowest": design.fmax and design.fmax.slowest,
+            "uncalibrated": list(design.fmax.uncalibrated) if design.fmax else [],
             "fps": design.clock_mhz * 1e6 / steady.interval,
             "resources": vars(used),
             "layers": [
@@ -213,7 +214,8 @@ def estimate_build(model: str | os.PathLike[str], target: str, **options: Any) -
         "model": str(model),
         "target": target,
         "clock_mhz": summary["clock_mhz"],
-        "fmax_mhz": {"estimated": summary["fmax_mhz"], "slowest": summary["slowest"]},
+        "fmax_mhz": {"estimated": summary["fmax_mhz"], "slowest": summary["slowest"]}
+        | ({"uncalibrated": summary["uncalibrated"]} if summary["uncalibrated"] else {}),
         "fps": summary["fps"],
         "cycles": {"interval": summary["interval"], "latency": summary["latency"]},
         "resources": {

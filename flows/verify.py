@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from flows.engines import Frames, by_port, run_rtl
+from flows.engines import EdgeBatch, by_port, run_rtl
 from hw.fabric.family import Family
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Port
@@ -26,7 +26,7 @@ def first_difference(got: np.ndarray, want: np.ndarray) -> str | None:
     )
 
 
-def check_rtl(graph: Graph, family: Family, ints: Frames) -> tuple[dict[str, int], Frames]:
+def check_rtl(graph: Graph, family: Family, ints: EdgeBatch) -> tuple[dict[str, int], EdgeBatch]:
     """Simulate the RTL and hold it against the emulator and the cycle model.
 
     ``ints`` are integer frames by input edge. Returns ``frames``, ``mismatches`` (0), ``latency`` and
@@ -49,7 +49,7 @@ def check_rtl(graph: Graph, family: Family, ints: Frames) -> tuple[dict[str, int
     return {"frames": count, "mismatches": 0, "latency": simulated.latency, "interval": simulated.interval}, got
 
 
-def _differing_layer(graph: Graph, family: Family, ints: Frames) -> str:
+def _differing_layer(graph: Graph, family: Family, ints: EdgeBatch) -> str:
     """The first layer whose own output is wrong, by cutting the graph after each layer in turn."""
     few = {edge: frames[:4] for edge, frames in ints.items()}
     for count in range(1, len(graph.nodes) + 1):
@@ -64,7 +64,7 @@ def _differing_layer(graph: Graph, family: Family, ints: Frames) -> str:
     return "none of the first four frames"
 
 
-def check_netlist(got: Frames, expected: Frames, stage: str) -> dict[str, int]:
+def check_netlist(got: EdgeBatch, expected: EdgeBatch, stage: str) -> dict[str, int]:
     """Hold the integers of a netlist, placed or mapped, against the emulator's. Raises BitfabricError as
     ``check_rtl``."""
     for edge, want in expected.items():

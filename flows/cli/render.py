@@ -11,7 +11,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from flows.accelerator import Accelerator
-    from hw.verification.reference import Frames
+    from hw.ir.frames import Batch
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -253,6 +253,8 @@ def estimated(result: dict[str, Any]) -> None:
     if fmax["estimated"]:
         missed = ", below the clock" if fmax["estimated"] < result["clock_mhz"] else ""
         out.print(f"Fmax      {fmax['estimated']:.0f} MHz, limited by {fmax['slowest']}{missed}")
+    if unknown := fmax.get("uncalibrated"):
+        out.print(f"          uncalibrated: {', '.join(unknown)} (the slowest kernel of the same role stands in)")
     cycles = result["cycles"]
     out.print(f"interval  {cycles['interval']:,} cycles: {_rate(result['fps'])} at {result['clock_mhz']:g} MHz")
     out.print(f"latency   {cycles['latency']:,} cycles: {cycles['latency'] / result['clock_mhz']:.2f} us")
@@ -318,7 +320,7 @@ def _first_sentence(documented: Any) -> str:
     return " ".join((getdoc(documented) or "").replace("``", "").split()).partition(". ")[0].rstrip(".")
 
 
-def ran(result: dict[str, Any], outputs: "Frames") -> None:
+def ran(result: dict[str, Any], outputs: "Batch") -> None:
     """What a run gave; the outputs themselves where they were not saved."""
     line = f"{result['engine']}: {result['frames']} frames in {result['seconds']:.2f} s"
     if "accuracy" in result:

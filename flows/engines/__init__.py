@@ -19,7 +19,7 @@ from hw.synth import netlist
 
 Progress = Callable[[int, int], None]
 """Told of the frames that are done, and of all."""
-Frames = dict[str, np.ndarray]
+EdgeBatch = dict[str, np.ndarray]
 """Integer frames ``(N, *shape)`` by edge of the graph."""
 
 
@@ -31,8 +31,8 @@ def by_port(graph: Graph, design: RtlDesign) -> dict[str, str]:
 
 
 def run_rtl(
-    graph: Graph, family: Family, ints: Frames, trace: Path | None = None, clock_mhz: float = 100.0
-) -> tuple[Frames, verilator.Simulation]:
+    graph: Graph, family: Family, ints: EdgeBatch, trace: Path | None = None, clock_mhz: float = 100.0
+) -> tuple[EdgeBatch, verilator.Simulation]:
     """Integers of the output edges, and the simulation that gave them, of the graph's RTL; its waveform at a clock of
     ``clock_mhz`` goes into the file ``trace``."""
     design = generate(graph, family)
@@ -63,8 +63,8 @@ def interface(graph: Graph, board: Image) -> Interface:
 
 
 def run_netlist(
-    graph: Graph, family: Family, accelerator: RtlDesign, board: Image | None, placed: Path, ints: Frames
-) -> Frames:
+    graph: Graph, family: Family, accelerator: RtlDesign, board: Image | None, placed: Path, ints: EdgeBatch
+) -> EdgeBatch:
     """Integers of the output edges, of the netlist file ``placed``.
 
     An image is run on a virtual board through its UART by the same driver as the real one; a bare accelerator
@@ -83,8 +83,8 @@ def run_netlist(
 
 
 def run_board(
-    graph: Graph, link: Interface, port: str | None, baud: int | None, ints: Frames, progress: Progress | None
-) -> tuple[Frames, dict[str, int]]:
+    graph: Graph, link: Interface, port: str | None, baud: int | None, ints: EdgeBatch, progress: Progress | None
+) -> tuple[EdgeBatch, dict[str, int]]:
     """Integers of the output edges, of the board behind a serial port (None: the one that answers), and its counters:
     ``cycles`` of a frame; since its reset ``frames``, ``stalls`` (cycles in which a beat waited for the accelerator),
     ``errors`` (messages dropped) and, with parity, ``parity_errors`` (cycles in which a word with a parity error was

@@ -117,11 +117,15 @@ def board_targets(board: Board) -> list[Target]:
 
 
 @cache
+def _boards() -> tuple[Target, ...]:
+    """The boards of this folder, by name of their files."""
+    shipped = sorted((p for p in files("hw.boards").iterdir() if p.name.endswith(".yaml")), key=lambda p: p.name)
+    return tuple(target for path in shipped for target in board_targets(load_board(Path(str(path)))))
+
+
 def targets() -> tuple[Target, ...]:
     """Every target that needs no file of the user's: the boards, then the devices."""
-    shipped = sorted((p for p in files("hw.boards").iterdir() if p.name.endswith(".yaml")), key=lambda p: p.name)
-    boards = [target for path in shipped for target in board_targets(load_board(Path(str(path))))]
-    return (*boards, *(Target(part.name, part) for part in devices().values()))
+    return (*_boards(), *(Target(part.name, part) for part in devices().values()))
 
 
 def find_target(name: str) -> Target:

@@ -22,6 +22,7 @@ class Device:
         nextpnr: arguments of nextpnr that select the die; empty: the device is for synthesis only.
         package: the package, where nextpnr has to know it.
         speed: the speed grade, where nextpnr has to know it.
+        grade: the speed grade in the family's Fmax model, where it is not ``speed``.
         pack: arguments of the packer that select the die.
         clock_pin: the clock's pin in a design without pins, where nextpnr needs one.
         clock_mhz: the default clock, which designs of usual size reach.
@@ -36,6 +37,7 @@ class Device:
     nextpnr: tuple[str, ...] = ()
     package: str = ""
     speed: str = ""
+    grade: str = ""
     pack: tuple[str, ...] = ()
     clock_pin: str = ""
     clock_mhz: float = 100.0

@@ -7,6 +7,7 @@ from importlib.resources.abc import Traversable
 from hw.fabric.cells import CellDialect
 from hw.fabric.devices import Device
 from hw.fabric.family import Family
+from hw.fabric.fmax import FmaxModel
 from hw.fabric.pll import Pll, PllCell
 from hw.fabric.synthesis import SynthesisSpec
 from hw.fabric.toolchain import Toolchain
@@ -28,6 +29,7 @@ class FamilySpec:
         pll_cell: instantiates the PLL; None: no image can be made.
         dialect: brings the cells of netlists to the form of their models; None: netlists cannot be simulated.
         models: the folder of the SystemVerilog models of the cells; None where ``dialect`` is.
+        fmax: the figures for estimates of the clock; None: no clock is estimated.
     """
 
     family: Family
@@ -38,3 +40,4 @@ class FamilySpec:
     pll_cell: PllWriter | None = None
     dialect: CellDialect | None = None
     models: Traversable | None = None
+    fmax: FmaxModel | None = None

@@ -1,39 +1,44 @@
 """The FPGA families: a folder each, which holds all that is known of the family.
 
-A family is found by its folder here, or in another distribution by an entry point of the group ``bitfabric.families``
-that names its ``FamilySpec``, as in ``toy = "toy_family.spec:SPEC"``. docs/adding-a-family.md describes what it holds.
-Nothing is imported before it is asked for.
+A family is found by its folder here, or in another distribution by an entry point of the group ``bitfabric.families``:
+the name is the family's, the value its ``FamilySpec``, as in ``toy = "toy_family.spec:SPEC"``. No family is imported
+before one is asked for. docs/adding-a-family.md describes what a folder holds.
 """
 
+from collections.abc import Mapping
 from functools import cache
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.resources import files
 
+from hw import plugins
 from hw.fabric.devices import Device
 from hw.fabric.family import Family
 from hw.fabric.spec import FamilySpec
 from hw.host.errors import BitfabricError, unknown
 
 ENTRY_POINTS = "bitfabric.families"
+"""The group of entry points through which other distributions add families."""
 
 
 @cache
+def _built_in() -> dict[str, FamilySpec]:
+    """The families of this folder by name."""
+    names = sorted(folder.name for folder in files(__name__).iterdir() if (folder / "spec.py").is_file())
+    return {name: import_module(f"{__name__}.{name}.spec").SPEC for name in names}
+
+
 def _specs() -> dict[str, FamilySpec]:
-    """The families by name: those of this folder, then those of other distributions."""
-    folders = sorted(each.name for each in files(__name__).iterdir() if each.joinpath("spec.py").is_file())
-    specs: dict[str, FamilySpec] = {name: import_module(f"{__name__}.{name}.spec").SPEC for name in folders}
-    for entry in metadata.entry_points(group=ENTRY_POINTS):
-        try:
-            spec: FamilySpec = entry.load()
-            name = spec.family.name
-        except Exception as error:
-            raise BitfabricError(
-                f"FPGA family {entry.name} ({entry.value}) cannot be loaded: {error}; mend or uninstall its package"
-            ) from error
-        if name in specs:
-            raise BitfabricError(f"FPGA family {name} is there twice; uninstall the package of {entry.value}")
-        specs[name] = spec
-    return specs
+    """All families by name: those of this folder, then those of other distributions.
+
+    Raises BitfabricError for an entry point that names no family, or one that there is already.
+    """
+    outside = plugins.find_all(ENTRY_POINTS)
+    for name, spec in outside.items():
+        if not isinstance(spec, FamilySpec) or spec.family.name != name:
+            raise BitfabricError(f"{name}: the entry point of {ENTRY_POINTS} must be the FamilySpec of family {name!r}")
+        if name in _built_in():
+            raise BitfabricError(f"{name}: a package provides an FPGA family of the name of a built-in one; rename it")
+    return _built_in() | outside
 
 
 def families() -> dict[str, Family]:
@@ -43,17 +48,18 @@ def families() -> dict[str, Family]:
 
 def find_family(name: str) -> Family:
     """The family of that name. Raises UsageError with the nearest names."""
-    found = families()
-    if name.lower() not in found:
-        raise unknown("family", name, list(found))
-    return found[name.lower()]
+    for specs in (_built_in, _specs):
+        if found := specs().get(name.lower()):
+            return found.family
+    raise unknown("family", name, list(_specs()))
 
 
 def spec_of(family: Family) -> FamilySpec:
     """All that is known of a family. Raises UsageError where it has no folder and no entry point."""
-    if family.name not in _specs():
-        raise unknown("family", family.name, list(_specs()))
-    return _specs()[family.name]
+    for specs in (_built_in, _specs):
+        if found := specs().get(family.name):
+            return found
+    raise unknown("family", family.name, list(_specs()))
 
 
 def reference_device(family: Family) -> Device:
@@ -64,12 +70,16 @@ def reference_device(family: Family) -> Device:
 
 def devices() -> dict[str, Device]:
     """All devices by name, family by family."""
-    return {device.name: device for spec in _specs().values() for device in spec.devices}
+    return _devices(_specs())
 
 
 def find_device(name: str) -> Device:
     """The device of that name. Raises UsageError with the nearest names."""
-    found = devices()
-    if name.lower() not in found:
-        raise unknown("device", name, list(found))
-    return found[name.lower()]
+    for specs in (_built_in, _specs):
+        if found := _devices(specs()).get(name.lower()):
+            return found
+    raise unknown("device", name, list(devices()))
+
+
+def _devices(specs: Mapping[str, FamilySpec]) -> dict[str, Device]:
+    return {device.name: device for spec in specs.values() for device in spec.devices}

@@ -9,7 +9,8 @@ import numpy as np
 
 
 class Loop(NamedTuple):
-    """One loop of a nest: its turns, and by how many words each of them moves the position and the oldest word."""
+    """One loop of a nest: its turns, and the words by which a turn moves the position (``step``) and the oldest word
+    (``frees``)."""
 
     turns: int
     step: int
@@ -18,17 +19,19 @@ class Loop(NamedTuple):
 
 @dataclass(frozen=True)
 class Buffer:
-    """A memory that keeps input words while actions read them, again and again: the second half of a Schedule.
+    """A memory that keeps input words while firings read them repeatedly: the second half of a Schedule.
 
-    A beat is ``together`` words. Words are numbered from 0 over all frames, ``frame`` of them in ``beats`` beats each;
-    a beat is taken, one a cycle, into as many of the ``places`` as it has words.
-    The actions of a frame are the turns of the ``loops``, the outermost first. Action ``i`` of frame ``f`` looks at
-    words from position ``p`` = ``f * frame + start`` + the sum of ``step`` times index over the loops, ``reach`` of
-    them at most. It waits until all words below ``min(p + reach, (f + 1) * frame)`` have been taken ``delay`` cycles
-    before it or earlier; what lies outside the frame is padding. All words below the *oldest*, which is ``p`` with
-    ``frees`` instead of ``step`` and never falls, have left their places: a beat can be taken once its last word's
-    number is less than the oldest of some action plus ``places``, and the action before that one happened ``release``
-    cycles before or earlier.
+    **Writing.** Words are numbered from 0 over all frames. A frame is ``beats`` beats of ``words_per_beat`` words. One
+    beat per cycle is consumed, into as many of the ``places`` of the memory as it has words.
+
+    **Reading.** The firings of a frame are the turns of the nested ``loops``, the outermost first. A firing of frame
+    ``f`` reads at most ``reach`` words from the position p = f * frame + start + (sum of index * step over the loops).
+    It waits until all words below min(p + reach, (f + 1) * frame) were consumed at least ``delay`` cycles before.
+    Words outside the frame are padding.
+
+    **Release.** The *oldest* word is computed as p, with ``frees`` instead of ``step``; it never decreases. All words
+    below it have left the memory. A beat can be consumed if the number of its last word is below oldest + ``places`` of
+    some firing, and the firing before that one happened at least ``release`` cycles before.
     """
 
     beats: int
@@ -38,22 +41,22 @@ class Buffer:
     loops: tuple[Loop, ...]
     delay: int = 1
     release: int = 1
-    together: int = 1
+    words_per_beat: int = 1
 
     @property
     def frame(self) -> int:
         """Words per frame."""
-        return self.beats * self.together
+        return self.beats * self.words_per_beat
 
     @property
-    def actions(self) -> int:
-        """Actions per frame."""
+    def firings(self) -> int:
+        """Firings per frame."""
         return prod(loop.turns for loop in self.loops)
 
     @cached_property
     def nest(self) -> np.ndarray:
-        """``(loops, 3)``: turns, and how far the position and the oldest word move when that loop turns and the inner
-        ones begin again; a first row for the next frame."""
+        """Array ``(1 + loops, 3)``: turns, and the moves of position and oldest word when that loop turns and the inner
+        loops start again. The first row is the step to the next frame."""
         rows = [(1, self.frame, self.frame), *self.loops]
         table, inner = np.zeros((len(rows), 3), np.int64), np.zeros(2, np.int64)
         for i in reversed(range(len(rows))):
@@ -63,11 +66,11 @@ class Buffer:
         return table
 
     def monotone(self) -> bool:
-        """Whether the oldest word never falls from one action to the next."""
+        """Whether the oldest word never decreases from one firing to the next."""
         return bool((self.nest[1:, 2][self.nest[1:, 0] > 1] >= 0).all() and self.nest[0, 2] >= 0)
 
     def offsets(self) -> tuple[np.ndarray, np.ndarray]:
-        """Position and oldest word of every firing of a frame, counted from ``start``: two arrays ``(actions,)``."""
+        """Position and oldest word of every firing of a frame, counted from ``start``: two arrays ``(firings,)``."""
         position, oldest = np.zeros(1, np.int64), np.zeros(1, np.int64)
         for turns, step, frees in self.loops:
             turn = np.arange(turns)
@@ -89,7 +92,7 @@ class Buffer:
         frames = 3 + (self.delay + self.release) // max(len(position), self.beats)
         frame, beats = np.arange(frames)[:, None], frames * self.beats
         # By firing: the beats that must have been taken, and the oldest word.
-        ends = -(-np.minimum(position + (self.start + self.reach), self.frame) // self.together)
+        ends = -(-np.minimum(position + (self.start + self.reach), self.frame) // self.words_per_beat)
         need = np.maximum(ends + frame * self.beats, 0).ravel()
         oldest = (oldest + self.start + frame * self.frame).ravel()
         firing, beat = np.arange(len(need)), np.arange(beats)
@@ -102,5 +105,5 @@ class Buffer:
         cycle = np.maximum(np.maximum.accumulate(ready - firing), 0) + firing
         moves = np.flatnonzero(np.diff(oldest, append=frames * self.frame + self.start))
         written = np.searchsorted(taken, cycle[moves] + self.release)
-        places = max(self.together, int((written * self.together - oldest[moves]).max()))
+        places = max(self.words_per_beat, int((written * self.words_per_beat - oldest[moves]).max()))
         return replace(self, places=places)

@@ -6,6 +6,9 @@ from qonnx.core.datatype import DataType
 from hw.host.errors import UsageError
 from hw.ir.stream import container
 
+Batch = np.ndarray | dict[str, np.ndarray]
+"""Frames of a model, ``(N, *shape)``; by name where the model has several inputs or outputs."""
+
 
 def checked(frames: np.ndarray, what: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """A user's frames ``(N, *shape)`` as ``dtype``, a NumPy name (float32) or a QONNX one (UINT8).

@@ -7,12 +7,11 @@ from functools import cache
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from hw.ir.frames import Batch
 from hw.ir.graph import Graph
 
 CHUNK_ELEMENTS = 1 << 21
 """Integers of the widest edge that are computed at a time: few enough to stay in the cache."""
-
-Frames = np.ndarray | dict[str, np.ndarray]
 
 
 @cache
@@ -31,19 +30,19 @@ class Emulator:
         widest = max(stream.elements for stream in graph.edges.values())
         self.chunk = max(1, CHUNK_ELEMENTS // widest)
 
-    def run(self, frames: Frames) -> Frames:
+    def run(self, frames: Batch) -> Batch:
         """What the model gives for frames ``(N, *shape)``; by name where it has several inputs or outputs.
 
         Raises UsageError for frames that do not match the model's inputs.
         """
         return self.graph.decode(self._execute(frames, keep=False))
 
-    def edges(self, frames: Frames) -> dict[str, np.ndarray]:
+    def edges(self, frames: Batch) -> dict[str, np.ndarray]:
         """The integers of every edge for frames ``(N, *shape)``."""
         integers = self._execute(frames, keep=True)
         return {edge: integers[edge] for edge in self.graph.edges}
 
-    def _execute(self, frames: Frames, keep: bool) -> dict[str, np.ndarray]:
+    def _execute(self, frames: Batch, keep: bool) -> dict[str, np.ndarray]:
         """Integers by edge: the outputs', or every edge's with ``keep``."""
         given = self.graph.check(frames)
         count, workers = len(next(iter(given.values()))), os.cpu_count() or 1

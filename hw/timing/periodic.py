@@ -204,9 +204,9 @@ def _requirements(buffer: Buffer) -> tuple[np.ndarray, np.ndarray]:
     """By firing of a frame the last beat that it or one before it needs, and by beat the firing that frees its place;
     negative in frames before."""
     position, oldest = buffer.offsets()
-    needs = -(-np.minimum(position + (buffer.start + buffer.reach), buffer.frame) // buffer.together) - 1
+    needs = -(-np.minimum(position + (buffer.start + buffer.reach), buffer.frame) // buffer.words_per_beat) - 1
     # A beat finds a place after the firing before the first one whose oldest word is `behind` words after the start.
-    behind = np.arange(1, buffer.beats + 1) * buffer.together - buffer.places - buffer.start
+    behind = np.arange(1, buffer.beats + 1) * buffer.words_per_beat - buffer.places - buffer.start
     frame = -((oldest[-1] - behind) // buffer.frame)
     return np.maximum.accumulate(needs), frame * len(oldest) + np.searchsorted(
         oldest, behind - frame * buffer.frame

@@ -170,14 +170,14 @@ class Solver {
     // Beats of a buffer that have or had a place.
     int64_t room(int64_t i) const {
         const Buffer &buffer = tables.buffers[i];
-        return std::max<int64_t>(0, readers[i].oldest + buffer.places) / buffer.together;
+        return std::max<int64_t>(0, readers[i].oldest + buffer.places) / buffer.words_per_beat;
     }
 
     // Beats that the next firing of a buffer's reader needs.
     int64_t needed(int64_t i) const {
         const Buffer &buffer = tables.buffers[i];
-        const int64_t frame_end = (readers[i].frame + 1) * buffer.beats * buffer.together;
-        return ceil_div(std::min(readers[i].position + buffer.reach, frame_end), buffer.together);
+        const int64_t frame_end = (readers[i].frame + 1) * buffer.beats * buffer.words_per_beat;
+        return ceil_div(std::min(readers[i].position + buffer.reach, frame_end), buffer.words_per_beat);
     }
 
     // The reader of a buffer has fired in `cycle`: its position moves on, and places become free.

@@ -35,7 +35,9 @@ NODE = _row(
 registers."""
 PORT = _row("edge", "pattern")
 """A port of a node: its edge, and the first element of its pattern in ``consumes`` or ``produces``."""
-BUFFER = _row("beats", "places", "start", "reach", "delay", "release", "loops", "loops_end", "first", "end", "together")
+BUFFER = _row(
+    "beats", "places", "start", "reach", "delay", "release", "loops", "loops_end", "first", "end", "words_per_beat"
+)
 """A buffer (``hw.ir.buffer.Buffer``): its range in ``loops``, and the range of its beats among those of all buffers."""
 LOOP = _row("turns", "position", "oldest")
 """A row of ``Buffer.nest``."""
@@ -103,7 +105,7 @@ def tables(graph: Graph, frames: int) -> Tables:
             buffers.append((
                 *(memory.beats, memory.places, memory.start, memory.reach, memory.delay, memory.release),
                 *(len(loops), len(loops) + len(memory.nest), buffered, buffered + memory.beats * frames),
-                memory.together,
+                memory.words_per_beat,
             ))  # fmt: skip
             loops += [tuple(row) for row in memory.nest.tolist()]
             buffered += memory.beats * frames

@@ -44,8 +44,8 @@ extern "C" void count_stalls(const Tables &tables, const int64_t *offered, const
                 if (tables.consumes[tables.ports[port].pattern + phase])
                     bind(port, offered[tables.offset[tables.ports[port].edge] + beats[port]++]);
             if (buffer) {
-                const int64_t frame_end = (frame + 1) * buffer->beats * buffer->together;
-                need = ceil_div(std::min(position + buffer->reach, frame_end), buffer->together);
+                const int64_t frame_end = (frame + 1) * buffer->beats * buffer->words_per_beat;
+                need = ceil_div(std::min(position + buffer->reach, frame_end), buffer->words_per_beat);
                 if (need > 0) bind(row.inputs, taken[buffered + need - 1] + buffer->delay);
             }
             for (int64_t port = row.outputs; port < row.outputs_end; ++port) {

@@ -13,7 +13,7 @@ struct Port {
 };
 
 struct Buffer {
-    int64_t beats, places, start, reach, delay, release, loops, loops_end, first, end, together;
+    int64_t beats, places, start, reach, delay, release, loops, loops_end, first, end, words_per_beat;
 };
 
 struct Loop {

@@ -9,7 +9,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 
 from hw.host.errors import UsageError
-from hw.ir.frames import checked
+from hw.ir.frames import Batch, checked
 from hw.ir.graph import Graph
 from hw.lowering.lower import lower_model
 from hw.lowering.qonnx import integer_dtype, load, prepare, read
@@ -18,8 +18,6 @@ from hw.verification.comparison import Comparison, compare_layers
 
 CHUNK_ELEMENTS = 1 << 22
 """Elements of the largest tensor that one execution computes, which bounds the memory."""
-
-Frames = np.ndarray | dict[str, np.ndarray]
 
 
 class Reference:
@@ -34,7 +32,7 @@ class Reference:
         self.chunk = max(1, CHUNK_ELEMENTS // widest)
         self._batched: dict[int, ModelWrapper] = {}
 
-    def run(self, frames: Frames) -> Frames:
+    def run(self, frames: Batch) -> Batch:
         """The model's output for frames ``(N, *shape)``; by name where it has several inputs or outputs.
 
         Raises UsageError for frames that do not match the model's inputs.
@@ -42,7 +40,7 @@ class Reference:
         results = self.tensors(frames, [value.name for value in self.model.graph.output])
         return results if len(results) > 1 else next(iter(results.values()))
 
-    def tensors(self, frames: Frames, names: list[str]) -> dict[str, np.ndarray]:
+    def tensors(self, frames: Batch, names: list[str]) -> dict[str, np.ndarray]:
         """The values of the named tensors for frames ``(N, *shape)``. Raises UsageError as ``run`` does."""
         given = self._check(frames)
         count = len(next(iter(given.values())))
@@ -52,7 +50,7 @@ class Reference:
             parts.append(self._execute(chunk, names))
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
-    def _check(self, frames: Frames) -> dict[str, np.ndarray]:
+    def _check(self, frames: Batch) -> dict[str, np.ndarray]:
         """The frames by input, in the model's types. Raises UsageError for other names, shapes or types."""
         inputs = self.model.graph.input
         given = frames if isinstance(frames, dict) else {inputs[0].name: frames}
@@ -91,7 +89,7 @@ def random_frames(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
     return np.where(frames >= 0, 1, -1) if dtype.name == "BIPOLAR" else frames
 
 
-def compare(graph: Graph, model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper, frames: Frames) -> Comparison:
+def compare(graph: Graph, model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper, frames: Batch) -> Comparison:
     """Compare every layer of the model's lowering, and ``graph`` (folded or not) as a whole, with the reference.
 
     Raises UsageError for frames that do not match the model's inputs.

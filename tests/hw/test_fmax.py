@@ -1,31 +1,38 @@
 """The estimated Fmax, held against designs that were placed and routed (kept in ``benchmarks/clocks``)."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from benchmarks.clocks import CASES, DEVICE, Table, error, folded
+from benchmarks.clocks import CASES, Table, error, folded
 from hw.boards.targets import find_target
-from hw.families import find_device, find_family
+from hw.fabric.fmax import Calibration, FmaxModel
+from hw.families import families, find_device, find_family, reference_device, spec_of
 from hw.folding import fmax
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Role
 from hw.kernels.calibration import grid
 from tests.hw.networks import perceptron
 
+PLACED = [name for name, family in families().items() if spec_of(family).toolchain]
 SLOW = ("lenet", "resnet", "vgg", "cnv", "mnist")
 
 
-@pytest.mark.parametrize("name", DEVICE)
+@pytest.mark.parametrize("name", PLACED)
 def test_kernels_are_as_fast_as_placed(name):
     """Four of five within 20 %, in the mean within 12 %."""
     rows, kernels = Table("kernels", renew=False).rows, dict(grid())
-    model, errors = fmax.MODELS[name], []
+    family, errors = find_family(name), []
+    calibration = spec_of(family).fmax.calibration
     for (target, case), made in rows.items():
-        if target == DEVICE[name]:
+        if target == reference_device(family).name:
             kernel = kernels[case]
-            errors.append(error(1000 / fmax.period(kernel, kernel.resources(find_family(name)), model), made.fmax))
+            errors.append(error(1000 / fmax.period(kernel, kernel.resources(family), calibration), made.fmax))
     assert len(errors) > 40
-    assert set(model.logic) == {kernel.variant for kernel in kernels.values()}
+    assert set(calibration.kernels) == {kernel.variant for kernel in kernels.values()}
+    assert set(calibration.roles) == set(get_args(Role))
     assert np.mean(np.abs(errors)) < 12
     assert np.mean(np.abs(errors) <= 20) > 0.8
 
@@ -56,3 +63,37 @@ def test_what_makes_a_design_slower():
         assert shelled.mhz <= mhz
         assert shelled.slowest in {"the shell", *(node.name for node in graph)}
     assert fmax.estimate_fmax(graph, find_device("xc7z020")) is None
+
+
+def uncalibrated(model: FmaxModel, kernel: str, role: str = "") -> FmaxModel:
+    """A model without the rows of a kernel and of a role."""
+    old = model.calibration
+    kernels = {name: figures for name, figures in old.kernels.items() if name != kernel}
+    roles = {name: figures for name, figures in old.roles.items() if name != role}
+    return replace(model, calibration=Calibration(old.bram, old.dsp, kernels, roles))
+
+
+def test_a_kernel_without_figures_has_those_of_its_role_and_is_named(monkeypatch):
+    graph = perceptron(np.random.default_rng(5), [32, 16, 4], [("UINT4", "BIPOLAR"), ("UINT2", "INT2")])
+    device = find_device("lfe5u-85f")
+    model = fmax.model_of(device)
+    known = fmax.estimate_fmax(graph, device)
+    assert known.uncalibrated == ()
+    assert model.calibration.roles["quantize"] > model.calibration.kernels["threshold"]
+    monkeypatch.setattr(fmax, "model_of", lambda device: uncalibrated(model, "threshold"))
+    guess = fmax.estimate_fmax(graph, device)
+    assert guess.uncalibrated == ("threshold",)
+    assert guess.mhz <= known.mhz
+    kernel = next(node.kernel for node in graph if node.kernel.op == "threshold")
+    some = replace(kernel.resources(device.family), bram=0, dsp=0, lut=fmax.SMALL)
+    assert fmax.period(kernel, some, fmax.model_of(device).calibration) == model.calibration.roles["quantize"].ns
+    monkeypatch.setattr(fmax, "model_of", lambda device: uncalibrated(model, "threshold", "quantize"))
+    with pytest.raises(BitfabricError, match=r"no Fmax figures of kernel threshold nor of its role quantize; "):
+        fmax.estimate_fmax(graph, device)
+
+
+def test_a_calibration_is_read_as_it_was_written(tmp_path):
+    for name in PLACED:
+        calibration = spec_of(find_family(name)).fmax.calibration
+        calibration.write(tmp_path / "calibration.csv")
+        assert Calibration.read(tmp_path / "calibration.csv") == calibration

@@ -87,7 +87,7 @@ def each_of(*fast: str) -> pytest.MarkDecorator:
 @given(st.integers(1, 5000), st.integers(1, 90), st.sampled_from(sorted(families())), st.integers(0, 2**32))
 def test_every_word_in_block_ram_has_an_odd_number_of_ones(depth: int, width: int, name: str, seed: int) -> None:
     family, plain = find_family(name), WeightMemory(depth, width)
-    memory = plain.protected(family)
+    memory = plain.with_parity(family)
     rows = np.random.default_rng(seed).integers(0, 2, (depth, width))
     assert (memory.style(family), memory.latency) == (plain.style(family), plain.latency)
     if memory.style(family) == "logic":

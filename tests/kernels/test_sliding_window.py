@@ -89,7 +89,7 @@ def test_foldings_are_parts_of_a_position_then_of_a_row_then_of_a_window_then_se
 def test_as_few_windows_at_a_time_as_keep_up(window):
     assume(window.pixels > 1)
     assert window.outputs()[0].beats <= window.inputs()[0].beats == prod(window.shape[:-1]) // window.pixels
-    fewer = [n for n in range(1, window.together) if window.out_spatial[-1] % n == 0]
+    fewer = [n for n in range(1, window.windows_per_beat) if window.out_spatial[-1] % n == 0]
     assert all(prod(window.out_spatial) // n > window.inputs()[0].beats for n in fewer)
 
 
@@ -187,7 +187,7 @@ def test_synthesis_takes_what_the_model_says(shape, dtype, pad, simd, bram, fami
 @settings(max_examples=60, deadline=None)
 @given(kernels(largest=12))
 def test_no_place_is_too_many(window):
-    assume(not window.padded and prod(window.out_spatial) > window.together)
+    assume(not window.padded and prod(window.out_spatial) > window.windows_per_beat)
     fitted = window.buffer.fitted()
     object.__setattr__(window, "buffer", replace(fitted, places=fitted.places - 1))
     try:

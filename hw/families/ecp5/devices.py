@@ -30,6 +30,7 @@ def _lfe5um5g(die: str, lut: int, bram: int, dsp: int) -> Device:
         nextpnr=(f"--um5g-{die}k",),
         package="CABGA381",
         speed="8",
+        grade="5g",
     )
 
 

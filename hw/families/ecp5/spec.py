@@ -6,6 +6,7 @@ from hw.fabric.spec import FamilySpec
 from hw.families.ecp5.cells import Ecp5Cells
 from hw.families.ecp5.devices import DEVICES
 from hw.families.ecp5.family import ECP5
+from hw.families.ecp5.fmax import FMAX
 from hw.families.ecp5.pll import pll_cell
 from hw.families.ecp5.synthesis import SYNTHESIS
 from hw.families.ecp5.toolchain import TOOLCHAIN
@@ -19,4 +20,5 @@ SPEC = FamilySpec(
     pll_cell=pll_cell,
     dialect=Ecp5Cells(),
     models=files("hw.families.ecp5") / "models",
+    fmax=FMAX,
 )

@@ -20,7 +20,7 @@ class DamagedDepthwise(Depthwise):
         (x,) = frames
         weights = decode(self.codes, self.weight_dtype).reshape(self.k, self.channels)
         windows = x.reshape(-1, self.k, self.channels)
-        if self._product.apart == "weight":
+        if self._product.serial_operand == "weight":
             weights = known(weights, self.weight_dtype)
         else:
             windows = known(windows, self.input_dtype)

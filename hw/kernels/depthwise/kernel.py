@@ -1,4 +1,4 @@
-"""Depthwise convolution after a sliding window: a dot product of each channel alone (FINN: VVAU)."""
+"""Depthwise convolution after a sliding window: a dot product per channel (FINN: VVAU)."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,15 +20,19 @@ from hw.kernels.shared.weight_memory import WeightMemory
 
 FEW_WORDS = 8
 """Memories of no more words have many equal columns."""
-EVERY = 2
+ADDERS_PER_STAGE = 2
 """Adders in a row between two registers."""
 
 
 class _Product(NamedTuple):
-    """How a product is made: which operand is taken ``apart`` (``weight`` or ``input``), how its codes stand for
-    integers, into how many digits it is taken (0: a multiplier), and the other one's kind and bits, signed."""
+    """How a product is computed.
 
-    apart: str
+    ``serial_operand``: ``weight`` or ``input``, whose ``planes`` digits each add or subtract the other operand (0: a
+    multiplier). ``kind``: how its codes represent integers. ``other_kind``, ``other_bits``: the same of the other
+    operand, and its bits as a signed number.
+    """
+
+    serial_operand: str
     kind: str
     planes: int
     other_kind: str
@@ -36,21 +40,21 @@ class _Product(NamedTuple):
 
     @property
     def carries(self) -> bool:
-        """Whether a carry bit comes with it."""
+        """Whether the product has a separate carry bit."""
         return self.planes > 0 and self.kind != "unsigned"
 
     @property
     def latency(self) -> int:
         """Cycles from the operands to the product."""
-        return max(1, -(-(self.planes - 1).bit_length() // EVERY)) if self.planes else 2
+        return max(1, -(-(self.planes - 1).bit_length() // ADDERS_PER_STAGE)) if self.planes else 2
 
     def resources(self, weight: BaseDataType, data: BaseDataType, family: Family) -> Resources:
-        """Cost of one."""
+        """Cost of one product."""
         bits = self.other_bits
         if self.planes == 0:
             a, b = (t.bitwidth() + (not t.signed()) for t in (weight, data))
             return Resources(ff=2 * (a + b) if family.lut_inputs < 6 else 0, dsp=family.multipliers(a, b))
-        # Each digit's AND is in the adder's lookup table where that has six inputs.
+        # A lookup table with six inputs holds the AND of a digit and the adder after it.
         lut = self.planes * bits + (0 if family.lut_inputs >= 6 else (self.planes - 1) * bits)
         return Resources(lut, bits + self.planes)
 
@@ -59,14 +63,14 @@ class _Product(NamedTuple):
 class Depthwise(ChannelKernel):
     """``y[..., c] = sum over k of weights[c, k] * x[..., k, c]``, exactly.
 
-    ``weights`` is (C, K); ``x`` a window stream (*prefix, K*C) in the order (k, c), ``y`` (*prefix, C), both in ``pe``
-    lanes, ``y`` in the narrowest type that holds every reachable sum. Instead, ``pixels`` positions of the window
-    stream may come in: a part of a window, or several windows. BIPOLAR values are -1 and +1; a TERNARY input is a
-    padded BIPOLAR one. ``input_range`` states the inputs' range where it is narrower than their type's. ``parity``
-    protects weights in block RAM.
+    ``weights`` is (C, K). ``x`` is a window stream (*prefix, K*C) in the order (k, c), ``y`` is (*prefix, C), in the
+    narrowest type that holds every reachable sum. Both have ``pe`` lanes; or ``x`` has ``pixels`` positions of the
+    window stream per beat, part of a window or several windows. BIPOLAR values are -1 and +1; a TERNARY input is a
+    padded BIPOLAR one. ``input_range`` states the inputs' range where it is narrower than that of their type.
+    ``parity`` adds parity bits to weights in block RAM.
 
-    A product is one of three: a BIPOLAR or TERNARY operand adds, subtracts or leaves out the other one; one of few bits
-    (or two too wide for a multiplier) adds it once for each of its bits, shifted; otherwise it takes a multiplier.
+    There are three kinds of products. A BIPOLAR or TERNARY operand adds, subtracts or skips the other one. An operand
+    of few bits (or of too many for a multiplier) adds it once per bit, shifted. Otherwise there is a multiplier.
 
     Raises BitfabricError for weights that are not of ``weight_dtype``, types that are not of integers, a range beyond
     its type, and a ``pe`` that does not divide C.
@@ -110,25 +114,25 @@ class Depthwise(ChannelKernel):
         return (*parts, *(self.k * n for n in pixel.counts((*self.prefix, self.channels))))
 
     @property
-    def inside(self) -> int:
-        """Positions of one window in a beat."""
+    def elements(self) -> int:
+        """Positions per beat that belong to one window."""
         return min(self.pixels, self.k)
 
     @property
-    def given(self) -> int:
-        """Windows in a beat, side by side."""
-        return self.pixels // self.inside
+    def windows_per_beat(self) -> int:
+        """Windows per beat, side by side."""
+        return self.pixels // self.elements
 
     @property
     def words(self) -> int:
-        """Beats of a window."""
-        return self.k // self.inside * self.channel_beats
+        """Beats per window."""
+        return self.k // self.elements * self.channel_beats
 
     def inputs(self) -> tuple[Stream, ...]:
         return (Stream((*self.prefix, self.k * self.channels), self.input_dtype, self.lanes),)
 
     def outputs(self) -> tuple[Stream, ...]:
-        return (Stream((*self.prefix, self.channels), self.output_dtype, self.given * self.pe),)
+        return (Stream((*self.prefix, self.channels), self.output_dtype, self.windows_per_beat * self.pe),)
 
     # Arithmetic.
 
@@ -161,12 +165,12 @@ class Depthwise(ChannelKernel):
         signed = {name: max(2, t.bitwidth() + (not t.signed())) for name, t in types.items()}
         digits = {name: 1 if t.name in ("BIPOLAR", "TERNARY") else t.bitwidth() for name, t in types.items()}
         multiply = min(digits.values()) >= MULTIPLIER_BITS[0] and max(signed.values()) <= MULTIPLIER_BITS[1]
-        apart = "input" if digits["input"] < digits["weight"] and not multiply else "weight"
-        other = "weight" if apart == "input" else "input"
+        serial = "input" if digits["input"] < digits["weight"] and not multiply else "weight"
+        other = "weight" if serial == "input" else "input"
         return _Product(
-            apart,
-            "ternary" if types[apart].name == "TERNARY" else kind(types[apart]),
-            0 if multiply else digits[apart],
+            serial,
+            "ternary" if types[serial].name == "TERNARY" else kind(types[serial]),
+            0 if multiply else digits[serial],
             kind(types[other]),
             signed[other],
         )
@@ -174,36 +178,36 @@ class Depthwise(ChannelKernel):
     @property
     def _sum(self) -> Reduction:
         operation = "sum_carry" if self._product.carries else "sum"
-        lanes, passes = self.given * self.pe, self.k // self.inside
+        lanes, passes = self.windows_per_beat * self.pe, self.k // self.elements
         return Reduction(passes, self.channel_beats, lanes, self.output_dtype.bitwidth(), operation)
 
     @property
-    def _gather(self) -> int:
-        """Cycles in which the products of one window are added up."""
-        return -(-(self.inside - 1).bit_length() // EVERY)
+    def _tree_cycles(self) -> int:
+        """Cycles in which the products of one window and one beat are summed."""
+        return -(-(self.elements - 1).bit_length() // ADDERS_PER_STAGE)
 
     @property
     def latency(self) -> int:
-        """Cycles from the action with a window's last beat to the output's being offered."""
-        return 1 + self._memory.latency + self._product.latency + self._gather + self._sum.latency
+        """Cycles from the firing with the last beat of a window until the output is valid."""
+        return 1 + self._memory.latency + self._product.latency + self._tree_cycles + self._sum.latency
 
     def schedule(self) -> Schedule:
         gives = np.arange(self.words) >= self.words - self.channel_beats
         every, credits = np.ones(len(gives), bool), credits_for(gives, self.latency)
-        return Schedule((every,), (gives,), self.latency, credits, prod(self.prefix) // self.given)
+        return Schedule((every,), (gives,), self.latency, credits, prod(self.prefix) // self.windows_per_beat)
 
     @property
     def _words(self) -> np.ndarray:
-        """The weights' codes in the order in which they are used, for the lanes of one window: (words, lanes)."""
+        """The weights' codes in their order of use, for the lanes of one window: (words, lanes)."""
         return encode(self.weights.T.reshape(self.words, -1), self.weight_dtype)
 
     @property
     def _memory(self) -> WeightMemory:
-        return WeightMemory(self.words, self.inside * self.pe * self.weight_dtype.bitwidth())
+        return WeightMemory(self.words, self.elements * self.pe * self.weight_dtype.bitwidth())
 
     def _stored(self, family: Family) -> WeightMemory:
         """The weight memory, with its parity bits where it has some."""
-        return self._memory.protected(family) if self.parity else self._memory
+        return self._memory.with_parity(family) if self.parity else self._memory
 
     def has_parity(self, family: Family) -> bool:
         return self._stored(family).parity
@@ -219,19 +223,22 @@ class Depthwise(ChannelKernel):
         return total + self._products(family) + self._stored(family).resources(family, few)
 
     def _products(self, family: Family) -> Resources:
-        """Cost of the products, and of what adds up those of one window in a beat."""
-        product, given = self._product, self.given
+        """Cost of the products, and of the sums over one window within a beat."""
+        product, windows = self._product, self.windows_per_beat
         each = product.resources(self.weight_dtype, self.input_dtype, family)
-        lut, ff, joins = self.lanes * each.lut, self.lanes * each.ff, (self.inside - 1) * given * self.pe
-        if self.words == 1 and product.planes and product.apart == "weight":
-            # Of constant weights only digits that are not 0 take an adder, and the first of them none.
+        lut, ff, joins = self.lanes * each.lut, self.lanes * each.ff, (self.elements - 1) * windows * self.pe
+        if self.words == 1 and product.planes and product.serial_operand == "weight":
+            # Only non-zero digits of constant weights need an adder, and the first of them needs none.
             some = int(np.count_nonzero(self.weights))
             digits = int(np.bitwise_count(self._words).sum()) if product.planes > 1 else some
-            lut, ff = given * (digits - some) * cell_costs.add(product.other_bits, family), given * some * each.ff
-            joins -= given * (self.weights.size - some)
+            lut, ff = windows * (digits - some) * cell_costs.add(product.other_bits, family), windows * some * each.ff
+            joins -= windows * (self.weights.size - some)
         width = self.weight_dtype.bitwidth() + self.input_dtype.bitwidth() + 1
         return Resources(
-            lut + joins * cell_costs.add(width, family), ff + joins * width // EVERY, 0, self.lanes * each.dsp
+            lut + joins * cell_costs.add(width, family),
+            ff + joins * width // ADDERS_PER_STAGE,
+            0,
+            self.lanes * each.dsp,
         )
 
     def rtl(self, family: Family) -> Rtl:
@@ -241,19 +248,19 @@ class Depthwise(ChannelKernel):
             f"bf_{self.op}",
             {
                 "PE": self.pe,
-                "ELEMENTS": self.inside,
-                "WINDOWS": self.given,
+                "ELEMENTS": self.elements,
+                "WINDOWS": self.windows_per_beat,
                 "STEPS": self.channel_beats,
-                "K": self.k // self.inside,
+                "K": self.k // self.elements,
                 "IN_BITS": self.input_dtype.bitwidth(),
                 "W_BITS": width,
-                "SERIAL_OPERAND": product.apart,
+                "SERIAL_OPERAND": product.serial_operand,
                 "A_KIND": product.kind,
                 "PLANES": product.planes,
                 "B_KIND": product.other_kind,
                 "B_BITS": product.other_bits,
                 "OUT_BITS": self.output_dtype.bitwidth(),
-                "ADDERS_PER_STAGE": EVERY,
+                "ADDERS_PER_STAGE": ADDERS_PER_STAGE,
                 **self._stored(family).parameters(family),
                 "SUM_STYLE": self._sum.style(family),
                 "CREDITS": self.schedule().credits,

@@ -38,7 +38,7 @@ class Shape(Protocol):
     @property
     def pairs(self) -> int: ...
     @property
-    def every(self) -> int: ...
+    def adders_per_stage(self) -> int: ...
     @property
     def stages(self) -> tuple[int, int]: ...
     @property
@@ -95,14 +95,14 @@ def _operands(kernel: Shape, family: Family) -> Resources:
     return Resources(lut, ff, bram) + memory.resources(family, few)
 
 
-def _tree(count: int, width: int, carry: bool, every: int, family: Family) -> Resources:
+def _tree(count: int, width: int, carry: bool, adders_per_stage: int, family: Family) -> Resources:
     """The part adder_tree."""
     lut = ff = 0
     for level in range(levels(count) + 1):
         if level:
             lut += count // 2 * cell_costs.add(width, family, carry)
             count = -(-count // 2)
-        if count == 1 or (level and level % every == 0):
+        if count == 1 or (level and level % adders_per_stage == 0):
             ff += count * (width + carry)
         width += 1
     return Resources(lut, ff)
@@ -129,7 +129,7 @@ def _counting(kernel: Shape, family: Family) -> tuple[Resources, Resources]:
     """Cost of popcounts: once, and for each output."""
     quads, rest = divmod(kernel.simd, 4)
     six, ternary = family.lut_inputs >= 6, kernel.datapath == "ternary"
-    tree = _tree(-(-kernel.simd // 4), 2, True, kernel.every, family)
+    tree = _tree(-(-kernel.simd // 4), 2, True, kernel.adders_per_stage, family)
     ff = 3 * quads + (0, 1, 2, 2)[rest]
     shared = tree + Resources(2 * quads, ff) if ternary else Resources()
     if kernel.nf * kernel.sf == 1:
@@ -145,7 +145,7 @@ def _counting(kernel: Shape, family: Family) -> tuple[Resources, Resources]:
 def _multiplying(kernel: Shape, family: Family) -> tuple[Resources, Resources]:
     """Cost of multipliers: once, and for each output."""
     a, b = (t.bitwidth() + (not t.signed()) for t in (kernel.input_dtype, kernel.weight_dtype))
-    tree = _tree(kernel.simd, a + b, False, kernel.every, family)
+    tree = _tree(kernel.simd, a + b, False, kernel.adders_per_stage, family)
     dsp = kernel.simd * family.multipliers(a, b)
     if family.lut_inputs < 6:
         return Resources(), tree + Resources(ff=kernel.simd * (a + b), dsp=dsp)
@@ -158,7 +158,7 @@ def _signing(kernel: Shape, family: Family) -> tuple[Resources, Resources]:
     """Cost of sign planes: once, and for each output."""
     planes, bits, extra = kernel.planes
     pairs, six = kernel.pairs, family.lut_inputs >= 6
-    tree = _tree(pairs, bits, True, kernel.every, family)
+    tree = _tree(pairs, bits, True, kernel.adders_per_stage, family)
     # Six inputs hold a pair's function and one bit of the adder behind it.
     leaves = (pairs - pairs // 2 if six else pairs) * bits
     if kernel.nf * kernel.sf == 1:
@@ -177,5 +177,5 @@ def _signing(kernel: Shape, family: Family) -> tuple[Resources, Resources]:
         both = cell_costs.add(bits, family) + cell_costs.subtract(bits, family)
         shared = Resources(full * both, (2 * full + kernel.simd % 2) * bits)
         if extra:
-            shared += _tree(pairs, bits, False, kernel.every, family)
+            shared += _tree(pairs, bits, False, kernel.adders_per_stage, family)
     return shared, Resources(lut, ff)

@@ -2,11 +2,11 @@
 
 FINN's MVAU without the activation. Four datapaths, chosen from the data types:
 
-- *xnor*: one-bit by one-bit. Agreeing bits are counted, 2 * count - MW is the result.
-- *ternary*: -1, 0 or +1 by one-bit. The same with the inputs that are not zero, which are counted once for all outputs.
-- *weight_planes*, *input_planes*: no multiplier. A one-bit operand adds or subtracts the other one; an n-bit
-  operand does so n times, its bits being signs (2 w = +-1 +-2 ... -+2^(n-1) plus a constant).
-- *multiply*: multipliers, where both sides are wide enough to be worth one.
+- *xnor*: one-bit weights and inputs. The result is 2 * count - MW, with the count of equal bits.
+- *ternary*: one-bit weights, inputs -1, 0 or +1. The same over the non-zero inputs, whose count all outputs share.
+- *weight_planes*, *input_planes*: without multipliers. A one-bit operand adds or subtracts the other one; an n-bit
+  operand does so n times, its bits read as signs (2 w = +-1 +-2 ... -+2^(n-1) plus a constant).
+- *multiply*: multipliers, where both operands are wide enough to be worth one.
 """
 
 from copy import copy
@@ -43,7 +43,7 @@ WIDEST = 32
 BUFFER_BITS = 768
 """Input buffers of more bits, and at least 64 beats, go to block RAM: on ECP5 that saves 150 lookup tables or more."""
 CHUNK = 1 << 18
-"""Inputs multiplied at a time: few enough to stay in the cache as floating-point numbers."""
+"""Input elements that ``execute`` multiplies at a time: they fit the cache as floating-point numbers."""
 
 
 def _signed_bits(low: int, high: int) -> int:
@@ -55,11 +55,11 @@ def _signed_bits(low: int, high: int) -> int:
 class MatrixVector(Kernel):
     """``y[..., m] = sum over k of weights[m, k] * x[..., k]``, exactly.
 
-    ``weights`` is (MH, MW): outputs by inputs. ``x`` is (*prefix, MW), ``simd`` lanes; ``y`` is
-    (*prefix, MH), ``pe`` lanes, in the narrowest type that holds every reachable sum. With whole vectors, ``pe`` = MH
-    and ``simd`` = MW, it may be ``pixels`` of them at a time, which share the weights. BIPOLAR values are
-    -1 and +1. ``input_range`` states the inputs' range where it is narrower than their type's. ``parity`` protects
-    weights in block RAM.
+    ``weights`` is (MH, MW): outputs by inputs. ``x`` is (*prefix, MW) with ``simd`` lanes; ``y`` is (*prefix, MH) with
+    ``pe`` lanes, in the narrowest type that holds every reachable sum. With whole vectors per beat (``pe`` = MH,
+    ``simd`` = MW) there may be ``pixels`` vectors per beat, which share the weights. BIPOLAR values are -1 and +1.
+    ``input_range`` states the inputs' range where it is narrower than that of their type. ``parity`` adds parity bits
+    to weights in block RAM.
 
     Raises BitfabricError for weights that are not of ``weight_dtype``, for types other than BIPOLAR,
     TERNARY, INTn and UINTn, for a ``pe`` or ``simd`` that does not divide MH or MW, and for illegal ``pixels``.
@@ -142,7 +142,7 @@ class MatrixVector(Kernel):
         return self.stored(family).parity
 
     def fold(self, folding: Folding) -> Self:
-        folded = copy(self)  # It shares what is known of the weights: there are hundreds of foldings to try.
+        folded = copy(self)  # A copy shares the cached properties of the weights: a search folds hundreds of times.
         for name in ("pe", "simd", "pixels"):
             object.__setattr__(folded, name, getattr(folding, name))
         vars(folded).pop("planes", None)
@@ -174,7 +174,7 @@ class MatrixVector(Kernel):
 
     @cached_property
     def _signs(self) -> Signs | None:
-        """The weights, transposed, as bits, where both sides hold nothing but -1, 0 and +1."""
+        """The weights, transposed, as bits, where weights and inputs are all -1, 0 or +1; else None."""
         if max(map(abs, self._range)) > 1 or np.abs(self.weights).max() > 1:
             return None
         return pack(self.weights, zeros=self.input_dtype != BIPOLAR or 0 in self.weights).transposed()
@@ -204,7 +204,7 @@ class MatrixVector(Kernel):
         signed = [t.bitwidth() + (not t.signed()) for t in (weight, data)]
         if min(weight.bitwidth(), data.bitwidth()) >= MULTIPLIER_BITS[0] and max(signed) <= MULTIPLIER_BITS[1]:
             return "multiply"
-        # A plane costs about half the other operand's bits and one and a half more for each lane.
+        # Per lane, a plane costs about half of the other operand's bits plus one and a half.
         by_weights, by_inputs = signed[0] * (data.bitwidth() + 3), data.bitwidth() * (weight.bitwidth() + 3)
         return "weight_planes" if by_weights <= by_inputs else "input_planes"
 
@@ -219,7 +219,7 @@ class MatrixVector(Kernel):
 
     @cached_property
     def planes(self) -> tuple[int, int, int]:
-        """Of sign planes: how many, bits of a sum or difference of two lanes, bits of the extra term (0: none)."""
+        """Sign planes: their number, bits of a sum or difference of two lanes, bits of the constant term (0: none)."""
         if self.datapath == "weight_planes":
             low, high = self._range
             spread = (low, high) if self.simd == 1 else (min(2 * low, low - high), max(2 * high, high - low))
@@ -284,11 +284,11 @@ class MatrixVector(Kernel):
 
     def stored(self, family: Family) -> WeightMemory:
         """The weight memory, with its parity bits where it has some."""
-        return self.memory.protected(family) if self.parity else self.memory
+        return self.memory.with_parity(family) if self.parity else self.memory
 
     @property
-    def every(self) -> int:
-        """Adders in a row between two registers of the adder trees."""
+    def adders_per_stage(self) -> int:
+        """Adders between two register stages of the adder trees."""
         return 1 if self.datapath == "multiply" else 2
 
     def buffer(self, family: Family | None = None) -> str:
@@ -301,23 +301,23 @@ class MatrixVector(Kernel):
 
     @property
     def stages(self) -> tuple[int, int]:
-        """Cycles from an action until its inputs are there, and until inputs and weights are."""
+        """Cycles from a firing until its inputs are available, and until inputs and weights are."""
         fetch = {"hold": 1, "block": 3}.get(self.buffer(), 2)
         return fetch, max(self.memory.latency, fetch + (self.datapath == "weight_planes"))
 
     @property
     def latency(self) -> int:
-        """Cycles from the action that uses the last of SF beats to the output's being offered."""
+        """Cycles from the firing that uses the last of SF beats until the output is valid."""
         planes, _, extra = self.planes
         quads = -(-self.simd // 4)
         count = {"xnor": quads, "ternary": quads, "multiply": self.simd}.get(self.datapath, self.pairs)
-        tree = max(1, -(-levels(count) // self.every))
+        tree = max(1, -(-levels(count) // self.adders_per_stage))
         chain = 1 if self.datapath in ("xnor", "ternary", "multiply") else planes if extra else 0
         return self.stages[1] + tree + chain + 1
 
     @property
     def credits(self) -> int:
-        """Places for results: one is out for latency + 1 cycles, and one is needed every SF-th."""
+        """Credits of the output: one is in use for latency + 1 cycles, and one is needed every SF cycles."""
         return -(-(self.latency + 1) // self.sf)
 
     @property
@@ -355,7 +355,7 @@ class MatrixVector(Kernel):
             "PAIR_BITS": pair_bits,
             "OFFSET_BITS": extra_bits,
             "ACC_INIT": start,
-            "ADDERS_PER_STAGE": self.every,
+            "ADDERS_PER_STAGE": self.adders_per_stage,
             **stored.parameters(family),
             "BUFFER": self.buffer(family),
             "CREDITS": self.credits,

@@ -108,7 +108,7 @@ class Arithmetic:
         return Product(bits, [m % (1 << bits) for m in multipliers], self.addends, False, scale)
 
     @cached_property
-    def _apart(self) -> tuple[int, int] | None:
+    def _split(self) -> tuple[int, int] | None:
         """What is multiplied apart, so that int64 holds the parts of the sum: so many bits at a time, so many times,
         from the low end of x. None where it does not hold them either."""
         largest = max(map(abs, (*self.sum_range, *self.multipliers, *self.addends, 1 << self.shift)))
@@ -126,8 +126,8 @@ class Arithmetic:
     def _operands(self) -> tuple[np.ndarray, list[np.ndarray]]:
         """Multipliers, and the parts of the addends that go with those of x, the highest last: int64, or Python's
         integers."""
-        bits, times = self._apart or (0, 0)
-        number = object if self._apart is None else np.int64
+        bits, times = self._split or (0, 0)
+        number = object if self._split is None else np.int64
         parts = [[a >> i * bits & (1 << bits) - 1 for a in self.addends] for i in range(times)]
         parts.append([a >> times * bits for a in self.addends])
         return np.array(self.multipliers, number), [np.array(values, number) for values in parts]
@@ -138,7 +138,7 @@ class Arithmetic:
         Of a sum in parts the low ones only say, in a bit of their own, whether anything is left below the high one:
         all that a rounding asks.
         """
-        bits, times = self._apart or (0, 0)
+        bits, times = self._split or (0, 0)
         multipliers, addends = self._operands
         x = x.astype(multipliers.dtype, copy=False)
         if not times:

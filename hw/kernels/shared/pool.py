@@ -1,4 +1,4 @@
-"""Pooling: a maximum or a sum over windows, of each channel alone; ``max_pool`` and ``accumulate_pool``."""
+"""Pooling: a maximum or a sum over windows, channel by channel: what ``max_pool`` and ``accumulate_pool`` share."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ from hw.kernels.shared.reduction import Reduction, reduce_tree
 class Pool(ChannelKernel):
     """Base of the pools: dataclasses with the fields that are declared here.
 
-    - ``windows`` false: windows that do not overlap, on a stream ``shape`` (*spatial, C) with one or two spatial axes;
-      out comes (*spatial // ``kernel``, C). Rows and columns that fill no window are dropped (ONNX: floor mode).
-    - ``windows`` true: a window stream (*spatial, K*C), elements in the order (k, c), K the product of ``kernel``;
-      ``shape`` is (*spatial, C), which is also what comes out.
+    - ``windows`` false: windows that do not overlap. Input ``shape`` (*spatial, C) with one or two spatial axes, output
+      (*spatial // ``kernel``, C). Rows and columns that fill no window are dropped (ONNX: floor mode).
+    - ``windows`` true: input is a window stream (*spatial, K*C), elements in the order (k, c), K the product of
+      ``kernel``; ``shape`` is (*spatial, C), which is also the shape of the output.
 
-    ``pe`` lanes in and out, or ``pixels`` positions in, of the image or of the window stream: a part of a window's row
-    (of the window, where they come one after the other), or several, and the results that they complete out.
-    Only partial results are kept: those of C channels, and those of one row of windows.
+    Folding: input and output have ``pe`` lanes. Or the input has ``pixels`` positions per beat, of the image or of the
+    window stream: part of a window's row (part of the window, in a window stream) or several windows' rows; an output
+    beat has the results that they complete. Only partial results are stored: of C channels, and of one row of windows.
     """
 
     sources: ClassVar[tuple[str, ...]] = (
@@ -36,7 +36,7 @@ class Pool(ChannelKernel):
         "bf_widen.sv",
     )  # fmt: skip
     ufunc: ClassVar[np.ufunc]
-    """The operation on two arrays."""
+    """The operation of the pool on two arrays."""
 
     shape: tuple[int, ...]
     kernel: tuple[int, ...]
@@ -67,7 +67,7 @@ class Pool(ChannelKernel):
 
     @abstractmethod
     def _partial(self, count: int) -> BaseDataType:
-        """The type of what ``count`` elements give."""
+        """The type of the result over ``count`` elements."""
 
     @abstractmethod
     def _operation(self) -> str:
@@ -89,12 +89,12 @@ class Pool(ChannelKernel):
         return (Stream(shape, self.dtype, self.lanes),)
 
     def outputs(self) -> tuple[Stream, ...]:
-        return (Stream(self.out_shape, self.output_dtype, self.given * self.pe),)
+        return (Stream(self.out_shape, self.output_dtype, self.windows_per_beat * self.pe),)
 
     # Arithmetic.
 
     def _views(self, x: np.ndarray) -> Iterator[np.ndarray]:
-        """The elements of every window one after the other, each ``(N, *out_shape)``."""
+        """One array ``(N, *out_shape)`` for each element of a window."""
         if self.windows:
             every = x.reshape(len(x), *self.shape[:-1], -1, self.channels)
             for i in range(every.shape[-2]):
@@ -122,29 +122,29 @@ class Pool(ChannelKernel):
         return tuple(n for n in pixel.counts(self.shape) if kw % n == 0 or n % kw == 0)
 
     @property
-    def inside(self) -> int:
-        """Positions of one window's row in a beat."""
+    def elements(self) -> int:
+        """Positions per beat that belong to one row of a window."""
         return min(self.pixels, self._image[3])
 
     @property
-    def given(self) -> int:
-        """Windows in a beat, side by side."""
-        return self.pixels // self.inside
+    def windows_per_beat(self) -> int:
+        """Windows per beat, side by side."""
+        return self.pixels // self.elements
 
     @property
     def _grid(self) -> tuple[int, int, int, int]:
-        """Rows, columns, and the kernel's, with what comes in one beat as one column."""
+        """Rows and columns of the image and of the kernel, counting the positions of one beat as one column."""
         rows, columns, kh, kw = self._image
         if kh == 1 and columns % kw == 0:
-            each = kw // self.inside
+            each = kw // self.elements
             return rows * columns // self.pixels // each, each, 1, each
-        return rows, columns // self.pixels, kh, kw // self.inside
+        return rows, columns // self.pixels, kh, kw // self.elements
 
     @property
     def _image(self) -> tuple[int, int, int, int]:
-        """Rows, columns, and the kernel's: every pool as one over an image.
+        """Rows and columns of the image and of the kernel; every pool is stated as a pool of an image.
 
-        Where windows follow one another, as in a window stream or where they are as wide as the image, each is a row.
+        Where windows follow one another (in a window stream, or when they are as wide as the image), each is a row.
         """
         if self.windows:
             return prod(self.shape[:-1]), prod(self.kernel), 1, prod(self.kernel)
@@ -157,15 +157,15 @@ class Pool(ChannelKernel):
 
     @property
     def _reductions(self) -> tuple[Reduction, Reduction]:
-        """Over the columns of a window, then over its rows."""
+        """The reduction over the columns of a window, then the one over its rows."""
         _, columns, kh, kw = self._grid
-        across = self._partial(kw * self.inside).bitwidth()
+        across = self._partial(kw * self.elements).bitwidth()
         return (
-            Reduction(kw, self.channel_beats, self.given * self.pe, across, self._operation()),
+            Reduction(kw, self.channel_beats, self.windows_per_beat * self.pe, across, self._operation()),
             Reduction(
                 kh,
                 columns // kw * self.channel_beats,
-                self.given * self.pe,
+                self.windows_per_beat * self.pe,
                 self.output_dtype.bitwidth(),
                 self._operation(),
             ),
@@ -173,9 +173,9 @@ class Pool(ChannelKernel):
 
     @property
     def latency(self) -> int:
-        """Cycles from the action with a window's last beat to the output's being offered."""
+        """Cycles from the firing with the last beat of a window until the output is valid."""
         across, down = self._reductions
-        return 2 + (self.inside - 1).bit_length() + across.latency + (down.latency if down.passes > 1 else 0)
+        return 2 + (self.elements - 1).bit_length() + across.latency + (down.latency if down.passes > 1 else 0)
 
     def schedule(self) -> Schedule:
         rows, columns, kh, kw = self._grid
@@ -194,8 +194,8 @@ class Pool(ChannelKernel):
         )
         if kh > 1:
             total += down.resources(family)
-        given = self.dtype.bitwidth()
-        total += reduce_tree(self.inside, self.given * self.pe, given, across.bits, self._operation(), family)
+        lanes = self.windows_per_beat * self.pe
+        total += reduce_tree(self.elements, lanes, self.dtype.bitwidth(), across.bits, self._operation(), family)
         used = (self.channel_beats, kw, columns if kh > 1 or columns % kw else 1, kh, rows if rows % kh else 1)
         for values in used:
             total += cell_costs.counter(values, family)
@@ -208,8 +208,8 @@ class Pool(ChannelKernel):
             "bf_pool",
             {
                 "PE": self.pe,
-                "ELEMENTS": self.inside,
-                "WINDOWS": self.given,
+                "ELEMENTS": self.elements,
+                "WINDOWS": self.windows_per_beat,
                 "STEPS": self.channel_beats,
                 "ROWS": rows,
                 "COLUMNS": columns,
@@ -218,7 +218,7 @@ class Pool(ChannelKernel):
                 "IN_BITS": self.dtype.bitwidth(),
                 "IN_KIND": kind(self.dtype) if self._operation() == "sum" else "unsigned",
                 "ACROSS_BITS": across.bits,
-                "ACROSS_KIND": kind(self._partial(kw * self.inside)) if self._operation() == "sum" else "unsigned",
+                "ACROSS_KIND": kind(self._partial(kw * self.elements)) if self._operation() == "sum" else "unsigned",
                 "OUT_BITS": down.bits,
                 "OPERATION": self._operation(),
                 "ACROSS_STYLE": across.style(family),

@@ -53,7 +53,7 @@ class WeightMemory:
     width: int
     parity: bool = False
 
-    def protected(self, family: Family) -> "WeightMemory":
+    def with_parity(self, family: Family) -> "WeightMemory":
         """The memory with a parity bit for each word, where it is in block RAM. Lookup tables hold no words that a
         check could read: they are configuration, as all logic is."""
         return replace(self, width=self.width + 1, parity=True) if self.style(family) == "block" else self

@@ -107,4 +107,5 @@ def _choice(phases: int, family: Family) -> int:
         return min(levels, ceil(phases / 4))
     if phases <= 16:
         return levels
-    return ceil(phases * {4: 1 / 3, 7: 1 / 2, 8: 7 / 8}[family.wide_inputs])
+    shares = ((4, 1 / 3), (7, 1 / 2))
+    return ceil(phases * next((share for wide, share in shares if family.wide_inputs <= wide), 7 / 8))

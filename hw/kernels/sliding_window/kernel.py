@@ -1,4 +1,4 @@
-"""Sliding window: the windows of a convolution, one after the other (FINN: ConvolutionInputGenerator and FMPadding)."""
+"""Sliding window: the windows of a convolution, in order (FINN: ConvolutionInputGenerator with FMPadding)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -39,18 +39,18 @@ class _Plane(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SlidingWindow(Kernel):
-    """The windows that a kernel of size ``kernel`` sees while it moves over an image or a signal.
+    """The windows that a kernel of size ``kernel`` covers as it moves over an image or a signal.
 
-    The input is (H, W, C), or (L, C): ``shape``. The output is (OH, OW, K * C), or (OL, K * C), with the elements
-    of one window in the order (ky, kx, c). ``stride`` and ``dilation`` have a number for each spatial axis, ``pad`` a
-    pair (before, after); padding is 0, and where BIPOLAR values are padded, the output is TERNARY. ``simd`` lanes go
-    out at a time: a divisor of C, then C times a divisor of the kernel's last axis, then C times that axis times a
-    divisor of its first; ``min(simd, C)`` come in.
+    The input ``shape`` is (H, W, C) or (L, C). The output is (OH, OW, K * C) or (OL, K * C), with the elements of one
+    window in the order (ky, kx, c). ``stride`` and ``dilation`` have a number per spatial axis, ``pad`` a pair (before,
+    after). Padding is 0; padded BIPOLAR values make the output TERNARY. The output has ``simd`` lanes: a divisor of C,
+    or C times a divisor of the kernel's last axis, or C times that axis times a divisor of its first. The input has
+    ``min(simd, C)`` lanes.
 
-    Of whole windows several can be made at a time: ``pixels`` positions of a row come in, a divisor of its length, and
-    as few windows go out as keep up with them, a divisor of those in a row.
+    With whole windows per beat, the input may have ``pixels`` positions of a row per beat, a divisor of the row's
+    length. An output beat then has the smallest number of windows that keeps up, a divisor of the windows in a row.
 
-    Raises BitfabricError for sizes that are not positive or do not belong together, for a kernel larger than the
+    Raises BitfabricError for sizes that are not positive or do not match, for a kernel larger than the
     padded input, for windows of padding alone, and for an illegal ``simd`` or illegal ``pixels``.
     """
 
@@ -135,7 +135,7 @@ class SlidingWindow(Kernel):
         return tuple((n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, d, p in axes)
 
     def _sees_input(self, axis: int) -> bool:
-        """Whether any window has a place of its kernel within the input."""
+        """Whether any window overlaps the input."""
         first = np.arange(self.out_spatial[axis]) * self.steps[axis] - self.pads[axis][0]
         places = first[:, None] + np.arange(self.kernel[axis]) * self.spread[axis]
         return bool(((places >= 0) & (places < self.shape[axis])).any())
@@ -149,7 +149,7 @@ class SlidingWindow(Kernel):
         return (Stream(self.shape, self.dtype, self.pixels * min(self.simd, self.channels)),)
 
     def outputs(self) -> tuple[Stream, ...]:
-        return (Stream((*self.out_spatial, self.window), self.out_dtype, self.together * self.simd),)
+        return (Stream((*self.out_spatial, self.window), self.out_dtype, self.windows_per_beat * self.simd),)
 
     def _lanes(self) -> list[int]:
         width = self.kernel[-1]
@@ -160,14 +160,14 @@ class SlidingWindow(Kernel):
         return [n for n in pixel.counts(self.shape) if self._windows_for(n)]
 
     def _windows_for(self, pixels: int) -> int:
-        """The fewest windows at a time that keep up with so many positions; 0 where a row's are too few."""
+        """The fewest windows per beat that keep up with ``pixels`` positions per beat; 0 if a row has too few."""
         beats, row = prod(self.shape[:-1]) // pixels, self.out_spatial[-1]
         rows = prod(self.out_spatial[:-1])
         return next((n for n in divisors(row) if rows * (row // n) <= beats), 0)
 
     @property
-    def together(self) -> int:
-        """Windows in an output beat."""
+    def windows_per_beat(self) -> int:
+        """Windows per output beat."""
         return 1 if self.pixels == 1 else self._windows_for(self.pixels)
 
     def foldings(self) -> tuple[Folding, ...]:
@@ -185,7 +185,7 @@ class SlidingWindow(Kernel):
         windows = unfold(x, plane.kernel, plane.stride, plane.dilation, plane.before, plane.windows)
         return (windows.reshape(len(x), *self.outputs()[0].shape),)
 
-    # A signal is an image of one row from here on.
+    # From here on a signal is an image of one row.
 
     @cached_property
     def _plane(self) -> _Plane:
@@ -206,43 +206,43 @@ class SlidingWindow(Kernel):
 
     @cached_property
     def columns(self) -> list[int]:
-        """Columns of the image that the windows of an output beat look at, from the first."""
+        """Columns of the image that the windows of an output beat read, relative to the first."""
         across, right = self._plane.stride[1], self._plane.dilation[1]
-        return sorted({w * across + x * right for w in range(self.together) for x in range(self.part[1])})
+        return sorted({w * across + x * right for w in range(self.windows_per_beat) for x in range(self.part[1])})
 
     @property
     def _offsets(self) -> list[int]:
-        """Positions in an output beat, as numbers of words after the first."""
+        """Positions of an output beat, in words after the first."""
         down = self._plane.dilation[0]
         return [y * down * self.shape[-2] + x for y in range(self.part[0]) for x in self.columns]
 
     @cached_property
     def banks(self) -> int:
-        """Memories side by side: as few as have the positions of an output beat, and those of an input beat, in
-        different ones."""
+        """Memory banks: the smallest number that puts the positions of an output beat, and those of an input beat, into
+        different banks."""
         offsets = set(self._offsets)  # in an image narrower than the kernel, padding may share another's position
         fewest = -(-len(offsets) // self.pixels) * self.pixels
         return next(b for b in count(fewest, self.pixels) if len({o % b for o in offsets}) == len(offsets))
 
     @cached_property
     def grain(self) -> int:
-        """What all moves of the reader are multiples of, from bank to bank."""
+        """Greatest common divisor of the banks and of all moves of the read position."""
         nest = self.buffer.nest
         return gcd(self.banks, *(int(move) for turns, move, _ in nest[1:] if turns > 1), int(nest[0, 1]))
 
     def _buffers(self) -> Iterator[Buffer]:
-        """What is kept of the input: until a window has gone out, a line of windows, or all of a frame."""
+        """Buffers that keep the input until a window, a line of windows, or the frame has been produced."""
         beats = max(1, self.channels // self.inputs()[0].lanes)
         (rows, columns), plane = self.part, self._plane
         pitch = (self.shape[-2] * beats, beats)
         (down, right), (line, window) = (
             tuple(p * s for p, s in zip(pitch, steps, strict=True)) for steps in (plane.dilation, plane.stride)
         )
-        window *= self.together
+        window *= self.windows_per_beat
         for frees in ((line, window), (line, 0), (0, 0)):
             loops = (
                 Loop(plane.windows[0], line, frees[0]),
-                Loop(plane.windows[1] // self.together, window, frees[1]),
+                Loop(plane.windows[1] // self.windows_per_beat, window, frees[1]),
                 Loop(plane.kernel[0] // rows, rows * down, 0),
                 Loop(plane.kernel[1] // columns, columns * right, 0),
                 Loop(beats, 1, 0),
@@ -254,19 +254,19 @@ class SlidingWindow(Kernel):
                 reach=self._offsets[-1] + 1,
                 loops=loops,
                 release=1 if self.banks == 1 else 3,
-                together=self.pixels,
+                words_per_beat=self.pixels,
             )
 
     @cached_property
     def buffer(self) -> Buffer:
-        """What is kept of the input, and for how long: no longer than needed."""
-        # Where padding is wide, a window may begin before the one that went out last.
+        """The buffer that keeps the input for the shortest possible time."""
+        # With wide padding, a window may begin before the previous one.
         buffer = next(b for b in self._buffers() if b.monotone()).fitted()
         return replace(buffer, places=-(-buffer.places // self.banks) * self.banks)
 
     @property
     def word(self) -> int:
-        """Bits of a place of the memory."""
+        """Bits of a memory word."""
         return self.inputs()[0].width // self.pixels
 
     @property
@@ -277,7 +277,7 @@ class SlidingWindow(Kernel):
 
     @property
     def fetch(self) -> int:
-        """Cycles from an action until what it looks at is there."""
+        """Cycles from a firing until the words that it reads are available."""
         return (1 if self.banks == 1 else 4) + self.block
 
     def schedule(self) -> Schedule:
@@ -296,7 +296,7 @@ class SlidingWindow(Kernel):
             "LANES": lanes,
             "CF": self.channels // lanes,
             "TAKEN": self.pixels,
-            "WINDOWS": self.together,
+            "WINDOWS": self.windows_per_beat,
             "COLUMNS": len(self.columns),
             "COLUMN": tuple(self.columns),
         }

@@ -1,0 +1,93 @@
+"""The figures of a family from which ``hw.folding.fmax`` estimates the clock of a design."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import NamedTuple
+
+COLUMNS = ("of", "name", "period_ns", "growth")
+
+
+class Period(NamedTuple):
+    """The period of a path.
+
+    Attributes:
+        ns: nanoseconds of the path in a kernel of one block RAM or DSP, or of 256 lookup tables.
+        growth: of a path through block RAM or DSPs, nanoseconds for each doubling of their number; of a path through
+            logic, the exponent of the number of lookup tables.
+    """
+
+    ns: float
+    growth: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is measured of a family; its file ``calibration.csv``.
+
+    Attributes:
+        bram: the path out of a block RAM into the register behind it.
+        dsp: the path through a multiplier.
+        kernels: the path through the logic of a kernel, by ``Kernel.variant``.
+        roles: the figures of the slowest kernel of each role, for kernels of the role that are not calibrated.
+    """
+
+    bram: Period
+    dsp: Period
+    kernels: Mapping[str, Period]
+    roles: Mapping[str, Period]
+
+    @classmethod
+    def read(cls, file: Traversable | Path) -> "Calibration":
+        """The calibration in a CSV file of the columns COLUMNS, ``of`` being path, kernel or role."""
+        rows = csv.DictReader(file.read_text().splitlines())
+        found: dict[str, dict[str, Period]] = {"path": {}, "kernel": {}, "role": {}}
+        for row in rows:
+            found[row["of"]][row["name"]] = Period(float(row["period_ns"]), float(row["growth"]))
+        return cls(found["path"]["bram"], found["path"]["dsp"], found["kernel"], found["role"])
+
+    def write(self, path: Path) -> None:
+        """Write the file."""
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            writer.writerows([("path", "bram", *self.bram), ("path", "dsp", *self.dsp)])
+            writer.writerows(("kernel", name, *period) for name, period in sorted(self.kernels.items()))
+            writer.writerows(("role", name, *period) for name, period in sorted(self.roles.items()))
+
+
+@dataclass(frozen=True)
+class FmaxModel:
+    """The Fmax model of one family, for its slowest speed grade.
+
+    Attributes:
+        calibration: the periods of the paths in kernels.
+        shell_ns: period of the host link and the other parts around the accelerator, with small buffers.
+        room: number of lookup tables of a design in which every period is twice as long as in a small design.
+        grades: speed grade -> the factor of periods through block RAM, and the factor of all others.
+    """
+
+    calibration: Calibration
+    shell_ns: float
+    room: float
+    grades: Mapping[str, tuple[float, float]]
+
+    def at(self, grade: str) -> "FmaxModel":
+        """The model for a speed grade; the slowest grade's where no factors are known."""
+        if grade not in self.grades:
+            return self
+        block, rest = self.grades[grade]
+
+        def scaled(periods: Mapping[str, Period]) -> dict[str, Period]:
+            return {name: Period(rest * period.ns, period.growth) for name, period in periods.items()}
+
+        old = self.calibration
+        new = Calibration(
+            Period(block * old.bram.ns, block * old.bram.growth),
+            Period(rest * old.dsp.ns, rest * old.dsp.growth),
+            scaled(old.kernels),
+            scaled(old.roles),
+        )
+        return replace(self, calibration=new, shell_ns=rest * self.shell_ns)

@@ -1,0 +1,7 @@
+"""The Fmax model of GW1NR-9C, speed grade C6/I5."""
+
+from importlib.resources import files
+
+from hw.fabric.fmax import Calibration, FmaxModel
+
+FMAX = FmaxModel(Calibration.read(files("hw.families.gowin") / "calibration.csv"), shell_ns=5.6, room=2_600, grades={})
