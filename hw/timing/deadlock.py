@@ -21,7 +21,7 @@ def explain(graph: Graph, waits: dict[str, str]) -> str:
         if depth := _freeing(graph, edge):
             return f"deadlock: {_place(graph, edge)}, and {waiting}; {_remedy(graph, edge, depth)}"
     names = " and ".join(_place(graph, edge) for edge in full)
-    remedy = "one FIFO is not enough to free them: take the depths of hw.timing.fifo_sizing.size_fifos_fifos"
+    remedy = "one FIFO is not enough to free them: take the depths of hw.timing.fifo_sizing.size_fifos"
     return f"deadlock: {names}, and {waiting}; {remedy}"
 
 

@@ -52,7 +52,7 @@ class PeriodicSchedule:
     """A schedule of ``graph`` with a frame every ``interval`` cycles.
 
     FIFOs on ``edges`` are never full at first; ``feasible`` tells whether there is a schedule then. The graph has a
-    FIFO of any depth on each of these edges, named ``EDGE_fifo`` (see ``hw.passes.fifos.insert_fifos_fifos``). ``attempt``
+    FIFO of any depth on each of these edges, named ``EDGE_fifo`` (see ``hw.passes.fifos.insert_fifos``). ``attempt``
     changes the depths.
     """
 

@@ -131,7 +131,7 @@ def test_a_deadlock_names_what_is_full_and_the_least_depth_that_frees_it(seed):
     match = re.search(r"edge (\w+), .*; a FIFO of depth (\d+) there frees them$", message)
     if match is None:
         assert message.endswith(
-            "one FIFO is not enough to free them: take the depths of hw.timing.fifo_sizing.size_fifos_fifos"
+            "one FIFO is not enough to free them: take the depths of hw.timing.fifo_sizing.size_fifos"
         )
         cycles.simulate(insert_fifos(graph, size_fifos(graph)), 2)
         return
