@@ -1,6 +1,7 @@
 # make demo   train on real data, build a verified bitstream     make test    the tests (what CI runs, with the checks)
 # make docs   the reference, into build/docs
-# make check  lint, format, types                                make bench   the measurements that the README quotes
+# make check  lint, format, types, import rules, words           make bench   the measurements that the README quotes
+# make quick  the tests that end within a minute                 make test-all  the slow tests too
 PYTHON ?= python3
 VENV   ?= .venv
 DEMO   ?= demo
@@ -8,7 +9,7 @@ RUN     = $(VENV)/bin
 # The tests run one process a core.
 JOBS   ?= $(shell nproc)
 
-.PHONY: demo test test-all check docs bench clean env
+.PHONY: demo test test-all quick check docs bench clean env
 export PATH := $(abspath $(RUN)):$(PATH)
 
 env: $(VENV)/.installed
@@ -33,10 +34,16 @@ test: env
 test-all: env
 	$(RUN)/python -m pytest -n $(JOBS)
 
+quick: env
+	$(RUN)/python -m pytest -n $(JOBS) -m quick
+
 check: env
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+	$(RUN)/mypy -p benchmarks
+	$(RUN)/lint-imports
+	$(RUN)/python -m tests.words
 
 docs: env
 	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --quiet
