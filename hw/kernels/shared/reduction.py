@@ -30,7 +30,8 @@ class Reduction:
         return self.depth >= 64 and self.depth * self.lanes * self.bits > BLOCK_BITS
 
     def style(self, family: Family) -> str:
-        """Where the accumulators are. Block RAM or not does not hang on the family, for the latency does."""
+        """Where the accumulators are stored. Block RAM is chosen without regard to the family: it sets the latency, and
+        cycle counts must not depend on the family."""
         if self.passes == 1:
             return "none"
         if self.depth <= SHIFT:
