@@ -82,7 +82,7 @@ class Plan:
         if self.config.fps is None:
             return None
         cycles = floor(self.clock_mhz * 1e6 / self.config.fps)
-        least, layer = self.search.fastest
+        least, layer = self.search.min_interval
         if cycles < least:
             best = floor(self.clock_mhz * 1e6 / least)
             raise UsageError(
@@ -137,7 +137,7 @@ class Plan:
         A smaller design has a higher Fmax, so foldings of somewhat more cycles are looked at as well.
         """
         best, most = 0, 0.0
-        for choice in self.search.slower(budget, CYCLE_SLACK):
+        for choice in self.search.near_fastest(budget, CYCLE_SLACK):
             hardware = insert_width_converters(apply_folding(self.graph, choice.folding))
             if (rate := self._clock(self._fmax(hardware)) / choice.interval) > most:
                 best, most = choice.interval, rate
@@ -154,7 +154,7 @@ class Plan:
 
     def suggestion(self) -> str:
         """Which folding would fit, in words."""
-        choice = self.search.quickest(self.budget(MAX_UTILISATION))
+        choice = self.search.fastest(self.budget(MAX_UTILISATION))
         if choice is None:
             used = choose.for_budget(self.search, Resources()).used
             over = self.device.overflow(used) or f"{used.lut} LUT and {used.bram} BRAM, and routing needs room"
@@ -234,7 +234,7 @@ def pareto(model: str | os.PathLike[str], target: str, clock_mhz: float | None =
     Raises BitfabricError where none fits. FIFOs are not counted: their depths come after the folding.
     """
     plan = Plan(Path(model), BuildConfig(target=target, clock_mhz=clock_mhz))
-    front = plan.search.front(plan.device.capacity)
+    front = plan.search.pareto_front(plan.device.capacity)
     if not front:
         raise BitfabricError(f"{plan.model.name} does not fit {target}: {plan.suggestion()}")
     return {

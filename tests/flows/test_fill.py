@@ -17,7 +17,7 @@ def test_fill_gives_the_most_frames_a_second_that_the_clock_allows(clock, small)
     budget = plan.budget(MAX_UTILISATION)
     assert fits(choose.estimate_resources(design.hardware, plan.device.family), budget)
     rates = {}
-    for choice in plan.search.front(budget):
+    for choice in plan.search.pareto_front(budget):
         hardware = insert_width_converters(apply_folding(plan.graph, choice.folding))
         mhz = fmax.estimate_fmax(hardware, plan.device).mhz
         rates[choice.interval] = (CLOCK_MARGIN * mhz if clock is None else clock * (mhz >= clock)) / choice.interval
