@@ -16,7 +16,7 @@ from hw.boards import driver_folder
 from hw.boards.pty_board import PtyBoard
 from hw.boards.virtual import VirtualBoard
 from hw.host.errors import BitfabricError
-from quant.training.run import train_run
+from quant import TrainConfig, train_run
 from tests.hw.qonnx_builder import Builder
 
 
@@ -50,7 +50,7 @@ def test_a_network_on_a_gowin_without_a_board(small, tmp_path):
 def digits(tmp_path_factory):
     """A trained tfc-w1a1 with its test frames."""
     run = tmp_path_factory.mktemp("digits")
-    train_run("tfc-w1a1", data="digits", epochs=30, seed=0, out=run, progress=False)
+    train_run("tfc-w1a1", run, TrainConfig(epochs=30), progress=False)
     return run
 
 
