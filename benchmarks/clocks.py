@@ -2,9 +2,9 @@
 
 What was placed is kept in ``tests/measured/clocks/*.csv``; only what is not there yet is placed, seed 1, at the
 device's default clock. ``--renew`` places what is asked for again, as after a change of the hardware or of the tools.
-``--fit`` fits the periods of the paths in kernels again and writes ``hw/families/F/calibration.csv`` (for a family of another
-package ``build/bench/F_calibration.csv``). It does not fit ``shell_ns``, ``room`` and ``grades`` of the ``FmaxModel``:
-these were found by hand, from the shells, the largest networks and a few kernels.
+``--fit`` fits the periods of the paths in kernels again and writes ``hw/families/F/calibration.csv`` (for a family of
+another package ``build/bench/F_calibration.csv``). It does not fit ``shell_ns``, ``room`` and ``grades`` of the
+``FmaxModel``: these were found by hand, from the shells, the largest networks and a few kernels.
 """
 
 import argparse
