@@ -66,9 +66,10 @@ def weights(available: Resources) -> np.ndarray:
 
 def choices(kernel: Kernel) -> dict[Folding, Kernel]:
     """The kernel in all foldings of all its implementations."""
+    among = kernel.implementations()
     return {
-        folding if each is kernel else replace(folding, implementation=each.op): each.fold(folding)
-        for each in kernel.implementations()
+        replace(folding, implementation=each.op if len(among) > 1 else ""): each.fold(folding)
+        for each in among
         for folding in each.foldings()
     }
 

@@ -87,12 +87,12 @@ class Concat(ChannelKernel):
     def schedule(self) -> Schedule:
         positions, once = prod(self.shapes[0][:-1]), np.ones(1, bool)
         if self.pixels > 1:
-            takes, beats = (once,) * len(self.shapes), positions // self.pixels
-            return Schedule(takes, (once,), latency=2, credits=3, repeats=beats, input_registers=True)
+            consumes, beats = (once,) * len(self.shapes), positions // self.pixels
+            return Schedule(consumes, (once,), latency=2, credits=3, repeats=beats, input_registers=True)
         source = np.repeat(np.arange(len(self.shapes)), self._beats)
-        takes = tuple(source == i for i in range(len(self.shapes)))
+        consumes = tuple(source == i for i in range(len(self.shapes)))
         every = np.ones(len(source), bool)
-        return Schedule(takes, (every,), latency=2, credits=3, repeats=positions)
+        return Schedule(consumes, (every,), latency=2, credits=3, repeats=positions)
 
     def resources(self, family: Family) -> Resources:
         out = self.outputs()[0].width

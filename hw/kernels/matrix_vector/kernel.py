@@ -327,8 +327,8 @@ class MatrixVector(Kernel):
 
     def schedule(self) -> Schedule:
         word = np.arange(self.nf * self.sf)
-        gives = word % self.sf == self.sf - 1
-        return Schedule((word < self.sf,), (gives,), self.latency, self.credits, prod(self.prefix) // self.pixels)
+        produces = word % self.sf == self.sf - 1
+        return Schedule((word < self.sf,), (produces,), self.latency, self.credits, prod(self.prefix) // self.pixels)
 
     def resources(self, family: Family) -> Resources:
         return cost.resources(self, family)

@@ -105,10 +105,10 @@ class Upsample(ChannelKernel):
 
     def schedule(self) -> Schedule:
         rows, columns, fh, fw = self._grid
-        takes = np.zeros((fh, columns, fw, self.channel_beats), bool)
-        takes[0, :, 0] = True
-        every = np.ones(takes.size, bool)
-        return Schedule((takes.ravel(),), (every,), self.latency, credits=self.latency + 1, repeats=rows)
+        consumes = np.zeros((fh, columns, fw, self.channel_beats), bool)
+        consumes[0, :, 0] = True
+        every = np.ones(consumes.size, bool)
+        return Schedule((consumes.ravel(),), (every,), self.latency, credits=self.latency + 1, repeats=rows)
 
     def resources(self, family: Family) -> Resources:
         _, columns, fh, fw = self._grid
