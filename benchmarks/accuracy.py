@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from quant import create_model, fit, load_data, schemes
+from quant import TrainConfig, create_model, fit, load_data, schemes
 from quant.models.network import Network
 from quant.training.loop import FitResult
 
@@ -134,7 +134,7 @@ def train(row: Row, seed: int) -> dict[str, Any]:
 
 
 def _fitted(row: Row, seed: int) -> tuple[Network, FitResult]:
-    teacher = {} if row.teacher is None else {"teacher": _fitted(row.teacher, seed)[0]}
+    teacher = None if row.teacher is None else _fitted(row.teacher, seed)[0]
     data = load_data(row.data)
     torch.manual_seed(seed)
     model = create_model(
@@ -145,7 +145,7 @@ def _fitted(row: Row, seed: int) -> tuple[Network, FitResult]:
         in_range=(data.low, data.high),
         **row.options,
     )
-    return model, fit(model, data, row.epochs, seed, **row.fit, **teacher)
+    return model, fit(model, data, TrainConfig(epochs=row.epochs, seed=seed, **row.fit), teacher=teacher)
 
 
 def page(results: dict[str, dict[str, Any]]) -> str:

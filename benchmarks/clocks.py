@@ -1,19 +1,16 @@
 """The estimated Fmax against place and route: kernels between two FIFOs, to which it is fitted, and whole networks.
 
-What was placed is kept in ``benchmarks/clocks/*.csv``; only what is not there yet is placed, seed 1, at the device's
-usual clock. ``--renew`` places what is asked for again, as after a change of the hardware or of the tools. ``--fit``
-fits the periods of the paths in kernels again and writes ``hw/families/F/calibration.csv`` (for a family of another
-package ``build/bench/F_calibration.csv``). It does not fit ``shell_ns``, ``room`` and ``grades`` of the ``FmaxModel``:
-these were found by hand, from the shells, the largest networks and a few kernels.
+What was placed is kept in ``tests/measured/clocks/*.csv``; only what is not there yet is placed, seed 1, at the
+device's default clock. ``--renew`` places what is asked for again, as after a change of the hardware or of the tools.
+``--fit`` fits the periods of the paths in kernels again and writes ``hw/families/F/calibration.csv`` (for a family of
+another package ``build/bench/F_calibration.csv``). It does not fit ``shell_ns``, ``room`` and ``grades`` of the
+``FmaxModel``: these were found by hand, from the shells, the largest networks and a few kernels.
 """
 
 import argparse
-import csv
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,93 +20,21 @@ from hw.boards.targets import Target, find_target
 from hw.fabric.family import Family
 from hw.fabric.fmax import Calibration, Period
 from hw.families import families, find_family, reference_device, spec_of
-from hw.folding import choose, fmax
+from hw.folding import fmax
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node, Port
-from hw.ir.kernel import Folding, Kernel
+from hw.ir.kernel import Kernel
 from hw.kernels.calibration import grid
 from hw.kernels.fifo.kernel import Fifo
-from hw.lowering.lower import lower
-from hw.passes.fifos import insert_fifos
-from hw.passes.fold import apply_folding
-from hw.passes.lanes import insert_width_converters
 from hw.rtl.design import generate
 from hw.synth.nextpnr import place_and_route
 from hw.synth.yosys import synthesise
-from hw.timing.fifo_sizing import size_fifos
-from tests.measured import networks
+from tests.measured import clocks
+from tests.measured.clocks import Placed
+from tests.measured.table import Table, error
 
-FOLDER = Path(__file__).parent / "clocks"
 SHARE = 0.15
 """Of a device's lookup tables or flip-flops, what a kernel of the grid may take to be placed."""
-
-
-class Case(NamedTuple):
-    """A network on a target, folded for at most so many cycles a frame."""
-
-    target: str
-    network: str
-    cycles: int
-
-
-CASES = (
-    Case("lfe5u-85f", "tfc-w1a1", 1000), Case("lfe5u-85f", "tfc-w1a1", 100), Case("lfe5u-85f", "tfc-w1a1", 8),
-    Case("lfe5u-85f", "tfc-w2a2", 64), Case("lfe5u-85f", "sfc-w1a1", 512), Case("lfe5u-85f", "jsc-mlp-w3a3", 64),
-    Case("lfe5u-85f", "jsc-mlp-w16a16", 64), Case("lfe5u-85f", "kws-mlp-w2a2", 4000),
-    Case("ulx3s-85f", "tfc-w1a1", 100), Case("ulx3s-85f", "tfc-w2a2", 256), Case("ecpix5-45f", "tfc-w2a2", 256),
-    Case("ulx3s-85f", "lenet5-w1a2", 5000), Case("lfe5u-85f", "resnet8-w4a4", 10_000),
-    Case("lfe5u-85f", "vgg-small-w2a2", 20_000), Case("lfe5u-85f", "tfc-mnist-w1a1", 8),
-    Case("lfe5u-85f", "lenet5-w8a8", 20_000),
-    Case("icebreaker", "tfc-w1a1", 2000), Case("ice40up5k", "jsc-mlp-w3a3", 1000), Case("ice40up5k", "tfc-w2a2", 2000),
-    Case("tangnano9k", "tfc-w1a1", 1000), Case("gw1nr-9c", "jsc-mlp-w3a3", 256), Case("gw1nr-9c", "tfc-w2a2", 1000),
-)  # fmt: skip
-
-
-@dataclass
-class Placed:
-    """One placed design: its lookup tables and its Fmax in MHz; ``folding`` as ``layer:PExSIMDxM``."""
-
-    target: str
-    case: str
-    folding: str
-    lut: int
-    fmax: float
-    path: str
-
-
-class Table:
-    """A CSV file of placed designs, written after each. With ``renew`` what is asked for is placed again, once."""
-
-    def __init__(self, name: str, renew: bool) -> None:
-        self.path = FOLDER / f"{name}.csv"
-        self.rows: dict[tuple[str, str], Placed] = {}
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                for row in csv.DictReader(file):
-                    made = Placed(**(row | {"lut": int(row["lut"]), "fmax": float(row["fmax"])}))
-                    self.rows[made.target, made.case] = made
-        self._old = set(self.rows) if renew else set[tuple[str, str]]()
-
-    def place(self, target: Target, case: str, table: str, graph: Callable[[], Graph]) -> Placed | None:
-        """What is known of a case, placed where nothing is; None where it does not fit."""
-        key = target.name, case
-        if key not in self.rows or key in self._old:
-            try:
-                self.rows[key] = place(target, case, table, graph())
-            except BitfabricError as error:
-                print(f"{case}: {error}", flush=True)
-                return None
-            self._old.discard(key)
-            self.write()
-            print(self.rows[key], flush=True)
-        return self.rows[key]
-
-    def write(self) -> None:
-        FOLDER.mkdir(exist_ok=True)
-        with self.path.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([field.name for field in fields(Placed)])
-            writer.writerows(vars(row).values() for _, row in sorted(self.rows.items()))
 
 
 def place(target: Target, case: str, table: str, hardware: Graph) -> Placed:
@@ -123,6 +48,15 @@ def place(target: Target, case: str, table: str, hardware: Graph) -> Placed:
         placed = place_and_route(netlist.netlist, device, Path(name), clock, pins, seeds=(1,))
     path = placed.describe_path(SCOPE if made else "")
     return Placed(target.name, case, table, netlist.resources.lut, round(placed.fmax_mhz, 1), path)
+
+
+def attempt(table: Table[Placed], target: Target, case: str, folding: str, graph: Callable[[], Graph]) -> Placed | None:
+    """What is known of a case, placed where nothing is; None where it does not fit."""
+    try:
+        return table.measure(target.name, case, lambda: place(target, case, folding, graph()))
+    except BitfabricError as error:
+        print(f"{case}: {error}", flush=True)
+        return None
 
 
 def between(kernel: Kernel) -> Graph:
@@ -145,26 +79,6 @@ def small(kernel: Kernel, target: Target) -> bool:
     """Whether placing the kernel alone is a matter of seconds."""
     used, have = kernel.resources(target.device.family), target.device.capacity
     return used.lut <= SHARE * have.lut and used.ff <= SHARE * have.ff
-
-
-def folded(case: Case, kept: Placed | None, folder: Path) -> tuple[Graph, str]:
-    """The hardware of a network, folded as it was when it was placed, and that folding."""
-    target = find_target(case.target)
-    path = folder / f"{case.network}.onnx"
-    graph = lower(path if path.exists() else networks.make(case.network, folder))
-    if kept is None:
-        table = choose.for_cycles(graph, case.cycles, target.device.family, target.device.capacity)
-    else:
-        parts = (part.split(":") for part in kept.folding.split())
-        table = {name: Folding(*map(int, sizes.split("x"))) for name, sizes in parts}
-    text = " ".join(f"{name}:{f.pe}x{f.simd}x{f.pixels}" for name, f in table.items())
-    connected = insert_width_converters(apply_folding(graph, table))
-    return insert_fifos(connected, size_fifos(connected)), text
-
-
-def error(estimated: float, placed: float) -> float:
-    """In per cent of what was placed."""
-    return 100 * (estimated / placed - 1)
 
 
 def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family) -> Calibration:
@@ -214,12 +128,12 @@ def main() -> None:
     parser.add_argument("--fit", action="store_true", help="fit the periods to the kernels and write them")
     options = parser.parse_args()
     rows: list[list[str | int]] = []
-    table = Table("kernels", options.renew)
+    table = clocks.kernels(options.renew)
     for name in options.family if options.only != "networks" else ():
         family = find_family(name)
         target = find_target(reference_device(family).name)
         cases = [(k, case) for case, k in grid() if small(k, target) or (target.name, case) in table.rows]
-        made = ((k, table.place(target, case, "", lambda k=k: between(k))) for k, case in cases)
+        made = ((k, attempt(table, target, case, "", lambda k=k: between(k))) for k, case in cases)
         found = [(kernel, one) for kernel, one in made if one is not None]
         if options.fit:
             calibration = fit(found, family)
@@ -237,7 +151,7 @@ def main() -> None:
     if rows:
         report.show("Fmax of kernels between FIFOs, as estimated against as placed", columns, rows)
     if options.only != "kernels":
-        show_networks(Table("networks", options.renew), options.family)
+        show_networks(clocks.whole_networks(options.renew), options.family)
 
 
 def kernel_row(found: Iterable[tuple[Kernel, Placed]], calibration: Calibration, family: Family) -> list[str | int]:
@@ -250,16 +164,16 @@ def kernel_row(found: Iterable[tuple[Kernel, Placed]], calibration: Calibration,
     return [len(sizes), f"{sizes.mean():.1f}", int((sizes <= 20).sum()), f"{errors[worst]:+.0f} {worst}"]
 
 
-def show_networks(table: Table, families: Sequence[str]) -> None:
+def show_networks(table: Table[Placed], families: Sequence[str]) -> None:
     rows, kept = [], []
     with TemporaryDirectory() as name:
-        for case in CASES:
+        for case in clocks.CASES:
             target = find_target(case.target)
             if target.device.family.name not in families:
                 continue
             label = f"{case.network} {case.cycles}"
-            hardware, text = folded(case, table.rows.get((target.name, label)), Path(name))
-            made = table.place(target, label, text, lambda hardware=hardware: hardware)
+            hardware, text = clocks.folded(case, table.rows.get((target.name, label)), Path(name))
+            made = attempt(table, target, label, text, lambda hardware=hardware: hardware)
             if made is None:
                 continue
             guess = fmax.estimate_fmax(hardware, target.device, shell=target.board is not None)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import cnv, report, tfc
-from flows.finn import Engine
+from flows.finn import FinnDataflow
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
 
@@ -44,11 +44,11 @@ def qonnx_engine(path: Path, batch: int) -> Callable[[np.ndarray], np.ndarray]:
 def measure(network: ModuleType, path: Path, count: int, single: int, runs: int) -> dict[str, dict[str, float]]:
     """Microseconds per frame of every engine: the median, the best and the worst of ``runs``, taken in turn."""
     x = network.frames(count)
-    finn = Engine(path, count)
+    finn = FinnDataflow(path, count)
     engines: dict[str, tuple[Callable[[np.ndarray], Any], np.ndarray]] = {
         "emulator": (Emulator(lower(path)).run, x),
         "qonnx, batch in the graph": (qonnx_engine(path, count), x),
-        "FINN, frame by frame": (Engine(path, 1).run, x[:single]),
+        "FINN, frame by frame": (FinnDataflow(path, 1).run, x[:single]),
     }
     if finn.batch > 1:  # FINN takes no batch into the graph of a convolutional network
         engines["FINN, batch in the graph"] = (finn.run, x)

@@ -1,4 +1,4 @@
-"""For a user's own tests: all engines give the same for a model, or the test fails and says where they part.
+"""For a user's own tests: all engines compute the same for a model, or the test fails and says where they differ.
 
 In a pytest file, three lines check an accelerator from the QONNX file to the hardware's cycles::
 
@@ -10,65 +10,43 @@ In a pytest file, three lines check an accelerator from the QONNX file to the ha
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from flows import verify
-from hw import finn
-from hw import model as model_file
-from hw.families.ecp5 import ECP5
-from hw.host.errors import BitfabricError, UsageError
-from hw.ir.graph import Graph
-from hw.passes.lanes import insert_width_converters
-from hw.simulation.emulator import Emulator
-from hw.verification.reference import compare, random_frames
+from flows.engines import ENGINES, find_engine
+from hw.host.errors import UsageError
+from hw.model import Model
+from hw.verification.reference import random_frames
 
-ENGINES = ("qonnx", "finn", "emulator", "rtl")
-"""What can be held against the emulator; ``finn`` is FINN's Python execution of our graph in its dialect."""
-MOST = {"qonnx": 256, "finn": 4, "emulator": 256, "rtl": 4}
-"""Frames that each engine sees at most."""
+
+def comparable() -> tuple[str, ...]:
+    """The engines that can be held against the emulator without a build; ``finn`` executes our graph in its dialect."""
+    return tuple(name for name in ENGINES if find_engine(name).difference is not None)
 
 
 def assert_engines_agree(
-    model: str | os.PathLike[str], x: np.ndarray | None = None, engines: Sequence[str] = ENGINES, *, seed: int = 0
+    model: str | os.PathLike[str] | Model,
+    x: np.ndarray | None = None,
+    engines: Sequence[str] | None = None,
+    *,
+    seed: int = 0,
 ) -> None:
     """Run frames ``x`` (N, *shape), random ones by default, through engines; raise AssertionError where they differ.
 
-    ``model`` is a QONNX file or FINN's dataflow graph. Integers must be equal, and the RTL's cycles those of the cycle
-    model; against QONNX only values within float32's rounding of a decision may differ (see
-    ``hw.verification.reference.compare``).
-    Engines that cannot be had for this model raise BitfabricError; leave them out by ``engines``.
+    ``model`` is a QONNX file or FINN's dataflow graph; ``engines`` are ``qonnx``, ``finn``, ``emulator`` and ``rtl`` by
+    default. Integers must be equal, and the RTL's cycles those of the cycle model; against QONNX only values within
+    float32's rounding of a decision may differ (see ``hw.verification.reference.compare``). The slower engines see only
+    the first frames. Engines that are not available for this model raise BitfabricError; leave them out of ``engines``.
     """
     __tracebackhide__ = True
-    path = Path(model)
-    if unknown := sorted(set(engines) - set(ENGINES)):
-        raise UsageError(f"no engine {unknown[0]} to compare; there are {', '.join(ENGINES)}")
-    graph = model_file.graph(path)
-    frames = random_frames(graph, max(MOST.values()), seed) if x is None else np.asarray(x)
-    for engine in engines:
-        difference = _difference(engine, path, graph, frames[: MOST[engine]])
-        if difference:
-            raise AssertionError(f"{path}: {engine} and the emulator differ: {difference}")
-
-
-def _difference(engine: str, path: Path, graph: Graph, x: np.ndarray) -> str | None:
-    """Where an engine differs from the emulator, in words."""
-    finns = model_file.of_finn(path)
-    match engine:
-        case "qonnx":
-            if finns:
-                return None  # FINN's graph has no QONNX to hold it against; its execution is its reference.
-            compared = compare(graph, path, x)
-            return compared.describe() if compared.mismatches != compared.explained else None
-        case "finn":
-            from flows.finn import execute
-
-            made = path if finns else finn.write(finn.adapted(graph))
-            return verify.first_difference(execute(made, x), np.asarray(Emulator(graph).run(x)))
-        case "rtl":
-            try:
-                verify.check_rtl(insert_width_converters(graph), ECP5, graph.encode(x))
-            except BitfabricError as error:
-                return str(error)
-    return None
+    known = comparable()
+    chosen = known if engines is None else engines
+    if unknown := sorted(set(chosen) - set(known)):
+        raise UsageError(f"no engine {unknown[0]} to compare; there are {', '.join(known)}")
+    opened = Model.open(model)
+    most = max(find_engine(name).compared_frames for name in known)
+    frames = random_frames(opened.graph, most, seed) if x is None else np.asarray(x)
+    for name in chosen:
+        found = find_engine(name)
+        if found.difference and (difference := found.difference(opened, frames[: found.compared_frames])):
+            raise AssertionError(f"{opened.path}: {name} and the emulator differ: {difference}")

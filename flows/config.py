@@ -38,6 +38,7 @@ class BuildConfig:
     netlist_frames: int | None = None
     compare_finn: bool = False
     parity: bool = False
+    seeds: tuple[int, ...] = (1, 2, 3)
 
     def __post_init__(self) -> None:
         if sum((self.fps is not None, self.folding is not None, self.fill)) > 1:
@@ -55,3 +56,5 @@ class BuildConfig:
             raise UsageError("--labels needs the frames they belong to; give --input X.npy as well")
         if any(n is not None and n < least for n, least in ((self.rtl_frames, 2), (self.netlist_frames, 1))):
             raise UsageError("the RTL is checked on at least 2 frames, the netlist on at least 1")
+        if not self.seeds:
+            raise UsageError("place and route needs at least one seed")

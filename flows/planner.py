@@ -1,14 +1,14 @@
-"""A model folded for a target: everything that is known before synthesis."""
+"""The choice of a design point for a model on a target, and everything that is known of it before synthesis."""
 
 import os
-from dataclasses import dataclass, replace
 from functools import cached_property
 from math import floor
 from pathlib import Path
 from typing import Any
 
+from flows.build_report import Counts, Estimate, Layer
 from flows.config import BuildConfig
-from hw import model as model_file
+from flows.design_point import DesignPoint
 from hw.boards.targets import find_target
 from hw.fabric.devices import Device
 from hw.fabric.resources import Resources
@@ -17,45 +17,30 @@ from hw.folding.fmax import Fmax
 from hw.folding.search import Choice, Search, fits
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
+from hw.model import Model
 from hw.passes import fold
-from hw.passes.fifos import insert_fifos
 from hw.passes.fold import apply_folding, current_folding
 from hw.passes.lanes import insert_width_converters
 from hw.timing import cycles
 from hw.timing.fifo_sizing import size_fifos
 
 MAX_UTILISATION = {"lut": 0.8, "ff": 0.8, "bram": 0.9, "dsp": 0.9}
-"""Shares of the device that a design may be estimated to take that is as fast as the device allows: routing needs some
-room, the shell about 1,100 lookup tables and the frames' buffers, and the resource model is not exact."""
+"""The largest estimated share of the device for a design that is as fast as the device allows. Routing needs some room,
+the shell about 1,100 lookup tables and the buffers of the frames, and the resource model is not exact."""
 DEFAULT_UTILISATION = dict.fromkeys(MAX_UTILISATION, 0.25)
-"""Shares that a design may take where nothing else is asked for."""
+"""The share of the device for a design where neither a rate nor a folding is asked for."""
 CYCLE_SLACK = 2.0
-"""How many times as many cycles a design may take that is faster by its clock."""
+"""The largest ratio of cycles between a design that is faster by its clock and the one of the fewest cycles."""
 CLOCK_MARGIN = 0.85
-"""Of the estimated Fmax, a clock that the placed design reaches, as ``python -m benchmarks.clocks`` shows."""
-
-
-@dataclass(frozen=True, eq=False)
-class DesignPoint:
-    """A folding with its FIFO depths, the hardware that they make, the Fmax that it is estimated to have, and its
-    clock."""
-
-    folding: fold.FoldingTable
-    fifos: dict[str, int]
-    hardware: Graph
-    fmax: Fmax | None
-    clock_mhz: float
-
-
-def assemble(graph: Graph, table: fold.FoldingTable, fifos: dict[str, int]) -> Graph:
-    """The hardware: the graph with a folding, with width converters, and with FIFOs of these depths."""
-    return insert_fifos(insert_width_converters(apply_folding(graph, table)), fifos)
+"""The share of the estimated Fmax that placed designs reach, as ``python -m benchmarks.clocks`` shows."""
+ESTIMATE_ERROR = 1.3
+"""An estimate that is over the device by more than this factor ends a build before synthesis."""
 
 
 class Plan:
     """The choices for a model on a target, each made when it is first asked for."""
 
-    def __init__(self, model: Path, config: BuildConfig) -> None:
+    def __init__(self, model: Model, config: BuildConfig) -> None:
         self.target = find_target(config.target)
         self.device: Device = self.target.device
         self.model = model
@@ -64,8 +49,8 @@ class Plan:
 
     @cached_property
     def graph(self) -> Graph:
-        graph = model_file.graph(self.model)
-        return graph.with_parity() if self.config.parity else graph
+        """The dataflow graph, with parity where it is asked for."""
+        return self.model.graph.with_parity() if self.config.parity else self.model.graph
 
     @cached_property
     def search(self) -> Search:
@@ -73,7 +58,7 @@ class Plan:
         return Search(self.graph, self.device.family, self.device.capacity)
 
     def _fmax(self, hardware: Graph) -> Fmax | None:
-        """The clock that the hardware is estimated to reach when it is placed, the board's shell with it."""
+        """The estimated Fmax of the placed hardware, with the board's shell."""
         return fmax.estimate_fmax(hardware, self.device, shell=self.target.board is not None)
 
     @cached_property
@@ -82,42 +67,48 @@ class Plan:
         if self.config.fps is None:
             return None
         cycles = floor(self.clock_mhz * 1e6 / self.config.fps)
-        least, layer = self.search.fastest
+        least, layer = self.search.min_interval
         if cycles < least:
             best = floor(self.clock_mhz * 1e6 / least)
             raise UsageError(
                 f"{self.config.fps:g} frames/s at {self.clock_mhz:g} MHz leave {cycles} cycles a frame; layer {layer} "
-                f"needs {least}: at most {best} frames/s are possible; ask for no more, or for a higher --clock",
+                f"needs {least}: at most {best} frames/s are possible; ask for no more, or for a higher --clock"
             )
         return cycles
 
-    def choose(self) -> DesignPoint:
-        """The design from the folding file, for the rate, as FINN's own graph is folded, or for the area."""
+    @cached_property
+    def point(self) -> DesignPoint:
+        """The design from the folding file, for the rate, as the model itself is folded, or for the area."""
         if self.config.folding is not None:
             table = current_folding(apply_folding(self.graph, finn_json.load(self.config.folding, self.graph)))
         elif self.wanted_cycles is not None:
             table = choose.for_rate(self.search, self.wanted_cycles).folding
         elif self.config.fill:
             return self._max_throughput(self.budget(MAX_UTILISATION))
-        elif model_file.of_finn(self.model):
+        elif self.model.frontend.folded:
             table = current_folding(self.graph)
         else:
             return self._fit_budget(self.budget(DEFAULT_UTILISATION))
         return self._design(table)
 
+    @property
+    def known_point(self) -> DesignPoint | None:
+        """The design point, if it has been chosen already."""
+        return vars(self).get("point")
+
     def _design(self, table: fold.FoldingTable) -> DesignPoint:
-        """The hardware with this folding and its FIFOs."""
+        """The design of this folding, with the FIFO depths that it needs."""
         depths = size_fifos(insert_width_converters(apply_folding(self.graph, table)))
-        hardware = assemble(self.graph, table, depths)
-        return DesignPoint(table, depths, hardware, self._fmax(hardware), self.clock_mhz)
+        point = DesignPoint(self.model, self.config.parity, table, depths, self.clock_mhz)
+        return point.with_fmax(self._fmax(point.hardware))
 
     def budget(self, shares: dict[str, float]) -> Resources:
         """These shares of the device."""
         return Resources(**{name: int(shares[name] * have) for name, have in vars(self.device.capacity).items()})
 
     def _fit_budget(self, budget: Resources, cycles: int = 0) -> DesignPoint:
-        """The fastest design that fits a budget with its FIFOs, whose depths come after the folding; or the smallest of
-        all. No design of less than ``cycles`` cycles a frame is looked at."""
+        """The fastest design that fits a budget together with its FIFOs, whose depths follow from the folding; the
+        smallest design where none fits. Designs of fewer than ``cycles`` cycles a frame are left out."""
         left = budget
         while True:
             choice = choose.for_budget(self.search, left, cycles)
@@ -132,20 +123,20 @@ class Plan:
 
     def _max_throughput(self, budget: Resources) -> DesignPoint:
         """The design of the most frames a second within a budget: at the clock that is asked for, if it is estimated to
-        reach that, else at one that it is sure to reach.
+        reach that, and otherwise at one that it reaches with a margin.
 
-        A smaller design has a higher Fmax, so foldings of somewhat more cycles are looked at as well.
+        A smaller design has a higher Fmax, so foldings of somewhat more cycles are compared as well.
         """
         best, most = 0, 0.0
-        for choice in self.search.slower(budget, CYCLE_SLACK):
+        for choice in self.search.near_fastest(budget, CYCLE_SLACK):
             hardware = insert_width_converters(apply_folding(self.graph, choice.folding))
             if (rate := self._clock(self._fmax(hardware)) / choice.interval) > most:
                 best, most = choice.interval, rate
         design = self._fit_budget(budget, best)
-        return replace(design, clock_mhz=self._clock(design.fmax) or self.clock_mhz)
+        return design.with_clock(self._clock(design.fmax) or self.clock_mhz)
 
     def _clock(self, estimated: Fmax | None) -> float:
-        """The clock for a design, in MHz; 0 where it is not estimated to reach the one that is asked for."""
+        """The clock for a design, in MHz; 0 where the estimated Fmax is below the clock that is asked for."""
         if estimated is None:
             return self.clock_mhz
         if self.config.clock_mhz is None:
@@ -154,7 +145,7 @@ class Plan:
 
     def suggestion(self) -> str:
         """Which folding would fit, in words."""
-        choice = self.search.quickest(self.budget(MAX_UTILISATION))
+        choice = self.search.fastest(self.budget(MAX_UTILISATION))
         if choice is None:
             used = choose.for_budget(self.search, Resources()).used
             over = self.device.overflow(used) or f"{used.lut} LUT and {used.bram} BRAM, and routing needs room"
@@ -163,55 +154,73 @@ class Plan:
         cycles = f"{choice.interval} cycles a frame"
         return f"--fps {rate} ({cycles}) is estimated to fit, with {used.lut} LUT and {used.bram} BRAM"
 
-    def summary(self) -> dict[str, Any]:
-        """Folding, FIFOs, cycles and resources as estimated; checks that the estimate is not far over the device."""
-        design, family = self.choose(), self.device.family
-        hardware, table = design.hardware, design.folding
+    def estimate(self) -> Estimate:
+        """Folding, FIFOs, cycles and resources as estimated.
+
+        Raises BitfabricError where the estimate is clearly over the device, and UsageError for parity without memories.
+        """
+        design, family = self.point, self.device.family
+        hardware = design.hardware
         steady = cycles.steady_state(hardware)
         used = choose.estimate_resources(hardware, family)
         # The model is not exact: only a clear excess ends the build before synthesis has counted.
-        if over := self.device.overflow(Resources(*(int(v / 1.3) for v in vars(used).values()))):
+        if over := self.device.overflow(Resources(*(int(v / ESTIMATE_ERROR) for v in vars(used).values()))):
             raise BitfabricError(
-                f"{self.model.name} does not fit {self.config.target} as folded: the estimate is {used.lut} LUT and "
-                f"{used.bram} BRAM, and 30 % less would still be {over}; {self.suggestion()}"
+                f"{self.model.path.name} does not fit {self.config.target} as folded: the estimate is {used.lut} LUT "
+                f"and {used.bram} BRAM, and 30 % less would still be {over}; {self.suggestion()}"
             )
         if self.config.parity and not any(node.kernel.has_parity(family) for node in hardware):
             raise UsageError(
-                f"--parity protects memories in block RAM, and {self.model.name} has none as folded; ask for fewer "
-                "frames/s, which makes memories deeper, or leave --parity out",
+                f"--parity protects memories in block RAM, and {self.model.path.name} has none as folded; ask for "
+                "fewer frames/s, which makes memories deeper, or leave --parity out"
             )
-        return {
-            "folding": {name: f.attributes for name, f in table.items()},
-            "fifos": design.fifos,
-            "interval": steady.interval,
-            "latency": steady.latency,
-            "clock_mhz": design.clock_mhz,
-            "fmax_mhz": design.fmax and design.fmax.mhz,
-            "slowest": design.fmax and design.fmax.slowest,
-            "uncalibrated": list(design.fmax.uncalibrated) if design.fmax else [],
-            "fps": design.clock_mhz * 1e6 / steady.interval,
-            "resources": vars(used),
-            "layers": [
-                {
-                    "name": node.name,
-                    "operator": node.kernel.op,
-                    **node.kernel.folding.attributes,
-                    "cycles": node.kernel.interval,
-                    "parity": node.kernel.has_parity(family),
-                    "estimated": vars(node.kernel.resources(family)),
-                }
+        return Estimate(
+            **design.to_json(),
+            interval=steady.interval,
+            latency=steady.latency,
+            fmax_mhz=design.fmax.mhz if design.fmax else None,
+            slowest=design.fmax.slowest if design.fmax else None,
+            uncalibrated=design.fmax.uncalibrated if design.fmax else (),
+            fps=design.clock_mhz * 1e6 / steady.interval,
+            resources=Counts(**vars(used)),
+            layers=tuple(
+                Layer.model_validate(
+                    {
+                        "name": node.name,
+                        "operator": node.kernel.op,
+                        **node.kernel.folding.attributes,
+                        "cycles": node.kernel.interval,
+                        "parity": node.kernel.has_parity(family),
+                        "estimated": vars(node.kernel.resources(family)),
+                    }
+                )
                 for node in hardware
-            ],
-        }
+            ),
+        )
 
 
-def estimate_build(model: str | os.PathLike[str], target: str, **options: Any) -> dict[str, Any]:
-    """Cycles and resources without synthesis; ``options`` are BuildConfig's ``fps``, ``folding``, ``fill``,
-    ``clock_mhz`` and ``parity``."""
-    plan = Plan(Path(model), BuildConfig(target=target, **options))
-    summary = plan.summary()
+def estimate_build(
+    model: str | os.PathLike[str] | Model,
+    target: str,
+    *,
+    fps: float | None = None,
+    folding: str | os.PathLike[str] | None = None,
+    fill: bool = False,
+    clock_mhz: float | None = None,
+    parity: bool = False,
+) -> dict[str, Any]:
+    """Cycles, latency and resources of a build without synthesis, as ``bitfabric estimate --json`` prints them.
+
+    The options are those of BuildConfig. Raises BitfabricError where the model cannot be lowered or does not fit.
+    """
+    config = BuildConfig(
+        target, fps=fps, folding=None if folding is None else Path(folding), fill=fill, clock_mhz=clock_mhz,
+        parity=parity,
+    )  # fmt: skip
+    plan = Plan(Model.open(model), config)
+    summary = plan.estimate().to_json()
     return {
-        "model": str(model),
+        "model": str(plan.model.path),
         "target": target,
         "clock_mhz": summary["clock_mhz"],
         "fmax_mhz": {"estimated": summary["fmax_mhz"], "slowest": summary["slowest"]}
@@ -228,17 +237,17 @@ def estimate_build(model: str | os.PathLike[str], target: str, **options: Any) -
     }
 
 
-def pareto(model: str | os.PathLike[str], target: str, clock_mhz: float | None = None) -> dict[str, Any]:
+def pareto(model: str | os.PathLike[str] | Model, target: str, clock_mhz: float | None = None) -> dict[str, Any]:
     """The Pareto front of rate and cost on a target: every folding that fits it and is cheaper than all faster ones.
 
-    Raises BitfabricError where none fits. FIFOs are not counted: their depths come after the folding.
+    FIFOs are not counted, since their depths follow from the folding. Raises BitfabricError where none fits.
     """
-    plan = Plan(Path(model), BuildConfig(target=target, clock_mhz=clock_mhz))
-    front = plan.search.front(plan.device.capacity)
+    plan = Plan(Model.open(model), BuildConfig(target, clock_mhz=clock_mhz))
+    front = plan.search.pareto_front(plan.device.capacity)
     if not front:
-        raise BitfabricError(f"{plan.model.name} does not fit {target}: {plan.suggestion()}")
+        raise BitfabricError(f"{plan.model.path.name} does not fit {target}: {plan.suggestion()}")
     return {
-        "model": str(model),
+        "model": str(plan.model.path),
         "target": target,
         "clock_mhz": plan.clock_mhz,
         "available": vars(plan.device.capacity),

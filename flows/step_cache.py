@@ -1,8 +1,11 @@
-"""Build steps that are done once: each has a folder of products and a record, both valid only as a whole.
+"""Steps that are done once: each has a folder of products and a record, both valid only as a whole.
 
-A step's key is the hash of everything that its result depends on, this program's own source included. A
-step with the same key and untouched products is not run again. Products are made in ``NAME.part`` and
-renamed when they are complete; what a failed step left is kept in ``NAME.failed`` for its logs.
+A step's key is the hash of its declared inputs, of the code that it uses, and of the versions of the Python packages
+that it uses. A step with the same key and untouched products is not run again. Products are made in ``NAME.part``,
+which is renamed when they are complete; ``NAME.failed`` keeps what a failed step left, for its logs.
+
+A record that was changed by hand is not believed: it carries a hash of its content, and its result must be one of the
+step's type. In both cases the step runs again.
 """
 
 import hashlib
@@ -10,19 +13,20 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, cast
 
+from pydantic import ValidationError
+
+from flows.build_report import Facts, StepTime
+from flows.files import read_json, sha256, write_json
+from flows.source_hash import code_of
+from flows.steps.step import PACKAGES, Step, installed
 from hw.host.errors import BitfabricError
 
-Json = dict[str, Any]
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file's bytes, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+Watch = Callable[[str, bool, float | None], None]
+"""``watch(name, cached, seconds)`` is called before a step (``seconds`` is None) and after it."""
+R = TypeVar("R", bound=Facts)
 
 
 def key_of(*parts: object) -> str:
@@ -30,65 +34,41 @@ def key_of(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-@cache
-def code() -> str:
-    """Hash of the sources of ``hw`` and ``flows``: results of other sources are never reused."""
-    digest = hashlib.sha256()
-    for package in ("hw", "flows"):
-        root = Path(str(files(package)))
-        for path in sorted(root.rglob("*")):
-            if path.suffix in (".py", ".sv", ".v", ".cpp", ".yaml"):
-                digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
+class StepCache:
+    """The steps of one build folder, with their times in ``done``."""
 
-
-def write_json(path: Path, content: Json) -> None:
-    """Write a JSON file in one step."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    part.replace(path)
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(path.read_text())
-
-
-class Steps:
-    """The steps of one build folder.
-
-    ``watch(name, cached, seconds)`` is called before a step (seconds is None) and after it.
-    """
-
-    def __init__(self, folder: Path, watch: Callable[[str, bool, float | None], None]) -> None:
+    def __init__(self, folder: Path, watch: Watch) -> None:
         self.folder = folder
         self.watch = watch
-        self.done: list[Json] = []
+        self.done: list[StepTime] = []
 
     def _record(self, name: str) -> Path:
         return self.folder / ".steps" / f"{name}.json"
 
-    def _valid(self, name: str, key: str) -> Json | None:
+    def _valid(self, step: Step[R], key: str) -> R | None:
+        """The result in the step's record; None where the step has to run."""
         try:
-            record = json.loads(self._record(name).read_text())
-            if record["key"] != key:
+            record = read_json(self._record(step.name))
+            if record["key"] != key or record["seal"] != _seal(record):
                 return None
             for file, digest in record["files"].items():
-                if sha256(self.folder / name / file) != digest:
+                if sha256(self.folder / step.name / file) != digest:
                     return None
-        except (OSError, ValueError, KeyError):
+            return cast(R, step.result.model_validate(record["result"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
             return None
-        return record["result"]
 
-    def run(self, name: str, inputs: object, action: Callable[[Path], Json]) -> Json:
-        """The result of step ``name``: from its record, or of ``action``, which leaves its products in a folder."""
-        key = key_of(name, inputs, code())
-        result = self._valid(name, key)
-        if result is not None:
+    def run(self, step: Step[R]) -> R:
+        """The result of a step: from its record, or of running it. Raises BitfabricError where it fails."""
+        name = step.name
+        versions = {package: installed(package) for package in (*PACKAGES, *step.packages)}
+        key = key_of(name, step.inputs(), versions, code_of((type(step).__module__,)))
+        known = self._valid(step, key)
+        if known is not None:
             self.watch(name, True, None)
             self.watch(name, True, 0.0)
-            self.done.append({"name": name, "seconds": 0.0, "cached": True})
-            return result
+            self.done.append(StepTime(name=name, seconds=0.0, cached=True))
+            return known
         self.watch(name, False, None)
         started = time.monotonic()
         place, part, failed = (self.folder / f"{name}{suffix}" for suffix in ("", ".part", ".failed"))
@@ -98,7 +78,7 @@ class Steps:
             shutil.rmtree(stale, ignore_errors=True)
         part.mkdir()
         try:
-            result = action(part)
+            result = step.run(part)
         except BitfabricError as error:
             part.rename(failed)
             raise type(error)(str(error).replace(str(part), str(failed))) from error
@@ -110,8 +90,14 @@ class Steps:
             part.rename(place)
         else:
             part.rmdir()
-        write_json(self._record(name), {"key": key, "result": result, "files": hashes})
+        record: dict[str, object] = {"key": key, "result": result.to_json(), "files": hashes}
+        write_json(self._record(name), record | {"seal": _seal(record)})
         seconds = round(time.monotonic() - started, 3)
         self.watch(name, False, seconds)
-        self.done.append({"name": name, "seconds": seconds, "cached": False})
+        self.done.append(StepTime(name=name, seconds=seconds, cached=False))
         return result
+
+
+def _seal(record: dict[str, object]) -> str:
+    """The hash of a record's content."""
+    return key_of(record["key"], record["result"], record["files"])

@@ -2,46 +2,32 @@
 
 from dataclasses import replace
 
-import numpy as np
-
-from flows.engines import EdgeBatch, by_port, run_rtl
+from flows.simulation import EdgeBatch, simulate, stream_names
 from hw.fabric.family import Family
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Port
-from hw.rtl.design import generate
+from hw.rtl.design import RtlDesign, generate
 from hw.timing import cycles
 from hw.timing.trace import Trace
+from hw.verification.difference import first_difference
 
 
-def first_difference(got: np.ndarray, want: np.ndarray) -> str | None:
-    """Where two batches of integers differ first, in words; None where they are equal."""
-    differs = np.asarray(got) != np.asarray(want)
-    if not differs.any():
-        return None
-    at = np.unravel_index(int(np.argmax(differs)), differs.shape)
-    frames = int(np.any(differs.reshape(len(differs), -1), axis=1).sum())
-    element = "".join(f"[{i}]" for i in at[1:])
-    return (
-        f"frame {at[0]}, element {element}: {got[at]} instead of {want[at]} ({frames} of {len(differs)} frames differ)"
-    )
-
-
-def check_rtl(graph: Graph, family: Family, ints: EdgeBatch) -> tuple[dict[str, int], EdgeBatch]:
-    """Simulate the RTL and hold it against the emulator and the cycle model.
+def check_rtl(graph: Graph, family: Family, ints: EdgeBatch, design: RtlDesign) -> tuple[dict[str, int], EdgeBatch]:
+    """Simulate ``design``, the RTL of ``graph``, and hold it against the emulator and the cycle model.
 
     ``ints`` are integer frames by input edge. Returns ``frames``, ``mismatches`` (0), ``latency`` and
     ``interval`` in cycles, as simulated, and the integers. Raises BitfabricError with the first frame, layer and
     element that differ, or with the first beat that moves in another cycle.
     """
     expected = graph.execute(ints)
-    got, result = run_rtl(graph, family, ints)
+    got, result = simulate(graph, design, ints)
     for port in graph.outputs:
         if difference := first_difference(got[port.edge], expected[port.edge]):
             layer = _differing_layer(graph, family, ints)
             raise BitfabricError(f"the RTL differs from the emulator, first behind layer {layer}: {difference}")
     count = len(next(iter(ints.values())))
     modelled = cycles.simulate(graph, count)
-    names = by_port(graph, generate(graph, family))
+    names = stream_names(graph, design)
     for edge, name in names.items():
         if difference := first_difference(result.taken[name][:, None], modelled.taken[edge][:, None]):
             raise BitfabricError(f"the RTL's cycles differ from the cycle model on {edge}: {difference}")
@@ -58,7 +44,7 @@ def _differing_layer(graph: Graph, family: Family, ints: EdgeBatch) -> str:
         ends = [edge for node in nodes for edge in node.outputs if edge not in read]
         ports = tuple(Port(edge, edge, (1,), "int") for edge in ends)
         part = replace(graph, nodes=nodes, outputs=ports)
-        got, _ = run_rtl(part, family, few)
+        got, _ = simulate(part, generate(part, family), few)
         if any(first_difference(got[edge], want) for edge, want in part.execute(few).items()):
             return nodes[-1].name
     return "none of the first four frames"

@@ -1,32 +1,216 @@
-"""A model file as a dataflow graph, whichever of the two forms it has: QONNX, or FINN's dataflow dialect."""
+"""A model file, read once: its bytes, its hash, its dataflow graph, and the reference that the graph is held against.
 
+A *front end* knows one kind of model file: whether it accepts a model, the model's dataflow graph, and its reference.
+``FRONTENDS`` lists those of this package. Another distribution adds one, a subclass of Frontend, through an entry point
+of the group ``bitfabric.frontends``; it is asked first.
+"""
+
+import hashlib
 import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import ClassVar, Protocol
 
+import numpy as np
 import onnx
+from qonnx.core.modelwrapper import ModelWrapper
 
 from hw import finn
+from hw.finn.execution import execute
+from hw.host.errors import BitfabricError
+from hw.ir.frames import Batch
 from hw.ir.graph import Graph
 from hw.lowering import qonnx
-from hw.lowering.lower import lower
+from hw.lowering.lower import LoweredModel, lower_model
 from hw.passes.strip import strip
+from hw.simulation.emulator import Emulator
+from hw.verification.difference import first_difference
+from hw.verification.reference import Reference, compare_with
 
-Source = str | os.PathLike[str] | onnx.ModelProto
-
-
-def of_finn(model: Source) -> bool:
-    """Whether a file holds FINN's dataflow graph. Raises UsageError for one that cannot be read."""
-    return finn.is_finn(qonnx.read(model))
-
-
-def check(model: Source) -> None:
-    """Raises UsageError for a file that is missing, damaged, or of neither form."""
-    if not of_finn(model):
-        qonnx.load(model)
+ENTRY_POINTS = "bitfabric.frontends"
+"""The group of entry points through which other distributions add front ends."""
 
 
-def graph(model: Source) -> Graph:
-    """The dataflow graph: lowered from QONNX, not folded; or as FINN folded it, without FIFOs and width converters.
+@dataclass(frozen=True)
+class Agreement:
+    """A comparison that found no error: ``mismatches`` are elements that float32's rounding explains, and
+    ``arg_max_changes`` counts the frames whose class they change."""
 
-    Raises UsageError for files that cannot be read, and BitfabricError for what has no exact form here.
+    frames: int
+    mismatches: int = 0
+    arg_max_changes: int = 0
+
+
+class Executor(Protocol):
+    """What executes the model itself."""
+
+    def run(self, frames: np.ndarray, /) -> Batch:
+        """The model's outputs for frames ``(N, *shape)``; by name where there are several."""
+
+
+class Frontend(ABC):
+    """One kind of model file. An instance is one model of it, already parsed; what it makes, it makes once.
+
+    ``engine`` names the engine that executes the model itself; ``default_frames`` bounds the frames that the emulator
+    is held against it on where nothing else is asked for (None: all).
     """
-    return strip(finn.read(model)) if of_finn(model) else lower(model)
+
+    kind: ClassVar[str]
+    engine: ClassVar[str]
+    default_frames: ClassVar[int | None] = None
+    folded: ClassVar[bool] = False
+    """Whether the graph carries a folding of its own."""
+
+    def __init__(self, proto: onnx.ModelProto, name: str) -> None:
+        """``name`` names the model in errors. Raises UsageError for a model that is not whole."""
+        self.proto = proto
+        self.name = name
+
+    @classmethod
+    @abstractmethod
+    def accepts(cls, proto: onnx.ModelProto) -> bool:
+        """Whether the model is of this kind."""
+
+    @property
+    @abstractmethod
+    def graph(self) -> Graph:
+        """The dataflow graph without FIFOs and width converters. Raises BitfabricError for what has no exact form."""
+
+    @property
+    @abstractmethod
+    def reference(self) -> Executor:
+        """What executes the model itself."""
+
+    @abstractmethod
+    def compare(self, frames: np.ndarray) -> Agreement:
+        """Hold the graph against the reference on frames ``(N, *shape)``. Raises BitfabricError where they differ."""
+
+
+class Qonnx(Frontend):
+    """A QONNX model: lowered to integers, not folded; qonnx executes it in float32."""
+
+    kind = "qonnx"
+    engine = "qonnx"
+
+    def __init__(self, proto: onnx.ModelProto, name: str) -> None:
+        super().__init__(proto, name)
+        self.wrapper: ModelWrapper = qonnx.load(proto, name)
+
+    @classmethod
+    def accepts(cls, proto: onnx.ModelProto) -> bool:
+        return not finn.is_finn(proto)
+
+    @cached_property
+    def lowering(self) -> LoweredModel:
+        """The graph, and how it was derived from the model."""
+        return lower_model(self.wrapper)
+
+    @property
+    def graph(self) -> Graph:
+        return self.lowering.graph
+
+    @cached_property
+    def reference(self) -> Reference:
+        return Reference(self.proto, self.wrapper)
+
+    def compare(self, frames: np.ndarray) -> Agreement:
+        compared = compare_with(self.graph, self.lowering, self.reference, frames)
+        if unexplained := compared.mismatches - compared.explained:
+            raise BitfabricError(
+                f"the emulator differs from the QONNX reference: {compared.describe()} ({unexplained})"
+            )
+        return Agreement(compared.frames, compared.mismatches, compared.arg_max_changes)
+
+
+class Finn(Frontend):
+    """FINN's dataflow graph, as FINN folded it; FINN executes it in Python."""
+
+    kind = "finn"
+    engine = "finn"
+    default_frames = 4
+    folded = True
+
+    @classmethod
+    def accepts(cls, proto: onnx.ModelProto) -> bool:
+        return finn.is_finn(proto)
+
+    @cached_property
+    def graph(self) -> Graph:
+        return strip(finn.read(self.proto))
+
+    @property
+    def reference(self) -> Executor:
+        return self
+
+    def run(self, frames: np.ndarray) -> np.ndarray:
+        """FINN's execution for frames ``(N, *shape)``. Raises BitfabricError where FINN is missing."""
+        return execute(self.proto, frames, self.name)
+
+    def compare(self, frames: np.ndarray) -> Agreement:
+        got = np.asarray(Emulator(self.graph).run(frames))
+        if difference := first_difference(got, self.run(frames)):
+            raise BitfabricError(f"the emulator differs from FINN's execution of its graph: {difference}")
+        return Agreement(len(frames))
+
+
+FRONTENDS: tuple[type[Frontend], ...] = (Finn, Qonnx)
+"""The front ends of this package, in the order in which they are asked."""
+
+
+@cache
+def frontends() -> tuple[type[Frontend], ...]:
+    """All front ends: those of other distributions, then ``FRONTENDS``."""
+    return (*(point.load() for point in entry_points(group=ENTRY_POINTS)), *FRONTENDS)
+
+
+class Model:
+    """A model file. Everything is made once, when it is first asked for."""
+
+    def __init__(self, path: Path, data: bytes, frontend: Frontend) -> None:
+        self.path = path
+        self.bytes = data
+        self.frontend = frontend
+
+    @classmethod
+    def open(cls, source: "str | os.PathLike[str] | Model") -> "Model":
+        """The model in a file; a Model is returned as it is.
+
+        Raises UsageError for a file that is missing, damaged, or of a kind that no front end accepts.
+        """
+        if isinstance(source, Model):
+            return source
+        path = Path(source)
+        proto = qonnx.read(path)
+        frontend = next(each for each in frontends() if each.accepts(proto))
+        return cls(path, path.read_bytes(), frontend(proto, str(path)))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the file's bytes, in hexadecimal."""
+        return hashlib.sha256(self.bytes).hexdigest()
+
+    @property
+    def kind(self) -> str:
+        """The name of the model's kind: ``qonnx``, ``finn``, or that of another distribution's front end."""
+        return self.frontend.kind
+
+    @property
+    def proto(self) -> onnx.ModelProto:
+        """The model as it stands in the file. Do not change it."""
+        return self.frontend.proto
+
+    @property
+    def graph(self) -> Graph:
+        """The dataflow graph: lowered from QONNX, not folded; or as FINN folded it, without FIFOs and converters.
+
+        Raises BitfabricError for what has no exact form here.
+        """
+        return self.frontend.graph
+
+    @property
+    def reference(self) -> Executor:
+        """What executes the model itself."""
+        return self.frontend.reference

@@ -21,22 +21,22 @@ def find(group: str, name: str) -> Any | None:
     if len(found) > 1:
         values = ", ".join(each.value for each in found)
         raise BitfabricError(f"{name}: several packages provide it as {group} ({values}); uninstall all but one")
-    return _loaded(group, found[0])
-
-
-def find_all(group: str) -> dict[str, Any]:
-    """All objects of an entry point group, by name. Raises BitfabricError where one cannot be imported."""
-    return {point.name: _loaded(group, point) for point in _group(group, tuple(sys.path))}
-
-
-def _loaded(group: str, point: EntryPoint) -> Any:
+    point = found[0]
     try:
         return point.load()
     except Exception as error:
         raise BitfabricError(
-            f"{point.name}: {point.value}, which is to provide it as {group}, cannot be imported "
+            f"{name}: {point.value}, which is to provide it as {group}, cannot be imported "
             f"({type(error).__name__}: {error}); repair or uninstall that package"
         ) from None
+
+
+def find_all(group: str) -> dict[str, Any]:
+    """All objects of an entry point group, by name.
+
+    Raises BitfabricError where several packages provide a name, or where an object cannot be imported.
+    """
+    return {name: find(group, name) for name in sorted(names(group))}
 
 
 def names(group: str) -> frozenset[str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from quant.models import create_model, list_models, register_model
     from quant.qonnx.export import export
     from quant.training.checkpoint import load_checkpoint, save_checkpoint
+    from quant.training.config import TrainConfig, TrainerOptions
     from quant.training.loop import fit
     from quant.training.run import train_run
 
@@ -43,10 +44,14 @@ _HOMES = {
     "schemes": "quant.schemes",
     "summary": "quant.metrics",
     "train_run": "quant.training.run",
+    "TrainConfig": "quant.training.config",
+    "TrainerOptions": "quant.training.config",
 }
 
 __all__ = [
     "QuantError",
+    "TrainConfig",
+    "TrainerOptions",
     "compression",
     "create_model",
     "export",

@@ -27,6 +27,12 @@ def test_no_circle_of_imports(imports):
     assert [sorted(ring) for ring in nx.strongly_connected_components(imports) if len(ring) > 1] == []
 
 
+def test_quant_and_hw_know_nothing_of_each_other(imports):
+    rooms = {"quant", "hw"}
+    crossing = [(a, b) for a, b in imports.edges if {a.partition(".")[0], b.partition(".")[0]} == rooms]
+    assert crossing == []
+
+
 def test_no_import_for_its_side_effect():
     """FINN's own registration is out of our hands; the modules that need it say so."""
     found = [

@@ -36,8 +36,9 @@ def build(
 
     Example: bitfabric build run/model.onnx --target ulx3s-85f --fps 100000 -o build/
     """
-    from flows.cli.render import Watch, built
+    from flows.cli.render import built
     from flows.pipeline import build as run_build
+    from flows.progress import Watch
 
     with Watch() as watch:
         accelerator = run_build(
@@ -46,7 +47,7 @@ def build(
             compare_finn=compare_finn, parity=parity, watch=watch,
         )  # fmt: skip
     if as_json:
-        emit(accelerator.report)
+        emit(accelerator.report.to_json())
     else:
         built(accelerator)
 
@@ -131,13 +132,12 @@ def report(
 
     Example: bitfabric report build/
     """
-    from flows.cli.render import working
+    from flows.progress import working
 
     with working("reading the build and solving its timing"):
         from flows.accelerator import Accelerator
-        from flows.report import write
 
-        path = write(Accelerator(folder), out)
+        path = Accelerator(folder).write_report(out)
     if as_json:
         emit({"report": str(path)})
     else:

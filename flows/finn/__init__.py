@@ -1,7 +1,7 @@
 """FINN beside the open back end: its front end, its estimates, its Python execution, its build flow."""
 
-from flows.engines.finn import Engine, execute
+from flows.finn.dataflow import FinnDataflow
 from flows.finn.estimate import FinnEstimate, FinnLayer, FoldingConfig, estimate
 from flows.finn.flow import flow
 
-__all__ = ["Engine", "FinnEstimate", "FinnLayer", "FoldingConfig", "estimate", "execute", "flow"]
+__all__ = ["FinnDataflow", "FinnEstimate", "FinnLayer", "FoldingConfig", "estimate", "flow"]

@@ -7,7 +7,8 @@ import numpy as np
 
 from flows.finn import frontend
 from hw import finn
-from hw.host.errors import BitfabricError
+from hw.finn.execution import calling_finn
+from hw.host.errors import BitfabricError, UsageError
 from hw.host.steps import run
 from hw.ir.graph import Graph
 from hw.kernels.depthwise.kernel import Depthwise
@@ -15,8 +16,7 @@ from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.context import Decision
-from hw.lowering.lower import lower_model
-from hw.lowering.qonnx import load
+from hw.model import Model, Qonnx
 
 NEAR = 2.0**-16
 """Distance of a value from a decision, as a share of its size, that float32 arithmetic in another order may cross."""
@@ -62,10 +62,13 @@ def compare(model: Path | str) -> Difference:
 
     Raises BitfabricError where FINN cannot map the network, or its layers are not ours one by one.
     """
-    lowering = lower_model(load(model))
-    made = frontend.dataflow(model)
+    opened = Model.open(model)
+    if not isinstance(opened.frontend, Qonnx):
+        raise UsageError(f"{model} is no QONNX model; FINN's streamlining starts from one")
+    lowering = opened.frontend.lowering
+    made = frontend.dataflow(opened)
     theirs, ours = finn.read(made), finn.adapted(lowering.graph)
-    with frontend.calling_finn(model):
+    with calling_finn(model):
         narrow = finn.read(frontend.minimized(made))
     result = Difference()
     pairs = _pairs(ours), _pairs(theirs), _pairs(narrow)

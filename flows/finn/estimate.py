@@ -1,16 +1,16 @@
 """FINN's analytical estimates of resources and cycles."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from flows.finn import frontend
-from hw import model as model_file
+from hw.finn.execution import calling_finn, require_finn
 from hw.host.errors import UsageError
 from hw.ir.kernel import Folding
-from hw.lowering import qonnx
+from hw.model import Model
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ FoldingConfig = Mapping[str, Mapping[str, int]] | Sequence[Folding]
 
 
 def estimate(
-    model_path: Path | str,
+    source: str | os.PathLike[str] | Model,
     part: str = "xc7z020clg400-1",
     *,
     fps: float | None = None,
@@ -93,17 +93,18 @@ def estimate(
     if not part.lower().startswith(("xc", "xq")):
         raise UsageError(f"{part} is no AMD part; FINN estimates such as xc7z020clg400-1")
 
-    frontend.require_finn()
-    if model_file.of_finn(model_path):
+    require_finn()
+    opened = Model.open(source)
+    if opened.kind == "finn":
         from qonnx.core.modelwrapper import ModelWrapper
 
-        model = ModelWrapper(qonnx.read(model_path))
+        model = ModelWrapper(opened.proto, make_deepcopy=True)
     else:
-        model = frontend.dataflow(model_path, input_quantizer=input_quantizer)
+        model = frontend.dataflow(opened, input_quantizer=input_quantizer)
     from finn.analysis.fpgadataflow.dataflow_performance import dataflow_performance
     from finn.transformation.fpgadataflow.annotate_cycles import AnnotateCycles
 
-    with frontend.calling_finn(model_path):
+    with calling_finn(opened.path):
         model = _folded(_specialised(model, part), folding, target_cycles)
         model = frontend.minimized(model).transform(AnnotateCycles())
         latency = model.analysis(dataflow_performance)["critical_path_cycles"]

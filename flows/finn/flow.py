@@ -23,13 +23,10 @@ from typing import Any
 import numpy as np
 import onnx
 
-from flows import step_cache
-from flows.engines.finn import execute
+from flows.files import read_json, write_json
 from flows.finn import frontend, settings, workspace
 from flows.frames import load_frames
-from flows.verify import first_difference
 from hw import finn
-from hw import model as model_file
 from hw.fabric.devices import Device
 from hw.families import devices, find_device
 from hw.folding import choose, finn_json
@@ -39,10 +36,12 @@ from hw.ir.kernel import Folding
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.shared.pool import Pool
 from hw.kernels.sliding_window.kernel import SlidingWindow
+from hw.model import Model
 from hw.passes.fold import apply_folding, current_folding
 from hw.passes.lanes import insert_width_converters
 from hw.simulation.emulator import Emulator
 from hw.timing.fifo_sizing import size_fifos
+from hw.verification.difference import first_difference
 from hw.verification.reference import random_frames
 
 FRAMES = 4
@@ -56,37 +55,49 @@ COMMAND = "finn build --batch build.yaml model.onnx"
 class Request:
     """What is asked for; see ``flow``."""
 
-    board: str | None = None
-    part: str | None = None
-    fps: float | None = None
-    folding: Path | None = None
-    clock_mhz: float | None = None
-    front_end: str = "bitfabric"
-    config: Path | None = None
-    frames: Path | None = None
-    fifo_sizes: str = "finn"
+    board: str | None
+    part: str | None
+    fps: float | None
+    folding: Path | None
+    clock_mhz: float | None
+    front_end: str
+    config: Path | None
+    frames: Path | None
+    fifo_sizes: str
 
 
-def flow(model: str | os.PathLike[str], out: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
+def flow(
+    model: str | os.PathLike[str] | Model,
+    out: str | os.PathLike[str],
+    *,
+    board: str | None = None,
+    part: str | None = None,
+    fps: float | None = None,
+    folding: Path | None = None,
+    clock_mhz: float | None = None,
+    front_end: str = "bitfabric",
+    config: Path | None = None,
+    frames: Path | None = None,
+    fifo_sizes: str = "finn",
+) -> dict[str, Any]:
     """Run FINN's flow on ``model`` (QONNX, or FINN's graph) in the folder ``out``; returns the content of finn.json.
 
-    ``options``: ``board`` or ``part``; ``fps`` or ``folding`` (FINN's JSON form, by the names of our layers);
+    The options are ``board`` or ``part``; ``fps`` or ``folding`` (FINN's JSON form, by the names of our layers);
     ``clock_mhz`` (100); ``front_end``, ``bitfabric`` for our exact graph or ``finn`` for FINN's streamlining;
     ``config``, a FINN configuration whose settings are passed through; ``frames``, a .npy to verify on; ``fifo_sizes``,
     ``finn`` for what FINN finds by simulation or ``ours``. Raises BitfabricError when anything cannot be done, and when
     a verification fails.
     """
-    request = Request(**options)
-    folder = Path(out)
-    model_file.check(Path(model))
-    if request.fps is not None and request.folding is not None:
+    request = Request(board, part, fps, folding, clock_mhz, front_end, config, frames, fifo_sizes)
+    folder, opened = Path(out), Model.open(model)
+    if fps is not None and folding is not None:
         raise UsageError("--fps and --folding exclude each other; give one of them")
     folder.mkdir(parents=True, exist_ok=True)
-    return _Flow(Path(model), folder, request).run()
+    return _Flow(opened, folder, request).run()
 
 
 class _Flow:
-    def __init__(self, model: Path, folder: Path, request: Request) -> None:
+    def __init__(self, model: Model, folder: Path, request: Request) -> None:
         self.model, self.folder, self.request = model, folder, request
         self.user = settings.read(request.config) if request.config else {}
         board, part = request.board, request.part
@@ -102,14 +113,14 @@ class _Flow:
 
     def run(self) -> dict[str, Any]:
         graph = self._graph()
-        path = self.folder / "model.onnx"
-        onnx.save(finn.write(graph), path)
-        with workspace.at(self.folder, self.model):
-            layers = self._prepare(graph, path)
-        verified = self._frames(graph)
+        path, proto = self.folder / "model.onnx", finn.write(graph)
+        onnx.save(proto, path)
+        with workspace.at(self.folder, self.model.path):
+            layers = self._prepare(graph, proto)
+        verified = self._frames(graph, proto)
         config = settings.write(self._settings(), self.folder / "build.yaml")
         report: dict[str, Any] = {
-            "model": {"path": str(self.model), "sha256": step_cache.sha256(self.model)},
+            "model": {"path": str(self.model.path), "sha256": self.model.sha256},
             "front_end": self.request.front_end,
             "part": self.part,
             "board": self.board,
@@ -118,17 +129,17 @@ class _Flow:
             "verified": {"finn": verified},
         }
         report |= self._build(config, path)
-        step_cache.write_json(self.folder / "finn.json", report)
+        write_json(self.folder / "finn.json", report)
         return report
 
     # --- the graph ---
 
     def _graph(self) -> Graph:
-        if self.request.front_end == "finn" and not model_file.of_finn(self.model):
+        if self.request.front_end == "finn" and not self.model.frontend.folded:
             return self._folded(finn.adapted(finn.read(self._streamlined())))
         if self.request.front_end not in ("bitfabric", "finn"):
             raise UsageError(f"no front end {self.request.front_end}; there are bitfabric and finn")
-        return self._folded(finn.adapted(model_file.graph(self.model)))
+        return self._folded(finn.adapted(self.model.graph))
 
     def _streamlined(self) -> onnx.ModelProto:
         """FINN's graph, refused where it means something else than the model does."""
@@ -159,7 +170,7 @@ class _Flow:
                     f"{least}: at most {self.clock_mhz * 1e6 / least:.0f} frames/s are possible",
                 )
             table = choose.for_cycles(graph, self.cycles, device.family, device.capacity)
-        elif not model_file.of_finn(self.model):
+        elif not self.model.frontend.folded:
             table = choose.for_area(graph, 0.25, device.family, device.capacity)
         # FINN takes a pixel at a time.
         return _as_finn_folds(apply_folding(graph, {name: replace(each, pixels=1) for name, each in table.items()}))
@@ -171,7 +182,7 @@ class _Flow:
 
     # --- the files ---
 
-    def _prepare(self, graph: Graph, path: Path) -> list[dict[str, Any]]:
+    def _prepare(self, graph: Graph, proto: onnx.ModelProto) -> list[dict[str, Any]]:
         """Folding and FIFOs by FINN's names, found by FINN's own steps; the layers with FINN's estimates."""
         from finn.transformation.fpgadataflow.insert_dwc import InsertDWC
         from finn.transformation.fpgadataflow.insert_fifo import InsertFIFO
@@ -179,8 +190,8 @@ class _Flow:
         from finn.transformation.qonnx.give_unique_node_names_recursive import GiveUniqueNodeNamesRecursive
         from qonnx.core.modelwrapper import ModelWrapper
 
-        original = {node.output[0]: node.name for node in onnx.load(path).graph.node}
-        model = frontend.partition(ModelWrapper(str(path)))
+        original = {node.output[0]: node.name for node in proto.graph.node}
+        model = frontend.partition(ModelWrapper(proto, make_deepcopy=True))
         for step in (SpecializeLayers(self.part), GiveUniqueNodeNamesRecursive()):
             model = model.transform(step)
         folded: dict[str, dict[str, Any]] = {}
@@ -190,7 +201,7 @@ class _Flow:
             folded[node.name] = {k: attributes[k] for k in ("PE", "SIMD", "parallel_window") if k in attributes}
             name = original.get(node.output[0], node.name)
             layers.append({"name": name, "finn": node.name, "operator": node.op_type, **folded[node.name]})
-        step_cache.write_json(self.folder / "folding.json", {"Defaults": {}, **folded})
+        write_json(self.folder / "folding.json", {"Defaults": {}, **folded})
         depths = size_fifos(insert_width_converters(graph))
         for step in (
             InsertDWC(), InsertFIFO(create_shallow_fifos=True), SpecializeLayers(self.part),
@@ -200,7 +211,7 @@ class _Flow:
         fifos = {}
         for node in model.get_nodes_by_op_type("StreamingFIFO_rtl"):
             fifos[node.name] = max(2, _depth(model, node, depths))
-        step_cache.write_json(
+        write_json(
             self.folder / "fifo.json",
             {
                 "fifo_depths": fifos,
@@ -211,17 +222,18 @@ class _Flow:
         )
         return layers
 
-    def _frames(self, graph: Graph) -> dict[str, int]:
+    def _frames(self, graph: Graph, proto: onnx.ModelProto) -> dict[str, int]:
         """What FINN verifies on, which its Python execution and our emulator are held against each other on."""
         given = self.request.frames
         x = random_frames(graph, FRAMES) if given is None else load_frames(given)[:FRAMES]
         np.save(self.folder / "input.npy", np.asarray(x, np.float32))
         expected = Emulator(graph).run(x)
         if isinstance(expected, dict):
-            raise BitfabricError(f"{self.model}: FINN verifies networks with one output; this has {len(expected)}")
+            raise BitfabricError(f"{self.model.path}: FINN verifies networks with one output; this has {len(expected)}")
         np.save(self.folder / "expected_output.npy", expected)
-        if difference := first_difference(execute(self.folder / "model.onnx", x), expected):
-            raise BitfabricError(f"FINN's execution of {self.folder / 'model.onnx'} differs from ours: {difference}")
+        path = self.folder / "model.onnx"
+        if difference := first_difference(finn.execute(proto, x, path), expected):
+            raise BitfabricError(f"FINN's execution of {path} differs from ours: {difference}")
         return {"frames": len(x), "mismatches": 0}
 
     def _settings(self) -> dict[str, Any]:
@@ -260,7 +272,7 @@ class _Flow:
         names = [step if isinstance(step, str) else step.__name__ for step in config.steps]
         possible = names.index(settings.VIVADO_FROM) if settings.VIVADO_FROM in names else len(names)
         here = [*config.steps[:possible], *([settings.CODE] if possible < len(names) else [])]
-        with workspace.at(self.folder, self.model):
+        with workspace.at(self.folder, self.model.path):
             from qonnx.core.modelwrapper import ModelWrapper
 
             config.output_dir = str(self.folder / config.output_dir)
@@ -305,7 +317,7 @@ def _estimate(reports: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, name in (("network", "network_performance"), ("cycles", "layer_cycles"), ("resources", "layer_resources")):
         path = reports / f"estimate_{name}.json"
-        found[key] = step_cache.read_json(path) if path.is_file() else {}
+        found[key] = read_json(path) if path.is_file() else {}
     return found
 
 

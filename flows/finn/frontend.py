@@ -4,78 +4,23 @@ The transformations are composed directly, which needs neither Vivado nor FINN's
 printed, and nothing is written outside a temporary folder.
 """
 
-import logging
-import traceback
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from hw.finn.execution import calling_finn, mapping_error, require_finn
 from hw.host.errors import BitfabricError
 from hw.lowering.qonnx import load
+from hw.model import Model
 
 # Operators that only hardware should do: one left on the host means that FINN did not map the network.
 _COMPUTE = {"MatMul", "Gemm", "Conv", "XnorPopcountMatMul", "Im2Col", "Quant", "BipolarQuant", "Trunc"}
 
 
-def require_finn() -> None:
-    """Raise BitfabricError with the remedy where FINN cannot be imported."""
-    try:
-        import finn.transformation.streamline  # noqa: F401
-    except ImportError as error:
-        missing = error.name or "finn"
-        raise BitfabricError(
-            f"FINN cannot be used, since the Python package {missing.partition('.')[0]} is missing; "
-            "install it with `pip install 'bitfabric[finn]'`, or choose another engine"
-        ) from error
-
-
-class _Messages(logging.Handler):
-    """Keeps what FINN logs as lines of text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(_one_line(record.getMessage()))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-@contextmanager
-def calling_finn(path: Path | str) -> Iterator[list[str]]:
-    """FINN at work on ``path``: without its log and warnings, its exceptions as BitfabricErrors of one line.
-
-    Gives the list into which FINN's log messages go instead.
-    """
-    logger = logging.getLogger("finn_logger")
-    handler, handlers, propagate = _Messages(), logger.handlers, logger.propagate
-    logger.handlers, logger.propagate = [handler], False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield handler.lines
-    except BitfabricError:
-        raise
-    except Exception as error:  # FINN and qonnx raise anything, AssertionError included, on what they do not know
-        where = traceback.extract_tb(error.__traceback__)[-1].name
-        raise _refusal(path, _one_line(str(error)) or f"{type(error).__name__} in its {where}") from error
-    finally:
-        logger.handlers, logger.propagate = handlers, propagate
-
-
-def _refusal(path: Path | str, reason: str) -> BitfabricError:
-    return BitfabricError(f"FINN cannot map {path}: {reason.rstrip('. ')}; use the open back end for it")
-
-
-def dataflow(path: Path | str, batch: int = 1, input_quantizer: bool = False) -> Any:
+def dataflow(source: str | os.PathLike[str] | Model, batch: int = 1, input_quantizer: bool = False) -> Any:
     """The QONNX file as FINN's dataflow graph for ``batch`` frames at a time, not yet specialised or folded.
 
     The steps are those of FINN's default build flow up to ``step_convert_to_hw`` (thresholds go into the
@@ -84,7 +29,8 @@ def dataflow(path: Path | str, batch: int = 1, input_quantizer: bool = False) ->
     Returns a qonnx ModelWrapper. Raises BitfabricError with FINN's reason for what FINN cannot map.
     """
     require_finn()
-    model = load(path)
+    opened = Model.open(source)
+    path, model = opened.path, load(opened.proto, opened.path)
     _plain_biases(model)
     _whole_pools(model)
     _explicit_convolutions(model)
@@ -327,7 +273,7 @@ def _check_mapped(model: Any, path: Path | str, messages: list[str]) -> None:
     culprit = next(iter(left), between)
     if not reason and culprit is not None:
         reason = f"{culprit.name} ({culprit.op_type}) stays outside its dataflow graph"
-    raise _refusal(path, reason or "it finds no layer for hardware in it")
+    raise mapping_error(path, reason or "it finds no layer for hardware in it")
 
 
 def minimized(model: Any) -> Any:

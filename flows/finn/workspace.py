@@ -7,7 +7,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from flows.finn import frontend
+from hw.finn.execution import calling_finn, require_finn
 from hw.host.errors import BitfabricError
 
 
@@ -20,7 +20,7 @@ class _NoSimulation:
 
 def builder() -> Any:
     """FINN's build flow as a module. Without Vivado it cannot be imported as it stands: it names its simulator."""
-    frontend.require_finn()
+    require_finn()
     from finn import xsi
 
     if "SimEngine" not in vars(xsi) and not has_vivado():
@@ -49,7 +49,7 @@ def at(folder: Path, model: Path | str) -> Iterator[None]:
 
         held, settings._SETTINGS = settings._SETTINGS, None
         try:
-            with frontend.calling_finn(model) as messages, redirect_stdout(said), redirect_stderr(said):
+            with calling_finn(model) as messages, redirect_stdout(said), redirect_stderr(said):
                 try:
                     yield
                 finally:

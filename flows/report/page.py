@@ -1,6 +1,5 @@
 """From a build to its page."""
 
-import json
 import shlex
 from collections.abc import Callable
 from functools import cache
@@ -8,11 +7,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.report import figures, limits
-from hw import kernels
+from flows.build_report import SHELL, BuildReport, Counts, FinnComparison, FinnLayerCost
+from flows.engines import ENGINES, find_engine
+from flows.files import read_json, write_text
+from flows.report import bottlenecks, figures
 from hw.boards.image import SCOPE
+from hw.families import find_device
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir import html
+from hw.ir.graph import Graph
 from hw.rtl.design import instances
 from hw.synth import nextpnr
 from hw.timing import cycles
@@ -20,40 +23,29 @@ from hw.timing import cycles
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from flows.accelerator import Accelerator
-
-RUNGS = {
-    "qonnx": ("QONNX reference", "the model in floating point, as onnxruntime and qonnx execute it"),
-    "finn": ("FINN", "FINN's Python execution of the graph that it made"),
-    "emulator": ("emulator", "the integer dataflow graph against the reference"),
-    "rtl": ("RTL", "Verilator against the emulator to the integer, against the cycle model to the cycle"),
-    "netlist": ("placed netlist", "the whole image behind its host link, against the emulator"),
-}
 NAMES = {"lut": "LUT", "ff": "FF", "bram": "BRAM", "dsp": "DSP"}
 
 
-def write(accelerator: "Accelerator", out: Path | None = None) -> Path:
-    """Write the report, by default as ``report.html`` into the build's folder; returns the path.
+def write(report: BuildReport, graph: Graph, hardware: Graph, folder: Path, out: Path | None = None) -> Path:
+    """Write the page of the build in ``folder``, by default as ``report.html`` into it; returns the path.
 
-    Raises BitfabricError where the build is not one of this version (its cycles differ), or the file cannot be
-    written.
+    ``graph`` is the model's, ``hardware`` what was built of it. Raises BitfabricError where another version made the
+    build (its cycles differ), and UsageError where the file cannot be written.
     """
-    path = out or accelerator.folder / "report.html"
-    text = _environment().get_template("page.html").render(_facts(accelerator))
-    part = path.with_name(path.name + ".part")
+    path = out or folder / "report.html"
+    text = _environment().get_template("page.html").render(_facts(report, graph, hardware, folder))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        write_text(path, text)
     except OSError as error:
         raise UsageError(f"cannot write {path} ({error.strerror}); choose another file with -o") from None
     return path
 
 
-def summary(accelerator: "Accelerator") -> str:
+def summary(report: BuildReport, hardware: Graph) -> str:
     """A build in short as HTML, for notebooks: its figures, its layers, and what was checked."""
-    facts = {"report": accelerator.report, "tiles": _tiles(accelerator.report), "rungs": _rungs(accelerator.report)}
-    network = html.table(accelerator.hardware, _shares(accelerator.report))
+    facts = {"report": report.to_json(), "tiles": _tiles(report), "rungs": _rungs(report)}
+    network = html.table(hardware, _shares(report))
     return _environment().get_template("summary.html").render(facts, network=network, graph_style=html.STYLE)
 
 
@@ -78,20 +70,19 @@ def _environment() -> "Environment":
     return made
 
 
-def _facts(accelerator: "Accelerator") -> dict[str, Any]:
+def _facts(report: BuildReport, graph: Graph, hardware: Graph, folder: Path) -> dict[str, Any]:
     """Everything that the template shows."""
-    report, hardware = accelerator.report, accelerator.hardware
-    pace, trace = cycles.steady_state(hardware), cycles.steady(hardware)
-    then = cycles.SteadyState(**{name: count["estimated"] for name, count in report["cycles"].items()})
-    if pace != then:
+    steady, trace = cycles.steady_state(hardware), cycles.steady(hardware)
+    then = cycles.SteadyState(interval=report.cycles.interval.estimated, latency=report.cycles.latency.estimated)
+    if steady != then:
         raise BitfabricError(
-            f"{accelerator.folder} was built by another version: {then.interval} and {then.latency} cycles "
-            f"there are {pace.interval} and {pace.latency} now; build again with the same command"
+            f"{folder} was built by another version: {then.interval} and {then.latency} cycles "
+            f"there are {steady.interval} and {steady.latency} now; build again with the same command"
         )
     window = figures.Window(trace)
     return {
-        "report": report,
-        "folder": accelerator.folder,
+        "report": report.to_json(),
+        "folder": folder,
         "style": _text("page.css"),
         "graph_style": html.STYLE,
         "tiles": _tiles(report),
@@ -101,16 +92,16 @@ def _facts(accelerator: "Accelerator") -> dict[str, Any]:
         "window": window,
         "timeline": figures.timeline(trace, window),
         "accounts": figures.accounts(trace),
-        "pace": pace,
+        "pace": steady,
         "fifos": figures.occupancies(hardware, trace, window),
-        "limits": limits.find(accelerator.graph, hardware, pace.interval, accelerator.device),
+        "limits": bottlenecks.find(graph, hardware, steady.interval, find_device(report.device)),
         "rungs": _rungs(report),
-        "path": _path(accelerator),
+        "path": _path(report, hardware, folder),
         "names": NAMES,
         "bins": figures.BINS,
         "totals": _totals(report),
-        "finn": _finn(report),
-        "commands": _commands(accelerator),
+        "finn": _finn(report, hardware),
+        "commands": _commands(report, folder),
     }
 
 
@@ -118,40 +109,38 @@ def _text(name: str) -> str:
     return files("flows.report").joinpath("templates", name).read_text()
 
 
-def _tiles(report: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The figures of a build that one looks for first: name, value, what it means."""
-    clock = f"{report['clock_mhz']:g} MHz"
+def _tiles(report: BuildReport) -> list[tuple[str, str, str]]:
+    """The figures of a build that a reader looks for first: name, value, what it means."""
+    clock = f"{report.clock_mhz:g} MHz"
     tiles = [
-        ("throughput", f"{report['fps']:,.0f}", f"frames/s at {clock}"),
-        ("latency", f"{report['latency_us']:,.2f}", f"µs, {report['cycles']['latency']['estimated']:,} cycles"),
+        ("throughput", f"{report.fps:,.0f}", f"frames/s at {clock}"),
+        ("latency", f"{report.latency_us:,.2f}", f"µs, {report.cycles.latency.estimated:,} cycles"),
     ]
-    fmax = report["fmax_mhz"]
-    if fmax["placed"]:
-        tiles.append(("Fmax", f"{fmax['placed']:.1f}", f"MHz placed; {report['fps_at_fmax']:,.0f} frames/s there"))
-    elif fmax["estimated"]:
-        tiles.append(("Fmax", f"{fmax['estimated']:.0f}", "MHz estimated"))
-    for name, count in report["resources"].items():
-        used = count["estimated"] if count["used"] is None else count["used"]
-        what = "estimated" if count["used"] is None else "used"
-        if count["available"] and used:
-            share = f"{used / count['available']:.1%}"
-            tiles.append((NAMES[name], share, f"{used:,} of {count['available']:,} {what}"))
-    accuracies = [check["accuracy"] for check in report["verified"].values() if check.get("accuracy") is not None]
+    fmax = report.fmax_mhz
+    if fmax.placed:
+        tiles.append(("Fmax", f"{fmax.placed:.1f}", f"MHz placed; {report.fps_at_fmax:,.0f} frames/s there"))
+    elif fmax.estimated:
+        tiles.append(("Fmax", f"{fmax.estimated:.0f}", "MHz estimated"))
+    for name, usage in report.resources:
+        used = usage.estimated if usage.used is None else usage.used
+        what = "estimated" if usage.used is None else "used"
+        if usage.available and used:
+            share = f"{used / usage.available:.1%}"
+            tiles.append((NAMES[name], share, f"{used:,} of {usage.available:,} {what}"))
+    accuracies = [check.accuracy for check in report.verified.values() if check.accuracy is not None]
     if accuracies:
-        frames = next(iter(report["verified"].values()))["frames"]
+        frames = next(iter(report.verified.values())).frames
         tiles.append(("accuracy", f"{accuracies[0]:.2%}", f"of {frames:,} frames"))
     return tiles
 
 
-def _shares(report: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """Bars of the share that each layer has in the design's LUT and BRAM, measured where it was synthesised."""
+def _shares(report: BuildReport) -> dict[str, dict[str, str]]:
+    """Bars of each layer's share of the design's LUT, BRAM and DSP, measured where it was synthesised."""
     columns: dict[str, dict[str, str]] = {}
-    measured = any("resources" in layer for layer in report["layers"])
+    measured = any(layer.resources for layer in report.layers)
     for key in ("lut", "bram", "dsp"):
-        cost = {}
-        for layer in report["layers"]:
-            counts = layer["resources"] if measured else layer["estimated"]
-            cost[layer["name"]] = counts[key] if counts else 0
+        costs = {layer.name: layer.resources if measured else layer.estimated for layer in report.layers}
+        cost = {name: getattr(counts, key) if counts else 0 for name, counts in costs.items()}
         total = sum(cost.values())
         if total:
             columns[NAMES[key]] = {name: _share(n, n / total) if n else "" for name, n in cost.items()}
@@ -163,77 +152,86 @@ def _share(number: int, share: float) -> str:
     return f'<span class="bf-share" title="{share:.1%}">{number:,}<i style="width:{share:.1%}"></i></span>'
 
 
-def _rungs(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """The verification ladder; rungs that the build did not reach have no ``frames``. It begins with the one reference
-    that the model has."""
-    checks = report["verified"]
+def _rungs(report: BuildReport) -> list[dict[str, Any]]:
+    """The verification ladder, from the model's one reference on; rungs that the build did not reach have no
+    ``frames``."""
+    checks = report.verified
     other = "qonnx" if "finn" in checks else "finn"
     rungs = []
-    for engine, (name, what) in RUNGS.items():
-        check = checks.get(engine, {"frames": None})
-        name = f"{check['stage']} netlist" if "stage" in check else name
-        rungs += [{"engine": engine, "name": name, "what": what, **check}] if engine != other else []
+    for name in ENGINES:
+        traits, check = find_engine(name).traits, checks.get(name)
+        if name == other or traits.on_board:
+            continue
+        title = f"{check.stage} netlist" if check and check.stage else traits.title
+        rungs.append(
+            {"engine": name, "name": title, "what": traits.what, **(check.to_json() if check else {"frames": None})}
+        )
     return rungs
 
 
-def _totals(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Estimated against measured, of the layers alone: the estimate knows no shell."""
-    shell = next((layer["resources"] for layer in report["layers"] if layer["name"] == "(shell)"), None)
+def _shell(report: BuildReport) -> Counts | None:
+    """The resources of the board's shell, where the design has one and was synthesised."""
+    return next((layer.resources for layer in report.layers if layer.name == SHELL), None)
+
+
+def _totals(report: BuildReport) -> list[dict[str, Any]]:
+    """Estimated against measured, of the layers alone: the estimate leaves the shell out."""
+    shell = _shell(report)
     rows = []
-    for name, count in report["resources"].items():
-        used = count["used"]
-        mine = None if used is None else used - (shell[name] if shell else 0)
-        error = None if not mine else count["estimated"] / mine - 1
-        rows.append({"name": NAMES[name], "estimated": count["estimated"], "used": mine, "whole": used,
-                     "available": count["available"], "error": error})  # fmt: skip
+    for name, usage in report.resources:
+        used = usage.used
+        mine = None if used is None else used - (getattr(shell, name) if shell else 0)
+        error = None if not mine else usage.estimated / mine - 1
+        rows.append({"name": NAMES[name], "estimated": usage.estimated, "used": mine, "whole": used,
+                     "available": usage.available, "error": error})  # fmt: skip
     return rows
 
 
-def _finn(report: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
-    """FINN's layers, each matrix-vector layer with ours and its quantizer; without ours where they are not as many."""
-    if not report["finn"] or "refused" in report["finn"]:
+def _finn(report: BuildReport, hardware: Graph) -> list[tuple[FinnLayerCost, dict[str, Any] | None]]:
+    """FINN's layers, each matrix-vector layer with ours and its quantizer; without ours where their numbers differ."""
+    if not isinstance(report.finn, FinnComparison):
         return []
+    roles = {node.name: node.kernel.role for node in hardware}
     ours: list[dict[str, Any]] = []
-    for layer in report["layers"]:
-        role = kernels.get(layer["operator"]).role
-        cost = layer.get("resources") or layer["estimated"]
+    for layer in report.layers:
+        role, counts = roles.get(layer.name), layer.resources or layer.estimated
+        cost = counts.to_json() if counts else dict.fromkeys(NAMES, 0)
         if role == "compute":
-            ours.append({**layer, **cost})
+            ours.append({**layer.to_json(), **cost})
         elif role == "quantize" and ours and "+" not in ours[-1]["name"]:
             sums = {key: ours[-1][key] + cost[key] for key in NAMES}
-            ours[-1] |= {"name": f"{ours[-1]['name']} + {layer['name']}", **sums}
-    theirs = [layer for layer in report["finn"]["layers"] if layer["operator"].startswith(("MVAU", "VVAU"))]
-    pairs = dict(zip((layer["name"] for layer in theirs), ours, strict=False)) if len(theirs) == len(ours) else {}
-    return [(layer, pairs.get(layer["name"])) for layer in report["finn"]["layers"]]
+            ours[-1] |= {"name": f"{ours[-1]['name']} + {layer.name}", **sums}
+    theirs = [layer for layer in report.finn.layers if layer.operator.startswith(("MVAU", "VVAU"))]
+    pairs = dict(zip((layer.name for layer in theirs), ours, strict=False)) if len(theirs) == len(ours) else {}
+    return [(layer, pairs.get(layer.name)) for layer in report.finn.layers]
 
 
-def _path(accelerator: "Accelerator") -> list[figures.Hop]:
+def _path(report: BuildReport, hardware: Graph, folder: Path) -> list[figures.Hop]:
     """The critical path, from place and route's own report; empty where the build has none."""
-    placed = accelerator.report["products"].get("placed netlist")
+    placed = report.products.get("placed netlist")
     if placed is None:
         return []
-    made = (accelerator.folder / placed).with_name(Path(placed).name.replace(".placed.json", ".report.json"))
+    made = (folder / placed).with_name(Path(placed).name.replace(".placed.json", ".report.json"))
     try:
-        hops = nextpnr.critical_path(json.loads(made.read_text()))
+        hops = nextpnr.critical_path(read_json(made))
     except (OSError, ValueError, KeyError) as error:
         raise BitfabricError(f"{made} cannot be read ({error}); build again") from None
-    layers = {instance: node.name for node, instance in instances(accelerator.hardware).items()}
+    layers = {instance: node.name for node, instance in instances(hardware).items()}
 
     def owner(cell: str) -> str:
         first, _, rest = cell.partition(".")
         name = rest.split(".")[0] if first == SCOPE else first
-        return layers.get(name, "shell" if accelerator.report["bitstream"] else name)
+        return layers.get(name, "shell" if report.bitstream else name)
 
     return figures.path([(hop.kind, owner(hop.cell), hop.delay_ns) for hop in hops])
 
 
-def _commands(accelerator: "Accelerator") -> list[str]:
+def _commands(report: BuildReport, folder: Path) -> list[str]:
     """Commands that make and run this build again."""
-    report, folder = accelerator.report, accelerator.folder
-    model = ["bitfabric", "build", str(folder / "lower" / "model.onnx"), "--target", report["target"]]
-    model += ["--clock", f"{report['clock_mhz']:g}", "--folding", str(folder / "fold" / "folding.json")]
-    model += ["--stop-after", report["stopped_after"]] if report["stopped_after"] else []
-    model += ["--compare-finn"] if report["finn"] else []
+    model = ["bitfabric", "build", str(folder / "lower" / "model.onnx"), "--target", report.target]
+    model += ["--clock", f"{report.clock_mhz:g}", "--folding", str(folder / "fold" / "folding.json")]
+    model += ["--stop-after", report.stopped_after] if report.stopped_after else []
+    model += ["--compare-finn"] if report.finn else []
     run = ["bitfabric", "run", str(folder), "--input", "X.npy", "--engine"]
-    engines = [engine for engine in report["verified"] if engine in RUNGS]
-    return [shlex.join([*model, "-o", "again/"]), *(shlex.join([*run, engine]) for engine in engines[-1:])]
+    engines = [name for name in report.verified if name in ENGINES]
+    return [shlex.join([*model, "-o", "again/"]), *(shlex.join([*run, name]) for name in engines[-1:])]

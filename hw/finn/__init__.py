@@ -28,5 +28,6 @@ into the window after it. FINN represents signals (L, C) as images of one row; i
 from hw.finn.adapted import adapted
 from hw.finn.conversion import read, write
 from hw.finn.dialect import general, is_finn
+from hw.finn.execution import execute
 
-__all__ = ["adapted", "general", "is_finn", "read", "write"]
+__all__ = ["adapted", "execute", "general", "is_finn", "read", "write"]

@@ -1,7 +1,8 @@
-"""The least sum of costs that depend on one or two variables each, by eliminating one variable after the other.
+"""The minimum of a sum of costs that depend on one or two variables each, by variable elimination.
 
-A table says for all values of a variable's neighbours which of its own is best (dynamic programming, generalised from
-chains to graphs): exact, and quick where paths part and meet again soon.
+For all values of a variable's neighbours, a table holds the best value of the variable itself: dynamic programming,
+generalised from chains to graphs (bucket elimination; Dechter, 1999). It is exact, and fast on graphs of small
+treewidth, whose branches join again soon.
 """
 
 from collections.abc import Sequence
@@ -10,16 +11,16 @@ from math import prod
 import numpy as np
 
 LARGEST_TABLE = 1 << 24
-"""Entries of a table; paths that are so tangled that it takes more are left to another method."""
+"""Entries of the largest table; graphs that need a larger one are left to another method."""
 
 Variables = tuple[int, ...]
 Factor = tuple[Variables, np.ndarray]
-"""A cost that depends on these variables: an array with an axis for each."""
+"""Variables, and a cost that depends on them: an array with an axis for each."""
 
 
 def minimise(factors: Sequence[Factor], sizes: Sequence[int]) -> list[int] | None:
-    """The values (0 to ``sizes[i]`` - 1) of all variables at which the sum of the factors is least; None where that
-    takes a table of more than LARGEST_TABLE."""
+    """The values (0 to ``sizes[i]`` - 1) of all variables that minimise the sum of the factors; None if that needs a
+    table of more than LARGEST_TABLE entries."""
     left, remaining = list(factors), set(range(len(sizes)))
     eliminated: list[tuple[int, Variables, np.ndarray]] = []
 

@@ -13,7 +13,7 @@ FINN_KEYS = frozenset({
     "runtime_writeable_weights", "inFIFODepths", "outFIFODepths", "depth_trigger_uram", "depth_trigger_bram",
     "preferred_impl_style", "impl_style", "implementation",
 })  # fmt: skip
-"""What FINN's folding files may say of a layer; ``implementation`` is our own."""
+"""The keys of a layer in FINN's folding files; ``implementation`` is our own."""
 
 
 def save(table: FoldingTable, path: Path) -> None:
@@ -25,10 +25,10 @@ def save(table: FoldingTable, path: Path) -> None:
 def load(path: Path, graph: Graph) -> FoldingTable:
     """Read FINN's folding JSON: layer -> {"PE": n, "SIMD": n}; "Defaults" may hold {"PE": [n, ["all"]]}.
 
-    "M" is how many positions of an image are worked on at a time, as in FINN's ConvolutionInputGenerator; it is 1 where
-    it is not said. "implementation" names the kernel that computes the layer (see Folding).
-    FINN's keys without a meaning here (memory styles, FIFO depths) are read and left aside. Raises
-    BitfabricError for a file that is missing or no JSON, for unknown layers and unknown keys, by name.
+    "M" is the number of image positions that are processed at a time, as in FINN's ConvolutionInputGenerator; its
+    default is 1. "implementation" names the kernel that computes the layer (see Folding). FINN's keys without a meaning
+    here (memory styles, FIFO depths) are ignored. Raises UsageError for a file that is missing or not JSON, and for
+    unknown layers and keys, by name.
     """
     try:
         table = json.loads(path.read_text())

@@ -1,7 +1,7 @@
 """The cheapest foldings within a budget of every resource, as an integer program that HiGHS solves to the optimum.
 
-A binary variable for every folding of every node, of which one is chosen, and a flow for every edge from the lanes
-that its writer gives to the lanes that its reader takes, which has the cost of the width converters between them.
+Every folding of every node is a binary variable, of which one per node is 1. Every edge has a flow variable for each
+pair of lanes of its writer and its reader, which carries the cost of the width converters between them.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ import numpy as np
 from hw.host.errors import BitfabricError
 
 OPTIMAL, INFEASIBLE = 0, 2
-"""Of the solver's answers, the two that settle the question."""
+"""Status codes of ``scipy.optimize.milp`` that are answers."""
 
 
 @dataclass(frozen=True, eq=False)
 class Options:
-    """What the foldings of a node take, (foldings, resources), and the row of lanes of each."""
+    """The foldings of a node: ``used`` (foldings, resources), and by folding ``rows``, its row of lanes."""
 
     used: np.ndarray
     rows: np.ndarray
@@ -28,22 +28,22 @@ class Options:
 class Edge:
     """An edge from node ``writer`` to node ``reader``.
 
-    ``given`` has for each row of the writer's lanes the number of the lanes that come here, ``taken`` likewise for the
-    reader; ``used`` what the width converters between them take, (lanes given, lanes taken, resources).
+    ``produced``: by row of the writer's lanes the index of the lanes of this edge; ``consumed``: the same for the
+    reader. ``used``: the resources of the width converters between them, (produced, consumed, resources).
     """
 
     writer: int
     reader: int
-    given: np.ndarray
-    taken: np.ndarray
+    produced: np.ndarray
+    consumed: np.ndarray
     used: np.ndarray
 
 
-def least(
+def solve(
     options: Sequence[Options], edges: Sequence[Edge], weights: np.ndarray, budget: np.ndarray
 ) -> list[int] | None:
-    """Which of each node's options together weigh least, of those that take no more than ``budget`` (infinite where
-    there is no limit); None where all take more."""
+    """By node the option of the minimum weighted sum within ``budget`` (infinite where there is no limit); None if no
+    combination is within the budget. Raises BitfabricError if the solver gives up."""
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import coo_array
 
@@ -56,7 +56,7 @@ def least(
         flow = count + np.arange(edge.used.shape[0] * edge.used.shape[1]).reshape(edge.used.shape[:2])
         count += flow.size
         used.append(edge.used.reshape(-1, edge.used.shape[2]))
-        ends = ((edge.writer, edge.given, flow), (edge.reader, edge.taken, flow.T))
+        ends = ((edge.writer, edge.produced, flow), (edge.reader, edge.consumed, flow.T))
         for node, lanes, flows in ends:
             having = lanes[options[node].rows]
             for lane, through in enumerate(flows):
@@ -86,13 +86,13 @@ def least(
             raise BitfabricError(f"the folding search found no answer: {found.message}")
         picked = [int(np.argmax(found.x[of])) for of in own]
         between = [
-            edge.used[edge.given[options[edge.writer].rows[picked[edge.writer]]],
-                      edge.taken[options[edge.reader].rows[picked[edge.reader]]]]
+            edge.used[edge.produced[options[edge.writer].rows[picked[edge.writer]]],
+                      edge.consumed[options[edge.reader].rows[picked[edge.reader]]]]
             for edge in edges
         ]  # fmt: skip
         total = sum([node.used[i] for node, i in zip(options, picked, strict=True)] + between)
         if (total <= budget).all():
             return picked
-        # The solver's arithmetic is floating point: what is over by a hair is ruled out.
+        # The solver computes in floating point: a solution that is over the budget by a rounding error is excluded.
         chosen = np.array([of[i] for of, i in zip(own, picked, strict=True)])
         rows.append((chosen, np.ones(len(chosen)), -np.inf, len(chosen) - 1))

@@ -1,9 +1,9 @@
-"""The foldings of a graph and what they cost; the cheapest and the fastest, exactly, under the resource model.
+"""The foldings of a graph and their costs; the cheapest and the fastest, exactly, under the resource model.
 
-Every node is a variable, its values the lanes that its legal foldings take and give; it costs what its cheapest
-folding with those lanes costs, and every edge what the width converters between its ends cost. The least sum is found
-by elimination (``hw.folding.elimination``; a residual block needs tables over two nodes). Where it takes more of one
-resource than there is, an integer program (``hw.folding.program``) finds the least sum that does not.
+Every node is a variable. Its values are the lanes of its ports in its legal foldings; a value has the cost of the
+cheapest folding with these lanes, and every edge has the cost of the width converters between its ends. Variable
+elimination (``hw.folding.elimination``) finds the minimum of the sum; a residual block needs tables over two nodes. If
+that exceeds the budget of a resource, an integer program (``hw.folding.program``) finds the minimum within the budget.
 """
 
 from bisect import bisect_left
@@ -16,7 +16,7 @@ import numpy as np
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.folding.elimination import Factor, minimise
-from hw.folding.program import Edge, Options, least
+from hw.folding.program import Edge, Options, solve
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding, Kernel
 from hw.ir.stream import Stream
@@ -25,8 +25,8 @@ from hw.passes.lanes import converters
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """A folding of the graph (of the nodes that have several), its cycles a frame, what it takes, converters counted
-    in, and its cost."""
+    """A folding of the graph: by name of the nodes that have several. Its cycles a frame, its resources with width
+    converters, and its cost as the search weighs them."""
 
     folding: dict[str, Folding]
     interval: int
@@ -36,8 +36,8 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class _Node:
-    """The foldings of a node: cycles a frame, resources, and the row of ``lanes`` (distinct lanes of all ports) of
-    each."""
+    """The foldings of a node. By folding: ``intervals`` (cycles a frame), ``used`` (foldings, resources) and ``group``
+    (its row in ``lanes``). ``lanes``: the distinct lanes of all ports, (rows, ports)."""
 
     foldings: tuple[Folding, ...]
     intervals: np.ndarray
@@ -46,7 +46,7 @@ class _Node:
     lanes: np.ndarray
 
     def cheapest(self, cycles: int, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For each row of ``lanes`` the least cost within ``cycles`` (inf if there is none), and whose it is."""
+        """By row of ``lanes``: the minimum cost within ``cycles`` (inf if there is none), and the folding with it."""
         costs = np.where(self.intervals <= cycles, self.used @ weights, np.inf)
         order = np.lexsort((costs, self.group))
         first = order[np.searchsorted(self.group[order], np.arange(len(self.lanes)))]
@@ -59,25 +59,26 @@ def vector(used: Resources) -> np.ndarray:
 
 
 def weights(available: Resources) -> np.ndarray:
-    """Cost of one of each resource: its share of the device, for what one layer takes, others cannot have."""
+    """The cost of one unit of each resource: its share of the device."""
     have = vector(available)
     return np.where(have, 1 / np.maximum(have, 1), 1e3)
 
 
 def choices(kernel: Kernel) -> dict[Folding, Kernel]:
     """The kernel in all foldings of all its implementations."""
+    among = kernel.implementations()
     return {
-        folding if each is kernel else replace(folding, implementation=each.op): each.fold(folding)
-        for each in kernel.implementations()
+        replace(folding, implementation=each.op if len(among) > 1 else ""): each.fold(folding)
+        for each in among
         for folding in each.foldings()
     }
 
 
 class Search:
-    """The foldings of a graph's nodes and what they take, computed once for all questions.
+    """The foldings of a graph's nodes and their resources, computed once for all queries.
 
-    The cost that is minimised is the sum of the shares of ``available`` that the kernels and the width converters
-    take. FIFOs are not counted: their depths come after the folding.
+    The cost is the sum, over all resources, of the share of ``available`` that the kernels and the width converters
+    use. FIFOs are not counted: their depths are sized after the folding.
     """
 
     def __init__(self, graph: Graph, family: Family, available: Resources) -> None:
@@ -88,20 +89,19 @@ class Search:
         self.edges = list(_edges(graph, self.nodes, family))
 
     @cached_property
-    def fastest(self) -> tuple[int, str]:
-        """The least interval in cycles that any folding reaches, and the layer that limits it."""
+    def min_interval(self) -> tuple[int, str]:
+        """The minimum interval in cycles of any folding, and the layer that limits it."""
         return max((int(node.intervals.min()), name) for node, name in zip(self.nodes, self.names, strict=True))
 
     @cached_property
     def intervals(self) -> list[int]:
-        """Every interval in cycles that some folding of the graph may have, the least first."""
+        """Every interval in cycles that some folding of the graph may have, in increasing order."""
         every = {int(value) for node in self.nodes for value in node.intervals}
-        return sorted(value for value in every if value >= self.fastest[0])
+        return sorted(value for value in every if value >= self.min_interval[0])
 
     def cheapest(self, cycles: int, budget: Resources | None = None) -> Choice | None:
-        """The cheapest foldings with at most ``cycles`` cycles a frame that take no more than ``budget`` of anything;
-        None if there are none."""
-        if cycles < self.fastest[0]:
+        """The cheapest folding of at most ``cycles`` cycles a frame within ``budget``; None if there is none."""
+        if cycles < self.min_interval[0]:
             return None
         limit = np.full(len(self.weights), np.inf) if budget is None else vector(budget)
         choice = self._eliminated(cycles, self.weights)
@@ -110,15 +110,15 @@ class Search:
         if (vector(choice.used) <= limit).all():
             return choice
         for scarce in np.flatnonzero(vector(choice.used) > limit):
-            # Most of what does not fit takes more of one resource even where that is all that counts.
+            # Mostly no folding fits one of the resources, even if only that resource counts.
             leanest = self._eliminated(cycles, np.eye(len(limit))[scarce])
             if leanest and vector(leanest.used)[scarce] > limit[scarce]:
                 return None
         return self._programmed(cycles, limit)
 
-    def quickest(self, budget: Resources, cycles: int = 0) -> Choice | None:
-        """The foldings of the least interval, from ``cycles`` on, that take no more than ``budget`` of anything, and of
-        these the cheapest; None if there are none."""
+    def fastest(self, budget: Resources, cycles: int = 0) -> Choice | None:
+        """The folding of the minimum interval, ``cycles`` or more, within ``budget``; of several the cheapest. None if
+        no folding is within the budget."""
         best, low, high = None, bisect_left(self.intervals, cycles), len(self.intervals)
         while low < high:
             middle = (low + high) // 2
@@ -128,13 +128,13 @@ class Search:
                 best, high = choice, middle
         return best
 
-    def slower(self, budget: Resources, times: float, step: float = 1.05) -> Iterator[Choice]:
-        """The cheapest foldings of the least interval within ``budget``, and of longer ones up to so many ``times`` it,
-        each longer by ``step`` at least."""
-        if (choice := self.quickest(budget)) is None:
+    def near_fastest(self, budget: Resources, slack: float, step: float = 1.05) -> Iterator[Choice]:
+        """The fastest folding within ``budget``, then the cheapest ones of longer intervals, up to ``slack`` times the
+        minimum; each interval is at least ``step`` times the one before."""
+        if (choice := self.fastest(budget)) is None:
             return
         yield choice
-        cycles, longest = choice.interval, times * choice.interval
+        cycles, longest = choice.interval, slack * choice.interval
         while (at := bisect_left(self.intervals, step * cycles)) < len(self.intervals):
             cycles = self.intervals[at]
             if cycles > longest:
@@ -142,10 +142,11 @@ class Search:
             if choice := self.cheapest(cycles, budget):
                 yield choice
 
-    def front(self, budget: Resources) -> list[Choice]:
-        """The Pareto front of interval and cost within ``budget``, the fastest first: whatever is slower is cheaper."""
+    def pareto_front(self, budget: Resources) -> list[Choice]:
+        """The Pareto front of interval and cost within ``budget``, the fastest first; empty if nothing fits. Every
+        entry is the cheapest folding of its interval, and cheaper than all faster ones."""
         result: list[Choice] = []
-        if (first := self.quickest(budget)) is None:
+        if (first := self.fastest(budget)) is None:
             return result
         for cycles in self.intervals[bisect_left(self.intervals, first.interval) :]:
             choice = self.cheapest(cycles, budget)
@@ -156,7 +157,7 @@ class Search:
     def _eliminated(self, cycles: int, weights: np.ndarray) -> Choice | None:
         found = [node.cheapest(cycles, weights) for node in self.nodes]
         factors: list[Factor] = [((i,), costs) for i, (costs, _) in enumerate(found)]
-        factors += [((e.writer, e.reader), (e.used @ weights)[e.given][:, e.taken]) for e in self.edges]
+        factors += [((e.writer, e.reader), (e.used @ weights)[e.produced][:, e.consumed]) for e in self.edges]
         best = minimise(factors, [len(costs) for costs, _ in found])
         if best is None:
             return None
@@ -165,14 +166,14 @@ class Search:
     def _programmed(self, cycles: int, budget: np.ndarray) -> Choice | None:
         fast = [np.flatnonzero(node.intervals <= cycles) for node in self.nodes]
         options = [Options(node.used[of], node.group[of]) for node, of in zip(self.nodes, fast, strict=True)]
-        picked = least(options, self.edges, self.weights, budget)
+        picked = solve(options, self.edges, self.weights, budget)
         return None if picked is None else self._choice([int(of[i]) for of, i in zip(fast, picked, strict=True)])
 
     def _choice(self, picked: Sequence[int]) -> Choice:
         chosen = list(zip(self.nodes, picked, strict=True))
         rows = [node.group[i] for node, i in chosen]
         used = sum(node.used[i] for node, i in chosen)
-        used = used + sum(e.used[e.given[rows[e.writer]], e.taken[rows[e.reader]]] for e in self.edges)
+        used = used + sum(e.used[e.produced[rows[e.writer]], e.consumed[rows[e.reader]]] for e in self.edges)
         named = zip(self.names, chosen, strict=True)
         return Choice(
             {name: node.foldings[i] for name, (node, i) in named if len(node.foldings) > 1},
@@ -183,7 +184,7 @@ class Search:
 
 
 def fits(used: Resources, budget: Resources) -> bool:
-    """Whether nothing takes more than there is."""
+    """Whether no resource exceeds the budget."""
     return bool((vector(used) <= vector(budget)).all())
 
 
@@ -202,7 +203,7 @@ def _node(kernel: Kernel, family: Family) -> _Node:
 
 
 def _edges(graph: Graph, nodes: list[_Node], family: Family) -> list[Edge]:
-    """What the width converters take, for every edge between two nodes."""
+    """The resources of the width converters, for every edge between two nodes."""
 
     @cache
     def converting(have: int, want: Stream) -> np.ndarray:
@@ -217,10 +218,10 @@ def _edges(graph: Graph, nodes: list[_Node], family: Family) -> list[Edge]:
         for port, edge in enumerate(node.inputs):
             if edge in writers:
                 writer, out = writers[edge]
-                have, given = np.unique(nodes[writer].lanes[:, out], return_inverse=True)
-                need, taken = np.unique(nodes[reader].lanes[:, port], return_inverse=True)
+                have, produced = np.unique(nodes[writer].lanes[:, out], return_inverse=True)
+                need, consumed = np.unique(nodes[reader].lanes[:, port], return_inverse=True)
                 stream = node.kernel.inputs()[port]
                 wanted = [stream.with_lanes(int(lanes)) for lanes in need]
                 used = np.array([[converting(int(lanes), want) for want in wanted] for lanes in have])
-                result.append(Edge(writer, reader, given.ravel(), taken.ravel(), used))
+                result.append(Edge(writer, reader, produced.ravel(), consumed.ravel(), used))
     return result

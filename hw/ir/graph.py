@@ -1,4 +1,4 @@
-"""The dataflow graph: kernels joined by streams, with the host's share recorded on its ports."""
+"""The dataflow graph: kernels connected by streams, and ports that record what the host computes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -25,11 +25,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Port:
-    """One end of the accelerator: a tensor of the model, the edge that carries it, and the host's share.
+    """An input or output of the accelerator: a tensor of the model, the edge that carries it, and the host's steps.
 
-    ``shape`` and ``dtype`` (a NumPy or QONNX name) are the model's own, without the batch. On an input
-    ``steps`` turn the model's tensor ``(N, *shape)`` into the edge's integers; on an output they turn
-    the integers of the edge ``(N, *its shape)`` into what the model gives.
+    ``shape`` and ``dtype`` (a NumPy or QONNX name) are those of the model's tensor, without the batch. On an input,
+    ``steps`` turn the model's tensor ``(N, *shape)`` into the integers of the edge; on an output, they turn the
+    integers of the edge ``(N, *its shape)`` into the model's tensor.
     """
 
     name: str
@@ -54,11 +54,12 @@ class Port:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in execution order, with one input and one output port or more.
+    """Nodes in execution order, with one or more input ports and output ports.
 
-    Every edge has one writer (a node or an input port) and one reader; only output ports may share an edge, where
-    the host makes several of the model's outputs of it. A reader may see the elements of a stream in another shape
-    (an image as one long vector, say): their order is the same. Raises BitfabricError when it is built inconsistently.
+    Every edge has one writer (a node or an input port) and one reader. Only output ports may share an edge, from which
+    the host computes several of the model's outputs. Writer and reader agree in data type and number of elements; the
+    reader's shape may differ (an image as one long vector, say), the order of the elements is the same. The constructor
+    raises BitfabricError for a graph that breaks one of these rules.
     """
 
     nodes: tuple[Node, ...]
@@ -131,12 +132,12 @@ class Graph:
         raise UsageError(f"no layer {name}; there are {', '.join(n.name for n in self.nodes)}")
 
     def with_kernels(self, kernels: dict[str, Kernel]) -> "Graph":
-        """The same graph with some nodes' kernels replaced (a new folding, say)."""
+        """The same graph with other kernels for the nodes named (a new folding, say)."""
         nodes = tuple(replace(n, kernel=kernels[n.name]) if n.name in kernels else n for n in self.nodes)
         return replace(self, nodes=nodes)
 
     def with_parity(self) -> "Graph":
-        """The same graph with parity bits for the constants in block RAM, see Kernel."""
+        """The same graph with parity bits for the constants in block RAM (see Kernel.with_parity)."""
         return self.with_kernels({node.name: node.kernel.with_parity() for node in self})
 
     def lanes_agree(self) -> bool:
@@ -176,7 +177,7 @@ class Graph:
         return results if len(results) > 1 else next(iter(results.values()))
 
     def execute(self, frames: dict[str, np.ndarray], keep: bool = False) -> dict[str, np.ndarray]:
-        """Run the kernels on integer batches, by edge name; the outputs' edges, or every edge with ``keep``."""
+        """Run the kernels on integers ``(N, *shape)`` by edge; returns the output edges, or all with ``keep``."""
         values = dict(frames)
         for node in self.nodes:
             values.update(self.step(node, values))
@@ -186,7 +187,7 @@ class Graph:
         return values
 
     def step(self, node: Node, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What one node gives for integer batches by edge, by edge."""
+        """One node's results by edge, for integer batches by edge."""
         streams = zip(node.inputs, node.kernel.inputs(), strict=True)
         given = (values[edge].reshape(-1, *stream.shape) for edge, stream in streams)
         return dict(zip(node.outputs, node.kernel.execute(*given), strict=True))

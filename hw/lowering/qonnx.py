@@ -28,13 +28,19 @@ FOREIGN = {
 }
 
 
-def load(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> ModelWrapper:
+def load(
+    model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper, name: str | os.PathLike[str] | None = None
+) -> ModelWrapper:
     """A QONNX model from a file (or from memory; it is copied), ready to lower or to execute.
+
+    ``name`` names the model in errors, by default the file.
 
     Dynamic and fixed batch sizes become 1. Nodes keep their names; a node without a name gets its operator's name
     and its number. Raises UsageError for a file that is missing, damaged or not QONNX.
     """
-    name = str(model) if isinstance(model, str | os.PathLike) else "the model"
+    if name is None:
+        name = model if isinstance(model, str | os.PathLike) else "the model"
+    name = str(name)
     proto = read(model)
     _check(proto, name)
     with warnings.catch_warnings():

@@ -11,7 +11,7 @@ from hw.kernels.fork.kernel import Fork
 def forked(
     nodes: list[Node], inputs: list[Port], outputs: tuple[Port, ...]
 ) -> tuple[tuple[Node, ...], tuple[Port, ...], tuple[Port, ...]]:
-    """The parts of a graph in which a fork copies every edge with several readers."""
+    """Nodes, inputs and outputs of a graph in which a fork copies every edge with several readers."""
     left = {port.edge for port in outputs}
     readers = Counter([edge for node in nodes for edge in node.inputs] + sorted(left))
     copies: dict[str, list[str]] = {}

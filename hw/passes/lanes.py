@@ -27,8 +27,8 @@ def insert_width_converters(graph: Graph) -> Graph:
 
 
 def converters(stream: Stream, want: Stream) -> list[WidthConverter]:
-    """What takes a stream to the lanes of ``want``, its reader's: nothing, one, or two through the least common
-    multiple."""
+    """The width converters from a stream to the lanes of ``want``, its reader: none, one, or two by way of the least
+    common multiple."""
     have, need = stream.lanes, want.lanes
     if have == need:
         return []

@@ -1,4 +1,4 @@
-"""Removal of what belongs to one folding only."""
+"""Removal of width converters and FIFOs, which belong to one folding."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from hw.kernels.width_converter.kernel import WidthConverter
 
 
 def strip(graph: Graph) -> Graph:
-    """The graph without what belongs to one folding only, but for a FIFO that is all there is between two ports."""
+    """The graph without width converters and FIFOs, except a FIFO that is the only node between two ports."""
     sources: dict[str, str] = {}
     nodes: list[Node] = []
     ports = {port.edge for port in graph.inputs}

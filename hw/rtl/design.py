@@ -1,4 +1,4 @@
-"""Dataflow graph -> one SystemVerilog top module, the kernels' sources and the memories' contents."""
+"""SystemVerilog of a dataflow graph: one top module, the kernels' sources and the contents of memories."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from hw.kernels import source
 
 @dataclass(frozen=True)
 class RtlDesign:
-    """A synthesizable design: the top module's name, its ports as streams, and every file by name.
+    """A synthesizable design: the name of the top module, its ports as streams, and all files by name.
 
     Top-level ports are ``clk``, ``rst`` (synchronous, high) and for stream ``x`` of ``inputs``
     ``x_valid``, ``x_ready``, ``x_data``; likewise for ``outputs``. With ``parity`` there is an output
@@ -45,12 +45,16 @@ def identifier(name: str) -> str:
 
 
 def instances(graph: Graph) -> dict[Node, str]:
-    """The instance in the top module for every node."""
+    """Name of each node's instance in the top module."""
     return {node: f"u{i}_{identifier(node.name)}" for i, node in enumerate(graph)}
 
 
 def generate(graph: Graph, family: Family, top: str = "accelerator") -> RtlDesign:
-    """The design of a graph whose lanes agree. One input is ``s``, one output ``m``; several are ``s0``, ``s1``, ..."""
+    """The design of a graph.
+
+    A single input stream is ``s``, a single output ``m``; several are ``s0``, ``s1``, ... Raises BitfabricError where
+    lanes of neighbouring kernels differ, or where two layers have different files of one name.
+    """
     if not graph.lanes_agree():
         raise BitfabricError("lanes of neighbouring kernels differ; insert width converters first")
 
@@ -123,8 +127,8 @@ def _instance(
     files: dict[str, str],
     parity_error: str,
 ) -> str:
-    """One instance; its memories are added to ``files``. A kernel's ports are s and m; several inputs, or outputs,
-    share one, side by side, the first in the low bits. ``parity_error`` is the wire of that port, if any."""
+    """Text of one instance; its memory files are added to ``files``. A kernel's ports are ``s`` and ``m``: all inputs
+    share one, and all outputs, the first in the low bits. ``parity_error`` is the wire of that port, if any."""
     parameters = {key: _literal(value) for key, value in rtl.parameters.items()}
     for key, memory in rtl.memories.items():
         stem = f"{name}_{key.lower()}"

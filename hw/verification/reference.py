@@ -11,7 +11,7 @@ from qonnx.core.onnx_exec import execute_onnx
 from hw.host.errors import UsageError
 from hw.ir.frames import Batch, checked
 from hw.ir.graph import Graph
-from hw.lowering.lower import lower_model
+from hw.lowering.lower import LoweredModel, lower_model
 from hw.lowering.qonnx import integer_dtype, load, prepare, read
 from hw.simulation.emulator import Emulator
 from hw.verification.comparison import Comparison, compare_layers
@@ -21,11 +21,16 @@ CHUNK_ELEMENTS = 1 << 22
 
 
 class Reference:
-    """Executes a QONNX model on batches. Raises UsageError for a file that cannot be read."""
+    """Executes a QONNX model on batches. Raises UsageError for a file that cannot be read.
 
-    def __init__(self, model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> None:
+    ``loaded`` is the same model as ``hw.lowering.qonnx.load`` returns it, where the caller has it already.
+    """
+
+    def __init__(
+        self, model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper, loaded: ModelWrapper | None = None
+    ) -> None:
         self.proto = read(model)
-        self.model = load(self.proto)
+        self.model = load(self.proto) if loaded is None else loaded
         values = [*self.model.graph.input, *self.model.graph.output, *self.model.graph.value_info]
         shapes = [self.model.get_tensor_shape(value.name) for value in values]
         widest = max(int(np.prod(shape)) for shape in shapes if shape)
@@ -94,8 +99,13 @@ def compare(graph: Graph, model: str | os.PathLike[str] | onnx.ModelProto | Mode
 
     Raises UsageError for frames that do not match the model's inputs.
     """
-    reference, emulator, result = Reference(model), Emulator(graph), Comparison()
-    lowering = lower_model(reference.model)
+    reference = Reference(model)
+    return compare_with(graph, lower_model(reference.model), reference, frames)
+
+
+def compare_with(graph: Graph, lowering: LoweredModel, reference: Reference, frames: Batch) -> Comparison:
+    """``compare`` with a lowering and a reference of the model that the caller has already."""
+    emulator, result = Emulator(graph), Comparison()
     outputs = [port.name for port in lowering.graph.outputs]
     names = [*(tensor for tensor, _ in lowering.tensors.values()), *outputs]
     given = frames if isinstance(frames, dict) else {lowering.graph.inputs[0].name: frames}

@@ -1,40 +1,43 @@
 """Deep Compression from a trained network to its bytes."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 from quant.compression.pruning import prune
 from quant.compression.sharing import share_weights
 from quant.data import DataSet
 from quant.models.network import Network
+from quant.training.config import TrainConfig
 from quant.training.loop import fit
 
 
 def deep_compression(
     model: Network,
     data: DataSet | str = "digits",
+    config: TrainConfig | None = None,
     *,
     fraction: float | Mapping[str, float] = 0.8,
     clusters: int | Mapping[str, int] = 32,
-    epochs: int = 20,
-    seed: int = 0,
     centroid_rate: tuple[float, float] = (1e-3, 1e-5),
-    **fit_options: Any,
+    teacher: Network | None = None,
+    progress: bool | None = None,
 ) -> Network:
     """A compressed copy: prune, train the remaining weights, share them, train the centroids.
 
-    ``fraction`` as in ``prune``, ``clusters`` as in ``share_weights``; each training is ``quant.fit`` on ``data`` for
-    ``epochs`` with ``fit_options``, the centroids' with the learning rates ``centroid_rate``. ``encode`` adds the third
-    step, Huffman coding, and ``report`` counts it.
+    ``fraction`` as in ``prune``, ``clusters`` as in ``share_weights``. Each of the two trainings is ``quant.fit`` on
+    ``data`` with ``config`` (default: 20 epochs), ``teacher`` and ``progress``; the centroids have the learning rates
+    ``centroid_rate`` instead of the configuration's. ``encode`` adds the third step, Huffman coding, and ``report``
+    counts it.
 
     Han, Mao, Dally, "Deep compression: Compressing deep neural networks with pruning, trained quantization and Huffman
     coding", ICLR 2016. Published: AlexNet from 240 to 6.9 MB (35 times), VGG-16 from 552 to 11.3 MB (49 times), without
     loss of accuracy.
 
-    Raises QuantError (status 2) for a bad argument.
+    Raises QuantError (status 2) as ``prune``, ``share_weights`` and ``fit`` do.
     """
+    config = TrainConfig(epochs=20) if config is None else config
     pruned = prune(model, fraction)
-    fit(pruned, data, epochs, seed, **fit_options)
+    fit(pruned, data, config, teacher=teacher, progress=progress)
     shared = share_weights(pruned, clusters)
-    fit(shared, data, epochs, seed, **{**fit_options, "learning_rate": centroid_rate})
+    fit(shared, data, replace(config, learning_rate=centroid_rate), teacher=teacher, progress=progress)
     return shared

@@ -24,10 +24,11 @@ from quant.data import DataSet, load_data, stratified
 from quant.errors import QuantError
 from quant.metrics import accuracy, summary
 from quant.models.network import Network, check_input_shape
-from quant.training.batches import AUGMENTATIONS, Batches
+from quant.training.batches import Batches
 from quant.training.callbacks import Bar, KeepBest, KeepCheckpoint
+from quant.training.config import TrainConfig, TrainerOptions, check_label_smoothing
 from quant.training.distillation import Teacher, distillation_loss
-from quant.training.training import LOSSES, Epoch, Training, hand_out
+from quant.training.lightning_module import LOSSES, Epoch, Training, hand_out
 
 # Multiply-adds of one forward step below which threads cost more than they bring (a busy machine: ten times more).
 SMALL = 3e7
@@ -56,68 +57,52 @@ class FitResult:
 def fit(
     model: Network,
     data: DataSet | str = "digits",
-    epochs: int = 100,
-    seed: int = 0,
+    config: TrainConfig | None = None,
     *,
-    batch_size: int = 100,
-    learning_rate: tuple[float, float] | None = None,
-    loss: str | None = None,
-    label_smoothing: float = 0.0,
-    augment: str | None = None,
-    validation: float = 0.0,
-    patience: int | None = None,
     teacher: Network | str | os.PathLike[str] | None = None,
-    temperature: float = 4.0,
-    distill_weight: float = 1.0,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool | None = None,
-    trainer: Mapping[str, Any] | None = None,
 ) -> FitResult:
     """Trains ``model`` in place and measures it.
 
-    The learning rate falls from ``learning_rate[0]`` to ``learning_rate[1]`` along half a cosine, epoch by
-    epoch; the scheme's rules apply (its optimizer, weight clip, Glorot-scaled rates), and its loss and rates where
-    none are given. ``loss`` is "cross_entropy", which may have ``label_smoothing`` (0 to below 1), or
-    "squared_hinge". ``augment`` changes training images at random: "shift" (by up to a sixteenth of the sides) or
-    "flip-crop" (that, and half of them mirrored).
+    ``data`` is a data set or the name of one (``quant.load_data``). Its test set is measured once, at the end, and
+    nothing is chosen by it. ``config`` has the settings (default: ``TrainConfig()``). The rules of the model's schemes
+    apply: optimizer, clip of latent weights, Glorot-scaled rates, and loss and rates where ``config`` has none.
+    Equal arguments give equal results on the same CPU.
 
-    ``validation`` sets that fraction of the training set apart and keeps the epoch that is best on it; 0 trains on
-    everything and keeps the last epoch. ``patience`` ends a training that has not been better there for so many epochs.
-    The test set is only measured, once, at the end.
+    ``teacher`` is a trained network, float or quantized, or the run folder or checkpoint that holds one: its outputs
+    are learned beside the labels (``config.temperature``, ``config.distill_weight``).
 
-    ``teacher``, a trained network, float or quantized, or the run folder that holds one, adds ``distill_weight * T**2 *
-    KL(teacher || student)`` of softmax outputs at ``temperature`` T to the loss (``quant.training.distillation``).
+    ``checkpoint`` names a folder for the state of an unfinished training (``last.ckpt``; it is written after an epoch,
+    for at most a fiftieth of the time). ``resume=True`` continues from it if it is there, and ends with the result of
+    an uninterrupted training.
 
-    ``checkpoint`` names a folder for the state of an unfinished training (``last.ckpt``, after an epoch, at most a
-    fiftieth of the time); ``resume=True`` goes on from it, if it is there, to the very result of an uninterrupted
-    training.
+    ``progress`` shows a bar on standard error or in the notebook; None shows it on terminals and in notebooks only.
 
-    ``seed`` fixes the order of the data (and the digits' split); equal seeds give equal results on the same CPU.
-    ``progress``: a bar on standard error or in the notebook; None shows it where somebody can see it.
-
-    ``trainer``: further arguments of ``lightning.Trainer``; by default one GPU where there is one. ``{"devices": 4,
-    "num_nodes": 2, "strategy": "ddp"}`` trains on eight: every process runs the script, takes its share of each batch
-    of ``batch_size``, and returns the same result.
-
-    Raises QuantError (status 2) for a bad argument, data or a teacher that do not fit the model, and a checkpoint of
-    another training; KeyboardInterrupt on Ctrl-C.
+    Raises QuantError (status 2) for label smoothing of a scheme's loss that has none; augmentation of data that are
+    not images; data or a teacher whose shape, range or classes are not the model's; a batch size that the devices
+    cannot share; options that Lightning refuses, and strategies that fork; ``resume`` without ``checkpoint``; and a
+    checkpoint of another training. Raises KeyboardInterrupt on Ctrl-C.
     """
     start = time.perf_counter()
+    config = TrainConfig() if config is None else config
+    epochs, seed, batch_size = config.epochs, config.seed, config.batch_size
     if isinstance(data, str):
         data = load_data(data, seed)
-    loss = model.scheme.loss if loss is None else loss
-    rates = model.scheme.learning_rate if learning_rate is None else (learning_rate[0], learning_rate[1])
-    _check_arguments(model, data, epochs, batch_size, validation, patience, loss, label_smoothing, augment)
+    loss: str = model.scheme.loss if config.loss is None else config.loss
+    rates = model.scheme.learning_rate if config.learning_rate is None else config.learning_rate
+    _check(config, loss, model, data)
     loss_function = LOSSES[loss]
-    if label_smoothing:
-        loss_function = partial(functional.cross_entropy, label_smoothing=label_smoothing)
+    if config.label_smoothing:
+        loss_function = partial(functional.cross_entropy, label_smoothing=config.label_smoothing)
     tutor = None if teacher is None else Teacher(teacher, model)
     request = {
         "model": model.name, "scheme": model.scheme.describe(), "options": model.options, "data": data.name,
         "epochs": epochs, "seed": seed, "batch_size": batch_size, "learning_rate": rates, "loss": loss,
-        "label_smoothing": label_smoothing, "augment": augment, "validation": validation, "patience": patience,
-        "teacher": tutor and tutor.network.name, "temperature": temperature, "distill_weight": distill_weight,
+        "label_smoothing": config.label_smoothing, "augment": config.augment, "validation": config.validation,
+        "patience": config.patience, "teacher": tutor and tutor.network.name, "temperature": config.temperature,
+        "distill_weight": config.distill_weight,
     }  # fmt: skip
     kept = None if checkpoint is None else KeepCheckpoint(Path(checkpoint))
     if resume and kept is None:
@@ -127,14 +112,14 @@ def fit(
         _check_checkpoint(kept.path, request)  # type: ignore[union-attr]
 
     work = batch_size * summary(model).macs
-    apart = torch.from_numpy(stratified(data.y_train, validation, seed))
+    apart = torch.from_numpy(stratified(data.y_train, config.validation, seed))
     x, y = torch.tensor(data.x_train), torch.tensor(data.y_train)  # copies, as the arrays may be read-only
-    best = KeepBest(_inputs(model, x[apart]), y[apart], patience) if validation else None
+    best = KeepBest(_inputs(model, x[apart]), y[apart], config.patience) if config.validation else None
     bar = Bar(model.name, epochs)
     shown = bar if (bar.visible if progress is None else progress) else None
     callbacks: list[Callback] = [callback for callback in (best, shown, kept) if callback is not None]
     with _quiet_lightning(), torch.random.fork_rng(), _threads(1 if work < SMALL else torch.get_num_threads()):
-        runner = _trainer(epochs, callbacks, trainer or {})
+        runner = _trainer(epochs, callbacks, config.trainer)
         rank, processes, device = runner.global_rank, runner.world_size, runner.strategy.root_device
         if batch_size % processes:
             raise QuantError(
@@ -145,14 +130,14 @@ def fit(
             best.x, best.y = best.x.to(device), best.y.to(device)
         batches = Batches(
             x[~apart], y[~apart], batch_size,
-            shape=model.input_shape, seed=seed, augment=augment, rank=rank, processes=processes,
+            shape=model.input_shape, seed=seed, augment=config.augment, rank=rank, processes=processes,
         )  # fmt: skip
         teach = None
         if tutor is not None:
             tutor.network.to(device)
 
             def teach(logits: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-                return distill_weight * distillation_loss(logits, tutor(inputs), temperature)
+                return config.distill_weight * distillation_loss(logits, tutor(inputs), config.temperature)
 
         torch.manual_seed(seed + rank)
         training = Training(model, loss_function, rates, epochs, batches, request, teach, best)
@@ -188,40 +173,21 @@ def _inputs(model: Network, x: torch.Tensor) -> torch.Tensor:
     return x.reshape(len(x), *model.input_shape)
 
 
-def _check_arguments(
-    model: Network,
-    data: DataSet,
-    epochs: int,
-    batch_size: int,
-    validation: float,
-    patience: int | None,
-    loss: str,
-    label_smoothing: float,
-    augment: str | None,
-) -> None:
-    def wrong(message: str) -> QuantError:
-        return QuantError(message, status=2)
-
-    if epochs < 1 or batch_size < 2 or not 0 <= validation < 1:
-        raise wrong(
-            f"epochs={epochs} (at least 1), batch_size={batch_size} (at least 2) or validation={validation} (from 0 "
-            "to below 1) is out of its range"
-        )
+def _check(config: TrainConfig, loss: str, model: Network, data: DataSet) -> None:
+    """The errors of ``fit`` that depend on the network or on the data."""
     if loss not in LOSSES:
-        raise wrong(f"no loss {loss!r}: choose {' or '.join(LOSSES)}")
-    if not 0 <= label_smoothing < 1 or (label_smoothing and loss != "cross_entropy"):
-        raise wrong(f"label_smoothing={label_smoothing} must be from 0 to below 1, and only cross_entropy has it")
-    if patience is not None and (patience < 1 or not validation):
-        raise wrong(f"patience={patience} must be at least 1 and needs a validation part, as validation=0.1")
-    if augment is not None and augment not in AUGMENTATIONS:
-        raise wrong(f"no augmentation {augment!r}: choose {' or '.join(AUGMENTATIONS)}")
-    if augment is not None and len(data.shape) != 3:
-        raise wrong(f"augment={augment!r} is for images, but {data.name} has inputs of shape {data.shape}")
+        raise QuantError(f"no loss {loss!r}: choose {' or '.join(LOSSES)}", status=2)
+    check_label_smoothing(config.label_smoothing, loss)
+    if config.augment is not None and len(data.shape) != 3:
+        raise QuantError(
+            f"augment={config.augment!r} is for images, but {data.name} has inputs of shape {data.shape}", status=2
+        )
     check_input_shape(model, data.shape)
     if data.classes > model.classes:
-        raise wrong(
+        raise QuantError(
             f"{model.name} has {model.classes} outputs, but {data.name} has {data.classes} classes: "
-            f"create the model with classes={data.classes}"
+            f"create the model with classes={data.classes}",
+            status=2,
         )
 
 
@@ -239,8 +205,8 @@ def _check_checkpoint(path: Path, request: Mapping[str, Any]) -> None:
             )
 
 
-def _trainer(epochs: int, callbacks: list[Callback], settings: Mapping[str, Any]) -> lightning.Trainer:
-    defaults = {"accelerator": "gpu" if torch.cuda.is_available() else "cpu", "devices": 1}
+def _trainer(epochs: int, callbacks: list[Callback], options: TrainerOptions) -> lightning.Trainer:
+    settings: dict[str, Any] = {"accelerator": "gpu" if torch.cuda.is_available() else "cpu", "devices": 1}
     try:
         runner = lightning.Trainer(
             max_epochs=epochs,
@@ -250,10 +216,10 @@ def _trainer(epochs: int, callbacks: list[Callback], settings: Mapping[str, Any]
             enable_checkpointing=any(isinstance(callback, KeepCheckpoint) for callback in callbacks),
             enable_progress_bar=False,
             enable_model_summary=False,
-            **{**defaults, **settings},
+            **settings | options.chosen(),
         )
     except (TypeError, ValueError, MisconfigurationException) as error:
-        raise QuantError(f"Lightning refuses trainer={dict(settings)}: {error}", status=2) from error
+        raise QuantError(f"Lightning refuses trainer={options.chosen()}: {error}", status=2) from error
     if isinstance(runner.strategy.launcher, _MultiProcessingLauncher):
         raise QuantError(
             "strategies that fork or spawn processes leave the trained network behind in them: use strategy='ddp' in a "

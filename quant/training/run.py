@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -20,56 +20,62 @@ import numpy as np
 from quant.data import DataSet, load_data
 from quant.errors import QuantError
 from quant.training.checkpoint import checkpoint_file, save_checkpoint
+from quant.training.config import TrainConfig
 
 _PACKAGES = ("torch", "brevitas", "qonnx", "onnx", "lightning", "numpy")
 _PACKAGE = Path(__file__).parents[1]
 _PRODUCTS = ("checkpoint.pt", "x_test.npy", "y_test.npy")  # and model.onnx but of float networks, metrics.json last
 
 
+Option = bool | int | float | str | None | Sequence[bool | int | float | str]
+"""An option of a network or a parameter of a scheme: a value that JSON has."""
+
+
 def train_run(
     model: str = "tfc-w1a1",
-    scheme: str | None = None,
-    data: str | os.PathLike[str] = "digits",
-    epochs: int = 100,
-    seed: int = 0,
     out: str | os.PathLike[str] = "run",
-    progress: bool | None = None,
-    model_options: Mapping[str, Any] | None = None,
-    scheme_options: Mapping[str, Any] | None = None,
-    fit_options: Mapping[str, Any] | None = None,
+    config: TrainConfig | None = None,
+    *,
+    data: str | os.PathLike[str] = "digits",
+    scheme: str | None = None,
+    scheme_options: Mapping[str, Option] | None = None,
+    model_options: Mapping[str, Option] | None = None,
     teacher: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
     resume: bool = False,
 ) -> dict[str, Any]:
     """Trains, exports and verifies a model, and leaves the results in the folder ``out``.
 
-    ``model.onnx`` (QONNX, see ``quant.qonnx.export``; none of a float network), ``metrics.json``, ``x_test.npy`` and
-    ``y_test.npy`` (test frames in the model's own input layout, labels) and ``checkpoint.pt``. ``model_options`` go to
-    ``quant.create_model`` (``in_bits``, ``width``, ...), ``scheme_options`` are parameters of the scheme, and
-    ``fit_options`` go to ``quant.fit``; all must be plain JSON values. ``teacher`` is the run folder of a network to
-    learn from.
+    The folder then holds ``model.onnx`` (QONNX, see ``quant.export``; none of a float network), ``metrics.json``,
+    ``x_test.npy`` and ``y_test.npy`` (test frames (N, *input_shape) float32 and labels (N,)) and ``checkpoint.pt``.
 
-    Returns what ``metrics.json`` holds: ``model``, ``scheme``, ``data``, ``epochs``, ``seed``, ``accuracy``
-    {``train``, ``test``}, ``frames``, ``input`` (range, and how floating-point features were scaled), ``seconds``,
-    ``fit`` (with the history of every epoch), ``verification``, ``layers``, ``totals``, ``onnx`` {``path``,
-    ``sha256``}, ``versions``, ``key``; and ``out``, ``cached`` and ``rank``, which is not 0 in the further processes of
-    a training on many devices, whose results are the same and which leave no files.
+    ``model`` and ``scheme`` as in ``quant.create_model``; ``model_options`` are its options (``in_bits``, ``width``,
+    ...), ``scheme_options`` parameters of the scheme. ``data`` is a data set's name, folder or file
+    (``quant.load_data``), ``teacher`` the run folder or checkpoint of a network to learn from. ``config``,
+    ``progress`` and ``resume`` as in ``quant.fit``.
 
-    A run with the same arguments, data and code that is whole in ``out`` is not trained again (``cached`` is True). The
-    products go to ``out`` when all are whole, ``metrics.json`` last: an interrupted run leaves those of an earlier one
-    as they were, and in ``.checkpoint`` what ``resume=True`` goes on from.
+    Returns what ``metrics.json`` holds: ``model``, ``scheme``, ``data``, ``config``, ``accuracy`` {``train``,
+    ``test``}, ``frames``, ``input`` (range, and how floating-point features were scaled), ``seconds``, ``fit`` (with
+    the history of every epoch), ``verification``, ``layers``, ``totals``, ``onnx`` {``path``, ``sha256``},
+    ``versions``, ``key``; and ``out``, ``cached`` and ``rank``, which is not 0 in the further processes of a training
+    on many devices, whose results are the same and which leave no files.
 
-    Raises QuantError for unknown names, bad values, unusable data and an ``out`` that cannot be written.
+    A run with the same arguments, data and code that is complete in ``out`` is not trained again (``cached`` is True).
+    The files go to ``out`` when all are complete, ``metrics.json`` last: an interrupted run keeps those of an earlier
+    one, and leaves in ``.checkpoint`` what ``resume=True`` continues from.
+
+    Raises QuantError for unknown names and bad options (status 2), data that cannot be read, an ``out`` that cannot be
+    written (status 2), and where ``quant.fit`` and ``quant.export`` raise it.
     """
     folder = Path(out)
-    dataset = load_data(data, seed)
+    config = TrainConfig() if config is None else config
+    dataset = load_data(data, config.seed)
     request = {
         "model": model,
         "scheme": scheme,
-        "epochs": epochs,
-        "seed": seed,
+        "config": asdict(config),
         "model_options": dict(model_options or {}),
         "scheme_options": dict(scheme_options or {}),
-        "fit_options": dict(fit_options or {}),
         "teacher": None if teacher is None else _teacher(teacher),
     }
     versions = {package: metadata.version(package) for package in _PACKAGES}
@@ -85,7 +91,7 @@ def train_run(
         raise QuantError(f"cannot write to {folder}: {error.strerror}; choose another folder", status=2) from error
     checkpoint = folder / ".checkpoint"
     try:
-        measured, rank = _train(request, dataset, work, progress, checkpoint, resume)
+        measured, rank = _train(request, config, dataset, work, progress, checkpoint, resume)
         results = {**request, "data": dataset.name, **measured, "versions": versions, "key": key}
         if rank == 0:
             (work / "metrics.json").write_text(json.dumps(results, indent=2) + "\n")
@@ -107,9 +113,15 @@ def _teacher(place: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def _train(
-    request: Mapping[str, Any], dataset: DataSet, work: Path, progress: bool | None, checkpoint: Path, resume: bool
+    request: Mapping[str, Any],
+    config: TrainConfig,
+    dataset: DataSet,
+    work: Path,
+    progress: bool | None,
+    checkpoint: Path,
+    resume: bool,
 ) -> tuple[dict[str, Any], int]:
-    """What is to be written into ``metrics.json``, and this process's rank."""
+    """The measurements for ``metrics.json``, and this process's rank; the other files are written into ``work``."""
     import torch
 
     from quant.metrics import summary
@@ -119,7 +131,7 @@ def _train(
     from quant.training.loop import fit
 
     with torch.random.fork_rng():
-        torch.manual_seed(request["seed"])
+        torch.manual_seed(config.seed)
         options = {
             "input_shape": dataset.shape,
             "classes": dataset.classes,
@@ -128,19 +140,8 @@ def _train(
         }
         scheme = choose_scheme(request["model"], request["scheme"], request["scheme_options"])
         model = create_model(request["model"], scheme, **options)
-    settings = dict(request["fit_options"])
-    if request["teacher"]:
-        settings["teacher"] = request["teacher"]["path"]
-    result = fit(
-        model,
-        dataset,
-        request["epochs"],
-        request["seed"],
-        progress=progress,
-        checkpoint=checkpoint,
-        resume=resume,
-        **settings,
-    )
+    teacher = request["teacher"] and request["teacher"]["path"]
+    result = fit(model, dataset, config, teacher=teacher, progress=progress, checkpoint=checkpoint, resume=resume)
     model.cpu()
     x_test = model_inputs(model, dataset.x_test)
     verification = onnx = None

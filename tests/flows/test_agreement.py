@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from flows import agreement
 from flows.agreement import assert_engines_agree
 from flows.finn import difference
 from hw import finn
@@ -36,7 +35,7 @@ def test_engines_agree(folder, monkeypatch):
         weights.raw_data = np.frombuffer(weights.raw_data, np.float32).__neg__().tobytes()
         return model
 
-    monkeypatch.setattr(agreement.finn, "write", wrong)
+    monkeypatch.setattr(finn, "write", wrong)
     with pytest.raises(AssertionError, match=r"finn and the emulator differ: frame \d, element \["):
         assert_engines_agree(path, engines=["finn"])
 

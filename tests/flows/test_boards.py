@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from flows import build, engines
+from flows import build
 from flows.engines import program
 from flows.frames import score
 from flows.planner import estimate_build
@@ -16,15 +16,15 @@ from hw.boards import driver_folder
 from hw.boards.pty_board import PtyBoard
 from hw.boards.virtual import VirtualBoard
 from hw.host.errors import BitfabricError
-from quant.training.run import train_run
+from quant import TrainConfig, train_run
 from tests.hw.qonnx_builder import Builder
 
 
 def test_a_network_on_an_icebreaker(small, tmp_path):
     made = build(small / "model.onnx", "icebreaker", tmp_path, fps=1e6, clock_mhz=36, netlist_frames=8)
-    assert made.report["fmax_mhz"]["placed"] >= made.report["clock_mhz"] == 36
-    assert made.report["verified"]["netlist"]["stage"] == "placed"
-    assert made.report["verified"]["netlist"]["frames"] == 8
+    assert made.report.fmax_mhz.placed >= made.report.clock_mhz == 36
+    assert made.report.verified["netlist"].stage == "placed"
+    assert made.report.verified["netlist"].frames == 8
     assert made.bitstream.stat().st_size > 50_000
     assert (tmp_path / "driver" / "model.json").exists()
     x = np.load(small / "x.npy")[:3]
@@ -34,23 +34,23 @@ def test_a_network_on_an_icebreaker(small, tmp_path):
 @pytest.mark.slow
 def test_a_network_on_an_ice40_without_a_board(small, tmp_path):
     made = build(small / "model.onnx", "ice40up5k", tmp_path, fps=1e6, netlist_frames=8)
-    assert made.report["verified"]["netlist"]["stage"] == "placed"
-    assert made.report["fmax_mhz"]["placed"] >= made.report["clock_mhz"] == 40
+    assert made.report.verified["netlist"].stage == "placed"
+    assert made.report.fmax_mhz.placed >= made.report.clock_mhz == 40
     assert made.bitstream is None
 
 
 @pytest.mark.slow
 def test_a_network_on_a_gowin_without_a_board(small, tmp_path):
     made = build(small / "model.onnx", "gw1nr-9c", tmp_path, fps=1e6, netlist_frames=8)
-    assert made.report["verified"]["netlist"]["stage"] == "mapped"
-    assert made.report["fmax_mhz"]["placed"] >= made.report["clock_mhz"] == 75
+    assert made.report.verified["netlist"].stage == "mapped"
+    assert made.report.fmax_mhz.placed >= made.report.clock_mhz == 75
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     """A trained tfc-w1a1 with its test frames."""
     run = tmp_path_factory.mktemp("digits")
-    train_run("tfc-w1a1", data="digits", epochs=30, seed=0, out=run, progress=False)
+    train_run("tfc-w1a1", run, TrainConfig(epochs=30), progress=False)
     return run
 
 
@@ -60,12 +60,12 @@ def test_digits_on_the_smallest_boards(digits, tmp_path, board, fmax, stage):
     frames, labels = digits / "x_test.npy", digits / "y_test.npy"
     made = build(digits / "model.onnx", board, tmp_path, frames=frames, labels=labels, netlist_frames=16)
     report = made.report
-    assert report["fmax_mhz"]["placed"] >= fmax
-    assert {name: check["mismatches"] for name, check in report["verified"].items()} == dict.fromkeys(
+    assert report.fmax_mhz.placed >= fmax
+    assert {name: check.mismatches for name, check in report.verified.items()} == dict.fromkeys(
         ("qonnx", "emulator", "rtl", "netlist"), 0
     )
-    assert report["verified"]["rtl"]["accuracy"] > 0.93
-    assert report["verified"]["netlist"]["stage"] == stage
+    assert report.verified["rtl"].accuracy > 0.93
+    assert report.verified["netlist"].stage == stage
     assert made.bitstream.stat().st_size > 50_000
 
 
@@ -78,13 +78,13 @@ def simulated(small, tmp_path_factory):
 def test_the_board_engine_and_the_driver_that_a_build_leaves_give_what_the_model_gives(small, simulated, tmp_path):
     x = np.load(small / "x.npy")
     expected = simulated.run(x, "qonnx")
-    folder = driver_folder.write(tmp_path / "driver", engines.interface(simulated.graph, simulated.image))
+    folder = driver_folder.write(tmp_path / "driver", simulated.implementation.interface())
     alone = f"import sys, runpy; sys.argv = [{str(folder)!r}, *sys.argv[1:]]; "
     alone += f"runpy.run_path({str(folder)!r}, run_name='__main__'); "
     alone += "assert not {'hw', 'qonnx', 'onnx', 'torch'} & {m.partition('.')[0] for m in sys.modules}"
     seen, counters = [], {}
     with VirtualBoard(simulated.image) as board, PtyBoard(board) as terminal:
-        got = simulated.run_board(x, terminal.port, progress=lambda *done: seen.append(done), counters=counters)
+        got = simulated.run(x, "board", port=terminal.port, progress=lambda *done: seen.append(done), counters=counters)
         np.testing.assert_array_equal(got, expected)
         options = [small / "x.npy", "-o", tmp_path / "y.npy", "--port", terminal.port]
         subprocess.run([sys.executable, "-c", alone, *options], cwd=tmp_path, check=True, timeout=120)
@@ -98,9 +98,9 @@ def test_the_board_engine_and_the_driver_that_a_build_leaves_give_what_the_model
     assert seen[-1] == (len(x), len(x))
     assert (counters["frames"], counters["errors"]) == (len(x), 0)
     assert "parity_errors" not in counters
-    assert counters["cycles"] >= simulated.cycles["latency"]["simulated"]
+    assert counters["cycles"] >= simulated.cycles.latency.simulated
     with pytest.raises(BitfabricError, match="cannot open"):
-        simulated.run_board(x, "/dev/nothing")
+        simulated.run(x, "board", port="/dev/nothing")
 
 
 @pytest.fixture(scope="module")
@@ -123,16 +123,18 @@ def test_an_image_with_parity_says_so_and_counts(deep, small, tmp_path):
     plain = build(deep / "model.onnx", "ulx3s-12f", tmp_path / "build", **options)
     files = {p.name: p.read_bytes() for p in (tmp_path / "build" / "rtl").iterdir()}
     made = build(deep / "model.onnx", "ulx3s-12f", tmp_path / "build", parity=True, **options)
-    assert (plain.report["parity"], made.report["parity"]) == (False, True)
-    assert [layer["parity"] for layer in made.report["layers"]].count(True) == 1
-    assert not any(layer["parity"] for layer in plain.report["layers"])
+    assert (plain.report.parity, made.report.parity) == (False, True)
+    assert [layer.parity for layer in made.report.layers].count(True) == 1
+    assert not any(layer.parity for layer in plain.report.layers)
     assert made.cycles == plain.cycles
     again = {p.name: p.read_bytes() for p in (tmp_path / "build" / "rtl").iterdir()}
     assert {name for name in files if files[name] != again[name]} >= {"accelerator.sv"}
     x = np.load(deep / "x.npy")
     counters = {}
     with VirtualBoard(made.image) as board, PtyBoard(board) as terminal:
-        np.testing.assert_array_equal(made.run_board(x, terminal.port, counters=counters), plain.run(x, "qonnx"))
+        np.testing.assert_array_equal(
+            made.run(x, "board", port=terminal.port, counters=counters), plain.run(x, "qonnx")
+        )
     assert (counters["frames"], counters["parity_errors"]) == (len(x), 0)
     with pytest.raises(BitfabricError, match="has none as folded"):
         estimate_build(small / "model.onnx", "ulx3s-12f", fps=1e6, parity=True)
@@ -155,7 +157,7 @@ def test_a_board_file_of_the_users_own_stays_with_the_build(small, tmp_path):
     assert first.image.baud == 921600
     (tmp_path / "mine.yaml").write_text(OWN.replace("921600", "115200"))
     again = build(small / "model.onnx", str(tmp_path / "mine.yaml"), tmp_path / "b", fps=1e6, stop_after="rtl")
-    assert {step["name"] for step in again.report["steps"] if step["cached"]} == {"lower", "emulate"}
+    assert {step.name for step in again.report.steps if step.cached} == {"lower", "emulate"}
     (tmp_path / "mine.yaml").unlink()
     assert again.image.baud == 115200
     elsewhere = build(small / "model.onnx", "lfe5u-12f", tmp_path / "b", fps=1e6, stop_after="rtl")
@@ -194,21 +196,20 @@ SAID = [
 def test_a_programmer_that_fails_is_explained(simulated, tmp_path, monkeypatch, status, said, told):
     bit = tmp_path / "image.bit"
     bit.write_bytes(b"x")
-    monkeypatch.setattr(program.Accelerator, "bitstream", property(lambda self: bit))
     (tmp_path / "openFPGALoader").write_text(f"#!/bin/sh\necho '{said}' >&2\nexit {status}\n")
     (tmp_path / "openFPGALoader").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BitfabricError, match="cannot program ulx3s: ") as caught:
-        program.program(simulated.folder)
+        program.program(bit, simulated.target)
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
     (tmp_path / "openFPGALoader").write_text('#!/bin/sh\necho "$@"\n')
-    assert program.program(simulated.folder, flash=True) == f"-b ulx3s -f {bit}"
+    assert program.program(bit, simulated.target, flash=True) == f"-b ulx3s -f {bit}"
 
 
 def test_what_cannot_be_programmed(simulated, tmp_path, monkeypatch):
     with pytest.raises(BitfabricError, match="has no bitstream"):
-        program.program(simulated.folder)
+        simulated.program()
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(program, "find_spec", lambda name: None)
     with pytest.raises(BitfabricError, match=r"pip install .bitfabric\[boards\]"):

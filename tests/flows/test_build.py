@@ -7,6 +7,7 @@ import pytest
 
 from flows import build, step_cache
 from flows.accelerator import Accelerator
+from flows.build_report import BuildReport
 from flows.planner import estimate_build
 from hw.host.errors import BitfabricError
 from hw.kernels.matrix_vector.kernel import MatrixVector
@@ -26,22 +27,23 @@ def test_engines_agree_and_cycles_are_as_estimated(small, simulated):
     expected = simulated.run(x, "qonnx")
     for engine in ("emulator", "rtl", "finn"):
         np.testing.assert_array_equal(simulated.run(x, engine), expected)
-    for count in simulated.cycles.values():
-        assert count["estimated"] == count["simulated"]
-    assert simulated.cycles["interval"]["simulated"] <= 20  # 100 MHz for 5 million frames a second
+    for _, count in simulated.cycles:
+        assert count.estimated == count.simulated
+    assert simulated.cycles.interval.simulated <= 20  # 100 MHz for 5 million frames a second
 
 
 def test_the_report_is_whole(simulated):
-    report = json.loads((simulated.folder / "build.json").read_text())
-    assert report["stopped_after"] == "simulate"
-    assert [step["name"] for step in report["steps"]] == ["lower", "fold", "emulate", "rtl", "simulate"]
-    assert {engine: check["mismatches"] for engine, check in report["verified"].items()} == dict.fromkeys(
+    report = simulated.report
+    assert report == BuildReport.model_validate_json((simulated.folder / "build.json").read_text())
+    assert report.stopped_after == "simulate"
+    assert [step.name for step in report.steps] == ["lower", "fold", "emulate", "rtl", "simulate"]
+    assert {engine: check.mismatches for engine, check in report.verified.items()} == dict.fromkeys(
         ("qonnx", "emulator", "rtl"), 0
     )
-    assert report["verified"]["rtl"]["frames"] >= 64
-    assert set(report["resources"]) == {"lut", "ff", "bram", "dsp"}
-    assert report["bitstream"] is None
-    for path in report["products"].values():
+    assert report.verified["rtl"].frames >= 64
+    assert {name for name, _ in report.resources} == {"lut", "ff", "bram", "dsp"}
+    assert report.bitstream is None
+    for path in report.products.values():
         assert (simulated.folder / path).exists()
 
 
@@ -49,35 +51,35 @@ def test_a_second_build_does_nothing_again(small, simulated, tmp_path):
     shutil.copytree(simulated.folder, tmp_path / "b")
     options = {"frames": small / "x.npy", "labels": small / "y.npy", "stop_after": "simulate"}
     again = build(small / "model.onnx", "ulx3s-12f", tmp_path / "b", fps=5e6, **options)
-    assert all(step["cached"] for step in again.report["steps"])
+    assert all(step.cached for step in again.report.steps)
     (tmp_path / "one.json").write_text("{}")
     slower = build(small / "model.onnx", "ulx3s-12f", tmp_path / "b", folding=tmp_path / "one.json", **options)
-    assert {s["name"] for s in slower.report["steps"] if s["cached"]} == {"lower", "emulate"}
-    assert slower.cycles["interval"]["simulated"] > simulated.cycles["interval"]["simulated"]
+    assert {s.name for s in slower.report.steps if s.cached} == {"lower", "emulate"}
+    assert slower.cycles.interval.simulated > simulated.cycles.interval.simulated
 
 
 def test_an_interrupted_build_goes_on(small, simulated, tmp_path, monkeypatch):
-    def interrupt(self, name, inputs, action):
-        if name == "simulate":
+    def interrupt(self, step):
+        if step.name == "simulate":
             raise KeyboardInterrupt
-        return original(self, name, inputs, action)
+        return original(self, step)
 
-    original = step_cache.Steps.run
+    original = step_cache.StepCache.run
     with monkeypatch.context() as patch:
-        patch.setattr(step_cache.Steps, "run", interrupt)
+        patch.setattr(step_cache.StepCache, "run", interrupt)
         with pytest.raises(KeyboardInterrupt):
             build(small / "model.onnx", "ulx3s-12f", tmp_path, fps=5e6, stop_after="simulate")
     with pytest.raises(BitfabricError, match="no finished build; go on with the same"):
         Accelerator(tmp_path)
     finished = build(small / "model.onnx", "ulx3s-12f", tmp_path, fps=5e6, stop_after="simulate")
-    assert {s["name"] for s in finished.report["steps"] if not s["cached"]} == {"simulate"}
+    assert {s.name for s in finished.report.steps if not s.cached} == {"simulate"}
 
 
 def test_estimate_is_what_the_build_estimates(small, simulated):
     result = estimate_build(small / "model.onnx", "ulx3s-12f", fps=5e6)
     for name, cycles in result["cycles"].items():
-        assert cycles == simulated.cycles[name]["simulated"]
-    assert result["folding"] == simulated.report["folding"]
+        assert cycles == getattr(simulated.cycles, name).simulated
+    assert result["folding"] == simulated.report.folding
 
 
 def test_a_folding_file_is_obeyed(small, tmp_path):
@@ -109,14 +111,14 @@ def test_the_whole_way_to_the_bitstream(small, tmp_path):
     made = build(
         small / "model.onnx", "ulx3s-12f", tmp_path / "a", fps=1e6, frames=small / "x.npy", labels=small / "y.npy"
     )
-    assert made.report["verified"]["netlist"]["mismatches"] == 0
-    assert made.report["verified"]["netlist"]["frames"] >= 8
-    assert made.report["fmax_mhz"]["placed"] >= made.report["clock_mhz"]
+    assert made.report.verified["netlist"].mismatches == 0
+    assert made.report.verified["netlist"].frames >= 8
+    assert made.report.fmax_mhz.placed >= made.report.clock_mhz
     assert made.bitstream.stat().st_size > 0
     x = np.load(small / "x.npy")[:9]
     np.testing.assert_array_equal(made.run(x, "netlist"), made.run(x, "qonnx"))
     again = build(small / "model.onnx", "ulx3s-12f", tmp_path / "b", fps=1e6)
-    assert again.report["bitstream"]["sha256"] == made.report["bitstream"]["sha256"]
+    assert again.report.bitstream.sha256 == made.report.bitstream.sha256
 
 
 @pytest.mark.slow

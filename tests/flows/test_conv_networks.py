@@ -82,10 +82,10 @@ def test_from_brevitas_to_rtl(case, tmp_path):
         rtl_frames=4,
         stop_after="simulate",
     )
-    assert made.report["verified"]["rtl"] == {"frames": 4, "mismatches": 0, "accuracy": None}
-    for cycles in made.report["cycles"].values():
-        assert cycles["simulated"] == cycles["estimated"]
-    assert made.report["fps"] >= case.fps
+    assert made.report.verified["rtl"].to_json() == {"frames": 4, "mismatches": 0, "accuracy": None}
+    for _, cycles in made.report.cycles:
+        assert cycles.simulated == cycles.estimated
+    assert made.report.fps >= case.fps
     # Scales that are no powers of two leave float32's rounding in the logits of the reference.
     if case.scheme == "fixed_point" or (case.scheme is None and case.model.endswith("w1a1")):
         np.testing.assert_array_equal(made.run(frames, "emulator"), made.run(frames, "qonnx"))
@@ -114,10 +114,10 @@ def small_network(path, seed=0):
 def test_more_than_a_pixel_a_cycle(tmp_path):
     model = small_network(tmp_path / "model.onnx")
     made = build(model, "lfe5u-85f", tmp_path / "out", fps=100e6 / 16, rtl_frames=4, stop_after="simulate")
-    assert {made.report["folding"][name]["M"] for name in ("conv0_window", "conv0")} == {4}
-    assert made.cycles["interval"] == {"estimated": 16, "simulated": 16}
-    assert made.cycles["latency"]["estimated"] == made.cycles["latency"]["simulated"]
-    assert made.report["verified"]["rtl"]["mismatches"] == 0
+    assert {made.report.folding[name]["M"] for name in ("conv0_window", "conv0")} == {4}
+    assert made.cycles.interval.to_json() == {"estimated": 16, "simulated": 16}
+    assert made.cycles.latency.estimated == made.cycles.latency.simulated
+    assert made.report.verified["rtl"].mismatches == 0
     frames = np.random.default_rng(1).integers(0, 16, (8, 1, 8, 8)).astype(np.float32)
     np.testing.assert_array_equal(made.run(frames, "emulator"), made.run(frames, "qonnx"))
     assert finn_json.load(tmp_path / "out/fold/folding.json", made.graph) == current_folding(
@@ -125,4 +125,4 @@ def test_more_than_a_pixel_a_cycle(tmp_path):
     )
     again = estimate_build(model, "lfe5u-85f", folding=tmp_path / "out/fold/folding.json")
     assert again["cycles"]["interval"] == 16
-    assert again["folding"] == made.report["folding"]
+    assert again["folding"] == made.report.folding

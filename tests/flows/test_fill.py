@@ -6,18 +6,19 @@ from flows.config import BuildConfig
 from flows.planner import CLOCK_MARGIN, MAX_UTILISATION, Plan
 from hw.folding import choose, fmax
 from hw.folding.search import fits
+from hw.model import Model
 from hw.passes.fold import apply_folding
 from hw.passes.lanes import insert_width_converters
 
 
 @pytest.mark.parametrize("clock", [None, 60, 110, 400])
 def test_fill_gives_the_most_frames_a_second_that_the_clock_allows(clock, small):
-    plan = Plan(small / "model.onnx", BuildConfig("lfe5u-12f", fill=True, clock_mhz=clock))
-    design = plan.choose()
+    plan = Plan(Model.open(small / "model.onnx"), BuildConfig("lfe5u-12f", fill=True, clock_mhz=clock))
+    design = plan.point
     budget = plan.budget(MAX_UTILISATION)
     assert fits(choose.estimate_resources(design.hardware, plan.device.family), budget)
     rates = {}
-    for choice in plan.search.front(budget):
+    for choice in plan.search.pareto_front(budget):
         hardware = insert_width_converters(apply_folding(plan.graph, choice.folding))
         mhz = fmax.estimate_fmax(hardware, plan.device).mhz
         rates[choice.interval] = (CLOCK_MARGIN * mhz if clock is None else clock * (mhz >= clock)) / choice.interval

@@ -28,6 +28,7 @@ from torch import nn
 
 from flows import finn
 from flows.finn import frontend
+from hw.finn.execution import calling_finn
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding
 
@@ -105,7 +106,7 @@ def _frames(count: int) -> np.ndarray:
 )
 def test_engine_equals_reference(folder, in_bits, weights, acts, dynamo):
     path = _export(folder, in_bits, weights, acts, dynamo)
-    engine = finn.Engine(path, batch=64)
+    engine = finn.FinnDataflow(path, batch=64)
     x = _frames(150)
     result = engine.run(x)
     assert engine.batch == 64
@@ -116,7 +117,7 @@ def test_engine_equals_reference(folder, in_bits, weights, acts, dynamo):
 
 def test_engine_gives_labels(folder):
     path = _export(folder, 8, 4, 4, end=_TopK())
-    labels = finn.Engine(path, batch=1).run(_frames(50))
+    labels = finn.FinnDataflow(path, batch=1).run(_frames(50))
     assert labels.dtype == np.int64
     np.testing.assert_array_equal(labels, _reference(path, _frames(50)))
     assert finn.estimate(path).layers[-1].op == "LabelSelect_hls"
@@ -133,7 +134,7 @@ def test_engine_runs_the_graph_before_finn_narrows_it(folder):
     with contextlib.redirect_stdout(io.StringIO()):
         export_qonnx(network, torch.zeros(1, 100), export_path=str(path), dynamo=False)
     x = np.stack([signs * np.where(np.arange(100) < flips, -1, 1) for flips in range(101)]).astype(np.float32)
-    engine = finn.Engine(path, batch=len(x))
+    engine = finn.FinnDataflow(path, batch=len(x))
     expected = _reference(path, x)
     assert (expected[:21] != expected[21]).all()
     np.testing.assert_array_equal(engine.run(x), expected)
@@ -151,7 +152,7 @@ def test_estimate_is_finns_own(binary):
 
     part = "xc7z020clg400-1"
     estimate = finn.estimate(binary, part, fps=1e6, clock_mhz=96)
-    with frontend.calling_finn(binary):
+    with calling_finn(binary):
         model = frontend.partition(frontend.dataflow(binary))
         for step in (MinimizeAccumulatorWidth(), SpecializeLayers(part), SetFolding(96), GiveUniqueNodeNames()):
             model = model.transform(step)
@@ -205,7 +206,7 @@ def test_estimate_refuses(binary, options, words):
 def test_sixteen_bits_refused_with_finns_reason(folder, in_bits, weights, acts):
     path = _export(folder, in_bits, weights, acts)
     with pytest.raises(BitfabricError, match=r"bit width of 16.0 is higher than .* 8; use the open") as caught:
-        finn.Engine(path, batch=1) if weights == 1 else finn.estimate(path)
+        finn.FinnDataflow(path, batch=1) if weights == 1 else finn.estimate(path)
     assert "\n" not in str(caught.value)
 
 
@@ -215,13 +216,13 @@ def test_bad_input(folder, binary):
     broken = folder / "broken.onnx"
     broken.write_bytes(binary.read_bytes()[:1000])
     with pytest.raises(BitfabricError, match="damaged or not an ONNX file"):
-        finn.Engine(broken)
+        finn.FinnDataflow(broken)
     half = folder / "half.onnx"
     with contextlib.redirect_stdout(io.StringIO()):
         export_qonnx(nn.Sequential(_act(8), nn.Linear(4, 2)), torch.zeros(1, 4), export_path=str(half), dynamo=False)
     with pytest.raises(BitfabricError, match=r"MatMul_0 \(MatMul\) stays outside"):
-        finn.Engine(half)
-    engine = finn.Engine(binary, batch=4)
+        finn.FinnDataflow(half)
+    engine = finn.FinnDataflow(binary, batch=4)
     for x in (np.zeros((2, 48)), np.array(1.0), np.zeros((1, 1, 6, 8), complex)):
         with pytest.raises(BitfabricError, match=r"the model takes numbers, \('N', 1, 6, 8\)"):
             engine.run(x)
@@ -232,7 +233,7 @@ def test_finn_missing(binary, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "finn"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "finn", None)
-    for call in (finn.Engine, finn.estimate):
+    for call in (finn.FinnDataflow, finn.estimate):
         with pytest.raises(BitfabricError, match="package finn is missing; install it with `pip install finn-plus"):
             call(binary)
 
@@ -242,7 +243,7 @@ def test_quiet_light_and_tidy(binary, tmp_path):
     script = (
         "import sys; from flows import finn; import numpy as np\n"
         "assert not {'finn', 'torch', 'brevitas'} & set(sys.modules), 'heavy import'\n"
-        f"finn.Engine({str(binary)!r}).run(np.zeros((2, 1, 6, 8)))\n"
+        f"finn.FinnDataflow({str(binary)!r}).run(np.zeros((2, 1, 6, 8)))\n"
         f"finn.estimate({str(binary)!r}, target_cycles=20)\n"
     )
     home, work, scratch = (tmp_path / name for name in ("home", "work", "scratch"))

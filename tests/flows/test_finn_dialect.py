@@ -5,13 +5,15 @@ import onnx
 import pytest
 
 from flows import build
-from flows.finn import execute, frontend
+from flows.finn import frontend
 from flows.verify import check_rtl
 from hw import finn
 from hw.families.ecp5 import ECP5
+from hw.finn.execution import calling_finn
 from hw.host.errors import BitfabricError
 from hw.lowering.lower import lower
 from hw.passes.lanes import insert_width_converters
+from hw.rtl.design import generate
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import random_frames
 from quant import export
@@ -48,7 +50,7 @@ def test_finn_executes_what_we_write(seed):
     except BitfabricError:
         pytest.skip("FINN has no form for this network")
     x = source.frames(3)
-    np.testing.assert_array_equal(execute(model, x), Emulator(graph).run(x))
+    np.testing.assert_array_equal(finn.execute(model, x), Emulator(graph).run(x))
 
 
 CASES = [
@@ -75,12 +77,12 @@ def test_finns_graph_runs_here_and_ours_there(case, folder):
     x = np.random.default_rng(1).integers(int(low), int(high), x.shape, endpoint=True).astype(np.float32)
     few = x[: 1 if "cnv" in case.model else 4]
     got = Emulator(theirs).run(x)
-    np.testing.assert_array_equal(got[: len(few)], execute(made.model, few))
+    np.testing.assert_array_equal(got[: len(few)], finn.execute(made.model, few))
     again = finn.read(finn.write(theirs))
     np.testing.assert_array_equal(Emulator(again).run(x), got)
     # The way back: what we write of our own lowering, ties and all.
     adapted = finn.write(finn.adapted(ours))
-    np.testing.assert_array_equal(execute(adapted, few), Emulator(ours).run(few))
+    np.testing.assert_array_equal(finn.execute(adapted, few), Emulator(ours).run(few))
     np.testing.assert_array_equal(Emulator(finn.read(adapted)).run(x), Emulator(ours).run(x))
 
 
@@ -109,8 +111,9 @@ def test_residual_network_of_finns_streamlining(folder):
     assert {"fork", "add", "accumulate_pool"} <= {node.kernel.op for node in graph}
     x = np.random.default_rng(1).normal(size=(50, 2, 4, 4)).astype(np.float32)
     got = Emulator(graph).run(x)
-    np.testing.assert_array_equal(got[:3], execute(made.model, x[:3]))
-    checked, _ = check_rtl(insert_width_converters(graph), ECP5, graph.encode(x[:3]))
+    np.testing.assert_array_equal(got[:3], finn.execute(made.model, x[:3]))
+    hardware = insert_width_converters(graph)
+    checked, _ = check_rtl(hardware, ECP5, graph.encode(x[:3]), generate(hardware, ECP5))
     assert checked["mismatches"] == 0
     assert len(np.unique(got, axis=0)) > 20
 
@@ -122,10 +125,10 @@ def test_build_of_finns_graph(folder, tmp_path):
     model = tmp_path / "finn.onnx"
     made.save(str(model))
     accelerator = build(model, target="ulx3s-85f", out=tmp_path / "build", stop_after="simulate", rtl_frames=8)
-    verified = accelerator.report["verified"]
-    assert {name: each["mismatches"] for name, each in verified.items()} == {"finn": 0, "emulator": 0, "rtl": 0}
-    assert accelerator.cycles["interval"]["estimated"] == accelerator.cycles["interval"]["simulated"] <= 64
-    folding = accelerator.report["folding"]
+    verified = accelerator.report.verified
+    assert {name: each.mismatches for name, each in verified.items()} == {"finn": 0, "emulator": 0, "rtl": 0}
+    assert accelerator.cycles.interval.estimated == accelerator.cycles.interval.simulated <= 64
+    folding = accelerator.report.folding
     for layer in made.get_nodes_by_op_type("MVAU_hls"):
         of_finn = finn.dialect.attributes(layer)
         assert folding[layer.name] == {"PE": of_finn["PE"], "SIMD": of_finn["SIMD"]}
@@ -144,7 +147,7 @@ def _folded_by_finn(path):
     from qonnx.transformation.general import GiveUniqueNodeNames
 
     model = frontend.partition(frontend.dataflow(path))
-    with frontend.calling_finn(path):
+    with calling_finn(path):
         inserted = (InsertDWC(), InsertFIFO(create_shallow_fifos=True), SpecializeLayers(PART))
         for step in (SpecializeLayers(PART), SetFolding(64), *inserted, GiveUniqueNodeNames()):
             model = model.transform(step)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from qonnx.core.modelwrapper import ModelWrapper
 
-from flows.finn import execute, flow, frontend, settings, workspace
+from flows.finn import flow, frontend, settings, workspace
 from hw import finn
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph
@@ -63,7 +63,7 @@ def test_the_folder_is_what_finn_takes(done):
     folding = json.loads((folder / "folding.json").read_text())
     assert list(folding)[1:] == [layer["finn"] for layer in report["layers"]]
     x, expected = np.load(folder / "input.npy"), np.load(folder / "expected_output.npy")
-    np.testing.assert_array_equal(execute(folder / "model.onnx", x), expected)
+    np.testing.assert_array_equal(finn.execute(onnx.load(folder / "model.onnx"), x), expected)
 
     with workspace.at(folder / "again", "model"):
         from finn.transformation.fpgadataflow.insert_dwc import InsertDWC
@@ -185,16 +185,16 @@ def test_our_steps_in_finns_build(finns_own, tmp_path):
 
 def test_a_failed_verification_stops_finns_build(finns_own, tmp_path, monkeypatch):
     """With wrong integers from the RTL, the build raises in that step, and none after it runs."""
-    from flows import engines
+    from flows import simulation
     from flows.finn import steps
 
-    correct = engines.run_rtl
+    correct = simulation.simulate
 
-    def wrong(graph: Graph, family, ints):
-        got, result = correct(graph, family, ints)
+    def wrong(graph: Graph, design, ints):
+        got, result = correct(graph, design, ints)
         return {edge: values + 1 for edge, values in got.items()}, result
 
-    monkeypatch.setattr("flows.verify.run_rtl", wrong)
+    monkeypatch.setattr("flows.verify.simulate", wrong)
     with pytest.raises(BitfabricError, match="the RTL differs from the emulator"):
         steps.step_open_simulation(ModelWrapper(str(_partition(tmp_path, finns_own))), _Config(tmp_path / "out", 10.0))
 
@@ -228,5 +228,5 @@ def test_padding_of_bits_is_refused(tmp_path):
     made = frontend.dataflow(path)
     x = rng.normal(size=(3, 2, 4, 4)).astype(np.float32)
     got = Emulator(finn.read(made)).run(x)
-    np.testing.assert_array_equal(got, execute(made.model, x))
+    np.testing.assert_array_equal(got, finn.execute(made.model, x))
     assert (got != Emulator(lower(path)).run(x)).any()

@@ -5,7 +5,7 @@ import numpy as np
 import onnx
 import pytest
 
-from flows import build, report
+from flows import build
 from flows.report import figures
 from hw.timing import cycles
 from tests.flows.browser import layout
@@ -61,10 +61,10 @@ class Page(HTMLParser):
 
 
 def test_the_page_says_what_the_build_found(branched):
-    text = report.write(branched).read_text()
+    text = branched.write_report().read_text()
     page, facts = Page(text), branched.report
     sections = {"network", "timeline", "limits", "fifos", "verified", "estimate", "finn", "again"}
-    sections -= set() if facts["fifos"] else {"fifos"}
+    sections -= set() if facts.fifos else {"fifos"}
     assert set(page.ids) == sections
     assert all(address.startswith("#") and address[1:] in sections for address in page.addresses)
     assert not re.search(r"https?://|@import|url\(", text)  # it stands alone
@@ -74,18 +74,18 @@ def test_the_page_says_what_the_build_found(branched):
     for node in branched.graph:
         if node.kernel.op == "matrix_vector":
             assert node.kernel.weight_dtype.name in page.texts["network"]
-    for name, count in facts["resources"].items():
+    for name, count in facts.resources:
         assert f"{name.upper()}" in page.texts["estimate"]
-        assert f"{count['estimated']:,}" in page.texts["estimate"]
+        assert f"{count.estimated:,}" in page.texts["estimate"]
     assert "64 frames, 0 differ" in page.texts["verified"]
     assert "4 frames, 0 differ" in page.texts["verified"]
     assert page.texts["verified"].count("not run in this build") == 1
-    assert facts["model"]["sha256"] in page.texts["again"]
+    assert facts.model.sha256 in page.texts["again"]
     assert "--folding" in page.texts["again"]
-    for layer in facts["finn"]["layers"]:
-        assert layer["name"] in page.texts["finn"]
+    for layer in facts.finn.layers:
+        assert layer.name in page.texts["finn"]
     assert "↳ fc0 + fc0_threshold" in page.texts["finn"]
-    for name, version in facts["tools"].items():
+    for name, version in facts.tools.items():
         assert name in page.texts["again"]
         assert version in page.texts["again"]
 
@@ -109,7 +109,7 @@ def test_the_figures_are_the_cycle_model(branched):
 
 
 def test_nothing_overlaps_in_a_browser(branched, tmp_path):
-    page = report.write(branched, tmp_path / "report.html")
+    page = branched.write_report(tmp_path / "report.html")
     for width, dark in ((400, False), (1400, True)):
         seen = layout(page, width, dark)
         assert seen["width"] == width

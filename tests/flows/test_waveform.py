@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from vcd.reader import TokenKind, tokenize
 
-from flows import engines
+from flows.simulation import simulate
 from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError
 from hw.passes.lanes import insert_width_converters
@@ -45,7 +45,7 @@ def test_a_waveform_has_every_beat_under_its_layer(tmp_path):
     graph = insert_width_converters(residual(rng, 4))
     frames = 3
     x = rng.integers(0, 4, (frames, *graph.edges["x"].shape))
-    traced, _ = engines.run_rtl(graph, ECP5, {"x": x}, trace=tmp_path / "w.vcd", clock_mhz=50)
+    traced, _ = simulate(graph, generate(graph, ECP5), {"x": x}, trace=tmp_path / "w.vcd", clock_mhz=50)
     for edge, values in graph.execute({"x": x}).items():
         np.testing.assert_array_equal(traced[edge], values)
     moved = handshakes(tmp_path / "w.vcd")
@@ -79,7 +79,7 @@ def test_bad_waveforms_are_refused(tmp_path, monkeypatch):
     graph = insert_width_converters(residual(np.random.default_rng(0), 4))
     x = np.zeros((2, *graph.edges["x"].shape), int)
     with pytest.raises(BitfabricError, match=r"ends in \.vcd or \.fst"):
-        engines.run_rtl(graph, ECP5, {"x": x}, trace=tmp_path / "w.txt")
+        simulate(graph, generate(graph, ECP5), {"x": x}, trace=tmp_path / "w.txt")
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(BitfabricError, match="apt-get install gtkwave"):
-        engines.run_rtl(graph, ECP5, {"x": x}, trace=tmp_path / "w.fst")
+        simulate(graph, generate(graph, ECP5), {"x": x}, trace=tmp_path / "w.fst")

@@ -1,4 +1,4 @@
-"""The estimated Fmax, held against designs that were placed and routed (kept in ``benchmarks/clocks``)."""
+"""The estimated Fmax, held against designs that were placed and routed (kept in ``tests/measured/clocks``)."""
 
 from dataclasses import replace
 from typing import get_args
@@ -6,7 +6,6 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from benchmarks.clocks import CASES, Table, error, folded
 from hw.boards.targets import find_target
 from hw.fabric.fmax import Calibration, FmaxModel
 from hw.families import families, find_device, find_family, reference_device, spec_of
@@ -15,6 +14,8 @@ from hw.host.errors import BitfabricError
 from hw.ir.kernel import Role
 from hw.kernels.calibration import grid
 from tests.hw.networks import perceptron
+from tests.measured import clocks
+from tests.measured.table import error
 
 PLACED = [name for name, family in families().items() if spec_of(family).toolchain]
 SLOW = ("lenet", "resnet", "vgg", "cnv", "mnist")
@@ -23,7 +24,7 @@ SLOW = ("lenet", "resnet", "vgg", "cnv", "mnist")
 @pytest.mark.parametrize("name", PLACED)
 def test_kernels_are_as_fast_as_placed(name):
     """Four of five within 20 %, in the mean within 12 %."""
-    rows, kernels = Table("kernels", renew=False).rows, dict(grid())
+    rows, kernels = clocks.kernels().rows, dict(grid())
     family, errors = find_family(name), []
     calibration = spec_of(family).fmax.calibration
     for (target, case), made in rows.items():
@@ -40,13 +41,13 @@ def test_kernels_are_as_fast_as_placed(name):
 @pytest.mark.parametrize(
     "case",
     [pytest.param(c, marks=pytest.mark.slow if c.network.startswith(SLOW) else (), id=" ".join(map(str, c)))
-     for c in CASES],
+     for c in clocks.CASES],
 )  # fmt: skip
 def test_networks_are_as_fast_as_placed(case, tmp_path):
     """Within 20 %, but for what is a matter of luck: a design of 5,600 lookup tables was placed at 149 and 184 MHz."""
     target = find_target(case.target)
-    made = Table("networks", renew=False).rows[target.name, f"{case.network} {case.cycles}"]
-    hardware, _ = folded(case, made, tmp_path)
+    made = clocks.whole_networks().rows[target.name, f"{case.network} {case.cycles}"]
+    hardware, _ = clocks.folded(case, made, tmp_path)
     guess = fmax.estimate_fmax(hardware, target.device, shell=target.board is not None)
     lucky = case == ("lfe5u-85f", "tfc-w1a1", 8)
     assert abs(error(guess.mhz, made.fmax)) <= (25 if lucky else 20)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hw.fabric.resources import Resources
 from hw.families.ecp5 import ECP5
 from hw.folding import elimination, finn_json
-from hw.folding.choose import estimate_resources, fastest, for_budget, for_cycles, pareto
+from hw.folding.choose import estimate_resources, for_budget, for_cycles
 from hw.folding.search import Search
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding
@@ -59,7 +59,7 @@ def check_searches(graph, seed):
         fast = [u for t, u in fitting if t <= cycles] or [u for t, u in legal if t <= cycles]
         assert cost(used, budget) == pytest.approx(min(cost(u, budget) for u in fast))
 
-        front = pareto(graph, ECP5, budget)
+        front = Search(graph, ECP5, budget).pareto_front(budget)
         ranked = sorted((t, cost(u, budget)) for t, u in fitting)
         best = [(t, c) for i, (t, c) in enumerate(ranked) if all(c < faster - 1e-9 for _, faster in ranked[:i])]
         assert [choice.interval for choice in front] == [t for t, _ in best]
@@ -108,7 +108,7 @@ def test_fifos_keep_the_bound_and_are_minimal(cycles, seed):
     rng = np.random.default_rng(seed)
     graph = perceptron(rng, [12, 8, 6, 4], [("INT4", "BIPOLAR"), ("BIPOLAR", "BIPOLAR"), ("UINT2", "TERNARY")])
     graph = insert_width_converters(
-        apply_folding(graph, for_cycles(graph, max(cycles, fastest(graph)[0]), ECP5, DEVICE))
+        apply_folding(graph, for_cycles(graph, max(cycles, Search(graph, ECP5, DEVICE).min_interval[0]), ECP5, DEVICE))
     )
     depths = size_fifos(graph)
     bound = max(node.kernel.schedule().interval for node in graph)
@@ -124,7 +124,7 @@ def test_folded_network_in_rtl(cycles, arg_max, seed):
     rng = np.random.default_rng(seed)
     types = [("UINT3", "INT2"), ("BIPOLAR", "BIPOLAR"), ("INT2", "BIPOLAR")]
     graph = perceptron(rng, [8, 6, 4, 3], types, arg_max)
-    table = for_cycles(graph, max(cycles, fastest(graph)[0]), ECP5, DEVICE)
+    table = for_cycles(graph, max(cycles, Search(graph, ECP5, DEVICE).min_interval[0]), ECP5, DEVICE)
     graph = insert_width_converters(apply_folding(graph, table))
     graph = insert_fifos(graph, size_fifos(graph))
     check(graph, {"x": random_frames(graph.edges["x"], 6, rng)}, rng)

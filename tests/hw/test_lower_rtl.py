@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hw.fabric.resources import Resources
 from hw.families.ecp5 import ECP5
 from hw.folding import choose
+from hw.folding.search import Search
 from hw.ir.graph import Graph
 from hw.lowering.lower import lower
 from hw.passes.fifos import insert_fifos
@@ -61,7 +62,7 @@ def two_scales() -> onnx.ModelProto:
 
 def folded(graph: Graph, cycles: int) -> Graph:
     """The cheapest hardware of at most so many cycles a frame, or the fastest, with its FIFOs."""
-    table = choose.for_cycles(graph, max(cycles, choose.fastest(graph)[0]), ECP5, DEVICE)
+    table = choose.for_cycles(graph, max(cycles, Search(graph, ECP5, DEVICE).min_interval[0]), ECP5, DEVICE)
     connected = insert_width_converters(apply_folding(graph, table))
     return insert_fifos(connected, size_fifos(connected))
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
 from hw.families.ecp5 import ECP5
-from hw.folding import choose, finn_json
+from hw.folding import finn_json
+from hw.folding.search import Search
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Folding
@@ -31,7 +32,7 @@ from hw.passes.lanes import insert_width_converters
 from hw.timing import cycles, fifo_sizing
 from hw.timing.fifo_sizing import size_fifos
 from tests.hw.networks import random_weights
-from tests.hw.test_folding import check_searches
+from tests.hw.test_folding import DEVICE, check_searches
 from tests.kernels.kernel_bench import alone, check, random_frames, synthesised
 
 TYPES = ["BIPOLAR", "TERNARY", "UINT2", "INT4", "UINT8"]
@@ -188,7 +189,7 @@ def convolution(rng, shape=(2, 4, 1), outputs=2):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_no_enumerated_folding_is_better(seed):
     graph = convolution(np.random.default_rng(seed))
-    assert choose.fastest(graph)[0] == 2
+    assert Search(graph, ECP5, DEVICE).min_interval[0] == 2
     check_searches(graph, seed)
 
 

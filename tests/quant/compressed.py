@@ -4,7 +4,7 @@ from functools import cache
 
 import torch
 
-from quant import compression, create_model, fit, load_data
+from quant import TrainConfig, compression, create_model, fit, load_data
 
 
 @cache
@@ -22,7 +22,7 @@ def trained_network():
     """Not to be changed: all tests share it."""
     torch.manual_seed(0)
     model = new_network()
-    assert fit(model, digits(), epochs=8).test_accuracy > 0.95
+    assert fit(model, digits(), TrainConfig(epochs=8)).test_accuracy > 0.95
     return model
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from quant import create_model, fit, layers, load_data, schemes
+from quant import TrainConfig, create_model, fit, layers, load_data, schemes
 from quant.errors import QuantError
 from quant.metrics import accuracy
 from quant.quantizers.signs import random_sign, scaled_sign, sign_inside
@@ -137,7 +137,7 @@ def test_reestimation_repairs_a_stochastic_network(monkeypatch):
     model = create_model("tfc-w1a8", schemes.get("binaryconnect", mode="stochastic"))
     with monkeypatch.context() as patch:
         patch.setattr(BinaryConnect, "finish", lambda *_: None)
-        fit(model, data, epochs=5)
+        fit(model, data, TrainConfig(epochs=5))
     x_test, y_test = torch.from_numpy(data.x_test.reshape(-1, 64)).float(), torch.from_numpy(data.y_test)
     before = accuracy(model, x_test, y_test)
     x_train = torch.from_numpy(data.x_train.reshape(-1, 64)).float()

@@ -7,7 +7,7 @@ import torch
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import compare
-from quant import create_model, export, fit, load_checkpoint, load_data, save_checkpoint, schemes
+from quant import TrainConfig, create_model, export, fit, load_checkpoint, load_data, save_checkpoint, schemes
 from quant.errors import QuantError
 from quant.models.network import Network
 
@@ -53,7 +53,7 @@ def test_digits(name, tmp_path):
     data = load_data("digits")
     torch.manual_seed(0)
     model = create_model("tfc-w1a1", schemes.get(scheme, **parameters))
-    result = fit(model, data, EPOCHS)
+    result = fit(model, data, TrainConfig(epochs=EPOCHS))
     assert result.test_accuracy >= floor / 100
     frames = data.x_test.reshape(len(data.x_test), -1).astype(np.float32)
     check_export(model, tmp_path / "model.onnx", frames, exact)
@@ -91,7 +91,7 @@ def test_convolutions(scheme, parameters, exact, tmp_path):
 def test_input_scale_learns_but_is_not_exported(tmp_path):
     torch.manual_seed(0)
     model = create_model("tfc-w1a1", schemes.get("xnor", input_scale=True))
-    assert fit(model, load_data("digits"), EPOCHS).test_accuracy >= 0.92
+    assert fit(model, load_data("digits"), TrainConfig(epochs=EPOCHS)).test_accuracy >= 0.92
     with pytest.raises(QuantError, match=r"K, which depends on the data at every pixel.*train with input_scale=False"):
         export(model, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

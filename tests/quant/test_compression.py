@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from quant import compression, create_model, fit, layers, schemes
+from quant import TrainConfig, compression, create_model, fit, layers, schemes
 from quant.compression.error_correction import Quadratic
 from quant.compression.forms import Codewords, Pruned, Shared
 from quant.compression.kmeans import scalar_kmeans, vector_kmeans
@@ -62,7 +62,7 @@ def test_pruned_weights_stay_zero_in_training(network, data):
     pruned = compression.prune(network, 0.6)
     zero = {name: weight_of(pruned.get_submodule(name)) == 0 for name in compression.describe(pruned)}
     moved = weight_of(pruned.output)
-    accuracy = fit(pruned, data, epochs=4, learning_rate=(1e-2, 1e-3), validation=0.1).test_accuracy
+    accuracy = fit(pruned, data, TrainConfig(epochs=4, learning_rate=(1e-2, 1e-3), validation=0.1)).test_accuracy
     assert accuracy > 0.93
     for name, mask in zero.items():
         assert bool((weight_of(pruned.get_submodule(name))[mask] == 0).all())
@@ -174,8 +174,8 @@ def test_entropy_quantization_trades_bits_for_error(network):
 def test_training_shared_weights_with_fit(network, data):
     small = compression.share_weights(network, 4)
     index = {n: compression_of(small.get_submodule(n)).index.clone() for n in compression.describe(small)}
-    before = fit(copy.deepcopy(small), data, epochs=1, learning_rate=(1e-12, 1e-12)).train_accuracy
-    result = fit(small, data, epochs=6, validation=0.1)
+    before = fit(copy.deepcopy(small), data, TrainConfig(epochs=1, learning_rate=(1e-12, 1e-12))).train_accuracy
+    result = fit(small, data, TrainConfig(epochs=6, validation=0.1))
     assert result.train_accuracy > before
     assert result.test_accuracy > 0.94
     for name, chosen in index.items():

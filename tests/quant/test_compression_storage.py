@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
-from quant import compression, create_model, export, fit, load_checkpoint, save_checkpoint, schemes
+from quant import TrainConfig, compression, create_model, export, fit, load_checkpoint, save_checkpoint, schemes
 from quant.compression import huffman
 from quant.compression.forms import Pruned
 from quant.compression.weights import attach, compression_of, find_layers, grid_of, is_quantized, weight_of
@@ -159,7 +159,7 @@ def test_torch_qonnx_and_emulator_agree(method, network, data, frames, tmp_path)
             assert 64 <= np.abs(codes).max() <= 127
     else:
         small = METHODS[method](network)
-    fit(small, data, epochs=2)
+    fit(small, data, TrainConfig(epochs=2))
     verification = export(small, tmp_path / "model.onnx", frames.numpy()[:100])
     assert verification.max_abs_diff < 1e-12
 
@@ -182,9 +182,9 @@ def test_torch_qonnx_and_emulator_agree(method, network, data, frames, tmp_path)
 def test_powers_of_two_are_exact_everywhere(data, frames, tmp_path):
     torch.manual_seed(0)
     model = new_network(scheme="fixed_point")
-    fit(model, data, epochs=6)
+    fit(model, data, TrainConfig(epochs=6))
     small = compression.snap(compression.share_weights(model, 16), 8)
-    fit(small, data, epochs=2)
+    fit(small, data, TrainConfig(epochs=2))
     verification = export(small, tmp_path / "model.onnx", frames.numpy())
     assert verification.float32_max_abs_diff == 0
     emulated = Emulator(lower(tmp_path / "model.onnx")).run(frames.numpy())
@@ -201,7 +201,7 @@ def test_state_of_a_compressed_network_reloads(network, data, frames):
 
 
 def test_deep_compression(network, data):
-    small = compression.deep_compression(network, data, fraction=0.7, clusters=16, epochs=6)
+    small = compression.deep_compression(network, data, TrainConfig(epochs=6), fraction=0.7, clusters=16)
     report = compression.report(small)
     assert report.total.rate > 12
     assert report.total.nonzeros <= 0.31 * report.total.weights

@@ -17,14 +17,14 @@ from quant.errors import QuantError
 from quant.models.network import Network
 from quant.qonnx import verify
 from quant.qonnx.handlers import Manager
-from quant.training import training
+from quant.training.lightning_module import parameter_groups
 
 
 def trained(name: str, seed: int = 0, **options):
     """A network with trained-looking statistics and scales, in seconds."""
     torch.manual_seed(seed)
     model = create_model(name, in_features=24, classes=5, **options)
-    optimizer = torch.optim.Adam(training.parameter_groups(model, 1e-2))
+    optimizer = torch.optim.Adam(parameter_groups(model, 1e-2))
     for _ in range(35):
         x = torch.randint(0, 17, (60, 24)).float()
         loss = torch.nn.functional.cross_entropy(model(x), x[:, 0].long() % 5)

@@ -9,7 +9,7 @@ from brevitas.nn import QuantLinear
 from brevitas.quant.scaled_int import Int8AccumulatorAwareWeightQuant, Int8AccumulatorAwareZeroCenterWeightQuant
 from brevitas.quant_tensor import IntQuantTensor
 
-from quant import create_model, fit, layers, load_checkpoint, load_data, save_checkpoint, schemes
+from quant import TrainConfig, create_model, fit, layers, load_checkpoint, load_data, save_checkpoint, schemes
 from quant.errors import QuantError
 from quant.quantizers.functions import ROUNDINGS
 from quant.schemes.learned_step import StepAct, StepWeight
@@ -124,7 +124,7 @@ def test_gupta_learns_by_stochastic_rounding_what_rounding_to_the_nearest_loses(
     for rounding in ("stochastic", "half_even"):
         torch.manual_seed(0)
         scheme = schemes.get("gupta", weight_fraction=6, rounding=rounding)
-        reached[rounding] = fit(create_model("tfc", scheme=scheme), epochs=6).test_accuracy
+        reached[rounding] = fit(create_model("tfc", scheme=scheme), config=TrainConfig(epochs=6)).test_accuracy
     assert reached["stochastic"] > 0.92
     assert reached["half_even"] < reached["stochastic"] - 0.06
 
@@ -228,7 +228,7 @@ def test_no_sum_overflows_the_accumulator(zero_center, accumulator):
         "accumulator_aware", accumulator_bits=accumulator, zero_center=zero_center, input_bits=4, act_bits=4
     )
     model = create_model("tfc", scheme=scheme)
-    fit(model, epochs=2)
+    fit(model, config=TrainConfig(epochs=2))
     greatest = []
     for layer in (*[block.linear for block in model.hidden], model.output):
         codes = codes_of(layer)
@@ -263,7 +263,7 @@ def test_too_narrow_an_accumulator_is_refused():
 )
 def test_digits(scheme, floor):
     torch.manual_seed(0)
-    assert fit(create_model("tfc", scheme=scheme), load_data("digits"), epochs=8).test_accuracy > floor
+    assert fit(create_model("tfc", scheme=scheme), load_data("digits"), TrainConfig(epochs=8)).test_accuracy > floor
 
 
 @pytest.mark.parametrize(

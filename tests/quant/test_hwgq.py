@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
-from quant import create_model, export, fit, layers, schemes
+from quant import TrainConfig, create_model, export, fit, layers, schemes
 from quant.errors import QuantError
 from quant.schemes import hwgq
 
@@ -158,7 +158,7 @@ def test_layers():
 def test_digits_and_export(parameters, operators, tmp_path):
     torch.manual_seed(0)
     model = create_model("tfc", scheme=schemes.get("hwgq", **parameters))
-    assert fit(model, epochs=8).test_accuracy > 0.9
+    assert fit(model, config=TrainConfig(epochs=8)).test_accuracy > 0.9
     path = tmp_path / "model.onnx"
     verification = export(model, path)
     assert verification.quantizers == 4

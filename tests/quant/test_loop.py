@@ -6,20 +6,23 @@ import signal
 import subprocess
 import sys
 import types
+from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
-from quant import create_model, fit, load_data, save_checkpoint
+from quant import TrainConfig, TrainerOptions, create_model, fit, load_data, save_checkpoint
 from quant.data import DataSet, stratified
 from quant.errors import QuantError
 from quant.metrics import accuracy
 from quant.models.network import model_inputs
 from quant.schemes.scheme import Scheme
-from quant.training import training
-from quant.training.batches import Batches, flip_crop, shift
+from quant.training import lightning_module
+from quant.training.batches import AUGMENTATIONS, Batches, flip_crop, shift
 from quant.training.callbacks import Bar, KeepCheckpoint
+from quant.training.config import Augmentation, Loss
 from quant.training.distillation import distillation_loss
 
 
@@ -40,18 +43,18 @@ def test_squared_hinge():
     logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
     targets = np.where(np.arange(4) == labels.numpy()[:, None], 1.0, -1.0)
     expected = (np.maximum(0, 1 - targets * logits.numpy()) ** 2).mean()
-    assert float(training.squared_hinge(logits, labels)) == pytest.approx(expected, rel=1e-6)
+    assert float(lightning_module.squared_hinge(logits, labels)) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(("shape", "fans"), [((64, 784), 848), ((10, 64), 74), ((16, 8, 3, 3), 24 * 9)])
 def test_glorot_factor(shape, fans):
-    assert training.glorot_factor(torch.empty(shape)) == pytest.approx(1 / math.sqrt(1.5 / fans), rel=1e-12)
+    assert lightning_module.glorot_factor(torch.empty(shape)) == pytest.approx(1 / math.sqrt(1.5 / fans), rel=1e-12)
 
 
 def test_binary_weights_move_at_the_scaled_rate():
     model = create_model("tfc-w1a1", in_features=20)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    groups = training.parameter_groups(model, 1e-3)
+    groups = lightning_module.parameter_groups(model, 1e-3)
     assert sum(len(group["params"]) for group in groups) == len(before)
     optimizer = torch.optim.Adam(groups)
     for p in model.parameters():
@@ -66,8 +69,8 @@ def test_binary_weights_move_at_the_scaled_rate():
 
 def test_no_scaling_and_no_clipping_where_the_scheme_has_none():
     model = create_model("tfc-w4a4")
-    assert [group["lr"] for group in training.parameter_groups(model, 0.25)] == [0.25]
-    layers = training.scheme_layers(model)[model.scheme]
+    assert [group["lr"] for group in lightning_module.parameter_groups(model, 0.25)] == [0.25]
+    layers = lightning_module.scheme_layers(model)[model.scheme]
     assert len(layers) == 4
     with torch.no_grad():
         layers[0].weight.fill_(3.0)
@@ -78,14 +81,16 @@ def test_no_scaling_and_no_clipping_where_the_scheme_has_none():
 def test_weights_stay_clipped_while_training():
     data = small()
     model = model_for(data)
-    fit(model, data, epochs=3, learning_rate=(1.0, 1.0))  # large steps: nearly every weight hits the limit
-    weights = torch.cat([layer.weight.detach().flatten() for layer in training.scheme_layers(model)[model.scheme]])
+    fit(model, data, TrainConfig(epochs=3, learning_rate=(1.0, 1.0)))  # large steps: nearly every weight hits the limit
+    weights = torch.cat(
+        [layer.weight.detach().flatten() for layer in lightning_module.scheme_layers(model)[model.scheme]]
+    )
     assert float(weights.abs().max()) == 1.0
 
 
 def test_the_rate_falls_along_half_a_cosine():
     data = small()
-    result = fit(model_for(data, "tfc-w4a4"), data, epochs=5, learning_rate=(0.1, 0.001))
+    result = fit(model_for(data, "tfc-w4a4"), data, TrainConfig(epochs=5, learning_rate=(0.1, 0.001)))
     expected = [0.001 + 0.099 * (1 + math.cos(math.pi * i / 4)) / 2 for i in range(5)]
     np.testing.assert_allclose([epoch.learning_rate for epoch in result.history], expected, rtol=1e-9)
 
@@ -101,8 +106,10 @@ def test_the_optimizer_gets_the_rates(monkeypatch):
         step(self, layers, optimizer)
 
     monkeypatch.setattr(type(model.scheme), "after_step", after_step)
-    fit(model, data, epochs=2, learning_rate=(0.1, 0.001))
-    scaled = [training.glorot_factor(layer.weight) for layer in training.scheme_layers(model)[model.scheme]]
+    fit(model, data, TrainConfig(epochs=2, learning_rate=(0.1, 0.001)))
+    scaled = [
+        lightning_module.glorot_factor(layer.weight) for layer in lightning_module.scheme_layers(model)[model.scheme]
+    ]
     np.testing.assert_allclose(seen[0], [*(0.1 * s for s in scaled), 0.1], rtol=1e-9)
     np.testing.assert_allclose(seen[-1], [*(0.001 * s for s in scaled), 0.001], rtol=1e-9)
     assert len(seen) == 4
@@ -111,7 +118,7 @@ def test_the_optimizer_gets_the_rates(monkeypatch):
 def test_digits_are_learned_quietly(capfd, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    result = fit(create_model("tfc-w1a1"), load_data("digits"), epochs=12)
+    result = fit(create_model("tfc-w1a1"), load_data("digits"), TrainConfig(epochs=12))
     assert result.test_accuracy > 0.85
     assert result.train_accuracy > 0.85
     assert list(tmp_path.iterdir()) == []
@@ -122,7 +129,7 @@ def test_arrays_may_be_read_only(recwarn):
     data = small()
     for array in (data.x_train, data.y_train, data.x_test, data.y_test):
         array.flags.writeable = False
-    fit(model_for(data), data, epochs=1)
+    fit(model_for(data), data, TrainConfig(epochs=1))
     assert not [warning for warning in recwarn if "writable" in str(warning.message)]
 
 
@@ -132,7 +139,7 @@ def test_equal_seeds_give_equal_results():
     for seed in (1, 1, 2):
         model = model_for(data, seed=5)
         torch.rand(seed)  # the caller's random numbers do not matter
-        fit(model, data, epochs=2, seed=seed)
+        fit(model, data, TrainConfig(epochs=2, seed=seed))
         states.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])
@@ -141,7 +148,7 @@ def test_equal_seeds_give_equal_results():
 def test_the_best_epoch_is_kept(capfd):
     data = small()
     model = model_for(data, "tfc-w4a4")
-    result = fit(model, data, epochs=4, validation=0.25, progress=True)
+    result = fit(model, data, TrainConfig(epochs=4, validation=0.25), progress=True)
     assert result.validation_accuracy is not None
     assert 1 <= result.epoch <= 4
     # the restored parameters are those whose validation accuracy was reported
@@ -163,12 +170,30 @@ def test_the_best_epoch_is_kept(capfd):
         ({"patience": 3}, "needs a validation part"),
         ({"patience": 0, "validation": 0.1}, "patience=0"),
         ({"augment": "rotate"}, "shift or flip-crop"),
+        ({"learning_rate": (0.0, 1e-3)}, r"learning_rate=\(0.0, 0.001\)"),
+        ({"learning_rate": (1e-2, float("nan"))}, r"learning_rate=\(0.01, nan\)"),
+        ({"learning_rate": (1e-2,)}, r"learning_rate=\(0.01,\)"),
+        ({"temperature": 0.0}, "temperature=0.0"),
+        ({"distill_weight": -1.0}, "distill_weight=-1.0"),
+    ],
+)
+def test_bad_settings(options, message):
+    with pytest.raises(QuantError, match=message) as caught:
+        TrainConfig(**options)
+    assert caught.value.status == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         ({"resume": True}, "the folder to go on from"),
         ({"teacher": "nowhere"}, "no teacher nowhere"),
-        ({"trainer": {"devices": 0}}, "Lightning refuses"),
-        ({"trainer": {"device": 1}}, "Lightning refuses"),
-        ({"trainer": {"strategy": "ddp_spawn", "devices": 2}}, "use strategy='ddp'"),
-        ({"trainer": {"strategy": "ddp", "devices": 3}}, "a multiple"),
+        ({"config": TrainConfig(trainer=TrainerOptions(devices=0))}, r"Lightning refuses trainer={'devices': 0}"),
+        (
+            {"config": TrainConfig(trainer=TrainerOptions(devices=2, strategy="ddp_spawn"))},
+            "use strategy='ddp'",
+        ),
+        ({"config": TrainConfig(trainer=TrainerOptions(devices=3, strategy="ddp"))}, "a multiple"),
     ],
 )
 def test_bad_arguments(options, message):
@@ -176,6 +201,18 @@ def test_bad_arguments(options, message):
     with pytest.raises(QuantError, match=message) as caught:
         fit(model_for(data), data, **options)
     assert caught.value.status == 2
+
+
+def test_names_of_losses_and_augmentations():
+    assert set(get_args(Loss)) == set(lightning_module.LOSSES)
+    assert set(get_args(Augmentation)) == set(AUGMENTATIONS)
+
+
+def test_augmentation_is_for_images():
+    data = small()
+    flat = replace(data, x_train=data.x_train.reshape(-1, 16), x_test=data.x_test.reshape(-1, 16))
+    with pytest.raises(QuantError, match=r"augment='shift' is for images, but small has inputs of shape \(16,\)"):
+        fit(model_for(flat), flat, TrainConfig(augment="shift"))
 
 
 def test_data_that_do_not_fit():
@@ -193,7 +230,7 @@ def test_an_interrupt_reaches_the_caller(monkeypatch):
     handler = signal.getsignal(signal.SIGINT)
     data = small()
     with pytest.raises(KeyboardInterrupt):
-        fit(model_for(data), data, epochs=2)
+        fit(model_for(data), data, TrainConfig(epochs=2))
     assert signal.getsignal(signal.SIGINT) is handler
 
 
@@ -227,17 +264,18 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path, monkeypatch, n
         return create_model(name, input_shape=data.shape, classes=2, in_range=(0, 16), dropout=0.2)
 
     expected = fresh()
-    wanted = fit(expected, data, epochs=7, **options)
+    config = TrainConfig(epochs=7, **options)
+    wanted = fit(expected, data, config)
     monkeypatch.setattr(KeepCheckpoint, "interval", 0.0)
     for steps in (2, 3, 7):  # in every run some steps further than where the one before it was interrupted
         with monkeypatch.context() as patch:
             interrupt_after(patch, steps)
             with pytest.raises(KeyboardInterrupt):
-                fit(fresh(), data, epochs=7, checkpoint=tmp_path, resume=True, **options)
+                fit(fresh(), data, config, checkpoint=tmp_path, resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
     for _ in range(2):  # the second has nothing left to train
         found = fresh()
-        result = fit(found, data, epochs=7, checkpoint=tmp_path, resume=True, **options)
+        result = fit(found, data, config, checkpoint=tmp_path, resume=True)
         assert result.history == wanted.history
         assert (result.test_accuracy, result.epoch) == (wanted.test_accuracy, wanted.epoch)
         for key, value in expected.state_dict().items():
@@ -246,52 +284,52 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path, monkeypatch, n
 
 def test_checkpoints_of_another_training_and_damaged_ones(tmp_path):
     data = small()
-    fit(model_for(data), data, epochs=2, checkpoint=tmp_path)
+    fit(model_for(data), data, TrainConfig(epochs=2), checkpoint=tmp_path)
     with pytest.raises(QuantError, match="with epochs=2 instead of 3") as caught:
-        fit(model_for(data), data, epochs=3, checkpoint=tmp_path, resume=True)
+        fit(model_for(data), data, TrainConfig(epochs=3), checkpoint=tmp_path, resume=True)
     assert caught.value.status == 2
     (tmp_path / "last.ckpt").write_bytes(b"damaged")
     with pytest.raises(QuantError, match="no checkpoint of a training"):
-        fit(model_for(data), data, epochs=2, checkpoint=tmp_path, resume=True)
-    assert fit(model_for(data), data, epochs=2, checkpoint=tmp_path).epoch == 2
+        fit(model_for(data), data, TrainConfig(epochs=2), checkpoint=tmp_path, resume=True)
+    assert fit(model_for(data), data, TrainConfig(epochs=2), checkpoint=tmp_path).epoch == 2
 
 
 def test_patience_ends_a_training(tmp_path):
     data = small()
-    settings = {"epochs": 40, "validation": 0.25, "patience": 3, "checkpoint": tmp_path}
+    config = TrainConfig(epochs=40, learning_rate=(1.0, 1.0), validation=0.25, patience=3)
     model = model_for(data, "tfc-float")
-    result = fit(model, data, learning_rate=(1.0, 1.0), **settings)
+    result = fit(model, data, config, checkpoint=tmp_path)
     assert len(result.history) == result.epoch + 3 < 40
     reached = [epoch.validation_accuracy for epoch in result.history]
     assert result.validation_accuracy == max(reached)
-    again = fit(model_for(data, "tfc-float"), data, learning_rate=(1.0, 1.0), resume=True, **settings)
+    again = fit(model_for(data, "tfc-float"), data, config, checkpoint=tmp_path, resume=True)
     assert again.history == result.history
 
 
 def test_history():
     data = small()
-    result = fit(model_for(data), data, epochs=6, validation=0.2)
+    result = fit(model_for(data), data, TrainConfig(epochs=6, validation=0.2))
     assert [epoch.epoch for epoch in result.history] == [1, 2, 3, 4, 5, 6]
     first, last = result.history[0], result.history[-1]
     assert last.loss < first.loss
     assert last.train_accuracy > 0.9
     assert result.validation_accuracy == max(epoch.validation_accuracy for epoch in result.history)
     assert 0 <= last.flip_ratio < first.flip_ratio < 1
-    assert fit(model_for(data, "tfc-float"), data, epochs=1).history[0].flip_ratio is None
+    assert fit(model_for(data, "tfc-float"), data, TrainConfig(epochs=1)).history[0].flip_ratio is None
 
 
 def test_the_flip_ratio_counts_changed_codes(monkeypatch):
     data = small()
     model = model_for(data)
-    codes = [[layer.weight.detach().sign() for layer in training.scheme_layers(model)[model.scheme]]]
-    end = training.Training.on_train_epoch_end
+    codes = [[layer.weight.detach().sign() for layer in lightning_module.scheme_layers(model)[model.scheme]]]
+    end = lightning_module.Training.on_train_epoch_end
 
     def on_train_epoch_end(self):
-        codes.append([layer.weight.detach().sign() for layer in training.scheme_layers(model)[model.scheme]])
+        codes.append([layer.weight.detach().sign() for layer in lightning_module.scheme_layers(model)[model.scheme]])
         end(self)
 
-    monkeypatch.setattr(training.Training, "on_train_epoch_end", on_train_epoch_end)
-    result = fit(model, data, epochs=2, learning_rate=(0.01, 0.01))
+    monkeypatch.setattr(lightning_module.Training, "on_train_epoch_end", on_train_epoch_end)
+    result = fit(model, data, TrainConfig(epochs=2, learning_rate=(0.01, 0.01)))
     for epoch, before, after in zip(result.history, codes[:-1], codes[1:], strict=True):
         flips = sum(int((a != b).sum()) for a, b in zip(before, after, strict=True))
         assert epoch.flip_ratio == flips / sum(a.numel() for a in after) > 0
@@ -300,7 +338,9 @@ def test_the_flip_ratio_counts_changed_codes(monkeypatch):
 def test_the_history_counts_every_sample_once():
     data = small()
     model = model_for(data, "tfc-float")
-    result = fit(model, data, epochs=1, batch_size=200, learning_rate=(1e-9, 1e-9))  # one batch, a still network
+    result = fit(
+        model, data, TrainConfig(epochs=1, batch_size=200, learning_rate=(1e-9, 1e-9))
+    )  # one batch, a still network
     x, y = torch.from_numpy(model_inputs(model, data.x_train)), torch.from_numpy(data.y_train)
     logits = model.train()(x).detach()
     assert result.history[0].loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, y)), rel=1e-4)
@@ -358,13 +398,13 @@ def test_a_student_follows_its_teacher(tmp_path):
     torch.manual_seed(0)
     # another layout of the same input
     teacher = create_model("resnet8-float", input_shape=data.shape, classes=2, in_range=(0, 16), width=0.5)
-    fit(teacher, wrong, epochs=5)
+    fit(teacher, wrong, TrainConfig(epochs=5))
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     save_checkpoint(teacher, tmp_path / "checkpoint.pt")
     states = []
     for tutor in (teacher, tmp_path):
         student = model_for(data)
-        result = fit(student, data, epochs=5, teacher=tutor, distill_weight=50.0, temperature=2.0)
+        result = fit(student, data, TrainConfig(epochs=5, distill_weight=50.0, temperature=2.0), teacher=tutor)
         assert result.test_accuracy < 0.4  # it believes the teacher, not the labels
         states.append(torch.cat([p.detach().flatten() for p in student.parameters()]))
     assert torch.equal(*states)
@@ -387,22 +427,22 @@ def test_the_bar_in_a_notebook(monkeypatch):
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     data = small()
     assert Bar("x", 2).visible
-    fit(model_for(data), data, epochs=2)
+    fit(model_for(data), data, TrainConfig(epochs=2))
     assert len(shown) == 3  # at the start and after each epoch
     assert "epoch 2/2" in shown[-1]._repr_mimebundle_([], [])["text/plain"]
 
 
 DDP = """
 import sys, torch
-from quant import create_model, fit
+from quant import TrainConfig, TrainerOptions, create_model, fit
 from tests.quant.test_loop import small
 
 torch.set_num_threads(1)
 data = small()
 torch.manual_seed(0)
 model = create_model("tfc-w4a4", input_shape=data.shape, classes=2, in_range=(0, 16), batch_norm=False)
-trainer = {"devices": 2, "strategy": "ddp"} if sys.argv[2] == "2" else None
-result = fit(model, data, epochs=3, validation=0.2, trainer=trainer)
+trainer = TrainerOptions(devices=2, strategy="ddp") if sys.argv[2] == "2" else TrainerOptions()
+result = fit(model, data, TrainConfig(epochs=3, validation=0.2, trainer=trainer))
 rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 torch.save({"state": model.state_dict(), "result": vars(result) | {"history": [vars(e) for e in result.history]}},
            f"{sys.argv[1]}/{sys.argv[2]}-{rank}.pt")

@@ -9,7 +9,7 @@ from brevitas.nn import QuantLinear
 from brevitas.quant import ShiftedUint8WeightPerTensorFloat
 from torch.nn.utils import parametrize
 
-from quant import compression, create_model, fit, load_data, robustness, schemes
+from quant import TrainConfig, compression, create_model, fit, load_data, robustness, schemes
 from quant.errors import QuantError
 
 
@@ -22,7 +22,7 @@ def data():
 def network(data):
     torch.manual_seed(0)
     model = create_model("tfc-w4a4", input_shape=data.shape, in_range=(data.low, data.high))
-    fit(model, data, epochs=4)
+    fit(model, data, TrainConfig(epochs=4))
     return model
 
 
@@ -181,8 +181,8 @@ def test_training_under_distortion(data):
     model = create_model("tfc-w8a8", input_shape=data.shape, in_range=(data.low, data.high))
     usual = copy.deepcopy(model)
     with robustness.distorted_training(model, "multiplicative", 1.0):
-        fit(model, data, epochs=8)
-    fit(usual, data, epochs=8)
+        fit(model, data, TrainConfig(epochs=8))
+    fit(usual, data, TrainConfig(epochs=8))
     hardened, other = (robustness.accuracy_against(m, data, "multiplicative", [1.0]) for m in (model, usual))
     assert hardened.accuracies.mean() > other.accuracies.mean() + 0.05
 

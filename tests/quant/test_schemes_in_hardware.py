@@ -7,7 +7,7 @@ import torch
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import compare
-from quant import create_model, export, fit, load_data, schemes
+from quant import TrainConfig, create_model, export, fit, load_data, schemes
 from quant.models.network import model_inputs
 
 
@@ -16,7 +16,7 @@ def built(scheme, tmp_path, epochs=2, **options):
     torch.manual_seed(0)
     data = load_data("digits")
     model = create_model("tfc", scheme=scheme, **options)
-    fit(model, data, epochs=epochs)
+    fit(model, data, TrainConfig(epochs=epochs))
     frames = model_inputs(model, data.x_test[:200])
     export(model, tmp_path / "model.onnx", frames)
     with torch.no_grad():

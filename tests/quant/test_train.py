@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import quant
-from quant import load_checkpoint, load_data, schemes, train_run
+from quant import TrainConfig, load_checkpoint, load_data, schemes, train_run
 from quant.errors import QuantError
 from quant.schemes.scheme import Scheme
 from quant.training import run as training_run
@@ -19,8 +19,8 @@ from quant.training import run as training_run
 PRODUCTS = {"model.onnx", "metrics.json", "x_test.npy", "y_test.npy", "checkpoint.pt"}
 
 
-def run(folder, **changes):
-    return train_run(**{"model": "tfc-w1a1", "epochs": 2, "out": folder, **changes})
+def run(folder, epochs=2, seed=0, temperature=4.0, **options):
+    return train_run(out=folder, config=TrainConfig(epochs=epochs, seed=seed, temperature=temperature), **options)
 
 
 def content(folder):
@@ -38,7 +38,7 @@ def test_products(finished):
     assert set(content(folder)) == PRODUCTS
     written = json.loads((folder / "metrics.json").read_text())
     assert json.loads(json.dumps(results)) == {**written, "out": str(folder), "cached": False, "rank": 0}
-    assert (results["cached"], results["model"], results["scheme"], results["data"], results["epochs"]) == (
+    assert (results["cached"], results["model"], results["scheme"], results["data"], results["config"]["epochs"]) == (
         False,
         "tfc-w1a1",
         schemes.get("binarynet").describe(),
@@ -133,12 +133,12 @@ def test_a_float_network_and_its_student(tmp_path):
     assert set(content(tmp_path / "teacher")) == PRODUCTS - {"model.onnx"}
     assert (teacher["onnx"], teacher["verification"]) == (None, None)
     assert run(tmp_path / "teacher", model="tfc-float")["cached"] is True
-    student = run(tmp_path / "student", teacher=tmp_path / "teacher", fit_options={"temperature": 2.0})
+    student = run(tmp_path / "student", teacher=tmp_path / "teacher", temperature=2.0)
     assert student["accuracy"] != run(tmp_path / "alone")["accuracy"]
-    assert run(tmp_path / "student", teacher=tmp_path / "teacher", fit_options={"temperature": 2.0})["cached"] is True
+    assert run(tmp_path / "student", teacher=tmp_path / "teacher", temperature=2.0)["cached"] is True
     # another teacher in the same place is another request
     run(tmp_path / "teacher", model="tfc-float", epochs=3)
-    again = run(tmp_path / "student", teacher=tmp_path / "teacher", fit_options={"temperature": 2.0})
+    again = run(tmp_path / "student", teacher=tmp_path / "teacher", temperature=2.0)
     assert again["cached"] is False
     # an earlier run's model does not stay beside the results of one that has none
     run(tmp_path / "student", model="tfc-float")

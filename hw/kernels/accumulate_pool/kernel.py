@@ -14,7 +14,7 @@ from hw.kernels.shared.pool import Pool
 
 @dataclass(frozen=True, eq=False)
 class AccumulatePool(Pool):
-    """The sum of every window, see Pool, in the narrowest type that holds every reachable one.
+    """The sum of every window (see Pool), in the narrowest type that holds every reachable sum.
 
     An average is a sum times a scale. Of a whole image: ``kernel`` is its size. ``input_range`` states the inputs'
     range where it is narrower than their type's. Raises BitfabricError for a kernel that does not fit the shape, for
@@ -42,7 +42,7 @@ class AccumulatePool(Pool):
         return smallest_dtype(count * low, count * high)
 
     def output_range(self) -> tuple[int, int]:
-        """Least and greatest sum."""
+        """Minimum and maximum sum."""
         low, high = checked_range(self.op, self.dtype, self.input_range)
         count = int(np.prod(self.kernel))
         return count * low, count * high

@@ -22,8 +22,7 @@ LATENCY = 2
 
 @dataclass(frozen=True, eq=False)
 class Add(ChannelKernel):
-    """``y = ca * a + cb * b`` of two streams ``shape`` (*prefix, C), ``pe`` channels of ``pixels`` positions at a time.
-
+    """``y = ca * a + cb * b`` of two streams ``shape`` (*prefix, C), ``pe`` channels of ``pixels`` positions per beat.
 
     ``coefficients`` are (ca, cb). The output has the narrowest type that holds every reachable sum. ``input_ranges``
     states the inputs' ranges where they are narrower than those of ``dtypes``. Products are shifts and adders, one for
@@ -64,7 +63,7 @@ class Add(ChannelKernel):
         return pixel.counts(self.shape)
 
     def _products(self) -> list[tuple[int, int]]:
-        """The range of each term."""
+        """The range of each product."""
         ranges = self.input_ranges or (None, None)
         found = []
         for dtype, given, c in zip(self.dtypes, ranges, self.coefficients, strict=True):
@@ -73,7 +72,7 @@ class Add(ChannelKernel):
         return found
 
     def output_range(self) -> tuple[int, int]:
-        """Least and greatest sum."""
+        """Minimum and maximum sum."""
         (low_a, high_a), (low_b, high_b) = self._products()
         return low_a + low_b, high_a + high_b
 

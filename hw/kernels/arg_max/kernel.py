@@ -17,7 +17,7 @@ from hw.kernels.shared import cell_costs
 
 @dataclass(frozen=True, eq=False)
 class ArgMax(Kernel):
-    """``(*prefix, classes)`` to ``(*prefix, 1)``, ``pe`` values at a time; of equal ones the lowest index.
+    """``(*prefix, classes)`` to ``(*prefix, 1)``, ``pe`` values per beat. Of equal maxima the lowest index wins.
 
     Raises BitfabricError where ``pe`` does not divide the classes, or the input is not of integers.
     """

@@ -18,8 +18,10 @@ from hw.kernels.shared.channel_kernel import ChannelKernel, kind
 
 @dataclass(frozen=True, eq=False)
 class Concat(ChannelKernel):
-    """Streams ``shapes`` (*prefix, C_i) of ``dtypes`` to one (*prefix, sum of the C_i), ``pe`` lanes each, one input
-    after the other; or all inputs at once, ``pixels`` whole positions of each.
+    """Joins streams ``shapes`` (*prefix, C_i) of ``dtypes`` into one (*prefix, sum of the C_i).
+
+    All streams have ``pe`` lanes, and each position consumes one input after the other; or a beat has ``pixels`` whole
+    positions of every input.
 
     Inputs of one type keep it; otherwise the output has the narrowest type that holds all of them, BIPOLAR being
     -1 and +1. Raises BitfabricError for shapes that differ in more than the last axis, fewer than two inputs, types
@@ -85,19 +87,19 @@ class Concat(ChannelKernel):
     def schedule(self) -> Schedule:
         positions, once = prod(self.shapes[0][:-1]), np.ones(1, bool)
         if self.pixels > 1:
-            takes, beats = (once,) * len(self.shapes), positions // self.pixels
-            return Schedule(takes, (once,), latency=2, credits=3, repeats=beats, input_registers=True)
+            consumes, beats = (once,) * len(self.shapes), positions // self.pixels
+            return Schedule(consumes, (once,), latency=2, credits=3, repeats=beats, input_registers=True)
         source = np.repeat(np.arange(len(self.shapes)), self._beats)
-        takes = tuple(source == i for i in range(len(self.shapes)))
+        consumes = tuple(source == i for i in range(len(self.shapes)))
         every = np.ones(len(source), bool)
-        return Schedule(takes, (every,), latency=2, credits=3, repeats=positions)
+        return Schedule(consumes, (every,), latency=2, credits=3, repeats=positions)
 
     def resources(self, family: Family) -> Resources:
         out = self.outputs()[0].width
         inputs = len(self.shapes)
         if self.pixels > 1:
             return cell_costs.stream_out(out, 3, family) + cell_costs.stream_join(inputs, family) + Resources(ff=out)
-        # A lookup table takes inputs with the bits that choose them, and hands on to the next or to one that joins all.
+        # A lookup table selects among some inputs; chains or one more level of tables join them.
         each, rest = family.lut_inputs // 2, (family.lut_inputs - 1) // 2
         tables = -(-inputs // each)
         tree = tables + -(-(tables - 1) // (family.lut_inputs - 1))
@@ -106,7 +108,7 @@ class Concat(ChannelKernel):
         return total + Resources(select + 2 * inputs, inputs + out + 1)
 
     def rtl(self, family: Family) -> Rtl:
-        # Codes of one type are passed on as they are.
+        # Codes of one common type pass unchanged.
         same = self.output_dtype in self.dtypes and len({d.name for d in self.dtypes}) == 1
         kinds = tuple(0 if same else ("unsigned", "signed", "bipolar").index(kind(d)) for d in self.dtypes)
         channels, bits = tuple(shape[-1] for shape in self.shapes), tuple(d.bitwidth() for d in self.dtypes)

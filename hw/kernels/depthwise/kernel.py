@@ -192,9 +192,9 @@ class Depthwise(ChannelKernel):
         return 1 + self._memory.latency + self._product.latency + self._tree_cycles + self._sum.latency
 
     def schedule(self) -> Schedule:
-        gives = np.arange(self.words) >= self.words - self.channel_beats
-        every, credits = np.ones(len(gives), bool), credits_for(gives, self.latency)
-        return Schedule((every,), (gives,), self.latency, credits, prod(self.prefix) // self.windows_per_beat)
+        produces = np.arange(self.words) >= self.words - self.channel_beats
+        every, credits = np.ones(len(produces), bool), credits_for(produces, self.latency)
+        return Schedule((every,), (produces,), self.latency, credits, prod(self.prefix) // self.windows_per_beat)
 
     @property
     def _words(self) -> np.ndarray:

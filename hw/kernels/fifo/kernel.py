@@ -18,7 +18,7 @@ BLOCK_BITS = 4096
 
 @dataclass(frozen=True, eq=False)
 class Fifo(Kernel):
-    """Holds up to ``depth`` beats of ``stream``."""
+    """Stores up to ``depth`` beats of ``stream``, two or more."""
 
     op: ClassVar[str] = "fifo"
     role: ClassVar[Role] = "plumbing"
@@ -50,7 +50,7 @@ class Fifo(Kernel):
 
     @property
     def block(self) -> bool:
-        """Whether the beats are kept in block RAM."""
+        """Whether the beats are stored in block RAM."""
         return self.depth >= 64 and self.depth * self.stream.width > BLOCK_BITS
 
     def schedule(self) -> Schedule:

@@ -17,9 +17,9 @@ from hw.kernels.shared.channel_kernel import ChannelKernel
 
 @dataclass(frozen=True, eq=False)
 class Fork(ChannelKernel):
-    """The stream ``shape`` (*prefix, C) of ``dtype`` to ``copies`` outputs, which drain independently.
+    """Copies the stream ``shape`` (*prefix, C) of ``dtype`` to ``copies`` outputs, which drain independently.
 
-    ``pe`` channels of ``pixels`` positions go at a time. Raises BitfabricError for fewer than two copies and for a
+    A beat has ``pe`` channels of ``pixels`` positions. Raises BitfabricError for fewer than two copies and for a
     ``pe`` that does not divide C.
     """
 

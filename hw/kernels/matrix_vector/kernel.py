@@ -292,7 +292,8 @@ class MatrixVector(Kernel):
         return 1 if self.datapath == "multiply" else 2
 
     def buffer(self, family: Family | None = None) -> str:
-        """Style of the input buffer. Block RAM or not does not hang on the family, for the latency does."""
+        """Style of the input buffer. Block RAM is chosen without regard to the family: it sets the latency, and cycle
+        counts must not depend on the family."""
         if self.nf == 1 or self.sf == 1:
             return "hold"
         if self.sf >= 64 and self.sf * self.inputs()[0].width > BUFFER_BITS:
@@ -326,8 +327,8 @@ class MatrixVector(Kernel):
 
     def schedule(self) -> Schedule:
         word = np.arange(self.nf * self.sf)
-        gives = word % self.sf == self.sf - 1
-        return Schedule((word < self.sf,), (gives,), self.latency, self.credits, prod(self.prefix) // self.pixels)
+        produces = word % self.sf == self.sf - 1
+        return Schedule((word < self.sf,), (produces,), self.latency, self.credits, prod(self.prefix) // self.pixels)
 
     def resources(self, family: Family) -> Resources:
         return cost.resources(self, family)

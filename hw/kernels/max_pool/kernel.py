@@ -12,7 +12,7 @@ from hw.kernels.shared.pool import Pool
 
 @dataclass(frozen=True, eq=False)
 class MaxPool(Pool):
-    """The greatest element of every window, see Pool; of BIPOLAR ones it is an OR.
+    """The maximum of every window (see Pool). For BIPOLAR it is an OR.
 
     Raises BitfabricError for a kernel that does not fit the shape, for elements that are not integers, and for a
     ``pe`` that does not divide the channels.

@@ -1,4 +1,4 @@
-"""What a requant takes: the parameters' memory, and for each element at a time products, sum, rounding, saturation."""
+"""Resource model of ``requant``: the parameter memory, and per lane the products, sum, rounding and saturation."""
 
 from typing import Protocol
 
@@ -46,7 +46,7 @@ class Shape(Protocol):
 
 
 def resources(kernel: Shape, family: Family) -> Resources:
-    """The whole kernel."""
+    """Cost of a kernel before synthesis."""
     product, groups, latency = kernel.product, kernel.groups, kernel.schedule().latency
     m_bits, a_bits = product.bits, product.addend_bits
     total = cell_costs.stream_out(kernel.pe * kernel.output_dtype.bitwidth(), latency + 1, family)
@@ -69,7 +69,7 @@ def resources(kernel: Shape, family: Family) -> Resources:
 
 
 def _lane(kernel: Shape, family: Family) -> Resources:
-    """One channel: products, sum, rounding and saturation."""
+    """Cost of one lane: products, sum, rounding and saturation."""
     plan, product, out = kernel.arithmetic, kernel.product, kernel.output_dtype.bitwidth()
     six = family.lut_inputs >= 6
     lut, ff, dsp = 0.0, 0, 0
@@ -78,7 +78,7 @@ def _lane(kernel: Shape, family: Family) -> Resources:
     for x, m, at in limbs:
         taken = family.multipliers(x, m)
         if len(limbs) == 4 and at == 0 and family.dsp_bits:
-            # Neither low part has a sign: beyond a DSP there is but a bit of each, which is logic.
+            # The low parts have no sign: each exceeds the DSP by one bit, which is logic.
             taken = family.multipliers(min(x, family.dsp_bits[0]), min(m, family.dsp_bits[1]))
         dsp += taken
         lut += 0 if taken else x * m if min(x, m) == 1 else 3 * min(x, m) * (x + m)
@@ -104,19 +104,19 @@ def _lane(kernel: Shape, family: Family) -> Resources:
         lut += 0 if bound == full else cell_costs.compare(narrow, family)
     lut += tested / (5 if six else 3) + (out if whole > narrow or kernel.low >= 0 else 0)
     if six and len(limbs) > 1:
-        ff //= 2  # as measured: DSP48s take about half of the registers in
+        ff //= 2  # as measured: DSP48s absorb about half of the registers
     return Resources(round(lut), ff + out + 3, 0, dsp)
 
 
 def _moved(kernel: Shape, family: Family) -> Resources:
-    """One channel's input, complemented or not and shifted by a few places, in a register; wires where the parameters
-    are constants."""
+    """Cost of one lane's input, optionally complemented and shifted, with its register; only the register where the
+    parameters are constants."""
     plan, product = kernel.arithmetic, kernel.product
     if kernel.groups == 1:
         return Resources(ff=plan.x_bits)
     places = product.bits - 1
     signs = len({code >> places for code in product.codes}) > 1
     width = plan.x_bits + max(code & (1 << places) - 1 for code in product.codes)
-    # As measured: about a lookup table a bit; one of six inputs that chooses one of four bits has none for the sign.
+    # As measured, about one lookup table per bit; with six inputs a 4:1 choice leaves no input for the sign.
     both = family.lut_inputs >= 6 and places > 1 and signs
     return Resources(width * (places > 0 or signs) + plan.x_bits // 2 * both, width)

@@ -25,19 +25,20 @@ plus and minus infinity; away from and towards zero. HALF_EVEN is another name o
 SMALL = 64
 """Words of parameters that always stay in lookup tables, with a cycle less (as in bf_lookup.sv)."""
 LUTS_PER_BLOCK = 100
-"""Parameters go to block RAM where that saves so many lookup tables a block."""
+"""Parameters go to block RAM where a block saves at least this many lookup tables."""
 MAX_SHIFT = 200
 SPREAD = 3
-"""Channels whose multipliers are powers of two that lie no further apart take a choice of shifts, not a multiplier."""
+"""Where all multipliers are powers of two whose exponents differ by at most this, a choice of shifts replaces the
+multiplier."""
 MAX_OUTPUT = 30
-"""Bits of the widest output."""
+"""Maximum bits of the output."""
 CHUNK = 1 << 16
-"""Elements that ``execute`` works on at a time."""
+"""Elements that ``execute`` computes at a time."""
 
 
 def _multiplier(family: Family) -> tuple[int, int]:
-    """Signed bits of the multipliers that products are made of, 18 by 18 at least: the latency hangs on it and is the
-    same in every family. Synthesis makes them of several smaller DSPs, or of logic."""
+    """Signed bits (x, m) of the multipliers that products consist of: at least 18 by 18, because they set the latency,
+    which must not depend on the family. Synthesis builds them from smaller DSPs, or from logic."""
     x, m = family.dsp_bits or (0, 0)
     return max(x, 18), max(m, 18)
 
@@ -48,9 +49,9 @@ class Requant(ChannelKernel):
 
     ``multiplier`` and ``addend`` are integers (C,), those of ``addend`` of any size; ``rounding`` is one of QONNX's
     modes (see ``ROUNDING``).
-    Input ``(*prefix, C)``, output ``(*prefix, C)``, both ``pe`` channels of ``pixels`` positions at a time; ``pe``
-    divides C, and is C for more than one position. ``parity`` protects parameters in block RAM.
-    Raises BitfabricError where parameters do not fit each other.
+    Input ``(*prefix, C)``, output ``(*prefix, C)``, both with ``pe`` channels of ``pixels`` positions per beat; ``pe``
+    divides C, and is C for more than one position. ``parity`` adds parity bits to parameters in block RAM.
+    Raises BitfabricError where parameters do not match.
     """
 
     op: ClassVar[str] = "requant"
@@ -122,7 +123,7 @@ class Requant(ChannelKernel):
 
     @cached_property
     def arithmetic(self) -> Arithmetic:
-        """What is computed before it is clipped; a BIPOLAR input counts as 0 and 1."""
+        """The function before clipping; a BIPOLAR input counts as 0 and 1."""
         multipliers, addends = self.multiplier.tolist(), self.addend.tolist()
         low, high = int(self.input_dtype.min()), int(self.input_dtype.max())
         if self.input_dtype == DataType["BIPOLAR"]:
@@ -147,18 +148,18 @@ class Requant(ChannelKernel):
 
     @cached_property
     def groups(self) -> int:
-        """Words of the parameters' memory; 1 where they are constants."""
+        """Words of the parameter memory; 1 where all channels have equal parameters."""
         plan = self.arithmetic
         constant = len(set(zip(plan.multipliers, plan.addends, strict=True))) == 1
         return 1 if constant else self.channels // self.pe
 
     @cached_property
     def product(self) -> Product:
-        """How the hardware multiplies. Shifts by constants are wires."""
+        """How the hardware multiplies. Constant shifts are wires."""
         return self.arithmetic.product(MAX_SHIFT if self.groups == 1 else SPREAD)
 
     def limbs(self, family: Family) -> list[tuple[int, int, int]]:
-        """The multipliers of a channel: bits of both operands, and the product's place in the sum."""
+        """The multipliers of a channel: bits of both operands, and the position of the product in the sum."""
         if self.product.power or not self.product.bits:
             return []
         sides = []
@@ -169,13 +170,13 @@ class Requant(ChannelKernel):
 
     @property
     def fetch(self) -> int:
-        """Cycles until the parameters are there."""
+        """Cycles until the parameters are available."""
         lookup = 0 if self.groups == 1 else 1 if self.groups <= SMALL else 2
         return max(lookup, 1) if self.limbs(ECP5) else lookup
 
     @property
     def levels(self) -> int:
-        """Of adders."""
+        """Levels of the adder tree."""
         terms = max(1, len(self.limbs(ECP5))) + (self.product.addend_bits > 0)  # multipliers are no narrower elsewhere
         return (terms - 1).bit_length()
 
@@ -193,7 +194,7 @@ class Requant(ChannelKernel):
         return self.parity and self.in_blocks(family)
 
     def stored(self, family: Family) -> Memory:
-        """The parameters' memory, with its parity bits where it has some."""
+        """The parameter memory, with parity bits where it has them."""
         protect = parity_words if self.has_parity(family) else Memory
         return protect(self.words(), self.lanes * (self.product.bits + self.product.addend_bits))
 
@@ -228,7 +229,7 @@ class Requant(ChannelKernel):
         return Rtl(f"bf_{self.op}", parameters, {"FILE": self.stored(family)})
 
     def words(self) -> list[int]:
-        """The parameters' memory: for each group and lane the addend above the multiplier."""
+        """The words of the parameter memory: per group and lane, the addend above the multiplier."""
         product = self.product
         m_bits, a_bits = product.bits, product.addend_bits
         words = [0] * self.groups

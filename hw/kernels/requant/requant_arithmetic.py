@@ -1,4 +1,4 @@
-"""What a requant computes, in the fewest bits: on integers of any size, and as its hardware has it."""
+"""The arithmetic of a requant in the smallest number of bits: on integers of any size, and as in hardware."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,11 +8,11 @@ import numpy as np
 
 
 class Product(NamedTuple):
-    """How the hardware multiplies and what it adds then.
+    """How the hardware multiplies, and what it adds.
 
-    ``codes`` of ``bits`` bits stand for the multipliers, one a channel: with ``power`` a sign above an exponent,
-    ``(~x if sign else x) << exponent + scale``, and ``addends`` have what the complement lacks; else factors,
-    ``x * code << scale`` (0 bits: all of them are 1).
+    ``codes`` of ``bits`` bits represent the multipliers, one per channel. With ``power`` a code is a sign above an
+    exponent, for ``(~x if sign else x) << exponent + scale``; ``addends`` then include the 1 that the complement lacks.
+    Otherwise a code is a factor, for ``x * code << scale`` (0 bits: all factors are 1).
     """
 
     bits: int
@@ -23,7 +23,7 @@ class Product(NamedTuple):
 
     @property
     def addend_bits(self) -> int:
-        """0 where nothing is added."""
+        """Bits of the addends; 0 where nothing is added."""
         return signed_bits(min(self.addends), max(self.addends)) if any(self.addends) else 0
 
 
@@ -33,13 +33,13 @@ def signed_bits(low: int, high: int) -> int:
 
 
 def _zeros(number: int) -> int:
-    """Zero bits below the lowest one that is set."""
+    """Number of zero bits below the lowest bit that is set."""
     return (number & -number).bit_length() - 1
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """``round((x * multipliers + addends) / 2**shift)``, one of each a channel, ``x`` in ``low..high``."""
+    """``round((x * multipliers + addends) / 2**shift)``, with one multiplier and addend per channel."""
 
     multipliers: list[int]
     addends: list[int]
@@ -83,12 +83,12 @@ class Arithmetic:
 
     @cached_property
     def sum_bits(self) -> int:
-        """Bits that hold the sum, and more than the shift."""
+        """Bits that hold the sum, at least one more than the shift."""
         return max(signed_bits(*self.sum_range), self.shift + 1)
 
     def product(self, spread: int) -> Product:
-        """By shifts alone where all multipliers are powers of two, or their negatives, no further apart than ``spread``
-        places."""
+        """The product in hardware: only shifts where all multipliers are powers of two or their negatives, and their
+        exponents differ by at most ``spread``."""
         common = 0
         for m in self.multipliers:
             common |= m
@@ -109,8 +109,8 @@ class Arithmetic:
 
     @cached_property
     def _split(self) -> tuple[int, int] | None:
-        """What is multiplied apart, so that int64 holds the parts of the sum: so many bits at a time, so many times,
-        from the low end of x. None where it does not hold them either."""
+        """How x is split so that int64 holds every part of the sum: (bits per part, number of low parts); (0, 0) for no
+        split, None where no split is enough."""
         largest = max(map(abs, (*self.sum_range, *self.multipliers, *self.addends, 1 << self.shift)))
         if largest < 1 << 62:
             return 0, 0
@@ -124,7 +124,7 @@ class Arithmetic:
 
     @cached_property
     def _operands(self) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Multipliers, and the parts of the addends that go with those of x, the highest last: int64, or Python's
+        """Multipliers, and the parts of the addends that belong to the parts of x, the highest last: int64, or Python's
         integers."""
         bits, times = self._split or (0, 0)
         number = object if self._split is None else np.int64
@@ -135,8 +135,8 @@ class Arithmetic:
     def _sums(self, x: np.ndarray) -> tuple[np.ndarray, int]:
         """``x * multipliers + addends`` of integers (rows, C), and by how many bits it is to be shifted.
 
-        Of a sum in parts the low ones only say, in a bit of their own, whether anything is left below the high one:
-        all that a rounding asks.
+        The low parts of a split sum are reduced to one bit below the high part, which says whether any of them is not
+        zero: rounding needs no more.
         """
         bits, times = self._split or (0, 0)
         multipliers, addends = self._operands

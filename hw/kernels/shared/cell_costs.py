@@ -1,4 +1,4 @@
-"""Closed forms for the cost of what several kernels are made of, fitted to Yosys's results."""
+"""Cost of cells and structures that several kernels contain: closed forms fitted to Yosys's results."""
 
 from collections.abc import Iterable
 
@@ -9,12 +9,12 @@ from hw.fabric.resources import Resources
 
 ECP5_RAM = (16, 4, 6)
 XC7_RAM = (32, 6, 4)
-"""A lookup-table RAM: words, bits, and the lookup tables that it takes."""
+"""Lookup-table RAM primitive: words, bits, and its lookup tables."""
 REGISTER_BITS = 15
-"""Where lookup tables can be RAM, memories of variables of no more bits are flip-flops all the same."""
+"""Where lookup tables can be RAM, writable memories of at most this many bits are still flip-flops."""
 BLOCK_COST = 64, 8
-"""Without lookup-table RAM, Yosys takes block RAM for a memory of more bits than the first for each block, and the
-second for a way past it."""
+"""Without lookup-table RAM, Yosys uses block RAM for a memory with more bits than the first number per block plus the
+second number (for the bypass)."""
 
 
 def stream_out(width: int, credits: int, family: Family) -> Resources:
@@ -60,7 +60,7 @@ def rom(depth: int, width: int, family: Family) -> int:
 
 
 def varying(words: Iterable[int]) -> int:
-    """Bits in which the words of a memory differ; synthesis drops the others, in block RAM too."""
+    """Number of bit positions in which the words of a memory differ. Synthesis drops the others, in block RAM too."""
     first, differ = None, 0
     for word in words:
         first = word if first is None else first
@@ -77,13 +77,13 @@ def block_rows(depth: int, width: int, family: Family) -> int:
 
 
 COLUMNS = 62
-"""Words of the deepest memory whose columns are compared."""
+"""Depth of the deepest memory whose columns are compared."""
 
 
 def columns(words: np.ndarray, width: int) -> int:
-    """Different columns of a memory that are not constant: what is left of ``width`` bits in lookup tables.
+    """Number of distinct non-constant bit columns of a memory in lookup tables.
 
-    ``words`` are (depth, lanes); at most COLUMNS of them.
+    ``words``: (depth, lanes), of ``width`` bits each; depth is at most COLUMNS.
     """
     depth = len(words)
     planes = (words.astype(np.int64)[:, :, None] >> np.arange(width)) & 1
@@ -92,7 +92,7 @@ def columns(words: np.ndarray, width: int) -> int:
 
 
 def add(bits: int, family: Family, carry: bool = False) -> int:
-    """Lookup tables of an adder, on the carry chain; with a ``carry`` bit that it takes in by one bit more."""
+    """Lookup tables of an adder on the carry chain; a ``carry`` input costs one bit more."""
     bits += carry and not family.carry_apart
     return family.chain_bits * -(-bits // family.chain_bits)
 
@@ -124,22 +124,22 @@ def parity(width: int, family: Family) -> Resources:
 
 
 def counter(values: int, family: Family) -> Resources:
-    """A counter that starts again after ``values`` steps."""
+    """A counter modulo ``values``."""
     bits = (values - 1).bit_length()
     return Resources(lut=(bits + 1 if family.carry_apart else 2 * bits) if bits else 0, ff=bits)
 
 
 def control(ff: int, family: Family) -> int:
-    """Lookup tables of control with ``ff`` flip-flops: nearly all of them count, by an adder and what it adds."""
+    """Lookup tables of control logic with ``ff`` flip-flops, most of which are counters with an adder."""
     if family.lut_inputs >= 6:
         return round(1.45 * ff)
     return round((1.75 if family.carry_apart else 2.1) * ff)
 
 
 def ram(words: int, width: int, family: Family) -> int:
-    """Lookup tables of a memory of variables in lookup tables, one port to write and one to read.
+    """Lookup tables of a writable memory with one write port and one read port, in lookup-table RAM.
 
-    Without lookup-table RAM it is flip-flops (``ram_ff``), and these are what selects one.
+    Without lookup-table RAM the memory is flip-flops (``ram_ff``), and these are its decoder and multiplexers.
     """
     if not family.lut_ram:
         return _registers(words, width)
@@ -151,7 +151,7 @@ def ram(words: int, width: int, family: Family) -> int:
 
 
 def _registers(words: int, width: int) -> int:
-    """Lookup tables around a memory in flip-flops: a decoder, and multiplexers of two, of which two in eight join."""
+    """Lookup tables of a memory in flip-flops: a decoder and 2:1 multiplexers, an eighth of which merge."""
     return words + width * (words - 1 - words // 8)
 
 

@@ -1,4 +1,4 @@
-"""What the kernels share that work on ``pe`` channels at a time, or on all channels of several positions."""
+"""Base of kernels whose beats have ``pe`` channels, or all channels of several positions."""
 
 from abc import abstractmethod
 from dataclasses import replace
@@ -12,7 +12,7 @@ from hw.ir.kernel import Folding, Kernel
 from hw.kernels.shared import pixel
 
 WIDEST = 32
-"""Bits of the widest elements."""
+"""Maximum bits of an element."""
 
 
 def kind(dtype: BaseDataType) -> str:
@@ -20,18 +20,19 @@ def kind(dtype: BaseDataType) -> str:
     return "bipolar" if dtype.name == "BIPOLAR" else "signed" if dtype.signed() else "unsigned"
 
 
-def credits_for(gives: np.ndarray, latency: int) -> int:
-    """The fewest credits with which actions that give beats as ``gives`` says, again and again, never wait for one.
+def credits_for(produces: np.ndarray, latency: int) -> int:
+    """The smallest number of credits with which a kernel never waits for one.
 
-    A credit is out for ``latency`` + 1 cycles, so no more than that many beats are started in as many cycles.
+    ``produces``: which firings of the repeated pattern produce a beat.
+    A credit is in use for ``latency`` + 1 cycles: the result is the maximum number of beats produced in such a window.
     """
     cycles = latency + 1
-    before = np.concatenate(([0], np.cumsum(np.concatenate((gives, np.resize(gives, cycles))))))
+    before = np.concatenate(([0], np.cumsum(np.concatenate((produces, np.resize(produces, cycles))))))
     return int((before[cycles:] - before[:-cycles]).max())
 
 
 class ChannelKernel(Kernel):
-    """Base of kernels that take ``pe`` channels at a time, and give as many, of ``pixels`` positions.
+    """Base of kernels whose beats have ``pe`` channels of ``pixels`` positions, at the input and at the output.
 
     Subclasses are dataclasses with fields ``pe`` and ``pixels``.
     """
@@ -42,16 +43,16 @@ class ChannelKernel(Kernel):
     @property
     @abstractmethod
     def channels(self) -> int:
-        """What ``pe`` divides."""
+        """The number that ``pe`` divides."""
 
     @property
     def lanes(self) -> int:
-        """Elements taken at a time."""
+        """Elements per input beat."""
         return self.pe * self.pixels
 
     @property
     def channel_beats(self) -> int:
-        """Beats of the channels."""
+        """Beats per position."""
         return self.channels // self.pe
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Pixel parallelism: several neighbouring positions of an image in one beat, with all channels of each."""
+"""Pixel parallelism: beats of several neighbouring positions of an image, with all channels of each."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ from hw.host.errors import BitfabricError
 
 
 def counts(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """How many positions at a time, above one, divide the innermost spatial axis of a stream (*spatial, C)."""
+    """Numbers of positions per beat above one that divide the innermost spatial axis of a stream (*spatial, C)."""
     width = shape[-2] if len(shape) > 1 else 1
     return tuple(n for n in range(2, width + 1) if width % n == 0)
 
 
 def check(op: str, pixels: int, legal: Sequence[int], **parallel: tuple[int, int]) -> None:
-    """Raises BitfabricError for a number of positions that is neither 1 nor ``legal``, or where something is not fully
-    ``parallel``: its name, how much of it is done at a time, and how much there is."""
+    """Raises BitfabricError for a number of positions that is neither 1 nor ``legal``, and for several positions if a
+    dimension is not fully parallel; ``parallel``: name=(present parallelism, full parallelism)."""
     if pixels == 1:
         return
     if pixels not in legal:

@@ -182,9 +182,9 @@ class Pool(ChannelKernel):
         pattern = kh if rows % kh == 0 else rows
         row, column = np.arange(pattern)[:, None], np.arange(columns)
         last = (row % kh == kh - 1) & (column % kw == kw - 1) & (column < columns // kw * kw)
-        gives = np.repeat(last.ravel(), self.channel_beats)
-        every, credits = np.ones(len(gives), bool), credits_for(gives, self.latency)
-        return Schedule((every,), (gives,), self.latency, credits, rows // pattern)
+        produces = np.repeat(last.ravel(), self.channel_beats)
+        every, credits = np.ones(len(produces), bool), credits_for(produces, self.latency)
+        return Schedule((every,), (produces,), self.latency, credits, rows // pattern)
 
     def resources(self, family: Family) -> Resources:
         rows, columns, kh, kw = self._grid

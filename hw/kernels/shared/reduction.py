@@ -7,14 +7,14 @@ from hw.fabric.resources import Resources
 from hw.kernels.shared import cell_costs
 
 SHIFT = 4
-"""Series whose accumulators are a shift register."""
+"""At most this many interleaved series keep their accumulators in a shift register."""
 BLOCK_BITS = 768
 """Accumulators of more bits, and at least 64 words, go to block RAM."""
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """``passes`` values of each of ``depth`` series, one of each in turn; ``lanes`` results of ``bits`` bits a word.
+    """Reduction of ``depth`` interleaved series of ``passes`` values each; ``lanes`` results of ``bits`` bits per word.
 
     ``operation``: ``sum``, ``sum_carry`` (a carry bit comes with each value), ``max``, ``signed_max`` or ``or``.
     """
@@ -30,7 +30,8 @@ class Reduction:
         return self.depth >= 64 and self.depth * self.lanes * self.bits > BLOCK_BITS
 
     def style(self, family: Family) -> str:
-        """Where the accumulators are. Block RAM or not does not hang on the family, for the latency does."""
+        """Where the accumulators are stored. Block RAM is chosen without regard to the family: it sets the latency, and
+        cycle counts must not depend on the family."""
         if self.passes == 1:
             return "none"
         if self.depth <= SHIFT:
@@ -39,23 +40,23 @@ class Reduction:
 
     @property
     def latency(self) -> int:
-        """Cycles from a value to the result with it."""
+        """Cycles from the last value of a series until its result."""
         return 1 if self.passes == 1 or not self._block else 3
 
     def resources(self, family: Family) -> Resources:
-        """Cost of the part, with the output register."""
+        """Cost of the cell, with the output register."""
         width, six, style = self.lanes * self.bits, family.lut_inputs >= 6, self.style(family)
         carry = self.operation == "sum_carry"
         lut = _operator(self.bits, self.operation, family)
         if self.operation.startswith("sum") and not six and style != "block" and not self._joined(style):
-            lut += self.bits  # an adder and what clears its other operand; a register in front of it does
+            lut += self.bits  # an adder, and the gate that clears its other operand where no register in front does
         if self.operation.endswith("max") and style == "shift" and self.depth == 1:
-            lut -= self.bits  # the register keeps what it has
+            lut -= self.bits  # the register's enable replaces the multiplexer
         lut *= self.lanes
         if style == "none":
             return Resources(lut // 2 if carry else 0, width)
         if style == "shift":
-            # From three on, xc7 makes shift registers of lookup tables.
+            # On xc7, three or more stages become shift registers in lookup tables.
             return Resources(lut + width, 2 * width) if six and self.depth > 2 else Resources(lut, self.depth * width)
         count = cell_costs.counter(self.depth, family)
         if style == "block":
@@ -66,19 +67,19 @@ class Reduction:
         return count + Resources(lut, width + cell_costs.ram_ff(self.depth, width, family))
 
     def _joined(self, style: str) -> bool:
-        """Whether a multiplexer joins the words of several memories, and may as well clear what it gives."""
+        """Whether a multiplexer joins the words of several memories; it can also clear its output."""
         return style == "logic" or (style == "distributed" and self.depth > cell_costs.ECP5_RAM[0])
 
 
-def reduce_tree(count: int, lanes: int, given: int, bits: int, operation: str, family: Family) -> Resources:
-    """Cost of ``bf_reduce_tree``: in each of ``lanes`` lanes it reduces ``count`` values of ``given`` bits to one of
+def reduce_tree(count: int, lanes: int, in_bits: int, bits: int, operation: str, family: Family) -> Resources:
+    """Cost of ``bf_reduce_tree``: in each of ``lanes`` lanes it reduces ``count`` values of ``in_bits`` bits to one of
     ``bits``, one level per cycle."""
     lut = ff = 0
     while count > 1:
-        given = min(bits, given + (operation == "sum"))
-        lut += count // 2 * _operator(given, operation, family)
+        in_bits = min(bits, in_bits + (operation == "sum"))
+        lut += count // 2 * _operator(in_bits, operation, family)
         count = -(-count // 2)
-        ff += count * given
+        ff += count * in_bits
     return Resources(lanes * lut, lanes * ff)
 
 

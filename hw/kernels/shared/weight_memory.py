@@ -1,8 +1,8 @@
 """Memories of weights and other constants: lookup tables, or block RAM cut into tiles of one block each.
 
-Left alone, Yosys joins the blocks of a deep memory by multiplexers between the blocks' outputs, which come late, and
-the next register: as many rows as save a block, 2 ns for 18 rows on ECP5. Here the tiles are chosen, and a deep memory
-has a register before its multiplexer.
+Yosys joins the blocks of a deep memory by multiplexers between the blocks' late outputs and the next register, in as
+many rows as save a block (2 ns for 18 rows on ECP5). Here the tiles are chosen explicitly, and a deep memory has a
+register before its multiplexer.
 """
 
 from dataclasses import dataclass, replace
@@ -16,14 +16,14 @@ from hw.ir.kernel import Memory, packed_words
 from hw.kernels.shared import cell_costs
 
 LUTS_PER_BLOCK = 100
-"""Weights go to block RAM where that saves so many lookup tables a block. (An ECP5-85F has 400 of them for each.)"""
+"""Weights go to block RAM where a block saves at least this many lookup tables. (An ECP5-85F has 400 per block.)"""
 DEEP = 2048
-"""Memories of more words answer a cycle later, in every family."""
+"""Memories of more words have one more cycle of latency, in every family."""
 
 
 class Tiles(NamedTuple):
-    """``rows`` rows of ``row`` words (the last one may have fewer), cut into slices of ``bits``, ``last_bits`` in the
-    last row."""
+    """A memory cut into ``rows`` rows of ``row`` words (the last may have fewer), and rows into slices of ``bits`` bits
+    (``last_bits`` in the last row)."""
 
     rows: int
     row: int
@@ -31,7 +31,7 @@ class Tiles(NamedTuple):
     last_bits: int
 
     def cut(self, memory: Memory) -> tuple[Memory, ...]:
-        """The tiles of a memory: every row's slices, the low bits first."""
+        """The tiles of a memory: the slices of every row, low bits first."""
         made = []
         for row in range(self.rows):
             words = memory.words[row * self.row : (row + 1) * self.row]
@@ -54,8 +54,8 @@ class WeightMemory:
     parity: bool = False
 
     def with_parity(self, family: Family) -> "WeightMemory":
-        """The memory with a parity bit for each word, where it is in block RAM. Lookup tables hold no words that a
-        check could read: they are configuration, as all logic is."""
+        """The memory with a parity bit per word if it is in block RAM, else itself. Lookup tables are configuration, as
+        all logic is, so no check could read their words."""
         return replace(self, width=self.width + 1, parity=True) if self.style(family) == "block" else self
 
     @property
@@ -68,7 +68,7 @@ class WeightMemory:
         return (tiles.rows - 1) * -(-self.width // tiles.bits) + -(-self.width // tiles.last_bits)
 
     def tiles(self, family: Family) -> Tiles:
-        """Tiles with the fewest blocks, but where multiplexers cost more than a block that they save."""
+        """Tiles with the fewest blocks, except where multiplexers cost more than the block that they save."""
 
         def cut(words: int, bits: int) -> Tiles:
             row = min(words, self.depth)
@@ -83,14 +83,14 @@ class WeightMemory:
         return min((cut(*shape) for shape in family.bram_shapes), key=price)
 
     def style(self, family: Family) -> str:
-        """``block`` or ``logic``. A parity bit does not change where the words are."""
+        """``block`` or ``logic``. A parity bit does not change the choice."""
         if self.parity:
             return "block"
         luts = -(-self.depth // (1 << family.lut_inputs)) * self.width
         return "block" if luts >= LUTS_PER_BLOCK * self.blocks(self.tiles(family)) else "logic"
 
     def resources(self, family: Family, columns: int | None = None) -> Resources:
-        """Cost with the registers of the words; ``columns`` of ``width`` are different and not constant."""
+        """Cost including the output registers; ``columns`` of the ``width`` bits are distinct and not constant."""
         address = (self.depth - 1).bit_length()
         if self.style(family) == "logic":
             width = self.width if columns is None else columns
@@ -107,13 +107,13 @@ class WeightMemory:
         return Resources(round(0.7 * joined), held, self.blocks(tiles)) + check
 
     def parameters(self, family: Family) -> dict[str, int | str]:
-        """Parameters of the part, and whether a check belongs to it."""
+        """Parameters of the cell, with PARITY."""
         tiles = self.tiles(family)
         shape = {"ROW": tiles.row, "BITS": tiles.bits, "LAST_BITS": tiles.last_bits}
         return {"STYLE": self.style(family), **shape, "PARITY": int(self.parity)}
 
     def contents(self, rows: np.ndarray, family: Family) -> tuple[Memory, ...]:
-        """The part's files for a memory bit by bit, ``(depth, width)`` without the parity."""
+        """The cell's memory files for the bits ``(depth, width)`` without parity."""
         if self.parity:
             rows = np.column_stack((rows, 1 - rows.sum(axis=1) % 2))
         if self.style(family) == "logic":

@@ -1,4 +1,4 @@
-"""What a sliding window sees of an image, as bytes: the copies that ``sliding_window`` makes."""
+"""The copies of image elements that ``sliding_window`` makes, as bytes."""
 
 import ctypes
 
@@ -19,7 +19,7 @@ def unfold(x: np.ndarray, kernel: Pair, stride: Pair, dilation: Pair, before: Pa
     """
     x = np.ascontiguousarray(x)
     size = x.itemsize * x.shape[3]
-    # Columns side by side are copied in one go.
+    # Adjacent columns are copied at once.
     runs, columns = (1, kernel[1]) if dilation[1] == 1 else (kernel[1], 1)
     y = np.zeros((len(x), *windows, kernel[0], runs, columns * size), np.uint8)
     lines = x.view(np.uint8).reshape(*x.shape[:2], x.shape[2] * size)

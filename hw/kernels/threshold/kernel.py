@@ -21,17 +21,17 @@ from hw.kernels.shared.weight_memory import DEEP, Tiles, WeightMemory
 from hw.native.library import Library, array
 
 SMALL = 64
-"""Thresholds of a stage that always stay in lookup tables, with a cycle less (as in threshold.sv)."""
+"""Stages of at most this many thresholds stay in lookup tables, with one cycle less (as in bf_threshold.sv)."""
 LUTS_PER_BLOCK = 100
-"""Thresholds go to block RAM where that saves so many lookup tables a block."""
+"""Thresholds go to block RAM where a block saves at least this many lookup tables."""
 MAX_BITS = 10
-"""Bits of the most thresholds that a channel may have."""
+"""Maximum bits of the number of thresholds of a channel."""
 MAX_INPUT = 60
-"""Bits of the widest input."""
+"""Maximum bits of the input."""
 LANES = 512
-"""Elements that ``execute`` compares with a threshold at a time."""
+"""Elements that ``execute`` compares with one threshold at a time."""
 SEARCH = 256
-"""Thresholds of a channel from which on ``execute`` searches instead of comparing with all."""
+"""Channels with at least this many thresholds are searched by ``execute``; others are compared with all of them."""
 
 
 _LIBRARY = Library("hw.kernels.threshold", ("compare.cpp",), native=True)
@@ -66,9 +66,9 @@ class Threshold(ChannelKernel):
     ``thresholds`` (C, steps): non-decreasing along each row, from the least input (always reached) to the
     greatest + 1 (never). A channel with ``decreasing`` (C,) gives ``output_min + steps`` minus that count.
     ``output_min`` (default: of ``output_dtype``) allows narrow ranges. BIPOLAR outputs: one step from -1 to +1.
-    Input ``(*prefix, C)``, output ``(*prefix, C)``, both ``pe`` channels of ``pixels`` positions at a time; ``pe``
-    divides C, and is C for more than one position. ``parity`` protects thresholds in block RAM.
-    Raises BitfabricError where parameters do not fit each other.
+    Input ``(*prefix, C)``, output ``(*prefix, C)``, both with ``pe`` channels of ``pixels`` positions per beat; ``pe``
+    divides C, and is C for more than one position. ``parity`` adds parity bits to thresholds in block RAM.
+    Raises BitfabricError where parameters do not match.
     """
 
     op: ClassVar[str] = "threshold"
@@ -226,7 +226,7 @@ class Threshold(ChannelKernel):
 
     @cached_property
     def _flags(self) -> np.ndarray:
-        """Which counts are complemented, (words, lanes): no words where none is, one where all of them are."""
+        """Which counts are complemented, (words, lanes): no words where none is, one word where all are."""
         invert, groups = self._table.invert, self._groups
         words = 0 if not invert.any() else 1 if invert.all() else groups
         return np.broadcast_to(invert.reshape(groups, -1), (groups, self.lanes))[:words]
@@ -249,7 +249,7 @@ class Threshold(ChannelKernel):
         return Schedule((every,), (every,), latency, credits=latency + 1)
 
     def _memories(self, stage: int) -> tuple[int, int, int]:
-        """How many memories a stage has, and their words and bits."""
+        """Number of memories of a stage, and their words and bits."""
         if stage == 0:
             return 1, self._groups, self.lanes * self._table.width
         return self.lanes, self._groups << stage, self._table.width
@@ -267,7 +267,7 @@ class Threshold(ChannelKernel):
         return lanes * (self.lanes // self._lanes)
 
     def _columns(self, stage: int) -> int:
-        """Bits of a stage's memories in logic that differ and are not constant."""
+        """Number of distinct non-constant bit columns of a stage's memories in logic."""
         count, depth, width = self._memories(stage)
         if depth > cell_costs.COLUMNS:
             return count * width
@@ -285,14 +285,14 @@ class Threshold(ChannelKernel):
         return self.parity and any(self._in_blocks(stage, family) for stage in range(self.code_bits))
 
     def _tiles(self, stage: int, family: Family) -> Tiles | None:
-        """How the memories of a stage are cut, where they are deep and in block RAM."""
+        """The tiles of the memories of a stage that are deep and in block RAM; else None."""
         _, depth, width = self._memories(stage)
         if depth <= DEEP or not self._in_blocks(stage, family):
             return None
         return WeightMemory(depth, width + self.parity).tiles(family)
 
     def _stored(self, stage: int, family: Family) -> list[tuple[Memory, ...]]:
-        """The files of each memory of a stage, with parity bits where it has some."""
+        """The files of each memory of a stage, with parity bits where it has them."""
         width = (self._lanes if stage == 0 else 1) * self._table.width
         protect = parity_words if self.parity and self._in_blocks(stage, family) else Memory
         made, tiles = [protect(words, width) for words in self._contents(stage)], self._tiles(stage, family)

@@ -20,12 +20,14 @@ BUFFER_BITS = 768
 
 @dataclass(frozen=True, eq=False)
 class Upsample(ChannelKernel):
-    """Every element ``factors`` times along each spatial axis: (H, W, C) to (H * fh, W * fw, C), (L, C) to (L * f, C).
+    """Repeats every element ``factors`` times along each spatial axis: (H, W, C) to (H * fh, W * fw, C), (L, C) to
+    (L * f, C).
 
-    ``shape`` is that of the input, ``dtype`` any of integers; ``pe`` lanes, or ``pixels`` positions in, and at once all
-    their copies in the row out. A row is given while it comes in, and its
-    copies come from a buffer: the input waits for them. Raises BitfabricError for factors below one, or not one for
-    each spatial axis, for another number of axes, and for a ``pe`` that does not divide C.
+    ``shape`` is the input's, ``dtype`` any integer type. Input and output have ``pe`` lanes; or the input has
+    ``pixels`` positions per beat, and an output beat has all their copies in the row. The first copy of a row is
+    produced while the row is consumed. The other copies come from a buffer, and the input waits meanwhile. Raises
+    BitfabricError for factors below one, for a number of factors other than that of the spatial axes, for more than two
+    spatial axes, and for a ``pe`` that does not divide C.
     """
 
     op: ClassVar[str] = "upsample"
@@ -57,7 +59,7 @@ class Upsample(ChannelKernel):
 
     @property
     def copies(self) -> int:
-        """Copies of a position in an output beat."""
+        """Copies of each position per output beat."""
         return self.factors[-1] if self.pixels > 1 else 1
 
     def inputs(self) -> tuple[Stream, ...]:
@@ -75,8 +77,8 @@ class Upsample(ChannelKernel):
 
     @property
     def _grid(self) -> tuple[int, int, int, int]:
-        """Rows, columns, and copies of each row and column, with what comes in one beat as one column; where rows are
-        not repeated, each column is one."""
+        """Rows, columns, and copies of each row and column, counting the positions of one beat as one column; where
+        rows are not repeated, each column is a row."""
         rows, columns = (1, *self.shape[:-1])[-2:]
         fh, fw = (1, *self.factors)[-2:]
         columns, fw = columns // self.pixels, fw // self.copies
@@ -84,11 +86,12 @@ class Upsample(ChannelKernel):
 
     @property
     def _depth(self) -> int:
-        """Beats of the buffer: those of a row."""
+        """Beats of the buffer: one row."""
         return self.channel_beats * self._grid[1]
 
     def _buffer(self, family: Family | None = None) -> str:
-        """Style of the buffer. Block RAM or not does not hang on the family, for the latency does."""
+        """Style of the buffer. Block RAM is chosen without regard to the family: it sets the latency, and cycle counts
+        must not depend on the family."""
         if self._depth == 1 or max(self.factors) == 1:
             return "hold"
         if self._depth >= 64 and self._depth * self.inputs()[0].width > BUFFER_BITS:
@@ -97,15 +100,15 @@ class Upsample(ChannelKernel):
 
     @property
     def latency(self) -> int:
-        """Cycles from an action to its output's being offered."""
+        """Cycles from the firing until the output is valid."""
         return {"hold": 1, "block": 3}.get(self._buffer(), 2) + 1
 
     def schedule(self) -> Schedule:
         rows, columns, fh, fw = self._grid
-        takes = np.zeros((fh, columns, fw, self.channel_beats), bool)
-        takes[0, :, 0] = True
-        every = np.ones(takes.size, bool)
-        return Schedule((takes.ravel(),), (every,), self.latency, credits=self.latency + 1, repeats=rows)
+        consumes = np.zeros((fh, columns, fw, self.channel_beats), bool)
+        consumes[0, :, 0] = True
+        every = np.ones(consumes.size, bool)
+        return Schedule((consumes.ravel(),), (every,), self.latency, credits=self.latency + 1, repeats=rows)
 
     def resources(self, family: Family) -> Resources:
         _, columns, fh, fw = self._grid

@@ -15,7 +15,7 @@ from hw.kernels.shared import cell_costs
 
 @dataclass(frozen=True, eq=False)
 class WidthConverter(Kernel):
-    """Joins or splits beats: ``stream`` comes in with its own lanes and leaves with ``out_lanes``.
+    """Joins or splits beats: the input is ``stream``, the output the same stream with ``out_lanes`` lanes.
 
     One of the two must divide the other; two converters through the least common multiple do the rest.
     """
@@ -59,7 +59,7 @@ class WidthConverter(Kernel):
 
     @property
     def _credits(self) -> int:
-        # A credit takes two cycles to go round; one place is enough where a beat leaves every second cycle or less.
+        # A credit returns after two cycles, so one credit is enough where a beat leaves at most every second cycle.
         return 1 if self.out_lanes > self.stream.lanes else 2
 
     def resources(self, family: Family) -> Resources:

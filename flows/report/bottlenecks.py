@@ -1,4 +1,4 @@
-"""Which layers limit the rate, and what it would cost to double it."""
+"""Which layers limit the rate, and what doubling it would cost."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ from hw.passes.lanes import insert_width_converters
 
 
 @dataclass(frozen=True)
-class Step:
-    """A more parallel folding of one layer: its cycles, and what it costs more than now (as estimated)."""
+class FasterFolding:
+    """A folding of one layer of at most half its cycles: ``cycles``, and the additional resources as estimated."""
 
     layer: str
     now: Folding
@@ -24,12 +24,13 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """``layers`` take the most ``cycles`` a frame.
+class Bottlenecks:
+    """``layers`` need the most ``cycles`` a frame; ``next_layer`` follows with ``next_cycles``.
 
-    ``steps``: what doubling those costs that can be, the others are ``fixed`` (but for converters and FIFOs, which
-    follow their neighbours). ``doubled``: the whole design at twice the rate, its cycles and what it costs more with
-    the width converters, without FIFOs; or ``refused``: why there is none.
+    ``steps`` are the foldings that double the rate of a layer among them; the others of these layers are ``fixed``
+    (width converters and FIFOs, which follow their neighbours, are left out). ``doubled`` is the whole design at twice
+    the rate: its cycles and its additional resources, with width converters and without FIFOs. Where there is none,
+    ``refused`` says why.
     """
 
     layers: tuple[str, ...]
@@ -37,13 +38,13 @@ class Limits:
     fixed: tuple[str, ...]
     next_layer: str | None
     next_cycles: int | None
-    steps: tuple[Step, ...]
+    steps: tuple[FasterFolding, ...]
     doubled: tuple[int, dict[str, int]] | None
     refused: str | None
 
 
-def find(graph: Graph, hardware: Graph, interval: int, device: Device) -> Limits:
-    """The limits of ``hardware`` (with converters and FIFOs), a folding of ``graph``, that takes ``interval``."""
+def find(graph: Graph, hardware: Graph, interval: int, device: Device) -> Bottlenecks:
+    """The bottlenecks of ``hardware`` (with converters and FIFOs), a folding of ``graph`` with this ``interval``."""
     cycles = {node.name: node.kernel.schedule().interval for node in hardware}
     slowest = max(cycles.values())
     limiting = [node for node in hardware if cycles[node.name] == slowest]
@@ -61,18 +62,18 @@ def find(graph: Graph, hardware: Graph, interval: int, device: Device) -> Limits
         doubled = max(node.kernel.schedule().interval for node in new), more
     except BitfabricError as error:
         refused = str(error)
-    return Limits(
+    return Bottlenecks(
         tuple(node.name for node in limiting), slowest,
         tuple(node.name for node in limiting if node.name not in named and node.name in table),
         after, others[after] if after else None, tuple(steps), doubled, refused,
     )  # fmt: skip
 
 
-def _doubled(node: Node, device: Device) -> Step | None:
-    """The cheapest folding of a layer that takes at most half its cycles; None where it has none."""
+def _doubled(node: Node, device: Device) -> FasterFolding | None:
+    """The cheapest folding of a layer of at most half its cycles; None where there is none."""
     kernel = node.kernel
     now, interval = kernel.folding, kernel.schedule().interval
-    best: tuple[float, Step] | None = None
+    best: tuple[float, FasterFolding] | None = None
     for choice in kernel.foldings():
         if not 1 < _product(choice) / _product(now) <= 4:
             continue
@@ -84,7 +85,7 @@ def _doubled(node: Node, device: Device) -> Step | None:
         have = vars(device.capacity)
         cost = sum(n / have[name] for name, n in more.items() if have[name])
         if best is None or cost < best[0]:
-            best = cost, Step(node.name, now, choice, cycles, more)
+            best = cost, FasterFolding(node.name, now, choice, cycles, more)
     return best[1] if best else None
 
 

@@ -1,0 +1,255 @@
+"""What a build found, as types: the content of ``build.json``, whose JSON schema is ``docs/build.schema.json``.
+
+``python -m flows.build_report`` prints the schema. Key names and their meaning change only with the number ``schema``.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flows.files import read_json
+from hw.host.errors import UsageError
+
+SCHEMA = 1
+"""The number of this schema."""
+FILE = "build.json"
+SHELL = "(shell)"
+"""The row of the board's shell among the layers."""
+
+
+class Facts(BaseModel):
+    """Values that never change. A key that does not apply may be absent from the JSON."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """The values as JSON-able ones, under the names that the schema has."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+class Counts(Facts):
+    """FPGA resources: lookup tables, flip-flops, block RAMs (xc7: RAMB18) and multipliers."""
+
+    lut: int
+    ff: int
+    bram: int
+    dsp: int
+
+
+class Layer(Facts):
+    """A node of the hardware: its folding, cycles a frame, whether its memories have parity, its resources.
+
+    ``M``, pixels at a time, is absent where it is 1; ``implementation``, the kernel that computes the product, where
+    that is the ``operator`` itself. ``resources`` are those of the netlist, absent before synthesis.
+    The row ``(shell)`` stands for the board's shell; it has neither folding nor estimate.
+    """
+
+    name: str
+    operator: str
+    PE: int | None
+    SIMD: int | None
+    M: int | None = None
+    implementation: str | None = None
+    cycles: int | None
+    parity: bool
+    estimated: Counts | None
+    resources: Counts | None = None
+
+
+class Estimate(Facts):
+    """What is known of a design before synthesis.
+
+    ``slowest`` is the node that limits Fmax; ``uncalibrated`` are kernels whose Fmax in this family was never measured.
+    """
+
+    folding: dict[str, dict[str, int | str]]
+    fifos: dict[str, int]
+    interval: int
+    latency: int
+    clock_mhz: float
+    fmax_mhz: float | None
+    slowest: str | None
+    uncalibrated: tuple[str, ...]
+    fps: float
+    resources: Counts
+    layers: tuple[Layer, ...]
+
+
+class ModelFile(Facts):
+    """The model that was built."""
+
+    path: str
+    sha256: str
+
+
+class Cycles(Facts):
+    """Clock cycles, from the cycle model and from the RTL simulation (None: not simulated)."""
+
+    estimated: int
+    simulated: int | None
+
+
+class Timing(Facts):
+    """Cycles between frames in the steady state, and cycles from a frame's first beat to its last result."""
+
+    interval: Cycles
+    latency: Cycles
+
+
+class Usage(Facts):
+    """One resource: ``used`` by the netlist (None before synthesis), ``available`` in the device, ``estimated``."""
+
+    used: int | None
+    available: int
+    estimated: int
+
+
+class Utilisation(Facts):
+    """Every resource of the device."""
+
+    lut: Usage
+    ff: Usage
+    bram: Usage
+    dsp: Usage
+
+
+class FmaxMhz(Facts):
+    """The highest clock in MHz, as estimated and as placed."""
+
+    estimated: float | None
+    placed: float | None
+
+
+class Check(Facts):
+    """What an engine was checked on. ``stage`` and ``path`` say which netlist was simulated."""
+
+    frames: int
+    mismatches: int
+    arg_max_changes: int | None = None
+    accuracy: float | None
+    stage: str | None = None
+    path: str | None = None
+
+
+class Bitstream(Facts):
+    """The bitstream's file."""
+
+    path: str
+    sha256: str
+
+
+class Link(Facts):
+    """The host link of the image: the 16 hexadecimal digits by which the driver knows it, and the baud rate."""
+
+    model: str
+    baud: int
+
+
+class FinnLayerCost(Facts):
+    """A layer of FINN's with FINN's estimate; ``bram`` are blocks of 18 kbit."""
+
+    name: str
+    operator: str
+    PE: int
+    SIMD: int
+    cycles: int
+    lut: int
+    bram: int
+    dsp: int
+
+
+class FinnComparison(Facts):
+    """FINN's own estimate for the same model and interval."""
+
+    part: str
+    clock_mhz: float
+    cycles: int
+    lut: int
+    bram: int
+    dsp: int
+    fps: float
+    layers: tuple[FinnLayerCost, ...]
+
+
+class FinnRefusal(Facts):
+    """Why FINN has no estimate."""
+
+    refused: str
+
+
+class StepTime(Facts):
+    """A step of the build; a cached one was not run again."""
+
+    name: str
+    seconds: float
+    cached: bool
+
+
+class BuildReport(Facts):
+    """The content of ``build.json``. Paths are relative to the build folder, but for that of the model."""
+
+    schema_number: Literal[1] = Field(alias="schema")
+    model: ModelFile
+    target: str
+    device: str
+    clock_mhz: float
+    stopped_after: str | None
+    folding: dict[str, dict[str, int | str]]
+    fifos: dict[str, int]
+    parity: bool
+    cycles: Timing
+    fps: float
+    fps_at_fmax: float | None
+    latency_us: float
+    resources: Utilisation
+    layers: tuple[Layer, ...]
+    fmax_mhz: FmaxMhz
+    critical_path: str | None
+    verified: dict[str, Check]
+    bitstream: Bitstream | None
+    link: Link | None
+    finn: FinnComparison | FinnRefusal | None
+    products: dict[str, str]
+    tools: dict[str, str]
+    steps: tuple[StepTime, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The report of the build in ``folder``.
+
+        Raises UsageError where there is no finished build, and for a report of another version of this program.
+        """
+        path = folder / FILE
+        try:
+            content = read_json(path)
+        except FileNotFoundError:
+            hint = "go on with the same `bitfabric build` command" if (folder / ".steps").exists() else (
+                "make one with `bitfabric build MODEL.onnx --target T -o DIR/`"
+            )  # fmt: skip
+            raise UsageError(f"{folder} holds no finished build; {hint}") from None
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path} cannot be read ({error}); build again") from None
+        number = content.get("schema") if isinstance(content, dict) else None
+        if isinstance(number, int) and number > SCHEMA:
+            raise UsageError(
+                f"{path} has schema {number}, of a newer bitfabric; this one reads {SCHEMA}: update it, or build again"
+            )
+        if number != SCHEMA:
+            raise UsageError(f"{path} is of an older bitfabric (it has no schema {SCHEMA}); build again")
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise UsageError(f"{path} is damaged ({where}: {first['msg']}); build again") from None
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of ``build.json``."""
+    return BuildReport.model_json_schema(by_alias=True)
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,60 @@
+"""What an engine is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from flows.implementation import Implementation
+from hw.ir.frames import Batch
+from hw.model import Model
+
+Progress = Callable[[int, int], None]
+"""Told of the frames that are done, and of all."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of a run, each for the engines with that trait.
+
+    ``trace`` is a file (``.vcd``, ``.fst``) for the waveform. Of a board: ``port``, its serial port (None: look for
+    it), ``baud`` (None: that of the image), ``progress``, and ``counters``, which receives the board's counters.
+    """
+
+    trace: Path | None = None
+    port: str | None = None
+    baud: int | None = None
+    progress: Progress | None = None
+    counters: dict[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What sets an engine apart. ``title`` and ``what`` describe what a build verified with it."""
+
+    title: str
+    what: str
+    executes_model: bool = False
+    """It executes the model itself, not the integer graph."""
+    waveform: bool = False
+    """It can write a waveform."""
+    on_board: bool = False
+    """It runs on a board behind a serial port."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One way to compute a model's outputs.
+
+    ``available`` says why a build cannot be run with it; None where it can. ``run`` computes the model's outputs for
+    frames ``(N, *shape)`` in the model's own layout; it raises BitfabricError where the run fails. ``difference`` says
+    where it differs from the emulator on at most ``compared_frames`` frames, without a build; None where it needs one.
+    """
+
+    name: str
+    traits: Traits
+    run: Callable[[Implementation, np.ndarray, RunOptions], Batch]
+    available: Callable[[Implementation], str | None] = lambda made: None
+    difference: Callable[[Model, np.ndarray], str | None] | None = None
+    compared_frames: int = 256

@@ -1,0 +1,53 @@
+"""The netlist that the build simulated: an image on a virtual board, behind its host link, or a bare accelerator."""
+
+from pathlib import Path
+
+import numpy as np
+
+from flows.engines.engine import Engine, RunOptions, Traits
+from flows.implementation import Implementation
+from flows.simulation import EdgeBatch, simulate
+from hw.boards.image import format_of
+from hw.boards.virtual import VirtualBoard
+from hw.host.driver import Driver
+from hw.ir.frames import Batch
+from hw.synth import netlist
+
+
+def run_netlist(made: Implementation, file: Path, ints: EdgeBatch) -> EdgeBatch:
+    """Integers of the output edges, of the netlist ``file`` of ``made``.
+
+    An image runs on a virtual board through its UART by the same driver as the real one; a bare accelerator runs
+    through its streams.
+    """
+    graph, image = made.hardware, made.image
+    if image is None:
+        design = netlist.design(file, made.family, made.rtl.inputs, made.rtl.outputs)
+        return simulate(graph, design, ints)[0]
+    ((edge, frames),) = ints.items()
+    with VirtualBoard(image, netlist.design(file, made.family)) as line:
+        output = graph.outputs[0].edge
+        driver = Driver(line, format_of(graph.edges[edge]), format_of(graph.edges[output]), image.model)
+        return {output: driver.run(frames)}
+
+
+def _available(made: Implementation) -> str | None:
+    if made.netlist is None:
+        return (
+            f"{made.folder} has no netlist that was simulated; build without --stop-after, for a device that can "
+            "be placed and routed"
+        )
+    return None
+
+
+def _run(made: Implementation, x: np.ndarray, options: RunOptions) -> Batch:
+    assert made.netlist is not None
+    return made.graph.decode(run_netlist(made, made.netlist, made.graph.encode(x)))
+
+
+ENGINE = Engine(
+    "netlist",
+    Traits("placed netlist", "the whole image behind its host link, against the emulator"),
+    _run,
+    _available,
+)

@@ -1,0 +1,86 @@
+"""A design point on a target: hardware, RTL and image, each made once, when it is first asked for."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from flows.design_point import DesignPoint
+from hw.boards.image import Image, format_of, image
+from hw.boards.targets import Target
+from hw.fabric.devices import Device
+from hw.fabric.family import Family
+from hw.host.interface import Interface
+from hw.ir.graph import Graph
+from hw.model import Model
+from hw.rtl.design import RtlDesign, generate
+
+
+@dataclass(eq=False)
+class Implementation:
+    """What the engines of a build run.
+
+    ``interval`` is the design's, in cycles a frame. ``folder`` is the build's, and ``netlist`` the netlist in it that
+    was simulated, once the build has simulated one.
+    """
+
+    target: Target
+    point: DesignPoint
+    interval: int
+    folder: Path
+    netlist: Path | None = None
+
+    @property
+    def model(self) -> Model:
+        """The model that it implements."""
+        return self.point.model
+
+    @property
+    def graph(self) -> Graph:
+        """The integer dataflow graph, not folded."""
+        return self.point.graph
+
+    @property
+    def hardware(self) -> Graph:
+        """The graph as it is built: folded, with width converters and FIFOs."""
+        return self.point.hardware
+
+    @property
+    def device(self) -> Device:
+        return self.target.device
+
+    @property
+    def family(self) -> Family:
+        return self.target.device.family
+
+    @property
+    def clock_mhz(self) -> float:
+        """The clock that the design is made for."""
+        return self.point.clock_mhz
+
+    @cached_property
+    def rtl(self) -> RtlDesign:
+        """The accelerator."""
+        return generate(self.hardware, self.family)
+
+    @cached_property
+    def image(self) -> Image | None:
+        """The whole design for the board; None where the target is a bare device.
+
+        An image knows the first 64 bits of the model's hash.
+        """
+        if self.target.board is None:
+            return None
+        return image(self.rtl, self.target, self.clock_mhz, int(self.model.sha256[:16], 16), self.interval)
+
+    def interface(self) -> Interface | None:
+        """What a driver of the image has to know; None where there is no image."""
+        if self.image is None:
+            return None
+        (port,) = self.graph.inputs
+        outputs = {each.name: each.steps for each in self.graph.outputs}
+        formats = format_of(self.graph.edges[port.edge]), format_of(self.graph.edges[self.graph.outputs[0].edge])
+        return Interface(self.image.model, self.image.baud, port.shape, port.dtype, port.steps, *formats, outputs)
+
+    def key(self) -> list[object]:
+        """Everything that the RTL and the image depend on, as JSON-able values."""
+        return [self.model.sha256, repr(self.target), self.point.parity, self.interval, self.point.to_json()]

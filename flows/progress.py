@@ -1,0 +1,106 @@
+"""Progress for people: the steps of a build, and bars, on standard error or below a notebook's cell."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+from rich.console import Console
+
+err = Console(stderr=True, highlight=False)
+
+
+class Watch:
+    """Shows the steps of a build as they come: on standard error, or below a notebook's cell."""
+
+    def __init__(self) -> None:
+        self._status: Any = None
+        self._cell: Any = None
+        self._lines: list[str] = []
+
+    @property
+    def visible(self) -> bool:
+        """Whether somebody is there to see it."""
+        return err.is_terminal or err.is_jupyter
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rest()
+
+    def _rest(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def __call__(self, name: str, cached: bool, seconds: float | None) -> None:
+        if seconds is None:
+            self._begin(f"{name} ...")
+            return
+        self._rest()
+        note = "unchanged" if cached else f"{seconds:.1f} s"
+        if err.is_jupyter:
+            self._lines.append(f"done {name:<11} {note}")
+            self._in_cell("")
+        else:
+            err.print(f"  [green]done[/] {name:<11} {note}")
+
+    def _begin(self, what: str) -> None:
+        if err.is_jupyter:
+            self._in_cell(what)
+        elif err.is_terminal:
+            self._status = err.status(what)
+            self._status.start()
+
+    def _in_cell(self, last: str) -> None:
+        # rich's own display in notebooks needs ipywidgets, and leaves nothing in a saved notebook.
+        from IPython.display import display
+
+        text = {"text/plain": "\n".join([*self._lines, last]).rstrip()}
+        if self._cell is None:
+            self._cell = display(text, raw=True, display_id=True)
+        else:
+            self._cell.update(text, raw=True)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Shows on standard error that something is being done, where a person watches."""
+    if not err.is_terminal:
+        yield
+        return
+    with err.status(f"{what} ..."):
+        yield
+
+
+class Progress:
+    """A bar on standard error; call it with the frames that are done, and of all."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err, transient=True)
+        self._task = self._bar.add_task("frames", total=None)
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, count: int) -> None:
+        self._bar.update(self._task, completed=done, total=count)
+
+
+@contextmanager
+def shown(
+    watch: Callable[[str, bool, float | None], None] | None,
+) -> Iterator[Callable[[str, bool, float | None], None]]:
+    """What is told of the steps of a build: ``watch``, or else a person who can see standard error or a notebook."""
+    if watch is not None:
+        yield watch
+        return
+    with Watch() as own:
+        yield own if own.visible else lambda name, cached, seconds: None

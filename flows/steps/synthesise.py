@@ -1,0 +1,52 @@
+"""``synthesise``: the netlist of the image, or of the bare accelerator, and the resources of every layer."""
+
+from pathlib import Path
+
+from flows.build_report import Counts, Facts
+from flows.implementation import Implementation
+from flows.planner import Plan
+from flows.steps.step import Step
+from flows.tools import tools
+from hw.boards.image import SCOPE
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
+from hw.rtl.design import instances
+from hw.synth import yosys
+
+
+class Synthesised(Facts):
+    """The netlist's file; resources of the whole design, of every layer, and of the ``rest`` (shell and link)."""
+
+    netlist: str
+    resources: Counts
+    layers: dict[str, Counts]
+    rest: Counts
+
+
+class Synthesise(Step[Synthesised]):
+    """Synthesises for the device. ``plan`` says which folding would fit, where the design does not."""
+
+    name = "synthesise"
+    result = Synthesised
+
+    def __init__(self, made: Implementation, plan: Plan) -> None:
+        self.made = made
+        self.plan = plan
+
+    def inputs(self) -> list[object]:
+        return [*self.made.key(), tools(self.made.family.name).get("yosys")]
+
+    def run(self, out: Path) -> Synthesised:
+        made, device = self.made, self.made.device
+        design, scope = (made.image.design, SCOPE) if made.image else (made.rtl, "")
+        result = yosys.synthesise(design, made.device, out, scope)
+        if over := device.overflow(result.resources):
+            raise BitfabricError(f"the design does not fit {self.plan.config.target}: {over}; {self.plan.suggestion()}")
+        layers = {n.name: result.instances.get(name, Resources()) for n, name in instances(made.hardware).items()}
+        rest = result.resources - sum(layers.values(), Resources())
+        return Synthesised(
+            netlist=result.netlist.name,
+            resources=Counts(**vars(result.resources)),
+            layers={name: Counts(**vars(cost)) for name, cost in layers.items()},
+            rest=Counts(**vars(rest)),
+        )

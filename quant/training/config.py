@@ -1,0 +1,127 @@
+"""The settings of a training: what decides its result, besides the network and the data.
+
+Light to import: the command line and the run folders read it without torch.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Literal, get_args
+
+from quant.errors import QuantError
+
+Loss = Literal["cross_entropy", "squared_hinge"]
+"""Loss functions by name (see ``quant.training.lightning_module.LOSSES``)."""
+
+Augmentation = Literal["shift", "flip-crop"]
+"""Random changes of training images by name (see ``quant.training.batches.AUGMENTATIONS``)."""
+
+
+@dataclass(frozen=True)
+class TrainerOptions:
+    """Where a training runs: the options of ``lightning.Trainer`` of the same names; None leaves the default.
+
+    The defaults are one GPU where there is one, else the CPU. ``TrainerOptions(devices=4, num_nodes=2,
+    strategy="ddp")`` trains on eight devices: every process runs the script, computes its share of each batch, and
+    returns the same result. Lightning checks the values when the training starts.
+    """
+
+    accelerator: str | None = None
+    devices: int | str | tuple[int, ...] | None = None
+    strategy: str | None = None
+    num_nodes: int | None = None
+
+    def chosen(self) -> dict[str, int | str | list[int]]:
+        """The options that are not None, as arguments of ``lightning.Trainer``."""
+        found = {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of ``quant.fit`` and ``quant.train_run``; a frozen dataclass, checked when it is made.
+
+    >>> TrainConfig(epochs=30, learning_rate=(3e-3, 3e-6), validation=0.1, patience=5).batch_size
+    100
+
+    - ``epochs``: passes over the training set, at least 1.
+    - ``seed``: of the order of the data, of what the scheme draws, and of the digits' split.
+    - ``batch_size``: samples in each step, all devices together; at least 2.
+    - ``learning_rate``: first and last rate of a half cosine, which falls from epoch to epoch. None: the scheme's.
+    - ``loss``: "cross_entropy" or "squared_hinge" (``quant.training.lightning_module.squared_hinge``). None: the
+      scheme's.
+    - ``label_smoothing``: from 0 to below 1, of the cross entropy (Szegedy et al., "Rethinking the Inception
+      architecture for computer vision", CVPR 2016, section 7).
+    - ``augment``: random changes of training images: "shift" moves them by up to a sixteenth of their sides,
+      "flip-crop" mirrors half of them and moves all by up to an eighth. None: no changes.
+    - ``validation``: fraction of the training set, from 0 to below 1, that is set apart; the parameters of the epoch
+      with the best accuracy on it are kept. 0 trains on everything and keeps the last epoch.
+    - ``patience``: the training ends after so many epochs without a better validation accuracy. None: never early.
+    - ``temperature`` T > 0 and ``distill_weight`` >= 0: with a teacher, the loss has a further term
+      ``distill_weight * T**2 * KL(softmax(teacher / T) || softmax(student / T))`` (Hinton, Vinyals, Dean, "Distilling
+      the knowledge in a neural network", 2015).
+    - ``trainer``: where the training runs.
+
+    Raises QuantError (status 2):
+
+    - ``epochs``, ``batch_size`` or ``validation`` out of its range;
+    - ``learning_rate`` is not two finite numbers, the first positive and the last not negative;
+    - unknown ``loss``; ``label_smoothing`` out of its range or with another loss than the cross entropy;
+    - ``patience`` below 1 or without a validation part;
+    - unknown ``augment``;
+    - ``temperature`` not positive or ``distill_weight`` negative.
+
+    What depends on the network or on the data is checked by ``fit``.
+    """
+
+    epochs: int = 100
+    seed: int = 0
+    batch_size: int = 100
+    learning_rate: tuple[float, float] | None = None
+    loss: Loss | None = None
+    label_smoothing: float = 0.0
+    augment: Augmentation | None = None
+    validation: float = 0.0
+    patience: int | None = None
+    temperature: float = 4.0
+    distill_weight: float = 1.0
+    trainer: TrainerOptions = field(default_factory=TrainerOptions)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 2 or not 0 <= self.validation < 1:
+            raise QuantError(
+                f"epochs={self.epochs} (at least 1), batch_size={self.batch_size} (at least 2) or "
+                f"validation={self.validation} (from 0 to below 1) is out of its range",
+                status=2,
+            )
+        if self.learning_rate is not None:
+            rates = tuple(self.learning_rate)
+            if len(rates) != 2 or not all(map(math.isfinite, rates)) or rates[0] <= 0 or rates[1] < 0:
+                raise QuantError(
+                    f"learning_rate={rates} is not a positive first and a last rate, as (1e-2, 1e-4)", status=2
+                )
+            object.__setattr__(self, "learning_rate", rates)
+        if self.loss is not None and self.loss not in get_args(Loss):
+            raise QuantError(f"no loss {self.loss!r}: choose {' or '.join(get_args(Loss))}", status=2)
+        check_label_smoothing(self.label_smoothing, self.loss or "cross_entropy")
+        if self.patience is not None and (self.patience < 1 or not self.validation):
+            raise QuantError(
+                f"patience={self.patience} must be at least 1 and needs a validation part, as validation=0.1", status=2
+            )
+        if self.augment is not None and self.augment not in get_args(Augmentation):
+            raise QuantError(
+                f"no augmentation {self.augment!r}: choose {' or '.join(get_args(Augmentation))}", status=2
+            )
+        if not self.temperature > 0 or not self.distill_weight >= 0:
+            raise QuantError(
+                f"temperature={self.temperature} (above 0) or distill_weight={self.distill_weight} (at least 0) is out "
+                "of its range",
+                status=2,
+            )
+
+
+def check_label_smoothing(label_smoothing: float, loss: str) -> None:
+    """Raises QuantError (status 2) for a value out of range, or one that the loss does not have."""
+    if not 0 <= label_smoothing < 1 or (label_smoothing and loss != "cross_entropy"):
+        raise QuantError(
+            f"label_smoothing={label_smoothing} must be from 0 to below 1, and only cross_entropy has it", status=2
+        )

@@ -1,0 +1,33 @@
+"""The step ``emulate``: its key covers the frames that FINN executes."""
+
+import onnx
+import pytest
+
+from flows import build
+from flows.samples import Samples
+from flows.steps.emulate import Emulate
+from hw import finn
+from hw.lowering.lower import lower
+from hw.model import Model
+
+
+@pytest.fixture(scope="module")
+def finns(small, tmp_path_factory):
+    path = tmp_path_factory.mktemp("finns") / "model.onnx"
+    onnx.save(finn.write(finn.adapted(lower(small / "model.onnx"))), path)
+    return path
+
+
+def test_the_frames_of_finns_graph_are_part_of_the_key(finns, tmp_path):
+    pytest.importorskip("finn")
+    found = []
+    for frames in (3, 5):
+        made = build(finns, "ulx3s-12f", tmp_path, stop_after="emulate", rtl_frames=frames)
+        found.append((made.report.verified["finn"].frames, {s.name: s.cached for s in made.report.steps}["emulate"]))
+    assert found == [(3, False), (5, False)]
+
+
+def test_the_frames_of_the_rtl_are_not_part_of_the_key_of_a_qonnx_model(small):
+    model = Model.open(small / "model.onnx")
+    samples = Samples.open(model, None, None)
+    assert Emulate(model, samples, 3).inputs() == Emulate(model, samples, 50).inputs()
