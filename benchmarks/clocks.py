@@ -9,6 +9,8 @@ another package ``build/bench/F_calibration.csv``). It does not fit ``shell_ns``
 
 import argparse
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -100,7 +102,9 @@ def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family) -> Calibration:
             kind: Period(round(ns, digits), round(growth, digits))
             for kind, (ns, growth) in zip(kinds, x[4:].reshape(2, count).T.tolist(), strict=True)
         }
-        slowest = {role: max(logic[kind] for kind in kinds if roles[kind] == role) for role in set(roles.values())}
+        slowest: dict[str, Period] = {
+            role: max(logic[kind] for kind in kinds if roles[kind] == role) for role in set(roles.values())
+        }
         return Calibration(bram, dsp, logic, slowest)
 
     def errors(x: np.ndarray) -> np.ndarray:
@@ -133,7 +137,7 @@ def main() -> None:
         family = find_family(name)
         target = find_target(reference_device(family).name)
         cases = [(k, case) for case, k in grid() if small(k, target) or (target.name, case) in table.rows]
-        made = ((k, attempt(table, target, case, "", lambda k=k: between(k))) for k, case in cases)
+        made = ((k, attempt(table, target, case, "", partial(between, k))) for k, case in cases)
         found = [(kernel, one) for kernel, one in made if one is not None]
         if options.fit:
             calibration = fit(found, family)
@@ -173,7 +177,7 @@ def show_networks(table: Table[Placed], families: Sequence[str]) -> None:
                 continue
             label = f"{case.network} {case.cycles}"
             hardware, text = clocks.folded(case, table.rows.get((target.name, label)), Path(name))
-            made = attempt(table, target, label, text, lambda hardware=hardware: hardware)
+            made = attempt(table, target, label, text, partial(copy, hardware))
             if made is None:
                 continue
             guess = fmax.estimate_fmax(hardware, target.device, shell=target.board is not None)

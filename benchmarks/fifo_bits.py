@@ -11,6 +11,7 @@ from collections.abc import Callable
 from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
@@ -47,7 +48,8 @@ NETWORKS: dict[str, tuple[Callable[[Path], Path], int]] = {
 
 
 def main() -> None:
-    ecp5, rows, results = find_device(DEVICE), [], {}
+    ecp5, rows = find_device(DEVICE), []
+    results: dict[str, Any] = {}
     with TemporaryDirectory() as folder:
         for name, (make, cycles) in NETWORKS.items():
             graph = lower(make(Path(folder)))

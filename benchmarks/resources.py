@@ -90,10 +90,10 @@ def show_kernels(found: Sequence[tuple[Measured, Kernel]], every: bool) -> None:
     columns = ["kernel", "family", "cases", "LUT %", "sum %", "FF sum %", "BRAM/DSP wrong", "worst LUT %"]
     report.show("the model's errors on kernels: mean of LUT, of the sums of LUT and FF", columns, rows)
     if every:
-        cases = [[m.case, m.family, m.lut, u.lut, f"{error(u.lut, m.lut):+.0f}", m.ff, u.ff, f"{m.bram} {u.bram}",
+        lines = [[m.case, m.family, m.lut, u.lut, f"{error(u.lut, m.lut):+.0f}", m.ff, u.ff, f"{m.bram} {u.bram}",
                   f"{m.dsp} {u.dsp}"] for group in groups.values() for m, u in group]  # fmt: skip
         columns = ["case", "family", "LUT", "estimated", "%", "FF", "estimated", "BRAM", "DSP"]
-        report.show("every case", columns, cases)
+        report.show("every case", columns, lines)
 
 
 def show_networks(rows: Sequence[tuple[Measured, Resources]]) -> None:

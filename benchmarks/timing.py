@@ -97,20 +97,20 @@ def main() -> None:
             rows.append([f"{name}, {what}", ours, theirs, ours - theirs, got["finn"][what]])
         rows.append([f"{name}, beats in and out that differ", "", "", got["beats that differ"], ""])
     report.show("Cycles", ["", "estimated", "RTL", "error", "FINN's estimate"], rows)
-    rows = []
+    times: list[tuple[str, float, float]] = []
     for name, got in results.items():
         seconds = got["seconds"]
         model, steady = seconds["model, the same frames"], seconds["steady state and accounts"]
         verilator = seconds["Verilator, the same frames"]
-        rows += [
-            [f"{name}, Verilator / model, every beat of {got['frames']} frames", verilator, model],
-            [f"{name}, Verilator, {got['frames']} frames / steady state and accounts", verilator, steady],
-            [f"{name}, FINN's estimate / steady state and accounts", seconds["FINN's estimate"], steady],
+        times += [
+            (f"{name}, Verilator / model, every beat of {got['frames']} frames", verilator, model),
+            (f"{name}, Verilator, {got['frames']} frames / steady state and accounts", verilator, steady),
+            (f"{name}, FINN's estimate / steady state and accounts", seconds["FINN's estimate"], steady),
         ]
     report.show(
         "Seconds",
         ["", "theirs", "ours", "ratio"],
-        [[name, f"{theirs:.3f}", f"{ours:.4f}", f"{theirs / ours:,.0f}"] for name, theirs, ours in rows],
+        [[name, f"{theirs:.3f}", f"{ours:.4f}", f"{theirs / ours:,.0f}"] for name, theirs, ours in times],
     )
     sizes = [[name, f"{got['seconds']['FIFO sizing']:.2f}", got["beats"]] for name, got in results.items()]
     report.show("FIFO sizing", ["", "seconds", "beats of the traces"], sizes)

@@ -22,7 +22,7 @@ from brevitas.quant import (
 from benchmarks import report
 from quant import create_model, layers
 
-CASES = (
+CASES: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("tfc-w1a1", {"input_shape": (1, 28, 28), "in_range": (0, 255)}, 100),
     ("tfc-w4a4", {"input_shape": (1, 28, 28), "in_range": (0, 255)}, 100),
     ("lfc-w1a1", {"input_shape": (1, 28, 28), "in_range": (0, 255)}, 100),
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     threads = parser.parse_args().threads
     torch.set_num_threads(threads)
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     for name, options, batch in CASES:
         found = measure(name, options, batch)
         ratios = {
