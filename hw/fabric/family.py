@@ -1,6 +1,15 @@
 """What a kernel has to know of the fabric of an FPGA family: it decides on memories, on multipliers and on the cost."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class LutRam(NamedTuple):
+    """A RAM of lookup tables with a port to write and one to read: ``words`` of ``bits`` bits, which cost ``luts``."""
+
+    words: int
+    bits: int
+    luts: int
 
 
 @dataclass(frozen=True)
@@ -11,7 +20,8 @@ class Family:
         name: the family's name; it is the name of its folder in ``hw.families`` too.
         lut_inputs: inputs of one lookup table.
         bram_shapes: the (depth, width) organisations of one block RAM.
-        lut_ram: whether lookup tables can serve as RAM. Where they cannot, Yosys rejects ``ram_style = "distributed"``.
+        lut_ram: the RAM that lookup tables can form; None where they cannot, and Yosys rejects
+            ``ram_style = "distributed"``.
         dsp_bits: the operands, in bits, of the signed multiplier of one DSP; None: no DSP.
         wide_inputs: inputs of the widest function that a slice builds from its lookup tables and its own multiplexers.
             Those multiplexers are not counted as a resource.
@@ -26,7 +36,7 @@ class Family:
     name: str
     lut_inputs: int
     bram_shapes: tuple[tuple[int, int], ...]
-    lut_ram: bool
+    lut_ram: LutRam | None
     dsp_bits: tuple[int, int] | None
     wide_inputs: int
     chain_bits: int = 1

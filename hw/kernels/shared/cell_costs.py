@@ -7,9 +7,6 @@ import numpy as np
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 
-ECP5_RAM = (16, 4, 6)
-XC7_RAM = (32, 6, 4)
-"""Lookup-table RAM primitive: words, bits, and its lookup tables."""
 REGISTER_BITS = 15
 """Where lookup tables can be RAM, writable memories of at most this many bits are still flip-flops."""
 BLOCK_COST = 64, 8
@@ -33,7 +30,7 @@ def stream_out(width: int, credits: int, family: Family) -> Resources:
         return kept + Resources(ram(places, width, family), ram_ff(places, width, family))
     if places * width <= REGISTER_BITS:
         return kept + Resources(_registers(places, width), places * width)
-    words, bits, luts = XC7_RAM if six else ECP5_RAM
+    words, bits, luts = family.lut_ram
     rows = -(-credits // words)
     return kept + Resources(rows * -(-width // bits) * luts + width * (rows - 1))
 
@@ -143,7 +140,7 @@ def ram(words: int, width: int, family: Family) -> int:
     """
     if not family.lut_ram:
         return _registers(words, width)
-    depth, bits, luts = XC7_RAM if family.lut_inputs >= 6 else ECP5_RAM
+    depth, bits, luts = family.lut_ram
     if family.lut_inputs >= 6 and words > depth:
         depth, bits = 2 * depth, bits // 2
     rows = -(-words // depth)

@@ -10,6 +10,8 @@ SHIFT = 4
 """At most this many interleaved series keep their accumulators in a shift register."""
 BLOCK_BITS = 768
 """Accumulators of more bits, and at least 64 words, go to block RAM."""
+ONE_MEMORY = 16
+"""Words of the deepest memory of lookup tables whose output needs no multiplexer."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Reduction:
 
     def _joined(self, style: str) -> bool:
         """Whether a multiplexer joins the words of several memories; it can also clear its output."""
-        return style == "logic" or (style == "distributed" and self.depth > cell_costs.ECP5_RAM[0])
+        return style == "logic" or (style == "distributed" and self.depth > ONE_MEMORY)
 
 
 def reduce_tree(count: int, lanes: int, in_bits: int, bits: int, operation: str, family: Family) -> Resources:
