@@ -10,7 +10,6 @@ import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -18,7 +17,7 @@ import numpy as np
 import onnx
 from qonnx.core.modelwrapper import ModelWrapper
 
-from hw import finn
+from hw import finn, plugins
 from hw.finn.execution import execute
 from hw.host.errors import BitfabricError
 from hw.ir.frames import Batch
@@ -163,7 +162,7 @@ FRONTENDS: tuple[type[Frontend], ...] = (Finn, Qonnx)
 @cache
 def frontends() -> tuple[type[Frontend], ...]:
     """All front ends: those of other distributions, then ``FRONTENDS``."""
-    return (*(point.load() for point in entry_points(group=ENTRY_POINTS)), *FRONTENDS)
+    return (*plugins.find_all(ENTRY_POINTS).values(), *FRONTENDS)
 
 
 class Model:
