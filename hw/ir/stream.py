@@ -1,8 +1,8 @@
-"""Streams: what travels on an edge of the dataflow graph, and how its integers become bits.
+"""Streams: what an edge of the dataflow graph carries, and how its integers become bits.
 
-A frame is a tensor in NHWC order without the batch. Its elements are sent row-major, ``lanes`` at a time: a part
-of the last axis, or all of it for a part of the axis before, and so on; lane 0 is in the low bits of a beat.
-BIPOLAR travels as one bit (0 for -1), signed integers as two's complement, unsigned ones as they are.
+A frame is a tensor in NHWC order without the batch. Its elements are sent row-major in beats of ``lanes`` elements: a
+part of the last axis, or the whole last axis for a part of the axis before, and so on. Lane 0 is in the low bits of a
+beat. BIPOLAR is one bit (0 for -1), signed integers are two's complement, unsigned integers are plain binary.
 """
 
 from dataclasses import dataclass, replace
@@ -58,7 +58,7 @@ def decode(codes: np.ndarray, dtype: BaseDataType) -> np.ndarray:
 
 
 def divides(lanes: int, shape: tuple[int, ...]) -> bool:
-    """Whether beats of so many elements are equal parts of an axis, with all of the axes after it."""
+    """Whether beats of ``lanes`` elements are equal parts of one axis of ``shape``, with all of the axes after it."""
     for size in reversed(shape):
         if lanes <= size:
             return lanes > 0 and size % lanes == 0
@@ -70,7 +70,10 @@ def divides(lanes: int, shape: tuple[int, ...]) -> bool:
 
 @dataclass(frozen=True)
 class Stream:
-    """Shape (NHWC, no batch), data type and lanes of one edge."""
+    """Shape (NHWC, no batch), data type and lanes (elements per beat) of one edge.
+
+    Raises ValueError for sizes below 1, lanes that do not divide the shape, and types that are not integers.
+    """
 
     shape: tuple[int, ...]
     dtype: BaseDataType
@@ -100,10 +103,14 @@ class Stream:
         return self.lanes * self.dtype.bitwidth()
 
     def with_lanes(self, lanes: int) -> "Stream":
+        """The same stream with other lanes. Raises ValueError for lanes that do not divide the shape."""
         return replace(self, lanes=lanes)
 
     def pack(self, frames: np.ndarray) -> np.ndarray:
-        """Frames ``(N, *shape)`` to beats ``(N * beats, words)``, 32-bit words, least significant first."""
+        """Frames ``(N, *shape)`` to beats ``(N * beats, words)`` of 32-bit words, the low word first.
+
+        Raises ValueError for frames of another shape.
+        """
         frames = np.asarray(frames)
         if frames.shape[1:] != self.shape:
             raise ValueError(f"frames of shape {frames.shape[1:]} on a stream of shape {self.shape}")
@@ -115,7 +122,7 @@ class Stream:
         return np.packbits(flat, axis=1, bitorder="little").view("<u4")
 
     def unpack(self, beats: np.ndarray) -> np.ndarray:
-        """Beats ``(N * beats, words)`` back to frames ``(N, *shape)``."""
+        """The inverse of ``pack``: beats ``(N * beats, words)`` to frames ``(N, *shape)``."""
         bits = self.dtype.bitwidth()
         flat = np.unpackbits(np.ascontiguousarray(beats, dtype="<u4").view(np.uint8), axis=1, bitorder="little")
         planes = flat[:, : self.lanes * bits].reshape(-1, self.lanes, bits).astype(np.uint64)

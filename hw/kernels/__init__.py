@@ -29,6 +29,11 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_folders() | plugins.names(ENTRY_POINTS)))
 
 
+def is_builtin(op: str) -> bool:
+    """Whether the kernel of this name is one of this package."""
+    return op in _folders()
+
+
 def get(op: str) -> type[Kernel]:
     """The kernel class of this name.
 
