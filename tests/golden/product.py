@@ -14,7 +14,7 @@ from flows.cli import main as cli
 from flows.config import BuildConfig
 from flows.planner import Plan, assemble
 from hw import finn
-from hw.families import families, find_device, find_family
+from hw.families import families, find_device, find_family, reference_device
 from hw.folding import choose
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding, Kernel
@@ -145,15 +145,14 @@ def kernel_facts(kernel: Kernel) -> dict[str, str]:
 def cells_of_kernel(kernel: Kernel, family: str, folder: Path) -> dict[str, int]:
     """Cells of a kernel alone after synthesis, by type."""
     fabric = find_family(family)
-    made = yosys.synthesise(generate(separate(kernel), fabric), fabric, folder)
+    made = yosys.synthesise(generate(separate(kernel), fabric), reference_device(fabric), folder)
     return dict(sorted(made.cells.items()))
 
 
 def cells_of_network(model: Path, target: str, options: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Cells of a network's accelerator after synthesis, by type, and what every layer takes (LUT/FF/BRAM/DSP)."""
     plan = Plan(model, BuildConfig(target=target, **options))
-    family = plan.device.family
-    made = yosys.synthesise(generate(plan.choose().hardware, family), family, folder)
+    made = yosys.synthesise(generate(plan.choose().hardware, plan.device.family), plan.device, folder)
     layers = {name: _words(vars(cost)) for name, cost in sorted(made.instances.items())}
     return {"cells": dict(sorted(made.cells.items())), "layers": layers}
 
