@@ -15,7 +15,7 @@ _MODULES = {
     "build": "pipeline",
     "estimate_build": "planner",
 }
-"""Name -> its module, which never has the same name: whichever was imported first would hide the other."""
+"""Name -> module. They never have the same name, since an imported module would hide the name."""
 
 __all__ = ["Accelerator", "assert_engines_agree", "build", "estimate_build"]
 

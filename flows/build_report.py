@@ -20,9 +20,9 @@ SHELL = "(shell)"
 
 
 class Facts(BaseModel):
-    """Values that never change. A key that does not apply may be absent from the JSON."""
+    """Values that never change. A key that does not apply may be absent from the JSON, and unknown keys are ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
     def to_json(self) -> dict[str, Any]:
         """The values as JSON-able ones, under the names that the schema has."""

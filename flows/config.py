@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 from hw.host.errors import UsageError
 
-Step = Literal["lower", "fold", "emulate", "rtl", "simulate", "synthesise", "place", "netlist"]
-STEPS: tuple[Step, ...] = get_args(Step)
+StepName = Literal["lower", "fold", "emulate", "rtl", "simulate", "synthesise", "place", "netlist"]
+STEPS: tuple[StepName, ...] = get_args(StepName)
 """The steps of a build, in order."""
 
 
@@ -15,15 +15,21 @@ STEPS: tuple[Step, ...] = get_args(Step)
 class BuildConfig:
     """Options of a build.
 
-    ``fps`` frames per second at ``clock_mhz`` choose the cheapest folding that reaches them, ``folding`` a file
-    with FINN's folding JSON, ``fill`` the fastest design that the device holds; with none of them, the fastest design
-    of about a quarter of the device is built.
-    ``frames`` and ``labels`` (``.npy``) are what the engines are checked on; without them random frames are used.
-    ``rtl_frames`` and ``netlist_frames`` bound how many of them the slower engines see; None lets the size of the
-    design say how many a minute or two can check.
+    One of three options chooses the folding: ``fps`` (frames per second at ``clock_mhz``: the cheapest folding that
+    reaches them), ``folding`` (a file in FINN's JSON form), ``fill`` (the fastest design that the device holds).
+    Without them it is the fastest design of about a quarter of the device.
+
+    The engines are checked on ``frames`` with ``labels`` (``.npy`` files), or on random frames. ``rtl_frames`` and
+    ``netlist_frames`` are the numbers that the slower engines see; None means as many as a minute or two allow for the
+    size of the design.
+
     ``parity`` gives every word of weights, thresholds and requants in block RAM a parity bit. It is checked whenever
-    the word is used, in no more cycles; the image counts the cycles in which one was wrong (``parity_errors`` of its
-    status). What is in lookup tables has none: it is configuration, as all logic is. Raises BitfabricError.
+    the word is used, and takes no cycles; the image counts the cycles with a parity error (``parity_errors`` of its
+    status). Constants in lookup tables have none, since they are configuration, as all logic is.
+
+    ``seeds`` are those of place and route: the others are tried where the first one misses the clock.
+
+    Raises UsageError for values that are out of range or exclude each other, and for files that are missing.
     """
 
     target: str

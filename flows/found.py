@@ -22,8 +22,8 @@ from flows.build_report import (
 from flows.config import STEPS, BuildConfig
 from flows.files import sha256
 from flows.implementation import Implementation
+from flows.steps.compare_finn import FinnEstimated
 from flows.steps.emulate import Emulated
-from flows.steps.finn_estimate import FinnEstimated
 from flows.steps.lower import Lowered
 from flows.steps.netlist import NetlistSimulated
 from flows.steps.place import Placed

@@ -11,7 +11,7 @@ from hw.ir.frames import Batch
 
 
 def load_frames(path: Path) -> np.ndarray:
-    """An array from a ``.npy`` file. Raises UsageError where it is missing, damaged or no array."""
+    """An array from a ``.npy`` file. Raises UsageError for a file that is missing, damaged or no array."""
     try:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:
@@ -21,7 +21,10 @@ def load_frames(path: Path) -> np.ndarray:
 
 
 def save_frames(path: Path, frames: Batch) -> None:
-    """Write a ``.npy`` file in one step; several outputs go into a ``.npz`` by name."""
+    """Write a ``.npy`` file in one step; several outputs go into a ``.npz`` by name.
+
+    Raises UsageError for a suffix that does not fit.
+    """
     if isinstance(frames, dict) != (path.suffix == ".npz"):
         kind = ".npz, for its several outputs" if isinstance(frames, dict) else ".npy"
         raise UsageError(f"{path}: the model's output goes into a file that ends in {kind}")
@@ -36,7 +39,7 @@ def save_frames(path: Path, frames: Batch) -> None:
 
 
 def classes(outputs: Batch) -> np.ndarray:
-    """The class of every frame: the largest logit, or the index itself where the network ends in arg-max or TopK."""
+    """The class of every frame, ``(N,)``: that of the largest logit, or the network's own arg-max or TopK."""
     if isinstance(outputs, dict):
         outputs = next((y for y in outputs.values() if y.dtype.kind in "iu"), next(iter(outputs.values())))
     flat = np.asarray(outputs).reshape(len(outputs), -1)
@@ -44,7 +47,7 @@ def classes(outputs: Batch) -> np.ndarray:
 
 
 def load_labels(path: Path, count: int) -> np.ndarray:
-    """Classes of ``count`` frames from a ``.npy`` file. Raises UsageError where they are not as many."""
+    """Classes ``(count,)`` from a ``.npy`` file. Raises UsageError for an array of another shape."""
     labels = load_frames(path)
     if labels.shape != (count,):
         raise UsageError(f"{count} frames need as many labels, {path} holds an array {labels.shape}")
@@ -52,12 +55,12 @@ def load_labels(path: Path, count: int) -> np.ndarray:
 
 
 def score(outputs: Batch, labels: np.ndarray) -> float:
-    """Share of frames whose class is the label's."""
+    """The share of frames with the class that the label says."""
     return float(np.mean(classes(outputs) == labels))
 
 
 def timed(run: Callable[[], Batch]) -> tuple[Batch, float]:
-    """The outputs of a run, and how many seconds it took with everything that it had to load."""
+    """The outputs of a run, and its seconds, loading included."""
     started = time.monotonic()
     outputs = run()
     return outputs, round(time.monotonic() - started, 3)

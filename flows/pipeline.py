@@ -33,8 +33,8 @@ from flows.planner import Plan
 from flows.progress import shown
 from flows.samples import Samples
 from flows.step_cache import StepCache, Watch
+from flows.steps.compare_finn import CompareFinn
 from flows.steps.emulate import Emulate
-from flows.steps.finn_estimate import FinnEstimateStep
 from flows.steps.fold import Fold
 from flows.steps.lower import Lower
 from flows.steps.netlist import Netlist
@@ -155,7 +155,7 @@ class _Build:
             found.netlist = run(Netlist(made, self.samples, frames, found.synthesise, found.place))
             made.netlist = self.folder / found.netlist.path
         if config.compare_finn:
-            found.finn = run(FinnEstimateStep(self.model, found.fold.interval, found.fold.clock_mhz))
+            found.finn = run(CompareFinn(self.model, found.fold.interval, found.fold.clock_mhz))
         return found.report(made, config, self.steps.done)
 
     def _implementation(self, estimate: Estimate) -> Implementation:

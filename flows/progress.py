@@ -19,7 +19,7 @@ class Watch:
 
     @property
     def visible(self) -> bool:
-        """Whether somebody is there to see it."""
+        """Whether standard error is a terminal or a notebook."""
         return err.is_terminal or err.is_jupyter
 
     def __enter__(self) -> Self:
@@ -65,7 +65,7 @@ class Watch:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Shows on standard error that something is being done, where a person watches."""
+    """Shows a message on standard error while something is done, if that is a terminal."""
     if not err.is_terminal:
         yield
         return
@@ -74,7 +74,7 @@ def working(what: str) -> Iterator[None]:
 
 
 class Progress:
-    """A bar on standard error; call it with the frames that are done, and of all."""
+    """A bar on standard error; call it with the number of frames that are done, and of all frames."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
@@ -98,7 +98,7 @@ class Progress:
 def shown(
     watch: Callable[[str, bool, float | None], None] | None,
 ) -> Iterator[Callable[[str, bool, float | None], None]]:
-    """What is told of the steps of a build: ``watch``, or else a person who can see standard error or a notebook."""
+    """The watch of a build's steps: ``watch``, or one that shows them where standard error or a notebook is visible."""
     if watch is not None:
         yield watch
         return

@@ -1,4 +1,4 @@
-"""Accuracy against soft errors: the emulator with bits of the weights', thresholds' and requants' memories flipped."""
+"""Accuracy against soft errors: the emulator with flipped bits in the memories of weights, thresholds and requants."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,11 +20,11 @@ def sweep(
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, count: None,
 ) -> dict[str, Any]:
-    """Flip each number of ``counts`` bits, at ``trials`` different places, and run the frames.
+    """Run the frames with each number of ``counts`` flipped bits, in ``trials`` random choices of the bits.
 
-    Returns ``bits`` (of all memories), ``layers`` (bits by layer), ``left_out`` (layers with memories that
-    cannot be flipped), and for every count ``flips``, the share of frames whose class ``changed`` and, with labels, the
-    ``accuracy``, each as mean, least and greatest over the trials.
+    Returns ``bits`` (of all memories), ``layers`` (bits by layer), ``left_out`` (layers with memories that cannot be
+    flipped), and ``rows``: for every count ``flips``, the share of frames with a ``changed`` class and, with labels,
+    the ``accuracy``, each as mean, least and greatest over the trials. Raises UsageError for more flips than bits.
     """
     errors = SoftErrors(accelerator.hardware)
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""The exactness ladder: each engine against the one before it, integer by integer and cycle by cycle."""
+"""The exactness ladder: each engine is compared with the one before it, integer by integer and cycle by cycle."""
 
 from dataclasses import replace
 
@@ -13,11 +13,11 @@ from hw.verification.difference import first_difference
 
 
 def check_rtl(graph: Graph, family: Family, ints: EdgeBatch, design: RtlDesign) -> tuple[dict[str, int], EdgeBatch]:
-    """Simulate ``design``, the RTL of ``graph``, and hold it against the emulator and the cycle model.
+    """Simulate ``design``, the RTL of ``graph``, and compare it with the emulator and the cycle model.
 
     ``ints`` are integer frames by input edge. Returns ``frames``, ``mismatches`` (0), ``latency`` and
     ``interval`` in cycles, as simulated, and the integers. Raises BitfabricError with the first frame, layer and
-    element that differ, or with the first beat that moves in another cycle.
+    element that differ, or with the first beat that is transferred in another cycle.
     """
     expected = graph.execute(ints)
     got, result = simulate(graph, design, ints)
@@ -36,7 +36,7 @@ def check_rtl(graph: Graph, family: Family, ints: EdgeBatch, design: RtlDesign) 
 
 
 def _differing_layer(graph: Graph, family: Family, ints: EdgeBatch) -> str:
-    """The first layer whose own output is wrong, by cutting the graph after each layer in turn."""
+    """The first layer with a wrong output, found by cutting the graph after each layer in turn."""
     few = {edge: frames[:4] for edge, frames in ints.items()}
     for count in range(1, len(graph.nodes) + 1):
         nodes = graph.nodes[:count]
@@ -51,8 +51,8 @@ def _differing_layer(graph: Graph, family: Family, ints: EdgeBatch) -> str:
 
 
 def check_netlist(got: EdgeBatch, expected: EdgeBatch, stage: str) -> dict[str, int]:
-    """Hold the integers of a netlist, placed or mapped, against the emulator's. Raises BitfabricError as
-    ``check_rtl``."""
+    """Compare the integers of a netlist (``stage``: placed or mapped) with the emulator's; returns ``frames`` and
+    ``mismatches`` (0). Raises BitfabricError with the first frame and element that differ."""
     for edge, want in expected.items():
         if difference := first_difference(got[edge], want):
             raise BitfabricError(f"the {stage} netlist differs from the emulator: {difference}")

@@ -166,7 +166,10 @@ def frontends() -> tuple[type[Frontend], ...]:
 
 
 class Model:
-    """A model file. Everything is made once, when it is first asked for."""
+    """A model file. Everything is made once, when it is first asked for.
+
+    ``bytes`` are those of the file; with weights in a second file, of one file that holds both.
+    """
 
     def __init__(self, path: Path, data: bytes, frontend: Frontend) -> None:
         self.path = path
@@ -184,11 +187,14 @@ class Model:
         path = Path(source)
         proto = qonnx.read(path)
         frontend = next(each for each in frontends() if each.accepts(proto))
-        return cls(path, path.read_bytes(), frontend(proto, str(path)))
+        data = path.read_bytes()
+        if b"location" in data and _has_second_file(path):
+            data = proto.SerializeToString()
+        return cls(path, data, frontend(proto, str(path)))
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the file's bytes, in hexadecimal."""
+        """Hash of ``bytes``, in hexadecimal."""
         return hashlib.sha256(self.bytes).hexdigest()
 
     @property
@@ -213,3 +219,9 @@ class Model:
     def reference(self) -> Executor:
         """What executes the model itself."""
         return self.frontend.reference
+
+
+def _has_second_file(path: Path) -> bool:
+    """Whether an ONNX file keeps weights in a second file (at a ``location``)."""
+    bare = onnx.load(path, load_external_data=False)
+    return any(each.data_location == onnx.TensorProto.EXTERNAL for each in bare.graph.initializer)

@@ -1,1 +1,1 @@
-"""The commands, a module a theme. Heavy imports happen inside them, so that ``--help`` answers at once."""
+"""The commands, in one module per theme. Heavy imports happen inside them, so that ``--help`` answers at once."""

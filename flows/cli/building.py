@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from flows.cli.arguments import AsJson, Clock, Fill, FoldingFile, Fps, Model, Parity, Target, emit
-from flows.config import STEPS, Step
+from flows.config import STEPS, StepName
 
 
 def build(
@@ -18,7 +18,7 @@ def build(
     fill: Fill = False,
     clock: Clock = None,
     parity: Parity = False,
-    stop_after: Annotated[Step, typer.Option(help="last step to do")] = STEPS[-1],
+    stop_after: Annotated[StepName, typer.Option(help="last step to do")] = STEPS[-1],
     frames: Annotated[
         Path | None, typer.Option("--input", metavar="X.npy", help="frames to check the engines on")
     ] = None,

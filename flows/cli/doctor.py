@@ -87,7 +87,7 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str]], ...] = (
 
 
 def examine() -> list[dict[str, Any]]:
-    """One finding a tool: ``name``, ``purpose``, ``needed``, ``found`` (version or path, or None), ``remedy``."""
+    """One finding per tool: ``name``, ``purpose``, ``needed``, ``found`` (version or path, or None), ``remedy``."""
     findings = []
     for name, purpose, needed, probe in PROBES:
         found, remedy = None, None

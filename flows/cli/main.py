@@ -1,4 +1,4 @@
-"""The command line: its commands, and how it ends."""
+"""The command line: its commands, its error line and its exit status."""
 
 import os
 import signal
@@ -48,12 +48,12 @@ def options(
 
 def main() -> None:
     """Entry point: errors in one line, exit status 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    # A polite kill leaves as an interrupt does: tools are ended, nothing half-written stays.
+    # SIGTERM ends the program as an interrupt does: tools are ended, and nothing half-written stays.
     signal.signal(signal.SIGTERM, _interrupted)
     try:
         # Usage errors come out of standalone mode as exceptions, so that they end in one line as all others do.
         status = app(standalone_mode=False)
-        if status == INTERRUPTED:  # as Typer puts an interrupt, in newer versions
+        if status == INTERRUPTED:  # what newer versions of Typer return for an interrupt
             raise KeyboardInterrupt
     except ClickException as error:
         if not (message := _words(error)):

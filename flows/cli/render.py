@@ -31,7 +31,7 @@ def _table(*columns: str) -> Table:
 
 
 def _show(table: Table) -> None:
-    """Print a table whole: in a narrow terminal names are folded, numbers never; a pipe gets it as wide as it is."""
+    """Print all of a table: a narrow terminal folds names but never numbers, and a pipe gets the full width."""
     columns = table.columns
     cells = [[column.header, *column._cells] for column in columns]
     gap = table.padding[1] + table.padding[3]
@@ -127,7 +127,7 @@ def _both(count: Cycles) -> str:
 
 
 def finn_built(result: dict[str, Any], folder: Path) -> None:
-    """FINN's layers with its estimates, what is done, and what is left to do where Vivado is."""
+    """FINN's layers with its estimates, the steps that are done, and those that need Vivado."""
     estimate = result["estimate"]
     table = _table("layer", "operator", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
     for column, width in zip(table.columns, (20, 18, 3, 4, 7, 6, 4, 3), strict=True):
@@ -173,7 +173,7 @@ def estimated(result: dict[str, Any]) -> None:
 
 
 def front(result: dict[str, Any]) -> None:
-    """The table of a Pareto front, without what is hardly slower than the row before it."""
+    """The table of a Pareto front, without rows that are hardly slower than the row before them."""
     table = _table("frames/s", "cycles", "LUT", "FF", "BRAM", "DSP", "fullest")
     shown, last = 0, 0.0
     for point in result["pareto"]:
@@ -233,7 +233,7 @@ def _first_sentence(documented: Any) -> str:
 
 
 def ran(result: dict[str, Any], outputs: "Batch") -> None:
-    """What a run gave; the outputs themselves where they were not saved."""
+    """The result of a run; the outputs themselves where they were not saved."""
     line = f"{result['engine']}: {result['frames']} frames in {result['seconds']:.2f} s"
     if "accuracy" in result:
         line += f", accuracy {result['accuracy']:.2%}"

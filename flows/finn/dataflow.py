@@ -41,7 +41,7 @@ class FinnDataflow:
             self._model = frontend.dataflow(model, 1)
             self.batch = 1
         if self.batch > 1 and self._model.get_nodes_by_op_type("ConvolutionInputGenerator"):
-            # FINN's convolutions take one frame.
+            # FINN's convolutions process one frame at a time.
             self._model = frontend.dataflow(model, 1)
             self.batch = 1
         graph = self._model.graph
@@ -50,7 +50,10 @@ class FinnDataflow:
         self._dtype = _numpy_dtype(ports.output[0].type.tensor_type.elem_type)
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """Frames ``(N, *input_shape)`` as the QONNX model takes them to its outputs ``(N, ...)``, in its type."""
+        """The model's outputs ``(N, ...)``, in the QONNX model's type, for frames ``(N, *input_shape)``.
+
+        Raises UsageError for frames of another shape or type, and BitfabricError where FINN fails.
+        """
         x = np.asarray(x)
         if x.ndim == 0 or x.shape[1:] != self.input_shape or x.dtype.kind not in "fiu":
             raise UsageError(

@@ -1,4 +1,5 @@
-"""Our lowering beside FINN's streamlining of the same QONNX file: every decision point, and why where they differ."""
+"""Compares our lowering with FINN's streamlining of the same QONNX file: every decision point, with the reasons for
+differences."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +20,12 @@ from hw.lowering.context import Decision
 from hw.model import Model, Qonnx
 
 NEAR = 2.0**-16
-"""Distance of a value from a decision, as a share of its size, that float32 arithmetic in another order may cross."""
+"""Relative distance of a value from a decision point that float32 arithmetic in another order can cross."""
 
 
 @dataclass
 class Difference:
-    """Integers at which the two decide differently, over all channels and codes of all layers.
+    """Counts of integers for which the two choose different codes, over all channels and codes of all layers.
 
     ``points``: decision points compared. ``ties``: the model's value lies exactly between two codes, where QONNX
     rounds to even (or as the model says) and FINN up. ``rounding``: it lies within float32 rounding of a decision,
@@ -40,7 +41,7 @@ class Difference:
     unexplained: list[str] = field(default_factory=list)
 
     def describe(self) -> str:
-        """One line."""
+        """The counts in one line."""
         return (
             f"{self.points} decision points: {self.ties} ties, {self.rounding} within float32 rounding, "
             f"{self.narrowed} lost to narrow accumulators, {len(self.unexplained)} unexplained"
@@ -49,7 +50,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A layer of weights and the quantizer behind it, with their names."""
+    """A layer with weights and the quantizer after it, with their names."""
 
     name: str
     layer: MatrixVector | Depthwise
@@ -58,9 +59,9 @@ class _Pair:
 
 
 def compare(model: Path | str) -> Difference:
-    """Hold our lowering of a QONNX file against FINN's, layer by layer, over all that can reach each quantizer.
+    """Compare our lowering of a QONNX file with FINN's, layer by layer, over all sums that can reach each quantizer.
 
-    Raises BitfabricError where FINN cannot map the network, or its layers are not ours one by one.
+    Raises BitfabricError where FINN cannot map the network, or where its layers do not correspond to ours.
     """
     opened = Model.open(model)
     if not isinstance(opened.frontend, Qonnx):
@@ -78,7 +79,7 @@ def compare(model: Path | str) -> Difference:
         )
     left = list(zip(pairs[1], pairs[2], strict=True))
     for mine in pairs[0]:
-        # Branches may come in another order: a layer is known by its weights.
+        # Branches can be in another order: layers are matched by their weights.
         at = next(
             (i for i, (other, _) in enumerate(left) if np.array_equal(mine.layer.weights, other.layer.weights)), None
         )
@@ -114,20 +115,20 @@ def _table(pair: _Pair) -> np.ndarray:
 
 
 def _turned(graph: Graph, pair: _Pair) -> np.ndarray:
-    """The channels whose weights have another sign than in the graph."""
+    """Which channels have weights of the opposite sign to those in the graph."""
     original = graph.node(pair.name).kernel
     assert isinstance(original, MatrixVector | Depthwise)
     return np.any(original.weights != pair.layer.weights, axis=1)
 
 
 def _reach(graph: Graph, decision: Decision, pair: _Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest sum that really comes, of each channel, in the sign of ``pair``."""
+    """The reachable range of each channel's sum, with the sign that ``pair`` has."""
     turned, source = _turned(graph, pair), decision.source
     return np.where(turned, -source.high, source.low), np.where(turned, -source.low, source.high)
 
 
 def _codes(pair: _Pair) -> tuple[int, int]:
-    """Least and greatest code of a pair's table; of a two-valued quantizer 0 and 1."""
+    """The lowest and the highest code of a pair's table; 0 and 1 for a quantizer of two values."""
     kernel, steps = pair.quantizer, _table(pair).shape[1]
     if kernel.output_dtype.name in ("BIPOLAR", "BINARY"):
         return 0, 1
@@ -140,9 +141,9 @@ def _codes(pair: _Pair) -> tuple[int, int]:
 
 
 def _reaching(pair: _Pair, first: int, last: int, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """For every code above ``first``, up to ``last``, the sum from which on it is reached, (channels, codes).
+    """The lowest sum that reaches each code above ``first``, up to ``last``, (channels, codes).
 
-    ``low`` where it always is and ``high`` + 1 where it never is, of the sums that there can be.
+    It is ``low`` for codes that every reachable sum reaches, and ``high`` + 1 for those that none does.
     """
     least, most = _codes(pair)
     table = np.clip(_table(pair), low, high + 1)
@@ -152,7 +153,7 @@ def _reaching(pair: _Pair, first: int, last: int, low: np.ndarray, high: np.ndar
 
 
 def _layer(graph: Graph, decision: Decision, mine: _Pair, other: _Pair, result: Difference) -> None:
-    """Compare one layer's decision points, where both have the same weights."""
+    """Compare the decision points of one layer; both have the same weights."""
     name, a = mine.quantized, mine.layer
     low, high = (end.reshape(-1, 1) for end in _reach(graph, decision, mine))
     codes = [_codes(pair) for pair in (mine, other)]
@@ -165,7 +166,7 @@ def _layer(graph: Graph, decision: Decision, mine: _Pair, other: _Pair, result: 
         step = a.input_dtype.name == "BIPOLAR" and a.weight_dtype.name == "BIPOLAR"
         between = np.array([x for x in range(first, last) if not step or (x - int(low[channel, 0])) % 2 == 0])
         if not between.size:
-            continue  # popcounts have every second sum only
+            continue  # popcounts reach only every second sum
         distance = _distance(decision, -between if turned[channel] else between, int(channel))
         if np.all(distance == 0):
             result.ties += between.size
@@ -178,7 +179,7 @@ def _layer(graph: Graph, decision: Decision, mine: _Pair, other: _Pair, result: 
 
 
 def _distance(decision: Decision, integers: np.ndarray, channel: int) -> np.ndarray:
-    """How far the model's values for these integers of one channel are from a decision, as a share of their size."""
+    """The relative distance of the model's values, for these integers of one channel, from a decision point."""
     source, head = decision.source, decision.steps
     frames = np.zeros((len(integers), *(1,) * (len(source.shape) - 1), source.channels))
     frames[..., channel] = integers.reshape(-1, *(1,) * (len(source.shape) - 1))

@@ -31,7 +31,7 @@ class FinnLayer:
 class FinnEstimate:
     """FINN's analytical estimate of a network on a part.
 
-    FINN counts neither FIFOs nor width converters; its latency lets no two layers overlap.
+    FINN counts neither FIFOs nor width converters. Its latency is the sum of the layers' cycles, without overlap.
     """
 
     part: str
@@ -75,11 +75,11 @@ def estimate(
     clock_mhz: float = 100.0,
     input_quantizer: bool = False,
 ) -> FinnEstimate:
-    """What FINN estimates for a QONNX file or a graph of its own: its front end, specialisation, folding and analysis.
+    """FINN's estimate for a QONNX file or a graph of its own: its front end, specialisation, folding and analysis.
 
     The folding is found by FINN's SetFolding for ``fps`` (at ``clock_mhz``) or for ``target_cycles`` per frame, or
     given: FINN's folding configuration (node name -> PE, SIMD), or one Folding for each matrix-vector layer in
-    order. With none of them nothing is parallel. ``input_quantizer`` counts the float input's quantizer as hardware,
+    order. With none of them PE and SIMD are 1. ``input_quantizer`` counts the float input's quantizer as hardware,
     as FINN's build flow does. Raises BitfabricError for what FINN cannot map and for a folding that does not divide.
     """
     if sum(choice is not None for choice in (fps, folding, target_cycles)) > 1:

@@ -1,16 +1,16 @@
-"""FINN's build flow: from our exact graph, or FINN's own front end, as far as the machine can take it.
+"""FINN's build flow, from our exact graph or from FINN's own front end, up to the last step that this machine can do.
 
-What it leaves in the folder, complete without Vivado:
+The files in the folder, which are complete without Vivado:
 
 ================== ====================================================================================================
-model.onnx         the graph in FINN's dialect, folded, the host's steps around it
+model.onnx         the graph in FINN's dialect, folded, with the host's steps around it
 build.yaml         FINN's configuration, for ``finn build --batch build.yaml model.onnx`` in this folder
-folding.json      the folding, by the names that FINN gives the layers
-fifo.json                 FIFO depths that the timing of our kernels asks for, in the form of FINN's fifo_config_file
-input.npy, ...     frames, and what the accelerator must give for them (``expected_output.npy``)
-finn/              FINN's own output: estimates in ``report``, and what else it made
+folding.json       the folding, by the names that FINN gives the layers
+fifo.json          FIFO depths for the timing of our kernels, in the form of FINN's fifo_config_file
+input.npy, ...     frames, and the accelerator's outputs for them (``expected_output.npy``)
+finn/              FINN's own output, with the estimates in ``report``
 generated/         the HLS and RTL code of every layer
-finn.json          what was done, what is left, and the estimates
+finn.json          the steps that are done and those that are left, and the estimates
 ================== ====================================================================================================
 """
 
@@ -45,9 +45,9 @@ from hw.verification.difference import first_difference
 from hw.verification.reference import random_frames
 
 FRAMES = 4
-"""Frames that FINN verifies on, which it does one after the other in simulations."""
+"""Frames that FINN verifies, one after the other, in simulations."""
 FILES = ("folding_config_file", "specialize_layers_config_file", "layouts_config_file", "fifo_config_file")
-"""Settings of FINN's that name files, relative to the configuration that says so."""
+"""Settings of FINN that name files, relative to the configuration file."""
 COMMAND = "finn build --batch build.yaml model.onnx"
 
 
@@ -142,7 +142,7 @@ class _Flow:
         return self._folded(finn.adapted(self.model.graph))
 
     def _streamlined(self) -> onnx.ModelProto:
-        """FINN's graph, refused where it means something else than the model does."""
+        """FINN's graph. Raises BitfabricError where it computes something else than the model."""
         made = frontend.dataflow(self.model)
         for node in made.graph.node:
             if node.op_type != "FMPadding":
@@ -172,18 +172,18 @@ class _Flow:
             table = choose.for_cycles(graph, self.cycles, device.family, device.capacity)
         elif not self.model.frontend.folded:
             table = choose.for_area(graph, 0.25, device.family, device.capacity)
-        # FINN takes a pixel at a time.
+        # FINN processes one pixel at a time.
         return _as_finn_folds(apply_folding(graph, {name: replace(each, pixels=1) for name, each in table.items()}))
 
     def _device(self) -> Device:
-        """The device whose resources guide the folding: the part's, or for one that is not known here a large one."""
+        """The device whose resources guide the folding: the part's, or a large one for an unknown part."""
         name = next((name for name in devices() if self.part.lower().startswith(name)), "xc7z045")
         return find_device(name)
 
     # --- the files ---
 
     def _prepare(self, graph: Graph, proto: onnx.ModelProto) -> list[dict[str, Any]]:
-        """Folding and FIFOs by FINN's names, found by FINN's own steps; the layers with FINN's estimates."""
+        """Write folding and FIFO depths under the names that FINN's own steps give the layers; returns the layers."""
         from finn.transformation.fpgadataflow.insert_dwc import InsertDWC
         from finn.transformation.fpgadataflow.insert_fifo import InsertFIFO
         from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
@@ -223,7 +223,7 @@ class _Flow:
         return layers
 
     def _frames(self, graph: Graph, proto: onnx.ModelProto) -> dict[str, int]:
-        """What FINN verifies on, which its Python execution and our emulator are held against each other on."""
+        """Write the frames that FINN verifies and our emulator's outputs, which FINN's Python execution must equal."""
         given = self.request.frames
         x = random_frames(graph, FRAMES) if given is None else load_frames(given)[:FRAMES]
         np.save(self.folder / "input.npy", np.asarray(x, np.float32))
@@ -237,7 +237,7 @@ class _Flow:
         return {"frames": len(x), "mismatches": 0}
 
     def _settings(self) -> dict[str, Any]:
-        """FINN's settings: ours, over them what the user's file says, over that the command line."""
+        """FINN's settings: ours, overridden by the user's file, overridden by the command line."""
         values: dict[str, Any] = {
             "output_dir": "finn",
             "steps": list(settings.EXACT),
@@ -298,9 +298,9 @@ class _Flow:
         }
 
     def _whole_build(self, config: Any) -> dict[str, Any]:
-        """All of FINN's steps, by its own command. A verification that fails is only a file to it; here an error.
+        """All of FINN's steps, by its own command. FINN writes a failed verification into a file; here it is an error.
 
-        Written by FINN's documentation and sources, and never run: there was no Vivado to run it with.
+        Written after FINN's documentation and sources, and never run, for want of Vivado.
         """
         with (self.folder / "finn.log").open("a") as log:
             done = subprocess.run(COMMAND.split(), cwd=self.folder, stdout=log, stderr=log, check=False)
@@ -322,7 +322,7 @@ def _estimate(reports: Path) -> dict[str, Any]:
 
 
 def _fastest(graph: Graph) -> tuple[int, str]:
-    """The least interval in cycles that a folding of one pixel at a time reaches, and the layer that limits it."""
+    """The lowest interval, in cycles, of a folding of one pixel at a time, and the layer that limits it."""
     return max(
         (min(node.kernel.fold(f).schedule().interval for f in node.kernel.foldings() if f.pixels == 1), node.name)
         for node in graph
@@ -330,8 +330,8 @@ def _fastest(graph: Graph) -> tuple[int, str]:
 
 
 def _as_finn_folds(graph: Graph) -> Graph:
-    """The graph with sliding windows as parallel as FINN has them: as the depthwise layer or pool that they feed, or
-    at most a whole pixel, or a whole window."""
+    """The graph with the parallelism that FINN has for sliding windows: that of the depthwise layer or pool that they
+    feed, at most a whole pixel, or a whole window."""
     readers = {edge: node for node in graph for edge in node.inputs}
     table = {}
     for node in graph:
@@ -348,7 +348,7 @@ def _as_finn_folds(graph: Graph) -> Graph:
 
 
 def _depth(model: Any, node: Any, depths: dict[str, int]) -> int:
-    """The depth that our model has for the edge on which FINN has this FIFO; 2 if it has none."""
+    """The depth that our timing has for the edge of this FIFO of FINN's; 2 where it has none."""
     converted = False
     name = node.input[0]
     while (before := model.find_producer(name)) is not None and name not in depths:
@@ -357,6 +357,6 @@ def _depth(model: Any, node: Any, depths: dict[str, int]) -> int:
         elif not before.op_type.startswith("StreamingFIFO"):
             break
         name = before.input[0]
-    if converted:  # behind a width converter, which is a node of its own in our graph
+    if converted:  # after a width converter, which is a node of its own in our graph
         return max((depth for edge, depth in depths.items() if edge.startswith(f"{name}_x")), default=2)
     return depths.get(name, 2)

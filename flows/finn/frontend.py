@@ -1,7 +1,7 @@
-"""FINN's own front end: a QONNX file to FINN's dataflow graph, by FINN's transformations in its build flow's order.
+"""FINN's own front end: from a QONNX file to FINN's dataflow graph, by the transformations of its build flow.
 
-The transformations are composed directly, which needs neither Vivado nor FINN's settings: nothing is logged or
-printed, and nothing is written outside a temporary folder.
+The transformations are called directly, which needs neither Vivado nor FINN's settings. Nothing is logged or printed,
+and nothing is written outside a temporary folder.
 """
 
 import os
@@ -16,7 +16,7 @@ from hw.host.errors import BitfabricError
 from hw.lowering.qonnx import load
 from hw.model import Model
 
-# Operators that only hardware should do: one left on the host means that FINN did not map the network.
+# Operators that belong into hardware: one that stays on the host means that FINN did not map the network.
 _COMPUTE = {"MatMul", "Gemm", "Conv", "XnorPopcountMatMul", "Im2Col", "Quant", "BipolarQuant", "Trunc"}
 
 
@@ -44,7 +44,7 @@ def dataflow(source: str | os.PathLike[str] | Model, batch: int = 1, input_quant
 
 
 def _plain_biases(model: Any) -> None:
-    """Quantized biases as their values: qonnx takes only biases apart that have a scale for each channel."""
+    """Replace quantized biases by their values: qonnx extracts only biases with one scale per channel."""
     from hw.lowering.constants import quant_parameters, quantized
 
     for node in list(model.graph.node):
@@ -60,7 +60,7 @@ def _plain_biases(model: Any) -> None:
 
 
 def _whole_pools(model: Any) -> None:
-    """Average pools of a whole image by the name of those: FINN has a layer for them, and none for other averages."""
+    """Turn average pools of a whole image into GlobalAveragePool: FINN has a layer for these, and none for others."""
     from hw.lowering.constants import attribute
 
     for node in model.get_nodes_by_op_type("AveragePool"):
@@ -71,7 +71,7 @@ def _whole_pools(model: Any) -> None:
 
 
 def _explicit_convolutions(model: Any) -> None:
-    """Convolutions with the attributes that ONNX lets a file leave out: FINN's lowering reads them all."""
+    """Add the attributes of convolutions that ONNX makes optional: FINN's lowering reads them all."""
     from onnx.helper import make_attribute
 
     for node in model.get_nodes_by_op_type("Conv"):
@@ -82,17 +82,17 @@ def _explicit_convolutions(model: Any) -> None:
 
 
 def _joins(model: Any) -> bool:
-    """Whether paths of the network meet in a sum, or it ends in an average of whole images."""
+    """Whether branches of the network are added, or it contains an average of whole images."""
     return bool(model.get_nodes_by_op_type("GlobalAveragePool")) or any(
         all(model.get_initializer(name) is None for name in node.input) for node in model.get_nodes_by_op_type("Add")
     )
 
 
 def _signs_absorbed(model: Any) -> Any:
-    """Signs of BatchNorm's factors taken into the weights of convolutions.
+    """Absorb the signs of BatchNorm's factors into the weights of convolutions.
 
-    FINN has that for layers whose weights stand directly before (Absorb1BitMulIntoMatMul); behind a convolution there
-    is a transpose between, and a Mul would stay in the middle of the network.
+    FINN does so for a layer directly before the factor (Absorb1BitMulIntoMatMul). After a convolution there is a
+    transpose in between, and a Mul would stay in the middle of the network.
     """
     from finn.transformation.streamline import absorb
 
@@ -123,9 +123,9 @@ def _signs_absorbed(model: Any) -> Any:
 
 
 def _residual(model: Any) -> Any:
-    """Scales and transposes moved past forks, sums and global averages, by FINN's transformations for them.
+    """Move scales and transposes past forks, sums and global averages, by FINN's transformations for that.
 
-    Its build flow has none of these, and its StreamlinePlus does not end on such networks.
+    FINN's build flow has none of these, and its StreamlinePlus does not terminate on such networks.
     """
     from finn.transformation.fpgadataflow.convert_to_hw.global_acc_pool import InferGlobalAccPoolLayer
     from finn.transformation.streamline import absorb, reorder
@@ -150,7 +150,7 @@ def _residual(model: Any) -> Any:
         reorder.MoveScalesPastIm2Col(),
     )
     for last in (InferGlobalAccPoolLayer(), RoundAndClipThresholds()):
-        for _ in range(len(model.graph.node)):  # each round takes a scale past one fork or sum more
+        for _ in range(len(model.graph.node)):  # each round moves a scale past one more fork or sum
             before = [node.op_type for node in model.graph.node]
             for step in moves:
                 model = model.transform(step)

@@ -1,4 +1,4 @@
-"""FINN's build configuration: what a flow asks for, what a user's own file says, checked by FINN's own class."""
+"""FINN's build configuration: a flow's settings and those of a user's file, checked by FINN's own class."""
 
 import json
 from difflib import get_close_matches
@@ -25,12 +25,12 @@ EXACT = (
     "step_make_driver",
     "step_deployment_package",
 )
-"""FINN's steps from a graph in its dialect on: those of its default flow, without the front end's."""
+"""FINN's steps for a graph in its dialect: those of its default flow after the front end."""
 DONE = frozenset({
     "step_qonnx_to_finn", "step_tidy_up", "step_streamline", "step_convert_to_hw", "step_minimize_bit_width_initial",
     "step_target_fps_parallelization",
 })  # fmt: skip
-"""FINN's steps that the graph has behind it; a user's configuration may list them."""
+"""FINN's steps that are done for such a graph already; a user's configuration may list them."""
 VIVADO_FROM = "step_generate_hardware"
 """The first of FINN's steps that needs Vivado: it generates code, then synthesises it."""
 CODE = "step_hw_codegen"
@@ -72,7 +72,7 @@ def write(values: dict[str, Any], path: Path) -> Any:
         config = _config().construct_from(path)
         config._resolve_fpga_part()
         workspace.builder().resolve_build_steps(config, partial=False)
-    except Exception as error:  # mashumaro and FINN raise anything on values that they do not take
+    except Exception as error:  # mashumaro and FINN raise exceptions of any type on invalid values
         reason = " ".join(str(error).split())
         raise UsageError(f"FINN does not take the configuration {path}: {reason}") from None
     return config

@@ -1,25 +1,25 @@
 """The open back end as steps of FINN's build flow: RTL, simulation and bitstream without Vivado.
 
-For a FINN user's own ``DataflowBuildConfig``, behind its folding (``step_apply_folding_config``, or
+For a FINN user's own ``DataflowBuildConfig``, after its folding (``step_apply_folding_config`` or
 ``step_minimize_bit_width``), as functions or by name::
 
     from flows.finn import steps
     cfg = DataflowBuildConfig(..., steps=[..., steps.step_open_rtl, steps.step_open_simulation])
     cfg = DataflowBuildConfig(..., steps=[..., "flows.finn.steps.step_open_simulation"])  # as in YAML
 
-A step takes FINN's model and configuration and gives the model back as it is; what it makes lies in ``open`` in the
-configuration's output folder, as ``bitfabric build`` leaves it. Integers that differ, between FINN's Python execution,
-the emulator and the RTL, or cycles that differ from the cycle model, raise, which ends FINN's build.
+A step returns FINN's model unchanged. Its products are in ``open`` in the configuration's output folder, as
+``bitfabric build`` leaves them. It raises, which ends FINN's build, where the integers of FINN's Python execution, the
+emulator and the RTL differ, or the RTL's cycles differ from the cycle model.
 
-The target is what the environment variable ``BITFABRIC_TARGET`` names (``ulx3s-85f``; a bitstream needs a board), or
-else the configuration's part or board where ``bitfabric targets`` lists its device (xc7z020).
+The environment variable ``BITFABRIC_TARGET`` names the target (``ulx3s-85f``; a bitstream needs a board). Without it,
+the target is the configuration's part or board, if ``bitfabric targets`` lists its device (xc7z020).
 """
 
 import os
 from pathlib import Path
 from typing import Any
 
-from flows.config import Step
+from flows.config import StepName
 from flows.pipeline import build
 from hw.families import devices
 from hw.host.errors import UsageError
@@ -40,7 +40,7 @@ def step_open_bitstream(model: Any, cfg: Any) -> Any:
     return _built(model, cfg, "netlist")
 
 
-def _built(model: Any, cfg: Any, last: Step) -> Any:
+def _built(model: Any, cfg: Any, last: StepName) -> Any:
     folder = Path(cfg.output_dir) / "open"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
@@ -51,7 +51,7 @@ def _built(model: Any, cfg: Any, last: Step) -> Any:
 
 
 def _target(cfg: Any) -> str:
-    """The target's name. Raises BitfabricError where there is none."""
+    """The target's name. Raises UsageError where there is none."""
     if chosen := os.environ.get("BITFABRIC_TARGET"):
         return chosen
     part = cfg._resolve_fpga_part().lower()

@@ -1,4 +1,4 @@
-"""FINN at work in a folder of ours: its settings, temporary files, log and prints stay there."""
+"""Runs FINN inside one folder, which receives its settings, temporary files, log and printed text."""
 
 import io
 import os
@@ -12,14 +12,14 @@ from hw.host.errors import BitfabricError
 
 
 class _NoSimulation:
-    """What stands where FINN imports its simulator, which needs Vivado; it only says so."""
+    """A stand-in for FINN's simulator, which needs Vivado; it raises an error that says so."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         raise BitfabricError("FINN simulates RTL with Vivado's XSI, and there is no Vivado; use `--engine rtl`")
 
 
 def builder() -> Any:
-    """FINN's build flow as a module. Without Vivado it cannot be imported as it stands: it names its simulator."""
+    """The module of FINN's build flow. Its import needs a simulator class, which is missing without Vivado."""
     require_finn()
     from finn import xsi
 
@@ -31,13 +31,13 @@ def builder() -> Any:
 
 
 def has_vivado() -> bool:
-    """Whether the user has Vivado: FINN looks for it in this place."""
+    """Whether there is Vivado, by the environment variable that FINN reads."""
     return bool(os.environ.get("XILINX_VIVADO"))
 
 
 @contextmanager
 def at(folder: Path, model: Path | str) -> Iterator[None]:
-    """FINN at work on ``model``: generated files go into ``folder/generated``, all that it says to ``finn.log``."""
+    """Run FINN on ``model`` with its generated files in ``folder/generated`` and its output in ``folder/finn.log``."""
     generated = (folder / "generated").resolve()
     generated.mkdir(parents=True, exist_ok=True)
     chosen = {"FINN_BUILD_DIR": str(generated), "FINN_SETTINGS": str(folder.resolve() / "finn_settings.yaml")}

@@ -1,7 +1,7 @@
 """The report's figures: a frame on its way through the layers, FIFO occupancy, the critical path.
 
-Each is one strip a row, as wide as the reader's window allows: positions are percentages, and only curves, which
-carry no text, are stretched.
+A figure has one strip per row and is as wide as the window: positions are percentages, and only curves, which carry no
+text, are stretched.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ BINS = 400
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on the time axis: where in percent, which cycle, and which side of the mark its text goes."""
+    """A mark on the time axis: its position in percent, its cycle, and the anchor of its text."""
 
     at: float
     cycle: int
@@ -30,7 +30,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Bar:
-    """A span in percent of the strip; ``label`` says it in words."""
+    """A span of a strip, in percent; ``label`` is its description."""
 
     start: float
     size: float
@@ -82,7 +82,7 @@ class Window:
 
 
 def timeline(trace: Trace, window: Window) -> list[Strip]:
-    """When each layer worked on each of the first frames: from its first beat in to its last beat out."""
+    """The span of each layer for each of the first frames, from its first input beat to its last output beat."""
     strips = []
     for node in trace.graph:
         took = [trace.taken[edge].reshape(trace.frames, -1) for edge in node.inputs]
@@ -98,7 +98,7 @@ def timeline(trace: Trace, window: Window) -> list[Strip]:
 
 
 def accounts(trace: Trace) -> list[Strip]:
-    """What each layer does with its cycles in the steady state: busy, starved, blocked."""
+    """The shares of each layer's cycles in the steady state: busy, starved, blocked."""
     strips = []
     for name, account in trace.stall_breakdowns().items():
         start, bars = 0.0, []
@@ -116,7 +116,7 @@ def accounts(trace: Trace) -> list[Strip]:
 
 
 def occupancies(graph: Graph, trace: Trace, window: Window) -> list[Occupancy]:
-    """Every FIFO's beats over the time of the timeline, and the most that it ever holds."""
+    """The occupancy of every FIFO over the time of the timeline, and its peak."""
     result = []
     for node in graph:
         if not isinstance(node.kernel, Fifo):
@@ -131,7 +131,7 @@ def occupancies(graph: Graph, trace: Trace, window: Window) -> list[Occupancy]:
 
 
 def _steps(values: np.ndarray, full: int) -> str:
-    """The outline of a curve: of each of at most BINS spans the largest value."""
+    """The outline of a curve: the maximum of each of up to BINS spans, as an SVG path."""
     edges = np.linspace(0, len(values), min(BINS, len(values)) + 1).astype(int)
     tops = np.maximum.reduceat(values, edges[:-1])
     scale = BINS / len(tops)
@@ -146,7 +146,7 @@ def _steps(values: np.ndarray, full: int) -> str:
 
 @dataclass(frozen=True)
 class Hop:
-    """A stretch of the critical path inside one layer, or on the way between cells."""
+    """A part of the critical path: logic inside one layer, or routing between cells."""
 
     start: float
     size: float
@@ -156,7 +156,7 @@ class Hop:
 
 
 def path(hops: Sequence[tuple[str, str, float]]) -> list[Hop]:
-    """The critical path as stretches of logic and routing; ``hops`` are kind, owner and nanoseconds."""
+    """The critical path as parts of logic and routing; ``hops`` are kind, owner and delay in ns."""
     total = sum(delay for _, _, delay in hops)
     at, result = 0.0, []
     for kind, owner, delay in hops:

@@ -63,6 +63,8 @@ def test_a_report_is_read_as_it_was_written(tmp_path):
     assert report.to_json() == CONTENT
     assert list(report.to_json()) == list(CONTENT)
     assert report.resources.lut.estimated == 10
+    # A key that a later version adds under the same number does not matter here.
+    assert BuildReport.read(write(tmp_path, CONTENT | {"later": 1})) == report
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,6 @@ def test_a_report_is_read_as_it_was_written(tmp_path):
         ({"schema": None}, "is of an older bitfabric .*; build again"),
         ({"schema": SCHEMA + 1}, f"has schema {SCHEMA + 1}, of a newer bitfabric; .*: update it, or build again"),
         ({"fps": "fast"}, r"is damaged \(fps: .*\); build again"),
-        ({"extra": 1}, r"is damaged \(extra: .*\); build again"),
         ({"cycles": {}}, r"is damaged \(cycles\.interval: .*\); build again"),
     ],
 )

@@ -10,8 +10,8 @@ from flows.config import STEPS
 from flows.source_hash import code_of, files_of
 
 ROOT = Path(str(files("flows"))).parent
-ALL = {*STEPS, "finn_estimate"}
-STEP_MODULES = [f"flows.steps.{name}" for name in (*STEPS, "finn_estimate")]
+ALL = {*STEPS, "compare_finn"}
+STEP_MODULES = [f"flows.steps.{name}" for name in (*STEPS, "compare_finn")]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ class FinnEstimated(Facts):
     estimate: FinnComparison | FinnRefusal
 
 
-class FinnEstimateStep(Step[FinnEstimated]):
+class CompareFinn(Step[FinnEstimated]):
     """Asks FINN for the cheapest folding of at most ``interval`` cycles a frame."""
 
     name = "finn"
