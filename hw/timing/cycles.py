@@ -1,8 +1,8 @@
-"""The network's behaviour in time, beat by beat.
+"""The cycle model: in which cycle every beat of a network moves.
 
-A static dataflow network obeys max-plus recurrences: the cycle of an action is the largest of a few
-earlier cycles, each plus a constant (Schedule states which). They are solved action by action, which is
-exact for any FIFO depths, input gaps and output stalls, and equal to the RTL to the cycle.
+A static dataflow network obeys max-plus recurrences: the cycle of a firing is the maximum of a few earlier cycles,
+each plus a constant (see Schedule). They are solved firing by firing. The result is exact for any FIFO depths, input
+gaps and output stalls, and equal to the RTL to the cycle. ``docs/timing.md`` explains the method.
 """
 
 from dataclasses import replace
@@ -18,7 +18,7 @@ from hw.timing.trace import Trace, attempt
 
 
 class Deadlock(BitfabricError):
-    """Nodes wait for each other for ever."""
+    """Nodes wait for each other in a circle, so no beat moves again."""
 
 
 def simulate(
@@ -29,10 +29,10 @@ def simulate(
 ) -> Trace:
     """Solve the recurrences of ``graph`` for ``frames`` frames.
 
-    ``offers[edge]`` gives for each beat of an input edge the first cycle in which it may be offered
-    (default: all at once); ``ready[edge]`` gives for each cycle whether the reader of an output edge is
-    ready (afterwards, and by default, always). Without either, frames beyond those until everything repeats are
-    not solved again. Raises Deadlock, naming the FIFO or the edge that is full and the depth that frees it.
+    ``offers[edge]``: by beat of an input edge, ``(frames * beats,)``, the first cycle in which it is valid (default 0).
+    ``ready[edge]``: by cycle, whether the reader of an output edge is ready (later, and by default, always). With
+    neither, frames are solved only until the schedule repeats, and the rest follows from the period. Raises Deadlock,
+    with the FIFO or the edge that is full and the depth that resolves it.
     """
     if offers is None and ready is None:
         return _extended(steady(graph, frames), frames)
@@ -40,35 +40,36 @@ def simulate(
 
 
 def _solved(graph: Graph, trace: Trace, waits: dict[str, str]) -> Trace:
-    """The trace, if nothing waits for ever."""
+    """The trace. Raises Deadlock if nodes wait for each other."""
     if waits:
         raise Deadlock(deadlock.explain(graph, waits))
     return trace
 
 
 class SteadyState(NamedTuple):
-    """Cycles between frames in the steady state (the mean, rounded up, where that takes several frames to repeat), and
-    from the first beat in to the last beat of the first frame out, both counted."""
+    """``interval``: cycles between frames in the steady state; the mean, rounded up, if the schedule repeats only after
+    several frames. ``latency``: cycles from the first beat in to the last beat of the first frame out, both counted."""
 
     interval: int
     latency: int
 
 
 def steady_state(graph: Graph) -> SteadyState:
-    """What ``steady`` tells of these two, without going there: that may take hundreds of frames where the first nodes
-    are a little faster than the last, and run ahead until all FIFOs between are full.
+    """Interval and latency of the steady state, without simulating until it is reached.
 
-    The interval is that of the fastest periodic schedule; the latency that of one frame, which waits for none after
-    it. Raises Deadlock as ``simulate``.
+    A simulation may need hundreds of frames: nodes that are slightly faster than the later ones run ahead until all
+    FIFOs between them are full. Instead, the interval is that of the fastest periodic schedule. The latency is that of
+    a single frame, because no frame waits for a later one. Raises Deadlock as ``simulate`` does.
     """
     first = _solved(graph, *attempt(graph, 1))
     return SteadyState(fastest(graph).interval, first.latency)
 
 
 def steady(graph: Graph, limit: int = 128) -> Trace:
-    """A trace until everything repeats, frame after frame, or of ``limit`` frames where it does not before.
+    """A trace that ends when the schedule repeats, or after ``limit`` frames.
 
-    The recurrences look back over no more than some frames: what has repeated that long, goes on for ever.
+    The recurrences look back over a bounded number of frames. A schedule that has repeated for that many frames
+    repeats for ever, so the steady state is proven, not observed. Raises Deadlock as ``simulate`` does.
     """
     back = _look_back(graph)
     frames = back + 2
@@ -83,7 +84,7 @@ def steady(graph: Graph, limit: int = 128) -> Trace:
 
 
 def _extended(trace: Trace, frames: int) -> Trace:
-    """The trace of as many frames, where it is shorter and repeats."""
+    """The trace continued to ``frames`` frames, if it is shorter and repeats."""
     more, period, ends = frames - trace.frames, trace.period, trace._frame_ends()
     if not more or period is None:
         return trace
@@ -107,7 +108,7 @@ def _extended(trace: Trace, frames: int) -> Trace:
 
 
 def _look_back(graph: Graph) -> int:
-    """Frames over which the recurrences look back."""
+    """The number of frames over which the recurrences look back."""
     back = 1
     for node in graph:
         plan = node.kernel.schedule()
@@ -118,7 +119,7 @@ def _look_back(graph: Graph) -> int:
 
 
 def _repeats(trace: Trace, period: int, back: int) -> bool:
-    """Whether each beat of the last ``back`` frames comes as many cycles after that of ``period`` frames before."""
+    """Whether the last ``back`` frames repeat those ``period`` frames before, all beats the same cycles later."""
     ends = trace._frame_ends()
     cycles = ends[-1] - ends[-1 - period]
     inputs = {port.edge for port in trace.graph.inputs}

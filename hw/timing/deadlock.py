@@ -1,4 +1,4 @@
-"""Why the nodes of a graph wait for each other for ever, and what frees them."""
+"""Which nodes of a graph wait for each other in a deadlock, and the FIFO depth that resolves it."""
 
 from dataclasses import replace
 
@@ -9,9 +9,11 @@ from hw.timing import trace
 
 
 def explain(graph: Graph, waits: dict[str, str]) -> str:
-    """One line for nodes that wait for ever, ``waits``: name -> edge, each a beat of an input or a place of an output.
+    """The error line of a deadlock. ``waits``: the nodes that wait -> an input edge (for a beat) or an output edge (for
+    a credit).
 
-    It names a FIFO in the loop that is full, or an edge without one, and the least depth that frees the nodes.
+    It names a FIFO in the loop that is full, or an edge without a FIFO, and the smallest depth that resolves the
+    deadlock.
     """
     loop = _loop(graph, waits)
     waiting = "; ".join(f"{name} waits for {waits[name]}" for name in loop)
@@ -26,7 +28,7 @@ def explain(graph: Graph, waits: dict[str, str]) -> str:
 
 
 def _loop(graph: Graph, waits: dict[str, str]) -> list[str]:
-    """Nodes of which each waits for the next, and the last for the first."""
+    """A loop of nodes, each of which waits for the next."""
     writers = {edge: node.name for node in graph for edge in node.outputs}
     readers = {edge: node.name for node in graph for edge in node.inputs}
     path = [next(iter(waits))]
@@ -39,14 +41,14 @@ def _loop(graph: Graph, waits: dict[str, str]) -> list[str]:
 
 
 def _writer(graph: Graph, edge: str) -> Fifo | None:
-    """The FIFO that writes the edge, if one does."""
+    """The FIFO that writes the edge, or None."""
     kernel = next(node.kernel for node in graph if edge in node.outputs)
     return kernel if isinstance(kernel, Fifo) else None
 
 
 def _place(graph: Graph, edge: str) -> str:
-    held = _writer(graph, edge)
-    return f"FIFO {edge} of depth {held.depth} is full" if held else f"edge {edge}, without a FIFO, is full"
+    fifo = _writer(graph, edge)
+    return f"FIFO {edge} of depth {fifo.depth} is full" if fifo else f"edge {edge}, without a FIFO, is full"
 
 
 def _remedy(graph: Graph, edge: str, depth: int) -> str:
@@ -54,21 +56,21 @@ def _remedy(graph: Graph, edge: str, depth: int) -> str:
 
 
 def _deeper(graph: Graph, edge: str, depth: int) -> Graph:
-    """The graph with the FIFO at the edge, there already or not, of this depth."""
-    held = _writer(graph, edge)
+    """The graph with a FIFO of this depth at the edge, inserted if there is none."""
+    fifo = _writer(graph, edge)
     return (
-        insert_fifos(graph, {edge: depth}) if held is None else graph.with_kernels({edge: replace(held, depth=depth)})
+        insert_fifos(graph, {edge: depth}) if fifo is None else graph.with_kernels({edge: replace(fifo, depth=depth)})
     )
 
 
 def _freeing(graph: Graph, edge: str) -> int | None:
-    """The least depth at the edge with which the nodes do not wait for ever; None where none does.
+    """The smallest depth at the edge without a deadlock; None if there is none.
 
-    One frame is enough to know: a frame that comes through leaves everything as it was before, and one that is not
-    the first finds no fewer places than its turn.
+    One frame decides: a frame that passes leaves all buffers as it found them, and a later frame finds no fewer places
+    than the first one did.
     """
-    held = _writer(graph, edge)
-    low, high = (held.depth if held else 1), max(2, graph.edges[edge].beats)
+    fifo = _writer(graph, edge)
+    low, high = (fifo.depth if fifo else 1), max(2, graph.edges[edge].beats)
     if trace.attempt(_deeper(graph, edge, high), 1)[1]:
         return None
     while high - low > 1:

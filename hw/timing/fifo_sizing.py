@@ -1,4 +1,4 @@
-"""FIFO depths: the smallest that keep the throughput of unbounded FIFOs, from the exact cycle model."""
+"""FIFO sizing: the smallest depths that keep the throughput of unbounded FIFOs, by the exact cycle model."""
 
 from math import inf
 
@@ -10,7 +10,7 @@ from hw.timing.periodic import PeriodicSchedule, fastest
 
 
 def interval(graph: Graph, depths: dict[str, int]) -> float:
-    """Cycles between frames with these FIFOs; infinite where they end in a deadlock."""
+    """Cycles between frames with FIFOs of these depths; infinite if they cause a deadlock."""
     try:
         return steady(insert_fifos(graph, depths)).interval
     except Deadlock:
@@ -18,23 +18,23 @@ def interval(graph: Graph, depths: dict[str, int]) -> float:
 
 
 def _fastest(graph: Graph) -> PeriodicSchedule:
-    """The schedule with the least interval, with a FIFO that is never full on every edge between kernels."""
+    """The schedule with the minimum interval, with a FIFO that is never full on every edge between kernels."""
     edges = list(streams(graph))
     return fastest(insert_fifos(graph, dict.fromkeys(edges, 2)), edges)
 
 
-def least_interval(graph: Graph) -> int:
-    """Cycles between frames with FIFOs that are never full."""
+def min_interval(graph: Graph) -> int:
+    """The minimum of cycles between frames: with FIFOs that are never full."""
     return _fastest(graph).interval
 
 
 def size_fifos(graph: Graph, interval: int | None = None) -> dict[str, int]:
-    """The depths (edge -> beats, 0 left out) with which frames come every ``interval`` cycles, without a deadlock;
-    by default as often as with unbounded FIFOs.
+    """FIFO depths (edge -> beats; edges without a FIFO are left out) that sustain a frame every ``interval`` cycles,
+    without a deadlock; by default the interval of unbounded FIFOs.
 
-    The FIFOs begin with as many places as beats that come evenly need, and are shortened one after the other, each to
-    the least depth that keeps the interval with the others as they are, until nothing changes; so no FIFO alone can
-    be made shorter. Raises BitfabricError for an interval that no depths reach.
+    The depths start from the occupancy of a schedule with input at an even rate. FIFO by FIFO, each is reduced to the
+    smallest depth that keeps the interval with the others as they are, until nothing changes. So no single FIFO can be
+    made smaller. Raises UsageError for an interval that no depths sustain.
     """
     schedule = _fastest(graph)
     if interval is not None and interval < schedule.interval:
@@ -53,10 +53,10 @@ def size_fifos(graph: Graph, interval: int | None = None) -> dict[str, int]:
         return kept
 
     def shorten(edge: str) -> None:
-        """Leave a FIFO out if that keeps the interval, or cut it to the least depth that does."""
+        """Remove a FIFO if that keeps the interval; otherwise reduce it to the smallest depth that does."""
         if keeps({edge: 0}):
             return
-        # The least depth is near, so it is looked for in growing steps.
+        # The smallest depth is mostly near, so the search takes growing steps.
         step = 1
         while depths[edge] > 2 and keeps({edge: max(2, depths[edge] - step)}):
             step *= 2
@@ -66,10 +66,10 @@ def size_fifos(graph: Graph, interval: int | None = None) -> dict[str, int]:
             if not keeps({edge: middle}):
                 low = middle + 1
 
-    # One by one: a change that holds is found to hold at once; one that fails is found slowly, in a group no faster.
-    for edge in sorted(depths, key=lambda edge: depths[edge]):  # the ones that hold much stay, most likely
+    # One by one: a change that is feasible is accepted quickly; one that is not takes long, in a group no less.
+    for edge in sorted(depths, key=lambda edge: depths[edge]):  # deep ones will mostly stay
         shorten(edge)
-    # A FIFO that is gone delays its branch no longer, and the other branch may need less.
+    # A removed FIFO no longer delays its branch, so the other branch may need less depth.
     last: dict[str, int] = {}
     while last != depths:
         last = dict(depths)

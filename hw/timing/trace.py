@@ -1,4 +1,4 @@
-"""The beats of a simulated graph, and the attempt to simulate it."""
+"""The cycles of all beats of a simulated graph."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ from hw.timing.recurrences import UNKNOWN, solve, tables
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """Cycle numbers of every beat on every edge, from the first cycle after reset.
+    """The cycles of every beat on every edge, counted from the first cycle after reset.
 
-    ``offered[edge]`` is the cycle from which a beat may be taken (valid, once those before it are gone),
-    ``taken[edge]`` the cycle in which it moves (valid and ready). ``period``: the frames after which everything
-    repeats at the trace's end, and would for ever, mostly 1; None where that is not known.
+    ``offered[edge]``, ``(frames * beats,)``: the first cycle in which the beat is valid, provided that the beats before
+    it have moved. ``taken[edge]``: the cycle in which it moves (valid and ready). ``period``: the number of frames
+    after which the schedule repeats for ever at the end of the trace, mostly 1; None if that is not known.
     """
 
     graph: Graph
@@ -37,17 +37,17 @@ class Trace:
 
     @property
     def interval(self) -> int:
-        """Cycles between frames' ends: in the steady state (the mean, rounded up, where that takes several frames to
-        repeat), or of the last two frames where that is not reached."""
+        """Cycles between the ends of frames in the steady state; the mean, rounded up, if ``period`` is several frames.
+        Of the last two frames if the steady state is not reached."""
         ends, frames = self._frame_ends(), self.period or 1
         return -int((ends[-1 - frames] - ends[-1]) // frames) if len(ends) > frames else self.latency
 
     def stall_breakdowns(self, frames: int | None = None) -> dict[str, StallBreakdown]:
-        """What every node (by name) did in the cycles of its last ``frames`` frames, by default of one period.
+        """The cycles of every node (by name) in its last ``frames`` frames, by default in one period.
 
-        A node's frame lasts from after its last action of the frame before until its own last action. In the steady
-        state that is the interval, for every node (as many intervals as frames). Raises BitfabricError where the
-        trace has no frame before those.
+        A node's frame begins after its last firing of the frame before and ends with its own last firing. In the
+        steady state it has ``interval`` cycles for every node. Raises UsageError if the trace has no frame before
+        those.
         """
         frames = self.period or 1 if frames is None else frames
         if not 0 < frames < self.frames:
@@ -55,11 +55,11 @@ class Trace:
         return accounting.stall_breakdowns(self.graph, self.frames, frames, self.offered, self.taken)
 
     def occupancy(self, edge: str) -> np.ndarray:
-        """Beats that the places behind ``edge`` hold, by cycle, up to the trace's last.
+        """The number of beats in the writer of ``edge``, by cycle, until the last cycle of the trace.
 
-        The places are the writer's: a FIFO's where a FIFO writes the edge, else its output registers, from the
-        action that makes a beat on, and there are as many as its ``credits``. One is held until the cycle in which the
-        beat is taken, that included. Raises BitfabricError where no node writes the edge.
+        The writer is a FIFO, or a kernel with output registers; it has room for as many beats as its ``credits``. A
+        beat occupies a place from the firing that produces it to the cycle in which it is taken, both included.
+        Raises UsageError if no node writes the edge.
         """
         for node in self.graph:
             if edge in node.outputs:
@@ -75,7 +75,7 @@ def attempt(
     offers: dict[str, np.ndarray] | None = None,
     ready: dict[str, np.ndarray] | None = None,
 ) -> tuple[Trace, dict[str, str]]:
-    """As ``simulate``, but where nodes wait for ever, they are given: name -> the edge that each waits for."""
+    """As ``hw.timing.cycles.simulate``, but a deadlock is returned: the nodes that wait -> the edge they wait for."""
     given = tables(graph, frames)
     names, offset = list(graph.edges), given.offset
     index = {name: i for i, name in enumerate(names)}

@@ -216,7 +216,7 @@ def test_fifos_from_periodic_schedules(seed):
     choices = {node.name: node.kernel.foldings() for node in graph}
     table = {name: each[rng.integers(len(each))] for name, each in choices.items()}
     graph = insert_width_converters(apply_folding(graph, table))
-    best, depths = fifo_sizing.least_interval(graph), size_fifos(graph)
+    best, depths = fifo_sizing.min_interval(graph), size_fifos(graph)
     assert fifo_sizing.interval(graph, depths) == best == max(node.kernel.schedule().interval for node in graph)
     for edge, depth in depths.items():
         assert fifo_sizing.interval(graph, depths | {edge: depth - 1 if depth > 2 else 0}) > best

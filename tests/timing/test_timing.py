@@ -155,7 +155,7 @@ def test_a_deadlock_names_what_is_full_and_the_least_depth_that_frees_it(seed):
 def test_schedules_agree_with_simulation(seed, slower):
     rng = np.random.default_rng(seed)
     graph = random_graph(rng)
-    best = fifo_sizing.least_interval(graph)
+    best = fifo_sizing.min_interval(graph)
     assert best >= max(node.kernel.schedule().interval for node in graph)
     wanted = int(best * slower)
     depths = size_fifos(graph, None if slower == 1 else wanted)
@@ -180,7 +180,7 @@ def test_schedules_agree_with_simulation(seed, slower):
 def test_loops_that_wind_through_long_frames_are_found(seed):
     rng = np.random.default_rng(seed)
     graph = random_graph(rng, 3, (9, 14))
-    best = fifo_sizing.least_interval(graph)
+    best = fifo_sizing.min_interval(graph)
     assert (
         fifo_sizing.interval(graph, {edge: stream.beats + 2 for edge, stream in fifos.streams(graph).items()}) == best
     )
