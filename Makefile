@@ -34,8 +34,9 @@ test: env
 test-all: env
 	$(RUN)/python -m pytest -n $(JOBS)
 
+# Only the files that hold a quick test are imported: to import all takes as long as these tests.
 quick: env
-	$(RUN)/python -m pytest -n $(JOBS) -m quick
+	$(RUN)/python -m pytest -n $(JOBS) -m quick $$(grep -rl --include="test_*.py" "pytest.mark.quick" tests)
 
 check: env
 	$(RUN)/ruff check .

@@ -10,6 +10,8 @@ import grimp
 import networkx as nx
 import pytest
 
+pytestmark = pytest.mark.quick
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("hw", "quant", "flows")
 

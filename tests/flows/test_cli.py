@@ -34,6 +34,7 @@ def one_line(done, status, *words):
         assert word in lines[0]
 
 
+@pytest.mark.quick
 def test_help_imports_nothing_heavy():
     heavy = {"torch", "brevitas", "qonnx", "onnx", "finn", "numpy"}
     code = "import sys, flows.cli.main; print(*sys.modules)"
@@ -53,6 +54,7 @@ def test_the_python_words_of_the_readme():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("command", ["train", "build", "estimate", "run", "report", "targets", "doctor"])
 def test_every_command_has_help(command):
     assert command in bitfabric(command, "--help").stdout
@@ -123,6 +125,7 @@ def test_shell_completion(shell):
     assert "bitfabric" in done.stdout
 
 
+@pytest.mark.quick
 def test_targets_are_completed():
     words = {"COMP_WORDS": "bitfabric build m.onnx --target ulx3s-8", "COMP_CWORD": "4"}
     words["_BITFABRIC_COMPLETE"] = "complete_bash"
@@ -162,6 +165,7 @@ def here(monkeypatch, capsys):
     return run
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -249,6 +253,7 @@ def test_train(here, tmp_path):
     assert str(tmp_path / "model.onnx") in text
 
 
+@pytest.mark.quick
 def test_the_list_of_networks_and_schemes(here):
     status, text, _ = here("train", "--list")
     assert status == 0

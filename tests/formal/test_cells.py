@@ -25,12 +25,15 @@ PARITY = Cell("bf_parity", ("bf_parity", "parity_properties"))
 ALIGN = Cell("align_operands_proof", ("bf_widen", "bf_align_operands", "align_operands_proof"), reset=False)
 
 
-def named(cell: Cell, **parameters):
-    return pytest.param(cell, parameters, id="-".join([cell.top, *map(str, parameters.values())]))
+def named(cell: Cell, *marks: pytest.MarkDecorator, **parameters: int | str):
+    quick = [pytest.mark.quick] if cell in (JOIN, REPLAY, DELAY, COUNTER, PARITY, ALIGN) else []
+    return pytest.param(
+        cell, parameters, id="-".join([cell.top, *map(str, parameters.values())]), marks=[*quick, *marks]
+    )
 
 
-def slow(cell: Cell, **parameters):
-    return pytest.param(*named(cell, **parameters).values, id=named(cell, **parameters).id, marks=pytest.mark.slow)
+def slow(cell: Cell, **parameters: int | str):
+    return named(cell, pytest.mark.slow, **parameters)
 
 
 CASES = [

@@ -69,6 +69,7 @@ def check_searches(graph, seed):
         assert (interval, Resources(*used.tolist())) == (choice.interval, choice.used)
 
 
+@pytest.mark.quick
 @settings(max_examples=6, deadline=None)
 @given(st.integers(0, 2**32), st.booleans())
 def test_no_enumerated_folding_is_better(seed, tangled):
@@ -85,6 +86,7 @@ def test_no_enumerated_folding_of_paths_that_part_and_meet_is_better(seed):
     check_searches(residual(np.random.default_rng(seed), 2, prefix=()), seed)
 
 
+@pytest.mark.quick
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32), st.integers(2, 6))
 def test_elimination_finds_the_least_sum(seed, count):
@@ -102,6 +104,7 @@ def test_elimination_finds_the_least_sum(seed, count):
     assert total(values) == pytest.approx(min(map(total, product(*map(range, sizes)))))
 
 
+@pytest.mark.quick
 @settings(max_examples=6, deadline=None)
 @given(st.integers(1, 60), st.integers(0, 2**32))
 def test_fifos_keep_the_bound_and_are_minimal(cycles, seed):
@@ -130,6 +133,7 @@ def test_folded_network_in_rtl(cycles, arg_max, seed):
     check(graph, {"x": random_frames(graph.edges["x"], 6, rng)}, rng)
 
 
+@pytest.mark.quick
 def test_files_round_trip_and_finns_defaults(tmp_path):
     graph = perceptron(np.random.default_rng(1), [8, 4, 2], [("UINT4", "INT4"), ("UINT2", "INT4")])
     table = {"fc0": Folding(2, 4), "act0": Folding(4, 1)}
@@ -139,6 +143,7 @@ def test_files_round_trip_and_finns_defaults(tmp_path):
     assert finn_json.load(tmp_path / "d.json", graph) == {"fc0": Folding(2, 8)}
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -162,6 +167,7 @@ def test_bad_files_are_refused_by_name(tmp_path, text, message):
     assert caught.value.status == 2
 
 
+@pytest.mark.quick
 def test_impossible_rate_names_the_limit():
     graph = perceptron(np.random.default_rng(1), [8, 4, 2], [("UINT4", "INT4"), ("UINT2", "INT4")], arg_max=True)
     with pytest.raises(BitfabricError, match="needs at least 1 cycles"):

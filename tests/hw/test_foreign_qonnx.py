@@ -10,6 +10,8 @@ from hw.lowering.lower import lower
 from hw.verification.reference import Reference, compare
 from tests.hw.qonnx_builder import Builder
 
+pytestmark = pytest.mark.quick
+
 RNG = np.random.default_rng(0)
 
 

@@ -17,6 +17,8 @@ from hw.simulation.emulator import Emulator
 from hw.verification.reference import compare, random_frames
 from tests.hw.qonnx_builder import Builder
 
+pytestmark = pytest.mark.quick
+
 WEIGHTS = np.random.default_rng(0).integers(-7, 8, (6, 4)).astype(np.float32)
 
 

@@ -17,6 +17,8 @@ from hw.verification.reference import Reference, compare, random_frames
 from tests.hw.qonnx_builder import Builder
 from tests.hw.random_models import ROUNDING, RandomModel
 
+pytestmark = pytest.mark.quick
+
 WEIGHTS = np.random.default_rng(0).integers(-7, 8, (12, 5)).astype(np.float32)
 
 

@@ -7,6 +7,8 @@ from qonnx.core.datatype import DataType
 from hw.ir.stream import Stream, container, decode, encode, smallest_dtype
 from tests.kernels.kernel_bench import random_frames
 
+pytestmark = pytest.mark.quick
+
 NAMES = ["BIPOLAR", "TERNARY", *(f"INT{n}" for n in (2, 3, 8, 13, 16, 33, 41)), *(f"UINT{n}" for n in (1, 4, 8, 40))]
 
 

@@ -9,6 +9,8 @@ import pytest
 from quant.data import FOLDER_VARIABLE, load_data, stratified
 from quant.errors import QuantError
 
+pytestmark = pytest.mark.quick
+
 
 def test_digits():
     data = load_data("digits", seed=3)

@@ -8,6 +8,8 @@ import torch
 from quant import create_model, summary
 from quant.metrics import accuracy
 
+pytestmark = pytest.mark.quick
+
 
 def test_accuracy_counts_and_leaves_the_mode():
     model = torch.nn.Linear(2, 2, bias=False)

@@ -16,6 +16,8 @@ from quant.errors import QuantError
 from quant.quantizers.functions import ROUNDINGS, sign, sign_hard_tanh
 from quant.schemes.scheme import Scheme
 
+pytestmark = pytest.mark.quick
+
 values = arrays(np.float32, (3, 5), elements=st.floats(-3, 3, width=32))
 few = settings(max_examples=20, deadline=None)
 

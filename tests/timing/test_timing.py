@@ -37,6 +37,7 @@ def narrow_middle(depth: int) -> Graph:
     return Graph(nodes, (Port("x", "x", (8,), "UINT1"),), (Port("y", "y", (8,), "UINT1"),))
 
 
+@pytest.mark.quick
 def test_accounts_by_hand():
     # Beats of 2 are wanted every other cycle: split is always busy, the FIFO before it has a beat too many each time.
     trace = cycles.steady(narrow_middle(4))
@@ -62,6 +63,7 @@ def test_accounts_by_hand():
     assert fast["merge"].starved == {"b_fifo": 8}
 
 
+@pytest.mark.quick
 def test_occupancy_by_hand():
     trace = cycles.simulate(narrow_middle(4), 3, ready={"y": np.arange(40) >= 40})
     held = trace.occupancy("b_fifo")
@@ -76,6 +78,7 @@ def test_occupancy_by_hand():
         trace.stall_breakdowns(3)
 
 
+@pytest.mark.quick
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32))
 def test_the_steady_state_goes_on_and_its_accounts_are_whole(seed):
