@@ -1,4 +1,4 @@
-"""A user's frames: refused where they do not fit the model, in one line that says why."""
+"""Check of a user's frames against the model: wrong ones are refused in one line that says why."""
 
 import numpy as np
 from qonnx.core.datatype import DataType
@@ -13,9 +13,8 @@ Batch = np.ndarray | dict[str, np.ndarray]
 def checked(frames: np.ndarray, what: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """A user's frames ``(N, *shape)`` as ``dtype``, a NumPy name (float32) or a QONNX one (UINT8).
 
-    Floating point is taken in any precision; an integer type takes integers, and floats that are whole. Raises
-    UsageError for another shape or type, for numbers that are not finite and for integers out
-    of range.
+    A floating-point type accepts any precision; an integer type accepts integers, and floats with integer values.
+    Raises UsageError for another shape or type, for numbers that are not finite, and for integers out of range.
     """
     frames = np.asarray(frames)
     expected = f"frames of shape (N, {', '.join(map(str, shape))})"
