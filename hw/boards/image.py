@@ -1,4 +1,4 @@
-"""The image: a whole design for a board. Clock and reset, the host link, the accelerator between its streams."""
+"""The image: the whole design of a board. Clock and reset, the host link, and the accelerator between its streams."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,20 +25,33 @@ TOP = "image"
 SCOPE = "accelerator"
 """Instance name of the accelerator in the image."""
 BAUDS = (3_000_000, 2_000_000, 1_500_000, 1_000_000, 921_600, 460_800, 230_400, 115_200)
+"""Baud rates that serial adapters support."""
 BAUD_ERROR = 0.015
-LEAST_DIVISOR = 8
+"""Relative error of the baud rate that a receiver tolerates."""
+MIN_DIVISOR = 8
+"""Clocks per bit that the receiver needs at least."""
 OCTET_BITS = 10
-LEAST_MESSAGE = 9
+"""Bits of an octet on the line, with start and stop bit."""
+MESSAGE_OCTETS = 9
 """Octets of a message without payload."""
 FEW, MANY = 2, 8
-"""Frames under way at a time."""
+"""Numbers of frames in flight."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """A design with its constraints. ``divisor`` is clocks per bit of the UART, ``baud`` what the host sets.
+    """A design with its constraints.
 
-    ``design`` has no streams: its ports are the board's pins, ``clk_board``, ``uart_rx``, ``uart_tx`` and others.
+    Attributes:
+        design: the image. It has no streams: its ports are pins of the board, ``clk_board``, ``uart_rx``, ``uart_tx``
+            and others.
+        accelerator: the accelerator inside.
+        board: the board.
+        pins: the pin of each port.
+        pll: setting of the PLL.
+        baud: baud rate of the host.
+        divisor: clocks per bit of the UART.
+        model: hash of the model, 64 bits, by which the driver recognises the image.
     """
 
     design: RtlDesign
@@ -52,24 +65,24 @@ class Image:
 
     @property
     def clock_mhz(self) -> float:
-        """The clock that the PLL really makes."""
+        """Clock of the accelerator: what the PLL makes."""
         return self.pll.mhz
 
 
 def baud_rate(clock_hz: float, max_baud: int) -> tuple[int, int]:
-    """The fastest usual baud rate up to ``max_baud``, and its divisor, that a clock makes within BAUD_ERROR.
+    """The fastest of BAUDS up to ``max_baud`` that a clock makes within BAUD_ERROR, and its divisor.
 
     Raises UsageError where there is none.
     """
     for baud in BAUDS:
         divisor = round(clock_hz / baud)
-        if baud <= max_baud and divisor >= LEAST_DIVISOR and abs(clock_hz / divisor / baud - 1) < BAUD_ERROR:
+        if baud <= max_baud and divisor >= MIN_DIVISOR and abs(clock_hz / divisor / baud - 1) < BAUD_ERROR:
             return baud, divisor
     raise UsageError(f"no baud rate up to {max_baud} from a clock of {clock_hz / 1e6:g} MHz; raise --clock")
 
 
 def format_of(stream: Stream) -> Format:
-    """How a stream's frames travel on the link; its lanes do not matter."""
+    """The format of a stream's frames on the link. It does not depend on the lanes of the stream."""
     bipolar = stream.dtype == DataType["BIPOLAR"]
     kind: Literal["bipolar", "signed", "unsigned"] = (
         "bipolar" if bipolar else "signed" if stream.dtype.signed() else "unsigned"
@@ -77,23 +90,26 @@ def format_of(stream: Stream) -> Format:
     return Format(stream.shape, stream.dtype.bitwidth(), kind)
 
 
-def slots(taken: Format, given: Format, divisor: int, interval: int | None) -> int:
-    """Frames that may be under way at a time. The input buffer has two; many, which hide the delays of a USB adapter,
-    find room where the accelerator is faster than the line, and results, whatever their octets, faster than frames."""
-    line = (taken.octets + LEAST_MESSAGE) * OCTET_BITS * divisor
-    results = 2 * given.octets + LEAST_MESSAGE <= taken.octets + LEAST_MESSAGE
+def slots(input_format: Format, output_format: Format, divisor: int, interval: int | None) -> int:
+    """Number of frames that may be in flight.
+
+    The input buffer holds two. More of them, which hide the latency of a USB adapter, are possible where the
+    accelerator is faster than the line, and results are faster than frames even if each of their octets is escaped.
+    ``interval``: cycles per frame, None where it is not known.
+    """
+    line = (input_format.octets + MESSAGE_OCTETS) * OCTET_BITS * divisor
+    results = 2 * output_format.octets + MESSAGE_OCTETS <= input_format.octets + MESSAGE_OCTETS
     return MANY if interval is not None and interval <= line and results else FEW
 
 
 def image(
     accelerator: RtlDesign, target: Target, clock_mhz: float, model_hash: int, interval: int | None = None
 ) -> Image:
-    """The image of an accelerator with one input and one output stream, for the fastest clock up to ``clock_mhz``.
+    """The image of an accelerator with one input and one output stream, at the fastest clock up to ``clock_mhz``.
 
-    The target must be a board. ``interval`` is the accelerator's, in cycles a frame, where it is known.
-
-    ``model_hash`` (64 bits) is what the driver recognises the image by. Raises BitfabricError where the design has
-    more streams, or where the board's clock cannot make ``clock_mhz``.
+    ``target`` must be a board. ``model_hash`` has 64 bits; the driver recognises the image by it. ``interval``: cycles
+    per frame of the accelerator, where it is known. Raises BitfabricError where the design has more streams, and
+    UsageError where the PLL cannot make ``clock_mhz`` from the clock of the board.
     """
     if len(accelerator.inputs) != 1 or len(accelerator.outputs) != 1:
         raise BitfabricError(
@@ -107,16 +123,16 @@ def image(
         raise ValueError(f"{target.name} is no board")
     pll = solve(board.clock.mhz, clock_mhz, target.device)
     baud, divisor = baud_rate(pll.mhz * 1e6, board.uart.max_baud)
-    (taken,), (given,) = accelerator.inputs.values(), accelerator.outputs.values()
+    (entry,), (result,) = accelerator.inputs.values(), accelerator.outputs.values()
     parameters: dict[str, int | str] = {
         "DIVISOR": divisor,
-        "IN_WIDTH": taken.width,
-        "IN_BEATS": taken.beats,
-        "OUT_WIDTH": given.width,
-        "OUT_BEATS": given.beats,
+        "IN_WIDTH": entry.width,
+        "IN_BEATS": entry.beats,
+        "OUT_WIDTH": result.width,
+        "OUT_BEATS": result.beats,
         "MODEL": f"64'h{model_hash:016x}",
         "CLOCK_HZ": round(pll.mhz * 1e6),
-        "SLOTS": slots(format_of(taken), format_of(given), divisor, interval),
+        "SLOTS": slots(format_of(entry), format_of(result), divisor, interval),
         "PARITY": int(accelerator.parity),
     }
     shell = files("hw.boards").joinpath("shell")
@@ -128,8 +144,8 @@ def image(
 
 
 def _top(accelerator: RtlDesign, device: Device, board: Board, pll: Pll, parameters: Mapping[str, int | str]) -> str:
-    ((s, taken),) = accelerator.inputs.items()
-    ((m, given),) = accelerator.outputs.items()
+    ((s, entry),) = accelerator.inputs.items()
+    ((m, result),) = accelerator.outputs.items()
     ports = ["input  wire logic clk_board", "input  wire logic uart_rx", "output      logic uart_tx"]
     if board.reset:
         ports.append("input  wire logic reset")
@@ -162,8 +178,8 @@ module {TOP} (
   );
 
   logic s_valid, s_ready, m_valid, m_ready;
-  logic [{taken.width - 1}:0] s_data;
-  logic [{given.width - 1}:0] m_data;
+  logic [{entry.width - 1}:0] s_data;
+  logic [{result.width - 1}:0] m_data;
   logic parity_error, busy, faulty;
   bf_link #(
 {settings}
@@ -197,7 +213,7 @@ module {TOP} (
 
 
 def _pins(board: Board) -> tuple[Pin, ...]:
-    """Where the image's ports are."""
+    """The pin of each port of the image."""
     found = [
         Pin("clk_board", board.clock.pin, board.io, mhz=board.clock.mhz),
         Pin("uart_rx", board.uart.rx, board.io, "up"),

@@ -37,7 +37,7 @@ class Uart(_Data):
 
 
 class Button(_Data):
-    """A push button; ``active`` is its level when pushed. ``io`` where its bank has another standard."""
+    """A push button. ``active``: its level when pushed; ``io``: the I/O standard, where it is not the board's."""
 
     pin: str
     io: str | None = None
@@ -46,11 +46,22 @@ class Button(_Data):
 
 
 class Board(_Data):
-    """A board's data, as its YAML file states it.
+    """A board, as its YAML file states it.
 
-    ``device`` names the one FPGA that the board has, or ``devices`` those of its variants (the target is then called
-    ``<name>-<variant>``). ``high`` are pins that the image holds at 1. ``programmer`` is openFPGALoader's board name.
-    ``io`` is the pins' standard; an iCE40 has none to choose. Its clock must be at the pin of its PLL.
+    Attributes:
+        name: name of the target.
+        device: the FPGA of the board; or
+        devices: variant -> FPGA. The targets are then called ``<name>-<variant>``.
+        package: package of the FPGA, where it is not the device's default.
+        speed: speed grade of the FPGA, where it is not the device's default.
+        io: I/O standard of the pins; an iCE40 has no choice.
+        programmer: name of the board in openFPGALoader.
+        clock: the oscillator; on an iCE40 it must be at the pin of the PLL.
+        uart: the serial port.
+        reset: a button that resets the design.
+        leds: pins of LEDs, see ``image``.
+        leds_active: level that lights an LED.
+        high: name -> pin that the image drives to 1.
     """
 
     name: str

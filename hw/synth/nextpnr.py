@@ -22,7 +22,7 @@ from hw.synth import ports, tool
 
 @dataclass(frozen=True)
 class Hop:
-    """One step of the critical path: ``kind`` (clk-to-q, logic, routing, setup), where it ends, nanoseconds."""
+    """One step of the critical path: its kind (clk-to-q, logic, routing, setup), the cell where it ends, its delay."""
 
     kind: str
     cell: str
@@ -31,7 +31,21 @@ class Hop:
 
 @dataclass(frozen=True)
 class Placement:
-    """A placed and routed design. ``config``, for the packer, is None out of context (then there is no bitstream)."""
+    """A placed and routed design.
+
+    Attributes:
+        device: the device.
+        netlist: the placed netlist, Yosys JSON.
+        config: what the packer reads; None out of context, where there is no bitstream.
+        log: the log of nextpnr.
+        clock_mhz: the clock that was asked for.
+        fmax_mhz: the clock that the design reaches.
+        seed: the seed of this placement.
+        tried: seed -> clock that it reached.
+        resources: cells by nextpnr's count.
+        critical_path: the slowest path.
+        seconds: wall-clock time.
+    """
 
     device: Device
     netlist: Path
@@ -61,8 +75,8 @@ class Placement:
             )
 
     def describe_path(self, scope: str = "", layers: Mapping[str, str] | None = None) -> str:
-        """The critical path in one line, in terms of the instances under ``scope``, or of the ``layers`` that they
-        are."""
+        """The critical path in one line, in terms of the instances under ``scope``. ``layers``: instance -> layer to
+        name instead."""
         prefix = f"{scope}." if scope else ""
         stops: list[str] = []
         for hop in self.critical_path:
@@ -112,11 +126,11 @@ def place_and_route(
 ) -> Placement:
     """Place and route a Yosys JSON netlist in the folder ``out``, for a clock of ``clock_mhz``.
 
-    ``pins`` are where its ports are; without them the design is placed out of context: no pads, no bitstream. Where
-    the first seed misses the clock, the others are tried too, ``jobs`` at a time (default: one for every processor),
-    and the fastest result is kept; it may still miss: look at ``Placement.met``. Leaves ``<name>.placed.json``,
-    ``<name>.report.json``, ``<name>.nextpnr.log`` and what the packer takes, ``<name>`` being the netlist's. Raises
-    BitfabricError where the tool is missing or fails.
+    ``pins`` are the pins of its ports; without them the design is placed out of context: no pads, no bitstream. Where
+    the first seed misses the clock, the others are tried too, ``jobs`` at a time (default: one per processor), and the
+    fastest result is kept. It may still miss the clock, see ``Placement.met``. Leaves ``<name>.placed.json``,
+    ``<name>.report.json``, ``<name>.nextpnr.log`` and the input of the packer; ``<name>`` is the netlist's. Raises
+    BitfabricError where the tool is missing or fails, and UsageError for a device that is for synthesis only.
     """
     tools = toolchain(device)
     started = time.monotonic()
@@ -147,7 +161,7 @@ def place_and_route(
         reports = {seed: json.loads(files["report.json"].read_text()) for seed, files in made.items()}
         return [_Try(seed, _fmax(reports[seed]), reports[seed], files) for seed, files in made.items()]
 
-    # One seed is enough as a rule; where it is not, the others run at the same time.
+    # One seed is enough as a rule. Where it is not, the others run in parallel.
     tries = attempt(seeds[:1])
     if tries[0].fmax_mhz < clock_mhz:
         tries += attempt(seeds[1:])
@@ -176,7 +190,7 @@ def place_and_route(
 
 
 def pack(placement: Placement) -> Path:
-    """The bitstream beside the placed netlist, under its name. Raises BitfabricError out of context."""
+    """Make the bitstream, beside the placed netlist and under its name. Raises BitfabricError out of context."""
     if placement.config is None:
         raise BitfabricError("a design placed out of context has no bitstream; build it for a board")
     tools = toolchain(placement.device)

@@ -1,8 +1,9 @@
 """The ports of a netlist on the way to place and route, for tools that cannot place a design without its pins.
 
-Out of context, every port but the clock is taken away: its nets go on, without a driver or without a reader, so that
-nothing is optimised away and no more pins are needed than the package has. ``attach`` gives the placed netlist its
-ports back. A Gowin port needs a pad cell, which synthesis leaves out because the same netlist is simulated.
+Out of context, every port except the clock is removed. Its nets remain, without a driver or without a reader, so that
+nothing is optimised away and the design needs no more pins than the package has. ``attach`` restores the ports of the
+placed netlist. Where ports need pad cells, these are added here: synthesis omits them, because the same netlist is
+simulated.
 """
 
 import json
@@ -14,9 +15,9 @@ CLOCK = "clk"
 
 
 def detach(module: dict) -> dict:
-    """Take all ports but the clock away from a Yosys JSON module; returns them.
+    """Remove all ports except the clock from a Yosys JSON module; returns them.
 
-    Nets at a port keep only the name that the port gives them, by which ``attach`` finds them again.
+    Nets at a port keep only the name of the port, by which ``attach`` finds them again.
     """
     ports = {name: port for name, port in module["ports"].items() if name != CLOCK}
     outside = {bit for port in ports.values() for bit in port["bits"]}
@@ -28,7 +29,7 @@ def detach(module: dict) -> dict:
 
 
 def attach(module: dict, ports: Mapping[str, dict]) -> None:
-    """Give a placed module the ports that ``detach`` took from it."""
+    """Restore the ports that ``detach`` removed, in a placed module."""
     known = {name: net["bits"][0] for name, net in module["netnames"].items()}
     fresh = count(1 + max(b for net in module["netnames"].values() for b in net["bits"] if isinstance(b, int)))
     numbers: dict[int, int] = {}
@@ -37,7 +38,7 @@ def attach(module: dict, ports: Mapping[str, dict]) -> None:
         for i, bit in enumerate(port["bits"]):
             if isinstance(bit, int):
                 found = known.get(name if len(port["bits"]) == 1 else f"{name}[{i}]")
-                # An output that is another port's net has that one's name; an input that nobody reads has none.
+                # An output on the net of another port has the name of that port; an input without a reader has none.
                 bit = numbers.setdefault(bit, next(fresh) if found is None else found)
             bits.append(bit)
         module["ports"][name] = {"direction": port["direction"], "bits": bits}
@@ -70,7 +71,7 @@ def add_pads(module: dict, pads: tuple[str, str]) -> None:
 
 
 def prepare(netlist: Path, made: Path, detached: bool, pads: tuple[str, str] | None) -> dict[str, dict]:
-    """Write ``netlist`` to ``made`` with its ports as the tool wants them; returns what ``detach`` took."""
+    """Write ``netlist`` to ``made`` with its ports as nextpnr needs them; returns the ports that ``detach`` removed."""
     whole = json.loads(netlist.read_text())
     (module,) = [m for m in whole["modules"].values() if int(str(m["attributes"].get("top", "0")), 2)]
     ports = detach(module) if detached else {}
