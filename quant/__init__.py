@@ -18,27 +18,31 @@ from quant.errors import QuantError, require_training
 
 if TYPE_CHECKING:
     from quant import compression, robustness, schemes
-    from quant.data import load_data
+    from quant.cost import CostModel, LayerBits, LayerCost, LayerShape
+    from quant.data import DataSet, load_data
     from quant.metrics import summary
     from quant.models import create_model, list_models, register_model
+    from quant.models.network import Network
     from quant.qonnx.export import export
     from quant.training.checkpoint import load_checkpoint, save_checkpoint
     from quant.training.config import TrainConfig, TrainerOptions
-    from quant.training.loop import fit
+    from quant.training.loop import FitResult, fit
     from quant.training.run import train_run
 
 # Brevitas says at its import that an optional package is missing, which nothing here uses.
 warnings.filterwarnings("ignore", message="fast_hadamard_transform package not found", module="brevitas")
 
 _HOMES = {
+    **dict.fromkeys(("CostModel", "LayerBits", "LayerCost", "LayerShape"), "quant.cost"),
+    **dict.fromkeys(("DataSet", "load_data"), "quant.data"),
+    **dict.fromkeys(("FitResult", "fit"), "quant.training.loop"),
+    "Network": "quant.models.network",
     "compression": "quant.compression",
     "create_model": "quant.models",
     "robustness": "quant.robustness",
     "export": "quant.qonnx.export",
-    "fit": "quant.training.loop",
     "list_models": "quant.models",
     "load_checkpoint": "quant.training.checkpoint",
-    "load_data": "quant.data",
     "register_model": "quant.models",
     "save_checkpoint": "quant.training.checkpoint",
     "schemes": "quant.schemes",
@@ -49,6 +53,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "CostModel",
+    "DataSet",
+    "FitResult",
+    "LayerBits",
+    "LayerCost",
+    "LayerShape",
+    "Network",
     "QuantError",
     "TrainConfig",
     "TrainerOptions",

@@ -38,8 +38,7 @@ class MLP(Network):
     ) -> None:
         features = math.prod(input_shape)
         super().__init__(name, scheme, (features,), classes, in_range, in_bits)
-        batch_norm = scheme.batch_norm if batch_norm is None else batch_norm
-        bias = not batch_norm if bias is None else bias
+        batch_norm, bias = self.normalization(batch_norm, bias)
         self.hidden = torch.nn.ModuleList()
         for index, width in enumerate(hidden):
             layer = layers.linear(scheme.edge if index == 0 else scheme, features, width, bias)

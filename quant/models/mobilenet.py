@@ -42,8 +42,7 @@ class MobileNetV1(Network):
         small = min(input_shape[1:], default=0) < _SMALL if small_input is None else small_input
         halvings = 3 if small else 5
         inputs, *_ = image_shape(name, input_shape, lambda side: side >> halvings, typical=32)
-        batch_norm = scheme.batch_norm if batch_norm is None else batch_norm
-        bias = not batch_norm if bias is None else bias
+        batch_norm, bias = self.normalization(batch_norm, bias)
         channels = scaled(32, width)
         stem = layers.conv(scheme.edge, inputs, channels, 3, stride=1 if small else 2, padding=1, bias=bias)
         self.stem = layers.block(scheme, stem, channels, 2, batch_norm=batch_norm)

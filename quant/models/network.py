@@ -42,6 +42,11 @@ class Network(torch.nn.Module):
             narrow = in_range[0] >= 0 and in_range[1] <= 16
             self.input = layers.InputQuant((4 if narrow else 8) if in_bits is None else in_bits, *in_range)
 
+    def normalization(self, batch_norm: bool | None, bias: bool | None) -> tuple[bool, bool]:
+        """Whether layers have BatchNorm (None: as in the scheme) and a bias (None: if they have no BatchNorm)."""
+        chosen = self.scheme.batch_norm if batch_norm is None else batch_norm
+        return chosen, not chosen if bias is None else bias
+
     def add_output(self, features: int, bias: bool) -> None:
         """The last layer, ``output``, and behind weights of +-1 a constant scale (``quant.layers.LogitScale``)."""
         edge = self.scheme.edge

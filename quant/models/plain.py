@@ -48,8 +48,7 @@ class PlainConvNet(Network):
             return side
 
         features, *left = image_shape(name, input_shape, sides, typical=64)
-        batch_norm = scheme.batch_norm if batch_norm is None else batch_norm
-        bias = not batch_norm if bias is None else bias
+        batch_norm, bias = self.normalization(batch_norm, bias)
         edge = scheme.edge  # of the first layer; the last one's is ``add_output``'s
         self.features = torch.nn.ModuleList()
         for index, group in enumerate(groups):

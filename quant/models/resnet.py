@@ -74,8 +74,7 @@ class ResNet(Network):
     ) -> None:
         super().__init__(name, scheme, input_shape, classes, in_range, in_bits)
         inputs, height, across = image_shape(name, input_shape, lambda side: side // 4, typical=32)
-        batch_norm = scheme.batch_norm if batch_norm is None else batch_norm
-        bias = not batch_norm if bias is None else bias
+        batch_norm, bias = self.normalization(batch_norm, bias)
         channels = scaled(16, width)
         stem = layers.conv(scheme.edge, inputs, channels, 3, padding=1, bias=bias)
         self.stem = layers.block(scheme, stem, channels, 2, batch_norm=batch_norm)

@@ -1,0 +1,103 @@
+"""What a layer costs in hardware, as training, pruning and search ask for it: a protocol without an implementation.
+
+``quant`` knows no hardware. ``flows.cost.HardwareCost`` implements the protocol with the kernels, the folding search
+and the resource model of ``hw``; any function of the same signature does.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from quant.errors import QuantError
+
+Structure = Literal["unstructured", "outputs"]
+"""Which weights are zero where the density is below 1: single weights anywhere, or all weights of whole outputs."""
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """A linear or convolution layer, for one frame.
+
+    ``inputs`` and ``outputs`` are features or channels. A convolution has a ``kernel`` and the spatial size ``image``
+    of its input, (L,) or (H, W), and ``stride``, ``dilation`` and ``padding`` (zeros on both sides) for each axis; None
+    is 1, 1 and 0. ``groups`` is 1, or the number of channels in a depthwise convolution. A linear layer has neither
+    kernel nor image; ``image`` alone states the positions that a linear layer is applied to.
+
+    Raises QuantError (status 2) for sizes below 1, axes that do not match, and groups of another number.
+    """
+
+    inputs: int
+    outputs: int
+    kernel: tuple[int, ...] = ()
+    image: tuple[int, ...] = ()
+    stride: tuple[int, ...] | None = None
+    dilation: tuple[int, ...] | None = None
+    padding: tuple[int, ...] | None = None
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        axes = len(self.kernel)
+        object.__setattr__(self, "stride", self.stride or (1,) * axes)
+        object.__setattr__(self, "dilation", self.dilation or (1,) * axes)
+        object.__setattr__(self, "padding", self.padding or (0,) * axes)
+        lengths = {len(each or ()) for each in (self.kernel, self.stride, self.dilation, self.padding)}
+        if min(self.inputs, self.outputs, *self.kernel, *self.image) < 1:
+            raise QuantError(f"{self} has a size below 1", status=2)
+        if len(lengths) > 1 or axes > 2 or (axes and len(self.image) != axes):
+            raise QuantError(
+                f"{self}: kernel, image, stride, dilation and padding must have 1 or 2 numbers each, as many as the "
+                "kernel has axes",
+                status=2,
+            )
+        if self.groups != 1 and not self.depthwise:
+            raise QuantError(f"{self}: groups must be 1, or equal inputs and outputs (depthwise)", status=2)
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether every channel has a filter of its own."""
+        return self.groups > 1 and self.groups == self.inputs == self.outputs
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        """Shape of the weight tensor: (outputs, inputs / groups, *kernel)."""
+        return (self.outputs, self.inputs // self.groups, *self.kernel)
+
+
+@dataclass(frozen=True)
+class LayerBits:
+    """Widths of a layer's weights and inputs. 1-bit weights are -1 and +1, "ternary" ones -1, 0 and +1, wider ones
+    signed integers. Inputs are unsigned integers, or signed ones; signed 1-bit inputs are -1 and +1.
+
+    Raises QuantError (status 2) for widths outside 1 to 16.
+    """
+
+    weights: int | Literal["ternary"]
+    inputs: int
+    signed_inputs: bool = False
+
+    def __post_init__(self) -> None:
+        for name, bits in (("weights", self.weights), ("inputs", self.inputs)):
+            if bits != "ternary" and not 1 <= int(bits) <= 16:
+                raise QuantError(f"{name}={bits} bits are not from 1 to 16", status=2)
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """A layer's hardware: ``lut`` lookup tables, ``ff`` flip-flops, ``bram`` block RAMs and ``dsp`` multipliers of the
+    device's family, ``cycles`` between two frames, and ``rom_bits`` of weights."""
+
+    lut: int
+    ff: int
+    bram: int
+    dsp: int
+    cycles: int
+    rom_bits: int
+
+
+class CostModel(Protocol):
+    """The cost of a layer in hardware: ``cost(shape, bits, density, structure)``."""
+
+    def __call__(
+        self, shape: LayerShape, bits: LayerBits, density: float = 1.0, structure: Structure = "unstructured"
+    ) -> LayerCost:
+        """``density`` is the fraction (0 to 1) of the weights that are not zero, ``structure`` says which ones."""
+        ...

@@ -1,0 +1,150 @@
+"""The cost model of single layers against the estimates of the same layers in lowered networks."""
+
+import pytest
+import torch
+
+from flows.cost import LAYER, WINDOW, HardwareCost, layer_graph
+from hw.families import find_device
+from hw.folding import choose
+from hw.folding.search import Search
+from hw.host.errors import UsageError
+from hw.ir.kernel import Folding
+from hw.model import Model
+from hw.passes.lanes import insert_width_converters
+from quant import create_model, export
+from quant.cost import CostModel, LayerBits, LayerCost, LayerShape
+from quant.errors import QuantError
+
+DEVICE = "lfe5u-85f"
+CONV = LayerShape(8, 16, (3, 3), (10, 10), stride=(2, 2), padding=(1, 1))
+
+
+def lowered(model, path) -> list[tuple[torch.nn.Module, dict]]:
+    """The weight layers of a model, and the kernels that each is lowered to by the names of the cost model."""
+    export(model, path)
+    graph = Model.open(path).graph
+    layers = [module for module in model.modules() if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)]
+    found: list[dict] = []
+    window: dict = {}
+    for node in graph:
+        if node.kernel.op == "sliding_window":
+            window = {WINDOW: node.kernel}
+        elif node.kernel.op in ("matrix_vector", "depthwise"):
+            found.append({**window, LAYER: node.kernel})
+            window = {}
+    return list(zip(layers, found, strict=True))
+
+
+def shape_of(layer: torch.nn.Module, kernels: dict) -> LayerShape:
+    if isinstance(layer, torch.nn.Linear):
+        return LayerShape(layer.in_features, layer.out_features)
+    if WINDOW not in kernels:  # 1 x 1
+        return LayerShape(layer.in_channels, layer.out_channels, image=kernels[LAYER].prefix)
+    return LayerShape(
+        layer.in_channels,
+        layer.out_channels,
+        layer.kernel_size,
+        kernels[WINDOW].shape[:-1],
+        layer.stride,
+        layer.dilation,
+        layer.padding,
+        layer.groups,
+    )
+
+
+def bits_of(kernels: dict) -> LayerBits:
+    [stream] = next(iter(kernels.values())).inputs()
+    return LayerBits(kernels[LAYER].weight_dtype.bitwidth(), stream.dtype.bitwidth(), stream.dtype.signed())
+
+
+def cost_of(kernels: dict) -> LayerCost:
+    family = find_device(DEVICE).family
+    used = [kernel.resources(family) for kernel in kernels.values()]
+    [memory] = kernels[LAYER].rtl(family).memories.values()
+    memories = memory if isinstance(memory, tuple) else (memory,)
+    return LayerCost(
+        *(sum(getattr(each, name) for each in used) for name in ("lut", "ff", "bram", "dsp")),
+        cycles=max(kernel.interval for kernel in kernels.values()),
+        rom_bits=sum(len(each.words) * each.width for each in memories),
+    )
+
+
+@pytest.mark.parametrize("name", ["lenet5-w1a1", "tfc-w1a1"])
+def test_equals_the_estimate_of_a_binary_network(name, tmp_path):
+    """The accumulators of binary layers do not depend on the weights, so every number is equal."""
+    torch.manual_seed(0)
+    model = create_model(name, input_shape=(1, 16, 16), in_range=(0, 255), in_bits=1)
+    layers = lowered(model, tmp_path / "model.onnx")
+    assert len(layers) in (4, 5)
+    for layer, kernels in layers:
+        assert HardwareCost(DEVICE)(shape_of(layer, kernels), LayerBits(1, 1, True)) == cost_of(kernels), layer
+
+
+def test_is_the_estimate_of_a_wider_network_but_for_its_accumulators(tmp_path):
+    torch.manual_seed(0)
+    model = create_model("mobilenet-v1-w4a4", input_shape=(1, 8, 8), in_bits=4, in_range=(0, 15), width=0.125)
+    for layer, kernels in lowered(model, tmp_path / "model.onnx"):
+        found = HardwareCost(DEVICE)(shape_of(layer, kernels), bits_of(kernels))
+        expected = cost_of(kernels)
+        assert (found.bram, found.dsp, found.cycles, found.rom_bits) == (
+            expected.bram,
+            expected.dsp,
+            expected.cycles,
+            expected.rom_bits,
+        ), layer
+
+
+def test_a_budget_of_cycles_is_the_folding_searchs_choice():
+    device = find_device(DEVICE)
+    bits = LayerBits(2, 4)
+    found = HardwareCost(DEVICE, cycles=400)(CONV, bits)
+    choice = choose.for_rate(Search(layer_graph(CONV, bits), device.family, device.capacity), 400)
+    assert (found.lut, found.ff, found.bram, found.dsp) == tuple(vars(choice.used).values())
+    assert found.cycles == choice.interval <= 400
+    slow = HardwareCost(DEVICE)(CONV, bits)
+    assert slow.cycles > found.cycles
+    assert slow.lut < found.lut
+
+
+def test_a_given_folding():
+    table = {LAYER: Folding(pe=4, simd=8), WINDOW: Folding(simd=8)}
+    found = HardwareCost(DEVICE, folding=table)(CONV, LayerBits(4, 4))
+    assert found.cycles == 25 * (72 // 8) * (16 // 4)
+    converted = HardwareCost(DEVICE, folding={LAYER: Folding(pe=4, simd=8)})(CONV, LayerBits(4, 4))
+    graph = layer_graph(CONV, LayerBits(4, 4))
+    assert converted.lut > found.lut - choose.estimate_resources(graph, find_device(DEVICE).family).lut
+    assert [node.kernel.op for node in insert_width_converters(graph)] == ["sliding_window", "matrix_vector"]
+
+
+def test_density_and_structure():
+    cost: CostModel = HardwareCost(DEVICE)
+    shape = LayerShape(64, 32)
+    dense = cost(shape, LayerBits(4, 4))
+    for structure in ("unstructured", "outputs"):
+        thin = cost(shape, LayerBits(4, 4), 0.25, structure)
+        assert (thin.cycles, thin.rom_bits) == (dense.cycles, dense.rom_bits)  # every product is computed
+        assert thin.lut <= dense.lut
+    [node] = layer_graph(shape, LayerBits(4, 4), 0.25).nodes
+    assert (node.kernel.weights != 0).mean() <= 0.25
+    [node] = layer_graph(shape, LayerBits(1, 1, True), 0.25, "outputs").nodes
+    assert node.kernel.weight_dtype.name == "TERNARY"
+    assert (node.kernel.weights != 0).any(axis=1).sum() == 8
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (lambda: HardwareCost("ulx4s"), "ulx4s"),
+        (lambda: HardwareCost(DEVICE, 10, {LAYER: Folding()}), "not both"),
+        (lambda: HardwareCost(DEVICE, 1)(CONV, LayerBits(4, 4)), "no folding reaches an interval of 1 cycles"),
+        (lambda: HardwareCost(DEVICE)(CONV, LayerBits(4, 4), 1.5), "density=1.5"),
+        (lambda: LayerShape(0, 4), "below 1"),
+        (lambda: LayerShape(4, 4, (3, 3)), "as many as the kernel has axes"),
+        (lambda: LayerShape(4, 8, groups=2), "depthwise"),
+        (lambda: LayerBits(17, 4), "weights=17"),
+    ],
+)
+def test_bad_requests(request_, message):
+    with pytest.raises((UsageError, QuantError), match=message) as caught:
+        request_()
+    assert caught.value.status == 2
