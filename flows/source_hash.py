@@ -6,7 +6,7 @@ What a module uses is found in its source, so nothing is imported for it:
 - every module in the folder of one that imports by computed names (``import_module``, ...), unless it only defers its
   public names (a module-level ``__getattr__``), and for a deferred name every module of that package;
 - every file in the folder of one that reads files (``files``, ``__file__``), and in the folder of a package that a
-  string names, as in ``files("hw.boards")``: SystemVerilog, C++, YAML, Python.
+  string names, as in ``files("hw.boards")``: SystemVerilog, C++, YAML, Python. Those of deferred names do not count.
 """
 
 import ast
@@ -18,7 +18,7 @@ from pathlib import Path
 
 PACKAGES = ("hw", "flows")
 """The packages that are looked into; of others, versions count (see ``flows.steps.step``)."""
-DATA = frozenset({".sv", ".v", ".cpp", ".h", ".yaml", ".yml", ".csv", ".json", ".toml", ".txt"})
+DATA = frozenset({".sv", ".v", ".cpp", ".hpp", ".h", ".yaml", ".yml", ".csv", ".json", ".toml", ".txt"})
 """Suffixes of data files that code reads."""
 DYNAMIC = frozenset({"import_module", "__import__", "iter_modules", "walk_packages"})
 """Names of functions that find modules by computed names."""
@@ -75,7 +75,7 @@ def _closure(modules: tuple[str, ...], root: Path) -> set[Path]:
         source = _source(path)
         if source.reads:
             found.update(_below(path.parent, root, DATA))
-        for package in source.packages:
+        for package in () if source.deferred else source.packages:
             if (place := _locate(package, root)) is not None:
                 found.update(_below(place.parent, root, DATA | {".py"}))
         parent = name.rpartition(".")[0]

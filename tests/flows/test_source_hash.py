@@ -60,6 +60,8 @@ def test_docstrings_and_comments_do_not_count(copy, original):
             {"synthesise", "place", "netlist"},
             {"lower", "emulate"},
         ),
+        # A header of the emulator's and the timing's C++.
+        ("hw/native/array.hpp", "#", "// x\n#", {"emulate", "simulate"}, set()),
         ("hw/simulation/harness.cpp", "main", "main2", {"simulate", "netlist"}, {"lower", "fold"}),
         # The command line and the report are no step's.
         ("flows/cli/render.py", "def built", "def built2", set(), ALL),
