@@ -12,7 +12,7 @@ import onnx
 import hw
 from flows.cli import main as cli
 from flows.config import BuildConfig
-from flows.planner import Plan, assemble
+from flows.planner import Plan
 from hw import finn
 from hw.families import families, find_device, find_family, reference_device
 from hw.folding import choose
@@ -20,6 +20,7 @@ from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding, Kernel
 from hw.kernels.calibration import grid, separate
 from hw.lowering.lower import lower
+from hw.model import Model
 from hw.passes.fold import apply_folding
 from hw.rtl.design import generate
 from hw.simulation.emulator import Emulator
@@ -72,7 +73,7 @@ def finn_graph(model: onnx.ModelProto, cycles: int) -> onnx.ModelProto:
 
 def lowered(model: Path) -> dict[str, Any]:
     """The integer graph of a model as text, and hashes of what it and the emulator compute on random frames."""
-    graph = Plan(model, BuildConfig(target=TARGETS[0])).graph
+    graph = Model.open(model).graph
     frames = random_frames(graph, 16, seed=0)
     inner = graph.execute(graph.encode(frames), keep=True)
     edges = {edge: short(np.ascontiguousarray(values, np.int64).tobytes()) for edge, values in inner.items()}
@@ -88,13 +89,13 @@ def lowered(model: Path) -> dict[str, Any]:
 def planned(model: Path, target: str, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """All that is known of a model on a target before synthesis, and the text of its top module. Where it cannot be
     built, the line that says why is all that is known."""
-    plan = Plan(model, BuildConfig(target=target, **options))
+    plan = Plan(Model.open(model), BuildConfig(target=target, **options))
     try:
-        summary = plan.summary()
+        summary = plan.estimate().to_json()
     except BitfabricError as error:
         return {"error": str(error), "status": error.status}, ""
-    table = {name: Folding.of(f) for name, f in summary["folding"].items()}
-    hardware = assemble(plan.graph, table, summary["fifos"])
+    summary.pop("uncalibrated")
+    hardware = plan.point.hardware
     design = generate(hardware, plan.device.family)
     summary["folding"] = {name: " ".join(f"{k}={v}" for k, v in f.items()) for name, f in summary["folding"].items()}
     for name in ("fmax_mhz", "fps"):
@@ -151,8 +152,8 @@ def cells_of_kernel(kernel: Kernel, family: str, folder: Path) -> dict[str, int]
 
 def cells_of_network(model: Path, target: str, options: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Cells of a network's accelerator after synthesis, by type, and what every layer takes (LUT/FF/BRAM/DSP)."""
-    plan = Plan(model, BuildConfig(target=target, **options))
-    made = yosys.synthesise(generate(plan.choose().hardware, plan.device.family), plan.device, folder)
+    plan = Plan(Model.open(model), BuildConfig(target=target, **options))
+    made = yosys.synthesise(generate(plan.point.hardware, plan.device.family), plan.device, folder)
     layers = {name: _words(vars(cost)) for name, cost in sorted(made.instances.items())}
     return {"cells": dict(sorted(made.cells.items())), "layers": layers}
 
