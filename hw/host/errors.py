@@ -20,6 +20,10 @@ class UsageError(BitfabricError):
     status = 2
 
 
+class ToolError(BitfabricError):
+    """A program of this machine that is missing or that failed. It says nothing about the model at hand."""
+
+
 def unknown(what: str, name: str, known: Sequence[str]) -> UsageError:
     """The error for a name that is not among the ``known`` ones, with the nearest of them."""
     near = get_close_matches(name.lower(), known, 3, 0.5)

@@ -8,7 +8,7 @@ from math import prod
 import onnx
 from qonnx.core.modelwrapper import ModelWrapper
 
-from hw.host.errors import BitfabricError, UsageError
+from hw.host.errors import BitfabricError, ToolError, UsageError
 from hw.host.operators import QUANTIZERS
 from hw.host.steps import step
 from hw.ir.graph import Node, Port
@@ -223,6 +223,8 @@ class Lowering:
         if new:
             try:
                 made = quantizer(source, head, f"{origin}: {head[-1].op}")
+            except ToolError:
+                raise
             except BitfabricError:
                 if last_quantizer(head[:-1]) is not None:
                     first = self.quantize(replace(source, steps=head[:-1], origins=source.origins[:at]), strict)

@@ -32,7 +32,7 @@ import numpy as np
 import onnx
 from qonnx.core.modelwrapper import ModelWrapper
 
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, ToolError
 from hw.host.operators import QUANTIZERS
 from hw.host.steps import step
 from hw.ir.graph import Graph, Port
@@ -179,6 +179,8 @@ def _lower_node(context: Lowering, node: onnx.NodeProto) -> None:
     if handler is not None:
         try:
             handler(context, node)
+        except ToolError:
+            raise
         except BitfabricError as error:
             if any(name in str(error) for name in context.first_outputs):
                 raise

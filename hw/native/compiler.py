@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from hw.host.errors import BitfabricError
+from hw.host.errors import ToolError
 
 
 def cache_folder() -> Path:
@@ -21,18 +21,18 @@ def cache_folder() -> Path:
 
 @cache
 def compiler() -> str:
-    """The C++ compiler: ``$CXX``, ``c++``, ``g++`` or ``clang++``. Raises BitfabricError where there is none."""
+    """The C++ compiler: ``$CXX``, ``c++``, ``g++`` or ``clang++``. Raises ToolError where there is none."""
     for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
         if found := shutil.which(name):
             return found
-    raise BitfabricError("no C++ compiler for the timing model and the simulators: apt-get install g++, or set CXX")
+    raise ToolError("no C++ compiler for the timing model and the simulators: apt-get install g++, or set CXX")
 
 
 def run(command: Sequence[str | Path], folder: Path, what: str, environment: Mapping[str, str] | None = None) -> None:
-    """Run a tool in ``folder``. Raises BitfabricError with the first error that it prints; ``what`` names the tool."""
+    """Run a tool in ``folder``. Raises ToolError with the first error that it prints; ``what`` names the tool."""
     merged = os.environ | dict(environment or {})
     done = subprocess.run([str(c) for c in command], cwd=folder, env=merged, capture_output=True, text=True)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
         first = next((line for line in lines if re.search(r"error: |%(Error|Warning)-", line)), lines[0])
-        raise BitfabricError(f"{what} failed: {first.strip()}")
+        raise ToolError(f"{what} failed: {first.strip()}")
