@@ -17,6 +17,12 @@ import numpy as np
 
 from quant.errors import QuantError
 
+__all__ = [
+    "DataSet",
+    "load_data",
+    "stratified",
+]
+
 FOLDER_VARIABLE = "BITFABRIC_DATA"
 # name -> names of the folders (torchvision's last) and of the .npz file that may hold it
 _PLACES: dict[str, tuple[str, ...]] = {

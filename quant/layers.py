@@ -15,6 +15,23 @@ from quant.errors import QuantError
 from quant.quantizers.tensor_quant import SignAct, UniformAct, act_injector
 from quant.schemes.scheme import Scheme
 
+__all__ = [
+    "Activation",
+    "Add",
+    "Conv1d",
+    "Conv2d",
+    "InputQuant",
+    "Linear",
+    "LogitScale",
+    "ReluActivation",
+    "activation",
+    "average_pool",
+    "block",
+    "conv",
+    "depthwise",
+    "linear",
+]
+
 
 class _Weights(QuantWeightBiasInputOutputLayer):
     scheme: Scheme

@@ -13,6 +13,14 @@ from torch.nn import functional
 
 from quant.models.network import Network
 
+__all__ = [
+    "FLOAT_BITS",
+    "LayerSummary",
+    "Summary",
+    "accuracy",
+    "summary",
+]
+
 FLOAT_BITS = 32
 
 

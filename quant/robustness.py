@@ -30,6 +30,16 @@ from quant.errors import QuantError
 from quant.metrics import accuracy
 from quant.models.network import Network, model_inputs
 
+__all__ = [
+    "KINDS",
+    "Codes",
+    "Robustness",
+    "accuracy_against",
+    "distorted",
+    "distorted_training",
+    "plot",
+]
+
 
 @dataclass(frozen=True)
 class Codes:

@@ -13,6 +13,13 @@ from typing import Any
 from quant.errors import QuantError
 from quant.schemes.scheme import Scheme
 
+__all__ = [
+    "Scheme",
+    "get",
+    "get_class",
+    "list",
+]
+
 # name -> (module, class): a scheme's module imports torch and Brevitas, so it is imported when first asked for.
 _SCHEMES = {
     "accumulator_aware": ("quant.schemes.accumulator_aware", "AccumulatorAware"),
