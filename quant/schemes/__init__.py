@@ -68,4 +68,5 @@ def get_class(name: str) -> type[Scheme]:
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(list())}"
         raise QuantError(f"no scheme {name!r}: {hint}", status=2)
     module, class_name = _SCHEMES[name]
-    return getattr(import_module(module), class_name)
+    found: type[Scheme] = getattr(import_module(module), class_name)
+    return found
