@@ -72,6 +72,16 @@ def test_icarus_warns_of_widths_that_differ(tmp_path):
     assert any("expects 3 bits, got 2" in line for line in icarus(tmp_path, "top", ["top.sv", "bf_delay.sv"]))
 
 
+def test_the_table_of_modules_is_complete():
+    root = Path(__file__).parents[2]
+    table = set(
+        re.findall(r"^\| `(bf_\w+)` \| .* \| `(.*)` \| .+ \|$", (root / "docs/modules.md").read_text(), re.MULTILINE)
+    )
+    sources = [*root.glob("hw/kernels/**/*.sv"), *root.glob("hw/boards/shell/*.sv")]
+    assert table == {(file.stem, str(file.relative_to(root))) for file in sources}
+    assert all(re.search(rf"^module {file.stem}\b", file.read_text(), re.MULTILINE) for file in sources)
+
+
 def icarus(folder: Path, top: str, sources: list[str]) -> list[str]:
     """What Icarus Verilog says of a design."""
     if shutil.which("iverilog") is None:
