@@ -1,4 +1,4 @@
-"""Layers that take a scheme: Brevitas layers with the scheme's quantizers in place.
+"""Brevitas layers with the quantizers of a scheme.
 
 Shapes are torch's: (N, features), (N, C, L), (N, C, H, W). Outside of export, layers call their quantizers directly:
 Brevitas's bookkeeping of quantized tensors costs more than the arithmetic of a small network.

@@ -1,4 +1,4 @@
-"""Measures of a model: accuracy, and what it costs layer by layer."""
+"""Measures of a model: accuracy; weights, memory and operations of each layer."""
 
 import html
 import math

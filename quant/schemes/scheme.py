@@ -1,4 +1,4 @@
-"""What a quantization scheme is: Brevitas quantizers for each place of a layer, and rules for its training."""
+"""The base class of quantization schemes: Brevitas quantizers for each tensor of a layer, and training rules."""
 
 import abc
 from collections.abc import Iterable, Sequence
