@@ -136,7 +136,7 @@ KINDS: dict[str, _Kind] = {
 def distorted(model: torch.nn.Module, kind: str, rate: float, seed: int = 0) -> Iterator[torch.nn.Module]:
     """Within the context ``model`` computes with distorted weights, the same for equal seeds; then it is as before.
 
-    ``kind`` and ``rate``: see ``KINDS``. Yields the model itself. The weights at the start of the context are distorted.
+    ``kind`` and ``rate``: see ``KINDS``. Yields the model itself. Later changes of the weights have no effect.
     Raises QuantError (status 2) for an unknown kind, a rate out of range, or bit flips of floating-point weights.
     """
     distortion = _checked(model, kind, rate)
