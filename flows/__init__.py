@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flows.accelerator import Accelerator
     from flows.agreement import assert_engines_agree
+    from flows.cost import HardwareCost
     from flows.pipeline import build
     from flows.planner import estimate_build
 
 _MODULES = {
     "Accelerator": "accelerator",
+    "HardwareCost": "cost",
     "assert_engines_agree": "agreement",
     "build": "pipeline",
     "estimate_build": "planner",
 }
 """Name -> module. They never have the same name, since an imported module would hide the name."""
 
-__all__ = ["Accelerator", "assert_engines_agree", "build", "estimate_build"]
+__all__ = ["Accelerator", "HardwareCost", "assert_engines_agree", "build", "estimate_build"]
 
 
 def __getattr__(name: str) -> Any:

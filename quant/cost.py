@@ -9,6 +9,14 @@ from typing import Literal, Protocol
 
 from quant.errors import QuantError
 
+__all__ = [
+    "CostModel",
+    "LayerBits",
+    "LayerCost",
+    "LayerShape",
+    "Structure",
+]
+
 Structure = Literal["unstructured", "outputs"]
 """Which weights are zero where the density is below 1: single weights anywhere, or all weights of whole outputs."""
 

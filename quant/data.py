@@ -17,6 +17,12 @@ import numpy as np
 
 from quant.errors import QuantError
 
+__all__ = [
+    "DataSet",
+    "load_data",
+    "stratified",
+]
+
 FOLDER_VARIABLE = "BITFABRIC_DATA"
 # name -> names of the folders (torchvision's last) and of the .npz file that may hold it
 _PLACES: dict[str, tuple[str, ...]] = {
@@ -161,7 +167,7 @@ def _labels(y: np.ndarray, path: Path) -> np.ndarray:
     if y.ndim == 2 and y.shape[1] > 1:
         if not ((y == 0) | (y == 1)).all() or not (y.sum(1) == 1).all():
             raise QuantError(f"{path}: labels of shape {y.shape} are not one-hot: give (N,) whole numbers", status=2)
-        return y.argmax(1)
+        return np.asarray(y.argmax(1))
     labels = y.reshape(-1).astype(np.int64)
     if (labels != y.reshape(-1)).any() or labels.min() < 0:
         raise QuantError(f"{path}: labels must be whole numbers from 0 on", status=2)
@@ -207,7 +213,8 @@ def _features(raw: DataSet, path: Path) -> DataSet:
 
 
 def _encode(x: np.ndarray, scale: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint((x.astype(np.float64) - offset) / scale), -128, 127).astype(np.int8)
+    codes: np.ndarray = np.clip(np.rint((x.astype(np.float64) - offset) / scale), -128, 127)
+    return codes.astype(np.int8)
 
 
 def _read_npz(path: Path) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Layers that take a scheme: Brevitas layers with the scheme's quantizers in place.
+"""Brevitas layers with the quantizers of a scheme.
 
 Shapes are torch's: (N, features), (N, C, L), (N, C, H, W). Outside of export, layers call their quantizers directly:
 Brevitas's bookkeeping of quantized tensors costs more than the arithmetic of a small network.
@@ -14,6 +14,23 @@ from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from quant.errors import QuantError
 from quant.quantizers.tensor_quant import SignAct, UniformAct, act_injector
 from quant.schemes.scheme import Scheme
+
+__all__ = [
+    "Activation",
+    "Add",
+    "Conv1d",
+    "Conv2d",
+    "InputQuant",
+    "Linear",
+    "LogitScale",
+    "ReluActivation",
+    "activation",
+    "average_pool",
+    "block",
+    "conv",
+    "depthwise",
+    "linear",
+]
 
 
 class _Weights(QuantWeightBiasInputOutputLayer):

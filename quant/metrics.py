@@ -1,4 +1,4 @@
-"""Measures of a model: accuracy, and what it costs layer by layer."""
+"""Measures of a model: accuracy; weights, memory and operations of each layer."""
 
 import html
 import math
@@ -12,6 +12,14 @@ from brevitas.proxy import ActQuantProxyFromInjector
 from torch.nn import functional
 
 from quant.models.network import Network
+
+__all__ = [
+    "FLOAT_BITS",
+    "LayerSummary",
+    "Summary",
+    "accuracy",
+    "summary",
+]
 
 FLOAT_BITS = 32
 

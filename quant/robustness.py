@@ -30,6 +30,16 @@ from quant.errors import QuantError
 from quant.metrics import accuracy
 from quant.models.network import Network, model_inputs
 
+__all__ = [
+    "KINDS",
+    "Codes",
+    "Robustness",
+    "accuracy_against",
+    "distorted",
+    "distorted_training",
+    "plot",
+]
+
 
 @dataclass(frozen=True)
 class Codes:
@@ -126,7 +136,7 @@ KINDS: dict[str, _Kind] = {
 def distorted(model: torch.nn.Module, kind: str, rate: float, seed: int = 0) -> Iterator[torch.nn.Module]:
     """Within the context ``model`` computes with distorted weights, the same for equal seeds; then it is as before.
 
-    ``kind`` and ``rate``: see ``KINDS``. Gives the model itself. Weights are distorted as they are at the beginning.
+    ``kind`` and ``rate``: see ``KINDS``. Yields the model itself. Later changes of the weights have no effect.
     Raises QuantError (status 2) for an unknown kind, a rate out of range, or bit flips of floating-point weights.
     """
     distortion = _checked(model, kind, rate)

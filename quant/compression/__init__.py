@@ -5,10 +5,10 @@
     small = compression.share_weights(model, clusters=16)
     print(compression.report(small))
 
-Any torch module with linear or convolution layers, of torch or of Brevitas. Every method returns a compressed copy
-and leaves the network that it is given alone. A copy is an ordinary network: ``quant.fit`` or any other loop trains
-what is left to train (the weights that are not pruned, the shared values, the codewords), ``quant.save_checkpoint``
-and ``quant.export`` write it. Layers with quantized weights stay on their integers; ``snap`` gives them a power-of-two
+The methods accept any torch module with linear or convolution layers, of torch or of Brevitas. They return a compressed
+copy and do not change their argument. The copy is an ordinary network: ``quant.fit`` or any other loop trains its
+remaining parameters (weights that are not pruned, shared values, codewords); ``quant.save_checkpoint`` and
+``quant.export`` write it. Layers with quantized weights stay on their integers; ``snap`` gives them a power-of-two
 scale.
 """
 

@@ -37,7 +37,7 @@ class EncodedLayer:
 
     ``codebook``: centroids, codewords or, of a layer that is only pruned, the weights themselves. ``tables``: the
     Huffman codes. ``coded``: what they code, that is the indices and, in a pruned layer, the gaps between weights.
-    ``index_bits`` and ``offset_bits`` say what indices and gaps would take at a fixed length.
+    ``index_bits`` and ``offset_bits`` are the sizes of indices and gaps at a fixed length, in bits.
     """
 
     spec: dict[str, Any]

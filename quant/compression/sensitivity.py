@@ -55,7 +55,8 @@ def curvature(
 def curvature_from_adam(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, layers: Layers = None, power: float = 0.5
 ) -> dict[str, torch.Tensor]:
-    """``v ** power`` of Adam's second moments v for the latent weight of each layer, by name: the cost of nothing.
+    """``v ** power`` of Adam's second moments v for the latent weight of each layer, by name. It needs no
+    further pass over the data.
 
     Adam itself scales by the square root, ``power=0.5``; ``power=1`` is the squared gradient as in ``curvature``, of
     batches. ``optimizer``: any that keeps ``exp_avg_sq``, after training ``model``.

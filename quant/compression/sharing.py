@@ -42,7 +42,7 @@ def share_weights(
     A layer with n weights then takes ``n * log2(clusters)`` bits and a codebook, less with ``encode``'s Huffman code.
     The centroids go on training, in ``quant.fit`` or any loop, the gradient of one being the sum of its weights'
     gradients; which weight has which centroid stays. As it gathers so many gradients, rates should be small:
-    ``fit(small, learning_rate=(1e-3, 1e-5))``.
+    ``fit(small, config=TrainConfig(learning_rate=(1e-3, 1e-5)))``.
 
     - ``clusters``: a number, or by layer: ``{"conv": 256, "linear": 32}``, or patterns of names.
     - ``init``: first centroids even over the range ("linear", which keeps the rare large weights), over the quantiles

@@ -1,4 +1,4 @@
-"""What a compressed network takes, layer by layer."""
+"""Size of a compressed network, layer by layer."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

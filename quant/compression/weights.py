@@ -1,4 +1,4 @@
-"""How a layer takes a compressed weight, and which layers can.
+"""Attaching compressed weights to layers, and finding the layers that can have them.
 
 In a layer with quantized weights the form stands before the tensor quantizer inside the layer's weight proxy: pruned
 weights keep the layer's own quantizer, shared weights and codewords get a ``Grid`` with the scale and width of the

@@ -1,4 +1,4 @@
-"""What every model is, for training and export, and the parts that they share."""
+"""The base class of all models, and the parts that they share."""
 
 import math
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""What the schemes are made of: quantizing functions, injectors, optimizers."""
+"""Building blocks of the schemes: quantizing functions, tensor quantizers, Brevitas injectors, optimizers."""

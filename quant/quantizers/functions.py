@@ -153,7 +153,7 @@ def clipped_grid(x: torch.Tensor, scale: torch.Tensor, low: float, high: float) 
 
 
 def bounds(bits: int, signed: bool, narrow: bool = False) -> tuple[int, int]:
-    """Least and greatest code of a type; ``narrow`` leaves out the most negative one."""
+    """Minimum and maximum code of an integer type; ``narrow`` excludes the most negative one."""
     if not signed:
         return 0, 2**bits - 1
     return -(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1
@@ -176,6 +176,6 @@ def power_of_two(exponent: torch.Tensor) -> torch.Tensor:
 
 
 def ceil_power_of_two(value: torch.Tensor) -> torch.Tensor:
-    """The least power of two not below a positive value (2**-126 for 0); no gradient."""
+    """The smallest power of two that is at least ``value`` > 0 (2**-126 for 0); no gradient."""
     mantissa, exponent = torch.frexp(value.detach().clamp(min=math.ldexp(1.0, -126)))
     return torch.ldexp(torch.ones_like(mantissa), exponent - (mantissa == 0.5).to(exponent.dtype))

@@ -1,4 +1,4 @@
-"""BatchNorm's statistics for the network that is used, where training ran another one."""
+"""Re-estimation of BatchNorm's statistics for inference, where training ran with other (random) weights."""
 
 from collections.abc import Iterable
 

@@ -13,6 +13,13 @@ from typing import Any
 from quant.errors import QuantError
 from quant.schemes.scheme import Scheme
 
+__all__ = [
+    "Scheme",
+    "get",
+    "get_class",
+    "list",
+]
+
 # name -> (module, class): a scheme's module imports torch and Brevitas, so it is imported when first asked for.
 _SCHEMES = {
     "accumulator_aware": ("quant.schemes.accumulator_aware", "AccumulatorAware"),
@@ -61,4 +68,5 @@ def get_class(name: str) -> type[Scheme]:
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(list())}"
         raise QuantError(f"no scheme {name!r}: {hint}", status=2)
     module, class_name = _SCHEMES[name]
-    return getattr(import_module(module), class_name)
+    found: type[Scheme] = getattr(import_module(module), class_name)
+    return found

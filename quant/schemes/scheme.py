@@ -1,4 +1,4 @@
-"""What a quantization scheme is: Brevitas quantizers for each place of a layer, and rules for its training."""
+"""The base class of quantization schemes: Brevitas quantizers for each tensor of a layer, and training rules."""
 
 import abc
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scheme(abc.ABC):
-    """Base of every scheme. A scheme holds no state of training; one object serves all layers of a model.
+    """Base of every scheme. A scheme holds no training state; one object serves all layers of a model.
 
     ``name`` is the name in the registry, ``loss`` the loss that it is trained with unless another is asked for
     ("cross_entropy" or "squared_hinge"), ``weight_limit`` the bound that latent weights are clipped to after

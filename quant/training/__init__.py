@@ -1,1 +1,45 @@
-"""Training loops, runs, checkpoints."""
+"""Training: the loop, its settings, run folders and checkpoints.
+
+The names are imported with the modules that define them, when they are first used: settings, run folders and
+checkpoints need no torch at import.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quant.training.checkpoint import load_checkpoint, save_checkpoint
+    from quant.training.config import Augmentation, Loss, TrainConfig, TrainerOptions
+    from quant.training.lightning_module import Epoch
+    from quant.training.loop import FitResult, fit
+    from quant.training.run import train_run
+
+_MODULES = {
+    **dict.fromkeys(("load_checkpoint", "save_checkpoint"), "checkpoint"),
+    **dict.fromkeys(("Augmentation", "Loss", "TrainConfig", "TrainerOptions"), "config"),
+    **dict.fromkeys(("FitResult", "fit"), "loop"),
+    "Epoch": "lightning_module",
+    "train_run": "run",
+}
+"""Name -> its module, which never has the same name."""
+
+__all__ = [
+    "Augmentation",
+    "Epoch",
+    "FitResult",
+    "Loss",
+    "TrainConfig",
+    "TrainerOptions",
+    "fit",
+    "load_checkpoint",
+    "save_checkpoint",
+    "train_run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"quant.training.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value

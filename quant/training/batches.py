@@ -1,4 +1,4 @@
-"""Batches of a data set in memory: order, augmentation, and each process's share where several train together."""
+"""Batches of a data set in memory: order, augmentation, and the share of each process in distributed training."""
 
 from collections.abc import Callable, Iterator
 

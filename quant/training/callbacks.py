@@ -1,4 +1,4 @@
-"""What accompanies a training: the progress bar, the best epoch, checkpoints."""
+"""Callbacks of a training: the progress bar, the best epoch, checkpoints."""
 
 import time
 from pathlib import Path
@@ -64,7 +64,7 @@ class Bar(Callback):
         return self.progress.make_tasks_table(self.progress.tasks)
 
     def on_exception(self, *_: Any) -> None:
-        """Gives the line and the cursor back."""
+        """Restores the terminal's line and cursor."""
         self.teardown()
 
     def teardown(self, *_: Any, **__: Any) -> None:

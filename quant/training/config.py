@@ -9,6 +9,13 @@ from typing import Literal, get_args
 
 from quant.errors import QuantError
 
+__all__ = [
+    "Augmentation",
+    "Loss",
+    "TrainConfig",
+    "TrainerOptions",
+]
+
 Loss = Literal["cross_entropy", "squared_hinge"]
 """Loss functions by name (see ``quant.training.lightning_module.LOSSES``)."""
 

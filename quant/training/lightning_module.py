@@ -1,4 +1,4 @@
-"""What Lightning runs: the training step of a network with its schemes' rules, and the record of every epoch."""
+"""The Lightning module: training step, optimizer, the rules of the schemes, and the record of every epoch."""
 
 import json
 import math
@@ -203,7 +203,7 @@ def set_random_state(states: Any, rank: int) -> None:
 
 @torch.no_grad()
 def hand_out(tensors: list[torch.Tensor]) -> None:
-    """Gives the first process's values to all others, in place; one transfer for each type."""
+    """Broadcasts the first process's values to all others, in place; one transfer for each data type."""
     for kind in dict.fromkeys(tensor.dtype for tensor in tensors):  # in the same order everywhere
         same = [tensor for tensor in tensors if tensor.dtype == kind]
         joined = torch.cat([tensor.flatten() for tensor in same])

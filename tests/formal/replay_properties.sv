@@ -5,7 +5,7 @@
 module replay_properties #(
     parameter  int    WIDTH   = 8,
     parameter  int    DEPTH   = 16,
-    parameter  string STYLE   = "distributed",
+    parameter  logic [127:0] STYLE = "distributed",
     localparam int    INDEX   = DEPTH > 1 ? $clog2(DEPTH) : 1,
     localparam int    LATENCY = STYLE == "hold" ? 1 : STYLE == "block" ? 3 : 2
 ) (

@@ -99,7 +99,7 @@ BROKEN = [
     (DELAY, {"CYCLES": 3}, "bf_delay", "assign q = stage[CYCLES];", "assign q = stage[CYCLES-1];"),
     (COUNTER, {"COUNT": 3}, "bf_modulo_counter", "else if (step) begin", "else begin"),
     (PARITY, {"WIDTH": 17}, "bf_parity", "odd[i] <= ^g_level", "odd[i] <= |g_level"),
-    (PARITY, {"WIDTH": 9}, "bf_parity", "counts[0] = used;", "counts[0] = 1'b1;"),
+    (PARITY, {"WIDTH": 9}, "bf_parity", "{counts_q, used};", "{counts_q, 1'b1};"),
     (ALIGN, {"KIND0": 1}, "bf_widen", "codes[i][IN_BITS-1];", "codes[i][0];"),
 ]  # fmt: skip
 

@@ -1,6 +1,6 @@
-// Takes messages out of the stream of received octets: flags, octet stuffing and CRC-32 as in RFC 1662.
-// The octets of a message come out as they arrive, its last four being the CRC, `first` with the first one; after the
-// last one `good` or `bad` tells whether the message was whole. Octets must be at least 10 cycles apart.
+// Takes messages out of the stream of received octets: flags, octet stuffing and CRC-32 as in RFC 1662. The octets of a
+// message appear as they arrive, the last four being the CRC; `m_first` marks the first one. After the last one, `good`
+// or `bad` is high for one cycle. Octets must be at least 10 cycles apart. Latency of an octet: 1 cycle.
 `default_nettype none
 
 module bf_deframer (

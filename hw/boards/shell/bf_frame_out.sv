@@ -1,6 +1,6 @@
-// Output buffer: takes the accelerator's beats at once into one of two frames and gives whole frames away octet by
-// octet. A frame is BEATS * WIDTH bits, the first beat in the low bits of the first octets, zeros after the last.
-// An octet is ready at least 10 cycles after the one before it.
+// Output buffer of two frames: stores the accelerator's beats and sends whole frames octet by octet. A frame is BEATS *
+// WIDTH bits, the first beat in the low bits of the first octets; zeros fill the last octet.
+// Initiation interval: 1 input beat per cycle; at least 10 cycles per octet.
 `default_nettype none
 
 module bf_frame_out #(

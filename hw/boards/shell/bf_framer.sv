@@ -1,5 +1,5 @@
-// Sends messages: flag, octets and their CRC-32 with octet stuffing, flag, as in RFC 1662. A message is a run of octets
-// up to `s_last`; between them the transmitter may wait.
+// Sends messages: flag, octets and their CRC-32 with octet stuffing, flag, as in RFC 1662. A message is a sequence of
+// octets up to `s_last`; the transmitter may wait between them. Initiation interval: at least 10 cycles per octet.
 `default_nettype none
 
 module bf_framer (

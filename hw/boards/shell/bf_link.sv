@@ -1,18 +1,18 @@
 // Host link: framed messages over a UART on one side, the accelerator's streams on the other. hw/host/protocol.py
-// describes the messages. Nothing unchecked enters the accelerator: a message that is damaged, of unknown type, of the
-// wrong length, or for which there is no room is dropped and counted.
+// describes the messages. A message that is damaged, of unknown type, of the wrong length, or without room for its
+// frame is dropped and counted; nothing of it enters the accelerator.
 `default_nettype none
 
 module bf_link #(
-    parameter int          DIVISOR    = 32,  // clocks a bit
-    parameter int          IN_WIDTH   = 8,   // bits of an input beat
-    parameter int          IN_BEATS   = 8,   // beats of an input frame
-    parameter int          OUT_WIDTH  = 8,   // bits of an output beat
-    parameter int          OUT_BEATS  = 8,   // beats of an output frame
-    parameter logic [63:0] MODEL      = '0,  // hash of the model
-    parameter int          CLOCK_HZ   = 0,
-    parameter int          SLOTS      = 2,   // frames that the host may have under way
-    parameter int          PARITY     = 0    // 1: memories carry parity, and `parity_error` tells of wrong ones
+    parameter int          DIVISOR   = 32,  // clocks a bit
+    parameter int          IN_WIDTH  = 8,   // bits of an input beat
+    parameter int          IN_BEATS  = 8,   // beats of an input frame
+    parameter int          OUT_WIDTH = 8,   // bits of an output beat
+    parameter int          OUT_BEATS = 8,   // beats of an output frame
+    parameter logic [63:0] MODEL     = '0,  // hash of the model
+    parameter int          CLOCK_HZ  = 0,
+    parameter int          SLOTS     = 2,   // frames that the host may have under way
+    parameter int          PARITY    = 0    // 1: memories carry parity
 ) (
     input  wire logic                 clk,
     input  wire logic                 rst,

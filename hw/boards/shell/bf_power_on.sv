@@ -1,4 +1,4 @@
-// Reset for 255 cycles after `hold`, which may come from another clock, has gone; and after configuration.
+// Reset after configuration, and for 255 cycles after `hold`, which may come from another clock, was low again.
 `default_nettype none
 
 module bf_power_on (

@@ -1,6 +1,6 @@
-// UART receiver: 8 data bits, no parity, one stop bit, DIVISOR clocks a bit. The line goes through a synchroniser
-// and a majority of three samples; a bit is taken in its middle, counted from the edge of the start bit. `valid` is
-// high for one cycle with a byte, `error` for one cycle where the stop bit is missing.
+// UART receiver: 8 data bits, no parity, one stop bit, DIVISOR clock cycles per bit. The line passes a synchroniser and
+// a majority of three samples; a bit is sampled in its middle, counted from the edge of the start bit. `valid` is high
+// for one cycle with a byte, `error` for one cycle where the stop bit is missing.
 `default_nettype none
 
 module bf_uart_rx #(
@@ -13,9 +13,11 @@ module bf_uart_rx #(
     output      logic [7:0] data,
     output      logic       error
 );
+`ifndef __ICARUS__
   if (DIVISOR < 8) begin : g_check
     $error("bf_uart_rx: DIVISOR must be at least 8");
   end
+`endif
   localparam int COUNT = $clog2(DIVISOR);
 
   logic [4:0] line;  // bit 0 is the newest; bits 0 and 1 are the synchroniser

@@ -1,4 +1,5 @@
-// UART transmitter: 8 data bits, no parity, one stop bit, DIVISOR clocks a bit.
+// UART transmitter: 8 data bits, no parity, one stop bit, DIVISOR clock cycles per bit.
+// Initiation interval: 10 * DIVISOR cycles per byte.
 `default_nettype none
 
 module bf_uart_tx #(

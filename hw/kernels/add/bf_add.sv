@@ -1,16 +1,16 @@
-// Sum of two streams, A_TIMES * a + B_TIMES * b, PE elements a beat; the first term of a sum waits for the other.
-// Initiation interval: 1 beat a cycle. Latency: 2 cycles.
+// Weighted sum of two streams, A_TIMES * a + B_TIMES * b, PE elements per beat. A beat that arrives before its partner
+// waits in a register. Initiation interval: 1 beat per cycle. Latency: 2 cycles.
 `default_nettype none
 
 module bf_add #(
-    parameter int    PE       = 1,         // elements a beat
-    parameter int    A_BITS   = 8,         // bits of an element of the first stream
-    parameter string A_KIND   = "signed",  // and how they stand for an integer, as in bf_widen
-    parameter int    A_TIMES  = 1,
-    parameter int    B_BITS   = 8,
-    parameter string B_KIND   = "signed",
-    parameter int    B_TIMES  = 1,
-    parameter int    OUT_BITS = 9          // bits of a sum, which is right modulo 2^OUT_BITS
+    parameter int           PE       = 1,         // elements a beat
+    parameter int           A_BITS   = 8,         // bits of an element of the first stream
+    parameter logic [127:0] A_KIND   = "signed",  // kind of its codes, as in bf_widen
+    parameter int           A_TIMES  = 1,
+    parameter int           B_BITS   = 8,
+    parameter logic [127:0] B_KIND   = "signed",
+    parameter int           B_TIMES  = 1,
+    parameter int           OUT_BITS = 9          // bits of a sum, which is right modulo 2^OUT_BITS
 ) (
     input  wire logic                          clk,
     input  wire logic                          rst,

@@ -1,6 +1,6 @@
-// Arg-max: the index of the greatest of CLASSES values, the lowest index on a tie (FINN: LabelSelect, k = 1).
-// A beat of PE values goes through a tree of comparators, a register on each level; its winner then meets the
-// best of the beats before it. Initiation interval: 1 beat a cycle. Latency: 2 cycles + 1 for each level.
+// Arg-max: index of the largest of CLASSES values, the lowest index on a tie (FINN: LabelSelect with k = 1). A tree of
+// comparators, registered at each level, reduces a beat of PE values; its winner is compared with the best of the
+// previous beats. Initiation interval: 1 beat per cycle. Latency: 2 + ceil(log2(PE)) cycles.
 `default_nettype none
 
 module bf_arg_max #(
@@ -9,7 +9,7 @@ module bf_arg_max #(
     parameter int IN_BITS  = 8,   // bits of a value
     parameter int SIGNED   = 1,   // 1: two's complement
     parameter int OUT_BITS = 4,   // bits of the index
-    parameter int CREDITS  = 1    // places in the output buffer
+    parameter int CREDITS  = 1    // entries of the output buffer
 ) (
     input  wire logic                       clk,
     input  wire logic                       rst,
@@ -21,9 +21,11 @@ module bf_arg_max #(
     output      logic [OUT_BITS-1:0]        m_data
 );
   localparam int LEVELS = $clog2(PE);
+`ifndef __ICARUS__
   if (CLASSES % PE != 0 || OUT_BITS < $clog2(CLASSES)) begin : g_bad_size
     $error("bf_arg_max: PE does not divide CLASSES, or OUT_BITS is too small");
   end
+`endif
 
   // Control: the beat that fires, by the index of its lane 0, and what is known of those in the pipeline.
   logic credit, fire, first, last;
@@ -61,7 +63,9 @@ module bf_arg_max #(
       always_ff @(posedge clk) begin
         for (int i = 0; i < PE; i++) value[i] <= s_data[i] ^ (IN_BITS'(SIGNED) << (IN_BITS - 1));
       end
-      always_comb for (int i = 0; i < PE; i++) index[i] = OUT_BITS'(i);
+      for (genvar i = 0; i < PE; i++) begin : g_lane
+        assign index[i] = OUT_BITS'(i);
+      end
     end else begin : g_meet
       localparam int BELOW = (PE + (1 << (level - 1)) - 1) >> (level - 1);
       for (genvar i = 0; i < NODES; i++) begin : g_node

@@ -1,19 +1,18 @@
-// Sum of COUNT operands, each of which may bring a carry bit to be added to it.
-// sum + carry_out == sum of all operands + sum of all carry bits.
-// Initiation interval: 1. Latency: max(1, ceil(levels / ADDERS_PER_STAGE)) cycles, levels = ceil(log2(COUNT)).
+// Sum of COUNT operands; each operand may bring a carry bit: sum + carry_out == sum of operands + sum of carry bits.
+// Initiation interval: 1 cycle. Latency: max(1, ceil(levels / ADDERS_PER_STAGE)) cycles, levels = ceil(log2(COUNT)).
 //
-// An adder takes one carry bit for the price of one more bit in its carry chain, {a, c} + {b, c}, where a row of
-// adders would pay several; so each of the COUNT - 1 adders takes one, and one bit is left over.
+// An adder takes one carry bit for the cost of one more bit in its carry chain, {a, c} + {b, c}. Each of the COUNT - 1
+// adders takes one, and one carry bit remains.
 `default_nettype none
 
 module bf_adder_tree #(
-    parameter  int COUNT  = 8,              // operands
-    parameter  int WIDTH  = 4,              // bits of an operand
-    parameter  int SIGNED = 0,              // 1: operands and sum are two's complement
-    parameter  int CARRY  = 1,              // 0: carry bits are left out
-    parameter  int ADDERS_PER_STAGE  = 2,              // adders in a row between two registers
-    localparam int LEVELS = $clog2(COUNT),
-    localparam int OUT    = WIDTH + LEVELS
+    parameter  int COUNT            = 8,  // operands
+    parameter  int WIDTH            = 4,  // bits of an operand
+    parameter  int SIGNED           = 0,  // 1: operands and sum are two's complement
+    parameter  int CARRY            = 1,  // 0: carry bits are left out
+    parameter  int ADDERS_PER_STAGE = 2,  // adders between two registers
+    localparam int LEVELS           = $clog2(COUNT),
+    localparam int OUT              = WIDTH + LEVELS
 ) (
     input  wire logic                   clk,
     input  wire logic [COUNT*WIDTH-1:0] operands,

@@ -1,10 +1,10 @@
-// Product with a constant, modulo 2^BITS, by shifting and adding: one adder for each digit but the first of FACTOR's
-// signed-digit form (the fewest digits -1, 0, +1). Combinational.
+// Product with a constant modulo 2^BITS by shifts and adders: one adder for each digit but the first of the canonical
+// signed-digit form of FACTOR (the form with the fewest digits -1, 0, +1). Combinational.
 `default_nettype none
 
 module bf_const_multiply #(
     parameter int BITS   = 8,
-    parameter int FACTOR = 1   // of at most 30 bits
+    parameter int FACTOR = 1  // of at most 30 bits
 ) (
     input  wire logic [BITS-1:0] value,
     output      logic [BITS-1:0] product

@@ -1,4 +1,5 @@
-// Shift register: `q` is `d` of CYCLES cycles ago; 0 is a wire. Not reset.
+// Shift register: `q` is `d` of CYCLES cycles ago. With CYCLES = 0 it is a wire. It has no reset.
+// Initiation interval: 1 cycle. Latency: CYCLES cycles.
 `default_nettype none
 
 module bf_delay #(
@@ -13,8 +14,9 @@ module bf_delay #(
     assign q = d;
   end else begin : g_shift
     logic [CYCLES:0][WIDTH-1:0] stage;
-    assign stage[0] = d;
-    always_ff @(posedge clk) stage[CYCLES:1] <= stage[CYCLES-1:0];
+    logic [CYCLES:1][WIDTH-1:0] stage_q;
+    assign stage = {stage_q, d};
+    always_ff @(posedge clk) stage_q <= stage[CYCLES-1:0];
     assign q = stage[CYCLES];
   end
 endmodule

@@ -1,25 +1,28 @@
-// Dot products of SIMD inputs with PE rows of weights, and their sums over SF of them. Of operands that came COMPUTE
-// cycles ago (as bf_matrix_vector derives it) `result` has the sum with those before; `add` keeps it, `ending` forgets it.
-// Initiation interval: 1. (Of weight_planes the inputs come one cycle before the weights.)
+// Dot products of SIMD inputs with PE rows of weights, and their sums over SF beats. `result` is the running sum up to
+// the operands of C cycles ago, where C = LATENCY - 1 - OPERAND_LATENCY of bf_matrix_vector; `add` stores it, `ending`
+// resets the accumulators. Initiation interval: 1 cycle. With DATAPATH "weight_planes" the inputs come one cycle before
+// the weights.
 `default_nettype none
 
 module bf_dot_products #(
-    parameter  int    PE         = 2,
-    parameter  int    SIMD       = 4,
-    parameter  int    SF         = 4,       // dot products of a sum
-    parameter  int    IN_BITS    = 1,       // this and what follows: as in bf_matrix_vector
-    parameter  int    IN_SIGNED  = 1,
-    parameter  int    W_BITS     = 1,
-    parameter  int    W_SIGNED   = 1,
-    parameter  int    OUT_BITS   = 8,
-    parameter  string DATAPATH   = "xnor",
-    parameter  int    PLANES     = 1,
-    parameter  int    PAIR_BITS  = 2,
-    parameter  int    OFFSET_BITS = 0,
-    parameter  int    ACC_INIT      = 0,
-    parameter  int    ADDERS_PER_STAGE      = 2,
-    localparam int    PAIRS      = (SIMD + 1) / 2,
-    localparam int    ROW        = DATAPATH == "input_planes" ? PAIRS * 2 * PAIR_BITS + OFFSET_BITS : SIMD * W_BITS
+    parameter  int           PE               = 2,
+    parameter  int           SIMD             = 4,
+    parameter  int           SF               = 4,  // dot products of a sum
+    parameter  int           IN_BITS          = 1,  // this and what follows: as in bf_matrix_vector
+    parameter  int           IN_SIGNED        = 1,
+    parameter  int           W_BITS           = 1,
+    parameter  int           W_SIGNED         = 1,
+    parameter  int           OUT_BITS         = 8,
+    parameter  logic [127:0] DATAPATH         = "xnor",
+    parameter  int           PLANES           = 1,
+    parameter  int           PAIR_BITS        = 2,
+    parameter  int           OFFSET_BITS      = 0,
+    parameter  int           ACC_INIT         = 0,
+    parameter  int           ADDERS_PER_STAGE = 2,
+    parameter  int           TREE_LATENCY     = 1,
+    localparam int           PAIRS            = (SIMD + 1) / 2,
+    localparam int           ROW              = DATAPATH != "input_planes" ? SIMD * W_BITS
+                                                : PAIRS * 2 * PAIR_BITS + OFFSET_BITS
 ) (
     input  wire logic                    clk,
     input  wire logic                    rst,
@@ -41,7 +44,8 @@ module bf_dot_products #(
   localparam int PART = COUNTING ? 2 + $clog2(COUNT)
                       : DATAPATH == "multiply" ? IN_BITS + W_BITS + 2 - IN_SIGNED - W_SIGNED + $clog2(COUNT)
                       : OFFSET_BITS == 0 ? PAIR_BITS + $clog2(COUNT)
-                      : (PAIR_BITS + $clog2(COUNT) > OFFSET_BITS ? PAIR_BITS + $clog2(COUNT) : OFFSET_BITS) + PLANES - 1;
+                      : PAIR_BITS + $clog2(COUNT) > OFFSET_BITS ? PAIR_BITS + $clog2(COUNT) + PLANES - 1
+                      : OFFSET_BITS + PLANES - 1;
   localparam int CARRY = DATAPATH == "multiply" || OFFSET_BITS > 0 ? 0 : 1;
   logic [PE-1:0][PART-1:0] part;
   logic [PE-1:0] part_carry;
@@ -118,7 +122,8 @@ module bf_dot_products #(
           .PLANES    (PLANES),
           .PAIR_BITS (PAIR_BITS),
           .OFFSET_BITS(OFFSET_BITS),
-          .ADDERS_PER_STAGE     (ADDERS_PER_STAGE)
+          .ADDERS_PER_STAGE     (ADDERS_PER_STAGE),
+          .TREE_LATENCY(TREE_LATENCY)
       ) dot (
           .clk,
           .inputs,
@@ -129,8 +134,8 @@ module bf_dot_products #(
     end
   end
 
-  // The sum over SF. Where agreements n are counted, the result is 2 n less the inputs that are not zero: for XNOR that is
-  // MW, and ACC_INIT takes care of all but the lowest bit; for ternary inputs they are counted too, once for all outputs.
+  // The sum over SF. Where agreements n are counted, the result is 2 n minus the number of nonzero inputs. For XNOR it
+  // is MW; ACC_INIT holds all of it but the lowest bit. For ternary inputs it is counted, once for all outputs.
   localparam int SUM = COUNTING && OUT_BITS > 1 ? OUT_BITS - 1 : OUT_BITS;
   logic [OUT_BITS-1:0] nonzero;
   if (DATAPATH == "ternary") begin : g_nonzero
@@ -143,8 +148,8 @@ module bf_dot_products #(
     ) nonzeros (
         .clk,
         .a      (g_counting.counted),
-        .b      ('1),
-        .counted('1),
+        .b      ({SIMD{1'b1}}),
+        .counted({SIMD{1'b1}}),
         .count,
         .carry
     );

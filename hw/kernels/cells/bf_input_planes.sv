@@ -1,22 +1,22 @@
-// Dot product of SIMD integer weights with inputs whose bits are signs: part + part_carry == w . x.
-// `row` holds what depends on the weights alone: for each pair of lanes the sum and the difference of the two weights,
-// then the extra term, -(sum of the weights) for two's complement inputs, (2^IN_BITS - 1) times it for unsigned ones.
-// Initiation interval: 1. Latency: that of bf_sign_planes.
+// Dot product of SIMD integer weights with inputs whose bits are used as signs: part + part_carry == w . x. `row` holds
+// what depends on the weights only: for each pair of lanes the sum and the difference of the two weights; above them
+// the offset, which is -(sum of the weights) for two's complement inputs and (2^IN_BITS - 1) times that sum for
+// unsigned inputs. Initiation interval: 1 cycle. Latency: that of bf_sign_planes.
 `default_nettype none
 
 module bf_input_planes #(
-    parameter  int SIMD       = 4,
-    parameter  int IN_BITS    = 1,
-    parameter  int IN_SIGNED  = 1,
-    parameter  int PLANES     = 1,                                                       // IN_BITS
-    parameter  int PAIR_BITS  = 9,                                                       // bits of a sum or difference
-    parameter  int OFFSET_BITS = 0,                                                       // 0 if inputs are BIPOLAR
-    parameter  int ADDERS_PER_STAGE      = 2,                                                       // as in bf_adder_tree
-    localparam int PAIRS      = (SIMD + 1) / 2,
-    localparam int ROW        = 2 * PAIRS * PAIR_BITS + OFFSET_BITS,
-    localparam int LEVELS     = $clog2(PAIRS),
-    localparam int TREE       = PAIR_BITS + LEVELS,
-    localparam int OUT        = OFFSET_BITS > 0 ? (TREE > OFFSET_BITS ? TREE : OFFSET_BITS) + PLANES - 1 : TREE
+    parameter  int SIMD             = 4,
+    parameter  int IN_BITS          = 1,
+    parameter  int IN_SIGNED        = 1,
+    parameter  int PLANES           = 1,  // IN_BITS
+    parameter  int PAIR_BITS        = 9,  // bits of a sum or difference
+    parameter  int OFFSET_BITS      = 0,  // 0 if inputs are BIPOLAR
+    parameter  int ADDERS_PER_STAGE = 2,  // as in bf_adder_tree
+    parameter  int TREE_LATENCY     = 1,  // cycles of a bf_adder_tree of PAIRS operands
+    localparam int PAIRS            = (SIMD + 1) / 2,
+    localparam int ROW              = 2 * PAIRS * PAIR_BITS + OFFSET_BITS,
+    localparam int TREE             = PAIR_BITS + $clog2(PAIRS),
+    localparam int OUT              = OFFSET_BITS > 0 ? (TREE > OFFSET_BITS ? TREE : OFFSET_BITS) + PLANES - 1 : TREE
 ) (
     input  wire logic                    clk,
     input  wire logic [SIMD*IN_BITS-1:0] inputs,
@@ -45,7 +45,7 @@ module bf_input_planes #(
   if (OFFSET_BITS > 0) begin : g_extra
     bf_delay #(
         .WIDTH (OFFSET_BITS),
-        .CYCLES(LEVELS > ADDERS_PER_STAGE ? (LEVELS + ADDERS_PER_STAGE - 1) / ADDERS_PER_STAGE : 1)
+        .CYCLES(TREE_LATENCY)
     ) wait_for_tree (
         .clk,
         .d(row[ROW-1-:EXTRA]),

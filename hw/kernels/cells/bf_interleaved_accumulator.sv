@@ -1,17 +1,18 @@
-// Sums or maxima of DEPTH interleaved series: values come in the order of the series, again and again, and `result`
-// is what its series gave up to the value that came LATENCY cycles ago, from the last one that was `first`.
-// Initiation interval: 1. Latency: 1 cycle, with STYLE "block" 3 cycles.
+// Sums or maxima of DEPTH interleaved series. Values arrive in the order of the series, cyclically. `result` is the
+// accumulated value of a series up to its latest value; `first` marks the first value of an accumulation.
+// Initiation interval: 1 cycle. Latency: 1 cycle; 3 cycles with STYLE "block".
 //
-// STYLE "none": every value is first; "shift": a shift register; "distributed", "logic": lookup-table RAM, or registers,
-// read and written in one cycle; "block": block RAM, where DEPTH is longer than the pipeline.
+// STYLE "none": every value is first; "shift": shift register; "distributed", "logic": lookup-table RAM or registers,
+// read and written in one cycle; "block": block RAM, for a DEPTH greater than the pipeline is long.
 `default_nettype none
 
 module bf_interleaved_accumulator #(
-    parameter int    DEPTH     = 4,        // series
-    parameter int    LANES     = 1,        // values at a time
-    parameter int    BITS      = 8,        // bits of a value; sums are right modulo 2^BITS
-    parameter string OPERATION = "sum",    // sum, sum_carry (a carry bit comes with each value), max, signed_max, or
-    parameter string STYLE     = "shift"
+    parameter int           DEPTH     = 4,      // series
+    parameter int           LANES     = 1,      // values at a time
+    parameter int           BITS      = 8,      // bits of a value; sums are right modulo 2^BITS
+    // sum, sum_carry (a carry bit comes with each value), max, signed_max, or
+    parameter logic [127:0] OPERATION = "sum",
+    parameter logic [127:0] STYLE     = "shift"
 ) (
     input  wire logic                       clk,
     input  wire logic                       rst,
@@ -92,7 +93,10 @@ module bf_interleaved_accumulator #(
       assign held = '0;
       always_ff @(posedge clk) result <= next;
     end else begin : g_ram
-      (* ram_style = STYLE *) logic [LANES*BITS-1:0] mem[DEPTH];
+`ifndef __ICARUS__
+      (* ram_style = string'(STYLE) *)
+`endif
+      logic [LANES*BITS-1:0] mem[DEPTH];
       assign held = mem[index];
       always_ff @(posedge clk) begin
         if (here) mem[index] <= next;

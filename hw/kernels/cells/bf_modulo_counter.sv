@@ -1,4 +1,5 @@
-// Loop counter: `last` is high in the last of COUNT turns; `step` ends a turn. `last` is a register.
+// Modulo-COUNT counter: `last` is high in the last of COUNT turns, and `step` ends a turn. `last` is a register.
+// Initiation interval: 1 cycle. Latency from `step` to `last`: 1 cycle.
 `default_nettype none
 
 module bf_modulo_counter #(

@@ -1,6 +1,7 @@
-// Parity check of words that carry a parity bit: `parity_error` is high for a cycle after a word that is `used` whose ones are an
-// even number. (So a memory that has gone to zeros is noticed, too.) It is a tree of exclusive-ors of 16, with a register
-// on each level. Initiation interval: 1. Latency from `word` to `parity_error`: 1 cycle + levels of the tree.
+// Parity check of words with odd parity: `parity_error` is high for one cycle for each `used` word whose number of ones
+// is even. (An all-zero word is therefore an error, too.) A tree of 16-input exclusive-ors with a register at each
+// level.
+// Initiation interval: 1 cycle. Latency from `word` to `parity_error`: 1 + max(1, ceil(log16(WIDTH))) cycles.
 `default_nettype none
 
 module bf_parity #(
@@ -10,27 +11,25 @@ module bf_parity #(
     input  wire logic             rst,
     input  wire logic             used,
     input  wire logic [WIDTH-1:0] word,
+    // high for one cycle for each word used with a parity error; 0 when PARITY = 0
     output      logic             parity_error
 );
   function automatic int nodes(input int level);
-    int count;
-    count = WIDTH;
-    for (int i = 0; i < level; i++) count = (count + 15) / 16;
-    return count;
+    nodes = WIDTH;
+    for (int i = 0; i < level; i++) nodes = (nodes + 15) / 16;
   endfunction
   function automatic int depth();
-    int levels;
-    levels = 1;
-    while (nodes(levels) > 1) levels++;
-    return levels;
+    depth = 1;
+    for (int reach = 16; reach < WIDTH; reach = 16 * reach) depth++;
   endfunction
   localparam int LEVELS = depth();
 
-  logic [LEVELS:0] counts;
-  assign counts[0] = used;
+  logic [LEVELS:0] counts;  // bit i: a word that was used i cycles ago
+  logic [LEVELS:1] counts_q;
+  assign counts = {counts_q, used};
   always_ff @(posedge clk) begin
-    counts[LEVELS:1] <= rst ? '0 : counts[LEVELS-1:0];
-    parity_error            <= !rst && counts[LEVELS] && !g_level[LEVELS].odd[0];
+    counts_q     <= rst ? '0 : counts[LEVELS-1:0];
+    parity_error <= !rst && counts[LEVELS] && !g_level[LEVELS].odd[0];
   end
   for (genvar level = 0; level <= LEVELS; level++) begin : g_level
     logic [nodes(level)-1:0] odd;

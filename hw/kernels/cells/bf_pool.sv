@@ -1,28 +1,31 @@
-// Pooling: maxima or sums of KH x KW windows that do not overlap, of each channel alone, on an image of ROWS x COLUMNS
-// positions of STEPS beats. The rest of each row, and of the image, is dropped. A position may be ELEMENTS of them of each of
-// WINDOWS windows side by side, which are joined first.
-// A window's KW columns are reduced first and its KH rows after that; so there is an accumulator for each channel, and
-// one for each element of a row of windows. Initiation interval: 1 beat a cycle. Latency: 2 cycles, GATHER, ACROSS and DOWN.
+// Pooling: maximum or sum over KH x KW windows that do not overlap, per channel, on an image of ROWS x COLUMNS pixels
+// of STEPS beats each. Rows and columns that fill no window are dropped. A beat may hold ELEMENTS pixels of each of
+// WINDOWS adjacent windows; these are reduced first. The KW columns of a window are reduced next and its KH rows last,
+// so that there is one accumulator per channel and one per element of a row of windows.
+// Initiation interval: 1 beat per cycle. Latency: LATENCY cycles from the last beat of a window to m_valid.
 `default_nettype none
 
 module bf_pool #(
-    parameter int    PE           = 1,           // channels a beat
-    parameter int    ELEMENTS       = 1,           // elements of each, to be joined
-    parameter int    WINDOWS        = 1,           // windows
-    parameter int    STEPS        = 4,           // beats of a position's channels
-    parameter int    ROWS         = 4,
-    parameter int    COLUMNS      = 4,
-    parameter int    KH           = 2,           // rows and columns of a window
-    parameter int    KW           = 2,
-    parameter int    IN_BITS      = 8,           // bits of an element
-    parameter string IN_KIND      = "unsigned",  // and how they stand for an integer, as in bf_widen
-    parameter int    ACROSS_BITS  = 8,           // bits of what a row of a window gives
-    parameter string ACROSS_KIND  = "unsigned",
-    parameter int    OUT_BITS     = 8,           // bits of a result
-    parameter string OPERATION    = "max",       // and the styles of the accumulators, as in bf_interleaved_accumulator
-    parameter string ACROSS_STYLE = "shift",
-    parameter string DOWN_STYLE   = "shift",
-    parameter int    CREDITS      = 3            // places for output beats
+    parameter int           PE             = 1,           // channels a beat
+    parameter int           ELEMENTS       = 1,           // pixels of each window, reduced first
+    parameter int           WINDOWS        = 1,           // windows of a beat
+    parameter int           STEPS          = 4,           // beats of a pixel
+    parameter int           ROWS           = 4,
+    parameter int           COLUMNS        = 4,
+    parameter int           KH             = 2,           // rows and columns of a window
+    parameter int           KW             = 2,
+    parameter int           IN_BITS        = 8,           // bits of an element
+    parameter logic [127:0] IN_KIND        = "unsigned",  // kind of its codes, as in bf_widen
+    parameter int           ACROSS_BITS    = 8,           // bits of the result of a row of a window
+    parameter logic [127:0] ACROSS_KIND    = "unsigned",
+    parameter int           OUT_BITS       = 8,           // bits of a result
+    parameter logic [127:0] OPERATION      = "max",       // this and the styles as in bf_interleaved_accumulator
+    parameter logic [127:0] ACROSS_STYLE   = "shift",
+    parameter logic [127:0] DOWN_STYLE     = "shift",
+    parameter int           GATHER_LATENCY = 0,           // cycles in which ELEMENTS are reduced
+    parameter int           ACROSS_LATENCY = 1,           // cycles of the reduction over columns
+    parameter int           LATENCY        = 4,           // cycles from a window's last beat to m_valid
+    parameter int           CREDITS        = 3            // entries of the output buffer
 ) (
     input  wire logic                               clk,
     input  wire logic                               rst,
@@ -34,9 +37,6 @@ module bf_pool #(
     output      logic [       WINDOWS*PE*OUT_BITS-1:0] m_data
 );
   localparam int LANES = WINDOWS * PE;
-  localparam int GATHER = $clog2(ELEMENTS);
-  localparam int ACROSS = ACROSS_STYLE == "block" ? 3 : 1;
-  localparam int DOWN = KH == 1 ? 0 : DOWN_STYLE == "block" ? 3 : 1;
 
   // Control: where the next beat is, and whether it can be taken in this cycle.
   localparam int STEP = STEPS > 1 ? $clog2(STEPS) : 1;
@@ -80,18 +80,18 @@ module bf_pool #(
       .done (image_done)
   );
 
-  // What is under way. Bit i: i + 1 cycles after the firing.
-  localparam int REDUCED = GATHER + ACROSS;
-  localparam int LATENCY = 1 + REDUCED + DOWN;
-  logic [GATHER:0] taken, is_left;
+  // In the pipeline. Bit i: i + 1 cycles after the firing.
+  localparam int REDUCED = GATHER_LATENCY + ACROSS_LATENCY;
+  localparam int DEPTH = LATENCY - 1;
+  logic [GATHER_LATENCY:0] taken, is_left;
   logic [REDUCED:0] ends_row, is_top;
-  logic [LATENCY-1:0] ends_window;
+  logic [DEPTH-1:0] ends_window;
   always_ff @(posedge clk) begin
-    taken       <= rst ? '0 : (GATHER + 1)'({taken, fire && in_row && in_image});
-    is_left     <= (GATHER + 1)'({is_left, left});
+    taken       <= rst ? '0 : (GATHER_LATENCY + 1)'({taken, fire && in_row && in_image});
+    is_left     <= (GATHER_LATENCY + 1)'({is_left, left});
     ends_row    <= rst ? '0 : (REDUCED + 1)'({ends_row, fire && right && in_row && in_image});
     is_top      <= (REDUCED + 1)'({is_top, top});
-    ends_window <= rst ? '0 : LATENCY'({ends_window, fire && gives});
+    ends_window <= rst ? '0 : DEPTH'({ends_window, fire && gives});
   end
 
   logic [WINDOWS*ELEMENTS*PE*IN_BITS-1:0] beat;
@@ -130,10 +130,10 @@ module bf_pool #(
   ) across (
       .clk,
       .rst,
-      .valid (taken[GATHER]),
-      .first (is_left[GATHER]),
+      .valid (taken[GATHER_LATENCY]),
+      .first (is_left[GATHER_LATENCY]),
       .value (gathered),
-      .carry ('0),
+      .carry ({LANES{1'b0}}),
       .result(reduced)
   );
   if (KH == 1) begin : g_row
@@ -161,7 +161,7 @@ module bf_pool #(
         .valid (ends_row[REDUCED]),
         .first (is_top[REDUCED]),
         .value (wider),
-        .carry ('0),
+        .carry ({LANES{1'b0}}),
         .result
     );
   end
@@ -174,7 +174,7 @@ module bf_pool #(
       .rst,
       .credit,
       .start(fire && gives),
-      .push (ends_window[LATENCY-1]),
+      .push (ends_window[DEPTH-1]),
       .data (result),
       .m_valid,
       .m_ready,

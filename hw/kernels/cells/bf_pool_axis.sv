@@ -1,4 +1,5 @@
-// Where a pool is along one axis of SIZE positions: windows of KERNEL of them, and a rest that fills none.
+// Position of bf_pool along one axis of SIZE positions: consecutive windows of KERNEL positions, and a rest that fills
+// no window. The outputs describe the present position; `step` moves to the next one. Latency from `step`: 1 cycle.
 `default_nettype none
 
 module bf_pool_axis #(
@@ -7,7 +8,7 @@ module bf_pool_axis #(
 ) (
     input  wire logic clk,
     input  wire logic rst,
-    input  wire logic step,   // to the next position
+    input  wire logic step,   // move to the next position
     output      logic first,  // first position of a window
     output      logic last,   // last position of a window
     output      logic used,   // within a window

@@ -1,15 +1,15 @@
-// Number of positions, of those that `counted` marks, in which two BITS-bit words agree: count + carry (XNOR-popcount).
-// Initiation interval: 1. Latency: 1 cycle more than a bf_adder_tree of ceil(BITS / 4) operands.
+// XNOR-popcount: number of bits marked by `counted` in which two BITS-bit words agree, count + carry.
+// Initiation interval: 1 cycle. Latency: 1 cycle more than a bf_adder_tree of ceil(BITS / 4) operands.
 //
-// Of every four results three meet in a full adder, whose two output bits are an operand of the tree;
-// the fourth rides on that operand as its carry bit.
+// Of each four agreement bits, three go to a full adder, whose two output bits are an operand of the tree; the fourth
+// is the carry bit of that operand.
 `default_nettype none
 
 module bf_popcount #(
-    parameter  int BITS  = 16,
-    parameter  int ADDERS_PER_STAGE = 2,                    // adders in a row between two registers
-    localparam int COUNT = (BITS + 3) / 4,
-    localparam int OUT   = 2 + $clog2(COUNT)
+    parameter  int BITS             = 16,
+    parameter  int ADDERS_PER_STAGE = 2,  // adders between two registers
+    localparam int COUNT            = (BITS + 3) / 4,
+    localparam int OUT              = 2 + $clog2(COUNT)
 ) (
     input  wire logic            clk,
     input  wire logic [BITS-1:0] a,

@@ -1,17 +1,18 @@
-// Product of two variables: a * b == product + carry, `product` being two's complement. Initiation interval: 1.
-// PLANES = 0: a multiplier, of both as two's complement. Latency: 2 cycles.
-// Otherwise `a` is taken apart: b is added once for each of its PLANES digits, shifted; so there are PLANES - 1 adders,
-// and the 1 that a negative digit still has to add rides as a carry bit. Latency: that of a bf_adder_tree of PLANES.
+// Product of two variables: a * b == product + carry, with `product` in two's complement. Initiation interval: 1 cycle.
+// PLANES = 0: a multiplier, both operands as two's complement. Latency: 2 cycles.
+// PLANES > 0: `b`, shifted, is added or subtracted once for each of the PLANES digits of `a`; this takes PLANES - 1
+// adders, and the 1 that completes a subtraction is a carry bit. Latency: that of a bf_adder_tree of PLANES operands.
 `default_nettype none
 
 module bf_product #(
-    parameter  int    A_BITS = 1,          // bits of a code of `a`
-    parameter  string A_KIND = "bipolar",  // "bipolar" (0: -1, 1: +1), "ternary", "signed" or "unsigned"
-    parameter  int    B_BITS = 8,          // bits of `b`, two's complement
-    parameter  int    PLANES = 1,          // 1 for "bipolar" and "ternary", else A_BITS, or 0
-    parameter  int    ADDERS_PER_STAGE  = 2,          // adders in a row between two registers
-    localparam int    A      = A_KIND == "unsigned" ? A_BITS + 1 : A_BITS,
-    localparam int    OUT    = PLANES == 0 ? A + B_BITS : B_BITS + PLANES - 1 + $clog2(PLANES)
+    parameter  int           A_BITS           = 1,          // bits of a code of `a`
+    // "bipolar" (0: -1, 1: +1), "ternary", "signed" or "unsigned"
+    parameter  logic [127:0] A_KIND           = "bipolar",
+    parameter  int           B_BITS           = 8,          // bits of `b`, two's complement
+    parameter  int           PLANES           = 1,          // 1 for "bipolar" and "ternary", else A_BITS, or 0
+    parameter  int           ADDERS_PER_STAGE = 2,          // adders between two registers
+    localparam int           A                = A_KIND == "unsigned" ? A_BITS + 1 : A_BITS,
+    localparam int           OUT              = PLANES == 0 ? A + B_BITS : B_BITS + PLANES - 1 + $clog2(PLANES)
 ) (
     input  wire logic              clk,
     input  wire logic [A_BITS-1:0] a,

@@ -1,14 +1,14 @@
-// Dot product with multipliers: sum of a[i] * b[i], all two's complement, in whatever the tool makes of `*`.
-// Initiation interval: 1. Latency: 1 cycle for the products and that of a bf_adder_tree of COUNT operands.
+// Dot product with multipliers: sum of a[i] * b[i], all two's complement. The synthesis tool maps `*`.
+// Initiation interval: 1 cycle. Latency: 1 cycle for the products and that of a bf_adder_tree of COUNT operands.
 `default_nettype none
 
 module bf_products #(
-    parameter  int COUNT  = 4,
-    parameter  int A_BITS = 8,
-    parameter  int B_BITS = 8,
-    parameter  int ADDERS_PER_STAGE  = 1,                                // adders in a row between two registers
-    localparam int WIDTH  = A_BITS + B_BITS,
-    localparam int OUT    = WIDTH + $clog2(COUNT)
+    parameter  int COUNT            = 4,
+    parameter  int A_BITS           = 8,
+    parameter  int B_BITS           = 8,
+    parameter  int ADDERS_PER_STAGE = 1,  // adders between two registers
+    localparam int WIDTH            = A_BITS + B_BITS,
+    localparam int OUT              = WIDTH + $clog2(COUNT)
 ) (
     input  wire logic                    clk,
     input  wire logic [COUNT*A_BITS-1:0] a,
@@ -34,7 +34,7 @@ module bf_products #(
   ) tree (
       .clk,
       .operands (product),
-      .carry    ('0),
+      .carry    ({COUNT{1'b0}}),
       .sum,
       .carry_out(no_carry)
   );

@@ -1,11 +1,12 @@
-// Sum or maximum of COUNT values, in each of LANES lanes. Initiation interval: 1. Latency: ceil(log2(COUNT)) cycles.
+// Sum, maximum or bitwise or of COUNT parallel values, in each of LANES lanes: a tree with a register at each level.
+// Initiation interval: 1 cycle. Latency: ceil(log2(COUNT)) cycles.
 `default_nettype none
 
 module bf_reduce_tree #(
-    parameter int    COUNT     = 4,
-    parameter int    LANES     = 1,
-    parameter int    BITS      = 8,     // sums are right modulo 2^BITS
-    parameter string OPERATION = "sum"  // sum, max, signed_max, or
+    parameter int           COUNT     = 4,
+    parameter int           LANES     = 1,
+    parameter int           BITS      = 8,     // sums are right modulo 2^BITS
+    parameter logic [127:0] OPERATION = "sum"  // sum, max, signed_max, or
 ) (
     input  wire logic                                       clk,
     input  wire logic [COUNT-1:0][LANES-1:0][BITS-1:0] values,

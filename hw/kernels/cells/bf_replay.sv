@@ -1,14 +1,14 @@
-// Input buffer: keeps the DEPTH beats of a vector while they come in, so that they can be read again.
-// `data` is beat `index` of the vector, LATENCY cycles after `index`; a beat comes in with `take`, under its index.
-// STYLE "hold": one register, for vectors of one beat or beats that are not read again (LATENCY 1);
-// "distributed", "logic": lookup-table RAM, or registers (LATENCY 2); "block": block RAM (LATENCY 3).
+// Input buffer: stores the DEPTH beats of a vector as they arrive, so that they can be read several times. `take`
+// stores `beat` at `index`; `data` is the beat at the `index` of LATENCY cycles ago. Initiation interval: 1 cycle.
+// STYLE "hold": one register, for vectors of one beat or beats that are read once; latency 1 cycle.
+// STYLE "distributed", "logic": lookup-table RAM or registers; latency 2 cycles. STYLE "block": block RAM; 3 cycles.
 `default_nettype none
 
 module bf_replay #(
-    parameter  int    WIDTH = 8,                              // bits of a beat
-    parameter  int    DEPTH = 16,                             // beats
-    parameter  string STYLE = "distributed",
-    localparam int    INDEX = DEPTH > 1 ? $clog2(DEPTH) : 1
+    parameter  int           WIDTH = 8,   // bits of a beat
+    parameter  int           DEPTH = 16,  // beats
+    parameter  logic [127:0] STYLE = "distributed",
+    localparam int           INDEX = DEPTH > 1 ? $clog2(DEPTH) : 1
 ) (
     input  wire logic             clk,
     input  wire logic             take,
@@ -31,7 +31,10 @@ module bf_replay #(
         data <= read;
       end
     end else begin : g_logic
-      (* ram_style = STYLE *) logic [WIDTH-1:0] mem[DEPTH];
+`ifndef __ICARUS__
+      (* ram_style = string'(STYLE) *)
+`endif
+      logic [WIDTH-1:0] mem[DEPTH];
       always_ff @(posedge clk) begin
         if (take) mem[index] <= beat;
         data <= mem[index_q];

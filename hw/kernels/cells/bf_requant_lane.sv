@@ -1,25 +1,25 @@
-// One channel of `bf_requant`: y = clip(round((x * m + a) / 2^SHIFT), LOW, HIGH), all in two's complement.
-// The code `m` stands for a factor, x * m * 2^SCALE; with POWER for a sign above an exponent E, (x or ~x) * 2^(E + SCALE):
-// no multiplier. Products of LIMB_X by LIMB_M bits, one multiplier each, are added in a tree with a register on each
-// level.
-// Initiation interval: 1. Latency: (M_BITS > 0) + LEVELS + 1 cycles from x, m, a to y.
+// One channel of bf_requant: y = clip(round((x * m + a) / 2^SHIFT), LOW, HIGH), in two's complement. The code `m`
+// stands for the factor m * 2^SCALE. With POWER it is a sign above an exponent E, and stands for a product of (x or ~x)
+// * 2^(E + SCALE), without a multiplier. Wide operands are cut into limbs of LIMB_X and LIMB_M bits; the products of
+// the limbs are added in a tree with a register at each level.
+// Initiation interval: 1 cycle. Latency: (M_BITS > 0) + LEVELS + 1 cycles from x, m, a to y.
 `default_nettype none
 
 module bf_requant_lane #(
-    parameter int    X_BITS   = 8,
-    parameter int    M_BITS   = 8,        // 0: a factor of 1
-    parameter int    POWER    = 0,
-    parameter int    SCALE    = 0,
-    parameter int    A_BITS   = 8,        // 0: a is 0
-    parameter int    SUM_BITS = 17,       // hold x * m + a; more than SHIFT
-    parameter int    SHIFT    = 4,
-    parameter string ROUNDING = "ROUND",  // as in QONNX
-    parameter int    LOW      = -8,
-    parameter int    HIGH     = 7,
-    parameter int    OUT_BITS = 4,
-    parameter int    LIMB_X   = 18,       // signed bits of a multiplier
-    parameter int    LIMB_M   = 18,
-    parameter int    LEVELS   = 1         // of the tree: ceil(log2(products + (A_BITS > 0))) or more
+    parameter int           X_BITS   = 8,
+    parameter int           M_BITS   = 8,        // 0: a factor of 1
+    parameter int           POWER    = 0,
+    parameter int           SCALE    = 0,
+    parameter int           A_BITS   = 8,        // 0: a is 0
+    parameter int           SUM_BITS = 17,       // bits of x * m + a; more than SHIFT
+    parameter int           SHIFT    = 4,
+    parameter logic [127:0] ROUNDING = "ROUND",  // as in QONNX
+    parameter int           LOW      = -8,
+    parameter int           HIGH     = 7,
+    parameter int           OUT_BITS = 4,
+    parameter int           LIMB_X   = 18,       // signed bits of a multiplier
+    parameter int           LIMB_M   = 18,
+    parameter int           LEVELS   = 1         // of the tree: ceil(log2(products + (A_BITS > 0))) or more
 ) (
     input  wire logic                               clk,
     input  wire logic [               X_BITS-1:0]   x,
@@ -32,12 +32,22 @@ module bf_requant_lane #(
   localparam int LIMBS_M = POWER != 0 || M_BITS <= LIMB_M ? 1 : (M_BITS - 2) / (LIMB_M - 1) + 1;
   localparam int PRODUCTS = LIMBS_X * LIMBS_M;
   localparam int TERMS = PRODUCTS + (A_BITS > 0 ? 1 : 0);
+`ifndef __ICARUS__
   if (TERMS > 1 << LEVELS) begin : g_bad_levels
     $error("bf_requant_lane: LEVELS too small");
   end
+`endif
+`ifndef __ICARUS__
+  if (ROUNDING != "FLOOR" && ROUNDING != "CEIL" && ROUNDING != "UP" && ROUNDING != "DOWN" && ROUNDING != "ROUND" &&
+      ROUNDING != "HALF_UP" && ROUNDING != "HALF_DOWN") begin : g_bad_rounding
+    $error("bf_requant_lane: no such ROUNDING");
+  end
+`endif
+`ifndef __ICARUS__
   if (SUM_BITS <= SHIFT) begin : g_bad_shift
     $error("bf_requant_lane: SUM_BITS must be more than SHIFT");
   end
+`endif
 
   logic signed [SUM_BITS-1:0] term[TERMS];
   if (M_BITS == 0) begin : g_shift_only
@@ -141,10 +151,8 @@ module bf_requant_lane #(
       assign up = half && (rest || !sign);
     end else if (ROUNDING == "HALF_DOWN") begin : g_half_down
       assign up = half && (rest || sign);
-    end else if (ROUNDING == "ROUND") begin : g_half_even
+    end else begin : g_half_even
       assign up = half && (rest || narrow[0]);
-    end else begin : g_bad_rounding
-      $error("bf_requant_lane: no such ROUNDING");
     end
   end
 

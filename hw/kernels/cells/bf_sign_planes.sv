@@ -1,24 +1,24 @@
-// Dot product of integers with one-bit signs, or with PLANES rows of them that weigh 1, 2, 4, ...:
-//   OFFSET_BITS = 0 (one plane):  total + carry == sum over lanes of +-v
-//   otherwise:  total == (sum over planes b of 2^b * (sum over lanes of +-v) + extra) >> 1
-// The halving is for numbers written with signs for digits: 2n = +-1 +-2 +-4 ... plus a constant.
-// Initiation interval: 1. Latency: that of a bf_adder_tree of PAIRS operands, and PLANES cycles more with
-// `extra`, which comes when the tree is done.
+// Dot product of integers with one-bit signs, or with PLANES rows of signs of weight 1, 2, 4, ...:
+//   OFFSET_BITS = 0 (one plane): total + carry == sum over lanes of +-v
+//   otherwise: total == (sum over planes b of 2^b * (sum over lanes of +-v) + extra) >> 1
+// The halving suits numbers whose digits are signs: 2n = +-1 +-2 +-4 ... plus a constant.
+// Initiation interval: 1 cycle. Latency: that of a bf_adder_tree of PAIRS operands, and with an offset PLANES cycles
+// more; `extra` arrives when the tree is done.
 //
-// Lanes come in pairs, as v0 + v1 and v0 - v1: a four-input function of one bit of either and of the two
-// signs gives a bit of +-v0 +-v1, but for the 1 that negating still has to add. That rides as a carry bit.
+// Lanes come in pairs, as v0 + v1 and v0 - v1: a four-input function of one bit of each and of the two signs is a bit
+// of +-v0 +-v1, except for the 1 that completes a negation. That 1 is a carry bit.
 `default_nettype none
 
 module bf_sign_planes #(
-    parameter  int PAIRS      = 4,
-    parameter  int WIDTH      = 9,                                             // bits of a sum or difference, signed
-    parameter  int PLANES     = 1,
-    parameter  int OFFSET_BITS = 0,                                             // bits of `extra`, signed; 0: none
-    parameter  int ADDERS_PER_STAGE      = 2,                                             // adders in a row between two registers
-    localparam int EXTRA      = OFFSET_BITS > 0 ? OFFSET_BITS : 1,
-    localparam int TREE       = WIDTH + $clog2(PAIRS),
-    localparam int HIGH       = (TREE > EXTRA ? TREE : EXTRA) + 1,
-    localparam int OUT        = OFFSET_BITS > 0 ? HIGH + PLANES - 2 : TREE
+    parameter  int PAIRS            = 4,
+    parameter  int WIDTH            = 9,  // bits of a sum or difference, signed
+    parameter  int PLANES           = 1,
+    parameter  int OFFSET_BITS      = 0,  // bits of `extra`, signed; 0: none
+    parameter  int ADDERS_PER_STAGE = 2,  // adders between two registers
+    localparam int EXTRA            = OFFSET_BITS > 0 ? OFFSET_BITS : 1,
+    localparam int TREE             = WIDTH + $clog2(PAIRS),
+    localparam int HIGH             = (TREE > EXTRA ? TREE : EXTRA) + 1,
+    localparam int OUT              = OFFSET_BITS > 0 ? HIGH + PLANES - 2 : TREE
 ) (
     input  wire logic                           clk,
     input  wire logic [        PAIRS*WIDTH-1:0] sums,
@@ -28,9 +28,11 @@ module bf_sign_planes #(
     output      logic [                OUT-1:0] total,
     output      logic                           carry
 );
+`ifndef __ICARUS__
   if (OFFSET_BITS == 0 && PLANES != 1) begin : g_bad_planes
     $error("bf_sign_planes: several planes need `extra`");
   end
+`endif
 
   logic [PLANES-1:0][TREE-1:0] sum;
   logic [PLANES-1:0] sum_carry;

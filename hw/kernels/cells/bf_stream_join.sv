@@ -1,8 +1,8 @@
-// Where beats of several streams meet: an action takes one of each, in the first cycle in which all are here and there
-// is a credit. A beat that comes before the others is taken into its input's place and waits there, so that `ready`
-// is a register and asks for no other stream's `valid`.
-// The owner registers what it makes of an input's beat in each cycle in which that input is `s_ready`: that register is
-// the place, and in the cycle after `fire` all of them have the beats of the action.
+// Joins several streams: `fire` is high when a beat of every input is present and there is a credit. A beat that
+// arrives before the others is accepted and waits, so that `s_ready` is a register and depends on no other stream's
+// `s_valid`. The parent registers each input's beat in every cycle in which that input is `s_ready`; in the cycle after
+// `fire` these registers hold the beats of the firing. Initiation interval: 1 firing per cycle. Latency from `s_valid`
+// to `fire`: 0.
 `default_nettype none
 
 module bf_stream_join #(

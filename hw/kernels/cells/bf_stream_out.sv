@@ -1,7 +1,7 @@
-// Output end of every kernel: a first-in first-out buffer with a credit for each of its places.
-// The kernel may start work on a beat whenever `credit` is high, says so with `start`, and delivers
-// the beat with `push` a fixed number of cycles later; it never has to stall in between.
-// Latency push -> m_valid: 1 cycle. A credit comes back in the cycle after the beat was taken.
+// Output buffer of every kernel: a FIFO with one credit per entry. The kernel may start a beat whenever `credit` is
+// high (`start`), and delivers it with `push` a fixed number of cycles later; it never stalls in between.
+// Initiation interval: 1 beat per cycle. Latency from `push` to m_valid: 1 cycle. A credit returns in the cycle after
+// the beat was taken.
 `default_nettype none
 
 module bf_stream_out #(
@@ -51,13 +51,16 @@ module bf_stream_out #(
     localparam int ADDRESS = $clog2(CREDITS);
     // Read in the same cycle, so never block RAM; a few places may as well be flip-flops. (A family without
     // lookup-table RAM takes what Yosys finds best.)
-    localparam string STYLE = CREDITS > 16 ? "distributed" : "auto";
-    (* ram_style = STYLE *) logic [WIDTH-1:0] mem[1 << ADDRESS];
+    localparam logic [127:0] STYLE = CREDITS > 16 ? "distributed" : "auto";
+`ifndef __ICARUS__
+    (* ram_style = string'(STYLE) *)
+`endif
+    logic [WIDTH-1:0] mem[1 << ADDRESS];
     logic [ADDRESS-1:0] head, tail;
     logic [COUNT-1:0] held;
 
     function automatic logic [ADDRESS-1:0] next(input logic [ADDRESS-1:0] pointer);
-      return pointer == ADDRESS'(CREDITS - 1) ? '0 : pointer + ADDRESS'(1);
+      next = pointer == ADDRESS'(CREDITS - 1) ? '0 : pointer + ADDRESS'(1);
     endfunction
 
     always_ff @(posedge clk) begin

@@ -1,27 +1,28 @@
-// One step of the binary search of `bf_threshold`: finds the next lower bit of the code of PE channels.
-// Its threshold is looked up by the channel group and the bits found so far. Initiation interval: 1.
-// Latency: 1 cycle + that of the memory (`bf_lookup`, of more than 2048 words `bf_weight_memory`).
+// One step of the binary search of bf_threshold: finds the next lower bit of the codes of PE channels. The channel
+// group and the bits found so far address the threshold. Initiation interval: 1 cycle. Latency: 1 + LATENCY cycles.
 `default_nettype none
 
 module bf_threshold_stage #(
-    parameter int    IN_BITS   = 8,          // bits of an input element
-    parameter int    CODE_BITS = 1,          // bits of a whole code
-    parameter int    STAGE     = 0,          // bits found before this stage
-    parameter int    PE        = 1,          // channels a cycle
-    parameter int    GROUPS    = 1,          // C / PE, or 1 where all channels have the same thresholds
-    parameter int    LANES     = 1,          // PE, or 1 where all channels have the same thresholds
-    parameter int    WORD      = 8,          // bits of a threshold
-    parameter int    STRICT    = 0,          // 1: a threshold is reached by x > T; 0: by x >= T
-    parameter int    SMALL     = 64,         // see bf_lookup
-    parameter string STYLE     = "logic",    // see bf_lookup
-    parameter string STEM      = "bounds",   // lane i's memory is in the FILES from STEM<FIRST + i * FILES>.hex on, words
-    parameter int    FIRST     = 0,          // by {group, bits so far}; of stage 0 all lanes are in one, a word a group
-    parameter int    FILES     = 1,
-    parameter int    ROW       = 16,         // this and what follows: see bf_weight_memory
-    parameter int    BITS      = 8,
-    parameter int    LAST_BITS = 8,
-    parameter int    PARITY    = 0,          // 1: words carry a parity bit above the thresholds
-    localparam int   GROUP     = GROUPS > 1 ? $clog2(GROUPS) : 1
+    parameter  int           IN_BITS   = 8,         // bits of an input element
+    parameter  int           CODE_BITS = 1,         // bits of a whole code
+    parameter  int           STAGE     = 0,         // bits found before this stage
+    parameter  int           PE        = 1,         // channels a cycle
+    parameter  int           GROUPS    = 1,         // C / PE, or 1 where all channels have the same thresholds
+    parameter  int           LANES     = 1,         // PE, or 1 where all channels have the same thresholds
+    parameter  int           WORD      = 8,         // bits of a threshold
+    parameter  int           STRICT    = 0,         // 1: a threshold is reached by x > T; 0: by x >= T
+    parameter  int           LATENCY   = 1,         // of the memory: 0 to 2 for bf_lookup, 3 for bf_weight_memory
+    parameter  logic [127:0] STYLE     = "logic",   // see bf_lookup
+    // lane i's memory is in the FILES from STEM<FIRST + i * FILES>.hex on, words
+    parameter                STEM      = "bounds",
+    // by {group, bits so far}; of stage 0 all lanes are in one, a word a group
+    parameter  int           FIRST     = 0,
+    parameter  int           FILES     = 1,
+    parameter  int           ROW       = 16,        // this and what follows: see bf_weight_memory
+    parameter  int           BITS      = 8,
+    parameter  int           LAST_BITS = 8,
+    parameter  int           PARITY    = 0,         // 1: a parity bit above the thresholds
+    localparam int           GROUP     = GROUPS > 1 ? $clog2(GROUPS) : 1
 ) (
     input  wire logic                         clk,
     input  wire logic                         rst,
@@ -31,11 +32,11 @@ module bf_threshold_stage #(
     input  wire logic [PE-1:0][CODE_BITS-1:0] code,
     output      logic [PE-1:0][  IN_BITS-1:0] x_next,
     output      logic [PE-1:0][CODE_BITS-1:0] code_next,
-    output      logic                         parity_error       // see bf_threshold
+    // high for one cycle for each word used with a parity error; 0 when PARITY = 0
+    output      logic                         parity_error
 );
   localparam int DEPTH = GROUPS << STAGE;
   localparam int ADDR = DEPTH > 1 ? $clog2(DEPTH) : 1;
-  localparam int CYCLES = DEPTH == 1 ? 0 : DEPTH <= SMALL ? 1 : DEPTH <= 2048 ? 2 : 3;
   // Stage 0 has one memory for all lanes, for they all read at the same address.
   localparam int MEMORIES = STAGE == 0 ? 1 : PE;
   localparam int WIDTH = STAGE == 0 ? LANES * WORD : WORD;
@@ -52,10 +53,11 @@ module bf_threshold_stage #(
     end else begin : g_both
       assign addr = {group, code[i][STAGE-1:0]};
     end
-    if (CYCLES == 3) begin : g_deep
+    if (LATENCY == 3) begin : g_deep
       bf_weight_memory #(
           .WIDTH    (WIDTH + PARITY),
           .DEPTH    (DEPTH),
+          .LATENCY  (LATENCY),
           .STEM     (STEM),
           .FIRST    (FILE),
           .STYLE    (STYLE),
@@ -71,8 +73,9 @@ module bf_threshold_stage #(
       bf_lookup #(
           .WIDTH(WIDTH + PARITY),
           .DEPTH(DEPTH),
-          .SMALL(SMALL),
-          .FILE ($sformatf("%s%0d.hex", STEM, FILE)),
+          .LATENCY(LATENCY),
+          .FILE (STEM),
+          .INDEX(FILE),
           .STYLE(STYLE)
       ) memory (
           .clk,
@@ -101,7 +104,7 @@ module bf_threshold_stage #(
   logic [PE-1:0][CODE_BITS-1:0] code_now;
   bf_delay #(
       .WIDTH (PE * IN_BITS),
-      .CYCLES(CYCLES)
+      .CYCLES(LATENCY)
   ) delay_x (
       .clk,
       .d(x),
@@ -109,7 +112,7 @@ module bf_threshold_stage #(
   );
   bf_delay #(
       .WIDTH (PE * CODE_BITS),
-      .CYCLES(CYCLES)
+      .CYCLES(LATENCY)
   ) delay_code (
       .clk,
       .d(code),
@@ -119,8 +122,8 @@ module bf_threshold_stage #(
   // Comparison with a constant, for lookup tables: a carry chain would cost three times as many. Chains of
   // 12 bits (four tables of four inputs in a row) side by side.
   function automatic logic reached_constant(input logic [WORD-1:0] value, input logic [WORD-1:0] bound);
-    logic result, above, equal;
-    result = STRICT == 0;
+    logic above, equal;
+    reached_constant = STRICT == 0;
     for (int low = 0; low < WORD; low += 12) begin
       above = 1'b0;
       equal = 1'b1;
@@ -128,9 +131,8 @@ module bf_threshold_stage #(
         above = bound[i] ? value[i] && above : value[i] || above;
         equal = equal && value[i] == bound[i];
       end
-      result = above || (equal && result);
+      reached_constant = above || (equal && reached_constant);
     end
-    return result;
   endfunction
 
   for (genvar lane = 0; lane < PE; lane++) begin : g_lane
@@ -140,7 +142,7 @@ module bf_threshold_stage #(
     logic hit;
     assign value = WORD'(x_now[lane]);
     assign bound = word[MEMORY][AT+:WORD];
-    if (CYCLES == 0) begin : g_constant
+    if (LATENCY == 0) begin : g_constant
       assign hit = reached_constant(value, bound);
     end else if (STRICT != 0) begin : g_above
       assign hit = !(bound >= value);  // Yosys makes an equality of its own for >

@@ -1,26 +1,29 @@
-// Read-only memory of constants, cut into tiles of one block RAM each. Initiation interval: 1.
-// Latency from `addr` to `data`: 2 cycles; 3 with more than 2048 words, whatever the style.
+// Read-only memory of constants, cut into tiles of one block RAM each. Initiation interval: 1 cycle. Latency from
+// `addr` to `data`: LATENCY cycles, 2 or 3. (3 cycles suit deep memories: there is a register before the multiplexer of
+// the rows.)
 //
-// A row of tiles has ROW words, the last one what is left; tiles have BITS bits, in the last row LAST_BITS. Tile i of all
-// rows, one after the other, the low bits first, is in STEM<FIRST + i>.hex; in lookup tables everything is in the first.
+// A row of tiles has ROW words, the last row the remaining ones. Tiles have BITS bits, in the last row LAST_BITS. The
+// tiles of all rows, row by row and the low bits first, are in the files STEM<FIRST>.hex, STEM<FIRST + 1>.hex, ...; in
+// lookup tables the whole memory is in the first file.
 `default_nettype none
 
 module bf_weight_memory #(
-    parameter int    WIDTH     = 8,          // bits of a word
-    parameter int    DEPTH     = 16,         // words
-    parameter string STEM      = "weights",
-    parameter int    FIRST     = 0,
-    parameter string STYLE     = "logic",    // "logic": lookup tables; "block": block RAM
-    parameter int    ROW       = 16,         // a power of two, or DEPTH
-    parameter int    BITS      = 8,
-    parameter int    LAST_BITS = 8,
-    localparam int   ADDR      = DEPTH > 1 ? $clog2(DEPTH) : 1
+    parameter  int           WIDTH     = 8,        // bits of a word
+    parameter  int           DEPTH     = 16,       // words
+    parameter  int           LATENCY   = 2,        // 2 or 3
+    parameter                STEM      = "weights",
+    parameter  int           FIRST     = 0,
+    parameter  logic [127:0] STYLE     = "logic",  // "logic": lookup tables; "block": block RAM
+    parameter  int           ROW       = 16,       // a power of two, or DEPTH
+    parameter  int           BITS      = 8,
+    parameter  int           LAST_BITS = 8,
+    localparam int           ADDR      = DEPTH > 1 ? $clog2(DEPTH) : 1
 ) (
     input  wire logic             clk,
     input  wire logic [ ADDR-1:0] addr,  // below DEPTH; anything when DEPTH is 1
     output      logic [WIDTH-1:0] data
 );
-  localparam bit DEEP = DEPTH > 2048;
+  localparam bit DEEP = LATENCY == 3;
   localparam int ROWS = STYLE == "block" ? (DEPTH + ROW - 1) / ROW : 1;
   localparam bit HELD = DEEP && ROWS > 1;  // every row has a register before they are joined
 
@@ -38,7 +41,8 @@ module bf_weight_memory #(
     bf_rom #(
         .WIDTH(WIDTH),
         .DEPTH(DEPTH),
-        .FILE ($sformatf("%s%0d.hex", STEM, FIRST)),
+        .FILE (STEM),
+        .INDEX(FIRST),
         .STYLE(STYLE)
     ) memory (
         .clk,

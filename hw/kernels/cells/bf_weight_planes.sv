@@ -1,25 +1,25 @@
-// PE dot products of SIMD integer inputs with weights whose bits are signs: part + part_carry == w . x,
-// less one where several PLANES make a weight.
-// Initiation interval: 1. Latency: 1 cycle more than sign_planes, counted from `inputs`; `weights` come 1 cycle later.
+// PE dot products of SIMD integer inputs with weights whose bits are used as signs: part + part_carry == w . x, or w .
+// x - 1 where a weight has several PLANES. Initiation interval: 1 cycle. Latency from `inputs`: 1 cycle more than
+// bf_sign_planes; `weights` come 1 cycle after `inputs`.
 //
-// Sums and differences of two inputs serve all outputs. A weight of two's complement is
-// 2 w = -s[n-1] 2^(n-1) + ... + s[1] 2 + s[0] - 1 with s = 2 bit - 1, so 2 y = (planes) - (sum of the inputs).
-// ~sum stands for -sum, which makes 2 y - 1 of it and y - 1 after halving.
+// Sums and differences of two inputs serve all outputs. A two's complement weight is
+// 2 w = -s[n-1] 2^(n-1) + ... + s[1] 2 + s[0] - 1 with s = 2 bit - 1, so 2 y = (planes) - (sum of the inputs). ~sum
+// stands for -sum; this yields 2 y - 1, and y - 1 after the halving.
 `default_nettype none
 
 module bf_weight_planes #(
-    parameter  int PE         = 2,
-    parameter  int SIMD       = 4,
-    parameter  int IN_BITS    = 8,
-    parameter  int IN_SIGNED  = 1,
-    parameter  int W_BITS     = 1,
-    parameter  int PLANES     = 1,                                             // W_BITS, 1 more for unsigned weights
-    parameter  int PAIR_BITS  = 9,                                             // bits of a sum or difference
-    parameter  int OFFSET_BITS = 0,                                             // bits of the inputs' sum; 0: BIPOLAR
-    parameter  int ADDERS_PER_STAGE      = 2,                                             // as in bf_adder_tree
-    localparam int PAIRS      = (SIMD + 1) / 2,
-    localparam int TREE       = PAIR_BITS + $clog2(PAIRS),
-    localparam int OUT        = OFFSET_BITS > 0 ? TREE + PLANES - 1 : TREE
+    parameter  int PE               = 2,
+    parameter  int SIMD             = 4,
+    parameter  int IN_BITS          = 8,
+    parameter  int IN_SIGNED        = 1,
+    parameter  int W_BITS           = 1,
+    parameter  int PLANES           = 1,  // W_BITS, 1 more for unsigned weights
+    parameter  int PAIR_BITS        = 9,  // bits of a sum or difference
+    parameter  int OFFSET_BITS      = 0,  // bits of the inputs' sum; 0: BIPOLAR
+    parameter  int ADDERS_PER_STAGE = 2,  // as in bf_adder_tree
+    localparam int PAIRS            = (SIMD + 1) / 2,
+    localparam int TREE             = PAIR_BITS + $clog2(PAIRS),
+    localparam int OUT              = OFFSET_BITS > 0 ? TREE + PLANES - 1 : TREE
 ) (
     input  wire logic                            clk,
     input  wire logic [        SIMD*IN_BITS-1:0] inputs,
@@ -59,7 +59,7 @@ module bf_weight_planes #(
     ) input_sum (
         .clk,
         .operands (sum),
-        .carry    ('0),
+        .carry    ({PAIRS{1'b0}}),
         .sum      (all),
         .carry_out(no_carry)
     );

@@ -1,17 +1,18 @@
-// One coordinate of a sliding window: which of the LANES positions of a part, AT the part's first and further on, lie in
-// the image, 0..SIZE-1, and not in the padding. `part` goes to the next part of a window, `again` back to its first part, `next` to the first part of the
-// next window, `first` to that of the first. Latency from the coordinate to `image`: 1 cycle.
+// One coordinate of a sliding window: marks the LANES positions at + AT[i] of a part that lie in the image, 0..SIZE-1,
+// and not in the padding. `part` moves to the next part of a window, `again` back to its first part, `next` to the
+// first part of the next window, `first` to that of the first window.
+// Initiation interval: 1 cycle. Latency from the coordinate to `image`: 1 cycle.
 `default_nettype none
 
 module bf_window_axis #(
-    parameter int SIZE    = 8,
-    parameter int BEFORE  = 1,  // padding before the image
-    parameter int WINDOWS = 8,
-    parameter int STRIDE  = 1,
-    parameter int PARTS   = 3,
-    parameter int PART    = 1,  // from one part to the next
-    parameter int LANES   = 1,
-    parameter logic [LANES-1:0][31:0] AT = '0  // from 0, increasing
+    parameter int                  SIZE    = 8,
+    parameter int                  BEFORE  = 1,  // padding before the image
+    parameter int                  WINDOWS = 8,
+    parameter int                  STRIDE  = 1,
+    parameter int                  PARTS   = 3,
+    parameter int                  PART    = 1,  // from one part to the next
+    parameter int                  LANES   = 1,
+    parameter logic [32*LANES-1:0] AT      = '0  // from 0, increasing
 ) (
     input  wire logic             clk,
     input  wire logic             rst,
@@ -22,7 +23,7 @@ module bf_window_axis #(
     input  wire logic             first,
     output      logic [LANES-1:0] image
 );
-  localparam int LAST = (WINDOWS - 1) * STRIDE + (PARTS - 1) * PART + int'(AT[LANES-1]);
+  localparam int LAST = (WINDOWS - 1) * STRIDE + (PARTS - 1) * PART + int'(AT[32*(LANES-1)+:32]);
   localparam int BITS = $clog2((LAST > BEFORE + SIZE ? LAST : BEFORE + SIZE) + 1);
   localparam int BACK = (PARTS - 1) * PART;
 
@@ -40,7 +41,7 @@ module bf_window_axis #(
   end
 
   for (genvar i = 0; i < LANES; i++) begin : g_lane
-    localparam int LOW = BEFORE - int'(AT[i]);
+    localparam int LOW = BEFORE - int'(AT[32*i+:32]);
     localparam int HIGH = LOW + SIZE;
     logic above, below;
     if (LOW <= 0) begin : g_above

@@ -1,24 +1,25 @@
-// Memory of a sliding window: the last PLACES words, of which PIXELS are read at a time. Beats of TAKEN words come in
-// with `take`, one after the other, round and round. The reader is at one word and looks at those OFFSETS[i] further on;
-// with `move` it goes on by MOVES[i] for the bit i that is set in `turn`.
-// Initiation interval: 1. Latency from the reader's being somewhere to `data`: BANKS > 1 ? 4 : 1 cycles, and 1 more
-// in block RAM; what is looked at is read 2 cycles, or none, after the reader has been there.
+// Circular memory of bf_sliding_window: the last PLACES words, of which PIXELS are read at a time. `take` writes a beat
+// of TAKEN words after the one before it. The reader, at one word, reads the words OFFSETS[i] after it; `move` advances
+// it by MOVES[i] for the set bit i of `turn`.
+// Initiation interval: 1 cycle. Latency from the reader's position to `data`: 4 cycles with several BANKS, else 1
+// cycle; block RAM takes 1 cycle more. The memory is read 2 cycles (BANKS > 1) or 0 cycles after the reader was at the
+// position.
 //
-// PIXELS words at a time need as many memories: word n is in bank n modulo BANKS, where OFFSETS differ modulo BANKS.
-// The reader is only in every GRAIN-th bank, if all its moves are multiples of that.
+// Reading PIXELS words at a time takes several memories: word n is in bank n modulo BANKS, and the OFFSETS differ
+// modulo BANKS. Where all moves are multiples of GRAIN, the reader is only in every GRAIN-th bank.
 `default_nettype none
 
 module bf_window_memory #(
-    parameter int WIDTH     = 8,                                         // bits of a word
-    parameter int TAKEN     = 1,                                         // words of a beat
-    parameter int PLACES    = 16,                                        // a multiple of BANKS
-    parameter int BANKS     = 1,                                         // a multiple of TAKEN
-    parameter int PIXELS = 1,
-    parameter int TURNS     = 1,
-    parameter int START     = 0,                                         // where the reader is at first
-    parameter logic [PIXELS-1:0][31:0] OFFSETS = '0,                  // from 0
-    parameter logic [TURNS-1:0][31:0] MOVES = '0,                        // two's complement
-    parameter string STYLE  = "distributed"                              // or "block"
+    parameter int                   WIDTH   = 8,             // bits of a word
+    parameter int                   TAKEN   = 1,             // words of a beat
+    parameter int                   PLACES  = 16,            // a multiple of BANKS
+    parameter int                   BANKS   = 1,             // a multiple of TAKEN
+    parameter int                   PIXELS  = 1,
+    parameter int                   TURNS   = 1,
+    parameter int                   START   = 0,             // first position of the reader
+    parameter logic [32*PIXELS-1:0] OFFSETS = '0,            // from 0
+    parameter logic [32*TURNS-1:0]  MOVES   = '0,            // two's complement
+    parameter logic [127:0]         STYLE   = "distributed"  // or "block"
 ) (
     input  wire logic                       clk,
     input  wire logic                       rst,
@@ -32,14 +33,14 @@ module bf_window_memory #(
   localparam int WORD = DEPTH > 1 ? $clog2(DEPTH) : 1;
 
   function automatic int place(input int position);
-    return (position % PLACES + PLACES) % PLACES;
+    place = (position % PLACES + PLACES) % PLACES;
   endfunction
 
   function automatic int grain();
     int rest, last;
     grain = BANKS;
     for (int i = 0; i < TURNS; i++) begin
-      rest = place(int'(MOVES[i])) % BANKS;
+      rest = (int'(MOVES[32*i+:32]) % BANKS + BANKS) % BANKS;
       while (rest != 0) begin
         last  = rest;
         rest  = grain % rest;
@@ -65,7 +66,8 @@ module bf_window_memory #(
     end
   end
 
-  // Where the reader is: `bank` is one of PHASES, each GRAIN banks after the last. Sums are made with and without the wrap at the end, which is chosen by the sign of the second.
+  // The reader's position: `bank` is one of PHASES, each GRAIN banks after the one before. Two sums are computed,
+  // without and with the wrap at the end; the sign of the second chooses.
   localparam int GRAIN = grain();
   localparam int PHASES = BANKS / GRAIN;
   localparam int FIRST = place(START) % BANKS;
@@ -77,7 +79,7 @@ module bf_window_memory #(
   logic unused_far, unused_near;
   always_comb begin
     words = '0;
-    for (int i = 0; i < TURNS; i++) if (turn[i]) words |= (WORD + 1)'(place(int'(MOVES[i])) / BANKS);
+    for (int i = 0; i < TURNS; i++) if (turn[i]) words |= (WORD + 1)'(place(int'(MOVES[32*i+:32])) / BANKS);
   end
   assign {near, unused_near} = {1'b0, word, over} + {words, over};
   assign {far, unused_far}   = {1'b0, word, over} + {words - (WORD + 1)'(DEPTH), over};
@@ -92,7 +94,7 @@ module bf_window_memory #(
     logic [BANK:0] banks, above;
     always_comb begin
       banks = '0;
-      for (int i = 0; i < TURNS; i++) if (turn[i]) banks |= (BANK + 1)'(place(int'(MOVES[i])) % BANKS / GRAIN);
+      for (int i = 0; i < TURNS; i++) if (turn[i]) banks |= (BANK + 1)'(place(int'(MOVES[32*i+:32])) % BANKS / GRAIN);
     end
     assign above = {1'b0, bank} + banks - (BANK + 1)'(PHASES);
     assign over  = !above[BANK];
@@ -118,7 +120,10 @@ module bf_window_memory #(
         read[b] <= ahead;
       end
     end else begin : g_logic
-      (* ram_style = STYLE *) logic [WIDTH-1:0] mem[DEPTH];
+`ifndef __ICARUS__
+      (* ram_style = string'(STYLE) *)
+`endif
+      logic [WIDTH-1:0] mem[DEPTH];
       always_ff @(posedge clk) begin
         if (write) mem[top] <= item;
         read[b] <= mem[address[b]];
@@ -130,11 +135,11 @@ module bf_window_memory #(
     assign address = word;
     assign data    = read;
   end else begin : g_banked
-    // With the reader in bank r, position i is in bank (r + OFFSETS[i]) modulo BANKS, and its word is this much further.
+    // With the reader in bank r, pixel i is in bank (r + OFFSETS[i]) modulo BANKS, this many words further.
     function automatic logic [WORD-1:0] further(input int r, input int b);
       further = '0;
       for (int p = 0; p < PIXELS; p++)
-        if ((r + int'(OFFSETS[p])) % BANKS == b) further = WORD'((r + int'(OFFSETS[p])) / BANKS);
+        if ((r + int'(OFFSETS[32*p+:32])) % BANKS == b) further = WORD'((r + int'(OFFSETS[32*p+:32])) / BANKS);
     endfunction
 
     logic [WORD-1:0] word_q;
@@ -166,7 +171,7 @@ module bf_window_memory #(
     for (genvar i = 0; i < PIXELS; i++) begin : g_position
       logic [(1<<BANK)-1:0][WIDTH-1:0] from;
       for (genvar r = 0; r < 1 << BANK; r++) begin : g_from
-        assign from[r] = read[(FIRST%GRAIN+r*GRAIN+int'(OFFSETS[i]))%BANKS];
+        assign from[r] = read[(FIRST%GRAIN+r*GRAIN+int'(OFFSETS[32*i+:32]))%BANKS];
       end
       always_ff @(posedge clk) data[i*WIDTH+:WIDTH] <= from[bank_q];
     end

@@ -1,15 +1,15 @@
-// Concatenation: for each position BEATS[i] beats of input i, one input after the other, in one type.
-// Initiation interval: 1 beat a cycle. Latency: 2 cycles.
+// Concatenation along the channels: for each pixel BEATS[i] beats of input i, one input after the other, in one type.
+// Initiation interval: 1 beat per cycle. Latency: 2 cycles.
 `default_nettype none
 
 module bf_concat #(
-    parameter  int                    INPUTS   = 2,
-    parameter  int                    PE       = 1,               // elements a beat, of every stream
-    parameter  bit [INPUTS-1:0][31:0] BEATS    = {INPUTS{32'd1}}, // beats of one position, of each input
-    parameter  bit [INPUTS-1:0][31:0] IN_BITS  = {INPUTS{32'd8}}, // bits of an element
-    parameter  bit [INPUTS-1:0][31:0] IN_KIND  = '0,              // 0: unsigned; 1: two's complement; 2: bipolar
-    parameter  int                    IN_TOTAL = 16,              // sum of IN_BITS
-    parameter  int                    OUT_BITS = 8
+    parameter int                   INPUTS   = 2,
+    parameter int                   PE       = 1,                // elements a beat, of every stream
+    parameter logic [32*INPUTS-1:0] BEATS    = {INPUTS{32'd1}},  // beats of one position, of each input
+    parameter logic [32*INPUTS-1:0] IN_BITS  = {INPUTS{32'd8}},  // bits of an element
+    parameter logic [32*INPUTS-1:0] IN_KIND  = '0,               // 0: unsigned; 1: two's complement; 2: bipolar
+    parameter int                   IN_TOTAL = 16,               // sum of IN_BITS
+    parameter int                   OUT_BITS = 8
 ) (
     input  wire logic                   clk,
     input  wire logic                   rst,
@@ -22,7 +22,7 @@ module bf_concat #(
 );
   function automatic int longest();
     longest = 1;
-    for (int i = 0; i < INPUTS; i++) if (int'(BEATS[i]) > longest) longest = int'(BEATS[i]);
+    for (int i = 0; i < INPUTS; i++) if (int'(BEATS[32*i+:32]) > longest) longest = int'(BEATS[32*i+:32]);
   endfunction
 
   // Whose turn it is, and the beats that it has after this one.
@@ -35,12 +35,12 @@ module bf_concat #(
   assign last    = left == '0;
   always_comb begin
     left_next = '0;
-    for (int i = 0; i < INPUTS; i++) if (turn[i]) left_next |= COUNT'(BEATS[(i+1)%INPUTS] - 32'd1);
+    for (int i = 0; i < INPUTS; i++) if (turn[i]) left_next |= COUNT'(BEATS[32*((i+1)%INPUTS)+:32] - 32'd1);
   end
   always_ff @(posedge clk) begin
     if (rst) begin
       turn <= INPUTS'(1);
-      left <= COUNT'(BEATS[0] - 32'd1);
+      left <= COUNT'(BEATS[31:0] - 32'd1);
     end else if (fire) begin
       if (last) turn <= {turn[INPUTS-2:0], turn[INPUTS-1]};
       left <= last ? left_next : left - COUNT'(1);

@@ -1,16 +1,16 @@
-// Concatenation of whole positions: PIXELS of every input at a time, each with all its CHANNELS, in one type.
-// Initiation interval: 1 beat a cycle. Latency: 2 cycles.
+// Concatenation of whole pixels: each beat has PIXELS pixels of every input with all its CHANNELS, in one type.
+// Initiation interval: 1 beat per cycle. Latency: 2 cycles.
 `default_nettype none
 
 module bf_concat_whole #(
-    parameter  int                    INPUTS   = 2,
-    parameter  int                    PIXELS   = 2,
-    parameter  bit [INPUTS-1:0][31:0] CHANNELS = {INPUTS{32'd1}},
-    parameter  bit [INPUTS-1:0][31:0] IN_BITS  = {INPUTS{32'd8}}, // bits of an element
-    parameter  bit [INPUTS-1:0][31:0] IN_KIND  = '0,              // 0: unsigned; 1: two's complement; 2: bipolar
-    parameter  int                    IN_TOTAL = 16,              // bits of a position of all inputs
-    parameter  int                    TOTAL    = 2,               // sum of CHANNELS
-    parameter  int                    OUT_BITS = 8
+    parameter int                   INPUTS   = 2,
+    parameter int                   PIXELS   = 2,
+    parameter logic [32*INPUTS-1:0] CHANNELS = {INPUTS{32'd1}},
+    parameter logic [32*INPUTS-1:0] IN_BITS  = {INPUTS{32'd8}},  // bits of an element
+    parameter logic [32*INPUTS-1:0] IN_KIND  = '0,               // 0: unsigned; 1: two's complement; 2: bipolar
+    parameter int                   IN_TOTAL = 16,               // bits of a position of all inputs
+    parameter int                   TOTAL    = 2,                // sum of CHANNELS
+    parameter int                   OUT_BITS = 8
 ) (
     input  wire logic                             clk,
     input  wire logic                             rst,
@@ -23,10 +23,10 @@ module bf_concat_whole #(
 );
   function automatic int channels(input int index);  // of the inputs before this one
     channels = 0;
-    for (int i = 0; i < index; i++) channels += int'(CHANNELS[i]);
+    for (int i = 0; i < index; i++) channels += int'(CHANNELS[32*i+:32]);
   endfunction
-  function automatic bit [INPUTS-1:0][31:0] lanes();
-    for (int i = 0; i < INPUTS; i++) lanes[i] = 32'(PIXELS) * CHANNELS[i];
+  function automatic logic [32*INPUTS-1:0] lanes();
+    for (int i = 0; i < INPUTS; i++) lanes[32*i+:32] = 32'(PIXELS) * CHANNELS[32*i+:32];
   endfunction
 
   logic credit, fire, fired;
@@ -57,10 +57,12 @@ module bf_concat_whole #(
       .integers(beats)
   );
   for (genvar i = 0; i < INPUTS; i++) begin : g_input
-    localparam int EACH = int'(CHANNELS[i]);
+    localparam int EACH = int'(CHANNELS[32*i+:32]);
     for (genvar p = 0; p < PIXELS; p++) begin : g_position
       always_ff @(posedge clk) begin
-        if (s_ready[i]) joined[p][channels(i)+:EACH] <= beats[PIXELS*channels(i)+p*EACH+:EACH];
+        if (s_ready[i]) begin
+          for (int e = 0; e < EACH; e++) joined[p][channels(i)+e] <= beats[PIXELS*channels(i)+p*EACH+e];
+        end
       end
     end
   end

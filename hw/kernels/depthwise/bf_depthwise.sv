@@ -1,33 +1,36 @@
-// Depthwise convolution of windows: for each of STEPS * PE channels the dot product of K inputs with constant weights.
-// A window comes as K * STEPS beats, one position after the other; results leave with the last position. A position may be
-// ELEMENTS of them, of each of WINDOWS windows side by side. Initiation interval: 1 beat a cycle.
-// Latency from a channel's last beat: 1 cycle, those of `bf_weight_memory`, `bf_product`, `bf_adder_tree` (ELEMENTS > 1) and `bf_interleaved_accumulator`.
+// Depthwise convolution of windows: the dot product of K inputs with constant weights, for each of STEPS * PE channels.
+// A window arrives as K * STEPS beats, pixel by pixel; results leave with its last pixel. A beat may hold ELEMENTS
+// pixels of each of WINDOWS adjacent windows.
+// Initiation interval: 1 beat per cycle. Latency: LATENCY cycles from a channel's last beat to m_valid.
 `default_nettype none
 
 module bf_depthwise #(
-    parameter int    PE        = 2,              // channels a beat
-    parameter int    ELEMENTS    = 1,              // elements of each, whose products are added up
-    parameter int    WINDOWS     = 1,              // windows
-    parameter int    STEPS     = 4,              // beats of a position
-    parameter int    K         = 9,              // positions of a window
-    parameter int    IN_BITS   = 8,              // bits of an input's code
-    parameter int    W_BITS    = 1,              // bits of a weight's code
-    parameter string SERIAL_OPERAND     = "weight",       // which of the two is `a` of the products: "weight" or "input"
-    parameter string A_KIND    = "bipolar",      // and how its codes stand for integers, as in bf_product
-    parameter int    PLANES    = 1,              // and into how many digits it is taken apart; 0: multipliers
-    parameter string B_KIND    = "unsigned",     // how the codes of the other one do, as in bf_widen
-    parameter int    B_BITS    = 9,              // and its bits as two's complement
-    parameter int    OUT_BITS  = 13,             // bits of a result; sums are right modulo 2^OUT_BITS
-    parameter int    ADDERS_PER_STAGE     = 2,              // adders in a row between two registers
-    parameter string WEIGHTS   = "weights",      // K * STEPS words of ELEMENTS * PE weights
-    parameter string STYLE     = "logic",        // their memory, and its tiles, as in bf_weight_memory
-    parameter int    ROW       = 16,
-    parameter int    BITS      = 8,
-    parameter int    LAST_BITS = 8,
-    parameter int    PARITY    = 0,              // 1: the words of the memory carry a parity bit above the weights
-    parameter string SUM_STYLE = "shift",        // accumulators, as in bf_interleaved_accumulator
-    parameter int    CREDITS   = 4,              // places for output beats
-    localparam int   LANES     = WINDOWS * ELEMENTS * PE
+    parameter  int           PE               = 2,           // channels a beat
+    parameter  int           ELEMENTS         = 1,           // pixels of each window, whose products are added
+    parameter  int           WINDOWS          = 1,           // windows of a beat
+    parameter  int           STEPS            = 4,           // beats of a pixel
+    parameter  int           K                = 9,           // beats of a channel in a window
+    parameter  int           IN_BITS          = 8,           // bits of an input's code
+    parameter  int           W_BITS           = 1,           // bits of a weight's code
+    parameter  logic [127:0] SERIAL_OPERAND   = "weight",    // which is `a` of bf_product: "weight" or "input"
+    parameter  logic [127:0] A_KIND           = "bipolar",   // its codes, as in bf_product
+    parameter  int           PLANES           = 1,           // its digits; 0: multipliers
+    parameter  logic [127:0] B_KIND           = "unsigned",  // codes of the other operand, as in bf_widen
+    parameter  int           B_BITS           = 9,           // its bits in two's complement
+    parameter  int           OUT_BITS         = 13,          // bits of a result; sums are right modulo 2^OUT_BITS
+    parameter  int           ADDERS_PER_STAGE = 2,           // adders between two registers
+    parameter  int           WEIGHT_LATENCY   = 2,           // cycles until the weights are read
+    parameter  int           PRODUCT_LATENCY  = 3,           // cycles until the sums over ELEMENTS
+    parameter  int           LATENCY          = 5,           // cycles from a channel's last beat to m_valid
+    parameter                WEIGHTS          = "weights",   // stem of the files: K * STEPS words
+    parameter  logic [127:0] STYLE            = "logic",     // memory and tiles as in bf_weight_memory
+    parameter  int           ROW              = 16,
+    parameter  int           BITS             = 8,
+    parameter  int           LAST_BITS        = 8,
+    parameter  int           PARITY           = 0,           // 1: a parity bit above the weights
+    parameter  logic [127:0] SUM_STYLE        = "shift",     // accumulators, as in bf_interleaved_accumulator
+    parameter  int           CREDITS          = 4,           // entries of the output buffer
+    localparam int           LANES            = WINDOWS * ELEMENTS * PE
 ) (
     input  wire logic                          clk,
     input  wire logic                          rst,
@@ -37,16 +40,12 @@ module bf_depthwise #(
     output      logic                          m_valid,
     input  wire logic                          m_ready,
     output      logic [ WINDOWS*PE*OUT_BITS-1:0] m_data,
-    output      logic                          parity_error  // weights that were used had a wrong parity; never without PARITY
+    // high for one cycle for each word used with a parity error; 0 when PARITY = 0
+    output      logic                          parity_error
 );
   localparam int A_BITS = SERIAL_OPERAND == "weight" ? W_BITS : IN_BITS;
   localparam int OTHER_BITS = SERIAL_OPERAND == "weight" ? IN_BITS : W_BITS;
-  // Cycles from the firing until the products are there, and until the sums are.
-  localparam int MULTIPLY = PLANES == 0 ? 2 : $clog2(PLANES) > ADDERS_PER_STAGE ? ($clog2(PLANES) + ADDERS_PER_STAGE - 1) / ADDERS_PER_STAGE : 1;
-  localparam int GATHER = ($clog2(ELEMENTS) + ADDERS_PER_STAGE - 1) / ADDERS_PER_STAGE;
-  localparam int WEIGHT_LATENCY = K * STEPS > 2048 ? 3 : 2;
-  localparam int PRODUCT = WEIGHT_LATENCY + MULTIPLY + GATHER;
-  localparam int LATENCY = PRODUCT + (SUM_STYLE == "block" ? 3 : 1);
+  localparam int DEPTH = LATENCY - 1;  // cycles from the firing to the sum
 
   // Control: which word of weights is next, and whether its beat can be taken in this cycle.
   localparam int WORD = K * STEPS > 1 ? $clog2(K * STEPS) : 1;
@@ -75,13 +74,13 @@ module bf_depthwise #(
     end
   end
 
-  // What is under way. Bit i: i + 1 cycles after the firing.
-  logic [PRODUCT-1:0] fired, starts;
-  logic [LATENCY-1:0] ending;
+  // In the pipeline. Bit i: i + 1 cycles after the firing.
+  logic [PRODUCT_LATENCY-1:0] fired, starts;
+  logic [DEPTH-1:0] ending;
   always_ff @(posedge clk) begin
-    fired  <= rst ? '0 : PRODUCT'({fired, fire});
-    starts <= PRODUCT'({starts, first});
-    ending <= rst ? '0 : LATENCY'({ending, fire && last});
+    fired  <= rst ? '0 : PRODUCT_LATENCY'({fired, fire});
+    starts <= PRODUCT_LATENCY'({starts, first});
+    ending <= rst ? '0 : DEPTH'({ending, fire && last});
   end
 
   // Operands.
@@ -102,6 +101,7 @@ module bf_depthwise #(
   bf_weight_memory #(
       .WIDTH    (ELEMENTS * PE * W_BITS + PARITY),
       .DEPTH    (K * STEPS),
+      .LATENCY  (WEIGHT_LATENCY),
       .STEM     (WEIGHTS),
       .STYLE    (STYLE),
       .ROW      (ROW),
@@ -208,13 +208,13 @@ module bf_depthwise #(
       .DEPTH    (STEPS),
       .LANES    (WINDOWS * PE),
       .BITS     (OUT_BITS),
-      .OPERATION(CARRIES ? "sum_carry" : "sum"),
+      .OPERATION(128'(CARRIES ? "sum_carry" : "sum")),
       .STYLE    (SUM_STYLE)
   ) accumulate (
       .clk,
       .rst,
-      .valid (fired[PRODUCT-1]),
-      .first (starts[PRODUCT-1]),
+      .valid (fired[PRODUCT_LATENCY-1]),
+      .first (starts[PRODUCT_LATENCY-1]),
       .value (addend),
       .carry (sum_carry),
       .result
@@ -228,7 +228,7 @@ module bf_depthwise #(
       .rst,
       .credit,
       .start(fire && last),
-      .push (ending[LATENCY-1]),
+      .push (ending[DEPTH-1]),
       .data (result),
       .m_valid,
       .m_ready,

@@ -261,6 +261,8 @@ class Depthwise(ChannelKernel):
                 "B_BITS": product.other_bits,
                 "OUT_BITS": self.output_dtype.bitwidth(),
                 "ADDERS_PER_STAGE": ADDERS_PER_STAGE,
+                "PRODUCT_LATENCY": self.latency - 1 - self._sum.latency,
+                "LATENCY": self.latency,
                 **self._stored(family).parameters(family),
                 "SUM_STYLE": self._sum.style(family),
                 "CREDITS": self.schedule().credits,

@@ -1,6 +1,6 @@
-// FIFO of DEPTH beats, one in and one out a cycle.
-// BLOCK = 0: lookup-table RAM, latency 1 cycle. BLOCK = 1: block RAM read ahead into a buffer of three
-// beats, latency 3 cycles (the RAM's clock-to-out is slow, so a register follows it).
+// FIFO of DEPTH beats. Initiation interval: 1 beat per cycle.
+// BLOCK = 0: lookup-table RAM, latency 1 cycle. BLOCK = 1: block RAM that is read ahead into a buffer of three beats,
+// latency 3 cycles (the clock-to-output time of block RAM is long, so a register follows it).
 `default_nettype none
 
 module bf_fifo #(
@@ -46,7 +46,7 @@ module bf_fifo #(
     logic credit, fetch, fetched, take, some;
 
     function automatic logic [ADDRESS-1:0] next(input logic [ADDRESS-1:0] pointer);
-      return pointer == ADDRESS'(DEPTH - 1) ? '0 : pointer + ADDRESS'(1);
+      next = pointer == ADDRESS'(DEPTH - 1) ? '0 : pointer + ADDRESS'(1);
     endfunction
 
     assign take  = m_valid && m_ready;

@@ -1,5 +1,5 @@
-// Fork: every beat to each of COPIES outputs, which drain independently, up to three beats apart.
-// Initiation interval: 1 beat a cycle. Latency: 2 cycles.
+// Fork: copies every beat to each of COPIES outputs, which drain independently, at most three beats apart.
+// Initiation interval: 1 beat per cycle. Latency: 2 cycles.
 `default_nettype none
 
 module bf_fork #(

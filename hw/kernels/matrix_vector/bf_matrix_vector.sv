@@ -1,39 +1,43 @@
-// Matrix-vector product with constant weights: MH = NF * PE dot products of MW = SF * SIMD inputs.
-// A vector comes in SF beats of SIMD elements; outputs leave PE at a time. Of vectors of one beat, in and out, PIXELS are
-// done at a time. Initiation interval: NF * SF cycles a vector,
-// the beats being taken in the first SF of them and one output beat started in each SF-th.
-// Latency from the last beat's cycle to m_valid: OPERANDS + COMPUTE + 1 cycles, as derived below.
+// Matrix-vector product with constant weights: MH = NF * PE dot products of MW = SF * SIMD inputs. A vector arrives in
+// SF beats of SIMD elements; outputs leave PE at a time. Where SF and NF are 1, a beat may hold the vectors of PIXELS
+// pixels. Initiation interval: NF * SF cycles per vector; beats are taken in the first SF of them, and an output beat
+// is started in each SF-th. Latency: LATENCY cycles from the last beat of a vector to m_valid.
 //
-// One action a cycle: nothing after the firing ever stalls, `bf_stream_out` keeps a place for every result.
+// At most one firing per cycle. Nothing stalls after the firing: bf_stream_out has an entry for every result.
 `default_nettype none
 
 module bf_matrix_vector #(
-    parameter int    PE         = 2,               // dot products at a time
-    parameter int    SIMD       = 4,               // inputs at a time
-    parameter int    PIXELS     = 1,               // vectors at a time; 1 where SF or NF is more than 1
-    parameter int    SF         = 4,               // beats of an input vector
-    parameter int    NF         = 4,               // beats of an output vector
-    parameter int    IN_BITS    = 1,               // bits of an input
-    parameter int    IN_SIGNED  = 1,
-    parameter int    W_BITS     = 1,               // bits of a weight
-    parameter int    W_SIGNED   = 1,
-    parameter int    OUT_BITS   = 8,               // bits of an output; sums are right modulo 2^OUT_BITS
-    parameter string DATAPATH   = "xnor",          // xnor: one bit by one bit; ternary: -1, 0, +1 by one bit;
-                                                   // weight_planes, input_planes: the bits of one side add or subtract
-                                                   // the other; multiply: multipliers
-    parameter int    PLANES     = 1,               // weight_planes, input_planes: rows of signs
-    parameter int    PAIR_BITS  = 2,               // and bits of the sum and the difference of two of the others
-    parameter int    OFFSET_BITS = 0,               // and bits of what PLANES leave out (0: nothing)
-    parameter int    ACC_INIT      = 0,               // what a dot product starts from
-    parameter int    ADDERS_PER_STAGE      = 2,               // adders in a row between two registers
-    parameter string WEIGHTS    = "weights",       // NF * SF words of PE * LINE bits, the SF of one output beat together
-    parameter string STYLE      = "logic",         // their memory, and its tiles, as in bf_weight_memory
-    parameter int    ROW        = 16,
-    parameter int    BITS       = 8,
-    parameter int    LAST_BITS  = 8,
-    parameter int    PARITY     = 0,               // 1: the words of the memory carry a parity bit above the weights
-    parameter string BUFFER     = "distributed",   // input buffer, as in bf_replay
-    parameter int    CREDITS    = 2                // places for output beats
+    parameter int           PE               = 2,              // dot products at a time
+    parameter int           SIMD             = 4,              // inputs at a time
+    parameter int           PIXELS           = 1,              // vectors at a time; 1 where SF or NF is more than 1
+    parameter int           SF               = 4,              // beats of an input vector
+    parameter int           NF               = 4,              // beats of an output vector
+    parameter int           IN_BITS          = 1,              // bits of an input
+    parameter int           IN_SIGNED        = 1,
+    parameter int           W_BITS           = 1,              // bits of a weight
+    parameter int           W_SIGNED         = 1,
+    parameter int           OUT_BITS         = 8,              // bits of an output; sums are right modulo 2^OUT_BITS
+    // xnor: one bit by one bit; ternary: -1, 0, +1 by one bit; weight_planes, input_planes: the bits of one side add or
+    // subtract the other; multiply: multipliers
+    parameter logic [127:0] DATAPATH         = "xnor",
+    parameter int           PLANES           = 1,              // weight_planes, input_planes: rows of signs
+    parameter int           PAIR_BITS        = 2,              // bits of a sum or difference of two others
+    parameter int           OFFSET_BITS      = 0,              // bits of the offset that PLANES leave out; 0: none
+    parameter int           ACC_INIT         = 0,              // initial value of the accumulators
+    parameter int           ADDERS_PER_STAGE = 2,              // adders between two registers
+    parameter int           INPUT_LATENCY    = 2,              // cycles until the inputs are read (bf_replay)
+    parameter int           WEIGHT_LATENCY   = 2,              // cycles until the weights are read
+    parameter int           OPERAND_LATENCY  = 2,              // cycles until both are aligned
+    parameter int           TREE_LATENCY     = 1,              // cycles of an adder tree
+    parameter int           LATENCY          = 5,              // cycles from the last beat of a vector to m_valid
+    parameter               WEIGHTS          = "weights",      // stem of the files: NF * SF words of PE * LINE bits
+    parameter logic [127:0] STYLE            = "logic",        // memory and tiles as in bf_weight_memory
+    parameter int           ROW              = 16,
+    parameter int           BITS             = 8,
+    parameter int           LAST_BITS        = 8,
+    parameter int           PARITY           = 0,              // 1: a parity bit above the weights
+    parameter logic [127:0] BUFFER           = "distributed",  // input buffer, as in bf_replay
+    parameter int           CREDITS          = 2               // entries of the output buffer
 ) (
     input  wire logic                           clk,
     input  wire logic                           rst,
@@ -43,35 +47,34 @@ module bf_matrix_vector #(
     output      logic                           m_valid,
     input  wire logic                           m_ready,
     output      logic [ PIXELS*PE*OUT_BITS-1:0] m_data,
-    output      logic                           parity_error  // weights that were used had a wrong parity; never without PARITY
+    // high for one cycle for each word used with a parity error; 0 when PARITY = 0
+    output      logic                           parity_error
 );
   localparam int PAIRS = (SIMD + 1) / 2;
   // Bits of a memory word for one output: weights, or the sums and differences of pairs of them and the extra term.
   localparam int LINE = DATAPATH == "input_planes" ? PAIRS * 2 * PAIR_BITS + OFFSET_BITS : SIMD * W_BITS;
 
-  // Cycles from the firing until the inputs are there, and until inputs and weights are.
-  localparam int FETCH = BUFFER == "hold" ? 1 : BUFFER == "block" ? 3 : 2;
-  localparam int PAIRED = DATAPATH == "weight_planes" ? 1 : 0;
-  localparam int WEIGHT_LATENCY = NF * SF > 2048 ? 3 : 2;
-  localparam int OPERANDS = FETCH + PAIRED > WEIGHT_LATENCY ? FETCH + PAIRED : WEIGHT_LATENCY;
-  // Cycles from there to the sum over SIMD.
-  localparam bit COUNTING = DATAPATH == "xnor" || DATAPATH == "ternary";
-  localparam int COUNT = COUNTING ? (SIMD + 3) / 4 : DATAPATH == "multiply" ? SIMD : PAIRS;
-  localparam int TREE = $clog2(COUNT) > ADDERS_PER_STAGE ? ($clog2(COUNT) + ADDERS_PER_STAGE - 1) / ADDERS_PER_STAGE : 1;
-  localparam int CHAIN = COUNTING || DATAPATH == "multiply" ? 1 : OFFSET_BITS > 0 ? PLANES : 0;
-  localparam int COMPUTE = TREE + CHAIN;
+  localparam int DEPTH = LATENCY - 1;  // cycles from the firing to the sum
+  localparam int PAIRED = DATAPATH == "weight_planes" ? 1 : 0;  // cycles from the inputs to the weights
 
-  if (!COUNTING && DATAPATH != "weight_planes" && DATAPATH != "input_planes" && DATAPATH != "multiply") begin : g_bad_datapath
+`ifndef __ICARUS__
+  if (DATAPATH != "xnor" && DATAPATH != "ternary" && DATAPATH != "weight_planes" && DATAPATH != "input_planes" &&
+      DATAPATH != "multiply") begin : g_bad_datapath
     $error("bf_matrix_vector: unknown DATAPATH");
   end
+`endif
+`ifndef __ICARUS__
   if (BUFFER == "hold" && SF > 1 && NF > 1) begin : g_bad_buffer
     $error("bf_matrix_vector: inputs that are used NF times need a buffer");
   end
+`endif
+`ifndef __ICARUS__
   if (PIXELS > 1 && NF * SF > 1) begin : g_bad_pixels
     $error("bf_matrix_vector: several vectors at a time must each be one beat");
   end
+`endif
 
-  // Control: which action is next, and whether it can happen in this cycle.
+  // Control: the next firing, and whether it can happen in this cycle.
   localparam int STEP = SF > 1 ? $clog2(SF) : 1;
   localparam int WORD = NF * SF > 1 ? $clog2(NF * SF) : 1;
   logic [STEP-1:0] step;
@@ -99,12 +102,11 @@ module bf_matrix_vector #(
     end
   end
 
-  // What is under way: an action, and whether it is the last of its dot products. Bit i: i + 1 cycles after the firing.
-  localparam int LATENCY = OPERANDS + COMPUTE;
-  logic [LATENCY-1:0] fired, ending;
+  // In the pipeline: a firing, and whether it is the last of its dot products. Bit i: i + 1 cycles after the firing.
+  logic [DEPTH-1:0] fired, ending;
   always_ff @(posedge clk) begin
-    fired  <= rst ? '0 : LATENCY'({fired, fire});
-    ending <= rst ? '0 : LATENCY'({ending, fire && last});
+    fired  <= rst ? '0 : DEPTH'({fired, fire});
+    ending <= rst ? '0 : DEPTH'({ending, fire && last});
   end
 
   // Operands.
@@ -122,7 +124,7 @@ module bf_matrix_vector #(
   );
   bf_delay #(
       .WIDTH (PIXELS * SIMD * IN_BITS),
-      .CYCLES(OPERANDS - FETCH - PAIRED)
+      .CYCLES(OPERAND_LATENCY - INPUT_LATENCY - PAIRED)
   ) wait_for_weights (
       .clk,
       .d(fetched),
@@ -133,7 +135,7 @@ module bf_matrix_vector #(
   logic [PE-1:0][LINE-1:0] weights;
   bf_delay #(
       .WIDTH (WORD),
-      .CYCLES(OPERANDS - WEIGHT_LATENCY)
+      .CYCLES(OPERAND_LATENCY - WEIGHT_LATENCY)
   ) wait_for_inputs (
       .clk,
       .d(word),
@@ -142,6 +144,7 @@ module bf_matrix_vector #(
   bf_weight_memory #(
       .WIDTH    (PE * LINE + PARITY),
       .DEPTH    (NF * SF),
+      .LATENCY  (WEIGHT_LATENCY),
       .STEM     (WEIGHTS),
       .STYLE    (STYLE),
       .ROW      (ROW),
@@ -159,7 +162,7 @@ module bf_matrix_vector #(
     ) check (
         .clk,
         .rst,
-        .used(fired[OPERANDS-1]),
+        .used(fired[OPERAND_LATENCY-1]),
         .word(stored),
         .parity_error
     );
@@ -183,14 +186,15 @@ module bf_matrix_vector #(
         .PAIR_BITS (PAIR_BITS),
         .OFFSET_BITS(OFFSET_BITS),
         .ACC_INIT     (ACC_INIT),
-        .ADDERS_PER_STAGE     (ADDERS_PER_STAGE)
+        .ADDERS_PER_STAGE     (ADDERS_PER_STAGE),
+        .TREE_LATENCY(TREE_LATENCY)
     ) dots (
         .clk,
         .rst,
         .inputs(inputs[i*SIMD*IN_BITS+:SIMD*IN_BITS]),
         .weights,
-        .add   (fired[LATENCY-1]),
-        .ending(ending[LATENCY-1]),
+        .add   (fired[DEPTH-1]),
+        .ending(ending[DEPTH-1]),
         .result(result[i])
     );
   end
@@ -203,7 +207,7 @@ module bf_matrix_vector #(
       .rst,
       .credit,
       .start(fire && last),
-      .push (ending[LATENCY-1]),
+      .push (ending[DEPTH-1]),
       .data (result),
       .m_valid,
       .m_ready,

@@ -307,14 +307,18 @@ class MatrixVector(Kernel):
         return fetch, max(self.memory.latency, fetch + (self.datapath == "weight_planes"))
 
     @property
+    def _tree(self) -> int:
+        """Cycles of the adder tree over SIMD."""
+        quads = -(-self.simd // 4)
+        count = {"xnor": quads, "ternary": quads, "multiply": self.simd}.get(self.datapath, self.pairs)
+        return max(1, -(-levels(count) // self.adders_per_stage))
+
+    @property
     def latency(self) -> int:
         """Cycles from the firing that uses the last of SF beats until the output is valid."""
         planes, _, extra = self.planes
-        quads = -(-self.simd // 4)
-        count = {"xnor": quads, "ternary": quads, "multiply": self.simd}.get(self.datapath, self.pairs)
-        tree = max(1, -(-levels(count) // self.adders_per_stage))
         chain = 1 if self.datapath in ("xnor", "ternary", "multiply") else planes if extra else 0
-        return self.stages[1] + tree + chain + 1
+        return self.stages[1] + self._tree + chain + 1
 
     @property
     def credits(self) -> int:
@@ -357,6 +361,10 @@ class MatrixVector(Kernel):
             "OFFSET_BITS": extra_bits,
             "ACC_INIT": start,
             "ADDERS_PER_STAGE": self.adders_per_stage,
+            "INPUT_LATENCY": self.stages[0],
+            "OPERAND_LATENCY": self.stages[1],
+            "TREE_LATENCY": self._tree,
+            "LATENCY": self.latency,
             **stored.parameters(family),
             "BUFFER": self.buffer(family),
             "CREDITS": self.credits,

@@ -18,12 +18,11 @@ from hw.kernels.requant import cost
 from hw.kernels.requant.requant_arithmetic import Arithmetic, Product
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel
+from hw.kernels.shared.weight_memory import SMALL, lookup_latency
 
 ROUNDING = ("ROUND", "HALF_UP", "HALF_DOWN", "CEIL", "FLOOR", "UP", "DOWN")
 """QONNX's modes (``resolve_rounding_mode``): to nearest with ties to even, away from zero, towards zero; towards
 plus and minus infinity; away from and towards zero. HALF_EVEN is another name of ROUND."""
-SMALL = 64
-"""Words of parameters that always stay in lookup tables, with a cycle less (as in bf_lookup.sv)."""
 LUTS_PER_BLOCK = 100
 """Parameters go to block RAM where a block saves at least this many lookup tables."""
 MAX_SHIFT = 200
@@ -171,7 +170,7 @@ class Requant(ChannelKernel):
     @property
     def fetch(self) -> int:
         """Cycles until the parameters are available."""
-        lookup = 0 if self.groups == 1 else 1 if self.groups <= SMALL else 2
+        lookup = lookup_latency(self.groups)
         return max(lookup, 1) if self.limbs(ECP5) else lookup
 
     @property
@@ -220,6 +219,7 @@ class Requant(ChannelKernel):
             "LIMB_X": limb_x,
             "LIMB_M": limb_m,
             "FETCH": self.fetch,
+            "LATENCY": self.schedule().latency,
             "LEVELS": self.levels,
             "STYLE": "block" if self.in_blocks(family) else "logic",
             "PARITY": int(self.has_parity(family)),

@@ -172,10 +172,15 @@ class Pool(ChannelKernel):
         )
 
     @property
+    def _gather(self) -> int:
+        """Cycles in which the elements of a window in one beat are reduced."""
+        return (self.elements - 1).bit_length()
+
+    @property
     def latency(self) -> int:
         """Cycles from the firing with the last beat of a window until the output is valid."""
         across, down = self._reductions
-        return 2 + (self.elements - 1).bit_length() + across.latency + (down.latency if down.passes > 1 else 0)
+        return 2 + self._gather + across.latency + (down.latency if down.passes > 1 else 0)
 
     def schedule(self) -> Schedule:
         rows, columns, kh, kw = self._grid
@@ -223,6 +228,9 @@ class Pool(ChannelKernel):
                 "OPERATION": self._operation(),
                 "ACROSS_STYLE": across.style(family),
                 "DOWN_STYLE": down.style(family),
+                "GATHER_LATENCY": self._gather,
+                "ACROSS_LATENCY": across.latency,
+                "LATENCY": self.latency,
                 "CREDITS": self.schedule().credits,
             },
         )

@@ -17,8 +17,15 @@ from hw.kernels.shared import cell_costs
 
 LUTS_PER_BLOCK = 100
 """Weights go to block RAM where a block saves at least this many lookup tables. (An ECP5-85F has 400 per block.)"""
+SMALL = 64
+"""A memory in ``bf_lookup`` of at most this many words is in lookup tables, with one cycle less, in every family."""
 DEEP = 2048
 """Memories of more words have one more cycle of latency, in every family."""
+
+
+def lookup_latency(words: int) -> int:
+    """Cycles from the address to the word in ``bf_lookup``; a single word is a constant."""
+    return 0 if words <= 1 else 1 if words <= SMALL else 2
 
 
 class Tiles(NamedTuple):
@@ -107,10 +114,11 @@ class WeightMemory:
         return Resources(round(0.7 * joined), held, self.blocks(tiles)) + check
 
     def parameters(self, family: Family) -> dict[str, int | str]:
-        """Parameters of the cell, with PARITY."""
+        """Parameters that the parent passes on to ``bf_weight_memory``, with PARITY."""
         tiles = self.tiles(family)
         shape = {"ROW": tiles.row, "BITS": tiles.bits, "LAST_BITS": tiles.last_bits}
-        return {"STYLE": self.style(family), **shape, "PARITY": int(self.parity)}
+        parity = int(self.parity)
+        return {"WEIGHT_LATENCY": self.latency, "STYLE": self.style(family), **shape, "PARITY": parity}
 
     def contents(self, rows: np.ndarray, family: Family) -> tuple[Memory, ...]:
         """The cell's memory files for the bits ``(depth, width)`` without parity."""

@@ -1,45 +1,48 @@
-// Sliding window: the windows of a convolution. Words of an image of H by W positions, CF words each, come in, TAKEN at a
-// time; out go, for each of OH by OW windows, the JY by JX positions of each of its PY by PX parts, or WINDOWS whole windows
-// at a time. Padding is made here. Initiation interval: as many cycles as beats, in or out, whichever are more.
-// Latency from the cycle in which an output beat is started to m_valid: FETCH + 1 cycles.
+// Sliding window: the windows of a convolution (FINN: ConvolutionInputGenerator), padding included. The input is an
+// image of H x W pixels of CF words each, TAKEN words per beat. The output is, for each of OH x OW windows, the JY x JX
+// pixels of each of its PY x PX parts; or WINDOWS whole windows per beat. Initiation interval: the number of input or
+// output beats, whichever is larger. Latency: LATENCY cycles from the start of an output beat to m_valid.
 //
-// A writer fills a memory of PLACES words round and round, a reader goes through the windows. Positions are numbers of
-// words from the beginning of a frame, line after line, and on into the next frame; padding has numbers as well, those of
+// A writer fills a circular memory of PLACES words; a reader walks through the windows. A position is a word index
+// counted from the beginning of a frame, line by line, and on into the next frame. Padding has positions too, those of
 // other words, and is masked.
 `default_nettype none
 
 module bf_sliding_window #(
-    parameter int    BITS     = 8,              // bits of an element
-    parameter int    LANES    = 1,              // elements of a word
-    parameter int    CF       = 1,              // words of a position; 1 where TAKEN or WINDOWS is more than 1
-    parameter int    TAKEN    = 1,              // words of an input beat
-    parameter int    WINDOWS    = 1,              // windows of an output beat; PY and PX are 1 where it is more than 1
-    parameter int    H        = 8,
-    parameter int    W        = 8,
-    parameter int    OH       = 6,
-    parameter int    OW       = 6,
-    parameter int    SY       = 1,              // stride
-    parameter int    SX       = 1,
-    parameter int    DY       = 1,              // dilation
-    parameter int    DX       = 1,
-    parameter int    TOP      = 0,              // padding before the image
-    parameter int    LEFT     = 0,
-    parameter int    PY       = 3,              // parts of a window
-    parameter int    PX       = 3,
-    parameter int    JY       = 1,              // positions of a part
-    parameter int    JX       = 1,
-    parameter int    COLUMNS  = JX,             // columns of the image that an output beat sees, and where they are
-    parameter logic [COLUMNS-1:0][31:0] COLUMN = '0,
-    parameter int    PADDED   = 0,              // there is padding somewhere
-    parameter int    TERNARY  = 0,              // input is BIPOLAR, output TERNARY
-    parameter int    PLACES   = 20,             // a multiple of BANKS
-    parameter int    BANKS    = 1,              // a multiple of TAKEN
-    parameter int    FREES_Y  = 8,              // words that are not read again when the reader goes on by a line of
-    parameter int    FREES_X  = 1,              // windows, and by WINDOWS windows
-    parameter string STYLE    = "distributed",  // memory: or "block"
-    parameter int    CREDITS  = 3,              // places for output beats
-    localparam int   OUT_BITS = TERNARY != 0 ? 2 : BITS,
-    localparam int   OUT      = WINDOWS * JY * JX * LANES * OUT_BITS
+    parameter  int                    BITS     = 8,              // bits of an element
+    parameter  int                    LANES    = 1,              // elements of a word
+    // words of a position; 1 where TAKEN or WINDOWS is more than 1
+    parameter  int                    CF       = 1,
+    parameter  int                    TAKEN    = 1,              // words of an input beat
+    // windows of an output beat; PY and PX are 1 where it is more than 1
+    parameter  int                    WINDOWS  = 1,
+    parameter  int                    H        = 8,
+    parameter  int                    W        = 8,
+    parameter  int                    OH       = 6,
+    parameter  int                    OW       = 6,
+    parameter  int                    SY       = 1,              // stride
+    parameter  int                    SX       = 1,
+    parameter  int                    DY       = 1,              // dilation
+    parameter  int                    DX       = 1,
+    parameter  int                    TOP      = 0,              // padding before the image
+    parameter  int                    LEFT     = 0,
+    parameter  int                    PY       = 3,              // parts of a window
+    parameter  int                    PX       = 3,
+    parameter  int                    JY       = 1,              // positions of a part
+    parameter  int                    JX       = 1,
+    parameter  int                    COLUMNS  = JX,             // image columns in an output beat; their places:
+    parameter  logic [32*COLUMNS-1:0] COLUMN   = '0,
+    parameter  int                    PADDED   = 0,              // 1: there is padding
+    parameter  int                    TERNARY  = 0,              // input is BIPOLAR, output TERNARY
+    parameter  int                    PLACES   = 20,             // a multiple of BANKS
+    parameter  int                    BANKS    = 1,              // a multiple of TAKEN
+    parameter  int                    FREES_Y  = 8,              // words released when the reader advances by a line of
+    parameter  int                    FREES_X  = 1,              // windows, and by WINDOWS windows
+    parameter  logic [127:0]          STYLE    = "distributed",  // memory: or "block"
+    parameter  int                    LATENCY  = 2,              // 1 + cycles of bf_window_memory
+    parameter  int                    CREDITS  = 3,              // entries of the output buffer
+    localparam int                    OUT_BITS = TERNARY != 0 ? 2 : BITS,
+    localparam int                    OUT      = WINDOWS * JY * JX * LANES * OUT_BITS
 ) (
     input  wire logic                        clk,
     input  wire logic                        rst,
@@ -53,32 +56,34 @@ module bf_sliding_window #(
   localparam int PIXELS = JY * COLUMNS;
   localparam int WORDS = H * W * CF;
   localparam int START = -(TOP * W + LEFT) * CF;
-  localparam int REACH = ((JY - 1) * DY * W + int'(COLUMN[COLUMNS-1])) * CF + 1;
-  localparam int FETCH = (BANKS > 1 ? 4 : 1) + (STYLE == "block" ? 1 : 0);
+  localparam int REACH = ((JY - 1) * DY * W + int'(COLUMN[32*(COLUMNS-1)+:32])) * CF + 1;
+  localparam int FETCH = LATENCY - 1;
 
   // The loops of the reader, the innermost first: words of a position, parts of a row, rows, windows, lines, frames.
   localparam int TURNS = 6;
-  localparam logic [TURNS-1:0][31:0] COUNT = '{1, OH, OW / WINDOWS, PY, PX, CF};
-  localparam logic [TURNS-1:0][31:0] STEP = '{WORDS, SY * W * CF, WINDOWS * SX * CF, JY * DY * W * CF, JX * DX * CF, 1};
-  localparam logic [TURNS-1:0][31:0] FREES = '{WORDS, FREES_Y, FREES_X, 0, 0, 0};
+  localparam logic [32*TURNS-1:0] COUNT = {32'd1, 32'(OH), 32'(OW / WINDOWS), 32'(PY), 32'(PX), 32'(CF)};
+  localparam logic [32*TURNS-1:0] STEP = {
+    32'(WORDS), 32'(SY * W * CF), 32'(WINDOWS * SX * CF), 32'(JY * DY * W * CF), 32'(JX * DX * CF), 32'd1
+  };
+  localparam logic [32*TURNS-1:0] FREES = {32'(WORDS), 32'(FREES_Y), 32'(FREES_X), 96'd0};
 
-  // How far it moves when loop i turns and those inside it begin again. (A loop of one turn never does; the last is endless.)
-  function automatic logic [TURNS-1:0][31:0] moves(input logic [TURNS-1:0][31:0] steps);
+  // Its move when loop i turns and those inside it restart. (A loop of one turn never turns; the last is endless.)
+  function automatic logic [32*TURNS-1:0] moves(input logic [32*TURNS-1:0] steps);
     int inner;
     inner = 0;
     for (int i = 0; i < TURNS; i++) begin
-      moves[i] = COUNT[i] == 1 && i < TURNS - 1 ? 0 : steps[i] - inner;
-      inner += (int'(COUNT[i]) - 1) * int'(steps[i]);
+      moves[32*i+:32] = COUNT[32*i+:32] == 1 && i < TURNS - 1 ? 0 : steps[32*i+:32] - inner;
+      inner += (int'(COUNT[32*i+:32]) - 1) * int'(steps[32*i+:32]);
     end
   endfunction
 
-  function automatic int most(input logic [TURNS-1:0][31:0] values);
+  function automatic int most(input logic [32*TURNS-1:0] values);
     most = 0;
-    for (int i = 0; i < TURNS; i++) if (int'(values[i]) > most) most = int'(values[i]);
+    for (int i = 0; i < TURNS; i++) if (int'(values[32*i+:32]) > most) most = int'(values[32*i+:32]);
   endfunction
 
-  localparam logic [TURNS-1:0][31:0] MOVES = moves(STEP);
-  localparam logic [TURNS-1:0][31:0] FREED = moves(FREES);
+  localparam logic [32*TURNS-1:0] MOVES = moves(STEP);
+  localparam logic [32*TURNS-1:0] FREED = moves(FREES);
 
   // Loop i turns when those inside it are through; the last one, that of the frames, has no end.
   logic take, fire, credit;
@@ -90,7 +95,7 @@ module bf_sliding_window #(
     if (i < TURNS - 1) begin : g_loop
       assign through[i+1] = through[i] && last[i];
       bf_modulo_counter #(
-          .COUNT(int'(COUNT[i]))
+          .COUNT(int'(COUNT[32*i+:32]))
       ) counter (
           .clk,
           .rst,
@@ -101,7 +106,8 @@ module bf_sliding_window #(
   end
 
   // The writer goes on while there is room, the reader when what it looks at has come in: while they are not negative.
-  localparam int BEYOND = START + REACH - int'(MOVES[TURNS-1]);  // how far the last window reaches beyond the frame
+  // Words by which the last window reaches beyond the frame.
+  localparam int BEYOND = START + REACH - int'(MOVES[32*(TURNS-1)+:32]);
   localparam int POINT = $clog2(PLACES - START + most(MOVES) + (BEYOND > 0 ? BEYOND : 0) + 2) + 1;
   logic [POINT-1:0] level, room, reads, freed;
   logic [TURNS-1:0] left;
@@ -123,8 +129,8 @@ module bf_sliding_window #(
     reads = '0;
     freed = '1;
     for (int i = 0; i < TURNS; i++) begin
-      if (fire && turn[i]) reads |= POINT'(-int'(MOVES[i]));
-      if (moved && left[i]) freed &= POINT'(int'(FREED[i]) - 1);
+      if (fire && turn[i]) reads |= POINT'(-int'(MOVES[32*i+:32]));
+      if (moved && left[i]) freed &= POINT'(int'(FREED[32*i+:32]) - 1);
     end
   end
   always_ff @(posedge clk) begin
@@ -164,13 +170,13 @@ module bf_sliding_window #(
   end
 
   // The memory, and which of the positions that come out of it are padding.
-  function automatic logic [PIXELS-1:0][31:0] offsets();
+  function automatic logic [32*PIXELS-1:0] offsets();
     for (int y = 0; y < JY; y++)
-      for (int x = 0; x < COLUMNS; x++) offsets[y*COLUMNS+x] = y * DY * W + int'(COLUMN[x]);
+      for (int x = 0; x < COLUMNS; x++) offsets[32*(y*COLUMNS+x)+:32] = y * DY * W + int'(COLUMN[32*x+:32]);
   endfunction
 
-  function automatic logic [JY-1:0][31:0] rows();
-    for (int y = 0; y < JY; y++) rows[y] = y * DY;
+  function automatic logic [32*JY-1:0] rows();
+    for (int y = 0; y < JY; y++) rows[32*y+:32] = y * DY;
   endfunction
 
   logic [PIXELS-1:0][LANES*BITS-1:0] found;
@@ -260,7 +266,7 @@ module bf_sliding_window #(
   // The windows take their positions from those that were found.
   function automatic int column(input int x);
     column = 0;
-    for (int i = 0; i < COLUMNS; i++) if (int'(COLUMN[i]) == x) column = i;
+    for (int i = 0; i < COLUMNS; i++) if (int'(COLUMN[32*i+:32]) == x) column = i;
   endfunction
 
   logic [WINDOWS*JY*JX*LANES-1:0][OUT_BITS-1:0] result;

@@ -317,6 +317,7 @@ class SlidingWindow(Kernel):
             "FREES_Y": self.buffer.loops[0].frees,
             "FREES_X": self.buffer.loops[1].frees,
             "STYLE": "block" if self.block else logic,
+            "LATENCY": self.fetch + 1,
             "CREDITS": self.schedule().credits,
         }
         return Rtl(f"bf_{self.op}", parameters)

@@ -17,11 +17,9 @@ from hw.ir.kernel import Memory, Role, Rtl, Schedule, packed_words, parity_words
 from hw.ir.stream import Stream, container
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel
-from hw.kernels.shared.weight_memory import DEEP, Tiles, WeightMemory
+from hw.kernels.shared.weight_memory import DEEP, SMALL, Tiles, WeightMemory, lookup_latency
 from hw.native.library import Library, array
 
-SMALL = 64
-"""Stages of at most this many thresholds stay in lookup tables, with one cycle less (as in bf_threshold.sv)."""
 LUTS_PER_BLOCK = 100
 """Thresholds go to block RAM where a block saves at least this many lookup tables."""
 MAX_BITS = 10
@@ -241,7 +239,7 @@ class Threshold(ChannelKernel):
 
     def _lookup_cycles(self, stage: int) -> int:
         depth = self._groups << stage
-        return 0 if depth == 1 else 1 if depth <= SMALL else 2 if depth <= DEEP else 3
+        return lookup_latency(depth) if depth <= DEEP else 3
 
     def schedule(self) -> Schedule:
         every = np.ones(prod(self.prefix) * self.channels // self.lanes, bool)
@@ -319,6 +317,9 @@ class Threshold(ChannelKernel):
             "LANES": self._lanes,
             "WORD": table.width,
             "STRICT": int(table.strict),
+            "LOOKUP_LATENCY": tuple(self._lookup_cycles(stage) for stage in range(bits)),
+            "LATENCY": self.schedule().latency,
+            "INVERT_LATENCY": lookup_latency(len(self._flags)),
             "BLOCK": sum(1 << stage for stage in range(bits) if self._in_blocks(stage, family)),
             "FIRST": tuple(first[:-1].tolist()),
             "FILES": tuple(files),

@@ -1,18 +1,20 @@
-// Nearest-neighbour upsampling: COLUMNS positions of STEPS beats are a row; each position is given FW times, and each
-// row FH times. Or beats are PIXELS, of which COPIES each are given in one beat. The beats are taken with the first copy of their row; the others are read again from a buffer.
-// Initiation interval: 1 output beat a cycle. Latency: that of the buffer and 1 cycle.
+// Nearest-neighbour upsampling: a row has COLUMNS pixels of STEPS beats; each pixel is repeated FW times and each row
+// FH times. Or a beat has PIXELS pixels, each with COPIES copies in the output beat. The first copy of a row takes the
+// input beats; the other copies read them from a buffer.
+// Initiation interval: 1 output beat per cycle. Latency: LATENCY cycles.
 `default_nettype none
 
 module bf_upsample #(
-    parameter int    WIDTH     = 8,              // bits of an input beat
-    parameter int    PIXELS = 1,              // positions in it
-    parameter int    COPIES    = 1,              // copies of each in an output beat
-    parameter int    STEPS     = 2,              // beats of a position
-    parameter int    COLUMNS   = 4,              // positions of a row, or beats; 1 where rows are not repeated
-    parameter int    FH        = 2,              // copies of a row
-    parameter int    FW        = 2,              // copies of a position, one after the other
-    parameter string BUFFER    = "distributed",  // as in bf_replay
-    parameter int    CREDITS   = 3               // places for output beats
+    parameter int           WIDTH   = 8,              // bits of an input beat
+    parameter int           PIXELS  = 1,              // positions in it
+    parameter int           COPIES  = 1,              // copies of each in an output beat
+    parameter int           STEPS   = 2,              // beats of a pixel
+    parameter int           COLUMNS = 4,              // positions of a row, or beats; 1 where rows are not repeated
+    parameter int           FH      = 2,              // copies of a row
+    parameter int           FW      = 2,              // copies of a position, one after the other
+    parameter logic [127:0] BUFFER  = "distributed",  // as in bf_replay
+    parameter int           LATENCY = 3,              // 1 + cycles of bf_replay
+    parameter int           CREDITS = 3               // entries of the output buffer
 ) (
     input  wire logic                    clk,
     input  wire logic                    rst,
@@ -77,10 +79,9 @@ module bf_upsample #(
     end
   end
 
-  localparam int LATENCY = BUFFER == "hold" ? 1 : BUFFER == "block" ? 3 : 2;
-  logic [LATENCY-1:0] fired;
+  logic [LATENCY-2:0] fired;
   logic [WIDTH-1:0] beat;
-  always_ff @(posedge clk) fired <= rst ? '0 : LATENCY'({fired, fire});
+  always_ff @(posedge clk) fired <= rst ? '0 : (LATENCY - 1)'({fired, fire});
   bf_replay #(
       .WIDTH(WIDTH),
       .DEPTH(DEPTH),
@@ -105,7 +106,7 @@ module bf_upsample #(
       .rst,
       .credit,
       .start(fire),
-      .push (fired[LATENCY-1]),
+      .push (fired[LATENCY-2]),
       .data (copied),
       .m_valid,
       .m_ready,

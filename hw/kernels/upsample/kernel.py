@@ -140,6 +140,7 @@ class Upsample(ChannelKernel):
                 "FH": fh,
                 "FW": fw,
                 "BUFFER": self._buffer(family),
+                "LATENCY": self.latency,
                 "CREDITS": self.latency + 1,
             },
         )

@@ -1,11 +1,11 @@
-// Width converter: joins OUT_BITS / IN_BITS beats into one, or splits one into IN_BITS / OUT_BITS.
-// The first beat, or part, is in the low bits. Initiation interval: 1 narrow beat a cycle. Latency: 1 cycle.
+// Width converter: joins OUT_BITS / IN_BITS beats into one, or splits one into IN_BITS / OUT_BITS. The first beat, or
+// part, is in the low bits. Initiation interval: 1 narrow beat per cycle. Latency: 1 cycle.
 `default_nettype none
 
 module bf_width_converter #(
     parameter int IN_BITS  = 8,   // bits of an input beat
     parameter int OUT_BITS = 32,  // bits of an output beat; one of the two divides the other
-    parameter int CREDITS  = 2    // places in the output buffer
+    parameter int CREDITS  = 2    // entries of the output buffer
 ) (
     input  wire logic                clk,
     input  wire logic                rst,
