@@ -20,7 +20,7 @@ from hw.kernels.calibration import grid
 from hw.kernels.width_converter.kernel import WidthConverter
 from hw.rtl.design import generate
 from hw.synth import pll, yosys
-from tests.hw.qonnx_builder import Builder
+from tests.builders.qonnx_builder import Builder
 from tests.kernels.kernel_bench import alone
 
 PACKAGE = Path(__file__).parents[1] / "data" / "toy_family"

@@ -25,7 +25,7 @@ from hw.passes.lanes import insert_width_converters
 from hw.rtl.design import RtlDesign, generate
 from hw.simulation import verilator
 from hw.timing.fifo_sizing import size_fifos
-from tests.hw.random_images import RandomImages
+from tests.builders.random_images import RandomImages
 from tests.kernels.kernel_bench import alone
 from tests.kernels.test_matrix_vector import weights_of
 

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.hw.qonnx_builder import Builder
+from tests.builders.qonnx_builder import Builder
 
 
 @pytest.fixture(scope="session")

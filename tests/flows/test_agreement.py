@@ -8,9 +8,9 @@ from flows.finn import difference
 from hw import finn
 from hw.host.errors import BitfabricError
 from hw.verification.reference import Reference
+from tests.builders.qonnx_builder import Builder
 from tests.flows.test_conv_networks import TINY, Case
 from tests.flows.test_finn_dialect import model_of
-from tests.hw.qonnx_builder import Builder
 
 slow = pytest.mark.slow
 

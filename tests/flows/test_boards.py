@@ -17,7 +17,7 @@ from hw.boards.pty_board import PtyBoard
 from hw.boards.virtual import VirtualBoard
 from hw.host.errors import BitfabricError
 from quant import TrainConfig, train_run
-from tests.hw.qonnx_builder import Builder
+from tests.builders.qonnx_builder import Builder
 
 
 def test_a_network_on_an_icebreaker(small, tmp_path):

@@ -14,7 +14,7 @@ from hw.folding import finn_json
 from hw.host.errors import BitfabricError
 from hw.passes.fold import apply_folding, current_folding
 from quant import create_model, export, schemes
-from tests.hw.qonnx_builder import Builder
+from tests.builders.qonnx_builder import Builder
 
 slow = pytest.mark.slow
 

@@ -17,10 +17,10 @@ from hw.rtl.design import generate
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import random_frames
 from quant import export
+from tests.builders.qonnx_builder import Builder
+from tests.builders.random_images import RandomImages
+from tests.builders.random_models import RandomModel
 from tests.flows.test_conv_networks import TINY, Case, network
-from tests.hw.qonnx_builder import Builder
-from tests.hw.random_images import RandomImages
-from tests.hw.random_models import RandomModel
 
 slow = pytest.mark.slow
 PART = "xc7z020clg400-1"

@@ -18,9 +18,9 @@ from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
+from tests.builders.qonnx_builder import Builder
 from tests.flows.test_conv_networks import Case
 from tests.flows.test_finn_dialect import model_of
-from tests.hw.qonnx_builder import Builder
 
 SMALL = Case("tfc-w1a1", 1, options={"input_shape": (1, 4, 4)})
 BOARD = {"board": "Pynq-Z2", "fps": 1e5}

@@ -8,8 +8,8 @@ import pytest
 from flows import build
 from flows.report import figures
 from hw.timing import cycles
+from tests.builders.qonnx_builder import Builder
 from tests.flows.browser import layout
-from tests.hw.qonnx_builder import Builder
 
 
 @pytest.fixture(scope="module")

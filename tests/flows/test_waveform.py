@@ -10,7 +10,7 @@ from hw.host.errors import BitfabricError
 from hw.passes.lanes import insert_width_converters
 from hw.rtl.design import generate, identifier
 from hw.simulation import verilator
-from tests.hw.networks import residual
+from tests.builders.networks import residual
 
 
 def handshakes(path: Path) -> dict[str, int]:

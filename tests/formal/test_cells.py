@@ -2,7 +2,7 @@
 
 Of streams: `valid` stays high and the data stay as they are until `ready`; no beat is lost, doubled or invented, and
 their order stays; a credit always finds room, and no counter over- or underflows. That no path of gates leads to
-`ready` or `valid` is in tests/hw/test_stream_rule.py.
+`ready` or `valid` is in tests/kernels/test_stream_rule.py.
 
 The properties do not depend on WIDTH, so a few bits stand for any number; of the other parameters it is proven what is
 listed here.

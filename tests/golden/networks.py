@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import onnx
 
+from tests.builders.qonnx_builder import Builder
+from tests.builders.random_images import RandomImages
+from tests.builders.random_models import RandomModel
 from tests.golden import product
-from tests.hw.qonnx_builder import Builder
-from tests.hw.random_images import RandomImages
-from tests.hw.random_models import RandomModel
 
 
 @dataclass(frozen=True)

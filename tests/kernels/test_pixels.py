@@ -31,8 +31,8 @@ from hw.passes.fold import apply_folding, current_folding
 from hw.passes.lanes import insert_width_converters
 from hw.timing import cycles, fifo_sizing
 from hw.timing.fifo_sizing import size_fifos
-from tests.hw.networks import random_weights
-from tests.hw.test_folding import DEVICE, check_searches
+from tests.builders.networks import random_weights
+from tests.folding.test_folding import DEVICE, check_searches
 from tests.kernels.kernel_bench import alone, check, random_frames, synthesised
 
 TYPES = ["BIPOLAR", "TERNARY", "UINT2", "INT4", "UINT8"]

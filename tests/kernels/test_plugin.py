@@ -13,7 +13,7 @@ import pytest
 from flows import build
 from hw import kernels
 from hw.host.errors import BitfabricError
-from tests.hw.qonnx_builder import Builder
+from tests.builders.qonnx_builder import Builder
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "tests" / "data" / "negate"

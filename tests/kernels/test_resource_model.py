@@ -16,7 +16,7 @@ from hw.passes.lanes import insert_width_converters
 from hw.rtl.design import generate
 from hw.synth import yosys
 from hw.timing.fifo_sizing import size_fifos
-from tests.hw.networks import perceptron
+from tests.builders.networks import perceptron
 from tests.measured import resources
 from tests.measured.networks import NETWORKS
 from tests.measured.table import error

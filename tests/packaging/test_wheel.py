@@ -13,7 +13,7 @@ import onnx
 import pytest
 from packaging.requirements import Requirement
 
-from tests.hw.qonnx_builder import Builder
+from tests.builders.qonnx_builder import Builder
 
 ROOT = Path(__file__).parents[2]
 TRAINING = ("torch", "brevitas", "lightning", "sklearn", "finn")

@@ -18,7 +18,7 @@ from hw.timing import accounting
 from hw.timing.periodic import PeriodicSchedule
 from hw.timing.recurrences import UNKNOWN
 from hw.timing.trace import attempt
-from tests.hw.networks import random_graph
+from tests.builders.networks import random_graph
 from tests.timing import plain
 
 

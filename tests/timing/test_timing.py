@@ -19,7 +19,7 @@ from hw.timing import cycles, fifo_sizing
 from hw.timing.fifo_sizing import size_fifos
 from hw.timing.periodic import PeriodicSchedule
 from hw.timing.trace import attempt
-from tests.hw.networks import random_graph
+from tests.builders.networks import random_graph
 from tests.kernels.kernel_bench import check, random_frames
 
 UINT1 = DataType["UINT1"]

@@ -19,11 +19,11 @@ from hw.simulation.emulator import Emulator
 from hw.timing.cycles import steady
 from hw.timing.fifo_sizing import size_fifos
 from hw.verification.reference import Reference, compare
-from tests.hw.qonnx_builder import Builder
-from tests.hw.random_images import RandomImages
-from tests.hw.test_lower_images import conv, signs, weights
-from tests.hw.test_lower_random_images import lowered
+from tests.builders.qonnx_builder import Builder
+from tests.builders.random_images import RandomImages
 from tests.kernels.kernel_bench import check, random_frames
+from tests.lowering.test_lower_images import conv, signs, weights
+from tests.lowering.test_lower_random_images import lowered
 
 DEVICE = Resources(lut=24288, ff=24288, bram=56, dsp=28)
 

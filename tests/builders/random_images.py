@@ -3,8 +3,8 @@
 import numpy as np
 import onnx
 
-from tests.hw.qonnx_builder import Builder
-from tests.hw.random_models import ROUNDING
+from tests.builders.qonnx_builder import Builder
+from tests.builders.random_models import ROUNDING
 
 
 class RandomImages:

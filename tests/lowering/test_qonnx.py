@@ -10,7 +10,7 @@ from hw.lowering.lower import lower
 from hw.lowering.qonnx import load
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import Reference
-from tests.hw.qonnx_builder import Builder
+from tests.builders.qonnx_builder import Builder
 
 WEIGHTS = np.random.default_rng(0).integers(-7, 8, (12, 5)).astype(np.float32)
 

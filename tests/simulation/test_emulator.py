@@ -6,7 +6,7 @@ import pytest
 from hw.host.errors import BitfabricError
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
-from tests.hw.qonnx_builder import Builder
+from tests.builders.qonnx_builder import Builder
 
 WEIGHTS = np.random.default_rng(0).integers(-7, 8, (12, 5)).astype(np.float32)
 

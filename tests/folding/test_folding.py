@@ -17,7 +17,7 @@ from hw.passes.fold import apply_folding
 from hw.passes.lanes import insert_width_converters
 from hw.timing.cycles import steady
 from hw.timing.fifo_sizing import size_fifos
-from tests.hw.networks import perceptron, residual
+from tests.builders.networks import perceptron, residual
 from tests.kernels.kernel_bench import check, random_frames
 
 DEVICE = Resources(lut=24288, ff=24288, bram=56, dsp=28)

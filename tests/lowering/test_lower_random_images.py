@@ -8,7 +8,7 @@ from hw.host.errors import BitfabricError
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import Reference, compare
-from tests.hw.random_images import RandomImages
+from tests.builders.random_images import RandomImages
 
 FREE = ("passes", "different scales", "pads with zeros", "no ratio of small integers")
 """What random networks may be refused for."""

@@ -13,7 +13,7 @@ from hw.folding import fmax
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Role
 from hw.kernels.calibration import grid
-from tests.hw.networks import perceptron
+from tests.builders.networks import perceptron
 from tests.measured import clocks
 from tests.measured.table import error
 

@@ -11,7 +11,7 @@ from hw import model as models
 from hw.host.errors import UsageError
 from hw.lowering.lower import lower
 from hw.model import Agreement, Finn, Frontend, Model, Qonnx
-from tests.hw.qonnx_builder import Builder
+from tests.builders.qonnx_builder import Builder
 
 
 def network() -> onnx.ModelProto:

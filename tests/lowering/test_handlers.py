@@ -15,7 +15,7 @@ from hw.host.steps import step
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import compare, random_frames
-from tests.hw.qonnx_builder import Builder
+from tests.builders.qonnx_builder import Builder
 
 pytestmark = pytest.mark.quick
 

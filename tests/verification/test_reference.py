@@ -14,8 +14,8 @@ from hw.lowering.lower import lower, lower_model
 from hw.lowering.qonnx import load
 from hw.verification import reference
 from hw.verification.reference import Reference, compare, random_frames
-from tests.hw.qonnx_builder import Builder
-from tests.hw.random_models import ROUNDING, RandomModel
+from tests.builders.qonnx_builder import Builder
+from tests.builders.random_models import ROUNDING, RandomModel
 
 pytestmark = pytest.mark.quick
 

@@ -6,8 +6,8 @@ from onnx import TensorProto
 
 from hw.host.errors import BitfabricError
 from hw.lowering.lower import lower
-from tests.hw.qonnx_builder import Builder
-from tests.hw.test_lower import check
+from tests.builders.qonnx_builder import Builder
+from tests.lowering.test_lower import check
 
 RNG = np.random.default_rng(0)
 

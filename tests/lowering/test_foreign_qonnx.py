@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from hw.host.errors import BitfabricError
 from hw.lowering.lower import lower
 from hw.verification.reference import Reference, compare
-from tests.hw.qonnx_builder import Builder
+from tests.builders.qonnx_builder import Builder
 
 pytestmark = pytest.mark.quick
 

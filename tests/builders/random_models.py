@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 
-from tests.hw.qonnx_builder import Builder
+from tests.builders.qonnx_builder import Builder
 
 ROUNDING = ("ROUND", "HALF_EVEN", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_DOWN")
 

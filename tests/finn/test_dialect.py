@@ -28,9 +28,9 @@ from hw.lowering.lower import lower
 from hw.passes.fifos import insert_fifos
 from hw.passes.fold import apply_folding
 from hw.passes.lanes import insert_width_converters
-from tests.hw.networks import perceptron, random_weights
-from tests.hw.random_images import RandomImages
-from tests.hw.random_models import RandomModel
+from tests.builders.networks import perceptron, random_weights
+from tests.builders.random_images import RandomImages
+from tests.builders.random_models import RandomModel
 
 BIPOLAR = DataType["BIPOLAR"]
 
