@@ -19,7 +19,7 @@ from typing import Any, Self, get_type_hints
 
 import numpy as np
 
-from hw.host.errors import BitfabricError
+from hw.host.errors import ToolError
 from hw.native.compiler import cache_folder, compiler, run
 
 FLAGS = ("-std=c++17", "-O2", "-shared", "-fPIC")
@@ -41,7 +41,7 @@ class Library:
     def function(self, name: str, *arguments: Any, result: Any = None) -> Callable[..., Any]:
         """The function ``name``, declared ``extern "C"``; ``arguments`` and ``result`` are ctypes types.
 
-        The first call compiles the library. Raises BitfabricError then where there is no compiler, or no place to
+        The first call compiles the library. Raises ToolError then where there is no compiler, or no place to
         write to.
         """
         bound: list[Any] = []
@@ -62,7 +62,7 @@ class Library:
         try:
             return ctypes.CDLL(str(place))
         except OSError as error:
-            raise BitfabricError(f"cannot load {place} ({error}); delete it, and it is compiled again") from None
+            raise ToolError(f"cannot load {place} ({error}); delete it, and it is compiled again") from None
 
     def build(self) -> Path:
         """The shared library, compiled if it is not in the cache."""
@@ -86,7 +86,7 @@ class Library:
                     os.replace(Path(scratch) / place.name, place)
             except OSError as error:
                 reason = f"cannot write to {place.parent} ({error.strerror})"
-                raise BitfabricError(f"{reason}; set BITFABRIC_CACHE to another folder") from None
+                raise ToolError(f"{reason}; set BITFABRIC_CACHE to another folder") from None
         return place
 
 

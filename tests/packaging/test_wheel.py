@@ -1,5 +1,6 @@
 """The wheel in an environment that holds the core's dependencies and nothing else."""
 
+import json
 import os
 import re
 import subprocess
@@ -100,3 +101,13 @@ def test_what_the_core_lacks_is_named(bare, tmp_path):
     doctor = run(bare, "-c", "import flows.cli.main as cli; cli.main()", "doctor", "--json", cwd=tmp_path)
     assert "pip install 'bitfabric[train]'" in doctor.stdout
     assert "pip install 'bitfabric[finn]'" in doctor.stdout
+
+
+@pytest.mark.slow
+def test_the_extras_resolve_together(tmp_path):
+    """Asks the package index; nothing is installed."""
+    report = tmp_path / "report.json"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--dry-run"]
+    subprocess.run([*pip, "--ignore-installed", "--report", report, f"{ROOT}[train,finn]"], check=True)
+    found = {each["metadata"]["name"].lower() for each in json.loads(report.read_text())["install"]}
+    assert {"brevitas", "finn-plus", "lightning", "torch"} <= found
