@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
+from hw import plugins
+
 PACKAGES = ("hw", "flows")
 """The packages that are looked into; of others, versions count (see ``flows.steps.step``)."""
 DATA = frozenset({".sv", ".v", ".cpp", ".hpp", ".h", ".yaml", ".yml", ".csv", ".json", ".toml", ".txt"})
@@ -39,6 +41,17 @@ def files_of(modules: Iterable[str], root: Path | None = None) -> list[Path]:
     """The files that ``modules`` use, relative to ``root``; see ``code_of``."""
     base = root or Path(__file__).parent.parent
     return sorted(path.relative_to(base) for path in _closure(tuple(modules), base))
+
+
+def code_of_packages() -> str:
+    """The hash of the packages that provide kernels, handlers, families or front ends through entry points."""
+    digest = hashlib.sha256()
+    for place in plugins.places():
+        files = place.rglob("*") if place.is_dir() else (place,)
+        for path in sorted(path for path in files if path.suffix in DATA | {".py"}):
+            content = _source(path).digest if path.suffix == ".py" else _data(path)
+            digest.update(f"{path.relative_to(place.parent)}\0{content}\0".encode())
+    return digest.hexdigest()
 
 
 @lru_cache(maxsize=64)

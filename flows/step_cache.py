@@ -1,8 +1,9 @@
 """Steps that are done once: each has a folder of products and a record, both valid only as a whole.
 
-A step's key is the hash of its declared inputs, of the code that it uses, and of the versions of the Python packages
-that it uses. A step with the same key and untouched products is not run again. Products are made in ``NAME.part``,
-which is renamed when they are complete; ``NAME.failed`` keeps what a failed step left, for its logs.
+A step's key is the hash of its declared inputs, of the code that it uses (also that of other packages, which provide
+kernels or handlers), and of the versions of the Python packages that it uses. A step with the same key and untouched
+products is not run again. Products are made in ``NAME.part``, which is renamed when they are complete; ``NAME.failed``
+keeps what a failed step left, for its logs.
 
 A record that was changed by hand is not believed: it carries a hash of its content, and its result must be one of the
 step's type. In both cases the step runs again.
@@ -20,7 +21,7 @@ from pydantic import ValidationError
 
 from flows.build_report import Facts, StepTime
 from flows.files import read_json, sha256, write_json
-from flows.source_hash import code_of
+from flows.source_hash import code_of, code_of_packages
 from flows.steps.step import PACKAGES, Step, installed
 from hw.host.errors import BitfabricError
 
@@ -62,7 +63,8 @@ class StepCache:
         """The result of a step: from its record, or of running it. Raises BitfabricError where it fails."""
         name = step.name
         versions = {package: installed(package) for package in (*PACKAGES, *step.packages)}
-        key = key_of(name, step.inputs(), versions, code_of((type(step).__module__,)))
+        code = code_of((type(step).__module__,)), code_of_packages()
+        key = key_of(name, step.inputs(), versions, code)
         known = self._valid(step, key)
         if known is not None:
             self.watch(name, True, None)

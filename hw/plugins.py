@@ -3,9 +3,14 @@
 import sys
 from functools import lru_cache
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from hw.host.errors import BitfabricError
+
+PREFIX = "bitfabric"
+"""What the names of our entry point groups begin with."""
 
 
 def find(group: str, name: str) -> Any | None:
@@ -42,6 +47,24 @@ def find_all(group: str) -> dict[str, Any]:
 def names(group: str) -> frozenset[str]:
     """The names that installed packages provide in an entry point group. Nothing is imported."""
     return frozenset(_group(group, tuple(sys.path)).names)
+
+
+def places() -> list[Path]:
+    """The packages (folders) and modules (files) that provide anything in the groups ``bitfabric.*``.
+
+    Nothing is imported.
+    """
+    path = tuple(sys.path)
+    ours = [group for group in _groups(path) if group.startswith(f"{PREFIX}.")]
+    specs = [find_spec(point.module.partition(".")[0]) for group in ours for point in _group(group, path)]
+    found = {(spec.origin, bool(spec.submodule_search_locations)) for spec in specs if spec and spec.origin}
+    return sorted(Path(origin).parent if package else Path(origin) for origin, package in found)
+
+
+@lru_cache(maxsize=4)
+def _groups(path: tuple[str, ...]) -> frozenset[str]:
+    """The names of all entry point groups; ``path`` as in ``_group``."""
+    return frozenset(entry_points().groups)
 
 
 @lru_cache(maxsize=16)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.config import STEPS
-from flows.source_hash import code_of, files_of
+from flows.source_hash import code_of, code_of_packages, files_of
 
 ROOT = Path(str(files("flows"))).parent
 ALL = {*STEPS, "compare_finn"}
@@ -101,3 +101,22 @@ def test_an_import_in_a_function_is_used(tmp_path):
     assert code_of(["hw.a"], tmp_path) != before
     with pytest.raises(KeyError, match=r"hw\.nix"):
         code_of(["hw.nix"], tmp_path)
+
+
+def test_the_code_of_packages_that_provide_kernels_counts(tmp_path, monkeypatch):
+    without = code_of_packages()
+    shutil.copytree(Path(__file__).parents[1] / "data" / "negate", tmp_path / "site")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    original = code_of_packages()
+    assert original != without
+    kernel = tmp_path / "site/negate_plugin/kernel.py"
+    text = kernel.read_text()
+    kernel.write_text(f"# A comment.\n{text}")
+    assert code_of_packages() == original
+    kernel.write_text(f"{text}\nADDED = 1\n")
+    assert code_of_packages() != original
+    kernel.write_text(text)
+    assert code_of_packages() == original
+    source = tmp_path / "site/negate_plugin/negate.sv"
+    source.write_text(f"{source.read_text()}\n")
+    assert code_of_packages() != original
