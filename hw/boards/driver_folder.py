@@ -1,4 +1,4 @@
-"""The driver that a build leaves: a copy of ``hw.host``, for any machine with NumPy and pyserial."""
+"""The driver folder of a build: a copy of ``hw.host`` that runs wherever Python, NumPy and pyserial are installed."""
 
 import json
 from importlib.resources import files
@@ -8,7 +8,10 @@ from hw.host.interface import Interface
 
 
 def write(folder: Path, interface: Interface) -> Path:
-    """Write the driver of a model into ``folder``; ``python folder X.npy`` runs it."""
+    """Write the host driver and the model's ``interface`` (model.json) into ``folder``; returns ``folder``.
+
+    ``python folder X.npy`` runs the frames in X.npy on the board.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for file in files("hw.host").iterdir():
         if file.name.endswith(".py"):

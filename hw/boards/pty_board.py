@@ -1,4 +1,4 @@
-"""A virtual board behind a pseudo-terminal: any program that opens serial ports can talk to it."""
+"""A virtual board behind a pseudo-terminal, which any program opens as a serial port."""
 
 import os
 import select
@@ -10,9 +10,9 @@ from types import TracebackType
 from hw.boards.virtual import VirtualBoard
 
 QUIET = 1e-4
-"""Seconds of the image's time without an octet after which it is the host's turn again."""
+"""Simulated seconds without a byte from the image after which the thread looks for bytes from the host."""
 PAUSE = 0.001
-"""Seconds to wait for the host before the simulation goes on."""
+"""Seconds of real time that the thread waits for bytes from the host before it continues the simulation."""
 
 
 def _unchanged(octets: bytes) -> bytes:
@@ -20,10 +20,14 @@ def _unchanged(octets: bytes) -> bytes:
 
 
 class PtyBoard:
-    """Serves ``board`` on a pseudo-terminal, at ``port``, from a thread of its own, until it is closed.
+    """Connects ``board`` to a pseudo-terminal with the path ``port``. A background thread moves the bytes.
 
-    ``damage`` may change the octets of both directions: a bad line. ``unplug`` takes the terminal away, as when a USB
-    cable is pulled; ``plug`` brings another one, the image being what it was.
+    Use it as a context manager, or call ``unplug``. ``unplug`` closes the terminal, as when a USB cable is pulled;
+    ``plug`` opens a new one, and the image keeps its state.
+
+    Args:
+        board: the simulated image; its ``timeout`` is set to ``QUIET``.
+        damage: a function that may change the bytes of either direction, to model transmission errors.
     """
 
     def __init__(self, board: VirtualBoard, damage: Callable[[bytes], bytes] = _unchanged) -> None:
@@ -41,7 +45,7 @@ class PtyBoard:
         self.unplug()
 
     def plug(self) -> None:
-        """Open a terminal and serve it."""
+        """Open a new pseudo-terminal and start the thread that serves it."""
         import tty
 
         self._master, slave = os.openpty()
@@ -52,7 +56,7 @@ class PtyBoard:
         self._thread.start()
 
     def unplug(self) -> None:
-        """End the service and take the terminal away."""
+        """Stop the thread and close the pseudo-terminal. No effect without a terminal."""
         if self._thread is None:
             return
         os.close(self._stop)
@@ -60,7 +64,7 @@ class PtyBoard:
         self._thread = None
 
     def _serve(self, master: int, slave: int, wake: int) -> None:
-        # The terminal's other end stays open here too, so that it lives on between two programs that use it.
+        # This process keeps the slave end open as well: the terminal then survives the time between two programs.
         try:
             while True:
                 ready, _, _ = select.select([master, wake], [], [], PAUSE)

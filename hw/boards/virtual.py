@@ -1,8 +1,9 @@
-"""A virtual board: an image, as RTL or as a netlist, in simulation with a UART at its pins.
+"""A virtual board: Verilator simulates an image (its RTL or its netlist), with a UART model at the image's pins.
 
-It is a transport like a serial port (``read``, ``write``, ``timeout``), so the driver runs on it as on the real board.
-Time is simulated: a read ends when it has its octets, or when nothing moved on the line for ``timeout`` seconds of the
-image's clock, ``patience`` clocks at most: a driver's timeout suits real boards, and a netlist is simulated slowly.
+It has the interface of a serial port (``read``, ``write``, ``timeout``), so the host driver runs on it unchanged. Time
+is simulated time: a read ends when it has received its bytes, or when the line has been idle for ``timeout`` seconds of
+the image's clock. The idle time is limited to ``patience`` clock cycles, because the drivers' timeouts are chosen for
+real boards and a netlist simulates slowly.
 """
 
 import struct
@@ -19,11 +20,16 @@ ALL = 0xFFFFFFFF
 
 
 class VirtualBoard:
-    """An image in simulation. ``design`` is its netlist; without it, its RTL is simulated.
+    """A simulated image. Use it as a context manager, or call ``close``.
 
-    ``skew`` is the host's baud rate relative to the nominal one; ``patience`` must exceed the cycles of a frame. Use
-    as a context manager, or ``close`` it.
-    A netlist is built without the compiler's optimisation, which takes longer than a few frames' simulation.
+    The C++ model of a netlist is compiled without optimisation, because optimising it takes longer than it saves in the
+    simulation of a few frames.
+
+    Args:
+        image: the image.
+        design: the netlist of the image, as a design; None simulates the image's RTL.
+        skew: baud rate of the host, relative to the nominal rate.
+        patience: longest idle time of the line during a read, in clock cycles; more than a frame's cycles.
     """
 
     def __init__(
@@ -57,12 +63,15 @@ class VirtualBoard:
         self._process.communicate()
 
     def write(self, data: bytes) -> int:
-        """Queue octets; they are sent while reading."""
+        """Queue bytes; the next ``read`` or ``exchange`` sends them. Returns their number."""
         self._to_send += data
         return len(data)
 
     def read(self, size: int = 1) -> bytes:
-        """Up to ``size`` octets: fewer when the line was quiet for ``timeout`` seconds."""
+        """Read ``size`` bytes, or fewer if the line is idle for ``timeout`` seconds.
+
+        Raises BitfabricError where the simulation has ended.
+        """
         if len(self._received) < size:
             self._run(size - len(self._received))
         data = bytes(self._received[:size])
@@ -70,13 +79,14 @@ class VirtualBoard:
         return data
 
     def exchange(self, data: bytes) -> bytes:
-        """Send octets and collect all that comes back until the line is quiet for ``timeout`` seconds."""
+        """Send ``data`` and return all bytes received until the line is idle for ``timeout`` seconds."""
         self.write(data)
         self._run(ALL)
         received, self._received = bytes(self._received), bytearray()
         return received
 
     def _run(self, want: int) -> None:
+        """Send the queued bytes and simulate until ``want`` bytes have arrived or the line has been idle too long."""
         patience = self.patience
         if self.timeout is not None:
             patience = min(patience, round(self.timeout * self.image.clock_mhz * 1e6))

@@ -1,8 +1,9 @@
-"""The kernels, found by their folders; kernels of other packages by an entry point.
+"""Finds kernels: those of this package by their folders, those of other packages by entry points.
 
-A kernel is a package ``NAME`` with a module ``kernel``, in which one concrete subclass of ``Kernel`` has ``op`` NAME,
-and a module ``cases``, beside the kernel's SystemVerilog. Another distribution adds kernels through entry points of the
-group ``bitfabric.kernels``: the name is the kernel's ``op``, the value its class or the module that holds it.
+The folder of a kernel NAME is a package that contains the kernel's SystemVerilog, a module ``kernel`` with exactly one
+concrete subclass of ``Kernel`` whose ``op`` is NAME, and a module ``cases``. Other distributions add kernels through
+entry points of the group ``bitfabric.kernels``: the entry point's name is the kernel's ``op``, and its value is the
+class or the module that defines it.
 """
 
 import inspect
@@ -30,7 +31,7 @@ def names() -> tuple[str, ...]:
 
 
 def is_builtin(op: str) -> bool:
-    """Whether the kernel of this name is one of this package."""
+    """Whether this package defines the kernel of this name."""
     return op in _folders()
 
 
@@ -50,19 +51,21 @@ def get(op: str) -> type[Kernel]:
 
 
 class Cases(Protocol):
-    """The module ``cases`` of a kernel: what every check of kernels is run on. Seeds are fixed."""
+    """Interface of a kernel's module ``cases``: the kernels on which every test of kernels runs. Seeds are fixed."""
 
     def cases(self) -> Iterable[tuple[str, Kernel]]:
-        """Small kernels by name, which together reach every branch of the hardware."""
+        """Pairs (name, kernel) of small kernels that together reach every branch of the hardware."""
         ...
 
     def definition(self, kernel: Any, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
-        """What ``kernel.execute`` must return, by the plainest statement of it; of any integer type."""
+        """The expected result of ``kernel.execute``, computed in the simplest way; of any integer type."""
         ...
 
     def grid(self) -> Iterable[tuple[str, Kernel]]:
-        """Kernels of the sizes that networks have, by a name that begins with ``op``: the models of cost and clock are
-        fitted to what synthesis makes of them."""
+        """Pairs (name, kernel) of kernels of realistic sizes; the names begin with ``op``.
+
+        The models of resources and clock frequency are fitted to the synthesis results of these kernels.
+        """
         ...
 
 
@@ -73,17 +76,20 @@ def cases(op: str) -> Cases:
 
 
 class Damage(Protocol):
-    """The module ``damage`` of a kernel: what it computes when bits of its memories are flipped.
+    """Interface of a kernel's module ``damage``: a model of the kernel with flipped bits in its memories.
 
-    A kernel without memories has none, unless its results change with numbers beyond its input range."""
+    A kernel without memories has this module only if out-of-range inputs change its results (its sums wrap around).
+    """
 
     def bits(self, kernel: Any) -> int:
-        """Bits of the memories, as in the files of the RTL without parity bits."""
+        """Total bits of the memories, as in the memory files of the RTL, without parity bits."""
         ...
 
     def damaged(self, kernel: Any, flips: np.ndarray) -> Kernel:
-        """The kernel with the bits ``flips`` flipped, (count,) int64 from 0 to ``bits`` - 1. Without flips its results
-        are the kernel's, and, for codes at its inputs that the kernel was not made for, the hardware's."""
+        """The kernel with the bits ``flips`` flipped, (count,) int64 from 0 to ``bits`` - 1.
+
+        Without flips it equals the kernel on valid input codes, and the hardware on all input codes.
+        """
         ...
 
 
@@ -96,8 +102,11 @@ def damage(kernel: type[Kernel]) -> Damage | None:
 
 
 def source(name: str, kernel: type[Kernel]) -> Traversable:
-    """The SystemVerilog file that ``kernel`` means by this name: beside its class, beside one of its base classes, or
-    among the cells that kernels share. Raises BitfabricError where there is none."""
+    """The SystemVerilog file ``name`` of a kernel.
+
+    It is searched in the folder of the kernel's class, in those of its base classes, and in ``cells``, which holds the
+    modules that kernels share. Raises BitfabricError where there is none.
+    """
     for folder in (*map(files, _packages(kernel)), files(__name__) / "cells"):
         if (file := folder / name).is_file():
             return file
@@ -118,7 +127,10 @@ def _folders() -> frozenset[str]:
 
 
 def _class(op: str, module: ModuleType | type[Kernel]) -> type[Kernel]:
-    """The one concrete kernel of this name that a module defines; a class is taken as it is."""
+    """The concrete kernel class of this name: ``module`` itself if it is a class, else the one that it defines.
+
+    Raises BitfabricError unless there is exactly one.
+    """
     where = module.__name__
     if isinstance(module, ModuleType):
         classes = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == where]

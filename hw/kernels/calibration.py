@@ -1,4 +1,4 @@
-"""What the models of cost and clock are fitted to: the kernels of every grid, and how they are synthesised."""
+"""Calibration of the resource and clock models: the kernels of all grids, and the graphs that are synthesised."""
 
 from collections.abc import Iterator
 
@@ -11,17 +11,17 @@ from hw.ir.stream import Stream
 from hw.kernels.fifo.kernel import Fifo
 
 COMPANION = Fifo(Stream((1,), DataType["BIPOLAR"], 1), 32)
-"""A kernel is synthesised beside this FIFO, whose cost is subtracted.
+"""Each kernel is synthesised together with this FIFO, whose cost is then subtracted.
 
-Logic mapping makes the deepest path of a design as short as it can, and saves lookup tables on all other paths. A
-kernel of shallow logic alone has no deeper path than its own, and takes up to three times the lookup tables that it
-takes in a network (Gowin: a fork to four 296 instead of 107, of wide multiplexers). The control of this FIFO is as deep
-as that of most kernels.
+Technology mapping optimises the deepest paths of a design for delay and all other paths for area. In a design of one
+kernel with shallow logic, the kernel's own paths are the deepest, and the mapper uses up to three times the lookup
+tables that the kernel needs in a network (Gowin: 296 instead of 107 for a fork to four, in wide multiplexers). The
+control logic of this FIFO is as deep as that of most kernels.
 """
 
 
 def grid() -> Iterator[tuple[str, Kernel]]:
-    """The kernels of every kernel's grid. The name tells the parameters: measurements are kept under it."""
+    """The kernels of all grids as pairs (name, kernel). Names state parameters, and are the keys of measurements."""
     for op in kernels.names():
         yield from kernels.cases(op).grid()
 

@@ -1,8 +1,8 @@
-"""Simulation below RTL: a Yosys or nextpnr netlist as a design that ``hw.simulation.verilator`` can build.
+"""Gate-level simulation: converts a netlist of Yosys or nextpnr to a design for ``hw.simulation.verilator``.
 
-A netlist in Yosys JSON, after synthesis or after place and route, is written as Verilog: one instance per cell, of our
-own models of the family's cells (``hw/families/F/models``). The family's ``CellDialect`` brings the cells to the form
-of their models.
+The netlist is a Yosys JSON file, written after synthesis or after place and route. It becomes Verilog with one instance
+per cell. The instances are of this project's own models of the family's cells (``hw/families/F/models``); the family's
+``CellDialect`` adapts each cell's pins and parameters to its model.
 """
 
 import json
@@ -20,7 +20,7 @@ from hw.rtl.design import RtlDesign
 
 
 def models(family: Family) -> dict[str, str]:
-    """The models of a family's cells, by file name. Raises UsageError where there are none."""
+    """The simulation models of a family's cells: file name -> source. Raises UsageError where there are none."""
     folder = spec_of(family).models
     if folder is None:
         raise _no_models(family)
@@ -33,7 +33,10 @@ def _no_models(family: Family) -> UsageError:
 
 
 def load(netlist: Path) -> tuple[str, dict]:
-    """Name and contents of the top module of a Yosys JSON file. Raises BitfabricError where there is none."""
+    """The name and the JSON object of the top module of a Yosys JSON file.
+
+    Raises BitfabricError for a file that cannot be read and for a number of top modules other than one.
+    """
     try:
         modules = json.loads(netlist.read_text())["modules"]
         tops = [name for name, module in modules.items() if int(str(module["attributes"].get("top", "0")), 2)]
@@ -50,9 +53,11 @@ def design(
     inputs: Mapping[str, Stream] | None = None,
     outputs: Mapping[str, Stream] | None = None,
 ) -> RtlDesign:
-    """The design of a netlist file: of an accelerator with the streams ``inputs`` and ``outputs``, or of an image.
+    """Convert a netlist file to a design that can be simulated.
 
-    Raises UsageError where there are no models of the family's cells.
+    The netlist is that of an accelerator with the streams ``inputs`` and ``outputs``, or, without streams, that of an
+    image. Raises UsageError where there are no models of the family's cells, and BitfabricError for a file without
+    exactly one top module and for a cell that the models do not cover.
     """
     top, module = load(netlist)
     if (dialect := spec_of(family).dialect) is None:
@@ -62,8 +67,8 @@ def design(
 
 
 def verilog(top: str, module: dict, dialect: CellDialect) -> str:
-    """A module of a Yosys JSON file as Verilog: instances of cells between nets ``n<number>``."""
-    # nextpnr gives an arbitrary number to a port's bit that goes nowhere; every real net has a name.
+    """Write a module of a Yosys JSON file as Verilog. Net number i is named ``n<i>``."""
+    # nextpnr assigns an arbitrary number to an unconnected bit of a port. Every real net has a name.
     known = {bit for net in module["netnames"].values() for bit in net["bits"] if isinstance(bit, int)}
     fresh = count(max(known, default=0) + 1)
     dialect.connect(module["cells"])
@@ -90,7 +95,7 @@ def _net(bit: int | str) -> str:
 
 
 def _instance(name: str, raw: dict, dialect: CellDialect, fresh: Iterator[int]) -> str:
-    """One cell as an instance of its model."""
+    """Write one cell as an instance of its model; ``fresh`` yields numbers for nets of open outputs."""
     outputs = {pin for pin, direction in raw["port_directions"].items() if direction == "output"}
     cell = Cell(raw["type"], dict(raw["parameters"]), dict(raw["connections"]), outputs)
     dialect.adapt(cell)
@@ -111,18 +116,18 @@ def _instance(name: str, raw: dict, dialect: CellDialect, fresh: Iterator[int]) 
 
 
 def _joined(nets: list[str]) -> str:
-    """Nets, the first in the low bit, as one value."""
+    """Concatenate nets to one Verilog value; the first net is the lowest bit."""
     return nets[0] if len(nets) == 1 else "{" + ", ".join(reversed(nets)) + "}"
 
 
 def _literal(value: str) -> str:
-    """A parameter as Yosys writes it, in Verilog."""
+    """Convert a parameter value from Yosys JSON to a Verilog literal; undefined bits become 0."""
     text = string(value)
     return f"{len(value)}'b{re.sub('[xz]', '0', value)}" if text is None else f'"{text}"'
 
 
 def _vectors(cell: Cell, values: dict[str, str], dialect: CellDialect, fresh: Iterator[int]) -> dict[str, str]:
-    """The pins as the models have them: scalar ones that are numbered, as vectors."""
+    """Pin -> Verilog value, with numbered scalar pins joined to the vectors that the models declare."""
     result: dict[str, str] = {}
     groups: dict[str, dict[int, str]] = {}
     for pin, value in values.items():

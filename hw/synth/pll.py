@@ -1,4 +1,4 @@
-"""The PLL of a device: its dividers for a clock, and its instance."""
+"""PLL configuration: chooses the dividers for a clock frequency and writes the instance of the PLL."""
 
 from collections.abc import Iterator
 
@@ -8,15 +8,15 @@ from hw.families import spec_of
 from hw.host.errors import BitfabricError, UsageError
 
 LEAST_SHARE = 0.85
-"""Of the clock that is asked for, the share that a setting must reach."""
+"""Minimum clock of a setting, as a fraction of the requested clock."""
 
 
 def solve(in_mhz: float, mhz: float, device: Device) -> Pll:
-    """The setting with the fastest clock up to ``mhz``, and of those the one whose oscillator is nearest to the middle
-    of its range.
+    """The setting with the fastest output clock up to ``mhz``, from an input clock of ``in_mhz``.
 
-    Raises UsageError where that is more than 15 % below ``mhz``, and BitfabricError where the device has no PLL that we
-    can instantiate.
+    Among settings of equal clock, the one whose oscillator (VCO) is nearest to the middle of its range. Raises
+    UsageError where the clock is more than 15 % below ``mhz``, and BitfabricError where the device has no PLL that this
+    flow can instantiate.
     """
     if (limits := device.pll) is None:
         raise _no_pll(device)
@@ -36,8 +36,10 @@ def solve(in_mhz: float, mhz: float, device: Device) -> Pll:
 
 
 def _settings(in_mhz: float, mhz: float, limits: PllLimits) -> Iterator[Pll]:
-    """For each pair of the other dividers, the setting with the largest feedback divider that exceeds neither ``mhz``
-    nor the range of the oscillator."""
+    """One setting for each pair of reference and output dividers.
+
+    It has the largest feedback divider whose clock exceeds neither ``mhz`` nor the range of the oscillator.
+    """
     for reference in limits.references:
         for output in limits.outputs:
             divided = reference * (output if limits.inner else 1)
@@ -48,7 +50,11 @@ def _settings(in_mhz: float, mhz: float, limits: PllLimits) -> Iterator[Pll]:
 
 
 def instance(pll: Pll, device: Device, clock_in: str, clock_out: str, locked: str) -> str:
-    """SystemVerilog of the PLL. The arguments are the signals of its input clock, its output clock and its lock."""
+    """The SystemVerilog instance of a PLL.
+
+    ``clock_in``, ``clock_out`` and ``locked`` name the signals at its pins. Raises BitfabricError where the device has
+    no PLL that this flow can instantiate.
+    """
     if (write := spec_of(device.family).pll_cell) is None:
         raise _no_pll(device)
     cell = write(pll, device, clock_in, clock_out, locked)

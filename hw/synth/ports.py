@@ -1,9 +1,9 @@
-"""The ports of a netlist on the way to place and route, for tools that cannot place a design without its pins.
+"""Prepares the ports of a netlist for nextpnr.
 
-Out of context, every port except the clock is removed. Its nets remain, without a driver or without a reader, so that
-nothing is optimised away and the design needs no more pins than the package has. ``attach`` restores the ports of the
-placed netlist. Where ports need pad cells, these are added here: synthesis omits them, because the same netlist is
-simulated.
+For an out-of-context run, ``detach`` removes every port except the clock. The ports' nets stay in the netlist, without
+a driver or without a reader, so no logic is optimised away and the design needs no more pins than the package has.
+``attach`` restores the ports in the placed netlist. For a family that needs pad cells, ``add_pads`` inserts them here
+and not in synthesis, because the netlist of synthesis is also simulated.
 """
 
 import json
@@ -15,9 +15,9 @@ CLOCK = "clk"
 
 
 def detach(module: dict) -> dict:
-    """Remove all ports except the clock from a Yosys JSON module; returns them.
+    """Remove all ports except the clock from a Yosys JSON module; returns the removed ports.
 
-    Nets at a port keep only the name of the port, by which ``attach`` finds them again.
+    A net at a port keeps only the port's name, by which ``attach`` finds it.
     """
     ports = {name: port for name, port in module["ports"].items() if name != CLOCK}
     outside = {bit for port in ports.values() for bit in port["bits"]}
@@ -46,9 +46,9 @@ def attach(module: dict, ports: Mapping[str, dict]) -> None:
 
 
 def add_pads(module: dict, pads: tuple[str, str]) -> None:
-    """Put an input or an output pad cell, of these kinds, between each bit of a port and its net.
+    """Insert a pad cell between each bit of each port and its net.
 
-    The pads have the pins I and O.
+    ``pads``: the cell types of the input pad and of the output pad, both with the pins I and O.
     """
     input_pad, output_pad = pads
     used = [b for cell in module["cells"].values() for bits in cell["connections"].values() for b in bits]
@@ -71,7 +71,7 @@ def add_pads(module: dict, pads: tuple[str, str]) -> None:
 
 
 def prepare(netlist: Path, made: Path, detached: bool, pads: tuple[str, str] | None) -> dict[str, dict]:
-    """Write ``netlist`` to ``made`` with its ports as nextpnr needs them; returns the ports that ``detach`` removed."""
+    """Write ``netlist`` to ``made`` with the ports that nextpnr needs; returns the ports that ``detach`` removed."""
     whole = json.loads(netlist.read_text())
     (module,) = [m for m in whole["modules"].values() if int(str(m["attributes"].get("top", "0")), 2)]
     ports = detach(module) if detached else {}
@@ -82,7 +82,7 @@ def prepare(netlist: Path, made: Path, detached: bool, pads: tuple[str, str] | N
 
 
 def restore(placed: Path, ports: Mapping[str, dict]) -> None:
-    """``attach`` in a file of one module."""
+    """Apply ``attach`` to a file that contains one module."""
     whole = json.loads(placed.read_text())
     (module,) = whole["modules"].values()
     attach(module, ports)

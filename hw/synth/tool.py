@@ -1,4 +1,7 @@
-"""Finds a tool and runs it as a process of its own: the log in a file, one line of error, killed with its children."""
+"""Finds external tools and runs them as subprocesses.
+
+Output goes to a log file; a failure becomes a one-line error; an interrupt kills the tool with its child processes.
+"""
 
 import contextlib
 import os
@@ -18,9 +21,15 @@ from hw.host.errors import BitfabricError
 
 
 def locate(module: str, entry: str, native: str, install: str) -> list[str]:
-    """The command line of a tool: the pip wheel ``module`` (Python code ``entry``), or ``native`` on PATH.
+    """The command line that starts a tool.
 
-    The wheel goes first because its version is pinned. Raises BitfabricError where there is neither.
+    The pip wheel is preferred because its version is pinned. Raises BitfabricError where neither is installed.
+
+    Args:
+        module: import name of the wheel.
+        entry: Python code that starts the wheel's tool.
+        native: name of the program on PATH that is used without the wheel.
+        install: distribution name of the wheel, for the error message.
     """
     if find_spec(module) is not None:
         return [sys.executable, "-c", entry]
@@ -35,7 +44,7 @@ def command(tool: Tool) -> list[str]:
 
 
 def version(distribution: str, native: str, flag: str) -> str:
-    """Version of the tool that ``locate`` would choose."""
+    """Name and version of the tool that ``locate`` would choose; ``native flag`` prints that of a native program."""
     if find_spec(distribution.replace("-", "_")) is not None:
         return f"{distribution} {wheel_version(distribution)}"
     done = subprocess.run([native, flag], capture_output=True, text=True)
@@ -43,14 +52,18 @@ def version(distribution: str, native: str, flag: str) -> str:
 
 
 def run(command: Sequence[str], folder: Path, log: Path, what: str) -> None:
-    """Run ``command`` in ``folder``, all it prints into ``log``. Raises BitfabricError with the first error line."""
+    """Run ``command`` in ``folder``, with its output in the file ``log``.
+
+    Raises BitfabricError with the first error line of the log; ``what`` names the operation in it.
+    """
     run_all([(command, log)], folder, what, 1)
 
 
 def run_all(commands: Sequence[tuple[Sequence[str], Path]], folder: Path, what: str, jobs: int) -> None:
-    """Run commands, each with its log, ``jobs`` at a time. The first one that fails ends the others.
+    """Run ``commands``, pairs (command, log), in ``folder``, at most ``jobs`` at a time.
 
-    Each tool runs in a session of its own: an interrupt reaches only this process, which then ends the tools.
+    The first command that fails ends the others and raises BitfabricError. Each tool runs in a new session, so an
+    interrupt from the terminal reaches only this process, which then kills the tools' process groups.
     """
     waiting, running = deque(commands), dict[subprocess.Popen, Path]()
     try:
@@ -81,6 +94,7 @@ def run_all(commands: Sequence[tuple[Sequence[str], Path]], folder: Path, what: 
 
 
 def _reason(log: Path, status: int) -> str:
+    """Why a tool failed, in one line: the first error in its log, the signal, or the last line of the log."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     for line in lines:
         if re.search(r"\berror:", line, re.IGNORECASE):
@@ -91,6 +105,9 @@ def _reason(log: Path, status: int) -> str:
 
 
 def publish(made: Path, name: Path) -> Path:
-    """Give a finished product its name in one step, so that an interrupted run leaves none half written."""
+    """Rename the finished file ``made`` to ``name`` and return ``name``.
+
+    The renaming is atomic, so an interrupted run leaves no incomplete file of that name.
+    """
     made.replace(name)
     return name

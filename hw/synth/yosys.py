@@ -1,7 +1,7 @@
-"""Synthesis with Yosys: SystemVerilog -> a netlist of the family's cells, with the cells of every layer counted.
+"""Synthesis with Yosys: converts SystemVerilog to a netlist of the family's cells and counts the cells of every layer.
 
-The design is flattened, so logic is optimised across kernels; each cell is then attributed to the instance that drives
-its output (see ``owners``). ``hw.families.F.synthesis`` states what the cells of a family cost.
+The design is flattened, so that Yosys optimises logic across kernels. Afterwards each cell is attributed to one
+instance (see ``owners``). ``hw.families.F.synthesis`` states the cost of the cells of a family.
 """
 
 import json
@@ -30,12 +30,12 @@ class Synthesis:
 
     Attributes:
         top: name of the top module.
-        device: the device that it is for.
+        device: the target device.
         netlist: the Yosys JSON file.
         log: the log of Yosys.
-        cells: kind of cell -> count.
-        resources: what all cells cost.
-        instances: cost of each instance under ``scope`` of ``synthesise``; ``""`` is everything else.
+        cells: cell type -> count.
+        resources: cost of all cells.
+        instances: cost of each instance under ``scope`` of ``synthesise``; ``""`` is the cost of all other cells.
         seconds: wall-clock time.
     """
 
@@ -50,12 +50,15 @@ class Synthesis:
 
 
 def version() -> str:
-    """The synthesis tool and its version."""
+    """Name and version of the synthesis tool."""
     return tool.version("pyosys", "yosys", "-V")
 
 
 def run_script(script: str, folder: Path, name: str, what: str) -> Path:
-    """Run a Yosys script in ``folder`` from ``name.ys``; returns the log. Raises BitfabricError with its error."""
+    """Write a Yosys script to ``name.ys`` in ``folder`` and run it; returns the path of the log.
+
+    Raises BitfabricError with the error of Yosys, or where Yosys is missing.
+    """
     command = tool.locate("pyosys", ENTRY, "yosys", "pyosys")
     (folder / f"{name}.ys").write_text(script)
     log = folder / f"{name}.log"
@@ -67,9 +70,9 @@ def run_script(script: str, folder: Path, name: str, what: str) -> Path:
 def synthesise(design: RtlDesign, device: Device, out: Path, scope: str = "") -> Synthesis:
     """Synthesise ``design`` for ``device`` in the folder ``out``.
 
-    Leaves the sources, ``<top>.json`` (the netlist as nextpnr reads it), ``<top>.ys`` and ``<top>.log``. ``scope`` is
-    the instance whose parts ``Synthesis.instances`` lists, ``"a.b"`` for one inside another; by default the top itself.
-    The ports have no pads. Raises BitfabricError with the error of Yosys, or where Yosys is missing.
+    Writes the sources, ``<top>.json`` (the netlist for nextpnr), ``<top>.ys`` and ``<top>.log``. The netlist has no pad
+    cells. ``scope`` is the hierarchical name (``"a.b"``) of the instance whose children ``Synthesis.instances`` lists;
+    by default the top module. Raises BitfabricError with the error of Yosys, or where Yosys is missing.
     """
     spec = spec_of(device.family)
     started = time.monotonic()
@@ -88,7 +91,7 @@ def synthesise(design: RtlDesign, device: Device, out: Path, scope: str = "") ->
 def count(module: dict, family: Family, scope: str = "") -> tuple[Resources, dict[str, Resources]]:
     """Resources of a Yosys JSON module, in total and by instance under ``scope``.
 
-    Raises BitfabricError for a cell of which the family does not state a cost.
+    Raises BitfabricError for a cell type without a stated cost in the family.
     """
     synthesis = spec_of(family).synthesis
     parts: dict[str, Resources] = defaultdict(Resources)
@@ -102,12 +105,12 @@ def count(module: dict, family: Family, scope: str = "") -> tuple[Resources, dic
 
 
 def owners(module: dict, scope: str = "") -> dict[str, str]:
-    """The instance that each cell of a flattened module belongs to (``""``: none under ``scope``).
+    """Cell -> instance that it belongs to, in a flattened module (``""``: no instance under ``scope``).
 
-    A cell belongs to the instance whose signal it drives. A net may have several names; the deepest one that is not an
-    input of its instance (``s*_valid``, ``s*_data``, ``m*_ready``) decides. A net that the mapper made has no name;
-    then the name of the cell decides, which ``autoname`` derives from the nearest named net. A cell named after a net
-    of the top belongs to the instance of most of the cells that it drives.
+    A cell belongs to the instance whose signal it drives. Where the net has several names, the deepest in the hierarchy
+    decides, except names of instance inputs (``s*_valid``, ``s*_data``, ``m*_ready``). Nets that technology mapping
+    created have no name: then the cell's name decides, which ``autoname`` derives from the nearest named net. A cell
+    that is named after a net of the top module belongs to the instance of the majority of the cells that it drives.
     """
     prefix = f"{scope}." if scope else ""
 

@@ -5,10 +5,10 @@
     small = compression.share_weights(model, clusters=16)
     print(compression.report(small))
 
-The methods accept any torch module with linear or convolution layers, of torch or of Brevitas. They return a compressed
-copy and do not change their argument. The copy is an ordinary network: ``quant.fit`` or any other loop trains its
-remaining parameters (weights that are not pruned, shared values, codewords); ``quant.save_checkpoint`` and
-``quant.export`` write it. Layers with quantized weights stay on their integers; ``snap`` gives them a power-of-two
+The methods accept any torch module that has linear or convolution layers, of torch or of Brevitas. They return a
+compressed copy and do not change their argument. The copy is an ordinary network: ``quant.fit`` or any other loop
+trains its remaining parameters (unpruned weights, shared values, codewords), and ``quant.save_checkpoint`` and
+``quant.export`` write it. Layers with quantized weights keep their integer grid; ``snap`` gives them a power-of-two
 scale.
 """
 
@@ -48,7 +48,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # It trains, and the training loop reads checkpoints of compressed networks: imported when it is first used.
+    # Imported on first use: it imports the training loop, which imports this package to read checkpoints.
     if name == "deep_compression":
         from quant.training.deep_compression import deep_compression
 

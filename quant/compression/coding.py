@@ -1,4 +1,4 @@
-"""A compressed network as bytes, and back."""
+"""Serialization of a compressed network to bytes (``encode``) and back (``decode``)."""
 
 import copy
 import json
@@ -33,11 +33,12 @@ OFFSET_BITS: Mapping[str, int] = {"conv": 8, "linear": 4}
 
 @dataclass
 class EncodedLayer:
-    """A compressed layer's pieces, each a whole number of bytes.
+    """The encoded parts of a compressed layer, each a whole number of bytes.
 
-    ``codebook``: centroids, codewords or, of a layer that is only pruned, the weights themselves. ``tables``: the
-    Huffman codes. ``coded``: what they code, that is the indices and, in a pruned layer, the gaps between weights.
-    ``index_bits`` and ``offset_bits`` are the sizes of indices and gaps at a fixed length, in bits.
+    - ``codebook``: the centroids or codewords; for a layer that is only pruned, the weights themselves.
+    - ``tables``: the Huffman codes, one for each stream.
+    - ``coded``: the Huffman-coded streams: the indices and, for a pruned layer, the gaps between weights.
+    - ``index_bits``, ``offset_bits``: the sizes of the indices and gaps in bits, if coded with a fixed length.
     """
 
     spec: dict[str, Any]
@@ -59,7 +60,7 @@ class EncodedLayer:
 
 @dataclass
 class Encoded:
-    """A network's compressed layers by name, all other tensors of its state, and their bytes together."""
+    """A network's encoded layers by name (``layers``) and all other tensors of its state dict (``rest``)."""
 
     layers: dict[str, EncodedLayer]
     rest: dict[str, torch.Tensor]
@@ -76,25 +77,26 @@ class Encoded:
 
 
 def encode(model: torch.nn.Module, offset_bits: int | Mapping[str, int] = OFFSET_BITS) -> bytes:
-    """The network's state as bytes, compressed layers in their short form; ``decode`` gives it back exactly.
+    """Encodes the network's state as bytes, compressed layers in compact form. ``decode`` restores it exactly.
 
-    Indices of centroids and codewords are Huffman coded, with a code for each layer. Of a pruned layer the remaining
-    weights are stored with the number of zeros before each, in ``offset_bits`` bits (1 to 16, or by layer) before
-    Huffman coding; where a gap is longer, ``2**offset_bits - 1`` zeros are followed by a zero that is stored like a
-    weight. On a grid of integers (quantized layers, ``snap``) the codebook holds integers, elsewhere 32-bit floats.
-    Layers that are not compressed, biases, BatchNorm and the scales of activations are stored as they are.
+    Indices of centroids and codewords are Huffman coded, with one code per layer. For a pruned layer the remaining
+    weights are stored together with the number of zeros before each of them. This gap has ``offset_bits`` bits (1 to
+    16; a number, or by layer) before Huffman coding. A longer gap is split: ``2**offset_bits - 1`` zeros are followed
+    by a zero that is stored like a weight. If a layer is on an integer grid (quantized layers, ``snap``), its codebook
+    holds integers; otherwise it holds 32-bit floats. Uncompressed layers, biases, BatchNorm and activation scales are
+    stored unchanged.
 
     Han, Mao, Dally, "Deep compression", ICLR 2016; the gaps are counted as in the authors' released AlexNet, with 4
     bits.
 
-    Raises QuantError (status 2) for ``offset_bits`` out of its range.
+    Raises QuantError (status 2) for ``offset_bits`` out of range.
     """
     return encode_layers(model, offset_bits).to_bytes()
 
 
 @torch.no_grad()
 def encode_layers(model: torch.nn.Module, offset_bits: int | Mapping[str, int] = OFFSET_BITS) -> Encoded:
-    """``encode`` before the pieces are put together."""
+    """Encodes each layer as ``encode`` does, without joining the results into one byte string."""
     layers = {}
     rest = dict(model.state_dict())
     modules = dict(model.named_modules())
@@ -112,18 +114,18 @@ def encode_layers(model: torch.nn.Module, offset_bits: int | Mapping[str, int] =
 
 
 def _has_integer_codebook(plan: Mapping[str, Mapping[str, Any]], owner: str) -> bool:
-    """Whether all layers of a codebook have one grid with one scale, so that centroids are integers."""
+    """Whether all layers with the codebook of ``owner`` have one grid with one scale: centroids are then integers."""
     grids = [spec.get("grid") for name, spec in plan.items() if owner in (name, spec.get("with"))]
     return grids[0] is not None and not isinstance(grids[0]["scale"], list) and all(g == grids[0] for g in grids)
 
 
 def _covered(model: torch.nn.Module, name: str) -> list[str]:
-    """Names in the state dict of what a compressed layer's pieces stand for."""
+    """Returns the state-dict names of a compressed layer's tensors, which its encoded parts replace."""
     layer = model.get_submodule(name)
     start = f"{name}." if name else ""
     if not is_quantized(layer):
         return [key for key in model.state_dict() if key.startswith(f"{start}parametrizations.weight.")]
-    # a quantizer of the layer's own has a state of its own
+    # The state of the layer's own quantizer is not covered: it is stored with the other tensors.
     inside = f"{start}weight_quant.tensor_quant.form."
     return [key for key in model.state_dict() if key.startswith(inside) or key == f"{start}weight"]
 
@@ -133,7 +135,7 @@ def _encode_layer(layer: Layer, spec: dict[str, Any], grid: Grid | None) -> Enco
     encoded = EncodedLayer(spec)
     if isinstance(form, Codewords):
         table = form.codebooks.detach().cpu()
-        # where codewords are added, their sum is rounded, not they
+        # With several stages the sum of codewords is on the grid; the codewords themselves are not.
         encoded.codebook = _codebook(table, grid if len(table) == 1 else None)
         _add_indices(encoded, form.index.cpu().numpy().ravel(), table.shape[2])
         return encoded
@@ -169,7 +171,10 @@ def _add_indices(encoded: EncodedLayer, index: np.ndarray, alphabet: int) -> Non
 
 
 def _add_offsets(encoded: EncodedLayer, kept: np.ndarray) -> np.ndarray:
-    """Adds the coded gaps before the kept weights; returns the place of each stored entry, -1 for a zero in a gap."""
+    """Encodes the gaps before the kept weights.
+
+    Returns the position of each stored entry in the flat weight, -1 for a zero that splits a long gap.
+    """
     reach = 1 << encoded.spec["offset_bits"]
     places = np.flatnonzero(kept)
     gaps = np.diff(places, prepend=-1) - 1
@@ -204,17 +209,17 @@ def _integers(codes: np.ndarray, grid: Grid) -> bytes:
 
 @torch.no_grad()
 def decode(data: bytes, model: torch.nn.Module) -> torch.nn.Module:
-    """A copy of ``model`` with the compressed layers and the state that ``encode`` stored.
+    """Returns a copy of ``model`` with the compressed layers and the state that ``encode`` stored in ``data``.
 
-    ``model`` is any network of the architecture that was compressed, uncompressed itself: freshly made, for example.
-    Raises QuantError for damaged data or another architecture.
+    ``model`` is an uncompressed network of the same architecture as the encoded one, for example a newly created one.
+    Raises QuantError for damaged data and for a different architecture.
     """
     copied = copy.deepcopy(model)
     try:
         _decode(data, copied)
     except QuantError:
         raise
-    except Exception as error:  # whatever the damage leads to
+    except Exception as error:  # damaged data can raise any type
         raise QuantError(
             f"these bytes are no compressed state of this network: {str(error).splitlines()[0]}"
         ) from error

@@ -1,9 +1,9 @@
 """Error correction of product quantization: codewords are fitted to the layer's responses, not to its weights.
 
-With G = S^T S and C = S^T T of the layer's inputs S (n, inputs) and the wanted responses T (n, outputs), the squared
-error of the weights w_o of output o is ``w_o^T G w_o - 2 w_o^T C_o`` plus a constant, so the frames themselves are not
-kept. A convolution's inputs are those under its kernel (im2col), and a part m of its channels has one sub-vector for
-each kernel position.
+Let S (n, inputs) be the layer's inputs and T (n, outputs) the target responses. With G = S^T S and C = S^T T, the
+squared error of the weight vector w_o of output o is ``w_o^T G w_o - 2 w_o^T C_o`` plus a constant, so G and C are
+stored instead of the frames. The inputs of a convolution are its im2col patches; part m of its channels has one
+sub-vector for each kernel position.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,15 @@ from torch.nn import functional
 from quant.compression.forms import Codewords
 from quant.errors import QuantError
 
-_FRAMES = 32  # run at a time: im2col multiplies a layer's inputs by the kernel's size
+_FRAMES = 32  # frames per forward pass: im2col enlarges a layer's inputs by the kernel's size
 
 
 @dataclass(frozen=True)
 class Quadratic:
-    """A layer's response error by its weights: G (inputs, inputs), C (inputs, outputs) and ``||T||**2``."""
+    """A layer's response error as a quadratic function of its weights.
+
+    ``gram`` is G (inputs, inputs), ``cross`` is C (inputs, outputs) and ``constant`` is ``||T||**2``.
+    """
 
     gram: torch.Tensor
     cross: torch.Tensor
@@ -31,7 +34,11 @@ class Quadratic:
     def measure(
         cls, small: torch.nn.Module, reference: torch.nn.Module, name: str, inputs: torch.Tensor, weight: torch.Tensor
     ) -> "Quadratic":
-        """From the layer's inputs in the compressed network, and in the uncompressed one with its ``weight``."""
+        """Accumulates the function over ``inputs``, frames for the whole network.
+
+        S are the inputs of layer ``name`` in the compressed network ``small``. T are the responses of the uncompressed
+        network ``reference``, computed with the layer's original ``weight``.
+        """
         flat = weight.reshape(len(weight), -1).double().T
         gram, cross, constant = torch.zeros(len(flat), len(flat)).double().to(flat), torch.zeros_like(flat), 0.0
         for part in inputs.split(_FRAMES):
@@ -43,13 +50,16 @@ class Quadratic:
         return cls(gram, cross, constant)
 
     def error(self, weight: torch.Tensor) -> float:
-        """``sum_n ||T_n - W S_n||**2`` for a weight (out, in, *kernel)."""
+        """Returns ``sum_n ||T_n - W S_n||**2`` for a weight (out, in, *kernel)."""
         w = weight.detach().reshape(len(weight), -1).double().T
         return float((w * (self.gram @ w - 2 * self.cross)).sum()) + self.constant
 
 
 def running_order(model: torch.nn.Module, inputs: torch.Tensor, names: list[str]) -> list[str]:
-    """The layers' names in the order in which the network runs them; QuantError for one that cannot be corrected."""
+    """Returns the layers' names in execution order.
+
+    Raises QuantError (status 2) for a layer that cannot be corrected and for one that the network does not run.
+    """
     order: list[str] = []
     modules = dict(model.named_modules())
     for name in names:
@@ -82,7 +92,7 @@ def running_order(model: torch.nn.Module, inputs: torch.Tensor, names: list[str]
 
 
 def _layer_inputs(network: torch.nn.Module, name: str, inputs: torch.Tensor) -> torch.Tensor:
-    """The vectors (n, inputs) float64 that the layer's weight rows are multiplied with."""
+    """Returns the vectors (n, inputs) float64 that the layer's weight rows are multiplied with."""
     layer = network.get_submodule(name)
     seen: list[torch.Tensor] = []
 
@@ -103,7 +113,10 @@ def _layer_inputs(network: torch.nn.Module, name: str, inputs: torch.Tensor) -> 
 
 @torch.no_grad()
 def correct(form: Codewords, quadratic: Quadratic, rounds: int) -> None:
-    """Lowers the response error of ``form`` (one stage) in place: codewords and assignments by turns, part by part."""
+    """Reduces the response error of ``form`` (one stage) in place.
+
+    Each of the ``rounds`` visits the parts in order: it fits the part's codewords, then reassigns them.
+    """
     shape = form.shape
     outputs, channels, positions = shape[0], shape[1], shape[2:].numel()
     # rows are (output, position), inputs are (channel, position)
@@ -126,7 +139,7 @@ def correct(form: Codewords, quadratic: Quadratic, rounds: int) -> None:
 def _fit_codewords(
     book: torch.Tensor, index: torch.Tensor, weight: torch.Tensor, inputs: torch.Tensor, quadratic: Quadratic
 ) -> None:
-    """Least squares for all codewords of a part, the other parts fixed; in place on ``book`` and ``weight``."""
+    """Fits the codewords of one part by least squares, the other parts fixed; updates ``book`` and ``weight``."""
     size, width = book.shape
     positions = inputs.shape[0]
     choice = torch.nn.functional.one_hot(index, size).to(weight)  # (outputs, positions, size)
@@ -140,7 +153,7 @@ def _fit_codewords(
         slope = quadratic.cross[inputs[p]] - quadratic.gram[inputs[p]] @ weight.T  # half the negative gradient
         right += choice[:, p].T @ slope.T
     matrix = normal.view(size * width, size * width)
-    # The step is damped a little: unused codewords stay, and the error still cannot rise.
+    # Slight damping keeps unused codewords unchanged; the error still cannot increase.
     damping = 1e-9 * matrix.diagonal().mean() + 1e-30
     matrix.diagonal().add_(damping)
     step = torch.linalg.solve(matrix, right.flatten()).view(size, width)
@@ -157,7 +170,7 @@ def _reassign(
     position: int,
     quadratic: Quadratic,
 ) -> None:
-    """Gives each output its best codeword at one kernel position, all else fixed; in place."""
+    """Assigns each output its best codeword at one kernel position; updates ``index`` and ``weight`` in place."""
     columns = inputs[position]
     block = quadratic.gram[columns][:, columns]
     old = weight[:, columns]

@@ -1,4 +1,4 @@
-"""Forms of a compressed weight: pruned, shared, made of codewords; and the grid of integers it may be held to."""
+"""Forms of a compressed weight (pruned, shared, codewords), and the integer grid that it can be rounded to."""
 
 from typing import Any
 
@@ -9,12 +9,15 @@ from quant.quantizers.tensor_quant import TensorQuant
 
 
 class CompressedWeight(torch.nn.Module):
-    """Base of the forms: ``forward(latent)`` gives the weight; ``spec`` is what a fresh one of equal sizes needs."""
+    """Base class: ``forward(latent)`` returns the weight, (out, in, *kernel).
+
+    ``spec()`` returns what ``form_from`` needs to make an empty object of the same sizes.
+    """
 
     kind: str
 
     def quantized(self, values: torch.Tensor) -> torch.Tensor:
-        """The weight, from what the layer's quantizer made of ``forward``'s."""
+        """Returns the final weight; ``values`` is the layer quantizer's output for the weight of ``forward``."""
         return values
 
     def spec(self) -> dict[str, Any]:
@@ -22,7 +25,7 @@ class CompressedWeight(torch.nn.Module):
 
 
 class Pruned(CompressedWeight):
-    """The latent weight where ``mask`` is set and 0 elsewhere, where the gradient is 0, too."""
+    """The latent weight where ``mask`` is set, and 0 elsewhere. The gradient of a masked weight is 0."""
 
     kind = "pruned"
     mask: torch.Tensor
@@ -35,7 +38,7 @@ class Pruned(CompressedWeight):
         return latent * self.mask
 
     def quantized(self, values: torch.Tensor) -> torch.Tensor:
-        return values * self.mask  # some quantizers center the weights, which moves zeros
+        return values * self.mask  # some quantizers center the weights, so that zeros become non-zero
 
     def spec(self) -> dict[str, Any]:
         return {"kind": self.kind}
@@ -46,10 +49,10 @@ class Pruned(CompressedWeight):
 
 
 class Shared(CompressedWeight):
-    """One of K trainable centroids for each weight; the latent weight is not used.
+    """Weight sharing: each weight is one of K trainable centroids. The latent weight is not used.
 
     ``index`` has the weight's shape and holds 0..K-1, or K for a pruned weight, which is 0. The gradient of a centroid
-    is the sum of its weights' gradients.
+    is the sum of the gradients of its weights.
     """
 
     kind = "shared"
@@ -57,7 +60,7 @@ class Shared(CompressedWeight):
 
     def __init__(self, centroids: torch.nn.Parameter, index: torch.Tensor) -> None:
         super().__init__()
-        self.centroids = centroids  # one object for all layers that were clustered jointly
+        self.centroids = centroids  # layers that were clustered jointly share this object
         self.register_buffer("index", index.to(torch.int32))
 
     def forward(self, latent: torch.Tensor) -> torch.Tensor:
@@ -77,11 +80,12 @@ class Shared(CompressedWeight):
 
 
 class Codewords(CompressedWeight):
-    """Sub-vectors along the input dimension, each a sum of ``stages`` trainable codewords; the latent is not used.
+    """Vector quantization: each sub-vector along the input dimension is a sum of ``stages`` trainable codewords.
 
-    ``codebooks`` (stages, parts, K, length) and ``index`` (stages, parts, rows), 0..K-1. The rows are the weight's
-    vectors over input channels, one for each output channel and kernel position; the parts follow one another along
-    a row. Where the parts' lengths sum to more than the input channels, the rest is not used.
+    The latent weight is not used. ``codebooks`` has shape (stages, parts, K, length). ``index`` has shape (stages,
+    parts, rows) and holds 0..K-1. A row is the weight's vector over the input channels for one output channel and
+    kernel position; it is the concatenation of its parts. If the parts are longer in total than the number of input
+    channels, the surplus elements are not used.
     """
 
     kind = "codewords"
@@ -113,21 +117,21 @@ _KINDS = {form.kind: form for form in (Pruned, Shared, Codewords)}
 
 
 def to_rows(weight: torch.Tensor) -> torch.Tensor:
-    """(out, in, *kernel) -> (out * kernel positions, in)."""
+    """Reshapes (out, in, *kernel) to (out * kernel positions, in)."""
     return weight.movedim(1, -1).reshape(-1, weight.shape[1])
 
 
 def from_rows(rows: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-    """The inverse of ``to_rows``."""
+    """Inverts ``to_rows``; ``shape`` is that of the weight, (out, in, *kernel)."""
     return rows.reshape(shape[0], *shape[2:], shape[1]).movedim(-1, 1)
 
 
 class Grid(TensorQuant):
-    """Tensor quantizer to ``scale`` times signed integers of ``bits`` bits, ``narrow_range`` without the most negative
+    """Tensor quantizer to ``scale`` times signed ``bits``-bit integers; ``narrow_range`` excludes the most negative
     one.
 
-    The gradient passes where nothing is clipped. The scale, a number or nested lists for one a channel, is a constant
-    of the network's description (``describe``), not of its state.
+    The gradient is 0 where the value is clipped and passes unchanged elsewhere. ``scale`` is a number, or nested lists
+    for one scale per channel. It is a constant of the network's description (``describe``) and not part of its state.
     """
 
     scale: torch.Tensor
@@ -147,7 +151,7 @@ class Grid(TensorQuant):
 
 
 class Values(torch.nn.Module):
-    """A tensor quantizer's values alone, as a parametrization of a torch layer's weight."""
+    """Makes a tensor quantizer a parametrization of a torch layer's weight, which returns the values only."""
 
     def __init__(self, quantizer: Grid) -> None:
         super().__init__()
@@ -158,5 +162,7 @@ class Values(torch.nn.Module):
 
 
 def form_from(spec: dict[str, Any], shape: torch.Size) -> CompressedWeight:
-    """A form of the sizes that its ``spec`` gives, for a weight of that shape, with nothing in it yet."""
+    """Returns an empty compressed weight for a weight of ``shape``; ``spec`` (see ``CompressedWeight``) states its
+    sizes.
+    """
     return _KINDS[spec["kind"]].empty(spec, shape)

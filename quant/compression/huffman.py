@@ -6,18 +6,18 @@ import numpy as np
 
 from quant.errors import QuantError
 
-LENGTH_BITS = 6  # of one entry of a stored code; a code word of 64 bits would need more symbols than memory holds
+LENGTH_BITS = 6  # per entry of a stored code; a code word of 64 bits would need more symbols than memory holds
 _CHUNK = 1 << 18
 
 
 def code_lengths(counts: np.ndarray) -> np.ndarray:
-    """Length in bits of each symbol's Huffman code word; 0 for symbols that do not occur, 1 for a symbol alone."""
+    """Returns the bits of each symbol's code word: 0 for a symbol that does not occur, 1 if only one symbol occurs."""
     lengths = np.zeros(len(counts), dtype=np.int64)
     used = np.flatnonzero(counts)
     if len(used) == 1:
         lengths[used] = 1
         return lengths
-    # (count, tie break, symbols below); equal counts merge the older trees first, which keeps the code flat
+    # (count, tie break, symbols of the subtree); of equal counts the older trees merge first: a flat code
     heap = [(int(counts[symbol]), order, [symbol]) for order, symbol in enumerate(used)]
     heapq.heapify(heap)
     order = len(heap)
@@ -32,7 +32,7 @@ def code_lengths(counts: np.ndarray) -> np.ndarray:
 
 
 def _canonical(lengths: np.ndarray) -> np.ndarray:
-    """Code words of the canonical code: ascending by length, then by symbol."""
+    """Returns the code words of the canonical code (uint64), ordered by length, then by symbol."""
     codes = np.zeros(len(lengths), dtype=np.uint64)
     code, previous = 0, 0
     for symbol in np.argsort(lengths, kind="stable"):
@@ -46,9 +46,9 @@ def _canonical(lengths: np.ndarray) -> np.ndarray:
 
 
 def encode(symbols: np.ndarray, alphabet: int) -> tuple[bytes, bytes]:
-    """Huffman code of ``symbols`` (N,), whole numbers below ``alphabet``: (the code itself, the coded symbols).
+    """Huffman codes ``symbols`` (N,), whole numbers below ``alphabet``. Returns (code table, coded symbols).
 
-    The code is stored as its lengths, 6 bits a symbol of the alphabet; the symbols follow one another without gaps.
+    The table holds the code lengths, 6 bits for each symbol of the alphabet. The code words follow without padding.
     """
     symbols = np.asarray(symbols, dtype=np.int64).ravel()
     lengths = code_lengths(np.bincount(symbols, minlength=alphabet))
@@ -61,7 +61,7 @@ def encode(symbols: np.ndarray, alphabet: int) -> tuple[bytes, bytes]:
 
 
 def decode(table: bytes, data: bytes, alphabet: int, count: int) -> np.ndarray:
-    """The ``count`` symbols that ``encode`` gave, int64; QuantError for damaged data."""
+    """Returns the ``count`` symbols (int64) that ``encode`` coded. Raises QuantError for damaged data."""
     lengths = unpack(table, LENGTH_BITS, alphabet)
     order = np.argsort(lengths, kind="stable")
     order = order[lengths[order] > 0]
@@ -72,23 +72,24 @@ def decode(table: bytes, data: bytes, alphabet: int, count: int) -> np.ndarray:
 
 
 def _decode(data: np.ndarray, order: np.ndarray, per_length: np.ndarray, count: int) -> tuple[np.ndarray, int]:
-    """Up to ``count`` symbols of a canonical code, and how many of them ``data`` (bytes) holds.
+    """Decodes up to ``count`` symbols of a canonical code. Returns them and how many of them ``data`` (bytes) contains.
 
-    ``order``: the symbols by length, then by value. ``per_length`` (64,): code words of each length.
+    ``order``: the symbols by length, then by value. ``per_length`` (64,): the number of code words of each length.
 
-    Code words of one length are consecutive numbers, and those of a greater length continue them. So the bits that
-    follow a position, read as a fraction, give the length of the code word there by a search among the ends of the
-    lengths' ranges. That is done for all positions at once; then the positions where code words begin are followed.
+    Code words of one length are consecutive numbers, and longer code words continue the sequence. The 64 bits from a
+    position on, read as a fraction, therefore determine the length of the code word there: a binary search among the
+    upper ends of the lengths' ranges finds it. The search runs for all bit positions at once. A scalar loop then
+    follows the positions at which code words begin.
     """
     longest = int(np.max(np.flatnonzero(per_length), initial=0))
-    firsts, index, first = [0], [0], 0  # by length: the first code word, and its symbol in `order`
+    firsts, index, first = [0], [0], 0  # by length: the first code word, and the index of its symbol in `order`
     for length in range(1, longest + 1):
         first = (first + int(per_length[length - 1] if length > 1 else 0)) << 1
         firsts.append(first)
         index.append(index[-1] + int(per_length[length - 1] if length > 1 else 0))
     symbols, read, position = np.zeros(count, np.int64), 0, 0
     if not longest or firsts[-1] + int(per_length[longest]) > 1 << longest:
-        return symbols, 0  # no code, or one with too many words
+        return symbols, 0  # no code, or an oversubscribed one
     ends = [(firsts[n] + int(per_length[n])) << 64 - n for n in range(1, longest)]
     limits, first_words, first_symbols = (np.array(row, np.uint64) for row in (ends, firsts, index))
     padded = np.concatenate((data, np.zeros(9, np.uint8)))
@@ -113,7 +114,9 @@ def _decode(data: np.ndarray, order: np.ndarray, per_length: np.ndarray, count: 
 
 
 def _words(data: np.ndarray) -> np.ndarray:
-    """At every bit of ``data`` (N + 8 bytes) but those of the last eight bytes the 64 bits from there on, uint64."""
+    """Returns for each bit position of ``data`` (N + 8 bytes), except in the last eight bytes, the 64 bits from there
+    on.
+    """
     count = len(data) - 8
     word = np.zeros(count, np.uint64)
     for byte in range(8):
@@ -124,13 +127,13 @@ def _words(data: np.ndarray) -> np.ndarray:
 
 
 def pack(numbers: np.ndarray, bits: int) -> bytes:
-    """Unsigned whole numbers, ``bits`` bits each, most significant first, without gaps; 0 bits give nothing."""
+    """Packs unsigned whole numbers with ``bits`` bits each, most significant bit first, without padding."""
     numbers = np.asarray(numbers).ravel().astype(np.uint64)
     return np.packbits(_to_bits(numbers, np.full(len(numbers), bits))).tobytes()
 
 
 def unpack(data: bytes, bits: int, count: int) -> np.ndarray:
-    """The ``count`` numbers that ``pack`` gave, int64; QuantError if there are fewer."""
+    """Returns the ``count`` numbers (int64) that ``pack`` packed. Raises QuantError if ``data`` is too short."""
     if len(data) * 8 < bits * count:
         raise QuantError("the compressed data end too early: encode the network again")
     flat = np.unpackbits(np.frombuffer(data, dtype=np.uint8))[: bits * count].reshape(count, bits)
@@ -138,7 +141,7 @@ def unpack(data: bytes, bits: int, count: int) -> np.ndarray:
 
 
 def _to_bits(numbers: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The bits (uint8, 0 or 1) of each number in turn, ``lengths`` of them, most significant first."""
+    """Returns the bits (uint8, 0 or 1) of all numbers in sequence, ``lengths`` bits each, most significant first."""
     ends = np.cumsum(lengths)
     shift = np.repeat(ends, lengths) - 1 - np.arange(ends[-1] if len(ends) else 0)
     return ((np.repeat(numbers, lengths) >> shift.astype(np.uint64)) & np.uint64(1)).astype(np.uint8)

@@ -1,16 +1,16 @@
-"""Scalar and vector k-means, on NumPy arrays."""
+"""Scalar, entropy-constrained and vector k-means on NumPy arrays."""
 
 import numpy as np
 
 from quant.errors import QuantError
 
 INITS = ("linear", "density", "random", "exact")
-_TABLE = 1 << 15  # costs that are computed at a time: few enough to stay in the cache
+_TABLE = 1 << 15  # elements of a cost table, small enough for the cache
 EXACT_LIMIT = 2048  # distinct values; the exact method's tables grow with their square
 
 
 def check_clusters(clusters: object) -> int:
-    """``clusters`` itself; QuantError (status 2) unless it is a whole number of 1 or more."""
+    """Returns ``clusters``. Raises QuantError (status 2) unless it is a whole number of at least 1."""
     if isinstance(clusters, bool) or not isinstance(clusters, int) or clusters < 1:
         raise QuantError(f"clusters={clusters!r} is no whole number of 1 or more", status=2)
     return clusters
@@ -26,13 +26,16 @@ def scalar_kmeans(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Clusters numbers: minimizes ``sum_i h_i (w_i - c_z(i))**2`` over centroids c and assignments z.
 
-    ``values`` w (N,) and ``importance`` h (N,) > 0, default 1. Lloyd's iteration: each value goes to the nearest
-    centroid, each centroid becomes ``sum h w / sum h`` of its values. ``init`` places the first centroids evenly
-    between the least and the greatest value ("linear"), at evenly spaced quantiles ("density") or on values drawn with
-    ``seed`` ("random"); "exact" finds the global optimum instead (up to 2048 distinct values).
+    ``values`` w (N,) and ``importance`` h (N,) > 0, default 1. Lloyd's iteration assigns each value to the nearest
+    centroid, then sets each centroid to ``sum h w / sum h`` of its values. ``init`` places the initial centroids evenly
+    between the minimum and the maximum ("linear"), at evenly spaced quantiles ("density"), or on values drawn with
+    ``seed`` ("random"). "exact" finds the global optimum instead (up to 2048 distinct values).
 
-    Returns the centroids, ascending, float64, without those that no value uses, and each value's centroid (N,) int64.
-    On sorted values with running sums an iteration costs ``clusters * log N``, so that millions of values take seconds.
+    Returns the centroids (K,) float64, ascending, without unused ones, and the centroid index of each value (N,) int64.
+    The values are sorted and summed cumulatively, so an iteration costs ``clusters * log N``: millions of values take
+    seconds.
+
+    Raises QuantError (status 2) for an invalid ``clusters`` or ``init``, and for "exact" with too many distinct values.
     """
     clusters = check_clusters(clusters)
     if init not in INITS:
@@ -61,7 +64,7 @@ def _start(points: np.ndarray, weights: np.ndarray, clusters: int, init: str, se
 
 
 def _lloyd_edges(points: np.ndarray, sums: list[np.ndarray], centroids: np.ndarray, iterations: int) -> np.ndarray:
-    """Where each cluster begins in the sorted points, and their number: (clusters + 1,)."""
+    """Returns the index of each cluster's first sorted point, then the number of points: (clusters + 1,)."""
     edges = np.empty(0, dtype=np.int64)
     for _ in range(iterations):
         inner = np.searchsorted(points, (centroids[1:] + centroids[:-1]) / 2)
@@ -69,13 +72,16 @@ def _lloyd_edges(points: np.ndarray, sums: list[np.ndarray], centroids: np.ndarr
         if np.array_equal(edges, previous):
             break
         mass = np.diff(sums[0][edges])
-        # a centroid without points stays where it is
+        # an empty cluster keeps its centroid
         centroids = np.where(mass > 0, np.diff(sums[1][edges]) / np.where(mass > 0, mass, 1.0), centroids)
     return edges
 
 
 def _exact_edges(sums: list[np.ndarray], clusters: int) -> np.ndarray:
-    """The same for the global optimum: clusters are intervals, and each beginning of the last is tried for each end."""
+    """Returns the edges (see ``_lloyd_edges``) of the global optimum, by dynamic programming.
+
+    The clusters are intervals of the sorted points. Each pass adds one cluster: for each end it tries every begin.
+    """
     count = len(sums[0]) - 1
     if count > EXACT_LIMIT:
         raise QuantError(
@@ -103,11 +109,12 @@ def entropy_kmeans(
     importance: np.ndarray | None = None,
     iterations: int = 50,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Entropy-constrained scalar quantization (ECSQ), from the given centroids.
+    """Entropy-constrained scalar quantization (ECSQ), starting from the given centroids.
 
-    Minimizes ``sum_i h_i (w_i - c_z(i))**2 + lagrangian * sum_i -log2(p_z(i))`` by turns over the assignments z, the
-    centroids ``c_k = sum h w / sum h`` and the shares p_k of the values that use centroid k; with an ideal entropy code
-    the second sum is the number of bits. Returns as ``scalar_kmeans``: unused centroids vanish.
+    Minimizes ``sum_i h_i (w_i - c_z(i))**2 + lagrangian * sum_i -log2(p_z(i))``. It alternates over the assignments z,
+    the centroids ``c_k = sum h w / sum h`` and the fraction p_k of the values that use centroid k. With an ideal
+    entropy code the second sum is the number of bits. Returns the same as ``scalar_kmeans``; unused centroids are
+    removed.
     """
     values = np.asarray(values, dtype=np.float64)
     weights = np.ones_like(values) if importance is None else np.asarray(importance, dtype=np.float64)
@@ -117,7 +124,7 @@ def entropy_kmeans(
         index, centroids = _means(values, weights, index)
         rate = -lagrangian * np.log2(np.bincount(index) / len(values))
         index, cost = _cheapest(values, weights, centroids, rate)
-        if cost >= before * (1 - 1e-5):  # each step lowers it, in the end by next to nothing
+        if cost >= before * (1 - 1e-5):  # converged: the cost falls with each step, ever more slowly
             break
         before = cost
     index, centroids = _means(values, weights, index)
@@ -126,7 +133,7 @@ def entropy_kmeans(
 
 
 def _means(values: np.ndarray, weights: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The assignments to the centroids that are used, and these centroids."""
+    """Removes unused centroids. Returns the assignments to the remaining ones, and these centroids."""
     used = np.bincount(index) > 0
     index = (np.cumsum(used) - 1)[index]
     return index, np.bincount(index, weights * values) / np.bincount(index, weights)
@@ -135,7 +142,9 @@ def _means(values: np.ndarray, weights: np.ndarray, index: np.ndarray) -> tuple[
 def _cheapest(
     values: np.ndarray, weights: np.ndarray, centroids: np.ndarray, rate: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """For each value (N,) the centroid (K,) of the lowest cost, the first of equals; and the sum of these costs."""
+    """Returns the index of the cheapest of K centroids for each value (N,), the first of equals, and the sum of the
+    costs.
+    """
     chosen, costs = np.empty(len(values), np.int64), np.empty(len(values))
     step = max(1, _TABLE // len(centroids))
     for start in range(0, len(values), step):
@@ -143,21 +152,21 @@ def _cheapest(
         table = weights[part, None] * (values[part, None] - centroids) ** 2 + rate
         chosen[part] = np.argmin(table, axis=1)
         costs[part] = np.min(table, axis=1)
-    return chosen, float(np.cumsum(costs)[-1])  # added in order, so that no step depends on `step`
+    return chosen, float(np.cumsum(costs)[-1])  # summed in order, so that the result does not depend on `step`
 
 
 def vector_kmeans(vectors: np.ndarray, clusters: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Clusters vectors (N, d) with scikit-learn's k-means (k-means++ start): codewords (K, d) and assignments (N,).
+    """Clusters vectors (N, d) with scikit-learn's k-means (k-means++ initialization).
 
-    K is ``clusters``, or the number of distinct vectors where that is less.
+    Returns codewords (K, d) and assignments (N,). K is the smaller of ``clusters`` and the number of distinct vectors.
     """
-    from sklearn.cluster import KMeans  # takes a second
+    from sklearn.cluster import KMeans  # this import takes a second
     from threadpoolctl import threadpool_limits
 
     clusters = check_clusters(clusters)
     distinct, where = np.unique(vectors, axis=0, return_inverse=True)
     if len(distinct) <= clusters:
         return distinct, where.ravel()
-    with threadpool_limits(1):  # threads wait for one another longer than they compute at these sizes
+    with threadpool_limits(1):  # at these sizes threads spend more time on synchronization than on computation
         found = KMeans(clusters, n_init=1, random_state=seed).fit(vectors)
     return found.cluster_centers_, found.labels_.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Magnitude pruning: the smallest weights become zero and stay zero."""
+"""Magnitude pruning: the weights of smallest magnitude are set to zero and stay zero."""
 
 from collections.abc import Mapping
 
@@ -16,17 +16,18 @@ def prune(
     layers: Layers = None,
     jointly: bool = False,
 ) -> Model:
-    """A copy whose smallest weights (by magnitude) are zero; the others can be trained on, ``fit(prune(model), ...)``.
+    """Returns a copy of ``model`` whose weights of smallest magnitude are zero. The others stay trainable.
 
-    ``fraction`` of the weights of each layer, rounded to a whole number of weights; or by layer, as
-    ``{"conv": 0.3, "linear": 0.8}`` or with patterns of names. ``jointly`` ranks the weights of all chosen layers
-    together (one fraction then). Pruning a pruned network further counts its zeros in. In a Brevitas layer the latent
-    weights are pruned, and the layer's quantizer stays in place. ``layers``: names or patterns, default all.
+    ``fraction`` of the weights of each layer is pruned, rounded to a whole number of weights. It is a number, or a
+    number by layer: ``{"conv": 0.3, "linear": 0.8}``, or by patterns of names. ``jointly`` ranks the weights of all
+    chosen layers together and needs one fraction. If ``model`` is already pruned, its zeros count towards ``fraction``.
+    In a Brevitas layer the latent weights are pruned and the quantizer is kept. ``layers``: names or patterns, default
+    all.
 
     Han, Pool, Tran, Dally, "Learning both weights and connections for efficient neural networks", NIPS 2015: prune,
     train the rest, and repeat; also the first step of Deep Compression (``deep_compression``).
 
-    Raises QuantError (status 2) for a fraction outside 0 to below 1 and for layers with shared weights or codewords.
+    Raises QuantError (status 2) for a fraction outside [0, 1) and for layers with shared weights or codewords.
     """
     if jointly and isinstance(fraction, Mapping):
         raise QuantError("jointly=True ranks all layers' weights together: give one fraction", status=2)
@@ -51,11 +52,11 @@ def _prune_group(layers: list[Layer], fraction: float) -> None:
             latent_of(layer).copy_(form(latent_of(layer)))
     magnitudes = torch.cat([latent_of(layer).abs().flatten() for layer in layers])
     kept = torch.ones(len(magnitudes), dtype=torch.bool, device=magnitudes.device)
-    # a stable sort, so that of equal magnitudes the first ones go, and the number is exact
+    # a stable sort: of equal magnitudes the first ones are pruned, and their number is exact
     kept[torch.sort(magnitudes, stable=True).indices[: round(fraction * len(magnitudes))]] = False
     parts = kept.split([latent_of(layer).numel() for layer in layers])
     for layer, part in zip(layers, parts, strict=True):
         latent = latent_of(layer)
         mask = part.view(latent.shape).clone()
-        latent.mul_(mask)  # Brevitas takes its scale from these
+        latent.mul_(mask)  # Brevitas derives the scale from the latent weights
         attach(layer, Pruned(mask))

@@ -1,4 +1,4 @@
-"""How much each weight matters to the loss: approximations of the Hessian's diagonal."""
+"""Sensitivity of the loss to each weight: approximations of the Hessian's diagonal."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from quant.errors import QuantError
 def curvature(
     model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, *, layers: Layers = None, frames: int = 256
 ) -> dict[str, torch.Tensor]:
-    """Mean squared gradient of each weight, by layer name, over the first ``frames`` of inputs x (N, ...), labels y
-    (N,).
+    """Returns the mean squared gradient of each weight, by layer name: ``h = mean_n (d loss_n / d w)**2``.
 
-    ``h = mean_n (d loss_n / d w)**2`` with the cross entropy of one frame as loss: the empirical Fisher information,
-    which stands for the Hessian's diagonal at a trained network. In eval mode; the gradient is that of the weights
-    that the layer computes with (of quantized weights: the integers times their scale).
+    The mean is over the first ``frames`` of the inputs x (N, ...) with labels y (N,); the loss is the cross entropy of
+    one frame. This is the empirical Fisher information, which approximates the Hessian's diagonal of a trained network.
+    The network runs in eval mode. The gradient is with respect to the weights that the layer computes with (for
+    quantized weights: the integers times their scale).
 
-    Raises QuantError (status 2) for no frames or a layer that the network does not run.
+    Raises QuantError (status 2) if there are no frames, and for a layer that the loss does not depend on.
     """
     if len(x) == 0 or len(x) != len(y) or frames < 1:
         raise QuantError(f"{len(x)} inputs with {len(y)} labels, frames={frames}: give at least one of each", status=2)
@@ -55,13 +55,13 @@ def curvature(
 def curvature_from_adam(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, layers: Layers = None, power: float = 0.5
 ) -> dict[str, torch.Tensor]:
-    """``v ** power`` of Adam's second moments v for the latent weight of each layer, by name. It needs no
-    further pass over the data.
+    """Returns ``v ** power`` for each layer's latent weight, by name, where v is Adam's second moment.
 
-    Adam itself scales by the square root, ``power=0.5``; ``power=1`` is the squared gradient as in ``curvature``, of
-    batches. ``optimizer``: any that keeps ``exp_avg_sq``, after training ``model``.
+    It needs no further pass over the data. ``power=0.5`` is the scaling that Adam itself uses; ``power=1`` is the
+    squared gradient, as in ``curvature``, but of batches. ``optimizer`` has trained ``model`` and stores
+    ``exp_avg_sq``.
 
-    Raises QuantError (status 2) if it has none for a layer.
+    Raises QuantError (status 2) if the optimizer has no second moment for a layer.
     """
     found = {}
     for name, layer in find_layers(model, layers).items():

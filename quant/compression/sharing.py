@@ -1,4 +1,4 @@
-"""Weight sharing: every weight of a layer, or of all layers, is one of a few trainable centroids."""
+"""Weight sharing: each weight of a layer, or of all layers, is one of a few trainable centroids."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -36,29 +36,31 @@ def share_weights(
     jointly: bool = False,
     seed: int = 0,
 ) -> Model:
-    """A copy whose weights take at most ``clusters`` values a layer, found by k-means; a pruned weight stays 0.
+    """Returns a copy of ``model`` whose weights have at most ``clusters`` distinct values per layer, found by k-means.
 
-    Minimizes ``sum_i h_i (w_i - c_z(i))**2``, with ``c_k = sum_i h_i w_i / sum_i h_i`` over the weights of centroid k.
-    A layer with n weights then takes ``n * log2(clusters)`` bits and a codebook, less with ``encode``'s Huffman code.
-    The centroids go on training, in ``quant.fit`` or any loop, the gradient of one being the sum of its weights'
-    gradients; which weight has which centroid stays. As it gathers so many gradients, rates should be small:
+    k-means minimizes ``sum_i h_i (w_i - c_z(i))**2``; the centroid is ``c_k = sum_i h_i w_i / sum_i h_i`` over the
+    weights that are assigned to it. Pruned weights stay 0. A layer with n weights needs ``n * log2(clusters)`` bits and
+    a codebook, and less with the Huffman code of ``encode``.
+
+    The centroids stay trainable, with ``quant.fit`` or any other loop; the assignments are fixed. The gradient of a
+    centroid is the sum over all of its weights, so learning rates should be small:
     ``fit(small, config=TrainConfig(learning_rate=(1e-3, 1e-5)))``.
 
-    - ``clusters``: a number, or by layer: ``{"conv": 256, "linear": 32}``, or patterns of names.
-    - ``init``: first centroids even over the range ("linear", which keeps the rare large weights), over the quantiles
-      ("density") or drawn with ``seed`` ("random"); "exact" is the optimum (up to 2048 distinct weights: quantized
-      layers).
-    - ``importance``: h by layer name, as ``curvature`` gives it; default 1, which is plain k-means.
-    - ``jointly``: one codebook for all chosen layers (one number of clusters then).
+    - ``clusters``: a number, or a number by layer: ``{"conv": 256, "linear": 32}``, or by patterns of names.
+    - ``init``: the initial centroids are spaced evenly over the range ("linear", which preserves the rare large
+      weights) or over the quantiles ("density"), or drawn with ``seed`` ("random"). "exact" finds the global optimum
+      instead (up to 2048 distinct weights: quantized layers).
+    - ``importance``: h by layer name, as ``curvature`` returns it. Default: 1, which is plain k-means.
+    - ``jointly``: one codebook for all chosen layers; ``clusters`` must then be one number.
 
-    In a Brevitas layer the centroids are rounded to the integers of its quantizer, at its present scale.
+    In a Brevitas layer the centroids are rounded to the integers of the layer's quantizer, at its current scale.
 
     Gong, Liu, Yang, Bourdev, "Compressing deep convolutional networks using vector quantization", 2014 (fully connected
-    layers, no training). Published: 16 to 24 times compression at 1 % loss of accuracy for an ImageNet network.
-    Han, Mao, Dally, "Deep compression", ICLR 2016 (linear start, trained centroids). Choi, El-Khamy, Lee, "Towards the
-    limit of network quantization", ICLR 2017 (importance from the diagonal of the Hessian, all layers jointly).
+    layers, no training). Published: 16 to 24 times compression at 1 % loss of accuracy for an ImageNet network. Han,
+    Mao, Dally, "Deep compression", ICLR 2016 (linear start, trained centroids). Choi, El-Khamy, Lee, "Towards the limit
+    of network quantization", ICLR 2017 (importance from the diagonal of the Hessian, all layers jointly).
 
-    Raises QuantError (status 2) for a bad argument, or for layers of 1-bit weights or codewords.
+    Raises QuantError (status 2) for an invalid argument, and for layers of 1-bit weights or codewords.
     """
 
     def quantize(
@@ -79,16 +81,16 @@ def uniform_quantize(
     importance: Importance | None = None,
     jointly: bool = True,
 ) -> Model:
-    """A copy whose weights are quantized with a uniform step, which suits the Huffman code that ``encode`` adds.
+    """Returns a copy of ``model`` with weights quantized by a uniform step, which suits the Huffman code of ``encode``.
 
-    Weight w falls into cell ``round(w / step)``, and the cell's value is the (importance-weighted) mean of its weights,
-    which trains further as in ``share_weights``. Without a step the layers' own integers are the cells: quantized
-    layers only, whose weights then stay exactly as they are, and only their storage changes.
+    Weight w belongs to cell ``round(w / step)``. The value of a cell is the (importance-weighted) mean of its weights
+    and stays trainable, as in ``share_weights``. Without ``step`` the cells are the integers of the layers' own
+    quantizers. This requires quantized layers; their weights do not change, only their storage does.
 
-    Choi, El-Khamy, Lee, "Towards the limit of network quantization", ICLR 2017. Published (with Huffman coding):
-    51.25 times smaller LeNet, 22.17 times ResNet-32, 40.65 times AlexNet.
+    Choi, El-Khamy, Lee, "Towards the limit of network quantization", ICLR 2017. Published (with Huffman coding): 51.25
+    times smaller LeNet, 22.17 times ResNet-32, 40.65 times AlexNet.
 
-    Raises QuantError (status 2) for a bad argument, or for layers of 1-bit weights or codewords.
+    Raises QuantError (status 2) for an invalid argument, and for layers of 1-bit weights or codewords.
     """
     if step is not None and not (math.isfinite(step) and step > 0):
         raise QuantError(f"step={step!r} is no positive number", status=2)
@@ -122,16 +124,17 @@ def entropy_quantize(
     importance: Importance | None = None,
     jointly: bool = True,
 ) -> Model:
-    """A copy quantized for the fewest bits *after* entropy coding (entropy-constrained scalar quantization, ECSQ).
+    """Returns a copy of ``model`` after entropy-constrained scalar quantization (ECSQ) of its weights.
 
-    Minimizes ``sum_i h_i (w_i - c_z(i))**2 / V - lagrangian * sum_i log2(p_z(i))`` by turns over assignments,
-    centroids and the shares p_k of the centroids' weights, from a k-means of ``clusters`` centroids, of which the
-    least useful vanish. V is ``sum h w**2 / N``: a ``lagrangian`` of 0.01 gives up one bit for a weight's error of 1 %
-    of the mean square.
+    ECSQ minimizes the size *after* entropy coding together with the error:
+    ``sum_i h_i (w_i - c_z(i))**2 / V - lagrangian * sum_i log2(p_z(i))``. It alternates over the assignments z, the
+    centroids c and the fraction p_k of the weights that use centroid k. It starts from k-means with ``clusters``
+    centroids; centroids that become unused are removed. V is ``sum h w**2 / N``: with ``lagrangian`` = 0.01, saving one
+    bit is worth an error of 1 % of the mean square on one weight.
 
     Choi, El-Khamy, Lee, "Towards the limit of network quantization", ICLR 2017.
 
-    Raises QuantError (status 2) for a bad argument, or for layers of 1-bit weights or codewords.
+    Raises QuantError (status 2) for an invalid argument, and for layers of 1-bit weights or codewords.
     """
     if not (math.isfinite(lagrangian) and lagrangian >= 0):
         raise QuantError(f"lagrangian={lagrangian!r} is no number of 0 or more", status=2)
@@ -156,13 +159,13 @@ def _share(model: Model, layers: Layers, importance: Importance | None, jointly:
 
 
 def _share_group(layers: dict[str, Layer], importance: Importance | None, quantize: _Quantizer) -> None:
-    """Replaces the layers' weights by the centroids of all of them together."""
+    """Replaces the weights of all given layers by centroids of one common codebook."""
     weights = {name: weight_of(layer) for name, layer in layers.items()}
     kept = {name: _kept(name, layer) for name, layer in layers.items()}
     values = _concatenated(weights, kept)
     h = None if importance is None else _concatenated(_checked(importance, weights), kept)
     if h is not None:
-        h = np.maximum(h, 1e-6 * float(h.mean()) or 1.0)  # weights that never mattered still belong somewhere
+        h = np.maximum(h, 1e-6 * float(h.mean()) or 1.0)  # weights of importance 0 need a centroid as well
     name, layer = next(iter(layers.items()))
     centroids, index = quantize(values, h, name, layer) if len(values) else (np.zeros(1), np.zeros(0))
     shared = torch.nn.Parameter(torch.from_numpy(centroids).float().to(weights[name].device))

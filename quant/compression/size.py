@@ -16,10 +16,11 @@ FLOAT_BITS = 32
 class Row:
     """Sizes in bits of one layer's weights, or of a whole network.
 
-    ``bits_before`` counts 32 a weight. ``index_bits`` and ``offset_bits`` are the fixed-length sizes of the indices
-    and of the gaps in pruned layers, ``huffman_bits`` what both take Huffman coded, ``table_bits`` the Huffman codes
-    themselves, ``codebook_bits`` centroids, codewords, or weights that are stored as they are. ``bits_after`` is the
-    sum of codebook, tables and Huffman coded streams: what ``encode`` stores.
+    - ``bits_before``: 32 bits per weight.
+    - ``index_bits``, ``offset_bits``: the indices, and the gaps of pruned layers, at a fixed length.
+    - ``huffman_bits``: both after Huffman coding; ``table_bits``: the Huffman codes.
+    - ``codebook_bits``: centroids, codewords, or weights that are stored unchanged.
+    - ``bits_after``: the sum of codebook, tables and Huffman-coded streams, which is what ``encode`` stores.
     """
 
     name: str
@@ -39,12 +40,12 @@ class Row:
 
     @property
     def rate(self) -> float:
-        """The survey's compression rate, ``alpha = a / a*``: size before over size after."""
+        """Compression rate of the survey, ``alpha = a / a*``: size before over size after."""
         return self.bits_before / self.bits_after
 
     @property
     def saving(self) -> float:
-        """Space saved, ``(a - a*) / a``."""
+        """Space saving, ``(a - a*) / a``."""
         return 1.0 - self.bits_after / self.bits_before
 
     def as_dict(self) -> dict[str, Any]:
@@ -53,11 +54,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """A row for each layer, and the network's: ``print(report(model))``.
+    """One row per layer, and one for the network: ``print(report(model))``.
 
-    ``layers`` and their sum ``total`` are what papers count: weights. ``other_bits`` is the rest of the state (biases,
-    BatchNorm, scales), which is stored as it is, ``container_bits`` the names and shapes in the file; with both,
-    ``encoded_bits`` is the exact length of what ``encode`` returns, eight times its bytes.
+    ``layers`` and their sum ``total`` count weights only, as papers do. ``other_bits`` is the rest of the state
+    (biases, BatchNorm, scales), which is stored unchanged. ``container_bits`` are the names and shapes in the file.
+    ``encoded_bits`` is the sum of all three: eight times the number of bytes that ``encode`` returns.
     """
 
     layers: tuple[Row, ...]
@@ -107,10 +108,10 @@ class Report:
 
 
 def report(model: torch.nn.Module, offset_bits: int | Mapping[str, int] = OFFSET_BITS) -> Report:
-    """The sizes of a network's weights, compressed or not: what ``encode`` with these ``offset_bits`` stores.
+    """Returns the sizes of a network's weights, compressed or not, as ``encode`` stores them with ``offset_bits``.
 
-    Layers that are not compressed count 32 bits a weight, whatever their quantizer's width: ``uniform_quantize(model)``
-    stores a quantized layer's integers.
+    An uncompressed layer counts 32 bits per weight, whatever the width of its quantizer. ``uniform_quantize(model)``
+    stores the integers of a quantized layer instead.
     """
     encoded = encode_layers(model, offset_bits)
     rows = []

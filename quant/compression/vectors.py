@@ -1,4 +1,4 @@
-"""Product and residual quantization: rows of the weight are put together from a few codewords."""
+"""Vector quantization of weights (product and residual quantization): weight rows are built from a few codewords."""
 
 import copy
 from collections.abc import Mapping
@@ -34,26 +34,27 @@ def product_quantize(
     rounds: int = 3,
     seed: int = 0,
 ) -> Model:
-    """A copy whose weights are concatenated codewords of ``length`` numbers, ``clusters`` for each part of the input.
+    """Returns a copy of ``model`` whose weights are concatenated codewords of ``length`` numbers.
 
-    The input dimension (of a convolution: its channels) is cut into M parts of ``length``; in part m, each output
-    channel and kernel position takes one of K codewords: ``W^(m) ~ D^(m) B^(m)``. k-means over the sub-vectors of each
-    part finds them. The codewords train further; ``clusters`` and ``length`` may go by layer, ``{"conv": 128,
-    "linear": 16}``. In a Brevitas layer the weights are rounded to the integers of its quantizer, at its present
-    scale.
+    The input dimension (of a convolution: its input channels) is split into M parts of ``length`` elements. Part m has
+    a codebook D^(m) of K = ``clusters`` codewords. Each output channel and kernel position selects one of them:
+    ``W^(m) ~ D^(m) B^(m)``, where B^(m) holds the assignments. k-means over the sub-vectors of each part finds the
+    codebook. The codewords stay trainable. ``clusters`` and ``length`` may differ by layer:
+    ``{"conv": 128, "linear": 16}``. In a Brevitas layer the weights are rounded to the integers of the layer's
+    quantizer, at its current scale.
 
-    With ``inputs`` (frames for the whole network) *error correction* follows, layer by layer in the order in which the
-    network runs them: with S the layer's inputs in the already quantized network and T the uncompressed network's
-    responses, ``sum_n ||T_n - sum_m (D^(m) B^(m))^T S_n^(m)||**2`` is lowered by turns, D by least squares and B by
-    trying each codeword, ``rounds`` times; it never rises.
+    With ``inputs`` (frames for the whole network) *error correction* follows, layer by layer in execution order. Let S
+    be the layer's inputs in the network quantized so far, and T the responses of the uncompressed network. The error
+    ``sum_n ||T_n - sum_m (D^(m) B^(m))^T S_n^(m)||**2`` is minimized by alternation: D by least squares, B by an
+    exhaustive search over the codewords. There are ``rounds`` alternations; the error never increases.
 
     Gong, Liu, Yang, Bourdev, "Compressing deep convolutional networks using vector quantization", 2014 (product
     quantization of fully connected layers). Wu, Leng, Wang, Hu, Cheng, "Quantized convolutional neural networks for
     mobile devices", CVPR 2016 (Q-CNN: convolutions, error correction). Published: 15 to 20 times compression, 4 to 6
     times speed-up by tables of inner products, within 1 % of accuracy on ILSVRC-12.
 
-    Raises QuantError (status 2) for a bad argument, for layers that are compressed already, and with ``inputs`` for
-    layers other than linear and ungrouped 2-D convolutions.
+    Raises QuantError (status 2) for an invalid argument, for layers that are already compressed, and with ``inputs``
+    for layers other than linear and ungrouped 2-D convolutions.
     """
     if rounds < 0:
         raise QuantError(f"rounds={rounds} is negative", status=2)
@@ -85,16 +86,17 @@ def residual_quantize(
     layers: Layers = None,
     seed: int = 0,
 ) -> Model:
-    """A copy whose weights are sums of ``stages`` codewords: k-means of the rows, then of what is left of them, and so
-    on.
+    """Returns a copy of ``model`` whose weights are sums of ``stages`` codewords.
 
-    Rows are the weight's vectors over the input (channels), one for each output channel and kernel position; ``length``
-    cuts them into parts as in ``product_quantize``, default whole rows. The codewords train further.
+    The first stage is k-means over the weight rows. Each further stage is k-means over the residual of the stages
+    before it. A row is the weight's vector over the input dimension (channels) for one output channel and kernel
+    position. ``length`` splits the rows into parts as in ``product_quantize``; None uses whole rows. The codewords stay
+    trainable.
 
     Gong, Liu, Yang, Bourdev, "Compressing deep convolutional networks using vector quantization", 2014 (residual
     quantization of fully connected layers).
 
-    Raises QuantError (status 2) for a bad argument and for layers that are compressed already.
+    Raises QuantError (status 2) for an invalid argument and for layers that are already compressed.
     """
     check_clusters(stages)
 

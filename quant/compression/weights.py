@@ -1,9 +1,10 @@
-"""Attaching compressed weights to layers, and finding the layers that can have them.
+"""Attaches compressed weights to layers, and finds the layers that can have them.
 
-In a layer with quantized weights the form stands before the tensor quantizer inside the layer's weight proxy: pruned
-weights keep the layer's own quantizer, shared weights and codewords get a ``Grid`` with the scale and width of the
-time of compression, since quantizers derive scales from latent weights, which such a layer no longer uses. In a layer
-with floating-point weights the form is a parametrization of ``weight`` (``torch.nn.utils.parametrize``).
+In a layer with quantized weights the form (``quant.compression.forms``) precedes the tensor quantizer inside the
+layer's weight proxy. A pruned weight keeps the layer's own quantizer. Shared weights and codewords get a ``Grid`` with
+the scale and width that the quantizer had when the layer was compressed: quantizers derive their scale from the latent
+weight, which such a layer no longer uses. In a layer with floating-point weights the form is a parametrization of
+``weight`` (``torch.nn.utils.parametrize``).
 """
 
 import copy
@@ -29,7 +30,7 @@ Layer = Any  # a linear or convolution module, of torch or of Brevitas
 
 
 class _Compressed(torch.nn.Module):
-    """Tensor quantizer of a compressed weight: the form, then a quantizer."""
+    """Tensor quantizer of a compressed weight: applies the form, then the quantizer."""
 
     def __init__(self, form: CompressedWeight, quantizer: torch.nn.Module) -> None:
         super().__init__()
@@ -41,7 +42,7 @@ class _Compressed(torch.nn.Module):
 
 
 def _keep_tensor_quant(proxy: Any, preserve_state_dict: bool = False) -> None:
-    """Takes the place of a proxy's ``init_tensor_quant``, which Brevitas calls when a state is loaded."""
+    """Replaces a proxy's ``init_tensor_quant``, which Brevitas calls on loading a state; keeps the quantizer."""
 
 
 def is_quantized(layer: Layer) -> bool:
@@ -50,7 +51,7 @@ def is_quantized(layer: Layer) -> bool:
 
 
 def compression_of(layer: Layer) -> CompressedWeight | None:
-    """The layer's compressed weight; None where it is not compressed."""
+    """Returns the layer's compressed weight, or None if the layer is not compressed."""
     if is_quantized(layer):
         quantizer = layer.weight_quant.tensor_quant
         return quantizer.form if isinstance(quantizer, _Compressed) else None
@@ -61,7 +62,7 @@ def compression_of(layer: Layer) -> CompressedWeight | None:
 
 
 def grid_of(layer: Layer) -> Grid | None:
-    """The fixed grid that the layer's compressed weights are rounded to; None where there is none."""
+    """Returns the fixed grid that the layer's compressed weights are rounded to, or None if there is none."""
     if compression_of(layer) is None:
         return None
     holder = layer.weight_quant.tensor_quant if is_quantized(layer) else layer.parametrizations.weight[-1]
@@ -70,19 +71,19 @@ def grid_of(layer: Layer) -> Grid | None:
 
 
 def weight_of(layer: Layer) -> torch.Tensor:
-    """The weight that the layer computes with, detached."""
+    """Returns the weight that the layer computes with, detached."""
     with torch.no_grad():
         weight = layer.quant_weight().value if is_quantized(layer) else layer.weight
     return weight.detach().clone()
 
 
 def latent_of(layer: Layer) -> torch.nn.Parameter:
-    """The parameter behind the layer's weight."""
+    """Returns the parameter from which the layer's weight is computed."""
     return layer.parametrizations.weight.original if parametrize.is_parametrized(layer, "weight") else layer.weight
 
 
 def own_grid(layer: Layer) -> Grid | None:
-    """The grid of the quantizer that the layer has now; None for floating-point weights."""
+    """Returns the grid of the layer's current quantizer, or None for floating-point weights."""
     if not is_quantized(layer):
         return grid_of(layer)
     quantized = layer.quant_weight()
@@ -91,7 +92,7 @@ def own_grid(layer: Layer) -> Grid | None:
 
 
 def attach(layer: Layer, form: CompressedWeight, grid: Grid | None = None) -> None:
-    """Gives the layer its weight from ``form``, rounded to ``grid``; replaces what was attached before.
+    """Makes ``form``, rounded to ``grid``, the layer's weight; replaces a form that was attached before.
 
     A quantized layer without a grid keeps its quantizer.
     """
@@ -110,12 +111,12 @@ def attach(layer: Layer, form: CompressedWeight, grid: Grid | None = None) -> No
             injector = weight_injector(Grid, narrow=grid.narrow, scale=grid.scale.tolist(), bits=grid.width)
             proxy = WeightQuantProxyFromInjector(layer, injector)
         proxy.tensor_quant = _Compressed(form, quantizer)
-        # A method of this object, and no subclass, for the export goes by the exact class; copies get theirs.
+        # An instance method instead of a subclass: the export selects handlers by exact class. Copies are rebound.
         proxy.init_tensor_quant = MethodType(_keep_tensor_quant, proxy)
         layer.weight_quant = proxy.train(layer.training)
     else:
         if compression_of(layer) is not None:
-            # torch's own removal would also take the weight from the layers that this one is a copy of
+            # torch's remove_parametrizations would also affect the layer that this one was copied from
             del layer.parametrizations.weight[1:]
             layer.parametrizations.weight[0] = form.train(layer.training)
         else:
@@ -126,9 +127,12 @@ def attach(layer: Layer, form: CompressedWeight, grid: Grid | None = None) -> No
 
 
 def find_layers(model: torch.nn.Module, layers: Layers = None) -> dict[str, Layer]:
-    """The linear and convolution layers by name, in the order of their definition; QuantError where there are none.
+    """Returns the linear and convolution layers by name, in definition order.
 
-    ``layers``: a shell pattern of names, or several, to choose from them; each must match a layer.
+    ``layers`` selects some of them: a shell pattern of names, or several, each of which must match a layer.
+
+    Raises QuantError (status 2) if no layer is found, if a pattern matches none, and for a layer with a parametrization
+    of another kind.
     """
     found: dict[str, Layer] = {}
     for name, module in model.named_modules():
@@ -157,7 +161,11 @@ def layer_kind(layer: Layer) -> str:
 
 
 def for_layer(setting: T | Mapping[str, T], what: str, name: str, layer: Layer) -> T:
-    """A setting's value for one layer: itself, or from a mapping by name, pattern of names, "conv" or "linear"."""
+    """Returns a setting's value for one layer.
+
+    A setting is one value for all layers, or a mapping from a name, a pattern of names, "conv" or "linear" to a value.
+    Raises QuantError (status 2) if the mapping has no entry for the layer; ``what`` names the setting.
+    """
     if not isinstance(setting, Mapping):
         return setting
     for pattern, value in setting.items():
@@ -172,7 +180,11 @@ def for_layer(setting: T | Mapping[str, T], what: str, name: str, layer: Layer) 
 
 @contextmanager
 def compressing(model: Model, layers: Layers = None) -> Iterator[tuple[Model, dict[str, Layer]]]:
-    """A copy of the model in eval mode and its chosen layers; the copy's mode is the model's again at the end."""
+    """Yields a copy of the model in eval mode and its chosen layers by name; afterwards restores the model's mode.
+
+    Raises QuantError (status 2) as ``find_layers`` does, and for a layer whose weights are not finite, have 1 bit, have
+    a zero point, or are quantized by an unsupported proxy.
+    """
     small = copy.deepcopy(model).eval()
     chosen = find_layers(small, layers)
     for name, layer in chosen.items():
@@ -195,7 +207,7 @@ def compressing(model: Model, layers: Layers = None) -> Iterator[tuple[Model, di
 
 
 def map_layers(model: Model, layers: Layers, change: Callable[[str, Layer], None]) -> Model:
-    """A compressed copy: ``change(name, layer)`` is called on each chosen layer of it."""
+    """Returns a compressed copy of ``model``: calls ``change(name, layer)`` for each chosen layer of the copy."""
     with compressing(model, layers) as (small, chosen):
         for name, layer in chosen.items():
             change(name, layer)
@@ -203,9 +215,9 @@ def map_layers(model: Model, layers: Layers, change: Callable[[str, Layer], None
 
 
 def describe(model: torch.nn.Module) -> dict[str, dict[str, Any]]:
-    """What ``prepare`` needs to give an equal, uncompressed network the same compressed layers: plain values by layer.
+    """Describes the compressed layers of ``model`` by name, in plain values, for ``prepare``.
 
-    Layers that share their centroids ("with") name the first of them.
+    Layers that share a codebook refer to the first of them under "with".
     """
     plan: dict[str, dict[str, Any]] = {}
     owners: dict[int, str] = {}
@@ -225,14 +237,15 @@ def describe(model: torch.nn.Module) -> dict[str, dict[str, Any]]:
 
 
 def prepare(model: torch.nn.Module, plan: Mapping[str, Mapping[str, Any]]) -> None:
-    """Gives ``model``'s layers, in place, the empty compressed weights of ``plan`` (``describe``'s), to load a state
-    into.
+    """Gives layers of ``model``, in place, the empty compressed weights that ``plan`` (see ``describe``) states.
+
+    A state dict can then be loaded:
 
         fresh = create_model(...)
         compression.prepare(fresh, compression.describe(small))
         fresh.load_state_dict(small.state_dict())
 
-    Raises QuantError (status 2) if the model has no such layers.
+    Raises QuantError (status 2) if ``model`` lacks one of these layers.
     """
     for name, spec in plan.items():
         layers = dict(model.named_modules())

@@ -1,8 +1,9 @@
 """The cells of Yosys and nextpnr for ECP5.
 
-A parameter ``<pin>MUX`` of ``INV`` inverts the pin, ``0`` or ``1`` replaces it, the pin's own name passes it. An open
-input is 0, but 1 for the inputs of a lookup table in carry mode, for clock enables, and for the clock, write, reset and
-select pins of a block RAM, which are inverted unless their multiplexer says otherwise.
+The parameter ``<pin>MUX`` configures the multiplexer in front of a pin: ``INV`` inverts the signal, ``0`` or ``1``
+replaces it with a constant, and the pin's own name passes it. An open input is 0, with these exceptions, which are 1:
+inputs of a lookup table in carry mode, clock enables, and the clock, write, reset and select pins of a block RAM. The
+last are then inverted, unless their multiplexer is configured otherwise.
 """
 
 import re
@@ -43,7 +44,10 @@ class Ecp5Cells(CellDialect):
             cell.settings["INITVAL"] = concatenate(cell, "INITVAL_{:02X}", 64, 320)
 
     def _pad(self, cell: Cell) -> None:
-        """A pad has a direction in place of ``inout``, and no registers beside it."""
+        """Replace the bidirectional pad by an input or an output pad.
+
+        Raises BitfabricError for a pad with registers and for a pad that is really bidirectional.
+        """
         direction = cell.parameters.get("DIR")
         registers = cell.pins.pop("IOLTO", []) + cell.pins.pop("IOLDO", [])
         if direction not in ("INPUT", "OUTPUT") or registers:
@@ -53,7 +57,7 @@ class Ecp5Cells(CellDialect):
         cell.kind = f"TRELLIS_IO_{direction}"
 
     def value(self, cell: Cell, pin: str, net: str | None) -> str:
-        """What is on a pin behind its multiplexer; ``net`` is None where it is open."""
+        """The Verilog expression at a pin, behind its multiplexer; ``net`` is None where the pin is open."""
         mux = string(cell.parameters.get(f"{pin}MUX", pin)) or cell.parameters[f"{pin}MUX"]
         if mux in ("0", "1"):
             return f"1'b{mux}"

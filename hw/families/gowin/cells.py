@@ -20,7 +20,7 @@ class GowinCells(CellDialect):
         if table := re.fullmatch(r"LUT([1-4])", cell.kind):
             cell.kind = "LUT4"
             inputs = int(table[1])
-            # Unused inputs do not matter: the contents are repeated.
+            # The contents are repeated, so that the unused inputs have no effect.
             bits = cell.parameters.pop("INIT").zfill(1 << inputs)
             cell.parameters["INIT"] = bits * (16 >> inputs)
         elif re.fullmatch(r"MUX2_LUT[5-8]", cell.kind):

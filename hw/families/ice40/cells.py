@@ -17,8 +17,11 @@ class Ice40Cells(CellDialect):
     _flip_flop = re.compile(r"SB_DFF(N?)(E?)(SR|SS|R|S)?")
 
     def connect(self, cells: dict[str, dict]) -> None:
-        """Write down the hard wires of a placed PLL: from the pad that nobody else reads, to the global line that
-        nobody else drives."""
+        """Connect a placed PLL to its clock pad and its global clock buffer; the netlist omits these fixed connections.
+
+        The pad is the one without a reader, the buffer the one without a driver. Raises BitfabricError where either is
+        not unique.
+        """
         for pll in [cell for cell in cells.values() if cell["type"] == "ICESTORM_PLL"]:
             pads = [c["connections"] for c in cells.values() if c["type"] == "SB_IO"]
             lines = {n: c["connections"] for n, c in cells.items() if c["type"] == "SB_GB"}
@@ -51,7 +54,7 @@ class Ice40Cells(CellDialect):
             cell.require("NEG_CLK_W", 0)
             cell.settings["INIT"] = self._contents(cell)
         elif cell.kind in ("SB_MAC16", "ICESTORM_DSP"):
-            # The model is the multiplier alone, which it checks.
+            # The model covers only the multiplier, and checks that the cell is configured as one.
             cell.kind = "SB_MAC16"
             cell.pins = {pin: bits for pin, bits in cell.pins.items() if re.fullmatch(r"[ABO](_\d+)?", pin)}
         elif cell.kind == "SB_IO":
@@ -64,12 +67,12 @@ class Ice40Cells(CellDialect):
 
     @staticmethod
     def _contents(cell: Cell) -> str:
-        """INIT_0 to INIT_F, each 16 words of 16 bits."""
+        """The contents of a block RAM: INIT_0 to INIT_F, each 16 words of 16 bits."""
         return concatenate(cell, "INIT_{:X}", 16, 256)
 
     @staticmethod
     def _pad(cell: Cell) -> None:
-        """A pad that is an input or an output, without registers."""
+        """Replace the pad by an input or an output pad. Raises BitfabricError for any other pin type."""
         kinds = {0b000001: "INPUT", 0b011001: "OUTPUT"}
         found = kinds.get(cell.number("PIN_TYPE"))
         if found is None:

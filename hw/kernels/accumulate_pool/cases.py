@@ -16,7 +16,7 @@ POOLS = (
 
 
 def cases() -> Iterator[tuple[str, AccumulatePool]]:
-    """Images and signals, with and without columns that fill no window; window streams; several pixels."""
+    """Images and signals, with and without columns beyond the last window; window streams; several pixels per beat."""
     yield "image", AccumulatePool((4, 6, 4), (2, 2), DataType["UINT2"], 2)
     yield "dropped columns", AccumulatePool((5, 7, 2), (2, 3), DataType["INT4"])
     yield "signs", AccumulatePool((4, 4, 4), (2, 2), DataType["BIPOLAR"], 4)

@@ -1,4 +1,4 @@
-"""``accumulate_pool`` behind a layer with flipped bits."""
+"""``accumulate_pool`` with inputs from a layer with flipped bits."""
 
 import numpy as np
 
@@ -7,7 +7,10 @@ from hw.kernels.shared.flipped_bits import with_parameters, wrap
 
 
 class DamagedAccumulatePool(AccumulatePool):
-    """An ``accumulate_pool`` whose inputs may lie beyond its range: a row of the window is summed first."""
+    """An ``accumulate_pool`` whose inputs may exceed its input range.
+
+    Overflows depend on the order of the additions: the hardware sums the rows of a window first.
+    """
 
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         across = self._image[3]
@@ -22,6 +25,5 @@ def bits(kernel: AccumulatePool) -> int:
 
 
 def damaged(kernel: AccumulatePool, flips: np.ndarray) -> DamagedAccumulatePool:
-    """The kernel with these bits of its memories flipped, numbers from 0; without flips it computes what the hardware
-    makes of any input."""
+    """The kernel as the hardware computes it for any input codes; it has no memories, so ``flips`` is empty."""
     return with_parameters(DamagedAccumulatePool, kernel)

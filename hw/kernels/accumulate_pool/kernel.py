@@ -1,4 +1,4 @@
-"""Sum pooling: average and global pools up to their scale (FINN: Pool, GlobalAccPool)."""
+"""Sum pooling, which is average pooling without the division (FINN: Pool, GlobalAccPool)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,9 +16,10 @@ from hw.kernels.shared.pool import Pool
 class AccumulatePool(Pool):
     """The sum of every window (see Pool), in the narrowest type that holds every reachable sum.
 
-    An average is a sum times a scale. Of a whole image: ``kernel`` is its size. ``input_range`` states the inputs'
-    range where it is narrower than their type's. Raises BitfabricError for a kernel that does not fit the shape, for
-    elements that are not integers, for a range beyond their type, and for a ``pe`` that does not divide the channels.
+    An average is the sum times a scale, which the consumer applies. For a global pool, ``kernel`` is the size of the
+    image. ``input_range``: minimum and maximum of the inputs, where narrower than the range of ``dtype``. Raises
+    BitfabricError for a kernel that does not fit the shape, for elements that are not integers, for a range beyond
+    their type, and for a ``pe`` that does not divide the channels.
     """
 
     op: ClassVar[str] = "accumulate_pool"

@@ -16,7 +16,7 @@ SUMS = (
 
 
 def cases() -> Iterator[tuple[str, Add]]:
-    """Types of every kind, coefficients of both signs, several pixels."""
+    """Types of every kind, coefficients of both signs, several pixels per beat."""
     for name, types, coefficients, pe, pixels in (
         ("unsigned", ("UINT4", "UINT4"), (1, 1), 2, 1),
         ("coefficients", ("INT4", "UINT2"), (3, -1), 4, 1),
@@ -29,7 +29,7 @@ def cases() -> Iterator[tuple[str, Add]]:
 
 
 def definition(kernel: Add, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The sum in Python's integers."""
+    """The sum, computed with Python's integers."""
     ca, cb = kernel.coefficients
     return (ca * a.astype(object) + cb * b.astype(object),)
 

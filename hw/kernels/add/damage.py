@@ -1,4 +1,4 @@
-"""``add`` behind a layer with flipped bits."""
+"""``add`` with inputs from a layer with flipped bits."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from hw.kernels.shared.flipped_bits import with_parameters, wrap
 
 
 class DamagedAdd(Add):
-    """An ``add`` whose inputs may lie beyond its ranges."""
+    """An ``add`` whose inputs may exceed its input ranges; its sums wrap around."""
 
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         return (wrap(super().execute(*frames)[0], self.output_dtype),)
@@ -19,6 +19,5 @@ def bits(kernel: Add) -> int:
 
 
 def damaged(kernel: Add, flips: np.ndarray) -> DamagedAdd:
-    """The kernel with these bits of its memories flipped, numbers from 0; without flips it computes what the hardware
-    makes of any input."""
+    """The kernel as the hardware computes it for any input codes; it has no memories, so ``flips`` is empty."""
     return with_parameters(DamagedAdd, kernel)

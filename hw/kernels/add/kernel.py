@@ -16,7 +16,7 @@ from hw.kernels.shared.channel_kernel import ChannelKernel, kind
 from hw.kernels.shared.parameters import checked_range
 
 WIDEST_COEFFICIENT = 16
-"""Bits of the widest coefficient."""
+"""Maximum bits of a coefficient."""
 LATENCY = 2
 
 
@@ -24,10 +24,11 @@ LATENCY = 2
 class Add(ChannelKernel):
     """``y = ca * a + cb * b`` of two streams ``shape`` (*prefix, C), ``pe`` channels of ``pixels`` positions per beat.
 
-    ``coefficients`` are (ca, cb). The output has the narrowest type that holds every reachable sum. ``input_ranges``
-    states the inputs' ranges where they are narrower than those of ``dtypes``. Products are shifts and adders, one for
-    each further digit of the coefficient's signed-digit form. Raises BitfabricError for types that are not of
-    integers, coefficients that are 0 or beyond 16 bits, ranges beyond their types, and a ``pe`` that does not divide C.
+    ``coefficients`` are (ca, cb). The output has the narrowest type that holds every reachable sum. ``input_ranges``:
+    minimum and maximum of each input, where narrower than the ranges of ``dtypes``. A product is a sum of shifted
+    inputs, with one adder for each non-zero signed digit of the coefficient after the first. Raises BitfabricError for
+    types that are not integers, coefficients that are 0 or exceed 16 bits, ranges beyond their types, and a ``pe`` that
+    does not divide C.
     """
 
     op: ClassVar[str] = "add"

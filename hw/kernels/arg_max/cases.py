@@ -9,7 +9,7 @@ from hw.kernels.arg_max.kernel import ArgMax
 
 
 def cases() -> Iterator[tuple[str, ArgMax]]:
-    """Few different values, so that ties are frequent; one and several values per beat."""
+    """Types with few values, so that ties are frequent; one and several values per beat."""
     yield "serial", ArgMax(7, DataType["UINT2"], (2,))
     yield "signed", ArgMax(6, DataType["INT4"], (), 2)
     yield "signs", ArgMax(4, DataType["BIPOLAR"], (2,), 4)
@@ -17,7 +17,7 @@ def cases() -> Iterator[tuple[str, ArgMax]]:
 
 
 def definition(kernel: ArgMax, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Each vector searched from its start."""
+    """The index of the first maximum, by a linear search of each vector."""
     rows = x.reshape(-1, kernel.classes).tolist()
     return (np.array([row.index(max(row)) for row in rows]).reshape(*x.shape[:-1], 1),)
 

@@ -1,4 +1,4 @@
-"""Arg-max: the index of the greatest value (FINN: LabelSelect with k = 1)."""
+"""Arg-max: the index of the maximum value (FINN: LabelSelect with k = 1)."""
 
 from dataclasses import dataclass, replace
 from math import prod
@@ -17,9 +17,10 @@ from hw.kernels.shared import cell_costs
 
 @dataclass(frozen=True, eq=False)
 class ArgMax(Kernel):
-    """``(*prefix, classes)`` to ``(*prefix, 1)``, ``pe`` values per beat. Of equal maxima the lowest index wins.
+    """The index of the maximum of each vector; the lowest index where several elements are the maximum.
 
-    Raises BitfabricError where ``pe`` does not divide the classes, or the input is not of integers.
+    Input ``(*prefix, classes)`` of ``input_dtype`` with ``pe`` values per beat, output ``(*prefix, 1)``. Raises
+    BitfabricError if ``pe`` does not divide the classes, or the input type is not an integer type.
     """
 
     op: ClassVar[str] = "arg_max"

@@ -9,7 +9,7 @@ from hw.kernels.concat.kernel import Concat
 
 
 def cases() -> Iterator[tuple[str, Concat]]:
-    """Inputs of one type and of several, two and more of them, several pixels."""
+    """Equal and different types, two and more inputs, several pixels per beat."""
     int4, uint2, bipolar = DataType["INT4"], DataType["UINT2"], DataType["BIPOLAR"]
     yield "one type", Concat(((2, 4), (2, 2)), (int4, int4), 2)
     yield "types", Concat(((2, 4), (2, 2)), (int4, uint2))
@@ -18,7 +18,7 @@ def cases() -> Iterator[tuple[str, Concat]]:
 
 
 def definition(kernel: Concat, *x: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The inputs side by side."""
+    """The inputs, concatenated along the last axis."""
     return (np.concatenate([each.astype(np.int64) for each in x], axis=-1),)
 
 

@@ -18,14 +18,14 @@ from hw.kernels.shared.channel_kernel import ChannelKernel, kind
 
 @dataclass(frozen=True, eq=False)
 class Concat(ChannelKernel):
-    """Joins streams ``shapes`` (*prefix, C_i) of ``dtypes`` into one (*prefix, sum of the C_i).
+    """Concatenates streams ``shapes`` (*prefix, C_i) of ``dtypes`` to one stream (*prefix, sum of the C_i).
 
-    All streams have ``pe`` lanes, and each position consumes one input after the other; or a beat has ``pixels`` whole
-    positions of every input.
+    All streams have ``pe`` lanes, and for each position the kernel reads one input after another; or a beat of every
+    stream holds all channels of ``pixels`` positions.
 
-    Inputs of one type keep it; otherwise the output has the narrowest type that holds all of them, BIPOLAR being
-    -1 and +1. Raises BitfabricError for shapes that differ in more than the last axis, fewer than two inputs, types
-    that are not of integers, and a ``pe`` that does not divide every C_i.
+    Inputs of one type keep it. Otherwise the output has the narrowest type that holds the values of all of them, where
+    BIPOLAR has the values -1 and +1. Raises BitfabricError for shapes that differ in another axis than the last, fewer
+    than two inputs, types that are not integers, and a ``pe`` that does not divide every C_i.
     """
 
     op: ClassVar[str] = "concat"
@@ -99,7 +99,7 @@ class Concat(ChannelKernel):
         inputs = len(self.shapes)
         if self.pixels > 1:
             return cell_costs.stream_out(out, 3, family) + cell_costs.stream_join(inputs, family) + Resources(ff=out)
-        # A lookup table selects among some inputs; chains or one more level of tables join them.
+        # One lookup table selects among few inputs; a chain of tables or one more level of tables combines them.
         each, rest = family.lut_inputs // 2, (family.lut_inputs - 1) // 2
         tables = -(-inputs // each)
         tree = tables + -(-(tables - 1) // (family.lut_inputs - 1))

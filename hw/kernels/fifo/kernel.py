@@ -13,12 +13,12 @@ from hw.ir.stream import Stream
 from hw.kernels.shared import cell_costs
 
 BLOCK_BITS = 4096
-"""FIFOs of more bits go to block RAM."""
+"""FIFOs of more than this many bits and at least 64 beats are in block RAM."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fifo(Kernel):
-    """Stores up to ``depth`` beats of ``stream``, two or more."""
+    """Stores up to ``depth`` beats of ``stream``. Raises BitfabricError for a depth below two."""
 
     op: ClassVar[str] = "fifo"
     role: ClassVar[Role] = "plumbing"

@@ -9,14 +9,14 @@ from hw.kernels.fork.kernel import Fork
 
 
 def cases() -> Iterator[tuple[str, Fork]]:
-    """Two and more copies, part of the channels, several pixels."""
+    """Two and more copies, beats with part of the channels, several pixels per beat."""
     yield "two", Fork((2, 4), DataType["INT4"], 2, 2)
     yield "three", Fork((3, 4), DataType["BIPOLAR"], 3)
     yield "pixels", Fork((2, 4, 3), DataType["UINT5"], 2, 3, 2)
 
 
 def definition(kernel: Fork, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The input, as often as there are copies."""
+    """The input, once for each output."""
     return tuple(x for _ in range(kernel.copies))
 
 

@@ -1,4 +1,4 @@
-"""Fork: one stream to several readers (FINN: DuplicateStreams)."""
+"""Fork: copies one stream to several readers (FINN: DuplicateStreams)."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -17,7 +17,7 @@ POOLS = (
 
 
 def cases() -> Iterator[tuple[str, MaxPool]]:
-    """Images and signals, with and without columns that fill no window; window streams; several pixels."""
+    """Images and signals, with and without columns beyond the last window; window streams; several pixels per beat."""
     yield "image", MaxPool((4, 6, 4), (2, 2), DataType["UINT2"], 2)
     yield "dropped columns", MaxPool((5, 7, 2), (2, 3), DataType["INT4"])
     yield "signs", MaxPool((4, 4, 4), (2, 2), DataType["BIPOLAR"], 4)
@@ -29,7 +29,7 @@ def cases() -> Iterator[tuple[str, MaxPool]]:
 
 
 def definition(kernel: MaxPool, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The greatest element of every window, one window at a time."""
+    """The maximum of every window, one window at a time."""
     if kernel.windows:
         return (x.reshape(*x.shape[:-1], -1, kernel.channels).max(axis=-2),)
     axes, y = tuple(range(1, x.ndim - 1)), np.zeros((len(x), *kernel.out_shape), np.int64)

@@ -12,7 +12,7 @@ from hw.kernels.shared.pool import Pool
 
 @dataclass(frozen=True, eq=False)
 class MaxPool(Pool):
-    """The maximum of every window (see Pool). For BIPOLAR it is an OR.
+    """The maximum of every window (see Pool). For 1-bit types the hardware is an OR gate.
 
     Raises BitfabricError for a kernel that does not fit the shape, for elements that are not integers, and for a
     ``pe`` that does not divide the channels.

@@ -1,4 +1,4 @@
-"""Cost of cells and structures that several kernels contain: closed forms fitted to Yosys's results."""
+"""Resource costs of modules and structures that several kernels contain: formulas fitted to the results of Yosys."""
 
 from collections.abc import Iterable
 
@@ -8,14 +8,14 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 
 REGISTER_BITS = 15
-"""Where lookup tables can be RAM, writable memories of at most this many bits are still flip-flops."""
+"""Maximum size in bits of a writable memory that Yosys puts in flip-flops although the family has lookup-table RAM."""
 BLOCK_COST = 64, 8
-"""Without lookup-table RAM, Yosys uses block RAM for a memory with more bits than the first number per block plus the
-second number (for the bypass)."""
+"""In a family without lookup-table RAM, Yosys uses n block RAMs for a memory of more than 64 n + 8 bits (the 8 are for
+the bypass logic)."""
 
 
 def stream_out(width: int, credits: int, family: Family) -> Resources:
-    """The part of this name: an output buffer of ``credits`` beats of ``width`` bits, and its control."""
+    """Cost of ``bf_stream_out``: an output buffer of ``credits`` beats of ``width`` bits, with its control."""
     six = family.lut_inputs >= 6
     if credits == 1:
         return Resources(lut=2 if six else 3, ff=width + 2)
@@ -36,28 +36,28 @@ def stream_out(width: int, credits: int, family: Family) -> Resources:
 
 
 def stream_join(inputs: int, family: Family) -> Resources:
-    """The part of this name, and the register behind ``fire``."""
+    """Cost of ``bf_stream_join`` with ``inputs`` inputs, and of the register after ``fire``."""
     return Resources(lut=(1 if family.lut_inputs >= 6 else 3) * inputs, ff=inputs + 1)
 
 
 def rom(depth: int, width: int, family: Family) -> int:
-    """Lookup tables of a read-only memory in logic."""
+    """Lookup tables of a read-only memory of ``depth`` words of ``width`` bits in logic."""
     address = (depth - 1).bit_length()
     if address == 0:
         return 0
     if address > family.lut_inputs == family.wide_inputs:
-        # Without multiplexers of the slices: a table for 16 words, multiplexers of two that join them, and a decoder.
+        # Slices have no wide multiplexers: a table holds 16 words, 2:1 multiplexers in tables and a decoder join them.
         return round(width * (depth / 8 - 1) + depth / 2)
     whole, rest = divmod(depth, 1 << family.wide_inputs)
     tables = whole << family.wide_inputs - family.lut_inputs
     if rest:
         tables += 1 << max(0, (rest - 1).bit_length() - family.lut_inputs)
-    wide = 1.22 if address > family.wide_inputs else 1.0  # beyond the slices' own multiplexers
+    wide = 1.22 if address > family.wide_inputs else 1.0  # the slices' own multiplexers do not suffice
     return round(wide * width * tables)
 
 
 def varying(words: Iterable[int]) -> int:
-    """Number of bit positions in which the words of a memory differ. Synthesis drops the others, in block RAM too."""
+    """Number of bit positions in which the words of a memory differ. Synthesis removes the others, in block RAM too."""
     first, differ = None, 0
     for word in words:
         first = word if first is None else first
@@ -66,7 +66,7 @@ def varying(words: Iterable[int]) -> int:
 
 
 def block_rows(depth: int, width: int, family: Family) -> int:
-    """Lookup tables that join the outputs of a block RAM memory deeper than one block."""
+    """Lookup tables of the multiplexer at the outputs of a memory deeper than one block RAM."""
     rows = min((-(-(-(-depth // d) * width) // w), -(-depth // d)) for d, w in family.bram_shapes)[1]
     if rows == 1:
         return 0
@@ -74,7 +74,7 @@ def block_rows(depth: int, width: int, family: Family) -> int:
 
 
 COLUMNS = 62
-"""Depth of the deepest memory whose columns are compared."""
+"""Maximum depth of a memory whose bit columns are compared; a column is one int64."""
 
 
 def columns(words: np.ndarray, width: int) -> int:
@@ -89,27 +89,27 @@ def columns(words: np.ndarray, width: int) -> int:
 
 
 def add(bits: int, family: Family, carry: bool = False) -> int:
-    """Lookup tables of an adder on the carry chain; a ``carry`` input costs one bit more."""
+    """Lookup tables of an adder on the carry chain; a ``carry`` input occupies one more bit of the chain."""
     bits += carry and not family.carry_apart
     return family.chain_bits * -(-bits // family.chain_bits)
 
 
 def subtract(bits: int, family: Family) -> int:
-    """Lookup tables of a difference."""
+    """Lookup tables of a subtracter."""
     return add(bits, family) + (0 if family.chain_inverts else bits)
 
 
 def compare(bits: int, family: Family) -> int:
-    """Lookup tables of ``>`` or ``>=`` of two variables, on the carry chain."""
+    """Lookup tables of a comparator (``>`` or ``>=``) of two variables, on the carry chain."""
     if bits < family.chain_least:
         return (bits - 1) ** 2
     if family.carry_apart and family.chain_inverts:
         return round(0.7 * bits)
-    return add(bits, family)  # the carries take tables, or the inverters before them
+    return add(bits, family)  # the carries, or the inverters before them, occupy tables
 
 
 def parity(width: int, family: Family) -> Resources:
-    """The part of this name, for words of ``width`` bits."""
+    """Cost of ``bf_parity`` for words of ``width`` bits."""
     lut, ff = 1, 1
     while True:
         sizes = [16] * (width // 16) + [width % 16]
@@ -121,13 +121,13 @@ def parity(width: int, family: Family) -> Resources:
 
 
 def counter(values: int, family: Family) -> Resources:
-    """A counter modulo ``values``."""
+    """Cost of a counter modulo ``values``."""
     bits = (values - 1).bit_length()
     return Resources(lut=(bits + 1 if family.carry_apart else 2 * bits) if bits else 0, ff=bits)
 
 
 def control(ff: int, family: Family) -> int:
-    """Lookup tables of control logic with ``ff`` flip-flops, most of which are counters with an adder."""
+    """Lookup tables of control logic with ``ff`` flip-flops, most of which belong to counters."""
     if family.lut_inputs >= 6:
         return round(1.45 * ff)
     return round((1.75 if family.carry_apart else 2.1) * ff)
@@ -136,7 +136,7 @@ def control(ff: int, family: Family) -> int:
 def ram(words: int, width: int, family: Family) -> int:
     """Lookup tables of a writable memory with one write port and one read port, in lookup-table RAM.
 
-    Without lookup-table RAM the memory is flip-flops (``ram_ff``), and these are its decoder and multiplexers.
+    Without lookup-table RAM the words are in flip-flops (``ram_ff``), and this is the cost of decoder and multiplexers.
     """
     if not family.lut_ram:
         return _registers(words, width)
@@ -148,10 +148,10 @@ def ram(words: int, width: int, family: Family) -> int:
 
 
 def _registers(words: int, width: int) -> int:
-    """Lookup tables of a memory in flip-flops: a decoder and 2:1 multiplexers, an eighth of which merge."""
+    """Lookup tables of a memory in flip-flops: a decoder and 2:1 multiplexers; synthesis merges one in eight."""
     return words + width * (words - 1 - words // 8)
 
 
 def ram_ff(words: int, width: int, family: Family) -> int:
-    """Flip-flops that hold the contents of a ``ram``."""
+    """Flip-flops that hold the words of a ``ram``: none in a family with lookup-table RAM."""
     return 0 if family.lut_ram else words * width

@@ -1,4 +1,4 @@
-"""Base of kernels whose beats have ``pe`` channels, or all channels of several positions."""
+"""Base class of kernels whose beats hold ``pe`` channels of one position, or all channels of several positions."""
 
 from abc import abstractmethod
 from dataclasses import replace
@@ -16,15 +16,15 @@ WIDEST = 32
 
 
 def kind(dtype: BaseDataType) -> str:
-    """How a code stands for an integer, as the module ``bf_widen`` names it."""
+    """The encoding of a data type, as the module ``bf_widen`` names it."""
     return "bipolar" if dtype.name == "BIPOLAR" else "signed" if dtype.signed() else "unsigned"
 
 
 def credits_for(produces: np.ndarray, latency: int) -> int:
-    """The smallest number of credits with which a kernel never waits for one.
+    """The smallest number of credits (beats of the output buffer) with which a kernel never waits for a credit.
 
-    ``produces``: which firings of the repeated pattern produce a beat.
-    A credit is in use for ``latency`` + 1 cycles: the result is the maximum number of beats produced in such a window.
+    A credit is in use for ``latency`` + 1 cycles, so the result is the maximum number of beats produced in that many
+    consecutive firings. ``produces`` (firings,): whether each firing of the periodic pattern produces a beat.
     """
     cycles = latency + 1
     before = np.concatenate(([0], np.cumsum(np.concatenate((produces, np.resize(produces, cycles))))))
@@ -32,7 +32,7 @@ def credits_for(produces: np.ndarray, latency: int) -> int:
 
 
 class ChannelKernel(Kernel):
-    """Base of kernels whose beats have ``pe`` channels of ``pixels`` positions, at the input and at the output.
+    """Base class of kernels whose input and output beats hold ``pe`` channels of ``pixels`` positions.
 
     Subclasses are dataclasses with fields ``pe`` and ``pixels``.
     """
@@ -43,7 +43,7 @@ class ChannelKernel(Kernel):
     @property
     @abstractmethod
     def channels(self) -> int:
-        """The number that ``pe`` divides."""
+        """Channels of a position; ``pe`` divides this number."""
 
     @property
     def lanes(self) -> int:
@@ -57,10 +57,10 @@ class ChannelKernel(Kernel):
 
     @abstractmethod
     def _pixel_counts(self) -> tuple[int, ...]:
-        """The legal ``pixels`` above one."""
+        """The legal values of ``pixels``, except 1."""
 
     def _check(self, shape: tuple[int, ...], *dtypes: BaseDataType) -> None:
-        """Raises BitfabricError for sizes below 1, types that are not of integers, a ``pe`` that does not divide."""
+        """Raise BitfabricError for sizes below 1, types that are not integers or too wide, and illegal parallelism."""
         if not shape or any(size < 1 for size in shape):
             raise BitfabricError(f"{self.op}: shape {shape}; it needs sizes of 1 or more, channels last")
         for dtype in dtypes:

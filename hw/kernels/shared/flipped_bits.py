@@ -1,9 +1,9 @@
-"""Integers as hardware leaves them: in a fixed number of bits, some of them flipped.
+"""Integer arithmetic of hardware with flipped bits: fixed widths, wrap-around and invalid codes.
 
-A flipped bit may make numbers that a kernel was not made for, and other kernels get them. So kernels with flipped bits
-(``damage.py`` in their folders) compute as the hardware does with any contents and any codes at their inputs: sums
-wrap around, thresholds are searched as they lie, sorted or not, and a code that stands for no number (10 of TERNARY)
-counts as what the logic makes of it.
+A flipped bit can produce values outside the range that a kernel was designed for, and the kernels behind it receive
+them. The models of kernels with flipped bits (``damage.py`` in the kernels' folders) therefore compute what the
+hardware computes for any memory contents and any input codes: sums wrap around, a threshold search runs over unsorted
+thresholds too, and a code without a value (10 in TERNARY) has the value that the logic assigns to it.
 """
 
 from typing import TypeVar
@@ -19,7 +19,7 @@ Changed = TypeVar("Changed", bound=Kernel)
 
 
 def wrap(values: np.ndarray, dtype: BaseDataType) -> np.ndarray:
-    """Integers (int64, or Python's own) modulo the range of ``dtype``, as an adder that overflows leaves them."""
+    """Wrap integers (int64, or Python's int as objects) to the range of ``dtype``, as an overflowing adder does."""
     mask = (1 << dtype.bitwidth()) - 1
     if values.dtype == object:
         return decode((values & mask).astype(np.uint64), dtype)
@@ -27,25 +27,25 @@ def wrap(values: np.ndarray, dtype: BaseDataType) -> np.ndarray:
 
 
 def signed(values: Integers, bits: int) -> Integers:
-    """Integers (int64, or Python's own) modulo 2**bits, as two's complement of ``bits`` bits."""
+    """Wrap integers (int64, or Python's int) modulo 2**bits, to two's complement of ``bits`` bits."""
     half = 1 << bits - 1
     return ((values + half) & (2 * half - 1)) - half
 
 
 def flipped(codes: np.ndarray, width: int, flips: np.ndarray) -> np.ndarray:
-    """Codes (uint64) of ``width`` bits and bits ``flips`` flipped; bit ``i`` of code ``n`` has number n * width + i."""
+    """Copy ``codes`` (uint64, ``width`` bits each) and flip the bits ``flips``; bit i of code n is n * width + i."""
     result = codes.copy()
     np.bitwise_xor.at(result.reshape(-1), flips // width, np.uint64(1) << (flips % width).astype(np.uint64))
     return result
 
 
 def known(values: np.ndarray, dtype: BaseDataType) -> np.ndarray:
-    """Values of ``dtype`` where single bits are read: the unused code of TERNARY, -2, has no low bit, so it is 0."""
+    """The values that logic reading single bits sees: the unused TERNARY code -2 becomes 0, as its low bit is 0."""
     return np.where(values == -2, 0, values) if dtype == DataType["TERNARY"] else values
 
 
 def with_parameters(kind: type[Changed], kernel: Kernel, **changed: object) -> Changed:
-    """A kernel's parameters, some of them ``changed``, as a kernel of class ``kind``. They are not checked again."""
+    """A kernel of class ``kind`` with the parameters of ``kernel``, replaced by ``changed``, without any check."""
     made = object.__new__(kind)
     vars(made).update(vars(kernel) | changed)
     return made

@@ -1,4 +1,4 @@
-"""Checks of parameters and ranges of sums that several kernels share."""
+"""Checks of kernel parameters, and ranges of sums."""
 
 import numpy as np
 from qonnx.core.datatype import BaseDataType
@@ -7,8 +7,8 @@ from hw.host.errors import BitfabricError
 from hw.ir.stream import smallest_dtype
 
 MULTIPLIER_BITS = (5, 18)
-"""Minimum and maximum bits of a multiplier's operands, as two's complement: narrower ones are cheaper in lookup tables,
-wider ones do not fit."""
+"""Minimum and maximum operand width of a hard multiplier, in bits of two's complement. Narrower products are cheaper in
+lookup tables; wider operands do not fit the multiplier."""
 
 
 def divisors(number: int) -> list[int]:
@@ -17,7 +17,11 @@ def divisors(number: int) -> list[int]:
 
 
 def integer_matrix(op: str, weights: np.ndarray, axes: str) -> np.ndarray:
-    """Weights as a matrix of int64. Raises BitfabricError for another shape or type; ``axes`` names the two axes."""
+    """Convert weights to a matrix of int64.
+
+    Raises BitfabricError for an array that is empty, not a matrix, or not of integers; ``axes`` names the two axes in
+    the error.
+    """
     weights = np.asarray(weights)
     if weights.ndim != 2 or not weights.size or weights.dtype.kind not in "iu":
         raise BitfabricError(
@@ -27,7 +31,7 @@ def integer_matrix(op: str, weights: np.ndarray, axes: str) -> np.ndarray:
 
 
 def check_weights(op: str, weights: np.ndarray, dtype: BaseDataType) -> None:
-    """Raises BitfabricError where some of the weights are not of their type, with a type that holds them."""
+    """Raise BitfabricError if a weight is not a value of ``dtype``; the error names a type that holds all weights."""
     low, high = int(weights.min()), int(weights.max())
     if not all(map(dtype.allowed, (low, high))) or (dtype.name == "BIPOLAR" and 0 in weights):
         raise BitfabricError(
@@ -37,7 +41,7 @@ def check_weights(op: str, weights: np.ndarray, dtype: BaseDataType) -> None:
 
 
 def checked_range(op: str, dtype: BaseDataType, stated: tuple[int, int] | None) -> tuple[int, int]:
-    """The range of an input: the ``stated`` one, or its type's. Raises BitfabricError where it exceeds the type."""
+    """The range of an input: ``stated``, or else that of ``dtype``. Raises BitfabricError if it exceeds the type."""
     low, high = int(dtype.min()), int(dtype.max())
     if stated is None:
         return low, high
@@ -47,6 +51,6 @@ def checked_range(op: str, dtype: BaseDataType, stated: tuple[int, int] | None) 
 
 
 def sum_range(weights: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
-    """Minimum and maximum of each row's sum of products with inputs in ``low..high``, (rows,) int64 each."""
+    """Minimum and maximum, (rows,), of ``weights @ x`` for ``weights`` (rows, inputs) and all x in ``low..high``."""
     positive, negative = np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)
     return positive * low + negative * high, positive * high + negative * low

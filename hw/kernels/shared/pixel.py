@@ -6,14 +6,18 @@ from hw.host.errors import BitfabricError
 
 
 def counts(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Numbers of positions per beat above one that divide the innermost spatial axis of a stream (*spatial, C)."""
+    """Legal numbers of positions per beat, except 1: the divisors of the innermost spatial axis of (*spatial, C)."""
     width = shape[-2] if len(shape) > 1 else 1
     return tuple(n for n in range(2, width + 1) if width % n == 0)
 
 
 def check(op: str, pixels: int, legal: Sequence[int], **parallel: tuple[int, int]) -> None:
-    """Raises BitfabricError for a number of positions that is neither 1 nor ``legal``, and for several positions if a
-    dimension is not fully parallel; ``parallel``: name=(present parallelism, full parallelism)."""
+    """Check the number of positions per beat of a kernel ``op``.
+
+    Several positions per beat require full parallelism in the other dimensions, given in ``parallel`` as
+    name=(parallelism, full parallelism). Raises BitfabricError where they have less, and for a number of positions that
+    is neither 1 nor in ``legal``.
+    """
     if pixels == 1:
         return
     if pixels not in legal:

@@ -1,4 +1,4 @@
-"""Pooling: a maximum or a sum over windows, channel by channel: what ``max_pool`` and ``accumulate_pool`` share."""
+"""Base class of ``max_pool`` and ``accumulate_pool``, which compute a maximum or a sum over windows of each channel."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -19,16 +19,17 @@ from hw.kernels.shared.reduction import Reduction, reduce_tree
 
 
 class Pool(ChannelKernel):
-    """Base of the pools: dataclasses with the fields that are declared here.
+    """Base class of pools. Subclasses are dataclasses with the fields that are declared here.
 
     - ``windows`` false: windows that do not overlap. Input ``shape`` (*spatial, C) with one or two spatial axes, output
       (*spatial // ``kernel``, C). Rows and columns that fill no window are dropped (ONNX: floor mode).
     - ``windows`` true: input is a window stream (*spatial, K*C), elements in the order (k, c), K the product of
       ``kernel``; ``shape`` is (*spatial, C), which is also the shape of the output.
 
-    Folding: input and output have ``pe`` lanes. Or the input has ``pixels`` positions per beat, of the image or of the
-    window stream: part of a window's row (part of the window, in a window stream) or several windows' rows; an output
-    beat has the results that they complete. Only partial results are stored: of C channels, and of one row of windows.
+    Folding: input and output have ``pe`` lanes; or an input beat holds all channels of ``pixels`` positions of the
+    image or of the window stream. These are part of a row of one window (in a window stream: part of a window), or a
+    row of each of several windows; an output beat holds the results that they complete. The hardware stores partial
+    results only: those of C channels, and those of one row of windows.
     """
 
     sources: ClassVar[tuple[str, ...]] = (
@@ -36,7 +37,7 @@ class Pool(ChannelKernel):
         "bf_widen.sv",
     )  # fmt: skip
     ufunc: ClassVar[np.ufunc]
-    """The operation of the pool on two arrays."""
+    """The NumPy function that combines two elements."""
 
     shape: tuple[int, ...]
     kernel: tuple[int, ...]
@@ -44,7 +45,7 @@ class Pool(ChannelKernel):
     windows: bool
 
     def _check_pool(self) -> None:
-        """Raises BitfabricError where the parameters do not fit each other."""
+        """Raise BitfabricError where the parameters are inconsistent."""
         self._check(self.shape, self.dtype)
         spatial = self.shape[:-1]
         if not self.kernel or any(size < 1 for size in self.kernel):
@@ -133,7 +134,7 @@ class Pool(ChannelKernel):
 
     @property
     def _grid(self) -> tuple[int, int, int, int]:
-        """Rows and columns of the image and of the kernel, counting the positions of one beat as one column."""
+        """Rows and columns of the image and of the kernel, where the positions of one beat count as one column."""
         rows, columns, kh, kw = self._image
         if kh == 1 and columns % kw == 0:
             each = kw // self.elements
@@ -142,9 +143,10 @@ class Pool(ChannelKernel):
 
     @property
     def _image(self) -> tuple[int, int, int, int]:
-        """Rows and columns of the image and of the kernel; every pool is stated as a pool of an image.
+        """Rows and columns of the image and of the kernel; every pool is described as a pool over an image.
 
-        Where windows follow one another (in a window stream, or when they are as wide as the image), each is a row.
+        Where the elements of a window are consecutive (in a window stream, and in windows as wide as the image), each
+        window counts as one row.
         """
         if self.windows:
             return prod(self.shape[:-1]), prod(self.kernel), 1, prod(self.kernel)
@@ -173,7 +175,7 @@ class Pool(ChannelKernel):
 
     @property
     def _gather(self) -> int:
-        """Cycles in which the elements of a window in one beat are reduced."""
+        """Cycles in which the elements of one beat are reduced."""
         return (self.elements - 1).bit_length()
 
     @property

@@ -1,14 +1,14 @@
-"""Random parameters for cases and grids of kernels."""
+"""Random parameters for the test cases and the calibration grids of kernels."""
 
 import numpy as np
 from qonnx.core.datatype import DataType
 
 
 def generator(drawn: int = 0) -> np.random.Generator:
-    """The generator of seed 0 after ``drawn`` draws.
+    """NumPy's PCG64 generator with seed 0, advanced by ``drawn`` draws.
 
-    The kernels of all grids were once drawn from one generator, one grid after the other, and synthesised. A grid
-    starts where the one before it ended, so that its kernels stay the measured ones.
+    The measured kernels of all grids were drawn from one generator, one grid after another. Each grid therefore starts
+    at the number of draws at which the previous grid ended, and reproduces the kernels that were measured.
     """
     bits = np.random.PCG64(0)
     bits.advance(drawn)

@@ -1,4 +1,7 @@
-"""Costs of ``bf_interleaved_accumulator`` and ``bf_reduce_tree``: sums or maxima of series and of parallel values."""
+"""Latency and cost of the modules ``bf_interleaved_accumulator`` and ``bf_reduce_tree``, which compute sums and maxima.
+
+The first reduces values that arrive one after another, the second values that arrive in one beat.
+"""
 
 from dataclasses import dataclass
 
@@ -7,18 +10,23 @@ from hw.fabric.resources import Resources
 from hw.kernels.shared import cell_costs
 
 SHIFT = 4
-"""At most this many interleaved series keep their accumulators in a shift register."""
+"""Maximum number of interleaved series whose accumulators are in a shift register."""
 BLOCK_BITS = 768
-"""Accumulators of more bits, and at least 64 words, go to block RAM."""
+"""Accumulators of more than this many bits and at least 64 words are in block RAM."""
 ONE_MEMORY = 16
-"""Words of the deepest memory of lookup tables whose output needs no multiplexer."""
+"""Depth in words up to which lookup-table RAM needs no multiplexer at its output."""
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """Reduction of ``depth`` interleaved series of ``passes`` values each; ``lanes`` results of ``bits`` bits per word.
+    """A reduction of interleaved series: word i of the sequence belongs to series i modulo ``depth``.
 
-    ``operation``: ``sum``, ``sum_carry`` (a carry bit comes with each value), ``max``, ``signed_max`` or ``or``.
+    Attributes:
+        passes: values per series.
+        depth: interleaved series.
+        lanes: independent reductions side by side in a word.
+        bits: width of a lane's result.
+        operation: ``sum``, ``sum_carry`` (each value comes with a carry bit), ``max``, ``signed_max`` or ``or``.
     """
 
     passes: int
@@ -32,8 +40,11 @@ class Reduction:
         return self.depth >= 64 and self.depth * self.lanes * self.bits > BLOCK_BITS
 
     def style(self, family: Family) -> str:
-        """Where the accumulators are stored. Block RAM is chosen without regard to the family: it sets the latency, and
-        cycle counts must not depend on the family."""
+        """Storage of the accumulators: ``none``, ``shift``, ``block``, ``distributed`` or ``logic``.
+
+        Block RAM is chosen without regard to the family: it sets the latency, and cycle counts must not depend on the
+        family.
+        """
         if self.passes == 1:
             return "none"
         if self.depth <= SHIFT:
@@ -42,16 +53,16 @@ class Reduction:
 
     @property
     def latency(self) -> int:
-        """Cycles from the last value of a series until its result."""
+        """Cycles from the last value of a series to its result."""
         return 1 if self.passes == 1 or not self._block else 3
 
     def resources(self, family: Family) -> Resources:
-        """Cost of the cell, with the output register."""
+        """Cost of ``bf_interleaved_accumulator``, including the output register."""
         width, six, style = self.lanes * self.bits, family.lut_inputs >= 6, self.style(family)
         carry = self.operation == "sum_carry"
         lut = _operator(self.bits, self.operation, family)
         if self.operation.startswith("sum") and not six and style != "block" and not self._joined(style):
-            lut += self.bits  # an adder, and the gate that clears its other operand where no register in front does
+            lut += self.bits  # the gate that clears the adder's other operand; no register before the adder does that
         if self.operation.endswith("max") and style == "shift" and self.depth == 1:
             lut -= self.bits  # the register's enable replaces the multiplexer
         lut *= self.lanes
@@ -69,13 +80,15 @@ class Reduction:
         return count + Resources(lut, width + cell_costs.ram_ff(self.depth, width, family))
 
     def _joined(self, style: str) -> bool:
-        """Whether a multiplexer joins the words of several memories; it can also clear its output."""
+        """Whether a multiplexer selects among several memories; it can also clear its output."""
         return style == "logic" or (style == "distributed" and self.depth > ONE_MEMORY)
 
 
 def reduce_tree(count: int, lanes: int, in_bits: int, bits: int, operation: str, family: Family) -> Resources:
-    """Cost of ``bf_reduce_tree``: in each of ``lanes`` lanes it reduces ``count`` values of ``in_bits`` bits to one of
-    ``bits``, one level per cycle."""
+    """Cost of ``bf_reduce_tree``, a tree of two-input operators with a register after each level.
+
+    In each of ``lanes`` lanes it reduces ``count`` values of ``in_bits`` bits to one value of ``bits`` bits.
+    """
     lut = ff = 0
     while count > 1:
         in_bits = min(bits, in_bits + (operation == "sum"))

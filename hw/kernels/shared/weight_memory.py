@@ -1,8 +1,8 @@
-"""Memories of weights and other constants: lookup tables, or block RAM cut into tiles of one block each.
+"""Read-only memories of weights and other constants, in lookup tables or in block RAM.
 
-Yosys joins the blocks of a deep memory by multiplexers between the blocks' late outputs and the next register, in as
-many rows as save a block (2 ns for 18 rows on ECP5). Here the tiles are chosen explicitly, and a deep memory has a
-register before its multiplexer.
+A memory in block RAM is divided into tiles of one block each. Left to itself, Yosys minimises the number of blocks: it
+stacks many rows of blocks and puts a multiplexer between the blocks' late outputs and the next register, which costs
+2 ns for 18 rows on ECP5. Here the tiles are chosen explicitly, and a deep memory has a register before its multiplexer.
 """
 
 from dataclasses import dataclass, replace
@@ -16,21 +16,24 @@ from hw.ir.kernel import Memory, packed_words
 from hw.kernels.shared import cell_costs
 
 LUTS_PER_BLOCK = 100
-"""Weights go to block RAM where a block saves at least this many lookup tables. (An ECP5-85F has 400 per block.)"""
+"""Weights are in block RAM if each block saves at least this many lookup tables. (An ECP5-85F has 400 per block.)"""
 SMALL = 64
-"""A memory in ``bf_lookup`` of at most this many words is in lookup tables, with one cycle less, in every family."""
+"""Maximum depth of a memory of ``bf_lookup`` in lookup tables, which has one cycle less of latency, in every family."""
 DEEP = 2048
-"""Memories of more words have one more cycle of latency, in every family."""
+"""Memories of more words than this have one cycle more of latency, in every family."""
 
 
 def lookup_latency(words: int) -> int:
-    """Cycles from the address to the word in ``bf_lookup``; a single word is a constant."""
+    """Cycles from the address to the word in ``bf_lookup``, for a memory of ``words`` words; one word is a constant."""
     return 0 if words <= 1 else 1 if words <= SMALL else 2
 
 
 class Tiles(NamedTuple):
-    """A memory cut into ``rows`` rows of ``row`` words (the last may have fewer), and rows into slices of ``bits`` bits
-    (``last_bits`` in the last row)."""
+    """The division of a memory into tiles of one block RAM each.
+
+    The words form ``rows`` rows of ``row`` words (the last row may be shorter). Each row is divided into slices of
+    ``bits`` bits; the last row into slices of ``last_bits`` bits.
+    """
 
     rows: int
     row: int
@@ -38,7 +41,7 @@ class Tiles(NamedTuple):
     last_bits: int
 
     def cut(self, memory: Memory) -> tuple[Memory, ...]:
-        """The tiles of a memory: the slices of every row, low bits first."""
+        """The contents of the tiles of ``memory``: row after row, and within a row the slices from the low bits up."""
         made = []
         for row in range(self.rows):
             words = memory.words[row * self.row : (row + 1) * self.row]
@@ -51,9 +54,9 @@ class Tiles(NamedTuple):
 
 @dataclass(frozen=True)
 class WeightMemory:
-    """A read-only memory of ``depth`` words of ``width`` bits: the module ``bf_weight_memory``.
+    """The module ``bf_weight_memory``: a read-only memory of ``depth`` words of ``width`` bits.
 
-    With ``parity``, the highest bit of a word makes the number of its ones odd; the module ``bf_parity`` checks it.
+    With ``parity``, the highest bit of a word is an odd-parity bit, which the module ``bf_parity`` checks.
     """
 
     depth: int
@@ -61,8 +64,10 @@ class WeightMemory:
     parity: bool = False
 
     def with_parity(self, family: Family) -> "WeightMemory":
-        """The memory with a parity bit per word if it is in block RAM, else itself. Lookup tables are configuration, as
-        all logic is, so no check could read their words."""
+        """The memory with one parity bit per word if it is in block RAM, else the same memory.
+
+        The contents of lookup tables are configuration bits, like all logic, and logic cannot read them as words.
+        """
         return replace(self, width=self.width + 1, parity=True) if self.style(family) == "block" else self
 
     @property
@@ -71,11 +76,11 @@ class WeightMemory:
         return 3 if self.depth > DEEP else 2
 
     def blocks(self, tiles: Tiles) -> int:
-        """Block RAMs: one for each tile."""
+        """Number of block RAMs, one for each tile."""
         return (tiles.rows - 1) * -(-self.width // tiles.bits) + -(-self.width // tiles.last_bits)
 
     def tiles(self, family: Family) -> Tiles:
-        """Tiles with the fewest blocks, except where multiplexers cost more than the block that they save."""
+        """The tiles of lowest cost: LUTS_PER_BLOCK for each block, and ``width`` for each row after the first."""
 
         def cut(words: int, bits: int) -> Tiles:
             row = min(words, self.depth)
@@ -90,14 +95,18 @@ class WeightMemory:
         return min((cut(*shape) for shape in family.bram_shapes), key=price)
 
     def style(self, family: Family) -> str:
-        """``block`` or ``logic``. A parity bit does not change the choice."""
+        """``block`` or ``logic``. The choice is made without the parity bit."""
         if self.parity:
             return "block"
         luts = -(-self.depth // (1 << family.lut_inputs)) * self.width
         return "block" if luts >= LUTS_PER_BLOCK * self.blocks(self.tiles(family)) else "logic"
 
     def resources(self, family: Family, columns: int | None = None) -> Resources:
-        """Cost including the output registers; ``columns`` of the ``width`` bits are distinct and not constant."""
+        """Cost, including the output registers.
+
+        ``columns``: number of distinct, non-constant bit columns of the contents, as synthesis shares equal ones; by
+        default all ``width``.
+        """
         address = (self.depth - 1).bit_length()
         if self.style(family) == "logic":
             width = self.width if columns is None else columns
@@ -114,14 +123,14 @@ class WeightMemory:
         return Resources(round(0.7 * joined), held, self.blocks(tiles)) + check
 
     def parameters(self, family: Family) -> dict[str, int | str]:
-        """Parameters that the parent passes on to ``bf_weight_memory``, with PARITY."""
+        """Verilog parameters of the instance of ``bf_weight_memory``."""
         tiles = self.tiles(family)
         shape = {"ROW": tiles.row, "BITS": tiles.bits, "LAST_BITS": tiles.last_bits}
         parity = int(self.parity)
         return {"WEIGHT_LATENCY": self.latency, "STYLE": self.style(family), **shape, "PARITY": parity}
 
     def contents(self, rows: np.ndarray, family: Family) -> tuple[Memory, ...]:
-        """The cell's memory files for the bits ``(depth, width)`` without parity."""
+        """The memory files of the module; ``rows`` (depth, width) are the contents as bits, without parity."""
         if self.parity:
             rows = np.column_stack((rows, 1 - rows.sum(axis=1) % 2))
         if self.style(family) == "logic":

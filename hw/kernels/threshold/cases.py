@@ -30,7 +30,7 @@ STEPS = (
 
 
 def cases() -> Iterator[tuple[str, Threshold]]:
-    """Small kernels of every output type, shared thresholds, several pixels, and parity bits in block RAM."""
+    """Every output type, thresholds shared by all channels, several pixels per beat, and parity bits in block RAM."""
     rng = np.random.default_rng(2)
 
     def rows(channels: int, steps: int, data: str) -> np.ndarray:

@@ -11,7 +11,7 @@ from hw.kernels.threshold.kernel import Threshold
 
 
 class DamagedThreshold(Threshold):
-    """A ``threshold`` with other words in its memories than it was made for."""
+    """A ``threshold`` with modified memory contents; the thresholds may be unsorted."""
 
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = frames
@@ -39,8 +39,8 @@ def bits(kernel: Threshold) -> int:
 
 
 def damaged(kernel: Threshold, flips: np.ndarray) -> DamagedThreshold:
-    """The kernel with these bits of its memories flipped, numbers from 0; without flips it computes what the hardware
-    makes of any input."""
+    """The kernel with the memory bits ``flips`` flipped: first those of the thresholds, then those of the complement
+    flags. Without flips it computes what the hardware computes for any input codes."""
     table = kernel._table
     bounds = table.words.size * table.width
     words = flipped(table.words.astype(np.uint64), table.width, flips[flips < bounds]).astype(np.int64)

@@ -1,4 +1,7 @@
-"""Threshold: any monotone function of an integer to a few bits, as a count of thresholds (FINN: Thresholding)."""
+"""Threshold: a monotone function of an integer, computed as a count of thresholds (FINN: Thresholding).
+
+The hardware is a pipelined binary search with one stage for each bit of the count.
+"""
 
 import ctypes
 from collections.abc import Callable
@@ -21,15 +24,15 @@ from hw.kernels.shared.weight_memory import DEEP, SMALL, Tiles, WeightMemory, lo
 from hw.native.library import Library, array
 
 LUTS_PER_BLOCK = 100
-"""Thresholds go to block RAM where a block saves at least this many lookup tables."""
+"""Thresholds are in block RAM if each block saves at least this many lookup tables."""
 MAX_BITS = 10
 """Maximum bits of the number of thresholds of a channel."""
 MAX_INPUT = 60
 """Maximum bits of the input."""
 LANES = 512
-"""Elements that ``execute`` compares with one threshold at a time."""
+"""Elements per inner loop of the comparison in ``execute``."""
 SEARCH = 256
-"""Channels with at least this many thresholds are searched by ``execute``; others are compared with all of them."""
+"""With at least this many thresholds per channel, ``execute`` uses a binary search; with fewer, it compares all."""
 
 
 _LIBRARY = Library("hw.kernels.threshold", ("compare.cpp",), native=True)
@@ -37,7 +40,7 @@ _LIBRARY = Library("hw.kernels.threshold", ("compare.cpp",), native=True)
 
 @cache
 def _compare(x: str, y: str) -> Callable[..., None]:
-    """The compiled comparison of integers of the type ``x`` that counts in the type ``y``, names of NumPy."""
+    """The compiled function that compares integers of the NumPy type ``x`` and counts in the NumPy type ``y``."""
     size = ctypes.c_int64
     types = (array(x), size, array(x, 2), array(y), array(y), size, size, array(y))
     return _LIBRARY.function(f"compare_{x}_{y}", *types)
@@ -45,10 +48,14 @@ def _compare(x: str, y: str) -> Callable[..., None]:
 
 @dataclass(frozen=True)
 class _Table:
-    """The thresholds of a binary search as unsigned words: ``words`` (channels of every position, 2**bits - 1).
+    """The thresholds of the binary search as unsigned words.
 
-    A threshold is reached by ``code > word`` if ``strict``, else by ``code >= word``, where ``code`` is the
-    input in offset binary. ``invert`` says whose count is complemented.
+    Attributes:
+        words: (rows, 2**bits - 1), sorted; one row for each channel of each position of a beat, or one row for all.
+        width: bits of a word.
+        strict: an input reaches a threshold if ``code > word``, else if ``code >= word``; ``code`` is the input in
+            offset binary.
+        invert: (rows,) whether the count is complemented.
     """
 
     words: np.ndarray
@@ -61,12 +68,20 @@ class _Table:
 class Threshold(ChannelKernel):
     """``y[..., c] = output_min + sum_i(x[..., c] >= thresholds[c, i])``; see ``decreasing``.
 
-    ``thresholds`` (C, steps): non-decreasing along each row, from the least input (always reached) to the
-    greatest + 1 (never). A channel with ``decreasing`` (C,) gives ``output_min + steps`` minus that count.
-    ``output_min`` (default: of ``output_dtype``) allows narrow ranges. BIPOLAR outputs: one step from -1 to +1.
-    Input ``(*prefix, C)``, output ``(*prefix, C)``, both with ``pe`` channels of ``pixels`` positions per beat; ``pe``
-    divides C, and is C for more than one position. ``parity`` adds parity bits to thresholds in block RAM.
-    Raises BitfabricError where parameters do not match.
+    Input and output are ``(*prefix, C)``, with ``pe`` channels of ``pixels`` positions per beat. ``pe`` divides C, and
+    equals C for more than one position. Raises BitfabricError where parameters are inconsistent.
+
+    Args:
+        thresholds: (C, steps) integers, non-decreasing along each row, from the minimum input (always reached) to the
+            maximum input + 1 (never reached).
+        decreasing: (C,) bool; the output of such a channel is ``output_min + steps`` minus the count.
+        input_dtype: integer type of at most 60 bits.
+        output_dtype: integer type; for BIPOLAR there is one threshold, from -1 to +1.
+        prefix: leading axes.
+        pe: channels per beat.
+        output_min: output for a count of 0; by default the minimum of ``output_dtype``, which ``steps`` must then span.
+        pixels: positions per beat.
+        parity: add parity bits to thresholds in block RAM.
     """
 
     op: ClassVar[str] = "threshold"
@@ -152,9 +167,9 @@ class Threshold(ChannelKernel):
 
     @cached_property
     def _comparison(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """``(bounds, start, step)`` of what ``execute`` computes: ``start`` and a ``step`` for each bound below x.
+        """``(bounds, start, step)``: ``execute`` computes ``start`` plus one ``step`` for each bound less than x.
 
-        ``bounds`` (C, steps), sorted, in the input's container; ``start`` and ``step`` (C,) in the output's.
+        ``bounds`` (C, steps) are sorted and of the input's NumPy type; ``start`` and ``step`` (C,) of the output's.
         """
         least, most = int(self.input_dtype.min()), int(self.input_dtype.max())
         always = self.thresholds == least
@@ -166,7 +181,8 @@ class Threshold(ChannelKernel):
 
     @cached_property
     def _tiled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The comparison for several rows at a time, bounds transposed: long inner loops."""
+        """``_comparison`` repeated for several positions, with bounds transposed to (steps, channels): the inner loops
+        are then long enough to be vectorised."""
         together = max(1, LANES // self.channels)
         bounds, start, step = self._comparison
         return np.tile(bounds.T, together), np.tile(start, together), np.tile(step, together)
@@ -205,8 +221,8 @@ class Threshold(ChannelKernel):
             words = (words + 2) // 2
         elif dtype.signed():
             words = words + (1 << (bits - 1))
-        # Counts are padded to a power of two: with thresholds never reached, or, where the count is
-        # complemented, always reached, so that complementing all bits of the code gives steps - count.
+        # Rows are padded to 2**bits - 1 thresholds that are never reached, or always reached where the count is
+        # complemented: then the complement of all bits of the count is steps - count.
         pad = (1 << self.code_bits) - 1 - self.steps
         decreasing = self.decreasing[:, None]
         always, words, never = np.repeat(words[:, :1], pad, 1), words[:, 1:-1], np.repeat(words[:, -1:], pad, 1)
@@ -224,7 +240,7 @@ class Threshold(ChannelKernel):
 
     @cached_property
     def _flags(self) -> np.ndarray:
-        """Which counts are complemented, (words, lanes): no words where none is, one word where all are."""
+        """Whether counts are complemented, (words, lanes): no words if none is, one word if all are."""
         invert, groups = self._table.invert, self._groups
         words = 0 if not invert.any() else 1 if invert.all() else groups
         return np.broadcast_to(invert.reshape(groups, -1), (groups, self.lanes))[:words]
@@ -253,7 +269,7 @@ class Threshold(ChannelKernel):
         return self.lanes, self._groups << stage, self._table.width
 
     def _search(self, stage: int) -> np.ndarray:
-        """Thresholds of a stage: (groups, lanes, codes so far)."""
+        """The thresholds that a stage compares, (groups, lanes, values of the higher bits of the count)."""
         step = 1 << (self.code_bits - stage)
         return self._table.words[:, step // 2 - 1 :: step].reshape(self._groups, self._lanes, -1)
 
@@ -332,7 +348,7 @@ class Threshold(ChannelKernel):
         return Rtl(f"bf_{self.op}", parameters, memories)
 
     def _block(self, files: tuple[Memory, ...], stage: int, family: Family) -> Resources:
-        """One memory in block RAM, with the registers of its words and the check of their parity."""
+        """Cost of one memory in block RAM, with its output registers and its parity check."""
         depth, tiles = self._memories(stage)[1], self._tiles(stage, family)
         check = cell_costs.parity(self._memories(stage)[2] + 1, family) if self.parity else Resources()
         if tiles is None:
@@ -368,7 +384,7 @@ class Threshold(ChannelKernel):
                 else:
                     width = self._columns(stage)
                     lut += cell_costs.rom(depth, width, family)
-                    if not family.chain_inverts:  # equal columns of thresholds share the inverters
+                    if not family.chain_inverts:  # equal bit columns of thresholds share inverters
                         lut += min(0, width - pe * compared)
                     ff += width + (cycles - 1) * count * (depth - 1).bit_length()
             delayed = pe * (bits + stage) + (groups - 1).bit_length()

@@ -9,7 +9,7 @@ from hw.kernels.upsample.kernel import Upsample
 
 
 def cases() -> Iterator[tuple[str, Upsample]]:
-    """Images and signals, one factor of 1, several pixels."""
+    """Images and signals, a factor of 1 in either axis, several pixels per beat."""
     yield "image", Upsample((2, 3, 4), (2, 2), DataType["INT4"], 2)
     yield "rows", Upsample((3, 2, 2), (3, 1), DataType["BIPOLAR"])
     yield "columns", Upsample((2, 2, 2), (1, 3), DataType["UINT3"])
@@ -18,7 +18,7 @@ def cases() -> Iterator[tuple[str, Upsample]]:
 
 
 def definition(kernel: Upsample, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Every element looked up at its position divided by the factors."""
+    """Each output element is the input element at its position divided by the factors, rounded down."""
     y = np.zeros((len(x), *kernel.outputs()[0].shape), x.dtype)
     for place in np.ndindex(*y.shape[1:-1]):
         source = tuple(at // factor for at, factor in zip(place, kernel.factors, strict=True))

@@ -15,19 +15,18 @@ from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel
 
 BUFFER_BITS = 768
-"""Buffers of more bits, and at least 64 beats, go to block RAM."""
+"""Buffers of more than this many bits and at least 64 beats are in block RAM."""
 
 
 @dataclass(frozen=True, eq=False)
 class Upsample(ChannelKernel):
-    """Repeats every element ``factors`` times along each spatial axis: (H, W, C) to (H * fh, W * fw, C), (L, C) to
-    (L * f, C).
+    """Repeats elements along the spatial axes: (H, W, C) becomes (H * fh, W * fw, C), and (L, C) becomes (L * f, C).
 
-    ``shape`` is the input's, ``dtype`` any integer type. Input and output have ``pe`` lanes; or the input has
-    ``pixels`` positions per beat, and an output beat has all their copies in the row. The first copy of a row is
-    produced while the row is consumed. The other copies come from a buffer, and the input waits meanwhile. Raises
-    BitfabricError for factors below one, for a number of factors other than that of the spatial axes, for more than two
-    spatial axes, and for a ``pe`` that does not divide C.
+    ``shape`` is that of the input, ``factors`` (fh, fw) or (f,), ``dtype`` any integer type. Input and output have
+    ``pe`` lanes; or an input beat holds ``pixels`` positions, and an output beat all their copies within the row. The
+    kernel outputs the first copy of a row while it reads the row; it reads the other copies from a buffer, and the
+    input waits. Raises BitfabricError for factors below one, for a number of factors other than that of the spatial
+    axes, for more than two spatial axes, and for a ``pe`` that does not divide C.
     """
 
     op: ClassVar[str] = "upsample"
@@ -77,8 +76,10 @@ class Upsample(ChannelKernel):
 
     @property
     def _grid(self) -> tuple[int, int, int, int]:
-        """Rows, columns, and copies of each row and column, counting the positions of one beat as one column; where
-        rows are not repeated, each column is a row."""
+        """Rows, columns, copies of each row, and copies of each column.
+
+        The positions of one beat count as one column. Where rows are not repeated, each column counts as a row.
+        """
         rows, columns = (1, *self.shape[:-1])[-2:]
         fh, fw = (1, *self.factors)[-2:]
         columns, fw = columns // self.pixels, fw // self.copies
@@ -86,12 +87,15 @@ class Upsample(ChannelKernel):
 
     @property
     def _depth(self) -> int:
-        """Beats of the buffer: one row."""
+        """Beats of one row, which the buffer holds."""
         return self.channel_beats * self._grid[1]
 
     def _buffer(self, family: Family | None = None) -> str:
-        """Style of the buffer. Block RAM is chosen without regard to the family: it sets the latency, and cycle counts
-        must not depend on the family."""
+        """Storage of the buffer: ``hold`` (a register), ``block``, ``distributed`` or ``logic``.
+
+        Block RAM is chosen without regard to the family: it sets the latency, and cycle counts must not depend on the
+        family.
+        """
         if self._depth == 1 or max(self.factors) == 1:
             return "hold"
         if self._depth >= 64 and self._depth * self.inputs()[0].width > BUFFER_BITS:

@@ -13,7 +13,7 @@ WIDTHS = (("BIPOLAR", 64, 8, 64), ("BIPOLAR", 64, 64, 4), ("UINT4", 32, 1, 8), (
 
 
 def cases() -> Iterator[tuple[str, WidthConverter]]:
-    """Beats that are joined and split."""
+    """Conversions that join beats and conversions that split them."""
     yield "join", WidthConverter(Stream((12,), DataType["INT4"], 2), 4)
     yield "split", WidthConverter(Stream((12,), DataType["BIPOLAR"], 12), 3)
     yield "join all", WidthConverter(Stream((2, 5), DataType["UINT3"], 1), 5)

@@ -1,4 +1,4 @@
-"""Width converter: the same elements in another number of lanes (FINN: StreamingDataWidthConverter)."""
+"""Width converter: changes the number of elements per beat of a stream (FINN: StreamingDataWidthConverter)."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -15,9 +15,10 @@ from hw.kernels.shared import cell_costs
 
 @dataclass(frozen=True, eq=False)
 class WidthConverter(Kernel):
-    """Joins or splits beats: the input is ``stream``, the output the same stream with ``out_lanes`` lanes.
+    """Joins or splits beats: the input is ``stream``, the output is the same stream with ``out_lanes`` lanes.
 
-    One of the two must divide the other; two converters through the least common multiple do the rest.
+    Raises BitfabricError if neither number of lanes divides the other. In that case two converters in series are used,
+    with the least common multiple of lanes between them.
     """
 
     op: ClassVar[str] = "width_converter"
