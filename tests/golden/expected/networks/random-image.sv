@@ -52,6 +52,7 @@ module accelerator (
       .FREES_Y(42),
       .FREES_X(6),
       .STYLE("distributed"),
+      .LATENCY(2),
       .CREDITS(3)
   ) u0_conv0_window (
       .clk(clk),
@@ -78,6 +79,9 @@ module accelerator (
       .B_BITS(4),
       .OUT_BITS(5),
       .ADDERS_PER_STAGE(2),
+      .PRODUCT_LATENCY(3),
+      .LATENCY(5),
+      .WEIGHT_LATENCY(2),
       .STYLE("logic"),
       .ROW(9),
       .BITS(1),
@@ -115,6 +119,7 @@ module accelerator (
       .LIMB_X(18),
       .LIMB_M(18),
       .FETCH(1),
+      .LATENCY(4),
       .LEVELS(1),
       .STYLE("logic"),
       .PARITY(0),
@@ -159,6 +164,7 @@ module accelerator (
       .FREES_Y(12),
       .FREES_X(9),
       .STYLE("distributed"),
+      .LATENCY(2),
       .CREDITS(3)
   ) u3_pool0_window (
       .clk(clk),
@@ -187,6 +193,9 @@ module accelerator (
       .OPERATION("max"),
       .ACROSS_STYLE("shift"),
       .DOWN_STYLE("none"),
+      .GATHER_LATENCY(0),
+      .ACROSS_LATENCY(1),
+      .LATENCY(3),
       .CREDITS(3)
   ) u4_pool0 (
       .clk(clk),
@@ -209,6 +218,9 @@ module accelerator (
       .LANES(1),
       .WORD(6),
       .STRICT(0),
+      .LOOKUP_LATENCY({32'd1, 32'd1, 32'd1, 32'd1}),
+      .LATENCY(9),
+      .INVERT_LATENCY(0),
       .BLOCK(0),
       .FIRST({32'd3, 32'd2, 32'd1, 32'd0}),
       .FILES({32'd1, 32'd1, 32'd1, 32'd1}),
@@ -246,6 +258,11 @@ module accelerator (
       .OFFSET_BITS(5),
       .ACC_INIT(6),
       .ADDERS_PER_STAGE(2),
+      .INPUT_LATENCY(2),
+      .OPERAND_LATENCY(3),
+      .TREE_LATENCY(1),
+      .LATENCY(9),
+      .WEIGHT_LATENCY(2),
       .STYLE("logic"),
       .ROW(18),
       .BITS(4),

@@ -62,6 +62,7 @@ module accelerator (
       .FREES_Y(20),
       .FREES_X(1),
       .STYLE("distributed"),
+      .LATENCY(2),
       .CREDITS(3)
   ) u0_conv0_window (
       .clk(clk),
@@ -104,6 +105,11 @@ module accelerator (
       .OFFSET_BITS(0),
       .ACC_INIT(0),
       .ADDERS_PER_STAGE(1),
+      .INPUT_LATENCY(1),
+      .OPERAND_LATENCY(2),
+      .TREE_LATENCY(4),
+      .LATENCY(8),
+      .WEIGHT_LATENCY(2),
       .STYLE("logic"),
       .ROW(4),
       .BITS(36),
@@ -141,6 +147,7 @@ module accelerator (
       .LIMB_X(18),
       .LIMB_M(18),
       .FETCH(0),
+      .LATENCY(2),
       .LEVELS(0),
       .STYLE("logic"),
       .PARITY(0)
@@ -198,6 +205,7 @@ module accelerator (
       .FREES_Y(40),
       .FREES_X(4),
       .STYLE("distributed"),
+      .LATENCY(2),
       .CREDITS(3)
   ) u5_conv1_window (
       .clk(clk),
@@ -254,6 +262,11 @@ module accelerator (
       .OFFSET_BITS(0),
       .ACC_INIT(0),
       .ADDERS_PER_STAGE(1),
+      .INPUT_LATENCY(2),
+      .OPERAND_LATENCY(2),
+      .TREE_LATENCY(3),
+      .LATENCY(7),
+      .WEIGHT_LATENCY(2),
       .STYLE("logic"),
       .ROW(8),
       .BITS(36),
@@ -291,6 +304,7 @@ module accelerator (
       .LIMB_X(18),
       .LIMB_M(18),
       .FETCH(1),
+      .LATENCY(6),
       .LEVELS(2),
       .STYLE("logic"),
       .PARITY(0),
@@ -323,6 +337,9 @@ module accelerator (
       .OPERATION("signed_max"),
       .ACROSS_STYLE("shift"),
       .DOWN_STYLE("none"),
+      .GATHER_LATENCY(0),
+      .ACROSS_LATENCY(1),
+      .LATENCY(3),
       .CREDITS(4)
   ) u10_pool0 (
       .clk(clk),
@@ -351,6 +368,11 @@ module accelerator (
       .OFFSET_BITS(12),
       .ACC_INIT(12),
       .ADDERS_PER_STAGE(2),
+      .INPUT_LATENCY(2),
+      .OPERAND_LATENCY(3),
+      .TREE_LATENCY(1),
+      .LATENCY(9),
+      .WEIGHT_LATENCY(2),
       .STYLE("logic"),
       .ROW(60),
       .BITS(4),
