@@ -20,7 +20,7 @@ def record(name: str, folder: Path) -> dict[str, str]:
         result["targets"][target] = {"asked": asked, **plan}
         top = top or text
     text = as_text(result).replace(str(folder), "<tmp>")
-    return {f"networks/{name}.json": text, f"networks/{name}.sv": top}
+    return {f"networks/{name}.json": text, f"networks/{name}.top.txt": top}
 
 
 def as_text(content: Any) -> str:
