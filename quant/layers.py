@@ -1,7 +1,7 @@
 """Brevitas layers with the quantizers of a scheme.
 
-Shapes are torch's: (N, features), (N, C, L), (N, C, H, W). Outside of export, layers call their quantizers directly:
-Brevitas's bookkeeping of quantized tensors costs more than the arithmetic of a small network.
+Shapes are those of torch: (N, features), (N, C, L), (N, C, H, W). Except during export, layers call their quantizers
+directly, because Brevitas's bookkeeping of quantized tensors takes more time than the arithmetic of a small network.
 """
 
 import math
@@ -46,19 +46,19 @@ class _Weights(QuantWeightBiasInputOutputLayer):
 
 
 class Linear(_Weights, QuantLinear):
-    """Fully connected layer; made by ``linear``."""
+    """Fully connected layer; created by ``linear``."""
 
 
 class Conv1d(_Weights, QuantConv1d):
-    """Convolution over (N, C, L); made by ``conv``."""
+    """Convolution over (N, C, L); created by ``conv``."""
 
 
 class Conv2d(_Weights, QuantConv2d):
-    """Convolution over (N, C, H, W); made by ``conv``."""
+    """Convolution over (N, C, H, W); created by ``conv``."""
 
 
 def linear(scheme: Scheme, in_features: int, out_features: int, bias: bool = False) -> Linear:
-    """Fully connected layer (N, in_features) -> (N, out_features) with the scheme's weights, freshly drawn."""
+    """Returns a fully connected layer (N, in_features) -> (N, out_features) with the scheme's initial weights."""
     return _scheme_layer(Linear, scheme, bias, in_features, out_features)
 
 
@@ -75,9 +75,9 @@ def conv(
     dimensions: int = 2,
     bias: bool = False,
 ) -> Conv1d | Conv2d:
-    """Convolution (N, in_channels, *spatial) -> (N, out_channels, *spatial') with the scheme's weights.
+    """Returns a convolution (N, in_channels, *spatial) -> (N, out_channels, *spatial') with the scheme's weights.
 
-    ``dimensions`` is 1 or 2; the border is padded with zeros.
+    ``dimensions`` is 1 or 2. The border is padded with zeros.
     """
     kind = {1: Conv1d, 2: Conv2d}[dimensions]
     return _scheme_layer(
@@ -89,7 +89,10 @@ def conv(
 def depthwise(
     scheme: Scheme, channels: int, kernel: int, *, stride: int = 1, padding: int | None = None, dimensions: int = 2
 ) -> Conv1d | Conv2d:
-    """Depthwise convolution: one filter a channel. ``padding`` defaults to half the kernel, "same" for odd kernels."""
+    """Returns a depthwise convolution with one filter per channel.
+
+    ``padding`` defaults to half the kernel, which preserves the spatial size for odd kernels at stride 1.
+    """
     padding = kernel // 2 if padding is None else padding
     return conv(
         scheme, channels, channels, kernel, stride=stride, padding=padding, groups=channels, dimensions=dimensions
@@ -115,7 +118,7 @@ class _Activation:
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.act_quant.export_mode or not self.act_quant.is_quant_enabled:
             return super().forward(x)  # type: ignore[misc]
-        # No ReLU: every quantizer behind one is unsigned, so that its clip does the same.
+        # The ReLU is omitted: the quantizer behind it is unsigned, so its clip has the same effect.
         return self.act_quant.fused_activation_quant_proxy.tensor_quant(x)[0]
 
 
@@ -124,11 +127,11 @@ class Activation(_Activation, QuantIdentity):
 
 
 class ReluActivation(_Activation, QuantReLU):
-    """A ReLU and an unsigned quantizer."""
+    """A ReLU followed by an unsigned quantizer."""
 
 
 def activation(scheme: Scheme) -> Activation | ReluActivation:
-    """Hidden activation, element-wise, any shape: the scheme's quantizer, after a ReLU where the scheme has one."""
+    """Returns a hidden activation for any shape: the scheme's quantizer, after a ReLU if the scheme has one."""
     kind = ReluActivation if scheme.relu else Activation
     return kind(act_quant=scheme.act_quant())
 
@@ -143,10 +146,11 @@ def block(
     batch_norm: bool | None = None,
     dropout: float = 0.0,
 ) -> torch.nn.Sequential:
-    """A layer with what follows it: BatchNorm, activation, dropout, and ``pool`` where the scheme wants it.
+    """Returns a layer followed by BatchNorm, activation and dropout, with ``pool`` where the scheme places it.
 
-    ``channels`` and ``dimensions`` (0 to 2 spatial axes) describe the layer's output. Children are named ``linear`` or
-    ``conv``, ``pool``, ``norm``, ``act`` and ``dropout``; the files that are exported carry these names.
+    ``channels`` and ``dimensions`` (0 to 2 spatial axes) describe the layer's output. ``batch_norm`` None follows the
+    scheme. The children are named ``linear`` or ``conv``, ``pool``, ``norm``, ``act`` and ``dropout``; exported files
+    contain these names.
     """
     made = torch.nn.Sequential()
     made.add_module("conv" if dimensions else "linear", layer)
@@ -163,9 +167,9 @@ def block(
 
 
 class Add(torch.nn.Module):
-    """Residual addition ``q(a) + q(b)``: both operands pass the one quantizer ``scheme.sum_quant()``.
+    """Residual addition ``q(a) + q(b)``: both operands pass the same quantizer, ``scheme.sum_quant()``.
 
-    Sharing it gives both the same scale, so that hardware adds their integers.
+    Both therefore have the same scale, and hardware adds their integers.
     """
 
     def __init__(self, scheme: Scheme) -> None:
@@ -179,9 +183,9 @@ class Add(torch.nn.Module):
 def average_pool(
     scheme: Scheme, kernel: int | tuple[int, ...], dimensions: int = 2, quantize: bool = True
 ) -> torch.nn.Module:
-    """Mean over windows without overlap, then the scheme's activation quantizer unless ``quantize`` is False.
+    """Returns a mean over non-overlapping windows and, if ``quantize``, the scheme's activation quantizer.
 
-    Hardware adds the integers of a window and leaves the division to the quantizer's thresholds.
+    Hardware adds the integers of a window; the quantizer's thresholds include the division.
     """
     pool = torch.nn.AvgPool1d(kernel) if dimensions == 1 else torch.nn.AvgPool2d(kernel)  # type: ignore[arg-type]
     if not quantize:
@@ -195,10 +199,13 @@ def average_pool(
 class InputQuant(torch.nn.Module):
     """Quantizes a network's input, whole numbers ``low..high`` as float32, to ``bits`` bits; any shape.
 
-    1 bit: ``sign(x - (low + high) / 2)``, +1 in the upper half of the range and -1 in the lower; exported as ``Sub``
-    and ``BipolarQuant``. More bits: ``s * clip(round(x / s), 0, 2**bits - 1)``, or the signed range for a negative
-    ``low``, where s >= 1 is the power of two nearest in ratio to ``max(|low|, |high|)`` over the largest code. Enough
-    bits leave the input unchanged, and arithmetic on it never rounds. (4 bits turn the digits' brightest 16 to 15.)
+    1 bit: ``sign(x - (low + high) / 2)``, which is +1 in the upper half of the range and -1 in the lower half. It is
+    exported as ``Sub`` and ``BipolarQuant``. More bits: ``s * clip(round(x / s), 0, 2**bits - 1)``, or the signed range
+    for a negative ``low``. s >= 1 is the power of two nearest in ratio to ``max(|low|, |high|)`` over the largest code.
+    With enough bits the input is unchanged, and arithmetic on it never rounds. (4 bits change the digits' maximum of 16
+    to 15.)
+
+    Raises QuantError (status 2) for ``bits`` outside 1 to 16 or an empty range.
     """
 
     def __init__(self, bits: int, low: int = 0, high: int = 255) -> None:
@@ -225,10 +232,10 @@ class InputQuant(torch.nn.Module):
 
 
 class LogitScale(torch.nn.Module):
-    """Multiplies by the power of two nearest to ``1 / sqrt(fan_in)``: sums of signs become unit-sized logits.
+    """Multiplies by the power of two nearest to ``1 / sqrt(fan_in)``, so that sums of signs become logits of unit size.
 
-    It stands where the papers' binary networks end in BatchNorm. One positive power of two for all classes is exact
-    and leaves the arg-max to the integer sums, whereas BatchNorm would cost hardware a multiplier a class.
+    It replaces the final BatchNorm of the papers' binary networks. One positive power of two for all classes is exact
+    and does not change the arg-max of the integer sums, whereas BatchNorm would cost one hardware multiplier per class.
     """
 
     def __init__(self, fan_in: int) -> None:

@@ -1,6 +1,6 @@
-"""The type of a Brevitas quantizer. It imports nothing, so that schemes can be listed without torch."""
+"""The type of a Brevitas quantizer. The module imports nothing, so that schemes can be listed without torch."""
 
 from typing import Any
 
 Injector = Any
-"""A dependency-injection class of Brevitas, which is falsy (compare with ``is None``), or None for no quantization."""
+"""A dependency-injection class of Brevitas, or None for no quantization. The class is falsy: test with ``is None``."""

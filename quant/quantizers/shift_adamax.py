@@ -1,4 +1,4 @@
-"""Shift-based AdaMax: Adam's infinity-norm variant with divisions by powers of two."""
+"""Shift-based AdaMax: the infinity-norm variant of Adam with divisions by powers of two."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -18,15 +18,15 @@ class ShiftAdaMax(torch.optim.Optimizer):
         v = AP2(max(beta2 * v, |g|))
         w = w - AP2(lr / (1 - beta1**t)) * m / v
 
-    ``AP2(x) = sign(x) * 2**round(log2|x|)``. v is a power of two, so the division is a shift, and so is the
-    multiplication by the rate. A parameter group's ``lr`` includes its factor (the authors multiply by the weight's
-    Glorot factor behind AP2; here the product is the power of two). Weights are clipped by their scheme.
+    ``AP2(x) = sign(x) * 2**round(log2|x|)``. v and the learning rate are powers of two, so the division and the
+    multiplication are shifts. The ``lr`` of a parameter group includes the weight's Glorot factor; the product is
+    rounded to a power of two (the authors multiply by the factor after AP2). The scheme clips the weights.
 
-    ``parameters``: parameters or groups, as of every torch optimizer. QuantError (status 2) for a rate or betas out
-    of range.
+    ``parameters``: parameters or groups, as for every torch optimizer. Raises QuantError (status 2) for a learning rate
+    or betas out of range.
 
-    Courbariaux, Hubara, Soudry, El-Yaniv, Bengio: "Binarized neural networks: Training neural networks with weights
-    and activations constrained to +1 or -1", 2016.
+    Courbariaux, Hubara, Soudry, El-Yaniv, Bengio: "Binarized neural networks: Training neural networks with weights and
+    activations constrained to +1 or -1", 2016.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class ShiftAdaMax(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """One update of every parameter that has a gradient; returns what ``closure`` returns, if there is one."""
+        """Updates every parameter that has a gradient. Returns the result of ``closure``, or None without one."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -57,7 +57,7 @@ class ShiftAdaMax(torch.optim.Optimizer):
                 rate = ap2(torch.tensor(group["lr"] / (1 - beta1 ** int(state["step"]))))
                 mean = state["exp_avg"].lerp_(parameter.grad, 1 - beta1)
                 largest = torch.maximum(state["exp_inf"].mul_(beta2), parameter.grad.abs())
-                # Where there was never a gradient m is 0, and 0 / tiny is, too.
+                # If all gradients were 0 so far, m is 0, and the update is 0 / tiny = 0.
                 state["exp_inf"] = ap2(largest.clamp_(min=torch.finfo(parameter.dtype).tiny))
                 parameter.addcdiv_(mean, state["exp_inf"], value=-float(rate))
         return loss

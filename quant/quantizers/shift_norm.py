@@ -1,4 +1,4 @@
-"""Shift-based BatchNorm: multiplications by powers of two only."""
+"""Shift-based BatchNorm: all multiplications are by powers of two."""
 
 from typing import Any
 
@@ -44,22 +44,23 @@ def _of_channels(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 class ShiftNorm(_BatchNorm):
     """BatchNorm over (N, channels, *spatial) that multiplies by powers of two only.
 
-    With ``AP2(x) = sign(x) * 2**round(log2|x|)`` and means over all but the channels, in training::
+    With ``AP2(x) = sign(x) * 2**round(log2|x|)`` and means over all axes but the channels, in training::
 
         c = x - mean(x)
         variance = mean(c * AP2(c))
         y = c * AP2(1 / sqrt(variance + eps)) * AP2(weight) + bias
 
-    Gradient, as in the authors' code: of a BatchNorm whose c, inverse deviation and weight are the approximate ones,
-    ``s * AP2(weight) * (g - mean(g) - AP2(c) * s**2 * mean(g * AP2(c)))`` with ``s = AP2(1 / sqrt(variance + eps))``;
-    to the weight ``sum(g * s * AP2(c))``, to the bias ``sum(g)``.
+    The gradient is that of the authors' code: of a BatchNorm in which c, the inverse deviation and the weight are the
+    approximations. With ``s = AP2(1 / sqrt(variance + eps))`` and the output gradient g it is
+    ``s * AP2(weight) * (g - mean(g) - AP2(c) * s**2 * mean(g * AP2(c)))`` to x, ``sum(g * s * AP2(c))`` to the weight
+    and ``sum(g)`` to the bias.
 
-    In use: ``y = (x - running_mean) * factor + bias`` with ``factor = AP2(1 / sqrt(running_var + eps)) *
-    AP2(weight)``, which is exported as Sub, Mul and Add, exactly. The running averages are torch's, of mean and
-    variance (the authors average the inverse deviation).
+    At inference: ``y = (x - running_mean) * factor + bias`` with
+    ``factor = AP2(1 / sqrt(running_var + eps)) * AP2(weight)``. It is exported exactly, as Sub, Mul and Add. The
+    running averages are those of torch, over mean and variance (the authors average the inverse deviation).
 
-    Courbariaux, Hubara, Soudry, El-Yaniv, Bengio: "Binarized neural networks: Training neural networks with weights
-    and activations constrained to +1 or -1", 2016.
+    Courbariaux, Hubara, Soudry, El-Yaniv, Bengio: "Binarized neural networks: Training neural networks with weights and
+    activations constrained to +1 or -1", 2016.
     """
 
     running_mean: torch.Tensor
@@ -71,7 +72,7 @@ class ShiftNorm(_BatchNorm):
         return ap2(torch.rsqrt(self.running_var + self.eps)) * ap2(self.weight)
 
     def train(self, mode: bool = True) -> "ShiftNorm":
-        if not mode:  # ONNX has no AP2, so an exported file has numbers there, and exporting begins with ``eval()``
+        if not mode:  # ONNX has no AP2: the export, which begins with ``eval()``, writes the factor as a constant
             self.register_buffer("traced_factor", self._factor(), persistent=False)
         return super().train(mode)
 

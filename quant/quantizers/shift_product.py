@@ -1,4 +1,4 @@
-"""Quantized back-propagation: the weights' gradient from inputs rounded to powers of two."""
+"""Quantized back-propagation: the weight gradient is computed from inputs rounded to powers of two."""
 
 from typing import Any
 
@@ -37,9 +37,9 @@ class _ShiftProduct(torch.autograd.Function):
 
 
 def shift_product(layer: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """What a linear or convolution layer makes of x and its quantized weights.
+    """Returns the output of a linear or convolution layer for input x and its quantized weight.
 
-    Gradients to x and bias are exact; the one to the weights has ``random_power_of_two(x)`` in the place of x, so that
-    it takes shifts only.
+    The gradients to x and bias are exact. The gradient to the weight uses ``random_power_of_two(x)`` instead of x, so
+    that it needs shifts only.
     """
     return _ShiftProduct.apply(x, weight, bias, layer)

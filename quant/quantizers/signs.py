@@ -1,4 +1,4 @@
-"""Signs with a scale, and signs drawn at random."""
+"""Scaled signs and random signs."""
 
 from typing import Any
 
@@ -8,7 +8,10 @@ from quant.quantizers.functions import sign
 
 
 def random_signs(x: torch.Tensor, limit: float = 1.0) -> torch.Tensor:
-    """+1 with probability ``clip((x / limit + 1) / 2, 0, 1)``, else -1: ``x / limit`` in the mean. No gradient."""
+    """Returns +1 with probability ``clip((x / limit + 1) / 2, 0, 1)``, else -1; no gradient.
+
+    The mean is ``x / limit``, clipped to [-1, 1].
+    """
     noise = torch.empty_like(x).uniform_(-1.0, 1.0)
     if limit != 1.0:
         noise.mul_(limit)
@@ -18,7 +21,7 @@ def random_signs(x: torch.Tensor, limit: float = 1.0) -> torch.Tensor:
 class _ScaledSign(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, scale: torch.Tensor | float) -> torch.Tensor:
-        # +-1/2 times twice the scale: a pass less than +-1 times the scale, and as exact.
+        # +-1/2 times twice the scale: one pass less than +-1 times the scale, and equally exact.
         return torch.ge(x, 0, out=torch.empty_like(x)).sub_(0.5).mul_(2 * scale)
 
     @staticmethod
@@ -27,7 +30,7 @@ class _ScaledSign(torch.autograd.Function):
 
 
 def scaled_sign(x: torch.Tensor, scale: torch.Tensor | float) -> torch.Tensor:
-    """``scale`` where ``x >= 0``, ``-scale`` elsewhere; ``scale`` broadcasts. The gradient to x passes unchanged."""
+    """Returns ``scale`` where ``x >= 0``, else ``-scale``; ``scale`` broadcasts. The gradient to x passes unchanged."""
     return _ScaledSign.apply(x, scale)
 
 
@@ -43,7 +46,7 @@ class _RandomSign(torch.autograd.Function):
 
 
 def random_sign(x: torch.Tensor, limit: float = 1.0) -> torch.Tensor:
-    """``limit`` times random signs of mean ``clip(x / limit, -1, 1)``; the gradient passes unchanged."""
+    """Returns ``limit`` times random signs of mean ``clip(x / limit, -1, 1)``; the gradient passes unchanged."""
     return _RandomSign.apply(x, limit)
 
 
@@ -56,9 +59,9 @@ class _SignInside(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (x,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(gradient, x, -1.0, 1.0), None  # torch's kernel leaves out the ends
+        return torch.ops.aten.hardtanh_backward(gradient, x, -1.0, 1.0), None  # torch's kernel excludes the bounds
 
 
 def sign_inside(x: torch.Tensor, stochastic: bool = False) -> torch.Tensor:
-    """+1 where ``x >= 0``, -1 elsewhere, or random signs; gradient ``1[|x| < 1]``, zero at the ends too."""
+    """Returns +1 where ``x >= 0``, else -1, or random signs. Gradient: ``1[|x| < 1]``, which is zero at the bounds."""
     return _SignInside.apply(x, stochastic)

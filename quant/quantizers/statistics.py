@@ -1,4 +1,4 @@
-"""Re-estimation of BatchNorm's statistics for inference, where training ran with other (random) weights."""
+"""Re-estimates BatchNorm's statistics for inference, if training used different (random) weights."""
 
 from collections.abc import Iterable
 
@@ -8,11 +8,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @torch.no_grad()
 def reestimate_batch_norm(model: torch.nn.Module, batches: Iterable[torch.Tensor]) -> None:
-    """Sets the statistics of every BatchNorm to their averages over ``batches`` of inputs, as the network is in use.
+    """Sets the statistics of every BatchNorm to their averages over ``batches`` of inputs.
 
-    All other modules are in eval mode meanwhile, so that random weights are the deterministic ones. Each BatchNorm
-    normalizes by the batch at hand, so the statistics of all layers come from one pass. The means and variances
-    (torch's unbiased ones) are averaged with equal weights. Modes and momenta are as before afterwards.
+    All other modules are in eval mode meanwhile, so that random weights take their deterministic values. Each BatchNorm
+    normalizes with the statistics of the current batch, so one pass updates all layers. The means and variances
+    (torch's unbiased ones) are averaged with equal weights. Modes and momenta are restored afterwards.
     """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     if not norms:
@@ -23,7 +23,7 @@ def reestimate_batch_norm(model: torch.nn.Module, batches: Iterable[torch.Tensor
     try:
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None  # torch's cumulative average
+            norm.momentum = None  # torch then computes the cumulative average
             norm.train()
         for batch in batches:
             model(batch)

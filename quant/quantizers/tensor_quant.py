@@ -1,8 +1,8 @@
-"""What a Brevitas proxy calls to quantize a tensor, and the injectors that put it into a layer.
+"""Tensor quantizers, which Brevitas proxies call, and the injectors that install them in a layer.
 
 A tensor quantizer is a module that returns ``(values, scale, zero point, bit width)``. ``weight_injector`` and
-``act_injector`` make the Brevitas quantizer (a dependency-injection class) of one; ``QuantLinear(weight_quant=...)``
-and ``QuantIdentity(act_quant=...)`` take it, and the export writes ``Quant`` or, for 1 bit, ``BipolarQuant``.
+``act_injector`` wrap one as a Brevitas quantizer (a dependency-injection class) for ``QuantLinear(weight_quant=...)``
+and ``QuantIdentity(act_quant=...)``. The export writes ``Quant`` or, for 1 bit, ``BipolarQuant``.
 """
 
 import math
@@ -29,9 +29,9 @@ Quantized = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class TensorQuant(torch.nn.Module):
-    """Base of tensor quantizers: ``forward(x)`` gives ``(values, scale, zero point, bit width)``.
+    """Base class of tensor quantizers: ``forward(x)`` returns ``(values, scale, zero point, bit width)``.
 
-    ``values / scale`` are whole numbers of ``bits`` bits. Subclasses compute ``values_and_scale``; the zero point is 0.
+    ``values / scale`` are ``bits``-bit integers; the zero point is 0. Subclasses implement ``values_and_scale``.
     """
 
     bits: torch.Tensor
@@ -40,7 +40,7 @@ class TensorQuant(torch.nn.Module):
 
     def __init__(self, bits: int) -> None:
         super().__init__()
-        # Constants of the scheme, so not in the state dict.
+        # Constants of the scheme, therefore not in the state dict.
         self.register_buffer("bits", torch.tensor(float(bits)), persistent=False)
         self.register_buffer("zero_point", torch.tensor(0.0), persistent=False)
         self.register_buffer("unit", torch.tensor(1.0), persistent=False)
@@ -64,7 +64,7 @@ class SignWeight(TensorQuant):
 
 
 class SignAct(TensorQuant):
-    """``sign(x)``, scale 1; the hard tanh's gradient."""
+    """``sign(x)``, scale 1; the gradient is that of the hard tanh."""
 
     def __init__(self) -> None:
         super().__init__(1)
@@ -74,10 +74,10 @@ class SignAct(TensorQuant):
 
 
 class UniformWeight(TensorQuant):
-    """Signed symmetric codes with ``scale = max|w| / high``, or the least power of two from there on.
+    """Signed symmetric codes with ``scale = max|w| / high``, optionally rounded up to a power of two.
 
-    One scale a tensor. The scale follows the weights, but no gradient flows through it. Stochastic rounding is for
-    training; in eval mode it is half up.
+    There is one scale per tensor. The scale follows the weights, but no gradient flows through it. Stochastic rounding
+    applies in training; in eval mode it is replaced by half up.
     """
 
     def __init__(self, bits: int, rounding: str = "half_even", power_of_two: bool = False) -> None:
@@ -95,9 +95,10 @@ class UniformWeight(TensorQuant):
 class MeanWeight(TensorQuant):
     """2-bit codes, {-2, -1, 0, 1} or with ``narrow_range`` {-1, 0, 1}, whose scale is a multiple of ``mean|w|``.
 
-    The multiples are 1.2 and 1.4: the latter puts the threshold at ``0.7 mean|w|``, as ternary weight networks do
-    (Li, Zhang, Liu 2016). ``power_of_two`` takes the power of two nearest in ratio. No gradient flows through the
-    scale, and that of the values passes unchanged: weights beyond the largest code must find their way back.
+    The factor is 1.2, or 1.4 with ``narrow_range``. The latter places the threshold at ``0.7 mean|w|``, as in ternary
+    weight networks (Li, Zhang, Liu 2016). ``power_of_two`` rounds the scale to the power of two nearest in ratio. No
+    gradient flows through the scale. The gradient of the values passes unchanged everywhere, so that weights beyond the
+    largest code can return.
     """
 
     def __init__(self, narrow_range: bool, power_of_two: bool = False) -> None:
@@ -114,11 +115,11 @@ class MeanWeight(TensorQuant):
 
 
 class UniformAct(TensorQuant):
-    """``bits``-bit codes with one learned scale a tensor, which starts from the range of the first batches.
+    """``bits``-bit codes with one learned scale per tensor, which is initialized from the range of the first batches.
 
-    During the first ``collect`` training batches the scale is the mean so far of ``max|x|`` over the largest code;
-    from then on its logarithm to base 2 is learned. ``power_of_two``: the scale is rounded up to a power of two.
-    A given ``scale`` is constant. Stochastic rounding is for training; in eval mode it is half up.
+    During the first ``collect`` training batches the scale is the running mean of ``max|x|`` over the largest code.
+    Afterwards its logarithm to base 2 is learned. ``power_of_two`` rounds the scale up to a power of two. If ``scale``
+    is given, it is constant. Stochastic rounding applies in training; in eval mode it is replaced by half up.
     """
 
     log_scale: torch.Tensor
@@ -142,11 +143,11 @@ class UniformAct(TensorQuant):
         else:
             self.register_buffer("log_scale", torch.tensor(math.log2(scale)), persistent=False)
         self.register_buffer("collected", torch.tensor(0), persistent=scale is None)
-        self._collecting = self.collect > 0  # what ``collected`` says, without asking a GPU for it in every batch
+        self._collecting = self.collect > 0  # whether ``collected < collect``: no GPU transfer in every batch
 
     @property
     def qonnx_rounding(self) -> str:
-        """The rounding that the export writes; Brevitas can write its own modes only."""
+        """The rounding mode that the export writes; Brevitas's own export knows only Brevitas's modes."""
         return QONNX_ROUNDING["half_up" if self.rounding == "stochastic" else self.rounding]
 
     def values_and_scale(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -175,16 +176,16 @@ def _rounding(quantizer: UniformWeight | UniformAct) -> str:
 
 
 class _Places(ExtendedInjector):
-    # What Brevitas's proxies and export handlers read besides the tensor quantizer.
+    # Attributes that Brevitas's proxies and export handlers read besides the tensor quantizer.
     signed = True
     narrow_range = True
     float_to_int_impl_type = "ROUND"
 
 
 def weight_injector(tensor_quant: Callable[..., TensorQuant], *, narrow: bool = True, **settings: Any) -> Injector:
-    """Brevitas weight quantizer: signed codes by ``tensor_quant(**settings)``.
+    """Returns a Brevitas weight quantizer with signed codes from ``tensor_quant(**settings)``.
 
-    A parameter ``tracked_parameter_list`` of the tensor quantizer is given the layer's weight, in a list.
+    If the tensor quantizer has a parameter ``tracked_parameter_list``, it receives the layer's weight in a list.
     """
     return _Places.let(
         proxy_class=WeightQuantProxyFromInjector, tensor_quant=tensor_quant, narrow_range=narrow, **settings
@@ -192,7 +193,7 @@ def weight_injector(tensor_quant: Callable[..., TensorQuant], *, narrow: bool = 
 
 
 def bias_injector(tensor_quant: Callable[..., TensorQuant], **settings: Any) -> Injector:
-    """Brevitas bias quantizer with a scale of its own."""
+    """Returns a Brevitas bias quantizer that has its own scale."""
     return _Places.let(
         proxy_class=BiasQuantProxyFromInjector, tensor_quant=tensor_quant, requires_input_scale=False, **settings
     )
@@ -201,7 +202,10 @@ def bias_injector(tensor_quant: Callable[..., TensorQuant], **settings: Any) -> 
 def act_injector(
     tensor_quant: Callable[..., TensorQuant], *, signed: bool = False, narrow: bool = False, **settings: Any
 ) -> Injector:
-    """Brevitas activation quantizer by ``tensor_quant(**settings)``, which gets ``signed``, too, if it takes it."""
+    """Returns a Brevitas activation quantizer from ``tensor_quant(**settings)``.
+
+    The tensor quantizer also receives ``signed`` if it has such a parameter.
+    """
     return _Places.let(
         proxy_class=ActQuantProxyFromInjector,
         tensor_quant=tensor_quant,
@@ -213,5 +217,5 @@ def act_injector(
 
 
 def residual_sum_injector() -> Injector:
-    """Brevitas quantizer of both operands of a residual addition: signed 8 bits, a learned power-of-two scale."""
+    """Returns the quantizer of both operands of a residual addition: signed 8 bits, a learned power-of-two scale."""
     return act_injector(UniformAct, signed=True, bits=8, power_of_two=True)

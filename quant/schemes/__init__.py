@@ -1,7 +1,7 @@
-"""Quantization schemes, found by name: ``schemes.get("integer", weight_bits=2, act_bits=2)``.
+"""Quantization schemes, created by name: ``schemes.get("integer", weight_bits=2, act_bits=2)``.
 
-A scheme is a frozen dataclass (``quant.schemes.scheme.Scheme``) that names Brevitas quantizers for the weights,
-activations and biases of a layer and the training rules that it was published with.
+A scheme is a frozen dataclass (``quant.schemes.scheme.Scheme``). It defines the Brevitas quantizers for the weights,
+activations and biases of a layer, and the training rules of its publication.
 """
 
 import builtins
@@ -20,7 +20,7 @@ __all__ = [
     "list",
 ]
 
-# name -> (module, class): a scheme's module imports torch and Brevitas, so it is imported when first asked for.
+# name -> (module, class). A scheme's module imports torch and Brevitas, so it is imported on first use.
 _SCHEMES = {
     "accumulator_aware": ("quant.schemes.accumulator_aware", "AccumulatorAware"),
     "binaryconnect": ("quant.schemes.binaryconnect", "BinaryConnect"),
@@ -40,17 +40,17 @@ _SCHEMES = {
 
 
 def list() -> builtins.list[str]:
-    """Names of all schemes, sorted."""
+    """Returns the names of all schemes, sorted."""
     return sorted(_SCHEMES)
 
 
 def get(name: str, **parameters: Any) -> Scheme:
-    """The scheme of that name with the given parameters.
+    """Returns the scheme of that name with the given parameters.
 
     >>> get("integer", weight_bits=2, act_bits=4)
     Integer(weight_bits=2, act_bits=4)
 
-    Raises QuantError (status 2) for an unknown name (with the nearest one), an unknown parameter or a bad value.
+    Raises QuantError (status 2) for an unknown name (with the closest match), an unknown parameter or an invalid value.
     """
     scheme = get_class(name)
     known = [field.name for field in fields(scheme)]
@@ -62,7 +62,7 @@ def get(name: str, **parameters: Any) -> Scheme:
 
 
 def get_class(name: str) -> type[Scheme]:
-    """The class of the scheme of that name; QuantError (status 2) for an unknown name."""
+    """Returns the class of the scheme of that name. Raises QuantError (status 2) for an unknown name."""
     if name not in _SCHEMES:
         near = difflib.get_close_matches(name, _SCHEMES, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(list())}"

@@ -12,16 +12,17 @@ from quant.quantizers.tensor_quant import TensorQuant, UniformAct, act_injector,
 from quant.schemes.parameters import check_bits
 from quant.schemes.scheme import Scheme
 
-# Float32 rounding of norms and quotients must not push a sum over its bound.
+# A safety factor: float32 rounding of norms and quotients must not raise a sum above its bound.
 _MARGIN = 1 - 1e-5
 
 
 class BoundedWeight(TensorQuant):
-    """``s * clip(trunc(G * v / ||v||_1), -high, high)`` by output channel, ``G = min(g / s, limit)``.
+    """``s * clip(trunc(G * v / ||v||_1), -high, high)`` per output channel, with ``G = min(g / s, limit)``.
 
-    v is the latent weight, minus its channel's mean if ``zero_center``; s and g are learned (their logarithms to base
-    2) and start from ``max|w| / high`` and ``||v||_1``. Truncation makes sizes smaller only, so the sum of a channel's
-    ``|codes|`` is at most ``limit``, and with ``zero_center`` half of that on either side of zero.
+    v is the latent weight, minus its channel's mean if ``zero_center``. s and g are learned as logarithms to base 2;
+    their initial values are ``max|w| / high`` and ``||v||_1``. Truncation only reduces magnitudes, so the sum of
+    ``|codes|`` of a channel is at most ``limit``. With ``zero_center`` the positive and the negative codes each sum to
+    at most half of that.
     """
 
     def __init__(self, bits: int, limit: float, zero_center: bool, tracked_parameter_list: list[torch.Tensor]) -> None:
@@ -51,21 +52,25 @@ class BoundedWeight(TensorQuant):
 class AccumulatorAware(Scheme):
     """Accumulator-aware quantization: A2Q+ (``zero_center=True``, the default) or A2Q.
 
-    Forward, by output channel: ``s * clip(trunc(G * v / ||v||_1), -Q, Q)`` with ``Q = 2**(b-1) - 1`` and
-    ``G = min(g / s, T)``: truncation keeps the sum of ``|codes|`` within G, and T keeps every sum of products with
-    N-bit unsigned inputs inside ``accumulator_bits`` = P signed bits, in whatever order it is summed. A2Q: v = w,
-    ``T = (2**(P-1) - 1) / 2**N``. A2Q+: ``v = w - mean(w)``, whose positive and negative halves weigh the same, so
-    that ``T = (2**P - 2) / (2**N - 1)``, twice as much. s and g are learned. Activations: ReLU, then ``act_bits`` = N
-    unsigned bits with a learned scale. For the first and the last layer the largest input is taken to be
-    ``2**max(input_bits, act_bits)``, signed or not; ``input_bits`` (8) is the width of the network's input.
-    Gradient: straight through the truncation, zero where a clip saturates. Loss: cross entropy.
+    Forward, per output channel: ``s * clip(trunc(G * v / ||v||_1), -Q, Q)`` with ``Q = 2**(b-1) - 1`` and
+    ``G = min(g / s, T)``. Truncation keeps the sum of ``|codes|`` at or below G. T keeps every sum of products with
+    N-bit unsigned inputs within ``accumulator_bits`` = P signed bits, in any order of summation.
 
-    The papers also punish norms above T in the loss, which is not done here. The bound holds for layers that read an
-    activation, not for one behind a bare residual sum or an unquantized mean; biases are not counted.
+    - A2Q: v = w and ``T = (2**(P-1) - 1) / 2**N``.
+    - A2Q+: ``v = w - mean(w)``, whose positive and negative parts have equal sums, so that
+      ``T = (2**P - 2) / (2**N - 1)``, about twice as much.
+
+    s and g are learned. Activations: ReLU, then ``act_bits`` = N unsigned bits with a learned scale. In the first and
+    the last layer the largest input is assumed to be ``2**max(input_bits, act_bits)``, signed or not; ``input_bits``
+    (8) is the width of the network's input. Gradient: straight through the truncation, and zero where a value is
+    clipped. Loss: cross entropy.
+
+    The papers also penalize norms above T in the loss, which is not done here. The bound holds for layers that read an
+    activation. It does not hold behind a residual sum or a mean without quantizer, and it does not include biases.
 
     Colbert, Pappalardo, Petri-Koenig: "A2Q: Accumulator-aware quantization with guaranteed overflow avoidance", ICCV
-    2023.
-    Colbert, Pappalardo, Petri-Koenig, Umuroglu: "A2Q+: Improving accumulator-aware weight quantization", ICML 2024.
+    2023. Colbert, Pappalardo, Petri-Koenig, Umuroglu: "A2Q+: Improving accumulator-aware weight quantization", ICML
+    2024.
     """
 
     name: ClassVar[str] = "accumulator_aware"
@@ -96,7 +101,7 @@ class AccumulatorAware(Scheme):
 
     @property
     def limit(self) -> float:
-        """T of a hidden layer: the largest sum of a channel's ``|codes|``."""
+        """T of a hidden layer: the maximum sum of ``|codes|`` of a channel."""
         if self.zero_center:
             return (2**self.accumulator_bits - 2) / (2**self.act_bits - 1)
         return (2 ** (self.accumulator_bits - 1) - 1) / 2**self.act_bits

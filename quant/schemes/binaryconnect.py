@@ -1,4 +1,4 @@
-"""BinaryConnect: 1-bit weights in forward and backward pass, real-valued ones for the updates."""
+"""BinaryConnect: 1-bit weights in the forward and backward pass, real-valued weights for the updates."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ from quant.schemes.scheme import Scheme
 
 
 class BinaryWeight(TensorQuant):
-    """``+-limit``: the sign or, if ``stochastic`` and in training, a random sign; the gradient passes unchanged.
+    """``limit`` times the sign or, if ``stochastic`` and in training, a random sign; the gradient passes unchanged.
 
-    ``limit`` None is the weight's Glorot bound.
+    If ``limit`` is None, it is the weight's Glorot bound.
     """
 
     scale: torch.Tensor
@@ -40,26 +40,27 @@ class BinaryWeight(TensorQuant):
 class BinaryConnect(Scheme):
     """BinaryConnect: 1-bit weights, ``act_bits``-bit activations.
 
-    Forward: ``w_b = +H if w >= 0 else -H`` (``mode="deterministic"``); with ``mode="stochastic"``, in training,
-    ``w_b = +H`` with probability ``clip((w / H + 1) / 2, 0, 1)``, drawn for each weight and forward pass, else -H.
+    Forward: ``w_b = +H if w >= 0 else -H`` (``mode="deterministic"``). With ``mode="stochastic"``, during training,
+    ``w_b = +H`` with probability ``clip((w / H + 1) / 2, 0, 1)``, else -H, drawn for each weight and forward pass.
     Gradient: ``dC/dw = dC/dw_b``, applied to the latent weight w, which is then clipped to [-H, H].
 
-    ``scale`` is H: 1, another positive number, or "glorot", ``sqrt(1.5 / (fan_in + fan_out))`` of each layer. w starts
-    uniform in [-H, H]. Its learning rate is multiplied by ``1 / sqrt(1.5 / (fan_in + fan_out))`` unless H has that
-    bound in it already. Activations: ReLU, then ``act_bits`` unsigned bits with a learned scale (the paper's are
-    real-valued).
+    ``scale`` is H: 1, another positive number, or "glorot" for ``sqrt(1.5 / (fan_in + fan_out))`` of each layer. w is
+    initialized uniformly in [-H, H]. Its learning rate is multiplied by ``1 / sqrt(1.5 / (fan_in + fan_out))``, unless
+    H already contains that bound. Activations: ReLU, then ``act_bits`` unsigned bits with a learned scale (real-valued
+    in the paper).
 
-    The paper uses a network trained with random weights with its real-valued ones; hardware wants one bit. So the
-    sign is used here as well, and ``finish`` estimates BatchNorm's statistics again, with these weights, whose sums
-    differ from those of training.
+    Differences from the paper: after stochastic training it uses the real-valued weights at inference. Hardware needs
+    one bit, so the sign is used here. ``finish`` re-estimates BatchNorm's statistics, because the sums with these
+    weights differ from those during training.
 
-    The paper trains with the squared hinge loss behind a last BatchNorm and a rate that falls exponentially from 1e-3
-    or 3e-3. In 100 epochs on the digits (``tfc-w1a1``) that reaches 93.6 %, with the cosine and 1e-2 97.4 %, and with
-    cross entropy on logits scaled by a constant 97.8 %, which is done here; ``loss="squared_hinge"`` asks for theirs.
+    The paper trains with the squared hinge loss behind a last BatchNorm, and its learning rate decays exponentially
+    from 1e-3 or 3e-3. In 100 epochs on the digits (``tfc-w1a1``) that reaches 93.6 %; a cosine schedule from 1e-2
+    reaches 97.4 %; cross entropy on logits scaled by a constant, the default here, reaches 97.8 %.
+    ``loss="squared_hinge"`` selects the paper's loss.
 
-    Courbariaux, Bengio, David: "BinaryConnect: Training deep neural networks with binary weights during
-    propagations", NIPS 2015. Published (authors' code): test errors of 1.15 % on permutation-invariant MNIST, and,
-    stochastic, of 8.27 % on CIFAR-10 and 2.15 % on SVHN.
+    Courbariaux, Bengio, David: "BinaryConnect: Training deep neural networks with binary weights during propagations",
+    NIPS 2015. Published (authors' code): test errors of 1.15 % on permutation-invariant MNIST, and, stochastic, of 8.27
+    % on CIFAR-10 and 2.15 % on SVHN.
     """
 
     name: ClassVar[str] = "binaryconnect"

@@ -18,7 +18,7 @@ from quant.schemes.scheme import Scheme
 
 
 class RandomSignAct(TensorQuant):
-    """Random signs of mean ``clip(x, -1, 1)`` in training, ``sign(x)`` in use; scale 1; gradient ``1[|x| < 1]``."""
+    """Random signs of mean ``clip(x, -1, 1)`` in training, else ``sign(x)``; scale 1; gradient ``1[|x| < 1]``."""
 
     def __init__(self) -> None:
         super().__init__(1)
@@ -31,21 +31,22 @@ class RandomSignAct(TensorQuant):
 class BinaryNet(Scheme):
     """BinaryNet: 1-bit weights and 1-bit activations.
 
-    Forward: ``sign`` with ``sign(0) = +1``, on weights and, after BatchNorm, on activations. Gradient: of the hard
-    tanh, ``1[|x| <= 1]``, for activations; weights as in deterministic BinaryConnect (clipped to [-1, 1], uniform
-    start, Glorot-scaled learning rate).
+    Forward: ``sign`` with ``sign(0) = +1`` on weights and, after BatchNorm, on activations. Gradient of an activation:
+    that of the hard tanh, ``1[|x| <= 1]``. Weights are trained as in deterministic BinaryConnect: clipped to [-1, 1],
+    uniform initialization, Glorot-scaled learning rate.
 
-    ``normalization``: "batch" or, as in the authors' Torch code, "shift" (``quant.quantizers.shift_norm.ShiftNorm``).
-    ``update_rule``: "adam" or "shift_adamax" (``quant.quantizers.shift_adamax.ShiftAdaMax``). ``stochastic_act``:
-    random neurons in training, +1 with probability ``clip((x + 1) / 2, 0, 1)``, as the Torch code does; in use they
-    are signs, and ``finish`` estimates BatchNorm's statistics again, with these. Neither changes what hardware does:
-    BatchNorm and sign are one threshold a channel.
+    - ``normalization``: "batch", or "shift" as in the authors' Torch code (``quant.quantizers.shift_norm.ShiftNorm``).
+    - ``update_rule``: "adam" or "shift_adamax" (``quant.quantizers.shift_adamax.ShiftAdaMax``).
+    - ``stochastic_act``: activations are random during training, +1 with probability ``clip((x + 1) / 2, 0, 1)``, as in
+      the Torch code. At inference they are signs; ``finish`` re-estimates BatchNorm's statistics for these.
 
-    Loss and rates are those of ``binaryconnect``; the paper's loss is ``loss="squared_hinge"``.
+    None of these options changes the hardware: BatchNorm and sign are one threshold per channel.
 
-    Courbariaux, Hubara, Soudry, El-Yaniv, Bengio: "Binarized neural networks: Training neural networks with weights
-    and activations constrained to +1 or -1", 2016. Published (authors' code): test errors of 0.96 % on MNIST (three
-    hidden layers of 4096), 11.40 % on CIFAR-10, 2.80 % on SVHN.
+    Loss and learning rates are those of ``binaryconnect``; ``loss="squared_hinge"`` selects the paper's loss.
+
+    Courbariaux, Hubara, Soudry, El-Yaniv, Bengio: "Binarized neural networks: Training neural networks with weights and
+    activations constrained to +1 or -1", 2016. Published (authors' code): test errors of 0.96 % on MNIST (three hidden
+    layers of 4096), 11.40 % on CIFAR-10, 2.80 % on SVHN.
     """
 
     name: ClassVar[str] = "binarynet"

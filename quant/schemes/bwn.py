@@ -1,4 +1,4 @@
-"""Binary-Weight-Network: signs times the mean size of each filter."""
+"""Binary-Weight-Network: signs times the mean magnitude of each filter."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class _FilterSign(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         alpha = torch.linalg.vector_norm(weight.flatten(1), 1, dim=1).div_(weight[0].numel())
-        # Hardware has no scale 0, which a filter of zeros would have.
+        # A filter of zeros would have scale 0, which hardware does not support.
         alpha = alpha.clamp_(min=torch.finfo(weight.dtype).tiny).view(-1, *[1] * (weight.dim() - 1))
         ctx.save_for_backward(weight, alpha)
         ctx.mark_non_differentiable(alpha)
@@ -27,13 +27,13 @@ class _FilterSign(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor, _: Any) -> torch.Tensor:
         weight, alpha = ctx.saved_tensors
-        # torch's kernel leaves out the ends
+        # torch's kernel excludes the bounds
         inside = torch.ops.aten.hardtanh_backward(gradient, weight, -1.0, 1.0)
         return inside.mul_(alpha).add_(gradient, alpha=1 / weight[0].numel())
 
 
 def filter_sign(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """``alpha * sign(W)`` and alpha (out, 1, ...), the mean of ``|W|`` over each filter of W (out, in, *kernel).
+    """Returns ``alpha * sign(W)`` and alpha (out, 1, ...), the mean of ``|W|`` per filter of W (out, in, *kernel).
 
     Gradient, with n weights in a filter: ``dC/dW_i = dC/dW~_i * (1 / n + alpha * 1[|W_i| < 1])``.
     """
@@ -41,7 +41,7 @@ def filter_sign(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class FilterSignWeight(TensorQuant):
-    """``alpha * sign(W)`` with one alpha a filter (``filter_sign``)."""
+    """``alpha * sign(W)`` with one alpha per filter (``filter_sign``)."""
 
     def __init__(self) -> None:
         super().__init__(1)
@@ -52,7 +52,7 @@ class FilterSignWeight(TensorQuant):
 
 @torch.no_grad()
 def centre_and_clamp(weight: torch.Tensor, centre: bool = True) -> None:
-    """Subtracts, in place, the mean over the input channels from W (out, in, *kernel), and clamps it to [-1, 1].
+    """Subtracts from W (out, in, *kernel) its mean over the input channels, and clamps W to [-1, 1]; in place.
 
     Depthwise filters, which have one input channel, are not centred.
     """
@@ -63,7 +63,7 @@ def centre_and_clamp(weight: torch.Tensor, centre: bool = True) -> None:
 
 @dataclass(frozen=True)
 class FilterScaled(Scheme):
-    """What BWN and XNOR-Net share: the weights, and a wide first and last layer."""
+    """Base class of BWN and XNOR-Net: their weights, and a first and last layer of higher precision."""
 
     learning_rate: ClassVar[tuple[float, float]] = (1e-2, 1e-5)
     pool_first: ClassVar[bool] = True
@@ -91,21 +91,23 @@ class FilterScaled(Scheme):
 
 @dataclass(frozen=True)
 class BWN(FilterScaled):
-    """Binary-Weight-Network: signs with one scale a filter, ``act_bits``-bit activations.
+    """Binary-Weight-Network: signs with one scale per filter, ``act_bits``-bit activations.
 
-    Forward: ``W~ = alpha * sign(W)``, ``alpha = mean|W|`` over each filter, which minimizes ``||W - W~||``. Gradient,
-    with n weights in a filter: ``dC/dW_i = dC/dW~_i * (1 / n + alpha * 1[|W_i| < 1])``.
+    Forward: ``W~ = alpha * sign(W)`` with ``alpha = mean|W|`` over each filter, which minimizes ``||W - W~||``.
+    Gradient, with n weights in a filter: ``dC/dW_i = dC/dW~_i * (1 / n + alpha * 1[|W_i| < 1])``.
 
-    As in the authors' code, latent weights lose their mean over the input channels (``mean_center=False``: they keep
-    it) and are clamped to [-1, 1]; that is done to the latent weights themselves, when they are drawn and after each
-    update, which is where the authors do it, before each forward pass. Their constant factors of the
-    gradient, which Adam does not see, are left out. The first and last layer have ``edge_bits``-bit integer weights
-    (theirs stay real-valued); ``edge_bits=1`` binarizes them, too. A block is convolution, pool, BatchNorm,
-    activation, so that what a layer reads is normalized before it is quantized. Activations: ReLU, then ``act_bits``
-    unsigned bits with a learned scale (the paper's are real-valued).
+    As in the authors' code, the mean over the input channels is subtracted from the latent weights (not with
+    ``mean_center=False``), and they are clamped to [-1, 1]. This changes the latent weights themselves, at
+    initialization and after each update; the authors do it at the same point, before each forward pass. The authors'
+    constant factors of the gradient are omitted, since they do not affect Adam.
 
-    Rastegari, Ordonez, Redmon, Farhadi: "XNOR-Net: ImageNet classification using binary convolutional neural
-    networks", ECCV 2016. Published (authors' code): top-1 accuracy of AlexNet on ImageNet 56.8 %.
+    The first and the last layer have ``edge_bits``-bit integer weights (real-valued in the paper); ``edge_bits=1``
+    binarizes them as well. The order of a block is convolution, pool, BatchNorm, activation, so that the input of a
+    layer is normalized before it is quantized. Activations: ReLU, then ``act_bits`` unsigned bits with a learned scale
+    (real-valued in the paper).
+
+    Rastegari, Ordonez, Redmon, Farhadi: "XNOR-Net: ImageNet classification using binary convolutional neural networks",
+    ECCV 2016. Published (authors' code): top-1 accuracy of AlexNet on ImageNet 56.8 %.
     """
 
     name: ClassVar[str] = "bwn"

@@ -1,4 +1,4 @@
-"""Fixed point: integers of 2 to 16 bits whose scales are powers of two, so that hardware only shifts."""
+"""Fixed point: integers of 2 to 16 bits with power-of-two scales, so that hardware rescales by shifts."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,21 +22,26 @@ from quant.schemes.scheme import Scheme
 class FixedPoint(Scheme):
     """Fixed point with power-of-two scales.
 
-    Forward: ``2**-f * clip(round(x * 2**f), low, high)``: weights signed and symmetric, f from ``max|w|``
-    (2-bit weights are {-2, -1, 0, 1}, f from ``1.2 mean|w|``, rounding half to even); activations unsigned after a
-    ReLU, f learned from the range of the first batches; bias signed, 16 bits, f from ``max|b|``; residual sums signed,
-    8 bits or ``act_bits`` if that is more, f learned. ``rounding``: "half_up" (add a half and truncate; default),
-    "half_even" (ONNX's), "floor", "toward_zero", or "stochastic" in training and half up in use.
-    Gradient: straight through the rounding, zero where the clip saturates. Loss: cross entropy.
+    Forward: ``2**-f * clip(round(x * 2**f), low, high)``.
 
-    Vanhoucke, Senior, Mao: "Improving the speed of neural networks on CPUs", 2011, is the 8-bit ancestor, for
+    - Weights are signed and symmetric; f follows from ``max|w|``. 2-bit weights are {-2, -1, 0, 1}; f follows from
+      ``1.2 mean|w|``, and rounding is half to even.
+    - Activations are unsigned, after a ReLU; f is learned, starting from the range of the first batches.
+    - Biases are signed, 16 bits; f follows from ``max|b|``.
+    - Residual sums are signed, with 8 bits or ``act_bits``, whichever is more; f is learned.
+    - ``rounding``: "half_up" (add one half, then truncate; default), "half_even" (as in ONNX), "floor", "toward_zero",
+      or "stochastic" during training with half up at inference.
+
+    Gradient: straight through the rounding, and zero where a value is clipped. Loss: cross entropy.
+
+    Vanhoucke, Senior, Mao: "Improving the speed of neural networks on CPUs", 2011, is the 8-bit predecessor, for
     inference only. Published: a speech network on a CPU three times as fast as optimized floating point, at no cost in
-    accuracy. Fixed point in training, gradients included, is scheme ``gupta``.
+    accuracy. Scheme ``gupta`` uses fixed point during training as well, including the gradients.
     """
 
     name: ClassVar[str] = "fixed_point"
     batch_norm: ClassVar[bool] = False
-    # Without BatchNorm the common rate is too high.
+    # The base class's rate is too high without BatchNorm.
     learning_rate: ClassVar[tuple[float, float]] = (3e-3, 3e-5)
 
     weight_bits: int = 8

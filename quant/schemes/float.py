@@ -1,4 +1,4 @@
-"""No quantization: float networks, as baselines and as teachers."""
+"""No quantization: floating-point networks as baselines and as teachers."""
 
 from dataclasses import dataclass
 from typing import ClassVar, NoReturn
@@ -12,9 +12,9 @@ from quant.schemes.scheme import Scheme
 
 @dataclass(frozen=True)
 class Float(Scheme):
-    """Floating-point weights, ReLU activations and sums: nothing is quantized, the input included.
+    """Floating-point weights, ReLU activations and sums. Nothing is quantized, not even the input.
 
-    Loss: cross entropy. Such a network cannot be exported, as hardware computes with integers.
+    Loss: cross entropy. Such a network cannot be exported, because hardware computes with integers.
     """
 
     name: ClassVar[str] = "float"

@@ -1,4 +1,4 @@
-"""Fixed point in training as well: weights, activations, biases and gradients in constant formats."""
+"""Fixed point during training as well: weights, activations, biases and gradients have constant formats."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from quant.schemes.scheme import Scheme
 
 
 class FormatQuant(TensorQuant):
-    """``bits``-bit codes times the constant ``2**-fraction``. In eval mode stochastic rounding is half to even."""
+    """``bits``-bit codes times the constant ``2**-fraction``. In eval mode, rounding is half to even."""
 
     scale: torch.Tensor
     qonnx_rounding = "ROUND"
@@ -32,7 +32,7 @@ class FormatQuant(TensorQuant):
 
 
 class _RoundedGradient(torch.autograd.Function):
-    """The identity; its gradient is put into a format."""
+    """The identity; the backward pass rounds the gradient to a format."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, scheme: "Gupta") -> torch.Tensor:
@@ -47,21 +47,21 @@ class _RoundedGradient(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class Gupta(Scheme):
-    """16-bit fixed point <IL, FL> with stochastic rounding, in training as in use.
+    """16-bit fixed point <IL, FL> with stochastic rounding, during training and at inference.
 
-    A format <IL, FL> holds ``x = k * 2**-FL`` from ``-2**(IL-1)`` to ``2**(IL-1) - 2**-FL``, saturating.
-    ``rounding="stochastic"``: ``floor(x / eps) * eps`` with ``eps = 2**-FL``, and one ``eps`` more with the probability
-    of the fraction that is left, so that the mean is x; "half_even": to the nearest.
+    A format <IL, FL> represents ``x = k * 2**-FL`` from ``-2**(IL-1)`` to ``2**(IL-1) - 2**-FL``; it saturates.
+    ``rounding="stochastic"``: ``floor(x / eps) * eps`` with ``eps = 2**-FL``, plus ``eps`` with a probability equal to
+    the remaining fraction, so that the mean is x. ``rounding="half_even"``: to the nearest.
 
-    Forward: weights and biases are numbers of <weight_integer, weight_fraction>, since every update is rounded into
-    that format; dot products accumulate in full and are rounded once, behind the ReLU, into <act_integer,
-    act_fraction> (stored without the sign, which is never set there). Backward: the gradient of every layer's output
-    and of every weight and bias is rounded into <gradient_integer, gradient_fraction>; it passes a rounding straight
-    through and is zero where activations saturate. In use activations round half to even. Loss: cross entropy;
-    stochastic gradient descent with momentum 0.9, without BatchNorm.
+    Forward: weights and biases have the format <weight_integer, weight_fraction>, to which every update is rounded. Dot
+    products accumulate at full precision and are rounded once, after the ReLU, to <act_integer, act_fraction> (stored
+    without the sign bit, which is never set there). Backward: the gradient of every layer's output and of every weight
+    and bias is rounded to <gradient_integer, gradient_fraction>. It passes straight through a rounding and is zero
+    where activations saturate. At inference activations round half to even. Loss: cross entropy. Optimizer: stochastic
+    gradient descent with momentum 0.9. There is no BatchNorm.
 
-    The formats are chosen here (<2, 14>, <8, 8> and <2, 14>): the paper varies them. The momentum and the learning
-    rate are floating-point, and the loss's own gradient is computed in floating point.
+    The default formats (<2, 14>, <8, 8> and <2, 14>) are this implementation's choice; the paper varies them. Momentum,
+    learning rate and the gradient of the loss itself are computed in floating point.
 
     Gupta, Agrawal, Gopalakrishnan, Narayanan: "Deep learning with limited numerical precision", ICML 2015. Published:
     with 16 bits and stochastic rounding little to no degradation on MNIST and CIFAR-10.
@@ -103,7 +103,7 @@ class Gupta(Scheme):
         return bias_injector(FormatQuant, narrow_range=False, **self._weights())
 
     def _weights(self) -> dict[str, Any]:
-        # Stored in the format, so there is nothing to round, but for a bias that was not trained yet.
+        # Parameters are stored in the format, so only a bias that is not trained yet is rounded.
         bits = self.weight_integer + self.weight_fraction
         return {"bits": bits, "fraction": self.weight_fraction, "rounding": "half_even"}
 
@@ -119,7 +119,7 @@ class Gupta(Scheme):
         weight.copy_(self.in_format(weight, self.weight_integer, self.weight_fraction))
 
     def in_format(self, x: torch.Tensor, integer: int, fraction: int) -> torch.Tensor:
-        """``x`` rounded and saturated into <integer, fraction>, as a new tensor."""
+        """Returns ``x``, rounded and saturated to <integer, fraction>, as a new tensor."""
         low, high = bounds(integer + fraction, signed=True)
         return ROUNDINGS[self.rounding](x * 2.0**fraction).clamp_(low, high).mul_(2.0**-fraction)
 

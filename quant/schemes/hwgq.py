@@ -1,4 +1,4 @@
-"""HWGQ: few-bit activations that approximate the half of a normal distribution that a ReLU lets through."""
+"""HWGQ: activations of few bits that approximate the positive half of a normal distribution, as a ReLU outputs it."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +14,7 @@ from quant.schemes.integer import Integer
 from quant.schemes.parameters import check_bits, check_choice, check_weight_bits
 from quant.schemes.scheme import Scheme
 
-# Optimal levels for the positive half of N(0, 1), by bits; derived in the tests.
+# Optimal levels for the positive half of N(0, 1), by number of bits. The tests derive them.
 _STEP = {1: 0.79788, 2: 0.53881, 3: 0.32173, 4: 0.18424}
 _ROUNDED_STEP = {1: 1.22401, 2: 0.65077, 3: 0.35341, 4: 0.19325}
 _LEVELS = {
@@ -27,7 +27,7 @@ _LEVELS = {
     ),
 }
 
-# What counts as positive: float32's smallest normal number, as processors may take smaller ones for 0.
+# The smallest value that counts as positive: float32's smallest normal number. Processors may flush smaller ones to 0.
 _POSITIVE = torch.finfo(torch.float32).tiny
 
 
@@ -56,10 +56,10 @@ class _HalfWave(torch.autograd.Function):
 
 
 class HalfWaveAct(TensorQuant):
-    """0 for ``x <= 0``, else the nearest of the levels ``scale * codes`` (whole numbers, rising), the upper one of two.
+    """0 for ``x <= 0``, else the nearest of the levels ``scale * codes``; halfway between two levels, the upper one.
 
-    ``steps``: pairs of a threshold, at or above which the code is greater, and by how much. ``thresholds``: the same,
-    each threshold as often as the code grows there by 1.
+    ``codes`` are ascending whole numbers. ``steps`` are pairs of a threshold and the amount by which the code increases
+    at or above it. ``thresholds`` holds the same thresholds, each repeated as often as the code increases by 1 there.
     """
 
     thresholds: torch.Tensor
@@ -68,7 +68,7 @@ class HalfWaveAct(TensorQuant):
     def __init__(self, bits: int, codes: tuple[int, ...], scale: float, backward: str) -> None:
         super().__init__(bits)
         middles = [(low + high) / 2 * scale for low, high in pairwise(codes)]
-        bounds = torch.tensor([_POSITIVE, *middles]).tolist()  # as float32 has them
+        bounds = torch.tensor([_POSITIVE, *middles]).tolist()  # rounded to float32
         self.steps = tuple(
             (bound, high - low) for bound, (low, high) in zip(bounds, pairwise((0, *codes)), strict=True)
         )
@@ -83,24 +83,26 @@ class HalfWaveAct(TensorQuant):
 
 @dataclass(frozen=True)
 class HWGQ(Scheme):
-    """Half-wave Gaussian quantization: 1-bit weights with a scale per filter, ``act_bits``-bit activations.
+    """Half-wave Gaussian quantization: 1-bit weights with one scale per filter, ``act_bits``-bit activations.
 
-    Activations, behind a BatchNorm without affine parameters, so that they are nearly N(0, 1): 0 for ``x <= 0``, else
-    the nearest of the positive levels ``q_1 ... q_L``, ``L = 2**act_bits - 1``; every positive x gets at least q_1. The
-    levels are those of least squared error for N(0, 1): multiples of one step (``uniform=True``; 0.79788, 0.53881,
-    0.32173, 0.18424 for 1 to 4 bits) or those of Lloyd and Max (``uniform=False``), snapped to multiples of
-    ``q_L / (2**grid_bits - 1)``, as hardware needs integers (``grid_bits``: by default ``act_bits + 2``; the next layer
-    takes inputs of that width). ``backward``: "clipped" ``1[0 < x <= q_L]``; "relu" ``1[x > 0]``; "log_tailed"
-    ``1`` for ``0 < x <= q_L`` and ``1 / (x - (q_L - 1))`` above. At a threshold the upper level is taken, and a
-    positive x is one from 2**-126 on.
+    An activation follows a BatchNorm without affine parameters, so that its input is nearly N(0, 1). It is 0 for
+    ``x <= 0``, else the nearest of the positive levels ``q_1 ... q_L`` with ``L = 2**act_bits - 1``; every positive x
+    becomes at least q_1. The levels minimize the squared error for N(0, 1). With ``uniform=True`` they are multiples of
+    one step (0.79788, 0.53881, 0.32173, 0.18424 for 1 to 4 bits). With ``uniform=False`` they are those of Lloyd and
+    Max, rounded to multiples of ``q_L / (2**grid_bits - 1)``, since hardware needs integers. ``grid_bits`` defaults to
+    ``act_bits + 2`` and is the input width of the next layer.
 
-    ``rounded=True`` rounds to the nearest level, 0 included (``x < step / 2`` gives 0), with the best steps for that
-    (1.22401, 0.65077, 0.35341, 0.19325): about half the squared error at 2 bits, and an ordinary quantizer in the file.
-    The paper's form is exported as thresholds.
+    ``backward`` selects the gradient. "clipped": ``1[0 < x <= q_L]``. "relu": ``1[x > 0]``. "log_tailed": ``1`` for
+    ``0 < x <= q_L`` and ``1 / (x - (q_L - 1))`` above. A value at a threshold becomes the upper level, and x counts as
+    positive from 2**-126 on.
 
-    Weights: binary weights with the mean size of a filter as its scale, as in scheme ``bwn``. The first and the last
-    layer have ``edge_bits``-bit weights (8; the paper's are real). Training is this package's, Adam (the paper's is SGD
-    with polynomial decay).
+    ``rounded=True`` rounds to the nearest level including 0 (``x < step / 2`` becomes 0), with the best steps for that
+    (1.22401, 0.65077, 0.35341, 0.19325). At 2 bits this has about half the squared error, and the exported file
+    contains an ordinary quantizer. The paper's form is exported as thresholds.
+
+    Weights: binary weights scaled by the mean magnitude of a filter, as in scheme ``bwn``. The first and the last layer
+    have ``edge_bits``-bit weights (8; real-valued in the paper). Optimizer and schedule are this package's, with Adam
+    (the paper uses SGD with polynomial decay).
 
     Cai, He, Sun, Vasconcelos: "Deep learning with low precision by half-wave Gaussian quantization", CVPR 2017.
     Published (authors' code), for 1-bit weights and 2-bit activations: about 32 times less weight memory.
@@ -138,7 +140,7 @@ class HWGQ(Scheme):
 
     @property
     def levels(self) -> tuple[tuple[int, ...], float]:
-        """The positive levels: whole numbers, and the step that they are multiples of."""
+        """The positive levels: whole numbers, and the step that they are multiplied by."""
         if self.uniform:
             steps = _ROUNDED_STEP if self.rounded else _STEP
             return tuple(range(1, 2**self.act_bits)), steps[self.act_bits]
@@ -147,7 +149,7 @@ class HWGQ(Scheme):
 
     @property
     def code_bits(self) -> int:
-        """Width of the activations' integers."""
+        """Width of the activations' integers, in bits."""
         return self.act_bits if self.uniform else self.grid_bits or self.act_bits + 2
 
     def weight_quant(self) -> Injector:

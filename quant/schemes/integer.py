@@ -1,4 +1,4 @@
-"""Few-bit integers with floating-point scales: w2a2, w4a4, w8a8, ternary weights."""
+"""Integers of few bits with floating-point scales: w2a2, w4a4, w8a8, ternary weights."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,18 +12,18 @@ from quant.schemes.scheme import Scheme
 
 @dataclass(frozen=True)
 class Integer(Scheme):
-    """Uniform integers with one floating-point scale a tensor.
+    """Uniform integers with one floating-point scale per tensor.
 
-    Forward: ``s * clip(round(w / s), low, high)`` for weights, ``s * clip(round(relu(x) / s), 0, 2**act_bits - 1)``
-    for activations; rounding half to even. From 3 bits on weights are symmetric, ``high = -low = 2**(b-1) - 1``,
-    and ``s = max|w| / high``. 2-bit weights are {-2, -1, 0, 1} times ``1.2 mean|w|``, and ``weight_bits="ternary"``
-    means {-1, 0, 1} times ``1.4 mean|w|``. The activations' s is learned, and starts from the range of the first
-    batches.
-    Gradient: straight through the rounding; zero where the clip of an activation saturates. Loss: cross entropy.
+    Forward: weights are ``s * clip(round(w / s), low, high)`` and activations are
+    ``s * clip(round(relu(x) / s), 0, 2**act_bits - 1)``; rounding is half to even. Weights of 3 bits or more are
+    symmetric, ``high = -low = 2**(b-1) - 1``, with ``s = max|w| / high``. 2-bit weights are {-2, -1, 0, 1} times
+    ``1.2 mean|w|``; ``weight_bits="ternary"`` means {-1, 0, 1} times ``1.4 mean|w|``. The activations' s is learned;
+    its initial value follows from the range of the first batches. Gradient: straight through the rounding, and zero
+    where an activation is clipped. Loss: cross entropy.
 
-    The straight-through estimator is Bengio, Leonard, Courville 2013; the activations' scales follow Esser et al.,
-    "Learned step size quantization", ICLR 2020 (without its gradient scaling). Weights have a learned scale, too, in
-    scheme ``learned_step``.
+    The straight-through estimator is from Bengio, Leonard, Courville 2013. The activation scales follow Esser et al.,
+    "Learned step size quantization", ICLR 2020, without its gradient scaling. Scheme ``learned_step`` also learns the
+    scale of the weights.
     """
 
     name: ClassVar[str] = "integer"

@@ -16,7 +16,10 @@ from quant.schemes.scheme import Scheme
 
 
 class _Step(TensorQuant):
-    """Base: codes from low to high times one learned step, whose gradient is multiplied by ``1 / sqrt(N * high)``."""
+    """Base class: codes from low to high times one learned step.
+
+    The gradient of the step is multiplied by ``1 / sqrt(N * high)``; subclasses define N.
+    """
 
     qonnx_rounding = "ROUND"
 
@@ -26,18 +29,18 @@ class _Step(TensorQuant):
         self.step = torch.nn.Parameter(torch.tensor(1.0))
 
     def _set(self, x: torch.Tensor) -> None:
-        """The step's start: ``2 * mean|x| / sqrt(high)``."""
+        """Sets the step's initial value: ``2 * mean|x| / sqrt(high)``."""
         start = 2 * x.detach().abs().mean() / math.sqrt(self.high)
         self.step.data.copy_(start.clamp(min=1e-6))
 
     def _quantize(self, x: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        # A step that crosses zero goes on from there, as its sign means nothing.
+        # The magnitude is used, so that a step that crosses zero continues to train.
         step = self.step.abs().clamp(min=1e-12)
         return uniform(x, step, self.low, self.high, gradient_scale=1 / math.sqrt(count * self.high)), step
 
 
 class StepWeight(_Step):
-    """Weights: N is their number."""
+    """Weight quantizer; N is the number of weights."""
 
     def __init__(self, bits: int, tracked_parameter_list: list[torch.Tensor]) -> None:
         super().__init__(bits, signed=True)
@@ -48,14 +51,14 @@ class StepWeight(_Step):
 
 
 class StepAct(_Step):
-    """Activations: N is their number in one frame; the step starts from the first training batch."""
+    """Activation quantizer; N is the number of activations in a frame. The first training batch sets the step."""
 
     started: torch.Tensor
 
     def __init__(self, bits: int, signed: bool) -> None:
         super().__init__(bits, signed)
         self.register_buffer("started", torch.tensor(False))
-        self._waiting = True  # what ``started`` says, without asking a GPU for it in every batch
+        self._waiting = True  # the inverse of ``started``, on the CPU: no GPU transfer in every batch
 
     def values_and_scale(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self.training and self._waiting:
@@ -71,16 +74,19 @@ class StepAct(_Step):
 
 @dataclass(frozen=True)
 class LearnedStep(Scheme):
-    """Learned step size quantization (LSQ) of weights and activations, one step a tensor.
+    """Learned step size quantization (LSQ) of weights and activations, with one step per tensor.
 
-    Forward: ``s * round(clip(x / s, -Qn, Qp))``, half to even; weights Qn = 2**(b-1), Qp = 2**(b-1) - 1; activations,
-    after a ReLU, Qn = 0, Qp = 2**b - 1. Gradient: to x straight through inside the clip and zero outside; to s
-    ``round(x / s) - x / s`` inside, -Qn and Qp outside, times ``1 / sqrt(N * Qp)``, N the number of weights of the
-    layer, or of activations of a frame. s starts from ``2 * mean|x| / sqrt(Qp)``, of activations in the first batch.
-    The first and the last layer's weights have ``edge_bits`` (8). Loss: cross entropy; stochastic gradient descent
-    with momentum 0.9, as with Adam the gradient's scale would not matter.
+    Forward: ``s * round(clip(x / s, -Qn, Qp))``, rounding half to even. Weights: Qn = 2**(b-1), Qp = 2**(b-1) - 1.
+    Activations, after a ReLU: Qn = 0, Qp = 2**b - 1.
 
-    The paper starts from a trained floating-point network; here training starts from scratch, at a higher rate.
+    Gradient to x: straight through inside the clip, zero outside. Gradient to s: ``round(x / s) - x / s`` inside, -Qn
+    and Qp outside, times ``1 / sqrt(N * Qp)``, where N is the number of weights of the layer, or of activations of a
+    frame. The initial s is ``2 * mean|x| / sqrt(Qp)``; for activations x is the first batch. The weights of the first
+    and the last layer have ``edge_bits`` (8). Loss: cross entropy. Optimizer: stochastic gradient descent with momentum
+    0.9; with Adam the scale of the gradient would have no effect.
+
+    The paper starts from a trained floating-point network; here training starts from scratch, at a higher learning
+    rate.
 
     Esser, McKinstry, Bablani, Appuswamy, Modha: "Learned step size quantization", ICLR 2020. Published: 3-bit networks
     reach the accuracy of their full-precision baselines on ImageNet.

@@ -1,4 +1,4 @@
-"""Loss-aware binarization: the scale that is best for the loss, by the curvature that Adam estimates."""
+"""Loss-aware binarization: the scale is optimized for the loss with the curvature that Adam estimates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,17 @@ from quant.schemes.scheme import Scheme
 
 
 class LossAwareWeight(TensorQuant):
-    """``alpha * sign(w)``, one alpha a tensor, which ``update`` sets; ``mean|w|`` until then. The gradient passes."""
+    """``alpha * sign(w)`` with one alpha per tensor; the gradient passes unchanged.
+
+    ``update`` sets alpha; before the first update it is ``mean|w|``.
+    """
 
     alpha: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__(1)
-        self.register_buffer("alpha", torch.tensor(0.0))  # 0: not known yet
-        self._known = False  # what ``alpha`` says, without asking a GPU for it in every batch
+        self.register_buffer("alpha", torch.tensor(0.0))  # 0: not set yet
+        self._known = False  # whether ``alpha`` is set, on the CPU: no GPU transfer in every batch
 
     def values_and_scale(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         alpha = self.alpha if self._known else x.detach().abs().mean()
@@ -44,22 +47,23 @@ class LossAwareWeight(TensorQuant):
 
 @dataclass(frozen=True)
 class LossAware(Scheme):
-    """Loss-aware binarization (LAB): 1-bit weights with one scale a layer; ``act_bits``-bit activations.
+    """Loss-aware binarization (LAB): 1-bit weights with one scale per layer; ``act_bits``-bit activations.
 
-    Forward: ``w~ = alpha * sign(w)`` with ``alpha = sum|d * w| / sum(d)``, ``d = sqrt(v) + 1e-8``, and v Adam's second
-    moment of the layer's gradients, which stands for the diagonal of the loss's Hessian: a step of the proximal
-    Newton method. (v's bias correction is one factor for all of d, which cancels.) A constant d gives BWN's
-    ``mean|w|``, with which training starts, as v is not known before the first update. Gradient:
-    ``dC/dw = dC/dw~``, applied to the latent weight w, which starts uniform within Glorot's bound
-    ``sqrt(1.5 / (fan_in + fan_out))`` and is clipped to [-1, 1]. alpha is computed after each update and kept, in
-    checkpoints too, so that networks in use and exported ones have the alpha that training would have used next.
+    Forward: ``w~ = alpha * sign(w)`` with ``alpha = sum|d * w| / sum(d)`` and ``d = sqrt(v) + 1e-8``. v is Adam's
+    second moment of the layer's gradients. It approximates the diagonal of the loss's Hessian, so alpha is a step of
+    the proximal Newton method. (The bias correction of v is a common factor of d, which cancels.) A constant d gives
+    BWN's ``mean|w|``. Training starts with that value, since v is unknown before the first update.
 
-    ``act_bits=1`` is the paper's LAB2: ``sign`` with the gradient of the hard tanh. More bits: ReLU, then ``act_bits``
-    unsigned bits with a learned scale (LAB's are real-valued). Loss: cross entropy; the paper's, on images, is
-    ``loss="squared_hinge"``.
+    Gradient: ``dC/dw = dC/dw~``, applied to the latent weight w. w is initialized uniformly within Glorot's bound
+    ``sqrt(1.5 / (fan_in + fan_out))`` and clipped to [-1, 1]. alpha is computed after each update and stored, also in
+    checkpoints, so that inference and exported networks use the alpha that the next training step would have used.
 
-    Hou, Yao, Kwok: "Loss-aware binarization of deep networks", ICLR 2017. Published: better than earlier
-    binarizations on MNIST, CIFAR-10 and SVHN, and robust for wide networks.
+    ``act_bits=1`` is LAB2 of the paper: ``sign`` with the gradient of the hard tanh. With more bits: ReLU, then
+    ``act_bits`` unsigned bits with a learned scale (real-valued in LAB). Loss: cross entropy; ``loss="squared_hinge"``
+    selects the paper's loss for images.
+
+    Hou, Yao, Kwok: "Loss-aware binarization of deep networks", ICLR 2017. Published: better than earlier binarizations
+    on MNIST, CIFAR-10 and SVHN, and robust for wide networks.
     """
 
     name: ClassVar[str] = "lab"

@@ -1,4 +1,4 @@
-"""Checks of schemes' parameters; every error names the scheme, the parameter and its valid values."""
+"""Checks of scheme parameters. Every error names the scheme, the parameter and its valid values."""
 
 from collections.abc import Iterable
 

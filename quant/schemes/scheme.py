@@ -1,4 +1,4 @@
-"""The base class of quantization schemes: Brevitas quantizers for each tensor of a layer, and training rules."""
+"""Base class of the quantization schemes: Brevitas quantizers for each tensor of a layer, and training rules."""
 
 import abc
 from collections.abc import Iterable, Sequence
@@ -13,18 +13,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scheme(abc.ABC):
-    """Base of every scheme. A scheme holds no training state; one object serves all layers of a model.
+    """Base class of all schemes. A scheme has no training state; one object serves all layers of a model.
 
-    ``name`` is the name in the registry, ``loss`` the loss that it is trained with unless another is asked for
-    ("cross_entropy" or "squared_hinge"), ``weight_limit`` the bound that latent weights are clipped to after
-    each update (None: not clipped), ``glorot_lr`` whether each weight's learning rate is multiplied by
-    ``1 / sqrt(1.5 / (fan_in + fan_out))``, ``learning_rate`` the first and last rate of the schedule,
-    ``batch_norm`` whether networks normalize by default, ``pool_first`` whether a block pools before it normalizes
-    and activates (in hardware it is cheaper to pool the few bits behind the activation), ``unit_weights`` whether
-    weights are +-1 whatever the fan-in, and ``quantizes`` is False where nothing is quantized.
+    - ``name``: name in the registry.
+    - ``loss``: default loss, "cross_entropy" or "squared_hinge".
+    - ``weight_limit``: bound to which latent weights are clipped after each update. None: they are not clipped.
+    - ``glorot_lr``: whether each weight's learning rate is multiplied by ``1 / sqrt(1.5 / (fan_in + fan_out))``.
+    - ``learning_rate``: first and last learning rate of the schedule.
+    - ``batch_norm``: whether networks have BatchNorm by default.
+    - ``pool_first``: whether a block pools before BatchNorm and activation. In hardware it is cheaper to pool after the
+      activation, where values have few bits.
+    - ``unit_weights``: whether weights are +-1 regardless of the fan-in.
+    - ``quantizes``: False if the scheme quantizes nothing.
 
-    The rules of a layer are those of the scheme that the layer was made with; a network's first and last layer may have
-    another one (``edge``).
+    Each layer follows the rules of the scheme that it was created with. The first and the last layer of a network may
+    have a different scheme (``edge``).
     """
 
     name: ClassVar[str]
@@ -40,64 +43,70 @@ class Scheme(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def from_bits(cls, weight_bits: int | str, act_bits: int) -> Self:
-        """The scheme with these widths ("ternary" is a width of weights); QuantError where it has no such widths."""
+        """Returns the scheme with these bit widths; ``weight_bits`` may be "ternary".
+
+        Raises QuantError (status 2) if the scheme does not support them.
+        """
 
     @abc.abstractmethod
     def weight_quant(self) -> Injector:
-        """Weight quantizer of a linear or convolution layer."""
+        """Returns the weight quantizer of a linear or convolution layer."""
 
     @abc.abstractmethod
     def act_quant(self) -> Injector:
-        """Quantizer of a hidden activation, after BatchNorm (its non-linearity included: see ``relu``)."""
+        """Returns the quantizer of a hidden activation, which follows BatchNorm and, if ``relu`` is True, a ReLU."""
 
     @property
     def relu(self) -> bool:
-        """Whether a ReLU stands before the activation's quantizer."""
+        """Whether a ReLU precedes the activation quantizer."""
         return True
 
     def bias_quant(self) -> Injector:
-        """Bias quantizer; None keeps the bias in floating point."""
+        """Returns the bias quantizer; None keeps the bias in floating point."""
         return None
 
     def sum_quant(self) -> Injector:
-        """Signed quantizer that both operands of a residual addition share: 8 bits, a learned power-of-two scale."""
+        """Returns the signed quantizer that both operands of a residual addition share.
+
+        Default: 8 bits and a learned power-of-two scale.
+        """
         from quant.quantizers.tensor_quant import residual_sum_injector
 
         return residual_sum_injector()
 
     @property
     def edge(self) -> "Scheme":
-        """The scheme of a network's first and last layer, which many papers keep wide."""
+        """The scheme of a network's first and last layer, which many papers keep at a higher precision."""
         return self
 
     def norm(self, channels: int, dimensions: int) -> "torch.nn.Module":
-        """BatchNorm over (N, channels, *spatial) with ``dimensions`` (0 to 2) spatial axes."""
+        """Returns BatchNorm over (N, channels, *spatial) with ``dimensions`` (0 to 2) spatial axes."""
         import torch
 
         kind = torch.nn.BatchNorm2d if dimensions == 2 else torch.nn.BatchNorm1d
-        # BinaryConnect's and FINN's epsilon; larger than torch's, since the sums of 1-bit layers are large.
+        # Epsilon of BinaryConnect and FINN. It is larger than torch's, since the sums of 1-bit layers are large.
         return kind(channels, eps=1e-4)
 
     def initialize(self, weight: "torch.Tensor") -> None:  # noqa: B027 (most schemes need nothing)
-        """Draws a layer's latent weights in place (default: leave the layer's own initialization)."""
+        """Initializes a layer's latent weights in place. Default: keeps the layer's own initialization."""
 
     def product(
         self, layer: Any, x: "torch.Tensor", weight: "torch.Tensor", bias: "torch.Tensor | None"
     ) -> "torch.Tensor":
-        """What a linear or convolution ``layer`` makes of its input and its quantized weights, in training."""
+        """Returns the output of a linear or convolution ``layer`` for input ``x`` and its quantized ``weight``."""
         return layer.inner_forward_impl(x, weight, bias)
 
     def optimizer(self, groups: Sequence[dict[str, Any]]) -> "torch.optim.Optimizer":
-        """The optimizer of a network's parameter groups: Adam."""
+        """Returns the optimizer of a network's parameter groups. Default: Adam."""
         import torch
 
         return torch.optim.Adam(groups, fused=True)
 
     def before_step(self, layers: Sequence[Any], optimizer: "torch.optim.Optimizer") -> None:  # noqa: B027
-        """After the gradients are there and before the update, for this scheme's ``layers``."""
+        """Called with this scheme's ``layers`` after the gradients are computed and before each update."""
 
     def after_step(self, layers: Sequence[Any], optimizer: "torch.optim.Optimizer") -> None:
-        """After each update, for this scheme's ``layers``: clips latent weights to ``weight_limit``."""
+        """Called with this scheme's ``layers`` after each update. Default: clips latent weights to ``weight_limit``."""
         import torch
 
         if self.weight_limit is not None:
@@ -106,11 +115,11 @@ class Scheme(abc.ABC):
                     layer.weight.clamp_(-self.weight_limit, self.weight_limit)
 
     def finish(self, model: "torch.nn.Module", batches: Iterable["torch.Tensor"]) -> None:  # noqa: B027
-        """After training: makes of ``model`` what hardware computes. ``batches`` are inputs of the training set."""
+        """Called after training: changes ``model`` to what hardware computes. ``batches`` are training inputs."""
 
     def check_export(self, model: "torch.nn.Module") -> None:  # noqa: B027
-        """QuantError where ``model`` computes what no hardware of ours does, with the reason and the way out."""
+        """Raises QuantError, with reason and remedy, if ``model`` computes what our hardware does not support."""
 
     def describe(self) -> dict[str, Any]:
-        """The scheme's name and parameters, enough to get it again with ``schemes.get``."""
+        """Returns the scheme's name and parameters, from which ``schemes.get`` creates an equal scheme."""
         return {"name": self.name, **{field.name: getattr(self, field.name) for field in fields(self)}}

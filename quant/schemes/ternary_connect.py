@@ -1,4 +1,4 @@
-"""Ternary connect: random ternary (or binary) weights in training, and back-propagation by shifts."""
+"""Ternary connect: random ternary (or binary) weights during training, and back-propagation by shifts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from quant.schemes.scheme import Scheme
 class _RandomTernary(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, limit: float, stochastic: bool) -> torch.Tensor:
-        if stochastic:  # a random rounding of x / limit
+        if stochastic:  # stochastic rounding of x / limit
             return torch.rand_like(x).add_(x, alpha=1 / limit).floor_().clamp_(-1, 1).mul_(limit)
         sizes = x.abs()
         return torch.copysign(torch.gt(sizes, limit / 2, out=sizes).mul_(limit), x)
@@ -30,15 +30,16 @@ class _RandomTernary(torch.autograd.Function):
 
 
 def connect_ternary(x: torch.Tensor, limit: float, stochastic: bool) -> torch.Tensor:
-    """``limit * sign(x)`` with probability ``clip(|x| / limit, 0, 1)``, or where ``|x| > limit / 2``; else 0.
+    """Returns ``limit * sign(x)`` or 0, element-wise; the gradient passes unchanged.
 
-    The gradient passes unchanged.
+    The value is non-zero with probability ``clip(|x| / limit, 0, 1)`` if ``stochastic``, else where
+    ``|x| > limit / 2``.
     """
     return _RandomTernary.apply(x, limit, stochastic)
 
 
 class ConnectTernaryWeight(TensorQuant):
-    """``{-W0, 0, W0}``, W0 the weight's Glorot bound: random in training, by thresholds in use."""
+    """``{-W0, 0, W0}``: random in training, thresholded at inference. W0 is the weight's Glorot bound."""
 
     scale: torch.Tensor
 
@@ -55,19 +56,22 @@ class ConnectTernaryWeight(TensorQuant):
 class TernaryConnect(Scheme):
     """Ternary connect with quantized back-propagation; ``act_bits``-bit activations.
 
-    Forward, with ``W0 = sqrt(6 / (fan_in + fan_out)) / 2`` of each layer: in training ``w_t = W0 * sign(w)`` with
-    probability ``clip(|w| / W0, 0, 1)``, else 0, drawn for each weight and forward pass; in use ``W0 * sign(w)`` where
-    ``|w| > W0 / 2``, else 0. ``weight_bits=1`` is the paper's binary connect: +W0 with probability
-    ``clip((w / W0 + 1) / 2, 0, 1)``, else -W0, in training; the sign in use.
-    Gradient: ``dC/dw = dC/dw_t``, applied to the latent weight w, which starts uniform in [-2 W0, 2 W0] and is then
-    clipped to [-W0, W0]. With ``quantized_backprop``, dC/dw_t is computed from layer inputs x rounded at random to
-    powers of two, ``sign(x) * 2**(floor(log2|x|) + b)``, b = 1 with probability ``|x| / 2**floor(log2|x|) - 1``, which
-    is x in the mean and leaves shifts only; the gradients of the activations are as always.
+    Forward, with ``W0 = sqrt(6 / (fan_in + fan_out)) / 2`` for each layer. During training the weight is
+    ``w_t = W0 * sign(w)`` with probability ``clip(|w| / W0, 0, 1)``, else 0, drawn for each weight and forward pass. At
+    inference it is ``W0 * sign(w)`` where ``|w| > W0 / 2``, else 0. ``weight_bits=1`` is the paper's binary connect:
+    during training +W0 with probability ``clip((w / W0 + 1) / 2, 0, 1)``, else -W0; at inference the sign.
 
-    The paper uses the real-valued weights after training by default, and its code compares with 0.5 itself where this
-    one compares with W0 / 2; here the ternary weights are used, and ``finish`` estimates BatchNorm's statistics
-    again, with these. Activations: ReLU, then ``act_bits`` unsigned bits with a learned scale (the paper's are
-    real-valued). Loss: cross entropy, by Adam (the paper's code: squared hinge, stochastic gradient descent).
+    Gradient: ``dC/dw = dC/dw_t``, applied to the latent weight w. w is initialized uniformly in [-2 W0, 2 W0] and
+    clipped to [-W0, W0] after each update. With ``quantized_backprop``, dC/dw_t is computed from layer inputs x that
+    are rounded at random to powers of two: ``sign(x) * 2**(floor(log2|x|) + b)``, where b = 1 with probability
+    ``|x| / 2**floor(log2|x|) - 1``. The mean is x, and multiplications become shifts. The gradients of the activations
+    are computed as usual.
+
+    Differences from the paper: it uses the real-valued weights after training by default, and its code compares with
+    0.5 where this implementation compares with W0 / 2. Here the ternary weights are used, and ``finish`` re-estimates
+    BatchNorm's statistics for them. Activations: ReLU, then ``act_bits`` unsigned bits with a learned scale
+    (real-valued in the paper). Loss: cross entropy. Optimizer: Adam (squared hinge and stochastic gradient descent in
+    the paper's code).
 
     Lin, Courbariaux, Memisevic, Bengio: "Neural networks with few multiplications", ICLR 2016. Published (authors'
     code; full, binary, ternary): test errors of 1.33, 1.29, 1.15 % on MNIST, 15.64, 12.08, 12.01 % on CIFAR-10, 2.85,

@@ -1,4 +1,4 @@
-"""Ternary Weight Networks: {-1, 0, +1} times the mean size of the weights that are not zero."""
+"""Ternary weight networks: {-1, 0, +1} times the mean magnitude of the non-zero weights."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ class _Ternary(torch.autograd.Function):
         kept = torch.gt(sizes, delta, out=torch.empty_like(sizes))
         count = kept.sum(over, keepdim=True).clamp_(min=1)
         alpha = sizes.mul_(kept).sum(over, keepdim=True).div_(count)
-        # Hardware has no scale 0, which a filter of zeros would have.
+        # A filter of zeros would have scale 0, which hardware does not support.
         alpha = alpha.clamp_(min=torch.finfo(weight.dtype).tiny)
         ctx.mark_non_differentiable(alpha)
         return torch.copysign(kept.mul_(alpha), weight), alpha
@@ -31,15 +31,16 @@ class _Ternary(torch.autograd.Function):
 
 
 def ternary(weight: torch.Tensor, per_filter: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    """``alpha * sign(W)`` where ``|W| > 0.7 * mean|W|`` and 0 elsewhere, and alpha, the mean of these ``|W|``.
+    """Returns ``alpha * sign(W)`` where ``|W| > 0.7 * mean|W|`` and 0 elsewhere, and alpha.
 
-    Means are over W (out, in, *kernel), or over each filter; alpha (1 or out, 1, ...). The gradient passes unchanged.
+    alpha is the mean of ``|W|`` over the non-zero weights. Means are over the whole of W (out, in, *kernel), or over
+    each filter; alpha has shape (1 or out, 1, ...). The gradient passes unchanged.
     """
     return _Ternary.apply(weight, per_filter)
 
 
 class TernaryWeight(TensorQuant):
-    """The weights of TWN (``ternary``)."""
+    """The weight quantizer of TWN (``ternary``)."""
 
     def __init__(self, per_filter: bool) -> None:
         super().__init__(2)
@@ -51,17 +52,17 @@ class TernaryWeight(TensorQuant):
 
 @dataclass(frozen=True)
 class TWN(Scheme):
-    """Ternary Weight Network: weights {-alpha, 0, alpha}, ``act_bits``-bit activations.
+    """Ternary weight network: weights {-alpha, 0, alpha}, ``act_bits``-bit activations.
 
-    Forward: ``W~ = alpha * sign(W)`` where ``|W| > Delta`` and 0 elsewhere; ``Delta = 0.7 * mean|W|``, alpha the mean
-    of ``|W|`` over the weights beyond Delta, both over a layer or, ``per_filter=True``, over each filter. For a given
-    Delta this alpha minimizes ``||W - W~||``; the best Delta is ``2/3 mean|W|`` for uniform and about
-    ``3/4 mean|W|`` for normal weights. Gradient: ``dC/dW = dC/dW~``, applied to the latent weights.
-    Activations: ReLU, then ``act_bits`` unsigned bits with a learned scale (the paper's are real-valued). Loss: cross
-    entropy, by Adam (the paper's: stochastic gradient descent).
+    Forward: ``W~ = alpha * sign(W)`` where ``|W| > Delta``, and 0 elsewhere. ``Delta = 0.7 * mean|W|``, and alpha is
+    the mean of ``|W|`` over the weights above Delta. Both are computed over a layer or, with ``per_filter=True``, over
+    each filter. For a given Delta this alpha minimizes ``||W - W~||``; the best Delta is ``2/3 mean|W|`` for uniform
+    and about ``3/4 mean|W|`` for normal weights. Gradient: ``dC/dW = dC/dW~``, applied to the latent weights.
+    Activations: ReLU, then ``act_bits`` unsigned bits with a learned scale (real-valued in the paper). Loss: cross
+    entropy. Optimizer: Adam (stochastic gradient descent in the paper).
 
-    Li, Zhang, Liu: "Ternary weight networks", 2016. Published: near full precision on MNIST and CIFAR-10, better
-    than BWN, at 2 bits a weight.
+    Li, Zhang, Liu: "Ternary weight networks", 2016. Published: near full precision on MNIST and CIFAR-10, better than
+    BWN, at 2 bits a weight.
     """
 
     name: ClassVar[str] = "twn"

@@ -38,7 +38,7 @@ class _SizedSign(torch.autograd.Function):
 class SizedSignAct(TensorQuant):
     """``A * sign(x)``, where A (N, 1, *spatial) is the mean of ``|x|`` over the channels; gradient ``1[|x| < 1]``.
 
-    So A reaches the next layer, which takes the product apart again (``split_sign``).
+    The next layer separates the product into A and the signs again (``split_sign``).
     """
 
     def __init__(self) -> None:
@@ -61,27 +61,27 @@ class _SplitSign(torch.autograd.Function):
 
 
 def split_sign(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """``sign(x)`` (0 for the zeros of dropout) and the mean of ``|x|`` over axis 1, which stays, as a constant.
+    """Returns ``sign(x)``, which is 0 for the zeros of dropout, and the mean of ``|x|`` over axis 1, which is kept.
 
-    The gradient passes from the sign to x unchanged.
+    The gradient passes from the sign to x unchanged; the mean is a constant.
     """
     return _SplitSign.apply(x)
 
 
 @dataclass(frozen=True)
 class XNOR(FilterScaled):
-    """XNOR-Net: 1-bit weights with a scale for each filter, 1-bit activations.
+    """XNOR-Net: 1-bit weights with one scale per filter, 1-bit activations.
 
-    Weights, first and last layer and the order of a block as in ``bwn``. Activations: ``sign`` with ``sign(0) = +1``
-    after BatchNorm; gradient ``1[|x| < 1]``, as in the authors' code. Their sign gives 0 for 0.
+    Weights, the first and last layer, and the order of a block are as in ``bwn``. Activations: ``sign`` with
+    ``sign(0) = +1`` after BatchNorm; gradient ``1[|x| < 1]``, as in the authors' code, whose sign is 0 for 0.
 
-    ``input_scale=True`` multiplies each sum by K, too: ``I * W ~ (sign(I) * sign(W)) K alpha``, where
-    ``K = A * k``, A is the mean of ``|I|`` over the channels and k the mean over a filter's window (a linear
-    layer's window is all of its input). K is a constant of the gradient. It depends on the data at every pixel, which
-    no hardware of ours computes, so such a network is not exported; the authors' code leaves K out as well.
+    ``input_scale=True`` also multiplies each sum by K: ``I * W ~ (sign(I) * sign(W)) K alpha`` with ``K = A * k``. A is
+    the mean of ``|I|`` over the channels, and k averages over a filter's window (for a linear layer: over its whole
+    input). K is a constant in the gradient. It depends on the data at every pixel, which our hardware does not support,
+    so such a network cannot be exported. The authors' code omits K as well.
 
-    Rastegari, Ordonez, Redmon, Farhadi: "XNOR-Net: ImageNet classification using binary convolutional neural
-    networks", ECCV 2016. Published (authors' code): top-1 accuracy of AlexNet on ImageNet 43.3 %.
+    Rastegari, Ordonez, Redmon, Farhadi: "XNOR-Net: ImageNet classification using binary convolutional neural networks",
+    ECCV 2016. Published (authors' code): top-1 accuracy of AlexNet on ImageNet 43.3 %.
     """
 
     name: ClassVar[str] = "xnor"
@@ -117,7 +117,7 @@ class XNOR(FilterScaled):
 
 
 def _window_mean(layer: Any, size: torch.Tensor) -> torch.Tensor:
-    """K: the mean of A (N, 1, *spatial) over the window of each output; A itself for linear layers."""
+    """Returns K, the mean of A (N, 1, *spatial) over the window of each output; for a linear layer A itself."""
     kernel = layer.weight.shape[2:]
     if not kernel:
         return size
