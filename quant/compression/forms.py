@@ -127,8 +127,8 @@ def from_rows(rows: torch.Tensor, shape: torch.Size) -> torch.Tensor:
 
 
 class Grid(TensorQuant):
-    """Tensor quantizer to ``scale`` times signed ``bits``-bit integers; ``narrow_range`` excludes the most negative
-    one.
+    """Tensor quantizer to ``scale`` times signed ``bits``-bit integers, without the most negative one if
+    ``narrow_range``.
 
     The gradient is 0 where the value is clipped and passes unchanged elsewhere. ``scale`` is a number, or nested lists
     for one scale per channel. It is a constant of the network's description (``describe``) and not part of its state.

@@ -114,8 +114,8 @@ def _decode(data: np.ndarray, order: np.ndarray, per_length: np.ndarray, count: 
 
 
 def _words(data: np.ndarray) -> np.ndarray:
-    """Returns for each bit position of ``data`` (N + 8 bytes), except in the last eight bytes, the 64 bits from there
-    on.
+    """Returns the 64 bits (uint64) from each bit position on, for all but the last eight bytes of ``data`` (N + 8
+    bytes).
     """
     count = len(data) - 8
     word = np.zeros(count, np.uint64)

@@ -1,4 +1,4 @@
-"""The settings of a training: what decides its result, besides the network and the data.
+"""The settings of a training: everything besides the network and the data that determines its result.
 
 Light to import: the command line and the run folders read it without torch.
 """
@@ -127,7 +127,7 @@ class TrainConfig:
 
 
 def check_label_smoothing(label_smoothing: float, loss: str) -> None:
-    """Raises QuantError (status 2) for a value out of range, or one that the loss does not have."""
+    """Raises QuantError (status 2) for a value out of range, or for a loss that has no label smoothing."""
     if not 0 <= label_smoothing < 1 or (label_smoothing and loss != "cross_entropy"):
         raise QuantError(
             f"label_smoothing={label_smoothing} must be from 0 to below 1, and only cross_entropy has it", status=2
