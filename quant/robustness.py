@@ -218,7 +218,7 @@ class _Undistorted(torch.nn.Module):
 
 def _restore(layer: Any, order: list[str]) -> None:
     parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
-    for name in order:  # torch restores the weight behind the bias
+    for name in order:  # torch restores the weight after the bias; this restores the original order
         layer._parameters[name] = layer._parameters.pop(name)
 
 

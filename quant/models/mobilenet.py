@@ -73,7 +73,7 @@ class MobileNetV1(Network):
 
 
 def mobilenet_v1(scheme: Scheme, **options: Any) -> MobileNetV1:
-    """MobileNet-V1: alternating 3 x 3 depthwise and 1 x 1 convolutions, 27 layers in all.
+    """MobileNet-V1: 3 x 3 depthwise and 1 x 1 convolutions in turn, 27 layers in all.
 
     Howard et al., "MobileNets: Efficient convolutional neural networks for mobile vision applications", 2017. ``width``
     is its multiplier, 0.25 in MLPerf Tiny.

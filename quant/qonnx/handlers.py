@@ -82,7 +82,7 @@ class _Handler(ONNXBaseHandler):
 
 
 class _WeightHandler(_Handler):
-    """Weights: the quantized values, behind a quantizer that finds them on its grid and leaves them as they are."""
+    """Weights: writes the quantized values, followed by a quantizer that maps each of them to itself."""
 
     handled_layer = (
         WeightQuantProxyFromInjector,
