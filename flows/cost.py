@@ -1,7 +1,7 @@
-"""What a layer costs on a device, by the kernels, the folding search and the resource model of ``hw``.
+"""The cost of single layers on a device, from the kernels, the folding search and the resource model of ``hw``.
 
-``HardwareCost`` is the ``quant.CostModel`` of this package: training, pruning and search ask it without a network, an
-export or a build.
+``HardwareCost`` implements ``quant.CostModel``: training, pruning and architecture search get the cost of a layer
+without a network, an export or a build.
 """
 
 from collections.abc import Iterator
@@ -136,6 +136,6 @@ def _weights(
 
 
 def _flat(memories: Any) -> Iterator[Memory]:
-    """Every memory, those of a tuple one by one."""
+    """All memories; those in a tuple one by one."""
     for each in memories:
         yield from each if isinstance(each, tuple) else (each,)

@@ -16,7 +16,7 @@ PREFIX = "bitfabric"
 def find(group: str, name: str) -> Any | None:
     """The object that an installed package provides as ``name`` in an entry point group; None if no package does.
 
-    The first call for a group reads the metadata of every installed package (about 0.1 s), so callers ask their
+    The first call for a group reads the metadata of every installed package (about 0.1 s), so callers look into their
     built-in tables first. Raises BitfabricError where several packages provide the name, or where the object cannot
     be imported.
     """

@@ -20,7 +20,7 @@ class Emulated(Facts):
 
 
 class Emulate(Step[Emulated]):
-    """Compares every frame; of a model whose reference is slow, ``frames`` or a few."""
+    """Compares every frame; for a model with a slow reference, ``frames`` frames or a few."""
 
     name = "emulate"
     result = Emulated

@@ -24,7 +24,7 @@ class Synthesised(Facts):
 
 
 class Synthesise(Step[Synthesised]):
-    """Synthesises for the device. ``plan`` says which folding would fit, where the design does not."""
+    """Synthesises for the device. If the design does not fit, ``plan`` names a folding that would."""
 
     name = "synthesise"
     result = Synthesised

@@ -2,7 +2,7 @@
 
 ``write`` converts a graph to FINN's nodes (finn-plus 1.6.1, not specialised), with the host's steps as ONNX nodes
 around them. ``read`` converts such a model, or any that FINN made, specialised or not, to a graph. Both need only onnx
-and qonnx. Neither approximates: what has no exact form raises BitfabricError with the name of the node.
+and qonnx. Both are exact: a node without an exact equivalent raises BitfabricError with its name.
 
 ======================== ==========================================================================================
 kernel                   FINN

@@ -1,4 +1,4 @@
-"""What reading FINN's dialect knows of a tensor: before the hardware, in it, or after it."""
+"""The reader's description of a tensor in FINN's dialect: before the hardware, in it, or after it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -69,7 +69,7 @@ def prefix_of(value: HardwareValue, given: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def output_steps(output: HostOutput) -> tuple[HostStep, ...]:
-    """The host's steps from our integers: those that convert them to FINN's float32 values, then the tensor's own."""
+    """The host's steps from our integers to the tensor: the conversion to FINN's float32 values, then its own steps."""
     value, steps = output.value, output.steps
     first = [step("Cast", to="float32")]
     if value.factor == 1 and [each.op for each in steps[:2]] == ["Mul", "Sub"]:

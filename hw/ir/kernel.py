@@ -1,8 +1,8 @@
-"""The contract of kernels: what every node of the dataflow graph provides.
+"""The interface of kernels, the nodes of the dataflow graph.
 
 A kernel is an immutable value. Its parameters determine its arithmetic (``execute``), its parallelism
 (``PE`` outputs and ``SIMD`` inputs per beat, FINN's names), its behaviour in time (``schedule``),
-its cost (``resources``) and its hardware (``rtl``). Tests hold all five against each other.
+its cost (``resources``) and its hardware (``rtl``). Tests check that all five agree.
 """
 
 from abc import ABC, abstractmethod

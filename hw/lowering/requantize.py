@@ -17,7 +17,7 @@ CHEAP_BITS = 17
 FAITHFUL_BITS = 26
 """Bits of a factor whose rounding error is below that of float32, which has 24 bits."""
 SAMPLE = 32
-"""Codes that a candidate is tried on first."""
+"""Number of codes on which a candidate is tested first."""
 PART = 1 << 16
 """Decision points checked in one array operation; few, so that a wrong candidate fails early."""
 KEPT = 128

@@ -1,4 +1,4 @@
-"""What the nodes of a graph do with their cycles, from the cycles of the beats."""
+"""Breakdown of the cycles of every node: busy, starved and blocked, from the cycles of the beats."""
 
 import ctypes
 from dataclasses import dataclass

@@ -56,7 +56,7 @@ def size_fifos(graph: Graph, interval: int | None = None) -> dict[str, int]:
         """Remove a FIFO if that keeps the interval; otherwise reduce it to the smallest depth that does."""
         if keeps({edge: 0}):
             return
-        # The smallest depth is mostly near, so the search takes growing steps.
+        # The smallest depth is usually near, so the step size of the search grows.
         step = 1
         while depths[edge] > 2 and keeps({edge: max(2, depths[edge] - step)}):
             step *= 2
@@ -66,7 +66,7 @@ def size_fifos(graph: Graph, interval: int | None = None) -> dict[str, int]:
             if not keeps({edge: middle}):
                 low = middle + 1
 
-    # One by one: a change that is feasible is accepted quickly; one that is not takes long, in a group no less.
+    # FIFOs are tried one by one: a feasible change is accepted quickly, and an infeasible one is no faster in a group.
     for edge in sorted(depths, key=lambda edge: depths[edge]):  # deep ones will mostly stay
         shorten(edge)
     # A removed FIFO no longer delays its branch, so the other branch may need less depth.

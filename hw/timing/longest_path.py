@@ -26,7 +26,7 @@ from hw.native.library import Struct, array
 from hw.timing.recurrences import SOLVERS, Tables
 
 PRESENT, BYPASSED, UNBOUNDED = range(3)
-"""Modes of a node: as its kernel says; a FIFO that is not there; a FIFO that is never full."""
+"""Modes of a node: a kernel with its own schedule; a bypassed FIFO; a FIFO that is never full."""
 SPAN = 32
 """Events that are examined together. The events of a node begin at a multiple of it. (As in longest_path.cpp.)"""
 
@@ -63,7 +63,7 @@ class Events(Struct):
 
 @dataclass(frozen=True, eq=False)
 class State(Struct):
-    """A schedule, ``cycle`` by event, and what ``relax`` needs while it changes it.
+    """A schedule, ``cycle`` by event, and the working state of ``relax``.
 
     By event: ``parent`` (-1 where not raised), ``delay`` (cycles after the parent), ``previous`` (cycle before it was
     raised), ``pending`` (raised, and its dependents are not marked yet), ``visited`` and ``path`` (to follow parents).

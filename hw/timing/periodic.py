@@ -1,4 +1,4 @@
-"""Periodic schedules: whether a graph can accept a frame every so many cycles, and how FIFO depths change that.
+"""Periodic schedules: whether a graph sustains a given interval between frames, and how FIFO depths affect that.
 
 In a periodic schedule each firing of a frame comes ``interval`` cycles after the same firing of the frame before, so
 one frame describes all. A graph sustains an interval if, and only if, it has such a schedule: if the recurrences of
@@ -24,16 +24,16 @@ _DEEP = 1 << 30
 
 @dataclass(frozen=True, eq=False)
 class _InputRegister(Fifo):
-    """The register of an input (see Schedule) as a kernel: it offers a beat in the cycle in which it takes it."""
+    """The register of an input (see Schedule) as a kernel: it offers a beat in the cycle in which it consumes it."""
 
     def schedule(self) -> Schedule:
         return replace(super().schedule(), latency=0, credits=1)
 
 
 def _with_input_registers(graph: Graph) -> Graph:
-    """The graph with input registers as nodes, so that the beats that they take are events.
+    """The graph with input registers as nodes, so that their consumption of beats is an event.
 
-    Every firing of such a kernel consumes from all inputs, so it frees the registers for the next one.
+    Every firing of a kernel with input registers consumes from all inputs, so it frees the registers for the next one.
     """
     nodes: list[Node] = []
     for node in graph:
