@@ -106,7 +106,10 @@ def _path(name: str | os.PathLike[str] | None) -> Path | None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Locks the build folder; a second build of it is refused."""
+    """Lock the build folder during a build.
+
+    Raises BitfabricError if another build uses the folder, and UsageError if the folder cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")

@@ -19,7 +19,8 @@ from pathlib import Path
 from hw import plugins
 
 PACKAGES = ("hw", "flows")
-"""The packages whose code is hashed. For other packages the version counts (see ``flows.steps.step``)."""
+"""This project's packages, in which imports are followed. For other packages the version counts (see
+``flows.steps.step``)."""
 DATA = frozenset({".sv", ".v", ".cpp", ".hpp", ".h", ".yaml", ".yml", ".csv", ".json", ".toml", ".txt"})
 """Suffixes of data files that code reads."""
 DYNAMIC = frozenset({"import_module", "__import__", "iter_modules", "walk_packages"})

@@ -129,7 +129,7 @@ class Qonnx(Frontend):
 
 
 class Finn(Frontend):
-    """A dataflow graph of FINN's. Its graph has FINN's folding; its reference is FINN's Python execution."""
+    """A model in FINN's dataflow dialect. Its graph has FINN's folding; its reference is FINN's Python execution."""
 
     kind = "finn"
     engine = "finn"
@@ -172,7 +172,7 @@ def frontends() -> tuple[type[Frontend], ...]:
 class Model:
     """A model file. Each property is computed at its first access and kept.
 
-    ``bytes`` are those of the file; with weights in a second file, of one file that holds both.
+    ``bytes``: the contents of the file; for a model with weights in a second file, those of one file with both.
     """
 
     def __init__(self, path: Path, data: bytes, frontend: Frontend) -> None:
@@ -182,7 +182,7 @@ class Model:
 
     @classmethod
     def open(cls, source: "str | os.PathLike[str] | Model") -> "Model":
-        """The model in a file; a Model is returned as it is.
+        """The model in a file; a Model is returned unchanged.
 
         Raises UsageError for a file that is missing, damaged, or of a kind that no front end accepts.
         """

@@ -10,7 +10,7 @@ from typing import Any
 from hw.host.errors import BitfabricError
 
 PREFIX = "bitfabric"
-"""What the names of our entry point groups begin with."""
+"""The common prefix of the entry point groups."""
 
 
 def find(group: str, name: str) -> Any | None:

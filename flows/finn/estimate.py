@@ -75,7 +75,7 @@ def estimate(
     clock_mhz: float = 100.0,
     input_quantizer: bool = False,
 ) -> FinnEstimate:
-    """FINN's estimate for a QONNX file or for a graph of FINN's, by FINN's specialisation, folding and analysis.
+    """FINN's estimate for a QONNX file or a model in FINN's dialect, by FINN's specialisation, folding and analysis.
 
     FINN's SetFolding chooses the folding for ``fps`` (at ``clock_mhz``) or for ``target_cycles`` per frame. Or
     ``folding`` states it: FINN's folding configuration (node name -> PE, SIMD), or one Folding for each matrix-vector

@@ -123,7 +123,7 @@ def _signs_absorbed(model: Any) -> Any:
 
 
 def _residual(model: Any) -> Any:
-    """Move scales and transposes past forks, sums and global averages, with transformations of FINN's.
+    """Move scales and transposes past forks, sums and global averages, by FINN's own transformations.
 
     FINN's build flow does not include these transformations, and its StreamlinePlus does not terminate on such
     networks.

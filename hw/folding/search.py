@@ -40,8 +40,11 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class _Node:
-    """The foldings of a node. By folding: ``intervals`` (cycles a frame), ``used`` (foldings, resources) and ``group``
-    (its row in ``lanes``). ``lanes``: the distinct lanes of all ports, (rows, ports)."""
+    """The foldings of a node.
+
+    By folding: ``intervals`` (cycles per frame), ``used`` (foldings, resources) and ``group`` (its row in ``lanes``).
+    ``lanes`` (rows, ports): the distinct combinations of lanes at the ports.
+    """
 
     foldings: tuple[Folding, ...]
     intervals: np.ndarray
@@ -104,7 +107,7 @@ class Search:
         return sorted(value for value in every if value >= self.min_interval[0])
 
     def cheapest(self, cycles: int, budget: Resources | None = None) -> Choice | None:
-        """The cheapest folding of at most ``cycles`` cycles a frame within ``budget``; None if there is none."""
+        """The cheapest folding of at most ``cycles`` cycles per frame within ``budget``; None if there is none."""
         if cycles < self.min_interval[0]:
             return None
         limit = np.full(len(self.weights), np.inf) if budget is None else vector(budget)

@@ -120,7 +120,7 @@ class Rtl:
 
     ``sources``: file name -> text of SystemVerilog that was generated for this instance. The module is in
     ``<module>.sv``, here or, for a packaged module, in the kernel's folder. Two instances may share a generated file
-    only with the same text, so the name must follow from the text (by a hash, say).
+    only with the same text, so the name must follow from the text (by a hash, for example).
     """
 
     module: str

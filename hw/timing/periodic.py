@@ -144,7 +144,7 @@ def fastest(graph: Graph, edges: Iterable[str] = ()) -> PeriodicSchedule:
 
     None of the graph's own FIFOs may cause a deadlock. The interval is the graph's in the long run, rounded up: the
     loop of dependences with the largest mean limits the rate, and there is a schedule if, and only if, no loop needs
-    more cycles a frame than ``interval``.
+    more cycles per frame than ``interval``.
     """
     bound = max(node.kernel.schedule().interval for node in graph)
     low, best = bound - 1, PeriodicSchedule(graph, edges, bound)

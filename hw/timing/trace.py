@@ -17,7 +17,7 @@ class Trace:
 
     ``offered[edge]``, ``(frames * beats,)``: the first cycle in which the beat is valid, provided that the beats before
     it have moved. ``taken[edge]``: the cycle in which it moves (valid and ready). ``period``: the number of frames
-    after which the schedule repeats for ever at the end of the trace, mostly 1; None if that is not known.
+    after which the schedule repeats for ever at the end of the trace, usually 1; None if that is not known.
     """
 
     graph: Graph

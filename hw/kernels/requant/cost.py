@@ -89,7 +89,7 @@ def _lane(kernel: Shape, family: Family) -> Resources:
     if product.addend_bits:
         lowest.append(0)
         ff += product.addend_bits if product.bits and kernel.groups > 1 else 0
-    in_dsp = six and len(limbs) == 1  # a DSP48 adds the addend, too
+    in_dsp = six and len(limbs) == 1  # a DSP48 also adds the addend
     for _ in range(0 if in_dsp else kernel.levels):
         pairs = [lowest[i : i + 2] for i in range(0, len(lowest), 2)]
         lut += sum(cell_costs.add(plan.sum_bits - max(pair), family) for pair in pairs if len(pair) == 2)
