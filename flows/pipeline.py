@@ -5,14 +5,14 @@ The steps, and their files in the build folder or their checks:
 ========== ============================================================================================
 lower      ``model.onnx``, ``graph.txt``: the exact integer dataflow graph
 fold       ``folding.json`` (FINN's form); cycles and resources as estimated
-emulate    the emulator against the QONNX reference, on every frame (of FINN's own graphs: against FINN, on a few)
+emulate    the emulator against the QONNX reference, on every frame (for FINN's graphs: against FINN, on a few frames)
 rtl        the accelerator's SystemVerilog and memory files
 simulate   the RTL against the emulator to the integer, against the cycle model to the cycle
 synthesise the image's netlist for the device, resources of every layer
 place      the placed and routed design, its clock and critical path; for a board, the bitstream
 netlist    the placed netlist of the whole image (Gowin: the one after synthesis), through its host link, against the
            emulator
-finn       FINN's own estimate on the same model, where it was asked for
+finn       FINN's own estimate for the same model, if requested
 ========== ============================================================================================
 """
 

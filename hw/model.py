@@ -3,7 +3,7 @@
 A *front end* handles one kind of model file. It decides whether it accepts a model, and provides the model's dataflow
 graph and its reference.
 ``FRONTENDS`` lists those of this package. Another distribution adds one, a subclass of Frontend, through an entry point
-of the group ``bitfabric.frontends``; it is asked first.
+of the group ``bitfabric.frontends``; it takes precedence.
 """
 
 import hashlib
@@ -160,7 +160,7 @@ class Finn(Frontend):
 
 
 FRONTENDS: tuple[type[Frontend], ...] = (Finn, Qonnx)
-"""The front ends of this package, in the order in which they are asked."""
+"""The front ends of this package, in order of precedence."""
 
 
 @cache

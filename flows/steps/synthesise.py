@@ -15,7 +15,7 @@ from hw.synth import yosys
 
 
 class Synthesised(Facts):
-    """The netlist's file; resources of the whole design, of every layer, and of the ``rest`` (shell and link)."""
+    """The file of the netlist; resources of the whole design, of every layer, and of the ``rest`` (shell and link)."""
 
     netlist: str
     resources: Counts

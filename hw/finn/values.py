@@ -63,7 +63,7 @@ def prefix_of(value: HardwareValue, given: tuple[int, ...]) -> tuple[int, ...]:
     shape = value.stream.shape
     if value.stream.elements != prod(given):
         raise BitfabricError(f"it takes {given}, and its input is {shape}")
-    # An image of one row may be the stream's own shape, or stand for a signal.
+    # An image of one row may be the stream's own shape, or represent a signal.
     same = tensor_shape(shape) == tensor_shape(given) or (len(shape) == 3 and shape[1:] == given)
     return shape[:-1] if same else given[:-1]
 

@@ -192,7 +192,7 @@ class Kernel(ABC):
         return self.op
 
     def with_parity(self) -> Self:
-        """The same kernel with parity bits for the words of its memories in block RAM; itself where it has none."""
+        """The same kernel with parity bits for its memories in block RAM; itself if it has no such memory."""
         return replace(self, **{"parity": True}) if hasattr(self, "parity") else self
 
     def has_parity(self, family: Family) -> bool:

@@ -1,4 +1,4 @@
-"""The state of a lowering while it walks over the model, and the operations that handlers call on it."""
+"""The state of a lowering while it processes the model's nodes, and the operations that handlers call on it."""
 
 from collections import Counter
 from collections.abc import Collection

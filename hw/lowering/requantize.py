@@ -19,7 +19,7 @@ FAITHFUL_BITS = 26
 SAMPLE = 32
 """Number of codes on which a candidate is tested first."""
 PART = 1 << 16
-"""Decision points checked in one array operation; few, so that a wrong candidate fails early."""
+"""Decision points checked in one array operation; a small number, so that a wrong candidate fails early."""
 KEPT = 128
 """Parts of the decision points that are kept from one candidate to the next."""
 

@@ -51,7 +51,7 @@ def _with_input_registers(graph: Graph) -> Graph:
 class PeriodicSchedule:
     """A schedule of ``graph`` with a frame every ``interval`` cycles.
 
-    FIFOs on ``edges`` are never full at first; ``feasible`` tells whether there is a schedule then. The graph has a
+    FIFOs on ``edges`` are never full at first; ``feasible`` states whether there is a schedule then. The graph has a
     FIFO of any depth on each of these edges, named ``EDGE_fifo`` (see ``hw.passes.fifos.insert_fifos``). ``attempt``
     changes the depths.
     """
@@ -70,7 +70,7 @@ class PeriodicSchedule:
         for edge, node in self._fifos.items():
             self._tables.nodes["latency"][node] = Fifo(self._streams[edge], _DEEP).schedule().latency
         self._state = begin(len(self._events.requires), len(nodes))
-        for port in graph.inputs:  # input at an even rate fills the FIFOs as little as possible
+        for port in graph.inputs:  # input at an even rate minimises the occupancy of the FIFOs
             consumers = self._events.consumer[self._span(port.edge)]
             self._state.cycle[consumers] = np.arange(len(consumers)) * interval // len(consumers)
         self.feasible = self._relax(np.ones(len(nodes), np.bool_))
@@ -103,7 +103,7 @@ class PeriodicSchedule:
         return int((np.arange(1, len(arrivals) + 1) - left).max())
 
     def attempt(self, depths: dict[str, int]) -> bool:
-        """Give the FIFOs on these edges these depths (0: no FIFO) if there is a schedule then; else change nothing."""
+        """Set the depths of the FIFOs on these edges (0: no FIFO) if there is a schedule then; else change nothing."""
         before = self._tables.nodes.copy(), self._mode.copy()
         latency, credits = self._tables.nodes["latency"], self._tables.nodes["credits"]
         changed = np.zeros(len(self._mode), np.bool_)

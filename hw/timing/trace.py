@@ -57,8 +57,8 @@ class Trace:
     def occupancy(self, edge: str) -> np.ndarray:
         """The number of beats in the writer of ``edge``, by cycle, until the last cycle of the trace.
 
-        The writer is a FIFO, or a kernel with output registers; it has room for as many beats as its ``credits``. A
-        beat occupies a place from the firing that produces it to the cycle in which it is taken, both included.
+        The writer is a FIFO, or a kernel with an output buffer, of ``credits`` beats. A beat occupies a place from the
+        firing that produces it to the cycle in which it is transferred, both included.
         Raises UsageError if no node writes the edge.
         """
         for node in self.graph:

@@ -206,7 +206,7 @@ class Depthwise(ChannelKernel):
         return WeightMemory(self.words, self.elements * self.pe * self.weight_dtype.bitwidth())
 
     def _stored(self, family: Family) -> WeightMemory:
-        """The weight memory, with its parity bits where it has some."""
+        """The weight memory, including parity bits if it has them."""
         return self._memory.with_parity(family) if self.parity else self._memory
 
     def has_parity(self, family: Family) -> bool:

@@ -286,7 +286,7 @@ class MatrixVector(Kernel):
         return WeightMemory(self.nf * self.sf, self.pe * self.row)
 
     def stored(self, family: Family) -> WeightMemory:
-        """The weight memory, with its parity bits where it has some."""
+        """The weight memory, including parity bits if it has them."""
         return self.memory.with_parity(family) if self.parity else self.memory
 
     @property
