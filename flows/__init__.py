@@ -17,7 +17,7 @@ _MODULES = {
     "build": "pipeline",
     "estimate_build": "planner",
 }
-"""Name -> module. They never have the same name, since an imported module would hide the name."""
+"""Public name -> module that defines it. The two always differ, because an imported module would hide the name."""
 
 __all__ = ["Accelerator", "HardwareCost", "assert_engines_agree", "build", "estimate_build"]
 

@@ -1,4 +1,4 @@
-"""A finished build as an object: the same frames in, the same outputs out, whichever engine computes."""
+"""A finished build as an object that runs frames through any engine, with the same inputs and outputs for all."""
 
 import os
 import shutil
@@ -51,7 +51,7 @@ class Accelerator:
 
     @cached_property
     def implementation(self) -> Implementation:
-        """What the engines run."""
+        """The design that the engines run."""
         if self._made is not None:
             return self._made
         report, model = self.report, Model.open(self.folder / MODEL_FILE)
@@ -76,12 +76,12 @@ class Accelerator:
 
     @property
     def fmax_mhz(self) -> FmaxMhz:
-        """The highest clock in MHz, ``estimated`` before synthesis and ``placed``."""
+        """The maximum clock in MHz, ``estimated`` before synthesis and ``placed``."""
         return self.report.fmax_mhz
 
     @property
     def bitstream(self) -> Path | None:
-        """The bitstream file, where the build went that far."""
+        """The bitstream file; None where the build has none."""
         made = self.report.bitstream
         return self.folder / made.path if made else None
 
@@ -103,19 +103,19 @@ class Accelerator:
 
     @property
     def hardware(self) -> Graph:
-        """The graph as it was built: folded, with width converters and FIFOs."""
+        """The graph of the hardware: folded, with width converters and FIFOs."""
         return self.implementation.hardware
 
     @property
     def image(self) -> Image:
-        """The whole design for the board. Raises UsageError where the build is for none."""
+        """The complete design for the board. Raises UsageError where the build is not for a board."""
         made = self.implementation.image
         if made is None:
             raise UsageError(f"{self.folder} has no image for a board; build it with a board as --target")
         return made
 
     def program(self, flash: bool = False) -> str:
-        """Load the image into its board, with openFPGALoader; into the board's flash, to stay, with ``flash``.
+        """Load the image into its board with openFPGALoader; with ``flash`` into the board's flash memory.
 
         Returns what the programmer printed. Raises UsageError where the build has no bitstream, and BitfabricError
         where no board is found.
@@ -157,8 +157,9 @@ class Accelerator:
         ``engine``: ``qonnx`` (the reference), ``finn`` (FINN's Python execution of its own dataflow graph),
         ``emulator``, ``rtl`` (Verilator), ``netlist`` (the netlist that the build simulated, behind its host link),
         ``board`` (a board that is programmed with the image). ``trace`` is a file (``.vcd``) for the waveform of the
-        RTL. For a board: its serial ``port`` (None: look for it), the ``baud`` rate (None: the image's), ``progress``,
-        which is told of the frames that are done and of all, and ``counters``, which receives the board's own.
+        RTL. For a board: its serial ``port`` (None: search for it), the ``baud`` rate (None: that of the image),
+        ``progress``, which is called with the number of finished frames and of all frames, and ``counters``, which
+        receives the board's counters.
 
         Raises UsageError for frames that do not match and engines that the build does not have, and BitfabricError
         where the run fails, as where no board answers.

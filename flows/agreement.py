@@ -1,4 +1,4 @@
-"""For a user's own tests: all engines compute the same for a model, or the test fails and says where they differ.
+"""An assertion for users' tests: all engines compute the same results for a model.
 
 In a pytest file, three lines check an accelerator from the QONNX file to the hardware's cycles::
 
@@ -20,7 +20,7 @@ from hw.verification.reference import random_frames
 
 
 def comparable() -> tuple[str, ...]:
-    """The engines that can be held against the emulator without a build; ``finn`` executes our graph in its dialect."""
+    """The engines that can be compared with the emulator without a build; ``finn`` runs our graph in its dialect."""
     return tuple(name for name in ENGINES if find_engine(name).difference is not None)
 
 

@@ -1,4 +1,4 @@
-"""What a build is asked for."""
+"""The options of a build."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +16,18 @@ class BuildConfig:
     """Options of a build.
 
     One of three options chooses the folding: ``fps`` (frames per second at ``clock_mhz``: the cheapest folding that
-    reaches them), ``folding`` (a file in FINN's JSON form), ``fill`` (the fastest design that the device holds).
-    Without them it is the fastest design of about a quarter of the device.
+    reaches this rate), ``folding`` (a file in FINN's JSON form), ``fill`` (the fastest design that fits the device).
+    By default it is the fastest design that uses about a quarter of the device.
 
-    The engines are checked on ``frames`` with ``labels`` (``.npy`` files), or on random frames. ``rtl_frames`` and
-    ``netlist_frames`` are the numbers that the slower engines see; None means as many as a minute or two allow for the
-    size of the design.
+    The engines are verified on ``frames`` with ``labels`` (``.npy`` files), or on random frames. ``rtl_frames`` and
+    ``netlist_frames`` are the numbers of frames for the slower engines; None means a number that simulates in a minute
+    or two.
 
-    ``parity`` gives every word of weights, thresholds and requants in block RAM a parity bit. It is checked whenever
-    the word is used, and takes no cycles; the image counts the cycles with a parity error (``parity_errors`` of its
-    status). Constants in lookup tables have none, since they are configuration, as all logic is.
+    ``parity`` adds a parity bit to every word of weights, thresholds and requant parameters in block RAM. The bit is
+    checked whenever the word is used, which costs no cycles; the image counts the cycles with a parity error
+    (``parity_errors`` of its status). Constants in lookup tables have no parity bit: they are configuration bits.
 
-    ``seeds`` are those of place and route: the others are tried where the first one misses the clock.
+    ``seeds`` are the seeds of place and route; the others are tried if the first one misses the clock.
 
     Raises UsageError for values that are out of range or exclude each other, and for files that are missing.
     """

@@ -1,7 +1,7 @@
-"""What a layer costs on a device, by the kernels, the folding search and the resource model of ``hw``.
+"""The cost of single layers on a device, from the kernels, the folding search and the resource model of ``hw``.
 
-``HardwareCost`` is the ``quant.CostModel`` of this package: training, pruning and search ask it without a network, an
-export or a build.
+``HardwareCost`` implements ``quant.CostModel``: training, pruning and architecture search get the cost of a layer
+without a network, an export or a build.
 """
 
 from collections.abc import Iterator
@@ -38,10 +38,11 @@ class HardwareCost:
     states one instead, by the names "layer" and "window". With neither, the layer has one processing element with one
     input per cycle.
 
-    The weights are drawn, from the same seed for every layer: uniform in the symmetric range of their width, with the
-    fraction of zeros that ``density`` and ``structure`` ask for (1-bit weights with zeros are ternary). The kernels
-    compute all products, so that zeros make accumulators narrower and nothing else. A network's layer differs by what
-    depends on its weights' values: accumulator width, and memories of few words, whose equal columns are shared.
+    The weights are random, with the same seed for every layer: uniform in the symmetric range of their width, with the
+    fraction of zeros according to ``density`` and ``structure`` (1-bit weights with zeros are ternary). The kernels
+    compute all products, so zeros only make accumulators narrower. The cost of a layer of a trained network differs in
+    the parts that depend on the values of weights: accumulator width, and memories of few words, in which synthesis
+    shares equal columns.
 
     Raises UsageError for an unknown device, for ``cycles`` together with ``folding``, a budget that no folding reaches,
     an illegal folding, and a density outside 0 to 1.
@@ -136,6 +137,6 @@ def _weights(
 
 
 def _flat(memories: Any) -> Iterator[Memory]:
-    """Every memory, those of a tuple one by one."""
+    """All memories; those in a tuple one by one."""
     for each in memories:
         yield from each if isinstance(each, tuple) else (each,)

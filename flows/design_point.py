@@ -19,8 +19,8 @@ from hw.passes.lanes import insert_width_converters
 class DesignPoint:
     """A folding of a model's graph with the depths of its FIFOs (by edge) and its clock.
 
-    ``parity`` gives the words of its memories in block RAM parity bits. ``fmax`` is the estimated Fmax; None where
-    there is no estimate for the device, and for a design point from a file.
+    ``parity``: the words of memories in block RAM have parity bits. ``fmax``: the estimated Fmax; None where there is
+    no estimate for the device, and for a design point from a file.
     """
 
     model: Model
@@ -41,11 +41,11 @@ class DesignPoint:
         return insert_fifos(insert_width_converters(apply_folding(self.graph, self.folding)), self.fifos)
 
     def with_fmax(self, fmax: Fmax | None) -> Self:
-        """The same hardware with its estimated Fmax."""
+        """The same design point with its estimated Fmax."""
         return self._replaced(fmax=fmax)
 
     def with_clock(self, clock_mhz: float) -> Self:
-        """The same hardware at another clock."""
+        """The same design point with another clock."""
         return self._replaced(clock_mhz=clock_mhz)
 
     def _replaced(self, **changes: Any) -> Self:

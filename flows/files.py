@@ -1,4 +1,4 @@
-"""Hashes of files, and files that are written in one step."""
+"""Hashes of files, and atomic writing of files."""
 
 import hashlib
 import json
@@ -12,14 +12,14 @@ def sha256(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in one step: a reader sees the old file or the whole new one. Raises OSError."""
+    """Write a text file atomically: a reader sees the old file or the complete new one. Raises OSError."""
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file in one step. Raises OSError."""
+    """Write a JSON file atomically. Raises OSError."""
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 

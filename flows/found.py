@@ -1,4 +1,4 @@
-"""What the steps of a build found, and the build report made of it."""
+"""The collected results of the steps of a build, and the build report made from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Frames and labels in files, and how outputs are scored against labels."""
+"""Reading and writing of frames and labels, and the accuracy of outputs."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from hw.ir.frames import Batch
 
 
 def load_frames(path: Path) -> np.ndarray:
-    """An array from a ``.npy`` file. Raises UsageError for a file that is missing, damaged or no array."""
+    """An array from a ``.npy`` file. Raises UsageError for a file that is missing, damaged or not an array."""
     try:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:
@@ -21,7 +21,7 @@ def load_frames(path: Path) -> np.ndarray:
 
 
 def save_frames(path: Path, frames: Batch) -> None:
-    """Write a ``.npy`` file in one step; several outputs go into a ``.npz`` by name.
+    """Write outputs to a ``.npy`` file atomically; several outputs are written to a ``.npz`` file by name.
 
     Raises UsageError for a suffix that does not fit.
     """
@@ -55,7 +55,7 @@ def load_labels(path: Path, count: int) -> np.ndarray:
 
 
 def score(outputs: Batch, labels: np.ndarray) -> float:
-    """The share of frames with the class that the label says."""
+    """The fraction of frames whose class equals the label."""
     return float(np.mean(classes(outputs) == labels))
 
 

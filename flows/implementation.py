@@ -1,4 +1,4 @@
-"""A design point on a target: hardware, RTL and image, each made once, when it is first asked for."""
+"""A design point on a target: hardware, RTL and image, each generated at the first access and kept."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,10 +17,10 @@ from hw.rtl.design import RtlDesign, generate
 
 @dataclass(eq=False)
 class Implementation:
-    """What the engines of a build run.
+    """The design that the engines of a build run.
 
-    ``interval`` is the design's, in cycles a frame. ``folder`` is the build's, and ``netlist`` the netlist in it that
-    was simulated, once the build has simulated one.
+    ``interval``: cycles per frame of the design. ``folder``: the build folder. ``netlist``: the netlist in the folder
+    that the build has simulated; None before that.
     """
 
     target: Target
@@ -41,7 +41,7 @@ class Implementation:
 
     @property
     def hardware(self) -> Graph:
-        """The graph as it is built: folded, with width converters and FIFOs."""
+        """The graph of the hardware: folded, with width converters and FIFOs."""
         return self.point.hardware
 
     @property
@@ -54,7 +54,7 @@ class Implementation:
 
     @property
     def clock_mhz(self) -> float:
-        """The clock that the design is made for."""
+        """The clock of the design in MHz."""
         return self.point.clock_mhz
 
     @cached_property
@@ -64,16 +64,16 @@ class Implementation:
 
     @cached_property
     def image(self) -> Image | None:
-        """The whole design for the board; None where the target is a bare device.
+        """The complete design for the board; None where the target is a bare device.
 
-        An image knows the first 64 bits of the model's hash.
+        The image contains the first 64 bits of the model's hash.
         """
         if self.target.board is None:
             return None
         return image(self.rtl, self.target, self.clock_mhz, int(self.model.sha256[:16], 16), self.interval)
 
     def interface(self) -> Interface | None:
-        """What a driver of the image has to know; None where there is no image."""
+        """The interface of the image, for the driver; None where there is no image."""
         if self.image is None:
             return None
         (port,) = self.graph.inputs

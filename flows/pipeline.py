@@ -1,18 +1,18 @@
-"""The build: model -> integer graph -> folding -> RTL -> netlist -> bitstream, each stage held against the last.
+"""The build: model -> integer graph -> folding -> RTL -> netlist -> bitstream, each compared with the one before it.
 
-The steps and what they leave in the build folder:
+The steps, and their files in the build folder or their checks:
 
 ========== ============================================================================================
 lower      ``model.onnx``, ``graph.txt``: the exact integer dataflow graph
 fold       ``folding.json`` (FINN's form); cycles and resources as estimated
-emulate    the emulator against the QONNX reference, on every frame (of FINN's own graphs: against FINN, on a few)
+emulate    the emulator against the QONNX reference, on every frame (for FINN's graphs: against FINN, on a few frames)
 rtl        the accelerator's SystemVerilog and memory files
 simulate   the RTL against the emulator to the integer, against the cycle model to the cycle
 synthesise the image's netlist for the device, resources of every layer
 place      the placed and routed design, its clock and critical path; for a board, the bitstream
 netlist    the placed netlist of the whole image (Gowin: the one after synthesis), through its host link, against the
            emulator
-finn       FINN's own estimate on the same model, where it was asked for
+finn       FINN's own estimate for the same model, if requested
 ========== ============================================================================================
 """
 
@@ -46,7 +46,7 @@ from hw.host.errors import BitfabricError, UsageError
 from hw.model import Model
 
 RTL_WORK, NETLIST_WORK = 4e9, 1e7
-"""Lookup tables times cycles that are simulated where no number of frames is asked for: a minute or two."""
+"""Default amount of simulation, in lookup tables times cycles: a minute or two."""
 
 
 def build(
@@ -70,9 +70,10 @@ def build(
 ) -> Accelerator:
     """Build ``model`` (QONNX, or FINN's dataflow graph) for ``target`` in the folder ``out``; returns the accelerator.
 
-    The options are those of BuildConfig. ``watch`` is told of every step (see StepCache); None shows them on standard
-    error or in the notebook where somebody can see it. Steps whose inputs have not changed are taken from ``out``.
-    Raises BitfabricError when anything cannot be done or does not agree, UsageError for wrong requests.
+    The options are those of BuildConfig. ``watch`` is called for every step (see StepCache); None shows the steps on
+    standard error if it is a terminal, or in the notebook. Steps whose inputs have not changed are not run again; their
+    results are read from ``out``. Raises BitfabricError where a step fails or two stages differ, and UsageError for
+    invalid options.
     """
     config = BuildConfig(
         target,
@@ -105,7 +106,10 @@ def _path(name: str | os.PathLike[str] | None) -> Path | None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Locks the build folder; a second build of it is refused."""
+    """Lock the build folder during a build.
+
+    Raises BitfabricError if another build uses the folder, and UsageError if the folder cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
@@ -125,14 +129,14 @@ class _Build:
     """One run of the steps."""
 
     def __init__(self, model: str | os.PathLike[str] | Model, config: BuildConfig, folder: Path, watch: Watch) -> None:
-        self.model = Model.open(model)  # A missing or foreign file is refused before anything is written.
+        self.model = Model.open(model)  # Raises for a missing or foreign file before anything is written.
         self.plan = Plan(self.model, config)
         self.config, self.folder = config, folder
         self.steps = StepCache(folder, watch)
         self.samples = Samples.open(self.model, config.frames, config.labels)
 
     def run(self) -> BuildReport:
-        """Do the steps up to the last one that is asked for. ``fold`` is always done: the report holds its estimate."""
+        """Run the steps up to the last requested one. ``fold`` always runs: the report contains its estimate."""
         config, run = self.config, self.steps.run
         wanted = set(STEPS[: STEPS.index(config.stop_after) + 1])
         if not self.plan.device.routable:
@@ -159,12 +163,12 @@ class _Build:
         return found.report(made, config, self.steps.done)
 
     def _implementation(self, estimate: Estimate) -> Implementation:
-        """What the steps after ``fold`` work on, with the plan's own design point where ``fold`` has just chosen it."""
+        """The design for the steps after ``fold``, with the plan's own design point if ``fold`` has just chosen it."""
         point = self.plan.known_point or DesignPoint.from_json(self.model, self.config.parity, estimate.to_json())
         return Implementation(self.plan.target, point, estimate.interval, self.folder)
 
 
 def _affordable(estimate: Estimate, asked: int | None, least: int, most: int, work: float) -> int:
-    """Frames to simulate: as asked, or as many as ``work`` allows for the design as estimated."""
+    """Number of frames to simulate: the requested one, or the one that ``work`` allows for the estimated design."""
     frames = work / (estimate.interval * max(1, estimate.resources.lut))
     return min(most, max(least, int(frames))) if asked is None else asked

@@ -1,4 +1,4 @@
-"""The choice of a design point for a model on a target, and everything that is known of it before synthesis."""
+"""The choice of a design point for a model on a target, and its estimate before synthesis."""
 
 import os
 from functools import cached_property
@@ -25,20 +25,20 @@ from hw.timing import cycles
 from hw.timing.fifo_sizing import size_fifos
 
 MAX_UTILISATION = {"lut": 0.8, "ff": 0.8, "bram": 0.9, "dsp": 0.9}
-"""The largest estimated share of the device for a design that is as fast as the device allows. Routing needs some room,
-the shell about 1,100 lookup tables and the buffers of the frames, and the resource model is not exact."""
+"""Maximum estimated fraction of each resource of the device for ``fill``. The rest is for routing, for the shell (about
+1,100 lookup tables and the frame buffers), and for errors of the resource model."""
 DEFAULT_UTILISATION = dict.fromkeys(MAX_UTILISATION, 0.25)
-"""The share of the device for a design where neither a rate nor a folding is asked for."""
+"""Fraction of the device for a design with neither a requested rate nor a folding."""
 CYCLE_SLACK = 2.0
-"""The largest ratio of cycles between a design that is faster by its clock and the one of the fewest cycles."""
+"""Maximum ratio of cycles between a design that is faster by its clock and the design of the minimum interval."""
 CLOCK_MARGIN = 0.85
-"""The share of the estimated Fmax that placed designs reach, as ``python -m benchmarks.clocks`` shows."""
+"""Fraction of the estimated Fmax that placed designs reach, as measured by ``python -m benchmarks.clocks``."""
 ESTIMATE_ERROR = 1.3
-"""An estimate that is over the device by more than this factor ends a build before synthesis."""
+"""An estimate that exceeds the device by more than this factor ends a build before synthesis."""
 
 
 class Plan:
-    """The choices for a model on a target, each made when it is first asked for."""
+    """The choices for a model on a target, each made at the first access."""
 
     def __init__(self, model: Model, config: BuildConfig) -> None:
         self.target = find_target(config.target)
@@ -49,7 +49,7 @@ class Plan:
 
     @cached_property
     def graph(self) -> Graph:
-        """The dataflow graph, with parity where it is asked for."""
+        """The dataflow graph, with parity bits if requested."""
         return self.model.graph.with_parity() if self.config.parity else self.model.graph
 
     @cached_property
@@ -63,7 +63,7 @@ class Plan:
 
     @cached_property
     def wanted_cycles(self) -> int | None:
-        """Cycles per frame that ``fps`` allows."""
+        """Maximum cycles per frame at the rate ``fps``."""
         if self.config.fps is None:
             return None
         cycles = floor(self.clock_mhz * 1e6 / self.config.fps)
@@ -97,18 +97,18 @@ class Plan:
         return vars(self).get("point")
 
     def _design(self, table: fold.FoldingTable) -> DesignPoint:
-        """The design of this folding, with the FIFO depths that it needs."""
+        """The design with this folding and the FIFO depths that it needs."""
         depths = size_fifos(insert_width_converters(apply_folding(self.graph, table)))
         point = DesignPoint(self.model, self.config.parity, table, depths, self.clock_mhz)
         return point.with_fmax(self._fmax(point.hardware))
 
     def budget(self, shares: dict[str, float]) -> Resources:
-        """These shares of the device."""
+        """The budget: the given fractions of the device's resources."""
         return Resources(**{name: int(shares[name] * have) for name, have in vars(self.device.capacity).items()})
 
     def _fit_budget(self, budget: Resources, cycles: int = 0) -> DesignPoint:
-        """The fastest design that fits a budget together with its FIFOs, whose depths follow from the folding; the
-        smallest design where none fits. Designs of fewer than ``cycles`` cycles a frame are left out."""
+        """The fastest design of at least ``cycles`` cycles per frame that fits a budget together with its FIFOs, whose
+        depths follow from the folding; the smallest design where none fits."""
         left = budget
         while True:
             choice = choose.for_budget(self.search, left, cycles)
@@ -122,10 +122,10 @@ class Plan:
             })  # fmt: skip
 
     def _max_throughput(self, budget: Resources) -> DesignPoint:
-        """The design of the most frames a second within a budget: at the clock that is asked for, if it is estimated to
-        reach that, and otherwise at one that it reaches with a margin.
+        """The design with the maximum frames per second within a budget.
 
-        A smaller design has a higher Fmax, so foldings of somewhat more cycles are compared as well.
+        Its clock is the requested one if the design is estimated to reach it, and otherwise a clock that it reaches
+        with a margin. A smaller design has a higher Fmax, so foldings of somewhat more cycles are compared as well.
         """
         best, most = 0, 0.0
         for choice in self.search.near_fastest(budget, CYCLE_SLACK):
@@ -136,7 +136,7 @@ class Plan:
         return design.with_clock(self._clock(design.fmax) or self.clock_mhz)
 
     def _clock(self, estimated: Fmax | None) -> float:
-        """The clock for a design, in MHz; 0 where the estimated Fmax is below the clock that is asked for."""
+        """The clock for a design, in MHz; 0 where the estimated Fmax is below the requested clock."""
         if estimated is None:
             return self.clock_mhz
         if self.config.clock_mhz is None:
@@ -144,7 +144,7 @@ class Plan:
         return self.clock_mhz if estimated.mhz >= self.clock_mhz else 0.0
 
     def suggestion(self) -> str:
-        """Which folding would fit, in words."""
+        """A sentence that names a folding that would fit."""
         choice = self.search.fastest(self.budget(MAX_UTILISATION))
         if choice is None:
             used = choose.for_budget(self.search, Resources()).used
@@ -163,7 +163,7 @@ class Plan:
         hardware = design.hardware
         steady = cycles.steady_state(hardware)
         used = choose.estimate_resources(hardware, family)
-        # The model is not exact: only a clear excess ends the build before synthesis has counted.
+        # The estimate is not exact: only a clear excess ends the build before synthesis.
         if over := self.device.overflow(Resources(*(int(v / ESTIMATE_ERROR) for v in vars(used).values()))):
             raise BitfabricError(
                 f"{self.model.path.name} does not fit {self.config.target} as folded: the estimate is {used.lut} LUT "

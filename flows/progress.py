@@ -1,4 +1,4 @@
-"""Progress for people: the steps of a build, and bars, on standard error or below a notebook's cell."""
+"""Progress displays: the steps of a build, and progress bars, on standard error or below a notebook's cell."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ err = Console(stderr=True, highlight=False)
 
 
 class Watch:
-    """Shows the steps of a build as they come: on standard error, or below a notebook's cell."""
+    """Shows the steps of a build while they run: on standard error, or below a notebook's cell."""
 
     def __init__(self) -> None:
         self._status: Any = None
@@ -65,7 +65,7 @@ class Watch:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Shows a message on standard error while something is done, if that is a terminal."""
+    """Shows a message while the context is active, if standard error is a terminal."""
     if not err.is_terminal:
         yield
         return
@@ -74,7 +74,7 @@ def working(what: str) -> Iterator[None]:
 
 
 class Progress:
-    """A bar on standard error; call it with the number of frames that are done, and of all frames."""
+    """A progress bar on standard error; call it with the number of finished frames and of all frames."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
@@ -98,7 +98,7 @@ class Progress:
 def shown(
     watch: Callable[[str, bool, float | None], None] | None,
 ) -> Iterator[Callable[[str, bool, float | None], None]]:
-    """The watch of a build's steps: ``watch``, or one that shows them where standard error or a notebook is visible."""
+    """The callback for a build's steps: ``watch``, or else a display if standard error or a notebook is visible."""
     if watch is not None:
         yield watch
         return

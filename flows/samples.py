@@ -1,4 +1,4 @@
-"""The frames that a build checks its engines on, with their labels."""
+"""The frames on which a build verifies its engines, with their labels."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,7 @@ from hw.model import Model
 from hw.verification.reference import random_frames
 
 RANDOM_FRAMES = 256
-"""Frames that are drawn where the user names none."""
+"""Number of random frames where the user states no frames."""
 
 
 @dataclass(frozen=True, eq=False)

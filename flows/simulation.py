@@ -22,7 +22,7 @@ def stream_names(graph: Graph, design: RtlDesign) -> dict[str, str]:
 def simulate(
     graph: Graph, design: RtlDesign, ints: EdgeBatch, trace: Path | None = None, clock_mhz: float = 100.0
 ) -> tuple[EdgeBatch, verilator.Simulation]:
-    """Integers of the output edges of ``graph``, whose RTL is ``design``, and the simulation.
+    """Simulate ``design``, the RTL of ``graph``; returns the integers of the output edges, and the simulation.
 
     ``trace`` is a file for the waveform, with a clock of ``clock_mhz``. Raises BitfabricError where a tool fails.
     """

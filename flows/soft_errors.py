@@ -1,4 +1,4 @@
-"""Accuracy against soft errors: the emulator with flipped bits in the memories of weights, thresholds and requants."""
+"""Accuracy with soft errors: the emulator with flipped bits in the memories of weights, thresholds and requants."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,8 +23,8 @@ def sweep(
     """Run the frames with each number of ``counts`` flipped bits, in ``trials`` random choices of the bits.
 
     Returns ``bits`` (of all memories), ``layers`` (bits by layer), ``left_out`` (layers with memories that cannot be
-    flipped), and ``rows``: for every count ``flips``, the share of frames with a ``changed`` class and, with labels,
-    the ``accuracy``, each as mean, least and greatest over the trials. Raises UsageError for more flips than bits.
+    flipped), and ``rows``: for every count ``flips``, the fraction of frames with a ``changed`` class and, with labels,
+    the ``accuracy``, each as mean, minimum and maximum over the trials. Raises UsageError for more flips than bits.
     """
     errors = SoftErrors(accelerator.hardware)
     rng = np.random.default_rng(seed)

@@ -1,8 +1,8 @@
-"""The hash of the code that a module uses: of the module and all that it imports, without docstrings and comments.
+"""The hash of the code that a module uses: the module and everything that it imports, without docstrings and comments.
 
-What a module uses is found in its source, so nothing is imported for it:
+The files that a module uses are found by parsing its source; nothing is imported:
 
-- every module that it imports, anywhere in its text but under ``if TYPE_CHECKING``, and the packages these are in;
+- every module that it imports, anywhere in its source except under ``if TYPE_CHECKING``, and the packages of these;
 - every module in the folder of one that imports by computed names (``import_module``, ...), unless it only defers its
   public names (a module-level ``__getattr__``), and for a deferred name every module of that package;
 - every file in the folder of one that reads files (``files``, ``__file__``), and in the folder of a package that a
@@ -19,19 +19,20 @@ from pathlib import Path
 from hw import plugins
 
 PACKAGES = ("hw", "flows")
-"""The packages that are looked into; of others, versions count (see ``flows.steps.step``)."""
+"""This project's packages, in which imports are followed. For other packages the version counts (see
+``flows.steps.step``)."""
 DATA = frozenset({".sv", ".v", ".cpp", ".hpp", ".h", ".yaml", ".yml", ".csv", ".json", ".toml", ".txt"})
 """Suffixes of data files that code reads."""
 DYNAMIC = frozenset({"import_module", "__import__", "iter_modules", "walk_packages"})
 """Names of functions that find modules by computed names."""
 READING = frozenset({"files", "__file__", "iterdir"})
-"""Names by which code finds the files beside it."""
+"""Names by which code finds files in its own folder."""
 
 
 def code_of(modules: Iterable[str], root: Path | None = None) -> str:
-    """The hash of the code that ``modules`` use, whose packages are in the folder ``root`` (default: these).
+    """The hash of the code that ``modules`` use; ``root``: folder of their packages (default: that of this package).
 
-    Raises KeyError for a module that is not there.
+    Raises KeyError for a module that does not exist.
     """
     base = root or Path(__file__).parent.parent
     return _hash(tuple(sorted(modules)), base) if root is None else _digest(tuple(modules), base)
@@ -123,7 +124,7 @@ def _uses(name: str, path: Path, root: Path) -> Iterator[str]:
 
 
 def _below(folder: Path, root: Path, suffixes: frozenset[str]) -> Iterator[Path]:
-    """The files of a folder and of those below it; of a top package only those in its own folder."""
+    """The files of a folder and its subfolders; for a top-level package only those in its own folder."""
     for each in folder.glob("*") if folder.parent == root else folder.rglob("*"):
         if each.suffix in suffixes:
             yield each
@@ -138,10 +139,10 @@ def _modules(folder: Path, root: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Source:
-    """What a source file says.
+    """The uses of other code and files in a source file.
 
-    ``imports`` are (level of a relative import, module, names); ``packages`` those that strings name; ``dynamic`` says
-    that it imports by computed names, ``reads`` that it reads files, ``deferred`` that it defers its public names.
+    ``imports``: (level of a relative import, module, names). ``packages``: packages that strings name. ``dynamic``: it
+    imports by computed names. ``reads``: it reads files. ``deferred``: the public names that it defers.
     """
 
     digest: str
@@ -158,7 +159,7 @@ def _source(path: Path) -> _Source:
 
 @lru_cache(maxsize=4096)
 def _parsed(path: Path, modified: int) -> _Source:
-    """What a source file says; ``modified`` (in ns) is part of the key under which the answer is kept."""
+    """Parse a source file. The result is cached; ``modified`` (in ns) is part of the key."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -188,7 +189,7 @@ def _parsed(path: Path, modified: int) -> _Source:
 
 
 def _executed(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node of a tree, but for what stands under ``if TYPE_CHECKING``, which only type checkers read."""
+    """Every node of a syntax tree except those under ``if TYPE_CHECKING``, which only type checkers use."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
             continue
@@ -203,6 +204,6 @@ def _is_text(node: ast.stmt) -> bool:
 
 @cache
 def _names_package(text: str) -> bool:
-    """Whether a string can name a module of ours, as ``"hw.boards"``."""
+    """Whether a string can be the name of one of these modules, such as ``"hw.boards"``."""
     parts = text.split(".")
     return len(parts) > 1 and parts[0] in PACKAGES and all(part.isidentifier() for part in parts)

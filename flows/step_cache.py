@@ -1,12 +1,12 @@
-"""Steps that are done once: each has a folder of products and a record, both valid only as a whole.
+"""The cache of build steps. A step has a folder of output files and a record; both are valid only together.
 
-A step's key is the hash of its declared inputs, of the code that it uses (also that of other packages, which provide
-kernels or handlers), and of the versions of the Python packages that it uses. A step with the same key and untouched
-products is not run again. Products are made in ``NAME.part``, which is renamed when they are complete; ``NAME.failed``
-keeps what a failed step left, for its logs.
+The key of a step is the hash of its declared inputs, of the code that it uses (also that of other packages, which
+provide kernels or handlers), and of the versions of the Python packages that it uses. A step with the same key and
+unmodified files is not run again. A step writes to ``NAME.part``, which is renamed when the step is complete;
+``NAME.failed`` keeps the files of a failed step, for its logs.
 
-A record that was changed by hand is not believed: it carries a hash of its content, and its result must be one of the
-step's type. In both cases the step runs again.
+A modified record is detected: it contains a hash of its content, and its result must have the step's result type. If
+either check fails, the step runs again.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ def key_of(*parts: object) -> str:
 
 
 class StepCache:
-    """The steps of one build folder, with their times in ``done``."""
+    """The steps of one build folder; ``done`` lists the finished ones with their times."""
 
     def __init__(self, folder: Path, watch: Watch) -> None:
         self.folder = folder
@@ -47,7 +47,7 @@ class StepCache:
         return self.folder / ".steps" / f"{name}.json"
 
     def _valid(self, step: Step[R], key: str) -> R | None:
-        """The result in the step's record; None where the step has to run."""
+        """The result in the step's valid record; None where the step has to run."""
         try:
             record = read_json(self._record(step.name))
             if record["key"] != key or record["seal"] != _seal(record):
@@ -60,7 +60,7 @@ class StepCache:
             return None
 
     def run(self, step: Step[R]) -> R:
-        """The result of a step: from its record, or of running it. Raises BitfabricError where it fails."""
+        """The result of a step, from its record or from running it. Raises BitfabricError where it fails."""
         name = step.name
         versions = {package: installed(package) for package in (*PACKAGES, *step.packages)}
         code = code_of((type(step).__module__,)), code_of_packages()

@@ -1,4 +1,4 @@
-"""The tools that a result may depend on."""
+"""Versions of the tools that a result may depend on."""
 
 from contextlib import suppress
 from functools import cache

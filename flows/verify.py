@@ -1,4 +1,4 @@
-"""The exactness ladder: each engine is compared with the one before it, integer by integer and cycle by cycle."""
+"""Verification of RTL and netlists: all integers equal those of the emulator, all cycles those of the cycle model."""
 
 from dataclasses import replace
 

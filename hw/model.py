@@ -1,8 +1,9 @@
-"""A model file, read once: its bytes, its hash, its dataflow graph, and the reference that the graph is held against.
+"""A model file, read once: its bytes, its hash, its dataflow graph, and the reference that verifies the graph.
 
-A *front end* knows one kind of model file: whether it accepts a model, the model's dataflow graph, and its reference.
+A *front end* handles one kind of model file. It decides whether it accepts a model, and provides the model's dataflow
+graph and its reference.
 ``FRONTENDS`` lists those of this package. Another distribution adds one, a subclass of Frontend, through an entry point
-of the group ``bitfabric.frontends``; it is asked first.
+of the group ``bitfabric.frontends``; it takes precedence.
 """
 
 import hashlib
@@ -35,8 +36,11 @@ ENTRY_POINTS = "bitfabric.frontends"
 
 @dataclass(frozen=True)
 class Agreement:
-    """A comparison that found no error: ``mismatches`` are elements that float32's rounding explains, and
-    ``arg_max_changes`` counts the frames whose class they change."""
+    """The result of a comparison that found no error.
+
+    ``mismatches`` counts elements that differ and that float32 rounding explains; ``arg_max_changes`` counts the frames
+    whose class these elements change.
+    """
 
     frames: int
     mismatches: int = 0
@@ -44,27 +48,27 @@ class Agreement:
 
 
 class Executor(Protocol):
-    """What executes the model itself."""
+    """The reference of a model: it executes the model itself."""
 
     def run(self, frames: np.ndarray, /) -> Batch:
         """The model's outputs for frames ``(N, *shape)``; by name where there are several."""
 
 
 class Frontend(ABC):
-    """One kind of model file. An instance is one model of it, already parsed; what it makes, it makes once.
+    """Base class of front ends. An instance holds one parsed model; each of its results is computed once.
 
-    ``engine`` names the engine that executes the model itself; ``default_frames`` bounds the frames that the emulator
-    is held against it on where nothing else is asked for (None: all).
+    ``engine`` names the engine that executes the model itself. ``default_frames`` is the default limit on the number of
+    frames on which the emulator is compared with that engine (None: all frames).
     """
 
     kind: ClassVar[str]
     engine: ClassVar[str]
     default_frames: ClassVar[int | None] = None
     folded: ClassVar[bool] = False
-    """Whether the graph carries a folding of its own."""
+    """Whether the model file states a folding."""
 
     def __init__(self, proto: onnx.ModelProto, name: str) -> None:
-        """``name`` names the model in errors. Raises UsageError for a model that is not whole."""
+        """``name`` names the model in errors. Raises UsageError for an incomplete model."""
         self.proto = proto
         self.name = name
 
@@ -85,11 +89,11 @@ class Frontend(ABC):
 
     @abstractmethod
     def compare(self, frames: np.ndarray) -> Agreement:
-        """Hold the graph against the reference on frames ``(N, *shape)``. Raises BitfabricError where they differ."""
+        """Compare ``graph`` with the reference on frames ``(N, *shape)``. Raises BitfabricError where they differ."""
 
 
 class Qonnx(Frontend):
-    """A QONNX model: lowered to integers, not folded; qonnx executes it in float32."""
+    """A QONNX model. Its graph is the lowered one, not folded; its reference is qonnx's execution in float32."""
 
     kind = "qonnx"
     engine = "qonnx"
@@ -125,7 +129,7 @@ class Qonnx(Frontend):
 
 
 class Finn(Frontend):
-    """FINN's dataflow graph, as FINN folded it; FINN executes it in Python."""
+    """A model in FINN's dataflow dialect. Its graph has FINN's folding; its reference is FINN's Python execution."""
 
     kind = "finn"
     engine = "finn"
@@ -156,7 +160,7 @@ class Finn(Frontend):
 
 
 FRONTENDS: tuple[type[Frontend], ...] = (Finn, Qonnx)
-"""The front ends of this package, in the order in which they are asked."""
+"""The front ends of this package, in order of precedence."""
 
 
 @cache
@@ -166,9 +170,9 @@ def frontends() -> tuple[type[Frontend], ...]:
 
 
 class Model:
-    """A model file. Everything is made once, when it is first asked for.
+    """A model file. Each property is computed at its first access and kept.
 
-    ``bytes`` are those of the file; with weights in a second file, of one file that holds both.
+    ``bytes``: the contents of the file; for a model with weights in a second file, those of one file with both.
     """
 
     def __init__(self, path: Path, data: bytes, frontend: Frontend) -> None:
@@ -178,7 +182,7 @@ class Model:
 
     @classmethod
     def open(cls, source: "str | os.PathLike[str] | Model") -> "Model":
-        """The model in a file; a Model is returned as it is.
+        """The model in a file; a Model is returned unchanged.
 
         Raises UsageError for a file that is missing, damaged, or of a kind that no front end accepts.
         """
@@ -204,7 +208,7 @@ class Model:
 
     @property
     def proto(self) -> onnx.ModelProto:
-        """The model as it stands in the file. Do not change it."""
+        """The ONNX model as stored in the file. Do not modify it."""
         return self.frontend.proto
 
     @property

@@ -10,13 +10,13 @@ from typing import Any
 from hw.host.errors import BitfabricError
 
 PREFIX = "bitfabric"
-"""What the names of our entry point groups begin with."""
+"""The common prefix of the entry point groups."""
 
 
 def find(group: str, name: str) -> Any | None:
     """The object that an installed package provides as ``name`` in an entry point group; None if no package does.
 
-    The first call for a group reads the metadata of every installed package (about 0.1 s), so callers ask their
+    The first call for a group reads the metadata of every installed package (about 0.1 s), so callers look into their
     built-in tables first. Raises BitfabricError where several packages provide the name, or where the object cannot
     be imported.
     """

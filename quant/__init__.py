@@ -7,7 +7,7 @@
     print(fit(model, data).test_accuracy)
     export(model, "model.onnx")
 
-Importing ``quant`` is quick; torch, Brevitas and Lightning are imported with the first name that needs them.
+``import quant`` is fast: torch, Brevitas and Lightning are imported with the first name that needs them.
 """
 
 import warnings
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from quant.training.loop import FitResult, fit
     from quant.training.run import train_run
 
-# Brevitas says at its import that an optional package is missing, which nothing here uses.
+# On import Brevitas warns that an optional package is missing. Nothing here uses that package.
 warnings.filterwarnings("ignore", message="fast_hadamard_transform package not found", module="brevitas")
 
 _HOMES = {

@@ -1,7 +1,7 @@
-"""What a layer costs in hardware, as training, pruning and search ask for it: a protocol without an implementation.
+"""The hardware cost of a layer, for training, pruning and search: a protocol without an implementation.
 
-``quant`` knows no hardware. ``flows.cost.HardwareCost`` implements the protocol with the kernels, the folding search
-and the resource model of ``hw``; any function of the same signature does.
+``quant`` does not depend on hardware. ``flows.cost.HardwareCost`` implements the protocol with the kernels, the folding
+search and the resource model of ``hw``. Any function with the same signature can replace it.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 Structure = Literal["unstructured", "outputs"]
-"""Which weights are zero where the density is below 1: single weights anywhere, or all weights of whole outputs."""
+"""Which weights are zero if the density is below 1: single weights anywhere, or all weights of whole outputs."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class LayerShape:
     """A linear or convolution layer, for one frame.
 
     ``inputs`` and ``outputs`` are features or channels. A convolution has a ``kernel`` and the spatial size ``image``
-    of its input, (L,) or (H, W), and ``stride``, ``dilation`` and ``padding`` (zeros on both sides) for each axis; None
-    is 1, 1 and 0. ``groups`` is 1, or the number of channels in a depthwise convolution. A linear layer has neither
-    kernel nor image; ``image`` alone states the positions that a linear layer is applied to.
+    of its input, (L,) or (H, W). It has ``stride``, ``dilation`` and ``padding`` (zeros on both sides) for each axis;
+    None means 1, 1 and 0. ``groups`` is 1, or the number of channels for a depthwise convolution. A linear layer has
+    neither kernel nor image; ``image`` without ``kernel`` states the positions that a linear layer is applied to.
 
-    Raises QuantError (status 2) for sizes below 1, axes that do not match, and groups of another number.
+    Raises QuantError (status 2) for sizes below 1, for a mismatch of axes, and for any other number of groups.
     """
 
     inputs: int
@@ -61,7 +61,7 @@ class LayerShape:
 
     @property
     def depthwise(self) -> bool:
-        """Whether every channel has a filter of its own."""
+        """Whether every channel has its own filter."""
         return self.groups > 1 and self.groups == self.inputs == self.outputs
 
     @property
@@ -72,8 +72,10 @@ class LayerShape:
 
 @dataclass(frozen=True)
 class LayerBits:
-    """Widths of a layer's weights and inputs. 1-bit weights are -1 and +1, "ternary" ones -1, 0 and +1, wider ones
-    signed integers. Inputs are unsigned integers, or signed ones; signed 1-bit inputs are -1 and +1.
+    """Bit widths of a layer's weights and inputs.
+
+    1-bit weights are -1 and +1, "ternary" weights are -1, 0 and +1, and wider weights are signed integers. Inputs are
+    unsigned or signed integers; signed 1-bit inputs are -1 and +1.
 
     Raises QuantError (status 2) for widths outside 1 to 16.
     """
@@ -90,8 +92,11 @@ class LayerBits:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """A layer's hardware: ``lut`` lookup tables, ``ff`` flip-flops, ``bram`` block RAMs and ``dsp`` multipliers of the
-    device's family, ``cycles`` between two frames, and ``rom_bits`` of weights."""
+    """Hardware cost of a layer in resources of the device's family.
+
+    ``lut`` lookup tables, ``ff`` flip-flops, ``bram`` block RAMs, ``dsp`` multipliers, ``cycles`` between two frames,
+    and ``rom_bits`` of weights.
+    """
 
     lut: int
     ff: int

@@ -1,5 +1,7 @@
-"""Data sets as NumPy arrays: ``digits`` (bundled with scikit-learn), MNIST, Fashion-MNIST, CIFAR-10, .npz files of your
-own with images or features."""
+"""Loads data sets as NumPy arrays.
+
+``digits`` (bundled with scikit-learn), MNIST, Fashion-MNIST, CIFAR-10, and .npz files of images or features.
+"""
 
 import difflib
 import gzip
@@ -24,7 +26,7 @@ __all__ = [
 ]
 
 FOLDER_VARIABLE = "BITFABRIC_DATA"
-# name -> names of the folders (torchvision's last) and of the .npz file that may hold it
+# name -> possible folders (first this package's, then torchvision's) and the possible .npz file
 _PLACES: dict[str, tuple[str, ...]] = {
     "mnist": ("mnist", "MNIST/raw", "mnist.npz"),
     "fashion-mnist": ("fashion-mnist", "FashionMNIST/raw", "fashion-mnist.npz"),
@@ -32,17 +34,17 @@ _PLACES: dict[str, tuple[str, ...]] = {
 }
 
 
-# Codes a standard deviation of float features, so that 8 bits reach 4 deviations.
+# Codes per standard deviation of a float feature: 8 bits cover 4 deviations on either side.
 _CODES = 32
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Images (N, C, H, W) or features (N, F), whole numbers, and labels (N,) int64.
+    """Images (N, C, H, W) or features (N, F) as whole numbers, and labels (N,) int64.
 
-    Values keep their own scale, ``low..high``: 0..16 for the digits, 0..255 for other images. Features that came as
-    floating point were turned into -128..127, one feature at a time: ``x = offset + scale * code`` with ``scale`` and
-    ``offset`` (F,) float64; both are None for whole numbers. ``encode`` does the same to new values.
+    Values have the scale of the source, ``low..high``: 0..16 for the digits, 0..255 for other images. Floating-point
+    features are converted to -128..127, one feature at a time: ``x = offset + scale * code`` with ``scale`` and
+    ``offset`` (F,) float64. Both are None for whole numbers. ``encode`` converts new values in the same way.
     """
 
     name: str
@@ -62,28 +64,35 @@ class DataSet:
         return self.x_train.shape[1:]
 
     def encode(self, x: np.ndarray) -> np.ndarray:
-        """Values as they came, (N, ...), as whole numbers: ``clip(round((x - offset) / scale), low, high)``."""
+        """Converts values (N, ...) in the source's scale to whole numbers.
+
+        Returns ``clip(round((x - offset) / scale), low, high)``, or ``x`` itself if the source holds whole numbers.
+        """
         if self.scale is None or self.offset is None:
             return x
         return _encode(x, self.scale, self.offset)
 
 
 def load_data(source: str | os.PathLike[str] = "digits", seed: int = 0) -> DataSet:
-    """The data set of that name, or in that folder or file.
+    """Loads a data set by name, or from a folder or file.
 
-    ``digits`` needs no file: 1,797 scans of 8 x 8, of which ``seed`` draws a stratified test set of about 360.
-    ``mnist``, ``fashion-mnist`` and ``cifar10`` are looked for in the folder ``$BITFABRIC_DATA``, in torchvision's
-    layout too. A path is a folder with the four IDX files of MNIST (plain or .gz) or with CIFAR-10's python batches
-    (``data_batch_1``, ...), or a .npz file. All of these have their own split, and ``seed`` does nothing.
+    ``digits`` needs no file: 1,797 scans of 8 x 8 pixels, from which ``seed`` draws a stratified test set of about 360.
+    ``mnist``, ``fashion-mnist`` and ``cifar10`` are searched in the folder ``$BITFABRIC_DATA``, also in torchvision's
+    layout. A path is a .npz file, or a folder with the four IDX files of MNIST (plain or .gz) or with CIFAR-10's Python
+    batches (``data_batch_1``, ...). All of these define their own split, so ``seed`` has no effect on them.
 
-    A .npz file holds x_train, y_train, x_test, y_test: images, uint8 of shape (N, H, W), (N, H, W, 3) or (N, C, H, W),
-    or features (N, F). Features that are integers go in as they are, with the least of the ranges of 8 and 16 bits that
-    holds them. Floating-point ones become 8-bit integers, 32 codes a standard deviation of the training set around its
-    mean, for each feature (see ``DataSet``). Labels are (N,), or one-hot (N, classes).
-    A .npz of JPEG files holds ``jpeg`` (uint8, all files one after the other), ``offset`` (N + 1), ``label`` and
+    A .npz file contains x_train, y_train, x_test and y_test.
+
+    - Images: uint8 of shape (N, H, W), (N, H, W, 3) or (N, C, H, W).
+    - Integer features (N, F): stored unchanged, with the smallest 8-bit or 16-bit range that contains them.
+    - Floating-point features (N, F): converted to 8-bit integers, centred at the mean of the training set, with 32
+      codes per standard deviation of each feature (see ``DataSet``).
+    - Labels: (N,), or one-hot (N, classes).
+
+    A .npz of JPEG files contains ``jpeg`` (uint8, all files concatenated), ``offset`` (N + 1), ``label`` and
     ``is_train`` (N); it needs Pillow.
 
-    Raises QuantError for an unknown name and for missing or damaged files.
+    Raises QuantError for an unknown name, and for missing or damaged files.
     """
     name = os.fspath(source)
     if name == "digits":
@@ -100,7 +109,7 @@ def load_data(source: str | os.PathLike[str] = "digits", seed: int = 0) -> DataS
 
 
 def stratified(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """A mask (N,) that chooses ``fraction`` of each class at random."""
+    """Returns a mask (N,) that selects ``fraction`` of each class at random."""
     random = np.random.default_rng(seed)
     chosen = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
@@ -110,7 +119,7 @@ def stratified(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
 
 
 def _digits(seed: int) -> DataSet:
-    # scikit-learn's loader reads this very table, but importing it takes seconds.
+    # scikit-learn's loader reads the same table, but importing it takes seconds.
     package = importlib.util.find_spec("sklearn")
     if package is None or not package.submodule_search_locations:
         raise QuantError("the digits come with scikit-learn, which is not installed: run pip install scikit-learn")
@@ -205,7 +214,7 @@ def _features(raw: DataSet, path: Path) -> DataSet:
     for kind in (np.uint8, np.int8, np.uint16, np.int16):
         ends = np.iinfo(kind)
         if ends.min <= least and most <= ends.max:
-            kept = np.int32 if kind == np.uint16 else kind  # torch computes little with uint16
+            kept = np.int32 if kind == np.uint16 else kind  # torch supports few operations on uint16
             return replace(
                 raw, x_train=x_train.astype(kept), x_test=x_test.astype(kept), low=int(ends.min), high=int(ends.max)
             )
@@ -260,7 +269,7 @@ def _read_idx(folder: Path, name: str) -> np.ndarray:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Loads dictionaries of arrays and nothing else: a pickle could otherwise run any code."""
+    """Loads dictionaries of arrays only: an unrestricted pickle could execute arbitrary code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module.replace("numpy._core", "numpy.core"), name) in {

@@ -3,15 +3,15 @@
 from importlib.util import find_spec
 
 EXTRA = ("torch", "brevitas", "lightning", "sklearn")
-"""Modules of the extra ``train``, without which nothing of ``quant`` works."""
+"""Modules of the extra ``train``, which all of ``quant`` requires."""
 
 
 class QuantError(Exception):
-    """A fault that the user can mend: one line that names the thing, why, and what to do instead.
+    """An error that the user can correct. The message is one line: what is wrong, why, and what to do instead.
 
-    The same kind of error as ``hw.host.errors.BitfabricError`` (``quant`` imports nothing of ``hw``); the command line
-    reports both without a traceback. ``status`` is the exit status: 1 for work that failed, 2 for a request that
-    was wrong from the start (bad name, file or option).
+    The counterpart of ``hw.host.errors.BitfabricError`` (``quant`` imports nothing from ``hw``); the command line
+    reports both without a traceback. ``status`` is the exit status: 1 if the work failed, 2 if the request was invalid
+    (bad name, file or option).
     """
 
     def __init__(self, message: str, status: int = 1) -> None:
@@ -20,6 +20,6 @@ class QuantError(Exception):
 
 
 def require_training() -> None:
-    """Raises QuantError where the packages of the extra ``train`` are not installed."""
+    """Raises QuantError if the packages of the extra ``train`` are not installed."""
     if missing := [name for name in EXTRA if find_spec(name) is None]:
         raise QuantError(f"training needs {missing[0]}, which is not installed: pip install 'bitfabric[train]'")

@@ -118,7 +118,7 @@ class _Activation:
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.act_quant.export_mode or not self.act_quant.is_quant_enabled:
             return super().forward(x)  # type: ignore[misc]
-        # The ReLU is omitted: the quantizer behind it is unsigned, so its clip has the same effect.
+        # The ReLU is omitted: the quantizer after it is unsigned, so its clip has the same effect.
         return self.act_quant.fused_activation_quant_proxy.tensor_quant(x)[0]
 
 

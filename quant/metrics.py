@@ -1,4 +1,4 @@
-"""Measures of a model: accuracy; weights, memory and operations of each layer."""
+"""Metrics of a model: accuracy, and the weights, memory and operations of each layer."""
 
 import html
 import math
@@ -26,9 +26,9 @@ FLOAT_BITS = 32
 
 @torch.no_grad()
 def accuracy(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, batch_size: int = 4096) -> float:
-    """Fraction of inputs x (N, ...) whose largest logit is at the label y (N,); in eval mode, which is undone after.
+    """Returns the fraction of inputs x (N, ...) whose largest logit is that of the label y (N,).
 
-    Whole numbers are turned into float32 batch by batch.
+    The model runs in eval mode; its mode is restored afterwards. Whole numbers are converted to float32 batch by batch.
     """
     training = model.training
     model.eval()
@@ -42,11 +42,11 @@ def accuracy(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, batch_siz
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One linear or convolution layer, for one frame.
+    """One linear or convolution layer; operations are for one frame.
 
-    ``kind`` is "linear", "conv", "depthwise" or "grouped"; ``output_shape`` leaves the batch out. ``weight_bits`` and
-    ``act_bits`` are the widths that the layer multiplies (32 where it gets floating point; sums of a pooling window
-    count the bits that the sum adds). ``memory_bits`` are the weights', ``bit_operations`` are
+    ``kind`` is "linear", "conv", "depthwise" or "grouped". ``output_shape`` excludes the batch. ``weight_bits`` and
+    ``act_bits`` are the widths of the operands that the layer multiplies: 32 for floating point; the sum over a pooling
+    window includes the bits that the sum adds. ``memory_bits`` is the size of the weights, and ``bit_operations`` is
     ``macs * weight_bits * act_bits``.
     """
 
@@ -66,16 +66,16 @@ _COLUMNS = ("layer", "type", "output", "weight bits", "act bits", "weights", "me
 
 @dataclass(frozen=True)
 class Summary:
-    """A network's weight layers in the order in which it runs them, and their totals: ``print(summary(model))``.
+    """A network's weight layers in execution order, and their totals: ``print(summary(model))``.
 
-    With a and a* the size of the weights before (32-bit floating point) and after quantization, as in Cheng, Wang,
-    Zhou, Zhang, "A survey of model compression and acceleration for deep neural networks", section VII:
+    Let a and a* be the size of the weights before (32-bit floating point) and after quantization, as in Cheng, Wang,
+    Zhou, Zhang, "A survey of model compression and acceleration for deep neural networks", section VII.
     ``compression_rate`` is ``a / a*`` and ``space_saving`` is ``(a - a*) / a``. (The survey's eq. 9 prints
-    ``(a - a*) / a*``, which is the compression rate less 1 and no share of anything.)
-    ``speed_up`` is an estimate of its ``s / s*``: bit operations at 32 x 32 bits over those at the layers' widths. A
-    hardware that spends its area on multiplications gains about that; a processor does not.
+    ``(a - a*) / a*``, which is the compression rate minus 1 and not a fraction of the original size.) ``speed_up`` is
+    an estimate of the survey's ``s / s*``: bit operations at 32 x 32 bits divided by those at the layers' widths.
+    Hardware whose area is dominated by multiplications gains about this factor; a processor does not.
 
-    Biases, BatchNorm and scales are not counted: hardware folds them into thresholds.
+    Biases, BatchNorm and scales are not counted, because hardware folds them into thresholds.
     """
 
     layers: tuple[LayerSummary, ...]
@@ -115,14 +115,14 @@ class Summary:
         return FLOAT_BITS**2 * self.macs / self.bit_operations
 
     def totals(self) -> dict[str, Any]:
-        """The totals by name."""
+        """Returns the totals by name."""
         names = (
             "weights", "memory_bits", "macs", "bit_operations", "compression_rate", "space_saving", "speed_up",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
     def as_dict(self) -> dict[str, Any]:
-        """``layers``, a dictionary for each, and ``totals``."""
+        """Returns ``layers``, a list with one dictionary per layer, and ``totals``."""
         return {"layers": [asdict(row) for row in self.layers], "totals": self.totals()}
 
     def _cells(self) -> list[list[str]]:
@@ -163,7 +163,7 @@ class Summary:
 
 
 class _Traced(torch.Tensor):
-    """A tensor that knows the width of its integers, through pools, reshapes and additions."""
+    """A tensor that carries the bit width of its integers through pools, reshapes and additions."""
 
     bits: int
 
@@ -180,7 +180,7 @@ class _Traced(torch.Tensor):
 
 @torch.no_grad()
 def summary(model: Network) -> Summary:
-    """Sizes and operations of every linear and convolution layer, for one frame, by running a frame of zeros.
+    """Returns the sizes and operations of every linear and convolution layer, for one frame; it runs a frame of zeros.
 
     >>> from quant import create_model
     >>> sizes = summary(create_model("tfc-w1a1"))
@@ -206,7 +206,7 @@ def summary(model: Network) -> Summary:
     def measure(layer, _inputs, output) -> None:  # type: ignore[no-untyped-def]
         bits = int(layer.quant_weight().bit_width) if layer.weight_quant.is_quant_enabled else FLOAT_BITS
         weights = layer.weight.numel()
-        # each output element takes one row of the weight matrix
+        # each output element is a product with one row of the weight matrix
         macs = output[0].numel() * weights // layer.weight.shape[0]
         operations = macs * bits * act_bits[layer]
         shape = tuple(output.shape[1:])

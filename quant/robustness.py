@@ -1,16 +1,17 @@
-"""How much distortion of its weights a trained network stands: projections, noise, clipping and bit flips.
+"""Robustness of a trained network to distortions of its weights: projections, noise, clipping and bit flips.
 
-    from quant import distortion
+    from quant import robustness
 
-    table = distortion.accuracy_against(model, "digits", "bit_flip", [0, 1e-3, 1e-2, 1e-1])
+    table = robustness.accuracy_against(model, "digits", "bit_flip", [0, 1e-3, 1e-2, 1e-1])
     print(table)
-    distortion.plot(table, "robustness.png")
+    robustness.plot(table, "robustness.png")
 
-Distortions act on the weights that the layers compute with: quantized weights, where a layer quantizes, of any scheme.
+A distortion acts on the weights that a layer computes with. For a layer with quantized weights, of any scheme, these
+are the quantized weights.
 
 Merolla, Appuswamy, Arthur, Esser, Modha, "Deep neural networks are robust to weight binarization and other non-linear
-distortions", 2016: networks are trained with one projection of their weights and tested with others. Published:
-11 % error on CIFAR-10 at 0.68 effective bits a weight, 7.64 % with stochastic projections, without data augmentation.
+distortions", 2016: networks are trained with one projection of their weights and tested with others. Published: 11 %
+error on CIFAR-10 at 0.68 effective bits a weight, 7.64 % with stochastic projections, without data augmentation.
 """
 
 import math
@@ -43,7 +44,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Codes:
-    """The integers behind quantized weights: ``weights = scale * (codes - zero_point)``, ``bits`` wide."""
+    """The integers of quantized weights, ``bits`` wide: ``weights = scale * (codes - zero_point)``."""
 
     scale: torch.Tensor
     zero_point: torch.Tensor
@@ -101,7 +102,7 @@ def _bit_flip(w: torch.Tensor, rate: float, generator: torch.Generator | None, c
         flipped |= _chosen(w, rate, generator).long() << bit
     span = 1 << codes.bits
     result = (integers ^ flipped) & (span - 1)
-    if codes.signed:  # two's complement: the sign bit counts -2**(bits-1)
+    if codes.signed:  # two's complement: the sign bit has the weight -2**(bits-1)
         result = torch.where(result >= span // 2, result - span, result)
     return (result.to(w.dtype) - codes.zero_point) * codes.scale
 
@@ -109,7 +110,7 @@ def _bit_flip(w: torch.Tensor, rate: float, generator: torch.Generator | None, c
 @dataclass(frozen=True)
 class _Kind:
     apply: _Distortion
-    most: float  # greatest sensible rate
+    most: float  # largest valid rate
     meaning: str
 
 
@@ -121,26 +122,28 @@ KINDS: dict[str, _Kind] = {
     "power": _Kind(_power, math.inf, "exponent"),
     "sign": _Kind(_sign, 1.0, "fraction of weights"),
 }
-"""The distortions by name, and what their ``rate`` r is, for a layer's weights w:
+"""The distortions by name. ``rate`` r has this meaning for a layer's weights w:
 
-- ``bit_flip``: each bit of the weights' integers flips with probability r (two's complement; 1-bit weights: +1 and -1
-  change places). What single event upsets do to weight memories.
+- ``bit_flip``: each bit of the weights' integers flips with probability r (two's complement; a 1-bit weight changes its
+  sign). This models single event upsets in weight memories.
 - ``additive``: ``w + r * rms(w) * n``; ``multiplicative``: ``w * (1 + r * n)``, with n normal of mean 0, variance 1.
 - ``clip``: to ``[-r, r] * max|w|``.
 - ``sign``: a fraction r of the weights, chosen at random, becomes ``sign(w) * mean|w|``.
-- ``power``: ``a * sign(w) * |w|**r``, where a keeps ``mean|w|``; r = 1 changes nothing, r = 0 is the sign.
+- ``power``: ``a * sign(w) * |w|**r``, where a preserves ``mean|w|``; r = 1 is the identity, r = 0 is the sign.
 """
 
 
 @contextmanager
 def distorted(model: torch.nn.Module, kind: str, rate: float, seed: int = 0) -> Iterator[torch.nn.Module]:
-    """Within the context ``model`` computes with distorted weights, the same for equal seeds; then it is as before.
+    """Context in which ``model`` computes with distorted weights; afterwards the model is restored.
 
-    ``kind`` and ``rate``: see ``KINDS``. Yields the model itself. Later changes of the weights have no effect.
-    Raises QuantError (status 2) for an unknown kind, a rate out of range, or bit flips of floating-point weights.
+    ``kind`` and ``rate``: see ``KINDS``. Equal seeds give equal distortions. Yields the model itself. Changes of the
+    weights within the context have no effect.
+
+    Raises QuantError (status 2) for an unknown kind, a rate out of range, and bit flips of floating-point weights.
     """
     distortion = _checked(model, kind, rate)
-    # torch's generators give similar streams for seeds that differ little.
+    # SeedSequence, because torch's generators give similar streams for similar seeds.
     generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
     fixed: dict[str, torch.Tensor] = {}
 
@@ -150,7 +153,7 @@ def distorted(model: torch.nn.Module, kind: str, rate: float, seed: int = 0) -> 
         return fixed[name].to(w.dtype)
 
     with _through(model, distort):
-        # in the order of the layers' definition, whatever order they run in
+        # Draws the distortions in definition order, independent of the execution order.
         with torch.no_grad():
             for layer in _layers(model).values():
                 layer.quant_weight() if isinstance(layer, QuantWeightBiasInputOutputLayer) else layer.weight
@@ -159,11 +162,10 @@ def distorted(model: torch.nn.Module, kind: str, rate: float, seed: int = 0) -> 
 
 @contextmanager
 def distorted_training(model: torch.nn.Module, kind: str, rate: float) -> Iterator[torch.nn.Module]:
-    """Within the context the model trains under distortion, in any loop: ``with distorted_training(...): fit(model)``.
+    """Context in which the model trains under distortion, in any loop: ``with distorted_training(...): fit(model)``.
 
-    In training mode every forward pass distorts the weights anew, by torch's global random numbers, and the gradient
-    passes straight to the undistorted weights; in eval mode nothing is distorted. Arguments and errors as in
-    ``distorted``.
+    In training mode every forward pass draws a new distortion from torch's global random numbers. The gradient passes
+    unchanged to the undistorted weights. In eval mode nothing is distorted. Arguments and errors as in ``distorted``.
     """
     distortion = _checked(model, kind, rate)
     modules = _layers(model)
@@ -208,7 +210,7 @@ def _layers(model: torch.nn.Module) -> dict[str, Any]:
 
 
 class _Undistorted(torch.nn.Module):
-    """A parametrization that changes nothing, to hang a hook on."""
+    """The identity as a parametrization, to which a forward hook is attached."""
 
     def forward(self, w: torch.Tensor) -> torch.Tensor:
         return w
@@ -216,7 +218,7 @@ class _Undistorted(torch.nn.Module):
 
 def _restore(layer: Any, order: list[str]) -> None:
     parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
-    for name in order:  # the weight comes back behind the bias
+    for name in order:  # torch restores the weight after the bias; this restores the original order
         layer._parameters[name] = layer._parameters.pop(name)
 
 
@@ -224,7 +226,7 @@ def _restore(layer: Any, order: list[str]) -> None:
 def _through(
     model: torch.nn.Module, distort: Callable[[str, torch.Tensor, Codes | None], torch.Tensor]
 ) -> Iterator[None]:
-    """Within the context the layers compute with ``distort(name, weights, codes)``."""
+    """Context in which the layers compute with ``distort(name, weights, codes)``."""
 
     def quantized(name: str, signed: bool):  # type: ignore[no-untyped-def]
         def hook(_quantizer: Any, _inputs: Any, output: Any) -> Any:
@@ -254,7 +256,7 @@ def _through(
 
 @dataclass(frozen=True, eq=False)
 class Robustness:
-    """Accuracies (rates, seeds), fractions of 1, under one kind of distortion; ``print`` shows a row a rate."""
+    """Accuracies (rates, seeds), as fractions of 1, under one kind of distortion; ``print`` shows one row per rate."""
 
     kind: str
     rates: tuple[float, ...]
@@ -290,12 +292,12 @@ def accuracy_against(
     rates: Sequence[float],
     seeds: int | Sequence[int] = 5,
 ) -> Robustness:
-    """The accuracy of ``model`` under each rate of a distortion, for each seed; the model is as before afterwards.
+    """Measures the accuracy of ``model`` under each rate of a distortion, for each seed; the model is restored.
 
-    ``data``: a data set or its name, whose test set is used, or inputs (N, ...) and labels (N,). ``kind``, ``rates``:
-    see ``KINDS``. ``seeds``: how many, or which.
+    ``data``: a data set or its name, of which the test set is used, or a pair of inputs (N, ...) and labels (N,).
+    ``kind``, ``rates``: see ``KINDS``. ``seeds``: the number of seeds, or the seeds themselves.
 
-    Raises QuantError (status 2) for bad arguments.
+    Raises QuantError (status 2) for invalid arguments.
     """
     x, y = _inputs(model, data)
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
@@ -327,13 +329,13 @@ def _inputs(model: torch.nn.Module, data: Any) -> tuple[torch.Tensor, torch.Tens
 def plot(
     tables: Robustness | dict[str, Robustness], path: str | os.PathLike[str] | None = None, logarithmic: bool = True
 ) -> Any:
-    """Accuracy against rate, a line for each table (by label), its mean in a band from the least to the most of its
-    seeds.
+    """Plots accuracy against rate, with one line per table, labelled by its key.
 
-    Returns the matplotlib figure; with ``path`` it is written there as well, in the format of its suffix.
-    ``logarithmic``: the axis of rates, linear around 0.
+    A line is the mean over the seeds; a band shows their minimum and maximum. ``logarithmic`` makes the axis of rates
+    logarithmic, but linear around 0. Returns the matplotlib figure. With ``path`` the figure is also written to that
+    file, in the format of its suffix.
 
-    Raises QuantError (status 2) for tables of different kinds.
+    Raises QuantError (status 2) for tables of different kinds, and if the file cannot be written.
     """
     from matplotlib.figure import Figure
 

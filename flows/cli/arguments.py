@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have, and their results as JSON."""
+"""Arguments and options that several commands share, and the output of results as JSON."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ Model = Annotated[
 
 
 def _target_names(begun: str) -> list[str]:
-    """For shell completion."""
+    """The names of targets that start with ``begun``, for shell completion."""
     from hw.boards.targets import targets
 
     return [target.name for target in targets() if target.name.startswith(begun)]

@@ -1,4 +1,4 @@
-"""Commands that make something of a model: ``build``, ``estimate``, ``finn``, ``report``."""
+"""Commands that build or estimate an accelerator: ``build``, ``estimate``, ``finn``, ``report``."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""What this machine can do, and how to get the rest."""
+"""Checks which tools are installed on this machine, and how to install the missing ones."""
 
 import os
 import shutil
@@ -87,7 +87,10 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str]], ...] = (
 
 
 def examine() -> list[dict[str, Any]]:
-    """One finding per tool: ``name``, ``purpose``, ``needed``, ``found`` (version or path, or None), ``remedy``."""
+    """One finding for each tool: ``name``, ``purpose``, ``needed``, ``found`` and ``remedy``.
+
+    ``found`` is the version or the path; None for a missing tool, for which ``remedy`` states how to install it.
+    """
     findings = []
     for name, purpose, needed, probe in PROBES:
         found, remedy = None, None

@@ -1,4 +1,4 @@
-"""What there is: ``targets`` and ``doctor``."""
+"""Commands that describe the installation: ``targets`` and ``doctor``."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""The command line: its commands, its error line and its exit status."""
+"""The command-line program ``bitfabric``: its commands, one-line errors and exit status."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from hw.host.errors import BitfabricError
 from quant import QuantError
 
 ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
-"""Base of usage errors: Typer carries a Click of its own in newer versions and uses the package in older ones."""
+"""Base class of usage errors. Newer versions of Typer contain a copy of Click; older ones use the package ``click``."""
 
 app = typer.Typer(
     name="bitfabric",
@@ -47,17 +47,17 @@ def options(
 
 
 def main() -> None:
-    """Entry point: errors in one line, exit status 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    # SIGTERM ends the program as an interrupt does: tools are ended, and nothing half-written stays.
+    """Entry point. An error is one line. Exit status: 0 success, 1 failure, 2 usage error, 130 interrupted."""
+    # SIGTERM is handled like an interrupt: the external tools are killed, and no incomplete file remains.
     signal.signal(signal.SIGTERM, _interrupted)
     try:
-        # Usage errors come out of standalone mode as exceptions, so that they end in one line as all others do.
+        # Without standalone mode, usage errors are exceptions, so that they are printed in one line like all others.
         status = app(standalone_mode=False)
         if status == INTERRUPTED:  # what newer versions of Typer return for an interrupt
             raise KeyboardInterrupt
     except ClickException as error:
         if not (message := _words(error)):
-            sys.exit(2)  # A command without arguments: its help stands there already.
+            sys.exit(2)  # A command without arguments, whose help is already printed.
         fail(f"{message}; see --help", 2)
     except (typer.Abort, KeyboardInterrupt):
         again = {"train": "; the same command with --resume goes on from the last checkpoint",
@@ -76,12 +76,12 @@ def _interrupted(*_: object) -> None:
 
 
 def _words(error: Exception) -> str:
-    """A usage error as Click words it."""
+    """Click's message for a usage error."""
     return str(getattr(error, "format_message", error.__str__)()).rstrip(".")
 
 
 def fail(message: str, status: int) -> None:
-    """Print the one line and leave."""
+    """Print an error in one line and exit with ``status``."""
     from rich.console import Console
 
     line = " ".join(message.split())

@@ -1,4 +1,4 @@
-"""What the commands print for people: tables, and the paths of products."""
+"""The commands' output as text: tables, and the paths of files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 out = Console(highlight=False)
 
 FOLDED = 12
-"""The fewest columns of a name where a terminal is too narrow for the table."""
+"""Minimum width, in characters, of a column of names in a terminal that is too narrow for the table."""
 STEP = 1.05
-"""The smallest ratio of cycles between a row of a Pareto front and the row before it."""
+"""Minimum ratio of cycles between a row of a Pareto front and the row before it."""
 
 
 def _table(*columns: str) -> Table:
@@ -31,7 +31,7 @@ def _table(*columns: str) -> Table:
 
 
 def _show(table: Table) -> None:
-    """Print all of a table: a narrow terminal folds names but never numbers, and a pipe gets the full width."""
+    """Print a table completely: a narrow terminal wraps names but not numbers; a pipe gets the full width."""
     columns = table.columns
     cells = [[column.header, *column._cells] for column in columns]
     gap = table.padding[1] + table.padding[3]
@@ -47,7 +47,7 @@ def _number(value: float | int | None, form: str = ",") -> str:
 
 def _layers(layers: Sequence[Layer]) -> Table:
     measured = any(layer.resources for layer in layers)
-    # FINN's M, pixels at a time, is 1 in most networks.
+    # M (FINN's name), the number of pixels per beat, is 1 in most networks.
     folds = ("PE", "SIMD", "M") if any(layer.M for layer in layers) else ("PE", "SIMD")
     table = _table("layer", "operator", *folds, "cycles", "LUT", "BRAM", "DSP")
     for layer in layers:
@@ -60,7 +60,7 @@ def _layers(layers: Sequence[Layer]) -> Table:
 
 
 def _protected(layers: Sequence[Layer]) -> str:
-    """The layers whose memories carry parity."""
+    """The names of the layers whose memories have parity bits."""
     return ", ".join(layer.name for layer in layers if layer.parity)
 
 
@@ -69,7 +69,7 @@ def _rate(fps: float | None) -> str:
 
 
 def built(accelerator: "Accelerator") -> None:
-    """The one table of a build, and where its products are."""
+    """Print the tables of a build and the paths of its files."""
     report = accelerator.report
     _show(_layers(report.layers))
     out.print()
@@ -127,7 +127,7 @@ def _both(count: Cycles) -> str:
 
 
 def finn_built(result: dict[str, Any], folder: Path) -> None:
-    """FINN's layers with its estimates, the steps that are done, and those that need Vivado."""
+    """Print FINN's layers with its estimates, the completed steps, and the steps that need Vivado."""
     estimate = result["estimate"]
     table = _table("layer", "operator", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
     for column, width in zip(table.columns, (20, 18, 3, 4, 7, 6, 4, 3), strict=True):
@@ -153,7 +153,7 @@ def finn_built(result: dict[str, Any], folder: Path) -> None:
 
 
 def estimated(result: dict[str, Any]) -> None:
-    """The table of an estimate."""
+    """Print the table of an estimate."""
     layers = [Layer.model_validate(layer) for layer in result["layers"]]
     _show(_layers(layers))
     out.print()
@@ -173,7 +173,7 @@ def estimated(result: dict[str, Any]) -> None:
 
 
 def front(result: dict[str, Any]) -> None:
-    """The table of a Pareto front, without rows that are hardly slower than the row before them."""
+    """Print the table of a Pareto front, without rows that are hardly slower than the row before them."""
     table = _table("frames/s", "cycles", "LUT", "FF", "BRAM", "DSP", "fullest")
     shown, last = 0, 0.0
     for point in result["pareto"]:
@@ -192,7 +192,7 @@ def front(result: dict[str, Any]) -> None:
 
 
 def trained(result: dict[str, Any], folder: Path) -> None:
-    """What training reached."""
+    """Print the result of a training."""
     again = " (unchanged, from an earlier run)" if result.get("cached") else ""
     done = len(result["fit"]["history"])
     took = f"{done} epochs, {result['seconds']:.1f} s{again}"
@@ -207,7 +207,7 @@ def trained(result: dict[str, Any], folder: Path) -> None:
 
 
 def networks() -> None:
-    """The reference networks and the schemes, each with the first sentence of its description."""
+    """Print the reference networks and the schemes, each with the first sentence of its docstring."""
     from dataclasses import fields
 
     from quant import schemes
@@ -233,7 +233,7 @@ def _first_sentence(documented: Any) -> str:
 
 
 def ran(result: dict[str, Any], outputs: "Batch") -> None:
-    """The result of a run; the outputs themselves where they were not saved."""
+    """Print the result of a run, and the outputs if they were not written to a file."""
     line = f"{result['engine']}: {result['frames']} frames in {result['seconds']:.2f} s"
     if "accuracy" in result:
         line += f", accuracy {result['accuracy']:.2%}"
@@ -255,7 +255,7 @@ def ran(result: dict[str, Any], outputs: "Batch") -> None:
 
 
 def flipped(result: dict[str, Any]) -> None:
-    """Accuracy against flipped bits."""
+    """Print the accuracy for each number of flipped bits."""
     scored = any("accuracy" in row for row in result["rows"])
     table = _table("flips", "changed", *(("accuracy", "least", "greatest") if scored else ()))
     for row in result["rows"]:
@@ -268,7 +268,7 @@ def flipped(result: dict[str, Any]) -> None:
 
 
 def target_table(rows: list[dict[str, Any]]) -> None:
-    """Boards and devices."""
+    """Print the boards and devices."""
     table = _table("name", "device", "LUT", "FF", "BRAM", "DSP", "status")
     for row in rows:
         counts = (_number(row[key]) for key in ("lut", "ff", "bram", "dsp"))
@@ -277,7 +277,7 @@ def target_table(rows: list[dict[str, Any]]) -> None:
 
 
 def diagnosis(findings: list[dict[str, Any]]) -> None:
-    """What the doctor found."""
+    """Print the findings of ``bitfabric doctor``."""
     table = _table("name", "purpose", "status")
     for found in findings:
         status = f"[green]ok[/] {found['found']}" if found["found"] else (

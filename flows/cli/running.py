@@ -1,4 +1,4 @@
-"""Commands that run what was built: ``run``, ``program``, ``virtual``, ``soft-errors``."""
+"""Commands that run a build: ``run``, ``program``, ``virtual``, ``soft-errors``."""
 
 import signal
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``bitfabric train``."""
+"""The command ``bitfabric train``."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def _list_networks(show: bool) -> None:
 
 
 def _pairs(option: str, values: list[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` options; a value is JSON, or else a string."""
+    """Parse options ``NAME=VALUE``. A value that is not JSON is a string. Raises typer.BadParameter for other forms."""
     found: dict[str, Any] = {}
     for pair in values:
         name, equals, value = pair.partition("=")

@@ -1,7 +1,7 @@
-"""What executes frames: the model itself, the integer graph, the RTL, the netlist, the board.
+"""The engines, which execute frames: the model itself, the integer graph, the RTL, the netlist, the board.
 
-``ENGINES`` lists them in the order in which each is verified against the one before. An engine is the module of its
-name with the constant ``ENGINE``; ``find_engine`` imports it when it is first asked for.
+``ENGINES`` lists their names in the order in which each is verified against the one before it. Each engine is a module
+of that name with the constant ``ENGINE``; ``find_engine`` imports it at the first use.
 """
 
 from importlib import import_module

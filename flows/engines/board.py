@@ -1,4 +1,4 @@
-"""A board that is programmed with the image, behind its serial port."""
+"""A board, programmed with the image and connected by its serial port."""
 
 import numpy as np
 

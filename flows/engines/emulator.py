@@ -16,5 +16,5 @@ ENGINE = Engine(
     "emulator",
     Traits("emulator", "the integer dataflow graph against the reference"),
     _run,
-    difference=lambda model, x: None,  # all others are held against it
+    difference=lambda model, x: None,  # all other engines are compared with this one
 )

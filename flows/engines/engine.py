@@ -1,4 +1,4 @@
-"""What an engine is."""
+"""The interface of an engine."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from hw.ir.frames import Batch
 from hw.model import Model
 
 Progress = Callable[[int, int], None]
-"""Told of the frames that are done, and of all."""
+"""A callback with the number of finished frames and of all frames."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of a run, each for the engines with that trait.
+    """Options of a run, each for the engines with the corresponding trait.
 
-    ``trace`` is a file (``.vcd``, ``.fst``) for the waveform. Of a board: ``port``, its serial port (None: look for
-    it), ``baud`` (None: that of the image), ``progress``, and ``counters``, which receives the board's counters.
+    ``trace``: file (``.vcd``, ``.fst``) for the waveform. For a board: ``port``, its serial port (None: search for it),
+    ``baud`` (None: that of the image), ``progress``, and ``counters``, which receives the board's counters.
     """
 
     trace: Path | None = None
@@ -31,7 +31,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Traits:
-    """What sets an engine apart. ``title`` and ``what`` describe what a build verified with it."""
+    """The properties of an engine. ``title`` and ``what`` describe, in reports, what a build verified with it."""
 
     title: str
     what: str
@@ -45,11 +45,12 @@ class Traits:
 
 @dataclass(frozen=True)
 class Engine:
-    """One way to compute a model's outputs.
+    """A way to compute a model's outputs.
 
-    ``available`` says why a build cannot be run with it; None where it can. ``run`` computes the model's outputs for
-    frames ``(N, *shape)`` in the model's own layout; it raises BitfabricError where the run fails. ``difference`` says
-    where it differs from the emulator on at most ``compared_frames`` frames, without a build; None where it needs one.
+    ``available`` returns the reason why a build cannot be run with the engine, or None if it can. ``run`` computes the
+    model's outputs for frames ``(N, *shape)`` in the model's own layout; it raises BitfabricError where the run fails.
+    ``difference`` returns the first difference from the emulator on at most ``compared_frames`` frames, without a
+    build; it is None for an engine that needs a build.
     """
 
     name: str

@@ -20,7 +20,7 @@ def _run(made: Implementation, x: np.ndarray, options: RunOptions) -> Batch:
 
 
 def _difference(model: Model, x: np.ndarray) -> str | None:
-    """FINN executes the model where it is FINN's graph, and otherwise our graph in FINN's dialect."""
+    """FINN executes the model if it is a graph of FINN's, and otherwise our graph in FINN's dialect."""
     proto = model.proto if model.frontend.engine == "finn" else finn.write(finn.adapted(model.graph))
     return first_difference(finn.execute(proto, x, model.path), np.asarray(Emulator(model.graph).run(x)))
 

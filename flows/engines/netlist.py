@@ -1,4 +1,4 @@
-"""The netlist that the build simulated: an image on a virtual board, behind its host link, or a bare accelerator."""
+"""Simulation of the build's netlist: an image on a virtual board through its host link, or a bare accelerator."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from hw.synth import netlist
 
 
 def run_netlist(made: Implementation, file: Path, ints: EdgeBatch) -> EdgeBatch:
-    """Integers of the output edges, of the netlist ``file`` of ``made``.
+    """Integers of the output edges, from a simulation of the netlist ``file`` of ``made``.
 
-    An image runs on a virtual board through its UART by the same driver as the real one; a bare accelerator runs
-    through its streams.
+    An image is simulated as a virtual board and run through its UART by the driver for real boards; a bare accelerator
+    is run through its streams.
     """
     graph, image = made.hardware, made.image
     if image is None:

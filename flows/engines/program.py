@@ -21,7 +21,7 @@ HINTS = (
     (r"(?i)not found|no \w+ compatible device|unable to open ftdi|JTAG init failed|claim cable",
      "no board found: is it connected, powered, and not used by another program?"),
 )  # fmt: skip
-"""What the programmer's output means, as patterns and what to tell."""
+"""Patterns in the programmer's output -> messages for the user."""
 
 
 def loader() -> list[str]:
@@ -36,10 +36,10 @@ def loader() -> list[str]:
 
 
 def program(bitstream: Path, target: Target, flash: bool = False) -> str:
-    """Load a bitstream into the board of a target; into its flash, where it stays, with ``flash``.
+    """Load a bitstream into the board of a target; with ``flash`` into its flash memory.
 
-    Returns what the programmer printed. Raises UsageError for a board without a programmer, and BitfabricError, in
-    words for the user, where anything is missing.
+    Returns the output of the programmer. Raises UsageError for a board without a programmer, and BitfabricError where
+    the tool, the board or a permission is missing.
     """
     board = target.board
     if board is None or board.programmer is None:
@@ -56,7 +56,7 @@ def program(bitstream: Path, target: Target, flash: bool = False) -> str:
 
 
 def explain(said: str, status: int) -> str:
-    """What a failed programmer means, with its own last line."""
+    """The reason why the programmer failed, with the last line of its output."""
     lines = [line.strip() for line in re.split(r"[\r\n]", said) if line.strip()]
     own = lines[-1] if lines else f"exit status {status}"
     for pattern, hint in HINTS:

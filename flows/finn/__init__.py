@@ -1,4 +1,4 @@
-"""FINN beside the open back end: its front end, its estimates, its Python execution, its build flow."""
+"""Interfaces to FINN: its front end, its estimates, its Python execution, and its build flow."""
 
 from flows.finn.dataflow import FinnDataflow
 from flows.finn.estimate import FinnEstimate, FinnLayer, FoldingConfig, estimate

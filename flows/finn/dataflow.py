@@ -1,4 +1,4 @@
-"""FINN's Python execution of the dataflow graph that its own front end makes of a QONNX model."""
+"""FINN's Python execution of the dataflow graph to which its own front end converts a QONNX model."""
 
 import os
 
@@ -11,15 +11,14 @@ from hw.model import Model, Qonnx
 
 
 class FinnDataflow:
-    """FINN's dataflow graph of a QONNX model, executed in Python, with the floating-point ends around it.
+    """Python execution of FINN's dataflow graph of a QONNX model, including the floating-point nodes at its ends.
 
-    FINN's hardware operators run in NumPy, as its front end makes them from the QONNX model, before it narrows
-    accumulators. The result differs from the QONNX reference by one code where a value lies exactly between two
-    codes of a quantizer, since FINN's thresholds round half up whatever the model says.
+    FINN's hardware operators run in NumPy. The graph is that of FINN's front end before it narrows accumulators. The
+    result differs from the QONNX reference by one code where a value lies exactly between two codes of a quantizer,
+    because FINN's thresholds always round half up.
 
-    ``batch`` frames go through the graph at a time; one, where FINN supports no more for this network.
-    Raises UsageError for a file that is no QONNX model, and BitfabricError where FINN is missing or cannot map the
-    network.
+    ``batch`` frames are executed at a time; one, where FINN does not support more for the network. Raises UsageError
+    for a file that is not a QONNX model, and BitfabricError where FINN is missing or cannot map the network.
     """
 
     def __init__(self, source: str | os.PathLike[str] | Model, batch: int = 256) -> None:
@@ -37,7 +36,7 @@ class FinnDataflow:
         except BitfabricError:
             if batch == 1:
                 raise
-            # A shape fixed to one frame somewhere in the graph; whatever else is wrong is raised again here.
+            # Some graphs contain a shape that is fixed to one frame. Any other error is raised again here.
             self._model = frontend.dataflow(model, 1)
             self.batch = 1
         if self.batch > 1 and self._model.get_nodes_by_op_type("ConvolutionInputGenerator"):

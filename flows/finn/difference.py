@@ -1,5 +1,5 @@
-"""Compares our lowering with FINN's streamlining of the same QONNX file: every decision point, with the reasons for
-differences."""
+"""Compares every decision point of our lowering with FINN's streamlining of the same QONNX file, and classifies the
+differences by their reason."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,11 +27,15 @@ NEAR = 2.0**-16
 class Difference:
     """Counts of integers for which the two choose different codes, over all channels and codes of all layers.
 
-    ``points``: decision points compared. ``ties``: the model's value lies exactly between two codes, where QONNX
-    rounds to even (or as the model says) and FINN up. ``rounding``: it lies within float32 rounding of a decision,
-    which FINN reaches by other operations. ``narrowed``: FINN's accumulator type is too narrow for a reachable
-    popcount, and its thresholds are clipped to it (in its build flow, not in what it executes before). ``unexplained``
-    lists all others.
+    Attributes:
+        points: decision points compared.
+        ties: integers whose value lies exactly between two codes. QONNX rounds them in the model's rounding mode (to
+            even, by default), FINN rounds up.
+        rounding: integers whose value is within float32 rounding of a decision point; FINN computes it by other
+            operations.
+        narrowed: thresholds that FINN clips because its accumulator type is too narrow for a reachable popcount. This
+            happens in FINN's build flow after its Python execution.
+        unexplained: descriptions of all other differences.
     """
 
     points: int = 0
@@ -115,7 +119,7 @@ def _table(pair: _Pair) -> np.ndarray:
 
 
 def _turned(graph: Graph, pair: _Pair) -> np.ndarray:
-    """Which channels have weights of the opposite sign to those in the graph."""
+    """Whether the weights of each channel have the opposite sign of those in the graph, bool (channels,)."""
     original = graph.node(pair.name).kernel
     assert isinstance(original, MatrixVector | Depthwise)
     return np.any(original.weights != pair.layer.weights, axis=1)
@@ -128,7 +132,7 @@ def _reach(graph: Graph, decision: Decision, pair: _Pair) -> tuple[np.ndarray, n
 
 
 def _codes(pair: _Pair) -> tuple[int, int]:
-    """The lowest and the highest code of a pair's table; 0 and 1 for a quantizer of two values."""
+    """The minimum and maximum code of a pair's table; 0 and 1 for a quantizer of two values."""
     kernel, steps = pair.quantizer, _table(pair).shape[1]
     if kernel.output_dtype.name in ("BIPOLAR", "BINARY"):
         return 0, 1
@@ -141,9 +145,9 @@ def _codes(pair: _Pair) -> tuple[int, int]:
 
 
 def _reaching(pair: _Pair, first: int, last: int, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """The lowest sum that reaches each code above ``first``, up to ``last``, (channels, codes).
+    """The minimum sum with at least each code above ``first``, up to ``last``; (channels, codes).
 
-    It is ``low`` for codes that every reachable sum reaches, and ``high`` + 1 for those that none does.
+    It is ``low`` for codes that every possible sum reaches, and ``high`` + 1 for codes that none reaches.
     """
     least, most = _codes(pair)
     table = np.clip(_table(pair), low, high + 1)
@@ -166,7 +170,7 @@ def _layer(graph: Graph, decision: Decision, mine: _Pair, other: _Pair, result: 
         step = a.input_dtype.name == "BIPOLAR" and a.weight_dtype.name == "BIPOLAR"
         between = np.array([x for x in range(first, last) if not step or (x - int(low[channel, 0])) % 2 == 0])
         if not between.size:
-            continue  # popcounts reach only every second sum
+            continue  # the parity of a sum of +-1 products is fixed, so only every second sum is possible
         distance = _distance(decision, -between if turned[channel] else between, int(channel))
         if np.all(distance == 0):
             result.ties += between.size

@@ -75,12 +75,13 @@ def estimate(
     clock_mhz: float = 100.0,
     input_quantizer: bool = False,
 ) -> FinnEstimate:
-    """FINN's estimate for a QONNX file or a graph of its own: its front end, specialisation, folding and analysis.
+    """FINN's estimate for a QONNX file or a model in FINN's dialect, by FINN's specialisation, folding and analysis.
 
-    The folding is found by FINN's SetFolding for ``fps`` (at ``clock_mhz``) or for ``target_cycles`` per frame, or
-    given: FINN's folding configuration (node name -> PE, SIMD), or one Folding for each matrix-vector layer in
-    order. With none of them PE and SIMD are 1. ``input_quantizer`` counts the float input's quantizer as hardware,
-    as FINN's build flow does. Raises BitfabricError for what FINN cannot map and for a folding that does not divide.
+    FINN's SetFolding chooses the folding for ``fps`` (at ``clock_mhz``) or for ``target_cycles`` per frame. Or
+    ``folding`` states it: FINN's folding configuration (node name -> PE, SIMD), or one Folding for each matrix-vector
+    layer in order. By default PE and SIMD are 1. With ``input_quantizer`` the quantizer of a float input counts as
+    hardware, as in FINN's build flow. Raises BitfabricError for a network that FINN cannot map, and UsageError for
+    invalid options and for a folding that does not divide the layer.
     """
     if sum(choice is not None for choice in (fps, folding, target_cycles)) > 1:
         raise UsageError("give one of fps, folding and target_cycles, not several")

@@ -1,6 +1,6 @@
-"""FINN's build flow, from our exact graph or from FINN's own front end, up to the last step that this machine can do.
+"""FINN's build flow, from our exact graph or from FINN's own front end, up to the last step possible on this machine.
 
-The files in the folder, which are complete without Vivado:
+The files in the output folder, which are complete without Vivado:
 
 ================== ====================================================================================================
 model.onnx         the graph in FINN's dialect, folded, with the host's steps around it
@@ -45,7 +45,7 @@ from hw.verification.difference import first_difference
 from hw.verification.reference import random_frames
 
 FRAMES = 4
-"""Frames that FINN verifies, one after the other, in simulations."""
+"""Number of frames that FINN verifies in simulations, one after another."""
 FILES = ("folding_config_file", "specialize_layers_config_file", "layouts_config_file", "fifo_config_file")
 """Settings of FINN that name files, relative to the configuration file."""
 COMMAND = "finn build --batch build.yaml model.onnx"
@@ -53,7 +53,7 @@ COMMAND = "finn build --batch build.yaml model.onnx"
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for; see ``flow``."""
+    """The options of ``flow``."""
 
     board: str | None
     part: str | None
@@ -84,9 +84,9 @@ def flow(
 
     The options are ``board`` or ``part``; ``fps`` or ``folding`` (FINN's JSON form, by the names of our layers);
     ``clock_mhz`` (100); ``front_end``, ``bitfabric`` for our exact graph or ``finn`` for FINN's streamlining;
-    ``config``, a FINN configuration whose settings are passed through; ``frames``, a .npy to verify on; ``fifo_sizes``,
-    ``finn`` for what FINN finds by simulation or ``ours``. Raises BitfabricError when anything cannot be done, and when
-    a verification fails.
+    ``config``, a FINN configuration whose settings are passed on; ``frames``, a .npy file of frames for verification;
+    ``fifo_sizes``, ``finn`` for the FIFO depths that FINN finds by simulation or ``ours`` for those of our timing
+    model. Raises UsageError for invalid options, and BitfabricError where a step or a verification fails.
     """
     request = Request(board, part, fps, folding, clock_mhz, front_end, config, frames, fifo_sizes)
     folder, opened = Path(out), Model.open(model)
@@ -142,7 +142,7 @@ class _Flow:
         return self._folded(finn.adapted(self.model.graph))
 
     def _streamlined(self) -> onnx.ModelProto:
-        """FINN's graph. Raises BitfabricError where it computes something else than the model."""
+        """FINN's graph. Raises BitfabricError where it does not compute the same as the model."""
         made = frontend.dataflow(self.model)
         for node in made.graph.node:
             if node.op_type != "FMPadding":
@@ -176,14 +176,14 @@ class _Flow:
         return _as_finn_folds(apply_folding(graph, {name: replace(each, pixels=1) for name, each in table.items()}))
 
     def _device(self) -> Device:
-        """The device whose resources guide the folding: the part's, or a large one for an unknown part."""
+        """The device for which the folding is chosen: that of the part, or a large one for an unknown part."""
         name = next((name for name in devices() if self.part.lower().startswith(name)), "xc7z045")
         return find_device(name)
 
     # --- the files ---
 
     def _prepare(self, graph: Graph, proto: onnx.ModelProto) -> list[dict[str, Any]]:
-        """Write folding and FIFO depths under the names that FINN's own steps give the layers; returns the layers."""
+        """Write folding and FIFO depths by the names that FINN's steps assign to the layers; returns the layers."""
         from finn.transformation.fpgadataflow.insert_dwc import InsertDWC
         from finn.transformation.fpgadataflow.insert_fifo import InsertFIFO
         from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
@@ -223,7 +223,10 @@ class _Flow:
         return layers
 
     def _frames(self, graph: Graph, proto: onnx.ModelProto) -> dict[str, int]:
-        """Write the frames that FINN verifies and our emulator's outputs, which FINN's Python execution must equal."""
+        """Write the frames for FINN's verification and our emulator's outputs for them.
+
+        Raises BitfabricError where FINN's Python execution differs from the emulator.
+        """
         given = self.request.frames
         x = random_frames(graph, FRAMES) if given is None else load_frames(given)[:FRAMES]
         np.save(self.folder / "input.npy", np.asarray(x, np.float32))
@@ -246,7 +249,7 @@ class _Flow:
             "verify_input_npy": "input.npy",
             "verify_expected_output_npy": "expected_output.npy",
             "save_intermediate_models": True,
-            # The graph has the narrowest exact types; FINN's own are too narrow for popcounts.
+            # The graph already has the narrowest exact types; those that FINN computes are too narrow for popcounts.
             "minimize_bit_width": False,
             "auto_fifo_depths": self.request.fifo_sizes == "finn",
             "fifo_config_file": "fifo.json",
@@ -298,9 +301,9 @@ class _Flow:
         }
 
     def _whole_build(self, config: Any) -> dict[str, Any]:
-        """All of FINN's steps, by its own command. FINN writes a failed verification into a file; here it is an error.
+        """Run all of FINN's steps with FINN's own command. A failed verification, which FINN writes to a file, raises.
 
-        Written after FINN's documentation and sources, and never run, for want of Vivado.
+        This code follows FINN's documentation and sources. It has never been run, because Vivado was not available.
         """
         with (self.folder / "finn.log").open("a") as log:
             done = subprocess.run(COMMAND.split(), cwd=self.folder, stdout=log, stderr=log, check=False)
@@ -313,7 +316,7 @@ class _Flow:
 
 
 def _estimate(reports: Path) -> dict[str, Any]:
-    """FINN's estimates from its reports: of the network, and of the layers by FINN's names."""
+    """FINN's estimates from its report files: for the network, and for the layers by FINN's names."""
     found: dict[str, Any] = {}
     for key, name in (("network", "network_performance"), ("cycles", "layer_cycles"), ("resources", "layer_resources")):
         path = reports / f"estimate_{name}.json"
@@ -322,7 +325,7 @@ def _estimate(reports: Path) -> dict[str, Any]:
 
 
 def _fastest(graph: Graph) -> tuple[int, str]:
-    """The lowest interval, in cycles, of a folding of one pixel at a time, and the layer that limits it."""
+    """The minimum interval, in cycles, of foldings with one pixel per beat, and the layer that limits it."""
     return max(
         (min(node.kernel.fold(f).schedule().interval for f in node.kernel.foldings() if f.pixels == 1), node.name)
         for node in graph
@@ -330,8 +333,11 @@ def _fastest(graph: Graph) -> tuple[int, str]:
 
 
 def _as_finn_folds(graph: Graph) -> Graph:
-    """The graph with the parallelism that FINN has for sliding windows: that of the depthwise layer or pool that they
-    feed, at most a whole pixel, or a whole window."""
+    """The graph with foldings of sliding windows that FINN supports.
+
+    Before a depthwise layer or a pool, a sliding window has the parallelism of that layer. Elsewhere it has at most all
+    channels of one pixel, or the whole window.
+    """
     readers = {edge: node for node in graph for edge in node.inputs}
     table = {}
     for node in graph:
@@ -348,7 +354,7 @@ def _as_finn_folds(graph: Graph) -> Graph:
 
 
 def _depth(model: Any, node: Any, depths: dict[str, int]) -> int:
-    """The depth that our timing has for the edge of this FIFO of FINN's; 2 where it has none."""
+    """The depth that our timing model determines for the edge of a FIFO of FINN's; 2 where it needs no FIFO."""
     converted = False
     name = node.input[0]
     while (before := model.find_producer(name)) is not None and name not in depths:
@@ -357,6 +363,6 @@ def _depth(model: Any, node: Any, depths: dict[str, int]) -> int:
         elif not before.op_type.startswith("StreamingFIFO"):
             break
         name = before.input[0]
-    if converted:  # after a width converter, which is a node of its own in our graph
+    if converted:  # after a width converter, which is a separate node in our graph
         return max((depth for edge, depth in depths.items() if edge.startswith(f"{name}_x")), default=2)
     return depths.get(name, 2)

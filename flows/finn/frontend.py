@@ -1,7 +1,7 @@
-"""FINN's own front end: from a QONNX file to FINN's dataflow graph, by the transformations of its build flow.
+"""FINN's front end: converts a QONNX file to FINN's dataflow graph with the transformations of FINN's build flow.
 
-The transformations are called directly, which needs neither Vivado nor FINN's settings. Nothing is logged or printed,
-and nothing is written outside a temporary folder.
+The transformations are called directly, which requires neither Vivado nor FINN's settings. They log and print nothing,
+and write nothing outside a temporary folder.
 """
 
 import os
@@ -16,17 +16,17 @@ from hw.host.errors import BitfabricError
 from hw.lowering.qonnx import load
 from hw.model import Model
 
-# Operators that belong into hardware: one that stays on the host means that FINN did not map the network.
+# Operators that must be in hardware: if one remains on the host, FINN did not map the network.
 _COMPUTE = {"MatMul", "Gemm", "Conv", "XnorPopcountMatMul", "Im2Col", "Quant", "BipolarQuant", "Trunc"}
 
 
 def dataflow(source: str | os.PathLike[str] | Model, batch: int = 1, input_quantizer: bool = False) -> Any:
-    """The QONNX file as FINN's dataflow graph for ``batch`` frames at a time, not yet specialised or folded.
+    """FINN's dataflow graph of a QONNX file for ``batch`` frames at a time, not yet specialised or folded.
 
-    The steps are those of FINN's default build flow up to ``step_convert_to_hw`` (thresholds go into the
-    matrix-vector units). Floating point at both ends stays on the host: ``Mul``, ``Add``, ... and, unless
-    ``input_quantizer``, the quantizer of the input, which FINN's flow puts into hardware as a comparison of floats.
-    Returns a qonnx ModelWrapper. Raises BitfabricError with FINN's reason for what FINN cannot map.
+    The steps are those of FINN's default build flow up to ``step_convert_to_hw``, which merges thresholds into the
+    matrix-vector units. Floating-point nodes at both ends remain on the host: ``Mul``, ``Add``, ... and, without
+    ``input_quantizer``, the quantizer of the input, which FINN's flow implements in hardware as a comparison of floats.
+    Returns a qonnx ModelWrapper. Raises BitfabricError, with FINN's reason, for a network that FINN cannot map.
     """
     require_finn()
     opened = Model.open(source)
@@ -60,7 +60,7 @@ def _plain_biases(model: Any) -> None:
 
 
 def _whole_pools(model: Any) -> None:
-    """Turn average pools of a whole image into GlobalAveragePool: FINN has a layer for these, and none for others."""
+    """Convert average pools of a whole image to GlobalAveragePool, the only average pool for which FINN has a layer."""
     from hw.lowering.constants import attribute
 
     for node in model.get_nodes_by_op_type("AveragePool"):
@@ -71,7 +71,7 @@ def _whole_pools(model: Any) -> None:
 
 
 def _explicit_convolutions(model: Any) -> None:
-    """Add the attributes of convolutions that ONNX makes optional: FINN's lowering reads them all."""
+    """Add the optional attributes of ONNX convolutions with their default values: FINN's lowering requires them."""
     from onnx.helper import make_attribute
 
     for node in model.get_nodes_by_op_type("Conv"):
@@ -82,7 +82,7 @@ def _explicit_convolutions(model: Any) -> None:
 
 
 def _joins(model: Any) -> bool:
-    """Whether branches of the network are added, or it contains an average of whole images."""
+    """Whether the network adds branches, or contains a global average pool."""
     return bool(model.get_nodes_by_op_type("GlobalAveragePool")) or any(
         all(model.get_initializer(name) is None for name in node.input) for node in model.get_nodes_by_op_type("Add")
     )
@@ -91,8 +91,8 @@ def _joins(model: Any) -> bool:
 def _signs_absorbed(model: Any) -> Any:
     """Absorb the signs of BatchNorm's factors into the weights of convolutions.
 
-    FINN does so for a layer directly before the factor (Absorb1BitMulIntoMatMul). After a convolution there is a
-    transpose in between, and a Mul would stay in the middle of the network.
+    FINN does this for a layer directly before the factor (Absorb1BitMulIntoMatMul). After a convolution there is a
+    transpose between the two, and the Mul would remain in the middle of the network.
     """
     from finn.transformation.streamline import absorb
 
@@ -123,9 +123,10 @@ def _signs_absorbed(model: Any) -> Any:
 
 
 def _residual(model: Any) -> Any:
-    """Move scales and transposes past forks, sums and global averages, by FINN's transformations for that.
+    """Move scales and transposes past forks, sums and global averages, by FINN's own transformations.
 
-    FINN's build flow has none of these, and its StreamlinePlus does not terminate on such networks.
+    FINN's build flow does not include these transformations, and its StreamlinePlus does not terminate on such
+    networks.
     """
     from finn.transformation.fpgadataflow.convert_to_hw.global_acc_pool import InferGlobalAccPoolLayer
     from finn.transformation.streamline import absorb, reorder
@@ -255,7 +256,7 @@ def _to_hardware(model: Any, input_quantizer: bool) -> Any:
 
 
 def _joins_streams(model: Any, node: Any) -> bool:
-    """Whether an Add joins two streams of integers, as in a residual block; others stay on the host."""
+    """Whether an Add has two integer streams as inputs, as in a residual block; other Adds remain on the host."""
     return node.op_type == "Add" and all(
         model.get_initializer(name) is None and model.get_tensor_datatype(name).is_integer() for name in node.input
     )
@@ -277,10 +278,10 @@ def _check_mapped(model: Any, path: Path | str, messages: list[str]) -> None:
 
 
 def minimized(model: Any) -> Any:
-    """The graph with FINN's smallest weight and accumulator types, thresholds rounded and clipped to them.
+    """The graph with FINN's minimum weight and accumulator types, and with thresholds rounded and clipped to them.
 
-    FINN gives popcounts a signed accumulator that is one bit too narrow (784 binary inputs: INT10) and clips
-    thresholds to it, which changes those from 513 on; execute the graph before this step.
+    FINN uses a signed accumulator for popcounts that is one bit too narrow (784 binary inputs: INT10), and clips
+    thresholds to it, which changes thresholds of 513 and more. Execute the graph before this step.
     """
     from finn.transformation.fpgadataflow.minimize_accumulator_width import MinimizeAccumulatorWidth
     from finn.transformation.fpgadataflow.minimize_weight_bit_width import MinimizeWeightBitWidth
@@ -294,7 +295,7 @@ def minimized(model: Any) -> Any:
             and len(node.input) == 3
             and getCustomOp(node).get_nodeattr("binaryXnorMode")
         ):
-            # A neuron that always or never fires: FINN asserts thresholds >= 0 but does not clip them to that.
+            # A neuron with a constant output: FINN asserts that thresholds are >= 0, but does not clip them.
             limits = (0, getCustomOp(node).get_nodeattr("MW") + 1)
             model.set_initializer(node.input[2], model.get_initializer(node.input[2]).clip(*limits))
     for step in (
@@ -311,7 +312,7 @@ def minimized(model: Any) -> Any:
 
 
 def partition(model: Any) -> Any:
-    """The one dataflow partition of the graph, without the host's ends. Raises BitfabricError if there are more."""
+    """The only dataflow partition of the graph, without host nodes. Raises BitfabricError if there are several."""
     from finn.transformation.fpgadataflow.create_dataflow_partition import CreateDataflowPartition
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.custom_op.registry import getCustomOp

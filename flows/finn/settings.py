@@ -1,4 +1,4 @@
-"""FINN's build configuration: a flow's settings and those of a user's file, checked by FINN's own class."""
+"""FINN's build configuration: reads a user's file, and writes a configuration that FINN's own class has checked."""
 
 import json
 from difflib import get_close_matches
@@ -25,20 +25,20 @@ EXACT = (
     "step_make_driver",
     "step_deployment_package",
 )
-"""FINN's steps for a graph in its dialect: those of its default flow after the front end."""
+"""FINN's build steps for a graph in its dialect: the steps of its default flow after the front end."""
 DONE = frozenset({
     "step_qonnx_to_finn", "step_tidy_up", "step_streamline", "step_convert_to_hw", "step_minimize_bit_width_initial",
     "step_target_fps_parallelization",
 })  # fmt: skip
-"""FINN's steps that are done for such a graph already; a user's configuration may list them."""
+"""FINN's build steps that such a graph does not need; a user's configuration may list them."""
 VIVADO_FROM = "step_generate_hardware"
-"""The first of FINN's steps that needs Vivado: it generates code, then synthesises it."""
+"""The first build step of FINN's that needs Vivado: it generates code, then synthesises it."""
 CODE = "step_hw_codegen"
-"""FINN's step that only generates code."""
+"""FINN's build step that only generates code."""
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A user's configuration, YAML or JSON. Raises UsageError, naming keys that FINN does not know."""
+    """Read a user's configuration (YAML or JSON). Raises UsageError, also for a key that FINN does not know."""
     if not path.is_file():
         raise UsageError(f"no configuration file {path}")
     try:
@@ -66,7 +66,7 @@ def _config() -> Any:
 
 
 def write(values: dict[str, Any], path: Path) -> Any:
-    """Write a configuration as YAML and return it as FINN reads it. Raises UsageError."""
+    """Write a configuration as YAML and return FINN's object of it. Raises UsageError where FINN rejects it."""
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     try:
         config = _config().construct_from(path)
@@ -79,7 +79,7 @@ def write(values: dict[str, Any], path: Path) -> Any:
 
 
 def part_of(board: str | None, part: str | None) -> tuple[str, str | None, str | None]:
-    """FPGA part, board, and the shell flow of a board. Raises UsageError for what FINN does not know."""
+    """FPGA part, board, and shell flow of the board. Raises UsageError for a board or part that FINN does not know."""
     workspace.builder()
     from finn.util.basic import alveo_part_map, part_map, pynq_part_map
 

@@ -1,15 +1,15 @@
 """The open back end as steps of FINN's build flow: RTL, simulation and bitstream without Vivado.
 
-For a FINN user's own ``DataflowBuildConfig``, after its folding (``step_apply_folding_config`` or
-``step_minimize_bit_width``), as functions or by name::
+The steps go into a FINN user's ``DataflowBuildConfig``, as functions or by name, after the folding
+(``step_apply_folding_config`` or ``step_minimize_bit_width``)::
 
     from flows.finn import steps
     cfg = DataflowBuildConfig(..., steps=[..., steps.step_open_rtl, steps.step_open_simulation])
     cfg = DataflowBuildConfig(..., steps=[..., "flows.finn.steps.step_open_simulation"])  # as in YAML
 
-A step returns FINN's model unchanged. Its products are in ``open`` in the configuration's output folder, as
-``bitfabric build`` leaves them. It raises, which ends FINN's build, where the integers of FINN's Python execution, the
-emulator and the RTL differ, or the RTL's cycles differ from the cycle model.
+A step returns FINN's model unchanged. It writes the files of ``bitfabric build`` to the folder ``open`` in the
+configuration's output folder. It raises BitfabricError, which ends FINN's build, if the integers of FINN's Python
+execution, of the emulator and of the RTL differ, or if the RTL's cycles differ from the cycle model.
 
 The environment variable ``BITFABRIC_TARGET`` names the target (``ulx3s-85f``; a bitstream needs a board). Without it,
 the target is the configuration's part or board, if ``bitfabric targets`` lists its device (xc7z020).
@@ -26,17 +26,17 @@ from hw.host.errors import UsageError
 
 
 def step_open_rtl(model: Any, cfg: Any) -> Any:
-    """The model's SystemVerilog and memory files, in ``open/build/rtl``."""
+    """Write the model's SystemVerilog and memory files to ``open/build/rtl``."""
     return _built(model, cfg, "rtl")
 
 
 def step_open_simulation(model: Any, cfg: Any) -> Any:
-    """The RTL simulated with Verilator, against FINN's execution and the emulator, and to the cycle."""
+    """Simulate the RTL with Verilator, and compare it with FINN's execution, the emulator and the cycle model."""
     return _built(model, cfg, "simulate")
 
 
 def step_open_bitstream(model: Any, cfg: Any) -> Any:
-    """Synthesis, place and route, the bitstream (``open/build/place``), and the placed netlist simulated."""
+    """Synthesise, place and route, write the bitstream (``open/build/place``), and simulate the placed netlist."""
     return _built(model, cfg, "netlist")
 
 
@@ -51,7 +51,7 @@ def _built(model: Any, cfg: Any, last: StepName) -> Any:
 
 
 def _target(cfg: Any) -> str:
-    """The target's name. Raises UsageError where there is none."""
+    """The name of the target. Raises UsageError for a part that is not a target."""
     if chosen := os.environ.get("BITFABRIC_TARGET"):
         return chosen
     part = cfg._resolve_fpga_part().lower()

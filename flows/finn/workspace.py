@@ -1,4 +1,4 @@
-"""Runs FINN inside one folder, which receives its settings, temporary files, log and printed text."""
+"""Runs FINN with its settings, temporary files, log and printed text in one folder."""
 
 import io
 import os
@@ -31,7 +31,7 @@ def builder() -> Any:
 
 
 def has_vivado() -> bool:
-    """Whether there is Vivado, by the environment variable that FINN reads."""
+    """Whether Vivado is installed, according to the environment variable that FINN reads."""
     return bool(os.environ.get("XILINX_VIVADO"))
 
 

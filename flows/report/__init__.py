@@ -1,4 +1,4 @@
-"""The report of a build: one HTML file that shows what was built, how fast it is, and how that was verified."""
+"""The report of a build: one HTML file with the hardware, its performance, and its verification."""
 
 from flows.report.page import summary, write
 

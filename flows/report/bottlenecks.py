@@ -1,4 +1,4 @@
-"""Which layers limit the rate, and what doubling it would cost."""
+"""The layers that limit the frame rate, and the resources that doubling the rate would cost."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,11 @@ from hw.passes.lanes import insert_width_converters
 
 @dataclass(frozen=True)
 class FasterFolding:
-    """A folding of one layer of at most half its cycles: ``cycles``, and the additional resources as estimated."""
+    """A folding of one layer with at most half its cycles.
+
+    ``now`` and ``then`` are the present and the faster folding, ``cycles`` the cycles per frame of the latter, and
+    ``more`` the additional resources, as estimated.
+    """
 
     layer: str
     now: Folding
@@ -25,12 +29,16 @@ class FasterFolding:
 
 @dataclass(frozen=True)
 class Bottlenecks:
-    """``layers`` need the most ``cycles`` a frame; ``next_layer`` follows with ``next_cycles``.
+    """The layers that limit the rate, and the cost of faster foldings.
 
-    ``steps`` are the foldings that double the rate of a layer among them; the others of these layers are ``fixed``
-    (width converters and FIFOs, which follow their neighbours, are left out). ``doubled`` is the whole design at twice
-    the rate: its cycles and its additional resources, with width converters and without FIFOs. Where there is none,
-    ``refused`` says why.
+    Attributes:
+        layers: the slowest layers, which need ``cycles`` cycles per frame.
+        fixed: those of ``layers`` without a folding of twice the rate (without width converters and FIFOs, whose rate
+            follows from their neighbours).
+        next_layer: the slowest of the other layers, which needs ``next_cycles``; None where there is none.
+        steps: foldings that double the rate of one of ``layers``.
+        doubled: cycles and additional resources of the whole design at twice the rate, including width converters but
+            not FIFOs; None where there is no such design, and ``refused`` states why.
     """
 
     layers: tuple[str, ...]
@@ -44,7 +52,7 @@ class Bottlenecks:
 
 
 def find(graph: Graph, hardware: Graph, interval: int, device: Device) -> Bottlenecks:
-    """The bottlenecks of ``hardware`` (with converters and FIFOs), a folding of ``graph`` with this ``interval``."""
+    """The bottlenecks of ``hardware`` (with width converters and FIFOs), a folding of ``graph`` with ``interval``."""
     cycles = {node.name: node.kernel.schedule().interval for node in hardware}
     slowest = max(cycles.values())
     limiting = [node for node in hardware if cycles[node.name] == slowest]
@@ -70,7 +78,7 @@ def find(graph: Graph, hardware: Graph, interval: int, device: Device) -> Bottle
 
 
 def _doubled(node: Node, device: Device) -> FasterFolding | None:
-    """The cheapest folding of a layer of at most half its cycles; None where there is none."""
+    """The cheapest folding of a layer with at most half its cycles; None where there is none."""
     kernel = node.kernel
     now, interval = kernel.folding, kernel.schedule().interval
     best: tuple[float, FasterFolding] | None = None

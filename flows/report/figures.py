@@ -1,7 +1,7 @@
-"""The report's figures: a frame on its way through the layers, FIFO occupancy, the critical path.
+"""The data of the report's figures: the timeline of the layers, FIFO occupancy, the critical path.
 
-A figure has one strip per row and is as wide as the window: positions are percentages, and only curves, which carry no
-text, are stretched.
+A figure has one strip per row and the full width of the browser's window. Positions are percentages. Only curves are
+stretched, because they contain no text.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ class Occupancy:
 
 
 class Window:
-    """The cycles that the figures show: from the first until ``FRAMES`` frames are out."""
+    """The cycles that the figures show: from the first cycle to the last output beat of ``FRAMES`` frames."""
 
     def __init__(self, trace: Trace) -> None:
         self.frames = min(FRAMES, trace.frames)
@@ -98,7 +98,7 @@ def timeline(trace: Trace, window: Window) -> list[Strip]:
 
 
 def accounts(trace: Trace) -> list[Strip]:
-    """The shares of each layer's cycles in the steady state: busy, starved, blocked."""
+    """Each layer's cycles in the steady state as fractions: busy, starved (no input) and blocked (no output credit)."""
     strips = []
     for name, account in trace.stall_breakdowns().items():
         start, bars = 0.0, []
@@ -131,7 +131,7 @@ def occupancies(graph: Graph, trace: Trace, window: Window) -> list[Occupancy]:
 
 
 def _steps(values: np.ndarray, full: int) -> str:
-    """The outline of a curve: the maximum of each of up to BINS spans, as an SVG path."""
+    """A curve as an SVG path: the maximum of each of up to BINS spans of ``values``; ``full`` is the full height."""
     edges = np.linspace(0, len(values), min(BINS, len(values)) + 1).astype(int)
     tops = np.maximum.reduceat(values, edges[:-1])
     scale = BINS / len(tops)
@@ -156,7 +156,7 @@ class Hop:
 
 
 def path(hops: Sequence[tuple[str, str, float]]) -> list[Hop]:
-    """The critical path as parts of logic and routing; ``hops`` are kind, owner and delay in ns."""
+    """The critical path as a sequence of logic and routing; ``hops`` are (kind, owner, delay in ns)."""
     total = sum(delay for _, _, delay in hops)
     at, result = 0.0, []
     for kind, owner, delay in hops:

@@ -1,4 +1,4 @@
-"""From a build to its page."""
+"""Renders the HTML page and the summary of a build from its report and its graphs."""
 
 import shlex
 from collections.abc import Callable
@@ -27,10 +27,10 @@ NAMES = {"lut": "LUT", "ff": "FF", "bram": "BRAM", "dsp": "DSP"}
 
 
 def write(report: BuildReport, graph: Graph, hardware: Graph, folder: Path, out: Path | None = None) -> Path:
-    """Write the page of the build in ``folder``, by default as ``report.html`` into it; returns the path.
+    """Write the page of the build in ``folder`` to ``out``, by default ``report.html`` in the folder; returns the path.
 
-    ``graph`` is the model's, ``hardware`` what was built of it. Raises BitfabricError where another version made the
-    build (its cycles differ), and UsageError where the file cannot be written.
+    ``graph`` is the model's graph, ``hardware`` the folded graph with width converters and FIFOs. Raises BitfabricError
+    where another version made the build (its cycles differ), and UsageError where the file cannot be written.
     """
     path = out or folder / "report.html"
     text = _environment().get_template("page.html").render(_facts(report, graph, hardware, folder))
@@ -43,7 +43,7 @@ def write(report: BuildReport, graph: Graph, hardware: Graph, folder: Path, out:
 
 
 def summary(report: BuildReport, hardware: Graph) -> str:
-    """A build in short as HTML, for notebooks: its figures, its layers, and what was checked."""
+    """A summary of a build as HTML, for notebooks: key figures, layers, and verification."""
     facts = {"report": report.to_json(), "tiles": _tiles(report), "rungs": _rungs(report)}
     network = html.table(hardware, _shares(report))
     return _environment().get_template("summary.html").render(facts, network=network, graph_style=html.STYLE)
@@ -71,7 +71,7 @@ def _environment() -> "Environment":
 
 
 def _facts(report: BuildReport, graph: Graph, hardware: Graph, folder: Path) -> dict[str, Any]:
-    """Everything that the template shows."""
+    """The variables of the template."""
     steady, trace = cycles.steady_state(hardware), cycles.steady(hardware)
     then = cycles.SteadyState(interval=report.cycles.interval.estimated, latency=report.cycles.latency.estimated)
     if steady != then:
@@ -110,7 +110,7 @@ def _text(name: str) -> str:
 
 
 def _tiles(report: BuildReport) -> list[tuple[str, str, str]]:
-    """The figures of a build that a reader looks for first: name, value, what it means."""
+    """The key figures of a build: (name, value, explanation)."""
     clock = f"{report.clock_mhz:g} MHz"
     tiles = [
         ("throughput", f"{report.fps:,.0f}", f"frames/s at {clock}"),
@@ -135,7 +135,7 @@ def _tiles(report: BuildReport) -> list[tuple[str, str, str]]:
 
 
 def _shares(report: BuildReport) -> dict[str, dict[str, str]]:
-    """Bars of each layer's share of the design's LUT, BRAM and DSP, measured where it was synthesised."""
+    """Each layer's share of the design's LUT, BRAM and DSP, as HTML bars; after synthesis the measured resources."""
     columns: dict[str, dict[str, str]] = {}
     measured = any(layer.resources for layer in report.layers)
     for key in ("lut", "bram", "dsp"):
@@ -148,13 +148,15 @@ def _shares(report: BuildReport) -> dict[str, dict[str, str]]:
 
 
 def _share(number: int, share: float) -> str:
-    """A number over a bar."""
+    """HTML of a number with a bar of the length ``share`` (0 to 1)."""
     return f'<span class="bf-share" title="{share:.1%}">{number:,}<i style="width:{share:.1%}"></i></span>'
 
 
 def _rungs(report: BuildReport) -> list[dict[str, Any]]:
-    """The verification ladder, from the model's one reference on; rungs that the build did not reach have no
-    ``frames``."""
+    """The sequence of verified engines, starting with the model's reference.
+
+    The key ``frames`` is None for engines on which the build ran no frames.
+    """
     checks = report.verified
     other = "qonnx" if "finn" in checks else "finn"
     rungs = []
@@ -170,12 +172,12 @@ def _rungs(report: BuildReport) -> list[dict[str, Any]]:
 
 
 def _shell(report: BuildReport) -> Counts | None:
-    """The resources of the board's shell, where the design has one and was synthesised."""
+    """The resources of the board's shell; None without a shell and before synthesis."""
     return next((layer.resources for layer in report.layers if layer.name == SHELL), None)
 
 
 def _totals(report: BuildReport) -> list[dict[str, Any]]:
-    """Estimated against measured, of the layers alone: the estimate leaves the shell out."""
+    """Estimated and measured resources of the layers without the shell, which the estimate does not include."""
     shell = _shell(report)
     rows = []
     for name, usage in report.resources:
@@ -188,7 +190,10 @@ def _totals(report: BuildReport) -> list[dict[str, Any]]:
 
 
 def _finn(report: BuildReport, hardware: Graph) -> list[tuple[FinnLayerCost, dict[str, Any] | None]]:
-    """FINN's layers, each matrix-vector layer with ours and its quantizer; without ours where their numbers differ."""
+    """FINN's layers, each matrix-vector layer with our layer and its quantizer.
+
+    Our layers are None where their number differs from that of FINN's layers.
+    """
     if not isinstance(report.finn, FinnComparison):
         return []
     roles = {node.name: node.kernel.role for node in hardware}
@@ -207,7 +212,7 @@ def _finn(report: BuildReport, hardware: Graph) -> list[tuple[FinnLayerCost, dic
 
 
 def _path(report: BuildReport, hardware: Graph, folder: Path) -> list[figures.Hop]:
-    """The critical path, from place and route's own report; empty where the build has none."""
+    """The critical path from the report of place and route; empty where the build has none."""
     placed = report.products.get("placed netlist")
     if placed is None:
         return []
@@ -227,7 +232,7 @@ def _path(report: BuildReport, hardware: Graph, folder: Path) -> list[figures.Ho
 
 
 def _commands(report: BuildReport, folder: Path) -> list[str]:
-    """Commands that make and run this build again."""
+    """Commands that repeat this build and run it."""
     model = ["bitfabric", "build", str(folder / "lower" / "model.onnx"), "--target", report.target]
     model += ["--clock", f"{report.clock_mhz:g}", "--folding", str(folder / "fold" / "folding.json")]
     model += ["--stop-after", report.stopped_after] if report.stopped_after else []

@@ -1,1 +1,1 @@
-"""The steps of a build, one module each; ``flows.steps.step`` says what a step is."""
+"""The steps of a build, one module each; ``flows.steps.step`` defines their interface."""

@@ -15,7 +15,7 @@ class FinnEstimated(Facts):
 
 
 class CompareFinn(Step[FinnEstimated]):
-    """Asks FINN for the cheapest folding of at most ``interval`` cycles a frame."""
+    """Lets FINN estimate its own folding for at most ``interval`` cycles per frame."""
 
     name = "finn"
     result = FinnEstimated

@@ -10,8 +10,11 @@ from hw.simulation.emulator import Emulator
 
 
 class Emulated(Facts):
-    """Frames compared; elements that float32's rounding explains, and the classes that they change; the ``accuracy`` of
-    the reference, under its engine's name, and of the emulator."""
+    """The result of the comparison.
+
+    It holds the number of frames compared, the elements that differ by float32 rounding, the frames whose class these
+    change, and the ``accuracy`` of the reference (by the name of its engine) and of the emulator.
+    """
 
     frames: int
     mismatches: int
@@ -20,7 +23,7 @@ class Emulated(Facts):
 
 
 class Emulate(Step[Emulated]):
-    """Compares every frame; of a model whose reference is slow, ``frames`` or a few."""
+    """Compares every frame; for a model with a slow reference, ``frames`` frames or a few."""
 
     name = "emulate"
     result = Emulated

@@ -18,8 +18,8 @@ from hw.synth import nextpnr
 
 
 class NetlistSimulated(Facts):
-    """Frames compared (``mismatches`` is 0), the accuracy where there are labels; the ``stage`` that the netlist is
-    from, and its path in the build folder."""
+    """The number of frames compared (``mismatches`` is 0), the accuracy if there are labels, the ``stage`` of the
+    netlist (placed or mapped), and its path in the build folder."""
 
     frames: int
     mismatches: int

@@ -14,7 +14,7 @@ from hw.synth import nextpnr
 
 
 class Placed(Facts):
-    """Fmax in MHz, the seed that reached it, the critical path in words, the files, and the device's cells used."""
+    """Fmax in MHz, the seed that reached it, a description of the critical path, the files, and the cells used."""
 
     fmax_mhz: float
     seed: int
@@ -25,7 +25,7 @@ class Placed(Facts):
 
 
 class Place(Step[Placed]):
-    """Places and routes the synthesised netlist with the given seeds. Raises BitfabricError for a missed clock."""
+    """Places and routes the synthesised netlist with the given seeds. Raises BitfabricError if it misses the clock."""
 
     name = "place"
     result = Placed

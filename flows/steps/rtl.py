@@ -8,7 +8,7 @@ from flows.steps.step import Step
 
 
 class Generated(Facts):
-    """The top module, and the names of all files."""
+    """The name of the top module, and the names of all files."""
 
     top: str
     files: tuple[str, ...]

@@ -10,7 +10,7 @@ from flows.steps.step import Step
 
 
 class Simulated(Facts):
-    """Frames compared (``mismatches`` is 0), the simulated cycles, and the accuracy where there are labels."""
+    """The number of frames compared (``mismatches`` is 0), the simulated cycles, and the accuracy with labels."""
 
     frames: int
     mismatches: int

@@ -1,4 +1,4 @@
-"""What a build step is."""
+"""The interface of a build step."""
 
 from abc import ABC, abstractmethod
 from functools import cache
@@ -16,10 +16,10 @@ R = TypeVar("R", bound=Facts, covariant=True)
 
 
 class Step(ABC, Generic[R]):
-    """One step of a build: from declared inputs to files in a folder of its own, and a typed result.
+    """One step of a build: computes files in its own folder, and a typed result, from declared inputs.
 
-    The result may depend on nothing but ``inputs``, the code of the step's module and of what it imports, and the
-    versions of ``PACKAGES`` and of ``packages``: a step for which none of these has changed is not run again.
+    The result may depend only on ``inputs``, on the code of the step's module and of its imports, and on the versions
+    of ``PACKAGES`` and ``packages``. If none of these has changed, the step is not run again.
     """
 
     name: ClassVar[str]
@@ -29,11 +29,11 @@ class Step(ABC, Generic[R]):
 
     @abstractmethod
     def inputs(self) -> list[object]:
-        """Everything else that the result depends on, as JSON-able values. It must be cheap."""
+        """Everything else that the result depends on, as JSON-able values. It must be fast to compute."""
 
     @abstractmethod
     def run(self, out: Path) -> R:
-        """Do the step: write its files into the folder ``out`` and return its result. Raises BitfabricError."""
+        """Run the step: write its files to the folder ``out`` and return its result. Raises BitfabricError."""
 
 
 @cache

@@ -15,7 +15,7 @@ from hw.synth import yosys
 
 
 class Synthesised(Facts):
-    """The netlist's file; resources of the whole design, of every layer, and of the ``rest`` (shell and link)."""
+    """The file of the netlist; resources of the whole design, of every layer, and of the ``rest`` (shell and link)."""
 
     netlist: str
     resources: Counts
@@ -24,7 +24,7 @@ class Synthesised(Facts):
 
 
 class Synthesise(Step[Synthesised]):
-    """Synthesises for the device. ``plan`` says which folding would fit, where the design does not."""
+    """Synthesises for the device. If the design does not fit, ``plan`` names a folding that would."""
 
     name = "synthesise"
     result = Synthesised

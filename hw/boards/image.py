@@ -1,4 +1,4 @@
-"""The image: the whole design of a board. Clock and reset, the host link, and the accelerator between its streams."""
+"""The image: the complete design for a board, with clock and reset, the host link, and the accelerator."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,15 +27,15 @@ SCOPE = "accelerator"
 BAUDS = (3_000_000, 2_000_000, 1_500_000, 1_000_000, 921_600, 460_800, 230_400, 115_200)
 """Baud rates that serial adapters support."""
 BAUD_ERROR = 0.015
-"""Relative error of the baud rate that a receiver tolerates."""
+"""Maximum relative error of the baud rate that a receiver tolerates."""
 MIN_DIVISOR = 8
-"""Clocks per bit that the receiver needs at least."""
+"""Minimum clock cycles per bit that the receiver needs."""
 OCTET_BITS = 10
-"""Bits of an octet on the line, with start and stop bit."""
+"""Bits of an octet on the line, including start and stop bit."""
 MESSAGE_OCTETS = 9
 """Octets of a message without payload."""
 FEW, MANY = 2, 8
-"""Numbers of frames in flight."""
+"""Possible numbers of frames in flight."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ class Image:
 
     @property
     def clock_mhz(self) -> float:
-        """Clock of the accelerator: what the PLL makes."""
+        """Clock of the accelerator, the output of the PLL."""
         return self.pll.mhz
 
 
 def baud_rate(clock_hz: float, max_baud: int) -> tuple[int, int]:
-    """The fastest of BAUDS up to ``max_baud`` that a clock makes within BAUD_ERROR, and its divisor.
+    """The fastest baud rate of BAUDS up to ``max_baud``, with a divisor that is within BAUD_ERROR; returns both.
 
     Raises UsageError where there is none.
     """
@@ -93,9 +93,9 @@ def format_of(stream: Stream) -> Format:
 def slots(input_format: Format, output_format: Format, divisor: int, interval: int | None) -> int:
     """Number of frames that may be in flight.
 
-    The input buffer holds two. More of them, which hide the latency of a USB adapter, are possible where the
-    accelerator is faster than the line, and results are faster than frames even if each of their octets is escaped.
-    ``interval``: cycles per frame, None where it is not known.
+    The input buffer holds two. More frames in flight hide the latency of a USB adapter. They are possible where the
+    accelerator is faster than the line, and a result takes less time on the line than a frame even if every octet of
+    the result is escaped. ``interval``: cycles per frame, None where it is unknown.
     """
     line = (input_format.octets + MESSAGE_OCTETS) * OCTET_BITS * divisor
     results = 2 * output_format.octets + MESSAGE_OCTETS <= input_format.octets + MESSAGE_OCTETS

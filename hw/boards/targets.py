@@ -14,7 +14,7 @@ from hw.families import devices, find_device
 from hw.host.errors import UsageError, unknown
 
 BOARD_SUFFIXES = (".yaml", ".yml")
-"""How the name of a board file ends."""
+"""Suffix of a board file."""
 
 
 class _Data(BaseModel):
@@ -87,7 +87,7 @@ class Board(_Data):
 
 @dataclass(frozen=True)
 class Target:
-    """What a build is for. ``board`` is None for a bare device: such a build ends without a bitstream."""
+    """The target of a build. ``board`` is None for a bare device; such a build ends without a bitstream."""
 
     name: str
     device: Device
@@ -135,7 +135,7 @@ def _boards() -> tuple[Target, ...]:
 
 
 def targets() -> tuple[Target, ...]:
-    """Every target that needs no file of the user's: the boards, then the devices."""
+    """All built-in targets: the boards, then the devices."""
     return (*_boards(), *(Target(part.name, part) for part in devices().values()))
 
 

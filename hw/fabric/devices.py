@@ -1,4 +1,4 @@
-"""What an FPGA device is."""
+"""Devices: the FPGAs of a family, with their resources and the options of their tools."""
 
 from dataclasses import dataclass
 
@@ -16,16 +16,16 @@ class Device:
         name: the name of the target, in lower case.
         family: the fabric.
         capacity: the resources of the device, counted as ``hw.synth.yosys`` counts those of a design.
-        pll: the limits of its PLL; None: it has none that we can instantiate.
-        part: the vendor's name of the device, where a cell has to state it.
+        pll: the limits of its PLL; None: it has none that this flow can instantiate.
+        part: the vendor's name of the device, where the parameters of a cell include it.
         synthesis: arguments of the family's ``synth_`` command in Yosys for this device.
         nextpnr: arguments of nextpnr that select the die; empty: the device is for synthesis only.
-        package: the package, where nextpnr has to know it.
-        speed: the speed grade, where nextpnr has to know it.
+        package: the package, where nextpnr requires it.
+        speed: the speed grade, where nextpnr requires it.
         grade: the speed grade in the family's Fmax model, where it is not ``speed``.
         pack: arguments of the packer that select the die.
-        clock_pin: the clock's pin in a design without pins, where nextpnr needs one.
-        clock_mhz: the default clock, which designs of usual size reach.
+        clock_pin: the pin of the clock in an out-of-context design, where nextpnr needs one.
+        clock_mhz: the default clock, which designs of typical size reach.
     """
 
     name: str
@@ -44,11 +44,11 @@ class Device:
 
     @property
     def routable(self) -> bool:
-        """Whether there is an open place-and-route tool for it."""
+        """Whether an open place-and-route tool supports the device."""
         return bool(self.nextpnr)
 
     def overflow(self, used: Resources) -> str | None:
-        """What does not fit, as ``"LUT 90000 of 83640 (6360 too many)"``, or None where everything fits."""
+        """The resources that ``used`` exceeds, as in ``"LUT 90000 of 83640 (6360 too many)"``; None if it fits."""
         over = [
             f"{name.upper()} {need} of {have} ({need - have} too many)"
             for name in ("lut", "ff", "bram", "dsp")
@@ -57,7 +57,7 @@ class Device:
         return ", ".join(over) or None
 
     def check_fit(self, used: Resources) -> None:
-        """Raises BitfabricError, with the excess of each resource, where ``used`` exceeds the device."""
+        """Raise BitfabricError, with the excess of each resource, if ``used`` exceeds the device."""
         if over := self.overflow(used):
             raise BitfabricError(
                 f"does not fit {self.name}: {over}; use less parallelism (a lower --fps) or a bigger device"

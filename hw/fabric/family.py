@@ -1,11 +1,11 @@
-"""What a kernel has to know of the fabric of an FPGA family: it decides on memories, on multipliers and on the cost."""
+"""The fabric of an FPGA family, as kernels need it to choose memories and multipliers and to estimate resources."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 
 class LutRam(NamedTuple):
-    """A RAM of lookup tables with a port to write and one to read: ``words`` of ``bits`` bits, which cost ``luts``."""
+    """A lookup-table RAM with one write and one read port: ``words`` of ``bits`` bits in ``luts`` lookup tables."""
 
     words: int
     bits: int
@@ -25,11 +25,11 @@ class Family:
         dsp_bits: the operands, in bits, of the signed multiplier of one DSP; None: no DSP.
         wide_inputs: inputs of the widest function that a slice builds from its lookup tables and its own multiplexers.
             Those multiplexers are not counted as a resource.
-        chain_bits: bits of an adder in one cell of the carry chain. The cell consists of as many lookup tables.
+        chain_bits: bits of an adder in one cell of the carry chain, and lookup tables of such a cell.
         chain_least: Yosys does not map adders of fewer bits to the carry chain.
-        carry_apart: carries have logic of their own beside the lookup tables; a carry alone costs no lookup table.
-        chain_inverts: the chain can invert an operand; where it cannot, a difference costs inverters.
-        dsp_least: Yosys maps a product to a DSP from this many bits of the smaller operand and of the product on.
+        carry_apart: the carry chain has dedicated logic beside the lookup tables; a carry alone costs no lookup table.
+        chain_inverts: the chain can invert an operand; where it cannot, a subtracter costs inverters.
+        dsp_least: minimum bits of the smaller operand, and of the product, for which Yosys maps a product to a DSP.
         dsp_halves: a DSP is one of two halves of a multiplier of ``dsp_bits``.
     """
 

@@ -1,4 +1,4 @@
-"""The figures of a family from which ``hw.folding.fmax`` estimates the clock of a design."""
+"""The parameters of a family with which ``hw.folding.fmax`` estimates the clock frequency of a design."""
 
 import csv
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class Period(NamedTuple):
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is measured of a family; its file ``calibration.csv``.
+    """The measured delays of a family, stored in its file ``calibration.csv``.
 
     Attributes:
         bram: the path out of a block RAM into the register behind it.
@@ -41,7 +41,7 @@ class Calibration:
 
     @classmethod
     def read(cls, file: Traversable | Path) -> "Calibration":
-        """The calibration in a CSV file of the columns COLUMNS, ``of`` being path, kernel or role."""
+        """Read a calibration from a CSV file with the columns COLUMNS; column ``of`` is path, kernel or role."""
         rows = csv.DictReader(file.read_text().splitlines())
         found: dict[str, dict[str, Period]] = {"path": {}, "kernel": {}, "role": {}}
         for row in rows:
@@ -49,7 +49,7 @@ class Calibration:
         return cls(found["path"]["bram"], found["path"]["dsp"], found["kernel"], found["role"])
 
     def write(self, path: Path) -> None:
-        """Write the file."""
+        """Write the calibration as a CSV file."""
         with path.open("w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
@@ -65,7 +65,7 @@ class FmaxModel:
     Attributes:
         calibration: the periods of the paths in kernels.
         shell_ns: period of the host link and the other parts around the accelerator, with small buffers.
-        room: number of lookup tables of a design in which every period is twice as long as in a small design.
+        room: number of lookup tables at which every period is twice that in a small design.
         grades: speed grade -> the factor of periods through block RAM, and the factor of all others.
     """
 
@@ -75,7 +75,7 @@ class FmaxModel:
     grades: Mapping[str, tuple[float, float]]
 
     def at(self, grade: str) -> "FmaxModel":
-        """The model for a speed grade; the slowest grade's where no factors are known."""
+        """The model for a speed grade; that of the slowest grade where the factors are unknown."""
         if grade not in self.grades:
             return self
         block, rest = self.grades[grade]

@@ -1,6 +1,7 @@
-"""The PLL of a device: its limits, a setting of its dividers, and the cell that instantiates it.
+"""The PLL of a device: its limits, a setting of its dividers, and its cell.
 
-A reference divider and a feedback divider set the oscillator (VCO), an output divider sets the clock::
+The reference divider and the feedback divider set the frequency of the oscillator (VCO), the output divider that of the
+output clock::
 
     f_vco = f_out * output        f_out = f_in * feedback / reference            (feedback from the output)
                                   f_out = f_in * feedback / reference / output   (feedback from the oscillator)
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class PllLimits:
-    """What a PLL can do.
+    """The limits of a PLL.
 
     Attributes:
         vco_mhz: range of the oscillator.
@@ -42,7 +43,7 @@ class Pll:
         feedback: value of the feedback divider.
         output: value of the output divider.
         in_mhz: the input clock.
-        mhz: the output clock that the dividers make.
+        mhz: the resulting output clock.
     """
 
     reference: int
@@ -64,7 +65,7 @@ class PllCell:
     Attributes:
         kind: name of the cell.
         parameters: parameter -> value.
-        pins: pin -> expression. Outputs that are not used are bits of ``pll_unused``.
+        pins: pin -> expression. Unused outputs are connected to bits of ``pll_unused``.
         unused: width of ``pll_unused``.
         attributes: attribute -> string.
     """

@@ -1,4 +1,4 @@
-"""Resources of an FPGA."""
+"""Counts of FPGA resources."""
 
 from dataclasses import dataclass
 

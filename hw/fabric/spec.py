@@ -1,4 +1,4 @@
-"""All that is known of one FPGA family."""
+"""The specification of an FPGA family."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ PllWriter = Callable[[Pll, Device, str, str, str], PllCell]
 
 @dataclass(frozen=True)
 class FamilySpec:
-    """All that is known of one FPGA family. Its folder in ``hw.families``, or a package of its own, fills it in.
+    """The specification of one FPGA family, defined in its folder of ``hw.families`` or in another package.
 
     Attributes:
         family: the fabric.
@@ -27,9 +27,9 @@ class FamilySpec:
         synthesis: synthesis with Yosys.
         toolchain: place and route; None: there is none.
         pll_cell: instantiates the PLL; None: no image can be made.
-        dialect: brings the cells of netlists to the form of their models; None: netlists cannot be simulated.
-        models: the folder of the SystemVerilog models of the cells; None where ``dialect`` is.
-        fmax: the figures for estimates of the clock; None: no clock is estimated.
+        dialect: adapts the cells of netlists to their models; None: netlists cannot be simulated.
+        models: the folder of the SystemVerilog models of the cells; None where ``dialect`` is None.
+        fmax: the parameters of the Fmax estimate; None: Fmax is not estimated.
     """
 
     family: Family

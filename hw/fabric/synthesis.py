@@ -1,4 +1,4 @@
-"""How Yosys synthesises for an FPGA family, and what each of the family's cells costs."""
+"""Synthesis settings of an FPGA family: the Yosys script, and the cost of each cell type."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class SynthesisSpec:
     Attributes:
         passes: the Yosys script after the sources are read. Its last line is the ``synth_`` command of the family, to
             which the options of the device (``Device.synthesis``) and ``-top`` are appended.
-        cost: kind of cell -> what it costs.
-        free: kinds of cells that cost nothing, because no resource counts them or because another cell includes them.
+        cost: cell type -> its resources.
+        free: cell types without cost: no resource counts them, or the cost of another cell includes them.
     """
 
     passes: str

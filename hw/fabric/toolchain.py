@@ -1,4 +1,4 @@
-"""The place-and-route tools of an FPGA family: where they are, their options, their constraints, what they count."""
+"""The place-and-route tools of an FPGA family: their programs, options, constraint files and cell counts."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -57,20 +57,20 @@ class Toolchain:
     Attributes:
         router: nextpnr.
         packer: makes the bitstream.
-        unpacker: turns a bitstream back into what the packer reads; None: there is none.
+        unpacker: converts a bitstream to the packer's input format; None: there is no such tool.
         pins: suffix of the constraint file.
         pins_option: arguments that name the constraint file; its name is appended to the last one.
-        constrain: the text of the constraint file.
-        configuration: suffix and option of nextpnr's product for the packer; None: the packer reads the placed netlist.
+        constrain: writes the text of the constraint file.
+        configuration: suffix and option of nextpnr's output for the packer; None: the packer reads the placed netlist.
         bitstream: suffix of the bitstream.
-        cells: kind of cell in nextpnr's utilisation report -> what it costs.
+        cells: cell type in nextpnr's utilisation report -> its resources.
         router_options: arguments of nextpnr for every device.
         pack_options: arguments of the packer for every device.
         output_option: arguments of the packer before the name of the bitstream.
         out_of_context: arguments for a design without pins; None: nextpnr has no such mode for the family, and
             ``hw.synth.ports`` removes the ports instead.
-        pads: kinds of the input and the output pad cells that ports need in the netlist; None: nextpnr adds its own.
-        simulates: the cell models cover placed netlists. Where they do not, the synthesised netlist is simulated.
+        pads: types of the input and the output pad cell that ports need in the netlist; None: nextpnr adds pads itself.
+        simulates: whether the cell models cover placed netlists; if not, the synthesised netlist is simulated instead.
     """
 
     router: Tool

@@ -1,8 +1,8 @@
-"""The FPGA families: a folder each, which holds all that is known of the family.
+"""The FPGA families: one folder for each, with everything that is specific to the family.
 
-A family is found by its folder here, or in another distribution by an entry point of the group ``bitfabric.families``:
-the name is the family's, the value its ``FamilySpec``, as in ``toy = "toy_family.spec:SPEC"``. No family is imported
-before one is asked for. docs/adding-a-family.md describes what a folder holds.
+A family of this package is found by its folder. Another distribution adds one through an entry point of the group
+``bitfabric.families``: its name is the name of the family, its value the ``FamilySpec``, as in
+``toy = "toy_family.spec:SPEC"``. Families are imported at the first query. docs/adding-a-family.md describes a folder.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def _built_in() -> dict[str, FamilySpec]:
 def _specs() -> dict[str, FamilySpec]:
     """All families by name: those of this folder, then those of other distributions.
 
-    Raises BitfabricError for an entry point that names no family, or one that there is already.
+    Raises BitfabricError for an entry point that is not a family, and for a name that is already in use.
     """
     outside = plugins.find_all(ENTRY_POINTS)
     for name, spec in outside.items():
@@ -55,7 +55,7 @@ def find_family(name: str) -> Family:
 
 
 def spec_of(family: Family) -> FamilySpec:
-    """All that is known of a family. Raises UsageError where it has no folder and no entry point."""
+    """The specification of a family. Raises UsageError where it has no folder and no entry point."""
     for specs in (_built_in, _specs):
         if found := specs().get(family.name):
             return found

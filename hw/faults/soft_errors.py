@@ -1,8 +1,8 @@
-"""Soft errors: what a network computes when bits of its memories are flipped (weights, thresholds, requant constants).
+"""Soft errors: emulation of a network with flipped bits in its memories (weights, thresholds, requant parameters).
 
-The emulator computes what the hardware would, in the damaged layer and in all layers after it; a kernel's folder says
-how (``damage.py``). Every bit of every memory file of the RTL can be flipped. A memory that lanes share has several
-copies, and counts once.
+The emulator computes what the hardware would compute, in the damaged layer and in all layers after it; the modules
+``damage.py`` in the kernels' folders model that. Every bit of every memory file of the RTL can be flipped. A memory
+that lanes share has several copies in hardware, and counts once here.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class SoftErrors:
 
     @property
     def bits(self) -> int:
-        """Bits of all the memories."""
+        """Total bits of all memories."""
         return sum(self._bits)
 
     def damaged(self, flips: Sequence[int] | np.ndarray) -> Graph:
@@ -45,7 +45,7 @@ class SoftErrors:
         for i, count in enumerate(self._bits):
             here = flips[(flips >= first) & (flips < first + count)] - first
             some = some or len(here) > 0
-            if some:  # a damaged layer may hand on numbers that the layers after it never get otherwise
+            if some:  # a damaged layer may output values outside the range that the layers after it expect
                 nodes[i] = replace(nodes[i], kernel=_damaged(nodes[i].kernel, here))
             first += count
         return replace(self.graph, nodes=tuple(nodes))
@@ -64,6 +64,6 @@ def _bits(kernel: Kernel) -> int:
 
 
 def _damaged(kernel: Kernel, flips: np.ndarray) -> Kernel:
-    """The kernel with these bits of its memories flipped; itself where it computes the same with any input."""
+    """The kernel with these memory bits flipped; the kernel itself where out-of-range inputs need no special model."""
     module = kernels.damage(type(kernel))
     return module.damaged(kernel, flips) if module else kernel

@@ -2,19 +2,19 @@
 
 ``write`` converts a graph to FINN's nodes (finn-plus 1.6.1, not specialised), with the host's steps as ONNX nodes
 around them. ``read`` converts such a model, or any that FINN made, specialised or not, to a graph. Both need only onnx
-and qonnx. Neither approximates: what has no exact form raises BitfabricError with the name of the node.
+and qonnx. Both are exact: a node without an exact equivalent raises BitfabricError with its name.
 
 ======================== ==========================================================================================
 kernel                   FINN
 ======================== ==========================================================================================
-matrix_vector            MVAU without activation; BIPOLAR times BIPOLAR gives popcounts instead of sums
+matrix_vector            MVAU without activation; the results of BIPOLAR times BIPOLAR are popcounts instead of sums
 depthwise                VVAU without activation
-threshold                Thresholding; ``adapted`` negates the weights before channels that decrease
-requant                  Requant, if FINN's float32 gives the same codes on the whole range; otherwise, for at
+threshold                Thresholding; for channels that decrease, ``adapted`` negates the weights of the layer before
+requant                  Requant, if FINN's float32 results in the same codes on the whole range; otherwise, for at
                          most 8 bits, Thresholding (``adapted``)
-sliding_window           FMPadding if it pads, and ConvolutionInputGenerator
+sliding_window           FMPadding (if there is padding) and ConvolutionInputGenerator
 max_pool                 Pool (MaxPool), after a ConvolutionInputGenerator unless its input is windows already
-accumulate_pool          the same (AccPool), or GlobalAccPool for a whole image
+accumulate_pool          Pool (AccPool) like max_pool, or GlobalAccPool for a whole image
 add                      ElementwiseAdd, ElementwiseSub
 fork, concat, upsample   DuplicateStreams, StreamingConcat, UpsampleNearestNeighbour
 arg_max                  LabelSelect

@@ -1,4 +1,4 @@
-"""A graph that computes the same function with kernels that FINN has.
+"""Conversion of a graph to an equivalent one in which every kernel has an equivalent in FINN.
 
 - FINN's thresholds can only increase. For a channel that decreases, the weights of the layer before are negated.
 - FINN's Requant rounds half up in float32. A Requant of at most 8 bits that rounds otherwise becomes a Threshold.
@@ -26,7 +26,7 @@ from hw.lowering.weights import weight_dtype
 
 
 def adapted(graph: Graph) -> Graph:
-    """The graph with kernels that FINN has. Raises BitfabricError, naming the node, if that is impossible."""
+    """The equivalent graph for FINN. Raises BitfabricError, naming the node, if there is none."""
     return _with_increasing_thresholds(_with_thresholds(graph))
 
 

@@ -53,10 +53,10 @@ BUILT_IN = reduce(
 
 
 def read(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> Graph:
-    """The graph of a model in FINN's dialect, with FINN's folding; what is floating point at its ends is the host's.
+    """The graph of a model in FINN's dialect, with FINN's folding. Floating-point nodes at its ends become host steps.
 
-    Raises UsageError for a file that holds no such graph, and BitfabricError, with the name of the node, for what has
-    no exact form here.
+    Raises UsageError for a file without nodes of FINN's, and BitfabricError, with the name of the node, for a node that
+    has no exact equivalent here.
     """
     proto = qonnx.read(model)
     if not is_finn(proto):
@@ -65,27 +65,27 @@ def read(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> Grap
 
 
 def write(graph: Graph) -> onnx.ModelProto:
-    """The graph in FINN's dialect, folded as it is, with the host's steps as ONNX nodes around it.
+    """The graph in FINN's dialect, with its present folding, and with the host's steps as ONNX nodes around it.
 
-    The graph is an ``adapted`` one. Tensors have the names of edges and of ports; an edge of popcounts (BIPOLAR times
-    BIPOLAR) carries (sum + MW) / 2 in FINN, which thresholds and ports take into account. Raises BitfabricError, with
-    the name of the node, for what FINN has no form for.
+    The graph must be an ``adapted`` one. Tensors have the names of edges and of ports. An edge that carries popcounts
+    in FINN (BIPOLAR times BIPOLAR) has the values (sum + MW) / 2; thresholds and ports are converted accordingly.
+    Raises BitfabricError, with the name of the node, for a node that FINN has no operator for.
     """
     return Writer(graph, _write_kernel).model()
 
 
 def _read_operator(op: str) -> ReadOperator | None:
-    """What reads FINN's operator: built in, or of another package; None if nothing does."""
+    """The function that reads an operator of FINN's, built in or of another package; None if there is none."""
     return BUILT_IN.reads[op] if op in BUILT_IN.reads else _outside().reads.get(op)
 
 
 def _write_kernel(kernel: type[Kernel]) -> WriteKernel | None:
-    """What writes a kernel: built in, or of another package; None if nothing does."""
+    """The function that writes a kernel, built in or of another package; None if there is none."""
     return BUILT_IN.writes[kernel] if kernel in BUILT_IN.writes else _outside().writes.get(kernel)
 
 
 def _outside() -> FinnOperators:
-    """The operators of other packages. Raises BitfabricError for an entry point that is not of FinnOperators."""
+    """The operators of other packages. Raises BitfabricError for an entry point that is not a FinnOperators."""
     found = plugins.find_all(ENTRY_POINTS)
     for name, family in found.items():
         if not isinstance(family, FinnOperators):

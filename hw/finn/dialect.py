@@ -1,4 +1,4 @@
-"""What reading and writing FINN's dialect share: names, shapes and attributes."""
+"""Names, shapes and attributes of FINN's dialect, for its reader and its writer."""
 
 from typing import Any
 
@@ -81,7 +81,7 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def image(shape: tuple[int, ...], lead: int = 1) -> list[int]:
-    """Two spatial sizes; a signal gets ``lead`` as its first."""
+    """Two spatial sizes; those of a signal are ``lead`` and its length."""
     return [lead, *shape] if len(shape) == 1 else list(shape)
 
 

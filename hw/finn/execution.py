@@ -1,4 +1,4 @@
-"""FINN's Python execution of a graph in its dialect: needs the package ``finn``, neither Vivado nor FINN's settings."""
+"""FINN's Python execution of a graph in its dialect. It needs the package ``finn``, but no Vivado and no settings."""
 
 import logging
 import traceback
@@ -56,7 +56,7 @@ def calling_finn(path: Path | str) -> Iterator[list[str]]:
             yield handler.lines
     except BitfabricError:
         raise
-    except Exception as error:  # FINN and qonnx raise anything, AssertionError included, on what they do not know
+    except Exception as error:  # FINN and qonnx raise exceptions of any type, AssertionError included
         where = traceback.extract_tb(error.__traceback__)[-1].name
         raise mapping_error(path, _one_line(str(error)) or f"{type(error).__name__} in its {where}") from error
     finally:

@@ -1,4 +1,4 @@
-"""Host steps as ONNX and QONNX nodes, and back: the parts of a FINN model before and after the hardware."""
+"""Conversion between host steps and ONNX or QONNX nodes: the parts of a FINN model before and after the hardware."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,16 +19,16 @@ Steps = tuple[HostStep, ...]
 
 @dataclass
 class HostNodes:
-    """Nodes of one model, in order, and their constants. ``prefix`` starts the names of both."""
+    """Nodes of one model, in order, and their constants. The names of both start with ``prefix``."""
 
     prefix: str
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: list[onnx.TensorProto] = field(default_factory=list)
     values: dict[str, np.ndarray] = field(default_factory=dict)
-    """A frame of every tensor, of which only the shape and type matter."""
+    """An example frame of every tensor; only its shape and type are used."""
 
     def write(self, source: str, frame: np.ndarray, steps: Iterable[HostStep], last: str) -> None:
-        """Append nodes that compute the tensor ``last`` from ``source`` by ``steps``; ``frame`` is one of them."""
+        """Append nodes that compute ``last`` from ``source``, of which ``frame`` is an example, by ``steps``."""
         self.values[source] = frame
         current = source
         for each in steps:
@@ -152,7 +152,7 @@ WRITERS: dict[str, Callable[[HostNodes, HostStep, str], str]] = {
     "Transpose": HostNodes._transpose,
     "Trunc": HostNodes._trunc,
 }
-"""The steps whose node is not just the operator with the step's operands and attributes."""
+"""Writers of the steps whose node is not simply the operator with the step's operands and attributes."""
 
 
 def steps_of(call: node_steps.Call, output: str) -> Steps:

@@ -22,17 +22,17 @@ from hw.ir.stream import Stream, container
 from hw.lowering import qonnx
 
 ReadOperator: TypeAlias = Callable[["Reader", onnx.NodeProto, dict[str, Any]], None]
-"""Appends the kernels of one of FINN's nodes to a Reader, given the node and its attributes."""
+"""A function that appends the kernels of one of FINN's nodes to a Reader; its arguments include the attributes."""
 
 FLOATING = {"ElementwiseAdd": "Add", "ElementwiseDiv": "Div", "ElementwiseMul": "Mul", "ElementwiseSub": "Sub"}
-"""Operators that FINN also has for floats, with ONNX's names."""
+"""FINN's operators that also exist for floats -> the ONNX operators."""
 
 
 class Reader:
-    """One model while it is read.
+    """The conversion of one model in FINN's dialect to a graph.
 
-    ``operators`` returns what reads one of FINN's operators (``hw.finn.operators``): it finds the node's inputs here
-    and appends nodes. ``values`` is what is known of each tensor of the model, by name.
+    ``operators`` returns the function that reads an operator (``hw.finn.operators``); the function finds the node's
+    inputs here and appends nodes. ``values`` describes each tensor of the model, by name.
     """
 
     def __init__(self, proto: onnx.ModelProto, operators: Callable[[str], ReadOperator | None]) -> None:
@@ -54,7 +54,7 @@ class Reader:
         self.versions = {opset.domain: opset.version for opset in proto.opset_import}
 
     def graph(self) -> Graph:
-        """Read the whole model. Raises BitfabricError, with the name of the node, for what has no exact form."""
+        """Read the whole model. Raises BitfabricError, with its name, for a node without an exact equivalent."""
         for value in self.proto.graph.input:
             if value.name not in self.constants:
                 self.values[value.name] = HostInput(value.name, tuple(self.shape(value.name)[1:]))
@@ -106,7 +106,7 @@ class Reader:
         annotated = self.wrapper.get_tensor_datatype(host.port)
         dtype = annotated.name if annotated is not None and annotated.is_integer() else "float32"
         if not steps and dtype == "float32":
-            dtype = stream.dtype.name  # In a partition of FINN's, nothing else says the input's type.
+            dtype = stream.dtype.name  # A dataflow partition of FINN's states the input's type only there.
         value = HardwareValue(name, stream)
         if stream.dtype == BINARY and self.xnor_only(name):
             stream = replace(stream, dtype=BIPOLAR)
@@ -190,7 +190,7 @@ class Reader:
         return True
 
     def _float_quantizer(self, node: onnx.NodeProto, attribute: dict[str, Any]) -> None:
-        """Make a Thresholding of floats, which FINN can have in hardware, a step of the host."""
+        """Convert a Thresholding of floats to a host step. FINN can have such a node in hardware."""
         value = self.values[node.input[0]]
         if not isinstance(value, HostInput):
             raise BitfabricError(

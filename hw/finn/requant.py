@@ -1,4 +1,4 @@
-"""The arithmetic of FINN's Requant, and when it equals our kernel's.
+"""Conversion between FINN's Requant and our kernel, where both compute the same codes.
 
 FINN's Requant has a float32 scale and bias and rounds half up; our kernel uses integers only.
 """
@@ -17,7 +17,7 @@ from hw.lowering.decision_points import StepFunction, step_function, thresholds
 MOST = 1 << 22
 """Limit on the number of codes, over all channels, whose decision points are compared."""
 THRESHOLDS = 255
-"""The most thresholds that may replace a Requant."""
+"""Maximum number of thresholds that may replace a Requant."""
 EXACT = 24
 """Bits of the integers that float32, in which FINN's emulator computes, holds exactly."""
 
@@ -25,7 +25,7 @@ EXACT = 24
 def parameters(
     kernel: Requant, name: str, bounds: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Scale and bias (float32 (C,)) and the flag ``narrow`` of the Requant of FINN's that gives the kernel's codes.
+    """Scale and bias (float32 (C,)) and the flag ``narrow`` with which FINN's Requant computes the kernel's codes.
 
     ``bounds`` are the minimum and maximum input of each channel; the codes are equal on all inputs between them.
     Raises BitfabricError with ``name``, the node's, if there is no such Requant: for inputs that float32 does not hold,
@@ -125,7 +125,7 @@ def as_thresholds(kernel: Requant, bounds: tuple[np.ndarray, np.ndarray]) -> Thr
     """A Threshold with the same codes, at most ``THRESHOLDS`` of them; FINN can compute those with any rounding."""
     function = _steps(kernel, *bounds)
     dtype = kernel.output_dtype
-    if function.least == function.most:  # A kernel needs one step at least.
+    if function.least == function.most:  # A Threshold has at least one threshold.
         spare = function.most < int(dtype.max())
         function = replace(function, least=function.least - (not spare), most=function.most + spare)
     table = thresholds(function).reshape(kernel.channels, -1)

@@ -1,4 +1,4 @@
-"""The tables that say how FINN's operators are read and which kernels they are written for."""
+"""The tables of the functions that convert FINN's operators to kernels, and kernels to FINN's operators."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,12 +10,12 @@ from hw.ir.kernel import Kernel
 
 @dataclass(frozen=True)
 class FinnOperators:
-    """A family of FINN's operators.
+    """The conversions of a group of FINN's operators.
 
-    ``reads``: by FINN's operator (without ``_hls`` or ``_rtl``), a function that appends kernels to a ``Reader``;
-    ``writes``: by kernel, a function that appends FINN's nodes to a ``Writer``.
+    ``reads``: FINN's operator (without ``_hls`` or ``_rtl``) -> function that appends kernels to a ``Reader``.
+    ``writes``: kernel class -> function that appends FINN's nodes to a ``Writer``.
 
-    Other packages add families through the entry point group ``bitfabric.finn``, whose objects are FinnOperators.
+    Other packages add operators through the entry point group ``bitfabric.finn``, whose objects are FinnOperators.
     """
 
     reads: Mapping[str, ReadOperator] = field(default_factory=dict)

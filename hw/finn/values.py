@@ -1,4 +1,4 @@
-"""What reading FINN's dialect knows of a tensor: before the hardware, in it, or after it."""
+"""The reader's description of a tensor in FINN's dialect: before the hardware, in it, or after it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -63,13 +63,13 @@ def prefix_of(value: HardwareValue, given: tuple[int, ...]) -> tuple[int, ...]:
     shape = value.stream.shape
     if value.stream.elements != prod(given):
         raise BitfabricError(f"it takes {given}, and its input is {shape}")
-    # An image of one row may be the stream's own shape, or stand for a signal.
+    # An image of one row may be the stream's own shape, or represent a signal.
     same = tensor_shape(shape) == tensor_shape(given) or (len(shape) == 3 and shape[1:] == given)
     return shape[:-1] if same else given[:-1]
 
 
 def output_steps(output: HostOutput) -> tuple[HostStep, ...]:
-    """The host's steps from our integers: those that convert them to FINN's float32 values, then the tensor's own."""
+    """The host's steps from our integers to the tensor: the conversion to FINN's float32 values, then its own steps."""
     value, steps = output.value, output.steps
     first = [step("Cast", to="float32")]
     if value.factor == 1 and [each.op for each in steps[:2]] == ["Mul", "Sub"]:

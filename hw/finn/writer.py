@@ -21,11 +21,11 @@ from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.lowering.domains import QONNX_DOMAIN
 
 WriteKernel: TypeAlias = Callable[["Writer", Node], None]
-"""Appends FINN's nodes for a node of the graph to a Writer."""
+"""A function that appends FINN's nodes for a node of the graph to a Writer."""
 
 
 def _with_distinct_names(graph: Graph) -> Graph:
-    """The graph with edges whose names differ from those of its ports, since a model has both as tensors."""
+    """The graph with edges whose names differ from those of its ports: both are tensors of the model."""
     ports = {port.name for port in (*graph.inputs, *graph.outputs)}
     names = {edge: f"{edge}_stream" if edge in ports else edge for edge in graph.edges}
 
@@ -40,10 +40,10 @@ def _with_distinct_names(graph: Graph) -> Graph:
 
 
 class Writer:
-    """One model while it is written.
+    """The conversion of one graph to a model in FINN's dialect.
 
-    ``operators`` returns what writes a kernel (``hw.finn.operators``): it appends FINN's nodes here. ``shapes`` and
-    ``types`` are those of FINN's tensors, by name.
+    ``operators`` returns the function that writes a kernel (``hw.finn.operators``); the function appends FINN's nodes
+    here. ``shapes`` and ``types`` are those of FINN's tensors, by name.
     """
 
     def __init__(self, graph: Graph, operators: Callable[[type[Kernel]], WriteKernel | None]) -> None:
@@ -58,7 +58,7 @@ class Writer:
         self.readers = {edge: node for node in graph for edge in node.inputs}
 
     def model(self) -> onnx.ModelProto:
-        """Write the whole graph. Raises BitfabricError, with the name of the node, for what FINN has no form for."""
+        """Write the whole graph. Raises BitfabricError, with its name, for a node that FINN has no operator for."""
         before, after = HostNodes("host_in_"), HostNodes("host_out_")
         for port in self.graph.inputs:
             self._enter(port, before)
@@ -118,7 +118,7 @@ class Writer:
         if tensor_shape(stream.shape) != (1, *stream.shape):
             steps.insert(0, step("Reshape", shape=stream.shape))
         if count := self.popcounts.get(port.edge):
-            # From popcounts to sums, from which the port's own steps start.
+            # Convert popcounts to sums, on which the port's own steps operate.
             both = step("Mul", np.array(2, np.float32)), step("Sub", np.array(count, np.float32))
             steps = [*both, *steps]
         shape = (1, *port.shape)
@@ -142,7 +142,7 @@ class Writer:
     # --- the hardware ---
 
     def _reshaped(self, node: Node) -> Node:
-        """The node with inputs in the shapes of its streams; in FINN a change of shape is a layer of its own."""
+        """The node with inputs in the shapes of its streams. In FINN a change of shape is a separate layer."""
         edges = []
         for edge, stream in zip(node.inputs, node.kernel.inputs(), strict=True):
             shape = self.shapes[edge]
@@ -159,7 +159,7 @@ class Writer:
         return replace(node, inputs=tuple(edges))
 
     def edge(self, name: str, stream: Stream, dtype: BaseDataType | None = None) -> None:
-        """Record the shape and type of an edge in FINN; ``dtype`` if it differs from the stream's."""
+        """Record the shape and type of an edge in FINN; ``dtype`` is given where it differs from the stream's."""
         self.shapes[name], self.types[name] = tensor_shape(stream.shape), dtype or stream.dtype
 
     def constant(self, name: str, values: np.ndarray, dtype: BaseDataType | None = None) -> str:
@@ -177,7 +177,7 @@ class Writer:
         dtype: BaseDataType | None = None,
         input_range: tuple[int, int] | None = None,
     ) -> None:
-        """Append the one node that a kernel becomes; ``dtype`` is that of its outputs, if not the streams' own."""
+        """Append the only node for a kernel; ``dtype`` is the type of its outputs if it differs from the streams'."""
         self.add_node(node.name, op, (*node.inputs, *constants), node.outputs, attributes)
         if input_range is not None:
             self.record_ranges(input_range)

@@ -13,11 +13,11 @@ from hw.passes.fold import FoldingTable
 
 
 def for_rate(search: Search, cycles: int) -> Choice:
-    """The cheapest folding in which every layer takes at most ``cycles`` cycles a frame.
+    """The cheapest folding in which every layer needs at most ``cycles`` cycles per frame.
 
     A folding that fits the device is preferred. If none fits, the cheapest is returned, and the caller must check it.
-    Raises BitfabricError if no folding is that fast; the message has the minimum interval and the
-    layer that limits it.
+    Raises BitfabricError if no folding is that fast; the message states the minimum interval and the layer that limits
+    it.
     """
     if choice := search.cheapest(cycles, search.available) or search.cheapest(cycles):
         return choice
@@ -29,7 +29,7 @@ def for_rate(search: Search, cycles: int) -> Choice:
 
 
 def for_budget(search: Search, budget: Resources, cycles: int = 0) -> Choice:
-    """The fastest folding within ``budget`` of at least ``cycles`` cycles a frame; of several the cheapest.
+    """The fastest folding within ``budget`` of at least ``cycles`` cycles per frame; the cheapest of equally fast ones.
 
     If even the smallest folding exceeds the budget, that one is returned, and the caller must check it.
     """

@@ -1,11 +1,12 @@
-"""The clock that a design reaches when it is placed and routed, estimated before synthesis.
+"""Estimates Fmax, the clock frequency that a design reaches after place and route, before synthesis.
 
-Three kinds of paths limit the kernels: out of a block RAM into the register behind it, through a multiplier, and
-through the kernel's own logic. The last differs from kernel to kernel and grows with the kernel, because its nets get
-longer. The slowest node sets the period of the design, and a big design stretches all periods. The figures of a family
-are its ``FmaxModel``, fitted to kernels that were placed alone between two FIFOs. ``python -m benchmarks.clocks``
-compares the model with these and with whole networks; with ``--fit`` it writes the family's ``calibration.csv`` anew.
-``shell_ns``, ``room`` and ``grades`` were chosen to suit whole networks, and a few kernels on faster devices.
+Three kinds of paths limit a kernel: from a block RAM to the register behind it, through a multiplier, and through the
+kernel's own logic. The delay of the last kind differs between kernels and grows with the size of the kernel, because
+its nets get longer. The slowest node sets the period of the design, and all periods grow with the size of the design.
+The parameters of a family are its ``FmaxModel``, fitted to kernels that were placed alone between two FIFOs.
+``python -m benchmarks.clocks`` compares the model with these and with whole networks; with ``--fit`` it rewrites the
+family's ``calibration.csv``. ``shell_ns``, ``room`` and ``grades`` are fitted to whole networks, and to a few kernels
+on faster devices.
 """
 
 from dataclasses import dataclass
@@ -20,11 +21,11 @@ from hw.ir.graph import Graph
 from hw.ir.kernel import Kernel
 
 CROWDING = 1.6
-"""Routing in a bigger design is longer: the exponent of its number of lookup tables. From the largest networks."""
+"""Exponent of the growth of routing delay with the design's number of lookup tables, fitted to the largest networks."""
 BUFFER_BITS = 1024
-"""A larger buffer of the shell is in block RAM: Yosys chooses so."""
+"""Maximum size of a buffer of the shell that Yosys does not put in block RAM."""
 SHELL = 1000
-"""Lookup tables of the shell, about."""
+"""Approximate number of lookup tables of the shell."""
 SMALL = 256
 """Lookup tables of the kernel for which the calibration states periods."""
 
@@ -34,9 +35,9 @@ class Fmax:
     """The estimated clock of a design.
 
     Attributes:
-        mhz: the highest clock.
-        slowest: the node that sets it, or ``"the shell"``.
-        uncalibrated: kernels, by ``Kernel.variant``, that were never placed in this family; the figures of their role
+        mhz: the maximum clock frequency.
+        slowest: the node that limits it, or ``"the shell"``.
+        uncalibrated: kernels, by ``Kernel.variant``, without a measurement in this family; the parameters of their role
             were used.
     """
 
@@ -52,7 +53,7 @@ def model_of(device: Device) -> FmaxModel | None:
 
 
 def logic_period(kernel: Kernel, calibration: Calibration) -> Period:
-    """The period of the kernel's own logic, or that of its role where the family has no figures of the kernel.
+    """The path through the kernel's own logic, or that of its role where the family has no calibration of the kernel.
 
     Raises BitfabricError where it has neither.
     """
@@ -77,10 +78,10 @@ def period(kernel: Kernel, used: Resources, calibration: Calibration) -> float:
 
 
 def estimate_fmax(graph: Graph, device: Device, shell: bool = False) -> Fmax | None:
-    """The Fmax of a graph on a device, with the ``shell`` of a board around it or without; None for a device that is
-    not placed and routed.
+    """The estimated Fmax of a graph on a device, with the ``shell`` of a board or without it.
 
-    Raises BitfabricError for a kernel of which the family has figures neither by its name nor by its role.
+    None for a device without place and route. Raises BitfabricError for a kernel for which the family has a calibration
+    neither by its name nor by its role.
     """
     if (model := model_of(device)) is None:
         return None

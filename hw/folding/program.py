@@ -13,7 +13,7 @@ import numpy as np
 from hw.host.errors import BitfabricError
 
 OPTIMAL, INFEASIBLE = 0, 2
-"""Status codes of ``scipy.optimize.milp`` that are answers."""
+"""Status codes of ``scipy.optimize.milp`` for solved problems: optimal and infeasible."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,11 @@ class Edge:
 def solve(
     options: Sequence[Options], edges: Sequence[Edge], weights: np.ndarray, budget: np.ndarray
 ) -> list[int] | None:
-    """By node the option of the minimum weighted sum within ``budget`` (infinite where there is no limit); None if no
-    combination is within the budget. Raises BitfabricError if the solver gives up."""
+    """The index of each node's folding in the combination with the minimum weighted sum within ``budget``.
+
+    A resource without a limit has an infinite budget. None if no combination is within the budget. Raises
+    BitfabricError if the solver stops without a result.
+    """
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import coo_array
 

@@ -1,9 +1,10 @@
-"""The foldings of a graph and their costs; the cheapest and the fastest, exactly, under the resource model.
+"""Exact search for the cheapest and for the fastest folding of a graph under the resource model.
 
 Every node is a variable. Its values are the lanes of its ports in its legal foldings; a value has the cost of the
 cheapest folding with these lanes, and every edge has the cost of the width converters between its ends. Variable
 elimination (``hw.folding.elimination``) finds the minimum of the sum; a residual block needs tables over two nodes. If
-that exceeds the budget of a resource, an integer program (``hw.folding.program``) finds the minimum within the budget.
+the result exceeds the budget of a resource, an integer program (``hw.folding.program``) finds the minimum within the
+budget.
 """
 
 from bisect import bisect_left
@@ -25,8 +26,11 @@ from hw.passes.lanes import converters
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """A folding of the graph: by name of the nodes that have several. Its cycles a frame, its resources with width
-    converters, and its cost as the search weighs them."""
+    """A folding of the graph.
+
+    ``folding`` names the nodes that have several legal foldings. The other fields are the cycles per frame, the
+    resources including width converters, and the cost: the weighted sum of the resources.
+    """
 
     folding: dict[str, Folding]
     interval: int
@@ -36,8 +40,11 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class _Node:
-    """The foldings of a node. By folding: ``intervals`` (cycles a frame), ``used`` (foldings, resources) and ``group``
-    (its row in ``lanes``). ``lanes``: the distinct lanes of all ports, (rows, ports)."""
+    """The foldings of a node.
+
+    By folding: ``intervals`` (cycles per frame), ``used`` (foldings, resources) and ``group`` (its row in ``lanes``).
+    ``lanes`` (rows, ports): the distinct combinations of lanes at the ports.
+    """
 
     foldings: tuple[Folding, ...]
     intervals: np.ndarray
@@ -100,7 +107,7 @@ class Search:
         return sorted(value for value in every if value >= self.min_interval[0])
 
     def cheapest(self, cycles: int, budget: Resources | None = None) -> Choice | None:
-        """The cheapest folding of at most ``cycles`` cycles a frame within ``budget``; None if there is none."""
+        """The cheapest folding of at most ``cycles`` cycles per frame within ``budget``; None if there is none."""
         if cycles < self.min_interval[0]:
             return None
         limit = np.full(len(self.weights), np.inf) if budget is None else vector(budget)
@@ -110,15 +117,17 @@ class Search:
         if (vector(choice.used) <= limit).all():
             return choice
         for scarce in np.flatnonzero(vector(choice.used) > limit):
-            # Mostly no folding fits one of the resources, even if only that resource counts.
+            # In most such cases no folding fits one of the resources, even with that resource alone as the cost.
             leanest = self._eliminated(cycles, np.eye(len(limit))[scarce])
             if leanest and vector(leanest.used)[scarce] > limit[scarce]:
                 return None
         return self._programmed(cycles, limit)
 
     def fastest(self, budget: Resources, cycles: int = 0) -> Choice | None:
-        """The folding of the minimum interval, ``cycles`` or more, within ``budget``; of several the cheapest. None if
-        no folding is within the budget."""
+        """The folding with the minimum interval of at least ``cycles`` within ``budget``; the cheapest of several.
+
+        None if no folding is within the budget.
+        """
         best, low, high = None, bisect_left(self.intervals, cycles), len(self.intervals)
         while low < high:
             middle = (low + high) // 2
@@ -129,8 +138,10 @@ class Search:
         return best
 
     def near_fastest(self, budget: Resources, slack: float, step: float = 1.05) -> Iterator[Choice]:
-        """The fastest folding within ``budget``, then the cheapest ones of longer intervals, up to ``slack`` times the
-        minimum; each interval is at least ``step`` times the one before."""
+        """The fastest folding within ``budget``, then cheapest foldings of longer intervals.
+
+        Intervals reach up to ``slack`` times the minimum; each is at least ``step`` times the one before.
+        """
         if (choice := self.fastest(budget)) is None:
             return
         yield choice

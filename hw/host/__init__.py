@@ -1,4 +1,4 @@
-"""What runs beside a board: the arithmetic before and after the accelerator, the link and the driver.
+"""Software of the host computer: the arithmetic before and after the accelerator, the link and the driver.
 
-Needs only NumPy and pyserial, and imports nothing else of ``hw``, so that a build can copy this folder.
+It needs only NumPy and pyserial and imports nothing else from ``hw``, because a build copies this folder.
 """

@@ -1,4 +1,4 @@
-"""Buffers between a kernel's input and its firings: which words are read when, and how many places they need."""
+"""Buffers between a kernel's input and its firings: when words are written, read and released; the minimum size."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,8 +9,8 @@ import numpy as np
 
 
 class Loop(NamedTuple):
-    """One loop of a nest: its turns, and the words by which a turn moves the position (``step``) and the oldest word
-    (``frees``)."""
+    """One loop of a nest: its iterations (``turns``), and the words by which an iteration advances the read position
+    (``step``) and the oldest word (``frees``)."""
 
     turns: int
     step: int
@@ -79,19 +79,19 @@ class Buffer:
         return position, oldest
 
     def fitted(self) -> Self:
-        """The same buffer with the fewest places at which it does not slow down its reader and its writer.
+        """The same buffer with the minimum number of places at which it slows down neither its reader nor its writer.
 
         The slower of the two sides, firings or beats, then proceeds every cycle, frame after frame. (With padding, or
-        with one firing a frame, the result may be a place or two more than the fewest.)
+        with one firing per frame, the result may exceed the minimum by a place or two.)
 
-        Three frames of the steady state are looked at, and more where frames are shorter than the time until a place
-        is free again. If the writer is the slower side, beat n is taken in cycle n and firings happen as early as they
-        can; else firing j happens in cycle j and beats are taken as late as they can be.
+        Three frames of the steady state are examined, and more where a frame is shorter than the time until a place is
+        released. If the writer is the slower side, beat n is consumed in cycle n and firings are as early as possible;
+        otherwise firing j happens in cycle j and beats are consumed as late as possible.
         """
         position, oldest = self.offsets()
         frames = 3 + (self.delay + self.release) // max(len(position), self.beats)
         frame, beats = np.arange(frames)[:, None], frames * self.beats
-        # By firing: the beats that must have been taken, and the oldest word.
+        # For each firing: the number of beats that it requires, and the oldest word.
         ends = -(-np.minimum(position + (self.start + self.reach), self.frame) // self.words_per_beat)
         need = np.maximum(ends + frame * self.beats, 0).ravel()
         oldest = (oldest + self.start + frame * self.frame).ravel()

@@ -1,4 +1,4 @@
-"""Check of a user's frames against the model: wrong ones are refused in one line that says why."""
+"""Validation of a user's frames: frames that do not match the model raise UsageError with a one-line reason."""
 
 import numpy as np
 from qonnx.core.datatype import DataType

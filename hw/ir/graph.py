@@ -58,8 +58,8 @@ class Graph:
 
     Every edge has one writer (a node or an input port) and one reader. Only output ports may share an edge, from which
     the host computes several of the model's outputs. Writer and reader agree in data type and number of elements; the
-    reader's shape may differ (an image as one long vector, say), the order of the elements is the same. The constructor
-    raises BitfabricError for a graph that breaks one of these rules.
+    reader's shape may differ (an image read as one long vector, for example), but the order of the elements is the
+    same. The constructor raises BitfabricError for a graph that breaks one of these rules.
     """
 
     nodes: tuple[Node, ...]
@@ -132,7 +132,7 @@ class Graph:
         raise UsageError(f"no layer {name}; there are {', '.join(n.name for n in self.nodes)}")
 
     def with_kernels(self, kernels: dict[str, Kernel]) -> "Graph":
-        """The same graph with other kernels for the nodes named (a new folding, say)."""
+        """The same graph with other kernels, by node name (with a new folding, for example)."""
         nodes = tuple(replace(n, kernel=kernels[n.name]) if n.name in kernels else n for n in self.nodes)
         return replace(self, nodes=nodes)
 
@@ -172,7 +172,7 @@ class Graph:
         }
 
     def decode(self, integers: dict[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
-        """Integers by edge as what the model gives: its output, or several by name."""
+        """Convert integers by edge to the model's output, or to its outputs by name if there are several."""
         results = {port.name: port.decode(integers[port.edge]) for port in self.outputs}
         return results if len(results) > 1 else next(iter(results.values()))
 

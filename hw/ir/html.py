@@ -36,7 +36,7 @@ class DrawnNode(Protocol):
 
 
 class Drawn(Protocol):
-    """What is drawn of a graph: nodes in execution order, ports and the streams on the edges."""
+    """The interface of a graph for drawing: nodes in execution order, ports, and the streams on the edges."""
 
     @property
     def inputs(self) -> Sequence[DrawnPort]: ...

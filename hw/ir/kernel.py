@@ -1,8 +1,8 @@
-"""The contract of kernels: what every node of the dataflow graph provides.
+"""The interface of kernels, the nodes of the dataflow graph.
 
 A kernel is an immutable value. Its parameters determine its arithmetic (``execute``), its parallelism
 (``PE`` outputs and ``SIMD`` inputs per beat, FINN's names), its behaviour in time (``schedule``),
-its cost (``resources``) and its hardware (``rtl``). Tests hold all five against each other.
+its cost (``resources``) and its hardware (``rtl``). Tests check that all five agree.
 """
 
 from abc import ABC, abstractmethod
@@ -120,7 +120,7 @@ class Rtl:
 
     ``sources``: file name -> text of SystemVerilog that was generated for this instance. The module is in
     ``<module>.sv``, here or, for a packaged module, in the kernel's folder. Two instances may share a generated file
-    only with the same text, so the name must follow from the text (by a hash, say).
+    only with the same text, so the name must follow from the text (by a hash, for example).
     """
 
     module: str
@@ -192,7 +192,7 @@ class Kernel(ABC):
         return self.op
 
     def with_parity(self) -> Self:
-        """The same kernel with parity bits for the words of its memories in block RAM; itself where it has none."""
+        """The same kernel with parity bits for its memories in block RAM; itself if it has no such memory."""
         return replace(self, **{"parity": True}) if hasattr(self, "parity") else self
 
     def has_parity(self, family: Family) -> bool:

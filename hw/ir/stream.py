@@ -1,4 +1,4 @@
-"""Streams: what an edge of the dataflow graph carries, and how its integers become bits.
+"""Streams: the data format of an edge of the dataflow graph, and the encoding of its integers.
 
 A frame is a tensor in NHWC order without the batch. Its elements are sent row-major in beats of ``lanes`` elements: a
 part of the last axis, or the whole last axis for a part of the axis before, and so on. Lane 0 is in the low bits of a

@@ -1,4 +1,4 @@
-"""ArgMax and TopK: steps of the host, or, for the index of the largest value at an output, a kernel."""
+"""ArgMax and TopK: host steps, or, for the index of the largest value at an output, the kernel ``arg_max``."""
 
 import numpy as np
 import onnx

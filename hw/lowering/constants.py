@@ -98,7 +98,7 @@ def quant_parameters(node: onnx.NodeProto, operands: list[np.ndarray | None]) ->
 
 
 def quantized(value: np.ndarray, p: QuantParameters) -> Constant:
-    """The constant after a Quant node, whose value qonnx's own code computes."""
+    """The output of a Quant node for the constant ``value``, computed by qonnx's own code."""
     bits = np.float32(p.bits)
     result = int_quant(value, p.scale, p.zero_point, bits, p.signed, p.narrow, p.rounding_mode)
     codes = operators.quant(
@@ -112,14 +112,14 @@ def quantized(value: np.ndarray, p: QuantParameters) -> Constant:
 
 
 def bipolar(value: np.ndarray, scale: np.ndarray) -> Constant:
-    """The constant after a BipolarQuant node, whose value qonnx's own code computes."""
+    """The output of a BipolarQuant node for the constant ``value``, computed by qonnx's own code."""
     result = np.asarray(binary_quant(value, scale), np.float32)
     integers = operators.sign(value).astype(np.int64)
     return Constant(result, integers, np.asarray(scale, np.float64), -1, 1, True)
 
 
 def rearranged(constant: Constant, rearrange: Callable[[np.ndarray], np.ndarray]) -> Constant:
-    """A constant after a function that only rearranges elements (Transpose, Reshape)."""
+    """The result of a function that only rearranges elements (Transpose, Reshape) on a constant."""
     if constant.integers is None or constant.scale is None:
         return Constant(rearrange(constant.value))
     scale = np.broadcast_to(constant.scale, constant.value.shape)

@@ -1,4 +1,4 @@
-"""The state of a lowering while it walks over the model, and the operations that handlers call on it."""
+"""The state of a lowering while it processes the model's nodes, and the operations that handlers call on it."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -34,7 +34,7 @@ from hw.lowering.rounding import Product
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """What a quantizing node was made from: ``steps`` compute its codes from the integers of ``source``."""
+    """The origin of a quantizing node: ``steps`` compute its codes from the integers of ``source``."""
 
     source: IntegerTensor
     steps: Steps
@@ -71,7 +71,7 @@ class Lowering:
         self._quantized: dict[tuple, IntegerTensor] = {}
         self._layers: Counter[str] = Counter()
 
-    # --- what a handler asks of its node ---
+    # --- queries of handlers about their node ---
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a model's tensor, with a batch of one. Raises UsageError if it cannot be inferred."""
@@ -123,7 +123,7 @@ class Lowering:
             )
         return result
 
-    # --- what a handler adds to the graph ---
+    # --- additions of handlers to the graph ---
 
     def name(self, kind: str) -> str:
         """The name of the next layer of a kind: ``conv0``, ``conv1``, ..."""
@@ -154,7 +154,7 @@ class Lowering:
         return value if isinstance(value, IntegerTensor) else self._enter(value, tensor, reader, first)
 
     def _enter(self, value: HostTensor, tensor: str, reader: str, first: bool) -> IntegerTensor:
-        """The integers of an input port. Its host also rearranges the elements into the order that kernels want."""
+        """The integers of an input port. The host also rearranges the elements into the order of the streams."""
         at = [i for i, each in enumerate(value.steps) if each.op in QUANTIZERS]
         if value.dtype is None and not at:
             raise BitfabricError(

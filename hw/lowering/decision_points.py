@@ -24,7 +24,7 @@ class StepFunction:
     """A monotone function of one integer for each element of a frame.
 
     ``codes`` evaluates it; ``low`` and ``high`` (int64, of the frame's shape) bound its input, and both occur;
-    ``falling`` says which elements decrease; ``least`` and ``most`` are the minimum and maximum code of all elements.
+    ``falling`` marks decreasing elements; ``least`` and ``most`` are the minimum and maximum code of all elements.
     """
 
     codes: Codes
@@ -66,7 +66,7 @@ class StepFunction:
 def step_function(codes: Codes, low: np.ndarray, high: np.ndarray, monotone: bool, what: str) -> StepFunction:
     """The step function of ``codes`` on inputs from ``low`` to ``high``.
 
-    Unless ``monotone`` says that it is known to be monotone, the whole range is evaluated to check that. Raises
+    Unless ``monotone`` states that it is known to be monotone, the whole range is evaluated to check that. Raises
     BitfabricError, with ``what`` (the quantizer's name), if it is not monotone, or not finite.
     """
     first, last = codes(low[None])[0], codes(high[None])[0]

@@ -12,7 +12,7 @@ OperatorKey: TypeAlias = tuple[str, str]
 ONNX_DOMAINS = ("", "ai.onnx")
 QONNX_DOMAIN = "qonnx.custom_op.general"
 OLD_DOMAINS = ("onnx.brevitas", "finn.custom_op.general")
-"""Where QONNX's operators were before it had a domain of its own."""
+"""Former domains of QONNX's operators."""
 DOMAINS = frozenset({*ONNX_DOMAINS, QONNX_DOMAIN, *OLD_DOMAINS})
 """The domains of the built-in handlers."""
 QUANTIZER_OPS = ("Quant", "IntQuant", "BipolarQuant", "MultiThreshold", "Trunc")

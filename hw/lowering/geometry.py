@@ -47,7 +47,7 @@ class Geometry:
 
     @property
     def single(self) -> bool:
-        """Whether every element is a window of its own."""
+        """Whether every window is one element, and every element is a window."""
         return self.positions == 1 and self.out == self.spatial and not self.padded
 
     @property
@@ -102,7 +102,7 @@ def geometry(call: Call, kernel: tuple[int, ...] | None = None) -> Geometry:
 
 
 def _same(plain: Geometry, upper: bool) -> Pads:
-    """The padding that gives ceil(size / stride) windows; an odd element comes after (``upper``) or before."""
+    """The padding for ceil(size / stride) windows. If it is odd, the larger part is after (``upper``) or before."""
     pads = []
     for size, reach, stride in zip(plain.spatial, plain.reach, plain.stride, strict=True):
         total = max(0, (-(-size // stride) - 1) * stride + reach - size)
@@ -112,7 +112,7 @@ def _same(plain: Geometry, upper: bool) -> Pads:
 
 
 def _ceiled(plain: Geometry, pads: Pads, out: tuple[int, ...]) -> Pads:
-    """The padding with the elements added that the last windows of ``ceil_mode`` need."""
+    """The padding, increased at the end by the elements that the last windows of ``ceil_mode`` need."""
     sizes = zip(plain.spatial, plain.reach, plain.stride, pads, out, strict=True)
     return tuple(
         (before, max(after, (count - 1) * stride + reach - size - before))

@@ -1,4 +1,4 @@
-"""What a handler of an operator is, and the functions that several handlers share.
+"""The definition of handlers of operators, and functions that several handlers share.
 
 A handler turns one node of the model into kernels. ``hw.lowering.lower`` puts the tables of all handlers together;
 other packages add handlers through the entry point group ``bitfabric.handlers``: an entry point named

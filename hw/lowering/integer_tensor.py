@@ -1,4 +1,4 @@
-"""What the lowering knows of a tensor of the model: the integers that represent it and the chain to its values.
+"""The lowering's description of a tensor of the model: the integers that represent it and the chain to its values.
 
 A tensor is either still computed by the host (``HostTensor``) or carried by an edge of the dataflow graph
 (``IntegerTensor``). Both are chains of three parts, applied in this order:

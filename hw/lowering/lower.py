@@ -1,4 +1,4 @@
-"""Lowering: from a QONNX model to the integer dataflow graph that computes exactly the same.
+"""Lowering: converts a QONNX model to an integer dataflow graph that computes exactly the same results.
 
 Every tensor of the model is represented by the integers of an edge and a chain of steps from them to the tensor's
 values (``hw.lowering.integer_tensor``). Element-wise nodes only extend the chain. Where a layer needs integers again,
@@ -13,8 +13,8 @@ Streams have channels last. The model's Transpose and Reshape nodes, and its own
 operators at the end of a chain (``hw.lowering.layout_ops``). They cost no hardware, since weights are permuted and
 hosts transpose. A tensor with several readers is quantized once, and a fork copies the stream (``hw.passes.forks``).
 
-Each operator that becomes a kernel has a handler in one of the tables composed here; ``hw.lowering.handlers`` says
-what a handler is, and how another package adds one.
+Each operator that becomes a kernel has a handler in one of the tables composed here; ``hw.lowering.handlers`` defines
+handlers, and describes how another package adds one.
 
 Layers are named by kind in the model's order: ``fc0``, ``fc1``, ``conv0``, ``pool0``, ``add0``, ``concat0``,
 ``upsample0``. ``conv0_window`` is the sliding window before ``conv0``, ``conv0_threshold`` or ``conv0_requant`` the
@@ -213,7 +213,7 @@ def _is_redundant_quantizer(value: HostTensor | IntegerTensor, steps: Steps) -> 
 def _quantize_before_branch(context: Lowering, name: str, branches: Collection[str]) -> None:
     """Quantize a tensor that several nodes read before its stream is copied.
 
-    So the hardware copies the few bits of the codes, and quantizes only once.
+    The hardware then copies codes, which have few bits, and quantizes only once.
     """
     value = context.values.get(name)
     if name not in branches or not isinstance(value, HostTensor | IntegerTensor) or value.host_steps:
@@ -224,7 +224,7 @@ def _quantize_before_branch(context: Lowering, name: str, branches: Collection[s
 
 
 def _output(context: Lowering, value: onnx.ValueInfoProto) -> Port:
-    """The port of a model's output: hardware computes as far as it can in integers, the host computes the rest."""
+    """The port of a model's output: the hardware computes the integer part, the host the remaining steps."""
     tensor = context.values[value.name]
     if isinstance(tensor, Constant):
         raise BitfabricError(f"output {value.name} is constant; there is nothing to compute")
@@ -237,7 +237,7 @@ def _output(context: Lowering, value: onnx.ValueInfoProto) -> Port:
             source, host_steps = picked, picked.host_steps
     readers = [node for node in context.nodes if source.edge in node.inputs]
     if any(source.edge == port.edge for port in context.inputs) and all(node.kernel.op == "fifo" for node in readers):
-        # There is nothing to compute in hardware, but a design needs a kernel between its ports.
+        # The output needs no computation in hardware, but a design needs a kernel between its ports.
         stream = Stream(source.shape, source.dtype)
         passed = readers[0].name if readers else context.append("pass", Fifo(stream, 2), source.edge)
         source = replace(source, edge=passed)

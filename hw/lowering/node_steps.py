@@ -20,10 +20,10 @@ Steps = tuple[HostStep, ...]
 
 @dataclass(frozen=True)
 class Call:
-    """One node to translate.
+    """A node to convert.
 
-    ``inputs`` has None for data and for inputs left out; ``shape`` is that of the data, with a batch of one;
-    ``version`` is the operator set's.
+    ``inputs`` has None for the data input and for absent inputs. ``shape`` is that of the data, with a batch of one.
+    ``version`` is the version of the operator set.
     """
 
     node: onnx.NodeProto
@@ -47,7 +47,7 @@ class Call:
         return constant.value
 
     def required(self, index: int) -> np.ndarray:
-        """The value of a constant input. Raises BitfabricError if the node leaves it out, too."""
+        """The value of a constant input. Raises BitfabricError as ``operand`` does, and for an absent input."""
         value = self.operand(index)
         if value is None:
             raise self.lowering_error(f"it lacks its input {index}", "export the model again")
@@ -285,4 +285,7 @@ TRANSLATIONS: Mapping[OperatorKey, Callable[[Call], Steps]] = {
     **dict.fromkeys(onnx_keys("Softmax", "LogSoftmax"), _softmax),
     ("", "ArgMax"): _arg_max,
 }
-"""How one node with one data input becomes host steps; raises BitfabricError where it cannot."""
+"""Operator -> function that converts a node with one data input to host steps.
+
+The function raises BitfabricError for a node that has no such steps.
+"""

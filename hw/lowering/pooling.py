@@ -23,7 +23,7 @@ from hw.lowering.rounding import Interval, Product, summed
 
 
 def _max_pool(context: Lowering, node: onnx.NodeProto) -> None:
-    """The maximum of the integers of each window, after the values are made to increase with the integers."""
+    """The maximum of the integers of each window. Integers are negated first where values decrease with integers."""
     call = context.call(node)
     if len(node.output) > 1 and node.output[1]:
         raise lowering_error(node, "it gives indices, too", "use only its values")

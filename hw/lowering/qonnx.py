@@ -1,4 +1,4 @@
-"""Reading a QONNX file: check it, fold constants, infer shapes, and set the batch to one."""
+"""Reads QONNX files: checks the model, folds constants, infers shapes, and sets the batch size to one."""
 
 import logging
 import os
@@ -58,7 +58,7 @@ def load(
 
 
 def read(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> onnx.ModelProto:
-    """The model as it stands in the file, or a copy of one in memory. Raises UsageError."""
+    """The model as stored in the file, or a copy of one in memory. Raises UsageError for a file that cannot be read."""
     copy = onnx.ModelProto()
     if isinstance(model, ModelWrapper):
         copy.CopyFrom(model.model)
@@ -82,7 +82,7 @@ def read(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> onnx
 
 
 def _check(proto: onnx.ModelProto, name: str) -> None:
-    """Raise unless this is a QONNX model with an input and an output."""
+    """Raise UsageError unless this is a QONNX model with an input and an output."""
     initializers = {tensor.name for tensor in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in initializers]
     if not proto.graph.node or not inputs or not proto.graph.output:

@@ -30,7 +30,7 @@ THRESHOLD_LEVELS = 256
 SHIFT_LEVELS = 32
 """From this many codes on, a Requant that only shifts is preferred: it is smaller than a memory of thresholds."""
 MOST_LEVELS = 1024
-"""The most codes that a Threshold can have."""
+"""Maximum number of codes of a Threshold."""
 TRIED = 1 << 22
 """Limit on the number of evaluations when it is checked whether a quantizer changes any value."""
 

@@ -17,9 +17,9 @@ CHEAP_BITS = 17
 FAITHFUL_BITS = 26
 """Bits of a factor whose rounding error is below that of float32, which has 24 bits."""
 SAMPLE = 32
-"""Codes that a candidate is tried on first."""
+"""Number of codes on which a candidate is tested first."""
 PART = 1 << 16
-"""Decision points checked in one array operation; few, so that a wrong candidate fails early."""
+"""Decision points checked in one array operation; a small number, so that a wrong candidate fails early."""
 KEPT = 128
 """Parts of the decision points that are kept from one candidate to the next."""
 
@@ -42,7 +42,7 @@ def parameters(
        equal on all integers if and only if they agree on both sides of every decision point. That is checked for all
        codes and elements, with the kernel's own arithmetic.
     3. If that needs more than MOST_BITS, factors of FAITHFUL_BITS. The result differs from ``function`` only where
-       the value is closer to a decision point than float32 can resolve, and therefore the model's reference, too.
+       the value is closer to a decision point than float32, and therefore the model's reference, can resolve.
        That is also checked on all decision points, and ``hw.verification.comparison`` counts such elements.
     """
     cases = _Cases(function, slope, offset, rounding)

@@ -12,7 +12,7 @@ from hw.lowering.integer_tensor import dtype_of
 from hw.lowering.refusal import lowering_error
 
 LARGEST = 1 << 16
-"""Upper bound of the integer weights into which different scales within one sum may be folded."""
+"""Maximum magnitude of integer weights into which different scales within one sum may be folded."""
 
 
 def integer_weights(node: onnx.NodeProto, weights: object) -> tuple[np.ndarray, np.ndarray]:

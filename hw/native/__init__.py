@@ -1,1 +1,1 @@
-"""C++ code of this package: the system's C++ compiler, the cache of what it built, and calls of compiled functions."""
+"""Compiled C++ functions: the system's C++ compiler, the cache of compiled libraries, and calls through ctypes."""

@@ -1,4 +1,4 @@
-"""The system's C++ compiler, and the folder that keeps what it built."""
+"""The system's C++ compiler, and the cache folder of its outputs."""
 
 import os
 import re

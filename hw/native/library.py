@@ -30,7 +30,7 @@ ARRAYS = "array.hpp"
 class Library:
     """The C++ sources ``names`` of ``package`` as one shared library; ``headers`` are files that they include.
 
-    With ``native`` the compiler may use every instruction of the processor at hand.
+    With ``native`` the compiler may use all instructions of this machine's processor.
     """
 
     def __init__(self, package: str, names: Sequence[str], headers: Sequence[str] = (), native: bool = False) -> None:

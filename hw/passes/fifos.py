@@ -9,7 +9,7 @@ from hw.kernels.fifo.kernel import Fifo
 
 
 def streams(graph: Graph) -> dict[str, Stream]:
-    """The streams between kernels, with their lanes."""
+    """The edges between two kernels: edge -> stream, with its lanes."""
     inner = {edge: s for n in graph for edge, s in zip(n.outputs, n.kernel.outputs(), strict=True)}
     for port in graph.outputs:
         inner.pop(port.edge, None)
@@ -17,7 +17,10 @@ def streams(graph: Graph) -> dict[str, Stream]:
 
 
 def insert_fifos(graph: Graph, depths: dict[str, int]) -> Graph:
-    """The graph with a FIFO of this depth on each of these edges."""
+    """The graph with FIFOs on edges between two kernels; ``depths``: edge -> depth in beats, 0 for no FIFO.
+
+    Raises BitfabricError for an edge that is not between two kernels.
+    """
     inner = streams(graph)
     if unknown := sorted(set(depths) - set(inner)):
         raise BitfabricError(f"no edge {', '.join(unknown)} between two kernels")

@@ -11,7 +11,7 @@ FoldingTable = dict[str, Folding]
 
 
 def current_folding(graph: Graph) -> FoldingTable:
-    """The present folding of the layers that have a choice of foldings or implementations."""
+    """The folding of all layers that have several legal foldings or implementations."""
     table = {}
     for node in graph:
         several = len(node.kernel.implementations()) > 1
@@ -21,8 +21,10 @@ def current_folding(graph: Graph) -> FoldingTable:
 
 
 def apply_folding(graph: Graph, table: FoldingTable) -> Graph:
-    """The graph with a folding. Raises BitfabricError for an unknown layer, an unknown implementation or a folding that
-    is not legal."""
+    """The graph with the folding ``table``.
+
+    Raises BitfabricError for an unknown layer, an unknown implementation, and a folding that is not legal.
+    """
     kernels: dict[str, Kernel] = {}
     for name, folding in table.items():
         try:
@@ -34,7 +36,7 @@ def apply_folding(graph: Graph, table: FoldingTable) -> Graph:
 
 
 def _implementation(kernel: Kernel, op: str) -> Kernel:
-    """The kernel that computes the same as another; itself where ``op`` is ""."""
+    """The kernel ``op`` that computes the same function; the kernel itself where ``op`` is ""."""
     if not op:
         return kernel
     known = {each.op: each for each in kernel.implementations()}

@@ -10,7 +10,7 @@ from hw.kernels.width_converter.kernel import WidthConverter
 
 
 def insert_width_converters(graph: Graph) -> Graph:
-    """The graph with width converters on every edge whose ends differ in lanes."""
+    """The graph with width converters on every edge whose writer and reader differ in lanes."""
     nodes: list[Node] = []
     given: dict[str, Stream] = {}
     for node in graph:
@@ -27,8 +27,11 @@ def insert_width_converters(graph: Graph) -> Graph:
 
 
 def converters(stream: Stream, want: Stream) -> list[WidthConverter]:
-    """The width converters from a stream to the lanes of ``want``, its reader: none, one, or two by way of the least
-    common multiple."""
+    """The width converters from a stream to the lanes of ``want``, the stream of its reader.
+
+    There are none for equal lanes, one where one number of lanes divides the other, and otherwise two, with the least
+    common multiple of the lanes between them.
+    """
     have, need = stream.lanes, want.lanes
     if have == need:
         return []

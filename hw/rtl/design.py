@@ -32,7 +32,7 @@ class RtlDesign:
         return [name for name in self.files if name.endswith(".sv")]
 
     def write(self, folder: Path) -> None:
-        """Put every file into ``folder``."""
+        """Write every file to ``folder``."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in self.files.items():
             (folder / name).write_text(text)

@@ -11,7 +11,7 @@ from hw.ir.frames import Batch
 from hw.ir.graph import Graph
 
 CHUNK_ELEMENTS = 1 << 21
-"""Integers of the widest edge in one chunk: few enough to stay in the processor's cache."""
+"""Integers of the widest edge in one chunk, chosen so that a chunk fits the processor's cache."""
 
 
 @cache

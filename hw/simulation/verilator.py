@@ -172,7 +172,7 @@ def executable(design: RtlDesign, harness: str, ports: str, flags: Sequence[str]
     sources = design.files | {"harness.cpp": harness, "ports.h": ports}
     command = [str(verilator()[0]), *VERILATE, "--top-module", design.top]
     if "-DWAVEFORM" in cxx:
-        # Signals inside the kernels are not recorded: they are ten times as many.
+        # Signals inside the kernels are not recorded: there are ten times more of them.
         sources["waveform.vlt"] = _untraced(design)
         command += ["--trace-vcd", "--no-trace-params", "waveform.vlt"]
     command += design.verilog

@@ -1,7 +1,7 @@
 """Place and route with nextpnr, and the bitstream with the family's packer (see hw.fabric.toolchain).
 
-The tools run in the output folder with relative names, because the WebAssembly builds see no absolute path below
-the system's temporary folder. Products get their names only when they are whole.
+The tools run in the output folder with relative names, because their WebAssembly builds cannot open an absolute path
+below the system's temporary folder. An output file gets its final name when it is complete.
 """
 
 import json
@@ -36,13 +36,13 @@ class Placement:
     Attributes:
         device: the device.
         netlist: the placed netlist, Yosys JSON.
-        config: what the packer reads; None out of context, where there is no bitstream.
+        config: the input file of the packer; None out of context, where there is no bitstream.
         log: the log of nextpnr.
-        clock_mhz: the clock that was asked for.
-        fmax_mhz: the clock that the design reaches.
+        clock_mhz: the requested clock.
+        fmax_mhz: the maximum clock of the design.
         seed: the seed of this placement.
-        tried: seed -> clock that it reached.
-        resources: cells by nextpnr's count.
+        tried: seed -> maximum clock with that seed.
+        resources: cells as nextpnr counts them.
         critical_path: the slowest path.
         seconds: wall-clock time.
     """
@@ -65,8 +65,8 @@ class Placement:
         return self.fmax_mhz >= self.clock_mhz
 
     def check(self, path: str) -> None:
-        """Raises BitfabricError where the requested clock is missed, with the critical ``path`` and a clock that would
-        do."""
+        """Raise BitfabricError if the design misses the requested clock; the error states the critical ``path`` and a
+        clock that the design meets."""
         if not self.met:
             seeds = "" if len(self.tried) == 1 else f", with the best of {len(self.tried)} seeds"
             raise BitfabricError(
@@ -94,7 +94,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class _Try:
-    """One seed's run: its products under names of their own."""
+    """The run of one seed, whose output files have names of their own."""
 
     seed: int
     fmax_mhz: float
@@ -111,7 +111,7 @@ def toolchain(device: Device) -> Toolchain:
 
 
 def version(tools: Toolchain) -> str:
-    """nextpnr and its version."""
+    """Name and version of nextpnr."""
     return tool.version(tools.router.wheel, tools.router.name, "--version")
 
 
@@ -128,9 +128,9 @@ def place_and_route(
 
     ``pins`` are the pins of its ports; without them the design is placed out of context: no pads, no bitstream. Where
     the first seed misses the clock, the others are tried too, ``jobs`` at a time (default: one per processor), and the
-    fastest result is kept. It may still miss the clock, see ``Placement.met``. Leaves ``<name>.placed.json``,
-    ``<name>.report.json``, ``<name>.nextpnr.log`` and the input of the packer; ``<name>`` is the netlist's. Raises
-    BitfabricError where the tool is missing or fails, and UsageError for a device that is for synthesis only.
+    fastest result is kept. It may still miss the clock, see ``Placement.met``. Writes ``<name>.placed.json``,
+    ``<name>.report.json``, ``<name>.nextpnr.log`` and the input of the packer; ``<name>`` is that of the netlist.
+    Raises BitfabricError where the tool is missing or fails, and UsageError for a device without place and route.
     """
     tools = toolchain(device)
     started = time.monotonic()
@@ -161,7 +161,7 @@ def place_and_route(
         reports = {seed: json.loads(files["report.json"].read_text()) for seed, files in made.items()}
         return [_Try(seed, _fmax(reports[seed]), reports[seed], files) for seed, files in made.items()]
 
-    # One seed is enough as a rule. Where it is not, the others run in parallel.
+    # One seed is usually enough. If it misses the clock, the others run in parallel.
     tries = attempt(seeds[:1])
     if tries[0].fmax_mhz < clock_mhz:
         tries += attempt(seeds[1:])
@@ -205,7 +205,7 @@ def pack(placement: Placement) -> Path:
 
 
 def _fmax(report: dict) -> float:
-    """The slowest clock's; our designs have one."""
+    """The Fmax of the slowest clock; generated designs have one clock."""
     if not report["fmax"]:
         raise BitfabricError("place and route found no clock in the design")
     return min(float(entry["achieved"]) for entry in report["fmax"].values())

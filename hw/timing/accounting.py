@@ -1,4 +1,4 @@
-"""What the nodes of a graph do with their cycles, from the cycles of the beats."""
+"""Breakdown of the cycles of every node: busy, starved and blocked, from the cycles of the beats."""
 
 import ctypes
 from dataclasses import dataclass
@@ -12,8 +12,10 @@ from hw.timing.recurrences import SOLVERS, Tables, tables
 
 @dataclass(frozen=True)
 class StallBreakdown:
-    """The cycles of a node. A firing that comes later than the node itself allows has waited for whatever came last:
-    a beat of an input or a credit of an output. Of several in the same cycle the first counts, inputs before outputs.
+    """The cycles of a node by cause.
+
+    A firing that is later than the node itself allows has waited for the latest of its causes: a beat of an input or a
+    credit of an output. If several causes come in the same cycle, the first counts, inputs before outputs.
 
     ``starved``: cycles of waiting, by input edge. ``blocked``: cycles of waiting, by output edge. ``busy``: all other
     cycles, in which the node fired or, where input goes through a buffer, a beat entered it or passed through it.
@@ -25,7 +27,7 @@ class StallBreakdown:
 
     @property
     def cycles(self) -> int:
-        """The sum."""
+        """The sum of all cycles."""
         return self.busy + sum(self.starved.values()) + sum(self.blocked.values())
 
 

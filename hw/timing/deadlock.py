@@ -1,4 +1,4 @@
-"""Which nodes of a graph wait for each other in a deadlock, and the FIFO depth that resolves it."""
+"""Diagnosis of a deadlock: the nodes of a graph that wait for each other, and the FIFO depth that resolves it."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ def explain(graph: Graph, waits: dict[str, str]) -> str:
     """
     loop = _loop(graph, waits)
     waiting = "; ".join(f"{name} waits for {waits[name]}" for name in loop)
-    before = {node.inputs[0] for node in graph if isinstance(node.kernel, Fifo)}  # full as the FIFO itself is
+    before = {node.inputs[0] for node in graph if isinstance(node.kernel, Fifo)}  # blocked because the FIFO is full
     full = [waits[name] for name in loop if waits[name] in graph.node(name).outputs and waits[name] not in before]
     for edge in full:
         if depth := _freeing(graph, edge):
@@ -41,7 +41,7 @@ def _loop(graph: Graph, waits: dict[str, str]) -> list[str]:
 
 
 def _writer(graph: Graph, edge: str) -> Fifo | None:
-    """The FIFO that writes the edge, or None."""
+    """The FIFO that writes the edge; None if another kernel writes it."""
     kernel = next(node.kernel for node in graph if edge in node.outputs)
     return kernel if isinstance(kernel, Fifo) else None
 
@@ -66,8 +66,8 @@ def _deeper(graph: Graph, edge: str, depth: int) -> Graph:
 def _freeing(graph: Graph, edge: str) -> int | None:
     """The smallest depth at the edge without a deadlock; None if there is none.
 
-    One frame decides: a frame that passes leaves all buffers as it found them, and a later frame finds no fewer places
-    than the first one did.
+    Simulating one frame is sufficient: a complete frame leaves all buffers in their initial state, so a later frame has
+    at least as many places as the first one.
     """
     fifo = _writer(graph, edge)
     low, high = (fifo.depth if fifo else 1), max(2, graph.edges[edge].beats)

@@ -29,12 +29,12 @@ def min_interval(graph: Graph) -> int:
 
 
 def size_fifos(graph: Graph, interval: int | None = None) -> dict[str, int]:
-    """FIFO depths (edge -> beats; edges without a FIFO are left out) that sustain a frame every ``interval`` cycles,
-    without a deadlock; by default the interval of unbounded FIFOs.
+    """FIFO depths (edge -> beats) that sustain a frame every ``interval`` cycles without a deadlock.
 
-    The depths start from the occupancy of a schedule with input at an even rate. FIFO by FIFO, each is reduced to the
-    smallest depth that keeps the interval with the others as they are, until nothing changes. So no single FIFO can be
-    made smaller. Raises UsageError for an interval that no depths sustain.
+    The default interval is that of unbounded FIFOs. Edges that need no FIFO are absent. The depths start from the
+    occupancy of a schedule with input at an even rate. Each FIFO in turn is reduced to the smallest depth that keeps
+    the interval with the present depths of the others, until nothing changes. Therefore no single FIFO can be smaller.
+    Raises UsageError for an interval that no depths sustain.
     """
     schedule = _fastest(graph)
     if interval is not None and interval < schedule.interval:
@@ -56,7 +56,7 @@ def size_fifos(graph: Graph, interval: int | None = None) -> dict[str, int]:
         """Remove a FIFO if that keeps the interval; otherwise reduce it to the smallest depth that does."""
         if keeps({edge: 0}):
             return
-        # The smallest depth is mostly near, so the search takes growing steps.
+        # The smallest depth is usually near, so the step size of the search grows.
         step = 1
         while depths[edge] > 2 and keeps({edge: max(2, depths[edge] - step)}):
             step *= 2
@@ -66,8 +66,8 @@ def size_fifos(graph: Graph, interval: int | None = None) -> dict[str, int]:
             if not keeps({edge: middle}):
                 low = middle + 1
 
-    # One by one: a change that is feasible is accepted quickly; one that is not takes long, in a group no less.
-    for edge in sorted(depths, key=lambda edge: depths[edge]):  # deep ones will mostly stay
+    # FIFOs are tried one by one: a feasible change is accepted quickly, and an infeasible one is no faster in a group.
+    for edge in sorted(depths, key=lambda edge: depths[edge]):  # deep FIFOs usually cannot be removed
         shorten(edge)
     # A removed FIFO no longer delays its branch, so the other branch may need less depth.
     last: dict[str, int] = {}

@@ -8,12 +8,12 @@ longest paths of Bellman and Ford find them by raising the cycle of an event unt
 The method is incremental: only events whose dependences have changed, or whose causes have been raised, are examined
 again. Events are examined in spans of SPAN, node by node, in sweeps up and down the graph.
 
-An event that is raised remembers the event that raised it, its *parent*, and the difference of their cycles then. From
-time to time the parents are followed. An event that is later than its parent knew passes that on at once, however long
+A raised event stores the event that raised it, its *parent*, and the difference of their cycles at that time. At
+intervals the parents are followed. If a parent has become later since, its descendants are raised at once, however long
 the path is. If the parents form a loop, the loop has a positive sum, and there is no schedule: when the last parent of
 the loop was recorded, the child's cycle was less than the sum of the differences around the loop. This is the
 detection of negative cycles in the parent graph (Cherkassky, Goldberg, "Negative-cycle detection algorithms", 1999).
-Without it, a loop that shifts by a few beats with every turn would be followed turn by turn through the frame.
+Without it, the iteration would follow a loop that shifts by a few beats per turn through the entire frame.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ from hw.native.library import Struct, array
 from hw.timing.recurrences import SOLVERS, Tables
 
 PRESENT, BYPASSED, UNBOUNDED = range(3)
-"""Modes of a node: as its kernel says; a FIFO that is not there; a FIFO that is never full."""
+"""Modes of a node: a kernel with its own schedule; a bypassed FIFO; a FIFO that is never full."""
 SPAN = 32
 """Events that are examined together. The events of a node begin at a multiple of it. (As in longest_path.cpp.)"""
 
@@ -63,7 +63,7 @@ class Events(Struct):
 
 @dataclass(frozen=True, eq=False)
 class State(Struct):
-    """A schedule, ``cycle`` by event, and what ``relax`` needs while it changes it.
+    """A schedule, ``cycle`` by event, and the working state of ``relax``.
 
     By event: ``parent`` (-1 where not raised), ``delay`` (cycles after the parent), ``previous`` (cycle before it was
     raised), ``pending`` (raised, and its dependents are not marked yet), ``visited`` and ``path`` (to follow parents).

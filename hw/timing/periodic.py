@@ -1,4 +1,4 @@
-"""Periodic schedules: whether a graph can accept a frame every so many cycles, and how FIFO depths change that.
+"""Periodic schedules: whether a graph sustains a given interval between frames, and how FIFO depths affect that.
 
 In a periodic schedule each firing of a frame comes ``interval`` cycles after the same firing of the frame before, so
 one frame describes all. A graph sustains an interval if, and only if, it has such a schedule: if the recurrences of
@@ -24,16 +24,16 @@ _DEEP = 1 << 30
 
 @dataclass(frozen=True, eq=False)
 class _InputRegister(Fifo):
-    """The register of an input (see Schedule) as a kernel: it offers a beat in the cycle in which it takes it."""
+    """The register of an input (see Schedule) as a kernel: it offers a beat in the cycle in which it consumes it."""
 
     def schedule(self) -> Schedule:
         return replace(super().schedule(), latency=0, credits=1)
 
 
 def _with_input_registers(graph: Graph) -> Graph:
-    """The graph with input registers as nodes, so that the beats that they take are events.
+    """The graph with input registers as nodes, so that their consumption of beats is an event.
 
-    Every firing of such a kernel consumes from all inputs, so it frees the registers for the next one.
+    Every firing of a kernel with input registers consumes from all inputs, so it frees the registers for the next one.
     """
     nodes: list[Node] = []
     for node in graph:
@@ -51,7 +51,7 @@ def _with_input_registers(graph: Graph) -> Graph:
 class PeriodicSchedule:
     """A schedule of ``graph`` with a frame every ``interval`` cycles.
 
-    FIFOs on ``edges`` are never full at first; ``feasible`` tells whether there is a schedule then. The graph has a
+    FIFOs on ``edges`` are never full at first; ``feasible`` states whether there is a schedule then. The graph has a
     FIFO of any depth on each of these edges, named ``EDGE_fifo`` (see ``hw.passes.fifos.insert_fifos``). ``attempt``
     changes the depths.
     """
@@ -70,7 +70,7 @@ class PeriodicSchedule:
         for edge, node in self._fifos.items():
             self._tables.nodes["latency"][node] = Fifo(self._streams[edge], _DEEP).schedule().latency
         self._state = begin(len(self._events.requires), len(nodes))
-        for port in graph.inputs:  # input at an even rate fills the FIFOs as little as possible
+        for port in graph.inputs:  # input at an even rate minimises the occupancy of the FIFOs
             consumers = self._events.consumer[self._span(port.edge)]
             self._state.cycle[consumers] = np.arange(len(consumers)) * interval // len(consumers)
         self.feasible = self._relax(np.ones(len(nodes), np.bool_))
@@ -103,7 +103,7 @@ class PeriodicSchedule:
         return int((np.arange(1, len(arrivals) + 1) - left).max())
 
     def attempt(self, depths: dict[str, int]) -> bool:
-        """Give the FIFOs on these edges these depths (0: no FIFO) if there is a schedule then; else change nothing."""
+        """Set the depths of the FIFOs on these edges (0: no FIFO) if there is a schedule then; else change nothing."""
         before = self._tables.nodes.copy(), self._mode.copy()
         latency, credits = self._tables.nodes["latency"], self._tables.nodes["credits"]
         changed = np.zeros(len(self._mode), np.bool_)
@@ -144,7 +144,7 @@ def fastest(graph: Graph, edges: Iterable[str] = ()) -> PeriodicSchedule:
 
     None of the graph's own FIFOs may cause a deadlock. The interval is the graph's in the long run, rounded up: the
     loop of dependences with the largest mean limits the rate, and there is a schedule if, and only if, no loop needs
-    more cycles a frame than ``interval``.
+    more cycles per frame than ``interval``.
     """
     bound = max(node.kernel.schedule().interval for node in graph)
     low, best = bound - 1, PeriodicSchedule(graph, edges, bound)

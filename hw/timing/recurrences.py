@@ -42,7 +42,7 @@ BUFFER = _row(
 LOOP = _row("turns", "position", "oldest")
 """A row of ``Buffer.nest``."""
 SINK = _row("edge", "first", "cycles")
-"""An edge that leaves the graph: its first element in ``ready``, and the number of cycles that are given there."""
+"""An edge that leaves the graph: its first element in ``ready``, and the number of cycles stated there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Tables(Struct):
 
     ``gaps``: by event of a pattern the cycles from the event before it. ``consumes`` and ``produces``: by event of a
     pattern whether the port moves a beat. ``offset``: by edge the number of its first beat; one element more than
-    edges. ``clock``: by node the cycle in which its last event would have been, were there a frame before the first.
+    edges. ``clock``: by node the cycle of its last event in an assumed frame before the first one.
     """
 
     nodes: Annotated[np.ndarray, NODE]

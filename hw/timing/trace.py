@@ -17,7 +17,7 @@ class Trace:
 
     ``offered[edge]``, ``(frames * beats,)``: the first cycle in which the beat is valid, provided that the beats before
     it have moved. ``taken[edge]``: the cycle in which it moves (valid and ready). ``period``: the number of frames
-    after which the schedule repeats for ever at the end of the trace, mostly 1; None if that is not known.
+    after which the schedule repeats for ever at the end of the trace, usually 1; None if that is not known.
     """
 
     graph: Graph
@@ -57,8 +57,8 @@ class Trace:
     def occupancy(self, edge: str) -> np.ndarray:
         """The number of beats in the writer of ``edge``, by cycle, until the last cycle of the trace.
 
-        The writer is a FIFO, or a kernel with output registers; it has room for as many beats as its ``credits``. A
-        beat occupies a place from the firing that produces it to the cycle in which it is taken, both included.
+        The writer is a FIFO, or a kernel with an output buffer, of ``credits`` beats. A beat occupies a place from the
+        firing that produces it to the cycle in which it is transferred, both included.
         Raises UsageError if no node writes the edge.
         """
         for node in self.graph:

@@ -1,4 +1,4 @@
-"""Comparison of the integer graph with the float32 reference, layer by layer, and of the role of rounding in it."""
+"""Comparison of the integer graph with the float32 reference, layer by layer; it identifies effects of rounding."""
 
 from dataclasses import dataclass, field
 

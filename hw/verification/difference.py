@@ -1,4 +1,4 @@
-"""Where two batches of integers differ."""
+"""The first difference between two batches of integers."""
 
 import numpy as np
 

@@ -23,7 +23,7 @@ CHUNK_ELEMENTS = 1 << 22
 class Reference:
     """Executes a QONNX model on batches. Raises UsageError for a file that cannot be read.
 
-    ``loaded`` is the same model as ``hw.lowering.qonnx.load`` returns it, where the caller has it already.
+    ``loaded``: the result of ``hw.lowering.qonnx.load`` for the same model, if the caller already has it.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Reference:
         return result
 
     def _execute(self, frames: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
-        """The named tensors for one batch, for which the model is prepared once for each batch size."""
+        """The named tensors for one batch. The prepared model is cached for the last batch size."""
         count = len(next(iter(frames.values())))
         if count not in self._batched:
             copy = onnx.ModelProto()
@@ -104,7 +104,7 @@ def compare(graph: Graph, model: str | os.PathLike[str] | onnx.ModelProto | Mode
 
 
 def compare_with(graph: Graph, lowering: LoweredModel, reference: Reference, frames: Batch) -> Comparison:
-    """``compare`` with a lowering and a reference of the model that the caller has already."""
+    """The same as ``compare``, for a caller that already has the lowering and the reference of the model."""
     emulator, result = Emulator(graph), Comparison()
     outputs = [port.name for port in lowering.graph.outputs]
     names = [*(tensor for tensor, _ in lowering.tensors.values()), *outputs]

@@ -127,11 +127,11 @@ def from_rows(rows: torch.Tensor, shape: torch.Size) -> torch.Tensor:
 
 
 class Grid(TensorQuant):
-    """Tensor quantizer to ``scale`` times signed ``bits``-bit integers; ``narrow_range`` excludes the most negative
-    one.
+    """Tensor quantizer to ``scale`` times signed integers of ``bits`` bits.
 
-    The gradient is 0 where the value is clipped and passes unchanged elsewhere. ``scale`` is a number, or nested lists
-    for one scale per channel. It is a constant of the network's description (``describe``) and not part of its state.
+    ``narrow_range`` excludes the most negative integer. The gradient is 0 where the value is clipped and passes
+    unchanged elsewhere. ``scale`` is a number, or nested lists for one scale per channel. It is a constant of the
+    network's description (``describe``) and not part of its state.
     """
 
     scale: torch.Tensor
@@ -162,7 +162,5 @@ class Values(torch.nn.Module):
 
 
 def form_from(spec: dict[str, Any], shape: torch.Size) -> CompressedWeight:
-    """Returns an empty compressed weight for a weight of ``shape``; ``spec`` (see ``CompressedWeight``) states its
-    sizes.
-    """
+    """Returns an empty compressed weight for a weight of ``shape``; ``spec`` is that of ``CompressedWeight.spec``."""
     return _KINDS[spec["kind"]].empty(spec, shape)

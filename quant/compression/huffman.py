@@ -114,9 +114,7 @@ def _decode(data: np.ndarray, order: np.ndarray, per_length: np.ndarray, count: 
 
 
 def _words(data: np.ndarray) -> np.ndarray:
-    """Returns for each bit position of ``data`` (N + 8 bytes), except in the last eight bytes, the 64 bits from there
-    on.
-    """
+    """Returns the 64 bits (uint64) that start at each bit of ``data``, which ends in eight bytes of padding."""
     count = len(data) - 8
     word = np.zeros(count, np.uint64)
     for byte in range(8):

@@ -142,8 +142,9 @@ def _means(values: np.ndarray, weights: np.ndarray, index: np.ndarray) -> tuple[
 def _cheapest(
     values: np.ndarray, weights: np.ndarray, centroids: np.ndarray, rate: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """Returns the index of the cheapest of K centroids for each value (N,), the first of equals, and the sum of the
-    costs.
+    """Assigns each value (N,) to the centroid (K,) of the lowest cost, the first of equals.
+
+    Returns the centroid indices (N,) and the sum of the costs.
     """
     chosen, costs = np.empty(len(values), np.int64), np.empty(len(values))
     step = max(1, _TABLE // len(centroids))

@@ -8,15 +8,16 @@ from quant.errors import QuantError
 
 
 def snap(model: Model, bits: int = 8, *, layers: Layers = None) -> Model:
-    """Returns a copy of ``model`` whose shared weights and codewords are signed ``bits``-bit integers times a power of
-    two.
+    """Returns a copy of ``model`` whose shared weights and codewords are integers times a power of two.
 
-    ``w = 2**-f * round(2**f * c)`` with the largest f for which ``max|c| <= (2**(bits-1) - 1) * 2**-f``; f is common to
-    a layer, or to all layers of a joint codebook. Training can continue through the rounding. The former scale of a
-    quantized layer is discarded; ``quant.export`` writes plain integer weights, and ``encode`` stores integers.
+    The integers have ``bits`` bits with sign. ``w = 2**-f * round(2**f * c)`` with the largest f for which
+    ``max|c| <= (2**(bits-1) - 1) * 2**-f``; f is common to a layer, or to all layers of a joint codebook. Training can
+    continue through the rounding. The former scale of a quantized layer is discarded; ``quant.export`` writes plain
+    integer weights, and ``encode`` stores integers.
 
-    ``layers``: names or patterns; default: all layers with shared weights or codewords. Raises QuantError (status 2)
-    for ``bits`` outside 2 to 16, and for layers with neither.
+    ``layers``: names or patterns; default: all layers with shared weights or codewords.
+
+    Raises QuantError (status 2) for ``bits`` outside 2 to 16, and for layers with neither.
     """
     if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 16:
         raise QuantError(f"bits={bits!r} is no whole number from 2 to 16", status=2)

@@ -1,12 +1,13 @@
-"""Reference networks, made by name: ``create_model("tfc-w1a1", in_features=64, classes=10)``.
+"""Reference networks, created by name: ``create_model("tfc-w1a1", in_features=64, classes=10)``.
 
-A name is a family and the widths of weights and activations: ``tfc-w1a1``, ``vgg-small-w1a2``, ``tfc-wternarya2``. The
-widths choose the scheme: w1a1 BinaryNet, w1aN BinaryConnect, up to 8 bits and ternary ``integer``, wider
-``fixed_point``, and ``tfc-float`` no quantization; another scheme can be asked for by name.
+A name consists of a family and the widths of weights and activations: ``tfc-w1a1``, ``vgg-small-w1a2``,
+``tfc-wternarya2``. The widths select the scheme: ``binarynet`` for w1a1, ``binaryconnect`` for w1aN, ``integer`` for up
+to 8 bits and ternary weights, ``fixed_point`` for larger widths, and no quantization for ``tfc-float``. Another scheme
+can be requested by name.
 
 Families: ``tfc``, ``sfc``, ``lfc``, ``jsc-mlp``, ``kws-mlp`` (fully connected), ``cnv``, ``lenet5``, ``vgg-small``
-(convolutions), ``resnet8``, ``resnet20`` (residual), ``mobilenet-v1`` (depthwise separable). Those with convolutions
-take ``width``, a factor of all channels.
+(convolutions), ``resnet8``, ``resnet20`` (residual), ``mobilenet-v1`` (depthwise separable). The families with
+convolutions have the option ``width``, a factor for all channels.
 """
 
 from quant.models.registry import choose_scheme, create_model, list_models, register_model

@@ -11,15 +11,15 @@ from quant.schemes.scheme import Scheme
 
 
 class MLP(Network):
-    """Input quantizer; linear, BatchNorm, activation, dropout for each hidden layer; linear.
+    """Input quantizer; linear, BatchNorm, activation and dropout for each hidden layer; linear.
 
-    Where the scheme's weights are +-1, a constant power-of-two scale follows (``quant.layers.LogitScale``).
+    If the scheme's weights are +-1, a constant power-of-two scale follows (``quant.layers.LogitScale``).
 
-    Input (N, features), the product of ``input_shape``; output (N, classes) logits. The first layer's weights have
-    the scheme's width, too. FINN's TFC-W1A1 takes 1-bit pixels: ``in_bits=1``.
+    Input (N, features), where features is the product of ``input_shape``; output (N, classes) logits. The first layer's
+    weights have the scheme's width as well. FINN's TFC-W1A1 has 1-bit pixels: ``in_bits=1``.
 
-    ``batch_norm=False`` leaves out BatchNorm and gives every linear layer a bias; that is the
-    default of the schemes whose scales are powers of two, which then need shifts only. ``bias`` overrides.
+    ``batch_norm=False`` omits BatchNorm and gives every linear layer a bias. It is the default of the schemes whose
+    scales are powers of two, which then need only shifts. ``bias`` overrides the choice of the bias.
     """
 
     def __init__(

@@ -14,12 +14,14 @@ _SMALL = 64
 
 
 class MobileNetV1(Network):
-    """Input quantizer; a 3 x 3 convolution of 32; 13 pairs of a 3 x 3 depthwise and a 1 x 1 convolution; the mean over
-    each channel; linear.
+    """Input quantizer; a 3 x 3 convolution; 13 depthwise separable convolutions; global average pool; linear.
 
-    Input (N, C, H, W); output (N, classes) logits. The network halves heights and widths five times. For
-    ``small_input`` (by default: sides below 64) the first convolution and the first strided pair keep them, so that
-    32 x 32 images end in 4 x 4. The mean is not quantized: hardware hands the last layer the sums.
+    The first convolution has 32 channels. A depthwise separable convolution is a 3 x 3 depthwise and a 1 x 1
+    convolution.
+
+    Input (N, C, H, W); output (N, classes) logits. The network halves height and width five times. With ``small_input``
+    (by default: sides below 64) the first convolution and the first strided pair preserve them, so that 32 x 32 images
+    are reduced to 4 x 4. The average is not quantized: in hardware the last layer reads the sums.
 
     ``width`` multiplies all channels. ``in_bits``, ``batch_norm`` and ``bias`` as in ``quant.models.mlp.MLP``.
     """

@@ -1,4 +1,4 @@
-"""The base class of all models, and the parts that they share."""
+"""The base class of all models, and the functions that they share."""
 
 import math
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from quant.schemes.scheme import Scheme
 
 
 class Network(torch.nn.Module):
-    """Base of every model: (N, *input_shape) float32 -> (N, classes) float32 logits.
+    """Base class of every model: (N, *input_shape) float32 -> (N, classes) float32 logits.
 
-    The input holds whole numbers in the data's own scale, ``in_range`` = (low, high); quantizing it to ``in_bits`` is
-    the network's first layer, ``input`` (see ``quant.layers.InputQuant``). By default that is 4 bits for ranges up to
-    0..16 (the digits, whose brightest value, 16, becomes 15) and 8 bits otherwise, so that an image goes in as it is;
-    a scheme that quantizes nothing leaves the input alone. ``name`` and ``scheme`` say what was built.
+    The input holds whole numbers in the scale of the data, ``in_range`` = (low, high). The network's first layer,
+    ``input``, quantizes it to ``in_bits`` (see ``quant.layers.InputQuant``). The default is 4 bits for ranges within
+    0..16 (the digits, whose maximum of 16 becomes 15) and 8 bits otherwise, which leaves images unchanged. A scheme
+    that quantizes nothing does not quantize the input either. ``name`` and ``scheme`` state what was built.
     """
 
-    options: dict[str, Any]  # what ``create_model`` was given besides name and scheme
+    options: dict[str, Any]  # the arguments of ``create_model`` besides name and scheme
 
     def __init__(
         self,
@@ -43,28 +43,28 @@ class Network(torch.nn.Module):
             self.input = layers.InputQuant((4 if narrow else 8) if in_bits is None else in_bits, *in_range)
 
     def normalization(self, batch_norm: bool | None, bias: bool | None) -> tuple[bool, bool]:
-        """Whether layers have BatchNorm (None: as in the scheme) and a bias (None: if they have no BatchNorm)."""
+        """Returns whether layers have BatchNorm (None: as in the scheme) and a bias (None: only without BatchNorm)."""
         chosen = self.scheme.batch_norm if batch_norm is None else batch_norm
         return chosen, not chosen if bias is None else bias
 
     def add_output(self, features: int, bias: bool) -> None:
-        """The last layer, ``output``, and behind weights of +-1 a constant scale (``quant.layers.LogitScale``)."""
+        """Adds the last layer, ``output``, and, for weights of +-1, a constant scale (``quant.layers.LogitScale``)."""
         edge = self.scheme.edge
         self.output = layers.linear(edge, features, self.classes, bias)
         self.scale = layers.LogitScale(features) if edge.unit_weights else torch.nn.Identity()
 
 
 def model_inputs(model: Network, images: np.ndarray) -> np.ndarray:
-    """Samples (N, C, H, W) or (N, F) in the model's own layout, (N, *input_shape) float32.
+    """Returns samples (N, C, H, W) or (N, F) in the model's layout, (N, *input_shape) float32.
 
-    Raises QuantError (status 2) if a sample's number of elements is not the model's.
+    Raises QuantError (status 2) if the number of elements per sample differs from the model's.
     """
     check_input_shape(model, images.shape[1:])
     return images.reshape(len(images), *model.input_shape).astype(np.float32)
 
 
 def check_input_shape(model: Network, shape: tuple[int, ...]) -> None:
-    """Raises QuantError (status 2) unless samples of that shape have as many elements as the model's input."""
+    """Raises QuantError (status 2) unless samples of ``shape`` have as many elements as the model's input."""
     if math.prod(shape) != math.prod(model.input_shape):
         raise QuantError(
             f"{model.name} takes inputs of shape {model.input_shape}, but the data have {shape}: create the model with "
@@ -76,10 +76,12 @@ def check_input_shape(model: Network, shape: tuple[int, ...]) -> None:
 def image_shape(
     name: str, input_shape: tuple[int, ...], sides: Callable[[int], int], typical: int
 ) -> tuple[int, int, int]:
-    """Channels of an input and the height and width that ``sides`` leaves of its own, at least 1 by 1.
+    """Returns an input's channels, and the height and width that the network reduces it to.
 
-    QuantError (status 2) where the input is no image (C, H, W), or smaller than the network needs; ``typical`` is a
-    side that is large enough.
+    ``sides`` maps a side of the input to the reduced side, which must be at least 1. ``typical`` is a side that is
+    large enough; it bounds the search for the smallest valid side.
+
+    Raises QuantError (status 2) if the input is not an image (C, H, W), or is smaller than the network requires.
     """
     if len(input_shape) != 3:
         raise QuantError(f"model {name} takes images (channels, height, width), not {input_shape}", status=2)
@@ -95,5 +97,5 @@ def image_shape(
 
 
 def scaled(channels: int, width: float) -> int:
-    """``channels`` times ``width``, rounded, at least 1."""
+    """Returns ``channels`` times ``width``, rounded, at least 1."""
     return max(1, round(channels * width))

@@ -1,4 +1,4 @@
-"""Plain convolutional networks: FINN's CNV, LeNet-5 and VGG-Small."""
+"""Convolutional networks without branches: FINN's CNV, LeNet-5 and VGG-Small."""
 
 from typing import Any
 
@@ -12,9 +12,10 @@ from quant.schemes.scheme import Scheme
 class PlainConvNet(Network):
     """Input quantizer; groups of convolutions, each group ending in a 2 x 2 max pool; linear layers.
 
-    Input (N, C, H, W); output (N, classes) logits. ``groups`` holds the output channels of each convolution,
-    ``hidden`` the linear layers' outputs, ``kernel`` the convolutions' side; ``padded`` keeps heights and widths (a
-    border of zeros), otherwise a convolution takes ``kernel - 1`` off them. The last group is pooled if ``pool_last``.
+    Input (N, C, H, W); output (N, classes) logits. ``groups`` contains the output channels of each convolution,
+    ``hidden`` the outputs of the linear layers, and ``kernel`` the convolutions' side. With ``padded``, a border of
+    zeros preserves height and width; otherwise each convolution reduces them by ``kernel - 1``. The last group is
+    pooled if ``pool_last``.
 
     ``width`` multiplies all channels and hidden outputs. ``in_bits``, ``batch_norm`` and ``bias`` as in
     ``quant.models.mlp.MLP``. Raises QuantError (status 2) for images that are too small.
@@ -49,7 +50,7 @@ class PlainConvNet(Network):
 
         features, *left = image_shape(name, input_shape, sides, typical=64)
         batch_norm, bias = self.normalization(batch_norm, bias)
-        edge = scheme.edge  # of the first layer; the last one's is ``add_output``'s
+        edge = scheme.edge  # for the first layer; ``add_output`` handles the last one
         self.features = torch.nn.ModuleList()
         for index, group in enumerate(groups):
             for position, channels in enumerate(scaled(c, width) for c in group):
@@ -98,7 +99,7 @@ def lenet5(scheme: Scheme, **options: Any) -> PlainConvNet:
 def vgg_small(scheme: Scheme, **options: Any) -> PlainConvNet:
     """VGG-Small: padded 3 x 3 convolutions, 128-128-pool-256-256-pool-512-512-pool, one linear layer.
 
-    The network of BinaryConnect and BinaryNet on CIFAR-10 without its two hidden linear layers. Takes images of 8 x 8
-    or more, best with sides that 8 divides (pools drop the rest).
+    The network of BinaryConnect and BinaryNet for CIFAR-10 without its two hidden linear layers. Images must have sides
+    of at least 8, preferably multiples of 8 (pools discard the remainder).
     """
     return PlainConvNet(scheme, ((128, 128), (256, 256), (512, 512)), (), kernel=3, padded=True, **options)

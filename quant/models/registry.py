@@ -1,4 +1,4 @@
-"""The registry of model families, and the reading of model names."""
+"""The registry of model families, and the parser of model names."""
 
 import difflib
 import fnmatch
@@ -15,35 +15,36 @@ from quant.schemes.scheme import Scheme
 if TYPE_CHECKING:
     from quant.models.network import Network
 
-# family -> module of its builder, a function of the family's name with underscores for dashes. The module imports
-# torch, so it is imported when the family is first asked for.
+# family -> module of its builder, a function named like the family with underscores for dashes. The module imports
+# torch, so it is imported when the family is first used.
 _MODULES = {
     **dict.fromkeys(("tfc", "sfc", "lfc", "jsc-mlp", "kws-mlp"), "quant.models.mlp"),
     **dict.fromkeys(("cnv", "lenet5", "vgg-small"), "quant.models.plain"),
     **dict.fromkeys(("resnet8", "resnet20"), "quant.models.resnet"),
     "mobilenet-v1": "quant.models.mobilenet",
 }
-# family -> builder that ``register_model`` was given
+# family -> builder that was passed to ``register_model``
 _REGISTERED: dict[str, Callable[..., "Network"]] = {}
 _LISTED = ("w1a1", "w1a2", "w2a2", "wternarya2", "w4a4", "w8a8", "w16a16", "float")
 
 
 def register_model(build: Callable[..., "Network"]) -> Callable[..., "Network"]:
-    """Decorator: adds the family ``build(scheme, **options)``, named as the function with dashes for underscores.
+    """Decorator that adds the family ``build(scheme, **options)``, named like the function with dashes for underscores.
 
-    Its return annotation is the network's class, whose keyword-only arguments, but for ``name``, are the options.
+    The function's return annotation is the network's class. The options are the keyword-only arguments of that class,
+    except ``name``.
     """
     _REGISTERED[build.__name__.replace("_", "-")] = build
     return build
 
 
 def families() -> list[str]:
-    """Names of the model families, sorted."""
+    """Returns the names of the model families, sorted."""
     return sorted({*_MODULES, *_REGISTERED})
 
 
 def builder(family: str) -> Callable[..., "Network"]:
-    """The function ``build(scheme, **options)`` of a family that ``families`` lists."""
+    """Returns the function ``build(scheme, **options)`` of a family that ``families`` lists."""
     if family in _REGISTERED:
         return _REGISTERED[family]
     build: Callable[..., Network] = getattr(import_module(_MODULES[family]), family.replace("-", "_"))
@@ -51,16 +52,17 @@ def builder(family: str) -> Callable[..., "Network"]:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Model names that match a shell pattern, sorted. Other widths than the listed ones work too."""
+    """Returns the model names that match a shell pattern, sorted. Widths that are not listed work as well."""
     names = (f"{family}-{widths}" for family in families() for widths in _LISTED)
     return sorted(fnmatch.filter(names, pattern))
 
 
 def create_model(name: str, scheme: str | Scheme | None = None, **options: Any) -> "Network":
-    """The network of that name, freshly drawn from torch's random numbers.
+    """Returns a new network by name, initialized from torch's random numbers.
 
-    ``scheme`` replaces the scheme that the name's widths choose: by name (it then gets the name's widths), or ready
-    made. ``options`` go to the family's network: ``input_shape`` (or ``in_features``), ``classes`` and the like.
+    ``scheme`` replaces the scheme that the widths in the name select: a scheme's name (the scheme then gets these
+    widths) or a scheme object. ``options`` are passed to the family's network: ``input_shape`` (or ``in_features``),
+    ``classes``, etc.
 
     >>> create_model("tfc-w1a2", input_shape=(1, 8, 8)).name
     'tfc-w1a2'
@@ -82,9 +84,10 @@ def create_model(name: str, scheme: str | Scheme | None = None, **options: Any) 
 
 
 def choose_scheme(name: str, scheme: str | None = None, parameters: Mapping[str, Any] | None = None) -> Scheme:
-    """The scheme of a model's name: of its widths, or ``scheme`` with these widths; ``parameters`` override.
+    """Returns the scheme of a model name: the one that its widths select, or ``scheme`` with these widths.
 
-    A name without widths (``tfc``) takes its scheme from ``scheme`` and ``parameters`` alone.
+    ``parameters`` override the scheme's parameters. A name without widths (``tfc``) takes its scheme from ``scheme``
+    and ``parameters`` alone.
 
     Raises QuantError (status 2) for an unknown family, widths, scheme or parameter.
     """
@@ -116,7 +119,7 @@ def choose_scheme(name: str, scheme: str | None = None, parameters: Mapping[str,
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """Family and widths of a model's name; families may contain dashes themselves."""
+    """Splits a model name into family and widths; the family itself may contain dashes."""
     for family in families():
         if name == family or name.startswith(f"{family}-"):
             return family, name[len(family) + 1 :]

@@ -10,10 +10,10 @@ from quant.schemes.scheme import Scheme
 
 
 class ResidualBlock(torch.nn.Module):
-    """``act(add(norm(conv(block(x))), shortcut(x)))``: two 3 x 3 convolutions beside a shortcut.
+    """``act(add(norm(conv(block(x))), shortcut(x)))``: two 3 x 3 convolutions in parallel with a shortcut.
 
-    (N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up. The shortcut is the input itself where shapes
-    allow it, else a 1 x 1 convolution with the same stride, and BatchNorm.
+    (N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up. The shortcut is the identity if the shapes
+    are equal, else a 1 x 1 convolution with the same stride, followed by BatchNorm.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class ResidualBlock(torch.nn.Module):
 def _linear_part(
     scheme: Scheme, inputs: int, outputs: int, kernel: int, stride: int, norm: bool | None, bias: bool
 ) -> torch.nn.Sequential:
-    """A convolution and its BatchNorm, without an activation."""
+    """Returns a convolution and its BatchNorm, without an activation."""
     made = torch.nn.Sequential()
     layer = layers.conv(scheme, inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias)
     made.add_module("conv", layer)
@@ -48,12 +48,12 @@ def _linear_part(
 
 
 class ResNet(Network):
-    """Input quantizer; a 3 x 3 convolution of 16; stages of 16, 32, 64 channels; the mean over each channel; linear.
+    """Input quantizer; a 3 x 3 convolution of 16 channels; stages of 16, 32, 64 channels; global average pool; linear.
 
-    The second and the third stage halve height and width, so that 32 x 32 images end in 8 x 8.
+    The second and the third stage halve height and width: 32 x 32 images are reduced to 8 x 8.
 
-    Input (N, C, H, W), 4 x 4 at least; output (N, classes) logits. ``depth`` blocks a stage. The mean is not quantized:
-    hardware hands the last layer the sums.
+    Input (N, C, H, W), at least 4 x 4; output (N, classes) logits. Each stage has ``depth`` blocks. The average is not
+    quantized: in hardware the last layer reads the sums.
 
     ``width`` multiplies all channels. ``in_bits``, ``batch_norm`` and ``bias`` as in ``quant.models.mlp.MLP``.
     """

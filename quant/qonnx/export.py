@@ -1,4 +1,4 @@
-"""From a trained network to a QONNX file that computes the same integers."""
+"""Exports a trained network to a QONNX file that computes the same integers."""
 
 import copy
 import logging
@@ -41,20 +41,20 @@ def export(
     input_shape: tuple[int, ...] | None = None,
     in_range: tuple[float, float] | None = None,
 ) -> Verification:
-    """Writes ``model`` as a cleaned QONNX file and checks it against torch; the model itself is left as it was.
+    """Writes ``model`` as a cleaned QONNX file and verifies it against torch. The model itself is not changed.
 
-    ``model`` is a ``quant`` network or any module of Brevitas layers with one tensor in and one tensor out. It is
-    exported from a copy on the CPU in eval mode. The file has one input ``global_in`` (1, *input_shape) float32 and one
-    output ``global_out`` float32 (qonnx's names). Weights are the quantized values that training used, whatever their
-    quantizer. Nodes are named after their modules: ``hidden_0_linear_MatMul``; those of a module that is called
-    again end in ``_1``, ``_2``, ...
+    ``model`` is a ``quant`` network, or any module of Brevitas layers with one input and one output tensor. The export
+    uses a copy on the CPU in eval mode. The file has one input ``global_in`` (1, *input_shape) float32 and one output
+    ``global_out`` float32 (qonnx's names). Weights are the quantized values that training used, for any quantizer.
+    Nodes are named after their modules: ``hidden_0_linear_MatMul``; nodes of further calls of the same module end in
+    ``_1``, ``_2``, ...
 
-    ``frames`` (N, *input_shape) are executed in torch and with qonnx. Default: 64 random frames, whole numbers where
-    both ends of ``in_range`` are (uniform otherwise). ``input_shape`` (without the batch) and ``in_range`` are a
-    network's own; of another module, give either both or ``frames``.
+    ``frames`` (N, *input_shape) are executed in torch and with qonnx. Default: 64 random frames, which are whole
+    numbers if both ends of ``in_range`` are, else uniformly distributed. ``input_shape`` (without the batch) and
+    ``in_range`` default to those of the network. Another module needs both of them, or ``frames``.
 
-    Raises QuantError if any integer out of an activation quantizer differs, in which case no file is written, and for a
-    layer that QONNX cannot express, which it names. A file of that name is replaced only by a whole, verified one.
+    Raises QuantError if any integer of an activation quantizer differs (then no file is written), and for a layer that
+    QONNX cannot express, which the message names. An existing file is replaced only by a complete, verified one.
     """
     name = model.name if isinstance(model, Network) else type(model).__name__
     schemes = dict.fromkeys(getattr(module, "scheme", None) for module in model.modules())
@@ -90,7 +90,7 @@ def _frames(
     input_shape: tuple[int, ...] | None,
     in_range: tuple[float, float] | None,
 ) -> np.ndarray:
-    """The frames to check with, float32."""
+    """Returns the frames for the verification, (N, *input_shape) float32."""
     if isinstance(model, Network):
         input_shape = model.input_shape if input_shape is None else input_shape
         in_range = model.in_range if in_range is None else in_range
@@ -115,13 +115,13 @@ def _frames(
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keeps the exporters' progress lines, warnings and log records off the user's terminal."""
+    """Context that suppresses the exporters' progress lines, warnings and log records."""
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     sys.stdout.flush()
     output = os.dup(1)
     with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)  # where torch prints its whole graph in C++ if an export fails
+        os.dup2(nowhere.fileno(), 1)  # if an export fails, torch's C++ code prints the whole graph there
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
@@ -133,8 +133,8 @@ def _silence() -> Iterator[None]:
 
 
 def _to_onnx(frozen: torch.nn.Module, frame: torch.Tensor) -> onnx.ModelProto:
-    # A failed export leaves a Brevitas model in export mode, so it gets its own copy. TorchScript's exporter, as
-    # it names nodes after modules and takes residual networks.
+    # A copy, because a failed export leaves a Brevitas model in export mode. TorchScript's exporter is used
+    # (dynamo=False), because it names nodes after modules and supports residual networks.
     model = copy.deepcopy(frozen)
     model.register_forward_hook(lambda _module, _inputs, output: value_of(output))
     running = _track(model)
@@ -143,7 +143,7 @@ def _to_onnx(frozen: torch.nn.Module, frame: torch.Tensor) -> onnx.ModelProto:
             exported = Manager.export(model, frame, f"{folder}/model.onnx", dynamo=False)
     except QuantError:
         raise
-    except Exception as error:  # whatever the user's layers and torch's exporter raise
+    except Exception as error:  # the user's layers and torch's exporter can raise any type
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
         where = f"its layer {running[-1]}" if running else "the model"
         raise QuantError(f"{where} cannot be exported: {reason}") from error
@@ -157,7 +157,10 @@ def _to_onnx(frozen: torch.nn.Module, frame: torch.Tensor) -> onnx.ModelProto:
 
 
 def _track(model: torch.nn.Module) -> list[str]:
-    """The paths of the modules that are running, outermost first; after a failure, of those that it stopped."""
+    """Returns a list that holds the paths of the running modules, outermost first.
+
+    After a failure it holds the paths of the modules in which the failure occurred.
+    """
     running: list[str] = []
 
     def enter(path: str) -> Any:
@@ -171,7 +174,7 @@ def _track(model: torch.nn.Module) -> list[str]:
 
 
 def _name_nodes(model: onnx.ModelProto) -> dict[str, list[str]]:
-    """Names all nodes after their modules, each once; gives the names of each quantizer's nodes by its path."""
+    """Gives all nodes unique names after their modules. Returns the node names of each quantizer by its path."""
     taken: set[str] = set()
     found: dict[str, list[str]] = {}
     for node in model.graph.node:
@@ -198,7 +201,7 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def _clean(model: onnx.ModelProto) -> ModelWrapper:
-    """What ``qonnx.util.cleanup`` does, but nodes keep their modules' names."""
+    """Applies the transformations of ``qonnx.util.cleanup``, except that nodes keep the names of their modules."""
     wrapper = ModelWrapper(model)
     for node in wrapper.graph.node:
         if node.op_type in QUANTIZERS:

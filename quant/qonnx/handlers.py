@@ -1,7 +1,8 @@
-"""How each Brevitas quantizer is written into a QONNX file: one node that computes what the quantizer computed.
+"""Export of each Brevitas quantizer to QONNX: one node that computes the same as the quantizer.
 
-Brevitas's own handlers export the latent weights with a rounding quantizer behind them, which gives other integers for
-every quantizer that does not round half to even (floor, A2Q, ...), and write rounding modes that QONNX does not know.
+Brevitas's own handlers export the latent weights, followed by a rounding quantizer. That produces different integers
+for every quantizer that does not round half to even (floor, A2Q, ...). They also write rounding modes that QONNX does
+not define.
 """
 
 from dataclasses import dataclass
@@ -25,22 +26,25 @@ from brevitas.proxy.runtime_quant import TruncQuantProxyFromInjector
 from quant.errors import QuantError
 
 PLACE = "place"
-"""Attribute of every exported quantizer until its node is named: the path of its module."""
+"""Temporary attribute of every exported quantizer, until its node is named: the path of its module."""
 
-# Brevitas's rounding modes that QONNX knows, by QONNX's names. Stochastic rounding is to the nearest in eval mode.
+# Brevitas's rounding modes -> QONNX's. Stochastic rounding is to the nearest in eval mode.
 _ROUNDING = {"ROUND": "ROUND", "CEIL": "CEIL", "FLOOR": "FLOOR", "ROUND_TO_ZERO": "DOWN", "STOCHASTIC_ROUND": "ROUND"}
 
 
 @dataclass(frozen=True)
 class _Operator:
-    """A node's operator and its attributes, which torch's exporter wants to be named after their types."""
+    """A node's operator and its attributes. torch's exporter requires the type as a suffix of an attribute's name."""
 
     name: str
     attributes: dict[str, Any]
 
 
 class _Node(torch.autograd.Function):
-    """One node ``operator(x, *constants)`` in the file. The trace that it is for does not depend on values."""
+    """Writes one node ``operator(x, *constants)``.
+
+    ``forward`` returns a placeholder of the right shape, because the trace does not depend on values.
+    """
 
     @staticmethod
     def symbolic(g: Any, x: Any, operator: _Operator, *constants: Any) -> Any:
@@ -54,10 +58,10 @@ class _Node(torch.autograd.Function):
 
 
 class _Handler(ONNXBaseHandler):
-    """Base: ``node`` adds one node that carries the path of the quantizer's module, ``proxy.place``."""
+    """Base class: ``node`` adds one node with the path of the quantizer's module, ``proxy.place``."""
 
     def prepare_for_export(self, proxy: Any) -> None:
-        # In a tuple, as a module must not become its handler's child as well.
+        # In a tuple: otherwise torch would register the module as a child of its handler.
         self.proxy_of = (proxy,)
 
     def node(self, operator: str, x: torch.Tensor, *constants: torch.Tensor, **attributes: Any) -> torch.Tensor:
@@ -67,7 +71,7 @@ class _Handler(ONNXBaseHandler):
     def quant(
         self, x: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor, bits: torch.Tensor, rounding: str
     ) -> torch.Tensor:
-        """``Quant``, or ``BipolarQuant`` for 1 bit with sign."""
+        """Adds ``Quant``, or ``BipolarQuant`` for signed 1-bit values."""
         [proxy] = self.proxy_of
         if float(bits) == 1 and proxy.is_signed:
             return self.node("BipolarQuant", x, scale)
@@ -78,7 +82,7 @@ class _Handler(ONNXBaseHandler):
 
 
 class _WeightHandler(_Handler):
-    """Weights: the quantized values, behind a quantizer that finds them on its grid and leaves them as they are."""
+    """Weights: writes the quantized values, followed by a quantizer that maps each of them to itself."""
 
     handled_layer = (
         WeightQuantProxyFromInjector,
@@ -97,12 +101,12 @@ class _WeightHandler(_Handler):
         facts = quantized.scale, quantized.zero_point, quantized.bit_width
         value = self.quant(quantized.value, *facts, "ROUND")
         decoupled = isinstance(self.proxy_of[0], DecoupledWeightQuantProxyFromInjector)
-        # Decoupled quantizers also tell the scale and zero point before the clip, which nothing reads.
+        # Decoupled quantizers also return the scale and zero point before the clip, which nothing reads.
         return (value, *facts, *facts[:2]) if decoupled else (value, *facts)
 
 
 class _BiasHandler(_Handler):
-    """Biases: quantized values as with weights, unless their scale is known only inside the network."""
+    """Biases: writes quantized values as for weights, unless the scale depends on the layer's input."""
 
     handled_layer = BiasQuantProxyFromInjector
 
@@ -141,7 +145,7 @@ class _ActHandler(_Handler):
         scale, zero_point, bits = self.facts
         if self.thresholds is None:
             return self.quant(x, scale, zero_point, bits, self.rounding), scale, zero_point, bits
-        # Codes first: with the scale inside the node qonnx and FINN would take its outputs for floats.
+        # The scale is a separate node: inside MultiThreshold, qonnx and FINN would treat its outputs as floats.
         codes = self.node(
             "MultiThreshold",
             x,
@@ -153,7 +157,7 @@ class _ActHandler(_Handler):
 
 
 class _TruncHandler(_Handler):
-    """Truncation of low bits, behind an average pool for example."""
+    """Truncation of low bits, for example after an average pool."""
 
     handled_layer = TruncQuantProxyFromInjector
 
@@ -184,7 +188,7 @@ class _TruncHandler(_Handler):
 
 
 def qonnx_rounding(proxy: Any) -> str:
-    """QONNX's name of a quantizer's rounding in eval mode; QuantError where QONNX has none."""
+    """Returns QONNX's name of a quantizer's rounding mode in eval mode. Raises QuantError if QONNX has none."""
     for module in proxy.modules():
         if hasattr(module, "qonnx_rounding"):
             return module.qonnx_rounding
@@ -202,13 +206,13 @@ def qonnx_rounding(proxy: Any) -> str:
 
 
 class Manager(QONNXManager):
-    """Brevitas's export to QONNX, by these handlers."""
+    """Brevitas's QONNX export with the handlers of this module."""
 
     handlers = [_WeightHandler, _BiasHandler, _ActHandler, _TruncHandler]  # noqa: RUF012 (Brevitas's own attribute)
 
 
 def quantizers(model: torch.nn.Module) -> dict[str, Any]:
-    """The enabled quantizers in a model, by the paths of their modules."""
+    """Returns the enabled quantizers of a model by module path."""
     return {
         path: module
         for path, module in model.named_modules()
@@ -217,13 +221,13 @@ def quantizers(model: torch.nn.Module) -> dict[str, Any]:
 
 
 def tensor_quant(proxy: Any) -> torch.nn.Module:
-    """The module that computes ``(values, scale, zero point, bit width, ...)`` for a quantizer."""
+    """Returns the module of a quantizer that computes ``(values, scale, zero point, bit width, ...)``."""
     fused = getattr(proxy, "fused_activation_quant_proxy", None)
     return proxy.tensor_quant if fused is None else fused.tensor_quant
 
 
 def prepare(model: torch.nn.Module) -> None:
-    """Tells each quantizer its path. QuantError for a quantizer that no QONNX node computes."""
+    """Stores each quantizer's module path in it. Raises QuantError for a quantizer that no QONNX node computes."""
     for path, proxy in quantizers(model).items():
         proxy.place = path
         if Manager.handler_from_module(proxy, no_inheritance=True) is None:

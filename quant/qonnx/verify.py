@@ -1,4 +1,4 @@
-"""Whether an exported file computes what torch computes: every integer out of every activation quantizer."""
+"""Verifies that an exported file computes the same as torch: compares every integer of every activation quantizer."""
 
 import copy
 import math
@@ -23,20 +23,20 @@ from quant.errors import QuantError
 from quant.qonnx.handlers import quantizers, tensor_quant
 
 QUANTIZERS = ("Quant", "BipolarQuant", "MultiThreshold", "Trunc")
-"""Operators of a file that give integers."""
+"""Operators of a QONNX file whose outputs are integers (times a scale)."""
 
-# Elements of a file's largest tensor that are computed at a time; memory is a few times that.
+# Maximum number of elements of the largest tensor per execution; the memory used is a few times as much.
 _ELEMENTS = 2_000_000
 
 
 @dataclass(frozen=True)
 class Verification:
-    """How the exported file's execution compares with torch, over ``frames`` inputs.
+    """The result of comparing the exported file with torch over ``frames`` inputs.
 
-    With sums in float64, where rounding does not matter, every integer out of the ``quantizers`` activation quantizers
-    was equal (else the export failed) and ``max_abs_diff`` is the largest difference of a logit. In float32, which
-    QONNX prescribes, a value within float32's rounding of a decision point may fall to the other side;
-    ``float32_max_abs_diff`` and ``float32_arg_max_differ`` (frames) tell what that did.
+    With sums in float64, where rounding has no effect, every integer of the ``quantizers`` activation quantizers was
+    equal (otherwise the export fails), and ``max_abs_diff`` is the largest difference of a logit. In float32, which
+    QONNX prescribes, a value within float32's rounding error of a decision threshold may be quantized differently.
+    ``float32_max_abs_diff`` (logits) and ``float32_arg_max_differ`` (frames) measure the effect.
     """
 
     frames: int
@@ -49,10 +49,11 @@ class Verification:
 def verify(
     name: str, frozen: torch.nn.Module, wrapper: ModelWrapper, nodes: Mapping[str, list[str]], frames: np.ndarray
 ) -> Verification:
-    """Compares the file with ``frozen``, a model in eval mode, and raises QuantError for integers that differ.
+    """Compares the file with ``frozen``, a model in eval mode. Raises QuantError for integers that differ.
 
-    ``nodes``: the names of each quantizer's nodes, by its path, in the order in which torch calls them. Frames are
-    (N, ...) float32. Sums are float64 on both sides and each quantizer computes in float32, as it was trained.
+    ``nodes`` contains the names of each quantizer's nodes by its path, in the order in which torch calls them.
+    ``frames`` are (N, ...) float32. Sums are computed in float64 on both sides; each quantizer computes in float32, as
+    in training.
     """
     size = min(len(frames), max(1, _ELEMENTS // _largest_tensor(wrapper)))
     batched = wrapper.transform(ChangeBatchSize(size)).transform(InferShapes())
@@ -73,7 +74,7 @@ def verify(
         outputs.append([each[:count] for each in (expected, context["global_out"], expected32, found32)])
     expected, found, expected32, found32 = (np.concatenate(each) for each in zip(*outputs, strict=True))
     difference = float(np.abs(found - expected).max())
-    # The integers are equal, so what may be left is constants of the model that the file holds in float32.
+    # The integers are equal, so a difference can only come from constants that the file stores in float32.
     if difference > 1e-5 * max(1.0, float(np.abs(expected).max())):
         raise QuantError(
             f"export of {name}: the outputs differ by up to {difference:.3g}, so the file was not written; "
@@ -90,12 +91,15 @@ def verify(
 
 
 def value_of(output: Any) -> torch.Tensor:
-    """A model's output as a tensor, whether or not it is one of Brevitas's quantized tensors."""
+    """Returns a model's output as a tensor, also if it is one of Brevitas's quantized tensors."""
     return output.value if isinstance(output, QuantTensor) else output
 
 
 def _largest_tensor(wrapper: ModelWrapper) -> int:
-    """Elements of a frame's largest tensor; tensors that do not start with the batch of 1 are weights."""
+    """Returns the number of elements of the largest activation tensor of one frame.
+
+    Tensors whose first dimension is not the batch of 1 are weights.
+    """
     values = (*wrapper.graph.input, *wrapper.graph.value_info, *wrapper.graph.output)
     shapes = ([dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values)
     return max(math.prod(shape) for shape in shapes if shape[:1] == [1])
@@ -111,7 +115,7 @@ def _compare(
         )
     for code, node in zip(calls, nodes, strict=True):
         scale: Any = 1.0
-        if node.op_type != "MultiThreshold":  # which gives its codes
+        if node.op_type != "MultiThreshold":  # MultiThreshold outputs codes
             scale = context[node.input[4 if node.op_type == "Trunc" else 1]]
         exported = np.rint(context[node.output[0]] / scale).astype(np.int64)
         wrong = np.argwhere(exported != code)
@@ -124,7 +128,7 @@ def _compare(
 
 
 class _Recorded:
-    """A copy of a model that computes in float64, but for its quantizers, and keeps the integers out of them."""
+    """A copy of a model that computes in float64, except in its quantizers, and records their integers."""
 
     def __init__(self, frozen: torch.nn.Module) -> None:
         self.model = copy.deepcopy(frozen).double()
@@ -155,7 +159,7 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
 
 
 def _with_float64_sums(wrapper: ModelWrapper) -> ModelWrapper:
-    """A copy whose tensors are float64."""
+    """Returns a copy whose floating-point tensors are float64."""
     double = copy.deepcopy(wrapper)
     for tensor in double.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT:
@@ -167,7 +171,10 @@ def _with_float64_sums(wrapper: ModelWrapper) -> ModelWrapper:
 
 
 def _execute(double: ModelWrapper, frames: np.ndarray) -> dict[str, np.ndarray]:
-    """All tensors of a float64 execution, in which quantizers compute in float32, the scale behind thresholds too."""
+    """Executes the file in float64 and returns all its tensors.
+
+    Quantizers compute in float32, including the scale that follows a ``MultiThreshold``.
+    """
     context = double.make_empty_exec_context()
     context["global_in"] = frames.astype(np.float64)
     versions = double.get_opset_imports()
@@ -191,7 +198,7 @@ def _execute(double: ModelWrapper, frames: np.ndarray) -> dict[str, np.ndarray]:
     return context
 
 
-# ONNX Runtime has these operators in float32 only; here they are by torch's functions and the file's attributes.
+# ONNX Runtime has these operators in float32 only. Here torch's functions compute them in float64.
 
 
 def _conv(
@@ -216,7 +223,7 @@ def _average_pool(x: torch.Tensor, *, count_include_pad: int = 0, **attributes: 
 
 
 def _pads(attributes: Mapping[str, Any], axes: int) -> list[int]:
-    """ONNX's pads, all beginnings and all ends, in the order of torch's ``pad``: the last axis first."""
+    """Converts ONNX's pads (all begins, then all ends) to the order of torch's ``pad`` (last axis first)."""
     pads = attributes.get("pads", [0] * 2 * axes)
     return [pads[axis + side] for axis in reversed(range(axes)) for side in (0, axes)]
 

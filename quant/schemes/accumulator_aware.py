@@ -66,7 +66,7 @@ class AccumulatorAware(Scheme):
     clipped. Loss: cross entropy.
 
     The papers also penalize norms above T in the loss, which is not done here. The bound holds for layers that read an
-    activation. It does not hold behind a residual sum or a mean without quantizer, and it does not include biases.
+    activation. It does not hold after a residual sum or a mean without quantizer, and it does not include biases.
 
     Colbert, Pappalardo, Petri-Koenig: "A2Q: Accumulator-aware quantization with guaranteed overflow avoidance", ICCV
     2023. Colbert, Pappalardo, Petri-Koenig, Umuroglu: "A2Q+: Improving accumulator-aware weight quantization", ICML

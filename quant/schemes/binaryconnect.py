@@ -53,7 +53,7 @@ class BinaryConnect(Scheme):
     one bit, so the sign is used here. ``finish`` re-estimates BatchNorm's statistics, because the sums with these
     weights differ from those during training.
 
-    The paper trains with the squared hinge loss behind a last BatchNorm, and its learning rate decays exponentially
+    The paper trains with the squared hinge loss after a final BatchNorm, and its learning rate decays exponentially
     from 1e-3 or 3e-3. In 100 epochs on the digits (``tfc-w1a1``) that reaches 93.6 %; a cosine schedule from 1e-2
     reaches 97.4 %; cross entropy on logits scaled by a constant, the default here, reaches 97.8 %.
     ``loss="squared_hinge"`` selects the paper's loss.

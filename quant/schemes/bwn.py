@@ -91,7 +91,7 @@ class FilterScaled(Scheme):
 
 @dataclass(frozen=True)
 class BWN(FilterScaled):
-    """Binary-Weight-Network: signs with one scale per filter, ``act_bits``-bit activations.
+    """Binary-Weight-Network: signs with one scale a filter, ``act_bits``-bit activations.
 
     Forward: ``W~ = alpha * sign(W)`` with ``alpha = mean|W|`` over each filter, which minimizes ``||W - W~||``.
     Gradient, with n weights in a filter: ``dC/dW_i = dC/dW~_i * (1 / n + alpha * 1[|W_i| < 1])``.

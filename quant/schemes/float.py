@@ -12,7 +12,7 @@ from quant.schemes.scheme import Scheme
 
 @dataclass(frozen=True)
 class Float(Scheme):
-    """Floating-point weights, ReLU activations and sums. Nothing is quantized, not even the input.
+    """Floating-point weights, ReLU activations and sums: nothing is quantized, the input included.
 
     Loss: cross entropy. Such a network cannot be exported, because hardware computes with integers.
     """

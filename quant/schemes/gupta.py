@@ -47,7 +47,7 @@ class _RoundedGradient(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class Gupta(Scheme):
-    """16-bit fixed point <IL, FL> with stochastic rounding, during training and at inference.
+    """16-bit fixed point <IL, FL> with stochastic rounding, in training as in use.
 
     A format <IL, FL> represents ``x = k * 2**-FL`` from ``-2**(IL-1)`` to ``2**(IL-1) - 2**-FL``; it saturates.
     ``rounding="stochastic"``: ``floor(x / eps) * eps`` with ``eps = 2**-FL``, plus ``eps`` with a probability equal to

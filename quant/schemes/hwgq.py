@@ -83,7 +83,7 @@ class HalfWaveAct(TensorQuant):
 
 @dataclass(frozen=True)
 class HWGQ(Scheme):
-    """Half-wave Gaussian quantization: 1-bit weights with one scale per filter, ``act_bits``-bit activations.
+    """Half-wave Gaussian quantization: 1-bit weights with a scale per filter, ``act_bits``-bit activations.
 
     An activation follows a BatchNorm without affine parameters, so that its input is nearly N(0, 1). It is 0 for
     ``x <= 0``, else the nearest of the positive levels ``q_1 ... q_L`` with ``L = 2**act_bits - 1``; every positive x

@@ -12,7 +12,7 @@ from quant.schemes.scheme import Scheme
 
 @dataclass(frozen=True)
 class Integer(Scheme):
-    """Uniform integers with one floating-point scale per tensor.
+    """Uniform integers with one floating-point scale a tensor.
 
     Forward: weights are ``s * clip(round(w / s), low, high)`` and activations are
     ``s * clip(round(relu(x) / s), 0, 2**act_bits - 1)``; rounding is half to even. Weights of 3 bits or more are

@@ -74,7 +74,7 @@ class StepAct(_Step):
 
 @dataclass(frozen=True)
 class LearnedStep(Scheme):
-    """Learned step size quantization (LSQ) of weights and activations, with one step per tensor.
+    """Learned step size quantization (LSQ) of weights and activations, one step a tensor.
 
     Forward: ``s * round(clip(x / s, -Qn, Qp))``, rounding half to even. Weights: Qn = 2**(b-1), Qp = 2**(b-1) - 1.
     Activations, after a ReLU: Qn = 0, Qp = 2**b - 1.

@@ -47,7 +47,7 @@ class LossAwareWeight(TensorQuant):
 
 @dataclass(frozen=True)
 class LossAware(Scheme):
-    """Loss-aware binarization (LAB): 1-bit weights with one scale per layer; ``act_bits``-bit activations.
+    """Loss-aware binarization (LAB): 1-bit weights with one scale a layer; ``act_bits``-bit activations.
 
     Forward: ``w~ = alpha * sign(w)`` with ``alpha = sum|d * w| / sum(d)`` and ``d = sqrt(v) + 1e-8``. v is Adam's
     second moment of the layer's gradients. It approximates the diagonal of the loss's Hessian, so alpha is a step of

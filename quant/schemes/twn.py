@@ -52,7 +52,7 @@ class TernaryWeight(TensorQuant):
 
 @dataclass(frozen=True)
 class TWN(Scheme):
-    """Ternary weight network: weights {-alpha, 0, alpha}, ``act_bits``-bit activations.
+    """Ternary Weight Network: weights {-alpha, 0, alpha}, ``act_bits``-bit activations.
 
     Forward: ``W~ = alpha * sign(W)`` where ``|W| > Delta``, and 0 elsewhere. ``Delta = 0.7 * mean|W|``, and alpha is
     the mean of ``|W|`` over the weights above Delta. Both are computed over a layer or, with ``per_filter=True``, over
@@ -62,7 +62,7 @@ class TWN(Scheme):
     entropy. Optimizer: Adam (stochastic gradient descent in the paper).
 
     Li, Zhang, Liu: "Ternary weight networks", 2016. Published: near full precision on MNIST and CIFAR-10, better than
-    BWN, at 2 bits a weight.
+    BWN, at 2 bits per weight.
     """
 
     name: ClassVar[str] = "twn"

@@ -70,7 +70,7 @@ def split_sign(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 @dataclass(frozen=True)
 class XNOR(FilterScaled):
-    """XNOR-Net: 1-bit weights with one scale per filter, 1-bit activations.
+    """XNOR-Net: 1-bit weights with a scale for each filter, 1-bit activations.
 
     Weights, the first and last layer, and the order of a block are as in ``bwn``. Activations: ``sign`` with
     ``sign(0) = +1`` after BatchNorm; gradient ``1[|x| < 1]``, as in the authors' code, whose sign is 0 for 0.

@@ -1,7 +1,7 @@
 """Training: the loop, its settings, run folders and checkpoints.
 
-The names are imported with the modules that define them, when they are first used: settings, run folders and
-checkpoints need no torch at import.
+The names are imported on first use together with the modules that define them, so that settings, run folders and
+checkpoints do not import torch.
 """
 
 from importlib import import_module
@@ -21,7 +21,7 @@ _MODULES = {
     "Epoch": "lightning_module",
     "train_run": "run",
 }
-"""Name -> its module, which never has the same name."""
+"""Name -> module. No module is named like one of its names."""
 
 __all__ = [
     "Augmentation",

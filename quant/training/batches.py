@@ -6,7 +6,7 @@ import torch
 
 
 def shift(images: torch.Tensor, part: int = 16) -> torch.Tensor:
-    """Each image (N, C, H, W) moved by up to a ``part``-th of its sides, along both axes, at random; zeros come in."""
+    """Shifts each image (N, C, H, W) at random by up to a ``part``-th of its sides along both axes; pads with zeros."""
     count, channels, height, width = images.shape
     down, right = max(1, height // part), max(1, width // part)
     padded = torch.nn.functional.pad(images, (right, right, down, down))
@@ -19,22 +19,22 @@ def shift(images: torch.Tensor, part: int = 16) -> torch.Tensor:
 
 
 def flip_crop(images: torch.Tensor) -> torch.Tensor:
-    """CIFAR's usual: half of the images (N, C, H, W) mirrored, all moved by an eighth of the sides at most."""
+    """The usual augmentation for CIFAR: mirrors half of the images (N, C, H, W), and shifts all by up to an eighth."""
     mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
     return shift(torch.where(mirrored, images.flip(3), images), part=8)
 
 
 AUGMENTATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"shift": shift, "flip-crop": flip_crop}
-"""What changes training images (N, C, H, W) at random, by name; the random numbers are torch's own."""
+"""Random changes of training images (N, C, H, W), by name. The random numbers are torch's global ones."""
 
 
 class Batches:
-    """Batches ((size, *shape) float32, (size,) labels) of whole tensors in memory, in a new order each time.
+    """Batches ((size, *shape) float32, (size,) labels) of in-memory tensors, in a new order in each epoch.
 
-    Much faster here than a DataLoader's workers. The order comes from a generator of its own, seeded once, whose state
-    (``order``) is all that continues it elsewhere. The last, incomplete batch is left out (BatchNorm's statistics want
-    equal batches), unless it is the only one. Of ``processes`` that train together, the one with this ``rank`` gets
-    its share, ``size / processes``, of every batch.
+    This is much faster for such data than a DataLoader's workers. A separate generator, seeded once, draws the order;
+    its state (``order``) suffices to continue elsewhere. The last, incomplete batch is dropped, because BatchNorm's
+    statistics need batches of equal size, unless it is the only one. If several ``processes`` train together, the
+    process with this ``rank`` receives its share, ``size / processes``, of every batch.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Callbacks of a training: the progress bar, the best epoch, checkpoints."""
+"""Lightning callbacks of a training: the progress bar, the best epoch, checkpoints."""
 
 import time
 from pathlib import Path
@@ -13,7 +13,7 @@ from quant.metrics import accuracy
 
 
 class Bar(Callback):
-    """One progress line on the terminal's standard error, or below a notebook's cell."""
+    """One progress line on standard error, or below a notebook cell."""
 
     def __init__(self, name: str, epochs: int) -> None:
         self.console = Console(stderr=True)
@@ -32,7 +32,7 @@ class Bar(Callback):
 
     @property
     def visible(self) -> bool:
-        """Whether somebody is there to see it."""
+        """Whether the output is a terminal or a notebook."""
         return self.console.is_terminal or self.console.is_jupyter
 
     def on_train_start(self, trainer: Any, _module: Any) -> None:
@@ -46,7 +46,7 @@ class Bar(Callback):
         if not trainer.is_global_zero:
             self.progress.disable = True
         elif self.console.is_jupyter:
-            # rich's own display in notebooks needs ipywidgets, and leaves nothing in a saved notebook.
+            # rich's own notebook display needs ipywidgets and is not stored in a saved notebook.
             from IPython.display import display
 
             self.cell = display(self._line(), display_id=True)
@@ -73,9 +73,9 @@ class Bar(Callback):
 
 
 class KeepBest(Callback):
-    """Keeps the parameters of the epoch that was best on the validation part (of equals the latest).
+    """Keeps the parameters of the epoch with the best accuracy on the validation part (the latest of equals).
 
-    Ends the training when ``patience`` epochs have not been better than that one (None: never).
+    Ends the training after ``patience`` epochs without an improvement (None: never).
     """
 
     def __init__(self, x: torch.Tensor, y: torch.Tensor, patience: int | None) -> None:
@@ -87,7 +87,7 @@ class KeepBest(Callback):
         self._stop_if_hopeless(trainer, trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-        # Processes that train together must all come to the first one's decision.
+        # Processes that train together must all follow the decision of the first.
         self.latest = trainer.strategy.broadcast(accuracy(module.model, self.x, self.y))
         if self.latest >= self.accuracy:
             self.accuracy, self.epoch = self.latest, trainer.current_epoch + 1
@@ -106,13 +106,13 @@ class KeepBest(Callback):
 
 
 class KeepCheckpoint(Checkpoint):
-    """Saves the whole training after an epoch, as ``last.ckpt`` in a folder.
+    """Saves the complete training state after an epoch, as ``last.ckpt`` in a folder.
 
-    After every epoch where that is cheap, and never so often that it takes more than a fiftieth of the time; always
-    after the last one.
+    It is saved after every epoch, unless that would take more than a fiftieth of the time, and always after the last
+    epoch.
     """
 
-    interval = 50.0  # between two savings, in times that one takes
+    interval = 50.0  # minimum time between two checkpoints, as a multiple of the time to write one
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "last.ckpt"

@@ -1,4 +1,4 @@
-"""Saving a network so that it can be made again, trained further or exported later.
+"""Checkpoints, from which a network can be restored to be trained further or exported.
 
 Light to import: torch and Brevitas are imported when a file is written or read.
 """
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def save_checkpoint(model: "Network", path: str | os.PathLike[str]) -> None:
-    """Writes the network's description, compressed layers included, and its parameters.
+    """Writes the network's description, including compressed layers, and its parameters.
 
-    The file appears under its name only when it is complete; until then an older file of that name is kept.
+    The file is replaced only when the new one is complete; an older file is kept until then.
     """
     import torch
 
@@ -43,7 +43,7 @@ def save_checkpoint(model: "Network", path: str | os.PathLike[str]) -> None:
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> "Network":
-    """The network that ``save_checkpoint`` wrote, on the CPU, in eval mode.
+    """Returns the network that ``save_checkpoint`` wrote, on the CPU, in eval mode.
 
     Raises QuantError for a file that is not such a checkpoint.
     """
@@ -59,15 +59,15 @@ def load_checkpoint(path: str | os.PathLike[str]) -> "Network":
         model.load_state_dict(content["parameters"])
     except QuantError:
         raise
-    except Exception as error:  # torch.load raises a dozen types for a file that is not its own
+    except Exception as error:  # torch.load raises many types for a file that it did not write
         raise QuantError(f"{path} is no checkpoint of this version: {str(error).splitlines()[0]}") from error
     return model.eval()
 
 
 def checkpoint_file(place: str | os.PathLike[str]) -> Path:
-    """The checkpoint in a run folder, or ``place`` itself if it is a file.
+    """Returns the checkpoint in a run folder, or ``place`` itself if it is a file.
 
-    Raises QuantError (status 2) if there is neither.
+    Raises QuantError (status 2) if neither exists.
     """
     path = Path(place)
     path = path / "checkpoint.pt" if path.is_dir() else path

@@ -1,4 +1,4 @@
-"""The settings of a training: what decides its result, besides the network and the data.
+"""The settings of a training: everything besides the network and the data that determines its result.
 
 Light to import: the command line and the run folders read it without torch.
 """
@@ -45,39 +45,40 @@ class TrainerOptions:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of ``quant.fit`` and ``quant.train_run``; a frozen dataclass, checked when it is made.
+    """Settings of ``quant.fit`` and ``quant.train_run``; a frozen dataclass, checked when it is created.
 
     >>> TrainConfig(epochs=30, learning_rate=(3e-3, 3e-6), validation=0.1, patience=5).batch_size
     100
 
     - ``epochs``: passes over the training set, at least 1.
-    - ``seed``: of the order of the data, of what the scheme draws, and of the digits' split.
-    - ``batch_size``: samples in each step, all devices together; at least 2.
-    - ``learning_rate``: first and last rate of a half cosine, which falls from epoch to epoch. None: the scheme's.
+    - ``seed``: random seed for the order of the data, the scheme's random numbers, and the split of the digits.
+    - ``batch_size``: samples per step over all devices, at least 2.
+    - ``learning_rate``: first and last rate of a half cosine, which decreases from epoch to epoch. None: the scheme's.
     - ``loss``: "cross_entropy" or "squared_hinge" (``quant.training.lightning_module.squared_hinge``). None: the
       scheme's.
-    - ``label_smoothing``: from 0 to below 1, of the cross entropy (Szegedy et al., "Rethinking the Inception
+    - ``label_smoothing``: of the cross entropy, from 0 to below 1 (Szegedy et al., "Rethinking the Inception
       architecture for computer vision", CVPR 2016, section 7).
-    - ``augment``: random changes of training images: "shift" moves them by up to a sixteenth of their sides,
-      "flip-crop" mirrors half of them and moves all by up to an eighth. None: no changes.
-    - ``validation``: fraction of the training set, from 0 to below 1, that is set apart; the parameters of the epoch
-      with the best accuracy on it are kept. 0 trains on everything and keeps the last epoch.
-    - ``patience``: the training ends after so many epochs without a better validation accuracy. None: never early.
-    - ``temperature`` T > 0 and ``distill_weight`` >= 0: with a teacher, the loss has a further term
+    - ``augment``: random changes of training images. "shift" shifts them by up to a sixteenth of their sides;
+      "flip-crop" mirrors half of them and shifts all by up to an eighth. None: no changes.
+    - ``validation``: fraction of the training set, from 0 to below 1, that is held out. The parameters of the epoch
+      with the best accuracy on it are kept. With 0 the whole training set is used and the last epoch is kept.
+    - ``patience``: number of epochs without a better validation accuracy after which the training ends. None: it never
+      ends early.
+    - ``temperature`` T > 0 and ``distill_weight`` >= 0: with a teacher, the loss has the additional term
       ``distill_weight * T**2 * KL(softmax(teacher / T) || softmax(student / T))`` (Hinton, Vinyals, Dean, "Distilling
       the knowledge in a neural network", 2015).
     - ``trainer``: where the training runs.
 
     Raises QuantError (status 2):
 
-    - ``epochs``, ``batch_size`` or ``validation`` out of its range;
+    - ``epochs``, ``batch_size`` or ``validation`` out of range;
     - ``learning_rate`` is not two finite numbers, the first positive and the last not negative;
-    - unknown ``loss``; ``label_smoothing`` out of its range or with another loss than the cross entropy;
+    - unknown ``loss``; ``label_smoothing`` out of range or with another loss than the cross entropy;
     - ``patience`` below 1 or without a validation part;
     - unknown ``augment``;
     - ``temperature`` not positive or ``distill_weight`` negative.
 
-    What depends on the network or on the data is checked by ``fit``.
+    ``fit`` checks what depends on the network or on the data.
     """
 
     epochs: int = 100
@@ -127,7 +128,7 @@ class TrainConfig:
 
 
 def check_label_smoothing(label_smoothing: float, loss: str) -> None:
-    """Raises QuantError (status 2) for a value out of range, or one that the loss does not have."""
+    """Raises QuantError (status 2) for a value out of range, or for a loss that has no label smoothing."""
     if not 0 <= label_smoothing < 1 or (label_smoothing and loss != "cross_entropy"):
         raise QuantError(
             f"label_smoothing={label_smoothing} must be from 0 to below 1, and only cross_entropy has it", status=2

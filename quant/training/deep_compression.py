@@ -1,4 +1,4 @@
-"""Deep Compression from a trained network to its bytes."""
+"""Deep Compression of a trained network."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,12 +22,12 @@ def deep_compression(
     teacher: Network | None = None,
     progress: bool | None = None,
 ) -> Network:
-    """A compressed copy: prune, train the remaining weights, share them, train the centroids.
+    """Returns a compressed copy: prunes, trains the remaining weights, shares them, trains the centroids.
 
     ``fraction`` as in ``prune``, ``clusters`` as in ``share_weights``. Each of the two trainings is ``quant.fit`` on
-    ``data`` with ``config`` (default: 20 epochs), ``teacher`` and ``progress``; the centroids have the learning rates
-    ``centroid_rate`` instead of the configuration's. ``encode`` adds the third step, Huffman coding, and ``report``
-    counts it.
+    ``data`` with ``config`` (default: 20 epochs), ``teacher`` and ``progress``. The centroids have the learning rates
+    ``centroid_rate`` instead of those of ``config``. The third step, Huffman coding, is part of ``encode``; ``report``
+    includes it in the sizes.
 
     Han, Mao, Dally, "Deep compression: Compressing deep neural networks with pruning, trained quantization and Huffman
     coding", ICLR 2016. Published: AlexNet from 240 to 6.9 MB (35 times), VGG-16 from 552 to 11.3 MB (49 times), without

@@ -1,4 +1,4 @@
-"""Knowledge distillation: a network learns from the outputs of a trained one, beside the labels."""
+"""Knowledge distillation: a network learns from the outputs of a trained network in addition to the labels."""
 
 import copy
 import math
@@ -13,10 +13,10 @@ from quant.training.checkpoint import checkpoint_file, load_checkpoint
 
 
 def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-    """``T**2 * KL(softmax(teacher / T) || softmax(student / T))`` of logits (N, classes), mean over N.
+    """Returns ``T**2 * KL(softmax(teacher / T) || softmax(student / T))`` of logits (N, classes), averaged over N.
 
-    The factor keeps the gradient's size when T changes: it falls with ``1 / T**2`` (Hinton, Vinyals, Dean, "Distilling
-    the knowledge in a neural network", 2015).
+    The gradient decreases with ``1 / T**2``; the factor ``T**2`` makes its magnitude independent of T (Hinton, Vinyals,
+    Dean, "Distilling the knowledge in a neural network", 2015).
     """
     divergence = functional.kl_div(
         functional.log_softmax(student / temperature, 1),
@@ -28,10 +28,14 @@ def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature:
 
 
 class Teacher:
-    """A trained network, frozen: inputs in any layout of the same size -> its logits, without gradients."""
+    """A frozen, trained network: maps inputs, in any layout of the same size, to its logits, without gradients."""
 
     def __init__(self, network: Network | str | os.PathLike[str], student: Network) -> None:
-        """``network``, a run folder or a checkpoint. QuantError (status 2) where it does not fit ``student``."""
+        """``network`` is a network, a run folder or a checkpoint.
+
+        Raises QuantError (status 2) if its number of inputs, input range or number of classes differs from the
+        student's.
+        """
         if not isinstance(network, Network):
             network = load_checkpoint(checkpoint_file(network))
         for what, own, wanted in (

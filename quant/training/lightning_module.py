@@ -1,4 +1,4 @@
-"""The Lightning module: training step, optimizer, the rules of the schemes, and the record of every epoch."""
+"""The Lightning module: training step, optimizer, the schemes' training rules, and the record of every epoch."""
 
 import json
 import math
@@ -19,7 +19,7 @@ from quant.training.callbacks import KeepBest
 
 
 def squared_hinge(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean of ``max(0, 1 - t * logit)**2`` over (N, classes), t = +1 for the label's class and -1 for the others."""
+    """Returns the mean of ``max(0, 1 - t * logit)**2`` over (N, classes); t is +1 for the label's class, else -1."""
     targets = 2.0 * functional.one_hot(labels, logits.shape[1]) - 1.0
     return torch.clamp(1.0 - targets * logits, min=0).square().mean()
 
@@ -31,12 +31,15 @@ LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 
 
 def glorot_factor(weight: torch.Tensor) -> float:
-    """BinaryConnect's learning-rate factor of a weight (out, in, *kernel): ``1 / sqrt(1.5 / (fan_in + fan_out))``."""
+    """Returns BinaryConnect's learning-rate factor of a weight (out, in, *kernel).
+
+    It is ``1 / sqrt(1.5 / (fan_in + fan_out))``.
+    """
     return 1.0 / glorot_bound(weight)
 
 
 def scheme_layers(model: torch.nn.Module) -> dict[Scheme, list[Any]]:
-    """The linear and convolution layers of each scheme in the model, in order."""
+    """Returns the linear and convolution layers of each scheme in the model, in order."""
     found: dict[Scheme, list[Any]] = {}
     for module in model.modules():
         if isinstance(module, QuantWeightBiasInputOutputLayer):
@@ -45,7 +48,7 @@ def scheme_layers(model: torch.nn.Module) -> dict[Scheme, list[Any]]:
 
 
 def parameter_groups(model: torch.nn.Module, learning_rate: float) -> list[dict[str, Any]]:
-    """Optimizer groups: where a layer's scheme asks for it its weight has its own, Glorot-scaled, rate."""
+    """Returns the optimizer's groups: a weight has its own, Glorot-scaled learning rate if its scheme requires one."""
     scaled = [layer.weight for scheme, layers in scheme_layers(model).items() if scheme.glorot_lr for layer in layers]
     groups = [{"params": [w], "lr": learning_rate * glorot_factor(w)} for w in scaled]
     apart = {id(w) for w in scaled}
@@ -55,10 +58,11 @@ def parameter_groups(model: torch.nn.Module, learning_rate: float) -> list[dict[
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch: means over its batches, in training mode and with augmented images, but for the validation part.
+    """Results of one epoch: means over its batches, in training mode and with augmented images.
 
-    ``flip_ratio`` is the share of the weights' integer codes that the epoch changed (None where no weight has any);
-    one that does not fall to about 0 at the end asks for a lower last rate.
+    Only ``validation_accuracy`` is measured on the validation part, in eval mode. ``flip_ratio`` is the fraction of the
+    weights' integer codes that the epoch changed (None if no weight is quantized). If it does not fall to about 0 at
+    the end, the last learning rate should be lower.
     """
 
     epoch: int
@@ -70,7 +74,7 @@ class Epoch:
 
 
 class Training(lightning.LightningModule):
-    """One model's training step, optimizer, schedule, the scheme's rules, and the record of it all."""
+    """The training step, optimizer and schedule of one model, the schemes' rules, and the record of the epochs."""
 
     def __init__(
         self,
@@ -121,7 +125,7 @@ class Training(lightning.LightningModule):
         for scheme, layers in self.schemes.items():
             scheme.after_step(layers, self.trainer.optimizers[0])
         if self.trainer.world_size > 1:
-            # What quantizers watch for themselves (a first scale) must not differ between processes. It is small.
+            # Values that quantizers measure (an initial scale) must be equal in all processes. They are small.
             hand_out([p.data for p in self.model.parameters() if p.dim() <= 1])
 
     def on_train_epoch_end(self) -> None:
@@ -143,7 +147,7 @@ class Training(lightning.LightningModule):
         )
 
     def rate(self, epoch: int) -> float:
-        """The learning rate in an epoch, counted from 0: half a cosine from the first rate to the last."""
+        """Returns the learning rate of an epoch, counted from 0: a half cosine from the first to the last rate."""
         first, last = self.rates
         done = min(1.0, epoch / max(1, self.epochs - 1))
         return last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * done))
@@ -171,7 +175,7 @@ class Training(lightning.LightningModule):
 
 @torch.no_grad()
 def weight_codes(schemes: Mapping[Scheme, list[Any]]) -> list[torch.Tensor]:
-    """The integers of every quantized weight, as in use (without the randomness of training)."""
+    """Returns the integers of every quantized weight, as at inference (without the randomness of training)."""
     found = []
     for layer in (layer for layers in schemes.values() for layer in layers):
         proxy = layer.weight_quant
@@ -185,7 +189,7 @@ def weight_codes(schemes: Mapping[Scheme, list[Any]]) -> list[torch.Tensor]:
 
 
 def random_states() -> list[dict[str, Any]]:
-    """Torch's random state in every process of this training."""
+    """Returns torch's random state in every process of this training."""
     own = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
     if not torch.distributed.is_initialized():
         return [own]
@@ -203,8 +207,8 @@ def set_random_state(states: Any, rank: int) -> None:
 
 @torch.no_grad()
 def hand_out(tensors: list[torch.Tensor]) -> None:
-    """Broadcasts the first process's values to all others, in place; one transfer for each data type."""
-    for kind in dict.fromkeys(tensor.dtype for tensor in tensors):  # in the same order everywhere
+    """Broadcasts the first process's values to all others, in place, with one transfer per data type."""
+    for kind in dict.fromkeys(tensor.dtype for tensor in tensors):  # in the same order in all processes
         same = [tensor for tensor in tensors if tensor.dtype == kind]
         joined = torch.cat([tensor.flatten() for tensor in same])
         torch.distributed.broadcast(joined, 0)

@@ -1,4 +1,4 @@
-"""The training loop, on Lightning."""
+"""The training loop, based on Lightning."""
 
 import json
 import logging
@@ -30,15 +30,17 @@ from quant.training.config import TrainConfig, TrainerOptions, check_label_smoot
 from quant.training.distillation import Teacher, distillation_loss
 from quant.training.lightning_module import LOSSES, Epoch, Training, hand_out
 
-# Multiply-adds of one forward step below which threads cost more than they bring (a busy machine: ten times more).
+# Below this number of multiply-adds per forward step, several threads are slower than one (on a busy machine by a
+# factor of ten).
 SMALL = 3e7
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training did. Accuracies are fractions of 1; ``epoch`` is the epoch whose parameters the model now has.
+    """Result of a training. Accuracies are fractions of 1.
 
-    ``epochs`` are those that were asked for; ``history`` has the ones that were done.
+    ``epoch`` is the epoch whose parameters the model now has. ``epochs`` is the requested number of epochs; ``history``
+    contains the completed ones.
     """
 
     train_accuracy: float
@@ -64,26 +66,32 @@ def fit(
     resume: bool = False,
     progress: bool | None = None,
 ) -> FitResult:
-    """Trains ``model`` in place and measures it.
+    """Trains ``model`` in place and measures its accuracy.
 
-    ``data`` is a data set or the name of one (``quant.load_data``). Its test set is measured once, at the end, and
-    nothing is chosen by it. ``config`` has the settings (default: ``TrainConfig()``). The rules of the model's schemes
-    apply: optimizer, clip of latent weights, Glorot-scaled rates, and loss and rates where ``config`` has none.
-    Equal arguments give equal results on the same CPU.
+    ``data`` is a data set or its name (``quant.load_data``). The test set is evaluated once, at the end, and does not
+    influence the training. ``config`` has the settings (default: ``TrainConfig()``). The rules of the model's schemes
+    apply: optimizer, clip of latent weights, Glorot-scaled learning rates, and loss and learning rates where ``config``
+    has none. Equal arguments produce equal results on the same CPU.
 
-    ``teacher`` is a trained network, float or quantized, or the run folder or checkpoint that holds one: its outputs
-    are learned beside the labels (``config.temperature``, ``config.distill_weight``).
+    ``teacher`` is a trained network, float or quantized, or a run folder or checkpoint that contains one. The model
+    learns its outputs in addition to the labels (``config.temperature``, ``config.distill_weight``).
 
-    ``checkpoint`` names a folder for the state of an unfinished training (``last.ckpt``; it is written after an epoch,
-    for at most a fiftieth of the time). ``resume=True`` continues from it if it is there, and ends with the result of
-    an uninterrupted training.
+    ``checkpoint`` names a folder for the state of an unfinished training, ``last.ckpt``. It is written after an epoch
+    and takes at most a fiftieth of the time. ``resume=True`` continues from it if it exists; the result is that of an
+    uninterrupted training.
 
-    ``progress`` shows a bar on standard error or in the notebook; None shows it on terminals and in notebooks only.
+    ``progress`` shows a bar on standard error or in the notebook. None shows it on terminals and in notebooks only.
 
-    Raises QuantError (status 2) for label smoothing of a scheme's loss that has none; augmentation of data that are
-    not images; data or a teacher whose shape, range or classes are not the model's; a batch size that the devices
-    cannot share; options that Lightning refuses, and strategies that fork; ``resume`` without ``checkpoint``; and a
-    checkpoint of another training. Raises KeyboardInterrupt on Ctrl-C.
+    Raises QuantError (status 2) for
+
+    - label smoothing with a loss that does not support it;
+    - augmentation of data that are not images;
+    - data or a teacher whose shape, range or classes do not match the model;
+    - a batch size that is not a multiple of the number of processes;
+    - options that Lightning rejects, and strategies that fork or spawn;
+    - ``resume`` without ``checkpoint``, and a checkpoint of a different training.
+
+    Raises KeyboardInterrupt on Ctrl-C.
     """
     start = time.perf_counter()
     config = TrainConfig() if config is None else config
@@ -174,7 +182,7 @@ def _inputs(model: Network, x: torch.Tensor) -> torch.Tensor:
 
 
 def _check(config: TrainConfig, loss: str, model: Network, data: DataSet) -> None:
-    """The errors of ``fit`` that depend on the network or on the data."""
+    """Raises the errors of ``fit`` that depend on the network or on the data."""
     if loss not in LOSSES:
         raise QuantError(f"no loss {loss!r}: choose {' or '.join(LOSSES)}", status=2)
     check_label_smoothing(config.label_smoothing, loss)
@@ -194,7 +202,7 @@ def _check(config: TrainConfig, loss: str, model: Network, data: DataSet) -> Non
 def _check_checkpoint(path: Path, request: Mapping[str, Any]) -> None:
     try:
         saved = json.loads(torch.load(path, map_location="cpu", weights_only=True)["bitfabric"]["request"])
-    except Exception as error:  # torch.load raises a dozen types for a file that is not its own
+    except Exception as error:  # torch.load raises many types for a file that it did not write
         raise QuantError(f"{path} is no checkpoint of a training: remove it, or train without resume") from error
     for name, value in json.loads(json.dumps(request)).items():
         if saved.get(name) != value:
@@ -212,7 +220,7 @@ def _trainer(epochs: int, callbacks: list[Callback], options: TrainerOptions) ->
             max_epochs=epochs,
             callbacks=callbacks,
             logger=False,
-            # Lightning's name for its own; ours is among the callbacks.
+            # Must be True if any checkpoint callback is present.
             enable_checkpointing=any(isinstance(callback, KeepCheckpoint) for callback in callbacks),
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -233,10 +241,10 @@ def _run(runner: lightning.Trainer, training: Training, batches: Batches, resume
     handler = signal.getsignal(signal.SIGINT)
     try:
         runner.fit(training, train_dataloaders=batches, ckpt_path=resumed)
-    except SIGTERMException:  # an exit, too, and to be one
+    except SIGTERMException:  # a subclass of SystemExit that must propagate
         raise
     except SystemExit:
-        # Lightning turns Ctrl-C into an exit with SIGINT ignored; give both back to the caller.
+        # On Ctrl-C Lightning ignores SIGINT and exits; restore the handler and raise KeyboardInterrupt instead.
         if not runner.interrupted:
             raise
         signal.signal(signal.SIGINT, handler)
@@ -255,7 +263,7 @@ def _threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Without Lightning's banner, tips and advice."""
+    """Context that suppresses Lightning's banner, tips and warnings."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

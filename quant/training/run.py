@@ -1,7 +1,6 @@
-"""Run folders: one training, kept with its results, and reused when asked for again.
+"""Run folders: each holds one training with its results, and is reused when the same training is requested again.
 
-Light to import: torch, Brevitas and Lightning (``quant.training.loop``) are imported only when there is something to
-train.
+Light to import: torch, Brevitas and Lightning (``quant.training.loop``) are imported only if a training is necessary.
 """
 
 import hashlib
@@ -24,11 +23,11 @@ from quant.training.config import TrainConfig
 
 _PACKAGES = ("torch", "brevitas", "qonnx", "onnx", "lightning", "numpy")
 _PACKAGE = Path(__file__).parents[1]
-_PRODUCTS = ("checkpoint.pt", "x_test.npy", "y_test.npy")  # and model.onnx but of float networks, metrics.json last
+_PRODUCTS = ("checkpoint.pt", "x_test.npy", "y_test.npy")  # also model.onnx (quantized networks) and metrics.json
 
 
 Option = bool | int | float | str | None | Sequence[bool | int | float | str]
-"""An option of a network or a parameter of a scheme: a value that JSON has."""
+"""An option of a network or a parameter of a scheme: a value that JSON can represent."""
 
 
 def train_run(
@@ -44,28 +43,28 @@ def train_run(
     progress: bool | None = None,
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Trains, exports and verifies a model, and leaves the results in the folder ``out``.
+    """Trains, exports and verifies a model, and writes the results to the folder ``out``.
 
-    The folder then holds ``model.onnx`` (QONNX, see ``quant.export``; none of a float network), ``metrics.json``,
+    The folder then contains ``model.onnx`` (QONNX, see ``quant.export``; not for a float network), ``metrics.json``,
     ``x_test.npy`` and ``y_test.npy`` (test frames (N, *input_shape) float32 and labels (N,)) and ``checkpoint.pt``.
 
-    ``model`` and ``scheme`` as in ``quant.create_model``; ``model_options`` are its options (``in_bits``, ``width``,
-    ...), ``scheme_options`` parameters of the scheme. ``data`` is a data set's name, folder or file
-    (``quant.load_data``), ``teacher`` the run folder or checkpoint of a network to learn from. ``config``,
-    ``progress`` and ``resume`` as in ``quant.fit``.
+    ``model`` and ``scheme`` are as in ``quant.create_model``. ``model_options`` are the network's options (``in_bits``,
+    ``width``, ...), and ``scheme_options`` are parameters of the scheme. ``data`` is a data set's name, folder or file
+    (``quant.load_data``). ``teacher`` is the run folder or checkpoint of a network to learn from. ``config``,
+    ``progress`` and ``resume`` are as in ``quant.fit``.
 
-    Returns what ``metrics.json`` holds: ``model``, ``scheme``, ``data``, ``config``, ``accuracy`` {``train``,
-    ``test``}, ``frames``, ``input`` (range, and how floating-point features were scaled), ``seconds``, ``fit`` (with
-    the history of every epoch), ``verification``, ``layers``, ``totals``, ``onnx`` {``path``, ``sha256``},
-    ``versions``, ``key``; and ``out``, ``cached`` and ``rank``, which is not 0 in the further processes of a training
-    on many devices, whose results are the same and which leave no files.
+    Returns the content of ``metrics.json``: ``model``, ``scheme``, ``data``, ``config``, ``accuracy`` {``train``,
+    ``test``}, ``frames``, ``input`` (range, and the scaling of floating-point features), ``seconds``, ``fit`` (with the
+    history of every epoch), ``verification``, ``layers``, ``totals``, ``onnx`` {``path``, ``sha256``}, ``versions`` and
+    ``key``. It also returns ``out``, ``cached`` and ``rank``. ``rank`` is not 0 in the further processes of a training
+    on several devices; their results are the same, and they write no files.
 
-    A run with the same arguments, data and code that is complete in ``out`` is not trained again (``cached`` is True).
-    The files go to ``out`` when all are complete, ``metrics.json`` last: an interrupted run keeps those of an earlier
-    one, and leaves in ``.checkpoint`` what ``resume=True`` continues from.
+    If ``out`` contains a complete run with the same arguments, data and code, the training is not repeated (``cached``
+    is True). The files are moved to ``out`` when all are complete, ``metrics.json`` last. An interrupted run therefore
+    keeps the files of an earlier one; it leaves its state in ``.checkpoint``, from which ``resume=True`` continues.
 
-    Raises QuantError for unknown names and bad options (status 2), data that cannot be read, an ``out`` that cannot be
-    written (status 2), and where ``quant.fit`` and ``quant.export`` raise it.
+    Raises QuantError for unknown names and invalid options (status 2), for data that cannot be read, for an ``out``
+    that cannot be written (status 2), and where ``quant.fit`` and ``quant.export`` raise it.
     """
     folder = Path(out)
     config = TrainConfig() if config is None else config
@@ -121,7 +120,7 @@ def _train(
     checkpoint: Path,
     resume: bool,
 ) -> tuple[dict[str, Any], int]:
-    """The measurements for ``metrics.json``, and this process's rank; the other files are written into ``work``."""
+    """Returns the measurements for ``metrics.json`` and this process's rank; writes the other files to ``work``."""
     import torch
 
     from quant.metrics import summary
@@ -171,7 +170,7 @@ def _train(
 
 
 def _key(request: Mapping[str, Any], versions: Mapping[str, str], dataset: DataSet) -> str:
-    """Hash of everything that the results depend on: the arguments, the data, this package's code, the libraries."""
+    """Returns a hash of all that the results depend on: arguments, data, this package's code, library versions."""
     digest = hashlib.sha256()
     try:
         digest.update(json.dumps([request, versions], sort_keys=True).encode())
@@ -187,7 +186,7 @@ def _key(request: Mapping[str, Any], versions: Mapping[str, str], dataset: DataS
 
 
 def _finished(folder: Path, key: str) -> dict[str, Any] | None:
-    """The results in the folder, if they are this key's and whole."""
+    """Returns the results in the folder if they are complete and belong to ``key``, else None."""
     try:
         results = json.loads((folder / "metrics.json").read_text())
         whole = results["key"] == key and all((folder / name).is_file() for name in _PRODUCTS)
@@ -199,7 +198,7 @@ def _finished(folder: Path, key: str) -> dict[str, Any] | None:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Removes what runs that were killed outright have left in the folder."""
+    """Removes the working folders of runs that were killed."""
     for work in folder.glob(".partial-*"):
         try:
             os.kill(int(work.name.split("-")[1]), 0)  # signal 0 only asks whether the process lives

@@ -1,7 +1,7 @@
 """The Fmax model of ECP5, for speed grade 6.
 
-The faster grades are from a few kernels on LFE5U-25F-8 and LFE5UM5G-85F; of grade 7 nothing is known but that it is no
-slower than grade 6.
+The factors of the faster grades were measured with a few kernels on LFE5U-25F-8 and LFE5UM5G-85F. Grade 7 was not
+measured; it is assumed to be as slow as grade 6.
 """
 
 from importlib.resources import files

@@ -10,7 +10,7 @@ LIMITS = PllLimits((400, 800), (3.125, 400), (3.125, 400), range(1, 129), range(
 
 
 def pll_cell(pll: Pll, device: Device, clock_in: str, clock_out: str, locked: str) -> PllCell:
-    """The PLL with the feedback from its own output."""
+    """The PLL cell with feedback from the PLL's output."""
     parameters: dict[str, int | str] = {
         "PLLRST_ENA": '"DISABLED"',
         "INTFB_WAKE": '"DISABLED"',

@@ -1,4 +1,4 @@
-"""All that is known of ECP5."""
+"""The specification of ECP5."""
 
 from importlib.resources import files
 

@@ -7,7 +7,7 @@ LIMITS = PllLimits((400, 1200), (3, 400), (3.125, 600), range(1, 65), range(1, 6
 
 
 def pll_cell(pll: Pll, device: Device, clock_in: str, clock_out: str, locked: str) -> PllCell:
-    """The PLL with internal feedback."""
+    """The PLL cell with internal feedback."""
     parameters: dict[str, int | str] = {
         "FCLKIN": f'"{pll.in_mhz:g}"',
         "DEVICE": f'"{device.part}"',

@@ -1,4 +1,4 @@
-"""All that is known of Gowin."""
+"""The specification of Gowin."""
 
 from importlib.resources import files
 

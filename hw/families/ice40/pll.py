@@ -7,7 +7,7 @@ LIMITS = PllLimits((533, 1066), (10, 133), (16, 275), range(1, 17), range(1, 129
 
 
 def pll_cell(pll: Pll, device: Device, clock_in: str, clock_out: str, locked: str) -> PllCell:
-    """The PLL takes its clock from the pad beside it, so the clock of the board has to be at that pin."""
+    """The PLL cell. Its input is the pad next to the PLL, so the board's clock must be connected to that pin."""
     # The loop filter's range by the phase detector's frequency.
     detector = pll.in_mhz / pll.reference
     filter_range = 1 + sum(detector >= edge for edge in (17, 26, 44, 66, 101))

@@ -1,4 +1,4 @@
-"""All that is known of iCE40."""
+"""The specification of iCE40 UltraPlus."""
 
 from importlib.resources import files
 

@@ -15,10 +15,10 @@ _COST = {
     "SB_MAC16": Resources(dsp=1),
 }
 _FREE = frozenset({"SB_CARRY", "SB_GB", "SB_IO", "SB_PLL40_PAD", "$scopeinfo"})
-# Yosys rejects ram_style "distributed" in a family without lookup-table RAM, and RTL may ask for it in every family;
-# so the attribute is removed. Multipliers are mapped here, not by synth_ice40 -dsp: its pass ice40_dsp, which moves
-# registers into the DSP, loses the sign of a product that is kept in more than 32 bits (Yosys 0.70, also yosys#2648 and
-# #5059; found by simulating the netlist).
+# Yosys rejects ram_style "distributed" in a family without lookup-table RAM, but the RTL may contain the attribute for
+# any family, so it is removed here. Multipliers are mapped here and not by synth_ice40 -dsp: its pass ice40_dsp, which
+# moves registers into the DSP, loses the sign of a product that is stored in more than 32 bits (Yosys 0.70, also
+# yosys#2648 and #5059; found by simulation of the netlist).
 _PASSES = """\
 hierarchy -auto-top
 setattr -unset ram_style a:ram_style=distributed

@@ -1,4 +1,4 @@
-"""All that is known of 7 series."""
+"""The specification of 7 series."""
 
 from hw.fabric.spec import FamilySpec
 from hw.families.xc7.devices import DEVICES

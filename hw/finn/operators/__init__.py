@@ -1,1 +1,1 @@
-"""FINN's operators, one file a family: what reads its nodes beside what writes them (``OPERATORS`` of each)."""
+"""FINN's operators in groups, one file each; ``OPERATORS`` of a file holds the functions that read and write them."""

@@ -36,7 +36,7 @@ def _read(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
 
 
 def _parameter(r: Reader, node: onnx.NodeProto, index: int, default: float, channels: int) -> np.ndarray:
-    """A constant input of a Requant, for every channel; ``default`` if it is left out."""
+    """A constant input of a Requant, broadcast to (channels,); ``default`` if the node has no such input."""
     stored = r.constants.get(node.input[index]) if len(node.input) > index else None
     return np.broadcast_to(np.ravel(default if stored is None else stored), (channels,))
 

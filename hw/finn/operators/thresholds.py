@@ -1,4 +1,4 @@
-"""FINN's Thresholding: quantizers as decision points."""
+"""FINN's Thresholding: quantizers as tables of thresholds."""
 
 import numpy as np
 import onnx

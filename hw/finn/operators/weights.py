@@ -21,7 +21,7 @@ from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.lowering.weights import weight_dtype
 
 WIDEST_WEIGHT = 16
-"""FINN gives weights this many bits or more as a placeholder, before it has determined their width."""
+"""Maximum width that counts as a determined one: FINN states a wider placeholder until it has minimised the widths."""
 
 
 def _read_mvau(r: Reader, node: onnx.NodeProto, a: Attributes) -> None:
@@ -70,7 +70,7 @@ def _integers(r: Reader, node: onnx.NodeProto, index: int) -> np.ndarray:
 def _weight_type(weights: np.ndarray, a: Attributes) -> BaseDataType:
     """The type of the weights: FINN's, or the narrowest one where FINN has a wider placeholder."""
     dtype = DataType[a["weightDataType"]]
-    ones = dtype.name == "UINT2" and weights.max() < 2  # FINN has no narrower unsigned ones
+    ones = dtype.name == "UINT2" and weights.max() < 2  # FINN's narrowest unsigned type of weights
     return weight_dtype(weights) if ones or dtype.bitwidth() > WIDEST_WEIGHT else dtype
 
 

@@ -125,7 +125,7 @@ def generator_attributes(
     depthwise: bool,
     parallel: bool = False,
 ) -> dict[str, Any]:
-    """The attributes of a ConvolutionInputGenerator on frames of ``shape``."""
+    """The attributes of a ConvolutionInputGenerator for frames of ``shape`` (*spatial, C)."""
     return {
         "ConvKernelDim": image(kernel),
         "IFMChannels": shape[-1],

@@ -40,7 +40,7 @@ def cases() -> Iterator[tuple[str, Depthwise]]:
 
 
 def definition(kernel: Depthwise, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The sum of products of each channel in Python's integers."""
+    """The sum of products of each channel, computed with Python's integers."""
     windows = x.astype(object).reshape(*x.shape[:-1], kernel.k, kernel.channels)
     return ((windows * kernel.weights.T.astype(object)).sum(axis=-2),)
 

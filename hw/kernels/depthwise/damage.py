@@ -8,7 +8,7 @@ from hw.kernels.shared.flipped_bits import flipped, known, with_parameters, wrap
 
 
 class DamagedDepthwise(Depthwise):
-    """A ``depthwise`` with other ``codes`` in its memory, (words, lanes), than it was made for."""
+    """A ``depthwise`` with modified ``codes`` in its memory, (words, lanes)."""
 
     codes: np.ndarray
 
@@ -36,7 +36,9 @@ def bits(kernel: Depthwise) -> int:
 
 
 def damaged(kernel: Depthwise, flips: np.ndarray) -> DamagedDepthwise:
-    """The kernel with these bits of its memories flipped, numbers from 0; without flips it computes what the hardware
-    makes of any input."""
+    """The kernel with the memory bits ``flips`` (numbers from 0) flipped.
+
+    Without flips it computes what the hardware computes for any input codes.
+    """
     codes = flipped(kernel._words, kernel.weight_dtype.bitwidth(), flips)
     return with_parameters(DamagedDepthwise, kernel, output_dtype=kernel.output_dtype, codes=codes)

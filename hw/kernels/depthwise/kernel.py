@@ -19,9 +19,9 @@ from hw.kernels.shared.reduction import Reduction
 from hw.kernels.shared.weight_memory import WeightMemory
 
 FEW_WORDS = 8
-"""Memories of no more words have many equal columns."""
+"""Maximum depth of a memory for which equal bit columns are taken into account."""
 ADDERS_PER_STAGE = 2
-"""Adders in a row between two registers."""
+"""Adders in series between two registers."""
 
 
 class _Product(NamedTuple):
@@ -149,7 +149,7 @@ class Depthwise(ChannelKernel):
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = frames
         windows = x.reshape(-1, self.k, self.channels)
-        # Sums are exact modulo 2^bits, whatever happens on the way, and the result fits.
+        # Intermediate sums may wrap around: they are exact modulo 2^bits, and the result fits.
         out = container(self.output_dtype)
         weights = self.weights.astype(out)
         y = np.zeros((len(windows), self.channels), out)
@@ -206,7 +206,7 @@ class Depthwise(ChannelKernel):
         return WeightMemory(self.words, self.elements * self.pe * self.weight_dtype.bitwidth())
 
     def _stored(self, family: Family) -> WeightMemory:
-        """The weight memory, with its parity bits where it has some."""
+        """The weight memory, including parity bits if it has them."""
         return self._memory.with_parity(family) if self.parity else self._memory
 
     def has_parity(self, family: Family) -> bool:

@@ -53,7 +53,7 @@ def cases() -> Iterator[tuple[str, MatrixVector]]:
 
 
 def definition(kernel: MatrixVector, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The matrix product in Python's integers."""
+    """The matrix product, computed with Python's integers."""
     return (x.astype(object) @ kernel.weights.T.astype(object),)
 
 

@@ -13,7 +13,7 @@ from hw.kernels.shared.weight_memory import WeightMemory
 
 
 class Shape(Protocol):
-    """What the cost depends on; the kernel documents each."""
+    """The parameters of a kernel that determine its cost; see the kernel's documentation."""
 
     @property
     def pe(self) -> int: ...
@@ -53,7 +53,7 @@ class Shape(Protocol):
 
 
 FEW_WORDS = 8
-"""Memories of no more words have many equal columns."""
+"""Maximum depth of a memory for which equal bit columns are taken into account."""
 
 
 def levels(count: int) -> int:
@@ -75,7 +75,7 @@ def _control(kernel: Shape, family: Family) -> Resources:
 
 
 def _operands(kernel: Shape, family: Family) -> Resources:
-    """The input buffer, the weight memory, and what waits for the other."""
+    """Cost of the input buffer, the weight memory, and the registers that delay the earlier of the two."""
     memory, width = kernel.stored(family), kernel.inputs()[0].width
     style, bram = kernel.buffer(family), 0
     fetch, ready = kernel.stages
@@ -89,14 +89,14 @@ def _operands(kernel: Shape, family: Family) -> Resources:
     if style != "hold":
         ff += (kernel.sf - 1).bit_length()
     if memory.style(family) == "block" and kernel.datapath == "multiply" and family.lut_inputs >= 6:
-        # Both operands go to registers inside the DSPs, but weights that a check reads.
+        # The operand registers are inside the DSPs, except those of weights whose parity is checked.
         ff -= width + (0 if memory.parity else memory.width)
     few = cell_costs.columns(kernel.rows().reshape(memory.depth, -1), 1) if 1 < memory.depth <= FEW_WORDS else None
     return Resources(lut, ff, bram) + memory.resources(family, few)
 
 
 def _tree(count: int, width: int, carry: bool, adders_per_stage: int, family: Family) -> Resources:
-    """The part adder_tree."""
+    """Cost of an adder tree."""
     lut = ff = 0
     for level in range(levels(count) + 1):
         if level:
@@ -109,7 +109,7 @@ def _tree(count: int, width: int, carry: bool, adders_per_stage: int, family: Fa
 
 
 def _sums(kernel: Shape, family: Family) -> Resources:
-    """The dot products and their accumulators."""
+    """Cost of the dot products and their accumulators."""
     parts = {"xnor": _counting, "ternary": _counting, "multiply": _multiplying}
     shared, each = parts.get(kernel.datapath, _signing)(kernel, family)
     carry = kernel.datapath != "multiply" and not kernel.planes[2]
@@ -126,7 +126,7 @@ def _sums(kernel: Shape, family: Family) -> Resources:
 
 
 def _counting(kernel: Shape, family: Family) -> tuple[Resources, Resources]:
-    """Cost of popcounts: once, and for each output."""
+    """Cost of popcounts: the part shared by all outputs, and the part of each output."""
     quads, rest = divmod(kernel.simd, 4)
     six, ternary = family.lut_inputs >= 6, kernel.datapath == "ternary"
     tree = _tree(-(-kernel.simd // 4), 2, True, kernel.adders_per_stage, family)
@@ -143,19 +143,19 @@ def _counting(kernel: Shape, family: Family) -> tuple[Resources, Resources]:
 
 
 def _multiplying(kernel: Shape, family: Family) -> tuple[Resources, Resources]:
-    """Cost of multipliers: once, and for each output."""
+    """Cost of multipliers: the part shared by all outputs, and the part of each output."""
     a, b = (t.bitwidth() + (not t.signed()) for t in (kernel.input_dtype, kernel.weight_dtype))
     tree = _tree(kernel.simd, a + b, False, kernel.adders_per_stage, family)
     dsp = kernel.simd * family.multipliers(a, b)
     if family.lut_inputs < 6:
         return Resources(), tree + Resources(ff=kernel.simd * (a + b), dsp=dsp)
-    # A DSP of xc7 has a register for its product and adds that of its neighbour.
+    # A DSP of xc7 registers its product and adds the product of the neighbouring DSP.
     inside = kernel.simd // 2 * (a + b + 1)
     return Resources(), Resources(tree.lut - inside, max(0, tree.ff - inside), dsp=dsp)
 
 
 def _signing(kernel: Shape, family: Family) -> tuple[Resources, Resources]:
-    """Cost of sign planes: once, and for each output."""
+    """Cost of sign planes: the part shared by all outputs, and the part of each output."""
     planes, bits, extra = kernel.planes
     pairs, six = kernel.pairs, family.lut_inputs >= 6
     tree = _tree(pairs, bits, True, kernel.adders_per_stage, family)

@@ -9,8 +9,8 @@ from hw.kernels.shared.flipped_bits import flipped, known, signed, with_paramete
 
 
 class DamagedMatrixVector(MatrixVector):
-    """A ``matrix_vector`` with other weights than it was made for, or, of ``input_planes``, with other ``memory_rows``:
-    its memory bit by bit, (NF * SF, PE, ROW)."""
+    """A ``matrix_vector`` with modified weights, or, in the datapath ``input_planes``, with modified ``memory_rows``:
+    the bits of its memory, (NF * SF, PE, ROW)."""
 
     memory_rows: np.ndarray
 
@@ -30,11 +30,14 @@ class DamagedMatrixVector(MatrixVector):
         return (wrap(sums, self.accumulator_dtype).reshape(len(x), *self.prefix, self.mh),)
 
     def _planes(self, values: np.ndarray, dtype: BaseDataType) -> tuple[np.ndarray, np.ndarray]:
-        """Operands (..., SIMD) as what their planes of signs choose: factors of the sums and of the differences of the
-        other side's pairs, (..., pairs) each. A lane that is not there has nothing but positive signs."""
+        """The factors by which operands (..., SIMD) select sums and differences of the other operand's pairs of lanes.
+
+        Returns the factors of the sums and of the differences, (..., pairs) each. The sign planes of an operand select
+        them; an absent lane (of an odd SIMD) has positive signs only.
+        """
         bipolar = dtype == DataType["BIPOLAR"]
         signs = values.astype(np.int64)
-        if not bipolar:  # 2 v is the sum of the planes plus a constant
+        if not bipolar:  # 2 v is the sum of the sign planes plus a constant
             planes = self.planes[0]
             signs = 2 * signs + (1 if dtype.signed() or planes > dtype.bitwidth() else 1 - (1 << planes))
         if values.shape[-1] % 2:
@@ -43,7 +46,10 @@ class DamagedMatrixVector(MatrixVector):
         return (signs[..., 0::2] + signs[..., 1::2]) // 2, (signs[..., 0::2] - signs[..., 1::2]) // 2
 
     def _by_inputs(self, x: np.ndarray) -> np.ndarray:
-        """Sums (rows, MH) where the memory holds sums and differences of pairs of weights, and an extra term."""
+        """Sums (rows, MH) of the datapath ``input_planes``.
+
+        Its memory holds sums and differences of pairs of weights, and an extra term.
+        """
         _, bits, extra_bits = self.planes
         memory = self.memory_rows.reshape(self.nf, self.sf, self.pe, -1)
         pairs = memory[..., : 2 * self.pairs * bits].reshape(self.nf, self.sf, self.pe, self.pairs, 2, bits)
@@ -60,8 +66,8 @@ class DamagedMatrixVector(MatrixVector):
         return total
 
     def _by_weights(self, x: np.ndarray) -> np.ndarray:
-        """Sums (rows, MH) where sums and differences of pairs of inputs wrap around: they are as wide as the range of
-        the undamaged network's inputs asks for."""
+        """Sums (rows, MH) of the datapath ``weight_planes``, in which sums and differences of pairs of inputs wrap
+        around: their width is chosen for the input range of the undamaged network."""
         lanes = np.pad(x.reshape(len(x), -1, self.simd).astype(np.int64), ((0, 0), (0, 0), (0, self.simd % 2)))
         even, odd = lanes[..., 0::2], lanes[..., 1::2]
         bits = self.planes[1]
@@ -75,7 +81,7 @@ class DamagedMatrixVector(MatrixVector):
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The matrix product of integers: int64, or Python's own where that does not hold it."""
+    """The matrix product of integers, in int64, or in Python's int where int64 overflows."""
     largest = int(np.abs(a).max(initial=0)) * int(np.abs(b).max(initial=0)) * a.shape[1]
     if largest < 1 << 53:
         return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
@@ -90,9 +96,11 @@ def bits(kernel: MatrixVector) -> int:
 
 
 def damaged(kernel: MatrixVector, flips: np.ndarray) -> DamagedMatrixVector:
-    """The kernel with these bits of its memories flipped, numbers from 0; without flips it computes what the hardware
-    makes of any input."""
-    # The accumulator stays as wide as it was for the right weights.
+    """The kernel with the memory bits ``flips`` (numbers from 0) flipped.
+
+    Without flips it computes what the hardware computes for any input codes.
+    """
+    # The accumulator keeps the width that it has for the original weights.
     kept = {"accumulator_dtype": kernel.accumulator_dtype, "planes": kernel.planes}
     if kernel.datapath == "input_planes":
         rows = flipped(kernel.rows().astype(np.uint64), 1, flips)

@@ -39,15 +39,16 @@ from hw.kernels.shared.weight_memory import WeightMemory
 
 BIPOLAR = DataType["BIPOLAR"]
 WIDEST = 32
-"""Bits of the widest input or weight."""
+"""Maximum bits of an input or a weight."""
 BUFFER_BITS = 768
-"""Input buffers of more bits, and at least 64 beats, go to block RAM: on ECP5 that saves 150 lookup tables or more."""
+"""Input buffers of more than this many bits and at least 64 beats are in block RAM, which saves at least 150 lookup
+tables on ECP5."""
 CHUNK = 1 << 18
-"""Input elements that ``execute`` multiplies at a time: they fit the cache as floating-point numbers."""
+"""Input elements that ``execute`` multiplies in one operation, so that they fit the cache as floating-point numbers."""
 
 
 def _signed_bits(low: int, high: int) -> int:
-    """Bits of two's complement that hold ``low..high``."""
+    """Width of the two's complement that holds ``low..high``."""
     return 1 + max(int(high).bit_length(), int(-low - 1).bit_length() if low < 0 else 0)
 
 
@@ -219,7 +220,8 @@ class MatrixVector(Kernel):
 
     @cached_property
     def planes(self) -> tuple[int, int, int]:
-        """Sign planes: their number, bits of a sum or difference of two lanes, bits of the constant term (0: none)."""
+        """Sign planes: their number, the width of a sum or difference of two lanes, and the width of the constant term
+        (0: no term)."""
         if self.datapath == "weight_planes":
             low, high = self._range
             spread = (low, high) if self.simd == 1 else (min(2 * low, low - high), max(2 * high, high - low))
@@ -245,7 +247,8 @@ class MatrixVector(Kernel):
 
     @property
     def _paired(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What input planes need: sums and differences of pairs of weights, (words, PE, pairs), and the extra term.
+        """The memory contents of input planes: sums and differences of pairs of weights, (words, PE, pairs), and the
+        extra term.
 
         With bits b as signs s = 2 b - 1, twice an input is the sum of its planes plus a constant, -1 for two's
         complement and 2^n - 1 for unsigned; the extra term is that constant times the weights' sum.
@@ -283,7 +286,7 @@ class MatrixVector(Kernel):
         return WeightMemory(self.nf * self.sf, self.pe * self.row)
 
     def stored(self, family: Family) -> WeightMemory:
-        """The weight memory, with its parity bits where it has some."""
+        """The weight memory, including parity bits if it has them."""
         return self.memory.with_parity(family) if self.parity else self.memory
 
     @property
@@ -322,7 +325,7 @@ class MatrixVector(Kernel):
 
     @property
     def credits(self) -> int:
-        """Credits of the output: one is in use for latency + 1 cycles, and one is needed every SF cycles."""
+        """Credits of the output: a credit is in use for latency + 1 cycles, and a beat is produced every SF cycles."""
         return -(-(self.latency + 1) // self.sf)
 
     @property

@@ -18,18 +18,18 @@ class Signs(NamedTuple):
     nonzero: np.ndarray | None
 
     def transposed(self) -> "Signs":
-        """(words, rows), as ``product`` takes the weights."""
+        """The transpose, (words, rows), which is the layout of the weights in ``product``."""
         nonzero = None if self.nonzero is None else np.ascontiguousarray(self.nonzero.T)
         return Signs(np.ascontiguousarray(self.negative.T), nonzero)
 
 
 def pack(values: np.ndarray, zeros: bool) -> Signs:
-    """Integers -1, 0 and +1 ``(rows, n)``; without ``zeros`` there must be none among them."""
+    """Convert integers -1, 0 and +1 ``(rows, n)`` to bits; without ``zeros`` the integers must not contain 0."""
     return Signs(_words(values < 0), _words(values != 0) if zeros else None)
 
 
 def _words(flags: np.ndarray) -> np.ndarray:
-    """Booleans ``(rows, n)`` to ``(rows, words)``."""
+    """Pack booleans ``(rows, n)`` to uint64 words ``(rows, words)``."""
     packed = np.packbits(flags, axis=1, bitorder="little")
     if missing := -packed.shape[1] % 8:
         packed = np.pad(packed, ((0, 0), (0, missing)))
@@ -45,7 +45,7 @@ _agree_where = _LIBRARY.function("agree_where", _WORDS, _WORDS, _WORDS, _WORDS, 
 def product(x: Signs, weights: Signs, count: int) -> np.ndarray:
     """``sum over k of x[r, k] * weights[m, k]`` as int32 ``(rows, outputs)``; rows are ``count`` long.
 
-    ``weights`` come transposed, (words, outputs). Either both have ``nonzero``, or neither has a zero.
+    ``weights`` are transposed, (words, outputs). Either both operands have ``nonzero``, or neither contains a zero.
     """
     (rows, words), outputs = x.negative.shape, weights.negative.shape[1]
     sums = np.empty((rows, outputs), np.int32)

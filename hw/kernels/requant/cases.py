@@ -63,7 +63,7 @@ def _rounded(value: Fraction, mode: str) -> int:
 
 
 def definition(kernel: Requant, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The formula in rational numbers."""
+    """The formula, computed with rational numbers."""
     total = x.astype(object) * kernel.multiplier.astype(object) + kernel.addend.astype(object)
     rounded = [_rounded(Fraction(value, 1 << kernel.shift), kernel.rounding) for value in total.ravel()]
     return (np.clip(rounded, kernel.low, kernel.high).reshape(x.shape),)

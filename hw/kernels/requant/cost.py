@@ -13,7 +13,7 @@ from hw.kernels.shared import cell_costs
 
 
 class Shape(Protocol):
-    """What the cost depends on; the kernel documents each."""
+    """The parameters of a kernel that determine its cost; see the kernel's documentation."""
 
     @property
     def pe(self) -> int: ...
@@ -82,14 +82,14 @@ def _lane(kernel: Shape, family: Family) -> Resources:
             taken = family.multipliers(min(x, family.dsp_bits[0]), min(m, family.dsp_bits[1]))
         dsp += taken
         lut += 0 if taken else x * m if min(x, m) == 1 else 3 * min(x, m) * (x + m)
-        ff += 0 if six and taken else x + m  # a DSP48 has registers of its own
+        ff += 0 if six and taken else x + m  # a DSP48 contains the operand registers
     if product.power:
         moved = _moved(kernel, family)
         lut, ff = lut + moved.lut, ff + moved.ff
     if product.addend_bits:
         lowest.append(0)
         ff += product.addend_bits if product.bits and kernel.groups > 1 else 0
-    in_dsp = six and len(limbs) == 1  # a DSP48 adds the addend, too
+    in_dsp = six and len(limbs) == 1  # a DSP48 also adds the addend
     for _ in range(0 if in_dsp else kernel.levels):
         pairs = [lowest[i : i + 2] for i in range(0, len(lowest), 2)]
         lut += sum(cell_costs.add(plan.sum_bits - max(pair), family) for pair in pairs if len(pair) == 2)

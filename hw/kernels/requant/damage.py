@@ -10,7 +10,7 @@ from hw.kernels.shared.flipped_bits import signed, with_parameters
 
 
 class DamagedRequant(Requant):
-    """A ``requant`` with other ``memory_words`` than it was made for."""
+    """A ``requant`` with modified ``memory_words``."""
 
     memory_words: list[int]
 
@@ -52,8 +52,10 @@ def bits(kernel: Requant) -> int:
 
 
 def damaged(kernel: Requant, flips: np.ndarray) -> DamagedRequant:
-    """The kernel with these bits of its memories flipped, numbers from 0; without flips it computes what the hardware
-    makes of any input."""
+    """The kernel with the memory bits ``flips`` (numbers from 0) flipped.
+
+    Without flips it computes what the hardware computes for any input codes.
+    """
     words, width = list(kernel.words()), bits(kernel) // kernel.groups
     for flip in flips.tolist():
         words[flip // width] ^= 1 << flip % width

@@ -24,15 +24,15 @@ ROUNDING = ("ROUND", "HALF_UP", "HALF_DOWN", "CEIL", "FLOOR", "UP", "DOWN")
 """QONNX's modes (``resolve_rounding_mode``): to nearest with ties to even, away from zero, towards zero; towards
 plus and minus infinity; away from and towards zero. HALF_EVEN is another name of ROUND."""
 LUTS_PER_BLOCK = 100
-"""Parameters go to block RAM where a block saves at least this many lookup tables."""
+"""Parameters are in block RAM if each block saves at least this many lookup tables."""
 MAX_SHIFT = 200
 SPREAD = 3
-"""Where all multipliers are powers of two whose exponents differ by at most this, a choice of shifts replaces the
-multiplier."""
+"""Maximum difference of the exponents with which multiplexed shifts replace the multiplier, if all multipliers are
+powers of two."""
 MAX_OUTPUT = 30
 """Maximum bits of the output."""
 CHUNK = 1 << 16
-"""Elements that ``execute`` computes at a time."""
+"""Elements that ``execute`` computes in one array operation."""
 
 
 def _multiplier(family: Family) -> tuple[int, int]:
@@ -154,7 +154,7 @@ class Requant(ChannelKernel):
 
     @cached_property
     def product(self) -> Product:
-        """How the hardware multiplies. Constant shifts are wires."""
+        """The form of the product in hardware. Constant shifts are wires."""
         return self.arithmetic.product(MAX_SHIFT if self.groups == 1 else SPREAD)
 
     def limbs(self, family: Family) -> list[tuple[int, int, int]]:
@@ -193,7 +193,7 @@ class Requant(ChannelKernel):
         return self.parity and self.in_blocks(family)
 
     def stored(self, family: Family) -> Memory:
-        """The parameter memory, with parity bits where it has them."""
+        """The parameter memory, including parity bits if it has them."""
         protect = parity_words if self.has_parity(family) else Memory
         return protect(self.words(), self.lanes * (self.product.bits + self.product.addend_bits))
 

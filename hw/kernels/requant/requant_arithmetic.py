@@ -1,4 +1,4 @@
-"""The arithmetic of a requant in the smallest number of bits: on integers of any size, and as in hardware."""
+"""The arithmetic of a requant with the minimum number of bits: on integers of any size, and in the form of hardware."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Product(NamedTuple):
-    """How the hardware multiplies, and what it adds.
+    """The multipliers and addends in the form that the hardware stores.
 
     ``codes`` of ``bits`` bits represent the multipliers, one per channel. With ``power`` a code is a sign above an
     exponent, for ``(~x if sign else x) << exponent + scale``; ``addends`` then include the 1 that the complement lacks.
@@ -23,17 +23,17 @@ class Product(NamedTuple):
 
     @property
     def addend_bits(self) -> int:
-        """Bits of the addends; 0 where nothing is added."""
+        """Bits of the addends; 0 if all of them are 0."""
         return signed_bits(min(self.addends), max(self.addends)) if any(self.addends) else 0
 
 
 def signed_bits(low: int, high: int) -> int:
-    """Bits of two's complement that hold ``low..high``."""
+    """Width of the two's complement that holds ``low..high``."""
     return 1 + max(high.bit_length() if high >= 0 else 0, (-low - 1).bit_length() if low < 0 else 0)
 
 
 def _zeros(number: int) -> int:
-    """Number of zero bits below the lowest bit that is set."""
+    """Number of trailing zero bits."""
     return (number & -number).bit_length() - 1
 
 
@@ -61,7 +61,7 @@ class Arithmetic:
             rounding = "FLOOR"
         elif rounding == "CEIL" and any(addends):
             addends, rounding = [a + (1 << shift) - 1 for a in addends], "FLOOR"
-        # Of bits in which only addends have something, the other modes ask whether there is anything, below a half.
+        # The other modes only need to know whether any bit is set among those, below one half, that addends alone set.
         common = 1 << shift
         for m in multipliers:
             common |= m
@@ -83,12 +83,12 @@ class Arithmetic:
 
     @cached_property
     def sum_bits(self) -> int:
-        """Bits that hold the sum, at least one more than the shift."""
+        """Width of the sum; at least one bit more than the shift."""
         return max(signed_bits(*self.sum_range), self.shift + 1)
 
     def product(self, spread: int) -> Product:
-        """The product in hardware: only shifts where all multipliers are powers of two or their negatives, and their
-        exponents differ by at most ``spread``."""
+        """The form of the product in hardware: shifts if all multipliers are powers of two or their negatives with
+        exponents that differ by at most ``spread``, else a multiplier."""
         common = 0
         for m in self.multipliers:
             common |= m
@@ -109,8 +109,10 @@ class Arithmetic:
 
     @cached_property
     def _split(self) -> tuple[int, int] | None:
-        """How x is split so that int64 holds every part of the sum: (bits per part, number of low parts); (0, 0) for no
-        split, None where no split is enough."""
+        """The split of x into parts for which int64 holds every partial sum: (bits per part, number of low parts).
+
+        (0, 0) if no split is needed; None if no split suffices.
+        """
         largest = max(map(abs, (*self.sum_range, *self.multipliers, *self.addends, 1 << self.shift)))
         if largest < 1 << 62:
             return 0, 0
@@ -124,8 +126,8 @@ class Arithmetic:
 
     @cached_property
     def _operands(self) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Multipliers, and the parts of the addends that belong to the parts of x, the highest last: int64, or Python's
-        integers."""
+        """The multipliers, and the parts of the addends that belong to the parts of x, highest part last; in int64, or
+        as Python's int where no split suffices."""
         bits, times = self._split or (0, 0)
         number = object if self._split is None else np.int64
         parts = [[a >> i * bits & (1 << bits) - 1 for a in self.addends] for i in range(times)]
@@ -133,10 +135,10 @@ class Arithmetic:
         return np.array(self.multipliers, number), [np.array(values, number) for values in parts]
 
     def _sums(self, x: np.ndarray) -> tuple[np.ndarray, int]:
-        """``x * multipliers + addends`` of integers (rows, C), and by how many bits it is to be shifted.
+        """``x * multipliers + addends`` for integers x (rows, C), and the number of bits to shift it by.
 
-        The low parts of a split sum are reduced to one bit below the high part, which says whether any of them is not
-        zero: rounding needs no more.
+        The low parts of a split sum are reduced to one bit below the high part, which is 1 if any of them is not zero
+        (a sticky bit). Rounding needs no more information.
         """
         bits, times = self._split or (0, 0)
         multipliers, addends = self._operands
@@ -152,12 +154,12 @@ class Arithmetic:
         return 2 * total + (left != 0), self.shift - times * bits + 1
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """The function of integers (rows, C), as int64 or Python's integers."""
+        """The function for integers (rows, C), in int64 or Python's int."""
         return divided(*self._sums(x), self.rounding)
 
 
 def divided(values: np.ndarray, shift: int, rounding: str) -> np.ndarray:
-    """``round(values / 2**shift)`` for integers, in arrays of int64 or of Python's own."""
+    """``round(values / 2**shift)`` for arrays of int64 or of Python's int."""
     if shift == 0:
         return values
     whole = values >> shift

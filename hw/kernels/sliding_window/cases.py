@@ -21,7 +21,7 @@ WINDOWS = (
 
 
 def cases() -> Iterator[tuple[str, SlidingWindow]]:
-    """Images and signals, with stride, dilation and padding; parts of windows, whole ones and several."""
+    """Images and signals with stride, dilation and padding; parts of a window, one window and several per beat."""
     uint2, around = DataType["UINT2"], ((1, 1), (1, 1))
     yield "serial", SlidingWindow((5, 5, 2), (3, 3), uint2)
     yield "padded", SlidingWindow((4, 5, 2), (3, 3), uint2, pad=around, simd=2)
@@ -34,7 +34,7 @@ def cases() -> Iterator[tuple[str, SlidingWindow]]:
 
 
 def definition(kernel: SlidingWindow, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Every window cut out of the padded input, position by position."""
+    """Every window, extracted from the padded input position by position."""
     padded = np.pad(x, ((0, 0), *kernel.pads, (0, 0)))
     y = np.zeros((len(x), *kernel.out_spatial, *kernel.kernel, kernel.channels), x.dtype)
     for window in np.ndindex(*kernel.out_spatial):

@@ -14,7 +14,7 @@ from hw.kernels.shared import cell_costs
 
 
 class Shape(Protocol):
-    """What the cost depends on; the kernel documents each."""
+    """The parameters of a kernel that determine its cost; see the kernel's documentation."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -51,7 +51,7 @@ def resources(kernel: Shape, family: Family) -> Resources:
     control = _control(kernel)
     lut = cell_costs.control(control, family)
     if kernel.padded:
-        lut += stream.lanes * kernel.dtype.bitwidth()  # the mask
+        lut += stream.lanes * kernel.dtype.bitwidth()  # the gates that insert the padding
     return out + Resources(lut, control) + _memory(kernel, family)
 
 
@@ -60,7 +60,7 @@ def _bits(values: int) -> int:
 
 
 def _control(kernel: Shape) -> int:
-    """Flip-flops of everything but the data."""
+    """Flip-flops of the control logic."""
     buffer, rows, columns = kernel.buffer, kernel.part[0], len(kernel.columns)
     banks, phases = kernel.banks, kernel.banks // kernel.grain
     word, bank, fetch = _bits(buffer.places // banks), _bits(phases), kernel.fetch
@@ -78,7 +78,7 @@ def _control(kernel: Shape) -> int:
 
 
 def _memory(kernel: Shape, family: Family) -> Resources:
-    """The memories, and what chooses between them."""
+    """Cost of the memories and of the multiplexers behind them."""
     width, depth, banks = kernel.word, kernel.buffer.places // kernel.banks, kernel.banks
     result = Resources(ff=banks * width)
     if kernel.block:
@@ -97,10 +97,11 @@ def _memory(kernel: Shape, family: Family) -> Resources:
 
 
 def _choice(phases: int, family: Family) -> int:
-    """Lookup tables that choose one bit of those of all phases.
+    """Lookup tables that select one bit among those of all phases.
 
-    Positions side by side share a tree: a rotation, a level for each bit of the phase. Of many phases synthesis makes
-    single multiplexers where it has wide functions, to be fast: the wider, the more tables.
+    Neighbouring positions share a tree, a barrel rotator with one level for each bit of the phase. For many phases,
+    synthesis builds separate multiplexers where the family has wide functions. These are faster, and the wider the
+    functions, the more tables they need.
     """
     levels = _bits(phases)
     if family.lut_inputs >= 6:

@@ -23,7 +23,8 @@ from hw.kernels.sliding_window.unfold import unfold
 
 BIPOLAR, TERNARY = DataType["BIPOLAR"], DataType["TERNARY"]
 BUFFER_BITS = 768
-"""Memories of more bits, and at least 64 beats, go to block RAM: on ECP5 that saves 150 lookup tables or more."""
+"""Memories of more than this many bits and at least 64 beats are in block RAM, which saves at least 150 lookup tables
+on ECP5."""
 
 
 class _Plane(NamedTuple):
@@ -39,7 +40,7 @@ class _Plane(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SlidingWindow(Kernel):
-    """The windows that a kernel of size ``kernel`` covers as it moves over an image or a signal.
+    """Extracts the windows of size ``kernel`` of an image or a signal (im2col).
 
     The input ``shape`` is (H, W, C) or (L, C). The output is (OH, OW, K * C) or (OL, K * C), with the elements of one
     window in the order (ky, kx, c). ``stride`` and ``dilation`` have a number per spatial axis, ``pad`` a pair (before,
@@ -48,7 +49,8 @@ class SlidingWindow(Kernel):
     ``min(simd, C)`` lanes.
 
     With whole windows per beat, the input may have ``pixels`` positions of a row per beat, a divisor of the row's
-    length. An output beat then has the smallest number of windows that keeps up, a divisor of the windows in a row.
+    length. An output beat then has the minimum number of windows that sustains this rate, a divisor of the windows in
+    a row.
 
     Raises BitfabricError for sizes that are not positive or do not match, for a kernel larger than the
     padded input, for windows of padding alone, and for an illegal ``simd`` or illegal ``pixels``.
@@ -160,7 +162,7 @@ class SlidingWindow(Kernel):
         return [n for n in pixel.counts(self.shape) if self._windows_for(n)]
 
     def _windows_for(self, pixels: int) -> int:
-        """The fewest windows per beat that keep up with ``pixels`` positions per beat; 0 if a row has too few."""
+        """The minimum windows per beat for an input of ``pixels`` positions per beat; 0 if a row has too few."""
         beats, row = prod(self.shape[:-1]) // pixels, self.out_spatial[-1]
         rows = prod(self.out_spatial[:-1])
         return next((n for n in divisors(row) if rows * (row // n) <= beats), 0)
@@ -231,7 +233,7 @@ class SlidingWindow(Kernel):
         return gcd(self.banks, *(int(move) for turns, move, _ in nest[1:] if turns > 1), int(nest[0, 1]))
 
     def _buffers(self) -> Iterator[Buffer]:
-        """Buffers that keep the input until a window, a line of windows, or the frame has been produced."""
+        """Three candidate buffers: they keep the input until a window, a row of windows, or the frame is produced."""
         beats = max(1, self.channels // self.inputs()[0].lanes)
         (rows, columns), plane = self.part, self._plane
         pitch = (self.shape[-2] * beats, beats)
@@ -259,7 +261,7 @@ class SlidingWindow(Kernel):
 
     @cached_property
     def buffer(self) -> Buffer:
-        """The buffer that keeps the input for the shortest possible time."""
+        """The legal buffer that releases its input earliest."""
         # With wide padding, a window may begin before the previous one.
         buffer = next(b for b in self._buffers() if b.monotone()).fitted()
         return replace(buffer, places=-(-buffer.places // self.banks) * self.banks)

@@ -1,4 +1,4 @@
-"""The copies of image elements that ``sliding_window`` makes, as bytes."""
+"""The extraction of windows from images for ``sliding_window``, as copies of bytes."""
 
 import ctypes
 

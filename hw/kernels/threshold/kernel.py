@@ -306,7 +306,7 @@ class Threshold(ChannelKernel):
         return WeightMemory(depth, width + self.parity).tiles(family)
 
     def _stored(self, stage: int, family: Family) -> list[tuple[Memory, ...]]:
-        """The files of each memory of a stage, with parity bits where it has them."""
+        """The files of each memory of a stage, including parity bits if it has them."""
         width = (self._lanes if stage == 0 else 1) * self._table.width
         protect = parity_words if self.parity and self._in_blocks(stage, family) else Memory
         made, tiles = [protect(words, width) for words in self._contents(stage)], self._tiles(stage, family)
