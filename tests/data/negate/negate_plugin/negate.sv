@@ -4,7 +4,7 @@
 module negate #(
     parameter int    PE       = 1,
     parameter int    IN_BITS  = 4,
-    parameter string IN_KIND  = "signed",  // as in bf_widen
+    parameter logic [127:0] IN_KIND = "signed",  // as in bf_widen
     parameter int    OUT_BITS = 5
 ) (
     input  wire logic                   clk,
