@@ -234,7 +234,7 @@ def test_finn_missing(binary, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "finn", None)
     for call in (finn.FinnDataflow, finn.estimate):
-        with pytest.raises(BitfabricError, match="package finn is missing; install it with `pip install 'bitfabric.finn"):
+        with pytest.raises(BitfabricError, match=r"finn is missing; install it with `pip install 'bitfabric\[finn\]'"):
             call(binary)
 
 
