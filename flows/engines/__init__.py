@@ -20,4 +20,5 @@ def find_engine(name: str) -> "Engine":
         from hw.host.errors import UsageError
 
         raise UsageError(f"no engine {name}; there are {', '.join(ENGINES)}")
-    return import_module(f"flows.engines.{name}").ENGINE
+    found: Engine = import_module(f"flows.engines.{name}").ENGINE
+    return found

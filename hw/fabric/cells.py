@@ -4,7 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hw.host.errors import BitfabricError
 
@@ -93,7 +93,7 @@ class CellDialect(ABC):
     ignored: ClassVar[re.Pattern[str]]
     """Matches the names of parameters that the models do not have."""
 
-    def connect(self, cells: dict[str, dict]) -> None:  # noqa: B027
+    def connect(self, cells: dict[str, dict[str, Any]]) -> None:  # noqa: B027
         """Add connections between cells that the netlist does not state; by default there are none."""
 
     @abstractmethod

@@ -1,7 +1,9 @@
 """Foldings as FINN's JSON files."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hw.host.errors import UsageError
 from hw.ir.graph import Graph
@@ -53,7 +55,7 @@ def load(path: Path, graph: Graph) -> FoldingTable:
     return result
 
 
-def _default(defaults: dict, key: str, otherwise: int) -> int:
+def _default(defaults: Mapping[str, Any], key: str, otherwise: int) -> int:
     """FINN's form of a default is [value, ["all"]]."""
     value = defaults.get(key, otherwise)
     return value[0] if isinstance(value, list) and value else value

@@ -1,7 +1,7 @@
 """The state of a lowering while it processes the model's nodes, and the operations that handlers call on it."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -67,8 +67,8 @@ class Lowering:
         self.products: dict[str, Product] = {}
         self.ends: dict[str, tuple[IntegerTensor, Steps]] = {}
         self.first_outputs = {node.name: node.output[0] for node in model.graph.node}
-        self._entered: dict[tuple, tuple[IntegerTensor, LayoutOps]] = {}
-        self._quantized: dict[tuple, IntegerTensor] = {}
+        self._entered: dict[Hashable, tuple[IntegerTensor, LayoutOps]] = {}
+        self._quantized: dict[Hashable, IntegerTensor] = {}
         self._layers: Counter[str] = Counter()
 
     # --- queries of handlers about their node ---

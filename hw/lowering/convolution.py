@@ -13,7 +13,7 @@ from hw.lowering.affine import rational
 from hw.lowering.context import Lowering
 from hw.lowering.geometry import Geometry, geometry
 from hw.lowering.handlers import Handler, Handlers, affine_by_channel, affine_steps, output_tensor, with_axis_last
-from hw.lowering.integer_tensor import IntegerTensor
+from hw.lowering.integer_tensor import IntegerTensor, Steps
 from hw.lowering.layout_ops import channel_first
 from hw.lowering.refusal import lowering_error
 from hw.lowering.rounding import Interval, Product, summed
@@ -208,7 +208,7 @@ def _append(
     kernel: Kernel,
     edge: str,
     bounds: tuple[np.ndarray, np.ndarray],
-    steps: tuple,
+    steps: Steps,
     product: Product,
 ) -> IntegerTensor:
     """Append a convolution's kernel and record how rounding propagates through it; returns its output."""

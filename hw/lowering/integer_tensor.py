@@ -11,6 +11,7 @@ An element-wise operator that follows a layout operator in the model is applied 
 operands rearranged to match, which gives the same values. So kernels only have to know their own stream's order.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
@@ -186,7 +187,7 @@ def to_float32(each: HostStep) -> bool:
     return each.op == "Cast" and each.attributes == AS_FLOAT32.attributes
 
 
-def content(each: HostStep) -> tuple:
+def content(each: HostStep) -> Hashable:
     """A hashable key of a step: steps with equal keys compute the same."""
     operands = tuple((value.dtype.str, value.shape, value.tobytes()) for value in each.operands)
     return each.op, operands, each.attributes

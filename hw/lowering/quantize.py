@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -123,7 +124,7 @@ def _requant(tensor: IntegerTensor, head: Steps, function: StepFunction) -> Kern
         bounds = function.least, function.most
         return Requant(multiplier.ravel(), addend.ravel(), shift, mode, tensor.dtype, dtype, *bounds, tensor.shape[:-1])
 
-    def candidate(*values) -> Callable[[np.ndarray], np.ndarray] | None:
+    def candidate(*values: Any) -> Callable[[np.ndarray], np.ndarray] | None:
         try:
             kernel = build(*values)
         except BitfabricError:

@@ -71,7 +71,13 @@ def folded(case: Case, kept: Placed | None, folder: Path) -> tuple[Graph, str]:
         table = choose.for_cycles(graph, case.cycles, target.device.family, target.device.capacity)
     else:
         parts = (part.split(":") for part in kept.folding.split())
-        table = {name: Folding(*map(int, sizes.split("x"))) for name, sizes in parts}
+        table = {name: _folding(sizes) for name, sizes in parts}
     text = " ".join(f"{name}:{f.pe}x{f.simd}x{f.pixels}" for name, f in table.items())
     connected = insert_width_converters(apply_folding(graph, table))
     return insert_fifos(connected, size_fifos(connected)), text
+
+
+def _folding(sizes: str) -> Folding:
+    """The folding that ``PExSIMDxPIXELS`` says."""
+    pe, simd, pixels = map(int, sizes.split("x"))
+    return Folding(pe, simd, pixels)

@@ -9,6 +9,8 @@ import torch
 from hw.families import families
 from quant import create_model, export
 
+ALL = tuple(families())
+
 
 class Network(NamedTuple):
     """A reference network: its input, the options it is made with, the cycles a frame that it is folded for, and the
@@ -19,7 +21,7 @@ class Network(NamedTuple):
     highest: int
     options: dict[str, Any]
     cycles: int
-    families: tuple[str, ...] = tuple(families())
+    families: tuple[str, ...] = ALL
 
 
 LARGE = ("ecp5", "xc7")

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_type_hints
 
 Row = TypeVar("Row", bound=Any)
 
@@ -20,8 +20,9 @@ class Table(Generic[Row]):
         self.rows: dict[tuple[str, str], Row] = {}
         if path.exists():
             with path.open(newline="") as file:
+                types = get_type_hints(row)
                 for line in csv.DictReader(file):
-                    self._add(row(**{field.name: field.type(line[field.name]) for field in fields(row)}))
+                    self._add(row(**{name: types[name](line[name]) for name in types}))
         self._old = set(self.rows) if renew else set[tuple[str, str]]()
 
     def _add(self, row: Row) -> None:

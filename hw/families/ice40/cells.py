@@ -1,7 +1,7 @@
 """The cells of Yosys and nextpnr for iCE40. An open input is 0, an open clock enable 1."""
 
 import re
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hw.fabric.cells import Cell, CellDialect, concatenate
 from hw.host.errors import BitfabricError
@@ -16,7 +16,7 @@ class Ice40Cells(CellDialect):
     ignored = re.compile(r"IO_STANDARD|PIN_TYPE|PULLUP|NEG_TRIGGER|NEG_CLK_[RW]")
     _flip_flop = re.compile(r"SB_DFF(N?)(E?)(SR|SS|R|S)?")
 
-    def connect(self, cells: dict[str, dict]) -> None:
+    def connect(self, cells: dict[str, dict[str, Any]]) -> None:
         """Connect a placed PLL to its clock pad and its global clock buffer; the netlist omits these fixed connections.
 
         The pad is the one without a reader, the buffer the one without a driver. Raises BitfabricError where either is
