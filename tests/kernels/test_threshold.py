@@ -11,7 +11,7 @@ from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding
 from hw.ir.stream import container
-from hw.kernels.threshold.kernel import SEARCH, Threshold
+from hw.kernels.threshold.kernel import LANES, SEARCH, Threshold
 from tests.kernels.kernel_bench import alone, check, check_foldings, check_resources, random_frames
 
 INPUTS = ["BIPOLAR", "TERNARY", "UINT1", "INT3", "UINT6", "INT11", "INT20"]
@@ -110,13 +110,15 @@ def test_execute_equals_definition(kernel, narrow, seed):
 
 
 @pytest.mark.parametrize("steps", [SEARCH - 1, SEARCH])
-def test_execute_many_rows(steps):
+@pytest.mark.parametrize(("channels", "count"), [(3, 20000), (LANES // 2, 50), (LANES // 2 + 1, 50), (2 * LANES, 50)])
+def test_execute_many_rows(steps, channels, count):
     rng = np.random.default_rng(3)
-    thresholds = np.sort(rng.integers(-500, 500, (3, steps)), axis=1)
-    kernel = Threshold(thresholds, np.array([0, 1, 0], bool), DataType["INT11"], DataType["UINT9"], output_min=0)
-    frames = random_frames(kernel.inputs()[0], 20000, rng).astype(np.int16)
-    counts = np.stack([np.searchsorted(thresholds[c], frames[:, c], "right") for c in range(3)], axis=1)
-    counts[:, 1] = steps - counts[:, 1]
+    thresholds = np.sort(rng.integers(-500, 500, (channels, steps)), axis=1)
+    falls = np.arange(channels) % 3 == 1
+    kernel = Threshold(thresholds, falls, DataType["INT11"], DataType["UINT9"], output_min=0)
+    frames = random_frames(kernel.inputs()[0], count, rng).astype(np.int16)
+    counts = np.stack([np.searchsorted(thresholds[c], frames[:, c], "right") for c in range(channels)], axis=1)
+    counts[:, falls] = steps - counts[:, falls]
     np.testing.assert_array_equal(kernel.execute(frames)[0], counts)
 
 

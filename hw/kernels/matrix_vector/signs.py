@@ -33,7 +33,7 @@ def _words(flags: np.ndarray) -> np.ndarray:
     packed = np.packbits(flags, axis=1, bitorder="little")
     if missing := -packed.shape[1] % 8:
         packed = np.pad(packed, ((0, 0), (0, missing)))
-    return packed.view(np.uint64)
+    return np.ascontiguousarray(packed).view(np.uint64)
 
 
 _LIBRARY = Library("hw.kernels.matrix_vector", ("signs.cpp",), native=True)

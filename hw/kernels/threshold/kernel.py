@@ -185,7 +185,7 @@ class Threshold(ChannelKernel):
         are then long enough to be vectorised."""
         together = max(1, LANES // self.channels)
         bounds, start, step = self._comparison
-        return np.tile(bounds.T, together), np.tile(start, together), np.tile(step, together)
+        return np.tile(np.ascontiguousarray(bounds.T), together), np.tile(start, together), np.tile(step, together)
 
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = frames
