@@ -22,18 +22,21 @@ def sweep(
 ) -> dict[str, Any]:
     """Run the frames with each number of ``counts`` flipped bits, in ``trials`` random choices of the bits.
 
+    The bits of a trial follow from ``seed``, its number of flips and its index alone, so a row does not depend on the
+    other rows.
+
     Returns ``bits`` (of all memories), ``layers`` (bits by layer), ``left_out`` (layers with memories that cannot be
     flipped), and ``rows``: for every count ``flips``, the fraction of frames with a ``changed`` class and, with labels,
     the ``accuracy``, each as mean, minimum and maximum over the trials. Raises UsageError for more flips than bits.
     """
     errors = SoftErrors(accelerator.hardware)
-    rng = np.random.default_rng(seed)
     right = classes(Emulator(accelerator.hardware).run(frames))
     rows: list[dict[str, Any]] = []
     for i, count in enumerate(counts):
         changed, accuracy = [], []
         for trial in range(trials):
-            got = classes(Emulator(errors.random(count, rng)).run(frames))
+            damaged = errors.random(count, np.random.default_rng((seed, count, trial)))
+            got = classes(Emulator(damaged).run(frames))
             changed.append(float(np.mean(got != right)))
             if labels is not None:
                 accuracy.append(float(np.mean(got == labels)))

@@ -104,7 +104,7 @@ def soft_errors(
     labels: Annotated[Path | None, typer.Option(metavar="Y.npy", help="their classes: accuracies too")] = None,
     flips: Annotated[str, typer.Option(help="numbers of bits to flip, with commas")] = "1,10,100",
     trials: Annotated[int, typer.Option(min=1, help="places that are tried for each number")] = 10,
-    seed: Annotated[int, typer.Option(help="seed of the places")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the places")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Flip bits of the memories (weights, thresholds, requants) in the emulator: accuracy against soft errors.

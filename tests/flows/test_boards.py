@@ -183,6 +183,14 @@ def test_flipped_bits_change_outputs_and_none_change_nothing(small, simulated):
         sweep(simulated, x, y, [10**6])
 
 
+def test_flipped_bits_depend_on_the_seed_and_their_number_alone(small, simulated):
+    x, y = np.load(small / "x.npy"), np.load(small / "y.npy")
+    alone = sweep(simulated, x, y, [20], trials=2, seed=3)["rows"][0]
+    listed = sweep(simulated, x, y, [1, 20, 5, 20], trials=2, seed=3)["rows"]
+    assert alone == listed[1] == listed[3]
+    assert alone != sweep(simulated, x, y, [20], trials=2, seed=4)["rows"][0]
+
+
 SAID = [
     (127, "x: error while loading shared libraries: libusb-1.0.so.0: cannot open", "apt-get install libusb-1.0-0"),
     (1, "empty\nunable to open ftdi device: -3 (device not found)", "no board found"),
