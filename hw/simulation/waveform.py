@@ -7,7 +7,6 @@ is that of the build.
 
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hw.host.errors import BitfabricError, UsageError
+from hw.native import process
 from hw.rtl.design import RtlDesign, identifier
 from hw.simulation import verilator
 
@@ -50,14 +50,14 @@ def record(
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if converter is not None and path.suffix == ".fst":
-                subprocess.run([converter, named, part], check=True, capture_output=True)
+                done = process.run([converter, named, part])
+                if done.returncode:
+                    raise BitfabricError(f"vcd2fst failed: {done.stderr.strip()}")
             else:
                 shutil.copyfile(named, part)
             part.replace(path)
         except OSError as error:
             raise UsageError(f"cannot write {path} ({error.strerror}); choose another file") from None
-        except subprocess.CalledProcessError as error:
-            raise BitfabricError(f"vcd2fst failed: {error.stderr.decode(errors='replace').strip()}") from None
     return result
 
 

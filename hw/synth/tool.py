@@ -1,13 +1,12 @@
 """Finds external tools and runs them as subprocesses.
 
-Output goes to a log file; a failure becomes a one-line error; an interrupt kills the tool with its child processes.
+Output goes to a log file; a failure becomes a one-line error; an interrupt, or the end of this process for whatever
+reason, kills the tool with its child processes (``hw.native.process``).
 """
 
 import contextlib
-import os
 import re
 import signal
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from shutil import which
 
 from hw.fabric.toolchain import Tool
 from hw.host.errors import BitfabricError
+from hw.native import process
 
 
 def locate(module: str, entry: str, native: str, install: str) -> list[str]:
@@ -47,7 +47,7 @@ def version(distribution: str, native: str, flag: str) -> str:
     """Name and version of the tool that ``locate`` would choose; ``native flag`` prints that of a native program."""
     if find_spec(distribution.replace("-", "_")) is not None:
         return f"{distribution} {wheel_version(distribution)}"
-    done = subprocess.run([native, flag], capture_output=True, text=True)
+    done = process.run([native, flag])
     return (done.stdout or done.stderr).strip().splitlines()[0]
 
 
@@ -62,35 +62,27 @@ def run(command: Sequence[str], folder: Path, log: Path, what: str) -> None:
 def run_all(commands: Sequence[tuple[Sequence[str], Path]], folder: Path, what: str, jobs: int) -> None:
     """Run ``commands``, pairs (command, log), in ``folder``, at most ``jobs`` at a time.
 
-    The first command that fails ends the others and raises BitfabricError. Each tool runs in a new session, so an
-    interrupt from the terminal reaches only this process, which then kills the tools' process groups.
+    The first command that fails ends the others and raises BitfabricError. An interrupt from the terminal reaches only
+    this process, which then kills the tools.
     """
-    waiting, running = deque(commands), dict[subprocess.Popen, Path]()
+    waiting, running = deque(commands), dict[process.Process, Path]()
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 command, log = waiting.popleft()
                 with open(log, "w") as file:
-                    process = subprocess.Popen(
-                        command,
-                        cwd=folder,
-                        stdin=subprocess.DEVNULL,
-                        stdout=file,
-                        stderr=subprocess.STDOUT,
-                        start_new_session=True,
-                    )
-                running[process] = log
-            for process, log in list(running.items()):
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    status = process.wait(0.05)
-                    del running[process]
+                    started = process.Process(command, cwd=folder, stdout=file, stderr=process.STDOUT)
+                running[started] = log
+            for started, log in list(running.items()):
+                with contextlib.suppress(process.TimeoutExpired):
+                    status = started.wait(0.05)
+                    del running[started]
                     if status:
                         raise BitfabricError(f"{what} failed: {_reason(log, status)}; log: {log}")
     finally:
-        for process in running:
-            with contextlib.suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        for started in running:
+            started.kill()
+            started.wait()
 
 
 def _reason(log: Path, status: int) -> str:
