@@ -61,7 +61,7 @@ def _plain_biases(model: Any) -> None:
 
 def _whole_pools(model: Any) -> None:
     """Convert average pools of a whole image to GlobalAveragePool, the only average pool for which FINN has a layer."""
-    from hw.lowering.constants import attribute
+    from hw.lowering.node_attributes import attribute
 
     for node in model.get_nodes_by_op_type("AveragePool"):
         shape = model.get_tensor_shape(node.input[0])

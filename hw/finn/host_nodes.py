@@ -11,8 +11,9 @@ from onnx import helper, numpy_helper
 from hw.host.errors import BitfabricError
 from hw.host.steps import HostStep, run, step
 from hw.lowering import node_steps
-from hw.lowering.constants import Constant, attribute
+from hw.lowering.constants import Constant
 from hw.lowering.domains import QONNX_DOMAIN, operator_key
+from hw.lowering.node_attributes import attribute
 
 Steps = tuple[HostStep, ...]
 

@@ -1,20 +1,18 @@
 """Constant tensors of a model: their values as QONNX computes them, and the integers of quantized ones."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
-from onnx.helper import get_node_attr_value
-from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.core.onnx_exec import execute_node
 from qonnx.custom_op.general.bipolar_quant import binary_quant
 from qonnx.custom_op.general.quant import quant as int_quant
-from qonnx.util.basic import get_by_name
 
 from hw.host import operators
 from hw.host.errors import BitfabricError
+from hw.lowering.constant_folding import evaluate
+from hw.lowering.node_attributes import attribute
+from hw.lowering.refusal import lowering_error
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +32,10 @@ class Constant:
     bipolar: bool = False
 
 
-def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """An attribute of a node, or ``default``; strings are decoded, floats are Python floats."""
-    if get_by_name(node.attribute, name) is None:
-        return default
-    value = get_node_attr_value(node, name)
-    return value.decode() if isinstance(value, bytes) else value
+REARRANGING = frozenset({"Transpose", "Flatten", "Reshape", "Squeeze", "Unsqueeze"})
+"""Operators that only rearrange the elements of a constant."""
+UNCHANGED = frozenset({"Identity", "Dropout", "Cast"})
+"""Operators that keep a constant's integers, if they do not change its values."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ def quant_parameters(node: onnx.NodeProto, operands: list[np.ndarray | None]) ->
             raise BitfabricError(
                 f"{node.name}: the {name} of this {node.op_type} is computed while running; freeze it before the export"
             )
-    scale, zero_point, bit_width = (np.asarray(value, np.float32) for value in operands)
+    scale, zero_point, bit_width = (np.asarray(value) for value in operands)
     bits = np.unique(bit_width)
     if len(bits) != 1 or bits[0] != int(bits[0]) or not 1 <= bits[0] <= 32:
         raise BitfabricError(
@@ -145,33 +141,30 @@ def scaled(constant: Constant, factor: np.ndarray, value: np.ndarray) -> Constan
     return Constant(value, constant.integers, scale, constant.low, constant.high, constant.bipolar)
 
 
-def folded(
-    model: ModelWrapper, node: onnx.NodeProto, given: Mapping[str, Constant], version: int
-) -> dict[str, Constant]:
+def folded(node: onnx.NodeProto, given: Mapping[str, Constant], version: int) -> dict[str, Constant]:
     """The outputs, by name, of a node that has only constant inputs (``given``, by name).
 
-    ``version`` is the version of the node's operator set.
+    ``version`` is the version of the node's operator set. Raises BitfabricError, with the node's name, for an operator
+    that cannot be folded.
     """
-    inputs = [given[name] for name in node.input if name]
-    values = [given[name].value if name else None for name in node.input]
-    first, out = inputs[0], node.output[0]
-    match node.op_type:
-        case "Quant" | "IntQuant":
+    inputs = [given.get(name) for name in node.input]
+    values = [None if each is None else each.value for each in inputs]
+    first, out = inputs[0] if inputs else None, node.output[0]
+    if node.op_type in ("Quant", "IntQuant", "BipolarQuant"):
+        needed = 2 if node.op_type == "BipolarQuant" else 4
+        if len(values) < needed or first is None or any(value is None for value in values[:needed]):
+            raise lowering_error(node, f"it lacks one of its {needed} inputs", "export the model again")
+        if needed == 4:
             return {out: quantized(first.value, quant_parameters(node, values[1:4]))}
-        case "BipolarQuant":
-            return {out: bipolar(first.value, inputs[1].value)}
-        case "Transpose":
-            axes = attribute(node, "perm", tuple(reversed(range(first.value.ndim))))
-            return {out: rearranged(first, lambda array: np.transpose(array, axes))}
-        case "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze":
-            return {out: rearranged(first, lambda array: array.reshape(model.get_tensor_shape(out)))}
-        case "Identity" | "Dropout":
-            return {out: first}
-    context = dict(zip(node.input, values, strict=True))
-    context.update({name: np.zeros(model.get_tensor_shape(name), np.float32) for name in node.output if name})
-    execute_node(node, context, model.graph, version)
-    results = {name: Constant(context[name]) for name in node.output if name}
-    if node.op_type == "Mul":
-        known, factor = inputs if first.integers is not None else inputs[::-1]
-        results[out] = scaled(known, factor.value, results[out].value)
-    return results
+        return {out: bipolar(first.value, np.asarray(values[1]))}
+    results = {name: Constant(value) for name, value in zip(node.output, evaluate(node, values, version), strict=False)}
+    if first is not None and first.integers is not None and node.op_type in REARRANGING:
+        others = values[1:]
+        results[out] = rearranged(first, lambda array: evaluate(node, [array, *others], version)[0])
+    elif first is not None and node.op_type in UNCHANGED and np.array_equal(first.value, results[out].value):
+        results[out] = replace(first, value=results[out].value)
+    elif node.op_type == "Mul":
+        known, factor = inputs if first is not None and first.integers is not None else inputs[::-1]
+        if known is not None and factor is not None:
+            results[out] = scaled(known, factor.value, results[out].value)
+    return {name: value for name, value in results.items() if name}

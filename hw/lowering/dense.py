@@ -7,12 +7,13 @@ import onnx
 
 from hw.host.steps import step
 from hw.kernels.matrix_vector.kernel import MatrixVector
-from hw.lowering.constants import Constant, attribute
+from hw.lowering.constants import Constant
 from hw.lowering.context import Lowering
 from hw.lowering.domains import onnx_keys
 from hw.lowering.handlers import Handler, Handlers, affine_steps, output_tensor
 from hw.lowering.integer_tensor import IntegerTensor
 from hw.lowering.layout_ops import element_order
+from hw.lowering.node_attributes import attribute
 from hw.lowering.refusal import lowering_error
 from hw.lowering.rounding import Product, summed
 from hw.lowering.weights import fold_scales_into_weights, integer_weights, reachable, weight_dtype

@@ -172,7 +172,7 @@ def _lower_node(context: Lowering, node: onnx.NodeProto) -> None:
     data = [value for name in node.input if isinstance(value := inputs.get(name), HostTensor | IntegerTensor)]
     if not data:
         constants = {name: value for name, value in inputs.items() if isinstance(value, Constant)}
-        context.values.update(folded(context.model, node, constants, context.version(node)))
+        context.values.update(folded(node, constants, context.version(node)))
         return
     key = operator_key(node)
     handler = JOINS[key] if key in JOINS and len(data) > 1 else _handler(node)

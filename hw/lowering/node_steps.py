@@ -10,8 +10,9 @@ import onnx
 from hw.host import operators
 from hw.host.errors import BitfabricError
 from hw.host.steps import HostStep, step
-from hw.lowering.constants import Constant, attribute, quant_parameters
+from hw.lowering.constants import Constant, quant_parameters
 from hw.lowering.domains import QONNX_DOMAIN, OperatorKey, onnx_keys, qonnx_keys
+from hw.lowering.node_attributes import attribute
 from hw.lowering.refusal import lowering_error
 
 Shape = tuple[int, ...]
