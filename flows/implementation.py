@@ -79,7 +79,9 @@ class Implementation:
         (port,) = self.graph.inputs
         outputs = {each.name: each.steps for each in self.graph.outputs}
         formats = format_of(self.graph.edges[port.edge]), format_of(self.graph.edges[self.graph.outputs[0].edge])
-        return Interface(self.image.model, self.image.baud, port.shape, port.dtype, port.steps, *formats, outputs)
+        uart = self.image.board.uart
+        link = (self.image.model, self.image.baud, uart.usb)
+        return Interface(*link, port.shape, port.dtype, port.steps, *formats, outputs)
 
     def key(self) -> list[object]:
         """Everything that the RTL and the image depend on, as JSON-able values."""

@@ -23,7 +23,7 @@ def _run(made: Implementation, x: np.ndarray, options: RunOptions) -> Batch:
     assert link is not None
     rate = options.baud or link.baud
     ((_, frames),) = made.graph.encode(x).items()
-    transport = open_port(options.port, rate) if options.port else find_port(rate, link.model)
+    transport = open_port(options.port, rate) if options.port else find_port(rate, link.model, link.usb)
     try:
         driver = Driver(transport, link.input_format, link.output_format, link.model)
         results = {made.graph.outputs[0].edge: driver.run(frames, options.progress)}

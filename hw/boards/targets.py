@@ -29,11 +29,15 @@ class Clock(_Data):
 
 
 class Uart(_Data):
-    """The serial port as the FPGA sees it: it receives on ``rx`` and sends on ``tx``."""
+    """The serial port as the FPGA sees it: it receives on ``rx`` and sends on ``tx``.
+
+    ``usb``: the USB ids of the board's serial port, ``vendor:product``; the driver asks such ports first.
+    """
 
     rx: str
     tx: str
     max_baud: Annotated[int, Field(gt=0)]
+    usb: str = ""
 
 
 class Button(_Data):

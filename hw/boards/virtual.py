@@ -76,6 +76,10 @@ class VirtualBoard:
         del self._received[:size]
         return data
 
+    def clock(self) -> float:
+        """Simulated seconds, by which a session measures its time limits."""
+        return self.clocks / (self.image.clock_mhz * 1e6)
+
     def exchange(self, data: bytes) -> bytes:
         """Send ``data`` and return all bytes received until the line is idle for ``timeout`` seconds."""
         self.write(data)

@@ -44,7 +44,7 @@ def main() -> None:
     baud = options.baud or interface.baud
     try:
         ints = interface.encode(np.load(options.frames, allow_pickle=False))
-        transport = open_port(options.port, baud) if options.port else find_port(baud, interface.model)
+        transport = open_port(options.port, baud) if options.port else find_port(baud, interface.model, interface.usb)
         driver = Driver(transport, interface.input_format, interface.output_format, interface.model)
         started = time.monotonic()
         outputs = interface.decode(driver.run(ints, progress))

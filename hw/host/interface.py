@@ -16,13 +16,15 @@ Json = dict[str, Any]
 class Interface:
     """A model behind a host link.
 
-    ``model`` is the image's hash and ``baud`` the link's rate. ``shape`` (without the batch) and ``dtype`` are those of
+    ``model`` is the image's hash, ``baud`` the link's rate, and ``usb`` the USB ids of the board's serial port
+    (``vendor:product``), empty where it has none of its own. ``shape`` (without the batch) and ``dtype`` are those of
     the model's own frames. ``preprocess`` converts frames to integers of ``input_format``; ``postprocess``, by name of
     the model's output, converts integers of ``output_format`` to that output.
     """
 
     model: int
     baud: int
+    usb: str
     shape: tuple[int, ...]
     dtype: str
     preprocess: tuple[HostStep, ...]
@@ -51,6 +53,7 @@ class Interface:
         return {
             "model": f"{self.model:016x}",
             "baud": self.baud,
+            "usb": self.usb,
             "shape": list(self.shape),
             "dtype": self.dtype,
             "preprocess": [_step_to_json(each) for each in self.preprocess],
@@ -65,6 +68,7 @@ class Interface:
         return cls(
             int(data["model"], 16),
             data["baud"],
+            data["usb"],
             tuple(data["shape"]),
             data["dtype"],
             tuple(map(_step_from_json, data["preprocess"])),

@@ -1,24 +1,39 @@
 """Serial ports: open one by name, or find the one that a board is connected to."""
 
+from dataclasses import dataclass
+
 from .errors import BitfabricError, UsageError
 from .session import Session, Transport
 
-WRITE_TIMEOUT = 5.0
-"""Seconds after which a write to a blocked port fails."""
+WRITE_TIMEOUT = 1.0
+"""Seconds after which a write to a blocked port fails; a session writes in small pieces."""
+ASK_TIMEOUT, ASK_RETRIES = 0.2, 1
+"""How long ``find_port`` waits for an answer, and how often it asks again."""
 
 
-def known_ports() -> list[str]:
-    """The names of this machine's serial ports. Raises BitfabricError if pyserial is not installed."""
+@dataclass(frozen=True)
+class SerialPort:
+    """A serial port of this machine. ``usb`` is ``vendor:product`` of a USB device, in hexadecimal, else empty."""
+
+    name: str
+    usb: str = ""
+
+
+def known_ports() -> list[SerialPort]:
+    """This machine's serial ports. Raises BitfabricError if pyserial is not installed."""
     try:
         from serial.tools.list_ports import comports
     except ImportError:
         raise BitfabricError("no pyserial: pip install pyserial") from None
-    return [port.device for port in comports()]
+    return [
+        SerialPort(port.device, "" if port.vid is None else f"{port.vid:04x}:{port.pid or 0:04x}")
+        for port in comports()
+    ]
 
 
 def open_port(port: str, baud: int) -> Transport:
     """Open a serial port. Raises UsageError, with the names of the existing ports, if that fails."""
-    known = ", ".join(known_ports()) or "none"
+    known = ", ".join(each.name for each in known_ports()) or "none"
     import serial
 
     try:
@@ -28,22 +43,29 @@ def open_port(port: str, baud: int) -> Transport:
         raise UsageError(f"cannot open {port} at {baud} baud: {error}{rights}; serial ports here: {known}") from None
 
 
-def find_port(baud: int, model: int) -> Transport:
-    """Open the port on which an image of ``model`` answers. Raises UsageError, with all answers, if none does."""
+def find_port(baud: int, model: int, usb: str = "") -> Transport:
+    """Open the port on which an image of ``model`` answers. Raises UsageError, with all answers, if none does.
+
+    Only USB devices are asked, and each for a fraction of a second: those with the ids ``usb`` first, if the board has
+    its own. A built-in port (``/dev/ttyS0``) may control any other device, and is used only where it is given by name.
+    """
+    ports = known_ports()
     said = []
-    for name in known_ports():
+    for port in sorted((each for each in ports if each.usb), key=lambda each: each.usb != usb):
         try:
-            transport = open_port(name, baud)
+            transport = open_port(port.name, baud)
         except BitfabricError as error:
-            said.append(f"{name}: {error}")
+            said.append(f"{port.name}: {error}")
             continue
         try:
-            status = Session(transport, 0.2, retries=1).status()
+            status = Session(transport, ASK_TIMEOUT, ASK_RETRIES).status()
         except BitfabricError:
-            said.append(f"{name}: no answer")
+            said.append(f"{port.name}: no answer")
         else:
             if status.model == model:
                 return transport
-            said.append(f"{name}: the image of another model ({status.model:016x})")
+            said.append(f"{port.name}: the image of another model ({status.model:016x})")
         transport.close()
+    others = ", ".join(each.name for each in ports if not each.usb)
+    said += [f"not asked, no USB device: {others}"] if others else []
     raise UsageError(f"no board with this image found ({'; '.join(said) or 'no serial port'}); give --port")

@@ -36,12 +36,16 @@ Version 1 had no parity fields. A driver works only with images of its own versi
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import ClassVar
 
 VERSION = 2
+MAX_SLOTS = 8
+"""Most frames that an image has in flight."""
 FLAG, ESCAPE, TOGGLE = 0x7E, 0x7D, 0x20
 STATUS, FRAME, REPLY = 0x01, 0x02, 0x80
+_OVERHEAD = 7
+"""Octets of a message's type, tag and CRC."""
 _STATUS = struct.Struct("<BBQIIIBIIIIBI")
 
 
@@ -81,6 +85,10 @@ class Status:
             raise ValueError(f"a status of {len(payload)} octets, not {_STATUS.size}")
         return cls(*_STATUS.unpack(payload))
 
+    def to_bytes(self) -> bytes:
+        """The payload of a status reply."""
+        return _STATUS.pack(*astuple(self))
+
     @property
     def counters(self) -> dict[str, int]:
         """The counters since reset by name; ``parity_errors`` only where memories carry parity."""
@@ -97,9 +105,14 @@ def encode(message: Message) -> bytes:
 
 
 class Decoder:
-    """Finds complete messages in a stream of octets; everything else is dropped and counted in ``dropped``."""
+    """Finds complete messages in a stream of octets; everything else is dropped and counted in ``dropped``.
 
-    def __init__(self) -> None:
+    A message whose payload has more than ``max_payload`` octets is dropped too, so the memory that a decoder uses is
+    limited, whatever it is fed.
+    """
+
+    def __init__(self, max_payload: int) -> None:
+        self.max_payload = max_payload
         self.dropped = 0
         self._content = bytearray()
         self._escaped = False
@@ -116,7 +129,10 @@ class Decoder:
                 self._damaged |= self._escaped
                 self._escaped = True
             else:
-                self._content.append(octet ^ TOGGLE if self._escaped else octet)
+                if len(self._content) < self.max_payload + _OVERHEAD:
+                    self._content.append(octet ^ TOGGLE if self._escaped else octet)
+                else:
+                    self._damaged = True
                 self._escaped = False
 
     def _end(self) -> Message | None:
@@ -124,7 +140,7 @@ class Decoder:
         some = bool(content) or not whole
         self._content.clear()
         self._escaped = self._damaged = False
-        if whole and len(content) >= 7 and zlib.crc32(content[:-4]) == int.from_bytes(content[-4:], "little"):
+        if whole and len(content) >= _OVERHEAD and zlib.crc32(content[:-4]) == int.from_bytes(content[-4:], "little"):
             return Message(content[0], int.from_bytes(content[1:3], "little"), content[3:-4])
         self.dropped += some
         return None

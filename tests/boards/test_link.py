@@ -15,10 +15,10 @@ from hw.boards.pty_board import PtyBoard
 from hw.boards.targets import find_target
 from hw.boards.virtual import VirtualBoard
 from hw.families.ecp5 import ECP5
-from hw.host import driver
+from hw.host import driver, ports, protocol
 from hw.host.errors import BitfabricError
 from hw.host.packing import Format
-from hw.host.ports import open_port
+from hw.host.ports import SerialPort, find_port, open_port
 from hw.host.protocol import FRAME, REPLY, STATUS, Decoder, Message, Status, encode
 from hw.host.session import Session
 from hw.ir.stream import Stream, container
@@ -26,15 +26,15 @@ from hw.kernels.fifo.kernel import Fifo
 from hw.kernels.width_converter.kernel import WidthConverter
 from hw.rtl.design import RtlDesign, generate
 from hw.simulation import verilator
+from tests.boards.faulty_line import BABBLE, MODEL, FaultyLine, ImageModel, campaign
 from tests.kernels.kernel_bench import alone, random_frames
 
-MODEL = 0x0123456789ABCDEF
 messages = st.builds(Message, st.integers(0, 255), st.integers(0, 65535), st.binary(max_size=40))
 
 
 @given(st.lists(messages, max_size=5))
 def test_messages_come_out_as_they_went_in(sent: list[Message]) -> None:
-    decoder = Decoder()
+    decoder = Decoder(300)
     line = b"".join(map(encode, sent))
     assert [m for octet in line for m in decoder.feed(bytes([octet]))] == sent
     assert decoder.dropped == 0
@@ -52,7 +52,7 @@ def test_nothing_that_was_not_sent_comes_out_of_a_damaged_line(sent: list[Messag
                 line.insert(place, rng.choice([0x7E, 0x7D, rng.randrange(256)]))
             case _:
                 del line[place]
-    got = list(Decoder().feed(bytes(line)))
+    got = list(Decoder(300).feed(bytes(line)))
     rest = iter(sent)
     assert all(message in rest for message in got), "a message that was not sent, or out of order"
 
@@ -111,39 +111,9 @@ def test_a_host_whose_clock_is_off_is_understood(skew: float) -> None:
         assert link.status().errors == 0
 
 
-class BadLine:
-    """A transport that damages octets, both ways: flips a bit, loses one, or makes one up."""
-
-    def __init__(self, board: VirtualBoard, rate: float, seed: int) -> None:
-        self.board, self.rate, self.rng = board, rate, random.Random(seed)
-        self.timeout: float | None = 0.001
-        self.faults = 0
-
-    def damage(self, octets: bytes) -> bytes:
-        result = bytearray()
-        for octet in octets:
-            if self.rng.random() >= self.rate:
-                result.append(octet)
-                continue
-            self.faults += 1
-            match self.rng.randrange(3):
-                case 0:
-                    result.append(octet ^ 1 << self.rng.randrange(8))
-                case 1:
-                    result += bytes([self.rng.choice([0x7E, 0x7D, self.rng.randrange(256)]), octet])
-                case _:
-                    pass
-        return bytes(result)
-
-    def write(self, data: bytes) -> int:
-        return self.board.write(self.damage(data))
-
-    def read(self, size: int = 1) -> bytes:
-        self.board.timeout = self.timeout or 0.0
-        return self.damage(self.board.read(size))
-
-    def close(self) -> None:
-        pass
+def damage(rate: float) -> dict[str, float]:
+    """Rates of faults that change, lose and make up octets."""
+    return dict.fromkeys(("flip", "lose", "insert"), rate / 3)
 
 
 def test_a_bad_line_costs_time_but_never_a_frame() -> None:
@@ -151,14 +121,14 @@ def test_a_bad_line_costs_time_but_never_a_frame() -> None:
     rng = np.random.default_rng(2)
     faults = 0
     with VirtualBoard(design) as board:
-        line = BadLine(board, 0.0, 5)
+        line = FaultyLine(board, {}, random.Random(5))
         link = driver.Driver(line, form, form, MODEL, timeout=0.0005, retries=100)
         for rate in (0.001, 0.01, 0.03):
-            line.rate = rate
+            line.rates = damage(rate)
             frames = random_frames(stream, 400, rng)
             np.testing.assert_array_equal(link.run(frames), frames)
-        line.rate = 0.0
-        faults = line.faults
+        line.rates = {}
+        faults = line.faults.total()
         status = link.status()
     assert faults > 300
     assert link.session.resent > 100
@@ -183,7 +153,7 @@ def test_every_unusable_message_is_dropped_and_counted() -> None:
     with VirtualBoard(design) as board:
         board.timeout = 0.0005
         assert board.exchange(b"\xff\x00\x55\x7e" + b"".join(bad)) == b""
-        replies = list(Decoder().feed(board.exchange(encode(Message(STATUS, 0xABCD)) + whole + b"\x7e\x7e")))
+        replies = list(Decoder(300).feed(board.exchange(encode(Message(STATUS, 0xABCD)) + whole + b"\x7e\x7e")))
     assert [(m.type, m.tag) for m in replies] == [(STATUS | REPLY, 0xABCD), (FRAME | REPLY, 7)]
     status = Status.parse(replies[0].payload)
     assert (status.errors, status.frames, status.model) == (len(bad) + 1, 0, MODEL)
@@ -217,8 +187,8 @@ def test_frames_without_room_are_dropped_whole_and_the_others_come_back_in_order
     with VirtualBoard(image(design, find_target("ulx3s-85f"), 75, MODEL)) as virtual:
         virtual.timeout = 0.001
         burst = b"".join(encode(Message(FRAME, tag, bytes([3 * tag]))) for tag in range(60))
-        replies = list(Decoder().feed(virtual.exchange(burst)))
-        status = Status.parse(next(Decoder().feed(virtual.exchange(encode(Message(STATUS, 1))))).payload)
+        replies = list(Decoder(300).feed(virtual.exchange(burst)))
+        status = Status.parse(next(Decoder(300).feed(virtual.exchange(encode(Message(STATUS, 1))))).payload)
     tags = [m.tag for m in replies]
     assert tags == sorted(set(tags))
     assert 10 < len(tags) < 60
@@ -242,26 +212,133 @@ def test_the_driver_refuses_a_board_that_is_not_its_own() -> None:
         link.status()
 
 
-class Dead:
-    timeout: float | None = None
+class Port:
+    """A port on which ``octets`` arrive over and over, ``each`` at a time; without any it is silent."""
+
+    def __init__(self, octets: bytes, each: int = 4, seconds: float = 0.05) -> None:
+        self.octets, self.each, self.seconds = octets, each, seconds
+        self.timeout: float | None = None
+        self.now, self.written, self.closed = 0.0, 0, False
+
+    def clock(self) -> float:
+        return self.now
 
     def read(self, size: int = 1) -> bytes:
-        return b""
-
-    def close(self) -> None:
-        pass
+        assert self.timeout is not None
+        self.now += self.seconds if self.octets else self.timeout
+        octets, count = self.octets, min(size, self.each)
+        self.octets = octets[count:] + octets[:count]
+        return octets[:count]
 
     def write(self, data: bytes) -> int:
+        self.written += len(data)
         return len(data)
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def test_a_silent_board_is_an_error_not_a_hang() -> None:
     with pytest.raises(BitfabricError, match="no answer from the board"):
-        Session(Dead(), 0.0).connect(MODEL, 1, 1)
-    with pytest.raises(BitfabricError, match="stopped answering after 0 of 2 frames"):
-        Session(Dead(), 0.0).run([b"a", b"b"], 1)
+        Session(Port(b""), 0.0).connect(MODEL, 1, 1)
+    with pytest.raises(BitfabricError, match=r"stopped answering after 0 of 2 frames$"):
+        Session(Port(b""), 0.0).run([b"a", b"b"], 1)
     with pytest.raises(BitfabricError, match="cannot open /dev/nothing"):
         open_port("/dev/nothing", 115_200)
+
+
+CALLS = {
+    "status": lambda session: session.status(),
+    "connect": lambda session: session.connect(MODEL, 4, 4),
+    "run": lambda session: session.run([b"abcd"], 4),
+    "many": lambda session: session.run([b"abcd"] * 100, 4, 8),
+}
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("octets", BABBLE, ids=range(len(BABBLE)))
+def test_a_port_on_which_octets_keep_coming_is_an_error_within_the_time_limit(octets: bytes, call: str) -> None:
+    for each, seconds in ((1, 0.19), (4, 0.05), (4096, 0.001)):
+        port = Port(octets, each, seconds)
+        session = Session(port, 0.2, retries=1)
+        with pytest.raises(BitfabricError, match=r"port sends octets, but no answer|arrives are no results") as caught:
+            CALLS[call](session)
+        assert "\n" not in str(caught.value)
+        assert port.now <= session.limit(8 * (18 + 4 + 4 + Status.OCTETS)) < 1
+        assert len(session._decoder._content) <= 7 + Status.OCTETS
+
+
+def test_a_run_goes_on_as_long_as_results_come_and_a_late_one_is_not_lost() -> None:
+    class Slow(ImageModel):
+        """Sends text before each message, and needs most of an attempt's time for both."""
+
+        def read(self, size: int = 1) -> bytes:
+            self.now += 0.05
+            return super().read(min(size, 4))
+
+        def write(self, data: bytes) -> int:
+            self._line += b"tick"
+            return super().write(data)
+
+    image = Slow(4, 6)
+    session = Session(image, 0.4, retries=1)
+    frames = [bytes([i] * 4) for i in range(40)]
+    assert session.run(frames, 6, 2) == [image.result(frame) for frame in frames]
+    assert image.now > 5 * session.limit(2 * (18 + 4 + 6))
+
+
+def test_the_memory_of_a_decoder_is_limited_and_it_finds_the_next_message() -> None:
+    decoder, message = Decoder(5), Message(FRAME, 3, b"abcde")
+    for _ in range(50):
+        assert list(decoder.feed(bytes(1000))) == []
+    assert len(decoder._content) == 5 + 7
+    assert list(decoder.feed(encode(message))) == [message]
+    assert decoder.dropped == 1
+    assert list(decoder.feed(encode(Message(FRAME, 3, b"abcdef")) + encode(message))) == [message]
+    assert decoder.dropped == 2
+
+
+@pytest.mark.parametrize("faults", [4000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_a_run_on_a_faulty_line_gives_the_right_results_or_one_line_in_time(faults: int) -> None:
+    done = campaign(faults, seed=faults)
+    assert set(done.outcomes) == {"right", "refused"}, done
+    assert min(done.outcomes.values()) > faults // 100
+    assert done.faults.total() >= faults
+
+
+def test_the_campaign_sees_a_wrong_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol.zlib, "crc32", lambda octets: 0)
+    assert campaign(500, seed=1).outcomes["wrong"] > 0
+
+
+def test_the_board_is_looked_for_on_usb_devices_only_and_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    status = encode(Message(STATUS | REPLY, 1, bytes([protocol.VERSION]) + bytes(Status.OCTETS - 1)))
+    here: dict[SerialPort, Port | ImageModel] = {
+        SerialPort("/dev/ttyS0"): Port(b"noise"),
+        SerialPort("/dev/ttyUSB0", "10c4:ea60"): Port(b"noise"),
+        SerialPort("/dev/ttyUSB1", "0403:6010"): Port(b""),
+        SerialPort("/dev/ttyACM0", "303a:1001"): Port(status),
+        SerialPort("/dev/ttyUSB2", "0403:6010"): ImageModel(4, 4),
+    }
+    asked: list[str] = []
+
+    def opened(name: str, baud: int) -> Port | ImageModel:
+        asked.append(name)
+        return next(line for port, line in here.items() if port.name == name)
+
+    monkeypatch.setattr(ports, "known_ports", lambda: list(here))
+    monkeypatch.setattr(ports, "open_port", opened)
+    assert find_port(3_000_000, MODEL, "0403:6010") is here[SerialPort("/dev/ttyUSB2", "0403:6010")]
+    assert asked == ["/dev/ttyUSB1", "/dev/ttyUSB2"]
+    asked.clear()
+    with pytest.raises(
+        BitfabricError, match=r"no answer; .*another model .*not asked, no USB device: /dev/ttyS0\); give"
+    ):
+        find_port(3_000_000, MODEL + 1)
+    assert asked == ["/dev/ttyUSB0", "/dev/ttyUSB1", "/dev/ttyACM0", "/dev/ttyUSB2"]
+    lines = [line for port, line in here.items() if isinstance(line, Port) and port.usb]
+    assert all(line.closed and line.now < 1 for line in lines)
 
 
 @settings(max_examples=30)
@@ -293,16 +370,16 @@ def test_many_frames_are_under_way_only_where_there_is_room() -> None:
     assert slots(wide, narrow, divisor=20, interval=None) == 2
 
 
-class Cut(BadLine):
+class Cut(FaultyLine):
     """A line that is gone after so many octets, in whichever direction; what was on it is lost."""
 
     def __init__(self, board: VirtualBoard, after: int) -> None:
-        super().__init__(board, 0.0, 0)
+        super().__init__(board, {}, random.Random(0))
         self.left = after
 
-    def damage(self, octets: bytes) -> bytes:
+    def _damaged(self, octets: bytes) -> bytes:
         if len(octets) > self.left:
-            self.board.write(octets[: self.left])  # part of a message may have gone out
+            self.inner.write(octets[: self.left])  # part of a message may have gone out
             raise OSError("device disconnected")
         self.left -= len(octets)
         return octets
@@ -328,13 +405,13 @@ def test_thousands_of_faults_and_no_wrong_result() -> None:
     design, stream, form = small_image()
     rng = np.random.default_rng(6)
     with VirtualBoard(design) as board:
-        line = BadLine(board, 0.0, 7)
+        line = FaultyLine(board, {}, random.Random(7))
         link = driver.Driver(line, form, form, MODEL, timeout=0.0005, retries=1000)
         for rate in (0.005, 0.02, 0.03):
-            line.rate = rate
+            line.rates = damage(rate)
             frames = random_frames(stream, 2500, rng)
             np.testing.assert_array_equal(link.run(frames), frames)
-    assert line.faults > 3000
+    assert line.faults.total() > 3000
 
 
 class Hum:
