@@ -24,6 +24,8 @@ from hw.host.errors import BitfabricError
 from hw.ir.frames import Batch
 from hw.ir.graph import Graph
 from hw.lowering import qonnx
+from hw.lowering.gate.boundary import boundary
+from hw.lowering.gate.reading import read_file
 from hw.lowering.lower import LoweredModel, lower_model
 from hw.passes.strip import strip
 from hw.simulation.emulator import Emulator
@@ -189,12 +191,10 @@ class Model:
         if isinstance(source, Model):
             return source
         path = Path(source)
-        proto = qonnx.read(path)
-        frontend = next(each for each in frontends() if each.accepts(proto))
-        data = path.read_bytes()
-        if b"location" in data and _has_second_file(path):
-            data = proto.SerializeToString()
-        return cls(path, data, frontend(proto, str(path)))
+        proto, data = read_file(path)
+        with boundary(str(path)):
+            frontend = next(each for each in frontends() if each.accepts(proto))
+            return cls(path, data, frontend(proto, str(path)))
 
     @cached_property
     def sha256(self) -> str:
@@ -223,9 +223,3 @@ class Model:
     def reference(self) -> Executor:
         """What executes the model itself."""
         return self.frontend.reference
-
-
-def _has_second_file(path: Path) -> bool:
-    """Whether an ONNX file keeps weights in a second file (at a ``location``)."""
-    bare = onnx.load(path, load_external_data=False)
-    return any(each.data_location == onnx.TensorProto.EXTERNAL for each in bare.graph.initializer)

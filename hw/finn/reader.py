@@ -19,7 +19,7 @@ from hw.host.steps import HostStep, step
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Kernel
 from hw.ir.stream import Stream, container
-from hw.lowering import qonnx
+from hw.lowering.constant_folding import evaluate
 
 ReadOperator: TypeAlias = Callable[["Reader", onnx.NodeProto, dict[str, Any]], None]
 """A function that appends the kernels of one of FINN's nodes to a Reader; its arguments include the attributes."""
@@ -73,7 +73,7 @@ class Reader:
     def _host(self, node: onnx.NodeProto) -> None:
         """Append the steps of a node that is not FINN's to those of its input."""
         if node.op_type == "Constant":
-            self.constants[node.output[0]] = qonnx.constant_value(node)
+            self.constants[node.output[0]] = evaluate(node, (), 1)[0]
             return
         data = [name for name in node.input if name and name not in self.constants]
         if len(data) != 1:

@@ -46,7 +46,7 @@ from hw.lowering.handlers import Handler, Handlers
 from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps, integer_tensor, last_quantizer
 from hw.lowering.qonnx import integer_dtype, load
 from hw.lowering.quantize import is_redundant
-from hw.lowering.refusal import lowering_error
+from hw.lowering.refusal import lowering_error, unknown_operator
 from hw.lowering.rounding import Product
 from hw.passes.forks import forked
 
@@ -189,10 +189,7 @@ def _lower_node(context: Lowering, node: onnx.NodeProto) -> None:
         return
     if key not in node_steps.TRANSLATIONS or len(data) != 1:
         why = "there is no kernel for it" if len(data) == 1 else "it combines several data tensors"
-        raise BitfabricError(
-            f"{node.name}: {node.op_type} cannot be lowered: {why}; networks are built of Conv, MatMul, Gemm, "
-            "pools, Add, Concat, Resize, quantizers and element-wise functions"
-        )
+        raise unknown_operator(node, why)
     steps = node_steps.TRANSLATIONS[key](context.call(node))
     redundant = _is_redundant_quantizer(data[0], steps)
     context.values[node.output[0]] = data[0] if redundant else data[0].then(steps, node.name)

@@ -1,22 +1,26 @@
 """Reads QONNX files: checks the model, folds constants, infers shapes, and sets the batch size to one."""
 
-import logging
 import os
-import warnings
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 from qonnx.core.datatype import BaseDataType, DataType
 from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.transformation.fold_constants import FoldConstants
-from qonnx.transformation.general import RemoveStaticGraphInputs
-from qonnx.transformation.infer_shapes import InferShapes
 
 from hw.host.errors import BitfabricError, UsageError
 from hw.lowering.domains import DOMAINS, OLD_DOMAINS, QONNX_DOMAIN, QUANTIZER_OPS, find_plugin, operator_key
+from hw.lowering.gate.boundary import boundary
+from hw.lowering.gate.inference import Inference, elem_type_of
+from hw.lowering.gate.limits import MAX_BITS
+from hw.lowering.gate.names import printable
+from hw.lowering.gate.reading import read_file
+from hw.lowering.gate.site import Tensor
+from hw.lowering.gate.structure import live_nodes, node_names
+from hw.lowering.gate.tensors import Constant, check_annotation, check_shape, check_type, type_name
 
 HALF_WAY = frozenset({"Im2Col", "MaxPoolNHWC", "QuantAvgPool2d", "XnorPopcountMatMul"})
 """Operators of the intermediate models between QONNX and FINN's dataflow graph."""
@@ -36,71 +40,53 @@ def load(
     ``name`` names the model in errors, by default the file.
 
     Dynamic and fixed batch sizes become 1. Nodes keep their names; a node without a name gets its operator's name
-    and its number. Raises UsageError for a file that is missing, damaged or not QONNX.
+    and its number. Raises UsageError for a file that is missing, damaged or not QONNX, and BitfabricError, with the
+    node's name, for a node that is not valid ONNX or QONNX, or beyond the limits of ``hw.lowering.gate``.
     """
     if name is None:
         name = model if isinstance(model, str | os.PathLike) else "the model"
-    name = str(name)
-    proto = read(model)
-    _check(proto, name)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        level = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-        try:
-            return prepare(proto, 1)
-        except BitfabricError:
-            raise
-        except Exception as error:
-            raise UsageError(f"{name}: shapes cannot be inferred ({_line(error)}); export it again") from None
-        finally:
-            logging.disable(level)
+    with boundary(str(name)):
+        proto = read(model)
+        _check(proto, str(name))
+        return prepare(proto, 1)
 
 
 def read(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> onnx.ModelProto:
     """The model as stored in the file, or a copy of one in memory. Raises UsageError for a file that cannot be read."""
+    if not isinstance(model, ModelWrapper | onnx.ModelProto):
+        return read_file(Path(model))[0]
     copy = onnx.ModelProto()
-    if isinstance(model, ModelWrapper):
-        copy.CopyFrom(model.model)
-        return copy
-    if isinstance(model, onnx.ModelProto):
-        copy.CopyFrom(model)
-        return copy
-    path = Path(model)
-    if not path.exists():
-        raise UsageError(f"no file {path}; `bitfabric train` leaves a model.onnx")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; name the .onnx file in it")
-    try:
-        return onnx.load(path)
-    except (FileNotFoundError, onnx.checker.ValidationError) as error:
-        raise UsageError(
-            f"{path} keeps its weights in a second file that cannot be read ({_line(error)}); put it beside the model",
-        ) from None
-    except Exception as error:
-        raise UsageError(f"{path} is damaged or not an ONNX file ({_line(error)}); export it again") from None
+    copy.CopyFrom(model.model if isinstance(model, ModelWrapper) else model)
+    return copy
 
 
 def _check(proto: onnx.ModelProto, name: str) -> None:
     """Raise UsageError unless this is a QONNX model with an input and an output."""
-    initializers = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in initializers]
-    if not proto.graph.node or not inputs or not proto.graph.output:
+    graph = proto.graph
+    initializers = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in initializers]
+    if not graph.node or not inputs or not graph.output:
         raise UsageError(f"{name} is damaged or not an ONNX file (it holds no network); export it again")
-    for number, node in enumerate(proto.graph.node):
+    names = node_names(graph)
+    for number, node in enumerate(graph.node):
         if node.op_type in HALF_WAY:
             raise UsageError(
-                f"{node.name or f'{node.op_type}_{number}'}: {node.op_type} cannot be lowered: it is from FINN's front "
+                f"{names[number]}: {node.op_type} cannot be lowered: it is from FINN's front "
                 "end, half way to its dataflow graph; give the QONNX file it started from, or the graph it ends in",
             )
-    for number, node in _data_nodes(proto.graph):
+    data = {value.name for value in inputs}
+    for number in live_nodes(graph, names):
+        node = graph.node[number]
+        if data.isdisjoint(node.input):
+            continue
+        data.update(node.output)
         if node.domain not in DOMAINS and find_plugin(node) is None:
             raise UsageError(
-                f"{node.name or f'{node.op_type}_{number}'}: {node.op_type} is from the domain {node.domain}, which is "
+                f"{names[number]}: {node.op_type} is from the domain {node.domain}, which is "
                 f"not known here; export it in {' or '.join(filter(None, sorted(DOMAINS - {*OLD_DOMAINS})))}, or "
                 f"install a package that provides a handler for {node.domain}::{node.op_type}"
             )
-    ops = {node.op_type for node in proto.graph.node}
+    ops = {node.op_type for node in graph.node}
     for op, why in FOREIGN.items():
         if op in ops:
             raise UsageError(f"{name} is not a QONNX model: {why} (brevitas.export.export_qonnx)")
@@ -111,54 +97,71 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
         )
 
 
-def _data_nodes(graph: onnx.GraphProto) -> list[tuple[int, onnx.NodeProto]]:
-    """The nodes, with their numbers, that depend on an input and on which an output depends."""
-    needed = {value.name for value in graph.output}
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            needed.update(node.input)
-    data = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
-    found = []
-    for number, node in enumerate(graph.node):
-        if data.intersection(node.input):
-            data.update(node.output)
-            if needed.intersection(node.output):
-                found.append((number, node))
-    return found
-
-
-def _line(error: Exception) -> str:
-    """An exception's text on one short line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 120 else f"{text[:117]}..."
-
-
 def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
-    """The model with ``batch`` frames in every input, shapes inferred and constants folded. Changes ``proto``."""
+    """The model with ``batch`` frames in every input, shapes inferred and constants folded. Changes ``proto``.
+
+    Only the nodes, constants and inputs on which an output depends are left. Raises BitfabricError, with the name of
+    the node, for what the gate refuses (``hw.lowering.gate``).
+    """
     graph = proto.graph
-    initializers = {tensor.name for tensor in graph.initializer}
-    names: set[str] = set()
-    for number, node in enumerate(graph.node):
-        if not node.name or node.name in names:
-            node.name = f"{node.name or node.op_type}_{number}"
-        names.add(node.name)
+    for node, name in zip(graph.node, node_names(graph), strict=True):
+        node.name = name
+    live = live_nodes(graph, [node.name for node in graph.node])
+    _check_annotations(graph)
+    functions = {(each.domain, each.name) for each in proto.functions}
+    for node in graph.node:
         node.domain = operator_key(node)[0]
+    versions = _versions(proto, [graph.node[number] for number in live])
+    tensors: dict[str, Tensor] = {
+        each.name: Tensor((), each.data_type, Constant(each, f"initializer {each.name}")) for each in graph.initializer
+    }
+    used = {name for number in live for name in graph.node[number].input} | {value.name for value in graph.output}
+    inputs = [value for value in graph.input if value.name not in tensors and value.name in used]
+    tensors = {name: _constant(tensor) for name, tensor in tensors.items() if name in used}
+    old = {_set_batch(value, batch) for value in inputs}
+    for value in inputs:
+        shape = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        tensors[value.name] = Tensor(shape, elem_type_of(value), data=True)
+    inference = Inference(versions, functions, tensors)
+    readers = {name for number in live for name in graph.node[number].input} | {value.name for value in graph.output}
+    for number in live:
+        node = graph.node[number]
+        _drop_unused_outputs(node, readers, inference.versions)
+        _rebatch_reshape(inference, node, old - {0, batch}, batch)
+        inference.visit(node)
+    return _assemble(proto, inference, inputs)
+
+
+def _constant(tensor: Tensor) -> Tensor:
+    """An initializer with its shape. Raises UsageError for a type or shape that is not read."""
+    assert isinstance(tensor.constant, Constant)
+    return replace(tensor, shape=tensor.constant.shape)
+
+
+def _check_annotations(graph: onnx.GraphProto) -> None:
+    """Raise UsageError for an annotation that names no data type, or a tensor with two."""
+    seen: set[str] = set()
+    for annotation in graph.quantization_annotation:
+        what = f"tensor {printable(annotation.tensor_name)}"
+        for entry in annotation.quant_parameter_tensor_names:
+            if entry.key == "finn_datatype":
+                check_annotation(entry.value, what)
+                if annotation.tensor_name in seen:
+                    raise UsageError(f"{what} is annotated twice; export the model again")
+                seen.add(annotation.tensor_name)
+
+
+def _versions(proto: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> dict[str, int]:
+    """The operator sets by domain, under their new names. Raises UsageError for a version that does not exist."""
     _rename_onnx_domain(proto)
     if not any(opset.domain == QONNX_DOMAIN for opset in proto.opset_import):
         proto.opset_import.append(onnx.helper.make_opsetid(QONNX_DOMAIN, 1))
-    old = {_set_batch(value, batch) for value in graph.input if value.name not in initializers}
-    for value in graph.output:
-        _set_batch(value, batch)
-    del graph.value_info[:]
-    wrapper = ModelWrapper(proto)
-    _rebatch_reshapes(wrapper, {size for size in old if size}, batch)
-    for transformation in (
-        InferShapes(),
-        FoldConstants(exclude_op_types=[*QUANTIZER_OPS]),
-        RemoveStaticGraphInputs(),
-    ):
-        wrapper = wrapper.transform(transformation)
-    return wrapper
+    versions = {opset.domain: opset.version for opset in proto.opset_import}
+    newest = onnx.defs.onnx_opset_version()
+    if any(node.domain == "" for node in nodes) and not 1 <= versions.get("", 0) <= newest:
+        given = versions.get("", "none")
+        raise UsageError(f"the model uses ONNX's operators of opset {given}; export it in an opset of 1 to {newest}")
+    return versions
 
 
 def _rename_onnx_domain(proto: onnx.ModelProto) -> None:
@@ -173,68 +176,98 @@ def _rename_onnx_domain(proto: onnx.ModelProto) -> None:
 
 
 def _set_batch(value: onnx.ValueInfoProto, batch: int) -> int:
-    """Set the first dimension; returns its former value, 0 if dynamic. Raises UsageError for other dynamic sizes."""
+    """Set an input's first dimension; returns its former value, 0 if dynamic.
+
+    Raises UsageError for other dynamic sizes, and for a shape or type that is not read.
+    """
+    what = f"input {value.name}"
+    check_type(elem_type_of(value), what)
+    if not value.type.tensor_type.HasField("shape"):
+        raise UsageError(f"{what} has no shape; export the model with fixed sizes")
     dims = value.type.tensor_type.shape.dim
-    if not dims:
-        return 0
-    old = dims[0].dim_value
-    dims[0].Clear()
-    dims[0].dim_value = batch
+    old = dims[0].dim_value if dims else 0
+    if dims:
+        dims[0].Clear()
+        dims[0].dim_value = batch
     for dim in list(dims)[1:]:
         if not dim.dim_value:
             raise UsageError(
-                f"{value.name} has a dynamic size {dim.dim_param or '?'} besides the batch; export it with fixed sizes",
+                f"{value.name} has a dynamic size {printable(dim.dim_param or '?')} besides the batch; export it with "
+                "fixed sizes",
             )
-    return old
+    check_shape(tuple(dim.dim_value for dim in dims), what)
+    return int(old)
 
 
-def _rebatch_reshapes(wrapper: ModelWrapper, old: set[int], batch: int) -> None:
-    """Set the batch size in the constant shapes of Reshape nodes that start with an ``old`` batch size."""
-    for node in wrapper.get_nodes_by_op_type("Reshape"):
-        shape = constant(wrapper, node.input[1])
-        if shape is not None and shape.size and int(shape[0]) in old and int(shape[0]) != batch:
-            shape = shape.copy()
-            shape[0] = batch
-            name = f"{node.name}_shape_{batch}"
-            wrapper.graph.initializer.append(numpy_helper.from_array(shape, name))
-            node.input[1] = name
+def _drop_unused_outputs(node: onnx.NodeProto, readers: set[str], versions: Mapping[str, int]) -> None:
+    """Leave out the last outputs of a node that nothing reads, where its operator lets it."""
+    if len(node.output) > 1 and onnx.defs.has(node.op_type, node.domain):
+        least = onnx.defs.get_schema(node.op_type, versions.get(node.domain, 1), node.domain).min_output
+        while len(node.output) > max(1, least) and node.output[-1] not in readers:
+            del node.output[-1]
+
+
+def _rebatch_reshape(inference: Inference, node: onnx.NodeProto, old: set[int], batch: int) -> None:
+    """Set the batch size in the constant shape of a Reshape of data that starts with an ``old`` batch size."""
+    if node.op_type != "Reshape" or len(node.input) < 2 or not inference.tensors[node.input[0]].data:
+        return
+    shape = inference.tensors[node.input[1]].value if node.input[1] else None
+    if shape is None or shape.ndim != 1 or not shape.size or int(shape[0]) not in old:
+        return
+    shape = shape.copy()
+    shape[0] = batch
+    name = f"{node.name}_shape_{batch}"
+    node.input[1] = name
+    inference.folded[name] = shape
+    inference.tensors[name] = Tensor(shape.shape, onnx.TensorProto.INT64, shape)
+
+
+def _assemble(proto: onnx.ModelProto, inference: Inference, inputs: list[onnx.ValueInfoProto]) -> ModelWrapper:
+    """The model of the nodes that stay, their constants, and the shapes of all tensors."""
+    graph, tensors = proto.graph, inference.tensors
+    used = {name for node in inference.nodes for name in node.input} | {value.name for value in graph.output}
+    outputs = [_output(value, tensors[value.name]) for value in graph.output]
+    constants = [each for each in graph.initializer if each.name in used]
+    constants += [numpy_helper.from_array(value, name) for name, value in inference.folded.items() if name in used]
+    listed = {value.name for value in (*inputs, *outputs)}
+    infos = [
+        onnx.helper.make_tensor_value_info(name, tensor.elem_type, tensor.shape)
+        for name, tensor in tensors.items()
+        if name not in listed and (name in used or tensor.data or tensor.constant is None)
+    ]
+    made = onnx.helper.make_graph(inference.nodes, graph.name, inputs, outputs, constants, value_info=infos)
+    made.quantization_annotation.extend(each for each in graph.quantization_annotation if each.tensor_name in tensors)
+    proto.graph.CopyFrom(made)
+    return ModelWrapper(proto, fix_missing_initializer_valueinfo=False)
+
+
+def _output(value: onnx.ValueInfoProto, tensor: Tensor) -> onnx.ValueInfoProto:
+    """An output with its inferred shape. Raises UsageError for a declared type that is not the inferred one."""
+    declared = elem_type_of(value)
+    if declared != tensor.elem_type:
+        raise UsageError(
+            f"output {value.name} is declared as {type_name(declared)}, but is {type_name(tensor.elem_type)}; "
+            "export the model again"
+        )
+    return onnx.helper.make_tensor_value_info(value.name, tensor.elem_type, tensor.shape)
 
 
 def integer_dtype(wrapper: ModelWrapper, value: onnx.ValueInfoProto) -> BaseDataType | None:
     """The integer type of an input, from its annotation or its ONNX type; None for floats.
 
-    Raises BitfabricError for other types.
+    Raises BitfabricError for other types, and for one of more than 16 bits.
     """
     annotated = wrapper.get_tensor_datatype(value.name)
-    if annotated is not None and annotated.is_integer():
-        return annotated
     kind = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
-    if kind.kind in "iu" and kind.itemsize <= 4:
-        return DataType[f"{'U' if kind.kind == 'u' else ''}INT{8 * kind.itemsize}"]
-    if kind.kind != "f":
+    if annotated is None or not annotated.is_integer():
+        if kind.kind == "f":
+            return None
+        if kind.kind not in "iu":
+            raise BitfabricError(f"input {value.name} is of type {kind}; a network takes floats or integers")
+        annotated = DataType[f"{'U' if kind.kind == 'u' else ''}INT{8 * kind.itemsize}"]
+    if annotated.bitwidth() > MAX_BITS:
         raise BitfabricError(
-            f"input {value.name} is of type {kind}; a network takes floats or integers of 8 to 32 bits"
+            f"input {value.name} is of type {annotated.name}; streams have up to {MAX_BITS} bits: annotate it with the "
+            "type that it needs (UINT8, INT12, ...)"
         )
-    return None
-
-
-def constant(wrapper: ModelWrapper, name: str) -> np.ndarray | None:
-    """The value of an initializer or of a Constant node's output; None for anything computed."""
-    value = wrapper.get_initializer(name)
-    if value is not None:
-        return value
-    node = wrapper.find_producer(name)
-    if node is not None and node.op_type == "Constant":
-        return constant_value(node)
-    return None
-
-
-def constant_value(node: onnx.NodeProto) -> np.ndarray:
-    """The value of a Constant node."""
-    values: dict[str, Any] = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    if "value" in values:
-        return numpy_helper.to_array(values["value"])
-    for name, dtype in (("value_float", np.float32), ("value_floats", np.float32), ("value_int", np.int64)):
-        if name in values:
-            return np.asarray(values[name], dtype)
-    return np.asarray(values["value_ints"], np.int64)
+    return annotated

@@ -21,7 +21,7 @@ def integers(b: Drawing, *values: int) -> str:
 
 
 def pointwise(b: Drawing, x: str) -> str:
-    return conv(b, x, b.quant(b.rng.integers(-(2**20), 2**20, (2, 2, 1, 1)) * 2.0**-20, 2.0**-20, 24), (1, 1))
+    return conv(b, x, b.quant(b.rng.integers(-(2**15), 2**15, (2, 2, 1, 1)) * 2.0**-15, 2.0**-15, 16), (1, 1))
 
 
 def branches(b: Drawing, x: str, scale) -> str:

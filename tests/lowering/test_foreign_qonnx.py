@@ -124,6 +124,10 @@ def test_operators_of_others_are_refused_by_name():
     x = b.node("MatMul", b.quant(x, 0.1, 4), weights(b, 4, 2))
     with pytest.raises(BitfabricError, match="Softmax_3: Softmax cannot be lowered: only the host computes it"):
         lower(b.model((x, (1, 2))))
-    b = Builder((1, 4), elem_type=TensorProto.DOUBLE)
-    with pytest.raises(BitfabricError, match="input x reaches MatMul_1 as floating point; quantize it first"):
-        lower(b.model((b.node("MatMul", "x", weights(b, 4, 2)), (1, 2))))
+    for elem_type, why in (
+        (TensorProto.FLOAT, "input x reaches MatMul_1 as floating point; quantize it first"),
+        (TensorProto.DOUBLE, "MatMul_1: .* its input t0 is of type float, another one of type double"),
+    ):
+        b = Builder((1, 4), elem_type=elem_type)
+        with pytest.raises(BitfabricError, match=why):
+            lower(b.model((b.node("MatMul", "x", weights(b, 4, 2)), (1, 2))))

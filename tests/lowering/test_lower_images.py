@@ -248,7 +248,7 @@ def refused(body, shape=(1, 2, 4, 4)):
 
 
 def pointwise(b, x):
-    return conv(b, x, b.quant(RNG.normal(size=(2, 2, 1, 1)), 2.0**-20, 24), (1, 1))
+    return conv(b, x, b.quant(np.full((2, 2, 1, 1), 0.9), 2.0**-15, 16), (1, 1))
 
 
 def branches(b, x, scale):

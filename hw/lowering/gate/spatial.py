@@ -1,0 +1,209 @@
+"""The rules of layers and of operators on windows: products, convolutions, pools, padding, resizing, means."""
+
+from math import floor, prod
+
+import numpy as np
+from onnx import AttributeProto, TensorProto
+
+from hw.lowering.gate.site import Rule, Shape, Site
+
+Outputs = list[tuple[Shape, int]]
+AUTO_PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
+
+
+def matmul(site: Site) -> Outputs:
+    a, b = site.shape(), site.shape(1)
+    if not a or not b or a[-1] != b[-2 if len(b) > 1 else 0]:
+        raise site.error(f"its inputs of shapes {list(a)} and {list(b)} have no product")
+    rows = a[-2:-1]
+    columns = b[-1:] if len(b) > 1 else ()
+    return [((*site.broadcast(a[:-2], b[:-2]), *rows, *columns), site.input(0).elem_type)]
+
+
+def gemm(site: Site) -> Outputs:
+    a, b = site.shape(), site.shape(1)
+    if len(a) != 2 or len(b) != 2:
+        raise site.error(f"its inputs of shapes {list(a)} and {list(b)} are no matrices")
+    rows, inner = a[::-1] if site.flag("transA") else a
+    other, columns = b[::-1] if site.flag("transB") else b
+    if inner != other:
+        raise site.error(f"its inputs of shapes {list(a)} and {list(b)} have no product")
+    addend = site.optional(2)
+    if addend is not None and site.broadcast((rows, columns), addend.shape) != (rows, columns):
+        raise site.error(f"its bias of shape {list(addend.shape)} does not fit its result {[rows, columns]}")
+    return [((rows, columns), site.input(0).elem_type)]
+
+
+def windows(site: Site, kernel: Shape | None) -> Shape:
+    """The number of windows along each spatial axis; ``kernel`` is that of a Conv's weights."""
+    shape = site.shape()
+    spatial = shape[2:]
+    rank = len(spatial)
+    if rank < 1:
+        raise site.error(f"its input of shape {list(shape)} has no spatial axis", "use images or signals")
+    given = site.ints("kernel_shape")
+    if kernel is None and given is None:
+        raise site.error("it lacks its attribute kernel_shape")
+    if kernel is not None and given is not None and given != kernel:
+        raise site.error(f"its kernel_shape {list(given)} is not that of its weights, {list(kernel)}")
+    sizes = kernel if kernel is not None else given or ()
+    strides, dilations = site.ints("strides") or (1,) * rank, site.ints("dilations") or (1,) * rank
+    pads = site.ints("pads") or (0,) * 2 * rank
+    for name, values, count, least in (
+        ("kernel_shape", sizes, rank, 1),
+        ("strides", strides, rank, 1),
+        ("dilations", dilations, rank, 1),
+        ("pads", pads, 2 * rank, 0),
+    ):
+        if len(values) != count or min(values) < least:
+            raise site.error(
+                f"its {name} {list(values)} do not fit {rank} spatial axes; they are {count} numbers from {least} on"
+            )
+    mode = site.word("auto_pad", "NOTSET", AUTO_PADS)
+    ceiled = site.flag("ceil_mode") if kernel is None else False
+    out = []
+    for axis, size in enumerate(spatial):
+        reach = (sizes[axis] - 1) * dilations[axis] + 1
+        if mode.startswith("SAME"):
+            out.append(-(-size // strides[axis]))
+            continue
+        before, after = (0, 0) if mode == "VALID" else (pads[axis], pads[axis + rank])
+        room = size + before + after - reach
+        if room < 0:
+            raise site.error(
+                f"its window of {reach} elements is larger than its padded input of {size + before + after}",
+                "use a smaller kernel or a larger image",
+            )
+        count = (-(-room // strides[axis]) if ceiled else room // strides[axis]) + 1
+        if ceiled and (count - 1) * strides[axis] >= size + before:
+            count -= 1  # A window that would start in the padding at the end does not exist.
+        out.append(count)
+    return tuple(out)
+
+
+def conv(site: Site) -> Outputs:
+    shape, weights = site.shape(), site.shape(1)
+    groups = site.integer("group", 1)
+    if len(weights) != len(shape) or len(shape) < 3:
+        raise site.error(f"its weights {list(weights)} do not fit its input {list(shape)}")
+    if groups < 1 or weights[0] % groups or shape[1] != groups * weights[1]:
+        raise site.error(f"its weights {list(weights)} in {groups} groups do not fit its input of {shape[1]} channels")
+    bias = site.optional(2)
+    if bias is not None and bias.shape != weights[:1]:
+        raise site.error(f"its bias of shape {list(bias.shape)} does not fit {weights[0]} outputs")
+    return [((shape[0], weights[0], *windows(site, weights[2:])), site.input(0).elem_type)]
+
+
+def max_pool(site: Site) -> Outputs:
+    out = (*site.shape()[:2], *windows(site, None))
+    site.flag("storage_order")
+    return [(out, site.input(0).elem_type), (out, TensorProto.INT64)]
+
+
+def average_pool(site: Site) -> Outputs:
+    site.flag("count_include_pad")
+    return [((*site.shape()[:2], *windows(site, None)), site.input(0).elem_type)]
+
+
+def global_pool(site: Site) -> Outputs:
+    shape = site.shape()
+    if len(shape) < 3:
+        raise site.error(f"its input of shape {list(shape)} has no spatial axis", "use images or signals")
+    return [((*shape[:2], *(1,) * (len(shape) - 2)), site.input(0).elem_type)]
+
+
+def reduced(site: Site) -> Outputs:
+    """A reduction over axes, which are an input from opset 18 on (ReduceSum: 13)."""
+    shape = site.shape()
+    as_input = site.version >= (13 if site.node.op_type == "ReduceSum" else 18)
+    given = site.integers(1, "axes") if as_input else site.ints("axes")
+    if not given:
+        axes = () if as_input and site.flag("noop_with_empty_axes") else tuple(range(len(shape)))
+    else:
+        axes = site.axes(given, len(shape))
+    keep = site.flag("keepdims", 1)
+    out = tuple(1 if axis in axes else size for axis, size in enumerate(shape) if keep or axis not in axes)
+    return [(out, site.input(0).elem_type)]
+
+
+def pad(site: Site) -> Outputs:
+    shape = site.shape()
+    site.word("mode", "constant", ("constant", "reflect", "edge", "wrap"))
+    given = site.ints("pads") if site.version < 11 else site.integers(1, "pads")
+    chosen = site.integers(3, "axes")
+    axes = tuple(range(len(shape))) if chosen is None else site.axes(chosen, len(shape))
+    if given is None or len(given) != 2 * len(axes):
+        raise site.error(f"its pads {list(given or ())} do not fit {len(axes)} axes")
+    out = list(shape)
+    for number, axis in enumerate(axes):
+        out[axis] += given[number] + given[number + len(axes)]
+        if out[axis] < 1:
+            raise site.error(f"its pads {list(given)} leave nothing of its input {list(shape)}")
+    return [(tuple(out), site.input(0).elem_type)]
+
+
+def resize(site: Site) -> Outputs:
+    """Resize of opset 10 (scales) and later (roi, scales, sizes), and Upsample."""
+    shape = site.shape()
+    scales, sizes, axes = _scales(site), None, tuple(range(len(shape)))
+    if site.node.op_type == "Resize" and site.version >= 11:
+        sizes = site.integers(3, "sizes")
+        chosen = site.ints("axes")
+        axes = axes if chosen is None else site.axes(chosen, len(shape))
+        policy = site.get("keep_aspect_ratio_policy", AttributeProto.STRING)
+        if policy not in (None, b"stretch"):
+            raise site.error("it keeps the aspect ratio", "give the scales as numbers")
+    out = list(shape)
+    if (scales is None) == (sizes is None):
+        raise site.error("it has both scales and sizes, or neither", "give one of them")
+    given = scales if scales is not None else sizes
+    assert given is not None
+    if len(given) != len(axes) or min(given, default=0) <= 0:
+        raise site.error(f"its scales or sizes {list(given)} do not fit {len(axes)} axes; they are positive")
+    for axis, value in zip(axes, given, strict=True):
+        out[axis] = floor(np.float32(shape[axis]) * np.float32(value)) if scales is not None else int(value)
+        if out[axis] < 1:
+            raise site.error(f"its scale {value:g} leaves nothing of its input {list(shape)}")
+    return [(tuple(out), site.input(0).elem_type)]
+
+
+def _scales(site: Site) -> tuple[float, ...] | None:
+    if site.node.op_type == "Upsample" and site.version < 9:
+        values = site.get("scales", AttributeProto.FLOATS)
+        return None if values is None else tuple(float(value) for value in values)
+    index = 2 if site.node.op_type == "Resize" and site.version >= 11 else 1
+    tensor = site.optional(index)
+    if tensor is None or tensor.shape == (0,):
+        return None
+    if tensor.value is None:
+        raise site.error("its scales are computed while running", "export it with constant scales")
+    if tensor.value.dtype.kind != "f" or tensor.value.ndim != 1 or not np.all(np.isfinite(tensor.value)):
+        raise site.error("its scales are no list of finite numbers")
+    return tuple(float(value) for value in tensor.value)
+
+
+def work(site: Site, outputs: Outputs) -> int:
+    """The multiplications, or the elements that windows read, of a layer."""
+    elements = prod(outputs[0][0])
+    match site.node.op_type:
+        case "MatMul" | "Gemm":
+            shape = site.shape()
+            return elements * (shape[0] if site.node.op_type == "Gemm" and site.flag("transA") else shape[-1])
+        case "Conv":
+            return elements * prod(site.shape(1)[1:])
+        case "MaxPool" | "AveragePool":
+            return elements * prod(site.ints("kernel_shape") or ())
+    return max(elements, prod(site.shape()) if site.inputs and site.inputs[0] is not None else 0)
+
+
+RULES: dict[str, Rule] = {
+    "MatMul": matmul,
+    "Gemm": gemm,
+    "Conv": conv,
+    "MaxPool": max_pool,
+    "AveragePool": average_pool,
+    **dict.fromkeys(("GlobalMaxPool", "GlobalAveragePool"), global_pool),
+    "ReduceMean": reduced,
+    "Pad": pad,
+    **dict.fromkeys(("Resize", "Upsample"), resize),
+}

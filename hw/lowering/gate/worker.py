@@ -1,0 +1,39 @@
+"""``python worker.py BYTES SECONDS``: infers the shapes of ONNX models that arrive on its standard input.
+
+A question is 8 bytes with the length of a serialised model, and the model. The answer is a byte (0: done, 1: refused),
+8 bytes with a length, and the model with its shapes, or the reason. It imports nothing but ONNX.
+"""
+
+import ctypes
+import resource
+import signal
+import sys
+
+import onnx
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(most_bytes: int, seconds: int) -> None:
+    """Answer until the standard input ends. The process has bounded memory, and a bounded time for each question."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    while head := questions.read(8):
+        model = questions.read(int.from_bytes(head, "little"))
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        limit = int(used.ru_utime + used.ru_stime) + seconds + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+        try:
+            inferred = onnx.shape_inference.infer_shapes(onnx.ModelProto.FromString(model), strict_mode=True)
+            status, answer = b"\0", inferred.SerializeToString()
+        except Exception as error:
+            status, answer = b"\1", str(error).encode()
+        answers.write(status + len(answer).to_bytes(8, "little") + answer)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
