@@ -58,10 +58,28 @@ class Layer(Facts):
     resources: Counts | None = None
 
 
+class HostLink(Facts):
+    """The frame rate of an image, which is the lower of two: ``fps``, what its host link carries, and ``core_fps``,
+    what the accelerator computes at ``clock_mhz``, the clock that the board's PLL makes.
+
+    ``input_octets`` and ``output_octets`` are mean octets on the line for a frame and its result, with flags, CRC and
+    escapes; ``slots`` are frames in flight. Delays of a USB adapter and of the host's software are not included.
+    """
+
+    fps: float
+    core_fps: float
+    clock_mhz: float
+    baud: int
+    input_octets: float
+    output_octets: float
+    slots: int
+
+
 class Estimate(Facts):
     """What is known of a design before synthesis.
 
-    ``slowest`` is the node that limits Fmax; ``uncalibrated`` are kernels whose Fmax in this family was never measured.
+    ``host_link`` is None without a board. ``warnings`` are sentences, one for each doubt. ``slowest`` is the node that
+    limits Fmax; ``uncalibrated`` are kernels whose Fmax in this family was never measured.
     """
 
     folding: dict[str, dict[str, int | str]]
@@ -73,8 +91,10 @@ class Estimate(Facts):
     slowest: str | None
     uncalibrated: tuple[str, ...]
     fps: float
+    host_link: HostLink | None = None
     resources: Counts
     layers: tuple[Layer, ...]
+    warnings: tuple[str, ...] = ()
 
 
 class ModelFile(Facts):
@@ -188,7 +208,10 @@ class StepTime(Facts):
 
 
 class BuildReport(Facts):
-    """The content of ``build.json``. Paths are relative to the build folder, but for that of the model."""
+    """The content of ``build.json``. Paths are relative to the build folder, but for that of the model.
+
+    ``fps`` is the rate of the accelerator at ``clock_mhz``; ``host_link``, for a board, is that of its image.
+    """
 
     schema_number: Literal[1] = Field(alias="schema")
     model: ModelFile
@@ -202,11 +225,13 @@ class BuildReport(Facts):
     cycles: Timing
     fps: float
     fps_at_fmax: float | None
+    host_link: HostLink | None = None
     latency_us: float
     resources: Utilisation
     layers: tuple[Layer, ...]
     fmax_mhz: FmaxMhz
     critical_path: str | None
+    warnings: tuple[str, ...] = ()
     verified: dict[str, Check]
     bitstream: Bitstream | None
     link: Link | None

@@ -6,7 +6,8 @@ from math import floor
 from pathlib import Path
 from typing import Any
 
-from flows.build_report import Counts, Estimate, Layer
+from flows import rates
+from flows.build_report import Counts, Estimate, HostLink, Layer
 from flows.config import BuildConfig
 from flows.design_point import DesignPoint
 from hw.boards.targets import find_target
@@ -174,6 +175,7 @@ class Plan:
                 f"--parity protects memories in block RAM, and {self.model.path.name} has none as folded; ask for "
                 "fewer frames/s, which makes memories deeper, or leave --parity out"
             )
+        link, warnings = self._host_link(steady)
         return Estimate(
             **design.to_json(),
             interval=steady.interval,
@@ -182,6 +184,8 @@ class Plan:
             slowest=design.fmax.slowest if design.fmax else None,
             uncalibrated=design.fmax.uncalibrated if design.fmax else (),
             fps=design.clock_mhz * 1e6 / steady.interval,
+            host_link=link,
+            warnings=warnings,
             resources=Counts(**vars(used)),
             layers=tuple(
                 Layer.model_validate(
@@ -197,6 +201,20 @@ class Plan:
                 for node in hardware
             ),
         )
+
+    def _host_link(self, steady: cycles.SteadyState) -> tuple[HostLink | None, tuple[str, ...]]:
+        """The rates of the image; a warning instead where the board cannot have the clock."""
+        try:
+            return rates.of_image(self.point, self.target, steady.interval, steady.latency), ()
+        except BitfabricError as error:
+            return None, (f"no image can be made: {error}",)
+
+    def line_fps(self) -> float | None:
+        """Frames per second that the line of the host link carries, whatever the folding; None where there is none."""
+        try:
+            return rates.of_line(self.graph, self.target, self.clock_mhz)
+        except BitfabricError:
+            return None
 
 
 def estimate_build(
@@ -226,6 +244,7 @@ def estimate_build(
         "fmax_mhz": {"estimated": summary["fmax_mhz"], "slowest": summary["slowest"]}
         | ({"uncalibrated": summary["uncalibrated"]} if summary["uncalibrated"] else {}),
         "fps": summary["fps"],
+        "host_link": summary["host_link"],
         "cycles": {"interval": summary["interval"], "latency": summary["latency"]},
         "resources": {
             name: {"estimated": used, "available": vars(plan.device.capacity)[name]}
@@ -234,6 +253,7 @@ def estimate_build(
         "folding": summary["folding"],
         "fifos": summary["fifos"],
         "layers": summary["layers"],
+        "warnings": summary["warnings"],
     }
 
 
@@ -251,6 +271,7 @@ def pareto(model: str | os.PathLike[str] | Model, target: str, clock_mhz: float 
         "target": target,
         "clock_mhz": plan.clock_mhz,
         "available": vars(plan.device.capacity),
+        "host_link_fps": plan.line_fps(),
         "pareto": [_point(choice, plan.clock_mhz) for choice in front],
     }
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.build_report import SHELL, Cycles, FinnRefusal, Layer
+from flows.build_report import SHELL, Cycles, FinnRefusal, HostLink, Layer
 
 if TYPE_CHECKING:
     from flows.accelerator import Accelerator
@@ -68,6 +68,17 @@ def _rate(fps: float | None) -> str:
     return f"{fps:,.0f} frames/s"
 
 
+def _link(link: HostLink) -> str:
+    """The host link's rate beside the accelerator's."""
+    return f"{_rate(link.fps)} at {link.baud:,} baud; the core takes {link.core_fps:,.0f}"
+
+
+def _warned(warnings: Sequence[str]) -> None:
+    """Print warnings, each in a line."""
+    for warning in warnings:
+        out.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+
+
 def built(accelerator: "Accelerator") -> None:
     """Print the tables of a build and the paths of its files."""
     report = accelerator.report
@@ -92,12 +103,15 @@ def built(accelerator: "Accelerator") -> None:
         clock += f", Fmax {fmax.estimated:.0f} MHz estimated"
     facts.add_row("clock", clock)
     facts.add_row("interval", _both(report.cycles.interval) + f": {_rate(report.fps)}")
+    if report.host_link:
+        facts.add_row("host link", _link(report.host_link))
     facts.add_row("latency", _both(report.cycles.latency) + f": {report.latency_us:.2f} us")
     if protected := _protected(report.layers):
         facts.add_row("parity", f"memories of {protected}")
     if report.critical_path:
         facts.add_row("critical path", report.critical_path)
     out.print(facts)
+    _warned(report.warnings)
     out.print()
     engines = _table("engine", "frames", "mismatches", "accuracy")
     for name, check in report.verified.items():
@@ -169,7 +183,10 @@ def estimated(result: dict[str, Any]) -> None:
         out.print(f"          uncalibrated: {', '.join(unknown)} (the slowest kernel of the same role stands in)")
     cycles = result["cycles"]
     out.print(f"interval  {cycles['interval']:,} cycles: {_rate(result['fps'])} at {result['clock_mhz']:g} MHz")
+    if link := result["host_link"]:
+        out.print(f"host link {_link(HostLink.model_validate(link))}", soft_wrap=True)
     out.print(f"latency   {cycles['latency']:,} cycles: {cycles['latency'] / result['clock_mhz']:.2f} us")
+    _warned(result["warnings"])
 
 
 def front(result: dict[str, Any]) -> None:
@@ -189,6 +206,8 @@ def front(result: dict[str, Any]) -> None:
     _show(table)
     rest = "" if shown == len(result["pareto"]) else f"; {shown} of {len(result['pareto'])}, --json has all"
     out.print(f"\nat {result['clock_mhz']:g} MHz, each the cheapest folding of its rate, without FIFOs{rest}")
+    if result["host_link_fps"]:
+        out.print(f"host link: at most {_rate(result['host_link_fps'])}, whatever the folding")
 
 
 def trained(result: dict[str, Any], folder: Path) -> None:

@@ -116,6 +116,17 @@ def _tiles(report: BuildReport) -> list[tuple[str, str, str]]:
         ("throughput", f"{report.fps:,.0f}", f"frames/s at {clock}"),
         ("latency", f"{report.latency_us:,.2f}", f"µs, {report.cycles.latency.estimated:,} cycles"),
     ]
+    if link := report.host_link:
+        tiles.insert(
+            1,
+            (
+                "host link",
+                f"{link.fps:,.0f}",
+                f"frames/s over {link.baud:,} baud; the image's limit"
+                if link.fps < link.core_fps
+                else f"frames/s over {link.baud:,} baud",
+            ),
+        )
     fmax = report.fmax_mhz
     if fmax.placed:
         tiles.append(("Fmax", f"{fmax.placed:.1f}", f"MHz placed; {report.fps_at_fmax:,.0f} frames/s there"))

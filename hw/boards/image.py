@@ -13,7 +13,7 @@ from hw.fabric.pll import Pll
 from hw.fabric.toolchain import Pin
 from hw.host.errors import BitfabricError, UsageError
 from hw.host.packing import Format
-from hw.host.protocol import MAX_SLOTS
+from hw.host.protocol import MAX_SLOTS, MESSAGE_OCTETS
 from hw.ir.stream import Stream
 from hw.rtl.design import RtlDesign
 from hw.synth.netlist import models
@@ -33,8 +33,6 @@ MIN_DIVISOR = 8
 """Minimum clock cycles per bit that the receiver needs."""
 OCTET_BITS = 10
 """Bits of an octet on the line, including start and stop bit."""
-MESSAGE_OCTETS = 9
-"""Octets of a message without payload."""
 FEW, MANY = 2, MAX_SLOTS
 """Possible numbers of frames in flight."""
 

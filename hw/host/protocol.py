@@ -46,6 +46,10 @@ FLAG, ESCAPE, TOGGLE = 0x7E, 0x7D, 0x20
 STATUS, FRAME, REPLY = 0x01, 0x02, 0x80
 _OVERHEAD = 7
 """Octets of a message's type, tag and CRC."""
+MESSAGE_OCTETS = 2 + _OVERHEAD
+"""Octets of a message without payload, its flags included."""
+ESCAPED = 2 / 256
+"""Share of octets that are sent as two, where all values are equally frequent."""
 _STATUS = struct.Struct("<BBQIIIBIIIIBI")
 
 
@@ -102,6 +106,14 @@ def encode(message: Message) -> bytes:
     content += struct.pack("<I", zlib.crc32(content))
     stuffed = content.replace(b"\x7d", b"\x7d\x5d").replace(b"\x7e", b"\x7d\x5e")
     return b"\x7e" + stuffed + b"\x7e"
+
+
+def line_octets(payload: int) -> float:
+    """The mean number of octets on the line of a message with ``payload`` octets, its flags and escapes included.
+
+    All values of an octet are taken to be equally frequent; the number is at most twice the content.
+    """
+    return 2 + (_OVERHEAD + payload) * (1 + ESCAPED)
 
 
 class Decoder:

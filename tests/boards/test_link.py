@@ -2,6 +2,7 @@
 
 import random
 import zlib
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
 from hw.boards.image import Image, baud_rate, format_of, image, slots
+from hw.boards.link_rate import link_rate
 from hw.boards.pty_board import PtyBoard
 from hw.boards.targets import find_target
 from hw.boards.virtual import VirtualBoard
@@ -19,7 +21,7 @@ from hw.host import driver, ports, protocol
 from hw.host.errors import BitfabricError
 from hw.host.packing import Format
 from hw.host.ports import SerialPort, find_port, open_port
-from hw.host.protocol import FRAME, REPLY, STATUS, Decoder, Message, Status, encode
+from hw.host.protocol import FRAME, MESSAGE_OCTETS, REPLY, STATUS, Decoder, Message, Status, encode, line_octets
 from hw.host.session import Session
 from hw.ir.stream import Stream, container
 from hw.kernels.fifo.kernel import Fifo
@@ -60,6 +62,16 @@ def test_nothing_that_was_not_sent_comes_out_of_a_damaged_line(sent: list[Messag
 def test_the_crc_is_the_usual_one() -> None:
     line = encode(Message(STATUS, 0x1234))
     assert line == b"\x7e\x01\x34\x12" + zlib.crc32(b"\x01\x34\x12").to_bytes(4, "little") + b"\x7e"
+
+
+def test_the_mean_length_of_messages_is_that_of_messages() -> None:
+    rng = np.random.default_rng(11)
+    for payload in (0, 1, 39, 3072):
+        sent = [encode(Message(FRAME, int(rng.integers(1 << 16)), rng.bytes(payload))) for _ in range(400)]
+        lengths = [len(line) for line in sent]
+        assert min(lengths) >= MESSAGE_OCTETS + payload
+        deviation = np.sqrt((payload + 7) * 2 / 256 / len(sent))
+        assert abs(np.mean(lengths) - line_octets(payload)) < 4 * deviation + 1e-9
 
 
 def test_every_clock_gets_a_baud_rate_within_bounds() -> None:
@@ -368,6 +380,60 @@ def test_many_frames_are_under_way_only_where_there_is_room() -> None:
     assert slots(wide, narrow, divisor=20, interval=100_000) == 2  # the accelerator is slower than the line
     assert slots(wide, wide, divisor=20, interval=1000) == 2  # results are as long as frames
     assert slots(wide, narrow, divisor=20, interval=None) == 2
+
+
+def cycles_a_frame(board: VirtualBoard, link: driver.Driver, frames: np.ndarray) -> float:
+    """Cycles that each of the frames takes on the simulated line when others are under way before and after it."""
+    counted = [board.clocks]
+    for some in (frames, np.concatenate([frames, frames])):
+        link.run(some)
+        counted.append(board.clocks)
+    once, twice = np.diff(counted)
+    return float(twice - once) / len(frames)
+
+
+def mean_octets(form: Format, frames: np.ndarray) -> float:
+    return float(np.mean([len(encode(Message(FRAME, 0x1234, payload))) for payload in form.pack(frames)]))
+
+
+@pytest.mark.parametrize("shape", [(5, 12, 4, 12), (2, 9, 9, 9)])
+def test_the_stated_rate_of_the_link_is_that_of_the_virtual_board(shape: tuple[int, int, int, int]) -> None:
+    """Frames there and back are equally long, and two in flight keep the line nearly full."""
+    design, stream, form = small_image(*shape)
+    frames = random_frames(stream, 120, np.random.default_rng(12))
+    with VirtualBoard(design) as board:
+        link = driver.Driver(board, form, form, MODEL, timeout=0.001)
+        measured = cycles_a_frame(board, link, frames)
+        latency = link.status().cycles
+    stated = link_rate(find_target("ulx3s-85f"), 75, form, form, stream.beats, latency)
+    assert (stated.baud, stated.divisor, stated.slots) == (design.baud, design.divisor, link.identity.slots)
+    octets = mean_octets(form, frames)  # the image itself takes some 60 cycles on a frame's way there and back
+    assert measured == pytest.approx(replace(stated, input_octets=octets, output_octets=octets).cycles, abs=40)
+    assert measured == pytest.approx(stated.cycles, rel=0.01)
+    assert stated.fps * stated.cycles == pytest.approx(75e6)
+
+
+def test_the_stated_rate_is_that_of_the_longer_direction() -> None:
+    byte = DataType["UINT8"]
+    short, long = Format((1,), 8, "unsigned"), Format((40,), 8, "unsigned")
+    design = RtlDesign("stretch", {"s": Stream((1,), byte)}, {"m": Stream((40,), byte)}, {"stretch.sv": STRETCH})
+    frames = np.random.default_rng(13).integers(0, 256, (120, 1))
+    with VirtualBoard(image(design, find_target("ulx3s-85f"), 75, MODEL)) as board:
+        measured = cycles_a_frame(board, driver.Driver(board, short, long, MODEL, timeout=0.001), frames)
+    stated = link_rate(find_target("ulx3s-85f"), 75, short, long, 41, 42)
+    assert stated.cycles == stated.output_cycles > 4 * stated.input_cycles
+    assert measured == pytest.approx(stated.cycles, rel=0.01)
+
+
+def test_a_slow_accelerator_leaves_the_line_idle() -> None:
+    wide, narrow = Format((64,), 8, "unsigned"), Format((10,), 8, "signed")
+    fast, slow = (link_rate(find_target("ulx3s-85f"), 75, wide, narrow, cycles, cycles) for cycles in (1000, 100_000))
+    assert (fast.slots, slow.slots) == (8, 2)
+    assert fast.cycles == fast.input_cycles
+    assert slow.cycles == pytest.approx((slow.input_cycles + slow.output_cycles + 100_000) / 2)
+    assert slow.core_fps == 750
+    # The board's PLL makes another clock than the one asked for.
+    assert link_rate(find_target("icebreaker"), 40, wide, narrow, 1000, 1000).clock_mhz == 39.75
 
 
 class Cut(FaultyLine):

@@ -10,11 +10,12 @@ import pytest
 from flows import build
 from flows.engines import program
 from flows.frames import score
-from flows.planner import estimate_build
+from flows.planner import estimate_build, pareto
 from flows.soft_errors import sweep
 from hw.boards import driver_folder
 from hw.boards.pty_board import PtyBoard
 from hw.boards.virtual import VirtualBoard
+from hw.host.driver import Driver
 from hw.host.errors import BitfabricError
 from quant import TrainConfig, train_run
 from tests.builders.qonnx_builder import Builder
@@ -101,6 +102,37 @@ def test_the_board_engine_and_the_driver_that_a_build_leaves_give_what_the_model
     assert counters["cycles"] >= simulated.cycles.latency.simulated
     with pytest.raises(BitfabricError, match="cannot open"):
         simulated.run(x, "board", port="/dev/nothing")
+
+
+def test_the_rate_of_the_host_link_stands_beside_that_of_the_core(small, simulated):
+    report = simulated.report
+    link = report.host_link
+    x = np.load(small / "x.npy")
+    clocks = []
+    with VirtualBoard(simulated.image) as board:
+        interface = simulated.implementation.interface()
+        driver = Driver(board, interface.input_format, interface.output_format, interface.model, timeout=0.001)
+        frames = interface.encode(x)
+        for some in (frames, np.concatenate([frames, frames])):
+            before = board.clocks
+            driver.run(some)
+            clocks.append(board.clocks - before)
+    measured = (clocks[1] - clocks[0]) / len(x)
+    assert link.clock_mhz * 1e6 / link.fps == pytest.approx(measured, rel=0.01)
+    assert (link.baud, link.slots) == (simulated.image.baud, driver.identity.slots)
+    assert link.core_fps == report.fps == 1e8 / report.cycles.interval.estimated > link.fps
+    estimated = estimate_build(small / "model.onnx", "ulx3s-12f", fps=1e6)
+    assert estimated["host_link"] == link.to_json()
+    assert estimate_build(small / "model.onnx", "lfe5u-12f", fps=1e6)["host_link"] is None
+    page = simulated.write_report().read_text()
+    for text in (page, simulated._repr_html_()):
+        assert f"{link.fps:,.0f}" in text
+        assert "host link" in text
+    line = pareto(small / "model.onnx", "ulx3s-12f")["host_link_fps"]
+    assert line >= link.fps
+    beyond = estimate_build(small / "model.onnx", "ulx3s-12f", fps=1e6, clock_mhz=900)
+    assert beyond["host_link"] is None
+    assert "no image can be made: no PLL setting for 900 MHz" in beyond["warnings"][-1]
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,8 @@ def planned(model: Path, target: str, options: dict[str, Any]) -> tuple[dict[str
         summary = plan.estimate().to_json()
     except BitfabricError as error:
         return {"error": str(error), "status": error.status}, ""
-    summary.pop("uncalibrated")
+    for name in ("uncalibrated", "host_link", "warnings"):
+        summary.pop(name, None)
     hardware = plan.point.hardware
     design = generate(hardware, plan.device.family)
     summary["folding"] = {name: " ".join(f"{k}={v}" for k, v in f.items()) for name, f in summary["folding"].items()}

@@ -1,0 +1,42 @@
+"""The frame rate of an image: that of its host link beside that of the accelerator."""
+
+from flows.build_report import HostLink
+from flows.design_point import DesignPoint
+from hw.boards.image import format_of
+from hw.boards.link_rate import LinkRate, link_rate
+from hw.boards.targets import Target
+from hw.ir.graph import Graph
+
+
+def of_image(design: DesignPoint, target: Target, interval: int, latency: int) -> HostLink | None:
+    """The rates of a design's image; None for a target that is no board, and for a model with several inputs or output
+    edges, of which no image can be made.
+
+    ``interval`` and ``latency`` are cycles of the accelerator. Raises BitfabricError where the board cannot have the
+    clock.
+    """
+    rate = _rate(design.graph, target, design.clock_mhz, interval, latency)
+    if rate is None:
+        return None
+    return HostLink(
+        fps=rate.fps,
+        core_fps=rate.core_fps,
+        clock_mhz=rate.clock_mhz,
+        baud=rate.baud,
+        input_octets=rate.input_octets,
+        output_octets=rate.output_octets,
+        slots=rate.slots,
+    )
+
+
+def of_line(graph: Graph, target: Target, clock_mhz: float) -> float | None:
+    """Frames per second of the line alone, which no folding exceeds; None and errors as of ``of_image``."""
+    rate = _rate(graph, target, clock_mhz, 1, 0)
+    return rate and rate.fps
+
+
+def _rate(graph: Graph, target: Target, clock_mhz: float, interval: int, latency: int) -> LinkRate | None:
+    if target.board is None or len(graph.inputs) != 1 or len(graph.output_edges) != 1:
+        return None
+    ends = (graph.edges[edge] for edge in (graph.inputs[0].edge, graph.output_edges[0]))
+    return link_rate(target, clock_mhz, *map(format_of, ends), interval, latency)
