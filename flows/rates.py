@@ -32,11 +32,11 @@ def of_image(design: DesignPoint, target: Target, interval: int, latency: int) -
 def of_line(graph: Graph, target: Target, clock_mhz: float) -> float | None:
     """Frames per second of the line alone, which no folding exceeds; None and errors as of ``of_image``."""
     rate = _rate(graph, target, clock_mhz, 1, 0)
-    return rate and rate.fps
+    return None if rate is None else rate.fps
 
 
 def _rate(graph: Graph, target: Target, clock_mhz: float, interval: int, latency: int) -> LinkRate | None:
     if target.board is None or len(graph.inputs) != 1 or len(graph.output_edges) != 1:
         return None
-    ends = (graph.edges[edge] for edge in (graph.inputs[0].edge, graph.output_edges[0]))
-    return link_rate(target, clock_mhz, *map(format_of, ends), interval, latency)
+    entry, result = (format_of(graph.edges[edge]) for edge in (graph.inputs[0].edge, graph.output_edges[0]))
+    return link_rate(target, clock_mhz, entry, result, interval, latency)
