@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from flows.files import read_json
 from hw.host.errors import UsageError
 
-SCHEMA = 1
+SCHEMA = 2
 """The number of this schema."""
 FILE = "build.json"
 SHELL = "(shell)"
@@ -142,12 +142,27 @@ class FmaxMhz(Facts):
     placed: float | None
 
 
-class Check(Facts):
-    """What an engine was checked on. ``stage`` and ``path`` say which netlist was simulated."""
+class Compared(Facts):
+    """The counts of a comparison in which no error was found.
+
+    ``mismatches`` are the elements (integers at quantizers, outputs) that differ, in ``mismatched_frames`` frames. All
+    of them are ``explained``: one code apart, because float32 rounding of the reference can lead to either. They are
+    at most 0.5 % of the ``elements``. ``arg_max_changes`` counts the frames whose class differs; ``rounded`` the
+    floating-point outputs that differ from the reference by no more than its rounding, which are not mismatches.
+    """
 
     frames: int
+    elements: int
     mismatches: int
-    arg_max_changes: int | None = None
+    explained: int
+    arg_max_changes: int
+    mismatched_frames: int = 0
+    rounded: int = 0
+
+
+class Check(Compared):
+    """What an engine was checked on. ``stage`` and ``path`` say which netlist was simulated."""
+
     accuracy: float | None
     stage: str | None = None
     path: str | None = None
@@ -213,7 +228,7 @@ class BuildReport(Facts):
     ``fps`` is the rate of the accelerator at ``clock_mhz``; ``host_link``, for a board, is that of its image.
     """
 
-    schema_number: Literal[1] = Field(alias="schema")
+    schema_number: Literal[2] = Field(alias="schema")
     model: ModelFile
     target: str
     device: str

@@ -31,6 +31,7 @@ from flows.steps.rtl import Generated
 from flows.steps.simulate import Simulated
 from flows.steps.synthesise import Synthesised
 from flows.tools import tools
+from flows.verify import equal
 from hw.boards import driver_folder
 
 
@@ -58,7 +59,7 @@ class Found:
             driver_folder.write(made.folder / "driver", link)
         simulated = self.simulate
         return BuildReport(
-            schema=1,
+            schema=2,
             model=ModelFile(path=str(made.model.path), sha256=made.model.sha256),
             target=config.target,
             device=made.device.name,
@@ -126,15 +127,11 @@ class Found:
         verified = {}
         if emulated := self.emulate:
             reference, accuracy = next(iter(emulated.accuracy.items()))
-            verified[reference] = Check(frames=emulated.frames, mismatches=0, accuracy=accuracy)
-            verified["emulator"] = Check(
-                frames=emulated.frames,
-                mismatches=emulated.mismatches,
-                arg_max_changes=emulated.arg_max_changes,
-                accuracy=emulated.accuracy["emulator"],
-            )
+            counts = equal(emulated.frames, emulated.elements)
+            verified[reference] = Check.model_validate({**counts, "accuracy": accuracy})
+            verified["emulator"] = Check(**emulated.to_json() | {"accuracy": emulated.accuracy["emulator"]})
         if rtl := self.simulate:
-            verified["rtl"] = Check(frames=rtl.frames, mismatches=rtl.mismatches, accuracy=rtl.accuracy)
+            verified["rtl"] = Check(**rtl.to_json())
         if netlist := self.netlist:
             verified["netlist"] = Check(**netlist.to_json())
         return verified

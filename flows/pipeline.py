@@ -5,7 +5,7 @@ The steps, and their files in the build folder or their checks:
 ========== ============================================================================================
 lower      ``model.onnx``, ``graph.txt``: the exact integer dataflow graph
 fold       ``folding.json`` (FINN's form); cycles and resources as estimated
-emulate    the emulator against the QONNX reference, on every frame (for FINN's graphs: against FINN, on a few frames)
+emulate    the hardware's graph, emulated, against the QONNX reference, on every frame (FINN's: on a few frames)
 rtl        the accelerator's SystemVerilog and memory files
 simulate   the RTL against the emulator to the integer, against the cycle model to the cycle
 synthesise the image's netlist for the device, resources of every layer
@@ -144,7 +144,7 @@ class _Build:
         found = Found(run(Lower(self.model)), run(Fold(self.plan)))
         self.made = made = self._implementation(found.fold)
         if "emulate" in wanted:
-            found.emulate = run(Emulate(self.model, self.samples, config.rtl_frames))
+            found.emulate = run(Emulate(made, self.samples, config.rtl_frames))
         if "rtl" in wanted:
             found.rtl = run(Rtl(made))
         if "simulate" in wanted:

@@ -15,8 +15,8 @@ from hw.verification.difference import first_difference
 def check_rtl(graph: Graph, family: Family, ints: EdgeBatch, design: RtlDesign) -> tuple[dict[str, int], EdgeBatch]:
     """Simulate ``design``, the RTL of ``graph``, and compare it with the emulator and the cycle model.
 
-    ``ints`` are integer frames by input edge. Returns ``frames``, ``mismatches`` (0), ``latency`` and
-    ``interval`` in cycles, as simulated, and the integers. Raises BitfabricError with the first frame, layer and
+    ``ints`` are integer frames by input edge. Returns the counts of ``equal`` with ``latency`` and ``interval`` in
+    cycles, as simulated, and the integers. Raises BitfabricError with the first frame, layer and
     element that differ, or with the first beat that is transferred in another cycle.
     """
     expected = graph.execute(ints)
@@ -32,7 +32,17 @@ def check_rtl(graph: Graph, family: Family, ints: EdgeBatch, design: RtlDesign) 
         if difference := first_difference(result.taken[name][:, None], modelled.taken[edge][:, None]):
             raise BitfabricError(f"the RTL's cycles differ from the cycle model on {edge}: {difference}")
     simulated = Trace(graph, count, modelled.offered, {e: result.taken[n] for e, n in names.items()})
-    return {"frames": count, "mismatches": 0, "latency": simulated.latency, "interval": simulated.interval}, got
+    counts = equal(count, _elements(expected))
+    return {**counts, "latency": simulated.latency, "interval": simulated.interval}, got
+
+
+def equal(frames: int, elements: int) -> dict[str, int]:
+    """The counts of a comparison in which all of ``elements`` integers are equal."""
+    return {"frames": frames, "elements": elements, "mismatches": 0, "explained": 0, "arg_max_changes": 0}
+
+
+def _elements(outputs: EdgeBatch) -> int:
+    return sum(values.size for values in outputs.values())
 
 
 def _differing_layer(graph: Graph, family: Family, ints: EdgeBatch) -> str:
@@ -51,9 +61,9 @@ def _differing_layer(graph: Graph, family: Family, ints: EdgeBatch) -> str:
 
 
 def check_netlist(got: EdgeBatch, expected: EdgeBatch, stage: str) -> dict[str, int]:
-    """Compare the integers of a netlist (``stage``: placed or mapped) with the emulator's; returns ``frames`` and
-    ``mismatches`` (0). Raises BitfabricError with the first frame and element that differ."""
+    """Compare the integers of a netlist (``stage``: placed or mapped) with the emulator's; returns the counts of
+    ``equal``. Raises BitfabricError with the first frame and element that differ."""
     for edge, want in expected.items():
         if difference := first_difference(got[edge], want):
             raise BitfabricError(f"the {stage} netlist differs from the emulator: {difference}")
-    return {"frames": len(next(iter(expected.values()))), "mismatches": 0}
+    return equal(len(next(iter(expected.values()))), _elements(expected))

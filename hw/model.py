@@ -9,7 +9,6 @@ of the group ``bitfabric.frontends``; it takes precedence.
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -29,24 +28,12 @@ from hw.lowering.gate.reading import read_file
 from hw.lowering.lower import LoweredModel, lower_model
 from hw.passes.strip import strip
 from hw.simulation.emulator import Emulator
+from hw.verification.agreement import Agreement
 from hw.verification.difference import first_difference
 from hw.verification.reference import Reference, compare_with
 
 ENTRY_POINTS = "bitfabric.frontends"
 """The group of entry points through which other distributions add front ends."""
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """The result of a comparison that found no error.
-
-    ``mismatches`` counts elements that differ and that float32 rounding explains; ``arg_max_changes`` counts the frames
-    whose class these elements change.
-    """
-
-    frames: int
-    mismatches: int = 0
-    arg_max_changes: int = 0
 
 
 class Executor(Protocol):
@@ -90,8 +77,12 @@ class Frontend(ABC):
         """What executes the model itself."""
 
     @abstractmethod
-    def compare(self, frames: np.ndarray) -> Agreement:
-        """Compare ``graph`` with the reference on frames ``(N, *shape)``. Raises BitfabricError where they differ."""
+    def compare(self, graph: Graph, frames: np.ndarray) -> Agreement:
+        """Compare ``graph`` with the reference on frames ``(N, *shape)``.
+
+        ``graph`` is this model's, or the hardware made of it: folded, with width converters and FIFOs. Raises
+        BitfabricError where they differ by more than rounding explains.
+        """
 
 
 class Qonnx(Frontend):
@@ -121,13 +112,8 @@ class Qonnx(Frontend):
     def reference(self) -> Reference:
         return Reference(self.proto, self.wrapper)
 
-    def compare(self, frames: np.ndarray) -> Agreement:
-        compared = compare_with(self.graph, self.lowering, self.reference, frames)
-        if unexplained := compared.mismatches - compared.explained:
-            raise BitfabricError(
-                f"the emulator differs from the QONNX reference: {compared.describe()} ({unexplained})"
-            )
-        return Agreement(compared.frames, compared.mismatches, compared.arg_max_changes)
+    def compare(self, graph: Graph, frames: np.ndarray) -> Agreement:
+        return compare_with(graph, self.lowering, self.reference, frames).agreement()
 
 
 class Finn(Frontend):
@@ -154,11 +140,11 @@ class Finn(Frontend):
         """FINN's execution for frames ``(N, *shape)``. Raises BitfabricError where FINN is missing."""
         return execute(self.proto, frames, self.name)
 
-    def compare(self, frames: np.ndarray) -> Agreement:
-        got = np.asarray(Emulator(self.graph).run(frames))
+    def compare(self, graph: Graph, frames: np.ndarray) -> Agreement:
+        got = np.asarray(Emulator(graph).run(frames))
         if difference := first_difference(got, self.run(frames)):
             raise BitfabricError(f"the emulator differs from FINN's execution of its graph: {difference}")
-        return Agreement(len(frames))
+        return Agreement(len(frames), got.size)
 
 
 FRONTENDS: tuple[type[Frontend], ...] = (Finn, Qonnx)

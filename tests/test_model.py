@@ -37,7 +37,7 @@ def test_a_qonnx_file(path):
     assert model.reference is model.reference
     assert Model.open(model) is model
     frames = np.random.default_rng(0).integers(0, 16, (8, 12)).astype(np.float32)
-    assert model.frontend.compare(frames) == Agreement(8)
+    assert model.frontend.compare(model.graph, frames) == Agreement(8, 8 * 15)
 
 
 def test_finns_graph(path, tmp_path):
@@ -96,8 +96,8 @@ class Doubled(Frontend):
     def reference(self):
         return self.inner.reference
 
-    def compare(self, frames):
-        return self.inner.compare(frames)
+    def compare(self, graph, frames):
+        return self.inner.compare(graph, frames)
 
 
 def test_a_front_end_of_another_distribution_is_asked_first(path, tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ def _difference(model: Model, x: np.ndarray) -> str | None:
     if model.frontend.engine != "qonnx":
         return None  # FINN's graph has no QONNX reference; FINN's execution is its reference.
     try:
-        model.frontend.compare(x)
+        model.frontend.compare(model.graph, x)
     except BitfabricError as error:
         return str(error)
     return None

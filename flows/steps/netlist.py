@@ -6,7 +6,7 @@ Where a family's placed netlist cannot be simulated (Gowin), it is the mapped on
 from pathlib import Path
 
 from flows import verify
-from flows.build_report import Facts
+from flows.build_report import Compared
 from flows.engines.netlist import run_netlist
 from flows.files import sha256
 from flows.implementation import Implementation
@@ -17,12 +17,10 @@ from flows.steps.synthesise import Synthesised
 from hw.synth import nextpnr
 
 
-class NetlistSimulated(Facts):
-    """The number of frames compared (``mismatches`` is 0), the accuracy if there are labels, the ``stage`` of the
+class NetlistSimulated(Compared):
+    """The counts of the comparison (``mismatches`` is 0), the accuracy if there are labels, the ``stage`` of the
     netlist (placed or mapped), and its path in the build folder."""
 
-    frames: int
-    mismatches: int
     accuracy: float | None
     stage: str
     path: str

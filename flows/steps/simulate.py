@@ -3,17 +3,15 @@
 from pathlib import Path
 
 from flows import verify
-from flows.build_report import Facts
+from flows.build_report import Compared
 from flows.implementation import Implementation
 from flows.samples import Samples
 from flows.steps.step import Step
 
 
-class Simulated(Facts):
-    """The number of frames compared (``mismatches`` is 0), the simulated cycles, and the accuracy with labels."""
+class Simulated(Compared):
+    """The counts of the comparison (``mismatches`` is 0), the simulated cycles, and the accuracy with labels."""
 
-    frames: int
-    mismatches: int
     latency: int
     interval: int
     accuracy: float | None

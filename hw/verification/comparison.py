@@ -4,43 +4,93 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hw.host.steps import run
+from hw.host.errors import BitfabricError
+from hw.host.steps import HostStep, run
+from hw.ir.graph import Graph
 from hw.lowering.affine import floats
-from hw.lowering.integer_tensor import IntegerTensor, Steps
+from hw.lowering.integer_tensor import IntegerTensor, Steps, last_quantizer
 from hw.lowering.layout_ops import inverse
 from hw.lowering.lower import LoweredModel
 from hw.lowering.rounding import Interval, interval, through
+from hw.verification.agreement import MAX_EXPLAINED, Agreement
+from hw.verification.difference import same
 
 Tensors = dict[str, np.ndarray]
 CHOICES = frozenset({"ArgMax", "TopK"})
 """Host steps whose result can be an index."""
+SCALING = frozenset({"Quant", "Trunc", "Mul", "Div", "BatchNormalization"})
+"""Steps whose constants scale values."""
+GRID_ULP = 2.0**-20
+"""Relative error below which a float32 value counts as one of the values that a quantizer can return."""
+
+
+@dataclass
+class LayerCounts:
+    """Elements compared at one edge or output, those that differ, and those of them that rounding explains."""
+
+    elements: int = 0
+    mismatches: int = 0
+    explained: int = 0
 
 
 @dataclass
 class Comparison:
-    """The differences between the integer graph and the reference.
+    """The differences between an integer graph and the reference.
 
-    - ``frames``: the number of frames compared;
-    - ``mismatches``: the elements at quantizers and outputs in which a layer, fed the reference's own inputs, differs
-      from the reference (a floating-point output counts if it differs by more than rounding);
-    - ``explained``: the mismatches that float32 rounding explains, the value being so close to a decision point;
-    - ``layers``: both counts, by edge or output;
-    - ``arg_max_changes``: the frames whose class differs between the whole graph and the reference.
+    - ``frames``: the number of frames compared; ``mismatched_frames``: those with a mismatch;
+    - ``layers``: counts by edge or output. A layer is fed the reference's own inputs, and an element is a mismatch if
+      its code differs from the reference's. A floating-point output is one if it differs by more than rounding;
+    - ``rounded``: the floating-point outputs that differ, but by no more than rounding; they are not mismatches;
+    - ``arg_max_changes``: the frames whose class differs between the whole graph and the reference;
+    - ``first_unexplained``, ``first_explained``: where the first mismatches of both kinds are, in words.
     """
 
     frames: int = 0
-    mismatches: int = 0
-    explained: int = 0
+    mismatched_frames: int = 0
+    rounded: int = 0
     arg_max_changes: int = 0
-    layers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    layers: dict[str, LayerCounts] = field(default_factory=dict)
+    first_unexplained: str | None = None
+    first_explained: str | None = None
 
-    def add(self, layer: str, differs: np.ndarray, explained: np.ndarray) -> None:
-        """Count the elements of one layer: boolean arrays of those that differ, and of those that rounding explains."""
-        counts = int(differs.sum()), int((differs & explained).sum())
-        before = self.layers.get(layer, (0, 0))
-        self.layers[layer] = before[0] + counts[0], before[1] + counts[1]
-        self.mismatches += counts[0]
-        self.explained += counts[1]
+    @property
+    def elements(self) -> int:
+        """The elements compared, at quantizers and outputs."""
+        return sum(each.elements for each in self.layers.values())
+
+    @property
+    def mismatches(self) -> int:
+        """The elements that differ, including the explained ones."""
+        return sum(each.mismatches for each in self.layers.values())
+
+    @property
+    def explained(self) -> int:
+        """The mismatches that float32 rounding explains: one code apart, and so close to a decision point."""
+        return sum(each.explained for each in self.layers.values())
+
+    def add(
+        self, layer: str, got: np.ndarray, want: np.ndarray, differs: np.ndarray, explained: np.ndarray, start: int = 0
+    ) -> None:
+        """Count the elements of one layer: boolean arrays of those that differ, and of those that rounding explains.
+
+        ``got`` and ``want`` are the values; the first one is frame number ``start``.
+        """
+        counts = self.layers.setdefault(layer, LayerCounts())
+        counts.elements += differs.size
+        counts.mismatches += int(differs.sum())
+        counts.explained += int((differs & explained).sum())
+        if self.first_unexplained is None:
+            self.first_unexplained = _first(layer, got, want, differs & ~explained, start)
+        if self.first_explained is None:
+            self.first_explained = _first(layer, got, want, differs & explained, start)
+
+    def add_whole(self, output: str, got: np.ndarray, want: np.ndarray, start: int) -> None:
+        """Count the elements of an output of the whole graph that differ; no rounding explains them."""
+        differs = ~same(got, want)
+        counts = self.layers.setdefault(output, LayerCounts())
+        counts.mismatches += int(differs.sum())
+        if self.first_unexplained is None:
+            self.first_unexplained = _first(f"{output} of the whole graph", got, want, differs, start)
 
     def add_classes(self, got: np.ndarray, expected: np.ndarray) -> None:
         """Count the frames whose class differs: the index of the largest element, or the output if it is an index."""
@@ -52,56 +102,175 @@ class Comparison:
         """The comparison in one line of text."""
         if not self.mismatches:
             return f"{self.frames} frames, no element differs from the reference"
-        where = ", ".join(f"{name}: {count} ({why} explained)" for name, (count, why) in self.layers.items() if count)
+        where = ", ".join(
+            f"{name}: {each.mismatches} ({each.explained} explained)"
+            for name, each in self.layers.items()
+            if each.mismatches
+        )
         return (
             f"{self.frames} frames, {self.mismatches} elements differ from the reference, {self.explained} of them "
             f"within float32 rounding of a decision point ({where}); arg-max changes in {self.arg_max_changes} frames"
         )
 
+    def agreement(self) -> Agreement:
+        """The counts, if the graph agrees with the reference.
 
-def compare_layers(lowering: LoweredModel, frames: Tensors, expected: Tensors, result: Comparison) -> None:
-    """Run every node on the reference's integers and count the elements of its output that differ from the reference.
+        Raises BitfabricError, with layer, frame and element, for a mismatch that rounding does not explain, and if
+        more than MAX_EXPLAINED of the elements are mismatches.
+        """
+        if unexplained := self.mismatches - self.explained:
+            raise BitfabricError(
+                f"the emulator differs from the QONNX reference in {self.first_unexplained} "
+                f"({unexplained:,} of {self.elements:,} elements differ by more than float32 rounding)"
+            )
+        if self.mismatches > MAX_EXPLAINED * self.elements:
+            raise BitfabricError(
+                f"the emulator differs from the QONNX reference in {self.mismatches:,} of {self.elements:,} elements, "
+                f"more than the {MAX_EXPLAINED:.1%} that float32 rounding may explain, first in {self.first_explained};"
+                " use scales that are powers of two, or compare on other frames"
+            )
+        return Agreement(
+            frames=self.frames,
+            elements=self.elements,
+            mismatches=self.mismatches,
+            explained=self.explained,
+            arg_max_changes=self.arg_max_changes,
+            mismatched_frames=self.mismatched_frames,
+            rounded=self.rounded,
+        )
 
-    ``frames`` are by input. ``expected`` are the reference's tensors by name: those in ``lowering.tensors``, and the
-    outputs. The counts are added to ``result``.
+
+def _first(layer: str, got: np.ndarray, want: np.ndarray, where: np.ndarray, start: int) -> str | None:
+    """The first of the elements that ``where`` marks, in words; None if there is none."""
+    if not where.any():
+        return None
+    at = np.unravel_index(int(np.argmax(where)), where.shape)
+    element = "".join(f"[{i}]" for i in at[1:])
+    return f"layer {layer}, frame {start + at[0]}, element {element}: {got[at]} instead of {want[at]}"
+
+
+def check_correspondence(graph: Graph, lowering: LoweredModel) -> None:
+    """Raise BitfabricError unless ``graph`` has every edge of the model's lowering, and its ports.
+
+    The graph may have more nodes (FIFOs, width converters) and other foldings and implementations.
     """
-    graph = lowering.graph
+    given = lowering.graph
+    for edge, stream in given.edges.items():
+        have = graph.edges.get(edge)
+        if have is None:
+            raise BitfabricError(
+                f"the graph is not one of this model: it has no edge {edge}; compare the graph that was made of it"
+            )
+        if have.elements != stream.elements or have.dtype != stream.dtype:
+            raise BitfabricError(
+                f"the graph is not one of this model: edge {edge} carries {have.elements} {have.dtype.name} instead of "
+                f"{stream.elements} {stream.dtype.name}; compare the graph that was made of it"
+            )
+    for ports, others in ((given.inputs, graph.inputs), (given.outputs, graph.outputs)):
+        names, have_names = ([port.name for port in each] for each in (ports, others))
+        if names != have_names:
+            raise BitfabricError(
+                f"the graph is not one of this model: its ports are {', '.join(have_names)} instead of "
+                f"{', '.join(names)}; compare the graph that was made of it"
+            )
+
+
+def check_scales(lowering: LoweredModel) -> None:
+    """Raise BitfabricError, with the layer's name, if a constant that scales values is not finite."""
+    chains: dict[str, Steps] = {port.name: port.steps for port in (*lowering.graph.inputs, *lowering.graph.outputs)}
+    chains |= {edge: decision.steps for edge, decision in lowering.decisions.items()}
+    for layer, steps in chains.items():
+        for each in steps:
+            if each.op in SCALING and not all(np.all(np.isfinite(operand)) for operand in each.operands):
+                raise BitfabricError(f"{layer}: a scale of its {each.op} is not finite; train or export it again")
+
+
+def compare_layers(
+    graph: Graph, lowering: LoweredModel, frames: Tensors, expected: Tensors, result: Comparison, start: int = 0
+) -> tuple[Tensors, np.ndarray]:
+    """Run every node of ``graph`` on the reference's integers, and count the elements that differ from the reference.
+
+    ``graph`` has the edges of ``lowering.graph``. ``frames`` are by input, the first of them is number ``start``.
+    ``expected`` are the reference's tensors by name: those in ``lowering.tensors``, and the outputs. The counts are
+    added to ``result``. Returns the outputs by name, as computed from the reference's integers, and which frames have
+    a mismatch.
+    """
     integers = graph.encode(frames)
+    touched = np.zeros(len(next(iter(integers.values()))), bool)
+
+    def add(layer: str, got: np.ndarray, want: np.ndarray, differs: np.ndarray, explained: np.ndarray) -> None:
+        result.add(layer, got, want, differs, explained, start)
+        touched[differs.reshape(len(differs), -1).any(axis=1)] = True
+
     for port in graph.inputs:
         if port.edge in lowering.tensors:
             name, tensor = lowering.tensors[port.edge]
-            codes = _codes(tensor, expected[name]).reshape(integers[port.edge].shape)
+            got = integers[port.edge]
+            codes, valid = (each.reshape(got.shape) for each in _codes(tensor, expected[name]))
             given = port.check(frames[port.name]).astype(np.float64)
             low, high = (side.reshape(codes.shape) for side in through(port.steps, (given, given)))
-            result.add(port.edge, integers[port.edge] != codes, (low <= codes) & (codes <= high))
-            integers[port.edge] = codes.astype(integers[port.edge].dtype)
+            near = valid & (low <= codes) & (codes <= high) & _adjacent(port.steps, got, codes)
+            add(port.edge, got, expected[name].reshape(got.shape), (got != codes) | ~valid, near)
+            integers[port.edge] = np.where(valid, codes, got).astype(got.dtype)
     for node in graph:
         integers.update(graph.step(node, integers))
-        edge = node.outputs[0]
-        if edge in lowering.decisions:
-            name, tensor = lowering.tensors[edge]
-            codes = _codes(tensor, expected[name])
-            differs = integers[edge] != codes
-            result.add(edge, differs, _explained(lowering, edge, integers, codes, differs))
-            integers[edge] = codes.astype(integers[edge].dtype)
+        for edge in node.outputs:
+            if edge in lowering.decisions:
+                name, tensor = lowering.tensors[edge]
+                got = integers[edge]
+                codes, valid = (each.reshape(got.shape) for each in _codes(tensor, expected[name]))
+                differs = (got != codes) | ~valid
+                near = valid & _explained(lowering, edge, integers, codes, differs)
+                add(edge, got, codes, differs, near & _adjacent(lowering.decisions[edge].steps, got, codes))
+                integers[edge] = np.where(valid, codes, got).astype(got.dtype)
+    outputs = {}
     for port in graph.outputs:
         tensor, host_steps = lowering.ends[port.name]
         low, high = interval(tensor, integers, lowering.products)
         got, want = port.decode(integers[port.edge]), expected[port.name]
         values = integers[tensor.edge].reshape(-1, *tensor.shape).astype(np.float64)
         exact = run(tensor.layout_ops, run(tensor.steps, values))
-        result.add(
-            port.name,
-            *_output(exact, (run(tensor.layout_ops, low), run(tensor.layout_ops, high)), host_steps, got, want),
-        )
+        bounds = run(tensor.layout_ops, low), run(tensor.layout_ops, high)
+        differs, near, rounded = _output(exact, bounds, host_steps, got, want)
+        result.rounded += int(rounded.sum())
+        add(port.name, got, want, differs, near)
+        outputs[port.name] = got
+    result.mismatched_frames += int(touched.sum())
+    return outputs, touched
 
 
-def _codes(tensor: IntegerTensor, values: np.ndarray) -> np.ndarray:
-    """The integers, on the tensor's edge, that represent the reference's ``values``."""
+def _codes(tensor: IntegerTensor, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The integers, on the tensor's edge, that represent the reference's ``values``, and which values have one.
+
+    A value that is not finite, or between two values that the quantizer can return, has none.
+    """
     assert tensor.affine is not None
     slope, offset = (floats(part) for part in tensor.affine)
     ordered = run(inverse(tensor.layout_ops, tensor.shape), values.astype(np.float64))
-    return np.rint((ordered - offset) / slope).astype(np.int64)
+    finite = np.isfinite(ordered)
+    codes = np.rint((np.where(finite, ordered, offset) - offset) / slope)
+    room = (np.abs(codes * slope) + np.abs(offset)) * GRID_ULP
+    valid = finite & (np.abs(np.where(finite, ordered, 0.0) - (codes * slope + offset)) <= room)
+    return codes.astype(np.int64), valid
+
+
+def _adjacent(steps: Steps, got: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Whether codes of the last quantizer among ``steps`` are at most one code apart."""
+    at = last_quantizer(steps)
+    return np.abs(got.astype(np.int64) - codes) <= (1 if at is None else _code_step(steps[at]))
+
+
+def _code_step(quantizer: HostStep) -> int:
+    """The difference of two adjacent codes of a quantizer."""
+    attributes = dict(quantizer.attributes)
+    match quantizer.op:
+        case "MultiThreshold":
+            unit: int = attributes["unit"]
+            return unit
+        case "Quant":
+            return 2 if attributes["bits"] == 1 and attributes["signed"] else 1
+        case op:
+            return 2 if op == "BipolarQuant" else 1
 
 
 def _explained(
@@ -112,33 +281,41 @@ def _explained(
     rows = np.flatnonzero(differs.reshape(len(differs), -1).any(axis=1))
     if len(rows):
         few = {name: values[rows] for name, values in integers.items()}
-        low, high = interval(lowering.decisions[edge].source, few, lowering.products)
+        bounds = interval(lowering.decisions[edge].source, few, lowering.products)
+        low, high = (side.reshape(codes[rows].shape) for side in bounds)
         result[rows] = np.logical_and.reduce([(low <= got) & (got <= high) for got in (few[edge], codes[rows])])
     return result
 
 
 def _output(
     exact: np.ndarray, bounds: Interval, host_steps: Steps, got: np.ndarray, want: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The elements of an output that differ (floats: by more than rounding), and those that rounding explains.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The elements of an output that are mismatches, those that rounding explains, and those that are only rounded.
 
-    ``exact`` and ``bounds`` are the values before ``host_steps``. An index is explained if ours is the exact one, and
-    the value that the reference chose instead can be as large in float32.
+    ``exact`` and ``bounds`` are the values before ``host_steps``. A float is a mismatch if it differs by more than
+    rounding, an integer if it differs; it is explained if rounding can lead to it, one apart. An index is explained if
+    ours is the exact one, and the value that the reference chose instead can be as large in float32. Values that are
+    not finite are mismatches unless both are the same; no rounding explains them.
     """
     choice = next((i for i, each in enumerate(host_steps) if each.op in CHOICES and got.dtype.kind in "iu"), None)
+    differs = ~same(got, want)
     if choice is None:
         low, high = through(host_steps, bounds)
         room = np.maximum(np.abs(low), np.abs(high)) * 2.0**-23
-        outside = (want < low - room) | (want > high + room)
-        return outside & (got != want), np.zeros(got.shape, bool)
+        inside = np.isfinite(low) & np.isfinite(high)
+        for values in (got, want):
+            inside &= (low - room <= values) & (values <= high + room)
+        if got.dtype.kind == "f":
+            return differs & ~inside, np.zeros(got.shape, bool), differs & inside
+        return differs, inside & (np.abs(got.astype(np.int64) - want) <= 1), np.zeros(got.shape, bool)
     low, high = through(host_steps[:choice], bounds)
     attributes = dict(host_steps[choice].attributes)
     axis = attributes["axis"]
     ours = run(host_steps[: choice + 1], exact)
     if not attributes.get("keepdims", True):
         got, want, ours = (np.expand_dims(index, axis) for index in (got, want, ours))
-    if attributes.get("largest", True):
-        near = np.take_along_axis(high, want, axis) >= np.take_along_axis(low, got, axis)
-    else:
-        near = np.take_along_axis(low, want, axis) <= np.take_along_axis(high, got, axis)
-    return got != want, (got == ours) & near
+    larger, smaller = (high, low) if attributes.get("largest", True) else (low, high)
+    theirs, own = np.take_along_axis(larger, want, axis), np.take_along_axis(smaller, got, axis)
+    near = theirs >= own if attributes.get("largest", True) else theirs <= own
+    near &= np.isfinite(theirs) & np.isfinite(own) & (got == ours)
+    return differs, near.reshape(differs.shape), np.zeros(differs.shape, bool)

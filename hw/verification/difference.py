@@ -1,11 +1,20 @@
-"""The first difference between two batches of integers."""
+"""The first difference between two batches of numbers."""
 
 import numpy as np
 
 
+def same(got: np.ndarray, want: np.ndarray) -> np.ndarray:
+    """Which elements are equal: equal numbers, equal infinities, or both not a number."""
+    got, want = np.asarray(got), np.asarray(want)
+    equal = got == want
+    if got.dtype.kind == want.dtype.kind == "f":
+        equal |= np.isnan(got) & np.isnan(want)
+    return np.asarray(equal)
+
+
 def first_difference(got: np.ndarray, want: np.ndarray) -> str | None:
     """The first frame and element at which ``got`` differs from ``want`` (both ``(N, *shape)``); None where equal."""
-    differs = np.asarray(got) != np.asarray(want)
+    differs = ~same(got, want)
     if not differs.any():
         return None
     at = np.unravel_index(int(np.argmax(differs)), differs.shape)

@@ -14,7 +14,7 @@ from hw.ir.graph import Graph
 from hw.lowering.lower import LoweredModel, lower_model
 from hw.lowering.qonnx import integer_dtype, load, prepare, read
 from hw.simulation.emulator import Emulator
-from hw.verification.comparison import Comparison, compare_layers
+from hw.verification.comparison import Comparison, check_correspondence, check_scales, compare_layers
 
 CHUNK_ELEMENTS = 1 << 22
 """Elements of the largest tensor that one execution computes, which bounds the memory."""
@@ -95,9 +95,10 @@ def random_frames(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
 
 
 def compare(graph: Graph, model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper, frames: Batch) -> Comparison:
-    """Compare every layer of the model's lowering, and ``graph`` (folded or not) as a whole, with the reference.
+    """Compare ``graph``, layer by layer and as a whole, with the reference of the model that it was made of.
 
-    Raises UsageError for frames that do not match the model's inputs.
+    The graph can be folded, with width converters and FIFOs. Raises UsageError for frames that do not match the model's
+    inputs, and BitfabricError for a graph that lacks an edge of the model's lowering.
     """
     reference = Reference(model)
     return compare_with(graph, lower_model(reference.model), reference, frames)
@@ -105,18 +106,32 @@ def compare(graph: Graph, model: str | os.PathLike[str] | onnx.ModelProto | Mode
 
 def compare_with(graph: Graph, lowering: LoweredModel, reference: Reference, frames: Batch) -> Comparison:
     """The same as ``compare``, for a caller that already has the lowering and the reference of the model."""
-    emulator, result = Emulator(graph), Comparison()
-    outputs = [port.name for port in lowering.graph.outputs]
+    check_correspondence(graph, lowering)
+    check_scales(lowering)
+    result = Comparison()
+    outputs = [port.name for port in graph.outputs]
     names = [*(tensor for tensor, _ in lowering.tensors.values()), *outputs]
-    given = frames if isinstance(frames, dict) else {lowering.graph.inputs[0].name: frames}
-    for port in lowering.graph.inputs:
-        port.check(given[port.name])
+    given = graph.check(frames)
     result.frames = len(next(iter(given.values())))
     for start in range(0, result.frames, reference.chunk):
         chunk = {name: values[start : start + reference.chunk] for name, values in given.items()}
         expected = reference.tensors(chunk, names)
-        compare_layers(lowering, chunk, expected, result)
-        emulated = emulator.run(chunk)
+        driven, touched = compare_layers(graph, lowering, chunk, expected, result, start)
+        whole = _outputs(graph, chunk)
+        # Frames in which no layer differs have the same outputs without the reference's integers between the layers.
+        # In the others, the graph must compute what the model's lowering computes.
+        if touched.any() and graph is not lowering.graph:
+            few = _outputs(lowering.graph, {name: values[touched] for name, values in chunk.items()})
+        else:
+            few = {name: values[touched] for name, values in whole.items()}
         for name in outputs:
-            result.add_classes(emulated[name] if isinstance(emulated, dict) else emulated, expected[name])
+            driven[name][touched] = few[name]
+            result.add_whole(name, whole[name], driven[name], start)
+            result.add_classes(whole[name], expected[name])
     return result
+
+
+def _outputs(graph: Graph, frames: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The outputs of the whole graph, by name."""
+    results = Emulator(graph).run(frames)
+    return results if isinstance(results, dict) else {graph.outputs[0].name: results}

@@ -11,7 +11,7 @@ from flows.build_report import SCHEMA, BuildReport, json_schema
 from hw.host.errors import UsageError
 
 CONTENT = {
-    "schema": 1,
+    "schema": 2,
     "model": {"path": "m.onnx", "sha256": "0" * 64},
     "target": "ulx3s-85f",
     "device": "lfe5u-85f",
@@ -38,7 +38,16 @@ CONTENT = {
     ],
     "fmax_mhz": {"estimated": 120.5, "placed": None},
     "critical_path": None,
-    "verified": {"qonnx": {"frames": 256, "mismatches": 0, "accuracy": None}},
+    "verified": {
+        "qonnx": {
+            "frames": 256,
+            "elements": 2560,
+            "mismatches": 0,
+            "explained": 0,
+            "arg_max_changes": 0,
+            "accuracy": None,
+        }
+    },
     "bitstream": None,
     "link": None,
     "finn": None,

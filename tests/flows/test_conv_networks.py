@@ -10,6 +10,7 @@ import torch
 
 from flows import build
 from flows.planner import estimate_build
+from flows.verify import equal
 from hw.folding import finn_json
 from hw.host.errors import BitfabricError
 from hw.passes.fold import apply_folding, current_folding
@@ -82,7 +83,7 @@ def test_from_brevitas_to_rtl(case, tmp_path):
         rtl_frames=4,
         stop_after="simulate",
     )
-    assert made.report.verified["rtl"].to_json() == {"frames": 4, "mismatches": 0, "accuracy": None}
+    assert made.report.verified["rtl"].to_json() == equal(4, 4 * 10) | {"accuracy": None}
     for _, cycles in made.report.cycles:
         assert cycles.simulated == cycles.estimated
     assert made.report.fps >= case.fps

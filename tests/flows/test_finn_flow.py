@@ -13,6 +13,7 @@ import yaml
 from qonnx.core.modelwrapper import ModelWrapper
 
 from flows.finn import flow, frontend, settings, workspace
+from flows.verify import equal
 from hw import finn
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph
@@ -41,7 +42,7 @@ def test_the_flow_ends_where_vivado_begins(model, done):
     folder, report = done
     assert report["done"][-1] == "step_hw_codegen"
     assert report["left"][0] == "step_generate_hardware"
-    assert report["verified"] == {"finn": {"frames": 4, "mismatches": 0}}
+    assert report["verified"] == {"finn": equal(4, 4 * 10)}
     assert report == json.loads((folder / "finn.json").read_text())
     network = report["estimate"]["network"]
     assert network["max_cycles"] <= 1000

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from flows import build
+from flows.verify import equal
 from quant.models.mlp import MLP
 from quant.qonnx.export import export
 from quant.schemes import get
@@ -57,7 +58,7 @@ def test_from_brevitas_to_rtl(name, tmp_path):
         stop_after="simulate",
     )
     verified = made.report.verified
-    assert verified["rtl"].to_json() == {"frames": 96, "mismatches": 0, "accuracy": None}
+    assert verified["rtl"].to_json() == equal(96, 96 * 4) | {"accuracy": None}
     assert verified["emulator"].mismatches == 0 or not name.startswith(("w1a1", "w8a8", "w16"))
     if name.startswith(("w1a1", "w8a8")):
         np.testing.assert_array_equal(made.run(frames, "emulator"), made.run(frames, "qonnx"))

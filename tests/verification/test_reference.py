@@ -10,9 +10,14 @@ from qonnx.core.onnx_exec import execute_onnx
 
 from hw.host import operators
 from hw.host.errors import BitfabricError
-from hw.lowering.lower import lower, lower_model
+from hw.ir.graph import Graph
+from hw.ir.kernel import Folding
+from hw.lowering.lower import lower
 from hw.lowering.qonnx import load
-from hw.verification import reference
+from hw.passes.fifos import insert_fifos, streams
+from hw.passes.fold import apply_folding
+from hw.passes.lanes import insert_width_converters
+from hw.verification.agreement import Agreement
 from hw.verification.reference import Reference, compare, random_frames
 from tests.builders.qonnx_builder import Builder
 from tests.builders.random_models import ROUNDING, RandomModel
@@ -57,20 +62,59 @@ def two_layers(scale=0.25):
     return b.model((b.node("MatMul", x, b.quant(WEIGHTS[:5], scale, 4)), (1, 5)))
 
 
-def test_an_error_in_a_layer_is_found_and_not_explained(monkeypatch):
+def one_threshold_more(graph):
+    kernel = graph.node("fc0_threshold").kernel
+    table = kernel.thresholds.copy()
+    table[2, 7] += 1
+    return graph.with_kernels({"fc0_threshold": replace(kernel, thresholds=table)})
+
+
+def negated_weights(layer):
+    def mutate(graph):
+        kernel = graph.node(layer).kernel
+        return graph.with_kernels({layer: replace(kernel, weights=np.minimum(-kernel.weights, 7))})
+
+    return mutate
+
+
+def built(graph):
+    """The graph as hardware: folded, with width converters and FIFOs."""
+    folded = apply_folding(graph, {"fc0": Folding(5, 3)})
+    converted = insert_width_converters(folded)
+    return insert_fifos(converted, dict.fromkeys(streams(converted), 2))
+
+
+@pytest.mark.parametrize("made", [lambda graph: graph, built])
+@pytest.mark.parametrize(
+    ("mutate", "layer"),
+    [
+        (one_threshold_more, "fc0_threshold"),
+        (negated_weights("fc0"), "fc0_threshold"),
+        (negated_weights("fc1"), "the output"),
+    ],
+)
+def test_an_error_in_a_layer_is_found_and_not_explained(mutate, layer, made):
     model = two_layers()
     graph = lower(model)
-    frames = random_frames(graph, 200)
-    assert compare(graph, model, frames).describe() == "200 frames, no element differs from the reference"
-    lowering = lower_model(load(model))
-    kernel = lowering.graph.node("fc0_threshold").kernel
-    wrong = lowering.graph.with_kernels({"fc0_threshold": replace(kernel, thresholds=kernel.thresholds + 1)})
-    monkeypatch.setattr(reference, "lower_model", lambda model: replace(lowering, graph=wrong))
-    compared = compare(wrong, model, frames)
-    assert compared.mismatches > 10
-    assert compared.explained == 0
-    assert compared.layers["fc0_threshold"][0] == compared.mismatches
-    assert "fc0_threshold" in compared.describe()
+    layer = layer.replace("the output", graph.outputs[0].name)
+    frames = random_frames(graph, 400)
+    right = compare(made(graph), model, frames)
+    assert right.describe() == "400 frames, no element differs from the reference"
+    assert right.agreement() == Agreement(400, 400 * (12 + 5 + 5))
+    compared = compare(made(mutate(graph)), model, frames)
+    assert (compared.layers[layer].mismatches > 0, compared.explained) == (True, 0)
+    with pytest.raises(BitfabricError, match=rf"in layer {layer}, frame \d+, element \[\d\]: .* instead of") as caught:
+        compared.agreement()
+    assert "\n" not in str(caught.value)
+
+
+def test_the_graph_of_another_model_is_refused():
+    model = two_layers()
+    graph = lower(model)
+    renamed = replace(graph.nodes[1], outputs=("t",))
+    other = Graph((graph.nodes[0], renamed, replace(graph.nodes[2], inputs=("t",))), graph.inputs, graph.outputs)
+    with pytest.raises(BitfabricError, match="not one of this model: it has no edge fc0_threshold;"):
+        compare(other, model, random_frames(graph, 2))
 
 
 def test_rounding_of_the_reference_is_explained():
