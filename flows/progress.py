@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
-from rich.console import Console
+from rich.text import Text
 
-err = Console(stderr=True, highlight=False)
+from flows.terminal import Terminal
+
+err = Terminal(stderr=True)
 
 
 class Watch:
@@ -43,7 +45,7 @@ class Watch:
             self._lines.append(f"done {name:<11} {note}")
             self._in_cell("")
         else:
-            err.print(f"  [green]done[/] {name:<11} {note}")
+            err.print(Text.assemble("  ", ("done", "green"), f" {name:<11} {note}"))
 
     def _begin(self, what: str) -> None:
         if err.is_jupyter:

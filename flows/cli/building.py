@@ -133,6 +133,7 @@ def report(
     Example: bitfabric report build/
     """
     from flows.progress import working
+    from hw.host.text import one_line
 
     with working("reading the build and solving its timing"):
         from flows.accelerator import Accelerator
@@ -141,4 +142,4 @@ def report(
     if as_json:
         emit({"report": str(path)})
     else:
-        typer.echo(path)
+        typer.echo(one_line(path))

@@ -12,6 +12,7 @@ from flows.cli.machine import doctor, targets
 from flows.cli.running import program, run, soft_errors, virtual
 from flows.cli.training import train
 from hw.host.errors import BitfabricError
+from hw.host.text import one_line
 from quant import QuantError
 
 ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -82,14 +83,10 @@ def _words(error: Exception) -> str:
 
 def fail(message: str, status: int) -> None:
     """Print an error in one line and exit with ``status``."""
-    from rich.console import Console
+    from rich.text import Text
 
-    line = " ".join(message.split())
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {_escape(line)}")
+    from flows.terminal import Terminal
+
+    line = Text.assemble(("error:", "bold red"), f" {one_line(message)}")
+    Terminal(stderr=True, soft_wrap=True).print(line)
     sys.exit(status)
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

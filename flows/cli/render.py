@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from flows.build_report import SHELL, Cycles, FinnRefusal, HostLink, Layer
+from flows.terminal import Terminal
+from hw.host.text import one_line
 
 if TYPE_CHECKING:
     from flows.accelerator import Accelerator
     from hw.ir.frames import Batch
 
-out = Console(highlight=False)
+out = Terminal()
 
 FOLDED = 12
 """Minimum width, in characters, of a column of names in a terminal that is too narrow for the table."""
@@ -22,8 +24,15 @@ STEP = 1.05
 """Minimum ratio of cycles between a row of a Pareto front and the row before it."""
 
 
+class _Table(Table):
+    """A table whose strings are one printable line each."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        super().add_row(*(one_line(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
 def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = _Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         left = column in ("layer", "operator", "board", "name", "engine", "purpose", "status", "device", "")
         table.add_column(column, justify="left" if left else "right", no_wrap=not left, overflow="fold")
@@ -35,10 +44,10 @@ def _show(table: Table) -> None:
     columns = table.columns
     cells = [[column.header, *column._cells] for column in columns]
     gap = table.padding[1] + table.padding[3]
-    widths = [max(Text.from_markup(str(cell)).cell_len for cell in texts) + gap for texts in cells]
+    widths = [max(cell_len(str(cell)) for cell in texts) + gap for texts in cells]
     folded = [size if column.no_wrap else min(size, FOLDED) for size, column in zip(widths, columns, strict=True)]
     width = max(out.width, sum(folded)) if out.is_terminal else max(out.width, sum(widths))
-    Console(highlight=False, width=width).print(table)
+    Terminal(width=width).print(table)
 
 
 def _number(value: float | int | None, form: str = ",") -> str:
@@ -61,7 +70,7 @@ def _layers(layers: Sequence[Layer]) -> Table:
 
 def _protected(layers: Sequence[Layer]) -> str:
     """The names of the layers whose memories have parity bits."""
-    return ", ".join(layer.name for layer in layers if layer.parity)
+    return one_line(", ".join(layer.name for layer in layers if layer.parity))
 
 
 def _rate(fps: float | None) -> str:
@@ -84,7 +93,7 @@ def built(accelerator: "Accelerator") -> None:
     report = accelerator.report
     _show(_layers(report.layers))
     out.print()
-    facts = Table(box=None, pad_edge=False, show_header=False)
+    facts = _Table(box=None, pad_edge=False, show_header=False)
     facts.add_column(style="bold")
     facts.add_column()
     bare = " without the shell" if any(layer.name == SHELL for layer in report.layers) else ""
@@ -121,9 +130,10 @@ def built(accelerator: "Accelerator") -> None:
     _show(engines)
     finn = report.finn
     if isinstance(finn, FinnRefusal):
-        out.print(f"\n{finn.refused}", soft_wrap=True)
+        out.print(f"\n{one_line(finn.refused)}", soft_wrap=True)
     elif finn:
-        out.print(f"\n[bold]FINN's estimate[/] for {finn.part}, its own folding for the same interval")
+        heading = Text.assemble(("FINN's estimate", "bold"), f" for {finn.part}, its own folding for the same interval")
+        out.print("\n", heading, sep="")
         table = _table("layer", "operator", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
         for layer in finn.layers:
             numbers = (layer.PE, layer.SIMD, layer.cycles, layer.lut, layer.bram, layer.dsp)
@@ -132,7 +142,7 @@ def built(accelerator: "Accelerator") -> None:
         _show(table)
     out.print()
     for name, path in report.products.items():
-        out.print(f"{name:<16}{accelerator.folder / path}", soft_wrap=True)
+        out.print(f"{name:<16}{one_line(accelerator.folder / path)}", soft_wrap=True)
 
 
 def _both(count: Cycles) -> str:
@@ -163,7 +173,9 @@ def finn_built(result: dict[str, Any], folder: Path) -> None:
     out.print(f"done   {', '.join(result['done'])}", soft_wrap=True)
     if result["left"]:
         out.print(f"left   {', '.join(result['left'])}", soft_wrap=True)
-        out.print(f"\nThe rest needs {result['needs']}; there: cd {folder} && {result['command']}", soft_wrap=True)
+        out.print(
+            f"\nThe rest needs {result['needs']}; there: cd {one_line(folder)} && {result['command']}", soft_wrap=True
+        )
 
 
 def estimated(result: dict[str, Any]) -> None:
@@ -178,7 +190,7 @@ def estimated(result: dict[str, Any]) -> None:
     fmax = result["fmax_mhz"]
     if fmax["estimated"]:
         missed = ", below the clock" if fmax["estimated"] < result["clock_mhz"] else ""
-        out.print(f"Fmax      {fmax['estimated']:.0f} MHz, limited by {fmax['slowest']}{missed}")
+        out.print(f"Fmax      {fmax['estimated']:.0f} MHz, limited by {one_line(fmax['slowest'])}{missed}")
     if unknown := fmax.get("uncalibrated"):
         out.print(f"          uncalibrated: {', '.join(unknown)} (the slowest kernel of the same role stands in)")
     cycles = result["cycles"]
@@ -222,7 +234,7 @@ def trained(result: dict[str, Any], folder: Path) -> None:
     out.print(f"{size}, {rate}; {totals['macs']:,} multiply-adds a frame")
     for name in ("model.onnx", "metrics.json", "x_test.npy", "y_test.npy"):
         if (folder / name).exists():
-            out.print(f"{name:<14}{folder / name}", soft_wrap=True)
+            out.print(f"{name:<14}{one_line(folder / name)}", soft_wrap=True)
 
 
 def networks() -> None:
@@ -263,14 +275,14 @@ def ran(result: dict[str, Any], outputs: "Batch") -> None:
         said = (f"{result['board'][key]:,} {what}" for key, what in told.items() if key in result["board"])
         out.print("board: " + ", ".join(said), soft_wrap=True)
     if "trace" in result:
-        out.print(f"waveform {result['trace']}", soft_wrap=True)
+        out.print(f"waveform {one_line(result['trace'])}", soft_wrap=True)
     if "output" in result:
-        out.print(f"outputs {result['output']}", soft_wrap=True)
+        out.print(f"outputs {one_line(result['output'])}", soft_wrap=True)
     else:
         import numpy as np
 
         for name, values in outputs.items() if isinstance(outputs, dict) else [("", outputs)]:
-            out.print(f"{name} {np.array2string(values, threshold=40, edgeitems=4)}".strip(), soft_wrap=True)
+            out.print(f"{one_line(name)} {np.array2string(values, threshold=40, edgeitems=4)}".strip(), soft_wrap=True)
 
 
 def flipped(result: dict[str, Any]) -> None:
@@ -281,7 +293,7 @@ def flipped(result: dict[str, Any]) -> None:
         accuracy = row.get("accuracy", {})
         table.add_row(f"{row['flips']:,}", f"{row['changed']['mean']:.2%}", *(f"{v:.2%}" for v in accuracy.values()))
     _show(table)
-    left = f"; left out: {', '.join(result['left_out'])}" if result["left_out"] else ""
+    left = f"; left out: {one_line(', '.join(result['left_out']))}" if result["left_out"] else ""
     line = f"of {result['bits']:,} bits of weights, thresholds and requants, {result['trials']} trials each{left}"
     out.print(line, soft_wrap=True)
 
@@ -299,8 +311,8 @@ def diagnosis(findings: list[dict[str, Any]]) -> None:
     """Print the findings of ``bitfabric doctor``."""
     table = _table("name", "purpose", "status")
     for found in findings:
-        status = f"[green]ok[/] {found['found']}" if found["found"] else (
-            f"[{'red' if found['needed'] else 'yellow'}]missing[/] {found['remedy']}"
-        )  # fmt: skip
+        color = "red" if found["needed"] else "yellow"
+        mark = ("ok", "green") if found["found"] else ("missing", color)
+        status = Text.assemble(mark, f" {one_line(found['found'] or found['remedy'])}")
         table.add_row(found["name"], found["purpose"], status)
     _show(table)

@@ -78,8 +78,10 @@ def program(
     Example: bitfabric program build/
     """
     from flows.accelerator import Accelerator
+    from hw.host.text import printable
 
-    typer.echo(Accelerator(folder).program(flash))
+    # The programmer draws progress bars with carriage returns.
+    typer.echo(printable(Accelerator(folder).program(flash).replace("\r", "\n")))
 
 
 def virtual(

@@ -14,6 +14,7 @@ from flows.report import bottlenecks, figures
 from hw.boards.image import SCOPE
 from hw.families import find_device
 from hw.host.errors import BitfabricError, UsageError
+from hw.host.text import printable
 from hw.ir import html
 from hw.ir.graph import Graph
 from hw.rtl.design import instances
@@ -49,6 +50,13 @@ def summary(report: BuildReport, hardware: Graph) -> str:
     return _environment().get_template("summary.html").render(facts, network=network, graph_style=html.STYLE)
 
 
+def _shown(value: Any) -> Any:
+    """A value of a template: control characters in strings become escapes. HTML remains HTML."""
+    if not isinstance(value, str):
+        return value
+    return type(value)(printable(value)) if hasattr(value, "__html__") else printable(value)
+
+
 @cache
 def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -57,6 +65,7 @@ def _environment() -> "Environment":
         loader=PackageLoader("flows.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )

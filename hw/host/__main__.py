@@ -22,6 +22,7 @@ from .driver import Driver
 from .errors import BitfabricError
 from .interface import Interface
 from .ports import find_port, open_port
+from .text import one_line
 
 
 def progress(done: int, count: int) -> None:
@@ -50,13 +51,13 @@ def main() -> None:
         outputs = interface.decode(driver.run(ints, progress))
         counters = driver.status().counters
     except (BitfabricError, OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {one_line(error)}")
     seconds = time.monotonic() - started
     print(f"{len(ints)} frames in {seconds:.2f} s, {driver.session.resent} sent again", file=sys.stderr)
     print(", ".join(f"{name} {value}" for name, value in counters.items()), file=sys.stderr)
     if options.out is None:
         for name, values in outputs.items():
-            print(name, np.array2string(values, threshold=40, edgeitems=4))
+            print(one_line(name), np.array2string(values, threshold=40, edgeitems=4))
     elif options.out.endswith(".npz"):
         np.savez(options.out, allow_pickle=False, **outputs)
     else:

@@ -3,12 +3,18 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from .text import one_line
+
 
 class BitfabricError(Exception):
     """A fault that the user can mend: one line that names the thing, why, and what to do instead.
 
+    The message is made printable (``one_line``), because it may contain names of files and nodes, and what a tool said.
     The command line prints it without a traceback and ends with exit status 1.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(message))
 
     status = 1
     """Exit status of the command line."""

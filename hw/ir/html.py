@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Protocol
 
+from hw.host.text import printable
 from hw.ir.kernel import Kernel
 from hw.ir.stream import Stream
 
@@ -152,9 +153,10 @@ def table(graph: Drawn, extra: Mapping[str, Mapping[str, str]] | None = None) ->
     heads = ["output", "weights", "PE", "SIMD", *(["M"] if several else []), "cycles", *extra]
     lines = []
     for row in stops:
+        label = escape(printable(row.name))
         if row.node is None:
             stream = graph.edges[row.edge]
-            cells = f'<td class="bf-name bf-port">{escape(row.name)}</td>'
+            cells = f'<td class="bf-name bf-port">{label}</td>'
             cells += _cell("output", f"{_shape(stream.shape)} {stream.dtype.name}")
             cells += f'<td colspan="{len(heads) - 1}"></td>'
             group = "end"
@@ -162,7 +164,7 @@ def table(graph: Drawn, extra: Mapping[str, Mapping[str, str]] | None = None) ->
             kernel = graph.node(row.node).kernel
             out, fold = kernel.outputs()[0], kernel.folding
             group = str(kernel.role)
-            cells = f'<td class="bf-name"><b>{escape(row.name)}</b> <span>{kernel.op.replace("_", " ")}</span></td>'
+            cells = f'<td class="bf-name"><b>{label}</b> <span>{kernel.op.replace("_", " ")}</span></td>'
             plumbing = group == "plumbing"
             values = [
                 *(f"{_shape(out.shape)} {out.dtype.name}", weights(kernel)),

@@ -18,7 +18,7 @@ class Bar(Callback):
     def __init__(self, name: str, epochs: int) -> None:
         self.console = Console(stderr=True)
         self.progress = Progress(
-            TextColumn(f"training {name}"),
+            TextColumn("training {task.fields[name]}", markup=False),
             BarColumn(),
             TextColumn(f"epoch {{task.fields[epoch]}}/{epochs}  loss {{task.fields[loss]:.4f}}"),
             TimeElapsedColumn(),
@@ -27,7 +27,7 @@ class Bar(Callback):
             console=self.console,
         )
         self.epochs = epochs
-        self.task = self.progress.add_task("", total=None, epoch=0, loss=0.0)
+        self.task = self.progress.add_task("", total=None, name=name, epoch=0, loss=0.0)
         self.cell: Any = None
 
     @property

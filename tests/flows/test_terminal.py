@@ -1,0 +1,103 @@
+"""What the command line and the report show of hostile names."""
+
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from qonnx.core.datatype import DataType
+
+from flows.build_report import Layer
+from flows.cli import main, render
+from flows.cli.render import _layers, _show
+from flows.report import page
+from flows.terminal import Terminal
+from hw.host.text import one_line, printable
+from hw.ir import html
+from hw.ir.graph import Graph, Node, Port
+from hw.ir.stream import Stream
+from hw.kernels.fifo.kernel import Fifo
+from tests.builders.hostile_names import HOSTILE
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What a wide terminal with colours receives from the tables."""
+    file = io.StringIO()
+    options = {"file": file, "force_terminal": True, "color_system": "truecolor"}
+    monkeypatch.setattr(render, "Terminal", lambda width=0, **_: Terminal(width=20_000, **options))
+    monkeypatch.setattr(render, "out", Terminal(width=20_000, **options))
+    return file
+
+
+def without_styles(text: str) -> str:
+    """The text without the colours that rich writes, after which no control character may be left."""
+    text = re.sub(r"\x1b\[[\d;]*m", "", text)
+    assert text.replace("\n", "").isprintable()
+    return text
+
+
+def test_names_in_tables_are_shown_as_they_are_and_printable(screen: io.StringIO) -> None:
+    layers = [Layer(name=n, operator="fifo", PE=1, SIMD=1, cycles=1, parity=False, estimated=None) for n in HOSTILE]
+    _show(_layers(layers))
+    lines = without_styles(screen.getvalue()).splitlines()[1:]
+    assert len(lines) == len(HOSTILE)
+    for name, line in zip(HOSTILE, lines, strict=True):
+        assert line.startswith(one_line(name))
+
+
+def test_names_and_texts_of_tools_in_lines(screen: io.StringIO) -> None:
+    for name in HOSTILE:
+        result = {"engine": "rtl", "frames": 1, "seconds": 0.5, "trace": name, "output": name}
+        render.ran(result, {})
+        render.diagnosis([{"name": name, "purpose": name, "needed": True, "found": None, "remedy": name}])
+    shown = without_styles(screen.getvalue())
+    assert shown.count("\n") == 5 * len(HOSTILE)
+    assert "waveform [red]a[/]\n" in shown
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_an_error_is_one_printable_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.fail(f"no layer {name}; there are a and b", 2)
+    said = capsys.readouterr().err
+    assert said == f"error: {one_line(f'no layer {name}; there are a and b')}\n"
+    assert said[:-1].isprintable()
+
+
+class Texts(HTMLParser):
+    """The tags and the text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: object) -> None:
+        self.tags.add(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_names_in_html_are_text() -> None:
+    stream = Stream((4,), DataType["INT4"], 1)
+    for name in HOSTILE:
+        port = Port(name, "a", (4,), "int8"), Port(name, "b", (4,), "int8")
+        graph = Graph((Node(name, Fifo(stream, 4), ("a",), ("b",)),), port[:1], port[1:])
+        template = page._environment().from_string("{{ name }}{{ [name] | join(', ') }}{{ table | safe }}")
+        shown = Texts(template.render(name=name, table=html.table(graph)))
+        assert not shown.tags & {"script", "a", "module"}
+        assert shown.text.count(printable(name)) >= 5
+        assert shown.text.replace("\n", "").isprintable()
+
+
+def test_nobody_writes_markup_or_prints_past_the_terminal() -> None:
+    for path in sorted((ROOT / "flows").rglob("*.py")):
+        text = path.read_text()
+        assert not re.search(r"\[/\]|\[/?(bold|red|green|yellow|dim)\b", text), f"{path}: markup is not interpreted"
+        assert path.name == "terminal.py" or "rich.console" not in text, f"{path}: use flows.terminal"
