@@ -51,7 +51,8 @@ def _conv(context: Lowering, node: onnx.NodeProto) -> None:
 def _pad(context: Lowering, node: onnx.NodeProto) -> None:
     """Zeros around an image or a signal, as a sliding window of one element."""
     call = context.call(node)
-    if str(call.get("mode", "constant")) != "constant" or np.any(call.operand(2)):
+    value = call.get("value", 0.0) if call.version < 11 else call.operand(2)
+    if str(call.get("mode", "constant")) != "constant" or np.any(value):
         raise lowering_error(node, "it pads with something else than zeros", "pad with zeros")
     rank = len(call.shape)
     pads = np.zeros((2, rank), np.int64)

@@ -13,6 +13,7 @@ from hw.lowering.domains import onnx_keys
 from hw.lowering.handlers import Handler, Handlers, affine_by_channel, affine_steps, output_tensor, with_axis_last
 from hw.lowering.integer_tensor import IntegerTensor
 from hw.lowering.layout_ops import channel_first, element_order
+from hw.lowering.node_steps import Call
 from hw.lowering.refusal import lowering_error
 from hw.lowering.rounding import Interval, Product, summed
 
@@ -119,6 +120,7 @@ def _upsample(context: Lowering, node: onnx.NodeProto) -> None:
     factors = tuple(new // old for old, new in zip(before, after, strict=True)) if whole else ()
     if not whole or max(factors[:2]) > 1 or len(before) not in (3, 4):
         raise lowering_error(node, f"it takes {before} to {after}", "enlarge height and width by whole factors")
+    _check_scales(call, factors)
     tensor = with_axis_last(node, context.integers(node.input[0], node))
     kernel = Upsample(tensor.shape, factors[2:], tensor.dtype)
     edge = context.append(context.name("upsample"), kernel, tensor.edge)
@@ -133,6 +135,20 @@ def _upsample(context: Lowering, node: onnx.NodeProto) -> None:
         stream.shape, tensor.steps, tensor.origins, (channel_first(len(stream.shape)),),
         edge=edge, dtype=stream.dtype, low=tensor.low, high=tensor.high,
     )  # fmt: skip
+
+
+def _check_scales(call: Call, factors: tuple[int, ...]) -> None:
+    """Raise BitfabricError for scales that give whole factors only after rounding: they repeat elements unevenly."""
+    if call.node.op_type == "Resize":
+        scales = call.operand(2 if call.version >= 11 else 1)
+    else:
+        scales = call.operand(1) if call.version >= 9 else np.asarray(call.get("scales", ()))
+    axes = call.get("axes", None)
+    expected = factors if axes is None else [factors[axis] for axis in axes]
+    if scales is not None and scales.size and np.any(scales != np.asarray(expected)):
+        raise call.lowering_error(
+            f"its scales {scales.tolist()} are no whole numbers", "enlarge height and width by whole factors"
+        )
 
 
 HANDLERS: Handlers = {

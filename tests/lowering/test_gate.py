@@ -445,6 +445,13 @@ GRAPHS = {
         lambda: relu("Resize", (1, 1, 4, 4), inputs=["", np.float32([1, 1, 0, -2])]),
         "Resize_1: .* they are positive"),
     "Resize to nothing": (lambda: relu("Resize", (1, 1, 4, 4)), "Resize_1: .* both scales and sizes, or neither"),
+    "Resize by a fraction": (
+        lambda: relu("Resize", (1, 1, 4, 4), inputs=["", np.float32([1, 1, 2.1, 2.1])], nearest_mode="floor",
+                     coordinate_transformation_mode="asymmetric"),
+        "Resize_1: .* its scales .* are no whole numbers"),
+    "old Pad with ones": (
+        lambda: relu("Pad", (1, 1, 4, 4), opset=10, pads=[0, 0, 1, 1, 0, 0, 1, 1], value=1.0),
+        "Pad_1: .* it pads with something else than zeros"),
     "Clip": (lambda: relu("Clip", inputs=[np.zeros(6, np.float32)]), r"Clip_1: .* its bound of shape \[6\]"),
     "TopK": (lambda: relu("TopK", inputs=[np.array([9], INT64)], outputs=2), "TopK_1: .* it takes 9 of 6 elements"),
     "BatchNormalization": (
