@@ -31,15 +31,7 @@ ROUNDING_MODES = frozenset(_ROUNDING)
 
 
 def cast(x: Array, *, to: str) -> Array:
-    """The elements in another type. ONNX Runtime casts float64 to the two types of 16 bits by way of float32.
-
-    NumPy has no ``bfloat16``: its numbers are the float32 numbers whose lower 16 bits are 0.
-    """
-    if to == "bfloat16":
-        x = x.astype(np.float32)
-        bits = x.view(np.uint32)
-        rounded = bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))
-        return np.where(np.isnan(x), x, (rounded & np.uint32(0xFFFF0000)).view(np.float32))
+    """The elements in another type. ONNX Runtime casts float64 to float16 by way of float32."""
     return x.astype(np.float32).astype(to) if to == "float16" else x.astype(to)
 
 

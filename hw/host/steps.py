@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .operators import OPERATORS
+from .operators import OPERATORS, RESHAPING
+
+EXACT_IN_FLOAT16 = RESHAPING | {"Cast"}
+"""Operators that do not round in float16."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +26,17 @@ class HostStep:
     attributes: tuple[tuple[str, Any], ...] = ()
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """The step's result on a batch, in the floating-point type of ``x`` unless the operator is a Cast."""
+        """The step's result on a batch, in the floating-point type of ``x`` unless the operator is a Cast.
+
+        As in ONNX Runtime, float16 operators compute in float32 and round their result once.
+        """
         operands = self.operands
         if x.dtype.kind == "f":
             operands = tuple(value.astype(x.dtype, copy=False) for value in operands)
+        if x.dtype == np.float16 and self.op not in EXACT_IN_FLOAT16:
+            wide = tuple(value.astype(np.float32) for value in operands)
+            result = OPERATORS[self.op](x.astype(np.float32), *wide, **dict(self.attributes))
+            return result.astype(np.float16) if result.dtype == np.float32 else result
         return OPERATORS[self.op](x, *operands, **dict(self.attributes))
 
 

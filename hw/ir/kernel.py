@@ -14,6 +14,7 @@ import numpy as np
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
 from hw.ir.buffer import Buffer
 from hw.ir.stream import Stream
 
@@ -127,6 +128,13 @@ class Rtl:
     parameters: Mapping[str, int | str | tuple[int, ...]]
     memories: Mapping[str, Memory | tuple[Memory, ...]] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in self.parameters.items():
+            words = value if isinstance(value, tuple) else ()
+            fits = not isinstance(value, int) or -(1 << 31) <= value < 1 << 31
+            if not fits or not all(-(1 << 31) <= word < 1 << 32 for word in words):
+                raise BitfabricError(f"{self.module}: {name} = {value} has more than 32 bits; use smaller numbers")
 
 
 def parity_words(words: list[int], width: int) -> Memory:

@@ -29,8 +29,8 @@ def affine_form(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Slope and offset of element-wise steps: object arrays of Fractions of ``shape``, the shape of a frame.
 
-    None if a step is not affine. With ``through_clips``, Relu and Clip count as the identity, so that the result
-    holds between their bounds.
+    Rounding to float32 or float64 is left out. None if a step is not affine. With ``through_clips``, Relu and Clip
+    count as the identity, so that the result holds between their bounds.
     """
     slope = np.full((1, *shape), Fraction(1), object)
     offset = np.full((1, *shape), Fraction(0), object)
@@ -51,7 +51,7 @@ def affine_form(
             case "BatchNormalization":
                 factor, shift = _batch_norm(step)
                 slope, offset = slope * factor, offset * factor + shift
-            case "Cast":
+            case "Cast" if dict(step.attributes)["to"] in ("float32", "float64"):
                 pass
             case op if op in CLIPS and through_clips:
                 pass

@@ -21,17 +21,14 @@ from onnx import numpy_helper
 from hw.host import operators
 from hw.host.errors import BitfabricError
 from hw.lowering.domains import operator_key
+from hw.lowering.gate.limits import MAX_ELEMENTS, MAX_RANK
 from hw.lowering.node_attributes import attribute
 from hw.lowering.refusal import lowering_error
 
 Array: TypeAlias = np.ndarray
 
-MOST_ELEMENTS = 1 << 26
-"""Maximum number of elements of a folded constant."""
 MOST_TERMS = 1 << 32
 """Maximum number of products in a product of constant matrices."""
-MOST_RANK = 32
-"""Maximum number of axes of a folded constant."""
 RANDOM = frozenset({
     "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
 })  # fmt: skip
@@ -75,10 +72,10 @@ class ConstantNode:
     def limited(self, shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of a result. Raises BitfabricError for one that is too large, before anything is computed."""
         sizes = tuple(int(size) for size in shape)
-        if len(sizes) > MOST_RANK or any(size < 0 for size in sizes) or prod(sizes) > MOST_ELEMENTS:
+        if len(sizes) > MAX_RANK or any(size < 0 for size in sizes) or prod(sizes) > MAX_ELEMENTS:
             raise self.refused(
                 f"its constant result would have the shape {_short(sizes)}",
-                f"a constant has at most {MOST_ELEMENTS} elements",
+                f"a constant has at most {MAX_ELEMENTS} elements",
             )
         return sizes
 
@@ -92,7 +89,7 @@ def evaluate(node: onnx.NodeProto, inputs: Sequence[Array | None], version: int)
 
     ``version`` is the version of the node's operator set. Only the shape of an input of Shape and Size matters. Raises
     BitfabricError, with the node's name, for an operator that is not known here, for operands that do not fit it, and
-    for results of more than MOST_ELEMENTS elements.
+    for results of more than MAX_ELEMENTS elements.
     """
     domain, op = operator_key(node)
     if op in RANDOM and not domain:
@@ -230,7 +227,7 @@ def cast(call: ConstantNode, x: Array, to: int) -> Array:
     """A constant in another type of ONNX's. Raises BitfabricError for types that NumPy lacks, and for values that an
     integer type cannot hold."""
     name = cast_name(to)
-    if name is None or name == "bfloat16":
+    if name is None:
         raise call.refused(f"it casts a constant to the type {type_name(to)}", "use float32, float16 or double")
     if name == "bool":
         return x != 0
@@ -243,7 +240,7 @@ def cast(call: ConstantNode, x: Array, to: int) -> Array:
 
 
 def cast_name(to: int) -> str | None:
-    """NumPy's name of an ONNX type of numbers (also ``bfloat16``, which NumPy lacks); None for another one."""
+    """NumPy's name of an ONNX type of numbers; None for a type that NumPy lacks."""
     return _TYPES.get(to)
 
 
@@ -257,7 +254,6 @@ _TYPES: dict[int, str] = {
     onnx.TensorProto.FLOAT: "float32",
     onnx.TensorProto.DOUBLE: "float64",
     onnx.TensorProto.FLOAT16: "float16",
-    onnx.TensorProto.BFLOAT16: "bfloat16",
     onnx.TensorProto.BOOL: "bool",
     onnx.TensorProto.INT8: "int8",
     onnx.TensorProto.INT16: "int16",

@@ -90,7 +90,9 @@ class Lowering:
         constants = tuple(value if isinstance(value, Constant) else None for value in inputs)
         index = node_steps.data_index(constants, tuple(node.input))
         shapes = self.shape(node.input[index]), self.shape(node.output[output])
-        return node_steps.Call(node, constants, *shapes, self.version(node))
+        data = inputs[index]
+        number = data.number if isinstance(data, HostTensor | IntegerTensor) else None
+        return node_steps.Call(node, constants, *shapes, self.version(node), number)
 
     def integers(self, tensor: str, reader: onnx.NodeProto) -> IntegerTensor:
         """A model's tensor as integers on an edge, after its last quantizer; only element-wise steps remain.
@@ -111,11 +113,16 @@ class Lowering:
         return replace(self.quantize(self.on_edge(value, tensor, reader.name)), restore_ops=())
 
     def affine_integers(self, tensor: str, reader: onnx.NodeProto) -> IntegerTensor:
-        """The same as ``integers``, for a reader that needs the remaining steps to be affine.
+        """The same as ``integers``, for a reader that computes in float32 and needs the remaining steps to be affine.
 
-        Raises BitfabricError if they are not.
+        Raises BitfabricError if they are not, and for data of another type.
         """
         result = self.integers(tensor, reader)
+        if result.number != "float32":
+            raise BitfabricError(
+                f"{reader.name}: {reader.op_type} cannot be lowered: its input {tensor} is {result.number}; cast it to "
+                "float32 before it"
+            )
         if result.affine is None:
             raise BitfabricError(
                 f"{reader.name}: its input passes {', '.join(dict.fromkeys(filter(None, result.origins)))} after the "
@@ -175,7 +182,8 @@ class Lowering:
         )
         restore_ops = inverse(layout_ops, value.shape)
         remaining = simplified((*restore_ops, *value.layout_ops), start.shape)
-        result = replace(start.extended(rest, value.origins[count:]), layout_ops=remaining, restore_ops=restore_ops)
+        result = start.extended(rest, value.origins[count:])
+        result = replace(result, layout_ops=remaining, restore_ops=restore_ops, number=value.number)
         if new and count:
             self._record(value.origins[count - 1], result)
         return result
@@ -238,7 +246,7 @@ class Lowering:
             self._quantized[key] = integer_tensor(edge, stream.shape, stream.dtype, made.low, made.high, origin)
             self.decisions[edge] = Decision(source.truncated(at + 1), head, made)
         out = self._quantized[key].extended(source.steps[at + 1 :], source.origins[at + 1 :])
-        out = replace(out, layout_ops=source.layout_ops, restore_ops=source.restore_ops)
+        out = replace(out, layout_ops=source.layout_ops, restore_ops=source.restore_ops, number=source.number)
         if new:
             self._record(origin, out)
         return out

@@ -14,6 +14,7 @@ operands rearranged to match, which gives the same values. So kernels only have 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from typing import Self
 
 import numpy as np
@@ -21,7 +22,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.host.errors import BitfabricError
 from hw.host.operators import ELEMENTWISE, QUANTIZERS, RESHAPING, code_range
-from hw.host.steps import HostStep, step
+from hw.host.steps import HostStep, run, step
 from hw.ir.stream import smallest_dtype
 from hw.lowering.affine import affine_form
 from hw.lowering.layout_ops import LayoutOps, before_layout_ops, shape_after, simplified, through_layout_ops
@@ -30,6 +31,8 @@ Steps = tuple[HostStep, ...]
 
 AS_FLOAT32 = step("Cast", to="float32")
 """Marks where the model's own float32 arithmetic begins: after integers, or after an exact matrix product."""
+TRIED = 1 << 22
+"""Limit on the number of evaluations when it is checked whether steps change any value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,7 @@ class Chain:
     """Operators applied to frames of ``shape`` (without the batch).
 
     ``origins`` and ``host_origins`` name the model's node that each of ``steps`` and ``host_steps`` comes from.
+    ``number`` is the type of the model's tensor, as NumPy names it.
     """
 
     shape: tuple[int, ...]
@@ -45,6 +49,7 @@ class Chain:
     layout_ops: LayoutOps = ()
     host_steps: Steps = ()
     host_origins: tuple[str, ...] = ()
+    number: str = "float32"
 
     @property
     def tensor_shape(self) -> tuple[int, ...]:
@@ -115,13 +120,36 @@ class IntegerTensor(Chain):
         """The minimum and maximum integer over all channels."""
         return int(self.low.min()), int(self.high.max())
 
+    @property
+    def span(self) -> int:
+        """The largest number of integers that a channel's range holds."""
+        return int((self.high.astype(object) - self.low).max()) + 1
+
     @cached_property
     def affine(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Slope and offset of the steps, Fractions without the batch; None if the steps are not affine.
 
-        They have one element for each channel unless the tensor ``varies_spatially``.
+        A Cast to fewer bits than float32 counts as the identity if it changes no value that the tensor can have. They
+        have one element for each channel unless the tensor ``varies_spatially``.
         """
-        return affine_form(self.steps, (*(1,) * (len(self.shape) - 1), self.channels))
+        frame = (*(1,) * (len(self.shape) - 1), self.channels)
+        form = affine_form(self.steps, frame)
+        if form is None and any(is_narrowing(each) for each in self.steps):
+            wide = without_casts(self.steps)
+            form = affine_form(wide, frame)
+            if form is not None and not self._equal((AS_FLOAT32, *wide)):
+                return None
+        return form
+
+    def _equal(self, steps: Steps) -> bool:
+        """Whether other steps give the same values for all integers; False where these are too many to try."""
+        low, high = self.bounds
+        count = self.span
+        if count * (prod(self.shape) if self.varies_spatially else self.channels) > TRIED:
+            return False
+        codes = np.minimum(low + np.arange(count).reshape(-1, *[1] * low.ndim), high).astype(np.float64)
+        ours, others = (run(each, codes).astype(np.float64) for each in (self.steps, steps))
+        return np.array_equal(ours, others)
 
     @property
     def varies_spatially(self) -> bool:
@@ -177,14 +205,19 @@ def dtype_of(low: int, high: int, binary: bool = False) -> BaseDataType:
     return DataType["TERNARY"] if (low, high) == (-1, 1) else smallest_dtype(low, high)
 
 
-def in_float64(steps: Steps) -> Steps:
-    """The steps without the rounding to float32."""
-    return tuple(each for each in steps if not to_float32(each))
+def without_casts(steps: Steps) -> Steps:
+    """The steps without the rounding of casts to another type."""
+    return tuple(each for each in steps if each.op != "Cast")
 
 
-def to_float32(each: HostStep) -> bool:
-    """Whether a step is AS_FLOAT32."""
-    return each.op == "Cast" and each.attributes == AS_FLOAT32.attributes
+def cast_type(each: HostStep) -> str | None:
+    """The type to which a step casts; None if it is no Cast."""
+    return str(dict(each.attributes)["to"]) if each.op == "Cast" else None
+
+
+def is_narrowing(each: HostStep) -> bool:
+    """Whether a step rounds to fewer bits than those of float32."""
+    return cast_type(each) == "float16"
 
 
 def content(each: HostStep) -> Hashable:

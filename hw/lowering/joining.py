@@ -133,7 +133,7 @@ def _upsample(context: Lowering, node: onnx.NodeProto) -> None:
     stream = kernel.outputs()[0]
     context.values[node.output[0]] = IntegerTensor(
         stream.shape, tensor.steps, tensor.origins, (channel_first(len(stream.shape)),),
-        edge=edge, dtype=stream.dtype, low=tensor.low, high=tensor.high,
+        number=tensor.number, edge=edge, dtype=stream.dtype, low=tensor.low, high=tensor.high,
     )  # fmt: skip
 
 

@@ -97,12 +97,15 @@ def lower_model(model: ModelWrapper) -> LoweredModel:
     live = _live_nodes(model)
     context = Lowering(model, _images(live))
     _read_inputs(context)
-    branches = _branches(model, live)
+    readers = _readers(model, live)
+    branches = {name for name, count in readers.items() if count > 1}
     for value in model.graph.input:
         _quantize_before_branch(context, value.name, branches)
     for node in live:
         _lower_node(context, node)
         for name in node.output:
+            if name in readers and name not in context.values:
+                raise lowering_error(node, f"its output {name} is used", "use only its first output")
             _quantize_before_branch(context, name, branches)
     outputs = tuple(_output(context, value) for value in model.graph.output)
     graph = Graph(*forked(context.nodes, context.inputs, outputs))
@@ -131,11 +134,11 @@ def _images(live: list[onnx.NodeProto]) -> set[str]:
     return images
 
 
-def _branches(model: ModelWrapper, live: list[onnx.NodeProto]) -> set[str]:
-    """The tensors that several nodes or outputs read."""
-    readers = Counter(name for node in live for name in node.input)
+def _readers(model: ModelWrapper, live: list[onnx.NodeProto]) -> Counter[str]:
+    """For each tensor that is read, the number of nodes and outputs that read it."""
+    readers = Counter(name for node in live for name in node.input if name)
     readers.update(value.name for value in model.graph.output)
-    return {name for name, count in readers.items() if count > 1}
+    return readers
 
 
 def _read_inputs(context: Lowering) -> None:
@@ -152,7 +155,12 @@ def _read_inputs(context: Lowering) -> None:
                 f"input {value.name} has shape {shape}; the first axis must be the batch: export it with one"
             )
         dtype = integer_dtype(context.model, value)
-        context.values[value.name] = HostTensor(shape[1:], port=value.name, dtype=dtype)
+        number = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)).name
+        # The host reads floats as float32; a model whose input has another type computes in that.
+        steps = (step("Cast", to=number),) if number in ("float16", "float64") else ()
+        context.values[value.name] = HostTensor(
+            shape[1:], steps, ("",) * len(steps), port=value.name, dtype=dtype, number=number
+        )
 
 
 def _handler(node: onnx.NodeProto) -> Handler | None:
@@ -190,9 +198,10 @@ def _lower_node(context: Lowering, node: onnx.NodeProto) -> None:
     if key not in node_steps.TRANSLATIONS or len(data) != 1:
         why = "there is no kernel for it" if len(data) == 1 else "it combines several data tensors"
         raise unknown_operator(node, why)
-    steps = node_steps.TRANSLATIONS[key](context.call(node))
-    redundant = _is_redundant_quantizer(data[0], steps)
-    context.values[node.output[0]] = data[0] if redundant else data[0].then(steps, node.name)
+    call = context.call(node)
+    steps = node_steps.TRANSLATIONS[key](call)
+    result = data[0] if _is_redundant_quantizer(data[0], steps) else data[0].then(steps, node.name)
+    context.values[node.output[0]] = replace(result, number=node_steps.number_after(call))
 
 
 def _is_redundant_quantizer(value: HostTensor | IntegerTensor, steps: Steps) -> bool:

@@ -10,11 +10,14 @@ import onnx
 from hw.host import operators
 from hw.host.errors import BitfabricError
 from hw.host.steps import HostStep, step
+from hw.lowering.constant_folding import cast_name
 from hw.lowering.constants import Constant, quant_parameters
 from hw.lowering.domains import QONNX_DOMAIN, OperatorKey, onnx_keys, qonnx_keys
 from hw.lowering.node_attributes import attribute
 from hw.lowering.refusal import lowering_error
 
+FLOATS = ("float16", "float32", "float64")
+"""The types in which a chain can compute."""
 Shape = tuple[int, ...]
 Steps = tuple[HostStep, ...]
 
@@ -24,7 +27,8 @@ class Call:
     """A node to convert.
 
     ``inputs`` has None for the data input and for absent inputs. ``shape`` is that of the data, with a batch of one.
-    ``version`` is the version of the operator set.
+    ``version`` is the version of the operator set, ``number`` the type of the data (see ``Chain.number``); None if that
+    is not known, and the constants have the data's type.
     """
 
     node: onnx.NodeProto
@@ -32,6 +36,7 @@ class Call:
     shape: Shape
     output_shape: Shape
     version: int
+    number: str | None = None
 
     def operand(self, index: int) -> np.ndarray | None:
         """The value of a constant input; None if the node leaves it out. Raises BitfabricError for data and for NaN."""
@@ -53,6 +58,32 @@ class Call:
         if value is None:
             raise self.lowering_error(f"it lacks its input {index}", "export the model again")
         return value
+
+    def alike(self, index: int) -> np.ndarray | None:
+        """The value of a constant input of the data's type. Raises BitfabricError as ``operand``, and for other types.
+
+        The data must be floating point, of a type in which the host can compute.
+        """
+        self.check_number(*FLOATS)
+        value = self.operand(index)
+        if value is not None and self.number is not None and value.dtype.name != self.number:
+            raise self.lowering_error(
+                f"its constant {self.node.input[index]} is {value.dtype}, its data {self.number}",
+                "store both as float32",
+            )
+        return value
+
+    def required_alike(self, index: int) -> np.ndarray:
+        """The same for an input that the node must have."""
+        value = self.alike(index)
+        if value is None:
+            raise self.lowering_error(f"it lacks its input {index}", "export the model again")
+        return value
+
+    def check_number(self, *accepted: str) -> None:
+        """Raise BitfabricError unless the data is of an ``accepted`` type."""
+        if self.number is not None and self.number not in accepted:
+            raise self.lowering_error(f"it computes in {self.number}", "cast its input to float32 before it")
 
     def get(self, name: str, default: Any) -> Any:
         """An attribute of the node."""
@@ -80,10 +111,36 @@ def data_index(inputs: tuple[Constant | None, ...], names: tuple[str, ...]) -> i
     return next(i for i, (constant, name) in enumerate(zip(inputs, names, strict=True)) if name and constant is None)
 
 
-def _nothing(call: Call) -> Steps:
-    if call.node.op_type == "Cast" and call.get("to", 1) not in (1, 10, 11, 16):
-        raise call.lowering_error("it rounds values to integers", "use a Quant instead")
+def _identity(call: Call) -> Steps:
     return ()
+
+
+def _dropout(call: Call) -> Steps:
+    training = call.operand(2) if call.version >= 12 else None
+    if (training is not None and np.any(training)) or (call.version < 7 and not call.get("is_test", 0)):
+        raise call.lowering_error("it is in training mode and random", "call model.eval() before the export")
+    return ()
+
+
+def _cast(call: Call) -> Steps:
+    """A Cast rounds to its type, and the operators after it compute in that type."""
+    to = cast_name(int(call.get("to", 1)))
+    if to is None or to not in FLOATS:
+        raise call.lowering_error("it rounds values to integers", "use a Quant instead")
+    return () if to == _float_of(call) else (step("Cast", to=to),)
+
+
+def number_after(call: Call) -> str:
+    """The type of a node's output (see ``Chain.number``); it has passed the function in TRANSLATIONS."""
+    match call.node.op_type:
+        case "Cast":
+            return cast_name(int(call.get("to", 1))) or "float32"
+        case "Quant" | "IntQuant":
+            return "float32"
+        case "ArgMax":
+            return "int64"
+        case _:
+            return call.number or "float32"
 
 
 def _reshape(call: Call) -> Steps:
@@ -121,7 +178,7 @@ def _broadcast(call: Call, value: np.ndarray) -> np.ndarray:
 
 def _arithmetic(call: Call) -> Steps:
     op, data = call.node.op_type, data_index(call.inputs, tuple(call.node.input))
-    value = _broadcast(call, call.required(1 - data))
+    value = _broadcast(call, call.required_alike(1 - data))
     if not np.all(np.isfinite(value)):
         raise call.lowering_error("its constant is not finite", "check the training")
     if op == "Div" and (data == 1 or np.any(value == 0)):
@@ -134,10 +191,12 @@ def _arithmetic(call: Call) -> Steps:
 
 
 def _plain(call: Call) -> Steps:
+    call.check_number(*FLOATS)
     return (step(call.node.op_type),)
 
 
 def _parametrised(call: Call) -> Steps:
+    call.check_number(*FLOATS)
     op = call.node.op_type
     defaults = {
         "LeakyRelu": {"alpha": 0.01},
@@ -157,10 +216,10 @@ def _clip(call: Call) -> Steps:
     if call.node.op_type == "Clip" and call.version < 11:
         low, high = np.maximum(low, call.get("min", low)), np.minimum(high, call.get("max", high))
     elif call.node.op_type == "Clip":
-        least, most = call.operand(1), call.operand(2)
+        least, most = call.alike(1), call.alike(2)
         low, high = low if least is None else least, high if most is None else most
     else:
-        others = [_broadcast(call, call.required(i)) for i in range(len(call.node.input)) if i != data]
+        others = [_broadcast(call, call.required_alike(i)) for i in range(len(call.node.input)) if i != data]
         for value in others:
             low, high = (low, np.minimum(high, value)) if call.node.op_type == "Min" else (np.maximum(low, value), high)
     return (step("Clip", low, high),)
@@ -169,7 +228,7 @@ def _clip(call: Call) -> Steps:
 def _batch_normalization(call: Call) -> Steps:
     if call.get("training_mode", 0):
         raise call.lowering_error("it is in training mode", "call model.eval() before the export")
-    values = [call.required(i) for i in range(1, 5)]
+    values = [call.required_alike(i) for i in range(1, 5)]
     epsilon = float(np.float32(call.get("epsilon", 1e-5)))
     if not all(np.all(np.isfinite(value)) for value in values) or np.any(values[3] + epsilon <= 0):
         raise call.lowering_error("its statistics are not finite or its variance is not positive", "check the training")
@@ -178,12 +237,31 @@ def _batch_normalization(call: Call) -> Steps:
 
 
 def _quant(call: Call) -> Steps:
+    """QONNX computes ``x / scale + zero_point`` in NumPy, in the wider type of the operands; the result is float32."""
     p = quant_parameters(call.node, [call.operand(i) for i in range(1, 4)])
     scale, zero_point = _broadcast(call, p.scale), _broadcast(call, p.zero_point)
     codes = step(
         "Quant", scale, zero_point, bits=p.bits, signed=p.signed, narrow=p.narrow, rounding_mode=p.rounding_mode.upper()
     )
-    return codes, *_rescaled(scale, zero_point)
+    values = _rescaled(scale, zero_point)
+    if call.number is None:
+        return codes, *values
+    quotient = np.true_divide(np.ones(1, call.number), np.ones(1, scale.dtype)).dtype
+    number = np.result_type(quotient, zero_point.dtype)
+    if quotient != number or number.name not in ("float32", "float64"):
+        raise call.lowering_error(
+            f"it quantizes {call.number} with a scale of {scale.dtype} and a zero point of {zero_point.dtype}",
+            "store both as float32",
+        )
+    if number == np.float64:
+        # The codes may become integers of an edge, from which a chain starts in float32.
+        values = (step("Cast", to="float64"), *values, step("Cast", to="float32"))
+    return (codes, *values) if number.name == _float_of(call) else (step("Cast", to=number.name), codes, *values)
+
+
+def _float_of(call: Call) -> str:
+    """The type in which a chain holds a node's data: integers are exact in float32, in which a chain starts."""
+    return call.number if call.number in FLOATS else "float32"
 
 
 def _rescaled(scale: np.ndarray, zero_point: np.ndarray | float = 0.0) -> Steps:
@@ -193,6 +271,7 @@ def _rescaled(scale: np.ndarray, zero_point: np.ndarray | float = 0.0) -> Steps:
 
 
 def _bipolar(call: Call) -> Steps:
+    call.check_number("float32")
     scale = _broadcast(call, call.required(1))
     if not np.all(np.isfinite(scale)) or np.any(scale == 0):
         raise call.lowering_error("its scale is zero or not finite", "check the training")
@@ -200,6 +279,7 @@ def _bipolar(call: Call) -> Steps:
 
 
 def _multi_threshold(call: Call) -> Steps:
+    call.check_number("float32")
     layout = str(call.get("data_layout", "")) or {2: "NC", 3: "NWC", 4: "NCHW"}.get(len(call.shape), "NC")
     axis = layout.index("C") if "C" in layout else 1
     thresholds = call.required(1)
@@ -221,6 +301,7 @@ def _multi_threshold(call: Call) -> Steps:
 
 
 def _trunc(call: Call) -> Steps:
+    call.check_number("float32")
     scale, zero_point, in_bits = (call.required(i) for i in range(1, 4))
     mode = str(call.get("rounding_mode", "FLOOR")).upper()
     if mode not in operators.ROUNDING_MODES:
@@ -239,6 +320,7 @@ def _trunc(call: Call) -> Steps:
 
 
 def _softmax(call: Call) -> Steps:
+    call.check_number(*FLOATS)
     return (step(call.node.op_type, axis=call.axis(-1 if call.version >= 13 else 1)),)
 
 
@@ -254,7 +336,9 @@ def top_k(call: Call, output: int) -> Steps:
 
 
 TRANSLATIONS: Mapping[OperatorKey, Callable[[Call], Steps]] = {
-    **dict.fromkeys(onnx_keys("Identity", "Dropout", "Cast"), _nothing),
+    ("", "Identity"): _identity,
+    ("", "Dropout"): _dropout,
+    ("", "Cast"): _cast,
     **dict.fromkeys(onnx_keys("Flatten", "Reshape", "Squeeze", "Unsqueeze"), _reshape),
     ("", "Transpose"): _transpose,
     **dict.fromkeys(onnx_keys("Add", "Sub", "Mul", "Div", "PRelu"), _arithmetic),

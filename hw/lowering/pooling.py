@@ -10,7 +10,7 @@ from hw.host.steps import run, step
 from hw.ir.stream import smallest_dtype
 from hw.kernels.accumulate_pool.kernel import AccumulatePool
 from hw.kernels.max_pool.kernel import MaxPool
-from hw.kernels.requant.kernel import Requant
+from hw.kernels.requant.kernel import MAX_OUTPUT, Requant
 from hw.lowering.context import Lowering
 from hw.lowering.convolution import check_padding, windowed
 from hw.lowering.domains import onnx_keys
@@ -48,7 +48,7 @@ def _max_pool(context: Lowering, node: onnx.NodeProto) -> None:
     stream = kernel.outputs()[0]
     context.values[node.output[0]] = IntegerTensor(
         stream.shape, given.steps, given.origins, (channel_first(len(stream.shape)),),
-        edge=edge, dtype=stream.dtype, low=given.low, high=given.high,
+        number=tensor.number, edge=edge, dtype=stream.dtype, low=given.low, high=given.high,
     )  # fmt: skip
 
 
@@ -82,6 +82,10 @@ def _with_increasing_values(
     falling = np.broadcast_to((first > last).ravel(), tensor.low.shape)
     if not falling.any() and not (padded and tensor.low.min() < 0):
         return tensor
+    if max(abs(bound) for bound in tensor.range) >= 1 << MAX_OUTPUT - 2:
+        raise lowering_error(
+            node, f"its input has sums of {tensor.dtype.bitwidth()} bits, which it would have to negate or shift"
+        )
     sign = np.where(falling, -1, 1)
     low, high = np.where(falling, -tensor.high, tensor.low), np.where(falling, -tensor.low, tensor.high)
     shift = -low if padded else np.zeros_like(low)

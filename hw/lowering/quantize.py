@@ -17,23 +17,26 @@ from hw.lowering import requantize
 from hw.lowering.affine import CLIPS, affine_form, floats, rational
 from hw.lowering.decision_points import WORK, StepFunction, step_function, thresholds
 from hw.lowering.integer_tensor import (
+    TRIED,
     IntegerTensor,
     Steps,
     binary,
+    cast_type,
     dtype_of,
-    in_float64,
+    is_narrowing,
     last_quantizer,
     quantizer_range,
+    without_casts,
 )
 
 THRESHOLD_LEVELS = 256
 """A quantizer with at most this many codes is a Threshold; with more, a Requant if its function is affine."""
 SHIFT_LEVELS = 32
 """From this many codes on, a Requant that only shifts is preferred: it is smaller than a memory of thresholds."""
+EXACT = 1 << 53
+"""Largest magnitude of integers that float64 holds exactly."""
 MOST_LEVELS = 1024
 """Maximum number of codes of a Threshold."""
-TRIED = 1 << 22
-"""Limit on the number of evaluations when it is checked whether a quantizer changes any value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,11 @@ def quantizer(tensor: IntegerTensor, head: Steps, what: str) -> Quantizer:
     says what happens to scales that it cannot hold). Raises BitfabricError, with ``what`` (the quantizer's name), if
     there is no such kernel.
     """
+    if max(abs(bound) for bound in tensor.range) > EXACT:
+        raise BitfabricError(
+            f"{what} quantizes sums of {tensor.dtype.bitwidth()} bits; sums of up to 53 bits are exact in float64, in "
+            "which its decision points are computed: put a quantizer of few bits between the layers before it"
+        )
     function, two_valued = _function(tensor, head, what), binary(head[-1])
     if two_valued:
         function = replace(function, least=0, most=1)
@@ -65,11 +73,11 @@ def quantizer(tensor: IntegerTensor, head: Steps, what: str) -> Quantizer:
     if SHIFT_LEVELS <= levels <= THRESHOLD_LEVELS and _shifts(function, head):
         kernel = _requant(tensor, head, function)
     elif levels > THRESHOLD_LEVELS:
-        exact = _function(tensor, in_float64(head), what)
-        kernel = _requant(tensor, in_float64(head), exact)
-        if kernel is not None:
-            function = exact
-        elif levels > MOST_LEVELS:
+        if not any(map(is_narrowing, head)):
+            exact = _function(tensor, without_casts(head), what)
+            kernel = _requant(tensor, head, exact)
+            function = function if kernel is None else exact
+        if kernel is None and levels > MOST_LEVELS:
             raise BitfabricError(
                 f"{what} has {levels} levels, and no multiplication and shift gives its codes; put only a bias and "
                 "BatchNorm before it, and ReLU last, or use at most 10 bits"
@@ -131,7 +139,8 @@ def _requant(tensor: IntegerTensor, head: Steps, function: StepFunction) -> Kern
             return None  # Too wide for the kernel.
         return lambda frames: kernel.execute(frames)[0]
 
-    found = requantize.parameters(function, slope, offset, mode, candidate)
+    double = any(cast_type(each) == "float64" for each in head)
+    found = requantize.parameters(function, slope, offset, mode, candidate, 2.0 ** (-53 if double else -24))
     return None if found is None else build(*found)
 
 
@@ -146,7 +155,7 @@ def is_redundant(tensor: IntegerTensor, steps: Steps) -> bool:
     if affine_form(remaining, (*(1,) * (len(tensor.shape) - 1), tensor.channels)) is None:
         return False
     longer = tensor.then(steps, "")
-    count = int((tensor.high - tensor.low).max()) + 1
+    count = tensor.span
     if longer.host_steps or longer.varies_spatially or count * tensor.channels > TRIED:
         return False
     low, high = tensor.bounds
@@ -176,7 +185,7 @@ def regridding_steps(steps: Steps, origins: tuple[str, ...]) -> Steps:
     size = max(1, WORK // slope.size)
     for start in range(low, high + 1, size):
         codes = np.arange(start, min(start + size, high + 1), dtype=np.float64)
-        values = run(in_float64(remaining), codes.reshape(-1, *[1] * (slope.ndim - 1)))
+        values = run(without_casts(remaining), codes.reshape(-1, *[1] * (slope.ndim - 1)))
         integers = np.rint((values - offset) / slope)
         if not np.array_equal(integers * slope + offset, values):
             return ()

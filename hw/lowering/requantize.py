@@ -31,18 +31,24 @@ Make = Callable[[np.ndarray, np.ndarray, int], Kernel | None]
 
 
 def parameters(
-    function: StepFunction, slope: np.ndarray, offset: np.ndarray, rounding: str, make: Make
+    function: StepFunction,
+    slope: np.ndarray,
+    offset: np.ndarray,
+    rounding: str,
+    make: Make,
+    precision: float = 2.0**-24,
 ) -> Parameters | None:
     """The parameters of a Requant that computes ``function``; None if there are none.
 
-    ``slope * x + offset`` (Fractions) is the code before it is rounded and clipped. Three ways are tried in order:
+    ``slope * x + offset`` (Fractions) is the code before it is rounded and clipped. ``precision`` is
+    the relative error of the model's own arithmetic, float32 by default. Three ways are tried in order:
 
     1. Dyadic slopes (powers of two, for example) are exact by construction.
     2. For others, the smallest shift that is exact. Two step functions that are monotone in the same direction are
        equal on all integers if and only if they agree on both sides of every decision point. That is checked for all
        codes and elements, with the kernel's own arithmetic.
     3. If that needs more than MOST_BITS, factors of FAITHFUL_BITS. The result differs from ``function`` only where
-       the value is closer to a decision point than float32, and therefore the model's reference, can resolve.
+       the value is closer to a decision point than ``precision``, and therefore the model's reference, can resolve.
        That is also checked on all decision points, and ``hw.verification.comparison`` counts such elements.
     """
     cases = _Cases(function, slope, offset, rounding)
@@ -66,7 +72,7 @@ def parameters(
         return exact
     near = _faithful(function, slope, offset)
     kernel = make(*near)
-    return near if kernel and cases.faithful(kernel) else None
+    return near if kernel and cases.faithful(kernel, precision) else None
 
 
 class _Cases:
@@ -96,13 +102,13 @@ class _Cases:
                 return False
         return True
 
-    def faithful(self, kernel: Kernel) -> bool:
-        """Whether the kernel is wrong only within float32 rounding of a decision point, on all codes."""
-        return all(self._within(kernel, *self._part(start)) for start in self._order)
+    def faithful(self, kernel: Kernel, precision: float) -> bool:
+        """Whether the kernel is wrong only within rounding of a decision point, on all codes."""
+        return all(self._within(kernel, precision, *self._part(start)) for start in self._order)
 
-    def _within(self, kernel: Kernel, frames: np.ndarray, codes: np.ndarray) -> bool:
+    def _within(self, kernel: Kernel, precision: float, frames: np.ndarray, codes: np.ndarray) -> bool:
         value = frames * self.slope + self.offset
-        room = (np.abs(frames * self.slope) + np.abs(self.offset)) * 2.0**-24
+        room = (np.abs(frames * self.slope) + np.abs(self.offset)) * precision
         bounds = (round_to_integer(value + side, self.rounding) for side in (-room, room))
         low, high = (np.clip(bound, self.function.least, self.function.most) for bound in bounds)
         return all(bool(np.all((low <= result) & (result <= high))) for result in (codes, kernel(frames)))

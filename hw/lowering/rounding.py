@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.host.operators import QUANTIZERS, RESHAPING
+from hw.host.operators import QUANTIZERS, RESHAPING, cast
 from hw.host.steps import HostStep, run
-from hw.lowering.integer_tensor import IntegerTensor, to_float32
+from hw.lowering.integer_tensor import IntegerTensor, Steps, cast_type
 
 ULP = 2.0**-23
 """Twice the largest relative error of one float32 operation."""
@@ -49,7 +49,7 @@ def interval(tensor: IntegerTensor, integers: dict[str, np.ndarray], products: d
         return through(tensor.steps, (exact, exact))
     sources = [interval(source, integers, products) for source in product.sources]
     bounds = product.bounds(sources, run(tensor.steps[: product.steps], exact))
-    return through(tensor.steps[product.steps :], bounds)
+    return through(tensor.steps[product.steps :], bounds, tensor.steps[: product.steps])
 
 
 Terms = Callable[[list[np.ndarray]], np.ndarray]
@@ -101,76 +101,105 @@ def _lowest_bit(values: np.ndarray, axis: int) -> np.ndarray:
     return np.where(values == 0, np.inf, lowest).min(axis=axis)
 
 
-def _is_float32(values: np.ndarray) -> np.ndarray:
-    return values.astype(np.float32) == values
+@dataclass(frozen=True)
+class Arithmetic:
+    """The floating-point type in which the reference computes: its ``name``, and twice its largest relative error, and
+    absolute error near 0, which matters where the type has few exponents."""
+
+    name: str
+    ulp: float
+    least: float = 0.0
+
+    def holds(self, values: np.ndarray) -> np.ndarray:
+        """Whether it represents the values exactly."""
+        return cast(values, to=self.name) == values
 
 
-def through(steps: Iterable[HostStep], bounds: Interval) -> Interval:
-    """Bounds after steps that float32 arithmetic computes."""
+FLOAT32 = Arithmetic("float32", ULP)
+ARITHMETICS = {
+    "float16": Arithmetic("float16", 2.0**-10, 2.0**-24),
+    "float32": FLOAT32,
+    "float64": Arithmetic("float64", 2.0**-52),
+}
+
+
+def through(steps: Iterable[HostStep], bounds: Interval, before: Steps = ()) -> Interval:
+    """Bounds after steps that float32 arithmetic computes, or that of the type to which the last step before casts.
+
+    ``before`` are the steps that led to ``bounds``.
+    """
+    casts = [to for each in before if (to := cast_type(each)) in ARITHMETICS]
+    arithmetic = ARITHMETICS[casts[-1]] if casts else FLOAT32
     with np.errstate(all="ignore"):
         for step in steps:
-            bounds = _step(step, *bounds)
+            to = cast_type(step)
+            if to not in ARITHMETICS:
+                bounds = _step(step, arithmetic, *bounds)
+            elif to != arithmetic.name:  # Rounding is monotone. To float32 at first: the product's own error covers it.
+                bounds = (step(bounds[0]).astype(np.float64), step(bounds[1]).astype(np.float64))
+                arithmetic = ARITHMETICS[to]
     return bounds
 
 
-def _step(step: HostStep, low: np.ndarray, high: np.ndarray) -> Interval:
+def _step(step: HostStep, arithmetic: Arithmetic, low: np.ndarray, high: np.ndarray) -> Interval:
     """Bounds after one step."""
-    if to_float32(step):
-        return low, high  # The product's own error covers it.
     if step.op in RESHAPING or step.op == "Cast":
         return step(low), step(high)
     if step.op in QUANTIZERS:
-        error = _scaling_error(step, low, high) if step.op in ("Quant", "Trunc") else np.float64(0)
+        error = _scaling_error(step, arithmetic, low, high) if step.op in ("Quant", "Trunc") else np.float64(0)
         return _ordered(step(low - error), step(high + error))
     if step.op == "TopK":
         return step(low), step(high)
     if step.op in ("Softmax", "LogSoftmax"):
-        return _softmax(step, low, high)
+        return _softmax(step, arithmetic, low, high)
     first, last = _ordered(step(low), step(high))
     if step.op == "Abs":
         first = np.where((low < 0) & (high > 0), 0.0, first)
     if step.op == "HardSwish":
         first = np.where((low < -1.5) & (high > -1.5), -0.375, first)
-    error = _error(step, low, high, np.maximum(np.abs(first), np.abs(last)))
+    error = _error(step, arithmetic, low, high, np.maximum(np.abs(first), np.abs(last)))
     return first - error, last + error
 
 
-def _error(step: HostStep, low: np.ndarray, high: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
-    """The largest absolute difference between a step's exact result and its float32 result."""
+def _error(
+    step: HostStep, arithmetic: Arithmetic, low: np.ndarray, high: np.ndarray, magnitude: np.ndarray
+) -> np.ndarray:
+    """The largest absolute difference between a step's exact result and its floating-point result."""
+    ulp = arithmetic.ulp
     if step.op in APPROXIMATED:
-        return FUNCTION_ULP * (1 + magnitude)
+        return max(FUNCTION_ULP, ulp) * (1 + magnitude)
     if step.op == "HardSigmoid":
-        return ULP * (2 + magnitude)
-    exact = (low == high) & _is_float32(magnitude)
+        return ulp * (2 + magnitude)
+    exact = (low == high) & arithmetic.holds(magnitude)
     if step.op == "BatchNormalization":
         scale, bias, mean, variance = (operand.astype(np.float64) for operand in step.operands)
         factor = scale / np.sqrt(variance + dict(step.attributes)["epsilon"])
         parts = [factor, mean * factor, bias, bias - mean * factor]
         product = np.maximum(np.abs(low), np.abs(high)) * parts[0]
         for part in (*parts, product):
-            exact &= _is_float32(part)
+            exact &= arithmetic.holds(part)
         magnitude = magnitude + 4 * (np.abs(product) + np.abs(parts[1]) + np.abs(parts[2]))
-    return np.where(exact, 0.0, ULP * magnitude)
+    return np.where(exact, 0.0, ulp * magnitude + arithmetic.least)
 
 
-def _scaling_error(step: HostStep, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """The error of ``x / scale + zero_point`` in float32, converted to an error of ``x``."""
+def _scaling_error(step: HostStep, arithmetic: Arithmetic, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The error of ``x / scale + zero_point`` in floating point, converted to an error of ``x``."""
     scale, zero_point = (operand.astype(np.float64) for operand in step.operands[:2])
     largest = np.maximum(np.abs(low), np.abs(high))
-    exact = (low == high) & _is_float32(low / scale) & _is_float32(low / scale + zero_point)
-    return np.where(exact, 0.0, ULP * (2 * largest + np.abs(zero_point * scale)))
+    exact = (low == high) & arithmetic.holds(low / scale) & arithmetic.holds(low / scale + zero_point)
+    return np.where(exact, 0.0, arithmetic.ulp * (2 * largest + np.abs(zero_point * scale)) + arithmetic.least * scale)
 
 
 def _ordered(a: np.ndarray, b: np.ndarray) -> Interval:
     return np.minimum(a, b), np.maximum(a, b)
 
 
-def _softmax(step: HostStep, low: np.ndarray, high: np.ndarray) -> Interval:
+def _softmax(step: HostStep, arithmetic: Arithmetic, low: np.ndarray, high: np.ndarray) -> Interval:
     """Bounds after Softmax or LogSoftmax.
 
     The error of a logarithm is at most the largest error of the inputs plus its own; for Softmax that is a factor.
     """
-    middle = step((low + high) / 2)
-    spread = (high - low).max(axis=dict(step.attributes)["axis"], keepdims=True) + FUNCTION_ULP
-    error = middle * np.expm1(spread) + ULP**2 if step.op == "Softmax" else spread + FUNCTION_ULP * np.abs(middle)
+    middle, ulp = step((low + high) / 2), max(FUNCTION_ULP, arithmetic.ulp)
+    spread = (high - low).max(axis=dict(step.attributes)["axis"], keepdims=True) + ulp
+    error = middle * np.expm1(spread) + ULP**2 if step.op == "Softmax" else spread + ulp * np.abs(middle)
     return middle - error, middle + error

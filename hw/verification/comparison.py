@@ -231,7 +231,7 @@ def compare_layers(
         values = integers[tensor.edge].reshape(-1, *tensor.shape).astype(np.float64)
         exact = run(tensor.layout_ops, run(tensor.steps, values))
         bounds = run(tensor.layout_ops, low), run(tensor.layout_ops, high)
-        differs, near, rounded = _output(exact, bounds, host_steps, got, want)
+        differs, near, rounded = _output(exact, bounds, tensor.steps, host_steps, got, want)
         result.rounded += int(rounded.sum())
         add(port.name, got, want, differs, near)
         outputs[port.name] = got
@@ -288,19 +288,19 @@ def _explained(
 
 
 def _output(
-    exact: np.ndarray, bounds: Interval, host_steps: Steps, got: np.ndarray, want: np.ndarray
+    exact: np.ndarray, bounds: Interval, steps: Steps, host_steps: Steps, got: np.ndarray, want: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The elements of an output that are mismatches, those that rounding explains, and those that are only rounded.
 
-    ``exact`` and ``bounds`` are the values before ``host_steps``. A float is a mismatch if it differs by more than
-    rounding, an integer if it differs; it is explained if rounding can lead to it, one apart. An index is explained if
-    ours is the exact one, and the value that the reference chose instead can be as large in float32. Values that are
-    not finite are mismatches unless both are the same; no rounding explains them.
+    ``exact`` and ``bounds`` are the values between ``steps`` and ``host_steps``. A float is a mismatch if it differs by
+    more than rounding, an integer if it differs; it is explained if rounding can lead to it, one apart. An index is
+    explained if ours is the exact one, and the value that the reference chose instead can be as large in float32.
+    Values that are not finite are mismatches unless both are the same; no rounding explains them.
     """
     choice = next((i for i, each in enumerate(host_steps) if each.op in CHOICES and got.dtype.kind in "iu"), None)
     differs = ~same(got, want)
     if choice is None:
-        low, high = through(host_steps, bounds)
+        low, high = through(host_steps, bounds, steps)
         room = np.maximum(np.abs(low), np.abs(high)) * 2.0**-23
         inside = np.isfinite(low) & np.isfinite(high)
         for values in (got, want):
@@ -308,7 +308,7 @@ def _output(
         if got.dtype.kind == "f":
             return differs & ~inside, np.zeros(got.shape, bool), differs & inside
         return differs, inside & (np.abs(got.astype(np.int64) - want) <= 1), np.zeros(got.shape, bool)
-    low, high = through(host_steps[:choice], bounds)
+    low, high = through(host_steps[:choice], bounds, steps)
     attributes = dict(host_steps[choice].attributes)
     axis = attributes["axis"]
     ours = run(host_steps[: choice + 1], exact)

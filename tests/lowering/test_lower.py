@@ -11,7 +11,7 @@ from onnx import TensorProto, numpy_helper
 
 from hw.host.errors import BitfabricError
 from hw.host.steps import run
-from hw.lowering.integer_tensor import in_float64
+from hw.lowering.integer_tensor import without_casts
 from hw.lowering.lower import lower, lower_model
 from hw.lowering.qonnx import load
 from hw.simulation.emulator import Emulator
@@ -91,7 +91,7 @@ def test_quantizers_are_their_chain_on_every_reachable_integer(wide, seed, dyadi
                 codes = 2 * codes - 1 if kernel.outputs()[0].dtype.name == "BIPOLAR" else codes
                 np.testing.assert_array_equal(got, codes)
             else:
-                head = in_float64(decision.steps)
+                head = without_casts(decision.steps)
                 values = run(head[:-1], frames.astype(np.float64))
                 room = np.abs(values).max() * 2.0**-23
                 assert np.all((head[-1](values - room) <= got) & (got <= head[-1](values + room)))

@@ -137,7 +137,7 @@ class Depthwise(ChannelKernel):
     # Arithmetic.
 
     def output_range(self) -> tuple[np.ndarray, np.ndarray]:
-        """Minimum and maximum sum of each channel, ``(C,)`` int64; inputs in the input range reach them."""
+        """Minimum and maximum sum of each channel, ``(C,)``; inputs in the input range reach them."""
         return sum_range(self.weights, *checked_range(self.op, self.input_dtype, self.input_range))
 
     @cached_property

@@ -157,7 +157,7 @@ class MatrixVector(Kernel):
         return self.input_range or (int(self.input_dtype.min()), int(self.input_dtype.max()))
 
     def output_range(self) -> tuple[np.ndarray, np.ndarray]:
-        """Minimum and maximum sum of each output, ``(MH,)`` int64; inputs in the input range reach them."""
+        """Minimum and maximum sum of each output, ``(MH,)``; inputs in the input range reach them."""
         return sum_range(self.weights, *self._range)
 
     @cached_property

@@ -51,6 +51,12 @@ def checked_range(op: str, dtype: BaseDataType, stated: tuple[int, int] | None) 
 
 
 def sum_range(weights: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
-    """Minimum and maximum, (rows,), of ``weights @ x`` for ``weights`` (rows, inputs) and all x in ``low..high``."""
+    """Minimum and maximum, (rows,), of ``weights @ x`` for ``weights`` (rows, inputs) and all x in ``low..high``.
+
+    Exact: int64, or Python's integers where that could overflow.
+    """
+    largest = max(abs(int(weights.min())), abs(int(weights.max()))) * weights.shape[1]
+    if 2 * largest * max(abs(low), abs(high)) >= 1 << 63:
+        weights = weights.astype(object)
     positive, negative = np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)
     return positive * low + negative * high, positive * high + negative * low
