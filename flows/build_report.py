@@ -149,6 +149,7 @@ class Compared(Facts):
     of them are ``explained``: one code apart, because float32 rounding of the reference can lead to either. They are
     at most 0.5 % of the ``elements``. ``arg_max_changes`` counts the frames whose class differs; ``rounded`` the
     floating-point outputs that differ from the reference by no more than its rounding, which are not mismatches.
+    ``explanation`` says in a sentence what rounding explains; absent where nothing differs.
     """
 
     frames: int
@@ -158,6 +159,7 @@ class Compared(Facts):
     arg_max_changes: int
     mismatched_frames: int = 0
     rounded: int = 0
+    explanation: str | None = None
 
 
 class Check(Compared):

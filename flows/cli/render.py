@@ -128,6 +128,9 @@ def built(accelerator: "Accelerator") -> None:
         name = f"{name} ({check.stage})" if check.stage else name
         engines.add_row(name, _number(check.frames), _number(check.mismatches), accuracy or "-")
     _show(engines)
+    for name, check in report.verified.items():
+        if check.explanation:
+            out.print(Text(f"{name}: {check.explanation}", style="yellow"), soft_wrap=True)
     finn = report.finn
     if isinstance(finn, FinnRefusal):
         out.print(f"\n{one_line(finn.refused)}", soft_wrap=True)

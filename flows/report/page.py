@@ -185,9 +185,8 @@ def _rungs(report: BuildReport) -> list[dict[str, Any]]:
         if name == other or traits.on_board:
             continue
         title = f"{check.stage} netlist" if check and check.stage else traits.title
-        rungs.append(
-            {"engine": name, "name": title, "what": traits.what, **(check.to_json() if check else {"frames": None})}
-        )
+        facts = check.model_dump(mode="json") if check else {"frames": None, "mismatches": 0, "explanation": None}
+        rungs.append({"engine": name, "name": title, "what": traits.what, **facts})
     return rungs
 
 

@@ -38,4 +38,4 @@ class Emulate(Step[Emulated]):
         agreement = model.frontend.compare(graph, x)
         outputs = {model.frontend.engine: model.reference.run(x), "emulator": Emulator(graph).run(x)}
         accuracy = {engine: self.samples.score(y) for engine, y in outputs.items()}
-        return Emulated(**vars(agreement), accuracy=accuracy)
+        return Emulated(**vars(agreement), explanation=agreement.explanation, accuracy=accuracy)

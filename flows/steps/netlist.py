@@ -51,6 +51,5 @@ class Netlist(Step[NetlistSimulated]):
         ints = graph.encode(self.samples.frames[: self.frames])
         got = run_netlist(self.made, self.made.folder / self.path, ints)
         checked = verify.check_netlist(got, graph.execute(ints), self.stage)
-        return NetlistSimulated(
-            **checked, accuracy=self.samples.score(graph.decode(got)), stage=self.stage, path=self.path
-        )
+        facts = {"accuracy": self.samples.score(graph.decode(got)), "stage": self.stage, "path": self.path}
+        return NetlistSimulated.model_validate({**checked, **facts})

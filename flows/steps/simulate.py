@@ -36,4 +36,5 @@ class Simulate(Step[Simulated]):
         made = self.made
         ints = made.graph.encode(self.samples.frames[: self.frames])
         checked, got = verify.check_rtl(made.hardware, made.family, ints, made.rtl)
-        return Simulated(**checked, accuracy=self.samples.score(made.graph.decode(got)))
+        accuracy = self.samples.score(made.graph.decode(got))
+        return Simulated.model_validate({**checked, "accuracy": accuracy})

@@ -24,3 +24,24 @@ class Agreement:
     arg_max_changes: int = 0
     mismatched_frames: int = 0
     rounded: int = 0
+
+    @property
+    def explanation(self) -> str | None:
+        """What rounding explains, in one line; None where no element and no class differs."""
+        if not self.mismatches and not self.arg_max_changes:
+            return None
+        if not self.mismatches:
+            return (
+                f"{self.frames:,} frames: no element differs, but float32 rounding of the outputs "
+                f"{_classes(self.arg_max_changes)}"
+            )
+        one = self.mismatches == 1
+        elements = f"{self.mismatches:,} element{'' if one else 's'} within float32 rounding of"
+        thresholds = "its threshold" if one else "their thresholds"
+        changes = _classes(self.arg_max_changes)
+        return f"{self.mismatched_frames:,} of {self.frames:,} frames: {elements} {thresholds}; {changes}"
+
+
+def _classes(changes: int) -> str:
+    """What happens to the frames' classes."""
+    return f"changes the class of {changes:,} frame{'' if changes == 1 else 's'}" if changes else "class unchanged"
