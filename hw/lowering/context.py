@@ -49,6 +49,7 @@ class Lowering:
     - ``values``: what is known of each of the model's tensors, by name;
     - ``nodes``, ``inputs``: the nodes and input ports of the dataflow graph so far;
     - ``tensors``: by edge, the model's tensor that its integers represent and the chain from them to its values;
+    - ``computed``: the same as ``tensors`` for integer inputs, and for the outputs of handlers (sums, pools, ...);
     - ``decisions``: by edge, the quantizer that writes it;
     - ``products``: by edge, how float32 rounding propagates through the kernel that writes it;
     - ``ends``: by model output, the integers with their element-wise steps, and the host steps after those.
@@ -63,6 +64,7 @@ class Lowering:
         self.nodes: list[Node] = []
         self.inputs: list[Port] = []
         self.tensors: dict[str, tuple[str, IntegerTensor]] = {}
+        self.computed: dict[str, tuple[str, IntegerTensor]] = {}
         self.decisions: dict[str, Decision] = {}
         self.products: dict[str, Product] = {}
         self.ends: dict[str, tuple[IntegerTensor, Steps]] = {}
@@ -144,6 +146,17 @@ class Lowering:
         self.nodes.append(Node(unique, kernel, edges, (unique,)))
         return unique
 
+    def record(self, tensor: str) -> None:
+        """Record the integers that a handler's kernels compute as those of the model's ``tensor``.
+
+        Nothing is recorded for a tensor that has no kernel of its own, or whose values do not determine its integers.
+        """
+        value = self.values.get(tensor)
+        if not isinstance(value, IntegerTensor) or value.host_steps or value.affine is None:
+            return
+        if value.edge not in self.tensors and all(value.edge != port.edge for port in self.inputs):
+            self.computed.setdefault(value.edge, (tensor, value))
+
     # --- from the model's tensors to integers on edges ---
 
     def on_edge(
@@ -186,6 +199,8 @@ class Lowering:
         result = replace(result, layout_ops=remaining, restore_ops=restore_ops, number=value.number)
         if new and count:
             self._record(value.origins[count - 1], result)
+        elif new:
+            self.computed[start.edge] = value.port, replace(start, layout_ops=restore_ops)
         return result
 
     def _port(self, value: HostTensor, count: int, tensor: str) -> tuple[IntegerTensor, LayoutOps]:

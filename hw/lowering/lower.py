@@ -71,6 +71,7 @@ class LoweredModel:
     """A dataflow graph and how it was derived from the model.
 
     - ``tensors``: by edge, the model's tensor that its integers represent and the chain from them to its values;
+    - ``computed``: the same for integer inputs, and for the outputs of layers before they are quantized (sums, pools);
     - ``decisions``: by edge, the quantizer that writes it;
     - ``products``: by edge, how float32 rounding propagates through the kernel that writes it;
     - ``ends``: by model output, the integers with their element-wise steps, and the host steps after those.
@@ -78,6 +79,7 @@ class LoweredModel:
 
     graph: Graph
     tensors: dict[str, tuple[str, IntegerTensor]]
+    computed: dict[str, tuple[str, IntegerTensor]]
     decisions: dict[str, Decision]
     products: dict[str, Product]
     ends: dict[str, tuple[IntegerTensor, Steps]]
@@ -109,7 +111,7 @@ def lower_model(model: ModelWrapper) -> LoweredModel:
             _quantize_before_branch(context, name, branches)
     outputs = tuple(_output(context, value) for value in model.graph.output)
     graph = Graph(*forked(context.nodes, context.inputs, outputs))
-    return LoweredModel(graph, context.tensors, context.decisions, context.products, context.ends)
+    return LoweredModel(graph, context.tensors, context.computed, context.decisions, context.products, context.ends)
 
 
 def _live_nodes(model: ModelWrapper) -> list[onnx.NodeProto]:
@@ -194,6 +196,8 @@ def _lower_node(context: Lowering, node: onnx.NodeProto) -> None:
                 raise
             # A kernel's own error does not know the model's node.
             raise lowering_error(node, *str(error).split("; ", 1)) from None
+        for name in node.output:
+            context.record(name)
         return
     if key not in node_steps.TRANSLATIONS or len(data) != 1:
         why = "there is no kernel for it" if len(data) == 1 else "it combines several data tensors"

@@ -206,7 +206,7 @@ def compare_layers(
         if port.edge in lowering.tensors:
             name, tensor = lowering.tensors[port.edge]
             got = integers[port.edge]
-            codes, valid = (each.reshape(got.shape) for each in _codes(tensor, expected[name]))
+            codes, valid = (each.reshape(got.shape) for each in decoded(tensor, expected[name]))
             given = port.check(frames[port.name]).astype(np.float64)
             low, high = (side.reshape(codes.shape) for side in through(port.steps, (given, given)))
             near = valid & (low <= codes) & (codes <= high) & _adjacent(port.steps, got, codes)
@@ -218,7 +218,7 @@ def compare_layers(
             if edge in lowering.decisions:
                 name, tensor = lowering.tensors[edge]
                 got = integers[edge]
-                codes, valid = (each.reshape(got.shape) for each in _codes(tensor, expected[name]))
+                codes, valid = (each.reshape(got.shape) for each in decoded(tensor, expected[name]))
                 differs = (got != codes) | ~valid
                 near = valid & _explained(lowering, edge, integers, codes, differs)
                 add(edge, got, codes, differs, near & _adjacent(lowering.decisions[edge].steps, got, codes))
@@ -239,7 +239,7 @@ def compare_layers(
     return outputs, touched
 
 
-def _codes(tensor: IntegerTensor, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def decoded(tensor: IntegerTensor, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The integers, on the tensor's edge, that represent the reference's ``values``, and which values have one.
 
     A value that is not finite, or between two values that the quantizer can return, has none.

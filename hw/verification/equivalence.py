@@ -1,0 +1,280 @@
+"""Whether a mutant of a layer computes the same as the layer, for every input of the layer's input type.
+
+A layer's inputs are the codes of the quantizers before it, each between its channel's minimum and maximum. Its output
+is the codes of the next quantizers, or the sums that leave the network. What the sums in between can be is decided from
+the weights (``hw.faults.reachable``), not by trying inputs. Where that is not decided, a mutant counts as different.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from qonnx.core.datatype import DataType
+
+from hw.faults.mutants import Mutant
+from hw.faults.reachable import ReachableSums, Terms, total
+from hw.ir.graph import Graph, Node
+from hw.kernels.add.kernel import Add
+from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.requant.kernel import Requant
+from hw.kernels.threshold.kernel import Threshold
+from hw.lowering.lower import LoweredModel
+
+EVALUATED = 1 << 24
+"""Limit on the sums of one channel on which two requants are compared."""
+MOVES = frozenset({"fork", "fifo", "width_converter", "sliding_window", "upsample"})
+"""Kernels of one input whose outputs are elements of it, or 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Decision:
+    """A quantizer that reads the sums of a layer, times ``factor``."""
+
+    node: Node
+    factor: int
+
+
+class Equivalence:
+    """Decides which mutants of ``graph``, folded or not, are equivalent; ``lowering`` is that of the same model."""
+
+    def __init__(self, graph: Graph, lowering: LoweredModel) -> None:
+        self.graph = graph
+        edges = {node.name: node.outputs[0] for node in graph}
+        ports = {port.name: port.edge for port in graph.inputs}
+        edges |= {port.edge: ports[port.name] for port in lowering.graph.inputs}
+        known = {**lowering.computed, **lowering.tensors}
+        self._ranges = {edges[name]: tensor for name, (_, tensor) in known.items()}
+        self._codes = {edges[name] for name in lowering.tensors} | set(ports.values())
+        self._writers = {edge: node for node in graph for edge in node.outputs}
+        self._readers = {edge: node for node in graph for edge in node.inputs}
+        self._numbers = {edge: number for number, edge in enumerate(graph.edges)}
+        self._places: dict[str, np.ndarray] = {}
+        self._sums: dict[tuple[str, int], list[ReachableSums]] = {}
+
+    def equivalent(self, mutant: Mutant) -> bool:
+        """Whether no input of the mutant's layer changes the layer's output."""
+        node = self.graph.node(mutant.layer)
+        old, new = node.kernel, mutant.kernel
+        if isinstance(old, Threshold) and isinstance(new, Threshold):
+            return not any(self._threshold_differs(node, old, new, channel) for channel in _changed(old, new))
+        if isinstance(old, Requant) and isinstance(new, Requant):
+            return not any(self._requant_differs(node, old, new, channel) for channel in _changed(old, new))
+        assert isinstance(old, MatrixVector | Depthwise)
+        assert isinstance(new, MatrixVector | Depthwise)
+        rows, columns = np.nonzero(old.weights != new.weights)
+        if mutant.kind == "weight":
+            return not self._weight_differs(node, int(rows[0]), int(columns[0]), int((new.weights - old.weights).sum()))
+        return not len(rows)
+
+    # --- quantizers ---
+
+    def _reached(self, node: Node, channel: int) -> list[ReachableSums]:
+        """The integers that a quantizer's channel can read, at the positions that differ."""
+        key = node.name, channel
+        if key not in self._sums:
+            self._sums[key] = [ReachableSums(terms) for terms in self._terms_at(node, channel)]
+        return self._sums[key]
+
+    def _terms_at(self, node: Node, channel: int) -> Iterator[Terms]:
+        """The sums that a quantizer's channel reads: in the middle of the image, and at its corners and edges."""
+        channels = node.kernel.inputs()[0].shape[-1]
+        for position in _positions(node.kernel.inputs()[0].shape):
+            yield self._terms(node.inputs[0], position * channels + channel)
+
+    def _threshold_differs(self, node: Node, old: Threshold, new: Threshold, channel: int) -> bool:
+        falls = old.decreasing[channel], new.decreasing[channel]
+        before, after = (each.thresholds[channel].tolist() for each in (old, new))
+        ranges = [(min(pair), max(pair) - 1) for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
+        if falls[0] != falls[1]:
+            ranges.append((int(old.input_dtype.min()), int(old.input_dtype.max())))
+        return any(sums.any_in(*each) for sums in self._reached(node, channel) for each in ranges)
+
+    def _requant_differs(self, node: Node, old: Requant, new: Requant, channel: int) -> bool:
+        one, other = (_single(kernel, channel) for kernel in (old, new))
+        for sums in self._reached(node, channel):
+            if (sums.high - sums.low) // sums.divisor >= EVALUATED:
+                return True
+            values = np.arange(sums.low, sums.high + 1, sums.divisor).reshape(-1, 1)
+            differs = values[one.execute(values)[0] != other.execute(values)[0]]
+            if any(sums.any_in(value, value) for value in differs.tolist()):
+                return True
+        return False
+
+    # --- weights ---
+
+    def _weight_differs(self, node: Node, row: int, column: int, change: int) -> bool:
+        """Whether a weight that is larger by ``change`` changes a code, or a sum that leaves the network."""
+        for decision in self._decisions(node.outputs[0], 1):
+            if decision is None:
+                if self._leaves(node, row, column):
+                    return True
+            elif self._code_changes(decision, node, row, column, change):
+                return True
+        return False
+
+    def _decisions(self, edge: str, factor: int) -> Iterator[_Decision | None]:
+        """The quantizers that read an edge, directly or added to others; None for every other reader."""
+        reader = self._readers.get(edge)
+        if reader is None:
+            yield None
+        elif isinstance(reader.kernel, Threshold | Requant):
+            yield _Decision(reader, factor)
+        elif isinstance(reader.kernel, Add):
+            yield from self._decisions(
+                reader.outputs[0], factor * reader.kernel.coefficients[reader.inputs.index(edge)]
+            )
+        elif reader.kernel.op in ("fork", "fifo", "width_converter"):
+            for output in reader.outputs:
+                yield from self._decisions(output, factor)
+        else:
+            yield None
+
+    def _multiplied(self, node: Node, position: int, row: int, column: int) -> Terms:
+        """The integer that one weight multiplies, for the sums at a position; no term for padding."""
+        kernel = node.kernel
+        if isinstance(kernel, Depthwise):
+            element = (position * kernel.k + column) * kernel.channels + row
+        else:
+            assert isinstance(kernel, MatrixVector)
+            element = position * kernel.mw + column
+        return self._terms(node.inputs[0], element)
+
+    def _leaves(self, node: Node, row: int, column: int) -> bool:
+        """Whether the input of a weight can be other than 0, so that the weight changes a sum."""
+        for position in _positions(node.kernel.outputs()[0].shape):
+            terms = self._multiplied(node, position, row, column)
+            if np.any((terms.weights != 0) & ((terms.low != 0) | (terms.high != 0))):
+                return True
+        return False
+
+    def _code_changes(self, decision: _Decision, node: Node, row: int, column: int, change: int) -> bool:
+        """Whether a weight that is larger by ``change`` changes a code of a quantizer."""
+        kernel = decision.node.kernel
+        if not isinstance(kernel, Threshold) or kernel.inputs()[0].shape != node.kernel.outputs()[0].shape:
+            return True
+        points = sorted(set(kernel.thresholds[row].tolist()))
+        return any(
+            self._changes_at(decision, node, position, row, column, change, points)
+            for position in _positions(kernel.inputs()[0].shape)
+        )
+
+    def _changes_at(
+        self, decision: _Decision, node: Node, position: int, row: int, column: int, change: int, points: list[int]
+    ) -> bool:
+        """The same for the sum at one position, given the channel's decision ``points``."""
+        multiplied = self._multiplied(node, position, row, column)
+        if len(multiplied.names) != 1:
+            return len(multiplied.names) > 1
+        channels = decision.node.kernel.inputs()[0].shape[-1]
+        sums = self._terms(decision.node.inputs[0], position * channels + row)
+        at = int(np.flatnonzero((sums.names == multiplied.names[0]).all(axis=1))[0])
+        weight, step = int(sums.weights[at]), int(sums.step[at])
+        changed = weight + decision.factor * int(multiplied.weights[0]) * change
+        rest = ReachableSums(sums.without(at))
+        for value in sorted(range(int(sums.low[at]), int(sums.high[at]) + 1, step), key=abs, reverse=True):
+            low, high = sorted((weight * value, changed * value))
+            # A code changes where a point lies between the two sums.
+            if any(rest.any_in(point - high, point - 1 - low) for point in points):
+                return True
+        return False
+
+    # --- sums ---
+
+    def _terms(self, edge: str, element: int) -> Terms:
+        """An element of an edge as a sum of the integers that the layer reads."""
+        if edge in self._codes or edge not in self._writers:
+            return self._variable(edge, element)
+        node = self._writers[edge]
+        kernel = node.kernel
+        if isinstance(kernel, MatrixVector):
+            position, row = divmod(element, len(kernel.weights))
+            width = kernel.weights.shape[1]
+            elements = np.arange(width) + position * width
+            return self._weighted(node.inputs[0], elements, kernel.weights[row])
+        if isinstance(kernel, Depthwise):
+            position, channel = divmod(element, kernel.channels)
+            elements = (np.arange(kernel.k) + position * kernel.k) * kernel.channels + channel
+            return self._weighted(node.inputs[0], elements, kernel.weights[channel])
+        if isinstance(kernel, Add):
+            parts = zip(node.inputs, kernel.coefficients, strict=True)
+            return total([self._terms(each, element).scaled(int(factor)) for each, factor in parts])
+        if kernel.op in MOVES:
+            place = int(self._moved(node)[element])
+            return self._terms(node.inputs[0], place) if place >= 0 else _NOTHING
+        return self._variable(edge, element)
+
+    def _weighted(self, edge: str, elements: np.ndarray, weights: np.ndarray) -> Terms:
+        """Elements of an edge times weights, summed."""
+        while edge not in self._codes and edge in self._writers and self._writers[edge].kernel.op in MOVES:
+            places = self._moved(self._writers[edge])[elements]
+            elements, weights = places[places >= 0], weights[places >= 0]
+            edge = self._writers[edge].inputs[0]
+        if self._opaque(edge):
+            return self._variable(edge, elements, weights)
+        parts = zip(elements.tolist(), weights.tolist(), strict=True)
+        return total([self._terms(edge, element).scaled(weight) for element, weight in parts] or [_NOTHING])
+
+    def _opaque(self, edge: str) -> bool:
+        """Whether the elements of an edge count as integers that the layer reads: codes, and results of pools."""
+        kernel = self._writers[edge].kernel if edge in self._writers else None
+        return edge in self._codes or not (
+            isinstance(kernel, MatrixVector | Depthwise | Add) or (kernel is not None and kernel.op in MOVES)
+        )
+
+    def _variable(self, edge: str, element: np.ndarray | int, weight: np.ndarray | int = 1) -> Terms:
+        """Elements of an edge as integers that the layer reads."""
+        elements = np.atleast_1d(element)
+        stream = self.graph.edges[edge]
+        if edge in self._ranges:
+            tensor = self._ranges[edge]
+            low, high = (np.broadcast_to(bound, tensor.shape).ravel() for bound in (tensor.low, tensor.high))
+        else:
+            low, high = (np.full(stream.elements, int(end)) for end in (stream.dtype.min(), stream.dtype.max()))
+        names = np.stack([np.full(len(elements), self._numbers[edge]), elements], axis=1)
+        step = np.full(len(elements), self._step(edge))
+        return Terms(
+            names, np.broadcast_to(weight, elements.shape).astype(np.int64), low[elements], high[elements], step
+        )
+
+    def _step(self, edge: str) -> int:
+        """The distance between the values of an edge's elements: 2 for one-bit integers and for pools of them."""
+        while edge in self._writers and self._writers[edge].kernel.op in (*MOVES, "accumulate_pool", "max_pool"):
+            edge = self._writers[edge].inputs[0]
+        return 2 if self.graph.edges[edge].dtype == DataType["BIPOLAR"] else 1
+
+    def _moved(self, node: Node) -> np.ndarray:
+        """For each element that a node of ``MOVES`` writes, its place in the node's input, -1 for padding."""
+        if node.name not in self._places:
+            stream = node.kernel.inputs()[0]
+            given = np.arange(1, stream.elements + 1).reshape(1, *stream.shape)
+            self._places[node.name] = node.kernel.execute(given)[0].ravel() - 1
+        return self._places[node.name]
+
+
+_NOTHING = Terms(np.empty((0, 2), np.int64), *(np.empty(0, np.int64) for _ in range(4)))
+
+
+def _positions(shape: tuple[int, ...]) -> list[int]:
+    """The numbers of positions of a stream: in the middle, and at the edges and corners, where windows are padded."""
+    axes = [dict.fromkeys((size // 2, 0, size - 1)) for size in shape[:-1]]
+    return [int(np.ravel_multi_index(place, shape[:-1])) if place else 0 for place in product(*axes)]
+
+
+def _changed(old: Threshold | Requant, new: Threshold | Requant) -> list[int]:
+    """The channels whose constants differ."""
+    if isinstance(old, Threshold) and isinstance(new, Threshold):
+        return np.flatnonzero(
+            (old.thresholds != new.thresholds).any(axis=1) | (old.decreasing != new.decreasing)
+        ).tolist()
+    assert isinstance(old, Requant)
+    assert isinstance(new, Requant)
+    differs = (old.multiplier != new.multiplier) | (old.addend != new.addend) | (old.shift != new.shift)
+    return [int(channel) for channel in np.flatnonzero(differs)]
+
+
+def _single(kernel: Requant, channel: int) -> Requant:
+    """The requant of one channel."""
+    multiplier, addend = kernel.multiplier[[channel]], kernel.addend[[channel]]
+    return replace(kernel, multiplier=multiplier, addend=addend, prefix=(), pe=1, pixels=1)

@@ -1,0 +1,202 @@
+"""Inputs of one layer that are directed at what can be wrong in it: sums, weights, decision points and channels."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from qonnx.core.datatype import BaseDataType, DataType
+
+from hw.ir.kernel import Kernel
+from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.requant.kernel import Requant
+from hw.kernels.threshold.kernel import Threshold
+from hw.verification.segments import Cut, Segment, Tensors
+
+WORK = 1 << 22
+"""Limit on the integers of a segment's widest edge, over all frames."""
+POINTS = 1 << 20
+"""Limit on the integers that a quantizer is driven with."""
+RANDOM = 8
+"""Frames of each random kind."""
+SPARSE = 32
+"""Elements of a sum that are not 0 in a sparse input: so few that the reference's sum in float32 shows each weight."""
+CODES = 4096
+"""Codes of a requant whose decision points are searched for the most critical ones."""
+CRITICAL = 64
+"""Decision points of a requant that are driven for being closest to an integer, on each side."""
+HALVES = frozenset({"ROUND", "HALF_UP", "HALF_DOWN"})
+"""Rounding modes whose decision points lie half-way between integers."""
+MOVES = frozenset({"fork", "fifo", "width_converter"})
+"""Kernels that pass every element on unchanged."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stimuli:
+    """Integers ``(N, *shape)`` by edge of the sources.
+
+    ``points`` is the number of decision points of a quantizer, counted by channel, of which ``covered`` are driven
+    from both sides; ``sums`` is the number of sums whose minimum and maximum are driven.
+    """
+
+    integers: Tensors
+    points: int = 0
+    covered: int = 0
+    sums: int = 0
+
+    @property
+    def count(self) -> int:
+        """N."""
+        return len(next(iter(self.integers.values())))
+
+
+def stimuli(segment: Segment, seed: int = 0) -> Stimuli:
+    """The inputs of a segment: general ones for every kind of layer, and those for its quantizer or its weights."""
+    rng = np.random.default_rng(seed)
+    general = _general(segment, rng)
+    kernels = [node.kernel for node in segment.nodes if node.kernel.op not in MOVES]
+    if len(segment.sources) != 1 or not kernels:
+        return Stimuli(general)
+    source, last = segment.sources[0], kernels[-1]
+    if isinstance(last, Threshold | Requant) and len(kernels) == 1:
+        return _at_decision_points(source, last, rng)
+    if isinstance(last, MatrixVector | Depthwise) and all(kernel.op == "sliding_window" for kernel in kernels[:-1]):
+        directed, sums = _at_weights(segment, last, rng)
+        return Stimuli({source.edge: np.concatenate([general[source.edge], directed])}, sums=sums)
+    return Stimuli(general)
+
+
+def _limit(segment: Segment) -> int:
+    """The number of frames that a segment can be driven with."""
+    streams = [stream for node in segment.nodes for stream in (*node.kernel.inputs(), *node.kernel.outputs())]
+    return max(4, WORK // max(stream.elements for stream in streams))
+
+
+def _range(cut: Cut) -> tuple[np.ndarray, np.ndarray]:
+    """The minimum and maximum of each element of a cut's frames, ``(elements,)``."""
+    low, high = (np.broadcast_to(bound, cut.values.shape).ravel() for bound in (cut.values.low, cut.values.high))
+    return low, high
+
+
+def _legal(values: np.ndarray, low: np.ndarray, high: np.ndarray, dtype: BaseDataType) -> np.ndarray:
+    """Values clipped to the range of each element; -1 and +1 for a bipolar type."""
+    if dtype == DataType["BIPOLAR"]:
+        values = np.where(values > 0, 1, -1)
+    return np.clip(values, low, high)
+
+
+def _general(segment: Segment, rng: np.random.Generator) -> Tensors:
+    """All minima and all maxima of the sources in every combination, and random integers: uniform, at the ends of the
+    ranges, and mostly 0."""
+    count = min(_limit(segment), 3 * RANDOM + 2 ** len(segment.sources))
+    result: Tensors = {}
+    for index, cut in enumerate(segment.sources):
+        low, high = _range(cut)
+        shape = RANDOM, low.size
+        ends = rng.integers(0, 1, (2, *shape), endpoint=True, dtype=np.int8)
+        extreme, sparse = (np.where(each, high, low) for each in ends)
+        sparse = np.where(rng.random(shape) < 1 / SPARSE, sparse, 0)
+        uniform = rng.integers(low, high, shape, endpoint=True)
+        corners = np.array([[low, high][number >> index & 1] for number in range(2 ** len(segment.sources))])
+        frames = np.concatenate([corners, uniform, extreme, sparse])[:count]
+        result[cut.edge] = _legal(frames, low, high, cut.values.dtype).reshape(-1, *cut.values.shape)
+    return result
+
+
+def _at_decision_points(source: Cut, kernel: Threshold | Requant, rng: np.random.Generator) -> Stimuli:
+    """Each channel's integers at its decision points, one below and one above, and at the ends of its range."""
+    low, high = (bound.reshape(-1, kernel.channels) for bound in _range(source))
+    positions = len(low)
+    points = kernel.thresholds if isinstance(kernel, Threshold) else _critical(kernel)
+    inside = (points > low.min(axis=0)[:, None]) & (points <= high.max(axis=0)[:, None])
+    most = max(1, POINTS // (3 * kernel.channels))
+    kept = points
+    if points.shape[1] > most:
+        kept = points[:, np.linspace(0, points.shape[1] - 1, most).astype(int)]
+    ends = np.stack([low.min(axis=0), high.max(axis=0), np.zeros_like(low[0])], axis=1)
+    values = np.concatenate([ends, kept - 1, kept, kept + 1], axis=1).T
+    count = -(-len(values) // positions)
+    spare = rng.integers(low, high, (count, *low.shape), endpoint=True).reshape(-1, kernel.channels)
+    spare[: len(values)] = values
+    frames = _legal(spare.reshape(count, *low.shape), low, high, source.values.dtype)
+    covered = int(inside.sum()) if kept is points else int(inside.sum()) * kept.shape[1] // points.shape[1]
+    return Stimuli({source.edge: frames.reshape(-1, *source.values.shape)}, int(inside.sum()), covered)
+
+
+def _critical(kernel: Requant) -> np.ndarray:
+    """Integers (C, n), each the first on the other side of a code's decision point.
+
+    They belong to codes across the range, and to those whose decision points are closest to an integer: there, the
+    smallest change of a constant changes the code.
+    """
+    count = min(CODES, kernel.high - kernel.low + 1)
+    codes = np.unique(np.linspace(kernel.low, kernel.high, count).astype(np.int64))
+    half = kernel.rounding in HALVES
+    low, high = int(kernel.input_dtype.min()), int(kernel.input_dtype.max())
+    rows = []
+    for multiplier, addend in zip(kernel.multiplier.tolist(), kernel.addend.tolist(), strict=True):
+        bounds = [((2 * code - half) << kernel.shift >> 1) - addend for code in codes.tolist()]
+        # multiplier * x >= bound for x from -quotient on, or up to quotient where it falls, with this much to spare.
+        pairs = [divmod(-bound, abs(multiplier) or 1) for bound in bounds]
+        first = np.array([quotient + 1 if multiplier < 0 else -quotient for quotient, _ in pairs])
+        order = sorted(range(len(pairs)), key=[spare for _, spare in pairs].__getitem__)
+        chosen = *order[:CRITICAL], *order[-CRITICAL:], *np.linspace(0, len(order) - 1, 4 * CRITICAL).astype(int)
+        rows.append(np.clip(first[np.resize(chosen, 6 * CRITICAL)], low, high))
+    return np.array(rows)
+
+
+def _at_weights(segment: Segment, kernel: Kernel, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+    """Frames whose windows are directed at the weights of the last kernel, and the number of sums at both ends.
+
+    Every element of a sum is not 0 in some window in which few others are; every sum reaches its minimum and maximum,
+    as far as the limit on the frames allows.
+    """
+    source = segment.sources[0]
+    elements = prod(source.values.shape)
+    places = np.arange(1, elements + 1).reshape(1, *source.values.shape)
+    for node in segment.nodes:
+        if node.kernel is not kernel:
+            places = node.kernel.execute(places.reshape(1, *node.kernel.inputs()[0].shape))[0]
+    windows = places.reshape(-1, kernel.inputs()[0].shape[-1]) - 1
+    apart = list(_disjoint(windows))
+    if not apart:
+        return np.empty((0, *source.values.shape), np.int64), 0
+    low, high = _range(source)
+    vectors, pairs = _vectors(kernel, low[windows[apart[0]]], high[windows[apart[0]]], rng)
+    room = _limit(segment) * len(apart)
+    kept = vectors[:room]
+    frames = rng.integers(low, high, (-(-len(kept) // len(apart)), elements), endpoint=True)
+    for number, vector in enumerate(kept):
+        frames[number // len(apart), windows[apart[number % len(apart)]]] = vector
+    frames = _legal(frames, low, high, source.values.dtype)
+    return frames.reshape(-1, *source.values.shape), min(pairs, max(0, (len(kept) - len(vectors)) // 2 + pairs))
+
+
+def _disjoint(windows: np.ndarray) -> Iterator[int]:
+    """The numbers of windows ``(windows, elements)`` that lie inside the frame (no index is -1) and do not overlap."""
+    taken = np.zeros(windows.max() + 1, bool)
+    for number, window in enumerate(windows):
+        if window.min() >= 0 and not taken[window].any():
+            taken[window] = True
+            yield number
+
+
+def _vectors(kernel: Kernel, low: np.ndarray, high: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+    """Windows ``(n, elements)`` for elements between ``low`` and ``high``: sparse ones, random ones, and, in pairs at
+    the end, those with the minimum and the maximum of each sum; and the number of these pairs."""
+    size = low.size
+    larger = np.where(np.abs(low) > np.abs(high), low, high)
+    teeth = np.arange(-(-size // SPARSE))
+    comb = np.where(np.arange(size) % len(teeth) == teeth[:, None], larger, 0)
+    ends = rng.integers(0, 1, (RANDOM, size), endpoint=True)
+    random = np.concatenate([rng.integers(low, high, (RANDOM, size), endpoint=True), np.where(ends, high, low)])
+    if isinstance(kernel, Depthwise):
+        # One window holds the elements of all sums.
+        signs = kernel.weights.T.reshape(1, size)
+    else:
+        assert isinstance(kernel, MatrixVector)
+        signs = kernel.weights
+    most, least = np.where(signs > 0, high, low), np.where(signs > 0, low, high)
+    pairs = np.stack([least, most], axis=1).reshape(-1, size)
+    return np.concatenate([comb, random, pairs]), len(signs)

@@ -1,0 +1,145 @@
+"""Mutants, which of them are equivalent, and how many of the others the checks of a build find."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw.faults.mutants import mutants
+from hw.faults.reachable import ReachableSums, Terms
+from hw.ir.graph import Graph
+from hw.lowering.lower import lower_model
+from hw.verification.equivalence import Equivalence
+from hw.verification.layers import LayerDriver
+from hw.verification.mutation import Score, mutation_scores
+from hw.verification.reference import Reference, compare_with, random_frames
+from tests.builders.qonnx_builder import Builder
+from tests.golden.networks import NETWORKS
+from tests.golden.product import export_network
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_reachable_sums_are_those_of_all_inputs(seed):
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(1, 5))
+    weights = rng.integers(-12, 13, size) * int(rng.integers(1, 4))
+    step = int(rng.choice([1, 2]))
+    low = rng.integers(-4, 3, size)
+    high = low + step * rng.integers(0, 4, size)
+    terms = Terms(np.arange(2 * size).reshape(size, 2), weights, low, high, np.full(size, step))
+    sums = ReachableSums(terms)
+    inputs = product(*(range(a, b + 1, step) for a, b in zip(low.tolist(), high.tolist(), strict=True)))
+    values = {int(np.dot(weights, each)) for each in inputs}
+    assert sums.known
+    assert (sums.low, sums.high) == (min(values), max(values))
+    for value in range(sums.low - 2, sums.high + 3):
+        assert sums.any_in(value, value) == (value in values)
+    for _ in range(5):
+        first, last = sorted(rng.integers(sums.low - 3, sums.high + 4, 2).tolist())
+        assert sums.any_in(first, last) == any(first <= value <= last for value in values)
+
+
+def small_layer(rng: np.random.Generator, bipolar: bool, bits: int = 2):
+    """A layer of few inputs, so that all of them can be tried: a quantizer, a product and a quantizer; or a residual
+    sum of two products."""
+    b = Builder((1, 5))
+    x = b.node("BipolarQuant", "x", 1.0) if bipolar else b.quant("x", 1.0, bits, signed=int(rng.integers(2)))
+    sums = [
+        b.node("MatMul", x, b.quant(rng.integers(-3, 4, (5, 3)) * 1.0, 1.0, 3)) for _ in range(int(rng.integers(1, 3)))
+    ]
+    x = sums[0] if len(sums) == 1 else b.node("Add", *sums)
+    x = b.node("Add", x, rng.integers(-3, 4, 3) + rng.choice([0.0, 0.5]))
+    x = b.node("BipolarQuant", x, 1.0) if rng.random() < 0.4 else b.quant(x, float(rng.choice([1.0, 2.0])), 2)
+    return b.model((x, (1, 3)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_a_mutant_is_equivalent_exactly_where_no_input_changes_the_output(seed):
+    rng = np.random.default_rng(seed)
+    lowering = lower_model(Reference(small_layer(rng, bool(rng.integers(2)))).model)
+    graph, equivalence = lowering.graph, Equivalence(lowering.graph, lowering)
+    edge = graph.edges[graph.inputs[0].edge]
+    values = (-1, 1) if edge.dtype.name == "BIPOLAR" else range(int(edge.dtype.min()), int(edge.dtype.max()) + 1)
+    inputs = {graph.inputs[0].edge: np.array(list(product(values, repeat=5)))}
+    right = graph.execute(inputs)
+    for mutant in mutants(graph, 60, seed):
+        wrong = graph.with_kernels({mutant.layer: mutant.kernel}).execute(inputs)
+        same = all(np.array_equal(right[name], wrong[name]) for name in right)
+        if mutant.kind == "permutation" and mutant.index[0] != "channels":
+            # Exchanged rows and columns that differ count as different.
+            assert same or not equivalence.equivalent(mutant)
+        else:
+            assert equivalence.equivalent(mutant) == same, str(mutant)
+
+
+def test_mutants_are_small_different_and_of_every_layer():
+    rng = np.random.default_rng(0)
+    graph = lower_model(Reference(small_layer(rng, False)).model).graph
+    made = mutants(graph, 90, seed=4)
+    assert [str(each) for each in made] == [str(each) for each in mutants(graph, 90, seed=4)]
+    assert len({str(each) for each in made}) == len(made)
+    assert {each.layer for each in made} == {
+        node.name for node in graph if node.kernel.op in ("matrix_vector", "threshold")
+    }
+    for each in made:
+        assert each.kernel.outputs() == graph.node(each.layer).kernel.outputs()
+
+
+def scores(model, count: int) -> dict[str, Score]:
+    """The scores of a model's mutants; the whole frames are the random ones of a build."""
+    reference = Reference(model)
+    lowering = lower_model(reference.model)
+    frames = random_frames(lowering.graph, 256)
+
+    def whole(graph: Graph) -> bool:
+        compared = compare_with(graph, lowering, reference, frames)
+        return compared.mismatches > compared.explained
+
+    return mutation_scores(lowering.graph, LayerDriver(lowering, reference), whole, count)
+
+
+def check_scores(name: str, found: dict[str, Score]) -> None:
+    """Print the scores with their survivors, and hold them against 95 %."""
+    for kind, score in found.items():
+        print(
+            f"{name} {kind}: {score.killed} of {score.mutants - score.equivalent} found, {score.equivalent} equivalent"
+        )
+        print(*(f"  survivor {line}" for line in score.survivors), sep="\n")
+    whole = sum(found.values(), start=Score())
+    assert whole.score >= 0.95, whole.survivors
+
+
+@pytest.mark.parametrize("name", ["ternary", "branches", "depthwise", "signal"])
+def test_the_checks_find_the_mutants_of_small_networks(name, tmp_path):
+    path = tmp_path / "model.onnx"
+    NETWORKS[name].make(path)
+    found = scores(path, 70)
+    assert sum(score.mutants for score in found.values()) == 70
+    assert sum(score.equivalent for score in found.values()) < 30
+    check_scores(name, found)
+
+
+def test_the_checks_find_the_mutants_of_requants():
+    rng = np.random.default_rng(2)
+    b = Builder((1, 8))
+    x = b.quant("x", 0.25, 8)
+    x = b.node("MatMul", x, b.quant(rng.integers(-7, 8, (8, 6)) / 4, 0.25, 4))
+    x = b.quant(b.node("Add", x, rng.integers(-9, 9, (1, 6)) / 8), 0.5, 8)
+    x = b.quant(b.node("MatMul", x, b.quant(rng.integers(-7, 8, (6, 4)) / 4, 0.25, 4)), 0.125, 12)
+    found = scores(b.model((x, (1, 4))), 120)
+    assert found["constant"].mutants > 20
+    check_scores("requants", found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("widths", ["w1a1", "w2a2", "w4a4", "w8a8"])
+@pytest.mark.parametrize("family", ["tfc", "jsc-mlp", "kws-mlp", "lenet5", "resnet8"])
+def test_the_checks_find_500_mutants_of_the_reference_networks(family, widths, tmp_path: Path):
+    path = tmp_path / "model.onnx"
+    export_network(f"{family}-{widths}", path)
+    check_scores(f"{family}-{widths}", scores(path, 500))
