@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hw.fabric.identifiers import identifiers
 from hw.ir.graph import Graph
 from hw.rtl.design import RtlDesign
 from hw.simulation import verilator, waveform
@@ -31,5 +32,7 @@ def simulate(
     if trace is None:
         result = verilator.build(design).run(frames)
     else:
-        result = waveform.record(design, frames, trace, {port: edge for edge, port in names.items()}, clock_mhz)
+        shown = identifiers(graph.edges, prefixed=True)
+        ports = {port: shown[edge] for edge, port in names.items()}
+        result = waveform.record(design, frames, trace, ports, clock_mhz)
     return {port.edge: result.outputs[names[port.edge]] for port in graph.outputs}, result

@@ -1,6 +1,7 @@
 """FINN's build configuration: reads a user's file, and writes a configuration that FINN's own class has checked."""
 
 import json
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def part_of(board: str | None, part: str | None) -> tuple[str, str | None, str |
         raise UsageError("give either --board (as Pynq-Z2) or --part (as xc7z020clg400-1)")
     if board is None:
         assert part is not None
-        if not part.lower().startswith(("xc", "xq")):
+        if not re.fullmatch(r"x[cq][a-z0-9]+(-[a-z0-9]+)*", part, re.IGNORECASE):
             raise UsageError(f"{part} is no AMD part; FINN builds for such as xc7z020clg400-1")
         return part, None, None
     if board not in part_map:

@@ -1,20 +1,80 @@
-"""Targets of a build: devices, and boards that carry one. A board is one short YAML file; users can give their own."""
+"""Targets of a build: devices, and boards that carry one. A board is one short YAML file; users can give their own.
 
+Values of a board file become part of SystemVerilog, constraint files and command lines. So every field is validated
+before anything else is done with it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from hw.fabric.devices import Device
+from hw.fabric.identifiers import KEYWORDS
 from hw.families import devices, find_device
 from hw.host.errors import UsageError, unknown
 
 BOARD_SUFFIXES = (".yaml", ".yml")
 """Suffix of a board file."""
+MAX_FILE = 1 << 16
+"""Most octets of a board file."""
+_SIGNALS = """
+    accelerator busy clk clk_board faulty host image led locked logic m_data m_ready m_valid parity_error pll pll_unused
+    reset reset_logic rst s_data s_ready s_valid uart_rx uart_tx
+"""
+RESERVED = frozenset(_SIGNALS.split())
+"""Names that the image uses itself (``hw.boards.image``)."""
+
+
+def _text(what: str, pattern: str, reserved: frozenset[str] = frozenset()) -> BeforeValidator:
+    """The validator of a text that matches ``pattern``; ``what`` says in words what is allowed."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str):
+            shown = repr(value) if isinstance(value, int | float) else f"a {type(value).__name__}"
+            raise ValueError(f"{shown} is not a text; allowed: {what}; a number must be in quotes")
+        if not re.fullmatch(pattern, value, re.ASCII):
+            shown = value if len(value) <= 40 else f"{value[:40]}..."
+            raise ValueError(f"{shown!r}; allowed: {what}")
+        if value.lower() in reserved:
+            raise ValueError(f"{value!r} is reserved; choose another name")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _at_most(count: int) -> Callable[[Any], Any]:
+    """The validator of a list or mapping with at most ``count`` entries."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, list | tuple | dict) and len(value) > count:
+            raise ValueError(f"{len(value)} entries; allowed: at most {count}")
+        return value
+
+    return check
+
+
+_NAME = "1 to 64 letters, digits, '_', '.' and '-', a letter or digit first"
+Name: TypeAlias = Annotated[str, _text(_NAME, r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")]
+PinName: TypeAlias = Annotated[str, _text("a pin's name of 1 to 16 letters, digits and '_'", r"\w{1,16}")]
+IoStandard: TypeAlias = Annotated[
+    str, _text("an I/O standard of 1 to 16 letters, digits and '_', as LVCMOS33", r"[A-Za-z]\w{0,15}")
+]
+PortName: TypeAlias = Annotated[
+    str,
+    _text("a port's name of 1 to 32 letters, digits and '_', a letter first", r"[A-Za-z]\w{0,31}", KEYWORDS | RESERVED),
+]
+PartCode: TypeAlias = Annotated[str, _text("1 to 32 letters, digits and '-'", r"[A-Za-z0-9][A-Za-z0-9-]{0,31}")]
+UsbIds: TypeAlias = Annotated[
+    str, _text('vendor and product in hexadecimal, in quotes, as "0403:6010"', r"[0-9a-f]{4}:[0-9a-f]{4}")
+]
 
 
 class _Data(BaseModel):
@@ -24,8 +84,8 @@ class _Data(BaseModel):
 class Clock(_Data):
     """The oscillator."""
 
-    pin: str
-    mhz: Annotated[float, Field(gt=0)]
+    pin: PinName
+    mhz: Annotated[float, Field(gt=0, le=1000, strict=True, allow_inf_nan=False)]
 
 
 class Uart(_Data):
@@ -34,17 +94,17 @@ class Uart(_Data):
     ``usb``: the USB ids of the board's serial port, ``vendor:product``; the driver asks such ports first.
     """
 
-    rx: str
-    tx: str
-    max_baud: Annotated[int, Field(gt=0)]
-    usb: str = ""
+    rx: PinName
+    tx: PinName
+    max_baud: Annotated[int, Field(gt=0, le=100_000_000, strict=True)]
+    usb: UsbIds | None = None
 
 
 class Button(_Data):
     """A push button. ``active``: its level when pushed; ``io``: the I/O standard, where it is not the board's."""
 
-    pin: str
-    io: str | None = None
+    pin: PinName
+    io: IoStandard | None = None
     pull: Literal["up", "down", "none"] = "none"
     active: Literal["high", "low"] = "high"
 
@@ -68,24 +128,33 @@ class Board(_Data):
         high: name -> pin that the image drives to 1.
     """
 
-    name: str
-    device: str | None = None
-    devices: dict[str, str] = {}
-    package: str | None = None
-    speed: str | None = None
-    io: str = "LVCMOS33"
-    programmer: str | None = None
+    name: Name
+    device: PartCode | None = None
+    devices: Annotated[dict[PartCode, PartCode], BeforeValidator(_at_most(16))] = {}
+    package: PartCode | None = None
+    speed: PartCode | None = None
+    io: IoStandard = "LVCMOS33"
+    programmer: Name | None = None
     clock: Clock
     uart: Uart
     reset: Button | None = None
-    leds: tuple[str, ...] = ()
+    leds: Annotated[tuple[PinName, ...], BeforeValidator(_at_most(64))] = ()
     leds_active: Literal["high", "low"] = "high"
-    high: dict[str, str] = {}
+    high: Annotated[dict[PortName, PinName], BeforeValidator(_at_most(64))] = {}
 
     @model_validator(mode="after")
     def _one_or_several(self) -> "Board":
         if (self.device is None) == (not self.devices):
             raise ValueError("give either 'device' or 'devices'")
+        return self
+
+    @model_validator(mode="after")
+    def _pins_differ(self) -> "Board":
+        pins = [self.clock.pin, self.uart.rx, self.uart.tx, *self.leds, *self.high.values()]
+        pins += [self.reset.pin] if self.reset else []
+        pin, count = Counter(pins).most_common(1)[0]
+        if count > 1:
+            raise ValueError(f"pin {pin} is given {count} times; a pin has one use")
         return self
 
 
@@ -99,27 +168,37 @@ class Target:
 
 
 def load_board(path: Path) -> Board:
-    """A board from its YAML file. Raises UsageError that names the field at fault."""
+    """A board from its YAML file. Raises UsageError that names the file, the field at fault, and what is allowed."""
     try:
-        return Board.model_validate(yaml.safe_load(path.read_text()))
+        if path.exists() and (not path.is_file() or path.stat().st_size > MAX_FILE):
+            raise UsageError(
+                f"board file {path} is not a file of at most {MAX_FILE >> 10} KiB; give a board's YAML file"
+            )
+        return Board.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise UsageError(f"cannot read the board file {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"board file {path} is not YAML: {str(error).splitlines()[0]}") from None
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "file"
-        raise UsageError(f"board file {path}: {where}: {first['msg']}") from None
+        raise UsageError(f"board file {path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f"line {mark.line + 1}: " if mark else ""
+        reason = "nested too deeply" if isinstance(error, RecursionError) else getattr(error, "problem", None) or error
+        raise UsageError(f"board file {path} is not YAML: {line}{reason}") from None
 
 
 def board_targets(board: Board) -> list[Target]:
-    """One target for each device that the board comes with."""
+    """One target for each device that the board comes with. Raises UsageError that names the field at fault."""
 
-    def target(name: str, part: str) -> Target:
-        fpga = find_device(part)
-        for field in ("package", "speed"):
-            if getattr(board, field) and not getattr(fpga, field):
-                raise UsageError(f"board {board.name}: a {fpga.name} has no '{field}' to choose; leave it out")
+    def target(name: str, field: str, part: str) -> Target:
+        try:
+            fpga = find_device(part)
+        except UsageError as error:
+            raise UsageError(f"board {board.name}: {field}: {error}") from None
+        for choice in ("package", "speed"):
+            if getattr(board, choice) and not getattr(fpga, choice):
+                raise UsageError(f"board {board.name}: a {fpga.name} has no '{choice}' to choose; leave it out")
         if not fpga.routable:
             raise UsageError(f"board {board.name}: {fpga.name} is for synthesis only; no image can be made")
         return Target(
@@ -127,8 +206,8 @@ def board_targets(board: Board) -> list[Target]:
         )
 
     if board.device is not None:
-        return [target(board.name, board.device)]
-    return [target(f"{board.name}-{variant}", part) for variant, part in board.devices.items()]
+        return [target(board.name, "device", board.device)]
+    return [target(f"{board.name}-{key}", f"devices.{key}", part) for key, part in board.devices.items()]
 
 
 @cache

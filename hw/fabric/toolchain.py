@@ -1,5 +1,6 @@
 """The place-and-route tools of an FPGA family: their programs, options, constraint files and cell counts."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +11,7 @@ from hw.fabric.resources import Resources
 
 @dataclass(frozen=True)
 class Pin:
-    """A port of the design at a pin of the package.
+    """A port of the design at a pin of the package. Raises ValueError for names of other characters than words have.
 
     Attributes:
         port: the port.
@@ -25,6 +26,11 @@ class Pin:
     io: str
     pull: Literal["up", "down", "none"] | None = None
     mhz: float | None = None
+
+    def __post_init__(self) -> None:
+        for pattern, text in ((r"[A-Za-z_]\w*(\[\d+\])?", self.port), (r"\w+", self.site), (r"\w+", self.io)):
+            if not re.fullmatch(pattern, text, re.ASCII):
+                raise ValueError(f"{text!r} cannot stand in a constraint file")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from qonnx.core.datatype import BaseDataType, DataType
 
+from hw.fabric.identifiers import identifiers
 from hw.finn.dialect import BINARY, DOMAIN, RANGE, tensor_shape
 from hw.finn.host_nodes import HostNodes
 from hw.host.errors import BitfabricError
@@ -25,7 +26,9 @@ WriteKernel: TypeAlias = Callable[["Writer", Node], None]
 
 
 def _with_distinct_names(graph: Graph) -> Graph:
-    """The graph with edges whose names differ from those of its ports: both are tensors of the model."""
+    """The graph with edges whose names differ from those of its ports, for both are tensors of the model; and with
+    names of nodes that consist of an identifier's characters, for FINN makes names of files and modules of them."""
+    nodes = identifiers((node.name for node in graph), prefixed=True)
     ports = {port.name for port in (*graph.inputs, *graph.outputs)}
     names = {edge: f"{edge}_stream" if edge in ports else edge for edge in graph.edges}
 
@@ -33,7 +36,10 @@ def _with_distinct_names(graph: Graph) -> Graph:
         return tuple(names[edge] for edge in edges)
 
     return Graph(
-        tuple(replace(node, inputs=renamed(node.inputs), outputs=renamed(node.outputs)) for node in graph),
+        tuple(
+            replace(node, name=nodes[node.name], inputs=renamed(node.inputs), outputs=renamed(node.outputs))
+            for node in graph
+        ),
         tuple(replace(port, edge=names[port.edge]) for port in graph.inputs),
         tuple(replace(port, edge=names[port.edge]) for port in graph.outputs),
     )

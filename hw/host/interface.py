@@ -17,14 +17,14 @@ class Interface:
     """A model behind a host link.
 
     ``model`` is the image's hash, ``baud`` the link's rate, and ``usb`` the USB ids of the board's serial port
-    (``vendor:product``), empty where it has none of its own. ``shape`` (without the batch) and ``dtype`` are those of
+    (``vendor:product``), None where it has none of its own. ``shape`` (without the batch) and ``dtype`` are those of
     the model's own frames. ``preprocess`` converts frames to integers of ``input_format``; ``postprocess``, by name of
     the model's output, converts integers of ``output_format`` to that output.
     """
 
     model: int
     baud: int
-    usb: str
+    usb: str | None
     shape: tuple[int, ...]
     dtype: str
     preprocess: tuple[HostStep, ...]

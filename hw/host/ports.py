@@ -43,7 +43,7 @@ def open_port(port: str, baud: int) -> Transport:
         raise UsageError(f"cannot open {port} at {baud} baud: {error}{rights}; serial ports here: {known}") from None
 
 
-def find_port(baud: int, model: int, usb: str = "") -> Transport:
+def find_port(baud: int, model: int, usb: str | None = None) -> Transport:
     """Open the port on which an image of ``model`` answers. Raises UsageError, with all answers, if none does.
 
     Only USB devices are asked, and each for a fraction of a second: those with the ids ``usb`` first, if the board has

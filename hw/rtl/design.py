@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.fabric.family import Family
+from hw.fabric.identifiers import identifiers
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node
 from hw.ir.kernel import Kernel, Memory, Rtl
@@ -38,15 +39,10 @@ class RtlDesign:
             (folder / name).write_text(text)
 
 
-def identifier(name: str) -> str:
-    """A layer's or edge's name as a SystemVerilog identifier."""
-    text = "".join(c if c.isalnum() else "_" for c in name)
-    return text if text[:1].isalpha() else f"n_{text}"
-
-
 def instances(graph: Graph) -> dict[Node, str]:
     """Name of each node's instance in the top module."""
-    return {node: f"u{i}_{identifier(node.name)}" for i, node in enumerate(graph)}
+    names = identifiers((node.name for node in graph), prefixed=True)
+    return {node: f"u{i}_{names[node.name]}" for i, node in enumerate(graph)}
 
 
 def generate(graph: Graph, family: Family, top: str = "accelerator") -> RtlDesign:
@@ -65,7 +61,8 @@ def generate(graph: Graph, family: Family, top: str = "accelerator") -> RtlDesig
     streams = dict(graph.edges)
     for node in graph:
         streams.update(zip(node.outputs, node.kernel.outputs(), strict=True))
-    wires = {edge: f"e{i}_{identifier(edge)}" for i, edge in enumerate(streams)}
+    names = identifiers(streams, prefixed=True)
+    wires = {edge: f"e{i}_{names[edge]}" for i, edge in enumerate(streams)}
     wires.update(ins | outs)
 
     files: dict[str, str] = {}

@@ -15,7 +15,7 @@ import numpy as np
 
 from hw.host.errors import BitfabricError, UsageError
 from hw.native import process
-from hw.rtl.design import RtlDesign, identifier
+from hw.rtl.design import RtlDesign
 from hw.simulation import verilator
 
 LEVELS = 2
@@ -31,8 +31,8 @@ def record(
     """Simulate integer ``frames`` (by port, ``(N, *shape)``) and write the waveform to ``path``.
 
     ``path`` ends in ``.vcd`` or, if GTKWave's ``vcd2fst`` is installed, in ``.fst``. ``ports``: port of the design ->
-    the edge that it carries. Raises UsageError for another ending or a file that cannot be written, and BitfabricError
-    if the simulation or the conversion fails.
+    the edge that it carries, as an identifier. Raises UsageError for another ending or a file that cannot be written,
+    and BitfabricError if the simulation or the conversion fails.
     """
     converter = shutil.which("vcd2fst")
     if path.suffix not in (".vcd", ".fst"):
@@ -63,7 +63,7 @@ def record(
 
 def _renamed(lines: Iterator[str], ports: Mapping[str, str]) -> Iterator[str]:
     """The header of a VCD with the generated names replaced by those of layers and edges."""
-    names = {f"{port}_{part}": f"{identifier(edge)}_{part}" for port, edge in ports.items()
+    names = {f"{port}_{part}": f"{edge}_{part}" for port, edge in ports.items()
              for part in ("valid", "ready", "data")}  # fmt: skip
     depth = 0
     for line in lines:

@@ -1,19 +1,31 @@
 """Devices, boards and targets: the data are right, and a wrong name or file is refused in one line."""
 
+import os
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 from amaranth.build import Pins, Subsignal
 from amaranth_boards.ecpix5 import ECPIX545Platform, ECPIX585Platform
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform, OrangeCrabR0_2_85FPlatform
 from amaranth_boards.tang_nano_9k import TangNano9kPlatform
 from amaranth_boards.ulx3s import ULX3S_12F_Platform, ULX3S_25F_Platform, ULX3S_45F_Platform, ULX3S_85F_Platform
+from qonnx.core.datatype import DataType
 
-from hw.boards.targets import find_target, targets
+from hw.boards.image import image
+from hw.boards.targets import RESERVED, find_target, targets
+from hw.fabric.identifiers import KEYWORDS
 from hw.fabric.resources import Resources
 from hw.families import devices, find_device
-from hw.host.errors import BitfabricError
+from hw.families.ecp5 import ECP5
+from hw.host.errors import BitfabricError, UsageError
+from hw.ir.stream import Stream
+from hw.kernels.fifo.kernel import Fifo
+from hw.rtl.design import generate
+from tests.builders.hostile_names import HOSTILE
+from tests.kernels.kernel_bench import alone
 
 
 def test_every_board_has_a_device_and_every_target_its_resources() -> None:
@@ -133,6 +145,129 @@ def test_a_wrong_board_file_is_refused_in_one_line(text: str, fault: str, tmp_pa
         find_target(str(path))
     assert caught.value.status == 2
     assert "\n" not in str(caught.value)
+
+
+FULL = """
+name: mine
+devices: {a: lfe5u-25f}
+package: CABGA381
+speed: "8"
+io: LVCMOS33
+programmer: ulx3s
+clock: {pin: A1, mhz: 48}
+uart: {rx: B1, tx: B2, max_baud: 115200, usb: "0403:6015"}
+reset: {pin: C1, io: LVCMOS18}
+leds: [D1, D2]
+high: {wifi: E1}
+"""
+TEXTS = (
+    "name",
+    "devices.a",
+    "package",
+    "speed",
+    "io",
+    "programmer",
+    "clock.pin",
+    "uart.rx",
+    "uart.tx",
+    "uart.usb",
+    "reset.pin",
+    "reset.io",
+    "leds.0",
+    "high.wifi",
+)
+"""The fields that reach generated text, or a tool's arguments."""
+
+
+def with_value(field: str, value: object) -> dict[str, object]:
+    """The board FULL with another value of one field."""
+    data = yaml.safe_load(FULL)
+    *path, last = field.split(".")
+    for each in path:
+        data = data[each]
+    data[int(last) if last.isdigit() else last] = value
+    return data if not path else {**yaml.safe_load(FULL), path[0]: data}
+
+
+@pytest.mark.parametrize("field", TEXTS)
+def test_no_field_takes_hostile_text(field: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    for value in (*HOSTILE, 35, 1.5, True, None, ["A1"], {"a": "b"}, "B2;", "B2 ", "B\n2", '"', "É1"):
+        if isinstance(value, str) and re.fullmatch(r"[\w.-]+", value, re.ASCII) and len(value) < 100:
+            continue
+        if value is None and field in ("package", "speed", "programmer", "uart.usb", "reset.io"):
+            continue
+        path.write_text(yaml.safe_dump(with_value(field, value)))
+        with pytest.raises(UsageError) as caught:
+            find_target(str(path))
+        line = str(caught.value)
+        assert line.startswith(f"board file {path}: {field}: ")
+        assert "allowed: " in line
+        assert line.isprintable()
+        assert len(line) < 400
+
+
+def test_names_of_driven_pins_are_free_identifiers(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    for name in (*HOSTILE, "clk", "led", "reset", "uart_rx", "Module", "wire", "n" * 33):
+        path.write_text(yaml.safe_dump(with_value("high", {name: "E1"})))
+        if name in ("a_b", "A_B"):
+            assert find_target(str(path)).board.high == {name: "E1"}
+            continue
+        with pytest.raises(UsageError, match=r"high\..*: .*(allowed: |is reserved)") as caught:
+            find_target(str(path))
+        assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["ulx3s-12f", "icebreaker", "tangnano9k"])
+def test_every_name_of_an_image_is_reserved(name: str) -> None:
+    stream = Stream((4,), DataType["INT4"], 1)
+    made = image(generate(alone(Fifo(stream, 4)), ECP5), find_target(name), 30, 1)
+    text = re.sub(r'//.*|\(\*.*?\*\)|\.\w+|"[^"]*"', "", made.design.files["image.sv"])
+    used = {word.lower() for word in re.findall(r"\b[A-Za-z_]\w*", re.sub(r"\d*'[bhd]\w+", "", text))}
+    modules = {name.removesuffix(".sv") for name in made.design.files}
+    cells = {word for word in used if re.match(r"ehxpll|sb_|rpll|bf_|default_nettype|none$", word)}
+    assert used - RESERVED - KEYWORDS - modules - cells - {"wifi_gpio0"} == set()
+
+
+NO_YAML = {
+    "name: [": "is not YAML: line 1: ",
+    "a: b: c": "is not YAML: line 1: mapping values are not allowed here",
+    "a: \x07": "is not YAML: ",
+    "a: !!python/object:os.system x": "is not YAML: line 1: could not determine a constructor",
+    "a: 2001-99-99": "is not YAML: month must be in 1..12",
+    "[" * 1000: "is not YAML: nested too deeply",
+    "#" * 70_000: "is not a file of at most 64 KiB",
+    "a: &x [1, 2]\nb: [*x, *x]\n" * 2: "is not YAML: line 3: second occurrence",
+    "name: [[a]]\nclock: 1\n": "name: a list is not a text; allowed: 1 to 64 letters",
+}
+
+
+@pytest.mark.parametrize("text", NO_YAML, ids=range(len(NO_YAML)))
+def test_what_is_no_board_file_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=NO_YAML[text]) as caught:
+        find_target(str(path))
+    assert str(caught.value).isprintable()
+
+
+def test_a_board_file_is_a_file_of_text(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"name: \xff\xfe")
+    with pytest.raises(UsageError, match="is not YAML: 'utf-8' codec can't decode"):
+        find_target(str(path))
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for other in (tmp_path / "pipe.yaml", Path("/dev/zero.yaml")):
+        with pytest.raises(UsageError, match=r"is not a file of at most|No such file"):
+            find_target(str(other))
+
+
+def test_a_pin_has_one_use(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(FULL.replace("D1", "B2"))
+    with pytest.raises(UsageError, match="pin B2 is given 2 times"):
+        find_target(str(path))
 
 
 def test_a_missing_board_file(tmp_path: Path) -> None:

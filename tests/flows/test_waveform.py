@@ -8,7 +8,7 @@ from flows.simulation import simulate
 from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError
 from hw.passes.lanes import insert_width_converters
-from hw.rtl.design import generate, identifier
+from hw.rtl.design import generate
 from hw.simulation import verilator
 from tests.builders.networks import residual
 
@@ -51,10 +51,10 @@ def test_a_waveform_has_every_beat_under_its_layer(tmp_path):
     moved = handshakes(tmp_path / "w.vcd")
     given = {edge: s.beats for node in graph for edge, s in zip(node.outputs, node.kernel.outputs(), strict=True)}
     given["x"] = graph.edges["x"].beats
-    assert moved == {identifier(edge): frames * beats for edge, beats in given.items()}
+    assert moved == {edge: frames * beats for edge, beats in given.items()}
     text = (tmp_path / "w.vcd").read_text()
     for node in graph:
-        assert f"$scope module {identifier(node.name)} $end" in text
+        assert f"$scope module {node.name} $end" in text
     assert "#20000\n" in text  # picoseconds of a cycle
 
 
