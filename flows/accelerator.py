@@ -13,6 +13,7 @@ from flows.engines import find_engine
 from flows.engines.engine import Progress, RunOptions
 from flows.files import sha256
 from flows.implementation import Implementation
+from flows.inputs import OnInputs, received, warn
 from hw.boards.image import Image
 from hw.boards.targets import BOARD_SUFFIXES, Target, find_target
 from hw.host.errors import UsageError
@@ -151,6 +152,8 @@ class Accelerator:
         baud: int | None = None,
         progress: Progress | None = None,
         counters: dict[str, int] | None = None,
+        clip: bool = False,
+        on_inputs: OnInputs = warn,
     ) -> Batch:
         """Outputs of a batch ``(N, *shape)`` in the model's own layout, as the QONNX model computes them.
 
@@ -160,6 +163,10 @@ class Accelerator:
         RTL. For a board: its serial ``port`` (None: search for it), the ``baud`` rate (None: that of the image),
         ``progress``, which is called with the number of finished frames and of all frames, and ``counters``, which
         receives the board's counters.
+
+        Where the model's input has an integer type, at most 1 % of other values, or any number with ``clip``, are
+        rounded and clipped. ``on_inputs`` is called with what became of the values; by default it issues an
+        InputWarning if they are doubtful.
 
         Raises UsageError for frames that do not match and engines that the build does not have, and BitfabricError
         where the run fails, as where no board answers.
@@ -171,5 +178,6 @@ class Accelerator:
             raise UsageError(f"--port and --baud are for --engine board, not {engine}")
         if reason := found.available(self.implementation):
             raise UsageError(reason)
-        self.graph.inputs[0].check(x)
+        x, inputs = received(self.graph, x, clip)
+        on_inputs(inputs)
         return found.run(self.implementation, x, RunOptions(trace, port, baud, progress, counters))

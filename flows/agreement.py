@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from flows.engines import ENGINES, find_engine
+from flows.inputs import received, warn
 from hw.host.errors import UsageError
 from hw.model import Model
 from hw.verification.reference import random_frames
@@ -30,13 +31,15 @@ def assert_engines_agree(
     engines: Sequence[str] | None = None,
     *,
     seed: int = 0,
+    clip: bool = False,
 ) -> None:
     """Run frames ``x`` (N, *shape), random ones by default, through engines; raise AssertionError where they differ.
 
     ``model`` is a QONNX file or FINN's dataflow graph; ``engines`` are ``qonnx``, ``finn``, ``emulator`` and ``rtl`` by
     default. Integers must be equal, and the RTL's cycles those of the cycle model; against QONNX only values within
     float32's rounding of a decision may differ (see ``hw.verification.reference.compare``). The slower engines see only
-    the first frames. Engines that are not available for this model raise BitfabricError; leave them out of ``engines``.
+    the first frames. ``clip`` is that of ``Accelerator.run``. Engines that are not available for this model raise
+    BitfabricError; leave them out of ``engines``.
     """
     __tracebackhide__ = True
     known = comparable()
@@ -45,7 +48,11 @@ def assert_engines_agree(
         raise UsageError(f"no engine {unknown[0]} to compare; there are {', '.join(known)}")
     opened = Model.open(model)
     most = max(find_engine(name).compared_frames for name in known)
-    frames = random_frames(opened.graph, most, seed) if x is None else np.asarray(x)
+    if x is None:
+        frames = random_frames(opened.graph, most, seed)
+    else:
+        frames, inputs = received(opened.graph, np.asarray(x), clip)
+        warn(inputs)
     for name in chosen:
         found = find_engine(name)
         if found.difference and (difference := found.difference(opened, frames[: found.compared_frames])):

@@ -142,6 +142,29 @@ class FmaxMhz(Facts):
     placed: float | None
 
 
+class Inputs(Facts):
+    """What became of the values of the user's frames at the input ``name`` of ``type``.
+
+    ``declared``: the input has an integer type, and ``fractions`` were rounded and ``out_of_range`` values clipped
+    before anything computed with them. If not, the model quantizes them itself, and ``out_of_range`` are beyond the
+    range of its quantizer. ``codes`` of ``possible_codes`` occur. ``doubtful``: the frames may not be what the model
+    was trained on. ``statement`` says all this in a sentence.
+    """
+
+    name: str
+    type: str
+    declared: bool
+    values: int
+    fractions: int
+    out_of_range: int
+    codes: int
+    possible_codes: int
+    least: float
+    greatest: float
+    doubtful: bool
+    statement: str
+
+
 class Compared(Facts):
     """The counts of a comparison in which no error was found.
 
@@ -228,6 +251,7 @@ class BuildReport(Facts):
     """The content of ``build.json``. Paths are relative to the build folder, but for that of the model.
 
     ``fps`` is the rate of the accelerator at ``clock_mhz``; ``host_link``, for a board, is that of its image.
+    ``inputs`` are those of the user's frames; None for random ones.
     """
 
     schema_number: Literal[2] = Field(alias="schema")
@@ -249,6 +273,7 @@ class BuildReport(Facts):
     fmax_mhz: FmaxMhz
     critical_path: str | None
     warnings: tuple[str, ...] = ()
+    inputs: Inputs | None = None
     verified: dict[str, Check]
     bitstream: Bitstream | None
     link: Link | None

@@ -23,6 +23,9 @@ class BuildConfig:
     ``netlist_frames`` are the numbers of frames for the slower engines; None means a number that simulates in a minute
     or two.
 
+    Where the model's input has an integer type, frames with other values are rounded and clipped, and the values are
+    counted; more than 1 % of them are an error without ``clip``.
+
     ``parity`` adds a parity bit to every word of weights, thresholds and requant parameters in block RAM. The bit is
     checked whenever the word is used, which costs no cycles; the image counts the cycles with a parity error
     (``parity_errors`` of its status). Constants in lookup tables have no parity bit: they are configuration bits.
@@ -40,6 +43,7 @@ class BuildConfig:
     stop_after: str = STEPS[-1]
     frames: Path | None = None
     labels: Path | None = None
+    clip: bool = False
     rtl_frames: int | None = None
     netlist_frames: int | None = None
     compare_finn: bool = False

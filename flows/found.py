@@ -11,6 +11,7 @@ from flows.build_report import (
     Cycles,
     Estimate,
     FmaxMhz,
+    Inputs,
     Layer,
     Link,
     ModelFile,
@@ -49,7 +50,9 @@ class Found:
     netlist: NetlistSimulated | None = None
     finn: FinnEstimated | None = None
 
-    def report(self, made: Implementation, config: BuildConfig, steps: Sequence[StepTime]) -> BuildReport:
+    def report(
+        self, made: Implementation, config: BuildConfig, inputs: Inputs | None, steps: Sequence[StepTime]
+    ) -> BuildReport:
         """The report of the build; for a board it also writes the driver's folder."""
         fold, clock = self.fold, self.fold.clock_mhz
         fmax = self.place.fmax_mhz if self.place else None
@@ -81,6 +84,7 @@ class Found:
             fmax_mhz=FmaxMhz(estimated=fold.fmax_mhz, placed=fmax),
             critical_path=self.place.critical_path if self.place else None,
             warnings=fold.warnings,
+            inputs=inputs,
             verified=self._verified(),
             bitstream=Bitstream(path=bitstream, sha256=sha256(made.folder / bitstream)) if bitstream else None,
             link=Link(model=f"{link.model:016x}", baud=link.baud) if link else None,

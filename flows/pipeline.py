@@ -62,6 +62,7 @@ def build(
     stop_after: str = STEPS[-1],
     frames: str | os.PathLike[str] | None = None,
     labels: str | os.PathLike[str] | None = None,
+    clip: bool = False,
     rtl_frames: int | None = None,
     netlist_frames: int | None = None,
     compare_finn: bool = False,
@@ -84,6 +85,7 @@ def build(
         stop_after=stop_after,
         frames=_path(frames),
         labels=_path(labels),
+        clip=clip,
         rtl_frames=rtl_frames,
         netlist_frames=netlist_frames,
         compare_finn=compare_finn,
@@ -133,7 +135,7 @@ class _Build:
         self.plan = Plan(self.model, config)
         self.config, self.folder = config, folder
         self.steps = StepCache(folder, watch)
-        self.samples = Samples.open(self.model, config.frames, config.labels)
+        self.samples = Samples.open(self.model, config.frames, config.labels, config.clip)
 
     def run(self) -> BuildReport:
         """Run the steps up to the last requested one. ``fold`` always runs: the report contains its estimate."""
@@ -142,6 +144,7 @@ class _Build:
         if not self.plan.device.routable:
             wanted -= {"place", "netlist"}
         found = Found(run(Lower(self.model)), run(Fold(self.plan)))
+        _ = self.samples.frames  # Raises for frames that do not match, before anything takes time.
         self.made = made = self._implementation(found.fold)
         if "emulate" in wanted:
             found.emulate = run(Emulate(made, self.samples, config.rtl_frames))
@@ -160,7 +163,7 @@ class _Build:
             made.netlist = self.folder / found.netlist.path
         if config.compare_finn:
             found.finn = run(CompareFinn(self.model, found.fold.interval, found.fold.clock_mhz))
-        return found.report(made, config, self.steps.done)
+        return found.report(made, config, self.samples.inputs, self.steps.done)
 
     def _implementation(self, estimate: Estimate) -> Implementation:
         """The design for the steps after ``fold``, with the plan's own design point if ``fold`` has just chosen it."""

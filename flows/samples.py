@@ -7,8 +7,10 @@ from typing import Self
 
 import numpy as np
 
+from flows.build_report import Inputs
 from flows.files import sha256
 from flows.frames import classes, load_frames, load_labels, score
+from flows.inputs import received
 from hw.host.errors import UsageError
 from hw.ir.frames import Batch
 from hw.model import Model
@@ -26,26 +28,40 @@ class Samples:
     path: Path | None
     given: np.ndarray | None
     labels: np.ndarray | None
-    key: tuple[str | None, str | None]
-    """Hashes of the files of frames and labels."""
+    clip: bool
+    key: tuple[str | None, str | None, bool]
+    """Hashes of the files of frames and labels, and ``clip``."""
 
     @classmethod
-    def open(cls, model: Model, frames: Path | None, labels: Path | None) -> Self:
-        """The samples in two ``.npy`` files. Raises UsageError for files that cannot be read or do not match."""
+    def open(cls, model: Model, frames: Path | None, labels: Path | None, clip: bool = False) -> Self:
+        """The samples in two ``.npy`` files. Raises UsageError for files that cannot be read or do not match.
+
+        ``clip``: see ``flows.inputs.received``.
+        """
         given = None if frames is None else load_frames(frames)
         classes = None if labels is None or given is None else load_labels(labels, len(given))
-        key = (None if frames is None else sha256(frames), None if labels is None else sha256(labels))
-        return cls(model, frames, given, classes, key)
+        key = (None if frames is None else sha256(frames), None if labels is None else sha256(labels), clip)
+        return cls(model, frames, given, classes, clip, key)
 
     @cached_property
-    def frames(self) -> np.ndarray:
-        """The frames. Raises UsageError where they do not match the model, or are fewer than two."""
+    def _received(self) -> tuple[np.ndarray, Inputs | None]:
         if self.given is None:
-            return random_frames(self.model.graph, RANDOM_FRAMES, seed=0)
-        self.model.graph.inputs[0].check(self.given)
-        if len(self.given) < 2:
-            raise UsageError(f"{self.path} holds {len(self.given)} frames; at least 2 are needed")
-        return self.given
+            return random_frames(self.model.graph, RANDOM_FRAMES, seed=0), None
+        frames, values = received(self.model.graph, self.given, self.clip)
+        if len(frames) < 2:
+            raise UsageError(f"{self.path} holds {len(frames)} frames; at least 2 are needed")
+        return frames, values
+
+    @property
+    def frames(self) -> np.ndarray:
+        """The frames as the model receives them. Raises UsageError where they do not match it, or are fewer than
+        two."""
+        return self._received[0]
+
+    @property
+    def inputs(self) -> Inputs | None:
+        """What became of the values of the user's frames; None for random ones."""
+        return self._received[1]
 
     def score(self, outputs: Batch) -> float | None:
         """The accuracy of outputs for the first frames; None where there are no labels."""

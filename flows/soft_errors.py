@@ -7,6 +7,7 @@ import numpy as np
 
 from flows.accelerator import Accelerator
 from flows.frames import classes
+from flows.inputs import OnInputs, received, warn
 from hw.faults.soft_errors import SoftErrors
 from hw.simulation.emulator import Emulator
 
@@ -19,17 +20,23 @@ def sweep(
     trials: int = 10,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, count: None,
+    clip: bool = False,
+    on_inputs: OnInputs = warn,
 ) -> dict[str, Any]:
     """Run the frames with each number of ``counts`` flipped bits, in ``trials`` random choices of the bits.
 
     The bits of a trial follow from ``seed``, its number of flips and its index alone, so a row does not depend on the
     other rows.
 
+    ``clip`` and ``on_inputs`` are those of ``Accelerator.run``.
+
     Returns ``bits`` (of all memories), ``layers`` (bits by layer), ``left_out`` (layers with memories that cannot be
     flipped), and ``rows``: for every count ``flips``, the fraction of frames with a ``changed`` class and, with labels,
     the ``accuracy``, each as mean, minimum and maximum over the trials. Raises UsageError for more flips than bits.
     """
     errors = SoftErrors(accelerator.hardware)
+    frames, inputs = received(accelerator.graph, frames, clip)
+    on_inputs(inputs)
     right = classes(Emulator(accelerator.hardware).run(frames))
     rows: list[dict[str, Any]] = []
     for i, count in enumerate(counts):

@@ -40,6 +40,10 @@ Parity = Annotated[
     bool,
     typer.Option("--parity", help="a parity bit for every constant in block RAM, and a counter of wrong ones"),
 ]
+Clip = Annotated[
+    bool,
+    typer.Option("--clip", help="round and clip frames to the input's integer type, whatever their number"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print results as JSON, nothing else")]
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.cli.arguments import AsJson, Clock, Fill, FoldingFile, Fps, Model, Parity, Target, emit
+from flows.cli.arguments import AsJson, Clip, Clock, Fill, FoldingFile, Fps, Model, Parity, Target, emit
 from flows.config import STEPS, StepName
 
 
@@ -23,6 +23,7 @@ def build(
         Path | None, typer.Option("--input", metavar="X.npy", help="frames to check the engines on")
     ] = None,
     labels: Annotated[Path | None, typer.Option(metavar="Y.npy", help="their classes: prints accuracies")] = None,
+    clip: Clip = False,
     rtl_frames: Annotated[
         int | None, typer.Option(help="frames that the RTL simulation checks (default: 4 to 512 by the design's size)")
     ] = None,
@@ -43,8 +44,8 @@ def build(
     with Watch() as watch:
         accelerator = run_build(
             model, target=target, out=out, fps=fps, folding=folding, fill=fill, clock_mhz=clock,
-            stop_after=stop_after, frames=frames, labels=labels, rtl_frames=rtl_frames, netlist_frames=netlist_frames,
-            compare_finn=compare_finn, parity=parity, watch=watch,
+            stop_after=stop_after, frames=frames, labels=labels, clip=clip, rtl_frames=rtl_frames,
+            netlist_frames=netlist_frames, compare_finn=compare_finn, parity=parity, watch=watch,
         )  # fmt: skip
     if as_json:
         emit(accelerator.report.to_json())

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from flows.build_report import SHELL, Cycles, FinnRefusal, HostLink, Layer
+from flows.build_report import SHELL, Cycles, FinnRefusal, HostLink, Inputs, Layer
 from flows.terminal import Terminal
 from hw.host.text import one_line
 
@@ -85,7 +85,13 @@ def _link(link: HostLink) -> str:
 def _warned(warnings: Sequence[str]) -> None:
     """Print warnings, each in a line."""
     for warning in warnings:
-        out.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+        out.print(Text(one_line(f"warning: {warning}"), style="yellow"), soft_wrap=True)
+
+
+def _inputs(inputs: Inputs | None) -> None:
+    """Print what became of the values of the frames, in yellow where that is doubtful."""
+    if inputs is not None:
+        out.print(Text(one_line(inputs.statement), style="yellow" if inputs.doubtful else ""), soft_wrap=True)
 
 
 def built(accelerator: "Accelerator") -> None:
@@ -131,6 +137,7 @@ def built(accelerator: "Accelerator") -> None:
     for name, check in report.verified.items():
         if check.explanation:
             out.print(Text(f"{name}: {check.explanation}", style="yellow"), soft_wrap=True)
+    _inputs(report.inputs)
     finn = report.finn
     if isinstance(finn, FinnRefusal):
         out.print(f"\n{one_line(finn.refused)}", soft_wrap=True)
@@ -272,6 +279,7 @@ def ran(result: dict[str, Any], outputs: "Batch") -> None:
     if "accuracy" in result:
         line += f", accuracy {result['accuracy']:.2%}"
     out.print(line)
+    _inputs(Inputs.model_validate(result["inputs"]))
     if "board" in result:
         told = {"cycles": "cycles a frame", "frames": "frames", "stalls": "stalls", "errors": "link errors",
                 "parity_errors": "cycles with a wrong parity", "resent": "frames sent again"}  # fmt: skip
@@ -299,6 +307,7 @@ def flipped(result: dict[str, Any]) -> None:
     left = f"; left out: {one_line(', '.join(result['left_out']))}" if result["left_out"] else ""
     line = f"of {result['bits']:,} bits of weights, thresholds and requants, {result['trials']} trials each{left}"
     out.print(line, soft_wrap=True)
+    _inputs(Inputs.model_validate(result["inputs"]))
 
 
 def target_table(rows: list[dict[str, Any]]) -> None:

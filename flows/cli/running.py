@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.arguments import AsJson, emit
+from flows.cli.arguments import AsJson, Clip, emit
 from flows.engines import EngineName
 
 
@@ -23,6 +23,7 @@ def run(
     trace: Annotated[
         Path | None, typer.Option(metavar="F.vcd", help="waveform of the RTL, for GTKWave or Surfer (all frames!)")
     ] = None,
+    clip: Clip = False,
     as_json: AsJson = False,
 ) -> None:
     """Run frames through one engine; all engines take and give the same.
@@ -34,12 +35,15 @@ def run(
     Waveform: bitfabric run build/ --input few.npy --engine rtl --trace build/waves.vcd
     """
     from flows.accelerator import Accelerator
+    from flows.build_report import Inputs
     from flows.cli.render import ran
     from flows.frames import load_frames, load_labels, save_frames, score, timed
     from flows.progress import Progress
 
     accelerator = Accelerator(folder)
     x = load_frames(frames)
+    inputs: list[Inputs] = []
+    told: dict[str, Any] = {"clip": clip, "on_inputs": inputs.append}
     y = load_labels(labels, len(x)) if labels else None
     counters: dict[str, int] = {}
     if engine == "board":
@@ -47,13 +51,14 @@ def run(
             raise typer.BadParameter("a board has no waveform to write with --trace; use --engine rtl")
         with Progress() as progress:
             outputs, seconds = timed(
-                lambda: accelerator.run(x, engine, port=port, baud=baud, progress=progress, counters=counters)
+                lambda: accelerator.run(x, engine, port=port, baud=baud, progress=progress, counters=counters, **told)
             )
     elif port or baud:
         raise typer.BadParameter(f"--port and --baud are for --engine board, not {engine}")
     else:
-        outputs, seconds = timed(lambda: accelerator.run(x, engine, trace))
+        outputs, seconds = timed(lambda: accelerator.run(x, engine, trace, **told))
     result: dict[str, Any] = {"engine": engine, "frames": len(x), "seconds": seconds}
+    result["inputs"] = inputs[0].to_json()
     if counters:
         result["board"] = counters
     if y is not None:
@@ -107,6 +112,7 @@ def soft_errors(
     flips: Annotated[str, typer.Option(help="numbers of bits to flip, with commas")] = "1,10,100",
     trials: Annotated[int, typer.Option(min=1, help="places that are tried for each number")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="seed of the places")] = 0,
+    clip: Clip = False,
     as_json: AsJson = False,
 ) -> None:
     """Flip bits of the memories (weights, thresholds, requants) in the emulator: accuracy against soft errors.
@@ -114,6 +120,7 @@ def soft_errors(
     Example: bitfabric soft-errors build/ --input run/x_test.npy --labels run/y_test.npy --flips 1,10,100
     """
     from flows.accelerator import Accelerator
+    from flows.build_report import Inputs
     from flows.cli.render import flipped
     from flows.frames import load_frames, load_labels
     from flows.progress import Progress
@@ -123,8 +130,11 @@ def soft_errors(
         raise typer.BadParameter(f"--flips {flips!r} is no list of numbers, as in --flips 1,10,100")
     x = load_frames(frames)
     y = load_labels(labels, len(x)) if labels else None
+    inputs: list[Inputs] = []
+    counts = [int(part) for part in flips.split(",")]
     with Progress() as progress:
-        result = sweep(Accelerator(folder), x, y, [int(part) for part in flips.split(",")], trials, seed, progress)
+        result = sweep(Accelerator(folder), x, y, counts, trials, seed, progress, clip, inputs.append)
+    result["inputs"] = inputs[0].to_json()
     if as_json:
         emit(result)
     else:

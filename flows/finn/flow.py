@@ -25,6 +25,7 @@ import onnx
 from flows.files import read_json, write_json
 from flows.finn import frontend, settings, workspace
 from flows.frames import load_frames
+from flows.inputs import received, warn
 from flows.verify import equal
 from hw import finn
 from hw.fabric.devices import Device
@@ -229,7 +230,11 @@ class _Flow:
         Raises BitfabricError where FINN's Python execution differs from the emulator.
         """
         given = self.request.frames
-        x = random_frames(graph, FRAMES) if given is None else load_frames(given)[:FRAMES]
+        if given is None:
+            x = random_frames(graph, FRAMES)
+        else:
+            x, inputs = received(graph, load_frames(given)[:FRAMES], clip=False)
+            warn(inputs)
         np.save(self.folder / "input.npy", np.asarray(x, np.float32))
         expected = Emulator(graph).run(x)
         if isinstance(expected, dict):

@@ -46,6 +46,7 @@ def write(report: BuildReport, graph: Graph, hardware: Graph, folder: Path, out:
 def summary(report: BuildReport, hardware: Graph) -> str:
     """A summary of a build as HTML, for notebooks: key figures, layers, and verification."""
     facts = {"report": report.to_json(), "tiles": _tiles(report), "rungs": _rungs(report)}
+    facts["warnings"] = _warnings(report)
     network = html.table(hardware, _shares(report))
     return _environment().get_template("summary.html").render(facts, network=network, graph_style=html.STYLE)
 
@@ -95,6 +96,7 @@ def _facts(report: BuildReport, graph: Graph, hardware: Graph, folder: Path) -> 
         "style": _text("page.css"),
         "graph_style": html.STYLE,
         "tiles": _tiles(report),
+        "warnings": _warnings(report),
         "network": html.table(hardware, _shares(report)),
         "groups": {node.name: node.kernel.role for node in hardware},
         "ticks": window.ticks(),
@@ -126,16 +128,8 @@ def _tiles(report: BuildReport) -> list[tuple[str, str, str]]:
         ("latency", f"{report.latency_us:,.2f}", f"µs, {report.cycles.latency.estimated:,} cycles"),
     ]
     if link := report.host_link:
-        tiles.insert(
-            1,
-            (
-                "host link",
-                f"{link.fps:,.0f}",
-                f"frames/s over {link.baud:,} baud; the image's limit"
-                if link.fps < link.core_fps
-                else f"frames/s over {link.baud:,} baud",
-            ),
-        )
+        limits = "; the limit of the image" if link.fps < link.core_fps else ""
+        tiles.insert(1, ("host link", f"{link.fps:,.0f}", f"frames/s at {link.baud:,} baud{limits}"))
     fmax = report.fmax_mhz
     if fmax.placed:
         tiles.append(("Fmax", f"{fmax.placed:.1f}", f"MHz placed; {report.fps_at_fmax:,.0f} frames/s there"))
@@ -152,6 +146,12 @@ def _tiles(report: BuildReport) -> list[tuple[str, str, str]]:
         frames = next(iter(report.verified.values())).frames
         tiles.append(("accuracy", f"{accuracies[0]:.2%}", f"of {frames:,} frames"))
     return tiles
+
+
+def _warnings(report: BuildReport) -> list[str]:
+    """The sentences at the head of the page: the warnings of the build, and doubtful inputs."""
+    doubtful = [report.inputs.statement] if report.inputs and report.inputs.doubtful else []
+    return [*report.warnings, *doubtful]
 
 
 def _shares(report: BuildReport) -> dict[str, dict[str, str]]:

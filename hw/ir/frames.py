@@ -10,11 +10,11 @@ Batch = np.ndarray | dict[str, np.ndarray]
 """Frames of a model, ``(N, *shape)``; by name where the model has several inputs or outputs."""
 
 
-def checked(frames: np.ndarray, what: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """A user's frames ``(N, *shape)`` as ``dtype``, a NumPy name (float32) or a QONNX one (UINT8).
+def finite(frames: np.ndarray, what: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """A user's frames ``(N, *shape)``, whose values may still be out of the range of ``dtype``.
 
-    A floating-point type accepts any precision; an integer type accepts integers, and floats with integer values.
-    Raises UsageError for another shape or type, for numbers that are not finite, and for integers out of range.
+    Raises UsageError for another shape, for numbers that are not finite, and for numbers of another kind than
+    ``checked`` accepts.
     """
     frames = np.asarray(frames)
     expected = f"frames of shape (N, {', '.join(map(str, shape))})"
@@ -27,8 +27,22 @@ def checked(frames: np.ndarray, what: str, shape: tuple[int, ...], dtype: str) -
         raise UsageError(f"{what} takes {dtype} numbers, not {frames.dtype}{hint}")
     if frames.dtype.kind == "f" and not np.all(np.isfinite(frames)):
         raise UsageError(f"{what} holds NaN or infinity in frame {_first(~np.isfinite(frames))}")
-    if floating:
-        return frames.astype(dtype, copy=False)
+    return frames
+
+
+def checked(frames: np.ndarray, what: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """A user's frames ``(N, *shape)`` as ``dtype``, a NumPy name (float32) or a QONNX one (UINT8).
+
+    A floating-point type accepts any precision; an integer type accepts integers, and floats with integer values.
+    Raises UsageError for another shape or type, for numbers that are not finite, and for integers out of range.
+    """
+    frames = finite(frames, what, shape, dtype)
+    if dtype.startswith("float"):
+        with np.errstate(over="ignore"):
+            cast = frames.astype(dtype, copy=False)
+        if not np.all(np.isfinite(cast)):
+            raise UsageError(f"{what} holds numbers beyond {dtype} in frame {_first(~np.isfinite(cast))}")
+        return cast
     kind = DataType[dtype]
     allowed = (frames >= kind.min()) & (frames <= kind.max()) & (frames == np.round(frames))
     if dtype == "BIPOLAR":
