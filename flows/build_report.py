@@ -185,12 +185,33 @@ class Compared(Facts):
     explanation: str | None = None
 
 
+class DirectedCounts(Facts):
+    """The counts of a comparison on inputs directed at what can be wrong, in which no error was found.
+
+    ``frames`` of the whole network are directed at its inputs; ``layers`` are compared with the model's own nodes at
+    ``inputs`` of their own (but for those ``left_out``). ``covered`` of the quantizers' ``decision_points`` are driven
+    from both sides, and ``sums`` to their minimum and maximum. ``explained`` elements differ within float32 rounding.
+    """
+
+    frames: int
+    layers: int
+    inputs: int
+    decision_points: int
+    covered: int
+    sums: int
+    explained: int
+    left_out: tuple[str, ...]
+    summary: str
+
+
 class Check(Compared):
-    """What an engine was checked on. ``stage`` and ``path`` say which netlist was simulated."""
+    """What an engine was checked on. ``stage`` and ``path`` say which netlist was simulated; ``directed``, for the
+    emulator, what was compared besides the frames."""
 
     accuracy: float | None
     stage: str | None = None
     path: str | None = None
+    directed: DirectedCounts | None = None
 
 
 class Bitstream(Facts):

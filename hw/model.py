@@ -28,7 +28,8 @@ from hw.lowering.gate.reading import read_file
 from hw.lowering.lower import LoweredModel, lower_model
 from hw.passes.strip import strip
 from hw.simulation.emulator import Emulator
-from hw.verification.agreement import Agreement
+from hw.verification import layers
+from hw.verification.agreement import Agreement, Directed
 from hw.verification.difference import first_difference
 from hw.verification.reference import Reference, compare_with
 
@@ -84,6 +85,13 @@ class Frontend(ABC):
         BitfabricError where they differ by more than rounding explains.
         """
 
+    def check_directed(self, graph: Graph) -> Directed | None:
+        """Compare ``graph`` with the reference on inputs that are directed at what can be wrong in it.
+
+        None where the reference cannot execute single layers. Raises BitfabricError as ``compare`` does.
+        """
+        return None
+
 
 class Qonnx(Frontend):
     """A QONNX model. Its graph is the lowered one, not folded; its reference is qonnx's execution in float32."""
@@ -114,6 +122,9 @@ class Qonnx(Frontend):
 
     def compare(self, graph: Graph, frames: np.ndarray) -> Agreement:
         return compare_with(graph, self.lowering, self.reference, frames).agreement()
+
+    def check_directed(self, graph: Graph) -> Directed | None:
+        return layers.check_directed(graph, self.lowering, self.reference)
 
 
 class Finn(Frontend):

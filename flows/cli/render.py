@@ -135,6 +135,8 @@ def built(accelerator: "Accelerator") -> None:
         engines.add_row(name, _number(check.frames), _number(check.mismatches), accuracy or "-")
     _show(engines)
     for name, check in report.verified.items():
+        if check.directed:
+            out.print(f"{name}: {one_line(check.directed.summary)}", soft_wrap=True)
         if check.explanation:
             out.print(Text(f"{name}: {check.explanation}", style="yellow"), soft_wrap=True)
     _inputs(report.inputs)

@@ -185,7 +185,11 @@ def _rungs(report: BuildReport) -> list[dict[str, Any]]:
         if name == other or traits.on_board:
             continue
         title = f"{check.stage} netlist" if check and check.stage else traits.title
-        facts = check.model_dump(mode="json") if check else {"frames": None, "mismatches": 0, "explanation": None}
+        facts = (
+            check.model_dump(mode="json")
+            if check
+            else {"frames": None, "mismatches": 0, "explanation": None, "directed": None}
+        )
         rungs.append({"engine": name, "name": title, "what": traits.what, **facts})
     return rungs
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flows.build_report import Compared
+from flows.build_report import Compared, DirectedCounts
 from flows.implementation import Implementation
 from flows.samples import Samples
 from flows.steps.step import Step
@@ -10,15 +10,16 @@ from hw.simulation.emulator import Emulator
 
 
 class Emulated(Compared):
-    """The result of the comparison, and the ``accuracy`` of the reference (by the name of its engine) and of the
-    emulator."""
+    """The result of the comparison, the ``accuracy`` of the reference (by the name of its engine) and of the emulator,
+    and what was compared on ``directed`` inputs."""
 
     accuracy: dict[str, float | None]
+    directed: DirectedCounts | None = None
 
 
 class Emulate(Step[Emulated]):
-    """Compares the graph that the RTL is generated from, on every frame; for a model with a slow reference, on
-    ``frames`` frames or a few."""
+    """Compares the graph that the RTL is generated from, on every frame and on directed inputs; for a model with a slow
+    reference, on ``frames`` frames or a few."""
 
     name = "emulate"
     result = Emulated
@@ -36,6 +37,8 @@ class Emulate(Step[Emulated]):
     def run(self, out: Path) -> Emulated:
         model, graph, x = self.made.model, self.made.hardware, self.samples.frames[: self.frames]
         agreement = model.frontend.compare(graph, x)
+        directed = model.frontend.check_directed(graph)
         outputs = {model.frontend.engine: model.reference.run(x), "emulator": Emulator(graph).run(x)}
         accuracy = {engine: self.samples.score(y) for engine, y in outputs.items()}
-        return Emulated(**vars(agreement), explanation=agreement.explanation, accuracy=accuracy)
+        counts = DirectedCounts(**vars(directed), summary=directed.summary) if directed else None
+        return Emulated(**vars(agreement), explanation=agreement.explanation, accuracy=accuracy, directed=counts)

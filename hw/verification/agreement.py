@@ -1,4 +1,4 @@
-"""The result of a comparison of two engines that found no error."""
+"""The results of comparisons of two engines that found no error."""
 
 from dataclasses import dataclass
 
@@ -45,3 +45,35 @@ class Agreement:
 def _classes(changes: int) -> str:
     """What happens to the frames' classes."""
     return f"changes the class of {changes:,} frame{'' if changes == 1 else 's'}" if changes else "class unchanged"
+
+
+@dataclass(frozen=True)
+class Directed:
+    """Counts of a comparison on inputs that are directed at what can be wrong.
+
+    - ``frames``: frames of the whole network, directed at its inputs (``hw.verification.directed``);
+    - ``layers``: those compared with the model's own nodes at ``inputs`` of their own (``hw.verification.layers``);
+      ``left_out``: the layers without a tensor of the model to start from;
+    - ``decision_points``: those of all quantizers, by channel; ``covered`` are driven from both sides;
+    - ``sums``: the sums driven to their minimum and their maximum;
+    - ``explained``: elements that differ, but within float32 rounding. These inputs lie at decision points, so that a
+      reference in float32 may well decide otherwise there; they are not mismatches of the frames.
+    """
+
+    frames: int
+    layers: int
+    inputs: int
+    decision_points: int
+    covered: int
+    sums: int
+    explained: int
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """What was compared, in one line."""
+        points = f"{self.covered:,} of {self.decision_points:,} decision points from both sides"
+        layers = f"{self.layers:,} layers at {self.inputs:,} inputs of their own ({points})"
+        rounded = f"; {self.explained:,} elements within float32 rounding of a threshold" if self.explained else ""
+        missing = f"; not alone: {', '.join(self.left_out)}" if self.left_out else ""
+        return f"{layers}, {self.frames:,} directed frames{rounded}{missing}"

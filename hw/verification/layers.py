@@ -11,14 +11,17 @@ import numpy as np
 import onnx
 from qonnx.core.modelwrapper import ModelWrapper
 
+from hw.host.errors import BitfabricError
 from hw.host.steps import run
 from hw.ir.graph import Graph
 from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.lower import LoweredModel
 from hw.lowering.qonnx import prepare
+from hw.verification.agreement import Directed
 from hw.verification.comparison import decoded
 from hw.verification.difference import first_difference
-from hw.verification.reference import Reference
+from hw.verification.directed import directed_frames
+from hw.verification.reference import Reference, compare_with
 from hw.verification.segments import ModelPart, Segment, Tensors, segments
 from hw.verification.stimuli import Stimuli, stimuli
 
@@ -172,3 +175,32 @@ def drive(graph: Graph, lowering: LoweredModel, reference: Reference) -> Driven:
     ``lowering`` is that of the model that ``reference`` executes. Raises BitfabricError for a graph that lacks a layer.
     """
     return LayerDriver(lowering, reference).drive(graph)
+
+
+def check_directed(graph: Graph, lowering: LoweredModel, reference: Reference) -> Directed:
+    """Compare ``graph`` (folded or not) with the model, layer by layer as ``drive`` does, and on directed frames.
+
+    Raises BitfabricError, with the layer, for a difference that float32 rounding does not explain.
+    """
+    driven = drive(graph, lowering, reference)
+    if driven.wrong:
+        layer, difference = next(iter(driven.wrong.items()))
+        raise BitfabricError(
+            f"the emulator differs from the QONNX reference in layer {layer} at inputs of its own: {difference}"
+        )
+    compared = compare_with(graph, lowering, reference, directed_frames(graph))
+    if compared.mismatches > compared.explained:
+        raise BitfabricError(
+            f"the emulator differs from the QONNX reference in {compared.first_unexplained}, of the frames that are "
+            "directed at the inputs' ends and edges"
+        )
+    return Directed(
+        frames=compared.frames,
+        layers=driven.layers,
+        inputs=driven.inputs,
+        decision_points=driven.decision_points,
+        covered=driven.covered,
+        sums=driven.sums,
+        explained=driven.explained + compared.explained,
+        left_out=tuple(driven.left_out),
+    )

@@ -32,3 +32,13 @@ def test_the_frames_of_the_rtl_are_not_part_of_the_key_of_a_qonnx_model(small, t
     made = build(model, "ulx3s-12f", tmp_path, stop_after="fold").implementation
     samples = Samples.open(model, None, None)
     assert Emulate(made, samples, 3).inputs() == Emulate(made, samples, 50).inputs()
+
+
+def test_a_build_says_what_it_compared_on_directed_inputs(small, tmp_path):
+    made = build(small / "model.onnx", "ulx3s-12f", tmp_path, stop_after="emulate")
+    counts = made.report.verified["emulator"].directed
+    assert (counts.layers, counts.decision_points, counts.covered) == (5, 14, 14)
+    assert counts.inputs > 100
+    assert counts.frames > 30
+    assert counts.left_out == ()
+    assert made.report.verified["qonnx"].directed is None

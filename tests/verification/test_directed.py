@@ -15,7 +15,7 @@ from hw.passes.fold import apply_folding
 from hw.passes.lanes import insert_width_converters
 from hw.timing.fifo_sizing import size_fifos
 from hw.verification.directed import directed_frames
-from hw.verification.layers import Driven, drive
+from hw.verification.layers import Driven, check_directed, drive
 from hw.verification.reference import Reference, compare_with
 from tests.builders.qonnx_builder import Builder
 from tests.builders.random_images import RandomImages
@@ -116,10 +116,17 @@ def test_a_wrong_threshold_names_its_layer():
         table[2, 7] += 1
         return graph.with_kernels({"fc0_threshold": replace(kernel, thresholds=table)})
 
-    result = driven(model, change)
+    lowering, reference = opened(model)
+    wrong = change(lowering.graph)
+    result = drive(wrong, lowering, reference)
     assert list(result.wrong) == ["fc0_threshold"]
     assert "element [2]" in result.wrong["fc0_threshold"]
-    assert driven(model).wrong == {}
+    with pytest.raises(BitfabricError, match=r"in layer fc0_threshold at inputs of its own: frame .* element \[2\]"):
+        check_directed(wrong, lowering, reference)
+    counts = check_directed(lowering.graph, lowering, reference)
+    assert counts.layers == 3
+    assert counts.covered == counts.decision_points == 5 * 15
+    assert counts.summary.startswith("3 layers at ")
 
 
 def test_wrong_connections_and_pools_are_found():
