@@ -3,7 +3,7 @@
 import re
 
 MAX_LINE = 2000
-"""Most characters of a line for the user."""
+"""Most characters of a line for the user, unless a caller wants fewer."""
 _BREAK = re.compile(r"\s*[\n\r\v\f\x1c-\x1f\x85\u2028\u2029]\s*")
 
 
@@ -16,7 +16,11 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in shown)
 
 
-def one_line(text: object) -> str:
-    """``text`` as one printable line: line breaks become spaces, and the middle of a very long line is left out."""
+def one_line(text: object, most: int = MAX_LINE) -> str:
+    """``text`` as one printable line of at most ``most`` characters: line breaks become spaces, and the middle of a
+    longer line is left out."""
     line = printable(_BREAK.sub(" ", str(text).strip()).replace("\t", " "))
-    return line if len(line) <= MAX_LINE else f"{line[: MAX_LINE // 2]} ... {line[-MAX_LINE // 2 :]}"
+    if len(line) <= most:
+        return line
+    half = (most - 5) // 2
+    return f"{line[:half]} ... {line[len(line) - half :]}"

@@ -21,7 +21,7 @@ def test_no_control_character_remains(text: str) -> None:
         assert all(unicodedata.category(c)[0] not in "C" for c in line)
         assert line.isprintable()
         line.encode()
-    assert len(one_line(text)) <= MAX_LINE + 5
+    assert len(one_line(text)) <= MAX_LINE
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=200))

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hw.host import text
 from hw.host.errors import BitfabricError
 
 
 def one_line(error: BaseException, most: int = 160) -> str:
     """An exception's text on one short printable line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    text = "".join(each if each.isprintable() else "?" for each in text)
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    return text.one_line(" ".join(str(error).split()) or type(error).__name__, most)
 
 
 @contextmanager

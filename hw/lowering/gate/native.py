@@ -8,7 +8,6 @@ this process, with bounded memory and time; it starts with the first question an
 import atexit
 import os
 import select
-import subprocess
 import sys
 import threading
 import time
@@ -23,6 +22,7 @@ from qonnx.custom_op.registry import getCustomOp, is_custom_op
 from hw.lowering.gate.boundary import one_line
 from hw.lowering.gate.limits import INFERENCE_BYTES, INFERENCE_SECONDS
 from hw.lowering.gate.site import Shape, Site
+from hw.native.process import DEVNULL, PIPE, Process
 
 WORKER = Path(__file__).with_name("worker.py")
 
@@ -35,7 +35,7 @@ class Worker:
     """A process of ``worker.py``, started when it is needed and again after it has died."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._owner = 0
         self._lock = threading.Lock()
 
@@ -60,12 +60,10 @@ class Worker:
                 raise WorkerError(answer.decode(errors="replace"))
             return answer
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> Process:
         if self._process is None or self._process.poll() is not None or self._owner != os.getpid():
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", str(WORKER), str(INFERENCE_BYTES), str(INFERENCE_SECONDS)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+            command = [sys.executable, "-P", str(WORKER), str(INFERENCE_BYTES), str(INFERENCE_SECONDS)]
+            self._process = Process(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
             self._owner = os.getpid()
         return self._process
 
