@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from qonnx.core.modelwrapper import ModelWrapper
 
-from hw import finn, plugins
+from hw import finn, graph_file, plugins
 from hw.finn.execution import execute
 from hw.host.errors import BitfabricError
 from hw.ir.frames import Batch
@@ -172,12 +172,19 @@ class Model:
     """A model file. Each property is computed at its first access and kept.
 
     ``bytes``: the contents of the file; for a model with weights in a second file, those of one file with both.
+    ``lowered``: the folder with the model's dataflow graph (``hw.graph_file``) where a build has lowered it; None where
+    the graph is that of the front end.
     """
 
-    def __init__(self, path: Path, data: bytes, frontend: Frontend) -> None:
+    def __init__(
+        self, path: Path, data: bytes, frontend: Frontend | None = None, lowered: Path | None = None
+    ) -> None:
+        """``frontend`` is that of the parsed file; None: the file is parsed at the first use of the front end."""
         self.path = path
         self.bytes = data
-        self.frontend = frontend
+        self.lowered = lowered
+        if frontend is not None:
+            self.frontend = frontend
 
     @classmethod
     def open(cls, source: "str | os.PathLike[str] | Model") -> "Model":
@@ -192,6 +199,21 @@ class Model:
         with boundary(str(path)):
             frontend = next(each for each in frontends() if each.accepts(proto))
             return cls(path, data, frontend(proto, str(path)))
+
+    @classmethod
+    def built(cls, path: Path, lowered: Path) -> "Model":
+        """A model file of a build, whose graph is read from the folder ``lowered``. The file is not parsed before its
+        reference is needed."""
+        return cls(path, path.read_bytes(), lowered=lowered)
+
+    def with_graph_of(self, lowered: Path) -> "Model":
+        """The same model, whose graph is read from the folder ``lowered`` when it is needed."""
+        return type(self)(self.path, self.bytes, self.frontend, lowered)
+
+    @cached_property
+    def frontend(self) -> Frontend:
+        """The front end, with the parsed file."""
+        return Model.open(self.path).frontend
 
     @cached_property
     def sha256(self) -> str:
@@ -208,13 +230,14 @@ class Model:
         """The ONNX model as stored in the file. Do not modify it."""
         return self.frontend.proto
 
-    @property
+    @cached_property
     def graph(self) -> Graph:
         """The dataflow graph: lowered from QONNX, not folded; or as FINN folded it, without FIFOs and converters.
 
-        Raises BitfabricError for what has no exact form here.
+        That of a build is read from its files. Raises BitfabricError for what has no exact form here, and UsageError
+        for damaged files.
         """
-        return self.frontend.graph
+        return self.frontend.graph if self.lowered is None else graph_file.read(self.lowered)
 
     @property
     def reference(self) -> Executor:

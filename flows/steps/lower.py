@@ -1,9 +1,13 @@
-"""``lower``: the model as ``model.onnx``, and its exact integer dataflow graph in ``graph.txt``."""
+"""``lower``: the model as ``model.onnx``, and its exact integer dataflow graph, which all later commands read.
+
+The graph is in ``graph.json`` and ``graph.safetensors`` (``hw.graph_file``), and as a table in ``graph.txt``.
+"""
 
 from pathlib import Path
 
 from flows.build_report import Facts
 from flows.steps.step import Step
+from hw import graph_file
 from hw.model import Model
 
 
@@ -14,7 +18,7 @@ class Lowered(Facts):
 
 
 class Lower(Step[Lowered]):
-    """Copies the model into the build folder, and prints its graph."""
+    """Copies the model into the build folder, and writes its graph."""
 
     name = "lower"
     result = Lowered
@@ -27,5 +31,6 @@ class Lower(Step[Lowered]):
 
     def run(self, out: Path) -> Lowered:
         (out / "model.onnx").write_bytes(self.model.bytes)
+        graph_file.write(self.model.graph, out)
         (out / "graph.txt").write_text(f"{self.model.graph}\n")
         return Lowered(layers=tuple(node.name for node in self.model.graph))
