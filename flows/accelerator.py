@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.build_report import BuildReport, FmaxMhz, Timing, Utilisation
+from flows import evidence
+from flows.build_report import FILE, BuildReport, FmaxMhz, Timing, Utilisation
 from flows.design_point import DesignPoint
 from flows.engines import find_engine
 from flows.engines.engine import Progress, RunOptions
 from flows.files import sha256
+from flows.found import Found
 from flows.implementation import Implementation
 from flows.inputs import OnInputs, received, warn
 from hw.boards.image import Image
@@ -26,17 +28,23 @@ BOARD_FILE = "board.yaml"
 MODEL_FILE = Path("lower") / "model.onnx"
 
 
-def keep_board_file(target: str, folder: Path) -> None:
-    """Copy the board file that ``target`` names into the build folder; where it names none, remove the one there."""
+def keep_board_file(target: str, folder: Path) -> dict[str, str]:
+    """Copy the board file that ``target`` names into the build folder; where it names none, remove the one there.
+
+    Returns the hash of the copy by its name, or nothing.
+    """
     kept = folder / BOARD_FILE
     if not target.endswith(BOARD_SUFFIXES):
         kept.unlink(missing_ok=True)
-    elif Path(target).resolve() != kept.resolve():
+        return {}
+    if Path(target).resolve() != kept.resolve():
         shutil.copyfile(target, kept)
+    return {BOARD_FILE: sha256(kept)}
 
 
 class Accelerator:
-    """The build in ``folder``. Raises UsageError where there is no finished one of this version.
+    """The build in ``folder``. Raises UsageError where there is no finished one of this version, and where it is not as
+    its build left it (``flows.evidence``).
 
     ``report`` is the content of ``build.json``.
     """
@@ -44,18 +52,22 @@ class Accelerator:
     def __init__(self, folder: str | os.PathLike[str], implementation: Implementation | None = None) -> None:
         """``implementation`` is the build's, where the caller has it already."""
         self.folder = Path(folder)
-        self.report = BuildReport.read(self.folder)
-        path = self.folder / MODEL_FILE
-        if not path.exists() or sha256(path) != self.report.model.sha256:
-            raise UsageError(f"{path} is not the model that was built; build again")
         self._made = implementation
+        if implementation is not None:
+            self.report = BuildReport.read(self.folder)
+            return
+        self.report, self._records = evidence.opened(self.folder)
+        if different := Found.of(self.folder, self._records).contradiction(
+            self.report, evidence.products(self._records)
+        ):
+            raise evidence.refused(self.folder, f"{different} in {FILE} is not what the steps have found")
 
     @cached_property
     def implementation(self) -> Implementation:
         """The design that the engines run."""
         if self._made is not None:
             return self._made
-        report, model = self.report, Model.open(self.folder / MODEL_FILE)
+        report, model = self.report, Model.built(self.folder / MODEL_FILE, self.folder / MODEL_FILE.parent)
         checked = report.verified.get("netlist")
         return Implementation(
             self.target,
@@ -63,6 +75,7 @@ class Accelerator:
             report.cycles.interval.estimated,
             self.folder,
             self.folder / checked.path if checked and checked.path else None,
+            evidence.products(self._records),
         )
 
     @property
@@ -118,13 +131,15 @@ class Accelerator:
     def program(self, flash: bool = False) -> str:
         """Load the image into its board with openFPGALoader; with ``flash`` into the board's flash memory.
 
-        Returns what the programmer printed. Raises UsageError where the build has no bitstream, and BitfabricError
-        where no board is found.
+        Returns what the programmer printed. Raises UsageError where the build has no bitstream, or where it has changed
+        since, and BitfabricError where no board is found.
         """
         from flows.engines import program
 
-        if self.bitstream is None or not self.bitstream.exists():
+        made = self.report.bitstream
+        if made is None or self.bitstream is None:
             raise UsageError(f"{self.folder} has no bitstream; build it for a board, without --stop-after")
+        evidence.compare(self.folder, {made.path: made.sha256})
         return program.program(self.bitstream, self.target, flash)
 
     def _repr_html_(self) -> str:

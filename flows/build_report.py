@@ -14,7 +14,8 @@ from hw.host.errors import UsageError
 
 SCHEMA = 2
 """The number of this schema."""
-FILE = "build.json"
+FILE, PAGE = "build.json", "report.html"
+"""Names of the report and of its page in the build folder."""
 SHELL = "(shell)"
 """The row of the board's shell among the layers."""
 
@@ -260,8 +261,20 @@ class FinnRefusal(Facts):
     refused: str
 
 
+class Evidence(Facts):
+    """What binds this file to the folder (``flows.evidence``).
+
+    ``records``: hash of the record of every step; ``files``: hash of every file that is used and that no step made;
+    ``digest``: hash of everything else in this file.
+    """
+
+    records: dict[str, str]
+    files: dict[str, str]
+    digest: str
+
+
 class StepTime(Facts):
-    """A step of the build; a cached one was not run again."""
+    """A step of the build. One that is ``cached`` was not run again; ``seconds`` are those of the run that made it."""
 
     name: str
     seconds: float
@@ -302,6 +315,7 @@ class BuildReport(Facts):
     products: dict[str, str]
     tools: dict[str, str]
     steps: tuple[StepTime, ...]
+    evidence: Evidence | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Self:

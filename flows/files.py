@@ -11,6 +11,11 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def digest(content: object) -> str:
+    """Hash of a JSON-able value, in hexadecimal."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically: a reader sees the old file or the complete new one. Raises OSError."""
     part = path.with_name(path.name + ".part")

@@ -1,7 +1,12 @@
 """The collected results of the steps of a build, and the build report made from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+from pydantic import ValidationError
 
 from flows.build_report import (
     SHELL,
@@ -10,6 +15,7 @@ from flows.build_report import (
     Check,
     Cycles,
     Estimate,
+    Facts,
     FmaxMhz,
     Inputs,
     Layer,
@@ -21,7 +27,7 @@ from flows.build_report import (
     Utilisation,
 )
 from flows.config import STEPS, BuildConfig
-from flows.files import sha256
+from flows.evidence import Record
 from flows.implementation import Implementation
 from flows.steps.compare_finn import FinnEstimated
 from flows.steps.emulate import Emulated
@@ -34,6 +40,13 @@ from flows.steps.synthesise import Synthesised
 from flows.tools import tools
 from flows.verify import equal
 from hw.boards import driver_folder
+from hw.host.errors import UsageError
+
+RESULTS: Mapping[str, type[Facts]] = MappingProxyType({
+    "lower": Lowered, "fold": Estimate, "emulate": Emulated, "rtl": Generated, "simulate": Simulated,
+    "synthesise": Synthesised, "place": Placed, "netlist": NetlistSimulated, "finn": FinnEstimated,
+})  # fmt: skip
+"""The type of every step's result."""
 
 
 @dataclass
@@ -53,46 +66,66 @@ class Found:
     def report(
         self, made: Implementation, config: BuildConfig, inputs: Inputs | None, steps: Sequence[StepTime]
     ) -> BuildReport:
-        """The report of the build; for a board it also writes the driver's folder."""
-        fold, clock = self.fold, self.fold.clock_mhz
-        fmax = self.place.fmax_mhz if self.place else None
-        bitstream = f"place/{self.place.bitstream}" if self.place and self.place.bitstream else None
-        link = made.interface() if bitstream else None
+        """The report of the build, without its evidence; for a board it also writes the driver's folder."""
+        facts = self._facts(made.products)
+        link = made.interface() if facts["bitstream"] else None
         if link:
             driver_folder.write(made.folder / "driver", link)
-        simulated = self.simulate
         return BuildReport(
             schema=2,
             model=ModelFile(path=str(made.model.path), sha256=made.model.sha256),
             target=config.target,
             device=made.device.name,
-            clock_mhz=clock,
             stopped_after=config.stop_after if config.stop_after != STEPS[-1] else None,
-            folding=fold.folding,
-            fifos=fold.fifos,
             parity=made.point.parity,
-            cycles=Timing(
+            resources=self._utilisation(made),
+            layers=self._layers(made),
+            inputs=inputs,
+            link=Link(model=f"{link.model:016x}", baud=link.baud) if link else None,
+            tools=tools(made.family.name),
+            steps=tuple(steps),
+            **facts,
+        )
+
+    @classmethod
+    def of(cls, folder: Path, records: Mapping[str, Record]) -> Self:
+        """The results in the records of a build. Raises UsageError where this version has results of other types."""
+        try:
+            results: dict[str, Any] = {step: RESULTS[step].model_validate(r.result) for step, r in records.items()}
+            return cls(**results)
+        except (KeyError, TypeError, ValidationError):
+            raise UsageError(f"{folder} is of another version of bitfabric; build again") from None
+
+    def contradiction(self, report: BuildReport, products: Mapping[str, str]) -> str | None:
+        """The first key of a report that does not follow from these results; None where all do."""
+        facts = self._facts(products)
+        return next((key for key, value in facts.items() if getattr(report, key) != value), None)
+
+    def _facts(self, made: Mapping[str, str]) -> dict[str, Any]:
+        """The part of the report that follows from the results alone. ``made``: hash of every product, by path."""
+        fold, clock, simulated = self.fold, self.fold.clock_mhz, self.simulate
+        fmax = self.place.fmax_mhz if self.place else None
+        bitstream = f"place/{self.place.bitstream}" if self.place and self.place.bitstream else None
+        return {
+            "clock_mhz": clock,
+            "folding": fold.folding,
+            "fifos": fold.fifos,
+            "cycles": Timing(
                 interval=Cycles(estimated=fold.interval, simulated=simulated.interval if simulated else None),
                 latency=Cycles(estimated=fold.latency, simulated=simulated.latency if simulated else None),
             ),
-            fps=clock * 1e6 / fold.interval,
-            fps_at_fmax=fmax * 1e6 / fold.interval if fmax else None,
-            host_link=fold.host_link,
-            latency_us=fold.latency / clock,
-            resources=self._utilisation(made),
-            layers=self._layers(made),
-            fmax_mhz=FmaxMhz(estimated=fold.fmax_mhz, placed=fmax),
-            critical_path=self.place.critical_path if self.place else None,
-            warnings=fold.warnings,
-            inputs=inputs,
-            verified=self._verified(),
-            bitstream=Bitstream(path=bitstream, sha256=sha256(made.folder / bitstream)) if bitstream else None,
-            link=Link(model=f"{link.model:016x}", baud=link.baud) if link else None,
-            finn=self.finn.estimate if self.finn else None,
-            products=self._products(bitstream),
-            tools=tools(made.family.name),
-            steps=tuple(steps),
-        )
+            "fps": clock * 1e6 / fold.interval,
+            "fps_at_fmax": fmax * 1e6 / fold.interval if fmax else None,
+            "host_link": fold.host_link,
+            "latency_us": fold.latency / clock,
+            "fmax_mhz": FmaxMhz(estimated=fold.fmax_mhz, placed=fmax),
+            "critical_path": self.place.critical_path if self.place else None,
+            "warnings": fold.warnings,
+            "verified": self._verified(),
+            "bitstream": Bitstream(path=bitstream, sha256=made[bitstream]) if bitstream else None,
+            "finn": self.finn.estimate if self.finn else None,
+            "products": self._products(bitstream),
+        }
 
     def _utilisation(self, made: Implementation) -> Utilisation:
         used = self.synthesise.resources.to_json() if self.synthesise else {}

@@ -1,6 +1,8 @@
 """A design point on a target: hardware, RTL and image, each generated at the first access and kept."""
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from hw.boards.image import Image, format_of, image
 from hw.boards.targets import Target
 from hw.fabric.devices import Device
 from hw.fabric.family import Family
+from hw.host.errors import BitfabricError
 from hw.host.interface import Interface
 from hw.ir.graph import Graph
 from hw.model import Model
@@ -20,7 +23,8 @@ class Implementation:
     """The design that the engines of a build run.
 
     ``interval``: cycles per frame of the design. ``folder``: the build folder. ``netlist``: the netlist in the folder
-    that the build has simulated; None before that.
+    that the build has simulated; None before that. ``products``: hash of every product of the build's steps, by path
+    in the folder, as far as they are done.
     """
 
     target: Target
@@ -28,6 +32,7 @@ class Implementation:
     interval: int
     folder: Path
     netlist: Path | None = None
+    products: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def model(self) -> Model:
@@ -59,18 +64,31 @@ class Implementation:
 
     @cached_property
     def rtl(self) -> RtlDesign:
-        """The accelerator."""
-        return generate(self.hardware, self.family)
+        """The accelerator. Raises BitfabricError where the build's files are others."""
+        return self._as_built(generate(self.hardware, self.family), "rtl")
 
     @cached_property
     def image(self) -> Image | None:
         """The complete design for the board; None where the target is a bare device.
 
-        The image contains the first 64 bits of the model's hash.
+        The image contains the first 64 bits of the model's hash. Raises BitfabricError where the image of the build is
+        another.
         """
         if self.target.board is None:
             return None
-        return image(self.rtl, self.target, self.clock_mhz, int(self.model.sha256[:16], 16), self.interval)
+        made = image(self.rtl, self.target, self.clock_mhz, int(self.model.sha256[:16], 16), self.interval)
+        self._as_built(made.design, "synthesise")
+        return made
+
+    def _as_built(self, design: RtlDesign, step: str) -> RtlDesign:
+        """The same design, after a comparison with the files of the step that wrote it, if that is done."""
+        built = {path for path in self.products if path.startswith(f"{step}/")}
+        for name, text in design.files.items() if built else ():
+            if self.products.get(f"{step}/{name}") != hashlib.sha256(text.encode()).hexdigest():
+                raise BitfabricError(
+                    f"{self.folder / step / name} is not what this version of bitfabric makes of the build; build again"
+                )
+        return design
 
     def interface(self) -> Interface | None:
         """The interface of the image, for the driver; None where there is no image."""

@@ -3,7 +3,7 @@
 The steps, and their files in the build folder or their checks:
 
 ========== ============================================================================================
-lower      ``model.onnx``, ``graph.txt``: the exact integer dataflow graph
+lower      ``model.onnx``, ``graph.json``, ``graph.safetensors``, ``graph.txt``: the exact integer dataflow graph
 fold       ``folding.json`` (FINN's form); cycles and resources as estimated
 emulate    the hardware's graph, emulated, against the QONNX reference, on every frame (FINN's: on a few frames)
 rtl        the accelerator's SystemVerilog and memory files
@@ -18,15 +18,16 @@ finn       FINN's own estimate for the same model, if requested
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows import evidence
 from flows.accelerator import Accelerator, keep_board_file
-from flows.build_report import FILE, BuildReport, Estimate
+from flows.build_report import FILE, PAGE, BuildReport, Estimate
 from flows.config import STEPS, BuildConfig
 from flows.design_point import DesignPoint
-from flows.files import write_json
 from flows.found import Found
 from flows.implementation import Implementation
 from flows.planner import Plan
@@ -73,8 +74,9 @@ def build(
 
     The options are those of BuildConfig. ``watch`` is called for every step (see StepCache); None shows the steps on
     standard error if it is a terminal, or in the notebook. Steps whose inputs have not changed are not run again; their
-    results are read from ``out``. Raises BitfabricError where a step fails or two stages differ, and UsageError for
-    invalid options.
+    results are read from ``out``. What an earlier, longer build has left in ``out`` is removed. Raises BitfabricError
+    where a step fails or two stages differ, and UsageError for invalid options, and for a finished build in ``out`` in
+    which a file was edited.
     """
     config = BuildConfig(
         target,
@@ -94,11 +96,14 @@ def build(
     )
     folder = Path(out)
     with _alone(folder), shown(watch) as told:
-        (folder / FILE).unlink(missing_ok=True)
+        evidence.refuse_edited(folder)
         work = _Build(model, config, folder, told)
-        keep_board_file(target, folder)
+        for stale in (FILE, PAGE):
+            (folder / stale).unlink(missing_ok=True)
+        files = keep_board_file(target, folder)
         report = work.run()
-        write_json(folder / FILE, report.to_json())
+        work.remove_stale(report)
+        evidence.write_report(folder, report, work.steps.records, files)
         return Accelerator(folder, work.made)
 
 
@@ -131,7 +136,8 @@ class _Build:
     """One run of the steps."""
 
     def __init__(self, model: str | os.PathLike[str] | Model, config: BuildConfig, folder: Path, watch: Watch) -> None:
-        self.model = Model.open(model)  # Raises for a missing or foreign file before anything is written.
+        self.opened = Model.open(model)  # Raises for a missing or foreign file before anything is written.
+        self.model = self.opened.with_graph_of(folder / Lower.name)
         self.plan = Plan(self.model, config)
         self.config, self.folder = config, folder
         self.steps = StepCache(folder, watch)
@@ -143,7 +149,7 @@ class _Build:
         wanted = set(STEPS[: STEPS.index(config.stop_after) + 1])
         if not self.plan.device.routable:
             wanted -= {"place", "netlist"}
-        found = Found(run(Lower(self.model)), run(Fold(self.plan)))
+        found = Found(run(Lower(self.opened)), run(Fold(self.plan)))
         _ = self.samples.frames  # Raises for frames that do not match, before anything takes time.
         self.made = made = self._implementation(found.fold)
         if "emulate" in wanted:
@@ -168,7 +174,14 @@ class _Build:
     def _implementation(self, estimate: Estimate) -> Implementation:
         """The design for the steps after ``fold``, with the plan's own design point if ``fold`` has just chosen it."""
         point = self.plan.known_point or DesignPoint.from_json(self.model, self.config.parity, estimate.to_json())
-        return Implementation(self.plan.target, point, estimate.interval, self.folder)
+        return Implementation(self.plan.target, point, estimate.interval, self.folder, products=self.steps.products)
+
+    def remove_stale(self, report: BuildReport) -> None:
+        """Remove what an earlier build in this folder has left of steps that this one does not have."""
+        for name in {*STEPS, CompareFinn.name} - set(self.steps.records):
+            self.steps.remove(name)
+        if "driver" not in report.products:
+            shutil.rmtree(self.folder / "driver", ignore_errors=True)
 
 
 def _affordable(estimate: Estimate, asked: int | None, least: int, most: int, work: float) -> int:

@@ -1,83 +1,79 @@
 """The cache of build steps. A step has a folder of output files and a record; both are valid only together.
 
-The key of a step is the hash of its declared inputs, of the code that it uses (also that of other packages, which
-provide kernels or handlers), and of the versions of the Python packages that it uses. A step with the same key and
-unmodified files is not run again. A step writes to ``NAME.part``, which is renamed when the step is complete;
-``NAME.failed`` keeps the files of a failed step, for its logs.
+The key of a step is the hash of its declared inputs, of the products of earlier steps that it reads, of the code that
+it uses (also that of other packages, which provide kernels or handlers), and of the versions of Python, of the C++
+compiler and of the Python packages that it uses. A step with the same key and unmodified files is not run again. A step
+writes to ``NAME.part``, which is renamed when the step is complete; ``NAME.failed`` keeps the files of a failed step,
+for its logs.
 
-A modified record is detected: it contains a hash of its content, and its result must have the step's result type. If
-either check fails, the step runs again.
+``flows.evidence`` describes the records, and what is detected in a finished build. Where a record or a product of an
+unfinished build is damaged, or is none of the step's result type, the step runs again.
 """
 
-import hashlib
-import json
+import platform
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
-from pydantic import ValidationError
-
 from flows.build_report import Facts, StepTime
-from flows.files import read_json, sha256, write_json
+from flows.evidence import RECORDS, BrokenError, Record, check_files, hash_of
+from flows.files import digest, sha256, write_json
 from flows.source_hash import code_of, code_of_packages
 from flows.steps.step import PACKAGES, Step, installed
 from hw.host.errors import BitfabricError
+from hw.native import compiler
 
 Watch = Callable[[str, bool, float | None], None]
 """``watch(name, cached, seconds)`` is called before a step (``seconds`` is None) and after it."""
 R = TypeVar("R", bound=Facts)
 
 
-def key_of(*parts: object) -> str:
-    """Hash of JSON-able values."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
 class StepCache:
-    """The steps of one build folder; ``done`` lists the finished ones with their times."""
+    """The steps of one build folder.
+
+    ``done`` lists the finished ones with their times, ``records`` what they did, by name, and ``products`` the hash of
+    each of their files, by path in the build folder.
+    """
 
     def __init__(self, folder: Path, watch: Watch) -> None:
         self.folder = folder
         self.watch = watch
         self.done: list[StepTime] = []
+        self.records: dict[str, Record] = {}
+        self.products: dict[str, str] = {}
 
-    def _record(self, name: str) -> Path:
-        return self.folder / ".steps" / f"{name}.json"
-
-    def _valid(self, step: Step[R], key: str) -> R | None:
-        """The result in the step's valid record; None where the step has to run."""
+    def _valid(self, step: Step[R], key: str) -> tuple[Record, R] | None:
+        """The valid record of a step and the result in it; None where the step has to run."""
         try:
-            record = read_json(self._record(step.name))
-            if record["key"] != key or record["seal"] != _seal(record):
+            record = Record.read(self.folder, step.name)
+            if record.key != key or record.step != step.name:
                 return None
-            for file, digest in record["files"].items():
-                if sha256(self.folder / step.name / file) != digest:
-                    return None
-            return cast(R, step.result.model_validate(record["result"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
+            result = cast(R, step.result.model_validate(record.result))
+            check_files(self.folder, record.products)
+        except (OSError, ValueError, BrokenError):  # pydantic's ValidationError is a ValueError
             return None
+        return record, result
 
     def run(self, step: Step[R]) -> R:
         """The result of a step, from its record or from running it. Raises BitfabricError where it fails."""
         name = step.name
+        reads = {path: hash_of(self.products, path) for path in step.reads()}
         versions = {package: installed(package) for package in (*PACKAGES, *step.packages)}
+        machine = platform.python_implementation(), platform.python_version(), platform.machine(), compiler.version()
         code = code_of((type(step).__module__,)), code_of_packages()
-        key = key_of(name, step.inputs(), versions, code)
-        known = self._valid(step, key)
-        if known is not None:
+        key = digest([name, step.inputs(), reads, versions, machine, code])
+        if known := self._valid(step, key):
+            record, result = known
             self.watch(name, True, None)
             self.watch(name, True, 0.0)
-            self.done.append(StepTime(name=name, seconds=0.0, cached=True))
-            return known
+            return self._finished(record, result, cached=True)
         self.watch(name, False, None)
         started = time.monotonic()
         place, part, failed = (self.folder / f"{name}{suffix}" for suffix in ("", ".part", ".failed"))
-        self._record(name).parent.mkdir(parents=True, exist_ok=True)
-        self._record(name).unlink(missing_ok=True)
-        for stale in (place, part, failed):
-            shutil.rmtree(stale, ignore_errors=True)
+        self.remove(name)
+        (self.folder / RECORDS).mkdir(parents=True, exist_ok=True)
         part.mkdir()
         try:
             result = step.run(part)
@@ -92,14 +88,24 @@ class StepCache:
             part.rename(place)
         else:
             part.rmdir()
-        record: dict[str, object] = {"key": key, "result": result.to_json(), "files": hashes}
-        write_json(self._record(name), record | {"seal": _seal(record)})
         seconds = round(time.monotonic() - started, 3)
+        record = Record(step=name, key=key, reads=reads, result=result.to_json(), files=hashes, seconds=seconds)
+        write_json(self.folder / RECORDS / f"{name}.json", record.sealed())
         self.watch(name, False, seconds)
-        self.done.append(StepTime(name=name, seconds=seconds, cached=False))
+        return self._finished(record, result, cached=False)
+
+    def _finished(self, record: Record, result: R, cached: bool) -> R:
+        self.records[record.step] = record
+        self.products |= record.products
+        self.done.append(StepTime(name=record.step, seconds=record.seconds, cached=cached))
         return result
 
-
-def _seal(record: dict[str, object]) -> str:
-    """The hash of a record's content."""
-    return key_of(record["key"], record["result"], record["files"])
+    def remove(self, name: str) -> None:
+        """Remove everything that a step of this name has left in the folder."""
+        (self.folder / RECORDS / f"{name}.json").unlink(missing_ok=True)
+        for suffix in ("", ".part", ".failed"):
+            place = self.folder / f"{name}{suffix}"
+            if place.is_symlink():
+                place.unlink()
+            else:
+                shutil.rmtree(place, ignore_errors=True)

@@ -176,9 +176,7 @@ class Model:
     the graph is that of the front end.
     """
 
-    def __init__(
-        self, path: Path, data: bytes, frontend: Frontend | None = None, lowered: Path | None = None
-    ) -> None:
+    def __init__(self, path: Path, data: bytes, frontend: Frontend | None = None, lowered: Path | None = None) -> None:
         """``frontend`` is that of the parsed file; None: the file is parsed at the first use of the front end."""
         self.path = path
         self.bytes = data

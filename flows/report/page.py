@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.build_report import SHELL, BuildReport, Counts, FinnComparison, FinnLayerCost
+from flows.build_report import PAGE, SHELL, BuildReport, Counts, FinnComparison, FinnLayerCost
 from flows.engines import ENGINES, find_engine
 from flows.files import read_json, write_text
 from flows.report import bottlenecks, figures
@@ -33,7 +33,7 @@ def write(report: BuildReport, graph: Graph, hardware: Graph, folder: Path, out:
     ``graph`` is the model's graph, ``hardware`` the folded graph with width converters and FIFOs. Raises BitfabricError
     where another version made the build (its cycles differ), and UsageError where the file cannot be written.
     """
-    path = out or folder / "report.html"
+    path = out or folder / PAGE
     text = _environment().get_template("page.html").render(_facts(report, graph, hardware, folder))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

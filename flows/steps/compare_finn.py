@@ -29,6 +29,9 @@ class CompareFinn(Step[FinnEstimated]):
     def inputs(self) -> list[object]:
         return [self.model.sha256, self.interval, self.clock_mhz]
 
+    def reads(self) -> tuple[str, ...]:
+        return ("lower",)
+
     def run(self, out: Path) -> FinnEstimated:
         from flows.finn.estimate import estimate
 

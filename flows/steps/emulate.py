@@ -34,6 +34,9 @@ class Emulate(Step[Emulated]):
     def inputs(self) -> list[object]:
         return [*self.made.key(), self.samples.key, self.frames]
 
+    def reads(self) -> tuple[str, ...]:
+        return "lower", "fold"
+
     def run(self, out: Path) -> Emulated:
         model, graph, x = self.made.model, self.made.hardware, self.samples.frames[: self.frames]
         agreement = model.frontend.compare(graph, x)

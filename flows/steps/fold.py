@@ -5,6 +5,7 @@ from pathlib import Path
 from flows.build_report import Estimate
 from flows.files import sha256
 from flows.planner import Plan
+from flows.steps.lower import GRAPH
 from flows.steps.step import Step
 from hw.folding import finn_json
 
@@ -23,6 +24,9 @@ class Fold(Step[Estimate]):
         table = None if config.folding is None else sha256(config.folding)
         asked = [table, config.fps, config.fill, config.parity, config.clock_mhz]
         return [plan.model.sha256, plan.model.kind, repr(plan.target), *asked]
+
+    def reads(self) -> tuple[str, ...]:
+        return GRAPH
 
     def run(self, out: Path) -> Estimate:
         estimate = self.plan.estimate()

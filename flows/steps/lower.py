@@ -10,6 +10,9 @@ from flows.steps.step import Step
 from hw import graph_file
 from hw.model import Model
 
+GRAPH = (f"lower/{graph_file.JSON_FILE}", f"lower/{graph_file.ARRAY_FILE}")
+"""The products that hold the graph."""
+
 
 class Lowered(Facts):
     """The names of the graph's layers."""

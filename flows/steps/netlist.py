@@ -8,12 +8,13 @@ from pathlib import Path
 from flows import verify
 from flows.build_report import Compared
 from flows.engines.netlist import run_netlist
-from flows.files import sha256
 from flows.implementation import Implementation
 from flows.samples import Samples
+from flows.steps.lower import GRAPH
 from flows.steps.place import Placed
 from flows.steps.step import Step
 from flows.steps.synthesise import Synthesised
+from hw.simulation import verilator
 from hw.synth import nextpnr
 
 
@@ -27,11 +28,10 @@ class NetlistSimulated(Compared):
 
 
 class Netlist(Step[NetlistSimulated]):
-    """Simulates ``frames`` frames."""
+    """Simulates ``frames`` frames. The result holds for this placement and bitstream only."""
 
     name = "netlist"
     result = NetlistSimulated
-    packages = ("verilator",)
 
     def __init__(
         self, made: Implementation, samples: Samples, frames: int, synthesised: Synthesised, placed: Placed
@@ -39,12 +39,17 @@ class Netlist(Step[NetlistSimulated]):
         simulates = nextpnr.toolchain(made.device).simulates
         self.stage = "placed" if simulates else "mapped"
         self.path = f"place/{placed.netlist}" if simulates else f"synthesise/{synthesised.netlist}"
+        files = [f"place/{file}" for file in (placed.netlist, placed.bitstream) if file]
+        self.checked = tuple(dict.fromkeys([self.path, *files]))
         self.made = made
         self.samples = samples
         self.frames = frames
 
     def inputs(self) -> list[object]:
-        return [*self.made.key(), sha256(self.made.folder / self.path), self.samples.key, self.frames]
+        return [*self.made.key(), self.samples.key, self.frames, verilator.version()]
+
+    def reads(self) -> tuple[str, ...]:
+        return *GRAPH, "fold", "rtl", *self.checked
 
     def run(self, out: Path) -> NetlistSimulated:
         graph = self.made.graph

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from flows.build_report import Counts, Facts
-from flows.files import sha256
 from flows.implementation import Implementation
+from flows.steps.lower import GRAPH
 from flows.steps.step import Step
 from flows.steps.synthesise import Synthesised
 from flows.tools import tools
@@ -32,17 +32,20 @@ class Place(Step[Placed]):
 
     def __init__(self, made: Implementation, synthesised: Synthesised, seeds: tuple[int, ...]) -> None:
         self.made = made
-        self.netlist = made.folder / "synthesise" / synthesised.netlist
+        self.netlist = f"synthesise/{synthesised.netlist}"
         self.seeds = seeds
 
     def inputs(self) -> list[object]:
         tool = tools(self.made.family.name).get("nextpnr")
-        return [*self.made.key(), sha256(self.netlist), self.seeds, tool]
+        return [*self.made.key(), self.seeds, tool]
+
+    def reads(self) -> tuple[str, ...]:
+        return *GRAPH, "fold", self.netlist
 
     def run(self, out: Path) -> Placed:
         made = self.made
         pins, clock = (made.image.pins, made.image.clock_mhz) if made.image else (None, made.clock_mhz)
-        placed = nextpnr.place_and_route(self.netlist, made.device, out, clock, pins, self.seeds)
+        placed = nextpnr.place_and_route(made.folder / self.netlist, made.device, out, clock, pins, self.seeds)
         layers = {instance: node.name for node, instance in instances(made.hardware).items()}
         path = placed.describe_path(SCOPE if made.image else "", layers)
         placed.check(path)

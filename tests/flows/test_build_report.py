@@ -100,8 +100,6 @@ def test_what_is_no_report_is_refused(tmp_path, text, message):
         Accelerator(tmp_path)
 
 
-def test_the_report_of_another_model_is_refused(tmp_path):
-    (tmp_path / "lower").mkdir()
-    (tmp_path / "lower" / "model.onnx").write_bytes(b"x")
-    with pytest.raises(UsageError, match=re.escape("is not the model that was built")):
+def test_a_report_without_evidence_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=re.escape("is not as its build left it: build.json was changed")):
         Accelerator(write(tmp_path, CONTENT))

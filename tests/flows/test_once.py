@@ -34,9 +34,7 @@ def made(monkeypatch):
 
     from flows import implementation
 
-    count(onnx, "load", "parse")
-    count(onnx, "load_model", "parse")
-    count(onnx, "load_model_from_string", "parse")
+    count(models, "read_file", "parse")
     count(models, "lower_model", "lower")
     count(finn, "read", "lower")
     count(design_points, "insert_fifos", "hardware")
@@ -83,8 +81,27 @@ def test_a_finished_build_makes_what_an_engine_needs(small, tmp_path, made):
     made.clear()
     accelerator = Accelerator(tmp_path)
     assert made == {}
-    accelerator.run(np.load(small / "x.npy")[:2])
-    assert made == {"parse": 1, "lower": 1}
+    x = np.load(small / "x.npy")[:2]
+    accelerator.run(x)
+    assert made == {}  # the graph is read from the build
+    accelerator.run(x, "qonnx")
+    assert made == {"parse": 1}
+    accelerator.write_report()
+    assert made == {"parse": 1, "hardware": 1}
+    assert accelerator.image is not None
+    assert made == {"parse": 1, "hardware": 1, "rtl": 1, "image": 1}
+
+
+def test_other_frames_for_the_same_model_do_not_lower_it_again(small, tmp_path, made):
+    """Only the comparison with the reference needs the lowering: which of the model's tensors an edge carries."""
+    build(small / "model.onnx", "ulx3s-12f", tmp_path, fps=5e6, stop_after="fold")
+    made.clear()
+    again = build(small / "model.onnx", "ulx3s-12f", tmp_path, fps=1e6, stop_after="rtl", frames=small / "x.npy")
+    assert [step.name for step in again.report.steps if step.cached] == ["lower"]
+    assert made == {"parse": 1, "lower": 1, "hardware": 1, "rtl": 1}
+    made.clear()
+    build(small / "model.onnx", "ulx3s-12f", tmp_path, fps=5e6, stop_after="fold")
+    assert made == {"parse": 1, "hardware": 1}
 
 
 def test_a_design_point_comes_back_from_json(small):

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from flows.build_report import Facts, StepTime
+from flows.evidence import Record
 from flows.files import sha256
-from flows.step_cache import StepCache, key_of
+from flows.step_cache import StepCache
 from flows.steps.step import Step
 from hw.host.errors import BitfabricError, UsageError
 
@@ -55,10 +56,15 @@ def steps(folder):
 
 
 def test_an_unchanged_step_is_not_run_again(tmp_path):
-    assert steps(tmp_path).run(Write("x")) == Text(text="x")
+    first = steps(tmp_path)
+    assert first.run(Write("x")) == Text(text="x")
+    [made] = first.done
+    assert not made.cached
     again = steps(tmp_path)
     assert again.run(Refuse("x")) == Text(text="x")
-    assert again.done == [StepTime(name="a", seconds=0.0, cached=True)]
+    assert again.done == [StepTime(name="a", seconds=made.seconds, cached=True)]  # the seconds of the run that made it
+    assert again.records == first.records
+    assert again.products == {"a/product": sha256(tmp_path / "a" / "product")}
 
 
 def damage_inputs(folder):
@@ -87,12 +93,35 @@ def edit_result(folder):
 def forge_result(folder):
     """A result that is none of the step's type, under a seal that matches it."""
     path = folder / ".steps" / "a.json"
-    record = json.loads(path.read_text()) | {"result": {"text": 1}}
-    path.write_text(json.dumps(record | {"seal": key_of(record["key"], record["result"], record["files"])}))
+    record = Record.model_validate(json.loads(path.read_text()) | {"result": {"text": 1}})
+    path.write_text(json.dumps(record.sealed()))
+
+
+def forge_name(folder):
+    """The record of another step, under a seal that matches it."""
+    path = folder / ".steps" / "a.json"
+    record = Record.model_validate(json.loads(path.read_text()) | {"step": "b"})
+    path.write_text(json.dumps(record.sealed()))
+
+
+def link_product(folder):
+    """The product is a link to an equal file elsewhere."""
+    (folder / "a" / "product").rename(folder / "elsewhere")
+    (folder / "a" / "product").symlink_to(folder / "elsewhere")
 
 
 @pytest.mark.parametrize(
-    "damage", [damage_inputs, damage_product, damage_missing, damage_record, edit_result, forge_result]
+    "damage",
+    [
+        damage_inputs,
+        damage_product,
+        damage_missing,
+        damage_record,
+        edit_result,
+        forge_result,
+        forge_name,
+        link_product,
+    ],
 )
 def test_anything_changed_runs_the_step_again(tmp_path, damage):
     steps(tmp_path).run(Write("x"))
@@ -107,6 +136,48 @@ def test_anything_changed_runs_the_step_again(tmp_path, damage):
 def test_changed_code_runs_the_step_again(tmp_path, monkeypatch):
     steps(tmp_path).run(Write("x"))
     monkeypatch.setattr("flows.step_cache.code_of", lambda modules: "other")
+    assert steps(tmp_path).run(Write("z")) == Text(text="z")
+
+
+class Read(Write):
+    """Reads the product of the step ``a``."""
+
+    name = "b"
+
+    def reads(self):
+        return ("a/product",)
+
+
+@pytest.mark.parametrize(("reads", "runs"), [(("a/product",), True), (("a",), True), ((), False)])
+def test_a_step_runs_again_where_a_product_that_it_reads_has_changed(tmp_path, monkeypatch, reads, runs):
+    monkeypatch.setattr(Read, "reads", lambda self: reads)
+    first = steps(tmp_path)
+    first.run(Write("x"))
+    first.run(Read("one"))
+    assert set(first.records["b"].reads) == set(reads)
+    again = steps(tmp_path)
+    again.run(Write("y", key=2))
+    assert again.run(Read("two")) == Text(text="two" if runs else "one")
+
+
+def test_a_step_cannot_read_what_no_step_has_made(tmp_path):
+    with pytest.raises(KeyError):
+        steps(tmp_path).run(Read("x"))
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [("flows.step_cache.compiler", "version"), ("flows.step_cache.platform", "python_version")]
+)
+def test_another_compiler_or_python_runs_the_step_again(tmp_path, monkeypatch, owner, name):
+    steps(tmp_path).run(Write("x"))
+    monkeypatch.setattr(f"{owner}.{name}", lambda: "other")
+    assert steps(tmp_path).run(Write("z")) == Text(text="z")
+
+
+@pytest.mark.parametrize("package", ["numpy", "scipy"])
+def test_another_solver_runs_the_step_again(tmp_path, monkeypatch, package):
+    steps(tmp_path).run(Write("x"))
+    monkeypatch.setattr("flows.step_cache.installed", lambda name: "9" if name == package else "1")
     assert steps(tmp_path).run(Write("z")) == Text(text="z")
 
 
