@@ -153,7 +153,7 @@ class _Build:
         _ = self.samples.frames  # Raises for frames that do not match, before anything takes time.
         self.made = made = self._implementation(found.fold)
         if "emulate" in wanted:
-            found.emulate = run(Emulate(made, self.samples, config.rtl_frames))
+            found.emulate = run(Emulate(made.point, self.samples, config.rtl_frames))
         if "rtl" in wanted:
             found.rtl = run(Rtl(made))
         if "simulate" in wanted:

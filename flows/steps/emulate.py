@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flows.build_report import Compared, DirectedCounts
-from flows.implementation import Implementation
+from flows.design_point import DesignPoint
 from flows.samples import Samples
 from flows.steps.step import Step
 from hw.simulation.emulator import Emulator
@@ -25,20 +25,20 @@ class Emulate(Step[Emulated]):
     result = Emulated
     packages = ("onnxruntime", "finn-plus")
 
-    def __init__(self, made: Implementation, samples: Samples, frames: int | None) -> None:
-        self.made = made
+    def __init__(self, point: DesignPoint, samples: Samples, frames: int | None) -> None:
+        self.point = point
         self.samples = samples
-        default = made.model.frontend.default_frames
+        default = point.model.frontend.default_frames
         self.frames = None if default is None else frames or default
 
     def inputs(self) -> list[object]:
-        return [*self.made.key(), self.samples.key, self.frames]
+        return [self.point.model.sha256, self.point.parity, self.point.to_json(), self.samples.key, self.frames]
 
     def reads(self) -> tuple[str, ...]:
         return "lower", "fold"
 
     def run(self, out: Path) -> Emulated:
-        model, graph, x = self.made.model, self.made.hardware, self.samples.frames[: self.frames]
+        model, graph, x = self.point.model, self.point.hardware, self.samples.frames[: self.frames]
         agreement = model.frontend.compare(graph, x)
         directed = model.frontend.check_directed(graph)
         outputs = {model.frontend.engine: model.reference.run(x), "emulator": Emulator(graph).run(x)}

@@ -29,7 +29,7 @@ def test_the_frames_of_finns_graph_are_part_of_the_key(finns, tmp_path):
 
 def test_the_frames_of_the_rtl_are_not_part_of_the_key_of_a_qonnx_model(small, tmp_path):
     model = Model.open(small / "model.onnx")
-    made = build(model, "ulx3s-12f", tmp_path, stop_after="fold").implementation
+    made = build(model, "ulx3s-12f", tmp_path, stop_after="fold").implementation.point
     samples = Samples.open(model, None, None)
     assert Emulate(made, samples, 3).inputs() == Emulate(made, samples, 50).inputs()
 
