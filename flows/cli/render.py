@@ -91,7 +91,7 @@ def _warned(warnings: Sequence[str]) -> None:
 def _inputs(inputs: Inputs | None) -> None:
     """Print what became of the values of the frames, in yellow where that is doubtful."""
     if inputs is not None:
-        out.print(Text(one_line(inputs.statement), style="yellow" if inputs.doubtful else ""), soft_wrap=True)
+        out.print(one_line(inputs.statement), style="yellow" if inputs.doubtful else None, soft_wrap=True)
 
 
 def built(accelerator: "Accelerator") -> None:
@@ -138,7 +138,7 @@ def built(accelerator: "Accelerator") -> None:
         if check.directed:
             out.print(f"{name}: {one_line(check.directed.summary)}", soft_wrap=True)
         if check.explanation:
-            out.print(Text(f"{name}: {check.explanation}", style="yellow"), soft_wrap=True)
+            out.print(one_line(f"{name}: {check.explanation}"), style="yellow", soft_wrap=True)
     _inputs(report.inputs)
     finn = report.finn
     if isinstance(finn, FinnRefusal):

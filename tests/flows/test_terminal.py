@@ -5,20 +5,27 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from qonnx.core.datatype import DataType
 
+from flows import build
 from flows.build_report import Layer
 from flows.cli import main, render
 from flows.cli.render import _layers, _show
 from flows.report import page
 from flows.terminal import Terminal
+from hw import finn
 from hw.host.text import one_line, printable
 from hw.ir import html
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.stream import Stream
 from hw.kernels.fifo.kernel import Fifo
+from hw.rtl.design import instances
+from hw.simulation import verilator
 from tests.builders.hostile_names import HOSTILE
+from tests.builders.networks import perceptron
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,12 +57,15 @@ def test_names_in_tables_are_shown_as_they_are_and_printable(screen: io.StringIO
 
 
 def test_names_and_texts_of_tools_in_lines(screen: io.StringIO) -> None:
+    given = {"declared": True, "values": 1, "fractions": 0, "out_of_range": 0, "codes": 1, "possible_codes": 2,
+             "least": 0.0, "greatest": 1.0, "type": "UINT1", "doubtful": True}  # fmt: skip
     for name in HOSTILE:
         result = {"engine": "rtl", "frames": 1, "seconds": 0.5, "trace": name, "output": name}
+        result["inputs"] = {**given, "name": name, "statement": f"input {name}: 1 value"}
         render.ran(result, {})
         render.diagnosis([{"name": name, "purpose": name, "needed": True, "found": None, "remedy": name}])
     shown = without_styles(screen.getvalue())
-    assert shown.count("\n") == 5 * len(HOSTILE)
+    assert shown.count("\n") == 6 * len(HOSTILE)
     assert "waveform [red]a[/]\n" in shown
 
 
@@ -101,3 +111,29 @@ def test_nobody_writes_markup_or_prints_past_the_terminal() -> None:
         text = path.read_text()
         assert not re.search(r"\[/\]|\[/?(bold|red|green|yellow|dim)\b", text), f"{path}: markup is not interpreted"
         assert path.name == "terminal.py" or "rich.console" not in text, f"{path}: use flows.terminal"
+
+
+def test_a_build_of_a_graph_with_hostile_names(tmp_path: Path, screen: io.StringIO) -> None:
+    graph = finn.adapted(perceptron(np.random.default_rng(0), [8, 8, 8, 4], [("INT4", "INT2")] * 3))
+    model = finn.write(graph)
+    names = ["module", "a;b", "[/x]<script>alert(1)</script>", "a.b", "a_b"]
+    for node, name in zip((node for node in model.graph.node if node.domain), names, strict=True):
+        node.name = name
+    for node in model.graph.node:
+        node.input[:] = ["[red]in<b>" if name == "x" else name for name in node.input]
+        node.output[:] = ["out;`include" if name == "y" else name for name in node.output]
+    model.graph.input[0].name, model.graph.output[0].name = "[red]in<b>", "out;`include"
+    onnx.save(model, tmp_path / "m.onnx")
+    made = build(tmp_path / "m.onnx", "ulx3s-12f", tmp_path / "[red]{{ 7 * 7 }}", fps=1e5, stop_after="rtl")
+    assert [layer.name for layer in made.report.layers] == names
+    assert list(instances(made.implementation.hardware).values()) == [
+        "u0_module", "u1_a_b_2", "u2_n___x__script_alert_1___script_", "u3_a_b_3", "u4_a_b"
+    ]  # fmt: skip
+    verilator.lint(made.implementation.rtl)
+    render.built(made)
+    shown = without_styles(screen.getvalue())
+    assert all(name in shown for name in names)
+    page = Texts(made.write_report(None).read_text())
+    assert "script" not in page.tags
+    assert all(name in page.text for name in names)
+    assert "[red]in<b>" in page.text
