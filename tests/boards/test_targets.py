@@ -15,7 +15,7 @@ from amaranth_boards.ulx3s import ULX3S_12F_Platform, ULX3S_25F_Platform, ULX3S_
 from qonnx.core.datatype import DataType
 
 from hw.boards.image import image
-from hw.boards.targets import RESERVED, find_target, targets
+from hw.boards.targets import RESERVED, Board, find_target, targets
 from hw.fabric.identifiers import KEYWORDS
 from hw.fabric.resources import Resources
 from hw.families import devices, find_device
@@ -261,6 +261,15 @@ def test_a_board_file_is_a_file_of_text(tmp_path: Path) -> None:
     for other in (tmp_path / "pipe.yaml", Path("/dev/zero.yaml")):
         with pytest.raises(UsageError, match=r"is not a file of at most|No such file"):
             find_target(str(other))
+
+
+def test_the_board_file_of_the_documentation(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "boards.md").read_text()
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    board = find_target(str(path)).board
+    assert set(Board.model_fields) - board.model_fields_set == {"devices"}
+    assert board.uart.usb == "0403:6015"
 
 
 def test_a_pin_has_one_use(tmp_path: Path) -> None:
