@@ -173,7 +173,9 @@ class Compared(Facts):
     of them are ``explained``: one code apart, because float32 rounding of the reference can lead to either. They are
     at most 0.5 % of the ``elements``. ``arg_max_changes`` counts the frames whose class differs; ``rounded`` the
     floating-point outputs that differ from the reference by no more than its rounding, which are not mismatches.
-    ``explanation`` says in a sentence what rounding explains; absent where nothing differs.
+    Exact sums ``decided`` the elements behind sums that float32 cannot hold; ``inexact`` counts those of them at which
+    float32 itself differs. ``explanation`` says in a sentence what rounding explains, ``remark`` what exact sums
+    decided; absent where there is nothing to say.
     """
 
     frames: int
@@ -183,7 +185,10 @@ class Compared(Facts):
     arg_max_changes: int
     mismatched_frames: int = 0
     rounded: int = 0
+    decided: int = 0
+    inexact: int = 0
     explanation: str | None = None
+    remark: str | None = None
 
 
 class DirectedCounts(Facts):

@@ -136,9 +136,12 @@ def built(accelerator: "Accelerator") -> None:
     _show(engines)
     for name, check in report.verified.items():
         if check.directed:
-            out.print(f"{name}: {one_line(check.directed.summary)}", soft_wrap=True)
+            style = "yellow" if check.directed.explained else None
+            out.print(f"{name}: {one_line(check.directed.summary)}", style=style, soft_wrap=True)
         if check.explanation:
             out.print(one_line(f"{name}: {check.explanation}"), style="yellow", soft_wrap=True)
+        if check.remark:
+            out.print(one_line(f"{name}: {check.remark}"), soft_wrap=True)
     _inputs(report.inputs)
     finn = report.finn
     if isinstance(finn, FinnRefusal):

@@ -175,7 +175,8 @@ def _share(number: int, share: float) -> str:
 def _rungs(report: BuildReport) -> list[dict[str, Any]]:
     """The sequence of verified engines, starting with the model's reference.
 
-    The key ``frames`` is None for engines on which the build ran no frames.
+    The key ``frames`` is None for engines on which the build ran no frames; ``amber`` marks those with differences that
+    float32 rounding explains.
     """
     checks = report.verified
     other = "qonnx" if "finn" in checks else "finn"
@@ -185,12 +186,9 @@ def _rungs(report: BuildReport) -> list[dict[str, Any]]:
         if name == other or traits.on_board:
             continue
         title = f"{check.stage} netlist" if check and check.stage else traits.title
-        facts = (
-            check.model_dump(mode="json")
-            if check
-            else {"frames": None, "mismatches": 0, "explanation": None, "directed": None}
-        )
-        rungs.append({"engine": name, "name": title, "what": traits.what, **facts})
+        facts = check.model_dump(mode="json") if check else {"frames": None, "explanation": None, "directed": None}
+        explained = bool(check and (check.explanation or (check.directed and check.directed.explained)))
+        rungs.append({"engine": name, "name": title, "what": traits.what, "amber": explained, **facts})
     return rungs
 
 

@@ -44,4 +44,5 @@ class Emulate(Step[Emulated]):
         outputs = {model.frontend.engine: model.reference.run(x), "emulator": Emulator(graph).run(x)}
         accuracy = {engine: self.samples.score(y) for engine, y in outputs.items()}
         counts = DirectedCounts(**vars(directed), summary=directed.summary) if directed else None
-        return Emulated(**vars(agreement), explanation=agreement.explanation, accuracy=accuracy, directed=counts)
+        said = {"explanation": agreement.explanation, "remark": agreement.remark, "directed": counts}
+        return Emulated.model_validate({**vars(agreement), **said, "accuracy": accuracy})

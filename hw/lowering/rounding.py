@@ -87,13 +87,13 @@ def _sum_error(low: np.ndarray, high: np.ndarray, magnitudes: np.ndarray, shared
     # Sums of multiples of one power of two that stay below 2**24 of them are exact, in any order.
     known = (low == high).all(axis=-1, keepdims=shared)
     if shared:
-        grid = _lowest_bit(low, -1)[..., None] * _lowest_bit(magnitudes, 0)
+        grid = lowest_bit(low, -1)[..., None] * lowest_bit(magnitudes, 0)
     else:
-        grid = _lowest_bit(low, -1) * _lowest_bit(magnitudes, -1)
+        grid = lowest_bit(low, -1) * lowest_bit(magnitudes, -1)
     return np.where((largest < grid * 2.0**24) & known, 0.0, error)
 
 
-def _lowest_bit(values: np.ndarray, axis: int) -> np.ndarray:
+def lowest_bit(values: np.ndarray, axis: int) -> np.ndarray:
     """The largest power of two that divides all values along an axis; infinity where all are 0."""
     mantissa, exponent = np.frexp(values)
     whole = (mantissa * 2.0**53).astype(np.int64)

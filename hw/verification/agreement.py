@@ -14,7 +14,9 @@ class Agreement:
     - ``mismatches``: elements that differ; ``mismatched_frames``: the frames that they are in;
     - ``explained``: mismatches of one code that float32 rounding of the reference explains;
     - ``arg_max_changes``: frames whose class differs;
-    - ``rounded``: floating-point outputs that differ from the reference by no more than its rounding.
+    - ``rounded``: floating-point outputs that differ from the reference by no more than its rounding;
+    - ``decided``: elements behind sums that float32 cannot hold, which equal those of the reference with exact sums;
+    - ``inexact``: those of them at which the float32 reference itself differs from the exact value.
     """
 
     frames: int
@@ -24,6 +26,18 @@ class Agreement:
     arg_max_changes: int = 0
     mismatched_frames: int = 0
     rounded: int = 0
+    decided: int = 0
+    inexact: int = 0
+
+    @property
+    def remark(self) -> str | None:
+        """What exact sums decided, in one line; None where float32 holds all sums."""
+        if not self.decided:
+            return None
+        return (
+            f"exact sums decide {self.decided:,} elements, behind sums that can pass 2^24; float32 itself differs from "
+            f"them in {self.inexact:,}"
+        )
 
     @property
     def explanation(self) -> str | None:

@@ -14,6 +14,7 @@ from hw.lowering.lower import LoweredModel
 from hw.lowering.rounding import Interval, interval, through
 from hw.verification.agreement import MAX_EXPLAINED, Agreement
 from hw.verification.difference import same
+from hw.verification.exact_layers import ExactLayers
 
 Tensors = dict[str, np.ndarray]
 CHOICES = frozenset({"ArgMax", "TopK"})
@@ -41,6 +42,8 @@ class Comparison:
     - ``layers``: counts by edge or output. A layer is fed the reference's own inputs, and an element is a mismatch if
       its code differs from the reference's. A floating-point output is one if it differs by more than rounding;
     - ``rounded``: the floating-point outputs that differ, but by no more than rounding; they are not mismatches;
+    - ``decided``: the elements behind sums that float32 cannot hold, where the reference with exact sums decides (they
+      are mismatches if they differ from it); ``inexact``: those at which the float32 reference itself is wrong;
     - ``arg_max_changes``: the frames whose class differs between the whole graph and the reference;
     - ``first_unexplained``, ``first_explained``: where the first mismatches of both kinds are, in words.
     """
@@ -48,6 +51,8 @@ class Comparison:
     frames: int = 0
     mismatched_frames: int = 0
     rounded: int = 0
+    decided: int = 0
+    inexact: int = 0
     arg_max_changes: int = 0
     layers: dict[str, LayerCounts] = field(default_factory=dict)
     first_unexplained: str | None = None
@@ -137,6 +142,8 @@ class Comparison:
             arg_max_changes=self.arg_max_changes,
             mismatched_frames=self.mismatched_frames,
             rounded=self.rounded,
+            decided=self.decided,
+            inexact=self.inexact,
         )
 
 
@@ -186,14 +193,20 @@ def check_scales(lowering: LoweredModel) -> None:
 
 
 def compare_layers(
-    graph: Graph, lowering: LoweredModel, frames: Tensors, expected: Tensors, result: Comparison, start: int = 0
+    graph: Graph,
+    lowering: LoweredModel,
+    frames: Tensors,
+    expected: Tensors,
+    exact: ExactLayers,
+    result: Comparison,
+    start: int = 0,
 ) -> tuple[Tensors, np.ndarray]:
     """Run every node of ``graph`` on the reference's integers, and count the elements that differ from the reference.
 
     ``graph`` has the edges of ``lowering.graph``. ``frames`` are by input, the first of them is number ``start``.
-    ``expected`` are the reference's tensors by name: those in ``lowering.tensors``, and the outputs. The counts are
-    added to ``result``. Returns the outputs by name, as computed from the reference's integers, and which frames have
-    a mismatch.
+    ``expected`` are the reference's tensors by name: those in ``lowering.tensors``, and the outputs. Where ``exact``
+    has values, these decide instead. The counts are added to ``result``. Returns the outputs by name, as computed from
+    the reference's integers, and which frames have a mismatch.
     """
     integers = graph.encode(frames)
     touched = np.zeros(len(next(iter(integers.values()))), bool)
@@ -220,20 +233,36 @@ def compare_layers(
                 got = integers[edge]
                 codes, valid = (each.reshape(got.shape) for each in decoded(tensor, expected[name]))
                 differs = (got != codes) | ~valid
-                near = valid & _explained(lowering, edge, integers, codes, differs)
-                add(edge, got, codes, differs, near & _adjacent(lowering.decisions[edge].steps, got, codes))
+                bounds = exact.codes(edge)
+                if bounds is None:
+                    near = valid & _explained(lowering, edge, integers, codes, differs)
+                    add(edge, got, codes, differs, near & _adjacent(lowering.decisions[edge].steps, got, codes))
+                else:
+                    want, wrong = _outside(got, bounds)
+                    near = _explained(lowering, edge, integers, want, wrong, exact=True)
+                    add(edge, got, want, wrong, near & _adjacent(lowering.decisions[edge].steps, got, want))
+                    touched[differs.reshape(len(differs), -1).any(axis=1)] = True
+                    result.decided += differs.size
+                    result.inexact += int(differs.sum())
                 integers[edge] = np.where(valid, codes, got).astype(got.dtype)
     outputs = {}
     for port in graph.outputs:
         tensor, host_steps = lowering.ends[port.name]
         low, high = interval(tensor, integers, lowering.products)
         got, want = port.decode(integers[port.edge]), expected[port.name]
-        values = integers[tensor.edge].reshape(-1, *tensor.shape).astype(np.float64)
-        exact = run(tensor.layout_ops, run(tensor.steps, values))
+        sums = integers[tensor.edge].reshape(-1, *tensor.shape).astype(np.float64)
+        own = run(tensor.layout_ops, run(tensor.steps, sums))
         bounds = run(tensor.layout_ops, low), run(tensor.layout_ops, high)
-        differs, near, rounded = _output(exact, bounds, tensor.steps, host_steps, got, want)
+        differs, near, rounded = _output(own, bounds, tensor.steps, host_steps, got, want)
         result.rounded += int(rounded.sum())
-        add(port.name, got, want, differs, near)
+        decided = exact.output(port.name)
+        if decided is not None:
+            sums = integers[tensor.edge]
+            add(port.name, sums, *_outside(sums, decided[1]), np.zeros(sums.shape, bool))
+            result.decided += want.size
+            result.inexact += int(np.sum(decided[0].astype(want.dtype) != want))
+        else:
+            add(port.name, got, want, differs, near)
         outputs[port.name] = got
     result.mismatched_frames += int(touched.sum())
     return outputs, touched
@@ -252,6 +281,13 @@ def decoded(tensor: IntegerTensor, values: np.ndarray) -> tuple[np.ndarray, np.n
     room = (np.abs(codes * slope) + np.abs(offset)) * GRID_ULP
     valid = finite & (np.abs(np.where(finite, ordered, 0.0) - (codes * slope + offset)) <= room)
     return codes.astype(np.int64), valid
+
+
+def _outside(got: np.ndarray, bounds: Interval) -> tuple[np.ndarray, np.ndarray]:
+    """The exact integers, or the nearest within their ``bounds``, and the elements that differ from them."""
+    low, high = (side.reshape(got.shape) for side in bounds)
+    want = np.clip(got, low, high)
+    return want, got != want
 
 
 def _adjacent(steps: Steps, got: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -274,16 +310,31 @@ def _code_step(quantizer: HostStep) -> int:
 
 
 def _explained(
-    lowering: LoweredModel, edge: str, integers: Tensors, codes: np.ndarray, differs: np.ndarray
+    lowering: LoweredModel,
+    edge: str,
+    integers: Tensors,
+    codes: np.ndarray,
+    differs: np.ndarray,
+    exact: bool = False,
 ) -> np.ndarray:
-    """The elements among ``differs`` in which float32 rounding can lead to both the kernel's codes and ``codes``."""
+    """The elements among ``differs`` in which float32 rounding can lead to both the kernel's codes and ``codes``.
+
+    The kernel's codes must be those of the lowering's kernel. If ``codes`` are ``exact``, they must be those of the
+    function that the lowering approximates: a Requant whose factor has too few bits differs from it within rounding.
+    """
     result = np.zeros(differs.shape, bool)
     rows = np.flatnonzero(differs.reshape(len(differs), -1).any(axis=1))
     if len(rows):
         few = {name: values[rows] for name, values in integers.items()}
         bounds = interval(lowering.decisions[edge].source, few, lowering.products)
         low, high = (side.reshape(codes[rows].shape) for side in bounds)
-        result[rows] = np.logical_and.reduce([(low <= got) & (got <= high) for got in (few[edge], codes[rows])])
+        near = np.logical_and.reduce([(low <= got) & (got <= high) for got in (few[edge], codes[rows])])
+        decision = lowering.decisions[edge]
+        sums = few[decision.source.edge].reshape(-1, *decision.source.shape)
+        near &= few[edge] == decision.quantizer.kernel.execute(sums)[0].reshape(near.shape)
+        if exact:
+            near &= codes[rows] == decision.quantizer.function.codes(sums).reshape(near.shape)
+        result[rows] = near
     return result
 
 

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 
@@ -14,7 +15,14 @@ from hw.ir.graph import Graph
 from hw.lowering.lower import LoweredModel, lower_model
 from hw.lowering.qonnx import integer_dtype, load, prepare, read
 from hw.simulation.emulator import Emulator
-from hw.verification.comparison import Comparison, check_correspondence, check_scales, compare_layers
+from hw.verification.comparison import (
+    Comparison,
+    check_correspondence,
+    check_scales,
+    compare_layers,
+)
+from hw.verification.exact_layers import ExactLayers, inexact_layers
+from hw.verification.exact_reference import ExactReference, constant_tensors
 
 CHUNK_ELEMENTS = 1 << 22
 """Elements of the largest tensor that one execution computes, which bounds the memory."""
@@ -36,6 +44,7 @@ class Reference:
         widest = max(int(np.prod(shape)) for shape in shapes if shape)
         self.chunk = max(1, CHUNK_ELEMENTS // widest)
         self._batched: dict[int, ModelWrapper] = {}
+        self._constants: dict[str, np.ndarray] | None = None
 
     def run(self, frames: Batch) -> Batch:
         """The model's output for frames ``(N, *shape)``; by name where it has several inputs or outputs.
@@ -47,7 +56,7 @@ class Reference:
 
     def tensors(self, frames: Batch, names: list[str]) -> dict[str, np.ndarray]:
         """The values of the named tensors for frames ``(N, *shape)``. Raises UsageError as ``run`` does."""
-        given = self._check(frames)
+        given = self.check(frames)
         count = len(next(iter(given.values())))
         parts: list[dict[str, np.ndarray]] = []
         for start in range(0, count, self.chunk):
@@ -55,7 +64,7 @@ class Reference:
             parts.append(self._execute(chunk, names))
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
-    def _check(self, frames: Batch) -> dict[str, np.ndarray]:
+    def check(self, frames: Batch) -> dict[str, np.ndarray]:
         """The frames by input, in the model's types. Raises UsageError for other names, shapes or types."""
         inputs = self.model.graph.input
         given = frames if isinstance(frames, dict) else {inputs[0].name: frames}
@@ -70,16 +79,32 @@ class Reference:
             result[value.name] = good.astype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
         return result
 
-    def _execute(self, frames: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
-        """The named tensors for one batch. The prepared model is cached for the last batch size."""
-        count = len(next(iter(frames.values())))
+    def batched(self, count: int) -> ModelWrapper:
+        """The model prepared for ``count`` frames, which is cached for the last count. Do not modify it."""
         if count not in self._batched:
             copy = onnx.ModelProto()
             copy.CopyFrom(self.proto)
             self._batched = {count: prepare(copy, count)}
+        return self._batched[count]
+
+    def exact(self, frames: dict[str, np.ndarray], tensors: dict[str, np.ndarray]) -> ExactReference:
+        """The reference with exact sums, from the values of ``tensors`` for one batch of ``frames``.
+
+        ``tensors`` are those at which it starts (see ExactReference), without the inputs and the constants.
+        """
+        if self._constants is None:
+            few = {name: values[:1] for name, values in frames.items()}
+            self._constants = self._execute(few, constant_tensors(self.batched(1)))
+        model = self.batched(len(next(iter(frames.values()))))
+        initial = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+        return ExactReference(model, {**self._constants, **initial, **frames, **tensors})
+
+    def _execute(self, frames: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
+        """The named tensors for one batch."""
+        count = len(next(iter(frames.values())))
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            context = execute_onnx(self._batched[count], frames, return_full_exec_context=True)
+            context = execute_onnx(self.batched(count), frames, return_full_exec_context=True)
         return {name: context[name] for name in names}
 
 
@@ -108,7 +133,7 @@ def compare_with(graph: Graph, lowering: LoweredModel, reference: Reference, fra
     """The same as ``compare``, for a caller that already has the lowering and the reference of the model."""
     check_correspondence(graph, lowering)
     check_scales(lowering)
-    result = Comparison()
+    result, inexact = Comparison(), inexact_layers(lowering)
     outputs = [port.name for port in graph.outputs]
     names = [*(tensor for tensor, _ in lowering.tensors.values()), *outputs]
     given = graph.check(frames)
@@ -116,7 +141,9 @@ def compare_with(graph: Graph, lowering: LoweredModel, reference: Reference, fra
     for start in range(0, result.frames, reference.chunk):
         chunk = {name: values[start : start + reference.chunk] for name, values in given.items()}
         expected = reference.tensors(chunk, names)
-        driven, touched = compare_layers(graph, lowering, chunk, expected, result, start)
+        starts = {name: expected[name] for name, _ in lowering.tensors.values()}
+        exact = ExactLayers(lowering, inexact, reference.exact(reference.check(chunk), starts) if inexact else None)
+        driven, touched = compare_layers(graph, lowering, chunk, expected, exact, result, start)
         whole = _outputs(graph, chunk)
         # Frames in which no layer differs have the same outputs without the reference's integers between the layers.
         # In the others, the graph must compute what the model's lowering computes.

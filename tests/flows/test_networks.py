@@ -60,6 +60,7 @@ def test_from_brevitas_to_rtl(name, tmp_path):
     verified = made.report.verified
     assert verified["rtl"].to_json() == equal(96, 96 * 4) | {"accuracy": None}
     assert verified["emulator"].mismatches == 0 or not name.startswith(("w1a1", "w8a8", "w16"))
+    assert (verified["emulator"].decided > 0) == ("16" in name)
     if name.startswith(("w1a1", "w8a8")):
         np.testing.assert_array_equal(made.run(frames, "emulator"), made.run(frames, "qonnx"))
     with torch.no_grad():

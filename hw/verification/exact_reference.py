@@ -1,0 +1,295 @@
+"""The reference with exact sums: the model's own nodes, in float64 with proven bounds, where float32 sums are inexact.
+
+Float32 holds integers up to 2**24. Sums of 16-bit codes go beyond that, so the float32 reference rounds inside its
+sums, and its codes are off by one now and then. Here the model's nodes between quantizers are executed again, on the
+values that the quantizers of the float32 reference returned. Sums, pools and products are exact; where float64 has to
+round, bounds hold the exact value. The arithmetic after the sums is that which the lowering promises
+(``hw.lowering.lower``): a Requant computes it without rounding, a Threshold in float32, from the exact sum rounded
+once. Nothing of the lowering is used: neither its weights nor its chains.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.core.onnx_exec import execute_node
+
+from hw.host.operators import code_range, round_to_integer
+from hw.lowering.rounding import lowest_bit
+from hw.verification.float64_bounds import Bounds
+
+MONOTONE = frozenset({
+    "Relu", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Concat", "MaxPool", "GlobalMaxPool", "Identity",
+    "Upsample", "Resize", "Slice", "Pad",
+})  # fmt: skip
+"""Operators that do not round and do not decrease: they are applied to both bounds."""
+Tensors = dict[str, np.ndarray]
+
+
+def constant_tensors(model: ModelWrapper) -> list[str]:
+    """The tensors that nodes compute from constants alone."""
+    known = {tensor.name for tensor in model.graph.initializer} | {""}
+    found: list[str] = []
+    for node in model.graph.node:
+        if known.issuperset(node.input):
+            known.update(node.output)
+            found.extend(name for name in node.output if name)
+    return found
+
+
+class NoExactValueError(Exception):
+    """An operator whose exact value is not computed here."""
+
+
+class ExactReference:
+    """Executes parts of a model on one batch of values.
+
+    ``model`` is prepared for the batch size. ``known`` are the values of tensors at which parts start, as float32
+    execution has them: quantized activations, integer inputs, and everything that only constants lead to.
+    """
+
+    def __init__(self, model: ModelWrapper, known: Tensors) -> None:
+        self.model = model
+        self.known = known
+        self.producers = {name: node for node in model.graph.node for name in node.output}
+        self.opsets = {opset.domain: opset.version for opset in model.model.opset_import}
+        self._values: dict[str, Bounds] = {}
+        self._starts: dict[str, Bounds] = {}
+        self._rounded: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def value(self, name: str) -> Bounds:
+        """The exact value of a tensor that a node computes, even if it is known.
+
+        Raises NoExactValueError for an operator that is not computed here.
+        """
+        if name not in self._values:
+            node = self.producers[name]
+            handler = OPERATORS.get(node.op_type)
+            if handler is None or name != node.output[0]:
+                raise NoExactValueError(f"{node.name}: {node.op_type}")
+            self._values[name] = handler(self, node)
+        return self._values[name]
+
+    def given(self, name: str) -> Bounds:
+        """The exact value of a node's input."""
+        if name not in self.known:
+            return self.value(name)
+        if name not in self._starts:
+            self._starts[name] = self._known(name)
+        return self._starts[name]
+
+    def rounded(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds on a tensor that a node computes, of which sums are rounded to float32 once, and all else is float32.
+
+        Raises NoExactValueError as ``value`` does.
+        """
+        if name not in self._rounded:
+            node = self.producers[name]
+            if node.op_type in SUMS:
+                total = SUMS[node.op_type](self, node)
+                low, high = (side.astype(np.float32) for side in (total.low, total.high))
+                bias = self._bias(node)
+                self._rounded[name] = (low, high) if bias is None else (low + bias, high + bias)
+            else:
+                given = [self._rounded_input(each) if each else (None, None) for each in node.input]
+                sides = [self._execute(node, [each[side] for each in given], name) for side in (0, 1)]
+                self._rounded[name] = np.minimum(*sides), np.maximum(*sides)
+        return self._rounded[name]
+
+    def _rounded_input(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        return (self.known[name],) * 2 if name in self.known else self.rounded(name)
+
+    def _execute(self, node: onnx.NodeProto, given: list[np.ndarray | None], name: str) -> np.ndarray:
+        """One node in float32, as the reference executes it."""
+        values = {each: value for each, value in zip(node.input, given, strict=True) if value is not None}
+        context = {
+            **values,
+            **{each: np.empty(self.model.get_tensor_shape(each), np.float32) for each in node.output if each},
+        }
+        execute_node(node, context, self.model.graph, self.opsets.get("", 1))
+        result: np.ndarray = context[name]
+        return result
+
+    def _known(self, name: str) -> Bounds:
+        """The exact value that a known tensor stands for: a code of its quantizer times the scale, unrounded."""
+        values, node = self.known[name].astype(np.float64), self.producers.get(name)
+        if node is None or node.op_type not in ("Quant", "IntQuant", "BipolarQuant"):
+            return Bounds.exactly(values)
+        scale = self.known[node.input[1]].astype(np.float64)
+        zero = self.known[node.input[2]].astype(np.float64) if node.op_type != "BipolarQuant" else np.float64(0)
+        return Bounds.exactly(np.rint(values / scale + zero) - zero) * Bounds.exactly(scale)
+
+    def attributes(self, node: onnx.NodeProto) -> dict[str, Any]:
+        """The attributes of a node."""
+        return {each.name: helper.get_attribute_value(each) for each in node.attribute}
+
+    def linear(self, node: onnx.NodeProto, factors: int, terms: float, rounds: bool = False) -> Bounds:
+        """A node that sums ``terms`` products of its first ``factors`` inputs, without its bias.
+
+        Float64 sums are exact if their terms are multiples of one power of two and stay below 2**53 of them, in any
+        order, unless the node itself ``rounds``. Otherwise their rounding is bounded by that of all terms.
+        """
+        given = [self.given(name) for name in node.input[:factors]]
+        rest = [self.known[name] for name in node.input[factors:] if name and node.op_type not in BIASED]
+        middle = _evaluate(node, self.opsets, *(each.middle for each in given), *rest)
+        magnitude = _evaluate(node, self.opsets, *(np.abs(each.middle) for each in given), *rest)
+        if all(each.exact for each in given):
+            grid = np.prod([float(lowest_bit(each.low.ravel(), 0)) for each in given])
+            if not rounds and (np.isinf(grid) or magnitude.max(initial=0) * max(1.0, terms) < grid * 2.0**53):
+                return Bounds.exactly(middle)
+            spread = np.zeros_like(magnitude)
+        else:
+            outer = [np.abs(each.middle) + each.radius for each in given]
+            spread = _evaluate(node, self.opsets, *outer, *rest) - magnitude
+        return Bounds.exactly(middle).widened(spread * (1 + 2.0**-40) + (terms + 8) * 2.0**-52 * (magnitude + spread))
+
+    def _bias(self, node: onnx.NodeProto) -> np.ndarray | None:
+        """The bias of a node that sums products; None where it has none."""
+        if node.op_type not in BIASED or len(node.input) < 3 or not node.input[2]:
+            return None
+        bias = self.known[node.input[2]]
+        rank = self.model.get_tensor_shape(node.output[0])
+        return bias.reshape(1, -1, *[1] * (len(rank) - 2)) if node.op_type == "Conv" else bias
+
+    def biased(self, node: onnx.NodeProto) -> Bounds:
+        """A node that sums products, and adds its bias."""
+        total, name = SUMS[node.op_type](self, node), node.input[2] if len(node.input) > 2 else ""
+        if not name:
+            return total
+        bias = self.given(name)
+        if node.op_type == "Conv":
+            shape = (1, -1, *[1] * (total.low.ndim - 2))
+            bias = Bounds(bias.low.reshape(shape), bias.high.reshape(shape))
+        return total + bias
+
+
+def _evaluate(node: onnx.NodeProto, opsets: dict[str, int], *values: np.ndarray) -> np.ndarray:
+    """One node of ONNX's on float64 values, executed by ONNX's own reference implementation."""
+    names = [f"x{i}" for i in range(len(values))]
+    only = helper.make_node(node.op_type, names, ["y"])
+    only.attribute.extend(each for each in node.attribute if each.name not in ("alpha", "beta"))
+    double = onnx.TensorProto.DOUBLE
+    infos = [helper.make_tensor_value_info(name, double, None) for name in (*names, "y")]
+    graph = helper.make_graph([only], "node", infos[:-1], infos[-1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opsets.get("", 13))])
+    with np.errstate(all="ignore"):
+        results: Any = ReferenceEvaluator(model).run(None, dict(zip(names, values, strict=True)))
+    return np.asarray(results[0], np.float64)
+
+
+def _matmul(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
+    return exact.linear(node, 2, exact.given(node.input[0]).low.shape[-1])
+
+
+def _gemm(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
+    attributes = exact.attributes(node)
+    if attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0 or attributes.get("transA", 0):
+        raise NoExactValueError(f"{node.name}: Gemm with alpha, beta or transA")
+    return _matmul(exact, node)
+
+
+def _conv(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
+    return exact.linear(node, 2, float(np.prod(exact.given(node.input[1]).low.shape[1:])))
+
+
+def _pool(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
+    """Mean values: a division by other than a power of two rounds."""
+    sizes = [float(np.prod(exact.model.get_tensor_shape(name))) for name in (node.input[0], node.output[0])]
+    attributes = exact.attributes(node)
+    terms = float(np.prod(attributes["kernel_shape"])) if "kernel_shape" in attributes else sizes[0] / sizes[1]
+    rounds = terms != 2.0 ** round(np.log2(terms)) or any(attributes.get("pads", ()))
+    return exact.linear(node, 1, terms, rounds or bool(attributes.get("ceil_mode", 0)))
+
+
+def _quant(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
+    attributes = exact.attributes(node)
+    scale, zero, bits = (exact.known[name].astype(np.float64) for name in node.input[1:4])
+    if bits.size != 1:
+        raise NoExactValueError(f"{node.name}: Quant with several widths")
+    mode, width, signed = attributes.get("rounding_mode", b"ROUND"), int(bits.ravel()[0]), bool(attributes["signed"])
+    mode = mode.decode() if isinstance(mode, bytes) else str(mode)
+    low, high = code_range(width, signed, bool(attributes["narrow"]))
+    value = exact.given(node.input[0]) / Bounds.exactly(scale) + Bounds.exactly(zero)
+    if width == 1 and signed:
+        codes = [np.where(side >= 0, 1.0, -1.0) for side in (value.low, value.high)]
+    else:
+        codes = [round_to_integer(np.clip(side, low, high), mode) for side in (value.low, value.high)]
+    return (Bounds(*codes) - Bounds.exactly(zero)) * Bounds.exactly(scale)
+
+
+def _bipolar(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
+    value = exact.given(node.input[0])
+    codes = (np.where(side >= 0, 1.0, -1.0) for side in (value.low, value.high))
+    return Bounds(*codes) * Bounds.exactly(exact.known[node.input[1]].astype(np.float64))
+
+
+def _batch_norm(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
+    x = exact.given(node.input[0])
+    shape = (1, -1, *[1] * (x.low.ndim - 2))
+    scale, bias, mean, variance = (exact.known[name].astype(np.float64).reshape(shape) for name in node.input[1:5])
+    epsilon = exact.attributes(node).get("epsilon", np.float32(1e-5))
+    factor = scale / np.sqrt(variance + float(epsilon))
+    # The factor has three roundings.
+    known = Bounds.exactly(factor).widened(np.abs(factor) * 2.0**-51)
+    return (x - Bounds.exactly(mean)) * known + Bounds.exactly(bias)
+
+
+def _clip(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
+    x, attributes = exact.given(node.input[0]), exact.attributes(node)
+    ends = [float(exact.known[name]) if name else None for name in node.input[1:3]]
+    ends += [None] * (2 - len(ends))
+    low = ends[0] if ends[0] is not None else attributes.get("min", -np.inf)
+    high = ends[1] if ends[1] is not None else attributes.get("max", np.inf)
+    return Bounds(*(np.clip(side, low, high) for side in (x.low, x.high)))
+
+
+def _monotone(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
+    data = [name for name in node.input if (name and name not in exact.known) or name in node.input[:1]]
+    if node.op_type == "Concat":
+        data = list(node.input)
+    given = [exact.given(name) for name in data]
+    rest = [exact.known[name] for name in node.input if name not in data]
+    if any(not name for name in node.input):
+        raise NoExactValueError(f"{node.name}: {node.op_type} with an omitted input")
+    low = _evaluate(node, exact.opsets, *(each.low for each in given), *rest)
+    if all(each.exact for each in given):
+        return Bounds.exactly(low)
+    return Bounds(low, _evaluate(node, exact.opsets, *(each.high for each in given), *rest))
+
+
+def _binary(combine: Callable[[Bounds, Bounds], Bounds]) -> "Operator":
+    return lambda exact, node: combine(exact.given(node.input[0]), exact.given(node.input[1]))
+
+
+Operator = Callable[[ExactReference, onnx.NodeProto], Bounds]
+
+BIASED = frozenset({"Gemm", "Conv"})
+SUMS: dict[str, Operator] = {
+    "MatMul": _matmul,
+    "Gemm": _gemm,
+    "Conv": _conv,
+    "AveragePool": _pool,
+    "GlobalAveragePool": _pool,
+    "ReduceMean": _pool,
+}
+"""Operators that sum: float32 rounds inside them."""
+OPERATORS: dict[str, Operator] = {
+    **SUMS,
+    **dict.fromkeys(BIASED, ExactReference.biased),
+    **dict.fromkeys(MONOTONE, _monotone),
+    "Add": _binary(operator.add),
+    "Sub": _binary(operator.sub),
+    "Mul": _binary(operator.mul),
+    "Div": _binary(operator.truediv),
+    "Neg": lambda exact, node: -exact.given(node.input[0]),
+    "BatchNormalization": _batch_norm,
+    "Clip": _clip,
+    "Quant": _quant,
+    "IntQuant": _quant,
+    "BipolarQuant": _bipolar,
+}
