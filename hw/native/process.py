@@ -33,22 +33,15 @@ class Process(subprocess.Popen[Any]):
     """
 
     def __init__(self, command: Sequence[str | Path], **options: Any) -> None:
-        end, self._life = os.pipe()
         try:
-            self._guard = subprocess.Popen(_GUARD, stdin=end, stdout=DEVNULL, stderr=DEVNULL, process_group=0)
-        except BaseException:
-            os.close(self._life)
-            raise
-        finally:
-            os.close(end)
-        try:
-            super().__init__(command, **{"stdin": DEVNULL, **options}, process_group=self._guard.pid)
+            self._guard, self._life = _start_guard()
+            try:
+                super().__init__(command, **{"stdin": DEVNULL, **options}, process_group=self._guard.pid)
+            except BaseException:
+                self._end_group()
+                raise
         except OSError as error:
-            self._end_group()
             raise ToolError(f"cannot start {command[0]}: {error.strerror}") from None
-        except BaseException:
-            self._end_group()
-            raise
 
     def poll(self) -> int | None:
         """The exit status, or None while the program runs."""
@@ -74,6 +67,18 @@ class Process(subprocess.Popen[Any]):
                 os.killpg(self._guard.pid, signal.SIGKILL)
             self._guard.wait()
             os.close(self._life)
+
+
+def _start_guard() -> tuple[subprocess.Popen[bytes], int]:
+    """A guard in a new process group, and the end of its pipe that this process holds."""
+    end, life = os.pipe()
+    try:
+        return subprocess.Popen(_GUARD, stdin=end, stdout=DEVNULL, stderr=DEVNULL, process_group=0), life
+    except BaseException:
+        os.close(life)
+        raise
+    finally:
+        os.close(end)
 
 
 def run(command: Sequence[str | Path], timeout: float | None = None, **options: Any) -> CompletedProcess[str]:

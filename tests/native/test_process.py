@@ -74,6 +74,15 @@ def test_what_a_program_leaves_behind_ends_with_it(tmp_path: Path) -> None:
         assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_machine_that_starts_no_more_programs_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(process, "_start_guard", refuse)
+    with pytest.raises(ToolError, match=r"^cannot start yosys: Resource temporarily unavailable$"):
+        process.run(["yosys"])
+
+
 def test_exit_status_output_time_limit_and_a_program_that_does_not_start(tmp_path: Path) -> None:
     done = process.run([sys.executable, "-c", "import sys; print('out'); print('err', file=sys.stderr); exit(200)"])
     assert (done.returncode, done.stdout, done.stderr) == (200, "out\n", "err\n")
