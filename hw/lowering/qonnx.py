@@ -20,8 +20,10 @@ from hw.lowering.gate.names import printable
 from hw.lowering.gate.reading import read_file
 from hw.lowering.gate.site import Tensor
 from hw.lowering.gate.structure import live_nodes, node_names
-from hw.lowering.gate.tensors import Constant, check_annotation, check_shape, check_type, type_name
+from hw.lowering.gate.tensors import Constant, check_annotated, check_annotation, check_shape, check_type, type_name
 
+OLDEST_OPSET = 7
+"""From this opset on operands broadcast as in NumPy, and ONNX Runtime computes the reference."""
 HALF_WAY = frozenset({"Im2Col", "MaxPoolNHWC", "QuantAvgPool2d", "XnorPopcountMatMul"})
 """Operators of the intermediate models between QONNX and FINN's dataflow graph."""
 FOREIGN = {
@@ -107,7 +109,6 @@ def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
     for node, name in zip(graph.node, node_names(graph), strict=True):
         node.name = name
     live = live_nodes(graph, [node.name for node in graph.node])
-    _check_annotations(graph)
     functions = {(each.domain, each.name) for each in proto.functions}
     for node in graph.node:
         node.domain = operator_key(node)[0]
@@ -122,6 +123,7 @@ def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
     for value in inputs:
         shape = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
         tensors[value.name] = Tensor(shape, elem_type_of(value), data=True)
+    _check_annotations(graph, tensors)
     inference = Inference(versions, functions, tensors)
     readers = {name for number in live for name in graph.node[number].input} | {value.name for value in graph.output}
     for number in live:
@@ -138,8 +140,8 @@ def _constant(tensor: Tensor) -> Tensor:
     return replace(tensor, shape=tensor.constant.shape)
 
 
-def _check_annotations(graph: onnx.GraphProto) -> None:
-    """Raise UsageError for an annotation that names no data type, or a tensor with two."""
+def _check_annotations(graph: onnx.GraphProto, tensors: Mapping[str, Tensor]) -> None:
+    """Raise UsageError for an annotation that names no data type or is not true of a constant, or a tensor with two."""
     seen: set[str] = set()
     for annotation in graph.quantization_annotation:
         what = f"tensor {printable(annotation.tensor_name)}"
@@ -149,6 +151,9 @@ def _check_annotations(graph: onnx.GraphProto) -> None:
                 if annotation.tensor_name in seen:
                     raise UsageError(f"{what} is annotated twice; export the model again")
                 seen.add(annotation.tensor_name)
+                constant = tensors.get(annotation.tensor_name)
+                if constant is not None and constant.value is not None:
+                    check_annotated(constant.value, entry.value, what)
 
 
 def _versions(proto: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> dict[str, int]:
@@ -158,9 +163,11 @@ def _versions(proto: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> dict[str, 
         proto.opset_import.append(onnx.helper.make_opsetid(QONNX_DOMAIN, 1))
     versions = {opset.domain: opset.version for opset in proto.opset_import}
     newest = onnx.defs.onnx_opset_version()
-    if any(node.domain == "" for node in nodes) and not 1 <= versions.get("", 0) <= newest:
+    if any(node.domain == "" for node in nodes) and not OLDEST_OPSET <= versions.get("", 0) <= newest:
         given = versions.get("", "none")
-        raise UsageError(f"the model uses ONNX's operators of opset {given}; export it in an opset of 1 to {newest}")
+        raise UsageError(
+            f"the model uses ONNX's operators of opset {given}; export it in an opset of {OLDEST_OPSET} to {newest}"
+        )
     return versions
 
 
@@ -236,7 +243,9 @@ def _assemble(proto: onnx.ModelProto, inference: Inference, inputs: list[onnx.Va
         if name not in listed and (name in used or tensor.data or tensor.constant is None)
     ]
     made = onnx.helper.make_graph(inference.nodes, graph.name, inputs, outputs, constants, value_info=infos)
-    made.quantization_annotation.extend(each for each in graph.quantization_annotation if each.tensor_name in tensors)
+    # Annotations of computed tensors say nothing that lowering uses; qonnx would round these tensors to them.
+    given = {value.name for value in inputs} | {each.name for each in constants}
+    made.quantization_annotation.extend(each for each in graph.quantization_annotation if each.tensor_name in given)
     proto.graph.CopyFrom(made)
     return ModelWrapper(proto, fix_missing_initializer_valueinfo=False)
 

@@ -12,6 +12,7 @@ from qonnx.core.onnx_exec import execute_onnx
 from hw.host.errors import UsageError
 from hw.ir.frames import Batch, checked
 from hw.ir.graph import Graph
+from hw.lowering.gate.boundary import boundary
 from hw.lowering.lower import LoweredModel, lower_model
 from hw.lowering.qonnx import integer_dtype, load, prepare, read
 from hw.simulation.emulator import Emulator
@@ -102,7 +103,8 @@ class Reference:
     def _execute(self, frames: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
         """The named tensors for one batch."""
         count = len(next(iter(frames.values())))
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
+        remedy = "its operators are valid, but qonnx or ONNX Runtime does not execute them: export it in another opset"
+        with boundary("the reference of the model", remedy), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             context = execute_onnx(self.batched(count), frames, return_full_exec_context=True)
         return {name: context[name] for name in names}

@@ -27,4 +27,4 @@ def boundary(what: str, remedy: str = "export the model again") -> Iterator[None
     except RecursionError as error:
         raise BitfabricError(f"{what} is nested too deeply; {remedy}") from error
     except Exception as error:
-        raise BitfabricError(f"{what} cannot be read ({type(error).__name__}: {one_line(error)}); {remedy}") from error
+        raise BitfabricError(f"{what} fails ({type(error).__name__}: {one_line(error)}); {remedy}") from error

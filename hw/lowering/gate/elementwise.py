@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import AttributeProto, TensorProto
 
-from hw.lowering.gate.limits import MAX_BITS
+from hw.lowering.gate.limits import MAX_BITS, MAX_ZERO_POINT
 from hw.lowering.gate.site import Rule, Shape, Site
 from hw.lowering.gate.tensors import check_annotation, check_type
 
@@ -105,6 +105,11 @@ def quant(site: Site) -> Outputs:
             f"its scale {list(shapes[1])} and zero point {list(shapes[2])} do not fit its input {list(shapes[0])}"
         )
     site.broadcast(site.shape(), site.shape(3))
+    zero_point = site.input(2).value
+    if zero_point is not None and zero_point.size and np.abs(zero_point).max() > MAX_ZERO_POINT:
+        raise site.error(
+            f"its zero point is {np.abs(zero_point).max():g}", f"use one of a magnitude of up to {MAX_ZERO_POINT:,}"
+        )
     return [(site.shape(), TensorProto.FLOAT)]
 
 

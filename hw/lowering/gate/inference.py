@@ -19,7 +19,7 @@ from hw.lowering.domains import QONNX_DOMAIN, OperatorKey, find_plugin, operator
 from hw.lowering.gate import elementwise, layout, native, spatial, widths
 from hw.lowering.gate.boundary import boundary
 from hw.lowering.gate.limits import MAX_FOLDED, MAX_WORK
-from hw.lowering.gate.schema import check_attributes, check_schema
+from hw.lowering.gate.schema import check_attributes, check_quantizer, check_schema
 from hw.lowering.gate.site import Rule, Shape, Site, Tensor
 from hw.lowering.gate.structure import check_node
 from hw.lowering.gate.tensors import check_shape
@@ -32,6 +32,10 @@ RULES: Mapping[OperatorKey, Rule] = {
 """The rules of all operators that can be lowered, and of Shape and Size."""
 UNBOUNDED = frozenset({"Clip", "Min", "Max", "MultiThreshold"})
 """Operators whose constants may be infinite."""
+
+
+ANY_INPUT = frozenset({"Add", "Sub", "Mul", "Div", "Min", "Max", "Sum", "Concat", "MatMul", "Gemm", "Conv"})
+"""Operators that can be given data by other inputs than the first; handlers say which of them they lower."""
 
 
 @dataclass(eq=False)
@@ -64,6 +68,8 @@ class Inference:
         data = any(tensor is not None and tensor.data for tensor in site.inputs)
         if key[0] == "" and (rule is not None or not data):
             check_schema(site)
+        elif rule is not None:
+            check_quantizer(site)
         if rule is None and data:
             plugin = find_plugin(site.node)
             if plugin is None:
@@ -72,6 +78,8 @@ class Inference:
         if data and site.node.op_type in ("Shape", "Size") and key[0] == "":
             self._fold(site, (self._shape_value(site),))
             return
+        if data and key in RULES and site.node.op_type not in ANY_INPUT:
+            self._check_data(site)
         outputs = None if rule is None else rule(site)
         if outputs is not None:
             self._check_sizes(site, outputs, data)
@@ -90,6 +98,14 @@ class Inference:
                 self.tensors[name] = Tensor(shape, elem_type, None, data, *width)
         if unknown := [name for name in site.node.output if name and name not in self.tensors]:
             raise site.error(f"its output {unknown[0]} is none that {site.node.op_type} has")
+
+    @staticmethod
+    def _check_data(site: Site) -> None:
+        for name, tensor in zip(site.node.input[1:], site.inputs[1:], strict=True):
+            if tensor is not None and tensor.data:
+                raise site.error(
+                    f"its input {name} is computed while running", "feed data to its first input and constants to others"
+                )
 
     def _fold(self, site: Site, values: tuple[np.ndarray, ...]) -> None:
         for name, value in zip(site.node.output, values, strict=False):

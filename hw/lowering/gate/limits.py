@@ -24,6 +24,8 @@ MAX_BITS = 16
 """Bits of a stream that is quantized, and of weights. Sums have as many bits as they need."""
 MAX_ADDEND_BITS = 32
 """Bits of constants that are only added: biases."""
+MAX_ZERO_POINT = 1 << 24
+"""Magnitude of a quantizer's zero point; float32 holds no larger integers exactly."""
 INFERENCE_SECONDS = 20
 """Time in which ONNX's own shape inference must answer for one operator of another package."""
 INFERENCE_BYTES = 4 << 30

@@ -4,11 +4,12 @@ from math import isfinite
 
 import onnx
 from onnx import AttributeProto
+from qonnx.custom_op.registry import getCustomOp
 
 from hw.host.errors import BitfabricError
 from hw.lowering.gate.names import printable
 from hw.lowering.gate.site import Site
-from hw.lowering.gate.tensors import TYPES, type_name
+from hw.lowering.gate.tensors import FLOATS, TYPES, type_name
 from hw.lowering.refusal import unknown_operator
 
 MOST_INT = 1 << 40
@@ -49,6 +50,32 @@ def check_schema(site: Site) -> None:
             raise site.error(f"it has {len(names)} {what}; {node.op_type} has {_count(least, most)}")
     _check_attributes(site, schema)
     _check_inputs(site, schema)
+
+
+INPUTS = {"Quant": 4, "IntQuant": 4, "BipolarQuant": 2, "MultiThreshold": 2, "Trunc": 5}
+"""Quantizer -> the number of its inputs; Trunc has one more from version 2 of QONNX's operators on."""
+
+
+def check_quantizer(site: Site) -> None:
+    """Raise BitfabricError for a node that QONNX's definition of its quantizer does not allow."""
+    node = site.node
+    count = INPUTS[node.op_type] + (node.op_type == "Trunc" and site.version > 1)
+    if len(node.input) != count:
+        raise site.error(f"it has {len(node.input)} inputs; {node.op_type} has {count}")
+    if len(node.output) != 1:
+        raise site.error(f"it has {len(node.output)} outputs; {node.op_type} has 1")
+    for index in range(count):
+        tensor = site.input(index)
+        if tensor.elem_type not in FLOATS and (index or tensor.elem_type not in TYPES):
+            raise site.error(f"its input {node.input[index]} is of type {type_name(tensor.elem_type)}, not float")
+    for name, (kind, required, *_) in getCustomOp(node, site.version).get_nodeattr_types().items():
+        value = site.get(name, KINDS[kind])
+        if value is None and required:
+            raise site.error(f"it lacks its attribute {name}")
+
+
+KINDS = {"i": AttributeProto.INT, "f": AttributeProto.FLOAT, "s": AttributeProto.STRING}
+"""qonnx's names of the types of attributes that quantizers have."""
 
 
 def _count(least: int, most: int) -> str:

@@ -73,9 +73,13 @@ def live_nodes(graph: onnx.GraphProto, names: list[str]) -> list[int]:
     live: set[int] = set()
     pending = []
     for value in graph.output:
-        if value.name not in writers and value.name not in known:
+        if value.name in known:
+            raise UsageError(
+                f"output {value.name} is an input or initializer of the model; there is nothing to compute"
+            )
+        if value.name not in writers:
             raise UsageError(f"output {value.name} is written by no node; export the model again")
-        pending += [writers[value.name]] if value.name in writers else []
+        pending.append(writers[value.name])
     while pending:
         number = pending.pop()
         if number in live:

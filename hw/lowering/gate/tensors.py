@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
+from qonnx.core.datatype import DataType
 
 from hw.host.errors import UsageError
 from hw.lowering.gate.boundary import one_line
@@ -30,6 +31,9 @@ TYPES: dict[int, str] = {
 }
 """The element types that are read -> ONNX's names of them."""
 
+FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
+ROUNDING = 1e-3
+"""Difference from an integer that an annotated constant may have."""
 PACKED: dict[int, str] = {
     **dict.fromkeys(
         (
@@ -115,3 +119,17 @@ def check_annotation(dtype: str | bytes, what: str) -> None:
         raise UsageError(
             f"{what} is annotated as {printable(dtype)}, which is no data type of QONNX's (INT4, UINT8, BIPOLAR, ...)"
         )
+    try:
+        DataType[text]
+    except (KeyError, ValueError, AssertionError):
+        raise UsageError(f"{what} is annotated as {text}, which is no data type of QONNX's") from None
+
+
+def check_annotated(value: np.ndarray, dtype: str, what: str) -> None:
+    """Raise UsageError for a constant that is annotated as integers and holds others."""
+    kind = DataType[dtype]
+    if not kind.is_integer() or value.dtype.kind not in "iuf":
+        return
+    whole = np.round(value)
+    if not np.all(kind.allowed(whole)) or np.any(np.abs(whole - value) > ROUNDING):
+        raise UsageError(f"{what} is annotated as {dtype}, but holds other values; export the model again")
