@@ -32,8 +32,8 @@ def qonnx_keys(*ops: str) -> list[OperatorKey]:
 
 
 def operator_key(node: onnx.NodeProto) -> OperatorKey:
-    """The key of a node's operator: old names of a domain, and a quantizer without one, count as QONNX's domain."""
-    if node.domain in OLD_DOMAINS or (not node.domain and node.op_type in QUANTIZER_OPS):
+    """The key of a node's operator: old names of a domain, and a quantizer in ONNX's, count as QONNX's domain."""
+    if node.domain in OLD_DOMAINS or (node.domain in ONNX_DOMAINS and node.op_type in QUANTIZER_OPS):
         return QONNX_DOMAIN, node.op_type
     return "" if node.domain in ONNX_DOMAINS else node.domain, node.op_type
 

@@ -42,6 +42,7 @@ from hw.lowering import arg_max, convolution, dense, joining, node_steps, poolin
 from hw.lowering.constants import Constant, folded
 from hw.lowering.context import Decision, Lowering
 from hw.lowering.domains import find_plugin, onnx_keys, operator_key
+from hw.lowering.gate.boundary import boundary
 from hw.lowering.handlers import Handler, Handlers
 from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps, integer_tensor, last_quantizer
 from hw.lowering.qonnx import integer_dtype, load
@@ -104,7 +105,8 @@ def lower_model(model: ModelWrapper) -> LoweredModel:
     for value in model.graph.input:
         _quantize_before_branch(context, value.name, branches)
     for node in live:
-        _lower_node(context, node)
+        with boundary(f"{node.name}: {node.op_type}"):
+            _lower_node(context, node)
         for name in node.output:
             if name in readers and name not in context.values:
                 raise lowering_error(node, f"its output {name} is used", "use only its first output")

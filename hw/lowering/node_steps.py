@@ -302,18 +302,19 @@ def _multi_threshold(call: Call) -> Steps:
 
 def _trunc(call: Call) -> Steps:
     call.check_number("float32")
-    scale, zero_point, in_bits = (call.required(i) for i in range(1, 4))
+    scale, zero_point = call.required(1), call.required(2)
+    in_bits, out_bits = (call.required(i).ravel()[0] for i in (3, len(call.node.input) - 1))
     mode = str(call.get("rounding_mode", "FLOOR")).upper()
     if mode not in operators.ROUNDING_MODES:
         raise call.lowering_error(f"QONNX has no rounding mode {mode}", "train with another one")
     clip: tuple[int, int] | None = None
     if len(call.node.input) >= 6:
-        out_scale, out_bits = call.required(4), call.required(5)
+        out_scale = call.required(4)
         divisor = np.float32(2) ** np.round(np.log2(out_scale / scale))
         clip = operators.code_range(int(out_bits), bool(call.get("signed", 1)), bool(call.get("narrow", 0)))
         back = zero_point / divisor
     else:
-        divisor = np.float32(2.0 ** float(in_bits - call.required(4)))
+        divisor = np.float32(2.0 ** float(in_bits - out_bits))
         out_scale, back = scale, zero_point
     codes = step("Trunc", scale, zero_point, divisor, clip=clip, rounding_mode=mode)
     return codes, *_rescaled(out_scale, back)

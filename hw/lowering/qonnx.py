@@ -162,6 +162,8 @@ def _versions(proto: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> dict[str, 
     if not any(opset.domain == QONNX_DOMAIN for opset in proto.opset_import):
         proto.opset_import.append(onnx.helper.make_opsetid(QONNX_DOMAIN, 1))
     versions = {opset.domain: opset.version for opset in proto.opset_import}
+    if versions[QONNX_DOMAIN] < 1:
+        raise UsageError(f"the model uses QONNX's operators of opset {versions[QONNX_DOMAIN]}; export it in opset 1")
     newest = onnx.defs.onnx_opset_version()
     if any(node.domain == "" for node in nodes) and not OLDEST_OPSET <= versions.get("", 0) <= newest:
         given = versions.get("", "none")
@@ -253,7 +255,7 @@ def _assemble(proto: onnx.ModelProto, inference: Inference, inputs: list[onnx.Va
 def _output(value: onnx.ValueInfoProto, tensor: Tensor) -> onnx.ValueInfoProto:
     """An output with its inferred shape. Raises UsageError for a declared type that is not the inferred one."""
     declared = elem_type_of(value)
-    if declared != tensor.elem_type:
+    if declared not in (onnx.TensorProto.UNDEFINED, tensor.elem_type):
         raise UsageError(
             f"output {value.name} is declared as {type_name(declared)}, but is {type_name(tensor.elem_type)}; "
             "export the model again"

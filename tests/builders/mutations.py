@@ -374,13 +374,17 @@ def mutant(seed: int) -> Mutant:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a mutant: ``refused`` in one line (``text``), ``equal`` to its reference, or ``large``: lowered, and
-    not executed because a frame has too many elements."""
+    """What became of a mutant: ``refused`` in one line (``text``), ``equal`` to its reference, large or degenerate.
+
+    A ``large`` one is lowered, and not executed because a frame has too many elements. A ``degenerate`` one differs from
+    its reference, whose float32 arithmetic breaks down because of huge or tiny constants; a build would end with that.
+    """
 
     result: str
     text: str = ""
 
 
+DEGENERATE = 1e9
 MOST_ELEMENTS = 1 << 18
 """Elements of all streams of a frame up to which a mutant is executed."""
 
@@ -427,8 +431,20 @@ def _executed(damaged: Mutant, frames: int) -> Outcome:
         return Outcome("large")
     reference = Reference(_parsed(damaged), model)
     compared = compare_with(graph, lowered, reference, _frames(graph, frames, damaged.seed))
-    assert compared.mismatches == compared.explained, f"{compared.describe()}: {compared.first_unexplained}"
-    return Outcome("equal")
+    differs = f"{compared.describe()}: {compared.first_unexplained}"
+    if compared.mismatches == compared.explained:
+        return Outcome("equal")
+    assert _degenerate(damaged), differs
+    return Outcome("degenerate", differs)
+
+
+def _degenerate(damaged: Mutant) -> bool:
+    """Whether a constant is so large or small that float32 sums of the reference lose what is added to them."""
+    for each in _parsed(damaged).graph.initializer:
+        value = np.abs(numpy_helper.to_array(each).astype(np.float64))
+        if np.any(value > DEGENERATE) or np.any((value > 0) & (value < 1 / DEGENERATE)):
+            return True
+    return False
 
 
 def _parsed(damaged: Mutant) -> onnx.ModelProto:

@@ -2,19 +2,28 @@
 
 import os
 import re
+import signal
 import socket
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from hw.host.errors import BitfabricError, UsageError
-from hw.lowering.gate import limits, reading
-from hw.lowering.lower import lower
+from hw.lowering.gate import limits, native, reading
+from hw.lowering.gate.inference import RULES
+from hw.lowering.gate.site import Site, Tensor
+from hw.lowering.gate.spatial import RULES as SPATIAL
+from hw.lowering.lower import HANDLERS, JOINS, lower
+from hw.lowering.node_steps import TRANSLATIONS
 from hw.lowering.qonnx import load
 from hw.model import Model
+from hw.verification.reference import compare, random_frames
+from tests.builders.mutations import models
 from tests.builders.qonnx_builder import Builder
 
 RNG = np.random.default_rng(0)
@@ -311,8 +320,8 @@ GRAPHS = {
         "noise: RandomNormal cannot be lowered: its values are random"),
     "unknown operator": (lambda: relu("Gelu"), "Gelu_1: Gelu cannot be lowered: there is no kernel for it"),
     "recurrent": (lambda: relu("LSTM", hidden_size=4), "LSTM_1: LSTM cannot be lowered: there is no kernel for it"),
-    "opset 0": (lambda: relu(opset=0), "opset 0; export it in an opset of 1 to"),
-    "opset 999": (lambda: relu(opset=999), "opset 999; export it in an opset of 1 to"),
+    "opset 0": (lambda: relu(opset=0), "opset 0; export it in an opset of 7 to"),
+    "opset 999": (lambda: relu(opset=999), "opset 999; export it in an opset of 7 to"),
     "operator of a later opset": (lambda: relu("HardSwish"), "HardSwish_1: .* ONNX's opset 13 has no such operator"),
     "removed operator": (
         lambda: relu("Upsample", (1, 1, 4, 4), inputs=[np.float32([1, 1, 2, 2])]),
@@ -358,7 +367,9 @@ GRAPHS = {
     "INT65": (lambda: annotated("INT65"), "tensor x is annotated as INT65"),
     "nonsense": (lambda: annotated("rm -rf\n"), r"tensor x is annotated as rm -rf\\n, which is no data type"),
     "INT24 input": (lambda: annotated("INT24"), "input x is of type INT24; streams have up to 16 bits"),
-    "int32 input": (lambda: relu(elem_type=TensorProto.INT32), "input x is of type INT32; streams have up to 16"),
+    "int32 input": (
+        lambda: relu("Relu", elem_type=TensorProto.INT32, opset=14, quant=False),
+        "Quant_1: .* its input t0 is of type int32"),
     # values
     "NaN weights": (
         lambda: with_constant(dense, "Quant_1", 0, np.full((6, 5), np.nan, np.float32)),
@@ -467,7 +478,8 @@ GRAPHS = {
                      out_dtype="INT999999999999"),
         "MultiThreshold_1: its output is annotated as INT999999999999"),
     "too many thresholds": (
-        lambda: relu("MultiThreshold", inputs=[np.zeros((1, 1 << 16), np.float32)], domain="qonnx.custom_op.general"),
+        lambda: relu("MultiThreshold", inputs=[np.zeros((1, 1 << 16), np.float32)], domain="qonnx.custom_op.general",
+                     out_dtype="UINT16"),
         "MultiThreshold_1: .* for codes of more than 16 bits"),
     "folding too much": (
         lambda: edited(dense, lambda m: (
@@ -490,3 +502,151 @@ def test_graphs(what):
     make, message = GRAPHS[what]
     text = refusal(make())
     assert re.search(message, text), text
+
+
+# --- what is read ---
+
+
+@pytest.mark.quick
+def test_every_operator_that_is_lowered_has_a_rule():
+    """And only those, except for Shape and Size, which are always constants."""
+    lowered = {*HANDLERS, *JOINS, *TRANSLATIONS}
+    assert set(RULES) - lowered == {("", "Shape"), ("", "Size")}
+    assert lowered - set(RULES) == set()
+
+
+@pytest.mark.quick
+def test_unused_parts_are_left_out():
+    """A dead node, an input that nothing reads, an output of a node that nothing reads, unused constants."""
+    model = image()
+    model.graph.input.append(helper.make_tensor_value_info("unused", TensorProto.STRING, []))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([b"text"], object), "words"))
+    model.graph.node.append(helper.make_node("Loop", ["x"], ["dead"], name="dead"))
+    node(model, "MaxPool_4").output.append("indices")
+    prepared = load(model)
+    assert [value.name for value in prepared.graph.input] == ["x"]
+    assert "dead" not in [each.name for each in prepared.graph.node]
+    assert "words" not in [each.name for each in prepared.graph.initializer]
+    assert str(lower(model)) == str(lower(image()))
+    frames = random_frames(lower(model), 20)
+    assert compare(lower(model), model, frames).mismatches == 0
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("declared", [None, ("N", "classes"), (1, 77)])
+def test_an_output_has_the_shape_that_is_computed(declared):
+    """Whatever the file declares: nothing, names, or another one."""
+    model = dense()
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("t6", TensorProto.FLOAT, declared))
+    assert lower(model).outputs[0].shape == (3,)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(("bits", "use"), [(16, "weights"), (32, "bias")])
+def test_widest_weights_and_biases(bits, use):
+    assert lower(two_readers(bits, use)).nodes
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("seed", range(len(models())))
+def test_shapes_are_those_of_onnx(seed):
+    """Node by node, ONNX's own shape inference agrees with the rules."""
+    prepared = load(onnx.ModelProto.FromString(models()[seed]))
+    constants = {each.name: each for each in prepared.graph.initializer}
+    infos = {v.name: v for v in (*prepared.graph.input, *prepared.graph.value_info, *prepared.graph.output)}
+    for each in prepared.graph.node:
+        if each.domain:
+            continue
+        names = {*filter(None, each.input)}
+        outputs = [onnx.ValueInfoProto(name=name) for name in each.output]
+        graph = helper.make_graph([each], "one", [infos[name] for name in names], outputs,
+                                  [constants[name] for name in names if name in constants])  # fmt: skip
+        inferred = onnx.shape_inference.infer_shapes(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), strict_mode=True, data_prop=True
+        )
+        for value in inferred.graph.output:
+            assert value.type == infos[value.name].type, each.name
+
+
+sizes = st.integers(1, 4)
+
+
+@given(st.data(), st.sampled_from(["Conv", "MaxPool", "AveragePool"]), st.integers(1, 2))
+@settings(max_examples=100, deadline=None)
+def test_windows_are_those_of_onnx(data, op, rank):
+    """The number of windows for any kernel, stride, dilation, padding and ceil_mode, or a refusal where there is none.
+
+    ONNX Runtime leaves out windows that start in the padding in every opset; ONNX's own inference does so from 22 on.
+    """
+    draw = data.draw
+    spatial = draw(st.lists(st.integers(1, 12), min_size=rank, max_size=rank))
+    kernel, strides, dilations = (draw(st.lists(sizes, min_size=rank, max_size=rank)) for _ in range(3))
+    attributes: dict = {"kernel_shape": kernel, "strides": strides, "dilations": dilations}
+    mode = draw(st.sampled_from(["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]))
+    if mode == "NOTSET":
+        pads = [draw(st.integers(0, size - 1)) for size in kernel] * 2
+        attributes["pads"] = pads
+    attributes["auto_pad"] = mode
+    if op != "Conv":
+        attributes["ceil_mode"] = draw(st.integers(0, 1))
+    b = Builder((1, 2, *spatial))
+    b.node(op, "x", *([np.ones((3, 2, *kernel))] if op == "Conv" else []), **attributes)
+    info = helper.make_tensor_value_info("t0", TensorProto.FLOAT, None)
+    graph = helper.make_graph(b.nodes, "one", b.inputs, [info], b.constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)])
+    shape = (1, 2, *spatial)
+    site = Site(b.nodes[0], (Tensor(shape, 1, data=True), *(Tensor((3, 2, *kernel), 1) for _ in b.constants)), 22)
+    try:
+        rule = SPATIAL[op](site)[0][0]
+    except BitfabricError:
+        reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+        padded = [n + 2 * p for n, p in zip(spatial, attributes.get("pads", [0] * rank)[:rank], strict=True)]
+        assert any(r > n for r, n in zip(reach, padded, strict=True))
+        return
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph.output[0].type.tensor_type.shape
+    assert tuple(dim.dim_value for dim in inferred.dim) == rule
+
+
+# --- native shape inference ---
+
+
+def asked(op: str, **attributes) -> bytes:
+    b = Builder((1, 2, 6, 6))
+    b.node(op, "x", np.ones((2, 2, 3, 3)), **attributes)
+    graph = helper.make_graph(
+        b.nodes, "one", b.inputs, [helper.make_tensor_value_info("t0", TensorProto.FLOAT, None)], b.constants
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString()
+
+
+def test_native_inference_may_die():
+    """The division by zero of a Conv with strides of 0 ends the worker, not this process, and the next one answers."""
+    worker = native.Worker()
+    try:
+        for _ in range(2):
+            with pytest.raises(native.WorkerError, match="died of it"):
+                worker.infer(asked("Conv", strides=[0, 0]))
+            answer = onnx.ModelProto.FromString(worker.infer(asked("Conv")))
+            assert [dim.dim_value for dim in answer.graph.output[0].type.tensor_type.shape.dim] == [1, 2, 4, 4]
+        with pytest.raises(native.WorkerError, match="Attribute kernel_shape has incorrect size"):
+            worker.infer(asked("Conv", kernel_shape=[1, 2, 3]))
+    finally:
+        worker.close()
+
+
+def test_native_inference_is_reused_and_restarted_after_a_time_limit(monkeypatch):
+    worker = native.Worker()
+    try:
+        worker.infer(asked("Conv"))
+        first = worker._running().pid
+        worker.infer(asked("Conv"))
+        assert worker._running().pid == first
+        monkeypatch.setattr(native, "INFERENCE_SECONDS", 0.05)
+        os.kill(first, signal.SIGSTOP)
+        with pytest.raises(native.WorkerError, match="no answer within"):
+            worker.infer(asked("Conv"))
+        monkeypatch.undo()
+        assert worker.infer(asked("Conv"))
+        assert worker._running().pid != first
+    finally:
+        worker.close()

@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import AttributeProto, TensorProto
 
-from hw.lowering.gate.limits import MAX_BITS, MAX_ZERO_POINT
+from hw.lowering.gate.limits import MAX_BITS, MAX_TRUNCATED, MAX_ZERO_POINT
 from hw.lowering.gate.site import Rule, Shape, Site
 from hw.lowering.gate.tensors import check_annotation, check_type
 
@@ -37,6 +37,9 @@ def dropout(site: Site) -> Outputs:
     mode = site.optional(2)
     if mode is not None and (mode.value is None or np.any(mode.value)):
         raise site.error("it is in training mode and random", "call model.eval() before the export")
+    ratio = site.optional(1)
+    if ratio is not None and ratio.shape:
+        raise site.error(f"its ratio of shape {list(ratio.shape)} is no single number")
     return [*same(site), (site.shape(), TensorProto.BOOL)]
 
 
@@ -143,10 +146,11 @@ def trunc(site: Site) -> Outputs:
         shape = site.shape(index)
         if np.prod(shape) != 1 and (index in (3, last) or site.broadcast(site.shape(), shape) != site.shape()):
             raise site.error(f"its input {index} of shape {list(shape)} does not fit its input {list(site.shape())}")
-    width = site.input(last).value
-    bits = None if width is None else float(width.ravel()[0])
-    if bits is not None and not (1 <= bits <= MAX_BITS and bits == int(bits)):
-        raise site.error(f"it gives {bits:g} bits", f"truncate to a whole number of 1 to {MAX_BITS}")
+    for index, what, most in ((3, "takes", MAX_TRUNCATED), (last, "gives", MAX_BITS)):
+        width = site.input(index).value
+        bits = None if width is None else float(width.ravel()[0])
+        if bits is not None and not (1 <= bits <= most and bits == int(bits)):
+            raise site.error(f"it {what} {bits:g} bits", f"truncate to a whole number of 1 to {most}")
     return [(site.shape(), TensorProto.FLOAT)]
 
 

@@ -11,7 +11,6 @@ from math import prod
 
 import numpy as np
 import onnx
-from onnx import TensorProto
 
 from hw.host.errors import UsageError
 from hw.lowering.constant_folding import evaluate
@@ -104,7 +103,8 @@ class Inference:
         for name, tensor in zip(site.node.input[1:], site.inputs[1:], strict=True):
             if tensor is not None and tensor.data:
                 raise site.error(
-                    f"its input {name} is computed while running", "feed data to its first input and constants to others"
+                    f"its input {name} is computed while running",
+                    "feed it data by its first input only",
                 )
 
     def _fold(self, site: Site, values: tuple[np.ndarray, ...]) -> None:
@@ -163,4 +163,4 @@ def elem_type_of(value: onnx.ValueInfoProto) -> int:
     """The element type of an input or output. Raises UsageError for a sequence, a map, or no type."""
     if not value.type.HasField("tensor_type"):
         raise UsageError(f"{value.name} is no tensor; export the model with tensors only")
-    return int(value.type.tensor_type.elem_type) or TensorProto.FLOAT
+    return int(value.type.tensor_type.elem_type)

@@ -24,6 +24,8 @@ MAX_BITS = 16
 """Bits of a stream that is quantized, and of weights. Sums have as many bits as they need."""
 MAX_ADDEND_BITS = 32
 """Bits of constants that are only added: biases."""
+MAX_TRUNCATED = 64
+"""Bits that a Trunc takes: those of sums."""
 MAX_ZERO_POINT = 1 << 24
 """Magnitude of a quantizer's zero point; float32 holds no larger integers exactly."""
 INFERENCE_SECONDS = 20

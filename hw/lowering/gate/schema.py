@@ -3,7 +3,7 @@
 from math import isfinite
 
 import onnx
-from onnx import AttributeProto
+from onnx import AttributeProto, TensorProto
 from qonnx.custom_op.registry import getCustomOp
 
 from hw.host.errors import BitfabricError
@@ -65,15 +65,19 @@ def check_quantizer(site: Site) -> None:
     if len(node.output) != 1:
         raise site.error(f"it has {len(node.output)} outputs; {node.op_type} has 1")
     for index in range(count):
-        tensor = site.input(index)
-        if tensor.elem_type not in FLOATS and (index or tensor.elem_type not in TYPES):
-            raise site.error(f"its input {node.input[index]} is of type {type_name(tensor.elem_type)}, not float")
+        kind = site.input(index).elem_type
+        if kind not in QUANTIZED if index == 0 else kind not in FLOATS | QUANTIZED:
+            raise site.error(f"its input {node.input[index]} is of type {type_name(kind)}; use float")
     for name, (kind, required, *_) in getCustomOp(node, site.version).get_nodeattr_types().items():
         value = site.get(name, KINDS[kind])
         if value is None and required:
             raise site.error(f"it lacks its attribute {name}")
 
 
+QUANTIZED = frozenset(
+    {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16}
+)
+"""Element types that a quantizer takes: all their values, and so its results, are float32 numbers."""
 KINDS = {"i": AttributeProto.INT, "f": AttributeProto.FLOAT, "s": AttributeProto.STRING}
 """qonnx's names of the types of attributes that quantizers have."""
 
