@@ -376,7 +376,7 @@ def mutant(seed: int) -> Mutant:
 class Outcome:
     """What became of a mutant: ``refused`` in one line (``text``), ``equal`` to its reference, large or degenerate.
 
-    A ``large`` one is lowered, and not executed because a frame has too many elements. A ``degenerate`` one differs from
+    A ``large`` one is lowered, not executed: a frame has too many elements. A ``degenerate`` one differs from
     its reference, whose float32 arithmetic breaks down because of huge or tiny constants; a build would end with that.
     """
 
