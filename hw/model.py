@@ -25,6 +25,7 @@ from hw.ir.graph import Graph
 from hw.lowering import qonnx
 from hw.lowering.gate.boundary import boundary
 from hw.lowering.gate.reading import read_file
+from hw.lowering.gate.structure import node_names
 from hw.lowering.lower import LoweredModel, lower_model
 from hw.passes.strip import strip
 from hw.simulation.emulator import Emulator
@@ -141,7 +142,8 @@ class Finn(Frontend):
 
     @cached_property
     def graph(self) -> Graph:
-        return strip(finn.read(self.proto))
+        with boundary(self.name):
+            return strip(finn.read(self.proto))
 
     @property
     def reference(self) -> Executor:
@@ -195,6 +197,7 @@ class Model:
         path = Path(source)
         proto, data = read_file(path)
         with boundary(str(path)):
+            node_names(proto.graph)
             frontend = next(each for each in frontends() if each.accepts(proto))
             return cls(path, data, frontend(proto, str(path)))
 

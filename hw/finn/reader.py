@@ -6,11 +6,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 from qonnx.core.datatype import DataType
 from qonnx.core.modelwrapper import ModelWrapper
 
 from hw.finn import host_nodes
+from hw.finn.checks import check, constants
 from hw.finn.dialect import BINARY, BIPOLAR, attributes, of_finn, operator
 from hw.finn.values import HardwareValue, HostInput, HostOutput, casts_to, output_steps, shape_after_steps
 from hw.host.errors import BitfabricError
@@ -20,6 +20,7 @@ from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Kernel
 from hw.ir.stream import Stream, container
 from hw.lowering.constant_folding import evaluate
+from hw.lowering.gate.boundary import boundary
 
 ReadOperator: TypeAlias = Callable[["Reader", onnx.NodeProto, dict[str, Any]], None]
 """A function that appends the kernels of one of FINN's nodes to a Reader; its arguments include the attributes."""
@@ -36,10 +37,11 @@ class Reader:
     """
 
     def __init__(self, proto: onnx.ModelProto, operators: Callable[[str], ReadOperator | None]) -> None:
+        check(proto)
         self.proto = proto
         self.operators = operators
+        self.constants = constants(proto.graph)
         self.wrapper = ModelWrapper(proto)
-        self.constants = {each.name: numpy_helper.to_array(each) for each in proto.graph.initializer}
         self.values: dict[str, HostInput | HardwareValue | HostOutput] = {}
         self.nodes: list[Node] = []
         self.inputs: list[Port] = []
@@ -58,15 +60,15 @@ class Reader:
         for value in self.proto.graph.input:
             if value.name not in self.constants:
                 self.values[value.name] = HostInput(value.name, tuple(self.shape(value.name)[1:]))
-        for count, node in enumerate(self.proto.graph.node):
-            if not node.name:
-                node.name = f"{node.op_type}_{count}"
-            if of_finn(node):
-                self._hardware(node)
-            else:
-                self._host(node)
-        outputs = tuple(self._output(value) for value in self.proto.graph.output)
-        return Graph(tuple(self.nodes), tuple(self.inputs), outputs)
+        for node in self.proto.graph.node:
+            with boundary(f"{node.name}: {node.op_type}"):
+                if of_finn(node):
+                    self._hardware(node)
+                else:
+                    self._host(node)
+        with boundary("the outputs of the model"):
+            outputs = tuple(self._output(value) for value in self.proto.graph.output)
+            return Graph(tuple(self.nodes), tuple(self.inputs), outputs)
 
     # --- the host's share ---
 

@@ -14,13 +14,21 @@ from qonnx.core.modelwrapper import ModelWrapper
 from hw.host.errors import BitfabricError, UsageError
 from hw.lowering.domains import DOMAINS, OLD_DOMAINS, QONNX_DOMAIN, QUANTIZER_OPS, find_plugin, operator_key
 from hw.lowering.gate.boundary import boundary
-from hw.lowering.gate.inference import Inference, elem_type_of
+from hw.lowering.gate.inference import Inference
 from hw.lowering.gate.limits import MAX_BITS
 from hw.lowering.gate.names import printable
 from hw.lowering.gate.reading import read_file
 from hw.lowering.gate.site import Tensor
 from hw.lowering.gate.structure import live_nodes, node_names
-from hw.lowering.gate.tensors import Constant, check_annotated, check_annotation, check_shape, check_type, type_name
+from hw.lowering.gate.tensors import (
+    Constant,
+    check_annotated,
+    check_annotation,
+    check_shape,
+    check_type,
+    elem_type_of,
+    type_name,
+)
 
 OLDEST_OPSET = 7
 """From this opset on operands broadcast as in NumPy, and ONNX Runtime computes the reference."""

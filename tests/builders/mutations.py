@@ -16,10 +16,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from hw import finn
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph
-from hw.lowering.lower import lower_model
+from hw.lowering.gate.structure import node_names
+from hw.lowering.lower import lower, lower_model
 from hw.lowering.qonnx import load
+from hw.model import Finn
 from hw.verification.reference import Reference, compare_with
 from tests.builders.qonnx_builder import DOMAIN, Builder
 from tests.builders.random_images import RandomImages
@@ -80,6 +83,13 @@ def models() -> tuple[bytes, ...]:
         rng = np.random.default_rng(seed)
         drawn += [RandomModel(rng, dyadic=True).model(), RandomImages(rng, dyadic=True).model()]
     return tuple(model.SerializeToString() for model in drawn)
+
+
+@cache
+def finn_models() -> tuple[bytes, ...]:
+    """The same models in FINN's dialect."""
+    graphs = (lower(onnx.ModelProto.FromString(data)) for data in models())
+    return tuple(finn.write(finn.adapted(graph)).SerializeToString() for graph in graphs)
 
 
 # --- mutations of bytes ---
@@ -353,10 +363,13 @@ class Mutant:
     data: bytes
 
 
-def mutant(seed: int) -> Mutant:
-    """The damaged model of a seed: every fourth one is raw, the others have one to three structural mutations."""
+def mutant(seed: int, of: tuple[bytes, ...] = ()) -> Mutant:
+    """The damaged model of a seed: every fourth one is raw, the others have one to three structural mutations.
+
+    ``of``: the models that are damaged, by default ``models()``.
+    """
     rng = np.random.default_rng([15, seed])
-    data = _pick(rng, models())
+    data = _pick(rng, of or models())
     if seed % 4 == 0:
         return Mutant(seed, "raw", _raw(rng, data))
     model = onnx.ModelProto.FromString(data)
@@ -374,7 +387,8 @@ def mutant(seed: int) -> Mutant:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a mutant: ``refused`` in one line (``text``), ``equal`` to its reference, large or degenerate.
+    """What became of a mutant: ``refused`` in one line (``text``), ``equal`` to its reference, ``read`` if it is
+    in FINN's dialect, large or degenerate.
 
     A ``large`` one is lowered, not executed: a frame has too many elements. A ``degenerate`` one differs from
     its reference, whose float32 arithmetic breaks down because of huge or tiny constants; a build would end with that.
@@ -406,7 +420,7 @@ def _limited(seconds: float) -> Iterator[None]:
 
 
 def examine(damaged: Mutant, frames: int = 8, seconds: float = 60.0) -> Outcome:
-    """Read, lower and execute a mutant on random frames.
+    """Read, lower and execute a mutant on random frames; a model in FINN's dialect is only read.
 
     Raises AssertionError for a refusal that is not one short printable line or, of a structural mutation, names nothing
     of the model, and for integers that differ from the reference's by more than rounding; Hang for a case that takes
@@ -424,7 +438,12 @@ def examine(damaged: Mutant, frames: int = 8, seconds: float = 60.0) -> Outcome:
 
 
 def _executed(damaged: Mutant, frames: int) -> Outcome:
-    model = load(_parsed(damaged))
+    proto = _parsed(damaged)
+    node_names(proto.graph)
+    if finn.is_finn(proto):
+        assert Finn(proto, "m.onnx").graph.nodes
+        return Outcome("read")
+    model = load(proto)
     lowered = lower_model(model)
     graph = lowered.graph
     if sum(prod(stream.shape) for stream in graph.edges.values()) > MOST_ELEMENTS:

@@ -4,18 +4,18 @@ from collections import Counter
 
 import pytest
 
-from tests.builders.mutations import Outcome, examine, models, mutant
+from tests.builders.mutations import Outcome, examine, finn_models, models, mutant
 
 FOUND = (5, 17, 122, 755, 897, 1274, 1394, 1869, 1961, 3361, 4921, 5301, 6794, 7111)
 """Seeds that once ended in a traceback or in other integers than the reference's."""
 BATCH = 25
 
 
-def campaign(seeds) -> Counter[str]:
+def campaign(seeds, of=()) -> Counter[str]:
     """The outcomes of these seeds, counted; raises AssertionError for the first that is none of the allowed."""
     counts: Counter[str] = Counter()
     for seed in seeds:
-        damaged = mutant(seed)
+        damaged = mutant(seed, of)
         try:
             outcome: Outcome = examine(damaged)
         except BaseException as error:
@@ -38,6 +38,17 @@ def test_found(seed):
 def test_some(batch):
     counts = campaign(range(batch * BATCH, (batch + 1) * BATCH))
     assert counts.total() == BATCH
+
+
+def test_some_in_finns_dialect():
+    counts = campaign(range(100), finn_models())
+    assert counts["read"] > 10
+    assert counts.total() == 100
+
+
+@pytest.mark.slow
+def test_many_in_finns_dialect():
+    assert campaign(range(1000, 4000), finn_models())["read"] > 300
 
 
 @pytest.mark.slow

@@ -12,7 +12,6 @@ from math import prod
 import numpy as np
 import onnx
 
-from hw.host.errors import UsageError
 from hw.lowering.constant_folding import evaluate
 from hw.lowering.domains import QONNX_DOMAIN, OperatorKey, find_plugin, operator_key
 from hw.lowering.gate import elementwise, layout, native, spatial, widths
@@ -157,10 +156,3 @@ class Inference:
                 raise site.error(f"its constant {name} holds NaN", "check the training")
             if site.node.op_type not in UNBOUNDED and not np.isfinite(tensor.value).all():
                 raise site.error(f"its constant {name} is not finite", "check the training")
-
-
-def elem_type_of(value: onnx.ValueInfoProto) -> int:
-    """The element type of an input or output. Raises UsageError for a sequence, a map, or no type."""
-    if not value.type.HasField("tensor_type"):
-        raise UsageError(f"{value.name} is no tensor; export the model with tensors only")
-    return int(value.type.tensor_type.elem_type)

@@ -70,6 +70,13 @@ def check_type(elem_type: int, what: str) -> None:
         raise UsageError(f"{what} is of type {type_name(elem_type)}; export the model in float32")
 
 
+def elem_type_of(value: onnx.ValueInfoProto) -> int:
+    """The element type of an input or output. Raises UsageError for a sequence, a map, or no type."""
+    if not value.type.HasField("tensor_type"):
+        raise UsageError(f"{value.name} is no tensor; export the model with tensors only")
+    return int(value.type.tensor_type.elem_type)
+
+
 def check_shape(shape: tuple[int, ...], what: str) -> None:
     """Raise UsageError for a shape of too many axes or elements."""
     if len(shape) > MAX_RANK:
