@@ -66,7 +66,7 @@ def check_quantizer(site: Site) -> None:
         raise site.error(f"it has {len(node.output)} outputs; {node.op_type} has 1")
     for index in range(count):
         kind = site.input(index).elem_type
-        if kind not in QUANTIZED if index == 0 else kind not in FLOATS | QUANTIZED:
+        if kind not in FLOATS | EXACT:
             raise site.error(f"its input {node.input[index]} is of type {type_name(kind)}; use float")
     for name, (kind, required, *_) in getCustomOp(node, site.version).get_nodeattr_types().items():
         value = site.get(name, KINDS[kind])
@@ -74,10 +74,8 @@ def check_quantizer(site: Site) -> None:
             raise site.error(f"it lacks its attribute {name}")
 
 
-QUANTIZED = frozenset(
-    {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16}
-)
-"""Element types that a quantizer takes: all their values, and so its results, are float32 numbers."""
+EXACT = frozenset({TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16})
+"""Integer element types that a quantizer takes: all their values are float32 numbers."""
 KINDS = {"i": AttributeProto.INT, "f": AttributeProto.FLOAT, "s": AttributeProto.STRING}
 """qonnx's names of the types of attributes that quantizers have."""
 
