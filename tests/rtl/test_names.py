@@ -65,6 +65,13 @@ def test_a_waveform_of_hostile_names_has_every_layer_under_a_name_of_its_own(tmp
     assert set(scopes) >= {"a_b_2", "a_b", "a_b_3", "x__end", "module"}
 
 
+def test_layers_of_one_name_in_a_graph_of_finn_are_numbered() -> None:
+    model = finn.write(finn.adapted(network()))
+    for node in model.graph.node:
+        node.name = "same"
+    assert [node.name for node in finn.read(model)] == ["same", "same_2", "same_3"]
+
+
 def test_finn_is_given_identifiers() -> None:
     graph = finn.adapted(network())
     renamed = tuple(Node(name, n.kernel, n.inputs, n.outputs) for name, n in zip(HOSTILE, graph, strict=False))
