@@ -116,8 +116,7 @@ class Reader:
             if dtype == "BINARY":
                 steps.insert(0, step("Cast", to="float32"))
             steps += [step("Mul", np.array(2, np.float32)), step("Sub", np.array(1, np.float32))]
-        last = next((each for each in reversed(steps) if each.op not in RESHAPING), None)
-        if last is not None and not casts_to(last, container(stream.dtype).name):
+        if any(each.op not in RESHAPING for each in steps) and not casts_to(steps[-1], container(stream.dtype).name):
             steps.append(step("Cast", to=container(stream.dtype).name))
         self.inputs.append(Port(host.port, name, self._port_shape(host), dtype, tuple(steps)))
         self.values[name] = value
