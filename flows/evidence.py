@@ -50,11 +50,14 @@ class Record(Facts):
     @classmethod
     def read(cls, folder: Path, step: str) -> "Record":
         """The record of a step in a build folder. Raises FileNotFoundError, and ValueError for a damaged one."""
+        path = folder / RECORDS / f"{step}.json"
+        if not path.exists():
+            raise FileNotFoundError(path)
         try:
-            content = read_json(folder / RECORDS / f"{step}.json")
+            if not path.is_file():
+                raise ValueError("it is no file")
+            content = read_json(path)
             record = cls.model_validate(content)
-        except FileNotFoundError:
-            raise
         except (OSError, ValueError, RecursionError) as error:
             raise ValueError(f"the record of step {step} cannot be read ({error})") from None
         if content.get("seal") != record.seal:
@@ -89,10 +92,12 @@ def check_files(folder: Path, products: Mapping[str, str]) -> None:
         path = folder / name
         if not parts or parts[0] == "/" or ".." in parts or path.resolve() != root.joinpath(*parts):
             raise BrokenError(f"{name} leads out of it")
+        if not path.exists():
+            raise BrokenError(f"{name} is missing", missing=True)
+        if not path.is_file():
+            raise BrokenError(f"{name} is no file any more")
         try:
             found = sha256(path)
-        except FileNotFoundError:
-            raise BrokenError(f"{name} is missing", missing=True) from None
         except OSError as error:
             raise BrokenError(f"{name} cannot be read ({error.strerror})") from None
         if found != expected:

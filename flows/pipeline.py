@@ -18,7 +18,6 @@ finn       FINN's own estimate for the same model, if requested
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +32,7 @@ from flows.implementation import Implementation
 from flows.planner import Plan
 from flows.progress import shown
 from flows.samples import Samples
-from flows.step_cache import StepCache, Watch
+from flows.step_cache import StepCache, Watch, remove_folder
 from flows.steps.compare_finn import CompareFinn
 from flows.steps.emulate import Emulate
 from flows.steps.fold import Fold
@@ -181,7 +180,7 @@ class _Build:
         for name in {*STEPS, CompareFinn.name} - set(self.steps.records):
             self.steps.remove(name)
         if "driver" not in report.products:
-            shutil.rmtree(self.folder / "driver", ignore_errors=True)
+            remove_folder(self.folder / "driver")
 
 
 def _affordable(estimate: Estimate, asked: int | None, least: int, most: int, work: float) -> int:

@@ -104,8 +104,12 @@ class StepCache:
         """Remove everything that a step of this name has left in the folder."""
         (self.folder / RECORDS / f"{name}.json").unlink(missing_ok=True)
         for suffix in ("", ".part", ".failed"):
-            place = self.folder / f"{name}{suffix}"
-            if place.is_symlink():
-                place.unlink()
-            else:
-                shutil.rmtree(place, ignore_errors=True)
+            remove_folder(self.folder / f"{name}{suffix}")
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with its content, if there is one; of a link to a folder only the link."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,7 @@
 """A build folder is accepted as its build left it, or refused in one line; files beside the products do not count."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -102,6 +103,16 @@ def link(name):
     return damage
 
 
+def pipe(name):
+    """A named pipe instead of a product, on which a reader would wait for ever."""
+
+    def damage(folder, made):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return damage
+
+
 def sealed(folder, step=None, **changes):
     """Forge: change a record or ``build.json``, and renew the hashes of both."""
     report = read_json(folder / "build.json")
@@ -163,6 +174,8 @@ EDITED = [
     (link("rtl/accelerator.sv"), "rtl/accelerator.sv leads out of it"),
     (link("rtl"), "rtl/.* leads out of it"),
     (link(".steps"), "the record of step lower leads out of it"),
+    (pipe("rtl/accelerator.sv"), "rtl/accelerator.sv is no file any more"),
+    (pipe(".steps/rtl.json"), "the record of step rtl was changed"),
     (out_of_the_folder("../../secret"), r"rtl/\.\./\.\./secret leads out of it"),
     (another_reading, "step rtl has read another lower/graph.json"),
     (reading_of_nothing, "step rtl has read place/image.bit, which no step has made"),
