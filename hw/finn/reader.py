@@ -254,14 +254,11 @@ class Reader:
     ) -> None:
         """Append one of our nodes for FINN's node, or for a part of it.
 
-        ``name`` and ``edges`` default to those of FINN's node; a name that there is already is numbered. ``factor`` and
-        ``offset`` describe FINN's values of the outputs (see ``HardwareValue``).
+        ``name`` and ``edges`` default to those of FINN's node; ``factor`` and ``offset`` describe FINN's values of the
+        outputs (see ``HardwareValue``).
         """
         edges = edges or tuple(node.output)
-        name = name or node.name
-        names = {each.name for each in self.nodes}
-        unique = next(n for n in (name, *(f"{name}_{i}" for i in range(2, len(names) + 3))) if n not in names)
-        self.nodes.append(Node(unique, kernel, tuple(source.edge for source in sources), edges))
+        self.nodes.append(Node(name or node.name, kernel, tuple(source.edge for source in sources), edges))
         for edge, stream in zip(edges, kernel.outputs(), strict=True):
             self.values[edge] = HardwareValue(edge, stream, factor, offset)
 

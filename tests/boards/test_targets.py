@@ -1,6 +1,7 @@
 """Devices, boards and targets: the data are right, and a wrong name or file is refused in one line."""
 
 import os
+import random
 import re
 from pathlib import Path
 
@@ -250,6 +251,25 @@ def test_what_is_no_board_file_is_refused_in_one_line(text: str, tmp_path: Path)
     with pytest.raises(UsageError, match=NO_YAML[text]) as caught:
         find_target(str(path))
     assert str(caught.value).isprintable()
+
+
+def test_a_damaged_board_file_is_valid_or_refused_in_one_line(tmp_path: Path) -> None:
+    path, rng = tmp_path / "mine.yaml", random.Random(1)
+    refused = []
+    for _ in range(300):
+        text = list(FULL)
+        for _ in range(rng.randint(1, 6)):
+            place = rng.randrange(len(text))
+            text[place : place + rng.randint(0, 8)] = rng.choices(
+                "{}[]:,&*!|>'\"%@`#?-\n\t \0\x1b\u202e09aé=<.~", k=rng.randint(0, 2)
+            )
+        path.write_text("".join(text), encoding="utf-8")
+        try:
+            find_target(str(path))
+        except UsageError as error:
+            refused.append(str(error))
+    assert len(refused) > 200
+    assert all(line.isprintable() for line in refused)
 
 
 def test_a_board_file_is_a_file_of_text(tmp_path: Path) -> None:
