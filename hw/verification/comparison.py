@@ -7,6 +7,7 @@ import numpy as np
 from hw.host.errors import BitfabricError
 from hw.host.steps import HostStep, run
 from hw.ir.graph import Graph
+from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.affine import floats
 from hw.lowering.integer_tensor import IntegerTensor, Steps, last_quantizer
 from hw.lowering.layout_ops import inverse
@@ -319,8 +320,8 @@ def _explained(
 ) -> np.ndarray:
     """The elements among ``differs`` in which float32 rounding can lead to both the kernel's codes and ``codes``.
 
-    The kernel's codes must be those of the lowering's kernel. If ``codes`` are ``exact``, they must be those of the
-    function that the lowering approximates: a Requant whose factor has too few bits differs from it within rounding.
+    The kernel's codes must be those of the lowering's kernel. If ``codes`` are ``exact``, those of a Requant must be
+    the function's that the lowering approximates: only a factor with too few bits differs from it.
     """
     result = np.zeros(differs.shape, bool)
     rows = np.flatnonzero(differs.reshape(len(differs), -1).any(axis=1))
@@ -332,7 +333,7 @@ def _explained(
         decision = lowering.decisions[edge]
         sums = few[decision.source.edge].reshape(-1, *decision.source.shape)
         near &= few[edge] == decision.quantizer.kernel.execute(sums)[0].reshape(near.shape)
-        if exact:
+        if exact and not isinstance(decision.quantizer.kernel, Threshold):
             near &= codes[rows] == decision.quantizer.function.codes(sums).reshape(near.shape)
         result[rows] = near
     return result

@@ -20,6 +20,8 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_node
 
 from hw.host.operators import code_range, round_to_integer
+from hw.lowering.domains import QONNX_DOMAIN
+from hw.lowering.node_steps import TRANSLATIONS
 from hw.lowering.rounding import lowest_bit
 from hw.verification.float64_bounds import Bounds
 
@@ -28,6 +30,10 @@ MONOTONE = frozenset({
     "Upsample", "Resize", "Slice", "Pad",
 })  # fmt: skip
 """Operators that do not round and do not decrease: they are applied to both bounds."""
+JOINS = frozenset({"Add", "Sub"})
+"""Operators that sum two tensors, unless one of them is constant."""
+WINDOW_ELEMENTS = 1 << 22
+"""Elements of a convolution's windows that are computed at once, which bounds the memory."""
 Tensors = dict[str, np.ndarray]
 
 
@@ -68,9 +74,9 @@ class ExactReference:
         Raises NoExactValueError for an operator that is not computed here.
         """
         if name not in self._values:
-            node = self.producers[name]
+            node = self._producer(name)
             handler = OPERATORS.get(node.op_type)
-            if handler is None or name != node.output[0]:
+            if handler is None:
                 raise NoExactValueError(f"{node.name}: {node.op_type}")
             self._values[name] = handler(self, node)
         return self._values[name]
@@ -89,17 +95,32 @@ class ExactReference:
         Raises NoExactValueError as ``value`` does.
         """
         if name not in self._rounded:
-            node = self.producers[name]
-            if node.op_type in SUMS:
-                total = SUMS[node.op_type](self, node)
+            node = self._producer(name)
+            if node.op_type in SUMS or (node.op_type in JOINS and not self.known.keys() & set(node.input)):
+                total = {**OPERATORS, **SUMS}[node.op_type](self, node)
                 low, high = (side.astype(np.float32) for side in (total.low, total.high))
                 bias = self._bias(node)
                 self._rounded[name] = (low, high) if bias is None else (low + bias, high + bias)
+            elif (node.domain, node.op_type) not in TRANSLATIONS and node.op_type not in MONOTONE:
+                raise NoExactValueError(f"{node.name}: {node.op_type}")
             else:
                 given = [self._rounded_input(each) if each else (None, None) for each in node.input]
                 sides = [self._execute(node, [each[side] for each in given], name) for side in (0, 1)]
                 self._rounded[name] = np.minimum(*sides), np.maximum(*sides)
         return self._rounded[name]
+
+    def _producer(self, name: str) -> onnx.NodeProto:
+        """The node that computes a tensor, if it is one of ONNX's or QONNX's and has one output."""
+        node = self.producers.get(name)
+        if node is None or node.domain not in ("", QONNX_DOMAIN) or list(node.output) != [name]:
+            raise NoExactValueError(f"{name} is no result of an operator of ONNX or QONNX")
+        return node
+
+    def constant(self, name: str) -> np.ndarray:
+        """A constant input of a node, in float64."""
+        if name not in self.known:
+            raise NoExactValueError(f"{name} is not constant")
+        return self.known[name].astype(np.float64)
 
     def _rounded_input(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         return (self.known[name],) * 2 if name in self.known else self.rounded(name)
@@ -120,8 +141,8 @@ class ExactReference:
         values, node = self.known[name].astype(np.float64), self.producers.get(name)
         if node is None or node.op_type not in ("Quant", "IntQuant", "BipolarQuant"):
             return Bounds.exactly(values)
-        scale = self.known[node.input[1]].astype(np.float64)
-        zero = self.known[node.input[2]].astype(np.float64) if node.op_type != "BipolarQuant" else np.float64(0)
+        scale = self.constant(node.input[1])
+        zero = self.constant(node.input[2]) if node.op_type != "BipolarQuant" else np.float64(0)
         return Bounds.exactly(np.rint(values / scale + zero) - zero) * Bounds.exactly(scale)
 
     def attributes(self, node: onnx.NodeProto) -> dict[str, Any]:
@@ -152,7 +173,7 @@ class ExactReference:
         """The bias of a node that sums products; None where it has none."""
         if node.op_type not in BIASED or len(node.input) < 3 or not node.input[2]:
             return None
-        bias = self.known[node.input[2]]
+        bias = self.constant(node.input[2]).astype(np.float32)
         rank = self.model.get_tensor_shape(node.output[0])
         return bias.reshape(1, -1, *[1] * (len(rank) - 2)) if node.op_type == "Conv" else bias
 
@@ -177,9 +198,19 @@ def _evaluate(node: onnx.NodeProto, opsets: dict[str, int], *values: np.ndarray)
     infos = [helper.make_tensor_value_info(name, double, None) for name in (*names, "y")]
     graph = helper.make_graph([only], "node", infos[:-1], infos[-1:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opsets.get("", 13))])
-    with np.errstate(all="ignore"):
-        results: Any = ReferenceEvaluator(model).run(None, dict(zip(names, values, strict=True)))
-    return np.asarray(results[0], np.float64)
+    evaluator: Any = ReferenceEvaluator(model)
+    size = len(values[0])
+    if node.op_type == "Conv":  # It lays out every window.
+        size = max(1, WINDOW_ELEMENTS // (values[0][:1].size * int(np.prod(values[1].shape[2:]))))
+    parts: list[Any] = []
+    for start in range(0, len(values[0]), size):
+        given = dict(zip(names, (values[0][start : start + size], *values[1:]), strict=True))
+        try:
+            with np.errstate(all="ignore"):
+                parts.append(evaluator.run(None, given)[0])
+        except Exception as error:  # It has no common class of errors.
+            raise NoExactValueError(f"{node.name}: {type(error).__name__}") from None
+    return np.asarray(parts[0] if len(parts) == 1 else np.concatenate(parts), np.float64)
 
 
 def _matmul(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
@@ -208,7 +239,7 @@ def _pool(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
 
 def _quant(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
     attributes = exact.attributes(node)
-    scale, zero, bits = (exact.known[name].astype(np.float64) for name in node.input[1:4])
+    scale, zero, bits = (exact.constant(name) for name in node.input[1:4])
     if bits.size != 1:
         raise NoExactValueError(f"{node.name}: Quant with several widths")
     mode, width, signed = attributes.get("rounding_mode", b"ROUND"), int(bits.ravel()[0]), bool(attributes["signed"])
@@ -225,13 +256,13 @@ def _quant(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
 def _bipolar(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
     value = exact.given(node.input[0])
     codes = (np.where(side >= 0, 1.0, -1.0) for side in (value.low, value.high))
-    return Bounds(*codes) * Bounds.exactly(exact.known[node.input[1]].astype(np.float64))
+    return Bounds(*codes) * Bounds.exactly(exact.constant(node.input[1]))
 
 
 def _batch_norm(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
     x = exact.given(node.input[0])
     shape = (1, -1, *[1] * (x.low.ndim - 2))
-    scale, bias, mean, variance = (exact.known[name].astype(np.float64).reshape(shape) for name in node.input[1:5])
+    scale, bias, mean, variance = (exact.constant(name).reshape(shape) for name in node.input[1:5])
     epsilon = exact.attributes(node).get("epsilon", np.float32(1e-5))
     factor = scale / np.sqrt(variance + float(epsilon))
     # The factor has three roundings.
@@ -241,7 +272,7 @@ def _batch_norm(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
 
 def _clip(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
     x, attributes = exact.given(node.input[0]), exact.attributes(node)
-    ends = [float(exact.known[name]) if name else None for name in node.input[1:3]]
+    ends = [float(exact.constant(name)) if name else None for name in node.input[1:3]]
     ends += [None] * (2 - len(ends))
     low = ends[0] if ends[0] is not None else attributes.get("min", -np.inf)
     high = ends[1] if ends[1] is not None else attributes.get("max", np.inf)

@@ -88,17 +88,23 @@ class Reference:
             self._batched = {count: prepare(copy, count)}
         return self._batched[count]
 
-    def exact(self, frames: dict[str, np.ndarray], tensors: dict[str, np.ndarray]) -> ExactReference:
-        """The reference with exact sums, from the values of ``tensors`` for one batch of ``frames``.
+    def exact(self, model: ModelWrapper, tensors: dict[str, np.ndarray]) -> ExactReference:
+        """The reference with exact sums, from the values of ``tensors`` for one batch.
 
-        ``tensors`` are those at which it starts (see ExactReference), without the inputs and the constants.
+        ``model`` is this one, prepared for the batch size, or a part of it. ``tensors`` are those at which it starts
+        (see ExactReference), without the constants.
         """
         if self._constants is None:
-            few = {name: values[:1] for name, values in frames.items()}
-            self._constants = self._execute(few, constant_tensors(self.batched(1)))
-        model = self.batched(len(next(iter(frames.values()))))
+            zeros = {
+                value.name: np.zeros(
+                    self.model.get_tensor_shape(value.name),
+                    onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type),
+                )
+                for value in self.model.graph.input
+            }
+            self._constants = self._execute(zeros, constant_tensors(self.batched(1)))
         initial = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
-        return ExactReference(model, {**self._constants, **initial, **frames, **tensors})
+        return ExactReference(model, {**self._constants, **initial, **tensors})
 
     def _execute(self, frames: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
         """The named tensors for one batch."""
@@ -143,9 +149,12 @@ def compare_with(graph: Graph, lowering: LoweredModel, reference: Reference, fra
     for start in range(0, result.frames, reference.chunk):
         chunk = {name: values[start : start + reference.chunk] for name, values in given.items()}
         expected = reference.tensors(chunk, names)
-        starts = {name: expected[name] for name, _ in lowering.tensors.values()}
-        exact = ExactLayers(lowering, inexact, reference.exact(reference.check(chunk), starts) if inexact else None)
-        driven, touched = compare_layers(graph, lowering, chunk, expected, exact, result, start)
+        exact = None
+        if inexact:
+            starts = reference.check(chunk) | {name: expected[name] for name, _ in lowering.tensors.values()}
+            exact = reference.exact(reference.batched(len(next(iter(chunk.values())))), starts)
+        layers = ExactLayers(lowering, inexact, exact)
+        driven, touched = compare_layers(graph, lowering, chunk, expected, layers, result, start)
         whole = _outputs(graph, chunk)
         # Frames in which no layer differs have the same outputs without the reference's integers between the layers.
         # In the others, the graph must compute what the model's lowering computes.
