@@ -23,7 +23,7 @@ from hw.ir.frames import Batch
 from hw.ir.graph import Graph
 from hw.model import Model
 
-BOARD_FILE = "board.yaml"
+BOARD_FILE = f"{evidence.RECORDS}/board.yaml"
 """The user's own board file, in the build folder."""
 MODEL_FILE = Path("lower") / "model.onnx"
 
@@ -37,6 +37,7 @@ def keep_board_file(target: str, folder: Path) -> dict[str, str]:
     if not target.endswith(BOARD_SUFFIXES):
         kept.unlink(missing_ok=True)
         return {}
+    kept.parent.mkdir(exist_ok=True)
     if Path(target).resolve() != kept.resolve():
         shutil.copyfile(target, kept)
     return {BOARD_FILE: sha256(kept)}

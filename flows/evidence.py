@@ -10,7 +10,7 @@ new hashes in each, forges a build that is consistent. What lies beside the prod
 user's files) is not part of the evidence.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,8 +18,8 @@ from flows.build_report import FILE, BuildReport, Evidence, Facts
 from flows.files import digest, read_json, sha256, write_json
 from hw.host.errors import UsageError
 
-RECORDS = ".steps"
-"""Folder of the records."""
+RECORDS, DRIVER = ".steps", "driver"
+"""Folders of the records, and of the host driver."""
 
 
 class Record(Facts):
@@ -167,14 +167,28 @@ def compare(folder: Path, products: Mapping[str, str]) -> None:
         raise refused(folder, error) from None
 
 
-def refuse_edited(folder: Path) -> None:
-    """Raise UsageError where a folder for a new build holds a finished build that was edited.
+def check_before_build(folder: Path, steps: Iterable[str]) -> None:
+    """Raise UsageError where a folder is not one for a new build.
 
-    Products that were deleted are made again. A report of another version, or one that cannot be read, is replaced.
+    It may hold an earlier build, finished or not, of any version. A finished one must be as it was left, but products
+    that were deleted are made again. Names that the build needs (folders of ``steps``, ``driver``, ``build.json``) must
+    not be files of the user: no earlier build has a record of them, and a build would remove them.
     """
     try:
         report = BuildReport.read(folder)
     except UsageError:
+        report = None
+    ours = {path.stem for path in (folder / RECORDS).glob("*.json")}
+    ours |= set(report.evidence.records) if report and report.evidence else set()
+    ours |= {DRIVER} if (folder / DRIVER / "model.json").exists() else set()
+    ours |= {FILE} if report or (folder / RECORDS).exists() else set()
+    for name in (*steps, DRIVER, FILE):
+        path = folder / name
+        if name not in ours and path.exists() and (path.is_file() or any(path.iterdir())):
+            raise UsageError(
+                f"{folder} holds {name}, which no build has made and a build would replace; choose another folder (-o)"
+            )
+    if report is None:
         return
     try:
         verify(folder, report)

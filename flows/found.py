@@ -27,7 +27,7 @@ from flows.build_report import (
     Utilisation,
 )
 from flows.config import STEPS, BuildConfig
-from flows.evidence import Record
+from flows.evidence import DRIVER, Record
 from flows.implementation import Implementation
 from flows.steps.compare_finn import FinnEstimated
 from flows.steps.emulate import Emulated
@@ -70,7 +70,7 @@ class Found:
         facts = self._facts(made.products)
         link = made.interface() if facts["bitstream"] else None
         if link:
-            driver_folder.write(made.folder / "driver", link)
+            driver_folder.write(made.folder / DRIVER, link)
         return BuildReport(
             schema=2,
             model=ModelFile(path=str(made.model.path), sha256=made.model.sha256),
@@ -155,7 +155,7 @@ class Found:
         if self.synthesise:
             products["netlist"] = f"synthesise/{self.synthesise.netlist}"
         if bitstream:
-            products |= {"bitstream": bitstream, "driver": "driver"}
+            products |= {"bitstream": bitstream, DRIVER: DRIVER}
         if self.place:
             products["placed netlist"] = f"place/{self.place.netlist}"
         return products | {"report": "build.json"}

@@ -27,6 +27,7 @@ from flows.accelerator import Accelerator, keep_board_file
 from flows.build_report import FILE, PAGE, BuildReport, Estimate
 from flows.config import STEPS, BuildConfig
 from flows.design_point import DesignPoint
+from flows.evidence import DRIVER
 from flows.found import Found
 from flows.implementation import Implementation
 from flows.planner import Plan
@@ -45,6 +46,8 @@ from flows.steps.synthesise import Synthesise
 from hw.host.errors import BitfabricError, UsageError
 from hw.model import Model
 
+ALL_STEPS = (*STEPS, CompareFinn.name)
+"""The names of all steps."""
 RTL_WORK, NETLIST_WORK = 4e9, 1e7
 """Default amount of simulation, in lookup tables times cycles: a minute or two."""
 
@@ -95,10 +98,11 @@ def build(
     )
     folder = Path(out)
     with _alone(folder), shown(watch) as told:
-        evidence.refuse_edited(folder)
+        evidence.check_before_build(folder, ALL_STEPS)
         work = _Build(model, config, folder, told)
-        for stale in (FILE, PAGE):
-            (folder / stale).unlink(missing_ok=True)
+        if (folder / evidence.RECORDS).exists():
+            for stale in (FILE, PAGE):
+                (folder / stale).unlink(missing_ok=True)
         files = keep_board_file(target, folder)
         report = work.run()
         work.remove_stale(report)
@@ -177,10 +181,10 @@ class _Build:
 
     def remove_stale(self, report: BuildReport) -> None:
         """Remove what an earlier build in this folder has left of steps that this one does not have."""
-        for name in {*STEPS, CompareFinn.name} - set(self.steps.records):
+        for name in set(ALL_STEPS) - set(self.steps.records):
             self.steps.remove(name)
-        if "driver" not in report.products:
-            remove_folder(self.folder / "driver")
+        if DRIVER not in report.products:
+            remove_folder(self.folder / DRIVER)
 
 
 def _affordable(estimate: Estimate, asked: int | None, least: int, most: int, work: float) -> int:

@@ -84,13 +84,14 @@ class StepCache:
             shutil.rmtree(part, ignore_errors=True)
             raise
         hashes = {str(p.relative_to(part)): sha256(p) for p in sorted(part.rglob("*")) if p.is_file()}
+        seconds = round(time.monotonic() - started, 3)
+        record = Record(step=name, key=key, reads=reads, result=result.to_json(), files=hashes, seconds=seconds)
+        # The record comes first, so that no folder is without one, even after a crash.
+        write_json(self.folder / RECORDS / f"{name}.json", record.sealed())
         if hashes:
             part.rename(place)
         else:
             part.rmdir()
-        seconds = round(time.monotonic() - started, 3)
-        record = Record(step=name, key=key, reads=reads, result=result.to_json(), files=hashes, seconds=seconds)
-        write_json(self.folder / RECORDS / f"{name}.json", record.sealed())
         self.watch(name, False, seconds)
         return self._finished(record, result, cached=False)
 
@@ -102,9 +103,9 @@ class StepCache:
 
     def remove(self, name: str) -> None:
         """Remove everything that a step of this name has left in the folder."""
-        (self.folder / RECORDS / f"{name}.json").unlink(missing_ok=True)
         for suffix in ("", ".part", ".failed"):
             remove_folder(self.folder / f"{name}{suffix}")
+        (self.folder / RECORDS / f"{name}.json").unlink(missing_ok=True)
 
 
 def remove_folder(folder: Path) -> None:

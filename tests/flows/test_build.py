@@ -9,7 +9,7 @@ from flows import build, step_cache
 from flows.accelerator import Accelerator
 from flows.build_report import BuildReport
 from flows.planner import estimate_build
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.synth import yosys
 
@@ -119,6 +119,17 @@ def test_the_whole_way_to_the_bitstream(small, tmp_path):
     np.testing.assert_array_equal(made.run(x, "netlist"), made.run(x, "qonnx"))
     again = build(small / "model.onnx", "ulx3s-12f", tmp_path / "b", fps=1e6)
     assert again.report.bitstream.sha256 == made.report.bitstream.sha256
+    reopened = Accelerator(tmp_path / "a")
+    np.testing.assert_array_equal(reopened.run(x, "netlist"), made.run(x, "qonnx"))
+    assert reopened.write_report().exists()
+    placed = tmp_path / "a" / "place" / "image.placed.json"
+    placed.write_bytes(placed.read_bytes().replace(b"1", b"0", 1))
+    with pytest.raises(UsageError, match=r"place/image\.placed\.json was changed"):
+        Accelerator(tmp_path / "a")
+    shorter = build(small / "model.onnx", "ulx3s-12f", tmp_path / "b", fps=1e6, stop_after="rtl")
+    assert shorter.bitstream is None
+    left = {path.name for path in (tmp_path / "b").iterdir()}
+    assert left == {".lock", ".steps", "build.json", "lower", "fold", "rtl"}
 
 
 @pytest.mark.slow

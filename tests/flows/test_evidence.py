@@ -9,12 +9,18 @@ import pytest
 
 from flows import build
 from flows.accelerator import Accelerator
-from flows.build_report import BuildReport
+from flows.build_report import BuildReport, Counts
 from flows.engines import program
 from flows.evidence import Record
 from flows.files import digest, read_json, sha256, write_json
+from flows.samples import Samples
+from flows.steps.netlist import Netlist
+from flows.steps.place import Place, Placed
+from flows.steps.simulate import Simulate
+from flows.steps.synthesise import Synthesised
 from hw.boards.targets import find_target
 from hw.host.errors import BitfabricError, UsageError
+from hw.simulation import verilator
 
 OPTIONS = {"fps": 5e6, "stop_after": "rtl"}
 
@@ -50,6 +56,7 @@ def test_what_lies_beside_the_products_does_not_count(small, folder):
     (folder / "rtl" / "waves.vcd").write_text("mine")
     (folder / "driver").mkdir()
     (folder / "driver" / "driver.py").write_text("edited")
+    (folder / "driver" / "model.json").write_text("{}")
     Accelerator(folder)
     build(small / "model.onnx", "ulx3s-12f", folder, **OPTIONS)
     assert (folder / "notes.txt").exists()
@@ -231,13 +238,33 @@ def test_a_shorter_build_removes_what_a_longer_one_left(small, folder):
     Accelerator(folder).write_report()
     for name in ("place", "netlist.failed", "simulate.part", "driver", "finn"):
         (folder / name).mkdir()
-        (folder / name / "file").write_text("")
-    (folder / ".steps" / "place.json").write_text("{}")
+        (folder / name / "model.json").write_text("")
+    for name in ("place", "finn"):
+        (folder / ".steps" / f"{name}.json").write_text("{}")
     (folder / "mine").mkdir()
     shorter = build(small / "model.onnx", "ulx3s-12f", folder, fps=5e6, stop_after="fold")
     assert [step.name for step in shorter.report.steps if step.cached] == ["lower", "fold"]
     assert {path.name for path in folder.iterdir()} == {".lock", ".steps", "build.json", "lower", "fold", "mine"}
     assert {path.name for path in (folder / ".steps").iterdir()} == {"lower.json", "fold.json"}
+
+
+@pytest.mark.parametrize("name", ["rtl/mine.sv", "lower", "driver/mine.c", "build.json", "place/board.pcb"])
+def test_files_of_the_user_are_not_replaced(small, tmp_path, name):
+    """A folder of a project, by accident given as that of a build."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(UsageError, match=f"holds {name.split('/')[0]}, which no build has made") as caught:
+        build(small / "model.onnx", "ulx3s-12f", tmp_path, **OPTIONS)
+    assert "\n" not in str(caught.value)
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", name.split("/")[0]}
+    assert (tmp_path / name).read_text() == "{}"
+
+
+def test_files_of_other_names_stay(small, tmp_path):
+    for name in ("board.yaml", "report.html", "model.onnx"):
+        (tmp_path / name).write_text("mine")
+    build(small / "model.onnx", "ulx3s-12f", tmp_path, stop_after="fold")
+    assert {(tmp_path / name).read_text() for name in ("board.yaml", "report.html", "model.onnx")} == {"mine"}
 
 
 def test_cached_steps_keep_the_seconds_of_the_run_that_made_them(small, folder):
@@ -268,7 +295,7 @@ def test_the_board_file_of_a_build_is_part_of_its_evidence(small, tmp_path):
     board.write_text(text)
     build(small / "model.onnx", str(board), tmp_path / "out", stop_after="fold")
     assert Accelerator(tmp_path / "out").target.name == find_target("icebreaker").name
-    (tmp_path / "out" / "board.yaml").write_text(text.replace("clock", "clock "))
+    (tmp_path / "out" / ".steps" / "board.yaml").write_text(text.replace("clock", "clock "))
     with pytest.raises(UsageError, match=r"board\.yaml was changed"):
         Accelerator(tmp_path / "out")
     build(small / "model.onnx", str(board), tmp_path / "out", stop_after="fold")
@@ -320,6 +347,26 @@ def test_program_stays_in_the_folder(with_bitstream, monkeypatch, path):
     monkeypatch.setattr(program, "program", None)
     with pytest.raises(UsageError, match=r"bitstream in build\.json is not what the steps have found"):
         Accelerator(with_bitstream).program()
+
+
+@pytest.mark.parametrize(
+    ("target", "stage", "simulated"),
+    [("ulx3s-12f", "placed", "place/image.placed.json"), ("tangnano9k", "mapped", "synthesise/image.json")],
+)
+def test_the_check_of_the_netlist_holds_for_its_placement_and_bitstream_only(small, tmp_path, target, stage, simulated):
+    design = build(small / "model.onnx", target, tmp_path, stop_after="fold").implementation
+    counts = Counts(lut=1, ff=1, bram=0, dsp=0)
+    synthesised = Synthesised(netlist="image.json", resources=counts, layers={}, rest=counts)
+    placed = Placed(
+        fmax_mhz=100.0, seed=1, critical_path="", netlist="image.placed.json", bitstream="image.bit", cells=counts
+    )
+    step = Netlist(design, Samples.open(design.model, None, None), 1, synthesised, placed)
+    assert (step.stage, step.path) == (stage, simulated)
+    assert {simulated, "place/image.placed.json", "place/image.bit", "rtl", "lower/graph.json"} < set(step.reads())
+    assert "synthesise/image.json" in Place(design, synthesised, (1,)).reads()
+    assert "rtl" in Simulate(design, step.samples, 1).reads()
+    for each in (step, Simulate(design, step.samples, 1)):
+        assert verilator.version() in each.inputs()
 
 
 def test_evidence_is_plain_json(folder):
