@@ -61,7 +61,9 @@ class Accelerator:
         if different := Found.of(self.folder, self._records).contradiction(
             self.report, evidence.products(self._records)
         ):
-            raise evidence.refused(self.folder, f"{different} in {FILE} is not what the steps have found")
+            raise evidence.refused(
+                self.folder, f"{different} in {FILE} does not follow from its steps, or another version built it"
+            )
 
     @cached_property
     def implementation(self) -> Implementation:

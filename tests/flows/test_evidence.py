@@ -211,7 +211,7 @@ def test_an_edited_folder_is_refused_in_one_line_and_left_as_it_is(small, made, 
 
 def test_a_report_that_does_not_follow_from_the_steps_is_refused(folder):
     forged_facts(folder, None)
-    with pytest.raises(UsageError, match=r"verified in build\.json is not what the steps have found"):
+    with pytest.raises(UsageError, match=r"verified in build\.json does not follow from its steps"):
         Accelerator(folder)
 
 
@@ -269,8 +269,9 @@ def test_files_of_other_names_stay(small, tmp_path):
 
 def test_cached_steps_keep_the_seconds_of_the_run_that_made_them(small, folder):
     first = BuildReport.read(folder).steps
-    again = build(small / "model.onnx", "ulx3s-12f", folder, **OPTIONS).report.steps
-    assert [(step.name, step.seconds, True) for step in first] == [(s.name, s.seconds, s.cached) for s in again]
+    again = build(small / "model.onnx", "ulx3s-12f", folder, **OPTIONS)
+    assert [(s.name, s.seconds, True) for s in first] == [(s.name, s.seconds, s.cached) for s in again.report.steps]
+    assert f"<td>{first[0].seconds:.1f}, in an earlier build</td>" in again.write_report().read_text()
 
 
 def test_rtl_that_this_version_makes_differently_is_not_run_as_that_of_the_build(folder, monkeypatch):
@@ -345,7 +346,7 @@ def test_program_stays_in_the_folder(with_bitstream, monkeypatch, path):
     (with_bitstream.parent / "image.bit").write_bytes(b"bits")
     sealed(with_bitstream, bitstream={"path": path, "sha256": sha256(with_bitstream.parent / "image.bit")})
     monkeypatch.setattr(program, "program", None)
-    with pytest.raises(UsageError, match=r"bitstream in build\.json is not what the steps have found"):
+    with pytest.raises(UsageError, match=r"bitstream in build\.json does not follow from its steps"):
         Accelerator(with_bitstream).program()
 
 
