@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 
 from benchmarks import report
-from benchmarks.faults import kills
+from benchmarks.faults import kills, links, mutants
 from benchmarks.faults.campaign import Part, write
 
-PARTS: dict[str, Callable[[float, int], Part]] = {"kills": kills.run}
+PARTS: dict[str, Callable[[float, int], Part]] = {"mutants": mutants.run, "links": links.run, "kills": kills.run}
 
 
 def main() -> int:
@@ -27,6 +27,7 @@ def main() -> int:
         started = time.process_time()
         part = PARTS[name](given.size, given.seed)
         report.show(f"{name} ({time.process_time() - started:.0f} s of CPU)", part.columns, part.rows)
+        print(*part.notes, sep="\n")
         for line in part.wrong:
             print(f"WRONG {name}: {line}")
         if given.write:

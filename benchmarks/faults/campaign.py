@@ -1,6 +1,5 @@
 """What the parts of the campaign share: the count of outcomes, and the figures in ``docs/reliability.md``."""
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,13 +13,15 @@ PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 class Part:
     """The result of one part: a table, and the cases that ended as none may.
 
-    ``wrong`` describes these cases, one line each; a campaign without faults has none.
+    ``wrong`` describes these cases, one line each; a campaign without faults has none. ``notes`` are sentences below the
+    table.
     """
 
     name: str
     columns: tuple[str, ...]
     rows: list[tuple[object, ...]] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, name: str, outcomes: Counter[str]) -> None:
         """A row of counts: the name, all cases, then those of each further column."""
@@ -28,13 +29,13 @@ class Part:
 
     def to_json(self) -> dict[str, Any]:
         """The part as JSON-able values."""
-        return {"columns": self.columns, "rows": self.rows, "wrong": self.wrong}
+        return {"columns": self.columns, "rows": self.rows, "notes": self.notes, "wrong": self.wrong}
 
     def markdown(self) -> str:
         """The table as Markdown."""
         lines = [self.columns, ["---", *["---:"] * (len(self.columns) - 1)], *self.rows]
         texts = [" | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in line) for line in lines]
-        return "\n".join(f"| {text} |" for text in texts)
+        return "\n".join([*(f"| {text} |" for text in texts), *(f"\n{note}" for note in self.notes)])
 
 
 def write(part: Part, page: Path = PAGE) -> None:
@@ -45,8 +46,3 @@ def write(part: Part, page: Path = PAGE) -> None:
     if not found.search(text):
         raise ValueError(f"{page} has no marks of the part {part.name}")
     page.write_text(found.sub(lambda _: begin + part.markdown() + end, text))
-
-
-def show(part: Part) -> str:
-    """The part as text for a log, with the cases that ended as none may."""
-    return json.dumps(part.to_json(), indent=2)
