@@ -1,4 +1,4 @@
-"""Run the campaign, or some of its parts: ``python -m benchmarks.faults [PART ...] [--size 0.1] [--seed 0] [--write]``."""
+"""Run the campaign, or the parts that are named."""
 
 import argparse
 import sys

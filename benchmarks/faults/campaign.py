@@ -13,8 +13,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 class Part:
     """The result of one part: a table, and the cases that ended as none may.
 
-    ``wrong`` describes these cases, one line each; a campaign without faults has none. ``notes`` are sentences below the
-    table.
+    ``wrong`` describes these cases, one line each; a campaign without faults has none. ``notes`` are sentences
+    below the table.
     """
 
     name: str
