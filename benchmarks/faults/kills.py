@@ -1,8 +1,8 @@
 """SIGKILL at random times of a build and of a training: the same command again must give the same products.
 
 The build is that of a small network, with simulation, synthesis, place and route; its products are compared as the
-hashes of all files that it leaves, but for logs and times. A training is killed and resumed. After each kill no tool that
-the killed program had started may still run.
+hashes of all files that it leaves, but for logs and times. A training is killed and resumed. After each kill no tool
+that the killed program had started may still run.
 """
 
 import hashlib
