@@ -6,10 +6,16 @@ import time
 from collections.abc import Callable
 
 from benchmarks import report
-from benchmarks.faults import kills, links, mutants
+from benchmarks.faults import files, kills, links, mutants, networks
 from benchmarks.faults.campaign import Part, write
 
-PARTS: dict[str, Callable[[float, int], Part]] = {"mutants": mutants.run, "links": links.run, "kills": kills.run}
+PARTS: dict[str, Callable[[float, int], Part]] = {
+    "files": files.run,
+    "networks": networks.run,
+    "mutants": mutants.run,
+    "links": links.run,
+    "kills": kills.run,
+}
 
 
 def main() -> int:
