@@ -41,4 +41,4 @@ def test_other_networks_differ_only_by_float32_rounding(seed):
     model, frames = network.model(), network.frames(20)
     if graph := lowered(model):
         compared = compare(graph, model, frames)
-        assert compared.mismatches == compared.explained, compared.describe()
+        assert compared.mismatches == compared.explained + compared.apart, compared.describe()

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from hw.host.errors import BitfabricError
-from hw.lowering.lower import lower_model
+from hw.lowering.lower import lower, lower_model
 from hw.verification import comparison
 from hw.verification.comparison import check_scales
 from hw.verification.difference import first_difference
-from hw.verification.reference import Reference, compare_with, random_frames
+from hw.verification.reference import Reference, compare, compare_with, random_frames
 from tests.builders.qonnx_builder import Builder
+from tests.builders.random_models import RandomModel
 from tests.verification.test_reference import two_layers
 
 pytestmark = pytest.mark.quick
@@ -131,3 +132,13 @@ def test_scales_must_be_finite():
     wrong = replace(lowering, decisions=lowering.decisions | {edge: replace(decision, steps=steps)})
     with pytest.raises(BitfabricError, match=f"{edge}: a scale of its Quant is not finite"):
         check_scales(wrong)
+
+
+@pytest.mark.parametrize("case", [105, 147])
+def test_codes_too_far_apart_are_counted_and_end_the_comparison_of_their_frame(case):
+    """Two quantizers in one threshold, and a code that exact arithmetic never reaches: rounding leads to both."""
+    network = RandomModel(np.random.default_rng([1, 77, case]), dyadic=False)
+    compared = compare(lower(model := network.model()), model, network.frames(50))
+    assert compared.mismatches == compared.apart > 0
+    with pytest.raises(BitfabricError, match=r"\d+ of them by more codes than rounding may explain\)"):
+        compared.agreement()
