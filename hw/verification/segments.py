@@ -19,6 +19,7 @@ from hw.host.steps import run
 from hw.ir.graph import Graph, Node
 from hw.lowering.integer_tensor import IntegerTensor, without_casts
 from hw.lowering.lower import LoweredModel
+from hw.lowering.qonnx import prepare
 from hw.lowering.rounding import Interval, interval, through
 
 Tensors = dict[str, np.ndarray]
@@ -55,6 +56,12 @@ class Segment:
     def name(self) -> str:
         """The name of the layer."""
         return self.target.name
+
+    @property
+    def elements(self) -> int:
+        """The integers of its widest edge, in one frame."""
+        streams = [stream for node in self.nodes for stream in (*node.kernel.inputs(), *node.kernel.outputs())]
+        return max(stream.elements for stream in streams)
 
     def execute(self, graph: Graph, integers: Tensors) -> Tensors:
         """The integers of all edges, for those of the sources by edge; ``graph`` is the one that has the nodes."""
@@ -166,35 +173,38 @@ def _between(target: str, sources: set[str], writers: dict[str, Node]) -> set[st
 
 
 class ModelPart:
-    """The model's nodes between tensors, executed by qonnx in float32.
+    """The model's nodes between tensors, executed by qonnx in float32 on batches of ``count`` frames.
 
-    ``model`` is prepared for batches of ``count`` frames; a smaller batch is filled up.
+    ``proto`` is the model as stored in its file, ``model`` the same prepared for one frame. A smaller batch is filled
+    up.
     """
 
-    def __init__(self, model: ModelWrapper, count: int, sources: list[str], target: str) -> None:
-        graph = model.graph
-        producers = {name: node for node in graph.node for name in node.output}
+    def __init__(
+        self, proto: onnx.ModelProto, model: ModelWrapper, count: int, sources: list[str], target: str
+    ) -> None:
+        producers = {name: node for node in proto.graph.node for name in node.output if name}
         needed, pending = set(), [target]
         while pending:
             name = pending.pop()
-            if name in producers and name not in sources and name not in needed:
-                needed.update(producers[name].output)
-                pending.extend(producers[name].input)
-        nodes = [node for node in graph.node if needed.intersection(node.output)]
-        names = {name for node in nodes for name in (*node.input, *node.output)}
-        values = {value.name: value for value in (*graph.value_info, *graph.input, *graph.output)}
-        inner = [value for name, value in values.items() if name in names and name not in (*sources, target)]
-        tensors = [tensor for tensor in graph.initializer if tensor.name in names]
-        ends = [values[name] for name in sources], [values[target]]
-        part = onnx.helper.make_graph(nodes, "part", *ends, tensors, value_info=inner)
-        part.quantization_annotation.extend(
-            each for each in graph.quantization_annotation if each.tensor_name in {*names, *sources}
+            if name not in sources and name not in needed:
+                needed.add(name)
+                pending.extend(producers[name].input if name in producers else ())
+        known = {value.name: value for value in (*model.graph.value_info, *model.graph.input, *model.graph.output)}
+        part = onnx.ModelProto(ir_version=proto.ir_version)
+        part.opset_import.extend(proto.opset_import)
+        part.functions.extend(proto.functions)
+        part.graph.name = "part"
+        part.graph.node.extend(node for node in proto.graph.node if needed.intersection(node.output))
+        part.graph.initializer.extend(tensor for tensor in proto.graph.initializer if tensor.name in needed)
+        part.graph.input.extend(known[name] for name in sources)
+        part.graph.output.append(known[target])
+        part.graph.quantization_annotation.extend(
+            each for each in proto.graph.quantization_annotation if each.tensor_name in {*needed, *sources}
         )
-        opsets, version = model.model.opset_import, model.model.ir_version
-        self.model = ModelWrapper(onnx.helper.make_model(part, opset_imports=opsets, ir_version=version))
+        self.model = prepare(part, count)
         self.count, self.target = count, target
         self.types = {
-            name: onnx.helper.tensor_dtype_to_np_dtype(values[name].type.tensor_type.elem_type) for name in sources
+            name: onnx.helper.tensor_dtype_to_np_dtype(known[name].type.tensor_type.elem_type) for name in sources
         }
 
     def run(self, given: Tensors) -> np.ndarray:

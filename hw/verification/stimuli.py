@@ -16,6 +16,8 @@ from hw.verification.segments import Cut, Segment, Tensors
 
 WORK = 1 << 22
 """Limit on the integers of a segment's widest edge, over all frames."""
+PRODUCTS = 1 << 29
+"""Limit on the products with weights that a segment computes, over all frames."""
 POINTS = 1 << 20
 """Limit on the integers that a quantizer is driven with."""
 RANDOM = 8
@@ -68,9 +70,13 @@ def stimuli(segment: Segment, seed: int = 0) -> Stimuli:
 
 
 def _limit(segment: Segment) -> int:
-    """The number of frames that a segment can be driven with."""
-    streams = [stream for node in segment.nodes for stream in (*node.kernel.inputs(), *node.kernel.outputs())]
-    return max(4, WORK // max(stream.elements for stream in streams))
+    """The number of frames that a segment can be driven with; never less than four."""
+    products = sum(
+        node.kernel.weights.size * node.kernel.outputs()[0].elements // len(node.kernel.weights)
+        for node in segment.nodes
+        if isinstance(node.kernel, MatrixVector | Depthwise)
+    )
+    return max(4, min(WORK // segment.elements, PRODUCTS // max(1, products)))
 
 
 def _range(cut: Cut) -> tuple[np.ndarray, np.ndarray]:
