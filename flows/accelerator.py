@@ -12,13 +12,13 @@ from flows.build_report import FILE, BuildReport, FmaxMhz, Timing, Utilisation
 from flows.design_point import DesignPoint
 from flows.engines import find_engine
 from flows.engines.engine import Progress, RunOptions
-from flows.files import sha256
 from flows.found import Found
 from flows.implementation import Implementation
 from flows.inputs import OnInputs, received, warn
 from hw.boards.image import Image
 from hw.boards.targets import BOARD_SUFFIXES, Target, find_target
 from hw.host.errors import UsageError
+from hw.host.files import sha256
 from hw.ir.frames import Batch
 from hw.ir.graph import Graph
 from hw.model import Model

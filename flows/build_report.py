@@ -9,8 +9,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from flows.files import read_json
 from hw.host.errors import UsageError
+from hw.host.files import read_json
 
 SCHEMA = 2
 """The number of this schema."""

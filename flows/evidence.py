@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from flows.build_report import FILE, BuildReport, Evidence, Facts
-from flows.files import digest, read_json, sha256, write_json
 from hw.host.errors import UsageError
+from hw.host.files import digest, read_json, sha256, write_json
 
 RECORDS, DRIVER = ".steps", "driver"
 """Folders of the records, and of the host driver."""

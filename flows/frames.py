@@ -1,4 +1,4 @@
-"""Reading and writing of frames and labels, and the accuracy of outputs."""
+"""Files of outputs and labels, and the accuracy of outputs."""
 
 import time
 from collections.abc import Callable
@@ -6,36 +6,23 @@ from pathlib import Path
 
 import numpy as np
 
+from hw.host.arrays import load_array, save_array, save_arrays
 from hw.host.errors import UsageError
 from hw.ir.frames import Batch
 
 
-def load_frames(path: Path) -> np.ndarray:
-    """An array from a ``.npy`` file. Raises UsageError for a file that is missing, damaged or not an array."""
-    try:
-        return np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise UsageError(f"no file {path}") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"{path} is not a whole .npy file ({error}); save it with numpy.save") from None
-
-
 def save_frames(path: Path, frames: Batch) -> None:
-    """Write outputs to a ``.npy`` file atomically; several outputs are written to a ``.npz`` file by name.
+    """Write outputs to a ``.npy`` file; several outputs are written to a ``.npz`` file by name.
 
-    Raises UsageError for a suffix that does not fit.
+    Raises UsageError for a suffix that does not fit, and BitfabricError where the file cannot be written.
     """
     if isinstance(frames, dict) != (path.suffix == ".npz"):
         kind = ".npz, for its several outputs" if isinstance(frames, dict) else ".npy"
         raise UsageError(f"{path}: the model's output goes into a file that ends in {kind}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        if isinstance(frames, dict):
-            np.savez(file, allow_pickle=False, **frames)
-        else:
-            np.save(file, frames)
-    part.replace(path)
+    if isinstance(frames, dict):
+        save_arrays(path, frames)
+    else:
+        save_array(path, frames)
 
 
 def classes(outputs: Batch) -> np.ndarray:
@@ -48,7 +35,7 @@ def classes(outputs: Batch) -> np.ndarray:
 
 def load_labels(path: Path, count: int) -> np.ndarray:
     """Classes ``(count,)`` from a ``.npy`` file. Raises UsageError for an array of another shape."""
-    labels = load_frames(path)
+    labels = load_array(path)
     if labels.shape != (count,):
         raise UsageError(f"{count} frames need as many labels, {path} holds an array {labels.shape}")
     return labels

@@ -8,10 +8,11 @@ from typing import Self
 import numpy as np
 
 from flows.build_report import Inputs
-from flows.files import sha256
-from flows.frames import classes, load_frames, load_labels, score
+from flows.frames import classes, load_labels, score
 from flows.inputs import received
+from hw.host.arrays import load_array
 from hw.host.errors import UsageError
+from hw.host.files import sha256
 from hw.ir.frames import Batch
 from hw.model import Model
 from hw.verification.reference import random_frames
@@ -38,7 +39,7 @@ class Samples:
 
         ``clip``: see ``flows.inputs.received``.
         """
-        given = None if frames is None else load_frames(frames)
+        given = None if frames is None else load_array(frames)
         classes = None if labels is None or given is None else load_labels(labels, len(given))
         key = (None if frames is None else sha256(frames), None if labels is None else sha256(labels), clip)
         return cls(model, frames, given, classes, clip, key)

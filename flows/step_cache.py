@@ -19,10 +19,10 @@ from typing import TypeVar, cast
 
 from flows.build_report import Facts, StepTime
 from flows.evidence import RECORDS, BrokenError, Record, check_files, hash_of
-from flows.files import digest, sha256, write_json
 from flows.source_hash import code_of, code_of_packages
 from flows.steps.step import PACKAGES, Step, installed
 from hw.host.errors import BitfabricError
+from hw.host.files import digest, sha256, write_json
 from hw.native import compiler
 
 Watch = Callable[[str, bool, float | None], None]

@@ -37,11 +37,12 @@ def run(
     from flows.accelerator import Accelerator
     from flows.build_report import Inputs
     from flows.cli.render import ran
-    from flows.frames import load_frames, load_labels, save_frames, score, timed
+    from flows.frames import load_labels, save_frames, score, timed
     from flows.progress import Progress
+    from hw.host.arrays import load_array
 
     accelerator = Accelerator(folder)
-    x = load_frames(frames)
+    x = load_array(frames)
     inputs: list[Inputs] = []
     told: dict[str, Any] = {"clip": clip, "on_inputs": inputs.append}
     y = load_labels(labels, len(x)) if labels else None
@@ -122,13 +123,14 @@ def soft_errors(
     from flows.accelerator import Accelerator
     from flows.build_report import Inputs
     from flows.cli.render import flipped
-    from flows.frames import load_frames, load_labels
+    from flows.frames import load_labels
     from flows.progress import Progress
     from flows.soft_errors import sweep
+    from hw.host.arrays import load_array
 
     if not all(part.strip().isdecimal() for part in flips.split(",")):
         raise typer.BadParameter(f"--flips {flips!r} is no list of numbers, as in --flips 1,10,100")
-    x = load_frames(frames)
+    x = load_array(frames)
     y = load_labels(labels, len(x)) if labels else None
     inputs: list[Inputs] = []
     counts = [int(part) for part in flips.split(",")]

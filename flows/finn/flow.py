@@ -22,16 +22,16 @@ from typing import Any
 import numpy as np
 import onnx
 
-from flows.files import read_json, write_json
 from flows.finn import frontend, settings, workspace
-from flows.frames import load_frames
 from flows.inputs import received, warn
 from flows.verify import equal
 from hw import finn
 from hw.fabric.devices import Device
 from hw.families import devices, find_device
 from hw.folding import choose, finn_json
+from hw.host.arrays import load_array
 from hw.host.errors import BitfabricError, UsageError
+from hw.host.files import read_json, write_json
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
 from hw.kernels.depthwise.kernel import Depthwise
@@ -233,7 +233,7 @@ class _Flow:
         if given is None:
             x = random_frames(graph, FRAMES)
         else:
-            x, inputs = received(graph, load_frames(given)[:FRAMES], clip=False)
+            x, inputs = received(graph, load_array(given)[:FRAMES], clip=False)
             warn(inputs)
         np.save(self.folder / "input.npy", np.asarray(x, np.float32))
         expected = Emulator(graph).run(x)

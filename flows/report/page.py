@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from flows.build_report import PAGE, SHELL, BuildReport, Counts, FinnComparison, FinnLayerCost
 from flows.engines import ENGINES, find_engine
-from flows.files import read_json, write_text
 from flows.report import bottlenecks, figures
 from hw.boards.image import SCOPE
 from hw.families import find_device
 from hw.host.errors import BitfabricError, UsageError
+from hw.host.files import read_json, write_text
 from hw.host.text import printable
 from hw.ir import html
 from hw.ir.graph import Graph

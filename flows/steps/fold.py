@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from flows.build_report import Estimate
-from flows.files import sha256
 from flows.planner import Plan
 from flows.steps.lower import GRAPH
 from flows.steps.step import Step
 from hw.folding import finn_json
+from hw.host.files import sha256
 
 
 class Fold(Step[Estimate]):

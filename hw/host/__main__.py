@@ -5,7 +5,6 @@ of your own, put the build folder on ``sys.path``, import from ``driver`` and do
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -18,8 +17,10 @@ if not __package__:  # ``python DIR/driver`` runs this file without its package 
     __package__ = folder.name
     __import__(__package__)
 
+from .arrays import load_array, save_array, save_arrays
 from .driver import Driver
-from .errors import BitfabricError
+from .errors import BitfabricError, UsageError
+from .files import parse_json, read_text
 from .interface import Interface
 from .ports import find_port, open_port
 from .text import one_line
@@ -33,6 +34,23 @@ def progress(done: int, count: int) -> None:
         print(f"\r[{'#' * width}{'.' * (40 - width)}] {done} of {count} frames", end=end, file=sys.stderr, flush=True)
 
 
+def _interface(path: Path) -> Interface:
+    """The model's interface. Raises UsageError for a file that is damaged."""
+    try:
+        return Interface.from_json(parse_json(read_text(path)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{path} is damaged ({reason}); copy the driver folder of the build again") from None
+
+
+def _save(path: Path, outputs: dict[str, np.ndarray]) -> None:
+    """Write the outputs to a ``.npz`` file, or the only one to a ``.npy`` file."""
+    if path.suffix == ".npz":
+        save_arrays(path, outputs)
+    else:
+        save_array(path, next(iter(outputs.values())))
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description="Run frames on the board that holds this model's image.")
@@ -41,27 +59,26 @@ def main() -> None:
     parser.add_argument("--port", help="serial port (default: look for the board)")
     parser.add_argument("--baud", type=int, help="baud rate (default: the image's)")
     options = parser.parse_args()
-    interface = Interface.from_json(json.loads((Path(__file__).parent / "model.json").read_text()))
-    baud = options.baud or interface.baud
+    model = Path(__file__).parent / "model.json"
     try:
-        ints = interface.encode(np.load(options.frames, allow_pickle=False))
+        interface = _interface(model)
+        baud = options.baud or interface.baud
+        ints = interface.encode(load_array(Path(options.frames)))
         transport = open_port(options.port, baud) if options.port else find_port(baud, interface.model, interface.usb)
         driver = Driver(transport, interface.input_format, interface.output_format, interface.model)
         started = time.monotonic()
         outputs = interface.decode(driver.run(ints, progress))
         counters = driver.status().counters
-    except (BitfabricError, OSError, ValueError) as error:
-        sys.exit(f"error: {one_line(error)}")
+        if options.out is not None:
+            _save(Path(options.out), outputs)
+    except (BitfabricError, OSError, MemoryError, ValueError) as error:
+        sys.exit(f"error: {one_line(error) or type(error).__name__}")
     seconds = time.monotonic() - started
     print(f"{len(ints)} frames in {seconds:.2f} s, {driver.session.resent} sent again", file=sys.stderr)
     print(", ".join(f"{name} {value}" for name, value in counters.items()), file=sys.stderr)
     if options.out is None:
         for name, values in outputs.items():
             print(one_line(name), np.array2string(values, threshold=40, edgeitems=4))
-    elif options.out.endswith(".npz"):
-        np.savez(options.out, allow_pickle=False, **outputs)
-    else:
-        np.save(options.out, next(iter(outputs.values())))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import integers_as
 from .errors import UsageError
 from .packing import Format
 from .steps import HostStep, run
@@ -39,6 +40,7 @@ class Interface:
             shape = ", ".join(map(str, self.shape))
             raise UsageError(f"the model takes frames of shape (N, {shape}), not {frames.shape}")
         if self.dtype.startswith("float"):
+            frames = integers_as(frames, self.dtype, "the model") if frames.dtype.kind in "iu" else frames
             if frames.dtype.kind != "f" or not np.all(np.isfinite(frames)):
                 raise UsageError(f"the model takes finite {self.dtype} numbers; convert the frames")
             frames = frames.astype(self.dtype)

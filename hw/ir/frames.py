@@ -3,6 +3,7 @@
 import numpy as np
 from qonnx.core.datatype import DataType
 
+from hw.host.arrays import integers_as
 from hw.host.errors import UsageError
 from hw.ir.stream import container
 
@@ -21,10 +22,10 @@ def finite(frames: np.ndarray, what: str, shape: tuple[int, ...], dtype: str) ->
     if frames.ndim != 1 + len(shape) or frames.shape[1:] != shape or not len(frames):
         hint = ", a batch of one" if frames.shape == shape else ""
         raise UsageError(f"{what} takes {expected}, not {frames.shape}{hint and f'; give {(1, *shape)}{hint}'}")
-    floating = dtype.startswith("float")
-    if frames.dtype.kind not in ("f" if floating else "fiu"):
-        hint = " (convert them with .astype(np.float32))" if floating and frames.dtype.kind in "iu" else ""
-        raise UsageError(f"{what} takes {dtype} numbers, not {frames.dtype}{hint}")
+    if frames.dtype.kind not in "fiu":
+        raise UsageError(f"{what} takes {dtype} numbers, not {frames.dtype}")
+    if dtype.startswith("float") and frames.dtype.kind in "iu":
+        return integers_as(frames, dtype, what)
     if frames.dtype.kind == "f" and not np.all(np.isfinite(frames)):
         raise UsageError(f"{what} holds NaN or infinity in frame {_first(~np.isfinite(frames))}")
     return frames
@@ -33,7 +34,8 @@ def finite(frames: np.ndarray, what: str, shape: tuple[int, ...], dtype: str) ->
 def checked(frames: np.ndarray, what: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """A user's frames ``(N, *shape)`` as ``dtype``, a NumPy name (float32) or a QONNX one (UINT8).
 
-    A floating-point type accepts any precision; an integer type accepts integers, and floats with integer values.
+    A floating-point type accepts any precision, and integers that it holds exactly; an integer type accepts integers,
+    and floats with integer values.
     Raises UsageError for another shape or type, for numbers that are not finite, and for integers out of range.
     """
     frames = finite(frames, what, shape, dtype)

@@ -12,7 +12,6 @@ from flows.accelerator import Accelerator
 from flows.build_report import BuildReport, Counts
 from flows.engines import program
 from flows.evidence import Record
-from flows.files import digest, read_json, sha256, write_json
 from flows.samples import Samples
 from flows.steps.netlist import Netlist
 from flows.steps.place import Place, Placed
@@ -20,6 +19,7 @@ from flows.steps.simulate import Simulate
 from flows.steps.synthesise import Synthesised
 from hw.boards.targets import find_target
 from hw.host.errors import BitfabricError, UsageError
+from hw.host.files import digest, read_json, sha256, write_json
 from hw.simulation import verilator
 
 OPTIONS = {"fps": 5e6, "stop_after": "rtl"}

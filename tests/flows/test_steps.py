@@ -6,10 +6,10 @@ import pytest
 
 from flows.build_report import Facts, StepTime
 from flows.evidence import Record
-from flows.files import sha256
 from flows.step_cache import StepCache
 from flows.steps.step import Step
 from hw.host.errors import BitfabricError, UsageError
+from hw.host.files import sha256
 
 
 class Text(Facts):
