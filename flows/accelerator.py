@@ -1,7 +1,6 @@
 """A finished build as an object that runs frames through any engine, with the same inputs and outputs for all."""
 
 import os
-import shutil
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from flows.inputs import OnInputs, received, warn
 from hw.boards.image import Image
 from hw.boards.targets import BOARD_SUFFIXES, Target, find_target
 from hw.host.errors import UsageError
-from hw.host.files import sha256
+from hw.host.files import read_text, sha256, write_text
 from hw.ir.frames import Batch
 from hw.ir.graph import Graph
 from hw.model import Model
@@ -39,7 +38,7 @@ def keep_board_file(target: str, folder: Path) -> dict[str, str]:
         return {}
     kept.parent.mkdir(exist_ok=True)
     if Path(target).resolve() != kept.resolve():
-        shutil.copyfile(target, kept)
+        write_text(kept, read_text(Path(target), kind="board file"))
     return {BOARD_FILE: sha256(kept)}
 
 

@@ -43,7 +43,8 @@ from flows.steps.place import Place
 from flows.steps.rtl import Rtl
 from flows.steps.simulate import Simulate
 from flows.steps.synthesise import Synthesise
-from hw.host.errors import BitfabricError, UsageError
+from hw.host.errors import BitfabricError
+from hw.host.files import make_folder, using
 from hw.model import Model
 
 ALL_STEPS = (*STEPS, CompareFinn.name)
@@ -120,11 +121,9 @@ def _alone(folder: Path) -> Iterator[None]:
 
     Raises BitfabricError if another build uses the folder, and UsageError if the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    with using(folder, what="cannot write to"):
         lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise UsageError(f"cannot write to {folder} ({error.strerror}); choose another folder with -o") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -22,7 +22,7 @@ from flows.evidence import RECORDS, BrokenError, Record, check_files, hash_of
 from flows.source_hash import code_of, code_of_packages
 from flows.steps.step import PACKAGES, Step, installed
 from hw.host.errors import BitfabricError
-from hw.host.files import digest, sha256, write_json
+from hw.host.files import digest, sha256, using, write_json
 from hw.native import compiler
 
 Watch = Callable[[str, bool, float | None], None]
@@ -70,13 +70,25 @@ class StepCache:
             self.watch(name, True, 0.0)
             return self._finished(record, result, cached=True)
         self.watch(name, False, None)
-        started = time.monotonic()
+        with using(self.folder / name, what="cannot write to", memory=False):
+            record, result = self._make(step, key, reads)
+        self.watch(name, False, record.seconds)
+        return self._finished(record, result, cached=False)
+
+    def _make(self, step: Step[R], key: str, reads: dict[str, str]) -> tuple[Record, R]:
+        """Run a step, and keep its files and its record."""
+        name, started = step.name, time.monotonic()
         place, part, failed = (self.folder / f"{name}{suffix}" for suffix in ("", ".part", ".failed"))
         self.remove(name)
         (self.folder / RECORDS).mkdir(parents=True, exist_ok=True)
         part.mkdir()
         try:
             result = step.run(part)
+        except MemoryError as error:
+            shutil.rmtree(part, ignore_errors=True)
+            reason = str(error) or "not enough memory"
+            remedy = "use fewer frames or a smaller model, or close other programs"
+            raise BitfabricError(f"step {name} needs more memory than there is ({reason}); {remedy}") from error
         except BitfabricError as error:
             part.rename(failed)
             raise type(error)(str(error).replace(str(part), str(failed))) from error
@@ -92,8 +104,7 @@ class StepCache:
             part.rename(place)
         else:
             part.rmdir()
-        self.watch(name, False, seconds)
-        return self._finished(record, result, cached=False)
+        return record, result
 
     def _finished(self, record: Record, result: R, cached: bool) -> R:
         self.records[record.step] = record

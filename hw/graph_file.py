@@ -24,6 +24,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 
 from hw import array_file, kernels
 from hw.host.errors import BitfabricError, UsageError
+from hw.host.files import read_json, write_bytes, write_text
 from hw.host.operators import OPERATORS
 from hw.host.steps import HostStep
 from hw.ir.graph import Graph, Node, Port
@@ -46,16 +47,16 @@ def write(graph: Graph, folder: Path) -> None:
         "outputs": [writer.port(port) for port in graph.outputs],
     }
     text = json.dumps(content, indent=1, allow_nan=False)
-    (folder / JSON_FILE).write_text(f"{text}\n", encoding="utf-8")
-    (folder / ARRAY_FILE).write_bytes(array_file.pack(writer.arrays))
+    write_text(folder / JSON_FILE, f"{text}\n", durable=False)
+    write_bytes(folder / ARRAY_FILE, array_file.pack(writer.arrays), durable=False)
 
 
 def read(folder: Path) -> Graph:
     """The graph in ``folder``. Raises UsageError, which names the file and the node, for anything that is not one."""
     path = folder / JSON_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
         raise _damaged(path, f"it cannot be read ({_words(error)})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise _damaged(path, "it holds no dataflow graph")

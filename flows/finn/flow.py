@@ -29,9 +29,9 @@ from hw import finn
 from hw.fabric.devices import Device
 from hw.families import devices, find_device
 from hw.folding import choose, finn_json
-from hw.host.arrays import load_array
+from hw.host.arrays import load_array, save_array
 from hw.host.errors import BitfabricError, UsageError
-from hw.host.files import read_json, write_json
+from hw.host.files import make_folder, read_json, write_bytes, write_json
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
 from hw.kernels.depthwise.kernel import Depthwise
@@ -94,7 +94,7 @@ def flow(
     folder, opened = Path(out), Model.open(model)
     if fps is not None and folding is not None:
         raise UsageError("--fps and --folding exclude each other; give one of them")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return _Flow(opened, folder, request).run()
 
 
@@ -116,7 +116,7 @@ class _Flow:
     def run(self) -> dict[str, Any]:
         graph = self._graph()
         path, proto = self.folder / "model.onnx", finn.write(graph)
-        onnx.save(proto, path)
+        write_bytes(path, proto.SerializeToString())
         with workspace.at(self.folder, self.model.path):
             layers = self._prepare(graph, proto)
         verified = self._frames(graph, proto)
@@ -235,11 +235,11 @@ class _Flow:
         else:
             x, inputs = received(graph, load_array(given)[:FRAMES], clip=False)
             warn(inputs)
-        np.save(self.folder / "input.npy", np.asarray(x, np.float32))
+        save_array(self.folder / "input.npy", np.asarray(x, np.float32))
         expected = Emulator(graph).run(x)
         if isinstance(expected, dict):
             raise BitfabricError(f"{self.model.path}: FINN verifies networks with one output; this has {len(expected)}")
-        np.save(self.folder / "expected_output.npy", expected)
+        save_array(self.folder / "expected_output.npy", expected)
         path = self.folder / "model.onnx"
         if difference := first_difference(finn.execute(proto, x, path), expected):
             raise BitfabricError(f"FINN's execution of {path} differs from ours: {difference}")

@@ -1,6 +1,5 @@
 """FINN's build configuration: reads a user's file, and writes a configuration that FINN's own class has checked."""
 
-import json
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,7 +8,9 @@ from typing import Any
 import yaml
 
 from flows.finn import workspace
+from hw.fabric import yaml_text
 from hw.host.errors import UsageError
+from hw.host.files import parse_json, read_text, write_text
 
 EXACT = (
     "step_create_dataflow_partition",
@@ -40,12 +41,10 @@ CODE = "step_hw_codegen"
 
 def read(path: Path) -> dict[str, Any]:
     """Read a user's configuration (YAML or JSON). Raises UsageError, also for a key that FINN does not know."""
-    if not path.is_file():
-        raise UsageError(f"no configuration file {path}")
     try:
-        text = path.read_text()
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        text = read_text(path, kind="configuration file")
+        content = parse_json(text) if path.suffix == ".json" else yaml_text.parse(text)
+    except ValueError as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"{path} cannot be read as YAML or JSON ({reason})") from None
     if not isinstance(content, dict):
@@ -68,7 +67,7 @@ def _config() -> Any:
 
 def write(values: dict[str, Any], path: Path) -> Any:
     """Write a configuration as YAML and return FINN's object of it. Raises UsageError where FINN rejects it."""
-    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    write_text(path, yaml.safe_dump(values, sort_keys=False))
     try:
         config = _config().construct_from(path)
         config._resolve_fpga_part()

@@ -23,6 +23,7 @@ from flows.config import StepName
 from flows.pipeline import build
 from hw.families import devices
 from hw.host.errors import UsageError
+from hw.host.files import write_bytes
 
 
 def step_open_rtl(model: Any, cfg: Any) -> Any:
@@ -42,9 +43,8 @@ def step_open_bitstream(model: Any, cfg: Any) -> Any:
 
 def _built(model: Any, cfg: Any, last: StepName) -> Any:
     folder = Path(cfg.output_dir) / "open"
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
-    model.save(str(path))
+    write_bytes(path, model.model.SerializeToString())
     clock = 1000.0 / cfg.synth_clk_period_ns
     build(path, target=_target(cfg), out=folder / "build", clock_mhz=clock, stop_after=last)
     return model

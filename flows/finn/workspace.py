@@ -9,6 +9,7 @@ from typing import Any
 
 from hw.finn.execution import calling_finn, require_finn
 from hw.host.errors import BitfabricError
+from hw.host.files import make_folder, write_text
 
 
 class _NoSimulation:
@@ -39,7 +40,7 @@ def has_vivado() -> bool:
 def at(folder: Path, model: Path | str) -> Iterator[None]:
     """Run FINN on ``model`` with its generated files in ``folder/generated`` and its output in ``folder/finn.log``."""
     generated = (folder / "generated").resolve()
-    generated.mkdir(parents=True, exist_ok=True)
+    make_folder(generated)
     chosen = {"FINN_BUILD_DIR": str(generated), "FINN_SETTINGS": str(folder.resolve() / "finn_settings.yaml")}
     before = {name: os.environ.get(name) for name in chosen}
     said = io.StringIO()
@@ -54,7 +55,7 @@ def at(folder: Path, model: Path | str) -> Iterator[None]:
                     yield
                 finally:
                     lines = [*said.getvalue().splitlines(), *messages]
-                    (folder / "finn.log").write_text("".join(f"{line}\n" for line in lines))
+                    write_text(folder / "finn.log", "".join(f"{line}\n" for line in lines), durable=False)
         finally:
             settings._SETTINGS = held
     finally:

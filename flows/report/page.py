@@ -12,7 +12,7 @@ from flows.engines import ENGINES, find_engine
 from flows.report import bottlenecks, figures
 from hw.boards.image import SCOPE
 from hw.families import find_device
-from hw.host.errors import BitfabricError, UsageError
+from hw.host.errors import BitfabricError
 from hw.host.files import read_json, write_text
 from hw.host.text import printable
 from hw.ir import html
@@ -35,11 +35,7 @@ def write(report: BuildReport, graph: Graph, hardware: Graph, folder: Path, out:
     """
     path = out or folder / PAGE
     text = _environment().get_template("page.html").render(_facts(report, graph, hardware, folder))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, text)
-    except OSError as error:
-        raise UsageError(f"cannot write {path} ({error.strerror}); choose another file with -o") from None
+    write_text(path, text)
     return path
 
 

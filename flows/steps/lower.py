@@ -8,6 +8,7 @@ from pathlib import Path
 from flows.build_report import Facts
 from flows.steps.step import Step
 from hw import graph_file
+from hw.host.files import write_bytes, write_text
 from hw.model import Model
 
 GRAPH = (f"lower/{graph_file.JSON_FILE}", f"lower/{graph_file.ARRAY_FILE}")
@@ -33,7 +34,7 @@ class Lower(Step[Lowered]):
         return [self.model.sha256]
 
     def run(self, out: Path) -> Lowered:
-        (out / "model.onnx").write_bytes(self.model.bytes)
+        write_bytes(out / "model.onnx", self.model.bytes, durable=False)
         graph_file.write(self.model.graph, out)
-        (out / "graph.txt").write_text(f"{self.model.graph}\n")
+        write_text(out / "graph.txt", f"{self.model.graph}\n", durable=False)
         return Lowered(layers=tuple(node.name for node in self.model.graph))

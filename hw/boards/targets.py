@@ -13,13 +13,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from hw.fabric import yaml_text
 from hw.fabric.devices import Device
 from hw.fabric.identifiers import KEYWORDS
 from hw.families import devices, find_device
 from hw.host.errors import UsageError, unknown
+from hw.host.files import read_text
 
 BOARD_SUFFIXES = (".yaml", ".yml")
 """Suffix of a board file."""
@@ -170,22 +171,13 @@ class Target:
 def load_board(path: Path) -> Board:
     """A board from its YAML file. Raises UsageError that names the file, the field at fault, and what is allowed."""
     try:
-        if path.exists() and (not path.is_file() or path.stat().st_size > MAX_FILE):
-            raise UsageError(
-                f"board file {path} is not a file of at most {MAX_FILE >> 10} KiB; give a board's YAML file"
-            )
-        return Board.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UsageError(f"cannot read the board file {path}: {error.strerror}") from None
+        return Board.model_validate(yaml_text.parse(read_text(path, MAX_FILE, "board file")))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "file"
         raise UsageError(f"board file {path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        reason = "nested too deeply" if isinstance(error, RecursionError) else getattr(error, "problem", None) or error
-        raise UsageError(f"board file {path} is not YAML: {line}{reason}") from None
+    except ValueError as error:
+        raise UsageError(f"board file {path} is not YAML: {error}") from None
 
 
 def board_targets(board: Board) -> list[Target]:

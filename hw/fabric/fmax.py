@@ -1,11 +1,14 @@
 """The parameters of a family with which ``hw.folding.fmax`` estimates the clock frequency of a design."""
 
 import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import NamedTuple
+
+from hw.host.files import write_text
 
 COLUMNS = ("of", "name", "period_ns", "growth")
 
@@ -50,12 +53,13 @@ class Calibration:
 
     def write(self, path: Path) -> None:
         """Write the calibration as a CSV file."""
-        with path.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows([("path", "bram", *self.bram), ("path", "dsp", *self.dsp)])
-            writer.writerows(("kernel", name, *period) for name, period in sorted(self.kernels.items()))
-            writer.writerows(("role", name, *period) for name, period in sorted(self.roles.items()))
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows([("path", "bram", *self.bram), ("path", "dsp", *self.dsp)])
+        writer.writerows(("kernel", name, *period) for name, period in sorted(self.kernels.items()))
+        writer.writerows(("role", name, *period) for name, period in sorted(self.roles.items()))
+        write_text(path, text.getvalue())
 
 
 @dataclass(frozen=True)

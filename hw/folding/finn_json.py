@@ -1,11 +1,11 @@
 """Foldings as FINN's JSON files."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hw.host.errors import UsageError
+from hw.host.files import parse_json, read_text, write_json
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
 from hw.passes.fold import FoldingTable
@@ -21,7 +21,7 @@ FINN_KEYS = frozenset({
 def save(table: FoldingTable, path: Path) -> None:
     """Write FINN's folding JSON."""
     layers = {name: folding.attributes for name, folding in table.items()}
-    path.write_text(json.dumps({"Defaults": {}, **layers}, indent=2) + "\n")
+    write_json(path, {"Defaults": {}, **layers})
 
 
 def load(path: Path, graph: Graph) -> FoldingTable:
@@ -33,10 +33,8 @@ def load(path: Path, graph: Graph) -> FoldingTable:
     unknown layers and keys, by name.
     """
     try:
-        table = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UsageError(f"no folding file {path}") from None
-    except (OSError, ValueError) as error:
+        table = parse_json(read_text(path, kind="folding file"))
+    except ValueError as error:
         raise UsageError(f"{path} is not a folding JSON: {error}") from None
     if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
         raise UsageError(f'{path}: a folding file is {{"layer": {{"PE": n, "SIMD": n}}, ...}}')

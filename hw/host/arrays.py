@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from math import prod
 from os import fstat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import BinaryIO
 
 import numpy as np
@@ -80,7 +81,8 @@ def integers_as(frames: np.ndarray, dtype: str, what: str) -> np.ndarray:
 def save_array(path: Path, array: np.ndarray) -> None:
     """Write a ``.npy`` file (``hw.host.files.replacing``)."""
     with replacing(path) as part, part.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
+        # Not the file itself: for a file NumPy calls C, and the error of a full disk has no reason then.
+        np.lib.format.write_array(SimpleNamespace(write=file.write), np.asanyarray(array), allow_pickle=False)
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

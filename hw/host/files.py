@@ -59,14 +59,26 @@ def _subject(path: str | os.PathLike[str], error: OSError) -> str:
 
 
 @contextmanager
-def using(path: str | os.PathLike[str], remedy: str = ELSEWHERE, what: str = "cannot write") -> Iterator[None]:
-    """Inside, an OSError or MemoryError becomes ``refusal``'s line about ``path``."""
+def using(
+    path: str | os.PathLike[str],
+    remedy: str = ELSEWHERE,
+    what: str = "cannot write",
+    kind: type[BitfabricError] | None = None,
+    memory: bool = True,
+) -> Iterator[None]:
+    """Inside, an OSError, and with ``memory`` a MemoryError, becomes ``refusal``'s line about ``path``.
+
+    ``kind`` is the type of the error, where it is not ``refusal``'s.
+    """
     try:
         yield
     except BrokenPipeError:  # a reader of the standard output that has gone away
         raise
     except (OSError, MemoryError) as error:
-        raise refusal(what, path, error, remedy) from error
+        if isinstance(error, MemoryError) and not memory:
+            raise
+        made = refusal(what, path, error, remedy)
+        raise (made if kind is None else kind(made)) from error
 
 
 def is_full(folder: Path) -> bool:
@@ -170,27 +182,30 @@ def scratch_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str], remedy: str = "check the path and its permissions") -> Iterator[BinaryIO]:
+def opened(
+    path: str | os.PathLike[str], remedy: str = "check the path and its permissions", kind: str = "file"
+) -> Iterator[BinaryIO]:
     """A regular file for reading, as bytes. Never waits, as for a pipe that nobody writes to.
 
-    Raises UsageError for a file that is missing, is no regular file, or cannot be read.
+    Raises UsageError for a file that is missing, is no regular file, or cannot be read; ``kind`` says what it is.
     """
-    with using(path, remedy, "cannot read"):
+    with using(path, remedy, "cannot read" if kind == "file" else f"cannot read the {kind}"):
         if not os.path.lexists(path):
-            raise UsageError(f"no file {path}")
+            raise UsageError(f"no {kind} {path}")
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode):
-                raise UsageError(f"{path} is a {'folder' if stat.S_ISDIR(mode) else 'device or pipe'}; name a file")
+                is_a = "folder" if stat.S_ISDIR(mode) else "device or pipe"
+                raise UsageError(f"the {kind} {path} is a {is_a}; name a file")
             yield file
 
 
-def read_text(path: Path, most: int = 1 << 26) -> str:
-    """A user's text file in UTF-8 of up to ``most`` bytes. Raises UsageError."""
-    with opened(path) as file:
+def read_text(path: Path, most: int = 1 << 26, kind: str = "file") -> str:
+    """A user's text file in UTF-8 of up to ``most`` bytes; ``kind`` says what it is. Raises UsageError."""
+    with opened(path, kind=kind) as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise UsageError(f"{path} has more than {most:,} bytes; give the right file")
+        raise UsageError(f"the {kind} {path} has more than {most:,} bytes; give the right file")
     try:
         return data.decode()
     except UnicodeDecodeError as error:

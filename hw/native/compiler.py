@@ -1,4 +1,4 @@
-"""The system's C++ compiler, and the cache folder of its outputs."""
+"""The system's C++ compiler."""
 
 import os
 import re
@@ -8,15 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from hw.host.errors import ToolError
+from hw.host.files import is_full
 from hw.native import process
-
-
-def cache_folder() -> Path:
-    """Where compiled libraries and simulators are kept: ``$BITFABRIC_CACHE`` or ``~/.cache/bitfabric``."""
-    base = os.environ.get("BITFABRIC_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "bitfabric"
-    )
-    return Path(base)
 
 
 @cache
@@ -43,6 +36,7 @@ def run(command: Sequence[str | Path], folder: Path, what: str, environment: Map
     merged = os.environ | dict(environment or {})
     done = process.run([str(c) for c in command], cwd=folder, env=merged)
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
+        lines = (done.stderr or done.stdout).strip().splitlines() or [process.ending(done.returncode)]
         first = next((line for line in lines if re.search(r"error: |%(Error|Warning)-", line)), lines[0])
-        raise ToolError(f"{what} failed: {first.strip()}")
+        full = f"; the disk of {folder} is full, free some space there" if is_full(folder) else ""
+        raise ToolError(f"{what} failed: {first.strip()}{full}")

@@ -1,17 +1,15 @@
 """C++ functions of this package, compiled when they are first called and called through ctypes.
 
-A library is compiled once by the system's C++ compiler and kept under ``cache_folder()`` by the hash of its sources,
-flags, compiler and processor. Processes that compile the same library at the same time each rename a finished file to
-the same name.
+A library is compiled once by the system's C++ compiler and kept in the cache (``hw.native.cache``) by the hash of its
+sources, flags, compiler and processor.
 """
 
 import ctypes
+import functools
 import hashlib
-import os
 import platform
-import tempfile
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from threading import Lock
@@ -20,7 +18,8 @@ from typing import Any, Self, get_type_hints
 import numpy as np
 
 from hw.host.errors import ToolError
-from hw.native.compiler import cache_folder, compiler, run
+from hw.native import cache
+from hw.native.compiler import compiler, run
 
 FLAGS = ("-std=c++17", "-O2", "-shared", "-fPIC")
 ARRAYS = "array.hpp"
@@ -72,25 +71,19 @@ class Library:
         processor = _processor() if "-march=native" in self.flags else platform.machine()
         content = repr((sorted(texts.items()), self.flags, compiler(), processor))
         stem = Path(self.names[0]).stem
-        place = cache_folder() / "native" / f"{stem}-{hashlib.sha256(content.encode()).hexdigest()[:32]}.so"
-        if not place.exists():
-            try:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
-                    # One unit, so that the standard library's headers are read once.
-                    unit = "".join(f'#include "{name}"\n' for name in self.names)
-                    for name, text in (texts | {"unit.cc": unit}).items():
-                        (Path(scratch) / name).write_text(text)
-                    command = [compiler(), *self.flags, "unit.cc", "-o", place.name]
-                    run(command, Path(scratch), "the C++ compiler")
-                    os.replace(Path(scratch) / place.name, place)
-            except OSError as error:
-                reason = f"cannot write to {place.parent} ({error.strerror})"
-                raise ToolError(f"{reason}; set BITFABRIC_CACHE to another folder") from None
-        return place
+
+        def make(folder: Path) -> None:
+            # One unit, so that the standard library's headers are read once.
+            unit = "".join(f'#include "{name}"\n' for name in self.names)
+            for name, text in (texts | {"unit.cc": unit}).items():
+                (folder / name).write_text(text, encoding="utf-8")
+            run([compiler(), *self.flags, "unit.cc", "-o", f"{stem}.so"], folder, "the C++ compiler")
+
+        key = f"{stem}-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
+        return cache.entry("native", key, make) / f"{stem}.so"
 
 
-@cache
+@functools.cache
 def _processor() -> str:
     """The processor's instruction sets, for code that only runs on processors like this one."""
     try:
@@ -127,7 +120,7 @@ class Struct:
         return value._as_parameter_
 
 
-@cache
+@functools.cache
 def _dtypes(struct: type) -> dict[str, np.dtype]:
     hints = get_type_hints(struct, include_extras=True)
     return {name: np.dtype(hint.__metadata__[0]) for name, hint in hints.items()}

@@ -18,7 +18,7 @@ from typing import Any
 
 from hw.host.errors import ToolError
 
-__all__ = ["DEVNULL", "PIPE", "STDOUT", "CompletedProcess", "Process", "TimeoutExpired", "run"]
+__all__ = ["DEVNULL", "PIPE", "STDOUT", "CompletedProcess", "Process", "TimeoutExpired", "ending", "run"]
 
 _GUARD = ("/bin/sh", "-c", "read -r _; kill -9 -$$")
 """Kills its own process group, which is that of the program, when its standard input ends."""
@@ -95,3 +95,11 @@ def run(command: Sequence[str | Path], timeout: float | None = None, **options: 
             process.kill()
             raise
     return CompletedProcess(command, process.returncode, out, err)
+
+
+def ending(status: int) -> str:
+    """How a program ended that printed nothing: its exit status, or the signal that killed it."""
+    if status >= 0:
+        return f"exit status {status}"
+    hint = " (out of memory?)" if status == -signal.SIGKILL else ""
+    return f"killed by signal {-status}, {signal.strsignal(-status)}{hint}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from hw.fabric.family import Family
 from hw.fabric.identifiers import identifiers
 from hw.host.errors import BitfabricError
+from hw.host.files import write_text
 from hw.ir.graph import Graph, Node
 from hw.ir.kernel import Kernel, Memory, Rtl
 from hw.ir.stream import Stream
@@ -33,10 +34,9 @@ class RtlDesign:
         return [name for name in self.files if name.endswith(".sv")]
 
     def write(self, folder: Path) -> None:
-        """Write every file to ``folder``."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write every file to ``folder``. Raises UsageError or BitfabricError where that is not possible."""
         for name, text in self.files.items():
-            (folder / name).write_text(text)
+            write_text(folder / name, text, durable=False)
 
 
 def instances(graph: Graph) -> dict[Node, str]:

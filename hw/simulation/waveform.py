@@ -7,13 +7,13 @@ is that of the build.
 
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from hw.host.errors import BitfabricError, UsageError
+from hw.host.files import replacing, scratch_folder
 from hw.native import process
 from hw.rtl.design import RtlDesign
 from hw.simulation import verilator
@@ -40,24 +40,19 @@ def record(
     if path.suffix == ".fst" and converter is None:
         raise UsageError(f"{path}: FST needs vcd2fst; apt-get install gtkwave, or give a .vcd")
     simulator = verilator.build(design, waveform=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        raw, named = Path(scratch) / "raw.vcd", Path(scratch) / "named.vcd"
+    with scratch_folder() as scratch:
+        raw, named = scratch / "raw.vcd", scratch / "named.vcd"
         result = simulator.run(dict(frames), waveform=raw, period_ps=round(1e6 / clock_mhz))
         with raw.open() as source, named.open("w") as target:
             target.writelines(_renamed(source, ports))
             shutil.copyfileobj(source, target)
-        part = path.with_name(path.name + ".part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path, "choose another file") as part:
             if converter is not None and path.suffix == ".fst":
                 done = process.run([converter, named, part])
                 if done.returncode:
                     raise BitfabricError(f"vcd2fst failed: {done.stderr.strip()}")
             else:
                 shutil.copyfile(named, part)
-            part.replace(path)
-        except OSError as error:
-            raise UsageError(f"cannot write {path} ({error.strerror}); choose another file") from None
     return result
 
 

@@ -5,7 +5,6 @@ per cell. The instances are of this project's own models of the family's cells (
 ``CellDialect`` adapts each cell's pins and parameters to its model.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from itertools import count
@@ -15,6 +14,7 @@ from hw.fabric.cells import Cell, CellDialect, string
 from hw.fabric.family import Family
 from hw.families import spec_of
 from hw.host.errors import BitfabricError, UsageError
+from hw.host.files import read_json
 from hw.ir.stream import Stream
 from hw.rtl.design import RtlDesign
 
@@ -38,9 +38,9 @@ def load(netlist: Path) -> tuple[str, dict]:
     Raises BitfabricError for a file that cannot be read and for a number of top modules other than one.
     """
     try:
-        modules = json.loads(netlist.read_text())["modules"]
+        modules = read_json(netlist)["modules"]
         tops = [name for name, module in modules.items() if int(str(module["attributes"].get("top", "0")), 2)]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BitfabricError(f"cannot read the netlist {netlist} ({error}); build again") from None
     if len(tops) != 1:
         raise BitfabricError(f"netlist {netlist} has {len(tops)} top modules, not one; build again")

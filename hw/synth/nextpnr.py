@@ -4,7 +4,6 @@ The tools run in the output folder with relative names, because their WebAssembl
 below the system's temporary folder. An output file gets its final name when it is complete.
 """
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from hw.fabric.resources import Resources
 from hw.fabric.toolchain import Pin, Toolchain
 from hw.families import spec_of
 from hw.host.errors import BitfabricError, UsageError
+from hw.host.files import make_folder, read_json, write_text
 from hw.synth import ports, tool
 
 
@@ -134,7 +134,7 @@ def place_and_route(
     """
     tools = toolchain(device)
     started = time.monotonic()
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     name = netlist.name.removesuffix(".json")
     source = out / f"{name}.routed.json"
     detached = pins is None and tools.out_of_context is None
@@ -145,7 +145,7 @@ def place_and_route(
         base += tools.out_of_context
     placed_pins = [Pin(ports.CLOCK, device.clock_pin, "LVCMOS33")] if detached else pins
     if placed_pins is not None:
-        (out / f"{name}.{tools.pins}").write_text(tools.constrain(placed_pins))
+        write_text(out / f"{name}.{tools.pins}", tools.constrain(placed_pins), durable=False)
         base += [*tools.pins_option[:-1], f"{tools.pins_option[-1]}{name}.{tools.pins}"]
     config = tools.configuration if pins is not None else None
 
@@ -158,7 +158,7 @@ def place_and_route(
             options += [config[1], files[config[0]].name] if config else []
             commands.append(([*base, *options, "--seed", str(seed)], files["nextpnr.log"]))
         tool.run_all(commands, out, "place and route", jobs or os.cpu_count() or 1)
-        reports = {seed: json.loads(files["report.json"].read_text()) for seed, files in made.items()}
+        reports = {seed: read_json(files["report.json"]) for seed, files in made.items()}
         return [_Try(seed, _fmax(reports[seed]), reports[seed], files) for seed, files in made.items()]
 
     # One seed is usually enough. If it misses the clock, the others run in parallel.

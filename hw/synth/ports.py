@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 
+from hw.host.files import read_json, write_text
+
 CLOCK = "clk"
 
 
@@ -72,18 +74,18 @@ def add_pads(module: dict, pads: tuple[str, str]) -> None:
 
 def prepare(netlist: Path, made: Path, detached: bool, pads: tuple[str, str] | None) -> dict[str, dict]:
     """Write ``netlist`` to ``made`` with the ports that nextpnr needs; returns the ports that ``detach`` removed."""
-    whole = json.loads(netlist.read_text())
+    whole = read_json(netlist)
     (module,) = [m for m in whole["modules"].values() if int(str(m["attributes"].get("top", "0")), 2)]
     ports = detach(module) if detached else {}
     if pads:
         add_pads(module, pads)
-    made.write_text(json.dumps(whole))
+    write_text(made, json.dumps(whole), durable=False)
     return ports
 
 
 def restore(placed: Path, ports: Mapping[str, dict]) -> None:
     """Apply ``attach`` to a file that contains one module."""
-    whole = json.loads(placed.read_text())
+    whole = read_json(placed)
     (module,) = whole["modules"].values()
     attach(module, ports)
-    placed.write_text(json.dumps(whole))
+    write_text(placed, json.dumps(whole), durable=False)

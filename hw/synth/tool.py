@@ -6,7 +6,6 @@ reason, kills the tool with its child processes (``hw.native.process``).
 
 import contextlib
 import re
-import signal
 import sys
 from collections import deque
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from shutil import which
 
 from hw.fabric.toolchain import Tool
 from hw.host.errors import BitfabricError
+from hw.host.files import is_full, using
 from hw.native import process
 
 
@@ -70,7 +70,7 @@ def run_all(commands: Sequence[tuple[Sequence[str], Path]], folder: Path, what: 
         while waiting or running:
             while waiting and len(running) < jobs:
                 command, log = waiting.popleft()
-                with open(log, "w") as file:
+                with using(log), open(log, "w") as file:
                     started = process.Process(command, cwd=folder, stdout=file, stderr=process.STDOUT)
                 running[started] = log
             for started, log in list(running.items()):
@@ -87,13 +87,13 @@ def run_all(commands: Sequence[tuple[Sequence[str], Path]], folder: Path, what: 
 
 def _reason(log: Path, status: int) -> str:
     """Why a tool failed, in one line: the first error in its log, the signal, or the last line of the log."""
+    if is_full(log.parent):
+        return f"the disk of {log.parent} is full; free some space there, or build in another folder"
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     for line in lines:
         if re.search(r"\berror:", line, re.IGNORECASE):
             return re.sub(r"^error:\s*", "", line, flags=re.IGNORECASE)
-    if status < 0:
-        return f"killed by signal {-status}" + (" (out of memory?)" if status == -signal.SIGKILL else "")
-    return lines[-1] if lines else f"exit status {status}"
+    return lines[-1] if lines and status >= 0 else process.ending(status)
 
 
 def publish(made: Path, name: Path) -> Path:

@@ -4,7 +4,6 @@ The design is flattened, so that Yosys optimises logic across kernels. Afterward
 instance (see ``owners``). ``hw.families.F.synthesis`` states the cost of the cells of a family.
 """
 
-import json
 import re
 import time
 from collections import Counter, defaultdict
@@ -16,6 +15,7 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.families import spec_of
 from hw.host.errors import BitfabricError
+from hw.host.files import read_json, write_text
 from hw.rtl.design import RtlDesign
 from hw.synth import tool
 
@@ -60,7 +60,7 @@ def run_script(script: str, folder: Path, name: str, what: str) -> Path:
     Raises BitfabricError with the error of Yosys, or where Yosys is missing.
     """
     command = tool.locate("pyosys", ENTRY, "yosys", "pyosys")
-    (folder / f"{name}.ys").write_text(script)
+    write_text(folder / f"{name}.ys", script, durable=False)
     log = folder / f"{name}.log"
     arguments = [f"{name}.ys"] if len(command) > 1 else ["-s", f"{name}.ys"]
     tool.run([*command, *arguments], folder, log, what)
@@ -81,7 +81,7 @@ def synthesise(design: RtlDesign, device: Device, out: Path, scope: str = "") ->
     passes = " ".join((spec.synthesis.passes, *device.synthesis, "-top", design.top))
     script = f"read_slang --top {design.top} {' '.join(design.verilog)}\n{passes}\nautoname\nwrite_json {made.name}\n"
     log = run_script(script, out, design.top, "synthesis")
-    module = json.loads(made.read_text())["modules"][design.top]
+    module = read_json(made)["modules"][design.top]
     tool.publish(made, netlist)
     cells = Counter(cell["type"] for cell in module["cells"].values())
     total, instances = count(module, device.family, scope)

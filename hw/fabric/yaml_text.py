@@ -1,0 +1,48 @@
+"""YAML texts of users: plain values only, and aliases that cannot multiply without limit."""
+
+from typing import Any
+
+import yaml
+
+MOST_NODES = 100_000
+"""Most values of a text, those of aliases counted wherever they are used."""
+
+
+def parse(text: str) -> Any:
+    """The values in a YAML text. Raises ValueError that says the line, also for what is nested too deeply."""
+    try:
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _check_size(node)
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or next(iter(str(error).splitlines()), "")
+        raise ValueError(f"line {mark.line + 1}: {problem}" if mark else problem) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _check_size(root: yaml.Node) -> None:
+    """Raise ValueError for a text whose aliases lead back to themselves, or make too many values."""
+    sizes: dict[int, int | None] = {}
+
+    def size(node: yaml.Node) -> int:
+        known = sizes.get(id(node), 0)
+        if known is None:
+            raise ValueError(f"line {node.start_mark.line + 1}: an alias leads back to itself")
+        if known == 0:
+            sizes[id(node)] = None
+            inner = [each for entry in node.value for each in (entry if isinstance(entry, tuple) else (entry,))]
+            known = 1 + sum(map(size, inner)) if isinstance(node, yaml.CollectionNode) else 1
+            if known > MOST_NODES:
+                raise ValueError(f"line {node.start_mark.line + 1}: more than {MOST_NODES:,} values, with its aliases")
+            sizes[id(node)] = known
+        return known
+
+    size(root)
