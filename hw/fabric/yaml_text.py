@@ -25,7 +25,7 @@ def parse(text: str) -> Any:
         problem = getattr(error, "problem", None) or next(iter(str(error).splitlines()), "")
         raise ValueError(f"line {mark.line + 1}: {problem}" if mark else problem) from None
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError("nested too deeply") from None
 
 
 def _check_size(root: yaml.Node) -> None:

@@ -210,7 +210,7 @@ def read_text(path: Path, most: int = 1 << 26, kind: str = "file") -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+            f"the {kind} {path} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
         ) from None
 
 
@@ -219,7 +219,7 @@ def parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError("nested too deeply") from None
 
 
 def read_json(path: Path) -> Any:

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -238,7 +239,12 @@ NO_YAML = {
     "a: !!python/object:os.system x": "is not YAML: line 1: could not determine a constructor",
     "a: 2001-99-99": "is not YAML: month must be in 1..12",
     "[" * 1000: "is not YAML: nested too deeply",
-    "#" * 70_000: "is not a file of at most 64 KiB",
+    "#" * 70_000: "has more than 65,536 bytes",
+    "a: &a {a: 1}\n"
+    + "".join(
+        f"{new}: &{new} {{<<: [{', '.join(['*' + old] * 9)}]}}\n" for old, new in pairwise("abcdefgh")
+    ): r"is not YAML: line \d: more than 100,000 values, with its aliases",
+    "a: &a [*a]": "is not YAML: line 1: an alias leads back to itself",
     "a: &x [1, 2]\nb: [*x, *x]\n" * 2: "is not YAML: line 3: second occurrence",
     "name: [[a]]\nclock: 1\n": "name: a list is not a text; allowed: 1 to 64 letters",
 }
@@ -275,11 +281,11 @@ def test_a_damaged_board_file_is_valid_or_refused_in_one_line(tmp_path: Path) ->
 def test_a_board_file_is_a_file_of_text(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(b"name: \xff\xfe")
-    with pytest.raises(UsageError, match="is not YAML: 'utf-8' codec can't decode"):
+    with pytest.raises(UsageError, match=r"is not UTF-8 .*invalid start byte at byte 6"):
         find_target(str(path))
     os.mkfifo(tmp_path / "pipe.yaml")
     for other in (tmp_path / "pipe.yaml", Path("/dev/zero.yaml")):
-        with pytest.raises(UsageError, match=r"is not a file of at most|No such file"):
+        with pytest.raises(UsageError, match=r"is a device or pipe; name a file|no board file"):
             find_target(str(other))
 
 
@@ -300,5 +306,5 @@ def test_a_pin_has_one_use(tmp_path: Path) -> None:
 
 
 def test_a_missing_board_file(tmp_path: Path) -> None:
-    with pytest.raises(BitfabricError, match="No such file"):
+    with pytest.raises(BitfabricError, match="no board file"):
         find_target(str(tmp_path / "no.yaml"))

@@ -158,7 +158,7 @@ def test_a_build_at_work_is_left_alone(small, tmp_path):
 
 BAD = [
     ({"target": "ulx3s-99f"}, 2, "no target 'ulx3s-99f'"),
-    ({"target": "nix.yaml"}, 2, "cannot read the board file nix.yaml"),
+    ({"target": "nix.yaml"}, 2, "no board file nix.yaml"),
     ({"fps": 1e12}, 2, "at most .* frames/s are possible"),
     ({"fps": -1}, 2, "must be positive"),
     ({"fps": 1, "folding": "f.json"}, 2, "exclude each other"),
