@@ -209,7 +209,7 @@ class _Reader:
             raise _WrongError(f"its shape is {shape!r}")
         if not isinstance(steps, list):
             raise _WrongError("it has no list of steps")
-        np.dtype(dtype) if dtype.startswith("float") else DataType[dtype]
+        np.dtype(dtype) if dtype.startswith(("float", "int", "uint")) else DataType[dtype]
         return Port(content["name"], edge, tuple(shape), dtype, tuple(map(self._step, steps)))
 
     def _step(self, content: Any) -> HostStep:
