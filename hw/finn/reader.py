@@ -96,12 +96,10 @@ class Reader:
         host = self.values[name]
         assert isinstance(host, HostInput)
         steps = list(host.steps)
-        # FINN represents signals as images of one row, and integers as floats.
-        if (
-            steps
-            and steps[-1].op == "Reshape"
-            and shape_after_steps(steps[:-1], self._port_shape(host)) == stream.shape
-        ):
+        # FINN represents signals as images of one row, and integers as floats. The host forms a frame of the stream's
+        # shape by itself.
+        shapes = [shape_after_steps(some, self._port_shape(host)) for some in (steps, steps[:-1])]
+        if steps and steps[-1].op == "Reshape" and stream.shape in shapes:
             steps.pop()
         if steps and casts_to(steps[-1], "float32"):
             steps.pop()
