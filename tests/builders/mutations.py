@@ -5,11 +5,14 @@ refused in one line, or agree. ``benchmarks`` and tests both run campaigns of se
 """
 
 import signal
-from collections.abc import Callable, Iterator
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from hw import finn
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph
+from hw.lowering.gate.reading import read_file
 from hw.lowering.gate.structure import node_names
 from hw.lowering.lower import lower, lower_model
 from hw.lowering.qonnx import load
@@ -437,6 +441,19 @@ def examine(damaged: Mutant, frames: int = 8, seconds: float = 60.0) -> Outcome:
     return Outcome("refused", text)
 
 
+def campaign(seeds: Iterable[int], of: tuple[bytes, ...] = ()) -> Counter[str]:
+    """The outcomes of the mutants of these seeds, counted. Raises AssertionError for the first that fails."""
+    counts: Counter[str] = Counter()
+    for seed in seeds:
+        damaged = mutant(seed, of)
+        try:
+            outcome = examine(damaged)
+        except (Exception, Hang) as error:
+            raise AssertionError(f"seed {seed} ({damaged.kind}): {type(error).__name__}: {error}") from error
+        counts[outcome.result] += 1
+    return counts
+
+
 def _executed(damaged: Mutant, frames: int) -> Outcome:
     proto = _parsed(damaged)
     node_names(proto.graph)
@@ -448,7 +465,7 @@ def _executed(damaged: Mutant, frames: int) -> Outcome:
     graph = lowered.graph
     if sum(prod(stream.shape) for stream in graph.edges.values()) > MOST_ELEMENTS:
         return Outcome("large")
-    reference = Reference(_parsed(damaged), model)
+    reference = Reference(proto, model)
     compared = compare_with(graph, lowered, reference, _frames(graph, frames, damaged.seed))
     differs = f"{compared.describe()}: {compared.first_unexplained}"
     if compared.mismatches == compared.explained:
@@ -459,7 +476,7 @@ def _executed(damaged: Mutant, frames: int) -> Outcome:
 
 def _degenerate(damaged: Mutant) -> bool:
     """Whether a constant is so large or small that float32 sums of the reference lose what is added to them."""
-    for each in _parsed(damaged).graph.initializer:
+    for each in onnx.ModelProto.FromString(damaged.data).graph.initializer:
         value = np.abs(numpy_helper.to_array(each).astype(np.float64))
         if np.any(value > DEGENERATE) or np.any((value > 0) & (value < 1 / DEGENERATE)):
             return True
@@ -467,10 +484,11 @@ def _degenerate(damaged: Mutant) -> bool:
 
 
 def _parsed(damaged: Mutant) -> onnx.ModelProto:
-    try:
-        return onnx.ModelProto.FromString(damaged.data)
-    except Exception:
-        raise BitfabricError("damaged or not an ONNX file") from None
+    """The mutant as it is read from a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "m.onnx"
+        path.write_bytes(damaged.data)
+        return read_file(path)[0]
 
 
 def _frames(graph: Graph, count: int, seed: int) -> dict[str, np.ndarray]:
@@ -487,7 +505,7 @@ def _frames(graph: Graph, count: int, seed: int) -> dict[str, np.ndarray]:
 
 def _names_something(damaged: Mutant, text: str) -> bool:
     """Whether a refusal names a node, a tensor or the operator set, or says that the whole file is none."""
-    graph = _parsed(damaged).graph
+    graph = onnx.ModelProto.FromString(damaged.data).graph
     names = {str(name) for node in graph.node for name in (node.name, *node.output)}
     names |= {value.name for value in (*graph.input, *graph.output)} | {each.name for each in graph.initializer}
     general = (
