@@ -48,6 +48,7 @@ class Lowering:
 
     - ``values``: what is known of each of the model's tensors, by name;
     - ``nodes``, ``inputs``: the nodes and input ports of the dataflow graph so far;
+    - ``readers``: by edge, the nodes that read it;
     - ``tensors``: by edge, the model's tensor that its integers represent and the chain from them to its values;
     - ``computed``: the same as ``tensors`` for integer inputs, and for the outputs of handlers (sums, pools, ...);
     - ``decisions``: by edge, the quantizer that writes it;
@@ -69,22 +70,31 @@ class Lowering:
         self.products: dict[str, Product] = {}
         self.ends: dict[str, tuple[IntegerTensor, Steps]] = {}
         self.first_outputs = {node.name: node.output[0] for node in model.graph.node}
+        self.readers: dict[str, list[Node]] = {}
         self._entered: dict[Hashable, tuple[IntegerTensor, LayoutOps]] = {}
         self._quantized: dict[Hashable, IntegerTensor] = {}
         self._layers: Counter[str] = Counter()
+        self._names: set[str] = set()
+        self._copies: Counter[str] = Counter()
+        graph = model.graph
+        self._shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            self._shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        self._versions = {opset.domain: opset.version for opset in model.model.opset_import}
+        self._writers = {output: name for name, output in self.first_outputs.items()}
 
     # --- queries of handlers about their node ---
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a model's tensor, with a batch of one. Raises UsageError if it cannot be inferred."""
-        shape = self.model.get_tensor_shape(name)
+        shape = self._shapes.get(name)
         if shape is None:
             raise UsageError(f"tensor {name} has no shape that can be inferred; export the model again")
-        return tuple(shape)
+        return shape
 
     def version(self, node: onnx.NodeProto) -> int:
         """The version of the operator set that a node belongs to."""
-        return {opset.domain: opset.version for opset in self.model.model.opset_import}.get(node.domain, 1)
+        return self._versions.get(node.domain, 1)
 
     def call(self, node: onnx.NodeProto, output: int = 0) -> node_steps.Call:
         """A node with its constant inputs, its shapes and its operator set's version."""
@@ -141,9 +151,14 @@ class Lowering:
 
     def append(self, name: str, kernel: Kernel, *edges: str) -> str:
         """Append a node that reads ``edges``; returns its unique name, which is also the edge that it writes."""
-        names = {node.name for node in self.nodes}
-        unique = next(n for n in (name, *(f"{name}_{i}" for i in range(2, len(names) + 3))) if n not in names)
+        unique = name
+        while unique in self._names:
+            self._copies[name] += 1
+            unique = f"{name}_{self._copies[name] + 1}"
+        self._names.add(unique)
         self.nodes.append(Node(unique, kernel, edges, (unique,)))
+        for edge in edges:
+            self.readers.setdefault(edge, []).append(self.nodes[-1])
         return unique
 
     def record(self, tensor: str) -> None:
@@ -169,8 +184,7 @@ class Lowering:
         """
         value = value.truncated(len(value.steps))
         if not first and (steps := regridding_steps(value.steps, value.origins)):
-            writer = next(node for node, output in self.first_outputs.items() if output == tensor)
-            value = value.extended(steps, (writer,) * len(steps))
+            value = value.extended(steps, (self._writers[tensor],) * len(steps))
         return value if isinstance(value, IntegerTensor) else self._enter(value, tensor, reader, first)
 
     def _enter(self, value: HostTensor, tensor: str, reader: str, first: bool) -> IntegerTensor:

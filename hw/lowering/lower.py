@@ -30,6 +30,7 @@ from typing import TypeAlias
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 
 from hw.host.errors import BitfabricError, ToolError
@@ -149,11 +150,11 @@ def _read_inputs(context: Lowering) -> None:
     """Enter the model's constants and inputs. Raises BitfabricError for an input without a batch axis."""
     graph = context.model.graph
     for tensor in graph.initializer:
-        context.values[tensor.name] = Constant(context.model.get_initializer(tensor.name))
+        context.values[tensor.name] = Constant(numpy_helper.to_array(tensor))
     for value in graph.input:
         if value.name in context.values:
             continue
-        shape = tuple(context.model.get_tensor_shape(value.name))
+        shape = context.shape(value.name)
         if len(shape) < 2:
             raise BitfabricError(
                 f"input {value.name} has shape {shape}; the first axis must be the batch: export it with one"
@@ -247,7 +248,7 @@ def _output(context: Lowering, value: onnx.ValueInfoProto) -> Port:
         picked = arg_max.in_hardware(context, source, host_steps)
         if picked is not None:
             source, host_steps = picked, picked.host_steps
-    readers = [node for node in context.nodes if source.edge in node.inputs]
+    readers = context.readers.get(source.edge, [])
     if any(source.edge == port.edge for port in context.inputs) and all(node.kernel.op == "fifo" for node in readers):
         # The output needs no computation in hardware, but a design needs a kernel between its ports.
         stream = Stream(source.shape, source.dtype)
