@@ -56,6 +56,7 @@ bench: env
 	$(RUN)/python -m benchmarks.interval
 	$(RUN)/python -m benchmarks.timing
 	$(RUN)/python -m benchmarks.cold_start
+	$(RUN)/python -m benchmarks.lowering
 	$(RUN)/python -m benchmarks.fifo_bits
 	$(RUN)/python -m benchmarks.xc7_luts
 	$(RUN)/python -m benchmarks.fill_ecp5

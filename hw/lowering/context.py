@@ -31,6 +31,9 @@ from hw.lowering.layout_ops import LayoutOps, channel_last, inverse, shape_after
 from hw.lowering.quantize import Quantizer, quantizer, regridding_steps
 from hw.lowering.rounding import Product
 
+MAX_SPLITS = 32
+"""Kernels into which a chain of quantizers is split at most, where one cannot compute it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Decision:
@@ -242,12 +245,12 @@ class Lowering:
         self.inputs.append(Port(value.port, edge, value.shape, "float32", steps))
         return integer_tensor(edge, shape, dtype, low, high, value.origins[count - 1]), layout_ops
 
-    def quantize(self, source: IntegerTensor, strict: bool = True) -> IntegerTensor:
+    def quantize(self, source: IntegerTensor, strict: bool = True, splits: int = MAX_SPLITS) -> IntegerTensor:
         """The tensor as codes of its last quantizer, which a new node computes; the steps after it remain.
 
         Equal chains share one node. If no single kernel computes the whole chain, the quantizers before the last get
-        nodes of their own. If that fails, too, a ``strict`` call raises BitfabricError, and one that is not quantizes
-        as far as there are kernels.
+        nodes of their own, in at most ``splits`` parts. If that fails, too, a ``strict`` call raises BitfabricError,
+        and one that is not quantizes as far as there are kernels.
         """
         at = last_quantizer(source.steps)
         if at is None:
@@ -263,10 +266,11 @@ class Lowering:
             except ToolError:
                 raise
             except BitfabricError:
-                if last_quantizer(head[:-1]) is not None:
-                    first = self.quantize(replace(source, steps=head[:-1], origins=source.origins[:at]), strict)
+                if splits and last_quantizer(head[:-1]) is not None:
+                    before = replace(source, steps=head[:-1], origins=source.origins[:at])
+                    first = self.quantize(before, strict, splits - 1)
                     if first.edge != source.edge:
-                        return self.quantize(first.extended(source.steps[at:], source.origins[at:]), strict)
+                        return self.quantize(first.extended(source.steps[at:], source.origins[at:]), strict, splits - 1)
                 if strict:
                     raise
                 return source

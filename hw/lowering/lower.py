@@ -44,6 +44,7 @@ from hw.lowering.constants import Constant, folded
 from hw.lowering.context import Decision, Lowering
 from hw.lowering.domains import find_plugin, onnx_keys, operator_key
 from hw.lowering.gate.boundary import boundary
+from hw.lowering.gate.limits import MAX_CHAIN, MAX_MOVES
 from hw.lowering.handlers import Handler, Handlers
 from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps, integer_tensor, last_quantizer
 from hw.lowering.qonnx import integer_dtype, load
@@ -108,12 +109,15 @@ def lower_model(model: ModelWrapper) -> LoweredModel:
     for node in live:
         with boundary(f"{node.name}: {node.op_type}"):
             _lower_node(context, node)
-        for name in node.output:
-            if name in readers and name not in context.values:
-                raise lowering_error(node, f"its output {name} is used", "use only its first output")
-            _quantize_before_branch(context, name, branches)
-    outputs = tuple(_output(context, value) for value in model.graph.output)
-    graph = Graph(*forked(context.nodes, context.inputs, outputs))
+            for name in node.output:
+                if name in readers and name not in context.values:
+                    raise lowering_error(node, f"its output {name} is used", "use only its first output")
+                _quantize_before_branch(context, name, branches)
+    outputs = []
+    for value in model.graph.output:
+        with boundary(f"output {value.name}"):
+            outputs.append(_output(context, value))
+    graph = Graph(*forked(context.nodes, context.inputs, tuple(outputs)))
     return LoweredModel(graph, context.tensors, context.computed, context.decisions, context.products, context.ends)
 
 
@@ -208,6 +212,8 @@ def _lower_node(context: Lowering, node: onnx.NodeProto) -> None:
     call = context.call(node)
     steps = node_steps.TRANSLATIONS[key](call)
     result = data[0] if _is_redundant_quantizer(data[0], steps) else data[0].then(steps, node.name)
+    if len(result.steps) + len(result.host_steps) > MAX_CHAIN or len(result.layout_ops) > MAX_MOVES:
+        raise lowering_error(node, "too many operators follow each other without a layer between them", "fold them")
     context.values[node.output[0]] = replace(result, number=node_steps.number_after(call))
 
 

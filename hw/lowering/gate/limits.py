@@ -20,6 +20,10 @@ MAX_FOLDED = 1 << 27
 """Elements of all constants together that are computed from others."""
 MAX_WORK = 10**12
 """Multiplications and comparisons of all layers for one frame."""
+MAX_CHAIN = 4096
+"""Element-wise operators between two layers."""
+MAX_MOVES = 64
+"""Reshape and Transpose operators between two layers that cannot be merged."""
 MAX_BITS = 16
 """Bits of a stream that is quantized, and of weights. Sums have as many bits as they need."""
 MAX_ADDEND_BITS = 32
