@@ -1,7 +1,12 @@
 """The host link: codec, hardware and driver together, on a good line and on a bad one. No wrong frame gets through."""
 
+import os
 import random
+import sys
+import threading
+import tty
 import zlib
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 
@@ -279,6 +284,36 @@ def test_a_port_on_which_octets_keep_coming_is_an_error_within_the_time_limit(oc
         assert "\n" not in str(caught.value)
         assert port.now <= session.limit(8 * (18 + 4 + 4 + Status.OCTETS)) < 1
         assert len(session._decoder._content) <= 7 + Status.OCTETS
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a pseudo-terminal as a serial port")
+def test_a_real_port_that_babbles_or_takes_nothing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    os.set_blocking(master, False)
+    over = threading.Event()
+
+    def babble() -> None:
+        while not over.wait(0.005):
+            with suppress(BlockingIOError):
+                os.write(master, b"I (12) tick\r\n")
+                os.read(master, 4096)
+
+    thread = threading.Thread(target=babble, daemon=True)
+    thread.start()
+    monkeypatch.setattr(ports, "WRITE_TIMEOUT", 0.05)
+    port = open_port(os.ttyname(slave), 115_200)
+    with pytest.raises(BitfabricError, match="the port sends octets, but no answer"):
+        Session(port, 0.05, retries=1).connect(MODEL, 4, 4)
+    with pytest.raises(BitfabricError, match="what arrives are no results"):
+        Session(port, 0.05, retries=1).run([b"abcd"] * 3, 4, 2)
+    over.set()
+    thread.join()
+    with pytest.raises(BitfabricError, match=r"the port is gone \(Write timeout\)"):
+        Session(port, 0.05).run([bytes(1 << 20)], 4)
+    port.close()
+    os.close(master)
+    os.close(slave)
 
 
 def test_a_run_goes_on_as_long_as_results_come_and_a_late_one_is_not_lost() -> None:
