@@ -1,14 +1,19 @@
-"""The step ``emulate``: its key covers the frames that FINN executes."""
+"""The step ``emulate``: it checks the graph that the RTL is made of; its key covers the frames that FINN executes."""
 
+from dataclasses import replace
+
+import numpy as np
 import onnx
 import pytest
 
-from flows import build
+from flows import build, design_point
 from flows.samples import Samples
 from flows.steps.emulate import Emulate
 from hw import finn
+from hw.host.errors import BitfabricError
 from hw.lowering.lower import lower
 from hw.model import Model
+from hw.passes.fifos import insert_fifos
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +47,15 @@ def test_a_build_says_what_it_compared_on_directed_inputs(small, tmp_path):
     assert counts.frames > 30
     assert counts.left_out == ()
     assert made.report.verified["qonnx"].directed is None
+
+
+def test_an_error_in_the_graph_of_the_hardware_alone_ends_the_build(small, tmp_path, monkeypatch):
+    def wrong(graph, depths):
+        node = next(node for node in graph if node.kernel.op == "matrix_vector")
+        weights = node.kernel.weights
+        weights = -weights if node.kernel.weight_dtype.name == "BIPOLAR" else np.clip(-weights, weights.min(), None)
+        return insert_fifos(graph.with_kernels({node.name: replace(node.kernel, weights=weights)}), depths)
+
+    monkeypatch.setattr(design_point, "insert_fifos", wrong)
+    with pytest.raises(BitfabricError, match=r"differs from the QONNX reference in layer fc0_\w+, frame \d+, element"):
+        build(small / "model.onnx", "ulx3s-12f", tmp_path, stop_after="emulate")
