@@ -41,8 +41,9 @@ class Emulate(Step[Emulated]):
         model, graph, x = self.point.model, self.point.hardware, self.samples.frames[: self.frames]
         agreement = model.frontend.compare(graph, x)
         directed = model.frontend.check_directed(graph)
-        outputs = {model.frontend.engine: model.reference.run(x), "emulator": Emulator(graph).run(x)}
-        accuracy = {engine: self.samples.score(y) for engine, y in outputs.items()}
+        engines = {model.frontend.engine: model.reference.run, "emulator": Emulator(graph).run}
+        scored = self.samples.labels is not None
+        accuracy = {engine: self.samples.score(run(x)) if scored else None for engine, run in engines.items()}
         counts = DirectedCounts(**vars(directed), summary=directed.summary) if directed else None
         said = {"explanation": agreement.explanation, "remark": agreement.remark, "directed": counts}
         return Emulated.model_validate({**vars(agreement), **said, "accuracy": accuracy})
