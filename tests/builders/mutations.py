@@ -476,11 +476,11 @@ def _executed(damaged: Mutant, frames: int) -> Outcome:
 
 def _degenerate(damaged: Mutant) -> bool:
     """Whether a constant is so large or small that float32 sums of the reference lose what is added to them."""
-    for each in onnx.ModelProto.FromString(damaged.data).graph.initializer:
-        value = np.abs(numpy_helper.to_array(each).astype(np.float64))
-        if np.any(value > DEGENERATE) or np.any((value > 0) & (value < 1 / DEGENERATE)):
-            return True
-    return False
+    graph = onnx.ModelProto.FromString(damaged.data).graph
+    values = [numpy_helper.to_array(each).astype(np.float64) for each in graph.initializer]
+    values += [np.array([attribute.f, *attribute.floats]) for node in graph.node for attribute in node.attribute]
+    sizes = [np.abs(value) for value in values]
+    return any(np.any(size > DEGENERATE) or np.any((size > 0) & (size < 1 / DEGENERATE)) for size in sizes)
 
 
 def _parsed(damaged: Mutant) -> onnx.ModelProto:
