@@ -1,6 +1,6 @@
 """Serial ports: open one by name, or find the one that a board is connected to."""
 
-from dataclasses import dataclass
+from typing import Any
 
 from .errors import BitfabricError, UsageError
 from .session import Session, Transport
@@ -11,29 +11,27 @@ ASK_TIMEOUT, ASK_RETRIES = 0.2, 1
 """How long ``find_port`` waits for an answer, and how often it asks again."""
 
 
-@dataclass(frozen=True)
-class SerialPort:
-    """A serial port of this machine. ``usb`` is ``vendor:product`` of a USB device, in hexadecimal, else empty."""
-
-    name: str
-    usb: str = ""
+def known_ports() -> list[str]:
+    """The names of this machine's serial ports. Raises BitfabricError if pyserial is not installed."""
+    return [port.device for port in _ports()]
 
 
-def known_ports() -> list[SerialPort]:
-    """This machine's serial ports. Raises BitfabricError if pyserial is not installed."""
+def usb_ports() -> dict[str, str]:
+    """The serial ports that are USB devices: name -> ``vendor:product`` in hexadecimal. Raises as ``known_ports``."""
+    return {port.device: f"{port.vid:04x}:{port.pid or 0:04x}" for port in _ports() if port.vid is not None}
+
+
+def _ports() -> list[Any]:
     try:
         from serial.tools.list_ports import comports
     except ImportError:
         raise BitfabricError("no pyserial: pip install pyserial") from None
-    return [
-        SerialPort(port.device, "" if port.vid is None else f"{port.vid:04x}:{port.pid or 0:04x}")
-        for port in comports()
-    ]
+    return list(comports())
 
 
 def open_port(port: str, baud: int) -> Transport:
     """Open a serial port. Raises UsageError, with the names of the existing ports, if that fails."""
-    known = ", ".join(each.name for each in known_ports()) or "none"
+    known = ", ".join(known_ports()) or "none"
     import serial
 
     try:
@@ -49,23 +47,23 @@ def find_port(baud: int, model: int, usb: str | None = None) -> Transport:
     Only USB devices are asked, and each for a fraction of a second: those with the ids ``usb`` first, if the board has
     its own. A built-in port (``/dev/ttyS0``) may control any other device, and is used only where it is given by name.
     """
-    ports = known_ports()
+    candidates = usb_ports()
     said = []
-    for port in sorted((each for each in ports if each.usb), key=lambda each: each.usb != usb):
+    for name in sorted(candidates, key=lambda name: candidates[name] != usb):
         try:
-            transport = open_port(port.name, baud)
+            transport = open_port(name, baud)
         except BitfabricError as error:
-            said.append(f"{port.name}: {error}")
+            said.append(f"{name}: {error}")
             continue
         try:
             status = Session(transport, ASK_TIMEOUT, ASK_RETRIES).status()
         except BitfabricError:
-            said.append(f"{port.name}: no answer")
+            said.append(f"{name}: no answer")
         else:
             if status.model == model:
                 return transport
-            said.append(f"{port.name}: the image of another model ({status.model:016x})")
+            said.append(f"{name}: the image of another model ({status.model:016x})")
         transport.close()
-    others = ", ".join(each.name for each in ports if not each.usb)
+    others = ", ".join(name for name in known_ports() if name not in candidates)
     said += [f"not asked, no USB device: {others}"] if others else []
     raise UsageError(f"no board with this image found ({'; '.join(said) or 'no serial port'}); give --port")

@@ -9,12 +9,14 @@ import zlib
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
+from serial.tools import list_ports
 
 from hw.boards.image import Image, baud_rate, format_of, image, slots
 from hw.boards.link_rate import link_rate
@@ -25,7 +27,7 @@ from hw.families.ecp5 import ECP5
 from hw.host import driver, ports, protocol
 from hw.host.errors import BitfabricError
 from hw.host.packing import Format
-from hw.host.ports import SerialPort, find_port, open_port
+from hw.host.ports import find_port, open_port
 from hw.host.protocol import FRAME, MESSAGE_OCTETS, REPLY, STATUS, Decoder, Message, Status, encode, line_octets
 from hw.host.session import Session
 from hw.ir.stream import Stream, container
@@ -361,22 +363,28 @@ def test_the_campaign_sees_a_wrong_result(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_board_is_looked_for_on_usb_devices_only_and_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     status = encode(Message(STATUS | REPLY, 1, bytes([protocol.VERSION]) + bytes(Status.OCTETS - 1)))
-    here: dict[SerialPort, Port | ImageModel] = {
-        SerialPort("/dev/ttyS0"): Port(b"noise"),
-        SerialPort("/dev/ttyUSB0", "10c4:ea60"): Port(b"noise"),
-        SerialPort("/dev/ttyUSB1", "0403:6010"): Port(b""),
-        SerialPort("/dev/ttyACM0", "303a:1001"): Port(status),
-        SerialPort("/dev/ttyUSB2", "0403:6010"): ImageModel(4, 4),
+    here: dict[str, Port | ImageModel] = {
+        "/dev/ttyS0": Port(b"noise"),
+        "/dev/ttyUSB0": Port(b"noise"),
+        "/dev/ttyUSB1": Port(b""),
+        "/dev/ttyACM0": Port(status),
+        "/dev/ttyUSB2": ImageModel(4, 4),
     }
+    ids = {"/dev/ttyUSB0": (0x10C4, 0xEA60), "/dev/ttyUSB1": (0x403, 0x6010), "/dev/ttyACM0": (0x303A, 0x1001),
+           "/dev/ttyUSB2": (0x403, 0x6010)}  # fmt: skip
     asked: list[str] = []
+
+    def found() -> list[SimpleNamespace]:
+        pairs = ((name, *ids.get(name, (None, None))) for name in here)
+        return [SimpleNamespace(device=name, vid=vendor, pid=product) for name, vendor, product in pairs]
 
     def opened(name: str, baud: int) -> Port | ImageModel:
         asked.append(name)
-        return next(line for port, line in here.items() if port.name == name)
+        return here[name]
 
-    monkeypatch.setattr(ports, "known_ports", lambda: list(here))
+    monkeypatch.setattr(list_ports, "comports", found)
     monkeypatch.setattr(ports, "open_port", opened)
-    assert find_port(3_000_000, MODEL, "0403:6010") is here[SerialPort("/dev/ttyUSB2", "0403:6010")]
+    assert find_port(3_000_000, MODEL, "0403:6010") is here["/dev/ttyUSB2"]
     assert asked == ["/dev/ttyUSB1", "/dev/ttyUSB2"]
     asked.clear()
     with pytest.raises(
@@ -384,7 +392,7 @@ def test_the_board_is_looked_for_on_usb_devices_only_and_soon(monkeypatch: pytes
     ):
         find_port(3_000_000, MODEL + 1)
     assert asked == ["/dev/ttyUSB0", "/dev/ttyUSB1", "/dev/ttyACM0", "/dev/ttyUSB2"]
-    lines = [line for port, line in here.items() if isinstance(line, Port) and port.usb]
+    lines = [line for name, line in here.items() if isinstance(line, Port) and name in ids]
     assert all(line.closed and line.now < 1 for line in lines)
 
 
