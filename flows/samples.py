@@ -15,6 +15,7 @@ from hw.host.errors import UsageError
 from hw.host.files import sha256
 from hw.ir.frames import Batch
 from hw.model import Model
+from hw.verification.directed import directed_frames
 from hw.verification.reference import random_frames
 
 RANDOM_FRAMES = 256
@@ -58,6 +59,20 @@ class Samples:
         """The frames as the model receives them. Raises UsageError where they do not match it, or are fewer than
         two."""
         return self._received[0]
+
+    def first(self, count: int | None) -> np.ndarray:
+        """The first ``count`` frames, for an engine that runs only a few; None: all frames.
+
+        Random frames may use few of the input's codes. So the second and the third of them are replaced by frames far
+        below and far above the range of the input, and every other one after them by another directed frame.
+        """
+        if self.given is not None or count is None or count < 3:
+            return self.frames[:count]
+        frames = self.frames[:count].copy()
+        directed = directed_frames(self.model.graph)[self.model.graph.inputs[0].name]
+        frames[1:3] = directed[:2]
+        frames[4::2] = np.resize(directed[:1:-1], frames[4::2].shape)
+        return frames
 
     @property
     def inputs(self) -> Inputs | None:

@@ -38,7 +38,7 @@ class Emulate(Step[Emulated]):
         return "lower", "fold"
 
     def run(self, out: Path) -> Emulated:
-        model, graph, x = self.point.model, self.point.hardware, self.samples.frames[: self.frames]
+        model, graph, x = self.point.model, self.point.hardware, self.samples.first(self.frames)
         agreement = model.frontend.compare(graph, x)
         directed = model.frontend.check_directed(graph)
         engines = {model.frontend.engine: model.reference.run, "emulator": Emulator(graph).run}

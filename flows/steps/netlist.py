@@ -53,7 +53,7 @@ class Netlist(Step[NetlistSimulated]):
 
     def run(self, out: Path) -> NetlistSimulated:
         graph = self.made.graph
-        ints = graph.encode(self.samples.frames[: self.frames])
+        ints = graph.encode(self.samples.first(self.frames))
         got = run_netlist(self.made, self.made.folder / self.path, ints)
         checked = verify.check_netlist(got, graph.execute(ints), self.stage)
         facts = {"accuracy": self.samples.score(graph.decode(got)), "stage": self.stage, "path": self.path}

@@ -38,7 +38,7 @@ class Simulate(Step[Simulated]):
 
     def run(self, out: Path) -> Simulated:
         made = self.made
-        ints = made.graph.encode(self.samples.frames[: self.frames])
+        ints = made.graph.encode(self.samples.first(self.frames))
         checked, got = verify.check_rtl(made.hardware, made.family, ints, made.rtl)
         accuracy = self.samples.score(made.graph.decode(got))
         return Simulated.model_validate({**checked, "accuracy": accuracy})

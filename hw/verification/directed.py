@@ -18,12 +18,12 @@ FAR = np.float32(2.0**64)
 
 
 def directed_frames(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
-    """Frames ``(N, *shape)`` by input.
+    """Frames ``(N, *shape)`` by input; the first one is the minimum everywhere, the second one the maximum.
 
-    For an input that the host quantizes: all elements far below and far above the quantizer's range; all elements at
-    the smallest number that has a code, and at the number before it (where codes are rounded, these are the ties), for
-    codes across the range; and frames in which each element is at such an edge of any code. For integers: the minimum,
-    the maximum, and every value.
+    For an input that the host quantizes (other floating-point inputs have zeros only): all elements far below and far
+    above the quantizer's range; all elements at the smallest number that has a code, and at the number before it (where
+    codes are rounded, these are the ties), for codes across the range; and frames in which each element is at such an
+    edge of any code. For integers: the minimum, the maximum, and every value.
     """
     rng = np.random.default_rng(seed)
     frames = {port.name: _frames(port, graph.edges[port.edge], rng) for port in graph.inputs}
@@ -39,7 +39,8 @@ def _frames(port: Port, stream: Stream, rng: np.random.Generator) -> np.ndarray:
         if stream.dtype.name == "BIPOLAR":
             edges = np.array([-1, 1])
         return _filled(np.array([low, high]), edges.reshape(-1, *[1] * len(port.shape)), port, rng)
-    return _filled(np.array([-FAR, FAR]), _edges(port), port, rng).astype(port.dtype)
+    far = FAR if any(each.op in QUANTIZERS for each in port.steps) else np.float32(0)
+    return _filled(np.array([-far, far]), _edges(port), port, rng).astype(port.dtype)
 
 
 def _filled(ends: np.ndarray, edges: np.ndarray, port: Port, rng: np.random.Generator) -> np.ndarray:

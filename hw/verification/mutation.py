@@ -5,10 +5,15 @@ from dataclasses import dataclass, field, replace
 
 from hw.faults.mutants import Mutant, mutants
 from hw.ir.graph import Graph
+from hw.lowering.lower import Source, lower_model
 from hw.verification.equivalence import Equivalence
 from hw.verification.layers import LayerDriver
+from hw.verification.reference import Reference, compare_with, random_frames
 from hw.verification.segments import Segment
 from hw.verification.stimuli import stimuli
+
+FRAMES = 256
+"""Random frames of a build."""
 
 Check = Callable[[Graph], bool]
 """Whether the comparison of whole frames finds an error in a graph."""
@@ -37,6 +42,22 @@ class Score:
             self.killed + other.killed,
             [*self.survivors, *other.survivors],
         )
+
+
+def model_scores(model: Source, count: int = 500, seed: int = 0) -> dict[str, Score]:
+    """The scores by kind of ``count`` mutants of a model's graph, as a build checks it without frames of the user.
+
+    Raises BitfabricError for a model that cannot be lowered.
+    """
+    reference = Reference(model)
+    lowering = lower_model(reference.model)
+    frames = random_frames(lowering.graph, FRAMES, seed)
+
+    def whole(graph: Graph) -> bool:
+        compared = compare_with(graph, lowering, reference, frames)
+        return compared.mismatches > compared.explained
+
+    return mutation_scores(lowering.graph, LayerDriver(lowering, reference), whole, count, seed)
 
 
 def mutation_scores(

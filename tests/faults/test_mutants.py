@@ -10,12 +10,10 @@ from hypothesis import strategies as st
 
 from hw.faults.mutants import mutants
 from hw.faults.reachable import ReachableSums, Terms
-from hw.ir.graph import Graph
 from hw.lowering.lower import lower_model
 from hw.verification.equivalence import Equivalence
-from hw.verification.layers import LayerDriver
-from hw.verification.mutation import Score, mutation_scores
-from hw.verification.reference import Reference, compare_with, random_frames
+from hw.verification.mutation import Score, model_scores
+from hw.verification.reference import Reference
 from tests.builders.qonnx_builder import Builder
 from tests.golden.networks import NETWORKS
 from tests.golden.product import export_network
@@ -90,19 +88,6 @@ def test_mutants_are_small_different_and_of_every_layer():
         assert each.kernel.outputs() == graph.node(each.layer).kernel.outputs()
 
 
-def scores(model, count: int) -> dict[str, Score]:
-    """The scores of a model's mutants; the whole frames are the random ones of a build."""
-    reference = Reference(model)
-    lowering = lower_model(reference.model)
-    frames = random_frames(lowering.graph, 256)
-
-    def whole(graph: Graph) -> bool:
-        compared = compare_with(graph, lowering, reference, frames)
-        return compared.mismatches > compared.explained
-
-    return mutation_scores(lowering.graph, LayerDriver(lowering, reference), whole, count)
-
-
 def check_scores(name: str, found: dict[str, Score]) -> None:
     """Print the scores with their survivors, and hold them against 95 %."""
     for kind, score in found.items():
@@ -118,7 +103,7 @@ def check_scores(name: str, found: dict[str, Score]) -> None:
 def test_the_checks_find_the_mutants_of_small_networks(name, tmp_path):
     path = tmp_path / "model.onnx"
     NETWORKS[name].make(path)
-    found = scores(path, 70)
+    found = model_scores(path, 70)
     assert sum(score.mutants for score in found.values()) == 70
     assert sum(score.equivalent for score in found.values()) < 30
     check_scores(name, found)
@@ -131,7 +116,7 @@ def test_the_checks_find_the_mutants_of_requants():
     x = b.node("MatMul", x, b.quant(rng.integers(-7, 8, (8, 6)) / 4, 0.25, 4))
     x = b.quant(b.node("Add", x, rng.integers(-9, 9, (1, 6)) / 8), 0.5, 8)
     x = b.quant(b.node("MatMul", x, b.quant(rng.integers(-7, 8, (6, 4)) / 4, 0.25, 4)), 0.125, 12)
-    found = scores(b.model((x, (1, 4))), 120)
+    found = model_scores(b.model((x, (1, 4))), 120)
     assert found["constant"].mutants > 20
     check_scores("requants", found)
 
@@ -142,4 +127,4 @@ def test_the_checks_find_the_mutants_of_requants():
 def test_the_checks_find_500_mutants_of_the_reference_networks(family, widths, tmp_path: Path):
     path = tmp_path / "model.onnx"
     export_network(f"{family}-{widths}", path)
-    check_scores(f"{family}-{widths}", scores(path, 500))
+    check_scores(f"{family}-{widths}", model_scores(path, 500))

@@ -59,3 +59,17 @@ def test_an_error_in_the_graph_of_the_hardware_alone_ends_the_build(small, tmp_p
     monkeypatch.setattr(design_point, "insert_fifos", wrong)
     with pytest.raises(BitfabricError, match=r"differs from the QONNX reference in layer fc0_\w+, frame \d+, element"):
         build(small / "model.onnx", "ulx3s-12f", tmp_path, stop_after="emulate")
+
+
+def test_engines_that_run_few_random_frames_run_the_ends_of_the_input(small):
+    model = Model.open(small / "model.onnx")
+    port = model.graph.inputs[0]
+    frames = Samples.open(model, None, None).first(8)
+    codes = model.graph.encode(frames)[port.edge]
+    assert codes.shape == (8, 12)
+    assert (codes[1] == 0).all()
+    assert (codes[2] == 15).all()
+    assert set(np.unique(codes[4::2])) == set(range(16))
+    given = Samples.open(model, small / "x.npy", None)
+    np.testing.assert_array_equal(given.first(8), given.frames[:8])
+    assert len(given.first(None)) == 80
