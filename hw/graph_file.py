@@ -209,7 +209,8 @@ class _Reader:
             raise _WrongError(f"its shape is {shape!r}")
         if not isinstance(steps, list):
             raise _WrongError("it has no list of steps")
-        np.dtype(dtype) if dtype.startswith(("float", "int", "uint")) else DataType[dtype]
+        if not _is_numpys(dtype):
+            DataType[dtype]  # Raises KeyError for a name that is not QONNX's either.
         return Port(content["name"], edge, tuple(shape), dtype, tuple(map(self._step, steps)))
 
     def _step(self, content: Any) -> HostStep:
@@ -295,6 +296,14 @@ _TAGS: Mapping[str, Callable[[_Reader, Any, Namespace], Any]] = MappingProxyType
     "dataclass": _Reader._dataclass,
 })  # fmt: skip
 """Tag of a value that JSON does not have -> method that reads it."""
+
+
+def _is_numpys(name: str) -> bool:
+    """Whether a data type of NumPy's has this name."""
+    try:
+        return array_file.stored_as(np.dtype(name)) is not None
+    except TypeError:
+        return False
 
 
 def _strings(content: dict[str, Any], key: str) -> tuple[str, ...]:

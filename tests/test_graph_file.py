@@ -92,7 +92,11 @@ def graph_of(dense: MatrixVector, requant: Requant) -> Graph:
     from hw.ir.graph import Node
 
     nodes = Node("fc.0", dense, ("x",), ("a",)), Node("fc é", requant, ("a",), ("y",))
-    return Graph(nodes, (Port("x", "x", (2,), "float32"),), (Port("y", "y", (2,), "INT8"),))
+    return Graph(
+        nodes,
+        (Port("x", "x", (2,), "float32"),),
+        (Port("y", "y", (2,), "INT8"), Port("z", "y", (2,), "int64"), Port("b", "y", (2,), "BIPOLAR")),
+    )
 
 
 def test_rare_values_come_back_with_their_types(tmp_path):
