@@ -16,7 +16,7 @@ EXACT_INTEGERS = 1 << 24
 
 
 def inexact_layers(lowering: LoweredModel) -> frozenset[str]:
-    """The quantizing edges and the outputs whose values come from sums that float32 cannot hold."""
+    """The edges (of sums and of codes) and the outputs whose values come from sums that float32 cannot hold."""
 
     def widest(tensor: IntegerTensor) -> int:
         product = lowering.products.get(tensor.edge)
@@ -25,6 +25,7 @@ def inexact_layers(lowering: LoweredModel) -> frozenset[str]:
 
     ends = {edge: decision.source for edge, decision in lowering.decisions.items()}
     ends |= {name: tensor for name, (tensor, host_steps) in lowering.ends.items() if not host_steps}
+    ends |= {edge: tensor for edge, (_, tensor) in lowering.computed.items()}
     return frozenset(name for name, tensor in ends.items() if widest(tensor) > EXACT_INTEGERS)
 
 
@@ -56,6 +57,17 @@ class ExactLayers:
         except NoExactValueError:
             return None
         return _integers(tensor, *sides)
+
+    def sums(self, edge: str) -> Interval | None:
+        """Bounds on the sums of an edge that is not quantized yet; None as for ``codes``."""
+        if self.reference is None or edge not in self.layers:
+            return None
+        name, tensor = self.lowering.computed[edge]
+        try:
+            value = self.reference.value(name)
+        except NoExactValueError:
+            return None
+        return _integers(tensor, value.low, value.high)
 
     def output(self, name: str) -> tuple[np.ndarray, Interval] | None:
         """The values of an output (N, *shape), and bounds on its integers; None as for ``codes``."""

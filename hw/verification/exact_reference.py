@@ -55,8 +55,9 @@ class NoExactValueError(Exception):
 class ExactReference:
     """Executes parts of a model on one batch of values.
 
-    ``model`` is prepared for the batch size. ``known`` are the values of tensors at which parts start, as float32
-    execution has them: quantized activations, integer inputs, and everything that only constants lead to.
+    ``model`` is prepared for the batch size. ``known`` are the values of tensors at which parts start: quantized
+    activations, integer inputs, and everything that only constants lead to, as float32 execution has them. A float64
+    value is exact.
     """
 
     def __init__(self, model: ModelWrapper, known: Tensors) -> None:
@@ -123,7 +124,11 @@ class ExactReference:
         return self.known[name].astype(np.float64)
 
     def _rounded_input(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        return (self.known[name],) * 2 if name in self.known else self.rounded(name)
+        if name not in self.known:
+            return self.rounded(name)
+        value = self.known[name]
+        value = value.astype(np.float32) if value.dtype == np.float64 else value
+        return value, value
 
     def _execute(self, node: onnx.NodeProto, given: list[np.ndarray | None], name: str) -> np.ndarray:
         """One node in float32, as the reference executes it."""

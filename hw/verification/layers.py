@@ -16,10 +16,12 @@ from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.affine import floats
 from hw.lowering.layout_ops import inverse
 from hw.lowering.lower import LoweredModel
+from hw.lowering.rounding import Interval
 from hw.verification.agreement import Directed
 from hw.verification.comparison import decoded
 from hw.verification.difference import first_difference
 from hw.verification.directed import directed_frames
+from hw.verification.exact_layers import ExactLayers, inexact_layers
 from hw.verification.reference import Reference, compare_with
 from hw.verification.segments import ModelPart, Segment, Tensors, segments
 from hw.verification.stimuli import Stimuli, stimuli
@@ -70,6 +72,7 @@ class LayerDriver:
     def __init__(self, lowering: LoweredModel, reference: Reference) -> None:
         self.lowering = lowering
         self.reference = reference
+        self._inexact = inexact_layers(lowering)
         self._parts: dict[tuple[str, int], ModelPart] = {}
 
     def segments(self, graph: Graph) -> tuple[list[Segment], list[str]]:
@@ -96,14 +99,35 @@ class LayerDriver:
         explained, difference = 0, None
         for start in range(0, count, size):
             chunk = {edge: values[start : start + size] for edge, values in integers.items()}
-            given = {cut.tensor: cut.of(chunk[cut.edge]) for cut in segment.sources}
-            want = self._part(segment, size).run(given)
-            values = segment.execute(graph, chunk)
-            more, found = self._differences(segment, values, want)
+            values, exact = segment.execute(graph, chunk), self._exact(segment, size, chunk)
+            if exact is None:
+                given = {cut.tensor: cut.of(chunk[cut.edge]) for cut in segment.sources}
+                more, found = self._differences(segment, values, self._part(segment, size).run(given))
+            else:
+                more, found = self._exact_differences(segment, values, exact)
             explained, difference = explained + more, found
             if found is not None:
                 break
         return explained, difference
+
+    def _exact(self, segment: Segment, size: int, integers: Tensors) -> Interval | None:
+        """Bounds on the integers of the target from exact sums, where float32 cannot hold them; otherwise None."""
+        if segment.name not in self._inexact:
+            return None
+        part, used = self._part(segment, size), len(next(iter(integers.values())))
+        given = part.filled({cut.tensor: cut.unrounded(integers[cut.edge]) for cut in segment.sources})
+        layers = ExactLayers(self.lowering, self._inexact, self.reference.exact(part.model, given))
+        found = layers.codes if segment.name in self.lowering.decisions else layers.sums
+        bounds = found(segment.name)
+        return None if bounds is None else (bounds[0][:used], bounds[1][:used])
+
+    def _exact_differences(self, segment: Segment, values: Tensors, exact: Interval) -> tuple[int, str | None]:
+        """The same as ``compare``, for the integers of all edges and bounds on those of the target."""
+        got = values[segment.target.edge]
+        want = np.clip(got, *(side.reshape(got.shape) for side in exact))
+        if segment.name in self.lowering.decisions:
+            return self._codes(segment, values, want)
+        return 0, first_difference(got, want)
 
     def _differences(self, segment: Segment, values: Tensors, want: np.ndarray) -> tuple[int, str | None]:
         """The same as ``compare``, for the integers of all edges and the model's tensor."""

@@ -43,6 +43,11 @@ class Cut:
         exact = integers.reshape(-1, *self.values.shape).astype(np.float64)
         return run(self.values.layout_ops, run(self.values.steps, exact))
 
+    def unrounded(self, integers: np.ndarray) -> np.ndarray:
+        """The same in float64, without the rounding to float32."""
+        exact = integers.reshape(-1, *self.values.shape).astype(np.float64)
+        return run(self.values.layout_ops, run(without_casts(self.values.steps), exact))
+
 
 @dataclass(frozen=True, eq=False)
 class Segment:
@@ -207,13 +212,17 @@ class ModelPart:
             name: onnx.helper.tensor_dtype_to_np_dtype(known[name].type.tensor_type.elem_type) for name in sources
         }
 
+    def filled(self, given: Tensors) -> Tensors:
+        """Batches of ``count`` frames."""
+        return {
+            name: np.concatenate([values, np.repeat(values[:1], self.count - len(values), axis=0)])
+            for name, values in given.items()
+        }
+
     def run(self, given: Tensors) -> np.ndarray:
         """The target for the values of the sources, at most ``count`` frames, by tensor."""
         used = len(next(iter(given.values())))
-        filled = {
-            name: np.concatenate([values, np.repeat(values[:1], self.count - used, axis=0)]).astype(self.types[name])
-            for name, values in given.items()
-        }
+        filled = {name: values.astype(self.types[name]) for name, values in self.filled(given).items()}
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             results: Tensors = execute_onnx(self.model, filled)
