@@ -8,6 +8,7 @@ from hw.fabric.cells import CellDialect
 from hw.fabric.devices import Device
 from hw.fabric.family import Family
 from hw.fabric.fmax import FmaxModel
+from hw.fabric.packing import Packing
 from hw.fabric.pll import Pll, PllCell
 from hw.fabric.synthesis import SynthesisSpec
 from hw.fabric.toolchain import Toolchain
@@ -25,6 +26,7 @@ class FamilySpec:
         devices: the devices of the family.
         reference: the device on which kernels are synthesised and placed to calibrate the models of cost and Fmax.
         synthesis: synthesis with Yosys.
+        packing: the logic cells as the packer fills them; None: lookup tables and flip-flops have places of their own.
         toolchain: place and route; None: there is none.
         pll_cell: instantiates the PLL; None: no image can be made.
         dialect: adapts the cells of netlists to their models; None: netlists cannot be simulated.
@@ -36,6 +38,7 @@ class FamilySpec:
     devices: tuple[Device, ...]
     reference: str
     synthesis: SynthesisSpec
+    packing: Packing | None = None
     toolchain: Toolchain | None = None
     pll_cell: PllWriter | None = None
     dialect: CellDialect | None = None

@@ -7,6 +7,7 @@ from hw.families.ecp5.cells import Ecp5Cells
 from hw.families.ecp5.devices import DEVICES
 from hw.families.ecp5.family import ECP5
 from hw.families.ecp5.fmax import FMAX
+from hw.families.ecp5.packing import PACKING
 from hw.families.ecp5.pll import pll_cell
 from hw.families.ecp5.synthesis import SYNTHESIS
 from hw.families.ecp5.toolchain import TOOLCHAIN
@@ -16,6 +17,7 @@ SPEC = FamilySpec(
     DEVICES,
     reference="lfe5u-85f",
     synthesis=SYNTHESIS,
+    packing=PACKING,
     toolchain=TOOLCHAIN,
     pll_cell=pll_cell,
     dialect=Ecp5Cells(),

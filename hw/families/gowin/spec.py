@@ -7,6 +7,7 @@ from hw.families.gowin.cells import GowinCells
 from hw.families.gowin.devices import DEVICES
 from hw.families.gowin.family import GOWIN
 from hw.families.gowin.fmax import FMAX
+from hw.families.gowin.packing import PACKING
 from hw.families.gowin.pll import pll_cell
 from hw.families.gowin.synthesis import SYNTHESIS
 from hw.families.gowin.toolchain import TOOLCHAIN
@@ -16,6 +17,7 @@ SPEC = FamilySpec(
     DEVICES,
     reference="gw1nr-9c",
     synthesis=SYNTHESIS,
+    packing=PACKING,
     toolchain=TOOLCHAIN,
     pll_cell=pll_cell,
     dialect=GowinCells(),

@@ -7,6 +7,7 @@ from hw.families.ice40.cells import Ice40Cells
 from hw.families.ice40.devices import DEVICES
 from hw.families.ice40.family import ICE40
 from hw.families.ice40.fmax import FMAX
+from hw.families.ice40.packing import PACKING
 from hw.families.ice40.pll import pll_cell
 from hw.families.ice40.synthesis import SYNTHESIS
 from hw.families.ice40.toolchain import TOOLCHAIN
@@ -16,6 +17,7 @@ SPEC = FamilySpec(
     DEVICES,
     reference="ice40up5k",
     synthesis=SYNTHESIS,
+    packing=PACKING,
     toolchain=TOOLCHAIN,
     pll_cell=pll_cell,
     dialect=Ice40Cells(),
