@@ -76,11 +76,47 @@ class HostLink(Facts):
     slots: int
 
 
+class LogicCells(Facts):
+    """Logic cells as the packer of the family fills them, the shell of a board included.
+
+    They are ``estimated`` before synthesis and ``used`` at least by the netlist (None before synthesis). ``name`` is
+    the place-and-route tool's.
+    """
+
+    name: str
+    estimated: int
+    available: int
+    used: int | None = None
+
+
+class Neighbour(Facts):
+    """The cheapest folding of another rate, without its FIFOs; ``fits``: whether it is estimated to fit the device."""
+
+    fps: float
+    interval: int
+    resources: Counts
+    fits: bool
+
+
+class FoldingChoice(Facts):
+    """Why the design is folded as it is.
+
+    ``by``: the requested ``rate``, a ``folding`` file, ``fill``, the folded ``model``; or, where nothing was asked for,
+    the fastest design within a ``quarter`` of the device, or else within ``half`` of it, or else within the budget of
+    ``fill`` (``most``), or else the ``smallest`` one. The rates next to it are stated where the device decided.
+    """
+
+    by: Literal["rate", "folding", "fill", "model", "quarter", "half", "most", "smallest"]
+    slower: Neighbour | None
+    faster: Neighbour | None
+
+
 class Estimate(Facts):
     """What is known of a design before synthesis.
 
-    ``host_link`` is None without a board. ``warnings`` are sentences, one for each doubt. ``slowest`` is the node that
-    limits Fmax; ``uncalibrated`` are kernels whose Fmax in this family was never measured.
+    ``logic_cells`` is None where the family's packer is not known, ``host_link`` without a board. ``warnings`` are
+    sentences, one for each doubt. ``slowest`` is the node that limits Fmax; ``uncalibrated`` are kernels whose Fmax in
+    this family was never measured.
     """
 
     folding: dict[str, dict[str, int | str]]
@@ -92,8 +128,10 @@ class Estimate(Facts):
     slowest: str | None
     uncalibrated: tuple[str, ...]
     fps: float
+    choice: FoldingChoice
     host_link: HostLink | None = None
     resources: Counts
+    logic_cells: LogicCells | None = None
     layers: tuple[Layer, ...]
     warnings: tuple[str, ...] = ()
 
@@ -305,9 +343,11 @@ class BuildReport(Facts):
     cycles: Timing
     fps: float
     fps_at_fmax: float | None
+    choice: FoldingChoice | None = None
     host_link: HostLink | None = None
     latency_us: float
     resources: Utilisation
+    logic_cells: LogicCells | None = None
     layers: tuple[Layer, ...]
     fmax_mhz: FmaxMhz
     critical_path: str | None

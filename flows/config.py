@@ -23,6 +23,9 @@ class BuildConfig:
     ``netlist_frames`` are the numbers of frames for the slower engines; None means a number that simulates in a minute
     or two.
 
+    A clock of more than 1.3 times the estimated Fmax ends a build after ``fold``, if it is requested or the build
+    places the design; ``force_clock`` lets it go on.
+
     Where the model's input has an integer type, frames with other values are rounded and clipped, and the values are
     counted; more than 1 % of them are an error without ``clip``.
 
@@ -40,6 +43,7 @@ class BuildConfig:
     folding: Path | None = None
     fill: bool = False
     clock_mhz: float | None = None
+    force_clock: bool = False
     stop_after: str = STEPS[-1]
     frames: Path | None = None
     labels: Path | None = None

@@ -20,6 +20,7 @@ from flows.build_report import (
     Inputs,
     Layer,
     Link,
+    LogicCells,
     ModelFile,
     StepTime,
     Timing,
@@ -116,7 +117,9 @@ class Found:
             ),
             "fps": clock * 1e6 / fold.interval,
             "fps_at_fmax": fmax * 1e6 / fold.interval if fmax else None,
+            "choice": fold.choice,
             "host_link": fold.host_link,
+            "logic_cells": self._logic_cells(),
             "latency_us": fold.latency / clock,
             "fmax_mhz": FmaxMhz(estimated=fold.fmax_mhz, placed=fmax),
             "critical_path": self.place.critical_path if self.place else None,
@@ -126,6 +129,12 @@ class Found:
             "finn": self.finn.estimate if self.finn else None,
             "products": self._products(bitstream),
         }
+
+    def _logic_cells(self) -> LogicCells | None:
+        cells = self.fold.logic_cells
+        if cells is None or self.synthesise is None:
+            return cells
+        return cells.model_copy(update={"used": self.synthesise.logic_cells})
 
     def _utilisation(self, made: Implementation) -> Utilisation:
         used = self.synthesise.resources.to_json() if self.synthesise else {}

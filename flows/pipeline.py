@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows import evidence
+from flows import evidence, progress
 from flows.accelerator import Accelerator, keep_board_file
 from flows.build_report import FILE, PAGE, BuildReport, Estimate
 from flows.config import STEPS, BuildConfig
@@ -31,7 +31,6 @@ from flows.evidence import DRIVER
 from flows.found import Found
 from flows.implementation import Implementation
 from flows.planner import Plan
-from flows.progress import shown
 from flows.samples import Samples
 from flows.step_cache import StepCache, Watch, remove_folder
 from flows.steps.compare_finn import CompareFinn
@@ -63,6 +62,7 @@ def build(
     folding: str | os.PathLike[str] | None = None,
     fill: bool = False,
     clock_mhz: float | None = None,
+    force_clock: bool = False,
     stop_after: str = STEPS[-1],
     frames: str | os.PathLike[str] | None = None,
     labels: str | os.PathLike[str] | None = None,
@@ -87,6 +87,7 @@ def build(
         folding=_path(folding),
         fill=fill,
         clock_mhz=clock_mhz,
+        force_clock=force_clock,
         stop_after=stop_after,
         frames=_path(frames),
         labels=_path(labels),
@@ -98,7 +99,7 @@ def build(
         seeds=tuple(seeds),
     )
     folder = Path(out)
-    with _alone(folder), shown(watch) as told:
+    with _alone(folder), progress.shown(watch) as told:
         evidence.check_before_build(folder, ALL_STEPS)
         work = _Build(model, config, folder, told)
         if (folder / evidence.RECORDS).exists():
@@ -152,6 +153,13 @@ class _Build:
         if not self.plan.device.routable:
             wanted -= {"place", "netlist"}
         found = Found(run(Lower(self.opened)), run(Fold(self.plan)))
+        if isinstance(self.steps.watch, progress.Watch):
+            for warning in found.fold.warnings:
+                self.steps.watch.warn(warning)
+        if "place" in wanted:
+            self.plan.check_cells(found.fold)
+        if config.clock_mhz is not None or "place" in wanted:
+            self.plan.check_clock(found.fold)
         _ = self.samples.frames  # Raises for frames that do not match, before anything takes time.
         self.made = made = self._implementation(found.fold)
         if "emulate" in wanted:
@@ -164,7 +172,7 @@ class _Build:
         if "synthesise" in wanted:
             found.synthesise = run(Synthesise(made, self.plan))
         if "place" in wanted and found.synthesise:
-            found.place = run(Place(made, found.synthesise, config.seeds))
+            found.place = run(Place(made, self.plan, found.synthesise, config.seeds))
         if "netlist" in wanted and found.synthesise and found.place:
             frames = _affordable(found.fold, config.netlist_frames, 1, 32, NETLIST_WORK)
             found.netlist = run(Netlist(made, self.samples, frames, found.synthesise, found.place))

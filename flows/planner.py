@@ -1,13 +1,16 @@
 """The choice of a design point for a model on a target, and its estimate before synthesis."""
 
 import os
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
-from math import floor
+from math import ceil, floor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from flows import rates
-from flows.build_report import Counts, Estimate, HostLink, Layer
+from flows import fit, rates
+from flows.build_report import Counts, Estimate, FoldingChoice, HostLink, Layer, LogicCells, Neighbour
 from flows.config import BuildConfig
 from flows.design_point import DesignPoint
 from hw.boards.targets import find_target
@@ -28,14 +31,34 @@ from hw.timing.fifo_sizing import size_fifos
 MAX_UTILISATION = {"lut": 0.8, "ff": 0.8, "bram": 0.9, "dsp": 0.9}
 """Maximum estimated fraction of each resource of the device for ``fill``. The rest is for routing, for the shell (about
 1,100 lookup tables and the frame buffers), and for errors of the resource model."""
-DEFAULT_UTILISATION = dict.fromkeys(MAX_UTILISATION, 0.25)
-"""Fraction of the device for a design with neither a requested rate nor a folding."""
+DEFAULT_UTILISATIONS: dict[Literal["quarter", "half", "most"], dict[str, float]] = {
+    "quarter": dict.fromkeys(MAX_UTILISATION, 0.25),
+    "half": dict.fromkeys(MAX_UTILISATION, 0.5),
+    "most": MAX_UTILISATION,
+}
+"""Fractions of the device for a design with neither a requested rate nor a folding: the first that holds any."""
 CYCLE_SLACK = 2.0
 """Maximum ratio of cycles between a design that is faster by its clock and the design of the minimum interval."""
 CLOCK_MARGIN = 0.85
 """Fraction of the estimated Fmax that placed designs reach, as measured by ``python -m benchmarks.clocks``."""
 ESTIMATE_ERROR = 1.3
 """An estimate that exceeds the device by more than this factor ends a build before synthesis."""
+CLOCK_ERROR = 1.3
+"""A clock that exceeds the estimated Fmax by more than this factor ends a build before synthesis."""
+NEIGHBOUR = 1.05
+"""Least ratio of cycles between a design and the designs of the next rates."""
+
+
+ChosenBy = Literal["rate", "folding", "fill", "model", "quarter", "half", "most", "smallest"]
+"""See ``FoldingChoice.by``."""
+
+
+def clock_warning(clock_mhz: float, fmax_mhz: float, slowest: str | None) -> str:
+    """A sentence on a clock above the estimated Fmax, with a clock that is likely to be met."""
+    return (
+        f"the clock of {clock_mhz:g} MHz is {clock_mhz / fmax_mhz:.2f} times the estimated Fmax of {fmax_mhz:.0f} MHz, "
+        f"which {slowest} limits; --clock {max(1, floor(CLOCK_MARGIN * fmax_mhz))} is likely to be met"
+    )
 
 
 class Plan:
@@ -56,7 +79,7 @@ class Plan:
     @cached_property
     def search(self) -> Search:
         """All foldings."""
-        return Search(self.graph, self.device.family, self.device.capacity)
+        return Search(self.graph, self.device.family, self.device.capacity, fit.most_cells(self.target))
 
     def _fmax(self, hardware: Graph) -> Fmax | None:
         """The estimated Fmax of the placed hardware, with the board's shell."""
@@ -80,22 +103,31 @@ class Plan:
     @cached_property
     def point(self) -> DesignPoint:
         """The design from the folding file, for the rate, as the model itself is folded, or for the area."""
+        return self._chosen[1]
+
+    @cached_property
+    def _chosen(self) -> tuple[ChosenBy, DesignPoint]:
+        """What the folding was chosen by, and the design."""
         if self.config.folding is not None:
-            table = current_folding(apply_folding(self.graph, finn_json.load(self.config.folding, self.graph)))
-        elif self.wanted_cycles is not None:
-            table = choose.for_rate(self.search, self.wanted_cycles).folding
-        elif self.config.fill:
-            return self._max_throughput(self.budget(MAX_UTILISATION))
-        elif self.model.frontend.folded:
-            table = current_folding(self.graph)
-        else:
-            return self._fit_budget(self.budget(DEFAULT_UTILISATION))
-        return self._design(table)
+            table = finn_json.load(self.config.folding, self.graph)
+            return "folding", self._design(current_folding(apply_folding(self.graph, table)))
+        if self.wanted_cycles is not None:
+            return "rate", self._design(choose.for_rate(self.search, self.wanted_cycles).folding)
+        if self.config.fill:
+            return "fill", self._max_throughput(self.budget(MAX_UTILISATION))
+        if self.model.frontend.folded:
+            return "model", self._design(current_folding(self.graph))
+        for share, utilisation in DEFAULT_UTILISATIONS.items():
+            budget = self.budget(utilisation)
+            if self.search.fastest(budget) and self._within(design := self._fit_budget(budget), budget):
+                return share, design
+        return "smallest", self._fit_budget(Resources())
 
     @property
     def known_point(self) -> DesignPoint | None:
         """The design point, if it has been chosen already."""
-        return vars(self).get("point")
+        chosen: tuple[ChosenBy, DesignPoint] | None = vars(self).get("_chosen")
+        return chosen and chosen[1]
 
     def _design(self, table: fold.FoldingTable) -> DesignPoint:
         """The design with this folding and the FIFO depths that it needs."""
@@ -115,12 +147,24 @@ class Plan:
             choice = choose.for_budget(self.search, left, cycles)
             design = self._design(choice.folding)
             used = choose.estimate_resources(design.hardware, self.device.family)
-            if fits(used, budget) or not fits(choice.used, left):
+            if self._within(design, budget) or not fits(choice.used, left):
                 return design
             left = Resources(**{
                 name: min(have, vars(budget)[name] - vars(used)[name] + vars(choice.used)[name])
                 for name, have in vars(left).items()
             })  # fmt: skip
+            if (excess := self._excess_cells(used)) > 0:
+                left = replace(left, lut=left.lut - ceil(excess))
+
+    def _within(self, design: DesignPoint, budget: Resources) -> bool:
+        """Whether a design fits a budget together with its FIFOs."""
+        used = choose.estimate_resources(design.hardware, self.device.family)
+        return fits(used, budget) and self._excess_cells(used) <= 0
+
+    def _excess_cells(self, used: Resources) -> float:
+        """The logic cells of kernels of these resources beyond those that there are for them."""
+        packing = fit.packing_of(self.target)
+        return packing.estimate(used) - fit.most_cells(self.target) if packing else 0
 
     def _max_throughput(self, budget: Resources) -> DesignPoint:
         """The design with the maximum frames per second within a budget.
@@ -144,12 +188,17 @@ class Plan:
             return float(floor(CLOCK_MARGIN * estimated.mhz))
         return self.clock_mhz if estimated.mhz >= self.clock_mhz else 0.0
 
-    def suggestion(self) -> str:
-        """A sentence that names a folding that would fit."""
-        choice = self.search.fastest(self.budget(MAX_UTILISATION))
+    def suggestion(self, most_cells: float | None = None) -> str:
+        """A sentence that names a folding that would fit, of at most ``most_cells`` logic cells (default: those that
+        there are for it)."""
+        search = self.search
+        if most_cells is not None and most_cells < search.most_cells:
+            search = Search(self.graph, self.device.family, self.device.capacity, most_cells)
+        choice = search.fastest(self.budget(MAX_UTILISATION))
         if choice is None:
-            used = choose.for_budget(self.search, Resources()).used
-            over = self.device.overflow(used) or f"{used.lut} LUT and {used.bram} BRAM, and routing needs room"
+            used = choose.for_budget(search, Resources()).used
+            over = self._overflow(used, fit.logic_cells(self.target, used))
+            over = over or f"{used.lut} LUT and {used.bram} BRAM, and routing needs room"
             return f"even the smallest folding does not fit ({over}); take a bigger device or a smaller network"
         rate, used = floor(self.clock_mhz * 1e6 / choice.interval), choice.used
         cycles = f"{choice.interval} cycles a frame"
@@ -164,6 +213,7 @@ class Plan:
         hardware = design.hardware
         steady = cycles.steady_state(hardware)
         used = choose.estimate_resources(hardware, family)
+        cells = fit.logic_cells(self.target, used)
         # The estimate is not exact: only a clear excess ends the build before synthesis.
         if over := self.device.overflow(Resources(*(int(v / ESTIMATE_ERROR) for v in vars(used).values()))):
             raise BitfabricError(
@@ -176,6 +226,10 @@ class Plan:
                 "fewer frames/s, which makes memories deeper, or leave --parity out"
             )
         link, warnings = self._host_link(steady)
+        if over := self._overflow(used, cells):
+            warnings += (f"the estimate does not fit the device: {over}; {self.suggestion()}",)
+        if design.fmax is not None and design.clock_mhz > design.fmax.mhz:
+            warnings += (clock_warning(design.clock_mhz, design.fmax.mhz, design.fmax.slowest),)
         return Estimate(
             **design.to_json(),
             interval=steady.interval,
@@ -184,9 +238,11 @@ class Plan:
             slowest=design.fmax.slowest if design.fmax else None,
             uncalibrated=design.fmax.uncalibrated if design.fmax else (),
             fps=design.clock_mhz * 1e6 / steady.interval,
+            choice=self._choice(),
             host_link=link,
             warnings=warnings,
             resources=Counts(**vars(used)),
+            logic_cells=cells,
             layers=tuple(
                 Layer.model_validate(
                     {
@@ -208,6 +264,73 @@ class Plan:
             return rates.of_image(self.point, self.target, steady.interval, steady.latency), ()
         except BitfabricError as error:
             return None, (f"no image can be made: {error}",)
+
+    def _overflow(self, used: Resources, cells: LogicCells | None) -> str | None:
+        """What exceeds the device: resources, or else logic cells; None if the design fits."""
+        return self.device.overflow(used) or (fit.overflow(cells, cells.estimated) if cells else None)
+
+    def check_cells(self, estimate: Estimate) -> None:
+        """Raise BitfabricError where the design clearly needs more logic cells than there are: it cannot be placed."""
+        cells = estimate.logic_cells
+        if cells and (over := fit.overflow(cells, int(cells.estimated / ESTIMATE_ERROR))):
+            raise BitfabricError(
+                f"{self.model.path.name} does not fit {self.config.target} as folded: the estimate is "
+                f"{cells.estimated} {cells.name}, and 30 % less would still be {over}; {self.suggestion()}"
+            )
+
+    def refuse(self, what: str, layers: Mapping[str, Counts], needed: int | None = None) -> BitfabricError:
+        """The error for a synthesised design for which the device has no room: ``what`` says how much, ``layers`` which
+        ones are largest, and a rate that is estimated to fit, given the logic cells ``needed``."""
+        largest = sorted(layers, key=lambda name: -(layers[name].lut + layers[name].ff))[:3]
+        named = ", ".join(f"{name} ({layers[name].lut} LUT, {layers[name].ff} FF)" for name in largest)
+        return BitfabricError(
+            f"the design does not fit {self.config.target}: {what}; its largest layers are {named}; "
+            f"{self.suggestion(self._fewer_cells(needed))}"
+        )
+
+    def _fewer_cells(self, needed: int | None) -> float:
+        """A limit on logic cells that is clearly below those of this design, which needs ``needed`` of them."""
+        most, packing = fit.most_cells(self.target), fit.packing_of(self.target)
+        if packing is None:
+            return most
+        used = choose.estimate_resources(self.point.hardware, self.device.family)
+        whole = fit.logic_cells(self.target, used)
+        error = max(1.0, needed / whole.estimated) if needed and whole else 1.0
+        return min(most, 0.9 * packing.estimate(used)) / error
+
+    def check_clock(self, estimate: Estimate) -> None:
+        """Raise BitfabricError where the clock is clearly above the estimated Fmax, and not forced."""
+        fmax = estimate.fmax_mhz
+        if self.config.force_clock or fmax is None or estimate.clock_mhz <= CLOCK_ERROR * fmax:
+            return
+        warning = clock_warning(estimate.clock_mhz, fmax, estimate.slowest)
+        raise BitfabricError(f"{self.config.target}: {warning}, and --force-clock places the design all the same")
+
+    def _choice(self) -> FoldingChoice:
+        """Why the design is folded as it is, with the rates next to it where the device decided."""
+        by, design = self._chosen
+        if by in ("rate", "folding", "model"):
+            return FoldingChoice(by=by, slower=None, faster=None)
+        interval = max(node.kernel.interval for node in design.hardware)
+        intervals = self.search.intervals
+        after = bisect_left(intervals, NEIGHBOUR * interval)
+        before = bisect_right(intervals, interval / NEIGHBOUR) - 1
+        return FoldingChoice(
+            by=by,
+            slower=self._neighbour(intervals[after], design) if after < len(intervals) else None,
+            faster=self._neighbour(intervals[before], design) if before >= 0 else None,
+        )
+
+    def _neighbour(self, cycles: int, design: DesignPoint) -> Neighbour:
+        """The cheapest folding of at most ``cycles`` cycles per frame, at the clock of ``design``."""
+        choice = self.search.cheapest(cycles)
+        assert choice is not None, "an interval of the search has a folding"
+        return Neighbour(
+            fps=design.clock_mhz * 1e6 / choice.interval,
+            interval=choice.interval,
+            resources=Counts(**vars(choice.used)),
+            fits=self._overflow(choice.used, fit.logic_cells(self.target, choice.used)) is None,
+        )
 
     def line_fps(self) -> float | None:
         """Frames per second that the line of the host link carries, whatever the folding; None where there is none."""
@@ -244,12 +367,14 @@ def estimate_build(
         "fmax_mhz": {"estimated": summary["fmax_mhz"], "slowest": summary["slowest"]}
         | ({"uncalibrated": summary["uncalibrated"]} if summary["uncalibrated"] else {}),
         "fps": summary["fps"],
+        "choice": summary["choice"],
         "host_link": summary["host_link"],
         "cycles": {"interval": summary["interval"], "latency": summary["latency"]},
         "resources": {
             name: {"estimated": used, "available": vars(plan.device.capacity)[name]}
             for name, used in summary["resources"].items()
         },
+        "logic_cells": summary["logic_cells"],
         "folding": summary["folding"],
         "fifos": summary["fifos"],
         "layers": summary["layers"],

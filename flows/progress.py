@@ -7,6 +7,7 @@ from typing import Any, Self
 from rich.text import Text
 
 from flows.terminal import Terminal
+from hw.host.text import one_line
 
 err = Terminal(stderr=True)
 
@@ -46,6 +47,15 @@ class Watch:
             self._in_cell("")
         else:
             err.print(Text.assemble("  ", ("done", "green"), f" {name:<11} {note}"))
+
+    def warn(self, warning: str) -> None:
+        """Shows a warning between two steps."""
+        self._rest()
+        if err.is_jupyter:
+            self._lines.append(f"warning: {warning}")
+            self._in_cell("")
+        else:
+            err.print(Text(one_line(f"warning: {warning}"), style="yellow"), soft_wrap=True)
 
     def _begin(self, what: str) -> None:
         if err.is_jupyter:

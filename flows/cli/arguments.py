@@ -27,6 +27,10 @@ Target = Annotated[
 ]
 Fps = Annotated[float | None, typer.Option(help="frames per second to reach, with the cheapest folding that does")]
 Clock = Annotated[float | None, typer.Option("--clock", metavar="MHZ", help="clock of the accelerator")]
+ForceClock = Annotated[
+    bool,
+    typer.Option("--force-clock", help="go on with a clock of more than 1.3 times the estimated Fmax"),
+]
 FoldingFile = Annotated[Path | None, typer.Option("--folding", metavar="F.json", help="a folding in FINN's JSON form")]
 Fill = Annotated[
     bool,

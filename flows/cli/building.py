@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.cli.arguments import AsJson, Clip, Clock, Fill, FoldingFile, Fps, Model, Parity, Target, emit
+from flows.cli.arguments import AsJson, Clip, Clock, Fill, FoldingFile, ForceClock, Fps, Model, Parity, Target, emit
 from flows.config import STEPS, StepName
 
 
@@ -17,6 +17,7 @@ def build(
     folding: FoldingFile = None,
     fill: Fill = False,
     clock: Clock = None,
+    force_clock: ForceClock = False,
     parity: Parity = False,
     stop_after: Annotated[StepName, typer.Option(help="last step to do")] = STEPS[-1],
     frames: Annotated[
@@ -44,8 +45,8 @@ def build(
     with Watch() as watch:
         accelerator = run_build(
             model, target=target, out=out, fps=fps, folding=folding, fill=fill, clock_mhz=clock,
-            stop_after=stop_after, frames=frames, labels=labels, clip=clip, rtl_frames=rtl_frames,
-            netlist_frames=netlist_frames, compare_finn=compare_finn, parity=parity, watch=watch,
+            force_clock=force_clock, stop_after=stop_after, frames=frames, labels=labels, clip=clip,
+            rtl_frames=rtl_frames, netlist_frames=netlist_frames, compare_finn=compare_finn, parity=parity, watch=watch,
         )  # fmt: skip
     if as_json:
         emit(accelerator.report.to_json())

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from flows.build_report import SHELL, Cycles, FinnRefusal, HostLink, Inputs, Layer
+from flows.build_report import SHELL, Cycles, FinnRefusal, FoldingChoice, HostLink, Inputs, Layer
 from flows.terminal import Terminal
 from hw.host.text import one_line
 
@@ -82,6 +82,26 @@ def _link(link: HostLink) -> str:
     return f"{_rate(link.fps)} at {link.baud:,} baud; the core takes {link.core_fps:,.0f}"
 
 
+def _choice(choice: FoldingChoice) -> list[str]:
+    """Why a design has its rate, and the rates next to it; empty where the rate was asked for."""
+    reasons = {
+        "quarter": "the fastest within a quarter of the device",
+        "half": "the fastest within half of the device; a quarter holds none",
+        "most": "the fastest that is estimated to fit; half of the device holds none",
+        "smallest": "the smallest; none is estimated to fit",
+        "fill": "the fastest that is estimated to fit",
+    }
+    if choice.by not in reasons:
+        return []
+    lines = [reasons[choice.by]]
+    for word, other in (("slower", choice.slower), ("faster", choice.faster)):
+        if other:
+            used = ", ".join(f"{getattr(other.resources, key):,} {key.upper()}" for key in ("lut", "bram", "dsp"))
+            fits = "" if other.fits else "; estimated not to fit"
+            lines.append(f"next {word}: {_rate(other.fps)}, {used} without FIFOs{fits}")
+    return lines
+
+
 def _warned(warnings: Sequence[str]) -> None:
     """Print warnings, each in a line."""
     for warning in warnings:
@@ -117,9 +137,13 @@ def built(accelerator: "Accelerator") -> None:
     elif fmax.estimated:
         clock += f", Fmax {fmax.estimated:.0f} MHz estimated"
     facts.add_row("clock", clock)
+    if cells := report.logic_cells:
+        facts.add_row("logic cells", f"estimated {cells.estimated:,} of {cells.available:,} {cells.name}")
     facts.add_row("interval", _both(report.cycles.interval) + f": {_rate(report.fps)}")
     if report.host_link:
         facts.add_row("host link", _link(report.host_link))
+    for name, line in zip(("folding", "", ""), _choice(report.choice) if report.choice else (), strict=False):
+        facts.add_row(name, line)
     facts.add_row("latency", _both(report.cycles.latency) + f": {report.latency_us:.2f} us")
     if protected := _protected(report.layers):
         facts.add_row("parity", f"memories of {protected}")
@@ -200,6 +224,8 @@ def estimated(result: dict[str, Any]) -> None:
     out.print()
     for name, count in result["resources"].items():
         out.print(f"{name.upper():<10}{count['estimated']:,} of {count['available']:,}")
+    if cells := result["logic_cells"]:
+        out.print(f"cells     {cells['estimated']:,} of {cells['available']:,} {cells['name']}, as they are packed")
     if protected := _protected(layers):
         out.print(f"parity    memories of {protected}", soft_wrap=True)
     fmax = result["fmax_mhz"]
@@ -210,6 +236,8 @@ def estimated(result: dict[str, Any]) -> None:
         out.print(f"          uncalibrated: {', '.join(unknown)} (the slowest kernel of the same role stands in)")
     cycles = result["cycles"]
     out.print(f"interval  {cycles['interval']:,} cycles: {_rate(result['fps'])} at {result['clock_mhz']:g} MHz")
+    for i, line in enumerate(_choice(FoldingChoice.model_validate(result["choice"]))):
+        out.print(f"{'' if i else 'folding':<10}{line}", soft_wrap=True)
     if link := result["host_link"]:
         out.print(f"host link {_link(HostLink.model_validate(link))}", soft_wrap=True)
     out.print(f"latency   {cycles['latency']:,} cycles: {cycles['latency'] / result['clock_mhz']:.2f} us")

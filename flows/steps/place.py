@@ -4,6 +4,7 @@ from pathlib import Path
 
 from flows.build_report import Counts, Facts
 from flows.implementation import Implementation
+from flows.planner import Plan
 from flows.steps.lower import GRAPH
 from flows.steps.step import Step
 from flows.steps.synthesise import Synthesised
@@ -25,13 +26,19 @@ class Placed(Facts):
 
 
 class Place(Step[Placed]):
-    """Places and routes the synthesised netlist with the given seeds. Raises BitfabricError if it misses the clock."""
+    """Places and routes the synthesised netlist with the given seeds.
+
+    Raises BitfabricError if it misses the clock, and where the device has no room: ``plan`` then names a rate that is
+    estimated to fit.
+    """
 
     name = "place"
     result = Placed
 
-    def __init__(self, made: Implementation, synthesised: Synthesised, seeds: tuple[int, ...]) -> None:
+    def __init__(self, made: Implementation, plan: Plan, synthesised: Synthesised, seeds: tuple[int, ...]) -> None:
         self.made = made
+        self.plan = plan
+        self.synthesised = synthesised
         self.netlist = f"synthesise/{synthesised.netlist}"
         self.seeds = seeds
 
@@ -45,7 +52,12 @@ class Place(Step[Placed]):
     def run(self, out: Path) -> Placed:
         made = self.made
         pins, clock = (made.image.pins, made.image.clock_mhz) if made.image else (None, made.clock_mhz)
-        placed = nextpnr.place_and_route(made.folder / self.netlist, made.device, out, clock, pins, self.seeds)
+        netlist = made.folder / self.netlist
+        try:
+            placed = nextpnr.place_and_route(netlist, made.device, out, clock, pins, self.seeds)
+        except nextpnr.NoRoom as error:
+            needed = max(error.needed or 0, self.synthesised.logic_cells or 0)
+            raise self.plan.refuse(str(error), self.synthesised.layers, needed) from None
         layers = {instance: node.name for node, instance in instances(made.hardware).items()}
         path = placed.describe_path(SCOPE if made.image else "", layers)
         placed.check(path)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from flows import fit
 from flows.build_report import Counts, Facts
 from flows.implementation import Implementation
 from flows.planner import Plan
@@ -10,16 +11,17 @@ from flows.steps.step import Step
 from flows.tools import tools
 from hw.boards.image import SCOPE
 from hw.fabric.resources import Resources
-from hw.host.errors import BitfabricError
 from hw.rtl.design import instances
 from hw.synth import yosys
 
 
 class Synthesised(Facts):
-    """The file of the netlist; resources of the whole design, of every layer, and of the ``rest`` (shell and link)."""
+    """The file of the netlist; resources of the whole design, of every layer, and of the ``rest`` (shell and link);
+    the logic cells that its packer needs at least, where they are known."""
 
     netlist: str
     resources: Counts
+    logic_cells: int | None
     layers: dict[str, Counts]
     rest: Counts
 
@@ -44,13 +46,17 @@ class Synthesise(Step[Synthesised]):
         made, device = self.made, self.made.device
         design, scope = (made.image.design, SCOPE) if made.image else (made.rtl, "")
         result = yosys.synthesise(design, made.device, out, scope)
-        if over := device.overflow(result.resources):
-            raise BitfabricError(f"the design does not fit {self.plan.config.target}: {over}; {self.plan.suggestion()}")
         layers = {n.name: result.instances.get(name, Resources()) for n, name in instances(made.hardware).items()}
+        counts = {name: Counts(**vars(cost)) for name, cost in layers.items()}
+        cells = fit.logic_cells(self.plan.target, result.resources)
+        need = result.logic_cells
+        if over := device.overflow(result.resources) or (cells and need and fit.overflow(cells, need)):
+            raise self.plan.refuse(over, counts, need)
         rest = result.resources - sum(layers.values(), Resources())
         return Synthesised(
             netlist=result.netlist.name,
             resources=Counts(**vars(result.resources)),
-            layers={name: Counts(**vars(cost)) for name, cost in layers.items()},
+            logic_cells=need,
+            layers=counts,
             rest=Counts(**vars(rest)),
         )

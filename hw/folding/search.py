@@ -16,6 +16,7 @@ import numpy as np
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
+from hw.families import spec_of
 from hw.folding.elimination import Factor, minimise
 from hw.folding.program import Edge, Options, solve
 from hw.ir.graph import Graph
@@ -85,15 +86,24 @@ class Search:
     """The foldings of a graph's nodes and their resources, computed once for all queries.
 
     The cost is the sum, over all resources, of the share of ``available`` that the kernels and the width converters
-    use. FIFOs are not counted: their depths are sized after the folding.
+    use. FIFOs are not counted: their depths are sized after the folding. ``most_cells``: the limit of every budget on
+    logic cells, as the family's packer is estimated to fill them.
     """
 
-    def __init__(self, graph: Graph, family: Family, available: Resources) -> None:
+    def __init__(self, graph: Graph, family: Family, available: Resources, most_cells: float = np.inf) -> None:
         self.names = [node.name for node in graph]
         self.available = available
         self.weights = weights(available)
         self.nodes = [_node(node.kernel, family) for node in graph]
         self.edges = list(_edges(graph, self.nodes, family))
+        self.most_cells = most_cells
+        packing = spec_of(family).packing
+        if packing is not None and np.isfinite(most_cells):
+            # Logic cells are one more resource, without a cost of their own.
+            cells = np.array([1 + packing.extra, packing.lone_ff, 0, 0])
+            self.weights = np.append(self.weights, 0)
+            self.nodes = [replace(each, used=_with_cells(each.used, cells)) for each in self.nodes]
+            self.edges = [replace(each, used=_with_cells(each.used, cells)) for each in self.edges]
 
     @cached_property
     def min_interval(self) -> tuple[int, str]:
@@ -110,16 +120,19 @@ class Search:
         """The cheapest folding of at most ``cycles`` cycles per frame within ``budget``; None if there is none."""
         if cycles < self.min_interval[0]:
             return None
-        limit = np.full(len(self.weights), np.inf) if budget is None else vector(budget)
-        choice = self._eliminated(cycles, self.weights)
-        if choice is None:
+        limit = np.full(len(self.weights), np.inf)
+        if budget is not None:
+            limit[:4], limit[4:] = vector(budget), self.most_cells
+        picked = self._eliminated(cycles, self.weights)
+        if picked is None:
             return self._programmed(cycles, limit)
-        if (vector(choice.used) <= limit).all():
-            return choice
-        for scarce in np.flatnonzero(vector(choice.used) > limit):
+        used = self._used(picked)
+        if (used <= limit).all():
+            return self._choice(picked)
+        for scarce in np.flatnonzero(used > limit):
             # In most such cases no folding fits one of the resources, even with that resource alone as the cost.
             leanest = self._eliminated(cycles, np.eye(len(limit))[scarce])
-            if leanest and vector(leanest.used)[scarce] > limit[scarce]:
+            if leanest and self._used(leanest)[scarce] > limit[scarce]:
                 return None
         return self._programmed(cycles, limit)
 
@@ -165,14 +178,14 @@ class Search:
                 result.append(choice)
         return result
 
-    def _eliminated(self, cycles: int, weights: np.ndarray) -> Choice | None:
+    def _eliminated(self, cycles: int, weights: np.ndarray) -> list[int] | None:
         found = [node.cheapest(cycles, weights) for node in self.nodes]
         factors: list[Factor] = [((i,), costs) for i, (costs, _) in enumerate(found)]
         factors += [((e.writer, e.reader), (e.used @ weights)[e.produced][:, e.consumed]) for e in self.edges]
         best = minimise(factors, [len(costs) for costs, _ in found])
         if best is None:
             return None
-        return self._choice([int(of[value]) for (_, of), value in zip(found, best, strict=True)])
+        return [int(of[value]) for (_, of), value in zip(found, best, strict=True)]
 
     def _programmed(self, cycles: int, budget: np.ndarray) -> Choice | None:
         fast = [np.flatnonzero(node.intervals <= cycles) for node in self.nodes]
@@ -180,18 +193,28 @@ class Search:
         picked = solve(options, self.edges, self.weights, budget)
         return None if picked is None else self._choice([int(of[i]) for of, i in zip(fast, picked, strict=True)])
 
-    def _choice(self, picked: Sequence[int]) -> Choice:
+    def _used(self, picked: Sequence[int]) -> np.ndarray:
+        """The resources of these foldings, and their logic cells where they are limited."""
         chosen = list(zip(self.nodes, picked, strict=True))
         rows = [node.group[i] for node, i in chosen]
-        used = sum(node.used[i] for node, i in chosen)
-        used = used + sum(e.used[e.produced[rows[e.writer]], e.consumed[rows[e.reader]]] for e in self.edges)
+        between = (e.used[e.produced[rows[e.writer]], e.consumed[rows[e.reader]]] for e in self.edges)
+        return np.asarray(sum(node.used[i] for node, i in chosen) + sum(between))
+
+    def _choice(self, picked: Sequence[int]) -> Choice:
+        chosen = list(zip(self.nodes, picked, strict=True))
+        used = self._used(picked)
         named = zip(self.names, chosen, strict=True)
         return Choice(
             {name: node.foldings[i] for name, (node, i) in named if len(node.foldings) > 1},
             max(int(node.intervals[i]) for node, i in chosen),
-            Resources(*map(int, used)),
+            Resources(*map(int, used[:4])),
             float(used @ self.weights),
         )
+
+
+def _with_cells(used: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Resources (..., 4) with their logic cells as a fifth column."""
+    return np.concatenate([used, used @ cells[:, None]], axis=-1)
 
 
 def fits(used: Resources, budget: Resources) -> bool:

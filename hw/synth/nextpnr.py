@@ -5,6 +5,7 @@ below the system's temporary folder. An output file gets its final name when it 
 """
 
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,17 @@ from hw.families import spec_of
 from hw.host.errors import BitfabricError, UsageError
 from hw.host.files import make_folder, read_json, write_text
 from hw.synth import ports, tool
+
+
+class NoRoom(BitfabricError):
+    """A design that cannot be placed because the device is too small.
+
+    ``needed``: its logic cells as nextpnr counts them, where its log has them.
+    """
+
+    def __init__(self, message: str, needed: int | None) -> None:
+        super().__init__(message)
+        self.needed = needed
 
 
 @dataclass(frozen=True)
@@ -157,7 +169,10 @@ def place_and_route(
             options = ["--write", files["placed.json"].name, "--report", files["report.json"].name]
             options += [config[1], files[config[0]].name] if config else []
             commands.append(([*base, *options, "--seed", str(seed)], files["nextpnr.log"]))
-        tool.run_all(commands, out, "place and route", jobs or os.cpu_count() or 1)
+        try:
+            tool.run_all(commands, out, "place and route", jobs or os.cpu_count() or 1)
+        except BitfabricError as error:
+            raise _no_room(str(error), [log for _, log in commands], device) or error from None
         reports = {seed: read_json(files["report.json"]) for seed, files in made.items()}
         return [_Try(seed, _fmax(reports[seed]), reports[seed], files) for seed, files in made.items()]
 
@@ -187,6 +202,26 @@ def place_and_route(
         critical_path(best.report),
         time.monotonic() - started,
     )
+
+
+_NO_ROOM = re.compile(r"(?i)(?:unable|failed) to place|no bels|legal placement|expand region|utili[sz]ation limit")
+_USED = re.compile(r"Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s+\d+%")
+
+
+def _no_room(message: str, logs: Sequence[Path], device: Device) -> NoRoom | None:
+    """The error for a placement that failed because the device is full; None where another reason is given."""
+    if not _NO_ROOM.search(message):
+        return None
+    used: dict[str, tuple[int, int]] = {}
+    for log in logs:
+        used |= {kind: (int(n), int(most)) for kind, n, most in _USED.findall(log.read_text(errors="replace"))}
+    full = [f"{kind} {n} of {most} ({n - most} too many)" for kind, (n, most) in used.items() if n > most]
+    packing = spec_of(device.family).packing
+    cell = used.get(packing.cell) if packing else None
+    said = ", ".join(full) or message.removeprefix("place and route failed: ").partition("; log: ")[0]
+    if not full and cell and packing:
+        said = f"{said} ({packing.cell} {cell[0]} of {cell[1]})"
+    return NoRoom(said, cell[0] if cell else None)
 
 
 def pack(placement: Placement) -> Path:

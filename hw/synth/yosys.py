@@ -35,6 +35,7 @@ class Synthesis:
         log: the log of Yosys.
         cells: cell type -> count.
         resources: cost of all cells.
+        logic_cells: the logic cells that the family's packer needs at least; None where that is not known.
         instances: cost of each instance under ``scope`` of ``synthesise``; ``""`` is the cost of all other cells.
         seconds: wall-clock time.
     """
@@ -45,6 +46,7 @@ class Synthesis:
     log: Path
     cells: dict[str, int]
     resources: Resources
+    logic_cells: int | None
     instances: dict[str, Resources]
     seconds: float
 
@@ -85,7 +87,9 @@ def synthesise(design: RtlDesign, device: Device, out: Path, scope: str = "") ->
     tool.publish(made, netlist)
     cells = Counter(cell["type"] for cell in module["cells"].values())
     total, instances = count(module, device.family, scope)
-    return Synthesis(design.top, device, netlist, log, dict(cells), total, instances, time.monotonic() - started)
+    packed = spec.packing.count(module["cells"]) if spec.packing else None
+    seconds = time.monotonic() - started
+    return Synthesis(design.top, device, netlist, log, dict(cells), total, packed, instances, seconds)
 
 
 def count(module: dict, family: Family, scope: str = "") -> tuple[Resources, dict[str, Resources]]:

@@ -94,7 +94,7 @@ def planned(model: Path, target: str, options: dict[str, Any]) -> tuple[dict[str
         summary = plan.estimate().to_json()
     except BitfabricError as error:
         return {"error": str(error), "status": error.status}, ""
-    for name in ("uncalibrated", "host_link", "warnings"):
+    for name in ("uncalibrated", "host_link", "warnings", "choice", "logic_cells"):
         summary.pop(name, None)
     hardware = plan.point.hardware
     design = generate(hardware, plan.device.family)
