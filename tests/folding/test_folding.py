@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.fabric.resources import Resources
+from hw.families import spec_of
 from hw.families.ecp5 import ECP5
+from hw.families.ice40 import ICE40
 from hw.folding import elimination, finn_json
 from hw.folding.choose import estimate_resources, for_budget, for_cycles
 from hw.folding.search import Search
@@ -78,6 +80,34 @@ def test_no_enumerated_folding_is_better(seed, tangled):
         if tangled:  # what elimination is too big for, the integer program finds
             patch.setattr(elimination, "LARGEST_TABLE", 2)
         check_searches(graph, seed)
+
+
+@pytest.mark.quick
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 2**32))
+def test_logic_cells_limit_every_budget(seed):
+    """iCE40: the cheapest folding whose lookup tables and flip-flops the packer is estimated to fit."""
+    rng = np.random.default_rng(seed)
+    graph = perceptron(rng, [6, 4, 2], [("UINT2", "INT3"), ("BIPOLAR", "BIPOLAR")])
+    packing, device = spec_of(ICE40).packing, Resources(5280, 5280, 30, 8)
+    choices = [[(node.name, f) for f in node.kernel.foldings()] for node in graph if len(node.kernel.foldings()) > 1]
+    legal = []
+    for table in product(*choices):
+        folded = insert_width_converters(apply_folding(graph, dict(table)))
+        used = estimate_resources(folded, ICE40)
+        cells = (1 + packing.extra) * used.lut + packing.lone_ff * used.ff
+        interval = max(node.kernel.schedule().interval for node in folded)
+        legal.append((interval, cost([*vars(used).values()], device), cells))
+    most = float(rng.choice([cells for _, _, cells in legal]))
+    search, free = Search(graph, ICE40, device, most + 1e-6), Search(graph, ICE40, device)
+    for cycles in sorted({interval for interval, _, _ in legal}):
+        within = [price for interval, price, cells in legal if interval <= cycles and cells <= most + 1e-6]
+        found = search.cheapest(cycles, device)
+        assert (found is None) == (not within)
+        if found:
+            assert found.cost == pytest.approx(min(within))
+        assert search.cheapest(cycles).cost == pytest.approx(free.cheapest(cycles).cost)
+    assert packing.estimate(Resources(100, 50)) == -(-(100 * (1 + packing.extra) + 50 * packing.lone_ff) // 1)
 
 
 @settings(max_examples=4, deadline=None)

@@ -1,0 +1,125 @@
+"""Clock and fit, said before place and route: warnings, what ends a build, and what the default takes."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import onnx
+import pytest
+
+from flows import build
+from flows.build_report import Counts
+from flows.cli import render
+from flows.config import BuildConfig
+from flows.planner import CLOCK_MARGIN, DEFAULT_UTILISATIONS, Plan, estimate_build
+from flows.steps.place import Place
+from hw.folding import choose
+from hw.folding.search import fits
+from hw.host.errors import BitfabricError
+from hw.model import Model
+from hw.synth import nextpnr, tool
+from tests.golden.networks import _branches
+
+
+def test_a_clock_above_the_estimated_fmax_is_a_warning_and_far_above_it_ends_a_build(small, tmp_path):
+    model = small / "model.onnx"
+    fmax = estimate_build(model, "lfe5u-12f", fps=1e6)["fmax_mhz"]["estimated"]
+    near, far = round(1.2 * fmax), round(1.4 * fmax)
+    for clock in (near, far):
+        (warning,) = estimate_build(model, "lfe5u-12f", fps=1e6, clock_mhz=clock)["warnings"]
+        assert warning.startswith(f"the clock of {clock} MHz is {clock / fmax:.2f} times the estimated Fmax of ")
+        assert f"--clock {int(CLOCK_MARGIN * fmax)} is likely to be met" in warning
+    assert estimate_build(model, "lfe5u-12f", fps=1e6)["warnings"] == []
+    options = {"fps": 1e6, "stop_after": "fold"}
+    made = build(model, "lfe5u-12f", tmp_path, clock_mhz=near, **options)
+    assert made.report.warnings == tuple(estimate_build(model, "lfe5u-12f", fps=1e6, clock_mhz=near)["warnings"])
+    for _ in range(2):  # also where the step is not run again
+        with pytest.raises(BitfabricError, match=r"^lfe5u-12f: the clock of .*, and --force-clock places") as caught:
+            build(model, "lfe5u-12f", tmp_path, clock_mhz=far, **options)
+        assert "\n" not in str(caught.value)
+    forced = build(model, "lfe5u-12f", tmp_path, clock_mhz=far, force_clock=True, **options)
+    assert forced.report.clock_mhz == far
+    assert len(forced.report.warnings) == 1
+
+
+@pytest.mark.parametrize(("target", "by"), [("lfe5u-85f", "half"), ("lfe5u-45f", "most")])
+def test_where_a_quarter_holds_nothing_the_default_takes_half_and_then_what_fits(big, target, by, capsys):
+    plan = Plan(Model.open(big / "model.onnx"), BuildConfig(target))
+    estimate = plan.estimate()
+    assert estimate.choice.by == by
+    used = choose.estimate_resources(plan.point.hardware, plan.device.family)
+    for share, utilisation in DEFAULT_UTILISATIONS.items():
+        assert fits(used, plan.budget(utilisation)) == (share in ("half", "most") if by == "half" else share == "most")
+        if share == by:
+            break
+    interval = max(node.kernel.interval for node in plan.point.hardware)
+    slower, faster = estimate.choice.slower, estimate.choice.faster
+    assert slower.interval >= 1.05 * interval
+    assert faster.interval <= interval / 1.05
+    assert slower.fps < estimate.fps < faster.fps
+    render.estimated(estimate_build(plan.model, target))
+    said = capsys.readouterr().out
+    assert f"next slower: {slower.fps:,.0f} frames/s" in said
+    assert f"next faster: {faster.fps:,.0f} frames/s" in said
+    assert "quarter holds none" in said or "half of the device holds none" in said
+
+
+def test_the_default_says_a_quarter_where_a_quarter_holds_the_design(small):
+    assert estimate_build(small / "model.onnx", "lfe5u-12f")["choice"]["by"] == "quarter"
+    asked = estimate_build(small / "model.onnx", "lfe5u-12f", fps=1e6)["choice"]
+    assert asked == {"by": "rate", "slower": None, "faster": None}
+
+
+@pytest.fixture(scope="module")
+def branches(tmp_path_factory):
+    """A network with fewer lookup tables and flip-flops than an iCE40 has, and more logic cells."""
+    path = tmp_path_factory.mktemp("branches") / "branches.onnx"
+    onnx.save(_branches(), path)
+    return path
+
+
+def test_logic_cells_are_counted_as_the_packer_fills_them(branches, tmp_path):
+    found = estimate_build(branches, "ice40up5k", clock_mhz=20)
+    cells, used = found["logic_cells"], found["resources"]
+    assert max(used["lut"]["estimated"], used["ff"]["estimated"]) < cells["available"] == 5280 < cells["estimated"]
+    assert found["choice"]["by"] == "smallest"
+    assert found["warnings"][0].startswith(f"the estimate does not fit the device: ICESTORM_LC {cells['estimated']} of")
+    build(branches, "ice40up5k", tmp_path, clock_mhz=20, stop_after="fold")  # what is not placed goes on
+    with pytest.raises(BitfabricError, match=r"does not fit ice40up5k as folded: .* would still be ICESTORM_LC \d+ of"):
+        build(branches, "ice40up5k", tmp_path, clock_mhz=20)
+
+
+LOG = """\
+Info: Device utilisation:
+Info: 	         ICESTORM_LC:    5804/   5280   109%
+Info: 	        ICESTORM_RAM:      30/     30   100%
+ERROR: {}
+"""
+FULL = ["Failed to expand region (0, 0) |_> (25, 31) of 5822 ICESTORM_LCs",
+        "Unable to place cell 'a_LC', no BELs remaining to implement cell type 'ICESTORM_LC'",
+        "Unable to find legal placement for all cells, design is probably at utilisation limit."]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", FULL)
+def test_the_packers_message_becomes_layers_and_a_rate_that_fits(small, tmp_path, monkeypatch, said):
+    """A message of nextpnr with the real one's words; the design itself is small."""
+
+    def full(commands, folder, what, jobs):
+        for _, log in commands:
+            log.write_text(LOG.format(said))
+        raise BitfabricError(f"{what} failed: {said}; log: {commands[0][1]}")
+
+    monkeypatch.setattr(tool, "run_all", full)
+    monkeypatch.setattr(nextpnr.tool, "command", lambda tools: ["nextpnr"])
+    monkeypatch.setattr(nextpnr.ports, "prepare", lambda netlist, source, detached, pads: source.write_text("{}"))
+    plan = Plan(Model.open(small / "model.onnx"), BuildConfig("ice40up5k", fps=1e6))
+    made = SimpleNamespace(
+        image=None, clock_mhz=40.0, device=plan.device, folder=tmp_path, hardware=plan.point.hardware
+    )
+    layers = {name: Counts(lut=n, ff=n, bram=0, dsp=0) for n, name in enumerate(("least", "third", "second", "first"))}
+    synthesised = SimpleNamespace(netlist="image.json", layers=layers, logic_cells=5700)
+    with pytest.raises(BitfabricError, match=r"^the design does not fit ice40up5k: ICESTORM_LC 5804 of 5280") as caught:
+        Place(made, plan, synthesised, (1,)).run(Path(tmp_path / "out"))
+    message = str(caught.value)
+    assert "its largest layers are first (3 LUT, 3 FF), second (2 LUT, 2 FF), third (1 LUT, 1 FF)" in message
+    assert "--fps " in message or "even the smallest folding does not fit" in message
+    assert "least" not in message
