@@ -507,6 +507,7 @@ def _names_something(damaged: Mutant, text: str) -> bool:
     """Whether a refusal names a node, a tensor or the operator set, or says that the whole file is none."""
     graph = onnx.ModelProto.FromString(damaged.data).graph
     names = {str(name) for node in graph.node for name in (node.name, *node.output)}
+    names |= {f"{node.op_type}_{number}" for number, node in enumerate(graph.node)}
     names |= {value.name for value in (*graph.input, *graph.output)} | {each.name for each in graph.initializer}
     general = (
         "node ",
