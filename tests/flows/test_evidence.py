@@ -209,6 +209,23 @@ def test_an_edited_folder_is_refused_in_one_line_and_left_as_it_is(small, made, 
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_every_command_refuses_an_edited_folder(small, made, folder):
+    from flows.cli import building, running
+
+    change("lower/graph.json")(folder, made)
+    frames = small / "x.npy"
+    for command in (
+        lambda: running.run(folder, frames),
+        lambda: running.program(folder),
+        lambda: running.virtual(folder),
+        lambda: running.soft_errors(folder, frames),
+        lambda: building.report(folder),
+        lambda: building.build(small / "model.onnx", "ulx3s-12f", folder, fps=5e6, stop_after="rtl"),
+    ):
+        with pytest.raises(UsageError, match=r"is not as its build left it: lower/graph\.json was changed"):
+            command()
+
+
 def test_a_report_that_does_not_follow_from_the_steps_is_refused(folder):
     forged_facts(folder, None)
     with pytest.raises(UsageError, match=r"verified in build\.json does not follow from its steps"):
