@@ -21,13 +21,13 @@ from hw.lowering.integer_tensor import (
     IntegerTensor,
     Steps,
     binary,
-    cast_type,
     dtype_of,
     is_narrowing,
     last_quantizer,
     quantizer_range,
     without_casts,
 )
+from hw.lowering.rounding import Interval, through
 
 THRESHOLD_LEVELS = 256
 """A quantizer with at most this many codes is a Threshold; with more, a Requant if its function is affine."""
@@ -139,8 +139,10 @@ def _requant(tensor: IntegerTensor, head: Steps, function: StepFunction) -> Kern
             return None  # Too wide for the kernel.
         return lambda frames: kernel.execute(frames)[0]
 
-    double = any(cast_type(each) == "float64" for each in head)
-    found = requantize.parameters(function, slope, offset, mode, candidate, 2.0 ** (-53 if double else -24))
+    def bounds(frames: np.ndarray) -> Interval:
+        return through(head, (frames.astype(np.float64),) * 2)
+
+    found = requantize.parameters(function, slope, offset, mode, candidate, bounds)
     return None if found is None else build(*found)
 
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from fractions import Fraction
-from math import floor
+from math import ceil, floor
 
 import numpy as np
 
-from hw.host.operators import round_to_integer
 from hw.lowering.affine import floats
 from hw.lowering.decision_points import StepFunction
 
@@ -28,58 +27,91 @@ Parameters = tuple[np.ndarray, np.ndarray, int]
 """Multiplier and addend (integers of the frame's shape), and shift."""
 Make = Callable[[np.ndarray, np.ndarray, int], Kernel | None]
 """From parameters to the function of a kernel with them; None if such a kernel cannot be built."""
+Bounds = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""From frames to the minimum and maximum code that the model's own arithmetic can lead to."""
+SIDES = {"FLOOR": 1, "CEIL": -1}
+"""By rounding mode, the side of an exact value on which a kernel's value rounds to the same integer."""
 
 
 def parameters(
-    function: StepFunction,
-    slope: np.ndarray,
-    offset: np.ndarray,
-    rounding: str,
-    make: Make,
-    precision: float = 2.0**-24,
+    function: StepFunction, slope: np.ndarray, offset: np.ndarray, rounding: str, make: Make, bounds: Bounds
 ) -> Parameters | None:
     """The parameters of a Requant that computes ``function``; None if there are none.
 
-    ``slope * x + offset`` (Fractions) is the code before it is rounded and clipped. ``precision`` is
-    the relative error of the model's own arithmetic, float32 by default. Three ways are tried in order:
+    ``slope * x + offset`` (Fractions) is the code before it is rounded and clipped. ``bounds`` are the codes that the
+    model's own arithmetic can lead to. Three ways are tried in order:
 
     1. Dyadic slopes (powers of two, for example) are exact by construction.
     2. For others, the smallest shift that is exact. Two step functions that are monotone in the same direction are
        equal on all integers if and only if they agree on both sides of every decision point. That is checked for all
-       codes and elements, with the kernel's own arithmetic.
+       codes and elements, with the kernel's own arithmetic. Floors and ceilings are searched again with an addend
+       that keeps the kernel's value on the right side of the exact one: a value that is an integer stays one.
     3. If that needs more than MOST_BITS, factors of FAITHFUL_BITS. The result differs from ``function`` only where
-       the value is closer to a decision point than ``precision``, and therefore the model's reference, can resolve.
-       That is also checked on all decision points, and ``hw.verification.comparison`` counts such elements.
+       the value is so close to a decision point that float32, and therefore the model's reference, can lead to both.
+       Where float32 is exact (an integer under a floor, a tie), the result is exact, too. That is also checked on all
+       decision points, and ``hw.verification.comparison`` counts such elements.
     """
-    cases = _Cases(function, slope, offset, rounding)
+    cases = _Cases(function, slope, offset)
     exact = _dyadic(slope, offset)
     proven = None if exact is None else make(*exact)
     proven = proven if proven and cases.sample(proven) else None
     if exact is not None and proven and np.abs(exact[0]).max() < 1 << CHEAP_BITS:
         return exact
+    side = SIDES.get(rounding.upper(), 0)
+    for one in dict.fromkeys((0, side)):
+        found = _search(cases, slope, offset, make, one)
+        if found is not None:
+            return found
+    if proven:
+        return exact
+    shift = _faithful_shift(function, slope, offset)
+    multiplier = _signed(slope, shift)
+    for addend in (_signed(offset, shift), _addend(function, slope, offset, multiplier, shift, side)):
+        kernel = make(multiplier, addend, shift)
+        if kernel and cases.faithful(kernel, bounds):
+            return multiplier, addend, shift
+    return None
+
+
+def _search(cases: "_Cases", slope: np.ndarray, offset: np.ndarray, make: Make, side: int) -> Parameters | None:
+    """The exact parameters of the smallest shift, with addends of one ``side``; None if there are none."""
     shift = _first_shift(slope)
     while True:
-        multiplier, addend = (_scaled(values, shift) for values in (slope, offset))
-        if multiplier is None or addend is None or np.abs(multiplier).max() >= 1 << MOST_BITS:
-            break
-        kernel = make(multiplier, addend, shift)
+        multiplier = _signed(slope, shift, keep=False)
+        if multiplier.dtype == object or np.abs(multiplier).max() >= 1 << MOST_BITS:
+            return None
+        addend = _addend(cases.function, slope, offset, multiplier, shift, side)
+        kernel = None if addend.dtype == object else make(multiplier, addend, shift)
         if kernel is None:
-            break
+            return None
         if cases.sample(kernel) and cases.all(kernel):
             return multiplier, addend, shift
         shift += 1
-    if proven:
-        return exact
-    near = _faithful(function, slope, offset)
-    kernel = make(*near)
-    return near if kernel and cases.faithful(kernel, precision) else None
+
+
+def _addend(
+    function: StepFunction, slope: np.ndarray, offset: np.ndarray, multiplier: np.ndarray, shift: int, side: int
+) -> np.ndarray:
+    """The addends ``offset * 2**shift``, rounded to the nearest integer (``side`` 0).
+
+    With ``side`` 1 they are the smallest with which the kernel's value is nowhere below the exact one, with -1 the
+    largest with which it is nowhere above.
+    """
+    if not side:
+        return _signed(offset, shift, keep=False)
+    ends = zip(function.low.ravel().tolist(), function.high.ravel().tolist(), strict=True)
+    addends = []
+    for factor, add, whole, reach in zip(slope.ravel(), offset.ravel(), multiplier.ravel().tolist(), ends, strict=True):
+        needed = [(factor * x + add) * (1 << shift) - whole * x for x in reach]
+        addends.append(ceil(max(needed)) if side > 0 else floor(min(needed)))
+    return _integers(addends, offset.shape)
 
 
 class _Cases:
     """The inputs on both sides of a function's decision points and at the ends of its range, with their codes."""
 
-    def __init__(self, function: StepFunction, slope: np.ndarray, offset: np.ndarray, rounding: str) -> None:
-        self.function, self.rounding = function, rounding
+    def __init__(self, function: StepFunction, slope: np.ndarray, offset: np.ndarray) -> None:
+        self.function = function
         self.slope, self.offset = floats(slope), floats(offset)
         self.codes = np.arange(function.least + 1, function.most + 1)
         self.size = max(1, PART // function.low.size)
@@ -102,16 +134,18 @@ class _Cases:
                 return False
         return True
 
-    def faithful(self, kernel: Kernel, precision: float) -> bool:
-        """Whether the kernel is wrong only within rounding of a decision point, on all codes."""
-        return all(self._within(kernel, precision, *self._part(start)) for start in self._order)
-
-    def _within(self, kernel: Kernel, precision: float, frames: np.ndarray, codes: np.ndarray) -> bool:
-        value = frames * self.slope + self.offset
-        room = (np.abs(frames * self.slope) + np.abs(self.offset)) * precision
-        bounds = (round_to_integer(value + side, self.rounding) for side in (-room, room))
-        low, high = (np.clip(bound, self.function.least, self.function.most) for bound in bounds)
-        return all(bool(np.all((low <= result) & (result <= high))) for result in (codes, kernel(frames)))
+    def faithful(self, kernel: Kernel, bounds: Bounds) -> bool:
+        """Whether the kernel's codes, and the function's, are within ``bounds`` around all decision points."""
+        for start in self._order:
+            frames, codes = self._part(start)
+            around = np.clip(np.concatenate([frames - 1, frames + 1]), self.function.low, self.function.high)
+            low, high = bounds(np.concatenate([frames, around]))
+            results = kernel(np.concatenate([frames, around]))
+            if np.any(low > results) or np.any(results > high):
+                return False
+            if np.any(low[: len(codes)] > codes) or np.any(codes > high[: len(codes)]):
+                return False
+        return True
 
     def _part(self, start: int) -> tuple[np.ndarray, np.ndarray]:
         if start in self._kept:
@@ -148,9 +182,9 @@ def _dyadic(slope: np.ndarray, offset: np.ndarray) -> Parameters | None:
     shift = max(d.bit_length() - 1 for d in denominators)
     if any((value * (1 << shift)).denominator != 1 for value in offset.ravel()):
         shift = max(shift + 1, 2)
-    multiplier = _scaled(slope, shift)
+    multiplier = _signed(slope, shift, keep=False)
     odd = [_to_odd(value * (1 << shift)) for value in offset.ravel()]
-    if multiplier is None or any(abs(value) >= 1 << 62 for value in odd):
+    if multiplier.dtype == object or any(abs(value) >= 1 << 62 for value in odd):
         return None
     return multiplier, np.array(odd, np.int64).reshape(offset.shape), shift
 
@@ -160,10 +194,10 @@ def _to_odd(value: Fraction) -> int:
     return int(value) if value.denominator == 1 else floor(value) | 1
 
 
-def _faithful(function: StepFunction, slope: np.ndarray, offset: np.ndarray) -> Parameters:
-    """Parameters whose products have a relative error below 2**-FAITHFUL_BITS, or that much of the offset or a code.
+def _faithful_shift(function: StepFunction, slope: np.ndarray, offset: np.ndarray) -> int:
+    """The shift at which products have a relative error below 2**-FAITHFUL_BITS, or that much of the offset or a code.
 
-    So a slope needs fewer bits if its input has a small range. Slopes and offsets keep their signs.
+    So a slope needs fewer bits if its input has a small range.
     """
     reach = np.maximum(np.abs(function.low), np.abs(function.high))
     shift = 0
@@ -171,8 +205,7 @@ def _faithful(function: StepFunction, slope: np.ndarray, offset: np.ndarray) -> 
         if factor:
             own, other = -_exponent(factor), most.bit_length() - min(_exponent(addend) if addend else 0, 0)
             shift = max(shift, FAITHFUL_BITS + min(own, other))
-    multiplier, addends = (_signed(values, shift) for values in (slope, offset))
-    return multiplier, addends, shift
+    return shift
 
 
 def _exponent(value: Fraction) -> int:
@@ -180,22 +213,19 @@ def _exponent(value: Fraction) -> int:
     return abs(value.numerator).bit_length() - value.denominator.bit_length()
 
 
-def _signed(values: np.ndarray, shift: int) -> np.ndarray:
-    """``values * 2**shift`` rounded to the nearest integer, but never to 0 unless the value is 0."""
-    scaled = [round(value * (1 << shift)) or (value > 0) - (value < 0) for value in values.ravel()]
-    number = np.int64 if all(abs(value) < 1 << 62 for value in scaled) else object
-    return np.array(scaled, number).reshape(values.shape)
+def _signed(values: np.ndarray, shift: int, keep: bool = True) -> np.ndarray:
+    """``values * 2**shift`` rounded to the nearest integer; with ``keep`` never to 0 unless the value is 0."""
+    scaled = [round(value * (1 << shift)) or keep * ((value > 0) - (value < 0)) for value in values.ravel()]
+    return _integers(scaled, values.shape)
+
+
+def _integers(values: list[int], shape: tuple[int, ...]) -> np.ndarray:
+    """Integers as int64, or as Python's where that could overflow."""
+    number = np.int64 if all(abs(value) < 1 << 62 for value in values) else object
+    return np.array(values, number).reshape(shape)
 
 
 def _first_shift(slope: np.ndarray) -> int:
     """The smallest shift at which no slope rounds to zero; 0 for slopes of at least one."""
     least = min((abs(value) for value in slope.ravel() if value), default=Fraction(1))
     return max(0, -(least.numerator.bit_length() - least.denominator.bit_length()) - 1)
-
-
-def _scaled(values: np.ndarray, shift: int) -> np.ndarray | None:
-    """``values * 2**shift`` rounded to the nearest int64; None if that does not fit."""
-    scaled = [round(value * (1 << shift)) for value in values.ravel()]
-    if any(abs(value) >= 1 << 62 for value in scaled):
-        return None
-    return np.array(scaled, np.int64).reshape(values.shape)
