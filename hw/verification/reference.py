@@ -17,11 +17,11 @@ from hw.lowering.lower import LoweredModel, lower_model
 from hw.lowering.qonnx import integer_dtype, load, prepare, read
 from hw.simulation.emulator import Emulator
 from hw.verification.comparison import (
-    Comparison,
     check_correspondence,
     check_scales,
     compare_layers,
 )
+from hw.verification.counts import Comparison
 from hw.verification.exact_layers import ExactLayers, inexact_layers
 from hw.verification.exact_reference import ExactReference, constant_tensors
 
