@@ -16,7 +16,7 @@ IDENTIFIERS = {
     r"\b(?:schedule|plan)\.(?:takes|gives|actions|places)\b": "consumes, produces, firings, input_registers",
     r"\.(?:protected|checked)\(": "with_parity(), has_parity(family)",
     r"\b(?:interface|link)\.(?:taken|given|entry|exits)\b": "input_format, output_format, preprocess, postprocess",
-    r"\b(?:QUARTER|AROUND|SURE)\b": "DEFAULT_UTILISATION, CYCLE_SLACK, CLOCK_MARGIN",
+    r"\b(?:QUARTER|AROUND|SURE)\b": "DEFAULT_UTILISATIONS, CYCLE_SLACK, CLOCK_MARGIN",
     r"\b(?:INSIDE|GIVEN|APART|EXTRA_BITS|RECALL)\b": "ELEMENTS, WINDOWS, SERIAL_OPERAND, OFFSET_BITS, WEIGHT_LATENCY",
     r"\bupset\b": "parity_error",
     r"\bclass (?:Account|Limits|Design)\b": "StallBreakdown; PllLimits or Bottlenecks; RtlDesign or DesignPoint",

@@ -138,7 +138,9 @@ def built(accelerator: "Accelerator") -> None:
         clock += f", Fmax {fmax.estimated:.0f} MHz estimated"
     facts.add_row("clock", clock)
     if cells := report.logic_cells:
-        facts.add_row("logic cells", f"estimated {cells.estimated:,} of {cells.available:,} {cells.name}")
+        used = "" if cells.used is None else f"at least {cells.used:,} of {cells.available:,}, "
+        rest = f" of {cells.available:,}" if cells.used is None else ""
+        facts.add_row("logic cells", f"{used}estimated {cells.estimated:,}{rest} ({cells.name})")
     facts.add_row("interval", _both(report.cycles.interval) + f": {_rate(report.fps)}")
     if report.host_link:
         facts.add_row("host link", _link(report.host_link))

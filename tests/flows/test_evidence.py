@@ -10,8 +10,10 @@ import pytest
 from flows import build
 from flows.accelerator import Accelerator
 from flows.build_report import BuildReport, Counts
+from flows.config import BuildConfig
 from flows.engines import program
 from flows.evidence import Record
+from flows.planner import Plan
 from flows.samples import Samples
 from flows.steps.netlist import Netlist
 from flows.steps.place import Place, Placed
@@ -373,15 +375,16 @@ def test_program_stays_in_the_folder(with_bitstream, monkeypatch, path):
 )
 def test_the_check_of_the_netlist_holds_for_its_placement_and_bitstream_only(small, tmp_path, target, stage, simulated):
     design = build(small / "model.onnx", target, tmp_path, stop_after="fold").implementation
+    plan = Plan(design.model, BuildConfig(target))
     counts = Counts(lut=1, ff=1, bram=0, dsp=0)
-    synthesised = Synthesised(netlist="image.json", resources=counts, layers={}, rest=counts)
+    synthesised = Synthesised(netlist="image.json", resources=counts, logic_cells=1, layers={}, rest=counts)
     placed = Placed(
         fmax_mhz=100.0, seed=1, critical_path="", netlist="image.placed.json", bitstream="image.bit", cells=counts
     )
     step = Netlist(design, Samples.open(design.model, None, None), 1, synthesised, placed)
     assert (step.stage, step.path) == (stage, simulated)
     assert {simulated, "place/image.placed.json", "place/image.bit", "rtl", "lower/graph.json"} < set(step.reads())
-    assert "synthesise/image.json" in Place(design, synthesised, (1,)).reads()
+    assert "synthesise/image.json" in Place(design, plan, synthesised, (1,)).reads()
     assert "rtl" in Simulate(design, step.samples, 1).reads()
     for each in (step, Simulate(design, step.samples, 1)):
         assert verilator.version() in each.inputs()
