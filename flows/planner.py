@@ -120,8 +120,14 @@ class Plan:
         for share, utilisation in DEFAULT_UTILISATIONS.items():
             budget = self.budget(utilisation)
             if self.search.fastest(budget) and self._within(design := self._fit_budget(budget), budget):
-                return share, design
+                return share, design if share == "quarter" else self._slowed(design)
         return "smallest", self._fit_budget(Resources())
+
+    def _slowed(self, design: DesignPoint) -> DesignPoint:
+        """The design with a clock that it reaches with a margin, where none is requested and it misses the default."""
+        if self.config.clock_mhz is not None or design.fmax is None or design.fmax.mhz >= design.clock_mhz:
+            return design
+        return design.with_clock(self._clock(design.fmax))
 
     @property
     def known_point(self) -> DesignPoint | None:

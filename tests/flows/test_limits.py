@@ -51,6 +51,8 @@ def test_where_a_quarter_holds_nothing_the_default_takes_half_and_then_what_fits
         assert fits(used, plan.budget(utilisation)) == (share in ("half", "most") if by == "half" else share == "most")
         if share == by:
             break
+    assert estimate.clock_mhz <= estimate.fmax_mhz  # a larger design than a quarter may miss the default clock
+    assert estimate.warnings == ()
     interval = max(node.kernel.interval for node in plan.point.hardware)
     slower, faster = estimate.choice.slower, estimate.choice.faster
     assert slower.interval >= 1.05 * interval
