@@ -13,8 +13,8 @@ CODES = 1024
 """Codes of an input whose edges are tried."""
 UNIFORM = 16
 """Codes that a whole frame is filled with, at both sides of the code's edge."""
-FAR = np.float32(2.0**64)
-"""A value beyond the range of every input quantizer."""
+FAR, FAR_IN_HALF = np.float32(2.0**64), np.float32(2.0**15)
+"""A value beyond the range of every input quantizer; one that float16 can hold."""
 
 
 def directed_frames(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
@@ -39,8 +39,14 @@ def _frames(port: Port, stream: Stream, rng: np.random.Generator) -> np.ndarray:
         if stream.dtype.name == "BIPOLAR":
             edges = np.array([-1, 1])
         return _filled(np.array([low, high]), edges.reshape(-1, *[1] * len(port.shape)), port, rng)
-    far = FAR if any(each.op in QUANTIZERS for each in port.steps) else np.float32(0)
+    far = _far(port) if any(each.op in QUANTIZERS for each in port.steps) else np.float32(0)
     return _filled(np.array([-far, far]), _edges(port), port, rng).astype(port.dtype)
+
+
+def _far(port: Port) -> np.float32:
+    """The largest value of an input's frames."""
+    half = any(each.op == "Cast" and dict(each.attributes)["to"] == "float16" for each in port.steps)
+    return FAR_IN_HALF if half else FAR
 
 
 def _filled(ends: np.ndarray, edges: np.ndarray, port: Port, rng: np.random.Generator) -> np.ndarray:
@@ -72,7 +78,7 @@ def _edges(port: Port) -> np.ndarray:
     )
     if not any(each.op in QUANTIZERS for each in head) or any(each.op not in MONOTONE for each in head):
         return np.empty((0, *shape), np.float32)
-    low, high = (np.full(shape, int(_place(end))) for end in (-FAR, FAR))
+    low, high = (np.full(shape, int(_place(end))) for end in (-_far(port), _far(port)))
     try:
         function = step_function(lambda places: run(head, _number(places)), low, high, True, port.name)
     except BitfabricError:  # The far ends overflow.
