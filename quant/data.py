@@ -10,14 +10,15 @@ import io
 import os
 import pickle
 import zipfile
-import zlib
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from quant.errors import QuantError
+from quant.files import check_archive, check_memory
 
 __all__ = [
     "DataSet",
@@ -158,8 +159,11 @@ def _read(path: Path, name: str) -> DataSet:
                 for part in ("train", "t10k")
                 for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
             ]
-    except (OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error) as error:
-        raise QuantError(f"{path} is damaged or no data set: {error}") from error
+    except QuantError:
+        raise
+    except Exception as error:  # NumPy, zipfile, zlib and pickle raise many types for damaged files
+        reason = str(error) or type(error).__name__
+        raise QuantError(f"{path} is damaged or no data set: {reason}") from error
     x_train, y_train, x_test, y_test = (np.asarray(array) for array in arrays)
     for x, y in ((x_train, y_train), (x_test, y_test)):
         if len(x) != len(y) or len(x) == 0:
@@ -229,6 +233,7 @@ def _encode(x: np.ndarray, scale: np.ndarray, offset: np.ndarray) -> np.ndarray:
 def _read_npz(path: Path) -> list[np.ndarray]:
     if not zipfile.is_zipfile(path):
         raise ValueError("it is no .npz file")
+    check_archive(path)
     with np.load(path, allow_pickle=False) as file:
         if "jpeg" in file:
             return _read_jpegs(file)
@@ -257,15 +262,18 @@ def _read_jpegs(file: Any) -> list[np.ndarray]:
 
 def _read_idx(folder: Path, name: str) -> np.ndarray:
     for path in (folder / name, folder / f"{name}.gz", folder / name.replace("-idx", ".idx")):
-        if path.exists():
+        if path.is_file():
             break
     else:
         raise QuantError(f"{folder} has no {name} (or {name}.gz): copy the four IDX files there", status=2)
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    if len(data) < 4 or data[:3] != b"\0\0\x08":
-        raise ValueError(f"{path.name} is no IDX file of bytes")
-    shape = np.frombuffer(data, ">u4", count=data[3], offset=4)
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        start = file.read(4)
+        if len(start) < 4 or start[:3] != b"\0\0\x08":
+            raise ValueError(f"{path.name} is no IDX file of bytes")
+        shape = [int(size) for size in np.frombuffer(file.read(4 * start[3]), ">u4", count=start[3])]
+        check_memory(path, prod(shape))
+        data = file.read(prod(shape) + 1)
+    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 class _ArrayUnpickler(pickle.Unpickler):

@@ -28,6 +28,7 @@ from torch.nn.utils import parametrize
 
 from quant.data import DataSet, load_data
 from quant.errors import QuantError
+from quant.files import replacing
 from quant.metrics import accuracy
 from quant.models.network import Network, model_inputs
 
@@ -362,7 +363,8 @@ def plot(
     axes.grid(alpha=0.3)
     if path is not None:
         try:
-            figure.savefig(path)
-        except (OSError, ValueError) as error:
+            with replacing(path) as part:
+                figure.savefig(part)
+        except ValueError as error:
             raise QuantError(f"cannot write the plot {path}: {error}", status=2) from error
     return figure

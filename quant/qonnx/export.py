@@ -28,6 +28,7 @@ from qonnx.transformation.infer_shapes import InferShapes
 from qonnx.transformation.quant_constant_folding import FoldTransposeIntoQuantInit
 
 from quant.errors import QuantError
+from quant.files import replacing
 from quant.models.network import Network
 from quant.qonnx.handlers import PLACE, Manager, prepare
 from quant.qonnx.verify import QUANTIZERS, Verification, value_of, verify
@@ -74,12 +75,8 @@ def export(
     nodes = _name_nodes(exported)
     wrapper = _clean(exported)
     verification = verify(name, frozen, wrapper, nodes, checked)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        wrapper.save(str(partial))
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(target) as part:
+        wrapper.save(str(part))
     return verification
 
 

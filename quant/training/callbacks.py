@@ -1,5 +1,6 @@
 """Lightning callbacks of a training: the progress bar, the best epoch, checkpoints."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from quant.files import using
 from quant.metrics import accuracy
 
 
@@ -122,6 +124,9 @@ class KeepCheckpoint(Checkpoint):
         last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         start = time.perf_counter()
         if trainer.strategy.broadcast(last or start - self._saved >= self.interval * self._took):
-            trainer.save_checkpoint(self.path)
+            with using(self.path, "choose another folder"):
+                trainer.save_checkpoint(self.path.with_name("next.ckpt"))
+                if trainer.is_global_zero:
+                    os.replace(self.path.with_name("next.ckpt"), self.path)
             self._saved = time.perf_counter()
             self._took = self._saved - start

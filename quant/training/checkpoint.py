@@ -3,12 +3,14 @@
 Light to import: torch and Brevitas are imported when a file is written or read.
 """
 
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quant import schemes
 from quant.errors import QuantError
+from quant.files import write_bytes
 from quant.models import create_model
 
 if TYPE_CHECKING:
@@ -18,28 +20,23 @@ if TYPE_CHECKING:
 def save_checkpoint(model: "Network", path: str | os.PathLike[str]) -> None:
     """Writes the network's description, including compressed layers, and its parameters.
 
-    The file is replaced only when the new one is complete; an older file is kept until then.
+    The file is replaced only when the new one is complete; an older file is kept until then. Raises QuantError where it
+    cannot be written.
     """
     import torch
 
     from quant.compression.weights import describe
 
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        torch.save(
-            {
-                "name": model.name,
-                "scheme": model.scheme.describe(),
-                "options": model.options,
-                "compression": describe(model),
-                "parameters": model.state_dict(),
-            },
-            partial,
-        )
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    content = {
+        "name": model.name,
+        "scheme": model.scheme.describe(),
+        "options": model.options,
+        "compression": describe(model),
+        "parameters": model.state_dict(),
+    }
+    buffer = io.BytesIO()  # torch's own writing of files has no reason for its errors
+    torch.save(content, buffer)
+    write_bytes(Path(path), buffer.getbuffer())
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> "Network":

@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 
 from quant.data import DataSet, load_data
 from quant.errors import QuantError
+from quant.files import sha256, using, write_bytes
 from quant.training.checkpoint import checkpoint_file, save_checkpoint
 from quant.training.config import TrainConfig
 
@@ -55,9 +57,9 @@ def train_run(
 
     Returns the content of ``metrics.json``: ``model``, ``scheme``, ``data``, ``config``, ``accuracy`` {``train``,
     ``test``}, ``frames``, ``input`` (range, and the scaling of floating-point features), ``seconds``, ``fit`` (with the
-    history of every epoch), ``verification``, ``layers``, ``totals``, ``onnx`` {``path``, ``sha256``}, ``versions`` and
-    ``key``. It also returns ``out``, ``cached`` and ``rank``. ``rank`` is not 0 in the further processes of a training
-    on several devices; their results are the same, and they write no files.
+    history of every epoch), ``verification``, ``layers``, ``totals``, ``onnx`` {``path``, ``sha256``}, ``files`` (the
+    hashes of the others), ``versions`` and ``key``. It also returns ``out``, ``cached`` and ``rank``. ``rank`` is not 0
+    in the further processes of a training on several devices; their results are the same, and they write no files.
 
     If ``out`` contains a complete run with the same arguments, data and code, the training is not repeated (``cached``
     is True). The files are moved to ``out`` when all are complete, ``metrics.json`` last. An interrupted run therefore
@@ -82,18 +84,17 @@ def train_run(
     finished = _finished(folder, key)
     if finished is not None:
         return {**finished, "out": str(folder), "cached": True, "rank": 0}
-    try:
+    checkpoint = folder / ".checkpoint"
+    with using(folder, "choose another folder", "cannot write to"):
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
         work = Path(tempfile.mkdtemp(prefix=f".partial-{os.getpid()}-", dir=folder))
-    except OSError as error:
-        raise QuantError(f"cannot write to {folder}: {error.strerror}; choose another folder", status=2) from error
-    checkpoint = folder / ".checkpoint"
-    try:
+    with using(folder, "choose another folder", "cannot write to"), _removed(work):
         measured, rank = _train(request, config, dataset, work, progress, checkpoint, resume)
         results = {**request, "data": dataset.name, **measured, "versions": versions, "key": key}
         if rank == 0:
-            (work / "metrics.json").write_text(json.dumps(results, indent=2) + "\n")
+            results["files"] = {name: sha256(work / name) for name in _PRODUCTS}
+            write_bytes(work / "metrics.json", f"{json.dumps(results, indent=2)}\n".encode())
             (folder / "metrics.json").unlink(missing_ok=True)
             for name in (*_PRODUCTS, "model.onnx", "metrics.json"):
                 if (work / name).exists():
@@ -101,14 +102,21 @@ def train_run(
                 else:
                     (folder / name).unlink(missing_ok=True)
             shutil.rmtree(checkpoint, ignore_errors=True)
+    return {**results, "out": str(folder), "cached": False, "rank": rank}
+
+
+@contextmanager
+def _removed(work: Path) -> Iterator[None]:
+    """Context of a folder that is removed at the end."""
+    try:
+        yield
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return {**results, "out": str(folder), "cached": False, "rank": rank}
 
 
 def _teacher(place: str | os.PathLike[str]) -> dict[str, str]:
     path = checkpoint_file(place)
-    return {"path": str(path), "sha256": _sha256(path)}
+    return {"path": str(path), "sha256": sha256(path)}
 
 
 def _train(
@@ -146,7 +154,7 @@ def _train(
     verification = onnx = None
     if model.scheme.quantizes:
         verification = asdict(export(model, work / "model.onnx", x_test[:1000]))
-        onnx = {"path": "model.onnx", "sha256": _sha256(work / "model.onnx")}
+        onnx = {"path": "model.onnx", "sha256": sha256(work / "model.onnx")}
     save_checkpoint(model, work / "checkpoint.pt")
     np.save(work / "x_test.npy", x_test)
     np.save(work / "y_test.npy", dataset.y_test)
@@ -189,11 +197,11 @@ def _finished(folder: Path, key: str) -> dict[str, Any] | None:
     """Returns the results in the folder if they are complete and belong to ``key``, else None."""
     try:
         results = json.loads((folder / "metrics.json").read_text())
-        whole = results["key"] == key and all((folder / name).is_file() for name in _PRODUCTS)
+        whole = results["key"] == key and all(sha256(folder / name) == results["files"][name] for name in _PRODUCTS)
         onnx = results["onnx"]
-        whole = whole and (onnx is None or _sha256(folder / "model.onnx") == onnx["sha256"])
+        whole = whole and (onnx is None or sha256(folder / "model.onnx") == onnx["sha256"])
         return results if whole else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -206,7 +214,3 @@ def _remove_abandoned(folder: Path) -> None:
             shutil.rmtree(work, ignore_errors=True)
         except (PermissionError, ValueError):
             continue
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -160,7 +160,7 @@ def test_plot(tmp_path, network, data):
     other = robustness.accuracy_against(network, data, "clip", [0.5], 1)
     with pytest.raises(QuantError, match="one kind"):
         robustness.plot({"a": other, "b": tables["a"]})
-    with pytest.raises(QuantError, match="cannot write the plot"):
+    with pytest.raises(QuantError, match=r"cannot write .*plot\.png: No such file"):
         robustness.plot(other, tmp_path / "none" / "plot.png")
 
 
