@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli.boundary import LIMITS, explain
 from flows.cli.building import build, estimate, finn, report
 from flows.cli.machine import doctor, targets
 from flows.cli.running import program, run, soft_errors, virtual
@@ -54,6 +55,7 @@ def main() -> None:
     try:
         # Without standalone mode, usage errors are exceptions, so that they are printed in one line like all others.
         status = app(standalone_mode=False)
+        sys.stdout.flush()
         if status == INTERRUPTED:  # what newer versions of Typer return for an interrupt
             raise KeyboardInterrupt
     except ClickException as error:
@@ -69,6 +71,9 @@ def main() -> None:
         sys.exit(1)
     except (BitfabricError, QuantError) as error:
         fail(str(error), error.status)
+    except LIMITS as error:
+        line = explain(error)
+        fail(str(line), line.status)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -43,10 +43,12 @@ def load_array(path: Path) -> np.ndarray:
 
 def _header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether the array is in Fortran order, and type of an array."""
-    start = file.read(2)
+    start = file.read(len(np.lib.format.MAGIC_PREFIX))
     for magic, kind in _MAGIC.items():
         if start.startswith(magic):
             raise UsageError(f"{path} is not a .npy file but {kind}; save one array with numpy.save")
+    if start != np.lib.format.MAGIC_PREFIX:
+        raise _damaged(path, ValueError("it does not begin like one" if start else "it is empty"))
     file.seek(0)
     try:
         version = np.lib.format.read_magic(file)
@@ -55,7 +57,7 @@ def _header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.dtype
         shape, fortran, dtype = _HEADERS[version](file)
         if not all(type(n) is int and n >= 0 for n in shape):
             raise ValueError(f"shape {shape}")
-    except (ValueError, TypeError, EOFError, SyntaxError, OverflowError, RecursionError, MemoryError) as error:
+    except Exception as error:  # NumPy's parser of the header raises many types
         raise _damaged(path, error) from None
     if dtype.hasobject or dtype.kind not in "biuf":
         kind = "Python objects" if dtype.hasobject else f"{dtype}"

@@ -45,6 +45,7 @@ def refusal(what: str, path: str | os.PathLike[str], error: OSError | MemoryErro
         return BitfabricError(f"{what} {path} ({str(error) or 'not enough memory'}); close other programs, or {remedy}")
     first = _FIRST.get(error.errno or 0)
     reason = error.strerror or str(error) or type(error).__name__
+    reason = "a file is where a folder should be" if error.errno == errno.EEXIST else reason
     kind = UsageError if first is None else BitfabricError
     return kind(f"{what} {_subject(path, error)} ({reason}); {remedy if first is None else f'{first}, or {remedy}'}")
 
@@ -101,7 +102,7 @@ def replacing(path: str | os.PathLike[str], remedy: str = ELSEWHERE, durable: bo
     """
     target = Path(path)
     with using(path, remedy):
-        target = target.resolve() if target.is_symlink() else target
+        target = Path(os.path.realpath(target)) if target.is_symlink() else target
         target.parent.mkdir(parents=True, exist_ok=True)
         _check_replaceable(target, path)
         ending = target.suffix if len(target.suffix) < 16 else ""
@@ -138,7 +139,7 @@ def _flush(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS):
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
         os.close(descriptor)
