@@ -36,6 +36,7 @@ def using(path: str | os.PathLike[str], remedy: str, what: str = "cannot write")
     except OSError as error:
         first = _MACHINE.get(error.errno or 0)
         reason = error.strerror or str(error)
+        reason = "a file is where a folder should be" if error.errno == errno.EEXIST else reason
         hint = remedy if first is None else f"{first}, or {remedy}"
         raise QuantError(f"{what} {path}: {reason}; {hint}", status=2 if first is None else 1) from error
 

@@ -17,6 +17,7 @@ from hw.host.files import is_full, refusal
 
 LIMITS = (OSError, MemoryError, RecursionError)
 """The exceptions that ``explain`` turns into a line."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def explain(error: OSError | MemoryError | RecursionError) -> BitfabricError:
@@ -27,15 +28,18 @@ def explain(error: OSError | MemoryError | RecursionError) -> BitfabricError:
         return BitfabricError(f"{command}: {reason}; use a smaller model or fewer frames, or close other programs")
     if isinstance(error, RecursionError):
         return BitfabricError(f"{command}: the model or one of the files is nested too deeply; check what made it")
-    if _output_fails():
-        return refusal("cannot write to", "the standard output", error, "write to a file with -o")
-    if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return refusal("cannot write to", _full_folder(), error, "use another disk (-o, TMPDIR, BITFABRIC_CACHE)")
+    if error.filename is None:
+        full = _full_folder()
+        if _output_fails() or (full is None and error.errno in _FULL and not sys.stdout.isatty()):
+            return refusal("cannot write to", "the standard output", error, "write to a file with -o")
+        if full is not None:
+            return refusal("cannot write to", full, error, "use another disk (-o, TMPDIR, BITFABRIC_CACHE)")
     return refusal(f"{command}: cannot use", error.filename or "a file", error, "check the path and its permissions")
 
 
 def _output_fails() -> bool:
-    """Whether the standard output cannot be written. If so, it is closed, so that Python says nothing at its end."""
+    """Whether what is left of the standard output cannot be written. It is closed, so that Python does not try again,
+    and complain, when it ends."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -44,9 +48,9 @@ def _output_fails() -> bool:
     return False
 
 
-def _full_folder() -> Path:
-    """The folder whose disk is full, among those that every command uses."""
+def _full_folder() -> Path | None:
+    """A folder that every command uses and whose disk is full."""
     from hw.native.cache import cache_folder
 
     folders = (Path.cwd(), Path(tempfile.gettempdir()), cache_folder(), Path.home())
-    return next((folder for folder in folders if is_full(folder)), folders[0])
+    return next((folder for folder in folders if is_full(folder)), None)

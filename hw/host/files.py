@@ -56,7 +56,8 @@ def _subject(path: str | os.PathLike[str], error: OSError) -> str:
     if not isinstance(named, (str, bytes)):
         return os.fspath(path)
     other, own = Path(os.path.abspath(os.fsdecode(named))), Path(os.path.abspath(path))
-    return os.fspath(path) if other.is_relative_to(own) or own.is_relative_to(other) else str(other)
+    own_part = other.parent == own.parent and ".part" in other.name  # the temporary file
+    return os.fspath(path) if own_part or other.is_relative_to(own) or own.is_relative_to(other) else str(other)
 
 
 @contextmanager
