@@ -38,7 +38,7 @@ def explain(error: OSError | MemoryError | RecursionError) -> BitfabricError:
 
 
 def _output_fails() -> bool:
-    """Whether what is left of the standard output cannot be written. It is closed, so that Python does not try again,
+    """Whether the rest of the standard output cannot be written. It is closed, so that Python does not try again,
     and complain, when it ends."""
     try:
         sys.stdout.flush()
