@@ -29,8 +29,16 @@ Make = Callable[[np.ndarray, np.ndarray, int], Kernel | None]
 """From parameters to the function of a kernel with them; None if such a kernel cannot be built."""
 Bounds = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """From frames to the minimum and maximum code that the model's own arithmetic can lead to."""
-SIDES = {"FLOOR": 1, "CEIL": -1}
-"""By rounding mode, the side of an exact value on which a kernel's value rounds to the same integer."""
+SIDES = {
+    "FLOOR": "above",
+    "CEIL": "below",
+    "UP": "inside",
+    "HALF_DOWN": "inside",
+    "DOWN": "outside",
+    "HALF_UP": "outside",
+}
+"""By rounding mode, the side of an exact value on which a kernel's value rounds to the same integer, also where the
+exact value is an integer or a tie: above or below it, or nearer to zero (inside) or farther (outside)."""
 
 
 def parameters(
@@ -57,27 +65,28 @@ def parameters(
     proven = proven if proven and cases.sample(proven) else None
     if exact is not None and proven and np.abs(exact[0]).max() < 1 << CHEAP_BITS:
         return exact
-    side = SIDES.get(rounding.upper(), 0)
-    for one in dict.fromkeys((0, side)):
+    sides = dict.fromkeys(("", SIDES.get(rounding.upper(), "")))
+    for one in sides:
         found = _search(cases, slope, offset, make, one)
         if found is not None:
             return found
     if proven:
         return exact
     shift = _faithful_shift(function, slope, offset)
-    multiplier = _signed(slope, shift)
-    for addend in (_signed(offset, shift), _addend(function, slope, offset, multiplier, shift, side)):
+    for one in sides:
+        multiplier = _multiplier(slope, shift, one) if one else _signed(slope, shift)
+        addend = _addend(function, slope, offset, multiplier, shift, one) if one else _signed(offset, shift)
         kernel = make(multiplier, addend, shift)
         if kernel and cases.faithful(kernel, bounds):
             return multiplier, addend, shift
     return None
 
 
-def _search(cases: "_Cases", slope: np.ndarray, offset: np.ndarray, make: Make, side: int) -> Parameters | None:
-    """The exact parameters of the smallest shift, with addends of one ``side``; None if there are none."""
+def _search(cases: "_Cases", slope: np.ndarray, offset: np.ndarray, make: Make, side: str) -> Parameters | None:
+    """The exact parameters of the smallest shift, rounded to one ``side``; None if there are none."""
     shift = _first_shift(slope)
     while True:
-        multiplier = _signed(slope, shift, keep=False)
+        multiplier = _multiplier(slope, shift, side)
         if multiplier.dtype == object or np.abs(multiplier).max() >= 1 << MOST_BITS:
             return None
         addend = _addend(cases.function, slope, offset, multiplier, shift, side)
@@ -89,21 +98,34 @@ def _search(cases: "_Cases", slope: np.ndarray, offset: np.ndarray, make: Make, 
         shift += 1
 
 
-def _addend(
-    function: StepFunction, slope: np.ndarray, offset: np.ndarray, multiplier: np.ndarray, shift: int, side: int
-) -> np.ndarray:
-    """The addends ``offset * 2**shift``, rounded to the nearest integer (``side`` 0).
+def _multiplier(slope: np.ndarray, shift: int, side: str) -> np.ndarray:
+    """The multipliers ``slope * 2**shift``, rounded towards zero (``inside``), away from it (``outside``), or to the
+    nearest integer."""
+    if side not in ("inside", "outside"):
+        return _signed(slope, shift, keep=False)
+    magnitudes = [abs(value) * (1 << shift) for value in slope.ravel()]
+    rounded = [floor(value) if side == "inside" else ceil(value) for value in magnitudes]
+    return _integers([-m if a < 0 else m for m, a in zip(rounded, slope.ravel(), strict=True)], slope.shape)
 
-    With ``side`` 1 they are the smallest with which the kernel's value is nowhere below the exact one, with -1 the
-    largest with which it is nowhere above.
+
+def _addend(
+    function: StepFunction, slope: np.ndarray, offset: np.ndarray, multiplier: np.ndarray, shift: int, side: str
+) -> np.ndarray:
+    """The addends ``offset * 2**shift``, rounded to the nearest integer, or to one ``side`` of SIDES.
+
+    ``above``: the smallest with which the kernel's value is nowhere below the exact one; ``below``: the largest with
+    which it is nowhere above. ``inside``, ``outside``: both values are 0 at the same input, or nearly.
     """
     if not side:
         return _signed(offset, shift, keep=False)
+    if side in ("inside", "outside"):
+        pairs = zip(multiplier.ravel().tolist(), slope.ravel(), offset.ravel(), strict=True)
+        return _integers([round(m * b / a if a else b * (1 << shift)) for m, a, b in pairs], offset.shape)
     ends = zip(function.low.ravel().tolist(), function.high.ravel().tolist(), strict=True)
     addends = []
     for factor, add, whole, reach in zip(slope.ravel(), offset.ravel(), multiplier.ravel().tolist(), ends, strict=True):
         needed = [(factor * x + add) * (1 << shift) - whole * x for x in reach]
-        addends.append(ceil(max(needed)) if side > 0 else floor(min(needed)))
+        addends.append(ceil(max(needed)) if side == "above" else floor(min(needed)))
     return _integers(addends, offset.shape)
 
 
