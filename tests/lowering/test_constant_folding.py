@@ -178,6 +178,14 @@ def test_refused_by_name(op, inputs, attributes, why):
         evaluate(node, tuple(map(np.asarray, inputs)), 13)
 
 
+def test_random_weights_are_refused_by_lowering():
+    b = Builder((1, 4))
+    drawn = b.node("RandomNormal", shape=[4, 2])
+    model = b.model((b.node("MatMul", b.quant("x", 0.5, 4), b.quant(drawn, 0.25, 4)), (1, 2)))
+    with pytest.raises(BitfabricError, match=r"RandomNormal_\d: RandomNormal cannot be lowered: its values are random"):
+        lower(model)
+
+
 def test_weights_behind_casts_keep_their_integers():
     """A Cast of constants that changes no value leaves a quantized weight quantized; one that changes some does not."""
     weights = RNG.integers(-7, 8, (4, 3)).astype(np.float32)
