@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks import report
-from benchmarks.faults import files, kills, links, mutants, networks
+from benchmarks.faults import disk, files, kills, links, mutants, networks
 from benchmarks.faults.campaign import Part, write
 
 PARTS: dict[str, Callable[[float, int], Part]] = {

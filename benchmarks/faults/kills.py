@@ -41,12 +41,12 @@ def run(size: float, seed: int) -> Part:
     draw = random.Random(seed)
     with TemporaryDirectory() as folder:
         root = Path(folder)
-        for name, command, again, count in _commands(root):
+        for name, command, again, count in commands(root):
             part.add(name, _kill(name, command, again, max(1, round(count * size)), root, draw, part))
     return part
 
 
-def _commands(root: Path) -> list[tuple[str, list[str], list[str], int]]:
+def commands(root: Path) -> list[tuple[str, list[str], list[str], int]]:
     """Name, command, additional arguments of the second run, and the number of kills."""
     model, frames = root / "model.onnx", root / "x.npy"
     rng = np.random.default_rng(0)
