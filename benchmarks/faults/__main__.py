@@ -15,6 +15,7 @@ PARTS: dict[str, Callable[[float, int], Part]] = {
     "mutants": mutants.run,
     "links": links.run,
     "kills": kills.run,
+    "disk": disk.run,
 }
 
 

@@ -32,8 +32,9 @@ def affine_form(
     Rounding to float32 or float64 is left out. None if a step is not affine. With ``through_clips``, Relu and Clip
     count as the identity, so that the result holds between their bounds.
     """
-    slope = np.full((1, *shape), Fraction(1), object)
-    offset = np.full((1, *shape), Fraction(0), object)
+    # Broadcast only at the end: most steps have one constant for the whole frame.
+    slope = np.full((1, *[1] * len(shape)), Fraction(1), object)
+    offset = np.full((1, *[1] * len(shape)), Fraction(0), object)
     for step in steps:
         match step.op:
             case "Add":
@@ -57,7 +58,8 @@ def affine_form(
                 pass
             case _:
                 return None
-    return slope[0], offset[0]
+    whole = np.broadcast_shapes((1, *shape), slope.shape, offset.shape)
+    return np.broadcast_to(slope, whole)[0], np.broadcast_to(offset, whole)[0]
 
 
 def _batch_norm(step: HostStep) -> tuple[np.ndarray, np.ndarray]:

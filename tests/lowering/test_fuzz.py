@@ -5,7 +5,7 @@ import pytest
 from tests.builders.mutations import Mutant, campaign, examine, finn_models, models
 
 FOUND = (5, 17, 122, 755, 897, 1274, 1394, 1869, 1961, 3361, 4921, 5301, 6794, 7111, 20833)
-"""Seeds that once ended in a traceback or in other integers than the reference's."""
+"""Seeds that once ended in a traceback, in other integers than the reference's, or not within a minute."""
 BATCH = 25
 
 

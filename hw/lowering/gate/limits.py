@@ -14,6 +14,8 @@ MAX_NAME = 1024
 """Characters of the name of a node or tensor."""
 MAX_RANK = 8
 MAX_DIMENSION = 1 << 24
+MAX_CHANNELS = 1 << 17
+"""Channels of the image or signal that windows read: each can have a scale and an offset of its own, as fractions."""
 MAX_ELEMENTS = 1 << 26
 """Elements of one tensor, computed or constant."""
 MAX_FOLDED = 1 << 27

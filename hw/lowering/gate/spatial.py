@@ -5,6 +5,7 @@ from math import floor, prod
 import numpy as np
 from onnx import AttributeProto, TensorProto
 
+from hw.lowering.gate.limits import MAX_CHANNELS
 from hw.lowering.gate.site import Rule, Shape, Site
 
 Outputs = list[tuple[Shape, int]]
@@ -41,6 +42,8 @@ def windows(site: Site, kernel: Shape | None) -> Shape:
     rank = len(spatial)
     if rank < 1:
         raise site.error(f"its input of shape {list(shape)} has no spatial axis", "use images or signals")
+    if shape[1] > MAX_CHANNELS:
+        raise site.error(f"its input of shape {list(shape)} has {shape[1]:,} channels; {MAX_CHANNELS:,} are read")
     given = site.ints("kernel_shape")
     if kernel is None and given is None:
         raise site.error("it lacks its attribute kernel_shape")
