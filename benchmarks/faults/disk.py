@@ -12,10 +12,9 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.builders.faulty_disk import small_disk
-
 from benchmarks.faults.campaign import Part
 from benchmarks.faults.kills import commands, products
+from tests.builders.faulty_disk import small_disk
 
 RUNS = 20
 """Disks for each command in the whole campaign."""
