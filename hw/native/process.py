@@ -101,5 +101,5 @@ def ending(status: int) -> str:
     """How a program ended that printed nothing: its exit status, or the signal that killed it."""
     if status >= 0:
         return f"exit status {status}"
-    hint = " (out of memory?)" if status == -signal.SIGKILL else ""
-    return f"killed by signal {-status}, {signal.strsignal(-status)}{hint}"
+    reason = "out of memory?" if status == -signal.SIGKILL else signal.strsignal(-status)
+    return f"killed by signal {-status} ({reason})"

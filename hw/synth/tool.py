@@ -5,10 +5,11 @@ reason, kills the tool with its child processes (``hw.native.process``).
 """
 
 import contextlib
+import os
 import re
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as wheel_version
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,15 +52,24 @@ def version(distribution: str, native: str, flag: str) -> str:
     return (done.stdout or done.stderr).strip().splitlines()[0]
 
 
-def run(command: Sequence[str], folder: Path, log: Path, what: str) -> None:
+def run(
+    command: Sequence[str], folder: Path, log: Path, what: str, environment: Mapping[str, str] | None = None
+) -> None:
     """Run ``command`` in ``folder``, with its output in the file ``log``.
 
-    Raises BitfabricError with the first error line of the log; ``what`` names the operation in it.
+    ``environment``: variables for the tool, beside those of this process. Raises BitfabricError with the first error
+    line of the log; ``what`` names the operation in it.
     """
-    run_all([(command, log)], folder, what, 1)
+    run_all([(command, log)], folder, what, 1, environment)
 
 
-def run_all(commands: Sequence[tuple[Sequence[str], Path]], folder: Path, what: str, jobs: int) -> None:
+def run_all(
+    commands: Sequence[tuple[Sequence[str], Path]],
+    folder: Path,
+    what: str,
+    jobs: int,
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """Run ``commands``, pairs (command, log), in ``folder``, at most ``jobs`` at a time.
 
     The first command that fails ends the others and raises BitfabricError. An interrupt from the terminal reaches only
@@ -71,7 +81,8 @@ def run_all(commands: Sequence[tuple[Sequence[str], Path]], folder: Path, what: 
             while waiting and len(running) < jobs:
                 command, log = waiting.popleft()
                 with using(log), open(log, "w") as file:
-                    started = process.Process(command, cwd=folder, stdout=file, stderr=process.STDOUT)
+                    merged = os.environ | dict(environment or {})
+                    started = process.Process(command, cwd=folder, env=merged, stdout=file, stderr=process.STDOUT)
                 running[started] = log
             for started, log in list(running.items()):
                 with contextlib.suppress(process.TimeoutExpired):

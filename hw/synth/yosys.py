@@ -65,7 +65,8 @@ def run_script(script: str, folder: Path, name: str, what: str) -> Path:
     write_text(folder / f"{name}.ys", script, durable=False)
     log = folder / f"{name}.log"
     arguments = [f"{name}.ys"] if len(command) > 1 else ["-s", f"{name}.ys"]
-    tool.run([*command, *arguments], folder, log, what)
+    # Yosys writes the paths of its temporary files into scripts without quotes: a relative one has no spaces.
+    tool.run([*command, *arguments], folder, log, what, {"TMPDIR": "."})
     return log
 
 
