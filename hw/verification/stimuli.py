@@ -115,19 +115,30 @@ def _at_decision_points(source: Cut, kernel: Threshold | Requant, rng: np.random
     low, high = (bound.reshape(-1, kernel.channels) for bound in _range(source))
     positions = len(low)
     points = kernel.thresholds if isinstance(kernel, Threshold) else _critical(kernel)
-    inside = (points > low.min(axis=0)[:, None]) & (points <= high.max(axis=0)[:, None])
+    least, largest = low.min(axis=0), high.max(axis=0)
     most = max(1, POINTS // (3 * kernel.channels))
     kept = points
     if points.shape[1] > most:
         kept = points[:, np.linspace(0, points.shape[1] - 1, most).astype(int)]
-    ends = np.stack([low.min(axis=0), high.max(axis=0), np.zeros_like(low[0])], axis=1)
+    ends = np.stack([least, largest, np.zeros_like(least)], axis=1)
     values = np.concatenate([ends, kept - 1, kept, kept + 1], axis=1).T
     count = -(-len(values) // positions)
     spare = rng.integers(low, high, (count, *low.shape), endpoint=True).reshape(-1, kernel.channels)
     spare[: len(values)] = values
     frames = _legal(spare.reshape(count, *low.shape), low, high, source.values.dtype)
-    covered = int(inside.sum()) if kept is points else int(inside.sum()) * kept.shape[1] // points.shape[1]
-    return Stimuli({source.edge: frames.reshape(-1, *source.values.shape)}, int(inside.sum()), covered)
+    counts = _count(points, least, largest), _count(kept, least, largest)
+    if isinstance(kernel, Requant):  # It steps at every code between those of the ends, or at every integer.
+        codes = kernel.execute(np.stack([least, largest]))[0].astype(np.int64)
+        total = int(np.minimum(np.abs(codes[1] - codes[0]), largest - least).sum())
+        counts = total, min(total, counts[1])
+    return Stimuli({source.edge: frames.reshape(-1, *source.values.shape)}, *counts)
+
+
+def _count(points: np.ndarray, low: np.ndarray, high: np.ndarray) -> int:
+    """The different decision points (C, n) that lie between each channel's ``low`` and ``high``."""
+    ordered = np.sort(points, axis=1)
+    new = np.diff(ordered, axis=1, prepend=ordered[:, :1] - 1) != 0
+    return int((new & (ordered > low[:, None]) & (ordered <= high[:, None])).sum())
 
 
 def _critical(kernel: Requant) -> np.ndarray:
