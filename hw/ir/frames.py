@@ -19,7 +19,9 @@ def finite(frames: np.ndarray, what: str, shape: tuple[int, ...], dtype: str) ->
     """
     frames = np.asarray(frames)
     expected = f"frames of shape (N, {', '.join(map(str, shape))})"
-    if frames.ndim != 1 + len(shape) or frames.shape[1:] != shape or not len(frames):
+    if frames.shape == (0, *shape):
+        raise UsageError(f"{what} takes {expected} with at least one frame; these are none, {frames.shape}")
+    if frames.ndim != 1 + len(shape) or frames.shape[1:] != shape:
         hint = ", a batch of one" if frames.shape == shape else ""
         raise UsageError(f"{what} takes {expected}, not {frames.shape}{hint and f'; give {(1, *shape)}{hint}'}")
     if frames.dtype.kind not in "fiu":
