@@ -10,7 +10,7 @@ import onnx
 from hw.host import operators
 from hw.host.errors import BitfabricError
 from hw.host.steps import HostStep, step
-from hw.lowering.constant_folding import cast_name
+from hw.lowering.constant_operators.casts import cast_name
 from hw.lowering.constants import Constant, quant_parameters
 from hw.lowering.domains import QONNX_DOMAIN, OperatorKey, onnx_keys, qonnx_keys
 from hw.lowering.node_attributes import attribute

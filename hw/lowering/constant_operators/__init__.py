@@ -1,0 +1,1 @@
+"""Operators on constants, computed with NumPy: element-wise ones, those on shapes, and those with sums."""
