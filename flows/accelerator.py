@@ -183,7 +183,7 @@ class Accelerator:
 
         Where the model's input has an integer type, at most 1 % of other values, or any number with ``clip``, are
         rounded and clipped. ``on_inputs`` is called with what became of the values; by default it issues an
-        InputWarning if they are doubtful.
+        InputWarning if some were altered, or if very few codes occur.
 
         Raises UsageError for frames that do not match and engines that the build does not have, and BitfabricError
         where the run fails, as where no board answers.

@@ -7,7 +7,7 @@ import numpy as np
 
 from flows.build_report import Inputs
 from hw.ir.graph import Graph
-from hw.ir.input_values import InputValues, read_frames
+from hw.ir.input_values import InputValues, read_frames, too_few
 
 OnInputs = Callable[[Inputs], None]
 """A callback with what became of the values of frames."""
@@ -18,8 +18,11 @@ class InputWarning(UserWarning):
 
 
 def warn(inputs: Inputs) -> None:
-    """Warn a user of Python of doubtful frames."""
-    if inputs.doubtful:
+    """Warn a user of Python of values that were altered, or of frames of too few codes.
+
+    What the model's own quantizer clips is clipped by its reference too, and is no reason to warn at every run.
+    """
+    if inputs.doubtful and (inputs.declared or too_few(inputs.codes, inputs.possible_codes)):
         warnings.warn(inputs.statement, InputWarning, stacklevel=3)
 
 

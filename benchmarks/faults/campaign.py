@@ -41,8 +41,8 @@ class Part:
 def write(part: Part, page: Path = PAGE) -> None:
     """Write the table of a part between its marks in the page. Raises ValueError where the page lacks them."""
     text = page.read_text()
-    begin, end = f"<!-- {part.name} -->\n", f"\n<!-- end of {part.name} -->"
+    begin, end = f"<!-- {part.name} -->\n", f"<!-- end of {part.name} -->"
     found = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.S)
     if not found.search(text):
         raise ValueError(f"{page} has no marks of the part {part.name}")
-    page.write_text(found.sub(lambda _: begin + part.markdown() + end, text))
+    page.write_text(found.sub(lambda _: begin + part.markdown() + "\n\n" + end, text))

@@ -63,14 +63,10 @@ class InputValues:
 
     @property
     def doubtful(self) -> bool:
-        """Whether the values are worth a look: the frames may not be what the model was trained on.
-
-        A quantizer of two or three codes is in doubt only where all values get the same code.
-        """
+        """Whether the values are worth a look: the frames may not be what the model was trained on."""
         if self.declared:
             return self.altered > 0
-        fewest = FEWEST_CODES if self.possible_codes >= FEWEST_CODES else 2
-        return self.out_of_range > MOST_SATURATED * self.values or self.codes < fewest
+        return self.out_of_range > MOST_SATURATED * self.values or too_few(self.codes, self.possible_codes)
 
     @property
     def statement(self) -> str:
@@ -100,6 +96,11 @@ class InputValues:
         if most > 2 * reach:
             return f"{span} (not normalised?)"
         return span
+
+
+def too_few(codes: int, possible: int) -> bool:
+    """Whether so few of the possible codes occur that it is doubtful; of two or three codes, one."""
+    return codes < (FEWEST_CODES if possible >= FEWEST_CODES else 2)
 
 
 def read_frames(port: Port, frames: np.ndarray, clip: bool = False) -> tuple[np.ndarray, InputValues]:
