@@ -7,6 +7,7 @@ networks have sums that float32 cannot hold; there a reference with exact sums d
 """
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from hw.verification.reference import compare
 from tests.builders.random_images import RandomImages
 from tests.builders.random_models import RandomModel
 
-KINDS = {
+KINDS: dict[str, Callable[[np.random.Generator], RandomModel | RandomImages]] = {
     "dense, power-of-two scales": lambda rng: RandomModel(rng, dyadic=True),
     "dense, wide, power-of-two scales": lambda rng: RandomModel(rng, dyadic=True, wide=True),
     "dense, other scales": lambda rng: RandomModel(rng, dyadic=False),

@@ -1,8 +1,8 @@
 """Disks that fail: full, limited or broken, for tests and for measurements of faults."""
 
 import builtins
+import io
 import os
-import pathlib
 import resource
 import subprocess
 import tempfile
@@ -50,7 +50,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, call: str, number: int) -> Iterator
 
     original = builtins.open
     places: dict[str, tuple[Any, str, Any]] = {
-        "open": (pathlib.io, "open", open_for_reading),
+        "open": (io, "open", open_for_reading),
         "write": (Path, "write_bytes", fail),
         "replace": (Path, "replace", fail),
         "fsync": (os, "fsync", fail),

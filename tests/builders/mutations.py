@@ -54,7 +54,7 @@ def _mixed() -> onnx.ModelProto:
     y = b.node("Concat", b.node("Add", x, y), y, axis=1)
     y = b.node("AveragePool", y, kernel_shape=[2, 2], strides=[2, 2])
     y = b.quant(b.node("Mul", y, 0.5), 0.25, 5)
-    y = b.node("Resize", y, "", np.float32([1, 1, 2, 2]), mode="nearest", nearest_mode="floor",
+    y = b.node("Resize", y, "", np.array([1, 1, 2, 2], np.float32), mode="nearest", nearest_mode="floor",
                coordinate_transformation_mode="asymmetric")  # fmt: skip
     y = b.node("MaxPool", b.node("Pad", y, b.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64)), kernel_shape=[2, 2])
     y = b.node("MultiThreshold", y, np.sort(rng.normal(size=(4, 3)), axis=1), out_dtype="UINT2", data_layout="NCHW")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 
 DOMAIN = "qonnx.custom_op.general"
@@ -17,7 +18,7 @@ class Builder:
         self.inputs = [helper.make_tensor_value_info(name, elem_type, shape)]
         self.annotations: list[onnx.TensorAnnotation] = []
 
-    def constant(self, value: np.ndarray | float, dtype=np.float32) -> str:
+    def constant(self, value: ArrayLike, dtype=np.float32) -> str:
         name = f"c{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name

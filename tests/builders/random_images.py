@@ -60,7 +60,7 @@ class RandomImages:
 
     def _scale(self, low: int, high: int, size=()) -> np.ndarray:
         scale = np.exp2(self.rng.integers(low, high, size))
-        return np.float32(scale if self.dyadic else scale * self.rng.uniform(0.6, 1.4, size))
+        return np.asarray(scale if self.dyadic else scale * self.rng.uniform(0.6, 1.4, size), np.float32)
 
     def _by_channel(self, values) -> np.ndarray:
         return np.reshape(values, (1, -1, *(1,) * len(self.spatial)))
@@ -170,7 +170,7 @@ class RandomImages:
         if np.prod(self.spatial) * np.prod(factors) > 100:
             return x
         self.spatial = tuple(int(n * f) for n, f in zip(self.spatial, factors, strict=True))
-        scales = np.float32([1, 1, *factors])
+        scales = np.array([1, 1, *factors], np.float32)
         return self.builder.node(
             "Resize", x, "", scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
         )

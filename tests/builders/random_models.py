@@ -38,10 +38,11 @@ class RandomModel:
 
     def _scale(self, low: int, high: int, size=()) -> np.ndarray:
         scale = np.exp2(self.rng.integers(low, high, size))
-        return np.float32(scale if self.dyadic else scale * self.rng.uniform(0.6, 1.4, size))
+        return np.asarray(scale if self.dyadic else scale * self.rng.uniform(0.6, 1.4, size), np.float32)
 
     def _values(self, size=()) -> np.ndarray:
-        return np.float32(self.rng.integers(-40, 40, size) / 8 if self.dyadic else self.rng.normal(size=size) * 3)
+        values = self.rng.integers(-40, 40, size) / 8 if self.dyadic else self.rng.normal(size=size) * 3
+        return np.asarray(values, np.float32)
 
     def _functions(self, x: str) -> str:
         b, rng, size = self.builder, self.rng, self.features

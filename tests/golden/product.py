@@ -55,6 +55,8 @@ def export_network(name: str, path: Path, **options: Any) -> None:
             model(torch.from_numpy(batch))
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
                 module.running_mean.copy_((module.running_mean * 8).round() / 8)
                 module.running_var.copy_(torch.exp2(module.running_var.log2().round()))
                 if module.affine:
@@ -163,7 +165,8 @@ def commands() -> list[str]:
     """The names of the command line's commands."""
     import typer.main
 
-    return sorted(typer.main.get_command(cli.app).commands)
+    group: Any = typer.main.get_command(cli.app)
+    return sorted(group.commands)
 
 
 def command_line(*arguments: str) -> None:
