@@ -2,6 +2,7 @@
 
 import doctest
 import os
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -45,3 +46,18 @@ def test_the_reference_builds(tmp_path):
     for name in ("hw.timing.cycles.simulate", "hw.ir.graph.Graph", "hw.lowering.lower.lower"):
         assert f'id="{name}"' in text
     assert "hw.kernels.matrix_vector.kernel.MatrixVector" in (tmp_path / "reference" / "kernels.html").read_text()
+
+
+def test_the_page_of_the_fault_campaign_has_all_figures_and_no_wrong_case():
+    """``python -m benchmarks.faults --write`` makes the tables."""
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    parts = re.findall(r"<!-- (\w+) -->\n(.*?)<!-- end of \1 -->", text, re.S)
+    assert [name for name, _ in parts] == ["files", "networks", "mutants", "links", "kills", "disk"]
+    for name, content in parts:
+        table = [[cell.strip() for cell in line.strip("|").split("|")] for line in content.splitlines() if "|" in line]
+        columns, _, *rows = table
+        assert rows, name
+        for row in rows:
+            cells = dict(zip(columns, row, strict=True))
+            assert {cells.get(each, "0") for each in ("wrong", "late", "other", "orphans")} == {"0"}, (name, row)
+            assert float(cells.get("score", "100%").rstrip("%")) >= 95, (name, row)

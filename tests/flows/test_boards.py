@@ -97,7 +97,9 @@ def test_the_board_engine_and_the_driver_that_a_build_leaves_give_what_the_model
         assert done.stderr.startswith("error: the model takes frames of shape (N, 12)")
         assert done.stderr.count("\n") == 1
     assert seen[-1] == (len(x), len(x))
-    assert (counters["frames"], counters["errors"]) == (len(x), 0)
+    # On a busy machine the host may have to send frames again.
+    assert len(x) <= counters["frames"] <= len(x) + counters["resent"]
+    assert counters["errors"] == 0
     assert "parity_errors" not in counters
     assert counters["cycles"] >= simulated.cycles.latency.simulated
     with pytest.raises(BitfabricError, match="cannot open"):
@@ -167,7 +169,9 @@ def test_an_image_with_parity_says_so_and_counts(deep, small, tmp_path):
         np.testing.assert_array_equal(
             made.run(x, "board", port=terminal.port, counters=counters), plain.run(x, "qonnx")
         )
-    assert (counters["frames"], counters["parity_errors"]) == (len(x), 0)
+    # On a busy machine the host may have to send frames again.
+    assert len(x) <= counters["frames"] <= len(x) + counters["resent"]
+    assert counters["parity_errors"] == 0
     with pytest.raises(BitfabricError, match="has none as folded"):
         estimate_build(small / "model.onnx", "ulx3s-12f", fps=1e6, parity=True)
     more, less = (estimate_build(deep / "model.onnx", "ulx3s-12f", fps=75e6 / 256, parity=p) for p in (True, False))
