@@ -50,7 +50,7 @@ def test_inputs_of_several_floating_point_types_and_of_integers():
 BAD = {
     "no batch": (None, np.zeros((3, 4), np.float32), r"input x takes frames of shape .*, not \(3, 4\); give \(1, 3"),
     "another shape": (None, np.zeros((5, 12), np.float32), r"\(N, 3, 4\), not \(5, 12\)"),
-    "no frames": (None, np.zeros((0, 3, 4), np.float32), r"not \(0, 3, 4\)"),
+    "no frames": (None, np.zeros((0, 3, 4), np.float32), r"with at least one frame; these are none, \(0, 3, 4\)"),
     "integers": (None, np.full((5, 3, 4), 2**24 + 1), "takes float32 numbers; these int64 ones reach from 16777217 "),
     "words": (None, np.full((5, 3, 4), "a"), r"takes float32 numbers, not <U1"),
     "objects": (None, np.full((5, 3, 4), None), r"takes float32 numbers, not object"),
