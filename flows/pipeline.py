@@ -158,8 +158,7 @@ class _Build:
                 self.steps.watch.warn(warning)
         if "place" in wanted:
             self.plan.check_cells(found.fold)
-        if config.clock_mhz is not None or "place" in wanted:
-            self.plan.check_clock(found.fold)
+        self.plan.check_clock(found.fold)
         _ = self.samples.frames  # Raises for frames that do not match, before anything takes time.
         self.made = made = self._implementation(found.fold)
         if "emulate" in wanted:

@@ -305,9 +305,12 @@ class Plan:
         return min(most, 0.9 * packing.estimate(used)) / error
 
     def check_clock(self, estimate: Estimate) -> None:
-        """Raise BitfabricError where the clock is clearly above the estimated Fmax, and not forced."""
-        fmax = estimate.fmax_mhz
-        if self.config.force_clock or fmax is None or estimate.clock_mhz <= CLOCK_ERROR * fmax:
+        """Raise BitfabricError where the clock that was asked for is clearly above the estimated Fmax, and not forced.
+
+        A clock that nobody asked for is only a warning: a default design is placed whatever the estimate says.
+        """
+        config, fmax = self.config, estimate.fmax_mhz
+        if config.clock_mhz is None or config.force_clock or fmax is None or estimate.clock_mhz <= CLOCK_ERROR * fmax:
             return
         warning = clock_warning(estimate.clock_mhz, fmax, estimate.slowest)
         raise BitfabricError(f"{self.config.target}: {warning}, and --force-clock places the design all the same")
