@@ -17,7 +17,7 @@ from hw.fabric.resources import Resources
 from hw.fabric.toolchain import Pin, Toolchain
 from hw.families import spec_of
 from hw.host.errors import BitfabricError, UsageError
-from hw.host.files import make_folder, read_json, write_text
+from hw.host.files import make_folder, write_text
 from hw.synth import ports, tool
 
 
@@ -173,7 +173,7 @@ def place_and_route(
             tool.run_all(commands, out, "place and route", jobs or os.cpu_count() or 1)
         except BitfabricError as error:
             raise _no_room(str(error), [log for _, log in commands], device) or error from None
-        reports = {seed: read_json(files["report.json"]) for seed, files in made.items()}
+        reports = {seed: tool.read_output(files["report.json"]) for seed, files in made.items()}
         return [_Try(seed, _fmax(reports[seed]), reports[seed], files) for seed, files in made.items()]
 
     # One seed is usually enough. If it misses the clock, the others run in parallel.

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 
-from hw.host.files import read_json, write_text
+from hw.host.files import write_text
+from hw.synth.tool import read_output
 
 CLOCK = "clk"
 
@@ -74,7 +75,7 @@ def add_pads(module: dict, pads: tuple[str, str]) -> None:
 
 def prepare(netlist: Path, made: Path, detached: bool, pads: tuple[str, str] | None) -> dict[str, dict]:
     """Write ``netlist`` to ``made`` with the ports that nextpnr needs; returns the ports that ``detach`` removed."""
-    whole = read_json(netlist)
+    whole = read_output(netlist)
     (module,) = [m for m in whole["modules"].values() if int(str(m["attributes"].get("top", "0")), 2)]
     ports = detach(module) if detached else {}
     if pads:
@@ -85,7 +86,7 @@ def prepare(netlist: Path, made: Path, detached: bool, pads: tuple[str, str] | N
 
 def restore(placed: Path, ports: Mapping[str, dict]) -> None:
     """Apply ``attach`` to a file that contains one module."""
-    whole = read_json(placed)
+    whole = read_output(placed)
     (module,) = whole["modules"].values()
     attach(module, ports)
     write_text(placed, json.dumps(whole), durable=False)

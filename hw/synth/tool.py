@@ -14,10 +14,12 @@ from importlib.metadata import version as wheel_version
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 from hw.fabric.toolchain import Tool
-from hw.host.errors import BitfabricError
-from hw.host.files import is_full, using
+from hw.host.errors import BitfabricError, ToolError
+from hw.host.files import is_full, read_json, using
+from hw.host.text import one_line
 from hw.native import process
 
 
@@ -88,7 +90,7 @@ def run_all(
                 with contextlib.suppress(process.TimeoutExpired):
                     status = started.wait(0.05)
                     del running[started]
-                    if status:
+                    if status or is_full(folder):  # Some tools end well though their files are cut off.
                         raise BitfabricError(f"{what} failed: {_reason(log, status)}; log: {log}")
     finally:
         for started in running:
@@ -105,6 +107,16 @@ def _reason(log: Path, status: int) -> str:
         if re.search(r"\berror:", line, re.IGNORECASE):
             return re.sub(r"^error:\s*", "", line, flags=re.IGNORECASE)
     return lines[-1] if lines and status >= 0 else process.ending(status)
+
+
+def read_output(path: Path) -> Any:
+    """The content of a JSON file that a tool has written. Raises ToolError for one that is not whole."""
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        raise ToolError(
+            f"{path} is not whole ({one_line(error, 80)}); free some space on its disk and build again"
+        ) from None
 
 
 def publish(made: Path, name: Path) -> Path:

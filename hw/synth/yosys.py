@@ -15,7 +15,7 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.families import spec_of
 from hw.host.errors import BitfabricError
-from hw.host.files import read_json, write_text
+from hw.host.files import write_text
 from hw.rtl.design import RtlDesign
 from hw.synth import tool
 
@@ -84,7 +84,7 @@ def synthesise(design: RtlDesign, device: Device, out: Path, scope: str = "") ->
     passes = " ".join((spec.synthesis.passes, *device.synthesis, "-top", design.top))
     script = f"read_slang --top {design.top} {' '.join(design.verilog)}\n{passes}\nautoname\nwrite_json {made.name}\n"
     log = run_script(script, out, design.top, "synthesis")
-    module = read_json(made)["modules"][design.top]
+    module = tool.read_output(made)["modules"][design.top]
     tool.publish(made, netlist)
     cells = Counter(cell["type"] for cell in module["cells"].values())
     total, instances = count(module, device.family, scope)

@@ -14,7 +14,7 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.families import families, find_device, reference_device
 from hw.families.ecp5 import ECP5
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, ToolError
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.stream import Stream
 from hw.kernels.fifo.kernel import Fifo
@@ -147,3 +147,14 @@ def test_a_tool_that_dies_is_reported_and_an_interrupt_leaves_none_behind(tmp_pa
         time.sleep(0.02)
     else:
         pytest.fail("the tool went on after the interrupt")
+
+
+def test_a_tool_that_ends_well_on_a_full_disk_has_failed(tmp_path, monkeypatch):
+    """Programs in WebAssembly do not see that their files are cut off."""
+    cut = tmp_path / "made.json"
+    cut.write_text('{"modules": {"to')
+    with pytest.raises(ToolError, match=r"made.json is not whole \(.*\); free some space on its disk and build again"):
+        tool.read_output(cut)
+    monkeypatch.setattr(tool, "is_full", lambda folder: True)
+    with pytest.raises(BitfabricError, match=r"^work failed: the disk of .* is full; free some space there"):
+        tool.run([sys.executable, "-c", ""], tmp_path, tmp_path / "log", "work")
