@@ -116,7 +116,8 @@ class Comparison:
         )
         return (
             f"{self.frames} frames, {self.mismatches} elements differ from the reference, {self.explained} of them "
-            f"within float32 rounding of a decision point ({where}); arg-max changes in {self.arg_max_changes} frames"
+            f"within float32 rounding of a decision point, {self.apart} more than one code from it ({where}); arg-max "
+            f"changes in {self.arg_max_changes} frames"
         )
 
     def agreement(self) -> Agreement:
