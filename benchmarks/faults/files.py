@@ -8,7 +8,9 @@ import time
 from collections import Counter
 
 from benchmarks.faults.campaign import Part
-from tests.builders.mutations import examine, finn_models, models, mutant
+from tests.builders.every_operator import finn_models, models
+from tests.builders.mutations import mutant
+from tests.builders.outcomes import examine
 
 FILES = 6000
 """Files in the whole campaign; a third as many again in FINN's dialect."""

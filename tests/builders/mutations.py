@@ -1,99 +1,21 @@
-"""Damaged models for fuzz tests: raw mutations of a file's bytes, structural ones of its graph, and their outcome.
+"""Damaged models for fuzz tests: raw mutations of a file's bytes, structural ones of its graph.
 
-``mutant(seed)`` is the same in every process. ``examine`` reads, lowers and compares it with the reference: it must be
-refused in one line, or agree. ``benchmarks`` and tests both run campaigns of seeds.
+``mutant(seed)`` is the same in every process.
 """
 
-import signal
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hw import finn
-from hw.host.errors import BitfabricError
-from hw.ir.graph import Graph
-from hw.lowering.gate.reading import read_file
-from hw.lowering.gate.structure import node_names
-from hw.lowering.lower import lower, lower_model
-from hw.lowering.qonnx import load
-from hw.model import Finn
-from hw.verification.reference import Reference, compare_with
-from tests.builders.qonnx_builder import DOMAIN, Builder
-from tests.builders.random_images import RandomImages
-from tests.builders.random_models import RandomModel
+from tests.builders.every_operator import models
+from tests.builders.qonnx_builder import DOMAIN
 
 Rng = np.random.Generator
 Mutation = Callable[[Rng, onnx.ModelProto], None]
-
-
-class Hang(BaseException):
-    """A case that took longer than its limit. No handler of exceptions may take it for a refusal."""
-
-
-# --- the models that are damaged ---
-
-
-def _mixed() -> onnx.ModelProto:
-    """Convolution, batch norm, a residual sum, a concatenation, resizing, pools, a computed shape, two outputs."""
-    rng, b = np.random.default_rng(5), Builder((1, 2, 4, 4))
-    weights = lambda *shape: b.quant(rng.integers(-7, 8, shape) / 4, 0.25, 4)  # noqa: E731
-    x = b.quant("x", 0.25, 4)
-    y = b.node("Conv", x, weights(2, 2, 3, 3), np.zeros(2), kernel_shape=[3, 3], pads=[1, 1, 1, 1])
-    y = b.batch_norm(y, np.ones(2), np.zeros(2), np.zeros(2), np.ones(2))
-    y = b.quant(b.node("Relu", y), 0.25, 4, signed=0)
-    y = b.node("Concat", b.node("Add", x, y), y, axis=1)
-    y = b.node("AveragePool", y, kernel_shape=[2, 2], strides=[2, 2])
-    y = b.quant(b.node("Mul", y, 0.5), 0.25, 5)
-    y = b.node("Resize", y, "", np.array([1, 1, 2, 2], np.float32), mode="nearest", nearest_mode="floor",
-               coordinate_transformation_mode="asymmetric")  # fmt: skip
-    y = b.node("MaxPool", b.node("Pad", y, b.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64)), kernel_shape=[2, 2])
-    y = b.node("MultiThreshold", y, np.sort(rng.normal(size=(4, 3)), axis=1), out_dtype="UINT2", data_layout="NCHW")
-    size = b.node("Gather", b.node("Shape", y), b.constant([0], np.int64))
-    y = b.node("Reshape", y, b.node("Concat", size, b.constant([-1], np.int64), axis=0))
-    sums = b.node("MatMul", y, weights(100, 3))
-    return b.model(
-        (b.node("Softmax", sums, axis=-1), (1, 3)), (b.node("ArgMax", sums, axis=1), (1, 1), TensorProto.INT64)
-    )
-
-
-def _signal() -> onnx.ModelProto:
-    """Bipolar and truncated values on a signal, transposed, with a mean and TopK; annotated integers as input."""
-    rng, b = np.random.default_rng(6), Builder((1, 3, 8))
-    b.annotate("x", "INT6")
-    x = b.node("Transpose", b.node("Transpose", "x", perm=[0, 2, 1]), perm=[0, 2, 1])
-    x = b.node("Conv", x, b.node("BipolarQuant", rng.normal(size=(4, 3, 3)), 0.5), kernel_shape=[3], strides=[2])
-    x = b.node("Trunc", b.quant(b.node("Clip", x, -8.0, 7.5), 0.5, 6), 0.5, 0.0, 6.0, 4.0, rounding_mode="FLOOR")
-    x = b.node("ReduceMean", b.quant(b.node("PRelu", x, np.full((4, 1), 0.25)), 0.25, 6), axes=[2], keepdims=0)
-    x = b.node("Gemm", b.quant(x, 0.25, 5), b.quant(rng.normal(size=(3, 4)), 0.25, 3), np.ones(3), transB=1)
-    values = b.node("TopK", x, b.constant([1], np.int64), outputs=2, axis=1)
-    return b.model((f"{values}_1", (1, 1), TensorProto.INT64))
-
-
-@cache
-def models() -> tuple[bytes, ...]:
-    """Small valid models with every kind of operator."""
-    drawn = [_mixed(), _signal()]
-    for seed in (1, 4, 7):
-        rng = np.random.default_rng(seed)
-        drawn += [RandomModel(rng, dyadic=True).model(), RandomImages(rng, dyadic=True).model()]
-    return tuple(model.SerializeToString() for model in drawn)
-
-
-@cache
-def finn_models() -> tuple[bytes, ...]:
-    """The same models in FINN's dialect."""
-    graphs = (lower(onnx.ModelProto.FromString(data)) for data in models())
-    return tuple(finn.write(finn.adapted(graph)).SerializeToString() for graph in graphs)
 
 
 # --- mutations of bytes ---
@@ -384,140 +306,3 @@ def mutant(seed: int, of: tuple[bytes, ...] = ()) -> Mutant:
             mutation(rng, model)
             done.append(mutation.__name__.strip("_"))
     return Mutant(seed, " and ".join(done), model.SerializeToString())
-
-
-# --- outcomes ---
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a mutant: ``refused`` in one line (``text``), ``equal`` to its reference, ``read`` if it is
-    in FINN's dialect, large or degenerate.
-
-    A ``large`` one is lowered, not executed: a frame has too many elements. A ``degenerate`` one differs from
-    its reference, whose float32 arithmetic breaks down because of huge or tiny constants; a build would end with that.
-    """
-
-    result: str
-    text: str = ""
-
-
-DEGENERATE = 1e9
-MOST_ELEMENTS = 1 << 18
-"""Elements of all streams of a frame up to which a mutant is executed."""
-
-
-@contextmanager
-def _limited(seconds: float) -> Iterator[None]:
-    """Raise Hang after that time."""
-
-    def ring(number: int, frame: object) -> None:
-        raise Hang(f"more than {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def examine(damaged: Mutant, frames: int = 8, seconds: float = 60.0) -> Outcome:
-    """Read, lower and execute a mutant on random frames; a model in FINN's dialect is only read.
-
-    Raises AssertionError for a refusal that is not one short printable line or, of a structural mutation, names nothing
-    of the model, and for integers that differ from the reference's by more than rounding; Hang for a case that takes
-    longer than ``seconds``; and whatever else the packages let through.
-    """
-    with _limited(seconds):
-        try:
-            return _executed(damaged, frames)
-        except BitfabricError as error:
-            text = str(error)
-    assert text.isprintable(), f"not one printable line: {text!r}"
-    assert len(text) <= 800, text
-    assert damaged.kind == "raw" or _names_something(damaged, text), f"names nothing of the model: {text}"
-    return Outcome("refused", text)
-
-
-def campaign(seeds: Iterable[int], of: tuple[bytes, ...] = ()) -> Counter[str]:
-    """The outcomes of the mutants of these seeds, counted. Raises AssertionError for the first that fails."""
-    counts: Counter[str] = Counter()
-    for seed in seeds:
-        damaged = mutant(seed, of)
-        try:
-            outcome = examine(damaged)
-        except (Exception, Hang) as error:
-            raise AssertionError(f"seed {seed} ({damaged.kind}): {type(error).__name__}: {error}") from error
-        counts[outcome.result] += 1
-    return counts
-
-
-def _executed(damaged: Mutant, frames: int) -> Outcome:
-    proto = _parsed(damaged)
-    node_names(proto.graph)
-    if finn.is_finn(proto):
-        assert Finn(proto, "m.onnx").graph.nodes
-        return Outcome("read")
-    model = load(proto)
-    lowered = lower_model(model)
-    graph = lowered.graph
-    if sum(prod(stream.shape) for stream in graph.edges.values()) > MOST_ELEMENTS:
-        return Outcome("large")
-    reference = Reference(proto, model)
-    compared = compare_with(graph, lowered, reference, _frames(graph, frames, damaged.seed))
-    differs = f"{compared.describe()}: {compared.first_unexplained}"
-    if compared.mismatches == compared.explained:
-        return Outcome("equal")
-    assert _degenerate(damaged), differs
-    return Outcome("degenerate", differs)
-
-
-def _degenerate(damaged: Mutant) -> bool:
-    """Whether a constant is so large or small that float32 sums of the reference lose what is added to them."""
-    graph = onnx.ModelProto.FromString(damaged.data).graph
-    values = [numpy_helper.to_array(each).astype(np.float64) for each in graph.initializer]
-    values += [np.array([attribute.f, *attribute.floats]) for node in graph.node for attribute in node.attribute]
-    sizes = [np.abs(value) for value in values]
-    return any(np.any(size > DEGENERATE) or np.any((size > 0) & (size < 1 / DEGENERATE)) for size in sizes)
-
-
-def _parsed(damaged: Mutant) -> onnx.ModelProto:
-    """The mutant as it is read from a file."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "m.onnx"
-        path.write_bytes(damaged.data)
-        return read_file(path)[0]
-
-
-def _frames(graph: Graph, count: int, seed: int) -> dict[str, np.ndarray]:
-    rng, result = np.random.default_rng(seed), {}
-    for port in graph.inputs:
-        if port.dtype.startswith("float"):
-            result[port.name] = (rng.integers(-64, 64, (count, *port.shape)) / 16).astype(port.dtype)
-            continue
-        dtype = graph.edges[port.edge].dtype
-        drawn = rng.integers(int(dtype.min()), int(dtype.max()), (count, *port.shape), endpoint=True)
-        result[port.name] = np.where(drawn >= 0, 1, -1) if dtype.name == "BIPOLAR" else drawn
-    return result
-
-
-def _names_something(damaged: Mutant, text: str) -> bool:
-    """Whether a refusal names a node, a tensor or the operator set, or says that the whole file is none."""
-    graph = onnx.ModelProto.FromString(damaged.data).graph
-    names = {str(name) for node in graph.node for name in (node.name, *node.output)}
-    names |= {f"{node.op_type}_{number}" for number, node in enumerate(graph.node)}
-    names |= {value.name for value in (*graph.input, *graph.output)} | {each.name for each in graph.initializer}
-    general = (
-        "node ",
-        "input ",
-        "output ",
-        "initializer ",
-        "tensor ",
-        "opset",
-        "no QONNX",
-        "not a QONNX",
-        "no network",
-    )
-    return any(name and name in text for name in names) or any(word in text for word in general)

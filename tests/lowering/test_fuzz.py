@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.builders.mutations import Mutant, campaign, examine, finn_models, models
+from tests.builders.every_operator import finn_models, models
+from tests.builders.mutations import Mutant
+from tests.builders.outcomes import campaign, examine
 
 FOUND = (5, 17, 122, 755, 897, 1274, 1394, 1869, 1961, 3361, 4921, 5301, 6794, 7111, 20833)
 """Seeds that once ended in a traceback, in other integers than the reference's, or not within a minute."""

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.builders.qonnx_builder import Builder
-from tests.lowering.gate.small_models import RNG, dense, image, node, refusal, two_readers
+from tests.lowering.gate.small_models import dense, image, node, refusal, two_readers
 
 INT64 = np.int64
 
@@ -79,7 +79,12 @@ def not_utf8(model: onnx.ModelProto, old: bytes) -> onnx.ModelProto:
 def annotated(dtype: str):
     b = Builder((1, 6))
     b.annotate("x", dtype)
-    return b.model((b.node("MatMul", b.quant("x", 0.25, 4), b.quant(RNG.normal(size=(6, 5)), 0.25, 4)), (1, 5)))
+    return b.model(
+        (
+            b.node("MatMul", b.quant("x", 0.25, 4), b.quant(np.random.default_rng(0).normal(size=(6, 5)), 0.25, 4)),
+            (1, 5),
+        )
+    )
 
 
 def twice(model: onnx.ModelProto) -> None:

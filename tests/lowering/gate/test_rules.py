@@ -15,7 +15,7 @@ from hw.lowering.lower import HANDLERS, JOINS, lower
 from hw.lowering.node_steps import TRANSLATIONS
 from hw.lowering.qonnx import load
 from hw.verification.reference import compare, random_frames
-from tests.builders.mutations import models
+from tests.builders.every_operator import models
 from tests.builders.qonnx_builder import Builder
 from tests.lowering.gate.small_models import dense, image, node, two_readers
 
