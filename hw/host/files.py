@@ -185,21 +185,31 @@ def scratch_folder() -> Iterator[Path]:
 
 @contextmanager
 def opened(
-    path: str | os.PathLike[str], remedy: str = "check the path and its permissions", kind: str = "file"
+    path: str | os.PathLike[str],
+    remedy: str = "check the path and its permissions",
+    kind: str = "file",
+    name: str = "name a file",
 ) -> Iterator[BinaryIO]:
     """A regular file for reading, as bytes. Never waits, as for a pipe that nobody writes to.
 
-    Raises UsageError for a file that is missing, is no regular file, or cannot be read; ``kind`` says what it is.
+    Raises UsageError for a file that is missing, is no regular file, or cannot be read. ``kind`` says what the file is,
+    ``name`` what to do instead of naming a folder or a device.
     """
     with using(path, remedy, "cannot read" if kind == "file" else f"cannot read the {kind}"):
         if not os.path.lexists(path):
             raise UsageError(f"no {kind} {path}")
+        _check_regular(os.stat(path).st_mode, path, kind, name)  # A socket cannot be opened.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                is_a = "folder" if stat.S_ISDIR(mode) else "device or pipe"
-                raise UsageError(f"the {kind} {path} is a {is_a}; name a file")
+            _check_regular(os.fstat(file.fileno()).st_mode, path, kind, name)
             yield file
+
+
+def _check_regular(mode: int, path: str | os.PathLike[str], kind: str, name: str) -> None:
+    """Raise UsageError for the mode of what is no regular file."""
+    if stat.S_ISREG(mode):
+        return
+    kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket"}
+    raise UsageError(f"the {kind} {path} is a {kinds.get(stat.S_IFMT(mode), 'device')}; {name}")
 
 
 def read_text(path: Path, most: int = 1 << 26, kind: str = "file") -> str:

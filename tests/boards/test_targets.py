@@ -285,7 +285,7 @@ def test_a_board_file_is_a_file_of_text(tmp_path: Path) -> None:
         find_target(str(path))
     os.mkfifo(tmp_path / "pipe.yaml")
     for other in (tmp_path / "pipe.yaml", Path("/dev/zero.yaml")):
-        with pytest.raises(UsageError, match=r"is a device or pipe; name a file|no board file"):
+        with pytest.raises(UsageError, match=r"is a named pipe; name a file|no board file"):
             find_target(str(other))
 
 

@@ -222,7 +222,7 @@ def test_what_is_no_array_of_numbers_is_refused(what, tmp_path):
 
 
 def test_no_pipe_is_waited_for_and_no_folder_read(tmp_path):
-    for path, reason in ((a_pipe(tmp_path), "pipe"), (tmp_path, "directory"), (tmp_path / "none", "no file")):
+    for path, reason in ((a_pipe(tmp_path), "pipe"), (tmp_path, "folder"), (tmp_path / "none", "no file")):
         with pytest.raises(UsageError) as caught:
             load_array(path)
         line(caught, path, reason)

@@ -1,7 +1,6 @@
 """Reading of model files: one regular file, and at most a second one with weights inside of the same folder."""
 
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import onnx
 
 from hw.host.errors import UsageError
+from hw.host.files import opened
 from hw.lowering.gate.boundary import one_line
 from hw.lowering.gate.limits import DENSE_FILE_BYTES, MAX_FILE_BYTES, MAX_MESSAGES
 from hw.lowering.gate.names import printable
@@ -38,33 +38,19 @@ def read_file(path: Path) -> tuple[onnx.ModelProto, bytes]:
     return proto, data
 
 
-def _regular(path: Path, what: str, most: int, offset: int = 0, length: int | None = None) -> bytes:
-    """The bytes of a regular file, or ``length`` of them from ``offset`` on. Never waits, for a pipe has no end."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if path.is_socket():
-            raise UsageError(f"{what} is a socket, not a file; name the .onnx file") from None
-        raise UsageError(f"{what} cannot be opened ({error.strerror}); check the path and its permissions") from None
-    try:
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise UsageError(f"{what} is a folder; name the .onnx file in it")
-        if not stat.S_ISREG(status.st_mode):
-            kind = "named pipe" if stat.S_ISFIFO(status.st_mode) else "device"
-            raise UsageError(f"{what} is a {kind}, not a file; save the model to a file first")
-        size = status.st_size - offset if length is None else length
+def _regular(
+    path: Path, what: str, most: int, offset: int = 0, length: int | None = None, kind: str = "model"
+) -> bytes:
+    """The bytes of a regular file, or ``length`` of them from ``offset`` on; ``what`` names it in errors."""
+    with opened(path, kind=kind, name="name the .onnx file" if kind == "model" else "export the model again") as file:
+        end = os.fstat(file.fileno()).st_size
+        size = end - offset if length is None else length
         if size > most:
             raise UsageError(f"{what} has {size:,} bytes; models of up to {most:,} bytes are read")
-        if size < 0 or offset + size > status.st_size:
-            raise UsageError(f"{what} ends at byte {status.st_size:,}, too early; export the model again")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            file.seek(offset)
-            return file.read(size)
-    except (OSError, MemoryError) as error:
-        raise UsageError(f"{what} cannot be read ({one_line(error)}); check the disk and the free memory") from None
-    finally:
-        os.close(descriptor)
+        if size < 0 or offset + size > end:
+            raise UsageError(f"{what} ends at byte {end:,}, too early; export the model again")
+        file.seek(offset)
+        return file.read(size)
 
 
 # --- weights in a second file ---
@@ -102,7 +88,9 @@ def _load_second_file(proto: onnx.ModelProto, path: Path) -> bool:
             raise UsageError(f"{place} ({location} is outside of the model's folder); put it beside the model")
         if not target.exists():
             raise UsageError(f"{place} ({location} is missing); put it beside the model")
-        tensor.raw_data = _regular(target, f"{place}: {location}", MAX_FILE_BYTES - total, offset, length)
+        tensor.raw_data = _regular(
+            target, f"{place}: {location}", MAX_FILE_BYTES - total, offset, length, f"second file of {path},"
+        )
         total += len(tensor.raw_data)
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
