@@ -78,8 +78,8 @@ def _rate(fps: float | None) -> str:
 
 
 def _link(link: HostLink) -> str:
-    """The host link's rate beside the accelerator's."""
-    return f"{_rate(link.fps)} at {link.baud:,} baud; the core takes {link.core_fps:,.0f}"
+    """The largest rate of the host link (without the delays of a USB adapter), beside the accelerator's."""
+    return f"at most {_rate(link.fps)} at {link.baud:,} baud; the core takes {link.core_fps:,.0f}"
 
 
 def _choice(choice: FoldingChoice) -> list[str]:
