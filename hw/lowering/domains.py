@@ -11,6 +11,8 @@ OperatorKey: TypeAlias = tuple[str, str]
 
 ONNX_DOMAINS = ("", "ai.onnx")
 QONNX_DOMAIN = "qonnx.custom_op.general"
+CHANNELS_LAST_DOMAIN = "qonnx.custom_op.channels_last"
+"""QONNX's domain of operators on tensors (N, *spatial, C)."""
 OLD_DOMAINS = ("onnx.brevitas", "finn.custom_op.general")
 """Former domains of QONNX's operators."""
 DOMAINS = frozenset({*ONNX_DOMAINS, QONNX_DOMAIN, *OLD_DOMAINS})

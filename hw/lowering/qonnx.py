@@ -12,7 +12,15 @@ from qonnx.core.datatype import BaseDataType, DataType
 from qonnx.core.modelwrapper import ModelWrapper
 
 from hw.host.errors import BitfabricError, UsageError
-from hw.lowering.domains import DOMAINS, OLD_DOMAINS, QONNX_DOMAIN, QUANTIZER_OPS, find_plugin, operator_key
+from hw.lowering.domains import (
+    DOMAINS,
+    OLD_DOMAINS,
+    ONNX_DOMAINS,
+    QONNX_DOMAIN,
+    QUANTIZER_OPS,
+    find_plugin,
+    operator_key,
+)
 from hw.lowering.gate.boundary import boundary
 from hw.lowering.gate.inference import Inference
 from hw.lowering.gate.limits import MAX_BITS
@@ -29,9 +37,8 @@ from hw.lowering.gate.tensors import (
     elem_type_of,
     type_name,
 )
+from hw.lowering.versions import NEWEST_OPSET, OLDEST_OPSET, QONNX_NEWEST, VERSIONS, since_version
 
-OLDEST_OPSET = 7
-"""From this opset on operands broadcast as in NumPy, and ONNX Runtime computes the reference."""
 HALF_WAY = frozenset({"Im2Col", "MaxPoolNHWC", "QuantAvgPool2d", "XnorPopcountMatMul"})
 """Operators of the intermediate models between QONNX and FINN's dataflow graph."""
 FOREIGN = {
@@ -118,9 +125,9 @@ def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
         node.name = name
     live = live_nodes(graph, [node.name for node in graph.node])
     functions = {(each.domain, each.name) for each in proto.functions}
+    versions = _versions(proto, [graph.node[number] for number in live])
     for node in graph.node:
         node.domain = operator_key(node)[0]
-    versions = _versions(proto, [graph.node[number] for number in live])
     tensors: dict[str, Tensor] = {
         each.name: Tensor((), each.data_type, Constant(each, f"initializer {each.name}")) for each in graph.initializer
     }
@@ -165,20 +172,41 @@ def _check_annotations(graph: onnx.GraphProto, tensors: Mapping[str, Tensor]) ->
 
 
 def _versions(proto: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> dict[str, int]:
-    """The operator sets by domain, under their new names. Raises UsageError for a version that does not exist."""
+    """The operator sets by domain, under their new names.
+
+    Raises UsageError for a version that does not exist, and for operators of QONNX's in several versions.
+    """
     _rename_onnx_domain(proto)
-    if not any(opset.domain == QONNX_DOMAIN for opset in proto.opset_import):
-        proto.opset_import.append(onnx.helper.make_opsetid(QONNX_DOMAIN, 1))
-    versions = {opset.domain: opset.version for opset in proto.opset_import}
-    if versions[QONNX_DOMAIN] < 1:
-        raise UsageError(f"the model uses QONNX's operators of opset {versions[QONNX_DOMAIN]}; export it in opset 1")
-    newest = onnx.defs.onnx_opset_version()
-    if any(node.domain == "" for node in nodes) and not OLDEST_OPSET <= versions.get("", 0) <= newest:
+    imported = {opset.domain: opset.version for opset in proto.opset_import}
+    versions = {**imported, QONNX_DOMAIN: _qonnx_version(imported, nodes)}
+    proto.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in versions if domain not in imported)
+    for opset in proto.opset_import:
+        opset.version = versions[opset.domain]
+    if any(not operator_key(node)[0] for node in nodes) and not (OLDEST_OPSET <= versions.get("", 0) <= NEWEST_OPSET):
         given = versions.get("", "none")
         raise UsageError(
-            f"the model uses ONNX's operators of opset {given}; export it in an opset of {OLDEST_OPSET} to {newest}"
+            f"the model uses ONNX's operators of opset {given}; export it in an opset of {OLDEST_OPSET} to "
+            f"{NEWEST_OPSET}"
         )
     return versions
+
+
+def _qonnx_version(imported: Mapping[str, int], nodes: list[onnx.NodeProto]) -> int:
+    """The operator set of QONNX's operators, which a model may import under several names of their domain."""
+    keys = {(node.domain, operator_key(node)) for node in nodes if operator_key(node)[0] == QONNX_DOMAIN}
+    own = {(domain, key): imported[domain] for domain, key in keys if domain in imported and domain not in ONNX_DOMAINS}
+    version = max(own.values(), default=imported.get(QONNX_DOMAIN, 1))
+    if not 1 <= version <= QONNX_NEWEST:
+        raise UsageError(
+            f"the model uses QONNX's operators of opset {version}; export it in an opset of 1 to {QONNX_NEWEST}"
+        )
+    for (domain, key), given in own.items():
+        if key in VERSIONS and since_version(key, given) != since_version(key, version):
+            raise UsageError(
+                f"the model uses QONNX's operators of opset {given} ({domain}) and {version}, between which {key[1]} "
+                "changed; export it in one"
+            )
+    return version
 
 
 def _rename_onnx_domain(proto: onnx.ModelProto) -> None:

@@ -22,6 +22,7 @@ from hw.lowering.gate.site import Rule, Shape, Site, Tensor
 from hw.lowering.gate.structure import check_node
 from hw.lowering.gate.tensors import check_shape
 from hw.lowering.refusal import unknown_operator
+from hw.lowering.versions import check_version
 
 RULES: Mapping[OperatorKey, Rule] = {
     **{("", op): rule for op, rule in {**elementwise.RULES, **spatial.RULES, **layout.RULES}.items()},
@@ -56,8 +57,10 @@ class Inference:
         with boundary(f"{node.name}: {node.op_type}"):
             check_node(node, self.functions)
             key = operator_key(node)
+            version = self.versions.get(key[0], 1)
+            check_version(node, key, version)
             inputs = tuple(self.tensors[name] if name else None for name in node.input)
-            site = Site(node, inputs, self.versions.get(key[0], 1))
+            site = Site(node, inputs, version)
             check_attributes(site)
             self._visit(site, key)
 
