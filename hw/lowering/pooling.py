@@ -29,9 +29,15 @@ def _max_pool(context: Lowering, node: onnx.NodeProto) -> None:
         raise lowering_error(node, "it gives indices, too", "use only its values")
     tensor = with_axis_last(node, context.integers(node.input[0], node))
     windows = _whole(tensor) if node.op_type == "GlobalMaxPool" else geometry(call)
-    if windows.single:
-        context.values[node.output[0]] = tensor
-        return
+    context.values[node.output[0]] = (
+        tensor if windows.single else _maximum(context, node, tensor, windows, (channel_first(len(tensor.shape)),))
+    )
+
+
+def _maximum(
+    context: Lowering, node: onnx.NodeProto, tensor: IntegerTensor, windows: Geometry, layout_ops: LayoutOps
+) -> IntegerTensor:
+    """Maxima of windows in hardware; ``layout_ops`` lead from their stream to the model's tensor."""
     name = context.name("pool")
     given = _with_increasing_values(context, node, name, tensor, windows.padded)
     if windows.positions > 1:
@@ -46,8 +52,8 @@ def _max_pool(context: Lowering, node: onnx.NodeProto) -> None:
     kernel = context.nodes[-1].kernel
     context.products[edge] = Product((tensor,), bounds, len(given.steps))
     stream = kernel.outputs()[0]
-    context.values[node.output[0]] = IntegerTensor(
-        stream.shape, given.steps, given.origins, (channel_first(len(stream.shape)),),
+    return IntegerTensor(
+        stream.shape, given.steps, given.origins, layout_ops,
         number=tensor.number, edge=edge, dtype=stream.dtype, low=given.low, high=given.high,
     )  # fmt: skip
 
@@ -120,21 +126,25 @@ def _average_pool(context: Lowering, node: onnx.NodeProto) -> None:
     context.values[node.output[0]] = _average(context, node, tensor, windows, layout_ops)
 
 
-def _reduce_mean(context: Lowering, node: onnx.NodeProto) -> None:
-    """The mean over all axes except the batch and one other, which becomes the channel axis."""
+def _reduce(context: Lowering, node: onnx.NodeProto) -> None:
+    """The mean, sum or maximum over all axes except the batch and one other, which becomes the channel axis."""
     call = context.call(node)
     rank = len(call.shape)
-    given = call.operand(1) if context.version(node) >= 18 else call.get("axes", None)
-    axes = {int(axis) % rank for axis in (range(rank) if given is None else np.ravel(given))}
+    axes_are_input = context.version(node) >= (13 if node.op_type == "ReduceSum" else 18)
+    given = call.operand(1) if axes_are_input else call.get("axes", None)
+    axes = {int(axis) % rank for axis in (range(rank) if given is None or not np.size(given) else np.ravel(given))}
     kept = sorted(set(range(rank)) - axes)
     if len(kept) != 2 or kept[0] != 0:
+        verb = {"ReduceMean": "average", "ReduceSum": "sum", "ReduceMax": "maximise"}[node.op_type]
         raise lowering_error(
-            node, f"it averages over the axes {sorted(axes)} of {call.shape}", "average over all spatial axes at once"
+            node, f"it {verb}s over the axes {sorted(axes)} of {call.shape}", f"{verb} over all spatial axes at once"
         )
-    tensor = with_axis_last(node, context.affine_integers(node.input[0], node), kept[1] - 1)
+    find = context.integers if node.op_type == "ReduceMax" else context.affine_integers
+    tensor = with_axis_last(node, find(node.input[0], node), kept[1] - 1)
     out = call.output_shape[1:]
     layout_ops = (step("Reshape", shape=out),) if out != (*(1,) * (rank - 2), tensor.channels) else ()
-    context.values[node.output[0]] = _average(context, node, tensor, _whole(tensor), layout_ops)
+    reduced = _maximum if node.op_type == "ReduceMax" else _average
+    context.values[node.output[0]] = reduced(context, node, tensor, _whole(tensor), layout_ops)
 
 
 def _whole(tensor: IntegerTensor) -> Geometry:
@@ -146,14 +156,15 @@ def _whole(tensor: IntegerTensor) -> Geometry:
 def _average(
     context: Lowering, node: onnx.NodeProto, tensor: IntegerTensor, windows: Geometry, layout_ops: LayoutOps
 ) -> IntegerTensor:
-    """Sums of windows in hardware; the division is a step on the sums."""
+    """Sums of windows in hardware; the division, which a ReduceSum lacks, is a step on the sums."""
     name, count = context.name("pool"), windows.positions
+    divisor = 1 if node.op_type == "ReduceSum" else count
     edge = _pool(context, name, AccumulatePool, tensor, windows)
     kernel = context.nodes[-1].kernel
     slope, offset = affine_by_channel(tensor)
     rank = len(tensor.shape)
-    steps = (*affine_steps(rank, slope, offset * Fraction(count)), step("Div", float(count)))
-    magnitudes = np.full(count, 1 / count)
+    steps = (*affine_steps(rank, slope, offset * Fraction(count)), step("Div", float(divisor)))
+    magnitudes = np.full(count, 1 / divisor)
     context.products[edge] = Product(
         (tensor,), summed(lambda values: windows.windows(values[0]), magnitudes, shared=False), len(steps)
     )
@@ -164,5 +175,5 @@ def _average(
 HANDLERS: Handlers = {
     **dict.fromkeys(onnx_keys("MaxPool", "GlobalMaxPool"), Handler(_max_pool, spatial=True)),
     **dict.fromkeys(onnx_keys("AveragePool", "GlobalAveragePool"), Handler(_average_pool, spatial=True)),
-    ("", "ReduceMean"): Handler(_reduce_mean, spatial=True),
+    **dict.fromkeys(onnx_keys("ReduceMean", "ReduceSum", "ReduceMax"), Handler(_reduce, spatial=True)),
 }

@@ -242,6 +242,11 @@ def _pool(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
     return exact.linear(node, 1, terms, rounds or bool(attributes.get("ceil_mode", 0)))
 
 
+def _sum(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
+    sizes = [float(np.prod(exact.model.get_tensor_shape(name))) for name in (node.input[0], node.output[0])]
+    return exact.linear(node, 1, sizes[0] / sizes[1])
+
+
 def _quant(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
     attributes = exact.attributes(node)
     scale, zero, bits = (exact.constant(name) for name in node.input[1:4])
@@ -312,6 +317,7 @@ SUMS: dict[str, Operator] = {
     "AveragePool": _pool,
     "GlobalAveragePool": _pool,
     "ReduceMean": _pool,
+    "ReduceSum": _sum,
 }
 """Operators that sum: float32 rounds inside them."""
 OPERATORS: dict[str, Operator] = {

@@ -206,7 +206,7 @@ RULES: dict[str, Rule] = {
     "MaxPool": max_pool,
     "AveragePool": average_pool,
     **dict.fromkeys(("GlobalMaxPool", "GlobalAveragePool"), global_pool),
-    "ReduceMean": reduced,
+    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax"), reduced),
     "Pad": pad,
     **dict.fromkeys(("Resize", "Upsample"), resize),
 }
