@@ -134,6 +134,15 @@ def test_averages_are_sums_with_a_scale(op):
     assert graph.edges["pool0"].dtype.name == "INT8"
 
 
+@pytest.mark.parametrize("op", ["ReduceSum", "ReduceMax"])
+def test_reductions_over_all_axes_but_one_are_pools(op):
+    b = Builder((1, 3, 4, 4))
+    x = b.node(op, b.quant("x", 0.25, 4), b.constant([2, 3], np.int64), keepdims=0)
+    graph, _ = check(b.model((b.node("MatMul", b.quant(x, 0.25, 8), weights(b, 3, 5)), (1, 5)), opset=20))
+    assert names(graph)[0] == "pool0"
+    assert graph.edges["pool0"].dtype.name == {"ReduceSum": "INT8", "ReduceMax": "INT4"}[op]
+
+
 def test_averages_as_brevitas_truncates_them():
     b = Builder((1, 2, 4, 4))
     x = b.node("AveragePool", b.quant("x", 0.25, 4), kernel_shape=[2, 2], strides=[2, 2])
