@@ -72,6 +72,10 @@ class HostNodes:
     def _reshape(self, each: HostStep, source: str) -> str:
         return self.node("Reshape", source, np.array([1, *dict(each.attributes)["shape"]], np.int64))
 
+    def _gather(self, each: HostStep, source: str) -> str:
+        given = dict(each.attributes)
+        return self.node("Gather", source, np.array(given["indices"], np.int64), axis=given["axis"])
+
     def _transpose(self, each: HostStep, source: str) -> str:
         return self.node("Transpose", source, perm=list(dict(each.attributes)["perm"]))
 
@@ -146,6 +150,7 @@ WRITERS: dict[str, Callable[[HostNodes, HostStep, str], str]] = {
     "BipolarQuant": HostNodes._bipolar,
     "Cast": HostNodes._cast,
     "Clip": HostNodes._clip,
+    "Gather": HostNodes._gather,
     "MultiThreshold": HostNodes._multi_threshold,
     "Quant": HostNodes._quant,
     "Reshape": HostNodes._reshape,

@@ -126,6 +126,11 @@ def _reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
     return x.reshape(len(x), *shape)
 
 
+def _gather(x: Array, *, axis: int, indices: tuple[int, ...]) -> Array:
+    """The elements at constant ``indices`` along an axis, in that order."""
+    return np.take(x, np.asarray(indices, np.intp), axis)
+
+
 OPERATORS: dict[str, Callable[..., Array]] = {
     "Abs": np.abs,
     "Add": np.add,
@@ -139,6 +144,7 @@ OPERATORS: dict[str, Callable[..., Array]] = {
     "Elu": lambda x, *, alpha: np.where(x >= 0, x, x.dtype.type(alpha) * np.expm1(np.minimum(x, 0))),
     "Exp": np.exp,
     "Floor": np.floor,
+    "Gather": _gather,
     "HardSigmoid": lambda x, *, alpha, beta: np.clip(x * x.dtype.type(alpha) + x.dtype.type(beta), 0, 1),
     "HardSwish": lambda x: x * np.clip(x / x.dtype.type(6) + x.dtype.type(0.5), 0, 1),
     "LeakyRelu": lambda x, *, alpha: np.where(x >= 0, x, x * x.dtype.type(alpha)),
@@ -170,7 +176,7 @@ OPERATORS: dict[str, Callable[..., Array]] = {
 QUANTIZERS = frozenset({"Quant", "BipolarQuant", "MultiThreshold", "Trunc", "Sign"})
 """Operators that return integer codes."""
 
-RESHAPING = frozenset({"Reshape", "Transpose"})
+RESHAPING = frozenset({"Gather", "Reshape", "Transpose"})
 """Operators that only rearrange elements."""
 
 MONOTONE = QUANTIZERS | RESHAPING | frozenset({

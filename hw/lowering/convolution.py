@@ -14,7 +14,7 @@ from hw.lowering.context import Lowering
 from hw.lowering.geometry import Geometry, geometry
 from hw.lowering.handlers import Handler, Handlers, affine_by_channel, affine_steps, output_tensor, with_axis_last
 from hw.lowering.integer_tensor import IntegerTensor, Steps
-from hw.lowering.layout_ops import channel_first
+from hw.lowering.layout_ops import LayoutOps, channel_first, channels_of
 from hw.lowering.refusal import lowering_error
 from hw.lowering.rounding import Interval, Product, summed
 from hw.lowering.weights import fold_scales_into_weights, integer_weights, reachable, weight_dtype
@@ -35,7 +35,7 @@ def _conv(context: Lowering, node: onnx.NodeProto) -> None:
             node, f"its weights {integers.shape} do not fit its input {call.shape}", "export the model again"
         )
     bias = call.operand(2)
-    tensor = with_axis_last(node, context.affine_integers(node.input[0], node))
+    tensor = with_axis_last(node, context.affine_integers(node.input[0], node), permuted=True)
     check_padding(node, tensor, windows)
     name = context.name("conv")
     layer = _depthwise if groups == call.shape[1] == len(integers) and groups > 1 else _dense
@@ -61,7 +61,7 @@ def _pad(context: Lowering, node: onnx.NodeProto) -> None:
     pads[:, range(rank) if axes is None else np.ravel(axes) % rank] = given
     if pads.min() < 0 or pads[:, :2].any() or rank not in (3, 4):
         raise lowering_error(node, f"it pads {call.shape} by {pads.tolist()}", "pad height and width only")
-    tensor = with_axis_last(node, context.affine_integers(node.input[0], node))
+    tensor = with_axis_last(node, context.affine_integers(node.input[0], node), permuted=True)
     ones = (1,) * (rank - 2)
     around = Geometry(call.shape[2:], ones, ones, ones, tuple((int(a), int(b)) for a, b in pads[:, 2:].T))
     check_padding(node, tensor, around)
@@ -77,9 +77,8 @@ def _pad(context: Lowering, node: onnx.NodeProto) -> None:
 
     context.products[edge] = Product((tensor,), bounds, len(tensor.steps))
     low, high = _bounds(tensor, around)
-    layout_ops = (channel_first(rank - 1),)
     context.values[node.output[0]] = IntegerTensor(
-        shape, tensor.steps, tensor.origins, layout_ops, edge=edge, dtype=dtype, low=low, high=high
+        shape, tensor.steps, tensor.origins, tensor.layout_ops, edge=edge, dtype=dtype, low=low, high=high
     )
 
 
@@ -125,7 +124,8 @@ def _dense(
     groups: int,
 ) -> IntegerTensor:
     """A convolution as a matrix (K * C, M), its rows in the order of a window's elements, channels innermost."""
-    matrix, scales = (_matrix(values, groups) for values in (integers, scale))
+    channels = np.argsort(channels_of(tensor.layout_ops, tensor.channels))
+    matrix, scales = (_matrix(values, groups, channels) for values in (integers, scale))
     magnitudes = np.abs(matrix * scales)
     slope, offset = (np.tile(part, windows.positions) for part in affine_by_channel(tensor))
     matrix, gain, shift = fold_scales_into_weights(node, matrix, scales, slope, offset)
@@ -154,13 +154,15 @@ def _dense(
         bounds,
         steps,
         Product((tensor,), summed(terms, magnitudes, True), len(steps)),
+        (channel_first(len(windows.out) + 1),),
     )
 
 
-def _matrix(values: np.ndarray, groups: int) -> np.ndarray:
+def _matrix(values: np.ndarray, groups: int, channels: np.ndarray) -> np.ndarray:
     """Weights or scales (M, C / groups, *kernel) as a matrix (K * C, M), for groups with blocks on its diagonal.
 
-    Integers are 0 outside of the blocks, scales the same as inside.
+    Integers are 0 outside of the blocks, scales the same as inside. ``channels`` are the model's channels in the order
+    of the stream.
     """
     outputs, inputs = values.shape[:2]
     if groups > 1:
@@ -171,7 +173,7 @@ def _matrix(values: np.ndarray, groups: int) -> np.ndarray:
         else:
             whole[np.arange(outputs), blocks] = values
         values = whole.reshape(outputs, groups * inputs, *values.shape[2:])
-    return np.moveaxis(values, (0, 1), (-1, -2)).reshape(-1, outputs)
+    return np.moveaxis(values[:, channels], (0, 1), (-1, -2)).reshape(-1, outputs)
 
 
 def _depthwise(
@@ -185,7 +187,8 @@ def _depthwise(
     groups: int,
 ) -> IntegerTensor:
     """A depthwise convolution: weights (C, K), one row for each channel."""
-    matrix, scales = (values.reshape(groups, -1) for values in (integers, scale))
+    channels = np.argsort(channels_of(tensor.layout_ops, groups))
+    matrix, scales = (values.reshape(groups, -1)[channels] for values in (integers, scale))
     if np.any(scales != scales[:, :1]):
         raise lowering_error(node, "its weights have different scales within one sum", "use one scale for each channel")
     low, high = _bounds(tensor, windows)
@@ -199,7 +202,7 @@ def _depthwise(
         (tensor,), summed(lambda values: windows.windows(values[0]), np.abs(matrix * scales), shared=False), len(steps)
     )
     bounds = low * up + high * down, high * up + low * down
-    return _append(context, node, name, kernel, edge, bounds, steps, product)
+    return _append(context, node, name, kernel, edge, bounds, steps, product, tensor.layout_ops)
 
 
 def _append(
@@ -211,12 +214,12 @@ def _append(
     bounds: tuple[np.ndarray, np.ndarray],
     steps: Steps,
     product: Product,
+    layout_ops: LayoutOps,
 ) -> IntegerTensor:
     """Append a convolution's kernel and record how rounding propagates through it; returns its output."""
     written = context.append(name, kernel, edge)
     context.products[written] = product
-    rank = len(kernel.outputs()[0].shape)
-    return output_tensor(node, written, kernel, bounds, steps, (channel_first(rank),))
+    return output_tensor(node, written, kernel, bounds, steps, layout_ops)
 
 
 HANDLERS: Handlers = {

@@ -9,7 +9,7 @@ module is imported, which happens before shapes are inferred.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -21,7 +21,7 @@ from hw.lowering.affine import floats
 from hw.lowering.context import Lowering
 from hw.lowering.domains import OperatorKey
 from hw.lowering.integer_tensor import AS_FLOAT32, IntegerTensor, Steps
-from hw.lowering.layout_ops import LayoutOps, element_order
+from hw.lowering.layout_ops import LayoutOps, element_order, permuted_channels
 from hw.lowering.refusal import lowering_error
 
 
@@ -45,15 +45,19 @@ class Handler:
 Handlers: TypeAlias = Mapping[OperatorKey, Handler]
 
 
-def with_axis_last(node: onnx.NodeProto, tensor: IntegerTensor, axis: int = 0) -> IntegerTensor:
+def with_axis_last(node: onnx.NodeProto, tensor: IntegerTensor, axis: int = 0, permuted: bool = False) -> IntegerTensor:
     """The tensor as a stream of shape ``(*others, size of axis)``: the same elements in the same order.
 
-    ``axis`` counts the axes of the model's tensor without the batch. Raises BitfabricError if the elements arrive in
-    another order, or if their scale or offset varies along the other axes.
+    ``axis`` counts the axes of the model's tensor without the batch; here, its elements are called channels. If
+    ``permuted``, the caller accepts a stream whose channels are permuted, at all positions alike: the ``layout_ops`` of
+    the result permute the channels and transpose them to ``axis``, and ``channels_of`` reads the permutation. Raises
+    BitfabricError if the elements arrive in another order, or if their scale or offset varies along the other axes.
     """
     shape = tensor.tensor_shape
     order = np.moveaxis(element_order(tensor.layout_ops, tensor.shape), axis, -1)
-    if not np.array_equal(order.ravel(), np.arange(order.size)):
+    rows = order.reshape(-1, shape[axis])
+    channels = rows[0] if permuted else np.arange(shape[axis])
+    if not np.array_equal(rows, channels + shape[axis] * np.arange(len(rows))[:, None]):
         raise lowering_error(
             node,
             "its input's elements arrive in another order than row by row with its channels innermost",
@@ -65,7 +69,7 @@ def with_axis_last(node: onnx.NodeProto, tensor: IntegerTensor, axis: int = 0) -
         raise lowering_error(
             node, "its input is scaled differently at different positions", "use one scale and bias for each channel"
         )
-    return result
+    return replace(result, layout_ops=permuted_channels(channels, len(shape), axis))
 
 
 def affine_by_channel(tensor: IntegerTensor) -> tuple[np.ndarray, np.ndarray]:

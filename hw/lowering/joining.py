@@ -12,7 +12,7 @@ from hw.lowering.context import Lowering
 from hw.lowering.domains import onnx_keys
 from hw.lowering.handlers import Handler, Handlers, affine_by_channel, affine_steps, output_tensor, with_axis_last
 from hw.lowering.integer_tensor import IntegerTensor
-from hw.lowering.layout_ops import channel_first, element_order
+from hw.lowering.layout_ops import channels_of, element_order, permuted_channels
 from hw.lowering.node_steps import Call
 from hw.lowering.refusal import lowering_error
 from hw.lowering.rounding import Interval, Product, summed
@@ -57,7 +57,11 @@ def _add(context: Lowering, node: onnx.NodeProto) -> None:
 def _align_operands(node: onnx.NodeProto, a: IntegerTensor, b: IntegerTensor) -> tuple[IntegerTensor, IntegerTensor]:
     """Two tensors of equal shape as streams of equal shape, with their elements in the same order."""
     if not np.array_equal(element_order(a.layout_ops, a.shape), element_order(b.layout_ops, b.shape)):
-        a, b = (with_axis_last(node, each) for each in (a, b))
+        a, b = (with_axis_last(node, each, permuted=True) for each in (a, b))
+        if not np.array_equal(*(channels_of(each.layout_ops, each.channels) for each in (a, b))):
+            raise lowering_error(
+                node, "the channels of its inputs arrive in different orders", "add tensors before they are shuffled"
+            )
     b = b.reshaped(a.shape)
     if a.varies_spatially or b.varies_spatially:
         a, b = (each.reshaped((int(np.prod(each.shape)),)) for each in (a, b))
@@ -71,7 +75,9 @@ def _concat(context: Lowering, node: onnx.NodeProto) -> None:
     axis += len(out) if axis < 0 else 0
     if axis == 0:
         raise lowering_error(node, "it works along the batch", "concatenate channels")
-    tensors = tuple(with_axis_last(node, context.affine_integers(name, node), axis - 1) for name in node.input)
+    tensors = tuple(
+        with_axis_last(node, context.affine_integers(name, node), axis - 1, permuted=True) for name in node.input
+    )
     if len(tensors) == 1:
         context.values[node.output[0]] = tensors[0]
         return
@@ -86,8 +92,10 @@ def _concat(context: Lowering, node: onnx.NodeProto) -> None:
 
     context.products[edge] = Product(tensors, bounds, len(steps))
     low, high = (np.concatenate(ends) for ends in zip(*((each.low, each.high) for each in tensors), strict=True))
-    rank = len(tensors[0].shape)
-    layout_ops = (channel_first(rank, axis - 1),) if axis != rank else ()
+    starts = np.cumsum([0, *(each.channels for each in tensors[:-1])])
+    orders = (channels_of(each.layout_ops, each.channels) for each in tensors)
+    channels = np.concatenate([start + order for start, order in zip(starts, orders, strict=True)])
+    layout_ops = permuted_channels(channels, len(tensors[0].shape), axis - 1)
     context.values[node.output[0]] = output_tensor(node, edge, kernel, (low, high), steps, layout_ops)
 
 
@@ -121,7 +129,7 @@ def _upsample(context: Lowering, node: onnx.NodeProto) -> None:
     if not whole or max(factors[:2]) > 1 or len(before) not in (3, 4):
         raise lowering_error(node, f"it takes {before} to {after}", "enlarge height and width by whole factors")
     _check_scales(call, factors)
-    tensor = with_axis_last(node, context.integers(node.input[0], node))
+    tensor = with_axis_last(node, context.integers(node.input[0], node), permuted=True)
     kernel = Upsample(tensor.shape, factors[2:], tensor.dtype)
     edge = context.append(context.name("upsample"), kernel, tensor.edge)
 
@@ -132,7 +140,7 @@ def _upsample(context: Lowering, node: onnx.NodeProto) -> None:
     context.products[edge] = Product((tensor,), bounds, len(tensor.steps))
     stream = kernel.outputs()[0]
     context.values[node.output[0]] = IntegerTensor(
-        stream.shape, tensor.steps, tensor.origins, (channel_first(len(stream.shape)),),
+        stream.shape, tensor.steps, tensor.origins, tensor.layout_ops,
         number=tensor.number, edge=edge, dtype=stream.dtype, low=tensor.low, high=tensor.high,
     )  # fmt: skip
 

@@ -42,10 +42,11 @@ from hw.kernels.fifo.kernel import Fifo
 from hw.lowering import arg_max, convolution, dense, joining, node_steps, pooling
 from hw.lowering.constants import Constant, folded
 from hw.lowering.context import Decision, Lowering
-from hw.lowering.domains import find_plugin, onnx_keys, operator_key
+from hw.lowering.domains import find_plugin, operator_key
 from hw.lowering.gate.boundary import boundary
 from hw.lowering.gate.limits import MAX_CHAIN, MAX_MOVES
 from hw.lowering.handlers import Handler, Handlers
+from hw.lowering.images import image_tensors
 from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps, integer_tensor, last_quantizer
 from hw.lowering.qonnx import integer_dtype, load
 from hw.lowering.quantize import is_redundant
@@ -65,8 +66,6 @@ HANDLERS: Handlers = {
 """The built-in handlers of operators that become kernels."""
 JOINS: Handlers = joining.JOINS
 """Handlers of operators that are element-wise steps, unless they have several data inputs."""
-ORDER_FREE = frozenset(onnx_keys("MatMul", "Gemm", "Flatten", "Reshape", "Transpose"))
-"""Operators whose input may have its elements in any order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +99,7 @@ def lower(model: Source) -> Graph:
 def lower_model(model: ModelWrapper) -> LoweredModel:
     """The lowering of a model that ``hw.lowering.qonnx.load`` has prepared. Raises BitfabricError as ``lower`` does."""
     live = _live_nodes(model)
-    context = Lowering(model, _images(live))
+    context = Lowering(model, image_tensors(model, live, _is_spatial))
     _read_inputs(context)
     readers = _readers(model, live)
     branches = {name for name, count in readers.items() if count > 1}
@@ -132,15 +131,10 @@ def _live_nodes(model: ModelWrapper) -> list[onnx.NodeProto]:
     return live[::-1]
 
 
-def _images(live: list[onnx.NodeProto]) -> set[str]:
-    """The tensors that spatial operators (convolutions, pools, ...) read, directly or through element-wise nodes."""
-    images: set[str] = set()
-    for node in reversed(live):
-        handler = _handler(node)
-        spatial = handler is not None and handler.spatial
-        if spatial or (operator_key(node) not in ORDER_FREE and images.intersection(node.output)):
-            images.update(node.input)
-    return images
+def _is_spatial(node: onnx.NodeProto) -> bool:
+    """Whether a node's operator works on images or signals."""
+    handler = _handler(node)
+    return handler is not None and handler.spatial
 
 
 def _readers(model: ModelWrapper, live: list[onnx.NodeProto]) -> Counter[str]:

@@ -17,7 +17,7 @@ from hw.lowering.domains import onnx_keys
 from hw.lowering.geometry import Geometry, geometry
 from hw.lowering.handlers import Handler, Handlers, affine_by_channel, affine_steps, output_tensor, with_axis_last
 from hw.lowering.integer_tensor import IntegerTensor, Steps
-from hw.lowering.layout_ops import LayoutOps, channel_first
+from hw.lowering.layout_ops import LayoutOps, channels_of, permuted_channels, simplified
 from hw.lowering.refusal import lowering_error
 from hw.lowering.rounding import Interval, Product, summed
 
@@ -27,10 +27,10 @@ def _max_pool(context: Lowering, node: onnx.NodeProto) -> None:
     call = context.call(node)
     if len(node.output) > 1 and node.output[1]:
         raise lowering_error(node, "it gives indices, too", "use only its values")
-    tensor = with_axis_last(node, context.integers(node.input[0], node))
+    tensor = with_axis_last(node, context.integers(node.input[0], node), permuted=True)
     windows = _whole(tensor) if node.op_type == "GlobalMaxPool" else geometry(call)
     context.values[node.output[0]] = (
-        tensor if windows.single else _maximum(context, node, tensor, windows, (channel_first(len(tensor.shape)),))
+        tensor if windows.single else _maximum(context, node, tensor, windows, tensor.layout_ops)
     )
 
 
@@ -111,7 +111,7 @@ def _with_increasing_values(
 def _average_pool(context: Lowering, node: onnx.NodeProto) -> None:
     """The average over windows, or over the whole image."""
     call = context.call(node)
-    tensor = with_axis_last(node, context.affine_integers(node.input[0], node))
+    tensor = with_axis_last(node, context.affine_integers(node.input[0], node), permuted=True)
     windows = _whole(tensor) if node.op_type == "GlobalAveragePool" else geometry(call)
     if windows.padded and not call.get("count_include_pad", 0):
         raise lowering_error(
@@ -122,8 +122,7 @@ def _average_pool(context: Lowering, node: onnx.NodeProto) -> None:
     if call.get("ceil_mode", 0) and windows.padded:
         raise lowering_error(node, "its last windows reach over the border (ceil_mode)", "leave ceil_mode out")
     check_padding(node, tensor, windows)
-    layout_ops = (channel_first(len(tensor.shape)),)
-    context.values[node.output[0]] = _average(context, node, tensor, windows, layout_ops)
+    context.values[node.output[0]] = _average(context, node, tensor, windows, tensor.layout_ops)
 
 
 def _reduce(context: Lowering, node: onnx.NodeProto) -> None:
@@ -140,9 +139,11 @@ def _reduce(context: Lowering, node: onnx.NodeProto) -> None:
             node, f"it {verb}s over the axes {sorted(axes)} of {call.shape}", f"{verb} over all spatial axes at once"
         )
     find = context.integers if node.op_type == "ReduceMax" else context.affine_integers
-    tensor = with_axis_last(node, find(node.input[0], node), kept[1] - 1)
+    tensor = with_axis_last(node, find(node.input[0], node), kept[1] - 1, permuted=True)
     out = call.output_shape[1:]
-    layout_ops = (step("Reshape", shape=out),) if out != (*(1,) * (rank - 2), tensor.channels) else ()
+    whole = (*(1,) * (rank - 2), tensor.channels)
+    channels = permuted_channels(channels_of(tensor.layout_ops, tensor.channels), rank - 1, rank - 2)
+    layout_ops = simplified((*channels, step("Reshape", shape=out)), whole)
     reduced = _maximum if node.op_type == "ReduceMax" else _average
     context.values[node.output[0]] = reduced(context, node, tensor, _whole(tensor), layout_ops)
 
