@@ -58,7 +58,7 @@ def _align_operands(node: onnx.NodeProto, a: IntegerTensor, b: IntegerTensor) ->
     """Two tensors of equal shape as streams of equal shape, with their elements in the same order."""
     if not np.array_equal(element_order(a.layout_ops, a.shape), element_order(b.layout_ops, b.shape)):
         a, b = (with_axis_last(node, each, permuted=True) for each in (a, b))
-        if not np.array_equal(*(channels_of(each.layout_ops, each.channels) for each in (a, b))):
+        if np.any(channels_of(a.layout_ops, a.channels) != channels_of(b.layout_ops, b.channels)):
             raise lowering_error(
                 node, "the channels of its inputs arrive in different orders", "add tensors before they are shuffled"
             )
