@@ -29,8 +29,9 @@ from hw.host.operators import OPERATORS
 from hw.host.steps import HostStep
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Kernel
+from hw.ir.origin import Origin
 
-FORMAT, VERSION = "bitfabric graph", 1
+FORMAT, VERSION = "bitfabric graph", 2
 JSON_FILE, ARRAY_FILE = "graph.json", "graph.safetensors"
 Namespace = Mapping[str, Any]
 """The names of a kernel's module, among which the classes of its fields are found."""
@@ -123,7 +124,8 @@ class _Writer:
             raise BitfabricError(f"{node.name}: its kernel {kernel.op} is not the installed one; install its package")
         fields = self._fields(kernel, f"{node.name}.", vars(sys.modules[type(kernel).__module__]))
         names = {"inputs": list(node.inputs), "outputs": list(node.outputs)}
-        return {"name": node.name, "kernel": kernel.op, "fields": fields, **names}
+        origin = {"node": node.origin.node, "module": node.origin.module}
+        return {"name": node.name, "origin": origin, "kernel": kernel.op, "fields": fields, **names}
 
     def port(self, port: Port) -> dict[str, Any]:
         steps = [
@@ -199,7 +201,7 @@ class _Reader:
                 f"a {op} like this has {len(kernel.inputs())} inputs and {len(kernel.outputs())} outputs, not "
                 f"{len(inputs)} and {len(outputs)}"
             )
-        return Node(content["name"], kernel, inputs, outputs)
+        return Node(content["name"], kernel, inputs, outputs, _origin(content))
 
     def port(self, content: dict[str, Any]) -> Port:
         edge, dtype, shape, steps = (content.get(key) for key in ("edge", "dtype", "shape", "steps"))
@@ -304,6 +306,15 @@ def _is_numpys(name: str) -> bool:
         return array_file.stored_as(np.dtype(name)) is not None
     except TypeError:
         return False
+
+
+def _origin(content: dict[str, Any]) -> Origin:
+    given = content.get("origin")
+    if not isinstance(given, dict) or sorted(given) != ["module", "node"]:
+        raise _WrongError("its origin is no node and module")
+    if not all(isinstance(each, str) for each in given.values()):
+        raise _WrongError("the names of its origin must be strings")
+    return Origin(**given)
 
 
 def _strings(content: dict[str, Any], key: str) -> tuple[str, ...]:

@@ -90,8 +90,9 @@ def small() -> Graph:
 
 def graph_of(dense: MatrixVector, requant: Requant) -> Graph:
     from hw.ir.graph import Node
+    from hw.ir.origin import Origin
 
-    nodes = Node("fc.0", dense, ("x",), ("a",)), Node("fc é", requant, ("a",), ("y",))
+    nodes = Node("fc.0", dense, ("x",), ("a",), Origin("/fc/MatMul", "fc")), Node("fc é", requant, ("a",), ("y",))
     return Graph(
         nodes,
         (Port("x", "x", (2,), "float32"),),
@@ -142,12 +143,14 @@ DAMAGE = [
     (lambda folder: (folder / "graph.json").write_text("[]"), "it holds no dataflow graph"),
     (lambda folder: (folder / "graph.json").unlink(), "graph.json is damaged: it cannot be read"),
     (lambda folder: (folder / "graph.safetensors").unlink(), "graph.safetensors is damaged: it cannot be read"),
-    (edit("version", 2), "has version 2, this bitfabric reads 1; build again"),
+    (edit("version", 1), "has version 1, this bitfabric reads 2; build again"),
     (edit("nodes", {}), "it has no list of nodes"),
     (edit("nodes", 0, "name", 1), "a node has no name"),
     (edit("nodes", 0, "kernel", "nix"), r"node fc\.0: no kernel nix; there are "),
     (edit("nodes", 0, "kernel", "shared"), r"node fc\.0: no kernel shared; "),
     (edit("nodes", 0, "kernel", ["x"]), r"node fc\.0: it names no kernel"),
+    (edit("nodes", 0, "origin", None), r"node fc\.0: its origin is no node and module"),
+    (edit("nodes", 0, "origin", {"node": "n", "module": 1}), "the names of its origin must be strings"),
     (edit("nodes", 0, "inputs", "x"), "its inputs are not a list of edges"),
     (edit("nodes", 0, "inputs", ["x", "z"]), "has 1 inputs and 1 outputs, not 2 and 1"),
     (edit("nodes", 0, "inputs", ["nix"]), "reads nix, which nothing before it writes"),

@@ -18,9 +18,11 @@ from hw.host.operators import RESHAPING
 from hw.host.steps import HostStep, step
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Kernel
+from hw.ir.origin import Origin
 from hw.ir.stream import Stream, container
 from hw.lowering.constant_folding import evaluate
 from hw.lowering.gate.boundary import boundary
+from hw.lowering.module_names import module_names
 
 ReadOperator: TypeAlias = Callable[["Reader", onnx.NodeProto, dict[str, Any]], None]
 """A function that appends the kernels of one of FINN's nodes to a Reader; its arguments include the attributes."""
@@ -53,6 +55,7 @@ class Reader:
         for node in proto.graph.node:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
+        self.modules = module_names(proto.graph)
         self.versions = {opset.domain: opset.version for opset in proto.opset_import}
 
     def graph(self) -> Graph:
@@ -256,7 +259,8 @@ class Reader:
         outputs (see ``HardwareValue``).
         """
         edges = edges or tuple(node.output)
-        self.nodes.append(Node(name or node.name, kernel, tuple(source.edge for source in sources), edges))
+        origin = Origin(node.name, self.modules.get(node.name, ""))
+        self.nodes.append(Node(name or node.name, kernel, tuple(source.edge for source in sources), edges, origin))
         for edge, stream in zip(edges, kernel.outputs(), strict=True):
             self.values[edge] = HardwareValue(edge, stream, factor, offset)
 

@@ -20,6 +20,7 @@ from hw.ir.kernel import Kernel
 from hw.ir.stream import Stream
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.lowering.domains import QONNX_DOMAIN
+from hw.lowering.module_names import set_module
 
 WriteKernel: TypeAlias = Callable[["Writer", Node], None]
 """A function that appends FINN's nodes for a node of the graph to a Writer."""
@@ -77,7 +78,10 @@ class Writer:
             write = self.operators(type(node.kernel))
             if write is None:
                 raise BitfabricError(f"{node.name}: FINN has no form for {node.kernel.op}; use the open back end")
+            before_layer = len(self.nodes)
             write(self, self._reshaped(node))
+            for made in self.nodes[before_layer:]:
+                set_module(made, node.origin.module)
         for port in self.graph.outputs:
             self._leave(port, after)
         return self._model([*before.nodes, *self.nodes, *after.nodes], before, after)

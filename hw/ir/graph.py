@@ -10,17 +10,28 @@ from hw.host.steps import HostStep, run
 from hw.ir import html
 from hw.ir.frames import checked
 from hw.ir.kernel import Kernel
+from hw.ir.origin import Origin
 from hw.ir.stream import Stream
 
 
 @dataclass(frozen=True)
 class Node:
-    """One kernel and the edges that it reads and writes, by name."""
+    """One kernel and the edges that it reads and writes, by name.
+
+    ``name`` identifies the node in its graph; ``origin`` holds the user's names of what it was made from.
+    """
 
     name: str
     kernel: Kernel
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    origin: Origin = field(default_factory=Origin)
+
+    @property
+    def title(self) -> str:
+        """The name, followed by the user's own in parentheses: ``conv0 (blocks.0.first.conv)``."""
+        own = self.origin.name
+        return f"{self.name} ({own})" if own and own != self.name else self.name
 
 
 @dataclass(frozen=True)

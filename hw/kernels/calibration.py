@@ -38,5 +38,5 @@ def separate(*parts: Kernel) -> Graph:
             edges.append(tuple(f"{side}{n}_{i}" for i in range(len(streams))))
             named = zip(edges[-1], streams, strict=True)
             ports.extend(Port(edge, edge, stream.shape, stream.dtype.name) for edge, stream in named)
-        nodes.append(Node(f"kernel{n}", kernel, *edges))
+        nodes.append(Node(f"kernel{n}", kernel, edges[0], edges[1]))
     return Graph(tuple(nodes), tuple(inputs), tuple(outputs))

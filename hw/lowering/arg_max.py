@@ -26,12 +26,14 @@ def _top_k(context: Lowering, node: onnx.NodeProto) -> None:
             context.values[name] = value.then(top_k(context.call(node, output), output), node.name)
 
 
-def in_hardware(context: Lowering, tensor: IntegerTensor, host_steps: Steps) -> IntegerTensor | None:
+def in_hardware(
+    context: Lowering, tensor: IntegerTensor, host_steps: Steps, host_origins: tuple[str, ...]
+) -> IntegerTensor | None:
     """The index of the largest value of an output, computed by an ArgMax kernel on the integers of ``tensor``.
 
-    ``host_steps`` are the host steps after ``tensor``: an ArgMax, or a TopK with k = 1, possibly after a softmax
-    along the same axis. Those after it remain the host steps of the result. Returns None, and appends nothing, if
-    the steps are others, or if the integers may not have the same order as the values.
+    ``host_steps`` are the host steps after ``tensor``, from the nodes ``host_origins``: an ArgMax, or a TopK with
+    k = 1, possibly after a softmax along the same axis. Those after it remain the host steps of the result. Returns
+    None, and appends nothing, if the steps are others, or if the integers may not have the same order as the values.
     """
     softmax = len(host_steps) > 1 and host_steps[0].op in SOFTMAX and _axis(host_steps[0]) == _axis(host_steps[1])
     chosen = host_steps[1:] if softmax else host_steps
@@ -55,7 +57,7 @@ def in_hardware(context: Lowering, tensor: IntegerTensor, host_steps: Steps) -> 
     lead = (*order.shape[:axis], *order.shape[axis + 1 :])
     tensor = tensor.reshaped((*lead, classes))
     kernel = ArgMax(classes, tensor.dtype, lead)
-    edge = context.append("arg_max", kernel, tensor.edge)
+    edge = context.append("arg_max", kernel, tensor.edge, origin=host_origins[len(host_steps) - len(chosen)])
     stream = kernel.outputs()[0]
     shape = (*order.shape[:axis], *((1,) if attributes.get("keepdims", True) else ()), *order.shape[axis + 1 :])
     layout_ops = (step("Reshape", shape=shape),) if shape != stream.shape else ()

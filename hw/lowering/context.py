@@ -13,6 +13,7 @@ from hw.host.operators import QUANTIZERS
 from hw.host.steps import step
 from hw.ir.graph import Node, Port
 from hw.ir.kernel import Kernel
+from hw.ir.origin import Origin
 from hw.ir.stream import container
 from hw.lowering import node_steps
 from hw.lowering.constants import Constant
@@ -28,6 +29,7 @@ from hw.lowering.integer_tensor import (
     quantizer_range,
 )
 from hw.lowering.layout_ops import LayoutOps, channel_last, inverse, shape_after, simplified, through_layout_ops
+from hw.lowering.module_names import module_names
 from hw.lowering.quantize import Quantizer, quantizer, regridding_steps
 from hw.lowering.rounding import Product
 
@@ -51,6 +53,7 @@ class Lowering:
 
     - ``values``: what is known of each of the model's tensors, by name;
     - ``nodes``, ``inputs``: the nodes and input ports of the dataflow graph so far;
+    - ``node``: the name of the model's node that is being lowered, "" at the outputs;
     - ``readers``: by edge, the nodes that read it;
     - ``tensors``: by edge, the model's tensor that its integers represent and the chain from them to its values;
     - ``computed``: the same as ``tensors`` for integer inputs, and for the outputs of handlers (sums, pools, ...);
@@ -67,6 +70,7 @@ class Lowering:
         self.values: dict[str, Constant | HostTensor | IntegerTensor] = {}
         self.nodes: list[Node] = []
         self.inputs: list[Port] = []
+        self.node = ""
         self.tensors: dict[str, tuple[str, IntegerTensor]] = {}
         self.computed: dict[str, tuple[str, IntegerTensor]] = {}
         self.decisions: dict[str, Decision] = {}
@@ -79,6 +83,8 @@ class Lowering:
         self._layers: Counter[str] = Counter()
         self._names: set[str] = set()
         self._copies: Counter[str] = Counter()
+        self._modules = module_names(model.graph)
+        self._quantized_layers: dict[str, str] = {}
         graph = model.graph
         self._shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
         for value in (*graph.input, *graph.output, *graph.value_info):
@@ -152,14 +158,18 @@ class Lowering:
         self._layers[kind] += 1
         return f"{kind}{self._layers[kind] - 1}"
 
-    def append(self, name: str, kernel: Kernel, *edges: str) -> str:
-        """Append a node that reads ``edges``; returns its unique name, which is also the edge that it writes."""
+    def append(self, name: str, kernel: Kernel, *edges: str, origin: str | None = None) -> str:
+        """Append a node that reads ``edges``; returns its unique name, which is also the edge that it writes.
+
+        ``origin`` is the name of the model's node that it comes from, by default the one that is being lowered.
+        """
         unique = name
         while unique in self._names:
             self._copies[name] += 1
             unique = f"{name}_{self._copies[name] + 1}"
         self._names.add(unique)
-        self.nodes.append(Node(unique, kernel, edges, (unique,)))
+        node = self.node if origin is None else origin
+        self.nodes.append(Node(unique, kernel, edges, (unique,), Origin(node, self._modules.get(node, ""))))
         for edge in edges:
             self.readers.setdefault(edge, []).append(self.nodes[-1])
         return unique
@@ -274,7 +284,10 @@ class Lowering:
                 if strict:
                     raise
                 return source
-            edge = self.append(f"{source.edge}_{made.kernel.op}", made.kernel, source.edge)
+            # All quantizers behind a layer, one after another or beside each other, are numbered after the layer.
+            layer = self._quantized_layers.get(source.edge, source.edge)
+            edge = self.append(f"{layer}_{made.kernel.op}", made.kernel, source.edge, origin=origin)
+            self._quantized_layers[edge] = layer
             stream = made.kernel.outputs()[0]
             self._quantized[key] = integer_tensor(edge, stream.shape, stream.dtype, made.low, made.high, origin)
             self.decisions[edge] = Decision(source.truncated(at + 1), head, made)

@@ -18,8 +18,10 @@ handlers, and describes how another package adds one.
 
 Layers are named by kind in the model's order: ``fc0``, ``fc1``, ``conv0``, ``pool0``, ``add0``, ``concat0``,
 ``upsample0``. ``conv0_window`` is the sliding window before ``conv0``, ``conv0_threshold`` or ``conv0_requant`` the
-quantizer after it, ``conv0_threshold_fork`` the fork that copies its stream; ``input_threshold`` quantizes an integer
-input, ``arg_max`` is the last node. Edges have the names of the nodes that write them; the input's edge is ``input``.
+quantizer after it (``conv0_threshold_2`` the second one), ``conv0_threshold_fork`` the fork that copies its stream;
+``input_threshold`` quantizes an integer input, ``arg_max`` is the last node. Edges have the names of the nodes that
+write them; the input's edge is ``input``. The user's own names are each node's ``origin`` (``hw.lowering.module_names``
+finds those of modules): a window belongs to its convolution, a fork to no node of the model.
 """
 
 import os
@@ -106,12 +108,14 @@ def lower_model(model: ModelWrapper) -> LoweredModel:
     for value in model.graph.input:
         _quantize_before_branch(context, value.name, branches)
     for node in live:
+        context.node = node.name
         with boundary(f"{node.name}: {node.op_type}"):
             _lower_node(context, node)
             for name in node.output:
                 if name in readers and name not in context.values:
                     raise lowering_error(node, f"its output {name} is used", "use only its first output")
                 _quantize_before_branch(context, name, branches)
+    context.node = ""
     outputs = []
     for value in model.graph.output:
         with boundary(f"output {value.name}"):
@@ -245,7 +249,7 @@ def _output(context: Lowering, value: onnx.ValueInfoProto) -> Port:
     source, host_steps = context.quantize(whole, strict=False), tensor.host_steps
     context.ends[value.name] = source, host_steps
     if len(context.model.graph.output) == 1:
-        picked = arg_max.in_hardware(context, source, host_steps)
+        picked = arg_max.in_hardware(context, source, host_steps, tensor.host_origins)
         if picked is not None:
             source, host_steps = picked, picked.host_steps
     readers = context.readers.get(source.edge, [])

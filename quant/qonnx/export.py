@@ -34,6 +34,9 @@ from quant.qonnx.handlers import PLACE, Manager, prepare
 from quant.qonnx.verify import QUANTIZERS, Verification, value_of, verify
 from quant.schemes.scheme import Scheme
 
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""Key of the metadata in which torch.onnx lists a node's modules, from the outermost."""
+
 
 def export(
     model: torch.nn.Module,
@@ -171,22 +174,42 @@ def _track(model: torch.nn.Module) -> list[str]:
 
 
 def _name_nodes(model: onnx.ModelProto) -> dict[str, list[str]]:
-    """Gives all nodes unique names after their modules. Returns the node names of each quantizer by its path."""
+    """Gives all nodes unique names after their modules, and states the modules in the nodes' metadata, as torch.onnx's
+    newer exporter does. Returns the node names of each quantizer by its path."""
     taken: set[str] = set()
     found: dict[str, list[str]] = {}
     for node in model.graph.node:
         name = re.sub(r"[./]+", "_", node.name.strip("/"))
+        scopes = _scopes(node.name)
         place = next((each for each in node.attribute if each.name == PLACE), None)
         if place is not None:
             path = place.s.decode()
             node.attribute.remove(place)
             name = f"{path.replace('.', '_')}_{node.op_type}"
+            parts = path.split(".")
+            scopes = ["", *(".".join(parts[:end]) for end in range(1, len(parts) + 1)), node.op_type]
         unique = next(each for each in _numbered(name) if each not in taken)
         taken.add(unique)
         node.name = unique
+        if len(scopes) > 2:
+            node.metadata_props.append(onnx.StringStringEntryProto(key=SCOPES, value=str(scopes)))
         if place is not None:
             found.setdefault(path, []).append(unique)
     return found
+
+
+def _scopes(name: str) -> list[str]:
+    """The scopes in a name of TorchScript's exporter, ``/blocks/blocks.0/conv/Conv``: ``""``, ``blocks``,
+    ``blocks.0``, ``blocks.0.conv``, ``Conv``. The elements of a container repeat its name."""
+    *modules, operator = name.strip("/").split("/")
+    scopes = [""]
+    last = ""
+    for module in modules:
+        outer = scopes[-1] if not last else scopes[-1].removesuffix(last)
+        path = f"{outer}{module}" if last and module.startswith(f"{last}.") else f"{scopes[-1]}.{module}".lstrip(".")
+        scopes.append(path)
+        last = module
+    return [*scopes, operator]
 
 
 def _numbered(name: str) -> Iterator[str]:
