@@ -45,9 +45,14 @@ class Layer(Facts):
     ``M``, pixels at a time, is absent where it is 1; ``implementation``, the kernel that computes the product, where
     that is the ``operator`` itself. ``resources`` are those of the netlist, absent before synthesis.
     The row ``(shell)`` stands for the board's shell; it has neither folding nor estimate.
+
+    ``node`` is the model's node that the layer was made from, ``module`` the module of the network's source that the
+    node belongs to; each is absent where there is none, as for FIFOs, or where the model does not state it.
     """
 
     name: str
+    node: str | None = None
+    module: str | None = None
     operator: str
     PE: int | None
     SIMD: int | None
@@ -57,6 +62,17 @@ class Layer(Facts):
     parity: bool
     estimated: Counts | None
     resources: Counts | None = None
+
+    @property
+    def origin(self) -> str:
+        """The user's own name for it; "" where there is none, or it is the same."""
+        own = self.module or self.node or ""
+        return "" if own == self.name else own
+
+    @property
+    def title(self) -> str:
+        """The name, followed by the user's own in parentheses."""
+        return f"{self.name} ({self.origin})" if self.origin else self.name
 
 
 class HostLink(Facts):

@@ -53,7 +53,7 @@ ChosenBy = Literal["rate", "folding", "fill", "model", "quarter", "half", "most"
 """See ``FoldingChoice.by``."""
 
 
-def clock_warning(clock_mhz: float, fmax_mhz: float, slowest: str | None) -> str:
+def clock_warning(clock_mhz: float, fmax_mhz: float, slowest: str) -> str:
     """A sentence on a clock above the estimated Fmax, with a clock that is likely to be met."""
     return (
         f"the clock of {clock_mhz:g} MHz is {clock_mhz / fmax_mhz:.2f} times the estimated Fmax of {fmax_mhz:.0f} MHz, "
@@ -235,7 +235,7 @@ class Plan:
         if over := self._overflow(used, cells):
             warnings += (f"the estimate does not fit the device: {over}; {self.suggestion()}",)
         if design.fmax is not None and design.clock_mhz > design.fmax.mhz:
-            warnings += (clock_warning(design.clock_mhz, design.fmax.mhz, design.fmax.slowest),)
+            warnings += (clock_warning(design.clock_mhz, design.fmax.mhz, self._title(design.fmax.slowest)),)
         return Estimate(
             **design.to_json(),
             interval=steady.interval,
@@ -253,6 +253,7 @@ class Plan:
                 Layer.model_validate(
                     {
                         "name": node.name,
+                        **node.origin.names,
                         "operator": node.kernel.op,
                         **node.kernel.folding.attributes,
                         "cycles": node.kernel.interval,
@@ -288,7 +289,10 @@ class Plan:
         """The error for a synthesised design for which the device has no room: ``what`` says how much, ``layers`` which
         ones are largest, and a rate that is estimated to fit, given the logic cells ``needed``."""
         largest = sorted(layers, key=lambda name: -(layers[name].lut + layers[name].ff))[:3]
-        named = ", ".join(f"{name} ({layers[name].lut} LUT, {layers[name].ff} FF)" for name in largest)
+        titles = self.graph.titles
+        named = ", ".join(
+            f"{titles.get(name, name)} ({layers[name].lut} LUT, {layers[name].ff} FF)" for name in largest
+        )
         return BitfabricError(
             f"the design does not fit {self.config.target}: {what}; its largest layers are {named}; "
             f"{self.suggestion(self._fewer_cells(needed))}"
@@ -312,8 +316,12 @@ class Plan:
         config, fmax = self.config, estimate.fmax_mhz
         if config.clock_mhz is None or config.force_clock or fmax is None or estimate.clock_mhz <= CLOCK_ERROR * fmax:
             return
-        warning = clock_warning(estimate.clock_mhz, fmax, estimate.slowest)
+        warning = clock_warning(estimate.clock_mhz, fmax, self._title(estimate.slowest))
         raise BitfabricError(f"{self.config.target}: {warning}, and --force-clock places the design all the same")
+
+    def _title(self, name: str | None) -> str:
+        """The name of a node that limits the clock, with the user's own."""
+        return self.point.hardware.titles.get(name or "", name or "")
 
     def _choice(self) -> FoldingChoice:
         """Why the design is folded as it is, with the rates next to it where the device decided."""

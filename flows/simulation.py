@@ -34,5 +34,7 @@ def simulate(
     else:
         shown = identifiers(graph.edges, prefixed=True)
         ports = {port: shown[edge] for edge, port in names.items()}
-        result = waveform.record(design, frames, trace, ports, clock_mhz)
+        layers = identifiers((node.name for node in graph), prefixed=True)
+        origins = {layers[node.name]: node.origin.name for node in graph if node.origin.name not in ("", node.name)}
+        result = waveform.record(design, frames, trace, ports, origins, clock_mhz)
     return {port.edge: result.outputs[names[port.edge]] for port in graph.outputs}, result

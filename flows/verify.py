@@ -30,7 +30,9 @@ def check_rtl(graph: Graph, family: Family, ints: EdgeBatch, design: RtlDesign) 
     names = stream_names(graph, design)
     for edge, name in names.items():
         if difference := first_difference(result.taken[name][:, None], modelled.taken[edge][:, None]):
-            raise BitfabricError(f"the RTL's cycles differ from the cycle model on {edge}: {difference}")
+            raise BitfabricError(
+                f"the RTL's cycles differ from the cycle model on {graph.titles.get(edge, edge)}: {difference}"
+            )
     simulated = Trace(graph, count, modelled.offered, {e: result.taken[n] for e, n in names.items()})
     counts = equal(count, _elements(expected))
     return {**counts, "latency": simulated.latency, "interval": simulated.interval}, got
@@ -56,7 +58,7 @@ def _differing_layer(graph: Graph, family: Family, ints: EdgeBatch) -> str:
         part = replace(graph, nodes=nodes, outputs=ports)
         got, _ = simulate(part, generate(part, family), few)
         if any(first_difference(got[edge], want) for edge, want in part.execute(few).items()):
-            return nodes[-1].name
+            return nodes[-1].title
     return "none of the first four frames"
 
 

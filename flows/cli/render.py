@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 out = Terminal()
 
+ORIGIN = 24
+"""Maximum characters of a user's own name in a table; the middle of a longer one is left out."""
 FOLDED = 12
 """Minimum width, in characters, of a column of names in a terminal that is too narrow for the table."""
 STEP = 1.05
@@ -34,7 +36,7 @@ class _Table(Table):
 def _table(*columns: str) -> Table:
     table = _Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        left = column in ("layer", "operator", "board", "name", "engine", "purpose", "status", "device", "")
+        left = column in ("layer", "from", "operator", "board", "name", "engine", "purpose", "status", "device", "")
         table.add_column(column, justify="left" if left else "right", no_wrap=not left, overflow="fold")
     return table
 
@@ -58,14 +60,21 @@ def _layers(layers: Sequence[Layer]) -> Table:
     measured = any(layer.resources for layer in layers)
     # M (FINN's name), the number of pixels per beat, is 1 in most networks.
     folds = ("PE", "SIMD", "M") if any(layer.M for layer in layers) else ("PE", "SIMD")
-    table = _table("layer", "operator", *folds, "cycles", "LUT", "BRAM", "DSP")
+    named = ("from",) if any(layer.origin for layer in layers) else ()
+    table = _table("layer", *named, "operator", *folds, "cycles", "LUT", "BRAM", "DSP")
     for layer in layers:
         cost, folding = layer.resources if measured else layer.estimated, layer.to_json()
         table.add_row(
-            layer.name, layer.operator, *(_number(folding.get(key, 1)) for key in folds), _number(layer.cycles),
+            layer.name, *(one_line(layer.origin, ORIGIN) for _ in named), layer.operator,
+            *(_number(folding.get(key, 1)) for key in folds), _number(layer.cycles),
             *((_number(cost.lut), _number(cost.bram), _number(cost.dsp)) if cost else "---"),
         )  # fmt: skip
     return table
+
+
+def _title(layers: Sequence[Layer], name: str) -> str:
+    """The name of a layer, with the user's own."""
+    return next((layer.title for layer in layers if layer.name == name), name)
 
 
 def _protected(layers: Sequence[Layer]) -> str:
@@ -233,7 +242,10 @@ def estimated(result: dict[str, Any]) -> None:
     fmax = result["fmax_mhz"]
     if fmax["estimated"]:
         missed = ", below the clock" if fmax["estimated"] < result["clock_mhz"] else ""
-        out.print(f"Fmax      {fmax['estimated']:.0f} MHz, limited by {one_line(fmax['slowest'])}{missed}")
+        out.print(
+            f"Fmax      {fmax['estimated']:.0f} MHz, limited by {one_line(_title(layers, fmax['slowest']))}{missed}",
+            soft_wrap=True,
+        )
     if unknown := fmax.get("uncalibrated"):
         out.print(f"          uncalibrated: {', '.join(unknown)} (the slowest kernel of the same role stands in)")
     cycles = result["cycles"]

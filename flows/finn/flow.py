@@ -333,7 +333,7 @@ def _estimate(reports: Path) -> dict[str, Any]:
 def _fastest(graph: Graph) -> tuple[int, str]:
     """The minimum interval, in cycles, of foldings with one pixel per beat, and the layer that limits it."""
     return max(
-        (min(node.kernel.fold(f).schedule().interval for f in node.kernel.foldings() if f.pixels == 1), node.name)
+        (min(node.kernel.fold(f).schedule().interval for f in node.kernel.foldings() if f.pixels == 1), node.title)
         for node in graph
     )
 

@@ -68,6 +68,7 @@ def _environment() -> "Environment":
     )
     filters: dict[str, Callable[..., str]] = {
         "fold": lambda fold: f"{fold.pe}×{fold.simd}" + (f"×{fold.pixels}" if fold.pixels > 1 else ""),
+        "named": lambda name, titles: titles.get(name, name),
         "n": lambda value: "–" if value is None else f"{value:,}",
         "pct": lambda value: "–" if value is None else f"{value:.1%}",
         "more": lambda value: f"{value:+,}".replace("-", "−"),
@@ -94,6 +95,7 @@ def _facts(report: BuildReport, graph: Graph, hardware: Graph, folder: Path) -> 
         "tiles": _tiles(report),
         "warnings": _warnings(report),
         "network": html.table(hardware, _shares(report)),
+        "titles": hardware.titles,
         "groups": {node.name: node.kernel.role for node in hardware},
         "ticks": window.ticks(),
         "window": window,
@@ -219,10 +221,11 @@ def _finn(report: BuildReport, hardware: Graph) -> list[tuple[FinnLayerCost, dic
         role, counts = roles.get(layer.name), layer.resources or layer.estimated
         cost = counts.to_json() if counts else dict.fromkeys(NAMES, 0)
         if role == "compute":
-            ours.append({**layer.to_json(), **cost})
+            ours.append({**layer.to_json(), **cost, "title": layer.title})
         elif role == "quantize" and ours and "+" not in ours[-1]["name"]:
             sums = {key: ours[-1][key] + cost[key] for key in NAMES}
-            ours[-1] |= {"name": f"{ours[-1]['name']} + {layer.name}", **sums}
+            both = {key: f"{ours[-1][key]} + {layer.name}" for key in ("name", "title")}
+            ours[-1] |= {**both, **sums}
     theirs = [layer for layer in report.finn.layers if layer.operator.startswith(("MVAU", "VVAU"))]
     pairs = dict(zip((layer.name for layer in theirs), ours, strict=False)) if len(theirs) == len(ours) else {}
     return [(layer, pairs.get(layer.name)) for layer in report.finn.layers]
@@ -238,7 +241,7 @@ def _path(report: BuildReport, hardware: Graph, folder: Path) -> list[figures.Ho
         hops = nextpnr.critical_path(read_json(made))
     except (OSError, ValueError, KeyError) as error:
         raise BitfabricError(f"{made} cannot be read ({error}); build again") from None
-    layers = {instance: node.name for node, instance in instances(hardware).items()}
+    layers = {instance: node.title for node, instance in instances(hardware).items()}
 
     def owner(cell: str) -> str:
         first, _, rest = cell.partition(".")

@@ -58,7 +58,7 @@ class Place(Step[Placed]):
         except nextpnr.NoRoom as error:
             needed = max(error.needed or 0, self.synthesised.logic_cells or 0)
             raise self.plan.refuse(str(error), self.synthesised.layers, needed) from None
-        layers = {instance: node.name for node, instance in instances(made.hardware).items()}
+        layers = {instance: node.title for node, instance in instances(made.hardware).items()}
         path = placed.describe_path(SCOPE if made.image else "", layers)
         placed.check(path)
         bitstream = nextpnr.pack(placed) if made.image else None

@@ -92,6 +92,7 @@ class Search:
 
     def __init__(self, graph: Graph, family: Family, available: Resources, most_cells: float = np.inf) -> None:
         self.names = [node.name for node in graph]
+        self.titles = [node.title for node in graph]
         self.available = available
         self.weights = weights(available)
         self.nodes = [_node(node.kernel, family) for node in graph]
@@ -107,8 +108,8 @@ class Search:
 
     @cached_property
     def min_interval(self) -> tuple[int, str]:
-        """The minimum interval in cycles of any folding, and the layer that limits it."""
-        return max((int(node.intervals.min()), name) for node, name in zip(self.nodes, self.names, strict=True))
+        """The minimum interval in cycles of any folding, and the layer that limits it, with the user's name."""
+        return max((int(node.intervals.min()), title) for node, title in zip(self.nodes, self.titles, strict=True))
 
     @cached_property
     def intervals(self) -> list[int]:

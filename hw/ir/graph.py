@@ -142,6 +142,11 @@ class Graph:
                 return node
         raise UsageError(f"no layer {name}; there are {', '.join(n.name for n in self.nodes)}")
 
+    @property
+    def titles(self) -> dict[str, str]:
+        """By node, its name with the user's own (``Node.title``)."""
+        return {node.name: node.title for node in self.nodes}
+
     def with_kernels(self, kernels: dict[str, Kernel]) -> "Graph":
         """The same graph with other kernels, by node name (with a new folding, for example)."""
         nodes = tuple(replace(n, kernel=kernels[n.name]) if n.name in kernels else n for n in self.nodes)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from hw.host.text import printable
 from hw.ir.kernel import Kernel
+from hw.ir.origin import Origin
 from hw.ir.stream import Stream
 
 
@@ -34,6 +35,8 @@ class DrawnNode(Protocol):
     def inputs(self) -> Sequence[str]: ...
     @property
     def outputs(self) -> Sequence[str]: ...
+    @property
+    def origin(self) -> Origin: ...
 
 
 class Drawn(Protocol):
@@ -65,6 +68,7 @@ line-height:1.3;font-variant-numeric:tabular-nums}
 .bf-graph tbody tr{border-bottom:1px solid var(--bf-rule);background:none}
 .bf-graph .bf-name,.bf-graph .bf-left{text-align:left}
 .bf-graph .bf-name b{font-weight:600;overflow-wrap:anywhere}
+.bf-graph .bf-name .bf-origin{font-size:.92em;overflow-wrap:anywhere}
 .bf-graph .bf-name span,.bf-graph .bf-port{color:var(--bf-faint)}
 .bf-graph td.bf-rail{position:relative;padding:0}
 .bf-rail svg{position:absolute;left:0;top:0;height:100%;overflow:visible}
@@ -161,10 +165,11 @@ def table(graph: Drawn, extra: Mapping[str, Mapping[str, str]] | None = None) ->
             cells += f'<td colspan="{len(heads) - 1}"></td>'
             group = "end"
         else:
-            kernel = graph.node(row.node).kernel
+            node = graph.node(row.node)
+            kernel = node.kernel
             out, fold = kernel.outputs()[0], kernel.folding
             group = str(kernel.role)
-            cells = f'<td class="bf-name"><b>{label}</b> <span>{kernel.op.replace("_", " ")}</span></td>'
+            cells = f'<td class="bf-name"><b>{label}</b> <span>{kernel.op.replace("_", " ")}</span>{_origin(node)}</td>'
             plumbing = group == "plumbing"
             values = [
                 *(f"{_shape(out.shape)} {out.dtype.name}", weights(kernel)),
@@ -179,6 +184,12 @@ def table(graph: Drawn, extra: Mapping[str, Mapping[str, str]] | None = None) ->
         f'<colgroup><col style="width:{LANE * width + 4}px"></colgroup>'
         f'<thead><tr><th></th><th class="bf-left">layer</th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
     )
+
+
+def _origin(node: DrawnNode) -> str:
+    """The user's own name of a node in a line of its own; its title is the name of the model's node."""
+    own, source = (escape(printable(name)) for name in (node.origin.name, node.origin.node))
+    return f'<br><span class="bf-origin" title="{source}">{own}</span>' if own and own != node.name else ""
 
 
 def _cell(head: str, value: str) -> str:

@@ -21,3 +21,8 @@ class Origin:
     def name(self) -> str:
         """The name by which a user knows the layer: the module's, or the node's."""
         return self.module or self.node
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The names that there are, by ``node`` and ``module``."""
+        return {key: name for key, name in vars(self).items() if name}

@@ -27,11 +27,11 @@ def apply_folding(graph: Graph, table: FoldingTable) -> Graph:
     """
     kernels: dict[str, Kernel] = {}
     for name, folding in table.items():
+        node = graph.node(name)
         try:
-            kernels[name] = _implementation(graph.node(name).kernel, folding.implementation).fold(folding)
+            kernels[name] = _implementation(node.kernel, folding.implementation).fold(folding)
         except BitfabricError as error:
-            text = str(error)
-            raise UsageError(text if name in text else f"layer {name}: {text}") from None
+            raise UsageError(f"layer {node.title}: {error}") from None
     return graph.with_kernels(kernels)
 
 

@@ -16,7 +16,8 @@ def explain(graph: Graph, waits: dict[str, str]) -> str:
     deadlock.
     """
     loop = _loop(graph, waits)
-    waiting = "; ".join(f"{name} waits for {waits[name]}" for name in loop)
+    titles = graph.titles
+    waiting = "; ".join(f"{titles[name]} waits for {waits[name]}" for name in loop)
     before = {node.inputs[0] for node in graph if isinstance(node.kernel, Fifo)}  # blocked because the FIFO is full
     full = [waits[name] for name in loop if waits[name] in graph.node(name).outputs and waits[name] not in before]
     for edge in full:

@@ -1,5 +1,6 @@
 """The counts of a comparison with the reference, and the limits within which they are no error."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,7 +34,8 @@ class Comparison:
     - ``decided``: the elements behind sums that float32 cannot hold, where the reference with exact sums decides (they
       are mismatches if they differ from it); ``inexact``: those at which the float32 reference itself is wrong;
     - ``arg_max_changes``: the frames whose class differs between the whole graph and the reference;
-    - ``first_unexplained``, ``first_explained``: where the first mismatches of both kinds are, in words.
+    - ``first_unexplained``, ``first_explained``: where the first mismatches of both kinds are, in words;
+    - ``titles``: by layer, its name with the user's own, for the words.
     """
 
     frames: int = 0
@@ -45,6 +47,7 @@ class Comparison:
     layers: dict[str, LayerCounts] = field(default_factory=dict)
     first_unexplained: str | None = None
     first_explained: str | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def elements(self) -> int:
@@ -87,9 +90,12 @@ class Comparison:
         counts.explained += int((differs & explained).sum())
         counts.apart += 0 if apart is None else int((differs & apart).sum())
         if self.first_unexplained is None:
-            self.first_unexplained = _first(layer, got, want, differs & ~explained, start)
+            self.first_unexplained = _first(self._title(layer), got, want, differs & ~explained, start)
         if self.first_explained is None:
-            self.first_explained = _first(layer, got, want, differs & explained, start)
+            self.first_explained = _first(self._title(layer), got, want, differs & explained, start)
+
+    def _title(self, layer: str) -> str:
+        return self.titles.get(layer, layer)
 
     def add_whole(self, output: str, got: np.ndarray, want: np.ndarray, start: int) -> None:
         """Count the elements of an output of the whole graph that differ; no rounding explains them."""
@@ -110,7 +116,7 @@ class Comparison:
         if not self.mismatches:
             return f"{self.frames} frames, no element differs from the reference"
         where = ", ".join(
-            f"{name}: {each.mismatches} ({each.explained} explained)"
+            f"{self._title(name)}: {each.mismatches} ({each.explained} explained)"
             for name, each in self.layers.items()
             if each.mismatches
         )

@@ -212,9 +212,10 @@ def check_directed(graph: Graph, lowering: LoweredModel, reference: Reference) -
 
     Raises BitfabricError, with the layer, for a difference that float32 rounding does not explain.
     """
-    driven = drive(graph, lowering, reference)
+    driven, titles = drive(graph, lowering, reference), graph.titles
     if driven.wrong:
-        layer, difference = next(iter(driven.wrong.items()))
+        name, difference = next(iter(driven.wrong.items()))
+        layer = titles.get(name, name)
         raise BitfabricError(
             f"the emulator differs from the QONNX reference in layer {layer} at inputs of its own: {difference}"
         )
@@ -232,5 +233,5 @@ def check_directed(graph: Graph, lowering: LoweredModel, reference: Reference) -
         covered=driven.covered,
         sums=driven.sums,
         explained=driven.explained + compared.explained,
-        left_out=tuple(driven.left_out),
+        left_out=tuple(titles.get(layer, layer) for layer in driven.left_out),
     )

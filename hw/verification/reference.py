@@ -141,7 +141,7 @@ def compare_with(graph: Graph, lowering: LoweredModel, reference: Reference, fra
     """The same as ``compare``, for a caller that already has the lowering and the reference of the model."""
     check_correspondence(graph, lowering)
     check_scales(lowering)
-    result, inexact = Comparison(), inexact_layers(lowering)
+    result, inexact = Comparison(titles=graph.titles), inexact_layers(lowering)
     outputs = [port.name for port in graph.outputs]
     names = [*(tensor for tensor, _ in lowering.tensors.values()), *outputs]
     given = graph.check(frames)

@@ -1,3 +1,5 @@
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ from vcd.reader import TokenKind, tokenize
 from flows.simulation import simulate
 from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError
+from hw.ir.origin import Origin
 from hw.passes.lanes import insert_width_converters
 from hw.rtl.design import generate
 from hw.simulation import verilator
@@ -43,6 +46,9 @@ def handshakes(path: Path) -> dict[str, int]:
 def test_a_waveform_has_every_beat_under_its_layer(tmp_path):
     rng = np.random.default_rng(0)
     graph = insert_width_converters(residual(rng, 4))
+    own = {"fc0": Origin("/body/fc/MatMul", "body.fc"), "fork": Origin("/body/fc/MatMul", "body.fc")}
+    nodes = tuple(replace(node, origin=own.get(node.name, node.origin)) for node in graph)
+    graph = replace(graph, nodes=nodes)
     frames = 3
     x = rng.integers(0, 4, (frames, *graph.edges["x"].shape))
     traced, _ = simulate(graph, generate(graph, ECP5), {"x": x}, trace=tmp_path / "w.vcd", clock_mhz=50)
@@ -54,7 +60,10 @@ def test_a_waveform_has_every_beat_under_its_layer(tmp_path):
     assert moved == {edge: frames * beats for edge, beats in given.items()}
     text = (tmp_path / "w.vcd").read_text()
     for node in graph:
-        assert f"$scope module {node.name} $end" in text
+        assert text.count(f"$scope module {node.name} $end") == (2 if node.name in own else 1)
+    alias = text.partition("$scope module body_fc $end")[2]
+    assert re.findall(r"\$scope module (\w+) \$end", alias)[0] == "fc0"
+    assert "$comment fc0 is body.fc $end" in text
     assert "#20000\n" in text  # picoseconds of a cycle
 
 

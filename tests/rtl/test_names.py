@@ -62,10 +62,30 @@ def test_a_waveform_of_hostile_names_has_every_layer_under_a_name_of_its_own() -
         header += [f"  $scope module {instance} $end\n", "  $upscope $end\n"]
     wires = re.findall(r"logic (e\d+_\w+_valid),", generate(chain(names), ECP5).files["accelerator.sv"])
     header += [f"  $var wire 1 {i} {wire} $end\n" for i, wire in enumerate(wires)] + ["$enddefinitions $end\n"]
-    shown = "".join(waveform._renamed(iter(header), {}))
+    shown = "".join(waveform._renamed(iter(header), {}, {}))
     expected = ["a_b_2", "a_b", "a_b_3", "x__end", "module"]
     assert re.findall(r"\$scope module (\S+) \$end", shown)[2:] == expected
     assert re.findall(r"(\w+)_valid \$end", shown) == expected[:-1]
+
+
+def test_a_waveform_has_scopes_of_the_users_names_beside_the_layers() -> None:
+    header = ["$scope module TOP $end\n", " $scope module accelerator $end\n"]
+    for number, layer in enumerate(("window", "conv", "conv_fifo")):
+        header += [f"  $scope module u{number}_{layer} $end\n", f"   $var wire 1 {number} clk $end\n"]
+        header += ["   $scope module u9_inner $end\n", "   $upscope $end\n", "  $upscope $end\n"]
+    header += [" $upscope $end\n", "$upscope $end\n", "$enddefinitions $end\n"]
+    for name in (*HOSTILE, "conv"):
+        shown = "".join(waveform._renamed(iter(header), {}, {"window": name, "conv": name}))
+        *comments, body = shown.partition("$scope")[0].splitlines(), shown
+        assert [line[-5:] for line in comments[0]] == [" $end", " $end"]
+        assert all(line.count("$") == 2 and line.isprintable() for line in comments[0])
+        scopes = re.findall(r"\$scope module (\S+) \$end", body)
+        alias = scopes[8]
+        assert scopes == ["TOP", "accelerator", "window", "inner", "conv", "inner", "conv_fifo", "inner",
+                          alias, "window", "inner", "conv", "inner"]  # fmt: skip
+        assert re.fullmatch(r"[A-Za-z]\w*", alias, re.ASCII)
+        assert alias not in ("window", "conv", "conv_fifo")
+        assert body.count("$scope") == body.count("$upscope")
 
 
 def test_layers_of_one_name_in_a_graph_of_finn_are_numbered() -> None:
