@@ -23,6 +23,7 @@ import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
 from hw import array_file, kernels
+from hw.host.elementwise import COMBINERS
 from hw.host.errors import BitfabricError, UsageError
 from hw.host.files import read_json, write_bytes, write_text
 from hw.host.operators import OPERATORS
@@ -128,15 +129,22 @@ class _Writer:
         return {"name": node.name, "origin": origin, "kernel": kernel.op, "fields": fields, **names}
 
     def port(self, port: Port) -> dict[str, Any]:
-        steps = [
-            {
-                "op": step.op,
-                "operands": self._value(step.operands, f"{port.name}.{i}.operands", {}),
-                "attributes": self._value(step.attributes, f"{port.name}.{i}.attributes", {}),
-            }
-            for i, step in enumerate(port.steps)
-        ]
+        steps = self._steps(port.steps, port.name)
         return {"name": port.name, "edge": port.edge, "shape": list(port.shape), "dtype": port.dtype, "steps": steps}
+
+    def _steps(self, steps: tuple[HostStep, ...], where: str) -> list[dict[str, Any]]:
+        made = []
+        for i, step in enumerate(steps):
+            content = {
+                "op": step.op,
+                "operands": self._value(step.operands, f"{where}.{i}.operands", {}),
+                "attributes": self._value(step.attributes, f"{where}.{i}.attributes", {}),
+            }
+            if step.branches:
+                places = (f"{where}.{i}.branches.{n}" for n in range(len(step.branches)))
+                content["branches"] = [self._steps(*each) for each in zip(step.branches, places, strict=True)]
+            made.append(content)
+        return made
 
     def _fields(self, owner: Any, prefix: str, known: Namespace) -> dict[str, Any]:
         names = [field.name for field in dataclasses.fields(owner) if field.init]
@@ -224,7 +232,12 @@ class _Reader:
             raise _WrongError(f"an operand of {op} is no array")
         if not all(isinstance(each, tuple) and len(each) == 2 and isinstance(each[0], str) for each in read[1]):
             raise _WrongError(f"the attributes of {op} are not pairs of name and value")
-        return HostStep(op, *read)
+        branches = content.get("branches", [])
+        if not isinstance(branches, list) or not all(isinstance(branch, list) for branch in branches):
+            raise _WrongError(f"the branches of {op} are no lists of steps")
+        if (op == "Combine") != bool(branches) or (branches and dict(read[1]).get("by") not in COMBINERS):
+            raise _WrongError(f"{op} has {len(branches)} branches, and combines them by {dict(read[1]).get('by')!r}")
+        return HostStep(op, *read, tuple(tuple(map(self._step, branch)) for branch in branches))
 
     def _made(self, kind: Any, fields: Any, known: Namespace) -> Any:
         expected = [field.name for field in dataclasses.fields(kind) if field.init]

@@ -86,11 +86,14 @@ def _format(data: Json) -> Format:
 
 def _step_to_json(step: HostStep) -> Json:
     operands = [{"dtype": str(a.dtype), "shape": list(a.shape), "values": a.ravel().tolist()} for a in step.operands]
-    return {"op": step.op, "operands": operands, "attributes": dict(step.attributes)}
+    branches = [[_step_to_json(each) for each in branch] for branch in step.branches]
+    content = {"op": step.op, "operands": operands, "attributes": dict(step.attributes)}
+    return content | ({"branches": branches} if branches else {})
 
 
 def _step_from_json(data: Json) -> HostStep:
     operands = tuple(np.array(a["values"], a["dtype"]).reshape(a["shape"]) for a in data["operands"])
     # JSON has no tuples; no attribute is a list.
     attributes = {key: tuple(value) if isinstance(value, list) else value for key, value in data["attributes"].items()}
-    return HostStep(data["op"], operands, tuple(attributes.items()))
+    branches = tuple(tuple(map(_step_from_json, branch)) for branch in data.get("branches", ()))
+    return HostStep(data["op"], operands, tuple(attributes.items()), branches)

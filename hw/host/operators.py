@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .elementwise import UNARY, combine
+
 Array = np.ndarray
 
 
@@ -113,15 +115,6 @@ def arg_max(x: Array, *, axis: int, keepdims: bool, last: bool) -> Array:
     return np.expand_dims(index, axis) if keepdims else index
 
 
-def _sigmoid(x: Array) -> Array:
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype)
-
-
-def _clip(x: Array, low: Array, high: Array) -> Array:
-    return np.minimum(np.maximum(x, low), high)
-
-
 def _reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
     return x.reshape(len(x), *shape)
 
@@ -132,46 +125,32 @@ def _gather(x: Array, *, axis: int, indices: tuple[int, ...]) -> Array:
 
 
 OPERATORS: dict[str, Callable[..., Array]] = {
-    "Abs": np.abs,
+    **UNARY,
     "Add": np.add,
     "ArgMax": arg_max,
     "BatchNormalization": batch_normalization,
     "BipolarQuant": sign,
     "Cast": cast,
-    "Ceil": np.ceil,
-    "Clip": _clip,
+    "Combine": combine,
+    "Constant": lambda x, value: value,
     "Div": np.divide,
-    "Elu": lambda x, *, alpha: np.where(x >= 0, x, x.dtype.type(alpha) * np.expm1(np.minimum(x, 0))),
-    "Exp": np.exp,
-    "Floor": np.floor,
     "Gather": _gather,
-    "HardSigmoid": lambda x, *, alpha, beta: np.clip(x * x.dtype.type(alpha) + x.dtype.type(beta), 0, 1),
-    "HardSwish": lambda x: x * np.clip(x / x.dtype.type(6) + x.dtype.type(0.5), 0, 1),
-    "LeakyRelu": lambda x, *, alpha: np.where(x >= 0, x, x * x.dtype.type(alpha)),
     "LogSoftmax": log_softmax,
     "Mul": np.multiply,
     "MultiThreshold": multi_threshold,
-    "Neg": np.negative,
-    "PRelu": lambda x, slope: np.where(x >= 0, x, x * slope),
     "Quant": quant,
-    "Relu": lambda x: np.maximum(x, 0),
     "Reshape": _reshape,
-    "Round": np.round,
-    "Selu": lambda x, *, alpha, gamma: (
-        x.dtype.type(gamma) * np.where(x >= 0, x, x.dtype.type(alpha) * np.expm1(np.minimum(x, 0)))
-    ),
-    "Sigmoid": _sigmoid,
-    "Sign": np.sign,
     "Softmax": softmax,
-    "Softplus": lambda x: np.logaddexp(x, x.dtype.type(0)),
-    "Softsign": lambda x: x / (1 + np.abs(x)),
     "Sub": np.subtract,
-    "Tanh": np.tanh,
     "TopK": top_k,
     "Transpose": lambda x, *, perm: np.transpose(x, perm),
     "Trunc": trunc,
 }
-"""By operator, the function of a batch, the constant operands and the attributes."""
+"""By operator, the function of a batch, the constant operands and the attributes.
+
+``Combine`` is a function ``by`` name of the results of several branches (``hw.host.steps``), and ``Constant`` is the
+operand, whatever the batch: a branch.
+"""
 
 QUANTIZERS = frozenset({"Quant", "BipolarQuant", "MultiThreshold", "Trunc", "Sign"})
 """Operators that return integer codes."""
@@ -180,10 +159,11 @@ RESHAPING = frozenset({"Gather", "Reshape", "Transpose"})
 """Operators that only rearrange elements."""
 
 MONOTONE = QUANTIZERS | RESHAPING | frozenset({
-    "Add", "BatchNormalization", "Cast", "Ceil", "Clip", "Div", "Elu", "Exp", "Floor", "HardSigmoid", "LeakyRelu",
-    "Mul", "Neg", "PRelu", "Relu", "Round", "Selu", "Sigmoid", "Softplus", "Softsign", "Sub", "Tanh",
+    "Acos", "Acosh", "Add", "Asin", "Asinh", "Atan", "Atanh", "BatchNormalization", "Cast", "Ceil", "Celu", "Clip",
+    "Div", "Elu", "Erf", "Exp", "Floor", "HardSigmoid", "LeakyRelu", "Log", "Mul", "Neg", "PRelu", "Relu", "Round",
+    "Selu", "Shrink", "Sigmoid", "Sinh", "Softplus", "Softsign", "Sqrt", "Sub", "Tanh", "ThresholdedRelu",
 })  # fmt: skip
-"""Element-wise and monotone for all constants that are accepted (LeakyRelu, PRelu and Elu: slopes >= 0)."""
+"""Element-wise and monotone, unless their constants make them turn (``hw.lowering.monotone``)."""
 
-ELEMENTWISE = MONOTONE | frozenset({"Abs", "HardSwish"})
+ELEMENTWISE = MONOTONE | UNARY.keys() | {"Combine", "Constant"}
 """Element-wise operators."""

@@ -54,12 +54,30 @@ def affine_form(
                 slope, offset = slope * factor, offset * factor + shift
             case "Cast" if dict(step.attributes)["to"] in ("float32", "float64"):
                 pass
+            case "Combine" if (parts := _combined(step, shape)) is not None:
+                (factor, shift) = parts
+                slope, offset = slope * factor, offset * factor + shift
             case op if op in CLIPS and through_clips:
                 pass
             case _:
                 return None
     whole = np.broadcast_shapes((1, *shape), slope.shape, offset.shape)
     return np.broadcast_to(slope, whole)[0], np.broadcast_to(offset, whole)[0]
+
+
+def _combined(step: HostStep, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Slope and offset of a sum or difference of affine branches, with a batch of one; None for others."""
+    by = dict(step.attributes)["by"]
+    if by not in ("Add", "Sub", "Sum"):
+        return None
+    parts = [affine_form(branch, shape) for branch in step.branches]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    slope, offset = (np.stack(np.broadcast_arrays(*each)) for each in zip(*known, strict=True))
+    if by == "Sub":
+        slope[1:], offset[1:] = -slope[1:], -offset[1:]
+    return slope.sum(axis=0)[None], offset.sum(axis=0)[None]
 
 
 def _batch_norm(step: HostStep) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """The state of a lowering while it processes the model's nodes, and the operations that handlers call on it."""
 
 from collections import Counter
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -15,6 +15,7 @@ from hw.ir.graph import Node, Port
 from hw.ir.kernel import Kernel
 from hw.ir.origin import Origin
 from hw.ir.stream import container
+from hw.kernels.requant.kernel import Requant
 from hw.lowering import node_steps
 from hw.lowering.constants import Constant
 from hw.lowering.integer_tensor import (
@@ -59,7 +60,9 @@ class Lowering:
     - ``computed``: the same as ``tensors`` for integer inputs, and for the outputs of handlers (sums, pools, ...);
     - ``decisions``: by edge, the quantizer that writes it;
     - ``products``: by edge, how float32 rounding propagates through the kernel that writes it;
-    - ``ends``: by model output, the integers with their element-wise steps, and the host steps after those.
+    - ``ends``: by model output, the integers with their element-wise steps, and the host steps after those;
+    - ``functions``: by edge, its integers as a function of those of another edge, and the number of steps on the edge
+      that the function replaces.
 
     ``images`` names the model's tensors that spatial operators read: their streams have channels innermost.
     """
@@ -76,6 +79,7 @@ class Lowering:
         self.decisions: dict[str, Decision] = {}
         self.products: dict[str, Product] = {}
         self.ends: dict[str, tuple[IntegerTensor, Steps]] = {}
+        self.functions: dict[str, tuple[int, IntegerTensor]] = {}
         self.first_outputs = {node.name: node.output[0] for node in model.graph.node}
         self.readers: dict[str, list[Node]] = {}
         self._entered: dict[Hashable, tuple[IntegerTensor, LayoutOps]] = {}
@@ -185,6 +189,20 @@ class Lowering:
         if value.edge not in self.tensors and all(value.edge != port.edge for port in self.inputs):
             self.computed.setdefault(value.edge, (tensor, value))
 
+    def remove_unread(self, outputs: Iterable[str]) -> None:
+        """Remove the nodes whose results nothing reads, ``outputs`` aside: functions that go back behind them."""
+        read, kept = set(outputs), []
+        for node in reversed(self.nodes):
+            if read.isdisjoint(node.outputs):
+                for edge in node.outputs:
+                    for known in (self.tensors, self.computed, self.decisions, self.products):
+                        known.pop(edge, None)
+            else:
+                read.update(node.inputs)
+                kept.append(node)
+        self.nodes = kept[::-1]
+        self.readers = {edge: [node for node in self.nodes if edge in node.inputs] for edge in self.readers}
+
     # --- from the model's tensors to integers on edges ---
 
     def on_edge(
@@ -215,9 +233,7 @@ class Lowering:
             self._entered[key] = self._port(value, count, tensor)
         start, layout_ops = self._entered[key]
         rest = tuple(
-            replace(
-                each, operands=tuple(through_layout_ops(operand, layout_ops, value.shape) for operand in each.operands)
-            )
+            each.with_constants(lambda operand: through_layout_ops(operand, layout_ops, value.shape))
             for each in value.steps[count:]
         )
         restore_ops = inverse(layout_ops, value.shape)
@@ -291,6 +307,8 @@ class Lowering:
             stream = made.kernel.outputs()[0]
             self._quantized[key] = integer_tensor(edge, stream.shape, stream.dtype, made.low, made.high, origin)
             self.decisions[edge] = Decision(source.truncated(at + 1), head, made)
+            if not isinstance(made.kernel, Requant):  # It does not compute in float32, as the steps do.
+                self.functions[edge] = 0, self.decisions[edge].source
         out = self._quantized[key].extended(source.steps[at + 1 :], source.origins[at + 1 :])
         out = replace(out, layout_ops=source.layout_ops, restore_ops=source.restore_ops, number=source.number)
         if new:

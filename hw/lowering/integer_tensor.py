@@ -22,7 +22,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.host.errors import BitfabricError
 from hw.host.operators import ELEMENTWISE, QUANTIZERS, RESHAPING, code_range
-from hw.host.steps import HostStep, run, step
+from hw.host.steps import HostStep, every, run, step
 from hw.ir.stream import smallest_dtype
 from hw.lowering.affine import affine_form
 from hw.lowering.layout_ops import LayoutOps, before_layout_ops, shape_after, simplified, through_layout_ops
@@ -66,9 +66,12 @@ class Chain:
             elif each.op in RESHAPING:
                 chain = replace(chain, layout_ops=simplified((*chain.layout_ops, each), chain.shape))
             else:
-                operands = tuple(before_layout_ops(value, chain.layout_ops, chain.shape) for value in each.operands)
-                chain = chain.extended((replace(each, operands=operands),), (origin,))
+                chain = chain.extended((chain.in_order(each),), (origin,))
         return chain
+
+    def in_order(self, each: HostStep) -> HostStep:
+        """A step whose operands are in the order of the model's tensor, with those in the order of ``shape``."""
+        return each.with_constants(lambda value: before_layout_ops(value, self.layout_ops, self.shape))
 
     def extended(self, steps: Steps, origins: tuple[str, ...]) -> Self:
         """The chain with more element-wise steps, whose operands are in the order of ``shape``."""
@@ -155,7 +158,7 @@ class IntegerTensor(Chain):
     def varies_spatially(self) -> bool:
         """Whether a step's constants differ between elements of one channel."""
         rank = len(self.shape)
-        return any(any(size > 1 for size in value.shape[-rank:-1]) for each in self.steps for value in each.operands)
+        return any(any(size > 1 for size in value.shape[-rank:-1]) for each in self.steps for value in each.constants)
 
     def reshaped(self, shape: tuple[int, ...]) -> "IntegerTensor":
         """The same elements in the same order as a stream of another shape."""
@@ -166,15 +169,15 @@ class IntegerTensor(Chain):
         def regrouped(bound: np.ndarray) -> np.ndarray:
             return np.broadcast_to(bound, self.shape).reshape(-1, shape[-1])
 
-        operands = [
-            tuple(through_layout_ops(value, reshape, self.shape) for value in each.operands) for each in self.steps
-        ]
+        steps = (
+            each.with_constants(lambda value: through_layout_ops(value, reshape, self.shape)) for each in self.steps
+        )
         return replace(
             self,
             shape=shape,
             low=regrouped(self.low).min(axis=0),
             high=regrouped(self.high).max(axis=0),
-            steps=tuple(replace(each, operands=values) for each, values in zip(self.steps, operands, strict=True)),
+            steps=tuple(steps),
             layout_ops=simplified((step("Reshape", shape=self.shape), *self.layout_ops), shape),
             restore_ops=(step("Reshape", shape=self.shape), *self.restore_ops),
         )
@@ -207,7 +210,9 @@ def dtype_of(low: int, high: int, binary: bool = False) -> BaseDataType:
 
 def without_casts(steps: Steps) -> Steps:
     """The steps without the rounding of casts to another type."""
-    return tuple(each for each in steps if each.op != "Cast")
+    return tuple(
+        replace(each, branches=tuple(map(without_casts, each.branches))) for each in steps if each.op != "Cast"
+    )
 
 
 def cast_type(each: HostStep) -> str | None:
@@ -216,14 +221,14 @@ def cast_type(each: HostStep) -> str | None:
 
 
 def is_narrowing(each: HostStep) -> bool:
-    """Whether a step rounds to fewer bits than those of float32."""
-    return cast_type(each) == "float16"
+    """Whether a step, or one of its branches, rounds to fewer bits than those of float32."""
+    return any(cast_type(one) == "float16" for one in every((each,)))
 
 
 def content(each: HostStep) -> Hashable:
     """A hashable key of a step: steps with equal keys compute the same."""
     operands = tuple((value.dtype.str, value.shape, value.tobytes()) for value in each.operands)
-    return each.op, operands, each.attributes
+    return each.op, operands, each.attributes, tuple(tuple(map(content, branch)) for branch in each.branches)
 
 
 def last_quantizer(steps: Steps) -> int | None:

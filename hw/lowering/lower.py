@@ -35,6 +35,7 @@ import onnx
 from onnx import numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 
+from hw.host.elementwise import COMBINERS
 from hw.host.errors import BitfabricError, ToolError
 from hw.host.operators import QUANTIZERS
 from hw.host.steps import step
@@ -50,6 +51,7 @@ from hw.lowering.gate.limits import MAX_CHAIN, MAX_MOVES
 from hw.lowering.handlers import Handler, Handlers
 from hw.lowering.images import image_tensors
 from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps, integer_tensor, last_quantizer
+from hw.lowering.one_integer import are_joinable, is_affine, one_integer
 from hw.lowering.qonnx import integer_dtype, load
 from hw.lowering.quantize import is_redundant
 from hw.lowering.refusal import lowering_error, unknown_operator
@@ -116,10 +118,12 @@ def lower_model(model: ModelWrapper) -> LoweredModel:
                     raise lowering_error(node, f"its output {name} is used", "use only its first output")
                 _quantize_before_branch(context, name, branches)
     context.node = ""
-    outputs = []
+    ends = []
     for value in model.graph.output:
         with boundary(f"output {value.name}"):
-            outputs.append(_output(context, value))
+            ends.append(_end(context, value))
+    context.remove_unread(source.edge for source, _ in ends)
+    outputs = [_output(context, *each) for each in zip(model.graph.output, ends, strict=True)]
     graph = Graph(*forked(context.nodes, context.inputs, tuple(outputs)))
     return LoweredModel(graph, context.tensors, context.computed, context.decisions, context.products, context.ends)
 
@@ -190,6 +194,10 @@ def _lower_node(context: Lowering, node: onnx.NodeProto) -> None:
         context.values.update(folded(node, constants, context.version(node)))
         return
     key = operator_key(node)
+    function = _function(context, node) if len(data) > 1 else None
+    if function is not None and (key not in JOINS or is_affine(function) or not are_joinable(data)):
+        context.values[node.output[0]] = function
+        return
     handler = JOINS[key] if key in JOINS and len(data) > 1 else _handler(node)
     if handler is not None:
         try:
@@ -197,12 +205,18 @@ def _lower_node(context: Lowering, node: onnx.NodeProto) -> None:
         except ToolError:
             raise
         except BitfabricError as error:
+            if function is not None:
+                context.values[node.output[0]] = function
+                return
             if any(name in str(error) for name in context.first_outputs):
                 raise
             # A kernel's own error does not know the model's node.
             raise lowering_error(node, *str(error).split("; ", 1)) from None
         for name in node.output:
             context.record(name)
+        result = context.values.get(node.output[0])
+        if isinstance(function, IntegerTensor) and isinstance(result, IntegerTensor):
+            context.functions[result.edge] = len(result.steps), function
         return
     if key not in node_steps.TRANSLATIONS or len(data) != 1:
         why = "there is no kernel for it" if len(data) == 1 else "it combines several data tensors"
@@ -213,6 +227,15 @@ def _lower_node(context: Lowering, node: onnx.NodeProto) -> None:
     if len(result.steps) + len(result.host_steps) > MAX_CHAIN or len(result.layout_ops) > MAX_MOVES:
         raise lowering_error(node, "too many operators follow each other without a layer between them", "fold them")
     context.values[node.output[0]] = replace(result, number=node_steps.number_after(call))
+
+
+def _function(context: Lowering, node: onnx.NodeProto) -> HostTensor | IntegerTensor | None:
+    """The chain of a node that combines functions of one tensor; None for a node that joins different tensors.
+
+    A sum of quantized tensors is left to a kernel, unless it is affine: a layer can follow it without a quantizer.
+    """
+    domain, op = operator_key(node)
+    return one_integer(context, node) if not domain and op in COMBINERS else None
 
 
 def _is_redundant_quantizer(value: HostTensor | IntegerTensor, steps: Steps) -> bool:
@@ -240,8 +263,8 @@ def _quantize_before_branch(context: Lowering, name: str, branches: Collection[s
         context.values[name] = replace(quantized, restore_ops=())
 
 
-def _output(context: Lowering, value: onnx.ValueInfoProto) -> Port:
-    """The port of a model's output: the hardware computes the integer part, the host the remaining steps."""
+def _end(context: Lowering, value: onnx.ValueInfoProto) -> tuple[IntegerTensor, Steps]:
+    """The integers that leave the hardware for a model's output, and the host steps after their element-wise ones."""
     tensor = context.values[value.name]
     if isinstance(tensor, Constant):
         raise BitfabricError(f"output {value.name} is constant; there is nothing to compute")
@@ -252,6 +275,12 @@ def _output(context: Lowering, value: onnx.ValueInfoProto) -> Port:
         picked = arg_max.in_hardware(context, source, host_steps, tensor.host_origins)
         if picked is not None:
             source, host_steps = picked, picked.host_steps
+    return source, host_steps
+
+
+def _output(context: Lowering, value: onnx.ValueInfoProto, end: tuple[IntegerTensor, Steps]) -> Port:
+    """The port of a model's output: the hardware computes the integer part, the host the remaining steps."""
+    source, host_steps = end
     readers = context.readers.get(source.edge, [])
     if any(source.edge == port.edge for port in context.inputs) and all(node.kernel.op == "fifo" for node in readers):
         # The output needs no computation in hardware, but a design needs a kernel between its ports.

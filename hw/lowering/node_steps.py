@@ -1,6 +1,6 @@
-"""ONNX and QONNX nodes with one data input as host steps; the node's other inputs are constants."""
+"""ONNX and QONNX nodes as host steps: of one data input, with constants as the others, or combining several chains."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import onnx
 
 from hw.host import operators
 from hw.host.errors import BitfabricError
-from hw.host.steps import HostStep, step
+from hw.host.steps import HostStep, combined, step
 from hw.lowering.constant_operators.casts import cast_name
 from hw.lowering.constants import Constant, quant_parameters
 from hw.lowering.domains import QONNX_DOMAIN, OperatorKey, onnx_keys, qonnx_keys
@@ -18,6 +18,14 @@ from hw.lowering.refusal import lowering_error
 
 FLOATS = ("float16", "float32", "float64")
 """The types in which a chain can compute."""
+BOOL = "bool"
+"""The type of a condition."""
+COMPARISONS = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+LOGIC = ("And", "Or", "Xor")
+CONDITIONS = frozenset({*COMPARISONS, *LOGIC, "Not", "IsNaN", "IsInf"})
+"""Operators whose result is a condition."""
+ORDERED = frozenset({"Div", "PRelu"})
+"""Operators of two operands, of which the data usually is the first."""
 Shape = tuple[int, ...]
 Steps = tuple[HostStep, ...]
 
@@ -123,10 +131,16 @@ def _dropout(call: Call) -> Steps:
 
 
 def _cast(call: Call) -> Steps:
-    """A Cast rounds to its type, and the operators after it compute in that type."""
+    """A Cast rounds to its type, and the operators after it compute in that type; a condition is 1 or 0."""
     to = cast_name(int(call.get("to", 1)))
-    if to is None or to not in FLOATS:
+    if to is None or to not in (*FLOATS, BOOL):
         raise call.lowering_error("it rounds values to integers", "use a Quant instead")
+    if to == BOOL:
+        call.check_number(*FLOATS, BOOL)
+        zero = step("Constant", np.zeros((), call.number))
+        return () if call.number == BOOL else (combined("Equal", ((), (zero,))), step("Not"))
+    if call.number == BOOL:
+        return (combined("Where", ((), *((step("Constant", np.array(value, to)),) for value in (1, 0)))),)
     return () if to == _float_of(call) else (step("Cast", to=to),)
 
 
@@ -139,6 +153,10 @@ def number_after(call: Call) -> str:
             return "float32"
         case "ArgMax":
             return "int64"
+        case op if op in CONDITIONS:
+            return BOOL
+        case "Where":
+            return _value_type(call)
         case _:
             return call.number or "float32"
 
@@ -181,13 +199,51 @@ def _arithmetic(call: Call) -> Steps:
     value = _broadcast(call, call.required_alike(1 - data))
     if not np.all(np.isfinite(value)):
         raise call.lowering_error("its constant is not finite", "check the training")
-    if op == "Div" and (data == 1 or np.any(value == 0)):
-        raise call.lowering_error("it divides by data or by zero", "multiply by a constant instead")
-    if op == "PRelu" and np.any(value < 0):
-        raise call.lowering_error("a negative slope makes it turn", "keep the slopes at zero or above")
+    if op == "Div" and data == 0 and np.any(value == 0):
+        raise call.lowering_error("it divides by zero", "check the model")
     if op == "Sub" and data == 1:
         return step("Neg"), step("Add", value)
-    return (step(op, value),)
+    return _combined(call) if op in ORDERED and data == 1 else (step(op, value),)
+
+
+def _combined(call: Call) -> Steps:
+    """A function of several tensors, all but one of which are constant."""
+    call.check_number(*FLOATS, BOOL)
+    return (combination(call, [() if constant is None else None for constant in call.inputs]),)
+
+
+def combination(call: Call, branches: Sequence[Steps | None]) -> HostStep:
+    """The step of a node that computes a function of several tensors, element by element.
+
+    ``branches`` are the steps to its data inputs, None for constant ones, whose values become branches, too. Raises
+    BitfabricError for a function that is not computed here, and for constants that do not fit it.
+    """
+    op = call.node.op_type
+    if op == "Mod" and not call.get("fmod", 0):
+        raise call.lowering_error("it has fmod = 0, which is for integers", "set fmod to 1")
+    whole: list[Steps] = []
+    for index, branch in enumerate(branches):
+        if branch is not None:
+            whole.append(branch)
+            continue
+        value = _broadcast(call, call.required(index))
+        if op == "Pow" and value.dtype.kind != "f":
+            if index == 0:
+                raise call.lowering_error(f"its base is {value.dtype}", "store it as float32")
+            value = value.astype(call.number or np.float32)
+        whole.append((step("Constant", value),))
+    return combined(op, whole)
+
+
+def _several(call: Call) -> Steps:
+    """Sum and Mean, which may have one input only."""
+    return _combined(call) if len(call.node.input) > 1 else ()
+
+
+def _value_type(call: Call) -> str:
+    """The type of the values among which a Where chooses."""
+    value = next((each.value.dtype.name for each in call.inputs[1:] if each is not None), None)
+    return value or call.number or "float32"
 
 
 def _plain(call: Call) -> Steps:
@@ -203,11 +259,30 @@ def _parametrised(call: Call) -> Steps:
         "Elu": {"alpha": 1.0},
         "Selu": {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875},
         "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
+        "Celu": {"alpha": 1.0},
+        "Shrink": {"lambd": 0.5, "bias": 0.0},
+        "Swish": {"alpha": 1.0},
+        "ThresholdedRelu": {"alpha": 1.0},
     }[op]
     values = {name: float(np.float32(call.get(name, default))) for name, default in defaults.items()}
-    if op != "HardSigmoid" and min(values.values()) < 0:
-        raise call.lowering_error("a negative slope makes it turn", "keep the slopes at zero or above")
+    if op == "Celu" and values["alpha"] == 0:
+        raise call.lowering_error("it divides by its alpha of 0", "check the model")
     return (step(op, **values),)
+
+
+def _gelu(call: Call) -> Steps:
+    call.check_number(*FLOATS)
+    return (step("Gelu", approximate=str(call.get("approximate", "none"))),)
+
+
+def _is_inf(call: Call) -> Steps:
+    call.check_number(*FLOATS)
+    signs = {name: bool(call.get(f"detect_{name}", 1)) for name in ("negative", "positive")}
+    return (step("IsInf", **signs),)
+
+
+def _not(call: Call) -> Steps:
+    return (step("Not"),)
 
 
 def _clip(call: Call) -> Steps:
@@ -358,10 +433,35 @@ TRANSLATIONS: Mapping[OperatorKey, Callable[[Call], Steps]] = {
             "Ceil",
             "Round",
             "HardSwish",
+            "Acos",
+            "Acosh",
+            "Asin",
+            "Asinh",
+            "Atan",
+            "Atanh",
+            "Cos",
+            "Cosh",
+            "Erf",
+            "IsNaN",
+            "Log",
+            "Mish",
+            "Reciprocal",
+            "Sin",
+            "Sinh",
+            "Sqrt",
+            "Tan",
         ),
         _plain,
     ),
-    **dict.fromkeys(onnx_keys("LeakyRelu", "Elu", "Selu", "HardSigmoid"), _parametrised),
+    **dict.fromkeys(
+        onnx_keys("LeakyRelu", "Elu", "Selu", "HardSigmoid", "Celu", "Shrink", "Swish", "ThresholdedRelu"),
+        _parametrised,
+    ),
+    ("", "Gelu"): _gelu,
+    ("", "IsInf"): _is_inf,
+    ("", "Not"): _not,
+    **dict.fromkeys(onnx_keys("Sum", "Mean"), _several),
+    **dict.fromkeys(onnx_keys("Pow", "Mod", "Where", *COMPARISONS, *LOGIC), _combined),
     **dict.fromkeys(onnx_keys("Clip", "Min", "Max"), _clip),
     ("", "BatchNormalization"): _batch_normalization,
     **dict.fromkeys(qonnx_keys("Quant", "IntQuant"), _quant),

@@ -5,7 +5,6 @@ from fractions import Fraction
 import numpy as np
 import onnx
 
-from hw.host.operators import MONOTONE
 from hw.host.steps import run, step
 from hw.ir.stream import smallest_dtype
 from hw.kernels.accumulate_pool.kernel import AccumulatePool
@@ -18,6 +17,7 @@ from hw.lowering.geometry import Geometry, geometry
 from hw.lowering.handlers import Handler, Handlers, affine_by_channel, affine_steps, output_tensor, with_axis_last
 from hw.lowering.integer_tensor import IntegerTensor, Steps
 from hw.lowering.layout_ops import LayoutOps, channels_of, permuted_channels, simplified
+from hw.lowering.monotone import monotone
 from hw.lowering.refusal import lowering_error
 from hw.lowering.rounding import Interval, Product, summed
 
@@ -77,11 +77,10 @@ def _with_increasing_values(
     If the steps of a channel decrease (a BatchNorm with a negative factor), or an integer may be negative, a Requant
     negates and shifts the integers first. Raises BitfabricError if a step is not monotone.
     """
-    if any(each.op not in MONOTONE for each in tensor.steps):
+    if turning := [each.op for each in tensor.steps if not monotone((each,))]:
         raise lowering_error(
             node,
-            f"its input passes {', '.join(each.op for each in tensor.steps if each.op not in MONOTONE)}, which turns, "
-            "after the last quantizer",
+            f"its input passes {', '.join(turning)}, which turns, after the last quantizer",
             "put a quantizer before it",
         )
     first, last = (run(tensor.steps, bound[None].astype(np.float64)) for bound in tensor.bounds)

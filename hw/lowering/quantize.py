@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from hw.host.errors import BitfabricError
-from hw.host.operators import MONOTONE
 from hw.host.steps import run, step
 from hw.ir.kernel import Kernel
 from hw.ir.stream import smallest_dtype
@@ -27,6 +26,7 @@ from hw.lowering.integer_tensor import (
     quantizer_range,
     without_casts,
 )
+from hw.lowering.monotone import monotone
 from hw.lowering.rounding import Interval, through
 
 THRESHOLD_LEVELS = 256
@@ -105,7 +105,7 @@ def _function(tensor: IntegerTensor, head: Steps, what: str) -> StepFunction:
         values = run(head, frames.astype(np.float64))
         return np.where(values > 0, 1.0, 0.0) if two_valued else values
 
-    return step_function(codes, *tensor.bounds, all(each.op in MONOTONE for each in head), what)
+    return step_function(codes, *tensor.bounds, monotone(head), what)
 
 
 def _threshold(tensor: IntegerTensor, function: StepFunction, two_valued: bool) -> Threshold:

@@ -7,18 +7,30 @@ order of summation.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
 from hw.host.operators import QUANTIZERS, RESHAPING, cast
 from hw.host.steps import HostStep, run
 from hw.lowering.integer_tensor import IntegerTensor, Steps, cast_type
+from hw.lowering.intervals import combined_range, condition
+from hw.lowering.monotone import image
 
 ULP = 2.0**-23
 """Twice the largest relative error of one float32 operation."""
 FUNCTION_ULP = 2.0**-20
 """The same for ONNX Runtime's approximations of exp, tanh and similar functions, with margin; also absolute."""
-APPROXIMATED = frozenset({"Sigmoid", "Tanh", "Exp", "Elu", "Selu", "Softplus", "Softsign"})
+APPROXIMATED = frozenset({
+    "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Celu", "Cos", "Cosh", "Elu", "Erf", "Exp", "Log", "Pow", "Selu",
+    "Sigmoid", "Sin", "Sinh", "Softplus", "Softsign", "Tan", "Tanh",
+})  # fmt: skip
+GATED = frozenset({"Gelu", "Mish", "Swish"})
+"""Approximated, and then multiplied by the input: cancellation costs digits in proportion to that."""
+SELECTING = frozenset(
+    {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "Where", "Min", "Max"}
+)
+"""Functions of several tensors that do not round."""
 
 CHUNK_TERMS = 1 << 22
 """Terms of sums that one array operation handles, which bounds the memory."""
@@ -128,17 +140,57 @@ def through(steps: Iterable[HostStep], bounds: Interval, before: Steps = ()) -> 
 
     ``before`` are the steps that led to ``bounds``.
     """
-    casts = [to for each in before if (to := cast_type(each)) in ARITHMETICS]
-    arithmetic = ARITHMETICS[casts[-1]] if casts else FLOAT32
+    return _through(steps, _arithmetic_after(before, FLOAT32), bounds)[0]
+
+
+def _arithmetic_after(steps: Iterable[HostStep], arithmetic: Arithmetic) -> Arithmetic:
+    """The arithmetic in which steps end that begin in another one; of several branches, in that of the last."""
+    for each in steps:
+        if each.branches:
+            arithmetic = _arithmetic_after(each.branches[-1], arithmetic)
+        elif (to := cast_type(each)) is not None:
+            arithmetic = ARITHMETICS.get(to, arithmetic)
+    return arithmetic
+
+
+def _through(steps: Iterable[HostStep], arithmetic: Arithmetic, bounds: Interval) -> tuple[Interval, Arithmetic]:
+    """Bounds after steps, and the arithmetic that they end in."""
     with np.errstate(all="ignore"):
         for step in steps:
             to = cast_type(step)
-            if to not in ARITHMETICS:
+            if step.branches:
+                bounds, arithmetic = _combine(step, arithmetic, bounds)
+            elif step.op == "Constant":
+                value = np.asarray(step(bounds[0]))
+                if bounds[0].dtype == bool and value.dtype != bool:
+                    arithmetic = ARITHMETICS[value.dtype.name]
+                bounds = (value if value.dtype == bool else value.astype(np.float64),) * 2
+            elif to not in ARITHMETICS:
                 bounds = _step(step, arithmetic, *bounds)
             elif to != arithmetic.name:  # Rounding is monotone. To float32 at first: the product's own error covers it.
                 bounds = (step(bounds[0]).astype(np.float64), step(bounds[1]).astype(np.float64))
                 arithmetic = ARITHMETICS[to]
-    return bounds
+    return bounds, arithmetic
+
+
+def _combine(step: HostStep, arithmetic: Arithmetic, bounds: Interval) -> tuple[Interval, Arithmetic]:
+    """Bounds after a function of several branches."""
+    parts = [_through(branch, arithmetic, bounds) for branch in step.branches]
+    by, given = str(dict(step.attributes)["by"]), [part for part, _ in parts]
+    arithmetic = parts[-1][1]
+    low, high = combined_range(by, given)
+    if by in SELECTING or low.dtype == bool:
+        return (low, high), arithmetic
+    magnitude = np.maximum(np.abs(low), np.abs(high))
+    if by in APPROXIMATED:
+        error = max(FUNCTION_ULP, arithmetic.ulp) * (1 + magnitude)
+    elif by in ("Sum", "Mean"):
+        largest = reduce(np.add, [np.maximum(np.abs(least), np.abs(most)) for least, most in given])
+        error = arithmetic.ulp * len(given) * largest + arithmetic.least
+    else:
+        known = reduce(np.logical_and, [least == most for least, most in given])
+        error = np.where(known & arithmetic.holds(magnitude), 0.0, arithmetic.ulp * magnitude + arithmetic.least)
+    return (low - error, high + error), arithmetic
 
 
 def _step(step: HostStep, arithmetic: Arithmetic, low: np.ndarray, high: np.ndarray) -> Interval:
@@ -146,17 +198,20 @@ def _step(step: HostStep, arithmetic: Arithmetic, low: np.ndarray, high: np.ndar
     if step.op in RESHAPING or step.op == "Cast":
         return step(low), step(high)
     if step.op in QUANTIZERS:
+        if step.op not in ("Quant", "Trunc"):  # They have a code for what is not a number.
+            unknown = np.isnan(low) | np.isnan(high)
+            low, high = np.where(unknown, -np.inf, low), np.where(unknown, np.inf, high)
         error = _scaling_error(step, arithmetic, low, high) if step.op in ("Quant", "Trunc") else np.float64(0)
         return _ordered(step(low - error), step(high + error))
     if step.op == "TopK":
         return step(low), step(high)
     if step.op in ("Softmax", "LogSoftmax"):
         return _softmax(step, arithmetic, low, high)
-    first, last = _ordered(step(low), step(high))
-    if step.op == "Abs":
-        first = np.where((low < 0) & (high > 0), 0.0, first)
-    if step.op == "HardSwish":
-        first = np.where((low < -1.5) & (high > -1.5), -0.375, first)
+    if low.dtype == bool:
+        return ~high, ~low  # Not is the only function of a condition.
+    if step.op in ("IsNaN", "IsInf"):
+        return condition(step, low, high)
+    first, last = image(step, low, high)
     error = _error(step, arithmetic, low, high, np.maximum(np.abs(first), np.abs(last)))
     return first - error, last + error
 
@@ -168,6 +223,10 @@ def _error(
     ulp = arithmetic.ulp
     if step.op in APPROXIMATED:
         return max(FUNCTION_ULP, ulp) * (1 + magnitude)
+    if step.op in GATED:
+        return max(FUNCTION_ULP, ulp) * (1 + magnitude + np.maximum(np.abs(low), np.abs(high)))
+    if step.op == "HardSwish":  # A factor near 0 comes from a difference.
+        return ulp * (magnitude + 2 * np.maximum(np.abs(low), np.abs(high)))
     if step.op == "HardSigmoid":
         return ulp * (2 + magnitude)
     exact = (low == high) & arithmetic.holds(magnitude)

@@ -3,13 +3,14 @@
 import numpy as np
 
 from hw.host.errors import BitfabricError
-from hw.host.steps import HostStep, run
+from hw.host.steps import HostStep, every, run
 from hw.ir.graph import Graph
 from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.affine import floats
 from hw.lowering.integer_tensor import IntegerTensor, Steps, last_quantizer
 from hw.lowering.layout_ops import inverse
 from hw.lowering.lower import LoweredModel
+from hw.lowering.monotone import jumps
 from hw.lowering.rounding import Interval, interval, through
 from hw.verification.counts import Comparison
 from hw.verification.difference import same
@@ -55,7 +56,7 @@ def check_scales(lowering: LoweredModel) -> None:
     chains: dict[str, Steps] = {port.name: port.steps for port in (*lowering.graph.inputs, *lowering.graph.outputs)}
     chains |= {edge: decision.steps for edge, decision in lowering.decisions.items()}
     for layer, steps in chains.items():
-        for each in steps:
+        for each in every(steps):
             if each.op in SCALING and not all(np.all(np.isfinite(operand)) for operand in each.operands):
                 raise BitfabricError(f"{layer}: a scale of its {each.op} is not finite; train or export it again")
 
@@ -170,8 +171,10 @@ def _outside(got: np.ndarray, bounds: Interval) -> tuple[np.ndarray, np.ndarray]
 
 
 def _adjacent(steps: Steps, got: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Whether codes of the last quantizer among ``steps`` are at most one code apart."""
+    """Whether codes of the last quantizer among ``steps`` are at most one code apart, unless a function jumps."""
     at = last_quantizer(steps)
+    if jumps(steps[:at]):
+        return np.ones(got.shape, bool)
     return np.abs(got.astype(np.int64) - codes) <= (1 if at is None else _code_step(steps[at]))
 
 

@@ -3,11 +3,12 @@
 import numpy as np
 
 from hw.host.errors import BitfabricError
-from hw.host.operators import MONOTONE, QUANTIZERS, RESHAPING
+from hw.host.operators import QUANTIZERS, RESHAPING
 from hw.host.steps import HostStep, run
 from hw.ir.graph import Graph, Port
 from hw.ir.stream import Stream
 from hw.lowering.decision_points import step_function
+from hw.lowering.monotone import monotone
 
 CODES = 1024
 """Codes of an input whose edges are tried."""
@@ -71,12 +72,12 @@ def _edges(port: Port) -> np.ndarray:
     """Numbers (n, *shape that broadcasts), float32: for codes in order, the last that does not reach one, and the first
     that does. There are none for codes that are not monotone."""
     head = _element_wise(port.steps)
-    operands = [value.shape[each.op == "MultiThreshold" :] for each in head for value in each.operands]
+    operands = [value.shape[each.op == "MultiThreshold" :] for each in head for value in each.constants]
     shape = tuple(
         max((operand[-axis] for operand in operands if len(operand) >= axis), default=1)
         for axis in range(len(port.shape), 0, -1)
     )
-    if not any(each.op in QUANTIZERS for each in head) or any(each.op not in MONOTONE for each in head):
+    if not any(each.op in QUANTIZERS for each in head) or not monotone(head):
         return np.empty((0, *shape), np.float32)
     low, high = (np.full(shape, int(_place(end))) for end in (-_far(port), _far(port)))
     try:

@@ -37,13 +37,13 @@ FEATURES = {
         )),
     "unequal scales": (
         lambda b, x: b.node("MatMul", b.quant(x, np.linspace(0.1, 0.2, 12), 4), b.quant(WEIGHTS, 1.0, 4))),
-    "an unknown operator": (lambda b, x: b.node("Gelu", b.node("MatMul", x, WEIGHTS))),
+    "an unknown operator": (lambda b, x: b.node("Hardmax", b.node("MatMul", x, WEIGHTS))),
     "a rounding mode": (
         lambda b, x: b.quant(b.node("MatMul", x, WEIGHTS), 1.0, 4, rounding_mode="STOCHASTIC")),
     "a scale of zero": (lambda b, x: b.quant(b.node("MatMul", x, WEIGHTS), 0.0, 4)),
     "a bias of NaN": (lambda b, x: b.node("Add", b.node("MatMul", x, WEIGHTS), np.nan)),
     "a product of data": (
-        lambda b, x: b.node("Mul", *[b.node("MatMul", x, WEIGHTS)] * 2)),
+        lambda b, x: b.node("Mul", *[b.node("MatMul", x, w) for w in (WEIGHTS, -WEIGHTS)])),
     "16 bits of a sigmoid": (
         lambda b, x: b.node(
             "MatMul", b.quant(b.node("Sigmoid", b.node("MatMul", x, WEIGHTS)), 2.0**-16, 16, signed=0), np.eye(5)

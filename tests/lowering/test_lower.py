@@ -343,7 +343,9 @@ REFUSALS = {
         lambda b, x: b.node("MatMul", b.quant(x, np.linspace(0.1, 0.2, 12), 4), b.quant(WEIGHTS, 1.0, 4)),
         r"MatMul_3: MatMul .*different scales",
     ),
-    "an unknown operator": (lambda b, x: b.node("Gelu", b.node("MatMul", x, WEIGHTS)), r"Gelu_2: Gelu .*no kernel"),
+    "an unknown operator": (
+        lambda b, x: b.node("Hardmax", b.node("MatMul", x, WEIGHTS)), r"Hardmax_2: Hardmax .*no kernel"
+    ),
     "a rounding mode": (
         lambda b, x: b.quant(b.node("MatMul", x, WEIGHTS), 1.0, 4, rounding_mode="STOCHASTIC"),
         r"Quant_2: QONNX has no rounding mode STOCHASTIC",
@@ -351,8 +353,8 @@ REFUSALS = {
     "a scale of zero": (lambda b, x: b.quant(b.node("MatMul", x, WEIGHTS), 0.0, 4), r"Quant_2: .*not positive"),
     "a bias of NaN": (lambda b, x: b.node("Add", b.node("MatMul", x, WEIGHTS), np.nan), r"Add_2: Add .*NaN"),
     "a product of data": (
-        lambda b, x: b.node("Mul", *[b.node("MatMul", x, WEIGHTS)] * 2),
-        r"Mul_2: Mul .*several data tensors",
+        lambda b, x: b.node("Mul", *[b.node("MatMul", x, w) for w in (WEIGHTS, -WEIGHTS)]),
+        r"Mul_3: Mul .*several data tensors",
     ),
     "16 bits of a sigmoid": (
         lambda b, x: b.node(

@@ -21,6 +21,31 @@ def broadcast(site: Site) -> Outputs:
     return [(site.broadcast(*shapes), site.input(0).elem_type)]
 
 
+def condition(site: Site) -> Outputs:
+    """A condition for each element of all inputs together."""
+    return [(shape, TensorProto.BOOL) for shape, _ in broadcast(site)]
+
+
+def where(site: Site) -> Outputs:
+    return [(broadcast(site)[0][0], site.input(1).elem_type)]
+
+
+def gelu(site: Site) -> Outputs:
+    site.word("approximate", "none", ("none", "tanh"))
+    return same(site)
+
+
+def modulo(site: Site) -> Outputs:
+    site.flag("fmod")
+    return broadcast(site)
+
+
+def is_inf(site: Site) -> Outputs:
+    site.flag("detect_negative", 1)
+    site.flag("detect_positive", 1)
+    return condition(site)
+
+
 def prelu(site: Site) -> Outputs:
     if site.broadcast(site.shape(), site.shape(1)) != site.shape():
         raise site.error(f"its slopes of shape {list(site.shape(1))} do not fit its input {list(site.shape())}")
@@ -156,11 +181,20 @@ def trunc(site: Site) -> Outputs:
 
 UNARY = (
     "Identity", "Neg", "Relu", "Sigmoid", "Tanh", "Softsign", "Softplus", "Exp", "Abs", "Sign", "Floor", "Ceil",
-    "Round", "HardSwish", "LeakyRelu", "Elu", "Selu", "HardSigmoid",
+    "Round", "HardSwish", "LeakyRelu", "Elu", "Selu", "HardSigmoid", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh",
+    "Celu", "Cos", "Cosh", "Erf", "Log", "Mish", "Not", "Reciprocal", "Shrink", "Sin", "Sinh", "Sqrt", "Swish", "Tan",
+    "ThresholdedRelu",
 )  # fmt: skip
 RULES: dict[str, Rule] = {
     **dict.fromkeys(UNARY, same),
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Min", "Max", "Sum"), broadcast),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Min", "Max", "Sum", "Mean", "Pow"), broadcast),
+    **dict.fromkeys(
+        ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor", "IsNaN"), condition
+    ),
+    "Gelu": gelu,
+    "IsInf": is_inf,
+    "Mod": modulo,
+    "Where": where,
     "PRelu": prelu,
     "Cast": cast,
     "Dropout": dropout,

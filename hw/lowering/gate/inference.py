@@ -29,11 +29,16 @@ RULES: Mapping[OperatorKey, Rule] = {
     **{(QONNX_DOMAIN, op): rule for op, rule in elementwise.QUANTIZERS.items()},
 }
 """The rules of all operators that can be lowered, and of Shape and Size."""
-UNBOUNDED = frozenset({"Clip", "Min", "Max", "MultiThreshold"})
+UNBOUNDED = frozenset({
+    "Clip", "Min", "Max", "MultiThreshold", "Where", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual",
+})  # fmt: skip
 """Operators whose constants may be infinite."""
 
 
-ANY_INPUT = frozenset({"Add", "Sub", "Mul", "Div", "Min", "Max", "Sum", "Concat", "MatMul", "Gemm", "Conv"})
+ANY_INPUT = frozenset({
+    "Add", "Sub", "Mul", "Div", "Min", "Max", "Sum", "Mean", "Pow", "Mod", "PRelu", "Where", "And", "Or", "Xor",
+    "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Concat", "MatMul", "Gemm", "Conv",
+})  # fmt: skip
 """Operators that can be given data by other inputs than the first; handlers say which of them they lower."""
 
 

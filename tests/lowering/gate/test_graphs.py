@@ -165,7 +165,7 @@ GRAPHS = {
             m.graph.node.insert(0, helper.make_node("RandomNormal", [], ["r"], name="noise", shape=[6, 5])),
         )),
         "noise: RandomNormal cannot be lowered: its values are random"),
-    "unknown operator": (lambda: relu("Gelu"), "Gelu_1: Gelu cannot be lowered: there is no kernel for it"),
+    "unknown operator": (lambda: relu("Hardmax"), "Hardmax_1: Hardmax cannot be lowered: there is no kernel for it"),
     "recurrent": (lambda: relu("LSTM", hidden_size=4), "LSTM_1: LSTM cannot be lowered: there is no kernel for it"),
     "opset 0": (lambda: relu(opset=0), "opset 0; export it in an opset of 7 to"),
     "opset 999": (lambda: relu(opset=999), "opset 999; export it in an opset of 7 to"),
