@@ -15,6 +15,8 @@ from hw.lowering.constants import Constant
 from hw.lowering.domains import QONNX_DOMAIN, operator_key
 from hw.lowering.node_attributes import attribute
 
+OPSET = 13
+"""ONNX's operator set in FINN's dialect."""
 Steps = tuple[HostStep, ...]
 
 
@@ -31,13 +33,18 @@ class HostNodes:
     def write(self, source: str, frame: np.ndarray, steps: Iterable[HostStep], last: str) -> None:
         """Append nodes that compute ``last`` from ``source``, of which ``frame`` is an example, by ``steps``."""
         self.values[source] = frame
+        current = self._steps(source, steps)
+        self.node("Identity", current, output=last)
+        self.values[last] = self.values[current]
+
+    def _steps(self, source: str, steps: Iterable[HostStep]) -> str:
+        """Append nodes that compute steps from ``source``; returns the name of the result."""
         current = source
         for each in steps:
             frame = self.values[current]
             current = WRITERS.get(each.op, HostNodes._plain)(self, each, current)
             self.values[current] = run((each,), frame)
-        self.node("Identity", current, output=last)
-        self.values[last] = self.values[current]
+        return current
 
     def node(self, op: str, *inputs: str | np.ndarray | float, output: str = "", domain: str = "", **given) -> str:
         """Append a node; inputs are names or constants. Returns the name of its output."""
@@ -61,9 +68,34 @@ class HostNodes:
     # --- one step each ---
 
     def _plain(self, each: HostStep, source: str) -> str:
+        self._check(each.op)
         dtype = self.values[source].dtype
         operands = [value.astype(dtype) if dtype.kind == "f" else value for value in each.operands]
         return self.node(each.op, source, *operands, **dict(each.attributes))
+
+    def _combine(self, each: HostStep, source: str) -> str:
+        by = str(dict(each.attributes)["by"])
+        given: dict[str, Any] = {"fmod": 1} if by == "Mod" else {}
+        self._check(by)
+        return self.node(by, *(self._steps(source, branch) for branch in each.branches), **given)
+
+    def _constant(self, each: HostStep, source: str) -> str:
+        return self.constant(each(self.values[source]))
+
+    def _is_inf(self, each: HostStep, source: str) -> str:
+        signs: dict[str, Any] = {f"detect_{name}": int(on) for name, on in each.attributes}
+        return self.node("IsInf", source, **signs)
+
+    def _hard_swish(self, each: HostStep, source: str) -> str:
+        numbers: dict[str, Any] = {"alpha": 1 / 6, "beta": 0.5}
+        gate = self.node("HardSigmoid", source, **numbers)
+        return self.node("Mul", source, self.middle(gate, self.values[source]))
+
+    @staticmethod
+    def _check(op: str) -> None:
+        """Raise BitfabricError for an operator that ONNX does not have in the operator set of FINN's dialect."""
+        if not onnx.defs.has(op, max_inclusive_version=OPSET):
+            raise BitfabricError(f"{op} on the host has no form in opset {OPSET}, which FINN's dialect has")
 
     def _cast(self, each: HostStep, source: str) -> str:
         to = helper.np_dtype_to_tensor_dtype(np.dtype(dict(each.attributes)["to"]))
@@ -150,6 +182,10 @@ WRITERS: dict[str, Callable[[HostNodes, HostStep, str], str]] = {
     "BipolarQuant": HostNodes._bipolar,
     "Cast": HostNodes._cast,
     "Clip": HostNodes._clip,
+    "Combine": HostNodes._combine,
+    "Constant": HostNodes._constant,
+    "HardSwish": HostNodes._hard_swish,
+    "IsInf": HostNodes._is_inf,
     "Gather": HostNodes._gather,
     "MultiThreshold": HostNodes._multi_threshold,
     "Quant": HostNodes._quant,

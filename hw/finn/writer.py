@@ -11,7 +11,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.fabric.identifiers import identifiers
 from hw.finn.dialect import BINARY, DOMAIN, RANGE, tensor_shape
-from hw.finn.host_nodes import HostNodes
+from hw.finn.host_nodes import OPSET, HostNodes
 from hw.host.errors import BitfabricError
 from hw.host.operators import RESHAPING
 from hw.host.steps import HostStep, step
@@ -107,7 +107,7 @@ class Writer:
                 onnx.TensorAnnotation(tensor_name=name, quant_parameter_tensor_names=[entry])
             )
         domains = sorted({node.domain for node in nodes} | {"", QONNX_DOMAIN, DOMAIN})
-        versions = [helper.make_opsetid(domain, 1 if domain else 13) for domain in domains]
+        versions = [helper.make_opsetid(domain, 1 if domain else OPSET) for domain in domains]
         return helper.make_model(made, opset_imports=versions, ir_version=9, producer_name="bitfabric")
 
     # --- the host's share ---

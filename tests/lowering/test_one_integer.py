@@ -133,8 +133,8 @@ class Expression:
     """A random expression of one tensor of 3 channels: unary functions, branches that meet, constants by channel."""
 
     UNARY = (
-        "Abs", "Neg", "Relu", "Sigmoid", "Tanh", "Erf", "Sin", "Cos", "Atan", "Softplus", "Softsign", "HardSwish", "Floor",
-        "Exp", "Gelu", "Mish", "Elu", "LeakyRelu", "Shrink", "Celu", "Ceil", "Sign", "ThresholdedRelu", "HardSigmoid",
+        "Abs", "Neg", "Relu", "Sigmoid", "Tanh", "Erf", "Sin", "Cos", "Atan", "Softplus", "Softsign", "HardSwish",
+        "Floor", "Exp", "Gelu", "Mish", "Elu", "LeakyRelu", "Shrink", "Celu", "Ceil", "Sign", "ThresholdedRelu", "HardSigmoid",
     )  # fmt: skip
     BINARY = ("Add", "Sub", "Mul", "Mul", "Div", "Min", "Max", "Where", "PRelu", "Mean")
 
@@ -185,7 +185,8 @@ def test_random_expressions_of_one_tensor(seed, image, place):
     try:
         graph = lower(made)
     except BitfabricError as error:
-        assert "finite" in str(error), error
+        if "finite" not in str(error):
+            raise
         return
     frames = rng.uniform(-4, 4, (100, *((3, 4, 2) if image else (3,)))).astype(np.float32)
     compared = compare(graph, made, frames)
