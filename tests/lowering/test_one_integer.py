@@ -134,7 +134,8 @@ class Expression:
 
     UNARY = (
         "Abs", "Neg", "Relu", "Sigmoid", "Tanh", "Erf", "Sin", "Cos", "Atan", "Softplus", "Softsign", "HardSwish",
-        "Floor", "Exp", "Gelu", "Mish", "Elu", "LeakyRelu", "Shrink", "Celu", "Ceil", "Sign", "ThresholdedRelu", "HardSigmoid",
+        "Floor", "Exp", "Gelu", "Mish", "Elu", "LeakyRelu", "Shrink", "Celu", "Ceil", "Sign", "ThresholdedRelu",
+        "HardSigmoid",
     )  # fmt: skip
     BINARY = ("Add", "Sub", "Mul", "Mul", "Div", "Min", "Max", "Where", "PRelu", "Mean")
 
