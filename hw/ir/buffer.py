@@ -1,9 +1,9 @@
-"""Buffers between a kernel's input and its firings: when words are written, read and released; the minimum size."""
+"""Buffers between a kernel's input and its firings: when words are written, read and released."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 
@@ -77,33 +77,3 @@ class Buffer:
             position = (position[:, None] + turn * step).ravel()
             oldest = (oldest[:, None] + turn * frees).ravel()
         return position, oldest
-
-    def fitted(self) -> Self:
-        """The same buffer with the minimum number of places at which it slows down neither its reader nor its writer.
-
-        The slower of the two sides, firings or beats, then proceeds every cycle, frame after frame. (With padding, or
-        with one firing per frame, the result may exceed the minimum by a place or two.)
-
-        Three frames of the steady state are examined, and more where a frame is shorter than the time until a place is
-        released. If the writer is the slower side, beat n is consumed in cycle n and firings are as early as possible;
-        otherwise firing j happens in cycle j and beats are consumed as late as possible.
-        """
-        position, oldest = self.offsets()
-        frames = 3 + (self.delay + self.release) // max(len(position), self.beats)
-        frame, beats = np.arange(frames)[:, None], frames * self.beats
-        # For each firing: the number of beats that it requires, and the oldest word.
-        ends = -(-np.minimum(position + (self.start + self.reach), self.frame) // self.words_per_beat)
-        need = np.maximum(ends + frame * self.beats, 0).ravel()
-        oldest = (oldest + self.start + frame * self.frame).ravel()
-        firing, beat = np.arange(len(need)), np.arange(beats)
-        taken = beat
-        if len(position) > self.beats:
-            first = np.searchsorted(np.maximum.accumulate(need), beat + 1)  # the first firing that needs the beat
-            latest = np.where(first < len(need), first - self.delay, len(need))
-            taken = np.minimum.accumulate((latest - beat)[::-1])[::-1] + beat
-        ready = np.where(need > 0, taken[need - 1] + self.delay, 0)
-        cycle = np.maximum(np.maximum.accumulate(ready - firing), 0) + firing
-        moves = np.flatnonzero(np.diff(oldest, append=frames * self.frame + self.start))
-        written = np.searchsorted(taken, cycle[moves] + self.release)
-        places = max(self.words_per_beat, int((written * self.words_per_beat - oldest[moves]).max()))
-        return replace(self, places=places)

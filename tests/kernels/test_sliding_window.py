@@ -11,6 +11,7 @@ from qonnx.core.datatype import DataType
 from hw.families.ecp5 import ECP5
 from hw.families.xc7 import XC7
 from hw.host.errors import BitfabricError
+from hw.ir.buffer_size import fitted
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Folding
 from hw.kernels.matrix_vector.kernel import MatrixVector
@@ -188,8 +189,8 @@ def test_synthesis_takes_what_the_model_says(shape, dtype, pad, simd, bram, fami
 @given(kernels(largest=12))
 def test_no_place_is_too_many(window):
     assume(not window.padded and prod(window.out_spatial) > window.windows_per_beat)
-    fitted = window.buffer.fitted()
-    object.__setattr__(window, "buffer", replace(fitted, places=fitted.places - 1))
+    least = fitted(window.buffer)
+    object.__setattr__(window, "buffer", replace(least, places=least.places - 1))
     try:
         taken = simulate(alone(window), 24).taken["out0"]
     except BitfabricError:  # one place less, and the windows never come

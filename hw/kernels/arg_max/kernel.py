@@ -65,8 +65,8 @@ class ArgMax(Kernel):
 
     def schedule(self) -> Schedule:
         beats = self.classes // self.pe
-        step = np.arange(prod(self.prefix) * beats) % beats
-        return Schedule((np.ones(len(step), bool),), (step == beats - 1,), self._latency, self._credits)
+        every, last = np.ones(beats, bool), np.arange(beats) == beats - 1
+        return Schedule((every,), (last,), self._latency, self._credits, prod(self.prefix))
 
     @property
     def _latency(self) -> int:

@@ -54,8 +54,9 @@ class Fifo(Kernel):
         return self.depth >= 64 and self.depth * self.stream.width > BLOCK_BITS
 
     def schedule(self) -> Schedule:
-        every = np.ones(self.stream.beats, bool)
-        return Schedule((every,), (every,), latency=3 if self.block else 1, credits=self.depth)
+        every = np.ones(1, bool)
+        latency = 3 if self.block else 1
+        return Schedule((every,), (every,), latency, credits=self.depth, repeats=self.stream.beats)
 
     def resources(self, family: Family) -> Resources:
         if not self.block:

@@ -180,9 +180,9 @@ class Requant(ChannelKernel):
         return (terms - 1).bit_length()
 
     def schedule(self) -> Schedule:
-        every = np.ones(prod(self.prefix) * self.channels // self.lanes, bool)
+        every, beats = np.ones(1, bool), prod(self.prefix) * self.channels // self.lanes
         latency = 2 + self.fetch + self.levels + (self.product.bits > 0)
-        return Schedule((every,), (every,), latency, credits=latency + 1)
+        return Schedule((every,), (every,), latency, credits=latency + 1, repeats=beats)
 
     def in_blocks(self, family: Family) -> bool:
         """Whether the parameters are in block RAM."""

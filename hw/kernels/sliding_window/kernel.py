@@ -14,6 +14,7 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.buffer import Buffer, Loop
+from hw.ir.buffer_size import fitted
 from hw.ir.kernel import Folding, Kernel, Role, Rtl, Schedule
 from hw.ir.stream import Stream
 from hw.kernels.shared import pixel
@@ -263,7 +264,7 @@ class SlidingWindow(Kernel):
     def buffer(self) -> Buffer:
         """The legal buffer that releases its input earliest."""
         # With wide padding, a window may begin before the previous one.
-        buffer = next(b for b in self._buffers() if b.monotone()).fitted()
+        buffer = fitted(next(b for b in self._buffers() if b.monotone()))
         return replace(buffer, places=-(-buffer.places // self.banks) * self.banks)
 
     @property

@@ -258,9 +258,9 @@ class Threshold(ChannelKernel):
         return lookup_latency(depth) if depth <= DEEP else 3
 
     def schedule(self) -> Schedule:
-        every = np.ones(prod(self.prefix) * self.channels // self.lanes, bool)
+        every, beats = np.ones(1, bool), prod(self.prefix) * self.channels // self.lanes
         latency = 1 + sum(self._lookup_cycles(stage) + 1 for stage in range(self.code_bits))
-        return Schedule((every,), (every,), latency, credits=latency + 1)
+        return Schedule((every,), (every,), latency, credits=latency + 1, repeats=beats)
 
     def _memories(self, stage: int) -> tuple[int, int, int]:
         """Number of memories of a stage, and their words and bits."""

@@ -51,12 +51,12 @@ class WidthConverter(Kernel):
         return frames
 
     def schedule(self) -> Schedule:
-        step = np.arange(self.stream.elements // min(self.stream.lanes, self.out_lanes))
-        ratio = max(self.stream.lanes, self.out_lanes) // min(self.stream.lanes, self.out_lanes)
+        wide, narrow = max(self.stream.lanes, self.out_lanes), min(self.stream.lanes, self.out_lanes)
+        step, repeats = np.arange(wide // narrow), self.stream.elements // wide
         every = np.ones(len(step), bool)
         if self.out_lanes >= self.stream.lanes:
-            return Schedule((every,), (step % ratio == ratio - 1,), latency=1, credits=self._credits)
-        return Schedule((step % ratio == 0,), (every,), latency=1, credits=self._credits)
+            return Schedule((every,), (step == len(step) - 1,), 1, self._credits, repeats)
+        return Schedule((step == 0,), (every,), 1, self._credits, repeats)
 
     @property
     def _credits(self) -> int:
