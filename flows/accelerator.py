@@ -174,10 +174,10 @@ class Accelerator:
     ) -> Batch:
         """Outputs of a batch ``(N, *shape)`` in the model's own layout, as the QONNX model computes them.
 
-        ``engine``: ``qonnx`` (the reference), ``finn`` (FINN's Python execution of its own dataflow graph),
-        ``emulator``, ``rtl`` (Verilator), ``netlist`` (the netlist that the build simulated, behind its host link),
-        ``board`` (a board that is programmed with the image). ``trace`` is a file (``.vcd``) for the waveform of the
-        RTL. For a board: its serial ``port`` (None: search for it), the ``baud`` rate (None: that of the image),
+        ``engine``: ``qonnx`` or ``onnxruntime`` (the reference), ``finn`` (FINN's Python execution of its own dataflow
+        graph), ``emulator``, ``rtl`` (Verilator), ``netlist`` (the netlist that the build simulated, behind its host
+        link), ``board`` (a board that is programmed with the image). ``trace`` is a file (``.vcd``) for the waveform of
+        the RTL. For a board: its serial ``port`` (None: search for it), the ``baud`` rate (None: that of the image),
         ``progress``, which is called with the number of finished frames and of all frames, and ``counters``, which
         receives the board's counters.
 

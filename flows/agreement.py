@@ -35,11 +35,12 @@ def assert_engines_agree(
 ) -> None:
     """Run frames ``x`` (N, *shape), random ones by default, through engines; raise AssertionError where they differ.
 
-    ``model`` is a QONNX file or FINN's dataflow graph; ``engines`` are ``qonnx``, ``finn``, ``emulator`` and ``rtl`` by
-    default. Integers must be equal, and the RTL's cycles those of the cycle model; against QONNX, at most 0.5 % of the
-    elements may differ, by one code, within float32's rounding of a decision (``hw.verification.comparison``).
-    The slower engines see only the first frames. ``clip`` is that of ``Accelerator.run``. Engines that are not
-    available for this model raise BitfabricError; leave them out of ``engines``.
+    ``model`` is a QONNX or QDQ file or FINN's dataflow graph; ``engines`` are ``qonnx``, ``onnxruntime``, ``finn``,
+    ``emulator`` and ``rtl`` by default. Integers must be equal, and the RTL's cycles those of the cycle model; against
+    the model itself, at most 0.5 % of the elements may differ, by one code, within float32's rounding of a decision
+    (``hw.verification.comparison``). The slower engines see only the first frames. ``clip`` is that of
+    ``Accelerator.run``. Engines that are not available for this model raise BitfabricError; leave them out of
+    ``engines``.
     """
     __tracebackhide__ = True
     known = comparable()

@@ -94,19 +94,12 @@ class Frontend(ABC):
         return None
 
 
-class Qonnx(Frontend):
-    """A QONNX model. Its graph is the lowered one, not folded; its reference is qonnx's execution in float32."""
-
-    kind = "qonnx"
-    engine = "qonnx"
+class Lowered(Frontend):
+    """A model of ONNX's operators with quantizers. Its graph is the lowered one, not folded."""
 
     def __init__(self, proto: onnx.ModelProto, name: str) -> None:
         super().__init__(proto, name)
         self.wrapper: ModelWrapper = qonnx.load(proto, name)
-
-    @classmethod
-    def accepts(cls, proto: onnx.ModelProto) -> bool:
-        return not finn.is_finn(proto)
 
     @cached_property
     def lowering(self) -> LoweredModel:
@@ -126,6 +119,29 @@ class Qonnx(Frontend):
 
     def check_directed(self, graph: Graph) -> Directed | None:
         return layers.check_directed(graph, self.lowering, self.reference)
+
+
+class Qonnx(Lowered):
+    """A QONNX model. Its reference is qonnx's execution in float32."""
+
+    kind = "qonnx"
+    engine = "qonnx"
+
+    @classmethod
+    def accepts(cls, proto: onnx.ModelProto) -> bool:
+        return not finn.is_finn(proto) and not qonnx.is_linear(proto)
+
+
+class Qdq(Lowered):
+    """A model with ONNX's own quantizers (QuantizeLinear, DequantizeLinear), as onnxruntime, PyTorch and Brevitas
+    (QCDQ) write it. Its reference is ONNX Runtime, in float32 and without optimisation of the graph."""
+
+    kind = "qdq"
+    engine = "onnxruntime"
+
+    @classmethod
+    def accepts(cls, proto: onnx.ModelProto) -> bool:
+        return not finn.is_finn(proto) and qonnx.is_linear(proto)
 
 
 class Finn(Frontend):
@@ -160,7 +176,7 @@ class Finn(Frontend):
         return Agreement(len(frames), got.size)
 
 
-FRONTENDS: tuple[type[Frontend], ...] = (Finn, Qonnx)
+FRONTENDS: tuple[type[Frontend], ...] = (Finn, Qonnx, Qdq)
 """The front ends of this package, in order of precedence."""
 
 
@@ -223,7 +239,7 @@ class Model:
 
     @property
     def kind(self) -> str:
-        """The name of the model's kind: ``qonnx``, ``finn``, or that of another distribution's front end."""
+        """The name of the model's kind: ``qonnx``, ``qdq``, ``finn``, or that of another distribution's front end."""
         return self.frontend.kind
 
     @property

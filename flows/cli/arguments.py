@@ -8,7 +8,7 @@ import typer
 
 Model = Annotated[
     Path,
-    typer.Argument(metavar="MODEL.onnx", help="a QONNX file, or FINN's dataflow graph"),
+    typer.Argument(metavar="MODEL.onnx", help="a QONNX or QDQ file, or FINN's dataflow graph"),
 ]
 
 

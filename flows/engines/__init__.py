@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 if TYPE_CHECKING:
     from flows.engines.engine import Engine
 
-EngineName = Literal["qonnx", "finn", "emulator", "rtl", "netlist", "board"]
+EngineName = Literal["qonnx", "onnxruntime", "finn", "emulator", "rtl", "netlist", "board"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from flows.implementation import Implementation
+from hw.host.errors import BitfabricError
 from hw.ir.frames import Batch
 from hw.model import Model
 
@@ -43,6 +45,21 @@ class Traits:
     """It runs on a board behind a serial port."""
 
 
+def _of_model(name: str, made: Implementation) -> str | None:
+    engine = made.model.frontend.engine
+    return None if engine == name else f"{name} does not execute {made.model.path}; use --engine {engine}"
+
+
+def _difference(name: str, model: Model, x: np.ndarray) -> str | None:
+    if model.frontend.engine != name:
+        return None
+    try:
+        model.frontend.compare(model.graph, x)
+    except BitfabricError as error:
+        return str(error)
+    return None
+
+
 @dataclass(frozen=True)
 class Engine:
     """A way to compute a model's outputs.
@@ -59,3 +76,14 @@ class Engine:
     available: Callable[[Implementation], str | None] = lambda made: None
     difference: Callable[[Model, np.ndarray], str | None] | None = None
     compared_frames: int = 256
+
+    @classmethod
+    def of_model(cls, name: str, title: str, what: str) -> "Engine":
+        """The engine that executes the models of a front end that names it. It differs from no model of others."""
+        return cls(
+            name,
+            Traits(title, what, executes_model=True),
+            lambda made, x, options: made.model.reference.run(x),
+            partial(_of_model, name),
+            partial(_difference, name),
+        )

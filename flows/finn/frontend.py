@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hw.finn.execution import calling_finn, mapping_error, require_finn
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.lowering.qonnx import load
 from hw.model import Model
 
@@ -30,6 +30,11 @@ def dataflow(source: str | os.PathLike[str] | Model, batch: int = 1, input_quant
     """
     require_finn()
     opened = Model.open(source)
+    if opened.kind == "qdq":
+        raise UsageError(
+            f"{opened.path} has ONNX's QuantizeLinear quantizers, and FINN's streamlining starts from QONNX's; use "
+            "--front-end bitfabric, or export it as QONNX"
+        )
     path, model = opened.path, load(opened.proto, opened.path)
     _plain_biases(model)
     _whole_pools(model)

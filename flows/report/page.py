@@ -177,11 +177,11 @@ def _rungs(report: BuildReport) -> list[dict[str, Any]]:
     float32 rounding explains.
     """
     checks = report.verified
-    other = "qonnx" if "finn" in checks else "finn"
+    reference = next((name for name in ("finn", "onnxruntime") if name in checks), "qonnx")
     rungs = []
     for name in ENGINES:
         traits, check = find_engine(name).traits, checks.get(name)
-        if name == other or traits.on_board:
+        if traits.on_board or (traits.executes_model and name != reference):
             continue
         title = f"{check.stage} netlist" if check and check.stage else traits.title
         facts = check.model_dump(mode="json") if check else {"frames": None, "explanation": None, "directed": None}

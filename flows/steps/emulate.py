@@ -1,4 +1,4 @@
-"""``emulate``: the graph of the hardware against the model's own reference, QONNX's execution or FINN's."""
+"""``emulate``: the graph of the hardware against the model's own reference: qonnx, ONNX Runtime or FINN."""
 
 from pathlib import Path
 

@@ -138,6 +138,17 @@ class HostNodes:
         mode = given["rounding_mode"]
         return self.node("Quant", source, one, zero, bits, domain=QONNX_DOMAIN, rounding_mode=mode, **flags)
 
+    def _quantize_linear(self, each: HostStep, source: str) -> str:
+        """The codes: division by the scale, rounding to even, addition of the zero point, saturation."""
+        (scale, zero_point), given = each.operands, dict(each.attributes)
+        example = self.values[source]
+        if np.any(scale != 1):
+            source = self.middle(self._plain(step("Div", scale), source), example)
+        source = self.middle(self._plain(step("Round"), source), example)
+        if np.any(zero_point != 0):
+            source = self.middle(self._plain(step("Add", zero_point), source), example)
+        return self._clip(step("Clip", given["low"], given["high"]), source)
+
     def _bipolar(self, each: HostStep, source: str) -> str:
         return self.node("BipolarQuant", source, np.array(1, np.float32), domain=QONNX_DOMAIN)
 
@@ -189,6 +200,7 @@ WRITERS: dict[str, Callable[[HostNodes, HostStep, str], str]] = {
     "Gather": HostNodes._gather,
     "MultiThreshold": HostNodes._multi_threshold,
     "Quant": HostNodes._quant,
+    "QuantizeLinear": HostNodes._quantize_linear,
     "Reshape": HostNodes._reshape,
     "TopK": HostNodes._top_k,
     "Transpose": HostNodes._transpose,

@@ -55,6 +55,16 @@ def quant(
     return round_to_integer(np.clip(codes, codes.dtype.type(low), codes.dtype.type(high)), rounding_mode)
 
 
+def quantize_linear(x: Array, scale: Array, zero_point: Array, *, low: int, high: int) -> Array:
+    """Codes of ONNX's QuantizeLinear: divide by the scale, round to even, add the zero point, saturate.
+
+    Unlike ``quant``, it rounds before it adds the zero point. As in ONNX Runtime, this is a division, and no product
+    with the reciprocal.
+    """
+    codes = np.round(x / scale) + zero_point
+    return np.clip(codes, codes.dtype.type(low), codes.dtype.type(high))
+
+
 def sign(x: Array) -> Array:
     """BipolarQuant's codes: +1 where ``x >= 0``, else -1."""
     return (x >= 0) * x.dtype.type(2) - x.dtype.type(1)
@@ -139,6 +149,7 @@ OPERATORS: dict[str, Callable[..., Array]] = {
     "Mul": np.multiply,
     "MultiThreshold": multi_threshold,
     "Quant": quant,
+    "QuantizeLinear": quantize_linear,
     "Reshape": _reshape,
     "Softmax": softmax,
     "Sub": np.subtract,
@@ -152,7 +163,7 @@ OPERATORS: dict[str, Callable[..., Array]] = {
 operand, whatever the batch: a branch.
 """
 
-QUANTIZERS = frozenset({"Quant", "BipolarQuant", "MultiThreshold", "Trunc", "Sign"})
+QUANTIZERS = frozenset({"Quant", "QuantizeLinear", "BipolarQuant", "MultiThreshold", "Trunc", "Sign"})
 """Operators that return integer codes."""
 
 RESHAPING = frozenset({"Gather", "Reshape", "Transpose"})

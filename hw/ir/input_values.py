@@ -163,6 +163,8 @@ def _limits(step: HostStep) -> tuple[int, int] | None:
     about = dict(step.attributes)
     if step.op == "Quant" and not (about["bits"] == 1 and about["signed"]):
         return code_range(about["bits"], about["signed"], about["narrow"])
+    if step.op == "QuantizeLinear":
+        return about["low"], about["high"]
     if step.op == "Trunc":
         clip: tuple[int, int] | None = about["clip"]
         return clip
@@ -170,7 +172,10 @@ def _limits(step: HostStep) -> tuple[int, int] | None:
 
 
 def _unclipped(step: HostStep, x: np.ndarray) -> np.ndarray:
-    """The codes of Quant or Trunc without their clipping."""
+    """The codes of Quant, QuantizeLinear or Trunc without their clipping."""
+    if step.op == "QuantizeLinear":
+        scale, zero_point = step.operands
+        return np.round(x / scale) + zero_point
     mode = str(dict(step.attributes)["rounding_mode"])
     if step.op == "Quant":
         scale, zero_point = step.operands

@@ -1,4 +1,4 @@
-"""Constant tensors of a model: their values as QONNX computes them, and the integers of quantized ones."""
+"""Constant tensors of a model: their values as the reference computes them, and the integers of quantized ones."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +11,8 @@ from qonnx.custom_op.general.quant import quant as int_quant
 from hw.host import operators
 from hw.host.errors import BitfabricError
 from hw.lowering.constant_folding import evaluate
+from hw.lowering.domains import LINEAR_OPS
+from hw.lowering.linear_quantizers import LinearParameters, code_type, linear_parameters
 from hw.lowering.node_attributes import attribute
 from hw.lowering.refusal import lowering_error
 
@@ -114,6 +116,22 @@ def bipolar(value: np.ndarray, scale: np.ndarray) -> Constant:
     return Constant(result, integers, np.asarray(scale, np.float64), -1, 1, True)
 
 
+def quantized_linear(value: np.ndarray, p: LinearParameters) -> Constant:
+    """The output of a QuantizeLinear node for the constant ``value``: integers of the type of its codes."""
+    zeros = p.zero_point.astype(value.dtype)
+    codes = operators.quantize_linear(value, p.scale.astype(value.dtype), zeros, low=p.low, high=p.high)
+    return Constant(codes.astype(np.int64).astype(onnx.helper.tensor_dtype_to_np_dtype(p.elem_type)))
+
+
+def dequantized_linear(value: np.ndarray, p: LinearParameters) -> Constant:
+    """The output of a DequantizeLinear node for constant integers: the difference from the zero point is exact, and
+    rounded to float32 before it is multiplied."""
+    integers = value.astype(np.int64) - p.zero_point
+    result = np.asarray(integers.astype(np.float32) * p.scale, np.float32)
+    low, high = p.low - int(p.zero_point.max()), p.high - int(p.zero_point.min())
+    return Constant(result, integers, p.scale.astype(np.float64), low, high)
+
+
 def rearranged(constant: Constant, rearrange: Callable[[np.ndarray], np.ndarray]) -> Constant:
     """The result of a function that only rearranges elements (Transpose, Reshape) on a constant."""
     if constant.integers is None or constant.scale is None:
@@ -157,6 +175,11 @@ def folded(node: onnx.NodeProto, given: Mapping[str, Constant], version: int) ->
         if needed == 4:
             return {out: quantized(first.value, quant_parameters(node, values[1:4]))}
         return {out: bipolar(first.value, np.asarray(values[1]))}
+    if node.op_type in LINEAR_OPS and first is not None:
+        zero_point = values[2] if len(values) > 2 else None
+        kind = code_type(node, first.value.dtype, zero_point)
+        p = linear_parameters(node, values[1], zero_point, first.value.ndim, kind)
+        return {out: (quantized_linear if node.op_type == LINEAR_OPS[0] else dequantized_linear)(first.value, p)}
     results = {name: Constant(value) for name, value in zip(node.output, evaluate(node, values, version), strict=False)}
     if first is not None and first.integers is not None and node.op_type in REARRANGING:
         others = values[1:]

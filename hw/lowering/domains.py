@@ -15,9 +15,13 @@ CHANNELS_LAST_DOMAIN = "qonnx.custom_op.channels_last"
 """QONNX's domain of operators on tensors (N, *spatial, C)."""
 OLD_DOMAINS = ("onnx.brevitas", "finn.custom_op.general")
 """Former domains of QONNX's operators."""
-DOMAINS = frozenset({*ONNX_DOMAINS, QONNX_DOMAIN, *OLD_DOMAINS})
+ORT_DOMAIN = "com.microsoft"
+"""ONNX Runtime's own operators: QuantizeLinear and DequantizeLinear with 4 and 16 bits in every opset, for example."""
+DOMAINS = frozenset({*ONNX_DOMAINS, QONNX_DOMAIN, *OLD_DOMAINS, ORT_DOMAIN})
 """The domains of the built-in handlers."""
 QUANTIZER_OPS = ("Quant", "IntQuant", "BipolarQuant", "MultiThreshold", "Trunc")
+LINEAR_OPS = ("QuantizeLinear", "DequantizeLinear")
+"""The two halves of ONNX's own quantizers, between which a tensor holds integers."""
 
 ENTRY_POINTS = "bitfabric.handlers"
 """The entry point group in which other packages provide handlers, named ``domain::OpType`` (``ai.onnx`` for ONNX's)."""
@@ -31,6 +35,11 @@ def onnx_keys(*ops: str) -> list[OperatorKey]:
 def qonnx_keys(*ops: str) -> list[OperatorKey]:
     """The keys of QONNX operators."""
     return [(QONNX_DOMAIN, op) for op in ops]
+
+
+def linear_keys(*ops: str) -> list[OperatorKey]:
+    """The keys of ONNX's own quantizers, which ONNX Runtime has in its own domain, too."""
+    return [(domain, op) for op in ops for domain in ("", ORT_DOMAIN)]
 
 
 def operator_key(node: onnx.NodeProto) -> OperatorKey:

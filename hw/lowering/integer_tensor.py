@@ -65,6 +65,9 @@ class Chain:
                 chain = replace(chain, host_steps=host_steps, host_origins=host_origins)
             elif each.op in RESHAPING:
                 chain = replace(chain, layout_ops=simplified((*chain.layout_ops, each), chain.shape))
+            elif _only_saturates(each) and chain.steps and chain.steps[-1].op == "QuantizeLinear":
+                narrowed = _narrowed(chain.steps[-1], each)
+                chain = chain.truncated(len(chain.steps) - 1).extended((narrowed,), (origin,))
             else:
                 chain = chain.extended((chain.in_order(each),), (origin,))
         return chain
@@ -80,6 +83,18 @@ class Chain:
     def truncated(self, count: int) -> Self:
         """The chain with its first ``count`` element-wise steps and its layout operators, without host steps."""
         return replace(self, steps=self.steps[:count], origins=self.origins[:count], host_steps=(), host_origins=())
+
+
+def _only_saturates(each: HostStep) -> bool:
+    """Whether a step on codes only bounds them."""
+    return each.op == "QuantizeLinear" and bool(np.all(each.operands[0] == 1)) and not np.any(each.operands[1])
+
+
+def _narrowed(quantizer: HostStep, bounds: HostStep) -> HostStep:
+    """A QuantizeLinear whose codes are bounded by the next step."""
+    given, ends = dict(quantizer.attributes), dict(bounds.attributes)
+    low, high = (min(max(given[end], ends["low"]), ends["high"]) for end in ("low", "high"))
+    return step("QuantizeLinear", *quantizer.operands, low=low, high=high)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -257,6 +272,8 @@ def quantizer_range(quantizer: HostStep, origin: str) -> tuple[int, int]:
     match quantizer.op:
         case "Quant":
             return code_range(attributes["bits"], attributes["signed"], attributes["narrow"])
+        case "QuantizeLinear":
+            return attributes["low"], attributes["high"]
         case "MultiThreshold":
             least: int = attributes["least"]
             return least, least + len(quantizer.operands[0]) * attributes["unit"]

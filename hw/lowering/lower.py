@@ -53,7 +53,7 @@ from hw.lowering.images import image_tensors
 from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps, integer_tensor, last_quantizer
 from hw.lowering.one_integer import are_joinable, is_affine, one_integer
 from hw.lowering.qonnx import integer_dtype, load
-from hw.lowering.quantize import is_redundant
+from hw.lowering.quantize import is_redundant, renamed
 from hw.lowering.refusal import lowering_error, unknown_operator
 from hw.lowering.rounding import Product
 from hw.passes.forks import forked
@@ -223,7 +223,8 @@ def _lower_node(context: Lowering, node: onnx.NodeProto) -> None:
         raise unknown_operator(node, why)
     call = context.call(node)
     steps = node_steps.TRANSLATIONS[key](call)
-    result = data[0] if _is_redundant_quantizer(data[0], steps) else data[0].then(steps, node.name)
+    result = data[0] if _is_redundant_quantizer(data[0], steps) else renamed(data[0], steps, node.name)
+    result = data[0].then(steps, node.name) if result is None else result
     if len(result.steps) + len(result.host_steps) > MAX_CHAIN or len(result.layout_ops) > MAX_MOVES:
         raise lowering_error(node, "too many operators follow each other without a layer between them", "fold them")
     context.values[node.output[0]] = replace(result, number=node_steps.number_after(call))

@@ -12,7 +12,9 @@ from hw.host.errors import BitfabricError
 from hw.host.steps import HostStep, combined, step
 from hw.lowering.constant_operators.casts import cast_name
 from hw.lowering.constants import Constant, quant_parameters
-from hw.lowering.domains import QONNX_DOMAIN, OperatorKey, onnx_keys, qonnx_keys
+from hw.lowering.domains import QONNX_DOMAIN, OperatorKey, linear_keys, onnx_keys, qonnx_keys
+from hw.lowering.gate.tensors import type_name
+from hw.lowering.linear_quantizers import CODES, NAMES, LinearParameters, code_type, linear_parameters
 from hw.lowering.node_attributes import attribute
 from hw.lowering.refusal import lowering_error
 
@@ -26,6 +28,10 @@ CONDITIONS = frozenset({*COMPARISONS, *LOGIC, "Not", "IsNaN", "IsInf"})
 """Operators whose result is a condition."""
 ORDERED = frozenset({"Div", "PRelu"})
 """Operators of two operands, of which the data usually is the first."""
+INTEGERS = tuple(type_name(kind) for kind in CODES)
+"""The types of codes between QuantizeLinear and DequantizeLinear."""
+WIDE_CODES = 255
+"""The range of codes that a Threshold computes; for more, a Requant is needed."""
 Shape = tuple[int, ...]
 Steps = tuple[HostStep, ...]
 
@@ -149,8 +155,10 @@ def number_after(call: Call) -> str:
     match call.node.op_type:
         case "Cast":
             return cast_name(int(call.get("to", 1))) or "float32"
-        case "Quant" | "IntQuant":
+        case "Quant" | "IntQuant" | "DequantizeLinear":
             return "float32"
+        case "QuantizeLinear":
+            return type_name(code_type(call.node, "", call.operand(2)))
         case "ArgMax":
             return "int64"
         case op if op in CONDITIONS:
@@ -286,6 +294,8 @@ def _not(call: Call) -> Steps:
 
 
 def _clip(call: Call) -> Steps:
+    if call.node.op_type == "Clip" and call.number in INTEGERS:
+        return _clip_codes(call)
     data = data_index(call.inputs, tuple(call.node.input))
     low, high = np.full((), -np.inf, np.float32), np.full((), np.inf, np.float32)
     if call.node.op_type == "Clip" and call.version < 11:
@@ -332,6 +342,45 @@ def _quant(call: Call) -> Steps:
         # The codes may become integers of an edge, from which a chain starts in float32.
         values = (step("Cast", to="float64"), *values, step("Cast", to="float32"))
     return (codes, *values) if number.name == _float_of(call) else (step("Cast", to=number.name), codes, *values)
+
+
+def _quantize_linear(call: Call) -> Steps:
+    """Codes, which stay integers until DequantizeLinear. Odd zero points of wide codes are added after the rounding.
+
+    A Requant rounds ties to even; the code of a tie is odd if the zero point is. So such codes are computed without it.
+    """
+    p = _linear(call)
+    if p.high - p.low > WIDE_CODES and np.any(p.zero_point & 1):
+        if p.zero_point.size > 1:
+            raise call.lowering_error("its channels have different zero points", "use one zero point, or 8 bits")
+        zero = int(p.zero_point)
+        centred = step("QuantizeLinear", p.scale, np.zeros((), np.float32), low=p.low - zero, high=p.high - zero)
+        return centred, step("Add", np.array(zero, np.float32))
+    return (step("QuantizeLinear", p.scale, p.zero_point.astype(np.float32), low=p.low, high=p.high),)
+
+
+def _dequantize_linear(call: Call) -> Steps:
+    p = _linear(call)
+    return _rescaled(p.scale, p.zero_point.astype(np.float32))
+
+
+def _linear(call: Call) -> LinearParameters:
+    """The parameters of QuantizeLinear or DequantizeLinear on data of a known type."""
+    wanted = ("float32",) if call.node.op_type == "QuantizeLinear" else INTEGERS
+    call.check_number(*wanted)
+    scale, zero_point = call.required(1), call.operand(2)
+    kind = code_type(call.node, call.number or "", zero_point)
+    return linear_parameters(call.node, scale, zero_point, len(call.shape), kind)
+
+
+def _clip_codes(call: Call) -> Steps:
+    """A Clip between QuantizeLinear and DequantizeLinear, as Brevitas writes it for codes of few bits."""
+    low, high = (None if value is None else int(value) for value in (call.operand(1), call.operand(2)))
+    least, most = CODES[NAMES[str(call.number)]]
+    ends = {"low": least if low is None else max(low, least), "high": most if high is None else min(high, most)}
+    if ends["low"] > ends["high"]:
+        raise call.lowering_error("its bounds leave no code", "check the model")
+    return (step("QuantizeLinear", np.ones((), np.float32), np.zeros((), np.float32), **ends),)
 
 
 def _float_of(call: Call) -> str:
@@ -465,6 +514,8 @@ TRANSLATIONS: Mapping[OperatorKey, Callable[[Call], Steps]] = {
     **dict.fromkeys(onnx_keys("Clip", "Min", "Max"), _clip),
     ("", "BatchNormalization"): _batch_normalization,
     **dict.fromkeys(qonnx_keys("Quant", "IntQuant"), _quant),
+    **dict.fromkeys(linear_keys("QuantizeLinear"), _quantize_linear),
+    **dict.fromkeys(linear_keys("DequantizeLinear"), _dequantize_linear),
     (QONNX_DOMAIN, "BipolarQuant"): _bipolar,
     (QONNX_DOMAIN, "MultiThreshold"): _multi_threshold,
     (QONNX_DOMAIN, "Trunc"): _trunc,

@@ -1,4 +1,4 @@
-"""Reads QONNX files: checks the model, folds constants, infers shapes, and sets the batch size to one."""
+"""Reads QONNX files, and those with ONNX's own quantizers: checks the model, folds constants, infers shapes."""
 
 import os
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from hw.host.errors import BitfabricError, UsageError
 from hw.lowering.domains import (
     DOMAINS,
+    LINEAR_OPS,
     OLD_DOMAINS,
     ONNX_DOMAINS,
     QONNX_DOMAIN,
@@ -41,12 +42,16 @@ from hw.lowering.versions import NEWEST_OPSET, OLDEST_OPSET, QONNX_NEWEST, VERSI
 
 HALF_WAY = frozenset({"Im2Col", "MaxPoolNHWC", "QuantAvgPool2d", "XnorPopcountMatMul"})
 """Operators of the intermediate models between QONNX and FINN's dataflow graph."""
+QDQ = "quantize it with onnxruntime.quantization.QuantFormat.QDQ"
 FOREIGN = {
-    "QuantizeLinear": "it is quantized in ONNX's QuantizeLinear style (QCDQ); export it as QONNX",
-    "QLinearConv": "it is quantized in ONNX's QOperator style; export it as QONNX",
-    "QLinearMatMul": "it is quantized in ONNX's QOperator style; export it as QONNX",
-    "FloatQuant": "it holds minifloat quantizers (FloatQuant); train with integer quantizers",
+    "FloatQuant": ("it holds minifloat quantizers", "train with integer quantizers (brevitas.export.export_qonnx)"),
+    "DynamicQuantizeLinear": ("its scales depend on the frame (dynamic quantization)", "use quantize_static"),
+    "QLinearConv": ("it is quantized in ONNX Runtime's QOperator format", QDQ),
+    "QLinearMatMul": ("it is quantized in ONNX Runtime's QOperator format", QDQ),
+    "ConvInteger": ("it multiplies integers outside of quantizers", QDQ),
+    "MatMulInteger": ("it multiplies integers outside of quantizers", QDQ),
 }
+"""Operators of other kinds of quantized models -> why these are not read, and what to do."""
 
 
 def load(
@@ -103,15 +108,22 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
                 f"not known here; export it in {' or '.join(filter(None, sorted(DOMAINS - {*OLD_DOMAINS})))}, or "
                 f"install a package that provides a handler for {node.domain}::{node.op_type}"
             )
-    ops = {node.op_type for node in graph.node}
-    for op, why in FOREIGN.items():
-        if op in ops:
-            raise UsageError(f"{name} is not a QONNX model: {why} (brevitas.export.export_qonnx)")
-    if not ops.intersection(QUANTIZER_OPS):
+    for node in graph.node:
+        if node.op_type in FOREIGN:
+            why, remedy = FOREIGN[node.op_type]
+            raise UsageError(f"{name} holds {node.op_type}: {why}; {remedy}")
+    if not {node.op_type for node in graph.node}.intersection((*QUANTIZER_OPS, *LINEAR_OPS)):
         raise UsageError(
-            f"{name} is not a QONNX model: it has no quantizers ({', '.join(QUANTIZER_OPS)}), only floating point; "
-            "train it with Brevitas layers and export it with brevitas.export.export_qonnx",
+            f"{name} is not a QONNX model: it has no quantizers ({', '.join((*QUANTIZER_OPS, *LINEAR_OPS))}), only "
+            "floating point; train it with Brevitas layers and export it with brevitas.export.export_qonnx, or "
+            "quantize it with onnxruntime.quantization.quantize_static",
         )
+
+
+def is_linear(proto: onnx.ModelProto) -> bool:
+    """Whether all quantizers of a model are ONNX's own (QuantizeLinear, DequantizeLinear): it needs no QONNX."""
+    ops = {node.op_type for node in proto.graph.node}
+    return bool(ops.intersection(LINEAR_OPS)) and not ops.intersection(QUANTIZER_OPS)
 
 
 def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from hw.lowering import requantize
 from hw.lowering.affine import CLIPS, affine_form, floats, rational
 from hw.lowering.decision_points import WORK, StepFunction, step_function, thresholds
 from hw.lowering.integer_tensor import (
+    AS_FLOAT32,
     TRIED,
+    HostTensor,
     IntegerTensor,
     Steps,
     binary,
@@ -29,12 +32,15 @@ from hw.lowering.integer_tensor import (
 from hw.lowering.monotone import monotone
 from hw.lowering.rounding import Interval, through
 
+AnyTensor = HostTensor | IntegerTensor
 THRESHOLD_LEVELS = 256
 """A quantizer with at most this many codes is a Threshold; with more, a Requant if its function is affine."""
 SHIFT_LEVELS = 32
 """From this many codes on, a Requant that only shifts is preferred: it is smaller than a memory of thresholds."""
 EXACT = 1 << 53
 """Largest magnitude of integers that float64 holds exactly."""
+ROUNDED = frozenset({"Quant", "QuantizeLinear"})
+"""Quantizers that round a value on a scale; a Requant can compute them."""
 MOST_LEVELS = 1024
 """Maximum number of codes of a Threshold."""
 
@@ -91,7 +97,7 @@ def quantizer(tensor: IntegerTensor, head: Steps, what: str) -> Quantizer:
 def _shifts(function: StepFunction, head: Steps) -> bool:
     """Whether the steps are an addition and a multiplication by one power of two for all channels."""
     affine = affine_form(head[:-1], function.low.shape, through_clips=True)
-    if head[-1].op != "Quant" or affine is None:
+    if head[-1].op not in ROUNDED or affine is None:
         return False
     slopes = {abs(slope) for slope in (affine[0] / rational(head[-1].operands[0])).ravel()}
     return len(slopes) == 1 and all(n.bit_count() == 1 for n in slopes.pop().as_integer_ratio())
@@ -121,11 +127,11 @@ def _requant(tensor: IntegerTensor, head: Steps, function: StepFunction) -> Kern
     """The Requant that computes the function; None if there is none."""
     frame = function.low.shape
     affine = affine_form(head[:-1], frame, through_clips=True)
-    if head[-1].op != "Quant" or affine is None:
+    if head[-1].op not in ROUNDED or affine is None:
         return None
     scale, zero_point = (rational(operand) for operand in head[-1].operands)
     slope, offset = (affine[0] / scale).reshape(frame), (affine[1] / scale + zero_point).reshape(frame)
-    mode = str(dict(head[-1].attributes)["rounding_mode"])
+    mode = str(dict(head[-1].attributes).get("rounding_mode", "ROUND"))
     dtype = dtype_of(function.least, function.most)
 
     def build(multiplier: np.ndarray, addend: np.ndarray, shift: int) -> Kernel:
@@ -158,12 +164,53 @@ def is_redundant(tensor: IntegerTensor, steps: Steps) -> bool:
         return False
     longer = tensor.then(steps, "")
     count = tensor.span
-    if longer.host_steps or longer.varies_spatially or count * tensor.channels > TRIED:
+    merged = len(longer.steps) == len(tensor.steps)  # The last quantizer's codes are bounded further.
+    if merged or longer.host_steps or longer.varies_spatially or count * tensor.channels > TRIED:
         return False
     low, high = tensor.bounds
     frames = np.minimum(low + np.arange(count).reshape(-1, *[1] * low.ndim), high)
     before = run(tensor.steps, frames.astype(np.float64))
     return np.array_equal(run(longer.steps[len(tensor.steps) :], before), before)
+
+
+def renamed(value: AnyTensor, steps: Steps, origin: str) -> AnyTensor | None:
+    """The tensor as the codes of QuantizeLinear (``steps``), if they are integers that it already has, plus a constant.
+
+    That is so behind a pool, a join or a move of codes of the same scale. None where a kernel must compute the codes.
+    """
+    if not steps or steps[0].op != "QuantizeLinear" or value.host_steps:
+        return None
+    at = last_quantizer(value.steps)
+    kept, start = (value.steps[: at + 1], at + 1) if at is not None else ((), 0)
+    if at is not None:
+        low, high = (
+            np.full((1,) * len(value.shape), end) for end in quantizer_range(value.steps[at], value.origins[at])
+        )
+    elif isinstance(value, IntegerTensor):
+        low, high = value.bounds
+        kept = (AS_FLOAT32,)
+    elif value.dtype is not None:
+        low, high = (np.full((1,) * len(value.shape), int(end)) for end in (value.dtype.min(), value.dtype.max()))
+    else:
+        return None
+    longer = value.then(steps, origin)
+    if len(longer.steps) == len(value.steps):
+        return None
+    rest = longer.steps[start:]
+    count = int((high - low).max()) + 1
+    if (
+        count * prod(np.broadcast_shapes(low.shape, *(operand.shape[1:] for each in rest for operand in each.operands)))
+        > TRIED
+    ):
+        return None
+    integers = np.minimum(low + np.arange(count).reshape(-1, *[1] * low.ndim), high).astype(np.float64)
+    given = integers if kept == (AS_FLOAT32,) else integers.astype(np.float32)
+    shift = run(rest, given).astype(np.float64) - integers
+    if np.any(shift != shift[:1]):
+        return None
+    origins = (*value.origins[:start], *(origin,) * (len(kept) - start))
+    result = replace(value, steps=kept, origins=origins)
+    return result.extended((step("Add", shift[:1].astype(np.float32)),), (origin,)) if np.any(shift) else result
 
 
 def regridding_steps(steps: Steps, origins: tuple[str, ...]) -> Steps:

@@ -32,6 +32,8 @@ SELECTING = frozenset(
 )
 """Functions of several tensors that do not round."""
 
+SCALED = frozenset({"Quant", "QuantizeLinear", "Trunc"})
+"""Quantizers that divide by a scale and add a zero point."""
 CHUNK_TERMS = 1 << 22
 """Terms of sums that one array operation handles, which bounds the memory."""
 
@@ -198,10 +200,10 @@ def _step(step: HostStep, arithmetic: Arithmetic, low: np.ndarray, high: np.ndar
     if step.op in RESHAPING or step.op == "Cast":
         return step(low), step(high)
     if step.op in QUANTIZERS:
-        if step.op not in ("Quant", "Trunc"):  # They have a code for what is not a number.
+        if step.op not in SCALED:  # They have a code for what is not a number.
             unknown = np.isnan(low) | np.isnan(high)
             low, high = np.where(unknown, -np.inf, low), np.where(unknown, np.inf, high)
-        error = _scaling_error(step, arithmetic, low, high) if step.op in ("Quant", "Trunc") else np.float64(0)
+        error = _scaling_error(step, arithmetic, low, high) if step.op in SCALED else np.float64(0)
         return _ordered(step(low - error), step(high + error))
     if step.op == "TopK":
         return step(low), step(high)

@@ -19,7 +19,7 @@ from hw.verification.exact_layers import ExactLayers
 Tensors = dict[str, np.ndarray]
 CHOICES = frozenset({"ArgMax", "TopK"})
 """Host steps whose result can be an index."""
-SCALING = frozenset({"Quant", "Trunc", "Mul", "Div", "BatchNormalization"})
+SCALING = frozenset({"Quant", "QuantizeLinear", "Trunc", "Mul", "Div", "BatchNormalization"})
 """Steps whose constants scale values."""
 GRID_ULP = 2.0**-20
 """Relative error below which a float32 value counts as one of the values that a quantizer can return."""

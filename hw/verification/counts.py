@@ -35,7 +35,8 @@ class Comparison:
       are mismatches if they differ from it); ``inexact``: those at which the float32 reference itself is wrong;
     - ``arg_max_changes``: the frames whose class differs between the whole graph and the reference;
     - ``first_unexplained``, ``first_explained``: where the first mismatches of both kinds are, in words;
-    - ``titles``: by layer, its name with the user's own, for the words.
+    - ``titles``: by layer, its name with the user's own, for the words;
+    - ``reference``: what executed the model, in words.
     """
 
     frames: int = 0
@@ -48,6 +49,7 @@ class Comparison:
     first_unexplained: str | None = None
     first_explained: str | None = None
     titles: Mapping[str, str] = field(default_factory=dict)
+    reference: str = "the QONNX reference"
 
     @property
     def elements(self) -> int:
@@ -135,12 +137,12 @@ class Comparison:
         if unexplained := self.mismatches - self.explained:
             apart = f", {self.apart:,} of them by more codes than rounding may explain" if self.apart else ""
             raise BitfabricError(
-                f"the emulator differs from the QONNX reference in {self.first_unexplained} "
+                f"the emulator differs from {self.reference} in {self.first_unexplained} "
                 f"({unexplained:,} of {self.elements:,} elements differ by more than float32 rounding{apart})"
             )
         if self.mismatches > MAX_EXPLAINED * self.elements:
             raise BitfabricError(
-                f"the emulator differs from the QONNX reference in {self.mismatches:,} of {self.elements:,} elements, "
+                f"the emulator differs from {self.reference} in {self.mismatches:,} of {self.elements:,} elements, "
                 f"more than the {MAX_EXPLAINED:.1%} that float32 rounding may explain, first in {self.first_explained};"
                 " use scales that are powers of two, or compare on other frames"
             )

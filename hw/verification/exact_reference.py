@@ -19,8 +19,9 @@ from onnx.reference import ReferenceEvaluator
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_node
 
-from hw.host.operators import code_range, round_to_integer
-from hw.lowering.domains import QONNX_DOMAIN
+from hw.host.operators import code_range, quantize_linear, round_to_integer
+from hw.lowering.domains import LINEAR_OPS, ORT_DOMAIN, QONNX_DOMAIN
+from hw.lowering.linear_quantizers import LinearParameters, linear_parameters
 from hw.lowering.node_steps import TRANSLATIONS
 from hw.lowering.rounding import lowest_bit
 from hw.verification.float64_bounds import Bounds
@@ -102,6 +103,8 @@ class ExactReference:
                 low, high = (side.astype(np.float32) for side in (total.low, total.high))
                 bias = self._bias(node)
                 self._rounded[name] = (low, high) if bias is None else (low + bias, high + bias)
+            elif node.op_type in LINEAR_OPS:
+                self._rounded[name] = self._rounded_linear(node)
             elif (node.domain, node.op_type) not in TRANSLATIONS and node.op_type not in MONOTONE:
                 raise NoExactValueError(f"{node.name}: {node.op_type}")
             else:
@@ -110,11 +113,38 @@ class ExactReference:
                 self._rounded[name] = np.minimum(*sides), np.maximum(*sides)
         return self._rounded[name]
 
+    def linear_parameters(self, node: onnx.NodeProto) -> LinearParameters:
+        """The parameters of a node of ONNX's own quantizers."""
+        zero_point = self.known[node.input[2]] if len(node.input) > 2 and node.input[2] else None
+        rank = len(self.model.get_tensor_shape(node.output[0]))
+        typed = node.output[0] if node.op_type == LINEAR_OPS[0] else node.input[0]
+        return linear_parameters(node, self.known[node.input[1]], zero_point, rank, self._elem_type(typed))
+
+    def _elem_type(self, name: str) -> int:
+        """The ONNX type of a tensor."""
+        graph = self.model.graph
+        values = (*graph.input, *graph.output, *graph.value_info)
+        found = {each.name: each.data_type for each in graph.initializer}
+        found |= {value.name: value.type.tensor_type.elem_type for value in values}
+        return found[name]
+
+    def _rounded_linear(self, node: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray]:
+        """A node of ONNX's own quantizers in float32."""
+        p = self.linear_parameters(node)
+        zeros = p.zero_point.astype(np.float32)
+        sides = (side.astype(np.float32) for side in self._rounded_input(node.input[0]))
+        if node.op_type == LINEAR_OPS[0]:
+            kind = helper.tensor_dtype_to_np_dtype(p.elem_type)
+            low, high = (quantize_linear(side, p.scale, zeros, low=p.low, high=p.high).astype(kind) for side in sides)
+        else:
+            low, high = ((side - zeros) * p.scale for side in sides)
+        return low, high
+
     def _producer(self, name: str) -> onnx.NodeProto:
         """The node that computes a tensor, if it is one of ONNX's or QONNX's and has one output."""
         node = self.producers.get(name)
-        if node is None or node.domain not in ("", QONNX_DOMAIN) or list(node.output) != [name]:
-            raise NoExactValueError(f"{name} is no result of an operator of ONNX or QONNX")
+        if node is None or node.domain not in ("", QONNX_DOMAIN, ORT_DOMAIN) or list(node.output) != [name]:
+            raise NoExactValueError(f"{name} is no result of an operator of ONNX, ONNX Runtime or QONNX")
         return node
 
     def constant(self, name: str) -> np.ndarray:
@@ -144,8 +174,10 @@ class ExactReference:
     def _known(self, name: str) -> Bounds:
         """The exact value that a known tensor stands for: a code of its quantizer times the scale, unrounded."""
         values, node = self.known[name].astype(np.float64), self.producers.get(name)
-        if node is None or node.op_type not in ("Quant", "IntQuant", "BipolarQuant"):
+        if node is None or node.op_type not in ("Quant", "IntQuant", "BipolarQuant", "DequantizeLinear"):
             return Bounds.exactly(values)
+        if node.op_type == "DequantizeLinear":
+            return _dequantize_linear(self, node)
         scale = self.constant(node.input[1])
         zero = self.constant(node.input[2]) if node.op_type != "BipolarQuant" else np.float64(0)
         return Bounds.exactly(np.rint(values / scale + zero) - zero) * Bounds.exactly(scale)
@@ -263,6 +295,17 @@ def _quant(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
     return (Bounds(*codes) - Bounds.exactly(zero)) * Bounds.exactly(scale)
 
 
+def _quantize_linear(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
+    p = exact.linear_parameters(node)
+    value = exact.given(node.input[0]) / Bounds.exactly(p.scale)
+    return Bounds(*(np.clip(np.round(side) + p.zero_point, p.low, p.high) for side in (value.low, value.high)))
+
+
+def _dequantize_linear(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
+    p = exact.linear_parameters(node)
+    return (exact.given(node.input[0]) - Bounds.exactly(p.zero_point)) * Bounds.exactly(p.scale)
+
+
 def _bipolar(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
     value = exact.given(node.input[0])
     codes = (np.where(side >= 0, 1.0, -1.0) for side in (value.low, value.high))
@@ -334,4 +377,6 @@ OPERATORS: dict[str, Operator] = {
     "Quant": _quant,
     "IntQuant": _quant,
     "BipolarQuant": _bipolar,
+    "QuantizeLinear": _quantize_linear,
+    "DequantizeLinear": _dequantize_linear,
 }

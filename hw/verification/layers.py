@@ -195,7 +195,7 @@ class LayerDriver:
         if key not in self._parts:
             proto, model = self.reference.proto, self.reference.model
             sources = [cut.tensor for cut in segment.sources]
-            self._parts[key] = ModelPart(proto, model, size, sources, segment.target.tensor)
+            self._parts[key] = ModelPart(proto, model, size, sources, segment.target.tensor, self.reference.execute)
         return self._parts[key]
 
 
@@ -217,12 +217,12 @@ def check_directed(graph: Graph, lowering: LoweredModel, reference: Reference) -
         name, difference = next(iter(driven.wrong.items()))
         layer = titles.get(name, name)
         raise BitfabricError(
-            f"the emulator differs from the QONNX reference in layer {layer} at inputs of its own: {difference}"
+            f"the emulator differs from {reference.title} in layer {layer} at inputs of its own: {difference}"
         )
     compared = compare_with(graph, lowering, reference, directed_frames(graph))
     if compared.mismatches > compared.explained:
         raise BitfabricError(
-            f"the emulator differs from the QONNX reference in {compared.first_unexplained}, of the frames that are "
+            f"the emulator differs from {reference.title} in {compared.first_unexplained}, of the frames that are "
             "directed at the inputs' ends and edges"
         )
     return Directed(

@@ -1,20 +1,18 @@
-"""The reference: the QONNX model, executed by qonnx in float32 on many frames at once."""
+"""The reference: the model, executed by qonnx or ONNX Runtime in float32 on many frames at once."""
 
 import os
-import warnings
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.core.onnx_exec import execute_onnx
 
 from hw.host.errors import UsageError
 from hw.ir.frames import Batch, checked
 from hw.ir.graph import Graph
 from hw.lowering.gate.boundary import boundary
 from hw.lowering.lower import LoweredModel, lower_model
-from hw.lowering.qonnx import integer_dtype, load, prepare, read
+from hw.lowering.qonnx import integer_dtype, is_linear, load, prepare, read
 from hw.simulation.emulator import Emulator
 from hw.verification.comparison import (
     check_correspondence,
@@ -24,15 +22,18 @@ from hw.verification.comparison import (
 from hw.verification.counts import Comparison
 from hw.verification.exact_layers import ExactLayers, inexact_layers
 from hw.verification.exact_reference import ExactReference, constant_tensors
+from hw.verification.execution import ByOnnxRuntime, Execute, by_qonnx
 
 CHUNK_ELEMENTS = 1 << 22
 """Elements of the largest tensor that one execution computes, which bounds the memory."""
 
 
 class Reference:
-    """Executes a QONNX model on batches. Raises UsageError for a file that cannot be read.
+    """Executes a model on batches. Raises UsageError for a file that cannot be read.
 
-    ``loaded``: the result of ``hw.lowering.qonnx.load`` for the same model, if the caller already has it.
+    ``execute`` is ONNX Runtime for a model that holds ONNX's own quantizers only, and otherwise qonnx; ``title`` says
+    which in reports. ``loaded``: the result of ``hw.lowering.qonnx.load`` for the same model, if the caller already has
+    it.
     """
 
     def __init__(
@@ -40,6 +41,9 @@ class Reference:
     ) -> None:
         self.proto = read(model)
         self.model = load(self.proto) if loaded is None else loaded
+        linear = is_linear(self.proto)
+        self.title = "ONNX Runtime" if linear else "the QONNX reference"
+        self.execute: Execute = ByOnnxRuntime() if linear else by_qonnx
         values = [*self.model.graph.input, *self.model.graph.output, *self.model.graph.value_info]
         shapes = [self.model.get_tensor_shape(value.name) for value in values]
         widest = max(int(np.prod(shape)) for shape in shapes if shape)
@@ -110,10 +114,8 @@ class Reference:
         """The named tensors for one batch."""
         count = len(next(iter(frames.values())))
         remedy = "its operators are valid, but qonnx or ONNX Runtime does not execute them: export it in another opset"
-        with boundary("the reference of the model", remedy), warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            context = execute_onnx(self.batched(count), frames, return_full_exec_context=True)
-        return {name: context[name] for name in names}
+        with boundary("the reference of the model", remedy):
+            return self.execute(self.batched(count), frames, names)
 
 
 def random_frames(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
@@ -141,7 +143,7 @@ def compare_with(graph: Graph, lowering: LoweredModel, reference: Reference, fra
     """The same as ``compare``, for a caller that already has the lowering and the reference of the model."""
     check_correspondence(graph, lowering)
     check_scales(lowering)
-    result, inexact = Comparison(titles=graph.titles), inexact_layers(lowering)
+    result, inexact = Comparison(titles=graph.titles, reference=reference.title), inexact_layers(lowering)
     outputs = [port.name for port in graph.outputs]
     names = [*(tensor for tensor, _ in lowering.tensors.values()), *outputs]
     given = graph.check(frames)

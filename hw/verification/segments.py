@@ -5,14 +5,12 @@ the sums and pools between them. A segment leads from such edges to the next one
 the model at its own input, where a whole frame could not direct it.
 """
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.core.onnx_exec import execute_onnx
 
 from hw.host.errors import BitfabricError
 from hw.host.steps import run
@@ -21,6 +19,7 @@ from hw.lowering.integer_tensor import IntegerTensor, without_casts
 from hw.lowering.lower import LoweredModel
 from hw.lowering.qonnx import prepare
 from hw.lowering.rounding import Interval, interval, through
+from hw.verification.execution import Execute
 
 Tensors = dict[str, np.ndarray]
 
@@ -178,14 +177,20 @@ def _between(target: str, sources: set[str], writers: dict[str, Node]) -> set[st
 
 
 class ModelPart:
-    """The model's nodes between tensors, executed by qonnx in float32 on batches of ``count`` frames.
+    """The model's nodes between tensors, executed in float32 on batches of ``count`` frames.
 
-    ``proto`` is the model as stored in its file, ``model`` the same prepared for one frame. A smaller batch is filled
-    up.
+    ``execute`` is what executes the model (qonnx or ONNX Runtime). ``proto`` is the model as stored in its file,
+    ``model`` the same prepared for one frame. A smaller batch is filled up.
     """
 
     def __init__(
-        self, proto: onnx.ModelProto, model: ModelWrapper, count: int, sources: list[str], target: str
+        self,
+        proto: onnx.ModelProto,
+        model: ModelWrapper,
+        count: int,
+        sources: list[str],
+        target: str,
+        execute: Execute,
     ) -> None:
         producers = {name: node for node in proto.graph.node for name in node.output if name}
         needed, pending = set(), [target]
@@ -206,7 +211,7 @@ class ModelPart:
         part.graph.quantization_annotation.extend(
             each for each in proto.graph.quantization_annotation if each.tensor_name in {*needed, *sources}
         )
-        self.model = prepare(part, count)
+        self.model, self.execute = prepare(part, count), execute
         self.count, self.target = count, target
         self.types = {
             name: onnx.helper.tensor_dtype_to_np_dtype(known[name].type.tensor_type.elem_type) for name in sources
@@ -223,7 +228,4 @@ class ModelPart:
         """The target for the values of the sources, at most ``count`` frames, by tensor."""
         used = len(next(iter(given.values())))
         filled = {name: values.astype(self.types[name]) for name, values in self.filled(given).items()}
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            results: Tensors = execute_onnx(self.model, filled)
-        return results[self.target][:used]
+        return self.execute(self.model, filled, [self.target])[self.target][:used]

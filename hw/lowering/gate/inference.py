@@ -13,11 +13,11 @@ import numpy as np
 import onnx
 
 from hw.lowering.constant_folding import evaluate
-from hw.lowering.domains import QONNX_DOMAIN, OperatorKey, find_plugin, operator_key
-from hw.lowering.gate import elementwise, layout, native, spatial, widths
+from hw.lowering.domains import LINEAR_OPS, ORT_DOMAIN, QONNX_DOMAIN, OperatorKey, find_plugin, operator_key
+from hw.lowering.gate import elementwise, layout, linear_quantizers, native, spatial, widths
 from hw.lowering.gate.boundary import boundary
 from hw.lowering.gate.limits import MAX_FOLDED, MAX_WORK
-from hw.lowering.gate.schema import check_attributes, check_quantizer, check_schema
+from hw.lowering.gate.schema import check_attributes, check_linear, check_quantizer, check_schema
 from hw.lowering.gate.site import Rule, Shape, Site, Tensor
 from hw.lowering.gate.structure import check_node
 from hw.lowering.gate.tensors import check_shape
@@ -27,6 +27,7 @@ from hw.lowering.versions import check_version
 RULES: Mapping[OperatorKey, Rule] = {
     **{("", op): rule for op, rule in {**elementwise.RULES, **spatial.RULES, **layout.RULES}.items()},
     **{(QONNX_DOMAIN, op): rule for op, rule in elementwise.QUANTIZERS.items()},
+    **{(domain, op): rule for op, rule in linear_quantizers.RULES.items() for domain in ("", ORT_DOMAIN)},
 }
 """The rules of all operators that can be lowered, and of Shape and Size."""
 UNBOUNDED = frozenset({
@@ -75,7 +76,7 @@ class Inference:
         if key[0] == "" and (rule is not None or not data):
             check_schema(site)
         elif rule is not None:
-            check_quantizer(site)
+            (check_linear if key[0] == ORT_DOMAIN else check_quantizer)(site)
         if rule is None and data:
             plugin = find_plugin(site.node)
             if plugin is None:
@@ -89,7 +90,7 @@ class Inference:
         outputs = None if rule is None else rule(site)
         if outputs is not None:
             self._check_sizes(site, outputs, data)
-        constant = not data and key[0] != QONNX_DOMAIN
+        constant = not data and key[0] != QONNX_DOMAIN and key[1] not in LINEAR_OPS
         if constant and all(tensor is None or tensor.value is not None for tensor in site.inputs):
             values = [None if tensor is None else tensor.value for tensor in site.inputs]
             self._fold(site, evaluate(site.node, values, site.version))

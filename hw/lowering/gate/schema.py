@@ -74,6 +74,22 @@ def check_quantizer(site: Site) -> None:
             raise site.error(f"it lacks its attribute {name}")
 
 
+def check_linear(site: Site) -> None:
+    """Raise BitfabricError for a QuantizeLinear or DequantizeLinear of ONNX Runtime with other inputs or attributes."""
+    node = site.node
+    if not 2 <= len(node.input) <= 3 or len(node.output) != 1:
+        raise site.error(
+            f"it has {len(node.input)} inputs and {len(node.output)} outputs; {node.op_type} has 2 to 3, 1"
+        )
+    for attribute in node.attribute:
+        if attribute.name not in LINEAR_ATTRIBUTES or attribute.type != AttributeProto.INT:
+            raise site.error(
+                f"it has an attribute {printable(attribute.name)}, which it does not have in {node.domain}"
+            )
+
+
+LINEAR_ATTRIBUTES = frozenset({"axis", "block_size", "saturate"})
+"""The attributes of ONNX Runtime's QuantizeLinear and DequantizeLinear, which the onnx package does not define."""
 EXACT = frozenset({TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16})
 """Integer element types that a quantizer takes: all their values are float32 numbers."""
 KINDS = {"i": AttributeProto.INT, "f": AttributeProto.FLOAT, "s": AttributeProto.STRING}

@@ -28,9 +28,13 @@ TYPES: dict[int, str] = {
     TensorProto.UINT32: "uint32",
     TensorProto.UINT64: "uint64",
     TensorProto.BOOL: "bool",
+    TensorProto.INT4: "int4",
+    TensorProto.UINT4: "uint4",
 }
 """The element types that are read -> ONNX's names of them."""
 
+PAIRED = frozenset({TensorProto.INT4, TensorProto.UINT4})
+"""Types of which a byte holds two elements."""
 FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16})
 ROUNDING = 1e-3
 """Difference from an integer that an annotated constant may have."""
@@ -38,7 +42,7 @@ PACKED: dict[int, str] = {
     **dict.fromkeys(
         (
             TensorProto.INT32, TensorProto.INT16, TensorProto.INT8, TensorProto.UINT16, TensorProto.UINT8,
-            TensorProto.BOOL, TensorProto.FLOAT16,
+            TensorProto.BOOL, TensorProto.FLOAT16, TensorProto.INT4, TensorProto.UINT4,
         ),
         "int32_data",
     ),
@@ -104,12 +108,14 @@ class Constant:
         if self.proto.data_location == TensorProto.EXTERNAL:
             raise UsageError(f"{self.what} has its values in a second file; load them with onnx.load first")
         count, data_type = prod(self.shape), self.proto.data_type
+        stored = -(-count // 2) if data_type in PAIRED else count
         if self.proto.HasField("raw_data"):
             have = len(self.proto.raw_data) / onnx.helper.tensor_dtype_to_np_dtype(data_type).itemsize
         else:
             have = len(getattr(self.proto, PACKED[data_type]))
-        if have != count:
-            raise UsageError(f"{self.what} holds {have:g} elements, but its shape {self.shape} has {count}")
+        if have != stored:
+            held = 2 * have if data_type in PAIRED else have
+            raise UsageError(f"{self.what} holds {held:g} elements, but its shape {self.shape} has {count}")
         try:
             return numpy_helper.to_array(self.proto)
         except (ValueError, TypeError, OverflowError) as error:
