@@ -17,7 +17,7 @@ OLD_DOMAINS = ("onnx.brevitas", "finn.custom_op.general")
 """Former domains of QONNX's operators."""
 ORT_DOMAIN = "com.microsoft"
 """ONNX Runtime's own operators: QuantizeLinear and DequantizeLinear with 4 and 16 bits in every opset, for example."""
-DOMAINS = frozenset({*ONNX_DOMAINS, QONNX_DOMAIN, *OLD_DOMAINS, ORT_DOMAIN})
+DOMAINS = frozenset({*ONNX_DOMAINS, QONNX_DOMAIN, *OLD_DOMAINS})
 """The domains of the built-in handlers."""
 QUANTIZER_OPS = ("Quant", "IntQuant", "BipolarQuant", "MultiThreshold", "Trunc")
 LINEAR_OPS = ("QuantizeLinear", "DequantizeLinear")

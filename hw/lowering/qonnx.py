@@ -102,7 +102,7 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
         if data.isdisjoint(node.input):
             continue
         data.update(node.output)
-        if node.domain not in DOMAINS and find_plugin(node) is None:
+        if node.domain not in DOMAINS and operator_key(node) not in VERSIONS and find_plugin(node) is None:
             raise UsageError(
                 f"{names[number]}: {node.op_type} is from the domain {node.domain}, which is "
                 f"not known here; export it in {' or '.join(filter(None, sorted(DOMAINS - {*OLD_DOMAINS})))}, or "

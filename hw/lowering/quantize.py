@@ -181,36 +181,43 @@ def renamed(value: AnyTensor, steps: Steps, origin: str) -> AnyTensor | None:
     if not steps or steps[0].op != "QuantizeLinear" or value.host_steps:
         return None
     at = last_quantizer(value.steps)
-    kept, start = (value.steps[: at + 1], at + 1) if at is not None else ((), 0)
-    if at is not None:
-        low, high = (
-            np.full((1,) * len(value.shape), end) for end in quantizer_range(value.steps[at], value.origins[at])
-        )
-    elif isinstance(value, IntegerTensor):
-        low, high = value.bounds
-        kept = (AS_FLOAT32,)
-    elif value.dtype is not None:
-        low, high = (np.full((1,) * len(value.shape), int(end)) for end in (value.dtype.min(), value.dtype.max()))
-    else:
+    ends, longer = _integer_bounds(value, at), value.then(steps, origin)
+    if ends is None or len(longer.steps) == len(value.steps):
         return None
-    longer = value.then(steps, origin)
-    if len(longer.steps) == len(value.steps):
-        return None
-    rest = longer.steps[start:]
+    start = kept = 0 if at is None else at + 1
+    while at is not None and kept < len(value.steps) and value.origins[kept] == value.origins[at]:
+        kept += 1
+    head = value.steps[start:kept]
+    if at is None and isinstance(value, IntegerTensor):
+        head = (AS_FLOAT32,)
+    low, high = ends
     count = int((high - low).max()) + 1
-    if (
-        count * prod(np.broadcast_shapes(low.shape, *(operand.shape[1:] for each in rest for operand in each.operands)))
-        > TRIED
-    ):
+    shapes = (operand.shape[1:] for each in longer.steps[start:] for operand in each.operands)
+    if count * prod(np.broadcast_shapes(low.shape, *shapes)) > TRIED:
         return None
-    integers = np.minimum(low + np.arange(count).reshape(-1, *[1] * low.ndim), high).astype(np.float64)
-    given = integers if kept == (AS_FLOAT32,) else integers.astype(np.float32)
-    shift = run(rest, given).astype(np.float64) - integers
+    integers = np.minimum(low + np.arange(count).reshape(-1, *[1] * low.ndim), high)
+    given = integers.astype(np.float64 if isinstance(value, IntegerTensor) and at is None else np.float32)
+    shift = run(longer.steps[start:], given).astype(np.float64) - run(head, given)
     if np.any(shift != shift[:1]):
         return None
-    origins = (*value.origins[:start], *(origin,) * (len(kept) - start))
-    result = replace(value, steps=kept, origins=origins)
+    origins = value.origins[:kept] if at is not None else (origin,) * len(head)
+    result = replace(value, steps=(*value.steps[:start], *head), origins=origins)
     return result.extended((step("Add", shift[:1].astype(np.float32)),), (origin,)) if np.any(shift) else result
+
+
+def _integer_bounds(value: AnyTensor, at: int | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """The minimum and maximum of a tensor's integers, without the batch, after the quantizer at step ``at``; of the
+    edge's or the input's own where that is None. None for floating-point inputs."""
+    if at is None and isinstance(value, IntegerTensor):
+        return value.bounds
+    if at is not None:
+        ends: tuple[float, float] = quantizer_range(value.steps[at], value.origins[at])
+    elif isinstance(value, HostTensor) and value.dtype is not None:
+        ends = value.dtype.min(), value.dtype.max()
+    else:
+        return None
+    low, high = (np.full((1,) * len(value.shape), int(end)) for end in ends)
+    return low, high
 
 
 def regridding_steps(steps: Steps, origins: tuple[str, ...]) -> Steps:

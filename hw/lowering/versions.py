@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import onnx
 from qonnx.custom_op.registry import get_supported_versions
 
-from hw.lowering.domains import CHANNELS_LAST_DOMAIN, QONNX_DOMAIN, OperatorKey
+from hw.lowering.domains import CHANNELS_LAST_DOMAIN, ORT_DOMAIN, QONNX_DOMAIN, OperatorKey
 from hw.lowering.refusal import lowering_error
 
 OLDEST_OPSET = 7
@@ -32,6 +32,7 @@ ONNX: Mapping[str, tuple[int, ...]] = {
     "Constant": (1, 9, 11, 12, 13, 19, 21, 23, 24, 25),
     "ConstantOfShape": (9, 20, 21, 23, 24, 25),
     "Conv": (1, 11, 22),
+    "DequantizeLinear": (10, 13, 19, 21, 23, 24, 25),
     "Div": (7, 13, 14),
     "Dropout": (7, 10, 12, 13, 22),
     "Elu": (6, 22),
@@ -67,6 +68,7 @@ ONNX: Mapping[str, tuple[int, ...]] = {
     "PRelu": (7, 9, 16),
     "Pad": (2, 11, 13, 18, 19, 21, 23, 24, 25),
     "Pow": (7, 12, 13, 15),
+    "QuantizeLinear": (10, 13, 19, 21, 23, 24, 25),
     "Range": (11,),
     "Reciprocal": (6, 13),
     "ReduceL1": (1, 11, 13, 18),
@@ -120,9 +122,12 @@ QONNX_NEWEST = max(version for versions in QONNX.values() for version in version
 CHANNELS_LAST: Mapping[str, tuple[int, ...]] = {}
 """QONNX's operators with channels last -> the versions that are read."""
 
+ORT: Mapping[str, tuple[int, ...]] = {"DequantizeLinear": (1,), "QuantizeLinear": (1,)}
+"""ONNX Runtime's own operators -> the versions that are read."""
+
 VERSIONS: Mapping[OperatorKey, tuple[int, ...]] = {
     (domain, op): versions
-    for domain, table in (("", ONNX), (QONNX_DOMAIN, QONNX), (CHANNELS_LAST_DOMAIN, CHANNELS_LAST))
+    for domain, table in (("", ONNX), (QONNX_DOMAIN, QONNX), (CHANNELS_LAST_DOMAIN, CHANNELS_LAST), (ORT_DOMAIN, ORT))
     for op, versions in table.items()
 }
 
@@ -136,6 +141,8 @@ def since_version(key: OperatorKey, opset: int) -> int | None:
         except onnx.defs.SchemaError:
             return None
         return None if schema.deprecated else schema.since_version
+    if domain == ORT_DOMAIN:
+        return 1  # Its operators have no other versions.
     return max((version for version in get_supported_versions(domain, op) if version <= opset), default=None)
 
 

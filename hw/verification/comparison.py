@@ -3,11 +3,12 @@
 import numpy as np
 
 from hw.host.errors import BitfabricError
+from hw.host.operators import QUANTIZERS
 from hw.host.steps import HostStep, every, run
 from hw.ir.graph import Graph
 from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.affine import floats
-from hw.lowering.integer_tensor import IntegerTensor, Steps, last_quantizer
+from hw.lowering.integer_tensor import IntegerTensor, Steps
 from hw.lowering.layout_ops import inverse
 from hw.lowering.lower import LoweredModel
 from hw.lowering.monotone import jumps
@@ -100,9 +101,10 @@ def compare_layers(
             name, tensor = lowering.tensors[port.edge]
             got = integers[port.edge]
             codes, valid = (each.reshape(got.shape) for each in decoded(tensor, expected[name]))
-            given = port.check(frames[port.name]).astype(np.float64)
-            low, high = (side.reshape(codes.shape) for side in through(port.steps, (given, given)))
-            near, allowed = valid & (low <= codes) & (codes <= high), _adjacent(port.steps, got, codes)
+            given = port.check(frames[port.name])
+            ends = (given.astype(np.float64),) * 2
+            low, high = (side.reshape(codes.shape) for side in through(port.steps, ends))
+            near, allowed = valid & (low <= codes) & (codes <= high), _adjacent(port.steps, given, got, codes)
             add(port.edge, got, expected[name].reshape(got.shape), (got != codes) | ~valid, near, allowed)
             integers[port.edge] = np.where(valid, codes, got).astype(got.dtype)
     for node in graph:
@@ -113,14 +115,16 @@ def compare_layers(
                 got = integers[edge]
                 codes, valid = (each.reshape(got.shape) for each in decoded(tensor, expected[name]))
                 differs, steps = (got != codes) | ~valid, lowering.decisions[edge].steps
+                source = lowering.decisions[edge].source
+                sums = integers[source.edge].reshape(-1, *source.shape).astype(np.float64)
                 bounds = exact.codes(edge)
                 if bounds is None:
                     near = valid & _explained(lowering, edge, integers, codes, differs)
-                    add(edge, got, codes, differs, near, _adjacent(steps, got, codes) & _reachable(tensor, codes))
+                    add(edge, got, codes, differs, near, _adjacent(steps, sums, got, codes) & _reachable(tensor, codes))
                 else:
                     want, wrong = _outside(got, bounds)
                     near = _explained(lowering, edge, integers, want, wrong, exact=True)
-                    add(edge, got, want, wrong, near, _adjacent(steps, got, want))
+                    add(edge, got, want, wrong, near, _adjacent(steps, sums, got, want))
                     touched[differs.reshape(len(differs), -1).any(axis=1)] = True
                     result.decided += differs.size
                     result.inexact += int(differs.sum())
@@ -170,12 +174,23 @@ def _outside(got: np.ndarray, bounds: Interval) -> tuple[np.ndarray, np.ndarray]
     return want, got != want
 
 
-def _adjacent(steps: Steps, got: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Whether codes of the last quantizer among ``steps`` are at most one code apart, unless a function jumps."""
-    at = last_quantizer(steps)
-    if jumps(steps[:at]):
+def _adjacent(steps: Steps, given: np.ndarray, got: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Whether codes of the last quantizer among ``steps`` are at most one code apart, unless a function jumps.
+
+    Behind a QuantizeLinear and another quantizer, as onnxruntime writes them around a Relu, it is also enough that the
+    codes of the first, which ``given`` leads to, are one apart: what follows it is a function of that code, which does
+    not round otherwise and whose second scale can be finer.
+    """
+    at = [index for index, each in enumerate(steps) if each.op in QUANTIZERS]
+    if jumps(steps[: at[-1]] if at else steps):
         return np.ones(got.shape, bool)
-    return np.abs(got.astype(np.int64) - codes) <= (1 if at is None else _code_step(steps[at]))
+    result = np.abs(got.astype(np.int64) - codes) <= (_code_step(steps[at[-1]]) if at else 1)
+    rows = np.flatnonzero(~result.reshape(len(result), -1).all(axis=1))
+    if len(at) > 1 and steps[at[0]].op == "QuantizeLinear" and len(rows):
+        first = run(steps[: at[0] + 1], given[rows])
+        for one in (first.dtype.type(-1), first.dtype.type(1)):
+            result[rows] |= run(steps[at[0] + 1 :], first + one).reshape(codes[rows].shape) == codes[rows]
+    return result
 
 
 def _reachable(tensor: IntegerTensor, codes: np.ndarray) -> np.ndarray:

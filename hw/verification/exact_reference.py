@@ -66,6 +66,7 @@ class ExactReference:
         self.known = known
         self.producers = {name: node for node in model.graph.node for name in node.output}
         self.opsets = {opset.domain: opset.version for opset in model.model.opset_import}
+        self._constants = {each.name for each in model.graph.initializer}.union(constant_tensors(model))
         self._values: dict[str, Bounds] = {}
         self._starts: dict[str, Bounds] = {}
         self._rounded: dict[str, tuple[np.ndarray, np.ndarray]] = {}
@@ -90,6 +91,11 @@ class ExactReference:
         if name not in self._starts:
             self._starts[name] = self._known(name)
         return self._starts[name]
+
+    def addend(self, name: str) -> Bounds:
+        """The exact value of a summand: a constant one is the float32 number that is added, also where it is a code
+        times a scale."""
+        return Bounds.exactly(self.known[name].astype(np.float64)) if name in self._constants else self.given(name)
 
     def rounded(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Bounds on a tensor that a node computes, of which sums are rounded to float32 once, and all else is float32.
@@ -219,7 +225,7 @@ class ExactReference:
         total, name = SUMS[node.op_type](self, node), node.input[2] if len(node.input) > 2 else ""
         if not name:
             return total
-        bias = self.given(name)
+        bias = self.addend(name)
         if node.op_type == "Conv":
             shape = (1, -1, *[1] * (total.low.ndim - 2))
             bias = Bounds(bias.low.reshape(shape), bias.high.reshape(shape))
@@ -350,6 +356,10 @@ def _binary(combine: Callable[[Bounds, Bounds], Bounds]) -> "Operator":
     return lambda exact, node: combine(exact.given(node.input[0]), exact.given(node.input[1]))
 
 
+def _sum(combine: Callable[[Bounds, Bounds], Bounds]) -> "Operator":
+    return lambda exact, node: combine(exact.addend(node.input[0]), exact.addend(node.input[1]))
+
+
 Operator = Callable[[ExactReference, onnx.NodeProto], Bounds]
 
 BIASED = frozenset({"Gemm", "Conv"})
@@ -367,8 +377,8 @@ OPERATORS: dict[str, Operator] = {
     **SUMS,
     **dict.fromkeys(BIASED, ExactReference.biased),
     **dict.fromkeys(MONOTONE, _monotone),
-    "Add": _binary(operator.add),
-    "Sub": _binary(operator.sub),
+    "Add": _sum(operator.add),
+    "Sub": _sum(operator.sub),
     "Mul": _binary(operator.mul),
     "Div": _binary(operator.truediv),
     "Neg": lambda exact, node: -exact.given(node.input[0]),

@@ -50,6 +50,7 @@ class QdqBuilder:
 
     def __init__(self, frames: np.ndarray, opset: int, elem_type: int = TensorProto.FLOAT) -> None:
         self.frames, self.opset = frames, opset
+        self.rng = np.random.default_rng(0)
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.input = helper.make_tensor_value_info("x", elem_type, (1, *frames.shape[1:]))
@@ -97,7 +98,8 @@ class QdqBuilder:
     def calibrated(self, x: str, kind: str, symmetric: bool) -> Codes:
         """Codes of a tensor, with the scale that its sample values need."""
         values = self.values(x)
-        low, high = min(float(values.min()), 0.0), max(float(values.max()), 1e-3)
+        wider = self.rng.uniform(0.9, 1.2)  # Equal ratios of scales would lead to ties, which float32 rounds anyhow.
+        low, high = min(float(values.min()), 0.0) * wider, max(float(values.max()), 1e-3) * wider
         _, _, least, most = TYPES[kind]
         if symmetric:
             zero = (least + most + 1) // 2

@@ -19,7 +19,9 @@ def test_every_engine_is_a_module_of_its_name():
 
 
 def test_unknown_engines_are_refused():
-    with pytest.raises(UsageError, match="no engine nix; there are qonnx, finn, emulator, rtl, netlist, board"):
+    with pytest.raises(
+        UsageError, match="no engine nix; there are qonnx, onnxruntime, finn, emulator, rtl, netlist, board"
+    ):
         find_engine("nix")
 
 

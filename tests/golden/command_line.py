@@ -49,7 +49,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("estimate", f"{T}/text.onnx", "-t", "ulx3s-85f"),
     ("estimate", f"{T}/empty.onnx", "-t", "ulx3s-85f"),
     ("estimate", f"{T}/float.onnx", "-t", "ulx3s-85f"),
-    ("estimate", f"{T}/qcdq.onnx", "-t", "ulx3s-85f"),
+    ("estimate", f"{T}/dynamic.onnx", "-t", "ulx3s-85f"),
     ("estimate", f"{T}/wide.onnx", "-t", "ulx3s-85f"),
     ("build", f"{T}/none.onnx", "-t", "ulx3s-85f", "-o", f"{T}/out"),
     ("build", MODEL, "-t", "ulx3s-85f", "-o", f"{T}/text.onnx/out"),
@@ -190,11 +190,8 @@ def _files(folder: Path) -> None:
     b = Drawing((1, 12), 0)
     onnx.save(b.model((b.node("Relu", "x"), (1, 12))), folder / "float.onnx")
     b = Drawing((1, 12), 0)
-    zero = b.constant(0, np.int8)
-    onnx.save(
-        b.model((b.node("DequantizeLinear", b.node("QuantizeLinear", "x", 1.0, zero), 1.0, zero), (1, 12))),
-        folder / "qcdq.onnx",
-    )
+    codes = b.node("DynamicQuantizeLinear", "x", outputs=3)
+    onnx.save(b.model((codes, (1, 12), onnx.TensorProto.UINT8)), folder / "dynamic.onnx")
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "empty", [], [])), folder / "empty.onnx")
     b = Drawing((1, "width"), 0)  # type: ignore[arg-type]
     onnx.save(b.model((b.quant("x", 0.25, 4), (1, "width"))), folder / "wide.onnx")

@@ -47,10 +47,6 @@ def test_onnx_that_is_not_qonnx(tmp_path):
     b = Builder((1, 12))
     onnx.save(b.model((b.node("Relu", b.node("MatMul", "x", WEIGHTS)), (1, 5))), path)
     assert "no quantizers (Quant" in refused(path)
-    b = Builder((1, 12))
-    zero = b.constant(0, np.int8)
-    onnx.save(b.model((b.node("DequantizeLinear", b.node("QuantizeLinear", "x", 1.0, zero), 1.0, zero), (1, 12))), path)
-    assert "QCDQ" in refused(path)
 
 
 def test_weights_in_a_second_file(tmp_path):
