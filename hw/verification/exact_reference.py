@@ -356,7 +356,7 @@ def _binary(combine: Callable[[Bounds, Bounds], Bounds]) -> "Operator":
     return lambda exact, node: combine(exact.given(node.input[0]), exact.given(node.input[1]))
 
 
-def _sum(combine: Callable[[Bounds, Bounds], Bounds]) -> "Operator":
+def _joined(combine: Callable[[Bounds, Bounds], Bounds]) -> "Operator":
     return lambda exact, node: combine(exact.addend(node.input[0]), exact.addend(node.input[1]))
 
 
@@ -377,8 +377,8 @@ OPERATORS: dict[str, Operator] = {
     **SUMS,
     **dict.fromkeys(BIASED, ExactReference.biased),
     **dict.fromkeys(MONOTONE, _monotone),
-    "Add": _sum(operator.add),
-    "Sub": _sum(operator.sub),
+    "Add": _joined(operator.add),
+    "Sub": _joined(operator.sub),
     "Mul": _binary(operator.mul),
     "Div": _binary(operator.truediv),
     "Neg": lambda exact, node: -exact.given(node.input[0]),
