@@ -64,12 +64,14 @@ class Lowering:
     - ``functions``: by edge, its integers as a function of those of another edge, and the number of steps on the edge
       that the function replaces.
 
-    ``images`` names the model's tensors that spatial operators read: their streams have channels innermost.
+    ``images`` names the model's tensors that spatial operators read: their streams have channels innermost. ``used``
+    names all tensors that are read.
     """
 
-    def __init__(self, model: ModelWrapper, images: Collection[str]) -> None:
+    def __init__(self, model: ModelWrapper, images: Collection[str], used: Collection[str]) -> None:
         self.model = model
         self.images = images
+        self.used = used
         self.values: dict[str, Constant | HostTensor | IntegerTensor] = {}
         self.nodes: list[Node] = []
         self.inputs: list[Port] = []
@@ -227,7 +229,7 @@ class Lowering:
                 "Brevitas), or annotate it as an integer input (UINT8)"
             )
         count = 0 if value.dtype is not None else (at[0] if first else at[-1]) + 1
-        key = value.port, *map(content, value.steps[:count])
+        key = value.port, *map(content, (*value.prologue, *value.steps[:count]))
         new = key not in self._entered
         if new:
             self._entered[key] = self._port(value, count, tensor)
@@ -267,8 +269,8 @@ class Lowering:
         head = value.steps[:count]
         low, high = quantizer_range(head[-1], value.origins[count - 1])
         dtype = dtype_of(low, high, binary(head[-1]))
-        steps = (*head, *layout_ops, step("Cast", to=container(dtype).name))
-        self.inputs.append(Port(value.port, edge, value.shape, "float32", steps))
+        steps = (*value.prologue, *head, *layout_ops, step("Cast", to=container(dtype).name))
+        self.inputs.append(Port(value.port, edge, value.port_shape, "float32", steps))
         return integer_tensor(edge, shape, dtype, low, high, value.origins[count - 1]), layout_ops
 
     def quantize(self, source: IntegerTensor, strict: bool = True, splits: int = MAX_SPLITS) -> IntegerTensor:

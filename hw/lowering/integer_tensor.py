@@ -99,10 +99,28 @@ def _narrowed(quantizer: HostStep, bounds: HostStep) -> HostStep:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class HostTensor(Chain):
-    """A tensor that the host computes from the model's input ``port``; ``dtype`` is the type of an integer input."""
+    """A tensor that the host computes from the model's input ``port``; ``dtype`` is the type of an integer input.
+
+    ``prologue`` are operators before the chain, which lead from frames of ``port_shape`` to frames of ``shape``: they
+    leave elements out, so that the steps after them could not be applied before them.
+    """
 
     port: str
+    port_shape: tuple[int, ...]
     dtype: BaseDataType | None = None
+    prologue: Steps = ()
+
+    def selected(self, steps: Steps) -> Self:
+        """The tensor after the chain and ``steps`` that leave elements out, all in its prologue."""
+        whole = (*self.steps, *self.layout_ops, *steps)
+        return replace(
+            self,
+            shape=shape_after((*self.layout_ops, *steps), self.shape),
+            steps=(),
+            origins=(),
+            layout_ops=(),
+            prologue=(*self.prologue, *whole),
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -17,11 +17,12 @@ Each operator that becomes a kernel has a handler in one of the tables composed 
 handlers, and describes how another package adds one.
 
 Layers are named by kind in the model's order: ``fc0``, ``fc1``, ``conv0``, ``pool0``, ``add0``, ``concat0``,
-``upsample0``. ``conv0_window`` is the sliding window before ``conv0``, ``conv0_threshold`` or ``conv0_requant`` the
-quantizer after it (``conv0_threshold_2`` the second one), ``conv0_threshold_fork`` the fork that copies its stream;
-``input_threshold`` quantizes an integer input, ``arg_max`` is the last node. Edges have the names of the nodes that
-write them; the input's edge is ``input``. The user's own names are each node's ``origin`` (``hw.lowering.module_names``
-finds those of modules): a window belongs to its convolution, a fork to no node of the model.
+``upsample0``, ``select0``. ``conv0_window`` is the sliding window before ``conv0``, ``conv0_threshold`` or
+``conv0_requant`` the quantizer after it (``conv0_threshold_2`` the second one), ``conv0_threshold_fork`` the fork that
+copies its stream; ``input_threshold`` quantizes an integer input, ``arg_max`` is the last node. Edges have the names of
+the nodes that write them; the input's edge is ``input``. The user's own names are each node's ``origin``
+(``hw.lowering.module_names`` finds those of modules): a window belongs to its convolution, a fork to no node of the
+model.
 """
 
 import os
@@ -42,7 +43,7 @@ from hw.host.steps import step
 from hw.ir.graph import Graph, Port
 from hw.ir.stream import Stream
 from hw.kernels.fifo.kernel import Fifo
-from hw.lowering import arg_max, convolution, dense, joining, node_steps, pooling
+from hw.lowering import arg_max, convolution, dense, joining, moves, node_steps, pooling
 from hw.lowering.constants import Constant, folded
 from hw.lowering.context import Decision, Lowering
 from hw.lowering.domains import find_plugin, operator_key
@@ -65,6 +66,7 @@ HANDLERS: Handlers = {
     **dense.HANDLERS,
     **pooling.HANDLERS,
     **joining.HANDLERS,
+    **moves.HANDLERS,
     **arg_max.HANDLERS,
 }
 """The built-in handlers of operators that become kernels."""
@@ -103,9 +105,9 @@ def lower(model: Source) -> Graph:
 def lower_model(model: ModelWrapper) -> LoweredModel:
     """The lowering of a model that ``hw.lowering.qonnx.load`` has prepared. Raises BitfabricError as ``lower`` does."""
     live = _live_nodes(model)
-    context = Lowering(model, image_tensors(model, live, _is_spatial))
-    _read_inputs(context)
     readers = _readers(model, live)
+    context = Lowering(model, image_tensors(model, live, _is_spatial), readers)
+    _read_inputs(context)
     branches = {name for name, count in readers.items() if count > 1}
     for value in model.graph.input:
         _quantize_before_branch(context, value.name, branches)
@@ -170,7 +172,7 @@ def _read_inputs(context: Lowering) -> None:
         # The host reads floats as float32; a model whose input has another type computes in that.
         steps = (step("Cast", to=number),) if number in ("float16", "float64") else ()
         context.values[value.name] = HostTensor(
-            shape[1:], steps, ("",) * len(steps), port=value.name, dtype=dtype, number=number
+            shape[1:], steps, ("",) * len(steps), port=value.name, port_shape=shape[1:], dtype=dtype, number=number
         )
 
 

@@ -257,10 +257,15 @@ def _set_batch(value: onnx.ValueInfoProto, batch: int) -> int:
 
 
 def _drop_unused_outputs(node: onnx.NodeProto, readers: set[str], versions: Mapping[str, int]) -> None:
-    """Leave out the last outputs of a node that nothing reads, where its operator lets it."""
+    """Leave out the last outputs of a node that nothing reads, where its operator lets it.
+
+    The number of a Split's outputs, of which there can be any number, says what they are.
+    """
     if len(node.output) > 1 and onnx.defs.has(node.op_type, node.domain):
-        least = onnx.defs.get_schema(node.op_type, versions.get(node.domain, 1), node.domain).min_output
-        while len(node.output) > max(1, least) and node.output[-1] not in readers:
+        schema = onnx.defs.get_schema(node.op_type, versions.get(node.domain, 1), node.domain)
+        if schema.outputs[-1].option == onnx.defs.OpSchema.FormalParameterOption.Variadic:
+            return
+        while len(node.output) > max(1, schema.min_output) and node.output[-1] not in readers:
             del node.output[-1]
 
 

@@ -24,7 +24,7 @@ from hw.lowering.lower import LoweredModel
 
 EVALUATED = 1 << 24
 """Limit on the sums of one channel on which two requants are compared."""
-MOVES = frozenset({"fork", "fifo", "width_converter", "sliding_window", "upsample"})
+MOVES = frozenset({"fork", "fifo", "width_converter", "sliding_window", "upsample", "select"})
 """Kernels of one input whose outputs are elements of it, or 0."""
 
 

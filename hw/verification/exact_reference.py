@@ -28,7 +28,8 @@ from hw.verification.float64_bounds import Bounds
 
 MONOTONE = frozenset({
     "Relu", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Concat", "MaxPool", "GlobalMaxPool", "Identity",
-    "Upsample", "Resize", "Slice", "Pad",
+    "Upsample", "Resize", "Slice", "Pad", "Gather", "DepthToSpace", "SpaceToDepth", "Split",
+    "Tile", "Expand",
 })  # fmt: skip
 """Operators that do not round and do not decrease: they are applied to both bounds."""
 JOINS = frozenset({"Add", "Sub"})
@@ -81,7 +82,7 @@ class ExactReference:
             handler = OPERATORS.get(node.op_type)
             if handler is None:
                 raise NoExactValueError(f"{node.name}: {node.op_type}")
-            self._values[name] = handler(self, node)
+            self._values[name] = _monotone(self, node, name) if len(node.output) > 1 else handler(self, node)
         return self._values[name]
 
     def given(self, name: str) -> Bounds:
@@ -147,9 +148,10 @@ class ExactReference:
         return low, high
 
     def _producer(self, name: str) -> onnx.NodeProto:
-        """The node that computes a tensor, if it is one of ONNX's or QONNX's and has one output."""
+        """The node that computes a tensor, if it is one of ONNX's or QONNX's and has one output, or is a Split."""
         node = self.producers.get(name)
-        if node is None or node.domain not in ("", QONNX_DOMAIN, ORT_DOMAIN) or list(node.output) != [name]:
+        several = node is not None and list(node.output) != [name] and node.op_type != "Split"
+        if node is None or several or node.domain not in ("", QONNX_DOMAIN, ORT_DOMAIN):
             raise NoExactValueError(f"{name} is no result of an operator of ONNX, ONNX Runtime or QONNX")
         return node
 
@@ -232,13 +234,13 @@ class ExactReference:
         return total + bias
 
 
-def _evaluate(node: onnx.NodeProto, opsets: dict[str, int], *values: np.ndarray) -> np.ndarray:
-    """One node of ONNX's on float64 values, executed by ONNX's own reference implementation."""
-    names = [f"x{i}" for i in range(len(values))]
-    only = helper.make_node(node.op_type, names, ["y"])
+def _evaluate(node: onnx.NodeProto, opsets: dict[str, int], *values: np.ndarray, output: int = 0) -> np.ndarray:
+    """One output of a node of ONNX's on float64 values, executed by ONNX's own reference implementation."""
+    names, results = [f"x{i}" for i in range(len(values))], [f"y{i}" for i in range(len(node.output))]
+    only = helper.make_node(node.op_type, names, results)
     only.attribute.extend(each for each in node.attribute if each.name not in ("alpha", "beta"))
     double = onnx.TensorProto.DOUBLE
-    infos = [helper.make_tensor_value_info(name, double, None) for name in (*names, "y")]
+    infos = [helper.make_tensor_value_info(name, double, None) for name in (*names, results[output])]
     graph = helper.make_graph([only], "node", infos[:-1], infos[-1:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opsets.get("", 13))])
     evaluator: Any = ReferenceEvaluator(model)
@@ -338,18 +340,21 @@ def _clip(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
     return Bounds(*(np.clip(side, low, high) for side in (x.low, x.high)))
 
 
-def _monotone(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
-    data = [name for name in node.input if (name and name not in exact.known) or name in node.input[:1]]
+def _monotone(exact: ExactReference, node: onnx.NodeProto, name: str = "") -> Bounds:
+    """The output ``name`` of a node, by default the only one."""
+    name = name or node.output[0]
+    data = [each for each in node.input if (each and each not in exact.known) or each in node.input[:1]]
     if node.op_type == "Concat":
         data = list(node.input)
     given = [exact.given(name) for name in data]
-    rest = [exact.known[name] for name in node.input if name not in data]
-    if any(not name for name in node.input):
+    rest = [exact.known[each] for each in node.input if each not in data]
+    if not all(node.input):
         raise NoExactValueError(f"{node.name}: {node.op_type} with an omitted input")
-    low = _evaluate(node, exact.opsets, *(each.low for each in given), *rest)
+    index = list(node.output).index(name)
+    low = _evaluate(node, exact.opsets, *(each.low for each in given), *rest, output=index)
     if all(each.exact for each in given):
         return Bounds.exactly(low)
-    return Bounds(low, _evaluate(node, exact.opsets, *(each.high for each in given), *rest))
+    return Bounds(low, _evaluate(node, exact.opsets, *(each.high for each in given), *rest, output=index))
 
 
 def _binary(combine: Callable[[Bounds, Bounds], Bounds]) -> "Operator":

@@ -32,6 +32,8 @@ HALVES = frozenset({"ROUND", "HALF_UP", "HALF_DOWN"})
 """Rounding modes whose decision points lie half-way between integers."""
 MOVES = frozenset({"fork", "fifo", "width_converter"})
 """Kernels that pass every element on unchanged."""
+WINDOWS = frozenset({"sliding_window", "select"})
+"""Kernels whose outputs are elements of their input, or 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,7 @@ def stimuli(segment: Segment, seed: int = 0) -> Stimuli:
     source, last = segment.sources[0], kernels[-1]
     if isinstance(last, Threshold | Requant) and len(kernels) == 1:
         return _at_decision_points(source, last, rng)
-    if isinstance(last, MatrixVector | Depthwise) and all(kernel.op == "sliding_window" for kernel in kernels[:-1]):
+    if isinstance(last, MatrixVector | Depthwise) and all(kernel.op in WINDOWS for kernel in kernels[:-1]):
         directed, sums = _at_weights(segment, last, rng)
         return Stimuli({source.edge: np.concatenate([general[source.edge], directed])}, sums=sums)
     return Stimuli(general)

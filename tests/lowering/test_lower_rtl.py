@@ -22,7 +22,7 @@ from hw.verification.reference import Reference, compare
 from tests.builders.qonnx_builder import Builder
 from tests.builders.random_images import RandomImages
 from tests.kernels.kernel_bench import check, random_frames
-from tests.lowering.test_lower_images import conv, signs, weights
+from tests.lowering.test_lower_images import conv, integers, signs, weights
 from tests.lowering.test_lower_random_images import lowered
 
 DEVICE = Resources(lut=24288, ff=24288, bram=56, dsp=28)
@@ -60,6 +60,21 @@ def two_scales() -> onnx.ModelProto:
     return b.model((x, (1, 2, 6, 6)))
 
 
+def moves() -> onnx.ModelProto:
+    """Parts of the channels with layers of their own, joined and shuffled; a crop, and every second row."""
+    b = Builder((1, 4, 6, 6))
+    x = b.quant("x", 0.25, 4)
+    first = b.node("Split", x, outputs=2, axis=1)
+    y = b.quant(conv(b, f"{first}_1", weights(b, 2, 2, 1, 1), (1, 1)), 0.25, 4)
+    x = b.node("Reshape", b.node("Concat", first, y, axis=1), integers(b, 1, 2, 2, 6, 6))
+    x = b.node("Reshape", b.node("Transpose", x, perm=[0, 2, 1, 3, 4]), integers(b, 1, 4, 6, 6))
+    crop = b.node("Slice", x, integers(b, 1, 1), integers(b, 5, 5), integers(b, 2, 3))
+    rows = b.node("Slice", x, integers(b, 0, 1), integers(b, 6, 5), integers(b, 2, 3), integers(b, 2, 1))
+    x = b.quant(conv(b, crop, weights(b, 2, 4, 2, 1), (2, 1)), 0.25, 4)
+    x = b.node("Concat", x, b.quant(rows, 0.25, 4), axis=1)
+    return b.model((b.quant(conv(b, x, weights(b, 2, 6, 1, 1), (1, 1)), 0.5, 4), (1, 2, 3, 4)))
+
+
 def folded(graph: Graph, cycles: int) -> Graph:
     """The cheapest hardware of at most so many cycles a frame, or the fastest, with its FIFOs."""
     table = choose.for_cycles(graph, max(cycles, Search(graph, ECP5, DEVICE).min_interval[0]), ECP5, DEVICE)
@@ -72,8 +87,10 @@ def folded(graph: Graph, cycles: int) -> Graph:
     [
         (signal, 60),
         (two_scales, 500),
+        pytest.param(moves, 100, marks=pytest.mark.slow),
         pytest.param(every_layer, 400, marks=pytest.mark.slow),
         pytest.param(every_layer, 100000, marks=pytest.mark.slow),
+        pytest.param(moves, 1000, marks=pytest.mark.slow),
         pytest.param(signal, 1000, marks=pytest.mark.slow),
         pytest.param(two_scales, 60, marks=pytest.mark.slow),
     ],

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from hw.lowering import parts
 from hw.lowering.constant_operators.node import Array, ConstantNode, same_type
 
 
@@ -72,12 +73,12 @@ def transpose(call: ConstantNode) -> Array:
 
 
 def concat(call: ConstantNode) -> Array:
-    parts = [call[i] for i in range(len(call.operands))]
+    given = [call[i] for i in range(len(call.operands))]
     axis = int(call.get("axis", 1))
-    for part in parts:
-        same_type(part, parts[0])
-    call.limited((sum(part.size for part in parts),))
-    return np.concatenate(parts, axis)
+    for each in given:
+        same_type(each, given[0])
+    call.limited((sum(each.size for each in given),))
+    return np.concatenate(given, axis)
 
 
 def gather(call: ConstantNode) -> Array:
@@ -100,23 +101,15 @@ def sliced(call: ConstantNode) -> Array:
     steps = call.integers(4, "steps", 10) if call.version >= 10 else None
     axes = tuple(range(len(starts))) if axes is None else axes
     steps = (1,) * len(starts) if steps is None else steps
-    picked = [slice(None)] * x.ndim
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        if step < 0:  # ONNX limits the start to the first element, Python to the one before it.
-            start = max(start + x.shape[axis], 0) if start < 0 else start
-        picked[axis] = slice(start, end, step)
-    return x[tuple(picked)]
+        x = np.take(x, parts.sliced(x.shape[axis], start, end, step), axis)
+    return x
 
 
 def split(call: ConstantNode) -> list[Array]:
     x, axis = call[0], int(call.get("axis", 0))
-    sizes = call.integers(1, "split", 13)
-    count = len(call.node.output)
-    if sizes is None:
-        each = -(-x.shape[axis] // count)
-        sizes = (*(each,) * (count - 1), x.shape[axis] - each * (count - 1))
-    if sum(sizes) != x.shape[axis] or min(sizes) < 0 or len(sizes) != count:
-        raise ValueError(f"parts {sizes} of {x.shape[axis]}")
+    given = call.integers(1, "split", 13)
+    sizes = parts.split_sizes(x.shape[axis], len(call.node.output), given, call.version >= 18)
     return np.split(x, np.cumsum(sizes)[:-1].tolist(), axis)
 
 

@@ -3,8 +3,9 @@
 from collections import Counter
 from math import prod
 
-from onnx import TensorProto
+from onnx import AttributeProto, TensorProto
 
+from hw.lowering import parts
 from hw.lowering.gate.site import Rule, Shape, Site
 
 Outputs = list[tuple[Shape, int]]
@@ -84,6 +85,95 @@ def concat(site: Site) -> Outputs:
     return [(out, site.input(0).elem_type)]
 
 
+def sliced(site: Site) -> Outputs:
+    """Slice: starts, ends, axes and steps are attributes before opset 10, without steps; inputs from then on."""
+    shape = site.shape()
+    if site.version < 10:
+        starts, ends, axes, steps = site.ints("starts"), site.ints("ends"), site.ints("axes"), None
+    else:
+        starts, ends, axes, steps = (site.integers(i, name) for i, name in enumerate(SLICE, 1))
+    if starts is None or ends is None:
+        raise site.error("it lacks its starts or ends")
+    axes = site.axes(tuple(range(len(starts))) if axes is None else axes, len(shape))
+    steps = (1,) * len(starts) if steps is None else steps
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
+        raise site.error(
+            f"its starts {list(starts)}, ends {list(ends)}, axes {list(axes)} and steps {list(steps)} do not fit"
+        )
+    out = list(shape)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        out[axis] = len(parts.sliced(shape[axis], start, end, step))
+    return [(tuple(out), site.input(0).elem_type)]
+
+
+SLICE = ("starts", "ends", "axes", "steps")
+
+
+def split(site: Site) -> Outputs:
+    """Split: the sizes of the parts are an attribute before opset 13, an input from then on; equal parts without."""
+    shape, count = site.shape(), len(site.node.output)
+    axis = site.axis(site.integer("axis", 0), len(shape))
+    given = site.ints("split") if site.version < 13 else site.integers(1, "split")
+    if site.version >= 18:
+        number = site.integer("num_outputs", count)
+        if number != count or (given is None and site.get("num_outputs", AttributeProto.INT) is None):
+            raise site.error(f"it has {count} outputs, and its attribute num_outputs does not say so")
+    try:
+        sizes = parts.split_sizes(shape[axis], count, given, site.version >= 18)
+    except ValueError as error:
+        raise site.error(f"its axis {axis} has {error}") from None
+    kind = site.input(0).elem_type
+    return [((*shape[:axis], size, *shape[axis + 1 :]), kind) for size in sizes]
+
+
+def gather(site: Site) -> Outputs:
+    shape, indices = site.shape(), site.input(1)
+    axis = site.axis(site.integer("axis", 0), len(shape))
+    if indices.value is not None and indices.value.size:
+        low, high = int(indices.value.min()), int(indices.value.max())
+        if low < -shape[axis] or high >= shape[axis]:
+            raise site.error(f"its indices from {low} to {high} are none of the {shape[axis]} elements of axis {axis}")
+    return [((*shape[:axis], *indices.shape, *shape[axis + 1 :]), site.input(0).elem_type)]
+
+
+def depth_to_space(site: Site) -> Outputs:
+    shape, size = _image(site), site.integer("blocksize", 0)
+    site.word("mode", "DCR", ("DCR", "CRD"))
+    if size < 1 or shape[1] % size**2:
+        raise site.error(f"its {shape[1]} channels are no blocks of {size} x {size}")
+    out = shape[0], shape[1] // size**2, shape[2] * size, shape[3] * size
+    return [(out, site.input(0).elem_type)]
+
+
+def space_to_depth(site: Site) -> Outputs:
+    shape, size = _image(site), site.integer("blocksize", 0)
+    if size < 1 or shape[2] % size or shape[3] % size:
+        raise site.error(f"its input {list(shape)} has no whole blocks of {size} x {size}")
+    out = shape[0], shape[1] * size**2, shape[2] // size, shape[3] // size
+    return [(out, site.input(0).elem_type)]
+
+
+def _image(site: Site) -> Shape:
+    shape = site.shape()
+    if len(shape) != 4:
+        raise site.error(f"its input of shape {list(shape)} is no image (N, C, H, W)")
+    return shape
+
+
+def tile(site: Site) -> Outputs:
+    shape, repeats = site.shape(), site.integers(1, "repeats")
+    if repeats is None or len(repeats) != len(shape) or min(repeats, default=0) < 0:
+        raise site.error(f"its repeats {list(repeats or ())} do not fit its input {list(shape)}")
+    return [(tuple(size * count for size, count in zip(shape, repeats, strict=True)), site.input(0).elem_type)]
+
+
+def expand(site: Site) -> Outputs:
+    sizes = site.integers(1, "shape")
+    if sizes is None or min(sizes, default=0) < 0:
+        raise site.error("it lacks its shape, or has negative sizes")
+    return [(site.broadcast(site.shape(), sizes), site.input(0).elem_type)]
+
+
 def shape_of(site: Site) -> Outputs:
     start, end = site.integer("start", 0), site.get("end", 2)
     count = len(range(*slice(start, end).indices(len(site.shape()))))
@@ -97,6 +187,13 @@ RULES: dict[str, Rule] = {
     "Unsqueeze": unsqueeze,
     "Transpose": transpose,
     "Concat": concat,
+    "DepthToSpace": depth_to_space,
+    "Expand": expand,
+    "Gather": gather,
     "Shape": shape_of,
+    "Slice": sliced,
+    "SpaceToDepth": space_to_depth,
+    "Split": split,
+    "Tile": tile,
     "Size": lambda site: [((), TensorProto.INT64)],
 }
