@@ -38,13 +38,12 @@ def _gather(call: Call, output: int) -> Steps:
 
 def _slice(call: Call, output: int) -> Steps:
     if call.version < 10:
-        starts, ends, axes = (call.get(name, None) for name in ("starts", "ends", "axes"))
-        steps = None
+        given = [call.get(name, None) for name in ("starts", "ends", "axes")] + [None]
     else:
-        starts, ends, axes, steps = (call.operand(index) for index in range(1, 5))
-    starts, ends = np.ravel(starts).tolist(), np.ravel(ends).tolist()
-    axes = range(len(starts)) if axes is None else np.ravel(axes).tolist()
-    steps = [1] * len(starts) if steps is None else np.ravel(steps).tolist()
+        given = [call.operand(index) for index in range(1, 5)]
+    starts, ends = np.ravel(given[0]).tolist(), np.ravel(given[1]).tolist()
+    axes, steps = (None if each is None else np.ravel(each).tolist() for each in given[2:])
+    axes, steps = axes or [*range(len(starts))], steps or [1] * len(starts)
     found: list[HostStep] = []
     for start, end, axis, by in zip(starts, ends, axes, steps, strict=True):
         size = call.shape[axis]
