@@ -1,7 +1,7 @@
 """The state of a lowering while it processes the model's nodes, and the operations that handlers call on it."""
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -64,11 +64,11 @@ class Lowering:
     - ``functions``: by edge, its integers as a function of those of another edge, and the number of steps on the edge
       that the function replaces.
 
-    ``images`` names the model's tensors that spatial operators read: their streams have channels innermost. ``used``
-    names all tensors that are read.
+    ``images`` names the model's tensors that spatial operators read, with the axis of their channels, which counts the
+    batch: their streams have channels innermost. ``used`` names all tensors that are read.
     """
 
-    def __init__(self, model: ModelWrapper, images: Collection[str], used: Collection[str]) -> None:
+    def __init__(self, model: ModelWrapper, images: Mapping[str, int], used: Collection[str]) -> None:
         self.model = model
         self.images = images
         self.used = used
@@ -259,8 +259,10 @@ class Lowering:
                 "quantize it once (one QuantIdentity) and feed all its readers from that"
             )
         layout_ops = value.layout_ops
-        if tensor in self.images and len(value.tensor_shape) > 1:
-            layout_ops = simplified((*layout_ops, channel_last(len(value.tensor_shape))), value.shape)
+        rank = len(value.tensor_shape)
+        axis = self.images.get(tensor, 0) % (rank + 1)
+        if axis and rank > 1:
+            layout_ops = simplified((*layout_ops, channel_last(rank, axis - 1)), value.shape)
         edge = f"input{len(self.inputs) or ''}"
         shape = shape_after(layout_ops, value.shape)
         if value.dtype is not None:

@@ -11,26 +11,37 @@ from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.lowering.affine import rational
 from hw.lowering.context import Lowering
+from hw.lowering.domains import channel_axis, channels_last_keys
 from hw.lowering.geometry import Geometry, geometry
-from hw.lowering.handlers import Handler, Handlers, affine_by_channel, affine_steps, output_tensor, with_axis_last
+from hw.lowering.handlers import (
+    Handler,
+    Handlers,
+    affine_by_channel,
+    affine_steps,
+    output_tensor,
+    with_axis_last,
+)
 from hw.lowering.integer_tensor import IntegerTensor, Steps
-from hw.lowering.layout_ops import LayoutOps, channel_first, channels_of
+from hw.lowering.layout_ops import LayoutOps, channels_of, permuted_channels
 from hw.lowering.refusal import lowering_error
 from hw.lowering.rounding import Interval, Product, summed
 from hw.lowering.weights import fold_scales_into_weights, integer_weights, reachable, weight_dtype
 
 
 def _conv(context: Lowering, node: onnx.NodeProto) -> None:
-    """Conv with weights (M, C / groups, *kernel).
+    """Conv with weights (M, C / groups, *kernel), or (M, *kernel, C / groups) in the domain of channels last.
 
     A grouped convolution is one matrix with blocks on its diagonal, except for a depthwise convolution, which has a
     kernel of its own.
     """
     call = context.call(node)
-    integers, scale = integer_weights(node, context.values[node.input[1]])
+    channels = call.channel_axis
+    integers, scale = (
+        np.moveaxis(values, channels, 1) for values in integer_weights(node, context.values[node.input[1]])
+    )
     groups = int(call.get("group", 1))
     windows = geometry(call, integers.shape[2:])
-    if len(call.shape) != integers.ndim or call.shape[1] != groups * integers.shape[1] or len(integers) % groups:
+    if len(call.shape) != integers.ndim or call.shape[channels] != groups * integers.shape[1] or len(integers) % groups:
         raise lowering_error(
             node, f"its weights {integers.shape} do not fit its input {call.shape}", "export the model again"
         )
@@ -38,13 +49,12 @@ def _conv(context: Lowering, node: onnx.NodeProto) -> None:
     tensor = with_axis_last(node, context.affine_integers(node.input[0], node), permuted=True)
     check_padding(node, tensor, windows)
     name = context.name("conv")
-    layer = _depthwise if groups == call.shape[1] == len(integers) and groups > 1 else _dense
+    layer = _depthwise if groups == call.shape[channels] == len(integers) and groups > 1 else _dense
     result = layer(context, node, name, tensor, windows, integers, scale, groups)
-    rank = len(windows.spatial)
     if bias is not None:
         if not np.all(np.isfinite(bias)):
             raise lowering_error(node, "its bias is not finite", "check the training")
-        result = result.then((step("Add", bias.reshape(1, -1, *(1,) * rank)),), node.name)
+        result = result.then((step("Add", bias.reshape(call.along(channels))),), node.name)
     context.values[node.output[0]] = result
 
 
@@ -144,7 +154,8 @@ def _dense(
         parts = np.moveaxis(windows.windows(values[0]), -1, -2)
         return parts.reshape(*parts.shape[:-2], -1)
 
-    steps = affine_steps(len(windows.out) + 1, gain, shift)
+    rank = len(windows.out) + 1
+    steps = affine_steps(rank, gain, shift)
     return _append(
         context,
         node,
@@ -154,7 +165,7 @@ def _dense(
         bounds,
         steps,
         Product((tensor,), summed(terms, magnitudes, True), len(steps)),
-        (channel_first(len(windows.out) + 1),),
+        permuted_channels(np.arange(len(integers)), rank, channel_axis(node, rank + 1) - 1),
     )
 
 
@@ -223,6 +234,6 @@ def _append(
 
 
 HANDLERS: Handlers = {
-    ("", "Conv"): Handler(_conv, spatial=True),
+    **dict.fromkeys((("", "Conv"), *channels_last_keys("Conv")), Handler(_conv, spatial=True)),
     ("", "Pad"): Handler(_pad, spatial=True),
 }

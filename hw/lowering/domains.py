@@ -17,7 +17,7 @@ OLD_DOMAINS = ("onnx.brevitas", "finn.custom_op.general")
 """Former domains of QONNX's operators."""
 ORT_DOMAIN = "com.microsoft"
 """ONNX Runtime's own operators: QuantizeLinear and DequantizeLinear with 4 and 16 bits in every opset, for example."""
-DOMAINS = frozenset({*ONNX_DOMAINS, QONNX_DOMAIN, *OLD_DOMAINS})
+DOMAINS = frozenset({*ONNX_DOMAINS, QONNX_DOMAIN, CHANNELS_LAST_DOMAIN, *OLD_DOMAINS})
 """The domains of the built-in handlers."""
 QUANTIZER_OPS = ("Quant", "IntQuant", "BipolarQuant", "MultiThreshold", "Trunc")
 LINEAR_OPS = ("QuantizeLinear", "DequantizeLinear")
@@ -40,6 +40,17 @@ def qonnx_keys(*ops: str) -> list[OperatorKey]:
 def linear_keys(*ops: str) -> list[OperatorKey]:
     """The keys of ONNX's own quantizers, which ONNX Runtime has in its own domain, too."""
     return [(domain, op) for op in ops for domain in ("", ORT_DOMAIN)]
+
+
+def channels_last_keys(*ops: str) -> list[OperatorKey]:
+    """The keys of QONNX operators with channels last."""
+    return [(CHANNELS_LAST_DOMAIN, op) for op in ops]
+
+
+def channel_axis(node: onnx.NodeProto, rank: int) -> int:
+    """The axis of the channels of a spatial operator's tensors (N, C, *spatial), or (N, *spatial, C) in the domain of
+    channels last; ``rank`` counts the batch."""
+    return rank - 1 if node.domain == CHANNELS_LAST_DOMAIN else 1
 
 
 def operator_key(node: onnx.NodeProto) -> OperatorKey:

@@ -72,7 +72,7 @@ def geometry(call: Call, kernel: tuple[int, ...] | None = None) -> Geometry:
 
     Raises BitfabricError for attributes that contradict each other, or that no kernel can compute.
     """
-    spatial = call.shape[2:]
+    spatial = call.spatial(call.shape)
     rank = len(spatial)
     if rank not in (1, 2):
         raise call.lowering_error(f"its input of shape {call.shape} has {rank} spatial axes", "use images or signals")
@@ -97,7 +97,7 @@ def geometry(call: Call, kernel: tuple[int, ...] | None = None) -> Geometry:
     elif mode == "VALID":
         pads = plain.pads
     if call.get("ceil_mode", 0):
-        pads = _ceiled(plain, pads, call.output_shape[2:])
+        pads = _ceiled(plain, pads, call.spatial(call.output_shape))
     return Geometry(spatial, kernel, stride, dilation, pads)
 
 

@@ -19,7 +19,7 @@ from hw.host.steps import HostStep, step
 from hw.ir.kernel import Kernel
 from hw.lowering.affine import floats
 from hw.lowering.context import Lowering
-from hw.lowering.domains import OperatorKey
+from hw.lowering.domains import OperatorKey, channel_axis
 from hw.lowering.integer_tensor import AS_FLOAT32, IntegerTensor, Steps
 from hw.lowering.layout_ops import LayoutOps, element_order, permuted_channels
 from hw.lowering.refusal import lowering_error
@@ -45,15 +45,19 @@ class Handler:
 Handlers: TypeAlias = Mapping[OperatorKey, Handler]
 
 
-def with_axis_last(node: onnx.NodeProto, tensor: IntegerTensor, axis: int = 0, permuted: bool = False) -> IntegerTensor:
+def with_axis_last(
+    node: onnx.NodeProto, tensor: IntegerTensor, axis: int | None = None, permuted: bool = False
+) -> IntegerTensor:
     """The tensor as a stream of shape ``(*others, size of axis)``: the same elements in the same order.
 
-    ``axis`` counts the axes of the model's tensor without the batch; here, its elements are called channels. If
-    ``permuted``, the caller accepts a stream whose channels are permuted, at all positions alike: the ``layout_ops`` of
-    the result permute the channels and transpose them to ``axis``, and ``channels_of`` reads the permutation. Raises
-    BitfabricError if the elements arrive in another order, or if their scale or offset varies along the other axes.
+    ``axis`` counts the axes of the model's tensor without the batch; here, its elements are called channels. None: the
+    axis of the channels of the node's operator. If ``permuted``, the caller accepts a stream whose channels are
+    permuted, at all positions alike: the ``layout_ops`` of the result permute the channels and transpose them to
+    ``axis``, and ``channels_of`` reads the permutation. Raises BitfabricError if the elements arrive in another order,
+    or if their scale or offset varies along the other axes.
     """
     shape = tensor.tensor_shape
+    axis = channel_axis(node, len(shape) + 1) - 1 if axis is None else axis
     order = np.moveaxis(element_order(tensor.layout_ops, tensor.shape), axis, -1)
     rows = order.reshape(-1, shape[axis])
     channels = rows[0] if permuted else np.arange(shape[axis])

@@ -103,9 +103,9 @@ def gather(axis: int, indices: Iterable[int]) -> HostStep:
     return step("Gather", axis=axis, indices=tuple(int(index) for index in indices))
 
 
-def channel_last(rank: int) -> HostStep:
-    """The Transpose from channels on the first of ``rank`` axes (without the batch) to channels on the last."""
-    return step("Transpose", perm=(0, *range(2, rank + 1), 1))
+def channel_last(rank: int, axis: int = 0) -> HostStep:
+    """The Transpose from channels on ``axis`` of ``rank`` axes, counted without the batch, to channels on the last."""
+    return step("Transpose", perm=(0, *(each + 1 for each in range(rank) if each != axis), axis + 1))
 
 
 def channel_first(rank: int, axis: int = 0) -> HostStep:

@@ -12,7 +12,15 @@ from hw.host.errors import BitfabricError
 from hw.host.steps import HostStep, combined, step
 from hw.lowering.constant_operators.casts import cast_name
 from hw.lowering.constants import Constant, quant_parameters
-from hw.lowering.domains import QONNX_DOMAIN, OperatorKey, linear_keys, onnx_keys, qonnx_keys
+from hw.lowering.domains import (
+    QONNX_DOMAIN,
+    OperatorKey,
+    channel_axis,
+    channels_last_keys,
+    linear_keys,
+    onnx_keys,
+    qonnx_keys,
+)
 from hw.lowering.gate.tensors import type_name
 from hw.lowering.linear_quantizers import CODES, NAMES, LinearParameters, code_type, linear_parameters
 from hw.lowering.node_attributes import attribute
@@ -106,6 +114,15 @@ class Call:
     def lowering_error(self, why: str, remedy: str) -> BitfabricError:
         """The error that the node cannot be lowered."""
         return lowering_error(self.node, why, remedy)
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the channels, counted with the batch."""
+        return channel_axis(self.node, len(self.shape))
+
+    def spatial(self, shape: Shape) -> Shape:
+        """The sizes of the spatial axes of a ``shape`` of the rank of the data's, which includes the batch."""
+        return tuple(size for axis, size in enumerate(shape) if axis not in (0, self.channel_axis))
 
     def along(self, axis: int, lead: int = 1) -> Shape:
         """The shape in which values along ``axis`` broadcast against the data; ``lead`` is the first axis' size."""
@@ -317,7 +334,7 @@ def _batch_normalization(call: Call) -> Steps:
     epsilon = float(np.float32(call.get("epsilon", 1e-5)))
     if not all(np.all(np.isfinite(value)) for value in values) or np.any(values[3] + epsilon <= 0):
         raise call.lowering_error("its statistics are not finite or its variance is not positive", "check the training")
-    along = call.along(1)
+    along = call.along(call.channel_axis)
     return (step("BatchNormalization", *(value.reshape(along) for value in values), epsilon=epsilon),)
 
 
@@ -512,7 +529,7 @@ TRANSLATIONS: Mapping[OperatorKey, Callable[[Call], Steps]] = {
     **dict.fromkeys(onnx_keys("Sum", "Mean"), _several),
     **dict.fromkeys(onnx_keys("Pow", "Mod", "Where", *COMPARISONS, *LOGIC), _combined),
     **dict.fromkeys(onnx_keys("Clip", "Min", "Max"), _clip),
-    ("", "BatchNormalization"): _batch_normalization,
+    **dict.fromkeys((("", "BatchNormalization"), *channels_last_keys("BatchNormalization")), _batch_normalization),
     **dict.fromkeys(qonnx_keys("Quant", "IntQuant"), _quant),
     **dict.fromkeys(linear_keys("QuantizeLinear"), _quantize_linear),
     **dict.fromkeys(linear_keys("DequantizeLinear"), _dequantize_linear),

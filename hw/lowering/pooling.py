@@ -12,9 +12,16 @@ from hw.kernels.max_pool.kernel import MaxPool
 from hw.kernels.requant.kernel import MAX_OUTPUT, Requant
 from hw.lowering.context import Lowering
 from hw.lowering.convolution import check_padding, windowed
-from hw.lowering.domains import onnx_keys
+from hw.lowering.domains import channels_last_keys, onnx_keys
 from hw.lowering.geometry import Geometry, geometry
-from hw.lowering.handlers import Handler, Handlers, affine_by_channel, affine_steps, output_tensor, with_axis_last
+from hw.lowering.handlers import (
+    Handler,
+    Handlers,
+    affine_by_channel,
+    affine_steps,
+    output_tensor,
+    with_axis_last,
+)
 from hw.lowering.integer_tensor import IntegerTensor, Steps
 from hw.lowering.layout_ops import LayoutOps, channels_of, permuted_channels, simplified
 from hw.lowering.monotone import monotone
@@ -173,7 +180,9 @@ def _average(
 
 
 HANDLERS: Handlers = {
-    **dict.fromkeys(onnx_keys("MaxPool", "GlobalMaxPool"), Handler(_max_pool, spatial=True)),
+    **dict.fromkeys(
+        (*onnx_keys("MaxPool", "GlobalMaxPool"), *channels_last_keys("MaxPool")), Handler(_max_pool, spatial=True)
+    ),
     **dict.fromkeys(onnx_keys("AveragePool", "GlobalAveragePool"), Handler(_average_pool, spatial=True)),
     **dict.fromkeys(onnx_keys("ReduceMean", "ReduceSum", "ReduceMax"), Handler(_reduce, spatial=True)),
 }

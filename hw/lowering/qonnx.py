@@ -13,19 +13,18 @@ from qonnx.core.modelwrapper import ModelWrapper
 
 from hw.host.errors import BitfabricError, UsageError
 from hw.lowering.domains import (
-    DOMAINS,
+    CHANNELS_LAST_DOMAIN,
     LINEAR_OPS,
-    OLD_DOMAINS,
     ONNX_DOMAINS,
     QONNX_DOMAIN,
     QUANTIZER_OPS,
-    find_plugin,
     operator_key,
 )
 from hw.lowering.gate.boundary import boundary
 from hw.lowering.gate.inference import Inference
 from hw.lowering.gate.limits import MAX_BITS
 from hw.lowering.gate.names import printable
+from hw.lowering.gate.operators import check_operators
 from hw.lowering.gate.reading import read_file
 from hw.lowering.gate.site import Tensor
 from hw.lowering.gate.structure import live_nodes, node_names
@@ -96,18 +95,6 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
                 f"{names[number]}: {node.op_type} cannot be lowered: it is from FINN's front "
                 "end, half way to its dataflow graph; give the QONNX file it started from, or the graph it ends in",
             )
-    data = {value.name for value in inputs}
-    for number in live_nodes(graph, names):
-        node = graph.node[number]
-        if data.isdisjoint(node.input):
-            continue
-        data.update(node.output)
-        if node.domain not in DOMAINS and operator_key(node) not in VERSIONS and find_plugin(node) is None:
-            raise UsageError(
-                f"{names[number]}: {node.op_type} is from the domain {node.domain}, which is "
-                f"not known here; export it in {' or '.join(filter(None, sorted(DOMAINS - {*OLD_DOMAINS})))}, or "
-                f"install a package that provides a handler for {node.domain}::{node.op_type}"
-            )
     for node in graph.node:
         if node.op_type in FOREIGN:
             why, remedy = FOREIGN[node.op_type]
@@ -136,14 +123,17 @@ def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
     for node, name in zip(graph.node, node_names(graph), strict=True):
         node.name = name
     live = live_nodes(graph, [node.name for node in graph.node])
+    nodes = [graph.node[number] for number in live]
     functions = {(each.domain, each.name) for each in proto.functions}
-    versions = _versions(proto, [graph.node[number] for number in live])
+    constants = {each.name for each in graph.initializer}
+    check_operators(nodes, {value.name for value in graph.input} - constants, functions)
+    versions = _versions(proto, nodes)
     for node in graph.node:
         node.domain = operator_key(node)[0]
     tensors: dict[str, Tensor] = {
         each.name: Tensor((), each.data_type, Constant(each, f"initializer {each.name}")) for each in graph.initializer
     }
-    used = {name for number in live for name in graph.node[number].input} | {value.name for value in graph.output}
+    used = {name for node in nodes for name in node.input} | {value.name for value in graph.output}
     inputs = [value for value in graph.input if value.name not in tensors and value.name in used]
     tensors = {name: _constant(tensor) for name, tensor in tensors.items() if name in used}
     old = {_set_batch(value, batch) for value in inputs}
@@ -151,11 +141,9 @@ def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
         shape = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
         tensors[value.name] = Tensor(shape, elem_type_of(value), data=True)
     _check_annotations(graph, tensors)
-    inference = Inference(versions, functions, tensors)
-    readers = {name for number in live for name in graph.node[number].input} | {value.name for value in graph.output}
-    for number in live:
-        node = graph.node[number]
-        _drop_unused_outputs(node, readers, inference.versions)
+    inference = Inference(versions, tensors)
+    for node in nodes:
+        _drop_unused_outputs(node, used, inference.versions)
         _rebatch_reshape(inference, node, old - {0, batch}, batch)
         inference.visit(node)
     return _assemble(proto, inference, inputs)
@@ -191,15 +179,22 @@ def _versions(proto: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> dict[str, 
     _rename_onnx_domain(proto)
     imported = {opset.domain: opset.version for opset in proto.opset_import}
     versions = {**imported, QONNX_DOMAIN: _qonnx_version(imported, nodes)}
-    proto.opset_import.extend(onnx.helper.make_opsetid(domain, 1) for domain in versions if domain not in imported)
-    for opset in proto.opset_import:
-        opset.version = versions[opset.domain]
-    if any(not operator_key(node)[0] for node in nodes) and not (OLDEST_OPSET <= versions.get("", 0) <= NEWEST_OPSET):
-        given = versions.get("", "none")
-        raise UsageError(
-            f"the model uses ONNX's operators of opset {given}; export it in an opset of {OLDEST_OPSET} to "
-            f"{NEWEST_OPSET}"
-        )
+    # QONNX's operators with channels last are those of ONNX: files from before they had versions import only ONNX's.
+    versions.setdefault(CHANNELS_LAST_DOMAIN, versions.get("", 0))
+    domains = {operator_key(node)[0] for node in nodes}
+    for domain, what, oldest in (
+        ("", "ONNX's operators", OLDEST_OPSET),
+        (CHANNELS_LAST_DOMAIN, "operators with channels last", 1),
+    ):
+        given = versions.get(domain, 0)
+        if domain in domains and not oldest <= given <= NEWEST_OPSET:
+            raise UsageError(
+                f"the model uses {what} of opset {given if domain in versions else 'none'}; export it in an opset of "
+                f"{oldest} to {NEWEST_OPSET}"
+            )
+    used = {domain: version for domain, version in versions.items() if domain in imported or domain in domains}
+    del proto.opset_import[:]
+    proto.opset_import.extend(onnx.helper.make_opsetid(*each) for each in used.items())
     return versions
 
 
@@ -307,7 +302,7 @@ def _assemble(proto: onnx.ModelProto, inference: Inference, inputs: list[onnx.Va
 
 def _output(value: onnx.ValueInfoProto, tensor: Tensor) -> onnx.ValueInfoProto:
     """An output with its inferred shape. Raises UsageError for a declared type that is not the inferred one."""
-    declared = elem_type_of(value)
+    declared = elem_type_of(value) if value.type.WhichOneof("value") else onnx.TensorProto.UNDEFINED
     if declared not in (onnx.TensorProto.UNDEFINED, tensor.elem_type):
         raise UsageError(
             f"output {value.name} is declared as {type_name(declared)}, but is {type_name(tensor.elem_type)}; "

@@ -121,8 +121,9 @@ QONNX: Mapping[str, tuple[int, ...]] = {
 QONNX_NEWEST = max(version for versions in QONNX.values() for version in versions)
 """The newest operator set of QONNX whose operators are known."""
 
-CHANNELS_LAST: Mapping[str, tuple[int, ...]] = {}
-"""QONNX's operators with channels last -> the versions that are read."""
+CHANNELS_LAST: Mapping[str, tuple[int, ...]] = {"BatchNormalization": (9, 14), "Conv": (1,), "MaxPool": (1, 10)}
+"""QONNX's operators with channels last -> the versions that are read; a version is that of ONNX's operator that QONNX
+executes. (ONNX Runtime has no BatchNormalization of version 1.)"""
 
 ORT: Mapping[str, tuple[int, ...]] = {"DequantizeLinear": (1,), "QuantizeLinear": (1,)}
 """ONNX Runtime's own operators -> the versions that are read."""

@@ -20,12 +20,23 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_node
 
 from hw.host.operators import code_range, quantize_linear, round_to_integer
-from hw.lowering.domains import LINEAR_OPS, ORT_DOMAIN, QONNX_DOMAIN
+from hw.lowering.domains import (
+    CHANNELS_LAST_DOMAIN,
+    LINEAR_OPS,
+    ORT_DOMAIN,
+    QONNX_DOMAIN,
+    channel_axis,
+    operator_key,
+)
 from hw.lowering.linear_quantizers import LinearParameters, linear_parameters
 from hw.lowering.node_steps import TRANSLATIONS
 from hw.lowering.rounding import lowest_bit
+from hw.lowering.versions import since_version
+from hw.verification.execution import quiet
 from hw.verification.float64_bounds import Bounds
 
+DOMAINS = frozenset({"", QONNX_DOMAIN, CHANNELS_LAST_DOMAIN, ORT_DOMAIN})
+"""The domains of the operators whose exact values are computed here."""
 MONOTONE = frozenset({
     "Relu", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Concat", "MaxPool", "GlobalMaxPool", "Identity",
     "Upsample", "Resize", "Slice", "Pad", "Gather", "DepthToSpace", "SpaceToDepth", "Split",
@@ -151,7 +162,7 @@ class ExactReference:
         """The node that computes a tensor, if it is one of ONNX's or QONNX's and has one output, or is a Split."""
         node = self.producers.get(name)
         several = node is not None and list(node.output) != [name] and node.op_type != "Split"
-        if node is None or several or node.domain not in ("", QONNX_DOMAIN, ORT_DOMAIN):
+        if node is None or several or node.domain not in DOMAINS:
             raise NoExactValueError(f"{name} is no result of an operator of ONNX, ONNX Runtime or QONNX")
         return node
 
@@ -175,7 +186,8 @@ class ExactReference:
             **values,
             **{each: np.empty(self.model.get_tensor_shape(each), np.float32) for each in node.output if each},
         }
-        execute_node(node, context, self.model.graph, self.opsets.get("", 1))
+        with quiet():
+            execute_node(node, context, self.model.graph, self.opsets.get(node.domain, 1))
         result: np.ndarray = context[name]
         return result
 
@@ -219,8 +231,8 @@ class ExactReference:
         if node.op_type not in BIASED or len(node.input) < 3 or not node.input[2]:
             return None
         bias = self.constant(node.input[2]).astype(np.float32)
-        rank = self.model.get_tensor_shape(node.output[0])
-        return bias.reshape(1, -1, *[1] * (len(rank) - 2)) if node.op_type == "Conv" else bias
+        rank = len(self.model.get_tensor_shape(node.output[0]))
+        return bias.reshape(_by_channel(node, rank)) if node.op_type == "Conv" else bias
 
     def biased(self, node: onnx.NodeProto) -> Bounds:
         """A node that sums products, and adds its bias."""
@@ -229,20 +241,33 @@ class ExactReference:
             return total
         bias = self.addend(name)
         if node.op_type == "Conv":
-            shape = (1, -1, *[1] * (total.low.ndim - 2))
+            shape = _by_channel(node, total.low.ndim)
             bias = Bounds(bias.low.reshape(shape), bias.high.reshape(shape))
         return total + bias
 
 
+def _by_channel(node: onnx.NodeProto, rank: int) -> tuple[int, ...]:
+    """The shape in which values by channel broadcast against a node's tensors of ``rank`` axes."""
+    return tuple(-1 if axis == channel_axis(node, rank) else 1 for axis in range(rank))
+
+
 def _evaluate(node: onnx.NodeProto, opsets: dict[str, int], *values: np.ndarray, output: int = 0) -> np.ndarray:
-    """One output of a node of ONNX's on float64 values, executed by ONNX's own reference implementation."""
+    """One output of a node of ONNX's on float64 values, executed by ONNX's own reference implementation.
+
+    Data and weights of a node with channels last are transposed, as its definition says.
+    """
+    version = opsets.get(node.domain, 13)
+    last = node.domain == CHANNELS_LAST_DOMAIN
+    if last:
+        version = since_version(operator_key(node), version) or version
+        values = tuple(np.moveaxis(value, -1, 1) for value in values)
     names, results = [f"x{i}" for i in range(len(values))], [f"y{i}" for i in range(len(node.output))]
     only = helper.make_node(node.op_type, names, results)
     only.attribute.extend(each for each in node.attribute if each.name not in ("alpha", "beta"))
     double = onnx.TensorProto.DOUBLE
     infos = [helper.make_tensor_value_info(name, double, None) for name in (*names, results[output])]
     graph = helper.make_graph([only], "node", infos[:-1], infos[-1:])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opsets.get("", 13))])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
     evaluator: Any = ReferenceEvaluator(model)
     size = len(values[0])
     if node.op_type == "Conv":  # It lays out every window.
@@ -255,7 +280,8 @@ def _evaluate(node: onnx.NodeProto, opsets: dict[str, int], *values: np.ndarray,
                 parts.append(evaluator.run(None, given)[0])
         except Exception as error:  # It has no common class of errors.
             raise NoExactValueError(f"{node.name}: {type(error).__name__}") from None
-    return np.asarray(parts[0] if len(parts) == 1 else np.concatenate(parts), np.float64)
+    result = np.asarray(parts[0] if len(parts) == 1 else np.concatenate(parts), np.float64)
+    return np.moveaxis(result, 1, -1) if last else result
 
 
 def _matmul(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
@@ -322,7 +348,7 @@ def _bipolar(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
 
 def _batch_norm(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
     x = exact.given(node.input[0])
-    shape = (1, -1, *[1] * (x.low.ndim - 2))
+    shape = _by_channel(node, x.low.ndim)
     scale, bias, mean, variance = (exact.constant(name).reshape(shape) for name in node.input[1:5])
     epsilon = exact.attributes(node).get("epsilon", np.float32(1e-5))
     factor = scale / np.sqrt(variance + float(epsilon))

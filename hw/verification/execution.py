@@ -5,7 +5,8 @@ would replace quantized layers by others with another rounding.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,14 +22,24 @@ from hw.lowering.gate.tensors import PAIRED
 Tensors = dict[str, np.ndarray]
 Execute = Callable[[ModelWrapper, Tensors, list[str]], Tensors]
 """From a prepared model, the values of its inputs by name, and names of tensors, to the values of these."""
+ERRORS = 3
+"""ONNX Runtime's level of messages from errors on."""
 FATAL = 4
 """ONNX Runtime's level of messages that are always shown; all errors are raised as exceptions, too."""
 
 
-def by_qonnx(model: ModelWrapper, given: Tensors, names: list[str]) -> Tensors:
-    """Execute a model by qonnx, which asks ONNX Runtime for each of ONNX's operators."""
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings of Python, of NumPy's arithmetic, and of ONNX Runtime (about old operator sets, for example)."""
+    onnxruntime.set_default_logger_severity(ERRORS)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
+        yield
+
+
+def by_qonnx(model: ModelWrapper, given: Tensors, names: list[str]) -> Tensors:
+    """Execute a model by qonnx, which asks ONNX Runtime for each of ONNX's operators."""
+    with quiet():
         context = execute_onnx(model, given, return_full_exec_context=True)
     return {name: context[name] for name in names}
 

@@ -33,7 +33,7 @@ def model(domain: str, op: str):
     return made
 
 
-@pytest.mark.parametrize("domain", ["qonnx.custom_op.channels_last", "com.microsoft"])
+@pytest.mark.parametrize("domain", ["qonnx.custom_op.fpgadataflow", "com.microsoft"])
 def test_an_operator_of_another_domain_is_refused_by_that_name(domain):
     with pytest.raises(UsageError, match=f"^Relu_1: Relu is from the domain {domain}, which is not known") as error:
         lower(model(domain, "Relu"))

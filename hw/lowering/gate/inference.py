@@ -13,21 +13,27 @@ import numpy as np
 import onnx
 
 from hw.lowering.constant_folding import evaluate
-from hw.lowering.domains import LINEAR_OPS, ORT_DOMAIN, QONNX_DOMAIN, OperatorKey, find_plugin, operator_key
-from hw.lowering.gate import elementwise, layout, linear_quantizers, native, spatial, widths
+from hw.lowering.domains import (
+    CHANNELS_LAST_DOMAIN,
+    LINEAR_OPS,
+    ORT_DOMAIN,
+    QONNX_DOMAIN,
+    OperatorKey,
+    operator_key,
+)
+from hw.lowering.gate import channels_last, elementwise, layout, linear_quantizers, native, spatial, widths
 from hw.lowering.gate.boundary import boundary
 from hw.lowering.gate.limits import MAX_FOLDED, MAX_WORK
 from hw.lowering.gate.schema import check_attributes, check_linear, check_quantizer, check_schema
 from hw.lowering.gate.site import Rule, Shape, Site, Tensor
-from hw.lowering.gate.structure import check_node
 from hw.lowering.gate.tensors import check_shape
-from hw.lowering.refusal import unknown_operator
-from hw.lowering.versions import check_version
+from hw.lowering.versions import check_version, since_version
 
 RULES: Mapping[OperatorKey, Rule] = {
     **{("", op): rule for op, rule in {**elementwise.RULES, **spatial.RULES, **layout.RULES}.items()},
     **{(QONNX_DOMAIN, op): rule for op, rule in elementwise.QUANTIZERS.items()},
     **{(domain, op): rule for op, rule in linear_quantizers.RULES.items() for domain in ("", ORT_DOMAIN)},
+    **{(CHANNELS_LAST_DOMAIN, op): rule for op, rule in channels_last.RULES.items()},
 }
 """The rules of all operators that can be lowered, and of Shape and Size."""
 UNBOUNDED = frozenset({
@@ -47,11 +53,10 @@ ANY_INPUT = frozenset({
 class Inference:
     """The state of the walk: what is known of each tensor, the nodes that stay, and the constants that were folded.
 
-    ``versions`` are the operator sets by domain; ``functions`` the operators that the model defines itself.
+    ``versions`` are the operator sets by domain. Nodes have passed ``hw.lowering.gate.operators``.
     """
 
     versions: Mapping[str, int]
-    functions: set[tuple[str, str]]
     tensors: dict[str, Tensor]
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     folded: dict[str, np.ndarray] = field(default_factory=dict)
@@ -61,7 +66,6 @@ class Inference:
     def visit(self, node: onnx.NodeProto) -> None:
         """Check one node, infer the shapes of its outputs, and fold it if it is constant."""
         with boundary(f"{node.name}: {node.op_type}"):
-            check_node(node, self.functions)
             key = operator_key(node)
             version = self.versions.get(key[0], 1)
             check_version(node, key, version)
@@ -73,14 +77,11 @@ class Inference:
     def _visit(self, site: Site, key: OperatorKey) -> None:
         rule = RULES.get(key)
         data = any(tensor is not None and tensor.data for tensor in site.inputs)
-        if key[0] == "" and (rule is not None or not data):
-            check_schema(site)
+        if key[0] in ("", CHANNELS_LAST_DOMAIN) and (rule is not None or not data):
+            check_schema(site, since_version(key, site.version) or site.version)
         elif rule is not None:
             (check_linear if key[0] == ORT_DOMAIN else check_quantizer)(site)
-        if rule is None and data:
-            plugin = find_plugin(site.node)
-            if plugin is None:
-                raise unknown_operator(site.node, "there is no kernel for it")
+        if rule is None and data:  # An operator of another package.
             rule = native.infer
         if data and site.node.op_type in ("Shape", "Size") and key[0] == "":
             self._fold(site, (self._shape_value(site),))

@@ -33,11 +33,11 @@ def check_attributes(site: Site) -> None:
                 raise site.error(f"its attribute {name} is not UTF-8") from None
 
 
-def check_schema(site: Site) -> None:
-    """Raise BitfabricError for a node that ONNX's definition of its operator does not allow."""
+def check_schema(site: Site, version: int) -> None:
+    """Raise BitfabricError for a node that ONNX's definition of its operator, of a ``version``, does not allow."""
     node = site.node
     try:
-        schema = onnx.defs.get_schema(node.op_type, site.version, "")
+        schema = onnx.defs.get_schema(node.op_type, version, "")
     except onnx.defs.SchemaError:
         raise unknown_operator(node, f"ONNX's opset {site.version} has no such operator") from None
     if schema.deprecated:
