@@ -17,6 +17,7 @@ from hw.boards.targets import find_target
 from hw.fabric.devices import Device
 from hw.fabric.resources import Resources
 from hw.folding import choose, finn_json, fmax
+from hw.folding.finn_json import FoldingFile
 from hw.folding.fmax import Fmax
 from hw.folding.search import Choice, Search, fits
 from hw.host.errors import BitfabricError, UsageError
@@ -106,10 +107,16 @@ class Plan:
         return self._chosen[1]
 
     @cached_property
+    def _folding_file(self) -> FoldingFile:
+        """The content of the folding file; of none, an empty one."""
+        path = self.config.folding
+        return FoldingFile({}) if path is None else finn_json.read(path, self.graph)
+
+    @cached_property
     def _chosen(self) -> tuple[ChosenBy, DesignPoint]:
         """What the folding was chosen by, and the design."""
         if self.config.folding is not None:
-            table = finn_json.load(self.config.folding, self.graph)
+            table = self._folding_file.table
             return "folding", self._design(current_folding(apply_folding(self.graph, table)))
         if self.wanted_cycles is not None:
             return "rate", self._design(choose.for_rate(self.search, self.wanted_cycles).folding)
@@ -232,6 +239,7 @@ class Plan:
                 "fewer frames/s, which makes memories deeper, or leave --parity out"
             )
         link, warnings = self._host_link(steady)
+        warnings = (*self._folding_file.remarks, *warnings)
         if over := self._overflow(used, cells):
             warnings += (f"the estimate does not fit the device: {over}; {self.suggestion()}",)
         if design.fmax is not None and design.clock_mhz > design.fmax.mhz:

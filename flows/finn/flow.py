@@ -160,7 +160,7 @@ class _Flow:
         table = current_folding(graph)
         device = self._device()
         if self.request.folding is not None:
-            table = finn_json.load(self.request.folding, graph)
+            table = finn_json.read(self.request.folding, graph).table
             if several := [name for name, choice in table.items() if choice.pixels > 1]:
                 where = f"{self.request.folding}: layer {several[0]}"
                 raise UsageError(f"{where}: FINN takes a pixel at a time; leave M out")

@@ -30,5 +30,5 @@ class Fold(Step[Estimate]):
 
     def run(self, out: Path) -> Estimate:
         estimate = self.plan.estimate()
-        finn_json.save(self.plan.point.folding, out / "folding.json")
+        finn_json.save(self.plan.point.folding, out / "folding.json", self.plan.graph)
         return estimate

@@ -101,7 +101,7 @@ def test_a_wrong_rtl_is_caught_with_frame_layer_and_element(small, tmp_path, mon
         return rtl
 
     monkeypatch.setattr(MatrixVector, "rtl", wrong)
-    with pytest.raises(BitfabricError, match=r"RTL differs .* behind layer fc0: frame \d+, element \[\d+\]: "):
+    with pytest.raises(BitfabricError, match=r"RTL differs .* behind layer fc0 \(.*\): frame \d+, element \[\d+\]: "):
         build(small / "model.onnx", "ulx3s-12f", tmp_path, fps=1e6, stop_after="simulate")
     assert not (tmp_path / "build.json").exists()
 

@@ -200,7 +200,9 @@ def test_an_impossible_rate_names_the_layer_and_the_best_rate(here, big):
     status, _, error = here(*options, "--fps", 1e9)
     assert status == 2
     assert len(error.splitlines()) == 1
-    found = re.search(r"0 cycles a frame; layer (\w+) needs \d+: at most (\d+) frames/s are possible; ask for ", error)
+    found = re.search(
+        r"0 cycles a frame; layer (\w+) \(.*\) needs \d+: at most (\d+) frames/s are possible; ask for ", error
+    )
     assert found
     # One more a second is too many, as well; so many are only too many for the device.
     assert f"at most {found[2]} " in here(*options, "--fps", int(found[2]) + 1)[2]
@@ -212,7 +214,9 @@ def test_a_folding_that_does_not_divide_says_what_does(here, small, tmp_path):
     (tmp_path / "f.json").write_text('{"Defaults": {}, "fc0": {"SIMD": 5}}')
     status, _, error = here("estimate", small / "model.onnx", "-t", "ulx3s-12f", "--folding", tmp_path / "f.json")
     assert (status, len(error.splitlines())) == (2, 1)
-    assert "layer fc0: matrix_vector: simd=5 does not divide the 12 inputs; legal: 1, 2, 3, 4, 6, 12" in error
+    assert (
+        "layer fc0 (MatMul_2): matrix_vector: simd=5 does not divide the 12 inputs; legal: 1, 2, 3, 4, 6, 12" in error
+    )
 
 
 def test_what_the_device_holds(here, small):

@@ -121,8 +121,8 @@ def test_more_than_a_pixel_a_cycle(tmp_path):
     assert made.report.verified["rtl"].mismatches == 0
     frames = np.random.default_rng(1).integers(0, 16, (8, 1, 8, 8)).astype(np.float32)
     np.testing.assert_array_equal(made.run(frames, "emulator"), made.run(frames, "qonnx"))
-    assert finn_json.load(tmp_path / "out/fold/folding.json", made.graph) == current_folding(
-        apply_folding(made.graph, finn_json.load(tmp_path / "out/fold/folding.json", made.graph))
+    assert finn_json.read(tmp_path / "out/fold/folding.json", made.graph).table == current_folding(
+        apply_folding(made.graph, finn_json.read(tmp_path / "out/fold/folding.json", made.graph).table)
     )
     again = estimate_build(model, "lfe5u-85f", folding=tmp_path / "out/fold/folding.json")
     assert again["cycles"]["interval"] == 16

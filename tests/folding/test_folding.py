@@ -167,10 +167,14 @@ def test_folded_network_in_rtl(cycles, arg_max, seed):
 def test_files_round_trip_and_finns_defaults(tmp_path):
     graph = perceptron(np.random.default_rng(1), [8, 4, 2], [("UINT4", "INT4"), ("UINT2", "INT4")])
     table = {"fc0": Folding(2, 4), "act0": Folding(4, 1)}
-    finn_json.save(table, tmp_path / "f.json")
-    assert finn_json.load(tmp_path / "f.json", graph) == table
+    finn_json.save(table, tmp_path / "f.json", graph)
+    assert finn_json.read(tmp_path / "f.json", graph).table == table
     (tmp_path / "d.json").write_text('{"Defaults": {"PE": [2, ["all"]]}, "fc0": {"SIMD": 8, "ram_style": "block"}}')
-    assert finn_json.load(tmp_path / "d.json", graph) == {"fc0": Folding(2, 8)}
+    content = finn_json.read(tmp_path / "d.json", graph)
+    others = {"act0": Folding(2), "fc1": Folding(2)}
+    assert content.table == {"fc0": Folding(2, 8), **others}
+    assert content.settings == {"fc0": {"ram_style": "block"}}
+    assert content.remarks == ("d.json: these settings of FINN's have no effect here: ram_style (1)",)
 
 
 @pytest.mark.quick
@@ -180,7 +184,7 @@ def test_files_round_trip_and_finns_defaults(tmp_path):
         (None, "no folding file"),
         ("{", "not a folding JSON"),
         ("[1]", "a folding file is"),
-        ('{"fc9": {"PE": 1}}', "no layer fc9; there are fc0"),
+        ('{"fc9": {"PE": 1}}', "no layer fc9; did you mean fc1 or fc0"),
         ('{"fc0": {"pe": 2}}', "layer fc0: unknown key pe"),
         ('{"fc0": {"PE": 0}}', "PE must be a positive integer, not 0"),
         ('{"fc0": {"PE": true}}', "PE must be a positive integer"),
@@ -193,7 +197,7 @@ def test_bad_files_are_refused_by_name(tmp_path, text, message):
     if text is not None:
         path.write_text(text)
     with pytest.raises(BitfabricError, match=message) as caught:
-        apply_folding(graph, finn_json.load(path, graph))
+        apply_folding(graph, finn_json.read(path, graph).table)
     assert caught.value.status == 2
 
 

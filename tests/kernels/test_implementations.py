@@ -50,8 +50,8 @@ def test_the_search_chooses_the_cheapest_implementation(graph, tmp_path):
     folded = apply_folding(graph, choice.folding)
     assert type(folded.node("dut").kernel) is Cheap
     assert current_folding(folded) == choice.folding
-    finn_json.save(choice.folding, tmp_path / "folding.json")
-    assert finn_json.load(tmp_path / "folding.json", graph) == choice.folding
+    finn_json.save(choice.folding, tmp_path / "folding.json", graph)
+    assert finn_json.read(tmp_path / "folding.json", graph).table == choice.folding
     frames = {edge: np.arange(12).reshape(1, 2, 6) % 8 for edge in ("in0", "in1")}
     np.testing.assert_array_equal(folded.execute(frames)["out0"], graph.execute(frames)["out0"])
     back = apply_folding(folded, {"dut": replace(choice.folding["dut"], implementation="costly")})

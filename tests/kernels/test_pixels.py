@@ -225,15 +225,15 @@ def test_fifos_from_periodic_schedules(seed):
 def test_finns_m_in_files(tmp_path):
     graph = convolution(np.random.default_rng(0))
     table = {"window": Folding(1, 3, 2), "conv": Folding(2, 3, 4), "act": Folding(2, 1), "pool": Folding(1, 1)}
-    finn_json.save(table, tmp_path / "f.json")
+    finn_json.save(table, tmp_path / "f.json", graph)
     text = (tmp_path / "f.json").read_text()
     assert text.count('"M"') == 2
-    assert finn_json.load(tmp_path / "f.json", graph) == table == current_folding(apply_folding(graph, table))
+    assert finn_json.read(tmp_path / "f.json", graph).table == table == current_folding(apply_folding(graph, table))
     (tmp_path / "f.json").write_text('{"conv": {"PE": 1, "SIMD": 3, "M": 2}}')
     with pytest.raises(
         BitfabricError, match=r"layer conv: .*pixels=2 needs all of a position at a time, pe=2, not pe=1"
     ):
-        apply_folding(graph, finn_json.load(tmp_path / "f.json", graph))
+        apply_folding(graph, finn_json.read(tmp_path / "f.json", graph).table)
 
 
 INT4 = random_weights(np.random.default_rng(0), "INT4", (8, 9))

@@ -54,6 +54,6 @@ def hardware(name: str, folder: Path) -> Graph:
     graph, kept = lower(networks.make(name, folder)), FOLDER / f"{name}.json"
     if not kept.exists():
         capacity = find_device("lfe5u-85f").capacity
-        finn_json.save(choose.for_cycles(graph, networks.NETWORKS[name].cycles, ECP5, capacity), kept)
-    connected = insert_width_converters(apply_folding(graph, finn_json.load(kept, graph)))
+        finn_json.save(choose.for_cycles(graph, networks.NETWORKS[name].cycles, ECP5, capacity), kept, graph)
+    connected = insert_width_converters(apply_folding(graph, finn_json.read(kept, graph).table))
     return insert_fifos(connected, size_fifos(connected))

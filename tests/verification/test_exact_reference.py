@@ -128,7 +128,7 @@ def test_one_weight_of_16_bits_is_found_to_the_last_code(case):
         return graph.with_kernels({node.name: replace(node.kernel, weights=weights)})
 
     _, result = compared(CASES[case][0], 60, mutate)
-    with pytest.raises(BitfabricError, match=r"in layer .*_requant, frame \d+, element \[\d"):
+    with pytest.raises(BitfabricError, match=r"in layer .*_requant \(.*\), frame \d+, element \[\d"):
         result.agreement()
 
 
