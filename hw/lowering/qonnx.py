@@ -32,6 +32,7 @@ from hw.lowering.gate.tensors import (
     Constant,
     check_annotated,
     check_annotation,
+    check_port,
     check_shape,
     check_type,
     elem_type_of,
@@ -69,7 +70,11 @@ def load(
     with boundary(str(name)):
         proto = read(model)
         _check(proto, str(name))
-        return prepare(proto, 1)
+        wrapper = prepare(proto, 1)
+        for what, values in (("input", wrapper.graph.input), ("output", wrapper.graph.output)):
+            for value in values:
+                check_port(elem_type_of(value), f"{what} {value.name}")
+        return wrapper
 
 
 def read(model: str | os.PathLike[str] | onnx.ModelProto | ModelWrapper) -> onnx.ModelProto:

@@ -81,6 +81,13 @@ def elem_type_of(value: onnx.ValueInfoProto) -> int:
     return int(value.type.tensor_type.elem_type)
 
 
+def check_port(elem_type: int, what: str) -> None:
+    """Raise UsageError for the type of an input or output that frames cannot have: NumPy has no integers of 4 bits."""
+    if elem_type in PAIRED:
+        wide = type_name(elem_type).replace("4", "8")
+        raise UsageError(f"{what} is of type {type_name(elem_type)}; make it {wide}, or end in DequantizeLinear")
+
+
 def check_shape(shape: tuple[int, ...], what: str) -> None:
     """Raise UsageError for a shape of too many axes or elements."""
     if len(shape) > MAX_RANK:
