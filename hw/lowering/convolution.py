@@ -2,13 +2,11 @@
 
 import numpy as np
 import onnx
-from qonnx.core.datatype import BaseDataType
 
 from hw.host.steps import step
 from hw.ir.kernel import Kernel
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
-from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.lowering.affine import rational
 from hw.lowering.context import Lowering
 from hw.lowering.domains import channel_axis, channels_last_keys
@@ -23,6 +21,7 @@ from hw.lowering.handlers import (
 )
 from hw.lowering.integer_tensor import IntegerTensor, Steps
 from hw.lowering.layout_ops import LayoutOps, channels_of, permuted_channels
+from hw.lowering.padding import Padding, padding
 from hw.lowering.refusal import lowering_error
 from hw.lowering.rounding import Interval, Product, summed
 from hw.lowering.weights import fold_scales_into_weights, integer_weights, reachable, weight_dtype
@@ -47,10 +46,10 @@ def _conv(context: Lowering, node: onnx.NodeProto) -> None:
         )
     bias = call.operand(2)
     tensor = with_axis_last(node, context.affine_integers(node.input[0], node), permuted=True)
-    check_padding(node, tensor, windows)
+    padded = padding(node, tensor, windows)
     name = context.name("conv")
     layer = _depthwise if groups == call.shape[channels] == len(integers) and groups > 1 else _dense
-    result = layer(context, node, name, tensor, windows, integers, scale, groups)
+    result = layer(context, node, name, tensor, padded, integers, scale, groups)
     if bias is not None:
         if not np.all(np.isfinite(bias)):
             raise lowering_error(node, "its bias is not finite", "check the training")
@@ -59,11 +58,12 @@ def _conv(context: Lowering, node: onnx.NodeProto) -> None:
 
 
 def _pad(context: Lowering, node: onnx.NodeProto) -> None:
-    """Zeros around an image or a signal, as a sliding window of one element."""
+    """A constant around an image or a signal, as a sliding window of one element."""
     call = context.call(node)
+    mode = str(call.get("mode", "constant"))
+    if mode != "constant":
+        raise lowering_error(node, f"it pads in the mode {mode}, which repeats elements", "pad with a constant")
     value = call.get("value", 0.0) if call.version < 11 else call.operand(2)
-    if str(call.get("mode", "constant")) != "constant" or np.any(value):
-        raise lowering_error(node, "it pads with something else than zeros", "pad with zeros")
     rank = len(call.shape)
     pads = np.zeros((2, rank), np.int64)
     axes = call.operand(3)
@@ -74,53 +74,22 @@ def _pad(context: Lowering, node: onnx.NodeProto) -> None:
     tensor = with_axis_last(node, context.affine_integers(node.input[0], node), permuted=True)
     ones = (1,) * (rank - 2)
     around = Geometry(call.shape[2:], ones, ones, ones, tuple((int(a), int(b)) for a, b in pads[:, 2:].T))
-    check_padding(node, tensor, around)
     if not around.padded:
         context.values[node.output[0]] = tensor
         return
-    edge, dtype = windowed(context, context.name("pad"), tensor, around)
+    padded = padding(node, tensor, around, 0.0 if value is None else float(np.ravel(value)[0]))
+    edge, dtype = padded.edge(context, context.name("pad"), tensor)
     shape = context.nodes[-1].kernel.outputs()[0].shape
 
     def bounds(sources: list[Interval], value: np.ndarray) -> Interval:
-        low, high = (around.windows(side).reshape(value.shape) for side in sources[0])
+        low, high = (side.reshape(value.shape) for side in sources[0])
         return low, high
 
-    context.products[edge] = Product((tensor,), bounds, len(tensor.steps))
-    low, high = _bounds(tensor, around)
+    context.products[edge] = Product((tensor,), padded.around(bounds), len(tensor.steps))
+    low, high = padded.range(tensor)
     context.values[node.output[0]] = IntegerTensor(
         shape, tensor.steps, tensor.origins, tensor.layout_ops, edge=edge, dtype=dtype, low=low, high=high
     )
-
-
-def check_padding(node: onnx.NodeProto, tensor: IntegerTensor, windows: Geometry) -> None:
-    """Raise BitfabricError if windows are padded with zeros and the integer 0 does not represent the value 0."""
-    worst = max(abs(float(value)) for value in affine_by_channel(tensor)[1])
-    if windows.padded and worst:
-        raise lowering_error(
-            node,
-            f"it pads with zeros, but its input has an offset of {worst:.3g} and the integer 0 is not its value 0",
-            "use a quantizer without a zero point and nothing but scales behind it, or no padding",
-        )
-
-
-def windowed(context: Lowering, name: str, tensor: IntegerTensor, windows: Geometry) -> tuple[str, BaseDataType]:
-    """The edge that carries a tensor's windows, and its type.
-
-    Appends a sliding window named after the layer ``name``, unless the stream already is one of windows.
-    """
-    if windows.whole or windows.single:
-        return tensor.edge, tensor.dtype
-    kernel = SlidingWindow(
-        tensor.shape, windows.kernel, tensor.dtype, stride=windows.stride, dilation=windows.dilation, pad=windows.pads
-    )
-    return context.append(f"{name}_window", kernel, tensor.edge), kernel.outputs()[0].dtype
-
-
-def _bounds(tensor: IntegerTensor, windows: Geometry) -> tuple[np.ndarray, np.ndarray]:
-    """Minimum and maximum integer of each channel in a window, int64 (channels,); a padded window contains 0."""
-    if not windows.padded:
-        return tensor.low, tensor.high
-    return np.minimum(tensor.low, 0), np.maximum(tensor.high, 0)
 
 
 def _dense(
@@ -128,19 +97,20 @@ def _dense(
     node: onnx.NodeProto,
     name: str,
     tensor: IntegerTensor,
-    windows: Geometry,
+    padded: Padding,
     integers: np.ndarray,
     scale: np.ndarray,
     groups: int,
 ) -> IntegerTensor:
     """A convolution as a matrix (K * C, M), its rows in the order of a window's elements, channels innermost."""
+    windows = padded.windows
     channels = np.argsort(channels_of(tensor.layout_ops, tensor.channels))
     matrix, scales = (_matrix(values, groups, channels) for values in (integers, scale))
     magnitudes = np.abs(matrix * scales)
     slope, offset = (np.tile(part, windows.positions) for part in affine_by_channel(tensor))
     matrix, gain, shift = fold_scales_into_weights(node, matrix, scales, slope, offset)
-    low, high = _bounds(tensor, windows)
-    edge, dtype = windowed(context, name, tensor, windows)
+    low, high = padded.range(tensor)
+    edge, dtype = padded.edge(context, name, tensor)
     kernel = MatrixVector(
         np.ascontiguousarray(matrix.T),
         weight_dtype(matrix),
@@ -151,7 +121,7 @@ def _dense(
     bounds = reachable(matrix, np.tile(low, windows.positions), np.tile(high, windows.positions))
 
     def terms(values: list[np.ndarray]) -> np.ndarray:
-        parts = np.moveaxis(windows.windows(values[0]), -1, -2)
+        parts = np.moveaxis(windows.unpadded.windows(values[0]), -1, -2)
         return parts.reshape(*parts.shape[:-2], -1)
 
     rank = len(windows.out) + 1
@@ -164,7 +134,7 @@ def _dense(
         edge,
         bounds,
         steps,
-        Product((tensor,), summed(terms, magnitudes, True), len(steps)),
+        Product((tensor,), padded.around(summed(terms, magnitudes, True)), len(steps)),
         permuted_channels(np.arange(len(integers)), rank, channel_axis(node, rank + 1) - 1),
     )
 
@@ -192,26 +162,26 @@ def _depthwise(
     node: onnx.NodeProto,
     name: str,
     tensor: IntegerTensor,
-    windows: Geometry,
+    padded: Padding,
     integers: np.ndarray,
     scale: np.ndarray,
     groups: int,
 ) -> IntegerTensor:
     """A depthwise convolution: weights (C, K), one row for each channel."""
+    windows = padded.windows
     channels = np.argsort(channels_of(tensor.layout_ops, groups))
     matrix, scales = (values.reshape(groups, -1)[channels] for values in (integers, scale))
     if np.any(scales != scales[:, :1]):
         raise lowering_error(node, "its weights have different scales within one sum", "use one scale for each channel")
-    low, high = _bounds(tensor, windows)
-    edge, dtype = windowed(context, name, tensor, windows)
+    low, high = padded.range(tensor)
+    edge, dtype = padded.edge(context, name, tensor)
     kernel = Depthwise(matrix, weight_dtype(matrix), dtype, windows.out, input_range=(int(low.min()), int(high.max())))
     up, down = np.maximum(matrix, 0).sum(axis=1), np.minimum(matrix, 0).sum(axis=1)
     slope, offset = affine_by_channel(tensor)
     unit = rational(scales[:, 0])
     steps = affine_steps(len(windows.out) + 1, slope * unit, offset * unit * matrix.sum(axis=1).astype(object))
-    product = Product(
-        (tensor,), summed(lambda values: windows.windows(values[0]), np.abs(matrix * scales), shared=False), len(steps)
-    )
+    sums = summed(lambda values: windows.unpadded.windows(values[0]), np.abs(matrix * scales), shared=False)
+    product = Product((tensor,), padded.around(sums), len(steps))
     bounds = low * up + high * down, high * up + low * down
     return _append(context, node, name, kernel, edge, bounds, steps, product, tensor.layout_ops)
 

@@ -1,6 +1,6 @@
 """The windows of convolutions and pools on an image or a signal, from the attributes of the ONNX operator."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -12,13 +12,24 @@ Pads = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Windows on frames (*spatial, C); ``pads`` are the elements of padding before and after, for each axis."""
+    """Windows on frames (*spatial, C).
+
+    ``given_pads`` are the elements of padding before and after, for each axis, and ``beyond`` the further ones after it
+    that the last windows of ``ceil_mode`` need; ``pads`` are both.
+    """
 
     spatial: tuple[int, ...]
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
-    pads: Pads
+    given_pads: Pads
+    beyond: tuple[int, ...] = ()
+
+    @property
+    def pads(self) -> Pads:
+        """The elements before and after the frame that windows read, for each axis."""
+        beyond = self.beyond or (0,) * len(self.given_pads)
+        return tuple((before, after + more) for (before, after), more in zip(self.given_pads, beyond, strict=True))
 
     @property
     def reach(self) -> tuple[int, ...]:
@@ -55,12 +66,41 @@ class Geometry:
         """Whether windows neither overlap nor leave gaps, without padding."""
         return self.kernel == self.stride and prod(self.dilation) == 1 and not self.padded
 
-    def windows(self, frames: np.ndarray, fill: float = 0.0) -> np.ndarray:
-        """Frames (N, *spatial, C) to windows (N, *out, C, positions)."""
+    @property
+    def inside(self) -> np.ndarray:
+        """Whether each element of a window lies in the frame and not in the padding, bool (*out, positions)."""
+        return self.windows(np.ones((1, *self.spatial, 1), bool), False)[0, ..., 0, :]
+
+    @property
+    def unpadded(self) -> "Geometry":
+        """The same windows on frames to which the padding has been added."""
+        size = tuple(n + sum(pad) for n, pad in zip(self.spatial, self.pads, strict=True))
+        return replace(self, spatial=size, given_pads=((0, 0),) * len(size), beyond=())
+
+    def counts(self, with_pads: bool) -> np.ndarray:
+        """The elements of each window (*out) that an average counts: those of the frame, or of the frame with its given
+        padding. What ``ceil_mode`` reads beyond never counts."""
+        if not with_pads:
+            return self.inside.sum(axis=-1)
+        size = tuple(n + sum(pad) for n, pad in zip(self.spatial, self.given_pads, strict=True))
+        return replace(self, spatial=size, given_pads=((0, 0),) * len(size)).inside.sum(axis=-1)
+
+    def padded_frames(self, frames: np.ndarray, fill: np.ndarray | float = 0.0) -> np.ndarray:
+        """Frames (N, *spatial, C) with the padding around them: ``fill``, a number or one for each channel (C,)."""
+        x = frames.reshape(len(frames), *self.spatial, -1)
+        if not self.padded:
+            return x
+        result = np.empty((len(x), *self.unpadded.spatial, x.shape[-1]), x.dtype)
+        result[...] = fill
+        inside = (slice(before, before + size) for (before, _), size in zip(self.pads, self.spatial, strict=True))
+        result[(slice(None), *inside)] = x
+        return result
+
+    def windows(self, frames: np.ndarray, fill: np.ndarray | float = 0.0) -> np.ndarray:
+        """Frames (N, *spatial, C) to windows (N, *out, C, positions); padding is ``fill`` (see ``padded_frames``)."""
         rank = len(self.spatial)
-        x = np.pad(frames.reshape(len(frames), *self.spatial, -1), ((0, 0), *self.pads, (0, 0)), constant_values=fill)
         axes = tuple(range(1, 1 + rank))
-        view = np.lib.stride_tricks.sliding_window_view(x, self.reach, axes)
+        view = np.lib.stride_tricks.sliding_window_view(self.padded_frames(frames, fill), self.reach, axes)
         steps = tuple(slice(None, None, stride) for stride in self.stride)
         taps = tuple(slice(None, None, dilation) for dilation in self.dilation)
         view = view[(slice(None), *steps, slice(None), *taps)]
@@ -96,9 +136,8 @@ def geometry(call: Call, kernel: tuple[int, ...] | None = None) -> Geometry:
         pads = _same(plain, mode == "SAME_UPPER")
     elif mode == "VALID":
         pads = plain.pads
-    if call.get("ceil_mode", 0):
-        pads = _ceiled(plain, pads, call.spatial(call.output_shape))
-    return Geometry(spatial, kernel, stride, dilation, pads)
+    beyond = _beyond(plain, pads, call.spatial(call.output_shape)) if call.get("ceil_mode", 0) else (0,) * rank
+    return Geometry(spatial, kernel, stride, dilation, pads, beyond)
 
 
 def _same(plain: Geometry, upper: bool) -> Pads:
@@ -111,10 +150,10 @@ def _same(plain: Geometry, upper: bool) -> Pads:
     return tuple(pads)
 
 
-def _ceiled(plain: Geometry, pads: Pads, out: tuple[int, ...]) -> Pads:
-    """The padding, increased at the end by the elements that the last windows of ``ceil_mode`` need."""
+def _beyond(plain: Geometry, pads: Pads, out: tuple[int, ...]) -> tuple[int, ...]:
+    """The elements after the padding of each axis that the last windows of ``ceil_mode`` need."""
     sizes = zip(plain.spatial, plain.reach, plain.stride, pads, out, strict=True)
     return tuple(
-        (before, max(after, (count - 1) * stride + reach - size - before))
+        max(0, (count - 1) * stride + reach - size - before - after)
         for size, reach, stride, (before, after), count in sizes
     )

@@ -10,8 +10,8 @@ from hw.ir.stream import smallest_dtype
 from hw.kernels.accumulate_pool.kernel import AccumulatePool
 from hw.kernels.max_pool.kernel import MaxPool
 from hw.kernels.requant.kernel import MAX_OUTPUT, Requant
+from hw.lowering.affine import floats
 from hw.lowering.context import Lowering
-from hw.lowering.convolution import check_padding, windowed
 from hw.lowering.domains import channels_last_keys, onnx_keys
 from hw.lowering.geometry import Geometry, geometry
 from hw.lowering.handlers import (
@@ -25,6 +25,7 @@ from hw.lowering.handlers import (
 from hw.lowering.integer_tensor import IntegerTensor, Steps
 from hw.lowering.layout_ops import LayoutOps, channels_of, permuted_channels, simplified
 from hw.lowering.monotone import monotone
+from hw.lowering.padding import Padding, integer_zeros, zeros
 from hw.lowering.refusal import lowering_error
 from hw.lowering.rounding import Interval, Product, summed
 
@@ -45,12 +46,19 @@ def _maximum(
     context: Lowering, node: onnx.NodeProto, tensor: IntegerTensor, windows: Geometry, layout_ops: LayoutOps
 ) -> IntegerTensor:
     """Maxima of windows in hardware; ``layout_ops`` lead from their stream to the model's tensor."""
+    if not windows.inside.any(axis=-1).all():
+        raise lowering_error(
+            node,
+            f"a window of {list(windows.kernel)} sees padding alone, whose maximum is minus infinity",
+            "pad with less than a window",
+        )
     name = context.name("pool")
     given = _with_increasing_values(context, node, name, tensor, windows.padded)
+    padded = integer_zeros(given, windows)
     if windows.positions > 1:
-        edge = _pool(context, name, MaxPool, given, windows)
+        edge = _pool(context, name, MaxPool, given, padded)
     else:
-        edge, _ = windowed(context, name, given, windows)
+        edge, _ = padded.edge(context, name, given)
 
     def bounds(sources: list[Interval], value: np.ndarray) -> Interval:
         low, high = (windows.windows(side, -np.inf).max(axis=-1) for side in sources[0])
@@ -66,12 +74,13 @@ def _maximum(
 
 
 def _pool(
-    context: Lowering, name: str, kind: type[MaxPool] | type[AccumulatePool], tensor: IntegerTensor, windows: Geometry
+    context: Lowering, name: str, kind: type[MaxPool] | type[AccumulatePool], tensor: IntegerTensor, padded: Padding
 ) -> str:
     """Append a pool; returns its edge. Windows that overlap or are padded need a sliding window before the pool."""
+    windows = padded.windows
     if windows.tiled or windows.whole:
         return context.append(name, kind(tensor.shape, windows.kernel, tensor.dtype), tensor.edge)
-    edge, dtype = windowed(context, name, tensor, windows)
+    edge, dtype = padded.edge(context, name, tensor)
     kernel = kind((*windows.out, tensor.channels), windows.kernel, dtype, windows=True)
     return context.append(name, kernel, edge)
 
@@ -119,16 +128,8 @@ def _average_pool(context: Lowering, node: onnx.NodeProto) -> None:
     call = context.call(node)
     tensor = with_axis_last(node, context.affine_integers(node.input[0], node), permuted=True)
     windows = _whole(tensor) if node.op_type == "GlobalAveragePool" else geometry(call)
-    if windows.padded and not call.get("count_include_pad", 0):
-        raise lowering_error(
-            node,
-            "it pads without counting the padding, so that it divides by less at the border",
-            "set count_include_pad or leave the padding out",
-        )
-    if call.get("ceil_mode", 0) and windows.padded:
-        raise lowering_error(node, "its last windows reach over the border (ceil_mode)", "leave ceil_mode out")
-    check_padding(node, tensor, windows)
-    context.values[node.output[0]] = _average(context, node, tensor, windows, tensor.layout_ops)
+    divisors = windows.counts(bool(call.get("count_include_pad", 0)))
+    context.values[node.output[0]] = _average(context, node, tensor, windows, divisors, tensor.layout_ops)
 
 
 def _reduce(context: Lowering, node: onnx.NodeProto) -> None:
@@ -150,8 +151,12 @@ def _reduce(context: Lowering, node: onnx.NodeProto) -> None:
     whole = (*(1,) * (rank - 2), tensor.channels)
     channels = permuted_channels(channels_of(tensor.layout_ops, tensor.channels), rank - 1, rank - 2)
     layout_ops = simplified((*channels, step("Reshape", shape=out)), whole)
-    reduced = _maximum if node.op_type == "ReduceMax" else _average
-    context.values[node.output[0]] = reduced(context, node, tensor, _whole(tensor), layout_ops)
+    windows = _whole(tensor)
+    if node.op_type == "ReduceMax":
+        context.values[node.output[0]] = _maximum(context, node, tensor, windows, layout_ops)
+        return
+    divisors = np.array(1 if node.op_type == "ReduceSum" else windows.positions)
+    context.values[node.output[0]] = _average(context, node, tensor, windows, divisors, layout_ops)
 
 
 def _whole(tensor: IntegerTensor) -> Geometry:
@@ -161,21 +166,36 @@ def _whole(tensor: IntegerTensor) -> Geometry:
 
 
 def _average(
-    context: Lowering, node: onnx.NodeProto, tensor: IntegerTensor, windows: Geometry, layout_ops: LayoutOps
+    context: Lowering,
+    node: onnx.NodeProto,
+    tensor: IntegerTensor,
+    windows: Geometry,
+    divisors: np.ndarray,
+    layout_ops: LayoutOps,
 ) -> IntegerTensor:
-    """Sums of windows in hardware; the division, which a ReduceSum lacks, is a step on the sums."""
-    name, count = context.name("pool"), windows.positions
-    divisor = 1 if node.op_type == "ReduceSum" else count
-    edge = _pool(context, name, AccumulatePool, tensor, windows)
-    kernel = context.nodes[-1].kernel
+    """Sums of windows in hardware; the division by ``divisors`` (*out), or by one number, is a step on the sums.
+
+    Padding has the value 0. Where no integer represents it, padding is the integer 0, and the offset counts as often as
+    a window has elements of the frame.
+    """
     slope, offset = affine_by_channel(tensor)
-    rank = len(tensor.shape)
-    steps = (*affine_steps(rank, slope, offset * Fraction(count)), step("Div", float(divisor)))
-    magnitudes = np.full(count, 1 / divisor)
-    context.products[edge] = Product(
-        (tensor,), summed(lambda values: windows.windows(values[0]), magnitudes, shared=False), len(steps)
-    )
-    low, high = (np.minimum(tensor.low, 0), np.maximum(tensor.high, 0)) if windows.padded else (tensor.low, tensor.high)
+    rank, count = len(tensor.shape), windows.positions
+    padded = zeros(tensor, windows)
+    if padded is not None:
+        steps = affine_steps(rank, slope, offset * Fraction(count))
+    else:
+        padded = integer_zeros(tensor, windows)
+        offsets = floats(windows.inside.sum(axis=-1).astype(object)[..., None] * offset)[None]
+        steps = (*affine_steps(rank, slope, np.zeros_like(offset)), step("Add", offsets))
+    varies = divisors.min() < divisors.max()
+    steps += (step("Div", divisors.astype(np.float64)[None, ..., None] if varies else float(divisors.flat[0])),)
+    name = context.name("pool")
+    edge = _pool(context, name, AccumulatePool, tensor, padded)
+    kernel = context.nodes[-1].kernel
+    magnitudes = np.repeat(1 / divisors[..., None, None], count, axis=-1)
+    sums = summed(lambda values: windows.unpadded.windows(values[0]), magnitudes, shared=False)
+    context.products[edge] = Product((tensor,), padded.around(sums), len(steps))
+    low, high = padded.range(tensor)
     return output_tensor(node, edge, kernel, (low * count, high * count), steps, layout_ops)
 
 

@@ -34,8 +34,12 @@ def kernels(draw, largest=6, channels=4, types=("BIPOLAR", "UINT2", "INT3", "TER
     sides = pad or ((0, 0),) * axes
     spatial = [draw(st.integers(max(1, e - sum(p)), largest)) for e, p in zip(extents, sides, strict=True)]
     dtype = DataType[draw(st.sampled_from(types))]
+    count = draw(st.integers(1, channels))
+    value = (
+        tuple(draw(st.integers(-9, 9)) for _ in range(count)) if draw(st.booleans()) else draw(st.sampled_from((0, 1)))
+    )
     try:
-        window = SlidingWindow((*spatial, draw(st.integers(1, channels))), kernel, dtype, stride, dilation, pad)
+        window = SlidingWindow((*spatial, count), kernel, dtype, stride, dilation, pad, pad_value=value)
     except BitfabricError as error:
         assume("padding alone" not in str(error))
         raise
@@ -47,7 +51,8 @@ def unfolded(window, frames):
     flat = (1,) * (3 - len(window.shape))
     x = torch.tensor(frames).double().movedim(-1, 1).reshape(len(frames), window.channels, *flat, *window.shape[:-1])
     (top, bottom), (left, right) = [(0, 0)] * len(flat) + list(window.pads)
-    x = torch.nn.functional.pad(x, (left, right, top, bottom))
+    values = torch.tensor(window.pad_values).double().reshape(1, -1, 1, 1)
+    x = torch.nn.functional.pad(x - values, (left, right, top, bottom)) + values
     columns = torch.nn.functional.unfold(
         x, (*flat, *window.kernel), dilation=(*flat, *window.spread), stride=(*flat, *window.steps)
     )
@@ -72,6 +77,21 @@ def test_padded_bipolar_is_ternary():
     assert window.outputs()[0].dtype == DataType["TERNARY"]
     assert SlidingWindow((4, 4, 2), (3, 3), DataType["BIPOLAR"]).outputs()[0].dtype == DataType["BIPOLAR"]
     assert set(np.unique(window.execute(np.ones((1, 4, 4, 2), int))[0])) == {0, 1}
+
+
+def test_padding_widens_the_output_only_where_the_type_does_not_hold_it():
+    def made(dtype, value, pad=((1, 1), (1, 1))):
+        return SlidingWindow((4, 4, 2), (3, 3), DataType[dtype], pad=pad, pad_value=value)
+
+    for dtype, value, expected in (
+        ("UINT8", 117, "UINT8"), ("UINT4", -3, "INT5"), ("UINT4", 16, "UINT5"), ("INT4", 8, "INT5"),
+        ("BIPOLAR", -1, "BIPOLAR"), ("BIPOLAR", (1, -1), "BIPOLAR"), ("BIPOLAR", (1, 0), "TERNARY"),
+        ("BIPOLAR", 3, "INT3"), ("TERNARY", 0, "TERNARY"), ("UINT2", (0, -1), "INT3"),
+    ):  # fmt: skip
+        assert made(dtype, value).out_dtype.name == expected
+    assert made("UINT4", (5, 5)).pad_value == 5
+    assert made("UINT4", -3, None).pad_value == 0
+    assert made("UINT4", -3, None).out_dtype.name == "UINT4"
 
 
 def test_foldings_are_parts_of_a_position_then_of_a_row_then_of_a_window_then_several_windows():
@@ -107,6 +127,11 @@ def test_as_few_windows_at_a_time_as_keep_up(window):
         ({"stride": (0, 1)}, "stride .0, 1.; it needs 2 positive"),
         ({"pad": ((1, 1),)}, "pair"),
         ({"pad": ((1, -1), (0, 0))}, "numbers from 0"),
+        (
+            {"pad": ((1, 1), (0, 0)), "pad_value": (1, 2, 3)},
+            "pad_value .1, 2, 3.; it needs one integer, or one for each of 2",
+        ),
+        ({"pad": ((1, 1), (0, 0)), "pad_value": -(1 << 40)}, "needs 41 bits; at most 32 fit"),
     ],
 )
 def test_bad_input(change, message):

@@ -5,7 +5,7 @@
 //
 // A writer fills a circular memory of PLACES words; a reader walks through the windows. A position is a word index
 // counted from the beginning of a frame, line by line, and on into the next frame. Padding has positions too, those of
-// other words, and is masked.
+// other words, and is replaced: by PADDING, whose OUT_BITS low bits are the code of an element.
 `default_nettype none
 
 module bf_sliding_window #(
@@ -33,7 +33,11 @@ module bf_sliding_window #(
     parameter  int                    COLUMNS  = JX,             // image columns in an output beat; their places:
     parameter  logic [32*COLUMNS-1:0] COLUMN   = '0,
     parameter  int                    PADDED   = 0,              // 1: there is padding
-    parameter  int                    TERNARY  = 0,              // input is BIPOLAR, output TERNARY
+    parameter  int                    TERNARY  = 0,              // input is BIPOLAR, output in two's complement
+    parameter  int                    OUT_BITS = TERNARY != 0 ? 2 : BITS,
+    parameter  int                    SIGNED   = 0,              // input is in two's complement
+    parameter  int                    PADDINGS = 1,              // 1, or one for each channel (CF * LANES)
+    parameter  logic [32*PADDINGS-1:0] PADDING = '0,
     parameter  int                    PLACES   = 20,             // a multiple of BANKS
     parameter  int                    BANKS    = 1,              // a multiple of TAKEN
     parameter  int                    FREES_Y  = 8,              // words released when the reader advances by a line of
@@ -41,7 +45,6 @@ module bf_sliding_window #(
     parameter  logic [127:0]          STYLE    = "distributed",  // memory: or "block"
     parameter  int                    LATENCY  = 2,              // 1 + cycles of bf_window_memory
     parameter  int                    CREDITS  = 3,              // entries of the output buffer
-    localparam int                    OUT_BITS = TERNARY != 0 ? 2 : BITS,
     localparam int                    OUT      = WINDOWS * JY * JX * LANES * OUT_BITS
 ) (
     input  wire logic                        clk,
@@ -263,6 +266,35 @@ module bf_sliding_window #(
   always_ff @(posedge clk) under_way <= rst ? '0 : FETCH'({under_way, fire});
   assign push = under_way[FETCH-1];
 
+  // The padding of a word: a table of words where it differs between channels. (Then a beat is part of one position.)
+  function automatic logic [LANES-1:0][OUT_BITS-1:0] padding_of(input int word);
+    for (int c = 0; c < LANES; c++) padding_of[c] = PADDING[32*((word*LANES+c)%PADDINGS)+:OUT_BITS];
+  endfunction
+
+  logic [LANES-1:0][OUT_BITS-1:0] padding;
+  if (PADDINGS == 1 || CF == 1) begin : g_one_padding
+    assign padding = padding_of(0);
+  end else begin : g_paddings
+    localparam int WORD = $clog2(CF);
+    logic [WORD-1:0] word, word_q;
+    always_ff @(posedge clk) begin
+      if (rst) word <= '0;
+      else if (fire) word <= last[0] ? '0 : word + WORD'(1);
+    end
+    bf_delay #(
+        .WIDTH (WORD),
+        .CYCLES(FETCH - 1)
+    ) wait_for_memory (
+        .clk,
+        .d(word),
+        .q(word_q)
+    );
+    always_ff @(posedge clk) begin
+      padding <= '0;
+      for (int i = 0; i < CF; i++) if (word_q == WORD'(i)) padding <= padding_of(i);
+    end
+  end
+
   // The windows take their positions from those that were found.
   function automatic int column(input int x);
     column = 0;
@@ -275,11 +307,13 @@ module bf_sliding_window #(
       localparam int FROM = i / JX * COLUMNS + column(w * SX + i % JX * DX);
       localparam int TO = (w * JY * JX + i) * LANES;
       for (genvar c = 0; c < LANES; c++) begin : g_lane
+        logic [OUT_BITS-1:0] element;
         if (TERNARY != 0) begin : g_ternary
-          assign result[TO+c] = {real_q[FROM] && !found[FROM][c], real_q[FROM]};
-        end else begin : g_same
-          assign result[TO+c] = found[FROM][c*BITS+:BITS] & {BITS{real_q[FROM]}};
+          assign element = {{(OUT_BITS - 1) {!found[FROM][c]}}, 1'b1};
+        end else begin : g_number
+          assign element = OUT_BITS'({{OUT_BITS{SIGNED != 0 && found[FROM][c*BITS+BITS-1]}}, found[FROM][c*BITS+:BITS]});
         end
+        assign result[TO+c] = element & {OUT_BITS{real_q[FROM]}} | padding[c] & {OUT_BITS{!real_q[FROM]}};
       end
     end
   end

@@ -18,6 +18,13 @@ WINDOWS = (
     ((28, 28, 64), (3, 3), "UINT4", 0, 16),
     ((8, 8, 32), (3, 3), "INT8", 1, 4, 32),
 )
+PADDINGS = (
+    # image, type, padding of each channel, (SIMD) ...
+    ((32, 32, 3), "UINT8", (117,) * 3, 1),
+    ((16, 16, 16), "UINT4", (-3,) * 16, 4, 48),
+    ((16, 16, 16), "UINT4", tuple(n * 7 % 16 for n in range(16)), 1, 4),
+    ((14, 14, 64), "INT8", tuple(n * 37 % 256 - 128 for n in range(64)), 8),
+)
 
 
 def cases() -> Iterator[tuple[str, SlidingWindow]]:
@@ -31,12 +38,29 @@ def cases() -> Iterator[tuple[str, SlidingWindow]]:
     yield "signs", SlidingWindow((4, 4, 2), (3, 3), DataType["BIPOLAR"], pad=around, simd=2)
     yield "signal", SlidingWindow((9, 3), (4,), DataType["INT3"], (2,), (2,), ((1, 2),), simd=3)
     yield "pixels", SlidingWindow((4, 6, 2), (3, 3), uint2, pad=around, simd=18, pixels=2)
+    yield "zero point", SlidingWindow((4, 5, 2), (3, 3), uint2, pad=around, simd=2, pad_value=2)
+    yield "padding of minus one", SlidingWindow((3, 4, 2), (3, 3), DataType["BIPOLAR"], pad=around, pad_value=-1)
+    yield "wider padding", SlidingWindow((4, 5, 2), (3, 3), uint2, pad=around, simd=6, pad_value=-3)
+    yield "signs and wider padding", SlidingWindow((3, 4, 1), (3, 3), DataType["BIPOLAR"], pad=around, pad_value=3)
+    yield (
+        "padding by channel",
+        SlidingWindow((4, 5, 6), (3, 3), DataType["INT3"], pad=around, simd=2, pad_value=(-1, 2, 3, 0, -4, 9)),
+    )
+    yield (
+        "padding by channel, whole windows",
+        SlidingWindow((5, 4, 2), (3, 3), uint2, (2, 1), pad=around, simd=18, pixels=2, pad_value=(1, 3)),
+    )
+    yield "padding by channel of a signal", SlidingWindow((6, 3), (3,), uint2, pad=((2, 1),), pad_value=(3, 0, 1))
 
 
 def definition(kernel: SlidingWindow, x: np.ndarray) -> tuple[np.ndarray, ...]:
     """Every window, extracted from the padded input position by position."""
-    padded = np.pad(x, ((0, 0), *kernel.pads, (0, 0)))
-    y = np.zeros((len(x), *kernel.out_spatial, *kernel.kernel, kernel.channels), x.dtype)
+    size = [n + sum(pads) for n, pads in zip(kernel.shape, kernel.pads, strict=False)]
+    padded = np.empty((len(x), *size, kernel.channels), np.int64)
+    padded[:] = kernel.pad_value
+    image = (slice(low, low + n) for n, (low, _) in zip(kernel.shape, kernel.pads, strict=False))
+    padded[(slice(None), *image)] = x
+    y = np.zeros((len(x), *kernel.out_spatial, *kernel.kernel, kernel.channels), np.int64)
     for window in np.ndindex(*kernel.out_spatial):
         for place in np.ndindex(*kernel.kernel):
             at = (w * s + k * d for w, s, k, d in zip(window, kernel.steps, place, kernel.spread, strict=True))
@@ -50,3 +74,8 @@ def grid() -> Iterator[tuple[str, SlidingWindow]]:
         for simd in lanes:
             kernel = SlidingWindow(shape, size, DataType[data], pad=((pad, pad),) * 2, simd=simd)
             yield f"sliding_window {data} {shape} {size} pad={pad} SIMD={simd}", kernel
+    for shape, data, values, *lanes in PADDINGS:
+        for simd in lanes:
+            kernel = SlidingWindow(shape, (3, 3), DataType[data], pad=((1, 1),) * 2, simd=simd, pad_value=values)
+            name = values[0] if len(set(values)) == 1 else "each"
+            yield f"sliding_window {data} {shape} (3, 3) pad=1 SIMD={simd} padding={name}", kernel

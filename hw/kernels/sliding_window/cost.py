@@ -3,13 +3,14 @@
 from math import ceil
 from typing import Protocol
 
+import numpy as np
 from qonnx.core.datatype import BaseDataType
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.ir.buffer import Buffer
 from hw.ir.kernel import Schedule
-from hw.ir.stream import Stream
+from hw.ir.stream import Stream, encode
 from hw.kernels.shared import cell_costs
 
 
@@ -24,6 +25,10 @@ class Shape(Protocol):
     def pads(self) -> tuple[tuple[int, int], ...]: ...
     @property
     def padded(self) -> bool: ...
+    @property
+    def pad_values(self) -> tuple[int, ...]: ...
+    @property
+    def channel_words(self) -> int: ...
     @property
     def part(self) -> tuple[int, int]: ...
     @property
@@ -52,7 +57,20 @@ def resources(kernel: Shape, family: Family) -> Resources:
     lut = cell_costs.control(control, family)
     if kernel.padded:
         lut += stream.lanes * kernel.dtype.bitwidth()  # the gates that insert the padding
-    return out + Resources(lut, control) + _memory(kernel, family)
+    return out + Resources(lut, control) + _memory(kernel, family) + _padding_table(kernel, stream, family)
+
+
+def _padding_table(kernel: Shape, stream: Stream, family: Family) -> Resources:
+    """Cost of the table of padding that differs between the words of a position, and of its counter."""
+    words = kernel.channel_words
+    if words == 1 or len(kernel.pad_values) == 1:
+        return Resources()
+    codes = encode(np.array(kernel.pad_values), stream.dtype).reshape(words, -1)
+    width = stream.dtype.bitwidth()
+    varying = sum(cell_costs.varying(map(int, column)) for column in codes.T)
+    columns = cell_costs.columns(codes, width) if words <= cell_costs.COLUMNS else varying
+    address = Resources(ff=kernel.fetch * _bits(words))
+    return cell_costs.counter(words, family) + address + Resources(cell_costs.rom(words, columns, family), columns)
 
 
 def _bits(values: int) -> int:

@@ -16,8 +16,9 @@ from hw.host.errors import BitfabricError
 from hw.ir.buffer import Buffer, Loop
 from hw.ir.buffer_size import fitted
 from hw.ir.kernel import Folding, Kernel, Role, Rtl, Schedule
-from hw.ir.stream import Stream
+from hw.ir.stream import Stream, container, encode, smallest_dtype
 from hw.kernels.shared import pixel
+from hw.kernels.shared.channel_kernel import WIDEST
 from hw.kernels.shared.parameters import divisors
 from hw.kernels.sliding_window import cost
 from hw.kernels.sliding_window.unfold import unfold
@@ -45,16 +46,18 @@ class SlidingWindow(Kernel):
 
     The input ``shape`` is (H, W, C) or (L, C). The output is (OH, OW, K * C) or (OL, K * C), with the elements of one
     window in the order (ky, kx, c). ``stride`` and ``dilation`` have a number per spatial axis, ``pad`` a pair (before,
-    after). Padding is 0; padded BIPOLAR values make the output TERNARY. The output has ``simd`` lanes: a divisor of C,
-    or C times a divisor of the kernel's last axis, or C times that axis times a divisor of its first. The input has
-    ``min(simd, C)`` lanes.
+    after). The elements of padding are ``pad_value``: one integer for all channels, or a tuple of one for each. Where
+    the input's type does not hold it, the output has a wider one: TERNARY for BIPOLAR values padded with 0. The output
+    has ``simd`` lanes: a divisor of C, or C times a divisor of the kernel's last axis, or C times that axis times a
+    divisor of its first. The input has ``min(simd, C)`` lanes.
 
     With whole windows per beat, the input may have ``pixels`` positions of a row per beat, a divisor of the row's
     length. An output beat then has the minimum number of windows that sustains this rate, a divisor of the windows in
     a row.
 
     Raises BitfabricError for sizes that are not positive or do not match, for a kernel larger than the
-    padded input, for windows of padding alone, and for an illegal ``simd`` or illegal ``pixels``.
+    padded input, for windows of padding alone, for padding that needs more than 32 bits, and for an illegal ``simd`` or
+    illegal ``pixels``.
     """
 
     op: ClassVar[str] = "sliding_window"
@@ -71,6 +74,7 @@ class SlidingWindow(Kernel):
     pad: tuple[tuple[int, int], ...] | None = None
     simd: int = 1
     pixels: int = 1
+    pad_value: int | tuple[int, ...] = 0
 
     def __post_init__(self) -> None:
         axes = len(self.shape) - 1
@@ -94,12 +98,28 @@ class SlidingWindow(Kernel):
                 f"sliding_window: with stride {self.steps}, dilation {self.spread} and padding {self.pads} no window "
                 f"of {self.kernel} sees the input {self.shape[:-1]}, but padding alone"
             )
+        self._check_pad_value()
         if self.simd not in (legal := self._lanes()):
             raise BitfabricError(
                 f"sliding_window: simd={self.simd} is no whole part of a window {self.kernel} of {self.channels} "
                 f"channels; legal: {', '.join(map(str, legal))}"
             )
         pixel.check(self.op, self.pixels, self._pixel_counts(), simd=(self.simd, self.window))
+
+    def _check_pad_value(self) -> None:
+        """Store the padding as one integer where it is the same in all channels, and as 0 where there is none."""
+        given = self.pad_value if isinstance(self.pad_value, tuple) else (self.pad_value,)
+        if len(given) not in (1, self.channels) or any(not isinstance(value, int) for value in given):
+            raise BitfabricError(
+                f"sliding_window: pad_value {self.pad_value}; it needs one integer, or one for each of {self.channels} "
+                "channels"
+            )
+        value = 0 if not self.padded else given[0] if len(set(given)) == 1 else given
+        object.__setattr__(self, "pad_value", value)
+        if (bits := self.out_dtype.bitwidth()) > WIDEST:
+            raise BitfabricError(
+                f"sliding_window: padding of {min(given)}..{max(given)} needs {bits} bits; at most {WIDEST} fit"
+            )
 
     @property
     def channels(self) -> int:
@@ -144,9 +164,18 @@ class SlidingWindow(Kernel):
         return bool(((places >= 0) & (places < self.shape[axis])).any())
 
     @property
+    def pad_values(self) -> tuple[int, ...]:
+        """The integers of padding: one, or one for each channel where they differ."""
+        return self.pad_value if isinstance(self.pad_value, tuple) else (self.pad_value,)
+
+    @cached_property
     def out_dtype(self) -> BaseDataType:
-        """TERNARY where BIPOLAR values are padded, else the input's type."""
-        return TERNARY if self.padded and self.dtype == BIPOLAR else self.dtype
+        """The input's type, or one that also holds the padding: TERNARY for BIPOLAR values and 0."""
+        if not self.padded or all(map(self.dtype.allowed, self.pad_values)):
+            return self.dtype
+        low, high = int(self.dtype.min()), int(self.dtype.max())
+        low, high = min(low, *self.pad_values), max(high, *self.pad_values)
+        return TERNARY if (low, high) == (-1, 1) else smallest_dtype(low, high)
 
     def inputs(self) -> tuple[Stream, ...]:
         return (Stream(self.shape, self.dtype, self.pixels * min(self.simd, self.channels)),)
@@ -185,7 +214,10 @@ class SlidingWindow(Kernel):
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
         plane = self._plane
         x = frames[0].reshape(-1, *plane.image, self.channels)
-        windows = unfold(x, plane.kernel, plane.stride, plane.dilation, plane.before, plane.windows)
+        padding = np.array(self.pad_values, np.int64)
+        if not np.array_equal(padding.astype(x.dtype), padding):
+            x = x.astype(container(self.out_dtype))
+        windows = unfold(x, plane.kernel, plane.stride, plane.dilation, plane.before, plane.windows, padding)
         return (windows.reshape(len(x), *self.outputs()[0].shape),)
 
     # From here on a signal is an image of one row.
@@ -206,6 +238,11 @@ class SlidingWindow(Kernel):
         """Kernel positions of a window in an output beat: rows and columns."""
         positions, width = max(1, self.simd // self.channels), self.kernel[-1]
         return max(1, positions // width), min(positions, width)
+
+    @property
+    def channel_words(self) -> int:
+        """Words of a position: beats of the input, or 1 where a beat has several positions."""
+        return max(1, self.channels // self.inputs()[0].lanes)
 
     @cached_property
     def columns(self) -> list[int]:
@@ -235,7 +272,7 @@ class SlidingWindow(Kernel):
 
     def _buffers(self) -> Iterator[Buffer]:
         """Three candidate buffers: they keep the input until a window, a row of windows, or the frame is produced."""
-        beats = max(1, self.channels // self.inputs()[0].lanes)
+        beats = self.channel_words
         (rows, columns), plane = self.part, self._plane
         pitch = (self.shape[-2] * beats, beats)
         (down, right), (line, window) = (
@@ -297,7 +334,7 @@ class SlidingWindow(Kernel):
         parameters: dict[str, int | str | tuple[int, ...]] = {
             "BITS": self.dtype.bitwidth(),
             "LANES": lanes,
-            "CF": self.channels // lanes,
+            "CF": self.channel_words,
             "TAKEN": self.pixels,
             "WINDOWS": self.windows_per_beat,
             "COLUMNS": len(self.columns),
@@ -314,7 +351,7 @@ class SlidingWindow(Kernel):
             parameters |= dict(zip(names, values, strict=True))
         parameters |= {
             "PADDED": int(self.padded),
-            "TERNARY": int(self.out_dtype != self.dtype),
+            "TERNARY": int(self.dtype == BIPOLAR and self.out_dtype != BIPOLAR),
             "PLACES": self.buffer.places,
             "BANKS": self.banks,
             "FREES_Y": self.buffer.loops[0].frees,
@@ -323,4 +360,12 @@ class SlidingWindow(Kernel):
             "LATENCY": self.fetch + 1,
             "CREDITS": self.schedule().credits,
         }
+        codes = tuple(encode(np.array(self.pad_values), self.out_dtype).tolist())
+        if any(codes):
+            parameters |= {
+                "OUT_BITS": self.out_dtype.bitwidth(),
+                "SIGNED": int(self.dtype.signed()),
+                "PADDINGS": len(codes),
+                "PADDING": codes,
+            }
         return Rtl(f"bf_{self.op}", parameters)

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
-// x (frames, height, width) to y (frames, rows, columns, lines, runs, size), which is 0 on entry. `down`, `spread_y`
-// and `top`: stride, dilation and padding in lines; `right`, `spread_x` and `left`: in bytes.
+// x (frames, height, width) to y (frames, rows, columns, lines, runs, size), which holds the padding on entry. `down`,
+// `spread_y` and `top`: stride, dilation and padding in lines; `right`, `spread_x` and `left`: in bytes.
 extern "C" void copy_windows(const uint8_t *x, uint8_t *y, int64_t frames, int64_t height, int64_t width, int64_t rows,
                              int64_t columns, int64_t lines, int64_t runs, int64_t size, int64_t down, int64_t spread_y,
                              int64_t top, int64_t right, int64_t spread_x, int64_t left) {
