@@ -147,10 +147,11 @@ def _without_code(
     slope, offset = (part[channel] for part in affine_by_channel(tensor))
     model_channel = np.argsort(channels_of(tensor.layout_ops, tensor.channels))[channel]
     where = f" in channel {model_channel}" if tensor.channels > 1 else ""
+    because = f", but its input has an offset of {float(offset):.3g}{where}" if offset else ""
     ends = " and ".join(f"{float(slope * code + offset):.3g}" for code in nearest)
     return lowering_error(
         node,
-        f"it pads with {'zeros' if value == 0 else f'{value:g}'}, but its input has an offset of {float(offset):.3g}"
-        f"{where}, and no integer represents {value:g}: {nearest[0]} and {nearest[1]} represent {ends}",
+        f"it pads with {'zeros' if value == 0 else f'{value:g}'}{because}, and no integer represents {value:g}: "
+        f"{nearest[0]} and {nearest[1]} represent {ends}",
         "use a quantizer with an integer zero point and nothing but scales behind it, or no padding",
     )

@@ -128,7 +128,17 @@ def _average_pool(context: Lowering, node: onnx.NodeProto) -> None:
     call = context.call(node)
     tensor = with_axis_last(node, context.affine_integers(node.input[0], node), permuted=True)
     windows = _whole(tensor) if node.op_type == "GlobalAveragePool" else geometry(call)
-    divisors = windows.counts(bool(call.get("count_include_pad", 0)))
+    with_pads = bool(call.get("count_include_pad", 0))
+    if with_pads and any(windows.beyond) and call.version < 19:
+        raise lowering_error(
+            node,
+            "its last windows reach beyond the padding (ceil_mode), where runtimes divide by different numbers before "
+            "opset 19",
+            "export with opset 19 or newer, or leave ceil_mode out",
+        )
+    divisors = windows.counts(with_pads)
+    if not divisors.all():
+        raise lowering_error(node, "a window sees padding alone, of which it counts nothing", "pad with less")
     context.values[node.output[0]] = _average(context, node, tensor, windows, divisors, tensor.layout_ops)
 
 

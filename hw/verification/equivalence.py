@@ -19,8 +19,10 @@ from hw.kernels.add.kernel import Add
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
+from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.lower import LoweredModel
+from hw.verification.places import passed_on
 
 EVALUATED = 1 << 24
 """Limit on the sums of one channel on which two requants are compared."""
@@ -132,7 +134,7 @@ class Equivalence:
             yield None
 
     def _multiplied(self, node: Node, position: int, row: int, column: int) -> Terms:
-        """The integer that one weight multiplies, for the sums at a position; no term for padding."""
+        """The integer that one weight multiplies, for the sums at a position; no term for padding with 0."""
         kernel = node.kernel
         if isinstance(kernel, Depthwise):
             element = (position * kernel.k + column) * kernel.channels + row
@@ -202,19 +204,33 @@ class Equivalence:
             return total([self._terms(each, element).scaled(int(factor)) for each, factor in parts])
         if kernel.op in MOVES:
             place = int(self._moved(node)[element])
-            return self._terms(node.inputs[0], place) if place >= 0 else _NOTHING
+            return self._terms(node.inputs[0], place) if place >= 0 else self._padding(node, np.array([element]))
         return self._variable(edge, element)
 
     def _weighted(self, edge: str, elements: np.ndarray, weights: np.ndarray) -> Terms:
         """Elements of an edge times weights, summed."""
+        padding = [_NOTHING]
         while edge not in self._codes and edge in self._writers and self._writers[edge].kernel.op in MOVES:
-            places = self._moved(self._writers[edge])[elements]
-            elements, weights = places[places >= 0], weights[places >= 0]
-            edge = self._writers[edge].inputs[0]
+            node = self._writers[edge]
+            places = self._moved(node)[elements]
+            inside = places >= 0
+            if not inside.all():
+                padding.append(self._padding(node, elements[~inside], weights[~inside]))
+            elements, weights, edge = places[inside], weights[inside], node.inputs[0]
         if self._opaque(edge):
-            return self._variable(edge, elements, weights)
+            return total([*padding, self._variable(edge, elements, weights)])
         parts = zip(elements.tolist(), weights.tolist(), strict=True)
-        return total([self._terms(edge, element).scaled(weight) for element, weight in parts] or [_NOTHING])
+        return total([*padding, *(self._terms(edge, element).scaled(weight) for element, weight in parts)])
+
+    def _padding(self, node: Node, elements: np.ndarray, weights: np.ndarray | int = 1) -> Terms:
+        """Elements of padding of a sliding window, as integers with one value each; zeros are left out."""
+        kernel = node.kernel
+        assert isinstance(kernel, SlidingWindow)
+        values = np.broadcast_to(np.array(kernel.pad_values), kernel.channels)[elements % kernel.channels]
+        some = values != 0
+        values, factors = values[some], np.broadcast_to(weights, elements.shape)[some].astype(np.int64)
+        names = np.stack([np.full(len(values), -1), values], axis=1)
+        return total([Terms(names, factors, values, values, np.ones(len(values), np.int64))])
 
     def _opaque(self, edge: str) -> bool:
         """Whether the elements of an edge count as integers that the layer reads: codes, and results of pools."""
@@ -249,7 +265,7 @@ class Equivalence:
         if node.name not in self._places:
             stream = node.kernel.inputs()[0]
             given = np.arange(1, stream.elements + 1).reshape(1, *stream.shape)
-            self._places[node.name] = node.kernel.execute(given)[0].ravel() - 1
+            self._places[node.name] = passed_on(node.kernel, given).ravel() - 1
         return self._places[node.name]
 
 

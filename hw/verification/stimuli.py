@@ -12,6 +12,7 @@ from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.threshold.kernel import Threshold
+from hw.verification.places import passed_on
 from hw.verification.segments import Cut, Segment, Tensors
 
 WORK = 1 << 22
@@ -176,7 +177,7 @@ def _at_weights(segment: Segment, kernel: Kernel, rng: np.random.Generator) -> t
     places = np.arange(1, elements + 1).reshape(1, *source.values.shape)
     for node in segment.nodes:
         if node.kernel is not kernel:
-            places = node.kernel.execute(places.reshape(1, *node.kernel.inputs()[0].shape))[0]
+            places = passed_on(node.kernel, places.reshape(1, *node.kernel.inputs()[0].shape))
     windows = places.reshape(-1, kernel.inputs()[0].shape[-1]) - 1
     apart = list(_disjoint(windows))
     if not apart:

@@ -125,6 +125,10 @@ BITS = MatrixVector(random_weights(RNG, "BIPOLAR", (4, 8)), BIPOLAR, BIPOLAR)
     ("kernel", "words"),
     [
         (SlidingWindow((5, 5, 2), (3, 3), BIPOLAR, pad=((1, 1), (1, 1))), r"layer: it pads 1-bit \(BIPOLAR\)"),
+        (
+            SlidingWindow((5, 5, 2), (3, 3), DataType["UINT4"], pad=((1, 1), (1, 1)), pad_value=(3, 9)),
+            "layer: it pads with 3, 9, and FINN's FMPadding with the integer 0; use quantizers without a zero point",
+        ),
         (SlidingWindow((5, 5, 2), (3, 3), DataType["INT4"], simd=6), "layer: FINN takes 1 to 2 .* or a whole window"),
         (Concat(((4, 2), (4, 3)), (BIPOLAR, BIPOLAR)), "layer: FINN concatenates no 1-bit"),
         (Add((3, 3, 4), (DataType["INT4"],) * 2, pe=4, pixels=3), "layer: it takes 3 pixels at a time and FINN one"),

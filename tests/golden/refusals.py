@@ -54,15 +54,13 @@ IMAGES = {
     "weights that are not quantized": (
         lambda b, x: conv(b, x, np.full((2, 2, 1, 1), 0.3), (1, 1))),
     "padding of an offset": (
-        lambda b, x: conv(b, b.node("Add", x, 0.5), weights(b, 2, 2, 3, 3), pad=1)),
+        lambda b, x: conv(b, b.node("Add", x, 0.3), weights(b, 2, 2, 3, 3), pad=1)),
     "scales without a ratio": (
         lambda b, x: branches(b, x, 0.3)),
     "scales of channels without a ratio": (
         lambda b, x: branches(b, x, np.float32([0.5, 1.0]).reshape(1, 2, 1, 1))),
     "broadcast sum": (
         lambda b, x: b.node("Add", x, b.node("GlobalMaxPool", x))),
-    "average without its padding": (
-        lambda b, x: b.node("AveragePool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1])),
     "linear interpolation": (
         lambda b, x: b.node("Resize", x, "", np.float32([1, 1, 2, 2]), mode="linear")),
     "no whole factor": (

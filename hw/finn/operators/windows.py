@@ -74,10 +74,15 @@ def _write(w: Writer, node: Node) -> None:
     w.require_sums(node)
     source, shape = node.inputs[0], kernel.shape
     if kernel.padded:
-        if kernel.dtype == BIPOLAR:
+        if kernel.out_dtype != kernel.dtype == BIPOLAR:
             raise BitfabricError(
                 f"{node.name}: it pads 1-bit (BIPOLAR) values with zeros, which FINN has no form for; use no padding, "
                 "2-bit activations, or the open back end"
+            )
+        if kernel.pad_value != 0:
+            raise BitfabricError(
+                f"{node.name}: it pads with {', '.join(map(str, kernel.pad_values))}, and FINN's FMPadding with the "
+                "integer 0; use quantizers without a zero point, or the open back end"
             )
         before, after = (image(tuple(pair[side] for pair in kernel.pads), 0) for side in (0, 1))
         padding = {

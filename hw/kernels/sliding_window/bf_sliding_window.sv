@@ -266,32 +266,37 @@ module bf_sliding_window #(
   always_ff @(posedge clk) under_way <= rst ? '0 : FETCH'({under_way, fire});
   assign push = under_way[FETCH-1];
 
-  // The padding of a word: a table of words where it differs between channels. (Then a beat is part of one position.)
-  function automatic logic [LANES-1:0][OUT_BITS-1:0] padding_of(input int word);
-    for (int c = 0; c < LANES; c++) padding_of[c] = PADDING[32*((word*LANES+c)%PADDINGS)+:OUT_BITS];
+  // The padding of a word, other than 0: a table of words where it differs between channels. (Then a beat is part of one
+  // position.)
+  localparam bit ZEROS = PADDINGS == 1 && PADDING == '0;
+  function automatic logic [LANES*OUT_BITS-1:0] padding_of(input int word);
+    for (int c = 0; c < LANES; c++)
+      padding_of[c*OUT_BITS+:OUT_BITS] = PADDING[32*((word*LANES+c)%PADDINGS)+:OUT_BITS];
   endfunction
 
-  logic [LANES-1:0][OUT_BITS-1:0] padding;
-  if (PADDINGS == 1 || CF == 1) begin : g_one_padding
-    assign padding = padding_of(0);
-  end else begin : g_paddings
-    localparam int WORD = $clog2(CF);
-    logic [WORD-1:0] word, word_q;
-    always_ff @(posedge clk) begin
-      if (rst) word <= '0;
-      else if (fire) word <= last[0] ? '0 : word + WORD'(1);
-    end
-    bf_delay #(
-        .WIDTH (WORD),
-        .CYCLES(FETCH - 1)
-    ) wait_for_memory (
-        .clk,
-        .d(word),
-        .q(word_q)
-    );
-    always_ff @(posedge clk) begin
-      padding <= '0;
-      for (int i = 0; i < CF; i++) if (word_q == WORD'(i)) padding <= padding_of(i);
+  if (!ZEROS) begin : g_codes
+    logic [LANES*OUT_BITS-1:0] padding;
+    if (PADDINGS == 1 || CF == 1) begin : g_one
+      assign padding = padding_of(0);
+    end else begin : g_table
+      localparam int WORD = $clog2(CF);
+      logic [WORD-1:0] word, word_q;
+      always_ff @(posedge clk) begin
+        if (rst) word <= '0;
+        else if (fire) word <= last[0] ? '0 : word + WORD'(1);
+      end
+      bf_delay #(
+          .WIDTH (WORD),
+          .CYCLES(FETCH - 1)
+      ) wait_for_memory (
+          .clk,
+          .d(word),
+          .q(word_q)
+      );
+      always_ff @(posedge clk) begin
+        padding <= '0;
+        for (int i = 0; i < CF; i++) if (word_q == WORD'(i)) padding <= padding_of(i);
+      end
     end
   end
 
@@ -307,13 +312,21 @@ module bf_sliding_window #(
       localparam int FROM = i / JX * COLUMNS + column(w * SX + i % JX * DX);
       localparam int TO = (w * JY * JX + i) * LANES;
       for (genvar c = 0; c < LANES; c++) begin : g_lane
-        logic [OUT_BITS-1:0] element;
-        if (TERNARY != 0) begin : g_ternary
-          assign element = {{(OUT_BITS - 1) {!found[FROM][c]}}, 1'b1};
-        end else begin : g_number
-          assign element = OUT_BITS'({{OUT_BITS{SIGNED != 0 && found[FROM][c*BITS+BITS-1]}}, found[FROM][c*BITS+:BITS]});
+        if (!ZEROS) begin : g_replaced
+          logic [OUT_BITS-1:0] element;
+          if (TERNARY != 0) begin : g_ternary
+            assign element = {{(OUT_BITS - 1) {!found[FROM][c]}}, 1'b1};
+          end else begin : g_number
+            logic sign;
+            assign sign = SIGNED != 0 && found[FROM][c*BITS+BITS-1];
+            assign element = OUT_BITS'({{OUT_BITS{sign}}, found[FROM][c*BITS+:BITS]});
+          end
+          assign result[TO+c] = real_q[FROM] ? element : g_codes.padding[c*OUT_BITS+:OUT_BITS];
+        end else if (TERNARY != 0) begin : g_ternary
+          assign result[TO+c] = {real_q[FROM] && !found[FROM][c], real_q[FROM]};
+        end else begin : g_same
+          assign result[TO+c] = found[FROM][c*BITS+:BITS] & {BITS{real_q[FROM]}};
         end
-        assign result[TO+c] = element & {OUT_BITS{real_q[FROM]}} | padding[c] & {OUT_BITS{!real_q[FROM]}};
       end
     end
   end

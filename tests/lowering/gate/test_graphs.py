@@ -307,9 +307,9 @@ GRAPHS = {
         lambda: relu("Resize", (1, 1, 4, 4), inputs=["", np.float32([1, 1, 2.1, 2.1])], nearest_mode="floor",
                      coordinate_transformation_mode="asymmetric"),
         "Resize_1: .* its scales .* are no whole numbers"),
-    "old Pad with ones": (
-        lambda: relu("Pad", (1, 1, 4, 4), opset=10, pads=[0, 0, 1, 1, 0, 0, 1, 1], value=1.0),
-        "Pad_1: .* it pads with something else than zeros"),
+    "old Pad with a quarter": (
+        lambda: relu("Pad", (1, 1, 4, 4), opset=10, pads=[0, 0, 1, 1, 0, 0, 1, 1], value=0.25),
+        "Pad_1: .* it pads with 0.25, and no integer represents 0.25: 0 and 1 represent 0 and 0.5;"),
     "Clip": (lambda: relu("Clip", inputs=[np.zeros(6, np.float32)]), r"Clip_1: .* its bound of shape \[6\]"),
     "TopK": (lambda: relu("TopK", inputs=[np.array([9], INT64)], outputs=2), "TopK_1: .* it takes 9 of 6 elements"),
     "BatchNormalization": (
