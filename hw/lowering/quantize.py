@@ -41,6 +41,12 @@ EXACT = 1 << 53
 """Largest magnitude of integers that float64 holds exactly."""
 ROUNDED = frozenset({"Quant", "QuantizeLinear"})
 """Quantizers that round a value on a scale; a Requant can compute them."""
+LARGE_TABLE = 1 << 17
+"""Bits of thresholds above which ONNX's QuantizeLinear becomes a Requant: 255 thresholds of many channels fill many
+block RAMs, where one multiplication takes a few DSPs."""
+MOVED = 1 / 8
+"""Share of the decision points that float32 may move where a Requant takes the place of thresholds. It is large where
+the scales have a ratio of small integers: exact values are ties, which float32 rounds by chance."""
 MOST_LEVELS = 1024
 """Maximum number of codes of a Threshold."""
 
@@ -78,20 +84,33 @@ def quantizer(tensor: IntegerTensor, head: Steps, what: str) -> Quantizer:
     kernel: Kernel | None = None
     if SHIFT_LEVELS <= levels <= THRESHOLD_LEVELS and _shifts(function, head):
         kernel = _requant(tensor, head, function)
-    elif levels > THRESHOLD_LEVELS:
-        if not any(map(is_narrowing, head)):
-            exact = _function(tensor, without_casts(head), what)
+    elif not any(map(is_narrowing, head)) and (levels > THRESHOLD_LEVELS or _large(tensor, head, levels)):
+        exact = _function(tensor, without_casts(head), what)
+        if levels > THRESHOLD_LEVELS or _moved(function, exact) <= MOVED:
             kernel = _requant(tensor, head, exact)
             function = function if kernel is None else exact
-        if kernel is None and levels > MOST_LEVELS:
-            raise BitfabricError(
-                f"{what} has {levels} levels, and no multiplication and shift gives its codes; put only a bias and "
-                "BatchNorm before it, and ReLU last, or use at most 10 bits"
-            )
+    if kernel is None and levels > MOST_LEVELS:
+        raise BitfabricError(
+            f"{what} has {levels} levels, and no multiplication and shift gives its codes; put only a bias and "
+            "BatchNorm before it, and ReLU last, or use at most 10 bits"
+        )
     if kernel is None:
         kernel = _threshold(tensor, function, two_valued)
     ends = kernel.execute(np.stack([tensor.low, tensor.high]))[0].astype(np.int64)
     return Quantizer(kernel, function, ends.min(axis=0), ends.max(axis=0))
+
+
+def _large(tensor: IntegerTensor, head: Steps, levels: int) -> bool:
+    """Whether a Requant is preferred for the size of the thresholds that it replaces."""
+    bits = (levels - 1) * tensor.channels * tensor.dtype.bitwidth()
+    return head[-1].op == "QuantizeLinear" and levels >= SHIFT_LEVELS and bits > LARGE_TABLE
+
+
+def _moved(function: StepFunction, exact: StepFunction) -> float:
+    """The share of the decision points at which a function in float32 differs from the ``exact`` one."""
+    if (function.least, function.most) != (exact.least, exact.most):
+        return 1.0
+    return float(np.mean(thresholds(function) != thresholds(exact)))
 
 
 def _shifts(function: StepFunction, head: Steps) -> bool:

@@ -135,8 +135,15 @@ class QdqBuilder:
         return self.node("DequantizeLinear", integers, np.float32(scale), self.constant(0, np.int32))
 
 
+def qdq_models() -> tuple[bytes, ...]:
+    """Small valid models, as files, for the fuzz tests."""
+    drawn = [("int8", "int8", True, 13), ("uint8", "int8", False, 17), ("uint4", "int4", False, 21)]
+    drawn += [("int16", "int8", True, 23), ("uint8", "uint8", False, 11)]
+    return tuple(RandomQdq(seed, *given).model().SerializeToString() for seed, given in enumerate(drawn, 3))
+
+
 class RandomQdq:
-    """Draws one network. ``kinds`` are the types of activations and of weights; ``padded`` allows padding."""
+    """Draws one network with activations of the type ``kind``, codes with a zero point unless ``symmetric``."""
 
     def __init__(self, seed: int, kind: str = "int8", weight: str = "int8", symmetric: bool = True, opset: int = 13):
         self.rng = np.random.default_rng(seed)
@@ -191,10 +198,11 @@ class RandomQdq:
         axis = 0 if self.builder.opset >= 13 and self.choose(True, False) else None
         weights = b.weights(rng, (outputs, inputs, kernel, kernel), self.weight, *self.weight_style(axis))
         bias = [b.bias(rng, outputs, 2.0**-9 / 3, 0.5, self.choose("stored", "float"))] * self.choose(0, 1, 1)
-        self.size -= kernel - 1
+        pad = self.choose(0, 1) if kernel == 3 else 0
+        self.size -= kernel - 1 - 2 * pad
         self.channels = outputs
         groups = outputs if depthwise else 1
-        return b.node("Conv", x, weights, *bias, kernel_shape=[kernel, kernel], group=groups)
+        return b.node("Conv", x, weights, *bias, kernel_shape=[kernel, kernel], group=groups, pads=[pad] * 4)
 
     def weight_style(self, axis: int | None) -> tuple[bool, int | None, str]:
         return self.choose(True, self.symmetric), axis, self.choose("stored", "float", "clip")

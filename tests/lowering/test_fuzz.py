@@ -5,6 +5,7 @@ import pytest
 from tests.builders.every_operator import finn_models, models
 from tests.builders.mutations import Mutant
 from tests.builders.outcomes import campaign, examine
+from tests.builders.random_qdq import qdq_models
 
 FOUND = (5, 17, 122, 755, 897, 1274, 1394, 1869, 1961, 3361, 4921, 5301, 6794, 7111, 20833)
 """Seeds that once ended in a traceback, in other integers than the reference's, or not within a minute."""
@@ -31,6 +32,19 @@ def test_some_in_finns_dialect():
     counts = campaign(range(100), finn_models())
     assert counts["read"] > 10
     assert counts.total() == 100
+
+
+def test_some_with_onnx_quantizers():
+    counts = campaign(range(40), qdq_models())
+    assert counts["equal"] > 3
+    assert counts.total() == 40
+
+
+@pytest.mark.slow
+def test_many_with_onnx_quantizers():
+    counts = campaign(range(1000, 3000), qdq_models())
+    assert counts["equal"] > 200
+    assert counts["degenerate"] + counts["large"] < 15
 
 
 @pytest.mark.slow

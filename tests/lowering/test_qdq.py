@@ -333,3 +333,19 @@ def test_ports_of_four_bits_are_refused():
     b = QdqBuilder(normal(1, 4), 21, TensorProto.UINT4)
     with pytest.raises(BitfabricError, match="input x is of type uint4; make it uint8"):
         lower(b.model(b.dequantize(Codes("x", "uint4", np.float32(1), np.asarray(0)))))
+
+
+@pytest.mark.parametrize(("ratio", "kernel"), [(37.3, "requant"), (4.0, "threshold")])
+def test_many_channels_of_eight_bits_are_multiplied(ratio, kernel):
+    """255 thresholds of many channels would fill block RAMs, unless ties make float32 decide by chance."""
+    rng = np.random.default_rng(0)
+    frames = normal(16, 24)
+    b = QdqBuilder(frames, 13)
+    codes = b.calibrated("x", "uint8", False)
+    scale = np.float32(0.013)
+    integers = b.constant(rng.integers(-128, 128, (24, 48)), np.int8)
+    x = b.node("MatMul", b.dequantize(codes), b.dequantize(Codes(integers, "int8", scale, np.asarray(0))))
+    made = b.quantize(x, "uint8", codes.scale * scale * np.float32(ratio), 117)
+    model = b.model(made.name, TensorProto.UINT8)
+    assert [node.kernel.op for node in lower(model)] == ["matrix_vector", kernel]
+    agrees(model, frames, directed=True)
