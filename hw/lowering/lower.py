@@ -5,10 +5,10 @@ values (``hw.lowering.integer_tensor``). Element-wise nodes only extend the chai
 the whole chain up to the last quantizer is one function of one integer per element. It is evaluated with the model's
 own arithmetic: a matrix product is exact and rounded to float32 once, and what follows runs in float32 as it does in
 the model, because scales such as 0.1 have ties in float32 that they do not have in exact arithmetic. Threshold
-kernels store the function's decision points. Requant kernels (more than 8 bits; at least 5 bits where the scale is a power of two, or where the thresholds of an
-ONNX QuantizeLinear would be large) compute it without rounding to float32. The steps after the last quantizer must be
-affine: they are folded into the weights of the next layer and the scale of its sums. At an output of the model the host
-computes them.
+kernels store the function's decision points. Requant kernels (more than 8 bits; at least 5 bits where the scale is a
+power of two, or where the thresholds of an ONNX QuantizeLinear would be large) compute it without rounding to float32.
+The steps after the last quantizer must be affine: they are folded into the weights of the next layer and the scale of
+its sums. At an output of the model the host computes them.
 
 Streams have channels last. The model's Transpose and Reshape nodes, and its own order of channels, are layout
 operators at the end of a chain (``hw.lowering.layout_ops``). They cost no hardware, since weights are permuted and
