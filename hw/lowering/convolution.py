@@ -1,4 +1,4 @@
-"""Convolutions and padding: a sliding window, then a matrix-vector product or a depthwise layer."""
+"""Convolutions: a sliding window, then a matrix-vector product or a depthwise layer."""
 
 import numpy as np
 import onnx
@@ -10,7 +10,7 @@ from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.lowering.affine import rational
 from hw.lowering.context import Lowering
 from hw.lowering.domains import channel_axis, channels_last_keys
-from hw.lowering.geometry import Geometry, geometry
+from hw.lowering.geometry import geometry
 from hw.lowering.handlers import (
     Handler,
     Handlers,
@@ -23,7 +23,7 @@ from hw.lowering.integer_tensor import IntegerTensor, Steps
 from hw.lowering.layout_ops import LayoutOps, channels_of, permuted_channels
 from hw.lowering.padding import Padding, padding
 from hw.lowering.refusal import lowering_error
-from hw.lowering.rounding import Interval, Product, summed
+from hw.lowering.rounding import Product, summed
 from hw.lowering.weights import fold_scales_into_weights, integer_weights, reachable, weight_dtype
 
 
@@ -55,41 +55,6 @@ def _conv(context: Lowering, node: onnx.NodeProto) -> None:
             raise lowering_error(node, "its bias is not finite", "check the training")
         result = result.then((step("Add", bias.reshape(call.along(channels))),), node.name)
     context.values[node.output[0]] = result
-
-
-def _pad(context: Lowering, node: onnx.NodeProto) -> None:
-    """A constant around an image or a signal, as a sliding window of one element."""
-    call = context.call(node)
-    mode = str(call.get("mode", "constant"))
-    if mode != "constant":
-        raise lowering_error(node, f"it pads in the mode {mode}, which repeats elements", "pad with a constant")
-    value = call.get("value", 0.0) if call.version < 11 else call.operand(2)
-    rank = len(call.shape)
-    pads = np.zeros((2, rank), np.int64)
-    axes = call.operand(3)
-    given = np.asarray(call.get("pads", ()) if call.operand(1) is None else call.operand(1), np.int64).reshape(2, -1)
-    pads[:, range(rank) if axes is None else np.ravel(axes) % rank] = given
-    if pads.min() < 0 or pads[:, :2].any() or rank not in (3, 4):
-        raise lowering_error(node, f"it pads {call.shape} by {pads.tolist()}", "pad height and width only")
-    tensor = with_axis_last(node, context.affine_integers(node.input[0], node), permuted=True)
-    ones = (1,) * (rank - 2)
-    around = Geometry(call.shape[2:], ones, ones, ones, tuple((int(a), int(b)) for a, b in pads[:, 2:].T))
-    if not around.padded:
-        context.values[node.output[0]] = tensor
-        return
-    padded = padding(node, tensor, around, 0.0 if value is None else float(np.ravel(value)[0]))
-    edge, dtype = padded.edge(context, context.name("pad"), tensor)
-    shape = context.nodes[-1].kernel.outputs()[0].shape
-
-    def bounds(sources: list[Interval], value: np.ndarray) -> Interval:
-        low, high = (side.reshape(value.shape) for side in sources[0])
-        return low, high
-
-    context.products[edge] = Product((tensor,), padded.around(bounds), len(tensor.steps))
-    low, high = padded.range(tensor)
-    context.values[node.output[0]] = IntegerTensor(
-        shape, tensor.steps, tensor.origins, tensor.layout_ops, edge=edge, dtype=dtype, low=low, high=high
-    )
 
 
 def _dense(
@@ -205,5 +170,4 @@ def _append(
 
 HANDLERS: Handlers = {
     **dict.fromkeys((("", "Conv"), *channels_last_keys("Conv")), Handler(_conv, spatial=True)),
-    ("", "Pad"): Handler(_pad, spatial=True),
 }

@@ -44,7 +44,7 @@ from hw.host.steps import step
 from hw.ir.graph import Graph, Port
 from hw.ir.stream import Stream
 from hw.kernels.fifo.kernel import Fifo
-from hw.lowering import arg_max, convolution, dense, joining, moves, node_steps, pooling
+from hw.lowering import arg_max, convolution, dense, joining, moves, node_steps, pads, pooling
 from hw.lowering.constants import Constant, folded
 from hw.lowering.context import Decision, Lowering
 from hw.lowering.domains import find_plugin, operator_key
@@ -65,6 +65,7 @@ Source: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | ModelWrapper
 HANDLERS: Handlers = {
     **convolution.HANDLERS,
     **dense.HANDLERS,
+    **pads.HANDLERS,
     **pooling.HANDLERS,
     **joining.HANDLERS,
     **moves.HANDLERS,

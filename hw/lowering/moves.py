@@ -126,10 +126,10 @@ def _move(context: Lowering, node: onnx.NodeProto) -> None:
     for index, name in enumerate(node.output):
         if name in context.used:
             call = context.call(node, index)
-            context.values[name] = _moved(context, node, MOVES[node.op_type](call, index))
+            context.values[name] = moved(context, node, MOVES[node.op_type](call, index))
 
 
-def _moved(context: Lowering, node: onnx.NodeProto, steps: Steps) -> HostTensor | IntegerTensor:
+def moved(context: Lowering, node: onnx.NodeProto, steps: Steps) -> HostTensor | IntegerTensor:
     """The first input of a node after layout operators that may leave elements out."""
     value = context.values[node.input[0]]
     assert isinstance(value, HostTensor | IntegerTensor)
@@ -148,7 +148,8 @@ def _moved(context: Lowering, node: onnx.NodeProto, steps: Steps) -> HostTensor 
 def _selected(context: Lowering, node: onnx.NodeProto, tensor: IntegerTensor, order: np.ndarray) -> IntegerTensor:
     """The elements at positions ``order`` of a stream's frame, as a stream without the others."""
     if order.size > len(np.unique(order)):
-        raise lowering_error(node, "it repeats elements of a stream", "repeat rows and columns with Resize")
+        remedy = "repeat rows and columns with Resize, or repeat elements before the input's quantizer"
+        raise lowering_error(node, "it repeats elements of a stream", remedy)
     found = _by_axes(tensor, order)
     if found is None:
         raise lowering_error(

@@ -82,7 +82,7 @@ class Equivalence:
     def _terms_at(self, node: Node, channel: int) -> Iterator[Terms]:
         """The sums that a quantizer's channel reads: in the middle of the image, and at its corners and edges."""
         channels = node.kernel.inputs()[0].shape[-1]
-        for position in _positions(node.kernel.inputs()[0].shape):
+        for position in self._positions(node.inputs[0]):
             yield self._terms(node.inputs[0], position * channels + channel)
 
     def _threshold_differs(self, node: Node, old: Threshold, new: Threshold, channel: int) -> bool:
@@ -145,7 +145,7 @@ class Equivalence:
 
     def _leaves(self, node: Node, row: int, column: int) -> bool:
         """Whether the input of a weight can be other than 0, so that the weight changes a sum."""
-        for position in _positions(node.kernel.outputs()[0].shape):
+        for position in self._positions(node.outputs[0]):
             terms = self._multiplied(node, position, row, column)
             if np.any((terms.weights != 0) & ((terms.low != 0) | (terms.high != 0))):
                 return True
@@ -159,7 +159,7 @@ class Equivalence:
         points = sorted(set(kernel.thresholds[row].tolist()))
         return any(
             self._changes_at(decision, node, position, row, column, change, points)
-            for position in _positions(kernel.inputs()[0].shape)
+            for position in self._positions(node.outputs[0])
         )
 
     def _changes_at(
@@ -260,6 +260,33 @@ class Equivalence:
             edge = self._writers[edge].inputs[0]
         return 2 if self.graph.edges[edge].dtype == DataType["BIPOLAR"] else 1
 
+    def _positions(self, edge: str) -> list[int]:
+        """The numbers of positions of an edge: one in the middle, one at every edge and corner, and one for each way in
+        which the windows of its sums reach into padding."""
+        shape = self.graph.edges[edge].shape[:-1]
+        axes = [list(dict.fromkeys((size // 2, 0, size - 1))) for size in shape]
+        for window in self._windows(edge):
+            for axis, places in enumerate(axes if window.out_spatial == shape else ()):
+                _, first, way = np.unique(window.inside(axis), axis=0, return_index=True, return_inverse=True)
+                seen = set(way.ravel()[places].tolist())
+                places.extend(place for number, place in enumerate(first.tolist()) if number not in seen)
+        return [int(np.ravel_multi_index(place, shape)) if place else 0 for place in product(*axes)]
+
+    def _windows(self, edge: str) -> list[SlidingWindow]:
+        """The sliding windows whose windows are summed on an edge."""
+        node = self._writers.get(edge)
+        if node is None:
+            return []
+        if isinstance(node.kernel, SlidingWindow):
+            return [node.kernel]
+        if isinstance(node.kernel, MatrixVector | Depthwise | Add) or node.kernel.op in (
+            "fork",
+            "fifo",
+            "width_converter",
+        ):
+            return [window for source in node.inputs for window in self._windows(source)]
+        return []
+
     def _moved(self, node: Node) -> np.ndarray:
         """For each element that a node of ``MOVES`` writes, its place in the node's input, -1 for padding."""
         if node.name not in self._places:
@@ -270,12 +297,6 @@ class Equivalence:
 
 
 _NOTHING = Terms(np.empty((0, 2), np.int64), *(np.empty(0, np.int64) for _ in range(4)))
-
-
-def _positions(shape: tuple[int, ...]) -> list[int]:
-    """The numbers of positions of a stream: in the middle, and at the edges and corners, where windows are padded."""
-    axes = [dict.fromkeys((size // 2, 0, size - 1)) for size in shape[:-1]]
-    return [int(np.ravel_multi_index(place, shape[:-1])) if place else 0 for place in product(*axes)]
 
 
 def _changed(old: Threshold | Requant, new: Threshold | Requant) -> list[int]:

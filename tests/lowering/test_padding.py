@@ -145,7 +145,41 @@ def test_averages_without_their_padding_divide_by_what_they_count():
             assert compared.mismatches == compared.explained, compared.describe()
 
 
+@pytest.mark.parametrize("mode", ["reflect", "edge", "wrap"])
+def test_modes_that_repeat_elements_are_the_hosts_before_the_quantizer(mode):
+    b = Builder((1, 2, 5, 4))
+    x = b.node("Pad", "x", integers(b, 0, 0, 2, 1, 0, 0, 3, 0), mode=mode)
+    x = conv(b, b.quant(x, 0.25, 4), weights(b, 2, 2, 3, 3))
+    graph, _ = check(b.model((b.quant(x, 0.5, 4), None), opset=19))
+    assert names(graph) == ["conv0_window", "conv0", "conv0_threshold"]
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_negative_pads_select_elements(after):
+    b = Builder((1, 2, 6, 5))
+    x = b.node("Pad", b.quant("x", 0.25, 4, 5.0, signed=0), integers(b, 0, 0, -2, -1, 0, 0, after, -1), np.float32(0.5))
+    graph, _ = check(b.model((b.quant(conv(b, x, weights(b, 3, 2, 2, 2), (2, 2)), 0.5, 4), None)))
+    assert names(graph)[: 1 + after // 2] == ["select0", "pad0_window"][: 1 + after // 2]
+    assert after == 0 or graph.node("pad0_window").kernel.pad_value == 7
+
+
 REFUSALS = {
+    "a reflection of a stream": (
+        lambda b: b.node("Pad", b.quant("x", 0.25, 4), integers(b, 0, 0, 1, 1, 0, 0, 1, 1), mode="reflect"),
+        "Pad_1: .* it repeats elements of a stream; .* before the input's quantizer",
+    ),
+    "a reflection of more than there is": (
+        lambda b: b.node("Pad", b.quant("x", 0.25, 4), integers(b, 0, 0, 4, 0, 0, 0, 0, 0), mode="reflect"),
+        "Pad_1: .* its mode reflect needs more than the 4 elements that there are; pad less",
+    ),
+    "negative pads of a reflection": (
+        lambda b: b.node("Pad", b.quant("x", 0.25, 4), integers(b, 0, 0, -1, 0, 0, 0, 1, 0), mode="reflect"),
+        "Pad_1: .* negative pads in the mode reflect; select elements with Slice before it",
+    ),
+    "pads of the batch": (
+        lambda b: b.node("Pad", b.quant("x", 0.25, 4), integers(b, 1, 0, 0, 0, 0, 0, 0, 0)),
+        "Pad_1: .*batch",
+    ),
     "an offset between integers": (
         lambda b: conv(b, b.node("Sub", b.quant("x", 0.25, 4), 0.625), weights(b, 2, 2, 3, 3), pad=1),
         "Conv_3: .* offset of -0.625 in channel 0, and no integer represents 0: 2 and 3 represent -0.125 and 0.125; "

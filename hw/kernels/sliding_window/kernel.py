@@ -93,7 +93,7 @@ class SlidingWindow(Kernel):
                 f"sliding_window: a kernel {self.kernel} with dilation {self.spread} is larger than the input "
                 f"{self.shape[:-1]} with padding {self.pads}"
             )
-        if not all(map(self._sees_input, range(axes))):
+        if not all(self.inside(axis).any() for axis in range(axes)):
             raise BitfabricError(
                 f"sliding_window: with stride {self.steps}, dilation {self.spread} and padding {self.pads} no window "
                 f"of {self.kernel} sees the input {self.shape[:-1]}, but padding alone"
@@ -157,11 +157,11 @@ class SlidingWindow(Kernel):
         axes = zip(self.shape, self.kernel, self.steps, self.spread, self.pads, strict=False)
         return tuple((n + sum(p) - d * (k - 1) - 1) // s + 1 for n, k, s, d, p in axes)
 
-    def _sees_input(self, axis: int) -> bool:
-        """Whether any window overlaps the input."""
+    def inside(self, axis: int) -> np.ndarray:
+        """Whether each element of each window along an axis lies in the input, bool (windows, elements)."""
         first = np.arange(self.out_spatial[axis]) * self.steps[axis] - self.pads[axis][0]
         places = first[:, None] + np.arange(self.kernel[axis]) * self.spread[axis]
-        return bool(((places >= 0) & (places < self.shape[axis])).any())
+        return (places >= 0) & (places < self.shape[axis])
 
     @property
     def pad_values(self) -> tuple[int, ...]:

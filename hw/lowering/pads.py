@@ -1,0 +1,97 @@
+"""Pad: a constant around an image or a signal is a sliding window of one element; the rest are moves of elements."""
+
+import numpy as np
+import onnx
+
+from hw.host.steps import HostStep
+from hw.lowering.context import Lowering
+from hw.lowering.geometry import Geometry
+from hw.lowering.handlers import Handler, Handlers, with_axis_last
+from hw.lowering.integer_tensor import IntegerTensor
+from hw.lowering.layout_ops import gather
+from hw.lowering.moves import moved
+from hw.lowering.node_steps import Call
+from hw.lowering.padding import padding
+from hw.lowering.refusal import lowering_error
+from hw.lowering.rounding import Interval, Product
+
+
+def _pad(context: Lowering, node: onnx.NodeProto) -> None:
+    """Negative pads select elements, and so do the modes that repeat elements; then a constant is put around."""
+    call = context.call(node)
+    pads = _pads(call)
+    mode = str(call.get("mode", "constant"))
+    if pads[0].any():
+        raise lowering_error(node, "it works along the batch", "use another axis")
+    if mode != "constant":
+        context.values[node.output[0]] = moved(context, node, _repeated(call, pads, mode))
+        return
+    source, grown = node.input[0], np.maximum(pads, 0)
+    if pads.min() < 0:
+        kept = zip(call.shape, np.minimum(pads, 0).tolist(), strict=True)
+        ranges = [range(-before, size + after) for size, (before, after) in kept]
+        steps = tuple(gather(axis, each) for axis, each in enumerate(ranges) if len(each) < call.shape[axis])
+        source = node.output[0]
+        context.values[source] = moved(context, node, steps)
+        if not grown.any():
+            return
+    _put_around(context, node, source, grown)
+
+
+def _pads(call: Call) -> np.ndarray:
+    """The elements before and after each axis, int64 (axes, 2); negative ones are left out."""
+    rank = len(call.shape)
+    axes, given = call.operand(3), call.operand(1) if call.version >= 11 else np.array(call.get("pads", ()))
+    pads = np.zeros((rank, 2), np.int64)
+    pads[range(rank) if axes is None else np.ravel(axes) % rank] = np.asarray(given, np.int64).reshape(2, -1).T
+    return pads
+
+
+def _repeated(call: Call, pads: np.ndarray, mode: str) -> tuple[HostStep, ...]:
+    """The layout operators of the modes reflect, edge and wrap."""
+    if pads.min() < 0:
+        raise call.lowering_error(f"it has negative pads in the mode {mode}", "select elements with Slice before it")
+    steps: list[HostStep] = []
+    for axis, (size, (before, after)) in enumerate(zip(call.shape, pads.tolist(), strict=True)):
+        limit = {"reflect": size - 1, "wrap": size}.get(mode, before + after)
+        if max(before, after) > limit:
+            raise call.lowering_error(f"its mode {mode} needs more than the {size} elements that there are", "pad less")
+        if before or after:
+            indices = np.pad(np.arange(size), (before, after), mode)  # type: ignore[call-overload]
+            steps.append(gather(axis, indices))
+    return tuple(steps)
+
+
+def _put_around(context: Lowering, node: onnx.NodeProto, source: str, pads: np.ndarray) -> None:
+    """A constant around the tensor ``source``; ``pads`` (axes, 2) are not negative."""
+    call = context.call(node)
+    rank = len(call.shape)
+    if pads[:2].any() or rank not in (3, 4):
+        raise lowering_error(
+            node,
+            f"it pads a tensor of shape {call.shape} by {pads.T.ravel().tolist()}, which adds channels to a stream",
+            "pad height and width only, or compute more channels in the layer before it",
+        )
+    tensor = with_axis_last(node, context.affine_integers(source, node), permuted=True)
+    ones = (1,) * (rank - 2)
+    around = Geometry(tensor.shape[:-1], ones, ones, ones, tuple((int(a), int(b)) for a, b in pads[2:]))
+    if not around.padded:
+        context.values[node.output[0]] = tensor
+        return
+    value = call.get("value", 0.0) if call.version < 11 else call.operand(2)
+    padded = padding(node, tensor, around, 0.0 if value is None else float(np.ravel(value)[0]))
+    edge, dtype = padded.edge(context, context.name("pad"), tensor)
+    shape = context.nodes[-1].kernel.outputs()[0].shape
+
+    def bounds(sources: list[Interval], value: np.ndarray) -> Interval:
+        low, high = (side.reshape(value.shape) for side in sources[0])
+        return low, high
+
+    context.products[edge] = Product((tensor,), padded.around(bounds), len(tensor.steps))
+    low, high = padded.range(tensor)
+    context.values[node.output[0]] = IntegerTensor(
+        shape, tensor.steps, tensor.origins, tensor.layout_ops, edge=edge, dtype=dtype, low=low, high=high
+    )
+
+
+HANDLERS: Handlers = {("", "Pad"): Handler(_pad, spatial=True)}
