@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from hw.host.steps import HostStep
+from hw.host.steps import HostStep, step
 
 CLIPS = frozenset({"Relu", "Clip"})
 """Operators that are the identity between two bounds."""
@@ -35,26 +35,26 @@ def affine_form(
     # Broadcast only at the end: most steps have one constant for the whole frame.
     slope = np.full((1, *[1] * len(shape)), Fraction(1), object)
     offset = np.full((1, *[1] * len(shape)), Fraction(0), object)
-    for step in steps:
-        match step.op:
+    for each in steps:
+        match each.op:
             case "Add":
-                offset = offset + rational(step.operands[0])
+                offset = offset + rational(each.operands[0])
             case "Sub":
-                offset = offset - rational(step.operands[0])
+                offset = offset - rational(each.operands[0])
             case "Mul":
-                factor = rational(step.operands[0])
+                factor = rational(each.operands[0])
                 slope, offset = slope * factor, offset * factor
             case "Div":
-                divisor = rational(step.operands[0])
+                divisor = rational(each.operands[0])
                 slope, offset = slope / divisor, offset / divisor
             case "Neg":
                 slope, offset = -slope, -offset
             case "BatchNormalization":
-                factor, shift = _batch_norm(step)
+                factor, shift = _batch_norm(each)
                 slope, offset = slope * factor, offset * factor + shift
-            case "Cast" if dict(step.attributes)["to"] in ("float32", "float64"):
+            case "Cast" if dict(each.attributes)["to"] in ("float32", "float64"):
                 pass
-            case "Combine" if (parts := _combined(step, shape)) is not None:
+            case "Combine" if (parts := _combined(each, shape)) is not None:
                 (factor, shift) = parts
                 slope, offset = slope * factor, offset * factor + shift
             case op if op in CLIPS and through_clips:
@@ -92,3 +92,15 @@ def uniform(values: np.ndarray) -> Fraction | None:
     flat = values.ravel()
     first = flat[0]
     return first if all(value == first for value in flat) else None
+
+
+def affine_steps(rank: int, slope: np.ndarray, offset: np.ndarray) -> tuple[HostStep, ...]:
+    """Host steps, in float64, that compute ``integers * slope + offset`` on frames of ``rank`` axes.
+
+    ``slope`` and ``offset`` are Fractions (channels,). A step that would multiply by 1 or add 0 is left out.
+    """
+    steps: list[HostStep] = []
+    for op, values, neutral in (("Mul", slope, 1), ("Add", offset, 0)):
+        if np.any(values != neutral):
+            steps.append(step(op, floats(values).reshape((1,) * rank + (-1,))))
+    return tuple(steps)

@@ -31,7 +31,8 @@ from hw.lowering.integer_tensor import (
 )
 from hw.lowering.layout_ops import LayoutOps, channel_last, inverse, shape_after, simplified, through_layout_ops
 from hw.lowering.module_names import module_names
-from hw.lowering.quantize import Quantizer, quantizer, regridding_steps
+from hw.lowering.pending_sum import PendingSum, Summation, summation
+from hw.lowering.quantize import Join, Quantizer, quantizer, regridding_steps, summed_quantizer
 from hw.lowering.rounding import Product
 
 MAX_SPLITS = 32
@@ -60,9 +61,12 @@ class Lowering:
     - ``computed``: the same as ``tensors`` for integer inputs, and for the outputs of handlers (sums, pools, ...);
     - ``decisions``: by edge, the quantizer that writes it;
     - ``products``: by edge, how float32 rounding propagates through the kernel that writes it;
+    - ``joins``: by edge of a sum whose scales have no small ratio, what is known of it;
     - ``ends``: by model output, the integers with their element-wise steps, and the host steps after those;
     - ``functions``: by edge, its integers as a function of those of another edge, and the number of steps on the edge
-      that the function replaces.
+      that the function replaces;
+    - ``concatenations``: by edge, the tensors that it concatenates, and the number of steps on the edge that replace
+      theirs.
 
     ``images`` names the model's tensors that spatial operators read, with the axis of their channels, which counts the
     batch: their streams have channels innermost. ``used`` names all tensors that are read.
@@ -80,12 +84,15 @@ class Lowering:
         self.computed: dict[str, tuple[str, IntegerTensor]] = {}
         self.decisions: dict[str, Decision] = {}
         self.products: dict[str, Product] = {}
+        self.joins: dict[str, Join] = {}
         self.ends: dict[str, tuple[IntegerTensor, Steps]] = {}
+        self.concatenations: dict[str, tuple[int, tuple[IntegerTensor, ...]]] = {}
         self.functions: dict[str, tuple[int, IntegerTensor]] = {}
         self.first_outputs = {node.name: node.output[0] for node in model.graph.node}
         self.readers: dict[str, list[Node]] = {}
         self._entered: dict[Hashable, tuple[IntegerTensor, LayoutOps]] = {}
         self._quantized: dict[Hashable, IntegerTensor] = {}
+        self._sums: dict[Hashable, str] = {}
         self._layers: Counter[str] = Counter()
         self._names: set[str] = set()
         self._copies: Counter[str] = Counter()
@@ -127,6 +134,10 @@ class Lowering:
         Appends the nodes that quantize it, if they do not exist yet. Raises BitfabricError, naming ``reader``, if the
         tensor is constant or cannot be quantized exactly.
         """
+        return self.summed(self.summable(tensor, reader))
+
+    def summable(self, tensor: str, reader: onnx.NodeProto) -> IntegerTensor:
+        """The same, for a reader that adds: a sum whose scales have no small ratio may have no kernels yet."""
         value = self.values[tensor]
         if isinstance(value, Constant):
             raise BitfabricError(
@@ -139,12 +150,13 @@ class Lowering:
             )
         return replace(self.quantize(self.on_edge(value, tensor, reader.name)), restore_ops=())
 
-    def affine_integers(self, tensor: str, reader: onnx.NodeProto) -> IntegerTensor:
+    def affine_integers(self, tensor: str, reader: onnx.NodeProto, sums: bool = False) -> IntegerTensor:
         """The same as ``integers``, for a reader that computes in float32 and needs the remaining steps to be affine.
 
-        Raises BitfabricError if they are not, and for data of another type.
+        With ``sums``, the same as ``summable``. Raises BitfabricError if the steps are not affine, and for data of
+        another type.
         """
-        result = self.integers(tensor, reader)
+        result = self.summable(tensor, reader) if sums else self.integers(tensor, reader)
         if result.number != "float32":
             raise BitfabricError(
                 f"{reader.name}: {reader.op_type} cannot be lowered: its input {tensor} is {result.number}; cast it to "
@@ -186,7 +198,9 @@ class Lowering:
         Nothing is recorded for a tensor that has no kernel of its own, or whose values do not determine its integers.
         """
         value = self.values.get(tensor)
-        if not isinstance(value, IntegerTensor) or value.host_steps or value.affine is None:
+        if not isinstance(value, IntegerTensor) or isinstance(value, PendingSum) or value.host_steps:
+            return
+        if value.affine is None:
             return
         if value.edge not in self.tensors and all(value.edge != port.edge for port in self.inputs):
             self.computed.setdefault(value.edge, (tensor, value))
@@ -197,7 +211,7 @@ class Lowering:
         for node in reversed(self.nodes):
             if read.isdisjoint(node.outputs):
                 for edge in node.outputs:
-                    for known in (self.tensors, self.computed, self.decisions, self.products):
+                    for known in (self.tensors, self.computed, self.decisions, self.products, self.joins):
                         known.pop(edge, None)
             else:
                 read.update(node.inputs)
@@ -292,7 +306,11 @@ class Lowering:
         new = key not in self._quantized
         if new:
             try:
-                made = quantizer(source, head, f"{origin}: {head[-1].op}")
+                origin_of = f"{origin}: {head[-1].op}"
+                if isinstance(source, PendingSum):
+                    sums, made, join = summed_quantizer(source, head, origin_of)
+                else:
+                    made = quantizer(source, head, origin_of)
             except ToolError:
                 raise
             except BitfabricError:
@@ -304,20 +322,37 @@ class Lowering:
                 if strict:
                     raise
                 return source
+            read = self._append_sum(sums, join) if isinstance(source, PendingSum) else source
+            count = at + 1 + len(read.steps) - len(source.steps)
             # All quantizers behind a layer, one after another or beside each other, are numbered after the layer.
-            layer = self._quantized_layers.get(source.edge, source.edge)
-            edge = self.append(f"{layer}_{made.kernel.op}", made.kernel, source.edge, origin=origin)
+            layer = self._quantized_layers.get(read.edge, read.edge)
+            edge = self.append(f"{layer}_{made.kernel.op}", made.kernel, read.edge, origin=origin)
             self._quantized_layers[edge] = layer
             stream = made.kernel.outputs()[0]
             self._quantized[key] = integer_tensor(edge, stream.shape, stream.dtype, made.low, made.high, origin)
-            self.decisions[edge] = Decision(source.truncated(at + 1), head, made)
-            if not isinstance(made.kernel, Requant):  # It does not compute in float32, as the steps do.
+            self.decisions[edge] = Decision(read.truncated(count), read.steps[:count], made)
+            # A Requant does not compute in float32, as the steps do, and they are not exact on a sum of unequal scales.
+            if not isinstance(made.kernel, Requant) and read is source:
                 self.functions[edge] = 0, self.decisions[edge].source
         out = self._quantized[key].extended(source.steps[at + 1 :], source.origins[at + 1 :])
         out = replace(out, layout_ops=source.layout_ops, restore_ops=source.restore_ops, number=source.number)
         if new:
             self._record(origin, out)
         return out
+
+    def summed(self, tensor: IntegerTensor) -> IntegerTensor:
+        """The tensor on an edge; a sum without kernels gets those that are as precise as float32."""
+        if not isinstance(tensor, PendingSum):
+            return tensor
+        return self._append_sum(summation(tensor, tensor.faithful), Join(0, 0))
+
+    def _append_sum(self, sums: Summation, join: Join) -> IntegerTensor:
+        """Append the kernels of a sum, unless they exist already."""
+        key = sums.tensor.edge, sums.tensor.shape, *map(tuple, sums.coefficients)
+        if key not in self._sums:
+            edge = sums.append(self.append)
+            self._sums[key], self.products[edge], self.joins[edge] = edge, sums.product, join
+        return replace(sums.tensor, edge=self._sums[key])
 
     def _record(self, origin: str, source: IntegerTensor) -> None:
         """Record which of the model's tensors the codes of the quantizer ``origin`` represent."""

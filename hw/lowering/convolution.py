@@ -7,23 +7,17 @@ from hw.host.steps import step
 from hw.ir.kernel import Kernel
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
-from hw.lowering.affine import rational
+from hw.lowering.affine import affine_steps, rational
 from hw.lowering.context import Lowering
 from hw.lowering.domains import channel_axis, channels_last_keys
 from hw.lowering.geometry import geometry
-from hw.lowering.handlers import (
-    Handler,
-    Handlers,
-    affine_by_channel,
-    affine_steps,
-    output_tensor,
-    with_axis_last,
-)
+from hw.lowering.handlers import Handler, Handlers, affine_by_channel, output_tensor, with_axis_last
 from hw.lowering.integer_tensor import IntegerTensor, Steps
 from hw.lowering.layout_ops import LayoutOps, channels_of, permuted_channels
 from hw.lowering.padding import Padding, padding
 from hw.lowering.refusal import lowering_error
 from hw.lowering.rounding import Product, summed
+from hw.lowering.scale_groups import scale_groups, sum_of_groups
 from hw.lowering.weights import fold_scales_into_weights, integer_weights, reachable, weight_dtype
 
 
@@ -71,9 +65,40 @@ def _dense(
     windows = padded.windows
     channels = np.argsort(channels_of(tensor.layout_ops, tensor.channels))
     matrix, scales = (_matrix(values, groups, channels) for values in (integers, scale))
-    magnitudes = np.abs(matrix * scales)
+    result = _product(context, node, name, tensor, padded, matrix, scales)
+    if result is not None:
+        return result
+    parts = []
+    for group in scale_groups(context, node, tensor):
+        rows = (np.arange(windows.positions)[:, None] * tensor.channels + group.rows).ravel()
+        own = matrix[rows] * np.tile(group.used, windows.positions)[:, None]
+        more = len(matrix) - len(rows)
+        around = padding(node, group.tensor, windows)
+        parts.append(_product(context, node, name, group.tensor, around, own, scales[rows], more))
+    return sum_of_groups(name, node, parts, len(matrix))
+
+
+def _product(
+    context: Lowering,
+    node: onnx.NodeProto,
+    name: str,
+    tensor: IntegerTensor,
+    padded: Padding,
+    matrix: np.ndarray,
+    scales: np.ndarray,
+    others: int = 0,
+) -> IntegerTensor | None:
+    """The product of windows with a matrix of integers times scales (K * C, M).
+
+    ``others`` is the number of terms that other kernels add. None if scales within one sum have no small ratio.
+    """
+    windows = padded.windows
     slope, offset = (np.tile(part, windows.positions) for part in affine_by_channel(tensor))
-    matrix, gain, shift = fold_scales_into_weights(node, matrix, scales, slope, offset)
+    folded = fold_scales_into_weights(matrix, scales, slope, offset)
+    if folded is None:
+        return None
+    magnitudes = np.abs(matrix * scales)
+    matrix, gain, shift = folded
     low, high = padded.range(tensor)
     edge, dtype = padded.edge(context, name, tensor)
     kernel = MatrixVector(
@@ -99,8 +124,8 @@ def _dense(
         edge,
         bounds,
         steps,
-        Product((tensor,), padded.around(summed(terms, magnitudes, True)), len(steps)),
-        permuted_channels(np.arange(len(integers)), rank, channel_axis(node, rank + 1) - 1),
+        Product((tensor,), padded.around(summed(terms, magnitudes, True, others)), len(steps)),
+        permuted_channels(np.arange(matrix.shape[1]), rank, channel_axis(node, rank + 1) - 1),
     )
 
 

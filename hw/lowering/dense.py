@@ -7,15 +7,17 @@ import onnx
 
 from hw.host.steps import step
 from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.lowering.affine import affine_steps
 from hw.lowering.constants import Constant
 from hw.lowering.context import Lowering
 from hw.lowering.domains import onnx_keys
-from hw.lowering.handlers import Handler, Handlers, affine_steps, output_tensor
+from hw.lowering.handlers import Handler, Handlers, output_tensor
 from hw.lowering.integer_tensor import IntegerTensor
 from hw.lowering.layout_ops import element_order
 from hw.lowering.node_attributes import attribute
 from hw.lowering.refusal import lowering_error
 from hw.lowering.rounding import Product, summed
+from hw.lowering.scale_groups import scale_groups, sum_of_groups
 from hw.lowering.weights import fold_scales_into_weights, integer_weights, reachable, weight_dtype
 
 
@@ -40,10 +42,43 @@ def _matmul(context: Lowering, node: onnx.NodeProto) -> None:
     integers, scale = integer_weights(node, weights)
     if transpose:
         integers, scale = integers.T, scale.T
-    tensor, order, slope, offset = _rows(node, tensor, len(integers))
+    tensor, order = _rows(node, tensor, len(integers))
     integers, scale = integers[order], scale[order]
+    out = context.shape(node.output[0])[1:]
+    name = context.name("fc")
+    result = _product(context, node, name, tensor, integers, scale, factor, out)
+    if result is None:
+        parts = []
+        for group in scale_groups(context, node, tensor):
+            rows = integers[group.rows] * group.used[:, None]
+            more = len(integers) - len(rows)
+            parts.append(_product(context, node, name, group.tensor, rows, scale[group.rows], factor, out, more))
+        result = sum_of_groups(name, node, parts, len(integers))
+    context.values[node.output[0]] = result if bias is None else result.then((step("Add", bias),), node.name)
+
+
+def _product(
+    context: Lowering,
+    node: onnx.NodeProto,
+    name: str,
+    tensor: IntegerTensor,
+    integers: np.ndarray,
+    scale: np.ndarray,
+    factor: Fraction,
+    out: tuple[int, ...],
+    others: int = 0,
+) -> IntegerTensor | None:
+    """The products of rows with ``factor * integers * scale``, of shape ``out`` in the model.
+
+    ``others`` is the number of terms that other kernels add. None if scales within one sum have no small ratio.
+    """
+    assert tensor.affine is not None
+    slope, offset = (np.broadcast_to(part, tensor.shape).reshape(-1, tensor.channels)[0] for part in tensor.affine)
+    folded = fold_scales_into_weights(integers, scale, slope, offset)
+    if folded is None:
+        return None
     magnitudes = np.abs(integers * scale * float(factor))
-    integers, gain, shift = fold_scales_into_weights(node, integers, scale, slope, offset)
+    integers, gain, shift = folded
     kernel = MatrixVector(
         np.ascontiguousarray(integers.T),
         weight_dtype(integers),
@@ -51,18 +86,18 @@ def _matmul(context: Lowering, node: onnx.NodeProto) -> None:
         tensor.shape[:-1],
         input_range=tensor.range,
     )
-    edge = context.append(context.name("fc"), kernel, tensor.edge)
+    edge = context.append(name, kernel, tensor.edge)
     stream = kernel.outputs()[0]
-    out = context.shape(node.output[0])[1:]
     layout_ops = (step("Reshape", shape=out),) if stream.shape != out else ()
     steps = affine_steps(len(stream.shape), gain * factor, shift * factor)
     shape = tensor.shape
-    context.products[edge] = Product(
-        (tensor,), summed(lambda values: values[0].reshape(-1, *shape), magnitudes, shared=True), len(steps)
-    )
+
+    def terms(values: list[np.ndarray]) -> np.ndarray:
+        return values[0].reshape(-1, *shape)
+
+    context.products[edge] = Product((tensor,), summed(terms, magnitudes, True, others), len(steps))
     bounds = reachable(integers, tensor.low, tensor.high)
-    result = output_tensor(node, edge, kernel, bounds, steps, layout_ops)
-    context.values[node.output[0]] = result if bias is None else result.then((step("Add", bias),), node.name)
+    return output_tensor(node, edge, kernel, bounds, steps, layout_ops)
 
 
 def _bias(context: Lowering, node: onnx.NodeProto) -> np.ndarray | None:
@@ -81,13 +116,11 @@ def _bias(context: Lowering, node: onnx.NodeProto) -> np.ndarray | None:
     return bias.value.astype(np.float64) * np.float64(np.float32(attribute(node, "beta", 1.0)))
 
 
-def _rows(
-    node: onnx.NodeProto, tensor: IntegerTensor, inputs: int
-) -> tuple[IntegerTensor, np.ndarray, np.ndarray, np.ndarray]:
+def _rows(node: onnx.NodeProto, tensor: IntegerTensor, inputs: int) -> tuple[IntegerTensor, np.ndarray]:
     """The tensor as a stream of rows, one for each product with the matrix.
 
-    Returns the stream; for each element of a row its index among the matrix's ``inputs``; and the slope and offset of
-    each element of a row, Fractions (inputs,). Raises BitfabricError if the elements arrive in another order.
+    Returns the stream, and for each element of a row its index among the matrix's ``inputs``. Raises BitfabricError if
+    the elements arrive in another order.
     """
     order = element_order(tensor.layout_ops, tensor.shape).reshape(-1, inputs)
     first = order[0]
@@ -103,7 +136,7 @@ def _rows(
         raise lowering_error(
             node, "its input is scaled differently at different positions", "use one scale for each channel"
         )
-    return tensor, np.argsort(first), slope[0], offset[0]
+    return tensor, np.argsort(first)
 
 
 HANDLERS: Handlers = dict.fromkeys(onnx_keys("MatMul", "Gemm"), Handler(_matmul))

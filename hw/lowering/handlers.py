@@ -15,9 +15,7 @@ from typing import TypeAlias
 import numpy as np
 import onnx
 
-from hw.host.steps import HostStep, step
 from hw.ir.kernel import Kernel
-from hw.lowering.affine import floats
 from hw.lowering.context import Lowering
 from hw.lowering.domains import OperatorKey, channel_axis
 from hw.lowering.integer_tensor import AS_FLOAT32, IntegerTensor, Steps
@@ -81,18 +79,6 @@ def affine_by_channel(tensor: IntegerTensor) -> tuple[np.ndarray, np.ndarray]:
     assert tensor.affine is not None
     slope, offset = (np.broadcast_to(part.ravel(), tensor.low.shape) for part in tensor.affine)
     return slope, offset
-
-
-def affine_steps(rank: int, slope: np.ndarray, offset: np.ndarray) -> Steps:
-    """Host steps, in float64, that compute ``integers * slope + offset`` on frames of ``rank`` axes.
-
-    ``slope`` and ``offset`` are Fractions (channels,). A step that would multiply by 1 or add 0 is left out.
-    """
-    steps: list[HostStep] = []
-    for op, values, neutral in (("Mul", slope, 1), ("Add", offset, 0)):
-        if np.any(values != neutral):
-            steps.append(step(op, floats(values).reshape((1,) * rank + (-1,))))
-    return tuple(steps)
 
 
 def output_tensor(

@@ -5,44 +5,51 @@ from fractions import Fraction
 import numpy as np
 import onnx
 
-from hw.kernels.add.kernel import WIDEST_COEFFICIENT, Add
+from hw.kernels.add.kernel import Add
 from hw.kernels.concat.kernel import Concat
 from hw.kernels.upsample.kernel import Upsample
+from hw.lowering.affine import affine_steps
 from hw.lowering.context import Lowering
 from hw.lowering.domains import onnx_keys
-from hw.lowering.handlers import Handler, Handlers, affine_by_channel, affine_steps, output_tensor, with_axis_last
+from hw.lowering.handlers import Handler, Handlers, affine_by_channel, output_tensor, with_axis_last
 from hw.lowering.integer_tensor import IntegerTensor
 from hw.lowering.layout_ops import channels_of, element_order, permuted_channels
 from hw.lowering.node_steps import Call
+from hw.lowering.pending_sum import PendingSum, Term, pending_sum
 from hw.lowering.refusal import lowering_error
 from hw.lowering.rounding import Interval, Product, summed
 
-LARGEST = (1 << WIDEST_COEFFICIENT - 1) - 1
-"""The largest coefficient of a kernel that adds."""
+LARGEST = (1 << 15) - 1
+"""The largest term of a ratio of scales for which a sum is an integer times one scale."""
 
 
 def _add(context: Lowering, node: onnx.NodeProto) -> None:
-    """``a + b`` or ``a - b``, as ``(p a + q b) * slope + offset`` of integers whose scales have a small ratio p : q."""
-    if len(node.input) != 2:
-        raise lowering_error(node, f"it sums {len(node.input)} tensors", "add two at a time")
-    a, b = (context.affine_integers(name, node) for name in node.input)
+    """``a + b`` or ``a - b``, or the sum of several tensors, in the model's order."""
+    sign = -1 if node.op_type == "Sub" else 1
+    total = context.affine_integers(node.input[0], node, sums=True)
+    for name in node.input[1:]:
+        total = _sum(context, node, total, context.affine_integers(name, node, sums=True), sign)
+    context.values[node.output[0]] = total
+
+
+def _sum(context: Lowering, node: onnx.NodeProto, a: IntegerTensor, b: IntegerTensor, sign: int) -> IntegerTensor:
+    """``a + sign * b``.
+
+    It is ``(p a + q b) * slope + offset`` of integers if their scales have a small ratio p : q that all channels share;
+    otherwise its coefficients depend on what reads it.
+    """
     if a.tensor_shape != b.tensor_shape:
         raise lowering_error(
             node, f"it adds {b.tensor_shape} to {a.tensor_shape}", "add tensors of equal shape: nothing broadcasts"
         )
     a, b = _align_operands(node, a, b)
-    sign = -1 if node.op_type == "Sub" else 1
     (slope_a, offset_a), (slope_b, offset_b) = affine_by_channel(a), affine_by_channel(b)
     pairs = zip(slope_a, slope_b, strict=True)
     ratios = {first / second if second else Fraction(0) for first, second in pairs}
     ratio = ratios.pop()
-    if ratios or ratio == 0 or max(abs(ratio.numerator), ratio.denominator) > LARGEST:
-        raise lowering_error(
-            node,
-            f"the scales of its inputs ({float(slope_a[0]):.6g} and {float(slope_b[0]):.6g} in the first channel) "
-            "have no ratio of small integers that all channels share",
-            "quantize both inputs with one shared quantizer (QuantEltwiseAdd, or the same QuantIdentity)",
-        )
+    small = not ratios and ratio != 0 and max(abs(ratio.numerator), ratio.denominator) <= LARGEST
+    if not small or isinstance(a, PendingSum) or isinstance(b, PendingSum):
+        return pending_sum(context.name("add"), (Term(a), Term(b, sign)), node.name)
     factors = ratio.numerator, sign * ratio.denominator
     kernel = Add(a.shape, (a.dtype, b.dtype), factors, input_ranges=(a.range, b.range))
     edge = context.append(context.name("add"), kernel, a.edge, b.edge)
@@ -51,7 +58,7 @@ def _add(context: Lowering, node: onnx.NodeProto) -> None:
     context.products[edge] = Product((a, b), terms, len(steps))
     ends = [np.sort([factor * w.low, factor * w.high], axis=0) for factor, w in zip(factors, (a, b), strict=True)]
     bounds = ends[0][0] + ends[1][0], ends[0][1] + ends[1][1]
-    context.values[node.output[0]] = output_tensor(node, edge, kernel, bounds, steps, a.layout_ops)
+    return output_tensor(node, edge, kernel, bounds, steps, a.layout_ops)
 
 
 def _align_operands(node: onnx.NodeProto, a: IntegerTensor, b: IntegerTensor) -> tuple[IntegerTensor, IntegerTensor]:
@@ -96,7 +103,9 @@ def _concat(context: Lowering, node: onnx.NodeProto) -> None:
     orders = (channels_of(each.layout_ops, each.channels) for each in tensors)
     channels = np.concatenate([start + order for start, order in zip(starts, orders, strict=True)])
     layout_ops = permuted_channels(channels, len(tensors[0].shape), axis - 1)
-    context.values[node.output[0]] = output_tensor(node, edge, kernel, (low, high), steps, layout_ops)
+    result = output_tensor(node, edge, kernel, (low, high), steps, layout_ops)
+    context.concatenations[edge] = len(result.steps), tensors
+    context.values[node.output[0]] = result
 
 
 FLOORS = {

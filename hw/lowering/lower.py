@@ -55,7 +55,7 @@ from hw.lowering.images import image_tensors
 from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps, integer_tensor, last_quantizer
 from hw.lowering.one_integer import are_joinable, is_affine, one_integer
 from hw.lowering.qonnx import integer_dtype, load
-from hw.lowering.quantize import is_redundant, renamed
+from hw.lowering.quantize import Join, is_redundant, renamed
 from hw.lowering.refusal import lowering_error, unknown_operator
 from hw.lowering.rounding import Product
 from hw.passes.forks import forked
@@ -84,6 +84,8 @@ class LoweredModel:
     - ``computed``: the same for integer inputs, and for the outputs of layers before they are quantized (sums, pools);
     - ``decisions``: by edge, the quantizer that writes it;
     - ``products``: by edge, how float32 rounding propagates through the kernel that writes it;
+    - ``joins``: by edge of a sum whose scales have no small ratio, what is known of it. The values that ``decisions``
+      and ``ends`` compute from its integers are only close to the model's;
     - ``ends``: by model output, the integers with their element-wise steps, and the host steps after those.
     """
 
@@ -92,6 +94,7 @@ class LoweredModel:
     computed: dict[str, tuple[str, IntegerTensor]]
     decisions: dict[str, Decision]
     products: dict[str, Product]
+    joins: dict[str, Join]
     ends: dict[str, tuple[IntegerTensor, Steps]]
 
 
@@ -129,7 +132,9 @@ def lower_model(model: ModelWrapper) -> LoweredModel:
     context.remove_unread(source.edge for source, _ in ends)
     outputs = [_output(context, *each) for each in zip(model.graph.output, ends, strict=True)]
     graph = Graph(*forked(context.nodes, context.inputs, tuple(outputs)))
-    return LoweredModel(graph, context.tensors, context.computed, context.decisions, context.products, context.ends)
+    return LoweredModel(
+        graph, context.tensors, context.computed, context.decisions, context.products, context.joins, context.ends
+    )
 
 
 def _live_nodes(model: ModelWrapper) -> list[onnx.NodeProto]:
@@ -274,7 +279,7 @@ def _end(context: Lowering, value: onnx.ValueInfoProto) -> tuple[IntegerTensor, 
     if isinstance(tensor, Constant):
         raise BitfabricError(f"output {value.name} is constant; there is nothing to compute")
     whole = context.on_edge(tensor, value.name, f"output {value.name}", first=True)
-    source, host_steps = context.quantize(whole, strict=False), tensor.host_steps
+    source, host_steps = context.summed(context.quantize(whole, strict=False)), tensor.host_steps
     context.ends[value.name] = source, host_steps
     if len(context.model.graph.output) == 1:
         picked = arg_max.in_hardware(context, source, host_steps, tensor.host_origins)

@@ -10,18 +10,11 @@ from hw.ir.stream import smallest_dtype
 from hw.kernels.accumulate_pool.kernel import AccumulatePool
 from hw.kernels.max_pool.kernel import MaxPool
 from hw.kernels.requant.kernel import MAX_OUTPUT, Requant
-from hw.lowering.affine import floats
+from hw.lowering.affine import affine_steps, floats
 from hw.lowering.context import Lowering
 from hw.lowering.domains import channels_last_keys, onnx_keys
 from hw.lowering.geometry import Geometry, geometry
-from hw.lowering.handlers import (
-    Handler,
-    Handlers,
-    affine_by_channel,
-    affine_steps,
-    output_tensor,
-    with_axis_last,
-)
+from hw.lowering.handlers import Handler, Handlers, affine_by_channel, output_tensor, with_axis_last
 from hw.lowering.integer_tensor import IntegerTensor, Steps
 from hw.lowering.layout_ops import LayoutOps, channels_of, permuted_channels, simplified
 from hw.lowering.monotone import monotone

@@ -15,6 +15,7 @@ from hw.kernels.requant.kernel import Requant
 from hw.kernels.threshold.kernel import Threshold
 from hw.lowering import requantize
 from hw.lowering.affine import CLIPS, affine_form, floats, rational
+from hw.lowering.coefficients import separation
 from hw.lowering.decision_points import WORK, StepFunction, step_function, thresholds
 from hw.lowering.integer_tensor import (
     AS_FLOAT32,
@@ -30,6 +31,7 @@ from hw.lowering.integer_tensor import (
     without_casts,
 )
 from hw.lowering.monotone import monotone
+from hw.lowering.pending_sum import PendingSum, Summation, summation
 from hw.lowering.rounding import Interval, through
 
 AnyTensor = HostTensor | IntegerTensor
@@ -64,6 +66,19 @@ class Quantizer:
     high: np.ndarray
 
 
+@dataclass(frozen=True)
+class Join:
+    """What is known of a sum of unequal scales.
+
+    Its quantizer has the code of the model's own float32 arithmetic for all ``combinations`` of the integers that are
+    summed but those ``differing``, in which float32 rounds equal sums differently. With 0 combinations there are too
+    many to decide that; the sum is then as precise as float32.
+    """
+
+    combinations: int
+    differing: int
+
+
 def quantizer(tensor: IntegerTensor, head: Steps, what: str) -> Quantizer:
     """The kernel that computes ``head``: steps on the integers of ``tensor`` that end in a quantizer.
 
@@ -96,8 +111,39 @@ def quantizer(tensor: IntegerTensor, head: Steps, what: str) -> Quantizer:
         )
     if kernel is None:
         kernel = _threshold(tensor, function, two_valued)
+    return _quantizer(kernel, function, tensor)
+
+
+def _quantizer(kernel: Kernel, function: StepFunction, tensor: IntegerTensor) -> Quantizer:
+    """A quantizer with the codes at the ends of the range of its input."""
     ends = kernel.execute(np.stack([tensor.low, tensor.high]))[0].astype(np.int64)
     return Quantizer(kernel, function, ends.min(axis=0), ends.max(axis=0))
+
+
+def summed_quantizer(pending: PendingSum, head: Steps, what: str) -> tuple[Summation, Quantizer, Join]:
+    """The same for a sum that has no kernels yet: its kernels, the quantizer, and what is known of both.
+
+    A Threshold of at most ``THRESHOLD_LEVELS`` codes gets the cheapest sum that tells its codes apart
+    (``hw.lowering.coefficients``). Other quantizers, and sums with too many decision points, get a sum as precise as
+    float32.
+    """
+    low, high = quantizer_range(head[-1], what)
+    found = separation(pending, head) if high - low < THRESHOLD_LEVELS else None
+    if found is None:
+        sums = summation(pending, pending.faithful)
+        return sums, quantizer(sums.tensor, head, what), Join(0, 0)
+    sums = summation(pending, found.coefficients)
+    tensor, two_valued = sums.tensor, binary(head[-1])
+    dtype = dtype_of(found.least, found.most, two_valued)
+    least = None if two_valued else found.least
+    kernel = Threshold(found.thresholds, found.falling, tensor.dtype, dtype, tensor.shape[:-1], output_min=least)
+
+    def codes(frames: np.ndarray) -> np.ndarray:
+        return kernel.execute(frames.astype(np.int64))[0] * np.int64(1)
+
+    bounds = tensor.bounds
+    function = StepFunction(codes, *bounds, found.falling.reshape(bounds[0].shape), found.least, found.most)
+    return sums, _quantizer(kernel, function, tensor), Join(found.combinations, found.differing)
 
 
 def _large(tensor: IntegerTensor, head: Steps, levels: int) -> bool:

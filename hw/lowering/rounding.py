@@ -66,15 +66,24 @@ def interval(tensor: IntegerTensor, integers: dict[str, np.ndarray], products: d
     return through(tensor.steps[product.steps :], bounds, tensor.steps[: product.steps])
 
 
+def added(a: Interval, b: Interval, rounds: bool = True) -> Interval:
+    """Bounds on the sum of two values; unless it ``rounds``, float32 does not compute it."""
+    low, high = a[0] + b[0], a[1] + b[1]
+    exact = (low == high) & FLOAT32.holds(low)
+    error = np.where(exact, 0.0, ULP * np.maximum(np.abs(low), np.abs(high))) if rounds else 0.0
+    return low - error, high + error
+
+
 Terms = Callable[[list[np.ndarray]], np.ndarray]
 """From the sources' values to the terms of each sum, along the last axis."""
 
 
-def summed(terms: Terms, magnitudes: np.ndarray, shared: bool) -> Bounds:
+def summed(terms: Terms, magnitudes: np.ndarray, shared: bool, added: int = 0) -> Bounds:
     """Bounds on weighted sums of ``terms``, with the absolute values of the weights in ``magnitudes``.
 
     If ``shared``, all sums have the same terms, and ``magnitudes`` is (terms, sums). Otherwise every sum has its own
-    terms, against which ``magnitudes`` broadcasts.
+    terms, against which ``magnitudes`` broadcasts. The model adds ``added`` more terms to each sum, which other kernels
+    compute.
     """
     size = magnitudes.shape[0 if shared else -1]
 
@@ -84,27 +93,27 @@ def summed(terms: Terms, magnitudes: np.ndarray, shared: bool) -> Bounds:
         count = max(1, CHUNK_TERMS // per_frame)
         for at in range(0, len(value), count):
             low, high = (terms([source[side][at : at + count] for source in sources]) for side in (0, 1))
-            error[at : at + count] = _sum_error(low, high, magnitudes, shared).reshape(-1, *value.shape[1:])
+            error[at : at + count] = _sum_error(low, high, magnitudes, shared, added).reshape(-1, *value.shape[1:])
         return value - error, value + error
 
     return bounds
 
 
-def _sum_error(low: np.ndarray, high: np.ndarray, magnitudes: np.ndarray, shared: bool) -> np.ndarray:
+def _sum_error(low: np.ndarray, high: np.ndarray, magnitudes: np.ndarray, shared: bool, added: int) -> np.ndarray:
     """The largest absolute error of float32 sums whose terms lie between ``low`` and ``high``."""
 
     def weighted(values: np.ndarray) -> np.ndarray:
         return values @ magnitudes if shared else (values * magnitudes).sum(axis=-1)
 
     largest = weighted(np.maximum(np.abs(low), np.abs(high)))
-    error = (low.shape[-1] + 8) * ULP / 2 * largest + weighted((high - low) / 2)
+    error = (low.shape[-1] + added + 8) * ULP / 2 * largest + weighted((high - low) / 2)
     # Sums of multiples of one power of two that stay below 2**24 of them are exact, in any order.
     known = (low == high).all(axis=-1, keepdims=shared)
     if shared:
         grid = lowest_bit(low, -1)[..., None] * lowest_bit(magnitudes, 0)
     else:
         grid = lowest_bit(low, -1) * lowest_bit(magnitudes, -1)
-    return np.where((largest < grid * 2.0**24) & known, 0.0, error)
+    return np.where((largest < grid * 2.0**24) & known & (added == 0), 0.0, error)
 
 
 def lowest_bit(values: np.ndarray, axis: int) -> np.ndarray:

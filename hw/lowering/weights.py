@@ -31,8 +31,8 @@ def integer_weights(node: onnx.NodeProto, weights: object) -> tuple[np.ndarray, 
 
 
 def fold_scales_into_weights(
-    node: onnx.NodeProto, integers: np.ndarray, scale: np.ndarray, slope: np.ndarray, offset: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    integers: np.ndarray, scale: np.ndarray, slope: np.ndarray, offset: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Fold the inputs' affine maps and the weights' scales into integer weights and one affine map of each sum.
 
     For inputs ``slope * q + offset`` (Fractions (K,)) and weights ``integers * scale`` (K, M), returns integer weights
@@ -40,7 +40,7 @@ def fold_scales_into_weights(
 
         sum((slope * q + offset) * integers * scale) == sum(q * weights) * gain + shift
 
-    Raises BitfabricError if different scales within one sum have no small integer ratio.
+    None if different scales within one sum have no small integer ratio; weights that are 0 do not count then.
     """
     shared, constant = uniform(slope), uniform(offset)
     if shared is not None and constant is not None and np.all(scale == scale[:1]):
@@ -50,15 +50,14 @@ def fold_scales_into_weights(
     exact = rational(scale)
     shift = (integers.astype(object) * exact).T @ offset
     total = exact * slope[:, None]
-    gain = np.array([min((abs(value) for value in column if value), default=Fraction(1)) for column in total.T], object)
-    ratio = total / gain
-    if any(value.denominator != 1 or abs(value) >= LARGEST for value in ratio.ravel()):
-        raise lowering_error(
-            node,
-            "its inputs or weights have different scales within one sum",
-            "use one scale for all inputs of a layer",
-        )
-    return integers * np.array([int(value) for value in ratio.ravel()], np.int64).reshape(ratio.shape), gain, shift
+    for kept in (total, total * (integers != 0)):
+        least = (min((abs(value) for value in column if value), default=Fraction(1)) for column in kept.T)
+        gain = np.array(list(least), object)
+        ratio = kept / gain
+        if all(value.denominator == 1 and abs(value) < LARGEST for value in ratio.ravel()):
+            whole = np.array([int(value) for value in ratio.ravel()], np.int64)
+            return integers * whole.reshape(ratio.shape), gain, shift
+    return None
 
 
 def weight_dtype(weights: np.ndarray) -> BaseDataType:

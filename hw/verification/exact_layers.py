@@ -16,11 +16,14 @@ EXACT_INTEGERS = 1 << 24
 
 
 def inexact_layers(lowering: LoweredModel) -> frozenset[str]:
-    """The edges (of sums and of codes) and the outputs whose values come from sums that float32 cannot hold."""
+    """The edges (of sums and of codes) and the outputs whose values come from sums that float32 cannot hold.
+
+    The integers of a sum of unequal scales are none of the model's; those that it adds count.
+    """
 
     def widest(tensor: IntegerTensor) -> int:
         product = lowering.products.get(tensor.edge)
-        own = max(map(abs, tensor.range))
+        own = 0 if tensor.edge in lowering.joins else max(map(abs, tensor.range))
         return own if product is None else max(own, *map(widest, product.sources))
 
     ends = {edge: decision.source for edge, decision in lowering.decisions.items()}

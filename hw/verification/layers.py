@@ -21,10 +21,11 @@ from hw.verification.agreement import Directed
 from hw.verification.comparison import decoded
 from hw.verification.difference import first_difference
 from hw.verification.directed import directed_frames
+from hw.verification.driven import Stimuli
 from hw.verification.exact_layers import ExactLayers, inexact_layers
 from hw.verification.reference import Reference, compare_with
 from hw.verification.segments import ModelPart, Segment, Tensors, segments
-from hw.verification.stimuli import Stimuli, stimuli
+from hw.verification.stimuli import stimuli
 
 CHUNK = 1 << 21
 """Integers of a segment's widest edge that are computed at once, which bounds the memory."""
@@ -142,8 +143,8 @@ class LayerDriver:
         """The same for a quantizer, whose ``codes`` are those of the reference.
 
         A difference is explained if the value is within float32 rounding of a decision point, and the code is the one
-        that the model's own steps have in float32. A requant does not compute in float32; there, it is the code of the
-        lowering's kernel.
+        that the model's own steps have in float32. A requant does not compute in float32, and the integers of a sum of
+        unequal scales are no values of the model; there, it is the code of the lowering's kernel.
         """
         got = values[segment.target.edge]
         codes = codes.reshape(got.shape)
@@ -156,7 +157,7 @@ class LayerDriver:
             side.reshape(len(rows), *got.shape[1:]) for side in segment.bounds(self.lowering, decision.source, few)
         )
         integers = few[decision.source.edge].reshape(-1, *decision.source.shape)
-        if isinstance(decision.quantizer.kernel, Threshold):
+        if isinstance(decision.quantizer.kernel, Threshold) and decision.source.edge not in self.lowering.joins:
             own = run(decision.steps, integers.astype(np.float64))
         else:
             own = decision.quantizer.kernel.execute(integers)[0]

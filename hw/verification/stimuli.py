@@ -1,26 +1,24 @@
 """Inputs of one layer that are directed at what can be wrong in it: sums, weights, decision points and channels."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from qonnx.core.datatype import BaseDataType, DataType
 
 from hw.ir.kernel import Kernel
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.threshold.kernel import Threshold
+from hw.verification.driven import MOVES, POINTS, Stimuli, count_points, legal, ranges
 from hw.verification.places import passed_on
 from hw.verification.segments import Cut, Segment, Tensors
+from hw.verification.sums import joined, summands
 
 WORK = 1 << 22
 """Limit on the integers of a segment's widest edge, over all frames."""
 PRODUCTS = 1 << 29
 """Limit on the products with weights that a segment computes, over all frames."""
-POINTS = 1 << 20
-"""Limit on the integers that a quantizer is driven with."""
 RANDOM = 8
 """Frames of each random kind."""
 SPARSE = 32
@@ -31,29 +29,8 @@ CRITICAL = 64
 """Decision points of a requant that are driven for being closest to an integer, on each side."""
 HALVES = frozenset({"ROUND", "HALF_UP", "HALF_DOWN"})
 """Rounding modes whose decision points lie half-way between integers."""
-MOVES = frozenset({"fork", "fifo", "width_converter"})
-"""Kernels that pass every element on unchanged."""
 WINDOWS = frozenset({"sliding_window", "select"})
 """Kernels whose outputs are elements of their input, or 0."""
-
-
-@dataclass(frozen=True, eq=False)
-class Stimuli:
-    """Integers ``(N, *shape)`` by edge of the sources.
-
-    ``points`` is the number of decision points of a quantizer, counted by channel, of which ``covered`` are driven
-    from both sides; ``sums`` is the number of sums whose minimum and maximum are driven.
-    """
-
-    integers: Tensors
-    points: int = 0
-    covered: int = 0
-    sums: int = 0
-
-    @property
-    def count(self) -> int:
-        """N."""
-        return len(next(iter(self.integers.values())))
 
 
 def stimuli(segment: Segment, seed: int = 0) -> Stimuli:
@@ -61,6 +38,9 @@ def stimuli(segment: Segment, seed: int = 0) -> Stimuli:
     rng = np.random.default_rng(seed)
     general = _general(segment, rng)
     kernels = [node.kernel for node in segment.nodes if node.kernel.op not in MOVES]
+    factors = summands(segment)
+    if factors is not None:
+        return joined(general, segment.sources, factors, kernels[-1], rng)
     if len(segment.sources) != 1 or not kernels:
         return Stimuli(general)
     source, last = segment.sources[0], kernels[-1]
@@ -82,26 +62,13 @@ def _limit(segment: Segment) -> int:
     return max(4, min(WORK // segment.elements, PRODUCTS // max(1, products)))
 
 
-def _range(cut: Cut) -> tuple[np.ndarray, np.ndarray]:
-    """The minimum and maximum of each element of a cut's frames, ``(elements,)``."""
-    low, high = (np.broadcast_to(bound, cut.values.shape).ravel() for bound in (cut.values.low, cut.values.high))
-    return low, high
-
-
-def _legal(values: np.ndarray, low: np.ndarray, high: np.ndarray, dtype: BaseDataType) -> np.ndarray:
-    """Values clipped to the range of each element; -1 and +1 for a bipolar type."""
-    if dtype == DataType["BIPOLAR"]:
-        values = np.where(values > 0, 1, -1)
-    return np.clip(values, low, high)
-
-
 def _general(segment: Segment, rng: np.random.Generator) -> Tensors:
     """All minima and all maxima of the sources in every combination, and random integers: uniform, at the ends of the
     ranges, and mostly 0."""
     count = min(_limit(segment), 3 * RANDOM + 2 ** len(segment.sources))
     result: Tensors = {}
     for index, cut in enumerate(segment.sources):
-        low, high = _range(cut)
+        low, high = ranges(cut)
         shape = RANDOM, low.size
         ends = rng.integers(0, 1, (2, *shape), endpoint=True, dtype=np.int8)
         extreme, sparse = (np.where(each, high, low) for each in ends)
@@ -109,13 +76,13 @@ def _general(segment: Segment, rng: np.random.Generator) -> Tensors:
         uniform = rng.integers(low, high, shape, endpoint=True)
         corners = np.array([[low, high][number >> index & 1] for number in range(2 ** len(segment.sources))])
         frames = np.concatenate([corners, uniform, extreme, sparse])[:count]
-        result[cut.edge] = _legal(frames, low, high, cut.values.dtype).reshape(-1, *cut.values.shape)
+        result[cut.edge] = legal(frames, low, high, cut.values.dtype).reshape(-1, *cut.values.shape)
     return result
 
 
 def _at_decision_points(source: Cut, kernel: Threshold | Requant, rng: np.random.Generator) -> Stimuli:
     """Each channel's integers at its decision points, one below and one above, and at the ends of its range."""
-    low, high = (bound.reshape(-1, kernel.channels) for bound in _range(source))
+    low, high = (bound.reshape(-1, kernel.channels) for bound in ranges(source))
     positions = len(low)
     points = kernel.thresholds if isinstance(kernel, Threshold) else _critical(kernel)
     least, largest = low.min(axis=0), high.max(axis=0)
@@ -128,20 +95,13 @@ def _at_decision_points(source: Cut, kernel: Threshold | Requant, rng: np.random
     count = -(-len(values) // positions)
     spare = rng.integers(low, high, (count, *low.shape), endpoint=True).reshape(-1, kernel.channels)
     spare[: len(values)] = values
-    frames = _legal(spare.reshape(count, *low.shape), low, high, source.values.dtype)
-    counts = _count(points, least, largest), _count(kept, least, largest)
+    frames = legal(spare.reshape(count, *low.shape), low, high, source.values.dtype)
+    counts = count_points(points, least, largest), count_points(kept, least, largest)
     if isinstance(kernel, Requant):  # It steps at every code between those of the ends, or at every integer.
         codes = kernel.execute(np.stack([least, largest]))[0].astype(np.int64)
         total = int(np.minimum(np.abs(codes[1] - codes[0]), largest - least).sum())
         counts = total, min(total, counts[1])
     return Stimuli({source.edge: frames.reshape(-1, *source.values.shape)}, *counts)
-
-
-def _count(points: np.ndarray, low: np.ndarray, high: np.ndarray) -> int:
-    """The different decision points (C, n) that lie between each channel's ``low`` and ``high``."""
-    ordered = np.sort(points, axis=1)
-    new = np.diff(ordered, axis=1, prepend=ordered[:, :1] - 1) != 0
-    return int((new & (ordered > low[:, None]) & (ordered <= high[:, None])).sum())
 
 
 def _critical(kernel: Requant) -> np.ndarray:
@@ -182,14 +142,14 @@ def _at_weights(segment: Segment, kernel: Kernel, rng: np.random.Generator) -> t
     apart = list(_disjoint(windows))
     if not apart:
         return np.empty((0, *source.values.shape), np.int64), 0
-    low, high = _range(source)
+    low, high = ranges(source)
     vectors, pairs = _vectors(kernel, low[windows[apart[0]]], high[windows[apart[0]]], rng)
     room = _limit(segment) * len(apart)
     kept = vectors[:room]
     frames = rng.integers(low, high, (-(-len(kept) // len(apart)), elements), endpoint=True)
     for number, vector in enumerate(kept):
         frames[number // len(apart), windows[apart[number % len(apart)]]] = vector
-    frames = _legal(frames, low, high, source.values.dtype)
+    frames = legal(frames, low, high, source.values.dtype)
     return frames.reshape(-1, *source.values.shape), min(pairs, max(0, (len(kept) - len(vectors)) // 2 + pairs))
 
 

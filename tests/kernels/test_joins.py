@@ -158,7 +158,7 @@ def test_branches_meet_without_a_deadlock(join, fold):
         (Fork, ((4,), INT8, 2, 3), "PE 3 does not divide 4 channels; use one of 1, 2, 4"),
         (Add, ((4,), (INT8, DataType["FLOAT32"])), "FLOAT32"),
         (Add, ((4,), (INT8, INT8), (1, 0)), "not 0"),
-        (Add, ((4,), (INT8, INT8), (1, 1 << 20)), "16 bits"),
+        (Add, ((4,), (INT8, INT8), (1, (1 << 30) + 1)), "30 bits"),
         (Add, ((4,), (INT8, INT8), (1, 1), 1, ((0, 1), (0, 128))), "not within INT8"),
         (Concat, (((2, 4), (3, 4)), (INT8, INT8)), "only the last axis"),
         (Concat, (((2, 4),), (INT8,)), "two or more"),

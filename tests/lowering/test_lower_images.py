@@ -260,11 +260,6 @@ def pointwise(b, x):
     return conv(b, x, b.quant(np.full((2, 2, 1, 1), 0.9), 2.0**-15, 16), (1, 1))
 
 
-def branches(b, x, scale):
-    first, second = (conv(b, x, weights(b, 2, 2, 1, 1), (1, 1)) for _ in range(2))
-    return b.node("Add", b.quant(first, 0.5, 4), b.quant(second, scale, 4))
-
-
 REFUSALS = {
     "weights that are not quantized": (
         lambda b, x: conv(b, x, np.full((2, 2, 1, 1), 0.3), (1, 1)),
@@ -273,14 +268,6 @@ REFUSALS = {
     "padding of an offset": (
         lambda b, x: conv(b, b.node("Add", x, 0.3), weights(b, 2, 2, 3, 3), pad=1),
         r"Conv_3: Conv .*pads with zeros, but .*offset of 0.3 in channel 0, .* 0: -2 and -1 .* -0.2 and 0.05; .*zero",
-    ),
-    "scales without a ratio": (
-        lambda b, x: branches(b, x, 0.3),
-        r"Add_7: Add .*\(0.5 and 0.3 .*no ratio of small integers.*QuantEltwiseAdd",
-    ),
-    "scales of channels without a ratio": (
-        lambda b, x: branches(b, x, np.float32([0.5, 1.0]).reshape(1, 2, 1, 1)),
-        r"Add_7: Add .*no ratio",
     ),
     "broadcast sum": (
         lambda b, x: b.node("Add", x, b.node("GlobalMaxPool", x)),

@@ -75,6 +75,15 @@ def moves() -> onnx.ModelProto:
     return b.model((b.quant(conv(b, x, weights(b, 2, 6, 1, 1), (1, 1)), 0.5, 4), (1, 2, 3, 4)))
 
 
+def unequal_scales() -> onnx.ModelProto:
+    """A sum of a BatchNorm and a residual with scales of their own by channel, and a sum that leaves the network."""
+    b = Builder((1, 2, 4, 4))
+    x = b.quant("x", 0.0973, 4)
+    y = b.batch_norm(conv(b, x, weights(b, 2, 2, 3, 3), pad=1), [0.7, -0.3], [0.1, 0.2], [0.3, 0.1], [1.5, 0.9])
+    y = b.quant(b.node("Relu", b.node("Add", y, x)), 0.31, 3, signed=0)
+    return b.model((b.node("Sub", y, x), (1, 2, 4, 4)))
+
+
 def folded(graph: Graph, cycles: int) -> Graph:
     """The cheapest hardware of at most so many cycles a frame, or the fastest, with its FIFOs."""
     table = choose.for_cycles(graph, max(cycles, Search(graph, ECP5, DEVICE).min_interval[0]), ECP5, DEVICE)
@@ -88,6 +97,7 @@ def folded(graph: Graph, cycles: int) -> Graph:
         (signal, 60),
         (two_scales, 500),
         pytest.param(moves, 100, marks=pytest.mark.slow),
+        (unequal_scales, 100),
         pytest.param(every_layer, 400, marks=pytest.mark.slow),
         pytest.param(every_layer, 100000, marks=pytest.mark.slow),
         pytest.param(moves, 1000, marks=pytest.mark.slow),

@@ -1,4 +1,4 @@
-// Weighted sum of two streams, A_TIMES * a + B_TIMES * b, PE elements per beat. A beat that arrives before its partner
+// Weighted sum of two streams, A_TIMES * a * 2^A_SHIFT + B_TIMES * b * 2^B_SHIFT, PE elements per beat. A beat that arrives before its partner
 // waits in a register. Initiation interval: 1 beat per cycle. Latency: 2 cycles.
 `default_nettype none
 
@@ -7,9 +7,11 @@ module bf_add #(
     parameter int           A_BITS   = 8,         // bits of an element of the first stream
     parameter logic [127:0] A_KIND   = "signed",  // kind of its codes, as in bf_widen
     parameter int           A_TIMES  = 1,
+    parameter int           A_SHIFT  = 0,
     parameter int           B_BITS   = 8,
     parameter logic [127:0] B_KIND   = "signed",
     parameter int           B_TIMES  = 1,
+    parameter int           B_SHIFT  = 0,
     parameter int           OUT_BITS = 9          // bits of a sum, which is right modulo 2^OUT_BITS
 ) (
     input  wire logic                          clk,
@@ -57,14 +59,16 @@ module bf_add #(
     logic [OUT_BITS-1:0] a_product, b_product, a_term, b_term;
     bf_const_multiply #(
         .BITS  (OUT_BITS),
-        .FACTOR(A_TIMES)
+        .FACTOR(A_TIMES),
+        .SHIFT (A_SHIFT)
     ) times_a (
         .value  (a[i]),
         .product(a_product)
     );
     bf_const_multiply #(
         .BITS  (OUT_BITS),
-        .FACTOR(B_TIMES)
+        .FACTOR(B_TIMES),
+        .SHIFT (B_SHIFT)
     ) times_b (
         .value  (b[i]),
         .product(b_product)

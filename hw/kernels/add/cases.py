@@ -21,7 +21,7 @@ def cases() -> Iterator[tuple[str, Add]]:
         ("unsigned", ("UINT4", "UINT4"), (1, 1), 2, 1),
         ("coefficients", ("INT4", "UINT2"), (3, -1), 4, 1),
         ("signs", ("BIPOLAR", "TERNARY"), (1, -1), 1, 1),
-        ("wide", ("INT16", "INT3"), (-5, 100), 2, 1),
+        ("wide", ("INT16", "INT3"), (-5 << 21, 98076875), 2, 1),
         ("pixels", ("INT8", "UINT3"), (1, 2), 4, 3),
     ):
         dtypes = DataType[types[0]], DataType[types[1]]

@@ -15,9 +15,19 @@ from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel, kind
 from hw.kernels.shared.parameters import checked_range
 
-WIDEST_COEFFICIENT = 16
-"""Maximum bits of a coefficient."""
+WIDEST_COEFFICIENT = 30
+"""Maximum bits of a coefficient without the zeros that it ends in."""
+WIDEST_INPUT = 60
+"""Maximum bits of an input."""
 LATENCY = 2
+
+
+def _factor(coefficient: int) -> tuple[int, int]:
+    """A coefficient as a number and a shift, which is 0 where the number has at most WIDEST_COEFFICIENT bits anyway."""
+    if abs(coefficient) < 1 << WIDEST_COEFFICIENT - 1:
+        return coefficient, 0
+    shift = (coefficient & -coefficient).bit_length() - 1
+    return coefficient >> shift, shift
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +37,8 @@ class Add(ChannelKernel):
     ``coefficients`` are (ca, cb). The output has the narrowest type that holds every reachable sum. ``input_ranges``:
     minimum and maximum of each input, where narrower than the ranges of ``dtypes``. A product is a sum of shifted
     inputs, with one adder for each non-zero signed digit of the coefficient after the first. Raises BitfabricError for
-    types that are not integers, coefficients that are 0 or exceed 16 bits, ranges beyond their types, and a ``pe`` that
-    does not divide C.
+    types that are not integers or wider than 60 bits, coefficients that are 0 or exceed 30 bits (without the zeros that
+    they end in), ranges beyond their types, and a ``pe`` that does not divide C.
     """
 
     op: ClassVar[str] = "add"
@@ -48,8 +58,11 @@ class Add(ChannelKernel):
     pixels: int = 1
 
     def __post_init__(self) -> None:
-        self._check(self.shape, *self.dtypes)
-        if not all(0 < abs(c) < 1 << (WIDEST_COEFFICIENT - 1) for c in self.coefficients):
+        self._check(self.shape)
+        for dtype in self.dtypes:
+            if not dtype.is_integer() or dtype.bitwidth() > WIDEST_INPUT:
+                raise BitfabricError(f"add takes integers of at most {WIDEST_INPUT} bits, not {dtype.name}")
+        if not all(c and abs(_factor(c)[0]) < 1 << (WIDEST_COEFFICIENT - 1) for c in self.coefficients):
             raise BitfabricError(
                 f"add: coefficients {self.coefficients}; each must be an integer of {WIDEST_COEFFICIENT} bits or less, "
                 "not 0"
@@ -113,17 +126,10 @@ class Add(ChannelKernel):
         return total + Resources(self.lanes * lut, self.lanes * ff)
 
     def rtl(self, family: Family) -> Rtl:
-        a, b = self.dtypes
-        return Rtl(
-            f"bf_{self.op}",
-            {
-                "PE": self.lanes,
-                "A_BITS": a.bitwidth(),
-                "A_KIND": kind(a),
-                "A_TIMES": self.coefficients[0],
-                "B_BITS": b.bitwidth(),
-                "B_KIND": kind(b),
-                "B_TIMES": self.coefficients[1],
-                "OUT_BITS": self.output_dtype.bitwidth(),
-            },
-        )
+        parameters: dict[str, int | str] = {"PE": self.lanes}
+        for name, dtype, coefficient in zip("AB", self.dtypes, self.coefficients, strict=True):
+            times, shift = _factor(coefficient)
+            parameters |= {f"{name}_BITS": dtype.bitwidth(), f"{name}_KIND": kind(dtype), f"{name}_TIMES": times}
+            if shift:
+                parameters[f"{name}_SHIFT"] = shift
+        return Rtl(f"bf_{self.op}", parameters | {"OUT_BITS": self.output_dtype.bitwidth()})

@@ -7,8 +7,9 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.base import CustomOp
 from qonnx.custom_op.registry import add_op_to_domain
 
+from hw.lowering.affine import affine_steps
 from hw.lowering.context import Lowering
-from hw.lowering.handlers import Handler, affine_by_channel, affine_steps, output_tensor, with_axis_last
+from hw.lowering.handlers import Handler, affine_by_channel, output_tensor, with_axis_last
 from hw.lowering.layout_ops import channel_first
 from hw.lowering.rounding import Interval, Product
 from negate_plugin import kernel

@@ -1,0 +1,202 @@
+"""Sums of tensors with unequal scales: their quantizers have the model's codes for every combination of integers."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from hw.host.errors import BitfabricError
+from hw.ir.stream import smallest_dtype
+from hw.kernels.add.kernel import Add
+from hw.kernels.requant.kernel import Requant
+from hw.lowering.lower import lower_model
+from hw.lowering.qonnx import load
+from hw.simulation.emulator import Emulator
+from hw.verification.layers import drive
+from hw.verification.reference import Reference, compare, compare_with
+from tests.builders.qonnx_builder import Builder
+from tests.lowering.test_lower_images import conv, weights
+
+RNG = np.random.default_rng(3)
+
+
+def of_inputs(shape, bits, scales, zero_points=(0.0, 0.0, 0.0)):
+    """A builder with one quantized input for each number of bits, and the names of these tensors."""
+    b = Builder(shape, "a")
+    b.inputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "bc"[: len(bits) - 1]]
+    given = zip("abc", bits, scales, zero_points, strict=False)
+    return b, [b.quant(name, scale, n, zero) for name, n, scale, zero in given]
+
+
+def every_combination(bits, scales, zero_points=(0.0, 0.0, 0.0)):
+    """Values of scalar inputs for all combinations of their codes, (n, 1) by name."""
+    codes = [np.arange(-(1 << n - 1), 1 << n - 1) for n in bits]
+    values = np.array(list(product(*codes)), np.float64).T
+    given = zip("abc", values, scales, zero_points, strict=False)
+    return {name: ((code - zero) * scale).astype(np.float32) for name, code, scale, zero in given}
+
+
+def differences(model, frames):
+    """Elements that differ from the reference, all of them explained; and what the lowering knows of its sums."""
+    lowering = lower_model(load(model))
+    got, want = Emulator(lowering.graph).run(frames), Reference(model).run(frames)
+    compared = compare(lowering.graph, model, frames)
+    assert compared.mismatches == compared.explained == np.count_nonzero(got != want)
+    return compared.mismatches, list(lowering.joins.values())
+
+
+scales = st.floats(0.01, 1.0, width=32)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    bits=st.lists(st.integers(2, 5), min_size=2, max_size=3),
+    out_bits=st.integers(1, 6),
+    seed=st.integers(0, 10**6),
+    by_channel=st.booleans(),
+    op=st.sampled_from(["Add", "Sub", "Sum"]),
+)
+def test_all_combinations_of_codes_are_exact_but_those_that_are_counted(bits, out_bits, seed, by_channel, op):
+    rng = np.random.default_rng(seed)
+    bits = bits if op == "Sum" else bits[:2]
+    channels = 3
+    steps = np.exp(rng.uniform(-4, 0, (3, channels) if by_channel else (3, 1))).astype(np.float32)
+    zeros = rng.integers(-1, 2, 3).astype(np.float32)
+    b, terms = of_inputs((1, channels), bits, steps, zeros)
+    x = b.node(op, *terms)
+    if rng.integers(2):
+        gamma = rng.normal(size=channels) * rng.integers(0, 3, channels).clip(0, 1)
+        x = b.batch_norm(x, gamma, rng.normal(size=channels), rng.normal(size=channels), rng.uniform(0.5, 2, channels))
+    x = b.node("Relu", x) if rng.integers(2) else x
+    mode = str(rng.choice(["ROUND", "FLOOR", "HALF_UP"]))
+    size = float(np.exp(rng.uniform(-4, -1)))
+    x = b.quant(x, size, out_bits, 0.0, int(rng.integers(2)), rounding_mode=mode)
+    each = [every_combination(bits, step, zeros) for step in np.broadcast_to(steps, (3, channels)).T]
+    frames = {name: np.stack([values[name] for values in each], axis=1) for name in each[0]}
+    count, joins = differences(b.model((x, (1, channels))), frames)
+    for join in joins:
+        assert join.combinations == channels * 2 ** sum(bits)
+        assert join.differing == count
+    assert count <= 0.01 * channels * 2 ** sum(bits)
+
+
+def separates(factors, codes, values):
+    sums = values @ factors
+    return all(sums[codes < code].max() < sums[codes >= code].min() for code in np.unique(codes)[1:])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_sum_of_fewer_bits_tells_the_codes_apart(seed):
+    rng = np.random.default_rng(seed)
+    bits, steps = (3, 4), np.exp(rng.uniform(-2, 0, 2)).astype(np.float32)
+    b, terms = of_inputs((1, 1), bits, steps)
+    model = b.model((b.quant(b.node("Add", *terms), 0.37, 5), (1, 1)))
+    lowering = lower_model(load(model))
+    kernel = next(node.kernel for node in lowering.graph if isinstance(node.kernel, Add))
+    values = np.array(list(product(*(np.arange(-(1 << n - 1), 1 << n - 1) for n in bits))))
+    frames = {name: given[:, None] for name, given in every_combination(bits, steps).items()}
+    codes = np.rint(Reference(model).run(frames)[:, 0] / np.float32(0.37)).astype(int)
+    assert separates(kernel.coefficients, codes, values)
+    room = 1 << kernel.output_dtype.bitwidth() - 2
+    for factors in product(range(1, room // 4 + 1), range(1, room // 8 + 1)):
+        ends = values @ factors
+        if smallest_dtype(int(ends.min()), int(ends.max())).bitwidth() < kernel.output_dtype.bitwidth():
+            assert not separates(factors, codes, values)
+
+
+def residual(b, x):
+    y = b.quant(b.node("Relu", conv(b, x, weights(b, 4, 4, 1, 1, scale=0.0311), (1, 1))), 0.0711, 8, signed=0)
+    return b.quant(b.node("Relu", b.node("Add", y, x)), 0.12, 8, signed=0)
+
+
+def batch_norm(b, x, gamma=(0.7, -0.3, 0.11, 0.52)):
+    y = conv(b, x, weights(b, 4, 4, 3, 3, scale=0.0311), pad=1)
+    y = b.batch_norm(y, gamma, RNG.normal(size=4), RNG.normal(size=4), RNG.uniform(0.5, 2, 4))
+    return b.quant(b.node("Relu", b.node("Add", y, x)), 0.43, 4, signed=0)
+
+
+def two_batch_norms(b, x):
+    parts = []
+    for _ in range(2):
+        y = conv(b, x, weights(b, 4, 4, 1, 1, scale=0.0311), (1, 1))
+        parts.append(b.batch_norm(y, *RNG.uniform(0.5, 2, (4, 4))))
+    return b.quant(b.node("Relu", b.node("Add", *parts)), 0.4, 4, signed=0)
+
+
+def three(b, x):
+    parts = [b.quant(conv(b, x, weights(b, 4, 4, 1, 1), (1, 1)), scale, 4) for scale in (0.711, 0.519)]
+    return b.quant(b.node("Relu", b.node("Add", b.node("Sub", parts[0], x), parts[1])), 0.4, 4, signed=0)
+
+
+def twelve_bits(b, x):
+    return b.quant(b.node("Add", b.quant(x, 0.0711, 8), x), 0.0037, 12)
+
+
+def to_an_output(b, x):
+    return b.node("Sub", b.quant(conv(b, x, weights(b, 4, 4, 1, 1), (1, 1)), 0.0711, 8), x)
+
+
+def read_twice(b, x):
+    y = b.node("Add", b.quant(conv(b, x, weights(b, 4, 4, 1, 1), (1, 1)), 0.0711, 4), x)
+    return b.quant(y, 0.3, 4), b.quant(b.node("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2]), 0.3, 4)
+
+
+def dead_channel(b, x):
+    return batch_norm(b, x, (0.7, 0.0, -0.11, 0.52))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [residual, batch_norm, dead_channel, two_batch_norms, three, twelve_bits, to_an_output, read_twice],
+    ids=lambda network: network.__name__,
+)
+def test_networks_with_unequal_scales(network):
+    b = Builder((1, 4, 6, 6))
+    made = network(b, b.quant("x", 0.0973, 8))
+    model = b.model(*((name, (1, 4, 6, 6)) for name in ((made,) if isinstance(made, str) else made)))
+    reference = Reference(model)
+    lowering = lower_model(reference.model)
+    frames = {"x": (np.random.default_rng(0).normal(size=(30, 4, 6, 6)) * 3).astype(np.float32)}
+    compared = compare_with(lowering.graph, lowering, reference, frames)
+    assert compared.mismatches == compared.explained <= 2
+    driven = drive(lowering.graph, lowering, reference)
+    assert not driven.wrong
+    assert not driven.left_out
+    assert driven.covered == driven.decision_points or network is twelve_bits
+    assert lowering.joins
+    if network is residual:
+        assert lowering.joins["add0"].differing == 0
+        assert lowering.graph.edges["add0"].dtype.bitwidth() <= 18
+
+
+def test_scales_of_channels_multiply_the_narrow_operand():
+    b, (x, y) = of_inputs((1, 4), (8, 4), (0.0973, np.float32([[0.11, 0.23, 0.31, 0.07]])))
+    lowering = lower_model(load(b.model((b.quant(b.node("Add", x, y), 0.21, 4), (1, 4)))))
+    assert [node.kernel.op for node in lowering.graph] == ["requant", "add", "threshold"]
+    scale = lowering.graph.node("add0_scale").kernel
+    assert isinstance(scale, Requant)
+    assert scale.inputs()[0].dtype.name == "INT4"
+    assert lowering.joins["add0"].differing == 0
+
+
+def test_ties_that_float32_breaks_differently_are_counted():
+    bits, steps = (5, 5), np.float32([0.1, 0.3])
+    b, terms = of_inputs((1, 1), bits, steps)
+    model = b.model((b.quant(b.node("Add", *terms), 0.2, 6), (1, 1)))
+    frames = {name: given[:, None] for name, given in every_combination(bits, steps).items()}
+    count, (join,) = differences(model, frames)
+    assert join.differing == count > 0
+    reference = Reference(model)
+    driven = drive(lower_model(reference.model).graph, lower_model(reference.model), reference)
+    assert not driven.wrong
+
+
+def test_a_sum_that_is_too_wide_names_its_node_and_the_remedy():
+    b, (x, y) = of_inputs((1, 4), (16, 16), np.exp(RNG.uniform(-3, 0, (2, 1, 4))).astype(np.float32))
+    message = r"Add_2: the scales of its inputs have no small ratio.*quantize"
+    with pytest.raises(BitfabricError, match=message) as caught:
+        lower_model(load(b.model((b.node("Add", x, y), (1, 4)))))
+    assert "\n" not in str(caught.value)
