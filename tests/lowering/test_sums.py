@@ -194,6 +194,120 @@ def test_ties_that_float32_breaks_differently_are_counted():
     assert not driven.wrong
 
 
+def pointwise(b, x, channels=4, inputs=4):
+    return conv(b, x, weights(b, channels, inputs, 1, 1, scale=0.0311), (1, 1))
+
+
+def branch(b, x, scale=0.0711, channels=4):
+    return b.quant(b.node("Relu", pointwise(b, x, channels)), scale, 4, signed=0)
+
+
+def concat(b, *parts):
+    return b.node("Concat", *parts, axis=1)
+
+
+def into_conv(b, x):
+    bias = RNG.normal(size=4).astype(np.float32)
+    y = b.node("Conv", concat(b, branch(b, x), x), weights(b, 4, 8, 3, 3, scale=0.0311), bias, kernel_shape=[3, 3],
+               pads=[1] * 4)  # fmt: skip
+    return b.quant(b.node("Relu", y), 0.21, 4, signed=0)
+
+
+def nested_and_normed(b, x):
+    y = concat(b, concat(b, branch(b, x), x), branch(b, x, 0.0519))
+    y = b.batch_norm(y, *RNG.uniform(0.5, 1, (4, 12)))
+    return b.quant(conv(b, b.quant(y, 0.07, 4), weights(b, 4, 12, 1, 1), (1, 1)), 0.2177, 4)
+
+
+def three_into_conv(b, x):
+    y = concat(b, concat(b, branch(b, x), x), branch(b, x, 0.0519, 2))
+    return b.quant(pointwise(b, y, 4, 10), 0.21, 3)
+
+
+def pooled(b, x):
+    y = b.node("MaxPool", concat(b, branch(b, x), x), kernel_shape=[1, 1])
+    return b.quant(pointwise(b, y, 4, 8), 0.21, 4)
+
+
+def into_depthwise(b, x):
+    return b.quant(conv(b, concat(b, branch(b, x), x), weights(b, 8, 1, 1, 1), (1, 1), group=8), 0.21, 4)
+
+
+def into_groups(b, x):
+    return b.quant(conv(b, concat(b, branch(b, x), x), weights(b, 4, 4, 1, 1), (1, 1), group=2), 0.21, 4)
+
+
+def into_a_sum(b, x):
+    return b.quant(b.node("Add", concat(b, branch(b, x), x), branch(b, x, 0.0519, 8)), 0.21, 4)
+
+
+def into_an_output(b, x):
+    return concat(b, branch(b, x), x)
+
+
+def sums_at_an_output(b, x):
+    return pointwise(b, concat(b, branch(b, x), x), 4, 8)
+
+
+def scales_of_channels(b, x):
+    x = b.quant(x, np.float32([0.1, 0.07, 0.1, 0.07]).reshape(1, 4, 1, 1), 4)
+    return b.quant(pointwise(b, x), 0.21, 4)
+
+
+@pytest.mark.parametrize(
+    ("network", "convolutions"),
+    [(into_conv, 3), (nested_and_normed, 3), (three_into_conv, 5), (pooled, 3), (into_depthwise, 1), (into_groups, 2),
+     (into_a_sum, 2), (into_an_output, 1), (sums_at_an_output, 3), (scales_of_channels, 2)],
+    ids=lambda each: getattr(each, "__name__", str(each)),
+)  # fmt: skip
+def test_layers_behind_a_concatenation_of_unequal_scales(network, convolutions):
+    b = Builder((1, 4, 5, 5))
+    made = network(b, b.quant("x", 0.0973, 4))
+    reference = Reference(b.model((made, (1, 4, 5, 5))))
+    lowering = lower_model(reference.model)
+    frames = {"x": (np.random.default_rng(0).normal(size=(30, 4, 5, 5)) * 0.5).astype(np.float32)}
+    compared = compare_with(lowering.graph, lowering, reference, frames)
+    assert compared.mismatches == compared.explained <= 2
+    driven = drive(lowering.graph, lowering, reference)
+    assert not driven.wrong
+    assert not driven.left_out
+    assert sum(node.kernel.op == "matrix_vector" for node in lowering.graph) == convolutions
+
+
+@pytest.mark.parametrize("op", ["MatMul", "Gemm"])
+def test_fully_connected_layers_behind_a_concatenation(op):
+    b = Builder((1, 4, 3, 3))
+    x = b.quant("x", 0.0973, 4)
+    matrix = b.quant(RNG.integers(-7, 8, (7 * 9, 5)) * 0.0311, 0.0311, 4)
+    x = b.node(op, b.node("Flatten", concat(b, x, branch(b, x, channels=3))), matrix)
+    reference = Reference(b.model((b.quant(x, 0.4, 5), (1, 5))))
+    lowering = lower_model(reference.model)
+    assert [node.name for node in lowering.graph][-4:] == ["fc0", "fc0_2", "fc0_add", "fc0_add_threshold"]
+    assert lowering.joins["fc0_add"].differing == 0
+    frames = {"x": np.random.default_rng(0).normal(size=(50, 4, 3, 3)).astype(np.float32)}
+    assert compare_with(lowering.graph, lowering, reference, frames).mismatches == 0
+    assert not drive(lowering.graph, lowering, reference).wrong
+
+
+@pytest.mark.slow
+def test_a_small_u_net_of_eight_bits():
+    b = Builder((1, 4, 8, 8))
+    x = b.quant("x", 0.0973, 8)
+
+    def block(x, inputs, scale):
+        x = conv(b, x, weights(b, 4, inputs, 3, 3, scale=0.0311, bits=8), pad=1)
+        return b.quant(b.node("Relu", x), scale, 8, signed=0)
+
+    first = block(x, 4, 0.0713)
+    low = block(b.node("MaxPool", first, kernel_shape=[2, 2], strides=[2, 2]), 4, 0.0911)
+    high = b.node("Resize", low, "", np.float32([1, 1, 2, 2]), mode="nearest", nearest_mode="floor",
+                  coordinate_transformation_mode="asymmetric")  # fmt: skip
+    model = b.model((block(concat(b, first, high), 8, 0.2), (1, 4, 8, 8)))
+    frames = {"x": np.random.default_rng(0).normal(size=(30, 4, 8, 8)).astype(np.float32)}
+    compared = compare(lower_model(load(model)).graph, model, frames)
+    assert compared.mismatches == compared.explained <= 4
+
+
 def test_a_sum_that_is_too_wide_names_its_node_and_the_remedy():
     b, (x, y) = of_inputs((1, 4), (16, 16), np.exp(RNG.uniform(-3, 0, (2, 1, 4))).astype(np.float32))
     message = r"Add_2: the scales of its inputs have no small ratio.*quantize"
