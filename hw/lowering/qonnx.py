@@ -20,6 +20,7 @@ from hw.lowering.domains import (
     QUANTIZER_OPS,
     operator_key,
 )
+from hw.lowering.foreign import refusal
 from hw.lowering.gate.boundary import boundary
 from hw.lowering.gate.inference import Inference
 from hw.lowering.gate.limits import MAX_BITS
@@ -42,16 +43,6 @@ from hw.lowering.versions import NEWEST_OPSET, OLDEST_OPSET, QONNX_NEWEST, VERSI
 
 HALF_WAY = frozenset({"Im2Col", "MaxPoolNHWC", "QuantAvgPool2d", "XnorPopcountMatMul"})
 """Operators of the intermediate models between QONNX and FINN's dataflow graph."""
-QDQ = "quantize it with onnxruntime.quantization.QuantFormat.QDQ"
-FOREIGN = {
-    "FloatQuant": ("it holds minifloat quantizers", "train with integer quantizers (brevitas.export.export_qonnx)"),
-    "DynamicQuantizeLinear": ("its scales depend on the frame (dynamic quantization)", "use quantize_static"),
-    "QLinearConv": ("it is quantized in ONNX Runtime's QOperator format", QDQ),
-    "QLinearMatMul": ("it is quantized in ONNX Runtime's QOperator format", QDQ),
-    "ConvInteger": ("it multiplies integers outside of quantizers", QDQ),
-    "MatMulInteger": ("it multiplies integers outside of quantizers", QDQ),
-}
-"""Operators of other kinds of quantized models -> why these are not read, and what to do."""
 
 
 def load(
@@ -100,10 +91,8 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
                 f"{names[number]}: {node.op_type} cannot be lowered: it is from FINN's front "
                 "end, half way to its dataflow graph; give the QONNX file it started from, or the graph it ends in",
             )
-    for node in graph.node:
-        if node.op_type in FOREIGN:
-            why, remedy = FOREIGN[node.op_type]
-            raise UsageError(f"{name} holds {node.op_type}: {why}; {remedy}")
+        if (refused := refusal(node)) is not None:
+            raise UsageError(f"{names[number]}: {node.op_type} cannot be lowered: {refused[0]}; {refused[1]}")
     if not {node.op_type for node in graph.node}.intersection((*QUANTIZER_OPS, *LINEAR_OPS)):
         raise UsageError(
             f"{name} is not a QONNX model: it has no quantizers ({', '.join((*QUANTIZER_OPS, *LINEAR_OPS))}), only "

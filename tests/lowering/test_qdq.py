@@ -317,11 +317,20 @@ def test_parameters_by_channel_in_every_domain():
 def test_dynamic_and_operator_oriented_models_are_refused_by_name():
     b = Builder((1, 4))
     codes = b.node("DynamicQuantizeLinear", "x", outputs=3)
-    with pytest.raises(BitfabricError, match="holds DynamicQuantizeLinear: its scales depend on the frame"):
+    with pytest.raises(BitfabricError, match="DynamicQuantizeLinear_0: .* its scale depends on the frame; quantize"):
         lower(b.model((codes, (1, 4), TensorProto.UINT8)))
     b = Builder((1, 4), elem_type=TensorProto.UINT8)
-    with pytest.raises(BitfabricError, match=r"holds MatMulInteger: .*QuantFormat\.QDQ"):
+    with pytest.raises(BitfabricError, match=r"MatMulInteger_0: .* depend on the processor.*; .* QuantFormat\.QDQ"):
         lower(b.model((b.node("MatMulInteger", "x", b.constant(np.eye(4), np.uint8)), (1, 4), TensorProto.INT32)))
+    for op, words in (
+        ("QGemm", "processor"),
+        ("QLinearAdd", "processor"),
+        ("MatMulNBits", "scales are those of blocks"),
+    ):
+        b = QdqBuilder(normal(1, 4), 13)
+        model = b.model(b.node(op, "x", domain="com.microsoft"))
+        with pytest.raises(BitfabricError, match=f"{op}_0: {op} cannot be lowered: .*{words}"):
+            lower(model)
 
 
 @pytest.mark.quick
