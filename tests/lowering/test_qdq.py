@@ -317,7 +317,7 @@ def test_parameters_by_channel_in_every_domain():
 def test_dynamic_and_operator_oriented_models_are_refused_by_name():
     b = Builder((1, 4))
     codes = b.node("DynamicQuantizeLinear", "x", outputs=3)
-    with pytest.raises(BitfabricError, match="DynamicQuantizeLinear_0: .* its scale depends on the frame; quantize"):
+    with pytest.raises(BitfabricError, match=r"DynamicQuantizeLinear_0: .* its scale depends on the frame; quantize"):
         lower(b.model((codes, (1, 4), TensorProto.UINT8)))
     b = Builder((1, 4), elem_type=TensorProto.UINT8)
     with pytest.raises(BitfabricError, match=r"MatMulInteger_0: .* depend on the processor.*; .* QuantFormat\.QDQ"):
