@@ -138,11 +138,16 @@ def moved(context: Lowering, node: onnx.NodeProto, steps: Steps) -> HostTensor |
         if len(result.layout_ops) > MAX_MOVES:
             raise lowering_error(node, "too many operators follow each other without a layer between them", "fold them")
         return result
-    if isinstance(value, HostTensor) and value.dtype is None and not any(s.op in QUANTIZERS for s in value.steps):
+    if isinstance(value, HostTensor) and is_float(value):
         return value.selected(steps)
     tensor = context.integers(node.input[0], node)
     order = run(steps, element_order(tensor.layout_ops, tensor.shape)[None])[0]
     return _selected(context, node, tensor, order)
+
+
+def is_float(value: HostTensor) -> bool:
+    """Whether the host computes a tensor of floating-point numbers, before the input's quantizer."""
+    return value.dtype is None and not any(each.op in QUANTIZERS for each in value.steps)
 
 
 def _selected(context: Lowering, node: onnx.NodeProto, tensor: IntegerTensor, order: np.ndarray) -> IntegerTensor:

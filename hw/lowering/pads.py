@@ -1,15 +1,20 @@
-"""Pad: a constant around an image or a signal is a sliding window of one element; the rest are moves of elements."""
+"""Pad: a constant around an image or a signal is a sliding window of one element; the rest are moves of elements.
+
+Before the input's quantizer the host pads.
+"""
+
+from dataclasses import replace
 
 import numpy as np
 import onnx
 
-from hw.host.steps import HostStep
+from hw.host.steps import HostStep, step
 from hw.lowering.context import Lowering
 from hw.lowering.geometry import Geometry
 from hw.lowering.handlers import Handler, Handlers, with_axis_last
-from hw.lowering.integer_tensor import IntegerTensor
+from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps
 from hw.lowering.layout_ops import gather
-from hw.lowering.moves import moved
+from hw.lowering.moves import is_float, moved
 from hw.lowering.node_steps import Call
 from hw.lowering.padding import padding
 from hw.lowering.refusal import lowering_error
@@ -65,6 +70,14 @@ def _repeated(call: Call, pads: np.ndarray, mode: str) -> tuple[HostStep, ...]:
 def _put_around(context: Lowering, node: onnx.NodeProto, source: str, pads: np.ndarray) -> None:
     """A constant around the tensor ``source``; ``pads`` (axes, 2) are not negative."""
     call = context.call(node)
+    given = call.get("value", 0.0) if call.version < 11 else call.operand(2)
+    value = 0.0 if given is None else float(np.ravel(given)[0])
+    before = context.values[source]
+    if isinstance(before, HostTensor) and is_float(before):
+        moves, fill = _on_host(before.tensor_shape, pads, value)
+        wider = before.selected(moves)
+        context.values[node.output[0]] = replace(wider, prologue=(*wider.prologue, *fill))
+        return
     rank = len(call.shape)
     if pads[:2].any() or rank not in (3, 4):
         raise lowering_error(
@@ -78,8 +91,7 @@ def _put_around(context: Lowering, node: onnx.NodeProto, source: str, pads: np.n
     if not around.padded:
         context.values[node.output[0]] = tensor
         return
-    value = call.get("value", 0.0) if call.version < 11 else call.operand(2)
-    padded = padding(node, tensor, around, 0.0 if value is None else float(np.ravel(value)[0]))
+    padded = padding(node, tensor, around, value)
     edge, dtype = padded.edge(context, context.name("pad"), tensor)
     shape = context.nodes[-1].kernel.outputs()[0].shape
 
@@ -92,6 +104,16 @@ def _put_around(context: Lowering, node: onnx.NodeProto, source: str, pads: np.n
     context.values[node.output[0]] = IntegerTensor(
         shape, tensor.steps, tensor.origins, tensor.layout_ops, edge=edge, dtype=dtype, low=low, high=high
     )
+
+
+def _on_host(shape: tuple[int, ...], pads: np.ndarray, value: float) -> tuple[Steps, Steps]:
+    """Host steps that put a constant around frames of ``shape``: the edges are repeated, and then replaced."""
+    around = [(int(before), int(after)) for before, after in pads[1:]]
+    sizes = enumerate(zip(shape, around, strict=True), 1)
+    moves = tuple(gather(axis, np.pad(np.arange(size), pad, "edge")) for axis, (size, pad) in sizes if any(pad))
+    inside = np.pad(np.ones((1, *shape), np.float32), [(0, 0), *around])
+    fill = (step("Mul", inside), step("Add", (1 - inside) * np.float32(value)))
+    return moves, fill[: 1 + (value != 0)]
 
 
 HANDLERS: Handlers = {("", "Pad"): Handler(_pad, spatial=True)}

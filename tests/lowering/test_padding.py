@@ -154,6 +154,15 @@ def test_modes_that_repeat_elements_are_the_hosts_before_the_quantizer(mode):
     assert names(graph) == ["conv0_window", "conv0", "conv0_threshold"]
 
 
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_the_host_pads_before_the_quantizer(value):
+    b = Builder((1, 2, 4, 3))
+    x = b.node("Pad", b.node("Mul", "x", 2.0), integers(b, 0, 1, 1, 0, 0, 2, 0, 2), np.float32(value))
+    x = conv(b, b.quant(b.node("Add", x, 0.25), 0.25, 4), weights(b, 2, 5, 3, 3))
+    graph, _ = check(b.model((b.quant(x, 0.5, 4), None)))
+    assert names(graph) == ["conv0_window", "conv0", "conv0_threshold"]
+
+
 @pytest.mark.parametrize("after", [0, 2])
 def test_negative_pads_select_elements(after):
     b = Builder((1, 2, 6, 5))
