@@ -16,6 +16,7 @@ import numpy as np
 from flows.engines import ENGINES, find_engine
 from flows.inputs import received, warn
 from hw.host.errors import UsageError
+from hw.lowering.input_types import InputTypes
 from hw.model import Model
 from hw.verification.reference import random_frames
 
@@ -32,6 +33,7 @@ def assert_engines_agree(
     *,
     seed: int = 0,
     clip: bool = False,
+    input_type: InputTypes | None = None,
 ) -> None:
     """Run frames ``x`` (N, *shape), random ones by default, through engines; raise AssertionError where they differ.
 
@@ -39,15 +41,15 @@ def assert_engines_agree(
     ``emulator`` and ``rtl`` by default. Integers must be equal, and the RTL's cycles those of the cycle model; against
     the model itself, at most 0.5 % of the elements may differ, by one code, within float32's rounding of a decision
     (``hw.verification.comparison``). The slower engines see only the first frames. ``clip`` is that of
-    ``Accelerator.run``. Engines that are not available for this model raise BitfabricError; leave them out of
-    ``engines``.
+    ``Accelerator.run``, ``input_type`` that of ``build``. Engines that are not available for this model raise
+    BitfabricError; leave them out of ``engines``.
     """
     __tracebackhide__ = True
     known = comparable()
     chosen = known if engines is None else engines
     if unknown := sorted(set(chosen) - set(known)):
         raise UsageError(f"no engine {unknown[0]} to compare; there are {', '.join(known)}")
-    opened = Model.open(model)
+    opened = Model.open(model, input_type)
     most = max(find_engine(name).compared_frames for name in known)
     if x is None:
         frames = random_frames(opened.graph, most, seed)

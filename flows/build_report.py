@@ -153,10 +153,12 @@ class Estimate(Facts):
 
 
 class ModelFile(Facts):
-    """The model that was built."""
+    """The model that was built. ``input_types`` are types of its inputs that the user gave, not the model; absent where
+    there are none. The hash is that of the model with them, as the build folder has it."""
 
     path: str
     sha256: str
+    input_types: dict[str, str] = {}
 
 
 class Cycles(Facts):

@@ -42,12 +42,19 @@ from flows.tools import tools
 from flows.verify import equal
 from hw.boards import driver_folder
 from hw.host.errors import UsageError
+from hw.model import Model
 
 RESULTS: Mapping[str, type[Facts]] = MappingProxyType({
     "lower": Lowered, "fold": Estimate, "emulate": Emulated, "rtl": Generated, "simulate": Simulated,
     "synthesise": Synthesised, "place": Placed, "netlist": NetlistSimulated, "finn": FinnEstimated,
 })  # fmt: skip
 """The type of every step's result."""
+
+
+def _model_file(model: Model) -> ModelFile:
+    """The model, with the types that the user gave to its inputs."""
+    types = {"input_types": model.input_types} if model.input_types else {}
+    return ModelFile(path=str(model.path), sha256=model.sha256, **types)
 
 
 @dataclass
@@ -74,7 +81,7 @@ class Found:
             driver_folder.write(made.folder / DRIVER, link)
         return BuildReport(
             schema=2,
-            model=ModelFile(path=str(made.model.path), sha256=made.model.sha256),
+            model=_model_file(made.model),
             target=config.target,
             device=made.device.name,
             stopped_after=config.stop_after if config.stop_after != STEPS[-1] else None,

@@ -44,6 +44,7 @@ from flows.steps.simulate import Simulate
 from flows.steps.synthesise import Synthesise
 from hw.host.errors import BitfabricError
 from hw.host.files import make_folder, using
+from hw.lowering.input_types import InputTypes
 from hw.model import Model
 
 ALL_STEPS = (*STEPS, CompareFinn.name)
@@ -72,14 +73,16 @@ def build(
     compare_finn: bool = False,
     parity: bool = False,
     seeds: Sequence[int] = BuildConfig.seeds,
+    input_type: InputTypes | None = None,
 ) -> Accelerator:
     """Build ``model`` (QONNX, or FINN's dataflow graph) for ``target`` in the folder ``out``; returns the accelerator.
 
-    The options are those of BuildConfig. ``watch`` is called for every step (see StepCache); None shows the steps on
-    standard error if it is a terminal, or in the notebook. Steps whose inputs have not changed are not run again; their
-    results are read from ``out``. What an earlier, longer build has left in ``out`` is removed. Raises BitfabricError
-    where a step fails or two stages differ, and UsageError for invalid options, and for a finished build in ``out`` in
-    which a file was edited.
+    The options are those of BuildConfig; ``input_type`` are types of inputs that the model does not quantize
+    (``hw.lowering.input_types``), which become a part of the model in the folder. ``watch`` is called for every step
+    (see StepCache); None shows the steps on standard error if it is a terminal, or in the notebook. Steps whose inputs
+    have not changed are not run again; their results are read from ``out``. What an earlier, longer build has left in
+    ``out`` is removed. Raises BitfabricError where a step fails or two stages differ, and UsageError for invalid
+    options, and for a finished build in ``out`` in which a file was edited.
     """
     config = BuildConfig(
         target,
@@ -101,7 +104,7 @@ def build(
     folder = Path(out)
     with _alone(folder), progress.shown(watch) as told:
         evidence.check_before_build(folder, ALL_STEPS)
-        work = _Build(model, config, folder, told)
+        work = _Build(Model.open(model, input_type), config, folder, told)
         if (folder / evidence.RECORDS).exists():
             for stale in (FILE, PAGE):
                 (folder / stale).unlink(missing_ok=True)
@@ -138,8 +141,8 @@ def _alone(folder: Path) -> Iterator[None]:
 class _Build:
     """One run of the steps."""
 
-    def __init__(self, model: str | os.PathLike[str] | Model, config: BuildConfig, folder: Path, watch: Watch) -> None:
-        self.opened = Model.open(model)  # Raises for a missing or foreign file before anything is written.
+    def __init__(self, model: Model, config: BuildConfig, folder: Path, watch: Watch) -> None:
+        self.opened = model
         self.model = self.opened.with_graph_of(folder / Lower.name)
         self.plan = Plan(self.model, config)
         self.config, self.folder = config, folder

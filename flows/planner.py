@@ -22,6 +22,7 @@ from hw.folding.fmax import Fmax
 from hw.folding.search import Choice, Search, fits
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
+from hw.lowering.input_types import InputTypes
 from hw.model import Model
 from hw.passes import fold
 from hw.passes.fold import apply_folding, current_folding
@@ -374,19 +375,22 @@ def estimate_build(
     fill: bool = False,
     clock_mhz: float | None = None,
     parity: bool = False,
+    input_type: InputTypes | None = None,
 ) -> dict[str, Any]:
     """Cycles, latency and resources of a build without synthesis, as ``bitfabric estimate --json`` prints them.
 
-    The options are those of BuildConfig. Raises BitfabricError where the model cannot be lowered or does not fit.
+    The options are those of BuildConfig; ``input_type`` are types of inputs that the model does not quantize
+    (``hw.lowering.input_types``). Raises BitfabricError where the model cannot be lowered or does not fit.
     """
     config = BuildConfig(
         target, fps=fps, folding=None if folding is None else Path(folding), fill=fill, clock_mhz=clock_mhz,
         parity=parity,
     )  # fmt: skip
-    plan = Plan(Model.open(model), config)
+    plan = Plan(Model.open(model, input_type), config)
     summary = plan.estimate().to_json()
     return {
         "model": str(plan.model.path),
+        **({"input_types": plan.model.input_types} if plan.model.input_types else {}),
         "target": target,
         "clock_mhz": summary["clock_mhz"],
         "fmax_mhz": {"estimated": summary["fmax_mhz"], "slowest": summary["slowest"]}
@@ -407,12 +411,17 @@ def estimate_build(
     }
 
 
-def pareto(model: str | os.PathLike[str] | Model, target: str, clock_mhz: float | None = None) -> dict[str, Any]:
+def pareto(
+    model: str | os.PathLike[str] | Model,
+    target: str,
+    clock_mhz: float | None = None,
+    input_type: InputTypes | None = None,
+) -> dict[str, Any]:
     """The Pareto front of rate and cost on a target: every folding that fits it and is cheaper than all faster ones.
 
     FIFOs are not counted, since their depths follow from the folding. Raises BitfabricError where none fits.
     """
-    plan = Plan(Model.open(model), BuildConfig(target, clock_mhz=clock_mhz))
+    plan = Plan(Model.open(model, input_type), BuildConfig(target, clock_mhz=clock_mhz))
     front = plan.search.pareto_front(plan.device.capacity)
     if not front:
         raise BitfabricError(f"{plan.model.path.name} does not fit {target}: {plan.suggestion()}")

@@ -19,13 +19,14 @@ from qonnx.core.modelwrapper import ModelWrapper
 
 from hw import finn, graph_file, plugins
 from hw.finn.execution import execute
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.ir.frames import Batch
 from hw.ir.graph import Graph
 from hw.lowering import qonnx
 from hw.lowering.gate.boundary import boundary
 from hw.lowering.gate.reading import read_file
 from hw.lowering.gate.structure import node_names
+from hw.lowering.input_types import InputTypes, input_types, with_input_types
 from hw.lowering.lower import LoweredModel, lower_model
 from hw.passes.strip import strip
 from hw.simulation.emulator import Emulator
@@ -57,6 +58,8 @@ class Frontend(ABC):
     default_frames: ClassVar[int | None] = None
     folded: ClassVar[bool] = False
     """Whether the model file states a folding."""
+    typed: ClassVar[bool] = False
+    """Whether a user may give types to its inputs (``hw.lowering.input_types``)."""
 
     def __init__(self, proto: onnx.ModelProto, name: str) -> None:
         """``name`` names the model in errors. Raises UsageError for an incomplete model."""
@@ -96,6 +99,8 @@ class Frontend(ABC):
 
 class Lowered(Frontend):
     """A model of ONNX's operators with quantizers. Its graph is the lowered one, not folded."""
+
+    typed = True
 
     def __init__(self, proto: onnx.ModelProto, name: str) -> None:
         super().__init__(proto, name)
@@ -189,9 +194,9 @@ def frontends() -> tuple[type[Frontend], ...]:
 class Model:
     """A model file. Each property is computed at its first access and kept.
 
-    ``bytes``: the contents of the file; for a model with weights in a second file, those of one file with both.
-    ``lowered``: the folder with the model's dataflow graph (``hw.graph_file``) where a build has lowered it; None where
-    the graph is that of the front end.
+    ``bytes``: the contents of the file; for a model with weights in a second file, or with types of inputs that a user
+    gave, those of one file with all of it. ``lowered``: the folder with the model's dataflow graph (``hw.graph_file``)
+    where a build has lowered it; None where the graph is that of the front end.
     """
 
     def __init__(self, path: Path, data: bytes, frontend: Frontend | None = None, lowered: Path | None = None) -> None:
@@ -203,18 +208,29 @@ class Model:
             self.frontend = frontend
 
     @classmethod
-    def open(cls, source: "str | os.PathLike[str] | Model") -> "Model":
+    def open(cls, source: "str | os.PathLike[str] | Model", input_type: InputTypes | None = None) -> "Model":
         """The model in a file; a Model is returned unchanged.
 
-        Raises UsageError for a file that is missing, damaged, or of a kind that no front end accepts.
+        ``input_type`` are types of inputs that the model does not quantize (``hw.lowering.input_types``). Raises
+        UsageError for a file that is missing, damaged, or of a kind that no front end accepts, and for a type that an
+        input cannot have.
         """
         if isinstance(source, Model):
-            return source
-        path = Path(source)
-        proto, data = read_file(path)
+            if not input_type:
+                return source
+            path, proto, data = source.path, source.proto, source.bytes
+        else:
+            path = Path(source)
+            proto, data = read_file(path)
         with boundary(str(path)):
             node_names(proto.graph)
             frontend = next(each for each in frontends() if each.accepts(proto))
+            if input_type:
+                if not frontend.typed:
+                    raise UsageError(f"{path} states the types of its inputs itself; leave --input-type out")
+                proto = with_input_types(proto, input_type)
+                data = proto.SerializeToString()
+                frontend = next(each for each in frontends() if each.accepts(proto))
             return cls(path, data, frontend(proto, str(path)))
 
     @classmethod
@@ -246,6 +262,11 @@ class Model:
     def proto(self) -> onnx.ModelProto:
         """The ONNX model as stored in the file. Do not modify it."""
         return self.frontend.proto
+
+    @property
+    def input_types(self) -> dict[str, str]:
+        """The types that a user gave to inputs, by name."""
+        return input_types(self.proto)
 
     @cached_property
     def graph(self) -> Graph:

@@ -44,6 +44,16 @@ Parity = Annotated[
     bool,
     typer.Option("--parity", help="a parity bit for every constant in block RAM, and a counter of wrong ones"),
 ]
+InputType = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-type",
+        metavar="[NAME=]TYPE",
+        help="what an input takes that the model does not quantize: uint8, int4, bipolar (integers as they are); "
+        "fixed<16,6> (16 bits, 6 before the point: rounds to nearest, saturates); ap_fixed<16,6[,AP_RND[,AP_SAT]]> (as "
+        "in HLS: truncates, but saturates); scale=0.1,bits=8[,zero_point=3,signed=0]; once for each input",
+    ),
+]
 Clip = Annotated[
     bool,
     typer.Option("--clip", help="round and clip frames to the input's integer type, whatever their number"),

@@ -5,7 +5,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.cli.arguments import AsJson, Clip, Clock, Fill, FoldingFile, ForceClock, Fps, Model, Parity, Target, emit
+from flows.cli.arguments import (
+    AsJson,
+    Clip,
+    Clock,
+    Fill,
+    FoldingFile,
+    ForceClock,
+    Fps,
+    InputType,
+    Model,
+    Parity,
+    Target,
+    emit,
+)
 from flows.config import STEPS, StepName
 
 
@@ -25,6 +38,7 @@ def build(
     ] = None,
     labels: Annotated[Path | None, typer.Option(metavar="Y.npy", help="their classes: prints accuracies")] = None,
     clip: Clip = False,
+    input_type: InputType = None,
     rtl_frames: Annotated[
         int | None, typer.Option(help="frames that the RTL simulation checks (default: 4 to 512 by the design's size)")
     ] = None,
@@ -47,6 +61,7 @@ def build(
             model, target=target, out=out, fps=fps, folding=folding, fill=fill, clock_mhz=clock,
             force_clock=force_clock, stop_after=stop_after, frames=frames, labels=labels, clip=clip,
             rtl_frames=rtl_frames, netlist_frames=netlist_frames, compare_finn=compare_finn, parity=parity, watch=watch,
+            input_type=input_type,
         )  # fmt: skip
     if as_json:
         emit(accelerator.report.to_json())
@@ -65,6 +80,7 @@ def estimate(
     ] = False,
     clock: Clock = None,
     parity: Parity = False,
+    input_type: InputType = None,
     as_json: AsJson = False,
 ) -> None:
     """Cycles, latency and resources in seconds, without synthesis.
@@ -77,11 +93,11 @@ def estimate(
     if pareto:
         if fps is not None or folding is not None or fill or parity:
             raise typer.BadParameter("--pareto shows all rates; leave --fps, --folding, --fill and --parity out")
-        result = planner.pareto(model, target, clock)
+        result = planner.pareto(model, target, clock, input_type)
         emit(result) if as_json else render.front(result)
         return
     result = planner.estimate_build(
-        model, target=target, fps=fps, folding=folding, fill=fill, clock_mhz=clock, parity=parity
+        model, target=target, fps=fps, folding=folding, fill=fill, clock_mhz=clock, parity=parity, input_type=input_type
     )
     emit(result) if as_json else render.estimated(result)
 
@@ -104,6 +120,7 @@ def finn(
     fifo_sizes: Annotated[
         Literal["finn", "ours"], typer.Option(help="FIFO depths: FINN's simulation (Vivado), or of our timing")
     ] = "finn",
+    input_type: InputType = None,
     as_json: AsJson = False,
 ) -> None:
     """FINN's own flow for AMD devices: estimates and HLS/RTL code everywhere, the rest where Vivado is.
@@ -115,7 +132,7 @@ def finn(
 
     result = flow(
         model, out, board=board, part=part, fps=fps, folding=folding, clock_mhz=clock, front_end=front_end,
-        config=config, frames=frames, fifo_sizes=fifo_sizes,
+        config=config, frames=frames, fifo_sizes=fifo_sizes, input_type=input_type,
     )  # fmt: skip
     if as_json:
         emit(result)

@@ -1,6 +1,6 @@
 """The commands' output as text: tables, and the paths of files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +123,15 @@ def _inputs(inputs: Inputs | None) -> None:
         out.print(one_line(inputs.statement), style="yellow" if inputs.doubtful else None, soft_wrap=True)
 
 
+def _typed(types: Mapping[str, str]) -> None:
+    """Print which types the user gave to inputs."""
+    if types:
+        from hw.lowering.input_types import sentences
+
+        for sentence in sentences(types):
+            out.print(one_line(sentence), soft_wrap=True)
+
+
 def built(accelerator: "Accelerator") -> None:
     """Print the tables of a build and the paths of its files."""
     report = accelerator.report
@@ -161,6 +170,7 @@ def built(accelerator: "Accelerator") -> None:
     if report.critical_path:
         facts.add_row("critical path", report.critical_path)
     out.print(facts)
+    _typed(report.model.input_types)
     _warned(report.warnings)
     out.print()
     engines = _table("engine", "frames", "mismatches", "accuracy")
@@ -255,6 +265,7 @@ def estimated(result: dict[str, Any]) -> None:
     if link := result["host_link"]:
         out.print(f"host link {_link(HostLink.model_validate(link))}", soft_wrap=True)
     out.print(f"latency   {cycles['latency']:,} cycles: {cycles['latency'] / result['clock_mhz']:.2f} us")
+    _typed(result.get("input_types", {}))
     _warned(result["warnings"])
 
 

@@ -37,6 +37,7 @@ from hw.ir.kernel import Folding
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.shared.pool import Pool
 from hw.kernels.sliding_window.kernel import SlidingWindow
+from hw.lowering.input_types import InputTypes
 from hw.model import Model
 from hw.native import process
 from hw.passes.fold import apply_folding, current_folding
@@ -81,6 +82,7 @@ def flow(
     config: Path | None = None,
     frames: Path | None = None,
     fifo_sizes: str = "finn",
+    input_type: InputTypes | None = None,
 ) -> dict[str, Any]:
     """Run FINN's flow on ``model`` (QONNX, or FINN's graph) in the folder ``out``; returns the content of finn.json.
 
@@ -88,10 +90,11 @@ def flow(
     ``clock_mhz`` (100); ``front_end``, ``bitfabric`` for our exact graph or ``finn`` for FINN's streamlining;
     ``config``, a FINN configuration whose settings are passed on; ``frames``, a .npy file of frames for verification;
     ``fifo_sizes``, ``finn`` for the FIFO depths that FINN finds by simulation or ``ours`` for those of our timing
-    model. Raises UsageError for invalid options, and BitfabricError where a step or a verification fails.
+    model; ``input_type``, types of inputs that the model does not quantize (``hw.lowering.input_types``). Raises
+    UsageError for invalid options, and BitfabricError where a step or a verification fails.
     """
     request = Request(board, part, fps, folding, clock_mhz, front_end, config, frames, fifo_sizes)
-    folder, opened = Path(out), Model.open(model)
+    folder, opened = Path(out), Model.open(model, input_type)
     if fps is not None and folding is not None:
         raise UsageError("--fps and --folding exclude each other; give one of them")
     make_folder(folder)

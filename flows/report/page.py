@@ -17,6 +17,7 @@ from hw.host.files import read_json, write_text
 from hw.host.text import printable
 from hw.ir import html
 from hw.ir.graph import Graph
+from hw.lowering.input_types import sentences
 from hw.rtl.design import instances
 from hw.synth import nextpnr
 from hw.timing import cycles
@@ -111,6 +112,7 @@ def _facts(report: BuildReport, graph: Graph, hardware: Graph, folder: Path) -> 
         "totals": _totals(report),
         "finn": _finn(report, hardware),
         "commands": _commands(report, folder),
+        "typed": sentences(report.model.input_types),
     }
 
 

@@ -18,6 +18,7 @@ from hw.ir.stream import container
 from hw.kernels.requant.kernel import Requant
 from hw.lowering import node_steps
 from hw.lowering.constants import Constant
+from hw.lowering.input_types import EXAMPLE
 from hw.lowering.integer_tensor import (
     HostTensor,
     IntegerTensor,
@@ -239,8 +240,8 @@ class Lowering:
         at = [i for i, each in enumerate(value.steps) if each.op in QUANTIZERS]
         if value.dtype is None and not at:
             raise BitfabricError(
-                f"input {value.port} reaches {reader} as floating point; quantize it first (a QuantIdentity in "
-                "Brevitas), or annotate it as an integer input (UINT8)"
+                f"input {value.port} reaches {reader} as floating point; say what it takes (--input-type "
+                f"'{EXAMPLE}', or uint8), or quantize it first (a QuantIdentity in Brevitas)"
             )
         count = 0 if value.dtype is not None else (at[0] if first else at[-1]) + 1
         key = value.port, *map(content, (*value.prologue, *value.steps[:count]))

@@ -52,9 +52,10 @@ from hw.lowering.gate.boundary import boundary
 from hw.lowering.gate.limits import MAX_CHAIN, MAX_MOVES
 from hw.lowering.handlers import Handler, Handlers
 from hw.lowering.images import image_tensors
+from hw.lowering.input_types import InputTypes, with_input_types
 from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps, integer_tensor, last_quantizer
 from hw.lowering.one_integer import are_joinable, is_affine, one_integer
-from hw.lowering.qonnx import integer_dtype, load
+from hw.lowering.qonnx import integer_dtype, load, read
 from hw.lowering.quantize import Join, is_redundant, renamed
 from hw.lowering.refusal import lowering_error, unknown_operator
 from hw.lowering.rounding import Product
@@ -98,13 +99,16 @@ class LoweredModel:
     ends: dict[str, tuple[IntegerTensor, Steps]]
 
 
-def lower(model: Source) -> Graph:
+def lower(model: Source, input_type: InputTypes | None = None) -> Graph:
     """The dataflow graph of a QONNX model, with all kernels folded to PE = SIMD = 1.
 
-    Raises UsageError for files that cannot be read, and BitfabricError for every node that has no exact integer form,
-    with the node's name, its operator, why, and what to do.
+    ``input_type`` are types of inputs that the model does not quantize (``hw.lowering.input_types``). Raises UsageError
+    for files that cannot be read, and BitfabricError for every node that has no exact integer form, with the node's
+    name, its operator, why, and what to do.
     """
-    return lower_model(load(model)).graph
+    if not input_type:
+        return lower_model(load(model)).graph
+    return lower_model(load(with_input_types(read(model), input_type))).graph
 
 
 def lower_model(model: ModelWrapper) -> LoweredModel:
