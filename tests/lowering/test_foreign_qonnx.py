@@ -125,7 +125,7 @@ def test_operators_of_others_are_refused_by_name():
     with pytest.raises(BitfabricError, match="Softmax_3: Softmax cannot be lowered: only the host computes it"):
         lower(b.model((x, (1, 2))))
     for elem_type, why in (
-        (TensorProto.FLOAT, "input x reaches MatMul_1 as floating point; quantize it first"),
+        (TensorProto.FLOAT, "input x reaches MatMul_1 as floating point; say what it takes"),
         (TensorProto.DOUBLE, "MatMul_1: .* its input t0 is of type float, another one of type double"),
     ):
         b = Builder((1, 4), elem_type=elem_type)
