@@ -79,8 +79,8 @@ def quant_parameters(node: onnx.NodeProto, operands: list[np.ndarray | None]) ->
         )
     if not np.all(np.isfinite(scale)) or np.any(scale <= 0):
         raise BitfabricError(f"{node.name}: {node.op_type} with a scale that is not positive; check the training")
-    if np.any(zero_point != np.round(zero_point)):
-        raise BitfabricError(f"{node.name}: {node.op_type} with a fractional zero point; train with an integer one")
+    if not np.all(np.isfinite(zero_point)):
+        raise BitfabricError(f"{node.name}: {node.op_type} with a zero point that is not finite; check the training")
     mode = str(attribute(node, "rounding_mode", "ROUND"))
     if mode.upper() not in operators.ROUNDING_MODES:
         raise BitfabricError(
@@ -173,7 +173,12 @@ def folded(node: onnx.NodeProto, given: Mapping[str, Constant], version: int) ->
         if len(values) < needed or first is None or any(value is None for value in values[:needed]):
             raise lowering_error(node, f"it lacks one of its {needed} inputs", "export the model again")
         if needed == 4:
-            return {out: quantized(first.value, quant_parameters(node, values[1:4]))}
+            chosen = quant_parameters(node, values[1:4])
+            if np.any(chosen.zero_point != np.round(chosen.zero_point)):
+                raise BitfabricError(
+                    f"{node.name}: {node.op_type} of constants with a fractional zero point; train with an integer one"
+                )
+            return {out: quantized(first.value, chosen)}
         return {out: bipolar(first.value, np.asarray(values[1]))}
     if node.op_type in LINEAR_OPS and first is not None:
         zero_point = values[2] if len(values) > 2 else None

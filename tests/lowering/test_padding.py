@@ -114,6 +114,13 @@ def test_an_offset_on_the_grid_moves_the_code_of_zero(shift, low, code):
     assert graph.node("conv0_window").kernel.pad_value == code
 
 
+@pytest.mark.parametrize("signed", [0, 1])
+def test_zero_points_between_integers_are_exact_without_padding(signed):
+    b = Builder((1, 2, 4, 4))
+    x = conv(b, b.quant("x", 0.25, 4, np.float32([2.5, -0.75]).reshape(1, 2, 1, 1), signed), weights(b, 3, 2, 3, 3))
+    check(b.model((b.quant(b.node("AveragePool", x, kernel_shape=[2, 2]), 0.5, 5, 3.5, signed), None)))
+
+
 def test_one_bit_codes_may_hold_the_zero():
     b = Builder((1, 2, 4, 4))
     x = b.node("Mul", b.node("Add", b.node("BipolarQuant", "x", 1.0), 1.0), 0.5)
@@ -190,9 +197,13 @@ REFUSALS = {
         "Pad_1: .*batch",
     ),
     "an offset between integers": (
-        lambda b: conv(b, b.node("Sub", b.quant("x", 0.25, 4), 0.625), weights(b, 2, 2, 3, 3), pad=1),
-        "Conv_3: .* offset of -0.625 in channel 0, and no integer represents 0: 2 and 3 represent -0.125 and 0.125; "
+        lambda b: conv(b, b.quant("x", 0.25, 4, 2.5), weights(b, 2, 2, 3, 3), pad=1),
+        "Conv_2: .* offset of -0.625 in channel 0, and no integer represents 0: 2 and 3 represent -0.125 and 0.125; "
         "use a quantizer with an integer zero point",
+    ),
+    "weights with a zero point between integers": (
+        lambda b: conv(b, b.quant("x", 0.25, 4), b.quant(np.ones((2, 2, 3, 3)), 0.25, 4, 0.5)),
+        "Quant_1: Quant of constants with a fractional zero point; train with an integer one",
     ),
     "a BatchNorm of one channel": (
         lambda b: conv(
