@@ -151,14 +151,16 @@ class Lowering:
             )
         return replace(self.quantize(self.on_edge(value, tensor, reader.name)), restore_ops=())
 
-    def affine_integers(self, tensor: str, reader: onnx.NodeProto, sums: bool = False) -> IntegerTensor:
+    def affine_integers(
+        self, tensor: str, reader: onnx.NodeProto, sums: bool = False, codes: bool = False
+    ) -> IntegerTensor:
         """The same as ``integers``, for a reader that computes in float32 and needs the remaining steps to be affine.
 
-        With ``sums``, the same as ``summable``. Raises BitfabricError if the steps are not affine, and for data of
-        another type.
+        With ``sums``, the same as ``summable``; with ``codes``, the reader takes the integers between QuantizeLinear
+        and DequantizeLinear, too. Raises BitfabricError if the steps are not affine, and for data of another type.
         """
         result = self.summable(tensor, reader) if sums else self.integers(tensor, reader)
-        if result.number != "float32":
+        if result.number != "float32" and not (codes and result.number in node_steps.INTEGERS):
             raise BitfabricError(
                 f"{reader.name}: {reader.op_type} cannot be lowered: its input {tensor} is {result.number}; cast it to "
                 "float32 before it"

@@ -1,5 +1,6 @@
 """Sums of tensors, concatenation along channels, and nearest-neighbour resizing."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -83,7 +84,8 @@ def _concat(context: Lowering, node: onnx.NodeProto) -> None:
     if axis == 0:
         raise lowering_error(node, "it works along the batch", "concatenate channels")
     tensors = tuple(
-        with_axis_last(node, context.affine_integers(name, node), axis - 1, permuted=True) for name in node.input
+        with_axis_last(node, context.affine_integers(name, node, codes=True), axis - 1, permuted=True)
+        for name in node.input
     )
     if len(tensors) == 1:
         context.values[node.output[0]] = tensors[0]
@@ -105,7 +107,7 @@ def _concat(context: Lowering, node: onnx.NodeProto) -> None:
     layout_ops = permuted_channels(channels, len(tensors[0].shape), axis - 1)
     result = output_tensor(node, edge, kernel, (low, high), steps, layout_ops)
     context.concatenations[edge] = len(result.steps), tensors
-    context.values[node.output[0]] = result
+    context.values[node.output[0]] = replace(result, number=tensors[0].number)
 
 
 FLOORS = {

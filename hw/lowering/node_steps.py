@@ -311,7 +311,7 @@ def _not(call: Call) -> Steps:
 
 
 def _clip(call: Call) -> Steps:
-    if call.node.op_type == "Clip" and call.number in INTEGERS:
+    if call.number in INTEGERS:
         return _clip_codes(call)
     data = data_index(call.inputs, tuple(call.node.input))
     low, high = np.full((), -np.inf, np.float32), np.full((), np.inf, np.float32)
@@ -391,13 +391,18 @@ def _linear(call: Call) -> LinearParameters:
 
 
 def _clip_codes(call: Call) -> Steps:
-    """A Clip between QuantizeLinear and DequantizeLinear, as Brevitas writes it for codes of few bits."""
-    low, high = (None if value is None else int(value) for value in (call.operand(1), call.operand(2)))
-    least, most = CODES[NAMES[str(call.number)]]
-    ends = {"low": least if low is None else max(low, least), "high": most if high is None else min(high, most)}
-    if ends["low"] > ends["high"]:
-        raise call.lowering_error("its bounds leave no code", "check the model")
-    return (step("QuantizeLinear", np.ones((), np.float32), np.zeros((), np.float32), **ends),)
+    """Bounds between QuantizeLinear and DequantizeLinear, as Brevitas writes them for codes of few bits."""
+    op, (least, most) = call.node.op_type, CODES[NAMES[str(call.number)]]
+    data = data_index(call.inputs, tuple(call.node.input))
+    others = {i: call.operand(i) for i in range(len(call.node.input)) if i != data}
+    given = {i: value for i, value in others.items() if value is not None}
+    if any(value.size != 1 for value in given.values()):
+        raise call.lowering_error("its bounds differ by element", "use one number")
+    ends = {i: int(value.ravel()[0]) for i, value in given.items()}
+    low = max([least, *(end for i, end in ends.items() if op == "Max" or (op == "Clip" and i == 1))])
+    high = min([most, *(end for i, end in ends.items() if op == "Min" or (op == "Clip" and i == 2))])
+    # Where no code is left, the upper bound is the result.
+    return (step("QuantizeLinear", np.ones((), np.float32), np.zeros((), np.float32), low=min(low, high), high=high),)
 
 
 def _float_of(call: Call) -> str:

@@ -85,7 +85,7 @@ def _put_around(context: Lowering, node: onnx.NodeProto, source: str, pads: np.n
             f"it pads a tensor of shape {call.shape} by {pads.T.ravel().tolist()}, which adds channels to a stream",
             "pad height and width only, or compute more channels in the layer before it",
         )
-    tensor = with_axis_last(node, context.affine_integers(source, node), permuted=True)
+    tensor = with_axis_last(node, context.affine_integers(source, node, codes=True), permuted=True)
     ones = (1,) * (rank - 2)
     around = Geometry(tensor.shape[:-1], ones, ones, ones, tuple((int(a), int(b)) for a, b in pads[2:]))
     if not around.padded:
@@ -102,8 +102,9 @@ def _put_around(context: Lowering, node: onnx.NodeProto, source: str, pads: np.n
     context.products[edge] = Product((tensor,), padded.around(bounds), len(tensor.steps))
     low, high = padded.range(tensor)
     context.values[node.output[0]] = IntegerTensor(
-        shape, tensor.steps, tensor.origins, tensor.layout_ops, edge=edge, dtype=dtype, low=low, high=high
-    )
+        shape, tensor.steps, tensor.origins, tensor.layout_ops,
+        number=tensor.number, edge=edge, dtype=dtype, low=low, high=high,
+    )  # fmt: skip
 
 
 def _on_host(shape: tuple[int, ...], pads: np.ndarray, value: float) -> tuple[Steps, Steps]:

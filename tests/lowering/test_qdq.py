@@ -233,6 +233,37 @@ def test_a_clip_narrows_the_codes_of_one_reader():
     agrees(b.model(b.node("Add", *both)), frames)
 
 
+INT64 = {"dtype": np.int64}
+BETWEEN = {
+    "Concat": lambda b, x: b.node("Concat", x, b.node("MaxPool", x, kernel_shape=[3, 3], pads=[1] * 4), axis=1),
+    "Gather": lambda b, x: b.node("Gather", x, b.constant([3, 1, 0], **INT64), axis=1),
+    "Max": lambda b, x: b.node("Max", x, b.constant(100, np.uint8)),
+    "MaxPool": lambda b, x: b.node("MaxPool", x, kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2]),
+    "Min": lambda b, x: b.node("Min", x, b.constant(100, np.uint8)),
+    "Pad": lambda b, x: b.node("Pad", x, b.constant([0, 0, 1, 0, 0, 0, 0, 1], **INT64), b.constant(7, np.uint8)),
+    "Resize": lambda b, x: b.node(
+        "Resize", x, "", b.constant([1, 1, 2, 2]), mode="nearest", coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    ),
+    "Slice": lambda b, x: b.node("Slice", x, *(b.constant([end], **INT64) for end in (1, 4, 2))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op", BETWEEN)
+def test_operators_on_codes(op):
+    """What stands between QuantizeLinear and DequantizeLinear works on integers, before the zero point."""
+    rng, frames = np.random.default_rng(0), normal(6, 4, 5, 5)
+    b = QdqBuilder(frames, 13)
+    x = b.node("Conv", b.dequantize(b.calibrated("x", "uint8", False)), normal_weights(b, rng, 4, 4, 2))
+    codes = b.calibrated(x, "uint8", False)
+    x = b.dequantize(Codes(BETWEEN[op](b, codes.name), "uint8", codes.scale, codes.zero_point))
+    agrees(b.model(b.node("Conv", x, normal_weights(b, rng, 3, b.values(x).shape[1], 2))), frames, directed=True)
+
+
+def normal_weights(b: QdqBuilder, rng: np.random.Generator, outputs: int, inputs: int, size: int) -> str:
+    return b.weights(rng, (outputs, inputs, size, size), "int8", True, None, "stored")
+
+
 def test_both_kinds_of_quantizers_in_one_model():
     """QONNX's and ONNX's own: qonnx executes both."""
     rng = np.random.default_rng(0)
