@@ -50,8 +50,9 @@ InputType = Annotated[
         "--input-type",
         metavar="[NAME=]TYPE",
         help="what an input takes that the model does not quantize: uint8, int4, bipolar (integers as they are); "
-        "fixed<16,6> (16 bits, 6 before the point: rounds to nearest, saturates); ap_fixed<16,6[,AP_RND[,AP_SAT]]> (as "
-        "in HLS: truncates, but saturates); scale=0.1,bits=8[,zero_point=3,signed=0]; once for each input",
+        "fixed<16,6> (16 bits, 6 before the point; rounds to nearest, saturates); ap_fixed<16,6> (truncates as in HLS, "
+        "but saturates), with other roundings: ap_fixed<8,3,AP_RND>; scale=0.1,bits=8 (zero_point=, signed=, narrow=); "
+        "once for each input",
     ),
 ]
 Clip = Annotated[
