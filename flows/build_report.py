@@ -253,6 +253,8 @@ class DirectedCounts(Facts):
     ``frames`` of the whole network are directed at its inputs; ``layers`` are compared with the model's own nodes at
     ``inputs`` of their own (but for those ``left_out``). ``covered`` of the quantizers' ``decision_points`` are driven
     from both sides, and ``sums`` to their minimum and maximum. ``explained`` elements differ within float32 rounding.
+    ``combinations`` of integers that meet in sums of unequal scales were checked, of which float32 rounds ``differing``
+    ones otherwise.
     """
 
     frames: int
@@ -263,6 +265,8 @@ class DirectedCounts(Facts):
     sums: int
     explained: int
     left_out: tuple[str, ...]
+    combinations: int = 0
+    differing: int = 0
     summary: str
 
 

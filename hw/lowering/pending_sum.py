@@ -253,8 +253,9 @@ def _rounded(value: Fraction, bits: int) -> int:
 
 
 def _exponent(value: Fraction) -> int:
-    """The base-2 logarithm of a positive fraction, rounded down, or one less."""
-    return value.numerator.bit_length() - value.denominator.bit_length() - 1
+    """The base-2 logarithm of a positive fraction, rounded down."""
+    about = value.numerator.bit_length() - value.denominator.bit_length()
+    return about - (value < Fraction(2) ** about)
 
 
 def _reach(leaves: Sequence[IntegerTensor], coefficients: Coefficients) -> tuple[np.ndarray, np.ndarray]:

@@ -94,7 +94,7 @@ def sum_of_groups(name: str, node: onnx.NodeProto, parts: Sequence[IntegerTensor
     The model's float32 may add them in any order. So an error of the coefficients that is below the rounding error of
     that sum shows in no result. Raises BitfabricError if a part is None, whose weights have different scales.
     """
-    precision = min(FAITHFUL_BITS, max(8, FAITHFUL_BITS - (terms + 8).bit_length() + 1))
+    precision = min(FAITHFUL_BITS, max(8, FAITHFUL_BITS - (terms + 8).bit_length()))
     given = [Term(part) for part in parts if part is not None]
     if len(given) < len(parts):
         raise _different_scales(node)

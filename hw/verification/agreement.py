@@ -71,7 +71,9 @@ class Directed:
     - ``decision_points``: those of all quantizers, by channel; ``covered`` are driven from both sides;
     - ``sums``: the sums driven to their minimum and their maximum;
     - ``explained``: elements that differ, but within float32 rounding. These inputs lie at decision points, so that a
-      reference in float32 may well decide otherwise there; they are not mismatches of the frames.
+      reference in float32 may well decide otherwise there; they are not mismatches of the frames;
+    - ``combinations``: those of the integers that meet in sums of unequal scales, all of which the lowering has checked
+      (``hw.lowering.coefficients``); ``differing``: those at which float32 rounds equal sums to different codes.
     """
 
     frames: int
@@ -82,6 +84,8 @@ class Directed:
     sums: int
     explained: int
     left_out: tuple[str, ...] = ()
+    combinations: int = 0
+    differing: int = 0
 
     @property
     def summary(self) -> str:
@@ -89,5 +93,7 @@ class Directed:
         points = f"{self.covered:,} of {self.decision_points:,} decision points from both sides"
         layers = f"{self.layers:,} layers at {self.inputs:,} inputs of their own ({points})"
         rounded = f"; {self.explained:,} elements within float32 rounding of a threshold" if self.explained else ""
+        joined = f"; {self.combinations:,} combinations of unequal scales" if self.combinations else ""
+        joined += f", {self.differing:,} of them rounded otherwise by float32" if self.differing else ""
         missing = f"; not alone: {', '.join(self.left_out)}" if self.left_out else ""
-        return f"{layers}, {self.frames:,} directed frames{rounded}{missing}"
+        return f"{layers}, {self.frames:,} directed frames{rounded}{joined}{missing}"

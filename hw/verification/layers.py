@@ -235,4 +235,6 @@ def check_directed(graph: Graph, lowering: LoweredModel, reference: Reference) -
         sums=driven.sums,
         explained=driven.explained + compared.explained,
         left_out=tuple(titles.get(layer, layer) for layer in driven.left_out),
+        combinations=sum(join.combinations for join in lowering.joins.values()),
+        differing=sum(join.differing for join in lowering.joins.values()),
     )
