@@ -13,7 +13,8 @@ import numpy as np
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph
 from hw.timing import deadlock
-from hw.timing.periodic import fastest
+from hw.timing.frames import Outcome, solve_frames
+from hw.timing.periodic import fastest, slowest
 from hw.timing.trace import Trace, attempt
 
 
@@ -58,11 +59,15 @@ def steady_state(graph: Graph) -> SteadyState:
     """Interval and latency of the steady state, without simulating until it is reached.
 
     A simulation may need hundreds of frames: nodes that are slightly faster than the later ones run ahead until all
-    FIFOs between them are full. Instead, the interval is that of the fastest periodic schedule. The latency is that of
-    a single frame, because no frame waits for a later one. Raises Deadlock as ``simulate`` does.
+    FIFOs between them are full. Instead, the interval is that of the fastest periodic schedule. Mostly that is the
+    interval of the slowest kernel, for which frames repeat that come no faster (``hw.timing.frames``). The latency is
+    that of a single frame, because no frame waits for a later one. Raises Deadlock as ``simulate`` does.
     """
-    first = _solved(graph, *attempt(graph, 1))
-    return SteadyState(fastest(graph).interval, first.latency)
+    least = slowest(graph)
+    frames = solve_frames(graph, least)
+    if frames.outcome is Outcome.DEADLOCK:
+        _solved(graph, *attempt(graph, 1))
+    return SteadyState(least if frames.outcome is Outcome.REPEATS else fastest(graph).interval, frames.latency)
 
 
 def steady(graph: Graph, limit: int = 128) -> Trace:

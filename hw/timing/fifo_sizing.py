@@ -6,7 +6,12 @@ from hw.host.errors import UsageError
 from hw.ir.graph import Graph
 from hw.passes.fifos import insert_fifos, streams
 from hw.timing.cycles import Deadlock, steady
-from hw.timing.periodic import PeriodicSchedule, fastest
+from hw.timing.frames import Outcome, solve_frames
+from hw.timing.periodic import PeriodicSchedule, fastest, slowest
+from hw.timing.strips import NARROWEST, divide
+
+MOST_BEATS = 1 << 20
+"""Beats of a graph's edges in a frame up to which FIFOs are sized by all of them."""
 
 
 def interval(graph: Graph, depths: dict[str, int]) -> float:
@@ -28,14 +33,46 @@ def min_interval(graph: Graph) -> int:
     return _fastest(graph).interval
 
 
-def size_fifos(graph: Graph, interval: int | None = None) -> dict[str, int]:
+def size_fifos(graph: Graph, interval: int | None = None, most_beats: int = MOST_BEATS) -> dict[str, int]:
     """FIFO depths (edge -> beats) that sustain a frame every ``interval`` cycles without a deadlock.
 
     The default interval is that of unbounded FIFOs. Edges that need no FIFO are absent. The depths start from the
     occupancy of a schedule with input at an even rate. Each FIFO in turn is reduced to the smallest depth that keeps
     the interval with the present depths of the others, until nothing changes. Therefore no single FIFO can be smaller.
     Raises UsageError for an interval that no depths sustain.
+
+    The depths of a graph of more than ``most_beats`` beats are those that strips of its images need
+    (``hw.timing.strips``), which are the same in all networks of the tests. That they keep the interval is proven by
+    a solution of the whole graph; where they do not, strips are taken twice as wide, and the whole images in the end.
     """
+    if sum(stream.beats for stream in streams(graph).values()) > most_beats:
+        depths = _of_strips(graph, interval)
+        if depths is not None:
+            return depths
+    return _of_beats(graph, interval)
+
+
+def _of_strips(graph: Graph, interval: int | None) -> dict[str, int] | None:
+    """The depths that strips need; None if those of no strip are proven to suffice."""
+    division, least = divide(graph, NARROWEST + 1), slowest(graph)
+    if division is None or (interval is not None and interval < least):
+        return None
+    wanted, rest = interval or least, division.rest()
+    share = NARROWEST
+    while share < division.parts:
+        try:
+            depths = _of_beats(division.strip(share), wanted * share // division.parts)
+            depths |= {} if rest is None else _of_beats(rest, wanted)
+        except UsageError:  # a strip is slower than its part of the frame
+            depths = {}
+        if solve_frames(insert_fifos(graph, depths), wanted).outcome is Outcome.REPEATS:
+            return depths
+        share *= 2
+    return None
+
+
+def _of_beats(graph: Graph, interval: int | None) -> dict[str, int]:
+    """The depths by the schedule of every beat."""
     schedule = _fastest(graph)
     if interval is not None and interval < schedule.interval:
         best = f"{schedule.interval} is the least"

@@ -139,6 +139,11 @@ class PeriodicSchedule:
         events.consumer[arrivals] = own if present else events.consumer[departures]
 
 
+def slowest(graph: Graph) -> int:
+    """The interval of the slowest kernel alone: a graph's interval is no shorter."""
+    return max(node.kernel.schedule().interval for node in graph)
+
+
 def fastest(graph: Graph, edges: Iterable[str] = ()) -> PeriodicSchedule:
     """The schedule with the minimum interval, with FIFOs that are never full on ``edges``.
 
@@ -146,7 +151,7 @@ def fastest(graph: Graph, edges: Iterable[str] = ()) -> PeriodicSchedule:
     loop of dependences with the largest mean limits the rate, and there is a schedule if, and only if, no loop needs
     more cycles per frame than ``interval``.
     """
-    bound = max(node.kernel.schedule().interval for node in graph)
+    bound = slowest(graph)
     low, best = bound - 1, PeriodicSchedule(graph, edges, bound)
     while not best.feasible:
         low, best = best.interval, best.with_interval(2 * best.interval)

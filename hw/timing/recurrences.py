@@ -124,7 +124,9 @@ def tables(graph: Graph, frames: int) -> Tables:
     )  # fmt: skip
 
 
-SOLVERS = Library("hw.timing", ("recurrences.cpp", "stalls.cpp", "longest_path.cpp"), headers=("tables.hpp",))
+SOLVERS = Library(
+    "hw.timing", ("recurrences.cpp", "frames.cpp", "stalls.cpp", "longest_path.cpp"), headers=("tables.hpp",)
+)
 """The compiled solvers of the timing model."""
 _CYCLES = array(np.int64)
 _solve = SOLVERS.function(

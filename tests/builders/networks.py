@@ -12,8 +12,10 @@ from hw.kernels.arg_max.kernel import ArgMax
 from hw.kernels.concat.kernel import Concat
 from hw.kernels.fork.kernel import Fork
 from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.max_pool.kernel import MaxPool
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.threshold.kernel import Threshold
+from hw.kernels.upsample.kernel import Upsample
 from hw.passes.fold import apply_folding
 from hw.passes.lanes import insert_width_converters
 
@@ -142,3 +144,42 @@ def random_graph(rng: np.random.Generator, steps: int = 6, sides: tuple[int, int
     return insert_width_converters(
         apply_folding(graph, {node.name: rng.choice(node.kernel.foldings()) for node in graph})
     )
+
+
+def tall_graph(rng: np.random.Generator, rows: int) -> Graph:
+    """Convolutions on two levels of an image of ``rows`` rows, as in a U-Net, and a classifier of a pool of all rows;
+    with a random folding of one position a beat, and with width converters between; no FIFOs."""
+    columns, channels, dtype = int(rng.choice([4, 6])), int(rng.choice([2, 4])), DataType["UINT2"]
+    nodes: list[Node] = []
+
+    def add(kernel: Kernel, *inputs: str) -> str:
+        name = f"{kernel.op}{len(nodes)}"
+        outputs = tuple(f"{name}_{i}" for i in range(len(kernel.outputs())))
+        nodes.append(Node(name, kernel, inputs, outputs))
+        return outputs[0]
+
+    def layer(edge: str, size: tuple[int, int], inputs: int, side: int = 3) -> str:
+        if side > 1:
+            edge = add(SlidingWindow((*size, inputs), (side, side), dtype, pad=((side // 2,) * 2,) * 2), edge)
+        product = MatrixVector(
+            random_weights(rng, "INT2", (channels, side * side * inputs)), DataType["INT2"], dtype, size
+        )
+        have = product.outputs()[0].dtype
+        values = np.sort(rng.integers(int(have.min()), int(have.max()), (channels, 3), endpoint=True), axis=1)
+        return add(Threshold(values, np.zeros(channels, bool), have, dtype, size), add(product, edge))
+
+    large, small = (rows, columns), (rows // 2, columns // 2)
+    add(Fork((*large, channels), dtype), layer("x", large, channels, int(rng.choice([1, 3]))))
+    beside, down = nodes[-1].outputs
+    edge = add(MaxPool((*large, channels), (2, 2), dtype), down)
+    for _ in range(int(rng.integers(1, 3))):
+        edge = layer(edge, small, channels, int(rng.choice([1, 3])))
+    up = add(Upsample((*small, channels), (2, 2), dtype), edge)
+    edge = layer(add(Concat(((*large, channels),) * 2, (dtype, dtype)), up, beside), large, 2 * channels, 3)
+    edge = add(MaxPool((*large, channels), large, dtype), edge)
+    last = MatrixVector(random_weights(rng, "INT2", (3, channels)), DataType["INT2"], dtype)
+    edge = add(last, edge)
+    shape = (*large, channels)
+    graph = Graph(tuple(nodes), (Port("x", "x", shape, "UINT2"),), (Port("y", edge, (3,), "int"),))
+    folding = {node.name: rng.choice([each for each in node.kernel.foldings() if each.pixels == 1]) for node in graph}
+    return insert_width_converters(apply_folding(graph, folding))

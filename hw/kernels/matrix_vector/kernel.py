@@ -97,6 +97,7 @@ class MatrixVector(Kernel):
         checked_range(self.op, self.input_dtype, self.input_range)
         self._check_folding()
         container(self.accumulator_dtype)
+        object.__setattr__(self, "_bits_by_simd", {})  # of all copies; see _pair_bits
 
     def _check_folding(self) -> None:
         for what, value, size, of in (("pe", self.pe, self.mh, "outputs"), ("simd", self.simd, self.mw, "inputs")):
@@ -231,13 +232,28 @@ class MatrixVector(Kernel):
             planes = self.weight_dtype.bitwidth() + (not self.weight_dtype.signed())
             return planes, bits, bits + levels(self.pairs)
         if self.datapath == "input_planes":
-            sums, differences, extra = self._paired
-            both = (min(sums.min(), differences.min()), max(sums.max(), differences.max()))
-            bits = _signed_bits(*map(int, both))
-            if self.input_dtype == BIPOLAR:
-                return 1, bits, 0
-            return self.input_dtype.bitwidth(), bits, _signed_bits(int(extra.min()), int(extra.max()))
+            bits, rest = self._pair_bits
+            return (1, bits, 0) if self.input_dtype == BIPOLAR else (self.input_dtype.bitwidth(), bits, rest)
         return 1, 2, 0
+
+    @property
+    def _pair_bits(self) -> tuple[int, int]:
+        """Widths of the sums and differences of pairs of weights, and of the extra term (see ``_paired``)."""
+        known: dict[int, tuple[int, int]] = vars(self)["_bits_by_simd"]  # of all foldings
+        if self.simd not in known:
+            narrow = self.weights.astype(np.int16) if self.weight_dtype.bitwidth() < 15 else self.weights
+            lanes = narrow.reshape(self.mh, self.sf, self.simd)
+            even, odd = lanes[..., 0 : self.simd // 2 * 2 : 2], lanes[..., 1::2]
+            values = [each for each in (even + odd, even - odd, lanes[..., self.simd // 2 * 2 :]) if each.size]
+            extra = self._constant * lanes.sum(axis=2, dtype=np.int64)
+            ends = min(each.min() for each in values), max(each.max() for each in values)
+            known[self.simd] = _signed_bits(*ends), _signed_bits(extra.min(), extra.max())
+        return known[self.simd]
+
+    @property
+    def _constant(self) -> int:
+        """See ``_paired``."""
+        return -1 if self.input_dtype.signed() else (1 << self.input_dtype.bitwidth()) - 1
 
     @property
     def _folded(self) -> np.ndarray:
@@ -256,8 +272,7 @@ class MatrixVector(Kernel):
         folded = self._folded
         even, odd = folded[..., 0::2], np.zeros((*folded.shape[:2], self.pairs), np.int64)
         odd[..., : self.simd // 2] = folded[..., 1::2]
-        constant = -1 if self.input_dtype.signed() else (1 << self.input_dtype.bitwidth()) - 1
-        return even + odd, even - odd, constant * folded.sum(axis=2)
+        return even + odd, even - odd, self._constant * folded.sum(axis=2)
 
     @property
     def row(self) -> int:
