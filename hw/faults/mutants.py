@@ -15,6 +15,7 @@ from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import MAX_SHIFT, Requant
 from hw.kernels.shared.flipped_bits import with_parameters
+from hw.kernels.table.kernel import Table
 from hw.kernels.threshold.kernel import Threshold
 
 
@@ -22,10 +23,10 @@ from hw.kernels.threshold.kernel import Threshold
 class Mutant:
     """A layer with one error: the ``kernel`` that takes the place of the layer's own.
 
-    ``kind``: ``threshold`` (one of them, plus or minus 1), ``weight`` (the sign of a one-bit weight, otherwise plus or
-    minus 1), ``constant`` (a requant's multiplier, addend or shift, plus or minus 1), ``permutation`` (two channels
-    exchanged). ``index`` says where: channel and number of a threshold, output and input of a weight, name and channel
-    of a constant, the axis and its two channels.
+    ``kind``: ``threshold`` (one of them, plus or minus 1), ``value`` (of a table; the sign of one bit, otherwise
+    plus or minus 1), ``weight`` (likewise), ``constant`` (a requant's multiplier, addend or shift, plus or minus 1),
+    ``permutation`` (two channels exchanged). ``index`` says where: channel and number of a threshold or value, output
+    and input of a weight, name and channel of a constant, the axis and its two channels.
     """
 
     layer: str
@@ -66,6 +67,8 @@ def _sources(node: Node, rng: np.random.Generator) -> list[Iterator[Mutant]]:
     match kernel := node.kernel:
         case Threshold():
             kinds = [(_threshold, kernel.thresholds.size), (_channels, kernel.channels**2)]
+        case Table():
+            kinds = [(_value, kernel.values.size), (_channels, kernel.channels**2)]
         case MatrixVector() | Depthwise():
             kinds = [(_weight, kernel.weights.size), (_permuted, sum(size**2 for size in kernel.weights.shape))]
         case Requant():
@@ -108,6 +111,15 @@ def _threshold(layer: str, kernel: Threshold, place: int, sign: int) -> Mutant |
         return None
     table[channel].sort()
     return Mutant(layer, "threshold", (channel, number, sign), _changed(kernel, thresholds=table))
+
+
+def _value(layer: str, kernel: Table, place: int, sign: int) -> Mutant | None:
+    index = divmod(place, kernel.values.shape[1])
+    values = kernel.values.copy()
+    values[index] += -2 * values[index] if kernel.output_dtype == DataType["BIPOLAR"] else sign
+    if not int(kernel.output_dtype.min()) <= values[index] <= int(kernel.output_dtype.max()):
+        return None
+    return Mutant(layer, "value", (*index, sign), _changed(kernel, values=values))
 
 
 def _weight(layer: str, kernel: MatrixVector | Depthwise, place: int, sign: int) -> Mutant | None:
@@ -156,10 +168,16 @@ def _permuted(layer: str, kernel: MatrixVector | Depthwise, place: int, sign: in
     return Mutant(layer, "permutation", (("outputs", "inputs")[axis], *pair), _changed(kernel, weights=weights))
 
 
-def _channels(layer: str, kernel: Threshold | Requant, place: int, sign: int) -> Mutant | None:
+def _channels(layer: str, kernel: Threshold | Requant | Table, place: int, sign: int) -> Mutant | None:
     pair = _pair(place, kernel.channels)
     if pair is None:
         return None
-    names = ("thresholds", "decreasing") if isinstance(kernel, Threshold) else ("multiplier", "addend")
+    match kernel:
+        case Threshold():
+            names: tuple[str, ...] = ("thresholds", "decreasing")
+        case Table():
+            names = ("values",)
+        case _:
+            names = ("multiplier", "addend")
     changes = {name: _exchanged(getattr(kernel, name), pair) for name in names}
     return Mutant(layer, "permutation", ("channels", *pair), _changed(kernel, **changes))

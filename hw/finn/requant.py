@@ -118,7 +118,7 @@ def _difference(
 def _steps(kernel: Requant, low: np.ndarray, high: np.ndarray) -> StepFunction:
     """The kernel's codes as a function of one integer for each channel."""
     alone = replace(kernel, prefix=(), pe=1)
-    return step_function(lambda x: alone.execute(x)[0].astype(np.int64), low, high, True, kernel.op)
+    return step_function(lambda x: alone.execute(x)[0].astype(np.int64), low, high, kernel.op)
 
 
 def as_thresholds(kernel: Requant, bounds: tuple[np.ndarray, np.ndarray]) -> Threshold:

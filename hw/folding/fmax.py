@@ -71,7 +71,7 @@ def period(kernel: Kernel, used: Resources, calibration: Calibration) -> float:
     logic = logic_period(kernel, calibration)
     paths = [logic.ns * (max(1, used.lut) / SMALL) ** logic.growth]
     if used.bram:
-        paths.append(calibration.bram.ns + calibration.bram.growth * log2(used.bram))
+        paths.append(calibration.bram.ns + calibration.bram.growth * log2(max(1, kernel.blocks_together(used))))
     if used.dsp:
         paths.append(calibration.dsp.ns + calibration.dsp.growth * log2(used.dsp))
     return max(paths)

@@ -224,6 +224,10 @@ class Kernel(ABC):
     def resources(self, family: Family) -> Resources:
         """Cost estimated before synthesis."""
 
+    def blocks_together(self, used: Resources) -> int:
+        """Of the block RAM that the kernel has ``used``, the blocks whose outputs belong to one word."""
+        return used.bram
+
     @abstractmethod
     def rtl(self, family: Family) -> Rtl:
         """The instance for this family."""

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
-from hw.host import operators
 from hw.host.errors import BitfabricError
 from hw.lowering.constant_operators import casts, elementwise, shapes, sums
 from hw.lowering.constant_operators.node import SHORT, Array, ConstantNode, Operator
@@ -58,7 +57,14 @@ def evaluate(node: onnx.NodeProto, inputs: Sequence[Array | None], version: int)
     return tuple(np.asarray(value) for value in results)
 
 
+FUNCTIONS = (
+    "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Celu", "Cos", "Cosh", "Elu", "Erf", "Exp", "Gelu",
+    "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Mish", "Selu", "Shrink", "Sigmoid", "Sin", "Sinh", "Softplus",
+    "Softsign", "Swish", "Tan", "Tanh", "ThresholdedRelu",
+)  # fmt: skip
+"""Functions of one tensor of floating-point numbers."""
 OPERATORS: Mapping[str, Operator] = {
+    **{op: elementwise.of_one(op) for op in FUNCTIONS},
     "Abs": elementwise.unary(np.abs),
     "Add": elementwise.binary(np.add),
     "And": elementwise.binary(np.logical_and),
@@ -74,7 +80,6 @@ OPERATORS: Mapping[str, Operator] = {
     "Div": elementwise.binary(elementwise.divide),
     "Dropout": shapes.dropout,
     "Equal": elementwise.binary(np.equal),
-    "Exp": elementwise.rounded(np.exp),
     "Expand": shapes.expand,
     "Flatten": shapes.flatten,
     "Floor": elementwise.unary(np.floor),
@@ -83,17 +88,20 @@ OPERATORS: Mapping[str, Operator] = {
     "Greater": elementwise.binary(np.greater),
     "GreaterOrEqual": elementwise.binary(np.greater_equal),
     "Identity": shapes.identity,
+    "IsInf": elementwise.is_inf,
+    "IsNaN": elementwise.unary(np.isnan),
     "Less": elementwise.binary(np.less),
     "LessOrEqual": elementwise.binary(np.less_equal),
-    "Log": elementwise.rounded(np.log),
     "MatMul": sums.product,
     "Max": elementwise.several(np.maximum),
+    "Mean": elementwise.mean,
     "Min": elementwise.several(np.minimum),
     "Mod": elementwise.modulo,
     "Mul": elementwise.binary(np.multiply),
     "Neg": elementwise.unary(np.negative),
     "Not": elementwise.unary(np.logical_not),
     "Or": elementwise.binary(np.logical_or),
+    "PRelu": elementwise.p_relu,
     "Pad": shapes.pad,
     "Pow": elementwise.power,
     "Range": shapes.arange,
@@ -110,17 +118,14 @@ OPERATORS: Mapping[str, Operator] = {
     "Reshape": shapes.reshape,
     "Round": elementwise.unary(np.round),
     "Shape": shapes.shape,
-    "Sigmoid": elementwise.rounded(operators.OPERATORS["Sigmoid"]),
     "Sign": elementwise.unary(np.sign),
     "Size": lambda call: np.asarray(call[0].size, np.int64),
     "Slice": shapes.sliced,
-    "Softplus": elementwise.rounded(operators.OPERATORS["Softplus"]),
     "Split": shapes.split,
     "Sqrt": elementwise.unary(np.sqrt),
     "Squeeze": shapes.squeeze,
     "Sub": elementwise.binary(np.subtract),
     "Sum": elementwise.several(np.add),
-    "Tanh": elementwise.rounded(np.tanh),
     "Tile": shapes.tile,
     "Transpose": shapes.transpose,
     "Unsqueeze": shapes.unsqueeze,

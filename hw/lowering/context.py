@@ -15,7 +15,6 @@ from hw.ir.graph import Node, Port
 from hw.ir.kernel import Kernel
 from hw.ir.origin import Origin
 from hw.ir.stream import container
-from hw.kernels.requant.kernel import Requant
 from hw.lowering import node_steps
 from hw.lowering.constants import Constant
 from hw.lowering.input_types import EXAMPLE
@@ -329,13 +328,15 @@ class Lowering:
             count = at + 1 + len(read.steps) - len(source.steps)
             # All quantizers behind a layer, one after another or beside each other, are numbered after the layer.
             layer = self._quantized_layers.get(read.edge, read.edge)
-            edge = self.append(f"{layer}_{made.kernel.op}", made.kernel, read.edge, origin=origin)
-            self._quantized_layers[edge] = layer
-            stream = made.kernel.outputs()[0]
+            edge = read.edge
+            for kernel in made.kernels:
+                edge = self.append(f"{layer}_{kernel.op}", kernel, edge, origin=origin)
+                self._quantized_layers[edge] = layer
+            stream = made.kernels[-1].outputs()[0]
             self._quantized[key] = integer_tensor(edge, stream.shape, stream.dtype, made.low, made.high, origin)
             self.decisions[edge] = Decision(read.truncated(count), read.steps[:count], made)
             # A Requant does not compute in float32, as the steps do, and they are not exact on a sum of unequal scales.
-            if not isinstance(made.kernel, Requant) and read is source:
+            if made.in_float32 and read is source:
                 self.functions[edge] = 0, self.decisions[edge].source
         out = self._quantized[key].extended(source.steps[at + 1 :], source.origins[at + 1 :])
         out = replace(out, layout_ops=source.layout_ops, restore_ops=source.restore_ops, number=source.number)

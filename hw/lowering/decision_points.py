@@ -15,8 +15,6 @@ Codes = Callable[[np.ndarray], np.ndarray]
 
 WORK = 1 << 20
 """Elements evaluated in one array operation, which bounds the memory."""
-TABLE = 1 << 24
-"""Limit on the number of evaluations when a function is checked over its whole range."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,44 +61,21 @@ class StepFunction:
         return low
 
 
-def step_function(codes: Codes, low: np.ndarray, high: np.ndarray, monotone: bool, what: str) -> StepFunction:
-    """The step function of ``codes`` on inputs from ``low`` to ``high``.
+def step_function(codes: Codes, low: np.ndarray, high: np.ndarray, what: str) -> StepFunction:
+    """The step function of ``codes``, which are monotone, on inputs from ``low`` to ``high``.
 
-    Unless ``monotone`` states that it is known to be monotone, the whole range is evaluated to check that. Raises
-    BitfabricError, with ``what`` (the quantizer's name), if it is not monotone, or not finite.
+    Raises BitfabricError, with ``what`` (the quantizer's name), if they are not finite.
     """
     first, last = codes(low[None])[0], codes(high[None])[0]
     if not (np.all(np.isfinite(first)) and np.all(np.isfinite(last))):
-        raise BitfabricError(f"{what} gives no finite number for some inputs; check the scales of the layers before it")
-    falling = first > last
-    if not monotone:
-        _check_monotone(codes, low, high, falling, what)
+        raise not_finite(what)
     least, most = np.minimum(first, last), np.maximum(first, last)
-    return StepFunction(codes, low, high, falling, int(least.min()), int(most.max()))
+    return StepFunction(codes, low, high, first > last, int(least.min()), int(most.max()))
 
 
-def _check_monotone(codes: Codes, low: np.ndarray, high: np.ndarray, falling: np.ndarray, what: str) -> None:
-    """Raise BitfabricError unless every element is monotone over its whole range."""
-    count = int((high - low).max()) + 1
-    if count * low.size > TABLE:
-        raise BitfabricError(
-            f"{what} follows a function that is not monotone, over a range of {count} integers; put a quantizer of "
-            "few bits before that function, or use a monotone one"
-        )
-    previous = None
-    for start in range(0, count, max(1, WORK // low.size)):
-        stop = min(count, start + max(1, WORK // low.size))
-        frames = np.minimum(low + np.arange(start, stop).reshape(-1, *[1] * low.ndim), high)
-        values = codes(frames)
-        if previous is not None:
-            values = np.concatenate([previous, values])
-        change = np.diff(values, axis=0)
-        if np.any(np.where(falling, change > 0, change < 0)) or np.isnan(values).any():
-            raise BitfabricError(
-                f"{what} follows a function that is not monotone over the range it meets, so no thresholds can compute "
-                "it; use a monotone activation"
-            )
-        previous = values[-1:]
+def not_finite(what: str) -> BitfabricError:
+    """The error for a quantizer, ``what``, whose codes are no numbers."""
+    return BitfabricError(f"{what} gives no finite number for some inputs; check the scales of the layers before it")
 
 
 def thresholds(function: StepFunction) -> np.ndarray:

@@ -11,6 +11,7 @@ from hw.host import operators
 from hw.host.errors import BitfabricError
 from hw.host.steps import HostStep, combined, step
 from hw.lowering.constant_operators.casts import cast_name
+from hw.lowering.constant_operators.elementwise import numbers
 from hw.lowering.constants import Constant, quant_parameters
 from hw.lowering.domains import (
     QONNX_DOMAIN,
@@ -279,17 +280,7 @@ def _plain(call: Call) -> Steps:
 def _parametrised(call: Call) -> Steps:
     call.check_number(*FLOATS)
     op = call.node.op_type
-    defaults = {
-        "LeakyRelu": {"alpha": 0.01},
-        "Elu": {"alpha": 1.0},
-        "Selu": {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875},
-        "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
-        "Celu": {"alpha": 1.0},
-        "Shrink": {"lambd": 0.5, "bias": 0.0},
-        "Swish": {"alpha": 1.0},
-        "ThresholdedRelu": {"alpha": 1.0},
-    }[op]
-    values = {name: float(np.float32(call.get(name, default))) for name, default in defaults.items()}
+    values = numbers(op, call.get)
     if op == "Celu" and values["alpha"] == 0:
         raise call.lowering_error("it divides by its alpha of 0", "check the model")
     return (step(op, **values),)

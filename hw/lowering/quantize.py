@@ -1,4 +1,4 @@
-"""Quantizers as kernels: a quantizer and the whole chain before it become one Threshold or one Requant."""
+"""Quantizers as kernels: a quantizer and the whole chain before it become a Threshold, a Requant, or a Table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -6,17 +6,19 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from qonnx.core.datatype import DataType
 
 from hw.host.errors import BitfabricError
 from hw.host.steps import run, step
 from hw.ir.kernel import Kernel
 from hw.ir.stream import smallest_dtype
 from hw.kernels.requant.kernel import Requant
+from hw.kernels.table.kernel import MAX_BITS, Table, input_values
 from hw.kernels.threshold.kernel import Threshold
 from hw.lowering import requantize
 from hw.lowering.affine import CLIPS, affine_form, floats, rational
 from hw.lowering.coefficients import separation
-from hw.lowering.decision_points import WORK, StepFunction, step_function, thresholds
+from hw.lowering.decision_points import WORK, Codes, StepFunction, step_function, thresholds
 from hw.lowering.integer_tensor import (
     AS_FLOAT32,
     TRIED,
@@ -32,7 +34,8 @@ from hw.lowering.integer_tensor import (
 )
 from hw.lowering.monotone import monotone
 from hw.lowering.pending_sum import PendingSum, Summation, summation
-from hw.lowering.rounding import Interval, through
+from hw.lowering.pieces import Bounds, Pieces, pieces
+from hw.lowering.rounding import Interval, through, through_own
 
 AnyTensor = HostTensor | IntegerTensor
 THRESHOLD_LEVELS = 256
@@ -50,20 +53,34 @@ MOVED = 1 / 8
 """Share of the decision points that float32 may move where a Requant takes the place of thresholds. It is large where
 the scales have a ratio of small integers: exact values are ties, which float32 rounds by chance."""
 MOST_LEVELS = 1024
-"""Maximum number of codes of a Threshold."""
+"""Maximum number of codes of a Threshold, and of the pieces of a function."""
+DIRECT_BITS = 8
+"""Inputs of at most this many bits address a Table without a Threshold before it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Quantizer:
-    """A quantizer as a ``kernel``, and the function that it computes (with codes 0 and 1 for a bipolar one).
+    """A quantizer as ``kernels``, one after another, and the ``function`` that they compute (with codes 0 and 1 for a
+    bipolar one).
 
     ``low`` and ``high`` (channels,) are the minimum and maximum code of each channel.
     """
 
-    kernel: Kernel
-    function: StepFunction
+    kernels: tuple[Kernel, ...]
+    function: Codes
     low: np.ndarray
     high: np.ndarray
+
+    @property
+    def in_float32(self) -> bool:
+        """Whether the codes are those of the model's own arithmetic; a Requant computes without rounding."""
+        return not isinstance(self.kernels[-1], Requant)
+
+    def execute(self, integers: np.ndarray) -> np.ndarray:
+        """The codes of integers ``(N, *shape)``."""
+        for kernel in self.kernels:
+            (integers,) = kernel.execute(integers)
+        return integers
 
 
 @dataclass(frozen=True)
@@ -80,35 +97,48 @@ class Join:
 
 
 def quantizer(tensor: IntegerTensor, head: Steps, what: str) -> Quantizer:
-    """The kernel that computes ``head``: steps on the integers of ``tensor`` that end in a quantizer.
+    """The kernels that compute ``head``: steps on the integers of ``tensor`` that end in a quantizer.
 
     The steps must not vary spatially. A Threshold computes them exactly as the model does, in float32 after the exact
-    product. A Requant stores no decision points, and computes them without that rounding (``hw.lowering.requantize``
-    says what happens to scales that it cannot hold). Raises BitfabricError, with ``what`` (the quantizer's name), if
-    there is no such kernel.
+    product, and so does a Table, for functions that are not monotone. A Requant stores no decision points, and computes
+    them without that rounding (``hw.lowering.requantize`` says what happens to scales that it cannot hold). Raises
+    BitfabricError, with ``what`` (the quantizer's name), if there are no such kernels.
     """
     if max(abs(bound) for bound in tensor.range) > EXACT:
         raise BitfabricError(
             f"{what} quantizes sums of {tensor.dtype.bitwidth()} bits; sums of up to 53 bits are exact in float64, in "
             "which its decision points are computed: put a quantizer of few bits between the layers before it"
         )
-    function, two_valued = _function(tensor, head, what), binary(head[-1])
+    codes, two_valued = _codes(head), binary(head[-1])
+    found: Pieces | None = None
+    if monotone(head) or tensor.dtype == DataType["BIPOLAR"]:
+        function = step_function(codes, *tensor.bounds, what)
+    else:
+        found = pieces(codes, _bounds(head), *tensor.bounds, what)
+        falling = found.falling()
+        if falling is None:
+            return tables(tensor, found, codes, two_valued, what)
+        function = StepFunction(codes, *tensor.bounds, falling.reshape(tensor.bounds[0].shape), *found.range)
     if two_valued:
         function = replace(function, least=0, most=1)
     levels = function.most - function.least + 1
     kernel: Kernel | None = None
     if SHIFT_LEVELS <= levels <= THRESHOLD_LEVELS and _shifts(function, head):
         kernel = _requant(tensor, head, function)
-    elif not any(map(is_narrowing, head)) and (levels > THRESHOLD_LEVELS or _large(tensor, head, levels)):
-        exact = _function(tensor, without_casts(head), what)
+    elif (levels > THRESHOLD_LEVELS or _large(tensor, head, levels)) and _is_affine(function, head):
+        exact = step_function(_codes(without_casts(head)), *tensor.bounds, what)
         if levels > THRESHOLD_LEVELS or _moved(function, exact) <= MOVED:
             kernel = _requant(tensor, head, exact)
             function = function if kernel is None else exact
     if kernel is None and levels > MOST_LEVELS:
-        raise BitfabricError(
-            f"{what} has {levels} levels, and no multiplication and shift gives its codes; put only a bias and "
-            "BatchNorm before it, and ReLU last, or use at most 10 bits"
-        )
+        if found is None and tensor.dtype.bitwidth() <= MAX_BITS:
+            found = pieces(codes, _bounds(head), *tensor.bounds, what)
+        if found is None or (found.most > MOST_LEVELS and tensor.dtype.bitwidth() > MAX_BITS):
+            raise BitfabricError(
+                f"{what} has {levels} levels, and no multiplication and shift gives its codes; put only a bias and "
+                "BatchNorm before it, and ReLU last, or use at most 10 bits"
+            )
+        return tables(tensor, found, codes, two_valued, what)
     if kernel is None:
         kernel = _threshold(tensor, function, two_valued)
     return _quantizer(kernel, function, tensor)
@@ -117,7 +147,79 @@ def quantizer(tensor: IntegerTensor, head: Steps, what: str) -> Quantizer:
 def _quantizer(kernel: Kernel, function: StepFunction, tensor: IntegerTensor) -> Quantizer:
     """A quantizer with the codes at the ends of the range of its input."""
     ends = kernel.execute(np.stack([tensor.low, tensor.high]))[0].astype(np.int64)
-    return Quantizer(kernel, function, ends.min(axis=0), ends.max(axis=0))
+    return Quantizer((kernel,), function.codes, ends.min(axis=0), ends.max(axis=0))
+
+
+def _codes(head: Steps) -> Codes:
+    """The codes of steps that end in a quantizer; 0 and 1 for a bipolar one."""
+    two_valued = binary(head[-1])
+
+    def codes(frames: np.ndarray) -> np.ndarray:
+        values = run(head, frames.astype(np.float64))
+        return np.where(values > 0, 1.0, 0.0) if two_valued else values
+
+    return codes
+
+
+def _bounds(head: Steps) -> Bounds:
+    """Bounds on the same codes for all integers between two."""
+    two_valued = binary(head[-1])
+
+    def bounds(first: np.ndarray, last: np.ndarray) -> Interval:
+        low, high = through_own(head, (first, last))
+        return (np.where(low > 0, 1.0, 0.0), np.where(high > 0, 1.0, 0.0)) if two_valued else (low, high)
+
+    return bounds
+
+
+def tables(tensor: IntegerTensor, found: Pieces, codes: Codes, two_valued: bool, what: str) -> Quantizer:
+    """A function of pieces as a Table; or as a Threshold that gives the number of an integer's piece, and a Table.
+
+    Inputs of up to DIRECT_BITS bits address the table themselves, and wider ones where that takes fewer bits of
+    memory. Raises BitfabricError, with ``what`` (the quantizer's name), for wide inputs and too many pieces.
+    """
+    dtype = dtype_of(*((-1, 1) if two_valued else found.range), two_valued)
+    width, out, rows = tensor.dtype.bitwidth(), dtype.bitwidth(), 1 if found.shared else tensor.channels
+    index = smallest_dtype(0, found.most - 1)
+    whole = rows * out << width
+    parted = rows * ((found.most - 1) * width + (out << index.bitwidth()))
+    if found.most > MOST_LEVELS and width > MAX_BITS:
+        raise BitfabricError(
+            f"{what} follows a function that is not monotone: its code changes {found.most - 1:,} times over a range "
+            f"of {tensor.span:,} integers, and tables hold {MOST_LEVELS:,} pieces; use fewer bits, or put a quantizer "
+            f"of up to {MAX_BITS} bits before that function"
+        )
+    prefix = tensor.shape[:-1]
+    if width <= MAX_BITS and (width <= DIRECT_BITS or whole <= parted):
+        inputs = input_values(tensor.dtype)
+        values = np.array([found.at(channel, inputs) for channel in range(tensor.channels)])
+        kernels: tuple[Kernel, ...] = (Table(_signs(values, two_valued), tensor.dtype, dtype, prefix),)
+    else:
+        starts = np.full((tensor.channels, found.most - 1), int(tensor.dtype.max()) + 1)
+        values = np.empty((tensor.channels, 1 << index.bitwidth()), np.int64)
+        for channel, (first, code) in enumerate(zip(found.starts, found.codes, strict=True)):
+            starts[channel, : len(first) - 1] = first[1:]
+            values[channel] = np.pad(code, (0, values.shape[1] - len(code)), mode="edge")
+        rising = np.zeros(tensor.channels, bool)
+        kernels = (
+            Threshold(starts, rising, tensor.dtype, index, prefix, output_min=0),
+            Table(_signs(values, two_valued), index, dtype, prefix),
+        )
+    ends = [(code.min(), code.max()) for code in found.codes]
+    low, high = (_signs(np.array(end), two_valued).astype(np.int64) for end in zip(*ends, strict=True))
+    return Quantizer(kernels, codes, low, high)
+
+
+def _signs(values: np.ndarray, two_valued: bool) -> np.ndarray:
+    """Codes as integers: -1 and 1 instead of 0 and 1 for a bipolar quantizer."""
+    return (2 * values - 1 if two_valued else values).astype(np.int64)
+
+
+def _is_affine(function: StepFunction, head: Steps) -> bool:
+    """Whether the steps before the quantizer are affine between their clips, and none rounds to float16."""
+    return (
+        not any(map(is_narrowing, head)) and affine_form(head[:-1], function.low.shape, through_clips=True) is not None
+    )
 
 
 def summed_quantizer(pending: PendingSum, head: Steps, what: str) -> tuple[Summation, Quantizer, Join]:
@@ -166,17 +268,6 @@ def _shifts(function: StepFunction, head: Steps) -> bool:
         return False
     slopes = {abs(slope) for slope in (affine[0] / rational(head[-1].operands[0])).ravel()}
     return len(slopes) == 1 and all(n.bit_count() == 1 for n in slopes.pop().as_integer_ratio())
-
-
-def _function(tensor: IntegerTensor, head: Steps, what: str) -> StepFunction:
-    """The codes of steps that end in a quantizer, for one element of each channel; 0 and 1 for a bipolar one."""
-    two_valued = binary(head[-1])
-
-    def codes(frames: np.ndarray) -> np.ndarray:
-        values = run(head, frames.astype(np.float64))
-        return np.where(values > 0, 1.0, 0.0) if two_valued else values
-
-    return step_function(codes, *tensor.bounds, monotone(head), what)
 
 
 def _threshold(tensor: IntegerTensor, function: StepFunction, two_valued: bool) -> Threshold:

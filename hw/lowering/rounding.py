@@ -6,7 +6,7 @@ order of summation.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -21,6 +21,9 @@ ULP = 2.0**-23
 """Twice the largest relative error of one float32 operation."""
 FUNCTION_ULP = 2.0**-20
 """The same for ONNX Runtime's approximations of exp, tanh and similar functions, with margin; also absolute."""
+OWN_ULPS, OWN_LEAST = 16, 2.0**-48
+"""The same for NumPy's, in units of ULP of the result; and for inputs of magnitude 1, what float64 leaves of a result
+near 0."""
 APPROXIMATED = frozenset({
     "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Celu", "Cos", "Cosh", "Elu", "Erf", "Exp", "Log", "Pow", "Selu",
     "Sigmoid", "Sin", "Sinh", "Softplus", "Softsign", "Tan", "Tanh",
@@ -127,11 +130,19 @@ def lowest_bit(values: np.ndarray, axis: int) -> np.ndarray:
 @dataclass(frozen=True)
 class Arithmetic:
     """The floating-point type in which the reference computes: its ``name``, and twice its largest relative error, and
-    absolute error near 0, which matters where the type has few exponents."""
+    absolute error near 0, which matters where the type has few exponents. ``own`` says that functions such as exp are
+    those of NumPy, as in ``hw.host.elementwise``, and not approximations of another library."""
 
     name: str
     ulp: float
     least: float = 0.0
+    own: bool = False
+
+    def function_error(self, magnitude: np.ndarray, size: np.ndarray, gated: bool = False) -> np.ndarray:
+        """The largest error of a function such as exp: of results up to ``magnitude``, for inputs up to ``size``."""
+        if self.own:
+            return OWN_ULPS * self.ulp * magnitude + OWN_LEAST * (1 + size) + self.least
+        return max(FUNCTION_ULP, self.ulp) * (1 + magnitude + gated * size)
 
     def holds(self, values: np.ndarray) -> np.ndarray:
         """Whether it represents the values exactly."""
@@ -154,6 +165,14 @@ def through(steps: Iterable[HostStep], bounds: Interval, before: Steps = ()) -> 
     return _through(steps, _arithmetic_after(before, FLOAT32), bounds)[0]
 
 
+def through_own(steps: Iterable[HostStep], bounds: Interval) -> Interval:
+    """Bounds on what the host computes for integers between ``bounds``: the same with NumPy's own functions."""
+    # Integers beyond 2**24 are rounded to float32.
+    low, high = (np.asarray(bound, np.float64) for bound in bounds)
+    room = np.where(np.maximum(np.abs(low), np.abs(high)) > 1 << 24, ULP, 0.0)
+    return _through(steps, replace(FLOAT32, own=True), (low - np.abs(low) * room, high + np.abs(high) * room))[0]
+
+
 def _arithmetic_after(steps: Iterable[HostStep], arithmetic: Arithmetic) -> Arithmetic:
     """The arithmetic in which steps end that begin in another one; of several branches, in that of the last."""
     for each in steps:
@@ -174,13 +193,13 @@ def _through(steps: Iterable[HostStep], arithmetic: Arithmetic, bounds: Interval
             elif step.op == "Constant":
                 value = np.asarray(step(bounds[0]))
                 if bounds[0].dtype == bool and value.dtype != bool:
-                    arithmetic = ARITHMETICS[value.dtype.name]
+                    arithmetic = replace(ARITHMETICS[value.dtype.name], own=arithmetic.own)
                 bounds = (value if value.dtype == bool else value.astype(np.float64),) * 2
             elif to not in ARITHMETICS:
                 bounds = _step(step, arithmetic, *bounds)
             elif to != arithmetic.name:  # Rounding is monotone. To float32 at first: the product's own error covers it.
                 bounds = (step(bounds[0]).astype(np.float64), step(bounds[1]).astype(np.float64))
-                arithmetic = ARITHMETICS[to]
+                arithmetic = replace(ARITHMETICS[to], own=arithmetic.own)
     return bounds, arithmetic
 
 
@@ -194,7 +213,8 @@ def _combine(step: HostStep, arithmetic: Arithmetic, bounds: Interval) -> tuple[
         return (low, high), arithmetic
     magnitude = np.maximum(np.abs(low), np.abs(high))
     if by in APPROXIMATED:
-        error = max(FUNCTION_ULP, arithmetic.ulp) * (1 + magnitude)
+        size = reduce(np.maximum, [np.abs(side) for part in given for side in part])
+        error = arithmetic.function_error(magnitude, size)
     elif by in ("Sum", "Mean"):
         largest = reduce(np.add, [np.maximum(np.abs(least), np.abs(most)) for least, most in given])
         error = arithmetic.ulp * len(given) * largest + arithmetic.least
@@ -209,7 +229,7 @@ def _step(step: HostStep, arithmetic: Arithmetic, low: np.ndarray, high: np.ndar
     if step.op in RESHAPING or step.op == "Cast":
         return step(low), step(high)
     if step.op in QUANTIZERS:
-        if step.op not in SCALED:  # They have a code for what is not a number.
+        if step.op not in SCALED or dict(step.attributes).get("bits") == 1:  # What is not a number has a code, too.
             unknown = np.isnan(low) | np.isnan(high)
             low, high = np.where(unknown, -np.inf, low), np.where(unknown, np.inf, high)
         error = _scaling_error(step, arithmetic, low, high) if step.op in SCALED else np.float64(0)
@@ -233,9 +253,9 @@ def _error(
     """The largest absolute difference between a step's exact result and its floating-point result."""
     ulp = arithmetic.ulp
     if step.op in APPROXIMATED:
-        return max(FUNCTION_ULP, ulp) * (1 + magnitude)
+        return arithmetic.function_error(magnitude, np.maximum(np.abs(low), np.abs(high)))
     if step.op in GATED:
-        return max(FUNCTION_ULP, ulp) * (1 + magnitude + np.maximum(np.abs(low), np.abs(high)))
+        return arithmetic.function_error(magnitude, np.maximum(np.abs(low), np.abs(high)), gated=True)
     if step.op == "HardSwish":  # A factor near 0 comes from a difference.
         return ulp * (magnitude + 2 * np.maximum(np.abs(low), np.abs(high)))
     if step.op == "HardSigmoid":

@@ -6,7 +6,6 @@ from hw.host.errors import BitfabricError
 from hw.host.operators import QUANTIZERS
 from hw.host.steps import HostStep, every, run
 from hw.ir.graph import Graph
-from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.affine import floats
 from hw.lowering.integer_tensor import IntegerTensor, Steps
 from hw.lowering.layout_ops import inverse
@@ -234,9 +233,9 @@ def _explained(
         near = np.logical_and.reduce([(low <= got) & (got <= high) for got in (few[edge], codes[rows])])
         decision = lowering.decisions[edge]
         sums = few[decision.source.edge].reshape(-1, *decision.source.shape)
-        near &= few[edge] == decision.quantizer.kernel.execute(sums)[0].reshape(near.shape)
-        if exact and not isinstance(decision.quantizer.kernel, Threshold):
-            near &= codes[rows] == decision.quantizer.function.codes(sums).reshape(near.shape)
+        near &= few[edge] == decision.quantizer.execute(sums).reshape(near.shape)
+        if exact and not decision.quantizer.in_float32:
+            near &= codes[rows] == decision.quantizer.function(sums).reshape(near.shape)
         result[rows] = near
     return result
 

@@ -81,7 +81,7 @@ def _edges(port: Port) -> np.ndarray:
         return np.empty((0, *shape), np.float32)
     low, high = (np.full(shape, int(_place(end))) for end in (-_far(port), _far(port)))
     try:
-        function = step_function(lambda places: run(head, _number(places)), low, high, True, port.name)
+        function = step_function(lambda places: run(head, _number(places)), low, high, port.name)
     except BitfabricError:  # The far ends overflow.
         return np.empty((0, *shape), np.float32)
     codes = np.unique(np.linspace(function.least + 1, function.most, CODES).astype(np.int64))

@@ -20,6 +20,7 @@ from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.sliding_window.kernel import SlidingWindow
+from hw.kernels.table.kernel import Table, input_values
 from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.lower import LoweredModel
 from hw.verification.places import passed_on
@@ -63,6 +64,8 @@ class Equivalence:
             return not any(self._threshold_differs(node, old, new, channel) for channel in _changed(old, new))
         if isinstance(old, Requant) and isinstance(new, Requant):
             return not any(self._requant_differs(node, old, new, channel) for channel in _changed(old, new))
+        if isinstance(old, Table) and isinstance(new, Table):
+            return not any(self._table_differs(node, old, new, channel) for channel in _changed(old, new))
         assert isinstance(old, MatrixVector | Depthwise)
         assert isinstance(new, MatrixVector | Depthwise)
         rows, columns = np.nonzero(old.weights != new.weights)
@@ -93,6 +96,21 @@ class Equivalence:
             ranges.append((int(old.input_dtype.min()), int(old.input_dtype.max())))
         return any(sums.any_in(*each) for sums in self._reached(node, channel) for each in ranges)
 
+    def _table_differs(self, node: Node, old: Table, new: Table, channel: int) -> bool:
+        integers = input_values(old.input_dtype)[old.values[channel] != new.values[channel]].tolist()
+        before = self._writers.get(node.inputs[0])
+        if before is None or node.inputs[0] in self._codes or not isinstance(before.kernel, Threshold):
+            return any(sums.any_in(each, each) for sums in self._reached(node, channel) for each in integers)
+        # The number of the piece in which an integer of the threshold's lies.
+        kernel = before.kernel
+        starts = [
+            int(kernel.input_dtype.min()),
+            *kernel.thresholds[channel].tolist(),
+            int(kernel.input_dtype.max()) + 1,
+        ]
+        pieces = [(starts[each], starts[each + 1] - 1) for each in integers if each + 1 < len(starts)]
+        return any(sums.any_in(*each) for sums in self._reached(before, channel) for each in pieces)
+
     def _requant_differs(self, node: Node, old: Requant, new: Requant, channel: int) -> bool:
         one, other = (_single(kernel, channel) for kernel in (old, new))
         for sums in self._reached(node, channel):
@@ -121,7 +139,7 @@ class Equivalence:
         reader = self._readers.get(edge)
         if reader is None:
             yield None
-        elif isinstance(reader.kernel, Threshold | Requant):
+        elif isinstance(reader.kernel, Threshold | Requant | Table):
             yield _Decision(reader, factor)
         elif isinstance(reader.kernel, Add):
             yield from self._decisions(
@@ -154,9 +172,12 @@ class Equivalence:
     def _code_changes(self, decision: _Decision, node: Node, row: int, column: int, change: int) -> bool:
         """Whether a weight that is larger by ``change`` changes a code of a quantizer."""
         kernel = decision.node.kernel
-        if not isinstance(kernel, Threshold) or kernel.inputs()[0].shape != node.kernel.outputs()[0].shape:
+        if not isinstance(kernel, Threshold | Table) or kernel.inputs()[0].shape != node.kernel.outputs()[0].shape:
             return True
-        points = sorted(set(kernel.thresholds[row].tolist()))
+        if isinstance(kernel, Threshold):
+            points = sorted(set(kernel.thresholds[row].tolist()))
+        else:
+            points = input_values(kernel.input_dtype)[1:][np.diff(kernel.values[row]) != 0].tolist()
         return any(
             self._changes_at(decision, node, position, row, column, change, points)
             for position in self._positions(node.outputs[0])
@@ -299,12 +320,14 @@ class Equivalence:
 _NOTHING = Terms(np.empty((0, 2), np.int64), *(np.empty(0, np.int64) for _ in range(4)))
 
 
-def _changed(old: Threshold | Requant, new: Threshold | Requant) -> list[int]:
+def _changed(old: Threshold | Requant | Table, new: Threshold | Requant | Table) -> list[int]:
     """The channels whose constants differ."""
     if isinstance(old, Threshold) and isinstance(new, Threshold):
         return np.flatnonzero(
             (old.thresholds != new.thresholds).any(axis=1) | (old.decreasing != new.decreasing)
         ).tolist()
+    if isinstance(old, Table) and isinstance(new, Table):
+        return np.flatnonzero((old.values != new.values).any(axis=1)).tolist()
     assert isinstance(old, Requant)
     assert isinstance(new, Requant)
     differs = (old.multiplier != new.multiplier) | (old.addend != new.addend) | (old.shift != new.shift)

@@ -3,7 +3,6 @@
 import numpy as np
 
 from hw.host.steps import run
-from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.affine import floats
 from hw.lowering.integer_tensor import IntegerTensor
 from hw.lowering.layout_ops import inverse
@@ -52,7 +51,7 @@ class ExactLayers:
             return None
         name, tensor = self.lowering.tensors[edge]
         try:
-            if isinstance(self.lowering.decisions[edge].quantizer.kernel, Threshold):
+            if self.lowering.decisions[edge].quantizer.in_float32:
                 sides = self.reference.rounded(name)
             else:
                 value = self.reference.value(name)

@@ -128,7 +128,7 @@ class ExactReference:
             else:
                 given = [self._rounded_input(each) if each else (None, None) for each in node.input]
                 sides = [self._execute(node, [each[side] for each in given], name) for side in (0, 1)]
-                self._rounded[name] = np.minimum(*sides), np.maximum(*sides)
+                self._rounded[name] = sides[0], sides[1]  # Not in order: branches that meet must be of the same side.
         return self._rounded[name]
 
     def linear_parameters(self, node: onnx.NodeProto) -> LinearParameters:

@@ -12,7 +12,6 @@ import numpy as np
 from hw.host.errors import BitfabricError
 from hw.host.steps import run
 from hw.ir.graph import Graph
-from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.affine import floats
 from hw.lowering.layout_ops import inverse
 from hw.lowering.lower import LoweredModel
@@ -157,10 +156,10 @@ class LayerDriver:
             side.reshape(len(rows), *got.shape[1:]) for side in segment.bounds(self.lowering, decision.source, few)
         )
         integers = few[decision.source.edge].reshape(-1, *decision.source.shape)
-        if isinstance(decision.quantizer.kernel, Threshold) and decision.source.edge not in self.lowering.joins:
+        if decision.quantizer.in_float32 and decision.source.edge not in self.lowering.joins:
             own = run(decision.steps, integers.astype(np.float64))
         else:
-            own = decision.quantizer.kernel.execute(integers)[0]
+            own = decision.quantizer.execute(integers)
         near = np.logical_and.reduce([(low <= each) & (each <= high) for each in (got[rows], codes[rows])])
         explained = near & (got[rows] == own.reshape(near.shape)) & (got[rows] != codes[rows])
         changed = codes.copy()

@@ -9,6 +9,7 @@ from hw.ir.kernel import Kernel
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
+from hw.kernels.table.kernel import Table, input_values
 from hw.kernels.threshold.kernel import Threshold
 from hw.verification.driven import MOVES, POINTS, Stimuli, count_points, legal, ranges
 from hw.verification.places import passed_on
@@ -44,7 +45,10 @@ def stimuli(segment: Segment, seed: int = 0) -> Stimuli:
     if len(segment.sources) != 1 or not kernels:
         return Stimuli(general)
     source, last = segment.sources[0], kernels[-1]
-    if isinstance(last, Threshold | Requant) and len(kernels) == 1:
+    if isinstance(last, Table):  # The kernel before a table gives the number of a piece: it has the decision points.
+        kernels = kernels[:-1] or [last]
+        last = kernels[-1]
+    if isinstance(last, Threshold | Requant | Table) and len(kernels) == 1:
         return _at_decision_points(source, last, rng)
     if isinstance(last, MatrixVector | Depthwise) and all(kernel.op in WINDOWS for kernel in kernels[:-1]):
         directed, sums = _at_weights(segment, last, rng)
@@ -80,11 +84,17 @@ def _general(segment: Segment, rng: np.random.Generator) -> Tensors:
     return result
 
 
-def _at_decision_points(source: Cut, kernel: Threshold | Requant, rng: np.random.Generator) -> Stimuli:
+def _at_decision_points(source: Cut, kernel: Threshold | Requant | Table, rng: np.random.Generator) -> Stimuli:
     """Each channel's integers at its decision points, one below and one above, and at the ends of its range."""
     low, high = (bound.reshape(-1, kernel.channels) for bound in ranges(source))
     positions = len(low)
-    points = kernel.thresholds if isinstance(kernel, Threshold) else _critical(kernel)
+    match kernel:
+        case Threshold():
+            points = kernel.thresholds
+        case Table():  # Every input.
+            points = np.broadcast_to(input_values(kernel.input_dtype), kernel.values.shape)
+        case Requant():
+            points = _critical(kernel)
     least, largest = low.min(axis=0), high.max(axis=0)
     most = max(1, POINTS // (3 * kernel.channels))
     kept = points

@@ -102,6 +102,29 @@ def test_a_mutant_is_equivalent_exactly_where_no_input_changes_the_output(seed):
             assert equivalence.equivalent(mutant) == same, str(mutant)
 
 
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_mutants_of_tables_count_as_equivalent_only_where_they_are(seed):
+    """Exactly so for values of a table whose address is a sum or the number of a sum's piece."""
+    rng = np.random.default_rng(seed)
+    b = Builder((1, 4))
+    x = b.quant("x", 1.0, 2)
+    x = b.node("MatMul", x, b.quant(rng.integers(-30, 31, (4, 2)) * (1.0 if rng.random() < 0.5 else 5.0), 1.0, 9))
+    x = b.quant(b.node("Sin", b.node("Mul", x, [[0.05, 0.11]])), 0.3, 3)
+    lowering = lower_model(Reference(b.model((x, (1, 2)))).model)
+    graph, equivalence = lowering.graph, Equivalence(lowering.graph, lowering)
+    inputs = {graph.inputs[0].edge: np.array(list(product(range(-2, 2), repeat=4)))}
+    right = graph.execute(inputs)
+    made = mutants(graph, 60, seed)
+    assert {each.kind for each in made} >= {"value", "weight"}
+    for mutant in made:
+        wrong = graph.with_kernels({mutant.layer: mutant.kernel}).execute(inputs)
+        same = all(np.array_equal(right[name], wrong[name]) for name in right)
+        assert same or not equivalence.equivalent(mutant), str(mutant)
+        if mutant.kind == "value":
+            assert equivalence.equivalent(mutant) == same, str(mutant)
+
+
 def test_mutants_are_small_different_and_of_every_layer():
     rng = np.random.default_rng(0)
     graph = lower_model(Reference(small_layer(rng, False)).model).graph

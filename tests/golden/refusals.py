@@ -46,7 +46,7 @@ FEATURES = {
         lambda b, x: b.node("Mul", *[b.node("MatMul", x, w) for w in (WEIGHTS, -WEIGHTS)])),
     "16 bits of a sigmoid": (
         lambda b, x: b.node(
-            "MatMul", b.quant(b.node("Sigmoid", b.node("MatMul", x, WEIGHTS)), 2.0**-16, 16, signed=0), np.eye(5)
+            "MatMul", b.quant(b.node("Sigmoid", b.node("MatMul", x, 15 * WEIGHTS)), 2.0**-16, 16, signed=0), np.eye(5)
         )),
 }  # fmt: skip
 

@@ -1,9 +1,10 @@
 """Element-wise operators on constants."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from hw.host.elementwise import UNARY
 from hw.lowering.constant_operators.node import Array, ConstantNode, Operator, same_type
 
 
@@ -11,7 +12,7 @@ def unary(function: Callable[[Array], Array]) -> Operator:
     return lambda call: function(call[0])
 
 
-def rounded(function: Callable[[Array], Array]) -> Operator:
+def rounded(function: Callable[[Array], Array]) -> Callable[[ConstantNode], Array]:
     """A function that is computed in float64 and rounded once."""
 
     def compute(call: ConstantNode) -> Array:
@@ -21,6 +22,53 @@ def rounded(function: Callable[[Array], Array]) -> Operator:
         return function(x.astype(np.float64)).astype(x.dtype)
 
     return compute
+
+
+NUMBERS: Mapping[str, Mapping[str, float]] = {
+    "Celu": {"alpha": 1.0},
+    "Elu": {"alpha": 1.0},
+    "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
+    "LeakyRelu": {"alpha": 0.01},
+    "Selu": {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875},
+    "Shrink": {"lambd": 0.5, "bias": 0.0},
+    "Swish": {"alpha": 1.0},
+    "ThresholdedRelu": {"alpha": 1.0},
+}
+"""The attributes of functions of one tensor that are numbers, and their defaults."""
+
+
+def numbers(op: str, get: Callable[[str, float], float]) -> dict[str, float]:
+    """The attributes of a function that are numbers, in float32; ``get`` reads one of the node, or its default."""
+    return {name: float(np.float32(get(name, default))) for name, default in NUMBERS.get(op, {}).items()}
+
+
+def of_one(op: str) -> Callable[[ConstantNode], Array]:
+    """A function of one tensor of ``hw.host.elementwise``, which is computed in float64 and rounded once."""
+
+    def compute(call: ConstantNode) -> Array:
+        given: dict[str, float | str] = {**numbers(op, call.get)}
+        if op == "Gelu":
+            given["approximate"] = call.get("approximate", "none")
+        return rounded(lambda x: UNARY[op](x, **given))(call)
+
+    return compute
+
+
+def is_inf(call: ConstantNode) -> Array:
+    signs = {name: bool(call.get(f"detect_{name}", 1)) for name in ("negative", "positive")}
+    return UNARY["IsInf"](call[0], **signs)
+
+
+def p_relu(call: ConstantNode) -> Array:
+    same_type(call[0], call[1])
+    call.limited(np.broadcast_shapes(call[0].shape, call[1].shape))
+    return UNARY["PRelu"](call[0], call[1])
+
+
+def mean(call: ConstantNode) -> Array:
+    total = several(np.add)(call)
+    assert isinstance(total, np.ndarray | np.generic)
+    return total / total.dtype.type(len(call.operands))
 
 
 def binary(function: Callable[[Array, Array], Array]) -> Operator:
