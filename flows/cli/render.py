@@ -36,7 +36,19 @@ class _Table(Table):
 def _table(*columns: str) -> Table:
     table = _Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        left = column in ("layer", "from", "operator", "board", "name", "engine", "purpose", "status", "device", "")
+        left = column in (
+            "layer",
+            "from",
+            "in FINN",
+            "operator",
+            "board",
+            "name",
+            "engine",
+            "purpose",
+            "status",
+            "device",
+            "",
+        )
         table.add_column(column, justify="left" if left else "right", no_wrap=not left, overflow="fold")
     return table
 
@@ -211,23 +223,28 @@ def _both(count: Cycles) -> str:
 
 
 def finn_built(result: dict[str, Any], folder: Path) -> None:
-    """Print FINN's layers with its estimates, the completed steps, and the steps that need Vivado."""
+    """Print FINN's layers with its estimates, the completed steps, and the steps that need Vivado.
+
+    Layers have the user's own names and FINN's.
+    """
     estimate = result["estimate"]
-    table = _table("layer", "operator", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
+    table = _table("layer", "in FINN", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
     for column, width in zip(table.columns, (20, 18, 3, 4, 7, 6, 4, 3), strict=True):
         column.min_width, column.max_width = (None, width) if width > 7 else (width, None)
     for layer in result["layers"]:
         cost = estimate["resources"].get(layer["finn"], {})
         keys = ("LUT", "BRAM_18K", "DSP")
         numbers = [layer.get("PE"), layer.get("SIMD"), estimate["cycles"].get(layer["finn"])]
+        own = layer.get("module") or layer.get("node") or layer["name"]
         table.add_row(
-            layer["name"], layer["operator"], *map(_number, numbers), *(_number(cost.get(k), ",.0f") for k in keys)
+            one_line(own, 20), layer["finn"], *map(_number, numbers), *(_number(cost.get(k), ",.0f") for k in keys)
         )
     _show(table)
     network = estimate["network"]
     if network:
         rate, clock = network["estimated_throughput_fps"], result["clock_mhz"]
         out.print(f"\nFINN estimates {network['max_cycles']:,} cycles a frame: {_rate(rate)} at {clock:g} MHz")
+    _warned(result["warnings"])
     verified = result["verified"]["finn"]
     out.print(f"FINN's execution equals the emulator on {verified['frames']} frames")
     out.print(f"done   {', '.join(result['done'])}", soft_wrap=True)

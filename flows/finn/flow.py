@@ -5,12 +5,12 @@ The files in the output folder, which are complete without Vivado:
 ================== ====================================================================================================
 model.onnx         the graph in FINN's dialect, folded, with the host's steps around it
 build.yaml         FINN's configuration, for ``finn build --batch build.yaml model.onnx`` in this folder
-folding.json       the folding, by the names that FINN gives the layers
+folding.json       the folding, and other settings of the user's, by the names that FINN gives the layers
 fifo.json          FIFO depths for the timing of our kernels, in the form of FINN's fifo_config_file
 input.npy, ...     frames, and the accelerator's outputs for them (``expected_output.npy``)
 finn/              FINN's own output, with the estimates in ``report``
 generated/         the HLS and RTL code of every layer
-finn.json          the steps that are done and those that are left, and the estimates
+finn.json          the layers as FINN folded them, the steps that are done and those that are left, and the estimates
 ================== ====================================================================================================
 """
 
@@ -23,15 +23,17 @@ import numpy as np
 import onnx
 
 from flows.finn import frontend, settings, workspace
+from flows.finn.handover import make_portable
 from flows.inputs import received, warn
 from flows.verify import equal
 from hw import finn
 from hw.fabric.devices import Device
 from hw.families import devices, find_device
 from hw.folding import choose, finn_json
+from hw.folding.finn_json import FoldingFile
 from hw.host.arrays import load_array, save_array
 from hw.host.errors import BitfabricError, UsageError
-from hw.host.files import make_folder, read_json, write_bytes, write_json
+from hw.host.files import make_folder, read_json, read_text, write_bytes, write_json, write_text
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
 from hw.kernels.depthwise.kernel import Depthwise
@@ -49,8 +51,12 @@ from hw.verification.reference import random_frames
 
 FRAMES = 4
 """Number of frames that FINN verifies in simulations, one after another."""
-FILES = ("folding_config_file", "specialize_layers_config_file", "layouts_config_file", "fifo_config_file")
-"""Settings of FINN that name files, relative to the configuration file."""
+FOLDING = "folding_config_file"
+"""The setting of FINN that names a folding file, relative to the configuration file."""
+FILES = ("specialize_layers_config_file", "layouts_config_file", "fifo_config_file")
+"""Settings that name other files, which are copied to the folder."""
+LANES = ("PE", "SIMD", "parallel_window")
+"""FINN's attributes of the folding."""
 COMMAND = "finn build --batch build.yaml model.onnx"
 
 
@@ -88,7 +94,8 @@ def flow(
 
     The options are ``board`` or ``part``; ``fps`` or ``folding`` (FINN's JSON form, by the names of our layers);
     ``clock_mhz`` (100); ``front_end``, ``bitfabric`` for our exact graph or ``finn`` for FINN's streamlining;
-    ``config``, a FINN configuration whose settings are passed on; ``frames``, a .npy file of frames for verification;
+    ``config``, a FINN configuration whose settings are passed on (its ``folding_config_file`` is the ``folding``
+    unless that or ``fps`` is given); ``frames``, a .npy file of frames for verification;
     ``fifo_sizes``, ``finn`` for the FIFO depths that FINN finds by simulation or ``ours`` for those of our timing
     model; ``input_type``, types of inputs that the model does not quantize (``hw.lowering.input_types``). Raises
     UsageError for invalid options, and BitfabricError where a step or a verification fails.
@@ -111,35 +118,44 @@ class _Flow:
         self.part, self.board, self.shell = settings.part_of(board, part)
         given = self.user.get("synth_clk_period_ns")
         self.clock_mhz = request.clock_mhz or (1000.0 / given if given else 100.0)
-        fps = self.user.get("target_fps") if request.fps is None and request.folding is None else request.fps
+        self.folding = request.folding
+        if request.fps is None and request.folding is None and self.user.get(FOLDING) is not None:
+            self.folding = self._beside_config(FOLDING)
+        fps = self.user.get("target_fps") if request.fps is None and self.folding is None else request.fps
         if fps is not None and not 0 < fps <= self.clock_mhz * 1e6:
             raise UsageError(f"{fps:g} frames/s at {self.clock_mhz:g} MHz is no rate of at least one cycle")
         self.cycles = None if fps is None else int(self.clock_mhz * 1e6 / fps)
 
     def run(self) -> dict[str, Any]:
-        graph = self._graph()
+        graph, given = self._graph()
         path, proto = self.folder / "model.onnx", finn.write(graph)
         write_bytes(path, proto.SerializeToString())
         with workspace.at(self.folder, self.model.path):
-            layers = self._prepare(graph, proto)
+            layers, given = self._prepare(graph, proto, given)
         verified = self._frames(graph, proto)
         config = settings.write(self._settings(), self.folder / "build.yaml")
         report: dict[str, Any] = {
-            "model": {"path": str(self.model.path), "sha256": self.model.sha256},
+            "model": {"path": self.model.path.name, "sha256": self.model.sha256},
             "front_end": self.request.front_end,
             "part": self.part,
             "board": self.board,
             "clock_mhz": self.clock_mhz,
             "layers": layers,
+            "warnings": list(given.remarks),
             "verified": {"finn": verified},
         }
-        report |= self._build(config, path)
+        built = self._build(config, path)
+        applied = built.pop("folding")
+        for layer in layers:
+            layer |= {key: value for key, value in applied.get(layer["finn"], {}).items() if key in LANES}
+        report |= built
         write_json(self.folder / "finn.json", report)
         return report
 
     # --- the graph ---
 
-    def _graph(self) -> Graph:
+    def _graph(self) -> tuple[Graph, FoldingFile]:
+        """The folded graph, and the content of the folding file, an empty one where there is none."""
         if self.request.front_end == "finn" and not self.model.frontend.folded:
             return self._folded(finn.adapted(finn.read(self._streamlined())))
         if self.request.front_end not in ("bitfabric", "finn"):
@@ -159,13 +175,22 @@ class _Flow:
                 )
         return made.model
 
-    def _folded(self, graph: Graph) -> Graph:
-        table = current_folding(graph)
+    def _beside_config(self, key: str) -> Path:
+        """The file that a setting names, relative to the configuration file."""
+        config, name = self.request.config, self.user[key]
+        assert config is not None
+        if not isinstance(name, str):
+            raise UsageError(f"{config}: {key} must be the name of a file, not {name!r}")
+        return config.absolute().parent / name
+
+    def _folded(self, graph: Graph) -> tuple[Graph, FoldingFile]:
+        table, given = current_folding(graph), FoldingFile({})
         device = self._device()
-        if self.request.folding is not None:
-            table = finn_json.read(self.request.folding, graph).table
+        if self.folding is not None:
+            given = finn_json.read(self.folding, graph)
+            table = given.table
             if several := [name for name, choice in table.items() if choice.pixels > 1]:
-                where = f"{self.request.folding}: layer {several[0]}"
+                where = f"{self.folding}: layer {graph.titles[several[0]]}"
                 raise UsageError(f"{where}: FINN takes a pixel at a time; leave M out")
         elif self.cycles is not None:
             least, layer = _fastest(graph)
@@ -178,7 +203,8 @@ class _Flow:
         elif not self.model.frontend.folded:
             table = choose.for_area(graph, 0.25, device.family, device.capacity)
         # FINN processes one pixel at a time.
-        return _as_finn_folds(apply_folding(graph, {name: replace(each, pixels=1) for name, each in table.items()}))
+        made = apply_folding(graph, {name: replace(each, pixels=1) for name, each in table.items()})
+        return _as_finn_folds(made), given
 
     def _device(self) -> Device:
         """The device for which the folding is chosen: that of the part, or a large one for an unknown part."""
@@ -187,15 +213,25 @@ class _Flow:
 
     # --- the files ---
 
-    def _prepare(self, graph: Graph, proto: onnx.ModelProto) -> list[dict[str, Any]]:
-        """Write folding and FIFO depths by the names that FINN's steps assign to the layers; returns the layers."""
+    def _prepare(
+        self, graph: Graph, proto: onnx.ModelProto, given: FoldingFile
+    ) -> tuple[list[dict[str, Any]], FoldingFile]:
+        """Write folding and FIFO depths by the names that FINN's steps assign to the layers.
+
+        ``given`` is the user's folding file, of which FINN's other settings are passed on. Returns the layers, and
+        the file without the settings that FINN has got.
+        """
         from finn.transformation.fpgadataflow.insert_dwc import InsertDWC
         from finn.transformation.fpgadataflow.insert_fifo import InsertFIFO
         from finn.transformation.fpgadataflow.specialize_layers import SpecializeLayers
         from finn.transformation.qonnx.give_unique_node_names_recursive import GiveUniqueNodeNamesRecursive
         from qonnx.core.modelwrapper import ModelWrapper
+        from qonnx.custom_op.registry import getCustomOp
 
         original = {node.output[0]: node.name for node in proto.graph.node}
+        origins = {node.outputs[0]: node.origin.names for node in graph}
+        settings_of = {node.outputs[0]: given.settings.get(node.name, {}) for node in graph}
+        passed = [f"{key} of Defaults" for key in given.defaults]
         model = frontend.partition(ModelWrapper(proto, make_deepcopy=True))
         for step in (SpecializeLayers(self.part), GiveUniqueNodeNamesRecursive()):
             model = model.transform(step)
@@ -203,10 +239,15 @@ class _Flow:
         layers = []
         for node in model.graph.node:
             attributes = finn.dialect.attributes(node)
-            folded[node.name] = {k: attributes[k] for k in ("PE", "SIMD", "parallel_window") if k in attributes}
+            folded[node.name] = {k: attributes[k] for k in LANES if k in attributes}
             name = original.get(node.output[0], node.name)
-            layers.append({"name": name, "finn": node.name, "operator": node.op_type, **folded[node.name]})
-        write_json(self.folder / "folding.json", {"Defaults": {}, **folded})
+            layer = {"name": name, **origins.get(node.output[0], {}), "finn": node.name, "operator": node.op_type}
+            layers.append(layer | folded[node.name])
+            types = getCustomOp(node).get_nodeattr_types()
+            more = {key: value for key, value in settings_of.get(node.output[0], {}).items() if key in types}
+            folded[node.name] |= more
+            passed += more
+        write_json(self.folder / "folding.json", {"Defaults": dict(given.defaults), **folded})
         depths = size_fifos(insert_width_converters(graph))
         for step in (
             InsertDWC(), InsertFIFO(create_shallow_fifos=True), SpecializeLayers(self.part),
@@ -225,7 +266,7 @@ class _Flow:
                 "ram_style": dict.fromkeys(fifos, "auto"),
             },
         )
-        return layers
+        return layers, given.without(passed)
 
     def _frames(self, graph: Graph, proto: onnx.ModelProto) -> dict[str, int]:
         """Write the frames for FINN's verification and our emulator's outputs for them.
@@ -265,11 +306,14 @@ class _Flow:
         }
         if self.shell is not None:
             values["generate_outputs"] += ["bitfile", "pynq_driver", "deployment_package"]
-        passed = {key: value for key, value in self.user.items() if key not in ("fpga_part", "board", "target_fps")}
-        if self.request.config is not None:
-            base = self.request.config.absolute().parent
-            passed |= {key: str(base / passed[key]) for key in FILES if passed.get(key) is not None}
-        values |= {"folding_config_file": "folding.json", **passed}
+        own = ("fpga_part", "board", "target_fps", FOLDING)
+        passed = {key: value for key, value in self.user.items() if key not in own}
+        for key in FILES:
+            if passed.get(key) is not None:
+                source = self._beside_config(key)
+                passed[key] = key.removesuffix("_file") + source.suffix
+                write_text(self.folder / passed[key], read_text(source, kind=key))
+        values |= {FOLDING: "folding.json", **passed}
         values["steps"] = [each for each in values["steps"] or settings.EXACT if each not in settings.DONE]
         values["synth_clk_period_ns"] = round(1000 / self.clock_mhz, 6)
         if self.board is None:
@@ -296,6 +340,7 @@ class _Flow:
                 done.append(step.__name__)
                 if config.save_intermediate_models:
                     model.save(str(config.get_intermediate_models_directory() / f"{step.__name__}.onnx"))
+        make_portable(self.folder)
         code = {
             node.name: str(Path(finn.dialect.attributes(node).get("code_gen_dir_ipgen", "")).name)
             for node in model.graph.node
@@ -304,6 +349,7 @@ class _Flow:
             "done": done,
             "left": names[possible:],
             "code": code,
+            "folding": {node.name: finn.dialect.attributes(node) for node in model.graph.node},
             "estimate": _estimate(Path(config.output_dir) / "report"),
             "needs": "Vivado and Vitis HLS (XILINX_VIVADO set), or FINN's container",
             "command": COMMAND,
@@ -321,7 +367,10 @@ class _Flow:
             what = f"verification {failed[0].name} failed" if failed else f"it ended with status {done.returncode}"
             raise BitfabricError(f"FINN's build in {self.folder}: {what}; see {self.folder / 'finn.log'}")
         names = [step if isinstance(step, str) else step.__name__ for step in config.steps]
-        return {"done": names, "left": [], "estimate": _estimate(self.folder / "finn" / "report")}
+        reports = self.folder / "finn" / "report"
+        applied = reports / "applied_folding_config.json"
+        folding = read_json(applied) if applied.is_file() else {}
+        return {"done": names, "left": [], "folding": folding, "estimate": _estimate(reports)}
 
 
 def _estimate(reports: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ names.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,31 @@ class FoldingFile:
 
     Attributes:
         table: the folding, by layer; layers that are not in it keep their folding.
-        settings: by layer, FINN's other settings, which mean nothing here.
-        remarks: sentences about what was not used.
+        name: the name of the file.
+        settings: by layer, FINN's other settings, which have no effect here.
+        defaults: those of ``Defaults``.
+        unused: how often each of these settings, and those of entries without a layer, is stated.
+        notes: sentences about entries without a layer.
     """
 
     table: FoldingTable
+    name: str = ""
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    unused: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences about what was not used."""
+        if not self.unused:
+            return self.notes
+        counted = ", ".join(f"{key} ({count})" for key, count in sorted(self.unused.items()))
+        return f"{self.name}: these settings of FINN's have no effect here: {counted}", *self.notes
+
+    def without(self, used: Iterable[str]) -> "FoldingFile":
+        """The same content without settings, each as often as it is listed, that a caller has used."""
+        return replace(self, unused=dict(Counter(self.unused) - Counter(used)))
 
 
 def save(table: FoldingTable, path: Path, graph: Graph) -> None:
@@ -99,7 +117,9 @@ class _Reader:
         self._defaults()
         if matched.layers:
             self._follow({each.operator for each in map(finn_layers.entry_of, of_finn) if each is not None})
-        return FoldingFile(self.table, self.settings, tuple(self._remarks(matched)))
+        defaults = {key: value for key, value in self.defaults.items() if key not in LANES}
+        notes = tuple(self._notes(matched))
+        return FoldingFile(self.table, self.path.name, self.settings, defaults, dict(self.unused), notes)
 
     def _own(self, name: str, entry: dict[str, Any]) -> None:
         """An entry with our name of a layer, or a name of the user's."""
@@ -140,6 +160,14 @@ class _Reader:
         if not of_finn or {*entry, *defaults}.intersection(LANES):
             where = f"{self.path}: layer {name}" if name == node.name else f"{self.path}: {name}, layer {node.title}"
             self.table[node.name] = self._folding(where, node, defaults | entry, of_finn)
+            self._fold_inside(node)
+
+    def _fold_inside(self, node: Node) -> None:
+        """Give the quantizer inside a layer of FINN's, in a graph of FINN's, the layer's PE."""
+        for part in self.graph:
+            inside = part.kernel.role == "quantize" and part.name != part.origin.node == node.name
+            if inside and part.name not in self.content:
+                self.table[part.name] = Folding(self.table[node.name].pe)
 
     def _folding(self, where: str, node: Node, given: Mapping[str, Any], of_finn: bool) -> Folding:
         """The folding of a layer by ``given`` attributes; those that are missing are the present ones."""
@@ -249,10 +277,7 @@ class _Reader:
 
     # --- what was not used ---
 
-    def _remarks(self, matched: finn_layers.Matched) -> Iterator[str]:
-        if self.unused:
-            counted = ", ".join(f"{key} ({count})" for key, count in sorted(self.unused.items()))
-            yield f"{self.path.name}: these settings of FINN's have no effect here: {counted}"
+    def _notes(self, matched: finn_layers.Matched) -> Iterator[str]:
         reasons: dict[str, list[str]] = {}
         for name, why in matched.others.items():
             reasons.setdefault(why, []).append(name)

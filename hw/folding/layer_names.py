@@ -46,10 +46,13 @@ class LayerNames:
         return found[0]
 
     def _meant(self, name: str) -> list[Node]:
+        layer = self._layers.get(name)
+        if layer is not None and name in (layer.origin.node, layer.origin.module):
+            return [layer]  # As in graphs of FINN's, whose names are ours.
         modules = self._modules.get(name, [])
         weighted = [node for node in modules if node.kernel.role == "compute"]
         modules = weighted if len(weighted) == 1 else modules
-        candidates = [self._layers.get(name), self._nodes.get(name), *modules]
+        candidates = [layer, self._nodes.get(name), *modules]
         return list(dict.fromkeys(node for node in candidates if node is not None))
 
     def _hint(self, name: str) -> str:

@@ -12,7 +12,9 @@ import pytest
 import yaml
 from qonnx.core.modelwrapper import ModelWrapper
 
+from flows.cli import render
 from flows.finn import flow, frontend, settings, workspace
+from flows.planner import estimate_build
 from flows.verify import equal
 from hw import finn
 from hw.host.errors import BitfabricError
@@ -83,6 +85,68 @@ def test_the_folder_is_what_finn_takes(done):
     assert max(depths.values()) > 2
 
 
+def test_the_folder_says_nothing_of_this_machine(done):
+    folder, report = done
+    here = [str(folder), sys.prefix, str(Path.home()), str(Path(__file__).parents[2]), str(Path(finn.__file__).parent)]
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) > 40
+    for path in files:
+        content = path.read_bytes()
+        assert [place for place in here if place.encode() in content] == [], path
+    code = folder / "generated" / report["code"]["MVAU_hls_0"]
+    assert "$::env(FINN_ROOT)/finn_deps/finn-hlslib" in (code / "hls_syn_MVAU_hls_0.tcl").read_text()
+    assert report["model"]["path"] == "tfc-w1a1.onnx"
+    last = ModelWrapper(str(folder / "finn/intermediate_models/step_hw_codegen.onnx"))
+    places = [finn.dialect.attributes(node)["code_gen_dir_ipgen"] for node in last.graph.node]
+    assert all((folder / place).is_dir() for place in places)
+
+
+def test_a_folding_of_finns_configuration_is_applied_and_shown(model, tmp_path, capsys):
+    """Its other settings are passed on, and every folding file of the folder can be given back."""
+    folding = {
+        "Defaults": {"ram_style": ["distributed", ["MVAU_hls"]]},
+        **{f"MVAU_hls_{i}": {"PE": pe, "SIMD": simd} for i, (pe, simd) in enumerate([(4, 8), (2, 16), (8, 4), (5, 2)])},
+        **{f"Thresholding_rtl_{i}": {"PE": pe} for i, pe in enumerate((2, 1, 4))},
+        "StreamingFIFO_rtl_0": {"depth": 32},
+    }
+    folding["MVAU_hls_1"]["resType"] = "lut"
+    (tmp_path / "given.json").write_text(json.dumps(folding))
+    (tmp_path / "special.json").write_text('{"Defaults": {}}')
+    mine = {"board": "Pynq-Z2", "folding_config_file": "given.json", "specialize_layers_config_file": "special.json"}
+    mine["steps"] = list(settings.EXACT[:5])
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
+    report = flow(model, tmp_path / "out", config=tmp_path / "mine.yaml")
+    lanes = {layer["finn"]: {key: layer[key] for key in ("PE", "SIMD") if key in layer} for layer in report["layers"]}
+    assert lanes["MVAU_hls_1"] == {"PE": 2, "SIMD": 16}
+    assert lanes["Thresholding_rtl_2"] == {"PE": 4}
+    assert lanes["MVAU_hls_3"] == {"PE": 5, "SIMD": 2}
+    written = json.loads((tmp_path / "out/folding.json").read_text())
+    assert written["Defaults"] == folding["Defaults"]
+    assert written["MVAU_hls_1"] == folding["MVAU_hls_1"]
+    applied = json.loads((tmp_path / "out/finn/report/applied_folding_config.json").read_text())
+    for name, values in lanes.items():
+        assert {key: applied[name][key] for key in values} == values == {key: written[name][key] for key in values}
+    assert applied["MVAU_hls_1"]["resType"] == "lut"
+    assert applied["MVAU_hls_0"]["ram_style"] == "distributed"
+    assert report["warnings"] == [
+        "given.json: these settings of FINN's have no effect here: depth (1)",
+        "given.json: StreamingFIFO_rtl_0: FIFOs, width converters and padding follow from the folding",
+    ]
+    config = yaml.safe_load((tmp_path / "out/build.yaml").read_text())
+    assert config["folding_config_file"] == "folding.json"
+    assert (tmp_path / "out" / config["specialize_layers_config_file"]).read_text() == '{"Defaults": {}}'
+    render.finn_built(report, tmp_path / "out")
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[:4] for line in shown if "MVAU_hls_1" in line] == [
+        ["hidden.1.linear", "MVAU_hls_1", "2", "16"]
+    ]
+    for file in ("out/folding.json", "out/finn/report/applied_folding_config.json"):
+        estimate = estimate_build(model, "xc7z020", folding=tmp_path / file)
+        ours = {layer["name"]: layer for layer in estimate["layers"]}
+        for layer in report["layers"]:
+            assert (layer["PE"], layer.get("SIMD", 1)) == (ours[layer["name"]]["PE"], ours[layer["name"]]["SIMD"])
+
+
 def test_finns_front_end_and_a_users_configuration(model, tmp_path):
     steps = ["step_qonnx_to_finn", "step_streamline", *settings.EXACT[:5]]
     mine = {"board": "Pynq-Z1", "target_fps": 50000, "synth_clk_period_ns": 5.0, "verbose": True, "steps": steps}
@@ -93,6 +157,8 @@ def test_finns_front_end_and_a_users_configuration(model, tmp_path):
     assert report["left"] == []
     # FINN's graph, as MODEL, keeps its folding.
     again = flow(tmp_path / "out/model.onnx", tmp_path / "again", part="xc7z020clg400-1", front_end="finn")
+    for layer in (*again["layers"], *report["layers"]):
+        del layer["node"]  # FINN's thresholds in a layer are nodes of their own in our file.
     assert again["layers"] == report["layers"]
     written = yaml.safe_load((tmp_path / "out/build.yaml").read_text())
     assert (written["verbose"], written["steps"]) == (True, list(settings.EXACT[:5]))

@@ -1,6 +1,7 @@
 """Folding files with the names of users and of FINN."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -12,8 +13,10 @@ from hw.folding.finn_json import FoldingFile
 from hw.host.errors import UsageError
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
+from hw.ir.origin import Origin
 from hw.lowering.lower import lower
 from hw.passes.fold import apply_folding, current_folding
+from tests.builders.networks import perceptron
 from tests.builders.qonnx_builder import Builder
 
 pytestmark = pytest.mark.quick
@@ -87,7 +90,7 @@ def test_files_hold_both_names_and_come_back(graph, tmp_path):
     content = json.loads((tmp_path / "all.json").read_text())
     assert content["conv0"] == {"PE": 1, "SIMD": 1, "node": "/conv1/Conv", "module": "conv1"}
     assert content["add0"] == {"PE": 1, "SIMD": 1, "node": "/Add"}
-    assert finn_json.read(tmp_path / "all.json", graph) == FoldingFile(table)
+    assert finn_json.read(tmp_path / "all.json", graph) == FoldingFile(table, "all.json")
 
 
 @pytest.mark.parametrize(
@@ -207,6 +210,20 @@ def test_quantizers_are_matched_in_the_order_of_the_file_that_lists_them(swapped
             counts[operator] += 1
         table = read(graph, tmp_path, content).table
         assert {name: table[name].pe for name in lanes} == lanes
+
+
+def test_a_graph_of_finns_has_layers_of_its_names(tmp_path):
+    rng = np.random.default_rng(1)
+    graph = perceptron(rng, [8, 4, 2], [("UINT4", "INT4"), ("UINT2", "INT4")])
+    origins = {"fc0": "MVAU_hls_0", "act0": "MVAU_hls_0", "fc1": "MVAU_rtl_0"}
+    names = {"fc0": "MVAU_hls_0", "act0": "MVAU_hls_0_threshold", "fc1": "MVAU_rtl_0"}
+    nodes = tuple(replace(node, name=names[node.name], origin=Origin(origins[node.name])) for node in graph)
+    content = {"MVAU_hls_0": {"PE": 2, "SIMD": 4, "mac_resource": "dsp"}, "MVAU_rtl_0": {"SIMD": 2}}
+    found = read(replace(graph, nodes=nodes), tmp_path, content | {"StreamingFIFO_rtl_0": {"depth": 4}})
+    assert found.table == {
+        "MVAU_hls_0": Folding(2, 4), "MVAU_hls_0_threshold": Folding(2), "MVAU_rtl_0": Folding(1, 2),
+    }  # fmt: skip
+    assert found.unused == {"mac_resource": 1, "depth": 1}
 
 
 @pytest.mark.parametrize("old", ["StreamingFCLayer_Batch", "MatrixVectorActivation", "MVAU"])
