@@ -106,7 +106,7 @@ class _Reader:
 
     def file(self) -> FoldingFile:
         of_finn = [name for name in self.content if not self.names.known(name) and finn_layers.entry_of(name)]
-        matched = finn_layers.match(self.graph, of_finn, self.path)
+        matched = finn_layers.match(self.graph, {name: self.content[name] for name in of_finn}, self.path, self._fits)
         for name, entry in self.content.items():
             if name in matched.layers:
                 self._finn(name, matched.layers[name], entry)
@@ -147,6 +147,14 @@ class _Reader:
                 node.kernel.fold(self.table[node.name])
             except BitfabricError as error:
                 raise UsageError(f"{self.path}: {name} is layer {node.title}: {error}") from None
+
+    def _fits(self, name: str, node: Node) -> bool:
+        """Whether a layer can have the folding of an entry."""
+        try:
+            node.kernel.fold(self._folding(f"{self.path}: {name}", node, self.content[name], True))
+        except BitfabricError:
+            return False
+        return True
 
     def _enter(self, name: str, node: Node, entry: dict[str, Any], of_finn: bool) -> None:
         if node.name in self.entries:
@@ -278,6 +286,7 @@ class _Reader:
     # --- what was not used ---
 
     def _notes(self, matched: finn_layers.Matched) -> Iterator[str]:
+        yield from matched.doubts
         reasons: dict[str, list[str]] = {}
         for name, why in matched.others.items():
             reasons.setdefault(why, []).append(name)

@@ -9,10 +9,12 @@ sliding window that ours does not need, and the quantizer of the input can be in
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from pathlib import Path
 
+from hw.folding.branch_order import ancestors, find_order, first_doubt
 from hw.host.errors import UsageError
 from hw.ir.graph import Graph, Node
 from hw.ir.kernel import Kernel
@@ -79,10 +81,12 @@ class Entry:
 
 @dataclass
 class Matched:
-    """The layers of FINN's entries: ``layers`` by entry, and why the ``others`` have none."""
+    """The layers of FINN's entries: ``layers`` by entry, and why the ``others`` have none. ``doubts`` are sentences
+    about entries that could as well mean another layer."""
 
     layers: dict[str, Node] = field(default_factory=dict)
     others: dict[str, str] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
 
 
 def entry_of(name: str) -> Entry | None:
@@ -98,13 +102,17 @@ def operators_of(kernel: Kernel) -> tuple[str, ...]:
     return next((kind.operators for kind in KINDS if isinstance(kernel, kind.kernels)), ())
 
 
-def match(graph: Graph, names: Iterable[str], path: object) -> Matched:
-    """The layers of FINN's entries, given in the order of the file ``path``, which names the file in errors.
+def match(graph: Graph, contents: Mapping[str, object], path: Path, fits: Callable[[str, Node], bool]) -> Matched:
+    """The layers of FINN's entries.
 
-    Raises UsageError, naming the entry, for more entries than there are layers, and where the order is lost.
+    ``contents`` are the entries' settings by name, in the order of the file ``path``; ``fits`` says whether a layer can
+    have an entry's folding. Layers on parallel branches, which FINN may list in another order, are matched by
+    what fits. Raises UsageError, naming the entry, for more entries than there are layers, and where the order is lost.
     """
-    entries = [entry for entry in map(entry_of, names) if entry is not None]
+    entries = [entry for entry in map(entry_of, contents) if entry is not None]
     result = Matched()
+    before = ancestors(graph)
+    at: dict[str, float] = {node.name: number for number, node in enumerate(graph)}
     for entry in entries:
         if entry.operator in WITHOUT_LAYER:
             result.others[entry.name] = "FIFOs, width converters and padding follow from the folding"
@@ -114,9 +122,26 @@ def match(graph: Graph, names: Iterable[str], path: object) -> Matched:
             continue
         layers: list[Node | None] = [node for node in graph if isinstance(node.kernel, kind.kernels)]
         if kind is QUANTIZER:
-            layers = _quantizers(graph, own, entries, path)
+            layers = _quantizers(graph, own, entries, path, at)
         elif kind is WINDOW:
-            layers = _windows(graph, own, path)
+            layers = _windows(graph, own, path, at)
+        if len(own) == len(layers):
+            by_place = [own[i].name for i in _sorted_places(_places(own, layers, kind, path))]
+
+            def fitting(place: int, node: Node, names: Sequence[str] = by_place) -> bool:
+                return fits(names[place], node)
+
+            ordered = find_order(layers, before, fitting) or layers
+            moved = [node.name for node in ordered if node is not None]
+            at.update(dict(zip(moved, [at[node.name] for node in layers if node is not None], strict=True)))
+            layers = ordered
+            doubt = first_doubt(layers, before, fitting)
+            if doubt and contents[by_place[doubt[0]]] != contents[by_place[doubt[0] + 1]]:
+                one, other = by_place[doubt[0]], by_place[doubt[0] + 1]
+                result.doubts.append(
+                    f"{path.name}: {one} and {other} are taken for {doubt[1].title} and {doubt[2].title}, which are on "
+                    "parallel branches; the other order fits, too"
+                )
         for entry, place in zip(own, _places(own, layers, kind, path), strict=True):
             if place >= len(layers):
                 there = ", ".join(node.title for node in layers if node is not None) or "none"
@@ -131,6 +156,11 @@ def match(graph: Graph, names: Iterable[str], path: object) -> Matched:
             else:
                 result.layers[entry.name] = node
     return result
+
+
+def _sorted_places(places: Sequence[int]) -> list[int]:
+    """The indices of entries in the order of their places."""
+    return sorted(range(len(places)), key=lambda i: places[i])
 
 
 def _places(own: Sequence[Entry], layers: Sequence[object], kind: Kind, path: object) -> list[int]:
@@ -155,11 +185,18 @@ def _places(own: Sequence[Entry], layers: Sequence[object], kind: Kind, path: ob
     return list(range(len(own)))
 
 
-def _windows(graph: Graph, own: Sequence[Entry], path: object) -> list[Node | None]:
-    """Windows; None for those that a pool forms itself, if FINN has entries for them."""
+def _windows(graph: Graph, own: Sequence[Entry], path: object, at: Mapping[str, float]) -> list[Node | None]:
+    """Windows in the order of the layers that read them; None for those that a pool forms itself, if FINN has entries
+    for them. ``at`` are the places of layers of weights."""
+    readers = {edge: node for node in graph for edge in node.inputs}
+
+    def place(node: Node) -> float:
+        reader = readers.get(node.outputs[0])
+        return at[reader.name] - 0.5 if _has_weights(reader) and reader is not None else at[node.name]
+
     ours: list[Node | None] = []
     every: list[Node | None] = []
-    for node in graph:
+    for node in sorted(graph, key=place):
         kernel = node.kernel
         if isinstance(kernel, SlidingWindow) and (prod(kernel.kernel) > 1 or max(kernel.steps) > 1):
             ours.append(node)
@@ -174,11 +211,13 @@ def _windows(graph: Graph, own: Sequence[Entry], path: object) -> list[Node | No
     return every if len(own) == len(every) else ours
 
 
-def _quantizers(graph: Graph, own: Sequence[Entry], entries: Sequence[Entry], path: object) -> list[Node | None]:
+def _quantizers(
+    graph: Graph, own: Sequence[Entry], entries: Sequence[Entry], path: object, at: Mapping[str, float]
+) -> list[Node | None]:
     """Quantizers that have an entry: all, or those that FINN cannot have in the layer before; None for the input's."""
     nodes = [node for node in graph if isinstance(node.kernel, Threshold | Requant)]
     writers = {edge: node for node in graph for edge in node.outputs}
-    alone = [node for node in nodes if not _in_layer(writers.get(node.inputs[0]))]
+    alone = [node for node in nodes if not _has_weights(writers.get(node.inputs[0]))]
     layers = [entry for entry in entries if entry.operator in _KIND_OF]
     # FINN can quantize the input in hardware; here the host does, unless the first quantizer reads the input.
     first = layers[0] is own[0] and len(own) < len(layers)
@@ -191,11 +230,12 @@ def _quantizers(graph: Graph, own: Sequence[Entry], entries: Sequence[Entry], pa
             f"{path}: it has {count} quantizers, {own[0].name} the first, and the model has {len(nodes)}, {len(alone)} "
             "of them not behind a layer of weights; list all of them, or none"
         )
-    if _pattern(entries)[len(outside) :] != [isinstance(n.kernel, QUANTIZER.kernels) for n in graph if _listed(n)]:
+    ours = [isinstance(node.kernel, QUANTIZER.kernels) for node in graph if _listed(node)]
+    index = {node.name: number for number, node in enumerate(graph)}
+    if _pattern(entries)[len(outside) :] != ours or any(at[name] != number for name, number in index.items()):
         # Our graph has the quantizers of branches where the branches meet, and FINN's behind their layers.
-        at = {node.name: number for number, node in enumerate(graph)}
         before = {node.name: writers.get(node.inputs[0], node) for node in nodes}
-        nodes.sort(key=lambda node: (at[before[node.name].name], at[node.name]))
+        nodes.sort(key=lambda node: (at[before[node.name].name], index[node.name]))
     return [*outside, *nodes]
 
 
@@ -214,6 +254,6 @@ def _listed(node: Node) -> bool:
     return isinstance(node.kernel, MatrixVector | Depthwise | Threshold | Requant)
 
 
-def _in_layer(before: Node | None) -> bool:
-    """Whether FINN can compute a quantizer in the layer before it."""
-    return before is not None and isinstance(before.kernel, MatrixVector | Depthwise)
+def _has_weights(node: Node | None) -> bool:
+    """Whether a layer has weights. FINN can compute the quantizer behind it in the layer."""
+    return node is not None and isinstance(node.kernel, MatrixVector | Depthwise)

@@ -13,7 +13,7 @@ import yaml
 from qonnx.core.modelwrapper import ModelWrapper
 
 from flows.cli import render
-from flows.finn import flow, frontend, settings, workspace
+from flows.finn import estimate, flow, frontend, settings, workspace
 from flows.planner import estimate_build
 from flows.verify import equal
 from hw import finn
@@ -145,6 +145,21 @@ def test_a_folding_of_finns_configuration_is_applied_and_shown(model, tmp_path, 
         ours = {layer["name"]: layer for layer in estimate["layers"]}
         for layer in report["layers"]:
             assert (layer["PE"], layer.get("SIMD", 1)) == (ours[layer["name"]]["PE"], ours[layer["name"]]["SIMD"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("input_quantizer", [False, True])
+def test_finns_own_folding_of_a_residual_network_is_given_to_the_open_back_end(input_quantizer, tmp_path):
+    """FINN's graph has its shortcuts first, most of its thresholds in MVAUs, and maybe the input's quantizer."""
+    path = Path(model_of(Case("resnet8-w4a4", 1, options={"input_shape": (3, 16, 16)}), tmp_path))
+    theirs = estimate(path, target_cycles=20_000, input_quantizer=input_quantizer)
+    folding = {layer.name: {"PE": layer.pe, "SIMD": layer.simd} for layer in theirs.layers}
+    (tmp_path / "f.json").write_text(json.dumps({"Defaults": {}} | folding))
+    ours = estimate_build(path, "xc7z045", folding=tmp_path / "f.json")
+    assert ours["cycles"]["interval"] <= theirs.max_cycles
+    products = [layer["cycles"] for layer in ours["layers"] if layer["operator"] == "matrix_vector"]
+    assert sorted(products) == sorted(layer.cycles for layer in theirs.layers if layer.op.startswith("MVAU"))
+    assert any("the host quantizes the input" in warning for warning in ours["warnings"]) == input_quantizer
 
 
 def test_finns_front_end_and_a_users_configuration(model, tmp_path):

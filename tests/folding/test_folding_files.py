@@ -2,13 +2,18 @@
 
 import json
 from dataclasses import replace
+from itertools import permutations
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from hw.folding import finn_json
+from hw.folding.branch_order import find_order
 from hw.folding.finn_json import FoldingFile
 from hw.host.errors import UsageError
 from hw.ir.graph import Graph
@@ -224,6 +229,49 @@ def test_a_graph_of_finns_has_layers_of_its_names(tmp_path):
         "MVAU_hls_0": Folding(2, 4), "MVAU_hls_0_threshold": Folding(2), "MVAU_rtl_0": Folding(1, 2),
     }  # fmt: skip
     assert found.unused == {"mac_resource": 1, "depth": 1}
+
+
+def test_parallel_branches_are_matched_by_what_fits_and_doubts_are_said(graph, tmp_path):
+    folds = {"conv0": Folding(4, 6), "conv2": Folding(1, 4), "conv1": Folding(2, 12), "fc0": Folding(1, 4)}
+    lanes = {f"MVAU_{i}": {"PE": each.pe, "SIMD": each.simd} for i, each in enumerate(folds.values())}
+    found = read(graph, tmp_path, lanes)  # 12 of conv1's 36 inputs do not divide the 4 of conv2.
+    assert {name: found.table[name] for name in folds} == folds
+    assert found.remarks == ()
+    lanes["MVAU_2"] = {"PE": 2, "SIMD": 2}
+    found = read(graph, tmp_path, lanes)
+    assert (found.table["conv1"], found.table["conv2"]) == (Folding(1, 4), Folding(2, 2))
+    assert found.remarks == (
+        "f.json: MVAU_1 and MVAU_2 are taken for conv1 (body.0.conv) and conv2 (body.0.conv_1), which are on parallel "
+        "branches; the other order fits, too",
+    )
+
+
+@given(st.integers(0, 2**32), st.integers(1, 6))
+def test_an_order_is_found_where_there_is_one(seed, size):
+    rng = np.random.default_rng(seed)
+    edges = ["x"]
+    nodes = []
+    for number in range(
+        size
+    ):  # Each reads the input or an earlier layer; streams that several read do not matter here.
+        nodes.append(SimpleNamespace(name=f"n{number}", inputs=(str(rng.choice(edges)),), outputs=(f"e{number}",)))
+        edges.append(f"e{number}")
+    before = {}
+    of_edge = {"x": frozenset()}
+    for node in nodes:
+        before[node.name] = of_edge[node.inputs[0]]
+        of_edge[node.outputs[0]] = before[node.name] | {node.name}
+    allowed = rng.integers(0, 3, (size, size)) > 0
+
+    def legal(order) -> bool:
+        return all(
+            allowed[place, int(node.name[1:])] and not before[node.name] & {later.name for later in order[place:]}
+            for place, node in enumerate(order)
+        )
+
+    orders = [list(order) for order in permutations(nodes) if legal(order)]
+    found = find_order(nodes, before, lambda place, node: bool(allowed[place, int(node.name[1:])]))
+    assert found == (orders[0] if orders else None)
 
 
 @pytest.mark.parametrize("old", ["StreamingFCLayer_Batch", "MatrixVectorActivation", "MVAU"])
