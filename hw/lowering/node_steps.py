@@ -469,7 +469,7 @@ def _arg_max(call: Call) -> Steps:
 
 def top_k(call: Call, output: int) -> Steps:
     """The host step of TopK's output 0 (values) or 1 (indices)."""
-    count = int(call.required(1).ravel()[0])
+    count = int(call.required(1).ravel()[0]) if call.version >= 10 else int(call.get("k", 1))
     return (step("TopK", k=count, axis=call.axis(-1), largest=bool(call.get("largest", 1)), output=output),)
 
 

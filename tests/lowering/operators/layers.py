@@ -1,0 +1,155 @@
+"""Layers: products, convolutions, pools, sums, and what only the host computes after the last of them."""
+
+import numpy as np
+from onnx import TensorProto
+
+from tests.builders.qonnx_builder import Builder
+from tests.lowering.operators.row import CHANNELS_LAST, ROUNDED, Build, Row
+
+IMAGE, SIGNAL = (1, 4, 6, 6), (1, 4, 8)
+
+
+def _weights(b: Builder, *shape: int) -> str:
+    rng = np.random.default_rng(sum(shape))
+    return b.quant(rng.integers(-7, 8, shape) / 4, 0.25, 4)
+
+
+def _conv(shape: tuple[int, ...], **attributes) -> Build:
+    return lambda b, x, opset: b.node("Conv", x, _weights(b, *shape), kernel_shape=list(shape[2:]), **attributes)
+
+
+def _matmul(b: Builder, x: str, opset: int) -> str:
+    return b.node("MatMul", x, _weights(b, 4, 3))
+
+
+def _gemm(b: Builder, x: str, opset: int) -> str:
+    return b.node("Gemm", x, _weights(b, 3, 4), np.array([0.5, -1, 0]), transB=1, alpha=1.0, beta=1.0)
+
+
+def _pool(op: str, **attributes) -> Build:
+    return lambda b, x, opset: b.node(op, x, **attributes)
+
+
+def _reduce(op: str) -> Build:
+    def build(b: Builder, x: str, opset: int) -> str:
+        inputs = opset >= (13 if op == "ReduceSum" else 18)
+        if inputs:
+            return b.node(op, x, b.constant([2, 3], np.int64), keepdims=0)
+        return b.node(op, x, axes=[2, 3], keepdims=0)
+
+    return build
+
+
+def _pad(value: float) -> Build:
+    def build(b: Builder, x: str, opset: int) -> str:
+        pads = [0, 0, 1, 0, 0, 0, 2, 1]
+        if opset < 11:
+            return b.node("Pad", x, pads=pads, value=value)
+        return b.node("Pad", x, b.constant(pads, np.int64), b.constant(value))
+
+    return build
+
+
+def _resize(b: Builder, x: str, opset: int) -> str:
+    scales = b.constant([1, 1, 2, 2])
+    if opset < 11:
+        return b.node("Resize", x, scales, mode="nearest")
+    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return b.node("Resize", x, "" if opset >= 13 else b.constant([]), scales, **how)
+
+
+def _upsample(b: Builder, x: str, opset: int) -> str:
+    if opset < 9:
+        return b.node("Upsample", x, mode="nearest", scales=[1.0, 1.0, 2.0, 2.0])
+    return b.node("Upsample", x, b.constant([1, 1, 2, 2]), mode="nearest")
+
+
+def _branch(b: Builder, x: str, scale: float) -> str:
+    """A second tensor of a scale of its own."""
+    return b.quant(b.node("Conv", x, _weights(b, 4, 4, 1, 1), kernel_shape=[1, 1]), scale, 6)
+
+
+def _join(op: str, scale: float, **attributes) -> Build:
+    return lambda b, x, opset: b.node(op, x, _branch(b, x, scale), **attributes)
+
+
+def _three(b: Builder, x: str, opset: int) -> str:
+    return b.node("Sum", x, _branch(b, x, 0.3), _branch(b, x, 0.11))
+
+
+def _concat_conv(b: Builder, x: str, opset: int) -> str:
+    y = b.node("Concat", x, _branch(b, x, 0.3), axis=1)
+    return b.node("Conv", y, _weights(b, 3, 8, 1, 1), kernel_shape=[1, 1])
+
+
+def _last(op: str, **attributes) -> Build:
+    return lambda b, x, opset: b.node(op, _matmul(b, x, opset), **attributes)
+
+
+def _top_k(b: Builder, x: str, opset: int) -> str:
+    if opset < 10:
+        return b.node("TopK", _matmul(b, x, opset), k=1, axis=1, outputs=2)
+    return b.node("TopK", _matmul(b, x, opset), b.constant([1], np.int64), axis=1, outputs=2)
+
+
+def _channels_last(op: str, *shape: int, **attributes) -> Build:
+    def build(b: Builder, x: str, opset: int) -> str:
+        operands = [_weights(b, *shape)] if shape else []
+        if op == "BatchNormalization":
+            operands = [b.constant(v) for v in ([1, 2, 0.5, -1], [0, 0.5, 1, -0.25], [0, 1, -1, 0.5], [1, 1, 4, 1])]
+        y = b.node(op, x, *operands, **attributes)
+        b.nodes[-1].domain = CHANNELS_LAST
+        return y
+
+    return build
+
+
+_WINDOW = {"kernel_shape": [2, 2], "strides": [2, 2]}
+_CL = {"domain": CHANNELS_LAST, "shape": (1, 6, 6, 4)}
+
+ROWS = (
+    Row("MatMul", _matmul, "of data and quantized weights", output=(1.0, 8)),
+    Row("Gemm", _gemm, "of data and quantized weights", output=(1.0, 8)),
+    Row("Conv", _conv((5, 4, 3, 3), pads=[1, 1, 1, 1]), "images and signals", IMAGE, output=(1.0, 8)),
+    Row("Conv", _conv((4, 1, 3, 3), group=4, strides=[2, 2]), "depthwise, strided", IMAGE, output=(1.0, 8)),
+    Row("Conv", _conv((4, 2, 3), group=2, dilations=[2]), "grouped, dilated, one axis", SIGNAL, output=(1.0, 8)),
+    Row("MaxPool", _pool("MaxPool", **_WINDOW), "values only", IMAGE),
+    Row("MaxPool", _pool("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4), "padded", IMAGE),
+    Row("AveragePool", _pool("AveragePool", **_WINDOW), "", IMAGE, output=(0.1, 8)),
+    Row(
+        "AveragePool",
+        _pool("AveragePool", kernel_shape=[3, 3], pads=[1] * 4, count_include_pad=1),
+        "padded: with count_include_pad",
+        IMAGE,
+        output=(0.1, 8),
+    ),
+    Row("GlobalAveragePool", _pool("GlobalAveragePool"), "", IMAGE, output=(0.1, 6)),
+    Row("GlobalMaxPool", _pool("GlobalMaxPool"), "", IMAGE),
+    Row("ReduceMean", _reduce("ReduceMean"), "over all axes but the batch and one", IMAGE, output=(0.1, 6)),
+    Row("ReduceSum", _reduce("ReduceSum"), "over all axes but the batch and one", IMAGE, output=(1.0, 8)),
+    Row("ReduceMax", _reduce("ReduceMax"), "over all axes but the batch and one", IMAGE),
+    Row("Pad", _pad(0.0), "height and width, with a value that has a code", IMAGE),
+    Row("Pad", _pad(0.5), "also with another value than 0", IMAGE),
+    Row("Resize", _resize, "nearest neighbour, by whole factors", IMAGE),
+    Row("Upsample", _upsample, "nearest neighbour, by whole factors", IMAGE),
+    Row("Add", _join("Add", 0.25), "of two layers", IMAGE, output=(0.25, 6)),
+    Row("Add", _join("Add", 0.3), "of two layers of any scales, before a quantizer", IMAGE, output=(0.4, 6)),
+    Row("Sub", _join("Sub", 0.3), "as Add", IMAGE, output=(0.4, 6)),
+    Row("Sum", _three, "of several layers", IMAGE, output=(0.4, 6)),
+    Row("Concat", _join("Concat", 0.25, axis=1), "along any axis but the batch", IMAGE),
+    Row("Concat", _join("Concat", 0.3, axis=1), "of different scales", IMAGE),
+    Row("Concat", _concat_conv, "of different scales, before a layer", IMAGE, output=(1.0, 8)),
+    Row("ArgMax", _last("ArgMax", axis=1), "on the last layer", output=None, elem_type=TensorProto.INT64),
+    Row("TopK", _top_k, "on the last layer", output=None),
+    Row("Softmax", _last("Softmax", axis=1), "on the last layer, by the host", output=None, exactness=ROUNDED),
+    Row("LogSoftmax", _last("LogSoftmax", axis=1), "on the last layer, by the host", output=None, exactness=ROUNDED),
+    Row(
+        "Conv",
+        _channels_last("Conv", 5, 3, 3, 4, kernel_shape=[3, 3], pads=[1] * 4, strides=[1, 1], dilations=[1, 1], group=1),
+        "weights (M, kH, kW, C)",
+        output=(1.0, 8),
+        **_CL,
+    ),
+    Row("MaxPool", _channels_last("MaxPool", pads=[0] * 4, ceil_mode=0, **_WINDOW), **_CL),
+    Row("BatchNormalization", _channels_last("BatchNormalization", epsilon=0.0), "as ONNX's", **_CL),
+)

@@ -1,0 +1,76 @@
+"""One row of the page of operators that can be read: an operator, its versions and conditions, and a model with it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import onnx
+from onnx import helper
+
+from tests.builders.qonnx_builder import DOMAIN, Builder
+
+OLDEST, NEWEST = 7, onnx.defs.onnx_opset_version()
+"""The operator sets of ONNX that are read."""
+CHANNELS_LAST = "qonnx.custom_op.channels_last"
+Build: TypeAlias = Callable[[Builder, str, int], str]
+"""Appends nodes that read a tensor, for an operator set; returns the name of their result."""
+EXACT, ROUNDED = "exact", "exact but for the last bit of the function"
+"""How equal the results are. ROUNDED: the function is none of additions, products and quotients (exp, tanh, ...), so
+libraries differ in its last bit. A code can differ where that bit decides it, which a build counts and names."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An operator with a model that has it.
+
+    ``build`` appends it to a quantized tensor of ``shape``; a quantizer of scale and bits ``output`` follows, unless it
+    is None; otherwise the output has the type ``elem_type``. ``input`` is the scale and bits of the quantizer before it. ``until`` is the last operator set in which the
+    operator is read in this form, ``since`` the first.
+    """
+
+    op: str
+    build: Build
+    condition: str = ""
+    shape: tuple[int, ...] = (1, 4)
+    input: tuple[float, int] = (0.125, 6)
+    output: tuple[float, int] | None = (0.25, 6)
+    exactness: str = EXACT
+    elem_type: int = onnx.TensorProto.FLOAT
+    domain: str = ""
+    since: int = OLDEST
+    until: int = NEWEST
+
+    @property
+    def versions(self) -> dict[int, int]:
+        """The versions of the operator that are read, each with an operator set that has it."""
+        if self.domain:
+            return {1: 13}
+        found: dict[int, int] = {}
+        for opset in range(self.since, self.until + 1):
+            if onnx.defs.has(self.op, opset):
+                schema = onnx.defs.get_schema(self.op, opset)
+                if not schema.deprecated:
+                    found.setdefault(schema.since_version, opset)
+        return found
+
+    def model(self, opset: int) -> onnx.ModelProto:
+        """The model in an operator set."""
+        b = Builder(self.shape)
+        y = self.build(b, b.quant("x", self.input[0], self.input[1]), opset)
+        if self.output is not None:
+            y = b.quant(y, *self.output)
+        model = b.model((y, ()), opset=opset)
+        del model.graph.output[:]
+        model.graph.output.append(helper.make_empty_tensor_value_info(y))
+        model.graph.output[0].type.tensor_type.elem_type = self.elem_type
+        # qonnx infers the shapes of its channels-last operators only behind tensors whose shape is stored.
+        shapes = {"x": self.shape} | {each.name: tuple(each.dims) for each in model.graph.initializer}
+        for node in model.graph.node:
+            if node.op_type == "Quant" and node.input[0] in shapes:
+                shape = shapes[node.input[0]]
+                model.graph.value_info.append(helper.make_tensor_value_info(node.output[0], 1, shape))
+        domains = {node.domain for node in model.graph.node} - {"", DOMAIN}
+        # The versions of the channels-last operators are those of ONNX's.
+        model.opset_import.extend(helper.make_opsetid(domain, opset) for domain in sorted(domains))
+        model.ir_version = 10
+        return model
