@@ -145,7 +145,9 @@ ROWS = (
     Row("LogSoftmax", _last("LogSoftmax", axis=1), "on the last layer, by the host", output=None, exactness=ROUNDED),
     Row(
         "Conv",
-        _channels_last("Conv", 5, 3, 3, 4, kernel_shape=[3, 3], pads=[1] * 4, strides=[1, 1], dilations=[1, 1], group=1),
+        _channels_last(
+            "Conv", 5, 3, 3, 4, kernel_shape=[3, 3], pads=[1] * 4, strides=[1, 1], dilations=[1, 1], group=1
+        ),
         "weights (M, kH, kW, C)",
         output=(1.0, 8),
         **_CL,

@@ -7,7 +7,6 @@ from tests.builders.qonnx_builder import DOMAIN, Builder
 from tests.lowering.operators.row import Build, Row
 
 
-
 def _typed(b: Builder, values, elem_type: int) -> str:
     """A constant of an integer type, which NumPy may lack."""
     name = f"c{len(b.constants)}"

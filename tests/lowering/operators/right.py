@@ -49,7 +49,9 @@ def _written_out(model: onnx.ModelProto) -> onnx.ModelProto:
         x, scale, zero_point, bits = node.input
         how = {each.name: helper.get_attribute_value(each) for each in node.attribute}
         count, narrow = int(initial[bits]), int(how["narrow"])
-        low, high = (-(1 << count - 1) + narrow, (1 << count - 1) - 1) if how["signed"] else (0, (1 << count) - 1 - narrow)
+        low, high = (
+            (-(1 << count - 1) + narrow, (1 << count - 1) - 1) if how["signed"] else (0, (1 << count) - 1 - narrow)
+        )
         codes = append("Add", append("Div", x, scale), zero_point)
         if opset < 11:
             nodes.append(helper.make_node("Clip", [codes], [f"written_{len(nodes)}"], min=float(low), max=float(high)))
