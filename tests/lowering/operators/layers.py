@@ -105,6 +105,7 @@ def _channels_last(op: str, *shape: int, **attributes) -> Build:
 
 
 _WINDOW = {"kernel_shape": [2, 2], "strides": [2, 2]}
+_CONV = {"kernel_shape": [3, 3], "strides": [1, 1], "dilations": [1, 1], "group": 1}
 _CL = {"domain": CHANNELS_LAST, "shape": (1, 6, 6, 4)}
 
 ROWS = (
@@ -145,9 +146,7 @@ ROWS = (
     Row("LogSoftmax", _last("LogSoftmax", axis=1), "on the last layer, by the host", output=None, exactness=ROUNDED),
     Row(
         "Conv",
-        _channels_last(
-            "Conv", 5, 3, 3, 4, kernel_shape=[3, 3], pads=[1] * 4, strides=[1, 1], dilations=[1, 1], group=1
-        ),
+        _channels_last("Conv", 5, 3, 3, 4, pads=[1] * 4, **_CONV),
         "weights (M, kH, kW, C)",
         output=(1.0, 8),
         **_CL,

@@ -1,7 +1,7 @@
 """What is right: a model's own result, from ONNX Runtime without optimisation.
 
-QONNX's Quant is written out in ONNX's operators, by its definition. Models with other operators of QONNX are executed by
-qonnx, node by node; ONNX's own operators that ONNX Runtime lacks by ONNX's reference implementation.
+QONNX's Quant is written out in ONNX's operators, by its definition. Models with other operators of QONNX are executed
+by qonnx, node by node; ONNX's own operators that ONNX Runtime lacks by ONNX's reference implementation.
 """
 
 import warnings
@@ -66,7 +66,7 @@ def _written_out(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _rounded(append, codes: str, mode: str, constant) -> str:
-    """Rounded to integers. Round is younger than opset 7: adding and subtracting 1.5 * 2^23 rounds half to even, too."""
+    """Rounded to integers. Round is younger than opset 7; adding and subtracting 1.5 * 2^23 does the same."""
     if mode == "FLOOR":
         return append("Floor", codes)
     assert mode == "ROUND"

@@ -23,9 +23,9 @@ libraries differ in its last bit. A code can differ where that bit decides it, w
 class Row:
     """An operator with a model that has it.
 
-    ``build`` appends it to a quantized tensor of ``shape``; a quantizer of scale and bits ``output`` follows, unless it
-    is None; otherwise the output has the type ``elem_type``. ``input`` is the scale and bits of the quantizer before it. ``until`` is the last operator set in which the
-    operator is read in this form, ``since`` the first.
+    ``build`` appends it to a quantized tensor of ``shape``, whose quantizer has the scale and bits ``input``. A quantizer
+    of scale and bits ``output`` follows; where it is None, the model ends in the operator, in ``elem_type``. The operator
+    is read in this form in the operator sets ``since`` to ``until``.
     """
 
     op: str

@@ -1,4 +1,4 @@
-"""Every operator of the ONNX standard, in every version: it is read, or refused by its name; never another exception."""
+"""Every operator of the ONNX standard, in every version, is read or refused by its name; never another exception."""
 
 import numpy as np
 import onnx
