@@ -23,9 +23,9 @@ libraries differ in its last bit. A code can differ where that bit decides it, w
 class Row:
     """An operator with a model that has it.
 
-    ``build`` appends it to a quantized tensor of ``shape``, whose quantizer has the scale and bits ``input``. A quantizer
-    of scale and bits ``output`` follows; where it is None, the model ends in the operator, in ``elem_type``. The operator
-    is read in this form in the operator sets ``since`` to ``until``.
+    ``build`` appends it to a quantized tensor of ``shape``, whose quantizer has the scale and bits ``input``. A
+    quantizer of scale and bits ``output`` follows; where it is None, the model ends in the operator, in ``elem_type``.
+    The operator is read in this form in the operator sets ``since`` to ``until``.
     """
 
     op: str
