@@ -57,10 +57,6 @@ def _cast(b: Builder, x: str, opset: int) -> str:
     return b.node("Cast", b.node("Cast", x, to=TensorProto.FLOAT16), to=TensorProto.FLOAT)
 
 
-def _cast_like(b: Builder, x: str, opset: int) -> str:
-    return b.node("CastLike", x, b.constant(1.0))
-
-
 def _batch_normalization(b: Builder, x: str, opset: int) -> str:
     statistics = (np.array(v, np.float32) for v in ([1, 2, 0.5, -1], [0, 0.5, 1, -0.25], [0, 1, -1, 0.5], [1, 1, 4, 1]))
     return b.node("BatchNormalization", x, *statistics, epsilon=0.0)
@@ -110,7 +106,6 @@ ROWS = (
     Row("Clip", _clip, "constant bounds"),
     Row("BatchNormalization", _batch_normalization, "not in training mode"),
     Row("Cast", _cast, "to float16, float32 and float64"),
-    Row("CastLike", _cast_like, "as Cast"),
     Row("Dropout", _dropout, "not in training mode"),
     Row("LeakyRelu", _plain("LeakyRelu", alpha=0.25)),
     Row("LeakyRelu", _plain("LeakyRelu", alpha=-0.25), "also with a negative slope"),

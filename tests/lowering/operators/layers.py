@@ -4,7 +4,7 @@ import numpy as np
 from onnx import TensorProto
 
 from tests.builders.qonnx_builder import Builder
-from tests.lowering.operators.row import CHANNELS_LAST, ROUNDED, Build, Row
+from tests.lowering.operators.row import CHANNELS_LAST, JOINED, ROUNDED, Build, Row
 
 IMAGE, SIGNAL = (1, 4, 6, 6), (1, 4, 8)
 
@@ -74,11 +74,11 @@ def _join(op: str, scale: float, **attributes) -> Build:
 
 
 def _three(b: Builder, x: str, opset: int) -> str:
-    return b.node("Sum", x, _branch(b, x, 0.3), _branch(b, x, 0.11))
+    return b.node("Sum", x, _branch(b, x, 0.0931), _branch(b, x, 0.0711))
 
 
 def _concat_conv(b: Builder, x: str, opset: int) -> str:
-    y = b.node("Concat", x, _branch(b, x, 0.3), axis=1)
+    y = b.node("Concat", x, _branch(b, x, 0.0931), axis=1)
     return b.node("Conv", y, _weights(b, 3, 8, 1, 1), kernel_shape=[1, 1])
 
 
@@ -134,12 +134,12 @@ ROWS = (
     Row("Resize", _resize, "nearest neighbour, by whole factors", IMAGE),
     Row("Upsample", _upsample, "nearest neighbour, by whole factors", IMAGE),
     Row("Add", _join("Add", 0.25), "of two layers", IMAGE, output=(0.25, 6)),
-    Row("Add", _join("Add", 0.3), "of two layers of any scales, before a quantizer", IMAGE, output=(0.4, 6)),
-    Row("Sub", _join("Sub", 0.3), "as Add", IMAGE, output=(0.4, 6)),
-    Row("Sum", _three, "of several layers", IMAGE, output=(0.4, 6)),
+    Row("Add", _join("Add", 0.0931), "of two layers of any scales", IMAGE, output=(0.2173, 6), exactness=JOINED),
+    Row("Sub", _join("Sub", 0.0931), "as Add", IMAGE, output=(0.2173, 6), exactness=JOINED),
+    Row("Sum", _three, "of several layers", IMAGE, output=(0.2173, 6), exactness=JOINED),
     Row("Concat", _join("Concat", 0.25, axis=1), "along any axis but the batch", IMAGE),
-    Row("Concat", _join("Concat", 0.3, axis=1), "of different scales", IMAGE),
-    Row("Concat", _concat_conv, "of different scales, before a layer", IMAGE, output=(1.0, 8)),
+    Row("Concat", _join("Concat", 0.0931, axis=1), "of different scales", IMAGE),
+    Row("Concat", _concat_conv, "of different scales, before a layer", IMAGE, output=(1.13, 8), exactness=JOINED),
     Row("ArgMax", _last("ArgMax", axis=1), "on the last layer", output=None, elem_type=TensorProto.INT64),
     Row("TopK", _top_k, "on the last layer", output=None),
     Row("Softmax", _last("Softmax", axis=1), "on the last layer, by the host", output=None, exactness=ROUNDED),

@@ -14,8 +14,9 @@ OLDEST, NEWEST = 7, onnx.defs.onnx_opset_version()
 CHANNELS_LAST = "qonnx.custom_op.channels_last"
 Build: TypeAlias = Callable[[Builder, str, int], str]
 """Appends nodes that read a tensor, for an operator set; returns the name of their result."""
-EXACT, ROUNDED = "exact", "exact but for the last bit of the function"
-"""How equal the results are. ROUNDED: the function is none of additions, products and quotients (exp, tanh, ...), so
+EXACT, ROUNDED, JOINED = "exact", "exact but for the last bit of the function", "exact but for float32's own rounding"
+"""How equal the results are. JOINED: float32 can round two combinations of integers with the same exact sum apart.
+ROUNDED: the function is none of additions, products and quotients (exp, tanh, ...), so
 libraries differ in its last bit. A code can differ where that bit decides it, which a build counts and names."""
 
 
