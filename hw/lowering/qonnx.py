@@ -94,6 +94,7 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
         if (refused := refusal(node)) is not None:
             raise UsageError(f"{names[number]}: {node.op_type} cannot be lowered: {refused[0]}; {refused[1]}")
     if not {node.op_type for node in graph.node}.intersection((*QUANTIZER_OPS, *LINEAR_OPS)):
+        _live_operators(proto)  # An operator that cannot be lowered is named first.
         raise UsageError(
             f"{name} is not a QONNX model: it has no quantizers ({', '.join((*QUANTIZER_OPS, *LINEAR_OPS))}), only "
             "floating point; train it with Brevitas layers and export it with brevitas.export.export_qonnx, or "
@@ -114,13 +115,7 @@ def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
     the node, for what the gate refuses (``hw.lowering.gate``).
     """
     graph = proto.graph
-    for node, name in zip(graph.node, node_names(graph), strict=True):
-        node.name = name
-    live = live_nodes(graph, [node.name for node in graph.node])
-    nodes = [graph.node[number] for number in live]
-    functions = {(each.domain, each.name) for each in proto.functions}
-    constants = {each.name for each in graph.initializer}
-    check_operators(nodes, {value.name for value in graph.input} - constants, functions)
+    nodes = _live_operators(proto)
     versions = _versions(proto, nodes)
     for node in graph.node:
         node.domain = operator_key(node)[0]
@@ -141,6 +136,21 @@ def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
         _rebatch_reshape(inference, node, old - {0, batch}, batch)
         inference.visit(node)
     return _assemble(proto, inference, inputs)
+
+
+def _live_operators(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """The nodes on which an output depends, in order; every node gets a name.
+
+    Raises BitfabricError for those that cannot be lowered because of their operators.
+    """
+    graph = proto.graph
+    for node, name in zip(graph.node, node_names(graph), strict=True):
+        node.name = name
+    nodes = [graph.node[number] for number in live_nodes(graph, [node.name for node in graph.node])]
+    functions = {(each.domain, each.name) for each in proto.functions}
+    constants = {each.name for each in graph.initializer}
+    check_operators(nodes, {value.name for value in graph.input} - constants, functions)
+    return nodes
 
 
 def _constant(tensor: Tensor) -> Tensor:

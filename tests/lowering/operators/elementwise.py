@@ -116,7 +116,7 @@ ROWS = (
     Row("HardSigmoid", _plain("HardSigmoid", alpha=0.25, beta=0.5), output=(0.0625, 6)),
     Row("HardSwish", _plain("HardSwish")),
     Row("Reciprocal", _inside("Reciprocal", 1.0, 0.0625), output=(0.25, 8)),
-    Row("Softsign", _plain("Softsign"), output=(0.0625, 6)),
+    Row("Softsign", _plain("Softsign"), output=(0.0625, 6), exactness=ROUNDED),
     Row("Sqrt", lambda b, x, opset: b.node("Sqrt", b.node("Abs", x)), output=(0.0625, 6)),
     *(
         Row(op, _plain(op), exactness=ROUNDED, output=(0.03, 7))

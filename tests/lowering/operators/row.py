@@ -19,6 +19,9 @@ EXACT, ROUNDED, JOINED = "exact", "exact but for the last bit of the function", 
 ROUNDED: the function is none of additions, products and quotients (exp, tanh, ...), so
 libraries differ in its last bit. A code can differ where that bit decides it, which a build counts and names."""
 
+ULPS = 16
+"""Units in the last place by which a function of several elements, as the host computes it, may differ."""
+
 
 @dataclass(frozen=True)
 class Row:
