@@ -16,6 +16,7 @@ from hw.lowering.domains import (
     CHANNELS_LAST_DOMAIN,
     LINEAR_OPS,
     ONNX_DOMAINS,
+    ORT_DOMAIN,
     QONNX_DOMAIN,
     QUANTIZER_OPS,
     operator_key,
@@ -93,6 +94,11 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
             )
         if (refused := refusal(node)) is not None:
             raise UsageError(f"{names[number]}: {node.op_type} cannot be lowered: {refused[0]}; {refused[1]}")
+        if node.domain == ORT_DOMAIN and node.op_type in LINEAR_OPS and not is_linear(proto):
+            raise UsageError(
+                f"{names[number]}: {node.op_type} is ONNX Runtime's, and the model has QONNX's quantizers, too, which "
+                "ONNX Runtime does not execute; export it in opset 21, where ONNX's own has 4 and 16 bits"
+            )
     if not {node.op_type for node in graph.node}.intersection((*QUANTIZER_OPS, *LINEAR_OPS)):
         _live_operators(proto)  # An operator that cannot be lowered is named first.
         raise UsageError(

@@ -278,6 +278,9 @@ def test_both_kinds_of_quantizers_in_one_model():
     compared = compare_with(lowered.graph, lowered, reference, normal(64, 6))
     assert compared.mismatches == compared.explained <= 1
     check_directed(lowered.graph, lowered, reference)
+    model.graph.node[-2].domain = "com.microsoft"
+    with pytest.raises(BitfabricError, match="is ONNX Runtime's, and the model has QONNX's quantizers, too"):
+        lower(model)
 
 
 def small(**changed) -> onnx.ModelProto:
