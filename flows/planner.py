@@ -20,6 +20,7 @@ from hw.folding import choose, finn_json, fmax
 from hw.folding.finn_json import FoldingFile
 from hw.folding.fmax import Fmax
 from hw.folding.search import Choice, Search, fits
+from hw.folding.weights import too_many_weights
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
 from hw.lowering.input_types import InputTypes
@@ -80,8 +81,20 @@ class Plan:
 
     @cached_property
     def search(self) -> Search:
-        """All foldings."""
+        """All foldings. Raises BitfabricError as ``check_weights``."""
+        self.check_weights()
         return Search(self.graph, self.device.family, self.device.capacity, fit.most_cells(self.target))
+
+    def check_weights(self) -> None:
+        """Raise BitfabricError where the device clearly has no room for the weights, however they are folded."""
+        family, capacity = self.device.family, self.device.capacity
+        if over := too_many_weights(self.graph, family, capacity, ESTIMATE_ERROR):
+            raise BitfabricError(
+                f"{self.model.path.name} does not fit {self.config.target}, however it is folded: its weights are "
+                f"{over.bits / 1e6:.1f} Mbit, and {capacity.bram} block RAMs and {capacity.lut} lookup tables hold "
+                f"{over.held / 1e6:.1f} Mbit at most; the largest layers are {', '.join(over.layers)}; take a bigger "
+                "device, a smaller network or fewer bits"
+            )
 
     def _fmax(self, hardware: Graph) -> Fmax | None:
         """The estimated Fmax of the placed hardware, with the board's shell."""
@@ -116,6 +129,7 @@ class Plan:
     @cached_property
     def _chosen(self) -> tuple[ChosenBy, DesignPoint]:
         """What the folding was chosen by, and the design."""
+        self.check_weights()
         if self.config.folding is not None:
             table = self._folding_file.table
             return "folding", self._design(current_folding(apply_folding(self.graph, table)))

@@ -27,6 +27,7 @@ def test_a_strip_is_the_graph_of_an_image_of_fewer_rows():
         assert (part.name, ours.firings, ours.interval) == (whole.name, theirs.firings, theirs.interval)
         assert ours.buffer == theirs.buffer
     assert cycles.steady_state(insert_fifos(low, size_fifos(low))).interval * 3 == slowest(tall)
+    assert fifo_sizing._of_strips(tall, None) == size_fifos(tall)
 
 
 @settings(max_examples=12, deadline=None)

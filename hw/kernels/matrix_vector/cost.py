@@ -61,10 +61,10 @@ def levels(count: int) -> int:
     return (count - 1).bit_length()
 
 
-def resources(kernel: Shape, family: Family) -> Resources:
-    """Cost of a kernel before synthesis."""
+def resources(kernel: Shape, family: Family, contents: bool = True) -> Resources:
+    """Cost of a kernel before synthesis. Without ``contents`` the weights of small memories cost nothing."""
     out = cell_costs.stream_out(kernel.outputs()[0].width, kernel.credits, family)
-    return out + _control(kernel, family) + _operands(kernel, family) + _sums(kernel, family)
+    return out + _control(kernel, family) + _operands(kernel, family, contents) + _sums(kernel, family)
 
 
 def _control(kernel: Shape, family: Family) -> Resources:
@@ -74,7 +74,7 @@ def _control(kernel: Shape, family: Family) -> Resources:
     return Resources(lut=bits + 5 if six else 2 * bits + 6, ff=bits + 2 * kernel.latency - 1)
 
 
-def _operands(kernel: Shape, family: Family) -> Resources:
+def _operands(kernel: Shape, family: Family, contents: bool) -> Resources:
     """Cost of the input buffer, the weight memory, and the registers that delay the earlier of the two."""
     memory, width = kernel.stored(family), kernel.inputs()[0].width
     style, bram = kernel.buffer(family), 0
@@ -91,7 +91,9 @@ def _operands(kernel: Shape, family: Family) -> Resources:
     if memory.style(family) == "block" and kernel.datapath == "multiply" and family.lut_inputs >= 6:
         # The operand registers are inside the DSPs, except those of weights whose parity is checked.
         ff -= width + (0 if memory.parity else memory.width)
-    few = cell_costs.columns(kernel.rows().reshape(memory.depth, -1), 1) if 1 < memory.depth <= FEW_WORDS else None
+    few = None
+    if 1 < memory.depth <= FEW_WORDS:
+        few = cell_costs.columns(kernel.rows().reshape(memory.depth, -1), 1) if contents else 0
     return Resources(lut, ff, bram) + memory.resources(family, few)
 
 

@@ -355,6 +355,10 @@ class MatrixVector(Kernel):
     def resources(self, family: Family) -> Resources:
         return cost.resources(self, family)
 
+    def least_resources(self, family: Family) -> Resources:
+        """A lower bound of ``resources``, without a look at the contents of memories."""
+        return cost.resources(self, family, contents=False)
+
     def rtl(self, family: Family) -> Rtl:
         planes, pair_bits, extra_bits = self.planes
         stored, start = self.stored(family), 0
