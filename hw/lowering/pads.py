@@ -1,24 +1,25 @@
-"""Pad: a constant around an image or a signal is a sliding window of one element; the rest are moves of elements.
-
-Before the input's quantizer the host pads.
-"""
+"""Pad: a constant around an image or a signal is a sliding window of one element, more channels are a product with a
+matrix of ones, and the rest are moves of elements. Before the input's quantizer the host pads."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import onnx
 
 from hw.host.steps import HostStep, step
+from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.lowering.context import Lowering
 from hw.lowering.geometry import Geometry
-from hw.lowering.handlers import Handler, Handlers, with_axis_last
+from hw.lowering.handlers import Handler, Handlers, affine_by_channel, with_axis_last
 from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps
-from hw.lowering.layout_ops import gather
+from hw.lowering.layout_ops import channels_of, gather, permuted_channels
 from hw.lowering.moves import is_float, moved
 from hw.lowering.node_steps import Call
 from hw.lowering.padding import padding
 from hw.lowering.refusal import lowering_error
 from hw.lowering.rounding import Interval, Product
+from hw.lowering.weights import weight_dtype
 
 
 def _pad(context: Lowering, node: onnx.NodeProto) -> None:
@@ -38,8 +39,6 @@ def _pad(context: Lowering, node: onnx.NodeProto) -> None:
         steps = tuple(gather(axis, each) for axis, each in enumerate(ranges) if len(each) < call.shape[axis])
         source = node.output[0]
         context.values[source] = moved(context, node, steps)
-        if not grown.any():
-            return
     _put_around(context, node, source, grown)
 
 
@@ -73,24 +72,26 @@ def _put_around(context: Lowering, node: onnx.NodeProto, source: str, pads: np.n
     given = call.get("value", 0.0) if call.version < 11 else call.operand(2)
     value = 0.0 if given is None else float(np.ravel(given)[0])
     before = context.values[source]
+    assert isinstance(before, HostTensor | IntegerTensor)
+    if not pads.any():
+        context.values[node.output[0]] = before
+        return
     if isinstance(before, HostTensor) and is_float(before):
         moves, fill = _on_host(before.tensor_shape, pads, value)
         wider = before.selected(moves)
         context.values[node.output[0]] = replace(wider, prologue=(*wider.prologue, *fill))
         return
+    if pads[1].any():
+        context.values[node.output[0]] = _with_channels(context, node, source, tuple(pads[1].tolist()), value)
+        source = node.output[0]
     rank = len(call.shape)
-    if pads[:2].any() or rank not in (3, 4):
-        raise lowering_error(
-            node,
-            f"it pads a tensor of shape {call.shape} by {pads.T.ravel().tolist()}, which adds channels to a stream",
-            "pad height and width only, or compute more channels in the layer before it",
-        )
+    if not pads[2:].any():
+        return
+    if rank not in (3, 4):
+        raise lowering_error(node, f"its input of shape {call.shape} is no image or signal", "pad images or signals")
     tensor = with_axis_last(node, context.affine_integers(source, node, codes=True), permuted=True)
     ones = (1,) * (rank - 2)
     around = Geometry(tensor.shape[:-1], ones, ones, ones, tuple((int(a), int(b)) for a, b in pads[2:]))
-    if not around.padded:
-        context.values[node.output[0]] = tensor
-        return
     padded = padding(node, tensor, around, value)
     edge, dtype = padded.edge(context, context.name("pad"), tensor)
     shape = context.nodes[-1].kernel.outputs()[0].shape
@@ -105,6 +106,43 @@ def _put_around(context: Lowering, node: onnx.NodeProto, source: str, pads: np.n
         shape, tensor.steps, tensor.origins, tensor.layout_ops,
         number=tensor.number, edge=edge, dtype=dtype, low=low, high=high,
     )  # fmt: skip
+
+
+def _with_channels(
+    context: Lowering, node: onnx.NodeProto, source: str, pads: tuple[int, int], value: float
+) -> IntegerTensor:
+    """More channels, before and after those of a tensor: a product with a matrix of ones, and of zeros for the new
+    channels, whose integers are 0. Raises BitfabricError where 0 does not represent ``value``."""
+    tensor = with_axis_last(node, context.affine_integers(source, node, codes=True), permuted=True)
+    rank, channels = len(tensor.shape), channels_of(tensor.layout_ops, tensor.channels)
+    place = np.arange(-pads[0], tensor.channels + pads[1])
+    new, order = (place < 0) | (place >= tensor.channels), channels[place.clip(0, tensor.channels - 1)]
+    matrix = np.where(new[:, None], 0, np.eye(tensor.channels, dtype=np.int64)[order])
+    parts = [
+        [part[..., order] if part.ndim and part.shape[-1] > 1 else part for part in s.operands] for s in tensor.steps
+    ]
+    kernel = MatrixVector(matrix, weight_dtype(matrix), tensor.dtype, tensor.shape[:-1], input_range=tensor.range)
+    steps = tuple(replace(each, operands=tuple(part)) for each, part in zip(tensor.steps, parts, strict=True))
+    low, high = (np.where(new, 0, bound[order]) for bound in (tensor.low, tensor.high))
+    stream = kernel.outputs()[0]
+    result = IntegerTensor(
+        stream.shape, steps, tensor.origins, permuted_channels(np.arange(len(matrix)), rank), number=tensor.number,
+        edge=context.append(context.name("pad"), kernel, tensor.edge), dtype=stream.dtype, low=low, high=high,
+    )  # fmt: skip
+    offset = affine_by_channel(result)[1][new]
+    if any(each != Fraction(value) for each in offset):
+        raise lowering_error(
+            node,
+            f"it adds channels of {value:g} to a stream, where the integer 0 represents {float(offset[0]):g}",
+            "use a quantizer without a zero point before it, or compute more channels in the layer before it",
+        )
+
+    def bounds(sources: list[Interval], exact: np.ndarray) -> Interval:
+        low, high = (np.where(new, value, side[..., order]) for side in sources[0])
+        return low, high
+
+    context.products[result.edge] = Product((tensor,), bounds, len(steps))
+    return result
 
 
 def _on_host(shape: tuple[int, ...], pads: np.ndarray, value: float) -> tuple[Steps, Steps]:

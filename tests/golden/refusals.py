@@ -76,7 +76,7 @@ IMAGES = {
     "reflections around an image": (
         lambda b, x: b.node("Pad", x, integers(b, 0, 0, 1, 1, 0, 0, 1, 1), mode="reflect")),
     "padded channels": (
-        lambda b, x: b.node("Pad", x, integers(b, 0, 1, 0, 0, 0, 0, 0, 0))),
+        lambda b, x: b.node("Pad", x, integers(b, 0, 1, 0, 0, 0, 0, 0, 0), np.float32(0.5))),
     "mean over one axis": (
         lambda b, x: b.node("ReduceMean", x, axes=[2])),
     "three axes": (

@@ -300,8 +300,8 @@ REFUSALS = {
         r"Pad_1: .*it repeats elements of a stream; .* before the input's quantizer",
     ),
     "padded channels": (
-        lambda b, x: b.node("Pad", x, integers(b, 0, 1, 0, 0, 0, 0, 0, 0)),
-        r"Pad_1: .*adds channels to a stream; pad height and width only",
+        lambda b, x: b.node("Pad", x, integers(b, 0, 1, 0, 0, 0, 0, 0, 0), np.float32(0.5)),
+        r"Pad_1: .*adds channels of 0.5 to a stream, where the integer 0 represents 0;",
     ),
     "mean over one axis": (
         lambda b, x: b.node("ReduceMean", x, axes=[2]), r"ReduceMean_1: .*all spatial axes at once"

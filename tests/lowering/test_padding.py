@@ -71,6 +71,14 @@ def wide_frames(model, count):
     )
 
 
+def check_layers(model):
+    reference = Reference(model)
+    lowering = lower_model(reference.model)
+    driven = LayerDriver(lowering, reference).drive(lowering.graph)
+    assert driven.wrong == {}
+    assert driven.explained == 0
+
+
 @settings(max_examples=30, deadline=None)
 @given(model=networks())
 def test_padding_with_zero_points_is_exact(model):
@@ -87,11 +95,7 @@ def test_other_scales_differ_only_by_float32_rounding(model):
 @settings(max_examples=8, deadline=None)
 @given(model=networks())
 def test_every_layer_is_driven_and_right(model):
-    reference = Reference(model)
-    lowering = lower_model(reference.model)
-    driven = LayerDriver(lowering, reference).drive(lowering.graph)
-    assert driven.wrong == {}
-    assert driven.explained == 0
+    check_layers(model)
 
 
 def test_zero_points_per_channel_pad_each_channel_with_its_own_code():
@@ -168,6 +172,20 @@ def test_the_host_pads_before_the_quantizer(value):
     x = conv(b, b.quant(b.node("Add", x, 0.25), 0.25, 4), weights(b, 2, 5, 3, 3))
     graph, _ = check(b.model((b.quant(x, 0.5, 4), None)))
     assert names(graph) == ["conv0_window", "conv0", "conv0_threshold"]
+
+
+def test_more_channels_are_a_product_with_ones():
+    """A shortcut of a residual network without weights: every second row and column, and channels of zeros."""
+    b = Builder((1, 3, 6, 6))
+    x = b.quant("x", 0.25, 4, signed=0)
+    y = b.node("Slice", x, integers(b, 0, 0), integers(b, 6, 6), integers(b, 2, 3), integers(b, 2, 2))
+    y = b.node("Pad", y, integers(b, 0, 2, 0, 0, 0, 1, 0, 0))
+    x = b.quant(conv(b, x, weights(b, 6, 3, 3, 3), pad=1, strides=[2, 2]), 0.25, 6)
+    model = b.model((b.quant(b.node("Add", x, y), 0.5, 6), None))
+    graph, _ = check(model)
+    check_layers(model)
+    assert graph.node("pad0").kernel.op == "matrix_vector"
+    assert graph.edges["pad0"].dtype.name == "UINT4"
 
 
 @pytest.mark.parametrize("after", [0, 2])
