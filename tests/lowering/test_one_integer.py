@@ -1,5 +1,6 @@
 """Functions of one integer: every element-wise operator against ONNX Runtime, and branches of one tensor that meet."""
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -8,8 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
 
-from hw.host.errors import BitfabricError
+from hw import finn, graph_file
+from hw.host.errors import BitfabricError, UsageError
+from hw.host.interface import Interface
+from hw.host.packing import Format
 from hw.lowering.lower import lower
+from hw.simulation.emulator import Emulator
 from hw.verification.reference import compare
 from tests.builders.qonnx_builder import Builder
 
@@ -194,3 +199,71 @@ def test_random_expressions_of_one_tensor(seed, image, place):
     frames = rng.uniform(-4, 4, (100, *((3, 4, 2) if image else (3,)))).astype(np.float32)
     compared = compare(graph, made, frames)
     assert compared.mismatches == compared.explained, compared.describe()
+
+
+def layer(b: Builder, x: str) -> str:
+    return b.node("MatMul", x, b.quant(np.eye(2), 1.0, 2))
+
+
+def kernels(graph) -> list[str]:
+    return [node.kernel.op for node in graph]
+
+
+def test_sums_of_one_tensor_have_a_kernel_only_where_a_layer_may_follow():
+    def sums(other: Body, quantized: bool = True):
+        b = Builder((1, 2))
+        x = b.quant("x", 0.25, 4)
+        y = b.node("Add", x, other(b, x))
+        made = b.model((layer(b, b.quant(y, 0.5, 4) if quantized else y), (1, 2)))
+        graph = lower(made)
+        assert compare(graph, made, INPUTS).mismatches == 0
+        return kernels(graph)
+
+    assert sums(lambda b, x: x, quantized=False) == ["matrix_vector"]
+    assert sums(lambda b, x: b.node("Mul", x, 2.0), quantized=False) == ["matrix_vector"]
+    assert sums(lambda b, x: b.node("Sin", x)) == ["threshold", "matrix_vector"]
+    assert "add" in sums(lambda b, x: b.quant(b.node("Abs", x), 0.25, 4), quantized=False)
+    with pytest.raises(BitfabricError, match=r"MatMul_\d+: its input passes .*Add_\d+ .*put a quantizer before it"):
+        sums(lambda b, x: b.node("Sin", x), quantized=False)
+
+
+def test_branches_that_have_quantizers_of_their_own_meet_behind_them():
+    """A gate that others read, too, has a kernel; the product goes back to what both are made of."""
+    b = Builder((1, 2))
+    x = b.quant("x", 0.25, 5)
+    gate = b.quant(b.node("Sigmoid", x), 0.125, 3, signed=0)
+    product = b.quant(b.node("Mul", x, gate), 0.25, 5)
+    made = b.model((layer(b, product), (1, 2)), (layer(b, gate), (1, 2)))
+    graph = lower(made)
+    assert sorted(kernels(graph)) == ["fork", "matrix_vector", "matrix_vector", "table", "threshold"]
+    assert compare(graph, made, INPUTS).mismatches == 0
+    with pytest.raises(BitfabricError, match="FINN has no form for table"):
+        finn.write(finn.adapted(graph))
+
+
+def test_products_of_different_tensors_are_refused_by_name():
+    b = Builder((1, 2))
+    x = b.quant("x", 0.25, 4)
+    y = b.node("Mul", layer(b, x), b.node("Sigmoid", layer(b, b.node("Neg", x))))
+    with pytest.raises(BitfabricError, match=r"Mul_\d+: Mul cannot be lowered: it combines several data tensors"):
+        lower(b.model((b.quant(y, 0.5, 4), (1, 2))))
+
+
+def test_branches_are_kept_in_files_and_in_the_drivers_interface(tmp_path):
+    b = Builder((1, 2))
+    x = b.quant(b.node("Mul", "x", b.node("Sigmoid", "x")), 0.25, 5)
+    y = b.node("Where", b.node("Greater", x, [0.5, -0.25]), b.node("Mul", x, x), -1.5)
+    graph = lower(b.model((y, (1, 2))))
+    graph_file.write(graph, tmp_path)
+    read = graph_file.read(tmp_path)
+    expected = Emulator(graph).run(INPUTS)
+    np.testing.assert_array_equal(Emulator(read).run(INPUTS), expected)
+    (port,), (end,) = graph.inputs, graph.outputs
+    plain = Format((2,), 8, "signed")
+    made = Interface(1, 9600, None, (2,), "float32", port.steps, plain, plain, {end.name: end.steps})
+    again = Interface.from_json(json.loads(json.dumps(made.to_json())))
+    np.testing.assert_array_equal(again.decode(again.encode(INPUTS))[end.name], expected)
+    damaged = (tmp_path / graph_file.JSON_FILE).read_text().replace('"Mul"', '"Einsum"')
+    (tmp_path / graph_file.JSON_FILE).write_text(damaged)
+    with pytest.raises(UsageError, match="combines them by 'Einsum'"):
+        graph_file.read(tmp_path)
