@@ -70,21 +70,28 @@ class Writer:
         for port in self.graph.inputs:
             self._enter(port, before)
         for node in self.graph:
-            if node.kernel.folding.pixels > 1:
-                pixels = node.kernel.folding.pixels
-                raise BitfabricError(
-                    f"{node.name}: it takes {pixels} pixels at a time and FINN one; fold it with M = 1"
-                )
-            write = self.operators(type(node.kernel))
-            if write is None:
-                raise BitfabricError(f"{node.name}: FINN has no form for {node.kernel.op}; use the open back end")
             before_layer = len(self.nodes)
-            write(self, self._reshaped(node))
+            try:
+                self._layer(node)
+            except BitfabricError as error:
+                text = str(error)
+                if not text.startswith(f"{node.name}:"):
+                    raise
+                raise type(error)(node.title + text.removeprefix(node.name)) from None
             for made in self.nodes[before_layer:]:
                 set_module(made, node.origin.module)
         for port in self.graph.outputs:
             self._leave(port, after)
         return self._model([*before.nodes, *self.nodes, *after.nodes], before, after)
+
+    def _layer(self, node: Node) -> None:
+        if node.kernel.folding.pixels > 1:
+            pixels = node.kernel.folding.pixels
+            raise BitfabricError(f"{node.name}: it takes {pixels} pixels at a time and FINN one; fold it with M = 1")
+        write = self.operators(type(node.kernel))
+        if write is None:
+            raise BitfabricError(f"{node.name}: FINN has no form for {node.kernel.op}; use the open back end")
+        write(self, self._reshaped(node))
 
     def _model(self, nodes: list[onnx.NodeProto], before: HostNodes, after: HostNodes) -> onnx.ModelProto:
         ends = {port.name for port in (*self.graph.inputs, *self.graph.outputs)}

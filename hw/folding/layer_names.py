@@ -1,5 +1,6 @@
 """Look-up of layers by the names that users know: ours, or those of the model's nodes and modules."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 from hw.host.errors import UsageError
@@ -12,18 +13,22 @@ MOST_LISTED = 12
 class LayerNames:
     """The names of a graph's layers.
 
-    A name of the model's node, or of a module, means the last kernel that was made from it: the convolution, not the
-    sliding window before it. Of several nodes of one module it means the one with weights, if there is one such.
+    A name of the model's node, or of a module, means the kernel with weights that was made from it, or else the last
+    one: the convolution, not the sliding window before it. Of several nodes of one module it means the one with weights.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._layers = {node.name: node for node in graph}
-        self._nodes = {node.origin.node: node for node in graph if node.origin.node}
+        self._nodes: dict[str, list[Node]] = {}
         self._modules: dict[str, list[Node]] = {}
-        for node in self._nodes.values():
-            if node.origin.module:
-                self._modules.setdefault(node.origin.module, []).append(node)
+        for node in graph:
+            self._nodes.setdefault(node.origin.node, []).append(node)
+        self._nodes.pop("", None)
+        for name, kernels in self._nodes.items():
+            self._nodes[name] = meant = _weighted(kernels) or kernels[-1:]
+            if module := meant[0].origin.module:
+                self._modules.setdefault(module, []).extend(meant)
 
     def known(self, name: str) -> bool:
         """Whether a layer, a node or a module has this name."""
@@ -41,8 +46,12 @@ class LayerNames:
             raise UsageError(f"no layer {name}; {self._hint(name)}")
         if len(found) > 1:
             titles = " and ".join(node.title for node in found)
-            nodes = " or ".join(node.origin.node or node.name for node in found)
-            raise UsageError(f"{name} is the name of {titles}; give the name of the model's node, {nodes}")
+            nodes = [node.origin.node or node.name for node in found]
+            if len({*nodes}) < len(nodes):
+                raise UsageError(
+                    f"{name} is the name of {titles}; give the layer, {' or '.join(n.name for n in found)}"
+                )
+            raise UsageError(f"{name} is the name of {titles}; give the name of the model's node, {' or '.join(nodes)}")
         return found[0]
 
     def _meant(self, name: str) -> list[Node]:
@@ -50,9 +59,7 @@ class LayerNames:
         if layer is not None and name in (layer.origin.node, layer.origin.module):
             return [layer]  # As in graphs of FINN's, whose names are ours.
         modules = self._modules.get(name, [])
-        weighted = [node for node in modules if node.kernel.role == "compute"]
-        modules = weighted if len(weighted) == 1 else modules
-        candidates = [layer, self._nodes.get(name), *modules]
+        candidates = [layer, *self._nodes.get(name, []), *(_weighted(modules) or modules)]
         return list(dict.fromkeys(node for node in candidates if node is not None))
 
     def _hint(self, name: str) -> str:
@@ -62,3 +69,8 @@ class LayerNames:
         titles = [node.title for node in self.graph]
         rest = len(titles) - MOST_LISTED
         return f"there are {', '.join(titles[:MOST_LISTED])}" + (f" and {rest} more" if rest > 0 else "")
+
+
+def _weighted(nodes: Sequence[Node]) -> list[Node]:
+    """Those with weights."""
+    return [node for node in nodes if node.kernel.role == "compute"]

@@ -119,6 +119,19 @@ def test_names_that_mean_no_layer_or_several_are_refused(graph, tmp_path, conten
     assert "\n" not in str(caught.value)
 
 
+def test_a_node_of_several_kernels_means_those_with_weights(graph, tmp_path):
+    # As a convolution of a concatenation of unequal scales: two products, and their sum.
+    names = ("conv0", "conv1", "add0")
+    nodes = tuple(replace(n, origin=Origin("/c/Conv", "c")) if n.name in names else n for n in graph)
+    several = replace(graph, nodes=nodes)
+    with pytest.raises(
+        UsageError, match=r"c is the name of conv0 \(c\) and conv1 \(c\); give the layer, conv0 or conv1"
+    ):
+        read(several, tmp_path, {"c": {"PE": 2}})
+    one = tuple(replace(n, origin=Origin()) if n.name == "conv1" else n for n in nodes)
+    assert read(replace(graph, nodes=one), tmp_path, {"/c/Conv": {"PE": 2}}).table == {"conv0": Folding(2)}
+
+
 def test_a_module_beside_the_name_says_which_layer_is_meant(graph, tmp_path):
     entry = {"PE": 2, "SIMD": 1}
     assert read(graph, tmp_path, {"conv1": entry | {"module": "conv1"}}).table == {"conv0": Folding(2)}
