@@ -14,7 +14,7 @@ class LayerNames:
     """The names of a graph's layers.
 
     A name of the model's node, or of a module, means the kernel with weights that was made from it, or else the last
-    one: the convolution, not the sliding window before it. Of several nodes of one module it means the one with weights.
+    one: the convolution, not the sliding window before it. Of several nodes of a module it means those with weights.
     """
 
     def __init__(self, graph: Graph) -> None:
