@@ -28,9 +28,10 @@ from hw.lowering.gate.limits import MAX_BITS
 from hw.lowering.gate.names import printable
 from hw.lowering.gate.operators import check_operators
 from hw.lowering.gate.reading import read_file
-from hw.lowering.gate.site import Tensor
+from hw.lowering.gate.site import Shape, Tensor
 from hw.lowering.gate.structure import live_nodes, node_names
 from hw.lowering.gate.tensors import (
+    TYPES,
     Constant,
     check_annotated,
     check_annotation,
@@ -136,7 +137,7 @@ def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
         shape = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
         tensors[value.name] = Tensor(shape, elem_type_of(value), data=True)
     _check_annotations(graph, tensors)
-    inference = Inference(versions, tensors)
+    inference = Inference(versions, tensors, _declared(graph, old, batch))
     for node in nodes:
         _drop_unused_outputs(node, used, inference.versions)
         _rebatch_reshape(inference, node, old - {0, batch}, batch)
@@ -157,6 +158,17 @@ def _live_operators(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
     constants = {each.name for each in graph.initializer}
     check_operators(nodes, {value.name for value in graph.input} - constants, functions)
     return nodes
+
+
+def _declared(graph: onnx.GraphProto, old: set[int], batch: int) -> dict[str, tuple[Shape, int]]:
+    """The shapes and types of tensors that the file states in full, but for the batch, whose ``old`` sizes change."""
+    found = {}
+    for value in (*graph.value_info, *graph.output):
+        kind = value.type.tensor_type
+        sizes = [dim.dim_value for dim in kind.shape.dim]
+        if sizes and min(sizes[1:], default=1) > 0 and kind.elem_type in TYPES:
+            found[value.name] = (batch if sizes[0] in {*old, 0} else sizes[0], *sizes[1:]), int(kind.elem_type)
+    return found
 
 
 def _constant(tensor: Tensor) -> Tensor:

@@ -207,6 +207,7 @@ class ModelPart:
         part.graph.node.extend(node for node in proto.graph.node if needed.intersection(node.output))
         part.graph.initializer.extend(tensor for tensor in proto.graph.initializer if tensor.name in needed)
         part.graph.input.extend(known[name] for name in sources)
+        part.graph.value_info.extend(known[name] for name in sorted(needed & known.keys() - {target}))
         part.graph.output.append(known[target])
         part.graph.quantization_annotation.extend(
             each for each in proto.graph.quantization_annotation if each.tensor_name in {*needed, *sources}

@@ -13,6 +13,8 @@ from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.channels_last import ConvertToChannelsLastAndClean
 from qonnx.transformation.infer_shapes import InferShapes
 
+from flows import build
+from flows.planner import estimate_build
 from hw.lowering.lower import lower, lower_model
 from hw.simulation.emulator import Emulator
 from hw.verification.execution import quiet
@@ -21,6 +23,7 @@ from hw.verification.reference import Reference, compare, compare_with
 from tests.builders.channels_last import DOMAIN, ChannelsLastBuilder, ChannelsLastImages
 from tests.builders.qonnx_builder import Builder
 from tests.builders.random_images import RandomImages
+from tests.golden.product import export_network
 from tests.lowering.gate.small_models import refusal
 from tests.lowering.test_lower_random_images import lowered
 
@@ -169,3 +172,32 @@ def test_what_is_not_read_is_refused_by_its_name():
     text = refusal(b.model((x, (1, 2, 6, 6))))
     assert "Conv_" in text
     assert "(shapes with channels first)" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("lenet5-w8a8", {"input_shape": (1, 16, 16), "width": 1 / 2}),
+        ("vgg-small-w1a1", {"input_shape": (3, 16, 16), "width": 1 / 16}),
+        ("resnet8-w4a4", {"input_shape": (3, 16, 16), "width": 1 / 8}),
+        ("mobilenet-v1-w4a4", {"input_shape": (3, 16, 16), "width": 1 / 16}),
+    ],
+)
+def test_exported_networks_to_the_rtl(name, options, tmp_path):
+    """Networks of ``quant`` after QONNX's conversion: the graph of the original, and a build to the simulated RTL."""
+    export_network(name, tmp_path / "first.onnx", **options)
+    logging.getLogger().setLevel(logging.ERROR)
+    with quiet():
+        converted = ModelWrapper(str(tmp_path / "first.onnx")).transform(InferShapes())
+        converted = converted.transform(ConvertToChannelsLastAndClean(make_input_channels_last=True))
+    converted.save(str(tmp_path / "last.onnx"))
+    assert kernels(lower(tmp_path / "last.onnx")) == kernels(lower(tmp_path / "first.onnx"))
+    estimates = [estimate_build(tmp_path / f"{each}.onnx", "ulx3s-85f", fps=1000) for each in ("first", "last")]
+    assert estimates[0]["resources"] == estimates[1]["resources"]
+    assert estimates[0]["cycles"] == estimates[1]["cycles"]
+    made = build(
+        tmp_path / "last.onnx", "ulx3s-85f", tmp_path / "out", fps=1000, stop_after="simulate", rtl_frames=2,
+        watch=lambda *_: None,
+    )  # fmt: skip
+    assert set(made.report.verified) == {"emulator", "rtl"}

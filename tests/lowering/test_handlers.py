@@ -3,6 +3,7 @@
 from importlib.metadata import EntryPoint, EntryPoints
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 from qonnx.core.modelwrapper import ModelWrapper
@@ -12,9 +13,10 @@ from qonnx.custom_op.registry import add_op_to_domain
 from hw import plugins
 from hw.host.errors import BitfabricError, UsageError
 from hw.host.steps import step
-from hw.lowering.lower import lower
+from hw.lowering.lower import lower, lower_model
 from hw.simulation.emulator import Emulator
-from hw.verification.reference import compare, random_frames
+from hw.verification.layers import drive
+from hw.verification.reference import Reference, compare, random_frames
 from tests.builders.qonnx_builder import Builder
 
 pytestmark = pytest.mark.quick
@@ -78,6 +80,27 @@ def test_a_package_adds_an_operator(monkeypatch):
     made = model("test.half", "Half")
     graph = lower(made)
     assert compare(graph, made, random_frames(graph, 50)).mismatches == 0
+
+
+class Blind(Half):
+    """The same without shape inference."""
+
+    def make_shape_compatible_op(self, model: ModelWrapper):
+        raise NotImplementedError
+
+
+def test_an_operator_without_inference_has_the_shape_that_the_file_states(monkeypatch):
+    """The loader leaves out what a file says of tensors inside, but does not ask for what it said."""
+    add_op_to_domain("test.half", Blind)
+    entry = EntryPoint("test.half::Blind", f"{__name__}:lower_half", "bitfabric.handlers")
+    monkeypatch.setattr(plugins, "_group", lambda group, path: EntryPoints([entry]))
+    made = model("test.half", "Blind")
+    with pytest.raises(BitfabricError, match=r"Blind_1: .* or export the model with the shapes of its tensors"):
+        lower(made)
+    made.graph.value_info.append(helper.make_tensor_value_info("t1", onnx.TensorProto.FLOAT, ["batch", 6]))
+    graph, reference = lower(made), Reference(made)
+    assert compare(graph, made, random_frames(graph, 50)).mismatches == 0
+    assert not drive(graph, lower_model(reference.model), reference).wrong
 
 
 def test_an_entry_point_that_cannot_be_imported_is_named(monkeypatch):

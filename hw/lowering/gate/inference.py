@@ -7,6 +7,7 @@ ONNX's own shape inference is asked only about operators of other packages (``na
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -53,11 +54,13 @@ ANY_INPUT = frozenset({
 class Inference:
     """The state of the walk: what is known of each tensor, the nodes that stay, and the constants that were folded.
 
-    ``versions`` are the operator sets by domain. Nodes have passed ``hw.lowering.gate.operators``.
+    ``versions`` are the operator sets by domain; ``declared``, the shapes and types of tensors that the file states,
+    for operators without inference. Nodes have passed ``hw.lowering.gate.operators``.
     """
 
     versions: Mapping[str, int]
     tensors: dict[str, Tensor]
+    declared: Mapping[str, tuple[Shape, int]]
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     folded: dict[str, np.ndarray] = field(default_factory=dict)
     elements: int = 0
@@ -82,7 +85,7 @@ class Inference:
         elif rule is not None:
             (check_linear if key[0] == ORT_DOMAIN else check_quantizer)(site)
         if rule is None and data:  # An operator of another package.
-            rule = native.infer
+            rule = partial(native.infer, declared=self.declared)
         if data and site.node.op_type in ("Shape", "Size") and key[0] == "":
             self._fold(site, (self._shape_value(site),))
             return

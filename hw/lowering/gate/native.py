@@ -11,6 +11,7 @@ import select
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -19,11 +20,13 @@ from onnx import helper, numpy_helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.registry import getCustomOp, is_custom_op
 
+from hw.host.errors import BitfabricError
 from hw.lowering.gate.boundary import one_line
 from hw.lowering.gate.limits import INFERENCE_BYTES, INFERENCE_SECONDS
 from hw.lowering.gate.site import Shape, Site
 from hw.native.process import DEVNULL, PIPE, Process
 
+REMEDY = "install a package whose operator has shape inference, or export the model with the shapes of its tensors"
 WORKER = Path(__file__).with_name("worker.py")
 
 
@@ -100,8 +103,22 @@ WORKER_PROCESS = Worker()
 atexit.register(WORKER_PROCESS.close)
 
 
-def infer(site: Site) -> list[tuple[Shape, int]]:
-    """The shapes and element types of the outputs of one node. Raises BitfabricError if they cannot be inferred."""
+def infer(site: Site, declared: Mapping[str, tuple[Shape, int]]) -> list[tuple[Shape, int]]:
+    """The shapes and element types of the outputs of one node.
+
+    Where its operator has no inference, they are those that the file ``declared``. Raises BitfabricError if they are
+    known from neither.
+    """
+    try:
+        return _inferred(site)
+    except BitfabricError:
+        if all(name in declared for name in site.node.output):
+            return [declared[name] for name in site.node.output]
+        raise
+
+
+def _inferred(site: Site) -> list[tuple[Shape, int]]:
+    """The shapes and element types of the outputs by inference. Raises BitfabricError where there is none."""
     node = onnx.NodeProto()
     node.CopyFrom(site.node)
     values = [
@@ -129,7 +146,7 @@ def infer(site: Site) -> list[tuple[Shape, int]]:
     except Exception as error:
         raise site.error(
             f"the shape of its output cannot be inferred ({one_line(error)})",
-            "install a package whose operator has shape inference",
+            REMEDY,
         ) from error
     found = {value.name: value.type.tensor_type for value in answer.graph.output}
     result = []
@@ -138,7 +155,7 @@ def infer(site: Site) -> list[tuple[Shape, int]]:
         if kind is None or not kind.HasField("shape") or not all(dim.dim_value > 0 for dim in kind.shape.dim):
             raise site.error(
                 f"the shape of its output {name} cannot be inferred",
-                "install a package whose operator has shape inference",
+                REMEDY,
             )
         result.append((tuple(dim.dim_value for dim in kind.shape.dim), kind.elem_type))
     return result
