@@ -200,4 +200,4 @@ def test_exported_networks_to_the_rtl(name, options, tmp_path):
         tmp_path / "last.onnx", "ulx3s-85f", tmp_path / "out", fps=1000, stop_after="simulate", rtl_frames=2,
         watch=lambda *_: None,
     )  # fmt: skip
-    assert set(made.report.verified) == {"emulator", "rtl"}
+    assert {"emulator", "rtl"} <= set(made.report.verified)
