@@ -39,7 +39,7 @@ def _conv(context: Lowering, node: onnx.NodeProto) -> None:
             node, f"its weights {integers.shape} do not fit its input {call.shape}", "export the model again"
         )
     bias = call.operand(2)
-    tensor = with_axis_last(node, context.affine_integers(node.input[0], node), permuted=True)
+    tensor = with_axis_last(context, node, context.affine_integers(node.input[0], node), permuted=True)
     padded = padding(node, tensor, windows)
     name = context.name("conv")
     layer = _depthwise if groups == call.shape[channels] == len(integers) and groups > 1 else _dense

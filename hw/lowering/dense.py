@@ -13,9 +13,10 @@ from hw.lowering.context import Lowering
 from hw.lowering.domains import onnx_keys
 from hw.lowering.handlers import Handler, Handlers, output_tensor
 from hw.lowering.integer_tensor import IntegerTensor
-from hw.lowering.layout_ops import element_order
+from hw.lowering.layout_ops import channels_of, element_order
 from hw.lowering.node_attributes import attribute
 from hw.lowering.refusal import lowering_error
+from hw.lowering.reordering import reordered
 from hw.lowering.rounding import Product, summed
 from hw.lowering.scale_groups import scale_groups, sum_of_groups
 from hw.lowering.weights import fold_scales_into_weights, integer_weights, reachable, weight_dtype
@@ -42,7 +43,7 @@ def _matmul(context: Lowering, node: onnx.NodeProto) -> None:
     integers, scale = integer_weights(node, weights)
     if transpose:
         integers, scale = integers.T, scale.T
-    tensor, order = _rows(node, tensor, len(integers))
+    tensor, order = _rows(context, node, tensor, len(integers))
     integers, scale = integers[order], scale[order]
     out = context.shape(node.output[0])[1:]
     name = context.name("fc")
@@ -116,18 +117,19 @@ def _bias(context: Lowering, node: onnx.NodeProto) -> np.ndarray | None:
     return bias.value.astype(np.float64) * np.float64(np.float32(attribute(node, "beta", 1.0)))
 
 
-def _rows(node: onnx.NodeProto, tensor: IntegerTensor, inputs: int) -> tuple[IntegerTensor, np.ndarray]:
+def _rows(
+    context: Lowering, node: onnx.NodeProto, tensor: IntegerTensor, inputs: int
+) -> tuple[IntegerTensor, np.ndarray]:
     """The tensor as a stream of rows, one for each product with the matrix.
 
-    Returns the stream, and for each element of a row its index among the matrix's ``inputs``. Raises BitfabricError if
-    the elements arrive in another order.
+    Returns the stream, and for each element of a row its index among the matrix's ``inputs``. Rows whose elements do
+    not arrive together are reordered.
     """
     order = element_order(tensor.layout_ops, tensor.shape).reshape(-1, inputs)
     first = order[0]
     if np.any(order != first + inputs * np.arange(len(order))[:, None]) or first.max() >= inputs:
-        raise lowering_error(
-            node, "its input arrives in another order or shape than it was computed", "flatten the input first"
-        )
+        tensor = reordered(context, node, tensor, order, permuted=True)
+        first = channels_of(tensor.layout_ops, inputs)
     lead = tensor.shape[:-1] if tensor.shape[-1] == inputs else (len(order),)
     tensor = tensor.reshaped((*lead, inputs) if len(order) > 1 else (inputs,))
     assert tensor.affine is not None

@@ -19,8 +19,9 @@ from hw.ir.kernel import Kernel
 from hw.lowering.context import Lowering
 from hw.lowering.domains import OperatorKey, channel_axis
 from hw.lowering.integer_tensor import AS_FLOAT32, IntegerTensor, Steps
-from hw.lowering.layout_ops import LayoutOps, element_order, permuted_channels
+from hw.lowering.layout_ops import LayoutOps, channels_of, element_order, permuted_channels
 from hw.lowering.refusal import lowering_error
+from hw.lowering.reordering import channel_rows, reordered
 
 
 @dataclass(frozen=True)
@@ -44,29 +45,26 @@ Handlers: TypeAlias = Mapping[OperatorKey, Handler]
 
 
 def with_axis_last(
-    node: onnx.NodeProto, tensor: IntegerTensor, axis: int | None = None, permuted: bool = False
+    context: Lowering, node: onnx.NodeProto, tensor: IntegerTensor, axis: int | None = None, permuted: bool = False
 ) -> IntegerTensor:
-    """The tensor as a stream of shape ``(*others, size of axis)``: the same elements in the same order.
+    """The tensor as a stream of shape ``(*others, size of axis)``.
 
     ``axis`` counts the axes of the model's tensor without the batch; here, its elements are called channels. None: the
     axis of the channels of the node's operator. If ``permuted``, the caller accepts a stream whose channels are
     permuted, at all positions alike: the ``layout_ops`` of the result permute the channels and transpose them to
-    ``axis``, and ``channels_of`` reads the permutation. Raises BitfabricError if the elements arrive in another order,
-    or if their scale or offset varies along the other axes.
+    ``axis``, and ``channels_of`` reads the permutation. Where the elements arrive in another order, a kernel that
+    reorders them is appended. Raises BitfabricError if there is none, or if the scale or the offset of the elements
+    varies along the other axes.
     """
     shape = tensor.tensor_shape
     axis = channel_axis(node, len(shape) + 1) - 1 if axis is None else axis
-    order = np.moveaxis(element_order(tensor.layout_ops, tensor.shape), axis, -1)
-    rows = order.reshape(-1, shape[axis])
-    channels = rows[0] if permuted else np.arange(shape[axis])
-    if not np.array_equal(rows, channels + shape[axis] * np.arange(len(rows))[:, None]):
-        raise lowering_error(
-            node,
-            "its input's elements arrive in another order than row by row with its channels innermost",
-            "keep a tensor an image (or a signal) from layer to layer, and reshape or transpose it only before "
-            "fully connected layers",
-        )
-    result = tensor.reshaped((*shape[:axis], *shape[axis + 1 :], shape[axis]))
+    order = element_order(tensor.layout_ops, tensor.shape)
+    channels = channel_rows(order, axis)
+    if channels is None or not (permuted or np.array_equal(channels, np.arange(len(channels)))):
+        result = reordered(context, node, tensor, np.moveaxis(order, axis, -1), permuted)
+        channels = channels_of(result.layout_ops, result.channels)
+    else:
+        result = tensor.reshaped((*shape[:axis], *shape[axis + 1 :], shape[axis]))
     if result.varies_spatially:
         raise lowering_error(
             node, "its input is scaled differently at different positions", "use one scale and bias for each channel"

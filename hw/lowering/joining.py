@@ -18,6 +18,7 @@ from hw.lowering.layout_ops import channels_of, element_order, permuted_channels
 from hw.lowering.node_steps import Call
 from hw.lowering.pending_sum import PendingSum, Term, pending_sum
 from hw.lowering.refusal import lowering_error
+from hw.lowering.reordering import channel_rows, reordered
 from hw.lowering.rounding import Interval, Product, summed
 
 LARGEST = (1 << 15) - 1
@@ -43,7 +44,7 @@ def _sum(context: Lowering, node: onnx.NodeProto, a: IntegerTensor, b: IntegerTe
         raise lowering_error(
             node, f"it adds {b.tensor_shape} to {a.tensor_shape}", "add tensors of equal shape: nothing broadcasts"
         )
-    a, b = _align_operands(node, a, b)
+    a, b = _align_operands(context, node, a, b)
     (slope_a, offset_a), (slope_b, offset_b) = affine_by_channel(a), affine_by_channel(b)
     pairs = zip(slope_a, slope_b, strict=True)
     ratios = {first / second if second else Fraction(0) for first, second in pairs}
@@ -62,18 +63,33 @@ def _sum(context: Lowering, node: onnx.NodeProto, a: IntegerTensor, b: IntegerTe
     return output_tensor(node, edge, kernel, bounds, steps, a.layout_ops)
 
 
-def _align_operands(node: onnx.NodeProto, a: IntegerTensor, b: IntegerTensor) -> tuple[IntegerTensor, IntegerTensor]:
-    """Two tensors of equal shape as streams of equal shape, with their elements in the same order."""
-    if not np.array_equal(element_order(a.layout_ops, a.shape), element_order(b.layout_ops, b.shape)):
-        a, b = (with_axis_last(node, each, permuted=True) for each in (a, b))
-        if np.any(channels_of(a.layout_ops, a.channels) != channels_of(b.layout_ops, b.channels)):
-            raise lowering_error(
-                node, "the channels of its inputs arrive in different orders", "add tensors before they are shuffled"
-            )
+def _align_operands(
+    context: Lowering, node: onnx.NodeProto, a: IntegerTensor, b: IntegerTensor
+) -> tuple[IntegerTensor, IntegerTensor]:
+    """Two tensors of equal shape as streams of equal shape, with their elements in the same order.
+
+    Where the orders differ, one stream is reordered: the second, unless it alone is an image with channels innermost.
+    """
+    orders = [element_order(each.layout_ops, each.shape) for each in (a, b)]
+    if not np.array_equal(*orders):
+        images = [order.ndim == 3 and channel_rows(order, 0) is not None for order in orders]
+        if images == [False, True]:
+            a = _in_order_of(context, node, a, b)
+        else:
+            b = _in_order_of(context, node, b, a)
     b = b.reshaped(a.shape)
     if a.varies_spatially or b.varies_spatially:
         a, b = (each.reshaped((int(np.prod(each.shape)),)) for each in (a, b))
     return a, b
+
+
+def _in_order_of(context: Lowering, node: onnx.NodeProto, moved: IntegerTensor, kept: IntegerTensor) -> IntegerTensor:
+    """A tensor as a stream with the shape and the order of another stream, for a tensor of the same shape."""
+    order = np.empty(kept.shape, np.int64)
+    order.flat[element_order(kept.layout_ops, kept.shape).ravel()] = element_order(
+        moved.layout_ops, moved.shape
+    ).ravel()
+    return replace(reordered(context, node, moved, order), layout_ops=kept.layout_ops)
 
 
 def _concat(context: Lowering, node: onnx.NodeProto) -> None:
@@ -84,7 +100,7 @@ def _concat(context: Lowering, node: onnx.NodeProto) -> None:
     if axis == 0:
         raise lowering_error(node, "it works along the batch", "concatenate channels")
     tensors = tuple(
-        with_axis_last(node, context.affine_integers(name, node, codes=True), axis - 1, permuted=True)
+        with_axis_last(context, node, context.affine_integers(name, node, codes=True), axis - 1, permuted=True)
         for name in node.input
     )
     if len(tensors) == 1:
@@ -140,7 +156,7 @@ def _upsample(context: Lowering, node: onnx.NodeProto) -> None:
     if not whole or max(factors[:2]) > 1 or len(before) not in (3, 4):
         raise lowering_error(node, f"it takes {before} to {after}", "enlarge height and width by whole factors")
     _check_scales(call, factors)
-    tensor = with_axis_last(node, context.integers(node.input[0], node), permuted=True)
+    tensor = with_axis_last(context, node, context.integers(node.input[0], node), permuted=True)
     kernel = Upsample(tensor.shape, factors[2:], tensor.dtype)
     edge = context.append(context.name("upsample"), kernel, tensor.edge)
 

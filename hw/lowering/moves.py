@@ -2,7 +2,8 @@
 
 Each is a sequence of layout operators (Gather with constant indices, Reshape, Transpose). Where these keep every
 element they cost nothing: they are part of the chain, as Reshape and Transpose nodes are. What leaves elements out is
-a Select kernel, on the integers before the quantizer that follows. Before the input's quantizer the host does it.
+a Select kernel, on the integers before the quantizer that follows; what repeats them is a Reorder kernel. Before the
+input's quantizer the host does it.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,9 +21,10 @@ from hw.lowering.context import Lowering
 from hw.lowering.gate.limits import MAX_MOVES
 from hw.lowering.handlers import Handler, Handlers
 from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps
-from hw.lowering.layout_ops import element_order, gather, layout_of, permutes
+from hw.lowering.layout_ops import element_order, gather, layout_of, permuted_channels, permutes
 from hw.lowering.node_steps import Call
 from hw.lowering.refusal import lowering_error
+from hw.lowering.reordering import reordered
 from hw.lowering.rounding import Interval, Product
 
 MOST_MASKED = 1 << 12
@@ -152,16 +154,11 @@ def is_float(value: HostTensor) -> bool:
 
 def _selected(context: Lowering, node: onnx.NodeProto, tensor: IntegerTensor, order: np.ndarray) -> IntegerTensor:
     """The elements at positions ``order`` of a stream's frame, as a stream without the others."""
-    if order.size > len(np.unique(order)):
-        remedy = "repeat rows and columns with Resize, or repeat elements before the input's quantizer"
-        raise lowering_error(node, "it repeats elements of a stream", remedy)
     found = _by_axes(tensor, order)
     if found is None:
-        raise lowering_error(
-            node,
-            "it selects elements that are no rows, columns or channels of its input's stream",
-            "select before its input is reshaped or transposed",
-        )
+        axis = 0 if order.ndim > 1 else order.ndim - 1
+        result = reordered(context, node, tensor, np.moveaxis(order, axis, -1))
+        return replace(result, layout_ops=permuted_channels(np.arange(result.channels), order.ndim, axis))
     tensor, kept = found
     kernel = Select(tensor.shape, kept, tensor.dtype)
     edge = context.append(context.name("select"), kernel, tensor.edge)
@@ -189,9 +186,11 @@ def _selected(context: Lowering, node: onnx.NodeProto, tensor: IntegerTensor, or
 
 def _by_axes(tensor: IntegerTensor, order: np.ndarray) -> tuple[IntegerTensor, tuple[tuple[int, ...], ...]] | None:
     """The tensor, as a stream of the shape along whose axes the elements at positions ``order`` are selected, and the
-    indices of each axis; None where there is no such shape."""
+    indices of each axis; None where there is no such shape, or elements are taken several times."""
     taken = np.zeros(prod(tensor.shape), bool)
     taken[order.ravel()] = True
+    if order.size > np.count_nonzero(taken):
+        return None
     shapes = [tensor.shape, (prod(tensor.shape[:-1]), tensor.channels)]
     if taken.size <= MOST_MASKED:
         shapes.append((taken.size,))

@@ -89,7 +89,7 @@ def _put_around(context: Lowering, node: onnx.NodeProto, source: str, pads: np.n
         return
     if rank not in (3, 4):
         raise lowering_error(node, f"its input of shape {call.shape} is no image or signal", "pad images or signals")
-    tensor = with_axis_last(node, context.affine_integers(source, node, codes=True), permuted=True)
+    tensor = with_axis_last(context, node, context.affine_integers(source, node, codes=True), permuted=True)
     ones = (1,) * (rank - 2)
     around = Geometry(tensor.shape[:-1], ones, ones, ones, tuple((int(a), int(b)) for a, b in pads[2:]))
     padded = padding(node, tensor, around, value)
@@ -113,7 +113,7 @@ def _with_channels(
 ) -> IntegerTensor:
     """More channels, before and after those of a tensor: a product with a matrix of ones, and of zeros for the new
     channels, whose integers are 0. Raises BitfabricError where 0 does not represent ``value``."""
-    tensor = with_axis_last(node, context.affine_integers(source, node, codes=True), permuted=True)
+    tensor = with_axis_last(context, node, context.affine_integers(source, node, codes=True), permuted=True)
     rank, channels = len(tensor.shape), channels_of(tensor.layout_ops, tensor.channels)
     place = np.arange(-pads[0], tensor.channels + pads[1])
     new, order = (place < 0) | (place >= tensor.channels), channels[place.clip(0, tensor.channels - 1)]

@@ -28,7 +28,7 @@ def _max_pool(context: Lowering, node: onnx.NodeProto) -> None:
     call = context.call(node)
     if len(node.output) > 1 and node.output[1]:
         raise lowering_error(node, "it gives indices, too", "use only its values")
-    tensor = with_axis_last(node, context.integers(node.input[0], node), permuted=True)
+    tensor = with_axis_last(context, node, context.integers(node.input[0], node), permuted=True)
     windows = _whole(tensor) if node.op_type == "GlobalMaxPool" else geometry(call)
     context.values[node.output[0]] = (
         tensor if windows.single else _maximum(context, node, tensor, windows, tensor.layout_ops)
@@ -119,7 +119,7 @@ def _with_increasing_values(
 def _average_pool(context: Lowering, node: onnx.NodeProto) -> None:
     """The average over windows, or over the whole image."""
     call = context.call(node)
-    tensor = with_axis_last(node, context.affine_integers(node.input[0], node), permuted=True)
+    tensor = with_axis_last(context, node, context.affine_integers(node.input[0], node), permuted=True)
     windows = _whole(tensor) if node.op_type == "GlobalAveragePool" else geometry(call)
     with_pads = bool(call.get("count_include_pad", 0))
     if with_pads and any(windows.beyond) and call.version < 19:
@@ -149,7 +149,7 @@ def _reduce(context: Lowering, node: onnx.NodeProto) -> None:
             node, f"it {verb}s over the axes {sorted(axes)} of {call.shape}", f"{verb} over all spatial axes at once"
         )
     find = context.integers if node.op_type == "ReduceMax" else context.affine_integers
-    tensor = with_axis_last(node, find(node.input[0], node), kept[1] - 1, permuted=True)
+    tensor = with_axis_last(context, node, find(node.input[0], node), kept[1] - 1, permuted=True)
     out = call.output_shape[1:]
     whole = (*(1,) * (rank - 2), tensor.channels)
     channels = permuted_channels(channels_of(tensor.layout_ops, tensor.channels), rank - 1, rank - 2)

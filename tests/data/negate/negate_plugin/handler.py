@@ -39,7 +39,7 @@ add_op_to_domain("test.domain", Negate)
 
 def lower_negate(context: Lowering, node: onnx.NodeProto) -> None:
     """``-(slope * x + offset)`` is ``slope * y - offset`` of the kernel's integers ``y = -x``."""
-    tensor = with_axis_last(node, context.affine_integers(node.input[0], node))
+    tensor = with_axis_last(context, node, context.affine_integers(node.input[0], node))
     made = kernel.Negate(tensor.shape, tensor.dtype)
     edge = context.append(context.name("negate"), made, tensor.edge)
     slope, offset = affine_by_channel(tensor)
