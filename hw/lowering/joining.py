@@ -71,7 +71,7 @@ def _align_operands(
     Where the orders differ, one stream is reordered: the second, unless it alone is an image with channels innermost.
     """
     orders = [element_order(each.layout_ops, each.shape) for each in (a, b)]
-    if not np.array_equal(*orders):
+    if np.any(orders[0] != orders[1]):
         images = [order.ndim == 3 and channel_rows(order, 0) is not None for order in orders]
         if images == [False, True]:
             a = _in_order_of(context, node, a, b)

@@ -81,10 +81,10 @@ IMAGES = {
         lambda b, x: b.node("ReduceMean", x, axes=[2])),
     "three axes": (
         lambda b, x: conv(b, b.node("Reshape", x, integers(b, 1, 2, 4, 2, 2)), weights(b, 2, 2, 1, 1, 1), (1, 1, 1))),
-    "an image made of features": (
+    "columns in no regular order": (
         lambda b, x: conv(
-            b, b.node("Reshape", b.node("MatMul", b.node("Flatten", x), weights(b, 32, 8)), integers(b, 1, 2, 2, 2)),
-            weights(b, 2, 2, 1, 1), (1, 1),
+            b, b.node("Gather", b.quant(pointwise(b, x), 1.0, 4), integers(b, 0, 3, 1, 2), axis=3),
+            weights(b, 2, 2, 3, 3),
         )),
     "strides beyond the kernel": (
         lambda b, x: b.node("MaxPool", x, kernel_shape=[1, 1], strides=[2, 2], auto_pad="SAME_UPPER")),

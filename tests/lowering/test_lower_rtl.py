@@ -84,6 +84,18 @@ def unequal_scales() -> onnx.ModelProto:
     return b.model((b.node("Sub", y, x), (1, 2, 4, 4)))
 
 
+def reorders() -> onnx.ModelProto:
+    """Shuffled pixels, a transposed image, tiles, and a flipped one, each between layers."""
+    b = Builder((1, 2, 4, 4))
+    x = b.quant(conv(b, b.quant("x", 0.25, 4), weights(b, 4, 2, 1, 1), (1, 1)), 0.25, 4)
+    x = b.node("DepthToSpace", x, blocksize=2, mode="CRD")
+    x = b.quant(conv(b, x, weights(b, 2, 1, 3, 3)), 0.5, 4)
+    x = b.quant(conv(b, b.node("Transpose", x, perm=[0, 1, 3, 2]), weights(b, 2, 2, 3, 1), (3, 1)), 0.5, 4)
+    x = b.quant(conv(b, b.node("SpaceToDepth", x, blocksize=2), weights(b, 2, 8, 1, 1), (1, 1)), 0.5, 4)
+    x = b.node("Slice", x, integers(b, -1), integers(b, -9), integers(b, 3), integers(b, -1))
+    return b.model((b.quant(conv(b, x, weights(b, 2, 2, 1, 2), (1, 2)), 0.5, 4), (1, 2, 2, 2)))
+
+
 def folded(graph: Graph, cycles: int) -> Graph:
     """The cheapest hardware of at most so many cycles a frame, or the fastest, with its FIFOs."""
     table = choose.for_cycles(graph, max(cycles, Search(graph, ECP5, DEVICE).min_interval[0]), ECP5, DEVICE)
@@ -98,6 +110,7 @@ def folded(graph: Graph, cycles: int) -> Graph:
         (two_scales, 500),
         pytest.param(moves, 100, marks=pytest.mark.slow),
         (unequal_scales, 100),
+        pytest.param(reorders, 100, marks=pytest.mark.slow),
         pytest.param(every_layer, 400, marks=pytest.mark.slow),
         pytest.param(every_layer, 100000, marks=pytest.mark.slow),
         pytest.param(moves, 1000, marks=pytest.mark.slow),

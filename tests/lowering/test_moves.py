@@ -142,12 +142,12 @@ def test_images_are_transposed_flipped_and_repeated_between_layers():
 
 
 @pytest.mark.quick
-def test_an_order_that_no_loops_count_through_is_refused():
-    b = Builder((1, 2, 5))
-    x = b.quant(conv(b, b.quant("x", 0.25, 4), weights(b, 2, 2, 1), (1,)), 0.25, 4)
-    x = b.node("Gather", x, integers(b, 0, 3, 1, 2, 4), axis=2)
-    with pytest.raises(BitfabricError, match="an order that no nested loops count through"):
-        lower(b.model((conv(b, x, weights(b, 2, 2, 3), (3,)), (1, 2, 3))))
+def test_a_layer_of_features_becomes_an_image():
+    b = Builder((1, 6))
+    x = b.quant(b.node("MatMul", b.quant("x", 0.25, 4), weights(b, 6, 18)), 0.5, 4)
+    x = conv(b, b.node("Reshape", x, integers(b, 1, 2, 3, 3)), weights(b, 2, 2, 2, 2), (2, 2))
+    graph = driven(b.model((b.quant(x, 0.5, 4), (1, 2, 2, 2))))
+    assert graph.node("reorder0").kernel.loops == ((9, 1), (2, 9))
 
 
 OPSETS = (8, 11, 13, 18)

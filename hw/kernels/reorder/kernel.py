@@ -16,12 +16,9 @@ from hw.ir.buffer import Buffer, Loop
 from hw.ir.buffer_size import fitted
 from hw.ir.kernel import Folding, Kernel, Role, Rtl, Schedule
 from hw.ir.stream import Stream, divides
+from hw.kernels.reorder import cost
 from hw.kernels.shared.parameters import divisors
-from hw.kernels.sliding_window import cost
 from hw.kernels.sliding_window.kernel import BUFFER_BITS
-
-CONTROL_SHARE = 0.85
-"""Control logic in proportion to that of a sliding window: its strides have fewer bits that differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,17 +153,8 @@ class Reorder(Kernel):
             (np.zeros(1, bool),), (np.ones(1, bool),), latency, latency + 1, self.outputs()[0].beats, self.buffer
         )
 
-    # The properties that the cost model of window memories asks for: one bank, no padding.
-
-    pads: ClassVar[tuple[tuple[int, int], ...]] = ()
-    padded: ClassVar[bool] = False
-    part: ClassVar[tuple[int, int]] = 1, 1
-    columns: ClassVar[list[int]] = [0]
-    banks: ClassVar[int] = 1
-    grain: ClassVar[int] = 1
-
     def resources(self, family: Family) -> Resources:
-        return cost.resources(self, family, CONTROL_SHARE)
+        return cost.resources(self, family)
 
     def rtl(self, family: Family) -> Rtl:
         nest, loops = tuple(reversed(self.nest)), tuple(reversed(self.buffer.loops))

@@ -49,12 +49,12 @@ class Shape(Protocol):
     def schedule(self) -> Schedule: ...
 
 
-def resources(kernel: Shape, family: Family, control_share: float = 1.0) -> Resources:
-    """Cost of a kernel before synthesis; ``control_share`` is the part of the usual control logic that it has."""
+def resources(kernel: Shape, family: Family) -> Resources:
+    """Cost of a kernel before synthesis."""
     schedule, stream = kernel.schedule(), kernel.outputs()[0]
     out = cell_costs.stream_out(stream.width, schedule.credits, family)
     control = _control(kernel)
-    lut = round(control_share * cell_costs.control(control, family))
+    lut = cell_costs.control(control, family)
     if kernel.padded:
         lut += stream.lanes * kernel.dtype.bitwidth()  # the gates that insert the padding
     return out + Resources(lut, control) + _memory(kernel, family) + _padding_table(kernel, stream, family)
