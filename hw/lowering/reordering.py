@@ -86,7 +86,7 @@ def _loops(node: onnx.NodeProto, tensor: IntegerTensor, order: np.ndarray) -> Re
         raise lowering_error(
             node,
             "it reads the elements of its input in an order that no nested loops count through",
-            "reorder channels by steps, or before a convolution, which permutes its weights",
+            "move them before the input's quantizer, or permute channels before a convolution",
         )
     return Reorder(tensor.shape, order.shape, int(order.flat[0]), loops, tensor.dtype)
 
