@@ -67,6 +67,10 @@ def _turned(b: Builder, x: str, opset: int) -> str:
     return b.node("Transpose", x, perm=[0, 1, 3, 2])
 
 
+def _repeated(op: str, *counts: int) -> Build:
+    return lambda b, x, opset: b.node(op, x, _ints(b, *counts))
+
+
 def _flatten(b: Builder, x: str, opset: int) -> str:
     return b.node("MatMul", b.node("Flatten", x, axis=1), _weights(b, 144, 3))
 
@@ -88,4 +92,6 @@ ROWS = (
     Row("DepthToSpace", _before_conv(_depth("DepthToSpace"), 1), "order DCR", **_OUT),
     Row("DepthToSpace", _before_conv(_depth("DepthToSpace", mode="CRD"), 1), "and CRD", since=11, **_OUT),
     Row("SpaceToDepth", _before_conv(_depth("SpaceToDepth"), 16), "", **_OUT),
+    Row("Tile", _before_conv(_repeated("Tile", 1, 2, 1, 1), 8), "constant repeats, not of the batch", **_OUT),
+    Row("Expand", _before_conv(_repeated("Expand", 1, 4, 6, 6), 4), "a constant shape", since=8, **_OUT),
 )
