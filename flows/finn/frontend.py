@@ -13,6 +13,7 @@ import numpy as np
 
 from hw.finn.execution import calling_finn, mapping_error, require_finn
 from hw.host.errors import BitfabricError, UsageError
+from hw.lowering.domains import CHANNELS_LAST_DOMAIN
 from hw.lowering.qonnx import load
 from hw.model import Model
 
@@ -35,6 +36,12 @@ def dataflow(source: str | os.PathLike[str] | Model, batch: int = 1, input_quant
             f"{opened.path} has ONNX's QuantizeLinear quantizers, and FINN's streamlining starts from QONNX's; use "
             "--front-end bitfabric, or export it as QONNX"
         )
+    for node in opened.proto.graph.node:
+        if node.domain == CHANNELS_LAST_DOMAIN:
+            raise UsageError(
+                f"{opened.path} has operators with channels last ({node.op_type} of {node.domain}), and FINN's "
+                "streamlining starts from channels first; use --front-end bitfabric, or the file before the conversion"
+            )
     path, model = opened.path, load(opened.proto, opened.path)
     _plain_biases(model)
     _whole_pools(model)

@@ -14,7 +14,9 @@ from qonnx.transformation.channels_last import ConvertToChannelsLastAndClean
 from qonnx.transformation.infer_shapes import InferShapes
 
 from flows import build
+from flows.finn.frontend import dataflow
 from flows.planner import estimate_build
+from hw.host.errors import UsageError
 from hw.lowering.lower import lower, lower_model
 from hw.simulation.emulator import Emulator
 from hw.verification.execution import quiet
@@ -172,6 +174,14 @@ def test_what_is_not_read_is_refused_by_its_name():
     text = refusal(b.model((x, (1, 2, 6, 6))))
     assert "Conv_" in text
     assert "(shapes with channels first)" in text
+
+
+def test_finns_own_front_end_is_not_given_channels_last(tmp_path):
+    """Its transformations take every Conv as one with channels first."""
+    pytest.importorskip("finn")
+    onnx.save(pooled(), tmp_path / "m.onnx")
+    with pytest.raises(UsageError, match=r"operators with channels last \(MaxPool of .*use --front-end bitfabric"):
+        dataflow(tmp_path / "m.onnx")
 
 
 @pytest.mark.slow
