@@ -4,6 +4,8 @@ from math import inf
 
 from hw.host.errors import UsageError
 from hw.ir.graph import Graph
+from hw.ir.stream import Stream
+from hw.kernels.fifo.kernel import Fifo
 from hw.passes.fifos import insert_fifos, streams
 from hw.timing.cycles import Deadlock, steady
 from hw.timing.frames import Outcome, solve_frames
@@ -71,6 +73,11 @@ def _of_strips(graph: Graph, interval: int | None) -> dict[str, int] | None:
     return None
 
 
+def _latency(stream: Stream, depth: int) -> int:
+    """The cycles that a FIFO of this depth delays a beat; 0 where there is none."""
+    return Fifo(stream, depth).schedule().latency if depth else 0
+
+
 def _of_beats(graph: Graph, interval: int | None) -> dict[str, int]:
     """The depths by the schedule of every beat."""
     schedule = _fastest(graph)
@@ -83,24 +90,36 @@ def _of_beats(graph: Graph, interval: int | None) -> dict[str, int]:
     if not schedule.attempt(depths):
         raise AssertionError("a schedule does not hold with the places that it takes")
 
-    def keeps(changes: dict[str, int]) -> bool:
-        kept = schedule.attempt(changes)
-        if kept:
-            depths.update(changes)
-        return kept
+    between = streams(graph)
+    latencies = {edge: _latency(between[edge], depth) for edge, depth in depths.items()}
+    failed: set[tuple[str, int]] = set()
+
+    def keeps(edge: str, depth: int) -> bool:
+        """Set a depth if that keeps the interval. What failed fails again while FIFOs only become shorter: that delays
+        beats. Only where another latency has come into it, as by a FIFO that was removed, it may hold."""
+        if (edge, depth) in failed:
+            return False
+        if not schedule.attempt({edge: depth}):
+            failed.add((edge, depth))
+            return False
+        depths[edge] = depth
+        if latencies[edge] != (latency := _latency(between[edge], depth)):
+            latencies[edge] = latency
+            failed.clear()
+        return True
 
     def shorten(edge: str) -> None:
         """Remove a FIFO if that keeps the interval; otherwise reduce it to the smallest depth that does."""
-        if keeps({edge: 0}):
+        if keeps(edge, 0):
             return
         # The smallest depth is usually near, so the step size of the search grows.
         step = 1
-        while depths[edge] > 2 and keeps({edge: max(2, depths[edge] - step)}):
+        while depths[edge] > 2 and keeps(edge, max(2, depths[edge] - step)):
             step *= 2
         low = max(2, depths[edge] - step + 1)
         while low < depths[edge]:
             middle = (low + depths[edge]) // 2
-            if not keeps({edge: middle}):
+            if not keeps(edge, middle):
                 low = middle + 1
 
     # FIFOs are tried one by one: a feasible change is accepted quickly, and an infeasible one is no faster in a group.
