@@ -30,6 +30,12 @@ def _factor(coefficient: int) -> tuple[int, int]:
     return coefficient >> shift, shift
 
 
+def _digits(coefficient: int) -> list[int]:
+    """The places of the non-zero digits of the signed-digit form: the bits in which c and 3 c differ, halved."""
+    differ = (abs(coefficient) ^ 3 * abs(coefficient)) >> 1
+    return [place for place in range(differ.bit_length()) if differ >> place & 1]
+
+
 @dataclass(frozen=True, eq=False)
 class Add(ChannelKernel):
     """``y = ca * a + cb * b`` of two streams ``shape`` (*prefix, C), ``pe`` channels of ``pixels`` positions per beat.
@@ -114,14 +120,15 @@ class Add(ChannelKernel):
         return Schedule((every, every), (every,), LATENCY, credits=LATENCY + 1, repeats=beats, input_registers=True)
 
     def resources(self, family: Family) -> Resources:
-        bits = self.output_dtype.bitwidth()
-        lut, ff = cell_costs.add(bits, family), 0
-        for c, reach in zip(self.coefficients, self._products(), strict=True):
+        bits, digits = self.output_dtype.bitwidth(), [_digits(c) for c in self.coefficients]
+        # Bits below the lowest digit of a term are 0, and an adder starts at the digit that it adds.
+        lut, ff = cell_costs.add(bits - max(each[0] for each in digits), family), 0
+        for c, reach, places in zip(self.coefficients, self._products(), digits, strict=True):
             width = smallest_dtype(*reach).bitwidth()
-            # Non-zero digits of the signed-digit form are the bits in which c and 3 c differ.
-            digits = (c ^ 3 * c).bit_count() if c > 0 else (-c ^ -3 * c).bit_count()
-            lut += max(0, digits - 1 + (c < 0 and digits == 1)) * cell_costs.add(width, family)
-            ff += width
+            lut += sum(cell_costs.add(width - place, family) for place in places[1:])
+            # The term begins with a negation where the lowest digit is -1.
+            lut += cell_costs.add(width - places[0], family) * (3 * c >> places[0] + 1 & 1 == 0)
+            ff += width - places[0]
         total = cell_costs.stream_out(self.outputs()[0].width, LATENCY + 1, family) + cell_costs.stream_join(2, family)
         return total + Resources(self.lanes * lut, self.lanes * ff)
 
