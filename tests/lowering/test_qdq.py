@@ -119,6 +119,23 @@ def test_static_quantization_of_onnxruntime(tmp_path, activations, weights, opti
     assert len(made) == quantizers  # None behind MaxPool and Flatten, whose codes have the scale of their input.
 
 
+def test_a_residual_network_of_onnxruntime(tmp_path):
+    """Padded convolutions of asymmetric codes, SiLU, a sum of unequal scales, and a mean, each between quantizers."""
+    b = Builder((1, 3, 8, 8))
+    x = b.node("Conv", "x", normal(4, 3, 3, 3) / 4, normal(4), pads=[1, 1, 1, 1])
+    x = b.node("Mul", x, b.node("Sigmoid", x))
+    y = b.node("Relu", b.node("Conv", x, normal(4, 1, 3, 3, seed=1) / 2, normal(4, seed=1), pads=[1, 1, 1, 1], group=4))
+    x = b.node("Flatten", b.node("GlobalAveragePool", b.node("Add", x, y)))
+    onnx.save(b.model((b.node("Gemm", x, normal(4, 3, seed=2)), (1, 3)), opset=17), tmp_path / "float.onnx")
+    logging.disable(logging.WARNING)
+    quantize_static(
+        tmp_path / "float.onnx", tmp_path / "qdq.onnx", Calibration(), quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, per_channel=True,
+    )  # fmt: skip
+    logging.disable(logging.NOTSET)
+    agrees(onnx.load(tmp_path / "qdq.onnx"), normal(24, 3, 8, 8, seed=3), directed=True)
+
+
 def test_codes_of_few_bits_of_brevitas(tmp_path):
     import brevitas.nn as qnn
     import torch
