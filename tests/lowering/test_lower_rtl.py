@@ -96,6 +96,17 @@ def reorders() -> onnx.ModelProto:
     return b.model((b.quant(conv(b, x, weights(b, 2, 2, 1, 2), (1, 2)), 0.5, 4), (1, 2, 2, 2)))
 
 
+def u_net() -> onnx.ModelProto:
+    """A path at half the resolution with a scale of its own, upsampled and concatenated with the other one."""
+    b = Builder((1, 2, 4, 4))
+    x = b.quant(b.node("Relu", conv(b, b.quant("x", 0.0973, 4), weights(b, 2, 2, 3, 3), pad=1)), 0.31, 3, signed=0)
+    small = b.quant(conv(b, x, weights(b, 2, 2, 2, 2), (2, 2), strides=[2, 2]), 0.517, 3)
+    large = b.node("Resize", small, "", np.float32([1, 1, 2, 2]), mode="nearest", nearest_mode="floor",
+                   coordinate_transformation_mode="asymmetric")  # fmt: skip
+    x = conv(b, b.node("Concat", x, large, axis=1), weights(b, 2, 4, 3, 3), pad=1)
+    return b.model((b.quant(b.node("Relu", x), 0.613, 3, signed=0), (1, 2, 4, 4)))
+
+
 def folded(graph: Graph, cycles: int) -> Graph:
     """The cheapest hardware of at most so many cycles a frame, or the fastest, with its FIFOs."""
     table = choose.for_cycles(graph, max(cycles, Search(graph, ECP5, DEVICE).min_interval[0]), ECP5, DEVICE)
@@ -116,6 +127,7 @@ def folded(graph: Graph, cycles: int) -> Graph:
         pytest.param(moves, 1000, marks=pytest.mark.slow),
         pytest.param(signal, 1000, marks=pytest.mark.slow),
         pytest.param(two_scales, 60, marks=pytest.mark.slow),
+        pytest.param(u_net, 200, marks=pytest.mark.slow),
     ],
 )
 def test_network_in_rtl(network, cycles):
