@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 
 from hw.host.errors import BitfabricError
 from hw.host.steps import HostStep, run, step
-from hw.lowering import node_steps
+from hw.lowering import moves, node_steps
 from hw.lowering.constants import Constant
 from hw.lowering.domains import QONNX_DOMAIN, operator_key
 from hw.lowering.node_attributes import attribute
@@ -220,6 +220,8 @@ def steps_of(call: node_steps.Call, output: str) -> Steps:
             return (step("Cast", to=helper.tensor_dtype_to_np_dtype(attribute(node, "to", 1)).name),)
         case "TopK":
             return node_steps.top_k(call, list(node.output).index(output))
+        case "Gather":
+            return moves.MOVES["Gather"](call, 0)
     if operator_key(node) in node_steps.TRANSLATIONS:
         return node_steps.TRANSLATIONS[operator_key(node)](call)
     raise BitfabricError(
@@ -242,6 +244,8 @@ def _output_shape(node: onnx.NodeProto, constants: dict[str, np.ndarray], shape:
         case "Reshape":
             sizes = [shape[i] if size == 0 else int(size) for i, size in enumerate(constants[node.input[1]])]
             return frame.reshape(sizes).shape
+        case "Gather":
+            return np.take(frame, constants[node.input[1]], attribute(node, "axis", 0)).shape
         case "Flatten":
             axis = attribute(node, "axis", 1)
             return int(np.prod(shape[:axis])), int(np.prod(shape[axis:]))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from hw.finn import write
+from hw.finn import adapted, read, write
 from hw.host.errors import BitfabricError
 from hw.host.steps import run, step
 from hw.lowering.layout_ops import (
@@ -319,6 +319,18 @@ def test_finn_has_no_operator_that_selects():
     x = b.node("Slice", b.quant("x", 0.25, 4), *(integers(b, n) for n in (0, 2, 1)))
     with pytest.raises(BitfabricError, match=r"^select0( \(.*\))?: FINN has no form for select"):
         write(lower(b.model((conv(b, x, weights(b, 2, 2, 3, 3)), (1, 2, 2, 2)))))
+
+
+@pytest.mark.quick
+def test_finn_dialect_has_the_moves_of_the_host():
+    """A crop of the input before its quantizer, and channels of the output in another order."""
+    b = Builder((1, 4, 4, 3))
+    x = b.node("Slice", "x", *(integers(b, n) for n in (0, 3, 2)))
+    x = b.quant(conv(b, b.quant(x, 0.25, 4), weights(b, 4, 4, 1, 1), (1, 1)), 0.25, 4)
+    graph = lower(b.model((b.node("Gather", x, integers(b, 2, 0, 3, 1), axis=1), (1, 4, 3, 3))))
+    again = read(write(adapted(graph)))
+    frames = frames_of(graph)
+    np.testing.assert_array_equal(Emulator(again).run(frames), Emulator(graph).run(frames))
 
 
 @settings(max_examples=12, deadline=None)
