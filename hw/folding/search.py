@@ -24,6 +24,9 @@ from hw.ir.kernel import Folding, Kernel
 from hw.ir.stream import Stream
 from hw.passes.lanes import converters
 
+PRICES = 24
+"""Prices of resources that are tried before an integer program is solved."""
+
 
 @dataclass(frozen=True, eq=False)
 class Choice:
@@ -121,12 +124,10 @@ class Search:
         """The cheapest folding of at most ``cycles`` cycles per frame within ``budget``; None if there is none."""
         if cycles < self.min_interval[0]:
             return None
-        limit = np.full(len(self.weights), np.inf)
-        if budget is not None:
-            limit[:4], limit[4:] = vector(budget), self.most_cells
+        limit = np.full(len(self.weights), np.inf) if budget is None else self._limit(budget)
         picked = self._eliminated(cycles, self.weights)
         if picked is None:
-            return self._programmed(cycles, limit)
+            return self._programmed(cycles, limit, self.weights)
         used = self._used(picked)
         if (used <= limit).all():
             return self._choice(picked)
@@ -135,21 +136,18 @@ class Search:
             leanest = self._eliminated(cycles, np.eye(len(limit))[scarce])
             if leanest and self._used(leanest)[scarce] > limit[scarce]:
                 return None
-        return self._programmed(cycles, limit)
+        return self._programmed(cycles, limit, self.weights)
 
     def fastest(self, budget: Resources, cycles: int = 0) -> Choice | None:
         """The folding with the minimum interval of at least ``cycles`` within ``budget``; the cheapest of several.
 
         None if no folding is within the budget.
         """
-        best, low, high = None, bisect_left(self.intervals, cycles), len(self.intervals)
+        low, high = bisect_left(self.intervals, cycles), len(self.intervals)
         while low < high:
             middle = (low + high) // 2
-            if (choice := self.cheapest(self.intervals[middle], budget)) is None:
-                low = middle + 1
-            else:
-                best, high = choice, middle
-        return best
+            low, high = (low, middle) if self._feasible(self.intervals[middle], budget) else (middle + 1, high)
+        return self.cheapest(self.intervals[high], budget) if high < len(self.intervals) else None
 
     def near_fastest(self, budget: Resources, slack: float, step: float = 1.05) -> Iterator[Choice]:
         """The fastest folding within ``budget``, then cheapest foldings of longer intervals.
@@ -179,6 +177,36 @@ class Search:
                 result.append(choice)
         return result
 
+    def _feasible(self, cycles: int, budget: Resources) -> bool:
+        """Whether a folding of at most ``cycles`` cycles per frame is within ``budget``.
+
+        Every price of the resources gives an answer where the folding that is cheapest at it is within the budget, or
+        costs more than the budget. Prices of what is scarce are raised until one does, or else an integer program
+        looks for any folding.
+        """
+        limit = self._limit(budget)
+        bounded = np.isfinite(limit)
+        worth = np.where(bounded, np.where(limit > 0, limit, 1), np.inf)
+        prices = bounded.astype(float)
+        for _ in range(PRICES):
+            picked = self._eliminated(cycles, prices / worth)
+            if picked is None:
+                break
+            used = self._used(picked)
+            if (used <= limit).all():
+                return True
+            if (prices / worth) @ used > (1 + 1e-9) * ((prices / worth)[bounded] @ limit[bounded]):
+                return False
+            over = np.subtract(used, limit, where=bounded, out=np.zeros(len(used))) / worth
+            prices *= np.exp(np.clip(over, -1, 1))
+        return self._programmed(cycles, limit, np.zeros(len(limit))) is not None
+
+    def _limit(self, budget: Resources) -> np.ndarray:
+        """A budget as an array, with the limit on logic cells."""
+        limit = np.full(len(self.weights), np.inf)
+        limit[:4], limit[4:] = vector(budget), self.most_cells
+        return limit
+
     def _eliminated(self, cycles: int, weights: np.ndarray) -> list[int] | None:
         found = [node.cheapest(cycles, weights) for node in self.nodes]
         factors: list[Factor] = [((i,), costs) for i, (costs, _) in enumerate(found)]
@@ -188,10 +216,10 @@ class Search:
             return None
         return [int(of[value]) for (_, of), value in zip(found, best, strict=True)]
 
-    def _programmed(self, cycles: int, budget: np.ndarray) -> Choice | None:
+    def _programmed(self, cycles: int, budget: np.ndarray, weights: np.ndarray) -> Choice | None:
         fast = [np.flatnonzero(node.intervals <= cycles) for node in self.nodes]
         options = [Options(node.used[of], node.group[of]) for node, of in zip(self.nodes, fast, strict=True)]
-        picked = solve(options, self.edges, self.weights, budget)
+        picked = solve(options, self.edges, weights, budget)
         return None if picked is None else self._choice([int(of[i]) for of, i in zip(fast, picked, strict=True)])
 
     def _used(self, picked: Sequence[int]) -> np.ndarray:
