@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 from hw.host.errors import BitfabricError
 from hw.host.steps import HostStep, run, step
 from hw.lowering import moves, node_steps
+from hw.lowering.call import Call
 from hw.lowering.constants import Constant
 from hw.lowering.domains import QONNX_DOMAIN, operator_key
 from hw.lowering.node_attributes import attribute
@@ -209,7 +210,7 @@ WRITERS: dict[str, Callable[[HostNodes, HostStep, str], str]] = {
 """Writers of the steps whose node is not simply the operator with the step's operands and attributes."""
 
 
-def steps_of(call: node_steps.Call, output: str) -> Steps:
+def steps_of(call: Call, output: str) -> Steps:
     """The host steps of one node's ``output``. Unlike in a QONNX model, a Cast is a step.
 
     Raises BitfabricError for a node that the host cannot compute.
@@ -229,12 +230,10 @@ def steps_of(call: node_steps.Call, output: str) -> Steps:
     )
 
 
-def call_of(
-    node: onnx.NodeProto, constants: dict[str, np.ndarray], shape: tuple[int, ...], version: int
-) -> node_steps.Call:
+def call_of(node: onnx.NodeProto, constants: dict[str, np.ndarray], shape: tuple[int, ...], version: int) -> Call:
     """A host's node with its constants; ``shape`` is that of its data, with a batch of one."""
     inputs = tuple(Constant(constants[name]) if name in constants else None for name in node.input)
-    return node_steps.Call(node, inputs, shape, _output_shape(node, constants, shape), version)
+    return Call(node, inputs, shape, _output_shape(node, constants, shape), version)
 
 
 def _output_shape(node: onnx.NodeProto, constants: dict[str, np.ndarray], shape: tuple[int, ...]) -> tuple[int, ...]:

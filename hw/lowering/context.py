@@ -15,7 +15,7 @@ from hw.ir.graph import Node, Port
 from hw.ir.kernel import Kernel
 from hw.ir.origin import Origin
 from hw.ir.stream import container
-from hw.lowering import node_steps
+from hw.lowering.call import Call, data_index
 from hw.lowering.constants import Constant
 from hw.lowering.input_types import EXAMPLE
 from hw.lowering.integer_tensor import (
@@ -33,6 +33,7 @@ from hw.lowering.layout_ops import LayoutOps, channel_last, inverse, shape_after
 from hw.lowering.module_names import module_names
 from hw.lowering.pending_sum import PendingSum, Summation, summation
 from hw.lowering.quantize import Join, Quantizer, quantizer, regridding_steps, summed_quantizer
+from hw.lowering.quantizer_steps import INTEGERS
 from hw.lowering.rounding import Product
 
 MAX_SPLITS = 32
@@ -118,15 +119,15 @@ class Lowering:
         """The version of the operator set that a node belongs to."""
         return self._versions.get(node.domain, 1)
 
-    def call(self, node: onnx.NodeProto, output: int = 0) -> node_steps.Call:
+    def call(self, node: onnx.NodeProto, output: int = 0) -> Call:
         """A node with its constant inputs, its shapes and its operator set's version."""
         inputs = tuple(self.values.get(name) if name else None for name in node.input)
         constants = tuple(value if isinstance(value, Constant) else None for value in inputs)
-        index = node_steps.data_index(constants, tuple(node.input))
+        index = data_index(constants, tuple(node.input))
         shapes = self.shape(node.input[index]), self.shape(node.output[output])
         data = inputs[index]
         number = data.number if isinstance(data, HostTensor | IntegerTensor) else None
-        return node_steps.Call(node, constants, *shapes, self.version(node), number)
+        return Call(node, constants, *shapes, self.version(node), number)
 
     def integers(self, tensor: str, reader: onnx.NodeProto) -> IntegerTensor:
         """A model's tensor as integers on an edge, after its last quantizer; only element-wise steps remain.
@@ -159,7 +160,7 @@ class Lowering:
         and DequantizeLinear, too. Raises BitfabricError if the steps are not affine, and for data of another type.
         """
         result = self.summable(tensor, reader) if sums else self.integers(tensor, reader)
-        if result.number != "float32" and not (codes and result.number in node_steps.INTEGERS):
+        if result.number != "float32" and not (codes and result.number in INTEGERS):
             raise BitfabricError(
                 f"{reader.name}: {reader.op_type} cannot be lowered: its input {tensor} is {result.number}; cast it to "
                 "float32 before it"

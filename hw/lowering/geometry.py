@@ -5,7 +5,7 @@ from math import prod
 
 import numpy as np
 
-from hw.lowering.node_steps import Call
+from hw.lowering.call import Call
 
 Pads = tuple[tuple[int, int], ...]
 

@@ -10,12 +10,12 @@ from hw.kernels.add.kernel import Add
 from hw.kernels.concat.kernel import Concat
 from hw.kernels.upsample.kernel import Upsample
 from hw.lowering.affine import affine_steps
+from hw.lowering.call import Call
 from hw.lowering.context import Lowering
 from hw.lowering.domains import onnx_keys
 from hw.lowering.handlers import Handler, Handlers, affine_by_channel, output_tensor, with_axis_last
 from hw.lowering.integer_tensor import IntegerTensor
 from hw.lowering.layout_ops import channels_of, element_order, permuted_channels
-from hw.lowering.node_steps import Call
 from hw.lowering.pending_sum import PendingSum, Term, pending_sum
 from hw.lowering.refusal import lowering_error
 from hw.lowering.reordering import channel_rows, reordered

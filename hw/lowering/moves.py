@@ -17,12 +17,12 @@ from hw.host.operators import QUANTIZERS
 from hw.host.steps import HostStep, run, step
 from hw.kernels.select.kernel import Select
 from hw.lowering import parts
+from hw.lowering.call import Call
 from hw.lowering.context import Lowering
 from hw.lowering.gate.limits import MAX_MOVES
 from hw.lowering.handlers import Handler, Handlers
 from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps
 from hw.lowering.layout_ops import element_order, gather, layout_of, permuted_channels, permutes
-from hw.lowering.node_steps import Call
 from hw.lowering.refusal import lowering_error
 from hw.lowering.reordering import reordered
 from hw.lowering.rounding import Interval, Product

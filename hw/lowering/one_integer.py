@@ -12,11 +12,12 @@ import numpy as np
 import onnx
 
 from hw.host.steps import HostStep
+from hw.lowering.call import FLOATS
 from hw.lowering.context import Lowering
 from hw.lowering.gate.limits import MAX_CHAIN
 from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps, content, last_quantizer
 from hw.lowering.layout_ops import element_order
-from hw.lowering.node_steps import BOOL, FLOATS, combination, number_after
+from hw.lowering.node_steps import BOOL, combination, number_after
 from hw.lowering.refusal import lowering_error
 
 MAX_DEPTH = 48

@@ -9,13 +9,13 @@ import onnx
 
 from hw.host.steps import HostStep, step
 from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.lowering.call import Call
 from hw.lowering.context import Lowering
 from hw.lowering.geometry import Geometry
 from hw.lowering.handlers import Handler, Handlers, affine_by_channel, with_axis_last
 from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps
 from hw.lowering.layout_ops import channels_of, gather, permuted_channels
 from hw.lowering.moves import is_float, moved
-from hw.lowering.node_steps import Call
 from hw.lowering.padding import padding
 from hw.lowering.refusal import lowering_error
 from hw.lowering.rounding import Interval, Product
