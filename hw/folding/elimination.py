@@ -6,6 +6,7 @@ treewidth, whose branches join again soon.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -21,12 +22,32 @@ Factor = tuple[Variables, np.ndarray]
 def minimise(factors: Sequence[Factor], sizes: Sequence[int]) -> list[int] | None:
     """The values (0 to ``sizes[i]`` - 1) of all variables that minimise the sum of the factors; None if that needs a
     table of more than LARGEST_TABLE entries."""
-    left, remaining = list(factors), set(range(len(sizes)))
+    order = _order(tuple(scope for scope, _ in factors), tuple(sizes))
+    if order is None:
+        return None
+    left = list(factors)
     eliminated: list[tuple[int, Variables, np.ndarray]] = []
+    for variable, scope in order:
+        total = sum(_aligned(each, (*scope, variable)) for each in left if variable in each[0])
+        left = [each for each in left if variable not in each[0]]
+        left.append((scope, np.min(total, axis=-1)))
+        eliminated.append((variable, scope, np.argmin(total, axis=-1)))
+    values: dict[int, int] = {}
+    for variable, scope, best in reversed(eliminated):
+        values[variable] = int(best[tuple(values[v] for v in scope)])
+    return [values[i] for i in range(len(sizes))]
+
+
+@lru_cache(maxsize=64)
+def _order(scopes: tuple[Variables, ...], sizes: tuple[int, ...]) -> list[tuple[int, Variables]] | None:
+    """The variables in the order of elimination, each with those on which its best value depends: the variable of the
+    smallest table is next. None if that needs a table of more than LARGEST_TABLE entries."""
+    left, remaining = list(scopes), set(range(len(sizes)))
+    order = []
 
     def around(variable: int) -> Variables:
         """The variables that share a factor with this one."""
-        return tuple(sorted({v for scope, _ in left if variable in scope for v in scope} - {variable}))
+        return tuple(sorted({v for scope in left if variable in scope for v in scope} - {variable}))
 
     def work(variable: int) -> int:
         return sizes[variable] * prod(sizes[v] for v in around(variable))
@@ -36,15 +57,10 @@ def minimise(factors: Sequence[Factor], sizes: Sequence[int]) -> list[int] | Non
         scope = around(variable)
         if work(variable) > LARGEST_TABLE:
             return None
-        total = sum(_aligned(each, (*scope, variable)) for each in left if variable in each[0])
-        left = [each for each in left if variable not in each[0]]
-        left.append((scope, np.min(total, axis=-1)))
-        eliminated.append((variable, scope, np.argmin(total, axis=-1)))
+        left = [*(each for each in left if variable not in each), scope]
+        order.append((variable, scope))
         remaining.remove(variable)
-    values: dict[int, int] = {}
-    for variable, scope, best in reversed(eliminated):
-        values[variable] = int(best[tuple(values[v] for v in scope)])
-    return [values[i] for i in range(len(sizes))]
+    return order
 
 
 def _aligned(factor: Factor, scope: Variables) -> np.ndarray:

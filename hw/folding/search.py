@@ -101,6 +101,8 @@ class Search:
         self.nodes = [_node(node.kernel, family) for node in graph]
         self.edges = list(_edges(graph, self.nodes, family))
         self.most_cells = most_cells
+        self._known: dict[tuple[int, Resources | None], Choice | None] = {}
+        self._known_feasible: dict[tuple[int, Resources], bool] = {}
         packing = spec_of(family).packing
         if packing is not None and np.isfinite(most_cells):
             # Logic cells are one more resource, without a cost of their own.
@@ -122,6 +124,11 @@ class Search:
 
     def cheapest(self, cycles: int, budget: Resources | None = None) -> Choice | None:
         """The cheapest folding of at most ``cycles`` cycles per frame within ``budget``; None if there is none."""
+        if (cycles, budget) not in self._known:
+            self._known[cycles, budget] = self._cheapest(cycles, budget)
+        return self._known[cycles, budget]
+
+    def _cheapest(self, cycles: int, budget: Resources | None) -> Choice | None:
         if cycles < self.min_interval[0]:
             return None
         limit = np.full(len(self.weights), np.inf) if budget is None else self._limit(budget)
@@ -178,13 +185,18 @@ class Search:
         return result
 
     def _feasible(self, cycles: int, budget: Resources) -> bool:
-        """Whether a folding of at most ``cycles`` cycles per frame is within ``budget``.
+        """Whether a folding of at most ``cycles`` cycles per frame is within ``budget``."""
+        if (cycles, budget) not in self._known_feasible:
+            self._known_feasible[cycles, budget] = self._some_fits(cycles, self._limit(budget))
+        return self._known_feasible[cycles, budget]
 
-        Every price of the resources gives an answer where the folding that is cheapest at it is within the budget, or
-        costs more than the budget. Prices of what is scarce are raised until one does, or else an integer program
-        looks for any folding.
+    def _some_fits(self, cycles: int, limit: np.ndarray) -> bool:
+        """Whether a folding of at most ``cycles`` cycles per frame is within ``limit``.
+
+        Every price of the resources gives an answer where the folding that is cheapest at it is within the limit, or
+        costs more than the limit. Prices of what is scarce are raised until one does, or else an integer program looks
+        for any folding.
         """
-        limit = self._limit(budget)
         bounded = np.isfinite(limit)
         worth = np.where(bounded, np.where(limit > 0, limit, 1), np.inf)
         prices = bounded.astype(float)
