@@ -99,3 +99,25 @@ def solve(
         # The solver computes in floating point: a solution that is over the budget by a rounding error is excluded.
         chosen = np.array([of[i] for of, i in zip(own, picked, strict=True)])
         rows.append((chosen, np.ones(len(chosen)), -np.inf, len(chosen) - 1))
+
+
+def dearest(excess: np.ndarray) -> tuple[np.ndarray, float]:
+    """The prices of resources, of sum 1, at which the cheapest of several combinations exceeds the limits most; and by
+    how much it does: not at all where a mixture of the combinations is within the limits.
+
+    ``excess``: by combination and resource, (used - limit) / limit.
+    """
+    from scipy.optimize import linprog
+
+    count, resources = excess.shape
+    found = linprog(
+        [0] * resources + [-1],
+        A_ub=np.hstack([-excess, np.ones((count, 1))]),
+        b_ub=np.zeros(count),
+        A_eq=[[1] * resources + [0]],
+        b_eq=[1],
+        bounds=[(0, None)] * resources + [(None, None)],
+    )
+    if found.status != OPTIMAL:
+        raise BitfabricError(f"the folding search found no answer: {found.message}")
+    return np.maximum(found.x[:-1], 0), float(found.x[-1])

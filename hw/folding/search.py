@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import permutations
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.families import spec_of
 from hw.folding.elimination import Factor, minimise
-from hw.folding.program import Edge, Options, solve
+from hw.folding.program import Edge, Options, dearest, solve
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding, Kernel
 from hw.ir.stream import Stream
@@ -26,6 +27,10 @@ from hw.passes.lanes import converters
 
 PRICES = 24
 """Prices of resources that are tried before an integer program is solved."""
+CROSSED, CROSSINGS = 8, 12
+"""Foldings that are crossed before an integer program is solved, and how often."""
+ROUNDING = 1e-9
+"""Rounding error of costs as shares of a limit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,25 +198,72 @@ class Search:
     def _some_fits(self, cycles: int, limit: np.ndarray) -> bool:
         """Whether a folding of at most ``cycles`` cycles per frame is within ``limit``.
 
-        Every price of the resources gives an answer where the folding that is cheapest at it is within the limit, or
-        costs more than the limit. Prices of what is scarce are raised until one does, or else an integer program looks
-        for any folding.
+        Prices of the resources give an answer where the folding that is cheapest at them is within the limit, or costs
+        more than the limit. The next prices are those at which the foldings so far exceed the limit most. Where a
+        mixture of these is within the limit, no prices give an answer: foldings that take some layers from one and the
+        others from another are tried, and then an integer program looks for any folding.
         """
-        bounded = np.isfinite(limit)
-        worth = np.where(bounded, np.where(limit > 0, limit, 1), np.inf)
-        prices = bounded.astype(float)
+        bounded = np.flatnonzero(np.isfinite(limit))
+        worth = np.where(limit > 0, limit, 1)[bounded]
+        prices = np.full(len(bounded), 1 / len(bounded))
+        found: list[list[int]] = []
+        excess: list[np.ndarray] = []
         for _ in range(PRICES):
-            picked = self._eliminated(cycles, prices / worth)
+            weights = np.zeros(len(limit))
+            weights[bounded] = prices / worth
+            picked = self._eliminated(cycles, weights)
             if picked is None:
                 break
             used = self._used(picked)
             if (used <= limit).all():
                 return True
-            if (prices / worth) @ used > (1 + 1e-9) * ((prices / worth)[bounded] @ limit[bounded]):
+            found.append(picked)
+            excess.append((used - limit)[bounded] / worth)
+            if prices @ excess[-1] > ROUNDING:
                 return False
-            over = np.subtract(used, limit, where=bounded, out=np.zeros(len(used))) / worth
-            prices *= np.exp(np.clip(over, -1, 1))
-        return self._programmed(cycles, limit, np.zeros(len(limit))) is not None
+            prices, least = dearest(np.array(excess))
+            if least <= ROUNDING:
+                break
+        return self._crossed(found, limit) or self._programmed(cycles, limit, np.zeros(len(limit))) is not None
+
+    def _crossed(self, found: Sequence[Sequence[int]], limit: np.ndarray) -> bool:
+        """Whether a folding within ``limit`` takes its first layers from one of these foldings, and the others from
+        another; or from the best of those, and so on for a few times."""
+        worth = np.where(limit > 0, limit, 1)
+
+        def excess(used: np.ndarray) -> np.ndarray:
+            return np.max((used - limit) / worth, axis=-1)
+
+        pool = sorted(map(list, found), key=lambda each: excess(self._used(each)))[:CROSSED]
+        pairs = list(permutations(pool, 2))
+        for _ in range(CROSSINGS if pairs else 0):
+            tried = [excess(self._spliced(*pair)) for pair in pairs]
+            best = min(range(len(pairs)), key=lambda i: tried[i].min())
+            if tried[best].min() <= 0:
+                return True
+            (first, second), at = pairs[best], int(tried[best].argmin())
+            spliced = [*first[:at], *second[at:]]
+            if spliced in pool:
+                return False
+            pairs = [pair for each in pool for pair in ((each, spliced), (spliced, each))]
+            pool.append(spliced)
+        return False
+
+    def _spliced(self, first: Sequence[int], second: Sequence[int]) -> np.ndarray:
+        """By k (0 to the number of nodes) the resources of the folding that has the first k nodes of ``first`` and the
+        others of ``second``."""
+        total = np.zeros((len(self.nodes) + 1, len(self.weights)))
+        for i, node in enumerate(self.nodes):
+            total[: i + 1] += node.used[second[i]]
+            total[i + 1 :] += node.used[first[i]]
+        for e in self.edges:
+            writer, reader = self.nodes[e.writer].group, self.nodes[e.reader].group
+            before, after = e.produced[writer[first[e.writer]]], e.produced[writer[second[e.writer]]]
+            new, old = e.consumed[reader[first[e.reader]]], e.consumed[reader[second[e.reader]]]
+            total[: e.writer + 1] += e.used[after, old]
+            total[e.writer + 1 : e.reader + 1] += e.used[before, old]
+            total[e.reader + 1 :] += e.used[before, new]
+        return total
 
     def _limit(self, budget: Resources) -> np.ndarray:
         """A budget as an array, with the limit on logic cells."""

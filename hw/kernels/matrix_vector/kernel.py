@@ -52,6 +52,12 @@ def _signed_bits(low: int, high: int) -> int:
     return 1 + max(int(high).bit_length(), int(-low - 1).bit_length() if low < 0 else 0)
 
 
+def _bits(codes: np.ndarray, width: int) -> np.ndarray:
+    """The ``width`` low bits of integers, the lowest first, on an axis behind the others (uint8)."""
+    codes = codes.astype(np.uint8 if width <= 8 else np.uint64)
+    return ((codes[..., None] >> np.arange(width, dtype=codes.dtype)) & codes.dtype.type(1)).astype(np.uint8)
+
+
 @dataclass(frozen=True, eq=False)
 class MatrixVector(Kernel):
     """``y[..., m] = sum over k of weights[m, k] * x[..., k]``, exactly.
@@ -195,7 +201,7 @@ class MatrixVector(Kernel):
 
     # Hardware.
 
-    @property
+    @cached_property
     def datapath(self) -> str:
         """``xnor``, ``ternary``, ``weight_planes``, ``input_planes`` or ``multiply``; the same for every family."""
         weight, data = self.weight_dtype, self.input_dtype
@@ -286,14 +292,11 @@ class MatrixVector(Kernel):
         """The weight memory bit by bit: (NF * SF, PE, ROW)."""
         if self.datapath != "input_planes":
             codes = encode(self._folded, self.weight_dtype)
-            planes = (codes[..., None] >> np.arange(self.weight_dtype.bitwidth(), dtype=np.uint64)) & np.uint64(1)
-            return planes.reshape(*codes.shape[:2], -1)
+            return _bits(codes, self.weight_dtype.bitwidth()).reshape(*codes.shape[:2], -1)
         _, bits, extra_bits = self.planes
         sums, differences, extra = self._paired
-        pairs = np.stack((sums, differences), axis=-1).reshape(*sums.shape[:2], -1)
-        planes = (pairs[..., None] >> np.arange(bits)) & 1
-        rest = (extra[..., None] >> np.arange(extra_bits)) & 1
-        return np.concatenate((planes.reshape(*sums.shape[:2], -1), rest), axis=2)
+        pairs = np.stack((sums, differences), axis=-1)
+        return np.concatenate((_bits(pairs, bits).reshape(*sums.shape[:2], -1), _bits(extra, extra_bits)), axis=2)
 
     @property
     def memory(self) -> WeightMemory:

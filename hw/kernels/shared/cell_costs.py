@@ -82,10 +82,30 @@ def columns(words: np.ndarray, width: int) -> int:
 
     ``words``: (depth, lanes), of ``width`` bits each; depth is at most COLUMNS.
     """
-    depth = len(words)
-    planes = (words.astype(np.int64)[:, :, None] >> np.arange(width)) & 1
-    numbers = (planes.reshape(depth, -1) << np.arange(depth)[:, None]).sum(axis=0)
-    return len(np.setdiff1d(numbers, [0, (1 << depth) - 1]))
+    return _distinct(_columns(words, width).reshape(1, -1), len(words))
+
+
+def columns_apart(words: np.ndarray, width: int) -> int:
+    """The sum of ``columns`` over memories of one lane each: ``words`` is (depth, memories)."""
+    return _distinct(_columns(words, width), len(words))
+
+
+def _columns(words: np.ndarray, width: int) -> np.ndarray:
+    """The bit columns, (lanes, width): bit i of an integer is that of word i."""
+    kind = np.uint8 if len(words) <= 8 else np.int64
+    numbers, bits = np.zeros((words.shape[1], width), kind), np.arange(width)
+    for place, word in enumerate(words):
+        plane = (word.astype(np.int64)[:, None] >> bits) & 1 if width > 1 else word[:, None] & 1
+        numbers |= plane.astype(kind) << kind(place)
+    return numbers
+
+
+def _distinct(numbers: np.ndarray, depth: int) -> int:
+    """The sum over rows of the number of distinct columns of ``depth`` bits, all zeros and all ones not counted."""
+    ordered = np.sort(numbers, axis=1, kind="stable")
+    first = np.ones(ordered.shape, np.bool_)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    return int(np.count_nonzero(first & (ordered != 0) & (ordered != (1 << depth) - 1)))
 
 
 def add(bits: int, family: Family, carry: bool = False) -> int:

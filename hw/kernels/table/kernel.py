@@ -209,7 +209,7 @@ class Table(ChannelKernel):
         if self._depth > cell_costs.COLUMNS:
             return self._lanes * self.output_dtype.bitwidth()
         width = self.output_dtype.bitwidth()
-        return sum(cell_costs.columns(lane[:, None], width) for lane in self._contents)
+        return cell_costs.columns_apart(self._contents.T, width)
 
     def _block(self, files: tuple[Memory, ...], family: Family) -> Resources:
         """Cost of one memory in block RAM, with its output registers and its parity check."""

@@ -289,7 +289,7 @@ class Threshold(ChannelKernel):
         if stage == 0:
             return cell_costs.columns(words[:, :, 0], self._table.width)
         lanes = words.transpose(0, 2, 1).reshape(depth, -1)
-        return sum(cell_costs.columns(lane[:, None], self._table.width) for lane in lanes.T) * self.lanes // self._lanes
+        return cell_costs.columns_apart(lanes, self._table.width) * self.lanes // self._lanes
 
     def _in_blocks(self, stage: int, family: Family) -> bool:
         _, depth, width = self._memories(stage)
