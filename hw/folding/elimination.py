@@ -22,8 +22,8 @@ Factor = tuple[Variables, np.ndarray]
 def minimise(factors: Sequence[Factor], sizes: Sequence[int]) -> list[int] | None:
     """The values (0 to ``sizes[i]`` - 1) of all variables that minimise the sum of the factors; None if that needs a
     table of more than LARGEST_TABLE entries."""
-    order = _order(tuple(scope for scope, _ in factors), tuple(sizes))
-    if order is None:
+    order, largest = _order(tuple(scope for scope, _ in factors), tuple(sizes))
+    if largest > LARGEST_TABLE:
         return None
     left = list(factors)
     eliminated: list[tuple[int, Variables, np.ndarray]] = []
@@ -39,11 +39,11 @@ def minimise(factors: Sequence[Factor], sizes: Sequence[int]) -> list[int] | Non
 
 
 @lru_cache(maxsize=64)
-def _order(scopes: tuple[Variables, ...], sizes: tuple[int, ...]) -> list[tuple[int, Variables]] | None:
-    """The variables in the order of elimination, each with those on which its best value depends: the variable of the
-    smallest table is next. None if that needs a table of more than LARGEST_TABLE entries."""
+def _order(scopes: tuple[Variables, ...], sizes: tuple[int, ...]) -> tuple[list[tuple[int, Variables]], int]:
+    """The variables in the order of elimination, each with those on which its best value depends, and the entries of
+    the largest table. The variable of the smallest table is next."""
     left, remaining = list(scopes), set(range(len(sizes)))
-    order = []
+    order, largest = [], 0
 
     def around(variable: int) -> Variables:
         """The variables that share a factor with this one."""
@@ -55,12 +55,11 @@ def _order(scopes: tuple[Variables, ...], sizes: tuple[int, ...]) -> list[tuple[
     while remaining:
         variable = min(remaining, key=lambda v: (work(v), v))
         scope = around(variable)
-        if work(variable) > LARGEST_TABLE:
-            return None
+        largest = max(largest, work(variable))
         left = [*(each for each in left if variable not in each), scope]
         order.append((variable, scope))
         remaining.remove(variable)
-    return order
+    return order, largest
 
 
 def _aligned(factor: Factor, scope: Variables) -> np.ndarray:

@@ -9,7 +9,7 @@ from hw.fabric.resources import Resources
 from hw.families import spec_of
 from hw.families.ecp5 import ECP5
 from hw.families.ice40 import ICE40
-from hw.folding import elimination, finn_json
+from hw.folding import elimination, finn_json, program
 from hw.folding.choose import estimate_resources, for_budget, for_cycles
 from hw.folding.search import Search
 from hw.host.errors import BitfabricError
@@ -132,6 +132,20 @@ def test_elimination_finds_the_least_sum(seed, count):
 
     values = elimination.minimise(factors, sizes)
     assert total(values) == pytest.approx(min(map(total, product(*map(range, sizes)))))
+
+
+@pytest.mark.quick
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 9999), count=st.integers(1, 12), resources=st.integers(1, 5))
+def test_prices_exceed_limits_unless_a_mixture_fits(seed, count, resources):
+    rng = np.random.default_rng(seed)
+    excess = rng.normal(rng.uniform(-1, 1), 1, (count, resources))
+    prices, least = program.dearest(excess)
+    assert (prices >= 0).all()
+    assert prices.sum() == pytest.approx(1)
+    assert least == pytest.approx((excess @ prices).min())
+    others = rng.dirichlet(np.full(resources, 0.3), 500)
+    assert ((excess @ others.T).min(axis=0) <= least + 1e-7).all()
 
 
 @pytest.mark.quick
