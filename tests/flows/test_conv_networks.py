@@ -92,9 +92,14 @@ def test_from_brevitas_to_rtl(case, tmp_path):
         np.testing.assert_array_equal(made.run(frames, "emulator"), made.run(frames, "qonnx"))
 
 
-def test_a_network_beyond_the_device_is_refused_with_numbers(tmp_path):
-    export(network(Case("vgg-small-w8a8", 1, options={**TINY, "width": 1 / 2})), tmp_path / "model.onnx")
-    with pytest.raises(BitfabricError, match=r"does not fit ulx3s-12f as folded: .* BRAM .* take a bigger device"):
+@pytest.mark.parametrize(("width", "words"), [
+    (1 / 4, r"does not fit ulx3s-12f as folded: .* BRAM .* take a bigger device"),
+    (1 / 2, r"does not fit ulx3s-12f, however it is folded: its weights are .* Mbit, .* take a bigger device"),
+])  # fmt: skip
+def test_a_network_beyond_the_device_is_refused_with_numbers(tmp_path, width, words):
+    """One of more than a million weights is refused before its foldings are examined."""
+    export(network(Case("vgg-small-w8a8", 1, options={**TINY, "width": width})), tmp_path / "model.onnx")
+    with pytest.raises(BitfabricError, match=words):
         build(tmp_path / "model.onnx", "ulx3s-12f", tmp_path / "out")
 
 
