@@ -20,13 +20,15 @@ from hw.lowering import parts
 from hw.lowering.call import Call
 from hw.lowering.context import Lowering
 from hw.lowering.gate.limits import MAX_MOVES
-from hw.lowering.handlers import Handler, Handlers
+from hw.lowering.handlers import Handler, Handlers, with_axis_last
 from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps
 from hw.lowering.layout_ops import element_order, gather, layout_of, permuted_channels, permutes
 from hw.lowering.refusal import lowering_error
 from hw.lowering.reordering import reordered
 from hw.lowering.rounding import Interval, Product
 
+STREAM_SHAPES = 2
+"""Shapes of a stream along whose axes a Select takes elements, before it takes them one by one."""
 MOST_MASKED = 1 << 12
 """Elements of a frame up to which a Select may take its elements one by one, by no axes of the frame."""
 
@@ -144,6 +146,12 @@ def moved(context: Lowering, node: onnx.NodeProto, steps: Steps) -> HostTensor |
         return value.selected(steps)
     tensor = context.integers(node.input[0], node)
     order = run(steps, element_order(tensor.layout_ops, tensor.shape)[None])[0]
+    image = context.images.get(node.input[0])
+    if image is not None and len(tensor.tensor_shape) > 1 and _by_axes(tensor, order, STREAM_SHAPES) is None:
+        # Left out of a stream in another order (behind a DepthToSpace), elements would leave one that no loops count.
+        axis = image % (len(tensor.tensor_shape) + 1) - 1
+        tensor = with_axis_last(context, node, tensor, axis, permuted=True)
+        order = run(steps, element_order(tensor.layout_ops, tensor.shape)[None])[0]
     return _selected(context, node, tensor, order)
 
 
@@ -184,9 +192,14 @@ def _selected(context: Lowering, node: onnx.NodeProto, tensor: IntegerTensor, or
     )
 
 
-def _by_axes(tensor: IntegerTensor, order: np.ndarray) -> tuple[IntegerTensor, tuple[tuple[int, ...], ...]] | None:
+def _by_axes(
+    tensor: IntegerTensor, order: np.ndarray, shapes_tried: int | None = None
+) -> tuple[IntegerTensor, tuple[tuple[int, ...], ...]] | None:
     """The tensor, as a stream of the shape along whose axes the elements at positions ``order`` are selected, and the
-    indices of each axis; None where there is no such shape, or elements are taken several times."""
+    indices of each axis; None where there is no such shape, or elements are taken several times.
+
+    ``shapes_tried`` limits the shapes: the stream's own, its positions by channels, and single elements.
+    """
     taken = np.zeros(prod(tensor.shape), bool)
     taken[order.ravel()] = True
     if order.size > np.count_nonzero(taken):
@@ -194,7 +207,7 @@ def _by_axes(tensor: IntegerTensor, order: np.ndarray) -> tuple[IntegerTensor, t
     shapes = [tensor.shape, (prod(tensor.shape[:-1]), tensor.channels)]
     if taken.size <= MOST_MASKED:
         shapes.append((taken.size,))
-    for shape in shapes:
+    for shape in shapes[:shapes_tried]:
         mask = taken.reshape(shape)
         axes = range(mask.ndim)
         kept = [np.flatnonzero(mask.any(axis=tuple(a for a in axes if a != axis))) for axis in axes]

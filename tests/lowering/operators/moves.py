@@ -63,6 +63,11 @@ def _depth(op: str, **attributes) -> Build:
     return lambda b, x, opset: b.node(op, x, blocksize=2, **attributes)
 
 
+def _cropped(b: Builder, x: str, opset: int) -> str:
+    """A crop that does not keep whole blocks."""
+    return _slice([1], [11], [2])(b, _depth("DepthToSpace")(b, x, opset), opset)
+
+
 def _turned(b: Builder, x: str, opset: int) -> str:
     return b.node("Transpose", x, perm=[0, 1, 3, 2])
 
@@ -89,6 +94,7 @@ ROWS = (
     Row("Slice", _before_conv(_slice([1], [3], [1]), 2), "of channels", **_OUT),
     Row("Slice", _before_conv(_slice([0], [6], [2], [2]), 4), "with steps", since=10, **_OUT),
     Row("Gather", _before_conv(_gather(1, 3, 0, 1), 3), "constant indices", **_OUT),
+    Row("Slice", _before_conv(_cropped, 1), "also behind other moves", **_OUT),
     Row("Gather", _before_conv(_gather(2, 5, 3, 1), 4), "of rows and columns in a regular order", **_OUT),
     Row("DepthToSpace", _before_conv(_depth("DepthToSpace"), 1), "order DCR", **_OUT),
     Row("DepthToSpace", _before_conv(_depth("DepthToSpace", mode="CRD"), 1), "and CRD", since=11, **_OUT),
