@@ -104,6 +104,11 @@ def _channels_last(op: str, *shape: int, **attributes) -> Build:
     return build
 
 
+def _pool_channels_last(b: Builder, x: str, opset: int) -> str:
+    ceil = {"ceil_mode": 0} if opset >= 10 else {}
+    return _channels_last("MaxPool", pads=[0] * 4, **_WINDOW, **ceil)(b, x, opset)
+
+
 _WINDOW = {"kernel_shape": [2, 2], "strides": [2, 2]}
 _CONV = {"kernel_shape": [3, 3], "strides": [1, 1], "dilations": [1, 1], "group": 1}
 _CL = {"domain": CHANNELS_LAST, "shape": (1, 6, 6, 4)}
@@ -158,6 +163,6 @@ ROWS = (
         output=(1.0, 8),
         **_CL,
     ),
-    Row("MaxPool", _channels_last("MaxPool", pads=[0] * 4, ceil_mode=0, **_WINDOW), **_CL),
+    Row("MaxPool", _pool_channels_last, **_CL),
     Row("BatchNormalization", _channels_last("BatchNormalization", epsilon=0.0), "as ONNX's", **_CL),
 )

@@ -35,6 +35,12 @@ def _weights(b: Builder, x: str, opset: int) -> str:
     return b.node("Gemm", q, matrix, bias, transB=1)
 
 
+def _trunc(b: Builder, x: str, opset: int) -> str:
+    if opset == 1:
+        return b.node("Trunc", x, 0.125, 0.0, 6.0, 4.0, rounding_mode="FLOOR")
+    return b.node("Trunc", x, 0.125, 0.0, 6.0, 0.5, 4.0, rounding_mode="FLOOR", signed=1, narrow=0)
+
+
 _OWN = {"domain": DOMAIN, "output": None}
 
 ROWS = (
@@ -53,12 +59,7 @@ ROWS = (
         "one row of thresholds, or one for each channel",
         **_OWN,
     ),
-    Row(
-        "Trunc",
-        lambda b, x, opset: b.node("Trunc", x, 0.125, 0.0, 6.0, 4.0, rounding_mode="FLOOR"),
-        "versions 1 (five inputs) and 2",
-        **_OWN,
-    ),
+    Row("Trunc", _trunc, "five inputs (version 1) or six (version 2), all rounding modes", **_OWN),
     *(
         Row(op, _linear(elem_type, zero_point, 0.3), conditions, output=None, since=since)
         for op in ("QuantizeLinear", "DequantizeLinear")

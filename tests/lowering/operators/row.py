@@ -7,10 +7,13 @@ from typing import TypeAlias
 import onnx
 from onnx import helper
 
+from hw.lowering.versions import QONNX_NEWEST, VERSIONS, since_version
 from tests.builders.qonnx_builder import DOMAIN, Builder
 
 OLDEST, NEWEST = 7, onnx.defs.onnx_opset_version()
 """The operator sets of ONNX that are read."""
+QONNX_ROWS = 13
+"""ONNX's operator set in the models of QONNX's own operators."""
 CHANNELS_LAST = "qonnx.custom_op.channels_last"
 Build: TypeAlias = Callable[[Builder, str, int], str]
 """Appends nodes that read a tensor, for an operator set; returns the name of their result."""
@@ -41,29 +44,29 @@ class Row:
     exactness: str = EXACT
     elem_type: int = onnx.TensorProto.FLOAT
     domain: str = ""
-    since: int = OLDEST
+    since: int = 1
     until: int = NEWEST
 
     @property
     def versions(self) -> dict[int, int]:
         """The versions of the operator that are read, each with an operator set that has it."""
-        if self.domain:
-            return {1: 13}
-        found: dict[int, int] = {}
-        for opset in range(self.since, self.until + 1):
-            if onnx.defs.has(self.op, opset):
-                schema = onnx.defs.get_schema(self.op, opset)
-                if not schema.deprecated:
-                    found.setdefault(schema.since_version, opset)
+        key, found = (self.domain, self.op), {}
+        # QONNX counts the versions of its own operators from 1; those with channels last have ONNX's numbers.
+        known = range(1, QONNX_NEWEST + 1) if self.domain == DOMAIN else range(OLDEST, NEWEST + 1)
+        for opset in known:
+            version = since_version(key, opset) if self.since <= opset <= self.until else None
+            if version in VERSIONS[key]:
+                found.setdefault(version, opset)
         return found
 
     def model(self, opset: int) -> onnx.ModelProto:
-        """The model in an operator set."""
+        """The model in an operator set of the row's domain."""
+        standard = QONNX_ROWS if self.domain == DOMAIN else opset
         b = Builder(self.shape)
         y = self.build(b, b.quant("x", self.input[0], self.input[1]), opset)
         if self.output is not None:
             y = b.quant(y, *self.output)
-        model = b.model((y, ()), opset=opset)
+        model = b.model((y, ()), opset=standard)
         del model.graph.output[:]
         model.graph.output.append(helper.make_empty_tensor_value_info(y))
         model.graph.output[0].type.tensor_type.elem_type = self.elem_type
@@ -74,7 +77,8 @@ class Row:
                 shape = shapes[node.input[0]]
                 model.graph.value_info.append(helper.make_tensor_value_info(node.output[0], 1, shape))
         domains = {node.domain for node in model.graph.node} - {"", DOMAIN}
-        # The versions of the channels-last operators are those of ONNX's.
         model.opset_import.extend(helper.make_opsetid(domain, opset) for domain in sorted(domains))
+        if self.domain == DOMAIN:
+            next(each for each in model.opset_import if each.domain == DOMAIN).version = opset
         model.ir_version = 10
         return model
