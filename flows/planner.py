@@ -431,7 +431,7 @@ def pareto(
     clock_mhz: float | None = None,
     input_type: InputTypes | None = None,
 ) -> dict[str, Any]:
-    """The Pareto front of rate and cost on a target: every folding that fits it and is cheaper than all faster ones.
+    """The Pareto front of rate and resources on a target, of foldings that fit it (``Search.pareto_front``).
 
     FIFOs are not counted, since their depths follow from the folding. Raises BitfabricError where none fits.
     """

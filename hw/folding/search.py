@@ -178,16 +178,30 @@ class Search:
                 yield choice
 
     def pareto_front(self, budget: Resources) -> list[Choice]:
-        """The Pareto front of interval and cost within ``budget``, the fastest first; empty if nothing fits. Every
-        entry is the cheapest folding of its interval, and cheaper than all faster ones."""
+        """The Pareto front of rate and resources within ``budget``, the fastest first; empty if nothing fits.
+
+        Every entry is the cheapest folding of its interval, and no faster entry is as good: it is cheaper than all of
+        them, its fullest resource is no fuller than theirs, and each takes more logic, block RAM or DSPs. (The cost
+        alone would keep a folding that saves flip-flops at the price of lookup tables.)
+        """
         result: list[Choice] = []
         if (first := self.fastest(budget)) is None:
             return result
         for cycles in self.intervals[bisect_left(self.intervals, first.interval) :]:
             choice = self.cheapest(cycles, budget)
-            if choice is not None and (not result or choice.cost < result[-1].cost):
+            if choice is not None and not any(self._dominates(faster, choice) for faster in result):
                 result.append(choice)
         return result
+
+    def _dominates(self, faster: Choice, slower: Choice) -> bool:
+        """Whether no cost of ``slower`` is a reason to prefer it: neither the total nor the share of any resource.
+
+        Flip-flops lie in the same cells as lookup tables, so the larger share of the two counts as logic.
+        """
+        mine, its = (vector(each.used) / np.maximum(vector(self.available), 1) for each in (faster, slower))
+        areas = [(max(lut, ff), bram, dsp) for lut, ff, bram, dsp in (mine, its)]
+        no_more = all(a <= b for a, b in zip(*areas, strict=True))
+        return bool(faster.cost <= slower.cost * (1 + ROUNDING) or max(areas[0]) < max(areas[1]) or no_more)
 
     def _feasible(self, cycles: int, budget: Resources) -> bool:
         """Whether a folding of at most ``cycles`` cycles per frame is within ``budget``."""

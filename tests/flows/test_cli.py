@@ -4,7 +4,7 @@ import re
 import signal
 import subprocess
 import sys
-from itertools import pairwise
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -229,7 +229,7 @@ def test_what_the_device_holds(here, small):
         assert count["estimated"] <= shares[name] * count["available"]
     # A network so small is not limited by the device but by its own widest folding.
     assert front[0]["interval"] == fill["cycles"]["interval"] == 1
-    for faster, slower in pairwise(front):
+    for faster, slower in combinations(front, 2):
         assert faster["interval"] < slower["interval"]
         assert any(slower["estimated"][name] < value for name, value in faster["estimated"].items())
     last = json.loads(here(*options, "--fps", front[-1]["fps"], "--json")[1])

@@ -1,4 +1,4 @@
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.fabric.resources import Resources
-from hw.families import spec_of
+from hw.families import families, spec_of
 from hw.families.ecp5 import ECP5
 from hw.families.ice40 import ICE40
 from hw.folding import elimination, finn_json, program
@@ -23,6 +23,11 @@ from tests.builders.networks import perceptron, residual
 from tests.kernels.kernel_bench import check, random_frames
 
 DEVICE = Resources(lut=24288, ff=24288, bram=56, dsp=28)
+FRONTS = (
+    ([16, 24, 5], [("INT3", "INT3"), ("UINT3", "INT3")]),
+    ([12, 8, 6], [("UINT2", "INT3"), ("BIPOLAR", "BIPOLAR")]),
+    ([24, 20, 10], [("INT8", "TERNARY"), ("UINT4", "INT4")]),
+)
 
 
 def measured(graph, table):
@@ -35,6 +40,26 @@ def measured(graph, table):
 def cost(used, available):
     """What the search minimises, written again."""
     return sum(u / have if have else 1e3 * u for u, have in zip(used, vars(available).values(), strict=True))
+
+
+def areas(used, available):
+    """The shares of logic, block RAM and DSPs; lookup tables and flip-flops lie in the same cells."""
+    pairs = zip(vars(used).values(), vars(available).values(), strict=True)
+    lut, ff, bram, dsp = (count / max(1, have) for count, have in pairs)
+    return max(lut, ff), bram, dsp
+
+
+def is_as_good(faster, slower, available):
+    """Whether there is no reason to take a slower folding: see ``pareto_front``."""
+    mine, its = areas(faster.used, available), areas(slower.used, available)
+    no_more = all(a <= b for a, b in zip(mine, its, strict=True))
+    return no_more or max(mine) < max(its) or faster.cost < slower.cost + 1e-9
+
+
+def check_front(front, available):
+    for faster, slower in combinations(front, 2):
+        assert faster.interval < slower.interval
+        assert not is_as_good(faster, slower, available)
 
 
 def check_searches(graph, seed):
@@ -61,11 +86,16 @@ def check_searches(graph, seed):
         fast = [u for t, u in fitting if t <= cycles] or [u for t, u in legal if t <= cycles]
         assert cost(used, budget) == pytest.approx(min(cost(u, budget) for u in fast))
 
-        front = Search(graph, ECP5, budget).pareto_front(budget)
-        ranked = sorted((t, cost(u, budget)) for t, u in fitting)
-        best = [(t, c) for i, (t, c) in enumerate(ranked) if all(c < faster - 1e-9 for _, faster in ranked[:i])]
-        assert [choice.interval for choice in front] == [t for t, _ in best]
-        np.testing.assert_allclose([choice.cost for choice in front], [c for _, c in best])
+        search = Search(graph, ECP5, budget)
+        front = search.pareto_front(budget)
+        assert front if fitting else not front
+        for choice in front:
+            assert choice.cost == pytest.approx(min(cost(u, budget) for t, u in fitting if t <= choice.interval))
+        check_front(front, budget)
+        for interval in {t for t, _ in fitting} - {choice.interval for choice in front}:
+            left_out = search.cheapest(interval, budget)
+            faster = [choice for choice in front if choice.interval <= interval]
+            assert any(is_as_good(choice, left_out, budget) for choice in faster)
     for choice in front:
         interval, used = measured(graph, choice.folding)
         assert (interval, Resources(*used.tolist())) == (choice.interval, choice.used)
@@ -220,3 +250,21 @@ def test_impossible_rate_names_the_limit():
     graph = perceptron(np.random.default_rng(1), [8, 4, 2], [("UINT4", "INT4"), ("UINT2", "INT4")], arg_max=True)
     with pytest.raises(BitfabricError, match="needs at least 1 cycles"):
         for_cycles(graph, 0, ECP5, DEVICE)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("family", families().values(), ids=families())
+def test_no_row_of_a_front_is_dominated(family):
+    """Unrolled layers of 3 bits take fewer lookup tables than those of two cycles, and more flip-flops: two rows cost
+    less in total than a faster one, and more of everything that limits."""
+    dropped = 0
+    for seed, (widths, types) in enumerate(FRONTS):
+        graph = perceptron(np.random.default_rng(seed), widths, types)
+        for available in (DEVICE, Resources(1000, 6000, 40, 10), Resources(50_000, 3000, 4, 0)):
+            search = Search(graph, family, available)
+            front = search.pareto_front(available)
+            check_front(front, available)
+            cheaper = [search.cheapest(cycles, available) for cycles in search.intervals]
+            costs = [np.inf, *(choice.cost for choice in cheaper if choice)]
+            dropped += sum(np.diff(np.minimum.accumulate(costs)) < 0) - len(front)
+    assert dropped > 0, "no front had a dominated row"
