@@ -107,7 +107,7 @@ def test_a_real_port_that_babbles_or_takes_nothing_is_an_error(monkeypatch: pyte
 
 def test_a_run_goes_on_as_long_as_results_come_and_a_late_one_is_not_lost() -> None:
     class Slow(ImageModel):
-        """Sends text before each message, and needs most of an attempt's time for both, however many octets are escaped."""
+        """Sends text before each message, and needs most of an attempt's time for both, whatever is escaped."""
 
         def read(self, size: int = 1) -> bytes:
             self.now += 0.04
