@@ -15,6 +15,7 @@ scale.
 from typing import TYPE_CHECKING, Any
 
 from quant.compression.coding import decode, encode
+from quant.compression.layerwise import obq, obs
 from quant.compression.pruning import prune
 from quant.compression.sensitivity import curvature, curvature_from_adam
 from quant.compression.sharing import entropy_quantize, share_weights, uniform_quantize
@@ -36,6 +37,8 @@ __all__ = [
     "describe",
     "encode",
     "entropy_quantize",
+    "obq",
+    "obs",
     "prepare",
     "product_quantize",
     "prune",

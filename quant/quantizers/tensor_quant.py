@@ -48,6 +48,9 @@ class TensorQuant(torch.nn.Module):
     def values_and_scale(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         raise NotImplementedError
 
+    def check_codes(self, codes: torch.Tensor) -> None:
+        """Raises QuantError (status 2) if the quantizer excludes integers ``codes`` (out, in, *kernel)."""
+
     def forward(self, x: torch.Tensor) -> Quantized:
         values, scale = self.values_and_scale(x)
         return values, scale, self.zero_point, self.bits

@@ -39,6 +39,16 @@ class BoundedWeight(TensorQuant):
     def _centered(self, weight: torch.Tensor) -> torch.Tensor:
         return weight - weight.mean(self.over, keepdim=True) if self.zero_center else weight
 
+    def check_codes(self, codes: torch.Tensor) -> None:
+        positive, negative = (codes.clamp(min=0).sum(self.over), (-codes).clamp(min=0).sum(self.over))
+        largest = 2 * torch.maximum(positive, negative) if self.zero_center else positive + negative
+        if float(largest.max()) > self.limit / _MARGIN:
+            raise QuantError(
+                f"scheme accumulator_aware allows sums of |weights| up to {self.limit / _MARGIN:g}, and these "
+                f"weights would have {float(largest.max()):g}: use a method that changes no other weights (prune, obd)",
+                status=2,
+            )
+
     def values_and_scale(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         scale = torch.exp2(self.log_scale)
         v = self._centered(x)
