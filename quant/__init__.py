@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from quant.models.network import Network
     from quant.qonnx.export import export
     from quant.training.checkpoint import load_checkpoint, save_checkpoint
-    from quant.training.config import TrainConfig, TrainerOptions
+    from quant.training.config import Pruning, TrainConfig, TrainerOptions
     from quant.training.loop import FitResult, fit
     from quant.training.run import train_run
 
@@ -48,8 +48,7 @@ _HOMES = {
     "schemes": "quant.schemes",
     "summary": "quant.metrics",
     "train_run": "quant.training.run",
-    "TrainConfig": "quant.training.config",
-    "TrainerOptions": "quant.training.config",
+    **dict.fromkeys(("Pruning", "TrainConfig", "TrainerOptions"), "quant.training.config"),
 }
 
 __all__ = [
@@ -60,6 +59,7 @@ __all__ = [
     "LayerCost",
     "LayerShape",
     "Network",
+    "Pruning",
     "QuantError",
     "TrainConfig",
     "TrainerOptions",

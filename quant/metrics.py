@@ -46,7 +46,8 @@ class LayerSummary:
 
     ``kind`` is "linear", "conv", "depthwise" or "grouped". ``output_shape`` excludes the batch. ``weight_bits`` and
     ``act_bits`` are the widths of the operands that the layer multiplies: 32 for floating point; the sum over a pooling
-    window includes the bits that the sum adds. ``memory_bits`` is the size of the weights, and ``bit_operations`` is
+    window includes the bits that the sum adds. ``nonzeros`` counts the weights that are not zero at inference.
+    ``memory_bits`` is the size of the weights, zeros included, and ``bit_operations`` is
     ``macs * weight_bits * act_bits``.
     """
 
@@ -56,12 +57,20 @@ class LayerSummary:
     weight_bits: int
     act_bits: int
     weights: int
+    nonzeros: int
     memory_bits: int
     macs: int
     bit_operations: int
 
+    @property
+    def density(self) -> float:
+        """The share of the weights that are not zero."""
+        return self.nonzeros / self.weights
 
-_COLUMNS = ("layer", "type", "output", "weight bits", "act bits", "weights", "memory bits", "MACs", "bit operations")
+
+_COLUMNS = (
+    "layer", "type", "output", "weight bits", "act bits", "weights", "density", "memory bits", "MACs", "bit operations",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,15 @@ class Summary:
         return sum(row.weights for row in self.layers)
 
     @property
+    def nonzeros(self) -> int:
+        return sum(row.nonzeros for row in self.layers)
+
+    @property
+    def density(self) -> float:
+        """The share of the weights that are not zero."""
+        return self.nonzeros / self.weights
+
+    @property
     def memory_bits(self) -> int:
         return sum(row.memory_bits for row in self.layers)
 
@@ -117,24 +135,26 @@ class Summary:
     def totals(self) -> dict[str, Any]:
         """Returns the totals by name."""
         names = (
-            "weights", "memory_bits", "macs", "bit_operations", "compression_rate", "space_saving", "speed_up",
+            "weights", "nonzeros", "density", "memory_bits", "macs", "bit_operations", "compression_rate",
+            "space_saving", "speed_up",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
     def as_dict(self) -> dict[str, Any]:
         """Returns ``layers``, a list with one dictionary per layer, and ``totals``."""
-        return {"layers": [asdict(row) for row in self.layers], "totals": self.totals()}
+        return {"layers": [{**asdict(row), "density": row.density} for row in self.layers], "totals": self.totals()}
 
     def _cells(self) -> list[list[str]]:
         rows = [
             [
                 row.name, row.kind, "x".join(map(str, row.output_shape)), str(row.weight_bits), str(row.act_bits),
-                f"{row.weights:,}", f"{row.memory_bits:,}", f"{row.macs:,}", f"{row.bit_operations:,}",
+                f"{row.weights:,}", f"{row.density:.1%}", f"{row.memory_bits:,}", f"{row.macs:,}",
+                f"{row.bit_operations:,}",
             ]
             for row in self.layers
         ]  # fmt: skip
-        total = (f"{n:,}" for n in (self.weights, self.memory_bits, self.macs, self.bit_operations))
-        return [*rows, ["total", "", "", "", "", *total]]
+        sizes = (f"{n:,}" for n in (self.memory_bits, self.macs, self.bit_operations))
+        return [*rows, ["total", "", "", "", "", f"{self.weights:,}", f"{self.density:.1%}", *sizes]]
 
     def _conclusion(self) -> str:
         return (
@@ -204,15 +224,24 @@ def summary(model: Network) -> Summary:
         return untrace(layer, inputs)
 
     def measure(layer, _inputs, output) -> None:  # type: ignore[no-untyped-def]
-        bits = int(layer.quant_weight().bit_width) if layer.weight_quant.is_quant_enabled else FLOAT_BITS
-        weights = layer.weight.numel()
+        quantized = layer.quant_weight() if layer.weight_quant.is_quant_enabled else None
+        bits = FLOAT_BITS if quantized is None else int(quantized.bit_width)
+        values = layer.weight if quantized is None else quantized.value
+        weights = values.numel()
         # each output element is a product with one row of the weight matrix
         macs = output[0].numel() * weights // layer.weight.shape[0]
-        operations = macs * bits * act_bits[layer]
-        shape = tuple(output.shape[1:])
         rows.append(
             LayerSummary(
-                names[layer], _kind(layer), shape, bits, act_bits[layer], weights, bits * weights, macs, operations
+                name=names[layer],
+                kind=_kind(layer),
+                output_shape=tuple(output.shape[1:]),
+                weight_bits=bits,
+                act_bits=act_bits[layer],
+                weights=weights,
+                nonzeros=int(torch.count_nonzero(values)),
+                memory_bits=bits * weights,
+                macs=macs,
+                bit_operations=macs * bits * act_bits[layer],
             )
         )
 

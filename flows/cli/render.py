@@ -315,6 +315,8 @@ def trained(result: dict[str, Any], folder: Path) -> None:
     out.print(f"test accuracy {result['accuracy']['test']:.2%} after {took}")
     totals = result["totals"]
     size = f"{totals['weights']:,} weights in {totals['memory_bits'] / 8192:,.1f} KiB"
+    if result["config"]["prune"] is not None:
+        size += f", {totals['density']:.1%} of them not zero"
     rate = f"{totals['compression_rate']:.3g} times smaller than in floating point"
     out.print(f"{size}, {rate}; {totals['macs']:,} multiply-adds a frame")
     for name in ("model.onnx", "metrics.json", "x_test.npy", "y_test.npy"):

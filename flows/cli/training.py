@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.arguments import AsJson, emit
-from quant.training.config import Augmentation, Loss, TrainConfig, TrainerOptions
+from quant.training.config import Augmentation, Loss, Pruning, TrainConfig, TrainerOptions
 
+_PRUNING = "Pruning during the training"
 _LIGHTNING = "Devices (Lightning's own options)"
 
 
@@ -32,6 +33,26 @@ def _pairs(option: str, values: list[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             found[name] = value
     return found
+
+
+def _pruning(
+    fraction: float | None, layers: list[str] | None, structure: str | None, span: tuple[float, float] | None
+) -> Pruning | None:
+    """The settings of ``--prune`` and its options. Raises typer.BadParameter for options without ``--prune``."""
+    given = {"--prune-layers": layers, "--prune-structure": structure, "--prune-span": span}
+    if fraction is None:
+        for option, value in given.items():
+            if value:
+                raise typer.BadParameter(f"{option} needs --prune FRACTION")
+        return None
+    begin, end = span or (Pruning.begin, Pruning.end)
+    return Pruning(
+        fraction,
+        layers=tuple(layers) if layers else None,
+        structure=structure or Pruning.structure,
+        begin=begin,
+        end=end,
+    )
 
 
 def train(
@@ -72,6 +93,31 @@ def train(
         Path | None, typer.Option(metavar="RUN/", help="run of a network to learn from (knowledge distillation)")
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="of the teacher's outputs (default: 4)")] = None,
+    prune: Annotated[
+        float | None,
+        typer.Option(metavar="FRACTION", help="share of the weights that becomes zero", rich_help_panel=_PRUNING),
+    ] = None,
+    prune_layers: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="layers to prune, as 'hidden.*' (default: all)", rich_help_panel=_PRUNING),
+    ] = None,
+    prune_structure: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STRUCTURE",
+            help="weights that become zero together: 2:4, bank-balanced:PExSIMD, blocks:PExSIMD or columns (default: "
+            "single weights)",
+            rich_help_panel=_PRUNING,
+        ),
+    ] = None,
+    prune_span: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="BEGIN END",
+            help="shares of the training between which it prunes (default: 0.1 0.6)",
+            rich_help_panel=_PRUNING,
+        ),
+    ] = None,
     accelerator: Annotated[
         str | None, typer.Option(help="cpu, gpu, ... (default: a GPU if there is one)", rich_help_panel=_LIGHTNING)
     ] = None,
@@ -89,6 +135,8 @@ def train(
 
     Example: bitfabric train tfc-w1a1 --data digits -o run/
 
+    A quarter of the weights: bitfabric train tfc-w4a4 --prune 0.75 -o run/
+
     With a float teacher: bitfabric train tfc-float -o teacher/ and bitfabric train tfc-w1a1 --teacher teacher/ -o run/
     """
     settings = {
@@ -99,6 +147,7 @@ def train(
         "patience": patience,
         "augment": augment,
         "temperature": temperature,
+        "prune": _pruning(prune, layers=prune_layers, structure=prune_structure, span=prune_span),
     }
     from quant import train_run
 

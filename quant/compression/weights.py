@@ -77,6 +77,18 @@ def weight_of(layer: Layer) -> torch.Tensor:
     return weight.detach().clone()
 
 
+def bit_width_of(layer: Layer) -> int | None:
+    """Returns the bits of the layer's weights, or None for floating-point weights. Draws no random number."""
+    if not is_quantized(layer):
+        return None
+    proxy, training = layer.weight_quant, layer.weight_quant.training
+    proxy.eval()
+    try:
+        return int(layer.quant_weight().bit_width)
+    finally:
+        proxy.train(training)
+
+
 def latent_of(layer: Layer) -> torch.nn.Parameter:
     """Returns the parameter from which the layer's weight is computed."""
     return layer.parametrizations.weight.original if parametrize.is_parametrized(layer, "weight") else layer.weight

@@ -77,11 +77,12 @@ class Bar(Callback):
 class KeepBest(Callback):
     """Keeps the parameters of the epoch with the best accuracy on the validation part (the latest of equals).
 
-    Ends the training after ``patience`` epochs without an improvement (None: never).
+    Ends the training after ``patience`` epochs without an improvement (None: never). Epochs that end before the step
+    ``first`` do not count: their weights are not pruned yet.
     """
 
     def __init__(self, x: torch.Tensor, y: torch.Tensor, patience: int | None) -> None:
-        self.x, self.y, self.patience = x, y, patience
+        self.x, self.y, self.patience, self.first = x, y, patience, 0
         self.accuracy, self.epoch, self.latest = -1.0, 0, 0.0
         self.state: dict[str, torch.Tensor] = {}
 
@@ -91,7 +92,7 @@ class KeepBest(Callback):
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         # Processes that train together must all follow the decision of the first.
         self.latest = trainer.strategy.broadcast(accuracy(module.model, self.x, self.y))
-        if self.latest >= self.accuracy:
+        if self.latest >= self.accuracy and trainer.global_step >= self.first:
             self.accuracy, self.epoch = self.latest, trainer.current_epoch + 1
             self.state = {name: value.detach().clone() for name, value in module.model.state_dict().items()}
         self._stop_if_hopeless(trainer, trainer.current_epoch + 1)

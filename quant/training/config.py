@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
 from quant.errors import QuantError
+from quant.structure import structure as read_structure
 
 __all__ = [
     "Augmentation",
+    "Criterion",
     "Loss",
+    "Pruning",
     "TrainConfig",
     "TrainerOptions",
 ]
@@ -21,6 +24,71 @@ Loss = Literal["cross_entropy", "squared_hinge"]
 
 Augmentation = Literal["shift", "flip-crop"]
 """Random changes of training images by name (see ``quant.training.batches.AUGMENTATIONS``)."""
+
+
+Criterion = Literal["size", "lut", "cycles", "rom_bits"]
+"""What pruned weights are to save: weights, or a part of the hardware's cost (``quant.LayerCost``)."""
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """Gradual pruning during a training: the weights of smallest magnitude are set to zero, more and more of them.
+
+    After step t of T, ``fraction * (1 - (1 - t / T)**3)`` of the weights is zero. Step 0 is at the share ``begin`` of
+    the training and step T at the share ``end``; the remaining weights are trained until its end.
+
+    - ``fraction``: of the weights that are zero at the end, from 0 to below 1. None: 0.5, or what an N:M structure
+      states.
+    - ``layers``: patterns of names of the layers to prune. None: all.
+    - ``structure``: which weights become zero together (``quant.structure``), as "2:4" or "bank-balanced:4x8".
+    - ``jointly``: the weights of all layers are ranked together, instead of ``fraction`` of each layer.
+    - ``by``: what the pruned weights are to save. "size": nothing else matters. "lut", "cycles", "rom_bits": the layers
+      are ranked together by magnitude, relative to the layer's mean, over what a weight of the layer saves; this
+      needs a cost model (``quant.fit``).
+    - ``begin``, ``end``: shares of the training's steps, from 0 to 1.
+    - ``every``: steps between two prunings. None: a hundredth of the steps from begin to end.
+
+    Zhu, Gupta, "To prune, or not to prune: exploring the efficacy of pruning for model compression", 2017, equation 1
+    with an initial sparsity of 0.
+
+    Raises QuantError (status 2) for values out of range.
+    """
+
+    fraction: float | None = None
+    layers: tuple[str, ...] | None = None
+    structure: str = "unstructured"
+    jointly: bool = False
+    by: Criterion = "size"
+    begin: float = 0.1
+    end: float = 0.6
+    every: int | None = None
+
+    def __post_init__(self) -> None:
+        kind = read_structure(self.structure)
+        object.__setattr__(self, "structure", str(kind))
+        if self.layers is not None:
+            patterns = (self.layers,) if isinstance(self.layers, str) else tuple(self.layers)
+            object.__setattr__(self, "layers", patterns)
+        if self.fraction is not None and not 0 <= self.fraction < 1:
+            raise QuantError(f"pruning fraction={self.fraction} is not from 0 to below 1", status=2)
+        if kind.fraction is not None and self.fraction not in (None, kind.fraction):
+            raise QuantError(
+                f"structure {kind} prunes {kind.fraction:g} of the weights, not fraction={self.fraction}", status=2
+            )
+        if kind.fraction is not None and (self.jointly or self.by != "size"):
+            raise QuantError(f"structure {kind} prunes all layers alike: take jointly=False and by='size'", status=2)
+        if self.by not in get_args(Criterion):
+            raise QuantError(f"no criterion {self.by!r}: choose {', '.join(get_args(Criterion))}", status=2)
+        if not 0 <= self.begin < self.end <= 1:
+            raise QuantError(f"begin={self.begin} and end={self.end} are not 0 <= begin < end <= 1", status=2)
+        if self.every is not None and self.every < 1:
+            raise QuantError(f"every={self.every} steps is not at least 1", status=2)
+
+    @property
+    def target(self) -> float:
+        """The fraction of zeros at the end."""
+        stated = read_structure(self.structure).fraction
+        return stated if stated is not None else 0.5 if self.fraction is None else self.fraction
 
 
 @dataclass(frozen=True)
@@ -67,6 +135,7 @@ class TrainConfig:
     - ``temperature`` T > 0 and ``distill_weight`` >= 0: with a teacher, the loss has the additional term
       ``distill_weight * T**2 * KL(softmax(teacher / T) || softmax(student / T))`` (Hinton, Vinyals, Dean, "Distilling
       the knowledge in a neural network", 2015).
+    - ``prune``: gradual pruning (``quant.Pruning``). None: no weight is pruned.
     - ``trainer``: where the training runs.
 
     Raises QuantError (status 2):
@@ -92,6 +161,7 @@ class TrainConfig:
     patience: int | None = None
     temperature: float = 4.0
     distill_weight: float = 1.0
+    prune: Pruning | None = None
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
 
     def __post_init__(self) -> None:

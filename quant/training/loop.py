@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from quant.training.callbacks import Bar, KeepBest, KeepCheckpoint
 from quant.training.config import TrainConfig, TrainerOptions, check_label_smoothing
 from quant.training.distillation import Teacher, distillation_loss
 from quant.training.lightning_module import LOSSES, Epoch, Training, hand_out
+from quant.training.pruning import GradualPruning
 
 # Below this number of multiply-adds per forward step, several threads are slower than one (on a busy machine by a
 # factor of ten).
@@ -76,6 +77,9 @@ def fit(
     ``teacher`` is a trained network, float or quantized, or a run folder or checkpoint that contains one. The model
     learns its outputs in addition to the labels (``config.temperature``, ``config.distill_weight``).
 
+    ``config.prune`` prunes the network gradually while it is trained. With a validation part, only epochs after the
+    last pruning can be the best one.
+
     ``checkpoint`` names a folder for the state of an unfinished training, ``last.ckpt``. It is written after an epoch
     and takes at most a fiftieth of the time. ``resume=True`` continues from it if it exists; the result is that of an
     uninterrupted training.
@@ -89,6 +93,7 @@ def fit(
     - data or a teacher whose shape, range or classes do not match the model;
     - a batch size that is not a multiple of the number of processes;
     - options that Lightning rejects, and strategies that fork or spawn;
+    - pruning of 1-bit weights, which have no zero, or of more weights than leaves every output an input;
     - ``resume`` without ``checkpoint``, and a checkpoint of a different training.
 
     Raises KeyboardInterrupt on Ctrl-C.
@@ -110,7 +115,7 @@ def fit(
         "epochs": epochs, "seed": seed, "batch_size": batch_size, "learning_rate": rates, "loss": loss,
         "label_smoothing": config.label_smoothing, "augment": config.augment, "validation": config.validation,
         "patience": config.patience, "teacher": tutor and tutor.network.name, "temperature": config.temperature,
-        "distill_weight": config.distill_weight,
+        "distill_weight": config.distill_weight, "prune": None if config.prune is None else asdict(config.prune),
     }  # fmt: skip
     kept = None if checkpoint is None else KeepCheckpoint(Path(checkpoint))
     if resume and kept is None:
@@ -125,7 +130,8 @@ def fit(
     best = KeepBest(_inputs(model, x[apart]), y[apart], config.patience) if config.validation else None
     bar = Bar(model.name, epochs)
     shown = bar if (bar.visible if progress is None else progress) else None
-    callbacks: list[Callback] = [callback for callback in (best, shown, kept) if callback is not None]
+    pruning = None if config.prune is None else GradualPruning(model, config.prune)
+    callbacks: list[Callback] = [callback for callback in (pruning, best, shown, kept) if callback is not None]
     with _quiet_lightning(), torch.random.fork_rng(), _threads(1 if work < SMALL else torch.get_num_threads()):
         runner = _trainer(epochs, callbacks, config.trainer)
         rank, processes, device = runner.global_rank, runner.world_size, runner.strategy.root_device
@@ -140,6 +146,10 @@ def fit(
             x[~apart], y[~apart], batch_size,
             shape=model.input_shape, seed=seed, augment=config.augment, rank=rank, processes=processes,
         )  # fmt: skip
+        if pruning is not None:
+            last = pruning.plan(epochs * len(batches))
+            if best is not None:
+                best.first = last
         teach = None
         if tutor is not None:
             tutor.network.to(device)

@@ -57,9 +57,10 @@ def train_run(
 
     Returns the content of ``metrics.json``: ``model``, ``scheme``, ``data``, ``config``, ``accuracy`` {``train``,
     ``test``}, ``frames``, ``input`` (range, and the scaling of floating-point features), ``seconds``, ``fit`` (with the
-    history of every epoch), ``verification``, ``layers``, ``totals``, ``onnx`` {``path``, ``sha256``}, ``files`` (the
-    hashes of the others), ``versions`` and ``key``. It also returns ``out``, ``cached`` and ``rank``. ``rank`` is not 0
-    in the further processes of a training on several devices; their results are the same, and they write no files.
+    history of every epoch), ``verification``, ``layers`` and ``totals`` (``quant.summary``, with the density of every
+    layer), ``onnx`` {``path``, ``sha256``}, ``files`` (the hashes of the others), ``versions`` and ``key``. It also
+    returns ``out``, ``cached`` and ``rank``. ``rank`` is not 0 in the further processes of a training on several
+    devices; their results are the same, and they write no files.
 
     If ``out`` contains a complete run with the same arguments, data and code, the training is not repeated (``cached``
     is True). The files are moved to ``out`` when all are complete, ``metrics.json`` last. An interrupted run therefore

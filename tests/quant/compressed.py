@@ -52,7 +52,7 @@ METHODS = {
     "product": lambda model: compression.product_quantize(model, 4, 3),
     "residual": lambda model: compression.residual_quantize(model, 4, 2),
     "pruned": lambda model: compression.prune(model, 0.7),
-    "pruned and shared": lambda model: compression.share_weights(compression.prune(model, 0.97), 8),
+    "pruned and shared": lambda model: compression.share_weights(compression.prune(model, 0.75), 8),
     "snapped": lambda model: compression.snap(compression.share_weights(compression.prune(model, 0.5), 8), 5),
     "jointly snapped": lambda model: compression.snap(compression.share_weights(model, 8, jointly=True), 6),
     "snapped codewords": lambda model: compression.snap(compression.product_quantize(model, 4, 3), 6),

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from quant import create_model, summary
+from quant import compression, create_model, summary
+from quant.compression.weights import find_layers
 from quant.metrics import accuracy
 
 pytestmark = pytest.mark.quick
@@ -57,12 +58,23 @@ def test_totals():
     assert (plain.compression_rate, plain.space_saving, plain.speed_up) == (1, 0, 1)
 
 
+def test_density_counts_the_zeros_of_inference():
+    network = compression.prune(create_model("tfc-w4a4"), {"hidden.1.*": 0.75, "*": 0.5})
+    # rounding makes further zeros of small weights
+    codes = [layer.quant_weight().int() for layer in find_layers(network).values()]
+    found = summary(network)
+    assert [row.nonzeros for row in found] == [int(torch.count_nonzero(each)) for each in codes]
+    assert found.layers[1].density <= 0.25 < found.layers[2].density <= 0.5
+    assert found.density == found.totals()["density"] == found.nonzeros / found.weights
+    assert found.as_dict()["layers"][1]["density"] == found.layers[1].density
+
+
 def test_forms():
     found = summary(create_model("tfc-w1a1"))
     text = str(found).splitlines()
     assert len(text) == 1 + 4 + 1 + 1
     assert text[0].startswith("layer")
-    assert text[-2].split() == ["total", "12,928", "12,928", "12,928", "25,216"]
+    assert text[-2].split() == ["total", "12,928", "100.0%", "12,928", "12,928", "25,216"]
     assert text[-1].startswith("against 32-bit floating point: 32.0 times smaller (96.9% saved), about 525 times")
     assert json.loads(json.dumps(found.as_dict()))["totals"]["macs"] == found.macs
     assert found._repr_html_().count("<tr>") == 6

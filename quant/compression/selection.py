@@ -1,0 +1,110 @@
+"""The selection of the weights that pruning removes: for every criterion, structure and schedule the same one."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from quant.compression.forms import Pruned
+from quant.compression.structures import Units, from_matrix, to_matrix, units
+from quant.compression.weights import Layer, attach, bit_width_of, compression_of, latent_of
+from quant.errors import QuantError
+from quant.structure import Structure
+
+
+def check_prunable(name: str, layer: Layer, structure: Structure) -> None:
+    """Raises QuantError (status 2) for a layer whose weights cannot be zero, or not in this structure."""
+    form = compression_of(layer)
+    if not isinstance(form, Pruned | None):
+        raise QuantError(f"layer {name} has shared weights or codewords: prune before", status=2)
+    if bit_width_of(layer) == 1:
+        scheme = getattr(layer, "scheme", None)
+        of = "" if scheme is None else f" of scheme {scheme.name}"
+        raise QuantError(
+            f"layer {name} has 1-bit weights{of}, which have no zero to prune to: take ternary weights (twn, "
+            "ternary_connect, or integer with weight_bits=ternary), or other layers",
+            status=2,
+        )
+    if structure.kind == "outputs":
+        raise QuantError("pruning whole outputs is no mask: choose another structure", status=2)
+    if structure.kind not in ("unstructured", "n:m") and getattr(layer, "groups", 1) > 1:
+        raise QuantError(
+            f"layer {name} is a convolution in groups, whose outputs share no inputs: structure {structure} is not "
+            "possible there, take unstructured or other layers",
+            status=2,
+        )
+
+
+def mask_of(layer: Layer) -> torch.Tensor:
+    """Returns the mask of a layer's weights (out, in, *kernel), True where a weight remains; attaches one of all
+    weights where there is none."""
+    form = compression_of(layer)
+    if form is None:
+        form = Pruned(torch.ones(latent_of(layer).shape, dtype=torch.bool))
+        attach(layer, form)
+    assert isinstance(form, Pruned)
+    return form.mask
+
+
+@torch.no_grad()
+def prune_layers(
+    layers: Mapping[str, Layer],
+    scores: Mapping[str, torch.Tensor],
+    fraction: float,
+    structure: Structure,
+    factors: Mapping[str, float] | None = None,
+) -> None:
+    """Prunes ``layers``, in place and ranked together, until ``fraction`` of their weights is zero.
+
+    The units of ``structure`` with the lowest scores are pruned. ``scores`` are tensors of the weights' shapes, at
+    least 0; ``factors`` multiply them by layer. What is pruned already remains so, and counts. Every output keeps an
+    input: of each output's last unit, the best one remains. The number of pruned weights is rounded to whole units.
+
+    Raises QuantError (status 2) where that is more than can be pruned, and for scores that are negative or not finite.
+    """
+    found: list[Units] = []
+    for name, layer in layers.items():
+        score, mask = scores[name], mask_of(layer)
+        if score.shape != mask.shape or not bool(torch.isfinite(score).all()) or bool((score < 0).any()):
+            raise QuantError(
+                f"scores of layer {name} must be finite, at least 0 and of shape {tuple(mask.shape)}", status=2
+            )
+        factor = 1.0 if factors is None else factors[name]
+        matrix = to_matrix(score.detach().to(mask.device)) * factor
+        found.append(units(structure, matrix, to_matrix(mask)))
+    pruned = _lowest(list(layers), found, fraction, structure)
+    for layer, each, gone in zip(layers.values(), found, pruned, strict=True):
+        mask, latent = mask_of(layer), latent_of(layer)
+        mask.logical_and_(from_matrix(~gone[each.members], mask.shape))
+        latent.mul_(mask)  # Brevitas derives the scale from the latent weights
+
+
+def _lowest(names: Sequence[str], found: Sequence[Units], fraction: float, structure: Structure) -> list[torch.Tensor]:
+    """Returns for each layer which of its units (U,) are pruned."""
+    scores = torch.cat([each.scores.masked_fill(each.needed, torch.inf) for each in found])
+    sizes = torch.cat([each.sizes for each in found])
+    total = int(sizes.sum())
+    target = round(fraction * total)
+    # A stable sort: of equal scores the first ones are pruned, and their number is exact.
+    order = scores.sort(stable=True).indices
+    ends = sizes[order].cumsum(0)
+    count = int((ends - sizes[order] / 2 <= target).sum())
+    most = int((scores < torch.inf).sum())
+    if count > most:
+        possible = math.floor(1e4 * int(ends[most - 1]) / total) / 1e4 if most else 0.0
+        where = f"layer {names[0]}" if len(names) == 1 else f"{len(names)} layers"
+        raise QuantError(
+            f"fraction={fraction:g} of {where} with structure {structure} leaves an output without an input: prune at "
+            f"most {possible:g} there, or choose other layers",
+            status=2,
+        )
+    gone = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
+    gone[order[:count]] = True
+    return list(gone.split([len(each.scores) for each in found]))
+
+
+def densities(layers: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the share of the weights that pruning left, by layer; 1 for a layer that is not pruned."""
+    forms = {name: compression_of(layer) for name, layer in layers.items()}
+    return {name: float(form.mask.float().mean()) if isinstance(form, Pruned) else 1.0 for name, form in forms.items()}

@@ -1,0 +1,304 @@
+"""Pruning: the selection in every structure, the gradual schedule, the zeros of every scheme up to the hardware."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.lowering.lower import lower
+from quant import (
+    Pruning,
+    TrainConfig,
+    compression,
+    create_model,
+    export,
+    fit,
+    layers,
+    load_checkpoint,
+    save_checkpoint,
+    schemes,
+)
+from quant.compression.selection import densities, prune_layers
+from quant.compression.structures import from_matrix, tile, to_matrix
+from quant.compression.weights import bit_width_of, compression_of, find_layers, latent_of, weight_of
+from quant.errors import QuantError
+from quant.models.network import Network
+from quant.structure import structure
+from quant.training.callbacks import KeepCheckpoint
+from quant.training.pruning import GradualPruning, cubic
+from tests.quant.test_loop import interrupt_after, model_for, small
+
+few = settings(max_examples=25, deadline=None)
+
+
+def pruned_matrix(layer) -> torch.Tensor:
+    """The mask of a layer as (MH, MW)."""
+    return to_matrix(compression_of(layer).mask)
+
+
+def at_most(layer, fraction: float, text: str):
+    """The layer with ``fraction`` pruned, or as much as the refusal says is possible."""
+    try:
+        return compression.prune(layer, fraction, structure=text)
+    except QuantError as error:
+        most = re.search(r"leaves an output without an input: prune at most (\S+) there", str(error))
+        return compression.prune(layer, float(most[1]), structure=text)
+
+
+@few
+@given(st.data())
+def test_structures_prune_what_they_say(data):
+    mh, channels, kernel = (data.draw(st.integers(*size), label) for label, size in
+                            (("outputs", (2, 12)), ("channels", (1, 8)), ("kernel", (1, 3))))  # fmt: skip
+    text = data.draw(st.sampled_from(["unstructured", "columns", "blocks:4x3", "bank-balanced:2x4", "1:4", "2:4"]))
+    fraction = data.draw(st.sampled_from([0.0, 0.3, 0.5, 0.75]))
+    torch.manual_seed(data.draw(st.integers(0, 99)))
+    layer = torch.nn.Conv1d(channels, mh, kernel, bias=False)
+    kind = structure(text)
+    if kind.fraction is not None:
+        fraction = kind.fraction
+    small = at_most(layer, fraction, text)
+    mask, magnitude = pruned_matrix(small).numpy(), to_matrix(layer.weight.detach()).abs().numpy()
+    mw = channels * kernel
+    assert mask.shape == (mh, mw)
+    assert mask.any(1).all()
+    assert torch.equal(weight_of(small) != 0, compression_of(small).mask)
+    pe, simd = tile(kind, mask.shape)
+    if text == "unstructured":
+        assert (~mask).sum() == min(round(fraction * mask.size), mask.size - mh)
+        best = np.zeros_like(mask)
+        best[np.arange(mh), magnitude.argmax(1)] = True
+        assert best[mask].any()
+        assert mask[best].all()
+        assert magnitude[~mask].max(initial=0) <= magnitude[mask & ~best].min(initial=np.inf)
+    elif text == "columns":
+        assert (mask == mask[0]).all()
+        norms = np.square(magnitude).sum(0)
+        assert norms[~mask[0]].max(initial=0) <= norms[mask[0]].min()
+    elif kind.kind == "blocks":
+        blocks = mask.reshape(mh // pe, pe, mw // simd, simd)
+        assert (blocks == blocks[:, :1, :, :1]).all()
+    elif kind.kind == "bank-balanced":
+        groups = mask.reshape(mh // pe, pe, mw // simd, simd)
+        assert (groups == groups[:, :1]).all()
+        counts = groups[:, 0].sum(1)  # (group, bank)
+        assert (counts == counts[0, 0]).all()
+        norms = np.square(magnitude.reshape(groups.shape)).sum(1)
+        kept = groups[:, 0]
+        worst = np.where(kept, norms, np.inf).min(1)
+        assert (np.where(kept, 0, norms).max(1) <= worst).all()
+    else:
+        full = mw - mw % kind.m
+        counts = mask[:, :full].reshape(mh, -1, kind.m).sum(2)
+        assert (counts == kind.n).all()
+        assert (mask[:, full:].sum(1) == min(kind.n, mw - full)).all()
+
+
+def test_the_window_is_in_the_order_of_the_hardware():
+    weight = torch.arange(2 * 3 * 2 * 2).view(2, 3, 2, 2)
+    assert to_matrix(weight)[0].tolist() == [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]
+    assert torch.equal(from_matrix(to_matrix(weight), weight.shape), weight)
+
+
+@pytest.mark.parametrize("text", ["unstructured", "bank-balanced:4x4", "blocks:2x8", "columns", "2:4"])
+def test_pruning_again_keeps_the_zeros(text):
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(64, 16)
+    fractions = [0.5] if text == "2:4" else [0.25, 0.5, 0.8]
+    small, before = layer, None
+    for fraction in fractions:
+        small = compression.prune(small, fraction, structure=text)
+        mask = compression_of(small).mask
+        assert before is None or not bool((mask & ~before).any())
+        # no score is better than another twice: the same in steps and at once
+        assert float(mask.float().mean()) == pytest.approx(1 - fraction, abs=0.04)
+        before = mask
+    assert torch.equal(compression_of(compression.prune(small, fractions[-1], structure=text)).mask, before)
+
+
+def test_layers_ranked_by_what_a_weight_saves():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(40, 20), torch.nn.Linear(20, 20))
+    model[1].weight.data.mul_(100)  # the scale of a layer does not matter
+    even = compression.prune(model, 0.5, savings={"0": 1.0, "1": 1.0})
+    assert all(0.45 < density < 0.55 for density in densities(find_layers(even)).values())
+    skewed = compression.prune(model, 0.5, savings={"0": 1.0, "1": 4.0})
+    first, second = densities(find_layers(skewed)).values()
+    assert first > 0.5 > second
+    scores = {name: latent_of(layer).detach().abs() for name, layer in find_layers(model).items()}
+    relative = {name: scores[name] / scores[name].mean() / {"0": 1.0, "1": 4.0}[name] for name in scores}
+    kept = {name: compression_of(layer).mask for name, layer in find_layers(skewed).items()}
+    best = {name: torch.zeros_like(kept[name]).scatter_(1, scores[name].argmax(1, keepdim=True), True) for name in kept}
+    least = torch.cat([relative[name][kept[name] & ~best[name]] for name in kept]).min()
+    assert torch.cat([relative[name][~kept[name]] for name in kept]).max() <= least
+
+
+def test_a_criterion_of_your_own():
+    layer = torch.nn.Linear(30, 10)
+    scores = torch.rand(10, 30)
+    small = compression.prune(layer, 0.5, score=lambda name, layer: scores)
+    assert torch.equal(
+        compression_of(small).mask.flatten(), torch.zeros(300).scatter(0, scores.flatten().topk(150).indices, 1).bool()
+    )
+    with pytest.raises(QuantError, match=r"finite, at least 0 and of shape \(10, 30\)"):
+        compression.prune(layer, 0.5, score=lambda name, layer: scores - 0.5)
+
+
+def test_the_cubic_schedule(monkeypatch):
+    assert [cubic(0.75, t / 4) for t in range(5)] == [0.0, *(0.75 * (1 - (1 - t / 4) ** 3) for t in (1, 2, 3, 4))]
+    data, seen = small(), []
+    model = model_for(data, "tfc-w4a4")
+    step = GradualPruning.on_train_batch_end
+
+    def watched(self, trainer, *rest):
+        step(self, trainer, *rest)
+        seen.append((trainer.global_step, densities({"0": model.hidden[0].linear})["0"]))
+
+    monkeypatch.setattr(GradualPruning, "on_train_batch_end", watched)
+    fit(model, data, TrainConfig(epochs=10, batch_size=20, prune=Pruning(0.75, begin=0.1, end=0.6, every=7)))
+    assert len(seen) == 100
+    count = model.hidden[0].linear.weight.numel()
+    for done, density in seen:
+        steps = min(max(0, done - 10), 50)
+        last = 50 if steps == 50 else steps - steps % 7
+        assert density == 1 - round(cubic(0.75, last / 50) * count) / count
+
+
+def test_a_resumed_pruning_equals_an_uninterrupted_one(tmp_path, monkeypatch):
+    data = small()
+    pruning = Pruning(0.7, end=0.7, structure="bank-balanced:4x2")
+    config = TrainConfig(epochs=5, batch_size=40, validation=0.2, prune=pruning)
+    expected = model_for(data, "tfc-wternarya2")
+    wanted = fit(expected, data, config)
+    assert wanted.epoch >= 4  # only pruned networks are candidates
+    monkeypatch.setattr(KeepCheckpoint, "interval", 0.0)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 9)
+        with pytest.raises(KeyboardInterrupt):
+            fit(model_for(data, "tfc-wternarya2"), data, config, checkpoint=tmp_path)
+    found = model_for(data, "tfc-wternarya2")
+    assert fit(found, data, config, checkpoint=tmp_path, resume=True).history == wanted.history
+    for key, value in expected.state_dict().items():
+        assert torch.equal(found.state_dict()[key], value), key
+    save_checkpoint(found, tmp_path / "checkpoint.pt")
+    again = load_checkpoint(tmp_path / "checkpoint.pt")
+    for key, value in expected.state_dict().items():
+        assert torch.equal(again.state_dict()[key], value), key
+    with pytest.raises(QuantError, match="is of another training, with prune="):
+        fit(model_for(data, "tfc-wternarya2"), data, TrainConfig(epochs=5, batch_size=40, validation=0.2),
+            checkpoint=tmp_path, resume=True)  # fmt: skip
+
+
+SCHEMES = (
+    ("integer", {"weight_bits": 4}),
+    ("integer", {"weight_bits": 2, "act_bits": 2}),
+    ("integer", {"weight_bits": "ternary"}),
+    ("twn", {}),
+    ("twn", {"per_filter": True}),
+    ("ternary_connect", {}),
+    ("fixed_point", {"weight_bits": 4, "rounding": "floor"}),
+    ("fixed_point", {"weight_bits": 2}),
+    ("fixed_point", {"weight_bits": 8, "rounding": "stochastic"}),
+    ("gupta", {}),
+    ("learned_step", {"weight_bits": 3}),
+    ("accumulator_aware", {}),
+    ("accumulator_aware", {"zero_center": False}),
+)
+"""All schemes whose weights have a zero, with each of their weight quantizers."""
+
+
+class Mixed(Network):
+    """A network with one layer of every scheme."""
+
+    def __init__(self, data):
+        super().__init__("mixed", schemes.get("integer"), data.shape, 2, (data.low, data.high))
+        self.options = {}
+        self.hidden = torch.nn.Sequential()
+        for name, parameters in SCHEMES:
+            scheme = schemes.get(name, **parameters)
+            self.hidden.append(layers.block(scheme, layers.linear(scheme, 16, 16), 16, batch_norm=True))
+        self.add_output(16, bias=False)
+
+    def forward(self, x):
+        return self.scale(self.output(self.hidden(self.input(x).flatten(1))))
+
+
+def test_zeros_of_every_scheme_reach_the_hardware(tmp_path):
+    data = small()
+    torch.manual_seed(0)
+    model = Mixed(data)
+    fit(model, data, TrainConfig(epochs=3, prune=Pruning(0.6)))
+    export(model, tmp_path / "model.onnx")
+    kernels = [node.kernel for node in lower(tmp_path / "model.onnx") if isinstance(node.kernel, MatrixVector)]
+    assert {name for name, _ in SCHEMES} == {name for name in schemes.list() if has_zero(name)}
+    for layer, kernel in zip(find_layers(model).values(), kernels, strict=True):
+        mask = compression_of(layer).mask
+        assert int((~mask).sum()) == round(0.6 * mask.numel())
+        assert not kernel.weights[~mask.numpy()].any()
+        assert kernel.weights.any()
+
+
+def has_zero(name: str) -> bool:
+    scheme = schemes.get(name)
+    return scheme.quantizes and bit_width_of(layers.linear(scheme, 4, 4)) > 1
+
+
+@pytest.mark.parametrize("name", ["binaryconnect", "binarynet", "bwn", "xnor", "hwgq", "lab"])
+def test_weights_without_a_zero_are_refused(name):
+    data = small()
+    scheme = schemes.get(name)
+    model = create_model("tfc-w1a1", scheme, input_shape=data.shape, classes=2, in_range=(0, 16))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    line = (
+        rf"has 1-bit weights of scheme {name}, which have no zero to prune to: take ternary weights \(twn, ternary_co"
+    )
+    for act in (lambda: fit(model, data, TrainConfig(prune=Pruning(0.5))), lambda: compression.prune(model, 0.5)):
+        with pytest.raises(QuantError, match=line) as caught:
+            act()
+        assert caught.value.status == 2
+    assert model.state_dict().keys() == before.keys()
+    if not scheme.edge.unit_weights and scheme.edge is not scheme:
+        fit(model, data, TrainConfig(epochs=1, prune=Pruning(0.5, layers="output")))
+        assert densities(find_layers(model))["output"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fraction": 1.0}, "fraction=1.0"),
+        ({"structure": "3:2"}, "1 <= N < M"),
+        ({"structure": "rows"}, "no structure 'rows'"),
+        ({"structure": "blocks:0x4"}, "no structure"),
+        ({"structure": "columns:4x4"}, "no structure"),
+        ({"structure": "2:4", "fraction": 0.75}, "structure 2:4 prunes 0.5 of the weights"),
+        ({"structure": "2:4", "jointly": True}, "prunes all layers alike"),
+        ({"by": "energy"}, "no criterion 'energy': choose size, lut, cycles, rom_bits"),
+        ({"begin": 0.5, "end": 0.5}, "0 <= begin < end <= 1"),
+        ({"every": 0}, "every=0"),
+    ],
+)
+def test_bad_settings_of_pruning(options, message):
+    with pytest.raises(QuantError, match=message) as caught:
+        Pruning(**options)
+    assert caught.value.status == 2
+
+
+def test_what_cannot_be_pruned():
+    data = small()
+    with pytest.raises(QuantError, match=r"leaves an output without an input: prune at most 0\.9843 there"):
+        fit(model_for(data, "tfc-w4a4"), data, TrainConfig(epochs=1, prune=Pruning(0.99, layers="hidden.1.*")))
+    model = torch.nn.Sequential(layers.depthwise(schemes.get("integer"), 8, 3))
+    with pytest.raises(QuantError, match="layer 0 is a convolution in groups"):
+        compression.prune(model, 0.5, structure="columns")
+    assert math.isclose(densities(find_layers(compression.prune(model, 0.5)))["0"], 0.5, abs_tol=0.01)
+    with pytest.raises(QuantError, match="layers='x' matches none"):
+        fit(model_for(data, "tfc-w4a4"), data, TrainConfig(epochs=1, prune=Pruning(0.5, layers="x")))
+    joint = torch.nn.Linear(8, 4)
+    mask = compression.prune(joint, 0.5)
+    prune_layers({"": mask}, {"": latent_of(mask).detach().abs()}, 0.875, structure("unstructured"))
+    assert bool((pruned_matrix(mask).sum(1) == 1).all())
