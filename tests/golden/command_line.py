@@ -115,6 +115,9 @@ LINES: tuple[tuple[str, ...], ...] = (
     (*TRAIN, "--teacher", f"{T}/none"),
     (*TRAIN, "--patience", "3"),
     (*TRAIN, "--epochs", "0"),
+    (*TRAIN, "--prune-structure", "2:4"),
+    (*TRAIN, "--prune", "0.5", "--prune-structure", "rows"),
+    (*TRAIN, "--prune", "0.5"),
     # FINN's flow
     ("finn", f"{T}/none.onnx", "--board", "Pynq-Z2", "-o", f"{T}/finn"),
     ("finn", MODEL, "--fps", "1", "--folding", f"{T}/pe.json", "-o", f"{T}/finn"),
