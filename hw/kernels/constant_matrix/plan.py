@@ -1,0 +1,146 @@
+"""The adders of a constant matrix-vector product y = W x: what they compute, their ranges and their cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.kernels.constant_matrix.adders import Operand, adder_luts, bits, negation_luts
+
+
+@dataclass(frozen=True)
+class Term:
+    """``sign * value << shift`` of a source. Sources are the inputs, 0 to ``inputs`` - 1, then the sums of a plan.
+
+    ``shift`` is at least 0; ``sign`` is +1 or -1.
+    """
+
+    source: int
+    shift: int
+    sign: int
+
+    @property
+    def scale(self) -> int:
+        """The factor of the source."""
+        return self.sign << self.shift
+
+
+@dataclass(frozen=True)
+class Sum:
+    """An adder: the sum of two or three terms, of which one at least has the sign +1 and one the shift 0.
+
+    ``low`` and ``high`` are its least and its greatest value; inputs attain both.
+    """
+
+    terms: tuple[Term, ...]
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The adders of y = W x for ``inputs`` inputs from ``low`` to ``high``.
+
+    Attributes:
+        inputs: number of inputs.
+        low: least value of an input.
+        high: greatest value of an input.
+        sums: the adders; a term's source comes before the sum that reads it.
+        outputs: by row of W its value; None where the row is zero. The sign is -1 where the row has no positive weight,
+            or is the negative of another value: the hardware negates it, or what reads it takes it into account.
+    """
+
+    inputs: int
+    low: int
+    high: int
+    sums: tuple[Sum, ...]
+    outputs: tuple[Term | None, ...]
+
+    def evaluate(self, x: np.ndarray) -> np.ndarray:
+        """The product, int64 ``(samples, rows)``, for inputs ``x`` of ``(samples, inputs)``."""
+        values = list(np.asarray(x, np.int64).T)
+        for each in self.sums:
+            values.append(np.sum([values[t.source] * t.scale for t in each.terms], axis=0))
+        zero = np.zeros(len(x), np.int64)
+        rows = [zero if t is None else values[t.source] * t.scale for t in self.outputs]
+        return np.stack(rows, axis=1) if rows else np.zeros((len(x), 0), np.int64)
+
+    def range(self, source: int) -> tuple[int, int]:
+        """The least and the greatest value of a source."""
+        if source < self.inputs:
+            return self.low, self.high
+        each = self.sums[source - self.inputs]
+        return each.low, each.high
+
+    def output_range(self, row: int) -> tuple[int, int]:
+        """The least and the greatest value of a row of the product."""
+        term = self.outputs[row]
+        if term is None:
+            return 0, 0
+        low, high = sorted(term.scale * v for v in self.range(term.source))
+        return low, high
+
+    @cached_property
+    def levels(self) -> tuple[int, ...]:
+        """By sum the number of adders on the longest path to its value."""
+        result: list[int] = []
+        for each in self.sums:
+            before = (result[t.source - self.inputs] for t in each.terms if t.source >= self.inputs)
+            result.append(1 + max(before, default=0))
+        return tuple(result)
+
+    @property
+    def depth(self) -> int:
+        """The number of adders on the longest path to an output."""
+        return max(self.levels, default=0)
+
+    def stages(self, adders_per_stage: int) -> int:
+        """Number of registers on the way from an input to an output: one behind ``adders_per_stage`` adders, and at
+        least one, behind the outputs."""
+        return max(1, -(-self.depth // adders_per_stage))
+
+    def stage(self, source: int, adders_per_stage: int) -> int:
+        """The stage that computes a source: inputs and the first ``adders_per_stage`` levels are in stage 0."""
+        return 0 if source < self.inputs else (self.levels[source - self.inputs] - 1) // adders_per_stage
+
+    def luts(self, family: Family) -> int:
+        """Lookup tables of all adders, and of the outputs that are negated."""
+        total = 0
+        for each in self.sums:
+            operands = [Operand(*self.range(t.source), t.shift, t.sign) for t in each.terms]
+            total += adder_luts(operands, (each.low, each.high), family)
+        negated = {t for t in self.outputs if t is not None and t.sign < 0}
+        return total + sum(negation_luts(self.range(t.source), family) for t in negated)
+
+    def resources(self, family: Family, adders_per_stage: int) -> Resources:
+        """The plan itself: lookup tables of its adders, flip-flops behind the stages and of values that wait."""
+        last = self.stages(adders_per_stage) - 1
+        made = [self.stage(s, adders_per_stage) for s in range(self.inputs + len(self.sums))]
+        read = list(made)
+        for i, each in enumerate(self.sums):
+            for t in each.terms:
+                read[t.source] = max(read[t.source], made[self.inputs + i])
+        outputs = {t for t in self.outputs if t is not None}
+        ff = sum(bits(*self.range(t.source)) for t in outputs)
+        for t in outputs:
+            read[t.source] = last
+        ff += sum((read[s] - made[s]) * bits(*self.range(s)) for s in range(len(made)))
+        return Resources(self.luts(family), ff)
+
+
+def from_tables(
+    inputs: int, bounds: tuple[int, int], sums: Sequence[Sequence[Term]], outputs: Sequence[Term | None]
+) -> Plan:
+    """The plan of the sums ``sums``, whose ranges are computed from their linear forms."""
+    low, high = bounds
+    forms = list(np.eye(inputs, dtype=np.int64))
+    made = []
+    for terms in sums:
+        form = np.sum([forms[t.source] * t.scale for t in terms], axis=0)
+        forms.append(form)
+        positive, negative = int(form[form > 0].sum()), int(form[form < 0].sum())
+        made.append(Sum(tuple(terms), positive * low + negative * high, positive * high + negative * low))
+    return Plan(inputs, low, high, tuple(made), tuple(outputs))

@@ -1,0 +1,72 @@
+"""Plans constant matrix-vector products: canonical signed digits, common subexpressions, trees of adders (in C++).
+
+A weight is a sum of signed powers of two, of which no two neighbours are in use (canonical signed digits), so that a
+row of the matrix is a sum of shifted inputs. Pairs of terms that occur in several places, with any shift between them,
+become a term of their own: greedy, the pair that saves most bits of adders next (Hartley, "Subexpression sharing in
+filters using canonic signed digit multipliers", IEEE Trans. Circuits and Systems II 43, 1996). Several valuations of
+pairs are tried. Then shared sums whose own adders cost more than they save are dissolved in their readers, and what is
+left of a row is summed by a tree, the cheapest adder next. The cost is that of ``hw.kernels.constant_matrix.adders``.
+"""
+
+import ctypes
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from hw.kernels.constant_matrix.plan import Plan, Term, from_tables
+from hw.native import cache
+from hw.native.library import Library, array
+
+_LIBRARY = Library("hw.kernels.constant_matrix", ("plan.cpp",))
+_INT, _TABLE = ctypes.c_int64, array(np.int64, 2)
+_plan_sums = _LIBRARY.function(
+    "plan_sums", _TABLE, *(_INT,) * 8, array(np.float64, 2), _INT, _TABLE, _INT, _TABLE, result=_INT
+)
+TERNARY = 6
+"""Inputs of a lookup table with which one adder has three operands."""
+PREFERENCES = ((1.0, 0.0), (1.0, 2.0), (0.5, 2.0), (0.7, 0.0))
+"""What an occurrence of a pair saves, as tried: bits of adders per bit of the pair's adder, and in any case."""
+
+
+def plan(weights: np.ndarray, bounds: tuple[int, int], lut_inputs: int, max_depth: int = 0) -> Plan:
+    """The plan of ``weights``, integers ``(rows, inputs)``, for inputs from ``bounds[0]`` to ``bounds[1]``.
+
+    ``lut_inputs`` chooses the adders: with 6 they have up to three operands, and their cost is that of 7 series; with
+    4 two operands, and the cost of ECP5. ``max_depth`` limits the adders on a path as far as the number of terms
+    permits; 0: no limit. The same arguments have the same plan. It is kept in the cache by its content.
+    """
+    matrix = np.ascontiguousarray(weights, np.int64)
+    key = hashlib.sha256(files(__package__).joinpath("plan.cpp").read_bytes())
+    key.update(repr((matrix.shape, bounds, lut_inputs, max_depth, PREFERENCES)).encode())
+    key.update(matrix.astype("<i8").tobytes())
+
+    def make(folder: Path) -> None:
+        sums, outputs = _tables(matrix, bounds, lut_inputs, max_depth)
+        np.save(folder / "sums.npy", sums)
+        np.save(folder / "outputs.npy", outputs)
+
+    folder = cache.entry("plans", key.hexdigest()[:32], make)
+    sums, outputs = (np.load(folder / name, allow_pickle=False).tolist() for name in ("sums.npy", "outputs.npy"))
+    terms = [tuple(Term(*row[i : i + 3]) for i in range(1, 3 * row[0], 3)) for row in sums]
+    return from_tables(matrix.shape[1], bounds, terms, [None if s < 0 else Term(s, *rest) for s, *rest in outputs])
+
+
+def _tables(
+    matrix: np.ndarray, bounds: tuple[int, int], lut_inputs: int, max_depth: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """By sum the number of terms, then source, shift and sign of each; by row source (-1: none), shift and sign."""
+    rows, inputs = matrix.shape
+    arity, chain_bits, feed = (3, 1, 0) if lut_inputs >= TERNARY else (2, 2, 1)
+    preferences = np.array([(*each, 0.0, 0.0) for each in PREFERENCES])
+    size = np.abs(matrix)
+    capacity = sum(int(np.count_nonzero(size >> k & 1)) for k in range(int(size.max(initial=0)).bit_length())) + rows
+    sums, outputs = np.zeros((2 * capacity, 10), np.int64), np.zeros((rows, 3), np.int64)
+    count = _plan_sums(
+        matrix, rows, inputs, *bounds, arity, chain_bits, feed, max_depth, preferences, len(preferences), sums,
+        len(sums), outputs,
+    )  # fmt: skip
+    if count < 0:
+        raise RuntimeError("a plan has more adders than signed digits")
+    return sums[:count], outputs
