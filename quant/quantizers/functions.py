@@ -55,6 +55,20 @@ def sign_hard_tanh(x: torch.Tensor) -> torch.Tensor:
     return _SignHardTanh.apply(x)
 
 
+def mean_of_nonzero(x: torch.Tensor, over: list[int] | None = None) -> torch.Tensor:
+    """Returns the mean of the elements that are not zero, over all axes, or over some of them, which are kept.
+
+    Weights that are pruned do not take part in the statistics of the others. It is 0 where all elements are zero.
+    """
+    # The mean of all over the share that is not zero. Where nothing is zero it is exactly 1, as n / n is in tensors.
+    used = torch.ne(x, 0)
+    if over is None:
+        count, mean = used.sum(), x.mean()
+    else:
+        count, mean = used.sum(over, keepdim=True), x.mean(over, keepdim=True)
+    return mean / (count.clamp_(min=1) / torch.full_like(count, x.numel() // count.numel()))
+
+
 def _half_up_(x: torch.Tensor) -> torch.Tensor:
     return torch.copysign((x.abs() + 0.5).floor_(), x)
 

@@ -20,6 +20,7 @@ from quant.quantizers.functions import (
     ceil_power_of_two,
     clipped_grid,
     grid,
+    mean_of_nonzero,
     power_of_two,
     uniform,
 )
@@ -98,6 +99,8 @@ class UniformWeight(TensorQuant):
 class MeanWeight(TensorQuant):
     """2-bit codes, {-2, -1, 0, 1} or with ``narrow_range`` {-1, 0, 1}, whose scale is a multiple of ``mean|w|``.
 
+    The mean is that of the weights that are not zero, so pruned weights do not make the scale smaller.
+
     The factor is 1.2, or 1.4 with ``narrow_range``. The latter places the threshold at ``0.7 mean|w|``, as in ternary
     weight networks (Li, Zhang, Liu 2016). ``power_of_two`` rounds the scale to the power of two nearest in ratio. No
     gradient flows through the scale. The gradient of the values passes unchanged everywhere, so that weights beyond the
@@ -111,7 +114,7 @@ class MeanWeight(TensorQuant):
         self.power_of_two = power_of_two
 
     def values_and_scale(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        scale = (x.detach().abs().mean() * self.multiple).clamp(min=1e-8)
+        scale = (mean_of_nonzero(x.detach().abs()) * self.multiple).clamp(min=1e-8)
         if self.power_of_two:
             scale = torch.exp2(torch.log2(scale).round())
         return clipped_grid(x, scale, self.low, self.high), scale

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from quant.errors import QuantError
-from quant.quantizers.functions import bounds, uniform
+from quant.quantizers.functions import bounds, mean_of_nonzero, uniform
 from quant.quantizers.injector import Injector
 from quant.quantizers.tensor_quant import TensorQuant, UniformAct, act_injector, weight_injector
 from quant.schemes.parameters import check_bits
@@ -37,7 +37,9 @@ class BoundedWeight(TensorQuant):
         self.log_norm = torch.nn.Parameter(torch.log2(norm.clamp(min=1e-8)))
 
     def _centered(self, weight: torch.Tensor) -> torch.Tensor:
-        return weight - weight.mean(self.over, keepdim=True) if self.zero_center else weight
+        if not self.zero_center:
+            return weight
+        return (weight - mean_of_nonzero(weight, list(self.over))) * (weight != 0)  # what is pruned remains zero
 
     def check_codes(self, codes: torch.Tensor) -> None:
         positive, negative = (codes.clamp(min=0).sum(self.over), (-codes).clamp(min=0).sum(self.over))

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from quant.quantizers.functions import mean_of_nonzero
 from quant.quantizers.injector import Injector
 from quant.quantizers.tensor_quant import TensorQuant, UniformAct, act_injector, weight_injector
 from quant.schemes.parameters import check_bits, check_weight_bits
@@ -16,7 +17,7 @@ class _Ternary(torch.autograd.Function):
     def forward(ctx: Any, weight: torch.Tensor, per_filter: bool) -> tuple[torch.Tensor, torch.Tensor]:
         sizes = weight.abs()
         over = list(range(int(per_filter), weight.dim()))
-        delta = sizes.mean(over, keepdim=True).mul_(0.7)
+        delta = mean_of_nonzero(sizes, over).mul_(0.7)
         kept = torch.gt(sizes, delta, out=torch.empty_like(sizes))
         count = kept.sum(over, keepdim=True).clamp_(min=1)
         alpha = sizes.mul_(kept).sum(over, keepdim=True).div_(count)
@@ -56,8 +57,9 @@ class TWN(Scheme):
 
     Forward: ``W~ = alpha * sign(W)`` where ``|W| > Delta``, and 0 elsewhere. ``Delta = 0.7 * mean|W|``, and alpha is
     the mean of ``|W|`` over the weights above Delta. Both are computed over a layer or, with ``per_filter=True``, over
-    each filter. For a given Delta this alpha minimizes ``||W - W~||``; the best Delta is ``2/3 mean|W|`` for uniform
-    and about ``3/4 mean|W|`` for normal weights. Gradient: ``dC/dW = dC/dW~``, applied to the latent weights.
+    each filter; pruned weights do not count. For a given Delta this alpha minimizes ``||W - W~||``; the best Delta is
+    ``2/3 mean|W|`` for uniform and about ``3/4 mean|W|`` for normal weights. Gradient: ``dC/dW = dC/dW~``, applied to
+    the latent weights.
     Activations: ReLU, then ``act_bits`` unsigned bits with a learned scale (real-valued in the paper). Loss: cross
     entropy. Optimizer: Adam (stochastic gradient descent in the paper).
 

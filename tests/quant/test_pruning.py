@@ -1,5 +1,6 @@
 """Pruning: the selection in every structure, the gradual schedule, the zeros of every scheme up to the hardware."""
 
+import copy
 import math
 import re
 
@@ -241,6 +242,23 @@ def test_zeros_of_every_scheme_reach_the_hardware(tmp_path):
         assert int((~mask).sum()) == round(0.6 * mask.numel())
         assert not kernel.weights[~mask.numpy()].any()
         assert kernel.weights.any()
+
+
+@pytest.mark.parametrize(("name", "parameters"), SCHEMES)
+def test_pruned_weights_do_not_change_the_scale_of_the_others(name, parameters):
+    torch.manual_seed(0)
+    weight, mask = torch.randn(1, 200) / 10, torch.rand(1, 200) < 0.3
+    scheme = schemes.get(name, **parameters)
+    layer = layers.linear(scheme, 200, 1)
+    with torch.no_grad():
+        layer.weight.copy_(weight * mask)
+    layer.eval()
+    alone = copy.deepcopy(layer.weight_quant.tensor_quant)
+    values, scale = layer.weight_quant.tensor_quant(layer.weight)[:2]
+    expected, scale_alone = alone(weight[mask][None])[:2]
+    torch.testing.assert_close(scale, scale_alone)
+    torch.testing.assert_close(values[mask][None], expected)
+    assert not values[~mask].any()
 
 
 def has_zero(name: str) -> bool:
