@@ -12,10 +12,13 @@ trains its remaining parameters (unpruned weights, shared values, codewords), an
 scale.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from quant.compression.coding import decode, encode
 from quant.compression.layerwise import obq, obs
+from quant.compression.merging import merge_neurons
+from quant.compression.mixture import Mixture, share_by_mixture
 from quant.compression.pruning import prune
 from quant.compression.sensitivity import curvature, curvature_from_adam
 from quant.compression.sharing import entropy_quantize, share_weights, uniform_quantize
@@ -26,8 +29,10 @@ from quant.compression.weights import describe, prepare
 
 if TYPE_CHECKING:
     from quant.training.deep_compression import deep_compression
+    from quant.training.soft_sharing import soft_sharing
 
 __all__ = [
+    "Mixture",
     "Report",
     "Row",
     "curvature",
@@ -37,6 +42,7 @@ __all__ = [
     "describe",
     "encode",
     "entropy_quantize",
+    "merge_neurons",
     "obq",
     "obs",
     "prepare",
@@ -44,16 +50,16 @@ __all__ = [
     "prune",
     "report",
     "residual_quantize",
+    "share_by_mixture",
     "share_weights",
     "snap",
+    "soft_sharing",
     "uniform_quantize",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on first use: it imports the training loop, which imports this package to read checkpoints.
-    if name == "deep_compression":
-        from quant.training.deep_compression import deep_compression
-
-        return deep_compression
+    # Imported on first use: they import the training loop, which imports this package to read checkpoints.
+    if name in ("deep_compression", "soft_sharing"):
+        return getattr(import_module(f"quant.training.{name}"), name)
     raise AttributeError(f"module 'quant.compression' has no attribute {name!r}")

@@ -12,8 +12,9 @@ def assign(layer: Layer, weight: torch.Tensor, mask: torch.Tensor, grid: Grid | 
     """Makes ``weight`` (out, in, *kernel) the layer's weight, and 0 where ``mask`` is not set. Both stay trainable.
 
     ``grid`` is the grid whose points the values are, or None for a layer of floating-point weights. The layer keeps its
-    own quantizer if that gives these values for some multiple of them: the scale of most quantizers is proportional to
-    the latent weights. Otherwise ``grid`` takes its place, at a fixed scale, as for shared weights.
+    own quantizer if that gives these values, for the latent weights that it has or for a multiple of the values: the
+    scale of most quantizers is proportional to the latent weights. Otherwise ``grid`` takes its place, at a fixed
+    scale, as for shared weights.
 
     Raises QuantError (status 2) if the layer's quantizer forbids these integers (see ``TensorQuant.check_codes``).
     """
@@ -28,8 +29,8 @@ def assign(layer: Layer, weight: torch.Tensor, mask: torch.Tensor, grid: Grid | 
     if isinstance(own, TensorQuant):
         own.check_codes(codes)
     scale = grid.scale
-    for _ in range(2):
-        latent.copy_(codes * scale)
+    for trial in range(3):
+        latent.copy_(codes * scale if trial else latent * mask)
         found = layer.quant_weight()
         if (
             int(found.bit_width) == grid.width
@@ -37,6 +38,7 @@ def assign(layer: Layer, weight: torch.Tensor, mask: torch.Tensor, grid: Grid | 
             and torch.allclose(found.scale, grid.scale, rtol=1e-5, atol=0)
         ):
             return
-        scale = grid.scale * (grid.scale / found.scale)
+        if trial:
+            scale = grid.scale * (grid.scale / found.scale)
     latent.copy_(codes * grid.scale)
     attach(layer, Pruned(mask), grid)

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -66,6 +66,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> FitResult:
     """Trains ``model`` in place and measures its accuracy.
 
@@ -83,6 +84,9 @@ def fit(
     ``checkpoint`` names a folder for the state of an unfinished training, ``last.ckpt``. It is written after an epoch
     and takes at most a fiftieth of the time. ``resume=True`` continues from it if it exists; the result is that of an
     uninterrupted training.
+
+    ``callbacks`` are further callbacks of Lightning, called before those of this function. Their state is part of the
+    checkpoints.
 
     ``progress`` shows a bar on standard error or in the notebook. None shows it on terminals and in notebooks only.
 
@@ -131,9 +135,9 @@ def fit(
     bar = Bar(model.name, epochs)
     shown = bar if (bar.visible if progress is None else progress) else None
     pruning = None if config.prune is None else GradualPruning(model, config.prune)
-    callbacks: list[Callback] = [callback for callback in (pruning, best, shown, kept) if callback is not None]
+    own = [callback for callback in (pruning, best, shown, kept) if callback is not None]
     with _quiet_lightning(), torch.random.fork_rng(), _threads(1 if work < SMALL else torch.get_num_threads()):
-        runner = _trainer(epochs, callbacks, config.trainer)
+        runner = _trainer(epochs, [*callbacks, *own], config.trainer)
         rank, processes, device = runner.global_rank, runner.world_size, runner.strategy.root_device
         if batch_size % processes:
             raise QuantError(
