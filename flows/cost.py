@@ -5,7 +5,8 @@ without a network, an export or a build.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.passes.fold import FoldingTable, apply_folding
 from hw.passes.lanes import insert_width_converters
-from quant.cost import LayerBits, LayerCost, LayerShape, Structure
+from quant.cost import LayerBits, LayerCost, LayerShape
+from quant.structure import Structure
+from quant.structure import structure as read_structure
 
 LAYER, WINDOW = "layer", "window"
 """Names of a layer's nodes in ``HardwareCost.folding``."""
@@ -34,15 +37,17 @@ class HardwareCost:
     """The cost of layers on ``device``, a device's name.
 
     A layer is a MatrixVector kernel, after a SlidingWindow if it is a convolution, or a Depthwise kernel after one.
-    ``cycles`` is a budget of cycles per frame, for which the folding search finds the cheapest folding. ``folding``
-    states one instead, by the names "layer" and "window". With neither, the layer has one processing element with one
-    input per cycle.
+    ``cycles`` is a budget of cycles per frame, for which the folding search finds the cheapest folding among those of
+    all implementations of the product. ``folding`` states one instead, by the names "layer" and "window". With neither,
+    the layer has the PE and SIMD of the structure of its zeros (one processing element with one input per cycle for
+    "unstructured"), and of the implementations with these the one with the fewest cycles.
 
     The weights are random, with the same seed for every layer: uniform in the symmetric range of their width, with the
-    fraction of zeros according to ``density`` and ``structure`` (1-bit weights with zeros are ternary). The kernels
-    compute all products, so zeros only make accumulators narrower. The cost of a layer of a trained network differs in
-    the parts that depend on the values of weights: accumulator width, and memories of few words, in which synthesis
-    shares equal columns.
+    fraction of zeros according to ``density`` and ``structure`` (1-bit weights with zeros are ternary). The cost of a
+    layer of a trained network differs in the parts that depend on the values of weights: accumulator width, the adders
+    of constant matrices, and memories of few words, in which synthesis shares equal columns.
+
+    Costs are kept: an equal call is answered at once.
 
     Raises UsageError for an unknown device, for ``cycles`` together with ``folding``, a budget that no folding reaches,
     an illegal folding, and a density outside 0 to 1.
@@ -51,6 +56,9 @@ class HardwareCost:
     device: str
     cycles: int | None = None
     folding: FoldingTable = field(default_factory=dict)
+    _known: dict[tuple[LayerShape, LayerBits, float, Structure], LayerCost] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         find_device(self.device)
@@ -58,14 +66,25 @@ class HardwareCost:
             raise UsageError("a cost model takes a budget of cycles or a folding, not both")
 
     def __call__(
-        self, shape: LayerShape, bits: LayerBits, density: float = 1.0, structure: Structure = "unstructured"
+        self,
+        shape: LayerShape,
+        bits: LayerBits,
+        density: float = 1.0,
+        structure: Structure | str = "unstructured",
     ) -> LayerCost:
         """The estimated resources, cycles per frame and bits of weight memories of one layer."""
+        request = shape, bits, density, read_structure(structure)
+        if request not in self._known:
+            self._known[request] = self._cost(*request)
+        return self._known[request]
+
+    def _cost(self, shape: LayerShape, bits: LayerBits, density: float, structure: Structure) -> LayerCost:
         device: Device = find_device(self.device)
         graph = layer_graph(shape, bits, density, structure)
-        folding = self.folding
         if self.cycles is not None:
             folding = choose.for_cycles(graph, self.cycles, device.family, device.capacity)
+        else:
+            folding = self.folding or _of_structure(graph.node(LAYER).kernel, structure)
         hardware = insert_width_converters(apply_folding(graph, folding))
         used = choose.estimate_resources(hardware, device.family)
         memories = hardware.node(LAYER).kernel.rtl(device.family).memories.values()
@@ -79,11 +98,26 @@ class HardwareCost:
         )
 
 
+def _of_structure(product: Kernel, structure: Structure) -> FoldingTable:
+    """The folding with the PE and SIMD of a structure, of the implementation with the fewest cycles."""
+    if structure.pe == structure.simd == 1 and len(product.implementations()) == 1:
+        return {}
+    pe, simd = gcd(structure.pe, product.outputs()[0].shape[-1]), gcd(structure.simd, product.inputs()[0].shape[-1])
+    among = product.implementations()
+    found = {
+        replace(folding, implementation=each.op if len(among) > 1 else ""): each.fold(folding).interval
+        for each in among
+        for folding in each.foldings()
+        if (folding.pe, folding.simd, folding.pixels) == (pe, simd, 1)
+    }
+    return {LAYER: min(found, key=lambda folding: found[folding])} if found else {}
+
+
 def layer_graph(
-    shape: LayerShape, bits: LayerBits, density: float = 1.0, structure: Structure = "unstructured"
+    shape: LayerShape, bits: LayerBits, density: float = 1.0, structure: Structure | str = "unstructured"
 ) -> Graph:
     """The unfolded kernels of a layer with drawn weights (see ``HardwareCost``)."""
-    weights, weight_dtype = _weights(shape, bits, density, structure)
+    weights, weight_dtype = _weights(shape, bits, density, read_structure(structure))
     nodes: list[Node] = []
     edge, dtype, prefix = "x", _input_dtype(bits), shape.image
     entered: tuple[int, ...] = (*shape.image, shape.inputs)
@@ -126,14 +160,43 @@ def _weights(
     if bits.weights == 1:
         weights = random.choice([-1, 1], shape.weights)
     if density < 1:
-        over = (shape.outputs,) if structure == "outputs" else shape.weights
-        zero = np.zeros(int(np.prod(over)), dtype=bool)
-        zero[: round((1 - density) * zero.size)] = True
-        mask = random.permutation(zero).reshape(over)
-        weights[mask] = 0
+        matrix = _kept(np.moveaxis(weights, 1, -1).reshape(shape.outputs, -1).shape, density, structure, random)
+        kept = np.moveaxis(matrix.reshape(shape.outputs, *shape.kernel, -1), -1, 1)
+        weights = weights * kept
     if bits.weights in (1, "ternary"):
         return weights, DataType["BIPOLAR" if bits.weights == 1 and density == 1 else "TERNARY"]
     return weights, DataType[f"INT{bits.weights}"]
+
+
+def _kept(size: tuple[int, ...], density: float, structure: Structure, random: np.random.Generator) -> np.ndarray:
+    """Which weights of a matrix (MH, MW) are not zero, drawn at random: (MH, MW) bool.
+
+    The number of units is rounded; at least one of every bank of "bank-balanced" remains.
+    """
+    mh, mw = size
+    pe, simd = gcd(structure.pe, mh), gcd(structure.simd, mw)
+    if structure.kind == "unstructured":
+        return _drawn((1, mh * mw), density, random).reshape(mh, mw)
+    if structure.kind == "outputs":
+        return np.broadcast_to(_drawn((1, mh), density, random).T, size)
+    if structure.kind == "columns":
+        return np.broadcast_to(_drawn((1, mw), density, random), size)
+    if structure.kind == "blocks":
+        blocks = _drawn((1, mh * mw // pe // simd), density, random).reshape(mh // pe, mw // simd)
+        return blocks.repeat(pe, 0).repeat(simd, 1)
+    if structure.kind == "n:m":
+        groups = -(-mw // structure.m)
+        return _drawn((mh * groups, structure.m), density, random).reshape(mh, -1)[:, :mw]
+    beats = mw // simd
+    banks = _drawn((mh // pe * simd, beats), max(density, 1 / beats), random).reshape(mh // pe, simd, beats)
+    return banks.transpose(0, 2, 1).reshape(mh // pe, mw).repeat(pe, 0)
+
+
+def _drawn(size: tuple[int, int], density: float, random: np.random.Generator) -> np.ndarray:
+    """In every row the same number of ones, at random places."""
+    ones = np.zeros(size, dtype=bool)
+    ones[:, : size[1] - round((1 - density) * size[1])] = True
+    return random.permuted(ones, axis=1)
 
 
 def _flat(memories: Any) -> Iterator[Memory]:

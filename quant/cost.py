@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from quant.errors import QuantError
+from quant.structure import Structure
 
 __all__ = [
     "CostModel",
     "LayerBits",
     "LayerCost",
     "LayerShape",
-    "Structure",
 ]
-
-Structure = Literal["unstructured", "outputs"]
-"""Which weights are zero if the density is below 1: single weights anywhere, or all weights of whole outputs."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,8 @@ class CostModel(Protocol):
     """The cost of a layer in hardware: ``cost(shape, bits, density, structure)``."""
 
     def __call__(
-        self, shape: LayerShape, bits: LayerBits, density: float = 1.0, structure: Structure = "unstructured"
+        self, shape: LayerShape, bits: LayerBits, density: float = 1.0, structure: Structure | str = "unstructured"
     ) -> LayerCost:
-        """``density`` is the fraction (0 to 1) of the weights that are not zero, ``structure`` says which ones."""
+        """``density`` is the fraction (0 to 1) of the weights that are not zero, ``structure`` says which ones
+        (``quant.structure``)."""
         ...

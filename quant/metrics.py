@@ -44,7 +44,8 @@ def accuracy(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, batch_siz
 class LayerSummary:
     """One linear or convolution layer; operations are for one frame.
 
-    ``kind`` is "linear", "conv", "depthwise" or "grouped". ``output_shape`` excludes the batch. ``weight_bits`` and
+    ``kind`` is "linear", "conv", "depthwise" or "grouped". ``input_shape`` and ``output_shape`` exclude the batch.
+    ``signed_inputs`` is whether integers at the input have a sign. ``weight_bits`` and
     ``act_bits`` are the widths of the operands that the layer multiplies: 32 for floating point; the sum over a pooling
     window includes the bits that the sum adds. ``nonzeros`` counts the weights that are not zero at inference.
     ``memory_bits`` is the size of the weights, zeros included, and ``bit_operations`` is
@@ -53,7 +54,9 @@ class LayerSummary:
 
     name: str
     kind: str
+    input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
+    signed_inputs: bool
     weight_bits: int
     act_bits: int
     weights: int
@@ -183,15 +186,18 @@ class Summary:
 
 
 class _Traced(torch.Tensor):
-    """A tensor that carries the bit width of its integers through pools, reshapes and additions."""
+    """A tensor that carries the bit width of its integers, and their sign, through pools, reshapes and additions."""
 
     bits: int
+    signed: bool
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = super().__torch_function__(func, types, args, kwargs or {})
         if isinstance(result, cls):
-            result.bits = max((a.bits for a in args if isinstance(a, cls) and hasattr(a, "bits")), default=FLOAT_BITS)
+            known = [a for a in args if isinstance(a, cls) and hasattr(a, "bits")]
+            result.bits = max((a.bits for a in known), default=FLOAT_BITS)
+            result.signed = any(a.signed for a in known) or not known
             if func in (functional.avg_pool1d, functional.avg_pool2d):
                 window = args[1] if isinstance(args[1], tuple) else (args[1],) * (args[0].dim() - 2)
                 result.bits += math.ceil(math.log2(math.prod(window)))
@@ -209,21 +215,25 @@ def summary(model: Network) -> Summary:
     """
     rows: list[LayerSummary] = []
     names = {module: name for name, module in model.named_modules()}
-    act_bits: dict[torch.nn.Module, int] = {}
+    entered: dict[torch.nn.Module, tuple[int, bool]] = {}  # bits and sign of the inputs
 
     def untrace(_module, inputs):  # type: ignore[no-untyped-def]
         return tuple(x.as_subclass(torch.Tensor) for x in inputs)
 
-    def trace(_module, _inputs, output):  # type: ignore[no-untyped-def]
-        values = output[0].as_subclass(_Traced)
-        values.bits = int(output[3])
-        return (values, *output[1:])
+    def tracing(signed: bool) -> Any:
+        def mark(_module, _inputs, output):  # type: ignore[no-untyped-def]
+            values = output[0].as_subclass(_Traced)
+            values.bits, values.signed = int(output[3]), signed
+            return (values, *output[1:])
+
+        return mark
 
     def enter(layer, inputs):  # type: ignore[no-untyped-def]
-        act_bits[layer] = getattr(inputs[0], "bits", FLOAT_BITS)
+        entered[layer] = getattr(inputs[0], "bits", FLOAT_BITS), getattr(inputs[0], "signed", True)
         return untrace(layer, inputs)
 
-    def measure(layer, _inputs, output) -> None:  # type: ignore[no-untyped-def]
+    def measure(layer, inputs, output) -> None:  # type: ignore[no-untyped-def]
+        act_bits, signed = entered[layer]
         quantized = layer.quant_weight() if layer.weight_quant.is_quant_enabled else None
         bits = FLOAT_BITS if quantized is None else int(quantized.bit_width)
         values = layer.weight if quantized is None else quantized.value
@@ -234,14 +244,16 @@ def summary(model: Network) -> Summary:
             LayerSummary(
                 name=names[layer],
                 kind=_kind(layer),
+                input_shape=tuple(inputs[0].shape[1:]),
                 output_shape=tuple(output.shape[1:]),
+                signed_inputs=signed,
                 weight_bits=bits,
-                act_bits=act_bits[layer],
+                act_bits=act_bits,
                 weights=weights,
                 nonzeros=int(torch.count_nonzero(values)),
                 memory_bits=bits * weights,
                 macs=macs,
-                bit_operations=macs * bits * act_bits[layer],
+                bit_operations=macs * bits * act_bits,
             )
         )
 
@@ -252,7 +264,10 @@ def summary(model: Network) -> Summary:
             hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(measure)]
         elif isinstance(module, ActQuantProxyFromInjector) and module.is_quant_enabled:
             quantizer: Any = module.fused_activation_quant_proxy.tensor_quant
-            hooks += [quantizer.register_forward_pre_hook(untrace), quantizer.register_forward_hook(trace)]
+            hooks += [
+                quantizer.register_forward_pre_hook(untrace),
+                quantizer.register_forward_hook(tracing(bool(module.is_signed))),
+            ]
     try:
         parameter = next(model.parameters())
         model.eval()(torch.zeros(1, *model.input_shape, device=parameter.device))

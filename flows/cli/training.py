@@ -1,15 +1,17 @@
 """The command ``bitfabric train``."""
 
 import json
+from math import floor
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from flows.cli.arguments import AsJson, emit
-from quant.training.config import Augmentation, Loss, Pruning, TrainConfig, TrainerOptions
+from quant.training.config import Augmentation, Criterion, Loss, Pruning, TrainConfig, TrainerOptions
 
 _PRUNING = "Pruning during the training"
+_OPTION = {name: f"--prune-{name}" for name in ("layers", "structure", "span", "by")}
 _LIGHTNING = "Devices (Lightning's own options)"
 
 
@@ -35,24 +37,35 @@ def _pairs(option: str, values: list[str]) -> dict[str, Any]:
     return found
 
 
-def _pruning(
-    fraction: float | None, layers: list[str] | None, structure: str | None, span: tuple[float, float] | None
-) -> Pruning | None:
+def _pruning(fraction: float | None, **given: Any) -> Pruning | None:
     """The settings of ``--prune`` and its options. Raises typer.BadParameter for options without ``--prune``."""
-    given = {"--prune-layers": layers, "--prune-structure": structure, "--prune-span": span}
+    chosen = {name: value for name, value in given.items() if value}
+    target, fps = chosen.pop("target", None), chosen.pop("fps", None)
     if fraction is None:
-        for option, value in given.items():
-            if value:
-                raise typer.BadParameter(f"{option} needs --prune FRACTION")
+        for name in (*chosen, *(["target"] if target else []), *(["fps"] if fps else [])):
+            raise typer.BadParameter(f"{_OPTION.get(name, '--' + name)} needs --prune FRACTION")
         return None
-    begin, end = span or (Pruning.begin, Pruning.end)
-    return Pruning(
-        fraction,
-        layers=tuple(layers) if layers else None,
-        structure=structure or Pruning.structure,
-        begin=begin,
-        end=end,
-    )
+    if fps and not target:
+        raise typer.BadParameter("--fps needs --target, on which that is the rate")
+    by = chosen.pop("by", "lut" if target else "size")
+    if (by == "size") == bool(target):
+        raise typer.BadParameter(
+            "--target is for --prune-by lut, cycles or rom_bits" if target else f"--prune-by {by} needs --target"
+        )
+    if "span" in chosen:
+        chosen["begin"], chosen["end"] = chosen.pop("span")
+    return Pruning(fraction, by=by, **chosen)
+
+
+def _cost(pruning: Pruning | None, target: str | None, fps: float | None) -> Any:
+    """The cost model of ``--target`` and ``--fps``; None without a target."""
+    if pruning is None or target is None:
+        return None
+    from flows.cost import HardwareCost
+    from hw.boards.targets import find_target
+
+    device = find_target(target).device
+    return HardwareCost(device.name, None if fps is None else max(1, floor(device.clock_mhz * 1e6 / fps)))
 
 
 def train(
@@ -118,6 +131,23 @@ def train(
             rich_help_panel=_PRUNING,
         ),
     ] = None,
+    prune_by: Annotated[
+        Criterion | None,
+        typer.Option(
+            help="what the zeros save: weights, or hardware on --target (default: size; lut with --target)",
+            rich_help_panel=_PRUNING,
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", "-t", help="board or device on which hardware is saved", rich_help_panel=_PRUNING),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-3, help="frames per second there (default: folded as the structure is)", rich_help_panel=_PRUNING
+        ),
+    ] = None,
     accelerator: Annotated[
         str | None, typer.Option(help="cpu, gpu, ... (default: a GPU if there is one)", rich_help_panel=_LIGHTNING)
     ] = None,
@@ -137,6 +167,8 @@ def train(
 
     A quarter of the weights: bitfabric train tfc-w4a4 --prune 0.75 -o run/
 
+    By lookup tables saved: bitfabric train tfc-w4a4 --prune 0.75 --target ulx3s-85f --fps 25000000 -o run/
+
     With a float teacher: bitfabric train tfc-float -o teacher/ and bitfabric train tfc-w1a1 --teacher teacher/ -o run/
     """
     settings = {
@@ -147,7 +179,9 @@ def train(
         "patience": patience,
         "augment": augment,
         "temperature": temperature,
-        "prune": _pruning(prune, layers=prune_layers, structure=prune_structure, span=prune_span),
+        "prune": _pruning(
+            prune, layers=prune_layers, structure=prune_structure, span=prune_span, by=prune_by, target=target, fps=fps
+        ),
     }
     from quant import train_run
 
@@ -160,7 +194,7 @@ def train(
     config = TrainConfig(epochs=epochs, seed=seed, trainer=trainer, **given)
     result = train_run(
         model, out, config, data=data, scheme=scheme, scheme_options=scheme_options, model_options=model_options,
-        teacher=teacher, progress=not as_json, resume=resume,
+        teacher=teacher, cost=_cost(config.prune, target, fps), progress=not as_json, resume=resume,
     )  # fmt: skip
     if result.pop("rank"):
         return  # one of several processes of this training; the first one reports

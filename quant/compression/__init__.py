@@ -20,6 +20,7 @@ from quant.compression.layerwise import obq, obs
 from quant.compression.merging import merge_neurons
 from quant.compression.mixture import Mixture, share_by_mixture
 from quant.compression.pruning import prune
+from quant.compression.saving import savings
 from quant.compression.sensitivity import curvature, curvature_from_adam
 from quant.compression.sharing import entropy_quantize, share_weights, uniform_quantize
 from quant.compression.size import Report, Row, report
@@ -50,6 +51,7 @@ __all__ = [
     "prune",
     "report",
     "residual_quantize",
+    "savings",
     "share_by_mixture",
     "share_weights",
     "snap",

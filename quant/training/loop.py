@@ -20,6 +20,7 @@ from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch.nn import functional
 
+from quant.cost import CostModel
 from quant.data import DataSet, load_data, stratified
 from quant.errors import QuantError
 from quant.metrics import accuracy, summary
@@ -29,7 +30,7 @@ from quant.training.callbacks import Bar, KeepBest, KeepCheckpoint
 from quant.training.config import TrainConfig, TrainerOptions, check_label_smoothing
 from quant.training.distillation import Teacher, distillation_loss
 from quant.training.lightning_module import LOSSES, Epoch, Training, hand_out
-from quant.training.pruning import GradualPruning
+from quant.training.pruning import GradualPruning, hardware_savings
 
 # Below this number of multiply-adds per forward step, several threads are slower than one (on a busy machine by a
 # factor of ten).
@@ -63,6 +64,7 @@ def fit(
     config: TrainConfig | None = None,
     *,
     teacher: Network | str | os.PathLike[str] | None = None,
+    cost: CostModel | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool | None = None,
@@ -79,7 +81,8 @@ def fit(
     learns its outputs in addition to the labels (``config.temperature``, ``config.distill_weight``).
 
     ``config.prune`` prunes the network gradually while it is trained. With a validation part, only epochs after the
-    last pruning can be the best one.
+    last pruning can be the best one. ``cost`` states what layers cost in hardware (``flows.cost.HardwareCost``), for
+    ``config.prune.by``.
 
     ``checkpoint`` names a folder for the state of an unfinished training, ``last.ckpt``. It is written after an epoch
     and takes at most a fiftieth of the time. ``resume=True`` continues from it if it exists; the result is that of an
@@ -114,12 +117,14 @@ def fit(
     if config.label_smoothing:
         loss_function = partial(functional.cross_entropy, label_smoothing=config.label_smoothing)
     tutor = None if teacher is None else Teacher(teacher, model)
+    saved = None if config.prune is None else hardware_savings(model, config.prune, cost)
     request = {
         "model": model.name, "scheme": model.scheme.describe(), "options": model.options, "data": data.name,
         "epochs": epochs, "seed": seed, "batch_size": batch_size, "learning_rate": rates, "loss": loss,
         "label_smoothing": config.label_smoothing, "augment": config.augment, "validation": config.validation,
         "patience": config.patience, "teacher": tutor and tutor.network.name, "temperature": config.temperature,
         "distill_weight": config.distill_weight, "prune": None if config.prune is None else asdict(config.prune),
+        "savings": saved,
     }  # fmt: skip
     kept = None if checkpoint is None else KeepCheckpoint(Path(checkpoint))
     if resume and kept is None:
@@ -134,7 +139,7 @@ def fit(
     best = KeepBest(_inputs(model, x[apart]), y[apart], config.patience) if config.validation else None
     bar = Bar(model.name, epochs)
     shown = bar if (bar.visible if progress is None else progress) else None
-    pruning = None if config.prune is None else GradualPruning(model, config.prune)
+    pruning = None if config.prune is None else GradualPruning(model, config.prune, saved)
     own = [callback for callback in (pruning, best, shown, kept) if callback is not None]
     with _quiet_lightning(), torch.random.fork_rng(), _threads(1 if work < SMALL else torch.get_num_threads()):
         runner = _trainer(epochs, [*callbacks, *own], config.trainer)

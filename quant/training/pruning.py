@@ -6,8 +6,12 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from quant.compression.pruning import hardware_factors, magnitude
+from quant.compression.saving import savings
 from quant.compression.selection import check_prunable, mask_of, prune_layers
 from quant.compression.weights import compression_of, find_layers, latent_of
+from quant.cost import CostModel
+from quant.errors import QuantError
+from quant.models.network import Network
 from quant.structure import structure
 from quant.training.config import Pruning
 
@@ -15,6 +19,23 @@ from quant.training.config import Pruning
 def cubic(fraction: float, done: float) -> float:
     """Returns Zhu and Gupta's sparsity after the share ``done`` (0 to 1) of the schedule: ``f (1 - (1 - done)^3)``."""
     return fraction * (1.0 - (1.0 - done) ** 3)
+
+
+def hardware_savings(model: Network, settings: Pruning, cost: CostModel | None) -> dict[str, float] | None:
+    """Returns what a weight of each layer saves (``quant.compression.savings``); None where it does not matter.
+
+    Raises QuantError (status 2) where the settings need a cost model and there is none.
+    """
+    if settings.by == "size":
+        return None
+    if cost is None:
+        raise QuantError(
+            f"pruning by {settings.by} needs a cost model: cost=flows.cost.HardwareCost(device), or --target", status=2
+        )
+    kind = structure(settings.structure)
+    for name, layer in find_layers(model, settings.layers).items():
+        check_prunable(name, layer, kind)
+    return savings(model, cost, settings.by, fraction=settings.target, structure=kind, layers=settings.layers)
 
 
 class GradualPruning(Callback):

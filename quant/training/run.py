@@ -13,15 +13,19 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quant.cost import CostModel
 from quant.data import DataSet, load_data
 from quant.errors import QuantError
 from quant.files import sha256, using, write_bytes
 from quant.training.checkpoint import checkpoint_file, save_checkpoint
 from quant.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from quant.models.network import Network
 
 _PACKAGES = ("torch", "brevitas", "qonnx", "onnx", "lightning", "numpy")
 _PACKAGE = Path(__file__).parents[1]
@@ -42,6 +46,7 @@ def train_run(
     scheme_options: Mapping[str, Option] | None = None,
     model_options: Mapping[str, Option] | None = None,
     teacher: str | os.PathLike[str] | None = None,
+    cost: CostModel | None = None,
     progress: bool | None = None,
     resume: bool = False,
 ) -> dict[str, Any]:
@@ -53,14 +58,15 @@ def train_run(
     ``model`` and ``scheme`` are as in ``quant.create_model``. ``model_options`` are the network's options (``in_bits``,
     ``width``, ...), and ``scheme_options`` are parameters of the scheme. ``data`` is a data set's name, folder or file
     (``quant.load_data``). ``teacher`` is the run folder or checkpoint of a network to learn from. ``config``,
-    ``progress`` and ``resume`` are as in ``quant.fit``.
+    ``cost``, ``progress`` and ``resume`` are as in ``quant.fit``.
 
     Returns the content of ``metrics.json``: ``model``, ``scheme``, ``data``, ``config``, ``accuracy`` {``train``,
     ``test``}, ``frames``, ``input`` (range, and the scaling of floating-point features), ``seconds``, ``fit`` (with the
     history of every epoch), ``verification``, ``layers`` and ``totals`` (``quant.summary``, with the density of every
-    layer), ``onnx`` {``path``, ``sha256``}, ``files`` (the hashes of the others), ``versions`` and ``key``. It also
-    returns ``out``, ``cached`` and ``rank``. ``rank`` is not 0 in the further processes of a training on several
-    devices; their results are the same, and they write no files.
+    layer), ``savings`` (what a pruned weight of each layer saves, where the pruning depends on it), ``onnx`` {``path``,
+    ``sha256``}, ``files`` (the hashes of the others), ``versions`` and ``key``. It also returns ``out``, ``cached`` and
+    ``rank``. ``rank`` is not 0 in the further processes of a training on several devices; their results are the same,
+    and they write no files.
 
     If ``out`` contains a complete run with the same arguments, data and code, the training is not repeated (``cached``
     is True). The files are moved to ``out`` when all are complete, ``metrics.json`` last. An interrupted run therefore
@@ -72,7 +78,7 @@ def train_run(
     folder = Path(out)
     config = TrainConfig() if config is None else config
     dataset = load_data(data, config.seed)
-    request = {
+    request: dict[str, Any] = {
         "model": model,
         "scheme": scheme,
         "config": asdict(config),
@@ -80,6 +86,9 @@ def train_run(
         "scheme_options": dict(scheme_options or {}),
         "teacher": None if teacher is None else _teacher(teacher),
     }
+    if config.prune is not None:
+        # The results depend on these numbers, not on how the cost model finds them.
+        request["savings"] = _savings(request, config, dataset, cost)
     versions = {package: metadata.version(package) for package in _PACKAGES}
     key = _key(request, versions, dataset)
     finished = _finished(folder, key)
@@ -91,7 +100,7 @@ def train_run(
         _remove_abandoned(folder)
         work = Path(tempfile.mkdtemp(prefix=f".partial-{os.getpid()}-", dir=folder))
     with using(folder, "choose another folder", "cannot write to"), _removed(work):
-        measured, rank = _train(request, config, dataset, work, progress, checkpoint, resume)
+        measured, rank = _train(request, config, dataset, cost, work, progress, checkpoint, resume)
         results = {**request, "data": dataset.name, **measured, "versions": versions, "key": key}
         if rank == 0:
             results["files"] = {name: sha256(work / name) for name in _PRODUCTS}
@@ -120,23 +129,11 @@ def _teacher(place: str | os.PathLike[str]) -> dict[str, str]:
     return {"path": str(path), "sha256": sha256(path)}
 
 
-def _train(
-    request: Mapping[str, Any],
-    config: TrainConfig,
-    dataset: DataSet,
-    work: Path,
-    progress: bool | None,
-    checkpoint: Path,
-    resume: bool,
-) -> tuple[dict[str, Any], int]:
-    """Returns the measurements for ``metrics.json`` and this process's rank; writes the other files to ``work``."""
+def _network(request: Mapping[str, Any], config: TrainConfig, dataset: DataSet) -> "Network":
+    """Returns the new network, with the same initial weights for the same seed."""
     import torch
 
-    from quant.metrics import summary
     from quant.models import choose_scheme, create_model
-    from quant.models.network import model_inputs
-    from quant.qonnx.export import export
-    from quant.training.loop import fit
 
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -147,9 +144,43 @@ def _train(
             **request["model_options"],
         }
         scheme = choose_scheme(request["model"], request["scheme"], request["scheme_options"])
-        model = create_model(request["model"], scheme, **options)
+        return create_model(request["model"], scheme, **options)
+
+
+def _savings(
+    request: Mapping[str, Any], config: TrainConfig, dataset: DataSet, cost: CostModel | None
+) -> dict[str, float] | None:
+    if config.prune is None or config.prune.by == "size":
+        return None
+    from quant.training.pruning import hardware_savings
+
+    return hardware_savings(_network(request, config, dataset), config.prune, cost)
+
+
+def _train(
+    request: Mapping[str, Any],
+    config: TrainConfig,
+    dataset: DataSet,
+    cost: CostModel | None,
+    work: Path,
+    progress: bool | None,
+    checkpoint: Path,
+    resume: bool,
+) -> tuple[dict[str, Any], int]:
+    """Returns the measurements for ``metrics.json`` and this process's rank; writes the other files to ``work``."""
+    import torch
+
+    from quant.metrics import summary
+    from quant.models.network import model_inputs
+    from quant.qonnx.export import export
+    from quant.training.loop import fit
+
+    model = _network(request, config, dataset)
     teacher = request["teacher"] and request["teacher"]["path"]
-    result = fit(model, dataset, config, teacher=teacher, progress=progress, checkpoint=checkpoint, resume=resume)
+    result = fit(
+        model, dataset, config,
+        teacher=teacher, cost=cost, progress=progress, checkpoint=checkpoint, resume=resume,
+    )  # fmt: skip
     model.cpu()
     x_test = model_inputs(model, dataset.x_test)
     verification = onnx = None

@@ -1,5 +1,8 @@
 """The cost model of single layers against the estimates of the same layers in lowered networks."""
 
+from math import gcd
+
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +17,7 @@ from hw.passes.lanes import insert_width_converters
 from quant import create_model, export
 from quant.cost import CostModel, LayerBits, LayerCost, LayerShape
 from quant.errors import QuantError
+from quant.structure import structure as read_structure
 
 DEVICE = "lfe5u-85f"
 CONV = LayerShape(8, 16, (3, 3), (10, 10), stride=(2, 2), padding=(1, 1))
@@ -120,15 +124,43 @@ def test_density_and_structure():
     cost: CostModel = HardwareCost(DEVICE)
     shape = LayerShape(64, 32)
     dense = cost(shape, LayerBits(4, 4))
+    assert cost(shape, LayerBits(4, 4), 1.0, "unstructured") is dense  # kept
     for structure in ("unstructured", "outputs"):
         thin = cost(shape, LayerBits(4, 4), 0.25, structure)
-        assert (thin.cycles, thin.rom_bits) == (dense.cycles, dense.rom_bits)  # every product is computed
+        assert (thin.cycles, thin.rom_bits) <= (dense.cycles, dense.rom_bits)
         assert thin.lut <= dense.lut
-    [node] = layer_graph(shape, LayerBits(4, 4), 0.25).nodes
-    assert (node.kernel.weights != 0).mean() <= 0.25
     [node] = layer_graph(shape, LayerBits(1, 1, True), 0.25, "outputs").nodes
     assert node.kernel.weight_dtype.name == "TERNARY"
     assert (node.kernel.weights != 0).any(axis=1).sum() == 8
+
+
+@pytest.mark.parametrize("shape", [LayerShape(64, 32), LayerShape(8, 16, (3, 3), (6, 6)), LayerShape(5, 6)])
+@pytest.mark.parametrize("text", ["unstructured", "outputs", "columns", "blocks:4x4", "bank-balanced:4x4", "1:4"])
+def test_drawn_zeros_have_the_structure(shape, text):
+    for density in (0.25, 0.5):
+        graph = layer_graph(shape, LayerBits("ternary", 4), density, text)
+        dense = layer_graph(shape, LayerBits("ternary", 4))
+        drawn, all_ = (each.node(LAYER).kernel.weights for each in (graph, dense))
+        kept = drawn != 0
+        np.testing.assert_array_equal(drawn[kept], all_[kept])
+        gone = (all_ != 0) & ~kept
+        assert gone.any()
+        kind = read_structure(text)
+        mh, mw = drawn.shape
+        pe, simd = gcd(kind.pe, mh), gcd(kind.simd, mw)
+        groups = kept.reshape(mh // pe, pe, mw // simd, simd)
+        if text == "unstructured":
+            assert kept.sum() <= density * mh * mw + 1
+        elif text == "outputs":
+            assert kept.any(1).sum() == mh - round((1 - density) * mh)
+        elif text == "columns":
+            assert kept.any(0).sum() <= mw - round((1 - density) * mw)
+        elif kind.kind == "blocks":
+            assert groups.any((1, 3)).sum() <= mh * mw // pe // simd * density + 1
+        elif kind.kind == "bank-balanced":
+            assert groups.any(1).sum(1).max() <= max(1, mw // simd - round((1 - density) * (mw // simd)))
+        else:
+            assert kept[:, : mw - mw % 4].reshape(mh, -1, 4).sum(2).max() <= 4 - round((1 - density) * 4)
 
 
 @pytest.mark.parametrize(
