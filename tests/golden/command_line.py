@@ -118,6 +118,10 @@ LINES: tuple[tuple[str, ...], ...] = (
     (*TRAIN, "--prune-structure", "2:4"),
     (*TRAIN, "--prune", "0.5", "--prune-structure", "rows"),
     (*TRAIN, "--prune", "0.5"),
+    (*TRAIN, "--target", "ulx3s-85f"),
+    (*TRAIN, "--prune", "0.5", "--prune-by", "cycles"),
+    (*TRAIN, "--prune", "0.5", "--target", "ulx4s"),
+    (*TRAIN, "--prune", "0.5", "--fps", "100"),
     # FINN's flow
     ("finn", f"{T}/none.onnx", "--board", "Pynq-Z2", "-o", f"{T}/finn"),
     ("finn", MODEL, "--fps", "1", "--folding", f"{T}/pe.json", "-o", f"{T}/finn"),
