@@ -15,8 +15,10 @@ class SynthesisSpec:
             which the options of the device (``Device.synthesis``) and ``-top`` are appended.
         cost: cell type -> its resources.
         free: cell types without cost: no resource counts them, or the cost of another cell includes them.
+        defines: macros that choose the structures of this family in the sources.
     """
 
     passes: str
     cost: Mapping[str, Resources]
     free: frozenset[str]
+    defines: tuple[str, ...] = ()

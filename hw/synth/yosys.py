@@ -82,7 +82,8 @@ def synthesise(design: RtlDesign, device: Device, out: Path, scope: str = "") ->
     design.write(out)
     netlist, made = out / f"{design.top}.json", out / f"{design.top}.json.new"
     passes = " ".join((spec.synthesis.passes, *device.synthesis, "-top", design.top))
-    script = f"read_slang --top {design.top} {' '.join(design.verilog)}\n{passes}\nautoname\nwrite_json {made.name}\n"
+    options = " ".join(("--top", design.top, *(f"-D {name}" for name in spec.synthesis.defines)))
+    script = f"read_slang {options} {' '.join(design.verilog)}\n{passes}\nautoname\nwrite_json {made.name}\n"
     log = run_script(script, out, design.top, "synthesis")
     module = tool.read_output(made)["modules"][design.top]
     tool.publish(made, netlist)

@@ -1,7 +1,8 @@
 """Synthesis for 7 series: the cells that count as resources.
 
-LUT = LUT1..LUT6 + INV + lookup tables used as RAM or shift register, before pairs of LUT5 are packed into one LUT6:
-an upper bound of "LUT" in the reports of Vivado and FINN. MUXF7/8 and CARRY4 are free. BRAM in RAMB18.
+LUT = LUT1..LUT6 + LUT6_2 (one table with two outputs) + INV + lookup tables used as RAM or shift register, before
+pairs of LUT5 are packed into one LUT6: an upper bound of "LUT" in the reports of Vivado and FINN. MUXF7/8 and CARRY4
+are free. BRAM in RAMB18.
 """
 
 from hw.fabric.resources import Resources
@@ -9,7 +10,7 @@ from hw.fabric.synthesis import SynthesisSpec
 
 _COST = {
     **{f"LUT{n}": Resources(lut=1) for n in range(1, 7)},
-    **{name: Resources(lut=1) for name in ("INV", "SRL16E", "SRLC32E", "RAM32X1S", "RAM64X1S")},
+    **{name: Resources(lut=1) for name in ("LUT6_2", "INV", "SRL16E", "SRLC32E", "RAM32X1S", "RAM64X1S")},
     **{name: Resources(lut=2) for name in ("RAM32X1D", "RAM64X1D", "RAM128X1S", "RAM16X1D")},
     **{name: Resources(lut=4) for name in ("RAM32M", "RAM64M", "RAM128X1D", "RAM256X1S")},
     **{name: Resources(ff=1) for name in ("FDRE", "FDSE", "FDCE", "FDPE")},
@@ -18,4 +19,4 @@ _COST = {
     "DSP48E1": Resources(dsp=1),
 }
 _FREE = frozenset({"MUXF7", "MUXF8", "CARRY4", "BUFG", "IBUF", "OBUF", "PLLE2_ADV", "$scopeinfo"})
-SYNTHESIS = SynthesisSpec("synth_xilinx -family xc7 -flatten -noiopad -noclkbuf", _COST, _FREE)
+SYNTHESIS = SynthesisSpec("synth_xilinx -family xc7 -flatten -noiopad -noclkbuf", _COST, _FREE, ("BF_LUT6_2",))
