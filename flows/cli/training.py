@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.arguments import AsJson, emit
-from quant.training.config import Augmentation, Criterion, Loss, Pruning, TrainConfig, TrainerOptions
+from quant.training.config import Augmentation, Bias, Criterion, Loss, Pruning, TrainConfig, TrainerOptions
 
 _PRUNING = "Pruning during the training"
-_OPTION = {name: f"--prune-{name}" for name in ("layers", "structure", "span", "by")}
+_OPTION = {name: f"--prune-{name}" for name in ("layers", "structure", "span", "by", "lasso", "decay")}
 _LIGHTNING = "Devices (Lightning's own options)"
 
 
@@ -148,6 +148,14 @@ def train(
             min=1e-3, help="frames per second there (default: folded as the structure is)", rich_help_panel=_PRUNING
         ),
     ] = None,
+    prune_lasso: Annotated[
+        float | None,
+        typer.Option(metavar="STRENGTH", help="group lasso on what becomes zero together", rich_help_panel=_PRUNING),
+    ] = None,
+    prune_decay: Annotated[
+        Bias | None,
+        typer.Option(help="weight decay that drives small weights to zero", rich_help_panel=_PRUNING),
+    ] = None,
     accelerator: Annotated[
         str | None, typer.Option(help="cpu, gpu, ... (default: a GPU if there is one)", rich_help_panel=_LIGHTNING)
     ] = None,
@@ -180,7 +188,15 @@ def train(
         "augment": augment,
         "temperature": temperature,
         "prune": _pruning(
-            prune, layers=prune_layers, structure=prune_structure, span=prune_span, by=prune_by, target=target, fps=fps
+            prune,
+            layers=prune_layers,
+            structure=prune_structure,
+            span=prune_span,
+            by=prune_by,
+            lasso=prune_lasso,
+            decay=prune_decay,
+            target=target,
+            fps=fps,
         ),
     }
     from quant import train_run

@@ -20,6 +20,7 @@ from quant.compression.layerwise import obq, obs
 from quant.compression.merging import merge_neurons
 from quant.compression.mixture import Mixture, share_by_mixture
 from quant.compression.pruning import prune
+from quant.compression.regularizers import BIASES, shrink
 from quant.compression.saving import savings
 from quant.compression.sensitivity import curvature, curvature_from_adam
 from quant.compression.sharing import entropy_quantize, share_weights, uniform_quantize
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from quant.training.soft_sharing import soft_sharing
 
 __all__ = [
+    "BIASES",
     "Mixture",
     "Report",
     "Row",
@@ -54,6 +56,7 @@ __all__ = [
     "savings",
     "share_by_mixture",
     "share_weights",
+    "shrink",
     "snap",
     "soft_sharing",
     "uniform_quantize",

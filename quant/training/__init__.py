@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quant.training.checkpoint import load_checkpoint, save_checkpoint
-    from quant.training.config import Augmentation, Criterion, Loss, Pruning, TrainConfig, TrainerOptions
+    from quant.training.config import Augmentation, Bias, Criterion, Loss, Pruning, TrainConfig, TrainerOptions
     from quant.training.lightning_module import Epoch
     from quant.training.loop import FitResult, fit
     from quant.training.run import train_run
 
 _MODULES = {
     **dict.fromkeys(("load_checkpoint", "save_checkpoint"), "checkpoint"),
-    **dict.fromkeys(("Augmentation", "Criterion", "Loss", "Pruning", "TrainConfig", "TrainerOptions"), "config"),
+    **dict.fromkeys(
+        ("Augmentation", "Bias", "Criterion", "Loss", "Pruning", "TrainConfig", "TrainerOptions"), "config"
+    ),
     **dict.fromkeys(("FitResult", "fit"), "loop"),
     "Epoch": "lightning_module",
     "train_run": "run",
@@ -25,6 +27,7 @@ _MODULES = {
 
 __all__ = [
     "Augmentation",
+    "Bias",
     "Criterion",
     "Epoch",
     "FitResult",

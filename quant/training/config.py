@@ -12,6 +12,7 @@ from quant.structure import structure as read_structure
 
 __all__ = [
     "Augmentation",
+    "Bias",
     "Criterion",
     "Loss",
     "Pruning",
@@ -28,6 +29,10 @@ Augmentation = Literal["shift", "flip-crop"]
 
 Criterion = Literal["size", "lut", "cycles", "rom_bits"]
 """What pruned weights are to save: weights, or a part of the hardware's cost (``quant.LayerCost``)."""
+
+
+Bias = Literal["hyperbolic", "exponential"]
+"""Biased weight decays by name (see ``quant.compression.BIASES``)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,13 @@ class Pruning:
       needs a cost model (``quant.fit``).
     - ``begin``, ``end``: shares of the training's steps, from 0 to 1.
     - ``every``: steps between two prunings. None: a hundredth of the steps from begin to end.
+    - ``lasso``: strength of a group lasso over what ``structure`` prunes together, from the first step to ``end``.
+      After each step the Euclidean norms of the groups shrink by ``learning rate * lasso``, and groups are removed at
+      0. They count towards ``fraction``, which may be 0.
+    - ``decay``: a biased weight decay from the first step to ``end``: ``decay_rate * sum B(w)`` is added to the loss,
+      with B(w) = |w| / (1 + c |w|) ("hyperbolic") or (1 - exp(-c |w|)) / c ("exponential"), c = ``decay_curve``. It
+      drives small weights to zero, where they are pruned, and hardly changes large ones (Hanson, Pratt, "Comparing
+      biases for minimal network construction with back-propagation", NIPS 1988).
 
     Zhu, Gupta, "To prune, or not to prune: exploring the efficacy of pruning for model compression", 2017, equation 1
     with an initial sparsity of 0.
@@ -62,6 +74,10 @@ class Pruning:
     begin: float = 0.1
     end: float = 0.6
     every: int | None = None
+    lasso: float = 0.0
+    decay: Bias | None = None
+    decay_rate: float = 1e-4
+    decay_curve: float = 10.0
 
     def __post_init__(self) -> None:
         kind = read_structure(self.structure)
@@ -83,6 +99,17 @@ class Pruning:
             raise QuantError(f"begin={self.begin} and end={self.end} are not 0 <= begin < end <= 1", status=2)
         if self.every is not None and self.every < 1:
             raise QuantError(f"every={self.every} steps is not at least 1", status=2)
+        if not 0 <= self.lasso < math.inf or (self.lasso and kind.fraction is not None):
+            raise QuantError(
+                f"lasso={self.lasso} must be a number from 0, and structure {kind} has groups for it unless it is N:M",
+                status=2,
+            )
+        if self.decay is not None and self.decay not in get_args(Bias):
+            raise QuantError(f"no weight decay {self.decay!r}: choose {' or '.join(get_args(Bias))}", status=2)
+        if not 0 < self.decay_rate < math.inf or not 0 < self.decay_curve < math.inf:
+            raise QuantError(
+                f"decay_rate={self.decay_rate} and decay_curve={self.decay_curve} must be above 0", status=2
+            )
 
     @property
     def target(self) -> float:

@@ -30,7 +30,7 @@ from quant.training.callbacks import Bar, KeepBest, KeepCheckpoint
 from quant.training.config import TrainConfig, TrainerOptions, check_label_smoothing
 from quant.training.distillation import Teacher, distillation_loss
 from quant.training.lightning_module import LOSSES, Epoch, Training, hand_out
-from quant.training.pruning import GradualPruning, hardware_savings
+from quant.training.pruning import hardware_savings, pruning_callbacks
 
 # Below this number of multiply-adds per forward step, several threads are slower than one (on a busy machine by a
 # factor of ten).
@@ -139,8 +139,8 @@ def fit(
     best = KeepBest(_inputs(model, x[apart]), y[apart], config.patience) if config.validation else None
     bar = Bar(model.name, epochs)
     shown = bar if (bar.visible if progress is None else progress) else None
-    pruning = None if config.prune is None else GradualPruning(model, config.prune, saved)
-    own = [callback for callback in (pruning, best, shown, kept) if callback is not None]
+    pruning = [] if config.prune is None else pruning_callbacks(model, config.prune, saved)
+    own = [*pruning, *(callback for callback in (best, shown, kept) if callback is not None)]
     with _quiet_lightning(), torch.random.fork_rng(), _threads(1 if work < SMALL else torch.get_num_threads()):
         runner = _trainer(epochs, [*callbacks, *own], config.trainer)
         rank, processes, device = runner.global_rank, runner.world_size, runner.strategy.root_device
@@ -155,8 +155,8 @@ def fit(
             x[~apart], y[~apart], batch_size,
             shape=model.input_shape, seed=seed, augment=config.augment, rank=rank, processes=processes,
         )  # fmt: skip
-        if pruning is not None:
-            last = pruning.plan(epochs * len(batches))
+        if pruning:
+            last = pruning[0].plan(epochs * len(batches))
             if best is not None:
                 best.first = last
         teach = None

@@ -6,8 +6,10 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from quant.compression.pruning import hardware_factors, magnitude
+from quant.compression.regularizers import BIASES, shrink
 from quant.compression.saving import savings
 from quant.compression.selection import check_prunable, mask_of, prune_layers
+from quant.compression.structures import from_matrix, to_matrix
 from quant.compression.weights import compression_of, find_layers, latent_of
 from quant.cost import CostModel
 from quant.errors import QuantError
@@ -85,3 +87,53 @@ class GradualPruning(Callback):
         else:
             for name, layer in self.layers.items():
                 prune_layers({name: layer}, scores, fraction, self.structure)
+
+
+class GroupLasso(Callback):
+    """The proximal step of a group lasso after each step, until the pruning ends (``quant.compression.shrink``).
+
+    ``amount`` is the learning rate of the layer's weights times ``strength``. Groups that become zero stay so, as in
+    the other pruning: their mask is cleared.
+    """
+
+    def __init__(self, pruning: GradualPruning, strength: float) -> None:
+        self.pruning, self.strength = pruning, strength
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step > self.pruning.end:
+            return
+        rates = {id(weight): group["lr"] for group in trainer.optimizers[0].param_groups for weight in group["params"]}
+        for layer in self.pruning.layers.values():
+            latent, mask = latent_of(layer), mask_of(layer)
+            matrix = to_matrix(latent * mask)
+            shrunk, kept = shrink(matrix, self.pruning.structure, rates[id(latent)] * self.strength)
+            latent.copy_(from_matrix(shrunk, latent.shape))
+            mask.logical_and_(from_matrix(kept, latent.shape))
+
+
+class BiasedDecay(Callback):
+    """Adds ``rate * sum B(w)`` of a biased weight decay (``quant.compression.BIASES``) to the loss, until the pruning
+    ends."""
+
+    def __init__(self, pruning: GradualPruning, bias: str, rate: float, curve: float) -> None:
+        self.pruning, self.bias, self.rate, self.curve = pruning, BIASES[bias], rate, curve
+
+    def on_after_backward(self, trainer: Any, _module: Any) -> None:
+        if trainer.global_step < self.pruning.end:
+            for layer in self.pruning.layers.values():
+                (self.rate * self.bias(latent_of(layer), self.curve).sum()).backward()
+
+
+def pruning_callbacks(model: Network, settings: Pruning, savings: dict[str, float] | None) -> list[Any]:
+    """Returns the callbacks of ``settings``; the first one is the ``GradualPruning``.
+
+    Raises QuantError (status 2) for layers that cannot be pruned.
+    """
+    pruning = GradualPruning(model, settings, savings)
+    made: list[Any] = [pruning]
+    if settings.lasso:
+        made.append(GroupLasso(pruning, settings.lasso))
+    if settings.decay is not None:
+        made.append(BiasedDecay(pruning, settings.decay, settings.decay_rate, settings.decay_curve))
+    return made

@@ -3,6 +3,8 @@
 import copy
 import math
 import re
+import types
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -34,7 +36,8 @@ from quant.errors import QuantError
 from quant.models.network import Network
 from quant.structure import structure
 from quant.training.callbacks import KeepCheckpoint
-from quant.training.pruning import GradualPruning, cubic
+from quant.training.config import Bias
+from quant.training.pruning import GradualPruning, cubic, pruning_callbacks
 from tests.quant.test_loop import interrupt_after, model_for, small
 
 few = settings(max_examples=25, deadline=None)
@@ -220,6 +223,69 @@ def test_a_criterion_of_your_own():
         compression.prune(layer, 0.5, score=lambda name, layer: scores - 0.5)
 
 
+@pytest.mark.parametrize("bias", get_args(Bias))
+def test_the_gradient_of_biased_decay(bias):
+    weight = torch.tensor([-2.0, -0.1, -0.001, 0.0, 0.001, 0.05, 3.0], requires_grad=True)
+    c, w = 10.0, weight.detach()
+    compression.BIASES[bias](weight, c).sum().backward()
+    value = {"hyperbolic": w.abs() / (1 + c * w.abs()), "exponential": (1 - torch.exp(-c * w.abs())) / c}[bias]
+    slope = {"hyperbolic": w.sign() / (1 + c * w.abs()) ** 2, "exponential": w.sign() * torch.exp(-c * w.abs())}[bias]
+    torch.testing.assert_close(compression.BIASES[bias](w, c), value)
+    torch.testing.assert_close(weight.grad, slope)
+
+
+@few
+@given(st.data())
+def test_the_proximal_step_of_a_group_lasso(data):
+    text = data.draw(st.sampled_from(["unstructured", "columns", "blocks:2x3", "bank-balanced:4x2"]))
+    torch.manual_seed(data.draw(st.integers(0, 99)))
+    matrix, amount = torch.randn(8, 12), data.draw(st.sampled_from([0.1, 1.0, 2.5, 100.0]))
+    height, width = {"unstructured": (1, 1), "columns": (8, 1), "blocks:2x3": (2, 3), "bank-balanced:4x2": (4, 1)}[text]
+    expected, left = matrix.clone(), torch.ones(8, 12, dtype=torch.bool)
+    for i in range(0, 8, height):
+        groups = [np.s_[i : i + height, j : j + width] for j in range(0, 12, width)]
+        norms = [float(matrix[group].norm()) for group in groups]
+        for group, norm in zip(groups, norms, strict=True):
+            if max(norms) <= amount and norm == max(norms):
+                continue  # the last one of these outputs
+            expected[group] = matrix[group] * max(0.0, 1 - amount / norm)
+            left[group] = norm > amount
+    shrunk, kept = compression.shrink(matrix, structure(text), amount)
+    torch.testing.assert_close(shrunk, expected)
+    assert torch.equal(kept, left)
+    assert bool(kept.any(1).all())
+
+
+def test_training_with_a_group_lasso_and_biased_decay():
+    data, zeros = small(), {}
+    for name, options in (
+        ("plain", {}),
+        ("lasso", {"lasso": 5.0, "structure": "columns"}),
+        ("decay", {"decay": "hyperbolic", "decay_rate": 0.1}),
+    ):
+        model = model_for(data, "tfc-w4a4")
+        fit(model, data, TrainConfig(epochs=10, prune=Pruning(0.0, layers="hidden.1.*", **options)))
+        layer = model.hidden[1].linear
+        zeros[name] = float((weight_of(layer) == 0).float().mean())
+        columns = pruned_matrix(layer)
+        assert bool((columns == columns[0]).all())
+        assert not bool(weight_of(layer)[~compression_of(layer).mask].any())
+        assert 0 < int(columns[0].sum()) < 64 if name == "lasso" else bool(columns.all())
+    assert zeros["plain"] < min(zeros["decay"], zeros["lasso"])
+
+
+def test_biased_decay_is_part_of_the_loss():
+    model = model_for(small(), "tfc-w4a4")
+    pruning, decay = pruning_callbacks(model, Pruning(0.0, decay="exponential", decay_rate=0.25), None)
+    pruning.plan(100)
+    weight = model.hidden[1].linear.weight
+    weight.grad = torch.rand_like(weight)
+    before, w = weight.grad.clone(), weight.detach()
+    for step in (59, 60):  # it ends with the pruning
+        decay.on_after_backward(types.SimpleNamespace(global_step=step), None)
+    torch.testing.assert_close(weight.grad - before, 0.25 * w.sign() * torch.exp(-10 * w.abs()))
+
+
 def test_the_cubic_schedule(monkeypatch):
     assert [cubic(0.75, t / 4) for t in range(5)] == [0.0, *(0.75 * (1 - (1 - t / 4) ** 3) for t in (1, 2, 3, 4))]
     data, seen = small(), []
@@ -368,6 +434,10 @@ def test_weights_without_a_zero_are_refused(name):
         ({"by": "energy"}, "no criterion 'energy': choose size, lut, cycles, rom_bits"),
         ({"begin": 0.5, "end": 0.5}, "0 <= begin < end <= 1"),
         ({"every": 0}, "every=0"),
+        ({"lasso": -1.0}, "lasso=-1.0"),
+        ({"structure": "1:4", "lasso": 0.1}, "unless it is N:M"),
+        ({"decay": "quadratic"}, "choose hyperbolic or exponential"),
+        ({"decay_rate": 0.0}, "decay_rate=0.0"),
     ],
 )
 def test_bad_settings_of_pruning(options, message):
