@@ -1,0 +1,114 @@
+"""The analysis of a graph: which channels of every edge remain, and how the others follow from them."""
+
+import numpy as np
+
+from hw.ir.graph import Graph
+from hw.ir.kernel import Kernel
+from hw.kernels.accumulate_pool.kernel import AccumulatePool
+from hw.kernels.add.kernel import Add
+from hw.kernels.arg_max.kernel import ArgMax
+from hw.kernels.concat.kernel import Concat
+from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.fork.kernel import Fork
+from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.max_pool.kernel import MaxPool
+from hw.kernels.reorder.kernel import Reorder
+from hw.kernels.requant.kernel import Requant
+from hw.kernels.select.kernel import Select
+from hw.kernels.sliding_window.kernel import SlidingWindow
+from hw.kernels.table.kernel import Table
+from hw.kernels.threshold.kernel import Threshold
+from hw.kernels.upsample.kernel import Upsample
+from hw.passes.removal.channels import Channels
+from hw.passes.removal.moves import (
+    AddRule,
+    ConcatRule,
+    ForkRule,
+    PoolRule,
+    SelectRule,
+    SlidingWindowRule,
+    UpsampleRule,
+    WholeRule,
+)
+from hw.passes.removal.products import DepthwiseRule, MatrixVectorRule
+from hw.passes.removal.quantizers import RequantRule, TableRule, ThresholdRule
+from hw.passes.removal.state import Rule, State
+
+RULES: dict[type[Kernel], Rule] = {
+    AccumulatePool: PoolRule(),
+    Add: AddRule(),
+    ArgMax: WholeRule("input_dtype", any_offset=True),
+    Concat: ConcatRule(),
+    Depthwise: DepthwiseRule(),
+    Fork: ForkRule(),
+    MatrixVector: MatrixVectorRule(),
+    MaxPool: PoolRule(),
+    Reorder: WholeRule("dtype"),
+    Requant: RequantRule(),
+    Select: SelectRule(),
+    SlidingWindow: SlidingWindowRule(),
+    Table: TableRule(),
+    Threshold: ThresholdRule(),
+    Upsample: UpsampleRule(),
+}
+"""The rules by kernel. A graph with another kernel is left as it is."""
+
+
+def analysed(graph: Graph, granularity: int) -> State | None:
+    """The state in which nothing is refused; None for a graph with a kernel that has no rule.
+
+    Layers keep a multiple of ``granularity`` channels, or all of them.
+    """
+    if any(type(node.kernel) not in RULES for node in graph):
+        return None
+    state = State(graph, lambda kernel: RULES[type(kernel)])
+    while True:
+        state.changed = False
+        _forward(state)
+        if not state.changed:
+            _keep(state)
+        if not state.changed:
+            _round_up(state, granularity)
+        if not state.changed:
+            return state
+
+
+def _forward(state: State) -> None:
+    """Find the channels of every edge."""
+    graph = state.graph
+    for port in graph.inputs:
+        dtype, size = graph.edges[port.edge].dtype, state.sizes[port.edge]
+        ends = (np.full(size, int(end)) for end in (dtype.min(), dtype.max()))
+        state.channels[port.edge] = Channels.independent(*ends)
+    for node in graph:
+        made = state.rule_of(node.kernel).forward(state, node)
+        state.channels.update(zip(node.outputs, made, strict=True))
+    for edge in graph.output_edges:
+        state.refuse(edge, ~state.channels[edge].own)
+
+
+def _keep(state: State) -> None:
+    """Find the channels that remain: those that the outputs need, and those that cannot be parted from them."""
+    graph = state.graph
+    state.kept = {edge: each.copy() for edge, each in state.forced.items()}
+    for edge in (*graph.output_edges, *(port.edge for port in graph.inputs)):
+        state.kept[edge][:] = True
+    before = -1
+    while (count := sum(int(each.sum()) for each in state.kept.values())) > before:
+        before = count
+        for node in reversed(graph.nodes):
+            state.rule_of(node.kernel).need(state, node)
+        for node in graph:
+            state.rule_of(node.kernel).follow(state, node)
+
+
+def _round_up(state: State, granularity: int) -> None:
+    """Keep more channels, the first ones that would be removed, where those that remain are no multiple."""
+    for edge, kept in state.kept.items():
+        have, all_of_them = int(kept.sum()), len(kept)
+        rounded = isinstance(state.writers[edge].kernel, MatrixVector | Depthwise) if edge in state.writers else False
+        want = min(all_of_them, -(-max(have, 1) // granularity) * granularity) if rounded else max(have, 1)
+        if want > have:
+            more = np.zeros(all_of_them, bool)
+            more[np.flatnonzero(~kept)[: want - have]] = True
+            state.force(edge, more)
