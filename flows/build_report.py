@@ -127,12 +127,36 @@ class FoldingChoice(Facts):
     faster: Neighbour | None
 
 
+class RemovedFrom(Facts):
+    """What was removed from a layer of so many ``channels``: those that are ``constant``, that are ``equal`` to another
+    one or its negative, that are ``unused``; and ``weights``. ``summary`` says so in a line."""
+
+    name: str
+    channels: int
+    constant: int
+    equal: int
+    unused: int
+    weights: int
+    summary: str
+
+
+class Removed(Facts):
+    """The channels that do nothing and are not in the design, by layer, and all ``weights`` that this saves.
+
+    The channels that remain are a multiple of ``granularity`` in each layer, or all of them.
+    """
+
+    granularity: int
+    weights: int
+    layers: tuple[RemovedFrom, ...]
+
+
 class Estimate(Facts):
     """What is known of a design before synthesis.
 
     ``logic_cells`` is None where the family's packer is not known, ``host_link`` without a board. ``warnings`` are
     sentences, one for each doubt. ``slowest`` is the node that limits Fmax; ``uncalibrated`` are kernels whose Fmax in
-    this family was never measured.
+    this family was never measured. ``removed`` are channels that do nothing; absent where there are none.
     """
 
     folding: dict[str, dict[str, int | str]]
@@ -150,6 +174,7 @@ class Estimate(Facts):
     logic_cells: LogicCells | None = None
     layers: tuple[Layer, ...]
     warnings: tuple[str, ...] = ()
+    removed: Removed | None = None
 
 
 class ModelFile(Facts):
@@ -270,14 +295,26 @@ class DirectedCounts(Facts):
     summary: str
 
 
+class RemovalCounts(Facts):
+    """The counts of the comparison of the graph without the ``channels`` that do nothing (of all edges) with the one
+    that has them: ``frames``, and ``layers`` at ``inputs`` of their own. Nothing differs."""
+
+    frames: int
+    layers: int
+    inputs: int
+    channels: int
+    summary: str
+
+
 class Check(Compared):
-    """What an engine was checked on. ``stage`` and ``path`` say which netlist was simulated; ``directed``, for the
-    emulator, what was compared besides the frames."""
+    """What an engine was checked on. ``stage`` and ``path`` say which netlist was simulated; for the emulator,
+    ``directed`` is what was compared besides the frames, and ``removal`` the check of what was removed."""
 
     accuracy: float | None
     stage: str | None = None
     path: str | None = None
     directed: DirectedCounts | None = None
+    removal: RemovalCounts | None = None
 
 
 class Bitstream(Facts):
@@ -350,7 +387,8 @@ class BuildReport(Facts):
     """The content of ``build.json``. Paths are relative to the build folder, but for that of the model.
 
     ``fps`` is the rate of the accelerator at ``clock_mhz``; ``host_link``, for a board, is that of its image.
-    ``inputs`` are those of the user's frames; None for random ones.
+    ``inputs`` are those of the user's frames; None for random ones. ``removed`` are the channels of the model that the
+    design does not have, because they do nothing; None where there are none.
     """
 
     schema_number: Literal[2] = Field(alias="schema")
@@ -374,6 +412,7 @@ class BuildReport(Facts):
     fmax_mhz: FmaxMhz
     critical_path: str | None
     warnings: tuple[str, ...] = ()
+    removed: Removed | None = None
     inputs: Inputs | None = None
     verified: dict[str, Check]
     bitstream: Bitstream | None

@@ -131,6 +131,7 @@ class Found:
             "fmax_mhz": FmaxMhz(estimated=fold.fmax_mhz, placed=fmax),
             "critical_path": self.place.critical_path if self.place else None,
             "warnings": fold.warnings,
+            "removed": fold.removed,
             "verified": self._verified(),
             "bitstream": Bitstream(path=bitstream, sha256=made[bitstream]) if bitstream else None,
             "finn": self.finn.estimate if self.finn else None,

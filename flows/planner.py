@@ -21,13 +21,14 @@ from hw.folding.finn_json import FoldingFile
 from hw.folding.fmax import Fmax
 from hw.folding.search import Choice, Search, fits
 from hw.folding.weights import too_many_weights
-from hw.host.errors import BitfabricError, UsageError
+from hw.host.errors import BitfabricError, ToolError, UsageError
 from hw.ir.graph import Graph
 from hw.lowering.input_types import InputTypes
 from hw.model import Model
 from hw.passes import fold
 from hw.passes.fold import apply_folding, current_folding
 from hw.passes.lanes import insert_width_converters
+from hw.passes.removal.remove import Removal, remove_channels
 from hw.timing import cycles
 from hw.timing.fifo_sizing import size_fifos
 
@@ -48,6 +49,11 @@ ESTIMATE_ERROR = 1.3
 """An estimate that exceeds the device by more than this factor ends a build before synthesis."""
 CLOCK_ERROR = 1.3
 """A clock that exceeds the estimated Fmax by more than this factor ends a build before synthesis."""
+GRANULARITIES = (1, 2, 4, 8)
+"""Multiples down to which channels that do nothing are removed: the design takes the best, or removes none.
+
+Fewer channels are not always cheaper: 61 of 64 have no folding but 1 and 61.
+"""
 NEIGHBOUR = 1.05
 """Least ratio of cycles between a design and the designs of the next rates."""
 
@@ -64,24 +70,91 @@ def clock_warning(clock_mhz: float, fmax_mhz: float, slowest: str) -> str:
     )
 
 
-class Plan:
-    """The choices for a model on a target, each made at the first access."""
+_PREFERENCE: tuple[ChosenBy, ...] = ("rate", "folding", "fill", "model", "quarter", "half", "most", "smallest")
 
-    def __init__(self, model: Model, config: BuildConfig) -> None:
+
+class Plan:
+    """The choices for a model on a target, each made at the first access.
+
+    Where the model has channels that do nothing, the design is folded without them as well, once for each granularity
+    of ``GRANULARITIES`` that removes other ones, and the best design of these is taken: at a rate the cheapest, and
+    otherwise the fastest; where they are equal, the one that removes less. So it is never worse than with all channels.
+    """
+
+    def __init__(self, model: Model, config: BuildConfig, granularity: int | None = None) -> None:
+        """``granularity``: that of the removal of channels (0: none is removed); None: the best one is taken."""
         self.target = find_target(config.target)
         self.device: Device = self.target.device
         self.model = model
         self.config = config
         self.clock_mhz = config.clock_mhz or self.device.clock_mhz
+        self.granularity = granularity
+
+    @cached_property
+    def alternatives(self) -> "tuple[Plan, ...]":
+        """The plans of all granularities that remove other channels; first the one that removes none."""
+        if self.granularity is not None:
+            return (self,)
+        if self.config.folding is not None:
+            return (Plan(self.model, self.config, finn_json.granularity_of(self.config.folding)),)
+        found = [Plan(self.model, self.config, 0)]
+        sizes: list[list[int]] = []
+        for granularity in () if self.model.frontend.folded else GRANULARITIES:
+            plan = Plan(self.model, self.config, granularity)
+            if not plan.removal.layers:
+                break
+            kept = [int(each.sum()) for each in plan.removal.kept.values()]
+            if kept not in sizes:
+                sizes.append(kept)
+                found.append(plan)
+        return tuple(found)
+
+    @cached_property
+    def _best(self) -> "Plan":
+        """The plan with the best design. Raises BitfabricError where there is none, as that with all channels does."""
+        first, *others = self.alternatives
+        if not others:
+            return first
+        ranks: list[tuple[tuple[float, ...], Plan]] = []
+        error: BitfabricError | None = None
+        for plan in self.alternatives:
+            try:
+                ranks.append((plan._rank(), plan))
+            except ToolError:
+                raise
+            except BitfabricError as why:
+                error = error or why
+        if not ranks:
+            assert error is not None
+            raise error
+        return min(ranks, key=lambda each: each[0])[1]
+
+    def _rank(self) -> tuple[float, ...]:
+        """How good the design is; less is better."""
+        by, design = self._chosen
+        used = choose.estimate_resources(design.hardware, self.device.family)
+        over = self._overflow(used, fit.logic_cells(self.target, used)) is not None
+        fps = design.clock_mhz * 1e6 / max(node.kernel.interval for node in design.hardware)
+        cost = choose.cost(used, self.device.capacity)
+        return _PREFERENCE.index(by), over, 0.0 if by in ("rate", "smallest") else -fps, cost
+
+    @cached_property
+    def removal(self) -> Removal:
+        """The model's dataflow graph, and the one without channels that do nothing."""
+        if self.granularity is None:
+            return self._best.removal
+        return remove_channels(self.model.graph, self.granularity)
 
     @cached_property
     def graph(self) -> Graph:
-        """The dataflow graph, with parity bits if requested."""
-        return self.model.graph.with_parity() if self.config.parity else self.model.graph
+        """The dataflow graph that is folded, with parity bits if requested."""
+        return self.removal.graph.with_parity() if self.config.parity else self.removal.graph
 
     @cached_property
     def search(self) -> Search:
         """All foldings. Raises BitfabricError as ``check_weights``."""
+        if self.granularity is None:
+            return self._best.search
         self.check_weights()
         return Search(self.graph, self.device.family, self.device.capacity, fit.most_cells(self.target))
 
@@ -129,6 +202,8 @@ class Plan:
     @cached_property
     def _chosen(self) -> tuple[ChosenBy, DesignPoint]:
         """What the folding was chosen by, and the design."""
+        if self.granularity is None:
+            return self._best._chosen
         self.check_weights()
         if self.config.folding is not None:
             table = self._folding_file.table
@@ -160,7 +235,9 @@ class Plan:
     def _design(self, table: fold.FoldingTable) -> DesignPoint:
         """The design with this folding and the FIFO depths that it needs."""
         depths = size_fifos(insert_width_converters(apply_folding(self.graph, table)))
-        point = DesignPoint(self.model, self.config.parity, table, depths, self.clock_mhz)
+        granularity = self.granularity if self.removal.layers else 0
+        point = DesignPoint(self.model, self.config.parity, table, depths, self.clock_mhz, granularity=granularity or 0)
+        vars(point)["removal"] = self.removal  # A point of a file finds it again.
         return point.with_fmax(self._fmax(point.hardware))
 
     def budget(self, shares: dict[str, float]) -> Resources:
@@ -372,6 +449,20 @@ class Plan:
             fits=self._overflow(choice.used, fit.logic_cells(self.target, choice.used)) is None,
         )
 
+    def pareto_front(self) -> list[tuple[Choice, dict[str, int]]]:
+        """The Pareto front of rate and resources on the device, of all ``alternatives`` together, the fastest first.
+
+        Each choice is with the ``granularity`` of the removal of channels where it has one.
+        """
+        every = [
+            (choice, plan) for plan in self.alternatives for choice in plan.search.pareto_front(self.device.capacity)
+        ]
+        found: list[tuple[Choice, Plan]] = []
+        for choice, plan in sorted(every, key=lambda each: (each[0].interval, each[0].cost)):
+            if not any(plan.search.dominates(faster, choice) for faster, _ in found):
+                found.append((choice, plan))
+        return [(choice, {"granularity": plan.granularity} if plan.granularity else {}) for choice, plan in found]
+
     def line_fps(self) -> float | None:
         """Frames per second that the line of the host link carries, whatever the folding; None where there is none."""
         try:
@@ -421,6 +512,7 @@ def estimate_build(
         "folding": summary["folding"],
         "fifos": summary["fifos"],
         "layers": summary["layers"],
+        **({"removed": summary["removed"]} if "removed" in summary else {}),
         "warnings": summary["warnings"],
     }
 
@@ -436,7 +528,7 @@ def pareto(
     FIFOs are not counted, since their depths follow from the folding. Raises BitfabricError where none fits.
     """
     plan = Plan(Model.open(model, input_type), BuildConfig(target, clock_mhz=clock_mhz))
-    front = plan.search.pareto_front(plan.device.capacity)
+    front = plan.pareto_front()
     if not front:
         raise BitfabricError(f"{plan.model.path.name} does not fit {target}: {plan.suggestion()}")
     return {
@@ -445,7 +537,7 @@ def pareto(
         "clock_mhz": plan.clock_mhz,
         "available": vars(plan.device.capacity),
         "host_link_fps": plan.line_fps(),
-        "pareto": [_point(choice, plan.clock_mhz) for choice in front],
+        "pareto": [_point(choice, plan.clock_mhz) | removed for choice, removed in front],
     }
 
 

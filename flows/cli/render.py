@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from flows.build_report import SHELL, Cycles, FinnRefusal, FoldingChoice, HostLink, Inputs, Layer
+from flows.build_report import SHELL, Cycles, FinnRefusal, FoldingChoice, HostLink, Inputs, Layer, Removed
 from flows.terminal import Terminal
 from hw.host.text import one_line
 
@@ -135,6 +135,12 @@ def _inputs(inputs: Inputs | None) -> None:
         out.print(one_line(inputs.statement), style="yellow" if inputs.doubtful else None, soft_wrap=True)
 
 
+def _removed(removed: Removed | None) -> None:
+    """Print which channels are not in the design, because they do nothing."""
+    for layer in removed.layers if removed else ():
+        out.print(one_line(f"removed   {layer.summary}"), soft_wrap=True)
+
+
 def _typed(types: Mapping[str, str]) -> None:
     """Print which types the user gave to inputs."""
     if types:
@@ -182,6 +188,7 @@ def built(accelerator: "Accelerator") -> None:
     if report.critical_path:
         facts.add_row("critical path", report.critical_path)
     out.print(facts)
+    _removed(report.removed)
     _typed(report.model.input_types)
     _warned(report.warnings)
     out.print()
@@ -195,6 +202,8 @@ def built(accelerator: "Accelerator") -> None:
         if check.directed:
             style = "yellow" if check.directed.explained else None
             out.print(f"{name}: {one_line(check.directed.summary)}", style=style, soft_wrap=True)
+        if check.removal:
+            out.print(f"{name}: {one_line(check.removal.summary)}", soft_wrap=True)
         if check.explanation:
             out.print(one_line(f"{name}: {check.explanation}"), style="yellow", soft_wrap=True)
         if check.remark:
@@ -282,6 +291,8 @@ def estimated(result: dict[str, Any]) -> None:
     if link := result["host_link"]:
         out.print(f"host link {_link(HostLink.model_validate(link))}", soft_wrap=True)
     out.print(f"latency   {cycles['latency']:,} cycles: {cycles['latency'] / result['clock_mhz']:.2f} us")
+    if "removed" in result:
+        _removed(Removed.model_validate(result["removed"]))
     _typed(result.get("input_types", {}))
     _warned(result["warnings"])
 
@@ -302,6 +313,8 @@ def front(result: dict[str, Any]) -> None:
         shown, last = shown + 1, point["interval"]
     _show(table)
     rest = "" if shown == len(result["pareto"]) else f"; {shown} of {len(result['pareto'])}, --json has all"
+    if any("granularity" in point for point in result["pareto"]):
+        rest += "; without channels that do nothing"
     out.print(f"\nat {result['clock_mhz']:g} MHz, each the cheapest folding of its rate, without FIFOs{rest}")
     if result["host_link_fps"]:
         out.print(f"host link: at most {_rate(result['host_link_fps'])}, whatever the folding")

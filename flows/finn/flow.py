@@ -44,6 +44,7 @@ from hw.model import Model
 from hw.native import process
 from hw.passes.fold import apply_folding, current_folding
 from hw.passes.lanes import insert_width_converters
+from hw.passes.removal.remove import remove_channels
 from hw.simulation.emulator import Emulator
 from hw.timing.fifo_sizing import size_fifos
 from hw.verification.difference import first_difference
@@ -157,10 +158,19 @@ class _Flow:
     def _graph(self) -> tuple[Graph, FoldingFile]:
         """The folded graph, and the content of the folding file, an empty one where there is none."""
         if self.request.front_end == "finn" and not self.model.frontend.folded:
+            if self._granularity():
+                raise UsageError(
+                    f"{self.folding} is for a graph from which channels were removed, and FINN's front end removes "
+                    "none; use --front-end bitfabric"
+                )
             return self._folded(finn.adapted(finn.read(self._streamlined())))
         if self.request.front_end not in ("bitfabric", "finn"):
             raise UsageError(f"no front end {self.request.front_end}; there are bitfabric and finn")
-        return self._folded(finn.adapted(self.model.graph))
+        return self._folded(finn.adapted(remove_channels(self.model.graph, self._granularity()).graph))
+
+    def _granularity(self) -> int:
+        """That of the removal of channels that the folding file is for; 0: none is removed."""
+        return 0 if self.folding is None else finn_json.granularity_of(self.folding)
 
     def _streamlined(self) -> onnx.ModelProto:
         """FINN's graph. Raises BitfabricError where it does not compute the same as the model."""

@@ -2,24 +2,30 @@
 
 from pathlib import Path
 
-from flows.build_report import Compared, DirectedCounts
+from flows.build_report import Compared, DirectedCounts, RemovalCounts
 from flows.design_point import DesignPoint
 from flows.samples import Samples
 from flows.steps.step import Step
 from hw.simulation.emulator import Emulator
+from hw.verification.removal import check_removal
 
 
 class Emulated(Compared):
     """The result of the comparison, the ``accuracy`` of the reference (by the name of its engine) and of the emulator,
-    and what was compared on ``directed`` inputs."""
+    what was compared on ``directed`` inputs, and the check of channels that were removed."""
 
     accuracy: dict[str, float | None]
     directed: DirectedCounts | None = None
+    removal: RemovalCounts | None = None
 
 
 class Emulate(Step[Emulated]):
     """Compares the graph that the RTL is generated from, on every frame and on directed inputs; for a model with a slow
-    reference, on ``frames`` frames or a few."""
+    reference, on ``frames`` frames or a few.
+
+    A graph from which channels were removed has not all tensors of the model. There the graph that has them is compared
+    with the reference, and the graph of the hardware with it, exactly.
+    """
 
     name = "emulate"
     result = Emulated
@@ -38,12 +44,17 @@ class Emulate(Step[Emulated]):
         return "lower", "fold"
 
     def run(self, out: Path) -> Emulated:
-        model, graph, x = self.point.model, self.point.hardware, self.samples.first(self.frames)
+        model, hardware, x = self.point.model, self.point.hardware, self.samples.first(self.frames)
+        removal = self.point.removal
+        graph = removal.original if removal.layers else hardware
         agreement = model.frontend.compare(graph, x)
         directed = model.frontend.check_directed(graph)
-        engines = {model.frontend.engine: model.reference.run, "emulator": Emulator(graph).run}
+        engines = {model.frontend.engine: model.reference.run, "emulator": Emulator(hardware).run}
         scored = self.samples.labels is not None
         accuracy = {engine: self.samples.score(run(x)) if scored else None for engine, run in engines.items()}
         counts = DirectedCounts(**vars(directed), summary=directed.summary) if directed else None
-        said = {"explanation": agreement.explanation, "remark": agreement.remark, "directed": counts}
+        said: dict[str, object] = {"explanation": agreement.explanation, "remark": agreement.remark, "directed": counts}
+        if removal.layers:
+            checked = check_removal(removal, hardware, x)
+            said["removal"] = RemovalCounts(**vars(checked), summary=checked.summary)
         return Emulated.model_validate({**vars(agreement), **said, "accuracy": accuracy})

@@ -30,5 +30,6 @@ class Fold(Step[Estimate]):
 
     def run(self, out: Path) -> Estimate:
         estimate = self.plan.estimate()
-        finn_json.save(self.plan.point.folding, out / "folding.json", self.plan.graph)
+        point = self.plan.point
+        finn_json.save(point.folding, out / "folding.json", point.graph, point.granularity)
         return estimate

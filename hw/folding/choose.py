@@ -6,7 +6,7 @@ neighbours. FINN's SetFolding is greedy, layer by layer, and does not consider t
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.folding.search import Choice, Search
+from hw.folding.search import Choice, Search, vector, weights
 from hw.host.errors import UsageError
 from hw.ir.graph import Graph
 from hw.passes.fold import FoldingTable
@@ -47,6 +47,11 @@ def for_area(graph: Graph, share: float, family: Family, available: Resources) -
     """The folding of ``for_budget`` for a share (0 to 1) of every resource ``available``."""
     budget = Resources(**{name: int(share * have) for name, have in vars(available).items()})
     return for_budget(Search(graph, family, available), budget).folding
+
+
+def cost(used: Resources, available: Resources) -> float:
+    """The cost of resources on a device: the sum of their shares of what is ``available``, as in ``Search``."""
+    return float(weights(available) @ vector(used))
 
 
 def estimate_resources(graph: Graph, family: Family) -> Resources:

@@ -23,6 +23,8 @@ from hw.kernels.upsample.kernel import Upsample
 from hw.passes.fold import FoldingTable
 
 LANES = ("PE", "SIMD", "M")
+REMOVED = "Removed"
+"""The entry of a folding file that states the granularity of the removal of channels. FINN warns of it and goes on."""
 FINN_KEYS = frozenset({
     *LANES, "parallel_window", "ram_style", "ram_style_thresholds", "resType", "mem_mode", "mvau_wwidth_max",
     "runtime_writeable_weights", "inFIFODepths", "outFIFODepths", "depth_trigger_uram", "depth_trigger_bram",
@@ -66,14 +68,30 @@ class FoldingFile:
         return replace(self, unused=dict(Counter(self.unused) - Counter(used)))
 
 
-def save(table: FoldingTable, path: Path, graph: Graph) -> None:
-    """Write a folding of the layers of ``graph`` in FINN's JSON form, each with the names of its node and module."""
+def save(table: FoldingTable, path: Path, graph: Graph, granularity: int = 0) -> None:
+    """Write a folding of the layers of ``graph`` in FINN's JSON form, each with the names of its node and module.
+
+    ``granularity``, unless it is 0: that of the removal of channels that ``graph`` is the result of.
+    """
     layers = {name: {**folding.attributes, **graph.node(name).origin.names} for name, folding in table.items()}
-    write_json(path, {"Defaults": {}, **layers})
+    removed = {REMOVED: {"granularity": granularity}} if granularity else {}
+    write_json(path, {"Defaults": {}, **removed, **layers})
+
+
+def granularity_of(path: Path) -> int:
+    """The granularity of the removal of channels that a folding file is for; 0: none is removed.
+
+    Raises UsageError for a file that is missing or not JSON, and for a granularity that is none.
+    """
+    stated = _content(path).get(REMOVED, {"granularity": 0})
+    granularity = stated.get("granularity")
+    if not isinstance(granularity, int) or isinstance(granularity, bool) or granularity < 0:
+        raise UsageError(f'{path}: "{REMOVED}" states a granularity, a whole number from 0 on, not {granularity!r}')
+    return granularity
 
 
 def read(path: Path, graph: Graph) -> FoldingFile:
-    """Read a folding file.
+    """Read a folding file for ``graph``, from which the channels are removed that the file says are.
 
     "M" is the number of image positions that are processed at a time, as in FINN's ConvolutionInputGenerator; its
     default is 1. "implementation" names the kernel that computes the layer. "Defaults" hold FINN's lists of values and
@@ -83,13 +101,19 @@ def read(path: Path, graph: Graph) -> FoldingFile:
     Raises UsageError for a file that is missing or not JSON, for unknown or ambiguous layers, unknown keys, and, of
     FINN's entries, for those that do not fit their layer.
     """
+    content = _content(path)
+    content.pop(REMOVED, None)
+    return _Reader(path, graph, content).file()
+
+
+def _content(path: Path) -> dict[str, dict[str, Any]]:
     try:
         content = parse_json(read_text(path, kind="folding file"))
     except ValueError as error:
         raise UsageError(f"{path} is not a folding JSON: {error}") from None
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
         raise UsageError(f'{path}: a folding file is {{"layer": {{"PE": n, "SIMD": n}}, ...}}')
-    return _Reader(path, graph, content).file()
+    return content
 
 
 class _Reader:

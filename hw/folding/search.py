@@ -189,11 +189,11 @@ class Search:
             return result
         for cycles in self.intervals[bisect_left(self.intervals, first.interval) :]:
             choice = self.cheapest(cycles, budget)
-            if choice is not None and not any(self._dominates(faster, choice) for faster in result):
+            if choice is not None and not any(self.dominates(faster, choice) for faster in result):
                 result.append(choice)
         return result
 
-    def _dominates(self, faster: Choice, slower: Choice) -> bool:
+    def dominates(self, faster: Choice, slower: Choice) -> bool:
         """Whether no cost of ``slower`` is a reason to prefer it: neither the total nor the share of any resource.
 
         Flip-flops lie in the same cells as lookup tables, so the larger share of the two counts as logic.
