@@ -91,7 +91,8 @@ def lowered(model: Path) -> dict[str, Any]:
 def planned(model: Path, target: str, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """All that is known of a model on a target before synthesis, and the text of its top module. Where it cannot be
     built, the line that says why is all that is known."""
-    plan = Plan(Model.open(model), BuildConfig(target=target, **options))
+    # With all channels: of random weights, whole layers of some networks are constant.
+    plan = Plan(Model.open(model), BuildConfig(target=target, **options), granularity=0)
     try:
         summary = plan.estimate().to_json()
     except BitfabricError as error:
@@ -155,7 +156,7 @@ def cells_of_kernel(kernel: Kernel, family: str, folder: Path) -> dict[str, int]
 
 def cells_of_network(model: Path, target: str, options: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Cells of a network's accelerator after synthesis, by type, and what every layer takes (LUT/FF/BRAM/DSP)."""
-    plan = Plan(Model.open(model), BuildConfig(target=target, **options))
+    plan = Plan(Model.open(model), BuildConfig(target=target, **options), granularity=0)
     made = yosys.synthesise(generate(plan.point.hardware, plan.device.family), plan.device, folder)
     layers = {name: _words(vars(cost)) for name, cost in sorted(made.instances.items())}
     return {"cells": dict(sorted(made.cells.items())), "layers": layers}

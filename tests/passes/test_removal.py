@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
+from hw import kernels
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Kernel
@@ -24,7 +25,9 @@ from hw.kernels.select.kernel import Select
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.table.kernel import Table
 from hw.kernels.threshold.kernel import Threshold
+from hw.kernels.width_converter.kernel import WidthConverter
 from hw.lowering.lower import lower
+from hw.passes.removal.analysis import RULES
 from hw.passes.removal.remove import Removal, remove_channels
 from hw.simulation.emulator import Emulator
 from hw.verification.removal import check_removal
@@ -308,6 +311,11 @@ def test_a_kernel_of_another_package_leaves_the_graph_as_it_is():
     fields = (codes.thresholds, codes.decreasing, codes.input_dtype, codes.output_dtype)
     own = graph.with_kernels({"threshold1": Own(*fields)})
     assert remove_channels(own).graph is own
+
+
+def test_every_kernel_that_lowering_makes_has_a_rule():
+    known = {kernels.get(name) for name in kernels.names() if kernels.is_builtin(name)}
+    assert known - set(RULES) == {WidthConverter}
 
 
 @pytest.mark.parametrize("what", ["offset", "weight", "threshold"])

@@ -9,6 +9,7 @@ from hw.kernels.add.kernel import Add
 from hw.kernels.arg_max.kernel import ArgMax
 from hw.kernels.concat.kernel import Concat
 from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.fifo.kernel import Fifo
 from hw.kernels.fork.kernel import Fork
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.max_pool.kernel import MaxPool
@@ -40,6 +41,7 @@ RULES: dict[type[Kernel], Rule] = {
     ArgMax: WholeRule("input_dtype", any_offset=True),
     Concat: ConcatRule(),
     Depthwise: DepthwiseRule(),
+    Fifo: WholeRule(),
     Fork: ForkRule(),
     MatrixVector: MatrixVectorRule(),
     MaxPool: PoolRule(),

@@ -246,6 +246,7 @@ class WholeRule(Rule):
     an input on. An offset that all channels share does not change which is the largest."""
 
     def __init__(self, field: str = "", any_offset: bool = False) -> None:
+        """``field`` holds the type of the input; a FIFO reads an input of the network, whose type does not change."""
         self.field = field
         self.any_offset = any_offset
 
