@@ -260,7 +260,7 @@ def test_training_with_a_group_lasso_and_biased_decay():
     data, zeros = small(), {}
     for name, options in (
         ("plain", {}),
-        ("lasso", {"lasso": 5.0, "structure": "columns"}),
+        ("lasso", {"lasso": 7.0, "structure": "columns"}),
         ("decay", {"decay": "hyperbolic", "decay_rate": 0.1}),
     ):
         model = model_for(data, "tfc-w4a4")
