@@ -84,7 +84,7 @@ class HardwareCost:
         if self.cycles is not None:
             folding = choose.for_cycles(graph, self.cycles, device.family, device.capacity)
         else:
-            folding = self.folding or _of_structure(graph.node(LAYER).kernel, structure)
+            folding = self.folding or _of_structure(graph, structure)
         hardware = insert_width_converters(apply_folding(graph, folding))
         used = choose.estimate_resources(hardware, device.family)
         memories = hardware.node(LAYER).kernel.rtl(device.family).memories.values()
@@ -98,19 +98,24 @@ class HardwareCost:
         )
 
 
-def _of_structure(product: Kernel, structure: Structure) -> FoldingTable:
-    """The folding with the PE and SIMD of a structure, of the implementation with the fewest cycles."""
-    if structure.pe == structure.simd == 1 and len(product.implementations()) == 1:
-        return {}
-    pe, simd = gcd(structure.pe, product.outputs()[0].shape[-1]), gcd(structure.simd, product.inputs()[0].shape[-1])
+def _of_structure(graph: Graph, structure: Structure) -> FoldingTable:
+    """The folding with the PE and SIMD of a structure, of the implementation with the fewest cycles. The window has as
+    many lanes as the layer reads, if they divide its channels, else the next number below that does."""
+    product = graph.node(LAYER).kernel
     among = product.implementations()
+    pe, simd = gcd(structure.pe, product.outputs()[0].shape[-1]), gcd(structure.simd, product.inputs()[0].shape[-1])
     found = {
         replace(folding, implementation=each.op if len(among) > 1 else ""): each.fold(folding).interval
         for each in among
         for folding in each.foldings()
         if (folding.pe, folding.simd, folding.pixels) == (pe, simd, 1)
     }
-    return {LAYER: min(found, key=lambda folding: found[folding])} if found else {}
+    table = {LAYER: min(found, key=lambda folding: found[folding])} if found else {}
+    for node in graph:
+        if node.name == WINDOW:
+            narrow = (folding for folding in node.kernel.foldings() if folding.simd <= simd and folding.pixels == 1)
+            table[WINDOW] = max(narrow, key=lambda folding: folding.simd)
+    return table
 
 
 def layer_graph(

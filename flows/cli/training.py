@@ -52,6 +52,8 @@ def _pruning(fraction: float | None, **given: Any) -> Pruning | None:
         raise typer.BadParameter(
             "--target is for --prune-by lut, cycles or rom_bits" if target else f"--prune-by {by} needs --target"
         )
+    if by == "cycles" and fps:
+        raise typer.BadParameter("--prune-by cycles needs no --fps: the rate is what it raises")
     if "span" in chosen:
         chosen["begin"], chosen["end"] = chosen.pop("span")
     return Pruning(fraction, by=by, **chosen)

@@ -1,8 +1,7 @@
 """What hardware saves for each weight that pruning removes."""
 
+from math import prod
 from typing import Any
-
-import torch
 
 from quant.compression.weights import Layers, find_layers
 from quant.cost import CostModel, LayerBits, LayerShape
@@ -11,6 +10,9 @@ from quant.metrics import FLOAT_BITS, LayerSummary, summary
 from quant.models.network import Network
 from quant.structure import Structure
 from quant.structure import structure as read_structure
+
+LEAST = 0.02
+"""Share of a layer's cost below which a saving is none."""
 
 
 def savings(
@@ -26,7 +28,8 @@ def savings(
 
     ``by`` is a part of the cost, "lut", "ff", "bram", "dsp", "cycles" or "rom_bits" (``quant.LayerCost``). The
     difference is that between the dense layer and one of which ``fraction`` is zero in ``structure``, at the target and
-    rate of ``cost``, at least 0. ``prune(..., savings=...)`` ranks by it.
+    rate of ``cost``; below 2 % of the dense layer's cost, which no estimate tells from nothing, it counts as 0.
+    ``prune(..., savings=...)`` ranks by it.
 
     Raises QuantError (status 2) for layers of floating-point numbers, and where no layer saves anything.
     """
@@ -34,9 +37,12 @@ def savings(
     sizes = cost_inputs(model, layers)
     found = {}
     for name, (shape, bits) in sizes.items():
-        dense, sparse = cost(shape, bits, 1.0, kind), cost(shape, bits, 1.0 - fraction, kind)
-        weights = fraction * torch.Size(shape.weights).numel()
-        found[name] = max(0, getattr(dense, by) - getattr(sparse, by)) / weights if fraction else 1.0
+        if not fraction:
+            found[name] = 1.0
+            continue
+        dense, sparse = (getattr(cost(shape, bits, density, kind), by) for density in (1.0, 1.0 - fraction))
+        saved = dense - sparse if dense - sparse >= LEAST * dense else 0
+        found[name] = saved / (fraction * prod(shape.weights))
     if not any(found.values()):
         raise QuantError(
             f"zeros of structure {kind} save no {by} in any layer there: take another structure, another rate, or "

@@ -134,6 +134,20 @@ def test_density_and_structure():
     assert (node.kernel.weights != 0).any(axis=1).sum() == 8
 
 
+def test_the_folding_of_a_structure():
+    """Without a budget and a folding, the layer has the lanes of the structure, and the window as many."""
+    cost = HardwareCost(DEVICE)
+    for text, pe, simd in (
+        ("unstructured", 1, 1),
+        ("blocks:4x8", 4, 8),
+        ("bank-balanced:16x16", 16, 8),
+        ("columns", 1, 1),
+    ):
+        dense = cost(CONV, LayerBits(4, 4), 1.0, text)
+        table = {LAYER: Folding(pe, simd), WINDOW: Folding(simd=simd)}
+        assert dense == HardwareCost(DEVICE, folding=table)(CONV, LayerBits(4, 4))
+
+
 @pytest.mark.parametrize("shape", [LayerShape(64, 32), LayerShape(8, 16, (3, 3), (6, 6)), LayerShape(5, 6)])
 @pytest.mark.parametrize("text", ["unstructured", "outputs", "columns", "blocks:4x4", "bank-balanced:4x4", "1:4"])
 def test_drawn_zeros_have_the_structure(shape, text):

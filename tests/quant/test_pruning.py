@@ -159,6 +159,8 @@ def test_what_a_weight_saves():
     assert first == pytest.approx(4, rel=1e-2)
     assert rest == pytest.approx([2] * 4, rel=1e-2)
     assert compression.savings(model, half_a_lut, "rom_bits", layers="output") == {"output": 1.0}
+    with pytest.raises(QuantError, match="save no lut in any layer"):  # 1 % is less than an estimate can tell
+        compression.savings(model, half_a_lut, "lut", fraction=0.01)
     with pytest.raises(QuantError, match="zeros of structure columns save no cycles in any layer"):
         compression.savings(model, half_a_lut, "cycles", structure="columns")
     with pytest.raises(QuantError, match=r"layer hidden\.0\.linear has floating-point weights"):
