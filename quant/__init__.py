@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from quant.models.network import Network
     from quant.qonnx.export import export
     from quant.training.checkpoint import load_checkpoint, save_checkpoint
+    from quant.training.compress import compress_run
     from quant.training.config import Pruning, TrainConfig, TrainerOptions
     from quant.training.loop import FitResult, fit
     from quant.training.run import train_run
@@ -37,6 +38,7 @@ _HOMES = {
     **dict.fromkeys(("DataSet", "load_data"), "quant.data"),
     **dict.fromkeys(("FitResult", "fit"), "quant.training.loop"),
     "Network": "quant.models.network",
+    "compress_run": "quant.training.compress",
     "compression": "quant.compression",
     "create_model": "quant.models",
     "robustness": "quant.robustness",
@@ -63,6 +65,7 @@ __all__ = [
     "QuantError",
     "TrainConfig",
     "TrainerOptions",
+    "compress_run",
     "compression",
     "create_model",
     "export",

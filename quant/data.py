@@ -33,7 +33,8 @@ _PLACES: dict[str, tuple[str, ...]] = {
     "fashion-mnist": ("fashion-mnist", "FashionMNIST/raw", "fashion-mnist.npz"),
     "cifar10": ("cifar10", "cifar-10-batches-py", "cifar10.npz"),
 }
-
+NAMES = ("digits", *_PLACES)
+"""The data sets that are known by name."""
 
 # Codes per standard deviation of a float feature: 8 bits cover 4 deviations on either side.
 _CODES = 32
@@ -102,9 +103,8 @@ def load_data(source: str | os.PathLike[str] = "digits", seed: int = 0) -> DataS
         return _read(_find(name), name)
     path = Path(name)
     if not path.exists():
-        names = ("digits", *_PLACES)
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(names)}, or a folder or .npz file"
+        near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else f"give one of {', '.join(NAMES)}, or a folder or .npz file"
         raise QuantError(f"no data set {name!r}: {hint}", status=2)
     return _read(path, path.stem)
 

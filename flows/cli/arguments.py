@@ -12,7 +12,7 @@ Model = Annotated[
 ]
 
 
-def _target_names(begun: str) -> list[str]:
+def target_names(begun: str) -> list[str]:
     """The names of targets that start with ``begun``, for shell completion."""
     from hw.boards.targets import targets
 
@@ -22,7 +22,7 @@ def _target_names(begun: str) -> list[str]:
 Target = Annotated[
     str,
     typer.Option(
-        "--target", "-t", help="a board or a device; `bitfabric targets` lists them", autocompletion=_target_names
+        "--target", "-t", help="a board or a device; `bitfabric targets` lists them", autocompletion=target_names
     ),
 ]
 Fps = Annotated[float | None, typer.Option(help="frames per second to reach, with the cheapest folding that does")]
@@ -60,6 +60,20 @@ Clip = Annotated[
     typer.Option("--clip", help="round and clip frames to the input's integer type, whatever their number"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print results as JSON, nothing else")]
+
+
+def pairs(option: str, values: list[str]) -> dict[str, Any]:
+    """Parse options ``NAME=VALUE``. A value that is not JSON is a string. Raises typer.BadParameter for other forms."""
+    found: dict[str, Any] = {}
+    for pair in values:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{option} {pair!r} is no NAME=VALUE, as in {option} act_bits=2")
+        try:
+            found[name] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name] = value
+    return found
 
 
 def emit(content: dict[str, Any]) -> None:

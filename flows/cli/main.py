@@ -9,6 +9,7 @@ import typer
 
 from flows.cli.boundary import LIMITS, explain
 from flows.cli.building import build, estimate, finn, report
+from flows.cli.compressing import compress
 from flows.cli.machine import doctor, targets
 from flows.cli.running import program, run, soft_errors, virtual
 from flows.cli.training import train
@@ -27,7 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _command in (train, build, estimate, finn, run, program, virtual, soft_errors, report, targets, doctor):
+for _command in (train, compress, build, estimate, finn, run, program, virtual, soft_errors, report, targets, doctor):
     app.command()(_command)
 
 INTERRUPTED = 130
@@ -63,8 +64,8 @@ def main() -> None:
             sys.exit(2)  # A command without arguments, whose help is already printed.
         fail(f"{message}; see --help", 2)
     except (typer.Abort, KeyboardInterrupt):
-        again = {"train": "; the same command with --resume goes on from the last checkpoint",
-                 "build": "; the same command goes on from the finished steps"}  # fmt: skip
+        resumed = "; the same command with --resume goes on from the last checkpoint"
+        again = {"train": resumed, "compress": resumed, "build": "; the same command goes on from the finished steps"}
         fail(f"interrupted{again.get(next(iter(sys.argv[1:]), ''), '')}", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -38,6 +38,7 @@ def _table(*columns: str) -> Table:
     for column in columns:
         left = column in (
             "layer",
+            "estimated",
             "from",
             "in FINN",
             "operator",
@@ -332,9 +333,43 @@ def trained(result: dict[str, Any], folder: Path) -> None:
         size += f", {totals['density']:.1%} of them not zero"
     rate = f"{totals['compression_rate']:.3g} times smaller than in floating point"
     out.print(f"{size}, {rate}; {totals['macs']:,} multiply-adds a frame")
+    _files(folder)
+
+
+def _files(run: Path) -> None:
     for name in ("model.onnx", "metrics.json", "x_test.npy", "y_test.npy"):
-        if (folder / name).exists():
-            out.print(f"{name:<14}{one_line(folder / name)}", soft_wrap=True)
+        if (run / name).exists():
+            out.print(f"{name:<14}{one_line(run / name)}", soft_wrap=True)
+
+
+def compressed(result: dict[str, Any], folder: Path, estimates: Sequence[dict[str, Any]]) -> None:
+    """Print the result of a compression. ``estimates``: of the network before and after, or none."""
+    made = result["compression"]
+    table = _table("layer", "weights", "left", "density", "before")
+    rows = made["weights"]
+    total = {"name": "total", **{key: sum(row[key] for row in rows) for key in ("weights", "before", "after")}}
+    for row in (*rows, total):
+        shares = (row[key] / row["weights"] for key in ("after", "before"))
+        table.add_row(row["name"], f"{row['weights']:,}", f"{row['after']:,}", *(f"{share:.1%}" for share in shares))
+    _show(table)
+    reached = made["accuracy"]
+    steps = [f"{reached['before']:.2%} before"]
+    if reached["compressed"] is not None:
+        steps.append(f"{reached['compressed']:.2%} compressed")
+    if made["config"]["epochs"]:
+        steps.append(f"{reached['after']:.2%} after {made['config']['epochs']} epochs of training")
+    again = " (unchanged, from an earlier run)" if result.get("cached") else ""
+    out.print(f"\ntest accuracy: {', '.join(steps)}{again}", soft_wrap=True)
+    if estimates:
+        table = _table("estimated", "before", "after")
+        for name in estimates[0]["resources"]:
+            table.add_row(name.upper(), *(f"{each['resources'][name]['estimated']:,}" for each in estimates))
+        for name in ("interval", "latency"):
+            table.add_row(f"{name}, cycles", *(f"{each['cycles'][name]:,}" for each in estimates))
+        table.add_row("frames/s", *(_number(each["fps"], ",.0f") for each in estimates))
+        out.print()
+        _show(table)
+    _files(folder)
 
 
 def networks() -> None:
@@ -354,6 +389,19 @@ def networks() -> None:
         scheme = schemes.get_class(name)
         parameters = ", ".join(f"{field.name}={field.default!r}" for field in fields(scheme))
         table.add_row(name, _first_sentence(scheme) + (f" ({parameters})" if parameters else ""))
+    _show(table)
+
+
+def methods() -> None:
+    """Print the methods of compression with their options."""
+    from quant.training.methods import METHODS
+
+    table = _table("name", "")
+    for name, method in METHODS.items():
+        options = [f"{option}={default}" for option, default in method.options.items()]
+        if method.counts is not None:
+            options.insert(0, f"--fraction {method.fraction} of the {method.counts}")
+        table.add_row(name, method.summary + (f" ({', '.join(options)})" if options else ""))
     _show(table)
 
 

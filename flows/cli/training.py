@@ -1,13 +1,12 @@
 """The command ``bitfabric train``."""
 
-import json
 from math import floor
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from flows.cli.arguments import AsJson, emit
+from flows.cli.arguments import AsJson, emit, pairs
 from quant.training.config import Augmentation, Bias, Criterion, Loss, Pruning, TrainConfig, TrainerOptions
 
 _PRUNING = "Pruning during the training"
@@ -21,20 +20,6 @@ def _list_networks(show: bool) -> None:
 
         networks()
         raise typer.Exit
-
-
-def _pairs(option: str, values: list[str]) -> dict[str, Any]:
-    """Parse options ``NAME=VALUE``. A value that is not JSON is a string. Raises typer.BadParameter for other forms."""
-    found: dict[str, Any] = {}
-    for pair in values:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise typer.BadParameter(f"{option} {pair!r} is no NAME=VALUE, as in {option} act_bits=2")
-        try:
-            found[name] = json.loads(value)
-        except json.JSONDecodeError:
-            found[name] = value
-    return found
 
 
 def _pruning(fraction: float | None, **given: Any) -> Pruning | None:
@@ -203,8 +188,8 @@ def train(
     }
     from quant import train_run
 
-    scheme_options = _pairs("--scheme-option", scheme_option or [])
-    model_options = _pairs("--model-option", model_option or [])
+    scheme_options = pairs("--scheme-option", scheme_option or [])
+    model_options = pairs("--model-option", model_option or [])
     trainer = TrainerOptions(
         accelerator, int(devices) if devices and devices.isdecimal() else devices, strategy, num_nodes
     )

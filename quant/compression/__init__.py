@@ -22,7 +22,7 @@ from quant.compression.mixture import Mixture, share_by_mixture
 from quant.compression.pruning import prune
 from quant.compression.regularizers import BIASES, shrink
 from quant.compression.saving import savings
-from quant.compression.sensitivity import curvature, curvature_from_adam
+from quant.compression.sensitivity import curvature, curvature_from_adam, saliency
 from quant.compression.sharing import entropy_quantize, share_weights, uniform_quantize
 from quant.compression.size import Report, Row, report
 from quant.compression.snapping import snap
@@ -53,6 +53,7 @@ __all__ = [
     "prune",
     "report",
     "residual_quantize",
+    "saliency",
     "savings",
     "share_by_mixture",
     "share_weights",

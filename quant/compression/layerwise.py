@@ -6,6 +6,7 @@ Setting w_q to a value v costs at least ``(w_q - v)**2 / [H^-1]_qq``, where the 
 ``dw = -(w_q - v) [H^-1]_:q / [H^-1]_qq``.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -44,13 +45,14 @@ def obs(
     """Returns a copy of ``model`` that is pruned layer by layer, with the other weights changed to make up for it.
 
     ``fraction`` of the weights of each layer becomes 0 (as in ``prune``). Each row removes one weight after the other,
-    the one of the least ``w_q**2 / [H^-1]_qq``, and the rest changes by ``dw = -w_q [H^-1]_:q / [H^-1]_qq``; the rows
-    share the layer's ``fraction`` so that the next error is always the least. ``H = X^T X / n + damping * mean
-    diagonal``, where X are the layer's inputs, quantized as in the network, for the first ``frames`` of ``x`` (N, ...).
-    Convolutions have their windows as inputs, and one H for each group. In a layer with quantized weights the weights
-    that are left are then rounded in the same way (``obq``), to integers of the layer's width. The scale may change, by
-    the factor of the least squared rounding errors (a power of two where the scales are), since the weights that are
-    left become larger.
+    the one of the least ``w_q**2 / [H^-1]_qq``, and the rest changes by ``dw = -w_q [H^-1]_:q / [H^-1]_qq``. The rows
+    share the layer's ``fraction`` so that the next error is always the least; each keeps one weight.
+    ``H = X^T X / n + damping * mean diagonal``, where X are the layer's inputs, quantized as in the network, for the
+    first ``frames`` of ``x`` (N, ...). Convolutions have their windows as inputs, and one H for each group.
+
+    In a layer with quantized weights the weights that are left are then rounded in the same way (``obq``), to integers
+    of the layer's width. The scale may change, by the factor of the least squared rounding errors (a power of two where
+    the scales are), since the weights that are left become larger.
 
     It needs no labels and no training. At equal density it is better than ``prune`` without training, and about equal
     after it. Weights that are already pruned stay 0 and count towards ``fraction``.
@@ -69,7 +71,14 @@ def obs(
         moments = second_moments(small, chosen, x, frames)
         for name, layer in chosen.items():
             rows = _Rows.of(layer, moments[name], damping)
-            rows.prune(round(shares[name] * rows.weight.numel()))
+            most = rows.weight.numel() - len(rows.weight)
+            if (count := round(shares[name] * rows.weight.numel())) > most:
+                raise QuantError(
+                    f"fraction={shares[name]:g} of layer {name} leaves an output without an input: prune at most "
+                    f"{math.floor(1e4 * most / rows.weight.numel()) / 1e4:g} there, or choose other layers",
+                    status=2,
+                )
+            rows.prune(count)
             grid = own_grid(layer)
             if grid is not None:
                 grid = rescaled(grid, rows.whole(layer))
@@ -252,6 +261,7 @@ class _Rows:
         # A row removes in its own order. With the running maximum as the key, a sort takes the least next error of all
         # rows at each step.
         error[~self.kept.gather(1, order)] = -1  # what is removed already counts first
+        error[:, -1] = torch.inf  # every output keeps an input
         key = torch.cummax(error, dim=1).values.flatten()
         taken = torch.zeros(len(key), dtype=torch.bool)
         taken[torch.sort(key, stable=True).indices[:count]] = True

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from quant.compression.weights import Layers, compressing, find_layers, is_quantized, latent_of
+from quant.compression.weights import Layers, compressing, find_layers, is_quantized, latent_of, weight_of
 from quant.errors import QuantError
 
 
@@ -50,6 +50,27 @@ def curvature(
         if name not in total:
             raise QuantError(f"the loss does not depend on layer {name}: choose other layers", status=2)
     return {name: square / count for name, square in total.items()}
+
+
+def saliency(
+    model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, *, layers: Layers = None, frames: int = 256
+) -> dict[str, torch.Tensor]:
+    """Returns Optimal Brain Damage's saliency of each weight, by layer name: ``h_ii * w_i**2 / 2``.
+
+    It estimates how much the loss grows if the weight w, as the layer computes with it, becomes 0. h is ``curvature``
+    of the same arguments. It is a score for ``prune``:
+
+        s = compression.saliency(model, x, y)
+        small = compression.prune(model, 0.75, score=lambda name, layer: s[name])
+
+    LeCun, Denker, Solla, "Optimal brain damage", NIPS 1989: cut the weights of least saliency, train the rest, repeat.
+    (There h is computed by a second back-propagation.)
+
+    Raises QuantError (status 2) as ``curvature`` does.
+    """
+    chosen = find_layers(model, layers)
+    h = curvature(model, x, y, layers=layers, frames=frames)
+    return {name: 0.5 * h[name] * weight_of(layer) ** 2 for name, layer in chosen.items()}
 
 
 def curvature_from_adam(

@@ -27,6 +27,9 @@ Augmentation = Literal["shift", "flip-crop"]
 """Random changes of training images by name (see ``quant.training.batches.AUGMENTATIONS``)."""
 
 
+CENTROID_RATE = (1e-3, 1e-5)
+"""First and last learning rate of shared values, each of which collects the gradients of many weights."""
+
 Criterion = Literal["size", "lut", "cycles", "rom_bits"]
 """What pruned weights are to save: weights, or a part of the hardware's cost (``quant.LayerCost``)."""
 

@@ -1,13 +1,16 @@
 """Deep Compression of a trained network."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from quant.compression.pruning import prune
 from quant.compression.sharing import share_weights
+from quant.compression.weights import Layers
 from quant.data import DataSet
 from quant.models.network import Network
-from quant.training.config import TrainConfig
+from quant.training.config import CENTROID_RATE, TrainConfig
 from quant.training.loop import fit
 
 
@@ -18,16 +21,20 @@ def deep_compression(
     *,
     fraction: float | Mapping[str, float] = 0.8,
     clusters: int | Mapping[str, int] = 32,
-    centroid_rate: tuple[float, float] = (1e-3, 1e-5),
-    teacher: Network | None = None,
+    centroid_rate: tuple[float, float] = CENTROID_RATE,
+    layers: Layers = None,
+    teacher: Network | str | os.PathLike[str] | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
     progress: bool | None = None,
 ) -> Network:
     """Returns a compressed copy: prunes, trains the remaining weights, shares them, trains the centroids.
 
     ``fraction`` as in ``prune``, ``clusters`` as in ``share_weights``. Each of the two trainings is ``quant.fit`` on
     ``data`` with ``config`` (default: 20 epochs), ``teacher`` and ``progress``. The centroids have the learning rates
-    ``centroid_rate`` instead of those of ``config``. The third step, Huffman coding, is part of ``encode``; ``report``
-    includes it in the sizes.
+    ``centroid_rate`` instead of those of ``config``. ``checkpoint`` names a folder for the states of both trainings,
+    with which ``resume=True`` continues, as in ``quant.fit``. ``layers`` as in ``prune``. The third step, Huffman
+    coding, is part of ``encode``; ``report`` includes it in the sizes.
 
     Han, Mao, Dally, "Deep compression: Compressing deep neural networks with pruning, trained quantization and Huffman
     coding", ICLR 2016. Published: AlexNet from 240 to 6.9 MB (35 times), VGG-16 from 552 to 11.3 MB (49 times), without
@@ -36,8 +43,13 @@ def deep_compression(
     Raises QuantError (status 2) as ``prune``, ``share_weights`` and ``fit`` do.
     """
     config = TrainConfig(epochs=20) if config is None else config
-    pruned = prune(model, fraction)
-    fit(pruned, data, config, teacher=teacher, progress=progress)
-    shared = share_weights(pruned, clusters)
-    fit(shared, data, replace(config, learning_rate=centroid_rate), teacher=teacher, progress=progress)
+
+    def train(small: Network, settings: TrainConfig, step: str) -> None:
+        place = None if checkpoint is None else checkpoint / step
+        fit(small, data, settings, teacher=teacher, checkpoint=place, resume=resume, progress=progress)
+
+    pruned = prune(model, fraction, layers=layers)
+    train(pruned, config, "pruned")
+    shared = share_weights(pruned, clusters, layers=layers)
+    train(shared, replace(config, learning_rate=centroid_rate), "shared")
     return shared

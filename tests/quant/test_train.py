@@ -14,7 +14,7 @@ import quant
 from quant import TrainConfig, load_checkpoint, load_data, schemes, train_run
 from quant.errors import QuantError
 from quant.schemes.scheme import Scheme
-from quant.training import run as training_run
+from quant.training import run_folder
 
 PRODUCTS = {"model.onnx", "metrics.json", "x_test.npy", "y_test.npy", "checkpoint.pt"}
 
@@ -75,13 +75,13 @@ def test_an_equal_run_is_reused_and_another_is_not(finished, tmp_path, monkeypat
 
 
 def test_a_run_is_reused_only_by_the_same_code(tmp_path, monkeypatch):
-    key = training_run._key({}, {}, load_data("digits"))
+    key = run_folder._key({}, {}, load_data("digits"))
     copy = tmp_path / "quant"
     shutil.copytree(Path(quant.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(training_run, "_PACKAGE", copy)
-    assert training_run._key({}, {}, load_data("digits")) == key
+    monkeypatch.setattr(run_folder, "_PACKAGE", copy)
+    assert run_folder._key({}, {}, load_data("digits")) == key
     (copy / "schemes" / "scheme.py").write_text("")
-    assert training_run._key({}, {}, load_data("digits")) != key
+    assert run_folder._key({}, {}, load_data("digits")) != key
 
 
 def test_an_interrupted_run_leaves_the_folder_as_it_was(finished, tmp_path, monkeypatch):

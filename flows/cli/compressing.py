@@ -1,0 +1,98 @@
+"""The command ``bitfabric compress``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.cli.arguments import AsJson, Fps, emit, pairs, target_names
+from quant.training.methods import METHODS
+
+
+def _list_methods(show: bool) -> None:
+    if show:
+        from flows.cli.render import methods
+
+        methods()
+        raise typer.Exit
+
+
+def compress(
+    run: Annotated[Path, typer.Argument(metavar="RUN/", help="a folder that `bitfabric train` or `compress` left")],
+    method: Annotated[
+        str, typer.Option("--method", "-m", metavar="NAME", help=f"{', '.join(METHODS)}; --list explains them")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN2/", help="folder of the compressed run")],
+    density: Annotated[
+        float | None, typer.Option(help="share of each layer's weights (merge: neurons) that is left")
+    ] = None,
+    fraction: Annotated[float | None, typer.Option(help="the share that becomes 0 instead")] = None,
+    structure: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STRUCTURE",
+            help="weights that become zero together: 2:4, bank-balanced:PExSIMD, blocks:PExSIMD or columns (default: "
+            "single weights)",
+        ),
+    ] = None,
+    layers: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="layers to compress, as 'hidden.*' (default: all)")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="an option of the method, as clusters=8")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=0, help="of the training that follows; 0: none")] = 20,
+    learning_rate: Annotated[
+        tuple[float, float] | None, typer.Option(metavar="FIRST LAST", help="of it (default: a tenth of the run's)")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="place of the run's data, where it is another now")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from where an interrupted run in RUN2/ was")] = False,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target", "-t", help="board or device: prints the estimated hardware before and after",
+            autocompletion=target_names,
+        ),
+    ] = None,
+    fps: Fps = None,
+    _: Annotated[bool, typer.Option("--list", callback=_list_methods, is_eager=True, help="list the methods")] = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Compress a trained network by one method, train it further, and export it.
+
+    Example: bitfabric compress run/ --method prune --density 0.25 --target ulx3s-85f --fps 1000000 -o small/
+    """
+    from quant import compress_run
+
+    if fps is not None and target is None:
+        raise typer.BadParameter("--fps is the rate of the estimates: give --target too")
+    options = pairs("--option", option or [])
+    if structure is not None:
+        options["structure"] = structure
+    result = compress_run(
+        run, out, method,
+        density=density, fraction=fraction, options=options, layers=layers, epochs=epochs, learning_rate=learning_rate,
+        data=data, progress=not as_json, resume=resume,
+    )  # fmt: skip
+    if result.pop("rank"):
+        return  # one of several processes of this training; the first one reports
+    estimates = [] if target is None else _estimates(run, out, target, fps)
+    if as_json:
+        emit(result | ({"estimated": dict(zip(("before", "after"), estimates, strict=True))} if estimates else {}))
+        return
+    from flows.cli.render import compressed
+
+    compressed(result, out, estimates)
+
+
+def _estimates(run: Path, out: Path, target: str, fps: float | None) -> list[dict[str, Any]]:
+    """The estimates of the network before and after. Raises typer.BadParameter for floating-point networks."""
+    from flows.planner import estimate_build
+    from flows.progress import working
+
+    models = [folder / "model.onnx" for folder in (run, out)]
+    for model in models:
+        if not model.is_file():
+            raise typer.BadParameter(f"--target needs {model}, which a network in floating point does not have")
+    with working("estimating both networks"):
+        return [estimate_build(model, target=target, fps=fps) for model in models]

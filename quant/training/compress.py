@@ -1,0 +1,245 @@
+"""Compression of the network of a run folder by one method, fine-tuning, and a new run folder.
+
+Light to import: torch, Brevitas and Lightning are imported only if there is something to do.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quant import schemes
+from quant.data import load_data
+from quant.errors import QuantError
+from quant.files import sha256, write_bytes
+from quant.structure import structure
+from quant.training.config import TrainConfig, TrainerOptions
+from quant.training.methods import Method, Task, complete_options, find_method
+from quant.training.run_folder import data_hash, produce, write_network
+
+if TYPE_CHECKING:
+    from quant.models.network import Network
+
+_CARRIED = ("model", "config", "model_options", "scheme_options", "teacher", "dataset")
+"""What a compressed run's ``metrics.json`` takes over from that of its source."""
+
+
+def compress_run(
+    run: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    method: str,
+    *,
+    density: float | None = None,
+    fraction: float | None = None,
+    options: Mapping[str, Any] | None = None,
+    layers: Sequence[str] | None = None,
+    epochs: int = 20,
+    learning_rate: tuple[float, float] | None = None,
+    data: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Compresses the network of the run folder ``run`` and writes a run folder ``out``, like that of ``train_run``.
+
+    ``method`` is one of ``quant.training.methods.METHODS``, ``options`` are its options. ``density`` is the share of
+    the weights (of the neurons, for "merge") that is left in each layer, ``fraction`` the share that becomes 0; give
+    one of them, or neither for the method's default. ``layers`` are patterns of names; None: all.
+
+    The network is then trained for ``epochs`` with the settings of its own training, on the same data, at
+    ``learning_rate``, by default a tenth of the former one (Han et al. 2015), or small rates for shared values. A
+    method that trains by itself ("deep-compression") does it for ``epochs`` each time. 0: no training. ``data`` is the
+    place of the data where it is no longer that of the training.
+
+    Returns the content of ``metrics.json`` (see ``train_run``), with ``compression``: ``method``, ``options``,
+    ``fraction``, ``layers``, ``config`` of the training, ``accuracy`` on the test set ``before``, ``compressed``
+    (without training; None where the method trains) and ``after``, ``weights`` of each layer (``name``, ``weights``,
+    ``before`` and ``after``, the numbers that are not 0), and ``source``: ``path`` and ``sha256`` of the checkpoint,
+    and the ``compression`` of the source. ``scheme`` and ``config`` are those of the original training.
+
+    An interrupted call keeps its state in ``.checkpoint`` of ``out``; ``resume=True`` continues from it, and the result
+    is that of an uninterrupted one.
+
+    Raises QuantError (status 2) for a folder without a checkpoint, an unknown method or option, a density out of range,
+    layers with 1-bit weights, a state of another compression, and as the method, ``quant.fit`` and ``quant.export`` do.
+    """
+    source = Path(run)
+    chosen = find_method(method)
+    settings = complete_options(method, options or {})
+    share = _fraction(method, chosen, density, fraction, settings)
+    before = _read(source)
+    config = _config(before, source, epochs)
+    rates = learning_rate or chosen.rates or _tenth(before, config)
+    if chosen.trains:
+        if not epochs:
+            raise QuantError(f"method {method} trains the network: give epochs of at least 1", status=2)
+        config = config if learning_rate is None else replace(config, learning_rate=learning_rate)
+    origin = before["dataset"]["source"] if data is None else data
+    dataset = load_data(origin, config.seed)
+    if data_hash(dataset) != before["dataset"]["sha256"]:
+        raise QuantError(
+            f"{origin} has changed since {source} was trained on it: give the same data (--data), or train again",
+            status=2,
+        )
+    if Path(out).resolve() == source.resolve():
+        raise QuantError(f"{out} is the run to compress: choose another folder (-o)", status=2)
+    patterns = None if not layers else tuple(layers)
+    request = {
+        **{name: before[name] for name in _CARRIED},
+        "scheme": before["scheme"],
+        "compression": {
+            "method": method,
+            "options": settings,
+            "fraction": share,
+            "layers": patterns,
+            "config": {
+                **asdict(config),
+                "epochs": epochs,
+                "learning_rate": config.learning_rate if chosen.trains else rates,
+            },
+            "source": {
+                "path": str(source),
+                "sha256": sha256(source / "checkpoint.pt"),
+                "compression": before.get("compression"),
+            },
+        },
+    }
+
+    def make(work: Path, checkpoint: Path, key: str) -> dict[str, Any]:
+        from quant.training.checkpoint import load_checkpoint
+
+        model = load_checkpoint(source / "checkpoint.pt")
+        _check_weights(model, patterns, source)
+        _bind(checkpoint, key, resume)
+        teacher = before["teacher"] and before["teacher"]["path"]
+        task = Task(model, dataset, share, settings, patterns, config, teacher, checkpoint / "method", resume, progress)
+        try:
+            measured = _compress(task, chosen, rates if epochs else None, checkpoint / "tuned", work)
+        except QuantError:
+            shutil.rmtree(checkpoint, ignore_errors=True)  # not interrupted, but impossible
+            raise
+        measured["compression"] = {**request["compression"], **measured["compression"]}
+        return measured
+
+    return produce(Path(out), request, dataset, make)
+
+
+def _compress(
+    task: Task, method: Method, rates: tuple[float, float] | None, checkpoint: Path, work: Path
+) -> dict[str, Any]:
+    """Returns the measurements for ``metrics.json``; writes the other files to ``work``."""
+    import torch
+
+    from quant.metrics import accuracy, summary
+    from quant.models.network import model_inputs
+    from quant.training.loop import fit
+
+    test = torch.from_numpy(model_inputs(task.model, task.data.x_test)), torch.tensor(task.data.y_test)
+    dense = summary(task.model)
+    reached: dict[str, float | None] = {"before": accuracy(task.model, *test), "compressed": None}
+    with torch.random.fork_rng():
+        torch.manual_seed(task.config.seed)
+        small = method.apply(task)
+    result = None
+    if not method.trains:
+        reached["compressed"] = accuracy(small, *test)
+        if rates is not None:
+            result = fit(
+                small, task.data, replace(task.config, learning_rate=rates),
+                teacher=task.teacher, checkpoint=checkpoint, resume=task.resume, progress=task.progress,
+            )  # fmt: skip
+    measured = write_network(small, result, task.data, work)
+    reached["after"] = measured["accuracy"]["test"]
+    weights = [
+        {"name": old.name, "weights": old.weights, "before": old.nonzeros, "after": new.nonzeros}
+        for old, new in zip(dense, summary(small), strict=True)
+    ]
+    return {**measured, "compression": {"accuracy": reached, "weights": weights}}
+
+
+def _fraction(
+    name: str, method: Method, density: float | None, fraction: float | None, options: Mapping[str, Any]
+) -> float | None:
+    """The share that becomes 0; None for a method without a density, and for a structure that states its own."""
+    if method.counts is None:
+        if density is not None or fraction is not None:
+            raise QuantError(f"method {name} has no density: its options decide what is left", status=2)
+        return None
+    if density is not None and fraction is not None:
+        raise QuantError("density and fraction say the same: give one of them", status=2)
+    if density is not None and not 0 < density <= 1:
+        raise QuantError(f"density={density} is not above 0 and at most 1: it is the share that is left", status=2)
+    if fraction is not None and not 0 <= fraction < 1:
+        raise QuantError(f"fraction={fraction} is not from 0 to below 1: it is the share that becomes 0", status=2)
+    given = 1 - density if density is not None else fraction
+    if given is None:
+        own = structure(options.get("structure", "unstructured")).fraction
+        return method.fraction if own is None else own
+    return given
+
+
+def _read(source: Path) -> dict[str, Any]:
+    """Returns the content of a run's ``metrics.json``, whose checkpoint is there and unchanged."""
+    if not (source / "metrics.json").is_file() or not (source / "checkpoint.pt").is_file():
+        missing = "metrics.json" if (source / "checkpoint.pt").is_file() else "checkpoint.pt"
+        raise QuantError(
+            f"{source} is no finished run, it has no {missing}: give a folder that bitfabric train left", status=2
+        )
+    try:
+        content: dict[str, Any] = json.loads((source / "metrics.json").read_text())
+        recorded = content["files"]["checkpoint.pt"]
+        for name in (*_CARRIED, "scheme"):
+            content[name]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise QuantError(f"{source}/metrics.json is damaged or of another version: train the network again") from error
+    if recorded != sha256(source / "checkpoint.pt"):
+        raise QuantError(f"{source}/checkpoint.pt is not the one that metrics.json records: train the network again")
+    return content
+
+
+def _config(metrics: Mapping[str, Any], source: Path, epochs: int) -> TrainConfig:
+    """The settings of the run's training, with other epochs and without pruning."""
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
+        raise QuantError(f"epochs={epochs!r} is no whole number of 0 or more", status=2)
+    try:
+        trainer = dict(metrics["config"]["trainer"])
+        if isinstance(trainer["devices"], list):
+            trainer["devices"] = tuple(trainer["devices"])
+        changed = {"prune": None, "epochs": max(1, epochs), "trainer": TrainerOptions(**trainer)}
+        return TrainConfig(**{**metrics["config"], **changed})
+    except (KeyError, TypeError) as error:
+        raise QuantError(f"{source}/metrics.json is damaged or of another version: train the network again") from error
+
+
+def _tenth(metrics: Mapping[str, Any], config: TrainConfig) -> tuple[float, float]:
+    first, last = config.learning_rate or schemes.get_class(metrics["scheme"]["name"]).learning_rate
+    return first / 10, last / 10
+
+
+def _check_weights(model: "Network", layers: Sequence[str] | None, source: Path) -> None:
+    """Raises QuantError for 1-bit weights, which no method can compress."""
+    from quant.compression.weights import bit_width_of, find_layers
+
+    for name, layer in find_layers(model, layers).items():
+        if bit_width_of(layer) == 1:
+            raise QuantError(
+                f"{source}: layer {name} has 1-bit weights of scheme {layer.scheme.name}, which have no zero: train a "
+                "network of ternary weights (as tfc-wternarya2), or choose other layers (--layers)",
+                status=2,
+            )
+
+
+def _bind(checkpoint: Path, key: str, resume: bool) -> None:
+    """Makes the folder of the unfinished state that of the request ``key``; empties it unless ``resume``."""
+    note = checkpoint / "key"
+    if resume and checkpoint.is_dir():
+        if not note.is_file() or note.read_text() != key:
+            raise QuantError(
+                f"{checkpoint} is the state of another run: repeat the same command, or leave --resume", status=2
+            )
+        return
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    checkpoint.mkdir(parents=True)
+    write_bytes(note, key.encode())

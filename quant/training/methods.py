@@ -1,0 +1,221 @@
+"""The methods of ``bitfabric compress``: each is an entry of ``METHODS``.
+
+Light to import: the methods themselves (``quant.compression``) are imported when one runs.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from quant.errors import QuantError
+from quant.training.config import CENTROID_RATE, TrainConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from quant.data import DataSet
+    from quant.models.network import Network
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method works on: a trained network in eval mode, its data, and the settings.
+
+    ``fraction`` is what becomes 0 (None for methods without a density), ``options`` are all of the method's options,
+    ``layers`` patterns of names (None: all). ``config`` has the settings of trainings that are part of the method,
+    which keep their state in the folder ``checkpoint``.
+    """
+
+    model: "Network"
+    data: "DataSet"
+    fraction: float | None
+    options: Mapping[str, Any]
+    layers: tuple[str, ...] | None
+    config: TrainConfig
+    teacher: str | None
+    checkpoint: Path
+    resume: bool
+    progress: bool | None
+
+    def frames(self) -> "tuple[torch.Tensor, torch.Tensor]":
+        """The training samples (N, *input_shape) and labels (N,)."""
+        import torch
+
+        from quant.models.network import model_inputs
+
+        return torch.from_numpy(model_inputs(self.model, self.data.x_train)), torch.tensor(self.data.y_train)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of compression.
+
+    - ``summary``: what it does, in one sentence.
+    - ``apply``: returns the compressed copy of a task's network.
+    - ``counts``: what a density is a share of, "weights" or "neurons"; None: the method has no density.
+    - ``fraction``: the default of what becomes 0.
+    - ``options``: further options with their defaults. A whole number, a number, a text or a bool accepts only such.
+    - ``trains``: whether ``apply`` trains the network itself with the epochs of ``--epochs``, and no training follows.
+    - ``rates``: learning rates of the training that follows; None: a tenth of those of the network's training.
+    """
+
+    summary: str
+    apply: "Callable[[Task], Network]"
+    counts: Literal["weights", "neurons"] | None = None
+    fraction: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    trains: bool = False
+    rates: tuple[float, float] | None = None
+
+
+def _prune(task: Task) -> "Network":
+    from quant import compression
+
+    return compression.prune(task.model, task.fraction, layers=task.layers, **task.options)
+
+
+def _obd(task: Task) -> "Network":
+    from quant import compression
+
+    x, y = task.frames()
+    options = dict(task.options)
+    s = compression.saliency(task.model, x, y, layers=task.layers, frames=options.pop("frames"))
+    return compression.prune(
+        task.model, task.fraction, layers=task.layers, score=lambda name, _layer: s[name], **options
+    )
+
+
+def _obs(task: Task) -> "Network":
+    from quant import compression
+
+    assert task.fraction is not None
+    return compression.obs(task.model, task.frames()[0], task.fraction, layers=task.layers, **task.options)
+
+
+def _obq(task: Task) -> "Network":
+    from quant import compression
+
+    return compression.obq(task.model, task.frames()[0], layers=task.layers, **task.options)
+
+
+def _merge(task: Task) -> "Network":
+    from quant import compression
+
+    assert task.fraction is not None
+    return compression.merge_neurons(task.model, task.fraction, layers=task.layers)
+
+
+def _share(task: Task) -> "Network":
+    from quant import compression
+
+    return compression.share_weights(task.model, layers=task.layers, **task.options)
+
+
+def _soft_sharing(task: Task) -> "Network":
+    from quant.training.soft_sharing import RATE, default_epochs, soft_sharing
+
+    options = dict(task.options)
+    epochs = options.pop("prior_epochs") or default_epochs(task.data, task.config.batch_size)
+    config = replace(task.config, epochs=epochs, learning_rate=(RATE, RATE), validation=0.0, patience=None)
+    return soft_sharing(
+        task.model, task.data, config,
+        layers=task.layers, checkpoint=task.checkpoint, resume=task.resume, progress=task.progress, **options,
+    )  # fmt: skip
+
+
+def _deep_compression(task: Task) -> "Network":
+    from quant.training.deep_compression import deep_compression
+
+    assert task.fraction is not None
+    return deep_compression(
+        task.model, task.data, task.config, fraction=task.fraction, layers=task.layers, teacher=task.teacher,
+        checkpoint=task.checkpoint, resume=task.resume, progress=task.progress, **task.options,
+    )  # fmt: skip
+
+
+METHODS: dict[str, Method] = {
+    "prune": Method(
+        "the weights of smallest magnitude become 0 (Han et al. 2015)",
+        _prune,
+        counts="weights",
+        fraction=0.75,
+        options={"structure": "unstructured", "jointly": False},
+    ),
+    "obd": Method(
+        "the weights of least h_ii w_i^2 / 2 become 0, h from squared gradients (Optimal Brain Damage)",
+        _obd,
+        counts="weights",
+        fraction=0.75,
+        options={"structure": "unstructured", "jointly": False, "frames": 256},
+    ),
+    "obs": Method(
+        "weights become 0 one by one, and the others make up for it (Optimal Brain Surgeon, layer by layer)",
+        _obs,
+        counts="weights",
+        fraction=0.75,
+        options={"frames": 1024, "damping": 1e-2},
+    ),
+    "obq": Method(
+        "weights become integers of fewer bits one by one, and the others make up for it (Optimal Brain Quantizer)",
+        _obq,
+        options={"bits": 3, "frames": 1024, "damping": 1e-2},
+    ),
+    "soft-sharing": Method(
+        "a mixture of Gaussians is the prior of the weights, which become its means or 0 (Ullrich et al. 2017)",
+        _soft_sharing,
+        options={
+            "tau": 0.003, "components": 16, "zero": 0.99, "reach": 0.6, "deviation": 0.25, "prior_epochs": 0,
+        },
+        rates=CENTROID_RATE,
+    ),
+    "merge": Method(
+        "similar neurons become one, which takes over the outgoing weights (Srinivas, Babu 2015)",
+        _merge,
+        counts="neurons",
+        fraction=0.5,
+    ),
+    "share": Method(
+        "k-means gives each layer a few values that its weights share",
+        _share,
+        options={"clusters": 16, "init": "linear", "jointly": False},
+        rates=CENTROID_RATE,
+    ),
+    "deep-compression": Method(
+        "prunes, trains, shares the weights and trains their values (Han et al. 2016)",
+        _deep_compression,
+        counts="weights",
+        fraction=0.8,
+        options={"clusters": 32},
+        trains=True,
+    ),
+}  # fmt: skip
+"""The methods by name. A further one is one more entry."""
+
+
+def find_method(name: str) -> Method:
+    """Returns a method by name. Raises QuantError (status 2) for an unknown one."""
+    if name not in METHODS:
+        near = difflib.get_close_matches(name, METHODS, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(METHODS)}"
+        raise QuantError(f"no method {name!r}: {hint}", status=2)
+    return METHODS[name]
+
+
+def complete_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns all options of a method, those that are not given at their defaults.
+
+    Raises QuantError (status 2) for an option that the method does not have, and for a value of another type.
+    """
+    method = find_method(name)
+    for option, value in given.items():
+        if option not in method.options:
+            known = ", ".join(f"{key}={default}" for key, default in method.options.items()) or "none"
+            raise QuantError(f"method {name} has no option {option!r}: its options are {known}", status=2)
+        default = method.options[option]
+        number = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
+        if type(value) is not type(default) and not number:
+            kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[type(default)]
+            raise QuantError(f"option {option}={value!r} of method {name} is not {kind}, as {default}", status=2)
+    return {**method.options, **given}

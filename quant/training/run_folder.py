@@ -1,0 +1,182 @@
+"""Run folders: each holds one network with its results, and is reused when the same is requested again.
+
+Light to import: torch and Brevitas are imported only if there is something to do.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quant.data import DataSet
+from quant.errors import QuantError
+from quant.files import sha256, using, write_bytes
+from quant.training.checkpoint import save_checkpoint
+
+if TYPE_CHECKING:
+    from quant.models.network import Network
+    from quant.training.loop import FitResult
+
+_PACKAGES = ("torch", "brevitas", "qonnx", "onnx", "lightning", "numpy")
+_PACKAGE = Path(__file__).parents[1]
+_PRODUCTS = ("checkpoint.pt", "x_test.npy", "y_test.npy")  # also model.onnx (quantized networks) and metrics.json
+
+
+def produce(
+    folder: Path,
+    request: Mapping[str, Any],
+    dataset: DataSet,
+    make: Callable[[Path, Path, str], dict[str, Any]],
+) -> dict[str, Any]:
+    """Returns the content of ``metrics.json`` in ``folder``, after ``make`` where the folder has no such run yet.
+
+    ``make(work, checkpoint, key)`` writes the files of the run to the folder ``work`` (``write_network``) and returns
+    its measurements. It may keep the state of an unfinished run in the folder ``checkpoint``, which is removed at the
+    end. ``key`` is a hash of all that the results depend on: ``request``, data, this package's code, library versions.
+    The files are moved to ``folder`` when all are complete, ``metrics.json`` last.
+
+    Returns also ``out``, ``cached`` and ``rank`` (see ``quant.train_run``). Raises QuantError for options that are no
+    JSON values, and for a folder that cannot be written (status 2).
+    """
+    versions = {package: metadata.version(package) for package in _PACKAGES}
+    key = _key(request, versions, dataset)
+    finished = _finished(folder, key)
+    if finished is not None:
+        return {**finished, "out": str(folder), "cached": True, "rank": 0}
+    checkpoint = folder / ".checkpoint"
+    with using(folder, "choose another folder", "cannot write to"):
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder)
+        work = Path(tempfile.mkdtemp(prefix=f".partial-{os.getpid()}-", dir=folder))
+    with using(folder, "choose another folder", "cannot write to"), _removed(work):
+        measured = make(work, checkpoint, key)
+        rank = _rank()
+        results = {**request, "data": dataset.name, **measured, "versions": versions, "key": key}
+        if rank == 0:
+            results["files"] = {name: sha256(work / name) for name in _PRODUCTS}
+            write_bytes(work / "metrics.json", f"{json.dumps(results, indent=2)}\n".encode())
+            (folder / "metrics.json").unlink(missing_ok=True)
+            for name in (*_PRODUCTS, "model.onnx", "metrics.json"):
+                if (work / name).exists():
+                    os.replace(work / name, folder / name)
+                else:
+                    (folder / name).unlink(missing_ok=True)
+            shutil.rmtree(checkpoint, ignore_errors=True)
+    return {**results, "out": str(folder), "cached": False, "rank": rank}
+
+
+def write_network(model: "Network", result: "FitResult | None", dataset: DataSet, work: Path) -> dict[str, Any]:
+    """Exports a trained network, and writes its checkpoint and test frames, to the folder ``work``.
+
+    Returns the measurements for ``metrics.json``: the same ones for every run. ``result`` is that of the (last)
+    training, None where there was none.
+    """
+    import torch
+
+    from quant.metrics import accuracy, summary
+    from quant.models.network import model_inputs
+    from quant.qonnx.export import export
+
+    model.cpu()
+    x_test = model_inputs(model, dataset.x_test)
+    verification = onnx = None
+    if model.scheme.quantizes:
+        verification = asdict(export(model, work / "model.onnx", x_test[:1000]))
+        onnx = {"path": "model.onnx", "sha256": sha256(work / "model.onnx")}
+    save_checkpoint(model, work / "checkpoint.pt")
+    np.save(work / "x_test.npy", x_test)
+    np.save(work / "y_test.npy", dataset.y_test)
+    if result is None:
+        x_train = torch.from_numpy(model_inputs(model, dataset.x_train))
+        reached = {
+            "train": accuracy(model, x_train, torch.tensor(dataset.y_train)),
+            "test": accuracy(model, torch.from_numpy(x_test), torch.tensor(dataset.y_test)),
+        }
+    else:
+        reached = {"train": result.train_accuracy, "test": result.test_accuracy}
+    return {
+        "scheme": model.scheme.describe(),
+        "accuracy": reached,
+        "frames": {"train": len(dataset.x_train), "test": len(dataset.x_test)},
+        "input": {
+            "low": dataset.low,
+            "high": dataset.high,
+            "scale": None if dataset.scale is None else dataset.scale.tolist(),
+            "offset": None if dataset.offset is None else dataset.offset.tolist(),
+        },
+        "seconds": None if result is None else round(result.seconds, 3),
+        "fit": None if result is None else asdict(result),
+        "verification": verification,
+        **summary(model).as_dict(),
+        "onnx": onnx,
+    }
+
+
+def data_hash(dataset: DataSet) -> str:
+    """Returns a hash of the samples and labels."""
+    digest = hashlib.sha256()
+    for array in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
+        digest.update(repr((array.dtype.str, array.shape)).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _rank() -> int:
+    import torch
+
+    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+
+
+@contextmanager
+def _removed(work: Path) -> Iterator[None]:
+    """Context of a folder that is removed at the end."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _key(request: Mapping[str, Any], versions: Mapping[str, str], dataset: DataSet) -> str:
+    """Returns a hash of all that the results depend on: arguments, data, this package's code, library versions."""
+    digest = hashlib.sha256()
+    try:
+        digest.update(json.dumps([request, versions], sort_keys=True).encode())
+    except TypeError as error:
+        raise QuantError(f"options must be plain JSON values: {error}", status=2) from error
+    digest.update(data_hash(dataset).encode())
+    for source in sorted(_PACKAGE.rglob("*.py")):
+        digest.update(source.relative_to(_PACKAGE).as_posix().encode())
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _finished(folder: Path, key: str) -> dict[str, Any] | None:
+    """Returns the results in the folder if they are complete and belong to ``key``, else None."""
+    try:
+        results = json.loads((folder / "metrics.json").read_text())
+        whole = results["key"] == key and all(sha256(folder / name) == results["files"][name] for name in _PRODUCTS)
+        onnx = results["onnx"]
+        whole = whole and (onnx is None or sha256(folder / "model.onnx") == onnx["sha256"])
+        return results if whole else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Removes the working folders of runs that were killed."""
+    for work in folder.glob(".partial-*"):
+        try:
+            os.kill(int(work.name.split("-")[1]), 0)  # signal 0 only asks whether the process lives
+        except ProcessLookupError:
+            shutil.rmtree(work, ignore_errors=True)
+        except (PermissionError, ValueError):
+            continue
