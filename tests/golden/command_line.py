@@ -23,6 +23,7 @@ BUILT, BARE, MODEL, X = f"{T}/built", f"{T}/bare", f"{T}/ternary.onnx", f"{T}/x.
 ESTIMATE = ("estimate", MODEL, "-t", "ulx3s-85f")
 BUILD = ("build", MODEL, "-t", "ulx3s-85f", "-o", f"{T}/out")
 TRAIN = ("train", "tfc-w1a1", "-o", f"{T}/run")
+COMPRESS = ("compress", f"{T}/run", "-o", f"{T}/small", "-m")
 RUN = ("run", BUILT, "-i", X)
 LINES: tuple[tuple[str, ...], ...] = (
     # wrong usage
@@ -122,6 +123,15 @@ LINES: tuple[tuple[str, ...], ...] = (
     (*TRAIN, "--prune", "0.5", "--prune-by", "cycles"),
     (*TRAIN, "--prune", "0.5", "--target", "ulx4s"),
     (*TRAIN, "--prune", "0.5", "--fps", "100"),
+    ("compress", f"{T}/run"),
+    (*COMPRESS, "prune"),
+    (*COMPRESS, "purne"),
+    (*COMPRESS, "obq", "--density", "0.5"),
+    (*COMPRESS, "prune", "--density", "2"),
+    (*COMPRESS, "prune", "--density", "0.5", "--fraction", "0.5"),
+    (*COMPRESS, "obs", "--structure", "2:4"),
+    (*COMPRESS, "share", "--option", "clusters"),
+    (*COMPRESS, "prune", "--fps", "1000"),
     # FINN's flow
     ("finn", f"{T}/none.onnx", "--board", "Pynq-Z2", "-o", f"{T}/finn"),
     ("finn", MODEL, "--fps", "1", "--folding", f"{T}/pe.json", "-o", f"{T}/finn"),
