@@ -18,4 +18,4 @@ _COST = {
     "MULT18X18D": Resources(dsp=1),
 }
 _FREE = frozenset({"PFUMX", "L6MUX21", "EHXPLLL", "DCCA", "TRELLIS_IO", "$scopeinfo"})
-SYNTHESIS = SynthesisSpec("synth_ecp5", _COST, _FREE)
+SYNTHESIS = SynthesisSpec("synth_ecp5", _COST, _FREE, ("BF_LUT4",))

@@ -39,7 +39,7 @@ int width(const Interval &i) {
 struct Fabric {
     int64_t arity;      // operands of an adder: 2, or 3
     int64_t chain_bits; // bits of one cell of the carry chain
-    int64_t feed;       // lookup tables that feed or read a chain
+    int64_t feed;       // lookup tables that place and route adds to a carry chain
 };
 
 struct Operand {
@@ -47,23 +47,50 @@ struct Operand {
     int shift, sign;
 };
 
+constexpr int SHORT_ADDERS[] = {0, 1, 2, 3, 5, 7}; // tables of an adder of so many bits without a carry chain
+
 // Lookup tables of the sum of `count` operands, whose value is in `result`.
 int64_t adder_cost(const Fabric &fabric, const Operand *operands, int count, const Interval &result) {
-    int first = 1 << 20, second = 1 << 20, lowest = 0;
-    for (int i = 0; i < count; ++i)
-        if (operands[i].shift < first) second = first, first = operands[i].shift, lowest = i;
-        else second = std::min(second, operands[i].shift);
-    const Operand &low = operands[lowest];
-    const int begin = low.sign > 0 ? second : first;
-    int end = 0;
-    bool all_positive = true;
+    int first = 1 << 20, second = 1 << 20, lowest = 0, end = 0, minus = 0, ends[3];
     for (int i = 0; i < count; ++i) {
-        end = std::max(end, operands[i].shift + width(operands[i].range));
-        all_positive &= operands[i].sign > 0;
+        const Operand &o = operands[i];
+        if (o.shift < first) second = first, first = o.shift, lowest = i;
+        else second = std::min(second, o.shift);
+        ends[i] = o.shift + width(o.range);
+        end = std::max(end, ends[i]);
+        minus += o.sign < 0;
     }
-    if (count == 2 && all_positive && low.range.low >= 0 && first + width(low.range) <= second) return 0; // side by side
-    const int64_t chain = std::max(1, std::min(end, width(result)) - begin + (count == 3));
-    return (chain + fabric.chain_bits - 1) / fabric.chain_bits * fabric.chain_bits + fabric.feed;
+    const Operand &low = operands[lowest];
+    const int begin = low.sign > 0 ? second : first, whole = width(result);
+    if (count == 2 && !minus && low.range.low >= 0 && ends[lowest] <= second) return 0; // side by side
+    if (fabric.chain_bits > 1) {
+        const int chain = std::max(1, whole - begin);
+        if (chain <= 5) return SHORT_ADDERS[chain];
+        return (chain + fabric.chain_bits - 1) / fabric.chain_bits * fabric.chain_bits + fabric.feed;
+    }
+    int64_t cost = 0;
+    bool majority = minus > 0; // whether the majority of the bit below varies, or is 1
+    for (int k = begin; k < whole; ++k) {
+        int varying = 0, inverted = 0, signs = 0;
+        for (int i = 0; i < count; ++i) {
+            const Operand &o = operands[i];
+            const bool varies = k >= o.shift && (k < ends[i] || o.range.low < 0);
+            varying += varies;
+            signs += varies && k >= ends[i];
+            inverted += o.sign < 0;
+        }
+        if (count == 2) {
+            if (varying && signs == varying) break; // as the bit below
+            cost += varying == 2 || (varying == 1 && inverted == 1);
+        } else {
+            cost += varying > 1 || (varying == 1 && majority);
+            majority = varying > 1 || (varying == 1 && inverted == 1);
+            if (!varying) break;
+        }
+    }
+    if (count == 2 && minus) cost += low.sign > 0 || first == second; // the lowest bit is made twice
+    if (minus == 2) cost += 2;
+    return cost;
 }
 
 // ---- Common subexpressions of two terms ----

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hw.kernels.constant_matrix.adders import FEED
 from hw.kernels.constant_matrix.plan import Plan, Term, from_tables
 from hw.native import cache
 from hw.native.library import Library, array
@@ -58,7 +59,7 @@ def _tables(
 ) -> tuple[np.ndarray, np.ndarray]:
     """By sum the number of terms, then source, shift and sign of each; by row source (-1: none), shift and sign."""
     rows, inputs = matrix.shape
-    arity, chain_bits, feed = (3, 1, 0) if lut_inputs >= TERNARY else (2, 2, 1)
+    arity, chain_bits, feed = (3, 1, 0) if lut_inputs >= TERNARY else (2, 2, FEED)
     preferences = np.array([(*each, 0.0, 0.0) for each in PREFERENCES])
     size = np.abs(matrix)
     capacity = sum(int(np.count_nonzero(size >> k & 1)) for k in range(int(size.max(initial=0)).bit_length())) + rows
