@@ -48,10 +48,12 @@ def test_the_plan_is_the_product_and_its_ranges_are_attained(seed, rows, inputs,
     assert_array_equal(forms.T, weights)
 
 
-def test_a_limit_of_depth_holds():
+@pytest.mark.parametrize(("luts", "arity"), [(4, 2), (6, 3)])
+def test_a_limit_of_depth_holds(luts, arity):
     weights = matrix(1, 16, 32, 4, 1.0)
-    least = int(np.ceil(np.log2(32 * 2)))
-    assert plan(weights, (0, 15), 4, least).depth <= least < plan(weights, (0, 15), 4).depth
+    digits = max(sum(bin(v ^ 3 * v).count("1") for v in map(int, np.abs(row))) for row in weights)
+    least = next(depth for depth in range(9) if arity**depth >= digits)
+    assert plan(weights, (0, 15), luts, least).depth <= least
 
 
 def test_a_plan_from_the_cache_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
