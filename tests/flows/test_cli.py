@@ -257,6 +257,30 @@ def test_train(here, tmp_path):
     assert str(tmp_path / "model.onnx") in text
 
 
+def test_train_prunes(here, tmp_path):
+    options = (
+        "--epochs",
+        2,
+        "--batch-size",
+        400,
+        "--prune",
+        "0.75",
+        "--prune-structure",
+        "1:4",
+        "--prune-span",
+        0,
+        0.5,
+    )
+    status, text, _ = here("train", "tfc-w4a4", *options, "--prune-decay", "hyperbolic", "-o", tmp_path, "--json")
+    result = json.loads(text)
+    assert status == 0
+    prune = result["config"]["prune"]
+    assert (prune["fraction"], prune["structure"], prune["begin"], prune["decay"]) == (0.75, "1:4", 0, "hyperbolic")
+    assert all(layer["density"] <= 0.25 for layer in result["layers"])
+    _, text, _ = here("train", "tfc-w4a4", *options, "--prune-decay", "hyperbolic", "-o", tmp_path)
+    assert f"12,928 weights in 6.3 KiB, {result['totals']['density']:.1%} of them not zero" in " ".join(text.split())
+
+
 @pytest.mark.quick
 def test_the_list_of_networks_and_schemes(here):
     status, text, _ = here("train", "--list")
