@@ -82,7 +82,10 @@ class HardwareCost:
         device: Device = find_device(self.device)
         graph = layer_graph(shape, bits, density, structure)
         if self.cycles is not None:
-            folding = choose.for_cycles(graph, self.cycles, device.family, device.capacity)
+            try:
+                folding = choose.for_cycles(graph, self.cycles, device.family, device.capacity)
+            except UsageError as error:
+                raise UsageError(f"{shape}: {error}") from None
         else:
             folding = self.folding or _of_structure(graph, structure)
         hardware = insert_width_converters(apply_folding(graph, folding))

@@ -56,6 +56,11 @@ class LayerShape:
         if self.groups != 1 and not self.depthwise:
             raise QuantError(f"{self}: groups must be 1, or equal inputs and outputs (depthwise)", status=2)
 
+    def __str__(self) -> str:
+        kind = f"convolution {'x'.join(map(str, self.kernel))}" if self.kernel else "linear layer"
+        where = f" at {'x'.join(map(str, self.image))}" if self.image else ""
+        return f"a {kind} of {self.inputs} inputs and {self.outputs} outputs{where}"
+
     @property
     def depthwise(self) -> bool:
         """Whether every channel has its own filter."""
