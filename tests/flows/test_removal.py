@@ -9,10 +9,12 @@ import pytest
 
 from flows.accelerator import Accelerator
 from flows.config import BuildConfig
+from flows.finn import flow
 from flows.pipeline import build
 from flows.planner import Plan, estimate_build, pareto
 from hw import finn
 from hw.fabric.resources import Resources
+from hw.finn.execution import require_finn
 from hw.folding import choose
 from hw.folding.search import Choice
 from hw.host.errors import BitfabricError, UsageError
@@ -107,6 +109,16 @@ def test_finns_graph_of_what_is_left_computes_the_same(built):
     again = finn.read(finn.write(graph))
     frames = np.random.default_rng(0).integers(0, 8, (50, 4)).astype(np.float32)
     np.testing.assert_array_equal(Emulator(again).run(frames), built.run(frames, "qonnx"))
+
+
+def test_finns_front_end_refuses_a_folding_of_what_is_left(built, tmp_path):
+    try:
+        require_finn()
+    except BitfabricError:
+        pytest.skip("no FINN")
+    folding = built.folder / "fold" / "folding.json"
+    with pytest.raises(UsageError, match="FINN's front end removes none; use --front-end bitfabric"):
+        flow(built.report.model.path, tmp_path, board="Pynq-Z2", front_end="finn", folding=folding)
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])

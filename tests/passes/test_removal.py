@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
 from hw import kernels
+from hw.faults.mutants import mutants
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Kernel
@@ -339,3 +340,20 @@ def test_the_check_finds_an_error(what):
         wrong, graph = removal, removal.graph.with_kernels({node.name: changed})
     with pytest.raises(BitfabricError, match="the graph without channels that do nothing differs"):
         check_removal(wrong, graph, np.zeros((1, 2), int))
+
+
+def test_the_check_finds_mutants_at_inputs_of_the_layers():
+    """Every layer of what is left, with one small error: where that changes an output of the network, it is found."""
+    found = 0
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        graph = planted(perceptron(rng, [4, 6, 5, 3], [("UINT2", "INT3"), ("UINT2", "INT4"), ("BIPOLAR", "INT3")]), rng)
+        removal, frames = remove_channels(graph), every_input(graph)
+        want = Emulator(graph).run(frames)
+        for mutant in mutants(removal.graph, 40, seed) if removal.layers else ():
+            wrong = removal.graph.with_kernels({mutant.layer: mutant.kernel})
+            if not np.array_equal(Emulator(wrong).run(frames), want):
+                with pytest.raises(BitfabricError, match=mutant.layer):
+                    check_removal(removal, wrong, frames[:1])
+                found += 1
+    assert found > 20
