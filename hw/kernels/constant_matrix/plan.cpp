@@ -319,6 +319,8 @@ class Subexpressions {
         users.emplace_back();
         std::vector<uint64_t> risen;
         for (const auto &[r, pair] : found) {
+            // Other occurrences in the row may have used up its depth.
+            if (problem.max_depth > 0 && !fits(rows[r], pair.first, pair.second, level)) continue;
             remove(r, pair.first), remove(r, pair.second);
             const Term t{made_source, int16_t(pair.first.shift + low), pair.first.sign};
             for (const Term &o : rows[r]) {
