@@ -158,6 +158,18 @@ def test_constants_go_to_the_thresholds_behind_them_and_to_the_host():
     assert ended.weights == 4 + 6
 
 
+def test_an_offset_that_float64_does_not_hold_stays_in_the_hardware():
+    first = accumulated([[1, 2], [0, 0]])
+    scaled = Requant(
+        np.array([1 << 26, 0]), np.array([0, 5]), 0, "ROUND", first.outputs()[0].dtype, DataType["UINT30"],
+        0, (1 << 30) - 1,
+    )  # fmt: skip
+    for weight, left in ((3, 1), (1 << 24, 2)):
+        last = accumulated([[weight, 3], [weight, 1]], DataType["UINT30"], DataType["INT26"])
+        removal = removed(chain(first, scaled, last))
+        assert (sizes(removal)["requant1"] if removal.layers else 2) == left
+
+
 @pytest.mark.quick
 def test_equal_and_negated_neurons_become_one():
     first = accumulated([[1, 2], [-1, -2], [1, 2], [3, 1]])

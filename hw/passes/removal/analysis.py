@@ -54,6 +54,8 @@ RULES: dict[type[Kernel], Rule] = {
     Upsample: UpsampleRule(),
 }
 """The rules by kernel. A graph with another kernel is left as it is."""
+EXACT = 1 << 53
+"""Integers from which on the host's first step behind an output, in float64, does not add an offset exactly."""
 
 
 def analysed(graph: Graph, granularity: int) -> State | None:
@@ -86,7 +88,10 @@ def _forward(state: State) -> None:
         made = state.rule_of(node.kernel).forward(state, node)
         state.channels.update(zip(node.outputs, made, strict=True))
     for edge in graph.output_edges:
-        state.refuse(edge, ~state.channels[edge].own)
+        channels = state.channels[edge]
+        state.refuse(edge, ~channels.own)
+        if max(int(np.abs(each).max()) for each in (channels.low, channels.high, channels.offset)) >= EXACT:
+            state.keep_level(edge)
 
 
 def _keep(state: State) -> None:
