@@ -63,6 +63,8 @@ def prune(
     kind = read_structure(structure)
     if (jointly or savings is not None) and isinstance(fraction, Mapping):
         raise QuantError("jointly=True ranks all layers' weights together: give one fraction", status=2)
+    if kind.fraction is not None and (jointly or savings is not None):
+        raise QuantError(f"structure {kind} prunes all layers alike: take jointly=False and no savings", status=2)
     for name, layer in find_layers(model, layers).items():
         check_prunable(name, layer, kind)
     with compressing(model, layers) as (small, chosen):

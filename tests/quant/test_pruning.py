@@ -458,6 +458,8 @@ def test_what_cannot_be_pruned():
     assert math.isclose(densities(find_layers(compression.prune(model, 0.5)))["0"], 0.5, abs_tol=0.01)
     with pytest.raises(QuantError, match="layers='x' matches none"):
         fit(model_for(data, "tfc-w4a4"), data, TrainConfig(epochs=1, prune=Pruning(0.5, layers="x")))
+    with pytest.raises(QuantError, match="structure 2:4 prunes all layers alike"):
+        compression.prune(torch.nn.Linear(8, 4), structure="2:4", jointly=True)
     joint = torch.nn.Linear(8, 4)
     mask = compression.prune(joint, 0.5)
     prune_layers({"": mask}, {"": latent_of(mask).detach().abs()}, 0.875, structure("unstructured"))
