@@ -6,12 +6,13 @@ without a network, an export or a build.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from math import gcd
+from math import floor, gcd
 from typing import Any
 
 import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
+from hw.boards.targets import find_target
 from hw.fabric.devices import Device
 from hw.families import find_device
 from hw.folding import choose
@@ -119,6 +120,15 @@ def _of_structure(graph: Graph, structure: Structure) -> FoldingTable:
             narrow = (folding for folding in node.kernel.foldings() if folding.simd <= simd and folding.pixels == 1)
             table[WINDOW] = max(narrow, key=lambda folding: folding.simd)
     return table
+
+
+def cost_on(target: str, fps: float | None = None) -> HardwareCost:
+    """The cost on a target (``hw.boards.targets``), at ``fps`` frames per second with its device's usual clock.
+
+    Raises UsageError for an unknown target.
+    """
+    device = find_target(target).device
+    return HardwareCost(device.name, None if fps is None else max(1, floor(device.clock_mhz * 1e6 / fps)))
 
 
 def layer_graph(

@@ -60,6 +60,8 @@ def compress(
 ) -> None:  # fmt: skip
     """Compress a trained network by one method, train it further, and export it.
 
+    The option by=lut (cycles, rom_bits) of prune and obd ranks by what a weight saves on the target.
+
     Example: bitfabric compress run/ --method prune --density 0.25 --target ulx3s-85f --fps 1000000 -o small/
     """
     from quant import compress_run
@@ -69,10 +71,15 @@ def compress(
     options = pairs("--option", option or [])
     if structure is not None:
         options["structure"] = structure
+    cost = None
+    if target is not None:
+        from flows.cost import cost_on
+
+        cost = cost_on(target, fps)
     result = compress_run(
         run, out, method,
         density=density, fraction=fraction, options=options, layers=layers, epochs=epochs, learning_rate=learning_rate,
-        data=data, progress=not as_json, resume=resume,
+        data=data, cost=cost, progress=not as_json, resume=resume,
     )  # fmt: skip
     if result.pop("rank"):
         return  # one of several processes of this training; the first one reports

@@ -1,6 +1,5 @@
 """The command ``bitfabric train``."""
 
-from math import floor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,11 +47,9 @@ def _cost(pruning: Pruning | None, target: str | None, fps: float | None) -> Any
     """The cost model of ``--target`` and ``--fps``; None without a target."""
     if pruning is None or target is None:
         return None
-    from flows.cost import HardwareCost
-    from hw.boards.targets import find_target
+    from flows.cost import cost_on
 
-    device = find_target(target).device
-    return HardwareCost(device.name, None if fps is None else max(1, floor(device.clock_mhz * 1e6 / fps)))
+    return cost_on(target, fps)
 
 
 def train(

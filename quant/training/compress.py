@@ -9,14 +9,15 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from quant import schemes
+from quant.cost import CostModel
 from quant.data import load_data
 from quant.errors import QuantError
 from quant.files import sha256, write_bytes
 from quant.structure import structure
-from quant.training.config import TrainConfig, TrainerOptions
+from quant.training.config import Criterion, TrainConfig, TrainerOptions
 from quant.training.methods import Method, Task, complete_options, find_method
 from quant.training.run_folder import data_hash, produce, write_network
 
@@ -39,6 +40,7 @@ def compress_run(
     epochs: int = 20,
     learning_rate: tuple[float, float] | None = None,
     data: str | os.PathLike[str] | None = None,
+    cost: CostModel | None = None,
     progress: bool | None = None,
     resume: bool = False,
 ) -> dict[str, Any]:
@@ -53,11 +55,15 @@ def compress_run(
     method that trains by itself ("deep-compression") does it for ``epochs`` each time. 0: no training. ``data`` is the
     place of the data where it is no longer that of the training.
 
+    The option ``by`` of "prune" and "obd" ranks the layers together by what a weight less saves, "lut", "cycles" or
+    "rom_bits", in the hardware that ``cost`` knows (``flows.cost.HardwareCost``), as ``quant.Pruning`` does.
+
     Returns the content of ``metrics.json`` (see ``train_run``), with ``compression``: ``method``, ``options``,
-    ``fraction``, ``layers``, ``config`` of the training, ``accuracy`` on the test set ``before``, ``compressed``
-    (without training; None where the method trains) and ``after``, ``weights`` of each layer (``name``, ``weights``,
-    ``before`` and ``after``, the numbers that are not 0), and ``source``: ``path`` and ``sha256`` of the checkpoint,
-    and the ``compression`` of the source. ``scheme`` and ``config`` are those of the original training.
+    ``fraction``, ``layers``, ``savings`` (of a weight of each layer, with ``by``), ``config`` of the training,
+    ``accuracy`` on the test set ``before``, ``compressed`` (without training; None where the method trains) and
+    ``after``, ``weights`` of each layer (``name``, ``weights``, ``before`` and ``after``, the numbers that are not 0),
+    and ``source``: ``path`` and ``sha256`` of the checkpoint, and the ``compression`` of the source. ``scheme`` and
+    ``config`` are those of the original training.
 
     An interrupted call keeps its state in ``.checkpoint`` of ``out``; ``resume=True`` continues from it, and the result
     is that of an uninterrupted one.
@@ -86,6 +92,7 @@ def compress_run(
     if Path(out).resolve() == source.resolve():
         raise QuantError(f"{out} is the run to compress: choose another folder (-o)", status=2)
     patterns = None if not layers else tuple(layers)
+    saved = _savings(source, settings, share, patterns, cost)
     request = {
         **{name: before[name] for name in _CARRIED},
         "scheme": before["scheme"],
@@ -94,6 +101,7 @@ def compress_run(
             "options": settings,
             "fraction": share,
             "layers": patterns,
+            "savings": saved,
             "config": {
                 **asdict(config),
                 "epochs": epochs,
@@ -114,7 +122,9 @@ def compress_run(
         _check_weights(model, patterns, source)
         _bind(checkpoint, key, resume)
         teacher = before["teacher"] and before["teacher"]["path"]
-        task = Task(model, dataset, share, settings, patterns, config, teacher, checkpoint / "method", resume, progress)
+        task = Task(
+            model, dataset, share, settings, patterns, saved, config, teacher, checkpoint / "method", resume, progress
+        )
         try:
             measured = _compress(task, chosen, rates if epochs else None, checkpoint / "tuned", work)
         except QuantError:
@@ -216,6 +226,29 @@ def _config(metrics: Mapping[str, Any], source: Path, epochs: int) -> TrainConfi
 def _tenth(metrics: Mapping[str, Any], config: TrainConfig) -> tuple[float, float]:
     first, last = config.learning_rate or schemes.get_class(metrics["scheme"]["name"]).learning_rate
     return first / 10, last / 10
+
+
+def _savings(
+    source: Path,
+    options: Mapping[str, Any],
+    fraction: float | None,
+    layers: Sequence[str] | None,
+    cost: CostModel | None,
+) -> dict[str, float] | None:
+    by = options.get("by", "size")
+    if by == "size":
+        return None
+    if by not in get_args(Criterion):
+        raise QuantError(f"no criterion by={by!r}: choose {', '.join(get_args(Criterion))}", status=2)
+    if cost is None:
+        raise QuantError(f"by={by} needs a cost model: cost=flows.cost.HardwareCost(device), or --target", status=2)
+    from quant.compression.saving import savings
+    from quant.training.checkpoint import load_checkpoint
+
+    assert fraction is not None
+    model = load_checkpoint(source / "checkpoint.pt")
+    _check_weights(model, layers, source)
+    return savings(model, cost, by, fraction=fraction, structure=options["structure"], layers=layers)
 
 
 def _check_weights(model: "Network", layers: Sequence[str] | None, source: Path) -> None:

@@ -24,7 +24,8 @@ class Task:
     """What a method works on: a trained network in eval mode, its data, and the settings.
 
     ``fraction`` is what becomes 0 (None for methods without a density), ``options`` are all of the method's options,
-    ``layers`` patterns of names (None: all). ``config`` has the settings of trainings that are part of the method,
+    ``layers`` patterns of names (None: all), ``savings`` what a weight less saves in each layer (None: it does not
+    matter). ``config`` has the settings of trainings that are part of the method,
     which keep their state in the folder ``checkpoint``.
     """
 
@@ -33,6 +34,7 @@ class Task:
     fraction: float | None
     options: Mapping[str, Any]
     layers: tuple[str, ...] | None
+    savings: Mapping[str, float] | None
     config: TrainConfig
     teacher: str | None
     checkpoint: Path
@@ -73,18 +75,24 @@ class Method:
 def _prune(task: Task) -> "Network":
     from quant import compression
 
-    return compression.prune(task.model, task.fraction, layers=task.layers, **task.options)
+    options = _selection(task)
+    return compression.prune(task.model, task.fraction, layers=task.layers, savings=task.savings, **options)
 
 
 def _obd(task: Task) -> "Network":
     from quant import compression
 
     x, y = task.frames()
-    options = dict(task.options)
+    options = _selection(task)
     s = compression.saliency(task.model, x, y, layers=task.layers, frames=options.pop("frames"))
     return compression.prune(
-        task.model, task.fraction, layers=task.layers, score=lambda name, _layer: s[name], **options
-    )
+        task.model, task.fraction,
+        layers=task.layers, score=lambda name, _layer: s[name], savings=task.savings, **options,
+    )  # fmt: skip
+
+
+def _selection(task: Task) -> dict[str, Any]:
+    return {name: value for name, value in task.options.items() if name != "by"}
 
 
 def _obs(task: Task) -> "Network":
@@ -135,20 +143,22 @@ def _deep_compression(task: Task) -> "Network":
     )  # fmt: skip
 
 
+_SELECTION = {"structure": "unstructured", "jointly": False, "by": "size"}
+
 METHODS: dict[str, Method] = {
     "prune": Method(
         "the weights of smallest magnitude become 0 (Han et al. 2015)",
         _prune,
         counts="weights",
         fraction=0.75,
-        options={"structure": "unstructured", "jointly": False},
+        options=_SELECTION,
     ),
     "obd": Method(
         "the weights of least h_ii w_i^2 / 2 become 0, h from squared gradients (Optimal Brain Damage)",
         _obd,
         counts="weights",
         fraction=0.75,
-        options={"structure": "unstructured", "jointly": False, "frames": 256},
+        options={**_SELECTION, "frames": 256},
     ),
     "obs": Method(
         "weights become 0 one by one, and the others make up for it (Optimal Brain Surgeon, layer by layer)",

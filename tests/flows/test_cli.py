@@ -55,7 +55,7 @@ def test_the_python_words_of_the_readme():
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("command", ["train", "build", "estimate", "run", "report", "targets", "doctor"])
+@pytest.mark.parametrize("command", ["train", "compress", "build", "estimate", "run", "report", "targets", "doctor"])
 def test_every_command_has_help(command):
     assert command in bitfabric(command, "--help").stdout
 
@@ -291,6 +291,24 @@ def test_the_list_of_networks_and_schemes(here):
 
 
 @pytest.mark.slow
+def test_compress(here, tmp_path):
+    run, small = tmp_path / "run", tmp_path / "small"
+    assert here("train", "tfc-w4a4", "--epochs", "3", "-o", run, "--json")[0] == 0
+    options = ("--density", "0.5", "--epochs", "1", "-t", "ulx3s-85f", "--fps", "100000", "-o", small)
+    status, text, _ = here("compress", run, "-m", "merge", *options, "--json")
+    result = json.loads(text)
+    assert status == 0
+    before, after = (result["estimated"][name]["resources"] for name in ("before", "after"))
+    assert after["lut"]["estimated"] < before["lut"]["estimated"]
+    _, text, _ = here("compress", run, "-m", "merge", *options)
+    left = sum(row["after"] for row in result["compression"]["weights"])
+    for word in ("unchanged", f"{left:,}", f"{after['lut']['estimated']:,}", "after 1 epochs of training"):
+        assert word in text
+    status, text, _ = here("compress", "--list")
+    assert status == 0
+    assert "soft-sharing" in text
+
+
 def test_train_on_two_devices(tmp_path):
     """Two processes, one result, one report."""
     options = ("--epochs", 2, "--devices", 2, "--strategy", "ddp", "--accelerator", "cpu", "-o", tmp_path)

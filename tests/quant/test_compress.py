@@ -11,6 +11,7 @@ from hw.lowering.lower import lower
 from hw.verification.reference import compare
 from quant import TrainConfig, compress_run, compression, load_checkpoint, train_run
 from quant.compression.weights import find_layers, weight_of
+from quant.cost import LayerCost
 from quant.errors import QuantError
 from quant.schemes.scheme import Scheme
 from quant.training.methods import METHODS
@@ -65,6 +66,24 @@ def test_a_compressed_run_can_be_compressed_and_the_record_says_so(run, tmp_path
     assert [row["after"] <= row["weights"] / 2 for row in made["weights"]] == [True, True, True, False]
     ratio = compress_run(run, tmp_path / "third", "prune", options={"structure": "2:4"}, epochs=0)["compression"]
     assert ratio["fraction"] == 0.5
+
+
+def test_weights_that_save_more_are_pruned_first(run, tmp_path):
+    def cost(shape, bits, density=1.0, structure="unstructured"):
+        lut = round(1000 * density * (10 if shape.inputs == 64 and shape.outputs == 64 else 1))
+        return LayerCost(lut, 0, 0, 0, 1, 0)
+
+    options = {"by": "lut"}
+    made = compress_run(run, tmp_path / "a", "prune", options=options, density=0.5, epochs=0, cost=cost)["compression"]
+    shares = {row["name"]: row["after"] / row["weights"] for row in made["weights"]}
+    wanted = compression.prune(load_checkpoint(run / "checkpoint.pt"), 0.5, savings=made["savings"])
+    for name, layer in find_layers(wanted).items():
+        assert float((weight_of(layer) != 0).float().mean()) == pytest.approx(shares[name])
+    assert made["savings"]["output"] < made["savings"]["hidden.0.linear"] * 640
+    with pytest.raises(QuantError, match="by=lut needs a cost model"):
+        compress_run(run, tmp_path / "b", "prune", options=options)
+    with pytest.raises(QuantError, match="no criterion by='watts'"):
+        compress_run(run, tmp_path / "b", "prune", options={"by": "watts"})
 
 
 @pytest.mark.parametrize(
