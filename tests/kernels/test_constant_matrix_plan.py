@@ -26,7 +26,7 @@ def matrix(seed: int, rows: int, inputs: int, bits: int, density: float) -> np.n
     return weights
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 9999), rows=st.integers(1, 9), inputs=st.integers(1, 12), bits=st.integers(1, 8),
     density=st.sampled_from([0.1, 0.5, 1.0]), bounds=RANGES, luts=st.sampled_from([4, 6]),

@@ -153,6 +153,7 @@ struct Preference {
     double per_bit, per_term; // what an occurrence saves: per_bit * (bits of the pattern's adder) + per_term
     double noise;             // relative
     uint64_t seed;
+    int64_t chain; // rows that are sums of another row and a difference, one behind the other, at most; 0: none
 };
 
 // A value that is a sum of terms: an output's, or one that several sums read. Sources count inputs first, then targets.
@@ -200,13 +201,14 @@ int64_t scale_of(const Term &t) { return int64_t(t.sign) * (int64_t(1) << t.shif
 
 class Subexpressions {
   public:
-    Subexpressions(const Problem &problem, std::vector<Terms> rows, const Preference &preference)
+    // Rows may have terms of other rows; the sources are the inputs, the rows, whose values are `values`, and subexpressions.
+    Subexpressions(const Problem &problem, std::vector<Terms> rows, const std::vector<Form> &values, const Preference &preference)
         : problem(problem), preference(preference), rows(std::move(rows)) {
-        forms.resize(problem.inputs);
-        for (int32_t i = 0; i < problem.inputs; ++i) forms[i] = {{i, 1}};
-        ranges.assign(problem.inputs, problem.input);
-        levels.assign(problem.inputs, 0);
-        users.resize(problem.inputs);
+        for (int32_t i = 0; i < problem.inputs; ++i) forms.push_back({{i, 1}});
+        forms.insert(forms.end(), values.begin(), values.end());
+        for (const Form &form : forms) ranges.push_back(range_of(form, problem.input));
+        levels.assign(forms.size(), 0);
+        users.resize(forms.size());
         for (size_t r = 0; r < this->rows.size(); ++r)
             for (const Term &t : this->rows[r]) use(t.source, r);
     }
@@ -226,14 +228,8 @@ class Subexpressions {
             else substitute(~inverse);
         }
         std::vector<Target> targets;
-        const int32_t shift = rows.size();
-        auto moved = [&](Terms terms) {
-            for (Term &t : terms)
-                if (t.source >= problem.inputs) t.source += shift;
-            return terms;
-        };
-        for (const Terms &row : rows) targets.push_back({moved(row), {0, 0}, true});
-        for (const Terms &terms : made) targets.push_back({moved(terms)});
+        for (const Terms &row : rows) targets.push_back({row, {0, 0}, true});
+        for (const Terms &terms : made) targets.push_back({terms});
         return targets;
     }
 
@@ -344,6 +340,48 @@ class Subexpressions {
         for (const Term &o : row) --counts[key_of(o, t)];
     }
 };
+
+// ---- Rows as sums of another row and a difference ----
+
+int digits_of(int64_t value) {
+    const uint64_t size = value < 0 ? -value : value;
+    return __builtin_popcountll(size ^ 3 * size);
+}
+
+void append_digits(Terms &terms, int32_t source, int64_t value);
+
+// The terms of each row. A tree grows over the rows (Prim): a row joins below the row from which it differs in the fewest
+// digits, or below none. At most `chain` rows are in series.
+std::vector<Terms> decomposed(const std::vector<std::vector<int64_t>> &rows, int64_t inputs, int64_t chain) {
+    const size_t count = rows.size();
+    std::vector<int> best(count), parent(count, -1), shift(count), sign(count, 1), depth(count);
+    std::vector<char> joined(count);
+    std::vector<Terms> result(count);
+    for (size_t r = 0; r < count; ++r)
+        for (int64_t v : rows[r]) best[r] += digits_of(v);
+    for (size_t step = 0; step < count; ++step) {
+        size_t next = count;
+        for (size_t r = 0; r < count; ++r)
+            if (!joined[r] && (next == count || best[r] < best[next])) next = r;
+        joined[next] = 1;
+        const int p = parent[next];
+        if (p >= 0) {
+            depth[next] = depth[p] + 1;
+            result[next].push_back({int32_t(inputs + p), int16_t(shift[next]), int16_t(sign[next])});
+        }
+        for (int64_t c = 0; c < inputs; ++c)
+            append_digits(result[next], c, rows[next][c] - (p < 0 ? 0 : sign[next] * (rows[p][c] << shift[next])));
+        if (depth[next] >= chain) continue;
+        for (size_t r = 0; r < count; ++r)
+            for (int s = 0; !joined[r] && s < 3; ++s)
+                for (int g : {1, -1}) {
+                    int size = 1;
+                    for (int64_t c = 0; c < inputs && size < best[r]; ++c) size += digits_of(rows[r][c] - g * (rows[next][c] << s));
+                    if (size < best[r]) best[r] = size, parent[r] = next, shift[r] = s, sign[r] = g;
+                }
+    }
+    return result;
+}
 
 // ---- Trees of adders ----
 
@@ -715,6 +753,18 @@ class Trees {
     }
 };
 
+constexpr int64_t DEPTH_PERIOD = 100; // a level more must save one table in so many
+
+int64_t depth_of(const std::vector<Sum> &sums, int64_t inputs) {
+    std::vector<int64_t> levels(inputs);
+    for (const Sum &sum : sums) {
+        int64_t level = 0;
+        for (int k = 0; k < sum.count; ++k) level = std::max(level, levels[sum.terms[k].source]);
+        levels.push_back(level + 1);
+    }
+    return *std::max_element(levels.begin(), levels.end());
+}
+
 } // namespace
 
 // Plans `weights` (rows, columns). `sums`: by sum the number of its terms, and source, shift, sign of three terms;
@@ -723,7 +773,8 @@ extern "C" int64_t plan_sums(const int64_t *weights, int64_t rows, int64_t colum
                              int64_t chain_bits, int64_t feed, int64_t max_depth, const double *preferences, int64_t count,
                              int64_t *sums, int64_t capacity, int64_t *outputs) {
     const Problem problem{{arity, chain_bits, feed}, columns, {low, high}, max_depth};
-    std::vector<Terms> lines;
+    std::vector<std::vector<int64_t>> lines;
+    std::vector<Form> values;
     std::vector<Term> where(rows); // by row the line that it is equal to, with shift and sign
     std::vector<std::pair<std::vector<int64_t>, int32_t>> known;
     for (int64_t r = 0; r < rows; ++r) {
@@ -745,9 +796,11 @@ extern "C" int64_t plan_sums(const int64_t *weights, int64_t rows, int64_t colum
             else if (other == opposite) line = l, sign = -1;
         if (line < 0) {
             line = lines.size();
-            Terms terms;
-            for (int32_t c = 0; c < columns; ++c) append_digits(terms, c, row[c]);
-            lines.push_back(terms);
+            Form form;
+            for (int32_t c = 0; c < columns; ++c)
+                if (row[c]) form.push_back({c, row[c]});
+            lines.push_back(row);
+            values.push_back(form);
             known.push_back({row, line});
         }
         where[r] = {line, shift, sign};
@@ -756,15 +809,20 @@ extern "C" int64_t plan_sums(const int64_t *weights, int64_t rows, int64_t colum
     std::vector<Term> results;
     int64_t least = -1;
     for (int64_t p = 0; p < count; ++p) {
-        const double *values = preferences + 4 * p;
-        const Preference preference{values[0], values[1], values[2], uint64_t(values[3])};
-        Trees trees(problem, Subexpressions(problem, lines, preference).solve());
+        const double *given = preferences + 5 * p;
+        const Preference preference{given[0], given[1], given[2], uint64_t(given[3]), int64_t(given[4])};
+        if (max_depth > 0 && preference.chain > 0) continue;
+        std::vector<Terms> terms = decomposed(lines, columns, preference.chain);
+        Trees trees(problem, Subexpressions(problem, std::move(terms), values, preference).solve());
         trees.dissolve();
-        const int64_t cost = trees.cost();
+        std::vector<Sum> made;
+        std::vector<Term> terms_of;
+        trees.build(made, terms_of);
+        const int64_t cost = trees.cost() * (DEPTH_PERIOD + depth_of(made, columns));
         if (least >= 0 && cost >= least) continue;
         least = cost;
-        best.clear();
-        trees.build(best, results);
+        best.swap(made);
+        results.swap(terms_of);
     }
     if (int64_t(best.size()) > capacity) return -1;
     for (size_t i = 0; i < best.size(); ++i) {

@@ -2,16 +2,20 @@
 
 A weight is a sum of signed powers of two, of which no two neighbours are in use (canonical signed digits), so that a
 row of the matrix is a sum of shifted inputs. Pairs of terms that occur in several places, with any shift between them,
-become a term of their own: greedy, the pair that saves most bits of adders next (Hartley, "Subexpression sharing in
-filters using canonic signed digit multipliers", IEEE Trans. Circuits and Systems II 43, 1996). Several valuations of
-pairs are tried. Then shared sums whose own adders cost more than they save are dissolved in their readers, and what is
-left of a row is summed by a tree, the cheapest adder next. The cost is that of ``hw.kernels.constant_matrix.adders``.
+become a term of their own: greedy, the pair that saves most next (Hartley, "Subexpression sharing in filters using
+canonic signed digit multipliers", IEEE Trans. Circuits and Systems II 43, 1996). A row may first be written as the sum
+of another row, shifted, and a difference of fewer digits. Then shared sums whose own adders cost more than they save
+are dissolved in their readers, and what remains of a row is summed by a tree, the cheapest adder next. Several
+valuations of pairs are tried (``TRIALS``), and the cheapest plan is kept, by the costs of
+``hw.kernels.constant_matrix.adders``; a level more must save one table in a hundred.
 """
 
 import ctypes
 import hashlib
+import itertools
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +31,28 @@ _plan_sums = _LIBRARY.function(
 )
 TERNARY = 6
 """Inputs of a lookup table with which one adder has three operands."""
-PREFERENCES = ((1.0, 0.0), (1.0, 2.0), (0.5, 2.0), (0.7, 0.0))
-"""What an occurrence of a pair saves, as tried: bits of adders per bit of the pair's adder, and in any case."""
+WORK = 3_000_000
+"""Pairs of terms that are examined at most, in all trials of a matrix together; the first trial is always made."""
+
+
+class Trial(NamedTuple):
+    """How the greedy search values an occurrence of a pair: tables for each table of the pair's adder, and tables in
+    any case. The value varies by up to ``noise``, by ``seed``. Rows may be the sum of another row and a difference, at
+    most ``chain`` in series."""
+
+    per_table: float
+    per_term: float
+    noise: float = 0.0
+    seed: int = 0
+    chain: int = 0
+
+
+_VALUES = (0, 8), (0, 12), (1, 2), (0.2, 6), (0, 8), (1, 4)
+TRIALS = (
+    *(Trial(0, 12, chain=9), Trial(0, 12), Trial(1, 2, chain=9), Trial(0, 12, chain=2), Trial(1, 2)),
+    *(Trial(*value, 0.1, i, chain) for i, (chain, value) in enumerate(itertools.product((9, 0, 3, 1), _VALUES))),
+)
+"""What is tried for a matrix, in this order."""
 
 
 def plan(weights: np.ndarray, bounds: tuple[int, int], lut_inputs: int, max_depth: int = 0) -> Plan:
@@ -40,7 +64,7 @@ def plan(weights: np.ndarray, bounds: tuple[int, int], lut_inputs: int, max_dept
     """
     matrix = np.ascontiguousarray(weights, np.int64)
     key = hashlib.sha256(files(__package__).joinpath("plan.cpp").read_bytes())
-    key.update(repr((matrix.shape, bounds, lut_inputs, max_depth, PREFERENCES)).encode())
+    key.update(repr((matrix.shape, bounds, lut_inputs, max_depth, TRIALS, WORK)).encode())
     key.update(matrix.astype("<i8").tobytes())
 
     def make(folder: Path) -> None:
@@ -60,12 +84,14 @@ def _tables(
     """By sum the number of terms, then source, shift and sign of each; by row source (-1: none), shift and sign."""
     rows, inputs = matrix.shape
     arity, chain_bits, feed = (3, 1, 0) if lut_inputs >= TERNARY else (2, 2, FEED)
-    preferences = np.array([(*each, 0.0, 0.0) for each in PREFERENCES])
     size = np.abs(matrix)
-    capacity = sum(int(np.count_nonzero(size >> k & 1)) for k in range(int(size.max(initial=0)).bit_length())) + rows
-    sums, outputs = np.zeros((2 * capacity, 10), np.int64), np.zeros((rows, 3), np.int64)
+    digits = np.bitwise_count(size ^ 3 * size).sum(axis=1, dtype=np.int64)
+    work = max(1, int((digits**2).sum()))
+    trials = np.array(TRIALS[: max(1, min(len(TRIALS), WORK // work))], np.float64)
+    capacity = int(digits.sum()) + rows
+    sums, outputs = np.zeros((capacity, 10), np.int64), np.zeros((rows, 3), np.int64)
     count = _plan_sums(
-        matrix, rows, inputs, *bounds, arity, chain_bits, feed, max_depth, preferences, len(preferences), sums,
+        matrix, rows, inputs, *bounds, arity, chain_bits, feed, max_depth, trials, len(trials), sums,
         len(sums), outputs,
     )  # fmt: skip
     if count < 0:
