@@ -18,12 +18,15 @@ def assign(layer: Layer, weight: torch.Tensor, mask: torch.Tensor, grid: Grid | 
 
     Raises QuantError (status 2) if the layer's quantizer forbids these integers (see ``TensorQuant.check_codes``).
     """
-    latent, weight = latent_of(layer), weight * mask
+    latent = latent_of(layer)
+    weight, mask = weight.to(latent), mask.to(latent.device)
+    weight = weight * mask
     if grid is None or not is_quantized(layer):
         latent.copy_(weight)
         attach(layer, Pruned(mask), grid)
         return
     attach(layer, Pruned(mask))
+    grid.to(latent.device)
     codes = torch.round(weight / grid.scale)
     own = layer.weight_quant.tensor_quant.quantizer
     if isinstance(own, TensorQuant):

@@ -81,7 +81,7 @@ def obs(
             rows.prune(count)
             grid = own_grid(layer)
             if grid is not None:
-                grid = rescaled(grid, rows.whole(layer))
+                grid = rescaled(grid, rows.whole(layer).cpu())
                 rows.quantize(grid, layer)
             assign(layer, rows.whole(layer), rows.kept.view(weight_of(layer).shape), grid)
     return small
@@ -121,7 +121,7 @@ def obq(
             rows = _Rows.of(layer, moments[name], damping)
             grid = own_grid(layer)
             if grid is None or grid.width != widths[name]:
-                grid = best_grid(weight_of(layer), widths[name])
+                grid = best_grid(weight_of(layer).cpu(), widths[name])
             rows.quantize(grid, layer)
             assign(layer, rows.whole(layer), rows.kept.view(weight_of(layer).shape), grid)
     return small
@@ -190,16 +190,17 @@ def second_moments(
 
     def measure(name: str):  # type: ignore[no-untyped-def]
         def hook(layer: Layer, inputs: tuple[torch.Tensor, ...]) -> None:
-            rows = input_rows(layer, getattr(inputs[0], "value", inputs[0])).double()
+            rows = input_rows(layer, getattr(inputs[0], "value", inputs[0])).double().cpu()
             sums[name] = sums.get(name, 0.0) + rows.mT @ rows
             counts[name] = counts.get(name, 0) + rows.shape[1]
 
         return hook
 
+    device = next(model.parameters()).device
     hooks = [layer.register_forward_pre_hook(measure(name)) for name, layer in layers.items()]
     try:
         for part in x[:frames].split(64):
-            model(part.float())
+            model(part.to(device).float())
     finally:
         for each in hooks:
             each.remove()
@@ -238,8 +239,8 @@ class _Rows:
     @classmethod
     def of(cls, layer: Layer, moment: torch.Tensor, damping: float) -> "_Rows":
         form = compression_of(layer)
-        weight = weight_of(layer).flatten(1).double()
-        kept = form.mask.flatten(1) if isinstance(form, Pruned) else torch.ones_like(weight, dtype=torch.bool)
+        weight = weight_of(layer).flatten(1).double().cpu()
+        kept = form.mask.flatten(1).cpu() if isinstance(form, Pruned) else torch.ones_like(weight, dtype=torch.bool)
         diagonal = moment.diagonal(dim1=1, dim2=2)
         ridge = damping * diagonal.mean(1)
         ridge = torch.where(ridge > 0, ridge, 1.0)  # a layer whose inputs are all 0
@@ -277,7 +278,7 @@ class _Rows:
 
     def quantize(self, grid: Grid, layer: Layer) -> None:
         """Rounds all weights that are kept to ``grid``."""
-        scale = grid.scale.double().expand_as(weight_of(layer)).reshape(self.weight.shape)
+        scale = grid.scale.cpu().double().expand(weight_of(layer).shape).reshape(self.weight.shape)
         for rows, inverse in self._blocks():
             self.weight[rows] = eliminate(self.weight[rows], inverse, self.kept[rows], (scale[rows], grid))[0]
 

@@ -118,12 +118,13 @@ def _mask(layer: Layer) -> torch.Tensor:
     form = compression_of(layer)
     if not isinstance(form, Pruned | None):
         raise QuantError("layers with shared weights or codewords cannot merge neurons: merge before", status=2)
-    return torch.ones(layer.weight.shape, dtype=torch.bool) if form is None else form.mask.clone()
+    return torch.ones_like(layer.weight, dtype=torch.bool) if form is None else form.mask.clone()
 
 
 def _range(layer: Layer) -> tuple[torch.Tensor, torch.Tensor]:
     """The least and the largest weight that the layer's quantizer has."""
     grid = own_grid(layer)
     if grid is None:
-        return torch.tensor(-torch.inf), torch.tensor(torch.inf)
-    return grid.scale * grid.low, grid.scale * grid.high
+        return layer.weight.new_tensor(-torch.inf), layer.weight.new_tensor(torch.inf)
+    scale = grid.scale.to(layer.weight.device)
+    return scale * grid.low, scale * grid.high

@@ -47,7 +47,7 @@ class Hidden:
         """Returns the producer's rows (neurons, inputs + 1) with BatchNorm folded in; the last column is the shift."""
         weight = weight_of(self.producer).flatten(1).double()
         bias = self.producer.bias
-        shift = torch.zeros(len(weight)).double() if bias is None else bias.detach().double()
+        shift = weight.new_zeros(len(weight)) if bias is None else bias.detach().double()
         if self.norm is not None:  # an affine function of each channel
             norm = copy.deepcopy(self.norm).double().eval()
             ends = torch.stack([torch.zeros_like(shift), torch.ones_like(shift)])

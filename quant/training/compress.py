@@ -151,7 +151,7 @@ def _compress(
     reached: dict[str, float | None] = {"before": accuracy(task.model, *test), "compressed": None}
     with torch.random.fork_rng():
         torch.manual_seed(task.config.seed)
-        small = method.apply(task)
+        small = method.apply(task).cpu()
     result = None
     if not method.trains:
         reached["compressed"] = accuracy(small, *test)

@@ -34,7 +34,8 @@ class MixturePrior(Callback):
     """Adds ``strength * mixture.penalty(weights)`` to the loss, and trains the mixture with its own Adam."""
 
     def __init__(self, model: torch.nn.Module, mixture: Mixture, strength: float, layers: Layers = None) -> None:
-        self.weights, self.mixture, self.strength = free_weights(find_layers(model, layers)), mixture, strength
+        self.layers, self.mixture, self.strength = find_layers(model, layers), mixture, strength
+        free_weights(self.layers)  # refuses layers whose weights are not trained
         groups = [{"params": [getattr(mixture, name)], "lr": rate} for name, rate in RATES.items()]
         self.optimizer = torch.optim.Adam(groups)
 
@@ -43,7 +44,7 @@ class MixturePrior(Callback):
 
     def on_after_backward(self, _trainer: Any, _module: Any) -> None:
         self.optimizer.zero_grad()
-        (self.strength * self.mixture.penalty(joined(self.weights))).backward()
+        (self.strength * self.mixture.penalty(joined(free_weights(self.layers)))).backward()
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.optimizer.step()
