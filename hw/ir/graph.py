@@ -126,7 +126,7 @@ class Graph:
             fold, out = node.kernel.folding, node.kernel.outputs()[0]
             shape = "x".join(map(str, out.shape))
             lines.append(
-                f"{node.name:<24}{node.kernel.op:<18}{fold.pe:>5}{fold.simd:>6}{fold.pixels:>4}"
+                f"{node.name:<24}{node.kernel.op}{fold.pe:>{23 - len(node.kernel.op)}}{fold.simd:>6}{fold.pixels:>4}"
                 f"{node.kernel.schedule().interval:>9}  {shape} {out.dtype.name}"
             )
         return "\n".join(lines)

@@ -16,7 +16,7 @@ from hw.ir.graph import Graph, Node
 from hw.ir.kernel import Schedule
 from hw.kernels.fifo.kernel import Fifo
 from hw.timing.longest_path import BYPASSED, PRESENT, SPAN, UNBOUNDED, Events, begin, relax
-from hw.timing.recurrences import Tables, tables
+from hw.timing.recurrences import Tables, event_firings, tables
 
 _DEEP = 1 << 30
 """Depth of a FIFO that is never full."""
@@ -189,7 +189,7 @@ def _events(graph: Graph, given: Tables) -> Events:
                 before[at + port + 1 : at + port + 1 + len(moves)] = np.cumsum(moves)
                 events = own.start + np.flatnonzero(np.tile(moves, row["total"] // len(moves)))
                 by_beat[offset[edge] : offset[edge] + len(events)] = events
-        if memory := kernel.schedule().buffer:
+        if memory := event_firings(kernel.schedule())[1]:
             taken = slice(first_beat[node], first_beat[node] + memory.beats)
             node_of_span[taken.start // SPAN : -(-taken.stop // SPAN)] = node
             at = offset[ports["edge"][row["inputs"]]]

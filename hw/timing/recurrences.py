@@ -9,11 +9,12 @@ an *event*, so the time to solve is proportional to the beats and not to the cyc
 """
 
 import ctypes
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 
+from hw.ir.buffer import Buffer, Loop
 from hw.ir.graph import Graph
 from hw.ir.kernel import Schedule
 from hw.native.library import Library, Struct, array
@@ -65,9 +66,20 @@ class Tables(Struct):
     loops: Annotated[np.ndarray, LOOP]
 
 
-def _events(schedule: Schedule) -> np.ndarray:
-    """The firings of the pattern that consume or produce a beat; with a buffer, all of them."""
-    return np.flatnonzero(np.any((*schedule.consumes, *schedule.produces), axis=0))
+def event_firings(schedule: Schedule) -> tuple[np.ndarray, Buffer | None]:
+    """The firings of the pattern that are events, and the buffer, whose firings are the events.
+
+    They are the firings that consume or produce a beat. With a buffer they are all firings; but if those of the pattern
+    all read the same words, they are the first one, which waits for the words, and those that produce a beat. (The last
+    one, which frees the words, produces a beat.)
+    """
+    moving, buffer = np.any((*schedule.consumes, *schedule.produces), axis=0), schedule.buffer
+    if buffer and buffer.loops[-1] == Loop(len(moving), 0, 0) and moving[-1]:
+        moving[0] = True
+        buffer = replace(buffer, loops=(*buffer.loops[:-1], Loop(int(np.count_nonzero(moving)), 0, 0)))
+    elif buffer:
+        moving[:] = True
+    return np.flatnonzero(moving), buffer
 
 
 def tables(graph: Graph, frames: int) -> Tables:
@@ -88,7 +100,7 @@ def tables(graph: Graph, frames: int) -> Tables:
         schedule = node.kernel.schedule()
         for edge, stream in zip(node.outputs, node.kernel.outputs(), strict=True):
             sizes[index[edge]] = stream.beats * frames
-        events, period = _events(schedule), schedule.firings // schedule.repeats
+        (at, memory), period = event_firings(schedule), schedule.firings // schedule.repeats
         ranges: list[int] = []
         for kind, edges, masks in (
             ("consumes", node.inputs, schedule.consumes),
@@ -97,10 +109,10 @@ def tables(graph: Graph, frames: int) -> Tables:
             ranges += [len(ports), len(ports) + len(edges)]
             for edge, mask in zip(edges, masks, strict=True):
                 ports.append((index[edge], position[kind]))
-                patterns[kind].append(mask[events])
-                position[kind] += len(events)
+                patterns[kind].append(mask[at])
+                position[kind] += len(at)
         own = -1
-        if memory := schedule.buffer:
+        if memory:
             own = len(buffers)
             buffers.append((
                 *(memory.beats, memory.places, memory.start, memory.reach, memory.delay, memory.release),
@@ -109,13 +121,13 @@ def tables(graph: Graph, frames: int) -> Tables:
             ))  # fmt: skip
             loops += [tuple(row) for row in memory.nest.tolist()]
             buffered += memory.beats * frames
-        count = len(events)
+        count = len(at)
         nodes.append((
             *(count, count * schedule.repeats * frames, schedule.latency, schedule.credits, *ranges, own),
             *(position["gaps"], int(schedule.input_registers)),
         ))  # fmt: skip
-        clock.append(int(events[-1]) - period)
-        gaps.append(np.diff(events, prepend=clock[-1]))
+        clock.append(int(at[-1]) - period)
+        gaps.append(np.diff(at, prepend=clock[-1]))
         position["gaps"] += count
     return Tables(
         np.array(nodes, NODE), np.array(ports, PORT), np.concatenate(gaps), np.concatenate(patterns["consumes"]),

@@ -81,8 +81,8 @@ def divide(graph: Graph, least: int) -> Division | None:
 
 
 def _row(buffer: Buffer) -> int:
-    """The outermost loop of a buffer that turns."""
-    return next((i for i, loop in enumerate(buffer.loops) if loop.turns > 1), 0)
+    """The outermost loop of a buffer that turns and advances the read position."""
+    return next((i for i, loop in enumerate(buffer.loops) if loop.turns > 1 and loop.step), 0)
 
 
 def _repeats(schedule: Schedule) -> int:

@@ -18,6 +18,8 @@ from hw.kernels.add.kernel import Add
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
+from hw.kernels.sparse_matrix_vector.cases import balanced
+from hw.kernels.sparse_matrix_vector.kernel import SparseMatrixVector
 from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.lower import lower
 from hw.passes.fifos import insert_fifos
@@ -37,6 +39,17 @@ def layer(weight: str, data: str, given: tuple[int, int] | None = None, simd: in
         pe, prefix = (6, (2,)) if pixels > 1 else (2, ())
         matrix = weights_of(weight, (6, 8), rng)
         return MatrixVector(matrix, DataType[weight], DataType[data], prefix, pe, simd, given, pixels)
+
+    return make
+
+
+def sparse(weight: str, data: str, given: tuple[int, int] | None = None) -> Make:
+    """Banks of 3 columns, which 2 bits address."""
+
+    def make(rng: np.random.Generator) -> Kernel:
+        matrix = balanced(rng, weight, (6, 12), 2, 4, 1)
+        matrix[2:4, 4] = matrix[2, 0]  # the groups differ in their number of firings
+        return SparseMatrixVector(matrix, DataType[weight], DataType[data], (), 2, 4, given)
 
     return make
 
@@ -96,6 +109,10 @@ KERNELS: dict[str, Make] = {
     "numbers_by_few_bits": layer("INT8", "UINT2", (0, 2)),
     "numbers_by_ternary": layer("INT8", "TERNARY", None, 1),
     "several_pixels": layer("INT7", "INT3", None, 8, 2),
+    "sparse_few_bits": sparse("INT3", "INT8", (-10, 5)),
+    "sparse_numbers_by_signs": sparse("INT5", "BIPOLAR"),
+    "sparse_numbers_by_few_bits": sparse("INT8", "UINT2", (0, 2)),
+    "sparse_multipliers": sparse("INT8", "INT8"),
     "depthwise_signs": depthwise("BIPOLAR", "UINT3"),
     "depthwise_ternary": depthwise("TERNARY", "INT5", (-3, 2)),
     "depthwise_few_bits": depthwise("INT3", "INT5", None, 4, 3),

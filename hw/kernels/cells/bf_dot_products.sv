@@ -18,6 +18,7 @@ module bf_dot_products #(
     parameter  int           PAIR_BITS        = 2,
     parameter  int           OFFSET_BITS      = 0,
     parameter  int           ACC_INIT         = 0,
+    parameter  int           ACC_INCREMENT    = 0,  // 1: each dot product counts one more; OFFSET_BITS > 0
     parameter  int           ADDERS_PER_STAGE = 2,
     parameter  int           TREE_LATENCY     = 1,
     localparam int           PAIRS            = (SIMD + 1) / 2,
@@ -46,7 +47,7 @@ module bf_dot_products #(
                       : OFFSET_BITS == 0 ? PAIR_BITS + $clog2(COUNT)
                       : PAIR_BITS + $clog2(COUNT) > OFFSET_BITS ? PAIR_BITS + $clog2(COUNT) + PLANES - 1
                       : OFFSET_BITS + PLANES - 1;
-  localparam int CARRY = DATAPATH == "multiply" || OFFSET_BITS > 0 ? 0 : 1;
+  localparam int CARRY = ACC_INCREMENT != 0 || (DATAPATH != "multiply" && OFFSET_BITS == 0) ? 1 : 0;
   logic [PE-1:0][PART-1:0] part;
   logic [PE-1:0] part_carry;
 
@@ -171,8 +172,9 @@ module bf_dot_products #(
     assign part_sign = !COUNTING && part[p][PART-1];
     assign addend    = SUM'({{SUM{part_sign}}, part[p]});
     if (CARRY != 0) begin : g_carry
-      logic unused;
-      assign {total, unused} = {sum, part_carry[p]} + {addend, part_carry[p]};
+      logic carry, unused;
+      assign carry           = ACC_INCREMENT != 0 || part_carry[p];
+      assign {total, unused} = {sum, carry} + {addend, carry};
     end else begin : g_no_carry
       assign total = sum + addend;
     end

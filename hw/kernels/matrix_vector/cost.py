@@ -64,7 +64,7 @@ def levels(count: int) -> int:
 def resources(kernel: Shape, family: Family, contents: bool = True) -> Resources:
     """Cost of a kernel before synthesis. Without ``contents`` the weights of small memories cost nothing."""
     out = cell_costs.stream_out(kernel.outputs()[0].width, kernel.credits, family)
-    return out + _control(kernel, family) + _operands(kernel, family, contents) + _sums(kernel, family)
+    return out + _control(kernel, family) + _operands(kernel, family, contents) + sums(kernel, family)
 
 
 def _control(kernel: Shape, family: Family) -> Resources:
@@ -110,7 +110,7 @@ def _tree(count: int, width: int, carry: bool, adders_per_stage: int, family: Fa
     return Resources(lut, ff)
 
 
-def _sums(kernel: Shape, family: Family) -> Resources:
+def sums(kernel: Shape, family: Family) -> Resources:
     """Cost of the dot products and their accumulators."""
     parts = {"xnor": _counting, "ternary": _counting, "multiply": _multiplying}
     shared, each = parts.get(kernel.datapath, _signing)(kernel, family)

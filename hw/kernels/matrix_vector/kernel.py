@@ -10,14 +10,15 @@ FINN's MVAU without the activation. Four datapaths, chosen from the data types:
 """
 
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from math import prod
-from typing import ClassVar, Self
+from typing import ClassVar, Self, cast
 
 import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
+from hw import kernels
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
@@ -43,16 +44,18 @@ WIDEST = 32
 BUFFER_BITS = 768
 """Input buffers of more than this many bits and at least 64 beats are in block RAM, which saves at least 150 lookup
 tables on ECP5."""
+IMPLEMENTATIONS = "matrix_vector", "sparse_matrix_vector"
+"""The kernels that compute a product with constant weights, by name; they are subclasses of MatrixVector."""
 CHUNK = 1 << 18
 """Input elements that ``execute`` multiplies in one operation, so that they fit the cache as floating-point numbers."""
 
 
-def _signed_bits(low: int, high: int) -> int:
+def signed_bits(low: int, high: int) -> int:
     """Width of the two's complement that holds ``low..high``."""
     return 1 + max(int(high).bit_length(), int(-low - 1).bit_length() if low < 0 else 0)
 
 
-def _bits(codes: np.ndarray, width: int) -> np.ndarray:
+def code_bits(codes: np.ndarray, width: int) -> np.ndarray:
     """The ``width`` low bits of integers, the lowest first, on an axis behind the others (uint8)."""
     codes = codes.astype(np.uint8 if width <= 8 else np.uint64)
     return ((codes[..., None] >> np.arange(width, dtype=codes.dtype)) & codes.dtype.type(1)).astype(np.uint8)
@@ -109,7 +112,7 @@ class MatrixVector(Kernel):
         for what, value, size, of in (("pe", self.pe, self.mh, "outputs"), ("simd", self.simd, self.mw, "inputs")):
             if value < 1 or size % value:
                 legal = ", ".join(map(str, divisors(size)))
-                raise BitfabricError(f"matrix_vector: {what}={value} does not divide the {size} {of}; legal: {legal}")
+                raise BitfabricError(f"{self.op}: {what}={value} does not divide the {size} {of}; legal: {legal}")
         pixel.check(self.op, self.pixels, self._pixel_counts(), pe=(self.pe, self.mh), simd=(self.simd, self.mw))
 
     def _pixel_counts(self) -> tuple[int, ...]:
@@ -145,6 +148,22 @@ class MatrixVector(Kernel):
         every = (Folding(pe, simd) for pe in divisors(self.mh) for simd in divisors(self.mw))
         several = (Folding(self.mh, self.mw, n) for n in self._pixel_counts())
         return (*sorted(every, key=lambda f: (f.pe * f.simd, f.pe)), *several)
+
+    @classmethod
+    def of(cls, product: "MatrixVector") -> Self | None:
+        """This implementation of a product, in a folding near the present one; None if it is not one of this product's
+        implementations."""
+        named = {each.name: getattr(product, each.name) for each in fields(cls)}
+        return cls(**named)
+
+    @cached_property
+    def _others(self) -> tuple[Kernel, ...]:
+        """The other implementations. Copies in other foldings share them."""
+        classes = (cast(type[MatrixVector], kernels.get(op)) for op in IMPLEMENTATIONS if op != self.op)
+        return tuple(made for made in (other.of(self) for other in classes) if made is not None)
+
+    def implementations(self) -> tuple[Kernel, ...]:
+        return tuple(sorted((self, *self._others), key=lambda kernel: IMPLEMENTATIONS.index(kernel.op)))
 
     def has_parity(self, family: Family) -> bool:
         return self.stored(family).parity
@@ -232,7 +251,7 @@ class MatrixVector(Kernel):
         if self.datapath == "weight_planes":
             low, high = self._range
             spread = (low, high) if self.simd == 1 else (min(2 * low, low - high), max(2 * high, high - low))
-            bits = _signed_bits(*spread)
+            bits = signed_bits(*spread)
             if self.weight_dtype == BIPOLAR:
                 return 1, bits, 0
             planes = self.weight_dtype.bitwidth() + (not self.weight_dtype.signed())
@@ -253,7 +272,7 @@ class MatrixVector(Kernel):
             values = [each for each in (even + odd, even - odd, lanes[..., self.simd // 2 * 2 :]) if each.size]
             extra = self._constant * lanes.sum(axis=2, dtype=np.int64)
             ends = min(each.min() for each in values), max(each.max() for each in values)
-            known[self.simd] = _signed_bits(*ends), _signed_bits(extra.min(), extra.max())
+            known[self.simd] = signed_bits(*ends), signed_bits(extra.min(), extra.max())
         return known[self.simd]
 
     @property
@@ -292,11 +311,13 @@ class MatrixVector(Kernel):
         """The weight memory bit by bit: (NF * SF, PE, ROW)."""
         if self.datapath != "input_planes":
             codes = encode(self._folded, self.weight_dtype)
-            return _bits(codes, self.weight_dtype.bitwidth()).reshape(*codes.shape[:2], -1)
+            return code_bits(codes, self.weight_dtype.bitwidth()).reshape(*codes.shape[:2], -1)
         _, bits, extra_bits = self.planes
         sums, differences, extra = self._paired
         pairs = np.stack((sums, differences), axis=-1)
-        return np.concatenate((_bits(pairs, bits).reshape(*sums.shape[:2], -1), _bits(extra, extra_bits)), axis=2)
+        return np.concatenate(
+            (code_bits(pairs, bits).reshape(*sums.shape[:2], -1), code_bits(extra, extra_bits)), axis=2
+        )
 
     @property
     def memory(self) -> WeightMemory:
