@@ -14,6 +14,7 @@ threshold                Thresholding; for channels that decrease, ``adapted`` n
 requant                  Requant, if FINN's float32 results in the same codes on the whole range; otherwise, for at
                          most 8 bits, Thresholding (``adapted``)
 sliding_window           FMPadding (if there is padding, with the integer 0) and ConvolutionInputGenerator
+sparse_window            (``adapted`` makes it a sliding_window, with the columns of zeros)
 max_pool                 Pool (MaxPool), after a ConvolutionInputGenerator unless its input is windows already
 accumulate_pool          Pool (AccPool) like max_pool, or GlobalAccPool for a whole image
 add                      ElementwiseAdd, ElementwiseSub

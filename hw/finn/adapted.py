@@ -1,6 +1,8 @@
 """Conversion of a graph to an equivalent one in which every kernel has an equivalent in FINN.
 
 - FINN's thresholds can only increase. For a channel that decreases, the weights of the layer before are negated.
+- FINN has no windows without some of their elements: sparse windows become whole ones, and products have columns of
+  zeros again.
 - FINN's Requant rounds half up in float32. A Requant of at most 8 bits that rounds otherwise becomes a Threshold.
 """
 
@@ -23,11 +25,12 @@ from hw.kernels.requant.kernel import Requant
 from hw.kernels.threshold.kernel import Threshold
 from hw.kernels.width_converter.kernel import WidthConverter
 from hw.lowering.weights import weight_dtype
+from hw.passes.columns import with_whole_windows
 
 
 def adapted(graph: Graph) -> Graph:
     """The equivalent graph for FINN. Raises BitfabricError, naming the node, if there is none."""
-    return _with_increasing_thresholds(_with_thresholds(graph))
+    return _with_increasing_thresholds(_with_thresholds(with_whole_windows(graph)))
 
 
 def bounds(nodes: Iterable[Node], edge: str, stream: Stream) -> tuple[np.ndarray, np.ndarray]:

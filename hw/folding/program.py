@@ -12,6 +12,8 @@ import numpy as np
 
 from hw.host.errors import BitfabricError
 
+APART = 1 << 40
+"""The cost of an edge between two forms of a convolution: of more than any device has, so that it is never chosen."""
 OPTIMAL, INFEASIBLE = 0, 2
 """Status codes of ``scipy.optimize.milp`` for solved problems: optimal and infeasible."""
 
@@ -67,6 +69,8 @@ def solve(
                 signs = np.concatenate((np.ones(len(through)), -np.ones(len(here))))
                 rows.append((np.concatenate((through, here)), signs, 0, 0))
     costs = np.concatenate(used)
+    possible = costs.max(axis=1) < APART
+    costs = costs * possible[:, None]
     scale = np.where(budget > 0, budget, 1)
     limited = np.flatnonzero(np.isfinite(budget))
     rows += [(np.arange(count), costs[:, r] / scale[r], -np.inf, budget[r] / scale[r]) for r in limited]
@@ -80,7 +84,7 @@ def solve(
                 coo_array(entries, shape=(len(rows), count)).tocsr(), [r[2] for r in rows], [r[3] for r in rows]
             ),
             integrality=np.arange(count) < starts[-1],
-            bounds=Bounds(0, 1),
+            bounds=Bounds(0, possible.astype(float)),
             options={"mip_rel_gap": 0},
         )
         if found.status == INFEASIBLE:

@@ -1,14 +1,15 @@
 """Exact search for the cheapest and for the fastest folding of a graph under the resource model.
 
 Every node is a variable. Its values are the lanes of its ports in its legal foldings; a value has the cost of the
-cheapest folding with these lanes, and every edge has the cost of the width converters between its ends. Variable
-elimination (``hw.folding.elimination``) finds the minimum of the sum; a residual block needs tables over two nodes. If
-the result exceeds the budget of a resource, an integer program (``hw.folding.program``) finds the minimum within the
-budget.
+cheapest folding with these lanes, and every edge has the cost of the width converters between its ends. A convolution
+may have several forms (``hw.passes.columns``), each of both of its kernels; they count as different lanes of the edge
+between, and no converter leads from one to another. Variable elimination (``hw.folding.elimination``) finds the minimum
+of the sum; a residual block needs tables over two nodes. If the result exceeds the budget of a resource, an integer
+program (``hw.folding.program``) finds the minimum within the budget.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import permutations
@@ -19,16 +20,20 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.families import spec_of
 from hw.folding.elimination import Factor, minimise
-from hw.folding.program import Edge, Options, dearest, solve
+from hw.folding.program import APART, Edge, Options, dearest, solve
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding, Kernel
 from hw.ir.stream import Stream
+from hw.kernels.sliding_window.kernel import SlidingWindow
+from hw.passes.columns import forms_by_node
 from hw.passes.lanes import converters
 
 PRICES = 24
 """Prices of resources that are tried before an integer program is solved."""
 CROSSED, CROSSINGS = 8, 12
 """Foldings that are crossed before an integer program is solved, and how often."""
+FORM = 32
+"""Number of the bit of the form of a stream, above its lanes."""
 ROUNDING = 1e-9
 """Rounding error of costs as shares of a limit."""
 
@@ -52,7 +57,8 @@ class _Node:
     """The foldings of a node.
 
     By folding: ``intervals`` (cycles per frame), ``used`` (foldings, resources) and ``group`` (its row in ``lanes``).
-    ``lanes`` (rows, ports): the distinct combinations of lanes at the ports.
+    ``lanes`` (rows, ports): the distinct combinations of lanes at the ports, with the form of the stream. ``reads``: by
+    input, the stream of each such number.
     """
 
     foldings: tuple[Folding, ...]
@@ -60,6 +66,7 @@ class _Node:
     used: np.ndarray
     group: np.ndarray
     lanes: np.ndarray
+    reads: tuple[dict[int, Stream], ...]
 
     def cheapest(self, cycles: int, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """By row of ``lanes``: the minimum cost within ``cycles`` (inf if there is none), and the folding with it."""
@@ -103,7 +110,8 @@ class Search:
         self.titles = [node.title for node in graph]
         self.available = available
         self.weights = weights(available)
-        self.nodes = [_node(node.kernel, family) for node in graph]
+        forms = forms_by_node(graph)
+        self.nodes = [_node({0: node.kernel, **forms.get(node.name, {})}, family) for node in graph]
         self.edges = list(_edges(graph, self.nodes, family))
         self.most_cells = most_cells
         self._known: dict[tuple[int, Resources | None], Choice | None] = {}
@@ -292,7 +300,8 @@ class Search:
         best = minimise(factors, [len(costs) for costs, _ in found])
         if best is None:
             return None
-        return [int(of[value]) for (_, of), value in zip(found, best, strict=True)]
+        picked = [int(of[value]) for (_, of), value in zip(found, best, strict=True)]
+        return None if self._used(picked).max() >= APART else picked
 
     def _programmed(self, cycles: int, budget: np.ndarray, weights: np.ndarray) -> Choice | None:
         fast = [np.flatnonzero(node.intervals <= cycles) for node in self.nodes]
@@ -329,17 +338,31 @@ def fits(used: Resources, budget: Resources) -> bool:
     return bool((vector(used) <= vector(budget)).all())
 
 
-def _node(kernel: Kernel, family: Family) -> _Node:
-    foldings = choices(kernel)
-    kernels = foldings.values()
-    lanes = np.array([[s.lanes for s in (*each.inputs(), *each.outputs())] for each in kernels])
-    rows, group = np.unique(lanes, axis=0, return_inverse=True)
+def _node(forms: Mapping[int, Kernel], family: Family) -> _Node:
+    """The foldings of a node in all its forms, by number (see ``columns.forms_by_node``); 0 is its own."""
+    options = [
+        (form, replace(folding, implementation=kernel.op) if form and window else folding, kernel)
+        for form, each in forms.items()
+        for window in [isinstance(each, SlidingWindow)]
+        for folding, kernel in choices(each).items()
+        if not (form and window) or folding.simd == form
+    ]
+    kernels = [kernel for *_, kernel in options]
+    reads: tuple[dict[int, Stream], ...] = tuple({} for _ in kernels[0].inputs())
+    lanes = []
+    for form, _, kernel in options:
+        inside, outside = (form << FORM, 0) if not isinstance(kernel, SlidingWindow) else (0, form << FORM)
+        for known, stream in zip(reads, kernel.inputs(), strict=True):
+            known[stream.lanes + inside] = stream
+        lanes.append([s.lanes + inside for s in kernel.inputs()] + [s.lanes + outside for s in kernel.outputs()])
+    rows, group = np.unique(np.array(lanes), axis=0, return_inverse=True)
     return _Node(
-        tuple(foldings),
+        tuple(folding for _, folding, _ in options),
         np.array([each.interval for each in kernels]),
         np.array([vector(each.resources(family)) for each in kernels]),
         group.ravel(),
         rows,
+        reads,
     )
 
 
@@ -351,6 +374,10 @@ def _edges(graph: Graph, nodes: list[_Node], family: Family) -> list[Edge]:
         steps = converters(Stream((want.elements,), want.dtype, have), want)
         return vector(sum((step.resources(family) for step in steps), Resources()))
 
+    def between(have: int, need: int, want: Stream) -> np.ndarray:
+        lanes = have & (1 << FORM) - 1
+        return converting(lanes, want) if have >> FORM == need >> FORM else vector(Resources()) + APART
+
     writers = {
         edge: (i, len(node.inputs) + port) for i, node in enumerate(graph) for port, edge in enumerate(node.outputs)
     }
@@ -361,8 +388,7 @@ def _edges(graph: Graph, nodes: list[_Node], family: Family) -> list[Edge]:
                 writer, out = writers[edge]
                 have, produced = np.unique(nodes[writer].lanes[:, out], return_inverse=True)
                 need, consumed = np.unique(nodes[reader].lanes[:, port], return_inverse=True)
-                stream = node.kernel.inputs()[port]
-                wanted = [stream.with_lanes(int(lanes)) for lanes in need]
-                used = np.array([[converting(int(lanes), want) for want in wanted] for lanes in have])
+                reads = nodes[reader].reads[port]
+                used = np.array([[between(int(a), int(b), reads[int(b)]) for b in need] for a in have])
                 result.append(Edge(writer, reader, produced.ravel(), consumed.ravel(), used))
     return result

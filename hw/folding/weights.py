@@ -7,6 +7,7 @@ from hw.fabric.resources import Resources
 from hw.folding.search import choices
 from hw.ir.graph import Graph
 from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.passes.columns import forms_by_node
 
 MANY = 1 << 20
 """Weights of a network; the foldings of smaller ones are examined within seconds."""
@@ -37,11 +38,13 @@ def too_many_weights(graph: Graph, family: Family, available: Resources, most: f
     held = available.bram * family.bram_bits + (available.lut << family.lut_inputs)
     if sum(kernel.weights.size for kernel in layers.values()) < MANY or sum(bits.values()) <= most * held:
         return None
+    forms = {graph.node(name).title: kernels.values() for name, kernels in forms_by_node(graph).items()}
     largest, share = sorted(layers, key=lambda name: -bits[name]), 0.0
     for name in largest:
         used = [
             each.least_resources(family) if isinstance(each, MatrixVector) else each.resources(family)
-            for each in choices(layers[name]).values()
+            for form in (layers[name], *forms.get(name, ()))
+            for each in choices(form).values()
         ]
         share += min(each.lut / max(1, available.lut) + each.bram / max(1, available.bram) for each in used)
         if share > 2 * most:

@@ -1,11 +1,14 @@
 """Comparison of the integer graph with the float32 reference, layer by layer; it identifies effects of rounding."""
 
+from math import prod
+
 import numpy as np
 
 from hw.host.errors import BitfabricError
 from hw.host.operators import QUANTIZERS
 from hw.host.steps import HostStep, every, run
 from hw.ir.graph import Graph
+from hw.kernels.sparse_window.kernel import SparseWindow
 from hw.lowering.affine import floats
 from hw.lowering.integer_tensor import IntegerTensor, Steps
 from hw.lowering.layout_ops import inverse
@@ -28,16 +31,22 @@ GRID_ULP = 2.0**-20
 def check_correspondence(graph: Graph, lowering: LoweredModel) -> None:
     """Raise BitfabricError unless ``graph`` has every edge of the model's lowering, and its ports.
 
-    The graph may have more nodes (FIFOs, width converters) and other foldings and implementations.
+    The graph may have more nodes (FIFOs, width converters) and other foldings and implementations. A sparse window
+    stands for the whole one.
     """
     given = lowering.graph
+    whole = {
+        node.outputs[0]: prod(node.kernel.out_spatial) * node.kernel.window
+        for node in graph
+        if isinstance(node.kernel, SparseWindow)
+    }
     for edge, stream in given.edges.items():
         have = graph.edges.get(edge)
         if have is None:
             raise BitfabricError(
                 f"the graph is not one of this model: it has no edge {edge}; compare the graph that was made of it"
             )
-        if have.elements != stream.elements or have.dtype != stream.dtype:
+        if whole.get(edge, have.elements) != stream.elements or have.dtype != stream.dtype:
             raise BitfabricError(
                 f"the graph is not one of this model: edge {edge} carries {have.elements} {have.dtype.name} instead of "
                 f"{stream.elements} {stream.dtype.name}; compare the graph that was made of it"

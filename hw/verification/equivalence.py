@@ -27,7 +27,9 @@ from hw.verification.places import passed_on
 
 EVALUATED = 1 << 24
 """Limit on the sums of one channel on which two requants are compared."""
-MOVES = frozenset({"fork", "fifo", "width_converter", "sliding_window", "upsample", "select", "reorder"})
+MOVES = frozenset(
+    {"fork", "fifo", "width_converter", "sliding_window", "sparse_window", "upsample", "select", "reorder"}
+)
 """Kernels of one input whose outputs are elements of it, or 0."""
 
 

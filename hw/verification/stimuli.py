@@ -30,7 +30,7 @@ CRITICAL = 64
 """Decision points of a requant that are driven for being closest to an integer, on each side."""
 HALVES = frozenset({"ROUND", "HALF_UP", "HALF_DOWN"})
 """Rounding modes whose decision points lie half-way between integers."""
-WINDOWS = frozenset({"sliding_window", "select", "reorder"})
+WINDOWS = frozenset({"sliding_window", "sparse_window", "select", "reorder"})
 """Kernels whose outputs are elements of their input, or 0."""
 
 

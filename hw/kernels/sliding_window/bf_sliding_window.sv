@@ -80,97 +80,33 @@ module bf_sliding_window #(
     end
   endfunction
 
-  function automatic int most(input logic [32*TURNS-1:0] values);
-    most = 0;
-    for (int i = 0; i < TURNS; i++) if (int'(values[32*i+:32]) > most) most = int'(values[32*i+:32]);
-  endfunction
-
   localparam logic [32*TURNS-1:0] MOVES = moves(STEP);
-  localparam logic [32*TURNS-1:0] FREED = moves(FREES);
 
-  // Loop i turns when those inside it are through; the last one, that of the frames, has no end.
   logic take, fire, credit;
-  logic [TURNS-1:0] last, through, turn;
-  assign through[0] = 1'b1;
-  assign last[TURNS-1] = 1'b0;
-  for (genvar i = 0; i < TURNS; i++) begin : g_turn
-    assign turn[i] = through[i] && !last[i];
-    if (i < TURNS - 1) begin : g_loop
-      assign through[i+1] = through[i] && last[i];
-      bf_modulo_counter #(
-          .COUNT(int'(COUNT[32*i+:32]))
-      ) counter (
-          .clk,
-          .rst,
-          .step(fire && through[i]),
-          .last(last[i])
-      );
-    end
-  end
-
-  // The writer goes on while there is room, the reader when what it looks at has come in: while they are not negative.
-  // Words by which the last window reaches beyond the frame.
-  localparam int BEYOND = START + REACH - int'(MOVES[32*(TURNS-1)+:32]);
-  localparam int POINT = $clog2(PLACES - START + most(MOVES) + (BEYOND > 0 ? BEYOND : 0) + 2) + 1;
-  logic [POINT-1:0] level, room, reads, freed;
-  logic [TURNS-1:0] left;
-  logic [POINT-1:0] more;  // words of a beat, but for the first
-  logic moved, ended, unused_level, unused_room;
-  assign take    = s_valid && s_ready;
-  assign more    = take ? POINT'(TAKEN - 1) : '0;
-  assign s_ready = !room[POINT-1];
-  assign fire    = credit && (!level[POINT-1] || ended);
-  bf_delay #(
-      .WIDTH (TURNS + 1),
-      .CYCLES(BANKS > 1 ? 2 : 0)
-  ) wait_for_reading (
+  logic [TURNS-1:0] turn, last;
+  bf_window_walk #(
+      .TURNS     (TURNS),
+      .COUNT     (COUNT),
+      .MOVES     (MOVES),
+      .FREED     (moves(FREES)),
+      .START     (START),
+      .REACH     (REACH),
+      .WORDS     (WORDS),
+      .TAKEN     (TAKEN),
+      .PLACES    (PLACES),
+      .PADDED    (PADDED),
+      .READ_DELAY(BANKS > 1 ? 2 : 0)
+  ) walk (
       .clk,
-      .d({fire && !rst, turn}),
-      .q({moved, left})
+      .rst,
+      .s_valid,
+      .s_ready,
+      .take,
+      .credit,
+      .fire,
+      .turn,
+      .last
   );
-  always_comb begin
-    reads = '0;
-    freed = '1;
-    for (int i = 0; i < TURNS; i++) begin
-      if (fire && turn[i]) reads |= POINT'(-int'(MOVES[32*i+:32]));
-      if (moved && left[i]) freed &= POINT'(int'(FREED[32*i+:32]) - 1);
-    end
-  end
-  always_ff @(posedge clk) begin
-    if (rst) begin
-      level <= POINT'(-START - REACH);
-      room  <= POINT'(START + PLACES - TAKEN);
-    end else begin
-      {level, unused_level} <= {level, take} + {reads, take} + {more, 1'b0};
-      {room, unused_room}   <= {room, !take} + {freed, !take} - {more, 1'b0};
-    end
-  end
-
-  // Windows that reach below the frame's end are content with its end.
-  if (PADDED == 0) begin : g_never_ended
-    assign ended = 1'b0;
-  end else begin : g_ended
-    localparam int LEAD = $clog2(PLACES / WORDS + 3) + 1;
-    logic [LEAD-1:0] lead, lead_next;  // frames written less frames read
-    logic complete;
-    bf_modulo_counter #(
-        .COUNT(WORDS / TAKEN)
-    ) written (
-        .clk,
-        .rst,
-        .step(take),
-        .last(complete)
-    );
-    always_comb begin
-      lead_next = lead;
-      if (take && complete && !(fire && turn[TURNS-1])) lead_next = lead + LEAD'(1);
-      if (fire && turn[TURNS-1] && !(take && complete)) lead_next = lead - LEAD'(1);
-    end
-    always_ff @(posedge clk) begin
-      lead  <= rst ? '0 : lead_next;
-      ended <= !rst && !lead_next[LEAD-1] && lead_next != '0;
-    end
-  end
 
   // The memory, and which of the positions that come out of it are padding.
   function automatic logic [32*PIXELS-1:0] offsets();

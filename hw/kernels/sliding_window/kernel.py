@@ -64,6 +64,7 @@ class SlidingWindow(Kernel):
     role: ClassVar[Role] = "window"
     sources: ClassVar[tuple[str, ...]] = (
         "bf_delay.sv", "bf_modulo_counter.sv", "bf_stream_out.sv", "bf_window_axis.sv", "bf_window_memory.sv",
+        "bf_window_walk.sv",
     )  # fmt: skip
 
     shape: tuple[int, ...]
@@ -218,7 +219,7 @@ class SlidingWindow(Kernel):
         if not np.array_equal(padding.astype(x.dtype), padding):
             x = x.astype(container(self.out_dtype))
         windows = unfold(x, plane.kernel, plane.stride, plane.dilation, plane.before, plane.windows, padding)
-        return (windows.reshape(len(x), *self.outputs()[0].shape),)
+        return (windows.reshape(len(x), *self.out_spatial, self.window),)
 
     # From here on a signal is an image of one row.
 

@@ -53,7 +53,12 @@ def _operands(kernel: SparseShape, family: Family, contents: bool) -> Resources:
     block = kernel.buffer(family) == "block"
     late = memory.latency if block else memory.latency - 1
     ff = late * (width + kernel.address_bits + 2) + width
-    ff += (ready - memory.latency) * kernel.pe * kernel.row + memory.latency
+    delayed, lut = ready - memory.latency, 0
+    if delayed > 1 and family.lut_inputs >= 6:
+        lut = kernel.pe * kernel.row  # shift registers in lookup tables
+    else:
+        ff += delayed * kernel.pe * kernel.row
+    ff += memory.latency
     if block:
         banks = Resources(bram=kernel.simd * family.blocks(words, bits))
     else:
@@ -63,4 +68,4 @@ def _operands(kernel: SparseShape, family: Family, contents: bool) -> Resources:
     few = None
     if 1 < memory.depth <= FEW_WORDS:
         few = cell_costs.columns(kernel.words(), 1) if contents else 0
-    return banks + Resources(ff=ff) + memory.resources(family, few)
+    return banks + Resources(lut, ff) + memory.resources(family, few)

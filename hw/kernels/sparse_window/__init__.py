@@ -1,0 +1,1 @@
+"""The kernel ``sparse_window``."""
