@@ -83,7 +83,7 @@ module bf_sliding_window #(
   localparam logic [32*TURNS-1:0] MOVES = moves(STEP);
 
   logic take, fire, credit;
-  logic [TURNS-1:0] turn, last;
+  logic [TURNS-1:0] turn, last_turn;
   bf_window_walk #(
       .TURNS     (TURNS),
       .COUNT     (COUNT),
@@ -105,7 +105,7 @@ module bf_sliding_window #(
       .credit,
       .fire,
       .turn,
-      .last
+      .last(last_turn)
   );
 
   // The memory, and which of the positions that come out of it are padding.
@@ -219,7 +219,7 @@ module bf_sliding_window #(
       logic [WORD-1:0] word, word_q;
       always_ff @(posedge clk) begin
         if (rst) word <= '0;
-        else if (fire) word <= last[0] ? '0 : word + WORD'(1);
+        else if (fire) word <= last_turn[0] ? '0 : word + WORD'(1);
       end
       bf_delay #(
           .WIDTH (WORD),
