@@ -12,7 +12,7 @@ import numpy as np
 
 from hw.host.errors import BitfabricError
 
-APART = 1 << 40
+PROHIBITIVE = 1 << 40
 """The cost of an edge between two forms of a convolution: of more than any device has, so that it is never chosen."""
 OPTIMAL, INFEASIBLE = 0, 2
 """Status codes of ``scipy.optimize.milp`` for solved problems: optimal and infeasible."""
@@ -69,7 +69,7 @@ def solve(
                 signs = np.concatenate((np.ones(len(through)), -np.ones(len(here))))
                 rows.append((np.concatenate((through, here)), signs, 0, 0))
     costs = np.concatenate(used)
-    possible = costs.max(axis=1) < APART
+    possible = costs.max(axis=1) < PROHIBITIVE
     costs = costs * possible[:, None]
     scale = np.where(budget > 0, budget, 1)
     limited = np.flatnonzero(np.isfinite(budget))

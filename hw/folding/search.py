@@ -20,7 +20,7 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.families import spec_of
 from hw.folding.elimination import Factor, minimise
-from hw.folding.program import APART, Edge, Options, dearest, solve
+from hw.folding.program import PROHIBITIVE, Edge, Options, dearest, solve
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding, Kernel
 from hw.ir.stream import Stream
@@ -301,7 +301,7 @@ class Search:
         if best is None:
             return None
         picked = [int(of[value]) for (_, of), value in zip(found, best, strict=True)]
-        return None if self._used(picked).max() >= APART else picked
+        return None if self._used(picked).max() >= PROHIBITIVE else picked
 
     def _programmed(self, cycles: int, budget: np.ndarray, weights: np.ndarray) -> Choice | None:
         fast = [np.flatnonzero(node.intervals <= cycles) for node in self.nodes]
@@ -376,7 +376,7 @@ def _edges(graph: Graph, nodes: list[_Node], family: Family) -> list[Edge]:
 
     def between(have: int, need: int, want: Stream) -> np.ndarray:
         lanes = have & (1 << FORM) - 1
-        return converting(lanes, want) if have >> FORM == need >> FORM else vector(Resources()) + APART
+        return converting(lanes, want) if have >> FORM == need >> FORM else vector(Resources()) + PROHIBITIVE
 
     writers = {
         edge: (i, len(node.inputs) + port) for i, node in enumerate(graph) for port, edge in enumerate(node.outputs)
