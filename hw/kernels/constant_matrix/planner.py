@@ -35,6 +35,9 @@ WORK = 3_000_000
 """Pairs of terms that are examined at most, in all trials of a matrix together; the first trial is always made."""
 
 
+_FILES = "sums.npy", "outputs.npy"
+
+
 class Trial(NamedTuple):
     """How the greedy search values an occurrence of a pair: tables for each table of the pair's adder, and tables in
     any case. The value varies by up to ``noise``, by ``seed``. Rows may be the sum of another row and a difference, at
@@ -68,20 +71,28 @@ def plan(weights: np.ndarray, bounds: tuple[int, int], lut_inputs: int, max_dept
     key.update(matrix.astype("<i8").tobytes())
 
     def make(folder: Path) -> None:
-        sums, outputs = _tables(matrix, bounds, lut_inputs, max_depth)
-        np.save(folder / "sums.npy", sums)
-        np.save(folder / "outputs.npy", outputs)
+        for name, table in zip(_FILES, tables(matrix, bounds, lut_inputs, max_depth), strict=True):
+            np.save(folder / name, table)
 
     folder = cache.entry("plans", key.hexdigest()[:32], make)
-    sums, outputs = (np.load(folder / name, allow_pickle=False).tolist() for name in ("sums.npy", "outputs.npy"))
-    terms = [tuple(Term(*row[i : i + 3]) for i in range(1, 3 * row[0], 3)) for row in sums]
-    return from_tables(matrix.shape[1], bounds, terms, [None if s < 0 else Term(s, *rest) for s, *rest in outputs])
+    return from_arrays(matrix.shape[1], bounds, *(np.load(folder / name, allow_pickle=False) for name in _FILES))
 
 
-def _tables(
-    matrix: np.ndarray, bounds: tuple[int, int], lut_inputs: int, max_depth: int
+def from_arrays(inputs: int, bounds: tuple[int, int], sums: np.ndarray, outputs: np.ndarray) -> Plan:
+    """The plan of the two arrays of ``tables``."""
+    terms = [tuple(Term(*row[i : i + 3]) for i in range(1, 3 * row[0], 3)) for row in sums.tolist()]
+    return from_tables(inputs, bounds, terms, [None if s < 0 else Term(s, *rest) for s, *rest in outputs.tolist()])
+
+
+def tables(
+    matrix: np.ndarray, bounds: tuple[int, int], lut_inputs: int, max_depth: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """By sum the number of terms, then source, shift and sign of each; by row source (-1: none), shift and sign."""
+    """Plans a matrix, without the cache; arguments as of ``plan``.
+
+    Two arrays: by sum the number of its terms, then source, shift and sign of three terms; by row source, shift and
+    sign, with the source -1 where the row is zero.
+    """
+    matrix = np.ascontiguousarray(matrix, np.int64)
     rows, inputs = matrix.shape
     arity, chain_bits, feed = (3, 1, 0) if lut_inputs >= TERNARY else (2, 2, FEED)
     size = np.abs(matrix)
