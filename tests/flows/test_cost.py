@@ -134,6 +134,26 @@ def test_density_and_structure():
     assert (node.kernel.weights != 0).any(axis=1).sum() == 8
 
 
+def test_what_zeros_save_at_a_rate():
+    """Unrolled, constant matrices have fewer adders; folded, what a bank-balanced matrix needs is its density."""
+    shape, bits = LayerShape(16, 16), LayerBits(4, 4)
+    unrolled = HardwareCost(DEVICE, cycles=1)
+    dense, thin = unrolled(shape, bits), unrolled(shape, bits, 0.25)
+    assert dense.cycles == thin.cycles == 1
+    assert dense.rom_bits == thin.rom_bits == 0
+    assert thin.lut < dense.lut / 2
+    wide = LayerShape(64, 64)
+    structured = HardwareCost(DEVICE)
+    dense, thin = structured(wide, bits, 1.0, "bank-balanced:4x4"), structured(wide, bits, 0.25, "bank-balanced:4x4")
+    assert dense.cycles == 16 * 16
+    assert thin.cycles == 16 * 4
+    assert thin.rom_bits == 16 * 4 * (4 * 4 * 4 + 4 * 4)  # weights, and the columns of the banks
+    folded = HardwareCost(DEVICE, cycles=64)
+    dense, thin = folded(wide, bits), folded(wide, bits, 0.25, "bank-balanced:4x4")
+    assert thin.rom_bits < dense.rom_bits / 3
+    assert thin.lut < dense.lut / 2
+
+
 def test_the_folding_of_a_structure():
     """Without a budget and a folding, the layer has the lanes of the structure, and the window as many."""
     cost = HardwareCost(DEVICE)
