@@ -127,22 +127,16 @@ def test_density_and_structure():
     assert cost(shape, LayerBits(4, 4), 1.0, "unstructured") is dense  # kept
     for structure in ("unstructured", "outputs"):
         thin = cost(shape, LayerBits(4, 4), 0.25, structure)
-        assert (thin.cycles, thin.rom_bits) <= (dense.cycles, dense.rom_bits)
-        assert thin.lut <= dense.lut
+        assert thin.cycles < dense.cycles / 2  # a sparse product
+        assert thin.rom_bits < dense.rom_bits
     [node] = layer_graph(shape, LayerBits(1, 1, True), 0.25, "outputs").nodes
     assert node.kernel.weight_dtype.name == "TERNARY"
     assert (node.kernel.weights != 0).any(axis=1).sum() == 8
 
 
 def test_what_zeros_save_at_a_rate():
-    """Unrolled, constant matrices have fewer adders; folded, what a bank-balanced matrix needs is its density."""
-    shape, bits = LayerShape(16, 16), LayerBits(4, 4)
-    unrolled = HardwareCost(DEVICE, cycles=1)
-    dense, thin = unrolled(shape, bits), unrolled(shape, bits, 0.25)
-    assert dense.cycles == thin.cycles == 1
-    assert dense.rom_bits == thin.rom_bits == 0
-    assert thin.lut < dense.lut / 2
-    wide = LayerShape(64, 64)
+    """What a bank-balanced matrix needs is its density."""
+    bits, wide = LayerBits(4, 4), LayerShape(64, 64)
     structured = HardwareCost(DEVICE)
     dense, thin = structured(wide, bits, 1.0, "bank-balanced:4x4"), structured(wide, bits, 0.25, "bank-balanced:4x4")
     assert dense.cycles == 16 * 16
