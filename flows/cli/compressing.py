@@ -75,6 +75,8 @@ def compress(
     if target is not None:
         from flows.cost import cost_on
 
+        if (run / "metrics.json").is_file() and not (run / "model.onnx").is_file():
+            raise typer.BadParameter(f"--target is for quantized networks, and {run} has one in floating point")
         cost = cost_on(target, fps)
     result = compress_run(
         run, out, method,
@@ -93,13 +95,9 @@ def compress(
 
 
 def _estimates(run: Path, out: Path, target: str, fps: float | None) -> list[dict[str, Any]]:
-    """The estimates of the network before and after. Raises typer.BadParameter for floating-point networks."""
+    """The estimates of the network before and after."""
     from flows.planner import estimate_build
     from flows.progress import working
 
-    models = [folder / "model.onnx" for folder in (run, out)]
-    for model in models:
-        if not model.is_file():
-            raise typer.BadParameter(f"--target needs {model}, which a network in floating point does not have")
     with working("estimating both networks"):
-        return [estimate_build(model, target=target, fps=fps) for model in models]
+        return [estimate_build(folder / "model.onnx", target=target, fps=fps) for folder in (run, out)]

@@ -91,7 +91,7 @@ def source_of(data: str | os.PathLike[str], dataset: DataSet) -> dict[str, str]:
 
 
 def _teacher(place: str | os.PathLike[str]) -> dict[str, str]:
-    path = checkpoint_file(place)
+    path = checkpoint_file(place).resolve()
     return {"path": str(path), "sha256": sha256(path)}
 
 

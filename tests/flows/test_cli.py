@@ -307,6 +307,10 @@ def test_compress(here, tmp_path):
     status, text, _ = here("compress", "--list")
     assert status == 0
     assert "soft-sharing" in text
+    (run / "model.onnx").unlink()  # as that of a network in floating point
+    status, _, error = here("compress", run, "-m", "merge", *options)
+    assert status == 2
+    assert "--target is for quantized networks" in error
 
 
 def test_train_on_two_devices(tmp_path):
