@@ -193,6 +193,7 @@ def synthesised(
     counted = {name: made.instances.get(f"u_{name}") for name in modules}
     result = {name: (each.lut, each.ff) if each else (0, 0) for name, each in counted.items()}
     lut, ff = (sum(column) for column in zip(*result.values(), strict=True))
+    print(f"{device}: {len(modules)} matrices, {made.resources.lut:,} tables, {made.seconds:.0f} s", flush=True)
     return result | {REST: (made.resources.lut - lut, made.resources.ff - ff)}
 
 
