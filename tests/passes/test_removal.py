@@ -24,6 +24,8 @@ from hw.kernels.max_pool.kernel import MaxPool
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.select.kernel import Select
 from hw.kernels.sliding_window.kernel import SlidingWindow
+from hw.kernels.sparse_matrix_vector.kernel import SparseMatrixVector
+from hw.kernels.sparse_window.kernel import SparseWindow
 from hw.kernels.table.kernel import Table
 from hw.kernels.threshold.kernel import Threshold
 from hw.kernels.width_converter.kernel import WidthConverter
@@ -327,8 +329,9 @@ def test_a_kernel_of_another_package_leaves_the_graph_as_it_is():
 
 
 def test_every_kernel_that_lowering_makes_has_a_rule():
+    """The others come after it: width converters, and what a folding makes of a product and its window."""
     known = {kernels.get(name) for name in kernels.names() if kernels.is_builtin(name)}
-    assert known - set(RULES) == {WidthConverter}
+    assert known - set(RULES) == {WidthConverter, SparseMatrixVector, SparseWindow}
 
 
 @pytest.mark.parametrize("what", ["offset", "weight", "threshold"])
