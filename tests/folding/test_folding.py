@@ -11,7 +11,7 @@ from hw.families.ecp5 import ECP5
 from hw.families.ice40 import ICE40
 from hw.folding import elimination, finn_json, program
 from hw.folding.choose import estimate_resources, for_budget, for_cycles
-from hw.folding.search import Search
+from hw.folding.search import Search, choices
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding
 from hw.passes.fifos import insert_fifos
@@ -62,10 +62,15 @@ def check_front(front, available):
         assert not is_as_good(faster, slower, available)
 
 
+def of_every_node(graph):
+    """By node that has several: the foldings of all its implementations."""
+    every = ((node.name, choices(node.kernel)) for node in graph)
+    return [[(name, folding) for folding in foldings] for name, foldings in every if len(foldings) > 1]
+
+
 def check_searches(graph, seed):
     """The foldings that the three searches find, against all there are."""
-    choices = [[(node.name, f) for f in node.kernel.foldings()] for node in graph if len(node.kernel.foldings()) > 1]
-    legal = [measured(graph, dict(table)) for table in product(*choices)]
+    legal = [measured(graph, dict(table)) for table in product(*of_every_node(graph))]
     rng = np.random.default_rng(seed)
 
     cycles = legal[rng.integers(len(legal))][0]
@@ -120,9 +125,8 @@ def test_logic_cells_limit_every_budget(seed):
     rng = np.random.default_rng(seed)
     graph = perceptron(rng, [6, 4, 2], [("UINT2", "INT3"), ("BIPOLAR", "BIPOLAR")])
     packing, device = spec_of(ICE40).packing, Resources(5280, 5280, 30, 8)
-    choices = [[(node.name, f) for f in node.kernel.foldings()] for node in graph if len(node.kernel.foldings()) > 1]
     legal = []
-    for table in product(*choices):
+    for table in product(*of_every_node(graph)):
         folded = insert_width_converters(apply_folding(graph, dict(table)))
         used = estimate_resources(folded, ICE40)
         cells = (1 + packing.extra) * used.lut + packing.lone_ff * used.ff
