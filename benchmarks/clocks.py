@@ -10,6 +10,7 @@ another package ``build/bench/F_calibration.csv``). It does not fit ``shell_ns``
 import argparse
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -83,15 +84,20 @@ def small(kernel: Kernel, target: Target) -> bool:
     return used.lut <= SHARE * have.lut and used.ff <= SHARE * have.ff
 
 
-def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family) -> Calibration:
+def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family, ops: Sequence[str] | None) -> Calibration:
     """The calibration of a family that fits the placed kernels best, by least squares of relative errors.
 
     Kernels whose own logic hardly ever limits, or that were not placed, say little of it; they are held near the mean
-    of the others. The figures of a role are those of its slowest kernel.
+    of the others. The figures of a role are those of its slowest kernel, of those without settings for the clock. With
+    ``ops`` only the figures of these kernels are fitted, and all others stay as they are.
     """
     from scipy.optimize import least_squares
 
-    roles = {kernel.variant: kernel.role for _, kernel in grid()}
+    known = spec_of(family).fmax
+    kept = known.calibration if ops is not None and known is not None else None
+    roles = {k.variant: k.role for _, k in grid() if ops is None or k.op in ops}
+    typical = {k.variant for _, k in grid() if not k.folding.adders_per_stage}
+    cases = [(k, made) for k, made in cases if k.variant in roles]
     kinds = sorted(roles)
     count, used = len(kinds), [kernel.resources(family) for kernel, _ in cases]
     periods = np.array([1000 / made.fmax for _, made in cases])
@@ -102,8 +108,11 @@ def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family) -> Calibration:
             kind: Period(round(ns, digits), round(growth, digits))
             for kind, (ns, growth) in zip(kinds, x[4:].reshape(2, count).T.tolist(), strict=True)
         }
+        if kept is not None:
+            return replace(kept, kernels={**kept.kernels, **logic})
         slowest: dict[str, Period] = {
-            role: max(logic[kind] for kind in kinds if roles[kind] == role) for role in set(roles.values())
+            role: max(logic[kind] for kind in kinds if roles[kind] == role and kind in typical)
+            for role in set(roles.values())
         }
         return Calibration(bram, dsp, logic, slowest)
 
@@ -111,10 +120,11 @@ def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family) -> Calibration:
         some, (logic, growth) = calibration(x), np.split(x[4:], 2)
         got = [fmax.period(kernel, cost, some) for (kernel, _), cost in zip(cases, used, strict=True)]
         logic = np.log(logic)
-        return np.concatenate((np.log(got / periods), 0.05 * (logic - logic.mean()), 0.3 * (growth - growth.mean())))
+        usual = growth.mean() if kept is None else np.mean([each.growth for each in kept.kernels.values()])
+        return np.concatenate((np.log(got / periods), 0.05 * (logic - logic.mean()), 0.3 * (growth - usual)))
 
-    usual = float(np.median(periods))
-    first = np.array([usual, 0.02 * usual, usual, 0.02 * usual] + [0.8 * usual] * count)
+    median = float(np.median(periods))
+    first = np.array([median, 0.02 * median, median, 0.02 * median] + [0.8 * median] * count)
     low = [0.1, 0.0, 0.1, 0.0] + [0.1] * count + [0.0] * count
     tries = [
         least_squares(errors, np.concatenate((scale * first, [0.15] * count)), bounds=(low, np.inf), diff_step=0.01)
@@ -129,6 +139,7 @@ def main() -> None:
     parser.add_argument("--renew", action="store_true", help="place all that is asked for again")
     parser.add_argument("--only", choices=("kernels", "networks"), help="of the two tables")
     parser.add_argument("--family", nargs="*", choices=placed, default=placed)
+    parser.add_argument("--kernel", nargs="*", metavar="OP", help="place and fit only these (default: all)")
     parser.add_argument("--fit", action="store_true", help="fit the periods to the kernels and write them")
     options = parser.parse_args()
     rows: list[list[str | int]] = []
@@ -136,11 +147,12 @@ def main() -> None:
     for name in options.family if options.only != "networks" else ():
         family = find_family(name)
         target = find_target(reference_device(family).name)
-        cases = [(k, case) for case, k in grid() if small(k, target) or (target.name, case) in table.rows]
+        asked = [(k, case) for case, k in grid() if options.kernel is None or k.op in options.kernel]
+        cases = [(k, case) for k, case in asked if small(k, target) or (target.name, case) in table.rows]
         made = ((k, attempt(table, target, case, "", partial(between, k))) for k, case in cases)
         found = [(kernel, one) for kernel, one in made if one is not None]
         if options.fit:
-            calibration = fit(found, family)
+            calibration = fit(found, family, options.kernel)
             folder = Path("hw/families", name)
             path = folder / "calibration.csv" if folder.is_dir() else Path("build/bench") / f"{name}_calibration.csv"
             calibration.write(path)

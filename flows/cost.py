@@ -84,7 +84,7 @@ class HardwareCost:
         graph = layer_graph(shape, bits, density, structure)
         if self.cycles is not None:
             try:
-                folding = choose.for_cycles(graph, self.cycles, device.family, device.capacity)
+                folding = choose.for_cycles(graph, self.cycles, device.family, device.capacity, device.clock_mhz)
             except UsageError as error:
                 raise UsageError(f"{shape}: {error}") from None
         else:

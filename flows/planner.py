@@ -156,7 +156,7 @@ class Plan:
         if self.granularity is None:
             return self._best.search
         self.check_weights()
-        return Search(self.graph, self.device.family, self.device.capacity, fit.most_cells(self.target))
+        return Search(self.graph, self.device.family, self.device.capacity, fit.most_cells(self.target), self.clock_mhz)
 
     def check_weights(self) -> None:
         """Raise BitfabricError where the device clearly has no room for the weights, however they are folded."""
@@ -298,7 +298,7 @@ class Plan:
         there are for it)."""
         search = self.search
         if most_cells is not None and most_cells < search.most_cells:
-            search = Search(self.graph, self.device.family, self.device.capacity, most_cells)
+            search = Search(self.graph, self.device.family, self.device.capacity, most_cells, self.clock_mhz)
         choice = search.fastest(self.budget(MAX_UTILISATION))
         if choice is None:
             used = choose.for_budget(search, Resources()).used

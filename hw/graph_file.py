@@ -5,9 +5,9 @@ reading: a kernel is found by its ``op`` (``hw.kernels``), its constructor check
 constructor the connections.
 
 Fields of kernels, and operands and attributes of host steps, may be: None, numbers, strings, bytes, tuples, lists,
-dicts, QONNX data types, arrays of integers (also of Python's, dtype object), floats or bools, and dataclasses that the
-kernel's module defines or imports, made of these. In JSON a list is a tuple; every other kind is an object with one
-key, its tag (``_TAGS``). Arrays of integers are stored in the narrowest type that holds them.
+dicts, QONNX data types, arrays of integers (also of Python's, dtype object), floats or bools, other kernels, and
+dataclasses that the kernel's module defines or imports, made of these. In JSON a list is a tuple; every other kind is
+an object with one key, its tag (``_TAGS``). Arrays of integers are stored in the narrowest type that holds them.
 """
 
 import dataclasses
@@ -120,10 +120,7 @@ class _Writer:
         self.arrays: dict[str, np.ndarray] = {}
 
     def node(self, node: Node) -> dict[str, Any]:
-        kernel = node.kernel
-        if kernels.get(kernel.op) is not type(kernel):
-            raise BitfabricError(f"{node.name}: its kernel {kernel.op} is not the installed one; install its package")
-        fields = self._fields(kernel, f"{node.name}.", vars(sys.modules[type(kernel).__module__]))
+        kernel, fields = node.kernel, self._kernel(node.kernel, node.name)
         names = {"inputs": list(node.inputs), "outputs": list(node.outputs)}
         origin = {"node": node.origin.node, "module": node.origin.module}
         return {"name": node.name, "origin": origin, "kernel": kernel.op, "fields": fields, **names}
@@ -145,6 +142,12 @@ class _Writer:
                 content["branches"] = [self._steps(*each) for each in zip(step.branches, places, strict=True)]
             made.append(content)
         return made
+
+    def _kernel(self, kernel: Kernel, where: str) -> dict[str, Any]:
+        """The fields of a kernel: of a node, or of another kernel."""
+        if kernels.get(kernel.op) is not type(kernel):
+            raise BitfabricError(f"{where}: its kernel {kernel.op} is not the installed one; install its package")
+        return self._fields(kernel, f"{where}.", vars(sys.modules[type(kernel).__module__]))
 
     def _fields(self, owner: Any, prefix: str, known: Namespace) -> dict[str, Any]:
         names = [field.name for field in dataclasses.fields(owner) if field.init]
@@ -172,6 +175,8 @@ class _Writer:
                 return {"list": self._items(value, where, known)}
             case dict():
                 return {"dict": [self._items(pair, where, known) for pair in value.items()]}
+        if isinstance(value, Kernel):
+            return {"kernel": [value.op, self._kernel(value, where)]}
         kind = type(value).__name__
         if dataclasses.is_dataclass(value) and known.get(kind) is type(value):
             return {"dataclass": [kind, self._fields(value, f"{where}.", known)]}
@@ -201,8 +206,7 @@ class _Reader:
         op = content.get("kernel")
         if not isinstance(op, str):
             raise _WrongError("it names no kernel")
-        kind = kernels.get(op)
-        kernel: Kernel = self._made(kind, content.get("fields"), vars(sys.modules[kind.__module__]))
+        kernel = self._kernel((op, content.get("fields")), {})
         inputs, outputs = _strings(content, "inputs"), _strings(content, "outputs")
         if (len(inputs), len(outputs)) != (len(kernel.inputs()), len(kernel.outputs())):
             raise _WrongError(
@@ -297,6 +301,12 @@ class _Reader:
     def _dict(self, content: Any, known: Namespace) -> dict[Any, Any]:
         return {self._value(key, known): self._value(value, known) for key, value in content}
 
+    def _kernel(self, content: Any, known: Namespace) -> Kernel:
+        op, fields = content
+        kind = kernels.get(op)
+        made: Kernel = self._made(kind, fields, vars(sys.modules[kind.__module__]))
+        return made
+
     def _dataclass(self, content: Any, known: Namespace) -> Any:
         name, fields = content
         kind = known.get(name)
@@ -308,7 +318,7 @@ class _Reader:
 _TAGS: Mapping[str, Callable[[_Reader, Any, Namespace], Any]] = MappingProxyType({
     "array": _Reader._array, "integers": _Reader._integers, "scalar": _Reader._scalar, "float": _Reader._float,
     "bytes": _Reader._bytes, "datatype": _Reader._datatype, "list": _Reader._listed, "dict": _Reader._dict,
-    "dataclass": _Reader._dataclass,
+    "dataclass": _Reader._dataclass, "kernel": _Reader._kernel,
 })  # fmt: skip
 """Tag of a value that JSON does not have -> method that reads it."""
 

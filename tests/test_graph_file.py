@@ -13,6 +13,7 @@ from hw import graph_file, kernels
 from hw.host.errors import BitfabricError, UsageError
 from hw.host.steps import step
 from hw.ir.graph import Graph, Port
+from hw.ir.kernel import Kernel
 from hw.kernels.calibration import separate
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
@@ -44,20 +45,27 @@ def again(graph: Graph, folder) -> Graph:
     return read
 
 
+def check_fields(read: Kernel, kernel: Kernel, name: str) -> None:
+    """The fields of a kernel, and of the kernels among them, are those that were written."""
+    for field, value in vars(kernel).items():
+        if field in kernel.__dataclass_fields__:
+            found = getattr(read, field)
+            assert type(found) is type(value), (name, field)
+            if isinstance(value, np.ndarray):
+                np.testing.assert_array_equal(found, value, err_msg=f"{name} {field}", strict=True)
+            elif isinstance(value, Kernel):
+                check_fields(found, value, f"{name} {field}")
+            else:
+                assert found == value, (name, field)
+
+
 @pytest.mark.parametrize("op", kernels.names())
 def test_every_kernel_comes_back_with_every_field(op, tmp_path):
     rng = np.random.default_rng(0)
     for name, kernel in kernels.cases(op).cases():
         read = again(separate(kernel), tmp_path)
         [node] = [node for node in read if node.kernel.op == op]
-        for field, value in vars(kernel).items():
-            if field in kernel.__dataclass_fields__:
-                found = getattr(node.kernel, field)
-                assert type(found) is type(value), (name, field)
-                if isinstance(value, np.ndarray):
-                    np.testing.assert_array_equal(found, value, err_msg=f"{name} {field}", strict=True)
-                else:
-                    assert found == value, (name, field)
+        check_fields(node.kernel, kernel, name)
         frames = [random_frames(stream, 2, rng) for stream in kernel.inputs()]
         for one, other in zip(kernel.execute(*frames), node.kernel.execute(*frames), strict=True):
             np.testing.assert_array_equal(one, other, err_msg=name, strict=True)

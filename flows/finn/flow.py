@@ -209,9 +209,9 @@ class _Flow:
                     f"the rate leaves {self.cycles} cycles a frame at {self.clock_mhz:g} MHz; layer {layer} needs "
                     f"{least}: at most {self.clock_mhz * 1e6 / least:.0f} frames/s are possible",
                 )
-            table = choose.for_cycles(graph, self.cycles, device.family, device.capacity)
+            table = choose.for_cycles(graph, self.cycles, device.family, device.capacity, plain=True)
         elif not self.model.frontend.folded:
-            table = choose.for_area(graph, 0.25, device.family, device.capacity)
+            table = choose.for_area(graph, 0.25, device.family, device.capacity, plain=True)
         # FINN processes one pixel at a time.
         made = apply_folding(graph, {name: replace(each, pixels=1) for name, each in table.items()})
         return _as_finn_folds(made), given

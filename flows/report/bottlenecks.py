@@ -61,9 +61,10 @@ def find(graph: Graph, hardware: Graph, interval: int, device: Device) -> Bottle
     steps = [step for node in limiting if (step := _doubled(node, device))]
     named = {step.layer for step in steps}
     doubled, refused = None, None
-    table = {name: hardware.node(name).kernel.folding for name in current_folding(graph)}
+    layers = current_folding(graph)
+    table = {name: folding for name, folding in current_folding(hardware).items() if name in layers}
     try:
-        faster = choose.for_cycles(graph, interval // 2, device.family, device.capacity)
+        faster = choose.for_cycles(graph, interval // 2, device.family, device.capacity, device.clock_mhz)
         new = insert_width_converters(apply_folding(graph, faster))
         old = insert_width_converters(apply_folding(graph, table))
         more = _difference(choose.estimate_resources(new, device.family), choose.estimate_resources(old, device.family))

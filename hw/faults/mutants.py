@@ -17,6 +17,7 @@ from hw.kernels.requant.kernel import MAX_SHIFT, Requant
 from hw.kernels.shared.flipped_bits import with_parameters
 from hw.kernels.table.kernel import Table
 from hw.kernels.threshold.kernel import Threshold
+from hw.passes.fold import plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +40,13 @@ class Mutant:
 
 
 def mutants(graph: Graph, count: int, seed: int = 0) -> list[Mutant]:
-    """``count`` mutants, or as many different ones as there are; the same for the same seed.
+    """``count`` mutants, or as many different ones as there are; the same for the same seed. Of a layer with several
+    implementations they are mutants of the kernel that defines its function.
 
     The layers, and the kinds in each of them, take turns.
     """
     rng = np.random.default_rng(seed)
-    layers = deque(deque(sources) for node in graph if (sources := _sources(node, rng)))
+    layers = deque(deque(sources) for node in plain(graph) if (sources := _sources(node, rng)))
     made: list[Mutant] = []
     while layers and len(made) < count:
         layer = layers.popleft()

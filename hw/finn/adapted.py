@@ -26,11 +26,12 @@ from hw.kernels.threshold.kernel import Threshold
 from hw.kernels.width_converter.kernel import WidthConverter
 from hw.lowering.weights import weight_dtype
 from hw.passes.columns import with_whole_windows
+from hw.passes.fold import plain
 
 
 def adapted(graph: Graph) -> Graph:
     """The equivalent graph for FINN. Raises BitfabricError, naming the node, if there is none."""
-    return _with_increasing_thresholds(_with_thresholds(with_whole_windows(graph)))
+    return _with_increasing_thresholds(_with_thresholds(with_whole_windows(plain(graph))))
 
 
 def bounds(nodes: Iterable[Node], edge: str, stream: Stream) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ from hw.ir.stream import Stream
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.lowering.domains import QONNX_DOMAIN
 from hw.lowering.module_names import set_module
+from hw.passes.fold import plain
 
 WriteKernel: TypeAlias = Callable[["Writer", Node], None]
 """A function that appends FINN's nodes for a node of the graph to a Writer."""
@@ -50,11 +51,12 @@ class Writer:
     """The conversion of one graph to a model in FINN's dialect.
 
     ``operators`` returns the function that writes a kernel (``hw.finn.operators``); the function appends FINN's nodes
-    here. ``shapes`` and ``types`` are those of FINN's tensors, by name.
+    here. Of several implementations of a layer the one that defines its function is written. ``shapes`` and ``types``
+    are those of FINN's tensors, by name.
     """
 
     def __init__(self, graph: Graph, operators: Callable[[type[Kernel]], WriteKernel | None]) -> None:
-        self.graph = graph = _with_distinct_names(graph)
+        self.graph = graph = _with_distinct_names(plain(graph))
         self.operators = operators
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []

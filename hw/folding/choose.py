@@ -6,7 +6,7 @@ neighbours. FINN's SetFolding is greedy, layer by layer, and does not consider t
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.folding.search import Choice, Search, vector, weights
+from hw.folding.search import CLOCK_MHZ, Choice, Search, vector, weights
 from hw.host.errors import UsageError
 from hw.ir.graph import Graph
 from hw.passes.fold import FoldingTable
@@ -38,15 +38,19 @@ def for_budget(search: Search, budget: Resources, cycles: int = 0) -> Choice:
     return choice
 
 
-def for_cycles(graph: Graph, cycles: int, family: Family, available: Resources) -> FoldingTable:
-    """The folding of ``for_rate`` on a device with the resources ``available``."""
-    return for_rate(Search(graph, family, available), cycles).folding
+def for_cycles(
+    graph: Graph, cycles: int, family: Family, available: Resources, clock_mhz: float = CLOCK_MHZ, plain: bool = False
+) -> FoldingTable:
+    """The folding of ``for_rate`` on a device with the resources ``available``; for the other arguments see Search."""
+    return for_rate(Search(graph, family, available, clock_mhz=clock_mhz, plain=plain), cycles).folding
 
 
-def for_area(graph: Graph, share: float, family: Family, available: Resources) -> FoldingTable:
-    """The folding of ``for_budget`` for a share (0 to 1) of every resource ``available``."""
+def for_area(
+    graph: Graph, share: float, family: Family, available: Resources, clock_mhz: float = CLOCK_MHZ, plain: bool = False
+) -> FoldingTable:
+    """The folding of ``for_budget`` for a share (0 to 1) of every resource ``available``; see ``for_cycles``."""
     budget = Resources(**{name: int(share * have) for name, have in vars(available).items()})
-    return for_budget(Search(graph, family, available), budget).folding
+    return for_budget(Search(graph, family, available, clock_mhz=clock_mhz, plain=plain), budget).folding
 
 
 def cost(used: Resources, available: Resources) -> float:

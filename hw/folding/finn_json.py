@@ -16,13 +16,12 @@ from hw.folding.layer_names import LayerNames
 from hw.host.errors import BitfabricError, UsageError
 from hw.host.files import parse_json, read_text, write_json
 from hw.ir.graph import Graph, Node
-from hw.ir.kernel import Folding, Kernel
+from hw.ir.kernel import LANES, SETTINGS, Folding, Kernel
 from hw.kernels.concat.kernel import Concat
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.upsample.kernel import Upsample
-from hw.passes.fold import FoldingTable
+from hw.passes.fold import FoldingTable, implementation
 
-LANES = ("PE", "SIMD", "M")
 REMOVED = "Removed"
 """The entry of a folding file that states the granularity of the removal of channels. FINN warns of it and goes on."""
 FINN_KEYS = frozenset({
@@ -31,8 +30,8 @@ FINN_KEYS = frozenset({
     "preferred_impl_style", "impl_style",
 })  # fmt: skip
 """The keys of a layer in FINN's folding files that a file with other names may have."""
-OWN_KEYS = frozenset({"implementation", "node", "module"})
-"""Our own keys: the kernel that computes the layer (see Folding), and the user's names of the layer."""
+OWN_KEYS = frozenset({"implementation", *SETTINGS, "node", "module"})
+"""Our own keys: the kernel that computes the layer with its settings (see Folding), and the user's names of it."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,10 @@ def read(path: Path, graph: Graph) -> FoldingFile:
     """Read a folding file for ``graph``, from which the channels are removed that the file says are.
 
     "M" is the number of image positions that are processed at a time, as in FINN's ConvolutionInputGenerator; its
-    default is 1. "implementation" names the kernel that computes the layer. "Defaults" hold FINN's lists of values and
-    operators, {"PE": [2, ["MVAU"]]}, or {"PE": [2, ["all"]]} for all layers to which they are legal. Where FINN's
-    entries leave layers out, these get the fewest lanes that keep up with the others.
+    default is 1. "implementation" names the kernel that computes the layer; "adders_per_stage" and "table_inputs" are
+    the settings of one in logic. "Defaults" hold FINN's lists of values and operators, {"PE": [2, ["MVAU"]]}, or
+    {"PE": [2, ["all"]]} for all layers to which they are legal. Where FINN's entries leave layers out, these get the
+    fewest lanes that keep up with the others.
 
     Raises UsageError for a file that is missing or not JSON, for unknown or ambiguous layers, unknown keys, and, of
     FINN's entries, for those that do not fit their layer.
@@ -203,9 +203,12 @@ class _Reader:
 
     def _folding(self, where: str, node: Node, given: Mapping[str, Any], of_finn: bool) -> Folding:
         """The folding of a layer by ``given`` attributes; those that are missing are the present ones."""
-        now = node.kernel.folding
+        named = given.get("implementation", "")
+        if not isinstance(named, str):
+            raise UsageError(f"{where}: implementation must be a name, not {named!r}")
+        now = next((each for each in node.kernel.implementations() if each.op == named), node.kernel).folding
         values: dict[str, Any] = {"PE": now.pe, "SIMD": now.simd, "M": now.pixels, **given}
-        for key in LANES:
+        for key in (*LANES, *(name for name in SETTINGS if name in values)):
             if not isinstance(values[key], int) or isinstance(values[key], bool) or values[key] < 1:
                 raise UsageError(f"{where}: {key} must be a positive integer, not {values[key]!r}")
         if of_finn and isinstance(node.kernel, Concat | Upsample) and "PE" not in given:
@@ -217,9 +220,7 @@ class _Reader:
                     f"time; set its SIMD to {node.kernel.channels}, or parallel_window to 0"
                 )
             values["SIMD"] = node.kernel.window
-        if isinstance(values.get("implementation", ""), str):
-            return Folding.of(values)
-        raise UsageError(f"{where}: implementation must be a name, not {values['implementation']!r}")
+        return Folding.of(values)
 
     def _leave(self, node: Node | None, entry: Mapping[str, Any]) -> None:
         """Count the settings of an entry that mean nothing here, and keep those of a layer."""
@@ -282,6 +283,10 @@ class _Reader:
 
     # --- what FINN does not list ---
 
+    def _folded(self, name: str, kernel: Kernel) -> Kernel:
+        folding = self.table.get(name, kernel.folding)
+        return implementation(kernel, folding.implementation).fold(folding)
+
     def _follow(self, listed: set[str]) -> None:
         """Fold the layers that FINN's graph has no entries for so that they keep up with the slowest of the others.
 
@@ -294,11 +299,7 @@ class _Reader:
             if name not in self.table
             and (kernel.role == "quantize" or not listed & {*finn_layers.operators_of(kernel)})
         ]
-        slowest = max(
-            kernel.fold(replace(self.table.get(name, kernel.folding), implementation="")).interval
-            for name, kernel in kernels.items()
-            if name not in followers
-        )
+        slowest = max(self._folded(name, kernel).interval for name, kernel in kernels.items() if name not in followers)
         for name in followers:
             kernel = kernels[name]
             foldings = [each for each in kernel.foldings() if each.pixels == 1]

@@ -6,6 +6,10 @@ may have several forms (``hw.passes.columns``), each of both of its kernels; the
 between, and no converter leads from one to another. Variable elimination (``hw.folding.elimination``) finds the minimum
 of the sum; a residual block needs tables over two nodes. If the result exceeds the budget of a resource, an integer
 program (``hw.folding.program``) finds the minimum within the budget.
+
+Foldings whose cost takes long to compute (``Kernel.least_resources``) have a lower bound of it at first. Where a result
+contains some, the cost of one is computed, and the search begins again: what holds with lower bounds of what was not
+chosen holds with the costs.
 """
 
 from bisect import bisect_left
@@ -36,6 +40,8 @@ FORM = 32
 """Number of the bit of the form of a stream, above its lanes."""
 ROUNDING = 1e-9
 """Rounding error of costs as shares of a limit."""
+CLOCK_MHZ = 50.0
+"""The clock for which a search chooses settings where none is stated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +64,8 @@ class _Node:
 
     By folding: ``intervals`` (cycles per frame), ``used`` (foldings, resources) and ``group`` (its row in ``lanes``).
     ``lanes`` (rows, ports): the distinct combinations of lanes at the ports, with the form of the stream. ``reads``: by
-    input, the stream of each such number.
+    input, the stream of each such number. ``bounded``: the kernels whose ``used`` is a lower bound so far, by number of
+    folding.
     """
 
     foldings: tuple[Folding, ...]
@@ -67,10 +74,18 @@ class _Node:
     group: np.ndarray
     lanes: np.ndarray
     reads: tuple[dict[int, Stream], ...]
+    bounded: dict[int, Kernel]
 
-    def cheapest(self, cycles: int, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """By row of ``lanes``: the minimum cost within ``cycles`` (inf if there is none), and the folding with it."""
-        costs = np.where(self.intervals <= cycles, self.used @ weights, np.inf)
+    def eligible(self, cycles: int, known: bool = False) -> np.ndarray:
+        """By folding: whether it has at most ``cycles`` cycles, and, if so asked, ``known`` resources."""
+        within = self.intervals <= cycles
+        if known:
+            within[list(self.bounded)] = False
+        return within
+
+    def cheapest(self, cycles: int, weights: np.ndarray, known: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """By row of ``lanes``: the minimum cost of an ``eligible`` folding (inf if there is none), and that folding."""
+        costs = np.where(self.eligible(cycles, known), self.used @ weights, np.inf)
         order = np.lexsort((costs, self.group))
         first = order[np.searchsorted(self.group[order], np.arange(len(self.lanes)))]
         return costs[first], first
@@ -87,12 +102,13 @@ def weights(available: Resources) -> np.ndarray:
     return np.where(have, 1 / np.maximum(have, 1), 1e3)
 
 
-def choices(kernel: Kernel) -> dict[Folding, Kernel]:
-    """The kernel in all foldings of all its implementations."""
-    among = kernel.implementations()
+def choices(kernel: Kernel, family: Family, clock_mhz: float = CLOCK_MHZ, plain: bool = False) -> dict[Folding, Kernel]:
+    """The kernel in all foldings of all its implementations, with the settings for a family and a clock. ``plain``: of
+    its own only."""
+    among = [each.tuned(family, clock_mhz) for each in ((kernel,) if plain else kernel.implementations())]
     return {
-        replace(folding, implementation=each.op if len(among) > 1 else ""): each.fold(folding)
-        for each in among
+        replace(folding, implementation=each.op if number else ""): each.fold(folding)
+        for number, each in enumerate(among)
         for folding in each.foldings()
     }
 
@@ -102,27 +118,47 @@ class Search:
 
     The cost is the sum, over all resources, of the share of ``available`` that the kernels and the width converters
     use. FIFOs are not counted: their depths are sized after the folding. ``most_cells``: the limit of every budget on
-    logic cells, as the family's packer is estimated to fill them.
+    logic cells, as the family's packer is estimated to fill them. ``clock_mhz``: the clock that the settings of
+    foldings are chosen for. ``plain``: layers keep their kernels, and other implementations are not tried.
     """
 
-    def __init__(self, graph: Graph, family: Family, available: Resources, most_cells: float = np.inf) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        family: Family,
+        available: Resources,
+        most_cells: float = np.inf,
+        clock_mhz: float = CLOCK_MHZ,
+        plain: bool = False,
+    ) -> None:
+        self.family = family
         self.names = [node.name for node in graph]
         self.titles = [node.title for node in graph]
         self.available = available
         self.weights = weights(available)
-        forms = forms_by_node(graph)
-        self.nodes = [_node({0: node.kernel, **forms.get(node.name, {})}, family) for node in graph]
+        forms = {} if plain else forms_by_node(graph)
+        self.nodes = [
+            _node(
+                {
+                    form: choices(kernel, family, clock_mhz, plain)
+                    for form, kernel in {0: node.kernel, **forms.get(node.name, {})}.items()
+                },
+                family,
+            )
+            for node in graph
+        ]
         self.edges = list(_edges(graph, self.nodes, family))
         self.most_cells = most_cells
         self._known: dict[tuple[int, Resources | None], Choice | None] = {}
         self._known_feasible: dict[tuple[int, Resources], bool] = {}
+        self._cells: np.ndarray | None = None
         packing = spec_of(family).packing
         if packing is not None and np.isfinite(most_cells):
             # Logic cells are one more resource, without a cost of their own.
-            cells = np.array([1 + packing.extra, packing.lone_ff, 0, 0])
+            self._cells = np.array([1 + packing.extra, packing.lone_ff, 0, 0])
             self.weights = np.append(self.weights, 0)
-            self.nodes = [replace(each, used=_with_cells(each.used, cells)) for each in self.nodes]
-            self.edges = [replace(each, used=_with_cells(each.used, cells)) for each in self.edges]
+            self.nodes = [replace(each, used=self._with_cells(each.used)) for each in self.nodes]
+            self.edges = [replace(each, used=self._with_cells(each.used)) for each in self.edges]
 
     @cached_property
     def min_interval(self) -> tuple[int, str]:
@@ -138,10 +174,33 @@ class Search:
     def cheapest(self, cycles: int, budget: Resources | None = None) -> Choice | None:
         """The cheapest folding of at most ``cycles`` cycles per frame within ``budget``; None if there is none."""
         if (cycles, budget) not in self._known:
-            self._known[cycles, budget] = self._cheapest(cycles, budget)
+            picked = self._cheapest(cycles, budget)
+            while picked is not None and self._priced(picked):
+                picked = self._cheapest(cycles, budget)
+            self._known[cycles, budget] = None if picked is None else self._choice(picked)
         return self._known[cycles, budget]
 
-    def _cheapest(self, cycles: int, budget: Resources | None) -> Choice | None:
+    def _bounded(self, picked: Sequence[int]) -> list[tuple[_Node, int]]:
+        """The foldings among these that have a lower bound in place of their resources."""
+        return [(node, i) for node, i in zip(self.nodes, picked, strict=True) if i in node.bounded]
+
+    def _priced(self, picked: Sequence[int]) -> bool:
+        """Whether a folding among these had a lower bound in place of its resources. If so, it has them now; of
+        several, the one with the smallest bound."""
+        if not (bounded := self._bounded(picked)):
+            return False
+        node, i = min(bounded, key=lambda each: float(each[0].used[each[1]] @ self.weights))
+        for other, kernel in list(node.bounded.items()):
+            if node.foldings[other].implementation == node.foldings[i].implementation:
+                node.used[other] = self._with_cells(vector(kernel.resources(self.family)))
+                del node.bounded[other]
+        return True
+
+    def _with_cells(self, used: np.ndarray) -> np.ndarray:
+        """Resources (..., 4), with their logic cells as a fifth column where these are limited."""
+        return used if self._cells is None else np.concatenate([used, (used @ self._cells)[..., None]], axis=-1)
+
+    def _cheapest(self, cycles: int, budget: Resources | None) -> list[int] | None:
         if cycles < self.min_interval[0]:
             return None
         limit = np.full(len(self.weights), np.inf) if budget is None else self._limit(budget)
@@ -150,7 +209,7 @@ class Search:
             return self._programmed(cycles, limit, self.weights)
         used = self._used(picked)
         if (used <= limit).all():
-            return self._choice(picked)
+            return picked
         for scarce in np.flatnonzero(used > limit):
             # In most such cases no folding fits one of the resources, even with that resource alone as the cost.
             leanest = self._eliminated(cycles, np.eye(len(limit))[scarce])
@@ -218,7 +277,16 @@ class Search:
         return self._known_feasible[cycles, budget]
 
     def _some_fits(self, cycles: int, limit: np.ndarray) -> bool:
-        """Whether a folding of at most ``cycles`` cycles per frame is within ``limit``.
+        """Whether a folding of at most ``cycles`` cycles per frame is within ``limit``. Costs that are not known yet
+        are computed only where no folding of known cost fits."""
+        while (fitting := self._fitting(cycles, limit)) is not None:
+            if not self._bounded(fitting) or self._fitting(cycles, limit, known=True) is not None:
+                return True
+            self._priced(fitting)
+        return False
+
+    def _fitting(self, cycles: int, limit: np.ndarray, known: bool = False) -> list[int] | None:
+        """A folding of at most ``cycles`` cycles per frame within ``limit``, of ``known`` costs only if so asked.
 
         Prices of the resources give an answer where the folding that is cheapest at them is within the limit, or costs
         more than the limit. The next prices are those at which the foldings so far exceed the limit most. Where a
@@ -233,23 +301,23 @@ class Search:
         for _ in range(PRICES):
             weights = np.zeros(len(limit))
             weights[bounded] = prices / worth
-            picked = self._eliminated(cycles, weights)
+            picked = self._eliminated(cycles, weights, known)
             if picked is None:
                 break
             used = self._used(picked)
             if (used <= limit).all():
-                return True
+                return picked
             found.append(picked)
             excess.append((used - limit)[bounded] / worth)
             if prices @ excess[-1] > ROUNDING:
-                return False
+                return None
             prices, least = dearest(np.array(excess))
             if least <= ROUNDING:
                 break
-        return self._crossed(found, limit) or self._programmed(cycles, limit, np.zeros(len(limit))) is not None
+        return self._crossed(found, limit) or self._programmed(cycles, limit, np.zeros(len(limit)), known)
 
-    def _crossed(self, found: Sequence[Sequence[int]], limit: np.ndarray) -> bool:
-        """Whether a folding within ``limit`` takes its first layers from one of these foldings, and the others from
+    def _crossed(self, found: Sequence[Sequence[int]], limit: np.ndarray) -> list[int] | None:
+        """A folding within ``limit`` that takes its first layers from one of these foldings, and the others from
         another; or from the best of those, and so on for a few times."""
         worth = np.where(limit > 0, limit, 1)
 
@@ -261,15 +329,15 @@ class Search:
         for _ in range(CROSSINGS if pairs else 0):
             tried = [excess(self._spliced(*pair)) for pair in pairs]
             best = min(range(len(pairs)), key=lambda i: tried[i].min())
-            if tried[best].min() <= 0:
-                return True
             (first, second), at = pairs[best], int(tried[best].argmin())
             spliced = [*first[:at], *second[at:]]
+            if tried[best].min() <= 0:
+                return spliced
             if spliced in pool:
-                return False
+                return None
             pairs = [pair for each in pool for pair in ((each, spliced), (spliced, each))]
             pool.append(spliced)
-        return False
+        return None
 
     def _spliced(self, first: Sequence[int], second: Sequence[int]) -> np.ndarray:
         """By k (0 to the number of nodes) the resources of the folding that has the first k nodes of ``first`` and the
@@ -293,8 +361,8 @@ class Search:
         limit[:4], limit[4:] = vector(budget), self.most_cells
         return limit
 
-    def _eliminated(self, cycles: int, weights: np.ndarray) -> list[int] | None:
-        found = [node.cheapest(cycles, weights) for node in self.nodes]
+    def _eliminated(self, cycles: int, weights: np.ndarray, known: bool = False) -> list[int] | None:
+        found = [node.cheapest(cycles, weights, known) for node in self.nodes]
         factors: list[Factor] = [((i,), costs) for i, (costs, _) in enumerate(found)]
         factors += [((e.writer, e.reader), (e.used @ weights)[e.produced][:, e.consumed]) for e in self.edges]
         best = minimise(factors, [len(costs) for costs, _ in found])
@@ -303,11 +371,15 @@ class Search:
         picked = [int(of[value]) for (_, of), value in zip(found, best, strict=True)]
         return None if self._used(picked).max() >= PROHIBITIVE else picked
 
-    def _programmed(self, cycles: int, budget: np.ndarray, weights: np.ndarray) -> Choice | None:
-        fast = [np.flatnonzero(node.intervals <= cycles) for node in self.nodes]
+    def _programmed(
+        self, cycles: int, budget: np.ndarray, weights: np.ndarray, known: bool = False
+    ) -> list[int] | None:
+        fast = [np.flatnonzero(node.eligible(cycles, known)) for node in self.nodes]
+        if not all(len(of) for of in fast):
+            return None
         options = [Options(node.used[of], node.group[of]) for node, of in zip(self.nodes, fast, strict=True)]
         picked = solve(options, self.edges, weights, budget)
-        return None if picked is None else self._choice([int(of[i]) for of, i in zip(fast, picked, strict=True)])
+        return None if picked is None else [int(of[i]) for of, i in zip(fast, picked, strict=True)]
 
     def _used(self, picked: Sequence[int]) -> np.ndarray:
         """The resources of these foldings, and their logic cells where they are limited."""
@@ -328,26 +400,22 @@ class Search:
         )
 
 
-def _with_cells(used: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Resources (..., 4) with their logic cells as a fifth column."""
-    return np.concatenate([used, used @ cells[:, None]], axis=-1)
-
-
 def fits(used: Resources, budget: Resources) -> bool:
     """Whether no resource exceeds the budget."""
     return bool((vector(used) <= vector(budget)).all())
 
 
-def _node(forms: Mapping[int, Kernel], family: Family) -> _Node:
+def _node(forms: Mapping[int, Mapping[Folding, Kernel]], family: Family) -> _Node:
     """The foldings of a node in all its forms, by number (see ``columns.forms_by_node``); 0 is its own."""
     options = [
         (form, replace(folding, implementation=kernel.op) if form and window else folding, kernel)
-        for form, each in forms.items()
-        for window in [isinstance(each, SlidingWindow)]
-        for folding, kernel in choices(each).items()
+        for form, foldings in forms.items()
+        for folding, kernel in foldings.items()
+        for window in [isinstance(kernel, SlidingWindow)]
         if not (form and window) or folding.simd == form
     ]
     kernels = [kernel for *_, kernel in options]
+    least = [each.least_resources(family) if each.bounded else each.resources(family) for each in kernels]
     reads: tuple[dict[int, Stream], ...] = tuple({} for _ in kernels[0].inputs())
     lanes = []
     for form, _, kernel in options:
@@ -359,10 +427,11 @@ def _node(forms: Mapping[int, Kernel], family: Family) -> _Node:
     return _Node(
         tuple(folding for _, folding, _ in options),
         np.array([each.interval for each in kernels]),
-        np.array([vector(each.resources(family)) for each in kernels]),
+        np.array([vector(each) for each in least]),
         group.ravel(),
         rows,
         reads,
+        {i: each for i, each in enumerate(kernels) if each.bounded},
     )
 
 

@@ -42,9 +42,9 @@ def too_many_weights(graph: Graph, family: Family, available: Resources, most: f
     largest, share = sorted(layers, key=lambda name: -bits[name]), 0.0
     for name in largest:
         used = [
-            each.least_resources(family) if isinstance(each, MatrixVector) else each.resources(family)
+            each.least_resources(family)
             for form in (layers[name], *forms.get(name, ()))
-            for each in choices(form).values()
+            for each in choices(form, family).values()
         ]
         share += min(each.lut / max(1, available.lut) + each.bram / max(1, available.bram) for each in used)
         if share > 2 * most:

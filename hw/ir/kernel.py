@@ -23,37 +23,50 @@ Role = Literal["compute", "quantize", "window", "join", "plumbing"]
 forks of streams, or transport alone (FIFOs, width converters). It chooses the colour in drawings, and the generic cost
 and Fmax where a family has no calibration of the kernel."""
 
+LANES = ("PE", "SIMD", "M")
+"""FINN's attributes of a folding."""
+SETTINGS = ("adders_per_stage", "table_inputs")
+"""Our own attributes of a folding that are numbers (see Folding)."""
+
 
 @dataclass(frozen=True)
 class Folding:
     """Parallelism of one kernel: ``pe`` outputs and ``simd`` inputs per beat, for ``pixels`` positions (FINN: M).
 
-    ``implementation`` is the ``op`` of the kernel that computes the product, one of ``Kernel.implementations``; "" is
-    the kernel itself. A beat is a run of neighbouring elements, so several positions per beat need all channels of
+    ``implementation`` is the ``op`` of the kernel that computes the layer, one of ``Kernel.implementations``; "" is the
+    first of them. A beat is a run of neighbouring elements, so several positions per beat need all channels of
     each.
+
+    The settings of kernels whose constants are logic: ``adders_per_stage`` is the number of adders in series between
+    two registers, ``table_inputs`` that of the inputs of the lookup tables that the logic is planned for. 0 stands for
+    the kernel's default, and for kernels without the setting. Cycles depend on them, so a folding states them.
     """
 
     pe: int = 1
     simd: int = 1
     pixels: int = 1
     implementation: str = field(default="", repr=False)
+    adders_per_stage: int = field(default=0, repr=False)
+    table_inputs: int = field(default=0, repr=False)
 
     @classmethod
     def of(cls, attributes: Mapping[str, int | str]) -> Self:
-        """The folding that these ``attributes`` state; numbers that are missing are 1."""
-        pe, simd, pixels = (int(attributes.get(name, 1)) for name in ("PE", "SIMD", "M"))
-        return cls(pe, simd, pixels, str(attributes.get("implementation", "")))
+        """The folding that these ``attributes`` state; lanes that are missing are 1, and settings 0."""
+        pe, simd, pixels = (int(attributes.get(name, 1)) for name in LANES)
+        adders, tables = (int(attributes.get(name, 0)) for name in SETTINGS)
+        return cls(pe, simd, pixels, str(attributes.get("implementation", "")), adders, tables)
 
     @property
     def attributes(self) -> dict[str, int | str]:
-        """FINN's attributes PE, SIMD and M, and ``implementation``. M is stated where it is not 1 (most FINN layers
-        have no such attribute), and the implementation where it is not the kernel itself."""
+        """FINN's attributes PE, SIMD and M, ``implementation`` and settings. M is stated where it is not 1 (most FINN
+        layers have no such attribute), the implementation where it is not the first one, settings that are not 0.
+        """
         stated: dict[str, int | str] = {"PE": self.pe, "SIMD": self.simd}
         if self.pixels > 1:
             stated["M"] = self.pixels
         if self.implementation:
             stated["implementation"] = self.implementation
-        return stated
+        return stated | {name: value for name in SETTINGS if (value := getattr(self, name))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +177,8 @@ class Kernel(ABC):
     sources: ClassVar[tuple[str, ...]] = ()
     """Names of the SystemVerilog files that the module needs besides its own: in the kernel's folder, or shared cells
     (``hw/kernels/cells``)."""
+    bounded: ClassVar[bool] = False
+    """Whether ``resources`` may take long, so that a search begins with ``least_resources``."""
 
     @abstractmethod
     def inputs(self) -> tuple[Stream, ...]:
@@ -188,10 +203,20 @@ class Kernel(ABC):
 
     def implementations(self) -> tuple["Kernel", ...]:
         """The kernels that compute the same function of the same streams, itself among them, each of another ``op``.
+        The first is the one that defines the function.
 
         The folding search chooses among the foldings of all of them, in this order. Each of them lists the same ones.
         """
         return (self,)
+
+    def plain(self) -> "Kernel":
+        """The kernel that defines this one's function, with the same streams: itself, except for one of several
+        implementations of another kernel."""
+        return self
+
+    def tuned(self, family: Family, clock_mhz: float) -> Self:
+        """The same kernel with the settings of its folding (see Folding) that suit a family and a clock."""
+        return self
 
     @property
     def variant(self) -> str:
@@ -223,6 +248,11 @@ class Kernel(ABC):
     @abstractmethod
     def resources(self, family: Family) -> Resources:
         """Cost estimated before synthesis."""
+
+    def least_resources(self, family: Family) -> Resources:
+        """A lower bound of ``resources`` that takes little time; for ``bounded`` kernels what they are not expected to
+        undercut."""
+        return self.resources(family)
 
     def blocks_together(self, used: Resources) -> int:
         """Of the block RAM that the kernel has ``used``, the blocks whose outputs belong to one word."""

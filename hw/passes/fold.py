@@ -16,9 +16,10 @@ def current_folding(graph: Graph) -> FoldingTable:
     """The folding of all layers that have several legal foldings or implementations."""
     table = {}
     for node in graph:
-        several = len(node.kernel.implementations()) > 1 or isinstance(node.kernel, SparseWindow)
-        if several or len(node.kernel.foldings()) > 1:
-            table[node.name] = replace(node.kernel.folding, implementation=node.kernel.op if several else "")
+        among = [each.op for each in node.kernel.implementations()]
+        if len(among) > 1 or len(node.kernel.foldings()) > 1 or isinstance(node.kernel, SparseWindow):
+            first = node.kernel.op == among[0] and not isinstance(node.kernel, SparseWindow)
+            table[node.name] = replace(node.kernel.folding, implementation="" if first else node.kernel.op)
     return table
 
 
@@ -31,17 +32,24 @@ def apply_folding(graph: Graph, table: FoldingTable) -> Graph:
     for name, folding in table.items():
         node = graph.node(name)
         try:
-            kernels[name] = _implementation(node.kernel, folding.implementation).fold(folding)
+            kernels[name] = implementation(node.kernel, folding.implementation).fold(folding)
         except BitfabricError as error:
             raise UsageError(f"layer {node.title}: {error}") from None
     return graph.with_kernels(kernels)
 
 
-def _implementation(kernel: Kernel, op: str) -> Kernel:
-    """The kernel ``op`` that computes the same function; the kernel itself where ``op`` is ""."""
-    if op in ("", kernel.op):
-        return kernel
+def plain(graph: Graph) -> Graph:
+    """The graph with the kernels that define the functions, in place of other implementations of them; all streams stay
+    the same."""
+    return graph.with_kernels({node.name: node.kernel.plain() for node in graph})
+
+
+def implementation(kernel: Kernel, op: str) -> Kernel:
+    """The kernel ``op`` that computes the same function; the one that defines it where ``op`` is "". Raises
+    BitfabricError where there is none."""
     known = {each.op: each for each in kernel.implementations()}
+    if not op:
+        return next(iter(known.values()))
     if op not in known:
         raise BitfabricError(f"no implementation {op}; there are {', '.join(known)}")
     return known[op]

@@ -23,6 +23,7 @@ from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.table.kernel import Table, input_values
 from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.lower import LoweredModel
+from hw.passes.fold import plain
 from hw.verification.places import passed_on
 
 EVALUATED = 1 << 24
@@ -45,7 +46,7 @@ class Equivalence:
     """Decides which mutants of ``graph``, folded or not, are equivalent; ``lowering`` is that of the same model."""
 
     def __init__(self, graph: Graph, lowering: LoweredModel) -> None:
-        self.graph = graph
+        self.graph = graph = plain(graph)
         edges = {node.name: node.outputs[0] for node in graph}
         ports = {port.name: port.edge for port in graph.inputs}
         edges |= {port.edge: ports[port.name] for port in lowering.graph.inputs}

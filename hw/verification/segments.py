@@ -19,6 +19,7 @@ from hw.lowering.integer_tensor import IntegerTensor, without_casts
 from hw.lowering.lower import LoweredModel
 from hw.lowering.qonnx import prepare
 from hw.lowering.rounding import Interval, interval, through
+from hw.passes.fold import plain
 from hw.verification.execution import Execute
 
 Tensors = dict[str, np.ndarray]
@@ -102,6 +103,7 @@ def segments(graph: Graph, lowering: LoweredModel, model: ModelWrapper) -> tuple
 
     ``model`` is the model that was lowered to ``lowering``. Raises BitfabricError for a graph that lacks a layer.
     """
+    graph = plain(graph)
     cuts = _cuts(graph, lowering)
     writers = {edge: node for node in graph for edge in node.outputs}
     producers = {name: node for node in model.graph.node for name in node.output}

@@ -62,15 +62,15 @@ def check_front(front, available):
         assert not is_as_good(faster, slower, available)
 
 
-def of_every_node(graph):
+def of_every_node(graph, family):
     """By node that has several: the foldings of all its implementations."""
-    every = ((node.name, choices(node.kernel)) for node in graph)
+    every = ((node.name, choices(node.kernel, family)) for node in graph)
     return [[(name, folding) for folding in foldings] for name, foldings in every if len(foldings) > 1]
 
 
 def check_searches(graph, seed):
     """The foldings that the three searches find, against all there are."""
-    legal = [measured(graph, dict(table)) for table in product(*of_every_node(graph))]
+    legal = [measured(graph, dict(table)) for table in product(*of_every_node(graph, ECP5))]
     rng = np.random.default_rng(seed)
 
     cycles = legal[rng.integers(len(legal))][0]
@@ -126,7 +126,7 @@ def test_logic_cells_limit_every_budget(seed):
     graph = perceptron(rng, [6, 4, 2], [("UINT2", "INT3"), ("BIPOLAR", "BIPOLAR")])
     packing, device = spec_of(ICE40).packing, Resources(5280, 5280, 30, 8)
     legal = []
-    for table in product(*of_every_node(graph)):
+    for table in product(*of_every_node(graph, ICE40)):
         folded = insert_width_converters(apply_folding(graph, dict(table)))
         used = estimate_resources(folded, ICE40)
         cells = (1 + packing.extra) * used.lut + packing.lone_ff * used.ff

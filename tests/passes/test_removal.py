@@ -17,6 +17,7 @@ from hw.ir.kernel import Kernel
 from hw.kernels.add.kernel import Add
 from hw.kernels.arg_max.kernel import ArgMax
 from hw.kernels.concat.kernel import Concat
+from hw.kernels.constant_matrix.kernel import ConstantMatrix
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.fork.kernel import Fork
 from hw.kernels.matrix_vector.kernel import MatrixVector
@@ -331,7 +332,7 @@ def test_a_kernel_of_another_package_leaves_the_graph_as_it_is():
 def test_every_kernel_that_lowering_makes_has_a_rule():
     """The others come after it: width converters, and what a folding makes of a product and its window."""
     known = {kernels.get(name) for name in kernels.names() if kernels.is_builtin(name)}
-    assert known - set(RULES) == {WidthConverter, SparseMatrixVector, SparseWindow}
+    assert known - set(RULES) == {WidthConverter, SparseMatrixVector, SparseWindow, ConstantMatrix}
 
 
 @pytest.mark.parametrize("what", ["offset", "weight", "threshold"])

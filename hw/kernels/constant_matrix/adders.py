@@ -75,6 +75,8 @@ def adder_luts(operands: Sequence[Operand], result: tuple[int, int], family: Fam
         if chain < len(SHORT_ADDERS):
             return SHORT_ADDERS[chain]
         return -(-chain // family.chain_bits) * family.chain_bits + feed_luts(family)
+    if family.lut_inputs < 6:
+        return bits(*result) - begin + 1  # and a cell in which the carry begins
     tables, below = 0, minus > 0
     for k in range(begin, bits(*result)):
         varying = sum(k >= o.shift and (k < o.end or o.low < 0) for o in operands)

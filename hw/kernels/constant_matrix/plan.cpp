@@ -527,11 +527,13 @@ class Trees {
     }
 
     int least_level(const Terms &terms) const {
+        int base = 0; // Powers are limited: only the upper levels count exactly.
+        for (const Term &term : terms) base = std::max(base, levels[term.source] - 16);
         int64_t sum = 0;
-        for (const Term &term : terms) sum += problem.power(levels[term.source]);
+        for (const Term &term : terms) sum += problem.power(std::max(0, levels[term.source] - base));
         int level = 0;
         while (problem.power(level) < sum) ++level;
-        return level;
+        return base + level;
     }
 
     int deadline(size_t t) const {

@@ -99,7 +99,7 @@ class Plan:
 
     def stages(self, adders_per_stage: int) -> int:
         """Number of registers on the way from an input to an output: one behind ``adders_per_stage`` adders, and at
-        least one, behind the outputs."""
+        least one. The last ones are outside of the plan: the outputs enter a buffer."""
         return max(1, -(-self.depth // adders_per_stage))
 
     def stage(self, source: int, adders_per_stage: int) -> int:
@@ -116,18 +116,18 @@ class Plan:
         return total + sum(negation_luts(self.range(t.source), family) for t in negated)
 
     def resources(self, family: Family, adders_per_stage: int) -> Resources:
-        """The plan itself: lookup tables of its adders, flip-flops behind the stages and of values that wait."""
+        """The plan itself: lookup tables of its adders, flip-flops behind the stages, except the last, and of values
+        that wait."""
         last = self.stages(adders_per_stage) - 1
         made = [self.stage(s, adders_per_stage) for s in range(self.inputs + len(self.sums))]
         read = list(made)
         for i, each in enumerate(self.sums):
             for t in each.terms:
                 read[t.source] = max(read[t.source], made[self.inputs + i])
-        outputs = {t for t in self.outputs if t is not None}
-        ff = sum(bits(*self.range(t.source)) for t in outputs)
-        for t in outputs:
-            read[t.source] = last
-        ff += sum((read[s] - made[s]) * bits(*self.range(s)) for s in range(len(made)))
+        for out in self.outputs:
+            if out is not None:
+                read[out.source] = last
+        ff = sum((read[s] - made[s]) * bits(*self.range(s)) for s in range(len(made)))
         return Resources(self.luts(family), ff)
 
 

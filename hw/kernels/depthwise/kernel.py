@@ -10,10 +10,11 @@ from qonnx.core.datatype import BaseDataType
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.ir.kernel import Role, Rtl, Schedule
+from hw.ir.kernel import Folding, Role, Rtl, Schedule
 from hw.ir.stream import Stream, container, encode, smallest_dtype
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel, credits_for, kind
+from hw.kernels.shared.constant_product import ConstantProduct
 from hw.kernels.shared.parameters import MULTIPLIER_BITS, check_weights, checked_range, integer_matrix, sum_range
 from hw.kernels.shared.reduction import Reduction
 from hw.kernels.shared.weight_memory import WeightMemory
@@ -60,7 +61,7 @@ class _Product(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Depthwise(ChannelKernel):
+class Depthwise(ChannelKernel, ConstantProduct):
     """``y[..., c] = sum over k of weights[c, k] * x[..., k, c]``, exactly.
 
     ``weights`` is (C, K). ``x`` is a window stream (*prefix, K*C) in the order (k, c), ``y`` is (*prefix, C), in the
@@ -77,6 +78,7 @@ class Depthwise(ChannelKernel):
     """
 
     op: ClassVar[str] = "depthwise"
+    alternatives: ClassVar[tuple[str, ...]] = "depthwise", "constant_matrix"
     role: ClassVar[Role] = "compute"
     sources: ClassVar[tuple[str, ...]] = (
         "bf_adder_tree.sv", "bf_delay.sv", "bf_parity.sv", "bf_product.sv", "bf_products.sv",
@@ -133,6 +135,21 @@ class Depthwise(ChannelKernel):
 
     def outputs(self) -> tuple[Stream, ...]:
         return (Stream((*self.prefix, self.channels), self.output_dtype, self.windows_per_beat * self.pe),)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """Each channel's weights in the columns of its elements, (C, K*C); zeros elsewhere."""
+        blocks = np.zeros((self.channels, self.k, self.channels), self.weights.dtype)
+        each = np.arange(self.channels)
+        blocks[each, :, each] = self.weights
+        return blocks.reshape(self.channels, -1)
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        return self.channels, self.k * self.channels
+
+    def whole(self, positions: int) -> Folding:
+        return Folding(self.channels, pixels=self.k * positions)
 
     # Arithmetic.
 

@@ -13,21 +13,21 @@ from copy import copy
 from dataclasses import dataclass, fields
 from functools import cached_property
 from math import prod
-from typing import ClassVar, Self, cast
+from typing import ClassVar, Self
 
 import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
-from hw import kernels
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Folding, Kernel, Role, Rtl, Schedule
+from hw.ir.kernel import Folding, Role, Rtl, Schedule
 from hw.ir.stream import Stream, container, encode, smallest_dtype
 from hw.kernels.matrix_vector import cost
 from hw.kernels.matrix_vector.cost import levels
 from hw.kernels.matrix_vector.signs import Signs, pack, product
 from hw.kernels.shared import pixel
+from hw.kernels.shared.constant_product import ConstantProduct
 from hw.kernels.shared.parameters import (
     MULTIPLIER_BITS,
     check_weights,
@@ -44,8 +44,6 @@ WIDEST = 32
 BUFFER_BITS = 768
 """Input buffers of more than this many bits and at least 64 beats are in block RAM, which saves at least 150 lookup
 tables on ECP5."""
-IMPLEMENTATIONS = "matrix_vector", "sparse_matrix_vector"
-"""The kernels that compute a product with constant weights, by name; they are subclasses of MatrixVector."""
 CHUNK = 1 << 18
 """Input elements that ``execute`` multiplies in one operation, so that they fit the cache as floating-point numbers."""
 
@@ -62,7 +60,7 @@ def code_bits(codes: np.ndarray, width: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class MatrixVector(Kernel):
+class MatrixVector(ConstantProduct):
     """``y[..., m] = sum over k of weights[m, k] * x[..., k]``, exactly.
 
     ``weights`` is (MH, MW): outputs by inputs. ``x`` is (*prefix, MW) with ``simd`` lanes; ``y`` is (*prefix, MH) with
@@ -76,6 +74,7 @@ class MatrixVector(Kernel):
     """
 
     op: ClassVar[str] = "matrix_vector"
+    alternatives: ClassVar[tuple[str, ...]] = "matrix_vector", "sparse_matrix_vector", "constant_matrix"
     role: ClassVar[Role] = "compute"
     sources: ClassVar[tuple[str, ...]] = (
         "bf_adder_tree.sv", "bf_delay.sv", "bf_dot_products.sv", "bf_input_planes.sv",
@@ -156,14 +155,21 @@ class MatrixVector(Kernel):
         named = {each.name: getattr(product, each.name) for each in fields(cls)}
         return cls(**named)
 
-    @cached_property
-    def _others(self) -> tuple[Kernel, ...]:
-        """The other implementations. Copies in other foldings share them."""
-        classes = (cast(type[MatrixVector], kernels.get(op)) for op in IMPLEMENTATIONS if op != self.op)
-        return tuple(made for made in (other.of(self) for other in classes) if made is not None)
+    def dense(self) -> "MatrixVector":
+        made = self if type(self) is MatrixVector else MatrixVector.of(self)
+        assert made is not None
+        return made
 
-    def implementations(self) -> tuple[Kernel, ...]:
-        return tuple(sorted((self, *self._others), key=lambda kernel: IMPLEMENTATIONS.index(kernel.op)))
+    @property
+    def matrix(self) -> np.ndarray:
+        return self.weights
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        return self.mh, self.mw
+
+    def whole(self, positions: int) -> Folding:
+        return Folding(self.mh, self.mw, positions)
 
     def has_parity(self, family: Family) -> bool:
         return self.stored(family).parity

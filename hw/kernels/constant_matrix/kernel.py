@@ -1,0 +1,260 @@
+"""Product with a constant matrix, in logic: shifts and adders that the weights' digits need, and no memory.
+
+An implementation of ``matrix_vector`` and of ``depthwise``. A weight costs one adder for each of its signed digits,
+less what rows share; zeros cost nothing. All outputs of a position are computed at a time.
+"""
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
+from math import prod
+from typing import ClassVar, Self
+
+import numpy as np
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.families import spec_of
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Folding, Kernel, Role, Rtl, Schedule
+from hw.ir.stream import Stream
+from hw.kernels.constant_matrix import verilog
+from hw.kernels.constant_matrix.pipeline import Pipeline
+from hw.kernels.constant_matrix.plan import Plan
+from hw.kernels.constant_matrix.planner import plan
+from hw.kernels.shared import cell_costs, pixel
+from hw.kernels.shared.constant_product import ConstantProduct
+
+MOST_DIGITS = 1 << 17
+"""Maximum number of signed digits of a matrix. Larger ones need more logic than devices have, and are not planned."""
+MOST_ADDERS = 4
+"""Maximum number of adders in series between two registers."""
+MARGIN = 0.85
+"""Share of a clock's period that the adders between two registers may take in a small design."""
+LEAST = {4: 1 / 4, 6: 1 / 8}
+"""By the inputs of a table: tables for each digit and each bit of an input that a plan is not expected to undercut.
+Random +-1 matrices of 64 x 64 take twice as many, others more."""
+ADDERS, TABLE_INPUTS = 2, 4
+"""The settings where none are stated: adders in series between registers, and inputs of the tables of a plan."""
+
+
+def digits(matrix: np.ndarray) -> int:
+    """The number of non-zero digits of all weights in canonical signed digits."""
+    size = np.abs(matrix)
+    return int(np.bitwise_count(size ^ 3 * size).sum())
+
+
+def _adders(family: Family, clock_mhz: float) -> int:
+    """The largest number of adders in series whose measured period leaves a margin at a clock; 1 where none does, and
+    the default where nothing is measured."""
+    model = spec_of(family).fmax
+    periods = model.calibration.kernels if model else {}
+    names = {n: f"constant_matrix {n}" for n in range(1, MOST_ADDERS + 1)}
+    known = {n: periods[name].ns for n, name in names.items() if name in periods}
+    return max((n for n, ns in known.items() if ns <= MARGIN * 1000 / clock_mhz), default=1) if known else ADDERS
+
+
+@dataclass(frozen=True, eq=False)
+class ConstantMatrix(Kernel):
+    """The ``product``, with its weights in the logic.
+
+    A beat holds all elements of ``pixels`` positions, each with adders of its own. There are registers after every
+    ``adders_per_stage`` adders in series; the adders are planned for tables of ``table_inputs`` inputs, 4 or 6: those
+    of 6 inputs add three numbers at a time. ``product`` may have any folding.
+
+    Raises BitfabricError for settings out of range, a matrix of too many digits, and illegal ``pixels``.
+    """
+
+    op: ClassVar[str] = "constant_matrix"
+    role: ClassVar[Role] = "compute"
+    sources: ClassVar[tuple[str, ...]] = ("bf_short_adder.sv", "bf_stream_out.sv", "bf_ternary_adder.sv")
+
+    bounded: ClassVar[bool] = True
+
+    product: ConstantProduct
+    pixels: int = 1
+    adders_per_stage: int = ADDERS
+    table_inputs: int = TABLE_INPUTS
+
+    def __post_init__(self) -> None:
+        if (count := digits(self.product.weights)) > MOST_DIGITS:
+            raise BitfabricError(
+                f"{self.op}: the weights have {count} digits that are not 0, and logic holds at most {MOST_DIGITS}; "
+                f"use {self.product.op}, or prune the layer"
+            )
+        self._check_settings()
+        for name in ("_plans", "_counts"):  # of all copies
+            object.__setattr__(self, name, vars(self.product).setdefault(name, {}))
+
+    def _check_settings(self) -> None:
+        if not 1 <= self.adders_per_stage <= MOST_ADDERS:
+            raise BitfabricError(
+                f"{self.op}: adders_per_stage={self.adders_per_stage}; it must be from 1 to {MOST_ADDERS}"
+            )
+        if self.table_inputs not in (4, 6):
+            raise BitfabricError(f"{self.op}: table_inputs={self.table_inputs}; it must be 4 or 6")
+        pixel.check(self.op, self.pixels, self._pixel_counts())
+
+    def _pixel_counts(self) -> tuple[int, ...]:
+        return pixel.counts((*self.product.prefix, 1))
+
+    @property
+    def _plain(self) -> ConstantProduct:
+        """The product with the streams of this kernel."""
+        return self.product.at(self.pixels)
+
+    def inputs(self) -> tuple[Stream, ...]:
+        return self._plain.inputs()
+
+    def outputs(self) -> tuple[Stream, ...]:
+        return self._plain.outputs()
+
+    @classmethod
+    def of(cls, product: ConstantProduct) -> Self | None:
+        """A product in logic; None for a matrix of too many digits."""
+        return cls(product.dense()) if digits(product.weights) <= MOST_DIGITS else None
+
+    def implementations(self) -> tuple[Kernel, ...]:
+        return tuple(self if each.op == self.op else each for each in self.product.implementations())
+
+    def plain(self) -> Kernel:
+        return self._plain
+
+    # Folding.
+
+    def _folding(self, pixels: int) -> Folding:
+        outputs, inputs = self.product.matrix_shape
+        return Folding(outputs, inputs, pixels, adders_per_stage=self.adders_per_stage, table_inputs=self.table_inputs)
+
+    @property
+    def folding(self) -> Folding:
+        return self._folding(self.pixels)
+
+    def foldings(self) -> tuple[Folding, ...]:
+        return tuple(map(self._folding, (1, *self._pixel_counts())))
+
+    def fold(self, folding: Folding) -> Self:
+        outputs, inputs = self.product.matrix_shape
+        if (folding.pe, folding.simd) != (outputs, inputs):
+            raise BitfabricError(
+                f"{self.op} computes whole products: PE={outputs} and SIMD={inputs}, not PE={folding.pe} and "
+                f"SIMD={folding.simd}"
+            )
+        folded = copy(self)
+        settings = {
+            "pixels": folding.pixels,
+            "adders_per_stage": folding.adders_per_stage or ADDERS,
+            "table_inputs": folding.table_inputs or TABLE_INPUTS,
+        }
+        for name, value in settings.items():
+            object.__setattr__(folded, name, value)
+        vars(folded).pop("_pipeline", None)
+        folded._check_settings()
+        return folded
+
+    def tuned(self, family: Family, clock_mhz: float) -> Self:
+        """Tables of the family's size, and as many adders in series as its measured periods allow at this clock."""
+        tables = 6 if family.lut_inputs >= 6 else 4
+        return self.fold(replace(self.folding, adders_per_stage=_adders(family, clock_mhz), table_inputs=tables))
+
+    def with_parity(self) -> Self:
+        made = copy(self)  # There is no memory to protect; the product keeps the wish.
+        object.__setattr__(made, "product", self.product.with_parity())
+        return made
+
+    @property
+    def variant(self) -> str:
+        return f"{self.op} {self.adders_per_stage}"
+
+    # Arithmetic.
+
+    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
+        return self.product.execute(*frames)
+
+    @property
+    def _bipolar(self) -> bool:
+        return self.product.input_dtype.name == "BIPOLAR"
+
+    @property
+    def plan(self) -> Plan:
+        """The shifts and adders of the matrix.
+
+        One-bit inputs of -1 and +1 are planned as bits: W (2 b - 1) = 2 W b - ``offsets``.
+        """
+        plans: dict[int, Plan] = vars(self)["_plans"]
+        if self.table_inputs not in plans:
+            matrix, stated = self.product.matrix, self.product.input_range
+            dtype = self.product.input_dtype
+            low, high = stated or (int(dtype.min()), int(dtype.max()))
+            made = plan(2 * matrix, (0, 1), self.table_inputs) if self._bipolar else None
+            plans[self.table_inputs] = made or plan(matrix, (low, high), self.table_inputs)
+        return plans[self.table_inputs]
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """What is subtracted from each output of the plan."""
+        if not self._bipolar:
+            return (0,) * self.product.matrix_shape[0]
+        return tuple(self.product.weights.sum(axis=1).tolist())
+
+    # Hardware.
+
+    @cached_property
+    def _pipeline(self) -> Pipeline:
+        return Pipeline(self.plan, self.offsets, self.adders_per_stage)
+
+    @property
+    def interval(self) -> int:
+        return prod(self.product.prefix) // self.pixels
+
+    @property
+    def credits(self) -> int:
+        """Credits of the output: one for each beat in the pipeline, and one for the beat that leaves."""
+        return self._pipeline.stages + 1
+
+    def schedule(self) -> Schedule:
+        every = np.ones(1, bool)
+        return Schedule((every,), (every,), self._pipeline.stages, self.credits, self.interval)
+
+    def resources(self, family: Family) -> Resources:
+        logic = self.plan.resources(family, self.adders_per_stage) + self._offset_adders(family)
+        control = Resources(lut=2, ff=self._pipeline.stages - 1)
+        out = cell_costs.stream_out(self.outputs()[0].width, self.credits, family)
+        return sum((logic for _ in range(self.pixels)), out + control)
+
+    def _offset_adders(self, family: Family) -> Resources:
+        width = self.outputs()[0].dtype.bitwidth()
+        return Resources(sum(cell_costs.add(width, family) for offset in self.offsets if offset))
+
+    def least_resources(self, family: Family) -> Resources:
+        """Fewer than planned matrices of random weights have taken: those of large matrices share most."""
+        share = LEAST[self.table_inputs] * self._least_digits * self.product.input_dtype.bitwidth()
+        return cell_costs.stream_out(self.outputs()[0].width, 2, family) + Resources(int(self.pixels * share))
+
+    @property
+    def _least_digits(self) -> int:
+        """The digits of the weights, equal rows and equal columns counted once."""
+        known: dict[str, int] = vars(self)["_counts"]
+        if "digits" not in known:
+            weights = self.product.weights
+            once = np.unique(weights, axis=0)
+            known["digits"] = digits(np.unique(once, axis=1) if weights.shape == self.product.matrix_shape else once)
+        return known["digits"]
+
+    def rtl(self, family: Family) -> Rtl:
+        data, sums = self.product.input_dtype, self.outputs()[0].dtype
+        text = verilog.module("MODULE", self._pipeline, sums, data, self.table_inputs == TABLE_INPUTS, self._about)
+        name = f"{self.op}_{sha256(text.encode()).hexdigest()[:12]}"
+        sources: Mapping[str, str] = {f"{name}.sv": text.replace("MODULE", name)}
+        return Rtl(name, {"PIXELS": self.pixels}, sources=sources)
+
+    @property
+    def _about(self) -> str:
+        """A sentence on the matrix, for the module's header."""
+        weights, (outputs, inputs) = self.product.weights, self.product.matrix_shape
+        return (
+            f"Product with a constant matrix, {outputs} outputs by {inputs} inputs of {self.product.input_dtype.name}: "
+            f"{np.count_nonzero(weights)} of {weights.size} weights are not 0, {digits(weights)} signed digits"
+        )
