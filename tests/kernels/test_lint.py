@@ -36,6 +36,7 @@ def shell(top: str) -> RtlDesign:
 
 DESIGNS = {op: lambda op=op: cases(op, ECP5.name) for op in kernels.names()}
 DESIGNS |= {f"{op} ice40": lambda op=op: cases(op, "ice40") for op in ("matrix_vector", "sliding_window", "threshold")}
+DESIGNS["constant_threshold xc7"] = lambda: cases("constant_threshold", "xc7")
 DESIGNS |= {f"shell {top}": lambda top=top: shell(top) for top in ("bf_link", "bf_power_on")}
 
 every_design = pytest.mark.parametrize("name", DESIGNS)

@@ -8,21 +8,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from math import prod
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
+from hw import kernels
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Memory, Role, Rtl, Schedule, packed_words, parity_words
+from hw.ir.kernel import Kernel, Memory, Role, Rtl, Schedule, packed_words, parity_words
 from hw.ir.stream import Stream, container
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.channel_kernel import ChannelKernel
 from hw.kernels.shared.weight_memory import DEEP, SMALL, Tiles, WeightMemory, lookup_latency
 from hw.native.library import Library, array
 
+CONSTANT = "constant_threshold"
+"""The other implementation."""
 LUTS_PER_BLOCK = 100
 """Thresholds are in block RAM if each block saves at least this many lookup tables."""
 MAX_BITS = 10
@@ -158,6 +161,10 @@ class Threshold(ChannelKernel):
 
     def _pixel_counts(self) -> tuple[int, ...]:
         return pixel.counts((*self.prefix, self.channels))
+
+    def implementations(self) -> tuple[Kernel, ...]:
+        constant = cast(Any, kernels.get(CONSTANT)).of(self)
+        return (self,) if constant is None else (self, constant)
 
     def inputs(self) -> tuple[Stream, ...]:
         return (Stream((*self.prefix, self.channels), self.input_dtype, self.lanes),)
