@@ -1,11 +1,13 @@
 """Fully connected networks: TFC, SFC and LFC, as FINN names them, and MLPs for jet tagging and keyword spotting."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from quant import layers
+from quant.errors import QuantError
 from quant.models.network import Network
 from quant.schemes.scheme import Scheme
 
@@ -14,6 +16,8 @@ class MLP(Network):
     """Input quantizer; linear, BatchNorm, activation and dropout for each hidden layer; linear.
 
     If the scheme's weights are +-1, a constant power-of-two scale follows (``quant.layers.LogitScale``).
+
+    ``hidden`` are the widths of the hidden layers, which each family sets unless they are given.
 
     Input (N, features), where features is the product of ``input_shape``; output (N, classes) logits. The first layer's
     weights have the scheme's width as well. FINN's TFC-W1A1 has 1-bit pixels: ``in_bits=1``.
@@ -25,8 +29,8 @@ class MLP(Network):
     def __init__(
         self,
         scheme: Scheme,
-        hidden: tuple[int, ...],
         *,
+        hidden: Sequence[int],
         input_shape: tuple[int, ...] = (64,),
         classes: int = 10,
         in_range: tuple[int, int] = (0, 16),
@@ -36,6 +40,8 @@ class MLP(Network):
         bias: bool | None = None,
         name: str = "mlp",
     ) -> None:
+        if not hidden or not all(isinstance(width, int) and width >= 1 for width in hidden):
+            raise QuantError(f"hidden={hidden!r}: model {name} needs widths of 1 or more, as [64, 32]", status=2)
         features = math.prod(input_shape)
         super().__init__(name, scheme, (features,), classes, in_range, in_bits)
         batch_norm, bias = self.normalization(batch_norm, bias)
@@ -56,17 +62,17 @@ class MLP(Network):
 def tfc(scheme: Scheme, **options: Any) -> MLP:
     """TFC: three hidden layers of 64. Published for MNIST, 1-bit input (FINN, Umuroglu et al. 2017; Brevitas):
     w1a1 93.17 %, w2a2 96.60 %."""
-    return MLP(scheme, hidden=(64, 64, 64), **options)
+    return MLP(scheme, **{"hidden": (64, 64, 64), **options})
 
 
 def sfc(scheme: Scheme, **options: Any) -> MLP:
     """SFC: three hidden layers of 256. Published for MNIST: w1a1 97.81 %."""
-    return MLP(scheme, hidden=(256, 256, 256), **options)
+    return MLP(scheme, **{"hidden": (256, 256, 256), **options})
 
 
 def lfc(scheme: Scheme, **options: Any) -> MLP:
     """LFC: three hidden layers of 1024. Published for MNIST: w1a1 98.88 %."""
-    return MLP(scheme, hidden=(1024, 1024, 1024), **options)
+    return MLP(scheme, **{"hidden": (1024, 1024, 1024), **options})
 
 
 def jsc_mlp(scheme: Scheme, **options: Any) -> MLP:
@@ -74,7 +80,8 @@ def jsc_mlp(scheme: Scheme, **options: Any) -> MLP:
 
     Duarte et al., "Fast inference of deep neural networks in FPGAs for particle physics", JINST 2018.
     """
-    return MLP(scheme, hidden=(64, 32, 32), **{"input_shape": (16,), "classes": 5, "in_range": (-128, 127), **options})
+    defaults = {"hidden": (64, 32, 32), "input_shape": (16,), "classes": 5, "in_range": (-128, 127)}
+    return MLP(scheme, **{**defaults, **options})
 
 
 def kws_mlp(scheme: Scheme, **options: Any) -> MLP:
@@ -82,5 +89,5 @@ def kws_mlp(scheme: Scheme, **options: Any) -> MLP:
 
     The shapes of FINN's entry to MLPerf Tiny (Banbury et al. 2021).
     """
-    defaults = {"input_shape": (490,), "classes": 12, "in_range": (-128, 127)}
-    return MLP(scheme, hidden=(256, 256, 256), **{**defaults, **options})
+    defaults = {"hidden": (256, 256, 256), "input_shape": (490,), "classes": 12, "in_range": (-128, 127)}
+    return MLP(scheme, **{**defaults, **options})

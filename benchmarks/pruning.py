@@ -1,0 +1,168 @@
+"""Pruning: accuracy and logic by density and criterion. ``python -m benchmarks.pruning [DATA ...]`` trains what is
+missing and prints the tables; ``--table`` only prints.
+
+The network is ``tfc-w4a4``. Every row is trained with three seeds that are fixed here, and nothing is chosen on test
+frames. The results are kept in ``benchmarks/pruning/``, a file for each data set. MNIST needs ``$BITFABRIC_DATA``.
+
+Logic is estimated for the ECP5-85F: *unrolled* at one frame a cycle, and *folded* at one frame in 64 cycles.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks import report
+from benchmarks.conventions import Convention, table
+from flows.config import BuildConfig
+from flows.planner import Plan
+from hw.folding.choose import estimate_resources
+from hw.model import Model
+from hw.timing.cycles import steady_state
+from quant import TrainConfig, train_run
+from quant.training.config import Pruning
+
+RESULTS = Path(__file__).parent / "pruning"
+SEEDS = (0, 1, 2)
+DENSITIES = (1.0, 0.5, 0.25, 0.1)
+EPOCHS = {"digits": 100, "mnist": 10}
+DEVICE, CLOCK_MHZ, FOLD = "lfe5u-85f", 75.0, 64
+HIDDEN, PIXELS, CLASSES = 64, {"digits": 64, "mnist": 784}, 10
+CONVENTIONS = {
+    data: Convention(data, "none: pixels of 8 bits", f"{DEVICE}, estimated by the resource model") for data in EPOCHS
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A training: what is pruned, by which criterion, to which density (1 is the network itself)."""
+
+    data: str
+    criterion: str
+    density: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The row's key in the results."""
+        return f"{self.criterion}-{self.density:g}-{self.seed}"
+
+    @property
+    def weights(self) -> int:
+        """Weights of a network that is not pruned, times the density."""
+        return round(self.density * _weights(HIDDEN, PIXELS[self.data]))
+
+    def pruning(self) -> Pruning | None:
+        """The pruning during the training."""
+        if self.density == 1 or self.criterion == "narrower":
+            return None
+        structure = self.criterion if self.criterion.startswith("bank-balanced") else "unstructured"
+        jointly = self.criterion == "magnitude, all layers"
+        return Pruning(fraction=1 - self.density, structure=structure, jointly=jointly)
+
+    def options(self) -> dict[str, Any]:
+        """The network's options: the widths at which a network without zeros has no more weights."""
+        if self.criterion != "narrower":
+            return {}
+        width = max(w for w in range(1, HIDDEN + 1) if _weights(w, PIXELS[self.data]) <= self.weights)
+        return {"hidden": (width,) * 3}
+
+
+CRITERIA = ("magnitude", "magnitude, all layers", "bank-balanced:8x8", "narrower")
+
+
+def _weights(width: int, inputs: int) -> int:
+    return width * (inputs + 2 * width + CLASSES)
+
+
+def rows(data: str) -> Iterator[Row]:
+    """All rows of a data set."""
+    for seed in SEEDS:
+        yield Row(data, "dense", 1.0, seed)
+        for density in DENSITIES[1:]:
+            for criterion in CRITERIA:
+                yield Row(data, criterion, density, seed)
+
+
+def train(row: Row, folder: Path) -> dict[str, Any]:
+    """Train a row and estimate its hardware."""
+    config = TrainConfig(epochs=EPOCHS[row.data], seed=row.seed, prune=row.pruning())
+    run = train_run("tfc-w4a4", folder, config, data=row.data, model_options=row.options(), progress=False, resume=True)
+    return asdict(row) | {"accuracy": run["accuracy"]["test"], "density": run["totals"]["density"]}
+
+
+def hardware(path: Path) -> dict[str, Any]:
+    """Estimated resources and cycles, unrolled and folded, whether they fit the device or not."""
+    result: dict[str, Any] = {}
+    model = Model.open(path)
+    for kind, cycles in (("unrolled", 1), ("folded", FOLD)):
+        plan = Plan(model, BuildConfig(DEVICE, fps=CLOCK_MHZ * 1e6 / cycles, clock_mhz=CLOCK_MHZ))
+        design = plan.point.hardware
+        pace = steady_state(design)
+        result[kind] = {
+            **vars(estimate_resources(design, plan.device.family)),
+            "interval": pace.interval,
+            "latency": pace.latency,
+        }
+    return result
+
+
+def page(data: str, results: dict[str, Any]) -> list[dict[str, object]]:
+    """The rows of a table: mean and range of the accuracies, mean of the logic."""
+    lines: list[dict[str, object]] = []
+    for criterion, density in [("dense", 1.0), *((c, d) for d in DENSITIES[1:] for c in CRITERIA)]:
+        found = [each for seed in SEEDS if (each := results.get(Row(data, criterion, density, seed).name))]
+        if not found:
+            continue
+        accuracies = [100 * each["accuracy"] for each in found]
+        line: dict[str, object] = {
+            "density": f"{100 * density:g} %",
+            "criterion": criterion,
+            "seeds": len(found),
+            "test %": f"{mean(accuracies):.2f}",
+            "from": f"{min(accuracies):.2f}",
+            "to": f"{max(accuracies):.2f}",
+        }
+        for kind in ("unrolled", "folded") if all("unrolled" in each for each in found) else ():
+            line[f"LUT {kind}"] = round(mean(each[kind]["lut"] for each in found))
+            line[f"BRAM {kind}"] = round(mean(each[kind]["bram"] for each in found))
+        line["cycles of latency"] = round(mean(each["unrolled"]["latency"] for each in found))
+        lines.append(line)
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="*", default=list(EPOCHS), help="digits, mnist")
+    parser.add_argument("--runs", type=Path, help="folder of the trained networks (default: they are not kept)")
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    parser.add_argument("--train", action="store_true", help="train only; a later call estimates the hardware")
+    parser.add_argument("--hardware", action="store_true", help="estimate the hardware of the networks in --runs again")
+    arguments = parser.parse_args()
+    for data in arguments.data:
+        path = RESULTS / f"{data}.json"
+        results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        for row in () if arguments.table else rows(data):
+            with TemporaryDirectory() as scratch:
+                folder = (arguments.runs or Path(scratch)) / data / row.name
+                if row.name not in results or (arguments.hardware and not folder.exists()):
+                    results[row.name] = train(row, folder)
+                if not arguments.train and (arguments.hardware or "unrolled" not in results[row.name]):
+                    results[row.name] |= hardware(folder / "model.onnx")
+            RESULTS.mkdir(exist_ok=True)
+            partial = path.with_suffix(f".{os.getpid()}")
+            partial.write_text(json.dumps(results, indent=1) + "\n")
+            os.replace(partial, path)
+            print(f"{data} {row.name}: {100 * results[row.name]['accuracy']:.2f} %", flush=True)
+        rows_of_page = [(CONVENTIONS[data], line) for line in page(data, results)]
+        if rows_of_page:
+            report.show(*table(f"tfc-w4a4, {data}", rows_of_page))
+
+
+if __name__ == "__main__":
+    main()
