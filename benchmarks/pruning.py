@@ -131,7 +131,7 @@ def page(data: str, results: dict[str, Any]) -> list[dict[str, object]]:
         for kind in ("unrolled", "folded") if all("unrolled" in each for each in found) else ():
             line[f"LUT {kind}"] = round(mean(each[kind]["lut"] for each in found))
             line[f"BRAM {kind}"] = round(mean(each[kind]["bram"] for each in found))
-        line["cycles of latency"] = round(mean(each["unrolled"]["latency"] for each in found))
+            line[f"cycles of latency {kind}"] = round(mean(each[kind]["latency"] for each in found))
         lines.append(line)
     return lines
 
