@@ -30,7 +30,7 @@ from quant.training.config import Pruning
 RESULTS = Path(__file__).parent / "pruning"
 SEEDS = (0, 1, 2)
 DENSITIES = (1.0, 0.5, 0.25, 0.1)
-EPOCHS = {"digits": 100, "mnist": 10}
+EPOCHS = {"digits": 100, "mnist": 5}
 DEVICE, CLOCK_MHZ, FOLD = "lfe5u-85f", 75.0, 64
 HIDDEN, PIXELS, CLASSES = 64, {"digits": 64, "mnist": 784}, 10
 CONVENTIONS = {
