@@ -51,10 +51,11 @@ def test_a_build_says_what_it_compared_on_directed_inputs(small, tmp_path):
 
 def test_an_error_in_the_graph_of_the_hardware_alone_ends_the_build(small, tmp_path, monkeypatch):
     def wrong(graph, depths):
-        node = next(node for node in graph if node.kernel.op == "matrix_vector")
-        weights = node.kernel.weights
-        weights = -weights if node.kernel.weight_dtype.name == "BIPOLAR" else np.clip(-weights, weights.min(), None)
-        return insert_fifos(graph.with_kernels({node.name: replace(node.kernel, weights=weights)}), depths)
+        node = next(node for node in graph if node.kernel.role == "compute")
+        product = node.kernel.plain()
+        weights = product.weights
+        weights = -weights if product.weight_dtype.name == "BIPOLAR" else np.clip(-weights, weights.min(), None)
+        return insert_fifos(graph.with_kernels({node.name: replace(product, weights=weights)}), depths)
 
     monkeypatch.setattr(design_point, "insert_fifos", wrong)
     with pytest.raises(

@@ -140,7 +140,9 @@ class _Module:
         for term in terms:
             sign = ("- " if term.sign < 0 else "+ ") if text else ("-" if term.sign < 0 else "")
             text += f"{' ' if text else ''}{sign}{self.operand(term, width, stage)}"
-        yield f"(* keep *) wire {self.type(source)} {self.name(source)} = {text};{self.comment(source, each.terms)}"
+        # Yosys would merge these sums into wider ones, which take more lookup tables.
+        yield f"(* keep *) {self.type(source)} {self.name(source)};{self.comment(source, each.terms)}"
+        yield f"assign {self.name(source)} = {text};"
 
     def cell(self, module: str, source: int, width: int, terms: Sequence[Term], stage: int) -> Iterator[str]:
         """The sum of ``terms``, those that are subtracted last, by an adder of its own module."""
