@@ -47,7 +47,10 @@ def hardware(graph: Graph, device: Device, clock_mhz: float) -> Graph:
 
 
 def simulated(graph: Graph, device: Device) -> tuple[int, int]:
-    """Interval and latency of the RTL in cycles. Raises AssertionError where an integer differs from the emulator's."""
+    """Interval and latency of the RTL in cycles, as ``steady_state`` counts them.
+
+    Raises AssertionError where an integer differs from the emulator's.
+    """
     design = generate(graph, device.family)
     (port,), (edge,) = graph.inputs, graph.output_edges
     stream = graph.edges[port.edge]
@@ -57,12 +60,12 @@ def simulated(graph: Graph, device: Device) -> tuple[int, int]:
     result = verilator.build(design).run({taken: frames})
     np.testing.assert_array_equal(result.outputs[given], graph.execute({port.edge: frames})[edge])
     ends = result.taken[given]
-    return int(ends[-1] - ends[-2]), int(ends[0] - result.taken[taken][0])
+    return int(ends[-1] - ends[-2]), int(ends[0] - result.taken[taken][0]) + 1
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clock", type=float, default=100.0, help="the clock in MHz that the adders are pipelined for")
+    parser.add_argument("--clock", type=float, default=120.0, help="the clock in MHz that the adders are pipelined for")
     parser.add_argument("--no-place", action="store_true", help="leave place and route out")
     options = parser.parse_args()
     rows, results = [], []
