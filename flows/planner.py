@@ -430,7 +430,8 @@ class Plan:
             return FoldingChoice(by=by, slower=None, faster=None)
         interval = max(node.kernel.interval for node in design.hardware)
         intervals = self.search.intervals
-        after = bisect_left(intervals, NEIGHBOUR * interval)
+        # Where layers in logic are the cheapest, the cheapest folding of a longer interval may be as fast as this one.
+        after = bisect_left(intervals, True, key=lambda cycles: self._cheapest(cycles).interval >= NEIGHBOUR * interval)
         before = bisect_right(intervals, interval / NEIGHBOUR) - 1
         return FoldingChoice(
             by=by,
@@ -438,10 +439,15 @@ class Plan:
             faster=self._neighbour(intervals[before], design) if before >= 0 else None,
         )
 
-    def _neighbour(self, cycles: int, design: DesignPoint) -> Neighbour:
-        """The cheapest folding of at most ``cycles`` cycles per frame, at the clock of ``design``."""
+    def _cheapest(self, cycles: int) -> Choice:
+        """The cheapest folding of at most ``cycles`` cycles per frame, an interval of the search."""
         choice = self.search.cheapest(cycles)
         assert choice is not None, "an interval of the search has a folding"
+        return choice
+
+    def _neighbour(self, cycles: int, design: DesignPoint) -> Neighbour:
+        """The cheapest folding of at most ``cycles`` cycles per frame, at the clock of ``design``."""
+        choice = self._cheapest(cycles)
         return Neighbour(
             fps=design.clock_mhz * 1e6 / choice.interval,
             interval=choice.interval,

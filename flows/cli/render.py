@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 out = Terminal()
 
-ORIGIN = 24
+ORIGIN = 22
 """Maximum characters of a user's own name in a table; the middle of a longer one is left out."""
 FOLDED = 12
 """Minimum width, in characters, of a column of names in a terminal that is too narrow for the table."""

@@ -29,7 +29,9 @@ def declared(tmp_path_factory):
     frames[3, :2] = 15.5, 3.25
     np.save(folder / "x.npy", frames)
     np.save(folder / "small.npy", frames / 16)
-    build(folder / "model.onnx", "ulx3s-12f", folder / "out", frames=folder / "x.npy", stop_after="emulate")
+    build(
+        folder / "model.onnx", "ulx3s-12f", folder / "out", fps=500_000, frames=folder / "x.npy", stop_after="emulate"
+    )
     return folder
 
 

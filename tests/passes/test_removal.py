@@ -18,6 +18,7 @@ from hw.kernels.add.kernel import Add
 from hw.kernels.arg_max.kernel import ArgMax
 from hw.kernels.concat.kernel import Concat
 from hw.kernels.constant_matrix.kernel import ConstantMatrix
+from hw.kernels.constant_threshold.kernel import ConstantThreshold
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.fork.kernel import Fork
 from hw.kernels.matrix_vector.kernel import MatrixVector
@@ -332,7 +333,13 @@ def test_a_kernel_of_another_package_leaves_the_graph_as_it_is():
 def test_every_kernel_that_lowering_makes_has_a_rule():
     """The others come after it: width converters, and what a folding makes of a product and its window."""
     known = {kernels.get(name) for name in kernels.names() if kernels.is_builtin(name)}
-    assert known - set(RULES) == {WidthConverter, SparseMatrixVector, SparseWindow, ConstantMatrix}
+    assert known - set(RULES) == {
+        WidthConverter,
+        SparseMatrixVector,
+        SparseWindow,
+        ConstantMatrix,
+        ConstantThreshold,
+    }
 
 
 @pytest.mark.parametrize("what", ["offset", "weight", "threshold"])

@@ -63,7 +63,7 @@ def test_options():
         ({"name": "tfc-w2a2", "scheme": "binaryconnect"}, "-w1a2"),
         ({"name": "tfc-wternarya2", "scheme": "fixed_point"}, "use scheme integer"),
         ({"name": "tfc-w1a1", "scheme": "binanet"}, "did you mean binarynet"),
-        ({"name": "tfc-w1a1", "width": 3}, "its options are input_shape, classes"),
+        ({"name": "tfc-w1a1", "width": 3}, "its options are hidden, input_shape, classes"),
         ({"name": "tfc-w1a1", "in_bits": 17}, "1 to 16 bits"),
     ],
 )
