@@ -63,6 +63,28 @@ def prune_layers(
 
     Raises QuantError (status 2) where that is more than can be pruned, and for scores that are negative or not finite.
     """
+    found = _units(layers, scores, structure, factors)
+    pruned = _lowest(list(layers), found, fraction, structure)
+    for layer, each, gone in zip(layers.values(), found, pruned, strict=True):
+        mask, latent = mask_of(layer), latent_of(layer)
+        mask.logical_and_(from_matrix(~gone[each.members], mask.shape))
+        latent.mul_(mask)  # Brevitas derives the scale from the latent weights
+
+
+def check_fraction(
+    layers: Mapping[str, Layer], scores: Mapping[str, torch.Tensor], fraction: float, structure: Structure
+) -> None:
+    """Raises QuantError (status 2) where ``prune_layers`` with these arguments does; changes nothing."""
+    _lowest(list(layers), _units(layers, scores, structure, None), fraction, structure)
+
+
+def _units(
+    layers: Mapping[str, Layer],
+    scores: Mapping[str, torch.Tensor],
+    structure: Structure,
+    factors: Mapping[str, float] | None,
+) -> list[Units]:
+    """Returns the units of each layer, with their scores times the layer's factor."""
     found: list[Units] = []
     for name, layer in layers.items():
         score, mask = scores[name], mask_of(layer)
@@ -73,11 +95,7 @@ def prune_layers(
         factor = 1.0 if factors is None else factors[name]
         matrix = to_matrix(score.detach().to(mask.device)) * factor
         found.append(units(structure, matrix, to_matrix(mask)))
-    pruned = _lowest(list(layers), found, fraction, structure)
-    for layer, each, gone in zip(layers.values(), found, pruned, strict=True):
-        mask, latent = mask_of(layer), latent_of(layer)
-        mask.logical_and_(from_matrix(~gone[each.members], mask.shape))
-        latent.mul_(mask)  # Brevitas derives the scale from the latent weights
+    return found
 
 
 def _lowest(names: Sequence[str], found: Sequence[Units], fraction: float, structure: Structure) -> list[torch.Tensor]:

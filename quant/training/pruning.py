@@ -8,9 +8,9 @@ from lightning.pytorch.callbacks import Callback
 from quant.compression.pruning import hardware_factors, magnitude
 from quant.compression.regularizers import BIASES, shrink
 from quant.compression.saving import savings
-from quant.compression.selection import check_prunable, mask_of, prune_layers
+from quant.compression.selection import check_fraction, check_prunable, mask_of, prune_layers
 from quant.compression.structures import from_matrix, to_matrix
-from quant.compression.weights import compression_of, find_layers, latent_of
+from quant.compression.weights import Layer, compression_of, find_layers, latent_of
 from quant.cost import CostModel
 from quant.errors import QuantError
 from quant.models.network import Network
@@ -47,7 +47,7 @@ class GradualPruning(Callback):
     quantizer's gradient passes to the weights that remain. The masks are part of the model's state and of every
     checkpoint, and the schedule follows from the number of the step; so a resumed training equals an uninterrupted one.
 
-    Raises QuantError (status 2) for layers that cannot be pruned.
+    Raises QuantError (status 2) for layers that cannot be pruned, or not that much.
     """
 
     def __init__(self, model: torch.nn.Module, settings: Pruning, savings: dict[str, float] | None = None) -> None:
@@ -58,6 +58,10 @@ class GradualPruning(Callback):
             check_prunable(name, layer, self.structure)
         for layer in self.layers.values():
             mask_of(layer)
+        # A fraction that leaves an output without an input is refused now, not in the middle of the training.
+        scores = {name: magnitude(name, layer) for name, layer in self.layers.items()}
+        for group in self._ranked_together():
+            check_fraction(group, scores, settings.target, self.structure)
         self.begin = self.end = 0
 
     def plan(self, steps: int) -> int:
@@ -82,11 +86,14 @@ class GradualPruning(Callback):
             assert form is not None
             latent.copy_(form(latent))  # an optimizer's momentum moves pruned weights
             scores[name] = magnitude(name, layer)
+        for group in self._ranked_together():
+            prune_layers(group, scores, fraction, self.structure, hardware_factors(scores, self.savings))
+
+    def _ranked_together(self) -> list[dict[str, Layer]]:
+        """Returns the groups of layers whose weights are ranked together."""
         if self.settings.jointly or self.savings is not None:
-            prune_layers(self.layers, scores, fraction, self.structure, hardware_factors(scores, self.savings))
-        else:
-            for name, layer in self.layers.items():
-                prune_layers({name: layer}, scores, fraction, self.structure)
+            return [self.layers]
+        return [{name: layer} for name, layer in self.layers.items()]
 
 
 class GroupLasso(Callback):
