@@ -10,6 +10,7 @@ from numpy.testing import assert_array_equal
 
 from hw.families.ecp5.family import ECP5
 from hw.families.xc7.family import XC7
+from hw.kernels.constant_matrix import planner
 from hw.kernels.constant_matrix.planner import plan
 from hw.native import cache
 
@@ -54,6 +55,14 @@ def test_a_limit_of_depth_holds(luts, arity):
     digits = max(sum(bin(v ^ 3 * v).count("1") for v in map(int, np.abs(row))) for row in weights)
     least = next(depth for depth in range(9) if arity**depth >= digits)
     assert plan(weights, (0, 15), luts, least).depth <= least
+
+
+def test_a_matrix_with_work_for_one_trial_can_have_a_limit_of_depth(monkeypatch):
+    weights = matrix(3, 6, 8, 4, 1.0)
+    monkeypatch.setattr(planner, "WORK", 1)
+    for depth in (0, 4):
+        made = planner.from_arrays(8, (0, 15), *planner.tables(weights, (0, 15), 4, depth))
+        assert_array_equal(made.evaluate(np.eye(8, dtype=np.int64)).T, weights)
 
 
 def test_a_plan_from_the_cache_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -813,7 +813,6 @@ extern "C" int64_t plan_sums(const int64_t *weights, int64_t rows, int64_t colum
     for (int64_t p = 0; p < count; ++p) {
         const double *given = preferences + 5 * p;
         const Preference preference{given[0], given[1], given[2], uint64_t(given[3]), int64_t(given[4])};
-        if (max_depth > 0 && preference.chain > 0) continue;
         std::vector<Terms> terms = decomposed(lines, columns, preference.chain);
         Trees trees(problem, Subexpressions(problem, std::move(terms), values, preference).solve());
         trees.dissolve();

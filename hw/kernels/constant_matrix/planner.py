@@ -98,7 +98,8 @@ def tables(
     size = np.abs(matrix)
     digits = np.bitwise_count(size ^ 3 * size).sum(axis=1, dtype=np.int64)
     work = max(1, int((digits**2).sum()))
-    trials = np.array(TRIALS[: max(1, min(len(TRIALS), WORK // work))], np.float64)
+    possible = [trial for trial in TRIALS if not (max_depth and trial.chain)]  # Rows in series are deep.
+    trials = np.array(possible[: max(1, WORK // work)], np.float64)
     capacity = int(digits.sum()) + rows
     sums, outputs = np.zeros((capacity, 10), np.int64), np.zeros((rows, 3), np.int64)
     count = _plan_sums(
