@@ -27,6 +27,7 @@ SHORT = [
     {"A_BITS": 1, "B_BITS": 1, "WIDTH": 2, "B_MINUS": 1},
     {"B_MINUS": 1, "B_SHIFT": 1, "B_BITS": 2},
     {"A_SHIFT": 2, "A_BITS": 2, "A_SIGNED": 1, "WIDTH": 5},
+    {"A_BITS": 1, "B_BITS": 1, "WIDTH": 4},
 ]
 EVERY_SHORT = [
     {"A_SHIFT": s, "B_SHIFT": t, "A_SIGNED": g, "B_SIGNED": h, "B_MINUS": m, "A_BITS": a, "B_BITS": b, "WIDTH": w}

@@ -78,7 +78,7 @@ module bf_short_adder #(
       end
     end else if (ends(k)) begin : g_carry
       assign y[k] = carry[k];
-      assign carry[k+1] = carry[k];
+      assign carry[k+1] = MINUS && carry[k];  // a borrow is the sign of all further bits, a carry is one bit
     end else if (k == FIRST + 1) begin : g_second
       LUT4 #(.INIT(of_two(0, 1'b0))) sum_of_bits (
           .A(a_placed[k-1]), .B(b_placed[k-1]), .C(a_placed[k]), .D(b_placed[k]), .Z(y[k]));
