@@ -367,6 +367,10 @@ def compressed(result: dict[str, Any], folder: Path, estimates: Sequence[dict[st
         for name in ("interval", "latency"):
             table.add_row(f"{name}, cycles", *(f"{each['cycles'][name]:,}" for each in estimates))
         table.add_row("frames/s", *(_number(each["fps"], ",.0f") for each in estimates))
+        if all(each["host_link"] for each in estimates):
+            table.add_row(
+                "of these, the host link", *(f"at most {each['host_link']['fps']:,.0f}" for each in estimates)
+            )
         out.print()
         _show(table)
     _files(folder)

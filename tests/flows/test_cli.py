@@ -302,7 +302,14 @@ def test_compress(here, tmp_path):
     assert after["lut"]["estimated"] < before["lut"]["estimated"]
     _, text, _ = here("compress", run, "-m", "merge", *options)
     left = sum(row["after"] for row in result["compression"]["weights"])
-    for word in ("unchanged", f"{left:,}", f"{after['lut']['estimated']:,}", "after 1 epochs of training"):
+    link = result["estimated"]["after"]["host_link"]["fps"]
+    for word in (
+        "unchanged",
+        f"{left:,}",
+        f"{after['lut']['estimated']:,}",
+        "after 1 epochs of training",
+        f"at most {link:,.0f}",
+    ):
         assert word in text
     status, text, _ = here("compress", "--list")
     assert status == 0
