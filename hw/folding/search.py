@@ -7,9 +7,10 @@ between, and no converter leads from one to another. Variable elimination (``hw.
 of the sum; a residual block needs tables over two nodes. If the result exceeds the budget of a resource, an integer
 program (``hw.folding.program``) finds the minimum within the budget.
 
-Foldings whose cost takes long to compute (``Kernel.least_resources``) have a lower bound of it at first. Where a result
+Foldings whose cost takes long to compute have a bound of it at first (``Kernel.least_resources``). Where a result
 contains some, the cost of one is computed, and the search begins again: what holds with lower bounds of what was not
-chosen holds with the costs.
+chosen holds with the costs. The bound of a constant matrix is measured, not proven, so the search is exact but for
+matrices that cost less than it: of these it may miss one.
 """
 
 from bisect import bisect_left
