@@ -40,7 +40,7 @@ CASES = {
 
 def run(path: Path, target: str) -> dict[str, Any]:
     """What ``bitfabric estimate --json`` computes, in this process."""
-    from flows.planner import estimate_build
+    from flows.estimates import estimate_build
     from hw.host.errors import BitfabricError
 
     cycles, said = None, ""

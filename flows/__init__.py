@@ -7,15 +7,15 @@ if TYPE_CHECKING:
     from flows.accelerator import Accelerator
     from flows.agreement import assert_engines_agree
     from flows.cost import HardwareCost
+    from flows.estimates import estimate_build
     from flows.pipeline import build
-    from flows.planner import estimate_build
 
 _MODULES = {
     "Accelerator": "accelerator",
     "HardwareCost": "cost",
     "assert_engines_agree": "agreement",
     "build": "pipeline",
-    "estimate_build": "planner",
+    "estimate_build": "estimates",
 }
 """Public name -> module that defines it. The two always differ, because an imported module would hide the name."""
 

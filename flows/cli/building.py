@@ -87,16 +87,16 @@ def estimate(
 
     Example: bitfabric estimate run/model.onnx --target ulx3s-85f --fps 1000000
     """
-    from flows import planner
+    from flows import estimates
     from flows.cli import render
 
     if pareto:
         if fps is not None or folding is not None or fill or parity:
             raise typer.BadParameter("--pareto shows all rates; leave --fps, --folding, --fill and --parity out")
-        result = planner.pareto(model, target, clock, input_type)
+        result = estimates.pareto(model, target, clock, input_type)
         emit(result) if as_json else render.front(result)
         return
-    result = planner.estimate_build(
+    result = estimates.estimate_build(
         model, target=target, fps=fps, folding=folding, fill=fill, clock_mhz=clock, parity=parity, input_type=input_type
     )
     emit(result) if as_json else render.estimated(result)

@@ -96,7 +96,7 @@ def compress(
 
 def _estimates(run: Path, out: Path, target: str, fps: float | None) -> list[dict[str, Any]]:
     """The estimates of the network before and after."""
-    from flows.planner import estimate_build
+    from flows.estimates import estimate_build
     from flows.progress import working
 
     with working("estimating both networks"):

@@ -10,7 +10,7 @@ from qonnx.core.datatype import DataType
 from typer.testing import CliRunner
 
 from flows.cli.main import app
-from flows.planner import estimate_build
+from flows.estimates import estimate_build
 from hw import families, plugins
 from hw.boards.targets import find_target
 from hw.families.ecp5 import ECP5

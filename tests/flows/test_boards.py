@@ -9,8 +9,8 @@ import pytest
 
 from flows import build
 from flows.engines import program
+from flows.estimates import estimate_build, pareto
 from flows.frames import score
-from flows.planner import estimate_build, pareto
 from flows.soft_errors import sweep
 from hw.boards import driver_folder
 from hw.boards.pty_board import PtyBoard

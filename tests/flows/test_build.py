@@ -8,7 +8,7 @@ import pytest
 from flows import build, step_cache
 from flows.accelerator import Accelerator
 from flows.build_report import BuildReport
-from flows.planner import estimate_build
+from flows.estimates import estimate_build
 from hw.host.errors import BitfabricError, UsageError
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.synth import yosys

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from flows import build
-from flows.planner import estimate_build
+from flows.estimates import estimate_build
 from flows.verify import equal
 from hw.folding import finn_json
 from hw.host.errors import BitfabricError

@@ -2,8 +2,9 @@
 
 import pytest
 
+from flows.candidate import CLOCK_MARGIN, MAX_UTILISATION
 from flows.config import BuildConfig
-from flows.planner import CLOCK_MARGIN, MAX_UTILISATION, Plan
+from flows.planner import Plan
 from hw.folding import choose, fmax
 from hw.folding.search import fits
 from hw.model import Model
@@ -15,7 +16,7 @@ from hw.passes.lanes import insert_width_converters
 def test_fill_gives_the_most_frames_a_second_that_the_clock_allows(clock, small):
     plan = Plan(Model.open(small / "model.onnx"), BuildConfig("lfe5u-12f", fill=True, clock_mhz=clock))
     design = plan.point
-    budget = plan.budget(MAX_UTILISATION)
+    budget = plan.best.budget(MAX_UTILISATION)
     assert fits(choose.estimate_resources(design.hardware, plan.device.family), budget)
     rates = {}
     for choice in filter(None, (plan.search.cheapest(cycles, budget) for cycles in plan.search.intervals)):

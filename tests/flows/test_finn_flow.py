@@ -13,8 +13,8 @@ import yaml
 from qonnx.core.modelwrapper import ModelWrapper
 
 from flows.cli import render
+from flows.estimates import estimate_build
 from flows.finn import estimate, flow, frontend, settings, workspace
-from flows.planner import estimate_build
 from flows.verify import equal
 from hw import finn
 from hw.host.errors import BitfabricError

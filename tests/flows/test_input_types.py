@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from flows import Accelerator, assert_engines_agree, build
-from flows.planner import estimate_build, pareto
+from flows.estimates import estimate_build, pareto
 from hw import finn
 from hw.host.errors import UsageError
 from hw.lowering.lower import lower

@@ -8,9 +8,11 @@ import pytest
 
 from flows import build
 from flows.build_report import Counts
+from flows.candidate import CLOCK_MARGIN, DEFAULT_UTILISATIONS
 from flows.cli import render
 from flows.config import BuildConfig
-from flows.planner import CLOCK_MARGIN, DEFAULT_UTILISATIONS, Plan, estimate_build
+from flows.estimates import estimate_build
+from flows.planner import Plan
 from flows.steps.place import Place
 from hw.folding import choose
 from hw.folding.search import fits
@@ -48,7 +50,9 @@ def test_where_a_quarter_holds_nothing_the_default_takes_half_and_then_what_fits
     assert estimate.choice.by == by
     used = choose.estimate_resources(plan.point.hardware, plan.device.family)
     for share, utilisation in DEFAULT_UTILISATIONS.items():
-        assert fits(used, plan.budget(utilisation)) == (share in ("half", "most") if by == "half" else share == "most")
+        assert fits(used, plan.best.budget(utilisation)) == (
+            share in ("half", "most") if by == "half" else share == "most"
+        )
         if share == by:
             break
     assert estimate.clock_mhz <= estimate.fmax_mhz  # a larger design than a quarter may miss the default clock

@@ -10,7 +10,7 @@ import pytest
 from onnx import numpy_helper
 
 from flows.cli import render
-from flows.planner import estimate_build
+from flows.estimates import estimate_build
 from flows.terminal import Terminal
 from hw.host.errors import BitfabricError
 from hw.ir import html

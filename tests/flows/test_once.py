@@ -10,7 +10,8 @@ from flows import build
 from flows import design_point as design_points
 from flows.accelerator import Accelerator
 from flows.design_point import DesignPoint
-from flows.planner import Plan, estimate_build
+from flows.estimates import estimate_build
+from flows.planner import Plan
 from hw import finn
 from hw import model as models
 from hw.lowering.lower import lower

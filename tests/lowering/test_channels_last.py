@@ -14,8 +14,8 @@ from qonnx.transformation.channels_last import ConvertToChannelsLastAndClean
 from qonnx.transformation.infer_shapes import InferShapes
 
 from flows import build
+from flows.estimates import estimate_build
 from flows.finn.frontend import dataflow
-from flows.planner import estimate_build
 from hw.host.errors import UsageError
 from hw.lowering.lower import lower, lower_model
 from hw.simulation.emulator import Emulator

@@ -1,0 +1,241 @@
+"""The choice of a design point for one graph: the model's own, or that without channels that do nothing."""
+
+from dataclasses import replace
+from functools import cached_property
+from math import ceil, floor
+from typing import Literal
+
+from flows import fit
+from flows.build_report import LogicCells
+from flows.config import BuildConfig
+from flows.design_point import DesignPoint
+from hw.boards.targets import Target
+from hw.fabric.devices import Device
+from hw.fabric.resources import Resources
+from hw.folding import choose, finn_json, fmax
+from hw.folding.finn_json import FoldingFile
+from hw.folding.fmax import Fmax
+from hw.folding.search import Search, fits
+from hw.folding.weights import too_many_weights
+from hw.host.errors import BitfabricError, UsageError
+from hw.ir.graph import Graph
+from hw.model import Model
+from hw.passes import fold
+from hw.passes.fold import apply_folding, current_folding
+from hw.passes.lanes import insert_width_converters
+from hw.passes.removal.remove import Removal, remove_channels
+from hw.timing.fifo_sizing import size_fifos
+
+MAX_UTILISATION = {"lut": 0.8, "ff": 0.8, "bram": 0.9, "dsp": 0.9}
+"""Maximum estimated fraction of each resource of the device for ``fill``. The rest is for routing, for the shell (about
+1,100 lookup tables and the frame buffers), and for errors of the resource model."""
+DEFAULT_UTILISATIONS: dict[Literal["quarter", "half", "most"], dict[str, float]] = {
+    "quarter": dict.fromkeys(MAX_UTILISATION, 0.25),
+    "half": dict.fromkeys(MAX_UTILISATION, 0.5),
+    "most": MAX_UTILISATION,
+}
+"""Fractions of the device for a design with neither a requested rate nor a folding: the first that holds any."""
+CYCLE_SLACK = 2.0
+"""Maximum ratio of cycles between a design that is faster by its clock and the design of the minimum interval."""
+CLOCK_MARGIN = 0.85
+"""Fraction of the estimated Fmax that placed designs reach, as measured by ``python -m benchmarks.clocks``."""
+ESTIMATE_ERROR = 1.3
+"""An estimate that exceeds the device by more than this factor ends a build before synthesis."""
+
+ChosenBy = Literal["rate", "folding", "fill", "model", "quarter", "half", "most", "smallest"]
+"""See ``FoldingChoice.by``."""
+
+_PREFERENCE: tuple[ChosenBy, ...] = ("rate", "folding", "fill", "model", "quarter", "half", "most", "smallest")
+
+
+class Candidate:
+    """The choices for one graph on a target, each made at the first access.
+
+    ``granularity``: channels that do nothing are removed down to a multiple of it; 0: none is removed.
+    """
+
+    def __init__(self, model: Model, config: BuildConfig, target: Target, granularity: int) -> None:
+        self.model = model
+        self.config = config
+        self.target = target
+        self.device: Device = target.device
+        self.clock_mhz = config.clock_mhz or self.device.clock_mhz
+        self.granularity = granularity
+
+    @cached_property
+    def removal(self) -> Removal:
+        """The model's dataflow graph, and the one without channels that do nothing."""
+        return remove_channels(self.model.graph, self.granularity)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The dataflow graph that is folded, with parity bits if requested."""
+        return self.removal.graph.with_parity() if self.config.parity else self.removal.graph
+
+    @cached_property
+    def search(self) -> Search:
+        """All foldings. Raises BitfabricError as ``check_weights``."""
+        self.check_weights()
+        return Search(self.graph, self.device.family, self.device.capacity, fit.most_cells(self.target), self.clock_mhz)
+
+    def check_weights(self) -> None:
+        """Raise BitfabricError where the device clearly has no room for the weights, however they are folded."""
+        family, capacity = self.device.family, self.device.capacity
+        if over := too_many_weights(self.graph, family, capacity, ESTIMATE_ERROR):
+            raise BitfabricError(
+                f"{self.model.path.name} does not fit {self.config.target}, however it is folded: its weights are "
+                f"{over.bits / 1e6:.1f} Mbit, and {capacity.bram} block RAMs and {capacity.lut} lookup tables hold "
+                f"{over.held / 1e6:.1f} Mbit at most; the largest layers are {', '.join(over.layers)}; take a bigger "
+                "device, a smaller network or fewer bits"
+            )
+
+    @cached_property
+    def wanted_cycles(self) -> int | None:
+        """Maximum cycles per frame at the rate ``fps``."""
+        if self.config.fps is None:
+            return None
+        cycles = floor(self.clock_mhz * 1e6 / self.config.fps)
+        least, layer = self.search.min_interval
+        if cycles < least:
+            best = floor(self.clock_mhz * 1e6 / least)
+            raise UsageError(
+                f"{self.config.fps:g} frames/s at {self.clock_mhz:g} MHz leave {cycles} cycles a frame; layer {layer} "
+                f"needs {least}: at most {best} frames/s are possible; ask for no more, or for a higher --clock"
+            )
+        return cycles
+
+    @cached_property
+    def point(self) -> DesignPoint:
+        """The design from the folding file, for the rate, as the model itself is folded, or for the area."""
+        return self.chosen[1]
+
+    @property
+    def known_point(self) -> DesignPoint | None:
+        """The design point, if it has been chosen already."""
+        chosen: tuple[ChosenBy, DesignPoint] | None = vars(self).get("chosen")
+        return chosen and chosen[1]
+
+    @cached_property
+    def folding_file(self) -> FoldingFile:
+        """The content of the folding file; of none, an empty one."""
+        path = self.config.folding
+        return FoldingFile({}) if path is None else finn_json.read(path, self.graph)
+
+    @cached_property
+    def chosen(self) -> tuple[ChosenBy, DesignPoint]:
+        """What the folding was chosen by, and the design."""
+        self.check_weights()
+        if self.config.folding is not None:
+            table = self.folding_file.table
+            return "folding", self._design(current_folding(apply_folding(self.graph, table)))
+        if self.wanted_cycles is not None:
+            return "rate", self._design(choose.for_rate(self.search, self.wanted_cycles).folding)
+        if self.config.fill:
+            return "fill", self._max_throughput(self.budget(MAX_UTILISATION))
+        if self.model.frontend.folded:
+            return "model", self._design(current_folding(self.graph))
+        for share, utilisation in DEFAULT_UTILISATIONS.items():
+            budget = self.budget(utilisation)
+            if self.search.fastest(budget) and self._within(design := self._fit_budget(budget), budget):
+                return share, design if share == "quarter" else self._slowed(design)
+        return "smallest", self._fit_budget(Resources())
+
+    def rank(self) -> tuple[float, ...]:
+        """How good the design is; less is better."""
+        by, design = self.chosen
+        used = choose.estimate_resources(design.hardware, self.device.family)
+        over = self.overflow(used, fit.logic_cells(self.target, used)) is not None
+        fps = design.clock_mhz * 1e6 / max(node.kernel.interval for node in design.hardware)
+        cost = choose.cost(used, self.device.capacity)
+        return _PREFERENCE.index(by), over, 0.0 if by in ("rate", "smallest") else -fps, cost
+
+    def _slowed(self, design: DesignPoint) -> DesignPoint:
+        """The design with a clock that it reaches with a margin, where none is requested and it misses the default."""
+        if self.config.clock_mhz is not None or design.fmax is None or design.fmax.mhz >= design.clock_mhz:
+            return design
+        return design.with_clock(self._clock(design.fmax))
+
+    def _design(self, table: fold.FoldingTable) -> DesignPoint:
+        """The design with this folding and the FIFO depths that it needs."""
+        depths = size_fifos(insert_width_converters(apply_folding(self.graph, table)))
+        granularity = self.granularity if self.removal.layers else 0
+        point = DesignPoint(self.model, self.config.parity, table, depths, self.clock_mhz, granularity=granularity)
+        vars(point)["removal"] = self.removal  # A point of a file finds it again.
+        return point.with_fmax(self._fmax(point.hardware))
+
+    def _fmax(self, hardware: Graph) -> Fmax | None:
+        """The estimated Fmax of the placed hardware, with the board's shell."""
+        return fmax.estimate_fmax(hardware, self.device, shell=self.target.board is not None)
+
+    def budget(self, shares: dict[str, float]) -> Resources:
+        """The budget: the given fractions of the device's resources."""
+        return Resources(**{name: int(shares[name] * have) for name, have in vars(self.device.capacity).items()})
+
+    def _fit_budget(self, budget: Resources, cycles: int = 0) -> DesignPoint:
+        """The fastest design of at least ``cycles`` cycles per frame that fits a budget together with its FIFOs, whose
+        depths follow from the folding; the smallest design where none fits."""
+        left = budget
+        while True:
+            choice = choose.for_budget(self.search, left, cycles)
+            design = self._design(choice.folding)
+            used = choose.estimate_resources(design.hardware, self.device.family)
+            if self._within(design, budget) or not fits(choice.used, left):
+                return design
+            left = Resources(**{
+                name: min(have, vars(budget)[name] - vars(used)[name] + vars(choice.used)[name])
+                for name, have in vars(left).items()
+            })  # fmt: skip
+            if (excess := self._excess_cells(used)) > 0:
+                left = replace(left, lut=left.lut - ceil(excess))
+
+    def _within(self, design: DesignPoint, budget: Resources) -> bool:
+        """Whether a design fits a budget together with its FIFOs."""
+        used = choose.estimate_resources(design.hardware, self.device.family)
+        return fits(used, budget) and self._excess_cells(used) <= 0
+
+    def _excess_cells(self, used: Resources) -> float:
+        """The logic cells of kernels of these resources beyond those that there are for them."""
+        packing = fit.packing_of(self.target)
+        return packing.estimate(used) - fit.most_cells(self.target) if packing else 0
+
+    def _max_throughput(self, budget: Resources) -> DesignPoint:
+        """The design with the maximum frames per second within a budget.
+
+        Its clock is the requested one if the design is estimated to reach it, and otherwise a clock that it reaches
+        with a margin. A smaller design has a higher Fmax, so foldings of somewhat more cycles are compared as well.
+        """
+        best, most = 0, 0.0
+        for choice in self.search.near_fastest(budget, CYCLE_SLACK):
+            hardware = insert_width_converters(apply_folding(self.graph, choice.folding))
+            if (rate := self._clock(self._fmax(hardware)) / choice.interval) > most:
+                best, most = choice.interval, rate
+        design = self._fit_budget(budget, best)
+        return design.with_clock(self._clock(design.fmax) or self.clock_mhz)
+
+    def _clock(self, estimated: Fmax | None) -> float:
+        """The clock for a design, in MHz; 0 where the estimated Fmax is below the requested clock."""
+        if estimated is None:
+            return self.clock_mhz
+        if self.config.clock_mhz is None:
+            return float(floor(CLOCK_MARGIN * estimated.mhz))
+        return self.clock_mhz if estimated.mhz >= self.clock_mhz else 0.0
+
+    def overflow(self, used: Resources, cells: LogicCells | None) -> str | None:
+        """What exceeds the device: resources, or else logic cells; None if the design fits."""
+        return self.device.overflow(used) or (fit.overflow(cells, cells.estimated) if cells else None)
+
+    def suggestion(self, most_cells: float | None = None) -> str:
+        """A sentence that names a folding that would fit, of at most ``most_cells`` logic cells (default: those that
+        there are for it)."""
+        search = self.search
+        if most_cells is not None and most_cells < search.most_cells:
+            search = Search(self.graph, self.device.family, self.device.capacity, most_cells, self.clock_mhz)
+        choice = search.fastest(self.budget(MAX_UTILISATION))
+        if choice is None:
+            used = choose.for_budget(search, Resources()).used
+            over = self.overflow(used, fit.logic_cells(self.target, used))
+            over = over or f"{used.lut} LUT and {used.bram} BRAM, and routing needs room"
+            return f"even the smallest folding does not fit ({over}); take a bigger device or a smaller network"
+        rate, used = floor(self.clock_mhz * 1e6 / choice.interval), choice.used
+        cycles = f"{choice.interval} cycles a frame"
+        return f"--fps {rate} ({cycles}) is estimated to fit, with {used.lut} LUT and {used.bram} BRAM"
