@@ -1,9 +1,8 @@
 """Constant matrix-vector products in logic: our plans against those of alkaid 0.8.2, the successor of da4ml.
 
 Both have the same matrices (``constant_matrices.safetensors``), ranges of inputs, and outputs in full precision.
-alkaid plans each matrix with each of its greedy methods (``METHODS``; each searches all depths of its decomposition),
-and keeps what costs the fewest tables; on 7 series its adders are also fused to adders of three operands. The tables
-are counted by ``hw.synth`` after the same synthesis, all matrices of a column in one design:
+alkaid plans each matrix with each of its greedy methods, and keeps what costs the fewest tables; on 7 series its adders
+are also fused to adders of three operands. The tables are counted by ``hw.synth`` after the same synthesis:
 
 - as alkaid writes it: its own Verilog, combinational;
 - (a): the adders of both plans, combinational, written in the same way (``hw/kernels/cells``); alkaid's plan in our
@@ -12,6 +11,10 @@ are counted by ``hw.synth`` after the same synthesis, all matrices of a column i
 
 On 7 series an adder of three operands is LUT6_2 and CARRY4: a LUT6_2 is one table of which both outputs are used. Yosys
 never makes it of ``a + b + c``, so alkaid's own Verilog has only adders of two operands there.
+
+``--da4ml PYTHON`` also compares with da4ml 0.6 as it writes its plans, on ECP5; PYTHON is an interpreter that has it.
+Plans of the peers and counts are kept in the cache: an interrupted run goes on where it was. A run of all matrices
+writes ``CONSTANT_MATRICES.md``.
 """
 
 import argparse
@@ -24,34 +27,28 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from alkaid.codegen.rtl.verilog import comb as alkaid_verilog
-from alkaid.trace import FVArray, HWConfig, trace
-from alkaid.trace.passes import fuse_ternary_adders
-from alkaid.types import _iter_sum_terms
 
 import hw.kernels
 from benchmarks import report
+from benchmarks.constant_matrices_peers import OWN, Module, alkaid, alkaid_files, da4ml
+from benchmarks.kept import kept
 from hw import array_file
-from hw.fabric.family import Family
 from hw.families import find_device
 from hw.kernels.constant_matrix import planner
 from hw.kernels.constant_matrix.adders import bits, is_short
-from hw.kernels.constant_matrix.plan import Plan, Term, from_tables
+from hw.kernels.constant_matrix.plan import Plan
 from hw.rtl.design import RtlDesign
-from hw.synth.yosys import synthesise
+from hw.synth import yosys
 
 FILE = Path(__file__).with_name("constant_matrices.safetensors")
 SHA256 = "5b1ae9e3f0092ad58b48d8e6a218e8643505f63010e13b536737f0895f72e353"
 DEVICES = {"xc7": "xc7z020", "ecp5": "lfe5u-85f"}
-METHODS: tuple[dict[str, Any], ...] = tuple(
-    {"method0": m} for m in ("wmc", "wmc-dc", "wmc-pdc", "mc", "mc-dc", "mc-pdc")
-)
-REST = "rest"
 CELLS = ("bf_ternary_adder.sv", "bf_short_adder.sv")
 MATRIX, NETWORK = 30.0, 2.0
 """Limits in seconds of CPU of a 256 x 256 matrix of 4-bit weights, and of the four matrices of jsc-mlp-w3a3."""
-DA4ML = {"w8 100%": 7776, "w8 25%": 2404, "w4 100%": 3832, "w4 50%": 1963, "w4 25%": 1150, "w4 10%": 407, "w2 50%": 726}
-"""Tables of ECP5 of da4ml 0.6 on matrices of 16 x 32 of these densities (other random weights, outputs registered)."""
+PAGE = Path(__file__).with_name("CONSTANT_MATRICES.md")
+NAME = "m"
+"""Name of a module of adders."""
 
 
 def matrices(only: str) -> dict[str, tuple[np.ndarray, tuple[int, int]]]:
@@ -67,50 +64,8 @@ def matrices(only: str) -> dict[str, tuple[np.ndarray, tuple[int, int]]]:
     return made
 
 
-def alkaid(weights: np.ndarray, bounds: tuple[int, int], family: Family) -> tuple[Plan, Any]:
-    """alkaid's cheapest plan in our form, and its cheapest as it writes it."""
-    inputs = weights.shape[1]
-    made = []
-    for options in METHODS:
-        low, high = (np.full(inputs, float(v)) for v in bounds)
-        x = FVArray.from_lhs(low, high, np.ones(inputs), hwconf=HWConfig(1, 1, -1), solver_options=options)
-        made.append(trace(x, x @ weights.T.astype(np.float32)))
-    forms = [*made, *map(fuse_ternary_adders, made)] if family.lut_inputs >= planner.TERNARY else made
-    plans = [converted(each, inputs, bounds) for each in forms]
-    return min(plans, key=lambda plan: plan.luts(family)), min(made, key=lambda each: each.cost)
-
-
-def converted(made: Any, inputs: int, bounds: tuple[int, int]) -> Plan:
-    """A plan of alkaid's operations: -1 input, -2 negation, 0 and 1 sum and difference, 11 sum of three, 5 zero."""
-    values: list[Term | None] = []
-    sums: list[list[Term]] = []
-
-    def scaled(term: Term | None, sign: int, shift: int) -> Term:
-        assert term is not None
-        return Term(term.source, term.shift + shift, term.sign * sign)
-
-    for op in made.ops:
-        if op.opcode == -1:
-            values.append(Term(op.data[0], made.inp_shifts[op.data[0]], 1))
-        elif op.opcode == -2:
-            values.append(scaled(values[op.addr[0]], -1, 0))
-        elif op.opcode == 5:
-            values.append(None)
-        else:
-            raw = [(op.addr[0], True, 0), (op.addr[1], op.opcode == 0, op.data[0])] if op.opcode in (0, 1) else None
-            terms = [scaled(values[a], 1 if plus else -1, int(k)) for a, plus, k in raw or _iter_sum_terms(op)]
-            shift, sign = min(t.shift for t in terms), max(t.sign for t in terms)
-            sums.append([Term(t.source, t.shift - shift, t.sign * sign) for t in terms])
-            values.append(Term(inputs + len(sums) - 1, shift, sign))
-    outputs: list[Term | None] = []
-    for index, shift, negated in zip(made.out_idxs, made.out_shifts, made.out_negs, strict=True):
-        value = values[index] if index >= 0 else None
-        outputs.append(None if value is None else scaled(value, -1 if negated else 1, int(shift)))
-    return from_tables(inputs, bounds, sums, outputs)
-
-
-def adders(plan: Plan, name: str, per_stage: int) -> str:
-    """SystemVerilog of the adders of a plan; with ``per_stage`` a register behind so many in series."""
+def adders(plan: Plan, per_stage: int) -> Module:
+    """The adders of a plan; with ``per_stage`` a register behind so many in series."""
     width = [max(1, bits(*plan.range(s))) for s in range(plan.inputs + len(plan.sums))]
     rows = [max(1, bits(*plan.output_range(r))) for r in range(len(plan.outputs))]
     stages = plan.stages(per_stage) if per_stage else 0
@@ -131,7 +86,7 @@ def adders(plan: Plan, name: str, per_stage: int) -> str:
 
     def lines() -> Iterator[str]:
         each_bits = width[0] if plan.inputs else 1
-        yield f"module {name} (input wire logic clk, input wire logic [{plan.inputs * each_bits - 1}:0] s,"
+        yield f"module {NAME} (input wire logic clk, input wire logic [{plan.inputs * each_bits - 1}:0] s,"
         yield f"  output logic [{sum(rows) - 1}:0] m);"
         for j in range(plan.inputs):
             yield f"  {kind(j)} v{j}_0; assign v{j}_0 = s[{j * each_bits}+:{each_bits}];"
@@ -170,31 +125,26 @@ def adders(plan: Plan, name: str, per_stage: int) -> str:
                 yield f"  always_ff @(posedge clk) v{source}_{at + 1} <= v{source}_{at};"
         yield "endmodule\n"
 
-    return "\n".join(lines())
+    return Module("\n".join(lines()), plan.inputs * max(1, bits(plan.low, plan.high)), sum(rows))
 
 
-def synthesised(
-    modules: dict[str, tuple[str, int, int]], files: dict[str, str], device: str
-) -> dict[str, tuple[int, int]]:
-    """Tables and flip-flops of each module (its text, and bits of its input and output), all in one design.
+def synthesised(module: Module, files: dict[str, str], device: str) -> tuple[int, int]:
+    """Tables and flip-flops of a module of adders, or of one that a peer has written."""
+    own = f"module {OWN} " in module.text
+    name, ports = (OWN, ".model_inp(s), .model_out(m)") if own else (NAME, ".clk, .s, .m")
+    top = (
+        f"module top (input wire logic clk, input wire logic [{module.entering - 1}:0] s,"
+        f" output logic [{module.leaving - 1}:0] m);\n  {name} u ({ports});\nendmodule\n"
+    )
 
-    Cells that are not attributed to a module are under REST."""
-    body, inputs, outputs = [], 0, 0
-    for name, (_, entering, leaving) in modules.items():
-        own = name.startswith("own")
-        ports = f".model_inp(s[{inputs}+:{entering}]), .model_out(m[{outputs}+:{leaving}])" if own else (
-            f".clk, .s(s[{inputs}+:{entering}]), .m(m[{outputs}+:{leaving}])")  # fmt: skip
-        body.append(f"  {name} u_{name} ({ports});")
-        inputs, outputs = inputs + entering, outputs + leaving
-    top = f"module top (input wire logic clk, input wire logic [{inputs - 1}:0] s, output logic [{outputs - 1}:0] m);"
-    text = "\n".join((*(t for t, _, _ in modules.values()), top, *body, "endmodule\n"))
-    with TemporaryDirectory() as folder:
-        made = synthesise(RtlDesign("top", {}, {}, {**files, "top.sv": text}), find_device(device), Path(folder))
-    counted = {name: made.instances.get(f"u_{name}") for name in modules}
-    result = {name: (each.lut, each.ff) if each else (0, 0) for name, each in counted.items()}
-    lut, ff = (sum(column) for column in zip(*result.values(), strict=True))
-    print(f"{device}: {len(modules)} matrices, {made.resources.lut:,} tables, {made.seconds:.0f} s", flush=True)
-    return result | {REST: (made.resources.lut - lut, made.resources.ff - ff)}
+    def make() -> tuple[int, int]:
+        with TemporaryDirectory() as folder:
+            design = RtlDesign("top", {}, {}, {**files, "top.sv": module.text + top})
+            used = yosys.synthesise(design, find_device(device), Path(folder)).resources
+        return used.lut, used.ff
+
+    lut, ff = kept(["synthesis", yosys.version(), device, files, module.text, top], make)
+    return lut, ff
 
 
 def cpu(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -203,81 +153,80 @@ def cpu(work: Callable[[], Any]) -> tuple[Any, float]:
     return work(), time.process_time() - started
 
 
-def measure(family: str, only: str, per_stage: int) -> dict[str, Any]:
-    """Prints the table of a family; its rows."""
+def measure(family: str, only: str, per_stage: int, interpreter: str | None) -> list[dict[str, Any]]:
+    """The rows of a family: by matrix the tables and flip-flops of each column."""
     device = find_device(DEVICES[family])
     cells = {name: (Path(str(hw.kernels.__path__[0])) / "cells" / name).read_text() for name in CELLS}
-    shipped = Path(alkaid_verilog.__file__).parent / "source"
-    own = {f"{p.stem}.sv": p.read_text() for p in shipped.glob("*.v")}
-    plans: dict[str, tuple[Plan, Plan]] = {}
-    native, seconds = {}, {}
-    for i, (name, (weights, bounds)) in enumerate(matrices(only).items()):
-        tables, seconds[name] = cpu(partial(planner.tables, weights, bounds, device.family.lut_inputs))
+    found = []
+    for name, (weights, bounds) in matrices(only).items():
+        tables, seconds = cpu(partial(planner.tables, weights, bounds, device.family.lut_inputs))
         ours = planner.from_arrays(weights.shape[1], bounds, *tables)
-        theirs, made = alkaid(weights, bounds, device.family)
+        theirs, own = alkaid(weights, bounds, device.family)
         x = np.random.default_rng(0).integers(*bounds, (20, weights.shape[1]), endpoint=True)
         for plan in (ours, theirs):
             np.testing.assert_array_equal(plan.evaluate(x), x @ weights.T)
-        plans[name] = ours, theirs
-        text = alkaid_verilog.comb_logic_gen(made, f"own{i}").replace("`default_nettype none", "")
-        native[f"own{i}"] = text, int(made.inp_kifs.sum()), int(made.out_kifs.sum())
-    columns: dict[str, dict[str, tuple[int, int]]] = {}
-    for side, who in enumerate(("ours", "alkaid")):
-        for kind, stage in (("a", 0), ("b", per_stage)):
-            modules = {}
-            for i, each in enumerate(plans.values()):
-                plan = each[side]
-                leaving = sum(max(1, bits(*plan.output_range(r))) for r in range(len(plan.outputs)))
-                entering = plan.inputs * max(1, bits(plan.low, plan.high))
-                modules[f"m{i}"] = adders(plan, f"m{i}", stage), entering, leaving
-            columns[f"{who} {kind}"] = synthesised(modules, cells, DEVICES[family])
-    columns["own"] = synthesised(native, own, DEVICES[family])
-    rows: list[list[Any]] = []
-    table = []
-    for i, name in enumerate([*plans, "cells of none"]):
-        numbers = {
-            key: found.get(f"{'own' if key == 'own' else 'm'}{i}", found[REST]) for key, found in columns.items()
-        }
-        row = [name, numbers["own"][0], numbers["alkaid a"][0], numbers["ours a"][0], *numbers["alkaid b"], 0]
-        row += [*numbers["ours b"], 0, 0]
-        if name in plans:
-            ours, theirs = plans[name]
-            row[6], row[9:] = theirs.stages(per_stage), (ours.stages(per_stage), ours.luts(device.family))
-            table.append({"matrix": name, "cpu_s": seconds[name], "depth": ours.depth, **numbers})
-        rows.append(row)
-    totals = ["total", *(sum(row[i] for row in rows) for i in range(1, 11))]
-    report.show(
-        f"{family}: tables (LUT) and flip-flops; (b) with a register behind every {per_stage} adders",
-        ["matrix", "alkaid's Verilog", "(a) alkaid", "(a) ours", "(b) alkaid", "FF", "cycles", "(b) ours", "FF",
-         "cycles", "our model"],
-        [*rows, totals],
-    )  # fmt: skip
-    for kind, theirs_at, ours_at in (("(a)", 2, 3), ("(b)", 4, 7)):
-        better = sum(row[ours_at] < row[theirs_at] for row in rows[:-1])
-        print(f"{kind} total {totals[ours_at]:,} of {totals[theirs_at]:,}; better on {better} of {len(plans)} matrices")
-    if family == "ecp5":
-        registered = {row[0].removeprefix("16x32 "): row[3] for row in rows if str(row[0]).startswith("16x32")}
-        report.show("16 x 32, against da4ml 0.6", ["matrix", "da4ml", "ours"],
-                    [[name, DA4ML.get(name, "-"), lut] for name, lut in registered.items()])  # fmt: skip
-    network = sum(s for name, s in seconds.items() if name.startswith("jsc"))
-    print(f"planning of jsc-mlp-w3a3: {network:.2f} s of CPU (limit {NETWORK:.0f} s)")
-    return {"rows": table, "network_cpu_s": network}
+        row: dict[str, Any] = {"matrix": name, "cpu_s": seconds, "depth": ours.depth, "model": ours.luts(device.family)}
+        row["alkaid's Verilog"] = synthesised(own, alkaid_files(), device.name)[0]
+        for who, plan in (("alkaid", theirs), ("ours", ours)):
+            row[f"{who} (a)"] = synthesised(adders(plan, 0), cells, device.name)[0]
+            row[f"{who} (b)"], row[f"{who} FF"] = synthesised(adders(plan, per_stage), cells, device.name)
+            row[f"{who} cycles"] = plan.stages(per_stage)
+        if interpreter and family == "ecp5":
+            row["da4ml"] = synthesised(*da4ml(weights, bounds, interpreter), device.name)[0]
+        print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+        found.append(row)
+    return found
+
+
+def show(family: str, rows: list[dict[str, Any]], per_stage: int) -> list[str]:
+    """Prints the table of a family; the same as Markdown."""
+    columns = ["alkaid's Verilog", "alkaid (a)", "ours (a)", "alkaid (b)", "alkaid FF", "alkaid cycles", "ours (b)",
+               "ours FF", "ours cycles", "model"]  # fmt: skip
+    columns += ["da4ml"] * ("da4ml" in rows[0])
+    lines = [[row["matrix"], *(row[c] for c in columns)] for row in rows]
+    lines.append(["total", *(sum(row[c] for row in rows) for c in columns)])
+    title = f"{family}: tables (LUT) and flip-flops; (b) with a register behind every {per_stage} adders"
+    report.show(title, ["matrix", *columns], lines)
+    text = [f"## {title}", "", f"| matrix | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    text += [f"| {' | '.join(f'{c:,}' if isinstance(c, int) else c for c in line)} |" for line in lines] + [""]
+    peers = ["alkaid (a)", "alkaid (b)", *["da4ml"] * ("da4ml" in rows[0])]
+    for peer in peers:
+        mine = "ours (b)" if peer.endswith("(b)") else "ours (a)"
+        theirs, ours = ([row[c] for row in rows] for c in (peer, mine))
+        fewer, more = (sum(test) for test in ([o < t for o, t in zip(ours, theirs, strict=True)],
+                                              [o > t for o, t in zip(ours, theirs, strict=True)]))  # fmt: skip
+        text.append(f"{mine} against {peer}: {sum(ours):,} and {sum(theirs):,} tables; fewer on {fewer} of "
+                    f"{len(rows)} matrices, more on {more}.")  # fmt: skip
+        print(text[-1])
+    return [*text, ""]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", choices=DEVICES, action="append", help="by default all")
     parser.add_argument("--only", default="", help="only matrices whose name contains this")
     parser.add_argument("--adders-per-stage", type=int, default=2)
+    parser.add_argument("--da4ml", metavar="PYTHON", help="an interpreter that has da4ml 0.6")
     options = parser.parse_args()
+    per_stage = options.adders_per_stage
     results: dict[str, Any] = {}
+    text = ["# Constant matrices in logic, as counted by `python -m benchmarks.constant_matrices --da4ml PYTHON`", ""]
+    text += ["The module's text says what the columns are. Peers: alkaid 0.8.2 and da4ml 0.6, each by its best method.",
+             f"Synthesis: {yosys.version()}.", ""]  # fmt: skip
     for family in options.family or DEVICES:
-        results[family] = measure(family, options.only, options.adders_per_stage)
+        results[family] = measure(family, options.only, per_stage, options.da4ml)
+        text += show(family, results[family], per_stage)
+    network = max(sum(row["cpu_s"] for row in rows if row["matrix"].startswith("jsc")) for rows in results.values())
     weights = np.random.default_rng(0).integers(-7, 8, (256, 256))
     planner.tables(weights[:2, :2], (0, 15), 4)  # compiles
     _, seconds = cpu(lambda: planner.tables(weights, (0, 15), 4))
-    print(f"planning of a 256 x 256 matrix of 4-bit weights: {seconds:.1f} s of CPU (limit {MATRIX:.0f} s)")
-    report.save("constant_matrices", {**results, "matrix_cpu_s": seconds, "sha256": SHA256})
+    text += [f"Planning of the matrices of jsc-mlp-w3a3: {network:.2f} s of CPU (limit {NETWORK:.0f} s); of a",
+             f"256 x 256 matrix of 4-bit weights: {seconds:.1f} s (limit {MATRIX:.0f} s)."]  # fmt: skip
+    print("\n".join(text[-2:]))
+    report.save("constant_matrices", {**results, "network_cpu_s": network, "matrix_cpu_s": seconds, "sha256": SHA256})
+    if not options.only and not options.family and options.da4ml:
+        PAGE.write_text("\n".join(text) + "\n")
+        print(f"written to {PAGE}")
 
 
 if __name__ == "__main__":
