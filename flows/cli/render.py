@@ -1,6 +1,7 @@
 """The commands' output as text: tables, and the paths of files."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ FOLDED = 12
 """Minimum width, in characters, of a column of names in a terminal that is too narrow for the table."""
 STEP = 1.05
 """Minimum ratio of cycles between a row of a Pareto front and the row before it."""
+LOGIC = "constant_matrix", "constant_threshold"
+"""Operators of layers whose weights or thresholds are in no memory."""
 
 
 class _Table(Table):
@@ -90,9 +93,16 @@ def _title(layers: Sequence[Layer], name: str) -> str:
     return next((layer.title for layer in layers if layer.name == name), name)
 
 
-def _protected(layers: Sequence[Layer]) -> str:
-    """The names of the layers whose memories have parity bits."""
-    return one_line(", ".join(layer.name for layer in layers if layer.parity))
+def _parity(layers: Sequence[Layer]) -> list[str]:
+    """What has parity bits, and a line for each layer whose constants are logic; none where no layer has parity."""
+    protected = one_line(", ".join(layer.name for layer in layers if layer.parity))
+    if not protected:
+        return []
+    logic = [one_line(layer.name) for layer in layers if layer.operator in LOGIC]
+    return [
+        f"memories of {protected}",
+        *(f"{name} has no memory to protect: its constants are logic" for name in logic),
+    ]
 
 
 def _rate(fps: float | None) -> str:
@@ -184,8 +194,8 @@ def built(accelerator: "Accelerator") -> None:
     for name, line in zip(("folding", "", ""), _choice(report.choice) if report.choice else (), strict=False):
         facts.add_row(name, line)
     facts.add_row("latency", _both(report.cycles.latency) + f": {report.latency_us:.2f} us")
-    if protected := _protected(report.layers):
-        facts.add_row("parity", f"memories of {protected}")
+    for name, line in zip(chain(["parity"], repeat("")), _parity(report.layers), strict=False):
+        facts.add_row(name, line)
     if report.critical_path:
         facts.add_row("critical path", report.critical_path)
     out.print(facts)
@@ -274,8 +284,8 @@ def estimated(result: dict[str, Any]) -> None:
         out.print(f"{name.upper():<10}{count['estimated']:,} of {count['available']:,}")
     if cells := result["logic_cells"]:
         out.print(f"cells     {cells['estimated']:,} of {cells['available']:,} {cells['name']}, as they are packed")
-    if protected := _protected(layers):
-        out.print(f"parity    memories of {protected}", soft_wrap=True)
+    for name, line in zip(chain(["parity"], repeat("")), _parity(layers), strict=False):
+        out.print(f"{name:<10}{line}", soft_wrap=True)
     fmax = result["fmax_mhz"]
     if fmax["estimated"]:
         missed = ", below the clock" if fmax["estimated"] < result["clock_mhz"] else ""

@@ -21,6 +21,8 @@ from hw.host.text import one_line, printable
 from hw.ir import html
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.stream import Stream
+from hw.kernels.constant_matrix.kernel import ConstantMatrix
+from hw.kernels.constant_threshold.kernel import ConstantThreshold
 from hw.kernels.fifo.kernel import Fifo
 from hw.rtl.design import instances
 from hw.simulation import verilator
@@ -54,6 +56,21 @@ def test_names_in_tables_are_shown_as_they_are_and_printable(screen: io.StringIO
     assert len(lines) == len(HOSTILE)
     for name, line in zip(HOSTILE, lines, strict=True):
         assert line.startswith(one_line(name))
+
+
+def test_parity_names_the_layers_without_a_memory() -> None:
+    named = (("fc0", "constant_matrix", False), ("fc0_threshold", "constant_threshold", False),
+             ("fc1", "matrix_vector", True), ("fc2", "matrix_vector", False))  # fmt: skip
+    layers = [
+        Layer(name=name, operator=operator, PE=1, SIMD=1, cycles=1, parity=parity, estimated=None)
+        for name, operator, parity in named
+    ]
+    memories, *logic = render._parity(layers)
+    assert memories == "memories of fc1"
+    assert [line.split()[0] for line in logic] == ["fc0", "fc0_threshold"]
+    assert all(line.endswith("has no memory to protect: its constants are logic") for line in logic)
+    assert render._parity(layers[:2]) == []
+    assert (ConstantMatrix.op, ConstantThreshold.op) == render.LOGIC
 
 
 def test_names_and_texts_of_tools_in_lines(screen: io.StringIO) -> None:

@@ -1,6 +1,7 @@
 """Plans of constant matrix-vector products: exact, with exact ranges, the same each time, made again if corrupted."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,11 +9,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from hw.fabric.resources import Resources
 from hw.families.ecp5.family import ECP5
 from hw.families.xc7.family import XC7
+from hw.folding.search import Search
 from hw.kernels.constant_matrix import planner
 from hw.kernels.constant_matrix.planner import plan
 from hw.native import cache
+from tests.builders.networks import perceptron
 
 RANGES = st.sampled_from([(0, 1), (0, 3), (0, 15), (-1, 1), (-8, 7), (-7, 0), (3, 9)])
 
@@ -65,19 +69,52 @@ def test_a_matrix_with_work_for_one_trial_can_have_a_limit_of_depth(monkeypatch)
         assert_array_equal(made.evaluate(np.eye(8, dtype=np.int64)).T, weights)
 
 
-def test_a_plan_from_the_cache_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    weights = matrix(2, 5, 6, 4, 1.0)
-    first = plan(weights, (0, 3), 4)
+@pytest.fixture
+def made_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """An empty cache of plans in ``tmp_path``, and the matrices that are planned, each time one is."""
+    made: list[np.ndarray] = []
+    tables = planner.tables
+
+    def counted(matrix: np.ndarray, *options: Any) -> tuple[np.ndarray, np.ndarray]:
+        made.append(matrix)
+        return tables(matrix, *options)
+
     library = cache.cache_folder() / "native"
+    library.mkdir(parents=True, exist_ok=True)
     monkeypatch.setenv("BITFABRIC_CACHE", str(tmp_path))
     (tmp_path / "native").symlink_to(library)
+    monkeypatch.setattr(planner, "tables", counted)
+    return made
+
+
+def test_a_plan_from_the_cache_is_whole_and_made_once(tmp_path: Path, made_plans: list[np.ndarray]):
+    weights = matrix(2, 5, 6, 4, 1.0)
+    first = plan(weights, (0, 3), 4)
     assert plan(weights, (0, 3), 4) == first
+    assert len(made_plans) == 1
     entries = list((tmp_path / "plans").iterdir())
     assert len(entries) == 1
     saved = (entries[0] / "sums.npy").read_bytes()
-    (entries[0] / "sums.npy").write_bytes(saved[:-8] + bytes(8))
+    (entries[0] / "sums.npy").write_bytes(saved[:-8] + b"\xff" * 8)
     assert plan(weights, (0, 3), 4) == first
     assert (entries[0] / "sums.npy").read_bytes() == saved
+    assert len(made_plans) == 2
+
+
+@pytest.mark.parametrize("family", [ECP5, XC7])
+def test_a_search_plans_each_matrix_once_and_the_next_search_none(family, made_plans: list[np.ndarray]):
+    available = Resources(lut=24288, ff=24288, bram=56, dsp=28)
+    types = [("INT3", "INT3"), ("UINT3", "INT3")]
+
+    def front() -> list[tuple[int, Resources]]:
+        graph = perceptron(np.random.default_rng(0), [16, 24, 5], types)
+        search = Search(graph, family, available, clock_mhz=100.0)
+        return [(choice.interval, choice.used) for choice in search.pareto_front(available)]
+
+    first = front()
+    assert len(made_plans) == len(types)
+    assert front() == first
+    assert len(made_plans) == len(types)
 
 
 def test_resources_count_registers_and_what_waits():
