@@ -51,6 +51,7 @@ docs: env
 
 bench: env
 	$(RUN)/python -m benchmarks.training_speed
+	$(RUN)/python -m benchmarks.lookup_speed
 	$(RUN)/python -m benchmarks.emulator
 	$(RUN)/python -m benchmarks.memory_bits
 	$(RUN)/python -m benchmarks.interval

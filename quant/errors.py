@@ -19,6 +19,10 @@ class QuantError(Exception):
         self.status = status
 
 
+class QuantWarning(UserWarning):
+    """A warning about a training: what is suspect, and what to do."""
+
+
 def require_training() -> None:
     """Raises QuantError if the packages of the extra ``train`` are not installed."""
     if missing := [name for name in EXTRA if find_spec(name) is None]:

@@ -11,6 +11,7 @@ from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from brevitas.proxy import ActQuantProxyFromInjector
 from torch.nn import functional
 
+from quant.lookup.tables import TableLayer
 from quant.models.network import Network
 
 __all__ = [
@@ -42,9 +43,10 @@ def accuracy(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, batch_siz
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One linear or convolution layer; operations are for one frame.
+    """One linear, convolution or table layer; operations are for one frame.
 
-    ``kind`` is "linear", "conv", "depthwise" or "grouped". ``input_shape`` and ``output_shape`` exclude the batch.
+    ``kind`` is "linear", "conv", "depthwise", "grouped" or "lookup". The weights of the last are the entries of its
+    tables, and each wire counts as an operation of one bit. ``input_shape`` and ``output_shape`` exclude the batch.
     ``signed_inputs`` is whether integers at the input have a sign. ``weight_bits`` and
     ``act_bits`` are the widths of the operands that the layer multiplies: 32 for floating point; the sum over a pooling
     window includes the bits that the sum adds. ``nonzeros`` counts the weights that are not zero at inference.
@@ -206,7 +208,7 @@ class _Traced(torch.Tensor):
 
 @torch.no_grad()
 def summary(model: Network) -> Summary:
-    """Returns the sizes and operations of every linear and convolution layer, for one frame; it runs a frame of zeros.
+    """Returns the sizes and operations of every linear, convolution and table layer, for one frame of zeros.
 
     >>> from quant import create_model
     >>> sizes = summary(create_model("tfc-w1a1"))
@@ -257,10 +259,32 @@ def summary(model: Network) -> Summary:
             )
         )
 
+    def measure_tables(layer, inputs, output) -> None:  # type: ignore[no-untyped-def]
+        codes = layer.codes()
+        wires = output[0].numel() * layer.fan_in
+        rows.append(
+            LayerSummary(
+                name=names[layer],
+                kind="lookup",
+                input_shape=tuple(inputs[0].shape[1:]),
+                output_shape=tuple(output.shape[1:]),
+                signed_inputs=False,
+                weight_bits=1,
+                act_bits=1,
+                weights=codes.numel(),
+                nonzeros=int(codes.sum()),
+                memory_bits=codes.numel(),
+                macs=wires,
+                bit_operations=wires,
+            )
+        )
+
     training = model.training
     hooks = []
     for module in names:
-        if isinstance(module, QuantWeightBiasInputOutputLayer):
+        if isinstance(module, TableLayer):
+            hooks.append(module.register_forward_hook(measure_tables))
+        elif isinstance(module, QuantWeightBiasInputOutputLayer):
             hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(measure)]
         elif isinstance(module, ActQuantProxyFromInjector) and module.is_quant_enabled:
             quantizer: Any = module.fused_activation_quant_proxy.tensor_quant

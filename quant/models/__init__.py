@@ -6,7 +6,8 @@ to 8 bits and ternary weights, ``fixed_point`` for larger widths, and no quantiz
 can be requested by name.
 
 Families: ``tfc``, ``sfc``, ``lfc``, ``jsc-mlp``, ``kws-mlp`` (fully connected), ``cnv``, ``lenet5``, ``vgg-small``
-(convolutions), ``resnet8``, ``resnet20`` (residual), ``mobilenet-v1`` (depthwise separable). The families with
+(convolutions), ``resnet8``, ``resnet20`` (residual), ``mobilenet-v1`` (depthwise separable). The tables of
+``lookup-s``, ``lookup-m`` and ``lookup-l`` (lookup networks) have no widths. The families with
 convolutions have the option ``width``, a factor for all channels.
 """
 

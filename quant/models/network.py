@@ -18,7 +18,8 @@ class Network(torch.nn.Module):
     The input holds whole numbers in the scale of the data, ``in_range`` = (low, high). The network's first layer,
     ``input``, quantizes it to ``in_bits`` (see ``quant.layers.InputQuant``). The default is 4 bits for ranges within
     0..16 (the digits, whose maximum of 16 becomes 15) and 8 bits otherwise, which leaves images unchanged. A scheme
-    that quantizes nothing does not quantize the input either. ``name`` and ``scheme`` state what was built.
+    that quantizes nothing does not quantize the input either. An ``encoder`` takes the quantizer's place. ``name`` and
+    ``scheme`` state what was built.
     """
 
     options: dict[str, Any]  # the arguments of ``create_model`` besides name and scheme
@@ -31,12 +32,15 @@ class Network(torch.nn.Module):
         classes: int,
         in_range: tuple[int, int],
         in_bits: int | None = None,
+        encoder: torch.nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.name, self.scheme = name, scheme
         self.input_shape, self.classes, self.in_range = tuple(input_shape), classes, in_range
         self.input: torch.nn.Module
-        if in_bits is None and not scheme.quantizes:
+        if encoder is not None:
+            self.input = encoder
+        elif in_bits is None and not scheme.quantizes:
             self.input = torch.nn.Identity()
         else:
             narrow = in_range[0] >= 0 and in_range[1] <= 16

@@ -22,7 +22,10 @@ _MODULES = {
     **dict.fromkeys(("cnv", "lenet5", "vgg-small"), "quant.models.plain"),
     **dict.fromkeys(("resnet8", "resnet20"), "quant.models.resnet"),
     "mobilenet-v1": "quant.models.mobilenet",
+    **dict.fromkeys(("lookup-s", "lookup-m", "lookup-l"), "quant.models.lookup"),
 }
+# family -> its only scheme; the names of these families have no widths
+_ONLY_SCHEMES = dict.fromkeys(("lookup-s", "lookup-m", "lookup-l"), "lookup")
 # family -> builder that was passed to ``register_model``
 _REGISTERED: dict[str, Callable[..., "Network"]] = {}
 _LISTED = ("w1a1", "w1a2", "w2a2", "wternarya2", "w4a4", "w8a8", "w16a16", "float")
@@ -52,8 +55,15 @@ def builder(family: str) -> Callable[..., "Network"]:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Returns the model names that match a shell pattern, sorted. Widths that are not listed work as well."""
-    names = (f"{family}-{widths}" for family in families() for widths in _LISTED)
+    """Returns the model names that match a shell pattern, sorted. Widths that are not listed work as well.
+
+    Lookup networks have no widths.
+    """
+    names = (
+        name
+        for family in families()
+        for name in ([family] if family in _ONLY_SCHEMES else [f"{family}-{widths}" for widths in _LISTED])
+    )
     return sorted(fnmatch.filter(names, pattern))
 
 
@@ -71,6 +81,7 @@ def create_model(name: str, scheme: str | Scheme | None = None, **options: Any) 
     """
     family, _ = _parts(name)
     chosen = scheme if isinstance(scheme, Scheme) else choose_scheme(name, scheme)
+    _check_scheme(name, chosen.name)
     if "in_features" in options:
         options["input_shape"] = (options.pop("in_features"),)
     build = builder(family)
@@ -93,6 +104,9 @@ def choose_scheme(name: str, scheme: str | None = None, parameters: Mapping[str,
     """
     family, widths = _parts(name)
     parameters = parameters or {}
+    if family in _ONLY_SCHEMES:
+        _check_scheme(name, scheme or _ONLY_SCHEMES[family])
+        return schemes.get(_ONLY_SCHEMES[family], **parameters)
     if not widths and scheme is not None:
         return schemes.get(scheme, **parameters)
     if widths == "float":
@@ -116,6 +130,20 @@ def choose_scheme(name: str, scheme: str | None = None, parameters: Mapping[str,
         return chosen
     described = chosen.describe()
     return schemes.get(described.pop("name"), **{**described, **parameters})
+
+
+def _check_scheme(name: str, scheme: str) -> None:
+    """Raises QuantError (status 2) for widths or a scheme that a family with an only scheme does not have."""
+    family, widths = _parts(name)
+    only = _ONLY_SCHEMES.get(family)
+    if only is not None and widths:
+        raise QuantError(f"model {name!r}: {family} has tables of bits and no widths: take {family}", status=2)
+    if only is not None and scheme != only:
+        raise QuantError(
+            f"model {family} has tables for weights, which scheme {scheme} does not quantize: take its own scheme, "
+            f"{only}, or another model",
+            status=2,
+        )
 
 
 def _parts(name: str) -> tuple[str, str]:

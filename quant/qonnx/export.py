@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from qonnx.core.datatype import DataType
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.fold_constants import FoldConstants
 from qonnx.transformation.general import (
@@ -53,6 +54,9 @@ def export(
     Nodes are named after their modules: ``hidden_0_linear_MatMul``; nodes of further calls of the same module end in
     ``_1``, ``_2``, ...
 
+    Layers of tables (``quant.lookup``) are plain ONNX, described in docs/ir.md. Where nothing before their encoder
+    quantizes the input, the input is annotated with the smallest type of whole numbers that holds ``in_range``.
+
     ``frames`` (N, *input_shape) are executed in torch and with qonnx. Default: 64 random frames, which are whole
     numbers if both ends of ``in_range`` are, else uniformly distributed. ``input_shape`` (without the batch) and
     ``in_range`` default to those of the network. Another module needs both of them, or ``frames``.
@@ -77,6 +81,9 @@ def export(
         raise QuantError(f"export of {name}: {error}", error.status) from error
     nodes = _name_nodes(exported)
     wrapper = _clean(exported)
+    left = {node.name for node in wrapper.graph.node}  # others computed constants
+    nodes = {path: [each for each in names if each in left] for path, names in nodes.items()}
+    _annotate_input(wrapper, model.in_range if in_range is None and isinstance(model, Network) else in_range)
     verification = verify(name, frozen, wrapper, nodes, checked)
     with replacing(target) as part:
         wrapper.save(str(part))
@@ -119,16 +126,20 @@ def _silence() -> Iterator[None]:
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     sys.stdout.flush()
-    output = os.dup(1)
+    sys.stderr.flush()
+    kept = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
     with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)  # if an export fails, torch's C++ code prints the whole graph there
+        # Torch's C++ code prints warnings there and, if an export fails, the whole graph.
+        for descriptor in kept:
+            os.dup2(nowhere.fileno(), descriptor)
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        os.dup2(output, 1)
-        os.close(output)
+        for descriptor, copied in kept.items():
+            os.dup2(copied, descriptor)
+            os.close(copied)
         logging.disable(previous)
 
 
@@ -175,7 +186,7 @@ def _track(model: torch.nn.Module) -> list[str]:
 
 def _name_nodes(model: onnx.ModelProto) -> dict[str, list[str]]:
     """Gives all nodes unique names after their modules, and states the modules in the nodes' metadata, as torch.onnx's
-    newer exporter does. Returns the node names of each quantizer by its path."""
+    newer exporter does. Returns the node names of each quantizer, encoder and layer of tables by its path."""
     taken: set[str] = set()
     found: dict[str, list[str]] = {}
     for node in model.graph.node:
@@ -195,7 +206,30 @@ def _name_nodes(model: onnx.ModelProto) -> dict[str, list[str]]:
             node.metadata_props.append(onnx.StringStringEntryProto(key=SCOPES, value=str(scopes)))
         if place is not None:
             found.setdefault(path, []).append(unique)
+        elif len(scopes) > 2 and (node.op_type == "GreaterOrEqual" or _reads_tables(node)):
+            found.setdefault(scopes[-2], []).append(unique)
     return found
+
+
+def _reads_tables(node: onnx.NodeProto) -> bool:
+    """Returns whether a node gathers along the first axis, as of the tables of a layer."""
+    return node.op_type == "Gather" and not any(each.name == "axis" and each.i for each in node.attribute)
+
+
+def _annotate_input(wrapper: ModelWrapper, in_range: tuple[float, float] | None) -> None:
+    """States the type of an input of whole numbers that an encoder compares as they are."""
+    readers = wrapper.find_consumers("global_in")
+    while len(readers) == 1 and readers[0].op_type in ("Flatten", "Reshape", "Gather"):
+        readers = wrapper.find_consumers(readers[0].output[0])
+    compared = {reader.op_type for reader in readers} == {"GreaterOrEqual"}
+    if not compared or in_range is None or any(end != int(end) for end in in_range):
+        return
+    low, high = map(int, in_range)
+    if low >= 0:
+        kind = f"UINT{max(1, high.bit_length())}"
+    else:
+        kind = f"INT{1 + max(1, (~low).bit_length(), high.bit_length())}"
+    wrapper.set_tensor_datatype("global_in", DataType[kind])
 
 
 def _scopes(name: str) -> list[str]:

@@ -12,6 +12,7 @@ import torch
 from brevitas.proxy.parameter_quant import ParameterQuantProxyFromInjector
 from brevitas.quant_tensor import QuantTensor
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime import InferenceSession
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_node, execute_onnx
 from qonnx.transformation.change_batchsize import ChangeBatchSize
@@ -20,6 +21,8 @@ from qonnx.util.basic import get_preferred_qonnx_opset
 from torch.nn import functional
 
 from quant.errors import QuantError
+from quant.lookup.tables import TableLayer
+from quant.lookup.thermometer import Thermometer
 from quant.qonnx.handlers import quantizers, tensor_quant
 
 QUANTIZERS = ("Quant", "BipolarQuant", "MultiThreshold", "Trunc")
@@ -33,10 +36,11 @@ _ELEMENTS = 2_000_000
 class Verification:
     """The result of comparing the exported file with torch over ``frames`` inputs.
 
-    With sums in float64, where rounding has no effect, every integer of the ``quantizers`` activation quantizers was
-    equal (otherwise the export fails), and ``max_abs_diff`` is the largest difference of a logit. In float32, which
-    QONNX prescribes, a value within float32's rounding error of a decision threshold may be quantized differently.
-    ``float32_max_abs_diff`` (logits) and ``float32_arg_max_differ`` (frames) measure the effect.
+    With sums in float64, where rounding has no effect, every integer of the ``quantizers`` activation quantizers,
+    encoders and layers of tables was equal (otherwise the export fails), and ``max_abs_diff`` is the largest difference
+    of a logit. In float32, which QONNX prescribes, a value within float32's rounding error of a decision threshold may
+    be quantized differently. ``float32_max_abs_diff`` (logits) and ``float32_arg_max_differ`` (frames) measure the
+    effect; both are 0 for networks of tables alone, which ONNX Runtime executes by itself.
     """
 
     frames: int
@@ -60,6 +64,9 @@ def verify(
     double = _with_float64_sums(batched)
     by_name = {node.name: node for node in double.graph.node}
     torch64 = _Recorded(frozen)
+    # Files without QONNX's operators are executed by ONNX Runtime alone.
+    plain = all(node.domain in ("", "ai.onnx") for node in batched.graph.node)
+    session = InferenceSession(batched.model.SerializeToString()) if plain else None
     outputs = []
     for start in range(0, len(frames), size):
         count = min(size, len(frames) - start)
@@ -70,7 +77,7 @@ def verify(
             _compare(name, path, calls, [by_name[each] for each in nodes[path]], context)
         with torch.no_grad():
             expected32 = value_of(frozen(torch.from_numpy(part))).numpy()
-        found32 = execute_onnx(batched, {"global_in": part})["global_out"]
+        found32 = session.run(None, {"global_in": part})[0] if session else _execute32(batched, part)
         outputs.append([each[:count] for each in (expected, context["global_out"], expected32, found32)])
     expected, found, expected32, found32 = (np.concatenate(each) for each in zip(*outputs, strict=True))
     difference = float(np.abs(found - expected).max())
@@ -79,6 +86,11 @@ def verify(
         raise QuantError(
             f"export of {name}: the outputs differ by up to {difference:.3g}, so the file was not written; "
             "please report this model"
+        )
+    if session and _is_exact(frozen) and not np.array_equal(found32, expected32):
+        raise QuantError(
+            f"export of {name}: ONNX Runtime computes other outputs than torch, so the file was not written; please "
+            "report this model"
         )
     differ = (found32.argmax(1) != expected32.argmax(1)).reshape(len(frames), -1).any(axis=1)
     return Verification(
@@ -115,7 +127,7 @@ def _compare(
         )
     for code, node in zip(calls, nodes, strict=True):
         scale: Any = 1.0
-        if node.op_type != "MultiThreshold":  # MultiThreshold outputs codes
+        if node.op_type in ("Quant", "BipolarQuant", "Trunc"):  # others output codes
             scale = context[node.input[4 if node.op_type == "Trunc" else 1]]
         exported = np.rint(context[node.output[0]] / scale).astype(np.int64)
         wrong = np.argwhere(exported != code)
@@ -140,6 +152,16 @@ class _Recorded:
             if not isinstance(proxy, ParameterQuantProxyFromInjector):
                 module.register_forward_hook(self._keep(path))
 
+        for path, module in self.model.named_modules():
+            if isinstance(module, TableLayer | Thermometer):
+                module.register_forward_hook(self._keep_bits(path))
+
+    def _keep_bits(self, path: str) -> Any:
+        def hook(module: Any, _inputs: Any, output: torch.Tensor) -> None:
+            self.codes.setdefault(path, []).append(module.in_file(output).numpy().astype(np.int64))
+
+        return hook
+
     def _keep(self, path: str) -> Any:
         def hook(_module: Any, _inputs: Any, outputs: Any) -> None:
             values, scale = outputs[:2]
@@ -154,6 +176,17 @@ class _Recorded:
         return output, self.codes
 
 
+def _is_exact(model: torch.nn.Module) -> bool:
+    """Returns whether all sums of a model are counts of bits, which do not depend on their order."""
+    trained = [module for module in model.modules() if next(module.parameters(recurse=False), None) is not None]
+    return bool(trained) and all(isinstance(module, TableLayer | Thermometer) for module in trained)
+
+
+def _execute32(batched: ModelWrapper, frames: np.ndarray) -> np.ndarray:
+    found: np.ndarray = execute_onnx(batched, {"global_in": frames})["global_out"]
+    return found
+
+
 def _cast(value: Any, dtype: torch.dtype) -> Any:
     return value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
@@ -164,6 +197,10 @@ def _with_float64_sums(wrapper: ModelWrapper) -> ModelWrapper:
     for tensor in double.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float64), tensor.name))
+    for node in double.graph.node:
+        for each in node.attribute:
+            if node.op_type == "Cast" and each.i == TensorProto.FLOAT:
+                each.i = TensorProto.DOUBLE
     for value in (*double.graph.input, *double.graph.output, *double.graph.value_info):
         if value.type.tensor_type.elem_type == TensorProto.FLOAT:
             value.type.tensor_type.elem_type = TensorProto.DOUBLE
@@ -194,7 +231,8 @@ def _execute(double: ModelWrapper, frames: np.ndarray) -> dict[str, np.ndarray]:
             used = {each: context[each].astype(np.float32) for each in (*node.input, *node.output) if each}
         execute_node(node, used, double.graph, versions.get(node.domain, get_preferred_qonnx_opset()))
         for each in node.output:
-            context[each] = used[each].astype(np.float64)
+            # Bits and addresses of tables are bool and int64.
+            context[each] = used[each].astype(np.float64) if used[each].dtype.kind == "f" else used[each]
     return context
 
 

@@ -33,6 +33,7 @@ _SCHEMES = {
     "integer": ("quant.schemes.integer", "Integer"),
     "lab": ("quant.schemes.loss_aware", "LossAware"),
     "learned_step": ("quant.schemes.learned_step", "LearnedStep"),
+    "lookup": ("quant.schemes.lookup", "Lookup"),
     "ternary_connect": ("quant.schemes.ternary_connect", "TernaryConnect"),
     "twn": ("quant.schemes.twn", "TWN"),
     "xnor": ("quant.schemes.xnor", "XNOR"),

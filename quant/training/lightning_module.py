@@ -11,6 +11,7 @@ import torch
 from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from torch.nn import functional
 
+from quant.lookup.tables import TableLayer
 from quant.models.network import Network
 from quant.quantizers.glorot import glorot_bound
 from quant.schemes.scheme import Scheme
@@ -39,10 +40,10 @@ def glorot_factor(weight: torch.Tensor) -> float:
 
 
 def scheme_layers(model: torch.nn.Module) -> dict[Scheme, list[Any]]:
-    """Returns the linear and convolution layers of each scheme in the model, in order."""
+    """Returns the linear, convolution and table layers of each scheme in the model, in order."""
     found: dict[Scheme, list[Any]] = {}
     for module in model.modules():
-        if isinstance(module, QuantWeightBiasInputOutputLayer):
+        if isinstance(module, QuantWeightBiasInputOutputLayer | TableLayer):
             found.setdefault(module.scheme, []).append(module)
     return found
 
@@ -175,9 +176,12 @@ class Training(lightning.LightningModule):
 
 @torch.no_grad()
 def weight_codes(schemes: Mapping[Scheme, list[Any]]) -> list[torch.Tensor]:
-    """Returns the integers of every quantized weight, as at inference (without the randomness of training)."""
+    """Returns the integers of every quantized weight and table, as at inference, without the randomness of training."""
     found = []
     for layer in (layer for layers in schemes.values() for layer in layers):
+        if isinstance(layer, TableLayer):
+            found.append(layer.codes())
+            continue
         proxy = layer.weight_quant
         if proxy.is_quant_enabled:
             training = proxy.training

@@ -30,6 +30,7 @@ from quant.training.callbacks import Bar, KeepBest, KeepCheckpoint
 from quant.training.config import TrainConfig, TrainerOptions, check_label_smoothing
 from quant.training.distillation import Teacher, distillation_loss
 from quant.training.lightning_module import LOSSES, Epoch, Training, hand_out
+from quant.training.lookup import SAMPLES, LookupTraining, freeze_constants, has_tables
 from quant.training.pruning import hardware_savings, pruning_callbacks
 
 # Below this number of multiply-adds per forward step, several threads are slower than one (on a busy machine by a
@@ -140,7 +141,7 @@ def fit(
     bar = Bar(model.name, epochs)
     shown = bar if (bar.visible if progress is None else progress) else None
     pruning = [] if config.prune is None else pruning_callbacks(model, config.prune, saved)
-    own = [*pruning, *(callback for callback in (best, shown, kept) if callback is not None)]
+    own: list[Callback] = [*pruning, *(callback for callback in (best, shown, kept) if callback is not None)]
     with _quiet_lightning(), torch.random.fork_rng(), _threads(1 if work < SMALL else torch.get_num_threads()):
         runner = _trainer(epochs, [*callbacks, *own], config.trainer)
         rank, processes, device = runner.global_rank, runner.world_size, runner.strategy.root_device
@@ -167,6 +168,14 @@ def fit(
                 return config.distill_weight * distillation_loss(logits, tutor(inputs), config.temperature)
 
         torch.manual_seed(seed + rank)
+        tables = None
+        if has_tables(model):
+            order = torch.randperm(len(batches.x), generator=torch.Generator().manual_seed(seed))[:SAMPLES]
+            model.to(device)
+            tables = LookupTraining(model, epochs * len(batches), _inputs(model, batches.x[order]).float())
+            runner.callbacks.append(tables)  # type: ignore[attr-defined]
+            if not resumed:
+                tables.prepare(model)
         training = Training(model, loss_function, rates, epochs, batches, request, teach, best)
         _run(runner, training, batches, kept.path if resumed else None)  # type: ignore[union-attr]
     if best is not None:
@@ -178,6 +187,9 @@ def fit(
         torch.manual_seed(seed)
         plain = Batches(x[~apart], y[~apart], batch_size, shape=model.input_shape, seed=seed)
         model.scheme.finish(model, (inputs for inputs, _ in plain))
+    if tables is not None:
+        freeze_constants(model, _inputs(model, plain.x))
+        tables.warn()
     model.eval()
     seconds = time.perf_counter() - start
     x_test, y_test = (torch.tensor(a, device=device) for a in (data.x_test, data.y_test))

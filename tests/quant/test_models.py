@@ -75,7 +75,9 @@ def test_bad_requests(arguments, message):
 
 def test_list_models():
     assert {"tfc-w1a1", "mobilenet-v1-w4a4", "cnv-float"} <= set(list_models())
-    assert [name.removesuffix("-w2a2") for name in list_models("*-w2a2")] == families()
+    tables = list_models("lookup-*")
+    assert tables == ["lookup-l", "lookup-m", "lookup-s"]
+    assert sorted([*(name.removesuffix("-w2a2") for name in list_models("*-w2a2")), *tables]) == families()
     assert list_models("nothing*") == []
 
 
@@ -107,7 +109,7 @@ SMALL = {
     ],
 )
 def test_every_family_learns_and_exports(tmp_path, family, widths):
-    assert set(SMALL) == set(families())
+    assert {*SMALL, "lookup-s", "lookup-m", "lookup-l"} == set(families())  # these: tests/quant/test_lookup_models.py
     torch.manual_seed(0)
     options, layer_count = SMALL[family]
     model = create_model(f"{family}-{widths}", **options)

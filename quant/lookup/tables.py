@@ -1,0 +1,132 @@
+"""The base class of layers of tables: latent tables, wires, and the state in which wires are learned."""
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import torch
+
+from quant.errors import QuantError
+from quant.lookup.function import Lookup, multilinear
+from quant.lookup.wiring import Wiring, fixed_wires, random_wires
+from quant.schemes.lookup import Lookup as LookupScheme
+
+Gradient = Literal["finite", "multilinear"]
+"""How tables are trained. ``finite``: the forward pass of a training is that of the hardware, gradients are finite
+differences of the latent tables. ``multilinear``: a training computes with numbers from 0 to 1, the mean of each table
+for independent bits, and only evaluation and hardware compute with bits."""
+
+MOST_FAN_IN = 8
+
+
+class TableLayer(torch.nn.Module):
+    """``outputs`` tables, each of which reads ``fan_in`` of ``inputs`` bits.
+
+    - ``tables``: latent entries (outputs, 2**fan_in); an entry is 1 in hardware where the latent one is above 0.
+    - ``wires``: (fan_in, outputs) int64; wire 0 is the lowest bit of the address.
+
+    Raises QuantError (status 2) for a fan-in outside 2 to 8, sizes below 1, an unknown wiring or gradient, and wires to
+    no input.
+    """
+
+    tables: torch.nn.Parameter
+    wires: torch.Tensor
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        fan_in: int,
+        wiring: Wiring | Any,
+        gradient: Gradient,
+        scheme: LookupScheme | None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if not 2 <= fan_in <= MOST_FAN_IN:
+            raise QuantError(
+                f"{name}: a fan-in of {fan_in} is outside 2 to {MOST_FAN_IN}: take 4 or 6, as the tables of FPGAs have",
+                status=2,
+            )
+        if inputs < 1 or outputs < 1:
+            raise QuantError(f"{name}: {outputs} tables of {inputs} inputs are wired to nothing: at least 1", status=2)
+        if gradient not in get_args(Gradient):
+            raise QuantError(f"{name}: no gradient {gradient!r}: choose {' or '.join(get_args(Gradient))}", status=2)
+        self.inputs, self.outputs, self.fan_in, self.gradient = inputs, outputs, fan_in, gradient
+        self.scheme = LookupScheme() if scheme is None else scheme
+        if isinstance(wiring, str):
+            if wiring not in get_args(Wiring):
+                raise QuantError(
+                    f"{name}: no wiring {wiring!r}: choose {', '.join(get_args(Wiring))}, or give the wires", status=2
+                )
+            self.wiring: str = wiring
+            wires = random_wires(fan_in, outputs, torch.arange(inputs))
+        else:
+            self.wiring = "fixed"
+            wires = fixed_wires(name, wiring, inputs, outputs, fan_in)
+        self.register_buffer("wires", wires)
+        self.tables = torch.nn.Parameter(torch.empty(outputs, 2**fan_in).uniform_(-0.3, 0.3))
+        # Set by a training (quant.training.lookup), which keeps them in its checkpoints.
+        self.scores: torch.Tensor | None = None
+        self.candidates: torch.Tensor | None = None
+        self.observers: list[Callable[[torch.Tensor, torch.Tensor], None]] = []
+
+    def extra_repr(self) -> str:
+        return f"{self.inputs}, {self.outputs}, fan_in={self.fan_in}, wiring={self.wiring}"
+
+    def codes(self) -> torch.Tensor:
+        """The entries of the tables in hardware, (outputs, 2**fan_in) bool."""
+        return self.tables.detach() > 0
+
+    def rows(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns the bits that the tables choose from, (inputs, M), of the layer's input."""
+        raise NotImplementedError
+
+    def in_file(self, y: torch.Tensor) -> torch.Tensor:
+        """Returns the layer's output as the tensor that an exported file reads from the tables."""
+        return y
+
+    def lookup(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns the outputs (outputs, M) of bits (inputs, M); rows are the layer's inputs and outputs."""
+        if self.gradient == "multilinear" and self.training:
+            y = multilinear(x, self.tables, self.wires, self.scores, self.candidates)
+        else:
+            y = Lookup.apply(x, self.tables, self.wires, self.scores if self.training else None, self.candidates)
+        for observe in self.observers:
+            observe(x, y)
+        return y
+
+    def flat_tables(self) -> torch.Tensor:
+        """The entries of all tables in a row, for an export: that of output o at address a is ``o * 2**fan_in + a``."""
+        return self.codes().flatten().to(self.tables.dtype)
+
+    def read(self, bits: torch.Tensor) -> torch.Tensor:
+        """Returns the outputs for gathered bits (..., outputs, fan_in), in the operators that an exported file has."""
+        powers = torch.tensor([2.0**j for j in range(self.fan_in)], dtype=bits.dtype)
+        rows = torch.arange(self.outputs) * 2**self.fan_in
+        return self.flat_tables()[torch.matmul(bits, powers).long() + rows]
+
+    @torch.no_grad()
+    def start_wiring(self, candidates: torch.Tensor) -> None:
+        """Draws the wires anew among ``candidates`` (C,), inputs that carry information."""
+        self.wires.copy_(random_wires(self.fan_in, self.outputs, candidates))
+
+    @torch.no_grad()
+    def start_learning(self, candidates: torch.Tensor) -> None:
+        """Learns the wires among ``candidates`` (C,), from now on, until ``stop_learning``."""
+        self.start_wiring(candidates)
+        place = torch.zeros(self.inputs, dtype=torch.long, device=candidates.device)
+        place[candidates] = torch.arange(len(candidates), device=candidates.device)
+        self.candidates = candidates
+        self.scores = torch.zeros(self.fan_in * self.outputs, len(candidates), device=candidates.device)
+        # Of candidates with equal scores, the present wire is the best one.
+        self.scores.scatter_(1, place[self.wires].view(-1, 1), 1e-6)
+
+    @torch.no_grad()
+    def rewire(self) -> None:
+        """Wires each input of a table to the candidate with the best score."""
+        if self.scores is not None and self.candidates is not None:
+            self.wires.copy_(self.candidates[self.scores.argmax(1)].view_as(self.wires))
+
+    def stop_learning(self) -> None:
+        """Freezes the wires."""
+        self.scores = self.candidates = None
