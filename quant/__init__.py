@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from quant.errors import QuantError, require_training
 
 if TYPE_CHECKING:
-    from quant import compression, robustness, schemes
+    from quant import compression, lookup, robustness, schemes
     from quant.cost import CostModel, LayerBits, LayerCost, LayerShape
     from quant.data import DataSet, load_data
     from quant.metrics import summary
@@ -45,6 +45,7 @@ _HOMES = {
     "export": "quant.qonnx.export",
     "list_models": "quant.models",
     "load_checkpoint": "quant.training.checkpoint",
+    "lookup": "quant.lookup",
     "register_model": "quant.models",
     "save_checkpoint": "quant.training.checkpoint",
     "schemes": "quant.schemes",
@@ -73,6 +74,7 @@ __all__ = [
     "list_models",
     "load_checkpoint",
     "load_data",
+    "lookup",
     "register_model",
     "robustness",
     "save_checkpoint",

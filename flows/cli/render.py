@@ -397,7 +397,10 @@ def networks() -> None:
     for family in families():
         table.add_row(family, _first_sentence(builder(family)))
     _show(table)
-    out.print("\nA name ends in widths, as in cnv-w1a2, tfc-wternarya2, or in float. Schemes and their parameters:\n")
+    out.print(
+        "\nA name ends in widths, as in cnv-w1a2, tfc-wternarya2, or in float; lookup networks have none. Schemes and "
+        "their parameters:\n"
+    )
     table = _table("name", "")
     for name in schemes.list():
         scheme = schemes.get_class(name)

@@ -25,11 +25,16 @@ class LookupTraining(Callback):
     ``collapsed`` names the layers most of whose tables do not depend on the samples, with their shares.
     """
 
-    def __init__(self, model: torch.nn.Module, steps: int, samples: torch.Tensor) -> None:
+    def __init__(self, model: torch.nn.Module) -> None:
         self.layers = _table_layers(model)
+        self.ends = dict.fromkeys(self.layers, 0)
+        self.samples = torch.empty(0)
+        self.collapsed: dict[str, float] = {}
+
+    def plan(self, steps: int, samples: torch.Tensor) -> None:
+        """Sets the schedule of a training of ``steps`` steps, and training samples (N, *input_shape) to look at."""
         self.ends = {name: round(layer.scheme.wiring_share * steps) for name, layer in self.layers.items()}
         self.samples = samples
-        self.collapsed: dict[str, float] = {}
 
     def prepare(self, model: torch.nn.Module) -> None:
         """Chooses levels and first wires for a new training, layer by layer, as the samples reach them.

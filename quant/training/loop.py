@@ -76,7 +76,8 @@ def fit(
     ``data`` is a data set or its name (``quant.load_data``). The test set is evaluated once, at the end, and does not
     influence the training. ``config`` has the settings (default: ``TrainConfig()``). The rules of the model's schemes
     apply: optimizer, clip of latent weights, Glorot-scaled learning rates, and loss and learning rates where ``config``
-    has none. Equal arguments produce equal results on the same CPU.
+    has none. Layers of tables learn their wires (``quant.schemes.lookup.Lookup``). Equal arguments produce equal
+    results on the same CPU.
 
     ``teacher`` is a trained network, float or quantized, or a run folder or checkpoint that contains one. The model
     learns its outputs in addition to the labels (``config.temperature``, ``config.distill_weight``).
@@ -104,7 +105,7 @@ def fit(
     - pruning of 1-bit weights, which have no zero, or of more weights than leaves every output an input;
     - ``resume`` without ``checkpoint``, and a checkpoint of a different training.
 
-    Raises KeyboardInterrupt on Ctrl-C.
+    Raises KeyboardInterrupt on Ctrl-C. Warns (QuantWarning) of layers of tables that do not depend on the samples.
     """
     start = time.perf_counter()
     config = TrainConfig() if config is None else config
@@ -141,7 +142,8 @@ def fit(
     bar = Bar(model.name, epochs)
     shown = bar if (bar.visible if progress is None else progress) else None
     pruning = [] if config.prune is None else pruning_callbacks(model, config.prune, saved)
-    own: list[Callback] = [*pruning, *(callback for callback in (best, shown, kept) if callback is not None)]
+    tables = LookupTraining(model) if has_tables(model) else None
+    own = [*pruning, *(callback for callback in (tables, best, shown, kept) if callback is not None)]
     with _quiet_lightning(), torch.random.fork_rng(), _threads(1 if work < SMALL else torch.get_num_threads()):
         runner = _trainer(epochs, [*callbacks, *own], config.trainer)
         rank, processes, device = runner.global_rank, runner.world_size, runner.strategy.root_device
@@ -168,14 +170,11 @@ def fit(
                 return config.distill_weight * distillation_loss(logits, tutor(inputs), config.temperature)
 
         torch.manual_seed(seed + rank)
-        tables = None
-        if has_tables(model):
+        if tables is not None:
             order = torch.randperm(len(batches.x), generator=torch.Generator().manual_seed(seed))[:SAMPLES]
-            model.to(device)
-            tables = LookupTraining(model, epochs * len(batches), _inputs(model, batches.x[order]).float())
-            runner.callbacks.append(tables)  # type: ignore[attr-defined]
+            tables.plan(epochs * len(batches), _inputs(model, batches.x[order]).float())
             if not resumed:
-                tables.prepare(model)
+                tables.prepare(model.to(device))
         training = Training(model, loss_function, rates, epochs, batches, request, teach, best)
         _run(runner, training, batches, kept.path if resumed else None)  # type: ignore[union-attr]
     if best is not None:
