@@ -24,7 +24,7 @@ def compress(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN2/", help="folder of the compressed run")],
     density: Annotated[
-        float | None, typer.Option(help="share of each layer's weights (merge: neurons) that is left")
+        float | None, typer.Option(help="share of each layer's weights (merge: neurons, slim: channels) that is left")
     ] = None,
     fraction: Annotated[float | None, typer.Option(help="the share that becomes 0 instead")] = None,
     structure: Annotated[
@@ -34,6 +34,12 @@ def compress(
             help="weights that become zero together: 2:4, bank-balanced:PExSIMD, blocks:PExSIMD or columns (default: "
             "single weights)",
         ),
+    ] = None,
+    criterion: Annotated[
+        str | None, typer.Option(help="slim: which channels go: l1, slimming, structured, less-is-more, ... (--list)")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="prune, obd, slim: what is saved on --target: lut, cycles or rom_bits")
     ] = None,
     layers: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="layers to compress, as 'hidden.*' (default: all)")
@@ -60,7 +66,7 @@ def compress(
 ) -> None:  # fmt: skip
     """Compress a trained network by one method, train it further, and export it.
 
-    The option by=lut (cycles, rom_bits) of prune and obd ranks by what a weight saves on the target.
+    With --by, prune, obd and slim rank by what a weight, or a channel, saves on the target.
 
     Example: bitfabric compress run/ --method prune --density 0.25 --target ulx3s-85f --fps 1000000 -o small/
     """
@@ -69,8 +75,9 @@ def compress(
     if fps is not None and target is None:
         raise typer.BadParameter("--fps is the rate of the estimates: give --target too")
     options = pairs("--option", option or [])
-    if structure is not None:
-        options["structure"] = structure
+    for name, value in (("structure", structure), ("criterion", criterion), ("by", by)):
+        if value is not None:
+            options[name] = value
     cost = None
     if target is not None:
         from flows.cost import cost_on

@@ -1,14 +1,25 @@
 """The command ``bitfabric train``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
 from flows.cli.arguments import AsJson, emit, pairs
-from quant.training.config import Augmentation, Bias, Criterion, Loss, Pruning, TrainConfig, TrainerOptions
+from quant.training.config import (
+    Augmentation,
+    Bias,
+    ChannelPenalty,
+    Criterion,
+    Loss,
+    Pruning,
+    Slimming,
+    TrainConfig,
+    TrainerOptions,
+)
 
 _PRUNING = "Pruning during the training"
+_SLIMMING = "Penalty that makes channels superfluous, for bitfabric compress --method slim --criterion NAME"
 _OPTION = {name: f"--prune-{name}" for name in ("layers", "structure", "span", "by", "lasso", "decay")}
 _LIGHTNING = "Devices (Lightning's own options)"
 
@@ -140,6 +151,13 @@ def train(
         Bias | None,
         typer.Option(help="weight decay that drives small weights to zero", rich_help_panel=_PRUNING),
     ] = None,
+    slim_penalty: Annotated[
+        ChannelPenalty | None,
+        typer.Option(metavar="NAME", help=f"{', '.join(get_args(ChannelPenalty))}", rich_help_panel=_SLIMMING),
+    ] = None,
+    slim_strength: Annotated[
+        float | None, typer.Option(metavar="STRENGTH", help="of it (default: by penalty)", rich_help_panel=_SLIMMING)
+    ] = None,
     accelerator: Annotated[
         str | None, typer.Option(help="cpu, gpu, ... (default: a GPU if there is one)", rich_help_panel=_LIGHTNING)
     ] = None,
@@ -163,6 +181,8 @@ def train(
 
     With a float teacher: bitfabric train tfc-float -o teacher/ and bitfabric train tfc-w1a1 --teacher teacher/ -o run/
     """
+    if slim_strength is not None and slim_penalty is None:
+        raise typer.BadParameter("--slim-strength needs --slim-penalty")
     settings = {
         "batch_size": batch_size,
         "learning_rate": learning_rate,
@@ -182,6 +202,7 @@ def train(
             target=target,
             fps=fps,
         ),
+        "slimming": None if slim_penalty is None else Slimming(slim_penalty, slim_strength),
     }
     from quant import train_run
 

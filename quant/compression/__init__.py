@@ -1,4 +1,4 @@
-"""Compression of trained networks: pruning, weight sharing, product quantization, entropy coding, and their sizes.
+"""Compression of trained networks: pruning, slimming, weight sharing, product quantization, entropy coding, and sizes.
 
     from quant import compression
 
@@ -15,7 +15,9 @@ scale.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from quant.compression.channel_lasso import slim_by_lasso
 from quant.compression.coding import decode, encode
+from quant.compression.criteria import SCORES, Removable, channel_savings, choose_channels
 from quant.compression.layerwise import obq, obs
 from quant.compression.merging import merge_neurons
 from quant.compression.mixture import Mixture, share_by_mixture
@@ -25,19 +27,25 @@ from quant.compression.saving import savings
 from quant.compression.sensitivity import curvature, curvature_from_adam, saliency
 from quant.compression.sharing import entropy_quantize, share_weights, uniform_quantize
 from quant.compression.size import Report, Row, report
+from quant.compression.slimming import slim
 from quant.compression.snapping import snap
 from quant.compression.vectors import product_quantize, residual_quantize
 from quant.compression.weights import describe, prepare
 
 if TYPE_CHECKING:
     from quant.training.deep_compression import deep_compression
+    from quant.training.slimming import slim_by
     from quant.training.soft_sharing import soft_sharing
 
 __all__ = [
     "BIASES",
+    "SCORES",
     "Mixture",
+    "Removable",
     "Report",
     "Row",
+    "channel_savings",
+    "choose_channels",
     "curvature",
     "curvature_from_adam",
     "decode",
@@ -58,6 +66,9 @@ __all__ = [
     "share_by_mixture",
     "share_weights",
     "shrink",
+    "slim",
+    "slim_by",
+    "slim_by_lasso",
     "snap",
     "soft_sharing",
     "uniform_quantize",
@@ -66,6 +77,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Imported on first use: they import the training loop, which imports this package to read checkpoints.
-    if name in ("deep_compression", "soft_sharing"):
-        return getattr(import_module(f"quant.training.{name}"), name)
+    modules = {"deep_compression": "deep_compression", "slim_by": "slimming", "soft_sharing": "soft_sharing"}
+    if name in modules:
+        return getattr(import_module(f"quant.training.{modules[name]}"), name)
     raise AttributeError(f"module 'quant.compression' has no attribute {name!r}")

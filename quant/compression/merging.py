@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
+from quant.compression.channels import network_frame
 from quant.compression.forms import Pruned
 from quant.compression.latent import assign
 from quant.compression.neurons import Hidden, hidden_neurons
@@ -48,11 +49,7 @@ def merge_neurons(
     Raises QuantError (status 2) for a fraction outside [0, 1) or that leaves no neuron, and where nothing can be
     merged: a chosen layer that is none of these, 1-bit weights, shared weights or codewords.
     """
-    if frame is None:
-        shape = getattr(model, "input_shape", None)
-        if shape is None:
-            raise QuantError("merge_neurons needs frame, an input of the network (1, ...)", status=2)
-        frame = torch.zeros(1, *shape, device=next(model.parameters()).device)
+    frame = network_frame(model, frame, "merge_neurons")
     chosen = find_layers(model, layers)
     groups = {group.name: group for group in hidden_neurons(model, frame)}
     if not groups or (layers is not None and (missing := [name for name in chosen if name not in groups])):

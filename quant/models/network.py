@@ -1,7 +1,7 @@
 """The base class of all models, and the functions that they share."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ class Network(torch.nn.Module):
     """
 
     options: dict[str, Any]  # the arguments of ``create_model`` besides name and scheme
+    changes: tuple[Mapping[str, Any], ...] = ()  # to what ``create_model`` makes (``quant.compression.restructure``)
 
     def __init__(
         self,

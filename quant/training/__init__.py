@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quant.training.checkpoint import load_checkpoint, save_checkpoint
-    from quant.training.config import Augmentation, Bias, Criterion, Loss, Pruning, TrainConfig, TrainerOptions
+    from quant.training.config import (
+        Augmentation,
+        Bias,
+        ChannelPenalty,
+        Criterion,
+        Loss,
+        Pruning,
+        Slimming,
+        TrainConfig,
+        TrainerOptions,
+    )
     from quant.training.lightning_module import Epoch
     from quant.training.loop import FitResult, fit
     from quant.training.run import train_run
@@ -17,7 +27,18 @@ if TYPE_CHECKING:
 _MODULES = {
     **dict.fromkeys(("load_checkpoint", "save_checkpoint"), "checkpoint"),
     **dict.fromkeys(
-        ("Augmentation", "Bias", "Criterion", "Loss", "Pruning", "TrainConfig", "TrainerOptions"), "config"
+        (
+            "Augmentation",
+            "Bias",
+            "ChannelPenalty",
+            "Criterion",
+            "Loss",
+            "Pruning",
+            "Slimming",
+            "TrainConfig",
+            "TrainerOptions",
+        ),
+        "config",
     ),
     **dict.fromkeys(("FitResult", "fit"), "loop"),
     "Epoch": "lightning_module",
@@ -28,11 +49,13 @@ _MODULES = {
 __all__ = [
     "Augmentation",
     "Bias",
+    "ChannelPenalty",
     "Criterion",
     "Epoch",
     "FitResult",
     "Loss",
     "Pruning",
+    "Slimming",
     "TrainConfig",
     "TrainerOptions",
     "fit",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def save_checkpoint(model: "Network", path: str | os.PathLike[str]) -> None:
-    """Writes the network's description, including compressed layers, and its parameters.
+    """Writes the network's description, including changed and compressed layers, and its parameters.
 
     The file is replaced only when the new one is complete; an older file is kept until then. Raises QuantError where it
     cannot be written.
@@ -31,6 +31,7 @@ def save_checkpoint(model: "Network", path: str | os.PathLike[str]) -> None:
         "name": model.name,
         "scheme": model.scheme.describe(),
         "options": model.options,
+        "changes": list(model.changes),
         "compression": describe(model),
         "parameters": model.state_dict(),
     }
@@ -46,12 +47,14 @@ def load_checkpoint(path: str | os.PathLike[str]) -> "Network":
     """
     import torch
 
+    from quant.compression.restructure import restructure
     from quant.compression.weights import prepare
 
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         scheme = dict(content["scheme"])
         model = create_model(content["name"], schemes.get(scheme.pop("name"), **scheme), **content["options"])
+        restructure(model, content["changes"])
         prepare(model, content["compression"])
         model.load_state_dict(content["parameters"])
     except QuantError:

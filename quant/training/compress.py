@@ -22,6 +22,7 @@ from quant.training.methods import Method, Task, complete_options, find_method
 from quant.training.run_folder import data_hash, produce, write_network
 
 if TYPE_CHECKING:
+    from quant.metrics import Summary
     from quant.models.network import Network
 
 _CARRIED = ("model", "config", "model_options", "scheme_options", "teacher", "dataset")
@@ -47,20 +48,22 @@ def compress_run(
     """Compresses the network of the run folder ``run`` and writes a run folder ``out``, like that of ``train_run``.
 
     ``method`` is one of ``quant.training.methods.METHODS``, ``options`` are its options. ``density`` is the share of
-    the weights (of the neurons, for "merge") that is left in each layer, ``fraction`` the share that becomes 0; give
-    one of them, or neither for the method's default. ``layers`` are patterns of names; None: all.
+    the weights (of the neurons or channels, for "merge" and "slim") that is left in each layer, ``fraction`` the share
+    that becomes 0 or is removed; give one of them, or neither for the method's default. ``layers`` are patterns of
+    names; None: all.
 
     The network is then trained for ``epochs`` with the settings of its own training, on the same data, at
-    ``learning_rate``, by default a tenth of the former one (Han et al. 2015), or small rates for shared values. A
+    ``learning_rate``, by default a tenth of the former one (Han et al. 2015), small rates for shared values, or the
+    former one itself for new weights ("scratch"). A
     method that trains by itself ("deep-compression") does it for ``epochs`` each time. 0: no training. ``data`` is the
     place of the data where it is no longer that of the training.
 
-    The option ``by`` of "prune" and "obd" ranks the layers together by what a weight less saves, "lut", "cycles" or
-    "rom_bits", in the hardware that ``cost`` knows (``flows.cost.HardwareCost``), as ``quant.Pruning`` does.
+    The option ``by`` of "prune", "obd" and "slim" ranks the layers together by what a weight or a channel less saves,
+    "lut", "cycles" or "rom_bits", in the hardware that ``cost`` knows (``flows.cost.HardwareCost``).
 
     Returns the content of ``metrics.json`` (see ``train_run``), with ``compression``: ``method``, ``options``,
-    ``fraction``, ``layers``, ``savings`` (of a weight of each layer, with ``by``), ``config`` of the training,
-    ``accuracy`` on the test set ``before``, ``compressed`` (without training; None where the method trains) and
+    ``fraction``, ``layers``, ``savings`` (of a weight or channel of each layer, with ``by``), ``config`` of the
+    training, XX
     ``after``, ``weights`` of each layer (``name``, ``weights``, ``before`` and ``after``, the numbers that are not 0),
     and ``source``: ``path`` and ``sha256`` of the checkpoint, and the ``compression`` of the source. ``scheme`` and
     ``config`` are those of the original training.
@@ -77,7 +80,8 @@ def compress_run(
     share = _fraction(method, chosen, density, fraction, settings)
     before = _read(source)
     config = _config(before, source, epochs)
-    rates = learning_rate or chosen.rates or _tenth(before, config)
+    own = config.learning_rate or schemes.get_class(before["scheme"]["name"]).learning_rate
+    rates = learning_rate or (own if chosen.rates == "own" else chosen.rates or (own[0] / 10, own[1] / 10))
     if chosen.trains:
         if not epochs:
             raise QuantError(f"method {method} trains the network: give epochs of at least 1", status=2)
@@ -92,7 +96,7 @@ def compress_run(
     if Path(out).resolve() == source.resolve():
         raise QuantError(f"{out} is the run to compress: choose another folder (-o)", status=2)
     patterns = None if not layers else tuple(layers)
-    saved = _savings(source, settings, share, patterns, cost)
+    saved = _savings(source, chosen, settings, share, patterns, cost)
     request = {
         **{name: before[name] for name in _CARRIED},
         "scheme": before["scheme"],
@@ -119,7 +123,8 @@ def compress_run(
         from quant.training.checkpoint import load_checkpoint
 
         model = load_checkpoint(source / "checkpoint.pt")
-        _check_weights(model, patterns, source)
+        if not chosen.binary:
+            _check_weights(model, patterns, source)
         _bind(checkpoint, key, resume)
         teacher = before["teacher"] and before["teacher"]["path"]
         task = Task(
@@ -162,11 +167,17 @@ def _compress(
             )  # fmt: skip
     measured = write_network(small, result, task.data, work)
     reached["after"] = measured["accuracy"]["test"]
+    sizes = summary(small)
     weights = [
-        {"name": old.name, "weights": old.weights, "before": old.nonzeros, "after": new.nonzeros}
-        for old, new in zip(dense, summary(small), strict=True)
+        {"name": old.name, "weights": old.weights, "before": old.nonzeros, "after": after}
+        for old, after in ((old, _nonzeros(old.name, sizes)) for old in dense)
     ]
     return {**measured, "compression": {"accuracy": reached, "weights": weights}}
+
+
+def _nonzeros(name: str, layers: "Summary") -> int:
+    """The weights other than 0 of a layer, or of the layers that it was split into."""
+    return sum(each.nonzeros for each in layers if each.name == name or each.name.startswith(f"{name}."))
 
 
 def _fraction(
@@ -210,26 +221,22 @@ def _read(source: Path) -> dict[str, Any]:
 
 
 def _config(metrics: Mapping[str, Any], source: Path, epochs: int) -> TrainConfig:
-    """The settings of the run's training, with other epochs and without pruning."""
+    """The settings of the run's training, with other epochs, without pruning and penalties."""
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
         raise QuantError(f"epochs={epochs!r} is no whole number of 0 or more", status=2)
     try:
         trainer = dict(metrics["config"]["trainer"])
         if isinstance(trainer["devices"], list):
             trainer["devices"] = tuple(trainer["devices"])
-        changed = {"prune": None, "epochs": max(1, epochs), "trainer": TrainerOptions(**trainer)}
+        changed = {"prune": None, "slimming": None, "epochs": max(1, epochs), "trainer": TrainerOptions(**trainer)}
         return TrainConfig(**{**metrics["config"], **changed})
     except (KeyError, TypeError) as error:
         raise QuantError(f"{source}/metrics.json is damaged or of another version: train the network again") from error
 
 
-def _tenth(metrics: Mapping[str, Any], config: TrainConfig) -> tuple[float, float]:
-    first, last = config.learning_rate or schemes.get_class(metrics["scheme"]["name"]).learning_rate
-    return first / 10, last / 10
-
-
 def _savings(
     source: Path,
+    method: Method,
     options: Mapping[str, Any],
     fraction: float | None,
     layers: Sequence[str] | None,
@@ -242,17 +249,18 @@ def _savings(
         raise QuantError(f"no criterion by={by!r}: choose {', '.join(get_args(Criterion))}", status=2)
     if cost is None:
         raise QuantError(f"by={by} needs a cost model: cost=flows.cost.HardwareCost(device), or --target", status=2)
-    from quant.compression.saving import savings
     from quant.training.checkpoint import load_checkpoint
 
     assert fraction is not None
+    assert method.savings is not None
     model = load_checkpoint(source / "checkpoint.pt")
-    _check_weights(model, layers, source)
-    return savings(model, cost, by, fraction=fraction, structure=options["structure"], layers=layers)
+    if not method.binary:
+        _check_weights(model, layers, source)
+    return method.savings(model, cost, fraction, options, layers)
 
 
 def _check_weights(model: "Network", layers: Sequence[str] | None, source: Path) -> None:
-    """Raises QuantError for 1-bit weights, which no method can compress."""
+    """Raises QuantError for 1-bit weights, where a method cannot have them."""
     from quant.compression.weights import bit_width_of, find_layers
 
     for name, layer in find_layers(model, layers).items():

@@ -13,9 +13,11 @@ from quant.structure import structure as read_structure
 __all__ = [
     "Augmentation",
     "Bias",
+    "ChannelPenalty",
     "Criterion",
     "Loss",
     "Pruning",
+    "Slimming",
     "TrainConfig",
     "TrainerOptions",
 ]
@@ -121,6 +123,52 @@ class Pruning:
         return stated if stated is not None else 0.5 if self.fraction is None else self.fraction
 
 
+ChannelPenalty = Literal["slimming", "structured", "less-is-more", "neurons"]
+"""Penalties on channels by name (see ``Slimming``)."""
+
+
+@dataclass(frozen=True)
+class Slimming:
+    """A penalty that makes channels of convolutions and neurons superfluous, so that they can be removed afterwards.
+
+    ``bitfabric compress --method slim`` removes them, by the criterion of the penalty's name.
+
+    - ``penalty``: "slimming": ``strength * sum |gamma|`` of BatchNorm is added to the loss (Liu et al., "Learning
+      efficient convolutional networks through network slimming", ICCV 2017). The others are proximal steps after each
+      step of the optimizer: "less-is-more": ``strength * sum_n ||W_n||`` over filters (Zhou et al., ECCV 2016);
+      "structured": the same over filters, and over the weights that read a channel (Wen et al., NIPS 2016);
+      "neurons": ``strength * ((1 - mixture) sqrt(P) ||W_n|| + mixture ||W_n||_1)`` over neurons of P weights (Alvarez,
+      Salzmann, NIPS 2016).
+    - ``strength``: None: 0.001 for "slimming" (the authors have 1e-4 in long trainings), 0.02 for "neurons", else 0.1.
+    - ``mixture``: of "neurons", from 0 to 1.
+    - ``by``: "size": all channels have the same strength. "lut", "cycles", "rom_bits": it is proportional to what a
+      channel less saves, with ``strength`` as its mean; this needs a cost model (``quant.fit``).
+    - ``layers``: patterns of names of the layers whose channels are meant. None: all.
+
+    Raises QuantError (status 2) for values out of range.
+    """
+
+    penalty: ChannelPenalty = "slimming"
+    strength: float | None = None
+    mixture: float = 0.5
+    by: Criterion = "size"
+    layers: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.layers is not None:
+            patterns = (self.layers,) if isinstance(self.layers, str) else tuple(self.layers)
+            object.__setattr__(self, "layers", patterns)
+        if self.penalty not in get_args(ChannelPenalty):
+            raise QuantError(f"no penalty {self.penalty!r}: choose {', '.join(get_args(ChannelPenalty))}", status=2)
+        if self.by not in get_args(Criterion):
+            raise QuantError(f"no criterion {self.by!r}: choose {', '.join(get_args(Criterion))}", status=2)
+        if (self.strength is not None and not 0 < self.strength < math.inf) or not 0 <= self.mixture <= 1:
+            raise QuantError(
+                f"strength={self.strength} of the penalty must be above 0, and mixture={self.mixture} from 0 to 1",
+                status=2,
+            )
+
+
 @dataclass(frozen=True)
 class TrainerOptions:
     """Where a training runs: the options of ``lightning.Trainer`` of the same names; None leaves the default.
@@ -166,6 +214,7 @@ class TrainConfig:
       ``distill_weight * T**2 * KL(softmax(teacher / T) || softmax(student / T))`` (Hinton, Vinyals, Dean, "Distilling
       the knowledge in a neural network", 2015).
     - ``prune``: gradual pruning (``quant.Pruning``). None: no weight is pruned.
+    - ``slimming``: a penalty on channels (``quant.Slimming``). None: there is none.
     - ``trainer``: where the training runs.
 
     Raises QuantError (status 2):
@@ -192,6 +241,7 @@ class TrainConfig:
     temperature: float = 4.0
     distill_weight: float = 1.0
     prune: Pruning | None = None
+    slimming: Slimming | None = None
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
 
     def __post_init__(self) -> None:

@@ -31,6 +31,7 @@ from quant.training.config import TrainConfig, TrainerOptions, check_label_smoot
 from quant.training.distillation import Teacher, distillation_loss
 from quant.training.lightning_module import LOSSES, Epoch, Training, hand_out
 from quant.training.lookup import SAMPLES, LookupTraining, freeze_constants, has_tables
+from quant.training.penalties import penalty_of, penalty_savings
 from quant.training.pruning import hardware_savings, pruning_callbacks
 
 # Below this number of multiply-adds per forward step, several threads are slower than one (on a busy machine by a
@@ -83,8 +84,8 @@ def fit(
     learns its outputs in addition to the labels (``config.temperature``, ``config.distill_weight``).
 
     ``config.prune`` prunes the network gradually while it is trained. With a validation part, only epochs after the
-    last pruning can be the best one. ``cost`` states what layers cost in hardware (``flows.cost.HardwareCost``), for
-    ``config.prune.by``.
+    last pruning can be the best one. ``config.slimming`` makes channels superfluous. ``cost`` states what layers cost
+    in hardware (``flows.cost.HardwareCost``), for the option ``by`` of both.
 
     ``checkpoint`` names a folder for the state of an unfinished training, ``last.ckpt``. It is written after an epoch
     and takes at most a fiftieth of the time. ``resume=True`` continues from it if it exists; the result is that of an
@@ -120,13 +121,16 @@ def fit(
         loss_function = partial(functional.cross_entropy, label_smoothing=config.label_smoothing)
     tutor = None if teacher is None else Teacher(teacher, model)
     saved = None if config.prune is None else hardware_savings(model, config.prune, cost)
+    channels = None if config.slimming is None else penalty_savings(model, config.slimming, cost)
     request = {
-        "model": model.name, "scheme": model.scheme.describe(), "options": model.options, "data": data.name,
+        "model": model.name, "scheme": model.scheme.describe(), "options": model.options,
+        "changes": model.changes, "data": data.name,
         "epochs": epochs, "seed": seed, "batch_size": batch_size, "learning_rate": rates, "loss": loss,
         "label_smoothing": config.label_smoothing, "augment": config.augment, "validation": config.validation,
         "patience": config.patience, "teacher": tutor and tutor.network.name, "temperature": config.temperature,
         "distill_weight": config.distill_weight, "prune": None if config.prune is None else asdict(config.prune),
-        "savings": saved,
+        "savings": saved, "slimming": None if config.slimming is None else asdict(config.slimming),
+        "channel_savings": channels,
     }  # fmt: skip
     kept = None if checkpoint is None else KeepCheckpoint(Path(checkpoint))
     if resume and kept is None:
@@ -142,8 +146,9 @@ def fit(
     bar = Bar(model.name, epochs)
     shown = bar if (bar.visible if progress is None else progress) else None
     pruning = [] if config.prune is None else pruning_callbacks(model, config.prune, saved)
+    slimming = [] if config.slimming is None else [penalty_of(model, config.slimming, channels)]
     tables = LookupTraining(model) if has_tables(model) else None
-    own = [*pruning, *(callback for callback in (tables, best, shown, kept) if callback is not None)]
+    own = [*pruning, *slimming, *(callback for callback in (tables, best, shown, kept) if callback is not None)]
     with _quiet_lightning(), torch.random.fork_rng(), _threads(1 if work < SMALL else torch.get_num_threads()):
         runner = _trainer(epochs, [*callbacks, *own], config.trainer)
         rank, processes, device = runner.global_rank, runner.world_size, runner.strategy.root_device

@@ -4,7 +4,7 @@ Light to import: the methods themselves (``quant.compression``) are imported whe
 """
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ from quant.training.config import CENTROID_RATE, TrainConfig
 if TYPE_CHECKING:
     import torch
 
+    from quant.cost import CostModel
     from quant.data import DataSet
     from quant.models.network import Network
 
@@ -50,26 +51,51 @@ class Task:
         return torch.from_numpy(model_inputs(self.model, self.data.x_train)), torch.tensor(self.data.y_train)
 
 
+Savings = Callable[["Network", "CostModel", float, Mapping[str, Any], Sequence[str] | None], dict[str, float]]
+"""What less of it saves in each layer: (network, cost, fraction, options, layers) -> by name."""
+
+
 @dataclass(frozen=True)
 class Method:
     """A method of compression.
 
     - ``summary``: what it does, in one sentence.
     - ``apply``: returns the compressed copy of a task's network.
-    - ``counts``: what a density is a share of, "weights" or "neurons"; None: the method has no density.
+    - ``counts``: what a density is a share of, "weights", "neurons" or "channels"; None: the method has no density.
     - ``fraction``: the default of what becomes 0.
     - ``options``: further options with their defaults. A whole number, a number, a text or a bool accepts only such.
     - ``trains``: whether ``apply`` trains the network itself with the epochs of ``--epochs``, and no training follows.
-    - ``rates``: learning rates of the training that follows; None: a tenth of those of the network's training.
+    - ``rates``: learning rates of the training that follows, or "own" for those of the network's training; None: a
+      tenth of these.
+    - ``savings``: what less of it saves in each layer, for the option ``by``.
+    - ``binary``: whether it takes 1-bit weights, which have no zero.
     """
 
     summary: str
     apply: "Callable[[Task], Network]"
-    counts: Literal["weights", "neurons"] | None = None
+    counts: Literal["weights", "neurons", "channels"] | None = None
     fraction: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     trains: bool = False
-    rates: tuple[float, float] | None = None
+    rates: tuple[float, float] | Literal["own"] | None = None
+    savings: "Savings | None" = None
+    binary: bool = False
+
+
+def _weight_savings(
+    model: "Network", cost: "CostModel", fraction: float, options: Mapping[str, Any], layers: Sequence[str] | None
+) -> dict[str, float]:
+    from quant.compression.saving import savings
+
+    return savings(model, cost, options["by"], fraction=fraction, structure=options["structure"], layers=layers)
+
+
+def _channel_savings(
+    model: "Network", cost: "CostModel", fraction: float, options: Mapping[str, Any], layers: Sequence[str] | None
+) -> dict[str, float]:
+    from quant.compression.criteria import channel_savings
+
+    return channel_savings(model, cost, options["by"], fraction=fraction, layers=layers)
 
 
 def _prune(task: Task) -> "Network":
@@ -121,6 +147,24 @@ def _share(task: Task) -> "Network":
     return compression.share_weights(task.model, layers=task.layers, **task.options)
 
 
+def _slim(task: Task) -> "Network":
+    from quant.training.slimming import slim_by
+
+    assert task.fraction is not None
+    options = {name: value for name, value in task.options.items() if name != "by"}
+    return slim_by(
+        task.model, task.data, task.config, task.fraction,
+        layers=task.layers, savings=task.savings, checkpoint=task.checkpoint, resume=task.resume,
+        progress=task.progress, **options,
+    )  # fmt: skip
+
+
+def _scratch(task: Task) -> "Network":
+    from quant.compression.restructure import renewed
+
+    return renewed(task.model)
+
+
 def _soft_sharing(task: Task) -> "Network":
     from quant.training.soft_sharing import RATE, default_epochs, soft_sharing
 
@@ -152,6 +196,7 @@ METHODS: dict[str, Method] = {
         counts="weights",
         fraction=0.75,
         options=_SELECTION,
+        savings=_weight_savings,
     ),
     "obd": Method(
         "the weights of least h_ii w_i^2 / 2 become 0, h from squared gradients (Optimal Brain Damage)",
@@ -159,6 +204,7 @@ METHODS: dict[str, Method] = {
         counts="weights",
         fraction=0.75,
         options={**_SELECTION, "frames": 256},
+        savings=_weight_savings,
     ),
     "obs": Method(
         "weights become 0 one by one, and the others make up for it (Optimal Brain Surgeon, layer by layer)",
@@ -185,6 +231,24 @@ METHODS: dict[str, Method] = {
         _merge,
         counts="neurons",
         fraction=0.5,
+    ),
+    "slim": Method(
+        "channels and neurons are removed with their layers' weights, by one of many criteria (Li et al. 2017, ...)",
+        _slim,
+        counts="channels",
+        fraction=0.5,
+        options={
+            "criterion": "l1", "by": "size", "granularity": 0, "strength": 0.0, "mixture": 0.5, "penalty_epochs": 10,
+            "frames": 1024,
+        },
+        savings=_channel_savings,
+        binary=True,
+    ),
+    "scratch": Method(
+        "the same layers get new weights, trained at the rates of the run, for comparison (Liu et al. 2019)",
+        _scratch,
+        rates="own",
+        binary=True,
     ),
     "share": Method(
         "k-means gives each layer a few values that its weights share",

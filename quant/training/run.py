@@ -77,6 +77,10 @@ def train_run(
     if config.prune is not None:
         # The results depend on these numbers, not on how the cost model finds them.
         request["savings"] = _savings(request, config, dataset, cost)
+    if config.slimming is not None and config.slimming.by != "size":
+        from quant.training.penalties import penalty_savings
+
+        request["channel_savings"] = penalty_savings(_network(request, config, dataset), config.slimming, cost)
 
     def make(work: Path, checkpoint: Path, _key: str) -> dict[str, Any]:
         return _train(request, config, dataset, cost, work, progress, checkpoint, resume)

@@ -1,0 +1,335 @@
+"""The channels of a network: which layers make them, which ones read them, and which belong together.
+
+Neurons of a linear layer and channels of a convolution are the same here. A *group* are channels that can only be
+removed together: those of the layers whose outputs are added (residual blocks), and the channels that depthwise
+convolutions and BatchNorms pass on. Concatenations and flattening say where in a layer's inputs a group's channels are.
+
+One frame is run for that, with a tensor that knows where its channels come from. ``torch-pruning`` finds the same
+groups by autograd's graph. It is not used because it removes channels itself, and knows neither this package's masks
+and integer grids nor the parameters of quantizers, of which it would cut the scalar ones.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from brevitas.proxy import ActQuantProxyFromInjector
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from quant.compression.weights import Layer, find_layers, layer_kind
+from quant.errors import QuantError
+
+_MOVES = {
+    torch.flatten,
+    torch.Tensor.flatten,
+    torch.Tensor.reshape,
+    torch.Tensor.view,
+    torch.Tensor.contiguous,
+    torch.Tensor.float,
+    functional.dropout,
+    functional.max_pool1d,
+    functional.max_pool2d,
+    functional.avg_pool1d,
+    functional.avg_pool2d,
+    functional.adaptive_avg_pool2d,
+}
+"""Functions that treat all channels alike, and keep their order."""
+_ACTIVATIONS = {functional.relu, torch.relu, torch.Tensor.relu}
+_SCALINGS = {"mul", "__mul__", "__rmul__", "div", "__truediv__", "neg", "__neg__"}
+_SUMS = {"add", "__add__", "__radd__", "add_", "__iadd__"}
+_JOINS = {"cat", "concat", "concatenate"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Consecutive channels of a tensor: those that the layer ``source`` makes, ``positions`` elements for each.
+
+    ``source`` None: channels of the network's input, or of an operation that is not followed.
+    """
+
+    source: str | None
+    channels: int
+    positions: int = 1
+
+    @property
+    def size(self) -> int:
+        """Elements along the tensor's axis of channels."""
+        return self.channels * self.positions
+
+
+Parts = tuple[Part, ...]
+
+
+@dataclass
+class Group:
+    """Channels that belong together.
+
+    - ``producers``: the layers that make them; more than one where outputs are added.
+    - ``norms``: the BatchNorms that they pass.
+    - ``active``: whether they passed an activation, and ``uneven``: whether a norm came after it, or the activation's
+      quantizer has one scale for each channel.
+    - ``readers``: the layers that read them, those of depthwise convolutions not included.
+    - ``depthwise``: the depthwise convolutions that they pass.
+    - ``fixed``: why no channel can be removed; None: they can be.
+    """
+
+    channels: int
+    producers: list[str] = field(default_factory=list)
+    norms: list[str] = field(default_factory=list)
+    readers: list[str] = field(default_factory=list)
+    depthwise: list[str] = field(default_factory=list)
+    joined: bool = False
+    active: bool = False
+    uneven: bool = False
+    fixed: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The first producer."""
+        return self.producers[0]
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The groups of a network, by the name of each producer, and what each module reads (channels of its input).
+
+    ``inputs`` are the parts of the inputs of layers and BatchNorms, by name. Layers and norms that run in no frame are
+    missing.
+    """
+
+    of: dict[str, Group]
+    inputs: dict[str, Parts]
+
+    def groups(self) -> list[Group]:
+        """Every group once, in the order in which they are made."""
+        return list({id(group): group for group in self.of.values()}.values())
+
+    def places(self, name: str, group: Group) -> list[tuple[int, Part]]:
+        """Returns where a group's channels are in the inputs of a layer or BatchNorm: the first place of each part."""
+        found, start = [], 0
+        for part in self.inputs[name]:
+            if part.source is not None and self.of[part.source] is group:
+                found.append((start, part))
+            start += part.size
+        return found
+
+    def chosen(self, parts: Parts, keep: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Returns the places (along the axis of channels) of ``parts`` that remain.
+
+        ``keep`` has the channels that remain, by the names of groups; the others keep all.
+        """
+        places, start = [], 0
+        for part in parts:
+            group = None if part.source is None else self.of[part.source].name
+            kept = keep.get(group) if group is not None else None
+            kept = torch.arange(part.channels) if kept is None else kept
+            places.append(start + (kept[:, None] * part.positions + torch.arange(part.positions)).flatten())
+            start += part.size
+        return torch.cat(places)
+
+
+class _Flow(torch.Tensor):
+    """A tensor that knows where its channels (axis 1) are from."""
+
+    parts: Parts
+    tracer: "_Trace"
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = super().__torch_function__(func, types, args, kwargs or {})
+        flows = [a for a in _flat(args) if isinstance(a, cls) and hasattr(a, "parts")]
+        if not flows or not isinstance(result, cls):
+            return result
+        trace = flows[0].tracer
+        name = getattr(func, "__name__", str(func))
+        others = [a for a in _flat(args) if isinstance(a, torch.Tensor) and not hasattr(a, "parts")]
+        if func in _MOVES | _ACTIVATIONS and len(flows) == 1:
+            parts = _moved(flows[0], result)
+            if func in _ACTIVATIONS:
+                trace.activate(flows[0].parts, even=True)
+        elif name in _SCALINGS and len(flows) == 1 and not others:
+            parts = flows[0].parts
+        elif name in _SUMS and not others and len(flows) == 2:
+            parts = trace.add(flows[0].parts, flows[1].parts)
+        elif name in _JOINS and _axis(args, kwargs or {}) == 1:
+            parts = trace.join(args[0])
+        else:
+            parts = None
+        if parts is None:
+            for flow in flows:
+                trace.fix(flow.parts, f"{name} reads it")
+            parts = (Part(None, result.shape[1] if result.dim() > 1 else 1),)
+        return trace.mark(result, parts)
+
+
+def _axis(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
+    return args[1] if len(args) > 1 else kwargs.get("dim", kwargs.get("axis", 0))
+
+
+def _moved(flow: _Flow, result: torch.Tensor) -> Parts | None:
+    """The parts after a function that keeps the order of channels; None for a reshape that mixes them."""
+    if flow.dim() == result.dim() and flow.shape[1] == result.shape[1]:
+        return flow.parts
+    inner = math.prod(flow.shape[2:])
+    if result.dim() == 2 and result.shape[1] == flow.shape[1] * inner:
+        return tuple(Part(part.source, part.channels, part.positions * inner) for part in flow.parts)
+    return None
+
+
+class _Trace:
+    """What a frame has shown so far."""
+
+    def __init__(self, layers: dict[str, Layer]) -> None:
+        self.layers = layers
+        self.groups: dict[str, Group] = {}
+        self.inputs: dict[str, Parts] = {}
+
+    def mark(self, x: torch.Tensor, parts: Parts) -> torch.Tensor:
+        flow = x.as_subclass(_Flow)
+        flow.parts, flow.tracer = parts, self
+        return flow
+
+    def of(self, parts: Parts) -> Iterator[Group]:
+        for part in parts:
+            if part.source is not None:
+                yield self.groups[part.source]
+
+    def fix(self, parts: Parts, why: str) -> None:
+        for group in self.of(parts):
+            group.fixed = group.fixed or why
+
+    def activate(self, parts: Parts, even: bool) -> None:
+        for group in self.of(parts):
+            group.active = True
+            group.uneven |= not even
+
+    def add(self, a: Parts, b: Parts) -> Parts | None:
+        """Ties the groups of a sum's operands; None where their channels do not lie alike."""
+        if [(p.channels, p.positions) for p in a] != [(p.channels, p.positions) for p in b]:
+            return None
+        if any((p.source is None) != (q.source is None) for p, q in zip(a, b, strict=True)):
+            return None
+        for p, q in zip(a, b, strict=True):
+            if p.source is not None and q.source is not None:
+                self._tie(p.source, q.source)
+        return a
+
+    def _tie(self, a: str, b: str) -> None:
+        one, other = self.groups[a], self.groups[b]
+        one.joined = True
+        if one is other:
+            return
+        for name in ("producers", "norms", "readers", "depthwise"):
+            getattr(one, name).extend(getattr(other, name))
+        one.active, one.uneven = one.active or other.active, one.uneven or other.uneven
+        one.fixed = one.fixed or other.fixed
+        for producer in other.producers:
+            self.groups[producer] = one
+        one.producers = [name for name in self.groups if name in one.producers]
+
+    def join(self, tensors: Any) -> Parts:
+        parts: list[Part] = []
+        for each in tensors:
+            own = each.parts if hasattr(each, "parts") else (Part(None, each.shape[1]),)
+            for group in self.of(own):
+                group.joined = True
+            parts += own
+        return tuple(parts)
+
+    def enter(self, name: str, x: torch.Tensor) -> Parts:
+        """Notes what a module reads; a module that runs again must keep its channels."""
+        parts = x.parts if isinstance(x, _Flow) and hasattr(x, "parts") else (Part(None, x.shape[1]),)
+        if name in self.inputs:
+            self.fix(parts + self.inputs[name], f"layer {name} runs more than once")
+            if name in self.groups:
+                self.groups[name].fixed = f"layer {name} runs more than once"
+        self.inputs[name] = parts
+        return parts
+
+    def layer(self, name: str, x: torch.Tensor, output: torch.Tensor) -> Parts:
+        """Notes a layer that has run; returns the parts of its output."""
+        layer, parts = self.layers[name], self.enter(name, x)
+        groups = getattr(layer, "groups", 1)
+        if groups > 1 and groups == layer.in_channels == layer.out_channels:
+            for group in self.of(parts):
+                group.depthwise.append(name)
+            return parts
+        if groups > 1 or (layer_kind(layer) == "linear" and x.dim() != 2):
+            self.fix(parts, f"layer {name} reads it in groups or at positions")
+        for group in self.of(parts):
+            group.readers.append(name)
+        made = self.groups.setdefault(name, Group(output.shape[1], [name]))
+        if groups > 1 or output.dim() != x.dim():
+            made.fixed = f"layer {name} has {groups} groups"
+        return (Part(name, output.shape[1]),)
+
+
+def _flat(values: Any) -> list[Any]:
+    return [each for value in values for each in (_flat(value) if isinstance(value, tuple | list) else [value])]
+
+
+def network_frame(model: torch.nn.Module, frame: torch.Tensor | None, what: str) -> torch.Tensor:
+    """Returns ``frame``, or a frame of zeros for a network of this package; raises QuantError (status 2) for others."""
+    if frame is not None:
+        return frame
+    shape = getattr(model, "input_shape", None)
+    if shape is None:
+        raise QuantError(f"{what} needs frame, an input of the network (1, ...)", status=2)
+    return torch.zeros(1, *shape, device=next(model.parameters()).device)
+
+
+@torch.no_grad()
+def channels_of(model: torch.nn.Module, frame: torch.Tensor) -> Channels:
+    """Returns the groups of channels; it runs ``frame`` (1, *input_shape)."""
+    layers = find_layers(model)
+    names = {module: name for name, module in model.named_modules()}
+    trace = _Trace(layers)
+    hooks = []
+
+    def plain(_module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(x.as_subclass(torch.Tensor) if isinstance(x, _Flow) else x for x in inputs)
+
+    def enter(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        module._entered = inputs[0]
+        return plain(module, inputs)
+
+    def made(layer: Any, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        return trace.mark(output, trace.layer(names[layer], layer.__dict__.pop("_entered"), output))
+
+    def normed(module: Any, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        parts = trace.enter(names[module], module.__dict__.pop("_entered"))
+        for group in trace.of(parts):
+            group.uneven |= group.active
+            group.norms.append(names[module])
+        return trace.mark(output, parts)
+
+    def activated(module: Any, _inputs: Any, output: Any) -> Any:
+        flow = module.__dict__.pop("_entered")
+        if not isinstance(flow, _Flow) or not hasattr(flow, "parts"):
+            return output
+        values, scale, *facts = output
+        trace.activate(flow.parts, even=scale.numel() == 1)
+        return (trace.mark(values, flow.parts), scale, *facts)
+
+    for module in model.modules():
+        if names[module] in layers:
+            hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(made)]
+        elif isinstance(module, _BatchNorm):
+            hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(normed)]
+        elif isinstance(module, ActQuantProxyFromInjector) and module.is_quant_enabled:
+            quantizer: Any = module.fused_activation_quant_proxy.tensor_quant
+            hooks += [quantizer.register_forward_pre_hook(enter), quantizer.register_forward_hook(activated)]
+    training = model.training
+    try:
+        result = model.eval()(frame)
+        for flow in _flat(result if isinstance(result, tuple | list) else [result]):
+            if isinstance(flow, _Flow) and hasattr(flow, "parts"):
+                trace.fix(flow.parts, "it is an output of the network")
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return Channels(trace.groups, trace.inputs)

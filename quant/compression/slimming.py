@@ -1,0 +1,78 @@
+"""Slimming: removes filters, neurons and channels, which makes layers really smaller."""
+
+import copy
+from collections.abc import Iterable, Mapping
+
+import torch
+
+from quant.compression.channels import Channels, Group, channels_of, network_frame
+from quant.compression.restructure import norms_of, select, select_norm, slim_change
+from quant.compression.weights import Model, find_layers
+from quant.errors import QuantError
+from quant.models.network import Network
+
+Keep = Mapping[str, Iterable[int] | int]
+"""What remains of groups of channels: their numbers, or how many; a group is named by any of its layers."""
+
+
+def slim(model: Model, keep: Keep, *, granularity: int = 1, frame: torch.Tensor | None = None) -> Model:
+    """Returns a copy of ``model`` with fewer channels: filters of convolutions, neurons of linear layers.
+
+    ``keep`` has, by the name of a layer, the channels of its output that remain (an int n: the first n). The layers
+    that belong together have the same: those whose outputs are added, and depthwise convolutions in between. What read
+    the channels loses these inputs. All others keep theirs. ``granularity`` fills each group up with its first other
+    channels to a multiple of it, so that PE and SIMD still divide the number.
+
+    The copy computes what ``model`` does where the removed channels are 0. Its layers, masks and quantizers are
+    ordinary ones; ``save_checkpoint``, ``export`` and ``fit`` take it. ``frame`` (1, *input shape) is an input, which
+    finds out about the groups; networks of this package need none.
+
+    Raises QuantError (status 2) for a name of no layer, for channels that a group does not have, for none at all, and
+    for a group that must stay: the outputs of the network, and what an operation reads that is not followed.
+    """
+    frame = network_frame(model, frame, "slim")
+    found = channels_of(model, frame)
+    kept: dict[str, torch.Tensor] = {}
+    for name, channels in keep.items():
+        if name not in found.of:
+            raise QuantError(f"keep={name!r} is no layer with channels: {', '.join(found.of)}", status=2)
+        group = found.of[name]
+        if group.name in kept:
+            raise QuantError(f"keep={name!r} belongs to {group.name}, whose channels are given already", status=2)
+        kept[group.name] = _places(name, group, channels, granularity)
+    return _without(model, found, {name: places for name, places in kept.items()
+                                   if len(places) < found.of[name].channels})  # fmt: skip
+
+
+def _places(name: str, group: Group, channels: Iterable[int] | int, granularity: int) -> torch.Tensor:
+    if isinstance(granularity, bool) or not isinstance(granularity, int) or granularity < 1:
+        raise QuantError(f"granularity={granularity!r} is no whole number of 1 or more", status=2)
+    numbers = range(channels) if isinstance(channels, int) else sorted({int(each) for each in channels})
+    if not numbers or min(numbers) < 0 or max(numbers) >= group.channels:
+        raise QuantError(
+            f"keep of {name}: give at least one of its {group.channels} channels, 0 to {group.channels - 1}", status=2
+        )
+    if group.fixed and len(numbers) < group.channels:
+        raise QuantError(f"the channels of {name} must all stay: {group.fixed}", status=2)
+    missing = min(group.channels, -(-len(numbers) // granularity) * granularity) - len(numbers)
+    others = [each for each in range(group.channels) if each not in set(numbers)]
+    return torch.tensor(sorted([*numbers, *others[:missing]]))
+
+
+def _without(model: Model, found: Channels, keep: dict[str, torch.Tensor]) -> Model:
+    small = copy.deepcopy(model)
+    layers, norms = find_layers(small), norms_of(small)
+    changed = set()
+    for name, parts in found.inputs.items():
+        inputs = found.chosen(parts, keep)
+        if name in norms:
+            select_norm(norms[name], inputs)
+            continue
+        layer = layers[name]
+        outputs = inputs if name not in found.of else keep.get(found.of[name].name, torch.arange(len(layer.weight)))
+        if len(outputs) < len(layer.weight) or len(inputs) < sum(part.size for part in parts):
+            select(name, layer, outputs, inputs)
+            changed.add(name)
+    if isinstance(small, Network):
+        small.changes = (*small.changes, slim_change({name: layers[name] for name in layers if name in changed}, norms))
+    return small
