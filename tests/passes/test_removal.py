@@ -30,6 +30,7 @@ from hw.kernels.sparse_matrix_vector.kernel import SparseMatrixVector
 from hw.kernels.sparse_window.kernel import SparseWindow
 from hw.kernels.table.kernel import Table
 from hw.kernels.threshold.kernel import Threshold
+from hw.kernels.tied_matrix_vector.kernel import TiedMatrixVector
 from hw.kernels.width_converter.kernel import WidthConverter
 from hw.lowering.lower import lower
 from hw.passes.removal.analysis import RULES
@@ -336,6 +337,7 @@ def test_every_kernel_that_lowering_makes_has_a_rule():
     assert known - set(RULES) == {
         WidthConverter,
         SparseMatrixVector,
+        TiedMatrixVector,
         SparseWindow,
         ConstantMatrix,
         ConstantThreshold,

@@ -19,6 +19,7 @@ from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.sparse_matrix_vector.kernel import SparseMatrixVector
+from hw.kernels.tied_matrix_vector.kernel import TiedMatrixVector
 from hw.lowering.weights import weight_dtype
 
 WIDEST_WEIGHT = 16
@@ -196,6 +197,7 @@ OPERATORS = FinnOperators(
     writes={
         MatrixVector: _write_matrix_vector,
         SparseMatrixVector: _write_matrix_vector,
+        TiedMatrixVector: _write_matrix_vector,
         Depthwise: _write_depthwise,
     },
 )

@@ -36,6 +36,17 @@ module bf_matrix_vector #(
     parameter int           BITS             = 8,
     parameter int           LAST_BITS        = 8,
     parameter int           PARITY           = 0,              // 1: a parity bit above the weights
+    // Tied weights, as in bf_tied_memory; WEIGHTS are the words of the table then.
+    parameter int           TABLE_BITS       = 0,              // 0: the weights are in the words as they are
+    parameter int           TABLE_WORDS      = 1,
+    parameter               SOURCES          = 32'd0,          // for each bit of PE * LINE, 32 bits
+    parameter               INDEX            = "index",
+    parameter int           TABLE_PARITY     = 0,
+    parameter logic [127:0] INDEX_STYLE      = "logic",
+    parameter int           INDEX_ROW        = 16,
+    parameter int           INDEX_BITS       = 1,
+    parameter int           INDEX_LAST_BITS  = 1,
+    parameter int           INDEX_PARITY     = 0,
     parameter logic [127:0] BUFFER           = "distributed",  // input buffer, as in bf_replay
     parameter int           CREDITS          = 2               // entries of the output buffer
 ) (
@@ -131,7 +142,6 @@ module bf_matrix_vector #(
       .q(inputs)
   );
   logic [WORD-1:0] word_q;
-  logic [PE*LINE+PARITY-1:0] stored;
   logic [PE-1:0][LINE-1:0] weights;
   bf_delay #(
       .WIDTH (WORD),
@@ -141,33 +151,64 @@ module bf_matrix_vector #(
       .d(word),
       .q(word_q)
   );
-  bf_weight_memory #(
-      .WIDTH    (PE * LINE + PARITY),
-      .DEPTH    (NF * SF),
-      .LATENCY  (WEIGHT_LATENCY),
-      .STEM     (WEIGHTS),
-      .STYLE    (STYLE),
-      .ROW      (ROW),
-      .BITS     (BITS),
-      .LAST_BITS(LAST_BITS)
-  ) weight_memory (
-      .clk,
-      .addr(word_q),
-      .data(stored)
-  );
-  assign weights = stored[PE*LINE-1:0];
-  if (PARITY != 0) begin : g_parity
-    bf_parity #(
-        .WIDTH(PE * LINE + 1)
-    ) check (
+  if (TABLE_BITS == 0) begin : g_weights
+    logic [PE*LINE+PARITY-1:0] stored;
+    bf_weight_memory #(
+        .WIDTH    (PE * LINE + PARITY),
+        .DEPTH    (NF * SF),
+        .LATENCY  (WEIGHT_LATENCY),
+        .STEM     (WEIGHTS),
+        .STYLE    (STYLE),
+        .ROW      (ROW),
+        .BITS     (BITS),
+        .LAST_BITS(LAST_BITS)
+    ) weight_memory (
+        .clk,
+        .addr(word_q),
+        .data(stored)
+    );
+    assign weights = stored[PE*LINE-1:0];
+    if (PARITY != 0) begin : g_parity
+      bf_parity #(
+          .WIDTH(PE * LINE + 1)
+      ) check (
+          .clk,
+          .rst,
+          .used(fired[OPERAND_LATENCY-1]),
+          .word(stored),
+          .parity_error
+      );
+    end else begin : g_no_parity
+      assign parity_error = 1'b0;
+    end
+  end else begin : g_tied_weights
+    bf_tied_memory #(
+        .WIDTH          (PE * LINE),
+        .DEPTH          (NF * SF),
+        .LATENCY        (WEIGHT_LATENCY),
+        .TABLE_BITS     (TABLE_BITS),
+        .TABLE_WORDS    (TABLE_WORDS),
+        .SOURCES        (SOURCES),
+        .TABLE          (WEIGHTS),
+        .INDEX          (INDEX),
+        .STYLE          (STYLE),
+        .ROW            (ROW),
+        .BITS           (BITS),
+        .LAST_BITS      (LAST_BITS),
+        .TABLE_PARITY   (TABLE_PARITY),
+        .INDEX_STYLE    (INDEX_STYLE),
+        .INDEX_ROW      (INDEX_ROW),
+        .INDEX_BITS     (INDEX_BITS),
+        .INDEX_LAST_BITS(INDEX_LAST_BITS),
+        .INDEX_PARITY   (INDEX_PARITY)
+    ) weight_memory (
         .clk,
         .rst,
+        .addr(word_q),
         .used(fired[OPERAND_LATENCY-1]),
-        .word(stored),
+        .data(weights),
         .parity_error
     );
-  end else begin : g_no_parity
-    assign parity_error = 1'b0;
   end
 
   logic [PIXELS-1:0][PE*OUT_BITS-1:0] result;

@@ -21,7 +21,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Folding, Role, Rtl, Schedule
+from hw.ir.kernel import Folding, Memory, Role, Rtl, Schedule
 from hw.ir.stream import Stream, container, encode, smallest_dtype
 from hw.kernels.matrix_vector import cost
 from hw.kernels.matrix_vector.cost import levels
@@ -36,7 +36,7 @@ from hw.kernels.shared.parameters import (
     integer_matrix,
     sum_range,
 )
-from hw.kernels.shared.weight_memory import WeightMemory
+from hw.kernels.shared.weight_memory import StoredWords, WeightMemory
 
 BIPOLAR = DataType["BIPOLAR"]
 WIDEST = 32
@@ -74,7 +74,9 @@ class MatrixVector(ConstantProduct):
     """
 
     op: ClassVar[str] = "matrix_vector"
-    alternatives: ClassVar[tuple[str, ...]] = "matrix_vector", "sparse_matrix_vector", "constant_matrix"
+    alternatives: ClassVar[tuple[str, ...]] = (
+        "matrix_vector", "sparse_matrix_vector", "tied_matrix_vector", "constant_matrix",
+    )  # fmt: skip
     role: ClassVar[Role] = "compute"
     sources: ClassVar[tuple[str, ...]] = (
         "bf_adder_tree.sv", "bf_delay.sv", "bf_dot_products.sv", "bf_input_planes.sv",
@@ -326,13 +328,19 @@ class MatrixVector(ConstantProduct):
         )
 
     @property
-    def memory(self) -> WeightMemory:
+    def memory(self) -> StoredWords:
         """The weight memory: NF * SF words of PE rows, the row of output 0 in the low bits."""
         return WeightMemory(self.nf * self.sf, self.pe * self.row)
 
-    def stored(self, family: Family) -> WeightMemory:
+    def stored(self, family: Family) -> StoredWords:
         """The weight memory, including parity bits if it has them."""
         return self.memory.with_parity(family) if self.parity else self.memory
+
+    def contents(self, family: Family) -> dict[str, tuple[Memory, ...]]:
+        """The memory files, by parameter of the module."""
+        rows, stored = self.rows(), self.stored(family)
+        assert isinstance(stored, WeightMemory)
+        return {"WEIGHTS": stored.contents(rows.reshape(len(rows), -1), family)}
 
     @property
     def adders_per_stage(self) -> int:
@@ -396,7 +404,7 @@ class MatrixVector(ConstantProduct):
             start = -((self.mw + 1) // 2)
         elif self.datapath == "weight_planes" and extra_bits:
             start = self.sf
-        parameters: dict[str, int | str] = {
+        parameters: dict[str, int | str | tuple[int, ...]] = {
             "PE": self.pe,
             "SIMD": self.simd,
             "PIXELS": self.pixels,
@@ -421,5 +429,4 @@ class MatrixVector(ConstantProduct):
             "BUFFER": self.buffer(family),
             "CREDITS": self.credits,
         }
-        rows = self.rows()
-        return Rtl(f"bf_{self.op}", parameters, {"WEIGHTS": stored.contents(rows.reshape(len(rows), -1), family)})
+        return Rtl("bf_matrix_vector", parameters, self.contents(family))

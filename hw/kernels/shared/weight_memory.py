@@ -6,7 +6,7 @@ stacks many rows of blocks and puts a multiplexer between the blocks' late outpu
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -50,6 +50,46 @@ class Tiles(NamedTuple):
                 part = min(bits, memory.width - low)
                 made.append(Memory([word >> low & (1 << part) - 1 for word in words], part))
         return tuple(made)
+
+
+class StoredWords(Protocol):
+    """A read-only memory as its reader sees it, and its cost: a ``WeightMemory``, or what stands in its place."""
+
+    @property
+    def depth(self) -> int:
+        """Words."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Bits that are stored of a word, with parity."""
+        ...
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the address to the word."""
+        ...
+
+    @property
+    def parity(self) -> bool:
+        """Whether words have parity bits."""
+        ...
+
+    def with_parity(self, family: Family) -> Self:
+        """The memory with parity bits where it is in block RAM."""
+        ...
+
+    def style(self, family: Family) -> str:
+        """``block`` or ``logic``."""
+        ...
+
+    def resources(self, family: Family, columns: int | None = None) -> Resources:
+        """Cost, including the output registers; ``columns`` of them differ."""
+        ...
+
+    def parameters(self, family: Family) -> dict[str, int | str]:
+        """Verilog parameters of its reader."""
+        ...
 
 
 @dataclass(frozen=True)

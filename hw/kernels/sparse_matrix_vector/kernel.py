@@ -17,7 +17,7 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.buffer import Buffer, Loop
-from hw.ir.kernel import Folding, Rtl, Schedule
+from hw.ir.kernel import Folding, Memory, Rtl, Schedule
 from hw.kernels.matrix_vector.kernel import BIPOLAR, MatrixVector, code_bits, signed_bits
 from hw.kernels.shared.channel_kernel import credits_for
 from hw.kernels.shared.weight_memory import WeightMemory
@@ -138,6 +138,11 @@ class SparseMatrixVector(MatrixVector):
         columns = code_bits(self.pattern.columns, self.address_bits)
         return np.concatenate([each.reshape(self.firings, -1) for each in (rows, columns)], axis=1)
 
+    def contents(self, family: Family) -> dict[str, tuple[Memory, ...]]:
+        stored = self.stored(family)
+        assert isinstance(stored, WeightMemory)
+        return {"WEIGHTS": stored.contents(self.words(), family)}
+
     @property
     def bank_words(self) -> int:
         """Words of a bank: two vectors of a power of two places each."""
@@ -218,4 +223,4 @@ class SparseMatrixVector(MatrixVector):
             padded = np.pad(self._produces, (0, -self.firings % 32))
             ends = tuple(np.packbits(padded, bitorder="little").view("<u4").tolist())
             parameters |= {"UNEVEN": 1, "ENDS": ends}
-        return Rtl(f"bf_{self.op}", parameters, {"WEIGHTS": stored.contents(self.words(), family)})
+        return Rtl(f"bf_{self.op}", parameters, self.contents(family))

@@ -1,0 +1,1 @@
+"""``matrix_vector`` whose weight memory holds what repeats once."""

@@ -1,0 +1,77 @@
+"""Cases of ``tied_matrix_vector``: small kernels for every check, the definition, and the measured grid."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from qonnx.core.datatype import DataType
+
+from hw.kernels.shared.random_parameters import weights
+from hw.kernels.tied_matrix_vector.kernel import TiedMatrixVector
+
+SMALL = (
+    # name, weights, inputs, outputs by inputs, side of the circulant blocks, prefix
+    ("xnor", "BIPOLAR", "BIPOLAR", 16, 24, 4, (2,)),
+    ("signs by numbers", "BIPOLAR", "UINT4", 12, 24, 4, ()),
+    ("weight planes", "INT4", "UINT4", 16, 16, 4, (2,)),
+    ("numbers by signs", "INT5", "BIPOLAR", 16, 16, 4, ()),
+    ("multiply", "INT8", "INT8", 16, 16, 4, ()),
+)
+PRODUCTS = (
+    # weights, inputs, outputs by inputs, sides of the circulant blocks ...
+    ("INT4", "UINT4", 64, 64, 4, 8),
+    ("INT4", "UINT4", 256, 256, 8),
+    ("BIPOLAR", "BIPOLAR", 256, 256, 16),
+    ("INT8", "INT8", 64, 128, 4),
+    ("INT4", "BIPOLAR", 64, 128, 8),
+)
+
+
+def circulant(rng: np.random.Generator, dtype: str, shape: tuple[int, int], side: int) -> np.ndarray:
+    """Circulant blocks: weight (o, i) of a block is value (i - o) modulo the side of its first row."""
+    rows = weights(rng, dtype, (shape[0] // side, shape[1] // side, side))
+    turn = (np.arange(side) - np.arange(side)[:, None]) % side
+    return np.asarray(rows[:, :, turn].transpose(0, 2, 1, 3).reshape(shape))
+
+
+def repeated(
+    rng: np.random.Generator, dtype: str, shape: tuple[int, int], block: tuple[int, int], kinds: int
+) -> np.ndarray:
+    """Blocks, each of which is one of some kinds."""
+    (mh, mw), (pe, simd) = shape, block
+    made = weights(rng, dtype, (kinds, pe, simd))
+    chosen = rng.integers(kinds, size=(mh // pe, mw // simd))
+    return np.asarray(made[chosen].transpose(0, 2, 1, 3).reshape(shape))
+
+
+def cases() -> Iterator[tuple[str, TiedMatrixVector]]:
+    """Small kernels of every datapath, with wires alone and with an index, and parity bits."""
+    rng = np.random.default_rng(1)
+    for name, weight, data, mh, mw, side, prefix in SMALL:
+        matrix = circulant(rng, weight, (mh, mw), side)
+        yield name, TiedMatrixVector(matrix, DataType[weight], DataType[data], prefix, side, side)
+    int4, uint4 = DataType["INT4"], DataType["UINT4"]
+    matrix = repeated(rng, "INT4", (16, 32), (2, 4), 5)
+    yield "index", TiedMatrixVector(matrix, int4, uint4, (2,), 2, 4)
+    matrix = repeated(rng, "INT4", (24, 36), (3, 6), 3)
+    matrix[:, ::6] = matrix[:, 5::6]
+    yield "index and wires", TiedMatrixVector(matrix, int4, uint4, (), 3, 6)
+    matrix = repeated(rng, "INT8", (64, 256), (4, 4), 60)
+    yield "parity", TiedMatrixVector(matrix, DataType["INT8"], DataType["UINT2"], (), 4, 4, parity=True)
+
+
+def definition(kernel: TiedMatrixVector, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The matrix product, computed with Python's integers."""
+    return (x.astype(object) @ kernel.weights.T.astype(object),)
+
+
+def grid() -> Iterator[tuple[str, TiedMatrixVector]]:
+    """The kernels that the resource model is fitted to."""
+    for weight, data, mh, mw, *sides in PRODUCTS:
+        for side in sides:
+            rng = np.random.default_rng([mh, mw, side])
+            matrix = circulant(rng, weight, (mh, mw), side)
+            kernel = TiedMatrixVector(matrix, DataType[weight], DataType[data], pe=side, simd=side)
+            yield f"tied_matrix_vector {weight}x{data} {mh}x{mw} circulant blocks of {side}", kernel
+    matrix = repeated(np.random.default_rng(0), "INT4", (256, 256), (4, 8), 64)
+    kernel = TiedMatrixVector(matrix, DataType["INT4"], DataType["UINT4"], pe=4, simd=8)
+    yield "tied_matrix_vector INT4xUINT4 256x256 blocks of 64 kinds", kernel
