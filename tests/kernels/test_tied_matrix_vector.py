@@ -68,7 +68,7 @@ def test_circulant_blocks_are_found_and_need_a_row_each(
     matrix = circulant(np.random.default_rng(seed), dtype, (rows * side, columns * side), side)
     kernel = MatrixVector(matrix, DataType[dtype], DataType["INT8"])
     made = tied(kernel)
-    if rows * columns < ties.LEAST_WORDS:
+    if rows * columns < ties.LEAST_WORDS or matrix.size * kernel.weight_dtype.bitwidth() < ties.LEAST_BITS:
         return
     assert made is not None
     made = made.fold(Folding(side, side))
@@ -132,7 +132,7 @@ def test_the_search_takes_it_for_less_block_ram_and_files_keep_it(tmp_path):
 def test_it_is_not_taken_where_it_saves_nothing():
     """In lookup tables synthesis shares equal columns itself."""
     family = find_family("xc7")
-    matrix = repeated(np.random.default_rng(6), "INT2", (16, 32), (2, 4), 5)
+    matrix = repeated(np.random.default_rng(6), "INT2", (16, 64), (2, 4), 5)
     graph = alone(MatrixVector(matrix, DataType["INT2"], DataType["UINT2"]))
     for cycles in (64, 16, 4):
         table = choose.for_cycles(graph, cycles, family, reference_device(family).capacity)

@@ -10,8 +10,8 @@ from hw.kernels.tied_matrix_vector.kernel import TiedMatrixVector
 
 SMALL = (
     # name, weights, inputs, outputs by inputs, side of the circulant blocks, prefix
-    ("xnor", "BIPOLAR", "BIPOLAR", 16, 24, 4, (2,)),
-    ("signs by numbers", "BIPOLAR", "UINT4", 12, 24, 4, ()),
+    ("xnor", "BIPOLAR", "BIPOLAR", 32, 48, 4, (2,)),
+    ("signs by numbers", "BIPOLAR", "UINT4", 24, 48, 4, ()),
     ("weight planes", "INT4", "UINT4", 16, 16, 4, (2,)),
     ("numbers by signs", "INT5", "BIPOLAR", 16, 16, 4, ()),
     ("multiply", "INT8", "INT8", 16, 16, 4, ()),

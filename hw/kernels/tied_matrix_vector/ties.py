@@ -11,8 +11,8 @@ import numpy as np
 
 LEAST_SAVED = 0.5
 """Fraction of the bits that must be saved at least."""
-LEAST_WORDS = 16
-"""Least words of a memory. In one of fewer words synthesis finds equal columns by itself."""
+LEAST_WORDS, LEAST_BITS = 16, 1024
+"""Least words and bits of a memory. In lookup tables, where smaller ones are, synthesis finds equal columns itself."""
 MOST_LANES = 4096
 """Maximum weights in a word."""
 INDEXED = 0.75
@@ -86,7 +86,7 @@ def worthwhile(weights: np.ndarray, bits: int, pe: int, simd: int) -> bool:
     """
     (mh, mw), lanes = weights.shape, pe * simd
     depth = weights.size // lanes
-    if depth < LEAST_WORDS or lanes > MOST_LANES:
+    if depth < LEAST_WORDS or weights.size * bits < LEAST_BITS or lanes > MOST_LANES:
         return False
     parts = weights.reshape(mh // pe, pe, mw // simd, simd)
     if lanes > 1 and all(_columns(parts, count) <= lanes // 2 for count in (FIRST, MORE)):
