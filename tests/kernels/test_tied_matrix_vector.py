@@ -80,7 +80,7 @@ def test_circulant_blocks_are_found_and_need_a_row_each(
 
 def turned(rng: np.random.Generator, filters: int, channels: int) -> np.ndarray:
     """Filters of 3 x 3 in four orientations (p4, Cohen & Welling 2016), all filters of an orientation together."""
-    first = weights(rng, "INT4", (filters, 3, 3, channels))
+    first = weights(rng, "INT4", (filters, 9 * channels)).reshape(filters, 3, 3, channels)
     every = np.concatenate([np.rot90(first, turns, (1, 2)) for turns in range(4)])
     return every.reshape(4 * filters, -1)
 

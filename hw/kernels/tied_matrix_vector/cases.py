@@ -28,7 +28,7 @@ PRODUCTS = (
 
 def circulant(rng: np.random.Generator, dtype: str, shape: tuple[int, int], side: int) -> np.ndarray:
     """Circulant blocks: weight (o, i) of a block is value (i - o) modulo the side of its first row."""
-    rows = weights(rng, dtype, (shape[0] // side, shape[1] // side, side))
+    rows = weights(rng, dtype, (shape[0] // side, shape[1])).reshape(shape[0] // side, -1, side)
     turn = (np.arange(side) - np.arange(side)[:, None]) % side
     return np.asarray(rows[:, :, turn].transpose(0, 2, 1, 3).reshape(shape))
 
@@ -38,7 +38,7 @@ def repeated(
 ) -> np.ndarray:
     """Blocks, each of which is one of some kinds."""
     (mh, mw), (pe, simd) = shape, block
-    made = weights(rng, dtype, (kinds, pe, simd))
+    made = weights(rng, dtype, (kinds, pe * simd)).reshape(kinds, pe, simd)
     chosen = rng.integers(kinds, size=(mh // pe, mw // simd))
     return np.asarray(made[chosen].transpose(0, 2, 1, 3).reshape(shape))
 

@@ -65,10 +65,14 @@ class TiedMemory:
 
     def parameters(self, family: Family) -> dict[str, int | str]:
         """Verilog parameters of the instance, but for the wires."""
-        table = self.table.parameters(family)
-        stored = {"TABLE_BITS": self.table.width - self.table.parity, "TABLE_WORDS": self.table.depth}
-        made = {**table, **stored, "WEIGHT_LATENCY": self.latency, "PARITY": int(self.parity)}
-        made["TABLE_PARITY"] = int(self.table.parity)
+        made: dict[str, int | str] = {
+            **self.table.parameters(family),
+            "TABLE_BITS": self.table.width - self.table.parity,
+            "TABLE_WORDS": self.table.depth,
+            "TABLE_PARITY": int(self.table.parity),
+            "WEIGHT_LATENCY": self.latency,
+            "PARITY": int(self.parity),
+        }
         if self.index is not None:
             index = self.index.parameters(family)
             names = {"INDEX_STYLE": "STYLE", "INDEX_ROW": "ROW", "INDEX_BITS": "BITS", "INDEX_LAST_BITS": "LAST_BITS"}
