@@ -60,7 +60,7 @@ def weight_memory(node: Node, family: Family) -> dict[str, int | str]:
         "width": width,
         "kept": depth * width,
         "bits": bits,
-        "blocks": layer.memory.blocks(layer.memory.tiles(family)) if block else 0,
+        "blocks": layer.memory.resources(family).bram,
         "least": by_bits if block else 0,
         "least at this width": max(by_bits, by_width) if block else 0,
     }
