@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from quant.qonnx.export import export
     from quant.training.checkpoint import load_checkpoint, save_checkpoint
     from quant.training.compress import compress_run
-    from quant.training.config import Pruning, Slimming, TrainConfig, TrainerOptions
+    from quant.training.config import Pruning, Slimming, TrainConfig, TrainerOptions, Tying
     from quant.training.loop import FitResult, fit
     from quant.training.run import train_run
 
@@ -51,7 +51,7 @@ _HOMES = {
     "schemes": "quant.schemes",
     "summary": "quant.metrics",
     "train_run": "quant.training.run",
-    **dict.fromkeys(("Pruning", "Slimming", "TrainConfig", "TrainerOptions"), "quant.training.config"),
+    **dict.fromkeys(("Pruning", "Slimming", "TrainConfig", "TrainerOptions", "Tying"), "quant.training.config"),
 }
 
 __all__ = [
@@ -67,6 +67,7 @@ __all__ = [
     "Slimming",
     "TrainConfig",
     "TrainerOptions",
+    "Tying",
     "compress_run",
     "compression",
     "create_model",

@@ -5,6 +5,7 @@ directly, because Brevitas's bookkeeping of quantized tensors takes more time th
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from brevitas.nn import QuantConv1d, QuantConv2d, QuantIdentity, QuantLinear, Qu
 from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 
 from quant.errors import QuantError
+from quant.quantizers.formed import Formed
 from quant.quantizers.tensor_quant import SignAct, UniformAct, act_injector
 from quant.schemes.scheme import Scheme
 
@@ -35,6 +37,38 @@ __all__ = [
 
 class _Weights(QuantWeightBiasInputOutputLayer):
     scheme: Scheme
+
+    @property
+    def trained_weight(self) -> torch.nn.Parameter:
+        """The parameter that a training changes: ``weight``, or the values (K,) of tied weights."""
+        form = self._form
+        trained = None if form is None else form.trained
+        return self.weight if trained is None else trained
+
+    @torch.no_grad()
+    def change_weight(self, change: Callable[[torch.Tensor], None]) -> None:
+        """Calls ``change`` with the latent weight (out, in, *kernel), which it changes in place.
+
+        Tied weights become the nearest ones to the changed weight.
+        """
+        form = self._form
+        if form is None or form.trained is None:
+            change(self.weight)
+            return
+        weight = form(self.weight)
+        change(weight)
+        form.project(weight)
+
+    @property
+    def weight_quantizer(self) -> torch.nn.Module:
+        """The tensor quantizer of the weights."""
+        quantizer = self.weight_quant.tensor_quant
+        return quantizer.quantizer if isinstance(quantizer, Formed) else quantizer
+
+    @property
+    def _form(self) -> Any:
+        quantizer = getattr(self.weight_quant, "tensor_quant", None)
+        return quantizer.form if isinstance(quantizer, Formed) else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.weight_quant.export_mode or not self.weight_quant.is_quant_enabled:

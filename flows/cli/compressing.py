@@ -32,7 +32,7 @@ def compress(
         typer.Option(
             metavar="STRUCTURE",
             help="weights that become zero together: 2:4, bank-balanced:PExSIMD, blocks:PExSIMD or columns (default: "
-            "single weights)",
+            "single weights); of tie, weights that become one value: circulant:B, hashed:C, ... (default: circulant:8)",
         ),
     ] = None,
     criterion: Annotated[

@@ -341,6 +341,8 @@ def trained(result: dict[str, Any], folder: Path) -> None:
     size = f"{totals['weights']:,} weights in {totals['memory_bits'] / 8192:,.1f} KiB"
     if result["config"]["prune"] is not None:
         size += f", {totals['density']:.1%} of them not zero"
+    if result["config"]["tie"] is not None:
+        size += f", tied by {result['config']['tie']['structure']}"
     rate = f"{totals['compression_rate']:.3g} times smaller than in floating point"
     out.print(f"{size}, {rate}; {totals['macs']:,} multiply-adds a frame")
     _files(folder)

@@ -16,10 +16,12 @@ from quant.training.config import (
     Slimming,
     TrainConfig,
     TrainerOptions,
+    Tying,
 )
 
 _PRUNING = "Pruning during the training"
 _SLIMMING = "Penalty that makes channels superfluous, for bitfabric compress --method slim --criterion NAME"
+_TYING = "Tied weights"
 _OPTION = {name: f"--prune-{name}" for name in ("layers", "structure", "span", "by", "lasso", "decay")}
 _LIGHTNING = "Devices (Lightning's own options)"
 
@@ -52,6 +54,15 @@ def _pruning(fraction: float | None, **given: Any) -> Pruning | None:
     if "span" in chosen:
         chosen["begin"], chosen["end"] = chosen.pop("span")
     return Pruning(fraction, by=by, **chosen)
+
+
+def _tying(structure: str | None, layers: list[str] | None) -> Tying | None:
+    """The settings of ``--tie``. Raises typer.BadParameter for ``--tie-layers`` without it."""
+    if structure is None:
+        if layers:
+            raise typer.BadParameter("--tie-layers needs --tie STRUCTURE")
+        return None
+    return Tying(structure, None if layers is None else tuple(layers))
 
 
 def _cost(pruning: Pruning | None, target: str | None, fps: float | None) -> Any:
@@ -158,6 +169,23 @@ def train(
     slim_strength: Annotated[
         float | None, typer.Option(metavar="STRENGTH", help="of it (default: by penalty)", rich_help_panel=_SLIMMING)
     ] = None,
+    tie: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STRUCTURE",
+            help="weights that are one value: circulant:B, toeplitz:B, hashed:C, hashed:C:PExSIMD, circ, p4, p4m or "
+            "translated:Z",
+            rich_help_panel=_TYING,
+        ),
+    ] = None,
+    tie_layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="layers to tie, as 'hidden.*' (default: all where the structure ties weights, but the last)",
+            rich_help_panel=_TYING,
+        ),
+    ] = None,
     accelerator: Annotated[
         str | None, typer.Option(help="cpu, gpu, ... (default: a GPU if there is one)", rich_help_panel=_LIGHTNING)
     ] = None,
@@ -176,6 +204,8 @@ def train(
     Example: bitfabric train tfc-w1a1 --data digits -o run/
 
     A quarter of the weights: bitfabric train tfc-w4a4 --prune 0.75 -o run/
+
+    An eighth of the values, in circulant blocks: bitfabric train tfc-w4a4 --tie circulant:8 -o run/
 
     By lookup tables saved: bitfabric train tfc-w4a4 --prune 0.75 --target ulx3s-85f --fps 25000000 -o run/
 
@@ -203,6 +233,7 @@ def train(
             fps=fps,
         ),
         "slimming": None if slim_penalty is None else Slimming(slim_penalty, slim_strength),
+        "tie": _tying(tie, tie_layers),
     }
     from quant import train_run
 

@@ -29,6 +29,7 @@ from quant.compression.sharing import entropy_quantize, share_weights, uniform_q
 from quant.compression.size import Report, Row, report
 from quant.compression.slimming import slim
 from quant.compression.snapping import snap
+from quant.compression.tying import tie
 from quant.compression.vectors import product_quantize, residual_quantize
 from quant.compression.weights import describe, prepare
 
@@ -71,6 +72,7 @@ __all__ = [
     "slim_by_lasso",
     "snap",
     "soft_sharing",
+    "tie",
     "uniform_quantize",
 ]
 

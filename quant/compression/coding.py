@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from quant.compression import huffman
-from quant.compression.forms import Codewords, Grid, Pruned, Shared
+from quant.compression.forms import Codewords, Grid, Pruned, Shared, Tied
 from quant.compression.weights import (
     Layer,
     compression_of,
@@ -84,7 +84,7 @@ def encode(model: torch.nn.Module, offset_bits: int | Mapping[str, int] = OFFSET
     16; a number, or by layer) before Huffman coding. A longer gap is split: ``2**offset_bits - 1`` zeros are followed
     by a zero that is stored like a weight. If a layer is on an integer grid (quantized layers, ``snap``), its codebook
     holds integers; otherwise it holds 32-bit floats. Uncompressed layers, biases, BatchNorm and activation scales are
-    stored unchanged.
+    stored unchanged. Of weights that a structure ties (``tie``) the values are stored.
 
     Han, Mao, Dally, "Deep compression", ICLR 2016; the gaps are counted as in the authors' released AlexNet, with 4
     bits.
@@ -140,7 +140,7 @@ def _encode_layer(layer: Layer, spec: dict[str, Any], grid: Grid | None) -> Enco
         _add_indices(encoded, form.index.cpu().numpy().ravel(), table.shape[2])
         return encoded
     if isinstance(form, Shared):
-        centroids, index = form.centroids.detach().cpu(), form.index.cpu().numpy().ravel()
+        centroids, index = form.values.detach().cpu(), form.index.cpu().numpy().ravel()
         size = len(centroids)
         if grid is None:
             codebook = _floats(centroids)
@@ -156,6 +156,9 @@ def _encode_layer(layer: Layer, spec: dict[str, Any], grid: Grid | None) -> Enco
             entries = _add_offsets(encoded, kept)
             index = np.where(entries >= 0, index[entries], size)
         _add_indices(encoded, index, size + 1 if spec["sparse"] else size)
+        return encoded
+    if isinstance(form, Tied):  # the structure says where the values are
+        encoded.codebook = _floats(form.values.detach().cpu())
         return encoded
     assert isinstance(form, Pruned)
     values = latent_of(layer).detach().cpu().flatten()
@@ -258,6 +261,10 @@ def _decode_layer(layer: Layer, spec: dict[str, Any], pieces: list[bytes]) -> No
     form, latent = compression_of(layer), latent_of(layer)
     codebook, streams = pieces[0], len(pieces) // 2
     tables, coded = pieces[1 : 1 + streams], pieces[1 + streams :]
+    if isinstance(form, Tied) and not isinstance(form, Shared):
+        form.values.copy_(torch.from_numpy(np.frombuffer(codebook, dtype="<f4").copy()))
+        latent.copy_(form(latent))
+        return
     entries, count = spec["entries"], latent.numel()
 
     def read(stream: int, alphabet: int) -> np.ndarray:
@@ -269,7 +276,7 @@ def _decode_layer(layer: Layer, spec: dict[str, Any], pieces: list[bytes]) -> No
     elif isinstance(form, Shared):
         size = spec["clusters"]
         if "with" not in spec:
-            form.centroids.copy_(_read_codebook(codebook, size, spec))
+            form.values.copy_(_read_codebook(codebook, size, spec))
         index = np.full(count, size, dtype=np.int64)
         if spec["sparse"]:
             index[np.cumsum(read(0, 1 << spec["offset_bits"]) + 1) - 1] = read(1, size + 1)

@@ -1,11 +1,15 @@
-"""Forms of a compressed weight (pruned, shared, codewords), and the integer grid that it can be rounded to."""
+"""Forms of a compressed weight (pruned, tied, shared, codewords), and the integer grid that it can be rounded to."""
 
 from typing import Any
 
+import numpy as np
 import torch
 
+from quant.compression.ties import places
 from quant.quantizers.functions import bounds, uniform
 from quant.quantizers.tensor_quant import TensorQuant
+from quant.ties import Ties
+from quant.ties import ties as read_ties
 
 
 class CompressedWeight(torch.nn.Module):
@@ -16,9 +20,19 @@ class CompressedWeight(torch.nn.Module):
 
     kind: str
 
+    def to_quantize(self, latent: torch.Tensor) -> torch.Tensor:
+        """Returns what the layer's quantizer rounds."""
+        made: torch.Tensor = self(latent)
+        return made
+
     def quantized(self, values: torch.Tensor) -> torch.Tensor:
-        """Returns the final weight; ``values`` is the layer quantizer's output for the weight of ``forward``."""
+        """Returns the final weight; ``values`` is the layer quantizer's output for the weight of ``to_quantize``."""
         return values
+
+    @property
+    def trained(self) -> torch.nn.Parameter | None:
+        """The parameter to which a scheme's rules for latent weights apply; None: the latent weight."""
+        return None
 
     def spec(self) -> dict[str, Any]:
         raise NotImplementedError
@@ -48,31 +62,101 @@ class Pruned(CompressedWeight):
         return cls(torch.ones(shape, dtype=torch.bool))
 
 
-class Shared(CompressedWeight):
-    """Weight sharing: each weight is one of K trainable centroids. The latent weight is not used.
+class Tied(CompressedWeight):
+    """Tied weights: ``sign * values[index]`` with trainable ``values`` (K,). The latent weight is not used.
 
-    ``index`` has the weight's shape and holds 0..K-1, or K for a pruned weight, which is 0. The gradient of a centroid
-    is the sum of the gradients of its weights.
+    ``index`` and ``sign`` have the weight's shape; ``index`` holds 0..K-1, and no ``sign`` means +1. The gradient of a
+    value is the sum of the gradients of its weights, times their signs. In a quantized layer the signs follow the
+    quantizer, so that weights of one value have one integer, up to the sign, whatever the rounding.
+
+    A structure (``quant.ties``) determines ``index`` and ``sign``.
+    """
+
+    kind = "tied"
+    index: torch.Tensor
+    sign: torch.Tensor | None
+
+    def __init__(self, values: torch.nn.Parameter, index: torch.Tensor, sign: torch.Tensor | None = None) -> None:
+        super().__init__()
+        self.values = values
+        self.register_buffer("index", index.to(torch.int32))
+        self.register_buffer("sign", None if sign is None else sign.to(torch.int8))
+        self.made_by: dict[str, Any] = {}
+
+    @classmethod
+    def structured(cls, ties: Ties, shape: torch.Size, groups: int, first: bool) -> "Tied | None":
+        """Returns the form of a structure with values of 0 (see ``places``); None if it ties no weights."""
+        found = places(ties, tuple(shape), groups, first)
+        if found is None:
+            return None
+        sign = None if found.sign is None else torch.from_numpy(found.sign)
+        made = cls(torch.nn.Parameter(torch.zeros(found.count)), torch.from_numpy(found.index), sign)
+        made.made_by = {"structure": str(ties), "groups": groups, "first": first}
+        return made
+
+    def to_quantize(self, latent: torch.Tensor) -> torch.Tensor:
+        return self.values.index_select(0, self.index.flatten()).view(self.index.shape)
+
+    def quantized(self, values: torch.Tensor) -> torch.Tensor:
+        return values if self.sign is None else values * self.sign
+
+    def forward(self, latent: torch.Tensor) -> torch.Tensor:
+        return self.quantized(self.to_quantize(latent))
+
+    @property
+    def trained(self) -> torch.nn.Parameter | None:
+        return self.values
+
+    @torch.no_grad()
+    def project(self, weight: torch.Tensor) -> None:
+        """Makes the values those of the nearest tied weights: the mean of the weights at their places, times signs."""
+        signed = weight if self.sign is None else weight * self.sign
+        places = self.index.flatten().long()
+        sums = torch.zeros_like(self.values, dtype=torch.float64).index_add_(0, places, signed.flatten().double())
+        self.values.copy_(sums / torch.bincount(places, minlength=len(sums)))
+
+    @torch.no_grad()
+    def sample(self, weight: torch.Tensor) -> None:
+        """Makes the values those of the first of their places, so that they have the distribution of the weights."""
+        signed = weight if self.sign is None else weight * self.sign
+        _, first = np.unique(self.index.cpu().numpy(), return_index=True)
+        self.values.copy_(signed.flatten()[torch.from_numpy(first).to(signed.device)])
+
+    def spec(self) -> dict[str, Any]:
+        return {"kind": self.kind, **self.made_by}
+
+    @classmethod
+    def empty(cls, spec: dict[str, Any], shape: torch.Size) -> "Tied":
+        made = cls.structured(read_ties(spec["structure"]), shape, spec["groups"], spec["first"])
+        assert made is not None
+        return made
+
+
+class Shared(Tied):
+    """Weight sharing: tied weights without signs, whose places were chosen for the values of the weights.
+
+    ``index`` holds 0..K-1, or K for a pruned weight, which is 0.
     """
 
     kind = "shared"
-    index: torch.Tensor
 
-    def __init__(self, centroids: torch.nn.Parameter, index: torch.Tensor) -> None:
-        super().__init__()
-        self.centroids = centroids  # layers that were clustered jointly share this object
-        self.register_buffer("index", index.to(torch.int32))
+    def __init__(self, values: torch.nn.Parameter, index: torch.Tensor) -> None:
+        super().__init__(values, index)  # layers that were clustered jointly share the object ``values``
 
-    def forward(self, latent: torch.Tensor) -> torch.Tensor:
-        table = torch.cat([self.centroids, self.centroids.new_zeros(1)])
+    def to_quantize(self, latent: torch.Tensor) -> torch.Tensor:
+        table = torch.cat([self.values, self.values.new_zeros(1)])
         return table.index_select(0, self.index.flatten()).view(self.index.shape)
 
     @property
+    def trained(self) -> torch.nn.Parameter | None:
+        return None  # a fixed grid bounds the values
+
+    @property
     def pruned(self) -> bool:
-        return bool((self.index == len(self.centroids)).any())
+        return bool((self.index == len(self.values)).any())
 
     def spec(self) -> dict[str, Any]:
-        return {"kind": self.kind, "clusters": len(self.centroids)}
+        return {"kind": self.kind, "clusters": len(self.values)}
 
     @classmethod
     def empty(cls, spec: dict[str, Any], shape: torch.Size) -> "Shared":
@@ -113,7 +197,7 @@ class Codewords(CompressedWeight):
         return cls(torch.zeros(stages, parts, size, length), torch.zeros(stages, parts, spec["rows"]), shape)
 
 
-_KINDS = {form.kind: form for form in (Pruned, Shared, Codewords)}
+_KINDS = {form.kind: form for form in (Pruned, Tied, Shared, Codewords)}
 
 
 def to_rows(weight: torch.Tensor) -> torch.Tensor:

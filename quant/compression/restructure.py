@@ -11,8 +11,8 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
-from quant.compression.forms import CompressedWeight
-from quant.compression.weights import Layer, find_layers, is_quantized, latent_of, layer_kind
+from quant.compression.forms import CompressedWeight, Shared, Tied
+from quant.compression.weights import Layer, compression_of, find_layers, is_quantized, latent_of, layer_kind
 from quant.errors import QuantError
 from quant.models import create_model
 from quant.models.network import Network
@@ -24,9 +24,14 @@ def select(name: str, layer: Layer, outputs: torch.Tensor, inputs: torch.Tensor)
     A depthwise convolution has the same outputs and inputs. The weights, masks and shared values that remain are those
     of the layer, and so are the scales of its quantizer.
 
-    Raises QuantError (status 2) for a layer with codewords, or with a quantizer whose parameters are not those of
-    outputs.
+    Raises QuantError (status 2) for a layer with codewords or tied weights, or with a quantizer whose parameters are
+    not those of outputs.
     """
+    form = compression_of(layer)
+    if isinstance(form, Tied) and not isinstance(form, Shared):
+        raise QuantError(
+            f"layer {name} has tied weights, whose structure is that of its channels: slim before, then tie", status=2
+        )
     shape = layer.weight.shape
     depthwise = getattr(layer, "groups", 1) > 1
     inner = torch.arange(shape[1]) if depthwise else inputs

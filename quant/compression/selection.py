@@ -17,7 +17,7 @@ def check_prunable(name: str, layer: Layer, structure: Structure) -> None:
     """Raises QuantError (status 2) for a layer whose weights cannot be zero, or not in this structure."""
     form = compression_of(layer)
     if not isinstance(form, Pruned | None):
-        raise QuantError(f"layer {name} has shared weights or codewords: prune before", status=2)
+        raise QuantError(f"layer {name} has {form.kind} weights, which pruning would undo: prune before", status=2)
     if bit_width_of(layer) == 1:
         scheme = getattr(layer, "scheme", None)
         of = "" if scheme is None else f" of scheme {scheme.name}"

@@ -183,7 +183,7 @@ def _kept(name: str, layer: Layer) -> torch.Tensor:
     if isinstance(form, Pruned):
         return form.mask
     if isinstance(form, Shared):
-        return form.index < len(form.centroids)
+        return form.index < len(form.values)
     return torch.ones(weight_of(layer).shape, dtype=torch.bool)
 
 

@@ -43,4 +43,4 @@ def snap(model: Model, bits: int = 8, *, layers: Layers = None) -> Model:
 
 
 def _codebook(form: Shared | Codewords) -> int:
-    return id(form.centroids if isinstance(form, Shared) else form.codebooks)
+    return id(form.values if isinstance(form, Shared) else form.codebooks)

@@ -1,10 +1,10 @@
 """Attaches compressed weights to layers, and finds the layers that can have them.
 
 In a layer with quantized weights the form (``quant.compression.forms``) precedes the tensor quantizer inside the
-layer's weight proxy. A pruned weight keeps the layer's own quantizer. Shared weights and codewords get a ``Grid`` with
-the scale and width that the quantizer had when the layer was compressed: quantizers derive their scale from the latent
-weight, which such a layer no longer uses. In a layer with floating-point weights the form is a parametrization of
-``weight`` (``torch.nn.utils.parametrize``).
+layer's weight proxy. Pruned and tied weights keep the layer's own quantizer. Shared weights and codewords get a
+``Grid`` with the scale and width that the quantizer had when the layer was compressed: quantizers derive their scale
+from the latent weight, which such a layer no longer uses. In a layer with floating-point weights the form is a
+parametrization of ``weight`` (``torch.nn.utils.parametrize``).
 """
 
 import copy
@@ -21,24 +21,13 @@ from torch.nn.utils import parametrize
 
 from quant.compression.forms import CompressedWeight, Grid, Pruned, Shared, Values, form_from
 from quant.errors import QuantError
+from quant.quantizers.formed import Formed
 from quant.quantizers.tensor_quant import weight_injector
 
 T = TypeVar("T")
 Model = TypeVar("Model", bound=torch.nn.Module)
 Layers = Sequence[str] | str | None
 Layer = Any  # a linear or convolution module, of torch or of Brevitas
-
-
-class _Compressed(torch.nn.Module):
-    """Tensor quantizer of a compressed weight: applies the form, then the quantizer."""
-
-    def __init__(self, form: CompressedWeight, quantizer: torch.nn.Module) -> None:
-        super().__init__()
-        self.form, self.quantizer = form, quantizer
-
-    def forward(self, latent: torch.Tensor) -> Any:
-        values, *facts = self.quantizer(self.form(latent))
-        return (self.form.quantized(values), *facts)
 
 
 def _keep_tensor_quant(proxy: Any, preserve_state_dict: bool = False) -> None:
@@ -54,7 +43,7 @@ def compression_of(layer: Layer) -> CompressedWeight | None:
     """Returns the layer's compressed weight, or None if the layer is not compressed."""
     if is_quantized(layer):
         quantizer = layer.weight_quant.tensor_quant
-        return quantizer.form if isinstance(quantizer, _Compressed) else None
+        return quantizer.form if isinstance(quantizer, Formed) else None
     if parametrize.is_parametrized(layer, "weight"):
         first = layer.parametrizations.weight[0]
         return first if isinstance(first, CompressedWeight) else None
@@ -109,20 +98,20 @@ def attach(layer: Layer, form: CompressedWeight, grid: Grid | None = None) -> No
     A quantized layer without a grid keeps its quantizer.
     """
     latent = latent_of(layer)
-    form.to(latent.device)
+    form.to(latent)
     if grid is not None:
         grid.to(latent.device)
     if is_quantized(layer):
         before = layer.weight_quant
         if grid is None:
             kept = before.tensor_quant
-            quantizer = kept.quantizer if isinstance(kept, _Compressed) else kept
+            quantizer = kept.quantizer if isinstance(kept, Formed) else kept
             proxy = WeightQuantProxyFromInjector(layer, before.quant_injector)
         else:
             quantizer = grid
             injector = weight_injector(Grid, narrow=grid.narrow, scale=grid.scale.tolist(), bits=grid.width)
             proxy = WeightQuantProxyFromInjector(layer, injector)
-        proxy.tensor_quant = _Compressed(form, quantizer)
+        proxy.tensor_quant = Formed(form, quantizer)
         # An instance method instead of a subclass: the export selects handlers by exact class. Copies are rebound.
         proxy.init_tensor_quant = MethodType(_keep_tensor_quant, proxy)
         layer.weight_quant = proxy.train(layer.training)
@@ -191,31 +180,36 @@ def for_layer(setting: T | Mapping[str, T], what: str, name: str, layer: Layer) 
 
 
 @contextmanager
-def compressing(model: Model, layers: Layers = None) -> Iterator[tuple[Model, dict[str, Layer]]]:
+def compressing(model: Model, layers: Layers = None, one_bit: bool = False) -> Iterator[tuple[Model, dict[str, Layer]]]:
     """Yields a copy of the model in eval mode and its chosen layers by name; afterwards restores the model's mode.
 
-    Raises QuantError (status 2) as ``find_layers`` does, and for a layer whose weights are not finite, have 1 bit, have
-    a zero point, or are quantized by an unsupported proxy.
+    Raises QuantError (status 2) as ``find_layers`` and ``check_compressible`` do.
     """
     small = copy.deepcopy(model).eval()
     chosen = find_layers(small, layers)
     for name, layer in chosen.items():
-        if not bool(torch.isfinite(weight_of(layer)).all()):
-            raise QuantError(f"layer {name} has weights that are no finite numbers: train the network again", status=2)
-        if not is_quantized(layer):
-            continue
-        if type(layer.weight_quant) is not WeightQuantProxyFromInjector:
-            kind = type(layer.weight_quant).__name__
-            raise QuantError(f"layer {name} quantizes its weights by a {kind}, which cannot be compressed", status=2)
-        quantized = layer.quant_weight()
-        if int(quantized.bit_width) == 1:
-            raise QuantError(
-                f"layer {name} has 1-bit weights, which have nothing left to compress: choose other layers", status=2
-            )
-        if bool((quantized.zero_point != 0).any()):
-            raise QuantError(f"layer {name} has a zero point, which compressed weights cannot have", status=2)
+        check_compressible(name, layer, one_bit)
     yield small, chosen
     small.train(model.training)
+
+
+def check_compressible(name: str, layer: Layer, one_bit: bool = False) -> None:
+    """Raises QuantError (status 2) for a layer whose weights are not finite, have a zero point, are quantized by an
+    unsupported proxy, or have 1 bit, unless that is allowed (``one_bit``)."""
+    if not bool(torch.isfinite(weight_of(layer)).all()):
+        raise QuantError(f"layer {name} has weights that are no finite numbers: train the network again", status=2)
+    if not is_quantized(layer):
+        return
+    if type(layer.weight_quant) is not WeightQuantProxyFromInjector:
+        kind = type(layer.weight_quant).__name__
+        raise QuantError(f"layer {name} quantizes its weights by a {kind}, which cannot be compressed", status=2)
+    quantized = layer.quant_weight()
+    if int(quantized.bit_width) == 1 and not one_bit:
+        raise QuantError(
+            f"layer {name} has 1-bit weights, which have nothing left to compress: choose other layers", status=2
+        )
+    if bool((quantized.zero_point != 0).any()):
+        raise QuantError(f"layer {name} has a zero point, which compressed weights cannot have", status=2)
 
 
 def map_layers(model: Model, layers: Layers, change: Callable[[str, Layer], None]) -> Model:
@@ -239,7 +233,7 @@ def describe(model: torch.nn.Module) -> dict[str, dict[str, Any]]:
             continue
         plan[name] = form.spec()
         if isinstance(form, Shared):
-            owner = owners.setdefault(id(form.centroids), name)
+            owner = owners.setdefault(id(form.values), name)
             if owner != name:
                 plan[name]["with"] = owner
         grid = grid_of(layer)
@@ -271,6 +265,6 @@ def prepare(model: torch.nn.Module, plan: Mapping[str, Mapping[str, Any]]) -> No
             owner = compression_of(layers[spec["with"]])
             assert isinstance(form, Shared)
             assert isinstance(owner, Shared)
-            form.centroids = owner.centroids
+            form.values = owner.values
         grid = spec.get("grid")
         attach(layer, form, None if grid is None else Grid(**grid))

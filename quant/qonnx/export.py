@@ -34,6 +34,7 @@ from quant.models.network import Network
 from quant.qonnx.handlers import PLACE, Manager, prepare
 from quant.qonnx.verify import QUANTIZERS, Verification, value_of, verify
 from quant.schemes.scheme import Scheme
+from quant.transforms import Transform
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Key of the metadata in which torch.onnx lists a node's modules, from the outermost."""
@@ -69,6 +70,11 @@ def export(
     for scheme in schemes:
         if isinstance(scheme, Scheme):
             scheme.check_export(model)
+    for place, module in model.named_modules():
+        if isinstance(module, Transform):
+            raise QuantError(
+                f"export of {name}: its layer {place} cannot be exported: {module.why_not_exported}", status=2
+            )
     target = Path(path)
     if not target.parent.is_dir():
         raise QuantError(f"cannot write {target}: there is no folder {target.parent}", status=2)

@@ -18,4 +18,4 @@ def clip_to_glorot_bound(layers: Iterable[Any]) -> None:
     """Clips the latent weights of each layer to its own bound, positive and negative; in place."""
     for layer in layers:
         bound = glorot_bound(layer.weight)
-        layer.weight.clamp_(-bound, bound)
+        layer.trained_weight.clamp_(-bound, bound)

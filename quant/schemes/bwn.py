@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -86,7 +87,7 @@ class FilterScaled(Scheme):
 
     def after_step(self, layers: Sequence[Any], optimizer: torch.optim.Optimizer) -> None:
         for layer in layers:
-            centre_and_clamp(layer.weight, self.mean_center)
+            layer.change_weight(partial(centre_and_clamp, centre=self.mean_center))
 
 
 @dataclass(frozen=True)

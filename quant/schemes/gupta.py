@@ -142,4 +142,4 @@ class Gupta(Scheme):
 
 
 def _parameters(layers: Sequence[Any]) -> list[torch.nn.Parameter]:
-    return [each for layer in layers for each in (layer.weight, layer.bias) if each is not None]
+    return [each for layer in layers for each in (layer.trained_weight, layer.bias) if each is not None]

@@ -99,7 +99,7 @@ class LossAware(Scheme):
     def after_step(self, layers: Sequence[Any], optimizer: torch.optim.Optimizer) -> None:
         super().after_step(layers, optimizer)
         for layer in layers:
-            state = optimizer.state.get(layer.weight)
+            state = optimizer.state.get(layer.trained_weight)
             if not state:
                 continue  # no gradient yet
             if "exp_avg_sq" not in state:
@@ -107,4 +107,4 @@ class LossAware(Scheme):
                     f"scheme lab needs Adam's second moments, and {type(optimizer).__name__} has none: train with Adam",
                     status=2,
                 )
-            layer.weight_quant.tensor_quant.update(layer.weight, state["exp_avg_sq"])
+            layer.weight_quantizer.update(layer.trained_weight, state["exp_avg_sq"])

@@ -112,7 +112,7 @@ class Scheme(abc.ABC):
         if self.weight_limit is not None:
             with torch.no_grad():
                 for layer in layers:
-                    layer.weight.clamp_(-self.weight_limit, self.weight_limit)
+                    layer.trained_weight.clamp_(-self.weight_limit, self.weight_limit)
 
     def finish(self, model: "torch.nn.Module", batches: Iterable["torch.Tensor"]) -> None:  # noqa: B027
         """Called after training: changes ``model`` to what hardware computes. ``batches`` are training inputs."""

@@ -221,14 +221,20 @@ def _read(source: Path) -> dict[str, Any]:
 
 
 def _config(metrics: Mapping[str, Any], source: Path, epochs: int) -> TrainConfig:
-    """The settings of the run's training, with other epochs, without pruning and penalties."""
+    """The settings of the run's training, with other epochs, without pruning, penalties and new ties."""
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
         raise QuantError(f"epochs={epochs!r} is no whole number of 0 or more", status=2)
     try:
         trainer = dict(metrics["config"]["trainer"])
         if isinstance(trainer["devices"], list):
             trainer["devices"] = tuple(trainer["devices"])
-        changed = {"prune": None, "slimming": None, "epochs": max(1, epochs), "trainer": TrainerOptions(**trainer)}
+        changed = {
+            "prune": None,
+            "slimming": None,
+            "tie": None,
+            "epochs": max(1, epochs),
+            "trainer": TrainerOptions(**trainer),
+        }
         return TrainConfig(**{**metrics["config"], **changed})
     except (KeyError, TypeError) as error:
         raise QuantError(f"{source}/metrics.json is damaged or of another version: train the network again") from error

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from quant.errors import QuantError
 from quant.structure import structure as read_structure
+from quant.ties import ties as read_ties
 
 __all__ = [
     "Augmentation",
@@ -20,6 +21,7 @@ __all__ = [
     "Slimming",
     "TrainConfig",
     "TrainerOptions",
+    "Tying",
 ]
 
 Loss = Literal["cross_entropy", "squared_hinge"]
@@ -170,6 +172,26 @@ class Slimming:
 
 
 @dataclass(frozen=True)
+class Tying:
+    """Tied weights of a new network: ``quant.compression.tie``, with values that start as the scheme's weights do.
+
+    - ``structure``: which weights are one value (``quant.ties``), as "circulant:8" or "hashed:8:4x4".
+    - ``layers``: patterns of names of the layers. None: all in which the structure ties weights, but the last one.
+
+    Raises QuantError (status 2) for an unknown structure.
+    """
+
+    structure: str = "circulant:8"
+    layers: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "structure", str(read_ties(self.structure)))
+        if self.layers is not None:
+            patterns = (self.layers,) if isinstance(self.layers, str) else tuple(self.layers)
+            object.__setattr__(self, "layers", patterns)
+
+
+@dataclass(frozen=True)
 class TrainerOptions:
     """Where a training runs: the options of ``lightning.Trainer`` of the same names; None leaves the default.
 
@@ -215,6 +237,7 @@ class TrainConfig:
       the knowledge in a neural network", 2015).
     - ``prune``: gradual pruning (``quant.Pruning``). None: no weight is pruned.
     - ``slimming``: a penalty on channels (``quant.Slimming``). None: there is none.
+    - ``tie``: tied weights of a new network (``quant.Tying``). None: weights are tied only where the network's are.
     - ``trainer``: where the training runs.
 
     Raises QuantError (status 2):
@@ -242,6 +265,7 @@ class TrainConfig:
     distill_weight: float = 1.0
     prune: Pruning | None = None
     slimming: Slimming | None = None
+    tie: Tying | None = None
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
 
     def __post_init__(self) -> None:

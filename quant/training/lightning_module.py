@@ -49,11 +49,24 @@ def scheme_layers(model: torch.nn.Module) -> dict[Scheme, list[Any]]:
 
 
 def parameter_groups(model: torch.nn.Module, learning_rate: float) -> list[dict[str, Any]]:
-    """Returns the optimizer's groups: a weight has its own, Glorot-scaled learning rate if its scheme requires one."""
-    scaled = [layer.weight for scheme, layers in scheme_layers(model).items() if scheme.glorot_lr for layer in layers]
-    groups = [{"params": [w], "lr": learning_rate * glorot_factor(w)} for w in scaled]
-    apart = {id(w) for w in scaled}
-    groups.append({"params": [p for p in model.parameters() if id(p) not in apart], "lr": learning_rate})
+    """Returns the optimizer's groups: a weight has its own, Glorot-scaled learning rate if its scheme requires one.
+
+    The values of tied weights are a group as well. ``places`` is the mean number of weights that a parameter's gradient
+    is the sum over.
+    """
+    groups = []
+    for scheme, layers in scheme_layers(model).items():
+        for layer in layers:
+            if isinstance(layer, TableLayer):
+                continue
+            trained, weight = layer.trained_weight, layer.weight
+            if scheme.glorot_lr or trained is not weight:
+                factor = glorot_factor(weight) if scheme.glorot_lr else 1.0
+                places = weight.numel() / trained.numel()
+                groups.append({"params": [trained], "lr": learning_rate * factor, "places": places})
+    apart = {id(group["params"][0]) for group in groups}
+    rest = [p for p in model.parameters() if id(p) not in apart]
+    groups.append({"params": rest, "lr": learning_rate, "places": 1.0})
     return groups
 
 
@@ -156,6 +169,8 @@ class Training(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         optimizer = self.model.scheme.optimizer(parameter_groups(self.model, self.rates[0]))
         for group in optimizer.param_groups:
+            if isinstance(optimizer, torch.optim.SGD):  # Adam's steps do not depend on the size of the gradients
+                group["lr"] /= group["places"]
             group["first_lr"] = group["lr"]
         return optimizer
 

@@ -20,6 +20,7 @@ from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch.nn import functional
 
+from quant.compression.tying import tie_layers
 from quant.cost import CostModel
 from quant.data import DataSet, load_data, stratified
 from quant.errors import QuantError
@@ -104,6 +105,7 @@ def fit(
     - a batch size that is not a multiple of the number of processes;
     - options that Lightning rejects, and strategies that fork or spawn;
     - pruning of 1-bit weights, which have no zero, or of more weights than leaves every output an input;
+    - ties that are not possible (``quant.compression.tie``), and pruning of tied weights;
     - ``resume`` without ``checkpoint``, and a checkpoint of a different training.
 
     Raises KeyboardInterrupt on Ctrl-C. Warns (QuantWarning) of layers of tables that do not depend on the samples.
@@ -119,6 +121,8 @@ def fit(
     loss_function = LOSSES[loss]
     if config.label_smoothing:
         loss_function = partial(functional.cross_entropy, label_smoothing=config.label_smoothing)
+    if config.tie is not None:
+        tie_layers(model, config.tie.structure, config.tie.layers, start="sample")
     tutor = None if teacher is None else Teacher(teacher, model)
     saved = None if config.prune is None else hardware_savings(model, config.prune, cost)
     channels = None if config.slimming is None else penalty_savings(model, config.slimming, cost)
@@ -131,6 +135,7 @@ def fit(
         "distill_weight": config.distill_weight, "prune": None if config.prune is None else asdict(config.prune),
         "savings": saved, "slimming": None if config.slimming is None else asdict(config.slimming),
         "channel_savings": channels,
+        "tie": None if config.tie is None else asdict(config.tie),
     }  # fmt: skip
     kept = None if checkpoint is None else KeepCheckpoint(Path(checkpoint))
     if resume and kept is None:

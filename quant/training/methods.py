@@ -141,6 +141,12 @@ def _merge(task: Task) -> "Network":
     return compression.merge_neurons(task.model, task.fraction, layers=task.layers)
 
 
+def _tie(task: Task) -> "Network":
+    from quant import compression
+
+    return compression.tie(task.model, task.options["structure"], layers=task.layers)
+
+
 def _share(task: Task) -> "Network":
     from quant import compression
 
@@ -248,6 +254,12 @@ METHODS: dict[str, Method] = {
         "the same layers get new weights, trained at the rates of the run, for comparison (Liu et al. 2019)",
         _scratch,
         rates="own",
+        binary=True,
+    ),
+    "tie": Method(
+        "a structure says which weights are one value: circulant blocks, hashed weights, rotated filters (see docs)",
+        _tie,
+        options={"structure": "circulant:8"},
         binary=True,
     ),
     "share": Method(

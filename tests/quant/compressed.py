@@ -56,5 +56,7 @@ METHODS = {
     "snapped": lambda model: compression.snap(compression.share_weights(compression.prune(model, 0.5), 8), 5),
     "jointly snapped": lambda model: compression.snap(compression.share_weights(model, 8, jointly=True), 6),
     "snapped codewords": lambda model: compression.snap(compression.product_quantize(model, 4, 3), 6),
+    "circulant": lambda model: compression.tie(model, "circulant:2"),
+    "hashed": lambda model: compression.tie(model, "hashed:4"),
     "some layers": lambda model: compression.share_weights(model, 4, layers=["*[0-9]*"]),
 }

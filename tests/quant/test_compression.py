@@ -107,23 +107,23 @@ def test_gradient_of_a_centroid_is_the_sum_of_its_weights():
     small(x).backward(upstream)
     by_weight = upstream.T @ x
     expected = [by_weight[form.index == k].sum() for k in range(4)]
-    torch.testing.assert_close(form.centroids.grad, torch.stack(expected))
+    torch.testing.assert_close(form.values.grad, torch.stack(expected))
     assert not small.parametrizations.weight.original.requires_grad
     # on a grid the gradient passes the rounding
     snapped = compression.snap(small, 8)
     snapped(x).backward(upstream)
-    torch.testing.assert_close(compression_of(snapped).centroids.grad, torch.stack(expected))
+    torch.testing.assert_close(compression_of(snapped).values.grad, torch.stack(expected))
 
 
 def test_joint_codebook_is_one_parameter_of_all_layers():
     small = compression.share_weights(convolutional(), 8, jointly=True)
     forms = [compression_of(small[i]) for i in (0, 3, 6)]
-    assert len({id(form.centroids) for form in forms}) == 1
+    assert len({id(form.values) for form in forms}) == 1
     values = torch.cat([weight_of(small[i]).flatten() for i in (0, 3, 6)]).unique()
     assert len(values) == 8
     again = copy.deepcopy(small)
-    assert compression_of(again[0]).centroids is compression_of(again[6]).centroids
-    assert compression_of(again[0]).centroids is not forms[0].centroids
+    assert compression_of(again[0]).values is compression_of(again[6]).values
+    assert compression_of(again[0]).values is not forms[0].values
     row = compression.report(small).layers
     assert [r.codebook_bits for r in row] == [8 * 32, 0, 0]
 

@@ -75,7 +75,11 @@ def test_brevitas_layers_of_any_make():
         ).eval()
 
     model = make()
-    for method in METHODS.values():
+    for name, method in METHODS.items():
+        if name == "hashed":
+            with pytest.raises(QuantError, match="layer 0: its quantizer has a scale for each channel"):
+                method(model)
+            continue
         small = method(model)
         assert torch.equal(compression.decode(compression.encode(small), make())(x), small(x))
     shared = compression.share_weights(model, 4)
@@ -197,7 +201,7 @@ def test_state_of_a_compressed_network_reloads(network, data, frames):
     compression.prepare(fresh, compression.describe(small))
     fresh.load_state_dict(small.state_dict())
     assert torch.equal(fresh.eval()(frames), small(frames))
-    assert compression_of(fresh.output).centroids is compression_of(fresh.hidden[0].linear).centroids
+    assert compression_of(fresh.output).values is compression_of(fresh.hidden[0].linear).values
 
 
 def test_deep_compression(network, data):

@@ -67,7 +67,7 @@ def test_a_weight_becomes_the_mean_of_its_most_responsible_component():
     made = Mixture(9, zero=0.5, reach=0.3, deviation=0.02)
     small = share_by_mixture(model, made)
     forms = [compression_of(small[i]) for i in (0, 3, 6)]
-    assert all(isinstance(form, Shared) and form.centroids is forms[0].centroids for form in forms)
+    assert all(isinstance(form, Shared) and form.values is forms[0].values for form in forms)
     for i in (0, 3, 6):
         before, after = weight_of(model[i]), weight_of(small[i])
         means, precisions, logs = made.components()
@@ -90,7 +90,7 @@ def test_training_is_the_formula_resumes_and_leaves_few_values(tmp_path):
     config = TrainConfig(epochs=2, learning_rate=(5e-4, 5e-4))
     options = {"tau": 0.05, "reach": 0.4, "deviation": 0.05, "zero": 0.5}
     whole = soft_sharing(model, data, config, **options)
-    assert {"centroids"} == {key.rsplit(".", 1)[1] for key, p in whole.named_parameters() if "centroids" in key}
+    assert {"values"} == {key.rsplit(".", 1)[1] for key, p in whole.named_parameters() if ".form." in key}
     for layer in find_layers(whole).values():
         assert len(weight_of(layer).unique()) <= 16
 
