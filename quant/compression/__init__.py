@@ -19,6 +19,7 @@ from quant.compression.channel_lasso import slim_by_lasso
 from quant.compression.coding import decode, encode
 from quant.compression.criteria import SCORES, Removable, channel_savings, choose_channels
 from quant.compression.layerwise import obq, obs
+from quant.compression.low_rank import low_rank
 from quant.compression.merging import merge_neurons
 from quant.compression.mixture import Mixture, share_by_mixture
 from quant.compression.pruning import prune
@@ -54,6 +55,7 @@ __all__ = [
     "describe",
     "encode",
     "entropy_quantize",
+    "low_rank",
     "merge_neurons",
     "obq",
     "obs",

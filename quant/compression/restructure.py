@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 from quant.compression.forms import CompressedWeight, Shared, Tied
+from quant.compression.low_rank import replace_layers
 from quant.compression.weights import Layer, compression_of, find_layers, is_quantized, latent_of, layer_kind
 from quant.errors import QuantError
 from quant.models import create_model
@@ -115,7 +116,11 @@ def _slim(model: torch.nn.Module, change: Mapping[str, Any]) -> None:
         select_norm(norms[name], torch.arange(channels))
 
 
-_KINDS = {"slim": _slim}
+def _low_rank(model: torch.nn.Module, change: Mapping[str, Any]) -> None:
+    replace_layers(model, change["layers"])
+
+
+_KINDS = {"slim": _slim, "low_rank": _low_rank}
 
 
 def restructure(model: Network, changes: Sequence[Mapping[str, Any]]) -> None:

@@ -67,6 +67,9 @@ class FixedPoint(Scheme):
     def act_quant(self) -> Injector:
         return act_injector(UniformAct, bits=self.act_bits, rounding=self.rounding, power_of_two=True)
 
+    def signed_quant(self) -> Injector:
+        return act_injector(UniformAct, signed=True, bits=self.act_bits, rounding=self.rounding, power_of_two=True)
+
     def sum_quant(self) -> Injector:
         bits = max(8, self.act_bits)
         return act_injector(UniformAct, signed=True, bits=bits, rounding=self.rounding, power_of_two=True)

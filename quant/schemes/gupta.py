@@ -111,6 +111,9 @@ class Gupta(Scheme):
         bits = self.act_integer + self.act_fraction - 1
         return act_injector(FormatQuant, bits=bits, fraction=self.act_fraction, rounding=self.rounding)
 
+    def signed_quant(self) -> Injector:
+        return self.sum_quant()
+
     def sum_quant(self) -> Injector:
         bits = self.act_integer + self.act_fraction
         return act_injector(FormatQuant, signed=True, bits=bits, fraction=self.act_fraction, rounding=self.rounding)

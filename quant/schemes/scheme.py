@@ -74,6 +74,16 @@ class Scheme(abc.ABC):
 
         return residual_sum_injector()
 
+    def signed_quant(self) -> Injector:
+        """Returns the quantizer of sums that no ReLU follows: linear bottlenecks, and between the factors of a layer.
+
+        Default: ``act_bits`` with a sign and a learned scale; the activation's own quantizer where that has 1 bit.
+        """
+        from quant.quantizers.tensor_quant import UniformAct, act_injector
+
+        bits = getattr(self, "act_bits", 1)
+        return self.act_quant() if bits == 1 else act_injector(UniformAct, signed=True, bits=bits)
+
     @property
     def edge(self) -> "Scheme":
         """The scheme of a network's first and last layer, which many papers keep at a higher precision."""

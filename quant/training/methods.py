@@ -165,6 +165,17 @@ def _slim(task: Task) -> "Network":
     )  # fmt: skip
 
 
+def _low_rank(task: Task) -> "Network":
+    from quant import compression
+
+    options = dict(task.options)
+    frames, energy, rank = options.pop("frames"), options.pop("energy"), options.pop("rank")
+    given: dict[str, Any] = (
+        {"rank": rank} if rank else {"energy": energy} if energy else {"budget": 1 - (task.fraction or 0)}
+    )
+    return compression.low_rank(task.model, **given, **options, layers=task.layers, x=task.frames()[0][:frames])
+
+
 def _scratch(task: Task) -> "Network":
     from quant.compression.restructure import renewed
 
@@ -249,6 +260,15 @@ METHODS: dict[str, Method] = {
         },
         savings=_channel_savings,
         binary=True,
+    ),
+    "low-rank": Method(
+        "layers become products of smaller ones with a quantizer between, from the SVD or CP (Denton et al. 2014, ...)",
+        _low_rank,
+        counts="weights",
+        fraction=0.75,
+        options={
+            "form": "separable", "rank": 0, "energy": 0.0, "norm": False, "granularity": 0, "frames": 1024,
+        },
     ),
     "scratch": Method(
         "the same layers get new weights, trained at the rates of the run, for comparison (Liu et al. 2019)",

@@ -47,8 +47,11 @@ def test_each_method_makes_a_run_like_any_other(method, run, tmp_path):
     assert (made["accuracy"]["compressed"] is None) == trains
     model = load_checkpoint(out / "checkpoint.pt")
     counts = {name: int((weight_of(layer) != 0).sum()) for name, layer in find_layers(model).items()}
-    assert {row["name"]: row["after"] for row in made["weights"]} == counts
-    if METHODS[method].counts == "weights":
+    for row in made["weights"]:  # the factors of a layer are named after it
+        assert row["after"] == sum(
+            n for name, n in counts.items() if name == row["name"] or name.startswith(row["name"] + ".")
+        )
+    if METHODS[method].counts == "weights" and method != "low-rank":
         for row in made["weights"]:
             assert row["after"] / row["weights"] <= 1 - METHODS[method].fraction + 1e-3
     compared = compare(lower(out / "model.onnx"), out / "model.onnx", np.load(out / "x_test.npy")[:50])

@@ -104,7 +104,9 @@ def test_concatenations_say_where_the_channels_are():
     torch.testing.assert_close(small(x), model(x))
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("mobile")) for name in SMALL]
+)
 @settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 99))
 def test_channels_that_are_zero_can_go(name, seed):
@@ -135,7 +137,7 @@ def test_channels_that_are_zero_can_go(name, seed):
 
 
 @pytest.mark.parametrize(("name", "scheme"), [
-    *(pytest.param(name, None, marks=[pytest.mark.slow] * name.startswith("mobile")) for name in SMALL),
+    *(pytest.param(name, None, marks=[pytest.mark.slow] * (name not in ("lenet5-w4a4", "cnv-w1a1"))) for name in SMALL),
     ("tfc-w4a4", "accumulator_aware"), ("tfc-w4a4", "learned_step"),
 ])  # fmt: skip
 def test_a_slimmed_network_is_stored_and_exported(name, scheme, tmp_path):
@@ -377,11 +379,16 @@ def test_the_lasso_and_the_least_squares_solve_their_problems():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    train_run("tfc-w4a4", folder, TrainConfig(epochs=6))
+    train_run("tfc-w4a4", folder, TrainConfig(epochs=4))
     return folder
 
 
-@pytest.mark.parametrize("criterion", [*compression.SCORES, "lasso"])
+FAST = ("slimming", "neurons", "lasso")
+
+
+@pytest.mark.parametrize(
+    "criterion", [pytest.param(c, marks=[pytest.mark.slow] * (c not in FAST)) for c in (*compression.SCORES, "lasso")]
+)
 def test_each_criterion_makes_a_smaller_run(criterion, run, tmp_path):
     options = {"criterion": criterion, "penalty_epochs": 1}
     made = compress_run(run, tmp_path / "small", "slim", options=options, epochs=0)
@@ -393,7 +400,7 @@ def test_each_criterion_makes_a_smaller_run(criterion, run, tmp_path):
 
 def test_the_same_widths_from_scratch(run, tmp_path):
     compress_run(run, tmp_path / "small", "slim", fraction=0.75, epochs=0)
-    again = compress_run(tmp_path / "small", tmp_path / "scratch", "scratch", epochs=2)
+    again = compress_run(tmp_path / "small", tmp_path / "scratch", "scratch", epochs=1)
     assert again["totals"]["weights"] == 64 * 16 + 2 * 16 * 16 + 16 * 10
     assert tuple(again["compression"]["config"]["learning_rate"]) == (1e-2, 1e-4)
     small = load_checkpoint(tmp_path / "small" / "checkpoint.pt")
