@@ -48,16 +48,17 @@ def select(name: str, layer: Layer, outputs: torch.Tensor, inputs: torch.Tensor)
             f"layer {name} cannot have fewer channels: its {what} has the shape {tuple(x.shape)}; slim before", status=2
         )
 
+    kept = {id(form.values)} if isinstance(form, Shared) else set()
     with torch.no_grad():
         latent_of(layer).data = chosen("weight", latent_of(layer)).clone()
         if layer.bias is not None:
             layer.bias.data = layer.bias[outputs].clone()
         if is_quantized(layer):
-            _each_tensor(layer.weight_quant.tensor_quant, chosen)
+            _each_tensor(layer.weight_quant.tensor_quant, chosen, kept)
         elif parametrize.is_parametrized(layer, "weight"):
-            for form in layer.parametrizations.weight:
-                assert isinstance(form, CompressedWeight | torch.nn.Module)
-                _each_tensor(form, chosen)
+            for part in layer.parametrizations.weight:
+                assert isinstance(part, CompressedWeight | torch.nn.Module)
+                _each_tensor(part, chosen, kept)
     if layer_kind(layer) == "linear":
         layer.in_features, layer.out_features = len(inputs), len(outputs)
     else:
@@ -66,9 +67,10 @@ def select(name: str, layer: Layer, outputs: torch.Tensor, inputs: torch.Tensor)
             layer.groups = len(outputs)
 
 
-def _each_tensor(module: torch.nn.Module, change: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
-    """Replaces all parameters and buffers of a module by ``change(name, tensor)``, shared ones once."""
-    seen: set[int] = set()
+def _each_tensor(module: torch.nn.Module, change: Callable[[str, torch.Tensor], torch.Tensor], kept: set[int]) -> None:
+    """Replaces all parameters and buffers of a module by ``change(name, tensor)``, shared ones once, those with the
+    identities ``kept`` not."""
+    seen = set(kept)
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
             if id(parameter) not in seen:

@@ -166,6 +166,14 @@ def test_masks_stay_with_their_weights(tmp_path):
     np.testing.assert_array_equal(load_checkpoint(tmp_path / "c.pt")(x).detach(), small(x).detach())
 
 
+@pytest.mark.parametrize("clusters", [8, 32])
+def test_shared_values_stay_where_the_weights_are(clusters):
+    shared = compression.share_weights(create_model("tfc-w8a8", in_features=64).eval(), clusters)
+    small = compression.slim(shared, {"hidden.0.linear": range(0, 64, 2)})
+    for name, places in (("hidden.0.linear", np.s_[::2]), ("hidden.1.linear", np.s_[:, ::2])):
+        assert torch.equal(weight_of(small.get_submodule(name)), weight_of(shared.get_submodule(name))[places])
+
+
 def test_bad_requests():
     model, _ = network("tfc-w4a4")
     for keep, options, words in (
