@@ -104,15 +104,15 @@ def _tree(name: str, index: int, inputs: int, width: int, fan_in: int) -> torch.
 
 
 def lookup_s(scheme: Scheme, **options: Any) -> LookupNetwork:
-    """lookup-s: 1,000 tables of 4 inputs with learned wiring, a lookup network for the digits."""
-    return LookupNetwork(scheme, **{"tables": (1000,), **options})
+    """lookup-s: 1,400 tables of 4 inputs with learned wiring, a lookup network for the digits."""
+    return LookupNetwork(scheme, **{"tables": (1400,), **options})
 
 
 def lookup_m(scheme: Scheme, **options: Any) -> LookupNetwork:
-    """lookup-m: 2,100 tables of 4 inputs with learned wiring, a lookup network for MNIST."""
-    return LookupNetwork(scheme, **{"tables": (2100,), **options})
+    """lookup-m: 2,000 tables of 4 inputs with learned wiring, a lookup network for MNIST."""
+    return LookupNetwork(scheme, **{"tables": (2000,), **options})
 
 
 def lookup_l(scheme: Scheme, **options: Any) -> LookupNetwork:
-    """lookup-l: 4,000 tables of 4 inputs with learned wiring, a lookup network for MNIST and Fashion-MNIST."""
-    return LookupNetwork(scheme, **{"tables": (4000,), **options})
+    """lookup-l: 3,800 tables of 4 inputs with learned wiring, a lookup network for MNIST and Fashion-MNIST."""
+    return LookupNetwork(scheme, **{"tables": (3800,), **options})

@@ -8,9 +8,23 @@ import pytest
 import torch
 from onnxruntime import InferenceSession
 
-from quant import TrainConfig, compression, create_model, fit, load_checkpoint, load_data, schemes, summary, train_run
+from quant import (
+    Network,
+    TrainConfig,
+    compression,
+    create_model,
+    export,
+    fit,
+    layers,
+    load_checkpoint,
+    load_data,
+    schemes,
+    summary,
+    train_run,
+)
 from quant.data import DataSet
 from quant.errors import QuantError, QuantWarning
+from quant.lookup import LookupConv2d, Thermometer
 from quant.lookup.tables import TableLayer
 from quant.training.lookup import constant_tables
 
@@ -102,6 +116,36 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path):
     assert_same(whole, again)
 
 
+class Hybrid(Network):
+    """Tables between a quantized convolution and a quantized dense layer, with a convolution of tables."""
+
+    def __init__(self, scheme):
+        super().__init__("hybrid", scheme, (1, 8, 8), 10, (0, 16))
+        self.conv = layers.block(scheme, layers.conv(scheme, 1, 3, 3), 3, 2)
+        self.encoder = Thermometer(108, 2, "quantile", low=0, high=4)
+        self.tables = LookupConv2d(6, 8, 3, stride=2)
+        self.dense = layers.linear(scheme, 32, 10)
+        self.options = {}
+
+    def forward(self, x):
+        bits = self.encoder(self.conv(self.input(x)))
+        # Bits of a channel are consecutive: (feature, level) becomes (channel and level, row, column).
+        images = bits.reshape(-1, 3, 6, 6, 2).permute(0, 1, 4, 2, 3).flatten(1, 2)
+        return self.dense(self.tables(images).flatten(1))
+
+
+def test_a_hybrid_network_is_trained_and_exported(tmp_path):
+    torch.manual_seed(0)
+    net = Hybrid(schemes.get("integer", weight_bits=4, act_bits=3))
+    before, uniform = net.tables.wires.clone(), net.encoder.levels.clone()
+    history = run(net, 3).history
+    assert history[-1].loss < history[0].loss
+    assert not torch.equal(net.tables.wires, before)
+    assert not torch.equal(net.encoder.levels, uniform)
+    frames = DIGITS.x_test[:50].astype(np.float32)
+    assert export(net, tmp_path / "model.onnx", frames).quantizers == 4
+
+
 def test_tables_that_never_change_become_constants():
     kept, frozen = (model(scheme=schemes.get("lookup", freeze_constants=flag)) for flag in (False, True))
     for net in (kept, frozen):
@@ -149,7 +193,7 @@ def test_a_run_folder(tmp_path):
 
 
 def test_sizes():
-    for name, tables in (("lookup-s", 1000), ("lookup-m", 2100), ("lookup-l", 4000)):
+    for name, tables in (("lookup-s", 1400), ("lookup-m", 2000), ("lookup-l", 3800)):
         [layer] = [each for each in create_model(name).modules() if isinstance(each, TableLayer)]
         assert (layer.outputs, layer.fan_in, layer.wiring) == (tables, 4, "learned")
     deep = create_model("lookup-m", tables=[100, 31], fan_in=[6, 4], classes=4, skip=True, in_range=(0, 255))
