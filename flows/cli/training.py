@@ -1,11 +1,15 @@
 """The command ``bitfabric train``."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
 
 from flows.cli.arguments import AsJson, emit, pairs
+from quant.errors import QuantWarning
 from quant.training.config import (
     Augmentation,
     Bias,
@@ -24,6 +28,29 @@ _SLIMMING = "Penalty that makes channels superfluous, for bitfabric compress --m
 _TYING = "Tied weights"
 _OPTION = {name: f"--prune-{name}" for name in ("layers", "structure", "span", "by", "lasso", "decay")}
 _LIGHTNING = "Devices (Lightning's own options)"
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Context in which warnings of a training are lines on standard error, without a place in the code."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        if not issubclass(category, QuantWarning):
+            shown(message, category, *place)
+            return
+        from rich.text import Text
+
+        from flows.terminal import Terminal
+        from hw.host.text import one_line
+
+        line = Text(one_line(f"warning: {message}"), style="yellow")
+        Terminal(stderr=True, soft_wrap=True).print(line)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", QuantWarning)
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def _list_networks(show: bool) -> None:
@@ -246,10 +273,11 @@ def train(
     )
     given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
     config = TrainConfig(epochs=epochs, seed=seed, trainer=trainer, **given)
-    result = train_run(
-        model, out, config, data=data, scheme=scheme, scheme_options=scheme_options, model_options=model_options,
-        teacher=teacher, cost=_cost(config.prune, target, fps), progress=not as_json, resume=resume,
-    )  # fmt: skip
+    with _warnings_in_one_line():
+        result = train_run(
+            model, out, config, data=data, scheme=scheme, scheme_options=scheme_options, model_options=model_options,
+            teacher=teacher, cost=_cost(config.prune, target, fps), progress=not as_json, resume=resume,
+        )  # fmt: skip
     if result.pop("rank"):
         return  # one of several processes of this training; the first one reports
     if as_json:

@@ -257,6 +257,17 @@ def test_train(here, tmp_path):
     assert str(tmp_path / "model.onnx") in text
 
 
+def test_a_collapsed_lookup_network_is_warned_of_in_one_line(here, tmp_path):
+    x = np.zeros((40, 6), np.uint8)
+    np.savez(tmp_path / "flat.npz", x_train=x, y_train=np.arange(40) % 2, x_test=x, y_test=np.arange(40) % 2)
+    options = ("--data", tmp_path / "flat.npz", "--epochs", 1, "--model-option", "tables=20", "--json")
+    status, text, error = here("train", "lookup-s", *options, "-o", tmp_path / "run")
+    assert status == 0
+    assert json.loads(text)["scheme"]["name"] == "lookup"
+    assert error.startswith("warning: layer hidden.0 has collapsed: 100% of its tables are the same")
+    assert error.count("\n") == 1
+
+
 def test_train_prunes(here, tmp_path):
     options = (
         "--epochs",
