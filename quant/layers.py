@@ -20,11 +20,13 @@ from quant.schemes.scheme import Scheme
 __all__ = [
     "Activation",
     "Add",
+    "CReLU",
     "Conv1d",
     "Conv2d",
     "InputQuant",
     "Linear",
     "LogitScale",
+    "MultiBias",
     "ReluActivation",
     "activation",
     "average_pool",
@@ -32,6 +34,8 @@ __all__ = [
     "conv",
     "depthwise",
     "linear",
+    "linear_part",
+    "signed_activation",
 ]
 
 
@@ -170,6 +174,53 @@ def activation(scheme: Scheme) -> Activation | ReluActivation:
     return kind(act_quant=scheme.act_quant())
 
 
+class CReLU(torch.nn.Module):
+    """``concat(act(z), act(-z))`` along the channels: (N, C, ...) -> (N, 2C, ...), with one quantizer for both.
+
+    A layer then needs half of the filters for as many channels. In hardware, that is half of the products, and two
+    thresholds on each sum. Shang, Sohn, Almeida, Lee, "Understanding and improving convolutional neural networks via
+    concatenated rectified linear units", ICML 2016.
+
+    Raises QuantError (status 2) for activations of one bit, where ``act(-z)`` is ``-act(z)`` and adds nothing.
+    """
+
+    def __init__(self, scheme: Scheme) -> None:
+        super().__init__()
+        if not scheme.relu:
+            raise QuantError(
+                f"scheme {scheme.name} has activations without ReLU, of which CReLU's second half is only the negative "
+                "of the first: take more activation bits, or several biases (MultiBias)",
+                status=2,
+            )
+        self.act = activation(scheme)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.act(z), self.act(-z)], 1)
+
+
+class MultiBias(torch.nn.Module):
+    """``concat(act(z + d_1), ..., act(z + d_K))`` along the channels, with a learned d_k for each channel.
+
+    (N, C, *spatial) -> (N, K C, *spatial), K = ``count``, with ``dimensions`` spatial axes. d starts evenly spread from
+    -0.5 to 0.5, half of the deviation of BatchNorm's outputs. In hardware, K thresholds on each sum. Li, Ouyang, Wang,
+    "Multi-bias non-linear activation in deep neural networks", ICML 2016.
+    """
+
+    def __init__(self, scheme: Scheme, channels: int, count: int = 2, dimensions: int = 2) -> None:
+        super().__init__()
+        self.act = activation(scheme)
+        spread = torch.linspace(-0.5, 0.5, count) if count > 1 else torch.zeros(1)
+        self.biases = torch.nn.ParameterList(start.repeat(channels, *[1] * dimensions) for start in spread)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.act(z + bias) for bias in self.biases], 1)
+
+
+def signed_activation(scheme: Scheme) -> Activation:
+    """Returns the scheme's quantizer of values that no ReLU follows (``Scheme.signed_quant``), for any shape."""
+    return Activation(act_quant=scheme.signed_quant())
+
+
 def block(
     scheme: Scheme,
     layer: torch.nn.Module,
@@ -179,12 +230,13 @@ def block(
     pool: torch.nn.Module | None = None,
     batch_norm: bool | None = None,
     dropout: float = 0.0,
+    act: torch.nn.Module | None = None,
 ) -> torch.nn.Sequential:
     """Returns a layer followed by BatchNorm, activation and dropout, with ``pool`` where the scheme places it.
 
     ``channels`` and ``dimensions`` (0 to 2 spatial axes) describe the layer's output. ``batch_norm`` None follows the
-    scheme. The children are named ``linear`` or ``conv``, ``pool``, ``norm``, ``act`` and ``dropout``; exported files
-    contain these names.
+    scheme. ``act`` replaces the scheme's activation (``CReLU``, ``MultiBias``). The children are named ``linear`` or
+    ``conv``, ``pool``, ``norm``, ``act`` and ``dropout``; exported files contain these names.
     """
     made = torch.nn.Sequential()
     made.add_module("conv" if dimensions else "linear", layer)
@@ -192,11 +244,26 @@ def block(
         made.add_module("pool", pool)
     if scheme.batch_norm if batch_norm is None else batch_norm:
         made.add_module("norm", scheme.norm(channels, dimensions))
-    made.add_module("act", activation(scheme))
+    made.add_module("act", activation(scheme) if act is None else act)
     if pool is not None and not scheme.pool_first:
         made.add_module("pool", pool)
     if dropout:
         made.add_module("dropout", torch.nn.Dropout(dropout))
+    return made
+
+
+def linear_part(
+    scheme: Scheme, inputs: int, outputs: int, kernel: int, batch_norm: bool | None, bias: bool, *, stride: int = 1
+) -> torch.nn.Sequential:
+    """Returns a padded convolution and its BatchNorm, without an activation: children ``conv`` and ``norm``.
+
+    ``batch_norm`` None follows the scheme.
+    """
+    made = torch.nn.Sequential()
+    layer = conv(scheme, inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias)
+    made.add_module("conv", layer)
+    if scheme.batch_norm if batch_norm is None else batch_norm:
+        made.add_module("norm", scheme.norm(outputs, 2))
     return made
 
 

@@ -197,7 +197,8 @@ class _Traced(torch.Tensor):
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = super().__torch_function__(func, types, args, kwargs or {})
         if isinstance(result, cls):
-            known = [a for a in args if isinstance(a, cls) and hasattr(a, "bits")]
+            every = [b for a in args for b in (a if isinstance(a, tuple | list) else (a,))]  # cat has a list
+            known = [a for a in every if isinstance(a, cls) and hasattr(a, "bits")]
             result.bits = max((a.bits for a in known), default=FLOAT_BITS)
             result.signed = any(a.signed for a in known) or not known
             if func in (functional.avg_pool1d, functional.avg_pool2d):

@@ -149,7 +149,7 @@ def _factored(layer: Layer, form: str, rank: int, norm: bool) -> torch.nn.Sequen
         if index < len(made) - 1:
             if norm:
                 sequence.add_module(f"norm{index}", scheme.norm(rank, axes))
-            sequence.add_module(f"act{index}", layer_factory.Activation(act_quant=scheme.signed_quant()))
+            sequence.add_module(f"act{index}", layer_factory.signed_activation(scheme))
     return sequence.train(layer.training)
 
 

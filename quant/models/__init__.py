@@ -5,8 +5,10 @@ A name consists of a family and the widths of weights and activations: ``tfc-w1a
 to 8 bits and ternary weights, ``fixed_point`` for larger widths, and no quantization for ``tfc-float``. Another scheme
 can be requested by name.
 
-Families: ``tfc``, ``sfc``, ``lfc``, ``jsc-mlp``, ``kws-mlp`` (fully connected), ``cnv``, ``lenet5``, ``vgg-small``
-(convolutions), ``resnet8``, ``resnet20`` (residual), ``mobilenet-v1`` (depthwise separable). The tables of
+Families: ``tfc``, ``sfc``, ``lfc``, ``lenet-300-100``, ``jsc-mlp``, ``kws-mlp`` (fully connected), ``cnv``, ``lenet5``,
+``lenet5-caffe``, ``vgg-small``, ``vgg16``, ``vgg19``, ``alexnet`` (convolutions), ``nin``, ``all-cnn-c``,
+``squeezenet`` (the last convolution gives the classes), ``resnet8``, ``resnet20``, ``resnet56``, ``resnet110``
+(residual), ``mobilenet-v1``, ``mobilenet-v2`` (depthwise separable). The tables of
 ``lookup-s``, ``lookup-m`` and ``lookup-l`` (lookup networks) have no widths. The families with
 convolutions have the option ``width``, a factor for all channels.
 """

@@ -75,6 +75,14 @@ def lfc(scheme: Scheme, **options: Any) -> MLP:
     return MLP(scheme, **{"hidden": (1024, 1024, 1024), **options})
 
 
+def lenet_300_100(scheme: Scheme, **options: Any) -> MLP:
+    """LeNet-300-100: hidden layers of 300 and 100; by default 28 x 28 images. The usual network of pruning papers.
+
+    LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998.
+    """
+    return MLP(scheme, **{"hidden": (300, 100), "input_shape": (784,), "in_range": (0, 255), **options})
+
+
 def jsc_mlp(scheme: Scheme, **options: Any) -> MLP:
     """Jet substructure classifier: hidden layers of 64, 32, 32; by default 16 features in -128..127 and 5 classes.
 

@@ -1,4 +1,4 @@
-"""MobileNet-V1: depthwise separable convolutions."""
+"""MobileNet-V1 and V2: depthwise separable convolutions, and inverted residuals with linear bottlenecks."""
 
 from typing import Any
 
@@ -10,6 +10,16 @@ from quant.schemes.scheme import Scheme
 
 # Channels and stride of each depthwise separable convolution.
 _STAGES = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
+# Expansion, channels, blocks and first stride of each stage of MobileNet-V2.
+_BOTTLENECKS = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 _SMALL = 64
 
 
@@ -79,3 +89,91 @@ def mobilenet_v1(scheme: Scheme, **options: Any) -> MobileNetV1:
     is its multiplier, 0.25 in MLPerf Tiny.
     """
     return MobileNetV1(scheme, **options)
+
+
+class Bottleneck(torch.nn.Module):
+    """An inverted residual: 1 x 1 to ``expansion`` times the channels, 3 x 3 depthwise, 1 x 1 without ReLU.
+
+    (N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up. The last convolution's sums pass a signed
+    quantizer; where the shapes are equal, the input is added before it.
+    """
+
+    def __init__(
+        self, scheme: Scheme, inputs: int, outputs: int, expansion: int, stride: int, norm: bool | None, bias: bool
+    ) -> None:
+        super().__init__()
+        wide = inputs * expansion
+        self.expand: torch.nn.Module = torch.nn.Identity()
+        if expansion > 1:
+            self.expand = layers.block(
+                scheme, layers.conv(scheme, inputs, wide, 1, bias=bias), wide, 2, batch_norm=norm
+            )
+        depthwise = layers.conv(scheme, wide, wide, 3, stride=stride, padding=1, groups=wide, bias=bias)
+        self.depthwise = layers.block(scheme, depthwise, wide, 2, batch_norm=norm)
+        self.project = layers.linear_part(scheme, wide, outputs, 1, norm, bias)
+        self.add = layers.Add(scheme) if stride == 1 and inputs == outputs else None
+        self.act = layers.signed_activation(scheme)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.project(self.depthwise(self.expand(x)))
+        return self.act(y if self.add is None else self.add(y, x))
+
+
+class MobileNetV2(Network):
+    """Input quantizer; a 3 x 3 convolution; 17 bottlenecks; a 1 x 1 convolution; global average pool; linear.
+
+    Input (N, C, H, W); output (N, classes) logits. The network halves height and width five times. With ``small_input``
+    (by default: sides below 64) the first convolution and the first strided bottleneck preserve them, so that 32 x 32
+    images are reduced to 4 x 4. The average is not quantized: in hardware the last layer reads the sums.
+
+    ``width`` multiplies all channels. ``in_bits``, ``batch_norm`` and ``bias`` as in ``quant.models.mlp.MLP``.
+    """
+
+    def __init__(
+        self,
+        scheme: Scheme,
+        *,
+        input_shape: tuple[int, ...] = (3, 32, 32),
+        classes: int = 10,
+        in_range: tuple[int, int] = (0, 255),
+        in_bits: int | None = None,
+        width: float = 1.0,
+        small_input: bool | None = None,
+        batch_norm: bool | None = None,
+        bias: bool | None = None,
+        name: str = "mobilenet-v2",
+    ) -> None:
+        super().__init__(name, scheme, input_shape, classes, in_range, in_bits)
+        small = min(input_shape[1:], default=0) < _SMALL if small_input is None else small_input
+        halvings = 3 if small else 5
+        inputs, *_ = image_shape(name, input_shape, lambda side: side >> halvings, typical=32)
+        batch_norm, bias = self.normalization(batch_norm, bias)
+        channels = scaled(32, width)
+        stem = layers.conv(scheme.edge, inputs, channels, 3, stride=1 if small else 2, padding=1, bias=bias)
+        self.stem = layers.block(scheme, stem, channels, 2, batch_norm=batch_norm)
+        self.bottlenecks = torch.nn.Sequential()
+        for stage, (expansion, wide, count, first) in enumerate(_BOTTLENECKS):
+            outputs = scaled(wide, width)
+            for index in range(count):
+                stride = first if index == 0 and not (small and stage == 1) else 1
+                self.bottlenecks.append(Bottleneck(scheme, channels, outputs, expansion, stride, batch_norm, bias))
+                channels = outputs
+        outputs = scaled(1280, width)
+        self.last = layers.block(
+            scheme, layers.conv(scheme, channels, outputs, 1, bias=bias), outputs, 2, batch_norm=batch_norm
+        )
+        window = tuple(-(-side // 2**halvings) for side in input_shape[1:])
+        self.pool = layers.average_pool(scheme, window, quantize=False)
+        self.add_output(outputs, bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.last(self.bottlenecks(self.stem(self.input(x))))
+        return self.scale(self.output(self.pool(x).flatten(1)))
+
+
+def mobilenet_v2(scheme: Scheme, **options: Any) -> MobileNetV2:
+    """MobileNet-V2: inverted residuals with linear bottlenecks, 53 layers in all.
+
+    Sandler, Howard, Zhu, Zhmoginov, Chen, "MobileNetV2: Inverted residuals and linear bottlenecks", CVPR 2018.
+    """
+    return MobileNetV2(scheme, **options)

@@ -1,12 +1,19 @@
-"""Convolutional networks without branches: FINN's CNV, LeNet-5 and VGG-Small."""
+"""Convolutional networks without branches: FINN's CNV, LeNet-5, VGG and AlexNet."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from quant import layers
+from quant.errors import QuantError
 from quant.models.network import Network, image_shape, scaled
 from quant.schemes.scheme import Scheme
+
+_HALVES: dict[str, Callable[[Scheme, int], torch.nn.Module]] = {
+    "crelu": lambda scheme, _: layers.CReLU(scheme),
+    "mba": lambda scheme, channels: layers.MultiBias(scheme, channels, 2),
+}
 
 
 class PlainConvNet(Network):
@@ -17,8 +24,10 @@ class PlainConvNet(Network):
     zeros preserves height and width; otherwise each convolution reduces them by ``kernel - 1``. The last group is
     pooled if ``pool_last``.
 
-    ``width`` multiplies all channels and hidden outputs. ``in_bits``, ``batch_norm`` and ``bias`` as in
-    ``quant.models.mlp.MLP``. Raises QuantError (status 2) for images that are too small.
+    ``width`` multiplies all channels and hidden outputs. ``halves`` makes the channels of each convolution
+    from half as many filters: "crelu" (``quant.layers.CReLU``) or "mba" (two biases, ``quant.layers.MultiBias``).
+    ``in_bits``, ``batch_norm`` and ``bias`` as in ``quant.models.mlp.MLP``. Raises QuantError (status 2) for images
+    that are too small.
     """
 
     def __init__(
@@ -35,11 +44,14 @@ class PlainConvNet(Network):
         in_range: tuple[int, int] = (0, 255),
         in_bits: int | None = None,
         width: float = 1.0,
+        halves: str | None = None,
         batch_norm: bool | None = None,
         bias: bool | None = None,
         name: str = "plain",
     ) -> None:
         super().__init__(name, scheme, input_shape, classes, in_range, in_bits)
+        if halves is not None and halves not in _HALVES:
+            raise QuantError(f"halves={halves!r} of model {name}: choose {' or '.join(_HALVES)}", status=2)
 
         def sides(side: int) -> int:
             for index, group in enumerate(groups):
@@ -54,11 +66,14 @@ class PlainConvNet(Network):
         self.features = torch.nn.ModuleList()
         for index, group in enumerate(groups):
             for position, channels in enumerate(scaled(c, width) for c in group):
-                layer = layers.conv(edge, features, channels, kernel, padding=kernel // 2 if padded else 0, bias=bias)
+                filters = channels if halves is None else -(-channels // 2)
+                layer = layers.conv(edge, features, filters, kernel, padding=kernel // 2 if padded else 0, bias=bias)
                 last = position == len(group) - 1 and (index < len(groups) - 1 or pool_last)
                 pool = torch.nn.MaxPool2d(2) if last else None
-                self.features.append(layers.block(scheme, layer, channels, 2, pool=pool, batch_norm=batch_norm))
-                features, edge = channels, scheme
+                act = None if halves is None else _HALVES[halves](scheme, filters)
+                made = layers.block(scheme, layer, filters, 2, pool=pool, batch_norm=batch_norm, act=act)
+                self.features.append(made)
+                features, edge = filters if halves is None else 2 * filters, scheme
         features *= left[0] * left[1]
         self.hidden = torch.nn.ModuleList()
         for outputs in (scaled(h, width) for h in hidden):
@@ -96,6 +111,31 @@ def lenet5(scheme: Scheme, **options: Any) -> PlainConvNet:
     return PlainConvNet(scheme, ((6,), (16,)), (120, 84), kernel=5, padded=False, **options)
 
 
+def lenet5_caffe(scheme: Scheme, **options: Any) -> PlainConvNet:
+    """LeNet-5 as in Caffe's example: 5 x 5 convolutions of 20 and 50 channels with max pools, linear 500; 28 x 28.
+
+    The LeNet-5 of most papers on compression: 430,500 weights.
+    """
+    options = {"input_shape": (1, 28, 28), **options}
+    return PlainConvNet(scheme, ((20,), (50,)), (500,), kernel=5, padded=False, **options)
+
+
+def vgg16(scheme: Scheme, **options: Any) -> PlainConvNet:
+    """VGG-16 for 32 x 32 images: thirteen padded 3 x 3 convolutions of 64 to 512 channels, five pools, one linear.
+
+    Simonyan, Zisserman, "Very deep convolutional networks for large-scale image recognition", ICLR 2015, in the form
+    for CIFAR-10 with BatchNorm.
+    """
+    groups = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
+    return PlainConvNet(scheme, groups, (), kernel=3, padded=True, **options)
+
+
+def vgg19(scheme: Scheme, **options: Any) -> PlainConvNet:
+    """VGG-19 for 32 x 32 images: sixteen padded 3 x 3 convolutions, as ``vgg16``; that of network slimming."""
+    groups = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
+    return PlainConvNet(scheme, groups, (), kernel=3, padded=True, **options)
+
+
 def vgg_small(scheme: Scheme, **options: Any) -> PlainConvNet:
     """VGG-Small: padded 3 x 3 convolutions, 128-128-pool-256-256-pool-512-512-pool, one linear layer.
 
@@ -103,3 +143,72 @@ def vgg_small(scheme: Scheme, **options: Any) -> PlainConvNet:
     of at least 8, preferably multiples of 8 (pools discard the remainder).
     """
     return PlainConvNet(scheme, ((128, 128), (256, 256), (512, 512)), (), kernel=3, padded=True, **options)
+
+
+class AlexNet(Network):
+    """Input quantizer; convolutions of 11 x 11 (stride 4), 5 x 5 and three of 3 x 3; three pools; three linear layers.
+
+    Input (N, C, H, W), at least 45 x 45, meant for 64 x 64 or 96 x 96; output (N, classes) logits. Max pools are 3 x 3
+    with stride 2. ``width`` multiplies all channels and hidden outputs. ``in_bits``, ``batch_norm`` and ``bias`` as in
+    ``quant.models.mlp.MLP``.
+    """
+
+    def __init__(
+        self,
+        scheme: Scheme,
+        *,
+        input_shape: tuple[int, ...] = (3, 64, 64),
+        classes: int = 10,
+        in_range: tuple[int, int] = (0, 255),
+        in_bits: int | None = None,
+        width: float = 1.0,
+        batch_norm: bool | None = None,
+        bias: bool | None = None,
+        name: str = "alexnet",
+    ) -> None:
+        super().__init__(name, scheme, input_shape, classes, in_range, in_bits)
+
+        def sides(side: int) -> int:
+            side = (side + 4 - 11) // 4 + 1
+            for _ in range(3):
+                side = (side - 3) // 2 + 1
+            return side
+
+        channels, *left = image_shape(name, input_shape, sides, typical=64)
+        batch_norm, bias = self.normalization(batch_norm, bias)
+        edge = scheme.edge
+        self.features = torch.nn.ModuleList()
+        for outputs, kernel, stride, padding, pooled in (
+            (96, 11, 4, 2, True), (256, 5, 1, 2, True), (384, 3, 1, 1, False), (384, 3, 1, 1, False),
+            (256, 3, 1, 1, True),
+        ):  # fmt: skip
+            outputs = scaled(outputs, width)
+            layer = layers.conv(edge, channels, outputs, kernel, stride=stride, padding=padding, bias=bias)
+            pool = torch.nn.MaxPool2d(3, stride=2) if pooled else None
+            self.features.append(layers.block(scheme, layer, outputs, 2, pool=pool, batch_norm=batch_norm))
+            channels, edge = outputs, scheme
+        features = channels * left[0] * left[1]
+        self.hidden = torch.nn.ModuleList()
+        for outputs in (scaled(4096, width),) * 2:
+            layer = layers.linear(scheme, features, outputs, bias)
+            self.hidden.append(layers.block(scheme, layer, outputs, batch_norm=batch_norm))
+            features = outputs
+        self.add_output(features, bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.input(x)
+        for block in self.features:
+            x = block(x)
+        x = x.flatten(1)
+        for block in self.hidden:
+            x = block(x)
+        return self.scale(self.output(x))
+
+
+def alexnet(scheme: Scheme, **options: Any) -> AlexNet:
+    """AlexNet without groups and local normalization, for images of 64 x 64 or 96 x 96.
+
+    Krizhevsky, Sutskever, Hinton, "ImageNet classification with deep convolutional neural networks", NIPS 2012, with
+    BatchNorm.
+    """
+    return AlexNet(scheme, **options)

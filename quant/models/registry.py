@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 # family -> module of its builder, a function named like the family with underscores for dashes. The module imports
 # torch, so it is imported when the family is first used.
 _MODULES = {
-    **dict.fromkeys(("tfc", "sfc", "lfc", "jsc-mlp", "kws-mlp"), "quant.models.mlp"),
-    **dict.fromkeys(("cnv", "lenet5", "vgg-small"), "quant.models.plain"),
-    **dict.fromkeys(("resnet8", "resnet20"), "quant.models.resnet"),
-    "mobilenet-v1": "quant.models.mobilenet",
+    **dict.fromkeys(("tfc", "sfc", "lfc", "lenet-300-100", "jsc-mlp", "kws-mlp"), "quant.models.mlp"),
+    **dict.fromkeys(("alexnet", "cnv", "lenet5", "lenet5-caffe", "vgg-small", "vgg16", "vgg19"), "quant.models.plain"),
+    **dict.fromkeys(("all-cnn-c", "nin", "squeezenet"), "quant.models.pooled"),
+    **dict.fromkeys(("resnet8", "resnet20", "resnet56", "resnet110"), "quant.models.resnet"),
+    **dict.fromkeys(("mobilenet-v1", "mobilenet-v2"), "quant.models.mobilenet"),
     **dict.fromkeys(("lookup-s", "lookup-m", "lookup-l"), "quant.models.lookup"),
 }
 # family -> its only scheme; the names of these families have no widths
@@ -148,7 +149,7 @@ def _check_scheme(name: str, scheme: str) -> None:
 
 def _parts(name: str) -> tuple[str, str]:
     """Splits a model name into family and widths; the family itself may contain dashes."""
-    for family in families():
+    for family in sorted(families(), key=len, reverse=True):  # lenet5-caffe before lenet5
         if name == family or name.startswith(f"{family}-"):
             return family, name[len(family) + 1 :]
     near = difflib.get_close_matches(name, list_models(), n=3, cutoff=0.3)

@@ -1,4 +1,4 @@
-"""Residual networks for small images: ResNet-8 (MLPerf Tiny) and ResNet-20."""
+"""Residual networks for small images: ResNet-8 (MLPerf Tiny), ResNet-20, ResNet-56 and ResNet-110."""
 
 from typing import Any
 
@@ -22,29 +22,15 @@ class ResidualBlock(torch.nn.Module):
         super().__init__()
         first = layers.conv(scheme, inputs, outputs, 3, stride=stride, padding=1, bias=bias)
         self.first = layers.block(scheme, first, outputs, 2, batch_norm=batch_norm)
-        self.second = _linear_part(
-            scheme, inputs=outputs, outputs=outputs, kernel=3, stride=1, norm=batch_norm, bias=bias
-        )
+        self.second = layers.linear_part(scheme, outputs, outputs, 3, batch_norm, bias)
         self.shortcut: torch.nn.Module = torch.nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.shortcut = _linear_part(scheme, inputs, outputs, kernel=1, stride=stride, norm=batch_norm, bias=bias)
+            self.shortcut = layers.linear_part(scheme, inputs, outputs, 1, batch_norm, bias, stride=stride)
         self.add = layers.Add(scheme)
         self.act = layers.activation(scheme)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.act(self.add(self.second(self.first(x)), self.shortcut(x)))
-
-
-def _linear_part(
-    scheme: Scheme, inputs: int, outputs: int, kernel: int, stride: int, norm: bool | None, bias: bool
-) -> torch.nn.Sequential:
-    """Returns a convolution and its BatchNorm, without an activation."""
-    made = torch.nn.Sequential()
-    layer = layers.conv(scheme, inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias)
-    made.add_module("conv", layer)
-    if norm:
-        made.add_module("norm", scheme.norm(outputs, 2))
-    return made
 
 
 class ResNet(Network):
@@ -110,3 +96,13 @@ def resnet20(scheme: Scheme, **options: Any) -> ResNet:
     shortcuts between stages.
     """
     return ResNet(scheme, depth=3, **options)
+
+
+def resnet56(scheme: Scheme, **options: Any) -> ResNet:
+    """ResNet-56: 27 residual blocks, nine each of 16, 32 and 64 channels (He et al., CVPR 2016)."""
+    return ResNet(scheme, depth=9, **options)
+
+
+def resnet110(scheme: Scheme, **options: Any) -> ResNet:
+    """ResNet-110: 54 residual blocks, 18 each of 16, 32 and 64 channels (He et al., CVPR 2016)."""
+    return ResNet(scheme, depth=18, **options)

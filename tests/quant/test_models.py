@@ -51,7 +51,7 @@ def test_options():
         ({"name": "tfc"}, "as in tfc-w1a1"),
         ({"name": "tfc-w1b1"}, "as in tfc-w1a1"),
         ({"name": "vgg-small-w1"}, "as in vgg-small-w1a1"),
-        ({"name": "vgg-w1a1"}, "or vgg-small-w1a1"),
+        ({"name": "vgg-w1a1"}, "did you mean vgg19-w1a1"),
         ({"name": "cnv-w1a1", "input_shape": (1, 8, 8)}, "images of 32 x 32 at least, not 8 x 8"),
         ({"name": "lenet5-w1a1", "input_shape": (1, 8, 8)}, "images of 16 x 16 at least, not 8 x 8"),
         ({"name": "vgg-small-w1a1", "input_shape": (1, 9, 7)}, "images of 8 x 8 at least, not 9 x 7"),
@@ -94,14 +94,26 @@ SMALL = {
     "resnet8": ({"width": 1 / 4, "input_shape": (1, 8, 8), "in_range": (0, 16)}, 10),
     "resnet20": ({"width": 1 / 4, "input_shape": (2, 8, 6)}, 22),
     "mobilenet-v1": ({"width": 1 / 16, "input_shape": (1, 8, 8), "in_range": (0, 16)}, 28),
+    "lenet-300-100": ({}, 3),
+    "lenet5-caffe": ({"width": 0.2, "input_shape": (1, 16, 16)}, 4),
+    "nin": ({"width": 1 / 16, "input_shape": (1, 8, 8), "in_range": (0, 16)}, 9),
+    "all-cnn-c": ({"width": 1 / 16, "input_shape": (1, 8, 8), "in_range": (0, 16)}, 9),
+    "vgg16": ({"width": 1 / 32}, 14),
+    "vgg19": ({"width": 1 / 32}, 17),
+    "alexnet": ({"width": 1 / 64}, 8),
+    "squeezenet": ({"width": 1 / 16, "input_shape": (1, 8, 8), "in_range": (0, 16)}, 26),
+    "mobilenet-v2": ({"width": 1 / 16, "input_shape": (1, 8, 8), "in_range": (0, 16)}, 53),
+    "resnet56": ({"width": 1 / 8, "input_shape": (1, 8, 8), "in_range": (0, 16)}, 58),
+    "resnet110": ({"width": 1 / 8, "input_shape": (1, 8, 8), "in_range": (0, 16)}, 112),
 }
+LARGE = ("resnet20", "all-cnn-c", "vgg16", "vgg19", "alexnet", "squeezenet", "mobilenet-v2", "resnet56", "resnet110")
 
 
 @pytest.mark.parametrize(
     ("family", "widths"),
     [
-        *(pytest.param(family, "w1a1", marks=[pytest.mark.slow] * (family == "resnet20")) for family in SMALL),
-        *((family, "float") for family in SMALL),
+        *(pytest.param(family, "w1a1", marks=[pytest.mark.slow] * (family in LARGE)) for family in SMALL),
+        *(pytest.param(family, "float", marks=[pytest.mark.slow] * (family in LARGE[1:])) for family in SMALL),
         ("cnv", "w1a2"),
         ("lenet5", "wternarya2"),
         ("vgg-small", "w16a16"),
