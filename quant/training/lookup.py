@@ -13,7 +13,7 @@ from quant.lookup.thermometer import Thermometer
 RARE = 0.005
 """Share of the training samples below which a bit of the encoder is wired to no table."""
 SAMPLES = 8192
-"""Training samples from which levels are chosen and on which constant layers are found."""
+"""Training samples from which levels and first wires are chosen."""
 COLLAPSED = 0.9
 """Share of constant tables from which on a layer is warned of."""
 
@@ -22,14 +22,12 @@ class LookupTraining(Callback):
     """Learns the wires of a model's ``TableLayer``s in the first steps of a training, and then freezes them.
 
     The scores of the wires are part of every checkpoint; so a resumed training equals an uninterrupted one.
-    ``collapsed`` names the layers most of whose tables do not depend on the samples, with their shares.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.layers = _table_layers(model)
         self.ends = dict.fromkeys(self.layers, 0)
         self.samples = torch.empty(0)
-        self.collapsed: dict[str, float] = {}
 
     def plan(self, steps: int, samples: torch.Tensor) -> None:
         """Sets the schedule of a training of ``steps`` steps, and training samples (N, *input_shape) to look at."""
@@ -80,11 +78,6 @@ class LookupTraining(Callback):
             if trainer.global_step >= self.ends[name]:
                 layer.stop_learning()
 
-    def on_train_epoch_end(self, _trainer: Any, module: Any) -> None:
-        constant = constant_tables(module.model, self.samples)
-        shares = {name: float(each.abs().mean()) for name, each in constant.items()}
-        self.collapsed = {name: share for name, share in shares.items() if share >= COLLAPSED}
-
     def on_train_end(self, *_: Any) -> None:
         for layer in self.layers.values():
             layer.stop_learning()
@@ -92,30 +85,13 @@ class LookupTraining(Callback):
     def on_exception(self, *_: Any) -> None:
         self.on_train_end()
 
-    def warn(self) -> None:
-        """Warns of collapsed layers."""
-        for name, share in self.collapsed.items():
-            warnings.warn(
-                f"layer {name} has collapsed: {share:.0%} of its tables are the same for all training samples; lower "
-                "the learning rate, take fewer layers or more bits of the encoder, or train longer",
-                QuantWarning,
-                stacklevel=3,
-            )
-
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "learning": {
-                name: (layer.scores, layer.candidates)
-                for name, layer in self.layers.items()
-                if layer.scores is not None
-            },
-            "collapsed": self.collapsed,
-        }
+        learning = ((name, layer) for name, layer in self.layers.items() if layer.scores is not None)
+        return {name: (layer.scores, layer.candidates) for name, layer in learning}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, (scores, candidates) in state["learning"].items():
+        for name, (scores, candidates) in state.items():
             self.layers[name].scores, self.layers[name].candidates = scores, candidates
-        self.collapsed = state["collapsed"]
 
 
 def _table_layers(model: torch.nn.Module) -> dict[str, TableLayer]:
@@ -158,8 +134,19 @@ def constant_tables(model: torch.nn.Module, x: torch.Tensor) -> dict[str, torch.
 
 @torch.no_grad()
 def freeze_constants(model: torch.nn.Module, x: torch.Tensor) -> None:
-    """Makes tables that are the same for all training samples constants, where their scheme says so."""
+    """Makes tables that are the same for all training samples constants, where their scheme says so.
+
+    Warns (QuantWarning) of layers that have collapsed: most of their tables do not depend on the samples.
+    """
     layers = _table_layers(model)
     for name, constant in constant_tables(model, x).items():
+        share = float(constant.abs().mean())
+        if share >= COLLAPSED:
+            warnings.warn(
+                f"layer {name} has collapsed: {share:.0%} of its tables are the same for all training samples; lower "
+                "the learning rate, take fewer layers or more bits of the encoder, or train longer",
+                QuantWarning,
+                stacklevel=3,
+            )
         if layers[name].scheme.freeze_constants:
             layers[name].tables[constant != 0] = constant[constant != 0][:, None]

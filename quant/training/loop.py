@@ -198,7 +198,6 @@ def fit(
         model.scheme.finish(model, (inputs for inputs, _ in plain))
     if tables is not None:
         freeze_constants(model, _inputs(model, plain.x))
-        tables.warn()
     model.eval()
     seconds = time.perf_counter() - start
     x_test, y_test = (torch.tensor(a, device=device) for a in (data.x_test, data.y_test))
