@@ -1,9 +1,7 @@
 """Metrics of a model: accuracy, and the weights, memory and operations of each layer."""
 
-import html
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,18 +9,17 @@ from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from brevitas.proxy import ActQuantProxyFromInjector
 from torch.nn import functional
 
+from quant.cost import CostModel, LayerBits, LayerShape
+from quant.layer_summary import FLOAT_BITS, LayerSummary, Summary
 from quant.lookup.tables import TableLayer
 from quant.models.network import Network
 
 __all__ = [
-    "FLOAT_BITS",
-    "LayerSummary",
-    "Summary",
     "accuracy",
+    "cost_input",
+    "csd_digits",
     "summary",
 ]
-
-FLOAT_BITS = 32
 
 
 @torch.no_grad()
@@ -41,150 +38,30 @@ def accuracy(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, batch_siz
     return hits / len(y)
 
 
-@dataclass(frozen=True)
-class LayerSummary:
-    """One linear, convolution or table layer; operations are for one frame.
+def csd_digits(codes: torch.Tensor) -> torch.Tensor:
+    """Returns the number of digits other than 0 of each integer in canonical signed-digit form, of the same shape.
 
-    ``kind`` is "linear", "conv", "depthwise", "grouped" or "lookup". The weights of the last are the entries of its
-    tables, and each wire counts as an operation of one bit. ``input_shape`` and ``output_shape`` exclude the batch.
-    ``signed_inputs`` is whether integers at the input have a sign. ``weight_bits`` and
-    ``act_bits`` are the widths of the operands that the layer multiplies: 32 for floating point; the sum over a pooling
-    window includes the bits that the sum adds. ``nonzeros`` counts the weights that are not zero at inference.
-    ``memory_bits`` is the size of the weights, zeros included, and ``bit_operations`` is
-    ``macs * weight_bits * act_bits``.
+    No two of these digits (-1, 0, 1) are neighbours; their number is that of the ones in ``v xor 3 v``.
     """
-
-    name: str
-    kind: str
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
-    signed_inputs: bool
-    weight_bits: int
-    act_bits: int
-    weights: int
-    nonzeros: int
-    memory_bits: int
-    macs: int
-    bit_operations: int
-
-    @property
-    def density(self) -> float:
-        """The share of the weights that are not zero."""
-        return self.nonzeros / self.weights
+    size = codes.abs().to(torch.int64)
+    ones = size ^ (3 * size)
+    longest = int(ones.max()).bit_length() if ones.numel() else 0
+    return sum((((ones >> bit) & 1) for bit in range(longest)), torch.zeros_like(ones))
 
 
-_COLUMNS = (
-    "layer", "type", "output", "weight bits", "act bits", "weights", "density", "memory bits", "MACs", "bit operations",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A network's weight layers in execution order, and their totals: ``print(summary(model))``.
-
-    Let a and a* be the size of the weights before (32-bit floating point) and after quantization, as in Cheng, Wang,
-    Zhou, Zhang, "A survey of model compression and acceleration for deep neural networks", section VII.
-    ``compression_rate`` is ``a / a*`` and ``space_saving`` is ``(a - a*) / a``. (The survey's eq. 9 prints
-    ``(a - a*) / a*``, which is the compression rate minus 1 and not a fraction of the original size.) ``speed_up`` is
-    an estimate of the survey's ``s / s*``: bit operations at 32 x 32 bits divided by those at the layers' widths.
-    Hardware whose area is dominated by multiplications gains about this factor; a processor does not.
-
-    Biases, BatchNorm and scales are not counted, because hardware folds them into thresholds.
-    """
-
-    layers: tuple[LayerSummary, ...]
-
-    def __iter__(self) -> Iterator[LayerSummary]:
-        return iter(self.layers)
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    @property
-    def weights(self) -> int:
-        return sum(row.weights for row in self.layers)
-
-    @property
-    def nonzeros(self) -> int:
-        return sum(row.nonzeros for row in self.layers)
-
-    @property
-    def density(self) -> float:
-        """The share of the weights that are not zero."""
-        return self.nonzeros / self.weights
-
-    @property
-    def memory_bits(self) -> int:
-        return sum(row.memory_bits for row in self.layers)
-
-    @property
-    def macs(self) -> int:
-        return sum(row.macs for row in self.layers)
-
-    @property
-    def bit_operations(self) -> int:
-        return sum(row.bit_operations for row in self.layers)
-
-    @property
-    def compression_rate(self) -> float:
-        return FLOAT_BITS * self.weights / self.memory_bits
-
-    @property
-    def space_saving(self) -> float:
-        return 1.0 - self.memory_bits / (FLOAT_BITS * self.weights)
-
-    @property
-    def speed_up(self) -> float:
-        return FLOAT_BITS**2 * self.macs / self.bit_operations
-
-    def totals(self) -> dict[str, Any]:
-        """Returns the totals by name."""
-        names = (
-            "weights", "nonzeros", "density", "memory_bits", "macs", "bit_operations", "compression_rate",
-            "space_saving", "speed_up",
-        )  # fmt: skip
-        return {name: getattr(self, name) for name in names}
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns ``layers``, a list with one dictionary per layer, and ``totals``."""
-        return {"layers": [{**asdict(row), "density": row.density} for row in self.layers], "totals": self.totals()}
-
-    def _cells(self) -> list[list[str]]:
-        rows = [
-            [
-                row.name, row.kind, "x".join(map(str, row.output_shape)), str(row.weight_bits), str(row.act_bits),
-                f"{row.weights:,}", f"{row.density:.1%}", f"{row.memory_bits:,}", f"{row.macs:,}",
-                f"{row.bit_operations:,}",
-            ]
-            for row in self.layers
-        ]  # fmt: skip
-        sizes = (f"{n:,}" for n in (self.memory_bits, self.macs, self.bit_operations))
-        return [*rows, ["total", "", "", "", "", f"{self.weights:,}", f"{self.density:.1%}", *sizes]]
-
-    def _conclusion(self) -> str:
-        return (
-            f"against 32-bit floating point: {self.compression_rate:.1f} times smaller ({self.space_saving:.1%} "
-            f"saved), about {self.speed_up:.0f} times fewer bit operations"
-        )
-
-    def __str__(self) -> str:
-        cells = [list(_COLUMNS), *self._cells()]
-        sizes = [max(len(row[i]) for row in cells) for i in range(len(_COLUMNS))]
-        lines = [
-            "  ".join(
-                cell.ljust(size) if i < 2 else cell.rjust(size)
-                for i, (cell, size) in enumerate(zip(row, sizes, strict=True))
-            ).rstrip()
-            for row in cells
-        ]
-        return "\n".join([*lines, self._conclusion()])
-
-    def _repr_html_(self) -> str:
-        def line(cells: list[str], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-        rows = "".join(line(row, "td") for row in self._cells())
-        return f"<table>{line(list(_COLUMNS), 'th')}{rows}</table><p>{self._conclusion()}</p>"
+def cost_input(layer: Any, row: LayerSummary) -> tuple[LayerShape, LayerBits]:
+    """Returns what a cost model asks of a layer, given its row of the summary."""
+    ternary = row.weight_bits == 2 and bool(layer.weight_quant.is_narrow_range)
+    bits = LayerBits("ternary" if ternary else row.weight_bits, min(16, row.act_bits), row.signed_inputs)
+    if row.kind == "linear":
+        return LayerShape(layer.in_features, layer.out_features, image=row.input_shape[:-1]), bits
+    sizes = {"image": row.input_shape[1:]}
+    padding = tuple(layer.padding)
+    pointwise = set(layer.kernel_size) == set(layer.stride) == {1} and not any(padding) and layer.groups == 1
+    if not pointwise:
+        sizes |= {"kernel": tuple(layer.kernel_size), "stride": tuple(layer.stride), "padding": padding,
+                  "dilation": tuple(layer.dilation)}  # fmt: skip
+    return LayerShape(layer.in_channels, layer.out_channels, groups=layer.groups, **sizes), bits
 
 
 class _Traced(torch.Tensor):
@@ -208,8 +85,11 @@ class _Traced(torch.Tensor):
 
 
 @torch.no_grad()
-def summary(model: Network) -> Summary:
+def summary(model: Network, cost: CostModel | None = None) -> Summary:
     """Returns the sizes and operations of every linear, convolution and table layer, for one frame of zeros.
+
+    ``cost`` (``flows.cost.HardwareCost``) adds the cost of each quantized layer in hardware, for its density. Layers in
+    groups other than depthwise ones, tables and floating point have none.
 
     >>> from quant import create_model
     >>> sizes = summary(create_model("tfc-w1a1"))
@@ -241,6 +121,7 @@ def summary(model: Network) -> Summary:
         bits = FLOAT_BITS if quantized is None else int(quantized.bit_width)
         values = layer.weight if quantized is None else quantized.value
         weights = values.numel()
+        codes = None if quantized is None else torch.round(values / quantized.scale).to(torch.int64)
         # each output element is a product with one row of the weight matrix
         macs = output[0].numel() * weights // layer.weight.shape[0]
         rows.append(
@@ -257,8 +138,12 @@ def summary(model: Network) -> Summary:
                 memory_bits=bits * weights,
                 macs=macs,
                 bit_operations=macs * bits * act_bits,
+                distinct=0 if codes is None else len(codes.unique()),
+                csd_digits=0 if codes is None else int(csd_digits(codes).sum()),
             )
         )
+        if cost is not None and codes is not None and act_bits != FLOAT_BITS and rows[-1].kind != "grouped":
+            rows[-1] = replace(rows[-1], cost=cost(*cost_input(layer, rows[-1]), rows[-1].density))
 
     def measure_tables(layer, inputs, output) -> None:  # type: ignore[no-untyped-def]
         codes = layer.codes()
@@ -277,6 +162,8 @@ def summary(model: Network) -> Summary:
                 memory_bits=codes.numel(),
                 macs=wires,
                 bit_operations=wires,
+                distinct=len(codes.unique()),
+                csd_digits=int(codes.sum()),
             )
         )
 

@@ -1,12 +1,12 @@
 """What hardware saves for each weight that pruning removes."""
 
 from math import prod
-from typing import Any
 
 from quant.compression.weights import Layers, find_layers
 from quant.cost import CostModel, LayerBits, LayerShape
 from quant.errors import QuantError
-from quant.metrics import FLOAT_BITS, LayerSummary, summary
+from quant.layer_summary import FLOAT_BITS
+from quant.metrics import cost_input, summary
 from quant.models.network import Network
 from quant.structure import Structure
 from quant.structure import structure as read_structure
@@ -67,22 +67,5 @@ def cost_inputs(model: Network, layers: Layers = None) -> dict[str, tuple[LayerS
                 "choose other layers",
                 status=2,
             )
-        found[name] = _shape(layer, row), _bits(layer, row)
+        found[name] = cost_input(layer, row)
     return found
-
-
-def _shape(layer: Any, row: LayerSummary) -> LayerShape:
-    if row.kind == "linear":
-        return LayerShape(layer.in_features, layer.out_features, image=row.input_shape[:-1])
-    sizes = {"image": row.input_shape[1:]}
-    padding = tuple(layer.padding)
-    pointwise = set(layer.kernel_size) == set(layer.stride) == {1} and not any(padding) and layer.groups == 1
-    if not pointwise:
-        sizes |= {"kernel": tuple(layer.kernel_size), "stride": tuple(layer.stride), "padding": padding,
-                  "dilation": tuple(layer.dilation)}  # fmt: skip
-    return LayerShape(layer.in_channels, layer.out_channels, groups=layer.groups, **sizes)
-
-
-def _bits(layer: Any, row: LayerSummary) -> LayerBits:
-    ternary = row.weight_bits == 2 and bool(layer.weight_quant.is_narrow_range)
-    return LayerBits("ternary" if ternary else row.weight_bits, min(16, row.act_bits), row.signed_inputs)

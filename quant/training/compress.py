@@ -22,7 +22,7 @@ from quant.training.methods import Method, Task, complete_options, find_method
 from quant.training.run_folder import data_hash, produce, write_network
 
 if TYPE_CHECKING:
-    from quant.metrics import Summary
+    from quant.layer_summary import Summary
     from quant.models.network import Network
 
 _CARRIED = ("model", "config", "model_options", "scheme_options", "teacher", "dataset")

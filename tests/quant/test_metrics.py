@@ -7,7 +7,8 @@ import torch
 
 from quant import compression, create_model, summary
 from quant.compression.weights import find_layers
-from quant.metrics import accuracy
+from quant.cost import LayerCost
+from quant.metrics import accuracy, csd_digits
 
 pytestmark = pytest.mark.quick
 
@@ -69,12 +70,62 @@ def test_density_counts_the_zeros_of_inference():
     assert found.as_dict()["layers"][1]["density"] == found.layers[1].density
 
 
+def signed_digits(v: int) -> list[int]:
+    """The digits other than 0, by the definition: no two neighbours are not zero."""
+    found = []
+    while v:
+        digit = 2 - v % 4 if v % 2 else 0
+        found += [digit] * bool(digit)
+        v = (v - digit) // 2
+    return found
+
+
+def test_signed_digits():
+    codes = torch.arange(-300, 301)
+    wanted = [len(signed_digits(abs(int(v)))) for v in codes]
+    assert csd_digits(codes).tolist() == wanted
+    assert csd_digits(torch.tensor([[2**20 - 1]])).tolist() == [[2]]
+
+
+def test_zeros_values_and_digits_of_each_layer():
+    network = compression.prune(create_model("lenet5-w4a4", input_shape=(1, 16, 16)), 0.5)
+    found = summary(network)
+    for row, layer in zip(found, find_layers(network).values(), strict=True):
+        codes = layer.quant_weight().int()
+        assert row.distinct == len(codes.unique())
+        assert row.csd_digits == int(csd_digits(codes).sum())
+        positions = row.macs // row.weights
+        assert row.effective_macs == positions * row.nonzeros
+    assert found.totals()["effective_macs"] == sum(row.effective_macs for row in found)
+    assert found.totals()["csd_digits"] == sum(row.csd_digits for row in found)
+    assert [row.distinct for row in summary(create_model("tfc-float"))] == [0] * 4
+
+
+def test_costs_are_those_of_the_cost_model():
+    asked = []
+
+    def cost(shape, bits, density=1.0, structure="unstructured"):
+        asked.append((shape, bits, density))
+        return LayerCost(10 * shape.outputs, 1, 2, 0, shape.inputs, 100)
+
+    found = summary(create_model("lenet5-w4a4", input_shape=(1, 16, 16)), cost)
+    assert [row.cost.lut for row in found] == [60, 160, 1200, 840, 100]
+    assert found.costs == {"lut": 2360, "bram": 10, "dsp": 0, "rom_bits": 500, "cycles": 120}
+    assert asked[1][0].kernel == (5, 5)
+    assert asked[1][2] == found.layers[1].density
+    text = str(found).splitlines()
+    assert text[0].split()[-6:] == ["LUT", "BRAM", "DSP", "ROM", "bits", "cycles"]
+    assert text[-2].split()[-5:] == ["2,360", "10", "0", "500", "120"]
+    assert found.as_dict()["layers"][0]["cost"]["rom_bits"] == 100
+    assert summary(create_model("tfc-float"), cost).costs == {}
+
+
 def test_forms():
     found = summary(create_model("tfc-w1a1"))
     text = str(found).splitlines()
     assert len(text) == 1 + 4 + 1 + 1
     assert text[0].startswith("layer")
-    assert text[-2].split() == ["total", "12,928", "100.0%", "12,928", "12,928", "25,216"]
+    assert text[-2].split() == ["total", "12,928", "100.0%", "12,928", "12,928", "12,928", "12,928", "25,216"]
     assert text[-1].startswith("against 32-bit floating point: 32.0 times smaller (96.9% saved), about 525 times")
     assert json.loads(json.dumps(found.as_dict()))["totals"]["macs"] == found.macs
     assert found._repr_html_().count("<tr>") == 6
