@@ -1,0 +1,1 @@
+"""The kernel ``popcount_class``."""

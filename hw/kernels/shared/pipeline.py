@@ -1,0 +1,159 @@
+"""Kernels that are one pipeline of logic: a whole position per beat, in every cycle, and no memory but the output's."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from math import prod
+from textwrap import wrap
+from typing import ClassVar, Self
+
+import numpy as np
+
+from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.host.errors import BitfabricError
+from hw.ir.kernel import Folding, Kernel, Role, Rtl, Schedule
+from hw.kernels.shared import cell_costs
+
+MOST_PREFIX = 1 << 24
+"""Maximum number of positions of a frame."""
+
+WRAPPER = """\
+`default_nettype none
+
+module {name} (
+    input  wire logic clk,
+    input  wire logic rst,
+    input  wire logic s_valid,
+    output      logic s_ready,
+    input  wire logic [{entered}-1:0] s_data,
+    output      logic m_valid,
+    input  wire logic m_ready,
+    output      logic [{left}-1:0] m_data
+);
+{body}
+  bf_pipeline_out #(
+      .WIDTH ({left}),
+      .STAGES({registers})
+  ) out (
+      .clk,
+      .rst,
+      .s_valid,
+      .s_ready,
+      .data({last}),
+      .m_valid,
+      .m_ready,
+      .m_data
+  );
+endmodule
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A generated module with ports ``clk``, ``x`` and ``y``: ``y`` is the result of the ``x`` of ``registers`` cycles
+    ago, of ``width`` bits. ``sources``: file name -> text, of this module and of those that it instantiates.
+    """
+
+    module: str
+    width: int
+    registers: int
+    sources: Mapping[str, str] = field(repr=False)
+
+
+def named(prefix: str, text: str) -> tuple[str, str]:
+    """The name of a generated module, ``prefix`` and a hash of its ``text``, and the text with NAME replaced by it."""
+    name = f"{prefix}_{sha256(text.encode()).hexdigest()[:12]}"
+    return name, text.replace("NAME", name)
+
+
+def header(about: str) -> str:
+    """A comment that begins a generated file."""
+    return "".join(f"// {line}\n" for line in wrap(about, 116))
+
+
+class PipelineKernel(Kernel):
+    """Base class of kernels whose beats are whole positions, of which they take one in every cycle.
+
+    Subclasses are dataclasses with the field ``prefix``, the shape of the positions. Their logic never stalls: a beat
+    is taken where the output buffer has room for its result.
+    """
+
+    role: ClassVar[Role] = "compute"
+    sources: ClassVar[tuple[str, ...]] = ("bf_pipeline_out.sv", "bf_stream_out.sv")
+
+    prefix: tuple[int, ...]
+
+    @abstractmethod
+    def stages(self) -> Sequence[Stage]:
+        """The modules through which a beat passes, in this order."""
+
+    @property
+    @abstractmethod
+    def registers(self) -> int:
+        """Registers from a beat to its result: those of all stages."""
+
+    @abstractmethod
+    def logic(self, family: Family) -> Resources:
+        """Cost of the stages."""
+
+    def _check_prefix(self) -> None:
+        if any(size < 1 for size in self.prefix) or prod(self.prefix) > MOST_PREFIX:
+            raise BitfabricError(f"{self.op}: positions of shape {self.prefix}; each size is 1 or more")
+
+    # Folding: there is one.
+
+    @property
+    def folding(self) -> Folding:
+        return Folding(self.outputs()[0].lanes, self.inputs()[0].lanes)
+
+    def foldings(self) -> tuple[Folding, ...]:
+        return (self.folding,)
+
+    def fold(self, folding: Folding) -> Self:
+        if (folding.pe, folding.simd, folding.pixels) != (self.folding.pe, self.folding.simd, 1):
+            raise BitfabricError(
+                f"{self.op} computes a whole position per beat: PE={self.folding.pe} and SIMD={self.folding.simd}, not "
+                f"PE={folding.pe}, SIMD={folding.simd} and M={folding.pixels}"
+            )
+        return self
+
+    # Hardware.
+
+    def schedule(self) -> Schedule:
+        every = np.ones(1, bool)
+        return Schedule((every,), (every,), self.registers + 1, self.registers + 2, prod(self.prefix))
+
+    def resources(self, family: Family) -> Resources:
+        out = cell_costs.stream_out(self.outputs()[0].width, self.registers + 2, family)
+        return self.logic(family) + out + Resources(lut=2, ff=self.registers)
+
+    def rtl(self, family: Family) -> Rtl:
+        stages = self.stages()
+        about = (
+            f"{self.about}. Initiation interval: 1 beat per cycle. Latency: {self.registers + 1} cycles, of which the "
+            f"logic takes {self.registers}."
+        )
+        settings = {
+            "entered": self.inputs()[0].width, "left": self.outputs()[0].width, "registers": self.registers,
+            "body": "\n".join(_chain(stages)), "last": f"x{len(stages)}",
+        }  # fmt: skip
+        name, text = named(self.op, header(about) + WRAPPER.format(name="NAME", **settings))
+        sources = {f"{name}.sv": text}
+        for stage in stages:
+            sources |= stage.sources
+        return Rtl(name, {}, sources=sources)
+
+    @property
+    @abstractmethod
+    def about(self) -> str:
+        """What the kernel computes, for the module's header."""
+
+
+def _chain(stages: Sequence[Stage]) -> Iterator[str]:
+    """The stages, one after the other; the result of stage i is x<i>."""
+    for number, stage in enumerate(stages, 1):
+        before = "s_data" if number == 1 else f"x{number - 1}"
+        yield f"  logic [{stage.width - 1}:0] x{number};  // {stage.registers} cycles after {before}"
+        yield f"  {stage.module} stage_{number} (.clk, .x({before}), .y(x{number}));"
