@@ -1,7 +1,8 @@
 """Synthesis settings of an FPGA family: the Yosys script, and the cost of each cell type."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hw.fabric.resources import Resources
 
@@ -16,9 +17,11 @@ class SynthesisSpec:
         cost: cell type -> its resources.
         free: cell types without cost: no resource counts them, or the cost of another cell includes them.
         defines: macros that choose the structures of this family in the sources.
+        finish: changes the synthesised module, as Yosys writes it in JSON, and returns whether it did.
     """
 
     passes: str
     cost: Mapping[str, Resources]
     free: frozenset[str]
     defines: tuple[str, ...] = ()
+    finish: Callable[[dict[str, Any]], bool] | None = None

@@ -4,6 +4,7 @@ The design is flattened, so that Yosys optimises logic across kernels. Afterward
 instance (see ``owners``). ``hw.families.F.synthesis`` states the cost of the cells of a family.
 """
 
+import json
 import re
 import time
 from collections import Counter, defaultdict
@@ -85,7 +86,10 @@ def synthesise(design: RtlDesign, device: Device, out: Path, scope: str = "") ->
     options = " ".join(("--top", design.top, *(f"-D {name}" for name in spec.synthesis.defines)))
     script = f"read_slang {options} {' '.join(design.verilog)}\n{passes}\nautoname\nwrite_json {made.name}\n"
     log = run_script(script, out, design.top, "synthesis")
-    module = tool.read_output(made)["modules"][design.top]
+    content = tool.read_output(made)
+    module = content["modules"][design.top]
+    if spec.synthesis.finish is not None and spec.synthesis.finish(module):
+        write_text(made, json.dumps(content), durable=False)
     tool.publish(made, netlist)
     cells = Counter(cell["type"] for cell in module["cells"].values())
     total, instances = count(module, device.family, scope)

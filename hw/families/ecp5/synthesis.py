@@ -7,6 +7,7 @@ BRAM = DP16KD, DSP = MULT18X18D. nextpnr's TRELLIS_COMB is LUT plus a few that i
 
 from hw.fabric.resources import Resources
 from hw.fabric.synthesis import SynthesisSpec
+from hw.families.ecp5.carry_chains import open_ends
 
 _COST = {
     "LUT4": Resources(lut=1),
@@ -18,4 +19,4 @@ _COST = {
     "MULT18X18D": Resources(dsp=1),
 }
 _FREE = frozenset({"PFUMX", "L6MUX21", "EHXPLLL", "DCCA", "TRELLIS_IO", "$scopeinfo"})
-SYNTHESIS = SynthesisSpec("synth_ecp5", _COST, _FREE, ("BF_LUT4",))
+SYNTHESIS = SynthesisSpec("synth_ecp5", _COST, _FREE, ("BF_LUT4",), open_ends)

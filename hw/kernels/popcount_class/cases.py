@@ -8,7 +8,7 @@ from hw.kernels.popcount_class.kernel import PopcountClass
 
 GRID = (
     # classes, bits of each, inputs of a table, adders per stage
-    (4, 40, 4, 2), (4, 40, 6, 2), (3, 100, 4, 1), (2, 100, 6, 1), (1, 210, 4, 2),
+    (4, 40, 4, 2), (4, 40, 6, 2), (2, 100, 4, 1), (1, 210, 4, 2),
 )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ class PopcountClass(PipelineKernel):
     """
 
     op: ClassVar[str] = "popcount_class"
+    sources: ClassVar[tuple[str, ...]] = (*PipelineKernel.sources, "bf_count_adder.sv")
 
     wires: np.ndarray
     groups: np.ndarray

@@ -137,21 +137,43 @@ class _Count:
         stage = self.stage_of(count)
         if count.bits == 1:
             return self.bit(1, body), 1
-        operands = []
         if count.parts:
-            for part in count.parts:
-                if part.bits == 1:
-                    operands.append(self.bit(stage, body))
-                else:
-                    value, made = self.count(part, body)
-                    operands.append(self.later(value, part.width, stage - made))
-            if count.carry:
-                operands.append(self.bit(stage, body))
+            first, second = count.parts
+            operands = [self.operand(first, stage, body)]
+            if count.counts:
+                bits = [self.bit(stage, body) for _ in range(second.bits)]
+                operands.append(f"{{{', '.join(bits)}}}")
+            else:
+                operands.append(self.operand(second, stage, body))
+            operands.append(self.bit(stage, body) if count.carry else "1'b0")
+            width = second.bits if count.counts else second.width
+            settings = (
+                f".WIDTH({count.width}), .A_BITS({first.width}), .B_BITS({width}), .B_COUNTED({int(count.counts)})"
+            )
         else:
             operands = [self.bit(stage, body) for _ in range(count.bits)]
         name = f"n{self.counts}"
         self.counts += 1
         body.append(f"  logic [{count.width - 1}:0] {name};")
-        terms = " + ".join(f"{count.width}'({each})" for each in operands)
-        body.append(f"  assign {name} = {terms};")
+        if count.parts:
+            a, b, carry = operands
+            body.append(f"  bf_count_adder #({settings}) sum_{name} (.a({a}), .b({b}), .carry({carry}), .y({name}));")
+        else:
+            body.append(f"  assign {name} = {_leaf(operands)};")
         return name, stage
+
+    def operand(self, part: Count, stage: int, body: list[str]) -> str:
+        """A part's value in a later stage."""
+        if part.bits == 1:
+            return self.bit(stage, body)
+        value, made = self.count(part, body)
+        return self.later(value, part.width, stage - made)
+
+
+def _leaf(bits: list[str]) -> str:
+    """The number of ones among two to six bits, each of its bits as one table of them: a constant, shifted right."""
+    count, address = len(bits), f"{{{', '.join(reversed(bits))}}}"
+    contents = [sum((n.bit_count() >> k & 1) << n for n in range(1 << count)) for k in range(count.bit_length())]
+    size = 1 << count
+    parts = [f"1'({size}'h{each:0{size // 4}x} >> {address})" for each in reversed(contents)]
+    return f"{{{', '.join(parts)}}}"

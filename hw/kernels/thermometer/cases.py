@@ -17,7 +17,7 @@ SMALL = (
 )
 GRID = (
     # input, channels, levels of each
-    ("UINT5", 64, 3), ("UINT8", 64, 1), ("UINT8", 32, 7), ("INT10", 24, 5),
+    ("UINT5", 32, 3), ("UINT8", 64, 1), ("INT10", 12, 5),
 )  # fmt: skip
 
 

@@ -31,16 +31,25 @@ def _lines(features: np.ndarray, codes: np.ndarray, channels: int, dtype: BaseDa
     yield f"    output      logic [{count - 1}:0] y"
     yield ");"
     if reached:
-        yield "  // f<i>_<n>: input i, in offset binary, is n or more. Zeros at the end of n need no comparison."
+        yield "  // f<i>_<n>: input i, in offset binary, is n or more. Where bit k of n is 1, the input's bit k and"
+        yield "  // the bits below must reach it; where it is 0, one of them. Zeros at the end of n need no comparison."
     for (feature, code), name in reached.items():
-        low = (code & -code).bit_length() - 1
-        part = f"x[{feature * bits + low}+:{bits - low}]"
-        if flips:
-            part = f"{part} ^ {bits - low}'d{1 << bits - low - 1}"
         yield f"  logic {name};"
-        yield f"  always_ff @(posedge clk) {name} <= ({part}) >= {bits - low}'d{code >> low};"
+        yield f"  always_ff @(posedge clk) {name} <= {_reaches(feature * bits, bits, code, flips)};"
     yield ""
     for number, pair in enumerate(pairs):
         constant = "1'b1" if pair[1] == 0 else "1'b0"
         yield f"  assign y[{number}] = {reached.get(pair, constant)};"
     yield "endmodule"
+
+
+def _reaches(first: int, bits: int, code: int, flips: bool) -> str:
+    """Whether the number in the ``bits`` bits of x from ``first`` on is ``code`` or more, by its bits: a comparator
+    would be a carry chain. ``flips``: the highest bit is that of two's complement."""
+    low = (code & -code).bit_length() - 1
+    text = ""
+    for k in range(low, bits):
+        bit = f"{'~' * (flips and k == bits - 1)}x[{first + k}]"
+        joined = f"{bit} {'&' if code >> k & 1 else '|'} {text}"
+        text = bit if k == low else joined if k == bits - 1 else f"({joined})"
+    return text
