@@ -23,6 +23,7 @@ from hw.model import Model
 from hw.passes import fold
 from hw.passes.fold import apply_folding, current_folding
 from hw.passes.lanes import insert_width_converters
+from hw.passes.lookups import fused
 from hw.passes.removal.remove import Removal, remove_channels
 from hw.timing.fifo_sizing import size_fifos
 
@@ -70,7 +71,8 @@ class Candidate:
     @cached_property
     def graph(self) -> Graph:
         """The dataflow graph that is folded, with parity bits if requested."""
-        return self.removal.graph.with_parity() if self.config.parity else self.removal.graph
+        graph = fused(self.removal.graph)
+        return graph.with_parity() if self.config.parity else graph
 
     @cached_property
     def search(self) -> Search:

@@ -14,6 +14,7 @@ from hw.passes import fold
 from hw.passes.fifos import insert_fifos
 from hw.passes.fold import apply_folding
 from hw.passes.lanes import insert_width_converters
+from hw.passes.lookups import fused
 from hw.passes.removal.remove import Removal, remove_channels
 
 
@@ -41,8 +42,9 @@ class DesignPoint:
 
     @cached_property
     def graph(self) -> Graph:
-        """The dataflow graph that is folded."""
-        return self.removal.graph.with_parity() if self.parity else self.removal.graph
+        """The dataflow graph that is folded; chains of lookup layers are one pipeline."""
+        graph = fused(self.removal.graph)
+        return graph.with_parity() if self.parity else graph
 
     @cached_property
     def hardware(self) -> Graph:

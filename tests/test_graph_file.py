@@ -1,7 +1,8 @@
 """A graph that is written to files and read back is the same graph; anything else in the files is one line."""
 
 import json
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from hw import graph_file, kernels
 from hw.host.errors import BitfabricError, UsageError
 from hw.host.steps import step
 from hw.ir.graph import Graph, Port
-from hw.ir.kernel import Kernel
 from hw.kernels.calibration import separate
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
@@ -45,18 +45,25 @@ def again(graph: Graph, folder) -> Graph:
     return read
 
 
-def check_fields(read: Kernel, kernel: Kernel, name: str) -> None:
-    """The fields of a kernel, and of the kernels among them, are those that were written."""
-    for field, value in vars(kernel).items():
-        if field in kernel.__dataclass_fields__:
-            found = getattr(read, field)
-            assert type(found) is type(value), (name, field)
-            if isinstance(value, np.ndarray):
-                np.testing.assert_array_equal(found, value, err_msg=f"{name} {field}", strict=True)
-            elif isinstance(value, Kernel):
-                check_fields(found, value, f"{name} {field}")
-            else:
-                assert found == value, (name, field)
+def check_fields(read: Any, written: Any, name: str) -> None:
+    """The fields of a kernel, and of the kernels and dataclasses among them, are those that were written."""
+    for field, value in vars(written).items():
+        if field in written.__dataclass_fields__:
+            check_value(getattr(read, field), value, f"{name} {field}")
+
+
+def check_value(found: Any, value: Any, name: str) -> None:
+    assert type(found) is type(value), name
+    if isinstance(value, np.ndarray):
+        np.testing.assert_array_equal(found, value, err_msg=name, strict=True)
+    elif isinstance(value, tuple):
+        assert len(found) == len(value), name
+        for one, other in zip(found, value, strict=True):
+            check_value(one, other, name)
+    elif is_dataclass(value):
+        check_fields(found, value, name)
+    else:
+        assert found == value, name
 
 
 @pytest.mark.parametrize("op", kernels.names())

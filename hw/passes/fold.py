@@ -6,7 +6,7 @@ from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding, Kernel
 from hw.kernels.sparse_window.kernel import SparseWindow
-from hw.passes import columns
+from hw.passes import columns, lookups
 
 FoldingTable = dict[str, Folding]
 """Layer name -> its parallelism."""
@@ -39,9 +39,9 @@ def apply_folding(graph: Graph, table: FoldingTable) -> Graph:
 
 
 def plain(graph: Graph) -> Graph:
-    """The graph with the kernels that define the functions, in place of other implementations of them; all streams stay
-    the same."""
-    return graph.with_kernels({node.name: node.kernel.plain() for node in graph})
+    """The graph with the kernels that define the functions: in place of other implementations of them, and of chains
+    of lookup layers that are one pipeline. All streams stay the same, but for their lanes."""
+    return lookups.unfused(graph.with_kernels({node.name: node.kernel.plain() for node in graph}))
 
 
 def implementation(kernel: Kernel, op: str) -> Kernel:

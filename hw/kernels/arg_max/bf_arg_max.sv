@@ -53,48 +53,33 @@ module bf_arg_max #(
     for (int i = 1; i <= LEVELS; i++) base[i] <= base[i-1];
   end
 
-  // The tree, in offset binary. Neighbours meet; the later one wins only if it is greater. (Written with >=,
-  // which is a carry chain on ECP5; for > Yosys adds an equality in lookup tables.)
-  for (genvar level = 0; level <= LEVELS; level++) begin : g_level
-    localparam int NODES = (PE + (1 << level) - 1) >> level;
-    logic [IN_BITS-1:0] value[NODES];
-    logic [OUT_BITS-1:0] index[NODES];
-    if (level == 0) begin : g_input
-      always_ff @(posedge clk) begin
-        for (int i = 0; i < PE; i++) value[i] <= s_data[i] ^ (IN_BITS'(SIGNED) << (IN_BITS - 1));
-      end
-      for (genvar i = 0; i < PE; i++) begin : g_lane
-        assign index[i] = OUT_BITS'(i);
-      end
-    end else begin : g_meet
-      localparam int BELOW = (PE + (1 << (level - 1)) - 1) >> (level - 1);
-      for (genvar i = 0; i < NODES; i++) begin : g_node
-        if (2 * i + 1 < BELOW) begin : g_pair
-          logic later;
-          assign later = !(g_level[level-1].value[2*i] >= g_level[level-1].value[2*i+1]);
-          always_ff @(posedge clk) begin
-            value[i] <= later ? g_level[level-1].value[2*i+1] : g_level[level-1].value[2*i];
-            index[i] <= later ? g_level[level-1].index[2*i+1] : g_level[level-1].index[2*i];
-          end
-        end else begin : g_odd
-          always_ff @(posedge clk) begin
-            value[i] <= g_level[level-1].value[2*i];
-            index[i] <= g_level[level-1].index[2*i];
-          end
-        end
-      end
-    end
+  // The tree, in offset binary.
+  logic [PE-1:0][IN_BITS-1:0] values;
+  logic [IN_BITS-1:0] top_value;
+  logic [OUT_BITS-1:0] top_index;
+  always_ff @(posedge clk) begin
+    for (int i = 0; i < PE; i++) values[i] <= s_data[i] ^ (IN_BITS'(SIGNED) << (IN_BITS - 1));
   end
+  bf_max_tree #(
+      .COUNT     (PE),
+      .BITS      (IN_BITS),
+      .INDEX_BITS(OUT_BITS)
+  ) tree (
+      .clk,
+      .values,
+      .value(top_value),
+      .index(top_index)
+  );
 
   // The beat's winner against the best so far.
   logic [IN_BITS-1:0] best_value;
   logic [OUT_BITS-1:0] best_index, won_index, result;
   logic wins;
-  assign won_index = base[LEVELS] + g_level[LEVELS].index[0];
-  assign wins      = starts[LEVELS] || !(best_value >= g_level[LEVELS].value[0]);
+  assign won_index = base[LEVELS] + top_index;
+  assign wins      = starts[LEVELS] || !(best_value >= top_value);
   assign result    = wins ? won_index : best_index;
   always_ff @(posedge clk) begin
-    if (valid[LEVELS] && wins) best_value <= g_level[LEVELS].value[0];
+    if (valid[LEVELS] && wins) best_value <= top_value;
     if (valid[LEVELS]) best_index <= result;
   end
 

@@ -25,7 +25,7 @@ class ArgMax(Kernel):
 
     op: ClassVar[str] = "arg_max"
     role: ClassVar[Role] = "quantize"
-    sources: ClassVar[tuple[str, ...]] = ("bf_stream_out.sv",)
+    sources: ClassVar[tuple[str, ...]] = ("bf_max_tree.sv", "bf_stream_out.sv")
 
     classes: int
     input_dtype: BaseDataType

@@ -1,0 +1,1 @@
+"""The kernel ``lookup_network``."""

@@ -1,0 +1,58 @@
+"""Chains of lookup layers as one pipeline each, and the chains again.
+
+A chain of kernels that take whole positions (encoder, layers of tables, popcount, arg-max) becomes one
+``lookup_network``, which has one output buffer instead of one behind every layer (docs/adr/0009). It knows the nodes
+that it was made from, so that ``unfused`` restores the graph with all its names.
+"""
+
+from collections.abc import Iterator
+
+from hw.ir.graph import Graph, Node
+from hw.kernels.lookup_layer.kernel import LookupLayer
+from hw.kernels.lookup_network.kernel import Layer, LookupNetwork, suits
+
+
+def fused(graph: Graph) -> Graph:
+    """The graph with a ``lookup_network`` for each chain that has a lookup layer; its node has the name of the first
+    one of the chain. The same object where there is no such chain."""
+    made = list(_nodes(graph))
+    return Graph(tuple(made), graph.inputs, graph.outputs) if len(made) < len(graph.nodes) else graph
+
+
+def unfused(graph: Graph) -> Graph:
+    """The graph with the nodes that each ``lookup_network`` was made from; the same object where there is none."""
+    if not any(isinstance(node.kernel, LookupNetwork) for node in graph):
+        return graph
+    nodes: list[Node] = []
+    for node in graph:
+        if not isinstance(node.kernel, LookupNetwork):
+            nodes.append(node)
+            continue
+        edge = node.inputs[0]
+        for layer in node.kernel.layers:
+            last = layer is node.kernel.layers[-1]
+            output = node.outputs[0] if last else layer.output
+            nodes.append(Node(layer.name, layer.kernel, (edge,), (output,), layer.origin))
+            edge = output
+    return Graph(tuple(nodes), graph.inputs, graph.outputs)
+
+
+def _nodes(graph: Graph) -> Iterator[Node]:
+    """The nodes, those of a chain joined."""
+    ports = set(graph.output_edges)
+    readers = {edge: node for node in graph for edge in node.inputs}
+    inner: set[Node] = set()
+    for node in graph:
+        if node in inner:
+            continue
+        chain = [node] if suits(None, node.kernel) else []
+        while chain and (edge := chain[-1].outputs[0]) not in ports:
+            if (reader := readers.get(edge)) is None or not suits(chain[-1].kernel, reader.kernel):
+                break
+            chain.append(reader)
+        if len(chain) < 2 or not any(isinstance(each.kernel, LookupLayer) for each in chain):
+            yield node
+            continue
+        inner.update(chain)
+        layers = tuple(Layer(each.name, each.outputs[0], each.kernel, each.origin) for each in chain)
+        yield Node(node.name, LookupNetwork(layers), node.inputs, chain[-1].outputs, node.origin)
