@@ -39,16 +39,13 @@ def unfused(graph: Graph) -> Graph:
 
 def _nodes(graph: Graph) -> Iterator[Node]:
     """The nodes, those of a chain joined."""
-    ports = set(graph.output_edges)
     readers = {edge: node for node in graph for edge in node.inputs}
     inner: set[Node] = set()
     for node in graph:
         if node in inner:
             continue
         chain = [node] if suits(None, node.kernel) else []
-        while chain and (edge := chain[-1].outputs[0]) not in ports:
-            if (reader := readers.get(edge)) is None or not suits(chain[-1].kernel, reader.kernel):
-                break
+        while chain and (reader := readers.get(chain[-1].outputs[0])) and suits(chain[-1].kernel, reader.kernel):
             chain.append(reader)
         if len(chain) < 2 or not any(isinstance(each.kernel, LookupLayer) for each in chain):
             yield node

@@ -21,14 +21,18 @@ from hw.kernels.constant_matrix.kernel import ConstantMatrix
 from hw.kernels.constant_threshold.kernel import ConstantThreshold
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.fork.kernel import Fork
+from hw.kernels.lookup_layer.kernel import LookupLayer
+from hw.kernels.lookup_network.kernel import LookupNetwork
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.max_pool.kernel import MaxPool
+from hw.kernels.popcount_class.kernel import PopcountClass
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.select.kernel import Select
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.sparse_matrix_vector.kernel import SparseMatrixVector
 from hw.kernels.sparse_window.kernel import SparseWindow
 from hw.kernels.table.kernel import Table
+from hw.kernels.thermometer.kernel import Thermometer
 from hw.kernels.threshold.kernel import Threshold
 from hw.kernels.tied_matrix_vector.kernel import TiedMatrixVector
 from hw.kernels.width_converter.kernel import WidthConverter
@@ -332,7 +336,7 @@ def test_a_kernel_of_another_package_leaves_the_graph_as_it_is():
 
 
 def test_every_kernel_that_lowering_makes_has_a_rule():
-    """The others come after it: width converters, and what a folding makes of a product and its window."""
+    """The others come after it: width converters, and what a folding makes of products and of chains."""
     known = {kernels.get(name) for name in kernels.names() if kernels.is_builtin(name)}
     assert known - set(RULES) == {
         WidthConverter,
@@ -341,6 +345,10 @@ def test_every_kernel_that_lowering_makes_has_a_rule():
         SparseWindow,
         ConstantMatrix,
         ConstantThreshold,
+        LookupNetwork,
+        LookupLayer,
+        PopcountClass,
+        Thermometer,
     }
 
 

@@ -19,6 +19,8 @@ from hw.kernels.shared.pipeline import PipelineKernel, Stage
 
 MOST_INPUTS = 8
 """Maximum number of inputs of a table."""
+JOINED = 1.6, 3
+"""Lookup tables of a 2:1 multiplexer of tables, where slices have no multiplexers of their own, and where they have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +97,8 @@ class LookupLayer(PipelineKernel):
 
 
 def _luts(inputs: int, family: Family) -> int:
-    """Lookup tables of a table: they are joined by the slices' multiplexers, and where those end by lookup tables."""
+    """Lookup tables of a table: slices join some by their own multiplexers, and lookup tables join the rest."""
     if inputs <= family.lut_inputs:
         return 1
-    whole = 1 << inputs - family.lut_inputs
-    return whole if inputs <= family.wide_inputs else whole + (whole - 1)
+    joined = (1 << inputs - family.wide_inputs) - 1 if inputs > family.wide_inputs else 0
+    return (1 << inputs - family.lut_inputs) + round(joined * JOINED[family.wide_inputs > family.lut_inputs])

@@ -37,15 +37,21 @@ def _number(bits: np.ndarray) -> int:
 
 
 def _reduce(wires: list[int], bits: np.ndarray) -> Table:
-    """One table: inputs on the same wire become one, and those without an effect are left out."""
-    wires, j = list(wires), 0
-    while j < len(wires):
-        halves, first = bits.reshape(-1, 2, 1 << j), wires.index(wires[j])
-        if first == j and (halves[:, 0] != halves[:, 1]).any():
-            j += 1
-            continue
-        rest = np.arange(len(bits) // 2)  # addresses without bit j
-        copied = (rest >> first & 1) << j if first < j else 0
-        bits = bits[rest >> j << j + 1 | copied | rest & (1 << j) - 1]
-        del wires[j]
+    """One table: inputs on the same wire become one, and then those without an effect are left out."""
+    wires = list(wires)
+    for j in range(len(wires) - 1, 0, -1):
+        if (first := wires.index(wires[j])) < j:
+            bits = bits[_addresses(len(bits), j, first)]
+            del wires[j]
+    for j in range(len(wires) - 1, -1, -1):
+        halves = bits.reshape(-1, 2, 1 << j)
+        if (halves[:, 0] == halves[:, 1]).all():
+            bits = halves[:, 0].ravel()
+            del wires[j]
     return Table(tuple(wires), _number(bits))
+
+
+def _addresses(size: int, j: int, first: int) -> np.ndarray:
+    """The addresses below ``size`` whose bits j and ``first`` are equal, in the order of their other bits."""
+    rest = np.arange(size // 2)
+    return np.asarray(rest >> j << j + 1 | (rest >> first & 1) << j | rest & (1 << j) - 1)

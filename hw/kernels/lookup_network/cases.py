@@ -16,7 +16,7 @@ from hw.kernels.thermometer.kernel import Thermometer
 
 GRID = (
     # tables, inputs of each, adders per stage, inputs of a lookup table
-    (120, 4, 1, 4), (120, 4, 2, 4), (120, 4, 3, 4), (200, 4, 2, 4), (60, 6, 2, 6),
+    (80, 4, 1, 4), (80, 4, 2, 4), (80, 4, 3, 4), (60, 6, 2, 6),
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from hw.kernels.popcount_class import verilog
 from hw.kernels.popcount_class.plan import plan
 from hw.kernels.shared.pipeline import PipelineKernel, Stage
 
-MOST_ADDERS = 4
+MOST_ADDERS = 3
 """Maximum number of adders in series between two registers."""
 FRAMES = 1 << 10
 """Positions that are counted at a time."""
@@ -120,9 +120,12 @@ class PopcountClass(PipelineKernel):
         return (verilog.stage(self),)
 
     def logic(self, family: Family) -> Resources:
-        lut = sum(plan(count, self.table_inputs).luts(family) for count in self.counts)
-        bits = self.output_dtype.bitwidth()
-        return Resources(lut + bits * int(np.count_nonzero(self.offsets)), bits * len(self.offsets))
+        adjusted, bits, classes = bool(self.offsets.any()), self.output_dtype.bitwidth(), len(self.offsets)
+        settings = self.table_inputs, self.adders_per_stage, self.registers - adjusted
+        counts = [count for count in self.counts if count]
+        lut = sum(plan(count, self.table_inputs).luts(family) for count in counts)
+        ff = sum(verilog.flip_flops(count, *settings) for count in counts)
+        return Resources(lut + bits * int(np.count_nonzero(self.offsets)), ff + adjusted * bits * classes)
 
     @property
     def about(self) -> str:

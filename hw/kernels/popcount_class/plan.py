@@ -14,6 +14,8 @@ NEAR = 6
 """Sizes of the larger operand that are tried on either side of the half, and of the largest counts of each width."""
 LEAVES = {4: {2: 2, 3: 2}, 6: {2: 2, 3: 2, 4: 3, 5: 3, 6: 3}}
 """Inputs of a lookup table -> bits of a leaf -> its lookup tables."""
+SPLIT = 3
+"""Lookup tables that a leaf of six inputs takes more for each input that a lookup table does not have."""
 COUNTED = 3
 """Maximum bits that an adder counts by itself."""
 
@@ -49,12 +51,14 @@ class Count:
     def luts(self, family: Family) -> int:
         """Lookup tables in a family."""
         if not self.parts:
-            return self.cost
+            past = self.bits - family.lut_inputs
+            return self.cost + SPLIT * past if past > 0 else self.cost
         first, second = self.parts
         if family.chain_bits > 1:  # ECP5: the first bit of the chain takes the carry
             chain = -(-(self.width + 1) // family.chain_bits) * family.chain_bits
             return chain + first.luts(family) + (second.bits == COUNTED if self.counts else second.luts(family))
-        return self.width + self.carry + first.luts(family) + second.luts(family)
+        chain = first.width if family.carry_apart else self.width + self.carry
+        return chain + first.luts(family) + second.luts(family)
 
 
 def plan(bits: int, table_inputs: int) -> Count:

@@ -1,6 +1,7 @@
 """SystemVerilog of popcounts: a module for each number of bits, and one that joins the classes."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -71,9 +72,16 @@ def stage(kernel: Popcounts) -> Stage:
 
 def count_module(bits: int, table_inputs: int, adders: int, registers: int) -> tuple[str, str]:
     """The name and the text of a module that counts ``bits`` bits in ``registers`` cycles."""
-    tree = plan(bits, table_inputs)
-    text = "".join(f"{line}\n" for line in _Count(tree, adders, registers).lines())
+    text = "".join(f"{line}\n" for line in _Count(plan(bits, table_inputs), adders, registers).lines())
     return named(f"count_{bits}", text)
+
+
+@cache
+def flip_flops(bits: int, table_inputs: int, adders: int, registers: int) -> int:
+    """The flip-flops of that module."""
+    made = _Count(plan(bits, table_inputs), adders, registers)
+    list(made.lines())
+    return sum(width * most for width, most in made.delays.values())
 
 
 class _Count:
