@@ -49,8 +49,8 @@ CLOCK_MHZ = 50.0
 class Choice:
     """A folding of the graph.
 
-    ``folding`` names the nodes that have several legal foldings. The other fields are the cycles per frame, the
-    resources including width converters, and the cost: the weighted sum of the resources.
+    ``folding`` names the nodes that have several legal foldings, or settings. The other fields are the cycles per frame,
+    the resources including width converters, and the cost: the weighted sum of the resources.
     """
 
     folding: dict[str, Folding]
@@ -394,7 +394,7 @@ class Search:
         used = self._used(picked)
         named = zip(self.names, chosen, strict=True)
         return Choice(
-            {name: node.foldings[i] for name, (node, i) in named if len(node.foldings) > 1},
+            {name: node.foldings[i] for name, (node, i) in named if len(node.foldings) > 1 or node.foldings[i].tunable},
             max(int(node.intervals[i]) for node, i in chosen),
             Resources(*map(int, used[:4])),
             float(used @ self.weights),

@@ -57,6 +57,11 @@ class Folding:
         return cls(pe, simd, pixels, str(attributes.get("implementation", "")), adders, tables)
 
     @property
+    def tunable(self) -> bool:
+        """Whether it has settings, so that the hardware does not follow from the kernel alone."""
+        return any(getattr(self, name) for name in SETTINGS)
+
+    @property
     def attributes(self) -> dict[str, int | str]:
         """FINN's attributes PE, SIMD and M, ``implementation`` and settings. M is stated where it is not 1 (most FINN
         layers have no such attribute), the implementation where it is not the first one, settings that are not 0.

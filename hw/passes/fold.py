@@ -13,11 +13,12 @@ FoldingTable = dict[str, Folding]
 
 
 def current_folding(graph: Graph) -> FoldingTable:
-    """The folding of all layers that have several legal foldings or implementations."""
+    """The folding of all layers that have several legal foldings or implementations, or settings."""
     table = {}
     for node in graph:
         among = [each.op for each in node.kernel.implementations()]
-        if len(among) > 1 or len(node.kernel.foldings()) > 1 or isinstance(node.kernel, SparseWindow):
+        several = len(among) > 1 or len(node.kernel.foldings()) > 1 or node.kernel.folding.tunable
+        if several or isinstance(node.kernel, SparseWindow):
             first = node.kernel.op == among[0] and not isinstance(node.kernel, SparseWindow)
             table[node.name] = replace(node.kernel.folding, implementation="" if first else node.kernel.op)
     return table

@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
+from hw.families import reference_device
 from hw.families.ecp5 import ECP5
 from hw.families.ecp5.carry_chains import OPEN, open_ends
+from hw.folding.choose import for_budget
+from hw.folding.search import Search
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding
 from hw.kernels.lookup_layer.evaluate import evaluate
@@ -17,6 +20,8 @@ from hw.kernels.lookup_network.cases import classifier, named
 from hw.kernels.popcount_class.kernel import PopcountClass
 from hw.kernels.popcount_class.plan import Count, plan
 from hw.kernels.thermometer.kernel import Thermometer
+from hw.passes.fold import current_folding
+from tests.kernels.kernel_bench import alone
 
 
 @settings(max_examples=60, deadline=None)
@@ -85,6 +90,9 @@ def test_the_clock_chooses_the_adders_between_registers():
     assert fast.folding.adders_per_stage == 1
     assert fast.schedule().latency > slow.schedule().latency
     assert network.tuned(ECP5, 40).folding == slow.folding
+    table = Search(alone(network), ECP5, reference_device(ECP5).capacity, clock_mhz=400)
+    assert for_budget(table, reference_device(ECP5).capacity).folding == {"dut": fast.folding}
+    assert current_folding(alone(fast)) == {"dut": fast.folding}
 
 
 def test_ends_of_marked_chains_are_disconnected():
