@@ -49,8 +49,8 @@ CLOCK_MHZ = 50.0
 class Choice:
     """A folding of the graph.
 
-    ``folding`` names the nodes that have several legal foldings, or settings. The other fields are the cycles per frame,
-    the resources including width converters, and the cost: the weighted sum of the resources.
+    ``folding`` names the nodes that have several legal foldings, or settings. The other fields are the cycles per
+    frame, the resources including width converters, and the cost: the weighted sum of the resources.
     """
 
     folding: dict[str, Folding]
