@@ -128,7 +128,7 @@ class LookupNetwork(PipelineKernel):
     @property
     def variant(self) -> str:
         count = self._popcount
-        return f"{self.op} {count.adders_per_stage}" if count else self.op
+        return f"{self.op} {count.adders_per_stage if count else 1}"
 
     # Hardware.
 
