@@ -109,10 +109,10 @@ def lookup_s(scheme: Scheme, **options: Any) -> LookupNetwork:
 
 
 def lookup_m(scheme: Scheme, **options: Any) -> LookupNetwork:
-    """lookup-m: 2,000 tables of 4 inputs with learned wiring, a lookup network for MNIST."""
-    return LookupNetwork(scheme, **{"tables": (2000,), **options})
+    """lookup-m: 2,100 tables of 4 inputs with learned wiring, a lookup network for MNIST."""
+    return LookupNetwork(scheme, **{"tables": (2100,), **options})
 
 
 def lookup_l(scheme: Scheme, **options: Any) -> LookupNetwork:
-    """lookup-l: 3,800 tables of 4 inputs with learned wiring, a lookup network for MNIST and Fashion-MNIST."""
-    return LookupNetwork(scheme, **{"tables": (3800,), **options})
+    """lookup-l: 4,100 tables of 4 inputs with learned wiring, a lookup network for MNIST and Fashion-MNIST."""
+    return LookupNetwork(scheme, **{"tables": (4100,), **options})

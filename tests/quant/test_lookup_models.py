@@ -193,7 +193,7 @@ def test_a_run_folder(tmp_path):
 
 
 def test_sizes():
-    for name, tables in (("lookup-s", 1400), ("lookup-m", 2000), ("lookup-l", 3800)):
+    for name, tables in (("lookup-s", 1400), ("lookup-m", 2100), ("lookup-l", 4100)):
         [layer] = [each for each in create_model(name).modules() if isinstance(each, TableLayer)]
         assert (layer.outputs, layer.fan_in, layer.wiring) == (tables, 4, "learned")
     deep = create_model("lookup-m", tables=[100, 31], fan_in=[6, 4], classes=4, skip=True, in_range=(0, 255))
