@@ -10,7 +10,7 @@ Logic is estimated for the ECP5-85F: *unrolled* at one frame a cycle, and *folde
 import argparse
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
@@ -96,11 +96,12 @@ def train(row: Row, folder: Path) -> dict[str, Any]:
     return asdict(row) | {"accuracy": run["accuracy"]["test"], "density": run["totals"]["density"]}
 
 
-def hardware(path: Path) -> dict[str, Any]:
+def hardware(path: Path, kinds: Sequence[str] = ("unrolled", "folded")) -> dict[str, Any]:
     """Estimated resources and cycles, unrolled and folded, whether they fit the device or not."""
     result: dict[str, Any] = {}
     model = Model.open(path)
-    for kind, cycles in (("unrolled", 1), ("folded", FOLD)):
+    for kind in kinds:
+        cycles = {"unrolled": 1, "folded": FOLD}[kind]
         plan = Plan(model, BuildConfig(DEVICE, fps=CLOCK_MHZ * 1e6 / cycles, clock_mhz=CLOCK_MHZ))
         design = plan.point.hardware
         pace = steady_state(design)

@@ -280,6 +280,7 @@ METHODS: dict[str, Method] = {
         "a structure says which weights are one value: circulant blocks, hashed weights, rotated filters (see docs)",
         _tie,
         options={"structure": "circulant:8"},
+        rates="own",  # a tied network is far from the dense one
         binary=True,
     ),
     "share": Method(

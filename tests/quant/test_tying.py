@@ -9,8 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.config import BuildConfig
+from flows.planner import Plan
+from hw.folding.choose import estimate_resources
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.lowering.lower import lower
+from hw.model import Model
+from hw.simulation.emulator import Emulator
+from hw.timing.cycles import steady_state
 from quant import (
     Pruning,
     TrainConfig,
@@ -22,6 +28,7 @@ from quant import (
     fit,
     layers,
     load_checkpoint,
+    load_data,
     save_checkpoint,
     schemes,
     train_run,
@@ -258,7 +265,7 @@ def test_ties_of_every_scheme_reach_the_hardware(tmp_path):
     before = {name: compression_of(layer).values.detach().clone() for name, layer in find_layers(model).items()
               if name in some}  # fmt: skip
     fit(model, data, TrainConfig(epochs=3))
-    export(model, tmp_path / "model.onnx")
+    export(model, tmp_path / "model.onnx", data.x_test[:8].astype(np.float32))
     kernels = [node.kernel for node in lower(tmp_path / "model.onnx") if isinstance(node.kernel, MatrixVector)]
     x = torch.from_numpy(data.x_test.reshape(-1, 1, 4, 4)).float()
     for (name, layer), kernel in zip(list(find_layers(model).items())[:-1], kernels, strict=False):
@@ -308,18 +315,35 @@ def test_a_resumed_training_of_ties_equals_an_uninterrupted_one(tmp_path, monkey
 
 
 def test_runs_with_ties_and_of_ties(tmp_path):
-    run = train_run("tfc-w1a1", tmp_path / "run", TrainConfig(epochs=2, tie=Tying("circulant:8")))
+    run = train_run("tfc-w1a1", tmp_path / "run", TrainConfig(epochs=1, tie=Tying("circulant:8")))
     assert run["config"]["tie"] == {"structure": "circulant:8", "layers": None}
     model = load_checkpoint(tmp_path / "run/checkpoint.pt")
     kernels = [node.kernel for node in lower(tmp_path / "run/model.onnx") if isinstance(node.kernel, MatrixVector)]
     for layer, kernel in zip(list(find_layers(model).values())[:3], kernels, strict=False):
         assert_tied(kernel.weights, compression_of(layer))
-    train_run("tfc-w1a1", tmp_path / "dense", TrainConfig(epochs=2))
+    train_run("tfc-w1a1", tmp_path / "dense", TrainConfig(epochs=1))
     made = compress_run(tmp_path / "dense", tmp_path / "tied", "tie", options={"structure": "toeplitz:4"}, epochs=1)
     assert made["compression"]["options"] == {"structure": "toeplitz:4"}
     model = load_checkpoint(tmp_path / "tied/checkpoint.pt")
     assert json.loads((tmp_path / "tied/metrics.json").read_text())["config"]["tie"] is None
     assert [compression_of(layer) is None for layer in find_layers(model).values()] == [False, False, False, True]
+
+
+def test_ties_shrink_the_weight_memory(tmp_path):
+    """From the training to the folding search: the memories of 24 block RAMs become 3, at the same rate."""
+    blocks, frames = {}, load_data("digits").x_test[:20].reshape(-1, 64)
+    for text in (None, "circulant:8"):
+        path = tmp_path / "run/model.onnx"
+        train_run("tfc-w4a4", path.parent, TrainConfig(epochs=1, tie=None if text is None else Tying(text)))
+        plan = Plan(Model.open(path), BuildConfig("lfe5u-85f", fps=75e6 / 64, clock_mhz=75.0))
+        hardware = plan.point.hardware
+        ops = [node.kernel.op for node in hardware if node.kernel.op.endswith("matrix_vector")]
+        assert ops == ["matrix_vector" if text is None else "tied_matrix_vector"] * 3 + ["matrix_vector"]
+        blocks[text] = estimate_resources(hardware, plan.device.family).bram
+        assert steady_state(hardware).interval <= 64
+        wanted = Emulator(lower(path)).run(frames)
+        np.testing.assert_array_equal(Emulator(hardware).run(frames), wanted)
+    assert blocks[None] - blocks["circulant:8"] == 21
 
 
 @pytest.mark.quick
