@@ -15,7 +15,7 @@ from quant.errors import QuantError
 
 __all__ = ["TieKind", "Ties", "ties"]
 
-TieKind = Literal["circulant", "toeplitz", "hashed", "translated", "circ", "p4", "p4m"]
+TieKind = Literal["circulant", "toeplitz", "hashed", "negated", "translated", "circ", "p4", "p4m"]
 """See ``Ties``."""
 
 _SIZES = {"circulant": (2, 64), "toeplitz": (2, 64), "hashed": (2, 1024), "translated": (2, 15)}
@@ -32,6 +32,8 @@ class Ties:
     - "hashed", ``size`` c: a fixed hash of its place gives each weight one of 1 / c as many values, and a sign (Chen et
       al., "Compressing neural networks with the hashing trick", ICML 2015). With ``pe`` x ``simd`` the hash is that of
       a block of PE outputs by SIMD inputs, whose weights are the words of a memory; then there are no signs.
+    - "negated": of each two consecutive outputs the second has the weights of the first, times -1, as in CReLU (Shang
+      et al., ICML 2016), whose two halves have thresholds of their own here.
     - "circ": each four consecutive filters are one filter, rotated by 0, 90, 180 and 270 degrees.
     - "p4", "p4m": the filters of a group convolution over four rotations, or eight rotations and reflections (Cohen,
       Welling, "Group equivariant convolutional networks", ICML 2016). Channel ``4 g + r`` of a layer is its map g at
@@ -55,11 +57,12 @@ class Ties:
     @property
     def signed(self) -> bool:
         """Whether tied weights can have opposite signs."""
-        return self.kind == "hashed" and self.pe * self.simd == 1
+        return self.kind == "negated" or (self.kind == "hashed" and self.pe * self.simd == 1)
 
 
 def ties(text: "str | Ties") -> Ties:
-    """Reads a structure: "circulant:8", "toeplitz:8", "hashed:8", "hashed:8:4x4", "circ", "p4", "p4m", "translated:4".
+    """Reads a structure: "circulant:8", "toeplitz:8", "hashed:8", "hashed:8:4x4", "translated:4", "negated", "circ",
+    "p4", "p4m".
 
     Raises QuantError (status 2) for any other text.
     """
@@ -74,6 +77,6 @@ def ties(text: "str | Ties") -> Ties:
             return Ties(kind, size or 1, *tile)  # type: ignore[arg-type]
     raise QuantError(
         f"no structure of ties {text!r}: circulant:B, toeplitz:B (B from 2 to 64), hashed:C, hashed:C:PExSIMD (C from "
-        "2 to 1024), translated:Z (Z from 2 to 15), circ, p4 or p4m",
+        "2 to 1024), translated:Z (Z from 2 to 15), negated, circ, p4 or p4m",
         status=2,
     )

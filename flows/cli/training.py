@@ -200,8 +200,8 @@ def train(
         str | None,
         typer.Option(
             metavar="STRUCTURE",
-            help="weights that are one value: circulant:B, toeplitz:B, hashed:C, hashed:C:PExSIMD, circ, p4, p4m or "
-            "translated:Z",
+            help="weights that are one value: circulant:B, toeplitz:B, hashed:C, hashed:C:PExSIMD, negated, circ, p4, "
+            "p4m or translated:Z",
             rich_help_panel=_TYING,
         ),
     ] = None,

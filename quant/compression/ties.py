@@ -65,6 +65,12 @@ def _hashed(ties: Ties, shape: tuple[int, ...], groups: int, _first: bool) -> _P
     return index, np.where(_mix(key + (1 << 40)) & np.uint64(1), 1, -1) if ties.signed else None
 
 
+def _negated(_ties: Ties, shape: tuple[int, ...], groups: int, _first: bool) -> tuple[np.ndarray | None, np.ndarray]:
+    i, j, position = _grid(shape)
+    index = ((i // 2) * shape[1] + j) * math.prod(shape[2:]) + position
+    return None if shape[0] // groups % 2 else index, 1 - 2 * (i % 2)
+
+
 def _mix(key: np.ndarray) -> np.ndarray:
     """Hashes numbers from 0 to 64 bits (the output function of SplitMix64, Steele, Lea, Flood 2014)."""
     z = (key.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
@@ -125,6 +131,7 @@ _PLACES = {
     "circulant": _blocks,
     "toeplitz": _blocks,
     "hashed": _hashed,
+    "negated": _negated,
     "circ": _rotated,
     "p4": _rotated,
     "p4m": _rotated,

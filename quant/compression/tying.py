@@ -115,8 +115,8 @@ def _check(name: str, layer: Layer, ties: Ties, form: Tied) -> None:
     if form.sign is not None and not layer.weight_quant.is_narrow_range:
         raise QuantError(
             f"layer {name}: structure {ties} ties weights of opposite signs, but the integers of {of} are not "
-            f"symmetric: take blocks ({ties}:4x4), which have no signs, or symmetric weights (integer of 3 bits or "
-            "more, ternary)",
+            "symmetric: take a structure without signs (circulant:8, hashed:8:4x4), or symmetric weights (integer of 3 "
+            "bits or more, ternary)",
             status=2,
         )
 

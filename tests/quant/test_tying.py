@@ -166,7 +166,16 @@ def test_translated_filters_are_patches():
     assert len(compression_of(layer).values) == whole.numel()
 
 
-ALL = ["circulant:4", "toeplitz:4", "hashed:3", "hashed:2:2x2", "circ", "p4", "translated:4"]
+def test_negated_filters_are_opposite():
+    for layer in (conv(3, 6, 3), torch.nn.Linear(5, 4)):
+        weight = weight_of(tied(layer, "negated", "sample"))
+        assert torch.equal(weight[::2], layer.weight[::2])
+        assert torch.equal(weight[1::2], -weight[::2])
+    with pytest.raises(QuantError, match="ties no weights"):
+        tied(torch.nn.Linear(5, 3), "negated")
+
+
+ALL = ["circulant:4", "toeplitz:4", "hashed:3", "hashed:2:2x2", "negated", "circ", "p4", "translated:4"]
 
 
 @pytest.mark.parametrize("text", ALL)
@@ -366,7 +375,7 @@ def test_what_cannot_be_tied():
         (network("tfc-w4a4", "accumulator_aware"), "circulant:8", {},
          r"layer hidden\.0\.linear: scheme accumulator_aware has a scale for each channel, .* circulant:8 ties"),
         (network("tfc-wternarya4", "twn", per_filter=True), "hashed:4:2x2", {}, "scheme twn has a scale for each"),
-        (network("tfc-w2a2"), "hashed:4", {}, r"the integers of scheme integer are not symmetric: take blocks"),
+        (network("tfc-w2a2"), "hashed:4", {}, "integers of scheme integer are not symmetric: take a structure without"),
         (network("tfc-w4a4", "learned_step"), "hashed:4", {}, "integers of scheme learned_step are not symmetric"),
         (network(), "p4", {}, "structure p4 ties no weights of any layer"),
         (network(), "p4", {"layers": "hidden.1.*"}, r"p4 ties no weights of layer hidden\.1\.linear with shape 64x64"),
