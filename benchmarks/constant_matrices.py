@@ -187,8 +187,7 @@ def show(family: str, rows: list[dict[str, Any]], per_stage: int) -> list[str]:
     lines.append(["total", *(sum(row[c] for row in rows) for c in columns)])
     title = f"{family}: tables (LUT) and flip-flops; (b) with a register behind every {per_stage} adders"
     report.show(title, ["matrix", *columns], lines)
-    text = [f"## {title}", "", f"| matrix | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    text += [f"| {' | '.join(f'{c:,}' if isinstance(c, int) else c for c in line)} |" for line in lines] + [""]
+    text = report.markdown(title, ["matrix", *columns], lines)
     peers = ["alkaid (a)", "alkaid (b)", *["da4ml"] * ("da4ml" in rows[0])]
     for peer in peers:
         mine = "ours (b)" if peer.endswith("(b)") else "ours (a)"

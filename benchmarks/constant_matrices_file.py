@@ -48,6 +48,7 @@ def random() -> dict[str, np.ndarray]:
         kept = rng.permutation(size).reshape(shape) < size * density // 100
         weights = rng.integers(-most, most + 1, shape) * kept
         made[f"{shape[0]}x{shape[1]} w{bits} {density}% 0 {high}"] = weights.astype(np.int8)
+    made["16x32 w1 100% 0 15"] = rng.choice([-1, 1], (16, 32)).astype(np.int8)
     return made
 
 

@@ -2,9 +2,13 @@
 missing and prints the tables; ``--table`` only prints.
 
 The network is ``tfc-w4a4``. Every row is trained with three seeds that are fixed here, and nothing is chosen on test
-frames. The results are kept in ``benchmarks/pruning/``, a file for each data set. MNIST needs ``$BITFABRIC_DATA``.
+frames. The results are kept in ``benchmarks/pruning/``, a file for each data set, and ``PRUNING.md`` is made
+from them. MNIST needs ``$BITFABRIC_DATA``.
 
 Logic is estimated for the ECP5-85F: *unrolled* at one frame a cycle, and *folded* at one frame in 64 cycles.
+Latency is in cycles; resources are the mean of the seeds. ``narrower`` is no pruning: all layers are as wide as the same
+number of weights permits. ``--images`` builds the images of two networks in ``--runs`` for the ULX3S-85F, verified to
+the placed netlist.
 """
 
 import argparse
@@ -19,6 +23,7 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.conventions import Convention, table
+from flows import build
 from flows.config import BuildConfig
 from flows.planner import Plan
 from hw.folding.choose import estimate_resources
@@ -28,6 +33,8 @@ from quant import TrainConfig, train_run
 from quant.training.config import Pruning
 
 RESULTS = Path(__file__).parent / "pruning"
+IMAGES_FILE = RESULTS / "images.json"
+PAGE = RESULTS.parent / "PRUNING.md"
 SEEDS = (0, 1, 2)
 DENSITIES = (1.0, 0.5, 0.25, 0.1)
 EPOCHS = {"digits": 100, "mnist": 5}
@@ -76,6 +83,22 @@ class Row:
 CRITERIA = ("magnitude", "magnitude, all layers", "bank-balanced:8x8", "narrower")
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A network of which an image is built: at one frame in ``cycles`` of a clock."""
+
+    row: Row
+    cycles: int
+    clock_mhz: float
+
+
+IMAGES = (
+    Picture(Row("digits", "bank-balanced:8x8", 0.25, 1), FOLD, CLOCK_MHZ),
+    Picture(Row("digits", "magnitude", 0.1, 1), 1, 50.0),
+)
+BOARD, RTL_FRAMES, NETLIST_FRAMES = "ulx3s-85f", 64, 4
+
+
 def _weights(width: int, inputs: int) -> int:
     return width * (inputs + 2 * width + CLASSES)
 
@@ -113,6 +136,46 @@ def hardware(path: Path, kinds: Sequence[str] = ("unrolled", "folded")) -> dict[
     return result
 
 
+def build_image(picture: Picture, runs: Path) -> dict[str, Any]:
+    """Build an image to the placed netlist; what it takes, and what every engine found."""
+    run = runs / picture.row.data / picture.row.name
+    made = build(
+        run / "model.onnx", BOARD, runs / "images" / picture.row.name, fps=picture.clock_mhz * 1e6 / picture.cycles,
+        clock_mhz=picture.clock_mhz, frames=run / "x_test.npy", labels=run / "y_test.npy", rtl_frames=RTL_FRAMES,
+        netlist_frames=NETLIST_FRAMES,
+    ).report  # fmt: skip
+    used = made.resources.model_dump(mode="json")
+    return {
+        **asdict(picture.row), "cycles": picture.cycles, "clock_mhz": made.clock_mhz, "fmax_mhz": made.fmax_mhz.placed,
+        "estimated_fmax_mhz": made.fmax_mhz.estimated, "interval": made.cycles.interval.model_dump(mode="json"),
+        "latency": made.cycles.latency.model_dump(mode="json"), "resources": used,
+        "logic_cells": made.logic_cells and made.logic_cells.model_dump(mode="json"),
+        "verified": {
+            name: {"frames": each.frames, "mismatches": each.mismatches, "accuracy": each.accuracy}
+            for name, each in made.verified.items()
+        },
+    }  # fmt: skip
+
+
+def images_table(results: dict[str, Any]) -> list[tuple[Convention, dict[str, object]]]:
+    """The rows of the table of images."""
+    lines = []
+    for each in results.values():
+        convention = Convention(each["data"], "none: pixels of 8 bits", f"{BOARD}, placed, with the board's shell")
+        checked = (f"{name} {c['mismatches']} of {c['frames']}" for name, c in each["verified"].items())
+        line: dict[str, object] = {
+            "network": f"{each['criterion']} {100 * each['density']:g} %",
+            "cycles a frame": each["interval"]["simulated"],
+            "latency": each["latency"]["simulated"],
+            "LUT": each["resources"]["lut"]["used"],
+            "BRAM": each["resources"]["bram"]["used"],
+            "Fmax MHz": f"{each['fmax_mhz']:.1f}",
+            "mismatches": ", ".join(checked),
+        }
+        lines.append((convention, line))
+    return lines
+
+
 def page(data: str, results: dict[str, Any]) -> list[dict[str, object]]:
     """The rows of a table: mean and range of the accuracies, mean of the logic."""
     lines: list[dict[str, object]] = []
@@ -132,9 +195,20 @@ def page(data: str, results: dict[str, Any]) -> list[dict[str, object]]:
         for kind in ("unrolled", "folded") if all("unrolled" in each for each in found) else ():
             line[f"LUT {kind}"] = round(mean(each[kind]["lut"] for each in found))
             line[f"BRAM {kind}"] = round(mean(each[kind]["bram"] for each in found))
-            line[f"cycles of latency {kind}"] = round(mean(each[kind]["latency"] for each in found))
+            line[f"latency {kind}"] = round(mean(each[kind]["latency"] for each in found))
         lines.append(line)
     return lines
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _write(path: Path, results: dict[str, Any]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps(results, indent=1) + "\n")
+    os.replace(partial, path)
 
 
 def main() -> None:
@@ -144,10 +218,18 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="train nothing")
     parser.add_argument("--train", action="store_true", help="train only; a later call estimates the hardware")
     parser.add_argument("--hardware", action="store_true", help="estimate the hardware of the networks in --runs again")
+    parser.add_argument("--images", action="store_true", help="build the images of two networks in --runs instead")
     arguments = parser.parse_args()
-    for data in arguments.data:
+    if arguments.images:
+        if arguments.runs is None:
+            parser.error("--images needs --runs, the folder of the trained networks")
+        for picture in IMAGES:
+            results = _read(IMAGES_FILE)
+            results[picture.row.name] = build_image(picture, arguments.runs)
+            _write(IMAGES_FILE, results)
+    for data in arguments.data if not arguments.images else ():
         path = RESULTS / f"{data}.json"
-        results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        results = _read(path)
         for row in () if arguments.table else rows(data):
             with TemporaryDirectory() as scratch:
                 folder = (arguments.runs or Path(scratch)) / data / row.name
@@ -155,14 +237,24 @@ def main() -> None:
                     results[row.name] = train(row, folder)
                 if not arguments.train and (arguments.hardware or "unrolled" not in results[row.name]):
                     results[row.name] |= hardware(folder / "model.onnx")
-            RESULTS.mkdir(exist_ok=True)
-            partial = path.with_suffix(f".{os.getpid()}")
-            partial.write_text(json.dumps(results, indent=1) + "\n")
-            os.replace(partial, path)
+            _write(path, results)
             print(f"{data} {row.name}: {100 * results[row.name]['accuracy']:.2f} %", flush=True)
-        rows_of_page = [(CONVENTIONS[data], line) for line in page(data, results)]
-        if rows_of_page:
-            report.show(*table(f"tfc-w4a4, {data}", rows_of_page))
+    PAGE.write_text("\n".join(text()) + "\n")
+
+
+def text() -> Iterator[str]:
+    """All results as Markdown, after they are printed."""
+    yield from ("# Pruning, as measured by `python -m benchmarks.pruning`", "")
+    for paragraph in __doc__.split("\n\n")[1:]:
+        yield from (" ".join(paragraph.split()).replace("``", "`"), "")
+    tables = {
+        data: [(CONVENTIONS[data], line) for line in page(data, _read(RESULTS / f"{data}.json"))] for data in EPOCHS
+    }
+    for name, found in (*tables.items(), ("images", images_table(_read(IMAGES_FILE)))):
+        if found:
+            shown = table(f"tfc-w4a4, {name}", found)
+            report.show(*shown)
+            yield from report.markdown(*shown)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,13 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -
     console.print(table)
 
 
+def markdown(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """The lines of a section with the same table."""
+    head = [f"## {title}", "", f"| {' | '.join(columns)} |", "|---" + "|---:" * (len(columns) - 1) + "|"]
+    cells = ([f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows)
+    return [*head, *(f"| {' | '.join(row)} |" for row in cells), ""]
+
+
 def save(name: str, results: dict[str, Any]) -> None:
     """Write ``results`` with the machine and the time."""
     folder = Path("build/bench")
