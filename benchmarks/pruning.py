@@ -6,9 +6,9 @@ frames. The results are kept in ``benchmarks/pruning/``, a file for each data se
 from them. MNIST needs ``$BITFABRIC_DATA``.
 
 Logic is estimated for the ECP5-85F: *unrolled* at one frame a cycle, and *folded* at one frame in 64 cycles.
-Latency is in cycles; resources are the mean of the seeds. ``narrower`` is no pruning: all layers are as wide as the same
-number of weights permits. ``--images`` builds the images of two networks in ``--runs`` for the ULX3S-85F, verified to
-the placed netlist.
+Latency is in cycles; resources are the mean of the seeds. ``narrower`` is no pruning: all layers are as wide as the
+same number of weights permits. ``--images`` builds the images of two networks in ``--runs`` for the ULX3S-85F,
+verified to the placed netlist.
 """
 
 import argparse
