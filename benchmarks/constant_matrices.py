@@ -27,6 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from qonnx.core.datatype import DataType
 
 import hw.kernels
 from benchmarks import report
@@ -34,10 +35,14 @@ from benchmarks.constant_matrices_peers import OWN, Module, alkaid, alkaid_files
 from benchmarks.kept import kept
 from hw import array_file
 from hw.families import find_device
+from hw.ir.kernel import Folding, Kernel
+from hw.kernels.calibration import separate
 from hw.kernels.constant_matrix import planner
 from hw.kernels.constant_matrix.adders import bits, is_short
+from hw.kernels.constant_matrix.kernel import ConstantMatrix
 from hw.kernels.constant_matrix.plan import Plan
-from hw.rtl.design import RtlDesign
+from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.rtl.design import RtlDesign, generate
 from hw.synth import yosys
 
 FILE = Path(__file__).with_name("constant_matrices.safetensors")
@@ -46,6 +51,8 @@ DEVICES = {"xc7": "xc7z020", "ecp5": "lfe5u-85f"}
 CELLS = ("bf_ternary_adder.sv", "bf_short_adder.sv")
 MATRIX, NETWORK = 30.0, 2.0
 """Limits in seconds of CPU of a 256 x 256 matrix of 4-bit weights, and of the four matrices of jsc-mlp-w3a3."""
+SAME = "16x32 "
+"""Matrices that are also counted as whole kernels: unrolled, and folded 16 times."""
 PAGE = Path(__file__).with_name("CONSTANT_MATRICES.md")
 NAME = "m"
 """Name of a module of adders."""
@@ -147,6 +154,18 @@ def synthesised(module: Module, files: dict[str, str], device: str) -> tuple[int
     return lut, ff
 
 
+def whole(kernel: Kernel, device: str) -> int:
+    """Tables of a kernel as it is generated, with its buffers."""
+    family = find_device(device).family
+    design = generate(separate(kernel), family)
+
+    def make() -> int:
+        with TemporaryDirectory() as folder:
+            return yosys.synthesise(design, find_device(device), Path(folder)).resources.lut
+
+    return kept(["kernel", yosys.version(), device, design.files], make)
+
+
 def cpu(work: Callable[[], Any]) -> tuple[Any, float]:
     """A result, and the seconds of CPU that it took."""
     started = time.process_time()
@@ -173,6 +192,12 @@ def measure(family: str, only: str, per_stage: int, interpreter: str | None) -> 
             row[f"{who} cycles"] = plan.stages(per_stage)
         if interpreter and family == "ecp5":
             row["da4ml"] = synthesised(*da4ml(weights, bounds, interpreter), device.name)[0]
+        if name.startswith(SAME) and family == "ecp5":
+            kind = "BIPOLAR" if "w1" in name else f"INT{name.split()[1].removeprefix('w')}"
+            product = MatrixVector(weights, DataType[kind], DataType["UINT4"], ())
+            row["non-zero"] = int(np.count_nonzero(weights))
+            row["kernel"] = whole(ConstantMatrix(product, 1, per_stage, device.family.lut_inputs), device.name)
+            row["folded"] = whole(product.fold(Folding(4, 8)), device.name)
         print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
         found.append(row)
     return found
@@ -197,6 +222,15 @@ def show(family: str, rows: list[dict[str, Any]], per_stage: int) -> list[str]:
         text.append(f"{mine} against {peer}: {sum(ours):,} and {sum(theirs):,} tables; fewer on {fewer} of "
                     f"{len(rows)} matrices, more on {more}.")  # fmt: skip
         print(text[-1])
+    same = [row for row in rows if "folded" in row]
+    if same:
+        columns = ["non-zero", *["da4ml"] * ("da4ml" in rows[0]), "alkaid (a)", "ours (a)", "kernel", "folded"]
+        lines = [[row["matrix"], *(row[c] for c in columns)] for row in same]
+        title = (
+            f"{SAME.strip()}, inputs of 4 bits: tables; the kernel with its buffers; matrix_vector with PE 4, SIMD 8"
+        )
+        report.show(title, ["matrix", *columns], lines)
+        text += ["", *report.markdown(title, ["matrix", *columns], lines)]
     return [*text, ""]
 
 
