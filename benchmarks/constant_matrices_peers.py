@@ -63,7 +63,6 @@ def alkaid(weights: np.ndarray, bounds: tuple[int, int], family: Family) -> tupl
 
     On 7 series its adders are also fused to adders of three operands."""
     inputs = weights.shape[1]
-    fused = family.lut_inputs >= planner.TERNARY
 
     def make() -> dict[str, Any]:
         made = []
@@ -74,7 +73,7 @@ def alkaid(weights: np.ndarray, bounds: tuple[int, int], family: Family) -> tupl
             )
             made.append(trace(x, x @ weights.T.astype(np.float32)))
         own = min(made, key=lambda each: each.cost)
-        forms = [*made, *map(fuse_ternary_adders, made)] if fused else made
+        forms = [*made, *map(fuse_ternary_adders, made)]
         text = _plain(alkaid_verilog.comb_logic_gen(own, OWN))
         return {
             "plans": [
@@ -84,10 +83,10 @@ def alkaid(weights: np.ndarray, bounds: tuple[int, int], family: Family) -> tupl
             "own": [text, int(own.inp_kifs.sum()), int(own.out_kifs.sum())],
         }
 
-    found = kept(["alkaid", version("alkaid"), _FORM, METHODS, weights.tolist(), bounds, fused], make)
+    found = kept(["alkaid", version("alkaid"), _FORM, METHODS, weights.tolist(), bounds, True], make)
     plans = [
         from_tables(inputs, bounds, [[Term(*t) for t in each] for each in sums], [t and Term(*t) for t in outputs])
-        for sums, outputs in found["plans"]
+        for sums, outputs in found["plans"][: None if family.lut_inputs >= planner.TERNARY else len(METHODS)]
     ]
     return min(plans, key=lambda plan: plan.luts(family)), Module(*found["own"])
 
