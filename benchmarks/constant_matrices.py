@@ -13,12 +13,13 @@ On 7 series an adder of three operands is LUT6_2 and CARRY4: a LUT6_2 is one tab
 never makes it of ``a + b + c``, so alkaid's own Verilog has only adders of two operands there.
 
 ``--da4ml PYTHON`` also compares with da4ml 0.6 as it writes its plans, on ECP5; PYTHON is an interpreter that has it.
-Plans of the peers and counts are kept in the cache: an interrupted run goes on where it was. A run of all matrices
-writes ``CONSTANT_MATRICES.md``.
+Plans of the peers and counts are kept in the cache: an interrupted run goes on where it was. The results so far are in
+``constant_matrices.json``, and ``CONSTANT_MATRICES.md`` is made of them.
 """
 
 import argparse
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -35,6 +36,7 @@ from benchmarks.constant_matrices_peers import OWN, Module, alkaid, alkaid_files
 from benchmarks.kept import kept
 from hw import array_file
 from hw.families import find_device
+from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding, Kernel
 from hw.kernels.calibration import separate
 from hw.kernels.constant_matrix import planner
@@ -46,13 +48,16 @@ from hw.rtl.design import RtlDesign, generate
 from hw.synth import yosys
 
 FILE = Path(__file__).with_name("constant_matrices.safetensors")
-SHA256 = "5b1ae9e3f0092ad58b48d8e6a218e8643505f63010e13b536737f0895f72e353"
+SHA256 = "305a7d29a9c935455696aef2bb3529b66ecf0129e34ee39563f6f17d88733f27"
 DEVICES = {"xc7": "xc7z020", "ecp5": "lfe5u-85f"}
 CELLS = ("bf_ternary_adder.sv", "bf_short_adder.sv")
 MATRIX, NETWORK = 30.0, 2.0
 """Limits in seconds of CPU of a 256 x 256 matrix of 4-bit weights, and of the four matrices of jsc-mlp-w3a3."""
 SAME = "16x32 "
 """Matrices that are also counted as whole kernels: unrolled, and folded 16 times."""
+CONSTANT_OUTPUT = "is connected to constants"
+"""What Yosys says where it has replaced an output of an adder by an equal signal, and left the adder's output as x."""
+RESULTS = Path(__file__).with_name("constant_matrices.json")
 PAGE = Path(__file__).with_name("CONSTANT_MATRICES.md")
 NAME = "m"
 """Name of a module of adders."""
@@ -135,8 +140,10 @@ def adders(plan: Plan, per_stage: int) -> Module:
     return Module("\n".join(lines()), plan.inputs * max(1, bits(plan.low, plan.high)), sum(rows))
 
 
-def synthesised(module: Module, files: dict[str, str], device: str) -> tuple[int, int]:
-    """Tables and flip-flops of a module of adders, or of one that a peer has written."""
+def synthesised(module: Module, files: dict[str, str], device: str) -> tuple[int | None, int | None]:
+    """Tables and flip-flops of a module of adders, or of one that a peer has written.
+
+    None for a design on which Yosys ends with the error ``CONSTANT_OUTPUT``."""
     own = f"module {OWN} " in module.text
     name, ports = (OWN, ".model_inp(s), .model_out(m)") if own else (NAME, ".clk, .s, .m")
     top = (
@@ -144,10 +151,15 @@ def synthesised(module: Module, files: dict[str, str], device: str) -> tuple[int
         f" output logic [{module.leaving - 1}:0] m);\n  {name} u ({ports});\nendmodule\n"
     )
 
-    def make() -> tuple[int, int]:
+    def make() -> tuple[int | None, int | None]:
         with TemporaryDirectory() as folder:
             design = RtlDesign("top", {}, {}, {**files, "top.sv": module.text + top})
-            used = yosys.synthesise(design, find_device(device), Path(folder)).resources
+            try:
+                used = yosys.synthesise(design, find_device(device), Path(folder)).resources
+            except BitfabricError as error:
+                if CONSTANT_OUTPUT not in str(error):
+                    raise
+                return None, None
         return used.lut, used.ff
 
     lut, ff = kept(["synthesis", yosys.version(), device, files, module.text, top], make)
@@ -172,66 +184,97 @@ def cpu(work: Callable[[], Any]) -> tuple[Any, float]:
     return work(), time.process_time() - started
 
 
-def measure(family: str, only: str, per_stage: int, interpreter: str | None) -> list[dict[str, Any]]:
-    """The rows of a family: by matrix the tables and flip-flops of each column."""
+def measure(family: str, only: str, per_stage: int, interpreter: str | None, results: dict[str, Any]) -> None:
+    """Fills ``results``, by matrix the tables and flip-flops of each column, and keeps them as they come.
+
+    First what must be compared; then alkaid's own Verilog, and whole kernels."""
     device = find_device(DEVICES[family])
     cells = {name: (Path(str(hw.kernels.__path__[0])) / "cells" / name).read_text() for name in CELLS}
-    found = []
-    for name, (weights, bounds) in matrices(only).items():
+    chosen = matrices(only)
+    own = {}
+    for name, (weights, bounds) in chosen.items():
         tables, seconds = cpu(partial(planner.tables, weights, bounds, device.family.lut_inputs))
         ours = planner.from_arrays(weights.shape[1], bounds, *tables)
-        theirs, own = alkaid(weights, bounds, device.family)
+        theirs, own[name] = alkaid(weights, bounds, device.family)
         x = np.random.default_rng(0).integers(*bounds, (20, weights.shape[1]), endpoint=True)
         for plan in (ours, theirs):
             np.testing.assert_array_equal(plan.evaluate(x), x @ weights.T)
-        row: dict[str, Any] = {"matrix": name, "cpu_s": seconds, "depth": ours.depth, "model": ours.luts(device.family)}
-        row["alkaid's Verilog"] = synthesised(own, alkaid_files(), device.name)[0]
-        for who, plan in (("alkaid", theirs), ("ours", ours)):
+        row: dict[str, Any] = {"cpu_s": seconds, "depth": ours.depth, "model": ours.luts(device.family)}
+        for who, plan in (("ours", ours), ("alkaid", theirs)):
             row[f"{who} (a)"] = synthesised(adders(plan, 0), cells, device.name)[0]
             row[f"{who} (b)"], row[f"{who} FF"] = synthesised(adders(plan, per_stage), cells, device.name)
             row[f"{who} cycles"] = plan.stages(per_stage)
         if interpreter and family == "ecp5":
             row["da4ml"] = synthesised(*da4ml(weights, bounds, interpreter), device.name)[0]
+        results[name] = results.get(name, {}) | row
+        write(results, family)
+        print(name, *(f"{key} {value}" for key, value in row.items()), sep=", ", flush=True)
+    for name, (weights, _) in chosen.items():
+        row = {"alkaid's Verilog": synthesised(own[name], alkaid_files(), device.name)[0]}
         if name.startswith(SAME) and family == "ecp5":
             kind = "BIPOLAR" if "w1" in name else f"INT{name.split()[1].removeprefix('w')}"
             product = MatrixVector(weights, DataType[kind], DataType["UINT4"], ())
             row["non-zero"] = int(np.count_nonzero(weights))
             row["kernel"] = whole(ConstantMatrix(product, 1, per_stage, device.family.lut_inputs), device.name)
             row["folded"] = whole(product.fold(Folding(4, 8)), device.name)
-        print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-        found.append(row)
-    return found
+        results[name] |= row
+        write(results, family)
 
 
-def show(family: str, rows: list[dict[str, Any]], per_stage: int) -> list[str]:
-    """Prints the table of a family; the same as Markdown."""
+def read() -> dict[str, dict[str, dict[str, Any]]]:
+    """The results so far: by family and matrix."""
+    content = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    return content.get("families", {}) if content.get("sha256") == SHA256 else {}
+
+
+def write(results: dict[str, Any], family: str) -> None:
+    """Keeps the results of a family, and makes the page again."""
+    every = read() | {family: results}
+    RESULTS.write_text(json.dumps({"sha256": SHA256, "families": every}, indent=1) + "\n")
+    lines = ["# Constant matrices in logic, as counted by `python -m benchmarks.constant_matrices --da4ml PYTHON`", ""]
+    for paragraph in (__doc__ or "").split("\n\n")[1:]:
+        lines += [paragraph.replace("``", "`"), ""]
+    lines += [f'Synthesis: {yosys.version()}. "-": not counted yet, or Yosys ends with an error on that design.', ""]
+    for name, rows in every.items():
+        for shown in tables_of(name, rows):
+            lines += report.markdown(*shown)
+        lines += [*verdicts(rows), ""]
+    PAGE.write_text("\n".join(lines).rstrip() + "\n")
+
+
+def tables_of(family: str, rows: dict[str, dict[str, Any]]) -> Iterator[tuple[str, list[str], list[list[object]]]]:
+    """The tables of a family."""
     columns = ["alkaid's Verilog", "alkaid (a)", "ours (a)", "alkaid (b)", "alkaid FF", "alkaid cycles", "ours (b)",
-               "ours FF", "ours cycles", "model"]  # fmt: skip
-    columns += ["da4ml"] * ("da4ml" in rows[0])
-    lines = [[row["matrix"], *(row[c] for c in columns)] for row in rows]
-    lines.append(["total", *(sum(row[c] for row in rows) for c in columns)])
-    title = f"{family}: tables (LUT) and flip-flops; (b) with a register behind every {per_stage} adders"
-    report.show(title, ["matrix", *columns], lines)
-    text = report.markdown(title, ["matrix", *columns], lines)
-    peers = ["alkaid (a)", "alkaid (b)", *["da4ml"] * ("da4ml" in rows[0])]
-    for peer in peers:
-        mine = "ours (b)" if peer.endswith("(b)") else "ours (a)"
-        theirs, ours = ([row[c] for row in rows] for c in (peer, mine))
-        fewer, more = (sum(test) for test in ([o < t for o, t in zip(ours, theirs, strict=True)],
-                                              [o > t for o, t in zip(ours, theirs, strict=True)]))  # fmt: skip
-        text.append(f"{mine} against {peer}: {sum(ours):,} and {sum(theirs):,} tables; fewer on {fewer} of "
-                    f"{len(rows)} matrices, more on {more}.")  # fmt: skip
-        print(text[-1])
-    same = [row for row in rows if "folded" in row]
+               "ours FF", "ours cycles", "model", *["da4ml"] * (family == "ecp5")]  # fmt: skip
+    title = f"{family}: tables (LUT) and flip-flops"
+    yield title, ["matrix", *columns], [[name, *(cell(row, c) for c in columns)] for name, row in rows.items()]
+    same = {name: row for name, row in rows.items() if "folded" in row}
     if same:
-        columns = ["non-zero", *["da4ml"] * ("da4ml" in rows[0]), "alkaid (a)", "ours (a)", "kernel", "folded"]
-        lines = [[row["matrix"], *(row[c] for c in columns)] for row in same]
+        columns = ["non-zero", "da4ml", "alkaid (a)", "ours (a)", "kernel", "folded"]
         title = (
             f"{SAME.strip()}, inputs of 4 bits: tables; the kernel with its buffers; matrix_vector with PE 4, SIMD 8"
         )
-        report.show(title, ["matrix", *columns], lines)
-        text += ["", *report.markdown(title, ["matrix", *columns], lines)]
-    return [*text, ""]
+        yield title, ["matrix", *columns], [[name, *(cell(row, c) for c in columns)] for name, row in same.items()]
+
+
+def cell(row: dict[str, Any], column: str) -> object:
+    """A cell; "-" where there is no count."""
+    found = row.get(column)
+    return "-" if found is None else found
+
+
+def verdicts(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Ours against each peer, over the matrices that are counted for both."""
+    for peer in ("alkaid (a)", "alkaid (b)", "da4ml"):
+        mine = "ours (b)" if peer.endswith("(b)") else "ours (a)"
+        both = [(row[mine], row[peer]) for row in rows.values() if row.get(mine) and row.get(peer)]
+        if both:
+            ours, theirs = (sum(side) for side in zip(*both, strict=True))
+            fewer, more = sum(o < t for o, t in both), sum(o > t for o, t in both)
+            yield (
+                f"- {mine} against {peer}: {ours:,} and {theirs:,} tables over the {len(both)} of {len(rows)} matrices "
+                f"counted for both; fewer on {fewer}, more on {more}."
+            )
 
 
 def main() -> None:
@@ -240,26 +283,24 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only matrices whose name contains this")
     parser.add_argument("--adders-per-stage", type=int, default=2)
     parser.add_argument("--da4ml", metavar="PYTHON", help="an interpreter that has da4ml 0.6")
+    parser.add_argument("--table", action="store_true", help="only print the results so far")
     options = parser.parse_args()
-    per_stage = options.adders_per_stage
-    results: dict[str, Any] = {}
-    text = ["# Constant matrices in logic, as counted by `python -m benchmarks.constant_matrices --da4ml PYTHON`", ""]
-    text += ["The module's text says what the columns are. Peers: alkaid 0.8.2 and da4ml 0.6, each by its best method.",
-             f"Synthesis: {yosys.version()}.", ""]  # fmt: skip
     for family in options.family or DEVICES:
-        results[family] = measure(family, options.only, per_stage, options.da4ml)
-        text += show(family, results[family], per_stage)
-    network = max(sum(row["cpu_s"] for row in rows if row["matrix"].startswith("jsc")) for rows in results.values())
+        results = read().get(family, {})
+        if not options.table:
+            measure(family, options.only, options.adders_per_stage, options.da4ml, results)
+        for shown in tables_of(family, results):
+            report.show(*shown)
+        print("\n".join(verdicts(results)))
+    if options.table:
+        return
     weights = np.random.default_rng(0).integers(-7, 8, (256, 256))
     planner.tables(weights[:2, :2], (0, 15), 4)  # compiles
     _, seconds = cpu(lambda: planner.tables(weights, (0, 15), 4))
-    text += [f"Planning of the matrices of jsc-mlp-w3a3: {network:.2f} s of CPU (limit {NETWORK:.0f} s); of a",
-             f"256 x 256 matrix of 4-bit weights: {seconds:.1f} s (limit {MATRIX:.0f} s)."]  # fmt: skip
-    print("\n".join(text[-2:]))
-    report.save("constant_matrices", {**results, "network_cpu_s": network, "matrix_cpu_s": seconds, "sha256": SHA256})
-    if not options.only and not options.family and options.da4ml:
-        PAGE.write_text("\n".join(text) + "\n")
-        print(f"written to {PAGE}")
+    network = max(sum(row["cpu_s"] for name, row in rows.items() if name.startswith("jsc")) for rows in read().values())
+    print(f"planning of jsc-mlp-w3a3: {network:.2f} s of CPU (limit {NETWORK:.0f} s); of a 256 x 256 matrix of 4-bit "
+          f"weights: {seconds:.1f} s (limit {MATRIX:.0f} s)")  # fmt: skip
+    report.save("constant_matrices", {**read(), "network_cpu_s": network, "matrix_cpu_s": seconds, "sha256": SHA256})
 
 
 if __name__ == "__main__":
