@@ -21,17 +21,20 @@ def _lines(tables: Sequence[Table], channels: int) -> Iterator[str]:
     yield f"    input  wire logic [{channels - 1}:0] x,"
     yield f"    output      logic [{len(tables) - 1}:0] y"
     yield ");"
+    for number, table in enumerate(tables):
+        if table.wires:
+            size = 1 << len(table.wires)
+            contents = f"{size}'h{table.contents:0{max(1, size // 4)}x}"
+            yield f"  localparam logic [{size - 1}:0] T{number} = {contents};"
     yield "  always_ff @(posedge clk) begin"
     for number, table in enumerate(tables):
-        yield f"    y[{number}] <= {_value(table)};"
+        yield f"    y[{number}] <= {_value(number, table)};"
     yield "  end"
     yield "endmodule"
 
 
-def _value(table: Table) -> str:
-    """A table as a constant, shifted right by the address."""
-    size = 1 << len(table.wires)
-    if not table.wires:
-        return f"1'b{table.contents}"
+def _value(number: int, table: Table) -> str:
+    """A table at its address. (Yosys takes a time that grows with the square of their number for constants that are
+    shifted right.)"""
     address = ", ".join(f"x[{wire}]" for wire in reversed(table.wires))
-    return f"1'({size}'h{table.contents:0{max(1, size // 4)}x} >> {{{address}}})"
+    return f"T{number}[{{{address}}}]" if table.wires else f"1'b{table.contents}"
