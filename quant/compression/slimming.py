@@ -7,7 +7,7 @@ import torch
 
 from quant.compression.channels import Channels, Group, channels_of, network_frame
 from quant.compression.restructure import norms_of, select, select_norm, slim_change
-from quant.compression.weights import Model, find_layers
+from quant.compression.weights import Layer, Model, find_layers, is_quantized, weight_of
 from quant.errors import QuantError
 from quant.models.network import Network
 
@@ -27,8 +27,8 @@ def slim(model: Model, keep: Keep, *, granularity: int = 1, frame: torch.Tensor 
     ordinary ones; ``save_checkpoint``, ``export`` and ``fit`` take it. ``frame`` (1, *input shape) is an input, which
     finds out about the groups; networks of this package need none.
 
-    Raises QuantError (status 2) for a name of no layer, for channels that a group does not have, for none at all, and
-    for a group that must stay: the outputs of the network, and what an operation reads that is not followed.
+    Raises QuantError (status 2) for a name of no layer, for channels that a group does not have, for none at all, for
+    a group that must stay: the outputs of the network, and what an operation reads that is not followed.
     """
     frame = network_frame(model, frame, "slim")
     found = channels_of(model, frame)
@@ -72,7 +72,28 @@ def _without(model: Model, found: Channels, keep: dict[str, torch.Tensor]) -> Mo
         outputs = inputs if name not in found.of else keep.get(found.of[name].name, torch.arange(len(layer.weight)))
         if len(outputs) < len(layer.weight) or len(inputs) < sum(part.size for part in parts):
             select(name, layer, outputs, inputs)
+            _check_scale(name, layer)
             changed.add(name)
     if isinstance(small, Network):
         small.changes = (*small.changes, slim_change({name: layers[name] for name in layers if name in changed}, norms))
     return small
+
+
+def _check_scale(name: str, layer: Layer) -> None:
+    """Raises QuantError if the layer's quantizer would have another scale when it is made for the smaller layer."""
+    if not is_quantized(layer):
+        return
+    proxy, training = layer.weight_quant, layer.weight_quant.training
+    proxy.eval()  # some quantizers are random in training
+    values, state = weight_of(layer), proxy.tensor_quant.state_dict()
+    proxy.init_tensor_quant()
+    proxy.tensor_quant.load_state_dict(state)
+    proxy.eval()
+    same = torch.equal(weight_of(layer), values)
+    proxy.train(training)
+    if not same:
+        raise QuantError(
+            f"layer {name} of scheme {layer.scheme.name} has a scale that follows from the layer's size, so it cannot "
+            "have fewer channels: take another scheme, or train a narrower network",
+            status=2,
+        )

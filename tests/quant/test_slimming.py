@@ -185,6 +185,9 @@ def test_bad_requests():
     ):
         with pytest.raises(QuantError, match=words):
             compression.slim(model, keep, **options)
+    sized, _ = network("tfc-wternarya4", scheme="ternary_connect", hidden=[12, 16])
+    with pytest.raises(QuantError, match="scale that follows from the layer's size"):
+        compression.slim(sized, {"hidden.0.linear": 4})
     resnet, _ = network("resnet8-w4a4")
     with pytest.raises(QuantError, match=r"belongs to stem\.conv"):
         compression.slim(resnet, {"stem.conv": 4, "blocks.0.second.conv": 4})
