@@ -5,6 +5,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
+import numpy as np
 import onnx
 from qonnx.core.modelwrapper import ModelWrapper
 
@@ -15,7 +16,7 @@ from hw.ir.graph import Node, Port
 from hw.ir.kernel import Kernel
 from hw.ir.origin import Origin
 from hw.ir.stream import container
-from hw.lowering.call import Call, data_index
+from hw.lowering.call import FLOATS, Call, data_index
 from hw.lowering.constants import Constant
 from hw.lowering.input_types import EXAMPLE
 from hw.lowering.integer_tensor import (
@@ -30,10 +31,10 @@ from hw.lowering.integer_tensor import (
     quantizer_range,
 )
 from hw.lowering.layout_ops import LayoutOps, channel_last, inverse, shape_after, simplified, through_layout_ops
+from hw.lowering.lookup_sites import Site
 from hw.lowering.module_names import module_names
 from hw.lowering.pending_sum import PendingSum, Summation, summation
 from hw.lowering.quantize import Join, Quantizer, quantizer, regridding_steps, summed_quantizer
-from hw.lowering.quantizer_steps import INTEGERS
 from hw.lowering.rounding import Product
 
 MAX_SPLITS = 32
@@ -70,13 +71,17 @@ class Lowering:
       theirs.
 
     ``images`` names the model's tensors that spatial operators read, with the axis of their channels, which counts the
-    batch: their streams have channels innermost. ``used`` names all tensors that are read.
+    batch: their streams have channels innermost. ``used`` names all tensors that are read. ``sites`` are the recognised
+    parts of lookup networks, by the tensors that they compute.
     """
 
-    def __init__(self, model: ModelWrapper, images: Mapping[str, int], used: Collection[str]) -> None:
+    def __init__(
+        self, model: ModelWrapper, images: Mapping[str, int], used: Collection[str], sites: Mapping[str, Site]
+    ) -> None:
         self.model = model
         self.images = images
         self.used = used
+        self.sites = sites
         self.values: dict[str, Constant | HostTensor | IntegerTensor] = {}
         self.nodes: list[Node] = []
         self.inputs: list[Port] = []
@@ -114,6 +119,16 @@ class Lowering:
         if shape is None:
             raise UsageError(f"tensor {name} has no shape that can be inferred; export the model again")
         return shape
+
+    def element_type(self, name: str) -> str:
+        """The type of a model's tensor, as NumPy names it."""
+        return np.dtype(
+            onnx.helper.tensor_dtype_to_np_dtype(self.model.get_tensor_valueinfo(name).type.tensor_type.elem_type)
+        ).name
+
+    def writer(self, name: str) -> str | None:
+        """The node that computes a model's tensor; None for inputs and constants."""
+        return self._writers.get(name)
 
     def version(self, node: onnx.NodeProto) -> int:
         """The version of the operator set that a node belongs to."""
@@ -156,11 +171,12 @@ class Lowering:
     ) -> IntegerTensor:
         """The same as ``integers``, for a reader that computes in float32 and needs the remaining steps to be affine.
 
-        With ``sums``, the same as ``summable``; with ``codes``, the reader takes the integers between QuantizeLinear
-        and DequantizeLinear, too. Raises BitfabricError if the steps are not affine, and for data of another type.
+        With ``sums``, the same as ``summable``; with ``codes``, the reader takes integers, too, for example those
+        between QuantizeLinear and DequantizeLinear. Raises BitfabricError if the steps are not affine, and for data of
+        another type.
         """
         result = self.summable(tensor, reader) if sums else self.integers(tensor, reader)
-        if result.number != "float32" and not (codes and result.number in INTEGERS):
+        if result.number != "float32" and (not codes or result.number in FLOATS):
             raise BitfabricError(
                 f"{reader.name}: {reader.op_type} cannot be lowered: its input {tensor} is {result.number}; cast it to "
                 "float32 before it"

@@ -44,16 +44,20 @@ from hw.host.steps import step
 from hw.ir.graph import Graph, Port
 from hw.ir.stream import Stream
 from hw.kernels.fifo.kernel import Fifo
-from hw.lowering import arg_max, convolution, dense, joining, moves, node_steps, pads, pooling
+from hw.lowering import arg_max, convolution, dense, joining, lookup_layers, moves, node_steps, pads, pooling
+from hw.lowering.call import FLOATS, Call
+from hw.lowering.constant_operators.casts import cast_name
 from hw.lowering.constants import Constant, folded
 from hw.lowering.context import Decision, Lowering
 from hw.lowering.domains import find_plugin, operator_key
+from hw.lowering.form_search import EXACT
 from hw.lowering.gate.boundary import boundary
 from hw.lowering.gate.limits import MAX_CHAIN, MAX_MOVES
 from hw.lowering.handlers import Handler, Handlers
 from hw.lowering.images import image_tensors
 from hw.lowering.input_types import InputTypes, with_input_types
 from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps, integer_tensor, last_quantizer
+from hw.lowering.lookup_networks import recognised
 from hw.lowering.one_integer import are_joinable, is_affine, one_integer
 from hw.lowering.qonnx import integer_dtype, load, read
 from hw.lowering.quantize import Join, is_redundant, renamed
@@ -113,9 +117,10 @@ def lower(model: Source, input_type: InputTypes | None = None) -> Graph:
 
 def lower_model(model: ModelWrapper) -> LoweredModel:
     """The lowering of a model that ``hw.lowering.qonnx.load`` has prepared. Raises BitfabricError as ``lower`` does."""
-    live = _live_nodes(model)
+    found = recognised(model)
+    model, live = found.model, _live_nodes(found.model)
     readers = _readers(model, live)
-    context = Lowering(model, image_tensors(model, live, _is_spatial), readers)
+    context = Lowering(model, image_tensors(model, live, _is_spatial), readers, found.sites)
     _read_inputs(context)
     branches = {name for name, count in readers.items() if count > 1}
     for value in model.graph.input:
@@ -190,8 +195,8 @@ def _read_inputs(context: Lowering) -> None:
 def _handler(node: onnx.NodeProto) -> Handler | None:
     """The handler of a node's operator: built in, or of another package; None for element-wise operators and others."""
     key = operator_key(node)
-    if key in HANDLERS:
-        return HANDLERS[key]
+    if key in HANDLERS or key in lookup_layers.HANDLERS:
+        return {**HANDLERS, **lookup_layers.HANDLERS}[key]
     if key in JOINS or key in node_steps.TRANSLATIONS:
         return None
     plugin = find_plugin(node)
@@ -235,7 +240,8 @@ def _lower_node(context: Lowering, node: onnx.NodeProto) -> None:
         why = "there is no kernel for it" if len(data) == 1 else "it combines several data tensors"
         raise unknown_operator(node, why)
     call = context.call(node)
-    steps = node_steps.TRANSLATIONS[key](call)
+    steps = _cast_integers(call, data[0]) if key == ("", "Cast") else None
+    steps = node_steps.TRANSLATIONS[key](call) if steps is None else steps
     result = data[0] if _is_redundant_quantizer(data[0], steps) else renamed(data[0], steps, node.name)
     result = data[0].then(steps, node.name) if result is None else result
     if len(result.steps) + len(result.host_steps) > MAX_CHAIN or len(result.layout_ops) > MAX_MOVES:
@@ -250,6 +256,33 @@ def _function(context: Lowering, node: onnx.NodeProto) -> HostTensor | IntegerTe
     """
     domain, op = operator_key(node)
     return one_integer(context, node) if not domain and op in COMBINERS else None
+
+
+def _cast_integers(call: Call, value: HostTensor | IntegerTensor) -> Steps | None:
+    """The steps of a Cast of integers, among them bits, to a type of integers or from one; None for other Casts, and
+    where the type does not hold all of them."""
+    to = cast_name(int(call.get("to", 1)))
+    if to is None or value.host_steps or (to in FLOATS and call.number in FLOATS):
+        return None
+    if isinstance(value, HostTensor):
+        if value.dtype is None or value.steps:
+            return None
+        low, high = int(value.dtype.min()), int(value.dtype.max())
+    else:
+        if value.affine is None or any(each.denominator != 1 for part in value.affine for each in part.ravel()):
+            return None
+        slope, offset = value.affine
+        ends = [bound * slope + offset for bound in value.bounds]
+        low, high = int(np.minimum(*ends).min()), int(np.maximum(*ends).max())
+    if to in FLOATS:
+        held = max(-low, high) <= EXACT[to]
+    elif to == "bool":
+        held = low >= 0 and high <= 1
+    else:
+        held = np.iinfo(to).min <= low and high <= np.iinfo(to).max
+    if not held:
+        return None
+    return (step("Cast", to=to),) if to in ("float16", "float64") else ()
 
 
 def _is_redundant_quantizer(value: HostTensor | IntegerTensor, steps: Steps) -> bool:

@@ -41,6 +41,7 @@ from hw.lowering.gate.tensors import (
     elem_type_of,
     type_name,
 )
+from hw.lowering.lookup_sites import table_nodes
 from hw.lowering.versions import NEWEST_OPSET, OLDEST_OPSET, QONNX_NEWEST, VERSIONS, since_version
 
 HALF_WAY = frozenset({"Im2Col", "MaxPoolNHWC", "QuantAvgPool2d", "XnorPopcountMatMul"})
@@ -100,7 +101,7 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
                 f"{names[number]}: {node.op_type} is ONNX Runtime's, and the model has QONNX's quantizers, too, which "
                 "ONNX Runtime does not execute; export it in opset 21, where ONNX's own has 4 and 16 bits"
             )
-    if not {node.op_type for node in graph.node}.intersection((*QUANTIZER_OPS, *LINEAR_OPS)):
+    if not {node.op_type for node in graph.node}.intersection((*QUANTIZER_OPS, *LINEAR_OPS)) and not table_nodes(graph):
         _live_operators(proto)  # An operator that cannot be lowered is named first.
         raise UsageError(
             f"{name} is not a QONNX model: it has no quantizers ({', '.join((*QUANTIZER_OPS, *LINEAR_OPS))}), only "
@@ -110,9 +111,12 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
 
 
 def is_linear(proto: onnx.ModelProto) -> bool:
-    """Whether all quantizers of a model are ONNX's own (QuantizeLinear, DequantizeLinear): it needs no QONNX."""
+    """Whether a model needs no QONNX: all of its quantizers are ONNX's own (QuantizeLinear, DequantizeLinear), or it
+    has none, but lookup tables."""
     ops = {node.op_type for node in proto.graph.node}
-    return bool(ops.intersection(LINEAR_OPS)) and not ops.intersection(QUANTIZER_OPS)
+    if ops.intersection(QUANTIZER_OPS):
+        return False
+    return bool(ops.intersection(LINEAR_OPS) or table_nodes(proto.graph))
 
 
 def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:

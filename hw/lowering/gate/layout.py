@@ -128,6 +128,11 @@ def split(site: Site) -> Outputs:
 
 def gather(site: Site) -> Outputs:
     shape, indices = site.shape(), site.input(1)
+    if site.input(0).data and indices.data:
+        raise site.error(
+            f"its input {site.node.input[1]} is computed while running",
+            "take elements at constant indices, or entries of a constant table",
+        )
     axis = site.axis(site.integer("axis", 0), len(shape))
     if indices.value is not None and indices.value.size:
         low, high = int(indices.value.min()), int(indices.value.max())

@@ -1,0 +1,39 @@
+"""The parts of a model that are recognised as lookup layers, and how a model that has some is told from others."""
+
+from dataclasses import dataclass
+
+import onnx
+
+from hw.lowering.domains import ONNX_DOMAINS
+from hw.lowering.linear_form import LinearForm
+
+DOMAIN = "bitfabric.lookup"
+"""The domain of the nodes that stand for recognised parts of a model; no model file has it."""
+TABLE, COUNT, ENCODER = "Table", "Count", "Encoder"
+"""The kinds of such nodes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A recognised part of a model: its last ``node``, as the model has it, and ``form``.
+
+    That is the form of the indices of a table, of the sums of a count, and of the tensor that an encoder compares.
+    """
+
+    kind: str
+    node: onnx.NodeProto
+    form: LinearForm
+
+
+def table_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes of a graph that gather from constants at computed indices, in order."""
+    constants = {each.name for each in graph.initializer}
+    data = {value.name for value in graph.input} - constants
+    found = []
+    for node in graph.node:
+        if data.isdisjoint(node.input) or node.op_type in ("Shape", "Size"):
+            continue
+        data.update(filter(None, node.output))
+        if node.op_type == "Gather" and node.domain in ONNX_DOMAINS and node.input[0] not in data:
+            found.append(node)
+    return found

@@ -1,0 +1,261 @@
+"""Lookup networks in ONNX's own operators: every spelling is read as what ONNX Runtime computes, and near misses are
+refused by name."""
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from hw.host.errors import BitfabricError
+from hw.lowering.lower import lower, lower_model
+from hw.simulation.emulator import Emulator
+from hw.verification.layers import check_directed
+from hw.verification.reference import Reference, compare_with, random_frames
+from tests.builders.lookup_models import COMPARED, ENCODED, ENDS, SUMMED, LookupBuilder, LookupModel
+from tests.lowering.operators.right import result
+
+FLOAT, INT32, INT64, UINT8 = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64, TensorProto.UINT8
+
+
+@st.composite
+def lookup_models(draw: st.DrawFn) -> LookupModel:
+    """Networks of one to three layers of tables, in any spelling."""
+    classes, signed = draw(st.integers(2, 4)), draw(st.booleans())
+    layers = draw(st.lists(st.tuples(st.integers(1, 6), st.integers(2, 8)), min_size=1, max_size=3))
+    return LookupModel(
+        seed=draw(st.integers(0, 1 << 16)),
+        features=draw(st.integers(1, 6)),
+        levels=draw(st.integers(1, 4)),
+        bits=draw(st.integers(2 if signed else 1, 8)),
+        signed=signed,
+        layers=tuple((classes * size, inputs) for size, inputs in layers),
+        classes=classes,
+        compared=draw(st.sampled_from(COMPARED)),
+        encoded=draw(st.sampled_from(ENCODED)),
+        summed=draw(st.sampled_from(SUMMED)),
+        number=draw(st.sampled_from([FLOAT, INT32, INT64])),
+        table_number=draw(st.sampled_from([FLOAT, INT32, INT64, UINT8, TensorProto.BOOL])),
+        negative_axes=draw(st.booleans()),
+        end=draw(st.sampled_from(ENDS)),
+        image=draw(st.booleans()),
+        temperature=draw(st.sampled_from([1.0, 3.0])),
+        opset=draw(st.sampled_from([12, 13, 17, 21])),
+    )
+
+
+def checked(model: onnx.ModelProto, frames: np.ndarray | None = None) -> list[str]:
+    """The kernels of a model, whose graph equals its reference on frames and on directed inputs, to the last bit."""
+    reference = Reference(model)
+    lowering = lower_model(reference.model)
+    graph = lowering.graph
+    frames = random_frames(graph, 24) if frames is None else frames
+    compared = compare_with(graph, lowering, reference, frames)
+    assert compared.mismatches == 0
+    directed = check_directed(graph, lowering, reference)
+    assert (directed.explained, directed.left_out) == (0, ())
+    return [node.kernel.op for node in graph]
+
+
+@settings(deadline=None, max_examples=30)
+@given(lookup_models())
+def test_every_spelling_is_what_onnx_runtime_computes(spec):
+    model, frames = spec.model(), spec.frames(24)
+    onnx.checker.check_model(model)
+    got, right = np.asarray(Emulator(lower(model)).run(frames)), result(model, frames)
+    assert got.dtype == right.dtype
+    np.testing.assert_array_equal(got, right)
+    kernels = checked(model, frames)
+    assert kernels[: 1 + len(spec.layers)] == ["thermometer", *["lookup_layer"] * len(spec.layers)]
+    ends = {"bits": [], "scores": ["popcount_class"], "arg max": ["popcount_class", "arg_max"]}
+    assert kernels[1 + len(spec.layers) :] == ends[spec.end]
+
+
+# --- beside other layers ---
+
+
+def builder(*shape: int, dtype: str = "UINT4", number: int = FLOAT, **spec) -> LookupBuilder:
+    b = LookupBuilder((1, *shape), LookupModel(number=number, **spec))
+    if dtype:
+        b.annotate("x", dtype)
+    return b
+
+
+def dense(b: LookupBuilder, x: str, inputs: int, outputs: int) -> str:
+    return b.node("MatMul", x, b.quant(b.rng.integers(-3, 4, (inputs, outputs)) * 0.25, 0.25, 4))
+
+
+def voted(b: LookupBuilder, bits: str, count: int) -> onnx.ModelProto:
+    """The model that ends in a layer of 12 tables and the scores of 3 classes."""
+    return b.model((b.counted(b.layer(bits, count, 12, 4), 12), (1, 3), b.spec.number))
+
+
+def signs(b: LookupBuilder, op: str) -> str:
+    """Bits of the signs of a layer of 10 sums."""
+    y = dense(b, b.quant("x", 0.25, 4), 5, 10)
+    match op:
+        case "BipolarQuant":
+            return b.node("Mul", b.node("Add", b.node("BipolarQuant", y, 1.0), 1.0), 0.5)
+        case "signed Quant":
+            return b.node("Mul", b.node("Add", b.quant(y, 1.0, 1), 1.0), 0.5)
+        case "unsigned Quant":
+            return b.quant(y, 1.0, 1, signed=0)
+        case _:
+            return b.node("Cast", b.node(op, y, b.rng.normal(size=10)), to=FLOAT)
+
+
+@pytest.mark.parametrize("op", ["BipolarQuant", "signed Quant", "unsigned Quant", "Greater", "LessOrEqual"])
+def test_tables_read_the_signs_of_a_layer(op):
+    b = builder(5, dtype="")
+    assert checked(voted(b, signs(b, op), 10))[-2:] == ["lookup_layer", "popcount_class"]
+
+
+@pytest.mark.parametrize("quantized", [True, False], ids=["codes", "sums"])
+def test_levels_are_those_of_a_channel_that_falls_and_is_scaled(quantized):
+    b = builder(5, dtype="", number=INT64, features=10)
+    scale, bias, mean = (b.rng.normal(size=10) for _ in range(3))
+    y = b.batch_norm(dense(b, b.quant("x", 0.25, 4), 5, 10), scale, bias, mean, np.ones(10))
+    if quantized:
+        y = b.quant(b.node("Relu", y), 0.1, 3, signed=0)
+    bits, count = b.encoder(y)
+    assert "thermometer" in checked(voted(b, bits, count))
+
+
+def test_tables_before_a_dense_layer():
+    b = builder(5, number=INT64)
+    bits, count = b.encoder("x")
+    y = dense(b, b.node("Cast", b.layer(bits, count, 12, 4), to=FLOAT), 12, 4)
+    assert checked(b.model((b.quant(y, 0.5, 3), (1, 4)))) == [
+        "thermometer",
+        "lookup_layer",
+        "matrix_vector",
+        "threshold",
+    ]
+
+
+@pytest.mark.parametrize("number", [FLOAT, INT64])
+def test_a_layer_reads_bits_of_several_layers(number):
+    b = builder(5, number=number)
+    bits, count = b.encoder("x")
+    y = b.layer(bits, count, 12, 4)
+    joined = b.node("Concat", y, bits, axis=1)
+    assert checked(voted(b, joined, 12 + count)).count("lookup_layer") == 2
+
+
+def test_tables_of_a_convolution_and_of_padded_windows():
+    """Windows of 3 x 3 bits around each of 4 x 4, with zeros around the image; equal tables at all positions."""
+    b = builder(1, 4, 4)
+    bits = b.node("Cast", b.node("GreaterOrEqual", "x", 7.5), to=FLOAT)
+    padded = b.node("Pad", bits, b.int64([0, 0, 1, 1, 0, 0, 1, 1]))
+    flat = b.node("Reshape", padded, b.int64([-1, 36]))
+    y, x = np.divmod(b.rng.permuted(np.tile(np.arange(9), (3, 1)), axis=1)[:, :4], 3)
+    corners = (6 * np.arange(4)[:, None] + np.arange(4)).ravel()
+    windows = b.node("Gather", flat, b.int64(corners[:, None, None] + 6 * y + x), axis=1)
+    address = b.node("MatMul", windows, np.array([1.0, 2, 4, 8]))
+    address = b.node("Add", b.node("Cast", address, to=INT64), b.int64([0, 16, 32]))
+    made = b.node("Gather", b.constant(b.rng.integers(0, 2, 48)), address)
+    back = b.node("Transpose", b.node("Reshape", made, b.int64([-1, 4, 4, 3])), perm=[0, 3, 1, 2])
+    assert checked(voted(b, b.node("Flatten", back), 48))[-3:] == ["lookup_layer", "lookup_layer", "popcount_class"]
+
+
+@pytest.mark.parametrize("kind", [UINT8, TensorProto.INT8])
+def test_integer_inputs_are_compared_as_they_are(kind):
+    b = builder(5, dtype="", number=INT64, opset=16)
+    b.inputs = [helper.make_tensor_value_info("x", kind, (1, 5))]
+    levels = b.constant(b.rng.integers(0, 100, 5), helper.tensor_dtype_to_np_dtype(kind))
+    bits = b.node("Cast", b.node("GreaterOrEqual", "x", levels), to=INT64)
+    scores = b.counted(b.layer(bits, 5, 12, 4), 12)
+    checked(b.model((scores, (1, 3), INT64), opset=16))
+
+
+# --- near misses ---
+
+
+def tables(
+    b: LookupBuilder, bits: str, wires=((0, 1), (1, 2)), factors=(1, 2), starts=(0, 4), contents=(0, 1) * 4
+) -> str:
+    """Two tables of two inputs, whose address and contents may be wrong."""
+    x = b.node("Gather", bits, b.int64(wires), axis=1)
+    y = b.node("Add", b.node("MatMul", x, np.array(factors, float)), np.array(starts, float))
+    return b.node("Gather", b.constant(contents), b.node("Cast", y, to=INT64))
+
+
+NEAR_MISSES = {
+    "factors": ({"factors": (1, 3)}, "the address of table 0 is a sum of bits times [1, 3]; the factors are 1, 2, 4"),
+    "equal factors": ({"factors": (1, 1)}, "times [1, 1]"),
+    "starts": ({"starts": (0, 3)}, "table 1 starts at 3 of 8 entries; a table of 2 inputs starts at a multiple of 4"),
+    "entries": ({"starts": (0, 8)}, "table 1 starts at 8 of 8 entries"),
+    "below": ({"starts": (-4, 4)}, "table 0 starts at -4 of 8 entries"),
+    "contents": ({"contents": (0, 1, 2, 3) * 2}, "its tables (c4) hold [2, 3]; a table of bits holds 0 and 1"),
+    "rows": ({"contents": ((0, 1),) * 8}, "have the shape [8, 2]; gather from one flat row"),
+    "one input": ({"wires": ((0,), (1,)), "factors": (1,)}, "a table has 1 inputs; tables have 2 to 8"),
+    "nine inputs": (
+        {"wires": (range(9),) * 2, "factors": 2 ** np.arange(9), "starts": (0, 512), "contents": (0, 1) * 512},
+        "a table has 9 inputs; tables have 2 to 8: divide a larger one",
+    ),
+    "wires": ({"wires": ((0, 1), (1, 12))}, "its indices from 0 to 12 are none of the 12 elements of axis 1"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "message"), NEAR_MISSES.values(), ids=NEAR_MISSES)
+def test_near_misses_are_refused_by_name(wrong, message):
+    b = builder(12)
+    y = tables(b, b.node("Cast", b.node("Greater", "x", 3.0), to=FLOAT), **wrong)
+    assert refusal(b.model((y, (1, 2)))).startswith("Gather_")
+    assert message in refusal(b.model((y, (1, 2))))
+
+
+def refusal(model: onnx.ModelProto) -> str:
+    with pytest.raises(BitfabricError) as caught:
+        lower(model)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "cannot be lowered" in message or "--input-type" in message
+    return message
+
+
+def test_features_without_a_range_are_refused():
+    b = builder(12, dtype="")
+    y = tables(b, b.node("Cast", b.node("Greater", "x", 3.0), to=FLOAT))
+    assert "input x reaches Greater_0 as floating point; say what it takes" in refusal(b.model((y, (1, 2))))
+
+
+def test_addresses_of_more_than_bits_are_refused():
+    b = builder(12)
+    assert "its bits (x) have up to 16 values; a table reads bits" in refusal(b.model((tables(b, "x"), (1, 2))))
+    b = builder(12, dtype="")
+    made = b.model((tables(b, b.quant("x", 0.5, 1, signed=0)), (1, 2)))
+    assert "have the values [0, 0.5]; use 0 and 1" in refusal(made)
+
+
+def test_indices_that_are_no_sums_are_refused():
+    b = builder(12)
+    made = b.node("Gather", b.constant((0, 1) * 8), b.node("ArgMax", "x", axis=1))
+    assert "its indices (t0) are the result of ArgMax_0, no sums of bits" in refusal(b.model((made, (1, 1))))
+    made = b.node("Gather", b.constant((0, 1) * 8), b.node("Cast", b.node("Sigmoid", "x"), to=INT64))
+    assert "its bits (t2) are computed in floating point" in refusal(b.model((made, (1, 12))))
+
+
+def test_data_at_computed_indices_is_refused():
+    b = builder(12)
+    index = b.node("Cast", b.node("Greater", "x", 3.0), to=INT64)
+    made = b.model((b.quant(b.node("Gather", "x", index, axis=1), 1.0, 4), (1, 1, 12)))
+    assert (
+        "its input t1 is computed while running; take elements at constant indices, or entries of a constant table"
+        in refusal(made)
+    )
+
+
+def test_bits_that_are_counted_unequally_are_refused():
+    b = builder(12, number=FLOAT)
+    y = tables(b, b.node("Cast", b.node("Greater", "x", 3.0), to=FLOAT))
+    weighed = b.node("ReduceSum", b.node("Mul", b.node("Reshape", y, b.int64([-1, 1, 2])), [1.0, 3.0]), b.int64([2]))
+    assert "it adds bits times [1, 3]; count all bits of a class alike" in refusal(b.model((weighed, (1, 1, 1))))
+
+
+def test_groups_that_do_not_divide_are_refused():
+    b = builder(12, number=FLOAT)
+    y = tables(b, b.node("Cast", b.node("Greater", "x", 3.0), to=FLOAT))
+    made = b.node("ReduceSum", b.node("Reshape", y, b.int64([-1, 3, 1])), b.int64([2]), keepdims=0)
+    assert "its shape [-1, 3, 1] does not fit its input [1, 2]" in refusal(b.model((made, (1, 3))))
