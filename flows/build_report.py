@@ -129,7 +129,8 @@ class FoldingChoice(Facts):
 
 class RemovedFrom(Facts):
     """What was removed from a layer of so many ``channels``: those that are ``constant``, that are ``equal`` to another
-    one or its negative, that are ``unused``; and ``weights``. ``summary`` says so in a line."""
+    one or its negative, that are ``unused``; and ``weights``, or the ``table_bits`` of a lookup layer. ``summary`` says
+    so in a line."""
 
     name: str
     channels: int
@@ -137,6 +138,7 @@ class RemovedFrom(Facts):
     equal: int
     unused: int
     weights: int
+    table_bits: int | None = None
     summary: str
 
 

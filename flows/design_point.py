@@ -82,6 +82,7 @@ class DesignPoint:
                 unused=each.unused,
                 weights=each.weights,
                 summary=str(each),
+                **({"table_bits": each.table_bits} if each.table_bits else {}),
             )
             for each in self.removal.layers
         )

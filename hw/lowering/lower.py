@@ -64,6 +64,7 @@ from hw.lowering.quantize import Join, is_redundant, renamed
 from hw.lowering.refusal import lowering_error, unknown_operator
 from hw.lowering.rounding import Product
 from hw.passes.forks import forked
+from hw.passes.removal.analysis import depends_on_inputs
 
 Source: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | ModelWrapper
 
@@ -141,6 +142,12 @@ def lower_model(model: ModelWrapper) -> LoweredModel:
     context.remove_unread(source.edge for source, _ in ends)
     outputs = [_output(context, *each) for each in zip(model.graph.output, ends, strict=True)]
     graph = Graph(*forked(context.nodes, context.inputs, tuple(outputs)))
+    if found.sites and not depends_on_inputs(graph):
+        last = next(node for node in reversed(graph.nodes) if node.kernel.op == "lookup_layer")
+        raise BitfabricError(
+            f"no output depends on any input: the tables of {last.title} are constant, or read bits that are; train it "
+            "again, with levels within the range of the features"
+        )
     return LoweredModel(
         graph, context.tensors, context.computed, context.decisions, context.products, context.joins, context.ends
     )

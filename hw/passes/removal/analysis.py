@@ -11,16 +11,20 @@ from hw.kernels.concat.kernel import Concat
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.fifo.kernel import Fifo
 from hw.kernels.fork.kernel import Fork
+from hw.kernels.lookup_layer.kernel import LookupLayer
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.max_pool.kernel import MaxPool
+from hw.kernels.popcount_class.kernel import PopcountClass
 from hw.kernels.reorder.kernel import Reorder
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.select.kernel import Select
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.table.kernel import Table
+from hw.kernels.thermometer.kernel import Thermometer
 from hw.kernels.threshold.kernel import Threshold
 from hw.kernels.upsample.kernel import Upsample
 from hw.passes.removal.channels import Channels
+from hw.passes.removal.lookups import LookupLayerRule, PopcountClassRule, ThermometerRule
 from hw.passes.removal.moves import (
     AddRule,
     ConcatRule,
@@ -43,13 +47,16 @@ RULES: dict[type[Kernel], Rule] = {
     Depthwise: DepthwiseRule(),
     Fifo: WholeRule(),
     Fork: ForkRule(),
+    LookupLayer: LookupLayerRule(),
     MatrixVector: MatrixVectorRule(),
     MaxPool: PoolRule(),
+    PopcountClass: PopcountClassRule(),
     Reorder: WholeRule("dtype"),
     Requant: RequantRule(),
     Select: SelectRule(),
     SlidingWindow: SlidingWindowRule(),
     Table: TableRule(),
+    Thermometer: ThermometerRule(),
     Threshold: ThresholdRule(),
     Upsample: UpsampleRule(),
 }
@@ -75,6 +82,19 @@ def analysed(graph: Graph, granularity: int) -> State | None:
             _round_up(state, granularity)
         if not state.changed:
             return state
+
+
+def depends_on_inputs(graph: Graph) -> bool:
+    """Whether an output of a graph may depend on an input; True for a graph with a kernel that has no rule."""
+    if any(type(node.kernel) not in RULES for node in graph):
+        return True
+    state = State(graph, lambda kernel: RULES[type(kernel)])
+    _forward(state)
+    constant = {edge for edge, channels in state.channels.items() if np.array_equal(channels.low, channels.high)}
+    for node in graph:
+        if constant.issuperset(node.inputs):
+            constant.update(node.outputs)
+    return not constant.issuperset(graph.output_edges)
 
 
 def _forward(state: State) -> None:

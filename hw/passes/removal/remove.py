@@ -6,19 +6,34 @@ import numpy as np
 
 from hw.host.steps import step
 from hw.ir.graph import Graph, Node, Port
+from hw.ir.kernel import Kernel
 from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.lookup_layer.kernel import LookupLayer
 from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.popcount_class.kernel import PopcountClass
+from hw.kernels.thermometer.kernel import Thermometer
 from hw.passes.removal.analysis import analysed
 from hw.passes.removal.channels import Channels
 from hw.passes.removal.state import State, as_read, mixed
+
+WHAT: dict[type[Kernel], str] = {
+    Depthwise: "channels",
+    LookupLayer: "tables",
+    MatrixVector: "channels",
+    PopcountClass: "classes",
+    Thermometer: "bits",
+}
+"""The kernels of layers from which something is removed, and what their channels are."""
 
 
 @dataclass(frozen=True)
 class RemovedChannels:
     """What was removed from a layer: of its ``channels``, those that are ``constant``, that are ``equal`` to another
-    one (or its negative), and that are ``unused``; and its ``weights``, those of removed inputs included.
+    one (or its negative), and that are ``unused``; and its ``weights``, those of removed inputs included, or the bits
+    of its tables, ``table_bits``.
 
-    ``title`` is the layer's name with the user's own.
+    ``title`` is the layer's name with the user's own. The channels of a lookup layer are its ``tables``, those of an
+    encoder ``bits``: ``what`` says so.
     """
 
     layer: str
@@ -28,6 +43,8 @@ class RemovedChannels:
     equal: int
     unused: int
     weights: int
+    table_bits: int = 0
+    what: str = "channels"
 
     @property
     def removed(self) -> int:
@@ -35,7 +52,9 @@ class RemovedChannels:
         return self.constant + self.equal + self.unused
 
     def __str__(self) -> str:
-        saved = f"saves {self.weights:,} weight{'s' if self.weights != 1 else ''}"
+        found = ((self.weights, "weight"), (self.table_bits, "table bit"))
+        counted = [f"{number:,} {unit}{'s' if number != 1 else ''}" for number, unit in found if number]
+        saved = f"saves {counted[0]}" if counted else ""
         if not self.removed:
             return f"{self.title}: reads fewer channels, {saved}"
         parts: list[str] = []
@@ -45,9 +64,9 @@ class RemovedChannels:
             (self.unused, "is unused", "are unused"),
         ):
             if number:
-                of = f"{number} of {self.channels:,} channels" if not parts else str(number)
+                of = f"{number} of {self.channels:,} {self.what}" if not parts else str(number)
                 parts.append(f"{of} {one if number == 1 else several}")
-        return f"{self.title}: {', '.join(parts)}: removed; {saved}"
+        return f"{self.title}: {', '.join(parts)}: removed{f'; {saved}' if saved else ''}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +148,7 @@ def _with_offset(port: Port, state: State) -> Port:
 
 
 def _layers(state: State, reduced: Graph) -> list[RemovedChannels]:
-    """What was removed from the products with weights."""
+    """What was removed from the products with weights, and from lookup layers and their encoders."""
     readers: dict[str, list[Node]] = {}
     for node in state.graph:
         for edge in node.inputs:
@@ -137,18 +156,23 @@ def _layers(state: State, reduced: Graph) -> list[RemovedChannels]:
     found = []
     for before, after in zip(state.graph, reduced, strict=True):
         old, new = before.kernel, after.kernel
-        if not isinstance(old, MatrixVector | Depthwise) or old is new:
+        what = WHAT.get(type(old))
+        if what is None or old is new:
             continue
-        assert isinstance(new, MatrixVector | Depthwise)
         [edge] = before.outputs
         gone = np.flatnonzero(~state.kept[edge])
         reasons = [_reason(state, readers, edge, int(channel)) for channel in gone]
         constant, equal, unused = (reasons.count(each) for each in ("constant", "equal", "unused"))
-        saved = old.weights.size - new.weights.size
-        if saved:
-            channels = len(state.kept[edge])
-            found.append(RemovedChannels(before.name, before.title, channels, constant, equal, unused, saved))
+        weights, table_bits = (_size(old, name) - _size(new, name) for name in ("weights", "tables"))
+        if weights or table_bits or len(gone):
+            counted = len(state.kept[edge]), constant, equal, unused
+            found.append(RemovedChannels(before.name, before.title, *counted, weights, table_bits, what))
     return found
+
+
+def _size(kernel: Kernel, name: str) -> int:
+    """The elements of an array that some kernels have."""
+    return int(getattr(kernel, name, np.empty(0)).size)
 
 
 def _reason(state: State, readers: dict[str, list[Node]], edge: str, channel: int) -> str:

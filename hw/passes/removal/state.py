@@ -9,6 +9,7 @@ from qonnx.core.datatype import BaseDataType
 
 from hw.ir.graph import Graph, Node
 from hw.ir.kernel import Kernel
+from hw.kernels.lookup_layer.support import Table
 from hw.passes.removal.channels import Channels, refined
 
 
@@ -48,7 +49,8 @@ class State:
     - ``level``: the edges whose integers must be those of the original graph, without an offset;
     - ``kept``: by edge, the channels that the reduced graph has; ``forced``: those that it has in any case;
     - ``changed``: whether ``parts``, ``level`` or ``forced`` have changed since it was last set to False;
-    - ``matrices``: by node, the matrix of the reduced graph, with the rows and columns of all channels.
+    - ``matrices``: by node, the matrix of the reduced graph, with the rows and columns of all channels;
+    - ``tables``: by node, the tables of a lookup layer in the reduced graph, of all its channels.
     """
 
     def __init__(self, graph: Graph, rule_of: "Callable[[Kernel], Rule]") -> None:
@@ -64,6 +66,7 @@ class State:
         self.kept: dict[str, np.ndarray] = {}
         self.channels: dict[str, Channels] = {}
         self.matrices: dict[str, np.ndarray] = {}
+        self.tables: dict[str, list[Table]] = {}
         self.level: set[str] = set()
         self.changed = False
 
