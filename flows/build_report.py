@@ -153,12 +153,27 @@ class Removed(Facts):
     layers: tuple[RemovedFrom, ...]
 
 
+class LookupTables(Facts):
+    """The size of a lookup network, without what was removed: its tables, their bits, and the bits of its encoders."""
+
+    tables: int
+    table_bits: int
+    encoder_bits: int
+
+    @property
+    def summary(self) -> str:
+        """The same in a line."""
+        counted = ((self.tables, "table"), (self.table_bits, "table bit"), (self.encoder_bits, "encoder bit"))
+        return ", ".join(f"{number:,} {unit}{'s' if number != 1 else ''}" for number, unit in counted)
+
+
 class Estimate(Facts):
     """What is known of a design before synthesis.
 
     ``logic_cells`` is None where the family's packer is not known, ``host_link`` without a board. ``warnings`` are
     sentences, one for each doubt. ``slowest`` is the node that limits Fmax; ``uncalibrated`` are kernels whose Fmax in
-    this family was never measured. ``removed`` are channels that do nothing; absent where there are none.
+    this family was never measured. ``removed`` are channels that do nothing; absent where there are none,
+    as ``lookup`` is where the network has no tables.
     """
 
     folding: dict[str, dict[str, int | str]]
@@ -177,6 +192,7 @@ class Estimate(Facts):
     layers: tuple[Layer, ...]
     warnings: tuple[str, ...] = ()
     removed: Removed | None = None
+    lookup: LookupTables | None = None
 
 
 class ModelFile(Facts):
@@ -390,7 +406,8 @@ class BuildReport(Facts):
 
     ``fps`` is the rate of the accelerator at ``clock_mhz``; ``host_link``, for a board, is that of its image.
     ``inputs`` are those of the user's frames; None for random ones. ``removed`` are the channels of the model that the
-    design does not have, because they do nothing; None where there are none.
+    design does not have, because they do nothing; None where there are none. ``lookup`` are the tables of a lookup
+    network; None for others.
     """
 
     schema_number: Literal[2] = Field(alias="schema")
@@ -415,6 +432,7 @@ class BuildReport(Facts):
     critical_path: str | None
     warnings: tuple[str, ...] = ()
     removed: Removed | None = None
+    lookup: LookupTables | None = None
     inputs: Inputs | None = None
     verified: dict[str, Check]
     bitstream: Bitstream | None

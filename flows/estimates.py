@@ -53,7 +53,7 @@ def estimate_build(
         "folding": summary["folding"],
         "fifos": summary["fifos"],
         "layers": summary["layers"],
-        **({"removed": summary["removed"]} if "removed" in summary else {}),
+        **{key: summary[key] for key in ("removed", "lookup") if key in summary},
         "warnings": summary["warnings"],
     }
 

@@ -132,6 +132,7 @@ class Found:
             "critical_path": self.place.critical_path if self.place else None,
             "warnings": fold.warnings,
             "removed": fold.removed,
+            "lookup": fold.lookup,
             "verified": self._verified(),
             "bitstream": Bitstream(path=bitstream, sha256=made[bitstream]) if bitstream else None,
             "finn": self.finn.estimate if self.finn else None,

@@ -10,6 +10,7 @@ from flows.build_report import Counts, Estimate, FoldingChoice, HostLink, Layer,
 from flows.candidate import CLOCK_MARGIN, ESTIMATE_ERROR, Candidate
 from flows.config import BuildConfig
 from flows.design_point import DesignPoint
+from flows.lookup_counts import lookup_tables
 from hw.boards.targets import find_target
 from hw.fabric.devices import Device
 from hw.fabric.resources import Resources
@@ -152,8 +153,9 @@ class Plan:
             warnings += (f"the estimate does not fit the device: {over}; {self.best.suggestion()}",)
         if design.fmax is not None and design.clock_mhz > design.fmax.mhz:
             warnings += (clock_warning(design.clock_mhz, design.fmax.mhz, self._title(design.fmax.slowest)),)
+        tables = lookup_tables(design.removal.graph)
         return Estimate(
-            **design.to_json(),
+            **design.to_json() | ({"lookup": tables.to_json()} if tables else {}),
             interval=steady.interval,
             latency=steady.latency,
             fmax_mhz=design.fmax.mhz if design.fmax else None,

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from flows.build_report import SHELL, Cycles, FinnRefusal, FoldingChoice, HostLink, Inputs, Layer, Removed
+from flows.build_report import SHELL, Cycles, FinnRefusal, FoldingChoice, HostLink, Inputs, Layer, LookupTables, Removed
 from flows.terminal import Terminal
 from hw.host.text import one_line
 
@@ -152,6 +152,12 @@ def _removed(removed: Removed | None) -> None:
         out.print(one_line(f"removed   {layer.summary}"), soft_wrap=True)
 
 
+def _lookup(tables: LookupTables | None) -> None:
+    """Print the size of a lookup network."""
+    if tables:
+        out.print(f"tables    {tables.summary}", soft_wrap=True)
+
+
 def _typed(types: Mapping[str, str]) -> None:
     """Print which types the user gave to inputs."""
     if types:
@@ -199,6 +205,7 @@ def built(accelerator: "Accelerator") -> None:
     if report.critical_path:
         facts.add_row("critical path", report.critical_path)
     out.print(facts)
+    _lookup(report.lookup)
     _removed(report.removed)
     _typed(report.model.input_types)
     _warned(report.warnings)
@@ -302,6 +309,8 @@ def estimated(result: dict[str, Any]) -> None:
     if link := result["host_link"]:
         out.print(f"host link {_link(HostLink.model_validate(link))}", soft_wrap=True)
     out.print(f"latency   {cycles['latency']:,} cycles: {cycles['latency'] / result['clock_mhz']:.2f} us")
+    if "lookup" in result:
+        _lookup(LookupTables.model_validate(result["lookup"]))
     if "removed" in result:
         _removed(Removed.model_validate(result["removed"]))
     _typed(result.get("input_types", {}))
