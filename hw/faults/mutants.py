@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,13 @@ from qonnx.core.datatype import DataType
 from hw.ir.graph import Graph, Node
 from hw.ir.kernel import Kernel
 from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.lookup_layer.kernel import LookupLayer
 from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.popcount_class.kernel import PopcountClass
 from hw.kernels.requant.kernel import MAX_SHIFT, Requant
 from hw.kernels.shared.flipped_bits import with_parameters
 from hw.kernels.table.kernel import Table
+from hw.kernels.thermometer.kernel import Thermometer
 from hw.kernels.threshold.kernel import Threshold
 from hw.passes.fold import plain
 
@@ -24,10 +27,12 @@ from hw.passes.fold import plain
 class Mutant:
     """A layer with one error: the ``kernel`` that takes the place of the layer's own.
 
-    ``kind``: ``threshold`` (one of them, plus or minus 1), ``value`` (of a table; the sign of one bit, otherwise
-    plus or minus 1), ``weight`` (likewise), ``constant`` (a requant's multiplier, addend or shift, plus or minus 1),
-    ``permutation`` (two channels exchanged). ``index`` says where: channel and number of a threshold or value, output
-    and input of a weight, name and channel of a constant, the axis and its two channels.
+    ``kind``: ``threshold`` (one of them, or of a thermometer's levels, plus or minus 1), ``value`` (of a table; the
+    sign of one bit, or the bit of a lookup table, otherwise plus or minus 1), ``weight`` (likewise), ``constant`` (a
+    requant's multiplier, addend or shift, or the offset of a class, plus or minus 1), ``wire`` (of a lookup table or a
+    popcount, to the next or previous bit), ``permutation`` (two channels exchanged). ``index`` says where: channel and
+    number of a threshold, value or wire, output and input of a weight, name and channel of a constant, the axis and its
+    two channels.
     """
 
     layer: str
@@ -75,6 +80,12 @@ def _sources(node: Node, rng: np.random.Generator) -> list[Iterator[Mutant]]:
             kinds = [(_weight, kernel.weights.size), (_permuted, sum(size**2 for size in kernel.weights.shape))]
         case Requant():
             kinds = [(_constant, 3 * kernel.channels), (_channels, kernel.channels**2)]
+        case Thermometer():
+            kinds = [(_level, kernel.levels.size), (_wire, kernel.features.size)]
+        case LookupLayer():
+            kinds = [(_bit, kernel.tables.size), (_wire, kernel.wires.size)]
+        case PopcountClass():
+            kinds = [(_offset, kernel.offsets.size), (_wire, kernel.wires.size)]
         case _:
             return []
     return [_in_random_order(node, make, size, rng) for make, size in kinds]
@@ -146,6 +157,38 @@ def _constant(layer: str, kernel: Requant, place: int, sign: int) -> Mutant | No
     values = getattr(kernel, name).copy()
     values[channel] += sign
     return Mutant(layer, "constant", (name, channel, sign), _changed(kernel, **{name: values}))
+
+
+def _level(layer: str, kernel: Thermometer, place: int, sign: int) -> Mutant | None:
+    levels = kernel.levels.copy()
+    levels[place] += sign
+    return Mutant(layer, "threshold", (place, sign), replace(kernel, levels=levels))
+
+
+def _bit(layer: str, kernel: LookupLayer, place: int, sign: int) -> Mutant | None:
+    index = divmod(place, kernel.tables.shape[1])
+    tables = kernel.tables.copy()
+    tables[index] ^= 1
+    return Mutant(layer, "value", index, replace(kernel, tables=tables))
+
+
+def _offset(layer: str, kernel: PopcountClass, place: int, sign: int) -> Mutant | None:
+    """An offset of another value, if the sums still have their type."""
+    offsets = kernel.offsets.copy()
+    offsets[place] += sign
+    changed = replace(kernel, offsets=offsets)
+    same = changed.outputs()[0].dtype == kernel.outputs()[0].dtype
+    return Mutant(layer, "constant", ("offsets", place, sign), changed) if same else None
+
+
+def _wire(layer: str, kernel: Thermometer | LookupLayer | PopcountClass, place: int, sign: int) -> Mutant | None:
+    if kernel.channels == 1:
+        return None
+    name = "features" if isinstance(kernel, Thermometer) else "wires"
+    wires = getattr(kernel, name).copy()
+    wires.flat[place] = (wires.flat[place] + sign) % kernel.channels
+    index = np.unravel_index(place, wires.shape)
+    return Mutant(layer, "wire", (*map(int, index), sign), replace(kernel, **{name: wires}))
 
 
 def _pair(place: int, count: int) -> tuple[int, int] | None:

@@ -17,13 +17,17 @@ from hw.faults.reachable import ReachableSums, Terms, total
 from hw.ir.graph import Graph, Node
 from hw.kernels.add.kernel import Add
 from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.lookup_layer.kernel import LookupLayer
 from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.popcount_class.kernel import PopcountClass
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.table.kernel import Table, input_values
+from hw.kernels.thermometer.kernel import Thermometer
 from hw.kernels.threshold.kernel import Threshold
 from hw.lowering.lower import LoweredModel
 from hw.passes.fold import plain
+from hw.verification.lookup_equivalence import counts_differ, tables_differ
 from hw.verification.places import passed_on
 
 EVALUATED = 1 << 24
@@ -69,6 +73,12 @@ class Equivalence:
             return not any(self._requant_differs(node, old, new, channel) for channel in _changed(old, new))
         if isinstance(old, Table) and isinstance(new, Table):
             return not any(self._table_differs(node, old, new, channel) for channel in _changed(old, new))
+        if isinstance(old, Thermometer) and isinstance(new, Thermometer):
+            return not self._levels_differ(node, old, new)
+        if isinstance(old, LookupLayer) and isinstance(new, LookupLayer):
+            return not tables_differ(old, new, *self._bits(node))
+        if isinstance(old, PopcountClass) and isinstance(new, PopcountClass):
+            return not counts_differ(old, new, *self._bits(node))
         assert isinstance(old, MatrixVector | Depthwise)
         assert isinstance(new, MatrixVector | Depthwise)
         rows, columns = np.nonzero(old.weights != new.weights)
@@ -124,6 +134,35 @@ class Equivalence:
             if any(sums.any_in(value, value) for value in differs.tolist()):
                 return True
         return False
+
+    # --- lookup layers ---
+
+    def _bits(self, node: Node) -> tuple[np.ndarray, np.ndarray]:
+        """The minimum and the maximum of each bit that a layer reads, over all positions, (channels,) each."""
+        stream = node.kernel.inputs()[0]
+        read = self._weighted(node.inputs[0], np.arange(stream.elements), np.ones(stream.elements, np.int64))
+        if len(read.low) != stream.elements:  # Some are elements of others, or padding.
+            return np.zeros(stream.shape[-1], np.int64), np.ones(stream.shape[-1], np.int64)
+        low, high = (each.reshape(-1, stream.shape[-1]) for each in (read.low, read.high))
+        return low.min(axis=0), high.max(axis=0)
+
+    def _levels_differ(self, node: Node, old: Thermometer, new: Thermometer) -> bool:
+        changed = np.flatnonzero((old.levels != new.levels) | (old.features != new.features))
+        positions = range(node.kernel.inputs()[0].elements // old.channels)
+        return any(
+            self._bit_differs(node, position * old.channels, old, new, bit)
+            for bit in changed.tolist()
+            for position in positions
+        )
+
+    def _bit_differs(self, node: Node, start: int, old: Thermometer, new: Thermometer, bit: int) -> bool:
+        """Whether one comparison of the position whose first element is ``start`` has another result."""
+        levels, features = ([int(getattr(each, name)[bit]) for each in (old, new)] for name in ("levels", "features"))
+        sums = [ReachableSums(self._terms(node.inputs[0], start + feature)) for feature in features]
+        if features[0] == features[1]:
+            return sums[0].any_in(min(levels), max(levels) - 1)
+        known = [{each.low >= level, each.high >= level} for each, level in zip(sums, levels, strict=True)]
+        return len(known[0] | known[1]) > 1
 
     # --- weights ---
 

@@ -7,9 +7,11 @@ import numpy as np
 
 from hw.ir.kernel import Kernel
 from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.lookup_layer.kernel import LookupLayer
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.table.kernel import Table, input_values
+from hw.kernels.thermometer.kernel import Thermometer
 from hw.kernels.threshold.kernel import Threshold
 from hw.verification.driven import MOVES, POINTS, Stimuli, count_points, legal, ranges
 from hw.verification.places import passed_on
@@ -30,6 +32,8 @@ CRITICAL = 64
 """Decision points of a requant that are driven for being closest to an integer, on each side."""
 HALVES = frozenset({"ROUND", "HALF_UP", "HALF_DOWN"})
 """Rounding modes whose decision points lie half-way between integers."""
+MISSES = 6
+"""Logarithm of the inverse of the expected number of addresses at which no random frame reads a table."""
 WINDOWS = frozenset({"sliding_window", "sparse_window", "select", "reorder"})
 """Kernels whose outputs are elements of their input, or 0."""
 
@@ -48,8 +52,11 @@ def stimuli(segment: Segment, seed: int = 0) -> Stimuli:
     if isinstance(last, Table):  # The kernel before a table gives the number of a piece: it has the decision points.
         kernels = kernels[:-1] or [last]
         last = kernels[-1]
-    if isinstance(last, Threshold | Requant | Table) and len(kernels) == 1:
+    if isinstance(last, Threshold | Requant | Table | Thermometer) and len(kernels) == 1:
         return _at_decision_points(source, last, rng)
+    if isinstance(last, LookupLayer):
+        addresses = _at_addresses(segment, last, rng)
+        return Stimuli({source.edge: np.concatenate([general[source.edge], addresses])})
     if isinstance(last, MatrixVector | Depthwise) and all(kernel.op in WINDOWS for kernel in kernels[:-1]):
         directed, sums = _at_weights(segment, last, rng)
         return Stimuli({source.edge: np.concatenate([general[source.edge], directed])}, sums=sums)
@@ -84,7 +91,28 @@ def _general(segment: Segment, rng: np.random.Generator) -> Tensors:
     return result
 
 
-def _at_decision_points(source: Cut, kernel: Threshold | Requant | Table, rng: np.random.Generator) -> Stimuli:
+def _at_addresses(segment: Segment, kernel: LookupLayer, rng: np.random.Generator) -> np.ndarray:
+    """Random frames, so many that every table is likely read at each of its addresses."""
+    source = segment.sources[0]
+    low, high = ranges(source)
+    expected = kernel.tables.shape[1] * (np.log(kernel.tables.size) + MISSES)
+    count = max(1, int(min(expected / prod(kernel.prefix), _limit(segment))))
+    frames = legal(rng.integers(low, high, (count, low.size), endpoint=True), low, high, source.values.dtype)
+    return frames.reshape(-1, *source.values.shape)
+
+
+def _levels(kernel: Thermometer) -> np.ndarray:
+    """The levels of each channel (C, n), filled up with the smallest integer, at which nothing changes."""
+    rows = [np.unique(kernel.levels[kernel.features == channel]) for channel in range(kernel.channels)]
+    points = np.full((kernel.channels, max(map(len, rows))), int(kernel.input_dtype.min()))
+    for row, levels in zip(points, rows, strict=True):
+        row[: len(levels)] = levels
+    return points
+
+
+def _at_decision_points(
+    source: Cut, kernel: Threshold | Requant | Table | Thermometer, rng: np.random.Generator
+) -> Stimuli:
     """Each channel's integers at its decision points, one below and one above, and at the ends of its range."""
     low, high = (bound.reshape(-1, kernel.channels) for bound in ranges(source))
     positions = len(low)
@@ -95,6 +123,8 @@ def _at_decision_points(source: Cut, kernel: Threshold | Requant | Table, rng: n
             points = np.broadcast_to(input_values(kernel.input_dtype), kernel.values.shape)
         case Requant():
             points = _critical(kernel)
+        case Thermometer():
+            points = _levels(kernel)
     least, largest = low.min(axis=0), high.max(axis=0)
     most = max(1, POINTS // (3 * kernel.channels))
     kept = points

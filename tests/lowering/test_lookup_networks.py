@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from hw.host.errors import BitfabricError
+from hw.ir.graph import Graph
 from hw.lowering.lower import lower, lower_model
 from hw.simulation.emulator import Emulator
 from hw.verification.layers import check_directed
@@ -45,6 +46,16 @@ def lookup_models(draw: st.DrawFn) -> LookupModel:
     )
 
 
+def lowered(model: onnx.ModelProto) -> Graph | None:
+    """The graph of a model; None for one that is refused because its outputs are constant."""
+    try:
+        return lower(model)
+    except BitfabricError as error:
+        if "no output depends on any input" not in str(error):
+            raise
+        return None
+
+
 def checked(model: onnx.ModelProto, frames: np.ndarray | None = None) -> list[str]:
     """The kernels of a model, whose graph equals its reference on frames and on directed inputs, to the last bit."""
     reference = Reference(model)
@@ -64,10 +75,8 @@ def test_every_spelling_is_what_onnx_runtime_computes(spec):
     model, frames = spec.model(), spec.frames(24)
     onnx.checker.check_model(model)
     right = result(model, frames)
-    try:
-        graph = lower(model)
-    except BitfabricError as error:
-        assert "no output depends on any input" in str(error)
+    graph = lowered(model)
+    if graph is None:
         np.testing.assert_array_equal(right, np.broadcast_to(right[:1], right.shape))
         return
     got = np.asarray(Emulator(graph).run(frames))
