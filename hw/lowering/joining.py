@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import onnx
+from qonnx.core.datatype import DataType
 
 from hw.kernels.add.kernel import Add
 from hw.kernels.concat.kernel import Concat
@@ -15,6 +16,7 @@ from hw.lowering.context import Lowering
 from hw.lowering.domains import onnx_keys
 from hw.lowering.handlers import Handler, Handlers, affine_by_channel, output_tensor, with_axis_last
 from hw.lowering.integer_tensor import IntegerTensor
+from hw.lowering.joined_bits import joined_bits
 from hw.lowering.layout_ops import channels_of, element_order, permuted_channels
 from hw.lowering.pending_sum import PendingSum, Term, pending_sum
 from hw.lowering.refusal import lowering_error
@@ -106,8 +108,10 @@ def _concat(context: Lowering, node: onnx.NodeProto) -> None:
     if len(tensors) == 1:
         context.values[node.output[0]] = tensors[0]
         return
+    edge = _joined_bits(context, tensors)
     kernel = Concat(tuple(each.shape for each in tensors), tuple(each.dtype for each in tensors))
-    edge = context.append(context.name("concat"), kernel, *(each.edge for each in tensors))
+    if edge is None:
+        edge = context.append(context.name("concat"), kernel, *(each.edge for each in tensors))
     slope, offset = (np.concatenate(parts) for parts in zip(*map(affine_by_channel, tensors), strict=True))
     steps = affine_steps(len(tensors[0].shape), slope, offset)
 
@@ -124,6 +128,13 @@ def _concat(context: Lowering, node: onnx.NodeProto) -> None:
     result = output_tensor(node, edge, kernel, (low, high), steps, layout_ops)
     context.concatenations[edge] = len(result.steps), tensors
     context.values[node.output[0]] = replace(result, number=tensors[0].number)
+
+
+def _joined_bits(context: Lowering, tensors: tuple[IntegerTensor, ...]) -> str | None:
+    """The edge of vectors of bits that lookup layers join; None for other tensors."""
+    if any(each.dtype != DataType["BINARY"] or len(each.shape) > 1 for each in tensors):
+        return None
+    return joined_bits(context, "skip", [each.edge for each in tensors])
 
 
 FLOORS = {

@@ -298,6 +298,9 @@ def _count(context: Lowering, node: onnx.NodeProto) -> None:
     bits = _bits(context, form, node)
     sums = _sums(form, bits)
     used = sums.factors != 0
+    if len(np.unique(np.sign(sums.factors[used]))) > 1:
+        bits, sums = _upright(context, bits, sums)
+        used = sums.factors != 0
     factors = np.unique(sums.factors[used])
     if len(factors) != 1:
         raise lowering_error(
@@ -321,6 +324,18 @@ def _count(context: Lowering, node: onnx.NodeProto) -> None:
         number=context.element_type(node.output[0]), edge=edge, dtype=kernel.outputs()[0].dtype,
         low=inside, high=inside + used.sum(axis=1),
     )  # fmt: skip
+
+
+def _upright(context: Lowering, bits: _Bits, sums: _Sums) -> tuple[_Bits, _Sums]:
+    """The same sums, of a stream in which the bits that count downwards are inverted."""
+    used, falling = sums.factors != 0, sums.factors < 0
+    wires = sums.sources[used]
+    tables = np.where(falling[used][:, None], [1, 0], [0, 1])
+    edge = context.append(context.name("bits"), LookupLayer(wires[:, None], tables, bits.count), bits.edge)
+    sources = np.zeros_like(sums.sources)
+    sources[used] = np.arange(len(wires))
+    constant = sums.constant + np.where(falling, sums.factors, 0).sum(axis=1)
+    return replace(bits, edge=edge, count=len(wires)), _Sums(sources, np.abs(sums.factors), constant)
 
 
 HANDLERS: Handlers = {

@@ -18,12 +18,13 @@ Each operator that becomes a kernel has a handler in one of the tables composed 
 handlers, and describes how another package adds one.
 
 Layers are named by kind in the model's order: ``fc0``, ``fc1``, ``conv0``, ``pool0``, ``add0``, ``concat0``,
-``upsample0``, ``select0``, ``reorder0``. ``conv0_window`` is the sliding window before ``conv0``, ``conv0_threshold``
-or ``conv0_requant`` the quantizer after it (``conv0_threshold_2`` the second one), ``conv0_threshold_fork`` the fork
-that copies its stream; ``input_threshold`` quantizes an integer input, ``arg_max`` is the last node. Edges have the
-names of the nodes that write them; the input's edge is ``input``. The user's own names are each node's ``origin``
-(``hw.lowering.module_names`` finds those of modules): a window belongs to its convolution, a fork to no node of the
-model.
+``upsample0``, ``select0``, ``reorder0``, ``thermometer0``, ``lookup0``, ``popcount0``; ``skip0`` is a lookup layer that
+also passes bits on, ``bits0`` makes bits of two other values. ``conv0_window`` is the sliding window before ``conv0``,
+``conv0_threshold`` or ``conv0_requant`` the quantizer after it (``conv0_threshold_2`` the second one),
+``conv0_threshold_fork`` the fork that copies its stream; ``input_threshold`` quantizes an integer input, ``arg_max`` is
+the last node. Edges have the names of the nodes that write them; the input's edge is ``input``. The user's own names
+are each node's ``origin`` (``hw.lowering.module_names`` finds those of modules): a window belongs to its convolution, a
+fork to no node of the model.
 """
 
 import os

@@ -158,7 +158,19 @@ def test_a_layer_reads_bits_of_several_layers(number):
     bits, count = b.encoder("x")
     y = b.layer(bits, count, 12, 4)
     joined = b.node("Concat", y, bits, axis=1)
-    assert checked(voted(b, joined, 12 + count)).count("lookup_layer") == 2
+    assert checked(voted(b, joined, 12 + count)) == ["thermometer", "lookup_layer", "lookup_layer", "popcount_class"]
+
+
+@pytest.mark.parametrize("compared", ["GreaterOrEqual", "Less"])
+def test_a_count_reads_bits_of_all_layers(compared):
+    b = builder(5, compared=compared)
+    bits, count = b.encoder("x")
+    first = b.layer(bits, count, 12, 4)
+    second = b.layer(first, 12, 9, 5)
+    third = b.layer(b.node("Concat", second, first, axis=1), 21, 6, 3)
+    scores = b.counted(b.node("Concat", third, bits, second, first, axis=1), 27 + count)
+    kernels = checked(b.model((scores, (1, 3))))
+    assert kernels == ["thermometer", *["lookup_layer"] * (3 + (compared == "Less")), "popcount_class"]
 
 
 def test_tables_of_a_convolution_and_of_padded_windows():

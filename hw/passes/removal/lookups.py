@@ -50,7 +50,7 @@ class ThermometerRule(Rule):
         levels = kernel.levels
         constant = (levels <= x.low[read]) | (levels > x.high[read])
         source, level = x.source[read], levels - x.offset[read]
-        keys = list(zip(source.tolist(), level.tolist(), strict=True))
+        keys: list[object] = list(zip(source.tolist(), level.tolist(), strict=True))
         same = np.zeros(len(levels), bool)
         return [_bits(keys, same, constant, levels <= x.low[read], state.parts[node.outputs[0]])]
 
