@@ -34,6 +34,12 @@ def _bits(
     return Channels(source, np.where(turned, -1, 1), offset, low, high)
 
 
+def _refuse_negations(state: State, node: Node, x: Channels, read: np.ndarray) -> None:
+    """Refuse inputs that are ``read`` and follow from others with a negative sign; equal ones may stay one."""
+    negated = ~x.own & (x.sign < 0) & np.isin(np.arange(len(x)), read)
+    state.refuse_at(node, np.where(negated, x.source, -1))
+
+
 def _places(kept: np.ndarray) -> np.ndarray:
     """The numbers of the kept channels among themselves."""
     return np.cumsum(kept) - 1
@@ -46,7 +52,7 @@ class ThermometerRule(Rule):
         kernel, x = node.kernel, state.read(node)
         assert isinstance(kernel, Thermometer)
         read = kernel.features
-        state.refuse_at(node, ~x.own & (x.sign < 0) & np.isin(np.arange(len(x)), read))
+        _refuse_negations(state, node, x, read)
         levels = kernel.levels
         constant = (levels <= x.low[read]) | (levels > x.high[read])
         source, level = x.source[read], levels - x.offset[read]
@@ -140,7 +146,7 @@ class PopcountClassRule(Rule):
     def forward(self, state: State, node: Node) -> list[Channels]:
         kernel, x, edge = node.kernel, state.read(node), node.outputs[0]
         assert isinstance(kernel, PopcountClass)
-        state.refuse_at(node, ~x.own & (x.sign < 0) & np.isin(np.arange(len(x)), kernel.wires))
+        _refuse_negations(state, node, x, kernel.wires)
         classes = len(kernel.offsets)
         constants = _constants(kernel, x)
         source, groups = x.source[kernel.wires], kernel.groups
