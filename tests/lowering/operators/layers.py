@@ -113,7 +113,33 @@ _WINDOW = {"kernel_shape": [2, 2], "strides": [2, 2]}
 _CONV = {"kernel_shape": [3, 3], "strides": [1, 1], "dilations": [1, 1], "group": 1}
 _CL = {"domain": CHANNELS_LAST, "shape": (1, 6, 6, 4)}
 
+
+def _bits(b: Builder, x: str) -> str:
+    """One bit of each of four elements."""
+    return b.node("Cast", b.node("Greater", x, [[0.25, 0.0, -0.5, 0.75]]), to=TensorProto.FLOAT)
+
+
+def _tables(b: Builder, x: str, opset: int) -> str:
+    """A lookup layer of six tables of two inputs."""
+    wires = b.constant([[0, 1], [1, 2], [2, 3], [3, 0], [0, 2], [1, 3]], np.int64)
+    addresses = b.node(
+        "Add", b.node("MatMul", b.node("Gather", _bits(b, x), wires, axis=1), [1.0, 2.0]), np.arange(6) * 4
+    )
+    tables = np.random.default_rng(0).integers(0, 2, 24)
+    return b.node("Gather", tables, b.node("Cast", addresses, to=TensorProto.INT64), axis=0)
+
+
+def _counted(b: Builder, x: str, opset: int) -> str:
+    """The ones of three classes."""
+    classes = b.node("Reshape", _tables(b, x, opset), b.constant([-1, 3, 2], np.int64))
+    if opset >= 13:
+        return b.node("ReduceSum", classes, b.constant([2], np.int64), keepdims=0)
+    return b.node("ReduceSum", classes, axes=[2], keepdims=0)
+
+
 ROWS = (
+    Row("Gather", _tables, "of entries of constant tables, at sums of bits (lookup networks)", output=None),
+    Row("ReduceSum", _counted, "of the bits of tables, by class", output=None),
     Row("MatMul", _matmul, "of data and quantized weights", output=(1.0, 8)),
     Row("Gemm", _gemm, "of data and quantized weights", output=(1.0, 8)),
     Row("Conv", _conv((5, 4, 3, 3), pads=[1, 1, 1, 1]), "images and signals", IMAGE, output=(1.0, 8)),
