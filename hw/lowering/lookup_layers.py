@@ -15,8 +15,10 @@ import onnx
 from qonnx.core.datatype import DataType
 
 from hw.host.steps import HostStep, combined, run, step
+from hw.ir.kernel import Kernel
 from hw.kernels.lookup_layer.kernel import MOST_INPUTS, LookupLayer
 from hw.kernels.popcount_class.kernel import PopcountClass
+from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.thermometer.kernel import Thermometer
 from hw.lowering.affine import affine_steps, floats
 from hw.lowering.constants import Constant
@@ -24,12 +26,13 @@ from hw.lowering.context import Decision, Lowering
 from hw.lowering.decision_points import StepFunction, step_function
 from hw.lowering.handlers import Handler, Handlers
 from hw.lowering.integer_tensor import AS_FLOAT32, IntegerTensor, Steps
-from hw.lowering.layout_ops import element_order
+from hw.lowering.layout_ops import element_order, layout_of
 from hw.lowering.linear_form import LinearForm
 from hw.lowering.lookup_sites import COUNT, DOMAIN, ENCODER, TABLE
 from hw.lowering.monotone import monotone
 from hw.lowering.quantize import Quantizer
 from hw.lowering.refusal import lowering_error
+from hw.lowering.shared_tables import SharedTables, shared_tables
 
 LEAST_INPUTS = 2
 """Minimum number of inputs of a table."""
@@ -41,7 +44,7 @@ SHOWN = 8
 
 @dataclass(frozen=True, eq=False)
 class _Bits:
-    """A tensor of two values as a stream of bits, ``edge`` of ``count`` elements.
+    """A tensor of two values as a stream of bits, ``edge`` of ``count`` elements and of ``shape``.
 
     For each element of the model's tensor, row-major: ``places`` is its position in the stream, and ``values`` (2, n)
     are its values where the bit is 0 and 1.
@@ -49,6 +52,7 @@ class _Bits:
 
     edge: str
     count: int
+    shape: tuple[int, ...]
     places: np.ndarray
     values: np.ndarray
 
@@ -72,8 +76,9 @@ def _bits(context: Lowering, form: LinearForm, node: onnx.NodeProto) -> _Bits:
             "a table reads bits: compare with levels (GreaterOrEqual), or quantize to one bit",
         )
     if tensor.dtype == BINARY:
-        edge, ends = tensor.edge, [np.zeros_like(ends[0]), np.ones_like(ends[0])]
+        edge, shape, ends = tensor.edge, tensor.shape, [np.zeros_like(ends[0]), np.ones_like(ends[0])]
     else:
+        shape = (len(places),)
         kernel = Thermometer(np.arange(len(places)), ends[1], len(places), tensor.dtype)
         edge = context.append(context.name("bits"), kernel, tensor.edge)
     slope, offset = (floats(np.broadcast_to(part, tensor.shape)).ravel() for part in tensor.affine)
@@ -84,7 +89,7 @@ def _bits(context: Lowering, form: LinearForm, node: onnx.NodeProto) -> _Bits:
             f"its bits ({name}) have the values {_listed(np.unique(values))}",
             f"use {allowed[0]:g} and {allowed[1]:g}",
         )
-    return _Bits(edge, len(places), places, values)
+    return _Bits(edge, len(places), shape, places, values)
 
 
 def _listed(values: np.ndarray) -> str:
@@ -129,12 +134,31 @@ def _table(context: Lowering, node: onnx.NodeProto) -> None:
             "a table's address is a product of bits with 1, 2, 4, ..., plus the start of its row",
         )
     bits = _bits(context, form, node)
-    wires, tables = _rows(node, _sums(form, bits), contents.ravel())
-    kernel = LookupLayer(wires, tables, bits.count)
-    edge = context.append(context.name("lookup"), kernel, bits.edge)
+    sums, name = _sums(form, bits), context.name("lookup")
+    shared, edge = _shared(sums, bits), bits.edge
+    if shared is None:
+        order, (wires, tables) = np.arange(len(sums.constant)), _rows(node, sums, contents)
+        kernel = LookupLayer(wires, tables, bits.count)
+    else:
+        first, order = shared.order[0], np.argsort(shared.order.ravel())
+        wires, tables = _rows(node, _Sums(shared.places, sums.factors[first], sums.constant[first]), contents)
+        windows = SlidingWindow(bits.shape, shared.kernel, BINARY, shared.stride, pad=shared.pads)
+        if windows.window > bits.shape[-1] or windows.out_spatial != bits.shape[:-1]:
+            edge = context.append(f"{name}_window", windows, edge)
+        kernel = LookupLayer(wires, tables, windows.window, shared.positions)
+    edge, low, high = context.append(name, kernel, edge), tables.min(axis=1), tables.max(axis=1)
     context.values[node.output[0]] = _binary_tensor(
-        context, node, edge, len(wires), tables.min(axis=1), tables.max(axis=1), contents.dtype.name
+        context, node, edge, kernel, order, (low, high), contents.dtype.name
     )
+
+
+def _shared(sums: _Sums, bits: _Bits) -> SharedTables | None:
+    """How the windows of an image of bits share the tables; None where they do not, or where there is no image."""
+    upright = np.array_equal(bits.values, np.broadcast_to([[0], [1]], bits.values.shape))
+    if len(bits.shape) != 3 or (np.any(sums.sources < 0) and not upright):
+        return None
+    height, width, channels = bits.shape
+    return shared_tables(sums.sources, sums.factors, sums.constant, (height, width, channels))
 
 
 def _contents(context: Lowering, node: onnx.NodeProto) -> np.ndarray:
@@ -199,15 +223,25 @@ def _rows(node: onnx.NodeProto, sums: _Sums, contents: np.ndarray) -> tuple[np.n
 
 
 def _binary_tensor(
-    context: Lowering, node: onnx.NodeProto, edge: str, count: int, low: np.ndarray, high: np.ndarray, number: str
+    context: Lowering,
+    node: onnx.NodeProto,
+    edge: str,
+    kernel: Kernel,
+    order: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray],
+    number: str,
 ) -> IntegerTensor:
-    """The bits of ``edge``, in the model's order, as the output of ``node``."""
-    shape = context.shape(node.output[0])[1:]
-    layout_ops = (step("Reshape", shape=shape),) if shape != (count,) else ()
+    """The bits of ``edge``, which ``kernel`` writes, as the output of ``node``.
+
+    ``order`` (n,) is, for each element of the model's tensor, its place in the stream; ``bounds`` are the minimum and
+    the maximum of each channel.
+    """
+    stream = kernel.outputs()[0].shape
+    layout_ops = layout_of(order.reshape(context.shape(node.output[0])[1:]), stream)
+    low, high = (each.astype(np.int64) for each in bounds)
     return IntegerTensor(
-        (count,), (AS_FLOAT32,), (node.name,), layout_ops,
-        number=number, edge=edge, dtype=BINARY, low=low.astype(np.int64), high=high.astype(np.int64),
-    )  # fmt: skip
+        stream, (AS_FLOAT32,), (node.name,), layout_ops, number=number, edge=edge, dtype=BINARY, low=low, high=high
+    )
 
 
 # --- encoders ---
@@ -223,29 +257,51 @@ def _encoder(context: Lowering, node: onnx.NodeProto) -> None:
     places = element_order(tensor.layout_ops, tensor.shape).ravel()[form.sources[..., 0]]
     shape = np.broadcast_shapes(places.shape, *(context.shape(name) for name in node.input))
     places = np.broadcast_to(places, shape).ravel()
-    compare = _comparison(context, node, form, shape)
+    compare = _comparison(context, node, shape)
     function = _step_function(node, tensor, places, compare)
-    low, high = function.low, function.high
-    levels = function.points(np.array([1]))[0]
-    kernel = Thermometer(places, levels, prod(tensor.shape), tensor.dtype)
+    levels, falling = function.points(np.array([1]))[0], function.falling
+    rows = _by_position(places, levels, falling, tensor) if site.image else None
+    prefix: tuple[int, ...] = () if rows is None else tensor.shape[:-1]
+    taken = np.arange(len(places)) if rows is None else rows.ravel()
+    channels, first = prod(tensor.shape[len(prefix) :]), taken[: len(places) // prod(prefix)]
+    kept = places[first] % channels
+    kernel = Thermometer(kept, levels[first], channels, tensor.dtype, prefix)
     edge = context.append(context.name("thermometer"), kernel, tensor.edge)
-    result = _binary_tensor(context, node, edge, len(places), levels <= low, levels <= high, "bool")
-    falling = function.falling
-    moved = (step("Reshape", shape=(prod(tensor.shape),)), step("Gather", axis=1, indices=tuple(places.tolist())))
-    steps: Steps = (*tensor.steps, *moved, compare)
+    least, most = ((levels <= bound)[taken].reshape(-1, len(kept)) for bound in (function.low, function.high))
+    ends = least.min(axis=0), most.max(axis=0)
+    result = _binary_tensor(context, node, edge, kernel, np.argsort(taken), ends, "bool")
+    read = places[taken]  # In the order of the stream.
+    moved = (step("Reshape", shape=(prod(tensor.shape),)), step("Gather", axis=1, indices=tuple(read.tolist())))
+    steps: Steps = (*tensor.steps, *moved, compare.with_constants(lambda value: value[:, taken]))
     if falling.any():
-        inverted = falling[None].astype(float)
+        inverted = falling[None, first].reshape((1,) * len(result.shape) + (-1,)).astype(float)
         undo = step("Mul", 1 - 2 * inverted), step("Add", inverted)
         result = replace(result, steps=(AS_FLOAT32, *undo), origins=(node.name,) * 3)
-        steps = (*steps, combined("Xor", ((), (step("Constant", falling[None]),))))
+        steps = (*steps, combined("Xor", ((), (step("Constant", falling[None, taken]),))))
     source = replace(tensor, steps=steps, origins=(*tensor.origins, *(node.name,) * (len(steps) - len(tensor.steps))))
-    decided = Quantizer((kernel,), function.codes, *result.low[None], *result.high[None])
+    decided = Quantizer((kernel,), function.codes, result.low, result.high)
     context.decisions[edge] = Decision(source, steps, decided)
     context.tensors[edge] = node.output[0], result
     context.values[node.output[0]] = result
 
 
-def _comparison(context: Lowering, node: onnx.NodeProto, form: LinearForm, shape: tuple[int, ...]) -> HostStep:
+def _by_position(
+    places: np.ndarray, levels: np.ndarray, falling: np.ndarray, tensor: IntegerTensor
+) -> np.ndarray | None:
+    """The numbers of the bits (positions, bits) by the position of what they compare; None where the positions of an
+    image do not compare alike."""
+    positions, rest = divmod(len(places), prod(tensor.shape[:-1]))
+    if len(tensor.shape) != 3 or rest or not positions:
+        return None
+    position, channel = np.divmod(places, tensor.channels)
+    rows = np.argsort(position, kind="stable").reshape(-1, positions)
+    alike = [
+        np.array_equal(each[rows], np.broadcast_to(each[rows[0]], rows.shape)) for each in (channel, levels, falling)
+    ]
+    return rows if all(alike) and np.array_equal(position[rows[:, 0]], position[rows[:, -1]]) else None
+
+
+def _comparison(context: Lowering, node: onnx.NodeProto, shape: tuple[int, ...]) -> HostStep:
     """The comparison of elements (N, bits) with the levels of each bit."""
     branches: list[Steps] = []
     for name in node.input:

@@ -10,6 +10,7 @@ dropped where nothing else reads it.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx
 from onnx import helper
 from qonnx.core.modelwrapper import ModelWrapper
@@ -40,9 +41,12 @@ def recognised(model: ModelWrapper) -> Recognised:
             if form.root != node.output[0] and _holds_bits(forms, form.root):
                 sites[node.output[0]] = Site(COUNT, node, form)
     for site in list(sites.values()):
+        starts = site.form.constant
+        shared = site.kind == TABLE and len(np.unique(starts)) < starts.size
         for node in _comparisons(forms, site.form.root):
             name = node.output[0]
-            sites[name] = Site(ENCODER, node, forms.of(forms.data(node)[0], only_moves=True))
+            image = shared or (name in sites and sites[name].image)
+            sites[name] = Site(ENCODER, node, forms.of(forms.data(node)[0], only_moves=True), image)
     return Recognised(_rewritten(model, sites), sites)
 
 

@@ -18,11 +18,13 @@ class Site:
     """A recognised part of a model: its last ``node``, as the model has it, and ``form``.
 
     That is the form of the indices of a table, of the sums of a count, and of the tensor that an encoder compares.
+    ``image`` says that the tables which read an encoder share their entries, as those of a convolution do.
     """
 
     kind: str
     node: onnx.NodeProto
     form: LinearForm
+    image: bool = False
 
 
 def table_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

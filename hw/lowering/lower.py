@@ -122,7 +122,11 @@ def lower_model(model: ModelWrapper) -> LoweredModel:
     found = recognised(model)
     model, live = found.model, _live_nodes(found.model)
     readers = _readers(model, live)
-    context = Lowering(model, image_tensors(model, live, _is_spatial), readers, found.sites)
+    encoded = {site.form.root for site in found.sites.values() if site.image}
+    images = image_tensors(model, live, _is_spatial) | {
+        name: 1 for name in encoded if len(model.get_tensor_shape(name) or ()) == 4
+    }
+    context = Lowering(model, images, readers, found.sites)
     _read_inputs(context)
     branches = {name for name, count in readers.items() if count > 1}
     for value in model.graph.input:

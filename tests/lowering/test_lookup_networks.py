@@ -173,20 +173,60 @@ def test_a_count_reads_bits_of_all_layers(compared):
     assert kernels == ["thermometer", *["lookup_layer"] * (3 + (compared == "Less")), "popcount_class"]
 
 
-def test_tables_of_a_convolution_and_of_padded_windows():
-    """Windows of 3 x 3 bits around each of 4 x 4, with zeros around the image; equal tables at all positions."""
-    b = builder(1, 4, 4)
-    bits = b.node("Cast", b.node("GreaterOrEqual", "x", 7.5), to=FLOAT)
-    padded = b.node("Pad", bits, b.int64([0, 0, 1, 1, 0, 0, 1, 1]))
-    flat = b.node("Reshape", padded, b.int64([-1, 36]))
-    y, x = np.divmod(b.rng.permuted(np.tile(np.arange(9), (3, 1)), axis=1)[:, :4], 3)
-    corners = (6 * np.arange(4)[:, None] + np.arange(4)).ravel()
-    windows = b.node("Gather", flat, b.int64(corners[:, None, None] + 6 * y + x), axis=1)
-    address = b.node("MatMul", windows, np.array([1.0, 2, 4, 8]))
-    address = b.node("Add", b.node("Cast", address, to=INT64), b.int64([0, 16, 32]))
-    made = b.node("Gather", b.constant(b.rng.integers(0, 2, 48)), address)
-    back = b.node("Transpose", b.node("Reshape", made, b.int64([-1, 4, 4, 3])), perm=[0, 3, 1, 2])
-    assert checked(voted(b, b.node("Flatten", back), 48))[-3:] == ["lookup_layer", "lookup_layer", "popcount_class"]
+def convolution(
+    b: LookupBuilder, x: str, shape: tuple[int, int, int], size: int, stride: int, pad: int, outputs: int, inputs: int
+) -> tuple[str, tuple[int, int, int]]:
+    """A convolutional lookup layer of bits (C, H, W), as exporters write it: a table for each position."""
+    channels, height, width = (n + 2 * pad * (axis > 0) for axis, n in enumerate(shape))
+    if pad:
+        x = b.node("Pad", x, b.int64([0, 0, pad, pad, 0, 0, pad, pad]))
+    flat = b.node("Reshape", x, b.int64([-1, channels * height * width]))
+    rows, columns = (height - size) // stride + 1, (width - size) // stride + 1
+    places = np.arange(channels * height * width).reshape(channels, height, width)
+    window = b.rng.permuted(np.tile(np.arange(channels * size**2), (outputs, 1)), axis=1)[:, :inputs]
+    wires = np.array([
+        places[:, r : r + size, c : c + size].ravel()[window]
+        for r in range(0, rows * stride, stride)
+        for c in range(0, columns * stride, stride)
+    ])  # fmt: skip
+    address = b.node("MatMul", b.node("Gather", flat, b.int64(wires), axis=1), 2.0 ** np.arange(inputs))
+    address = b.node("Add", b.node("Cast", address, to=INT64), b.int64(np.arange(outputs) << inputs))
+    made = b.node("Gather", b.constant(b.rng.integers(0, 2, outputs << inputs)), address)
+    back = b.node("Transpose", b.node("Reshape", made, b.int64([-1, rows, columns, outputs])), perm=[0, 3, 1, 2])
+    return back, (outputs, rows, columns)
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    seed=st.integers(0, 1 << 16),
+    channels=st.integers(1, 2),
+    levels=st.integers(1, 2),
+    size=st.integers(1, 3),
+    stride=st.integers(1, 2),
+    pad=st.integers(0, 1),
+    compared=st.sampled_from(["GreaterOrEqual", "Less"]),
+)
+def test_tables_of_a_convolution_are_shared_by_its_windows(seed, channels, levels, size, stride, pad, compared):
+    """Two convolutional layers; with zeros around the image that would be ones where bits are inverted, tables are not
+    shared."""
+    b = builder(channels, 6, 7, seed=seed)
+    wide = b.node("Unsqueeze", "x", b.int64([2]))
+    bits = b.node("Cast", b.node(compared, wide, b.rng.integers(2, 14, (channels, levels, 1, 1)) - 0.5), to=FLOAT)
+    shape = channels * levels, 6, 7
+    bits = b.node("Reshape", bits, b.int64([-1, *shape]))
+    inputs = max(2, min(4, shape[0] * size**2))
+    if shape[0] * size**2 < inputs:
+        return
+    y, shape = convolution(b, bits, shape, size, stride, pad, 3, inputs)
+    y, shape = convolution(b, y, shape, 2, 1, 0, 3, 4)
+    count = int(np.prod(shape))
+    y = b.node("Flatten", y)
+    lowering = lower_model(Reference(b.model((b.layer(y, count, 12, 4), (1, 12)))).model)
+    checked(b.model((b.layer(y, count, 12, 4), (1, 12))))
+    prefixes = [node.kernel.prefix for node in lowering.graph if node.kernel.op in ("thermometer", "lookup_layer")]
+    if not pad or compared == "GreaterOrEqual":
+        assert all(len(each) == 2 for each in prefixes[:3])
+    assert prefixes[-1] == ()
 
 
 @pytest.mark.parametrize("kind", [UINT8, TensorProto.INT8])
