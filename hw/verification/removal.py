@@ -19,6 +19,7 @@ from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.table.kernel import Table
 from hw.kernels.threshold.kernel import Threshold
+from hw.passes.lookups import unfused
 from hw.passes.removal.channels import Channels
 from hw.passes.removal.remove import Removal
 from hw.verification.difference import first_difference
@@ -61,7 +62,7 @@ def check_removal(removal: Removal, hardware: Graph, frames: Batch) -> RemovalCh
     ``frames`` are the model's. Raises BitfabricError, with the layer, for any difference.
     """
     _check_frames(removal, hardware, frames)
-    nodes = {node.name: node for node in hardware}
+    nodes = {node.name: node for node in unfused(hardware)}
     inputs = 0
     for number, node in enumerate(removal.original):
         inputs += _check_layer(removal, node, nodes[node.name], np.random.default_rng(number))
@@ -80,6 +81,8 @@ def _check_frames(removal: Removal, hardware: Graph, frames: Batch) -> None:
         chunk = {name: values[start : start + step] for name, values in given.items()}
         want = original.execute(original.enter(chunk), keep=True)
         got = hardware.execute(hardware.enter(chunk), keep=True)
+        if (parts := unfused(hardware)) is not hardware:
+            got = {**parts.execute(parts.enter(chunk), keep=True), **got}
         for node in original:
             for edge in node.outputs:
                 _compare(node, removal.channels[edge], removal.kept[edge], got[edge], want[edge])

@@ -21,18 +21,15 @@ from hw.kernels.constant_matrix.kernel import ConstantMatrix
 from hw.kernels.constant_threshold.kernel import ConstantThreshold
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.fork.kernel import Fork
-from hw.kernels.lookup_layer.kernel import LookupLayer
 from hw.kernels.lookup_network.kernel import LookupNetwork
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.max_pool.kernel import MaxPool
-from hw.kernels.popcount_class.kernel import PopcountClass
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.select.kernel import Select
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.sparse_matrix_vector.kernel import SparseMatrixVector
 from hw.kernels.sparse_window.kernel import SparseWindow
 from hw.kernels.table.kernel import Table
-from hw.kernels.thermometer.kernel import Thermometer
 from hw.kernels.threshold.kernel import Threshold
 from hw.kernels.tied_matrix_vector.kernel import TiedMatrixVector
 from hw.kernels.width_converter.kernel import WidthConverter
@@ -346,9 +343,6 @@ def test_every_kernel_that_lowering_makes_has_a_rule():
         ConstantMatrix,
         ConstantThreshold,
         LookupNetwork,
-        LookupLayer,
-        PopcountClass,
-        Thermometer,
     }
 
 
