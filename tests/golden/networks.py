@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from tests.builders.lookup_models import LookupModel
 from tests.builders.qonnx_builder import Builder
 from tests.builders.random_images import RandomImages
 from tests.builders.random_models import RandomModel
@@ -140,6 +141,9 @@ def _random(seed: int, images: bool, dyadic: bool, wide: bool = False) -> onnx.M
     return RandomImages(rng, dyadic).model() if images else RandomModel(rng, dyadic, wide).model()
 
 
+LOOKUP = LookupModel(layers=((36, 4), (20, 6)), classes=4, features=8, levels=3, bits=5, seed=7, end="arg max")
+
+
 def drawn(make: Callable[..., onnx.ModelProto], *arguments: Any) -> Callable[[Path], None]:
     """How a network drawn by hand is written."""
     return lambda path: onnx.save(make(*arguments), path)
@@ -179,4 +183,5 @@ NETWORKS = {
     "random-image": Network(drawn(_random, 5, True, True), {"fps": 1e5}),
     "random-wide": Network(drawn(_random, 3, False, True, True), {"fps": 1e6}),
     "finn-dialect": Network(_finn),
+    "lookup": Network(drawn(LOOKUP.model)),
 }

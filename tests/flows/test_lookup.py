@@ -1,0 +1,50 @@
+"""Builds of lookup networks."""
+
+import onnx
+import pytest
+
+from flows.pipeline import build
+from flows.planner import estimate_build
+from hw.host.errors import BitfabricError
+from tests.builders.lookup_models import LookupModel
+
+TARGET = "lfe5u-85f"
+SPEC = LookupModel(layers=((24, 4), (12, 3)), features=6, levels=3, bits=4, seed=3, end="arg max", temperature=3.0)
+
+
+def saved(spec: LookupModel, folder) -> str:
+    path = str(folder / "model.onnx")
+    onnx.save(spec.model(), path)
+    return path
+
+
+def test_a_lookup_network_is_built_and_counted(tmp_path):
+    path = saved(SPEC, tmp_path)
+    report = build(path, TARGET, tmp_path / "out", stop_after="simulate", rtl_frames=32).report
+    assert {name: check.mismatches for name, check in report.verified.items()} == dict.fromkeys(
+        ("onnxruntime", "emulator", "rtl"), 0
+    )
+    assert (report.cycles.interval.estimated, report.cycles.interval.simulated) == (1, 1)
+    assert report.cycles.latency.simulated == report.cycles.latency.estimated
+    assert [layer.operator for layer in report.layers if layer.operator != "fifo"] == ["lookup_network"]
+    directed, removal = report.verified["emulator"].directed, report.verified["emulator"].removal
+    assert directed.layers == 5 - 1
+    assert directed.covered == directed.decision_points > 0
+    assert removal.layers == 5
+    assert report.lookup is not None
+    assert report.removed is not None
+    left = {each.name: each.channels - each.constant - each.equal - each.unused for each in report.removed.layers}
+    assert report.lookup.tables == left.get("lookup0", 24) + left.get("lookup1", 12)
+    assert report.lookup.encoder_bits == left.get("thermometer0", 18)
+
+
+def test_an_estimate_states_the_tables(tmp_path):
+    found = estimate_build(saved(SPEC, tmp_path), TARGET)["lookup"]
+    assert found["table_bits"] <= 24 * 16 + 12 * 8
+    assert found["encoder_bits"] <= 18
+
+
+def test_a_network_without_an_effect_is_refused(tmp_path):
+    constant = LookupModel(features=1, levels=1, bits=1, layers=((3, 2),), seed=2)
+    with pytest.raises(BitfabricError, match="no output depends on any input: the tables of lookup0"):
+        estimate_build(saved(constant, tmp_path), TARGET)
