@@ -1,6 +1,6 @@
 """Random lookup networks in ONNX's own operators, in the spellings that exporters choose."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -38,7 +38,6 @@ class LookupModel:
     image: bool = False
     temperature: float = 1.0
     opset: int = 13
-    kinds: dict[str, int] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -68,6 +67,25 @@ class LookupModel:
             count = outputs
         b.annotate("x", self.input_type)
         return b.ended(bits, count)
+
+
+def lookup_models() -> tuple[bytes, ...]:
+    """Small valid networks of every spelling, as files, for the fuzz tests."""
+    specs = [
+        LookupModel(
+            seed=seed,
+            compared=COMPARED[seed % len(COMPARED)],
+            encoded=ENCODED[seed % len(ENCODED)],
+            summed=SUMMED[seed % len(SUMMED)],
+            number=(TensorProto.FLOAT, TensorProto.INT64)[seed % 2],
+            layers=((12, 4), (6, 3)),
+            end=ENDS[seed % len(ENDS)],
+            image=bool(seed % 2),
+            opset=(13, 17, 21)[seed % 3],
+        )
+        for seed in range(10)
+    ]
+    return tuple(spec.model().SerializeToString() for spec in specs)
 
 
 class LookupBuilder(Builder):

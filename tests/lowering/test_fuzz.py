@@ -3,6 +3,7 @@
 import pytest
 
 from tests.builders.every_operator import finn_models, models
+from tests.builders.lookup_models import lookup_models
 from tests.builders.mutations import Mutant
 from tests.builders.outcomes import campaign, examine
 from tests.builders.random_qdq import qdq_models
@@ -38,6 +39,19 @@ def test_some_with_onnx_quantizers():
     counts = campaign(range(40), qdq_models())
     assert counts["equal"] > 3
     assert counts.total() == 40
+
+
+def test_some_with_lookup_tables():
+    counts = campaign(range(150), lookup_models())
+    assert counts["equal"] > 5
+    assert counts.total() == 150
+
+
+@pytest.mark.slow
+def test_many_with_lookup_tables():
+    counts = campaign(range(1000, 5000), lookup_models())
+    assert counts["equal"] > 200
+    assert counts["degenerate"] + counts["large"] < 15
 
 
 @pytest.mark.slow
