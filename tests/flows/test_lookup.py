@@ -3,8 +3,8 @@
 import onnx
 import pytest
 
+from flows.estimates import estimate_build
 from flows.pipeline import build
-from flows.planner import estimate_build
 from hw.host.errors import BitfabricError
 from tests.builders.lookup_models import LookupModel
 
