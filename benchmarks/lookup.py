@@ -1,0 +1,159 @@
+"""Lookup networks beside their limits: accuracy, cells and clock. ``python -m benchmarks.lookup [CASE ...]`` trains
+what is missing, builds it and prints the table; ``--table`` only prints.
+
+Every case is a data set, a network and a device, with limits on the accuracy (mean over the seeds, which are fixed
+here), the logic cells and the clock, at one frame a cycle. Nothing is chosen on test frames. Inputs are the raw pixels;
+encoder, popcount and arg-max are counted. The networks of all seeds are synthesised; that of the first is placed
+(``--place all``: all are), out of context, with one seed of nextpnr.
+Results are kept in ``benchmarks/lookup/``, a file for each case. MNIST and Fashion-MNIST need ``$BITFABRIC_DATA``.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks import report
+from benchmarks.conventions import Convention, table
+from flows.config import BuildConfig
+from flows.planner import Plan
+from hw.fabric.devices import Device
+from hw.model import Model
+from hw.rtl.design import generate
+from hw.synth.nextpnr import place_and_route
+from hw.synth.yosys import synthesise
+from hw.timing.cycles import steady_state
+from quant import TrainConfig, train_run
+
+RESULTS = Path(__file__).parent / "lookup"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network for a data set, on a device.
+
+    ``accuracy`` in percent, ``cells`` and ``clock_mhz`` are its limits; None: there is none. ``settings`` are those of
+    the training.
+    """
+
+    model: str
+    data: str
+    target: str
+    accuracy: float | None
+    cells: int | None
+    clock_mhz: float
+    seeds: int = 3
+    options: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def convention(self) -> Convention:
+        """What the rows of its table have in common."""
+        bits = {"digits": 5}.get(self.data, 8)
+        return Convention(self.data, f"raw pixels of {bits} bits, encoder counted", f"{self.target}, out of context")
+
+
+_IMAGES = {"epochs": 24, "batch_size": 128, "augment": "shift"}
+CASES = {
+    "digits": Case("lookup-s", "digits", "lfe5u-85f", 97.0, 4500, 120.0, seeds=10),
+    "digits-tfc": Case("tfc-w1a1", "digits", "lfe5u-85f", None, None, 75.0),
+    "mnist": Case("lookup-m", "mnist", "lfe5u-85f", 98.1, 6000, 120.0, settings=_IMAGES),
+    "mnist-large": Case("lookup-l", "mnist", "lfe5u-85f", 98.5, 11_500, 100.0, settings=_IMAGES),
+    "fashion": Case("lookup-l", "fashion-mnist", "lfe5u-85f", 88.0, 20_000, 100.0, settings=_IMAGES),
+}
+
+
+def train(case: Case, seed: int, folder: Path) -> dict[str, Any]:
+    """Train a network of a case and return its test accuracy."""
+    config = TrainConfig(seed=seed, **case.settings)
+    run = train_run(case.model, folder, config, data=case.data, model_options=case.options, progress=False, resume=True)
+    return {"accuracy": 100 * run["accuracy"]["test"]}
+
+
+def hardware(case: Case, path: Path, folder: Path, place: bool) -> dict[str, Any]:
+    """Cells and cycles of a network at one frame a cycle, and the clock where it is placed."""
+    plan = Plan(Model.open(path), BuildConfig(case.target, fps=case.clock_mhz * 1e6, clock_mhz=case.clock_mhz))
+    device: Device = plan.device
+    made = plan.point.hardware
+    netlist = synthesise(generate(made, device.family), device, folder)
+    pace = steady_state(made)
+    found: dict[str, Any] = {"cells": netlist.resources.lut, "ff": netlist.resources.ff, "bram": netlist.resources.bram}
+    found |= {"interval": pace.interval, "latency": pace.latency}
+    if place:
+        placed = place_and_route(netlist.netlist, device, folder, case.clock_mhz, seeds=(1,))
+        found |= {"placed": placed.resources.lut, "fmax_mhz": placed.fmax_mhz}
+    return found
+
+
+def line(name: str, case: Case, results: Mapping[str, dict[str, Any]]) -> dict[str, object] | None:
+    """A row of the table; None before anything was trained."""
+    found = list(results.values())
+    if not found:
+        return None
+    reached = [each["accuracy"] for each in found]
+    built = [each for each in found if "cells" in each]
+    placed = [each for each in found if "placed" in each]
+    rate = min((case.clock_mhz, *(each["fmax_mhz"] for each in placed))) * 1e6 / built[0]["interval"] if built else 0
+    cells = mean(each["placed"] for each in placed) if placed else mean(each["cells"] for each in built) if built else 0
+    return {
+        "network": f"{name}: {case.model}",
+        "seeds": f"{len(found)} of {case.seeds}",
+        "test %": f"{mean(reached):.2f}" + (f" +- {stdev(reached):.2f}" if len(reached) > 1 else ""),
+        "limit %": case.accuracy or "-",
+        "cells after Yosys": round(mean(each["cells"] for each in built)) if built else "-",
+        "placed": " ".join(f"{each['placed']:,}" for each in placed) or "-",
+        "limit": case.cells or "-",
+        "MHz": " ".join(f"{each['fmax_mhz']:.0f}" for each in placed) or "-",
+        "of": f"{case.clock_mhz:g}",
+        "cycles": f"{built[0]['interval']}, {built[0]['latency']}" if built else "-",
+        "frames/s per cell": round(rate / cells) if cells else "-",
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", help=", ".join(CASES))
+    parser.add_argument("--runs", type=Path, help="folder of the trained networks (default: they are not kept)")
+    parser.add_argument("--seeds", type=int, help="only this many seeds")
+    parser.add_argument("--place", choices=("first", "all", "none"), default="first", help="networks that are placed")
+    parser.add_argument("--table", action="store_true", help="train and build nothing")
+    arguments = parser.parse_args()
+    if unknown := [name for name in arguments.cases if name not in CASES]:
+        parser.error(f"no case {unknown[0]}; there are {', '.join(CASES)}")
+    lines: dict[Convention, list[tuple[Convention, dict[str, object]]]] = {}
+    for name in arguments.cases or CASES:
+        case, path = CASES[name], RESULTS / f"{name}.json"
+        results: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+        for seed in () if arguments.table else range(min(case.seeds, arguments.seeds or case.seeds)):
+            place = arguments.place == "all" or (arguments.place == "first" and seed == 0)
+            found = results.get(str(seed), {})
+            if ("placed" if place else "cells") in found:
+                continue
+            with TemporaryDirectory() as scratch:
+                run = (arguments.runs or Path(scratch)) / f"{name}-{seed}"
+                if not (run / "model.onnx").exists():
+                    found = train(case, seed, run)
+                found |= hardware(case, run / "model.onnx", Path(scratch), place)
+            results[str(seed)] = found
+            _keep(path, results)
+            print(f"{name} {seed}: {found}", flush=True)
+        if made := line(name, case, results):
+            lines.setdefault(case.convention, []).append((case.convention, made))
+    for rows in lines.values():
+        report.show(*table("Lookup networks at one frame a cycle", rows))
+
+
+def _keep(path: Path, results: Mapping[str, dict[str, Any]]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps(results, indent=1) + "\n")
+    os.replace(partial, path)
+
+
+if __name__ == "__main__":
+    main()
