@@ -175,6 +175,8 @@ class Summary:
         return [*rows, [*first, *sizes, *_cost_cells(self.costs, self.costs)]]
 
     def _conclusion(self) -> str:
+        if all(row.kind == "lookup" for row in self.layers):
+            return f"tables of {self.weights:,} bits in all, which read {self.macs:,} bits; nothing is multiplied"
         return (
             f"against 32-bit floating point: {self.compression_rate:.1f} times smaller ({self.space_saving:.1%} "
             f"saved), about {self.speed_up:.0f} times fewer bit operations"

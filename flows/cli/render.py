@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -347,6 +348,12 @@ def trained(result: dict[str, Any], folder: Path) -> None:
     took = f"{done} epochs, {result['seconds']:.1f} s{again}"
     out.print(f"test accuracy {result['accuracy']['test']:.2%} after {took}")
     totals = result["totals"]
+    tables = [row for row in result["layers"] if row["kind"] == "lookup"]
+    if len(tables) == len(result["layers"]):
+        count = sum(prod(row["output_shape"]) for row in tables)
+        out.print(f"{count:,} tables of {totals['weights']:,} bits in all, which read {totals['macs']:,} bits a frame")
+        _files(folder)
+        return
     size = f"{totals['weights']:,} weights in {totals['memory_bits'] / 8192:,.1f} KiB"
     if result["config"]["prune"] is not None:
         size += f", {totals['density']:.1%} of them not zero"

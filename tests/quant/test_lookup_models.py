@@ -184,6 +184,7 @@ def test_a_run_folder(tmp_path):
     assert result["verification"]["float32_max_abs_diff"] == 0
     assert [(row["kind"], row["weights"], row["macs"]) for row in result["layers"]] == [("lookup", 60 * 16, 60 * 4)]
     net = load_checkpoint(tmp_path / "run/checkpoint.pt")
+    assert str(summary(net)).endswith("tables of 960 bits in all, which read 240 bits; nothing is multiplied")
     frames = np.load(tmp_path / "run/x_test.npy")
     session = InferenceSession(tmp_path / "run/model.onnx")
     found = np.concatenate([session.run(None, {"global_in": frame[None]})[0] for frame in frames])
