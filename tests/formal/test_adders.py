@@ -13,6 +13,7 @@ CELLS = Path(hw.__file__).parent / "kernels" / "cells"
 STRUCTURES = {
     "bf_ternary_adder": ("BF_LUT6_2", "+/xilinx/cells_sim.v"),
     "bf_short_adder": ("BF_LUT4", "+/ecp5/cells_sim.v"),
+    "bf_count_adder": ("BF_LUT4", "+/ecp5/cells_sim.v"),
 }
 """By cell the macro that chooses the structure, and the models of the family's cells."""
 CASES = [
@@ -28,6 +29,13 @@ SHORT = [
     {"B_MINUS": 1, "B_SHIFT": 1, "B_BITS": 2},
     {"A_SHIFT": 2, "A_BITS": 2, "A_SIGNED": 1, "WIDTH": 5},
     {"A_BITS": 1, "B_BITS": 1, "WIDTH": 4},
+]
+COUNTS = [
+    {},
+    {"A_BITS": 5, "B_BITS": 3, "WIDTH": 6},
+    {"A_BITS": 1, "B_BITS": 2, "B_COUNTED": 1},
+    {"A_BITS": 2, "B_BITS": 3, "B_COUNTED": 1},
+    {"A_BITS": 4, "B_BITS": 3, "B_COUNTED": 1, "WIDTH": 5},
 ]
 EVERY_SHORT = [
     {"A_SHIFT": s, "B_SHIFT": t, "A_SIGNED": g, "B_SIGNED": h, "B_MINUS": m, "A_BITS": a, "B_BITS": b, "WIDTH": w}
@@ -93,6 +101,15 @@ def test_two_operands(parameters, tmp_path):
     assert prove("bf_short_adder", parameters, text("bf_short_adder"), tmp_path)
 
 
+@pytest.mark.parametrize("parameters", COUNTS, ids=label)
+def test_two_counts(parameters, tmp_path):
+    """Whatever comes into the chain, for its end is open."""
+    source = text("bf_count_adder")
+    assert source.count(closed := "assign carries[0] = 1'b0;") == 1
+    assert prove("bf_count_adder", parameters, source, tmp_path)
+    assert prove("bf_count_adder", parameters, source.replace(closed, "assign carries[0] = a[0];"), tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("index", range(len(EVERY)))
 def test_every_combination_of_signs_and_places(index, tmp_path):
@@ -110,6 +127,7 @@ def test_every_short_adder(index, tmp_path):
     [
         ("bf_ternary_adder", "abc[1] & abc[2])) ^ inverted", "abc[1] | abc[2])) ^ inverted"),
         ("bf_short_adder", "(p & carry) |", "(p | carry) |"),
+        ("bf_count_adder", "16'h66AA", "16'h66A2"),
     ],
 )
 def test_a_wrong_structure_is_found(cell, right, wrong, tmp_path):
