@@ -250,7 +250,7 @@ METHODS: dict[str, Method] = {
         fraction=0.5,
     ),
     "slim": Method(
-        "channels and neurons are removed with their layers' weights, by one of many criteria (Li et al. 2017, ...)",
+        "channels and neurons go; criteria: l1, slimming, structured, less-is-more, neurons, lasso, uniform (see docs)",
         _slim,
         counts="channels",
         fraction=0.5,
