@@ -93,10 +93,10 @@ class Picture:
 
 
 IMAGES = (
-    Picture(Row("digits", "bank-balanced:8x8", 0.25, 1), FOLD, CLOCK_MHZ),
-    Picture(Row("digits", "magnitude", 0.1, 1), 1, 50.0),
+    Picture(Row("digits", "bank-balanced:8x8", 0.1, 2), 256, CLOCK_MHZ),
+    Picture(Row("digits", "bank-balanced:8x8", 0.25, 1), 256, CLOCK_MHZ),
 )
-BOARD, RTL_FRAMES, NETLIST_FRAMES = "ulx3s-85f", 64, 4
+BOARD, RTL_FRAMES, NETLIST_FRAMES = "ulx3s-85f", 16, 1
 
 
 def _weights(width: int, inputs: int) -> int:
