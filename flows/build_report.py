@@ -154,7 +154,10 @@ class Removed(Facts):
 
 
 class LookupTables(Facts):
-    """The size of a lookup network, without what was removed: its tables, their bits, and the bits of its encoders."""
+    """The size of a lookup network, without what was removed: its tables, their bits, and the bits of its encoders.
+
+    Tables that only pass a bit on to a later layer do not count.
+    """
 
     tables: int
     table_bits: int

@@ -5,15 +5,22 @@ from hw.ir.graph import Graph
 from hw.kernels.lookup_layer.kernel import LookupLayer
 from hw.kernels.thermometer.kernel import Thermometer
 
+PASSED = 0b10
+"""The contents of a table whose output is its only input."""
+
 
 def lookup_tables(graph: Graph) -> LookupTables | None:
-    """The tables of a graph, each counted once, whatever the number of positions; None where there are none."""
+    """The tables of a graph, each counted once, whatever the number of positions; None where there are none.
+
+    A table that only passes an input on is a register, and does not count.
+    """
     layers = [node.kernel for node in graph if isinstance(node.kernel, LookupLayer)]
+    counts = [sum(len(table.wires) != 1 or table.contents != PASSED for table in each.reduced) for each in layers]
     encoders = [node.kernel for node in graph if isinstance(node.kernel, Thermometer)]
     if not layers:
         return None
     return LookupTables(
-        tables=sum(len(each.tables) for each in layers),
-        table_bits=sum(each.tables.size for each in layers),
+        tables=sum(counts),
+        table_bits=sum(count * each.tables.shape[1] for count, each in zip(counts, layers, strict=True)),
         encoder_bits=sum(len(each.levels) for each in encoders),
     )

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from hw import finn
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph
 from hw.lowering.lower import lower, lower_model
@@ -240,6 +241,13 @@ def test_integer_inputs_are_compared_as_they_are(kind):
     bits = b.node("Cast", b.node("GreaterOrEqual", "x", levels), to=INT64)
     scores = b.counted(b.layer(bits, 5, 12, 4), 12)
     checked(b.model((scores, (1, 3), INT64), opset=16))
+
+
+def test_finn_has_no_form_for_tables():
+    b = builder(5)
+    bits, count = b.encoder("x")
+    with pytest.raises(BitfabricError, match=r"thermometer0 .*: FINN has no form for thermometer; use the open"):
+        finn.write(lower(voted(b, bits, count)))
 
 
 # --- near misses ---
