@@ -139,7 +139,8 @@ class Qonnx(Lowered):
 
 class Qdq(Lowered):
     """A model with ONNX's own quantizers (QuantizeLinear, DequantizeLinear), as onnxruntime, PyTorch and Brevitas
-    (QCDQ) write it. Its reference is ONNX Runtime, in float32 and without optimisation of the graph."""
+    (QCDQ) write it, or with lookup tables and no quantizers. Its reference is ONNX Runtime, in float32 and without
+    optimisation of the graph."""
 
     kind = "qdq"
     engine = "onnxruntime"

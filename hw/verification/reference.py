@@ -32,7 +32,7 @@ CHUNK_ELEMENTS = 1 << 22
 class Reference:
     """Executes a model on batches. Raises UsageError for a file that cannot be read.
 
-    ``execute`` is ONNX Runtime for a model that holds ONNX's own quantizers only, and otherwise qonnx; ``title`` says
+    ``execute`` is ONNX Runtime for a model that needs no QONNX, and otherwise qonnx; ``title`` says
     which in reports. ``loaded``: the result of ``hw.lowering.qonnx.load`` for the same model, if the caller already has
     it.
     """
