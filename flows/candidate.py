@@ -38,6 +38,8 @@ DEFAULT_UTILISATIONS: dict[Literal["quarter", "half", "most"], dict[str, float]]
 """Fractions of the device for a design with neither a requested rate nor a folding: the first that holds any."""
 CYCLE_SLACK = 2.0
 """Maximum ratio of cycles between a design that is faster by its clock and the design of the minimum interval."""
+FINER = 1.25, 1.5, 2.0, 3.0
+"""Clocks that the settings of kernels are tried for where a design misses its own, as multiples of it."""
 CLOCK_MARGIN = 0.85
 """Fraction of the estimated Fmax that placed designs reach, as measured by ``python -m benchmarks.clocks``."""
 ESTIMATE_ERROR = 1.3
@@ -131,7 +133,7 @@ class Candidate:
             table = self.folding_file.table
             return "folding", self._design(current_folding(apply_folding(self.graph, table)))
         if self.wanted_cycles is not None:
-            return "rate", self._design(choose.for_rate(self.search, self.wanted_cycles).folding)
+            return "rate", self._pipelined(choose.for_rate(self.search, self.wanted_cycles).folding)
         if self.config.fill:
             return "fill", self._max_throughput(self.budget(MAX_UTILISATION))
         if self.model.frontend.folded:
@@ -173,13 +175,25 @@ class Candidate:
         """The budget: the given fractions of the device's resources."""
         return Resources(**{name: int(shares[name] * have) for name, have in vars(self.device.capacity).items()})
 
+    def _pipelined(self, table: fold.FoldingTable) -> DesignPoint:
+        """The design with this folding. Where its estimated Fmax misses the clock, its kernels have the settings for a
+        higher one, as far as that raises it: a kernel's own settings do not consider the size of the design."""
+        best = self._design(table)
+        for factor in FINER:
+            if best.fmax is None or best.fmax.mhz >= self.clock_mhz:
+                break
+            finer = choose.tuned(self.graph, table, self.device.family, factor * self.clock_mhz)
+            if finer != best.folding:
+                best = max(best, self._design(finer), key=lambda each: each.fmax.mhz if each.fmax else 0.0)
+        return best
+
     def _fit_budget(self, budget: Resources, cycles: int = 0) -> DesignPoint:
         """The fastest design of at least ``cycles`` cycles per frame that fits a budget together with its FIFOs, whose
         depths follow from the folding; the smallest design where none fits."""
         left = budget
         while True:
             choice = choose.for_budget(self.search, left, cycles)
-            design = self._design(choice.folding)
+            design = self._pipelined(choice.folding)
             used = choose.estimate_resources(design.hardware, self.device.family)
             if self._within(design, budget) or not fits(choice.used, left):
                 return design

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from hw.host.files import write_text
 
+SMALL = 256
+"""Lookup tables of the kernel for which a calibration states periods of logic."""
 COLUMNS = ("of", "name", "period_ns", "growth")
 
 
@@ -17,13 +19,17 @@ class Period(NamedTuple):
     """The period of a path.
 
     Attributes:
-        ns: nanoseconds of the path in a kernel of one block RAM or DSP, or of 256 lookup tables.
+        ns: nanoseconds of the path in a kernel of one block RAM or DSP, or of ``SMALL`` lookup tables.
         growth: of a path through block RAM or DSPs, nanoseconds for each doubling of their number; of a path through
             logic, the exponent of the number of lookup tables.
     """
 
     ns: float
     growth: float
+
+    def at(self, lut: float) -> float:
+        """Nanoseconds of a path through logic, in a kernel of ``lut`` lookup tables."""
+        return self.ns * (max(1, lut) / SMALL) ** self.growth
 
 
 @dataclass(frozen=True)

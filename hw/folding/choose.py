@@ -4,12 +4,15 @@ The search (``hw.folding.search``) is exact under the resource model, which incl
 neighbours. FINN's SetFolding is greedy, layer by layer, and does not consider the device.
 """
 
+from dataclasses import replace
+
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.folding.search import CLOCK_MHZ, Choice, Search, vector, weights
 from hw.host.errors import UsageError
 from hw.ir.graph import Graph
-from hw.passes.fold import FoldingTable
+from hw.ir.kernel import SETTINGS
+from hw.passes.fold import FoldingTable, apply_folding
 
 
 def for_rate(search: Search, cycles: int) -> Choice:
@@ -51,6 +54,15 @@ def for_area(
     """The folding of ``for_budget`` for a share (0 to 1) of every resource ``available``; see ``for_cycles``."""
     budget = Resources(**{name: int(share * have) for name, have in vars(available).items()})
     return for_budget(Search(graph, family, available, clock_mhz=clock_mhz, plain=plain), budget).folding
+
+
+def tuned(graph: Graph, table: FoldingTable, family: Family, clock_mhz: float) -> FoldingTable:
+    """The folding ``table`` with the settings of its kernels (see Folding) for another clock."""
+    folded, made = apply_folding(graph, table), {}
+    for name, folding in table.items():
+        suited = folded.node(name).kernel.tuned(family, clock_mhz).folding
+        made[name] = replace(folding, **{each: getattr(suited, each) for each in SETTINGS if getattr(folding, each)})
+    return made
 
 
 def cost(used: Resources, available: Resources) -> float:

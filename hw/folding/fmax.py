@@ -26,8 +26,6 @@ BUFFER_BITS = 1024
 """Maximum size of a buffer of the shell that Yosys does not put in block RAM."""
 SHELL = 1000
 """Approximate number of lookup tables of the shell."""
-SMALL = 256
-"""Lookup tables of the kernel for which the calibration states periods."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def logic_period(kernel: Kernel, calibration: Calibration) -> Period:
 def period(kernel: Kernel, used: Resources, calibration: Calibration) -> float:
     """The longest path in nanoseconds of a kernel of ``used`` resources, placed alone."""
     logic = logic_period(kernel, calibration)
-    paths = [logic.ns * (max(1, used.lut) / SMALL) ** logic.growth]
+    paths = [logic.at(used.lut)]
     if used.bram:
         paths.append(calibration.bram.ns + calibration.bram.growth * log2(max(1, kernel.blocks_together(used))))
     if used.dsp:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hw.boards.targets import find_target
-from hw.fabric.fmax import Calibration, FmaxModel
+from hw.fabric.fmax import SMALL, Calibration, FmaxModel
 from hw.families import families, find_device, find_family, reference_device, spec_of
 from hw.folding import fmax
 from hw.host.errors import BitfabricError
@@ -86,7 +86,7 @@ def test_a_kernel_without_figures_has_those_of_its_role_and_is_named(monkeypatch
     assert guess.uncalibrated == ("threshold",)
     assert guess.mhz <= known.mhz
     kernel = next(node.kernel for node in graph if node.kernel.op == "threshold")
-    some = replace(kernel.resources(device.family), bram=0, dsp=0, lut=fmax.SMALL)
+    some = replace(kernel.resources(device.family), bram=0, dsp=0, lut=SMALL)
     assert fmax.period(kernel, some, fmax.model_of(device).calibration) == model.calibration.roles["quantize"].ns
     monkeypatch.setattr(fmax, "model_of", lambda device: uncalibrated(model, "threshold", "quantize"))
     with pytest.raises(BitfabricError, match=r"no Fmax figures of kernel threshold nor of its role quantize; "):

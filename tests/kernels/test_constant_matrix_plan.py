@@ -1,5 +1,6 @@
 """Plans of constant matrix-vector products: exact, with exact ranges, the same each time, made again if corrupted."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from qonnx.core.datatype import DataType
 
 from hw.fabric.resources import Resources
 from hw.families.ecp5.family import ECP5
 from hw.families.xc7.family import XC7
 from hw.folding.search import Search
 from hw.kernels.constant_matrix import planner
+from hw.kernels.constant_matrix.kernel import ConstantMatrix
 from hw.kernels.constant_matrix.planner import plan
+from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.native import cache
 from tests.builders.networks import perceptron
 
@@ -59,6 +63,21 @@ def test_a_limit_of_depth_holds(luts, arity):
     digits = max(sum(bin(v ^ 3 * v).count("1") for v in map(int, np.abs(row))) for row in weights)
     least = next(depth for depth in range(9) if arity**depth >= digits)
     assert plan(weights, (0, 15), luts, least).depth <= least
+
+
+@pytest.mark.parametrize("tables", [4, 6])
+def test_a_kernel_takes_the_plan_of_the_least_depth_where_it_saves_stages(tables):
+    """With registers after every adder it has fewer of them, too; where no stage is saved, the cheapest one is taken."""
+    weights = matrix(1, 16, 32, 4, 1.0)
+    kernel = ConstantMatrix(MatrixVector(weights, DataType["INT5"], DataType["UINT4"]), 1, 1, tables)
+    deep, least = plan(weights, (0, 15), tables), kernel._least_depth
+    assert kernel.plan.depth == least < deep.depth
+    assert kernel.plan.size(1) < deep.size(1)
+    together = kernel.fold(replace(kernel.folding, adders_per_stage=4))
+    if -(-deep.depth // 4) == -(-least // 4):
+        assert together.plan == deep
+    x = np.random.default_rng(2).integers(0, 16, (20, 32))
+    assert_array_equal(kernel.plan.evaluate(x), x @ weights.T)
 
 
 def test_a_matrix_with_work_for_one_trial_can_have_a_limit_of_depth(monkeypatch):

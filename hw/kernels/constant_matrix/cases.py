@@ -26,6 +26,7 @@ GRID = (
     # weights, inputs, outputs by inputs, share of zeros, adders per stage
     ("INT4", "UINT4", 16, 16, 0.7, 1), ("INT4", "UINT4", 16, 16, 0.7, 2), ("INT4", "UINT4", 16, 16, 0.7, 3),
     ("INT4", "UINT4", 16, 16, 0.7, 4), ("TERNARY", "BIPOLAR", 16, 32, 0.5, 4),
+    ("INT3", "UINT3", 16, 32, 0.0, 1),
 )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from hw.ir.stream import Stream
 from hw.kernels.constant_matrix import verilog
 from hw.kernels.constant_matrix.pipeline import Pipeline
 from hw.kernels.constant_matrix.plan import Plan
-from hw.kernels.constant_matrix.planner import plan
+from hw.kernels.constant_matrix.planner import TERNARY, plan
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.constant_product import ConstantProduct
 
@@ -36,6 +36,10 @@ MARGIN = 0.85
 LEAST = {4: 1 / 4, 6: 1 / 8}
 """By the inputs of a table: tables for each digit and each bit of an input that a plan is not expected to undercut.
 Random +-1 matrices of 64 x 64 take twice as many, others more."""
+EXPECTED = 2 / 3
+"""Adders of a plan for each digit of its matrix."""
+SAVED = 0.02
+"""Share of the bits of adders and registers that a plan may have more for each stage that it saves."""
 ADDERS, TABLE_INPUTS = 2, 4
 """The settings where none are stated: adders in series between registers, and inputs of the tables of a plan."""
 
@@ -46,13 +50,13 @@ def digits(matrix: np.ndarray) -> int:
     return int(np.bitwise_count(size ^ 3 * size).sum())
 
 
-def _adders(family: Family, clock_mhz: float) -> int:
-    """The largest number of adders in series whose measured period leaves a margin at a clock; 1 where none does, and
-    the default where nothing is measured."""
+def _adders(family: Family, clock_mhz: float, tables: float) -> int:
+    """The largest number of adders in series whose measured period leaves a margin at a clock, in a matrix of so many
+    ``tables``; 1 where none does, and the default where nothing is measured."""
     model = spec_of(family).fmax
     periods = model.calibration.kernels if model else {}
     names = {n: f"constant_matrix {n}" for n in range(1, MOST_ADDERS + 1)}
-    known = {n: periods[name].ns for n, name in names.items() if name in periods}
+    known = {n: periods[name].at(tables) for n, name in names.items() if name in periods}
     return max((n for n, ns in known.items() if ns <= MARGIN * 1000 / clock_mhz), default=1) if known else ADDERS
 
 
@@ -157,7 +161,14 @@ class ConstantMatrix(Kernel):
     def tuned(self, family: Family, clock_mhz: float) -> Self:
         """Tables of the family's size, and as many adders in series as its measured periods allow at this clock."""
         tables = 6 if family.lut_inputs >= 6 else 4
-        return self.fold(replace(self.folding, adders_per_stage=_adders(family, clock_mhz), table_inputs=tables))
+        adders = _adders(family, clock_mhz, self.pixels * self._expected_tables)
+        return self.fold(replace(self.folding, adders_per_stage=adders, table_inputs=tables))
+
+    @property
+    def _expected_tables(self) -> float:
+        """Lookup tables of the adders of a position, about, without a plan: two adders for three digits, of the bits of
+        an input and half of the levels."""
+        return EXPECTED * digits(self.product.weights) * (self.product.input_dtype.bitwidth() + self._least_depth / 2)
 
     def with_parity(self) -> Self:
         made = copy(self)  # There is no memory to protect; the product keeps the wish.
@@ -179,18 +190,37 @@ class ConstantMatrix(Kernel):
 
     @property
     def plan(self) -> Plan:
-        """The shifts and adders of the matrix.
+        """The shifts and adders of the matrix. Of the plan of any depth and the one of the least depth the latter, where it
+        has fewer stages and is not larger, adders and registers together (``SAVED``).
 
         One-bit inputs of -1 and +1 are planned as bits: W (2 b - 1) = 2 W b - ``offsets``.
         """
-        plans: dict[int, Plan] = vars(self)["_plans"]
-        if self.table_inputs not in plans:
+        deep, least = self._planned(0), self._least_depth
+        if (saved := deep.stages(self.adders_per_stage) - -(-least // self.adders_per_stage)) <= 0:
+            return deep
+        shallow = self._planned(least)
+        worth = shallow.size(self.adders_per_stage) <= (1 + SAVED * saved) * deep.size(self.adders_per_stage)
+        return shallow if worth else deep
+
+    def _planned(self, depth: int) -> Plan:
+        """The plan of at most ``depth`` adders in series, as far as possible; 0: of any depth."""
+        plans: dict[tuple[int, int], Plan] = vars(self)["_plans"]
+        if (key := (self.table_inputs, depth)) not in plans:
             matrix, stated = self.product.matrix, self.product.input_range
             dtype = self.product.input_dtype
             low, high = stated or (int(dtype.min()), int(dtype.max()))
-            made = plan(2 * matrix, (0, 1), self.table_inputs) if self._bipolar else None
-            plans[self.table_inputs] = made or plan(matrix, (low, high), self.table_inputs)
-        return plans[self.table_inputs]
+            made = plan(2 * matrix, (0, 1), self.table_inputs, depth) if self._bipolar else None
+            plans[key] = made or plan(matrix, (low, high), self.table_inputs, depth)
+        return plans[key]
+
+    @property
+    def _least_depth(self) -> int:
+        """The least number of adders in series that can add the digits of each row."""
+        size = np.abs(self.product.weights)
+        terms, depth = int(np.bitwise_count(size ^ 3 * size).sum(axis=1).max()), 0
+        while (3 if self.table_inputs == TERNARY else 2) ** depth < terms:
+            depth += 1
+        return depth
 
     @property
     def offsets(self) -> tuple[int, ...]:
@@ -221,7 +251,7 @@ class ConstantMatrix(Kernel):
     def resources(self, family: Family) -> Resources:
         logic = self.plan.resources(family, self.adders_per_stage) + self._offset_adders(family)
         control = Resources(lut=2, ff=self._pipeline.stages - 1)
-        out = cell_costs.stream_out(self.outputs()[0].width, self.credits, family)
+        out = cell_costs.registered_out(self.outputs()[0].width, self.credits, family)
         return sum((logic for _ in range(self.pixels)), out + control)
 
     def _offset_adders(self, family: Family) -> Resources:
@@ -231,7 +261,7 @@ class ConstantMatrix(Kernel):
     def least_resources(self, family: Family) -> Resources:
         """Fewer than planned matrices of random weights have taken: those of large matrices share most."""
         share = LEAST[self.table_inputs] * self._least_digits * self.product.input_dtype.bitwidth()
-        return cell_costs.stream_out(self.outputs()[0].width, 2, family) + Resources(int(self.pixels * share))
+        return cell_costs.registered_out(self.outputs()[0].width, 2, family) + Resources(int(self.pixels * share))
 
     @property
     def _least_digits(self) -> int:

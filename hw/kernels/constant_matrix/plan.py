@@ -118,6 +118,13 @@ class Plan:
     def resources(self, family: Family, adders_per_stage: int) -> Resources:
         """The plan itself: lookup tables of its adders, flip-flops behind the stages, except the last, and of values
         that wait."""
+        return Resources(self.luts(family), self._register_bits(adders_per_stage))
+
+    def size(self, adders_per_stage: int) -> int:
+        """Bits of all adders and registers."""
+        return sum(bits(each.low, each.high) for each in self.sums) + self._register_bits(adders_per_stage)
+
+    def _register_bits(self, adders_per_stage: int) -> int:
         last = self.stages(adders_per_stage) - 1
         made = [self.stage(s, adders_per_stage) for s in range(self.inputs + len(self.sums))]
         read = list(made)
@@ -127,8 +134,7 @@ class Plan:
         for out in self.outputs:
             if out is not None:
                 read[out.source] = last
-        ff = sum((read[s] - made[s]) * bits(*self.range(s)) for s in range(len(made)))
-        return Resources(self.luts(family), ff)
+        return sum((read[s] - made[s]) * bits(*self.range(s)) for s in range(len(made)))
 
 
 def from_tables(
