@@ -76,7 +76,7 @@ def show_kernels(found: Sequence[tuple[Measured, Kernel]], every: bool) -> None:
     """Errors by kernel and family, the largest ones named."""
     groups: dict[tuple[str, str], list[tuple[Measured, Resources]]] = defaultdict(list)
     for made, kernel in found:
-        groups[made.family, kernel.op].append((made, kernel.resources(find_family(made.family))))
+        groups[made.family, kernel.op].append((made, resources.synthesised(kernel, find_family(made.family))))
     rows = []
     for (family, op), cases in groups.items():
         errors = {made.case: error(used.lut, made.lut) for made, used in cases}

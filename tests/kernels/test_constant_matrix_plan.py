@@ -67,7 +67,7 @@ def test_a_limit_of_depth_holds(luts, arity):
 
 @pytest.mark.parametrize("tables", [4, 6])
 def test_a_kernel_takes_the_plan_of_the_least_depth_where_it_saves_stages(tables):
-    """With registers after every adder it has fewer of them, too; where no stage is saved, the cheapest one is taken."""
+    """With registers after every adder it has fewer of them, too; where no stage is saved, the cheapest is taken."""
     weights = matrix(1, 16, 32, 4, 1.0)
     kernel = ConstantMatrix(MatrixVector(weights, DataType["INT5"], DataType["UINT4"]), 1, 1, tables)
     deep, least = plan(weights, (0, 15), tables), kernel._least_depth

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.families import find_device
 from hw.families.ecp5 import ECP5
 from hw.folding import choose, finn_json
 from hw.ir.graph import Graph
+from hw.ir.kernel import Kernel
+from hw.kernels.constant_matrix.kernel import ConstantMatrix
 from hw.lowering.lower import lower
 from hw.passes.fifos import insert_fifos
 from hw.passes.fold import apply_folding
@@ -38,6 +41,14 @@ class Measured:
 def kernels(renew: bool = False) -> Table[Measured]:
     """Kernels of every grid, each beside ``hw.kernels.calibration.COMPANION``, less the companion."""
     return Table(FOLDER / "kernels.csv", Measured, renew)
+
+
+def synthesised(kernel: Kernel, family: Family) -> Resources:
+    """Resources of a kernel as estimated, without the lookup tables that place and route adds."""
+    used = kernel.resources(family)
+    if isinstance(kernel, ConstantMatrix):
+        return used - Resources(kernel.pixels * kernel.plan.feeds(family))
+    return used
 
 
 def whole_networks(renew: bool = False) -> Table[Measured]:

@@ -190,8 +190,8 @@ class ConstantMatrix(Kernel):
 
     @property
     def plan(self) -> Plan:
-        """The shifts and adders of the matrix. Of the plan of any depth and the one of the least depth the latter, where it
-        has fewer stages and is not larger, adders and registers together (``SAVED``).
+        """The shifts and adders of the matrix. There is a plan of any depth and one of the least depth; it is the latter
+        where that has fewer stages and is not larger, adders and registers together (``SAVED``).
 
         One-bit inputs of -1 and +1 are planned as bits: W (2 b - 1) = 2 W b - ``offsets``.
         """

@@ -8,7 +8,7 @@ import numpy as np
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.kernels.constant_matrix.adders import Operand, adder_luts, bits, negation_luts
+from hw.kernels.constant_matrix.adders import Operand, adder_luts, bits, feed_luts, is_short, negation_luts
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,20 @@ class Plan:
         for each in self.sums:
             operands = [Operand(*self.range(t.source), t.shift, t.sign) for t in each.terms]
             total += adder_luts(operands, (each.low, each.high), family)
-        negated = {t for t in self.outputs if t is not None and t.sign < 0}
-        return total + sum(negation_luts(self.range(t.source), family) for t in negated)
+        return total + sum(negation_luts(self.range(t.source), family) for t in self._negated)
+
+    @property
+    def _negated(self) -> set[Term]:
+        return {t for t in self.outputs if t is not None and t.sign < 0}
+
+    def feeds(self, family: Family) -> int:
+        """Of ``luts`` those that place and route adds to carry chains: synthesis does not count them."""
+        chains = len(self._negated)
+        for each in self.sums:
+            operands = [Operand(*self.range(t.source), t.shift, t.sign) for t in each.terms]
+            result = each.low, each.high
+            chains += not is_short(operands, result) and adder_luts(operands, result, family) > 0
+        return feed_luts(family) * chains
 
     def resources(self, family: Family, adders_per_stage: int) -> Resources:
         """The plan itself: lookup tables of its adders, flip-flops behind the stages, except the last, and of values

@@ -25,7 +25,7 @@ MOST_INPUT = 31
 """Maximum bits of the input."""
 ONE_CYCLE = 12, 7
 """Bits of the input, and thresholds of a channel, up to which all logic lies in one cycle."""
-ENCODED, DEPTH = 0.7, 1.2
+ENCODED, DEPTH = 0.7, 1.3
 """Lookup tables that one more comparison side by side adds to the number, and tables for every bit of a digit's number:
 synthesis takes some more where it saves a level."""
 
