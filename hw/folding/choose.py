@@ -58,7 +58,8 @@ def for_area(
 
 def tuned(graph: Graph, table: FoldingTable, family: Family, clock_mhz: float) -> FoldingTable:
     """The folding ``table`` with the settings of its kernels (see Folding) for another clock."""
-    folded, made = apply_folding(graph, table), {}
+    folded = apply_folding(graph, table)
+    made: FoldingTable = {}
     for name, folding in table.items():
         suited = folded.node(name).kernel.tuned(family, clock_mhz).folding
         made[name] = replace(folding, **{each: getattr(suited, each) for each in SETTINGS if getattr(folding, each)})

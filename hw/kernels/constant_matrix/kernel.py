@@ -190,7 +190,7 @@ class ConstantMatrix(Kernel):
 
     @property
     def plan(self) -> Plan:
-        """The shifts and adders of the matrix. There is a plan of any depth and one of the least depth; it is the latter
+        """The shifts and adders of the matrix. There is a plan of any depth and one of the least; it is the latter
         where that has fewer stages and is not larger, adders and registers together (``SAVED``).
 
         One-bit inputs of -1 and +1 are planned as bits: W (2 b - 1) = 2 W b - ``offsets``.
