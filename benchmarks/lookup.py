@@ -136,8 +136,7 @@ def main() -> None:
                 continue
             with TemporaryDirectory() as scratch:
                 run = (arguments.runs or Path(scratch)) / f"{name}-{seed}"
-                if not (run / "model.onnx").exists():
-                    found = train(case, seed, run)
+                found = train(case, seed, run)  # a run that is there is not trained again
                 found |= hardware(case, run / "model.onnx", Path(scratch), place)
             results[str(seed)] = found
             _keep(path, results)
