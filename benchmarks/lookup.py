@@ -64,7 +64,16 @@ CASES = {
     "digits-tfc": Case("tfc-w1a1", "digits", "lfe5u-85f", None, None, 75.0),
     "mnist": Case("lookup-m", "mnist", "lfe5u-85f", 98.1, 6000, 120.0, settings=_IMAGES),
     "mnist-large": Case("lookup-l", "mnist", "lfe5u-85f", 98.5, 11_500, 100.0, settings=_IMAGES),
-    "fashion": Case("lookup-l", "fashion-mnist", "lfe5u-85f", 88.0, 20_000, 100.0, settings=_IMAGES),
+    "fashion": Case(
+        "lookup-l",
+        "fashion-mnist",
+        "lfe5u-85f",
+        88.0,
+        20_000,
+        100.0,
+        options={"bits": 3, "tables": 6500},
+        settings=_IMAGES,
+    ),
 }
 
 
