@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import combinations, product
 
 import numpy as np
@@ -9,7 +10,7 @@ from hw.fabric.resources import Resources
 from hw.families import families, spec_of
 from hw.families.ecp5 import ECP5
 from hw.families.ice40 import ICE40
-from hw.folding import elimination, finn_json, program
+from hw.folding import choose, elimination, finn_json, program
 from hw.folding.choose import estimate_resources, for_budget, for_cycles
 from hw.folding.search import Search, choices
 from hw.host.errors import BitfabricError
@@ -272,3 +273,15 @@ def test_no_row_of_a_front_is_dominated(family):
             costs = [np.inf, *(choice.cost for choice in cheaper if choice)]
             dropped += sum(np.diff(np.minimum.accumulate(costs)) < 0) - len(front)
     assert dropped > 0, "no front had a dominated row"
+
+
+def test_settings_of_layers_in_logic_follow_the_clock():
+    """Registers behind every adder for a fast clock, behind four for a slow one; lanes and other layers stay."""
+    graph = perceptron(np.random.default_rng(1), [16, 12, 4], [("UINT4", "INT4"), ("UINT2", "INT4")])
+    table = choose.for_rate(Search(graph, ECP5, Resources(83_640, 83_640, 208, 156)), 1).folding
+    for clock_mhz, adders in ((400, 1), (20, 4)):
+        made = choose.tuned(graph, table, ECP5, clock_mhz)
+        assert {each.adders_per_stage for each in made.values() if each.adders_per_stage} == {adders}
+        assert {name: replace(each, adders_per_stage=0) for name, each in made.items()} == {
+            name: replace(each, adders_per_stage=0) for name, each in table.items()
+        }
