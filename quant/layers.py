@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from brevitas.nn import QuantConv1d, QuantConv2d, QuantIdentity, QuantLinear, QuantReLU
 from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
+from torch.nn.utils.parametrize import is_parametrized
 
 from quant.errors import QuantError
 from quant.quantizers.formed import Formed
@@ -44,10 +45,12 @@ class _Weights(QuantWeightBiasInputOutputLayer):
 
     @property
     def trained_weight(self) -> torch.nn.Parameter:
-        """The parameter that a training changes: ``weight``, or the values (K,) of tied weights."""
+        """The parameter that a training changes: the latent weight, or the values (K,) of tied weights."""
         form = self._form
         trained = None if form is None else form.trained
-        return self.weight if trained is None else trained
+        if trained is not None:
+            return trained
+        return self.parametrizations.weight.original if is_parametrized(self, "weight") else self.weight
 
     @torch.no_grad()
     def change_weight(self, change: Callable[[torch.Tensor], None]) -> None:
@@ -57,7 +60,7 @@ class _Weights(QuantWeightBiasInputOutputLayer):
         """
         form = self._form
         if form is None or form.trained is None:
-            change(self.weight)
+            change(self.trained_weight)
             return
         weight = form(self.weight)
         change(weight)

@@ -60,7 +60,7 @@ def parameter_groups(model: torch.nn.Module, learning_rate: float) -> list[dict[
             if isinstance(layer, TableLayer):
                 continue
             trained, weight = layer.trained_weight, layer.weight
-            if scheme.glorot_lr or trained is not weight:
+            if scheme.glorot_lr or trained.shape != weight.shape:
                 factor = glorot_factor(weight) if scheme.glorot_lr else 1.0
                 places = weight.numel() / trained.numel()
                 groups.append({"params": [trained], "lr": learning_rate * factor, "places": places})

@@ -121,7 +121,7 @@ def test_a_plan_from_the_cache_is_whole_and_made_once(tmp_path: Path, made_plans
 
 
 @pytest.mark.parametrize("family", [ECP5, XC7])
-def test_a_search_plans_each_matrix_once_and_the_next_search_none(family, made_plans: list[np.ndarray]):
+def test_a_search_plans_each_matrix_and_depth_once_and_the_next_search_none(family, made_plans: list[np.ndarray]):
     available = Resources(lut=24288, ff=24288, bram=56, dsp=28)
     types = [("INT3", "INT3"), ("UINT3", "INT3")]
 
@@ -130,10 +130,10 @@ def test_a_search_plans_each_matrix_once_and_the_next_search_none(family, made_p
         search = Search(graph, family, available, clock_mhz=100.0)
         return [(choice.interval, choice.used) for choice in search.pareto_front(available)]
 
-    first = front()
-    assert len(made_plans) == len(types)
+    first, planned = front(), len(made_plans)
+    assert len(types) <= planned <= 2 * len(types)  # of any depth, and of the least where that may save stages
     assert front() == first
-    assert len(made_plans) == len(types)
+    assert len(made_plans) == planned
 
 
 def test_resources_count_registers_and_what_waits():
