@@ -5,8 +5,7 @@
 
 module stream_out_properties #(
     parameter int WIDTH   = 8,
-    parameter int CREDITS = 2,
-    parameter int REGISTERED = 0
+    parameter int CREDITS = 2
 ) (
     input wire logic             clk,
     input wire logic             rst,
@@ -66,29 +65,6 @@ module stream_out_properties #(
   end
   if (CREDITS == 1) begin : g_single
     always_comb if (m_valid) assert (m_data == beats[0]);
-  end else if (REGISTERED != 0) begin : g_registered
-    // Invariant: the first beat is in the register, the others wait in their order.
-    always_comb begin
-      assert (bf_stream_out.g_registered.waiting == (count > COUNT'(1)));
-      if (m_valid) assert (m_data == beats[0]);
-    end
-    if (CREDITS == 2) begin : g_place
-      always_comb if (bf_stream_out.g_registered.waiting) assert (bf_stream_out.g_registered.first == beats[1]);
-    end else begin : g_places
-      function automatic int place(input int beat);
-        place = int'(bf_stream_out.g_registered.g_places.head) + beat;
-        if (place >= CREDITS - 1) place -= CREDITS - 1;
-      endfunction
-      int stored;
-      assign stored = int'(count) - int'(m_valid);
-      always_comb begin
-        assert (int'(bf_stream_out.g_registered.g_places.head) < CREDITS - 1);
-        assert (int'(bf_stream_out.g_registered.g_places.tail) == place(stored));
-        assert (int'(bf_stream_out.g_registered.g_places.stored) == stored);
-        for (int i = 0; i < CREDITS - 1; i++)
-          if (i < stored) assert (bf_stream_out.g_registered.g_places.mem[place(i)] == beats[i+1]);
-      end
-    end
   end else begin : g_buffer
     // Invariant: where the beats are in the ring.
     function automatic int place(input int beat);
@@ -112,9 +88,8 @@ module stream_out_properties #(
 endmodule
 
 bind bf_stream_out stream_out_properties #(
-    .WIDTH     (WIDTH),
-    .CREDITS   (CREDITS),
-    .REGISTERED(REGISTERED)
+    .WIDTH  (WIDTH),
+    .CREDITS(CREDITS)
 ) properties (
     .*
 );

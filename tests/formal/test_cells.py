@@ -39,8 +39,6 @@ def slow(cell: Cell, **parameters: int | str):
 CASES = [
     *(named(STREAM_OUT, WIDTH=w, CREDITS=c) for w, c in ((1, 1), (3, 2), (2, 3), (1, 4))),
     *(slow(STREAM_OUT, WIDTH=w, CREDITS=c) for w, c in ((3, 1), (2, 5), (3, 8))),
-    *(named(STREAM_OUT, WIDTH=w, CREDITS=c, REGISTERED=1) for w, c in ((2, 2), (1, 3), (2, 4))),
-    *(slow(STREAM_OUT, WIDTH=w, CREDITS=c, REGISTERED=1) for w, c in ((3, 1), (2, 6), (1, 9))),
     *(named(FIFO, WIDTH=w, DEPTH=d, BLOCK=0) for w, d in ((2, 1), (1, 2), (2, 3))),
     *(named(FIFO, WIDTH=w, DEPTH=d, BLOCK=1) for w, d in ((2, 2), (1, 4), (2, 5))),
     *(slow(FIFO, WIDTH=2, DEPTH=d, BLOCK=b) for d, b in ((8, 0), (3, 1), (8, 1))),
@@ -76,19 +74,6 @@ BROKEN = [
     (STREAM_OUT, {"CREDITS": 3}, "bf_stream_out", "if (take) head <=", "if (m_valid) head <="),
     (STREAM_OUT, {"CREDITS": 3}, "bf_stream_out", "ADDRESS'(CREDITS - 1)", "ADDRESS'(CREDITS)"),
     (STREAM_OUT, {"CREDITS": 3}, "bf_stream_out", "m_valid <= held != COUNT'(1);", "m_valid <= 1'b0;"),
-    *(
-        (STREAM_OUT, {"CREDITS": credits, "REGISTERED": 1}, "bf_stream_out", right, wrong)
-        for credits, right, wrong in (
-            (2, "if (push) first <= data;", "first <= data;"),
-            (2, "if (store || fetch) waiting", "if (store) waiting"),
-            (3, "(waiting || !advance)", "waiting"),
-            (3, "m_data <= waiting ? first : data;", "m_data <= data;"),
-            (3, "m_valid <= waiting || push;", "m_valid <= push;"),
-            (3, "if (store) tail", "if (push) tail"),
-            (4, "if (fetch) head", "if (advance) head"),
-            (4, "waiting <= stored != STORED'(1);", "waiting <= 1'b0;"),
-        )
-    ),
     (STREAM_OUT, {"CREDITS": 1}, "bf_stream_out", "if (push) m_data <= data;", "m_data <= data;"),
     (STREAM_OUT, {"CREDITS": 1}, "bf_stream_out", "else if (take) m_valid <= 1'b0;", ""),
     (FIFO, {"DEPTH": 2, "BLOCK": 0}, "bf_fifo", "assign put = s_valid && s_ready;", "assign put = s_valid;"),

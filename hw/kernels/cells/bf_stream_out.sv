@@ -1,15 +1,12 @@
 // Output buffer of every kernel: a FIFO with one credit per entry. The kernel may start a beat whenever `credit` is
 // high (`start`), and delivers it with `push` a fixed number of cycles later; it never stalls in between.
 // Initiation interval: 1 beat per cycle. Latency from `push` to m_valid: 1 cycle. A credit returns in the cycle after
-// the beat was taken. With REGISTERED = 1, m_data comes from a register, not from a memory that is read in the same
-// cycle, at the same latency: beats pass the memory unless others wait. That is for wide beats, whose memory has a
-// long read address.
+// the beat was taken.
 `default_nettype none
 
 module bf_stream_out #(
     parameter int WIDTH   = 8,  // bits of a beat
-    parameter int CREDITS = 2,  // beats started and not yet taken
-    parameter int REGISTERED = 0  // 1: m_data is a register
+    parameter int CREDITS = 2   // beats started and not yet taken
 ) (
     input  wire logic             clk,
     input  wire logic             rst,
@@ -49,61 +46,6 @@ module bf_stream_out #(
       else if (push) m_valid <= 1'b1;
       else if (take) m_valid <= 1'b0;
       if (push) m_data <= data;
-    end
-  end else if (REGISTERED != 0) begin : g_registered
-    localparam int PLACES = CREDITS - 1;
-    logic waiting, advance, store, fetch;
-    logic [WIDTH-1:0] first;  // of the beats that wait
-    assign advance = m_ready || !m_valid;
-    assign fetch   = advance && waiting;
-    assign store   = push && (waiting || !advance);
-    always_ff @(posedge clk) begin
-      if (rst) m_valid <= 1'b0;
-      else if (advance) m_valid <= waiting || push;
-      if (advance) m_data <= waiting ? first : data;
-    end
-
-    if (PLACES == 1) begin : g_place
-      always_ff @(posedge clk) begin
-        if (push) first <= data;
-        if (rst) waiting <= 1'b0;
-        else if (store || fetch) waiting <= store;
-      end
-    end else begin : g_places
-      localparam int ADDRESS = $clog2(PLACES);
-      localparam int STORED = $clog2(PLACES + 1);
-      localparam logic [127:0] STYLE = PLACES > 16 ? "distributed" : "auto";
-`ifndef __ICARUS__
-      (* ram_style = string'(STYLE) *)
-`endif
-      logic [WIDTH-1:0] mem[1 << ADDRESS];
-      logic [ADDRESS-1:0] head, tail;
-      logic [STORED-1:0] stored;
-
-      function automatic logic [ADDRESS-1:0] next(input logic [ADDRESS-1:0] pointer);
-        next = pointer == ADDRESS'(PLACES - 1) ? '0 : pointer + ADDRESS'(1);
-      endfunction
-
-      always_ff @(posedge clk) begin
-        if (push) mem[tail] <= data;  // the place is free, whether the beat waits or not
-        if (rst) begin
-          head    <= '0;
-          tail    <= '0;
-          stored  <= '0;
-          waiting <= 1'b0;
-        end else begin
-          if (store) tail <= next(tail);
-          if (fetch) head <= next(head);
-          if (store && !fetch) begin
-            stored  <= stored + STORED'(1);
-            waiting <= 1'b1;
-          end else if (fetch && !store) begin
-            stored  <= stored - STORED'(1);
-            waiting <= stored != STORED'(1);
-          end
-        end
-      end
-      assign first = mem[head];
     end
   end else begin : g_buffer
     localparam int ADDRESS = $clog2(CREDITS);

@@ -251,7 +251,7 @@ class ConstantMatrix(Kernel):
     def resources(self, family: Family) -> Resources:
         logic = self.plan.resources(family, self.adders_per_stage) + self._offset_adders(family)
         control = Resources(lut=2, ff=self._pipeline.stages - 1)
-        out = cell_costs.registered_out(self.outputs()[0].width, self.credits, family)
+        out = cell_costs.stream_out(self.outputs()[0].width, self.credits, family)
         return sum((logic for _ in range(self.pixels)), out + control)
 
     def _offset_adders(self, family: Family) -> Resources:
@@ -261,7 +261,7 @@ class ConstantMatrix(Kernel):
     def least_resources(self, family: Family) -> Resources:
         """Fewer than planned matrices of random weights have taken: those of large matrices share most."""
         share = LEAST[self.table_inputs] * self._least_digits * self.product.input_dtype.bitwidth()
-        return cell_costs.registered_out(self.outputs()[0].width, 2, family) + Resources(int(self.pixels * share))
+        return cell_costs.stream_out(self.outputs()[0].width, 2, family) + Resources(int(self.pixels * share))
 
     @property
     def _least_digits(self) -> int:

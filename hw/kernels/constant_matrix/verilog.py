@@ -39,8 +39,7 @@ module {name} #(
 TAIL = """\
   bf_stream_out #(
       .WIDTH  (PIXELS * {left}),
-      .CREDITS(STAGES + 1),
-      .REGISTERED(1)
+      .CREDITS(STAGES + 1)
   ) out (
       .clk,
       .rst,

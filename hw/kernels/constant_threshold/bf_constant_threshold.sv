@@ -77,8 +77,7 @@ module bf_constant_threshold #(
 
   bf_stream_out #(
       .WIDTH  (PIXELS * CHANNELS * OUT_BITS),
-      .CREDITS(LATENCY + 1),
-      .REGISTERED(1)
+      .CREDITS(LATENCY + 1)
   ) out (
       .clk,
       .rst,

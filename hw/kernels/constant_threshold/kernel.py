@@ -25,14 +25,9 @@ MOST_INPUT = 31
 """Maximum bits of the input."""
 ONE_CYCLE = 12, 7
 """Bits of the input, and thresholds of a channel, up to which all logic lies in one cycle."""
-ENCODED, DEPTH = 0.7, 1.3
+ENCODED, DEPTH = 0.7, 1.2
 """Lookup tables that one more comparison side by side adds to the number, and tables for every bit of a digit's number:
 synthesis takes some more where it saves a level."""
-
-
-WIDE, JOINED = 8, 1.7
-"""Inputs of the widest function of a slice with tables of four inputs from which on synthesis joins tables to such
-functions where all logic lies in one cycle, and what it takes more then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +119,6 @@ class ConstantThreshold(Threshold):
         if digits is None:
             moved = (falls > 0) | (self._offset % (1 << self.code_bits) > 0)
             tables, registers = self._comparisons(codes) + moved * (self.code_bits - 1), self.steps
-            if self._latency == 1 < self.steps and family.wide_inputs >= WIDE:
-                tables = JOINED * tables
         else:
             tables = self._tables(codes, digits)
             registers = self.code_bits + sum(digits[(len(digits) + 1) // 2 :])
@@ -133,7 +126,7 @@ class ConstantThreshold(Threshold):
         if self._latency > 1:
             ff = 1 + self.pixels * self.channels * registers
         width, credits = self.outputs()[0].width, self._latency + 1
-        return cell_costs.registered_out(width, credits, family) + Resources(round(lut), ff)
+        return cell_costs.stream_out(width, credits, family) + Resources(round(lut), ff)
 
     def _comparisons(self, codes: np.ndarray) -> np.ndarray:
         """Lookup tables of four inputs for comparisons side by side, and for the number that they make, by channel."""

@@ -21,36 +21,18 @@ def stream_out(width: int, credits: int, family: Family) -> Resources:
         return Resources(lut=2 if six else 3, ff=width + 2)
     count, address = credits.bit_length(), (credits - 1).bit_length()
     lut = 5 * count + 3 * address - 1 if six else 12 * count + 3 * address - 17
-    return Resources(lut, 3 * count + 2 * address + 1) + _beats(width, credits, family)
-
-
-def registered_out(width: int, credits: int, family: Family) -> Resources:
-    """Cost of ``bf_stream_out`` with ``REGISTERED`` = 1: beats that wait are before a multiplexer and a register."""
-    if credits == 1:
-        return stream_out(width, credits, family)
-    six, count, words = family.lut_inputs >= 6, credits.bit_length(), credits - 1
-    output = Resources(width + 3 * count - 1 if six else width + 6 * count - 3, width + count + 3)
-    if words == 1:
-        return output + Resources(ff=width)
-    stored, address = words.bit_length(), (words - 1).bit_length()
-    control = Resources(2 * stored + 3 * address if six else 3 * stored + 4 * address, stored + 2 * address + 2)
-    return output + control + _beats(width, words, family)
-
-
-def _beats(width: int, words: int, family: Family) -> Resources:
-    """Cost of the memory of an output buffer."""
-    places = 1 << (words - 1).bit_length()
+    kept, places = Resources(lut, 3 * count + 2 * address + 1), 1 << address
     if not family.lut_ram:
         each, past = BLOCK_COST
         blocks = family.blocks(places, width)
         if places * width > each * blocks + past:
-            return Resources(width, width, blocks)
-        return Resources(ram(places, width, family), ram_ff(places, width, family))
+            return kept + Resources(width, width, blocks)
+        return kept + Resources(ram(places, width, family), ram_ff(places, width, family))
     if places * width <= REGISTER_BITS:
-        return Resources(_registers(places, width), places * width)
-    depth, bits, luts = family.lut_ram
-    rows = -(-words // depth)
-    return Resources(rows * -(-width // bits) * luts + width * (rows - 1))
+        return kept + Resources(_registers(places, width), places * width)
+    words, bits, luts = family.lut_ram
+    rows = -(-credits // words)
+    return kept + Resources(rows * -(-width // bits) * luts + width * (rows - 1))
 
 
 def stream_join(inputs: int, family: Family) -> Resources:
