@@ -78,10 +78,10 @@ CASES = {
 
 
 def train(case: Case, seed: int, folder: Path) -> dict[str, Any]:
-    """Train a network of a case and return its test accuracy."""
+    """Train a network of a case and return its test accuracy and the seconds of the training."""
     config = TrainConfig(seed=seed, **case.settings)
     run = train_run(case.model, folder, config, data=case.data, model_options=case.options, progress=False, resume=True)
-    return {"accuracy": 100 * run["accuracy"]["test"]}
+    return {"accuracy": 100 * run["accuracy"]["test"], "seconds": run["seconds"]}
 
 
 def hardware(case: Case, path: Path, folder: Path, place: bool) -> dict[str, Any]:
@@ -114,6 +114,7 @@ def line(name: str, case: Case, results: Mapping[str, dict[str, Any]]) -> dict[s
         "seeds": f"{len(found)} of {case.seeds}",
         "test %": f"{mean(reached):.2f}" + (f" +- {stdev(reached):.2f}" if len(reached) > 1 else ""),
         "limit %": case.accuracy or "-",
+        "trained in s": " ".join(f"{each['seconds']:.0f}" for each in found if "seconds" in each) or "-",
         "cells after Yosys": round(mean(each["cells"] for each in built)) if built else "-",
         "placed": " ".join(f"{each['placed']:,}" for each in placed) or "-",
         "limit": case.cells or "-",
