@@ -236,7 +236,7 @@ def train(
 
     By lookup tables saved: bitfabric train tfc-w4a4 --prune 0.75 --target ulx3s-85f --fps 25000000 -o run/
 
-    A lookup network: bitfabric train lookup-s --augment shift -o run/
+    A lookup network: bitfabric train lookup-s -o run/
 
     With a float teacher: bitfabric train tfc-float -o teacher/ and bitfabric train tfc-w1a1 --teacher teacher/ -o run/
     """

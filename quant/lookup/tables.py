@@ -13,8 +13,8 @@ from quant.schemes.lookup import Lookup as LookupScheme
 Gradient = Literal["finite", "multilinear"]
 """How tables are trained. ``finite``: the forward pass of a training is that of the hardware, gradients are finite
 differences of the latent tables. ``multilinear``: a training computes with numbers from 0 to 1, the mean of each table
-for independent bits, and only evaluation and hardware compute with bits. On the digits (1,400 tables, validation part,
-mean of four seeds) ``finite`` reaches 97.8 % and ``multilinear`` 95.1 %, at 2.4 times the time."""
+for independent bits, and only evaluation and hardware compute with bits. On the digits (``lookup-s``, validation part
+of 0.2, mean of seeds 0 to 3) ``finite`` reaches 98.5 % and ``multilinear`` 97.9 %, at 3.8 times the time."""
 
 MOST_FAN_IN = 8
 
