@@ -4,21 +4,27 @@ what is missing, builds it and prints the table; ``--table`` only prints.
 Every case is a data set, a network and a device, with limits on the accuracy (mean over the seeds, which are fixed
 here), the logic cells and the clock, at one frame a cycle. Nothing is chosen on test frames. Inputs are the raw pixels;
 encoder, popcount and arg-max are counted. The networks of all seeds are synthesised; that of the first is placed
-(``--place all``: all are), out of context, with one seed of nextpnr.
+(``--place all``: all are), out of context, with one seed of nextpnr. Beside them are networks of one-bit weights for
+the same frames: ``digits-tfc`` at one frame a cycle, whose matrices are logic then (``constant_matrix``), and
+``digits-tfc-folded`` at a frame in 75 cycles.
+
+``--images`` builds images of seed 0 in ``--runs`` for boards, with the board's shell, verified to the netlist: the
+placed one, or for Gowin that behind synthesis.
 Results are kept in ``benchmarks/lookup/``, a file for each case. MNIST and Fashion-MNIST need ``$BITFABRIC_DATA``.
+``python -m benchmarks.published mnist`` prints what others have published, by convention.
 """
 
 import argparse
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks import report
+from benchmarks import board_images, report
 from benchmarks.conventions import Convention, table
 from flows.config import BuildConfig
 from flows.planner import Plan
@@ -31,14 +37,15 @@ from hw.timing.cycles import steady_state
 from quant import TrainConfig, train_run
 
 RESULTS = Path(__file__).parent / "lookup"
+IMAGES_FILE = RESULTS / "images.json"
 
 
 @dataclass(frozen=True)
 class Case:
     """A network for a data set, on a device.
 
-    ``accuracy`` in percent, ``cells`` and ``clock_mhz`` are its limits; None: there is none. ``settings`` are those of
-    the training.
+    ``accuracy`` in percent, ``cells`` and ``clock_mhz`` are its limits; None: there is none. ``cycles`` are those of a
+    frame, ``settings`` those of the training.
     """
 
     model: str
@@ -48,14 +55,19 @@ class Case:
     cells: int | None
     clock_mhz: float
     seeds: int = 3
+    cycles: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def encoder(self) -> str:
+        """What enters, and what is counted."""
+        return f"raw pixels of {({'digits': 5}).get(self.data, 8)} bits, encoder counted"
+
+    @property
     def convention(self) -> Convention:
         """What the rows of its table have in common."""
-        bits = {"digits": 5}.get(self.data, 8)
-        return Convention(self.data, f"raw pixels of {bits} bits, encoder counted", f"{self.target}, out of context")
+        return Convention(self.data, self.encoder, f"{self.target}, out of context")
 
 
 _IMAGES = {"epochs": 24, "batch_size": 128, "augment": "shift"}
@@ -63,6 +75,7 @@ CASES = {
     "digits": Case("lookup-s", "digits", "lfe5u-85f", 97.0, 4500, 120.0, seeds=10),
     "digits-ice40": Case("lookup-s", "digits", "ice40up5k", 95.0, 5280, 20.0, seeds=10, options={"tables": 700}),
     "digits-tfc": Case("tfc-w1a1", "digits", "lfe5u-85f", None, None, 75.0),
+    "digits-tfc-folded": Case("tfc-w1a1", "digits", "lfe5u-85f", None, None, 75.0, cycles=75),
     "mnist": Case("lookup-m", "mnist", "lfe5u-85f", 98.1, 6000, 120.0, settings=_IMAGES),
     "mnist-large": Case("lookup-l", "mnist", "lfe5u-85f", 98.5, 11_500, 100.0, settings=_IMAGES),
     "fashion": Case(
@@ -78,6 +91,22 @@ CASES = {
 }
 
 
+@dataclass(frozen=True)
+class Picture:
+    """An image of the network of a case, seed 0, for a board."""
+
+    case: str
+    board: str
+    clock_mhz: float
+
+
+IMAGES = (
+    Picture("digits", "ulx3s-85f", 75.0),
+    Picture("digits-ice40", "icebreaker", 20.0),
+    Picture("digits", "tangnano9k", 54.0),
+)
+
+
 def train(case: Case, seed: int, folder: Path) -> dict[str, Any]:
     """Train a network of a case and return its test accuracy and the seconds of the training."""
     config = TrainConfig(seed=seed, **case.settings)
@@ -86,8 +115,9 @@ def train(case: Case, seed: int, folder: Path) -> dict[str, Any]:
 
 
 def hardware(case: Case, path: Path, folder: Path, place: bool) -> dict[str, Any]:
-    """Cells and cycles of a network at one frame a cycle, and the clock where it is placed."""
-    plan = Plan(Model.open(path), BuildConfig(case.target, fps=case.clock_mhz * 1e6, clock_mhz=case.clock_mhz))
+    """Cells and cycles of a network, and the clock where it is placed."""
+    fps = case.clock_mhz * 1e6 / case.cycles
+    plan = Plan(Model.open(path), BuildConfig(case.target, fps=fps, clock_mhz=case.clock_mhz))
     device: Device = plan.device
     made = plan.point.hardware
     netlist = synthesise(generate(made, device.family), device, folder)
@@ -133,9 +163,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="only this many seeds")
     parser.add_argument("--place", choices=("first", "all", "none"), default="first", help="networks that are placed")
     parser.add_argument("--table", action="store_true", help="train and build nothing")
+    parser.add_argument("--images", nargs="*", metavar="BOARD", help="build these images (default: all) instead")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.cases if name not in CASES]:
         parser.error(f"no case {unknown[0]}; there are {', '.join(CASES)}")
+    if arguments.images is not None:
+        if arguments.runs is None:
+            parser.error("--images needs --runs, a folder for the trained networks and the images")
+        if unknown := sorted(set(arguments.images) - {picture.board for picture in IMAGES}):
+            parser.error(f"no image for {unknown[0]}; there are {', '.join(picture.board for picture in IMAGES)}")
+        build_images(arguments.runs, arguments.images)
+        return
     lines: dict[Convention, list[tuple[Convention, dict[str, object]]]] = {}
     for name in arguments.cases or CASES:
         case, path = CASES[name], RESULTS / f"{name}.json"
@@ -155,7 +193,33 @@ def main() -> None:
         if made := line(name, case, results):
             lines.setdefault(case.convention, []).append((case.convention, made))
     for rows in lines.values():
-        report.show(*table("Lookup networks at one frame a cycle", rows))
+        report.show(*table("Lookup networks, and others", rows))
+    show_images()
+
+
+def build_images(runs: Path, boards: Sequence[str]) -> None:
+    """Build the images for some boards or for all, and keep what they take."""
+    for picture in IMAGES:
+        if boards and picture.board not in boards:
+            continue
+        run, clock = runs / f"{picture.case}-0", picture.clock_mhz
+        train(CASES[picture.case], 0, run)  # a run that is there is not trained again
+        folder = runs / "images" / picture.board
+        found = board_images.build_image(run, picture.board, folder, fps=clock * 1e6, clock_mhz=clock)
+        results = json.loads(IMAGES_FILE.read_text()) if IMAGES_FILE.exists() else {}
+        _keep(IMAGES_FILE, results | {picture.board: found})
+    show_images()
+
+
+def show_images() -> None:
+    """Print the table of each board."""
+    results = json.loads(IMAGES_FILE.read_text()) if IMAGES_FILE.exists() else {}
+    for picture in IMAGES:
+        if found := results.get(picture.board):
+            case = CASES[picture.case]
+            convention = Convention(case.data, case.encoder, f"{picture.board}, placed, with the board's shell")
+            line = board_images.row(f"{picture.case}: {case.model}", found)
+            report.show(*table("Images", [(convention, line)]))
 
 
 def _keep(path: Path, results: Mapping[str, dict[str, Any]]) -> None:

@@ -21,9 +21,8 @@ from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks import report
+from benchmarks import board_images, report
 from benchmarks.conventions import Convention, table
-from flows import build
 from flows.config import BuildConfig
 from flows.planner import Plan
 from hw.folding.choose import estimate_resources
@@ -96,7 +95,7 @@ IMAGES = (
     Picture(Row("digits", "bank-balanced:8x8", 0.1, 2), 256, CLOCK_MHZ),
     Picture(Row("digits", "bank-balanced:8x8", 0.25, 1), 256, CLOCK_MHZ),
 )
-BOARD, RTL_FRAMES, NETLIST_FRAMES = "ulx3s-85f", 16, 1
+BOARD = "ulx3s-85f"
 
 
 def _weights(width: int, inputs: int) -> int:
@@ -138,42 +137,21 @@ def hardware(path: Path, kinds: Sequence[str] = ("unrolled", "folded")) -> dict[
 
 def build_image(picture: Picture, runs: Path) -> dict[str, Any]:
     """Build an image to the placed netlist; what it takes, and what every engine found."""
-    run = runs / picture.row.data / picture.row.name
-    made = build(
-        run / "model.onnx", BOARD, runs / "images" / picture.row.name, fps=picture.clock_mhz * 1e6 / picture.cycles,
-        clock_mhz=picture.clock_mhz, frames=run / "x_test.npy", labels=run / "y_test.npy", rtl_frames=RTL_FRAMES,
-        netlist_frames=NETLIST_FRAMES,
-    ).report  # fmt: skip
-    used = made.resources.model_dump(mode="json")
-    return {
-        **asdict(picture.row), "cycles": picture.cycles, "clock_mhz": made.clock_mhz, "fmax_mhz": made.fmax_mhz.placed,
-        "estimated_fmax_mhz": made.fmax_mhz.estimated, "interval": made.cycles.interval.model_dump(mode="json"),
-        "latency": made.cycles.latency.model_dump(mode="json"), "resources": used,
-        "logic_cells": made.logic_cells and made.logic_cells.model_dump(mode="json"),
-        "verified": {
-            name: {"frames": each.frames, "mismatches": each.mismatches, "accuracy": each.accuracy}
-            for name, each in made.verified.items()
-        },
-    }  # fmt: skip
+    run, clock = runs / picture.row.data / picture.row.name, picture.clock_mhz
+    folder = runs / "images" / picture.row.name
+    made = board_images.build_image(run, BOARD, folder, fps=clock * 1e6 / picture.cycles, clock_mhz=clock)
+    return {**asdict(picture.row), "cycles": picture.cycles, **made}
 
 
 def images_table(results: dict[str, Any]) -> list[tuple[Convention, dict[str, object]]]:
     """The rows of the table of images."""
-    lines = []
-    for each in results.values():
-        convention = Convention(each["data"], "none: pixels of 8 bits", f"{BOARD}, placed, with the board's shell")
-        checked = (f"{name} {c['mismatches']} of {c['frames']}" for name, c in each["verified"].items())
-        line: dict[str, object] = {
-            "network": f"{each['criterion']} {100 * each['density']:g} %",
-            "cycles a frame": each["interval"]["simulated"],
-            "latency": each["latency"]["simulated"],
-            "LUT": each["resources"]["lut"]["used"],
-            "BRAM": each["resources"]["bram"]["used"],
-            "Fmax MHz": f"{each['fmax_mhz']:.1f}",
-            "mismatches": ", ".join(checked),
-        }
-        lines.append((convention, line))
-    return lines
+    return [
+        (
+            Convention(each["data"], "none: pixels of 8 bits", f"{BOARD}, placed, with the board's shell"),
+            board_images.row(f"{each['criterion']} {100 * each['density']:g} %", each),
+        )
+        for each in results.values()
+    ]
 
 
 def page(data: str, results: dict[str, Any]) -> list[dict[str, object]]:

@@ -153,6 +153,10 @@ class Removed(Facts):
     layers: tuple[RemovedFrom, ...]
 
 
+def _counted(number: int, unit: str) -> str:
+    return f"{number:,} {unit}{'s' if number != 1 else ''}"
+
+
 class LookupTables(Facts):
     """The size of a lookup network, without what was removed: its tables, their bits, and the bits of its encoders.
 
@@ -166,8 +170,12 @@ class LookupTables(Facts):
     @property
     def summary(self) -> str:
         """The same in a line."""
-        counted = ((self.tables, "table"), (self.table_bits, "table bit"), (self.encoder_bits, "encoder bit"))
-        return ", ".join(f"{number:,} {unit}{'s' if number != 1 else ''}" for number, unit in counted)
+        return f"{_counted(self.tables, 'table')}, {self.bits}"
+
+    @property
+    def bits(self) -> str:
+        """The bits of the tables and of the encoders."""
+        return f"{_counted(self.table_bits, 'table bit')}, {_counted(self.encoder_bits, 'encoder bit')}"
 
 
 class Estimate(Facts):

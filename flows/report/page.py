@@ -141,6 +141,8 @@ def _tiles(report: BuildReport) -> list[tuple[str, str, str]]:
         if usage.available and used:
             share = f"{used / usage.available:.1%}"
             tiles.append((NAMES[name], share, f"{used:,} of {usage.available:,} {what}"))
+    if report.lookup:
+        tiles.append(("tables", f"{report.lookup.tables:,}", f"of the network: {report.lookup.bits}"))
     accuracies = [check.accuracy for check in report.verified.values() if check.accuracy is not None]
     if accuracies:
         frames = next(iter(report.verified.values())).frames

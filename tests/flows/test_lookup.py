@@ -20,7 +20,8 @@ def saved(spec: LookupModel, folder) -> str:
 
 def test_a_lookup_network_is_built_and_counted(tmp_path):
     path = saved(SPEC, tmp_path)
-    report = build(path, TARGET, tmp_path / "out", stop_after="simulate", rtl_frames=32).report
+    made = build(path, TARGET, tmp_path / "out", stop_after="simulate", rtl_frames=32)
+    report = made.report
     assert {name: check.mismatches for name, check in report.verified.items()} == dict.fromkeys(
         ("onnxruntime", "emulator", "rtl"), 0
     )
@@ -36,6 +37,10 @@ def test_a_lookup_network_is_built_and_counted(tmp_path):
     left = {each.name: each.channels - each.constant - each.equal - each.unused for each in report.removed.layers}
     assert report.lookup.tables <= left.get("lookup0", 24) + left.get("lookup1", 12)
     assert report.lookup.encoder_bits == left.get("thermometer0", 18)
+    page = made.write_report().read_text()
+    assert report.lookup.summary.startswith(f"{report.lookup.tables} tables, ")
+    assert f'<dd class="value">{report.lookup.tables}</dd>' in page
+    assert f'<dd class="what">of the network: {report.lookup.bits}</dd>' in page
 
 
 def test_an_estimate_states_the_tables(tmp_path):
@@ -46,5 +51,9 @@ def test_an_estimate_states_the_tables(tmp_path):
 
 def test_a_network_without_an_effect_is_refused(tmp_path):
     constant = LookupModel(features=1, levels=1, bits=1, layers=((3, 2),), seed=2)
+    path = saved(constant, tmp_path)
     with pytest.raises(BitfabricError, match="no output depends on any input: the tables of lookup0"):
-        estimate_build(saved(constant, tmp_path), TARGET)
+        estimate_build(path, TARGET)
+    with pytest.raises(BitfabricError, match="no output depends on any input: the tables of lookup0"):
+        build(path, TARGET, tmp_path / "out")
+    assert not (tmp_path / "out" / "build.json").exists()
