@@ -24,8 +24,10 @@ module bf_frame_in #(
   localparam int POSITION = $clog2(BITS + 1);
   localparam int PLACE = $clog2(WIDTH + 1);
   localparam int BEAT = $clog2(BEATS + 1);
+  localparam int IN_SLOT = $clog2(BEATS);  // bits of a beat's place in a frame
+  localparam int ADDRESS = IN_SLOT + 1;
 
-  (* no_rw_check *) logic [WIDTH-1:0] mem[2 << BEAT];
+  (* no_rw_check *) logic [WIDTH-1:0] mem[2 << IN_SLOT];
   logic [1:0] full;
   logic write_slot, read_slot;
   assign free = !full[write_slot];
@@ -39,7 +41,9 @@ module bf_frame_in #(
   logic [WIDTH-1:0] word;
   logic shift, store;
   assign shift = steps != '0 && left != '0;
-  always_ff @(posedge clk) if (store) mem[{write_slot, write_beat}] <= word;
+  logic [ADDRESS-1:0] to;
+  assign to = ADDRESS'(write_slot) << IN_SLOT | ADDRESS'(write_beat);
+  always_ff @(posedge clk) if (store) mem[to] <= word;
   always_ff @(posedge clk) begin
     store <= shift && filled == PLACE'(WIDTH - 1);
     if (s_valid) begin
@@ -71,7 +75,9 @@ module bf_frame_in #(
   assign move  = !read_valid || give;
   assign fetch = move && full[read_slot];
   assign last  = read_beat == BEAT'(BEATS - 1);
-  always_ff @(posedge clk) if (move) read <= mem[{read_slot, read_beat}];
+  logic [ADDRESS-1:0] from;
+  assign from = ADDRESS'(read_slot) << IN_SLOT | ADDRESS'(read_beat);
+  always_ff @(posedge clk) if (move) read <= mem[from];
   always_ff @(posedge clk) begin
     if (give) m_data <= read;
     if (rst) begin

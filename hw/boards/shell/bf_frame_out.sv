@@ -23,15 +23,19 @@ module bf_frame_out #(
   localparam int PLACE = $clog2(WIDTH + 1);
   localparam int BEAT = $clog2(BEATS + 1);
   localparam int OCTET = $clog2(OCTETS + 1);
+  localparam int IN_SLOT = $clog2(BEATS);  // bits of a beat's place in a frame
+  localparam int ADDRESS = IN_SLOT + 1;
 
-  (* no_rw_check *) logic [WIDTH-1:0] mem[2 << BEAT];
+  (* no_rw_check *) logic [WIDTH-1:0] mem[2 << IN_SLOT];
   logic [1:0] full;
   logic write_slot, read_slot, put;
   logic [BEAT-1:0] write_beat;
   assign s_ready  = !full[write_slot];
   assign put      = s_valid && s_ready;
   assign finished = put && write_beat == BEAT'(BEATS - 1);
-  always_ff @(posedge clk) if (put) mem[{write_slot, write_beat}] <= s_data;
+  logic [ADDRESS-1:0] to;
+  assign to = ADDRESS'(write_slot) << IN_SLOT | ADDRESS'(write_beat);
+  always_ff @(posedge clk) if (put) mem[to] <= s_data;
 
   // From beats, bit by bit, to octets. `some` goes on until the frame's last octet is taken.
   logic [BEAT-1:0] read_beat;
@@ -45,7 +49,9 @@ module bf_frame_out #(
   assign m_last = sent == OCTET'(OCTETS - 1);
   assign done   = m_valid && m_ready && m_last;
   assign empty  = filled == '0 && read_beat != BEAT'(BEATS);
-  always_ff @(posedge clk) read <= mem[{read_slot, read_beat}];
+  logic [ADDRESS-1:0] from;  // behind the last beat: of another one, which is not used
+  assign from = ADDRESS'(read_slot) << IN_SLOT | ADDRESS'(read_beat);
+  always_ff @(posedge clk) read <= mem[from];
   always_ff @(posedge clk) begin
     wait_read <= {wait_read[0], 1'b1};
     if (rst || done || !some) begin
