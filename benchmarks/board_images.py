@@ -8,11 +8,12 @@ from flows import build
 RTL_FRAMES, NETLIST_FRAMES = 16, 1
 
 
-def build_image(run: Path, board: str, folder: Path, *, fps: float, clock_mhz: float) -> dict[str, Any]:
-    """Build the image of the network in a run folder, verified on its test frames; what it takes, and what every engine
-    found."""
+def build_image(model: Path, board: str, folder: Path, *, fps: float, clock_mhz: float) -> dict[str, Any]:
+    """Build the image of a model in a run folder, verified on the run's test frames; what it takes, and what every
+    engine found."""
+    run = model.parent
     made = build(
-        run / "model.onnx", board, folder, fps=fps, clock_mhz=clock_mhz, frames=run / "x_test.npy",
+        model, board, folder, fps=fps, clock_mhz=clock_mhz, frames=run / "x_test.npy",
         labels=run / "y_test.npy", rtl_frames=RTL_FRAMES, netlist_frames=NETLIST_FRAMES,
     ).report  # fmt: skip
     return {

@@ -3,10 +3,10 @@ what is missing, builds it and prints the table; ``--table`` only prints.
 
 Every case is a data set, a network and a device, with limits on the accuracy (mean over the seeds, which are fixed
 here), the logic cells and the clock, at one frame a cycle. Nothing is chosen on test frames. Inputs are the raw pixels;
-encoder, popcount and arg-max are counted. The networks of all seeds are synthesised; that of the first is placed
-(``--place all``: all are), out of context, with one seed of nextpnr. Beside them are networks of one-bit weights for
-the same frames: ``digits-tfc`` at one frame a cycle, whose matrices are logic then (``constant_matrix``), and
-``digits-tfc-folded`` at a frame in 75 cycles.
+encoder, popcount and arg-max, which is added to each network, are counted. The networks of all seeds are synthesised;
+that of the first is placed (``--place all``: all are), out of context, with one seed of nextpnr. Beside them are
+networks of one-bit weights for the same frames: ``digits-tfc`` at one frame a cycle, with matrices in logic where that
+is cheaper (``constant_matrix``), and ``digits-tfc-folded`` at a frame in 75 cycles.
 
 ``--images`` builds images of seed 0 in ``--runs`` for boards, with the board's shell, verified to the netlist: the
 placed one, or for Gowin that behind synthesis.
@@ -23,6 +23,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import onnx
+from onnx import TensorProto, helper
 
 from benchmarks import board_images, report
 from benchmarks.conventions import Convention, table
@@ -103,7 +106,7 @@ class Picture:
 IMAGES = (
     Picture("digits", "ulx3s-85f", 75.0),
     Picture("digits-ice40", "icebreaker", 20.0),
-    Picture("digits", "tangnano9k", 54.0),
+    Picture("digits-ice40", "tangnano9k", 45.0),
 )
 
 
@@ -114,15 +117,32 @@ def train(case: Case, seed: int, folder: Path) -> dict[str, Any]:
     return {"accuracy": 100 * run["accuracy"]["test"], "seconds": run["seconds"]}
 
 
+def with_arg_max(path: Path, folder: Path) -> Path:
+    """The model of a network, (1, classes) scores, with the number of the highest one (1,) instead of them."""
+    model = onnx.load(path)
+    (scores,) = model.graph.output
+    model.graph.node.append(helper.make_node("ArgMax", [scores.name], ["class"], axis=1, keepdims=0))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("class", TensorProto.INT64, [1]))
+    made = folder / "classifier.onnx"
+    onnx.save(model, made)
+    return made
+
+
 def hardware(case: Case, path: Path, folder: Path, place: bool) -> dict[str, Any]:
-    """Cells and cycles of a network, and the clock where it is placed."""
+    """Cells and cycles of a network with its arg-max, and the clock where it is placed."""
     fps = case.clock_mhz * 1e6 / case.cycles
-    plan = Plan(Model.open(path), BuildConfig(case.target, fps=fps, clock_mhz=case.clock_mhz))
+    plan = Plan(Model.open(with_arg_max(path, folder)), BuildConfig(case.target, fps=fps, clock_mhz=case.clock_mhz))
     device: Device = plan.device
     made = plan.point.hardware
     netlist = synthesise(generate(made, device.family), device, folder)
     pace = steady_state(made)
-    found: dict[str, Any] = {"cells": netlist.resources.lut, "ff": netlist.resources.ff, "bram": netlist.resources.bram}
+    found: dict[str, Any] = {
+        "arg_max": True,
+        "cells": netlist.resources.lut,
+        "ff": netlist.resources.ff,
+        "bram": netlist.resources.bram,
+    }
     found |= {"interval": pace.interval, "latency": pace.latency}
     if place:
         placed = place_and_route(netlist.netlist, device, folder, case.clock_mhz, seeds=(1,))
@@ -131,13 +151,14 @@ def hardware(case: Case, path: Path, folder: Path, place: bool) -> dict[str, Any
 
 
 def line(name: str, case: Case, results: Mapping[str, dict[str, Any]]) -> dict[str, object] | None:
-    """A row of the table; None before anything was trained."""
+    """A row of the table; None before anything was trained. In parentheses: the networks that were synthesised."""
     found = list(results.values())
     if not found:
         return None
     reached = [each["accuracy"] for each in found]
-    built = [each for each in found if "cells" in each]
-    placed = [each for each in found if "placed" in each]
+    seconds = [each["seconds"] for each in found if "seconds" in each]
+    built = [each for each in found if "arg_max" in each] or [each for each in found if "cells" in each]
+    placed = [each for each in built if "placed" in each]
     rate = min((case.clock_mhz, *(each["fmax_mhz"] for each in placed))) * 1e6 / built[0]["interval"] if built else 0
     cells = mean(each["placed"] for each in placed) if placed else mean(each["cells"] for each in built) if built else 0
     return {
@@ -145,8 +166,9 @@ def line(name: str, case: Case, results: Mapping[str, dict[str, Any]]) -> dict[s
         "seeds": f"{len(found)} of {case.seeds}",
         "test %": f"{mean(reached):.2f}" + (f" +- {stdev(reached):.2f}" if len(reached) > 1 else ""),
         "limit %": case.accuracy or "-",
-        "trained in s": " ".join(f"{each['seconds']:.0f}" for each in found if "seconds" in each) or "-",
-        "cells after Yosys": round(mean(each["cells"] for each in built)) if built else "-",
+        "trained in s": f"{min(seconds):.0f} to {max(seconds):.0f}" if seconds else "-",
+        "arg-max": "-" if not built else "counted" if "arg_max" in built[0] else "not counted",
+        "cells after Yosys": f"{mean(each['cells'] for each in built):,.0f} ({len(built)})" if built else "-",
         "placed": " ".join(f"{each['placed']:,}" for each in placed) or "-",
         "limit": case.cells or "-",
         "MHz": " ".join(f"{each['fmax_mhz']:.0f}" for each in placed) or "-",
@@ -181,7 +203,7 @@ def main() -> None:
         for seed in () if arguments.table else range(min(case.seeds, arguments.seeds or case.seeds)):
             place = arguments.place == "all" or (arguments.place == "first" and seed == 0)
             found = results.get(str(seed), {})
-            if ("placed" if place else "cells") in found:
+            if ("placed" if place else "cells") in found and "arg_max" in found:
                 continue
             with TemporaryDirectory() as scratch:
                 run = (arguments.runs or Path(scratch)) / f"{name}-{seed}"
@@ -205,7 +227,8 @@ def build_images(runs: Path, boards: Sequence[str]) -> None:
         run, clock = runs / f"{picture.case}-0", picture.clock_mhz
         train(CASES[picture.case], 0, run)  # a run that is there is not trained again
         folder = runs / "images" / picture.board
-        found = board_images.build_image(run, picture.board, folder, fps=clock * 1e6, clock_mhz=clock)
+        model = with_arg_max(run / "model.onnx", run)
+        found = board_images.build_image(model, picture.board, folder, fps=clock * 1e6, clock_mhz=clock)
         results = json.loads(IMAGES_FILE.read_text()) if IMAGES_FILE.exists() else {}
         _keep(IMAGES_FILE, results | {picture.board: found})
     show_images()

@@ -139,7 +139,9 @@ def build_image(picture: Picture, runs: Path) -> dict[str, Any]:
     """Build an image to the placed netlist; what it takes, and what every engine found."""
     run, clock = runs / picture.row.data / picture.row.name, picture.clock_mhz
     folder = runs / "images" / picture.row.name
-    made = board_images.build_image(run, BOARD, folder, fps=clock * 1e6 / picture.cycles, clock_mhz=clock)
+    made = board_images.build_image(
+        run / "model.onnx", BOARD, folder, fps=clock * 1e6 / picture.cycles, clock_mhz=clock
+    )
     return {**asdict(picture.row), "cycles": picture.cycles, **made}
 
 
