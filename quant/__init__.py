@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from quant.errors import QuantError, require_training
 
 if TYPE_CHECKING:
-    from quant import compression, lookup, robustness, schemes
+    from quant import compression, distillation, lookup, robustness, schemes
     from quant.cost import CostModel, LayerBits, LayerCost, LayerShape
     from quant.data import DataSet, load_data
     from quant.metrics import summary
@@ -41,6 +41,7 @@ _HOMES = {
     "compress_run": "quant.training.compress",
     "compression": "quant.compression",
     "create_model": "quant.models",
+    "distillation": "quant.distillation",
     "robustness": "quant.robustness",
     "export": "quant.qonnx.export",
     "list_models": "quant.models",
@@ -71,6 +72,7 @@ __all__ = [
     "compress_run",
     "compression",
     "create_model",
+    "distillation",
     "export",
     "fit",
     "list_models",

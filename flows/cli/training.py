@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from flows.cli.arguments import AsJson, emit, pairs
+from quant.distillation.settings import TERMS, Distillation
 from quant.errors import QuantWarning
 from quant.training.config import (
     Augmentation,
@@ -26,6 +27,7 @@ from quant.training.config import (
 _PRUNING = "Pruning during the training"
 _SLIMMING = "Penalty that makes channels superfluous, for bitfabric compress --method slim --criterion NAME"
 _TYING = "Tied weights"
+_TEACHING = "Learning from a trained network"
 _OPTION = {name: f"--prune-{name}" for name in ("layers", "structure", "span", "by", "lasso", "decay")}
 _LIGHTNING = "Devices (Lightning's own options)"
 
@@ -92,6 +94,22 @@ def _tying(structure: str | None, layers: list[str] | None) -> Tying | None:
     return Tying(structure, None if layers is None else tuple(layers))
 
 
+def _distillation(teachers: list[Path] | None, terms: str | None, **given: Any) -> Distillation | None:
+    """The settings of ``--distill`` and its kin. Raises typer.BadParameter for any of them without ``--teacher``."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if terms is not None:
+        chosen["terms"] = tuple(term.strip() for term in terms.split(","))
+    if not chosen:
+        return None
+    if not teachers:
+        first = next(iter(chosen))
+        option = {"terms": "distill", "layers": "distill-layers", "hint_share": "hint-share"}.get(first, first)
+        raise typer.BadParameter(f"--{option} needs --teacher RUN/")
+    if "layers" in chosen:
+        chosen["layers"] = tuple(chosen["layers"])
+    return Distillation(**chosen)
+
+
 def _cost(pruning: Pruning | None, target: str | None, fps: float | None) -> Any:
     """The cost model of ``--target`` and ``--fps``; None without a target."""
     if pruning is None or target is None:
@@ -135,10 +153,46 @@ def train(
         int | None, typer.Option(min=1, help="end after so many epochs without a better one; needs --validation")
     ] = None,
     augment: Annotated[Augmentation | None, typer.Option(help="change training images at random")] = None,
-    teacher: Annotated[
-        Path | None, typer.Option(metavar="RUN/", help="run of a network to learn from (knowledge distillation)")
+    start: Annotated[
+        Path | None, typer.Option(metavar="RUN/", help="run of a network of these layers, whose weights it starts with")
     ] = None,
-    temperature: Annotated[float | None, typer.Option(help="of the teacher's outputs (default: 4)")] = None,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN/",
+            help="run of a network to learn from (knowledge distillation); several are an ensemble",
+            rich_help_panel=_TEACHING,
+        ),
+    ] = None,
+    distill: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TERM[:WEIGHT],...",
+            help=f"what is learned: {', '.join(TERMS)} (default: soft; labels always count, unless labels:0)",
+            rich_help_panel=_TEACHING,
+        ),
+    ] = None,
+    distill_layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STUDENT=TEACHER",
+            help="modules whose outputs are compared, as hidden.1=hidden.2 (default: by position and size)",
+            rich_help_panel=_TEACHING,
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="of soft targets (default: 4)", rich_help_panel=_TEACHING)
+    ] = None,
+    hint_share: Annotated[
+        float | None,
+        typer.Option(help="share of the epochs that only learns the hint (default: 0.3)", rich_help_panel=_TEACHING),
+    ] = None,
+    pseudo: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=0, help="samples made up for each one, labelled by the teacher", rich_help_panel=_TEACHING
+        ),
+    ] = None,
     prune: Annotated[
         float | None,
         typer.Option(metavar="FRACTION", help="share of the weights that becomes zero", rich_help_panel=_PRUNING),
@@ -239,6 +293,8 @@ def train(
     A lookup network: bitfabric train lookup-s -o run/
 
     With a float teacher: bitfabric train tfc-float -o teacher/ and bitfabric train tfc-w1a1 --teacher teacher/ -o run/
+
+    By its feature maps too: bitfabric train lenet5-w1a1 --teacher teacher/ --distill soft,attention -o run/
     """
     if slim_strength is not None and slim_penalty is None:
         raise typer.BadParameter("--slim-strength needs --slim-penalty")
@@ -249,7 +305,9 @@ def train(
         "validation": validation,
         "patience": patience,
         "augment": augment,
-        "temperature": temperature,
+        "distill": _distillation(
+            teacher, distill, layers=distill_layers, temperature=temperature, hint_share=hint_share, pseudo=pseudo
+        ),
         "prune": _pruning(
             prune,
             layers=prune_layers,
@@ -276,7 +334,7 @@ def train(
     with _warnings_in_one_line():
         result = train_run(
             model, out, config, data=data, scheme=scheme, scheme_options=scheme_options, model_options=model_options,
-            teacher=teacher, cost=_cost(config.prune, target, fps), progress=not as_json, resume=resume,
+            teacher=teacher, start=start, cost=_cost(config.prune, target, fps), progress=not as_json, resume=resume,
         )  # fmt: skip
     if result.pop("rank"):
         return  # one of several processes of this training; the first one reports

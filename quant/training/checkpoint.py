@@ -64,13 +64,13 @@ def load_checkpoint(path: str | os.PathLike[str]) -> "Network":
     return model.eval()
 
 
-def checkpoint_file(place: str | os.PathLike[str]) -> Path:
+def checkpoint_file(place: str | os.PathLike[str], what: str = "teacher") -> Path:
     """Returns the checkpoint in a run folder, or ``place`` itself if it is a file.
 
-    Raises QuantError (status 2) if neither exists.
+    Raises QuantError (status 2) if neither exists. ``what`` is the word for it.
     """
     path = Path(place)
     path = path / "checkpoint.pt" if path.is_dir() else path
     if not path.is_file():
-        raise QuantError(f"no teacher {place}: give a folder that bitfabric train left, or a checkpoint", status=2)
+        raise QuantError(f"no {what} {place}: give a folder that bitfabric train left, or a checkpoint", status=2)
     return path

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from quant import schemes
 from quant.cost import CostModel
 from quant.data import load_data
+from quant.distillation.settings import Distillation
 from quant.errors import QuantError
 from quant.files import sha256, write_bytes
 from quant.structure import structure
@@ -63,10 +64,9 @@ def compress_run(
 
     Returns the content of ``metrics.json`` (see ``train_run``), with ``compression``: ``method``, ``options``,
     ``fraction``, ``layers``, ``savings`` (of a weight or channel of each layer, with ``by``), ``config`` of the
-    training, XX
-    ``after``, ``weights`` of each layer (``name``, ``weights``, ``before`` and ``after``, the numbers that are not 0),
-    and ``source``: ``path`` and ``sha256`` of the checkpoint, and the ``compression`` of the source. ``scheme`` and
-    ``config`` are those of the original training.
+    training, ``accuracy`` (``before``, ``compressed``, ``after``), ``weights`` of each layer (``name``, ``weights``,
+    ``before`` and ``after``, the numbers that are not 0), and ``source``: ``path`` and ``sha256`` of the checkpoint,
+    and the ``compression`` of the source. ``scheme`` and ``config`` are those of the original training.
 
     An interrupted call keeps its state in ``.checkpoint`` of ``out``; ``resume=True`` continues from it, and the result
     is that of an uninterrupted one.
@@ -126,9 +126,9 @@ def compress_run(
         if not chosen.binary:
             _check_weights(model, patterns, source)
         _bind(checkpoint, key, resume)
-        teacher = before["teacher"] and before["teacher"]["path"]
+        teachers = before["teacher"] and [each["path"] for each in before["teacher"]]
         task = Task(
-            model, dataset, share, settings, patterns, saved, config, teacher, checkpoint / "method", resume, progress
+            model, dataset, share, settings, patterns, saved, config, teachers, checkpoint / "method", resume, progress
         )
         try:
             measured = _compress(task, chosen, rates if epochs else None, checkpoint / "tuned", work)
@@ -163,7 +163,7 @@ def _compress(
         if rates is not None:
             result = fit(
                 small, task.data, replace(task.config, learning_rate=rates),
-                teacher=task.teacher, checkpoint=checkpoint, resume=task.resume, progress=task.progress,
+                teacher=task.teachers, checkpoint=checkpoint, resume=task.resume, progress=task.progress,
             )  # fmt: skip
     measured = write_network(small, result, task.data, work)
     reached["after"] = measured["accuracy"]["test"]
@@ -232,6 +232,7 @@ def _config(metrics: Mapping[str, Any], source: Path, epochs: int) -> TrainConfi
             "prune": None,
             "slimming": None,
             "tie": None,
+            "distill": Distillation(**metrics["config"]["distill"]),
             "epochs": max(1, epochs),
             "trainer": TrainerOptions(**trainer),
         }

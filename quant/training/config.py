@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
+from quant.distillation.settings import Distillation
 from quant.errors import QuantError
 from quant.structure import structure as read_structure
 from quant.ties import ties as read_ties
@@ -232,9 +233,8 @@ class TrainConfig:
       with the best accuracy on it are kept. With 0 the whole training set is used and the last epoch is kept.
     - ``patience``: number of epochs without a better validation accuracy after which the training ends. None: it never
       ends early.
-    - ``temperature`` T > 0 and ``distill_weight`` >= 0: with a teacher, the loss has the additional term
-      ``distill_weight * T**2 * KL(softmax(teacher / T) || softmax(student / T))`` (Hinton, Vinyals, Dean, "Distilling
-      the knowledge in a neural network", 2015).
+    - ``distill``: what is learned from a teacher (``quant.distillation.Distillation``). Without a teacher it has no
+      effect.
     - ``prune``: gradual pruning (``quant.Pruning``). None: no weight is pruned.
     - ``slimming``: a penalty on channels (``quant.Slimming``). None: there is none.
     - ``tie``: tied weights of a new network (``quant.Tying``). None: weights are tied only where the network's are.
@@ -246,8 +246,7 @@ class TrainConfig:
     - ``learning_rate`` is not two finite numbers, the first positive and the last not negative;
     - unknown ``loss``; ``label_smoothing`` out of range or with another loss than the cross entropy;
     - ``patience`` below 1 or without a validation part;
-    - unknown ``augment``;
-    - ``temperature`` not positive or ``distill_weight`` negative.
+    - unknown ``augment``.
 
     ``fit`` checks what depends on the network or on the data.
     """
@@ -261,8 +260,7 @@ class TrainConfig:
     augment: Augmentation | None = None
     validation: float = 0.0
     patience: int | None = None
-    temperature: float = 4.0
-    distill_weight: float = 1.0
+    distill: Distillation = field(default_factory=Distillation)
     prune: Pruning | None = None
     slimming: Slimming | None = None
     tie: Tying | None = None
@@ -292,12 +290,6 @@ class TrainConfig:
         if self.augment is not None and self.augment not in get_args(Augmentation):
             raise QuantError(
                 f"no augmentation {self.augment!r}: choose {' or '.join(get_args(Augmentation))}", status=2
-            )
-        if not self.temperature > 0 or not self.distill_weight >= 0:
-            raise QuantError(
-                f"temperature={self.temperature} (above 0) or distill_weight={self.distill_weight} (at least 0) is out "
-                "of its range",
-                status=2,
             )
 
 

@@ -1,7 +1,6 @@
 """Deep Compression of a trained network."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from quant.compression.pruning import prune
 from quant.compression.sharing import share_weights
 from quant.compression.weights import Layers
 from quant.data import DataSet
+from quant.distillation.teacher import TeacherLike
 from quant.models.network import Network
 from quant.training.config import CENTROID_RATE, TrainConfig
 from quant.training.loop import fit
@@ -23,7 +23,7 @@ def deep_compression(
     clusters: int | Mapping[str, int] = 32,
     centroid_rate: tuple[float, float] = CENTROID_RATE,
     layers: Layers = None,
-    teacher: Network | str | os.PathLike[str] | None = None,
+    teacher: TeacherLike | Sequence[TeacherLike] | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
     progress: bool | None = None,

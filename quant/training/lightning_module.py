@@ -11,6 +11,7 @@ import torch
 from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from torch.nn import functional
 
+from quant.distillation.guide import Guide
 from quant.lookup.tables import TableLayer
 from quant.models.network import Network
 from quant.quantizers.glorot import glorot_bound
@@ -98,12 +99,12 @@ class Training(lightning.LightningModule):
         epochs: int,
         batches: Batches,
         request: Mapping[str, Any],
-        teach: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        guide: Guide | None = None,
         best: KeepBest | None = None,
     ) -> None:
         super().__init__()
         self.model, self.rates, self.epochs, self.batches = model, rates, epochs, batches
-        self.loss_function, self.teach, self.best = loss, teach, best
+        self.loss_function, self.guide, self.best = loss, guide, best
         self.request = json.dumps(request)
         self.schemes = scheme_layers(model)
         self.history: list[Epoch] = []
@@ -126,8 +127,8 @@ class Training(lightning.LightningModule):
         x, y = batch
         logits = self.model(x)
         loss = self.loss_function(logits, y)
-        if self.teach is not None:
-            loss = loss + self.teach(logits, x)
+        if self.guide is not None:
+            loss = self.guide(logits, x, y, loss, self.current_epoch)
         self.sums += torch.stack((loss.detach(), (logits.argmax(1) == y).sum()))
         return loss
 
@@ -167,7 +168,10 @@ class Training(lightning.LightningModule):
         return last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * done))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        optimizer = self.model.scheme.optimizer(parameter_groups(self.model, self.rates[0]))
+        groups = parameter_groups(self.model, self.rates[0])
+        if self.guide is not None and (apart := list(self.guide.comparisons.parameters())):
+            groups.append({"params": apart, "lr": self.rates[0], "places": 1.0})
+        optimizer = self.model.scheme.optimizer(groups)
         for group in optimizer.param_groups:
             if isinstance(optimizer, torch.optim.SGD):  # Adam's steps do not depend on the size of the gradients
                 group["lr"] /= group["places"]

@@ -23,13 +23,15 @@ from torch.nn import functional
 from quant.compression.tying import tie_layers
 from quant.cost import CostModel
 from quant.data import DataSet, load_data, stratified
+from quant.distillation.guide import Guide
+from quant.distillation.pseudo import pseudo_data
+from quant.distillation.teacher import Teacher, TeacherLike
 from quant.errors import QuantError
 from quant.metrics import accuracy, summary
 from quant.models.network import Network, check_input_shape
 from quant.training.batches import Batches
 from quant.training.callbacks import Bar, KeepBest, KeepCheckpoint
 from quant.training.config import TrainConfig, TrainerOptions, check_label_smoothing
-from quant.training.distillation import Teacher, distillation_loss
 from quant.training.lightning_module import LOSSES, Epoch, Training, hand_out
 from quant.training.lookup import SAMPLES, LookupTraining, freeze_constants, has_tables
 from quant.training.penalties import penalty_of, penalty_savings
@@ -66,7 +68,7 @@ def fit(
     data: DataSet | str = "digits",
     config: TrainConfig | None = None,
     *,
-    teacher: Network | str | os.PathLike[str] | None = None,
+    teacher: TeacherLike | Sequence[TeacherLike] | None = None,
     cost: CostModel | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -81,8 +83,8 @@ def fit(
     has none. Layers of tables learn their wires (``quant.schemes.lookup.Lookup``). Equal arguments produce equal
     results on the same CPU.
 
-    ``teacher`` is a trained network, float or quantized, or a run folder or checkpoint that contains one. The model
-    learns its outputs in addition to the labels (``config.temperature``, ``config.distill_weight``).
+    ``teacher`` is a trained network, float or quantized, or a run folder or checkpoint that contains one, or several of
+    these (an ensemble). The model learns from it what ``config.distill`` states, in addition to the labels.
 
     ``config.prune`` prunes the network gradually while it is trained. With a validation part, only epochs after the
     last pruning can be the best one. ``config.slimming`` makes channels superfluous. ``cost`` states what layers cost
@@ -131,8 +133,9 @@ def fit(
         "changes": model.changes, "data": data.name,
         "epochs": epochs, "seed": seed, "batch_size": batch_size, "learning_rate": rates, "loss": loss,
         "label_smoothing": config.label_smoothing, "augment": config.augment, "validation": config.validation,
-        "patience": config.patience, "teacher": tutor and tutor.network.name, "temperature": config.temperature,
-        "distill_weight": config.distill_weight, "prune": None if config.prune is None else asdict(config.prune),
+        "patience": config.patience, "teacher": tutor and tutor.names,
+        "distill": None if tutor is None else asdict(config.distill),
+        "prune": None if config.prune is None else asdict(config.prune),
         "savings": saved, "slimming": None if config.slimming is None else asdict(config.slimming),
         "channel_savings": channels,
         "tie": None if config.tie is None else asdict(config.tie),
@@ -162,31 +165,39 @@ def fit(
                 f"batch_size={batch_size} cannot be shared by {processes} processes: take a multiple", status=2
             )
         x, y, apart = x.to(device), y.to(device), apart.to(device)
+        known, labels = x[~apart], y[~apart]
+        if tutor is not None and config.distill.pseudo:
+            made = _pseudo(config.distill.pseudo, known, data, tutor.to(device), seed)
+            known, labels = (torch.cat(both) for both in zip((known, labels), made, strict=True))
         if best is not None:
             best.x, best.y = best.x.to(device), best.y.to(device)
         batches = Batches(
-            x[~apart], y[~apart], batch_size,
+            known, labels, batch_size,
             shape=model.input_shape, seed=seed, augment=config.augment, rank=rank, processes=processes,
         )  # fmt: skip
         if pruning:
             last = pruning[0].plan(epochs * len(batches))
             if best is not None:
                 best.first = last
-        teach = None
+        torch.manual_seed(seed)
+        guide = None
         if tutor is not None:
-            tutor.network.to(device)
-
-            def teach(logits: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-                return config.distill_weight * distillation_loss(logits, tutor(inputs), config.temperature)
-
+            model.to(device)
+            guide = Guide(model, tutor.to(device), config.distill, _inputs(model, known).float(), labels, epochs)
+            if best is not None and guide.hint_epochs:
+                best.first = max(best.first, (guide.hint_epochs + 1) * len(batches))
         torch.manual_seed(seed + rank)
         if tables is not None:
             order = torch.randperm(len(batches.x), generator=torch.Generator().manual_seed(seed))[:SAMPLES]
             tables.plan(epochs * len(batches), _inputs(model, batches.x[order]).float())
             if not resumed:
                 tables.prepare(model.to(device))
-        training = Training(model, loss_function, rates, epochs, batches, request, teach, best)
-        _run(runner, training, batches, kept.path if resumed else None)  # type: ignore[union-attr]
+        training = Training(model, loss_function, rates, epochs, batches, request, guide, best)
+        try:
+            _run(runner, training, batches, kept.path if resumed else None)  # type: ignore[union-attr]
+        finally:
+            if guide is not None:
+                guide.close()
     if best is not None:
         model.load_state_dict(best.state)
     model.to(device)
@@ -214,6 +225,15 @@ def fit(
         seed=seed,
         history=training.history,
     )
+
+
+def _pseudo(
+    multiple: int, x: torch.Tensor, data: DataSet, teacher: Teacher, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Samples made up from the training set ``x``, with the teacher's labels."""
+    made = pseudo_data(x.cpu().numpy(), multiple, low=data.low, high=data.high, seed=seed)
+    samples = torch.from_numpy(made).to(x.device)
+    return samples, torch.cat([teacher(part.float()).argmax(1) for part in samples.split(1000)])
 
 
 def _inputs(model: Network, x: torch.Tensor) -> torch.Tensor:

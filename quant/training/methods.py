@@ -37,7 +37,7 @@ class Task:
     layers: tuple[str, ...] | None
     savings: Mapping[str, float] | None
     config: TrainConfig
-    teacher: str | None
+    teachers: Sequence[str] | None
     checkpoint: Path
     resume: bool
     progress: bool | None
@@ -199,7 +199,7 @@ def _deep_compression(task: Task) -> "Network":
 
     assert task.fraction is not None
     return deep_compression(
-        task.model, task.data, task.config, fraction=task.fraction, layers=task.layers, teacher=task.teacher,
+        task.model, task.data, task.config, fraction=task.fraction, layers=task.layers, teacher=task.teachers,
         checkpoint=task.checkpoint, resume=task.resume, progress=task.progress, **task.options,
     )  # fmt: skip
 

@@ -32,7 +32,8 @@ def train_run(
     scheme: str | None = None,
     scheme_options: Mapping[str, Option] | None = None,
     model_options: Mapping[str, Option] | None = None,
-    teacher: str | os.PathLike[str] | None = None,
+    teacher: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+    start: str | os.PathLike[str] | None = None,
     cost: CostModel | None = None,
     progress: bool | None = None,
     resume: bool = False,
@@ -42,10 +43,11 @@ def train_run(
     The folder then contains ``model.onnx`` (QONNX, see ``quant.export``; not for a float network), ``metrics.json``,
     ``x_test.npy`` and ``y_test.npy`` (test frames (N, *input_shape) float32 and labels (N,)) and ``checkpoint.pt``.
 
-    ``model`` and ``scheme`` are as in ``quant.create_model``. ``model_options`` are the network's options (``in_bits``,
-    ``width``, ...), and ``scheme_options`` are parameters of the scheme. ``data`` is a data set's name, folder or file
-    (``quant.load_data``). ``teacher`` is the run folder or checkpoint of a network to learn from. ``config``,
-    ``cost``, ``progress`` and ``resume`` are as in ``quant.fit``.
+    ``model`` and ``scheme`` are as in ``quant.create_model``. ``model_options`` are the network's options
+    (``in_bits``, ``width``, ...), and ``scheme_options`` are parameters of the scheme. ``data`` is a data set's name,
+    folder or file (``quant.load_data``). ``teacher`` is the run folder or checkpoint of a network to learn from, or
+    several of them. ``start`` is one whose weights are the initial ones (``quant.training.start.start_from``).
+    ``config``, ``cost``, ``progress`` and ``resume`` are as in ``quant.fit``.
 
     Returns the content of ``metrics.json``: ``model``, ``scheme``, ``data``, ``dataset`` {``source``, ``sha256``},
     ``config``, ``accuracy`` {``train``, ``test``}, ``frames``, ``input`` (range, and the scaling of floating-point
@@ -71,7 +73,8 @@ def train_run(
         "config": asdict(config),
         "model_options": dict(model_options or {}),
         "scheme_options": dict(scheme_options or {}),
-        "teacher": None if teacher is None else _teacher(teacher),
+        "teacher": None if teacher is None else [_origin(place, "teacher") for place in _places(teacher)],
+        "start": None if start is None else _origin(start, "start"),
         "dataset": source_of(data, dataset),
     }
     if config.prune is not None:
@@ -94,8 +97,14 @@ def source_of(data: str | os.PathLike[str], dataset: DataSet) -> dict[str, str]:
     return {"source": source if source in NAMES else str(Path(source).resolve()), "sha256": data_hash(dataset)}
 
 
-def _teacher(place: str | os.PathLike[str]) -> dict[str, str]:
-    path = checkpoint_file(place).resolve()
+def _places(
+    teacher: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+) -> Sequence[str | os.PathLike[str]]:
+    return [teacher] if isinstance(teacher, str | os.PathLike) else teacher
+
+
+def _origin(place: str | os.PathLike[str], what: str) -> dict[str, str]:
+    path = checkpoint_file(place, what).resolve()
     return {"path": str(path), "sha256": sha256(path)}
 
 
@@ -139,11 +148,14 @@ def _train(
 ) -> dict[str, Any]:
     """Returns the measurements for ``metrics.json``; writes the other files to ``work``."""
     from quant.training.loop import fit
+    from quant.training.start import start_from
 
     model = _network(request, config, dataset)
-    teacher = request["teacher"] and request["teacher"]["path"]
+    if request["start"]:
+        start_from(model, request["start"]["path"])
+    teachers = request["teacher"] and [each["path"] for each in request["teacher"]]
     result = fit(
         model, dataset, config,
-        teacher=teacher, cost=cost, progress=progress, checkpoint=checkpoint, resume=resume,
+        teacher=teachers, cost=cost, progress=progress, checkpoint=checkpoint, resume=resume,
     )  # fmt: skip
     return write_network(model, result, dataset, work)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from quant import TrainConfig, TrainerOptions, create_model, fit, load_data, save_checkpoint
+from quant import TrainConfig, TrainerOptions, create_model, fit, load_data
 from quant.data import DataSet, stratified
 from quant.errors import QuantError
 from quant.metrics import accuracy
@@ -23,7 +23,6 @@ from quant.training import lightning_module
 from quant.training.batches import AUGMENTATIONS, Batches, flip_crop, shift
 from quant.training.callbacks import Bar, KeepCheckpoint
 from quant.training.config import Augmentation, Loss
-from quant.training.distillation import distillation_loss
 
 
 def small(seed: int = 0) -> DataSet:
@@ -173,8 +172,6 @@ def test_the_best_epoch_is_kept(capfd):
         ({"learning_rate": (0.0, 1e-3)}, r"learning_rate=\(0.0, 0.001\)"),
         ({"learning_rate": (1e-2, float("nan"))}, r"learning_rate=\(0.01, nan\)"),
         ({"learning_rate": (1e-2,)}, r"learning_rate=\(0.01,\)"),
-        ({"temperature": 0.0}, "temperature=0.0"),
-        ({"distill_weight": -1.0}, "distill_weight=-1.0"),
     ],
 )
 def test_bad_settings(options, message):
@@ -380,37 +377,6 @@ def test_augmentation():
     side = mirrored[:, 1].nonzero()[:, 2] - mirrored[:, 0].nonzero()[:, 2]
     assert 60 < int((side == -1).sum()) < 140
     assert set(side.tolist()) == {-1, 1}
-
-
-def test_distillation_loss():
-    student, teacher = torch.randn(5, 3, requires_grad=True), torch.randn(5, 3)
-    p, q = (torch.softmax(z / 2.5, 1) for z in (teacher, student))
-    expected = 2.5**2 * (p * (p.log() - q.log())).sum(1).mean()
-    loss = distillation_loss(student, teacher, 2.5)
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-    loss.backward()
-    np.testing.assert_allclose(student.grad, 2.5 * (q - p).detach() / 5, atol=1e-6)  # d(T^2 KL) = T (q - p)
-
-
-def test_a_student_follows_its_teacher(tmp_path):
-    data = small()
-    wrong = DataSet("wrong", data.x_train, 1 - data.y_train, data.x_test, 1 - data.y_test, 2, 0, 16)
-    torch.manual_seed(0)
-    # another layout of the same input
-    teacher = create_model("resnet8-float", input_shape=data.shape, classes=2, in_range=(0, 16), width=0.5)
-    fit(teacher, wrong, TrainConfig(epochs=5))
-    before = {name: value.clone() for name, value in teacher.state_dict().items()}
-    save_checkpoint(teacher, tmp_path / "checkpoint.pt")
-    states = []
-    for tutor in (teacher, tmp_path):
-        student = model_for(data)
-        result = fit(student, data, TrainConfig(epochs=5, distill_weight=50.0, temperature=2.0), teacher=tutor)
-        assert result.test_accuracy < 0.4  # it believes the teacher, not the labels
-        states.append(torch.cat([p.detach().flatten() for p in student.parameters()]))
-    assert torch.equal(*states)
-    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
-    with pytest.raises(QuantError, match="classes of 3"):
-        fit(model_for(data), data, teacher=create_model("tfc-float", in_features=16, classes=3))
 
 
 def test_the_bar_in_a_notebook(monkeypatch):

@@ -12,6 +12,7 @@ import pytest
 
 import quant
 from quant import TrainConfig, load_checkpoint, load_data, schemes, train_run
+from quant.distillation import Distillation
 from quant.errors import QuantError
 from quant.schemes.scheme import Scheme
 from quant.training import run_folder
@@ -20,7 +21,8 @@ PRODUCTS = {"model.onnx", "metrics.json", "x_test.npy", "y_test.npy", "checkpoin
 
 
 def run(folder, epochs=2, seed=0, temperature=4.0, **options):
-    return train_run(out=folder, config=TrainConfig(epochs=epochs, seed=seed, temperature=temperature), **options)
+    config = TrainConfig(epochs=epochs, seed=seed, distill=Distillation(temperature=temperature))
+    return train_run(out=folder, config=config, **options)
 
 
 def content(folder):
