@@ -76,7 +76,7 @@ class Case:
 _IMAGES = {"epochs": 24, "batch_size": 128, "augment": "shift"}
 CASES = {
     "digits": Case("lookup-s", "digits", "lfe5u-85f", 97.0, 4500, 120.0, seeds=10),
-    "digits-ice40": Case("lookup-s", "digits", "ice40up5k", 95.0, 5280, 20.0, seeds=10, options={"tables": 700}),
+    "digits-small": Case("lookup-s", "digits", "ice40up5k", 95.0, 5280, 20.0, seeds=10, options={"tables": 700}),
     "digits-tfc": Case("tfc-w1a1", "digits", "lfe5u-85f", None, None, 75.0),
     "digits-tfc-folded": Case("tfc-w1a1", "digits", "lfe5u-85f", None, None, 75.0, cycles=75),
     "mnist": Case("lookup-m", "mnist", "lfe5u-85f", 98.1, 6000, 120.0, settings=_IMAGES),
@@ -105,8 +105,8 @@ class Picture:
 
 IMAGES = (
     Picture("digits", "ulx3s-85f", 75.0),
-    Picture("digits-ice40", "icebreaker", 20.0),
-    Picture("digits-ice40", "tangnano9k", 45.0),
+    Picture("digits-small", "icebreaker", 20.0),
+    Picture("digits-small", "tangnano9k", 45.0),
 )
 
 
