@@ -13,16 +13,26 @@ class ResidualBlock(torch.nn.Module):
     """``act(add(norm(conv(block(x))), shortcut(x)))``: two 3 x 3 convolutions in parallel with a shortcut.
 
     (N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up. The shortcut is the identity if the shapes
-    are equal, else a 1 x 1 convolution with the same stride, followed by BatchNorm.
+    are equal, else a 1 x 1 convolution with the same stride, followed by BatchNorm. ``survival`` is that of
+    ``quant.layers.StochasticDepth`` in the branch with two convolutions.
     """
 
     def __init__(
-        self, scheme: Scheme, inputs: int, outputs: int, stride: int, batch_norm: bool | None, bias: bool
+        self,
+        scheme: Scheme,
+        inputs: int,
+        outputs: int,
+        stride: int,
+        batch_norm: bool | None,
+        bias: bool,
+        survival: float = 1.0,
     ) -> None:
         super().__init__()
         first = layers.conv(scheme, inputs, outputs, 3, stride=stride, padding=1, bias=bias)
         self.first = layers.block(scheme, first, outputs, 2, batch_norm=batch_norm)
         self.second = layers.linear_part(scheme, outputs, outputs, 3, batch_norm, bias)
+        if survival < 1:
+            self.second.add_module("depth", layers.StochasticDepth(survival))
         self.shortcut: torch.nn.Module = torch.nn.Identity()
         if stride != 1 or inputs != outputs:
             self.shortcut = layers.linear_part(scheme, inputs, outputs, 1, batch_norm, bias, stride=stride)
@@ -41,7 +51,9 @@ class ResNet(Network):
     Input (N, C, H, W), at least 4 x 4; output (N, classes) logits. Each stage has ``depth`` blocks. The average is not
     quantized: in hardware the last layer reads the sums.
 
-    ``width`` multiplies all channels. ``in_bits``, ``batch_norm`` and ``bias`` as in ``quant.models.mlp.MLP``.
+    ``width`` multiplies all channels. ``survival`` is the probability with which a training step has the last block's
+    branch; it falls linearly to that from 1 in front of the first block (``quant.layers.StochasticDepth``).
+    ``in_bits``, ``batch_norm`` and ``bias`` as in ``quant.models.mlp.MLP``.
     """
 
     def __init__(
@@ -54,6 +66,7 @@ class ResNet(Network):
         in_range: tuple[int, int] = (0, 255),
         in_bits: int | None = None,
         width: float = 1.0,
+        survival: float = 1.0,
         batch_norm: bool | None = None,
         bias: bool | None = None,
         name: str = "resnet",
@@ -68,7 +81,8 @@ class ResNet(Network):
         for stage, outputs in enumerate(scaled(c, width) for c in (16, 32, 64)):
             for index in range(depth):
                 stride = 2 if stage and not index else 1
-                self.blocks.append(ResidualBlock(scheme, channels, outputs, stride, batch_norm, bias))
+                kept = 1 - (len(self.blocks) + 1) / (3 * depth) * (1 - survival)
+                self.blocks.append(ResidualBlock(scheme, channels, outputs, stride, batch_norm, bias, kept))
                 channels = outputs
         height, across = (-(-side // 4) for side in input_shape[1:])
         self.pool = layers.average_pool(scheme, (height, across), quantize=False)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from quant import create_model, export, layers, list_models, load_checkpoint, save_checkpoint, schemes, summary
 from quant.errors import QuantError
@@ -204,3 +205,38 @@ def test_checkpoint(tmp_path):
     (tmp_path / "c.pt").write_bytes((tmp_path / "c.pt").read_bytes()[:500])
     with pytest.raises(QuantError, match="no checkpoint"):
         load_checkpoint(tmp_path / "c.pt")
+
+
+def test_s3pool_leaves_out_rows_and_columns_in_training():
+    pool = layers.S3Pool(2, grid=4)
+    torch.manual_seed(0)
+    x = torch.arange(64.0).reshape(1, 1, 8, 8)  # the maximum of a window is its lower right corner
+    full = functional.max_pool2d(functional.pad(x, (0, 1, 0, 1), mode="replicate"), 2, stride=1)[0, 0]
+    seen = set()
+    for _ in range(40):
+        y = pool.train()(x)[0, 0]
+        assert y.shape == (4, 4)
+        rows = [[int(r) for r in (full == value).nonzero()[:1, 0]] for value in y[:, 0]]
+        assert rows == sorted(rows)
+        assert all(torch.isin(y, full).flatten())
+        seen.add(tuple(y.flatten().tolist()))
+    assert len(seen) > 10
+    torch.testing.assert_close(pool.eval()(x), functional.max_pool2d(x, 2))
+    for wrong in (lambda: layers.S3Pool(2, grid=3), lambda: pool.train()(torch.zeros(1, 1, 6, 8))):
+        with pytest.raises(QuantError, match="multiple of"):
+            wrong()
+
+
+def test_stochastic_depth_leaves_branches_out_in_training_and_is_a_constant_afterwards(tmp_path):
+    depth = layers.StochasticDepth(0.25)
+    torch.manual_seed(0)
+    kept = [float(depth.train()(torch.ones(1))) for _ in range(400)]
+    assert set(kept) == {0.0, 1.0}
+    assert 0.15 < sum(kept) / 400 < 0.35
+    assert float(depth.eval()(torch.ones(1))) == 0.25
+    with pytest.raises(QuantError, match=r"survival=0 of a residual branch is not above 0"):
+        layers.StochasticDepth(0)
+    model = create_model("resnet8-w4a4", input_shape=(1, 8, 8), in_range=(0, 16), width=0.25, survival=0.5)
+    found = [m.survival for m in model.modules() if isinstance(m, layers.StochasticDepth)]
+    np.testing.assert_allclose(found, [1 - 0.5 / 3, 1 - 1.0 / 3, 0.5])
+    export(model.eval(), tmp_path / "model.onnx", np.random.default_rng(0).integers(0, 17, (8, 1, 8, 8)).astype("f4"))
