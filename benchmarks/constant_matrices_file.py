@@ -23,7 +23,7 @@ def trained(folder: Path) -> dict[str, np.ndarray]:
     x, y = make_classification(
         6000, 16, n_informative=12, n_redundant=2, n_classes=5, class_sep=1.5, random_state=np.random.RandomState(0)
     )
-    codes = np.clip(np.rint(128 + 32 * x), 0, 255).astype(np.float32)
+    codes = np.clip(np.rint(128 + 32 * x), 0, 255).astype(np.uint8)
     np.savez(folder / "jets.npz", x_train=codes[:5000], y_train=y[:5000], x_test=codes[5000:], y_test=y[5000:])
     data = load_data(folder / "jets.npz")
     model = create_model("jsc-mlp-w3a3", input_shape=data.shape, in_range=(0, 255))

@@ -28,6 +28,7 @@ __all__ = [
     "Linear",
     "LogitScale",
     "MultiBias",
+    "Normalize",
     "ReluActivation",
     "S3Pool",
     "StochasticDepth",
@@ -397,6 +398,27 @@ class InputQuant(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.quant(x - self.middle if self.middle else x)
+
+
+class Normalize(torch.nn.Module):
+    """``(x - offset) / scale``, from a user's values to those of the network; offset and scale broadcast to x.
+
+    The host computes it, in float32 as here, before it quantizes the network's input. Raises QuantError (status 2)
+    for a scale that is not a positive finite number.
+    """
+
+    offset: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, offset: torch.Tensor, scale: torch.Tensor) -> None:
+        super().__init__()
+        if not bool((scale > 0).all() and scale.isfinite().all() and offset.isfinite().all()):
+            raise QuantError("the scale of a normalization must be positive and finite, its offset finite", status=2)
+        self.register_buffer("offset", offset)
+        self.register_buffer("scale", scale)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x - self.offset) / self.scale
 
 
 class LogitScale(torch.nn.Module):

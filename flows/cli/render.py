@@ -405,10 +405,11 @@ def compressed(result: dict[str, Any], folder: Path, estimates: Sequence[dict[st
 
 
 def networks() -> None:
-    """Print the reference networks and the schemes, each with the first sentence of its docstring."""
+    """Print the reference networks, the schemes and the data sets, each in a sentence."""
     from dataclasses import fields
 
     from quant import schemes
+    from quant.data import FOLDER_VARIABLE, NAMED
     from quant.models.registry import builder, families
 
     table = _table("name", "")
@@ -424,6 +425,12 @@ def networks() -> None:
         scheme = schemes.get_class(name)
         parameters = ", ".join(f"{field.name}={field.default!r}" for field in fields(scheme))
         table.add_row(name, _first_sentence(scheme) + (f" ({parameters})" if parameters else ""))
+    _show(table)
+    out.print(f"\nData sets, looked for in the folder ${FOLDER_VARIABLE}; --data takes your own files as well:\n")
+    table = _table("name", "", "from", "licence")
+    table.add_row("digits", "8 x 8 grey digits, 1,797 with a test set of a fifth, 10 classes", "scikit-learn", "BSD")
+    for name, data in NAMED.items():
+        table.add_row(name, data.summary, data.source, data.licence)
     _show(table)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from flows.cli.arguments import AsJson, emit, pairs
+from quant.data.normalization import Normalization
 from quant.distillation.settings import TERMS, Distillation
 from quant.errors import QuantWarning
 from quant.training.config import (
@@ -29,6 +30,7 @@ _SLIMMING = "Penalty that makes channels superfluous, for bitfabric compress --m
 _TYING = "Tied weights"
 _TEACHING = "Learning from a trained network"
 _OPTION = {name: f"--prune-{name}" for name in ("layers", "structure", "span", "by", "lasso", "decay")}
+_DATA = "Your own data"
 _LIGHTNING = "Devices (Lightning's own options)"
 
 
@@ -110,6 +112,16 @@ def _distillation(teachers: list[Path] | None, terms: str | None, **given: Any) 
     return Distillation(**chosen)
 
 
+def _size(text: str | None) -> tuple[int, int] | None:
+    """The height and width of ``--image-size HxW``. Raises typer.BadParameter for another form."""
+    if text is None:
+        return None
+    height, _, width = text.partition("x")
+    if not height.isdecimal() or not width.isdecimal():
+        raise typer.BadParameter(f"--image-size {text!r} is no height and width, as in --image-size 32x32")
+    return int(height), int(width)
+
+
 def _cost(pruning: Pruning | None, target: str | None, fps: float | None) -> Any:
     """The cost model of ``--target`` and ``--fps``; None without a target."""
     if pruning is None or target is None:
@@ -130,8 +142,38 @@ def train(
         str | None, typer.Option(help="quantization scheme instead of the one that the model's name implies")
     ] = None,
     data: Annotated[
-        str, typer.Option(help="data set by name (digits is bundled), or a folder or .npz of your own")
+        str,
+        typer.Option(
+            help="data set by name (--list), or your own: a folder of images by class, a table (.csv, .tsv, .parquet), "
+            "arrays (.npz, x.npy beside y.npy)"
+        ),
     ] = "digits",
+    test_share: Annotated[
+        float | None,
+        typer.Option(help="share of data without a test set that becomes one (default: 0.2)", rich_help_panel=_DATA),
+    ] = None,
+    target_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="of a table: the label (default: label, class, target, y, or the last one)",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    drop_column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="of a table: no feature, as an identifier", rich_help_panel=_DATA),
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="scale images to this size", rich_help_panel=_DATA)
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="of images: 1 (grey) or 3 (color)", rich_help_panel=_DATA)
+    ] = None,
+    normalize: Annotated[
+        Normalization | None,
+        typer.Option(help="how values become the 8-bit codes of the network's input", rich_help_panel=_DATA),
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="passes over the training set")] = 100,
     seed: Annotated[int, typer.Option(help="seed of the split, the weights and the order")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="go on from where an interrupted run in RUN/ was")] = False,
@@ -276,13 +318,18 @@ def train(
     strategy: Annotated[str | None, typer.Option(help="as ddp or fsdp", rich_help_panel=_LIGHTNING)] = None,
     num_nodes: Annotated[int | None, typer.Option(min=1, help="machines", rich_help_panel=_LIGHTNING)] = None,
     _: Annotated[
-        bool, typer.Option("--list", callback=_list_networks, is_eager=True, help="list networks and schemes")
+        bool,
+        typer.Option("--list", callback=_list_networks, is_eager=True, help="list networks, schemes and data sets"),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a quantized network and export it as QONNX.
 
     Example: bitfabric train tfc-w1a1 --data digits -o run/
+
+    Your own images, one folder a class: bitfabric train lenet5-w4a4 --data photos/ --test-share 0.2 -o run/
+
+    Your own table, one sample a row: bitfabric train tfc-w4a4 --data features.csv --target-column species -o run/
 
     A quarter of the weights: bitfabric train tfc-w4a4 --prune 0.75 -o run/
 
@@ -324,6 +371,15 @@ def train(
     }
     from quant import train_run
 
+    given_data = {
+        "test_share": test_share,
+        "target": target_column,
+        "drop": drop_column,
+        "image_size": _size(image_size),
+        "channels": channels,
+        "normalize": normalize,
+    }
+    data_options = {name: value for name, value in given_data.items() if value is not None}
     scheme_options = pairs("--scheme-option", scheme_option or [])
     model_options = pairs("--model-option", model_option or [])
     trainer = TrainerOptions(
@@ -333,7 +389,8 @@ def train(
     config = TrainConfig(epochs=epochs, seed=seed, trainer=trainer, **given)
     with _warnings_in_one_line():
         result = train_run(
-            model, out, config, data=data, scheme=scheme, scheme_options=scheme_options, model_options=model_options,
+            model, out, config, data=data, data_options=data_options,
+            scheme=scheme, scheme_options=scheme_options, model_options=model_options,
             teacher=teacher, start=start, cost=_cost(config.prune, target, fps), progress=not as_json, resume=resume,
         )  # fmt: skip
     if result.pop("rank"):

@@ -40,6 +40,7 @@ class Teacher:
         for what, own, wanted in (
             ("inputs", math.prod(network.input_shape), math.prod(student.input_shape)),
             ("an input range", tuple(network.in_range), tuple(student.in_range)),
+            ("a normalization", network.normalizes, student.normalizes),
             ("classes", network.classes, student.classes),
         ):
             if own != wanted:

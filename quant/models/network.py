@@ -1,7 +1,7 @@
 """The base class of all models, and the functions that they share."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,13 @@ class Network(torch.nn.Module):
     0..16 (the digits, whose maximum of 16 becomes 15) and 8 bits otherwise, which leaves images unchanged. A scheme
     that quantizes nothing does not quantize the input either. An ``encoder`` takes the quantizer's place. ``name`` and
     ``scheme`` state what was built.
+
+    A network for data with a normalization (``describe_data``) takes the data's own values instead. ``class_names``
+    and ``feature_names`` are those of the data, None where it has none.
     """
 
+    class_names: tuple[str, ...] | None = None
+    feature_names: tuple[str, ...] | None = None
     options: dict[str, Any]  # the arguments of ``create_model`` besides name and scheme
     changes: tuple[Mapping[str, Any], ...] = ()  # to what ``create_model`` makes (``quant.compression.restructure``)
 
@@ -47,6 +52,48 @@ class Network(torch.nn.Module):
             narrow = in_range[0] >= 0 and in_range[1] <= 16
             self.input = layers.InputQuant((4 if narrow else 8) if in_bits is None else in_bits, *in_range)
 
+    def describe_data(
+        self,
+        shape: tuple[int, ...],
+        normalization: Mapping[str, Any] | None = None,
+        class_names: Sequence[str] | None = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
+        """Adds what the data set's samples of ``shape`` have besides their range.
+
+        ``normalization``: ``offset`` and ``scale``, arrays that broadcast to a sample: the network then takes the
+        data's own values x and computes the codes ``round((x - offset) / scale)`` within ``in_range`` itself
+        (``quant.layers.Normalize``). ``class_names`` and ``feature_names`` are written to exported files.
+
+        Raises QuantError (status 2) for names or arrays that do not fit the network.
+        """
+        for what, names, count in (("class", class_names, self.classes), ("feature", feature_names, math.prod(shape))):
+            if names is not None and len(names) > count:
+                raise QuantError(f"{len(names)} {what} names for the {count} of {self.name}: give one each", status=2)
+        self.class_names = None if class_names is None else tuple(class_names)
+        self.feature_names = None if feature_names is None else tuple(feature_names)
+        if normalization is None:
+            return
+        affine = [_operand(normalization[name], shape, self.input_shape, name) for name in ("offset", "scale")]
+        stages: list[torch.nn.Module] = [layers.Normalize(*affine)]
+        if self.scheme.quantizes and not isinstance(self.input, layers.InputQuant):
+            stages.append(layers.InputQuant(8, *self.in_range))
+        self.input = torch.nn.Sequential(*stages, self.input)
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether the network takes values that it normalizes itself, instead of codes of ``in_range``."""
+        return isinstance(self.input, torch.nn.Sequential) and isinstance(self.input[0], layers.Normalize)
+
+    @property
+    def data_range(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest value of the input, in the scale of the data; both broadcast to input_shape."""
+        low, high = (np.asarray(end, np.float32) for end in self.in_range)
+        if not self.normalizes:
+            return low, high
+        offset, scale = (each.detach().cpu().numpy() for each in self.input[0].buffers())  # type: ignore[index]
+        return low * scale + offset, high * scale + offset
+
     def normalization(self, batch_norm: bool | None, bias: bool | None) -> tuple[bool, bool]:
         """Returns whether layers have BatchNorm (None: as in the scheme) and a bias (None: only without BatchNorm)."""
         chosen = self.scheme.batch_norm if batch_norm is None else batch_norm
@@ -57,6 +104,20 @@ class Network(torch.nn.Module):
         edge = self.scheme.edge
         self.output = layers.linear(edge, features, self.classes, bias)
         self.scale = layers.LogitScale(features) if edge.unit_weights else torch.nn.Identity()
+
+
+def _operand(values: Any, shape: tuple[int, ...], input_shape: tuple[int, ...], name: str) -> torch.Tensor:
+    """An array that broadcasts to samples of ``shape``, as a small one that broadcasts to ``input_shape``."""
+    array = torch.as_tensor(values, dtype=torch.float32)
+    try:
+        whole = array.broadcast_to(shape)
+    except RuntimeError as error:
+        raise QuantError(
+            f"{name} of the normalization has shape {tuple(array.shape)}, samples have {tuple(shape)}", status=2
+        ) from error
+    if array.numel() and bool((array == array.flatten()[0]).all()):
+        return array.flatten()[0].clone()
+    return array if tuple(shape) == tuple(input_shape) else whole.reshape(input_shape).clone()
 
 
 def model_inputs(model: Network, images: np.ndarray) -> np.ndarray:

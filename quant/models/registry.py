@@ -29,6 +29,8 @@ _MODULES = {
 _ONLY_SCHEMES = dict.fromkeys(("lookup-s", "lookup-m", "lookup-l"), "lookup")
 # family -> builder that was passed to ``register_model``
 _REGISTERED: dict[str, Callable[..., "Network"]] = {}
+# options of every family that describe the data
+_DESCRIPTIONS = ("normalization", "class_names", "feature_names")
 _LISTED = ("w1a1", "w1a2", "w2a2", "wternarya2", "w4a4", "w8a8", "w16a16", "float")
 
 
@@ -73,7 +75,8 @@ def create_model(name: str, scheme: str | Scheme | None = None, **options: Any) 
 
     ``scheme`` replaces the scheme that the widths in the name select: a scheme's name (the scheme then gets these
     widths) or a scheme object. ``options`` are passed to the family's network: ``input_shape`` (or ``in_features``),
-    ``classes``, etc.
+    ``classes``, etc. Those of a data set are ``DataSet.options``, with its normalization and names
+    (``Network.describe_data``).
 
     >>> create_model("tfc-w1a2", input_shape=(1, 8, 8)).name
     'tfc-w1a2'
@@ -87,10 +90,12 @@ def create_model(name: str, scheme: str | Scheme | None = None, **options: Any) 
         options["input_shape"] = (options.pop("in_features"),)
     build = builder(family)
     known = _options(build)
+    described = {option: options[option] for option in _DESCRIPTIONS if option in options}
     for option in options:
-        if option not in known:
+        if option not in known and option not in described:
             raise QuantError(f"model {name} has no option {option!r}: its options are {', '.join(known)}", status=2)
-    network = build(chosen, name=name, **options)
+    network = build(chosen, name=name, **{option: value for option, value in options.items() if option in known})
+    network.describe_data(tuple(options.get("input_shape", network.input_shape)), **described)
     network.options = options
     return network
 

@@ -121,6 +121,8 @@ def _frames(
             f"{name} does not say what it takes: give frames to check it with, or input_shape and in_range", status=2
         )
     random, shape, (low, high) = np.random.default_rng(0), (64, *input_shape), in_range
+    if isinstance(model, Network) and model.normalizes:
+        return random.uniform(*model.data_range, shape).astype(np.float32)
     if low == int(low) and high == int(high):
         return random.integers(int(low), int(high), shape, endpoint=True).astype(np.float32)
     return random.uniform(low, high, shape).astype(np.float32)

@@ -250,6 +250,13 @@ def _check(config: TrainConfig, loss: str, model: Network, data: DataSet) -> Non
             f"augment={config.augment!r} is for images, but {data.name} has inputs of shape {data.shape}", status=2
         )
     check_input_shape(model, data.shape)
+    if model.normalizes != (data.scale is not None):
+        says = ("needs a", "without") if data.scale is not None else ("has no", "with")
+        raise QuantError(
+            f"{data.name} {says[0]} normalization, and {model.name} was created {says[1]} one: take "
+            "create_model(name, **data.options)",
+            status=2,
+        )
     if data.classes > model.classes:
         raise QuantError(
             f"{model.name} has {model.classes} outputs, but {data.name} has {data.classes} classes: "

@@ -29,6 +29,7 @@ def train_run(
     config: TrainConfig | None = None,
     *,
     data: str | os.PathLike[str] = "digits",
+    data_options: Mapping[str, Option] | None = None,
     scheme: str | None = None,
     scheme_options: Mapping[str, Option] | None = None,
     model_options: Mapping[str, Option] | None = None,
@@ -45,14 +46,15 @@ def train_run(
 
     ``model`` and ``scheme`` are as in ``quant.create_model``. ``model_options`` are the network's options
     (``in_bits``, ``width``, ...), and ``scheme_options`` are parameters of the scheme. ``data`` is a data set's name,
-    folder or file (``quant.load_data``). ``teacher`` is the run folder or checkpoint of a network to learn from, or
-    several of them. ``start`` is one whose weights are the initial ones (``quant.training.start.start_from``).
-    ``config``, ``cost``, ``progress`` and ``resume`` are as in ``quant.fit``.
+    folder or file (``quant.load_data``), ``data_options`` are further arguments of it. ``teacher`` is the run folder or
+    checkpoint of a network to learn from, or several of them. ``start`` is one whose weights are the initial ones
+    (``quant.training.start.start_from``). ``config``, ``cost``, ``progress`` and ``resume`` are as in ``quant.fit``.
 
-    Returns the content of ``metrics.json``: ``model``, ``scheme``, ``data``, ``dataset`` {``source``, ``sha256``},
-    ``config``, ``accuracy`` {``train``, ``test``}, ``frames``, ``input`` (range, and the scaling of floating-point
-    features), ``seconds``, ``fit`` (with the history of every epoch), ``verification``, ``layers`` and ``totals``
-    (``quant.summary``, with the density of every layer), ``savings`` (what a pruned weight of each layer saves, where
+    Returns the content of ``metrics.json``: ``model``, ``scheme``, ``data``, ``dataset`` {``source``, ``options``,
+    ``sha256``}, ``config``, ``accuracy`` {``train``, ``test``}, ``frames``, ``input`` (range, and the normalization,
+    which is a part of the network), ``class_names`` and ``feature_names`` (None without), ``seconds``, ``fit`` (with
+    the history of every epoch), ``verification``, ``layers`` and ``totals`` (``quant.summary``, with the density of
+    every layer), ``savings`` (what a pruned weight of each layer saves, where
     the pruning depends on it), ``onnx`` {``path``, ``sha256``}, ``files`` (the hashes of the others), ``versions`` and
     ``key``. It also returns ``out``, ``cached`` and ``rank``. ``rank`` is not 0 in the further processes of a training
     on several devices; their results are the same, and they write no files.
@@ -66,7 +68,8 @@ def train_run(
     """
     folder = Path(out)
     config = TrainConfig() if config is None else config
-    dataset = load_data(data, config.seed)
+    loading = dict(data_options or {})
+    dataset = load_data(data, config.seed, **loading)  # type: ignore[arg-type]
     request: dict[str, Any] = {
         "model": model,
         "scheme": scheme,
@@ -75,7 +78,7 @@ def train_run(
         "scheme_options": dict(scheme_options or {}),
         "teacher": None if teacher is None else [_origin(place, "teacher") for place in _places(teacher)],
         "start": None if start is None else _origin(start, "start"),
-        "dataset": source_of(data, dataset),
+        "dataset": source_of(data, dataset, loading),
     }
     if config.prune is not None:
         # The results depend on these numbers, not on how the cost model finds them.
@@ -91,10 +94,11 @@ def train_run(
     return produce(folder, request, dataset, make)
 
 
-def source_of(data: str | os.PathLike[str], dataset: DataSet) -> dict[str, str]:
-    """Returns where a run's data are from, a name or a path, and their hash."""
+def source_of(data: str | os.PathLike[str], dataset: DataSet, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns where a run's data are from, a name or a path, how they were loaded, and their hash."""
     source = os.fspath(data)
-    return {"source": source if source in NAMES else str(Path(source).resolve()), "sha256": data_hash(dataset)}
+    place = source if source in NAMES else str(Path(source).resolve())
+    return {"source": place, "options": dict(options), "sha256": data_hash(dataset)}
 
 
 def _places(
@@ -116,12 +120,7 @@ def _network(request: Mapping[str, Any], config: TrainConfig, dataset: DataSet) 
 
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        options = {
-            "input_shape": dataset.shape,
-            "classes": dataset.classes,
-            "in_range": (dataset.low, dataset.high),
-            **request["model_options"],
-        }
+        options = {**dataset.options, **request["model_options"]}
         scheme = choose_scheme(request["model"], request["scheme"], request["scheme_options"])
         return create_model(request["model"], scheme, **options)
 

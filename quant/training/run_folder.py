@@ -113,6 +113,8 @@ def write_network(model: "Network", result: "FitResult | None", dataset: DataSet
             "scale": None if dataset.scale is None else dataset.scale.tolist(),
             "offset": None if dataset.offset is None else dataset.offset.tolist(),
         },
+        "class_names": dataset.class_names,
+        "feature_names": dataset.feature_names,
         "seconds": None if result is None else round(result.seconds, 3),
         "fit": None if result is None else asdict(result),
         "verification": verification,

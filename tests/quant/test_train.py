@@ -155,9 +155,7 @@ def test_features_of_your_own(tmp_path):
     results = run(tmp_path / "run", model="jsc-mlp-w4a4", data=tmp_path / "jets.npz", epochs=8)
     assert results["accuracy"]["test"] > 0.8
     assert len(results["input"]["scale"]) == len(results["input"]["offset"]) == 16
-    frames = np.load(tmp_path / "run/x_test.npy")
-    back = frames * results["input"]["scale"] + results["input"]["offset"]
-    np.testing.assert_allclose(back, x[250:], atol=0.51 * max(results["input"]["scale"]))
+    np.testing.assert_array_equal(np.load(tmp_path / "run/x_test.npy"), x[250:].astype(np.float32))
 
 
 def test_the_schemes_options(tmp_path):
