@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hw.host.errors import UsageError
 from hw.host.files import read_json
+from hw.host.meaning import Meaning
 
 SCHEMA = 2
 """The number of this schema."""
@@ -208,11 +209,21 @@ class Estimate(Facts):
 
 class ModelFile(Facts):
     """The model that was built. ``input_types`` are types of its inputs that the user gave, not the model; absent where
-    there are none. The hash is that of the model with them, as the build folder has it."""
+    there are none. The hash is that of the model with them, as the build folder has it. ``task``, ``class_names`` and
+    ``feature_names`` say what the numbers of frames and outputs mean (``hw.host.meaning``), where the model states it.
+    """
 
     path: str
     sha256: str
     input_types: dict[str, str] = {}
+    task: Literal["classification", "regression", "reconstruction"] = "classification"
+    class_names: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the numbers of frames and outputs mean."""
+        return Meaning(self.task, self.class_names, self.feature_names)
 
 
 class Cycles(Facts):
@@ -337,13 +348,15 @@ class RemovalCounts(Facts):
 
 class Check(Compared):
     """What an engine was checked on. ``stage`` and ``path`` say which netlist was simulated; for the emulator,
-    ``directed`` is what was compared besides the frames, and ``removal`` the check of what was removed."""
+    ``directed`` is what was compared besides the frames, ``removal`` the check of what was removed, and ``confusion``
+    the number of frames by class (rows: labels; columns: what the network says)."""
 
     accuracy: float | None
     stage: str | None = None
     path: str | None = None
     directed: DirectedCounts | None = None
     removal: RemovalCounts | None = None
+    confusion: tuple[tuple[int, ...], ...] | None = None
 
 
 class Bitstream(Facts):

@@ -52,9 +52,9 @@ RESULTS: Mapping[str, type[Facts]] = MappingProxyType({
 
 
 def _model_file(model: Model) -> ModelFile:
-    """The model, with the types that the user gave to its inputs."""
-    types = {"input_types": model.input_types} if model.input_types else {}
-    return ModelFile(path=str(model.path), sha256=model.sha256, **types)
+    """The model, with the types that the user gave to its inputs, and what its numbers mean."""
+    types: dict[str, Any] = {"input_types": model.input_types} if model.input_types else {}
+    return ModelFile(path=str(model.path), sha256=model.sha256, **types, **model.meaning.to_json())
 
 
 @dataclass

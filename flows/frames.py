@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hw.host.arrays import load_array, save_array, save_arrays
 from hw.host.errors import UsageError
+from hw.host.meaning import Meaning, classes
 from hw.ir.frames import Batch
 
 
@@ -25,14 +27,6 @@ def save_frames(path: Path, frames: Batch) -> None:
         save_array(path, frames)
 
 
-def classes(outputs: Batch) -> np.ndarray:
-    """The class of every frame, ``(N,)``: that of the largest logit, or the network's own arg-max or TopK."""
-    if isinstance(outputs, dict):
-        outputs = next((y for y in outputs.values() if y.dtype.kind in "iu"), next(iter(outputs.values())))
-    flat = np.asarray(outputs).reshape(len(outputs), -1)
-    return flat[:, 0].astype(np.int64) if flat.shape[1] == 1 else flat.argmax(axis=1)
-
-
 def load_labels(path: Path, count: int) -> np.ndarray:
     """Classes ``(count,)`` from a ``.npy`` file. Raises UsageError for an array of another shape."""
     labels = load_array(path)
@@ -44,6 +38,39 @@ def load_labels(path: Path, count: int) -> np.ndarray:
 def score(outputs: Batch, labels: np.ndarray) -> float:
     """The fraction of frames whose class equals the label."""
     return float(np.mean(classes(outputs) == labels))
+
+
+CONFUSED = 64
+"""Largest number of classes of which a confusion matrix is made."""
+
+
+def confusion(outputs: Batch, labels: np.ndarray) -> tuple[tuple[int, ...], ...] | None:
+    """How many frames of each class, a row, get each class, a column; None for more than ``CONFUSED`` classes."""
+    found = classes(outputs)
+    if labels.dtype.kind not in "iu" or min(labels.min(), found.min()) < 0:
+        return None
+    logits = 0 if isinstance(outputs, dict) or outputs[0].size == 1 else outputs[0].size
+    count = max(int(labels.max()) + 1, int(found.max()) + 1, logits)
+    if count > CONFUSED:
+        return None
+    matrix = np.zeros((count, count), np.int64)
+    np.add.at(matrix, (labels, found), 1)
+    return tuple(map(tuple, matrix.tolist()))
+
+
+def predictions(outputs: Batch, labels: np.ndarray | None, meaning: Meaning) -> dict[str, Any]:
+    """What a run says of its outputs: the ``classes`` of the frames, by name where the model has names; with labels,
+    the ``accuracy`` and the ``confusion`` matrix of ``class_names`` (rows: labels)."""
+    said: dict[str, Any] = {"classes": meaning.named(classes(outputs)) if meaning.class_names else (
+        classes(outputs).tolist()
+    )}  # fmt: skip
+    if labels is None:
+        return said
+    said["accuracy"] = score(outputs, labels)
+    if (matrix := confusion(outputs, labels)) is not None:
+        names = meaning.named(np.arange(len(matrix)))
+        said |= {"class_names": names, "confusion": [list(row) for row in matrix]}
+    return said
 
 
 def timed(run: Callable[[], Batch]) -> tuple[Batch, float]:

@@ -99,7 +99,7 @@ class Implementation:
         formats = format_of(self.graph.edges[port.edge]), format_of(self.graph.edges[self.graph.outputs[0].edge])
         uart = self.image.board.uart
         link = (self.image.model, self.image.baud, uart.usb)
-        return Interface(*link, port.shape, port.dtype, port.steps, *formats, outputs)
+        return Interface(*link, port.shape, port.dtype, port.steps, *formats, outputs, self.model.meaning)
 
     def key(self) -> list[object]:
         """Everything that the RTL and the image depend on, as JSON-able values."""

@@ -2,17 +2,19 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from flows.build_report import Inputs
-from flows.frames import classes, load_labels, score
+from flows.frames import confusion, load_labels, score
 from flows.inputs import received
-from hw.host.arrays import load_array
 from hw.host.errors import UsageError
 from hw.host.files import sha256
+from hw.host.meaning import classes
+from hw.host.tables import SUFFIXES, load_frames
 from hw.ir.frames import Batch
 from hw.model import Model
 from hw.verification.directed import directed_frames
@@ -36,20 +38,27 @@ class Samples:
 
     @classmethod
     def open(cls, model: Model, frames: Path | None, labels: Path | None, clip: bool = False) -> Self:
-        """The samples in two ``.npy`` files. Raises UsageError for files that cannot be read or do not match.
+        """The samples in two ``.npy`` files; frames may be a table (``.csv``).
+
+        Raises UsageError for files that cannot be read or do not match.
 
         ``clip``: see ``flows.inputs.received``.
         """
-        given = None if frames is None else load_array(frames)
-        classes = None if labels is None or given is None else load_labels(labels, len(given))
+        given = known = None
+        if frames is not None:
+            given = load_frames(frames, None, model.meaning.feature_names)
+            known = None if labels is None else load_labels(labels, len(given))
         key = (None if frames is None else sha256(frames), None if labels is None else sha256(labels), clip)
-        return cls(model, frames, given, classes, clip, key)
+        return cls(model, frames, given, known, clip, key)
 
     @cached_property
     def _received(self) -> tuple[np.ndarray, Inputs | None]:
         if self.given is None:
             return random_frames(self.model.graph, RANDOM_FRAMES, seed=0), None
-        frames, values = received(self.model.graph, self.given, self.clip)
+        given, shape = self.given, self.model.graph.inputs[0].shape
+        if self.path is not None and self.path.suffix.lower() in SUFFIXES and given[0].size == prod(shape):
+            given = given.reshape(-1, *shape)
+        frames, values = received(self.model.graph, given, self.clip)
         if len(frames) < 2:
             raise UsageError(f"{self.path} holds {len(frames)} frames; at least 2 are needed")
         return frames, values
@@ -78,6 +87,10 @@ class Samples:
     def inputs(self) -> Inputs | None:
         """What became of the values of the user's frames; None for random ones."""
         return self._received[1]
+
+    def confusion(self, outputs: Batch) -> tuple[tuple[int, ...], ...] | None:
+        """The confusion matrix (``flows.frames.confusion``); None where there are no labels."""
+        return None if self.labels is None else confusion(outputs, self.labels[: len(classes(outputs))])
 
     def score(self, outputs: Batch) -> float | None:
         """The accuracy of outputs for the first frames; None where there are no labels."""

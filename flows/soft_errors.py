@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from flows.accelerator import Accelerator
-from flows.frames import classes
 from flows.inputs import OnInputs, received, warn
 from hw.faults.soft_errors import SoftErrors
+from hw.host.meaning import classes
 from hw.simulation.emulator import Emulator
 
 

@@ -20,6 +20,8 @@ from qonnx.core.modelwrapper import ModelWrapper
 from hw import finn, graph_file, plugins
 from hw.finn.execution import execute
 from hw.host.errors import BitfabricError, UsageError
+from hw.host.files import parse_json
+from hw.host.meaning import METADATA, Meaning
 from hw.ir.frames import Batch
 from hw.ir.graph import Graph
 from hw.lowering import qonnx
@@ -268,6 +270,19 @@ class Model:
     def input_types(self) -> dict[str, str]:
         """The types that a user gave to inputs, by name."""
         return input_types(self.proto)
+
+    @cached_property
+    def meaning(self) -> Meaning:
+        """What the numbers of frames and outputs mean, as the file's metadata states. Raises UsageError where it is
+        damaged."""
+        text = next((each.value for each in self.proto.metadata_props if each.key == METADATA), "{}")
+        try:
+            return Meaning.from_json(parse_json(text))
+        except (ValueError, AttributeError) as error:
+            reason = str(error).splitlines()[0]
+            raise UsageError(
+                f"{self.path}: its metadata {METADATA} is damaged ({reason}); export the model again"
+            ) from None
 
     @cached_property
     def graph(self) -> Graph:

@@ -460,6 +460,7 @@ def ran(result: dict[str, Any], outputs: "Batch") -> None:
         line += f", accuracy {result['accuracy']:.2%}"
     out.print(line)
     _inputs(Inputs.model_validate(result["inputs"]))
+    _classes(result)
     if "board" in result:
         told = {"cycles": "cycles a frame", "frames": "frames", "stalls": "stalls", "errors": "link errors",
                 "parity_errors": "cycles with a wrong parity", "resent": "frames sent again"}  # fmt: skip
@@ -474,6 +475,30 @@ def ran(result: dict[str, Any], outputs: "Batch") -> None:
 
         for name, values in outputs.items() if isinstance(outputs, dict) else [("", outputs)]:
             out.print(f"{one_line(name)} {np.array2string(values, threshold=40, edgeitems=4)}".strip(), soft_wrap=True)
+
+
+_WIDE = 20
+"""Largest number of classes whose confusion matrix is printed."""
+
+
+def _classes(result: dict[str, Any]) -> None:
+    """Print how many frames have each class, and the confusion matrix where there are labels."""
+    from collections import Counter
+
+    counts = Counter(map(str, result["classes"])).most_common()
+    said = ", ".join(f"{one_line(name)} {count:,}" for name, count in counts[:_WIDE])
+    out.print(f"classes: {said}{', ...' if len(counts) > _WIDE else ''}", soft_wrap=True)
+    matrix, names = result.get("confusion", []), [one_line(name) for name in result.get("class_names", [])]
+    if 1 < len(matrix) <= _WIDE:
+        table = _table("label \\ class", *names)
+        for name, row in zip(names, matrix, strict=True):
+            table.add_row(name, *(f"{count:,}" if count else "-" for count in row))
+        _show(table)
+    elif matrix:
+        wrong = [(row[j], names[i], names[j]) for i, row in enumerate(matrix) for j in range(len(row)) if i != j]
+        worst = [each for each in sorted(wrong, key=lambda each: -each[0])[:5] if each[0]]
+        told = ", ".join(f"{label} as {found} {count:,}" for count, label, found in worst)
+        out.print(f"most confused: {told or 'none'}", soft_wrap=True)
 
 
 def flipped(result: dict[str, Any]) -> None:

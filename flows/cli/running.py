@@ -12,7 +12,9 @@ from flows.engines import EngineName
 
 def run(
     folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
-    frames: Annotated[Path, typer.Option("--input", "-i", metavar="X.npy", help="frames in the model's own layout")],
+    frames: Annotated[
+        Path, typer.Option("--input", "-i", metavar="X.npy", help="frames in the model's own layout, or a table (.csv)")
+    ],
     engine: Annotated[EngineName, typer.Option(help="what computes")] = "emulator",
     labels: Annotated[
         Path | None, typer.Option(metavar="Y.npy", help="classes of the frames: prints the accuracy")
@@ -26,7 +28,7 @@ def run(
     clip: Clip = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run frames through one engine; all engines take and give the same.
+    """Run frames through one engine; all engines take and give the same. --json holds the outputs and the classes.
 
     Example: bitfabric run build/ --input run/x_test.npy --labels run/y_test.npy --engine rtl
 
@@ -37,12 +39,13 @@ def run(
     from flows.accelerator import Accelerator
     from flows.build_report import Inputs
     from flows.cli.render import ran
-    from flows.frames import load_labels, save_frames, score, timed
+    from flows.frames import load_labels, predictions, save_frames, timed
     from flows.progress import Progress
-    from hw.host.arrays import load_array
+    from hw.host.tables import load_frames
 
     accelerator = Accelerator(folder)
-    x = load_array(frames)
+    meaning = accelerator.report.model.meaning
+    x = load_frames(frames, accelerator.graph.inputs[0].shape, meaning.feature_names)
     inputs: list[Inputs] = []
     told: dict[str, Any] = {"clip": clip, "on_inputs": inputs.append}
     y = load_labels(labels, len(x)) if labels else None
@@ -62,15 +65,15 @@ def run(
     result["inputs"] = inputs[0].to_json()
     if counters:
         result["board"] = counters
-    if y is not None:
-        result["accuracy"] = score(outputs, y)
+    result |= predictions(outputs, y, meaning)
     if out:
         save_frames(out, outputs)
         result["output"] = str(out)
     if trace:
         result["trace"] = str(trace)
     if as_json:
-        emit(result)
+        named = outputs if isinstance(outputs, dict) else {accelerator.graph.outputs[0].name: outputs}
+        emit(result if out else result | {"outputs": {name: values.tolist() for name, values in named.items()}})
     else:
         ran(result, outputs)
 

@@ -7,6 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flows.build_report import PAGE, SHELL, BuildReport, Counts, FinnComparison, FinnLayerCost
 from flows.engines import ENGINES, find_engine
 from flows.report import bottlenecks, figures
@@ -25,6 +27,8 @@ from hw.timing import cycles
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+WIDE = 24
+"""Largest number of classes whose confusion matrix is shown."""
 NAMES = {"lut": "LUT", "ff": "FF", "bram": "BRAM", "dsp": "DSP"}
 
 
@@ -106,6 +110,7 @@ def _facts(report: BuildReport, graph: Graph, hardware: Graph, folder: Path) -> 
         "fifos": figures.occupancies(hardware, trace, window),
         "limits": bottlenecks.find(graph, hardware, steady.interval, find_device(report.device)),
         "rungs": _rungs(report),
+        "confusion": _confusion(report),
         "path": _path(report, hardware, folder),
         "names": NAMES,
         "bins": figures.BINS,
@@ -114,6 +119,15 @@ def _facts(report: BuildReport, graph: Graph, hardware: Graph, folder: Path) -> 
         "commands": _commands(report, folder),
         "typed": sentences(report.model.input_types),
     }
+
+
+def _confusion(report: BuildReport) -> dict[str, Any] | None:
+    """The confusion matrix of the emulator, with the names of the classes; None where there is none of few classes."""
+    checked = report.verified.get("emulator")
+    rows = checked.confusion if checked else None
+    if not rows or not 1 < len(rows) <= WIDE:
+        return None
+    return {"names": report.model.meaning.named(np.arange(len(rows))), "rows": rows}
 
 
 def _text(name: str) -> str:

@@ -1,5 +1,7 @@
 """Runs a model on its board: ``python DIR/driver X.npy [-o Y.npy] [--port PORT]``. Needs Python, NumPy and pyserial.
 
+Frames have the values that the model was trained on, in a ``.npy`` file, or as the rows of a ``.csv`` table.
+
 A build leaves a copy of this package in its folder ``driver``, with the model's ``model.json``. To use it in a program
 of your own, put the build folder on ``sys.path``, import from ``driver`` and do as ``main`` does.
 """
@@ -17,12 +19,14 @@ if not __package__:  # ``python DIR/driver`` runs this file without its package 
     __package__ = folder.name
     __import__(__package__)
 
-from .arrays import load_array, save_array, save_arrays
+from .arrays import save_array, save_arrays
 from .driver import Driver
 from .errors import BitfabricError, UsageError
 from .files import parse_json, read_text
 from .interface import Interface
+from .meaning import classes
 from .ports import find_port, open_port
+from .tables import load_frames
 from .text import one_line
 
 
@@ -54,7 +58,7 @@ def _save(path: Path, outputs: dict[str, np.ndarray]) -> None:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description="Run frames on the board that holds this model's image.")
-    parser.add_argument("frames", metavar="X.npy", help="frames in the model's own layout")
+    parser.add_argument("frames", metavar="X.npy", help="frames in the model's own layout, or a table (.csv)")
     parser.add_argument("-o", "--out", metavar="Y.npz", help="file for the outputs (.npy where there is one)")
     parser.add_argument("--port", help="serial port (default: look for the board)")
     parser.add_argument("--baud", type=int, help="baud rate (default: the image's)")
@@ -63,7 +67,7 @@ def main() -> None:
     try:
         interface = _interface(model)
         baud = options.baud or interface.baud
-        ints = interface.encode(load_array(Path(options.frames)))
+        ints = interface.encode(load_frames(Path(options.frames), interface.shape, interface.meaning.feature_names))
         transport = open_port(options.port, baud) if options.port else find_port(baud, interface.model, interface.usb)
         driver = Driver(transport, interface.input_format, interface.output_format, interface.model)
         started = time.monotonic()
@@ -76,6 +80,9 @@ def main() -> None:
     seconds = time.monotonic() - started
     print(f"{len(ints)} frames in {seconds:.2f} s, {driver.session.resent} sent again", file=sys.stderr)
     print(", ".join(f"{name} {value}" for name, value in counters.items()), file=sys.stderr)
+    if interface.meaning.task == "classification" and interface.meaning.class_names:
+        named = interface.meaning.named(classes(outputs))
+        print("classes", *map(one_line, named[:40]), *(["..."] if len(named) > 40 else []))
     if options.out is None:
         for name, values in outputs.items():
             print(one_line(name), np.array2string(values, threshold=40, edgeitems=4))

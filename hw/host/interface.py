@@ -1,12 +1,13 @@
 """What a driver knows of a model: its image, its frames, and the host's steps; to and from JSON."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from .arrays import integers_as
 from .errors import UsageError
+from .meaning import Meaning
 from .packing import Format
 from .steps import HostStep, run
 
@@ -20,7 +21,7 @@ class Interface:
     ``model`` is the image's hash, ``baud`` the link's rate, and ``usb`` the USB ids of the board's serial port
     (``vendor:product``), None where it has none of its own. ``shape`` (without the batch) and ``dtype`` are those of
     the model's own frames. ``preprocess`` converts frames to integers of ``input_format``; ``postprocess``, by name of
-    the model's output, converts integers of ``output_format`` to that output.
+    the model's output, converts integers of ``output_format`` to that output. ``meaning`` says what both mean.
     """
 
     model: int
@@ -32,6 +33,7 @@ class Interface:
     input_format: Format
     output_format: Format
     postprocess: dict[str, tuple[HostStep, ...]]
+    meaning: Meaning = field(default_factory=Meaning)
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
         """Convert frames ``(N, *shape)`` to the accelerator's integers. Raises UsageError for another shape or type."""
@@ -62,6 +64,7 @@ class Interface:
             "input_format": vars(self.input_format),
             "output_format": vars(self.output_format),
             "postprocess": {name: [_step_to_json(each) for each in steps] for name, steps in self.postprocess.items()},
+            "meaning": self.meaning.to_json(),
         }
 
     @classmethod
@@ -77,6 +80,7 @@ class Interface:
             _format(data["input_format"]),
             _format(data["output_format"]),
             {name: tuple(map(_step_from_json, steps)) for name, steps in data["postprocess"].items()},
+            Meaning.from_json(data.get("meaning", {})),
         )
 
 

@@ -1,6 +1,7 @@
 """Exports a trained network to a QONNX file that computes the same integers."""
 
 import copy
+import json
 import logging
 import os
 import re
@@ -36,6 +37,8 @@ from quant.qonnx.verify import QUANTIZERS, Verification, value_of, verify
 from quant.schemes.scheme import Scheme
 from quant.transforms import Transform
 
+MEANING = "bitfabric.data"
+"""Key of the metadata with the task and the names of classes and features, as JSON."""
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Key of the metadata in which torch.onnx lists a node's modules, from the outermost."""
 
@@ -90,10 +93,20 @@ def export(
     left = {node.name for node in wrapper.graph.node}  # others computed constants
     nodes = {path: [each for each in names if each in left] for path, names in nodes.items()}
     _annotate_input(wrapper, model.in_range if in_range is None and isinstance(model, Network) else in_range)
+    _describe(wrapper, model)
     verification = verify(name, frozen, wrapper, nodes, checked)
     with replacing(target) as part:
         wrapper.save(str(part))
     return verification
+
+
+def _describe(wrapper: ModelWrapper, model: torch.nn.Module) -> None:
+    """States in the file's metadata what the numbers of frames and outputs mean, where the network knows it."""
+    if not isinstance(model, Network):
+        return
+    known = {"class_names": model.class_names, "feature_names": model.feature_names}
+    if stated := {name: value for name, value in known.items() if value is not None}:
+        wrapper.model.metadata_props.add(key=MEANING, value=json.dumps(stated))
 
 
 def _frames(
