@@ -76,6 +76,17 @@ def pairs(option: str, values: list[str]) -> dict[str, Any]:
     return found
 
 
+def rates(text: str) -> float | tuple[float, float]:
+    """The value of ``--learning-rate``, ``A`` or ``A:B``. Raises typer.BadParameter for another form."""
+    try:
+        found = [float(part) for part in text.split(":")]
+    except ValueError:
+        raise typer.BadParameter(f"--learning-rate {text!r} is no number, or two as in 1e-2:1e-4") from None
+    if len(found) > 2:
+        raise typer.BadParameter(f"--learning-rate {text!r} has more than a first and a last rate, as in 1e-2:1e-4")
+    return found[0] if len(found) == 1 else (found[0], found[1])
+
+
 def emit(content: dict[str, Any]) -> None:
     """Print a result as JSON."""
     typer.echo(json.dumps(content, indent=2))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.arguments import AsJson, Fps, emit, pairs, target_names
+from flows.cli.arguments import AsJson, Fps, emit, pairs, rates, target_names
 from quant.training.methods import METHODS
 
 
@@ -49,7 +49,7 @@ def compress(
     ] = None,
     epochs: Annotated[int, typer.Option(min=0, help="of the training that follows; 0: none")] = 20,
     learning_rate: Annotated[
-        tuple[float, float] | None, typer.Option(metavar="FIRST LAST", help="of it (default: a tenth of the run's)")
+        str | None, typer.Option(metavar="FIRST[:LAST]", help="of it (default: a tenth of the run's)")
     ] = None,
     data: Annotated[str | None, typer.Option(help="place of the run's data, where it is another now")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from where an interrupted run in RUN2/ was")] = False,
@@ -87,7 +87,8 @@ def compress(
         cost = cost_on(target, fps)
     result = compress_run(
         run, out, method,
-        density=density, fraction=fraction, options=options, layers=layers, epochs=epochs, learning_rate=learning_rate,
+        density=density, fraction=fraction, options=options, layers=layers, epochs=epochs,
+        learning_rate=None if learning_rate is None else rates(learning_rate),
         data=data, cost=cost, progress=not as_json, resume=resume,
     )  # fmt: skip
     if result.pop("rank"):

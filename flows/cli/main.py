@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -62,7 +63,7 @@ def main() -> None:
     except ClickException as error:
         if not (message := _words(error)):
             sys.exit(2)  # A command without arguments, whose help is already printed.
-        fail(f"{message}; see --help", 2)
+        fail(f"{_two_rates(sys.argv) or message}; see --help", 2)
     except (typer.Abort, KeyboardInterrupt):
         resumed = "; the same command with --resume goes on from the last checkpoint"
         again = {"train": resumed, "compress": resumed, "build": "; the same command goes on from the finished steps"}
@@ -85,6 +86,16 @@ def _interrupted(*_: object) -> None:
 def _words(error: Exception) -> str:
     """Click's message for a usage error."""
     return str(getattr(error, "format_message", error.__str__)()).rstrip(".")
+
+
+def _two_rates(arguments: list[str]) -> str | None:
+    """The error for ``--learning-rate A B``, of which typer finds B at fault; None for other arguments."""
+    for index, argument in enumerate(arguments[:-2]):
+        first, last = arguments[index + 1 : index + 3]
+        with suppress(ValueError):
+            if argument == "--learning-rate" and [float(first), float(last)]:
+                return f"--learning-rate takes one value: write --learning-rate {first}:{last}"
+    return None
 
 
 def fail(message: str, status: int) -> None:

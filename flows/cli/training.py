@@ -3,12 +3,13 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
 
-from flows.cli.arguments import AsJson, emit, pairs
+from flows.cli.arguments import AsJson, emit, pairs, rates
 from quant.data.normalization import Normalization
 from quant.distillation.settings import TERMS, Distillation
 from quant.errors import QuantWarning
@@ -17,11 +18,11 @@ from quant.training.config import (
     Bias,
     ChannelPenalty,
     Criterion,
+    Log,
     Loss,
     Pruning,
     Slimming,
     TrainConfig,
-    TrainerOptions,
     Tying,
 )
 
@@ -122,6 +123,18 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
+def _weights(text: str) -> tuple[float, ...] | str:
+    """The value of ``--class-weights``. Raises typer.BadParameter for another form."""
+    if text == "balanced":
+        return text
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"--class-weights {text!r} is no list of numbers, as in --class-weights 1,2.5, and not balanced"
+        ) from None
+
+
 def _cost(pruning: Pruning | None, target: str | None, fps: float | None) -> Any:
     """The cost model of ``--target`` and ``--fps``; None without a target."""
     if pruning is None or target is None:
@@ -132,22 +145,33 @@ def _cost(pruning: Pruning | None, target: str | None, fps: float | None) -> Any
 
 
 def train(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="a reference network, for example tfc-w1a1; --list shows all")
-    ],
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="RUN/", help="folder for model.onnx, metrics.json, test frames")
     ],
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL", help="a reference network, for example tfc-w1a1; --list shows all", show_default=False
+        ),
+    ] = None,
+    config_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="TRAIN.yaml",
+            help="arguments of a run, as its train.yaml has them; others replace them",
+        ),
+    ] = None,
     scheme: Annotated[
         str | None, typer.Option(help="quantization scheme instead of the one that the model's name implies")
     ] = None,
     data: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="data set by name (--list), or your own: a folder of images by class, a table (.csv, .tsv, .parquet), "
-            "arrays (.npz, x.npy beside y.npy)"
+            "arrays (.npz, x.npy beside y.npy) (default: digits)"
         ),
-    ] = "digits",
+    ] = None,
     test_share: Annotated[
         float | None,
         typer.Option(help="share of data without a test set that becomes one (default: 0.2)", rich_help_panel=_DATA),
@@ -174,8 +198,8 @@ def train(
         Normalization | None,
         typer.Option(help="how values become the 8-bit codes of the network's input", rich_help_panel=_DATA),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="passes over the training set")] = 100,
-    seed: Annotated[int, typer.Option(help="seed of the split, the weights and the order")] = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training set (default: 100)")] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of the split, the weights and the order (default: 0)")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from where an interrupted run in RUN/ was")] = False,
     scheme_option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="a parameter of the scheme, as act_bits=2")
@@ -185,8 +209,14 @@ def train(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=2, help="samples a step (default: 100)")] = None,
     learning_rate: Annotated[
-        tuple[float, float] | None, typer.Option(metavar="FIRST LAST", help="instead of the scheme's rates")
+        str | None,
+        typer.Option(metavar="FIRST[:LAST]", help="instead of the scheme's rates; it falls from the first to the last"),
     ] = None,
+    class_weights: Annotated[
+        str | None,
+        typer.Option(metavar="W,W,...", help="weights of the classes in the loss; balanced: by their frequency"),
+    ] = None,
+    log: Annotated[Log | None, typer.Option(help="write the figures of each epoch to RUN/logs")] = None,
     loss: Annotated[Loss | None, typer.Option(help="instead of the scheme's loss")] = None,
     validation: Annotated[
         float | None, typer.Option(help="share of the training set on which the best epoch is chosen (default: 0)")
@@ -331,6 +361,8 @@ def train(
 
     Your own table, one sample a row: bitfabric train tfc-w4a4 --data features.csv --target-column species -o run/
 
+    The same again, longer: bitfabric train --config run/train.yaml --epochs 200 -o longer/
+
     A quarter of the weights: bitfabric train tfc-w4a4 --prune 0.75 -o run/
 
     An eighth of the values, in circulant blocks: bitfabric train tfc-w4a4 --tie circulant:8 -o run/
@@ -347,7 +379,11 @@ def train(
         raise typer.BadParameter("--slim-strength needs --slim-penalty")
     settings = {
         "batch_size": batch_size,
-        "learning_rate": learning_rate,
+        "epochs": epochs,
+        "seed": seed,
+        "learning_rate": None if learning_rate is None else rates(learning_rate),
+        "class_weights": None if class_weights is None else _weights(class_weights),
+        "log": log,
         "loss": loss,
         "validation": validation,
         "patience": patience,
@@ -370,7 +406,11 @@ def train(
         "tie": _tying(tie, tie_layers),
     }
     from quant import train_run
+    from quant.training.config_file import read_config
 
+    before = {} if config_file is None else read_config(config_file)
+    if model is None and "model" not in before:
+        raise typer.BadParameter("give a MODEL, for example tfc-w1a1; --list shows all")
     given_data = {
         "test_share": test_share,
         "target": target_column,
@@ -382,16 +422,29 @@ def train(
     data_options = {name: value for name, value in given_data.items() if value is not None}
     scheme_options = pairs("--scheme-option", scheme_option or [])
     model_options = pairs("--model-option", model_option or [])
-    trainer = TrainerOptions(
-        accelerator, int(devices) if devices and devices.isdecimal() else devices, strategy, num_nodes
-    )
+    trainer = {
+        "accelerator": accelerator,
+        "devices": int(devices) if devices and devices.isdecimal() else devices,
+        "strategy": strategy,
+        "num_nodes": num_nodes,
+    }
     given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
-    config = TrainConfig(epochs=epochs, seed=seed, trainer=trainer, **given)
+    config = before.get("config", TrainConfig())
+    config = replace(
+        config,
+        trainer=replace(config.trainer, **{name: value for name, value in trainer.items() if value is not None}),
+        **given,
+    )
     with _warnings_in_one_line():
         result = train_run(
-            model, out, config, data=data, data_options=data_options,
-            scheme=scheme, scheme_options=scheme_options, model_options=model_options,
-            teacher=teacher, start=start, cost=_cost(config.prune, target, fps), progress=not as_json, resume=resume,
+            model or before["model"], out, config,
+            data=data or before.get("data", "digits"),
+            data_options={**before.get("data_options", {}), **data_options},
+            scheme=scheme or before.get("scheme"),
+            scheme_options={**before.get("scheme_options", {}), **scheme_options},
+            model_options={**before.get("model_options", {}), **model_options},
+            teacher=teacher or before.get("teacher"), start=start or before.get("start"),
+            cost=_cost(config.prune, target, fps), progress=not as_json, resume=resume,
         )  # fmt: skip
     if result.pop("rank"):
         return  # one of several processes of this training; the first one reports

@@ -11,7 +11,7 @@ import numpy as np
 
 from flows.build_report import PAGE, SHELL, BuildReport, Counts, FinnComparison, FinnLayerCost
 from flows.engines import ENGINES, find_engine
-from flows.report import bottlenecks, figures
+from flows.report import bottlenecks, figures, training
 from hw.boards.image import SCOPE
 from hw.families import find_device
 from hw.host.errors import BitfabricError
@@ -111,6 +111,7 @@ def _facts(report: BuildReport, graph: Graph, hardware: Graph, folder: Path) -> 
         "limits": bottlenecks.find(graph, hardware, steady.interval, find_device(report.device)),
         "rungs": _rungs(report),
         "confusion": _confusion(report),
+        "training": training.find(report),
         "path": _path(report, hardware, folder),
         "names": NAMES,
         "bins": figures.BINS,

@@ -18,7 +18,7 @@ from quant.distillation.settings import Distillation
 from quant.errors import QuantError
 from quant.files import sha256, write_bytes
 from quant.structure import structure
-from quant.training.config import Criterion, TrainConfig, TrainerOptions
+from quant.training.config import Criterion, TrainConfig
 from quant.training.methods import Method, Task, complete_options, find_method
 from quant.training.run_folder import data_hash, produce, write_network
 
@@ -40,7 +40,7 @@ def compress_run(
     options: Mapping[str, Any] | None = None,
     layers: Sequence[str] | None = None,
     epochs: int = 20,
-    learning_rate: tuple[float, float] | None = None,
+    learning_rate: float | tuple[float, float] | None = None,
     data: str | os.PathLike[str] | None = None,
     cost: CostModel | None = None,
     progress: bool | None = None,
@@ -80,8 +80,9 @@ def compress_run(
     share = _fraction(method, chosen, density, fraction, settings)
     before = _read(source)
     config = _config(before, source, epochs)
-    own = config.learning_rate or schemes.get_class(before["scheme"]["name"]).learning_rate
-    rates = learning_rate or (own if chosen.rates == "own" else chosen.rates or (own[0] / 10, own[1] / 10))
+    own = config.rates(schemes.get_class(before["scheme"]["name"]).learning_rate)
+    usual = own if chosen.rates == "own" else chosen.rates or (own[0] / 10, own[1] / 10)
+    rates = usual if learning_rate is None else replace(config, learning_rate=learning_rate).rates(usual)
     if chosen.trains:
         if not epochs:
             raise QuantError(f"method {method} trains the network: give epochs of at least 1", status=2)
@@ -225,19 +226,9 @@ def _config(metrics: Mapping[str, Any], source: Path, epochs: int) -> TrainConfi
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
         raise QuantError(f"epochs={epochs!r} is no whole number of 0 or more", status=2)
     try:
-        trainer = dict(metrics["config"]["trainer"])
-        if isinstance(trainer["devices"], list):
-            trainer["devices"] = tuple(trainer["devices"])
-        changed = {
-            "prune": None,
-            "slimming": None,
-            "tie": None,
-            "distill": Distillation(**metrics["config"]["distill"]),
-            "epochs": max(1, epochs),
-            "trainer": TrainerOptions(**trainer),
-        }
-        return TrainConfig(**{**metrics["config"], **changed})
-    except (KeyError, TypeError) as error:
+        changed = {"prune": None, "slimming": None, "tie": None, "epochs": max(1, epochs)}
+        return TrainConfig.from_dict({**metrics["config"], **changed})
+    except (KeyError, TypeError, QuantError) as error:
         raise QuantError(f"{source}/metrics.json is damaged or of another version: train the network again") from error
 
 

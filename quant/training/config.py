@@ -3,9 +3,12 @@
 Light to import: the command line and the run folders read it without torch.
 """
 
+import difflib
+import json
 import math
-from dataclasses import asdict, dataclass, field
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
 
 from quant.distillation.settings import Distillation
 from quant.errors import QuantError
@@ -17,6 +20,7 @@ __all__ = [
     "Bias",
     "ChannelPenalty",
     "Criterion",
+    "Log",
     "Loss",
     "Pruning",
     "Slimming",
@@ -31,6 +35,9 @@ Loss = Literal["cross_entropy", "squared_hinge"]
 Augmentation = Literal["shift", "flip-crop"]
 """Random changes of training images by name (see ``quant.training.batches.AUGMENTATIONS``)."""
 
+
+Log = Literal["csv", "tensorboard"]
+"""Loggers of Lightning by name."""
 
 CENTROID_RATE = (1e-3, 1e-5)
 """First and last learning rate of shared values, each of which collects the gradients of many weights."""
@@ -222,11 +229,14 @@ class TrainConfig:
     - ``epochs``: passes over the training set, at least 1.
     - ``seed``: random seed for the order of the data, the scheme's random numbers, and the split of the digits.
     - ``batch_size``: samples per step over all devices, at least 2.
-    - ``learning_rate``: first and last rate of a half cosine, which decreases from epoch to epoch. None: the scheme's.
+    - ``learning_rate``: first and last rate of a half cosine, which decreases from epoch to epoch; or only the first,
+      and the last is the same part of it as the scheme's. None: the scheme's.
     - ``loss``: "cross_entropy" or "squared_hinge" (``quant.training.lightning_module.squared_hinge``). None: the
       scheme's.
     - ``label_smoothing``: of the cross entropy, from 0 to below 1 (Szegedy et al., "Rethinking the Inception
       architecture for computer vision", CVPR 2016, section 7).
+    - ``class_weights``: of the loss, one for each class; "balanced": in inverse ratio to the number of its samples, so
+      that all classes weigh the same. None: every sample weighs the same.
     - ``augment``: random changes of training images. "shift" shifts them by up to a sixteenth of their sides;
       "flip-crop" mirrors half of them and shifts all by up to an eighth. None: no changes.
     - ``validation``: fraction of the training set, from 0 to below 1, that is held out. The parameters of the epoch
@@ -239,11 +249,13 @@ class TrainConfig:
     - ``slimming``: a penalty on channels (``quant.Slimming``). None: there is none.
     - ``tie``: tied weights of a new network (``quant.Tying``). None: weights are tied only where the network's are.
     - ``trainer``: where the training runs.
+    - ``log``: writes the figures of each epoch in Lightning's format, "csv" or "tensorboard". None: no log.
 
     Raises QuantError (status 2):
 
     - ``epochs``, ``batch_size`` or ``validation`` out of range;
-    - ``learning_rate`` is not two finite numbers, the first positive and the last not negative;
+    - ``learning_rate`` is not one or two finite numbers, the first positive and the last not negative;
+    - ``class_weights`` that are not positive;
     - unknown ``loss``; ``label_smoothing`` out of range or with another loss than the cross entropy;
     - ``patience`` below 1 or without a validation part;
     - unknown ``augment``.
@@ -254,9 +266,10 @@ class TrainConfig:
     epochs: int = 100
     seed: int = 0
     batch_size: int = 100
-    learning_rate: tuple[float, float] | None = None
+    learning_rate: float | tuple[float, float] | None = None
     loss: Loss | None = None
     label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] | Literal["balanced"] | None = None
     augment: Augmentation | None = None
     validation: float = 0.0
     patience: int | None = None
@@ -265,6 +278,7 @@ class TrainConfig:
     slimming: Slimming | None = None
     tie: Tying | None = None
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
+    log: Log | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2 or not 0 <= self.validation < 1:
@@ -274,12 +288,23 @@ class TrainConfig:
                 status=2,
             )
         if self.learning_rate is not None:
-            rates = tuple(self.learning_rate)
-            if len(rates) != 2 or not all(map(math.isfinite, rates)) or rates[0] <= 0 or rates[1] < 0:
+            given = self.learning_rate
+            pair = (given, given) if isinstance(given, int | float) else tuple(given)
+            if len(pair) != 2 or not all(map(math.isfinite, pair)) or pair[0] <= 0 or pair[1] < 0:
                 raise QuantError(
-                    f"learning_rate={rates} is not a positive first and a last rate, as (1e-2, 1e-4)", status=2
+                    f"learning_rate={given} is not a positive first and a last rate, as (1e-2, 1e-4)", status=2
                 )
-            object.__setattr__(self, "learning_rate", rates)
+            object.__setattr__(self, "learning_rate", given if isinstance(given, int | float) else pair)
+        if self.class_weights is not None and self.class_weights != "balanced":
+            weights = () if isinstance(self.class_weights, str) else tuple(self.class_weights)
+            if not weights or not all(math.isfinite(weight) and weight > 0 for weight in weights):
+                raise QuantError(
+                    f"class_weights={self.class_weights} are not 'balanced' or a positive number for each class",
+                    status=2,
+                )
+            object.__setattr__(self, "class_weights", weights)
+        if self.log is not None and self.log not in get_args(Log):
+            raise QuantError(f"no log {self.log!r}: choose {' or '.join(get_args(Log))}", status=2)
         if self.loss is not None and self.loss not in get_args(Loss):
             raise QuantError(f"no loss {self.loss!r}: choose {' or '.join(get_args(Loss))}", status=2)
         check_label_smoothing(self.label_smoothing, self.loss or "cross_entropy")
@@ -291,6 +316,52 @@ class TrainConfig:
             raise QuantError(
                 f"no augmentation {self.augment!r}: choose {' or '.join(get_args(Augmentation))}", status=2
             )
+
+    def rates(self, scheme: tuple[float, float]) -> tuple[float, float]:
+        """The first and the last learning rate, given those of the scheme."""
+        if self.learning_rate is None:
+            return scheme
+        if isinstance(self.learning_rate, tuple):
+            return self.learning_rate
+        return self.learning_rate, self.learning_rate * scheme[1] / scheme[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as values of JSON and YAML."""
+        content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return content
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "TrainConfig":
+        """The settings from ``to_dict``'s values; what is left out has its default.
+
+        Raises QuantError (status 2) for settings that do not exist and for values out of range.
+        """
+        made: TrainConfig = _made(cls, content, "training")
+        return made
+
+
+_PARTS: dict[str, Any] = {"prune": Pruning, "slimming": Slimming, "tie": Tying, "trainer": TrainerOptions, "distill": Distillation}
+
+
+def _made(kind: Any, content: Any, place: str) -> Any:
+    """A dataclass of settings from a mapping, with tuples for lists."""
+    if not isinstance(content, Mapping):
+        raise QuantError(f"{place}={content!r} is no mapping of settings to values", status=2)
+    known = [each.name for each in fields(kind)]
+    values = {}
+    for name, value in content.items():
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise QuantError(f"{place} has no setting {name!r}: {hint}", status=2)
+        part = _PARTS.get(name) if kind is TrainConfig else None
+        if part is not None and value is not None:
+            value = _made(part, value, f"{place}.{name}")
+        values[name] = tuple(value) if isinstance(value, list) else value
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise QuantError(f"{place} has a value of another type: {error}", status=2) from error
 
 
 def check_label_smoothing(label_smoothing: float, loss: str) -> None:

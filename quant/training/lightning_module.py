@@ -20,13 +20,20 @@ from quant.training.batches import Batches
 from quant.training.callbacks import KeepBest
 
 
-def squared_hinge(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Returns the mean of ``max(0, 1 - t * logit)**2`` over (N, classes); t is +1 for the label's class, else -1."""
+def squared_hinge(logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Returns the mean of ``max(0, 1 - t * logit)**2`` over (N, classes); t is +1 for the label's class, else -1.
+
+    ``weight`` (classes,) is that of each sample by its label; the mean is then the weighted one, as of torch's
+    cross_entropy.
+    """
     targets = 2.0 * functional.one_hot(labels, logits.shape[1]) - 1.0
-    return torch.clamp(1.0 - targets * logits, min=0).square().mean()
+    terms = torch.clamp(1.0 - targets * logits, min=0).square()
+    if weight is None:
+        return terms.mean()
+    return (terms.mean(1) * weight[labels]).sum() / weight[labels].sum()
 
 
-LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "cross_entropy": functional.cross_entropy,
     "squared_hinge": squared_hinge,
 }
@@ -160,6 +167,9 @@ class Training(lightning.LightningModule):
                 flip_ratio=flips / count if count else None,
             )
         )
+        if self.logger is not None:
+            figures = {name: value for name, value in vars(self.history[-1]).items() if value is not None}
+            self.logger.log_metrics(figures, step=epoch)
 
     def rate(self, epoch: int) -> float:
         """Returns the learning rate of an epoch, counted from 0: a half cosine from the first to the last rate."""

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
-from torch.nn import functional
 
 from quant.compression.tying import tie_layers
 from quant.cost import CostModel
@@ -33,6 +34,7 @@ from quant.training.batches import Batches
 from quant.training.callbacks import Bar, KeepBest, KeepCheckpoint
 from quant.training.config import TrainConfig, TrainerOptions, check_label_smoothing
 from quant.training.lightning_module import LOSSES, Epoch, Training, hand_out
+from quant.training.logs import make_logger
 from quant.training.lookup import SAMPLES, LookupTraining, freeze_constants, has_tables
 from quant.training.penalties import penalty_of, penalty_savings
 from quant.training.pruning import hardware_savings, pruning_callbacks
@@ -74,6 +76,7 @@ def fit(
     resume: bool = False,
     progress: bool | None = None,
     callbacks: Sequence[Callback] = (),
+    logs: str | os.PathLike[str] = "logs",
 ) -> FitResult:
     """Trains ``model`` in place and measures its accuracy.
 
@@ -92,7 +95,8 @@ def fit(
 
     ``checkpoint`` names a folder for the state of an unfinished training, ``last.ckpt``. It is written after an epoch
     and takes at most a fiftieth of the time. ``resume=True`` continues from it if it exists; the result is that of an
-    uninterrupted training.
+    uninterrupted training. ``config`` may have other epochs then, without pruning, penalties and tables: the learning
+    rate goes on along the cosine of these epochs. ``logs`` is the folder for ``config.log``.
 
     ``callbacks`` are further callbacks of Lightning, called before those of this function. Their state is part of the
     checkpoints.
@@ -118,11 +122,9 @@ def fit(
     if isinstance(data, str):
         data = load_data(data, seed)
     loss: str = model.scheme.loss if config.loss is None else config.loss
-    rates = model.scheme.learning_rate if config.learning_rate is None else config.learning_rate
+    rates = config.rates(model.scheme.learning_rate)
     _check(config, loss, model, data)
-    loss_function = LOSSES[loss]
-    if config.label_smoothing:
-        loss_function = partial(functional.cross_entropy, label_smoothing=config.label_smoothing)
+    weight = _class_weights(config, model, data)
     if config.tie is not None:
         tie_layers(model, config.tie.structure, config.tie.layers, start="sample")
     tutor = None if teacher is None else Teacher(teacher, model)
@@ -132,7 +134,8 @@ def fit(
         "model": model.name, "scheme": model.scheme.describe(), "options": model.options,
         "changes": model.changes, "data": data.name,
         "epochs": epochs, "seed": seed, "batch_size": batch_size, "learning_rate": rates, "loss": loss,
-        "label_smoothing": config.label_smoothing, "augment": config.augment, "validation": config.validation,
+        "label_smoothing": config.label_smoothing, "class_weights": config.class_weights,
+        "augment": config.augment, "validation": config.validation,
         "patience": config.patience, "teacher": tutor and tutor.names,
         "distill": None if tutor is None else asdict(config.distill),
         "prune": None if config.prune is None else asdict(config.prune),
@@ -145,7 +148,8 @@ def fit(
         raise QuantError("resume=True needs checkpoint, the folder to go on from", status=2)
     resumed = resume and kept is not None and kept.path.is_file()
     if resumed:
-        _check_checkpoint(kept.path, request)  # type: ignore[union-attr]
+        fixed = config.prune is not None or config.slimming is not None or has_tables(model)
+        _check_checkpoint(kept.path, request, fixed)  # type: ignore[union-attr]
 
     work = batch_size * summary(model).macs
     apart = torch.from_numpy(stratified(data.y_train, config.validation, seed))
@@ -158,7 +162,7 @@ def fit(
     tables = LookupTraining(model) if has_tables(model) else None
     own = [*pruning, *slimming, *(callback for callback in (tables, best, shown, kept) if callback is not None)]
     with _quiet_lightning(), torch.random.fork_rng(), _threads(1 if work < SMALL else torch.get_num_threads()):
-        runner = _trainer(epochs, [*callbacks, *own], config.trainer)
+        runner = _trainer(epochs, [*callbacks, *own], config.trainer, make_logger(config.log, logs))
         rank, processes, device = runner.global_rank, runner.world_size, runner.strategy.root_device
         if batch_size % processes:
             raise QuantError(
@@ -186,6 +190,9 @@ def fit(
             guide = Guide(model, tutor.to(device), config.distill, _inputs(model, known).float(), labels, epochs)
             if best is not None and guide.hint_epochs:
                 best.first = max(best.first, (guide.hint_epochs + 1) * len(batches))
+        loss_function = partial(LOSSES[loss], weight=None if weight is None else weight.to(device))
+        if config.label_smoothing:
+            loss_function = partial(loss_function, label_smoothing=config.label_smoothing)
         torch.manual_seed(seed + rank)
         if tables is not None:
             order = torch.randperm(len(batches.x), generator=torch.Generator().manual_seed(seed))[:SAMPLES]
@@ -265,13 +272,43 @@ def _check(config: TrainConfig, loss: str, model: Network, data: DataSet) -> Non
         )
 
 
-def _check_checkpoint(path: Path, request: Mapping[str, Any]) -> None:
+def _class_weights(config: TrainConfig, model: Network, data: DataSet) -> torch.Tensor | None:
+    """The weights of the classes in the loss, (model.classes,) float32. Raises QuantError (status 2) for another
+    number of them."""
+    if config.class_weights is None:
+        return None
+    weights = torch.ones(model.classes)
+    if config.class_weights == "balanced":
+        counts = torch.from_numpy(np.bincount(data.y_train, minlength=data.classes)).float()
+        share = counts.sum() / (counts > 0).sum() / counts
+        weights[: len(counts)] = torch.where(counts > 0, share, 1.0)
+        return weights
+    if len(config.class_weights) != data.classes:
+        raise QuantError(
+            f"{len(config.class_weights)} class_weights for the {data.classes} classes of {data.name}: give one for "
+            "each, or 'balanced'",
+            status=2,
+        )
+    weights[: data.classes] = torch.tensor(config.class_weights)
+    return weights
+
+
+def _check_checkpoint(path: Path, request: Mapping[str, Any], fixed: bool) -> None:
+    """Raises the errors of a resumed training. The number of epochs may differ where it is not ``fixed``."""
     try:
-        saved = json.loads(torch.load(path, map_location="cpu", weights_only=True)["bitfabric"]["request"])
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        done, saved = content["epoch"] + 1, json.loads(content["bitfabric"]["request"])
     except Exception as error:  # torch.load raises many types for a file that it did not write
         raise QuantError(f"{path} is no checkpoint of a training: remove it, or train without resume") from error
     for name, value in json.loads(json.dumps(request)).items():
-        if saved.get(name) != value:
+        if name == "epochs" and not fixed and saved.get(name) != value:
+            if value < done:
+                raise QuantError(
+                    f"{path} is of a training of which {done} epochs are done: give epochs of at least {done}, not "
+                    f"{value}, or train without resume",
+                    status=2,
+                )
+        elif saved.get(name) != value:
             raise QuantError(
                 f"{path} is of another training, with {name}={saved.get(name)} instead of {value}: take the same, or "
                 "train without resume",
@@ -279,13 +316,15 @@ def _check_checkpoint(path: Path, request: Mapping[str, Any]) -> None:
             )
 
 
-def _trainer(epochs: int, callbacks: list[Callback], options: TrainerOptions) -> lightning.Trainer:
+def _trainer(
+    epochs: int, callbacks: list[Callback], options: TrainerOptions, logger: Logger | None
+) -> lightning.Trainer:
     settings: dict[str, Any] = {"accelerator": "gpu" if torch.cuda.is_available() else "cpu", "devices": 1}
     try:
         runner = lightning.Trainer(
             max_epochs=epochs,
             callbacks=callbacks,
-            logger=False,
+            logger=logger or False,
             # Must be True if any checkpoint callback is present.
             enable_checkpointing=any(isinstance(callback, KeepCheckpoint) for callback in callbacks),
             enable_progress_bar=False,

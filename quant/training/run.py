@@ -4,16 +4,18 @@ Light to import: torch, Brevitas and Lightning (``quant.training.loop``) are imp
 """
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quant.cost import CostModel
 from quant.data import NAMES, DataSet, load_data
+from quant.errors import QuantWarning
 from quant.files import sha256
 from quant.training.checkpoint import checkpoint_file
 from quant.training.config import TrainConfig
+from quant.training.config_file import CONFIG, write_config
 from quant.training.run_folder import data_hash, produce, write_network
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ def train_run(
     """Trains, exports and verifies a model, and writes the results to the folder ``out``.
 
     The folder then contains ``model.onnx`` (QONNX, see ``quant.export``; not for a float network), ``metrics.json``,
-    ``x_test.npy`` and ``y_test.npy`` (test frames (N, *input_shape) float32 and labels (N,)) and ``checkpoint.pt``.
+    ``x_test.npy`` and ``y_test.npy`` (test frames (N, *input_shape) float32 and labels (N,)), ``checkpoint.pt`` and
+    ``train.yaml`` (all arguments, ``quant.training.config_file``); and the folder ``logs`` with ``config.log``.
 
     ``model`` and ``scheme`` are as in ``quant.create_model``. ``model_options`` are the network's options
     (``in_bits``, ``width``, ...), and ``scheme_options`` are parameters of the scheme. ``data`` is a data set's name,
@@ -73,7 +76,7 @@ def train_run(
     request: dict[str, Any] = {
         "model": model,
         "scheme": scheme,
-        "config": asdict(config),
+        "config": config.to_dict(),
         "model_options": dict(model_options or {}),
         "scheme_options": dict(scheme_options or {}),
         "teacher": None if teacher is None else [_origin(place, "teacher") for place in _places(teacher)],
@@ -89,7 +92,14 @@ def train_run(
         request["channel_savings"] = penalty_savings(_network(request, config, dataset), config.slimming, cost)
 
     def make(work: Path, checkpoint: Path, _key: str) -> dict[str, Any]:
-        return _train(request, config, dataset, cost, work, progress, checkpoint, resume)
+        if resume and not (checkpoint / "last.ckpt").is_file():
+            warnings.warn(
+                f"{folder} holds no interrupted training to resume: it starts from the beginning",
+                QuantWarning,
+                stacklevel=3,
+            )
+        write_config(work / CONFIG, request)
+        return _train(request, config, dataset, cost, work, progress, checkpoint, resume, folder / "logs")
 
     return produce(folder, request, dataset, make)
 
@@ -144,6 +154,7 @@ def _train(
     progress: bool | None,
     checkpoint: Path,
     resume: bool,
+    logs: Path,
 ) -> dict[str, Any]:
     """Returns the measurements for ``metrics.json``; writes the other files to ``work``."""
     from quant.training.loop import fit
@@ -155,6 +166,6 @@ def _train(
     teachers = request["teacher"] and [each["path"] for each in request["teacher"]]
     result = fit(
         model, dataset, config,
-        teacher=teachers, cost=cost, progress=progress, checkpoint=checkpoint, resume=resume,
+        teacher=teachers, cost=cost, progress=progress, checkpoint=checkpoint, resume=resume, logs=logs,
     )  # fmt: skip
     return write_network(model, result, dataset, work)

@@ -21,6 +21,7 @@ from quant.data import DataSet
 from quant.errors import QuantError
 from quant.files import sha256, using, write_bytes
 from quant.training.checkpoint import save_checkpoint
+from quant.training.config_file import CONFIG
 
 if TYPE_CHECKING:
     from quant.models.network import Network
@@ -65,7 +66,7 @@ def produce(
             results["files"] = {name: sha256(work / name) for name in _PRODUCTS}
             write_bytes(work / "metrics.json", f"{json.dumps(results, indent=2)}\n".encode())
             (folder / "metrics.json").unlink(missing_ok=True)
-            for name in (*_PRODUCTS, "model.onnx", "metrics.json"):
+            for name in (*_PRODUCTS, "model.onnx", CONFIG, "metrics.json"):
                 if (work / name).exists():
                     os.replace(work / name, folder / name)
                 else:

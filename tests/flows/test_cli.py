@@ -243,7 +243,7 @@ def test_what_the_device_holds(here, small):
 
 
 def test_train(here, tmp_path):
-    options = ("--epochs", 2, "--model-option", "in_bits=1", "--batch-size", 200, "--learning-rate", "1e-2", "1e-3")
+    options = ("--epochs", 2, "--model-option", "in_bits=1", "--batch-size", 200, "--learning-rate", "1e-2:1e-3")
     status, text, _ = here("train", "tfc-w1a1", *options, "-o", tmp_path, "--json")
     result = json.loads(text)
     assert status == 0

@@ -90,6 +90,10 @@ def test_classes_in_run_and_report(flowers):
     page = Accelerator(flowers / "build").write_report().read_text()
     assert 'id="classes"' in page
     assert "<th>tulip</th>" in page
+    assert 'id="training"' in page
+    assert page.count('class="curve"') == 4  # loss, accuracy, rate, flips: there is no validation part
+    history = json.loads((flowers / "run/metrics.json").read_text())["fit"]["history"]
+    assert f"{history[-1]['loss']:.4g}" in page
 
 
 @pytest.mark.quick

@@ -63,7 +63,7 @@ class Page(HTMLParser):
 def test_the_page_says_what_the_build_found(branched):
     text = branched.write_report().read_text()
     page, facts = Page(text), branched.report
-    sections = {"network", "timeline", "limits", "fifos", "verified", "estimate", "finn", "again"}
+    sections = {"network", "timeline", "limits", "fifos", "verified", "classes", "estimate", "finn", "again"}
     sections -= set() if facts.fifos else {"fifos"}
     assert set(page.ids) == sections
     assert all(address.startswith("#") and address[1:] in sections for address in page.addresses)

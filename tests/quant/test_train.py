@@ -17,7 +17,7 @@ from quant.errors import QuantError
 from quant.schemes.scheme import Scheme
 from quant.training import run_folder
 
-PRODUCTS = {"model.onnx", "metrics.json", "x_test.npy", "y_test.npy", "checkpoint.pt"}
+PRODUCTS = {"model.onnx", "metrics.json", "x_test.npy", "y_test.npy", "checkpoint.pt", "train.yaml"}
 
 
 def run(folder, epochs=2, seed=0, temperature=4.0, **options):
@@ -122,8 +122,8 @@ def test_an_interrupted_run_can_be_resumed(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             run(folder, epochs=4)
     assert [path.name for path in folder.iterdir()] == [".checkpoint"]
-    with pytest.raises(QuantError, match="epochs=4 instead of 5"):
-        run(folder, epochs=5, resume=True)
+    with pytest.raises(QuantError, match="batch_size=100 instead of 50"):
+        train_run(out=folder, config=TrainConfig(epochs=4, batch_size=50), resume=True)
     found = run(folder, epochs=4, resume=True)
     assert found["onnx"] == wanted["onnx"]
     assert set(content(folder)) == PRODUCTS
