@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, get_args
 from quant import schemes
 from quant.cost import CostModel
 from quant.data import load_data
-from quant.distillation.settings import Distillation
 from quant.errors import QuantError
 from quant.files import sha256, write_bytes
 from quant.structure import structure

@@ -340,7 +340,13 @@ class TrainConfig:
         return made
 
 
-_PARTS: dict[str, Any] = {"prune": Pruning, "slimming": Slimming, "tie": Tying, "trainer": TrainerOptions, "distill": Distillation}
+_PARTS: dict[str, Any] = {
+    "prune": Pruning,
+    "slimming": Slimming,
+    "tie": Tying,
+    "trainer": TrainerOptions,
+    "distill": Distillation,
+}
 
 
 def _made(kind: Any, content: Any, place: str) -> Any:

@@ -95,8 +95,8 @@ def fit(
 
     ``checkpoint`` names a folder for the state of an unfinished training, ``last.ckpt``. It is written after an epoch
     and takes at most a fiftieth of the time. ``resume=True`` continues from it if it exists; the result is that of an
-    uninterrupted training. ``config`` may have other epochs then, without pruning, penalties and tables: the learning
-    rate goes on along the cosine of these epochs. ``logs`` is the folder for ``config.log``.
+    uninterrupted training. ``config`` may have other epochs then, without pruning, penalties, teacher and tables: the
+    learning rate goes on along the cosine of these epochs. ``logs`` is the folder for ``config.log``.
 
     ``callbacks`` are further callbacks of Lightning, called before those of this function. Their state is part of the
     checkpoints.
@@ -148,7 +148,7 @@ def fit(
         raise QuantError("resume=True needs checkpoint, the folder to go on from", status=2)
     resumed = resume and kept is not None and kept.path.is_file()
     if resumed:
-        fixed = config.prune is not None or config.slimming is not None or has_tables(model)
+        fixed = any((config.prune, config.slimming, tutor)) or has_tables(model)
         _check_checkpoint(kept.path, request, fixed)  # type: ignore[union-attr]
 
     work = batch_size * summary(model).macs
