@@ -234,7 +234,7 @@ def write(results: dict[str, Any], family: str) -> None:
     lines = ["# Constant matrices in logic, as counted by `python -m benchmarks.constant_matrices --da4ml PYTHON`", ""]
     for paragraph in (__doc__ or "").split("\n\n")[1:]:
         lines += [paragraph.replace("``", "`"), ""]
-    lines += [f'Synthesis: {yosys.version()}. "-": not counted yet, or Yosys ends with an error on that design.', ""]
+    lines += [f'Synthesis: {yosys.version()}. "-": not counted yet; "error": Yosys ends with one.', ""]
     for name, rows in every.items():
         for shown in tables_of(name, rows):
             lines += report.markdown(*shown)
@@ -248,7 +248,7 @@ def tables_of(family: str, rows: dict[str, dict[str, Any]]) -> Iterator[tuple[st
                "ours FF", "ours cycles", "model", *["da4ml"] * (family == "ecp5")]  # fmt: skip
     title = f"{family}: tables (LUT) and flip-flops"
     yield title, ["matrix", *columns], [[name, *(cell(row, c) for c in columns)] for name, row in rows.items()]
-    same = {name: row for name, row in rows.items() if "folded" in row}
+    same = {name: row for name, row in rows.items() if "non-zero" in row}
     if same:
         columns = ["non-zero", "da4ml", "alkaid (a)", "ours (a)", "kernel", "folded"]
         title = (
@@ -258,9 +258,10 @@ def tables_of(family: str, rows: dict[str, dict[str, Any]]) -> Iterator[tuple[st
 
 
 def cell(row: dict[str, Any], column: str) -> object:
-    """A cell; "-" where there is no count."""
-    found = row.get(column)
-    return "-" if found is None else found
+    """A cell; "-" where nothing was counted yet, "error" where Yosys ends with one."""
+    if column not in row:
+        return "-"
+    return "error" if row[column] is None else row[column]
 
 
 def verdicts(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
