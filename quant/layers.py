@@ -27,6 +27,7 @@ __all__ = [
     "InputQuant",
     "Linear",
     "LogitScale",
+    "Maxout",
     "MultiBias",
     "Normalize",
     "ReluActivation",
@@ -36,6 +37,7 @@ __all__ = [
     "average_pool",
     "block",
     "conv",
+    "conv_block",
     "depthwise",
     "linear",
     "linear_part",
@@ -222,6 +224,37 @@ class MultiBias(torch.nn.Module):
         return torch.cat([self.act(z + bias) for bias in self.biases], 1)
 
 
+class Maxout(torch.nn.Module):
+    """The maximum of each ``count`` consecutive channels, and the scheme's activation: (N, C K, ...) -> (N, C, ...).
+
+    Quantizers never decrease, so the maximum of the codes is the code of the maximum. In training the maximum comes
+    first, whose gradient has one place; afterwards the codes are compared, which are narrower. In hardware that is a
+    ``max_pool`` over K neighbours of the stream, without a memory of its own; the layer before has K times the filters
+    of a plain one. Goodfellow, Warde-Farley, Mirza, Courville, Bengio, "Maxout networks", ICML 2013.
+
+    With filters tied as "translated:Z" (``quant.ties``) it pools over the translates of one filter (Zhai, Cheng, Lu,
+    Zhang, "Doubly convolutional neural networks", NIPS 2016).
+
+    Raises QuantError (status 2) for a ``count`` below 2.
+    """
+
+    def __init__(self, scheme: Scheme, count: int) -> None:
+        super().__init__()
+        if isinstance(count, bool) or not isinstance(count, int) or count < 2:
+            raise QuantError(f"maxout over {count!r} channels: give a whole number of 2 or more", status=2)
+        self.count = count
+        self.act = activation(scheme)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.act(self._maximum(z)) if self.training else self._maximum(self.act(z))
+
+    def _maximum(self, z: torch.Tensor) -> torch.Tensor:
+        frames, channels, *sides = z.shape
+        rows = z.permute(0, *range(2, z.dim()), 1).reshape(frames, 1, -1, self.count)  # in the order of the stream
+        pooled = torch.nn.functional.max_pool2d(rows, (1, self.count))
+        return pooled.reshape(frames, *sides, channels // self.count).permute(0, z.dim() - 1, *range(1, z.dim() - 1))
+
+
 def signed_activation(scheme: Scheme) -> Activation:
     """Returns the scheme's quantizer of values that no ReLU follows (``Scheme.signed_quant``), for any shape."""
     return Activation(act_quant=scheme.signed_quant())
@@ -241,8 +274,8 @@ def block(
     """Returns a layer followed by BatchNorm, activation and dropout, with ``pool`` where the scheme places it.
 
     ``channels`` and ``dimensions`` (0 to 2 spatial axes) describe the layer's output. ``batch_norm`` None follows the
-    scheme. ``act`` replaces the scheme's activation (``CReLU``, ``MultiBias``). The children are named ``linear`` or
-    ``conv``, ``pool``, ``norm``, ``act`` and ``dropout``; exported files contain these names.
+    scheme. ``act`` replaces the scheme's activation (``CReLU``, ``MultiBias``, ``Maxout``). The children are named
+    ``linear`` or ``conv``, ``pool``, ``norm``, ``act`` and ``dropout``; exported files contain these names.
     """
     made = torch.nn.Sequential()
     made.add_module("conv" if dimensions else "linear", layer)
@@ -256,6 +289,32 @@ def block(
     if dropout:
         made.add_module("dropout", torch.nn.Dropout(dropout))
     return made
+
+
+def conv_block(
+    scheme: Scheme,
+    inputs: int,
+    outputs: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    padding: int | None = None,
+    groups: int = 1,
+    edge: bool = False,
+    pool: torch.nn.Module | None = None,
+    batch_norm: bool | None = None,
+    bias: bool = False,
+    act: torch.nn.Module | None = None,
+) -> torch.nn.Sequential:
+    """Returns the ``block`` of a convolution over images, (N, inputs, H, W) -> (N, outputs, H / stride, W / stride).
+
+    ``padding`` None is half of the kernel. ``edge``: its weights are those of the scheme's first and last layers.
+    """
+    layer = conv(
+        scheme.edge if edge else scheme, inputs, outputs, kernel,
+        stride=stride, padding=kernel // 2 if padding is None else padding, groups=groups, bias=bias,
+    )  # fmt: skip
+    return block(scheme, layer, outputs, 2, pool=pool, batch_norm=batch_norm, act=act)
 
 
 def linear_part(

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from quant import layers
-from quant.models.network import Network, image_shape, scaled
+from quant.models.network import AveragedNetwork, halved, image_shape, is_small, scaled
 from quant.schemes.scheme import Scheme
 
 # Channels and stride of each depthwise separable convolution.
@@ -20,10 +20,9 @@ _BOTTLENECKS = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-_SMALL = 64
 
 
-class MobileNetV1(Network):
+class MobileNetV1(AveragedNetwork):
     """Input quantizer; a 3 x 3 convolution; 13 depthwise separable convolutions; global average pool; linear.
 
     The first convolution has 32 channels. A depthwise separable convolution is a 3 x 3 depthwise and a 1 x 1
@@ -31,7 +30,7 @@ class MobileNetV1(Network):
 
     Input (N, C, H, W); output (N, classes) logits. The network halves height and width five times. With ``small_input``
     (by default: sides below 64) the first convolution and the first strided pair preserve them, so that 32 x 32 images
-    are reduced to 4 x 4. The average is not quantized: in hardware the last layer reads the sums.
+    are reduced to 4 x 4.
 
     ``width`` multiplies all channels. ``in_bits``, ``batch_norm`` and ``bias`` as in ``quant.models.mlp.MLP``.
     """
@@ -51,35 +50,32 @@ class MobileNetV1(Network):
         name: str = "mobilenet-v1",
     ) -> None:
         super().__init__(name, scheme, input_shape, classes, in_range, in_bits)
-        small = min(input_shape[1:], default=0) < _SMALL if small_input is None else small_input
+        small = is_small(input_shape, small_input)
         halvings = 3 if small else 5
         inputs, *_ = image_shape(name, input_shape, lambda side: side >> halvings, typical=32)
         batch_norm, bias = self.normalization(batch_norm, bias)
         channels = scaled(32, width)
-        stem = layers.conv(scheme.edge, inputs, channels, 3, stride=1 if small else 2, padding=1, bias=bias)
-        self.stem = layers.block(scheme, stem, channels, 2, batch_norm=batch_norm)
+        parts: dict[str, Any] = {"batch_norm": batch_norm, "bias": bias}
+        self.stem = layers.conv_block(scheme, inputs, channels, 3, stride=1 if small else 2, edge=True, **parts)
         self.pairs = torch.nn.ModuleList()
         strided = 0
         for wide, stride in _STAGES:
             strided += stride == 2
             stride = 1 if small and strided == 1 else stride
-            depthwise = layers.conv(scheme, channels, channels, 3, stride=stride, padding=1, groups=channels, bias=bias)
             outputs = scaled(wide, width)
-            pointwise = layers.conv(scheme, channels, outputs, 1, bias=bias)
             pair = torch.nn.Sequential()
-            pair.add_module("depthwise", layers.block(scheme, depthwise, channels, 2, batch_norm=batch_norm))
-            pair.add_module("pointwise", layers.block(scheme, pointwise, outputs, 2, batch_norm=batch_norm))
+            depthwise = layers.conv_block(scheme, channels, channels, 3, stride=stride, groups=channels, **parts)
+            pair.add_module("depthwise", depthwise)
+            pair.add_module("pointwise", layers.conv_block(scheme, channels, outputs, 1, **parts))
             self.pairs.append(pair)
             channels = outputs
-        window = tuple(-(-side // 2**halvings) for side in input_shape[1:])
-        self.pool = layers.average_pool(scheme, window, quantize=False)
-        self.add_output(channels, bias)
+        self.add_output_of_means(channels, halved(input_shape, halvings), bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(self.input(x))
         for pair in self.pairs:
             x = pair(x)
-        return self.scale(self.output(self.pool(x).flatten(1)))
+        return self.logits(x)
 
 
 def mobilenet_v1(scheme: Scheme, **options: Any) -> MobileNetV1:
@@ -105,11 +101,10 @@ class Bottleneck(torch.nn.Module):
         wide = inputs * expansion
         self.expand: torch.nn.Module = torch.nn.Identity()
         if expansion > 1:
-            self.expand = layers.block(
-                scheme, layers.conv(scheme, inputs, wide, 1, bias=bias), wide, 2, batch_norm=norm
-            )
-        depthwise = layers.conv(scheme, wide, wide, 3, stride=stride, padding=1, groups=wide, bias=bias)
-        self.depthwise = layers.block(scheme, depthwise, wide, 2, batch_norm=norm)
+            self.expand = layers.conv_block(scheme, inputs, wide, 1, batch_norm=norm, bias=bias)
+        self.depthwise = layers.conv_block(
+            scheme, wide, wide, 3, stride=stride, groups=wide, batch_norm=norm, bias=bias
+        )
         self.project = layers.linear_part(scheme, wide, outputs, 1, norm, bias)
         self.add = layers.Add(scheme) if stride == 1 and inputs == outputs else None
         self.act = layers.signed_activation(scheme)
@@ -119,12 +114,12 @@ class Bottleneck(torch.nn.Module):
         return self.act(y if self.add is None else self.add(y, x))
 
 
-class MobileNetV2(Network):
+class MobileNetV2(AveragedNetwork):
     """Input quantizer; a 3 x 3 convolution; 17 bottlenecks; a 1 x 1 convolution; global average pool; linear.
 
     Input (N, C, H, W); output (N, classes) logits. The network halves height and width five times. With ``small_input``
     (by default: sides below 64) the first convolution and the first strided bottleneck preserve them, so that 32 x 32
-    images are reduced to 4 x 4. The average is not quantized: in hardware the last layer reads the sums.
+    images are reduced to 4 x 4.
 
     ``width`` multiplies all channels. ``in_bits``, ``batch_norm`` and ``bias`` as in ``quant.models.mlp.MLP``.
     """
@@ -144,13 +139,13 @@ class MobileNetV2(Network):
         name: str = "mobilenet-v2",
     ) -> None:
         super().__init__(name, scheme, input_shape, classes, in_range, in_bits)
-        small = min(input_shape[1:], default=0) < _SMALL if small_input is None else small_input
+        small = is_small(input_shape, small_input)
         halvings = 3 if small else 5
         inputs, *_ = image_shape(name, input_shape, lambda side: side >> halvings, typical=32)
         batch_norm, bias = self.normalization(batch_norm, bias)
         channels = scaled(32, width)
-        stem = layers.conv(scheme.edge, inputs, channels, 3, stride=1 if small else 2, padding=1, bias=bias)
-        self.stem = layers.block(scheme, stem, channels, 2, batch_norm=batch_norm)
+        parts: dict[str, Any] = {"batch_norm": batch_norm, "bias": bias}
+        self.stem = layers.conv_block(scheme, inputs, channels, 3, stride=1 if small else 2, edge=True, **parts)
         self.bottlenecks = torch.nn.Sequential()
         for stage, (expansion, wide, count, first) in enumerate(_BOTTLENECKS):
             outputs = scaled(wide, width)
@@ -159,16 +154,12 @@ class MobileNetV2(Network):
                 self.bottlenecks.append(Bottleneck(scheme, channels, outputs, expansion, stride, batch_norm, bias))
                 channels = outputs
         outputs = scaled(1280, width)
-        self.last = layers.block(
-            scheme, layers.conv(scheme, channels, outputs, 1, bias=bias), outputs, 2, batch_norm=batch_norm
-        )
-        window = tuple(-(-side // 2**halvings) for side in input_shape[1:])
-        self.pool = layers.average_pool(scheme, window, quantize=False)
-        self.add_output(outputs, bias)
+        self.last = layers.conv_block(scheme, channels, outputs, 1, **parts)
+        self.add_output_of_means(outputs, halved(input_shape, halvings), bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.last(self.bottlenecks(self.stem(self.input(x))))
-        return self.scale(self.output(self.pool(x).flatten(1)))
+        return self.logits(x)
 
 
 def mobilenet_v2(scheme: Scheme, **options: Any) -> MobileNetV2:

@@ -11,6 +11,9 @@ from quant import layers
 from quant.errors import QuantError
 from quant.schemes.scheme import Scheme
 
+SMALL = 64
+"""Images with a smaller side are small (``is_small``)."""
+
 
 class Network(torch.nn.Module):
     """Base class of every model: (N, *input_shape) float32 -> (N, classes) float32 logits.
@@ -106,6 +109,23 @@ class Network(torch.nn.Module):
         self.scale = layers.LogitScale(features) if edge.unit_weights else torch.nn.Identity()
 
 
+class AveragedNetwork(Network):
+    """A network of convolutions whose last layer, linear, reads the mean of each channel over all positions.
+
+    The mean is not quantized: in hardware the last layer reads the sums.
+    """
+
+    def add_output_of_means(self, channels: int, sides: tuple[int, ...], bias: bool) -> None:
+        """Adds the mean over images with height and width ``sides``, ``pool``, and the last layer."""
+        self.pool = layers.average_pool(self.scheme, sides, quantize=False)
+        self.add_output(channels, bias)
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, channels, *sides) -> (N, classes)."""
+        result: torch.Tensor = self.scale(self.output(self.pool(x).flatten(1)))
+        return result
+
+
 def _operand(values: Any, shape: tuple[int, ...], input_shape: tuple[int, ...], name: str) -> torch.Tensor:
     """An array that broadcasts to samples of ``shape``, as a small one that broadcasts to ``input_shape``."""
     array = torch.as_tensor(values, dtype=torch.float32)
@@ -160,6 +180,19 @@ def image_shape(
             status=2,
         )
     return channels, sides(height), sides(width)
+
+
+def is_small(input_shape: tuple[int, ...], small_input: bool | None) -> bool:
+    """Returns ``small_input``; None: whether a side of the image is below 64.
+
+    Networks for large images halve small ones less often.
+    """
+    return min(input_shape[1:], default=0) < SMALL if small_input is None else small_input
+
+
+def halved(input_shape: tuple[int, ...], times: int) -> tuple[int, ...]:
+    """Returns height and width after ``times`` layers of stride 2, each of which rounds up."""
+    return tuple(-(-side // 2**times) for side in input_shape[1:])
 
 
 def scaled(channels: int, width: float) -> int:

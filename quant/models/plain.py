@@ -1,6 +1,5 @@
 """Convolutional networks without branches: FINN's CNV, LeNet-5, VGG and AlexNet."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,10 +9,25 @@ from quant.errors import QuantError
 from quant.models.network import Network, image_shape, scaled
 from quant.schemes.scheme import Scheme
 
-_HALVES: dict[str, Callable[[Scheme, int], torch.nn.Module]] = {
-    "crelu": lambda scheme, _: layers.CReLU(scheme),
-    "mba": lambda scheme, channels: layers.MultiBias(scheme, channels, 2),
-}
+ACTIVATIONS = "crelu, mba or maxout:K"
+
+
+def _activation(name: str | None, scheme: Scheme, channels: int) -> tuple[int, int, torch.nn.Module | None]:
+    """The filters for about ``channels`` channels, the channels that they become, and the activation in between.
+
+    Raises QuantError (status 2) for a name of none.
+    """
+    half = -(-channels // 2)
+    if name is None:
+        return channels, channels, None
+    if name == "crelu":
+        return half, 2 * half, layers.CReLU(scheme)
+    if name == "mba":
+        return half, 2 * half, layers.MultiBias(scheme, half, 2)
+    kind, _, count = str(name).partition(":")
+    if kind != "maxout" or not count.isdecimal():
+        raise QuantError(f"no activation {name!r} of channels: choose {ACTIVATIONS}", status=2)
+    return channels * int(count), channels, layers.Maxout(scheme, int(count))
 
 
 class PlainConvNet(Network):
@@ -24,8 +38,9 @@ class PlainConvNet(Network):
     zeros preserves height and width; otherwise each convolution reduces them by ``kernel - 1``. The last group is
     pooled if ``pool_last``.
 
-    ``width`` multiplies all channels and hidden outputs. ``halves`` makes the channels of each convolution
-    from half as many filters: "crelu" (``quant.layers.CReLU``) or "mba" (two biases, ``quant.layers.MultiBias``).
+    ``width`` multiplies all channels and hidden outputs. ``activation`` makes the channels of each convolution from
+    half as many filters, "crelu" (``quant.layers.CReLU``) or "mba" (two biases, ``quant.layers.MultiBias``), or from K
+    times as many, "maxout:K" (``quant.layers.Maxout``).
     ``in_bits``, ``batch_norm`` and ``bias`` as in ``quant.models.mlp.MLP``. Raises QuantError (status 2) for images
     that are too small.
     """
@@ -44,14 +59,12 @@ class PlainConvNet(Network):
         in_range: tuple[int, int] = (0, 255),
         in_bits: int | None = None,
         width: float = 1.0,
-        halves: str | None = None,
+        activation: str | None = None,
         batch_norm: bool | None = None,
         bias: bool | None = None,
         name: str = "plain",
     ) -> None:
         super().__init__(name, scheme, input_shape, classes, in_range, in_bits)
-        if halves is not None and halves not in _HALVES:
-            raise QuantError(f"halves={halves!r} of model {name}: choose {' or '.join(_HALVES)}", status=2)
 
         def sides(side: int) -> int:
             for index, group in enumerate(groups):
@@ -62,18 +75,17 @@ class PlainConvNet(Network):
 
         features, *left = image_shape(name, input_shape, sides, typical=64)
         batch_norm, bias = self.normalization(batch_norm, bias)
-        edge = scheme.edge  # for the first layer; ``add_output`` handles the last one
         self.features = torch.nn.ModuleList()
         for index, group in enumerate(groups):
-            for position, channels in enumerate(scaled(c, width) for c in group):
-                filters = channels if halves is None else -(-channels // 2)
-                layer = layers.conv(edge, features, filters, kernel, padding=kernel // 2 if padded else 0, bias=bias)
+            for position, wanted in enumerate(scaled(c, width) for c in group):
+                filters, channels, act = _activation(activation, scheme, wanted)
                 last = position == len(group) - 1 and (index < len(groups) - 1 or pool_last)
-                pool = torch.nn.MaxPool2d(2) if last else None
-                act = None if halves is None else _HALVES[halves](scheme, filters)
-                made = layers.block(scheme, layer, filters, 2, pool=pool, batch_norm=batch_norm, act=act)
+                made = layers.conv_block(
+                    scheme, features, filters, kernel, padding=None if padded else 0, edge=not self.features,
+                    pool=torch.nn.MaxPool2d(2) if last else None, batch_norm=batch_norm, bias=bias, act=act,
+                )  # fmt: skip
                 self.features.append(made)
-                features, edge = filters if halves is None else 2 * filters, scheme
+                features = channels
         features *= left[0] * left[1]
         self.hidden = torch.nn.ModuleList()
         for outputs in (scaled(h, width) for h in hidden):
@@ -176,17 +188,18 @@ class AlexNet(Network):
 
         channels, *left = image_shape(name, input_shape, sides, typical=64)
         batch_norm, bias = self.normalization(batch_norm, bias)
-        edge = scheme.edge
         self.features = torch.nn.ModuleList()
         for outputs, kernel, stride, padding, pooled in (
             (96, 11, 4, 2, True), (256, 5, 1, 2, True), (384, 3, 1, 1, False), (384, 3, 1, 1, False),
             (256, 3, 1, 1, True),
         ):  # fmt: skip
             outputs = scaled(outputs, width)
-            layer = layers.conv(edge, channels, outputs, kernel, stride=stride, padding=padding, bias=bias)
-            pool = torch.nn.MaxPool2d(3, stride=2) if pooled else None
-            self.features.append(layers.block(scheme, layer, outputs, 2, pool=pool, batch_norm=batch_norm))
-            channels, edge = outputs, scheme
+            made = layers.conv_block(
+                scheme, channels, outputs, kernel, stride=stride, padding=padding, edge=not self.features,
+                pool=torch.nn.MaxPool2d(3, stride=2) if pooled else None, batch_norm=batch_norm, bias=bias,
+            )  # fmt: skip
+            self.features.append(made)
+            channels = outputs
         features = channels * left[0] * left[1]
         self.hidden = torch.nn.ModuleList()
         for outputs in (scaled(4096, width),) * 2:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from quant import layers
-from quant.models.network import Network, image_shape, scaled
+from quant.models.network import Network, image_shape, is_small, scaled
 from quant.schemes.scheme import Scheme
 
 # Output channels, kernel and stride of each convolution; "pool" is a 2 x 2 max pool.
@@ -24,7 +24,6 @@ _ALL_CNN_C: tuple[Any, ...] = (
 _FIRES: tuple[Any, ...] = (
     "pool", (16, 64), (16, 64), "pool", (32, 128), (32, 128), "pool", (48, 192), (48, 192), (64, 256), (64, 256),
 )  # fmt: skip
-_SMALL = 64
 
 
 class PooledNet(Network):
@@ -67,18 +66,21 @@ class ConvolutionsOnly(PooledNet):
         super().__init__(name, scheme, input_shape, classes, in_range, in_bits)
         channels, *_ = image_shape(name, input_shape, lambda side: side // 4, typical=32)
         batch_norm, bias = self.normalization(batch_norm, bias)
-        sides, edge = list(input_shape[1:]), scheme.edge
+        sides = list(input_shape[1:])
         self.features = torch.nn.Sequential()
         for place, each in enumerate(plan):
             if each == "pool":
                 continue
             outputs, kernel, stride = each
             outputs = scaled(outputs, width)
-            layer = layers.conv(edge, channels, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias)
             pool = torch.nn.MaxPool2d(2) if plan[place + 1 : place + 2] == ("pool",) else None
-            self.features.append(layers.block(scheme, layer, outputs, 2, pool=pool, batch_norm=batch_norm))
+            made = layers.conv_block(
+                scheme, channels, outputs, kernel,
+                stride=stride, edge=place == 0, pool=pool, batch_norm=batch_norm, bias=bias,
+            )  # fmt: skip
+            self.features.append(made)
             sides = [(-(-side // stride)) // (1 if pool is None else 2) for side in sides]
-            channels, edge = outputs, scheme
+            channels = outputs
         self.add_classes(channels, tuple(sides), bias)
 
 
@@ -110,8 +112,7 @@ class Fire(torch.nn.Module):
         self, scheme: Scheme, inputs: int, squeeze: int, expand: int, batch_norm: bool | None, bias: bool
     ) -> None:
         super().__init__()
-        first = layers.conv(scheme, inputs, squeeze, 1, bias=bias)
-        self.squeeze = layers.block(scheme, first, squeeze, 2, batch_norm=batch_norm)
+        self.squeeze = layers.conv_block(scheme, inputs, squeeze, 1, batch_norm=batch_norm, bias=bias)
         self.expand1 = layers.linear_part(scheme, squeeze, expand, 1, batch_norm, bias)
         self.expand3 = layers.linear_part(scheme, squeeze, expand, 3, batch_norm, bias)
         self.act = layers.activation(scheme)
@@ -145,13 +146,15 @@ class SqueezeNet(PooledNet):
         name: str = "squeezenet",
     ) -> None:
         super().__init__(name, scheme, input_shape, classes, in_range, in_bits)
-        small = min(input_shape[1:], default=0) < _SMALL if small_input is None else small_input
+        small = is_small(input_shape, small_input)
         halvings = 2 if small else 4
         channels, *_ = image_shape(name, input_shape, lambda side: side >> halvings, typical=32)
         batch_norm, bias = self.normalization(batch_norm, bias)
         outputs, stride = scaled(64, width), 1 if small else 2
-        stem = layers.conv(scheme.edge, channels, outputs, 3, stride=stride, padding=1, bias=bias)
-        self.features = torch.nn.Sequential(layers.block(scheme, stem, outputs, 2, batch_norm=batch_norm))
+        stem = layers.conv_block(
+            scheme, channels, outputs, 3, stride=stride, edge=True, batch_norm=batch_norm, bias=bias
+        )
+        self.features = torch.nn.Sequential(stem)
         sides = [-(-side // stride) for side in input_shape[1:]]
         for place, each in enumerate(_FIRES):
             if each == "pool":

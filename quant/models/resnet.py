@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from quant import layers
-from quant.models.network import Network, image_shape, scaled
+from quant.models.network import AveragedNetwork, halved, image_shape, scaled
 from quant.schemes.scheme import Scheme
 
 
@@ -28,8 +28,7 @@ class ResidualBlock(torch.nn.Module):
         survival: float = 1.0,
     ) -> None:
         super().__init__()
-        first = layers.conv(scheme, inputs, outputs, 3, stride=stride, padding=1, bias=bias)
-        self.first = layers.block(scheme, first, outputs, 2, batch_norm=batch_norm)
+        self.first = layers.conv_block(scheme, inputs, outputs, 3, stride=stride, batch_norm=batch_norm, bias=bias)
         self.second = layers.linear_part(scheme, outputs, outputs, 3, batch_norm, bias)
         if survival < 1:
             self.second.add_module("depth", layers.StochasticDepth(survival))
@@ -43,13 +42,12 @@ class ResidualBlock(torch.nn.Module):
         return self.act(self.add(self.second(self.first(x)), self.shortcut(x)))
 
 
-class ResNet(Network):
+class ResNet(AveragedNetwork):
     """Input quantizer; a 3 x 3 convolution of 16 channels; stages of 16, 32, 64 channels; global average pool; linear.
 
     The second and the third stage halve height and width: 32 x 32 images are reduced to 8 x 8.
 
-    Input (N, C, H, W), at least 4 x 4; output (N, classes) logits. Each stage has ``depth`` blocks. The average is not
-    quantized: in hardware the last layer reads the sums.
+    Input (N, C, H, W), at least 4 x 4; output (N, classes) logits. Each stage has ``depth`` blocks.
 
     ``width`` multiplies all channels. ``survival`` is the probability with which a training step has the last block's
     branch; it falls linearly to that from 1 in front of the first block (``quant.layers.StochasticDepth``).
@@ -72,11 +70,10 @@ class ResNet(Network):
         name: str = "resnet",
     ) -> None:
         super().__init__(name, scheme, input_shape, classes, in_range, in_bits)
-        inputs, height, across = image_shape(name, input_shape, lambda side: side // 4, typical=32)
+        inputs, *_ = image_shape(name, input_shape, lambda side: side // 4, typical=32)
         batch_norm, bias = self.normalization(batch_norm, bias)
         channels = scaled(16, width)
-        stem = layers.conv(scheme.edge, inputs, channels, 3, padding=1, bias=bias)
-        self.stem = layers.block(scheme, stem, channels, 2, batch_norm=batch_norm)
+        self.stem = layers.conv_block(scheme, inputs, channels, 3, edge=True, batch_norm=batch_norm, bias=bias)
         self.blocks = torch.nn.ModuleList()
         for stage, outputs in enumerate(scaled(c, width) for c in (16, 32, 64)):
             for index in range(depth):
@@ -84,15 +81,13 @@ class ResNet(Network):
                 kept = 1 - (len(self.blocks) + 1) / (3 * depth) * (1 - survival)
                 self.blocks.append(ResidualBlock(scheme, channels, outputs, stride, batch_norm, bias, kept))
                 channels = outputs
-        height, across = (-(-side // 4) for side in input_shape[1:])
-        self.pool = layers.average_pool(scheme, (height, across), quantize=False)
-        self.add_output(channels, bias)
+        self.add_output_of_means(channels, halved(input_shape, 2), bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.stem(self.input(x))
         for block in self.blocks:
             x = block(x)
-        return self.scale(self.output(self.pool(x).flatten(1)))
+        return self.logits(x)
 
 
 def resnet8(scheme: Scheme, **options: Any) -> ResNet:
