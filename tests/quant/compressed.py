@@ -5,6 +5,8 @@ from functools import cache
 import torch
 
 from quant import TrainConfig, compression, create_model, fit, load_data
+from quant.compression.structures import to_matrix
+from quant.compression.weights import compression_of
 
 
 @cache
@@ -60,3 +62,8 @@ METHODS = {
     "hashed": lambda model: compression.tie(model, "hashed:4"),
     "some layers": lambda model: compression.share_weights(model, 4, layers=["*[0-9]*"]),
 }
+
+
+def pruned_matrix(layer) -> torch.Tensor:
+    """The mask of a layer as (MH, MW)."""
+    return to_matrix(compression_of(layer).mask)

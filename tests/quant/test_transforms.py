@@ -8,7 +8,7 @@ from quant import TrainConfig, export, fit, layers, schemes
 from quant.errors import QuantError
 from quant.models.network import Network
 from quant.transforms import ACDC, AdaptiveFastfood, cosine_transform, walsh_hadamard
-from tests.quant.test_loop import small
+from tests.quant.small_training import small
 
 
 def hadamard(size: int) -> np.ndarray:

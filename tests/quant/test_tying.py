@@ -42,7 +42,7 @@ from quant.models.network import Network
 from quant.ties import ties
 from quant.training.callbacks import KeepCheckpoint
 from quant.training.lightning_module import parameter_groups
-from tests.quant.test_loop import interrupt_after, model_for, small
+from tests.quant.small_training import interrupt_after, model_for, small
 
 few = settings(max_examples=25, deadline=None)
 SHAPES = st.tuples(st.sampled_from([4, 8, 12]), st.sampled_from([4, 6, 8]))
