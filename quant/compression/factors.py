@@ -83,6 +83,39 @@ def cp(weight: torch.Tensor, rank: int, sweeps: int = 200) -> Factors:
     return [factor.reshape(shape).to(weight) for factor, shape in shapes]
 
 
+def grouped(weight: torch.Tensor, rank: int, inputs: torch.Tensor, outputs: torch.Tensor) -> Factors:
+    """Returns (G H rank, in, *kernel) and (out, G H rank, 1, ...): the singular value decomposition of each block.
+
+    ``inputs`` (in,) are the clusters 0..G-1 of the inputs and ``outputs`` (out,) those 0..H-1 of the outputs. The block
+    of clusters g and h has ``rank`` channels in between, numbered (h, g, rank); all other weights are 0. Denton et al.,
+    "Exploiting linear structure within convolutional networks for efficient evaluation", NIPS 2014, section 3.2.
+    """
+    masks = block_masks(rank, inputs, outputs, weight.dim())
+    first = weight.new_zeros(len(masks[0]), *weight.shape[1:])
+    second = weight.new_zeros(len(weight), len(first), *[1] * (weight.dim() - 2))
+    place = 0
+    for h in range(int(outputs.max()) + 1):
+        for g in range(int(inputs.max()) + 1):
+            rows, columns = (outputs == h).nonzero()[:, 0], (inputs == g).nonzero()[:, 0]
+            between = torch.arange(place, place + rank)
+            near, far = svd(weight[rows][:, columns], rank)
+            first[between[:, None], columns] = near
+            second[rows[:, None], between] = far
+            place += rank
+    return [first, second]
+
+
+def block_masks(rank: int, inputs: torch.Tensor, outputs: torch.Tensor, axes: int) -> Factors:
+    """Returns where the factors of ``grouped`` have weights, in the shapes of these with kernels of 1."""
+    blocks = [(h, g) for h in range(int(outputs.max()) + 1) for g in range(int(inputs.max()) + 1) for _ in range(rank)]
+    h, g = torch.tensor(blocks).T
+    ones = [1] * (axes - 2)
+    return [
+        (g[:, None] == inputs).view(*g.shape, len(inputs), *ones),
+        (outputs[:, None] == h).view(-1, *h.shape, *ones),
+    ]
+
+
 def khatri_rao(factors: Factors) -> torch.Tensor:
     """Returns the column-wise Kronecker product (product of rows, columns); the last factor changes first."""
     result = factors[0]
@@ -93,26 +126,28 @@ def khatri_rao(factors: Factors) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Form:
-    """A way to factor a layer: ``factor(weight, rank)``, and the matrix whose singular values say what a rank keeps."""
+    """A way to factor a layer: ``factor(weight, rank, ...)``, and the matrix whose singular values say what a rank
+    keeps."""
 
-    factor: Callable[[torch.Tensor, int], Factors]
+    factor: Callable[..., Factors]
     matrix: Callable[[torch.Tensor], torch.Tensor]
     axes: tuple[int, ...]  # dimensions of the weights that it takes
 
 
 FORMS: dict[str, Form] = {
     "svd": Form(svd, matrix, (2, 3, 4)),
+    "grouped": Form(grouped, matrix, (2, 3, 4)),
     "separable": Form(separable, separable_matrix, (4,)),
     "cp": Form(cp, separable_matrix, (4,)),
 }
 """The forms by name."""
 
 
-def parameters(form: str, shape: torch.Size, rank: int) -> int:
-    """Returns the number of weights of the factors of ``rank``."""
+def parameters(form: str, shape: torch.Size, rank: int, groups: int = 1) -> int:
+    """Returns the number of weights of the factors of ``rank``; ``groups``: clusters of "grouped"."""
     outputs, inputs, kernel = shape[0], shape[1], list(shape[2:])
-    if form == "svd":
-        return rank * (outputs + shape[1:].numel())
+    if form in ("svd", "grouped"):
+        return rank * groups * (outputs + shape[1:].numel())
     if form == "separable":
         return rank * (inputs * kernel[0] + outputs * kernel[1])
     return rank * (inputs + sum(kernel) + outputs)
@@ -125,6 +160,6 @@ def rank_for_energy(form: str, weight: torch.Tensor, energy: float) -> int:
     return min(len(values), int((shares < energy - 1e-6).sum()) + 1)
 
 
-def rank_for_budget(form: str, shape: torch.Size, budget: float) -> int:
+def rank_for_budget(form: str, shape: torch.Size, budget: float, groups: int = 1) -> int:
     """Returns the greatest rank whose factors have at most the share ``budget`` of the layer's weights, at least 1."""
-    return max(1, int(budget * shape.numel() / parameters(form, shape, 1)))
+    return max(1, int(budget * shape.numel() / parameters(form, shape, 1, groups)))

@@ -12,12 +12,28 @@ import torch
 
 from quant import layers as layer_factory
 from quant.compression import factors
-from quant.compression.weights import Layer, Layers, bit_width_of, compression_of, find_layers, for_layer, latent_of
+from quant.compression.channels import channels_of, network_frame
+from quant.compression.clusters import subspace_clusters
+from quant.compression.factored import mask, replace
+from quant.compression.slimming import reorder
+from quant.compression.structures import to_matrix
+from quant.compression.weights import (
+    Layer,
+    Layers,
+    bit_width_of,
+    compression_of,
+    find_layers,
+    for_layer,
+    latent_of,
+)
 from quant.errors import QuantError
 from quant.models.network import Network
 
-CONVOLUTIONS = ("separable", "svd", "cp")
-"""Forms of convolutions; linear layers have "svd"."""
+CONVOLUTIONS = ("separable", "svd", "grouped", "cp")
+"""Forms of convolutions; linear layers have "svd", or "grouped"."""
+BANKS = 8
+"""Inputs of one cluster lie alike in so many banks, where their number permits: the most inputs that hardware reads at
+once."""
 
 
 def low_rank(
@@ -29,6 +45,7 @@ def low_rank(
     form: str = "separable",
     norm: bool = False,
     granularity: int = 0,
+    groups: int = 2,
     layers: Layers = None,
     x: torch.Tensor | None = None,
 ) -> Network:
@@ -37,6 +54,10 @@ def low_rank(
     - Linear layers W (out, in): V (rank, in) and U (out, rank), by the singular value decomposition.
     - Convolutions, by ``form``: "separable", d x 1 and 1 x e with ``rank`` channels between; "svd", the layer with
       ``rank`` filters and a 1 x 1 convolution; "cp", 1 x 1, d x 1 depthwise, 1 x e depthwise, 1 x 1.
+    - Both, with form "grouped": "svd" for each block of ``groups`` clusters of inputs by as many of outputs, which are
+      found in the weights; ``rank`` is that of a block. All other weights are 0 and stay so. The layer's outputs are
+      brought into the order of their clusters where no residual sum or end of the network has another, so that
+      neighbours have their zeros in the same places.
 
     Between two factors is the scheme's signed quantizer (``Scheme.signed_quant``), after a BatchNorm with ``norm``,
     which makes factors trainable from new weights (Tai et al., ICLR 2016). The number of ranks is given for all
@@ -52,15 +73,17 @@ def low_rank(
     Raises QuantError (status 2) for values out of range, for a layer that cannot be factored in that form, where no
     layer gets smaller, and for 1-bit weights, which are no sums.
     """
-    _check(rank, energy, budget, form, granularity)
+    _check(rank, energy, budget, form, granularity, groups)
     chosen = find_layers(model, layers)
     if layers is None:
         chosen.popitem()
     plan: dict[str, dict[str, Any]] = {}
     for name, layer in chosen.items():
-        kind = "svd" if isinstance(layer, torch.nn.Linear) else form
+        kind = "svd" if isinstance(layer, torch.nn.Linear) and form != "grouped" else form
         fits = layer.weight.dim() in factors.FORMS[kind].axes and getattr(layer, "groups", 1) == 1
-        if kind != "svd" and fits:
+        if fits and kind == "grouped":
+            fits = min(layer.weight.shape[:2]) >= groups
+        elif fits and kind != "svd":
             fits = min(layer.weight.shape[2:]) > 1
         if not fits:
             if layers is not None:
@@ -72,85 +95,56 @@ def low_rank(
             raise QuantError(f"layer {name} has 1-bit weights, which are no sums of products: choose others", status=2)
         if compression_of(layer) is not None:
             raise QuantError(f"layer {name} is compressed: factor it before", status=2)
-        count = _rank(name, layer, kind, rank, energy, budget, granularity)
-        if rank is None and factors.parameters(kind, layer.weight.shape, count) >= layer.weight.numel():
+        clusters = groups if kind == "grouped" else 1
+        count = _rank(name, layer, kind, rank, energy, budget, granularity, clusters)
+        if rank is None and factors.parameters(kind, layer.weight.shape, count, clusters) >= layer.weight.numel():
             continue
         plan[name] = {"form": kind, "rank": count, "norm": norm}
     if not plan:
         raise QuantError("no layer gets smaller by that rank: give a smaller budget, energy or rank", status=2)
     small = copy.deepcopy(model)
+    if form == "grouped":
+        small = _clustered(small, plan, groups, x)
+    chosen = find_layers(small)
     weights = {name: latent_of(chosen[name]).detach() for name in plan}
     biases = {name: chosen[name].bias for name in plan}
-    replace_layers(small, plan)
+    replace(small, plan)
     for name, each in plan.items():
         made = find_layers(small, f"{name}.*")
-        values = factors.FORMS[each["form"]].factor(weights[name], each["rank"])
+        sides = {side: torch.tensor(each[side]) for side in ("inputs", "outputs") if side in each}
+        values = factors.FORMS[each["form"]].factor(weights[name], each["rank"], **sides)
         with torch.no_grad():
             for layer, value in zip(made.values(), values, strict=True):
                 layer.weight.copy_(value)
                 if layer.bias is not None:
                     layer.bias.copy_(biases[name])
                 layer.weight_quant.init_tensor_quant()  # some take their first scales from the weights
+    mask(small, plan)
     small.changes = (*small.changes, {"kind": "low_rank", "layers": plan})
     if x is not None:
         _calibrate(small, plan, x)
     return small.train(model.training)
 
 
-def replace_layers(model: torch.nn.Module, plan: Mapping[str, Mapping[str, Any]]) -> None:
-    """Replaces layers, in place, by the factors that ``plan`` states, with new weights."""
+def _clustered(model: Network, plan: Mapping[str, dict[str, Any]], groups: int, x: torch.Tensor | None) -> Network:
+    """Adds the clusters of inputs and outputs to ``plan``; returns the network in the order of the clusters."""
+    frame = network_frame(model, None if x is None else x[:1].float(), "low_rank")
+    found = channels_of(model, frame).of
+    ordered = set()
     for name, each in plan.items():
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, _factored(find_layers(model)[name], **each))
-
-
-def _factored(layer: Layer, form: str, rank: int, norm: bool) -> torch.nn.Sequential:
-    """Returns the factors of a layer: children ``factor0``, ``norm0``, ``act0``, ``factor1``, ..."""
-    scheme, bias = layer.scheme, layer.bias is not None
-    if isinstance(layer, torch.nn.Linear):
-        made: list[Any] = [
-            layer_factory.linear(scheme, layer.in_features, rank),
-            layer_factory.linear(scheme, rank, layer.out_features, bias),
-        ]
-        axes = 0
-    else:
-        axes = len(layer.kernel_size)
-        geometry = {name: getattr(layer, name) for name in ("stride", "padding", "dilation")}
-        if layer.padding_mode != "zeros":
-            raise QuantError(f"a convolution with padding mode {layer.padding_mode} cannot be factored", status=2)
-
-        def along(*kept: int) -> dict[str, Any]:
-            """The kernel and geometry along some axes; 1 along the others."""
-            neutral = {"stride": 1, "padding": 0, "dilation": 1}
-            sizes = {key: tuple(value[a] if a in kept else neutral[key] for a in range(axes))
-                     for key, value in geometry.items()}  # fmt: skip
-            return {"kernel": tuple(layer.kernel_size[a] if a in kept else 1 for a in range(axes)), **sizes}
-
-        def conv(inputs: int, outputs: int, *kept: int, groups: int = 1, last: bool = False) -> Any:
-            return layer_factory.conv(
-                scheme, inputs, outputs, dimensions=axes, groups=groups, bias=bias and last, **along(*kept)
-            )
-
-        inputs, outputs = layer.in_channels, layer.out_channels
-        if form == "svd":
-            made = [conv(inputs, rank, *range(axes)), conv(rank, outputs, last=True)]
-        elif form == "separable":
-            made = [conv(inputs, rank, 0), conv(rank, outputs, 1, last=True)]
-        else:
-            made = [
-                conv(inputs, rank),
-                conv(rank, rank, 0, groups=rank),
-                conv(rank, rank, 1, groups=rank),
-                conv(rank, outputs, last=True),
-            ]
-    sequence = torch.nn.Sequential()
-    for index, factor in enumerate(made):
-        sequence.add_module(f"factor{index}", factor)
-        if index < len(made) - 1:
-            if norm:
-                sequence.add_module(f"norm{index}", scheme.norm(rank, axes))
-            sequence.add_module(f"act{index}", layer_factory.signed_activation(scheme))
-    return sequence.train(layer.training)
+        weight = latent_of(find_layers(model)[name]).detach()
+        clusters = subspace_clusters(to_matrix(weight), groups, each["rank"])
+        group = found.get(name)
+        if group is not None and group.fixed is None and group.name not in ordered:
+            ordered.add(group.name)
+            order = clusters.argsort(stable=True)
+            model, clusters = reorder(model, {name: order}, frame), clusters[order]
+        each["outputs"] = clusters.tolist()
+    for name, each in plan.items():
+        weight = latent_of(find_layers(model)[name]).detach().transpose(0, 1)
+        banks = next(b for b in (BANKS, 4, 2, 1) if b == 1 or len(weight) % (b * groups) == 0)
+        each["inputs"] = subspace_clusters(weight.flatten(1), groups, each["rank"], banks).tolist()
+    return model
 
 
 @torch.no_grad()
@@ -197,9 +191,12 @@ def _rank(
     energy: float | None,
     budget: float | None,
     granularity: int,
+    groups: int,
 ) -> int:
     shape = layer.weight.shape
     most = min(factors.FORMS[form].matrix(torch.empty(shape, device="meta")).shape)
+    if form == "grouped":
+        most = min(shape[0] // groups, shape[1] // groups * shape[2:].numel())
     if form == "cp":
         most = shape.numel()
     if rank is not None:
@@ -212,14 +209,15 @@ def _rank(
         count = factors.rank_for_energy(form, weight, energy)
     else:
         assert budget is not None
-        count = min(most, factors.rank_for_budget(form, shape, budget))
-    step = min(most, granularity or (8 if count > 32 else 4))
+        count = min(most, factors.rank_for_budget(form, shape, budget, groups))
+    between = count * groups**2
+    step = min(most, -(-(granularity or (8 if between > 32 else 4)) // groups**2))
     return (
         min(most, step * -(-count // step)) if energy is not None else max(1, count // step * step or min(count, step))
     )
 
 
-def _check(rank: Any, energy: float | None, budget: float | None, form: str, granularity: int) -> None:
+def _check(rank: Any, energy: float | None, budget: float | None, form: str, granularity: int, groups: int) -> None:
     if sum(each is not None for each in (rank, energy, budget)) != 1:
         raise QuantError("give one of rank, energy and budget", status=2)
     for name, share in (("energy", energy), ("budget", budget)):
@@ -229,3 +227,7 @@ def _check(rank: Any, energy: float | None, budget: float | None, form: str, gra
         raise QuantError(f"no form {form!r} of convolutions: choose {', '.join(CONVOLUTIONS)}", status=2)
     if granularity < 0:
         raise QuantError(f"granularity={granularity} is below 0", status=2)
+    if form == "grouped" and energy is not None:
+        raise QuantError("the blocks of form grouped are found for a rank: give rank or budget, not energy", status=2)
+    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 2:
+        raise QuantError(f"groups={groups!r} is no whole number of 2 or more", status=2)

@@ -11,8 +11,8 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
+from quant.compression.factored import replace_layers
 from quant.compression.forms import CompressedWeight, Shared, Tied
-from quant.compression.low_rank import replace_layers
 from quant.compression.weights import Layer, compression_of, find_layers, is_quantized, latent_of, layer_kind
 from quant.errors import QuantError
 from quant.models import create_model
@@ -135,15 +135,15 @@ def restructure(model: Network, changes: Sequence[Mapping[str, Any]]) -> None:
 def renewed(model: Network) -> Network:
     """Returns a network with the layers of ``model`` and new weights, from torch's random numbers.
 
-    Masks and shared weights are not taken over. Liu, Sun, Zhou, Huang, Darrell, "Rethinking the value of network
-    pruning", ICLR 2019: trained from such weights, a network of the sizes that pruning found is as good as one that was
-    pruned.
+    Masks and shared weights are not taken over, but for the zeros of grouped factors (``low_rank``). Liu, Sun, Zhou,
+    Huang, Darrell, "Rethinking the value of network pruning", ICLR 2019: trained from such weights, a network of the
+    sizes that pruning found is as good as one that was pruned.
     """
     made = create_model(model.name, model.scheme, **model.options)
     restructure(made, model.changes)
     for layer in find_layers(made).values():
         layer.reset_parameters()
-        layer.scheme.initialize(layer.weight.data)
+        layer.scheme.initialize(latent_of(layer).data)
         if is_quantized(layer):
             layer.weight_quant.init_tensor_quant()  # some take their first scales from the weights
     return made

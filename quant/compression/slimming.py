@@ -59,7 +59,26 @@ def _places(name: str, group: Group, channels: Iterable[int] | int, granularity:
     return torch.tensor(sorted([*numbers, *others[:missing]]))
 
 
+def reorder(model: Model, orders: Mapping[str, torch.Tensor], frame: torch.Tensor) -> Model:
+    """Returns a copy of ``model`` with channels in another order, which computes the same.
+
+    ``orders`` has, by the name of a layer, the present number of each channel of its output. ``frame`` as in ``slim``.
+    """
+    found = channels_of(model, frame)
+    return _selected(model, found, {found.of[name].name: order for name, order in orders.items()})[0]
+
+
 def _without(model: Model, found: Channels, keep: dict[str, torch.Tensor]) -> Model:
+    small, changed = _selected(model, found, keep)
+    layers = find_layers(small)
+    if isinstance(small, Network):
+        sizes = slim_change({name: layers[name] for name in layers if name in changed}, norms_of(small))
+        small.changes = (*small.changes, sizes)
+    return small
+
+
+def _selected(model: Model, found: Channels, keep: dict[str, torch.Tensor]) -> tuple[Model, set[str]]:
+    """A copy whose groups have the channels ``keep``, in that order, and the layers that changed."""
     small = copy.deepcopy(model)
     layers, norms = find_layers(small), norms_of(small)
     changed = set()
@@ -70,13 +89,12 @@ def _without(model: Model, found: Channels, keep: dict[str, torch.Tensor]) -> Mo
             continue
         layer = layers[name]
         outputs = inputs if name not in found.of else keep.get(found.of[name].name, torch.arange(len(layer.weight)))
-        if len(outputs) < len(layer.weight) or len(inputs) < sum(part.size for part in parts):
+        sizes = len(layer.weight), sum(part.size for part in parts)
+        if not all(torch.equal(each, torch.arange(size)) for each, size in zip((outputs, inputs), sizes, strict=True)):
             select(name, layer, outputs, inputs)
             _check_scale(name, layer)
             changed.add(name)
-    if isinstance(small, Network):
-        small.changes = (*small.changes, slim_change({name: layers[name] for name in layers if name in changed}, norms))
-    return small
+    return small, changed
 
 
 def _check_scale(name: str, layer: Layer) -> None:

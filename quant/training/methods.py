@@ -267,7 +267,7 @@ METHODS: dict[str, Method] = {
         counts="weights",
         fraction=0.75,
         options={
-            "form": "separable", "rank": 0, "energy": 0.0, "norm": False, "granularity": 0, "frames": 1024,
+            "form": "separable", "rank": 0, "energy": 0.0, "norm": False, "granularity": 0, "groups": 2, "frames": 1024,
         },
     ),
     "scratch": Method(

@@ -1,5 +1,7 @@
 """Low rank: the factors are what their formulas say, and the network computes with them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,10 @@ from hw.lowering.lower import lower
 from hw.verification.reference import compare
 from quant import compression, create_model, export, load_checkpoint, save_checkpoint, schemes, summary
 from quant.compression import factors
+from quant.compression.clusters import distance, subspace_clusters
 from quant.compression.low_rank import low_rank
 from quant.compression.restructure import renewed
+from quant.compression.weights import compression_of, find_layers
 from quant.errors import QuantError
 from quant.layers import conv, linear
 
@@ -105,11 +109,14 @@ def test_factors_of_full_rank_compute_the_same(form, norm):
     torch.testing.assert_close(small(x), model(x), rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize(("form", "norm"), [("separable", True), pytest.param("cp", False, marks=pytest.mark.slow)])
+FORMS = [("separable", True), ("grouped", False), pytest.param("cp", False, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize(("form", "norm"), FORMS)
 def test_a_network_of_factors_is_stored_and_exported(form, norm, tmp_path):
     model, x = lenet()
     small = compression.low_rank(model, budget=0.5, form=form, norm=norm, x=x)
-    assert summary(small).weights < 0.6 * summary(model).weights
+    assert sum(row.nonzeros for row in summary(small)) < 0.6 * summary(model).weights
     assert {row.act_bits for row in summary(small)} == {4}
     save_checkpoint(small, tmp_path / "c.pt")
     again = load_checkpoint(tmp_path / "c.pt")
@@ -117,7 +124,85 @@ def test_a_network_of_factors_is_stored_and_exported(form, norm, tmp_path):
     export(again, tmp_path / "model.onnx", x[:8].numpy())
     compared = compare(lower(tmp_path / "model.onnx"), tmp_path / "model.onnx", x[:8].numpy())
     assert compared.mismatches == compared.explained
-    assert [row.weights for row in summary(renewed(small))] == [row.weights for row in summary(small)]
+    new = renewed(small)
+    assert [row.weights for row in summary(new)] == [row.weights for row in summary(small)]
+    assert form != "grouped" or all(
+        torch.equal(a.mask, b.mask)
+        for a, b in zip(*(map(compression_of, factors_of(net)) for net in (new, small)), strict=True)
+    )
+
+
+def factors_of(model):
+    return [layer for name, layer in find_layers(model).items() if "factor" in name]
+
+
+@settings(max_examples=20, deadline=None)
+@given(sizes=st.tuples(*[st.integers(4, 9)] * 2), side=st.integers(1, 3), rank=st.integers(1, 2), data=st.data())
+def test_grouped_factors_are_the_optimum_of_each_block(sizes, side, rank, data):
+    generator = torch.Generator().manual_seed(sum(sizes) + side)
+    weight = torch.randn(*sizes, side, side, dtype=torch.float64, generator=generator)
+    outputs, inputs = (torch.randperm(n, generator=generator) % 2 for n in sizes)
+    first, second = factors.grouped(weight, rank, inputs, outputs)
+    product = second.flatten(1) @ first.flatten(1)
+    lost = 0.0
+    for h in range(2):
+        for g in range(2):
+            block = weight[outputs == h][:, inputs == g].flatten(1)
+            lost += float(torch.linalg.svdvals(block)[rank:].square().sum())
+    assert float((weight.flatten(1) - product).square().sum()) == pytest.approx(lost, abs=1e-9)
+    masks = factors.block_masks(rank, inputs, outputs, 4)
+    assert all(not each[~mask.expand(each.shape)].any() for each, mask in zip((first, second), masks, strict=True))
+    count = sum(int(mask.expand(each.shape).sum()) for each, mask in zip((first, second), masks, strict=True))
+    assert factors.parameters("grouped", weight.shape, rank, groups=2) == count
+
+
+@settings(max_examples=20, deadline=None)
+@given(count=st.integers(4, 17), groups=st.integers(2, 3), banks=st.sampled_from([1, 2, 4]), seed=st.integers(0, 99))
+def test_clusters_have_equal_sizes_and_no_more_error_than_neighbours(count, groups, banks, seed):
+    rows = torch.randn(count, 6, generator=torch.Generator().manual_seed(seed))
+    found = subspace_clusters(rows, groups, 1, banks)
+    for members in (found, *(found[bank::banks] for bank in range(banks))):
+        sizes = torch.bincount(members, minlength=groups)
+        assert sizes.max() - sizes.min() <= 1
+    if banks == 1:
+        assert distance(rows, found, 1) <= distance(rows, torch.arange(count) * groups // count, 1) + 1e-9
+
+
+def test_clusters_of_different_subspaces_are_found():
+    generator = torch.Generator().manual_seed(0)
+    bases = torch.randn(2, 2, 12, generator=generator)
+    members = torch.randperm(16, generator=generator) % 2
+    rows = torch.stack([torch.randn(2, generator=generator) @ bases[each] for each in members])
+    found = subspace_clusters(rows, 2, 2)
+    assert torch.equal(found, members) or torch.equal(found, 1 - members)
+
+
+def test_grouped_factors_of_full_rank_compute_the_same_in_another_order():
+    torch.manual_seed(0)
+    parts = [conv(FLOAT, 4, 6, 3, bias=True), torch.nn.BatchNorm2d(6), torch.nn.ReLU(), torch.nn.Flatten()]
+    model = torch.nn.Sequential(*parts, linear(FLOAT, 6 * 9, 8), torch.nn.ReLU(), linear(FLOAT, 8, 4)).eval()
+    torch.nn.init.normal_(parts[1].running_mean)
+    model.changes = ()
+    x = torch.randn(5, 4, 5, 5)
+    small = low_rank(model, rank={"0": 3, "4": 4, "6": 2}, form="grouped", layers=["0", "4", "6"], x=x)
+    torch.testing.assert_close(small(x), model(x), rtol=1e-3, atol=1e-3)
+    assert small.changes[0]["layers"]["0"]["outputs"] == [0, 0, 0, 1, 1, 1]
+    assert small.changes[0]["layers"]["4"]["outputs"] == [0] * 4 + [1] * 4
+
+
+def test_hardware_leaves_out_what_other_clusters_read(tmp_path):
+    """Both factors take half of the cycles with several outputs and inputs at a time."""
+    torch.manual_seed(0)
+    model = create_model("tfc-w4a4", hidden=(32, 32), input_shape=(1, 8, 8))
+    x = torch.randint(0, 17, (48, 64)).float()
+    model(x)
+    small = compression.low_rank(model.eval(), rank=2, form="grouped", layers="hidden.1.*", x=x)
+    export(small, tmp_path / "model.onnx", x[:8].numpy())
+    kernels = [n.kernel for n in lower(tmp_path / "model.onnx").nodes if n.kernel.op == "matrix_vector"]
+    for kernel, (pe, simd) in zip(kernels[1:3], ((2, 8), (8, 4)), strict=True):
+        folded = replace(kernel, pe=pe, simd=simd)
+        sparse = next(k for k in folded.implementations() if k.op == "sparse_matrix_vector")
+        assert (sparse.pe, sparse.simd, 2 * sparse.interval) == (pe, simd, folded.interval)
 
 
 def test_factors_can_lose_channels():
@@ -149,6 +234,9 @@ def test_bad_requests():
         ({"budget": 1.5}, "budget=1.5 is not above 0"),
         ({"rank": 0}, "rank=0 of layer features.0.conv is no whole number"),
         ({"rank": 4, "form": "tucker"}, "no form 'tucker'"),
+        ({"energy": 0.9, "form": "grouped"}, "give rank or budget, not energy"),
+        ({"rank": 1, "form": "grouped", "groups": 1}, "groups=1 is no whole number"),
+        ({"rank": 9, "form": "grouped", "layers": "features.1.*"}, "from 1 to 8"),
         ({"energy": 1.0}, "no layer gets smaller"),
     ):
         with pytest.raises(QuantError, match=words):
