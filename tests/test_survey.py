@@ -85,7 +85,7 @@ def _exists(text: str) -> bool:
         return False
     if "=" in text:  # an option of a method, or of a network
         name, _, value = text.partition("=")
-        return name == "halves" or (any(name in method.options for method in METHODS.values()) and bool(value))
+        return name == "activation" or (any(name in method.options for method in METHODS.values()) and bool(value))
     models = {name.partition("-w")[0] for name in list_models()}
     named = {*schemes.list(), *models, *METHODS, *KERNELS}
     if text in named:
