@@ -1,9 +1,10 @@
 """Pruning: accuracy and logic by density and criterion. ``python -m benchmarks.pruning [DATA ...]`` trains what is
 missing and prints the tables; ``--table`` only prints.
 
-The network is ``tfc-w4a4``. Every row is trained with three seeds that are fixed here, and nothing is chosen on test
-frames. The results are kept in ``benchmarks/pruning/``, a file for each data set, and ``PRUNING.md`` is made
-from them. MNIST needs ``$BITFABRIC_DATA``.
+The network is ``tfc-w4a4``. Every row is trained with three seeds that are fixed here (``seeds`` says how many of them
+are there), and nothing is chosen on test frames. The results are kept in ``benchmarks/pruning/``, a file for each data
+set, and ``PRUNING.md`` is made from them. MNIST needs ``$BITFABRIC_DATA``. Designs that exceed the device are estimated
+all the same (it has 83,640 LUT).
 
 Logic is estimated for the ECP5-85F: *unrolled* at one frame a cycle, and *folded* at one frame in 64 cycles.
 Latency is in cycles; resources are the mean of the seeds. ``narrower`` is no pruning: all layers are as wide as the
