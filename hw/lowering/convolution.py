@@ -9,7 +9,7 @@ from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.lowering.affine import affine_steps, rational
 from hw.lowering.context import Lowering
-from hw.lowering.domains import channel_axis, channels_last_keys
+from hw.lowering.domains import channels_last_keys
 from hw.lowering.geometry import geometry
 from hw.lowering.handlers import Handler, Handlers, affine_by_channel, output_tensor, with_axis_last
 from hw.lowering.integer_tensor import IntegerTensor, Steps
@@ -42,8 +42,14 @@ def _conv(context: Lowering, node: onnx.NodeProto) -> None:
     tensor = with_axis_last(context, node, context.affine_integers(node.input[0], node), permuted=True)
     padded = padding(node, tensor, windows)
     name = context.name("conv")
-    layer = _depthwise if groups == call.shape[channels] == len(integers) and groups > 1 else _dense
-    result = layer(context, node, name, tensor, padded, integers, scale, groups)
+    if groups == call.shape[channels] == len(integers) and groups > 1:
+        result = _depthwise(context, node, name, tensor, padded, integers, scale, groups)
+    else:
+        order = np.argsort(channels_of(tensor.layout_ops, tensor.channels))
+        matrix, scales = (_matrix(values, groups, order) for values in (integers, scale))
+        rank = len(windows.out) + 1
+        layout_ops = permuted_channels(np.arange(len(integers)), rank, channels - 1)
+        result = dense(context, node, name, tensor, padded, matrix, scales, layout_ops)
     if bias is not None:
         if not np.all(np.isfinite(bias)):
             raise lowering_error(node, "its bias is not finite", "check the training")
@@ -51,30 +57,32 @@ def _conv(context: Lowering, node: onnx.NodeProto) -> None:
     context.values[node.output[0]] = result
 
 
-def _dense(
+def dense(
     context: Lowering,
     node: onnx.NodeProto,
     name: str,
     tensor: IntegerTensor,
     padded: Padding,
-    integers: np.ndarray,
-    scale: np.ndarray,
-    groups: int,
+    matrix: np.ndarray,
+    scales: np.ndarray,
+    layout_ops: LayoutOps,
 ) -> IntegerTensor:
-    """A convolution as a matrix (K * C, M), its rows in the order of a window's elements, channels innermost."""
-    windows = padded.windows
-    channels = np.argsort(channels_of(tensor.layout_ops, tensor.channels))
-    matrix, scales = (_matrix(values, groups, channels) for values in (integers, scale))
-    result = _product(context, node, name, tensor, padded, matrix, scales)
+    """The product of windows with a matrix of integers times scales (K * C, M).
+
+    Its rows are in the order of a window's elements, the stream's channels innermost; ``layout_ops`` lead from the
+    stream of the results to the model's tensor.
+    """
+    result = _product(context, node, name, tensor, padded, matrix, scales, layout_ops)
     if result is not None:
         return result
     parts = []
+    positions = padded.windows.positions
     for group in scale_groups(context, node, tensor):
-        rows = (np.arange(windows.positions)[:, None] * tensor.channels + group.rows).ravel()
-        own = matrix[rows] * np.tile(group.used, windows.positions)[:, None]
+        rows = (np.arange(positions)[:, None] * tensor.channels + group.rows).ravel()
+        own = matrix[rows] * np.tile(group.used, positions)[:, None]
         more = len(matrix) - len(rows)
-        around = padding(node, group.tensor, windows)
-        parts.append(_product(context, node, name, group.tensor, around, own, scales[rows], more))
+        around = padding(node, group.tensor, padded.windows)
+        parts.append(_product(context, node, name, group.tensor, around, own, scales[rows], layout_ops, more))
     return sum_of_groups(name, node, parts, len(matrix))
 
 
@@ -86,9 +94,10 @@ def _product(
     padded: Padding,
     matrix: np.ndarray,
     scales: np.ndarray,
+    layout_ops: LayoutOps,
     others: int = 0,
 ) -> IntegerTensor | None:
-    """The product of windows with a matrix of integers times scales (K * C, M).
+    """The same, for inputs of one scale.
 
     ``others`` is the number of terms that other kernels add. None if scales within one sum have no small ratio.
     """
@@ -114,8 +123,7 @@ def _product(
         parts = np.moveaxis(windows.unpadded.windows(values[0]), -1, -2)
         return parts.reshape(*parts.shape[:-2], -1)
 
-    rank = len(windows.out) + 1
-    steps = affine_steps(rank, gain, shift)
+    steps = affine_steps(len(windows.out) + 1, gain, shift)
     return _append(
         context,
         node,
@@ -125,7 +133,7 @@ def _product(
         bounds,
         steps,
         Product((tensor,), padded.around(summed(terms, magnitudes, True, others)), len(steps)),
-        permuted_channels(np.arange(matrix.shape[1]), rank, channel_axis(node, rank + 1) - 1),
+        layout_ops,
     )
 
 

@@ -4,9 +4,12 @@ from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
+import onnx
 
 from hw.lowering.call import Call
+from hw.lowering.node_attributes import attribute
 
+Shape = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
 
 
@@ -156,4 +159,21 @@ def _beyond(plain: Geometry, pads: Pads, out: tuple[int, ...]) -> tuple[int, ...
     return tuple(
         max(0, (count - 1) * stride + reach - size - before - after)
         for size, reach, stride, (before, after), count in sizes
+    )
+
+
+def transposed_pads(node: onnx.NodeProto, spatial: Shape, kernel: Shape, out: Shape) -> Shape:
+    """The pads of a ConvTranspose before each axis, for an output of ``out`` elements.
+
+    The gate has seen to it that pads that follow from the output's size are even.
+    """
+    ones = (1,) * len(spatial)
+    strides, dilations = (attribute(node, name, ones) for name in ("strides", "dilations"))
+    pads, more = attribute(node, "pads", ()), attribute(node, "output_padding", [0] * len(spatial))
+    if pads and attribute(node, "auto_pad", "NOTSET") == "NOTSET" and not attribute(node, "output_shape", ()):
+        return tuple(int(pad) for pad in pads[: len(spatial)])
+    sizes = zip(spatial, kernel, strides, dilations, more, out, strict=True)
+    return tuple(
+        (stride * (size - 1) + added + (taps - 1) * dilation + 1 - outputs) // 2
+        for size, taps, stride, dilation, added, outputs in sizes
     )

@@ -45,7 +45,18 @@ from hw.host.steps import step
 from hw.ir.graph import Graph, Port
 from hw.ir.stream import Stream
 from hw.kernels.fifo.kernel import Fifo
-from hw.lowering import arg_max, convolution, dense, joining, lookup_layers, moves, node_steps, pads, pooling
+from hw.lowering import (
+    arg_max,
+    convolution,
+    dense,
+    joining,
+    lookup_layers,
+    moves,
+    node_steps,
+    pads,
+    pooling,
+    transposed,
+)
 from hw.lowering.call import FLOATS, Call
 from hw.lowering.constant_operators.casts import cast_name
 from hw.lowering.constants import Constant, folded
@@ -71,6 +82,7 @@ Source: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | ModelWrapper
 
 HANDLERS: Handlers = {
     **convolution.HANDLERS,
+    **transposed.HANDLERS,
     **dense.HANDLERS,
     **pads.HANDLERS,
     **pooling.HANDLERS,

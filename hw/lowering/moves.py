@@ -152,7 +152,7 @@ def moved(context: Lowering, node: onnx.NodeProto, steps: Steps) -> HostTensor |
         axis = image % (len(tensor.tensor_shape) + 1) - 1
         tensor = with_axis_last(context, node, tensor, axis, permuted=True)
         order = run(steps, element_order(tensor.layout_ops, tensor.shape)[None])[0]
-    return _selected(context, node, tensor, order)
+    return selected(context, node, tensor, order)
 
 
 def is_float(value: HostTensor) -> bool:
@@ -160,7 +160,7 @@ def is_float(value: HostTensor) -> bool:
     return value.dtype is None and not any(each.op in QUANTIZERS for each in value.steps)
 
 
-def _selected(context: Lowering, node: onnx.NodeProto, tensor: IntegerTensor, order: np.ndarray) -> IntegerTensor:
+def selected(context: Lowering, node: onnx.NodeProto, tensor: IntegerTensor, order: np.ndarray) -> IntegerTensor:
     """The elements at positions ``order`` of a stream's frame, as a stream without the others."""
     found = _by_axes(tensor, order)
     if found is None:

@@ -34,6 +34,7 @@ from hw.lowering.rounding import lowest_bit
 from hw.lowering.versions import since_version
 from hw.verification.execution import quiet
 from hw.verification.float64_bounds import Bounds
+from hw.verification.transposed import transposed_convolution
 
 DOMAINS = frozenset({"", QONNX_DOMAIN, CHANNELS_LAST_DOMAIN, ORT_DOMAIN})
 """The domains of the operators whose exact values are computed here."""
@@ -232,7 +233,7 @@ class ExactReference:
             return None
         bias = self.constant(node.input[2]).astype(np.float32)
         rank = len(self.model.get_tensor_shape(node.output[0]))
-        return bias.reshape(_by_channel(node, rank)) if node.op_type == "Conv" else bias
+        return bias.reshape(_by_channel(node, rank)) if node.op_type in CONVOLUTIONS else bias
 
     def biased(self, node: onnx.NodeProto) -> Bounds:
         """A node that sums products, and adds its bias."""
@@ -240,7 +241,7 @@ class ExactReference:
         if not name:
             return total
         bias = self.addend(name)
-        if node.op_type == "Conv":
+        if node.op_type in CONVOLUTIONS:
             shape = _by_channel(node, total.low.ndim)
             bias = Bounds(bias.low.reshape(shape), bias.high.reshape(shape))
         return total + bias
@@ -256,6 +257,8 @@ def _evaluate(node: onnx.NodeProto, opsets: dict[str, int], *values: np.ndarray,
 
     Data and weights of a node with channels last are transposed, as its definition says.
     """
+    if node.op_type == "ConvTranspose":
+        return transposed_convolution(node, *values)
     version = opsets.get(node.domain, 13)
     last = node.domain == CHANNELS_LAST_DOMAIN
     if last:
@@ -297,6 +300,12 @@ def _gemm(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
 
 def _conv(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
     return exact.linear(node, 2, float(np.prod(exact.given(node.input[1]).low.shape[1:])))
+
+
+def _conv_transpose(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
+    weights = exact.given(node.input[1]).low.shape
+    groups = exact.attributes(node).get("group", 1)
+    return exact.linear(node, 2, float(weights[0] // groups * np.prod(weights[2:])))
 
 
 def _pool(exact: ExactReference, node: onnx.NodeProto) -> Bounds:
@@ -393,11 +402,13 @@ def _joined(combine: Callable[[Bounds, Bounds], Bounds]) -> "Operator":
 
 Operator = Callable[[ExactReference, onnx.NodeProto], Bounds]
 
-BIASED = frozenset({"Gemm", "Conv"})
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+BIASED = frozenset({"Gemm", *CONVOLUTIONS})
 SUMS: dict[str, Operator] = {
     "MatMul": _matmul,
     "Gemm": _gemm,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "AveragePool": _pool,
     "GlobalAveragePool": _pool,
     "ReduceMean": _pool,

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -20,27 +19,25 @@ import torch
 from qonnx.core.datatype import DataType
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.fold_constants import FoldConstants
-from qonnx.transformation.general import (
-    GiveReadableTensorNames,
-    GiveUniqueParameterTensors,
-    RemoveStaticGraphInputs,
-    RemoveUnusedTensors,
-)
+from qonnx.transformation.general import GiveUniqueParameterTensors, RemoveStaticGraphInputs, RemoveUnusedTensors
 from qonnx.transformation.infer_shapes import InferShapes
 from qonnx.transformation.quant_constant_folding import FoldTransposeIntoQuantInit
 
 from quant.errors import QuantError
 from quant.files import replacing
+from quant.lookup.tables import TableLayer
 from quant.models.network import Network
+from quant.qonnx.calls import Running, call_once, outputs_of
+from quant.qonnx.float64 import QUANTIZERS
 from quant.qonnx.handlers import PLACE, Manager, prepare
-from quant.qonnx.verify import QUANTIZERS, Verification, value_of, verify
+from quant.qonnx.module_names import scopes, state_scopes
+from quant.qonnx.operators import check_modules, check_operators
+from quant.qonnx.verify import Verification, verify
 from quant.schemes.scheme import Scheme
 from quant.transforms import Transform
 
 MEANING = "bitfabric.data"
 """Key of the metadata with the task and the names of classes and features, as JSON."""
-SCOPES = "pkg.torch.onnx.name_scopes"
-"""Key of the metadata in which torch.onnx lists a node's modules, from the outermost."""
 
 
 def export(
@@ -73,28 +70,38 @@ def export(
     for scheme in schemes:
         if isinstance(scheme, Scheme):
             scheme.check_export(model)
-    for place, module in model.named_modules():
-        if isinstance(module, Transform):
-            raise QuantError(
-                f"export of {name}: its layer {place} cannot be exported: {module.why_not_exported}", status=2
-            )
     target = Path(path)
     if not target.parent.is_dir():
         raise QuantError(f"cannot write {target}: there is no folder {target.parent}", status=2)
     checked = _frames(model, name, frames, input_shape, in_range)
     frozen = copy.deepcopy(model).cpu().eval()
     try:
-        prepare(frozen)
+        called = call_once(frozen, torch.from_numpy(checked[:1]))
+        for place, module in called.items():
+            if isinstance(module, Transform):
+                raise QuantError(f"its layer {place} cannot be exported: {module.why_not_exported}", status=2)
+        tables = any(isinstance(module, TableLayer) for module in called.values())
+        check_modules(called, quantized=prepare(called) or tables)
         exported = _to_onnx(frozen, torch.from_numpy(checked[:1]))
+        nodes = _name_nodes(exported)
+        check_operators(exported, called)
     except QuantError as error:
         raise QuantError(f"export of {name}: {error}", error.status) from error
-    nodes = _name_nodes(exported)
-    wrapper = _clean(exported)
-    left = {node.name for node in wrapper.graph.node}  # others computed constants
-    nodes = {path: [each for each in names if each in left] for path, names in nodes.items()}
-    _annotate_input(wrapper, model.in_range if in_range is None and isinstance(model, Network) else in_range)
-    _describe(wrapper, model)
-    verification = verify(name, frozen, wrapper, nodes, checked)
+    try:
+        wrapper = _clean(exported)
+        left = {node.name for node in wrapper.graph.node}  # others computed constants
+        nodes = {path: [each for each in names if each in left] for path, names in nodes.items()}
+        _annotate_input(wrapper, model.in_range if in_range is None and isinstance(model, Network) else in_range)
+        _describe(wrapper, model)
+        verification = verify(name, frozen, wrapper, nodes, checked)
+    except QuantError:
+        raise
+    except Exception as error:  # qonnx and ONNX Runtime raise any type
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise QuantError(
+            f"export of {name}: the file cannot be executed, so it was not written ({type(error).__name__}: {reason}); "
+            "please report this model"
+        ) from error
     with replacing(target) as part:
         wrapper.save(str(part))
     return verification
@@ -168,41 +175,17 @@ def _to_onnx(frozen: torch.nn.Module, frame: torch.Tensor) -> onnx.ModelProto:
     # A copy, because a failed export leaves a Brevitas model in export mode. TorchScript's exporter is used
     # (dynamo=False), because it names nodes after modules and supports residual networks.
     model = copy.deepcopy(frozen)
-    model.register_forward_hook(lambda _module, _inputs, output: value_of(output))
-    running = _track(model)
+    # An output that is another one too, or the input, gets a node of its own.
+    model.register_forward_hook(lambda _module, _inputs, output: tuple(outputs_of(output)))
+    running = Running(model)
     try:
         with _silence(), tempfile.TemporaryDirectory() as folder:
-            exported = Manager.export(model, frame, f"{folder}/model.onnx", dynamo=False)
+            exported: onnx.ModelProto = Manager.export(model, frame, f"{folder}/model.onnx", dynamo=False)
     except QuantError:
         raise
     except Exception as error:  # the user's layers and torch's exporter can raise any type
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
-        where = f"its layer {running[-1]}" if running else "the model"
-        raise QuantError(f"{where} cannot be exported: {reason}") from error
-    ends = (
-        len(exported.graph.input) - len({each.name for each in exported.graph.initializer}),
-        len(exported.graph.output),
-    )
-    if ends[1] != 1:
-        raise QuantError(f"it has {ends[1]} outputs: wrap it in a module with one")
+        raise running.failure(error) from error
     return exported
-
-
-def _track(model: torch.nn.Module) -> list[str]:
-    """Returns a list that holds the paths of the running modules, outermost first.
-
-    After a failure it holds the paths of the modules in which the failure occurred.
-    """
-    running: list[str] = []
-
-    def enter(path: str) -> Any:
-        return lambda _module, _inputs: running.append(path)
-
-    for path, module in model.named_modules():
-        if path:
-            module.register_forward_pre_hook(enter(path))
-            module.register_forward_hook(lambda _module, _inputs, _output: running.pop() and None)
-    return running
 
 
 def _name_nodes(model: onnx.ModelProto) -> dict[str, list[str]]:
@@ -212,23 +195,22 @@ def _name_nodes(model: onnx.ModelProto) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for node in model.graph.node:
         name = re.sub(r"[./]+", "_", node.name.strip("/"))
-        scopes = _scopes(node.name)
+        found_in = scopes(node.name)
         place = next((each for each in node.attribute if each.name == PLACE), None)
         if place is not None:
             path = place.s.decode()
             node.attribute.remove(place)
             name = f"{path.replace('.', '_')}_{node.op_type}"
             parts = path.split(".")
-            scopes = ["", *(".".join(parts[:end]) for end in range(1, len(parts) + 1)), node.op_type]
+            found_in = ["", *(".".join(parts[:end]) for end in range(1, len(parts) + 1)), node.op_type]
         unique = next(each for each in _numbered(name) if each not in taken)
         taken.add(unique)
         node.name = unique
-        if len(scopes) > 2:
-            node.metadata_props.append(onnx.StringStringEntryProto(key=SCOPES, value=str(scopes)))
+        state_scopes(node, found_in)
         if place is not None:
             found.setdefault(path, []).append(unique)
-        elif len(scopes) > 2 and (node.op_type == "GreaterOrEqual" or _reads_tables(node)):
-            found.setdefault(scopes[-2], []).append(unique)
+        elif len(found_in) > 2 and (node.op_type == "GreaterOrEqual" or _reads_tables(node)):
+            found.setdefault(found_in[-2], []).append(unique)
     return found
 
 
@@ -238,12 +220,8 @@ def _reads_tables(node: onnx.NodeProto) -> bool:
 
 
 def _annotate_input(wrapper: ModelWrapper, in_range: tuple[float, float] | None) -> None:
-    """States the type of an input of whole numbers that an encoder compares as they are."""
-    readers = wrapper.find_consumers("global_in")
-    while len(readers) == 1 and readers[0].op_type in ("Flatten", "Reshape", "Gather"):
-        readers = wrapper.find_consumers(readers[0].output[0])
-    compared = {reader.op_type for reader in readers} == {"GreaterOrEqual"}
-    if not compared or in_range is None or any(end != int(end) for end in in_range):
+    """States the type of an input of whole numbers that an encoder compares, or a layer multiplies, as they are."""
+    if in_range is None or any(end != int(end) for end in in_range) or not _is_read_as_it_is(wrapper):
         return
     low, high = map(int, in_range)
     if low >= 0:
@@ -253,18 +231,16 @@ def _annotate_input(wrapper: ModelWrapper, in_range: tuple[float, float] | None)
     wrapper.set_tensor_datatype("global_in", DataType[kind])
 
 
-def _scopes(name: str) -> list[str]:
-    """The scopes in a name of TorchScript's exporter, ``/blocks/blocks.0/conv/Conv``: ``""``, ``blocks``,
-    ``blocks.0``, ``blocks.0.conv``, ``Conv``. The elements of a container repeat its name."""
-    *modules, operator = name.strip("/").split("/")
-    scopes = [""]
-    last = ""
-    for module in modules:
-        outer = scopes[-1] if not last else scopes[-1].removesuffix(last)
-        path = f"{outer}{module}" if last and module.startswith(f"{last}.") else f"{scopes[-1]}.{module}".lstrip(".")
-        scopes.append(path)
-        last = module
-    return [*scopes, operator]
+def _is_read_as_it_is(wrapper: ModelWrapper) -> bool:
+    """Returns whether anything that is no element-wise function, move or quantizer reads the input's own values."""
+    reached = {"global_in"}
+    for node in wrapper.graph.node:
+        if reached.isdisjoint(node.input) or node.op_type in QUANTIZERS:
+            continue
+        if node.op_type in ("GreaterOrEqual", "Conv", "ConvTranspose", "MatMul", "Gemm"):
+            return True
+        reached.update(node.output)
+    return False
 
 
 def _numbered(name: str) -> Iterator[str]:
@@ -288,7 +264,28 @@ def _clean(model: onnx.ModelProto) -> ModelWrapper:
         FoldTransposeIntoQuantInit(),
         RemoveUnusedTensors(),
         RemoveStaticGraphInputs(),
-        GiveReadableTensorNames(),
     ):
         wrapper = wrapper.transform(transformation)
+    _name_tensors(wrapper.graph)
     return wrapper
+
+
+def _name_tensors(graph: onnx.GraphProto) -> None:
+    """Names tensors as qonnx's GiveReadableTensorNames, which fails at a node that reads one tensor twice."""
+    names: dict[str, str] = {}
+    initial = {each.name for each in graph.initializer}
+    for node in graph.node:
+        names.update({each: f"{node.name}_out{number}" for number, each in enumerate(node.output) if each})
+        constants = [each for each in node.input if each in initial]
+        names.update({each: f"{node.name}_param{number}" for number, each in enumerate(constants)})
+    for kind, values in (("global_in", graph.input), ("global_out", graph.output)):
+        names.update({each.name: f"{kind}_{number}" if number else kind for number, each in enumerate(values)})
+    for node in graph.node:
+        for tensors in (node.input, node.output):
+            renamed = [names.get(each, each) for each in tensors]
+            del tensors[:]
+            tensors.extend(renamed)
+    for each in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        each.name = names.get(each.name, each.name)
+    for annotation in graph.quantization_annotation:
+        annotation.tensor_name = names.get(annotation.tensor_name, annotation.tensor_name)

@@ -5,6 +5,7 @@ for every quantizer that does not round half to even (floor, A2Q, ...). They als
 not define.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,8 @@ from quant.errors import QuantError
 PLACE = "place"
 """Temporary attribute of every exported quantizer, until its node is named: the path of its module."""
 
-# Brevitas's rounding modes -> QONNX's. Stochastic rounding is to the nearest in eval mode.
+# Brevitas's rounding modes -> QONNX's. Stochastic rounding is to the nearest in eval mode. Some of Brevitas's layers
+# write their names in lower case (``TruncAvgPool2d``).
 _ROUNDING = {"ROUND": "ROUND", "CEIL": "CEIL", "FLOOR": "FLOOR", "ROUND_TO_ZERO": "DOWN", "STOCHASTIC_ROUND": "ROUND"}
 
 
@@ -81,6 +83,11 @@ class _Handler(ONNXBaseHandler):
         )
 
 
+def _is_used(proxy: Any) -> bool:
+    """Returns whether the file will have a node for a quantizer."""
+    return proxy.is_quant_enabled and getattr(proxy, "place", None) is not None
+
+
 class _WeightHandler(_Handler):
     """Weights: writes the quantized values, followed by a quantizer that maps each of them to itself."""
 
@@ -92,7 +99,7 @@ class _WeightHandler(_Handler):
 
     def prepare_for_export(self, proxy: Any) -> None:
         super().prepare_for_export(proxy)
-        if proxy.is_quant_enabled:
+        if _is_used(proxy):
             layers = proxy.tracked_module_list
             self.quantized = {layer.weight.data_ptr(): layer.quant_weight() for layer in layers}
 
@@ -112,7 +119,7 @@ class _BiasHandler(_Handler):
 
     def prepare_for_export(self, proxy: Any) -> None:
         super().prepare_for_export(proxy)
-        if proxy.is_quant_enabled:
+        if _is_used(proxy):
             self.rounding = qonnx_rounding(proxy)
             layer = proxy.tracked_module_list[0]
             self.quantized = None if proxy.requires_input_scale else layer.quant_bias()
@@ -135,7 +142,7 @@ class _ActHandler(_Handler):
 
     def prepare_for_export(self, proxy: Any) -> None:
         super().prepare_for_export(proxy)
-        if proxy.is_quant_enabled:
+        if _is_used(proxy):
             quantizer = proxy.fused_activation_quant_proxy.tensor_quant
             self.facts = tuple(fact.detach() for fact in quantizer(proxy._zero_hw_sentinel())[1:])
             self.thresholds = getattr(quantizer, "thresholds", None)
@@ -163,7 +170,7 @@ class _TruncHandler(_Handler):
 
     def prepare_for_export(self, proxy: Any) -> None:
         super().prepare_for_export(proxy)
-        if proxy.is_quant_enabled:
+        if _is_used(proxy):
             self.rounding = qonnx_rounding(proxy)
             self.facts = proxy.scale(), proxy.bit_width()
 
@@ -197,7 +204,7 @@ def qonnx_rounding(proxy: Any) -> str:
                 f"{proxy.place} rounds stochastically even in use, which no hardware repeats: "
                 "set deterministic_inference=True"
             )
-    mode = str(proxy.rounding_mode)
+    mode = str(proxy.rounding_mode).upper()
     if mode not in _ROUNDING:
         raise QuantError(
             f"{proxy.place} rounds with {mode}, which QONNX has not: use one of {', '.join(sorted(_ROUNDING))}"
@@ -212,11 +219,11 @@ class Manager(QONNXManager):
 
 
 def quantizers(model: torch.nn.Module) -> dict[str, Any]:
-    """Returns the enabled quantizers of a model by module path."""
+    """Returns the quantizers of a model that ``prepare`` found to be used, by module path."""
     return {
         path: module
         for path, module in model.named_modules()
-        if isinstance(module, QuantProxyFromInjector) and module.is_quant_enabled
+        if isinstance(module, QuantProxyFromInjector) and _is_used(module)
     }
 
 
@@ -226,9 +233,17 @@ def tensor_quant(proxy: Any) -> torch.nn.Module:
     return proxy.tensor_quant if fused is None else fused.tensor_quant
 
 
-def prepare(model: torch.nn.Module) -> None:
-    """Stores each quantizer's module path in it. Raises QuantError for a quantizer that no QONNX node computes."""
-    for path, proxy in quantizers(model).items():
+def prepare(called: Mapping[str, torch.nn.Module]) -> bool:
+    """Stores its module path in each quantizer among the ``called`` modules, by path; others are not exported.
+
+    Returns whether there is any. Raises QuantError for a quantizer that no QONNX node computes.
+    """
+    proxies = {
+        path: module
+        for path, module in called.items()
+        if isinstance(module, QuantProxyFromInjector) and module.is_quant_enabled
+    }
+    for path, proxy in proxies.items():
         proxy.place = path
         if Manager.handler_from_module(proxy, no_inheritance=True) is None:
             raise QuantError(
@@ -237,3 +252,4 @@ def prepare(model: torch.nn.Module) -> None:
             )
         if proxy.is_groupwise:
             raise QuantError(f"{path} has a scale for each group of weights, which QONNX cannot express: use channels")
+    return bool(proxies)

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,23 +10,18 @@ import numpy as np
 import onnx
 import torch
 from brevitas.proxy.parameter_quant import ParameterQuantProxyFromInjector
-from brevitas.quant_tensor import QuantTensor
-from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import InferenceSession
 from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.core.onnx_exec import execute_node, execute_onnx
+from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.change_batchsize import ChangeBatchSize
 from qonnx.transformation.infer_shapes import InferShapes
-from qonnx.util.basic import get_preferred_qonnx_opset
-from torch.nn import functional
 
 from quant.errors import QuantError
 from quant.lookup.tables import TableLayer
 from quant.lookup.thermometer import Thermometer
+from quant.qonnx.calls import outputs_of
+from quant.qonnx.float64 import Float64Execution
 from quant.qonnx.handlers import quantizers, tensor_quant
-
-QUANTIZERS = ("Quant", "BipolarQuant", "MultiThreshold", "Trunc")
-"""Operators of a QONNX file whose outputs are integers (times a scale)."""
 
 # Maximum number of elements of the largest tensor per execution; the memory used is a few times as much.
 _ELEMENTS = 2_000_000
@@ -38,9 +33,10 @@ class Verification:
 
     With sums in float64, where rounding has no effect, every integer of the ``quantizers`` activation quantizers,
     encoders and layers of tables was equal (otherwise the export fails), and ``max_abs_diff`` is the largest difference
-    of a logit. In float32, which QONNX prescribes, a value within float32's rounding error of a decision threshold may
-    be quantized differently. ``float32_max_abs_diff`` (logits) and ``float32_arg_max_differ`` (frames) measure the
-    effect; both are 0 for networks of tables alone, which ONNX Runtime executes by itself.
+    of an output's element. In float32, which QONNX prescribes, a value within float32's rounding error of a decision
+    threshold may be quantized differently. ``float32_max_abs_diff`` (elements of all outputs) and
+    ``float32_arg_max_differ`` (frames with another arg max along axis 1 of any output) measure the effect; both are 0
+    for networks of tables alone, which ONNX Runtime executes by itself.
     """
 
     frames: int
@@ -60,51 +56,64 @@ def verify(
     in training.
     """
     size = min(len(frames), max(1, _ELEMENTS // _largest_tensor(wrapper)))
-    batched = wrapper.transform(ChangeBatchSize(size)).transform(InferShapes())
-    double = _with_float64_sums(batched)
-    by_name = {node.name: node for node in double.graph.node}
+    batched = _with_batch(wrapper, size)
+    double = Float64Execution(batched)
     torch64 = _Recorded(frozen)
     # Files without QONNX's operators are executed by ONNX Runtime alone.
     plain = all(node.domain in ("", "ai.onnx") for node in batched.graph.node)
     session = InferenceSession(batched.model.SerializeToString()) if plain else None
-    outputs = []
+    names = [each.name for each in batched.graph.output]
+    parts: list[tuple[list[np.ndarray], ...]] = []
     for start in range(0, len(frames), size):
         count = min(size, len(frames) - start)
         part = np.resize(frames[start : start + count], (size, *frames.shape[1:]))
         expected, codes = torch64(part.astype(np.float64))
-        context = _execute(double, part)
+        context = double.run(part)
         for path, calls in codes.items():
-            _compare(name, path, calls, [by_name[each] for each in nodes[path]], context)
+            _compare(name, path, calls, [double.nodes[each] for each in nodes[path]], context)
         with torch.no_grad():
-            expected32 = value_of(frozen(torch.from_numpy(part))).numpy()
-        found32 = session.run(None, {"global_in": part})[0] if session else _execute32(batched, part)
-        outputs.append([each[:count] for each in (expected, context["global_out"], expected32, found32)])
-    expected, found, expected32, found32 = (np.concatenate(each) for each in zip(*outputs, strict=True))
-    difference = float(np.abs(found - expected).max())
-    # The integers are equal, so a difference can only come from constants that the file stores in float32.
-    if difference > 1e-5 * max(1.0, float(np.abs(expected).max())):
-        raise QuantError(
-            f"export of {name}: the outputs differ by up to {difference:.3g}, so the file was not written; "
-            "please report this model"
-        )
-    if session and _is_exact(frozen) and not np.array_equal(found32, expected32):
+            expected32 = [each.numpy() for each in outputs_of(frozen(torch.from_numpy(part)))]
+        found32 = session.run(names, {"global_in": part}) if session else _execute32(batched, part, names)
+        results = expected, [context[each] for each in names], expected32, found32
+        parts.append(tuple([each[:count] for each in of] for of in results))
+    if any(value.shape != node.shape for value, node in zip(expected, results[1], strict=True)):
+        raise QuantError(f"export of {name}: its outputs do not have the batch as their first axis")
+    exact, float32 = [], []
+    for output in range(len(names)):
+        expect, find, expect32, find32 = (np.concatenate([part[of][output] for part in parts]) for of in range(4))
+        exact.append(float(np.abs(find - expect).max()))
+        # The integers are equal, so a difference can only come from constants that the file stores in float32.
+        if not exact[-1] <= 1e-5 * max(1.0, float(np.abs(expect).max())):
+            raise QuantError(
+                f"export of {name}: the outputs differ by up to {exact[-1]:.3g}, so the file was not written; "
+                "please report this model"
+            )
+        float32.append((expect32, find32))
+    if session and _is_exact(frozen) and not all(np.array_equal(found, right) for right, found in float32):
         raise QuantError(
             f"export of {name}: ONNX Runtime computes other outputs than torch, so the file was not written; please "
             "report this model"
         )
-    differ = (found32.argmax(1) != expected32.argmax(1)).reshape(len(frames), -1).any(axis=1)
+    differ = [
+        (found.argmax(1) != right.argmax(1)).reshape(len(frames), -1).any(axis=1)
+        for right, found in float32
+        if right.ndim > 1
+    ]
     return Verification(
         frames=len(frames),
         quantizers=sum(len(calls) for calls in codes.values()),
-        max_abs_diff=difference,
-        float32_max_abs_diff=float(np.abs(found32 - expected32).max()),
-        float32_arg_max_differ=int(differ.sum()),
+        max_abs_diff=max(exact),
+        float32_max_abs_diff=max(float(np.abs(found - right).max()) for right, found in float32),
+        float32_arg_max_differ=int(np.any(differ, axis=0).sum()) if differ else 0,
     )
 
 
-def value_of(output: Any) -> torch.Tensor:
-    """Returns a model's output as a tensor, also if it is one of Brevitas's quantized tensors."""
-    return output.value if isinstance(output, QuantTensor) else output
+def _with_batch(wrapper: ModelWrapper, size: int) -> ModelWrapper:
+    """The file with frames (``size``, ...). qonnx's transformation changes the first output only."""
+    changed = wrapper.transform(ChangeBatchSize(size))
+    for value in changed.graph.output:
+        value.type.tensor_type.shape.dim[0].dim_value = size
+    return changed.transform(InferShapes())
 
 
 def _largest_tensor(wrapper: ModelWrapper) -> int:
@@ -169,11 +178,11 @@ class _Recorded:
 
         return hook
 
-    def __call__(self, frames: np.ndarray) -> tuple[np.ndarray, dict[str, list[np.ndarray]]]:
+    def __call__(self, frames: np.ndarray) -> tuple[list[np.ndarray], dict[str, list[np.ndarray]]]:
         self.codes.clear()
         with torch.no_grad():
-            output = value_of(self.model(torch.from_numpy(frames))).numpy()
-        return output, self.codes
+            outputs = [each.numpy() for each in outputs_of(self.model(torch.from_numpy(frames)))]
+        return outputs, self.codes
 
 
 def _is_exact(model: torch.nn.Module) -> bool:
@@ -182,92 +191,10 @@ def _is_exact(model: torch.nn.Module) -> bool:
     return bool(trained) and all(isinstance(module, TableLayer | Thermometer) for module in trained)
 
 
-def _execute32(batched: ModelWrapper, frames: np.ndarray) -> np.ndarray:
-    found: np.ndarray = execute_onnx(batched, {"global_in": frames})["global_out"]
-    return found
+def _execute32(batched: ModelWrapper, frames: np.ndarray, names: list[str]) -> list[np.ndarray]:
+    found = execute_onnx(batched, {"global_in": frames})
+    return [found[each] for each in names]
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:
     return value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-
-
-def _with_float64_sums(wrapper: ModelWrapper) -> ModelWrapper:
-    """Returns a copy whose floating-point tensors are float64."""
-    double = copy.deepcopy(wrapper)
-    for tensor in double.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT:
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float64), tensor.name))
-    for node in double.graph.node:
-        for each in node.attribute:
-            if node.op_type == "Cast" and each.i == TensorProto.FLOAT:
-                each.i = TensorProto.DOUBLE
-    for value in (*double.graph.input, *double.graph.output, *double.graph.value_info):
-        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
-            value.type.tensor_type.elem_type = TensorProto.DOUBLE
-    return double
-
-
-def _execute(double: ModelWrapper, frames: np.ndarray) -> dict[str, np.ndarray]:
-    """Executes the file in float64 and returns all its tensors.
-
-    Quantizers compute in float32, including the scale that follows a ``MultiThreshold``.
-    """
-    context = double.make_empty_exec_context()
-    context["global_in"] = frames.astype(np.float64)
-    versions = double.get_opset_imports()
-    codes = {node.output[0] for node in double.graph.node if node.op_type == "MultiThreshold"}
-    for node in double.graph.node:
-        if node.op_type in _BY_TORCH:
-            attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-            operands = [torch.from_numpy(context[each]) for each in node.input]
-            context[node.output[0]] = _BY_TORCH[node.op_type](*operands, **attributes).numpy()
-            continue
-        if node.op_type == "Mul" and node.input[0] in codes:
-            values, scale = (context[each].astype(np.float32) for each in node.input)
-            context[node.output[0]] = (values * scale).astype(np.float64)
-            continue
-        used = context
-        if node.op_type in QUANTIZERS:
-            used = {each: context[each].astype(np.float32) for each in (*node.input, *node.output) if each}
-        execute_node(node, used, double.graph, versions.get(node.domain, get_preferred_qonnx_opset()))
-        for each in node.output:
-            # Bits and addresses of tables are bool and int64.
-            context[each] = used[each].astype(np.float64) if used[each].dtype.kind == "f" else used[each]
-    return context
-
-
-# ONNX Runtime has these operators in float32 only. Here torch's functions compute them in float64.
-
-
-def _conv(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, *, group: int = 1, **attributes: Any
-) -> torch.Tensor:
-    axes = x.dim() - 2
-    function: Any = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}[axes]
-    padded = functional.pad(x, _pads(attributes, axes))
-    strides, dilations = (attributes.get(each, [1] * axes) for each in ("strides", "dilations"))
-    return function(padded, weight, bias, stride=strides, dilation=dilations, groups=group)
-
-
-def _average_pool(x: torch.Tensor, *, count_include_pad: int = 0, **attributes: Any) -> torch.Tensor:
-    axes = x.dim() - 2
-    function: Any = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}[axes]
-    kernel, strides = attributes["kernel_shape"], attributes.get("strides", [1] * axes)
-    pads, ceil = _pads(attributes, axes), bool(attributes.get("ceil_mode", 0))
-    counted = torch.ones_like(x[:1, :1])
-    counted = functional.pad(counted, pads, value=float(count_include_pad))
-    sums, counts = (function(each, kernel, strides, ceil_mode=ceil) for each in (functional.pad(x, pads), counted))
-    return sums / counts
-
-
-def _pads(attributes: Mapping[str, Any], axes: int) -> list[int]:
-    """Converts ONNX's pads (all begins, then all ends) to the order of torch's ``pad`` (last axis first)."""
-    pads = attributes.get("pads", [0] * 2 * axes)
-    return [pads[axis + side] for axis in reversed(range(axes)) for side in (0, axes)]
-
-
-_BY_TORCH: dict[str, Callable[..., torch.Tensor]] = {
-    "Conv": _conv,
-    "AveragePool": _average_pool,
-    "GlobalAveragePool": lambda x: x.mean(dim=tuple(range(2, x.dim())), keepdim=True),
-}

@@ -107,6 +107,26 @@ def u_net() -> onnx.ModelProto:
     return b.model((b.quant(b.node("Relu", x), 0.613, 3, signed=0), (1, 2, 4, 4)))
 
 
+def autoencoder() -> onnx.ModelProto:
+    """A signal that is halved, and enlarged again by a transposed convolution whose sums are cropped."""
+    b = Builder((1, 2, 8))
+    x = b.quant(conv(b, b.quant("x", 0.25, 4), weights(b, 3, 2, 3), (3,), pad=1, strides=[2]), 0.5, 3)
+    x = b.node("ConvTranspose", x, weights(b, 3, 2, 4), strides=[2], pads=[1, 1])
+    return b.model((b.quant(x, 0.5, 4), (1, 2, 8)))
+
+
+def transposed() -> onnx.ModelProto:
+    """A U-Net: half the resolution, enlarged by a transposed convolution and joined with the other path; and a larger
+    kernel of another stride along each axis, with groups."""
+    b = Builder((1, 2, 4, 4))
+    x = b.quant(conv(b, b.quant("x", 0.25, 4), weights(b, 2, 2, 3, 3), pad=1), 0.5, 3)
+    small = b.quant(conv(b, x, weights(b, 4, 2, 2, 2), (2, 2), strides=[2, 2]), 1.0, 3)
+    large = b.quant(b.node("ConvTranspose", small, weights(b, 4, 2, 2, 2), strides=[2, 2]), 0.5, 3)
+    x = b.quant(conv(b, b.node("Concat", x, large, axis=1), weights(b, 2, 4, 3, 3), pad=1), 1.0, 3)
+    x = b.node("ConvTranspose", x, weights(b, 2, 1, 3, 4), strides=[1, 2], pads=[1, 1, 1, 1], group=2)
+    return b.model((b.quant(x, 1.0, 4), (1, 2, 4, 8)))
+
+
 def folded(graph: Graph, cycles: int) -> Graph:
     """The cheapest hardware of at most so many cycles a frame, or the fastest, with its FIFOs."""
     table = choose.for_cycles(graph, max(cycles, Search(graph, ECP5, DEVICE).min_interval[0]), ECP5, DEVICE)
@@ -121,6 +141,9 @@ def folded(graph: Graph, cycles: int) -> Graph:
         (two_scales, 500),
         pytest.param(moves, 100, marks=pytest.mark.slow),
         (unequal_scales, 100),
+        (autoencoder, 60),
+        pytest.param(transposed, 200, marks=pytest.mark.slow),
+        pytest.param(transposed, 10000, marks=pytest.mark.slow),
         pytest.param(reorders, 100, marks=pytest.mark.slow),
         pytest.param(every_layer, 400, marks=pytest.mark.slow),
         pytest.param(every_layer, 100000, marks=pytest.mark.slow),

@@ -44,24 +44,8 @@ def windows(site: Site, kernel: Shape | None) -> Shape:
         raise site.error(f"its input of shape {list(shape)} has no spatial axis", "use images or signals")
     if shape[1] > MAX_CHANNELS:
         raise site.error(f"its input of shape {list(shape)} has {shape[1]:,} channels; {MAX_CHANNELS:,} are read")
-    given = site.ints("kernel_shape")
-    if kernel is None and given is None:
-        raise site.error("it lacks its attribute kernel_shape")
-    if kernel is not None and given is not None and given != kernel:
-        raise site.error(f"its kernel_shape {list(given)} is not that of its weights, {list(kernel)}")
-    sizes = kernel if kernel is not None else given or ()
-    strides, dilations = site.ints("strides") or (1,) * rank, site.ints("dilations") or (1,) * rank
-    pads = site.ints("pads") or (0,) * 2 * rank
-    for name, values, count, least in (
-        ("kernel_shape", sizes, rank, 1),
-        ("strides", strides, rank, 1),
-        ("dilations", dilations, rank, 1),
-        ("pads", pads, 2 * rank, 0),
-    ):
-        if len(values) != count or min(values) < least:
-            raise site.error(
-                f"its {name} {list(values)} do not fit {rank} spatial axes; they are {count} numbers from {least} on"
-            )
+    sizes = _kernel(site, kernel)
+    strides, dilations, pads = _steps(site, sizes, rank)
     mode = site.word("auto_pad", "NOTSET", AUTO_PADS)
     ceiled = site.flag("ceil_mode") if kernel is None else False
     out = []
@@ -84,6 +68,38 @@ def windows(site: Site, kernel: Shape | None) -> Shape:
     return tuple(out)
 
 
+def _kernel(site: Site, kernel: Shape | None) -> Shape:
+    """The size of a window along each spatial axis."""
+    given = site.ints("kernel_shape")
+    if kernel is None and given is None:
+        raise site.error("it lacks its attribute kernel_shape")
+    if kernel is not None and given is not None and given != kernel:
+        raise site.error(f"its kernel_shape {list(given)} is not that of its weights, {list(kernel)}")
+    return kernel if kernel is not None else given or ()
+
+
+def _steps(site: Site, sizes: Shape, rank: int) -> tuple[Shape, Shape, Shape]:
+    """The strides, dilations and pads."""
+    strides, dilations = site.ints("strides") or (1,) * rank, site.ints("dilations") or (1,) * rank
+    pads = site.ints("pads") or (0,) * 2 * rank
+    for name, values, count, least in (
+        ("kernel_shape", sizes, rank, 1),
+        ("strides", strides, rank, 1),
+        ("dilations", dilations, rank, 1),
+        ("pads", pads, 2 * rank, 0),
+    ):
+        _check_numbers(site, name, values, count, least)
+    return strides, dilations, pads
+
+
+def _check_numbers(site: Site, name: str, values: Shape, count: int, least: int) -> None:
+    if len(values) != count or min(values) < least:
+        raise site.error(
+            f"its {name} {list(values)} do not fit {len(site.shape()) - 2} spatial axes; they are {count} numbers from "
+            f"{least} on"
+        )
+
+
 def conv(site: Site) -> Outputs:
     shape, weights = site.shape(), site.shape(1)
     groups = site.integer("group", 1)
@@ -95,6 +111,51 @@ def conv(site: Site) -> Outputs:
     if bias is not None and bias.shape != weights[:1]:
         raise site.error(f"its bias of shape {list(bias.shape)} does not fit {weights[0]} outputs")
     return [((shape[0], weights[0], *windows(site, weights[2:])), site.input(0).elem_type)]
+
+
+def conv_transpose(site: Site) -> Outputs:
+    """Weights are (C, M / groups, *kernel)."""
+    shape, weights = site.shape(), site.shape(1)
+    groups, rank = site.integer("group", 1), len(site.shape()) - 2
+    if len(weights) != len(shape) or rank < 1:
+        raise site.error(f"its weights {list(weights)} do not fit its input {list(shape)}")
+    if groups < 1 or weights[0] % groups or shape[1] != weights[0]:
+        raise site.error(f"its weights {list(weights)} in {groups} groups do not fit its input of {shape[1]} channels")
+    outputs = weights[1] * groups
+    if max(shape[1], outputs) > MAX_CHANNELS:
+        raise site.error(f"it has {max(shape[1], outputs):,} channels; {MAX_CHANNELS:,} are read")
+    bias = site.optional(2)
+    if bias is not None and bias.shape != (outputs,):
+        raise site.error(f"its bias of shape {list(bias.shape)} does not fit {outputs} outputs")
+    sizes = _kernel(site, weights[2:])
+    strides, dilations, pads = _steps(site, sizes, rank)
+    more, stated = site.ints("output_padding") or (0,) * rank, site.ints("output_shape")
+    _check_numbers(site, "output_padding", more, rank, 0)
+    if stated:
+        _check_numbers(site, "output_shape", stated, rank, 1)
+    mode = site.word("auto_pad", "NOTSET", AUTO_PADS)
+    out = []
+    for axis, size in enumerate(shape[2:]):
+        if more[axis] >= strides[axis]:
+            raise site.error(
+                f"its output_padding {list(more)} is not below its strides {list(strides)}, where ONNX Runtime departs "
+                "from the definition",
+                "pad behind it",
+            )
+        whole = strides[axis] * (size - 1) + more[axis] + (sizes[axis] - 1) * dilations[axis] + 1
+        if stated or mode.startswith("SAME"):
+            wanted = stated[axis] if stated else size * strides[axis]
+            if wanted > whole or (whole - wanted) % 2:
+                raise site.error(
+                    f"its output of {wanted} elements along axis {axis + 2} leaves open how {whole} are cut to it",
+                    "give the pads as numbers",
+                )
+            out.append(wanted)
+        else:
+            out.append(whole - (0 if mode == "VALID" else pads[axis] + pads[axis + rank]))
+        if out[-1] < 1:
+            raise site.error(f"its pads {list(pads)} leave nothing of its {whole} outputs along axis {axis + 2}")
+    return [((shape[0], outputs, *out), site.input(0).elem_type)]
 
 
 def max_pool(site: Site) -> Outputs:
@@ -194,6 +255,9 @@ def work(site: Site, outputs: Outputs) -> int:
             return elements * (shape[0] if site.node.op_type == "Gemm" and site.flag("transA") else shape[-1])
         case "Conv":
             return elements * prod(site.shape(1)[1:])
+        case "ConvTranspose":
+            # As many blocks as inputs, of outputs that a block adds up to; the elements are those of a frame, too.
+            return max(elements, prod(site.shape()) * prod(site.shape(1)[1:]))
         case "MaxPool" | "AveragePool":
             return elements * prod(site.ints("kernel_shape") or ())
     return max(elements, prod(site.shape()) if site.inputs and site.inputs[0] is not None else 0)
@@ -203,6 +267,7 @@ RULES: dict[str, Rule] = {
     "MatMul": matmul,
     "Gemm": gemm,
     "Conv": conv,
+    "ConvTranspose": conv_transpose,
     "MaxPool": max_pool,
     "AveragePool": average_pool,
     **dict.fromkeys(("GlobalMaxPool", "GlobalAveragePool"), global_pool),

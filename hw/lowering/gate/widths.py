@@ -14,7 +14,7 @@ from hw.lowering.linear_quantizers import ADDENDS, CODES
 Width = tuple[str, int]
 """A quantizer's name and its bits; an empty name for what no quantizer of constants has written."""
 NONE: Width = ("", 0)
-WEIGHTS = {"MatMul": (0, 1), "Gemm": (0, 1), "Conv": (1,)}
+WEIGHTS = {"MatMul": (0, 1), "Gemm": (0, 1), "Conv": (1,), "ConvTranspose": (1,)}
 """Operator -> the inputs that are weights if they are constant."""
 
 

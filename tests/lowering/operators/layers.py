@@ -18,6 +18,10 @@ def _conv(shape: tuple[int, ...], **attributes) -> Build:
     return lambda b, x, opset: b.node("Conv", x, _weights(b, *shape), kernel_shape=list(shape[2:]), **attributes)
 
 
+def _conv_transpose(shape: tuple[int, ...], **attributes) -> Build:
+    return lambda b, x, opset: b.node("ConvTranspose", x, _weights(b, *shape), **attributes)
+
+
 def _matmul(b: Builder, x: str, opset: int) -> str:
     return b.node("MatMul", x, _weights(b, 4, 3))
 
@@ -145,6 +149,20 @@ ROWS = (
     Row("Conv", _conv((5, 4, 3, 3), pads=[1, 1, 1, 1]), "images and signals", IMAGE, output=(1.0, 8)),
     Row("Conv", _conv((4, 1, 3, 3), group=4, strides=[2, 2]), "depthwise, strided", IMAGE, output=(1.0, 8)),
     Row("Conv", _conv((4, 2, 3), group=2, dilations=[2]), "grouped, dilated, one axis", SIGNAL, output=(1.0, 8)),
+    Row(
+        "ConvTranspose",
+        _conv_transpose((4, 3, 4, 4), strides=[2, 2], pads=[1, 1, 1, 1]),
+        "images and signals, any stride, padding and output_padding below the stride",
+        IMAGE,
+        output=(1.0, 8),
+    ),
+    Row(
+        "ConvTranspose",
+        _conv_transpose((4, 2, 3), group=2, dilations=[2], strides=[3], output_padding=[1]),
+        "grouped, dilated, one axis",
+        SIGNAL,
+        output=(1.0, 8),
+    ),
     Row("MaxPool", _pool("MaxPool", **_WINDOW), "values only", IMAGE),
     Row("MaxPool", _pool("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4), "padded", IMAGE),
     Row("AveragePool", _pool("AveragePool", **_WINDOW), "", IMAGE, output=(0.1, 8)),
