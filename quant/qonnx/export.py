@@ -49,21 +49,23 @@ def export(
 ) -> Verification:
     """Writes ``model`` as a cleaned QONNX file and verifies it against torch. The model itself is not changed.
 
-    ``model`` is a ``quant`` network, or any module of Brevitas layers with one input and one output tensor. The export
-    uses a copy on the CPU in eval mode. The file has one input ``global_in`` (1, *input_shape) float32 and one output
-    ``global_out`` float32 (qonnx's names). Weights are the quantized values that training used, for any quantizer.
-    Nodes are named after their modules: ``hidden_0_linear_MatMul``; nodes of further calls of the same module end in
-    ``_1``, ``_2``, ...
+    ``model`` is a ``quant`` network, or any module of Brevitas layers that takes one tensor and returns a tensor, or
+    several in a tuple, a list or a dict. The export uses a copy on the CPU in eval mode. The file has one input
+    ``global_in`` (1, *input_shape) float32 and the outputs ``global_out``, ``global_out_1``, ... float32 (qonnx's
+    names). Weights are the quantized values that training used, for any quantizer; modules that are not called are left
+    out. Nodes are named after their modules: ``hidden_0_linear_MatMul``; nodes of further calls of the same module end
+    in ``_1``, ``_2``, ... Operators are those of ``quant.qonnx.operators``.
 
-    Layers of tables (``quant.lookup``) are plain ONNX, described in docs/ir.md. Where nothing before their encoder
-    quantizes the input, the input is annotated with the smallest type of whole numbers that holds ``in_range``.
+    Layers of tables (``quant.lookup``) are plain ONNX, described in docs/ir.md. Where a layer or an encoder reads the
+    input without a quantizer before it, the input is annotated with the smallest type of whole numbers that holds
+    ``in_range``: UINT8 for (0, 255).
 
     ``frames`` (N, *input_shape) are executed in torch and with qonnx. Default: 64 random frames, which are whole
     numbers if both ends of ``in_range`` are, else uniformly distributed. ``input_shape`` (without the batch) and
     ``in_range`` default to those of the network. Another module needs both of them, or ``frames``.
 
     Raises QuantError if any integer of an activation quantizer differs (then no file is written), and for a layer that
-    QONNX cannot express, which the message names. An existing file is replaced only by a complete, verified one.
+    no file or no hardware can express, which the message names with the remedy. An existing file is replaced only by a complete, verified one.
     """
     name = model.name if isinstance(model, Network) else type(model).__name__
     schemes = dict.fromkeys(getattr(module, "scheme", None) for module in model.modules())

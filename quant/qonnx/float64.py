@@ -48,7 +48,8 @@ class Float64Execution:
         for node in self.model.graph.node:
             if node.op_type in _BY_TORCH:
                 attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-                operands = [torch.from_numpy(context[each]) if each else None for each in node.input]
+                given = [np.require(context[each], requirements=("C", "W")) if each else None for each in node.input]
+                operands = [None if each is None else torch.from_numpy(each) for each in given]
                 context[node.output[0]] = _BY_TORCH[node.op_type](*operands, **attributes).numpy()
             elif node.op_type == "Mul" and node.input[0] in self.codes:
                 values, scale = (context[each].astype(np.float32) for each in node.input)
