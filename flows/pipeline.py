@@ -42,6 +42,7 @@ from flows.steps.place import Place
 from flows.steps.rtl import Rtl
 from flows.steps.simulate import Simulate
 from flows.steps.synthesise import Synthesise
+from hw.boards.image import check_ports
 from hw.host.errors import BitfabricError
 from hw.host.files import make_folder, using
 from hw.lowering.input_types import InputTypes
@@ -159,6 +160,10 @@ class _Build:
         if isinstance(self.steps.watch, progress.Watch):
             for warning in found.fold.warnings:
                 self.steps.watch.warn(warning)
+        if "synthesise" in wanted and self.plan.target.board is not None:
+            check_ports(
+                [port.name for port in self.model.graph.inputs], [port.name for port in self.model.graph.outputs]
+            )
         if "place" in wanted:
             self.plan.check_cells(found.fold)
         self.plan.check_clock(found.fold)

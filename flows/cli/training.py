@@ -151,7 +151,10 @@ def train(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="MODEL", help="a reference network, for example tfc-w1a1; --list shows all", show_default=False
+            metavar="MODEL",
+            help="a reference network, for example tfc-w1a1 (--list shows all), or module.py:function, a network of "
+            "your own, whose code is run",
+            show_default=False,
         ),
     ] = None,
     config_file: Annotated[
@@ -370,6 +373,8 @@ def train(
     By lookup tables saved: bitfabric train tfc-w4a4 --prune 0.75 --target ulx3s-85f --fps 25000000 -o run/
 
     A lookup network: bitfabric train lookup-s -o run/
+
+    A network of your own, whose code is run: bitfabric train net.py:make_net --data digits -o run/
 
     With a float teacher: bitfabric train tfc-float -o teacher/ and bitfabric train tfc-w1a1 --teacher teacher/ -o run/
 

@@ -1,6 +1,6 @@
 """The image: the complete design for a board, with clock and reset, the host link, and the accelerator."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
@@ -101,6 +101,16 @@ def slots(input_format: Format, output_format: Format, divisor: int, interval: i
     return MANY if interval is not None and interval <= line and results else FEW
 
 
+def check_ports(inputs: Collection[str], outputs: Collection[str]) -> None:
+    """Raise BitfabricError for names of inputs or of outputs that a board's host link cannot carry."""
+    for what, names in (("input", inputs), ("output", outputs)):
+        if len(names) != 1:
+            raise BitfabricError(
+                f"the model has {len(names)} {what}s ({', '.join(names)}), and the host link of a board carries one "
+                f"{what}; end with --stop-after simulate, or build for the board's device"
+            )
+
+
 def image(
     accelerator: RtlDesign, target: Target, clock_mhz: float, model_hash: int, interval: int | None = None
 ) -> Image:
@@ -110,11 +120,7 @@ def image(
     per frame of the accelerator, where it is known. Raises BitfabricError where the design has more streams, and
     UsageError where the PLL cannot make ``clock_mhz`` from the clock of the board.
     """
-    if len(accelerator.inputs) != 1 or len(accelerator.outputs) != 1:
-        raise BitfabricError(
-            f"the host link carries one input and one output, the model has {len(accelerator.inputs)} and "
-            f"{len(accelerator.outputs)}; build for a device, without an image"
-        )
+    check_ports(accelerator.inputs, accelerator.outputs)
     if not 0 <= model_hash < 1 << 64:
         raise ValueError("a model hash has 64 bits")
     board, family = target.board, target.device.family

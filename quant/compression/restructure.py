@@ -139,7 +139,7 @@ def renewed(model: Network) -> Network:
     Huang, Darrell, "Rethinking the value of network pruning", ICLR 2019: trained from such weights, a network of the
     sizes that pruning found is as good as one that was pruned.
     """
-    made = create_model(model.name, model.scheme, **model.options)
+    made = create_model(model.source or model.name, model.scheme, **model.options)
     restructure(made, model.changes)
     for layer in find_layers(made).values():
         layer.reset_parameters()

@@ -9,6 +9,7 @@ import torch
 
 from quant import layers
 from quant.errors import QuantError
+from quant.models.source import Source
 from quant.schemes.scheme import Scheme
 
 SMALL = 64
@@ -31,6 +32,7 @@ class Network(torch.nn.Module):
     class_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
     options: dict[str, Any]  # the arguments of ``create_model`` besides name and scheme
+    source: Source | None = None  # of a network of a user's own
     changes: tuple[Mapping[str, Any], ...] = ()  # to what ``create_model`` makes (``quant.compression.restructure``)
 
     def __init__(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from quant import schemes
 from quant.errors import QuantError
+from quant.models.source import Source, find_source, is_own
 from quant.schemes.scheme import Scheme
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter(names, pattern))
 
 
-def create_model(name: str, scheme: str | Scheme | None = None, **options: Any) -> "Network":
+def create_model(name: str | Source, scheme: str | Scheme | None = None, **options: Any) -> "Network":
     """Returns a new network by name, initialized from torch's random numbers.
 
     ``scheme`` replaces the scheme that the widths in the name select: a scheme's name (the scheme then gets these
@@ -78,38 +79,55 @@ def create_model(name: str, scheme: str | Scheme | None = None, **options: Any) 
     ``classes``, etc. Those of a data set are ``DataSet.options``, with its normalization and names
     (``Network.describe_data``).
 
+    A name ``module.py:function`` is a network of one's own: the file is run, and the function gets what it has
+    arguments for (``quant.models.own``).
+
     >>> create_model("tfc-w1a2", input_shape=(1, 8, 8)).name
     'tfc-w1a2'
 
-    Raises QuantError (status 2) for an unknown family, widths, scheme or option.
+    Raises QuantError (status 2) for an unknown family, widths, scheme or option, and QuantError for a file that fails.
     """
-    family, _ = _parts(name)
+    source = find_source(name) if isinstance(name, str) and is_own(name) else name
+    name = source.name if isinstance(source, Source) else source
     chosen = scheme if isinstance(scheme, Scheme) else choose_scheme(name, scheme)
-    _check_scheme(name, chosen.name)
     if "in_features" in options:
         options["input_shape"] = (options.pop("in_features"),)
-    build = builder(family)
-    known = _options(build)
     described = {option: options[option] for option in _DESCRIPTIONS if option in options}
-    for option in options:
-        if option not in known and option not in described:
-            raise QuantError(f"model {name} has no option {option!r}: its options are {', '.join(known)}", status=2)
-    network = build(chosen, name=name, **{option: value for option, value in options.items() if option in known})
+    given = {option: value for option, value in options.items() if option not in described}
+    if isinstance(source, Source):
+        from quant.models.own import own_network
+
+        network = own_network(source, chosen, given)
+    else:
+        network = _of_family(name, chosen, given)
     network.describe_data(tuple(options.get("input_shape", network.input_shape)), **described)
     network.options = options
     return network
+
+
+def _of_family(name: str, scheme: Scheme, options: Mapping[str, Any]) -> "Network":
+    family, _ = _parts(name)
+    _check_scheme(name, scheme.name)
+    build = builder(family)
+    known = _options(build)
+    for option in options:
+        if option not in known:
+            raise QuantError(f"model {name} has no option {option!r}: its options are {', '.join(known)}", status=2)
+    return build(scheme, name=name, **options)
 
 
 def choose_scheme(name: str, scheme: str | None = None, parameters: Mapping[str, Any] | None = None) -> Scheme:
     """Returns the scheme of a model name: the one that its widths select, or ``scheme`` with these widths.
 
     ``parameters`` override the scheme's parameters. A name without widths (``tfc``) takes its scheme from ``scheme``
-    and ``parameters`` alone.
+    and ``parameters`` alone. A network of one's own has the scheme ``own``, unless another is given.
 
     Raises QuantError (status 2) for an unknown family, widths, scheme or parameter.
     """
-    family, widths = _parts(name)
     parameters = parameters or {}
+    if is_own(name):
+        return schemes.get(scheme or "own", **parameters)
+    family, widths = _parts(name)
     if family in _ONLY_SCHEMES:
         _check_scheme(name, scheme or _ONLY_SCHEMES[family])
         return schemes.get(_ONLY_SCHEMES[family], **parameters)

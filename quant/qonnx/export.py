@@ -65,7 +65,8 @@ def export(
     ``in_range`` default to those of the network. Another module needs both of them, or ``frames``.
 
     Raises QuantError if any integer of an activation quantizer differs (then no file is written), and for a layer that
-    no file or no hardware can express, which the message names with the remedy. An existing file is replaced only by a complete, verified one.
+    no file or no hardware can express, which the message names with the remedy. An existing file is replaced only by a
+    complete, verified one.
     """
     name = model.name if isinstance(model, Network) else type(model).__name__
     schemes = dict.fromkeys(getattr(module, "scheme", None) for module in model.modules())
@@ -83,7 +84,7 @@ def export(
             if isinstance(module, Transform):
                 raise QuantError(f"its layer {place} cannot be exported: {module.why_not_exported}", status=2)
         tables = any(isinstance(module, TableLayer) for module in called.values())
-        check_modules(called, quantized=prepare(called) or tables)
+        check_modules(called, quantized=prepare(frozen, called) or tables)
         exported = _to_onnx(frozen, torch.from_numpy(checked[:1]))
         nodes = _name_nodes(exported)
         check_operators(exported, called)
@@ -93,7 +94,8 @@ def export(
         wrapper = _clean(exported)
         left = {node.name for node in wrapper.graph.node}  # others computed constants
         nodes = {path: [each for each in names if each in left] for path, names in nodes.items()}
-        _annotate_input(wrapper, model.in_range if in_range is None and isinstance(model, Network) else in_range)
+        known = isinstance(model, Network) and not model.normalizes
+        _annotate_input(wrapper, model.in_range if in_range is None and known else in_range)
         _describe(wrapper, model)
         verification = verify(name, frozen, wrapper, nodes, checked)
     except QuantError:

@@ -5,7 +5,7 @@ for every quantizer that does not round half to even (floor, A2Q, ...). They als
 not define.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -233,15 +233,17 @@ def tensor_quant(proxy: Any) -> torch.nn.Module:
     return proxy.tensor_quant if fused is None else fused.tensor_quant
 
 
-def prepare(called: Mapping[str, torch.nn.Module]) -> bool:
-    """Stores its module path in each quantizer among the ``called`` modules, by path; others are not exported.
+def prepare(model: torch.nn.Module, called: Collection[str]) -> bool:
+    """Stores its module path in each quantizer that the model uses; others are not exported.
 
+    ``called`` are the paths of the modules that the model calls; layers of ``quant`` call a quantizer's inner module.
     Returns whether there is any. Raises QuantError for a quantizer that no QONNX node computes.
     """
+    reached = {path[:end] for path in called for end in (*_ends(path), len(path))}
     proxies = {
         path: module
-        for path, module in called.items()
-        if isinstance(module, QuantProxyFromInjector) and module.is_quant_enabled
+        for path, module in model.named_modules()
+        if path in reached and isinstance(module, QuantProxyFromInjector) and module.is_quant_enabled
     }
     for path, proxy in proxies.items():
         proxy.place = path
@@ -253,3 +255,8 @@ def prepare(called: Mapping[str, torch.nn.Module]) -> bool:
         if proxy.is_groupwise:
             raise QuantError(f"{path} has a scale for each group of weights, which QONNX cannot express: use channels")
     return bool(proxies)
+
+
+def _ends(path: str) -> list[int]:
+    """The lengths of the paths of the modules around a module."""
+    return [index for index, letter in enumerate(path) if letter == "."]

@@ -34,6 +34,7 @@ _SCHEMES = {
     "lab": ("quant.schemes.loss_aware", "LossAware"),
     "learned_step": ("quant.schemes.learned_step", "LearnedStep"),
     "lookup": ("quant.schemes.lookup", "Lookup"),
+    "own": ("quant.schemes.own", "Own"),
     "ternary_connect": ("quant.schemes.ternary_connect", "TernaryConnect"),
     "twn": ("quant.schemes.twn", "TWN"),
     "xnor": ("quant.schemes.xnor", "XNOR"),

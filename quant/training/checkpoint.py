@@ -12,6 +12,7 @@ from quant import schemes
 from quant.errors import QuantError
 from quant.files import write_bytes
 from quant.models import create_model
+from quant.models.source import same_source
 
 if TYPE_CHECKING:
     from quant.models.network import Network
@@ -29,6 +30,7 @@ def save_checkpoint(model: "Network", path: str | os.PathLike[str]) -> None:
 
     content = {
         "name": model.name,
+        "source": None if model.source is None else model.source.describe(),
         "scheme": model.scheme.describe(),
         "options": model.options,
         "changes": list(model.changes),
@@ -43,6 +45,9 @@ def save_checkpoint(model: "Network", path: str | os.PathLike[str]) -> None:
 def load_checkpoint(path: str | os.PathLike[str]) -> "Network":
     """Returns the network that ``save_checkpoint`` wrote, on the CPU, in eval mode.
 
+    A network of a user's own (``module.py:function``) is made by its file again, which is run if it has the content of
+    the training; else by the copy in the run's folder.
+
     Raises QuantError for a file that is not such a checkpoint.
     """
     import torch
@@ -53,7 +58,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> "Network":
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         scheme = dict(content["scheme"])
-        model = create_model(content["name"], schemes.get(scheme.pop("name"), **scheme), **content["options"])
+        described = content["source"]
+        name = content["name"] if described is None else same_source(described, Path(path).parent)
+        model = create_model(name, schemes.get(scheme.pop("name"), **scheme), **content["options"])
         restructure(model, content["changes"])
         prepare(model, content["compression"])
         model.load_state_dict(content["parameters"])

@@ -48,10 +48,13 @@ def glorot_factor(weight: torch.Tensor) -> float:
 
 
 def scheme_layers(model: torch.nn.Module) -> dict[Scheme, list[Any]]:
-    """Returns the linear, convolution and table layers of each scheme in the model, in order."""
+    """Returns the linear, convolution and table layers of each scheme in the model, in order.
+
+    Layers of Brevitas itself, of a network of a user's own, have no scheme.
+    """
     found: dict[Scheme, list[Any]] = {}
     for module in model.modules():
-        if isinstance(module, QuantWeightBiasInputOutputLayer | TableLayer):
+        if isinstance(module, QuantWeightBiasInputOutputLayer | TableLayer) and hasattr(module, "scheme"):
             found.setdefault(module.scheme, []).append(module)
     return found
 

@@ -131,7 +131,8 @@ def fit(
     saved = None if config.prune is None else hardware_savings(model, config.prune, cost)
     channels = None if config.slimming is None else penalty_savings(model, config.slimming, cost)
     request = {
-        "model": model.name, "scheme": model.scheme.describe(), "options": model.options,
+        "model": model.name, "source": model.source and model.source.describe(),
+        "scheme": model.scheme.describe(), "options": model.options,
         "changes": model.changes, "data": data.name,
         "epochs": epochs, "seed": seed, "batch_size": batch_size, "learning_rate": rates, "loss": loss,
         "label_smoothing": config.label_smoothing, "class_weights": config.class_weights,

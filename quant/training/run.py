@@ -13,6 +13,7 @@ from quant.cost import CostModel
 from quant.data import NAMES, DataSet, load_data
 from quant.errors import QuantWarning
 from quant.files import sha256
+from quant.models.source import find_source, is_own
 from quant.training.checkpoint import checkpoint_file
 from quant.training.config import TrainConfig
 from quant.training.config_file import CONFIG, write_config
@@ -45,7 +46,8 @@ def train_run(
 
     The folder then contains ``model.onnx`` (QONNX, see ``quant.export``; not for a float network), ``metrics.json``,
     ``x_test.npy`` and ``y_test.npy`` (test frames (N, *input_shape) float32 and labels (N,)), ``checkpoint.pt`` and
-    ``train.yaml`` (all arguments, ``quant.training.config_file``); and the folder ``logs`` with ``config.log``.
+    ``train.yaml`` (all arguments, ``quant.training.config_file``); and the folder ``logs`` with ``config.log``. For a
+    network of your own (``module.py:function``, whose code is run) also ``network.py``, a copy of its file.
 
     ``model`` and ``scheme`` are as in ``quant.create_model``. ``model_options`` are the network's options
     (``in_bits``, ``width``, ...), and ``scheme_options`` are parameters of the scheme. ``data`` is a data set's name,
@@ -73,8 +75,10 @@ def train_run(
     config = TrainConfig() if config is None else config
     loading = dict(data_options or {})
     dataset = load_data(data, config.seed, **loading)  # type: ignore[arg-type]
+    source = find_source(model) if is_own(model) else None
     request: dict[str, Any] = {
-        "model": model,
+        "model": model if source is None else source.name,
+        "source": None if source is None else source.describe(),
         "scheme": scheme,
         "config": config.to_dict(),
         "model_options": dict(model_options or {}),

@@ -20,6 +20,7 @@ import numpy as np
 from quant.data import DataSet
 from quant.errors import QuantError
 from quant.files import sha256, using, write_bytes
+from quant.models.source import COPY
 from quant.training.checkpoint import save_checkpoint
 from quant.training.config_file import CONFIG
 
@@ -63,10 +64,10 @@ def produce(
         rank = _rank()
         results = {**request, "data": dataset.name, **measured, "versions": versions, "key": key}
         if rank == 0:
-            results["files"] = {name: sha256(work / name) for name in _PRODUCTS}
+            results["files"] = {name: sha256(work / name) for name in (*_PRODUCTS, COPY) if (work / name).exists()}
             write_bytes(work / "metrics.json", f"{json.dumps(results, indent=2)}\n".encode())
             (folder / "metrics.json").unlink(missing_ok=True)
-            for name in (*_PRODUCTS, "model.onnx", CONFIG, "metrics.json"):
+            for name in (*_PRODUCTS, COPY, "model.onnx", CONFIG, "metrics.json"):
                 if (work / name).exists():
                     os.replace(work / name, folder / name)
                 else:
@@ -94,6 +95,8 @@ def write_network(model: "Network", result: "FitResult | None", dataset: DataSet
         verification = asdict(export(model, work / "model.onnx", x_test[:1000]))
         onnx = {"path": "model.onnx", "sha256": sha256(work / "model.onnx")}
     save_checkpoint(model, work / "checkpoint.pt")
+    if model.source is not None:
+        write_bytes(work / COPY, model.source.content)
     np.save(work / "x_test.npy", x_test)
     np.save(work / "y_test.npy", dataset.y_test)
     if result is None:
@@ -166,7 +169,8 @@ def _finished(folder: Path, key: str) -> dict[str, Any] | None:
     """Returns the results in the folder if they are complete and belong to ``key``, else None."""
     try:
         results = json.loads((folder / "metrics.json").read_text())
-        whole = results["key"] == key and all(sha256(folder / name) == results["files"][name] for name in _PRODUCTS)
+        files = results["files"]
+        whole = results["key"] == key and all(sha256(folder / name) == files[name] for name in {*_PRODUCTS, *files})
         onnx = results["onnx"]
         whole = whole and (onnx is None or sha256(folder / "model.onnx") == onnx["sha256"])
         return results if whole else None

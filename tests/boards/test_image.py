@@ -137,5 +137,5 @@ def test_usual_clocks_have_the_usual_dividers() -> None:
 
 def test_an_accelerator_that_the_link_cannot_carry_is_refused() -> None:
     stream = Stream((4,), DataType["INT4"])
-    with pytest.raises(BitfabricError, match="carries one input and one output, the model has 2 and 1"):
+    with pytest.raises(BitfabricError, match=r"2 inputs \(s0, s1\).* carries one input"):
         image(RtlDesign("a", {"s0": stream, "s1": stream}, {"m": stream}, {}), find_target("ulx3s-25f"), 75, MODEL)

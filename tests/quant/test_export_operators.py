@@ -172,7 +172,7 @@ def two_heads(container) -> nn.Module:
     torch.manual_seed(0)
     return settled(
         Calls(
-            lambda net, x: container(net.a(net.act(net.stem(net.first(x)))), net.b(net.act(net.stem(net.first(x))))),
+            lambda net, x: (lambda y: container(net.a(y), net.b(y)))(net.act(net.stem(net.first(x)))),
             first=qnn.QuantIdentity(bit_width=8),
             stem=conv(3, 4, 3),
             act=qnn.QuantReLU(bit_width=4),

@@ -1,0 +1,125 @@
+"""Networks of a user's own, ``module.py:function``. Making one runs the user's file.
+
+What fails there is one line with the file and the line number.
+"""
+
+import copy
+import inspect
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from quant.errors import QuantError
+from quant.models.network import Network
+from quant.models.source import Source
+from quant.schemes.scheme import Scheme
+
+GIVEN = ("scheme", "input_shape", "classes", "in_range")
+"""What a function is given if it has an argument of that name."""
+
+
+class OwnNetwork(Network):
+    """A user's module as a network: it quantizes its input itself."""
+
+    def __init__(
+        self, net: torch.nn.Module, name: str, scheme: Scheme, *, input_shape: tuple[int, ...], classes: int,
+        in_range: tuple[int, int],
+    ) -> None:  # fmt: skip
+        super().__init__(name, scheme, input_shape, classes, in_range, encoder=torch.nn.Identity())
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns what the user's module returns."""
+        made: torch.Tensor = self.net(x)
+        return made
+
+
+def own_network(source: Source, scheme: Scheme, options: Mapping[str, Any]) -> Network:
+    """Returns the network that a user's function makes; the file is run, with its folder in the path of imports.
+
+    The function gets those of GIVEN and of ``options`` for which it has arguments. It returns a Network, or any module
+    (N, *input_shape) float32 -> (N, classes) float32 with Brevitas's quantizers.
+
+    Raises QuantError for a file, a function or a network that fails, with the line, and (status 2) for options that the
+    function does not have.
+    """
+    facts = {name: options[name] for name in GIVEN if name in options}
+    if missing := [name for name in GIVEN[1:] if name not in options]:
+        raise QuantError(f"model {source.name} needs the options {', '.join(missing)}", status=2)
+    with _one_line(source):
+        make = _function(source)
+        parameters = inspect.signature(make).parameters.values()
+    named = [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    every = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    for option in options:
+        if option not in named and option not in GIVEN and not every:
+            known = ", ".join(name for name in named if name not in GIVEN) or "none"
+            raise QuantError(f"{source.name} has no option {option!r}: its options are {known}", status=2)
+    given = {"scheme": scheme, **options}
+    with _one_line(source):
+        made = make(**{name: value for name, value in given.items() if name in named or every})
+    if not isinstance(made, torch.nn.Module):
+        raise QuantError(f"{source.name} returns a {type(made).__name__}: return a torch.nn.Module")
+    network = made if isinstance(made, Network) else OwnNetwork(made, source.name, scheme, **facts)
+    network.name, network.source = source.name, source
+    _check(network, source)
+    return network
+
+
+def _function(source: Source) -> Any:
+    module = ModuleType(f"bitfabric_own_{source.file.stem}")
+    module.__file__ = str(source.file)
+    sys.modules[module.__name__] = module  # dataclasses and pickle look it up there
+    sys.path.insert(0, str(source.file.parent))
+    try:
+        exec(compile(source.content, str(source.file), "exec"), vars(module))
+    finally:
+        sys.path.remove(str(source.file.parent))
+    found = getattr(module, source.function, None)
+    if not callable(found):
+        raise QuantError(f"{source.file} has no function {source.function}", status=2)
+    return found
+
+
+@contextmanager
+def _one_line(source: Source) -> Iterator[None]:
+    """Context in which an exception of the user's code becomes one line with the file and the line."""
+    try:
+        yield
+    except (QuantError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        kind = type(error).__name__
+        raise QuantError(f"{_place(source.file, error)}: {kind}{': ' if reason else ''}{reason}") from error
+
+
+def _place(file: Path, error: BaseException) -> str:
+    """The file and the line of an exception: the last frame in the file, or in its folder."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [each for each in frames if Path(each.filename) == file] or [
+        each for each in frames if Path(each.filename).is_relative_to(file.parent)
+    ]
+    return f"{own[-1].filename}, line {own[-1].lineno}" if own else str(file)
+
+
+def _check(network: Network, source: Source) -> None:
+    """Calls a copy of the network once. Raises QuantError where it fails, or does not return one number a class."""
+    frames = torch.zeros(2, *network.input_shape)
+    with _one_line(source), torch.no_grad():
+        output = copy.deepcopy(network).eval()(frames)
+    shape = tuple(getattr(output, "shape", ()))
+    if shape != (2, network.classes):
+        what = f"an output of shape {shape}" if shape else f"a {type(output).__name__}"
+        raise QuantError(
+            f"{source.name} returns {what} for two frames of shape {network.input_shape}: return "
+            f"(2, {network.classes}), a number for each class"
+        )

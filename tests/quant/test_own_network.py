@@ -1,0 +1,154 @@
+"""Networks of a user's own, ``module.py:function``: trained, resumed, loaded, exported; what fails is one line."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from hw.lowering.lower import lower
+from hw.simulation.emulator import Emulator
+from quant import TrainConfig, create_model, load_checkpoint, train_run
+from quant.errors import QuantError
+
+FACTS = {"input_shape": (1, 8, 8), "classes": 10, "in_range": (0, 16)}
+NET = """
+import brevitas.nn as qnn
+from torch import nn
+
+from parts import activation
+
+
+def make_net(classes, width=4):
+    return nn.Sequential(
+        qnn.QuantConv2d(1, width, 3, weight_bit_width=4, bias=False),
+        nn.BatchNorm2d(width),
+        activation(4),
+        nn.Flatten(),
+        qnn.QuantLinear(36 * width, classes, weight_bit_width=4, bias=True),
+    )
+"""
+PARTS = """
+import brevitas.nn as qnn
+
+
+def activation(bits):
+    return qnn.QuantReLU(bit_width=bits)
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "net.py").write_text(NET)
+    (folder / "parts.py").write_text(PARTS)
+    config = TrainConfig(epochs=2, learning_rate=(1e-2, 1e-3))
+    name = f"{folder / 'net.py'}:make_net"
+    return folder, name, train_run(name, folder / "run", config, model_options={"width": 3})
+
+
+def test_the_run_folder_is_whole(trained):
+    folder, name, results = trained
+    run = folder / "run"
+    assert (run / "network.py").read_text() == NET
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert (metrics["model"], metrics["scheme"], metrics["accuracy"]["test"] > 0.3) == (name, {"name": "own"}, True)
+    assert set(metrics["files"]) == {"checkpoint.pt", "network.py", "x_test.npy", "y_test.npy"}
+    assert train_run(name, run, TrainConfig(epochs=2, learning_rate=(1e-2, 1e-3)), model_options={"width": 3})["cached"]
+    # The digits reach the first layer as they are: integers of five bits.
+    x = np.load(run / "x_test.npy")[:20]
+    graph = lower(run / "model.onnx")
+    assert graph.inputs[0].dtype == "UINT5"
+    expected = load_checkpoint(run / "checkpoint.pt")(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_array_equal(Emulator(graph).run(x).argmax(1), expected.argmax(1))
+    assert results["verification"]["max_abs_diff"] < 1e-4
+
+
+def test_another_file_is_another_run_and_the_copy_is_what_was_trained(trained):
+    folder, name, _ = trained
+    file = folder / "net.py"
+    file.write_text(NET.replace("weight_bit_width=4", "weight_bit_width=3"))
+    try:
+        assert load_checkpoint(folder / "run/checkpoint.pt").net[0].quant_weight().bit_width == 4
+        config = TrainConfig(epochs=1)
+        assert not train_run(name, folder / "other", config, model_options={"width": 2})["cached"]
+        other = load_checkpoint(folder / "other/checkpoint.pt")
+        assert (other.net[0].quant_weight().bit_width, other.net[0].out_channels) == (3, 2)
+        (folder / "other/network.py").unlink()
+        file.write_text(NET)
+        with pytest.raises(QuantError, match=r"net\.py is not what it was at the training, .*no copy.*restore"):
+            load_checkpoint(folder / "other/checkpoint.pt")
+    finally:
+        file.write_text(NET)
+
+
+def test_an_interrupted_training_goes_on(trained, monkeypatch):
+    folder, name, _ = trained
+    from quant.training import run as module
+
+    write = module.write_network
+    config = TrainConfig(epochs=2, learning_rate=(1e-2, 1e-3))
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "write_network", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(name, folder / "stopped", config)
+    monkeypatch.setattr(module, "write_network", write)
+    assert train_run(name, folder / "stopped", config, resume=True)["fit"]["epochs"] == 2
+
+
+def test_a_network_class_is_taken_as_it_is(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from quant.models.mlp import tfc\n\ndef make(scheme, **given):\n    return tfc(scheme, name='mine', **given)\n"
+    )
+    network = create_model(f"{tmp_path / 'net.py'}:make", "integer", **FACTS, hidden=(8,))
+    assert network.scheme.name == "integer"
+    assert network(torch.zeros(2, 1, 8, 8).flatten(1)).shape == (2, 10)
+
+
+BODY = "import torch\nfrom torch import nn\n\ndef make(classes, width=1):\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        ("import nothing_of_this_name\n", {}, ("net.py, line 1: ModuleNotFoundError: No module named",)),
+        ("x = 1\ndef make(:\n", {}, ("net.py, line 2: SyntaxError",)),
+        ("x = 1\ny = x / 0\n", {}, ("net.py, line 2: ZeroDivisionError: division by zero",)),
+        ("raise SystemExit(3)\n", {}, ("net.py, line 1: SystemExit: 3",)),
+        ("x = 1\n", {}, ("has no function make",)),
+        (f"{BODY}    return wrong\n", {}, ("net.py, line 5: NameError",)),
+        (f"{BODY}    return 3\n", {}, ("returns a int", "torch.nn.Module")),
+        (f"{BODY}    return nn.Linear(3, 4)\n", {}, ("net.py", "RuntimeError")),
+        (f"{BODY}    return nn.Flatten()\n", {}, ("output of shape (2, 64)", "return (2, 10)")),
+        (f"{BODY}    return nn.LSTM(8, 10)\n", {}, ("net.py",)),
+        (f"{BODY}    return nn.Flatten()\n", {"depth": 3}, ("has no option 'depth': its options are width",)),
+    ],
+)
+def test_what_fails_is_one_line(text, options, words, tmp_path):
+    (tmp_path / "net.py").write_text(text)
+    with pytest.raises(QuantError, match=".*".join(map(re.escape, words))) as caught:
+        create_model(f"{tmp_path / 'net.py'}:make", **FACTS, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("net.py", "lacks a function"), ("net.py:", "lacks a function"), ("net.py:make-it", "lacks a function"),
+     ("none.py:make", "no file none.py")],
+)  # fmt: skip
+def test_names_of_files(name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text("")
+    with pytest.raises(QuantError, match=message) as caught:
+        create_model(name, **FACTS)
+    assert caught.value.status == 2
+
+
+def test_what_a_network_takes_has_to_be_said(tmp_path):
+    (tmp_path / "net.py").write_text(f"{BODY}    return nn.Flatten()\n")
+    with pytest.raises(QuantError, match="needs the options input_shape, classes, in_range"):
+        create_model(f"{tmp_path / 'net.py'}:make")
