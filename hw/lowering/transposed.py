@@ -112,7 +112,10 @@ def _conv_transpose(context: Lowering, node: onnx.NodeProto) -> None:
     pads = transposed_pads(node, spatial, kernel, size)
     # Where inputs have an offset, the sums of each phase have another one: a channel's, as long as nothing is cropped.
     whole = any(affine_by_channel(tensor)[1])
-    axes = [cheapest(*each, whole) for each in zip(spatial, size, kernel, strides, dilations, pads, strict=True)]
+    axes = [
+        cheapest(spatial[axis], size[axis], kernel[axis], strides[axis], dilations[axis], pads[axis], whole)
+        for axis in range(rank)
+    ]
     windows = Geometry(
         spatial,
         tuple(axis.kernel for axis in axes),

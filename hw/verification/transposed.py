@@ -3,11 +3,15 @@
 ONNX's reference implementation loops over elements, and reads no groups of several outputs.
 """
 
+from typing import Any
+
 import numpy as np
 import onnx
 
 from hw.lowering.geometry import transposed_pads
 from hw.lowering.node_attributes import attribute
+
+Index = tuple[Any, ...]
 
 
 def transposed_convolution(node: onnx.NodeProto, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -30,11 +34,13 @@ def transposed_convolution(node: onnx.NodeProto, x: np.ndarray, weights: np.ndar
     for data, own in zip(np.split(x, groups, axis=1), np.split(weights, groups), strict=True):
         sums = np.zeros((len(x), own.shape[1], *whole), x.dtype)
         for taps in np.ndindex(*kernel):
+            at: Index = (..., *taps)
             starts = [tap * dilation for tap, dilation in zip(taps, dilations, strict=True)]
             ends = [start + stride * (n - 1) + 1 for start, stride, n in zip(starts, strides, spatial, strict=True)]
-            reached = tuple(map(slice, starts, ends, strides))
-            sums[(..., *reached)] += np.einsum("nc...,cm->nm...", data, own[(..., *taps)])
+            reached: Index = (..., *map(slice, starts, ends, strides))
+            sums[reached] += np.einsum("nc...,cm->nm...", data, own[at])
         parts.append(sums)
     before = transposed_pads(node, spatial, kernel, out)
-    inside = tuple(slice(start, start + size) for start, size in zip(before, out, strict=True))
-    return np.concatenate(parts, axis=1)[(..., *inside)]
+    inside: Index = (..., *(slice(start, start + size) for start, size in zip(before, out, strict=True)))
+    result: np.ndarray = np.concatenate(parts, axis=1)[inside]
+    return result

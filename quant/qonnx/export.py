@@ -94,8 +94,9 @@ def export(
         wrapper = _clean(exported)
         left = {node.name for node in wrapper.graph.node}  # others computed constants
         nodes = {path: [each for each in names if each in left] for path, names in nodes.items()}
-        known = isinstance(model, Network) and not model.normalizes
-        _annotate_input(wrapper, model.in_range if in_range is None and known else in_range)
+        if in_range is None and isinstance(model, Network) and not model.normalizes:
+            in_range = model.in_range
+        _annotate_input(wrapper, in_range)
         _describe(wrapper, model)
         verification = verify(name, frozen, wrapper, nodes, checked)
     except QuantError:
