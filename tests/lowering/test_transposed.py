@@ -61,8 +61,27 @@ def test_phases_are_the_definition(axis):
         counts.append(made.blocks * made.kernel)
     best = cheapest(inputs, outputs, kernel, stride, dilation, before, False)
     assert best.blocks * best.kernel == min(counts)
-    if dilation == 1 and kernel >= stride and before < kernel and outputs >= stride:
-        assert best.blocks * best.kernel * stride <= (outputs + 2 * stride) * (kernel + stride - 1)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pad", "more", "blocks", "taps", "cropped"),
+    [
+        (2, 2, 0, 0, 16, 1, False),
+        (3, 3, 0, 0, 16, 1, False),
+        (4, 2, 1, 0, 17, 2, True),
+        (3, 2, 1, 1, 16, 2, False),
+        (5, 2, 2, 1, 16, 3, False),
+        (3, 1, 1, 0, 16, 3, False),
+    ],
+)
+def test_products_of_usual_layers(kernel, stride, pad, more, blocks, taps, cropped):
+    """Of 16 inputs along an axis: a convolution behind inserted zeros has ``outputs * kernel`` of them."""
+    outputs = size(16, kernel, stride, 1, pad, pad, more)
+    best = cheapest(16, outputs, kernel, stride, 1, pad, False)
+    assert (best.blocks, best.kernel, best.cropped) == (blocks, taps, cropped)
+    assert best.blocks * best.kernel * stride <= outputs * kernel
+    assert not cheapest(16, outputs, kernel, stride, 1, pad, True).cropped
 
 
 def transposed(b: Builder, x: str, rng, channels: int, outputs: int, axis_list, groups=1, bias=True, **given) -> str:
