@@ -90,7 +90,7 @@ IMAGES = {
         lambda b, x: b.node("MaxPool", x, kernel_shape=[1, 1], strides=[2, 2], auto_pad="SAME_UPPER")),
     "an image along the batch": (lambda b, x: b.node("Concat", x, x, axis=0)),
     "transposed convolution": (
-        lambda b, x: b.node("ConvTranspose", x, weights(b, 2, 2, 2, 2))),
+        lambda b, x: b.node("ConvTranspose", x, weights(b, 2, 2, 2, 2), output_padding=[1, 0])),
 }  # fmt: skip
 
 
