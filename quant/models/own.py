@@ -20,7 +20,7 @@ from quant.models.network import Network
 from quant.models.source import Source
 from quant.schemes.scheme import Scheme
 
-GIVEN = ("scheme", "input_shape", "classes", "in_range")
+DATA_OPTIONS = ("scheme", "input_shape", "classes", "in_range")
 """What a function is given if it has an argument of that name."""
 
 
@@ -43,14 +43,14 @@ class OwnNetwork(Network):
 def own_network(source: Source, scheme: Scheme, options: Mapping[str, Any]) -> Network:
     """Returns the network that a user's function makes; the file is run, with its folder in the path of imports.
 
-    The function gets those of GIVEN and of ``options`` for which it has arguments. It returns a Network, or any module
-    (N, *input_shape) float32 -> (N, classes) float32 with Brevitas's quantizers.
+    The function gets those of DATA_OPTIONS and of ``options`` for which it has arguments. It returns a Network, or any
+    module (N, *input_shape) float32 -> (N, classes) float32 with Brevitas's quantizers.
 
     Raises QuantError for a file, a function or a network that fails, with the line, and (status 2) for options that the
     function does not have.
     """
-    facts = {name: options[name] for name in GIVEN if name in options}
-    if missing := [name for name in GIVEN[1:] if name not in options]:
+    facts = {name: options[name] for name in DATA_OPTIONS if name in options}
+    if missing := [name for name in DATA_OPTIONS[1:] if name not in options]:
         raise QuantError(f"model {source.name} needs the options {', '.join(missing)}", status=2)
     with _one_line(source):
         make = _function(source)
@@ -58,8 +58,8 @@ def own_network(source: Source, scheme: Scheme, options: Mapping[str, Any]) -> N
     named = [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
     every = any(each.kind is each.VAR_KEYWORD for each in parameters)
     for option in options:
-        if option not in named and option not in GIVEN and not every:
-            known = ", ".join(name for name in named if name not in GIVEN) or "none"
+        if option not in named and option not in DATA_OPTIONS and not every:
+            known = ", ".join(name for name in named if name not in DATA_OPTIONS) or "none"
             raise QuantError(f"{source.name} has no option {option!r}: its options are {known}", status=2)
     given = {"scheme": scheme, **options}
     with _one_line(source):
