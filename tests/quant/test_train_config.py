@@ -17,7 +17,7 @@ from quant.training.config import Pruning, Slimming, Tying
 from quant.training.config_file import read_config
 from quant.training.lightning_module import squared_hinge
 from quant.training.logs import make_logger
-from tests.quant.test_loop import model_for, small
+from tests.quant.small_training import model_for, small
 
 CONFIGS = (
     TrainConfig(),
