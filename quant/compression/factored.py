@@ -27,7 +27,14 @@ def replace(model: torch.nn.Module, plan: Mapping[str, Mapping[str, Any]]) -> No
     for name, each in plan.items():
         parent, _, child = name.rpartition(".")
         blocks = (max(each["inputs"]) + 1) * (max(each["outputs"]) + 1) if "inputs" in each else 1
-        made = _factored(find_layers(model)[name], each["form"], blocks * each["rank"], each["norm"])
+        layer = find_layers(model)[name]
+        if not hasattr(layer, "scheme"):
+            raise QuantError(
+                f"layer {name} has quantizers of its own and no scheme to make its factors of: choose layers of "
+                "quant.layers (--layers), or another method",
+                status=2,
+            )
+        made = _factored(layer, each["form"], blocks * each["rank"], each["norm"])
         setattr(model.get_submodule(parent), child, made)
 
 

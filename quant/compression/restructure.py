@@ -143,7 +143,8 @@ def renewed(model: Network) -> Network:
     restructure(made, model.changes)
     for layer in find_layers(made).values():
         layer.reset_parameters()
-        layer.scheme.initialize(latent_of(layer).data)
+        if hasattr(layer, "scheme"):  # layers of Brevitas itself have none
+            layer.scheme.initialize(latent_of(layer).data)
         if is_quantized(layer):
             layer.weight_quant.init_tensor_quant()  # some take their first scales from the weights
     return made

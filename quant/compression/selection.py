@@ -8,7 +8,7 @@ import torch
 
 from quant.compression.forms import Pruned
 from quant.compression.structures import Units, from_matrix, to_matrix, units
-from quant.compression.weights import Layer, attach, bit_width_of, compression_of, latent_of
+from quant.compression.weights import Layer, attach, bit_width_of, compression_of, latent_of, of_scheme
 from quant.errors import QuantError
 from quant.structure import Structure
 
@@ -19,11 +19,9 @@ def check_prunable(name: str, layer: Layer, structure: Structure) -> None:
     if not isinstance(form, Pruned | None):
         raise QuantError(f"layer {name} has {form.kind} weights, which pruning would undo: prune before", status=2)
     if bit_width_of(layer) == 1:
-        scheme = getattr(layer, "scheme", None)
-        of = "" if scheme is None else f" of scheme {scheme.name}"
         raise QuantError(
-            f"layer {name} has 1-bit weights{of}, which have no zero to prune to: take ternary weights (twn, "
-            "ternary_connect, or integer with weight_bits=ternary), or other layers",
+            f"layer {name} has 1-bit weights{of_scheme(layer)}, which have no zero to prune to: take ternary weights "
+            "(twn, ternary_connect, or integer with weight_bits=ternary), or other layers",
             status=2,
         )
     if structure.kind == "outputs":

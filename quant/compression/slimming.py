@@ -7,7 +7,7 @@ import torch
 
 from quant.compression.channels import Channels, Group, channels_of, network_frame
 from quant.compression.restructure import norms_of, select, select_norm, slim_change
-from quant.compression.weights import Layer, Model, find_layers, is_quantized, weight_of
+from quant.compression.weights import Layer, Model, find_layers, is_quantized, of_scheme, weight_of
 from quant.errors import QuantError
 from quant.models.network import Network
 
@@ -111,7 +111,7 @@ def _check_scale(name: str, layer: Layer) -> None:
     proxy.train(training)
     if not same:
         raise QuantError(
-            f"layer {name} of scheme {layer.scheme.name} has a scale that follows from the layer's size, so it cannot "
+            f"layer {name}{of_scheme(layer)} has a scale that follows from the layer's size, so it cannot "
             "have fewer channels: take another scheme, or train a narrower network",
             status=2,
         )

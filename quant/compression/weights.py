@@ -268,3 +268,9 @@ def prepare(model: torch.nn.Module, plan: Mapping[str, Mapping[str, Any]]) -> No
             form.values = owner.values
         grid = spec.get("grid")
         attach(layer, form, None if grid is None else Grid(**grid))
+
+
+def of_scheme(layer: Layer) -> str:
+    """Returns " of scheme NAME" for a message; nothing for layers of Brevitas itself, which have none."""
+    scheme = getattr(layer, "scheme", None)
+    return "" if scheme is None else f" of scheme {scheme.name}"

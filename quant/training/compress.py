@@ -258,12 +258,12 @@ def _savings(
 
 def _check_weights(model: "Network", layers: Sequence[str] | None, source: Path) -> None:
     """Raises QuantError for 1-bit weights, where a method cannot have them."""
-    from quant.compression.weights import bit_width_of, find_layers
+    from quant.compression.weights import bit_width_of, find_layers, of_scheme
 
     for name, layer in find_layers(model, layers).items():
         if bit_width_of(layer) == 1:
             raise QuantError(
-                f"{source}: layer {name} has 1-bit weights of scheme {layer.scheme.name}, which have no zero: train a "
+                f"{source}: layer {name} has 1-bit weights{of_scheme(layer)}, which have no zero: train a "
                 "network of ternary weights (as tfc-wternarya2), or choose other layers (--layers)",
                 status=2,
             )

@@ -45,6 +45,8 @@ def start_from(model: Network, source: Network | str | os.PathLike[str]) -> None
             )
         value.copy_(there[name])
     for layer in layers.values():
+        if not hasattr(layer, "scheme"):  # layers of Brevitas itself
+            continue
         limit, weight = layer.scheme.weight_limit, layer.trained_weight
         if limit is not None and (largest := float(weight.abs().max())) > limit:
             weight.mul_(limit / largest)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
 from quant import TrainConfig, create_model, load_checkpoint, train_run
 from quant.errors import QuantError
+from quant.training.compress import compress_run
 
 FACTS = {"input_shape": (1, 8, 8), "classes": 10, "in_range": (0, 16)}
 NET = """
@@ -146,6 +148,24 @@ def test_names_of_files(name, message, tmp_path, monkeypatch):
     with pytest.raises(QuantError, match=message) as caught:
         create_model(name, **FACTS)
     assert caught.value.status == 2
+
+
+def test_compression_of_a_network_of_ones_own(trained):
+    """What needs no scheme prunes and is exported; what makes layers of a scheme says that there is none."""
+    folder, _, _ = trained
+    pruned = compress_run(folder / "run", folder / "pruned", "prune", fraction=0.5, epochs=1)
+    assert pruned["totals"]["nonzeros"] <= 0.6 * pruned["totals"]["weights"]
+    assert (folder / "pruned" / "network.py").read_text() == NET
+    with pytest.raises(QuantError, match="has quantizers of its own and no scheme"):
+        compress_run(folder / "run", folder / "factored", "low-rank", epochs=1)
+
+
+@pytest.mark.quick
+def test_the_network_of_the_documentation(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "own-networks.md").read_text()
+    [text] = re.findall("```python\n(.*?)```", page, re.S)
+    (tmp_path / "net.py").write_text(text)
+    assert create_model(f"{tmp_path / 'net.py'}:make_net", **FACTS, width=8)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
 
 
 def test_what_a_network_takes_has_to_be_said(tmp_path):
