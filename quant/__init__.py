@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from quant.metrics import summary
     from quant.models import create_model, list_models, register_model
     from quant.models.network import Network
+    from quant.post_training.quantize import quantize
+    from quant.post_training.result import Quantization
     from quant.qonnx.export import export
     from quant.training.checkpoint import load_checkpoint, save_checkpoint
     from quant.training.compress import compress_run
@@ -47,6 +49,8 @@ _HOMES = {
     "list_models": "quant.models",
     "load_checkpoint": "quant.training.checkpoint",
     "lookup": "quant.lookup",
+    "Quantization": "quant.post_training.result",
+    "quantize": "quant.post_training.quantize",
     "register_model": "quant.models",
     "save_checkpoint": "quant.training.checkpoint",
     "schemes": "quant.schemes",
@@ -65,6 +69,7 @@ __all__ = [
     "Network",
     "Pruning",
     "QuantError",
+    "Quantization",
     "Slimming",
     "TrainConfig",
     "TrainerOptions",
@@ -79,6 +84,7 @@ __all__ = [
     "load_checkpoint",
     "load_data",
     "lookup",
+    "quantize",
     "register_model",
     "robustness",
     "save_checkpoint",

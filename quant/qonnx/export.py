@@ -60,9 +60,10 @@ def export(
     input without a quantizer before it, the input is annotated with the smallest type of whole numbers that holds
     ``in_range``: UINT8 for (0, 255).
 
-    ``frames`` (N, *input_shape) are executed in torch and with qonnx. Default: 64 random frames, which are whole
-    numbers if both ends of ``in_range`` are, else uniformly distributed. ``input_shape`` (without the batch) and
-    ``in_range`` default to those of the network. Another module needs both of them, or ``frames``.
+    ``frames`` (N, *input_shape) are executed in torch and with qonnx. Default: the examples of a network that has some
+    (``quant.quantize``), else 64 random frames, which are whole numbers if both ends of ``in_range`` are, else
+    uniformly distributed. ``input_shape`` (without the batch) and ``in_range`` default to those of the network. Another
+    module needs both of them, or ``frames``.
 
     Raises QuantError if any integer of an activation quantizer differs (then no file is written), and for a layer that
     no file or no hardware can express, which the message names with the remedy. An existing file is replaced only by a
@@ -132,6 +133,7 @@ def _frames(
     if isinstance(model, Network):
         input_shape = model.input_shape if input_shape is None else input_shape
         in_range = model.in_range if in_range is None else in_range
+        frames = model.example_frames if frames is None else frames
     if frames is not None:
         checked = np.asarray(frames, dtype=np.float32)
         if not len(checked) or (input_shape is not None and checked.shape[1:] != tuple(input_shape)):

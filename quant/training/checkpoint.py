@@ -22,9 +22,12 @@ def save_checkpoint(model: "Network", path: str | os.PathLike[str]) -> None:
     """Writes the network's description, including changed and compressed layers, and its parameters.
 
     The file is replaced only when the new one is complete; an older file is kept until then. Raises QuantError where it
-    cannot be written.
+    cannot be written, and (status 2) for a network that ``create_model`` does not make.
     """
     import torch
+
+    if model.restored_by is not None:
+        raise QuantError(f"{model.name} cannot be made again from a checkpoint: {model.restored_by}", status=2)
 
     from quant.compression.weights import describe
 

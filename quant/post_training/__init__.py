@@ -1,0 +1,1 @@
+"""Post-training quantization: a float network and a few hundred frames become a quantized network."""
