@@ -12,6 +12,7 @@ from flows.cli.boundary import LIMITS, explain
 from flows.cli.building import build, estimate, finn, report
 from flows.cli.compressing import compress
 from flows.cli.machine import doctor, targets
+from flows.cli.quantizing import quantize
 from flows.cli.running import program, run, soft_errors, virtual
 from flows.cli.training import train
 from hw.host.errors import BitfabricError
@@ -29,7 +30,21 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _command in (train, compress, build, estimate, finn, run, program, virtual, soft_errors, report, targets, doctor):
+for _command in (
+    train,
+    quantize,
+    compress,
+    build,
+    estimate,
+    finn,
+    run,
+    program,
+    virtual,
+    soft_errors,
+    report,
+    targets,
+    doctor,
+):
     app.command()(_command)
 
 INTERRUPTED = 130

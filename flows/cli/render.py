@@ -1,5 +1,6 @@
 """The commands' output as text: tables, and the paths of files."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
 from math import prod
@@ -402,6 +403,25 @@ def compressed(result: dict[str, Any], folder: Path, estimates: Sequence[dict[st
         out.print()
         _show(table)
     _files(folder)
+
+
+def quantized(result: dict[str, Any]) -> None:
+    """Print the result of a quantization after training, and the next command."""
+    if result["accuracy"] is not None:
+        out.print(f"accuracy {result['accuracy']:.2%}, in floating point {result['float_accuracy']:.2%}")
+    out.print(
+        f"{result['agreement']:.2%} of {result['frames']:,} frames have the float network's largest output; the "
+        f"outputs changed by {result['noise']:.2g} of their power",
+        soft_wrap=True,
+    )
+    explained = f", {result['explained']:,} within float32 rounding" if result["explained"] else ""
+    out.print(
+        f"the hardware's integers: {result['mismatches']:,} of {result['elements']:,} differ from ONNX Runtime's"
+        f"{explained}",
+        soft_wrap=True,
+    )
+    model = shlex.quote(one_line(result["model"]))
+    out.print(f"next: bitfabric build {model} --target ulx3s-85f -o build/", soft_wrap=True)
 
 
 def networks() -> None:

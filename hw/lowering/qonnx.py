@@ -106,7 +106,7 @@ def _check(proto: onnx.ModelProto, name: str) -> None:
         raise UsageError(
             f"{name} is not a QONNX model: it has no quantizers ({', '.join((*QUANTIZER_OPS, *LINEAR_OPS))}), only "
             "floating point; train it with Brevitas layers and export it with brevitas.export.export_qonnx, or "
-            "quantize it with onnxruntime.quantization.quantize_static",
+            "quantize it: bitfabric quantize FLOAT.onnx --calibration X.npy -o run/",
         )
 
 
