@@ -8,7 +8,8 @@
 - Nothing is quantized behind the last layer.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +27,8 @@ class Site:
     """One quantizer of ``node``: for ``reader`` alone, or for all readers that need integers (None).
 
     ``what`` is "act", "sum" or "input". Sites of one ``group`` get one scale. ``by_table`` is whether the values come
-    from a function that hardware computes with a table or thresholds.
+    from a function that hardware computes with a table or thresholds. ``values`` are those of an input, whose functions
+    the host computes, such as a normalization.
     """
 
     node: Any
@@ -36,6 +38,7 @@ class Site:
     name: str
     group: Any = None
     by_table: bool = False
+    values: torch.Tensor | None = None
     call: Any = None
 
 
@@ -46,19 +49,22 @@ class _Facts:
     live: set[Any] = field(default_factory=set)  # depends on the input, and is a tensor or several
     lowest: dict[Any, float] = field(default_factory=dict)
     kinds: dict[Any, str] = field(default_factory=dict)
+    inputs: dict[Any, list[torch.Tensor]] = field(default_factory=dict)  # the input, and functions of it alone
 
 
 class Placement:
     """The quantizers of a graph, ``sites``, and ``kinds`` of its nodes (``operators.kind_of``).
 
-    ``frames`` (N, ...) are executed to find what depends on the input, and what is never negative. Raises QuantError
+    ``batches`` (N, ...) are executed to find what depends on the input, and what is never negative. Raises QuantError
     for an operation that cannot be computed with integers, naming the module.
     """
 
-    def __init__(self, graph: GraphModule, frames: torch.Tensor) -> None:
+    def __init__(self, graph: GraphModule, batches: Sequence[torch.Tensor]) -> None:
         self.graph, self.modules = graph, dict(graph.named_modules())
-        facts = _observe(graph, frames, self.modules)
-        self.kinds, self._live, self._lowest = facts.kinds, facts.live, facts.lowest
+        facts = _Facts()
+        for batch in batches:
+            _observe(graph, batch, self.modules, facts)
+        self.kinds, self._live, self._lowest, self._inputs = facts.kinds, facts.live, facts.lowest, facts.inputs
         self.sites: list[Site] = []
         self._behind: dict[Any, Site] = {}
         for node in graph.graph.nodes:
@@ -82,7 +88,8 @@ class Placement:
         # Those of single readers first: the others then find them among the readers.
         for site in sorted(self.sites, key=lambda site: site.reader is None):
             self.graph.add_submodule(site.name, make(site))
-            users = [user for user in site.node.users if self._wants_integers(user) or site.what == "input"]
+            every = self.kinds[site.node] == "input"
+            users = [user for user in site.node.users if every or self._wants_integers(user)]
             with self.graph.graph.inserting_after(site.node):
                 call = self.graph.graph.call_module(site.name, args=(site.node,))
             self.kinds[call], site.call = "quantizer", call
@@ -142,8 +149,8 @@ class Placement:
             kind = self.kinds[producer]
             if kind == "concat":
                 group = self._join(group, self._group(producer))
-            elif kind in ("sum", "pool", "input"):
-                if kind == "input":
+            elif kind in ("sum", "pool") or producer in self._inputs:
+                if producer in self._inputs:
                     self._quantize_behind(producer, node)
                 signed = kind == "sum" or self._lowest[producer] < 0
                 self._add(operand, node, "act", signed, f"{node.name}_quant_{index}", group=group)
@@ -177,7 +184,9 @@ class Placement:
             )
         signed = self._lowest[producer] < 0 or kind == "layer"
         path = producer.target if producer.op == "call_module" else producer.name
-        site = self._add(producer, None, "input" if kind == "input" else "act", signed, f"{path}_quant")
+        values = torch.cat(self._inputs[producer]) if producer in self._inputs else None
+        site = self._add(producer, None, "act" if values is None else "input", signed, f"{path}_quant")
+        site.values = values
         self._behind[producer] = site
         return site
 
@@ -211,8 +220,9 @@ class Placement:
 
 
 @torch.no_grad()
-def _observe(graph: GraphModule, frames: torch.Tensor, modules: dict[str, nn.Module]) -> _Facts:
-    facts, values = _Facts(), dict[Any, Any]()
+def _observe(graph: GraphModule, frames: torch.Tensor, modules: dict[str, nn.Module], facts: _Facts) -> None:
+    """Executes the graph on frames, and adds to ``facts``."""
+    values = dict[Any, Any]()
     uses = {node: len(node.users) for node in graph.graph.nodes}
 
     for node in graph.graph.nodes:
@@ -243,12 +253,15 @@ def _observe(graph: GraphModule, frames: torch.Tensor, modules: dict[str, nn.Mod
         tensors = list(_tensors(value))
         if node.op == "placeholder" or (operands and tensors):
             facts.live.add(node)
-            facts.lowest[node] = min(float(each.min()) for each in tensors)
+            facts.lowest[node] = min(facts.lowest.get(node, math.inf), *(float(each.min()) for each in tensors))
+            if node.op == "placeholder" or (
+                facts.kinds[node] in ("function", "move") and all(each in facts.inputs for each in operands)
+            ):
+                facts.inputs.setdefault(node, []).append(torch.cat([each.flatten(1) for each in tensors], 1))
         for operand in node.all_input_nodes:
             uses[operand] -= 1
             if not uses[operand]:
                 values.pop(operand, None)
-    return facts
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:

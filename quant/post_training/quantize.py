@@ -91,10 +91,10 @@ def quantize(
     with torch.no_grad():
         expected = graph(frames.x[:1])
     original = copy.deepcopy(graph)
-    placement = Placement(graph, frames.x[: 4 * batch_size])
-    placement.insert(_maker(scheme, frames.x, in_bits))
-    originals = _quantize_layers(graph, scheme)
     batches = frames.x.split(batch_size)
+    placement = Placement(graph, batches)
+    placement.insert(_maker(scheme, in_bits))
+    originals = _quantize_layers(graph, scheme)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         calibrate(placement, batches)
@@ -107,6 +107,8 @@ def quantize(
     name = model.name if isinstance(model, Network) else type(model).__name__
     kinds = {site.name: {"act": "activation"}.get(site.what, site.what) for site in placement.sites}
     made = QuantizedNetwork(name, scheme, graph, frames.x, classes=expected.shape[1] if expected.dim() > 1 else 1)
+    if isinstance(model, Network):
+        made.class_names, made.feature_names = model.class_names, model.feature_names
     return measure(made.eval(), original, tested, Parts(made, kinds, originals) if sensitivity else None)
 
 
@@ -121,10 +123,10 @@ def _test_frames(calibration: Samples, test: Samples | None) -> Any:
     return frames_of(calibration, None, test=True) if isinstance(calibration, DataSet | str) else None
 
 
-def _maker(scheme: Calibrated, x: torch.Tensor, in_bits: int | None) -> Callable[[Site], Activation]:
+def _maker(scheme: Calibrated, in_bits: int | None) -> Callable[[Site], Activation]:
     def make(site: Site) -> Activation:
-        if site.what == "input":
-            return input_quantizer(x, in_bits, scheme.scales == "power-of-two")
+        if site.values is not None:
+            return input_quantizer(site.values, in_bits, scheme.scales == "power-of-two")
         bits = scheme.sum_bits if site.what == "sum" else scheme.act_bits
         return Activation(act_quant=scheme.activation(min(bits, TABLE_BITS) if site.by_table else bits, site.signed))
 

@@ -254,7 +254,7 @@ def normalized():
         (lambda: nn.Linear(4, 2), torch.rand(8, 4), {"scales": "log"}, "scales='log': choose 'power-of-two'"),
         (lambda: nn.Linear(4, 2), torch.rand(8, 4), {"method": "kl"}, "method='kl': choose 'mse'"),
         (lambda: nn.Linear(4, 2), torch.rand(8, 4), {"weights": "adaround"}, "weights='adaround': choose"),
-        (lambda: create_model("tfc"), torch.rand(8, 1, 8, 8), {}, "quantized already"),
+        (lambda: create_model("tfc-w1a1"), torch.rand(8, 1, 8, 8), {}, "quantized already"),
     ],
 )
 def test_bad_input_is_one_line(network, frames, options, message):
