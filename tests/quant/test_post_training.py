@@ -15,7 +15,7 @@ from quant import QuantError, TrainConfig, create_model, export, fit, load_data,
 from quant.post_training.input_scale import input_quantizer
 from quant.post_training.tracing import float_graph
 
-ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardtanh, nn.Sigmoid, nn.Tanh)
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Sigmoid, nn.Tanh)
 
 
 class Branches(nn.Module):
