@@ -88,8 +88,11 @@ class Network(torch.nn.Module):
         self.input = torch.nn.Sequential(*stages, self.input)
 
     @property
-    def normalizes(self) -> bool:
-        """Whether the network takes values that it normalizes itself, instead of codes of ``in_range``."""
+    def normalizes(self) -> bool | None:
+        """Whether the network takes values that it normalizes itself, instead of codes of ``in_range``.
+
+        None for a network of which that is not known: it takes the data's own values.
+        """
         return isinstance(self.input, torch.nn.Sequential) and isinstance(self.input[0], layers.Normalize)
 
     @property

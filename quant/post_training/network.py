@@ -29,10 +29,11 @@ class QuantizedNetwork(Network):
         graph: GraphModule,
         frames: torch.Tensor,
         classes: int,
+        normalizes: bool | None = None,
     ) -> None:
         torch.nn.Module.__init__(self)
         self.name, self.scheme = name, scheme
-        self.options = {}
+        self.options, self._normalizes = {}, normalizes
         self.input_shape, self.classes = tuple(frames.shape[1:]), classes
         self.in_range = float(frames.min()), float(frames.max())  # type: ignore[assignment]
         self.example_frames = frames[:EXAMPLES].numpy().copy()
@@ -45,6 +46,10 @@ class QuantizedNetwork(Network):
             (self.register_parameter if isinstance(value, torch.nn.Parameter) else self.register_buffer)(tensor, value)
         graph.recompile()
         self._compute = type(graph).forward
+
+    @property
+    def normalizes(self) -> bool | None:
+        return self._normalizes
 
     def forward(self, x: torch.Tensor) -> Any:
         return self._compute(self, x)

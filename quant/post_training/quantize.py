@@ -106,7 +106,9 @@ def quantize(
             parameter.requires_grad_(True)
     name = model.name if isinstance(model, Network) else type(model).__name__
     kinds = {site.name: {"act": "activation"}.get(site.what, site.what) for site in placement.sites}
-    made = QuantizedNetwork(name, scheme, graph, frames.x, classes=expected.shape[1] if expected.dim() > 1 else 1)
+    known = model.normalizes if isinstance(model, Network) else None
+    classes = expected.shape[1] if expected.dim() > 1 else 1
+    made = QuantizedNetwork(name, scheme, graph, frames.x, classes, known)
     if isinstance(model, Network):
         made.class_names, made.feature_names = model.class_names, model.feature_names
     return measure(made.eval(), original, tested, Parts(made, kinds, originals) if sensitivity else None)

@@ -95,7 +95,7 @@ def export(
         wrapper = _clean(exported)
         left = {node.name for node in wrapper.graph.node}  # others computed constants
         nodes = {path: [each for each in names if each in left] for path, names in nodes.items()}
-        if in_range is None and isinstance(model, Network) and not model.normalizes:
+        if in_range is None and isinstance(model, Network) and not model.normalizes and model.example_frames is None:
             in_range = model.in_range
         _annotate_input(wrapper, in_range)
         _describe(wrapper, model)

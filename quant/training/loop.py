@@ -258,7 +258,7 @@ def _check(config: TrainConfig, loss: str, model: Network, data: DataSet) -> Non
             f"augment={config.augment!r} is for images, but {data.name} has inputs of shape {data.shape}", status=2
         )
     check_input_shape(model, data.shape)
-    if model.normalizes != (data.scale is not None):
+    if model.normalizes not in (None, data.scale is not None):
         says = ("needs a", "without") if data.scale is not None else ("has no", "with")
         raise QuantError(
             f"{data.name} {says[0]} normalization, and {model.name} was created {says[1]} one: take "
