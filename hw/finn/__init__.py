@@ -10,6 +10,7 @@ kernel                   FINN
 matrix_vector            MVAU without activation; the results of BIPOLAR times BIPOLAR are popcounts instead of sums
 sparse_matrix_vector     the same, of the dense matrix with its zeros
 tied_matrix_vector       the same, of the dense matrix
+coded_matrix_vector      the same, of the dense matrix
 depthwise                VVAU without activation
 threshold                Thresholding; for channels that decrease, ``adapted`` negates the weights of the layer before
 requant                  Requant, if FINN's float32 results in the same codes on the whole range; otherwise, for at

@@ -128,3 +128,9 @@ class Stream:
         planes = flat[:, : self.lanes * bits].reshape(-1, self.lanes, bits).astype(np.uint64)
         codes = (planes << np.arange(bits, dtype=np.uint64)).sum(axis=2, dtype=np.uint64)
         return decode(codes, self.dtype).reshape(-1, *self.shape)
+
+
+def code_bits(codes: np.ndarray, width: int) -> np.ndarray:
+    """The ``width`` low bits of integers, the lowest first, on an axis behind the others (uint8)."""
+    codes = codes.astype(np.uint8 if width <= 8 else np.uint64)
+    return ((codes[..., None] >> np.arange(width, dtype=codes.dtype)) & codes.dtype.type(1)).astype(np.uint8)

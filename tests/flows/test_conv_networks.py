@@ -13,6 +13,7 @@ from flows.estimates import estimate_build
 from flows.verify import equal
 from hw.folding import finn_json
 from hw.host.errors import BitfabricError
+from hw.kernels.tied_matrix_vector.cases import circulant
 from hw.passes.fold import apply_folding, current_folding
 from quant import create_model, export, schemes
 from tests.builders.qonnx_builder import Builder
@@ -120,6 +121,25 @@ def small_network(path, seed=0):
     x = b.node("MatMul", x, b.quant(rng.integers(-2, 3, (64, 3)), 1.0, 3))
     onnx.save(b.model((x, (1, 3))), path)
     return path
+
+
+@pytest.mark.parametrize("cycles", [72, pytest.param(18, marks=slow)])
+def test_tied_channels_of_a_convolution(tmp_path, cycles):
+    """Circulant blocks of 4 over the channels of a 3 x 3 convolution, with PE and SIMD of the block and below it."""
+    rng, b = np.random.default_rng(1), Builder((1, 1, 8, 8))
+    tied = circulant(rng, "INT4", (8, 72), 4).reshape(8, 3, 3, 8).transpose(0, 3, 1, 2)
+    x = b.quant("x", 1.0, 4, signed=0)
+    x = b.node("Conv", x, b.quant(rng.integers(-2, 3, (8, 1, 3, 3)), 1.0, 3), kernel_shape=[3, 3], pads=[1] * 4)
+    x = b.node("Conv", b.quant(x, 8.0, 2, signed=0), b.quant(tied, 1.0, 4), kernel_shape=[3, 3], pads=[1] * 4)
+    onnx.save(b.model((x, (1, 8, 8, 8))), tmp_path / "model.onnx")
+    made = build(tmp_path / "model.onnx", "lfe5u-85f", tmp_path / "out", fps=100e6 / 64 / cycles,
+                 rtl_frames=4, stop_after="simulate")  # fmt: skip
+    layer = next(each for each in made.report.layers if each.name == "conv1")
+    assert (layer.implementation or layer.operator) == "tied_matrix_vector"
+    assert layer.cycles == 64 * cycles
+    assert made.cycles.interval.estimated == made.cycles.interval.simulated
+    assert made.cycles.latency.estimated == made.cycles.latency.simulated
+    assert made.report.verified["rtl"].mismatches == 0
 
 
 def test_more_than_a_pixel_a_cycle(tmp_path):

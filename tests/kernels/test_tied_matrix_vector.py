@@ -16,9 +16,10 @@ from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.shared.random_parameters import weights
-from hw.kernels.tied_matrix_vector import ties
-from hw.kernels.tied_matrix_vector.cases import circulant, repeated
+from hw.kernels.tied_matrix_vector import ties, turns
+from hw.kernels.tied_matrix_vector.cases import circulant, repeated, rotated
 from hw.kernels.tied_matrix_vector.kernel import TiedMatrixVector
+from hw.kernels.tied_matrix_vector.turns import Loop
 from hw.passes.fold import apply_folding, current_folding
 from tests.kernels.kernel_bench import alone, random_frames
 
@@ -95,14 +96,94 @@ def test_turned_filters_are_stored_once():
     assert len(np.unique(folded.ties.index)) == words // 4
 
 
+@given(
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.integers(1, 12),
+    st.integers(0, 2**32),
+)
+def test_words_are_those_of_turns(outer: int, first: int, inner: int, last: int, width: int, seed: int) -> None:
+    """Words of any loops, of which some are others with their bits in another order and inverted."""
+    rng, loop = np.random.default_rng(seed), Loop(outer, first, inner, last)
+    base = rng.integers(0, 2, (2, loop.words, width), dtype=np.uint8)
+    orders = np.array([rng.permutation(width) for _ in range(3)])
+    phases = [base[rng.integers(2)][:, orders[rng.integers(3)]] ^ rng.integers(0, 2, width, np.uint8)
+              for _ in range(loop.phases)]  # fmt: skip
+    words = loop.in_time(np.array(phases))
+    np.testing.assert_array_equal(loop.by_phase(words), phases)
+    sources, table, found = turns.find(words, loop)
+    np.testing.assert_array_equal(ties.Ties(sources, table, turns=found).words(), words)
+    assert found.part.max() < loop.phases
+    assert table.shape[0] == (found.part.max() + 1) * loop.words
+    assert found.turn.max() < len(found.wires) <= loop.phases
+
+
+SMALLER = ((1, 4), (4, 1), (2, 4), (4, 4))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "foldings", "share"),
+    [
+        (circulant(np.random.default_rng(1), "INT4", (64, 128), 8), SMALLER, 1 / 4),
+        (circulant(np.random.default_rng(2), "BIPOLAR", (64, 256), 16), SMALLER, 1 / 6),
+        (rotated(np.random.default_rng(3), "INT4", (8, 8)), ((4, 4), (8, 8)), 1 / 3),
+    ],
+    ids=["circulant", "signs", "rotated"],
+)
+def test_words_are_turned_in_time(matrix: np.ndarray, foldings: tuple[tuple[int, int], ...], share: float) -> None:
+    """With PE and SIMD below the period, and with the period over the positions of a kernel; at equal cycles."""
+    dtype = "BIPOLAR" if np.abs(matrix).min() else "INT4"
+    kernel = tied(MatrixVector(matrix, DataType[dtype], DataType["INT8"]))
+    assert kernel is not None
+    whole = matrix.size * kernel.weight_dtype.bitwidth()
+    for folding in foldings:
+        folded = kernel.fold(Folding(*folding))
+        assert folded.datapath != "input_planes"
+        assert folded.ties.turns is not None
+        assert folded.ties.bits <= share * whole
+        assert folded.interval == folded.dense().interval
+        np.testing.assert_array_equal(folded.ties.words(), folded.rows().reshape(folded.nf * folded.sf, -1))
+
+
+@pytest.mark.parametrize(("cycles", "blocks"), [(8192, (2, 16)), (2048, (2, 15))])
+def test_the_search_turns_words_for_less_block_ram(cycles: int, blocks: tuple[int, int]) -> None:
+    """256 x 256 weights of 4 bits in circulant blocks of 8, at rates that take PE or SIMD below 8."""
+    graph = alone(product(circulant(np.random.default_rng(4), "INT4", (256, 256), 8)))
+    used = []
+    for plain in (False, True):
+        table = choose.for_cycles(graph, cycles, ECP5, DEVICE, plain=plain)
+        folded = apply_folding(graph, table)
+        used.append(choose.estimate_resources(folded, ECP5))
+        assert folded.nodes[0].kernel.interval <= cycles
+        assert folded.nodes[0].kernel.op == ("matrix_vector" if plain else "tied_matrix_vector")
+    assert (used[0].bram, used[1].bram) == blocks
+    assert choose.cost(used[0], DEVICE) < choose.cost(used[1], DEVICE)
+    assert used[0].lut - used[1].lut < 400
+
+
+def test_lookup_tables_are_spent_for_block_ram_only_where_there_are_enough():
+    """Blocks of 8 with SIMD 98: multiplexers of 2,700 lookup tables save 76 block RAMs, but not on a full device."""
+    kernel = product(circulant(np.random.default_rng(2), "INT4", (64, 784), 8))
+    made = tied(kernel)
+    assert made is not None
+    turned, dense = (each.fold(Folding(8, 98)).resources(ECP5) for each in (made, kernel))
+    assert (turned.bram, dense.bram) == (12, 88)
+    assert 0 < turned.lut - dense.lut < 3000
+    for lut, name in ((DEVICE.lut, "tied_matrix_vector"), (dense.lut + 1000, "matrix_vector")):
+        table = choose.for_cycles(alone(kernel), 64, ECP5, replace(DEVICE, lut=lut))
+        assert apply_folding(alone(kernel), table).nodes[0].kernel.op == name
+
+
 def test_a_matrix_in_which_nothing_repeats_has_no_tied_implementation():
     rng = np.random.default_rng(1)
     for dtype in ("BIPOLAR", "TERNARY", "INT4", "INT8"):
         for shape in ((8, 8), (64, 96), (10, 784)):
             assert tied(product(weights(rng, dtype, shape), dtype)) is None, (dtype, shape)
     matrix = circulant(rng, "INT4", (32, 32), 4)
-    with pytest.raises(BitfabricError, match=r"^tied_matrix_vector: with PE=1 and SIMD=1 less than half of the weight"):
-        TiedMatrixVector(matrix, INT4, UINT4)
+    with pytest.raises(BitfabricError, match=r"^tied_matrix_vector: with PE=32 and SIMD=32 less than half of the wei"):
+        TiedMatrixVector(matrix, INT4, UINT4, pe=32, simd=32)
     made = TiedMatrixVector(matrix, INT4, UINT4, (4,), 4, 4)
     with pytest.raises(BitfabricError, match="pe=3 does not divide the 32 outputs; legal: 1, 2, 4"):
         made.fold(Folding(3, 4))

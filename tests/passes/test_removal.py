@@ -16,6 +16,7 @@ from hw.ir.graph import Graph, Node, Port
 from hw.ir.kernel import Kernel
 from hw.kernels.add.kernel import Add
 from hw.kernels.arg_max.kernel import ArgMax
+from hw.kernels.coded_matrix_vector.kernel import CodedMatrixVector
 from hw.kernels.concat.kernel import Concat
 from hw.kernels.constant_matrix.kernel import ConstantMatrix
 from hw.kernels.constant_threshold.kernel import ConstantThreshold
@@ -339,6 +340,7 @@ def test_every_kernel_that_lowering_makes_has_a_rule():
         WidthConverter,
         SparseMatrixVector,
         TiedMatrixVector,
+        CodedMatrixVector,
         SparseWindow,
         ConstantMatrix,
         ConstantThreshold,

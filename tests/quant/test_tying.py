@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows import build
 from flows.config import BuildConfig
 from flows.planner import Plan
 from hw.folding.choose import estimate_resources
@@ -353,6 +354,28 @@ def test_ties_shrink_the_weight_memory(tmp_path):
         wanted = Emulator(lower(path)).run(frames)
         np.testing.assert_array_equal(Emulator(hardware).run(frames), wanted)
     assert blocks[None] - blocks["circulant:8"] == 21
+
+
+@pytest.mark.slow
+def test_ties_from_the_training_to_the_placed_netlist(tmp_path):
+    """At 256 cycles a frame the blocks' rows are turned in time; fewer block RAMs than of the dense network."""
+    blocks = {}
+    for text in (None, "circulant:8"):
+        run, out = tmp_path / f"run-{text}", tmp_path / f"build-{text}"
+        train_run("tfc-w4a4", run, TrainConfig(epochs=1, tie=None if text is None else Tying(text)))
+        made = build(
+            run / "model.onnx", "ulx3s-85f", out, fps=25e6 / 256, clock_mhz=25.0, frames=run / "x_test.npy",
+            rtl_frames=4, netlist_frames=1, stop_after="synthesise" if text is None else "netlist",
+        ).report  # fmt: skip
+        assert made.cycles.interval.estimated == made.cycles.interval.simulated == 256
+        blocks[text] = sum(each.resources.bram for each in made.layers if each.resources and each.name != "(shell)")
+        if text is not None:
+            assert {
+                each.implementation or each.operator for each in made.layers if each.name in ("fc0", "fc1", "fc2")
+            } == {"tied_matrix_vector"}
+            assert made.verified["netlist"].frames == 1
+            assert made.verified["netlist"].mismatches == 0
+    assert blocks["circulant:8"] < blocks[None]
 
 
 @pytest.mark.quick

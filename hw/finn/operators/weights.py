@@ -15,6 +15,7 @@ from hw.finn.writer import Writer
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Node
 from hw.ir.stream import Stream, smallest_dtype
+from hw.kernels.coded_matrix_vector.kernel import CodedMatrixVector
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.sliding_window.kernel import SlidingWindow
@@ -198,6 +199,7 @@ OPERATORS = FinnOperators(
         MatrixVector: _write_matrix_vector,
         SparseMatrixVector: _write_matrix_vector,
         TiedMatrixVector: _write_matrix_vector,
+        CodedMatrixVector: _write_matrix_vector,
         Depthwise: _write_depthwise,
     },
 )

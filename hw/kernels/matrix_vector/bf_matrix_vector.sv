@@ -47,6 +47,16 @@ module bf_matrix_vector #(
     parameter int           INDEX_BITS       = 1,
     parameter int           INDEX_LAST_BITS  = 1,
     parameter int           INDEX_PARITY     = 0,
+    parameter int           LOOP_WORDS       = 0,
+    parameter int           LOOP_FIRST       = 1,
+    parameter int           LOOP_INNER       = 1,
+    parameter int           LOOP_LAST        = 1,
+    parameter               LOOP_PLAN        = 64'd0,
+    parameter int           TURNS            = 1,
+    parameter int           TURNED           = 1,
+    parameter               TURN_SOURCES     = 32'd0,
+    parameter int           CODE_BITS        = 0,
+    parameter               CODES            = 32'd0,
     parameter logic [127:0] BUFFER           = "distributed",  // input buffer, as in bf_replay
     parameter int           CREDITS          = 2               // entries of the output buffer
 ) (
@@ -182,6 +192,10 @@ module bf_matrix_vector #(
       assign parity_error = 1'b0;
     end
   end else begin : g_tied_weights
+    localparam int WAIT = OPERAND_LATENCY - WEIGHT_LATENCY;
+    localparam int AFTER = (TURNS > 1 ? 1 : 0) + (CODE_BITS > 0 ? 1 : 0);  // cycles behind the table
+    logic [DEPTH:0] since;  // bit i: i cycles after a firing
+    assign since = {fired, fire};
     bf_tied_memory #(
         .WIDTH          (PE * LINE),
         .DEPTH          (NF * SF),
@@ -200,12 +214,24 @@ module bf_matrix_vector #(
         .INDEX_ROW      (INDEX_ROW),
         .INDEX_BITS     (INDEX_BITS),
         .INDEX_LAST_BITS(INDEX_LAST_BITS),
-        .INDEX_PARITY   (INDEX_PARITY)
+        .INDEX_PARITY   (INDEX_PARITY),
+        .LOOP_WORDS     (LOOP_WORDS),
+        .LOOP_FIRST     (LOOP_FIRST),
+        .LOOP_INNER     (LOOP_INNER),
+        .LOOP_LAST      (LOOP_LAST),
+        .LOOP_PLAN      (LOOP_PLAN),
+        .TURNS          (TURNS),
+        .TURNED         (TURNED),
+        .TURN_SOURCES   (TURN_SOURCES),
+        .CODE_BITS      (CODE_BITS),
+        .W_BITS         (W_BITS),
+        .CODES          (CODES)
     ) weight_memory (
         .clk,
         .rst,
         .addr(word_q),
-        .used(fired[OPERAND_LATENCY-1]),
+        .step(since[WAIT]),
+        .used(since[OPERAND_LATENCY-AFTER]),
         .data(weights),
         .parity_error
     );

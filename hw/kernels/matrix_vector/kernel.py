@@ -22,7 +22,7 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding, Memory, Role, Rtl, Schedule
-from hw.ir.stream import Stream, container, encode, smallest_dtype
+from hw.ir.stream import Stream, code_bits, container, encode, smallest_dtype
 from hw.kernels.matrix_vector import cost
 from hw.kernels.matrix_vector.cost import levels
 from hw.kernels.matrix_vector.signs import Signs, pack, product
@@ -53,12 +53,6 @@ def signed_bits(low: int, high: int) -> int:
     return 1 + max(int(high).bit_length(), int(-low - 1).bit_length() if low < 0 else 0)
 
 
-def code_bits(codes: np.ndarray, width: int) -> np.ndarray:
-    """The ``width`` low bits of integers, the lowest first, on an axis behind the others (uint8)."""
-    codes = codes.astype(np.uint8 if width <= 8 else np.uint64)
-    return ((codes[..., None] >> np.arange(width, dtype=codes.dtype)) & codes.dtype.type(1)).astype(np.uint8)
-
-
 @dataclass(frozen=True, eq=False)
 class MatrixVector(ConstantProduct):
     """``y[..., m] = sum over k of weights[m, k] * x[..., k]``, exactly.
@@ -75,7 +69,7 @@ class MatrixVector(ConstantProduct):
 
     op: ClassVar[str] = "matrix_vector"
     alternatives: ClassVar[tuple[str, ...]] = (
-        "matrix_vector", "sparse_matrix_vector", "tied_matrix_vector", "constant_matrix",
+        "matrix_vector", "sparse_matrix_vector", "tied_matrix_vector", "coded_matrix_vector", "constant_matrix",
     )  # fmt: skip
     role: ClassVar[Role] = "compute"
     sources: ClassVar[tuple[str, ...]] = (
@@ -288,8 +282,7 @@ class MatrixVector(ConstantProduct):
         """See ``_paired``."""
         return -1 if self.input_dtype.signed() else (1 << self.input_dtype.bitwidth()) - 1
 
-    @property
-    def _folded(self) -> np.ndarray:
+    def ordered(self) -> np.ndarray:
         """The weights in the order in which they are used: (NF * SF, PE, SIMD)."""
         folded = self.weights.reshape(self.nf, self.pe, self.sf, self.simd).transpose(0, 2, 1, 3)
         return folded.reshape(-1, self.pe, self.simd)
@@ -302,7 +295,7 @@ class MatrixVector(ConstantProduct):
         With bits b as signs s = 2 b - 1, twice an input is the sum of its planes plus a constant, -1 for two's
         complement and 2^n - 1 for unsigned; the extra term is that constant times the weights' sum.
         """
-        folded = self._folded
+        folded = self.ordered()
         even, odd = folded[..., 0::2], np.zeros((*folded.shape[:2], self.pairs), np.int64)
         odd[..., : self.simd // 2] = folded[..., 1::2]
         return even + odd, even - odd, self._constant * folded.sum(axis=2)
@@ -318,7 +311,7 @@ class MatrixVector(ConstantProduct):
     def rows(self) -> np.ndarray:
         """The weight memory bit by bit: (NF * SF, PE, ROW)."""
         if self.datapath != "input_planes":
-            codes = encode(self._folded, self.weight_dtype)
+            codes = encode(self.ordered(), self.weight_dtype)
             return code_bits(codes, self.weight_dtype.bitwidth()).reshape(*codes.shape[:2], -1)
         _, bits, extra_bits = self.planes
         sums, differences, extra = self._paired

@@ -128,6 +128,13 @@ def compare(bits: int, family: Family) -> int:
     return add(bits, family)  # the carries, or the inverters before them, occupy tables
 
 
+def choice(inputs: int, family: Family) -> float:
+    """Lookup tables of a multiplexer of one bit of so many inputs."""
+    if family.lut_inputs >= 6:
+        return (inputs - 1) / 3
+    return inputs - 1.0
+
+
 def parity(width: int, family: Family) -> Resources:
     """Cost of ``bf_parity`` for words of ``width`` bits."""
     lut, ff = 1, 1

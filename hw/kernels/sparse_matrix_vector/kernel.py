@@ -18,7 +18,8 @@ from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.buffer import Buffer, Loop
 from hw.ir.kernel import Folding, Memory, Rtl, Schedule
-from hw.kernels.matrix_vector.kernel import BIPOLAR, MatrixVector, code_bits, signed_bits
+from hw.ir.stream import code_bits
+from hw.kernels.matrix_vector.kernel import BIPOLAR, MatrixVector, signed_bits
 from hw.kernels.shared.channel_kernel import credits_for
 from hw.kernels.shared.weight_memory import WeightMemory
 from hw.kernels.sparse_matrix_vector import cost
@@ -113,8 +114,7 @@ class SparseMatrixVector(MatrixVector):
         """Bits of a column in the weight memory."""
         return (self.sf - 1).bit_length()
 
-    @property
-    def _folded(self) -> np.ndarray:
+    def ordered(self) -> np.ndarray:
         return self.pattern.weights
 
     @property

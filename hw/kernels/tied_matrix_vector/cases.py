@@ -43,6 +43,14 @@ def repeated(
     return np.asarray(made[chosen].transpose(0, 2, 1, 3).reshape(shape))
 
 
+def rotated(rng: np.random.Generator, dtype: str, maps: tuple[int, int], kernel: int = 3) -> np.ndarray:
+    """The filters of a group convolution over the rotations by quarters ("p4", Cohen & Welling 2016), with so many
+    output and input maps in four orientations each: (outputs, kernel * kernel * inputs)."""
+    filters = weights(rng, dtype, (maps[0], maps[1] * 4 * kernel * kernel)).reshape(*maps, 4, kernel, kernel)
+    turned = [np.rot90(np.roll(filters, turn, 2), turn, (3, 4)) for turn in range(4)]
+    return np.stack(turned, axis=1).transpose(0, 1, 4, 5, 2, 3).reshape(4 * maps[0], -1)
+
+
 def cases() -> Iterator[tuple[str, TiedMatrixVector]]:
     """Small kernels of every datapath, with wires alone and with an index, and parity bits."""
     rng = np.random.default_rng(1)
@@ -55,6 +63,13 @@ def cases() -> Iterator[tuple[str, TiedMatrixVector]]:
     matrix = repeated(rng, "INT4", (24, 36), (3, 6), 3)
     matrix[:, ::6] = matrix[:, 5::6]
     yield "index and wires", TiedMatrixVector(matrix, int4, uint4, (), 3, 6)
+    matrix = circulant(rng, "INT4", (32, 32), 8)
+    yield "rows of blocks in turns", TiedMatrixVector(matrix, int4, uint4, (2,), 1, 8)
+    yield "parts of blocks in turns", TiedMatrixVector(matrix, int4, uint4, (), 2, 2)
+    yield "one weight at a time", TiedMatrixVector(matrix, int4, uint4, (), 1, 1)
+    yield "rotated filters", TiedMatrixVector(rotated(rng, "INT4", (4, 6)), int4, DataType["INT4"], (2,), 4, 4)
+    matrix, int8 = circulant(rng, "INT8", (64, 256), 4), DataType["INT8"]
+    yield "parity of turned words", TiedMatrixVector(matrix, int8, int8, (), 2, 4, parity=True)
     matrix = repeated(rng, "INT8", (64, 256), (4, 4), 60)
     yield "parity", TiedMatrixVector(matrix, DataType["INT8"], DataType["UINT2"], (), 4, 4, parity=True)
 
@@ -75,3 +90,6 @@ def grid() -> Iterator[tuple[str, TiedMatrixVector]]:
     matrix = repeated(np.random.default_rng(0), "INT4", (256, 256), (4, 8), 64)
     kernel = TiedMatrixVector(matrix, DataType["INT4"], DataType["UINT4"], pe=4, simd=8)
     yield "tied_matrix_vector INT4xUINT4 256x256 blocks of 64 kinds", kernel
+    matrix = rotated(np.random.default_rng(1), "INT4", (8, 16))
+    kernel = TiedMatrixVector(matrix, DataType["INT4"], DataType["UINT4"], pe=4, simd=4)
+    yield "tied_matrix_vector INT4xUINT4 8 by 16 maps of rotated filters", kernel
