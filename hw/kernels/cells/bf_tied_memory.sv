@@ -16,7 +16,10 @@ module bf_tied_memory #(
     parameter  int                  LATENCY         = 2,
     parameter  int                  TABLE_BITS      = 4,        // bits of a word of the table
     parameter  int                  TABLE_WORDS     = 16,       // DEPTH: no index; else a power of two below it
-    parameter  logic [WIDTH*32-1:0] SOURCES         = '0,       // bit 0 of the word in the low bits
+    parameter  int                  CODE_BITS       = 0,        // 0: no codes
+    parameter  int                  W_BITS          = 1,        // bits of what a code stands for
+    localparam int                  WIRES           = CODE_BITS > 0 ? WIDTH / W_BITS * CODE_BITS : WIDTH,
+    parameter  logic [WIRES*32-1:0] SOURCES         = '0,       // bit 0 of the word in the low bits
     parameter                       TABLE           = "table",  // stems of the files
     parameter                       INDEX           = "index",
     parameter  logic [127:0]        STYLE           = "logic",  // table: memory and tiles as in bf_weight_memory
@@ -37,8 +40,6 @@ module bf_tied_memory #(
     parameter  int                  TURNS           = 1,
     parameter  int                  TURNED          = 1,
     parameter                       TURN_SOURCES    = 32'd0,    // for each turn, and in it each bit, 32 bits
-    parameter  int                  CODE_BITS       = 0,        // 0: no codes
-    parameter  int                  W_BITS          = 1,        // bits of what a code stands for
     parameter                       CODES           = 32'd0,    // for each code 32 bits
     localparam int                  ADDR            = DEPTH > 1 ? $clog2(DEPTH) : 1
 ) (
@@ -178,7 +179,6 @@ module bf_tied_memory #(
     assign turned = columns;
   end
   localparam int LANES = CODE_BITS > 0 ? WIDTH / W_BITS : 0;
-  localparam int WIRES = CODE_BITS > 0 ? LANES * CODE_BITS : WIDTH;
   logic [WIRES-1:0] wired;
   for (genvar b = 0; b < WIRES; b++) begin : g_wire
     localparam int SOURCE = int'(SOURCES[b*32+:32]);
