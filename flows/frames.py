@@ -58,9 +58,18 @@ def confusion(outputs: Batch, labels: np.ndarray) -> tuple[tuple[int, ...], ...]
     return tuple(map(tuple, matrix.tolist()))
 
 
+def are_maps(outputs: Batch) -> bool:
+    """Whether outputs have values by position, as images and the heads of a detector, and none is a vector."""
+    values = outputs.values() if isinstance(outputs, dict) else [outputs]
+    return all(np.ndim(each) > 2 and np.prod(np.shape(each)[2:]) > 1 for each in values)
+
+
 def predictions(outputs: Batch, labels: np.ndarray | None, meaning: Meaning) -> dict[str, Any]:
     """What a run says of its outputs: the ``classes`` of the frames, by name where the model has names; with labels,
-    the ``accuracy`` and the ``confusion`` matrix of ``class_names`` (rows: labels)."""
+    the ``accuracy`` and the ``confusion`` matrix of ``class_names`` (rows: labels). Nothing of maps
+    without labels."""
+    if labels is None and are_maps(outputs):
+        return {}
     said: dict[str, Any] = {"classes": meaning.named(classes(outputs)) if meaning.class_names else (
         classes(outputs).tolist()
     )}  # fmt: skip

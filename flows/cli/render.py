@@ -480,7 +480,8 @@ def ran(result: dict[str, Any], outputs: "Batch") -> None:
         line += f", accuracy {result['accuracy']:.2%}"
     out.print(line)
     _inputs(Inputs.model_validate(result["inputs"]))
-    _classes(result)
+    if "classes" in result:
+        _classes(result)
     if "board" in result:
         told = {"cycles": "cycles a frame", "frames": "frames", "stalls": "stalls", "errors": "link errors",
                 "parity_errors": "cycles with a wrong parity", "resent": "frames sent again"}  # fmt: skip
@@ -489,7 +490,9 @@ def ran(result: dict[str, Any], outputs: "Batch") -> None:
     if "trace" in result:
         out.print(f"waveform {one_line(result['trace'])}", soft_wrap=True)
     if "output" in result:
-        out.print(f"outputs {one_line(result['output'])}", soft_wrap=True)
+        named = outputs.items() if isinstance(outputs, dict) else []
+        shapes = "".join(f" {one_line(name)} {values.shape}" for name, values in named)
+        out.print(f"outputs {one_line(result['output'])}{':' if shapes else ''}{shapes}", soft_wrap=True)
     else:
         import numpy as np
 

@@ -78,14 +78,15 @@ def test_detection_heads(tmp_path):
         assert {name: outputs[name].shape for name in outputs} == {
             "global_out": (40, 4, 4, 4), "global_out_1": (40, 2, 2, 2)
         }  # fmt: skip
-    assert "global_out_1" in command(*arguments)["text"]
 
 
 def test_an_autoencoder(tmp_path):
     model, x = exported(autoencoder(), tmp_path)
     accelerator = build(tmp_path / "model.onnx", "lfe5u-25f", tmp_path / "build", stop_after="emulate")
     np.testing.assert_allclose(accelerator.run(x), model(torch.from_numpy(x)).detach().numpy(), atol=1e-5)
-    assert command("run", tmp_path / "build", "--input", tmp_path / "x.npy", "--json")["frames"] == 40
+    given = ("run", tmp_path / "build", "--input", tmp_path / "x.npy")
+    assert np.shape(command(*given, "--json")["outputs"]["global_out"]) == (40, *SHAPE)
+    assert "classes" not in command(*given)["text"]  # of images
 
 
 def test_a_board_is_refused_before_anything_takes_time(tmp_path):
@@ -95,3 +96,6 @@ def test_a_board_is_refused_before_anything_takes_time(tmp_path):
         build(tmp_path / "model.onnx", "ulx3s-85f", tmp_path / "build")
     assert not (tmp_path / "build" / "emulate").exists()
     build(tmp_path / "model.onnx", "ulx3s-85f", tmp_path / "build", stop_after="emulate")
+    text = command("run", tmp_path / "build", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npz")["text"]
+    assert "global_out (40, 4, 4, 4) global_out_1 (40, 2, 2, 2)" in text
+    assert "classes" not in text
