@@ -162,7 +162,8 @@ def line(name: str, case: Case, results: Mapping[str, dict[str, Any]]) -> dict[s
     rate = min((case.clock_mhz, *(each["fmax_mhz"] for each in placed))) * 1e6 / built[0]["interval"] if built else 0
     cells = mean(each["placed"] for each in placed) if placed else mean(each["cells"] for each in built) if built else 0
     return {
-        "network": f"{name}: {case.model}",
+        "case": name,
+        "network": case.model,
         "seeds": f"{len(found)} of {case.seeds}",
         "test %": f"{mean(reached):.2f}" + (f" +- {stdev(reached):.2f}" if len(reached) > 1 else ""),
         "limit %": case.accuracy or "-",
