@@ -209,8 +209,9 @@ class Estimate(Facts):
 
 class ModelFile(Facts):
     """The model that was built. ``input_types`` are types of its inputs that the user gave, not the model; absent where
-    there are none. The hash is that of the model with them, as the build folder has it. ``task``, ``class_names`` and
-    ``feature_names`` say what the numbers of frames and outputs mean (``hw.host.meaning``), where the model states it.
+    there are none. The hash is that of the model with them, as the build folder has it. ``task``, ``class_names``,
+    ``feature_names`` and ``scales`` say what the numbers of frames and outputs mean (``hw.host.meaning``), where the
+    model states it.
     """
 
     path: str
@@ -219,11 +220,12 @@ class ModelFile(Facts):
     task: Literal["classification", "regression", "reconstruction"] = "classification"
     class_names: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
+    scales: tuple[float, ...] = ()
 
     @property
     def meaning(self) -> Meaning:
         """What the numbers of frames and outputs mean."""
-        return Meaning(self.task, self.class_names, self.feature_names)
+        return Meaning(self.task, self.class_names, self.feature_names, self.scales)
 
 
 class Cycles(Facts):
@@ -349,7 +351,8 @@ class RemovalCounts(Facts):
 class Check(Compared):
     """What an engine was checked on. ``stage`` and ``path`` say which netlist was simulated; for the emulator,
     ``directed`` is what was compared besides the frames, ``removal`` the check of what was removed, and ``confusion``
-    the number of frames by class (rows: labels; columns: what the network says)."""
+    the number of frames by class (rows: labels; columns: what the network says). ``figures`` are those of a task other
+    than classification (``quant.scores``)."""
 
     accuracy: float | None
     stage: str | None = None
@@ -357,6 +360,7 @@ class Check(Compared):
     directed: DirectedCounts | None = None
     removal: RemovalCounts | None = None
     confusion: tuple[tuple[int, ...], ...] | None = None
+    figures: dict[str, float] = {}
 
 
 class Bitstream(Facts):

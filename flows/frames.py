@@ -11,6 +11,7 @@ from hw.host.arrays import load_array, save_array, save_arrays
 from hw.host.errors import UsageError
 from hw.host.meaning import Meaning, classes
 from hw.ir.frames import Batch
+from quant.scores import anomaly_scores, scores
 
 
 def save_frames(path: Path, frames: Batch) -> None:
@@ -27,10 +28,13 @@ def save_frames(path: Path, frames: Batch) -> None:
         save_array(path, frames)
 
 
-def load_labels(path: Path, count: int) -> np.ndarray:
-    """Classes ``(count,)`` from a ``.npy`` file. Raises UsageError for an array of another shape."""
+def load_labels(path: Path, count: int, task: str = "classification") -> np.ndarray:
+    """Labels from a ``.npy`` file: ``(count,)``, or ``(count, K)`` numbers of a regression.
+
+    Raises UsageError for an array of another shape.
+    """
     labels = load_array(path)
-    if labels.shape != (count,):
+    if labels.shape != (count,) and not (task == "regression" and labels.ndim == 2 and len(labels) == count):
         raise UsageError(f"{count} frames need as many labels, {path} holds an array {labels.shape}")
     return labels
 
@@ -64,15 +68,36 @@ def are_maps(outputs: Batch) -> bool:
     return all(np.ndim(each) > 2 and np.prod(np.shape(each)[2:]) > 1 for each in values)
 
 
-def predictions(outputs: Batch, labels: np.ndarray | None, meaning: Meaning) -> dict[str, Any]:
-    """What a run says of its outputs: the ``classes`` of the frames, by name where the model has names; with labels,
-    the ``accuracy`` and the ``confusion`` matrix of ``class_names`` (rows: labels). Nothing of maps
-    without labels."""
+def figures(outputs: Batch, labels: np.ndarray | None, frames: np.ndarray, meaning: Meaning) -> dict[str, float]:
+    """The figures of a regression or reconstruction (``quant.scores``); none where it needs labels and there are none.
+
+    Raises UsageError for labels that are not one number for each number of an output.
+    """
+    values = next(iter(outputs.values())) if isinstance(outputs, dict) else outputs
+    if meaning.task == "regression":
+        if labels is None:
+            return {}
+        if labels.size != values.size:
+            raise UsageError(f"outputs of shape {values.shape} need as many numbers as labels, not {labels.shape}")
+    return scores(meaning.task, values, labels, frames, np.array(meaning.scales or 1.0))
+
+
+def predictions(outputs: Batch, labels: np.ndarray | None, frames: np.ndarray, meaning: Meaning) -> dict[str, Any]:
+    """What a run says of its outputs.
+
+    The ``classes`` of the frames, by name where the model has names; with labels, the ``accuracy`` and the
+    ``confusion`` matrix of ``class_names`` (rows: labels). For other tasks their ``figures`` (``quant.scores``), and
+    the ``anomaly_scores`` of the frames of a reconstruction. Nothing of maps without labels.
+    """
+    if meaning.task != "classification":
+        said: dict[str, Any] = {"figures": figures(outputs, labels, frames, meaning)}
+        if meaning.task == "reconstruction" and not isinstance(outputs, dict):
+            said["anomaly_scores"] = anomaly_scores(outputs, frames, np.array(meaning.scales or 1.0)).tolist()
+        return said
     if labels is None and are_maps(outputs):
         return {}
-    said: dict[str, Any] = {"classes": meaning.named(classes(outputs)) if meaning.class_names else (
-        classes(outputs).tolist()
-    )}  # fmt: skip
+    found = classes(outputs)
+    said = {"classes": meaning.named(found) if meaning.class_names else found.tolist()}
     if labels is None:
         return said
     said["accuracy"] = score(outputs, labels)

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from flows.build_report import Inputs
-from flows.frames import confusion, load_labels, score
+from flows.frames import confusion, figures, load_labels, score
 from flows.inputs import received
 from hw.host.errors import UsageError
 from hw.host.files import sha256
@@ -47,7 +47,7 @@ class Samples:
         given = known = None
         if frames is not None:
             given = load_frames(frames, None, model.meaning.feature_names)
-            known = None if labels is None else load_labels(labels, len(given))
+            known = None if labels is None else load_labels(labels, len(given), model.meaning.task)
         key = (None if frames is None else sha256(frames), None if labels is None else sha256(labels), clip)
         return cls(model, frames, given, known, clip, key)
 
@@ -89,9 +89,21 @@ class Samples:
         return self._received[1]
 
     def confusion(self, outputs: Batch) -> tuple[tuple[int, ...], ...] | None:
-        """The confusion matrix (``flows.frames.confusion``); None where there are no labels."""
+        """The confusion matrix (``flows.frames.confusion``); None where there are no labels of classes."""
+        if self.model.meaning.task != "classification":
+            return None
         return None if self.labels is None else confusion(outputs, self.labels[: len(classes(outputs))])
 
+    def figures(self, outputs: Batch) -> dict[str, float]:
+        """The figures of another task than classification (``flows.frames.figures``) for the first frames."""
+        meaning = self.model.meaning
+        if meaning.task == "classification" or self.given is None:
+            return {}
+        count = len(next(iter(outputs.values())) if isinstance(outputs, dict) else outputs)
+        return figures(outputs, None if self.labels is None else self.labels[:count], self.frames[:count], meaning)
+
     def score(self, outputs: Batch) -> float | None:
-        """The accuracy of outputs for the first frames; None where there are no labels."""
+        """The accuracy of outputs for the first frames; None where there are no labels of classes."""
+        if self.model.meaning.task != "classification":
+            return None
         return None if self.labels is None else score(outputs, self.labels[: len(classes(outputs))])

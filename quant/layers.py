@@ -24,6 +24,7 @@ __all__ = [
     "CReLU",
     "Conv1d",
     "Conv2d",
+    "Denormalize",
     "InputQuant",
     "Linear",
     "LogitScale",
@@ -478,6 +479,24 @@ class Normalize(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (x - self.offset) / self.scale
+
+
+class Denormalize(torch.nn.Module):
+    """``x * scale + offset`` (K,): a network's numbers, of about unit size, in the scale of the data's.
+
+    The host computes it, in float32 as here, behind the network's output.
+    """
+
+    offset: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, offset: torch.Tensor, scale: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("offset", offset)
+        self.register_buffer("scale", scale)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.scale + self.offset
 
 
 class LogitScale(torch.nn.Module):

@@ -347,7 +347,9 @@ def trained(result: dict[str, Any], folder: Path) -> None:
     again = " (unchanged, from an earlier run)" if result.get("cached") else ""
     done = len(result["fit"]["history"])
     took = f"{done} epochs, {result['seconds']:.1f} s{again}"
-    out.print(f"test accuracy {result['accuracy']['test']:.2%} after {took}")
+    reached = result["figures"]["test"]
+    said = f"accuracy {reached['accuracy']:.2%}" if "accuracy" in reached else figures_line(reached)
+    out.print(f"test {said} after {took}")
     totals = result["totals"]
     tables = [row for row in result["layers"] if row["kind"] == "lookup"]
     if len(tables) == len(result["layers"]):
@@ -500,6 +502,14 @@ def ran(result: dict[str, Any], outputs: "Batch") -> None:
             out.print(f"{one_line(name)} {np.array2string(values, threshold=40, edgeitems=4)}".strip(), soft_wrap=True)
 
 
+_FIGURES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "error": "error", "auc": "AUC", "accuracy": "accuracy"}
+
+
+def figures_line(figures: dict[str, float]) -> str:
+    """The figures of a task (``quant.scores``) in a line."""
+    return ", ".join(f"{_FIGURES[name]} {value:.4g}" for name, value in figures.items())
+
+
 _WIDE = 20
 """Largest number of classes whose confusion matrix is printed."""
 
@@ -508,6 +518,14 @@ def _classes(result: dict[str, Any]) -> None:
     """Print how many frames have each class, and the confusion matrix where there are labels."""
     from collections import Counter
 
+    if result.get("figures"):
+        out.print(figures_line(result["figures"]))
+    if "anomaly_scores" in result:
+        each = sorted(result["anomaly_scores"])
+        middle, last = each[len(each) // 2], each[-1]
+        out.print(f"anomaly scores from {each[0]:.4g} to {last:.4g}, half of them up to {middle:.4g}", soft_wrap=True)
+    if "classes" not in result:
+        return
     counts = Counter(map(str, result["classes"])).most_common()
     said = ", ".join(f"{one_line(name)} {count:,}" for name, count in counts[:_WIDE])
     out.print(f"classes: {said}{', ...' if len(counts) > _WIDE else ''}", soft_wrap=True)

@@ -48,7 +48,7 @@ def run(
     x = load_frames(frames, accelerator.graph.inputs[0].shape, meaning.feature_names)
     inputs: list[Inputs] = []
     told: dict[str, Any] = {"clip": clip, "on_inputs": inputs.append}
-    y = load_labels(labels, len(x)) if labels else None
+    y = load_labels(labels, len(x), meaning.task) if labels else None
     counters: dict[str, int] = {}
     if engine == "board":
         if trace:
@@ -65,7 +65,7 @@ def run(
     result["inputs"] = inputs[0].to_json()
     if counters:
         result["board"] = counters
-    result |= predictions(outputs, y, meaning)
+    result |= predictions(outputs, y, x, meaning)
     if out:
         save_frames(out, outputs)
         result["output"] = str(out)

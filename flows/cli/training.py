@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from flows.cli.arguments import AsJson, emit, pairs, rates
+from quant.data.dataset import Task
 from quant.data.normalization import Normalization
 from quant.distillation.settings import TERMS, Distillation
 from quant.errors import QuantWarning
@@ -175,6 +176,18 @@ def train(
             "arrays (.npz, x.npy beside y.npy) (default: digits)"
         ),
     ] = None,
+    task: Annotated[
+        Task | None,
+        typer.Option(
+            help="what is learned: classes, numbers (--target-column for each), or the samples themselves, to find "
+            "anomalous ones (default: classification)",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    download: Annotated[
+        bool,
+        typer.Option("--download", help="fetch a named data set into $BITFABRIC_DATA", rich_help_panel=_DATA),
+    ] = False,
     test_share: Annotated[
         float | None,
         typer.Option(help="share of data without a test set that becomes one (default: 0.2)", rich_help_panel=_DATA),
@@ -366,6 +379,10 @@ def train(
 
     The same again, longer: bitfabric train --config run/train.yaml --epochs 200 -o longer/
 
+    Numbers: bitfabric train tfc-w8a8 --data houses.csv --task regression --target-column price -o run/
+
+    Anomalies: bitfabric train ad-mlp-w8a8 --data sounds.npz --task reconstruction -o run/
+
     A quarter of the weights: bitfabric train tfc-w4a4 --prune 0.75 -o run/
 
     An eighth of the values, in circulant blocks: bitfabric train tfc-w4a4 --tie circulant:8 -o run/
@@ -417,6 +434,8 @@ def train(
     if model is None and "model" not in before:
         raise typer.BadParameter("give a MODEL, for example tfc-w1a1; --list shows all")
     given_data = {
+        "task": task,
+        "download": download or None,
         "test_share": test_share,
         "target": target_column,
         "drop": drop_column,

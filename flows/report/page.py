@@ -27,6 +27,8 @@ from hw.timing import cycles
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+FIGURES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "error": "error", "auc": "AUC"}
+"""Names of the figures of ``quant.scores``."""
 WIDE = 24
 """Largest number of classes whose confusion matrix is shown."""
 NAMES = {"lut": "LUT", "ff": "FF", "bram": "BRAM", "dsp": "DSP"}
@@ -158,6 +160,9 @@ def _tiles(report: BuildReport) -> list[tuple[str, str, str]]:
             tiles.append((NAMES[name], share, f"{used:,} of {usage.available:,} {what}"))
     if report.lookup:
         tiles.append(("tables", f"{report.lookup.tables:,}", f"of the network: {report.lookup.bits}"))
+    emulated = report.verified.get("emulator")
+    for name, value in emulated.figures.items() if emulated else ():
+        tiles.append((FIGURES[name], f"{value:.4g}", f"of {emulated.frames:,} frames" if emulated else ""))
     accuracies = [check.accuracy for check in report.verified.values() if check.accuracy is not None]
     if accuracies:
         frames = next(iter(report.verified.values())).frames

@@ -41,6 +41,7 @@ _FIGURES = {
     "loss": "loss",
     "train_accuracy": "accuracy in training",
     "validation_accuracy": "accuracy on the validation part",
+    "validation_loss": "loss on the validation part",
     "learning_rate": "learning rate",
     "flip_ratio": "share of the weights that an epoch changed",
 }

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydantic import Field
+
 from flows.build_report import Compared, DirectedCounts, RemovalCounts
 from flows.design_point import DesignPoint
 from flows.samples import Samples
@@ -13,12 +15,13 @@ from hw.verification.removal import check_removal
 class Emulated(Compared):
     """The result of the comparison, the ``accuracy`` of the reference (by the name of its engine) and of the emulator,
     what was compared on ``directed`` inputs, the check of channels that were removed, and the emulator's ``confusion``
-    of classes (rows: labels; columns: what the network says)."""
+    of classes (rows: labels; columns: what the network says), or its ``figures`` of another task."""
 
     accuracy: dict[str, float | None]
     directed: DirectedCounts | None = None
     removal: RemovalCounts | None = None
     confusion: tuple[tuple[int, ...], ...] | None = None
+    figures: dict[str, float] = Field(default_factory=dict)
 
 
 class Emulate(Step[Emulated]):
@@ -52,13 +55,15 @@ class Emulate(Step[Emulated]):
         agreement = model.frontend.compare(graph, x)
         directed = model.frontend.check_directed(graph)
         engines = {model.frontend.engine: model.reference.run, "emulator": Emulator(hardware).run}
-        scored = self.samples.labels is not None
+        scored = self.samples.labels is not None or model.meaning.task == "reconstruction"
         outputs = {engine: run(x) for engine, run in engines.items()} if scored else dict.fromkeys(engines)
         accuracy = {engine: None if y is None else self.samples.score(y) for engine, y in outputs.items()}
         counts = DirectedCounts(**vars(directed), summary=directed.summary) if directed else None
         said: dict[str, object] = {"explanation": agreement.explanation, "remark": agreement.remark, "directed": counts}
         if (made := outputs["emulator"]) is not None and (confused := self.samples.confusion(made)) is not None:
             said["confusion"] = confused
+        if made is not None and (reached := self.samples.figures(made)):
+            said["figures"] = reached
         if removal.layers:
             checked = check_removal(removal, hardware, x)
             said["removal"] = RemovalCounts(**vars(checked), summary=checked.summary)

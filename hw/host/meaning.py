@@ -16,12 +16,14 @@ class Meaning:
     """``task``: one of ``TASKS``: outputs are scores of classes, numbers, or the frame itself again.
 
     ``class_names``: of the classes, or of the numbers, in the order of the outputs; ``feature_names``: of the numbers
-    of a frame. Each is empty where the model does not state it.
+    of a frame; ``scales``: what an error of each number of an output is a part of. Each is empty where the model does
+    not state it.
     """
 
     task: str = "classification"
     class_names: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
+    scales: tuple[float, ...] = ()
 
     def named(self, predicted: np.ndarray) -> list[str]:
         """Classes ``(N,)`` by their names, or numbers where a class has none."""
@@ -38,9 +40,13 @@ class Meaning:
         task = data.get("task", TASKS[0])
         names = [data.get(key, ()) for key in ("class_names", "feature_names")]
         listed = (isinstance(each, list | tuple) and all(isinstance(name, str) for name in each) for each in names)
-        if task not in TASKS or not all(listed):
-            raise ValueError("a task and lists of names")
-        return cls(task, *map(tuple, names))
+        scales = data.get("scales", ())
+        numbers = isinstance(scales, list | tuple) and all(
+            isinstance(each, int | float) and each > 0 for each in scales
+        )
+        if task not in TASKS or not all(listed) or not numbers:
+            raise ValueError("it needs a task, lists of names and positive scales")
+        return cls(task, tuple(names[0]), tuple(names[1]), tuple(map(float, scales)))
 
 
 def classes(outputs: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:

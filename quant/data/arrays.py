@@ -16,8 +16,10 @@ _SPLIT = ("x_train", "y_train", "x_test", "y_test")
 _NAMES = ("classes", "class_names")
 
 
-def read_npz(path: Path) -> Parts:
+def read_npz(path: Path, labelled: bool = True) -> Parts:
     """Reads ``x_train``, ``y_train`` and, if there are any, ``x_test``, ``y_test``; or ``x`` and ``y``; or JPEG files.
+
+    Without ``labelled``, each ``y`` may be missing, and is 0 then.
 
     The case of the names does not matter. ``classes`` or ``class_names`` are strings, one for each class.
     """
@@ -30,21 +32,25 @@ def read_npz(path: Path) -> Parts:
             return _jpegs(file)
         wanted = {name for name in (*_SPLIT, "x", "y", *_NAMES) if name in stored}
         arrays = {name: _array(file, stored[name], path) for name in wanted}
-    return _parts(arrays, path)
+    return _parts(arrays, path, labelled)
 
 
-def read_npy(place: Path) -> Parts:
+def read_npy(place: Path, labelled: bool = True) -> Parts:
     """Reads a folder with ``x_train.npy`` and so on, or ``x.npy`` and ``y.npy``; or the pair of a file ``x*.npy``."""
     if place.is_dir():
         stored = {path.stem.lower(): path for path in sorted(place.glob("*.npy"))}
-        return _parts({name: _npy(stored[name]) for name in (*_SPLIT, "x", "y", *_NAMES) if name in stored}, place)
+        return _parts(
+            {name: _npy(stored[name]) for name in (*_SPLIT, "x", "y", *_NAMES) if name in stored}, place, labelled
+        )
     partner = place.with_name(f"{'y' if place.name[:1] == 'x' else 'Y'}{place.name[1:]}")
+    if not labelled and not partner.is_file():
+        return _parts({"x": _npy(place)}, place, labelled)
     if place.name[:1] not in ("x", "X") or not partner.is_file():
         raise QuantError(
             f"{place} has no labels beside it: name the samples x.npy and the labels y.npy, in the same folder",
             status=2,
         )
-    return _parts({"x": _npy(place), "y": _npy(partner)}, place)
+    return _parts({"x": _npy(place), "y": _npy(partner)}, place, labelled)
 
 
 def is_npy_folder(folder: Path) -> bool:
@@ -52,7 +58,10 @@ def is_npy_folder(folder: Path) -> bool:
     return any(path.stem.lower() in ("x_train", "x") for path in folder.glob("*.npy"))
 
 
-def _parts(arrays: Mapping[str, np.ndarray], source: Path) -> Parts:
+def _parts(arrays: Mapping[str, np.ndarray], source: Path, labelled: bool) -> Parts:
+    if not labelled:
+        normal = {f"y{name[1:]}": np.zeros(len(x), int) for name, x in arrays.items() if name.startswith("x")}
+        arrays = {**normal, **arrays}
     names = next((arrays[name] for name in _NAMES if name in arrays), None)
     if names is not None and (names.dtype.kind not in "US" or names.ndim != 1):
         raise QuantError(f"{source}: the names of classes are {names.dtype} {names.shape}, not strings (N,)", status=2)

@@ -1,23 +1,35 @@
 """A data set in memory, and the parts of one as its file holds them."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from quant.errors import QuantError
 
+Task = Literal["classification", "regression", "reconstruction"]
+"""What a network learns from a data set.
+
+- ``classification``: the class of a sample. Targets are classes (N,) int64.
+- ``regression``: numbers. Targets are (N, K) float32.
+- ``reconstruction``: the sample itself, as an autoencoder does, to find anomalous ones. Targets (N,) int64 are 0 for
+  normal and 1 for anomalous samples: labels 0 and 1, or whether a label is one that does not occur in the training set.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Images (N, C, H, W) or features (N, F), and labels (N,) int64.
+    """Images (N, C, H, W) or features (N, F), and the targets of a task (``quant.data.Task``).
 
     Values are those of the source, as the driver of a board takes them: whole numbers ``low..high`` where ``scale`` and
     ``offset`` are None, else float32. A network then converts them to codes ``low..high`` itself,
     ``clip(round((x - offset) / scale), low, high)`` (``quant.layers.Normalize``). ``scale`` and ``offset`` are
     float32 and of the shape (F,) or (C, 1, 1).
 
-    ``class_names`` and ``feature_names`` are those of the source, None where it has none.
+    ``classes`` is the number of classes, or of the numbers that a network gives. Those are scaled by the network
+    itself, from values around 0: ``target_offset + target_scale * value``, both (K,) float32; None for classes.
+    ``class_names``, of the classes or of these numbers, and ``feature_names`` are those of the source, None where it
+    has none.
     """
 
     name: str
@@ -32,6 +44,9 @@ class DataSet:
     offset: np.ndarray | None = None
     class_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
+    task: Task = "classification"
+    target_offset: np.ndarray | None = None
+    target_scale: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -48,6 +63,12 @@ class DataSet:
         }
         if self.scale is not None and self.offset is not None:
             options["normalization"] = {"offset": self.offset.tolist(), "scale": self.scale.tolist()}
+        if self.target_offset is not None and self.target_scale is not None:
+            options["targets"] = {
+                "task": self.task,
+                "offset": self.target_offset.tolist(),
+                "scale": self.target_scale.tolist(),
+            }
         if self.class_names is not None:
             options["class_names"] = list(self.class_names)
         if self.feature_names is not None:
@@ -59,6 +80,7 @@ class DataSet:
 class Parts:
     """The arrays of a source before labels are encoded and values are normalized. ``x_test`` and ``y_test`` are None
     where the source has no test set of its own. ``whole``: whether integer features are kept in up to 16 bits.
+    ``target_names``: of the columns of ``y_train`` where they have names.
     ``numbered``: labels are the classes 0, 1, ... even where some do not occur."""
 
     x_train: np.ndarray
@@ -68,6 +90,7 @@ class Parts:
     class_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
     whole: bool = True
+    target_names: tuple[str, ...] | None = None
     numbered: bool = False
 
 

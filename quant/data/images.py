@@ -23,12 +23,14 @@ def is_image_folder(folder: Path) -> bool:
     return any(_images(each) for each in _folders(folder)) or _parted(folder) is not None
 
 
-def read_images(folder: Path, size: Size | None = None, channels: int | None = None) -> Parts:
+def read_images(folder: Path, size: Size | None = None, channels: int | None = None, labelled: bool = True) -> Parts:
     """Reads ``folder/CLASS/*.png`` and so on, or ``folder/train/CLASS/*`` and ``folder/test/CLASS/*``.
 
     The classes are the folders in alphabetical order, as in torchvision's ImageFolder. Images have 1 channel if all are
     grey, else 3; transparency is dropped, and the orientation that a camera notes is applied. ``channels`` converts
     them all to 1 (grey) or 3. ``size`` (height, width) scales them all; without it they must have one size.
+
+    Without ``labelled``, a class may have no images for the training.
 
     Returns images (N, C, H, W) uint8, or uint16 if all are grey with 16 bits.
 
@@ -43,7 +45,8 @@ def read_images(folder: Path, size: Size | None = None, channels: int | None = N
     names = tuple(sorted({each.name for place in places for each in _folders(place)}))
     for place in places:
         for name in names:
-            if not (place / name).is_dir() or not _images(place / name):
+            missing = not (place / name).is_dir()
+            if (missing and (labelled or len(places) == 1)) or (not missing and not _images(place / name)):
                 raise QuantError(f"{place / name} holds no images ({', '.join(SUFFIXES[:3])}, ...)", status=2)
     if channels is None:
         channels = 1 if all(_is_grey(module, path) for path in _all(places, names)) else 3
@@ -91,7 +94,7 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _all(places: tuple[Path, ...], names: tuple[str, ...]) -> list[Path]:
-    return [path for place in places for name in names for path in _images(place / name)]
+    return [path for place in places for name in names if (place / name).is_dir() for path in _images(place / name)]
 
 
 def _is_grey(module: Any, path: Path) -> bool:

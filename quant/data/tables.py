@@ -33,9 +33,9 @@ def read_tables(place: Path, target: Sequence[str] | None, drop: Sequence[str], 
     """Reads a table, or a folder with ``train`` and ``test`` as tables.
 
     ``target`` names the columns of the label, or of the numbers to predict. None: the column named label, class,
-    target or y, else the last one. ``targets=False``: there is none, unless ``target`` names one. ``drop`` names
-    columns that are no features. A column without a name has its number, from 1 on. The other columns are the
-    features: finite numbers.
+    target or y, else the last one. ``targets=False``: there is none, and labels are 0, unless ``target`` names one.
+    ``drop`` names columns that are no features. A column without a name has its number, from 1 on. The other columns
+    are the features: finite numbers.
 
     Raises QuantError (status 2) for a cell that is missing or no number, with its line and column.
     """
@@ -62,9 +62,10 @@ def read_tables(place: Path, target: Sequence[str] | None, drop: Sequence[str], 
     if len(labels) == 1:
         y = _labels(table, labels[0])
     else:
-        y = np.stack([_numbers(table, index) for index in labels], axis=1) if labels else np.zeros((len(x), 0))
+        y = np.stack([_numbers(table, index) for index in labels], axis=1) if labels else np.zeros(len(x), int)
     names = tuple(table.names[index] for index in features) if table.header else None
-    return Parts(x, y, feature_names=names, whole=False)
+    target_names = tuple(table.names[index] for index in labels) if table.header and labels else None
+    return Parts(x, y, feature_names=names, whole=False, target_names=target_names)
 
 
 def is_table_folder(folder: Path) -> bool:

@@ -99,3 +99,13 @@ def kws_mlp(scheme: Scheme, **options: Any) -> MLP:
     """
     defaults = {"hidden": (256, 256, 256), "input_shape": (490,), "classes": 12, "in_range": (-128, 127)}
     return MLP(scheme, **{**defaults, **options})
+
+
+def ad_mlp(scheme: Scheme, **options: Any) -> MLP:
+    """Anomaly detection: an autoencoder of hidden layers 4 x 128, 8, 4 x 128; by default 640 features in -128..127.
+
+    The reference model of MLPerf Tiny (Banbury et al. 2021): five frames of 128 mel bands. For task reconstruction.
+    """
+    wide = (128,) * 4
+    defaults = {"hidden": (*wide, 8, *wide), "input_shape": (640,), "classes": 640, "in_range": (-128, 127)}
+    return MLP(scheme, **{**defaults, **options})

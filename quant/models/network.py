@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from quant import layers
+from quant.data.dataset import Task
 from quant.errors import QuantError
 from quant.models.source import Source
 from quant.schemes.scheme import Scheme
@@ -29,6 +30,8 @@ class Network(torch.nn.Module):
     and ``feature_names`` are those of the data, None where it has none.
     """
 
+    scale: torch.nn.Module
+    task: Task = "classification"
     class_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
     options: dict[str, Any]  # the arguments of ``create_model`` besides name and scheme
@@ -65,12 +68,15 @@ class Network(torch.nn.Module):
         normalization: Mapping[str, Any] | None = None,
         class_names: Sequence[str] | None = None,
         feature_names: Sequence[str] | None = None,
+        targets: Mapping[str, Any] | None = None,
     ) -> None:
         """Adds what the data set's samples of ``shape`` have besides their range.
 
         ``normalization``: ``offset`` and ``scale``, arrays that broadcast to a sample: the network then takes the
         data's own values x and computes the codes ``round((x - offset) / scale)`` within ``in_range`` itself
         (``quant.layers.Normalize``). ``class_names`` and ``feature_names`` are written to exported files.
+        ``targets``: the ``task`` of numbers (``quant.data.Task``), with their ``offset`` and ``scale`` (classes,),
+        which the network computes behind its last layer (``quant.layers.Denormalize``).
 
         Raises QuantError (status 2) for names or arrays that do not fit the network.
         """
@@ -79,6 +85,8 @@ class Network(torch.nn.Module):
                 raise QuantError(f"{len(names)} {what} names for the {count} of {self.name}: give one each", status=2)
         self.class_names = None if class_names is None else tuple(class_names)
         self.feature_names = None if feature_names is None else tuple(feature_names)
+        if targets is not None:
+            self._give_numbers(**targets)
         if normalization is None:
             return
         affine = [_operand(normalization[name], shape, self.input_shape, name) for name in ("offset", "scale")]
@@ -86,6 +94,28 @@ class Network(torch.nn.Module):
         if self.scheme.quantizes and not isinstance(self.input, layers.InputQuant):
             stages.append(layers.InputQuant(8, *self.in_range))
         self.input = torch.nn.Sequential(*stages, self.input)
+
+    def _give_numbers(self, task: Task, offset: Any, scale: Any) -> None:
+        if not hasattr(self, "output"):
+            raise QuantError(
+                f"model {self.name} counts votes for classes and gives no numbers for task {task}: take another model",
+                status=2,
+            )
+        affine = [torch.as_tensor(each, dtype=torch.float32) for each in (offset, scale)]
+        if any(each.shape != (self.classes,) for each in affine):
+            raise QuantError(
+                f"{self.name} gives {self.classes} numbers, not {len(affine[0])}: leave classes out", status=2
+            )
+        self.task = task
+        self.scale = torch.nn.Sequential(self.scale, layers.Denormalize(*affine))
+
+    @property
+    def target_scale(self) -> torch.Tensor | None:
+        """The scale (classes,) of the numbers that the network gives; None for classes."""
+        if self.task == "classification":
+            return None
+        found: torch.Tensor = self.scale[-1].scale  # type: ignore[index, assignment]
+        return found
 
     @property
     def normalizes(self) -> bool | None:

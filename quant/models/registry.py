@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # family -> module of its builder, a function named like the family with underscores for dashes. The module imports
 # torch, so it is imported when the family is first used.
 _MODULES = {
-    **dict.fromkeys(("tfc", "sfc", "lfc", "lenet-300-100", "jsc-mlp", "kws-mlp"), "quant.models.mlp"),
+    **dict.fromkeys(("tfc", "sfc", "lfc", "lenet-300-100", "jsc-mlp", "kws-mlp", "ad-mlp"), "quant.models.mlp"),
     **dict.fromkeys(("alexnet", "cnv", "lenet5", "lenet5-caffe", "vgg-small", "vgg16", "vgg19"), "quant.models.plain"),
     **dict.fromkeys(("all-cnn-c", "nin", "squeezenet"), "quant.models.pooled"),
     **dict.fromkeys(("resnet8", "resnet20", "resnet56", "resnet110"), "quant.models.resnet"),
@@ -31,7 +31,7 @@ _ONLY_SCHEMES = dict.fromkeys(("lookup-s", "lookup-m", "lookup-l"), "lookup")
 # family -> builder that was passed to ``register_model``
 _REGISTERED: dict[str, Callable[..., "Network"]] = {}
 # options of every family that describe the data
-_DESCRIPTIONS = ("normalization", "class_names", "feature_names")
+_DESCRIPTIONS = ("normalization", "class_names", "feature_names", "targets")
 _LISTED = ("w1a1", "w1a2", "w2a2", "wternarya2", "w4a4", "w8a8", "w16a16", "float")
 
 

@@ -117,7 +117,9 @@ def _describe(wrapper: ModelWrapper, model: torch.nn.Module) -> None:
     """States in the file's metadata what the numbers of frames and outputs mean, where the network knows it."""
     if not isinstance(model, Network):
         return
-    known = {"class_names": model.class_names, "feature_names": model.feature_names}
+    known: dict[str, Any] = {"class_names": model.class_names, "feature_names": model.feature_names}
+    if model.target_scale is not None:
+        known |= {"task": model.task, "scales": model.target_scale.tolist()}
     if stated := {name: value for name, value in known.items() if value is not None}:
         wrapper.model.metadata_props.add(key=MEANING, value=json.dumps(stated))
 

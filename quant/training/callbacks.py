@@ -1,7 +1,9 @@
 """Lightning callbacks of a training: the progress bar, the best epoch, checkpoints."""
 
+import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +77,17 @@ class Bar(Callback):
 
 
 class KeepBest(Callback):
-    """Keeps the parameters of the epoch with the best accuracy on the validation part (the latest of equals).
+    """Keeps the parameters of the epoch with the best ``quality`` on the validation part (the latest of equals).
 
     Ends the training after ``patience`` epochs without an improvement (None: never). Epochs that end before the step
     ``first`` do not count: their weights are not pruned yet.
     """
 
+    quality: Callable[[torch.nn.Module, torch.Tensor, torch.Tensor], float] = staticmethod(accuracy)
+
     def __init__(self, x: torch.Tensor, y: torch.Tensor, patience: int | None) -> None:
         self.x, self.y, self.patience, self.first = x, y, patience, 0
-        self.accuracy, self.epoch, self.latest = -1.0, 0, 0.0
+        self.accuracy, self.epoch, self.latest = -math.inf, 0, 0.0
         self.state: dict[str, torch.Tensor] = {}
 
     def on_train_start(self, trainer: Any, _module: Any) -> None:
@@ -91,7 +95,7 @@ class KeepBest(Callback):
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         # Processes that train together must all follow the decision of the first.
-        self.latest = trainer.strategy.broadcast(accuracy(module.model, self.x, self.y))
+        self.latest = trainer.strategy.broadcast(self.quality(module.model, self.x, self.y))
         if self.latest >= self.accuracy and trainer.global_step >= self.first:
             self.accuracy, self.epoch = self.latest, trainer.current_epoch + 1
             self.state = {name: value.detach().clone() for name, value in module.model.state_dict().items()}

@@ -93,6 +93,12 @@ def compress_run(
             f"{origin} has changed since {source} was trained on it: give the same data (--data), or train again",
             status=2,
         )
+    if dataset.task != "classification":
+        raise QuantError(
+            f"{source} is for {dataset.task}, and compress measures classes: train a smaller network, or prune it in "
+            "its training (--prune)",
+            status=2,
+        )
     if Path(out).resolve() == source.resolve():
         raise QuantError(f"{out} is the run to compress: choose another folder (-o)", status=2)
     patterns = None if not layers else tuple(layers)

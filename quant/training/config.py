@@ -29,8 +29,9 @@ __all__ = [
     "Tying",
 ]
 
-Loss = Literal["cross_entropy", "squared_hinge"]
-"""Loss functions by name (see ``quant.training.lightning_module.LOSSES``)."""
+Loss = Literal["cross_entropy", "squared_hinge", "mse", "huber"]
+"""Loss functions by name: of classes (``quant.training.lightning_module.LOSSES``), and of the numbers of a regression
+or reconstruction (``quant.training.objective.NUMBER_LOSSES``)."""
 
 Augmentation = Literal["shift", "flip-crop"]
 """Random changes of training images by name (see ``quant.training.batches.AUGMENTATIONS``)."""
@@ -231,8 +232,8 @@ class TrainConfig:
     - ``batch_size``: samples per step over all devices, at least 2.
     - ``learning_rate``: first and last rate of a half cosine, which decreases from epoch to epoch; or only the first,
       and the last is the same part of it as the scheme's. None: the scheme's.
-    - ``loss``: "cross_entropy" or "squared_hinge" (``quant.training.lightning_module.squared_hinge``). None: the
-      scheme's.
+    - ``loss``: "cross_entropy" or "squared_hinge" (``quant.training.lightning_module.squared_hinge``) of classes,
+      "mse" or "huber" of numbers, in parts of their deviation. None: the scheme's, or "mse".
     - ``label_smoothing``: of the cross entropy, from 0 to below 1 (Szegedy et al., "Rethinking the Inception
       architecture for computer vision", CVPR 2016, section 7).
     - ``class_weights``: of the loss, one for each class; "balanced": in inverse ratio to the number of its samples, so

@@ -18,6 +18,7 @@ from quant.quantizers.glorot import glorot_bound
 from quant.schemes.scheme import Scheme
 from quant.training.batches import Batches
 from quant.training.callbacks import KeepBest
+from quant.training.objective import Objective
 
 
 def squared_hinge(logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
@@ -85,17 +86,19 @@ def parameter_groups(model: torch.nn.Module, learning_rate: float) -> list[dict[
 class Epoch:
     """Results of one epoch: means over its batches, in training mode and with augmented images.
 
-    Only ``validation_accuracy`` is measured on the validation part, in eval mode. ``flip_ratio`` is the fraction of the
+    Only ``validation_accuracy`` is measured on the validation part, in eval mode; for numbers (``quant.data.Task``) it
+    is ``validation_loss``, and there are no accuracies. ``flip_ratio`` is the fraction of the
     weights' integer codes that the epoch changed (None if no weight is quantized). If it does not fall to about 0 at
     the end, the last learning rate should be lower.
     """
 
     epoch: int
     loss: float
-    train_accuracy: float
+    train_accuracy: float | None
     validation_accuracy: float | None
     learning_rate: float
     flip_ratio: float | None
+    validation_loss: float | None = None
 
 
 class Training(lightning.LightningModule):
@@ -104,7 +107,7 @@ class Training(lightning.LightningModule):
     def __init__(
         self,
         model: Network,
-        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        objective: Objective,
         rates: tuple[float, float],
         epochs: int,
         batches: Batches,
@@ -114,7 +117,7 @@ class Training(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.model, self.rates, self.epochs, self.batches = model, rates, epochs, batches
-        self.loss_function, self.guide, self.best = loss, guide, best
+        self.objective, self.guide, self.best = objective, guide, best
         self.request = json.dumps(request)
         self.schemes = scheme_layers(model)
         self.history: list[Epoch] = []
@@ -136,10 +139,10 @@ class Training(lightning.LightningModule):
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         x, y = batch
         logits = self.model(x)
-        loss = self.loss_function(logits, y)
+        loss = self.objective.loss(logits, x, y)
         if self.guide is not None:
             loss = self.guide(logits, x, y, loss, self.current_epoch)
-        self.sums += torch.stack((loss.detach(), (logits.argmax(1) == y).sum()))
+        self.sums += torch.stack((loss.detach(), self.objective.hits(logits, y)))
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -159,13 +162,14 @@ class Training(lightning.LightningModule):
         count = sum(code.numel() for code in codes)
         self.codes = codes
         loss, hits = (self.trainer.strategy.reduce(self.sums, reduce_op="sum") / len(self.batches)).tolist()
-        epoch = self.current_epoch
+        epoch, classes = self.current_epoch, self.objective.task == "classification"
         self.history.append(
             Epoch(
                 epoch=epoch + 1,
                 loss=loss / self.trainer.world_size,
-                train_accuracy=hits / self.batches.size,
-                validation_accuracy=None if self.best is None else self.best.latest,
+                train_accuracy=hits / self.batches.size if classes else None,
+                validation_accuracy=self.best.latest if self.best is not None and classes else None,
+                validation_loss=None if self.best is None or classes else -self.best.latest,
                 learning_rate=self.rate(epoch),
                 flip_ratio=flips / count if count else None,
             )

@@ -6,10 +6,9 @@ import os
 import signal
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException, SI
 from quant.compression.tying import tie_layers
 from quant.cost import CostModel
 from quant.data import DataSet, load_data, stratified
+from quant.data.splits import any_samples
 from quant.distillation.guide import Guide
 from quant.distillation.pseudo import pseudo_data
 from quant.distillation.teacher import Teacher, TeacherLike
 from quant.errors import QuantError
-from quant.metrics import accuracy, summary
+from quant.metrics import summary
 from quant.models.network import Network, check_input_shape
 from quant.training.batches import Batches
 from quant.training.callbacks import Bar, KeepBest, KeepCheckpoint
@@ -36,6 +36,7 @@ from quant.training.config import TrainConfig, TrainerOptions, check_label_smoot
 from quant.training.lightning_module import LOSSES, Epoch, Training, hand_out
 from quant.training.logs import make_logger
 from quant.training.lookup import SAMPLES, LookupTraining, freeze_constants, has_tables
+from quant.training.objective import NUMBER_LOSSES, make_objective
 from quant.training.penalties import penalty_of, penalty_savings
 from quant.training.pruning import hardware_savings, pruning_callbacks
 
@@ -46,14 +47,15 @@ SMALL = 3e7
 
 @dataclass(frozen=True)
 class FitResult:
-    """Result of a training. Accuracies are fractions of 1.
+    """Result of a training. Accuracies are fractions of 1; None for numbers (``quant.data.Task``). ``figures`` are
+    those of the task (``quant.scores``) on the ``train`` and ``test`` set.
 
     ``epoch`` is the epoch whose parameters the model now has. ``epochs`` is the requested number of epochs; ``history``
     contains the completed ones.
     """
 
-    train_accuracy: float
-    test_accuracy: float
+    train_accuracy: float | None
+    test_accuracy: float | None
     validation_accuracy: float | None
     epoch: int
     epochs: int
@@ -63,6 +65,7 @@ class FitResult:
     batch_size: int
     seed: int
     history: list[Epoch]
+    figures: dict[str, dict[str, float]]
 
 
 def fit(
@@ -121,12 +124,15 @@ def fit(
     epochs, seed, batch_size = config.epochs, config.seed, config.batch_size
     if isinstance(data, str):
         data = load_data(data, seed)
-    loss: str = model.scheme.loss if config.loss is None else config.loss
+    usual = model.scheme.loss if data.task == "classification" else "mse"
+    loss: str = usual if config.loss is None else config.loss
     rates = config.rates(model.scheme.learning_rate)
     _check(config, loss, model, data)
     weight = _class_weights(config, model, data)
     if config.tie is not None:
         tie_layers(model, config.tie.structure, config.tie.layers, start="sample")
+    if teacher is not None and data.task != "classification":
+        raise QuantError(f"a teacher teaches classes, but {data.name} is for {data.task}: leave it out", status=2)
     tutor = None if teacher is None else Teacher(teacher, model)
     saved = None if config.prune is None else hardware_savings(model, config.prune, cost)
     channels = None if config.slimming is None else penalty_savings(model, config.slimming, cost)
@@ -153,7 +159,10 @@ def fit(
         _check_checkpoint(kept.path, request, fixed)  # type: ignore[union-attr]
 
     work = batch_size * summary(model).macs
-    apart = torch.from_numpy(stratified(data.y_train, config.validation, seed))
+    classes = data.task == "classification"
+    share = config.validation
+    chosen = stratified(data.y_train, share, seed) if classes else any_samples(len(data.y_train), share, seed)
+    apart = torch.from_numpy(chosen)
     x, y = torch.tensor(data.x_train), torch.tensor(data.y_train)  # copies, as the arrays may be read-only
     best = KeepBest(_inputs(model, x[apart]), y[apart], config.patience) if config.validation else None
     bar = Bar(model.name, epochs)
@@ -191,16 +200,18 @@ def fit(
             guide = Guide(model, tutor.to(device), config.distill, _inputs(model, known).float(), labels, epochs)
             if best is not None and guide.hint_epochs:
                 best.first = max(best.first, (guide.hint_epochs + 1) * len(batches))
-        loss_function = partial(LOSSES[loss], weight=None if weight is None else weight.to(device))
-        if config.label_smoothing:
-            loss_function = partial(loss_function, label_smoothing=config.label_smoothing)
+        scale = None if model.target_scale is None else model.target_scale.to(device)
+        weight = None if weight is None else weight.to(device)
+        objective = make_objective(data.task, _losses(data)[loss], weight, config.label_smoothing, scale)
+        if best is not None:
+            best.quality = objective.quality
         torch.manual_seed(seed + rank)
         if tables is not None:
             order = torch.randperm(len(batches.x), generator=torch.Generator().manual_seed(seed))[:SAMPLES]
             tables.plan(epochs * len(batches), _inputs(model, batches.x[order]).float())
             if not resumed:
                 tables.prepare(model.to(device))
-        training = Training(model, loss_function, rates, epochs, batches, request, guide, best)
+        training = Training(model, objective, rates, epochs, batches, request, guide, best)
         try:
             _run(runner, training, batches, kept.path if resumed else None)  # type: ignore[union-attr]
         finally:
@@ -220,10 +231,12 @@ def fit(
     model.eval()
     seconds = time.perf_counter() - start
     x_test, y_test = (torch.tensor(a, device=device) for a in (data.x_test, data.y_test))
+    parts = {"train": (_inputs(model, x), y), "test": (_inputs(model, x_test), y_test)}
+    reached = {part: objective.figures(model, *pair) for part, pair in parts.items()}
     return FitResult(
-        train_accuracy=accuracy(model, _inputs(model, x), y),
-        test_accuracy=accuracy(model, _inputs(model, x_test), y_test),
-        validation_accuracy=None if best is None else best.accuracy,
+        train_accuracy=reached["train"].get("accuracy"),
+        test_accuracy=reached["test"].get("accuracy"),
+        validation_accuracy=None if best is None or not classes else best.accuracy,
         epoch=len(training.history) if best is None else best.epoch,
         epochs=epochs,
         seconds=seconds,
@@ -232,6 +245,7 @@ def fit(
         batch_size=batch_size,
         seed=seed,
         history=training.history,
+        figures=reached,
     )
 
 
@@ -239,9 +253,18 @@ def _pseudo(
     multiple: int, x: torch.Tensor, data: DataSet, teacher: Teacher, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Samples made up from the training set ``x``, with the teacher's labels."""
-    made = pseudo_data(x.cpu().numpy(), multiple, low=data.low, high=data.high, seed=seed)
-    samples = torch.from_numpy(made).to(x.device)
+    values = x.cpu().numpy()
+    if data.scale is None or data.offset is None:
+        made = pseudo_data(values, multiple, low=data.low, high=data.high, seed=seed)
+    else:
+        codes = np.clip(np.rint((values - data.offset) / data.scale), data.low, data.high)
+        made = pseudo_data(codes, multiple, low=data.low, high=data.high, seed=seed) * data.scale + data.offset
+    samples = torch.from_numpy(made.astype(values.dtype)).to(x.device)
     return samples, torch.cat([teacher(part.float()).argmax(1) for part in samples.split(1000)])
+
+
+def _losses(data: DataSet) -> dict[str, Callable[..., torch.Tensor]]:
+    return LOSSES if data.task == "classification" else NUMBER_LOSSES
 
 
 def _inputs(model: Network, x: torch.Tensor) -> torch.Tensor:
@@ -250,9 +273,17 @@ def _inputs(model: Network, x: torch.Tensor) -> torch.Tensor:
 
 def _check(config: TrainConfig, loss: str, model: Network, data: DataSet) -> None:
     """Raises the errors of ``fit`` that depend on the network or on the data."""
-    if loss not in LOSSES:
-        raise QuantError(f"no loss {loss!r}: choose {' or '.join(LOSSES)}", status=2)
-    check_label_smoothing(config.label_smoothing, loss)
+    if loss not in _losses(data):
+        raise QuantError(f"no loss {loss!r} for {data.task}: choose {' or '.join(_losses(data))}", status=2)
+    check_label_smoothing(config.label_smoothing, loss if data.task == "classification" else "none")
+    if data.task != "classification" and config.class_weights is not None:
+        raise QuantError(f"class_weights are for classes, but {data.name} is for {data.task}", status=2)
+    if model.task != data.task:
+        raise QuantError(
+            f"{data.name} is for {data.task}, and {model.name} was created for {model.task}: take "
+            "create_model(name, **data.options)",
+            status=2,
+        )
     if config.augment is not None and len(data.shape) != 3:
         raise QuantError(
             f"augment={config.augment!r} is for images, but {data.name} has inputs of shape {data.shape}", status=2

@@ -84,9 +84,10 @@ def write_network(model: "Network", result: "FitResult | None", dataset: DataSet
     """
     import torch
 
-    from quant.metrics import accuracy, summary
+    from quant.metrics import summary
     from quant.models.network import model_inputs
     from quant.qonnx.export import export
+    from quant.training.objective import figures
 
     model.cpu()
     x_test = model_inputs(model, dataset.x_test)
@@ -100,16 +101,18 @@ def write_network(model: "Network", result: "FitResult | None", dataset: DataSet
     np.save(work / "x_test.npy", x_test)
     np.save(work / "y_test.npy", dataset.y_test)
     if result is None:
-        x_train = torch.from_numpy(model_inputs(model, dataset.x_train))
+        parts = {"train": (model_inputs(model, dataset.x_train), dataset.y_train), "test": (x_test, dataset.y_test)}
         reached = {
-            "train": accuracy(model, x_train, torch.tensor(dataset.y_train)),
-            "test": accuracy(model, torch.from_numpy(x_test), torch.tensor(dataset.y_test)),
+            part: figures(model, dataset.task, torch.from_numpy(x), torch.tensor(y), model.target_scale)
+            for part, (x, y) in parts.items()
         }
     else:
-        reached = {"train": result.train_accuracy, "test": result.test_accuracy}
+        reached = result.figures
     return {
         "scheme": model.scheme.describe(),
-        "accuracy": reached,
+        "task": dataset.task,
+        "accuracy": {part: each.get("accuracy") for part, each in reached.items()},
+        "figures": reached,
         "frames": {"train": len(dataset.x_train), "test": len(dataset.x_test)},
         "input": {
             "low": dataset.low,
