@@ -10,8 +10,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from flows.cli.arguments import AsJson, emit, pairs, rates
-from quant.data.dataset import Task
-from quant.data.normalization import Normalization
+from quant.data.choices import Normalization, Task
 from quant.distillation.settings import TERMS, Distillation
 from quant.errors import QuantWarning
 from quant.training.config import (

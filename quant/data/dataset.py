@@ -1,20 +1,12 @@
 """A data set in memory, and the parts of one as its file holds them."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from quant.data.choices import Task
 from quant.errors import QuantError
-
-Task = Literal["classification", "regression", "reconstruction"]
-"""What a network learns from a data set.
-
-- ``classification``: the class of a sample. Targets are classes (N,) int64.
-- ``regression``: numbers. Targets are (N, K) float32.
-- ``reconstruction``: the sample itself, as an autoencoder does, to find anomalous ones. Targets (N,) int64 are 0 for
-  normal and 1 for anomalous samples: labels 0 and 1, or whether a label is one that does not occur in the training set.
-"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,6 @@
 
 import hashlib
 import tarfile
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +31,9 @@ def fetch(remote: Remote, folder: Path) -> None:
 
     Raises QuantError where the source does not answer, the file has another hash, or the disk is full.
     """
+    import urllib.error  # takes a tenth of a second
+    import urllib.request
+
     with using(folder, "choose another folder", "cannot write to"):
         folder.mkdir(parents=True, exist_ok=True)
     place = folder / remote.name

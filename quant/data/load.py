@@ -10,13 +10,14 @@ import numpy as np
 
 from quant.data import tables
 from quant.data.arrays import is_npy_folder, read_npy, read_npz
+from quant.data.choices import Normalization, Task
 from quant.data.cifar import is_cifar_folder, read_cifar
-from quant.data.dataset import DataSet, Parts, Task, check_lengths
+from quant.data.dataset import DataSet, Parts, check_lengths
 from quant.data.digits import digits
 from quant.data.idx import is_idx_folder, read_idx_folder
 from quant.data.images import is_image_folder, read_images
 from quant.data.named import NAMED, NAMES, read_named
-from quant.data.normalization import Normalization, normalized
+from quant.data.normalization import normalized
 from quant.data.splits import with_test_set
 from quant.data.targets import check_task, target_scale, with_anomalies, with_targets
 from quant.errors import QuantError

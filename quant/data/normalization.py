@@ -1,23 +1,12 @@
 """Values of a source as codes of 8 bits: kept as they are, or an offset and a scale for them."""
 
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
+from quant.data.choices import Normalization
 from quant.data.dataset import Parts
 from quant.errors import QuantError
-
-Normalization = Literal["auto", "none", "standard", "range"]
-"""How values become the codes of a network's input.
-
-- ``none``: they are whole numbers of at most 16 bits, and stay what they are.
-- ``standard``: -128..127, centred at the mean of the training set, with 32 codes per standard deviation: 8 bits cover
-  four deviations on either side. For each feature, or each channel of images.
-- ``range``: 0..255 from the least to the greatest value of the training set. For each feature, or each channel. Images
-  between 0 and 1 have the offset 0 and the scale 1/255.
-- ``auto``: ``none`` for images of whole numbers 0..255 and for features of whole numbers, ``range`` for other images,
-  ``standard`` for other features. Whole numbers of a table are kept only where 8 bits hold them all.
-"""
 
 _CODES = 32
 """Codes per standard deviation."""

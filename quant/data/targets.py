@@ -5,7 +5,8 @@ from typing import get_args
 
 import numpy as np
 
-from quant.data.dataset import Parts, Task
+from quant.data.choices import Task
+from quant.data.dataset import Parts
 from quant.data.labels import with_classes
 from quant.errors import QuantError
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from quant import layers
-from quant.data.dataset import Task
+from quant.data.choices import Task
 from quant.errors import QuantError
 from quant.models.source import Source
 from quant.schemes.scheme import Scheme

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from quant.data.dataset import Task
+from quant.data.choices import Task
 from quant.metrics import accuracy
 from quant.scores import scores
 
