@@ -175,6 +175,15 @@ def here(monkeypatch, capsys):
         (["--teacher", "nowhere"], "no teacher nowhere"),
         (["--patience", 3], "needs a validation part"),
         (["--devices", "3", "--strategy", "nonsense"], "Lightning refuses"),
+        (["--learning-rate", "1e-2", "1e-3"], "takes one value: write --learning-rate 1e-2:1e-3"),
+        (["--learning-rate", "fast"], "'fast' is no number, or two as in 1e-2:1e-4"),
+        (["--learning-rate", "1:2:3"], "more than a first and a last rate"),
+        (["--class-weights", "1,many"], "is no list of numbers, as in --class-weights 1,2.5"),
+        (["--image-size", "32"], "is no height and width, as in --image-size 32x32"),
+        (["--image-size", "8x8"], "image_size (--image-size) is for folders of images, not for the digits"),
+        (["--data", "photoz/"], "no data set 'photoz/'"),
+        (["--config", "none.yaml"], "cannot read none.yaml"),
+        (["--log", "paper"], "paper"),
     ],
 )
 def test_wrong_options_of_a_training(here, tmp_path, options, words):
@@ -257,6 +266,22 @@ def test_train(here, tmp_path):
     assert str(tmp_path / "model.onnx") in text
 
 
+def test_a_training_from_its_file(here, tmp_path):
+    options = ("--epochs", 1, "--learning-rate", "1e-2", "--model-option", "hidden=[16]", "--json")
+    first = json.loads(here("train", "tfc-w4a4", *options, "-o", tmp_path / "a")[1])
+    same = json.loads(here("train", "--config", tmp_path / "a/train.yaml", "-o", tmp_path / "b", "--json")[1])
+    assert same["onnx"] == first["onnx"]
+    longer = ("--config", tmp_path / "a/train.yaml", "--epochs", 2, "--validation", 0.1)
+    other = json.loads(here("train", *longer, "-o", tmp_path / "c", "--json")[1])
+    assert (other["config"]["epochs"], other["config"]["learning_rate"]) == (2, 0.01)
+    assert other["model_options"] == {"hidden": [16]}
+    status, _, error = here("train", "-o", tmp_path / "d")
+    assert (status, "give a MODEL" in error) == (2, True)
+    status, _, error = here("train", "tfc-w4a4", *options, "--resume", "-o", tmp_path / "e")
+    assert status == 0
+    assert "e holds no interrupted training to resume: it starts from the beginning" in error
+
+
 def test_a_collapsed_lookup_network_is_warned_of_in_one_line(here, tmp_path):
     x = np.zeros((40, 6), np.uint8)
     np.savez(tmp_path / "flat.npz", x_train=x, y_train=np.arange(40) % 2, x_test=x, y_test=np.arange(40) % 2)
@@ -295,6 +320,8 @@ def test_train_prunes(here, tmp_path):
 @pytest.mark.quick
 def test_the_list_of_networks_and_schemes(here):
     status, text, _ = here("train", "--list")
+    assert "speech-commands" in text
+    assert "CC BY 4.0" in text
     assert status == 0
     assert "mobilenet-v1" in text
     assert "fixed_point" in text
