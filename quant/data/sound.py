@@ -72,15 +72,15 @@ def hann(length: int) -> np.ndarray:
 def mfcc(samples: np.ndarray) -> np.ndarray:
     """Returns the MFCCs of a second of sound at 16 kHz, (49, 10) float32, as MLPerf Tiny's keyword spotting has them.
 
-    Windows of 40 ms every 20 ms, an FFT of 1,024, 40 mel bands from 20 Hz to 4 kHz, ``log(mel + 1e-6)``, and the first
+    Windows of 30 ms every 20 ms, an FFT of 512, 40 mel bands from 20 Hz to 4 kHz, ``log(mel + 1e-6)``, and the first
     ten coefficients of its DCT-II over ``sqrt(2 * 40)`` (``tf.signal.mfccs_from_log_mel_spectrograms``). The sound
     is divided by its maximum, and zeros follow a shorter one.
     """
     second = np.zeros(16_000)
     most = float(samples.max(initial=0.0))
     second[: len(samples)] = samples[:16_000] / (most if most > 0 else 1.0)
-    spectrum = np.abs(np.fft.rfft(frames_of(second, 640, 320) * hann(640), 1024))
-    mel = np.log(spectrum @ mel_filters_htk(40, 513, 16_000, 20.0, 4_000.0) + 1e-6)
+    spectrum = np.abs(np.fft.rfft(frames_of(second, 480, 320) * hann(480), 512))
+    mel = np.log(spectrum @ mel_filters_htk(40, 257, 16_000, 20.0, 4_000.0) + 1e-6)
     cosines = 2 * np.cos(np.pi * np.arange(10) * (2 * np.arange(40)[:, None] + 1) / 80)
     coefficients: np.ndarray = mel @ cosines / np.sqrt(80.0)
     return coefficients.astype(np.float32)
