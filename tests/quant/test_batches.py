@@ -12,11 +12,12 @@ from quant.errors import QuantError
 from quant.training import lightning_module
 from quant.training.batches import AUGMENTATIONS, Batches, flip_crop, shift
 from quant.training.config import Augmentation, Loss
+from quant.training.objective import NUMBER_LOSSES
 from tests.quant.small_training import model_for, small
 
 
 def test_names_of_losses_and_augmentations():
-    assert set(get_args(Loss)) == set(lightning_module.LOSSES)
+    assert set(get_args(Loss)) == {*lightning_module.LOSSES, *NUMBER_LOSSES}
     assert set(get_args(Augmentation)) == set(AUGMENTATIONS)
 
 

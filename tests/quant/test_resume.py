@@ -60,8 +60,8 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path, monkeypatch, n
 def test_checkpoints_of_another_training_and_damaged_ones(tmp_path):
     data = small()
     fit(model_for(data), data, TrainConfig(epochs=2), checkpoint=tmp_path)
-    with pytest.raises(QuantError, match="with epochs=2 instead of 3") as caught:
-        fit(model_for(data), data, TrainConfig(epochs=3), checkpoint=tmp_path, resume=True)
+    with pytest.raises(QuantError, match="with seed=0 instead of 3") as caught:
+        fit(model_for(data), data, TrainConfig(epochs=2, seed=3), checkpoint=tmp_path, resume=True)
     assert caught.value.status == 2
     (tmp_path / "last.ckpt").write_bytes(b"damaged")
     with pytest.raises(QuantError, match="no checkpoint of a training"):
