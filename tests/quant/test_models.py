@@ -89,6 +89,7 @@ SMALL = {
     "lfc": ({"in_features": 8}, 4),
     "jsc-mlp": ({}, 4),
     "kws-mlp": ({}, 4),
+    "ad-mlp": ({"hidden": (16, 4, 16), "in_features": 20, "classes": 20}, 4),
     "cnv": ({"width": 1 / 16}, 9),
     "lenet5": ({"input_shape": (1, 16, 20)}, 5),
     "vgg-small": ({"width": 1 / 16, "input_shape": (1, 8, 8), "in_range": (0, 16)}, 7),
