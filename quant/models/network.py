@@ -96,7 +96,7 @@ class Network(torch.nn.Module):
         self.input = torch.nn.Sequential(*stages, self.input)
 
     def _give_numbers(self, task: Task, offset: Any, scale: Any) -> None:
-        if not hasattr(self, "output"):
+        if not hasattr(self, "scale"):
             raise QuantError(
                 f"model {self.name} counts votes for classes and gives no numbers for task {task}: take another model",
                 status=2,

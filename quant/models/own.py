@@ -25,7 +25,7 @@ DATA_OPTIONS = ("scheme", "input_shape", "classes", "in_range")
 
 
 class OwnNetwork(Network):
-    """A user's module as a network: it quantizes its input itself."""
+    """A user's module as a network: it quantizes its input itself, codes where the data have a normalization."""
 
     def __init__(
         self, net: torch.nn.Module, name: str, scheme: Scheme, *, input_shape: tuple[int, ...], classes: int,
@@ -33,10 +33,11 @@ class OwnNetwork(Network):
     ) -> None:  # fmt: skip
         super().__init__(name, scheme, input_shape, classes, in_range, encoder=torch.nn.Identity())
         self.net = net
+        self.scale = torch.nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Returns what the user's module returns."""
-        made: torch.Tensor = self.net(x)
+        made: torch.Tensor = self.scale(self.net(self.input(x)))
         return made
 
 

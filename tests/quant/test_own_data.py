@@ -315,3 +315,25 @@ def test_parquet_tables(tmp_path):
         parquet.write_table(pyarrow.table({**columns, name: values}), tmp_path / "own.parquet")
         with pytest.raises(QuantError, match=message):
             load_data(tmp_path / "own.parquet", test_share=0.5)
+
+
+def test_a_network_of_ones_own_takes_the_values_too(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from quant import layers\nimport torch\n"
+        "def make(scheme, input_shape, classes):\n"
+        "    quant = layers.InputQuant(8, -128, 127)\n"
+        "    return torch.nn.Sequential(quant, layers.linear(scheme, input_shape[0], classes, True))\n"
+    )
+    random = np.random.default_rng(0)
+    x = random.normal(size=(80, 3)) * [1, 100, 0.01] + [0, 500, 0]
+    np.savez(tmp_path / "own.npz", x=x, y=3 * x[:, 0] - x[:, 1] / 50)
+    data = load_data(tmp_path / "own.npz", task="regression")
+    torch.manual_seed(0)
+    model = create_model(f"{tmp_path / 'net.py'}:make", "integer", **data.options)
+    assert model.normalizes
+    config = TrainConfig(epochs=30, batch_size=10, learning_rate=3e-2)
+    assert fit(model, data, config).figures["test"]["r2"] > 0.8
+    frames = model_inputs(model, data.x_test)
+    export(model, tmp_path / "model.onnx", frames)
+    found = Emulator(lower(tmp_path / "model.onnx")).run(frames)
+    np.testing.assert_allclose(found, model(torch.from_numpy(frames)).detach().numpy(), rtol=1e-4)
