@@ -34,7 +34,7 @@ def test_each_method_makes_a_run_like_any_other(method, run, tmp_path):
     out = tmp_path / "small"
     trains = METHODS[method].trains
     result = compress_run(run, out, method, epochs=int(trains), options=SHORT.get(method))
-    assert set(content(out)) == PRODUCTS
+    assert set(content(out)) == PRODUCTS - {"train.yaml"}  # the arguments of a training
     written = json.loads((out / "metrics.json").read_text())
     assert json.loads(json.dumps(result)) == {**written, "out": str(out), "cached": False, "rank": 0}
     made, source = written["compression"], json.loads((run / "metrics.json").read_text())
@@ -119,7 +119,7 @@ def test_an_interrupted_compression_resumes_to_the_same_files(method, steps, run
     found = compress_run(run, folder, method, **arguments, resume=True)
     assert found["onnx"] == wanted["onnx"]
     assert found["compression"]["accuracy"] == wanted["compression"]["accuracy"]
-    assert set(content(folder)) == PRODUCTS
+    assert set(content(folder)) == PRODUCTS - {"train.yaml"}
 
 
 def test_bad_input(run, tmp_path):
