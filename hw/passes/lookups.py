@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from hw.ir.graph import Graph, Node
 from hw.kernels.lookup_layer.kernel import LookupLayer
-from hw.kernels.lookup_network.kernel import Layer, LookupNetwork, suits
+from hw.kernels.lookup_network.chain import Layer, suits
+from hw.kernels.lookup_network.kernel import LookupNetwork
 
 
 def fused(graph: Graph) -> Graph:

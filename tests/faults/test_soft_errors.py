@@ -17,6 +17,7 @@ from hw.kernels.accumulate_pool.kernel import AccumulatePool
 from hw.kernels.add.kernel import Add
 from hw.kernels.constant_matrix.kernel import ConstantMatrix
 from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.folded_lookup_network.cases import cases as folded_networks
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.sparse_matrix_vector.cases import balanced
@@ -97,6 +98,10 @@ def fixed(kernel: Kernel) -> Make:
     return lambda rng: kernel
 
 
+def tables(case: str) -> Make:
+    return fixed(dict(folded_networks())[case])
+
+
 KERNELS: dict[str, Make] = {
     "xnor": layer("BIPOLAR", "BIPOLAR"),
     "ternary_inputs": layer("BIPOLAR", "TERNARY"),
@@ -135,6 +140,11 @@ KERNELS: dict[str, Make] = {
     "unsigned_by_powers": powers("UINT7", 3, 3, "DOWN"),
     "requant_by_signs": powers("INT9", 0, 6, "HALF_UP"),
     "wide_requant": requant("INT32", 1 << 29),
+    "tables": tables("classifier"),
+    "tables_of_positions": tables("positions"),
+    "tables_of_signs": tables("signs"),
+    "layers_of_tables": tables("layers"),
+    "sums_of_tables": tables("sums"),
     "sum": fixed(Add((6,), (DataType["INT4"], DataType["UINT3"]), (2, -3), 2, ((-3, 2), (0, 4)))),
     "pool": fixed(AccumulatePool((4, 4, 3), (2, 2), DataType["UINT3"], input_range=(0, 4))),
     "in_logic": lambda rng: ConstantMatrix(layer("INT4", "INT8", (-10, 5))(rng)),

@@ -1,6 +1,6 @@
 """Cases of ``lookup_network``: small kernels for every check, the definition, and the measured grid."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from qonnx.core.datatype import DataType
@@ -10,7 +10,8 @@ from hw.kernels import cases as cases_of
 from hw.kernels.arg_max.kernel import ArgMax
 from hw.kernels.lookup_layer.cases import random_layer
 from hw.kernels.lookup_layer.kernel import LookupLayer
-from hw.kernels.lookup_network.kernel import Layer, LookupNetwork
+from hw.kernels.lookup_network.chain import Layer
+from hw.kernels.lookup_network.kernel import LookupNetwork
 from hw.kernels.popcount_class.kernel import PopcountClass
 from hw.kernels.thermometer.kernel import Thermometer
 
@@ -59,7 +60,12 @@ def cases() -> Iterator[tuple[str, LookupNetwork]]:
 
 def definition(kernel: LookupNetwork, x: np.ndarray) -> tuple[np.ndarray, ...]:
     """The definitions of the layers, one after the other."""
-    for each in kernel.kernels:
+    return defined(kernel.kernels, x)
+
+
+def defined(kernels: Sequence[Kernel], x: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The definitions of ``kernels``, one after the other."""
+    for each in kernels:
         (x,) = cases_of(each.op).definition(each, x)
     return (x,)
 

@@ -5,52 +5,26 @@ the pipeline has one buffer, at its narrow end.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
-
-import numpy as np
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.families import spec_of
-from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding, Kernel
-from hw.ir.origin import Origin
 from hw.ir.stream import Stream
 from hw.kernels.arg_max.kernel import ArgMax
-from hw.kernels.lookup_layer.kernel import LookupLayer
 from hw.kernels.lookup_network import maximum
+from hw.kernels.lookup_network.chain import Layer, LookupChain
 from hw.kernels.popcount_class.kernel import MOST_ADDERS, PopcountClass
 from hw.kernels.shared.pipeline import PipelineKernel, Stage
-from hw.kernels.thermometer.kernel import Thermometer
 
 MARGIN = 0.85
 """Share of a clock's period that the adders between two registers may take in a small design."""
 
 
-@dataclass(frozen=True)
-class Layer:
-    """A node of a graph that has become a part of the pipeline: its name, the edge that it wrote, and its kernel."""
-
-    name: str
-    output: str
-    kernel: Kernel
-    origin: Origin = field(default_factory=Origin)
-
-
-def suits(before: Kernel | None, kernel: Kernel) -> bool:
-    """Whether ``kernel`` can be a part of a pipeline, behind ``before`` (None: as the first one)."""
-    if before is None:
-        return isinstance(kernel, Thermometer | LookupLayer | PopcountClass)
-    after = ArgMax if isinstance(before, PopcountClass) else (LookupLayer, PopcountClass)
-    if not isinstance(before, Thermometer | LookupLayer | PopcountClass) or not isinstance(kernel, after):
-        return False
-    given, taken = before.outputs()[0], kernel.inputs()[0]
-    return (given.shape, given.dtype) == (taken.shape, taken.dtype)
-
-
 @dataclass(frozen=True, eq=False)
-class LookupNetwork(PipelineKernel):
+class LookupNetwork(LookupChain, PipelineKernel):  # type: ignore[override]
     """The ``layers`` one after the other: an optional thermometer, lookup layers, an optional popcount by class, and an
     optional arg-max behind it; each with the same ``prefix``.
 
@@ -63,23 +37,7 @@ class LookupNetwork(PipelineKernel):
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        if not self.layers:
-            raise BitfabricError(f"{self.op} has no layers")
-        before: Kernel | None = None
-        for layer in self.layers:
-            if not suits(before, layer.kernel):
-                behind = f" behind {before.op}" if before else ""
-                raise BitfabricError(f"{self.op}: {layer.name}, {layer.kernel.op}, cannot be in a pipeline{behind}")
-            before = layer.kernel
-
-    @property
-    def kernels(self) -> tuple[Kernel, ...]:
-        """The kernels of the layers."""
-        return tuple(layer.kernel for layer in self.layers)
-
-    @property
-    def prefix(self) -> tuple[int, ...]:  # type: ignore[override]
-        return self.inputs()[0].shape[:-1]
+        self._check_layers()
 
     def inputs(self) -> tuple[Stream, ...]:
         (stream,) = self.kernels[0].inputs()
@@ -88,11 +46,6 @@ class LookupNetwork(PipelineKernel):
     def outputs(self) -> tuple[Stream, ...]:
         (stream,) = self.kernels[-1].outputs()
         return (stream,)
-
-    def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
-        for kernel in self.kernels:
-            frames = kernel.execute(*frames)
-        return frames
 
     # Folding: one, with the settings of the popcount.
 

@@ -6,16 +6,19 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from math import prod
 from textwrap import wrap
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
+from hw import kernels
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding, Kernel, Role, Rtl, Schedule
 from hw.kernels.shared import cell_costs
 
+FOLDED = "folded_lookup_network"
+"""The implementation of networks, lookup layers and popcounts that computes a few tables at a time."""
 MOST_PREFIX = 1 << 24
 """Maximum number of positions of a frame."""
 
@@ -102,7 +105,11 @@ class PipelineKernel(Kernel):
         if any(size < 1 for size in self.prefix) or prod(self.prefix) > MOST_PREFIX:
             raise BitfabricError(f"{self.op}: positions of shape {self.prefix}; each size is 1 or more")
 
-    # Folding: there is one.
+    # Folding: there is one, and another implementation computes a few tables at a time.
+
+    def implementations(self) -> tuple[Kernel, ...]:
+        folded = cast(Any, kernels.get(FOLDED)).of(self)
+        return (self,) if folded is None else (self, folded)
 
     @property
     def folding(self) -> Folding:

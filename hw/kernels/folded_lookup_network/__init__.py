@@ -1,0 +1,1 @@
+"""The kernel ``folded_lookup_network``."""
