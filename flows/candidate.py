@@ -80,7 +80,12 @@ class Candidate:
     def search(self) -> Search:
         """All foldings. Raises BitfabricError as ``check_weights``."""
         self.check_weights()
-        return Search(self.graph, self.device.family, self.device.capacity, fit.most_cells(self.target), self.clock_mhz)
+        return self._search(low_rates=True)
+
+    def _search(self, low_rates: bool) -> Search:
+        """All foldings, or those without the implementations for low rates."""
+        family, cells = self.device.family, fit.most_cells(self.target)
+        return Search(self.graph, family, self.device.capacity, cells, self.clock_mhz, low_rates=low_rates)
 
     def check_weights(self) -> None:
         """Raise BitfabricError where the device clearly has no room for the weights, however they are folded."""
@@ -138,17 +143,30 @@ class Candidate:
             return "fill", self._max_throughput(self.budget(MAX_UTILISATION))
         if self.model.frontend.folded:
             return "model", self._design(current_folding(self.graph))
+        if any(each.for_low_rates for node in self.graph for each in node.kernel.implementations()):
+            by, design = self._default(self._search(low_rates=False))
+            if not self._overflows(design):
+                return by, design
+        return self._default(self.search)
+
+    def _default(self, search: Search) -> tuple[ChosenBy, DesignPoint]:
+        """The design where neither a rate nor a folding is given, and what it was chosen by."""
         for share, utilisation in DEFAULT_UTILISATIONS.items():
             budget = self.budget(utilisation)
-            if self.search.fastest(budget) and self._within(design := self._fit_budget(budget), budget):
+            if search.fastest(budget) and self._within(design := self._fit_budget(search, budget), budget):
                 return share, design if share == "quarter" else self._slowed(design)
-        return "smallest", self._fit_budget(Resources())
+        return "smallest", self._fit_budget(search, Resources())
+
+    def _overflows(self, design: DesignPoint) -> bool:
+        """Whether a design exceeds the device."""
+        used = choose.estimate_resources(design.hardware, self.device.family)
+        return self.overflow(used, fit.logic_cells(self.target, used)) is not None
 
     def rank(self) -> tuple[float, ...]:
         """How good the design is; less is better."""
         by, design = self.chosen
         used = choose.estimate_resources(design.hardware, self.device.family)
-        over = self.overflow(used, fit.logic_cells(self.target, used)) is not None
+        over = self._overflows(design)
         fps = design.clock_mhz * 1e6 / max(node.kernel.interval for node in design.hardware)
         cost = choose.cost(used, self.device.capacity)
         return _PREFERENCE.index(by), over, 0.0 if by in ("rate", "smallest") else -fps, cost
@@ -187,12 +205,12 @@ class Candidate:
                 best = max(best, self._design(finer), key=lambda each: each.fmax.mhz if each.fmax else 0.0)
         return best
 
-    def _fit_budget(self, budget: Resources, cycles: int = 0) -> DesignPoint:
+    def _fit_budget(self, search: Search, budget: Resources, cycles: int = 0) -> DesignPoint:
         """The fastest design of at least ``cycles`` cycles per frame that fits a budget together with its FIFOs, whose
         depths follow from the folding; the smallest design where none fits."""
         left = budget
         while True:
-            choice = choose.for_budget(self.search, left, cycles)
+            choice = choose.for_budget(search, left, cycles)
             design = self._pipelined(choice.folding)
             used = choose.estimate_resources(design.hardware, self.device.family)
             if self._within(design, budget) or not fits(choice.used, left):
@@ -225,7 +243,7 @@ class Candidate:
             hardware = insert_width_converters(apply_folding(self.graph, choice.folding))
             if (rate := self._clock(self._fmax(hardware)) / choice.interval) > most:
                 best, most = choice.interval, rate
-        design = self._fit_budget(budget, best)
+        design = self._fit_budget(self.search, budget, best)
         return design.with_clock(self._clock(design.fmax) or self.clock_mhz)
 
     def _clock(self, estimated: Fmax | None) -> float:

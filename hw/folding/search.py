@@ -103,14 +103,18 @@ def weights(available: Resources) -> np.ndarray:
     return np.where(have, 1 / np.maximum(have, 1), 1e3)
 
 
-def choices(kernel: Kernel, family: Family, clock_mhz: float = CLOCK_MHZ, plain: bool = False) -> dict[Folding, Kernel]:
+def choices(
+    kernel: Kernel, family: Family, clock_mhz: float = CLOCK_MHZ, plain: bool = False, low_rates: bool = True
+) -> dict[Folding, Kernel]:
     """The kernel in all foldings of all its implementations, with the settings for a family and a clock. ``plain``: of
-    its own only."""
-    among = [each.tuned(family, clock_mhz) for each in ((kernel,) if plain else kernel.implementations())]
+    its own only. Without ``low_rates`` those for low rates are left out."""
+    among = (kernel,) if plain else kernel.implementations()
     return {
-        replace(folding, implementation=each.op if number else ""): each.fold(folding)
+        replace(folding, implementation=tuned.op if number else ""): tuned.fold(folding)
         for number, each in enumerate(among)
-        for folding in each.foldings()
+        if low_rates or not each.for_low_rates
+        for tuned in (each.tuned(family, clock_mhz),)
+        for folding in tuned.foldings()
     }
 
 
@@ -120,7 +124,8 @@ class Search:
     The cost is the sum, over all resources, of the share of ``available`` that the kernels and the width converters
     use. FIFOs are not counted: their depths are sized after the folding. ``most_cells``: the limit of every budget on
     logic cells, as the family's packer is estimated to fill them. ``clock_mhz``: the clock that the settings of
-    foldings are chosen for. ``plain``: layers keep their kernels, and other implementations are not tried.
+    foldings are chosen for. ``plain``: layers keep their kernels, and other implementations are not tried. Without
+    ``low_rates`` those for low rates are not (``Kernel.for_low_rates``).
     """
 
     def __init__(
@@ -131,6 +136,7 @@ class Search:
         most_cells: float = np.inf,
         clock_mhz: float = CLOCK_MHZ,
         plain: bool = False,
+        low_rates: bool = True,
     ) -> None:
         self.family = family
         self.names = [node.name for node in graph]
@@ -141,7 +147,7 @@ class Search:
         self.nodes = [
             _node(
                 {
-                    form: choices(kernel, family, clock_mhz, plain)
+                    form: choices(kernel, family, clock_mhz, plain, low_rates)
                     for form, kernel in {0: node.kernel, **forms.get(node.name, {})}.items()
                 },
                 family,

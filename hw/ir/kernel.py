@@ -184,6 +184,8 @@ class Kernel(ABC):
     (``hw/kernels/cells``)."""
     bounded: ClassVar[bool] = False
     """Whether ``resources`` may take long, so that a search begins with ``least_resources``."""
+    for_low_rates: ClassVar[bool] = False
+    """Whether it is for low rates: where no rate is asked for, a design has it only if no other implementation fits."""
 
     @abstractmethod
     def inputs(self) -> tuple[Stream, ...]:

@@ -11,6 +11,8 @@ from tests.builders.lookup_models import LookupModel
 TARGET = "lfe5u-85f"
 SPEC = LookupModel(layers=((24, 4), (12, 3)), features=6, levels=3, bits=4, seed=3, end="arg max", temperature=3.0)
 
+LARGE = LookupModel(layers=((1000, 4),), features=32, levels=3, bits=4, seed=3, end="arg max", classes=10)
+
 
 def saved(spec: LookupModel, folder) -> str:
     path = str(folder / "model.onnx")
@@ -47,6 +49,28 @@ def test_an_estimate_states_the_tables(tmp_path):
     found = estimate_build(saved(SPEC, tmp_path), TARGET)["lookup"]
     assert found["table_bits"] <= 24 * 16 + 12 * 8
     assert found["encoder_bits"] <= 18
+
+
+def test_a_low_rate_is_built_with_a_fraction_of_the_logic(tmp_path):
+    """A table a cycle where a thousand frames a second are asked for, and a frame a cycle where no rate is."""
+    path = saved(LARGE, tmp_path)
+    slow, fast = (estimate_build(path, "gw1nr-9c", fps=fps) for fps in (1000, None))
+    assert [layer["operator"] for layer in slow["layers"]] == ["folded_lookup_network"]
+    assert [layer["operator"] for layer in fast["layers"]] == ["lookup_network"]
+    assert 4 * slow["resources"]["lut"]["estimated"] < fast["resources"]["lut"]["estimated"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("board", "stage"), [("icebreaker", "placed"), ("tangnano9k", "mapped")])
+def test_a_folded_network_on_a_board(tmp_path, board, stage):
+    report = build(saved(LARGE, tmp_path), board, tmp_path / "out", fps=1000, netlist_frames=8).report
+    assert report.folding["thermometer0"]["implementation"] == "folded_lookup_network"
+    assert {name: check.mismatches for name, check in report.verified.items()} == dict.fromkeys(
+        ("onnxruntime", "emulator", "rtl", "netlist"), 0
+    )
+    assert report.verified["netlist"].stage == stage
+    assert report.cycles.interval.simulated == report.cycles.interval.estimated > 500
+    assert report.cycles.latency.simulated == report.cycles.latency.estimated
 
 
 def test_a_network_without_an_effect_is_refused(tmp_path):

@@ -4,15 +4,22 @@ import numpy as np
 import onnx
 import pytest
 
+from hw.families.ecp5 import ECP5
+from hw.folding import choose
+from hw.ir.kernel import Folding
+from hw.passes.fifos import insert_fifos
+from hw.passes.fold import apply_folding
+from hw.passes.lanes import insert_width_converters
 from hw.passes.lookups import fused
 from hw.passes.removal.remove import remove_channels
 from hw.simulation.emulator import Emulator
+from hw.timing.fifo_sizing import size_fifos
 from hw.verification.reference import Reference
 from hw.verification.reference import random_frames as frames_of
 from tests.builders.lookup_models import LookupBuilder, LookupModel
 from tests.kernels.kernel_bench import check, random_frames
 from tests.lowering.test_lookup_networks import builder, convolution, dense, signs
-from tests.lowering.test_lower_rtl import folded, lower
+from tests.lowering.test_lower_rtl import DEVICE, folded, lower
 
 FLOAT = onnx.TensorProto.FLOAT
 
@@ -59,3 +66,22 @@ def test_lookup_network_in_rtl(network, cycles):
     check(hardware, {"input": random_frames(hardware.edges["input"], 4, rng)}, rng)
     x = frames_of(hardware, 50)
     np.testing.assert_array_equal(Emulator(hardware).run(x), Reference(model).run(x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", [windows, between, skips])
+def test_every_lookup_layer_can_be_folded(network):
+    """Also those of windows, which the positions share: the windows give a bit a beat then."""
+    rng, graph = np.random.default_rng(7), fused(remove_channels(lower(network())).graph)
+    table = choose.for_cycles(graph, 10_000, ECP5, DEVICE)
+    table |= {
+        node.name: Folding(1, 1, implementation=each.op)
+        for node in graph
+        for each in node.kernel.implementations()
+        if each.for_low_rates
+    }
+    connected = insert_width_converters(apply_folding(graph, table))
+    hardware = insert_fifos(connected, size_fifos(connected))
+    check(hardware, {"input": random_frames(hardware.edges["input"], 4, rng)}, rng)
+    x = frames_of(hardware, 50)
+    np.testing.assert_array_equal(Emulator(hardware).run(x), Reference(network()).run(x))

@@ -60,6 +60,8 @@ class FoldedLookupNetwork(LookupChain):
         "bf_weight_memory.sv",
     )
 
+    for_low_rates: ClassVar[bool] = True
+
     layers: tuple[Layer, ...]
     pe: int = 1
     parity: bool = False
