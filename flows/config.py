@@ -18,7 +18,8 @@ class BuildConfig:
     One of three options chooses the folding: ``fps`` (frames per second at ``clock_mhz``: the cheapest folding that
     reaches this rate), ``folding`` (a file in FINN's JSON form), ``fill`` (the fastest design that fits the device).
     By default it is the fastest design within a quarter of the device; where that holds none, within half of it, and
-    then within the budget of ``fill``, at a clock that it is estimated to reach.
+    then within the budget of ``fill``, at a clock that it is estimated to reach. Kernels for low rates (folded lookup
+    networks) are in it only where the device has no room for any other.
 
     The engines are verified on ``frames`` with ``labels`` (``.npy`` files), or on random frames. ``rtl_frames`` and
     ``netlist_frames`` are the numbers of frames for the slower engines; None means a number that simulates in a minute

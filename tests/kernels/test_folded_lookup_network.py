@@ -83,6 +83,8 @@ def test_implementations_lead_to_each_other():
         assert isinstance(other, FoldedLookupNetwork)
         assert type(other.plain()) is type(kernel)
         assert other.plain().inputs() == kernel.inputs()
+        checked = kernel.with_parity().implementations()[1]
+        assert (other.parity, checked.parity, checked.plain().parity) == (False, True, True)
     encoder = whole.kernels[0]
     assert encoder.implementations() == (encoder,)
 

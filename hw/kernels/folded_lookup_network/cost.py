@@ -72,7 +72,7 @@ def _bits(kernel: Shape, family: Family) -> Resources:
     made, pe, ports = kernel.program, kernel.pe, kernel.pe * kernel.inputs_of_tables
     total = _copies(1 << kernel.word_bits, pe, ports, family)
     lane = (pe - 1).bit_length()
-    total += Resources(ports * _multiplexer(pe, family), ports * 2 * lane)
+    total += Resources(ports * _multiplexer(pe, family), ports * (2 * lane + (pe > 1)))
     total += Resources(pe * _multiplexer(1 << kernel.inputs_of_tables, family), pe)
     if len(made.features):
         width = kernel.inputs()[0].dtype.bitwidth()

@@ -24,6 +24,7 @@ from hw.ir.stream import Stream
 from hw.kernels.arg_max.kernel import ArgMax
 from hw.kernels.folded_lookup_network import cost
 from hw.kernels.folded_lookup_network.program import Program, program
+from hw.kernels.lookup_layer.kernel import LookupLayer
 from hw.kernels.lookup_network.chain import Layer, LookupChain
 from hw.kernels.lookup_network.kernel import LookupNetwork
 from hw.kernels.popcount_class.kernel import PopcountClass
@@ -71,8 +72,10 @@ class FoldedLookupNetwork(LookupChain):
         """The implementation of a kernel; None for an encoder alone, and for a pipeline of one layer, which that layer
         has."""
         if isinstance(kernel, LookupNetwork):
-            return cls(kernel.layers) if len(kernel.layers) > 1 else None
-        return None if isinstance(kernel, Thermometer) else cls((Layer("", "", kernel),))
+            return cls(kernel.layers, parity=kernel.parity) if len(kernel.layers) > 1 else None
+        if isinstance(kernel, LookupLayer | PopcountClass):
+            return cls((Layer("", "", kernel),), parity=kernel.parity)
+        return None
 
     def __post_init__(self) -> None:
         self._check_layers()
@@ -140,7 +143,10 @@ class FoldedLookupNetwork(LookupChain):
         return tuple(self if each.op == self.op else each for each in self.plain().implementations())
 
     def plain(self) -> Kernel:
-        return LookupNetwork(self.layers) if len(self.layers) > 1 else self.kernels[0]
+        if len(self.layers) > 1:
+            return LookupNetwork(self.layers, self.parity)
+        (kernel,) = self.kernels
+        return kernel.with_parity() if self.parity else kernel
 
     # The program.
 

@@ -28,8 +28,9 @@ class LookupLayer(PipelineKernel):
     """Output o of a position is tables[o, sum over j of x[wires[o, j]] << j]: wire 0 is the lowest bit of the address.
 
     Input ``(*prefix, channels)`` and output ``(*prefix, O)`` of BINARY. ``wires`` (O, K) are integers, K at most
-    ``MOST_INPUTS``, and ``tables`` (O, 2^K) zeros and ones. Inputs that a table does not depend on cost nothing. Raises
-    BitfabricError for parameters of other shapes, wires to inputs that there are not, and other values in tables.
+    ``MOST_INPUTS``, and ``tables`` (O, 2^K) zeros and ones. Inputs that a table does not depend on cost nothing.
+    ``parity``: the memories of the folded implementation have parity bits. Raises BitfabricError for parameters of other
+    shapes, wires to inputs that there are not, and other values in tables.
     """
 
     op: ClassVar[str] = "lookup_layer"
@@ -38,6 +39,7 @@ class LookupLayer(PipelineKernel):
     tables: np.ndarray
     channels: int
     prefix: tuple[int, ...] = ()
+    parity: bool = False
 
     def __post_init__(self) -> None:
         self._check_prefix()

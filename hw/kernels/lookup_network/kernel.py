@@ -28,13 +28,15 @@ class LookupNetwork(LookupChain, PipelineKernel):  # type: ignore[override]
     """The ``layers`` one after the other: an optional thermometer, lookup layers, an optional popcount by class, and an
     optional arg-max behind it; each with the same ``prefix``.
 
-    Raises BitfabricError for layers in another order, and for neighbours that do not fit.
+    ``parity``: the memories of the folded implementation have parity bits. Raises BitfabricError for layers in another
+    order, and for neighbours that do not fit.
     """
 
     op: ClassVar[str] = "lookup_network"
     sources: ClassVar[tuple[str, ...]] = (*PopcountClass.sources, "bf_max_tree.sv")
 
     layers: tuple[Layer, ...]
+    parity: bool = False
 
     def __post_init__(self) -> None:
         self._check_layers()

@@ -30,8 +30,8 @@ class PopcountClass(PipelineKernel):
     Input ``(*prefix, channels)`` of BINARY, output ``(*prefix, classes)`` of the narrowest type that holds all sums.
     ``wires`` (n,) and ``groups`` (n,) are integers; an input may be counted by several classes, and repeatedly, or by
     none. ``offsets`` is (classes,). There are registers after every ``adders_per_stage`` adders in series, and the sums
-    are planned for lookup tables of ``table_inputs`` inputs, 4 or 6. Raises BitfabricError for parameters of other
-    shapes and out of range.
+    are planned for lookup tables of ``table_inputs`` inputs, 4 or 6. ``parity``: the memories of the folded
+    implementation have parity bits. Raises BitfabricError for parameters of other shapes and out of range.
     """
 
     op: ClassVar[str] = "popcount_class"
@@ -44,6 +44,7 @@ class PopcountClass(PipelineKernel):
     prefix: tuple[int, ...] = ()
     adders_per_stage: int = 2
     table_inputs: int = 4
+    parity: bool = False
 
     def __post_init__(self) -> None:
         self._check_prefix()
