@@ -29,8 +29,8 @@ class LookupLayer(PipelineKernel):
 
     Input ``(*prefix, channels)`` and output ``(*prefix, O)`` of BINARY. ``wires`` (O, K) are integers, K at most
     ``MOST_INPUTS``, and ``tables`` (O, 2^K) zeros and ones. Inputs that a table does not depend on cost nothing.
-    ``parity``: the memories of the folded implementation have parity bits. Raises BitfabricError for parameters of other
-    shapes, wires to inputs that there are not, and other values in tables.
+    ``parity``: the memories of the folded implementation have parity bits. Raises BitfabricError for parameters of
+    other shapes, wires to inputs that there are not, and other values in tables.
     """
 
     op: ClassVar[str] = "lookup_layer"
