@@ -26,7 +26,7 @@ module bf_folded_lookup_network #(
     parameter int              TURNS          = 1,        // steps of a class
     parameter int              SUM_BITS       = 1,
     parameter int              SUM_SIGNED     = 0,
-    parameter bit [CLASSES-1:0][31:0] OFFSETS = '0,       // added to the sum of each class
+    parameter bit [32*CLASSES-1:0] OFFSETS = '0,       // added to the sum of each class
     parameter int              INDEX_BITS     = 1,
     parameter int              CREDITS        = 2,        // beats of the output buffer
     parameter int              PARITY         = 0,        // 1: some of the memories have parity bits
@@ -144,70 +144,34 @@ module bf_folded_lookup_network #(
   logic [2:0] parity_errors;
   assign parity_error = parity_errors != '0;
   if (ENCODES > 0) begin : g_encoder
-    localparam int WIDTH = PE * (FEATURE_BITS + CODE_BITS);
-    localparam int ADDR = ENCODES > 1 ? $clog2(ENCODES) : 1;
-    logic [WIDTH+ENCODER_PARITY-1:0] word;
-    logic [PE-1:0][CODE_BITS+FEATURE_BITS-1:0] lanes;
-    logic [PE-1:0][FEATURE_BITS-1:0] places;
-    logic [PE-1:0][IN_BITS-1:0] features, feature;
-    logic [PE-1:0][CODE_BITS-1:0] codes, code;
     logic [PE-1:0] reached;
-    bf_weight_memory #(
-        .WIDTH    (WIDTH + ENCODER_PARITY),
-        .DEPTH    (ENCODES),
-        .LATENCY  (ENCODER_LATENCY),
-        .STEM     (ENCODER),
-        .STYLE    (ENCODER_STYLE),
-        .ROW      (ENCODER_ROW),
-        .BITS     (ENCODER_BITS),
-        .LAST_BITS(ENCODER_LAST_BITS)
-    ) levels (
+    bf_level_encoder #(
+        .IN_BITS     (IN_BITS),
+        .IN_SIGNED   (IN_SIGNED),
+        .LANES       (PE),
+        .STEPS       (ENCODES),
+        .STEP_BITS   (COUNT),
+        .FEATURE_BITS(FEATURE_BITS),
+        .CODE_BITS   (CODE_BITS),
+        .READ        (READ),
+        .STYLE       (FEATURES_STYLE),
+        .LEVELS      (ENCODER),
+        .LATENCY     (ENCODER_LATENCY),
+        .LEVELS_STYLE(ENCODER_STYLE),
+        .ROW         (ENCODER_ROW),
+        .BITS        (ENCODER_BITS),
+        .LAST_BITS   (ENCODER_LAST_BITS),
+        .PARITY      (ENCODER_PARITY)
+    ) encoder (
         .clk,
-        .addr(step[ADDR-1:0]),
-        .data(word)
+        .rst,
+        .take        (fire && loading),
+        .feature     (s_data),
+        .encode      (entered[0]),
+        .step,
+        .reached,
+        .parity_error(parity_errors[0])
     );
-    assign lanes = word[WIDTH-1:0];
-    for (genvar p = 0; p < PE; p++) begin : g_lane
-      assign places[p] = lanes[p][FEATURE_BITS-1:0];
-      assign codes[p]  = lanes[p][CODE_BITS+FEATURE_BITS-1:FEATURE_BITS];
-    end
-    // A feature is written so late that the steps of the position before have read theirs.
-    bf_banked_vector #(
-        .WIDTH      (IN_BITS),
-        .BANKS      (PE),
-        .INDEX      (FEATURE_BITS - 1),
-        .WRITE_DELAY(ENCODER_LATENCY),
-        .STYLE      (FEATURES_STYLE)
-    ) input_features (
-        .clk,
-        .take  (fire && loading),
-        .place (step[FEATURE_BITS-1:0]),
-        .beat  ({PE{s_data}}),
-        .places,
-        .data  (features)
-    );
-    bf_delay #(
-        .WIDTH (PE * IN_BITS),
-        .CYCLES(FEATURES_STYLE == "block" ? 0 : 1)
-    ) wait_for_features (
-        .clk,
-        .d(features),
-        .q(feature)
-    );
-    bf_delay #(
-        .WIDTH (PE * CODE_BITS),
-        .CYCLES(READ)
-    ) wait_for_codes (
-        .clk,
-        .d(codes),
-        .q(code)
-    );
-    // Levels are in offset binary; one beyond the largest feature has a bit more.
-    localparam int WIDER = CODE_BITS > IN_BITS ? CODE_BITS : IN_BITS;
-    localparam logic [IN_BITS-1:0] FLIP = IN_BITS'(IN_SIGNED) << (IN_BITS - 1);
-    for (genvar p = 0; p < PE; p++) begin : g_compare
-      always_ff @(posedge clk) reached[p] <= WIDER'(feature[p] ^ FLIP) >= WIDER'(code[p]);
-    end
     bf_delay #(
         .WIDTH (PE),
         .CYCLES(WRITE_AT - ENCODED_AT)
@@ -216,19 +180,6 @@ module bf_folded_lookup_network #(
         .d(reached),
         .q(entry)
     );
-    if (ENCODER_PARITY != 0) begin : g_parity
-      bf_parity #(
-          .WIDTH(WIDTH + 1)
-      ) check (
-          .clk,
-          .rst,
-          .used(entered[ENCODER_LATENCY]),
-          .word,
-          .parity_error(parity_errors[0])
-      );
-    end else begin : g_no_parity
-      assign parity_errors[0] = 1'b0;
-    end
   end else begin : g_bits
     bf_delay #(
         .WIDTH (PE),
@@ -391,66 +342,23 @@ module bf_folded_lookup_network #(
     assign push = result[RESULT_AT];
     assign out_data = y;
   end else begin : g_count
-    // Ones among the outputs of a step, and their sum over the steps of a class.
-    localparam int ONES = $clog2(PE + 1);
-    logic [ONES-1:0] ones;
-    logic counts, ends;  // `ones` belongs to a step of the last layer; to the last one of a class
-    if (PE == 1) begin : g_one
-      assign ones   = y;
-      assign counts = result[RESULT_AT];
-      assign ends   = ended[RESULT_AT];
-    end else begin : g_ones
-      logic [ONES-1:0] total;
-      always_comb begin
-        total = '0;
-        for (int p = 0; p < PE; p++) total += ONES'(y[p]);
-      end
-      always_ff @(posedge clk) begin
-        ones   <= total;
-        counts <= !rst && result[RESULT_AT];
-        ends   <= !rst && ended[RESULT_AT];
-      end
-    end
-    localparam int CLASS = CLASSES > 1 ? $clog2(CLASSES) : 1;
-    logic first, summed;
-    logic [CLASS-1:0] class_now, class_of;  // of `ones`; of `sum`
-    logic [SUM_BITS-1:0] sum, offset;
-    always_comb begin
-      offset = '0;
-      for (int c = 0; c < CLASSES; c++) if (class_now == CLASS'(c)) offset = SUM_BITS'(OFFSETS[c]);
-    end
-    always_ff @(posedge clk) begin
-      if (rst) begin
-        first     <= 1'b1;
-        summed    <= 1'b0;
-        class_now <= '0;
-      end else begin
-        summed <= ends;
-        if (counts) first <= ends;
-        if (ends) class_now <= class_now == CLASS'(CLASSES - 1) ? '0 : class_now + CLASS'(1);
-      end
-      class_of <= class_now;
-      if (counts) sum <= (first ? offset : sum) + SUM_BITS'(ones);
-    end
-    if (OUTPUT == "sums") begin : g_sums
-      assign push = summed;
-      assign out_data = sum;
-    end else begin : g_index
-      localparam logic [SUM_BITS-1:0] FLIP = SUM_BITS'(SUM_SIGNED) << (SUM_BITS - 1);
-      logic [SUM_BITS-1:0] largest;
-      logic [INDEX_BITS-1:0] index;
-      logic larger, done;
-      assign larger = class_of == '0 || (sum ^ FLIP) > (largest ^ FLIP);
-      always_ff @(posedge clk) begin
-        if (summed && larger) begin
-          largest <= sum;
-          index   <= INDEX_BITS'(class_of);
-        end
-        done <= !rst && summed && class_of == CLASS'(CLASSES - 1);
-      end
-      assign push = done;
-      assign out_data = index;
-    end
+    bf_class_sums #(
+        .BITS      (PE),
+        .CLASSES   (CLASSES),
+        .SUM_BITS  (SUM_BITS),
+        .SUM_SIGNED(SUM_SIGNED),
+        .OFFSETS   (OFFSETS),
+        .INDEX_BITS(INDEX_BITS),
+        .LARGEST   (OUTPUT == "index" ? 1 : 0)
+    ) sums (
+        .clk,
+        .rst,
+        .counts(result[RESULT_AT]),
+        .ends  (ended[RESULT_AT]),
+        .bits  (y),
+        .push,
+        .data  (out_data)
+    );
   end
 
   bf_stream_out #(

@@ -53,7 +53,9 @@ class FoldedLookupNetwork(LookupChain):
     role: ClassVar[Role] = "compute"
     sources: ClassVar[tuple[str, ...]] = (
         "bf_banked_vector.sv",
+        "bf_class_sums.sv",
         "bf_delay.sv",
+        "bf_level_encoder.sv",
         "bf_modulo_counter.sv",
         "bf_parity.sv",
         "bf_rom.sv",
