@@ -83,7 +83,7 @@ def measured(design: RtlDesign, family: Family) -> Resources:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--family", nargs="*", choices=list(families()), default=["ice40", "ecp5"])
+    parser.add_argument("--family", nargs="*", choices=list(families()), default=["ecp5"])
     chosen = [find_family(name) for name in parser.parse_args().family]
     layers = classifier(np.random.default_rng(0), FEATURES, (TABLES,), INPUTS, CLASSES)
     layer = layers[1]

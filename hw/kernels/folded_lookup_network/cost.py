@@ -14,6 +14,9 @@ from hw.kernels.popcount_class.kernel import PopcountClass
 from hw.kernels.shared import cell_costs
 from hw.kernels.shared.weight_memory import LUTS_PER_BLOCK, WeightMemory
 
+CHOSEN = 2
+"""Lookup tables of four inputs that synthesis takes more for each word of several bits from lookup-table RAM."""
+
 
 class Shape(Protocol):
     """The parameters of a kernel that determine its cost; see the kernel's documentation."""
@@ -63,8 +66,9 @@ def _control(kernel: Shape, family: Family) -> Resources:
     """Cost of the counters of steps and of written words, and of the registers that say what is where."""
     made, pe = kernel.program, kernel.pe
     step = (max(len(made.features), len(made.wires), kernel.inputs()[0].shape[-1] // kernel.simd) - 1).bit_length()
-    ff = 2 * step + kernel.word_bits + 5 + 2 * (kernel.latency + 1) + step + pe
-    return Resources(cell_costs.control(2 * step + kernel.word_bits, family), ff)
+    ff = 3 * step + kernel.word_bits + 14 + 2 * (kernel.latency + 1) + pe
+    ends = 0 if family.lut_inputs >= 6 else 16  # comparisons with the ends of the phases
+    return Resources(cell_costs.control(2 * step + kernel.word_bits, family) + ends, ff)
 
 
 def _bits(kernel: Shape, family: Family) -> Resources:
@@ -72,7 +76,8 @@ def _bits(kernel: Shape, family: Family) -> Resources:
     made, pe, ports = kernel.program, kernel.pe, kernel.pe * kernel.inputs_of_tables
     total = _copies(1 << kernel.word_bits, pe, ports, family)
     lane = (pe - 1).bit_length()
-    total += Resources(ports * _multiplexer(pe, family), ports * (2 * lane + (pe > 1)))
+    joined = CHOSEN if pe > 1 and family.lut_inputs < 6 and family.lut_ram else 0
+    total += Resources(ports * (_multiplexer(pe, family) + joined), ports * (2 * lane + (pe > 1)))
     total += Resources(pe * _multiplexer(1 << kernel.inputs_of_tables, family), pe)
     if len(made.features):
         width = kernel.inputs()[0].dtype.bitwidth()
@@ -93,9 +98,9 @@ def _multiplexer(inputs: int, family: Family) -> int:
     """Lookup tables of a multiplexer of ``inputs`` to 1."""
     if inputs == 1:
         return 0
-    if family.wide_inputs > family.lut_inputs and inputs > 4:
-        return -(-inputs // (4 if family.lut_inputs >= 6 else 2))
-    return -(-(inputs - 1) // 3) if family.lut_inputs >= 6 else inputs - 1
+    if family.lut_inputs >= 6:
+        return -(-inputs // 4)
+    return inputs - 1 if inputs <= 4 else round(2 * (inputs - 1) / 3)
 
 
 def _stored(kernel: Shape, family: Family) -> Resources:
