@@ -21,6 +21,7 @@ from hw.kernels.concat.kernel import Concat
 from hw.kernels.constant_matrix.kernel import ConstantMatrix
 from hw.kernels.constant_threshold.kernel import ConstantThreshold
 from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.folded_lookup_network.kernel import FoldedLookupNetwork
 from hw.kernels.fork.kernel import Fork
 from hw.kernels.lookup_network.kernel import LookupNetwork
 from hw.kernels.matrix_vector.kernel import MatrixVector
@@ -345,6 +346,7 @@ def test_every_kernel_that_lowering_makes_has_a_rule():
         ConstantMatrix,
         ConstantThreshold,
         LookupNetwork,
+        FoldedLookupNetwork,
     }
 
 
