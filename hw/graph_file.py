@@ -6,14 +6,16 @@ constructor the connections.
 
 Fields of kernels, and operands and attributes of host steps, may be: None, numbers, strings, bytes, tuples, lists,
 dicts, QONNX data types, arrays of integers (also of Python's, dtype object), floats or bools, other kernels, and
-dataclasses that the kernel's module defines or imports, made of these. In JSON a list is a tuple; every other kind is
-an object with one key, its tag (``_TAGS``). Arrays of integers are stored in the narrowest type that holds them.
+dataclasses that the kernel's module, or that of such a dataclass, defines or imports, made of these. In JSON a list is
+a tuple; every other kind is an object with one key, its tag (``_TAGS``). Arrays of integers are stored in the narrowest
+type that holds them.
 """
 
 import dataclasses
 import json
 import math
 import sys
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -179,7 +181,7 @@ class _Writer:
             return {"kernel": [value.op, self._kernel(value, where)]}
         kind = type(value).__name__
         if dataclasses.is_dataclass(value) and known.get(kind) is type(value):
-            return {"dataclass": [kind, self._fields(value, f"{where}.", known)]}
+            return {"dataclass": [kind, self._fields(value, f"{where}.", _names_of(type(value), known))]}
         raise BitfabricError(f"{where} is a {kind}, which cannot be stored in a build; see hw.graph_file for what can")
 
     def _items(self, values: Any, where: str, known: Namespace) -> list[Any]:
@@ -312,7 +314,13 @@ class _Reader:
         kind = known.get(name)
         if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
             raise _WrongError(f"the kernel's module has no dataclass {name!r}")
-        return self._made(kind, fields, known)
+        return self._made(kind, fields, _names_of(kind, known))
+
+
+def _names_of(kind: type, known: Namespace) -> Namespace:
+    """The names among which the classes of a dataclass's fields are found: those of its own module, and those
+    ``known``."""
+    return ChainMap(dict(known), vars(sys.modules[kind.__module__]))
 
 
 _TAGS: Mapping[str, Callable[[_Reader, Any, Namespace], Any]] = MappingProxyType({

@@ -17,7 +17,7 @@ from hw.kernels.thermometer.kernel import Thermometer
 
 GRID = (
     # features, tables, inputs of each, tables at a time
-    (16, 80, 4, 1), (64, 1400, 4, 1), (32, 600, 4, 2), (32, 300, 6, 4), (32, 600, 4, 8),
+    (16, 80, 4, 1), (64, 1400, 4, 1), (32, 600, 4, 2), (32, 300, 6, 4),
 )  # fmt: skip
 
 
