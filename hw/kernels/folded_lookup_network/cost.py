@@ -1,5 +1,6 @@
 """Resource model of ``folded_lookup_network``, fitted to Yosys."""
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,9 @@ from hw.kernels.shared import cell_costs
 from hw.kernels.shared.weight_memory import LUTS_PER_BLOCK, WeightMemory
 
 CHOSEN = 2
-"""Lookup tables of four inputs that synthesis takes more for each word of several bits from lookup-table RAM."""
+"""Lookup tables that synthesis takes more for each word of several bits from lookup-table RAM."""
+RANDOM = 1.25
+"""Factor of the lookup tables of six inputs for contents without any regularity."""
 
 
 class Shape(Protocol):
@@ -76,7 +79,7 @@ def _bits(kernel: Shape, family: Family) -> Resources:
     made, pe, ports = kernel.program, kernel.pe, kernel.pe * kernel.inputs_of_tables
     total = _copies(1 << kernel.word_bits, pe, ports, family)
     lane = (pe - 1).bit_length()
-    joined = CHOSEN if pe > 1 and family.lut_inputs < 6 and family.lut_ram else 0
+    joined = CHOSEN if pe > 1 and family.lut_ram else 0
     total += Resources(ports * (_multiplexer(pe, family) + joined), ports * (2 * lane + (pe > 1)))
     total += Resources(pe * _multiplexer(1 << kernel.inputs_of_tables, family), pe)
     if len(made.features):
@@ -108,7 +111,9 @@ def _stored(kernel: Shape, family: Family) -> Resources:
     total, fields = Resources(), kernel.fields()
     for name, each in kernel.memories(family).items():
         few = cell_costs.columns(fields[name], 1) if 1 < each.depth <= cell_costs.COLUMNS else None
-        total += each.resources(family, few)
+        used = each.resources(family, few)
+        random = RANDOM if family.lut_inputs >= 6 and each.style(family) == "logic" else 1.0
+        total += replace(used, lut=round(random * used.lut))
     return total
 
 
