@@ -8,6 +8,7 @@ from typing import Literal
 from flows import fit
 from flows.build_report import LogicCells
 from flows.config import BuildConfig
+from flows.density import density_that_fits
 from flows.design_point import DesignPoint
 from hw.boards.targets import Target
 from hw.fabric.devices import Device
@@ -269,7 +270,21 @@ class Candidate:
             used = choose.for_budget(search, Resources()).used
             over = self.overflow(used, fit.logic_cells(self.target, used))
             over = over or f"{used.lut} LUT and {used.bram} BRAM, and routing needs room"
-            return f"even the smallest folding does not fit ({over}); take a bigger device or a smaller network"
+            smallest = f"even the smallest folding does not fit ({over}); take a bigger device or a smaller network"
+            return f"{smallest}{self._sparser()}"
         rate, used = floor(self.clock_mhz * 1e6 / choice.interval), choice.used
         cycles = f"{choice.interval} cycles a frame"
-        return f"--fps {rate} ({cycles}) is estimated to fit, with {used.lut} LUT and {used.bram} BRAM"
+        slower = f"--fps {rate} ({cycles}) is estimated to fit, with {used.lut} LUT and {used.bram} BRAM"
+        return f"{slower}{self._sparser()}"
+
+    def _sparser(self) -> str:
+        """Where the design is unrolled for a requested rate, the density of weights at which it would fit; or ""."""
+        design = self.known_point if self.config.fps is not None else None
+        found = design and density_that_fits(design.hardware, self.target, self.budget(MAX_UTILISATION))
+        if not found:
+            return ""
+        density, used = found
+        return (
+            f"; or prune the network: with {density:.0%} of the weights of each layer (train --prune {1 - density:g}) "
+            f"the requested rate is estimated to fit, with {used.lut} LUT"
+        )
