@@ -11,11 +11,11 @@ from torch.nn import functional
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import compare
-from quant import QuantError, TrainConfig, create_model, export, fit, load_data, quantize
+from quant import QuantError, TrainConfig, create_model, export, fit, load_data, quantize, save_checkpoint
 from quant.post_training.input_scale import input_quantizer
 from quant.post_training.tracing import float_graph
 
-ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Sigmoid, nn.Tanh)
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.Hardswish, nn.Hardtanh, nn.Tanh)
 
 
 class Branches(nn.Module):
@@ -139,6 +139,8 @@ def test_training_goes_on_from_the_quantized_network(tmp_path):
     result = fit(quantized.model, data, TrainConfig(epochs=3))
     assert quantized.accuracy is not None
     assert result.test_accuracy > quantized.accuracy
+    with pytest.raises(QuantError, match=r"state_dict\(\)"):
+        save_checkpoint(quantized.model, tmp_path / "checkpoint.pt")
     graph = exported(quantized, tmp_path / "model.onnx")
     frames = data.x_test[:40].reshape(-1, *quantized.model.input_shape).astype(np.float32)
     logits = quantized.model(torch.from_numpy(frames)).detach().numpy()
