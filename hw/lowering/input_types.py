@@ -3,7 +3,8 @@
 A type becomes a part of the model, so that its reference, every engine and a build folder have it too: an integer type
 is the annotation of the input, any other one a QONNX quantizer behind it. The model's metadata keeps the text of each
 type. Sources of the fixed-point types: the AMD Vitis HLS user guide (UG1399), "Arbitrary Precision Fixed-Point Data
-Types"; their names of rounding and overflow are those of ``ap_fixed``.
+Types"; their names of rounding and overflow are those of ``ap_fixed``. Subnormal numbers count as 0: the quantizer
+divides by the step in float32.
 """
 
 import re
