@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from hw.ir.graph import Graph, Node
 from hw.kernels.lookup_layer.kernel import LookupLayer
-from hw.kernels.lookup_network.chain import Layer, suits
+from hw.kernels.lookup_network.chain import Layer, LookupChain, suits
 from hw.kernels.lookup_network.kernel import LookupNetwork
 
 
@@ -21,13 +21,17 @@ def fused(graph: Graph) -> Graph:
 
 
 def unfused(graph: Graph) -> Graph:
-    """The graph with the nodes that each ``lookup_network`` was made from; the same object where there is none."""
-    if not any(isinstance(node.kernel, LookupNetwork) for node in graph):
+    """The graph with the nodes that each ``lookup_network`` was made from, folded or not; the same object where there is
+    none."""
+    if not any(isinstance(node.kernel, LookupChain) for node in graph):
         return graph
     nodes: list[Node] = []
     for node in graph:
-        if not isinstance(node.kernel, LookupNetwork):
+        if not isinstance(node.kernel, LookupChain):
             nodes.append(node)
+            continue
+        if len(node.kernel.layers) == 1:  # the folded form of one layer, which is this node
+            nodes.append(Node(node.name, node.kernel.kernels[0], node.inputs, node.outputs, node.origin))
             continue
         edge = node.inputs[0]
         for layer in node.kernel.layers:

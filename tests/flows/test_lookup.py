@@ -58,6 +58,8 @@ def test_a_low_rate_is_built_with_a_fraction_of_the_logic(tmp_path):
     assert [layer["operator"] for layer in slow["layers"]] == ["folded_lookup_network"]
     assert [layer["operator"] for layer in fast["layers"]] == ["lookup_network"]
     assert 4 * slow["resources"]["lut"]["estimated"] < fast["resources"]["lut"]["estimated"]
+    checked = build(path, "gw1nr-9c", tmp_path / "out", fps=1000, stop_after="emulate").report.verified
+    assert {name: check.mismatches for name, check in checked.items()} == {"onnxruntime": 0, "emulator": 0}
 
 
 @pytest.mark.slow
