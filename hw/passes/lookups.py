@@ -21,8 +21,8 @@ def fused(graph: Graph) -> Graph:
 
 
 def unfused(graph: Graph) -> Graph:
-    """The graph with the nodes that each ``lookup_network`` was made from, folded or not; the same object where there is
-    none."""
+    """The graph with the nodes that each ``lookup_network``, folded or not, was made from; the same object where there
+    is none."""
     if not any(isinstance(node.kernel, LookupChain) for node in graph):
         return graph
     nodes: list[Node] = []
