@@ -64,6 +64,10 @@ def cost_input(layer: Any, row: LayerSummary) -> tuple[LayerShape, LayerBits]:
     return LayerShape(layer.in_channels, layer.out_channels, groups=layer.groups, **sizes), bits
 
 
+_LAYERS = (QuantWeightBiasInputOutputLayer, torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d)
+"""Layers with weights, those of torch in a float network included."""
+
+
 class _Traced(torch.Tensor):
     """A tensor that carries the bit width of its integers, and their sign, through pools, reshapes and additions."""
 
@@ -117,7 +121,8 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
 
     def measure(layer, inputs, output) -> None:  # type: ignore[no-untyped-def]
         act_bits, signed = entered[layer]
-        quantized = layer.quant_weight() if layer.weight_quant.is_quant_enabled else None
+        proxy = getattr(layer, "weight_quant", None)  # a layer of torch has none
+        quantized = layer.quant_weight() if proxy is not None and proxy.is_quant_enabled else None
         bits = FLOAT_BITS if quantized is None else int(quantized.bit_width)
         values = layer.weight if quantized is None else quantized.value
         weights = values.numel()
@@ -172,7 +177,7 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
     for module in names:
         if isinstance(module, TableLayer):
             hooks.append(module.register_forward_hook(measure_tables))
-        elif isinstance(module, QuantWeightBiasInputOutputLayer):
+        elif isinstance(module, _LAYERS):
             hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(measure)]
         elif isinstance(module, ActQuantProxyFromInjector) and module.is_quant_enabled:
             quantizer: Any = module.fused_activation_quant_proxy.tensor_quant

@@ -368,6 +368,8 @@ def trained(result: dict[str, Any], folder: Path) -> None:
 
 
 def _files(run: Path) -> None:
+    if not (run / "model.onnx").exists():
+        out.print("not exported, as it is a float network: for a student (--teacher), or quant.quantize")
     for name in ("model.onnx", "metrics.json", "x_test.npy", "y_test.npy"):
         if (run / name).exists():
             out.print(f"{name:<14}{one_line(run / name)}", soft_wrap=True)

@@ -10,14 +10,14 @@ from quant.errors import QuantError
 
 __all__ = ["Comparison", "Contrast", "Hint", "Maps", "Neurons", "discriminating"]
 
-Maps2 = tuple[torch.Tensor, torch.Tensor]
+FeaturePair = tuple[torch.Tensor, torch.Tensor]
 """Feature maps (N, C, ...) of the student and of the teacher."""
 
 
 class Comparison(torch.nn.Module):
     """Returns a loss from pairs of feature maps. Its parameters are trained with the student."""
 
-    def forward(self, maps: Sequence[Maps2]) -> torch.Tensor:
+    def forward(self, maps: Sequence[FeaturePair]) -> torch.Tensor:
         """Returns a scalar."""
         raise NotImplementedError
 
@@ -39,7 +39,7 @@ class Hint(Comparison):
         else:
             self.regressor = torch.nn.Linear(student[0].numel(), teacher[0].numel())
 
-    def forward(self, maps: Sequence[Maps2]) -> torch.Tensor:
+    def forward(self, maps: Sequence[FeaturePair]) -> torch.Tensor:
         ((student, teacher),) = maps
         guided = self.regressor(student if self.pointwise else student.flatten(1))
         return losses.hint(guided.view(teacher.shape), teacher)
@@ -52,7 +52,7 @@ class Maps(Comparison):
         super().__init__()
         self.function = function
 
-    def forward(self, maps: Sequence[Maps2]) -> torch.Tensor:
+    def forward(self, maps: Sequence[FeaturePair]) -> torch.Tensor:
         return torch.stack([self.function(student, teacher) for student, teacher in maps]).sum()
 
 
@@ -67,7 +67,7 @@ class Neurons(Comparison):
         self.register_buffer("chosen", chosen)
         self.regressor = torch.nn.Linear(student[0].numel(), len(chosen))
 
-    def forward(self, maps: Sequence[Maps2]) -> torch.Tensor:
+    def forward(self, maps: Sequence[FeaturePair]) -> torch.Tensor:
         ((student, teacher),) = maps
         return functional.mse_loss(self.regressor(student.flatten(1)), teacher.flatten(1)[:, self.chosen])
 
@@ -87,7 +87,7 @@ class Contrast(Comparison):
         self.teacher = torch.nn.Linear(teacher[0].numel(), width)
         self.register_buffer("others", functional.normalize(torch.randn(others, width), dim=1))
 
-    def forward(self, maps: Sequence[Maps2]) -> torch.Tensor:
+    def forward(self, maps: Sequence[FeaturePair]) -> torch.Tensor:
         ((student, teacher),) = maps
         s, t = self.student(student.flatten(1)), self.teacher(teacher.flatten(1))
         loss = losses.contrastive(s, t, self.others)

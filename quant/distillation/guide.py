@@ -68,10 +68,10 @@ class Guide(torch.nn.Module):
                 logits = torch.cat([teacher(part) for part in x.split(1000)])
             self.mean, self.deviation = float(logits.mean()), float(logits.std())
         self.comparisons = torch.nn.ModuleDict()
-        self.maps: _Maps | None = None
+        self.maps: _FeatureMaps | None = None
         if compared:
             pairs = _pairs(compared, settings, points(student, x), points(teacher.networks[0], x))
-            self.maps = _Maps(student, teacher, pairs)
+            self.maps = _FeatureMaps(student, teacher, pairs)
             for term in compared:
                 self.comparisons[term] = _comparison(term, self.maps, x, y).to(x.device)
 
@@ -123,7 +123,7 @@ class Guide(torch.nn.Module):
             self.maps.close()
 
 
-class _Maps:
+class _FeatureMaps:
     """The feature maps of both networks that the terms compare."""
 
     def __init__(self, student: Network, teacher: Teacher, pairs: dict[str, list[Pair]]) -> None:
@@ -170,7 +170,7 @@ def _pairs(
     return found
 
 
-def _comparison(term: str, maps: _Maps, x: torch.Tensor, y: torch.Tensor) -> Comparison:
+def _comparison(term: str, maps: _FeatureMaps, x: torch.Tensor, y: torch.Tensor) -> Comparison:
     examples = maps.on(term, x[:2])
     student, teacher = examples[0]
     if term in _MAPS:

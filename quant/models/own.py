@@ -14,10 +14,13 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from brevitas.proxy.quant_proxy import QuantProxyFromInjector
 
 from quant.errors import QuantError
+from quant.lookup.tables import TableLayer
 from quant.models.network import Network
 from quant.models.source import Source
+from quant.schemes.float import Float
 from quant.schemes.scheme import Scheme
 
 DATA_OPTIONS = ("scheme", "input_shape", "classes", "in_range")
@@ -45,7 +48,8 @@ def own_network(source: Source, scheme: Scheme, options: Mapping[str, Any]) -> N
     """Returns the network that a user's function makes; the file is run, with its folder in the path of imports.
 
     The function gets those of DATA_OPTIONS and of ``options`` for which it has arguments. It returns a Network, or any
-    module (N, *input_shape) float32 -> (N, classes) float32 with Brevitas's quantizers.
+    module (N, *input_shape) float32 -> (N, classes) float32. One without any of Brevitas's quantizers gets the scheme
+    ``float``.
 
     Raises QuantError for a file, a function or a network that fails, with the line, and (status 2) for options that the
     function does not have.
@@ -67,10 +71,22 @@ def own_network(source: Source, scheme: Scheme, options: Mapping[str, Any]) -> N
         made = make(**{name: value for name, value in given.items() if name in named or every})
     if not isinstance(made, torch.nn.Module):
         raise QuantError(f"{source.name} returns a {type(made).__name__}: return a torch.nn.Module")
-    network = made if isinstance(made, Network) else OwnNetwork(made, source.name, scheme, **facts)
+    if isinstance(made, Network):
+        network = made
+    else:
+        # A network without any quantizer is trained as float reference networks are, and not exported.
+        network = OwnNetwork(made, source.name, scheme if _quantizes(made) else Float(), **facts)
     network.name, network.source = source.name, source
     _check(network, source)
     return network
+
+
+def _quantizes(module: torch.nn.Module) -> bool:
+    """Whether the module has a quantizer, or a layer of tables."""
+    return any(
+        isinstance(part, TableLayer) or (isinstance(part, QuantProxyFromInjector) and part.is_quant_enabled)
+        for part in module.modules()
+    )
 
 
 def _function(source: Source) -> Any:

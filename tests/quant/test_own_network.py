@@ -172,3 +172,16 @@ def test_what_a_network_takes_has_to_be_said(tmp_path):
     (tmp_path / "net.py").write_text(f"{BODY}    return nn.Flatten()\n")
     with pytest.raises(QuantError, match="needs the options input_shape, classes, in_range"):
         create_model(f"{tmp_path / 'net.py'}:make")
+
+
+def test_a_float_network_is_a_teacher_and_not_exported(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\n"
+        "def make_net(classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
+    )
+    results = train_run(f"{tmp_path / 'net.py'}:make_net", tmp_path / "run", TrainConfig(epochs=2))
+    assert (results["scheme"], results["onnx"], results["verification"]) == ({"name": "float"}, None, None)
+    assert not (tmp_path / "run" / "model.onnx").exists()
+    assert not load_checkpoint(tmp_path / "run" / "checkpoint.pt").scheme.quantizes
+    student = train_run("tfc-w1a1", tmp_path / "student", TrainConfig(epochs=2), teacher=tmp_path / "run")
+    assert student["onnx"]
