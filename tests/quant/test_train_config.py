@@ -145,3 +145,12 @@ def test_resuming_with_other_epochs(tmp_path, monkeypatch):
     assert json.loads((folder / "metrics.json").read_text())["config"]["epochs"] == 6
     with pytest.warns(QuantWarning, match="cut holds no interrupted training to resume: it starts from the beginning"):
         train_run("tfc-w1a1", folder, TrainConfig(epochs=1), resume=True)
+
+
+def test_tensorboard_has_the_figures_of_every_epoch(tmp_path):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train_run("tfc-w1a1", tmp_path, TrainConfig(epochs=3, log="tensorboard"))
+    events = reader.EventAccumulator(str(tmp_path / "logs"))
+    events.Reload()
+    scalars = {tag: len(events.Scalars(tag)) for tag in events.Tags()["scalars"]}
+    assert scalars["loss"] == scalars["train_accuracy"] == 3
