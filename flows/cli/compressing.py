@@ -11,7 +11,7 @@ from quant.training.methods import METHODS
 
 def _list_methods(show: bool) -> None:
     if show:
-        from flows.cli.render import methods
+        from flows.cli.render_training import methods
 
         methods()
         raise typer.Exit
@@ -97,7 +97,7 @@ def compress(
     if as_json:
         emit(result | ({"estimated": dict(zip(("before", "after"), estimates, strict=True))} if estimates else {}))
         return
-    from flows.cli.render import compressed
+    from flows.cli.render_training import compressed
 
     compressed(result, out, estimates)
 

@@ -36,7 +36,7 @@ def quantize(
 
     A network of PyTorch: quant.quantize in Python, with 2 to 16 bits, power-of-two scales, and training from there.
     """
-    from flows.cli.render import quantized
+    from flows.cli.render_training import quantized
     from flows.float_onnx import quantize_onnx
     from flows.frames import load_labels
     from flows.progress import working

@@ -38,7 +38,7 @@ def run(
     """
     from flows.accelerator import Accelerator
     from flows.build_report import Inputs
-    from flows.cli.render import ran
+    from flows.cli.render_results import ran
     from flows.frames import load_labels, predictions, save_frames, timed
     from flows.progress import Progress
     from hw.host.tables import load_frames
@@ -125,7 +125,7 @@ def soft_errors(
     """
     from flows.accelerator import Accelerator
     from flows.build_report import Inputs
-    from flows.cli.render import flipped
+    from flows.cli.render_results import flipped
     from flows.frames import load_labels
     from flows.progress import Progress
     from flows.soft_errors import sweep

@@ -60,7 +60,7 @@ def _warnings_in_one_line() -> Iterator[None]:
 
 def _list_networks(show: bool) -> None:
     if show:
-        from flows.cli.render import networks
+        from flows.cli.render_training import networks
 
         networks()
         raise typer.Exit
@@ -474,6 +474,6 @@ def train(
     if as_json:
         emit(result)
         return
-    from flows.cli.render import trained
+    from flows.cli.render_training import trained
 
     trained(result, out)

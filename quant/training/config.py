@@ -244,8 +244,7 @@ class TrainConfig:
       with the best accuracy on it are kept. With 0 the whole training set is used and the last epoch is kept.
     - ``patience``: number of epochs without a better validation accuracy after which the training ends. None: it never
       ends early.
-    - ``distill``: what is learned from a teacher (``quant.distillation.Distillation``). Without a teacher it has no
-      effect.
+    - ``distill``: what is learned from a teacher (``quant.distillation.Distillation``), which it needs.
     - ``prune``: gradual pruning (``quant.Pruning``). None: no weight is pruned.
     - ``slimming``: a penalty on channels (``quant.Slimming``). None: there is none.
     - ``tie``: tied weights of a new network (``quant.Tying``). None: weights are tied only where the network's are.

@@ -26,6 +26,7 @@ from quant.data import DataSet, load_data, stratified
 from quant.data.splits import any_samples
 from quant.distillation.guide import Guide
 from quant.distillation.pseudo import pseudo_data
+from quant.distillation.settings import Distillation
 from quant.distillation.teacher import Teacher, TeacherLike
 from quant.errors import QuantError
 from quant.metrics import summary
@@ -114,6 +115,7 @@ def fit(
     - a batch size that is not a multiple of the number of processes;
     - options that Lightning rejects, and strategies that fork or spawn;
     - pruning of 1-bit weights, which have no zero, or of more weights than leaves every output an input;
+    - ``config.distill`` without a teacher;
     - ties that are not possible (``quant.compression.tie``), and pruning of tied weights;
     - ``resume`` without ``checkpoint``, and a checkpoint of a different training.
 
@@ -133,6 +135,8 @@ def fit(
         tie_layers(model, config.tie.structure, config.tie.layers, start="sample")
     if teacher is not None and data.task != "classification":
         raise QuantError(f"a teacher teaches classes, but {data.name} is for {data.task}: leave it out", status=2)
+    if teacher is None and config.distill != Distillation():
+        raise QuantError(f"distill={', '.join(config.distill.terms)} needs teacher, a trained network", status=2)
     tutor = None if teacher is None else Teacher(teacher, model)
     saved = None if config.prune is None else hardware_savings(model, config.prune, cost)
     channels = None if config.slimming is None else penalty_savings(model, config.slimming, cost)

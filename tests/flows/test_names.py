@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from flows.cli import render
+from flows.cli import console, render
 from flows.estimates import estimate_build
 from flows.terminal import Terminal
 from hw.host.errors import BitfabricError
@@ -53,8 +53,8 @@ def test_an_estimate_has_the_names_whole_in_json_and_short_in_its_table(model, m
     assert named["fc0"] == ("MatMul_9", LONG)
     assert {name for name, (node, _) in named.items() if node} == {"conv0_window", "conv0", "conv0_threshold", "fc0"}
     screen = io.StringIO()
-    monkeypatch.setattr(render, "out", Terminal(file=screen, width=100))
-    monkeypatch.setattr(render, "Terminal", lambda **options: Terminal(file=screen, **options))
+    monkeypatch.setattr(console, "out", Terminal(file=screen, width=100))
+    monkeypatch.setattr(console, "Terminal", lambda **options: Terminal(file=screen, **options))
     render.estimated(result)
     lines = screen.getvalue().splitlines()
     table = {line.split()[0]: line for line in lines if line}

@@ -12,8 +12,8 @@ from qonnx.core.datatype import DataType
 
 from flows import build
 from flows.build_report import Layer
-from flows.cli import main, render
-from flows.cli.render import _layers, _show
+from flows.cli import console, main, render, render_results
+from flows.cli.render import _layers
 from flows.report import page
 from flows.terminal import Terminal
 from hw import finn
@@ -37,8 +37,8 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What a wide terminal with colours receives from the tables."""
     file = io.StringIO()
     options = {"file": file, "force_terminal": True, "color_system": "truecolor"}
-    monkeypatch.setattr(render, "Terminal", lambda width=0, **_: Terminal(width=20_000, **options))
-    monkeypatch.setattr(render, "out", Terminal(width=20_000, **options))
+    monkeypatch.setattr(console, "Terminal", lambda width=0, **_: Terminal(width=20_000, **options))
+    monkeypatch.setattr(console, "out", Terminal(width=20_000, **options))
     return file
 
 
@@ -51,7 +51,7 @@ def without_styles(text: str) -> str:
 
 def test_names_in_tables_are_shown_as_they_are_and_printable(screen: io.StringIO) -> None:
     layers = [Layer(name=n, operator="fifo", PE=1, SIMD=1, cycles=1, parity=False, estimated=None) for n in HOSTILE]
-    _show(_layers(layers))
+    console.show(_layers(layers))
     lines = without_styles(screen.getvalue()).splitlines()[1:]
     assert len(lines) == len(HOSTILE)
     for name, line in zip(HOSTILE, lines, strict=True):
@@ -79,7 +79,7 @@ def test_names_and_texts_of_tools_in_lines(screen: io.StringIO) -> None:
     for name in HOSTILE:
         result = {"engine": "rtl", "frames": 1, "seconds": 0.5, "trace": name, "output": name}
         result["inputs"] = {**given, "name": name, "statement": f"input {name}: 1 value"}
-        render.ran(result, {})
+        render_results.ran(result, {})
         render.diagnosis([{"name": name, "purpose": name, "needed": True, "found": None, "remedy": name}])
     shown = without_styles(screen.getvalue())
     assert shown.count("\n") == 6 * len(HOSTILE)

@@ -141,6 +141,8 @@ def test_a_student_follows_its_teacher(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
     with pytest.raises(QuantError, match="classes of 3"):
         fit(network(data, "tfc-w1a1"), data, teacher=create_model("tfc-float", in_features=16, classes=3))
+    with pytest.raises(QuantError, match="distill=soft, hint needs teacher"):
+        fit(network(data, "tfc-w1a1"), data, TrainConfig(distill=Distillation(("soft", "hint"))))
     with pytest.raises(QuantError, match="at least one network"):
         fit(network(data, "tfc-w1a1"), data, teacher=[])
 

@@ -1,0 +1,150 @@
+"""Trained, compressed and quantized networks as text, and the lists of networks and methods."""
+
+import shlex
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from flows.cli import console
+from flows.cli.render_results import figures_line
+from hw.host.text import one_line
+
+
+def trained(result: dict[str, Any], folder: Path) -> None:
+    """Print the result of a training."""
+    again = " (unchanged, from an earlier run)" if result.get("cached") else ""
+    done = len(result["fit"]["history"])
+    took = f"{done} epochs, {result['seconds']:.1f} s{again}"
+    reached = result["figures"]["test"]
+    said = f"accuracy {reached['accuracy']:.2%}" if "accuracy" in reached else figures_line(reached)
+    console.out.print(f"test {said} after {took}")
+    totals = result["totals"]
+    tables = [row for row in result["layers"] if row["kind"] == "lookup"]
+    if len(tables) == len(result["layers"]):
+        count = sum(prod(row["output_shape"]) for row in tables)
+        console.out.print(
+            f"{count:,} tables of {totals['weights']:,} bits in all, which read {totals['macs']:,} bits a frame"
+        )
+        _files(folder)
+        return
+    size = f"{totals['weights']:,} weights in {totals['memory_bits'] / 8192:,.1f} KiB"
+    if result["config"]["prune"] is not None:
+        size += f", {totals['density']:.1%} of them not zero"
+    if result["config"]["tie"] is not None:
+        size += f", tied by {result['config']['tie']['structure']}"
+    rate = f"{totals['compression_rate']:.3g} times smaller than in floating point"
+    console.out.print(f"{size}, {rate}; {totals['macs']:,} multiply-adds a frame")
+    _files(folder)
+
+
+def _files(run: Path) -> None:
+    if not (run / "model.onnx").exists():
+        console.out.print("not exported, as it is a float network: for a student (--teacher), or quant.quantize")
+    for name in ("model.onnx", "metrics.json", "x_test.npy", "y_test.npy"):
+        if (run / name).exists():
+            console.out.print(f"{name:<14}{one_line(run / name)}", soft_wrap=True)
+
+
+def compressed(result: dict[str, Any], folder: Path, estimates: Sequence[dict[str, Any]]) -> None:
+    """Print the result of a compression. ``estimates``: of the network before and after, or none."""
+    made = result["compression"]
+    table = console.table("layer", "weights", "left", "density", "before")
+    rows = made["weights"]
+    total = {"name": "total", **{key: sum(row[key] for row in rows) for key in ("weights", "before", "after")}}
+    for row in (*rows, total):
+        shares = (row[key] / row["weights"] for key in ("after", "before"))
+        table.add_row(row["name"], f"{row['weights']:,}", f"{row['after']:,}", *(f"{share:.1%}" for share in shares))
+    console.show(table)
+    reached = made["accuracy"]
+    steps = [f"{reached['before']:.2%} before"]
+    if reached["compressed"] is not None:
+        steps.append(f"{reached['compressed']:.2%} compressed")
+    if made["config"]["epochs"]:
+        steps.append(f"{reached['after']:.2%} after {made['config']['epochs']} epochs of training")
+    again = " (unchanged, from an earlier run)" if result.get("cached") else ""
+    console.out.print(f"\ntest accuracy: {', '.join(steps)}{again}", soft_wrap=True)
+    if estimates:
+        table = console.table("estimated", "before", "after")
+        for name in estimates[0]["resources"]:
+            table.add_row(name.upper(), *(f"{each['resources'][name]['estimated']:,}" for each in estimates))
+        for name in ("interval", "latency"):
+            table.add_row(f"{name}, cycles", *(f"{each['cycles'][name]:,}" for each in estimates))
+        table.add_row("frames/s", *(console.number(each["fps"], ",.0f") for each in estimates))
+        if all(each["host_link"] for each in estimates):
+            table.add_row(
+                "of these, the host link", *(f"at most {each['host_link']['fps']:,.0f}" for each in estimates)
+            )
+        console.out.print()
+        console.show(table)
+    _files(folder)
+
+
+def quantized(result: dict[str, Any]) -> None:
+    """Print the result of a quantization after training, and the next command."""
+    if result["accuracy"] is not None:
+        console.out.print(f"accuracy {result['accuracy']:.2%}, in floating point {result['float_accuracy']:.2%}")
+    console.out.print(
+        f"{result['agreement']:.2%} of {result['frames']:,} frames have the float network's largest output; the "
+        f"outputs changed by {result['noise']:.2g} of their power",
+        soft_wrap=True,
+    )
+    explained = f", {result['explained']:,} within float32 rounding" if result["explained"] else ""
+    console.out.print(
+        f"the hardware's integers: {result['mismatches']:,} of {result['elements']:,} differ from ONNX Runtime's"
+        f"{explained}",
+        soft_wrap=True,
+    )
+    model = shlex.quote(one_line(result["model"]))
+    console.out.print(f"next: bitfabric build {model} --target ulx3s-85f -o build/", soft_wrap=True)
+
+
+def networks() -> None:
+    """Print the reference networks, the schemes and the data sets, each in a sentence."""
+    from dataclasses import fields
+
+    from quant import schemes
+    from quant.data import FOLDER_VARIABLE, NAMED
+    from quant.models.registry import builder, families
+
+    table = console.table("name", "")
+    for family in families():
+        table.add_row(family, _first_sentence(builder(family)))
+    console.show(table)
+    console.out.print(
+        "\nA name ends in widths, as in cnv-w1a2, tfc-wternarya2, or in float; lookup networks have none. Schemes and "
+        "their parameters:\n"
+    )
+    table = console.table("name", "")
+    for name in schemes.list():
+        scheme = schemes.get_class(name)
+        parameters = ", ".join(f"{field.name}={field.default!r}" for field in fields(scheme))
+        table.add_row(name, _first_sentence(scheme) + (f" ({parameters})" if parameters else ""))
+    console.show(table)
+    console.out.print(
+        f"\nData sets, looked for in the folder ${FOLDER_VARIABLE}; --data takes your own files as well:\n"
+    )
+    table = console.table("name", "", "from", "licence")
+    table.add_row("digits", "8 x 8 grey digits, 1,797 with a test set of a fifth, 10 classes", "scikit-learn", "BSD")
+    for name, data in NAMED.items():
+        table.add_row(name, data.summary, data.source, data.licence)
+    console.show(table)
+
+
+def methods() -> None:
+    """Print the methods of compression with their options."""
+    from quant.training.methods import METHODS
+
+    table = console.table("name", "")
+    for name, method in METHODS.items():
+        options = [f"{option}={default}" for option, default in method.options.items()]
+        if method.counts is not None:
+            options.insert(0, f"--fraction {method.fraction} of the {method.counts}")
+        table.add_row(name, method.summary + (f" ({', '.join(options)})" if options else ""))
+    console.show(table)
+
+
+def _first_sentence(documented: Any) -> str:
+    from inspect import getdoc
+
+    return " ".join((getdoc(documented) or "").replace("``", "").split()).partition(". ")[0].rstrip(".")
