@@ -1,11 +1,11 @@
 """The sizes and operations of a network's layers, as rows and as a table."""
 
-import html
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from quant.cost import LayerCost
+from quant.text_table import html_table, text_table
 
 __all__ = [
     "FLOAT_BITS",
@@ -183,20 +183,7 @@ class Summary:
         )
 
     def __str__(self) -> str:
-        cells = [self._columns(), *self._cells()]
-        sizes = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(size) if i < 2 else cell.rjust(size)
-                for i, (cell, size) in enumerate(zip(row, sizes, strict=True))
-            ).rstrip()
-            for row in cells
-        ]
-        return "\n".join([*lines, self._conclusion()])
+        return text_table(self._columns(), self._cells(), self._conclusion())
 
     def _repr_html_(self) -> str:
-        def line(cells: list[str], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-        rows = "".join(line(row, "td") for row in self._cells())
-        return f"<table>{line(self._columns(), 'th')}{rows}</table><p>{self._conclusion()}</p>"
+        return html_table(self._columns(), self._cells(), self._conclusion())

@@ -8,6 +8,7 @@ import torch
 
 from quant.compression.coding import OFFSET_BITS, encode_layers
 from quant.compression.weights import compression_of, find_layers, weight_of
+from quant.text_table import text_table
 
 FLOAT_BITS = 32
 
@@ -80,31 +81,22 @@ class Report:
         }
 
     def __str__(self) -> str:
-        head = ("layer", "form", "weights", "nonzero", "before", "index", "offset", "codebook", "tables", "huffman")
-        table: list[tuple[str, ...]] = [(*head, "after", "rate", "saving")]
+        columns = ("layer", "form", "weights", "nonzero", "before", "index", "offset", "codebook", "tables", "huffman")
+        rows = []
         for row in (*self.layers, self.total):
             sizes = (row.bits_before, row.index_bits, row.offset_bits, row.codebook_bits, row.table_bits)
-            table.append(
-                (
+            rows.append(
+                [
                     *(row.name, row.form, f"{row.weights:,}", f"{row.nonzeros / row.weights:.1%}"),
                     *(f"{size:,}" for size in (*sizes, row.huffman_bits, row.bits_after)),
                     *(f"{row.rate:.2f}x", f"{row.saving:.1%}"),
-                )
+                ]
             )
-        widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
-        lines = [
-            "  ".join(
-                cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-            )
-            for line in table
-        ]
-        lines.insert(1, "-" * len(lines[0]))
-        lines.insert(-1, "-" * len(lines[0]))
-        lines.append(
+        conclusion = (
             f"sizes in bits; encoded: {self.encoded_bits // 8:,} bytes with other tensors ({self.other_bits:,} bits) "
             f"and names ({self.container_bits:,} bits)"
         )
-        return "\n".join(line.rstrip() for line in lines)
+        return text_table((*columns, "after", "rate", "saving"), rows, conclusion)
 
 
 def report(model: torch.nn.Module, offset_bits: int | Mapping[str, int] = OFFSET_BITS) -> Report:

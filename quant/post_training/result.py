@@ -1,6 +1,5 @@
 """The result of a quantization after training: the network, and what its quantization costs."""
 
-import html
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from quant.post_training.frames import Frames
 from quant.post_training.network import QuantizedNetwork
 from quant.post_training.sensitivity import LayerSensitivity, Parts, hits, noise, outputs
+from quant.text_table import html_table, text_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,23 +52,10 @@ class Quantization:
         return f"{shown}{self.agreement:.2%} of {self.frames:,} frames have the float network's largest output"
 
     def __str__(self) -> str:
-        cells = [list(_COLUMNS), *self._cells()]
-        sizes = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(size) if i < 2 else cell.rjust(size)
-                for i, (cell, size) in enumerate(zip(row, sizes, strict=True))
-            ).rstrip()
-            for row in cells
-        ]
-        return "\n".join([*lines, self._conclusion()])
+        return text_table(_COLUMNS, self._cells(), self._conclusion())
 
     def _repr_html_(self) -> str:
-        def line(cells: list[str], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-        rows = "".join(line(row, "td") for row in self._cells())
-        return f"<table>{line(list(_COLUMNS), 'th')}{rows}</table><p>{self._conclusion()}</p>"
+        return html_table(_COLUMNS, self._cells(), self._conclusion())
 
 
 _COLUMNS = ("quantized alone", "what", "bits", "accuracy", "noise")
