@@ -128,7 +128,7 @@ def test_report_in_numbers_and_words():
     assert report.as_dict()["encoded_bits"] == 8 * len(compression.encode(small))
     lines = str(report).splitlines()
     assert lines[0].split()[:3] == ["layer", "form", "weights"]
-    assert lines[2].split()[:3] == ["0", "shared", "4,000"]
+    assert lines[1].split()[:3] == ["0", "shared", "4,000"]
     assert lines[-2].split()[0] == "total"
     assert lines[-1].startswith("sizes in bits; encoded:")
 
