@@ -66,8 +66,9 @@ def _found(text, commands) -> bool:
                 return False
         elif option == "--model-option":
             name, _, setting = value.partition("=")
-            model = "resnet20" if name == "survival" else "lenet5"
-            create_model(f"{model}-w2a2", **{name: float(setting) if name == "survival" else setting})
+            branched = name == "survival" or setting == "react"
+            model = f"{'resnet20' if branched else 'lenet5'}-{'w1a1' if setting == 'react' else 'w2a2'}"
+            create_model(model, **{name: float(setting) if name == "survival" else setting})
     return True
 
 

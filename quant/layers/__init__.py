@@ -6,6 +6,7 @@ Shapes are those of torch: (N, features), (N, C, L), (N, C, H, W).
 from quant.layers.activations import Activation, CReLU, Maxout, MultiBias, ReluActivation, activation, signed_activation
 from quant.layers.blocks import Add, average_pool, block, conv_block, linear_part
 from quant.layers.ends import Denormalize, InputQuant, LogitScale, Normalize
+from quant.layers.react import ReactLayer, RPReLU, RSign
 from quant.layers.stochastic import S3Pool, StochasticDepth
 from quant.layers.weighted import Conv1d, Conv2d, Linear, conv, depthwise, linear
 
@@ -22,6 +23,9 @@ __all__ = [
     "Maxout",
     "MultiBias",
     "Normalize",
+    "RPReLU",
+    "RSign",
+    "ReactLayer",
     "ReluActivation",
     "S3Pool",
     "StochasticDepth",

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from quant import layers
+from quant.errors import QuantError
 from quant.models.network import AveragedNetwork, halved, image_shape, scaled
 from quant.schemes.scheme import Scheme
 
@@ -49,9 +50,15 @@ class ResNet(AveragedNetwork):
 
     Input (N, C, H, W), at least 4 x 4; output (N, classes) logits. Each stage has ``depth`` blocks.
 
+    ``activation="react"`` gives every convolution of a 1-bit network ReActNet's activations and a shortcut of its own
+    (``quant.layers.ReactLayer``), and the mean reads values of ``Scheme.sum_quant``.
+
     ``width`` multiplies all channels. ``survival`` is the probability with which a training step has the last block's
     branch; it falls linearly to that from 1 in front of the first block (``quant.layers.StochasticDepth``).
     ``in_bits``, ``batch_norm`` and ``bias`` as in ``quant.models.mlp.MLP``.
+
+    Raises QuantError (status 2) for an activation of another name, and for "react" with ``survival`` below 1, or with
+    activations of more than one bit.
     """
 
     def __init__(
@@ -65,19 +72,32 @@ class ResNet(AveragedNetwork):
         in_bits: int | None = None,
         width: float = 1.0,
         survival: float = 1.0,
+        activation: str | None = None,
         batch_norm: bool | None = None,
         bias: bool | None = None,
         name: str = "resnet",
     ) -> None:
+        _check_activation(name, activation, survival)
         super().__init__(name, scheme, input_shape, classes, in_range, in_bits)
         inputs, *_ = image_shape(name, input_shape, lambda side: side // 4, typical=32)
         batch_norm, bias = self.normalization(batch_norm, bias)
         channels = scaled(16, width)
-        self.stem = layers.conv_block(scheme, inputs, channels, 3, edge=True, batch_norm=batch_norm, bias=bias)
+        self.act: torch.nn.Module
+        if activation == "react":
+            self.stem = layers.linear_part(scheme.edge, inputs, channels, 3, batch_norm, bias)
+            self.act = layers.Activation(act_quant=scheme.sum_quant())
+        else:
+            self.stem = layers.conv_block(scheme, inputs, channels, 3, edge=True, batch_norm=batch_norm, bias=bias)
+            self.act = torch.nn.Identity()
         self.blocks = torch.nn.ModuleList()
         for stage, outputs in enumerate(scaled(c, width) for c in (16, 32, 64)):
             for index in range(depth):
                 stride = 2 if stage and not index else 1
+                if activation == "react":
+                    for side, wide in ((stride, channels), (1, outputs)):
+                        self.blocks.append(layers.ReactLayer(scheme, wide, outputs, side, batch_norm, bias))
+                    channels = outputs
+                    continue
                 kept = 1 - (len(self.blocks) + 1) / (3 * depth) * (1 - survival)
                 self.blocks.append(ResidualBlock(scheme, channels, outputs, stride, batch_norm, bias, kept))
                 channels = outputs
@@ -87,7 +107,18 @@ class ResNet(AveragedNetwork):
         x = self.stem(self.input(x))
         for block in self.blocks:
             x = block(x)
-        return self.logits(x)
+        return self.logits(self.act(x))
+
+
+def _check_activation(name: str, activation: str | None, survival: float) -> None:
+    if activation not in (None, "react"):
+        raise QuantError(f"model {name} has no activation {activation!r}: choose react, or leave it out", status=2)
+    if activation == "react" and survival < 1:
+        raise QuantError(
+            f"model {name}: stochastic depth leaves out residual blocks, and the layers of activation=react are none: "
+            "leave survival out",
+            status=2,
+        )
 
 
 def resnet8(scheme: Scheme, **options: Any) -> ResNet:

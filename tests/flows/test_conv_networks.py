@@ -46,6 +46,7 @@ CASES = [
     pytest.param(Case("vgg-small-w2a2", 2e3, options={**TINY, "width": 1 / 32, "activation": "crelu"}), marks=slow),
     pytest.param(Case("vgg-small-w1a1", 2e3, options={**TINY, "width": 1 / 32, "activation": "mba"}), marks=slow),
     pytest.param(Case("vgg-small-w2a2", 1e3, options={**TINY, "width": 1 / 32, "activation": "maxout:2"}), marks=slow),
+    pytest.param(Case("resnet8-w1a1", 1e3, options={**TINY, "width": 1 / 8, "activation": "react"}), marks=slow),
     pytest.param(Case("nin-w4a4", 1e3, options={**TINY, "width": 1 / 32}), marks=slow),
     pytest.param(Case("squeezenet-w4a4", 1e3, options={**TINY, "width": 1 / 32}), marks=slow),
     pytest.param(Case("lenet5-w8a8", 2e3, "fixed_point", {"weight_bits": 8, "act_bits": 8}), marks=slow),
