@@ -10,7 +10,7 @@ from hw.folding import choose
 from hw.lowering.lower import lower
 from hw.passes.fifos import insert_fifos
 from hw.passes.fold import apply_folding
-from hw.passes.lanes import insert_width_converters
+from hw.passes.lanes import connected
 from hw.rtl.design import generate
 from hw.synth.nextpnr import place_and_route
 from hw.synth.yosys import synthesise
@@ -31,8 +31,8 @@ def main() -> None:
         folder = Path(name)
         graph = lower(tfc.make(folder))
         table = choose.for_cycles(graph, options.cycles, ecp5.family, ecp5.capacity)
-        connected = insert_width_converters(apply_folding(graph, table))
-        hardware = insert_fifos(connected, size_fifos(connected))
+        connected_graph = connected(apply_folding(graph, table))
+        hardware = insert_fifos(connected_graph, size_fifos(connected_graph))
         interval = cycles.steady(hardware).interval
         made = synthesise(generate(hardware, ecp5.family), ecp5, folder / "synth")
         placed = place_and_route(made.netlist, ecp5, folder / "place", RATE * interval / 1e6)

@@ -21,7 +21,7 @@ from hw.ir.graph import Graph
 from hw.lowering.lower import lower
 from hw.passes.fifos import insert_fifos
 from hw.passes.fold import apply_folding
-from hw.passes.lanes import insert_width_converters
+from hw.passes.lanes import connected
 from hw.rtl.design import generate
 from hw.simulation import verilator
 from hw.synth.nextpnr import place_and_route
@@ -42,7 +42,7 @@ SEEDS = (1, 2, 3)
 def hardware(graph: Graph, device: Device, clock_mhz: float) -> Graph:
     """The network at one frame a cycle, for a clock."""
     search = Search(graph, device.family, device.capacity, clock_mhz=clock_mhz)
-    folded = insert_width_converters(apply_folding(graph, choose.for_rate(search, 1).folding))
+    folded = connected(apply_folding(graph, choose.for_rate(search, 1).folding))
     return insert_fifos(folded, size_fifos(folded))
 
 

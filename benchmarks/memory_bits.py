@@ -19,7 +19,7 @@ from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.model import Model
 from hw.passes.fold import apply_folding
-from hw.passes.lanes import insert_width_converters
+from hw.passes.lanes import connected
 
 ALLOWED = 0.10
 
@@ -72,7 +72,7 @@ def main() -> None:
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
         plan = Plan(Model.open(cnv.make(Path(folder))), BuildConfig(target="ulx3s-85f", fps=options.fps))
-        graph, family = insert_width_converters(apply_folding(plan.graph, plan.point.folding)), plan.device.family
+        graph, family = connected(apply_folding(plan.graph, plan.point.folding)), plan.device.family
     buffers = [line_buffer(node, family) for node in graph if node.kernel.op == "sliding_window"]
     weights = [weight_memory(node, family) for node in graph if node.kernel.op == "matrix_vector"]
     for title, rows in (("line buffers", buffers), ("weight memories", weights)):

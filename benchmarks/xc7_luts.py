@@ -21,7 +21,7 @@ from hw.lowering.lower import lower
 from hw.passes import fold
 from hw.passes.fifos import insert_fifos
 from hw.passes.fold import apply_folding
-from hw.passes.lanes import insert_width_converters
+from hw.passes.lanes import connected
 from hw.rtl.design import generate, instances
 from hw.synth.yosys import synthesise
 from hw.timing.cycles import steady
@@ -71,8 +71,8 @@ def measure(network: str, folder: Path) -> dict[str, object]:
     }
     results = {}
     for name, table in tables.items():
-        connected = insert_width_converters(apply_folding(graph, table))
-        hardware = insert_fifos(connected, size_fifos(connected))
+        made = connected(apply_folding(graph, table))
+        hardware = insert_fifos(made, size_fifos(made))
         total, layers = synthesised(hardware, folder / network / name.replace(" ", "_"))
         rows = [
             [n.name, n.kernel.op, n.kernel.folding.pe, n.kernel.folding.simd, n.kernel.interval,

@@ -22,9 +22,9 @@ from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
 from hw.model import Model
 from hw.passes import fold
+from hw.passes.chains import fused
 from hw.passes.fold import apply_folding, current_folding
-from hw.passes.lanes import insert_width_converters
-from hw.passes.lookups import fused
+from hw.passes.lanes import connected
 from hw.passes.removal.remove import Removal, remove_channels
 from hw.timing.fifo_sizing import size_fifos
 
@@ -180,7 +180,7 @@ class Candidate:
 
     def _design(self, table: fold.FoldingTable) -> DesignPoint:
         """The design with this folding and the FIFO depths that it needs."""
-        depths = size_fifos(insert_width_converters(apply_folding(self.graph, table)))
+        depths = size_fifos(connected(apply_folding(self.graph, table)))
         granularity = self.granularity if self.removal.layers else 0
         point = DesignPoint(self.model, self.config.parity, table, depths, self.clock_mhz, granularity=granularity)
         vars(point)["removal"] = self.removal  # A point of a file finds it again.
@@ -241,7 +241,7 @@ class Candidate:
         """
         best, most = 0, 0.0
         for choice in self.search.near_fastest(budget, CYCLE_SLACK):
-            hardware = insert_width_converters(apply_folding(self.graph, choice.folding))
+            hardware = connected(apply_folding(self.graph, choice.folding))
             if (rate := self._clock(self._fmax(hardware)) / choice.interval) > most:
                 best, most = choice.interval, rate
         design = self._fit_budget(self.search, budget, best)

@@ -24,7 +24,7 @@ from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.passes.fold import FoldingTable, apply_folding
-from hw.passes.lanes import insert_width_converters
+from hw.passes.lanes import connected
 from quant.cost import LayerBits, LayerCost, LayerShape
 from quant.structure import Structure
 from quant.structure import structure as read_structure
@@ -89,7 +89,7 @@ class HardwareCost:
                 raise UsageError(f"{shape}: {error}") from None
         else:
             folding = self.folding or _of_structure(graph, structure)
-        hardware = insert_width_converters(apply_folding(graph, folding))
+        hardware = connected(apply_folding(graph, folding))
         used = choose.estimate_resources(hardware, device.family)
         memories = hardware.node(LAYER).kernel.rtl(device.family).memories.values()
         return LayerCost(

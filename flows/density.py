@@ -13,6 +13,7 @@ from hw.ir.graph import Graph
 from hw.kernels.constant_matrix.kernel import ConstantMatrix
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.passes.chains import parted
 
 DENSITIES = 0.75, 0.5, 0.35, 0.25, 0.15, 0.1, 0.05
 """Shares of the weights that are kept, of which the largest that fits is named."""
@@ -25,14 +26,14 @@ def density_that_fits(hardware: Graph, target: Target, budget: Resources) -> tup
 
     The smallest weights of each layer are left out, as pruning by magnitude does, and the adders of the others planned.
     """
-    matrices = [node.kernel for node in hardware if isinstance(node.kernel, ConstantMatrix)]
+    matrices = [node.kernel for node in parted(hardware) if isinstance(node.kernel, ConstantMatrix)]
     if not matrices or any(str(getattr(each.product, "weight_dtype", "BIPOLAR")) == "BIPOLAR" for each in matrices):
         return None
     family = target.device.family
     used, packing = choose.estimate_resources(hardware, family), fit.packing_of(target)
-    dense = sum((each.resources(family) for each in matrices), Resources())
+    dense = sum((each.logic(family) for each in matrices), Resources())
     for density in DENSITIES:
-        kept = sum((_pruned(each, density).resources(family) for each in matrices), Resources())
+        kept = sum((_pruned(each, density).logic(family) for each in matrices), Resources())
         left = used - dense + kept
         if fits(left, budget) and (packing is None or packing.estimate(left) <= fit.most_cells(target)):
             return density, left

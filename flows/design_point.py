@@ -11,10 +11,10 @@ from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
 from hw.model import Model
 from hw.passes import fold
+from hw.passes.chains import fused
 from hw.passes.fifos import insert_fifos
 from hw.passes.fold import apply_folding
-from hw.passes.lanes import insert_width_converters
-from hw.passes.lookups import fused
+from hw.passes.lanes import connected
 from hw.passes.removal.remove import Removal, remove_channels
 
 
@@ -49,7 +49,7 @@ class DesignPoint:
     @cached_property
     def hardware(self) -> Graph:
         """The graph with this folding, with width converters, and with FIFOs of these depths."""
-        return insert_fifos(insert_width_converters(apply_folding(self.graph, self.folding)), self.fifos)
+        return insert_fifos(connected(apply_folding(self.graph, self.folding)), self.fifos)
 
     def with_fmax(self, fmax: Fmax | None) -> Self:
         """The same design point with its estimated Fmax."""

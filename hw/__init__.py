@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hw.lowering.lower import lower
     from hw.passes.fifos import insert_fifos
     from hw.passes.fold import apply_folding, current_folding
-    from hw.passes.lanes import insert_width_converters
+    from hw.passes.lanes import connected, insert_width_converters
     from hw.simulation.emulator import Emulator
     from hw.timing.cycles import Deadlock, simulate, steady, steady_state
     from hw.timing.fifo_sizing import size_fifos
@@ -44,6 +44,7 @@ _HOMES = {
     "Threshold": "hw.kernels.threshold.kernel",
     "UsageError": "hw.host.errors",
     "apply_folding": "hw.passes.fold",
+    "connected": "hw.passes.lanes",
     "current_folding": "hw.passes.fold",
     "find_target": "hw.boards.targets",
     "insert_fifos": "hw.passes.fifos",
@@ -71,6 +72,7 @@ __all__ = [
     "Threshold",
     "UsageError",
     "apply_folding",
+    "connected",
     "current_folding",
     "find_target",
     "insert_fifos",

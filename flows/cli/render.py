@@ -18,13 +18,9 @@ from flows.cli import console
 
 ORIGIN = 22
 """Maximum characters of a user's own name in a table; the middle of a longer one is left out."""
-
-
 STEP = 1.05
 """Minimum ratio of cycles between a row of a Pareto front and the row before it."""
-
-
-LOGIC = "constant_matrix", "constant_threshold"
+LOGIC = "constant_matrix", "constant_network", "constant_threshold"
 """Operators of layers whose weights or thresholds are in no memory."""
 
 

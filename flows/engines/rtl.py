@@ -10,7 +10,7 @@ from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError
 from hw.ir.frames import Batch
 from hw.model import Model
-from hw.passes.lanes import insert_width_converters
+from hw.passes.lanes import connected
 from hw.rtl.design import generate
 
 
@@ -20,7 +20,7 @@ def _run(made: Implementation, x: np.ndarray, options: RunOptions) -> Batch:
 
 
 def _difference(model: Model, x: np.ndarray) -> str | None:
-    hardware = insert_width_converters(model.graph)
+    hardware = connected(model.graph)
     try:
         check_rtl(hardware, ECP5, model.graph.encode(x), generate(hardware, ECP5))
     except BitfabricError as error:

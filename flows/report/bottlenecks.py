@@ -9,7 +9,7 @@ from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph, Node
 from hw.ir.kernel import Folding
 from hw.passes.fold import apply_folding, current_folding
-from hw.passes.lanes import insert_width_converters
+from hw.passes.lanes import connected
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def find(graph: Graph, hardware: Graph, interval: int, device: Device) -> Bottle
     table = {name: folding for name, folding in current_folding(hardware).items() if name in layers}
     try:
         faster = choose.for_cycles(graph, interval // 2, device.family, device.capacity, device.clock_mhz)
-        new = insert_width_converters(apply_folding(graph, faster))
-        old = insert_width_converters(apply_folding(graph, table))
+        new = connected(apply_folding(graph, faster))
+        old = connected(apply_folding(graph, table))
         more = _difference(choose.estimate_resources(new, device.family), choose.estimate_resources(old, device.family))
         doubled = max(node.kernel.schedule().interval for node in new), more
     except BitfabricError as error:

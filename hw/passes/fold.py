@@ -6,7 +6,7 @@ from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding, Kernel
 from hw.kernels.sparse_window.kernel import SparseWindow
-from hw.passes import columns, lookups
+from hw.passes import chains, columns
 
 FoldingTable = dict[str, Folding]
 """Layer name -> its parallelism."""
@@ -15,7 +15,7 @@ FoldingTable = dict[str, Folding]
 def current_folding(graph: Graph) -> FoldingTable:
     """The folding of all layers that have several legal foldings or implementations, or settings."""
     table = {}
-    for node in graph:
+    for node in chains.parted(graph):
         among = [each.op for each in node.kernel.implementations()]
         several = len(among) > 1 or len(node.kernel.foldings()) > 1 or node.kernel.folding.tunable
         if several or isinstance(node.kernel, SparseWindow):
@@ -41,8 +41,9 @@ def apply_folding(graph: Graph, table: FoldingTable) -> Graph:
 
 def plain(graph: Graph) -> Graph:
     """The graph with the kernels that define the functions: in place of other implementations of them, and of chains
-    of lookup layers that are one pipeline. All streams stay the same, but for their lanes."""
-    return lookups.unfused(graph.with_kernels({node.name: node.kernel.plain() for node in graph}))
+    that are one pipeline. All streams stay the same, but for their lanes."""
+    graph = chains.unfused(graph)
+    return graph.with_kernels({node.name: node.kernel.plain() for node in graph})
 
 
 def implementation(kernel: Kernel, op: str) -> Kernel:

@@ -1,4 +1,4 @@
-"""Width converters between kernels whose lanes differ."""
+"""Width converters between kernels whose lanes differ, and the hardware of a folded graph."""
 
 from dataclasses import replace
 
@@ -7,6 +7,13 @@ import numpy as np
 from hw.ir.graph import Graph, Node
 from hw.ir.stream import Stream, divides
 from hw.kernels.width_converter.kernel import WidthConverter
+from hw.passes.chains import joined
+
+
+def connected(graph: Graph) -> Graph:
+    """The hardware of a folded graph without FIFOs: chains of layers in logic are one pipeline, and there are width
+    converters between kernels."""
+    return insert_width_converters(joined(graph))
 
 
 def insert_width_converters(graph: Graph) -> Graph:

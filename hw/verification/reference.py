@@ -13,7 +13,7 @@ from hw.ir.graph import Graph
 from hw.lowering.gate.boundary import boundary
 from hw.lowering.lower import LoweredModel, lower_model
 from hw.lowering.qonnx import integer_dtype, is_linear, load, prepare, read
-from hw.passes.lookups import unfused
+from hw.passes.chains import unfused
 from hw.simulation.emulator import Emulator
 from hw.verification.comparison import (
     check_correspondence,

@@ -19,7 +19,7 @@ from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.table.kernel import Table
 from hw.kernels.threshold.kernel import Threshold
-from hw.passes.lookups import unfused
+from hw.passes.chains import unfused
 from hw.passes.removal.channels import Channels
 from hw.passes.removal.remove import Removal
 from hw.verification.difference import first_difference

@@ -13,6 +13,7 @@ from hw import finn
 from hw.host.errors import BitfabricError
 from hw.lowering.lower import lower
 from hw.model import Model
+from hw.passes.chains import parted
 from hw.passes.fifos import insert_fifos
 
 
@@ -51,6 +52,7 @@ def test_a_build_says_what_it_compared_on_directed_inputs(small, tmp_path):
 
 def test_an_error_in_the_graph_of_the_hardware_alone_ends_the_build(small, tmp_path, monkeypatch):
     def wrong(graph, depths):
+        graph = parted(graph)
         node = next(node for node in graph if node.kernel.role == "compute")
         product = node.kernel.plain()
         weights = product.weights

@@ -9,7 +9,7 @@ from hw.folding import choose, fmax
 from hw.folding.search import fits
 from hw.model import Model
 from hw.passes.fold import apply_folding
-from hw.passes.lanes import insert_width_converters
+from hw.passes.lanes import connected
 
 
 @pytest.mark.parametrize("clock", [None, 60, 110, 400])
@@ -20,7 +20,7 @@ def test_fill_gives_the_most_frames_a_second_that_the_clock_allows(clock, small)
     assert fits(choose.estimate_resources(design.hardware, plan.device.family), budget)
     rates = {}
     for choice in filter(None, (plan.search.cheapest(cycles, budget) for cycles in plan.search.intervals)):
-        hardware = insert_width_converters(apply_folding(plan.graph, choice.folding))
+        hardware = connected(apply_folding(plan.graph, choice.folding))
         mhz = fmax.estimate_fmax(hardware, plan.device).mhz
         rates[choice.interval] = (CLOCK_MARGIN * mhz if clock is None else clock * (mhz >= clock)) / choice.interval
     mine = max(node.kernel.interval for node in design.hardware)

@@ -20,6 +20,7 @@ from hw.folding import choose
 from hw.folding.search import Choice
 from hw.host.errors import BitfabricError, UsageError
 from hw.model import Model
+from hw.passes.fold import plain
 from hw.simulation.emulator import Emulator
 from tests.builders.qonnx_builder import Builder
 from tests.builders.random_qdq import QdqBuilder
@@ -74,7 +75,7 @@ def test_the_hardware_lacks_them_and_every_engine_agrees(built):
     assert [checks[name].mismatches for name in ("qonnx", "emulator", "rtl")] == [0, 0, 0]
     assert checks["emulator"].directed.left_out == ()
     assert checks["emulator"].removal.layers == len(built.graph.nodes)
-    assert built.hardware.node("fc0").kernel.plain().mh == 5
+    assert plain(built.hardware).node("fc0").kernel.mh == 5
     frames = np.random.default_rng(0).integers(0, 8, (50, 4)).astype(np.float32)
     np.testing.assert_array_equal(built.run(frames), built.run(frames, "qonnx"))
 

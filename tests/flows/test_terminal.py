@@ -22,6 +22,7 @@ from hw.ir import html
 from hw.ir.graph import Graph, Node, Port
 from hw.ir.stream import Stream
 from hw.kernels.constant_matrix.kernel import ConstantMatrix
+from hw.kernels.constant_network.kernel import ConstantNetwork
 from hw.kernels.constant_threshold.kernel import ConstantThreshold
 from hw.kernels.fifo.kernel import Fifo
 from hw.rtl.design import instances
@@ -70,7 +71,7 @@ def test_parity_names_the_layers_without_a_memory() -> None:
     assert [line.split()[0] for line in logic] == ["fc0", "fc0_threshold"]
     assert all(line.endswith("has no memory to protect: its constants are logic") for line in logic)
     assert render._parity(layers[:2]) == []
-    assert (ConstantMatrix.op, ConstantThreshold.op) == render.LOGIC
+    assert (ConstantMatrix.op, ConstantNetwork.op, ConstantThreshold.op) == render.LOGIC
 
 
 def test_names_and_texts_of_tools_in_lines(screen: io.StringIO) -> None:

@@ -7,10 +7,10 @@ import pytest
 from hw.families.ecp5 import ECP5
 from hw.folding import choose
 from hw.ir.kernel import Folding
+from hw.passes.chains import fused
 from hw.passes.fifos import insert_fifos
 from hw.passes.fold import apply_folding
 from hw.passes.lanes import insert_width_converters
-from hw.passes.lookups import fused
 from hw.passes.removal.remove import remove_channels
 from hw.simulation.emulator import Emulator
 from hw.timing.fifo_sizing import size_fifos

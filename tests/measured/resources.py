@@ -11,6 +11,7 @@ from hw.folding import choose, finn_json
 from hw.ir.graph import Graph
 from hw.ir.kernel import Kernel
 from hw.kernels.constant_matrix.kernel import ConstantMatrix
+from hw.kernels.constant_network.kernel import ConstantNetwork
 from hw.lowering.lower import lower
 from hw.passes.fifos import insert_fifos
 from hw.passes.fold import apply_folding
@@ -46,9 +47,9 @@ def kernels(renew: bool = False) -> Table[Measured]:
 def synthesised(kernel: Kernel, family: Family) -> Resources:
     """Resources of a kernel as estimated, without the lookup tables that place and route adds."""
     used = kernel.resources(family)
-    if isinstance(kernel, ConstantMatrix):
-        return used - Resources(kernel.pixels * kernel.plan.feeds(family))
-    return used
+    parts = kernel.parts if isinstance(kernel, ConstantNetwork) else (kernel,)
+    matrices = (each for each in parts if isinstance(each, ConstantMatrix))
+    return used - Resources(sum(each.pixels * each.plan.feeds(family) for each in matrices))
 
 
 def whole_networks(renew: bool = False) -> Table[Measured]:

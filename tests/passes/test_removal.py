@@ -19,6 +19,7 @@ from hw.kernels.arg_max.kernel import ArgMax
 from hw.kernels.coded_matrix_vector.kernel import CodedMatrixVector
 from hw.kernels.concat.kernel import Concat
 from hw.kernels.constant_matrix.kernel import ConstantMatrix
+from hw.kernels.constant_network.kernel import ConstantNetwork
 from hw.kernels.constant_threshold.kernel import ConstantThreshold
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.folded_lookup_network.kernel import FoldedLookupNetwork
@@ -344,6 +345,7 @@ def test_every_kernel_that_lowering_makes_has_a_rule():
         CodedMatrixVector,
         SparseWindow,
         ConstantMatrix,
+        ConstantNetwork,
         ConstantThreshold,
         LookupNetwork,
         FoldedLookupNetwork,

@@ -5,7 +5,7 @@
 
 module bf_pipeline_out #(
     parameter int WIDTH  = 8,  // bits of a result
-    parameter int STAGES = 1   // registers from the beat to its result
+    parameter int STAGES = 1   // registers from the beat to its result; 0: none
 ) (
     input  wire logic             clk,
     input  wire logic             rst,
@@ -16,11 +16,16 @@ module bf_pipeline_out #(
     input  wire logic             m_ready,
     output      logic [WIDTH-1:0] m_data
 );
-  logic credit, fire;
-  logic [STAGES:1] fired;  // bit i: a beat was taken i cycles ago
+  logic credit, fire, done;
   assign s_ready = credit;
   assign fire    = s_valid && credit;
-  always_ff @(posedge clk) fired <= rst ? '0 : STAGES'({fired, fire});
+  if (STAGES == 0) begin : g_same
+    assign done = fire;
+  end else begin : g_later
+    logic [STAGES:1] fired;  // bit i: a beat was taken i cycles ago
+    always_ff @(posedge clk) fired <= rst ? '0 : STAGES'({fired, fire});
+    assign done = fired[STAGES];
+  end
 
   bf_stream_out #(
       .WIDTH  (WIDTH),
@@ -30,7 +35,7 @@ module bf_pipeline_out #(
       .rst,
       .credit,
       .start(fire),
-      .push (fired[STAGES]),
+      .push (done),
       .data,
       .m_valid,
       .m_ready,

@@ -12,20 +12,27 @@ class DamagedConstantMatrix(ConstantMatrix):
     """A ``constant_matrix`` whose inputs may exceed their range: adders are as wide as the sums of legal inputs."""
 
     def execute(self, *frames: np.ndarray) -> tuple[np.ndarray, ...]:
-        plan, product, out = self.plan, self.product, self.outputs()[0]
-        x = frames[0].reshape(-1, plan.inputs)
-        if product.input_dtype.name == "BIPOLAR":
-            x = encode(x, product.input_dtype)
-        values = [_cut(each, plan.low, plan.high) for each in x.astype(np.int64).T]
-        for each in plan.sums:
-            total = sum(term.sign * (values[term.source] << term.shift) for term in each.terms)
-            values.append(_cut(np.asarray(total), each.low, each.high))
-        y = np.zeros((len(x), len(plan.outputs)), np.int64)
+        plan, out = self.plan, self.outputs()[0]
+        values = sums(self, frames[0])
+        y = np.zeros((len(values[0]), len(plan.outputs)), np.int64)
         for row, term in enumerate(plan.outputs):
             if term is not None:
                 y[:, row] = term.sign * (values[term.source] << term.shift) - self.offsets[row]
         made = wrap(y, out.dtype).astype(container(out.dtype))
         return (made.reshape(len(frames[0]), *out.shape),)
+
+
+def sums(kernel: ConstantMatrix, x: np.ndarray) -> list[np.ndarray]:
+    """The sources of the plan, inputs and sums, as their wires have them; each (positions,)."""
+    plan, product = kernel.plan, kernel.product
+    x = x.reshape(-1, plan.inputs)
+    if product.input_dtype.name == "BIPOLAR":
+        x = encode(x, product.input_dtype)
+    values = [_cut(each, plan.low, plan.high) for each in x.astype(np.int64).T]
+    for each in plan.sums:
+        total = sum(term.sign * (values[term.source] << term.shift) for term in each.terms)
+        values.append(_cut(np.asarray(total), each.low, each.high))
+    return values
 
 
 def _cut(values: np.ndarray, low: int, high: int) -> np.ndarray:

@@ -4,12 +4,10 @@ An implementation of ``matrix_vector`` and of ``depthwise``. A weight costs one 
 less what rows share; zeros cost nothing. All outputs of a position are computed at a time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from hashlib import sha256
-from math import prod
 from typing import ClassVar, Self
 
 import numpy as np
@@ -18,14 +16,16 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.families import spec_of
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Folding, Kernel, Role, Rtl, Schedule
+from hw.ir.kernel import Folding, Kernel
 from hw.ir.stream import Stream
 from hw.kernels.constant_matrix import verilog
+from hw.kernels.constant_matrix.adders import bits
 from hw.kernels.constant_matrix.pipeline import Pipeline
 from hw.kernels.constant_matrix.plan import Plan
 from hw.kernels.constant_matrix.planner import TERNARY, plan
 from hw.kernels.shared import cell_costs, pixel
 from hw.kernels.shared.constant_product import ConstantProduct
+from hw.kernels.shared.pipeline import PipelineKernel, Stage
 
 MOST_DIGITS = 1 << 17
 """Maximum number of signed digits of a matrix. Larger ones need more logic than devices have, and are not planned."""
@@ -61,7 +61,7 @@ def _adders(family: Family, clock_mhz: float, tables: float) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class ConstantMatrix(Kernel):
+class ConstantMatrix(PipelineKernel):
     """The ``product``, with its weights in the logic.
 
     A beat holds all elements of ``pixels`` positions, each with adders of its own. There are registers after every
@@ -72,8 +72,7 @@ class ConstantMatrix(Kernel):
     """
 
     op: ClassVar[str] = "constant_matrix"
-    role: ClassVar[Role] = "compute"
-    sources: ClassVar[tuple[str, ...]] = ("bf_short_adder.sv", "bf_stream_out.sv", "bf_ternary_adder.sv")
+    sources: ClassVar[tuple[str, ...]] = ("bf_short_adder.sv", "bf_ternary_adder.sv", *PipelineKernel.sources)
 
     bounded: ClassVar[bool] = True
 
@@ -108,6 +107,10 @@ class ConstantMatrix(Kernel):
     def _plain(self) -> ConstantProduct:
         """The product with the streams of this kernel."""
         return self.product.at(self.pixels)
+
+    @property
+    def prefix(self) -> tuple[int, ...]:  # type: ignore[override]
+        return self.product.prefix
 
     def inputs(self) -> tuple[Stream, ...]:
         return self._plain.inputs()
@@ -233,30 +236,46 @@ class ConstantMatrix(Kernel):
 
     @cached_property
     def _pipeline(self) -> Pipeline:
-        return Pipeline(self.plan, self.offsets, self.adders_per_stage)
+        return self.pipeline()
+
+    def pipeline(self, lead: int = 0, raw: bool = False) -> Pipeline:
+        """The adders with their registers; for ``lead`` and ``raw`` see ``Pipeline``."""
+        return Pipeline(self.plan, self.offsets, self.adders_per_stage, lead, raw)
 
     @property
-    def interval(self) -> int:
-        return prod(self.product.prefix) // self.pixels
+    def registers(self) -> int:
+        return self._pipeline.stages - 1
+
+    def stages(self, family: Family) -> Sequence[Stage]:
+        return (self.stage(self._pipeline),)
+
+    def stage(self, pipeline: Pipeline) -> Stage:
+        """The module of one of ``pipeline``."""
+        data, sums = self.product.input_dtype, self.outputs()[0].dtype
+        return verilog.stage(pipeline, sums, data, self.table_inputs == TABLE_INPUTS, self.about)
+
+    def logic(self, family: Family) -> Resources:
+        return self.cost(self._pipeline, family)
+
+    def cost(self, pipeline: Pipeline, family: Family) -> Resources:
+        """Cost of one of ``pipeline`` for all positions of a beat."""
+        lut, ff = self.plan.luts(family), self.plan.register_bits(self.adders_per_stage, pipeline.lead)
+        lut += -self.plan.negation_luts(family) if pipeline.raw else self._offset_luts(family)
+        return Resources(self.pixels * lut, self.pixels * ff)
 
     @property
-    def credits(self) -> int:
-        """Credits of the output: one for each beat in the pipeline, and one for the beat that leaves."""
-        return self._pipeline.stages + 1
+    def result_bits(self) -> int:
+        """Bits of a position's result that differ: equal rows are one, and bits above a row's range repeat its sign."""
+        found = {}
+        for row, (term, offset) in enumerate(zip(self.plan.outputs, self.offsets, strict=True)):
+            if term is not None:
+                low, high = self.plan.output_range(row)
+                found[term, offset] = bits(low - offset, high - offset) - (0 if offset else term.shift)
+        return sum(found.values())
 
-    def schedule(self) -> Schedule:
-        every = np.ones(1, bool)
-        return Schedule((every,), (every,), self._pipeline.stages, self.credits, self.interval)
-
-    def resources(self, family: Family) -> Resources:
-        logic = self.plan.resources(family, self.adders_per_stage) + self._offset_adders(family)
-        control = Resources(lut=2, ff=self._pipeline.stages - 1)
-        out = cell_costs.stream_out(self.outputs()[0].width, self.credits, family)
-        return sum((logic for _ in range(self.pixels)), out + control)
-
-    def _offset_adders(self, family: Family) -> Resources:
+    def _offset_luts(self, family: Family) -> int:
         width = self.outputs()[0].dtype.bitwidth()
-        return Resources(sum(cell_costs.add(width, family) for offset in self.offsets if offset))
+        return sum(cell_costs.add(width, family) for offset in self.offsets if offset)
 
     def least_resources(self, family: Family) -> Resources:
         """Fewer than planned matrices of random weights have taken: those of large matrices share most."""
@@ -273,16 +292,8 @@ class ConstantMatrix(Kernel):
             known["digits"] = digits(np.unique(once, axis=1) if weights.shape == self.product.matrix_shape else once)
         return known["digits"]
 
-    def rtl(self, family: Family) -> Rtl:
-        data, sums = self.product.input_dtype, self.outputs()[0].dtype
-        text = verilog.module("MODULE", self._pipeline, sums, data, self.table_inputs == TABLE_INPUTS, self._about)
-        name = f"{self.op}_{sha256(text.encode()).hexdigest()[:12]}"
-        sources: Mapping[str, str] = {f"{name}.sv": text.replace("MODULE", name)}
-        return Rtl(name, {"PIXELS": self.pixels}, sources=sources)
-
     @property
-    def _about(self) -> str:
-        """A sentence on the matrix, for the module's header."""
+    def about(self) -> str:
         weights, (outputs, inputs) = self.product.weights, self.product.matrix_shape
         return (
             f"Product with a constant matrix, {outputs} outputs by {inputs} inputs of {self.product.input_dtype.name}: "

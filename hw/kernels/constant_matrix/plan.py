@@ -97,14 +97,15 @@ class Plan:
         """The number of adders on the longest path to an output."""
         return max(self.levels, default=0)
 
-    def stages(self, adders_per_stage: int) -> int:
+    def stages(self, adders_per_stage: int, lead: int = 0) -> int:
         """Number of registers on the way from an input to an output: one behind ``adders_per_stage`` adders, and at
-        least one. The last ones are outside of the plan: the outputs enter a buffer."""
-        return max(1, -(-self.depth // adders_per_stage))
+        least one. The last ones are outside of the plan: the outputs enter a buffer. The first stage has ``lead``
+        adders fewer."""
+        return max(1, -(-(self.depth + lead) // adders_per_stage))
 
-    def stage(self, source: int, adders_per_stage: int) -> int:
+    def stage(self, source: int, adders_per_stage: int, lead: int = 0) -> int:
         """The stage that computes a source: inputs and the first ``adders_per_stage`` levels are in stage 0."""
-        return 0 if source < self.inputs else (self.levels[source - self.inputs] - 1) // adders_per_stage
+        return 0 if source < self.inputs else (self.levels[source - self.inputs] - 1 + lead) // adders_per_stage
 
     def luts(self, family: Family) -> int:
         """Lookup tables of all adders, and of the outputs that are negated."""
@@ -112,15 +113,20 @@ class Plan:
         for each in self.sums:
             operands = [Operand(*self.range(t.source), t.shift, t.sign) for t in each.terms]
             total += adder_luts(operands, (each.low, each.high), family)
-        return total + sum(negation_luts(self.range(t.source), family) for t in self._negated)
+        return total + self.negation_luts(family)
+
+    def negation_luts(self, family: Family) -> int:
+        """Lookup tables of the outputs that are negated."""
+        return sum(negation_luts(self.range(t.source), family) for t in self._negated)
 
     @property
     def _negated(self) -> set[Term]:
         return {t for t in self.outputs if t is not None and t.sign < 0}
 
-    def feeds(self, family: Family) -> int:
-        """Of ``luts`` those that place and route adds to carry chains: synthesis does not count them."""
-        chains = len(self._negated)
+    def feeds(self, family: Family, negations: bool = True) -> int:
+        """Of ``luts``, with ``negations`` or without, those that place and route adds to carry chains: synthesis does
+        not count them."""
+        chains = len(self._negated) if negations else 0
         for each in self.sums:
             operands = [Operand(*self.range(t.source), t.shift, t.sign) for t in each.terms]
             result = each.low, each.high
@@ -130,15 +136,16 @@ class Plan:
     def resources(self, family: Family, adders_per_stage: int) -> Resources:
         """The plan itself: lookup tables of its adders, flip-flops behind the stages, except the last, and of values
         that wait."""
-        return Resources(self.luts(family), self._register_bits(adders_per_stage))
+        return Resources(self.luts(family), self.register_bits(adders_per_stage))
 
     def size(self, adders_per_stage: int) -> int:
         """Bits of all adders and registers."""
-        return sum(bits(each.low, each.high) for each in self.sums) + self._register_bits(adders_per_stage)
+        return sum(bits(each.low, each.high) for each in self.sums) + self.register_bits(adders_per_stage)
 
-    def _register_bits(self, adders_per_stage: int) -> int:
-        last = self.stages(adders_per_stage) - 1
-        made = [self.stage(s, adders_per_stage) for s in range(self.inputs + len(self.sums))]
+    def register_bits(self, adders_per_stage: int, lead: int = 0) -> int:
+        """Bits of the registers between stages."""
+        last = self.stages(adders_per_stage, lead) - 1
+        made = [self.stage(s, adders_per_stage, lead) for s in range(self.inputs + len(self.sums))]
         read = list(made)
         for i, each in enumerate(self.sums):
             for t in each.terms:

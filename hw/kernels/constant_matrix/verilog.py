@@ -8,57 +8,19 @@ from qonnx.core.datatype import BaseDataType
 from hw.kernels.constant_matrix.adders import bits, is_short
 from hw.kernels.constant_matrix.pipeline import Pipeline
 from hw.kernels.constant_matrix.plan import Term
+from hw.kernels.shared.pipeline import Stage, named
 
 SHORT = 4
 """Maximum number of inputs of a sum that are listed in a comment."""
 
-HEAD = """\
-`default_nettype none
 
-module {name} #(
-    parameter int PIXELS = 1  // positions at a time
-) (
-    input  wire logic                 clk,
-    input  wire logic                 rst,
-    input  wire logic                 s_valid,
-    output      logic                 s_ready,
-    input  wire logic [PIXELS*{entered}-1:0] s_data,
-    output      logic                 m_valid,
-    input  wire logic                 m_ready,
-    output      logic [PIXELS*{left}-1:0] m_data
-);
-  localparam int STAGES = {stages};
-
-  // A beat is taken where the output buffer has room for its result, and nothing stalls after that.
-  logic credit, fire;
-  logic [STAGES-1:0] fired;  // bit i: a beat was taken i cycles ago
-  logic [PIXELS*{left}-1:0] sums;
-  assign s_ready = credit;
-  assign fire    = s_valid && credit;
-"""
-TAIL = """\
-  bf_stream_out #(
-      .WIDTH  (PIXELS * {left}),
-      .CREDITS(STAGES + 1)
-  ) out (
-      .clk,
-      .rst,
-      .credit,
-      .start(fire),
-      .push (fired[STAGES-1]),
-      .data (sums),
-      .m_valid,
-      .m_ready,
-      .m_data
-  );
-endmodule
-"""
-
-
-def module(name: str, pipeline: Pipeline, output: BaseDataType, data: BaseDataType, short: bool, about: str) -> str:
-    """The module ``name`` of a pipeline with inputs of the type ``data`` and outputs of the type ``output``. ``short``:
-    adders of few bits have a module of their own."""
-    return "".join(f"{line}\n" for line in _Module(pipeline, output, data, short).lines(name, about))
+def stage(pipeline: Pipeline, output: BaseDataType, data: BaseDataType, short: bool, about: str) -> Stage:
+    """The module of a pipeline for one position, with inputs of the type ``data`` and outputs of the type ``output``.
+    ``short``: adders of few bits have a module of their own. The outputs have no registers behind them."""
+    text = "".join(f"{line}\n" for line in _Module(pipeline, output, data, short).lines(about))
+    module, text = named("constant_matrix_stage", text)
+    width = pipeline.raw_bits if pipeline.raw else len(pipeline.plan.outputs) * output.bitwidth()
+    return Stage(module, width, pipeline.stages - 1, {f"{module}.sv": text})
 
 
 class _Module:
@@ -67,36 +29,31 @@ class _Module:
         self.in_bits, self.out_bits = data.bitwidth(), output.bitwidth()
         self.meaning: dict[int, dict[int, int] | None] = {j: {j: 1} for j in range(self.plan.inputs)}
 
-    def lines(self, name: str, about: str) -> Iterator[str]:
+    def lines(self, about: str) -> Iterator[str]:
         plan, stages = self.plan, self.pipeline.stages
         text = (
             f"{about}. {len(plan.sums)} adders, {self.pipeline.depth} in series, in {stages} stages of at most "
             f"{self.pipeline.adders_per_stage}. s<i> is sum i, x<i> input i; x_<n>, s_<n> is the same n stages later. "
-            f"Initiation interval: 1 beat per cycle. Latency: {stages} cycle{'s' if stages > 1 else ''}."
+            f"Latency: {stages - 1} cycle{'s' if stages != 2 else ''}."
         )
         yield from (f"// {line}" for line in wrap(text, 116))
-        left = len(plan.outputs) * self.out_bits
-        yield HEAD.format(name=name, entered=plan.inputs * self.in_bits, left=left, stages=stages).rstrip()
-        if stages == 1:
-            yield "  assign fired = fire;"
-        else:
-            yield "  logic [STAGES-1:1] fired_q;"
-            yield "  always_ff @(posedge clk) fired_q <= rst ? '0 : fired[STAGES-2:0];"
-            yield "  assign fired = {fired_q, fire};"
+        yield "`default_nettype none"
         yield ""
-        yield "  for (genvar p = 0; p < PIXELS; p++) begin : g_pixel"
+        yield "module NAME ("
+        yield "    input  wire logic clk,"
+        yield f"    input  wire logic [{plan.inputs * self.in_bits - 1}:0] x,"
+        left = self.pipeline.raw_bits if self.pipeline.raw else len(plan.outputs) * self.out_bits
+        yield f"    output      logic [{left - 1}:0] y"
+        yield ");"
         for line in self.body():
-            yield f"    {line}" if line else ""
-        yield "  end"
-        yield ""
-        yield TAIL.format(left=left).rstrip()
+            yield f"  {line}" if line else ""
+        yield "endmodule"
 
     def body(self) -> Iterator[str]:
         pipeline, plan = self.pipeline, self.plan
         used = sorted(pipeline.last)
         for j in (j for j in used if j < plan.inputs):
-            low = f"p*{plan.inputs * self.in_bits}+{j * self.in_bits}"
-            yield f"wire {self.type(j)} x{j} = s_data[{low}+:{max(1, bits(plan.low, plan.high))}];"
+            yield f"wire {self.type(j)} x{j} = x[{j * self.in_bits}+:{max(1, bits(plan.low, plan.high))}];"
         by_stage: dict[int, list[int]] = {stage: [] for stage in range(1, pipeline.stages + 1)}
         for source in range(plan.inputs, plan.inputs + len(plan.sums)):
             by_stage[pipeline.stage(source)].append(source)
@@ -109,10 +66,17 @@ class _Module:
             if stage < pipeline.stages:
                 yield from self.registers([s for s in used if pipeline.stage(s) <= stage < pipeline.last[s]], stage)
         yield ""
+        if pipeline.raw:
+            yield "// Sums, each once; what reads them knows their shifts, signs and offsets."
+            for source, low in pipeline.places.items():
+                width = max(1, bits(*plan.range(source)))
+                yield f"assign y[{low}+:{width}] = {self.at(source, pipeline.stages)};"
+            if not pipeline.places:
+                yield "assign y = 1'd0;"
+            return
         yield "// Outputs."
         for row, term in enumerate(plan.outputs):
-            low = f"p*{len(plan.outputs) * self.out_bits}+{row * self.out_bits}"
-            yield f"assign sums[{low}+:{self.out_bits}] = {self.output(row, term)};"
+            yield f"assign y[{row * self.out_bits}+:{self.out_bits}] = {self.output(row, term)};"
 
     def name(self, source: int) -> str:
         return f"x{source}" if source < self.plan.inputs else f"s{source - self.plan.inputs}"

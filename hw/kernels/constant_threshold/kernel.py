@@ -4,9 +4,9 @@ A comparison with a constant needs no memory and, in lookup tables of six inputs
 five bits. All thresholds of a channel are found in one or two cycles; ``threshold`` needs up to three cycles a bit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from math import prod
 from typing import ClassVar, Self
 
 import numpy as np
@@ -15,23 +15,20 @@ from qonnx.core.datatype import DataType
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
-from hw.ir.kernel import Folding, Kernel, Rtl, Schedule
+from hw.ir.kernel import Folding, Kernel, Role
+from hw.kernels.constant_threshold.comparators import Comparators
 from hw.kernels.shared import cell_costs
+from hw.kernels.shared.pipeline import PipelineKernel, Stage
 from hw.kernels.threshold.kernel import Threshold
 
 MOST_STEPS = 15
 """Maximum number of thresholds of a channel: with more, they cost less in memories."""
 MOST_INPUT = 31
 """Maximum bits of the input."""
-ONE_CYCLE = 12, 7
-"""Bits of the input, and thresholds of a channel, up to which all logic lies in one cycle."""
-ENCODED, DEPTH = 0.7, 1.2
-"""Lookup tables that one more comparison side by side adds to the number, and tables for every bit of a digit's number:
-synthesis takes some more where it saves a level."""
 
 
 @dataclass(frozen=True, eq=False)
-class ConstantThreshold(Threshold):
+class ConstantThreshold(PipelineKernel, Threshold):
     """The function and the parameters of ``Threshold``, with all channels of ``pixels`` positions in a beat.
 
     Raises BitfabricError as ``Threshold``, and for more than ``MOST_STEPS`` thresholds of a channel, more than
@@ -39,8 +36,9 @@ class ConstantThreshold(Threshold):
     """
 
     op: ClassVar[str] = "constant_threshold"
+    role: ClassVar[Role] = Threshold.role
     sources: ClassVar[tuple[str, ...]] = (
-        "bf_stream_out.sv",
+        *PipelineKernel.sources,
         "bf_threshold_comparisons.sv",
         "bf_threshold_digits.sv",
     )
@@ -82,15 +80,26 @@ class ConstantThreshold(Threshold):
 
     # ---- hardware
 
-    @property
-    def _latency(self) -> int:
-        """Cycles from a beat to its output. The same for every family, because cycle counts must not depend on it."""
-        bits, steps = ONE_CYCLE
-        return 1 if self.input_dtype.bitwidth() <= bits and self.steps <= steps else 2
+    @cached_property
+    def comparators(self) -> Comparators:
+        """The logic of a position, for numbers of the input's type."""
+        taken, given = self.input_dtype, self.output_dtype
+        bits, channels = taken.bitwidth(), self.channels
+        signed = taken.signed() and taken != DataType["BIPOLAR"]
+        places = bits * np.arange(channels)
+        return Comparators(
+            bits * channels, places, np.full(channels, bits), np.full(channels, signed), self._codes, self.decreasing,
+            given.bitwidth(), self.offset,
+        )  # fmt: skip
 
-    def schedule(self) -> Schedule:
-        every, beats = np.ones(1, bool), prod(self.prefix) // self.pixels
-        return Schedule((every,), (every,), self._latency, credits=self._latency + 1, repeats=beats)
+    @property
+    def registers(self) -> int:
+        return self.comparators.registers
+
+    @property
+    def result_bits(self) -> int:
+        """Bits of a position's result."""
+        return self.channels * self.output_dtype.bitwidth()
 
     @cached_property
     def _codes(self) -> np.ndarray:
@@ -100,73 +109,24 @@ class ConstantThreshold(Threshold):
         return self.thresholds + (self.input_dtype.signed() << (self.input_dtype.bitwidth() - 1))
 
     @property
-    def _offset(self) -> int:
+    def offset(self) -> int:
         """What the hardware adds to the number of thresholds."""
         return 0 if self._unit != 1 else self._least
 
-    def _digits(self, family: Family) -> tuple[int, ...] | None:
-        """Bits of the digits, the lowest first; None where comparisons side by side need fewer lookup tables."""
-        inputs, bits = family.lut_inputs, self.input_dtype.bitwidth()
-        if inputs < 6:
-            return None
-        lowest, each = min(inputs, bits), inputs - self.code_bits
-        rest = bits - lowest
-        return (lowest, *(min(each, rest - i) for i in range(0, rest, each)))
-
     def resources(self, family: Family) -> Resources:
-        rows, counts = np.unique(np.column_stack((self._codes, self.decreasing)), axis=0, return_counts=True)
-        codes, falls, digits = rows[:, :-1], rows[:, -1], self._digits(family)
-        if digits is None:
-            moved = (falls > 0) | (self._offset % (1 << self.code_bits) > 0)
-            tables, registers = self._comparisons(codes) + moved * (self.code_bits - 1), self.steps
-        else:
-            tables = self._tables(codes, digits)
-            registers = self.code_bits + sum(digits[(len(digits) + 1) // 2 :])
-        lut, ff = self.pixels * float(counts @ tables), 0
-        if self._latency > 1:
-            ff = 1 + self.pixels * self.channels * registers
-        width, credits = self.outputs()[0].width, self._latency + 1
-        return cell_costs.stream_out(width, credits, family) + Resources(round(lut), ff)
+        out = cell_costs.stream_out(self.outputs()[0].width, self.registers + 2, family)
+        return self.logic(family) + out + Resources(ff=self.registers)
 
-    def _comparisons(self, codes: np.ndarray) -> np.ndarray:
-        """Lookup tables of four inputs for comparisons side by side, and for the number that they make, by channel."""
-        bits = self.input_dtype.bitwidth()
-        varying = (codes > 0) & (codes < 1 << bits)
-        varying[:, 1:] &= codes[:, 1:] != codes[:, :-1]
-        low = np.where(varying, codes, 1)
-        compared = bits - np.bitwise_count((low & -low) - 1)  # the bits below the lowest one do not matter
-        encoded = ENCODED * np.maximum(0, varying.sum(axis=1) - 2)
-        return encoded + np.sum(varying * np.ceil((compared - 1) / 3), axis=1)
+    def logic(self, family: Family) -> Resources:
+        each = self.comparators.logic(family)
+        return Resources(self.pixels * each.lut, self.pixels * each.ff)
 
-    def _tables(self, codes: np.ndarray, digits: tuple[int, ...]) -> np.ndarray:
-        """Lookup tables of the search from digit to digit, by channel: a bit of a number that varies takes one."""
-        found, low = np.zeros(len(codes)), 0
-        for digit in digits:
-            low += digit
-            top = low == sum(digits)
-            parts = codes if top else codes % (1 << low)
-            reached = parts[:, None, :] <= np.arange(1 << digit)[:, None] << low - digit
-            numbers = reached.sum(axis=2)  # (channels, digits), for the digits below all 0
-            most = (parts < 1 << low).sum(axis=1)
-            numbers = np.column_stack((numbers, most))
-            varying = np.bitwise_or.reduce(numbers ^ numbers[:, :1], axis=1)
-            found += np.bitwise_count(varying)
-        return DEPTH * found
+    def stages(self, family: Family) -> Sequence[Stage]:
+        return (self.comparators.stage(family, self.about),)
 
-    def rtl(self, family: Family) -> Rtl:
-        rows = self.decreasing.astype(np.int64)
-        words = np.pad(rows, (0, -len(rows) % 32)).reshape(-1, 32) << np.arange(32)
-        parameters = {
-            "IN_BITS": self.input_dtype.bitwidth(),
-            "SIGNED": int(self.input_dtype.signed() and self.input_dtype != DataType["BIPOLAR"]),
-            "OUT_BITS": self.output_dtype.bitwidth(),
-            "OUT_MIN": self._offset,
-            "STEPS": self.steps,
-            "CHANNELS": self.channels,
-            "PIXELS": self.pixels,
-            "TABLE_INPUTS": 0 if self._digits(family) is None else family.lut_inputs,
-            "LATENCY": self._latency,
-            "THRESHOLDS": tuple(self._codes.ravel().tolist()),
-            "FALLING": tuple(words.sum(axis=1).tolist()),
-        }
-        return Rtl(f"bf_{self.op}", parameters)
+    @property
+    def about(self) -> str:
+        return (
+            f"Multi-threshold with its thresholds in the logic: {self.steps} for each of {self.channels} channels of "
+            f"{self.input_dtype.name}, {self.output_dtype.name} given"
+        )

@@ -25,9 +25,10 @@ from hw.kernels.arg_max.kernel import ArgMax
 from hw.kernels.folded_lookup_network import cost
 from hw.kernels.folded_lookup_network.program import Program, program
 from hw.kernels.lookup_layer.kernel import LookupLayer
-from hw.kernels.lookup_network.chain import Layer, LookupChain
+from hw.kernels.lookup_network.chain import LookupChain
 from hw.kernels.lookup_network.kernel import LookupNetwork
 from hw.kernels.popcount_class.kernel import PopcountClass
+from hw.kernels.shared.chain import Layer
 from hw.kernels.shared.channel_kernel import credits_for
 from hw.kernels.shared.weight_memory import WeightMemory
 from hw.kernels.thermometer.kernel import Thermometer
@@ -80,7 +81,7 @@ class FoldedLookupNetwork(LookupChain):
         return None
 
     def __post_init__(self) -> None:
-        self._check_layers()
+        super().__post_init__()
         if len(self.layers) == 1 and isinstance(self.kernels[0], Thermometer):
             raise BitfabricError(f"{self.op}: a thermometer without tables; use the kernel thermometer")
         if self.pe not in WORDS or any(bits % self.pe for bits in self._ends):

@@ -15,7 +15,7 @@ from hw.ir.stream import Stream
 from hw.kernels.lookup_layer import verilog
 from hw.kernels.lookup_layer.evaluate import evaluate
 from hw.kernels.lookup_layer.support import Table, reduced
-from hw.kernels.shared.pipeline import PipelineKernel, Stage
+from hw.kernels.shared.pipeline import PositionKernel, Stage
 
 MOST_INPUTS = 8
 """Maximum number of inputs of a table."""
@@ -24,7 +24,7 @@ JOINED = 1.6, 3
 
 
 @dataclass(frozen=True, eq=False)
-class LookupLayer(PipelineKernel):
+class LookupLayer(PositionKernel):
     """Output o of a position is tables[o, sum over j of x[wires[o, j]] << j]: wire 0 is the lowest bit of the address.
 
     Input ``(*prefix, channels)`` and output ``(*prefix, O)`` of BINARY. ``wires`` (O, K) are integers, K at most
@@ -82,7 +82,7 @@ class LookupLayer(PipelineKernel):
     def registers(self) -> int:
         return 1
 
-    def stages(self) -> Sequence[Stage]:
+    def stages(self, family: Family) -> Sequence[Stage]:
         return (verilog.stage(self.reduced, self.channels, self.about),)
 
     def logic(self, family: Family) -> Resources:

@@ -10,9 +10,9 @@ from hw.kernels import cases as cases_of
 from hw.kernels.arg_max.kernel import ArgMax
 from hw.kernels.lookup_layer.cases import random_layer
 from hw.kernels.lookup_layer.kernel import LookupLayer
-from hw.kernels.lookup_network.chain import Layer
 from hw.kernels.lookup_network.kernel import LookupNetwork
 from hw.kernels.popcount_class.kernel import PopcountClass
+from hw.kernels.shared.chain import Layer
 from hw.kernels.thermometer.kernel import Thermometer
 
 GRID = (

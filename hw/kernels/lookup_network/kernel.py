@@ -12,19 +12,19 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.families import spec_of
 from hw.ir.kernel import Folding, Kernel
-from hw.ir.stream import Stream
 from hw.kernels.arg_max.kernel import ArgMax
 from hw.kernels.lookup_network import maximum
-from hw.kernels.lookup_network.chain import Layer, LookupChain
+from hw.kernels.lookup_network.chain import LookupChain
 from hw.kernels.popcount_class.kernel import MOST_ADDERS, PopcountClass
-from hw.kernels.shared.pipeline import PipelineKernel, Stage
+from hw.kernels.shared.chain import Layer
+from hw.kernels.shared.pipeline import PositionKernel, Stage
 
 MARGIN = 0.85
 """Share of a clock's period that the adders between two registers may take in a small design."""
 
 
 @dataclass(frozen=True, eq=False)
-class LookupNetwork(LookupChain, PipelineKernel):  # type: ignore[override]
+class LookupNetwork(LookupChain, PositionKernel):  # type: ignore[override]
     """The ``layers`` one after the other: an optional thermometer, lookup layers, an optional popcount by class, and an
     optional arg-max behind it; each with the same ``prefix``.
 
@@ -37,17 +37,6 @@ class LookupNetwork(LookupChain, PipelineKernel):  # type: ignore[override]
 
     layers: tuple[Layer, ...]
     parity: bool = False
-
-    def __post_init__(self) -> None:
-        self._check_layers()
-
-    def inputs(self) -> tuple[Stream, ...]:
-        (stream,) = self.kernels[0].inputs()
-        return (stream,)
-
-    def outputs(self) -> tuple[Stream, ...]:
-        (stream,) = self.kernels[-1].outputs()
-        return (stream,)
 
     # Folding: one, with the settings of the popcount.
 
@@ -93,11 +82,11 @@ class LookupNetwork(LookupChain, PipelineKernel):  # type: ignore[override]
             maximum.registers(each) if isinstance(each, ArgMax) else _own(each).registers for each in self.kernels
         )
 
-    def stages(self) -> Sequence[Stage]:
+    def stages(self, family: Family) -> Sequence[Stage]:
         return [
             stage
             for kernel in self.kernels
-            for stage in ((maximum.stage(kernel),) if isinstance(kernel, ArgMax) else _own(kernel).stages())
+            for stage in ((maximum.stage(kernel),) if isinstance(kernel, ArgMax) else _own(kernel).stages(family))
         ]
 
     def logic(self, family: Family) -> Resources:
@@ -109,12 +98,12 @@ class LookupNetwork(LookupChain, PipelineKernel):  # type: ignore[override]
 
     @property
     def about(self) -> str:
-        parts = [kernel.about for kernel in self.kernels if isinstance(kernel, PipelineKernel)]
+        parts = [kernel.about for kernel in self.kernels if isinstance(kernel, PositionKernel)]
         return f"Lookup network. {'. '.join(parts)}"
 
 
-def _own(kernel: Kernel) -> PipelineKernel:
-    assert isinstance(kernel, PipelineKernel)
+def _own(kernel: Kernel) -> PositionKernel:
+    assert isinstance(kernel, PositionKernel)
     return kernel
 
 

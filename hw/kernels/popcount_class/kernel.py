@@ -15,7 +15,7 @@ from hw.ir.kernel import Folding
 from hw.ir.stream import Stream, container, smallest_dtype
 from hw.kernels.popcount_class import verilog
 from hw.kernels.popcount_class.plan import plan
-from hw.kernels.shared.pipeline import PipelineKernel, Stage
+from hw.kernels.shared.pipeline import PositionKernel, Stage
 
 MOST_ADDERS = 3
 """Maximum number of adders in series between two registers."""
@@ -24,7 +24,7 @@ FRAMES = 1 << 10
 
 
 @dataclass(frozen=True, eq=False)
-class PopcountClass(PipelineKernel):
+class PopcountClass(PositionKernel):
     """Number c of a position is offsets[c] + the sum of x[wires[i]] over all i with groups[i] = c.
 
     Input ``(*prefix, channels)`` of BINARY, output ``(*prefix, classes)`` of the narrowest type that holds all sums.
@@ -35,7 +35,7 @@ class PopcountClass(PipelineKernel):
     """
 
     op: ClassVar[str] = "popcount_class"
-    sources: ClassVar[tuple[str, ...]] = (*PipelineKernel.sources, "bf_count_adder.sv")
+    sources: ClassVar[tuple[str, ...]] = (*PositionKernel.sources, "bf_count_adder.sv")
 
     wires: np.ndarray
     groups: np.ndarray
@@ -117,7 +117,7 @@ class PopcountClass(PipelineKernel):
         levels = max(plan(count, self.table_inputs).level for count in self.counts)
         return max(1, -(-levels // self.adders_per_stage)) + bool(self.offsets.any())
 
-    def stages(self) -> Sequence[Stage]:
+    def stages(self, family: Family) -> Sequence[Stage]:
         return (verilog.stage(self),)
 
     def logic(self, family: Family) -> Resources:

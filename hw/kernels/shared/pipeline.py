@@ -1,4 +1,4 @@
-"""Kernels that are one pipeline of logic: a whole position per beat, in every cycle, and no memory but the output's."""
+"""Kernels that are one pipeline of logic: whole positions per beat, in every cycle, and no memory but the output's."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,13 +56,19 @@ endmodule
 @dataclass(frozen=True, eq=False)
 class Stage:
     """A generated module with ports ``clk``, ``x`` and ``y``: ``y`` is the result of the ``x`` of ``registers`` cycles
-    ago, of ``width`` bits. ``sources``: file name -> text, of this module and of those that it instantiates.
+    ago, of ``width`` bits. ``sources``: file name -> text, of this module and of those generated that it instantiates.
+    Without a ``module`` it is a register.
     """
 
     module: str
     width: int
     registers: int
     sources: Mapping[str, str] = field(repr=False)
+
+
+def register(width: int) -> Stage:
+    """A register of ``width`` bits."""
+    return Stage("", width, 1, {})
 
 
 def named(prefix: str, text: str) -> tuple[str, str]:
@@ -77,29 +83,66 @@ def header(about: str) -> str:
 
 
 class PipelineKernel(Kernel):
-    """Base class of kernels whose beats are whole positions, of which they take one in every cycle.
+    """Base class of kernels whose beats are whole positions, ``pixels`` of them, of which they take one in every cycle.
 
-    Subclasses are dataclasses with the field ``prefix``, the shape of the positions. Their logic never stalls: a beat
-    is taken where the output buffer has room for its result.
+    Subclasses are dataclasses with ``prefix``, the shape of the positions. Their logic never stalls: a beat is taken
+    where the output buffer has room for its result. Each position of a beat has logic of its own.
     """
 
     role: ClassVar[Role] = "compute"
     sources: ClassVar[tuple[str, ...]] = ("bf_pipeline_out.sv", "bf_stream_out.sv")
 
     prefix: tuple[int, ...]
+    pixels: int = 1
 
     @abstractmethod
-    def stages(self) -> Sequence[Stage]:
-        """The modules through which a beat passes, in this order."""
+    def stages(self, family: Family) -> Sequence[Stage]:
+        """The modules through which a position passes, in this order."""
 
     @property
     @abstractmethod
     def registers(self) -> int:
-        """Registers from a beat to its result: those of all stages."""
+        """Registers from a beat to its result: those of all stages. The result enters the output buffer."""
 
     @abstractmethod
     def logic(self, family: Family) -> Resources:
-        """Cost of the stages."""
+        """Cost of the stages, for all positions of a beat."""
+
+    @property
+    @abstractmethod
+    def about(self) -> str:
+        """What the kernel computes, for the module's header."""
+
+    def schedule(self) -> Schedule:
+        every = np.ones(1, bool)
+        beats = prod(self.prefix) // self.pixels
+        return Schedule((every,), (every,), self.registers + 1, self.registers + 2, beats)
+
+    def resources(self, family: Family) -> Resources:
+        out = cell_costs.stream_out(self.outputs()[0].width, self.registers + 2, family)
+        return self.logic(family) + out + Resources(lut=2, ff=self.registers)
+
+    def rtl(self, family: Family) -> Rtl:
+        stages, count = self.stages(family), self.registers
+        about = (
+            f"{self.about}. Initiation interval: 1 beat per cycle. Latency: {count + 1} cycle{'s' * (count > 0)}, of "
+            f"which the logic takes {count}."
+        )
+        entered, left = self.inputs()[0].width, self.outputs()[0].width
+        settings: dict[str, int | str] = {"entered": entered, "left": left, "registers": count}
+        if self.pixels == 1:
+            settings |= {"body": "\n".join(_chain(stages, "s_data")), "last": f"x{len(stages)}"}
+        else:
+            settings |= {"body": "\n".join(_chains(stages, self.pixels, entered, left)), "last": "results"}
+        name, text = named(self.op, header(about) + WRAPPER.format(name="NAME", **settings))
+        sources = {f"{name}.sv": text}
+        for stage in stages:
+            sources |= stage.sources
+        return Rtl(name, {}, sources=sources)
+
+
+class PositionKernel(PipelineKernel):
+    """Base class of those with one position per beat: they have one folding."""
 
     def _check_prefix(self) -> None:
         if any(size < 1 for size in self.prefix) or prod(self.prefix) > MOST_PREFIX:
@@ -126,41 +169,27 @@ class PipelineKernel(Kernel):
             )
         return self
 
-    # Hardware.
 
-    def schedule(self) -> Schedule:
-        every = np.ones(1, bool)
-        return Schedule((every,), (every,), self.registers + 1, self.registers + 2, prod(self.prefix))
-
-    def resources(self, family: Family) -> Resources:
-        out = cell_costs.stream_out(self.outputs()[0].width, self.registers + 2, family)
-        return self.logic(family) + out + Resources(lut=2, ff=self.registers)
-
-    def rtl(self, family: Family) -> Rtl:
-        stages = self.stages()
-        about = (
-            f"{self.about}. Initiation interval: 1 beat per cycle. Latency: {self.registers + 1} cycles, of which the "
-            f"logic takes {self.registers}."
-        )
-        settings = {
-            "entered": self.inputs()[0].width, "left": self.outputs()[0].width, "registers": self.registers,
-            "body": "\n".join(_chain(stages)), "last": f"x{len(stages)}",
-        }  # fmt: skip
-        name, text = named(self.op, header(about) + WRAPPER.format(name="NAME", **settings))
-        sources = {f"{name}.sv": text}
-        for stage in stages:
-            sources |= stage.sources
-        return Rtl(name, {}, sources=sources)
-
-    @property
-    @abstractmethod
-    def about(self) -> str:
-        """What the kernel computes, for the module's header."""
-
-
-def _chain(stages: Sequence[Stage]) -> Iterator[str]:
+def _chain(stages: Sequence[Stage], entered: str) -> Iterator[str]:
     """The stages, one after the other; the result of stage i is x<i>."""
     for number, stage in enumerate(stages, 1):
-        before = "s_data" if number == 1 else f"x{number - 1}"
-        yield f"  logic [{stage.width - 1}:0] x{number};  // {stage.registers} cycles after {before}"
-        yield f"  {stage.module} stage_{number} (.clk, .x({before}), .y(x{number}));"
+        before = entered if number == 1 else f"x{number - 1}"
+        late = f"{stage.registers} cycle{'s' * (stage.registers != 1)} after {before}"
+        yield f"  logic [{stage.width - 1}:0] x{number};  // {late}"
+        if stage.module:
+            yield f"  {stage.module} stage_{number} (.clk, .x({before}), .y(x{number}));"
+        else:
+            yield f"  always_ff @(posedge clk) x{number} <= {before};"
+
+
+def _chains(stages: Sequence[Stage], pixels: int, entered: int, left: int) -> Iterator[str]:
+    """The stages of each position; ``entered`` and ``left`` are the bits of a beat."""
+    given, made = entered // pixels, left // pixels
+    yield f"  logic [{left - 1}:0] results;"
+    yield f"  for (genvar p = 0; p < {pixels}; p++) begin : g_pixel"
+    yield f"    logic [{given - 1}:0] position;"
+    yield f"    assign position = s_data[p*{given}+:{given}];"
+    for line in _chain(stages, "position"):
+        yield f"  {line}"
+    yield f"    assign results[p*{made}+:{made}] = x{len(stages)};"
+    yield "  end"

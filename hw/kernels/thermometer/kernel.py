@@ -12,7 +12,7 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.stream import Stream
-from hw.kernels.shared.pipeline import PipelineKernel, Stage
+from hw.kernels.shared.pipeline import PositionKernel, Stage
 from hw.kernels.thermometer import verilog
 
 MOST_BITS = 32
@@ -20,7 +20,7 @@ MOST_BITS = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Thermometer(PipelineKernel):
+class Thermometer(PositionKernel):
     """Bit b of a position is x[features[b]] >= levels[b].
 
     Input ``(*prefix, channels)`` of ``input_dtype``, output ``(*prefix, B)`` of BINARY; ``features`` (B,) and
@@ -83,7 +83,7 @@ class Thermometer(PipelineKernel):
     def registers(self) -> int:
         return 1
 
-    def stages(self) -> Sequence[Stage]:
+    def stages(self, family: Family) -> Sequence[Stage]:
         return (verilog.stage(self.features, self.codes, self.channels, self.input_dtype, self.about),)
 
     def logic(self, family: Family) -> Resources:
