@@ -11,6 +11,7 @@ from hw.folding import choose, finn_json
 from hw.ir.graph import Graph
 from hw.ir.kernel import Kernel
 from hw.kernels.constant_matrix.kernel import ConstantMatrix
+from hw.kernels.constant_matrix.pipeline import Pipeline
 from hw.kernels.constant_network.kernel import ConstantNetwork
 from hw.lowering.lower import lower
 from hw.passes.fifos import insert_fifos
@@ -47,9 +48,14 @@ def kernels(renew: bool = False) -> Table[Measured]:
 def synthesised(kernel: Kernel, family: Family) -> Resources:
     """Resources of a kernel as estimated, without the lookup tables that place and route adds."""
     used = kernel.resources(family)
-    parts = kernel.parts if isinstance(kernel, ConstantNetwork) else (kernel,)
-    matrices = (each for each in parts if isinstance(each, ConstantMatrix))
-    return used - Resources(sum(each.pixels * each.plan.feeds(family) for each in matrices))
+    if isinstance(kernel, ConstantNetwork):
+        pipelines = [step.logic for step in kernel.steps if isinstance(step.logic, Pipeline)]
+        fed = sum(kernel.pixels * each.plan.feeds(family, not each.raw) for each in pipelines)
+    elif isinstance(kernel, ConstantMatrix):
+        fed = kernel.pixels * kernel.plan.feeds(family)
+    else:
+        return used
+    return used - Resources(fed)
 
 
 def whole_networks(renew: bool = False) -> Table[Measured]:
