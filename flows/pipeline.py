@@ -10,8 +10,8 @@ rtl        the accelerator's SystemVerilog and memory files
 simulate   the RTL against the emulator to the integer, against the cycle model to the cycle
 synthesise the image's netlist for the device, resources of every layer
 place      the placed and routed design, its clock and critical path; for a board, the bitstream
-netlist    the placed netlist of the whole image (Gowin: the one after synthesis), through its host link, against the
-           emulator
+netlist    the placed netlist of the whole image (Gowin, 7 series: the one after synthesis), through its host link,
+           against the emulator
 finn       FINN's own estimate for the same model, if requested
 ========== ============================================================================================
 """
@@ -43,6 +43,7 @@ from flows.steps.rtl import Rtl
 from flows.steps.simulate import Simulate
 from flows.steps.synthesise import Synthesise
 from hw.boards.image import check_ports
+from hw.families import spec_of
 from hw.host.errors import BitfabricError
 from hw.host.files import make_folder, using
 from hw.lowering.input_types import InputTypes
@@ -155,7 +156,7 @@ class _Build:
         config, run = self.config, self.steps.run
         wanted = set(STEPS[: STEPS.index(config.stop_after) + 1])
         if not self.plan.device.routable:
-            wanted -= {"place", "netlist"}
+            wanted -= {"place"} if spec_of(self.plan.device.family).dialect else {"place", "netlist"}
         found = Found(run(Lower(self.opened)), run(Fold(self.plan)))
         if isinstance(self.steps.watch, progress.Watch):
             for warning in found.fold.warnings:
@@ -180,7 +181,7 @@ class _Build:
             found.synthesise = run(Synthesise(made, self.plan))
         if "place" in wanted and found.synthesise:
             found.place = run(Place(made, self.plan, found.synthesise, config.seeds))
-        if "netlist" in wanted and found.synthesise and found.place:
+        if "netlist" in wanted and found.synthesise:
             frames = _affordable(found.fold, config.netlist_frames, 1, 32, NETLIST_WORK)
             found.netlist = run(Netlist(made, self.samples, frames, found.synthesise, found.place))
             made.netlist = self.folder / found.netlist.path

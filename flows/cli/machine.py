@@ -1,8 +1,13 @@
 """Commands that describe the installation: ``targets`` and ``doctor``."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from flows.cli.arguments import AsJson, emit
+
+if TYPE_CHECKING:
+    from hw.boards.targets import Target
 
 
 def targets(as_json: AsJson = False) -> None:
@@ -18,7 +23,7 @@ def targets(as_json: AsJson = False) -> None:
             "name": target.name,
             "device": target.device.name,
             **vars(target.device.capacity),
-            "ends_with": "bitstream" if target.board else "placed netlist" if target.device.routable else "synthesis",
+            "ends_with": _end(target),
         }
         for target in known()
     ]
@@ -28,6 +33,17 @@ def targets(as_json: AsJson = False) -> None:
     from flows.cli.render import target_table
 
     target_table(rows)
+
+
+def _end(target: "Target") -> str:
+    """What a build for a target ends with."""
+    from hw.families import spec_of
+
+    if target.board:
+        return "bitstream"
+    if target.device.routable:
+        return "placed netlist"
+    return "mapped netlist" if spec_of(target.device.family).dialect else "synthesis"
 
 
 def doctor(as_json: AsJson = False) -> None:

@@ -34,8 +34,8 @@ def run_netlist(made: Implementation, file: Path, ints: EdgeBatch) -> EdgeBatch:
 def _available(made: Implementation) -> str | None:
     if made.netlist is None:
         return (
-            f"{made.folder} has no netlist that was simulated; build without --stop-after, for a device that can "
-            "be placed and routed"
+            f"{made.folder} has no netlist that was simulated; build without --stop-after, for a family whose cells "
+            "have models"
         )
     return None
 

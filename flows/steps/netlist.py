@@ -1,6 +1,7 @@
 """``netlist``: the placed netlist of the whole image, through its host link, against the emulator.
 
-Where a family's placed netlist cannot be simulated (Gowin), it is the mapped one: that after synthesis.
+Where a family's placed netlist cannot be simulated (Gowin) or there is none (7 series), it is the mapped one: that
+after synthesis.
 """
 
 from pathlib import Path
@@ -28,18 +29,20 @@ class NetlistSimulated(Compared):
 
 
 class Netlist(Step[NetlistSimulated]):
-    """Simulates ``frames`` frames. The result holds for this placement and bitstream only."""
+    """Simulates ``frames`` frames. The result holds for this placement and bitstream only; ``placed`` is None where
+    there is no place and route."""
 
     name = "netlist"
     result = NetlistSimulated
 
     def __init__(
-        self, made: Implementation, samples: Samples, frames: int, synthesised: Synthesised, placed: Placed
+        self, made: Implementation, samples: Samples, frames: int, synthesised: Synthesised, placed: Placed | None
     ) -> None:
-        simulates = nextpnr.toolchain(made.device).simulates
-        self.stage = "placed" if simulates else "mapped"
-        self.path = f"place/{placed.netlist}" if simulates else f"synthesise/{synthesised.netlist}"
-        files = [f"place/{file}" for file in (placed.netlist, placed.bitstream) if file]
+        if placed and nextpnr.toolchain(made.device).simulates:
+            self.stage, self.path = "placed", f"place/{placed.netlist}"
+        else:
+            self.stage, self.path = "mapped", f"synthesise/{synthesised.netlist}"
+        files = [f"place/{file}" for file in (placed.netlist, placed.bitstream) if file] if placed else []
         self.checked = tuple(dict.fromkeys([self.path, *files]))
         self.made = made
         self.samples = samples

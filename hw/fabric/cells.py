@@ -92,6 +92,10 @@ class CellDialect(ABC):
     """Kind of cell -> parameters that are ports of its model, so that one Verilog module serves all their values."""
     ignored: ClassVar[re.Pattern[str]]
     """Matches the names of parameters that the models do not have."""
+    library: ClassVar[str] = ""
+    """A file in Yosys's folder of data that has the models of ``library_cells``."""
+    library_cells: ClassVar[frozenset[str]] = frozenset()
+    """Cells that are simulated with Yosys's own models."""
 
     def connect(self, cells: dict[str, dict[str, Any]]) -> None:  # noqa: B027
         """Add connections between cells that the netlist does not state; by default there are none."""

@@ -1,8 +1,8 @@
 """Gate-level simulation: converts a netlist of Yosys or nextpnr to a design for ``hw.simulation.verilator``.
 
 The netlist is a Yosys JSON file, written after synthesis or after place and route. It becomes Verilog with one instance
-per cell. The instances are of this project's own models of the family's cells (``hw/families/F/models``); the family's
-``CellDialect`` adapts each cell's pins and parameters to its model.
+per cell. The instances are of this project's own models of the family's cells (``hw/families/F/models``), and for some
+cells of 7 series of Yosys's; the family's ``CellDialect`` adapts each cell's pins and parameters to its model.
 """
 
 import re
@@ -17,6 +17,7 @@ from hw.host.errors import BitfabricError, UsageError
 from hw.host.files import read_json
 from hw.ir.stream import Stream
 from hw.rtl.design import RtlDesign
+from hw.synth import yosys
 
 
 def models(family: Family) -> dict[str, str]:
@@ -62,7 +63,9 @@ def design(
     top, module = load(netlist)
     if (dialect := spec_of(family).dialect) is None:
         raise _no_models(family)
-    text = models(family) | {f"{top}_netlist.sv": verilog(top, module, dialect)}
+    kinds = {cell["type"] for cell in module["cells"].values()} & dialect.library_cells
+    library = {f"{family.name}_library.sv": yosys.library(dialect.library, kinds)} if kinds else {}
+    text = models(family) | library | {f"{top}_netlist.sv": verilog(top, module, dialect)}
     return RtlDesign(top, dict(inputs or {}), dict(outputs or {}), text)
 
 

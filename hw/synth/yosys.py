@@ -8,14 +8,17 @@ import json
 import re
 import time
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 from hw.fabric.devices import Device
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.families import spec_of
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, ToolError
 from hw.host.files import write_text
 from hw.rtl.design import RtlDesign
 from hw.synth import tool
@@ -55,6 +58,33 @@ class Synthesis:
 def version() -> str:
     """Name and version of the synthesis tool."""
     return tool.version("pyosys", "yosys", "-V")
+
+
+def library(name: str, cells: Collection[str]) -> str:
+    """The modules ``cells`` of a file of Yosys's data, as ``xilinx/cells_sim.v``, without their timing.
+
+    Raises ToolError where Yosys's folder of data, the file or one of the cells is not found.
+    """
+    path = _data() / name
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ToolError(f"cannot read Yosys's models in {path} ({error.strerror}); pip install pyosys") from None
+    found = {m[1]: m[0] for m in re.finditer(r"^module (\w+)\b.*?^endmodule\n", text, re.DOTALL | re.MULTILINE)}
+    if missing := sorted(set(cells) - set(found)):
+        raise ToolError(f"{path} has no model of {', '.join(missing)}; pip install pyosys")
+    timing = re.compile(r"^\s*specify\b.*?\bendspecify\n", re.DOTALL | re.MULTILINE)
+    return "".join(timing.sub("", found[cell]) + "\n" for cell in sorted(cells))
+
+
+def _data() -> Path:
+    """Yosys's folder of data."""
+    wheel = find_spec("pyosys")
+    if wheel is not None and wheel.origin:
+        return Path(wheel.origin).parent / "share"
+    if found := which("yosys"):
+        return Path(found).resolve().parent.parent / "share" / "yosys"
+    raise ToolError("no yosys: pip install pyosys, or put yosys on PATH")
 
 
 def run_script(script: str, folder: Path, name: str, what: str) -> Path:

@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 from flows import build
+from flows.accelerator import Accelerator
 from flows.engines import program
 from flows.estimates import estimate_build, pareto
 from flows.frames import score
@@ -45,6 +46,22 @@ def test_a_network_on_a_gowin_without_a_board(small, tmp_path):
     made = build(small / "model.onnx", "gw1nr-9c", tmp_path, fps=1e6, netlist_frames=8)
     assert made.report.verified["netlist"].stage == "mapped"
     assert made.report.fmax_mhz.placed >= made.report.clock_mhz == 75
+
+
+def test_a_network_for_7_series_is_compared_after_synthesis(small, tmp_path):
+    made = build(small / "model.onnx", "xc7z020", tmp_path, fps=1e6, netlist_frames=8, rtl_frames=8)
+    checked = made.report.verified["netlist"]
+    assert (checked.stage, checked.path, checked.frames, checked.mismatches) == (
+        "mapped",
+        "synthesise/accelerator.json",
+        8,
+        0,
+    )
+    assert made.report.fmax_mhz.placed is None
+    assert made.report.stopped_after is None
+    assert [step.name for step in made.report.steps][-2:] == ["synthesise", "netlist"]
+    x = np.load(small / "x.npy")[:3]
+    np.testing.assert_array_equal(Accelerator(tmp_path).run(x, "netlist"), made.run(x, "qonnx"))
 
 
 @pytest.fixture(scope="module")

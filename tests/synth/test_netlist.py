@@ -3,14 +3,14 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from qonnx.core.datatype import DataType
 
-from hw.families import find_device
+from hw.families import find_device, spec_of
 from hw.families.ecp5 import ECP5
 from hw.families.gowin import GOWIN
 from hw.families.xc7 import XC7
@@ -50,10 +50,14 @@ ZOOS = {
         "SB_RAM40_4K", "SB_MAC16", "SB_DFFESR", "SB_CARRY", "SB_LUT4")),
     "gowin": Zoo("gw1nr-9c", {}, 10, (
         "SPX9", "SP", "SDPX9B", "DPX9B", "MULT18X18", "RAM16SDP4", "DFFRE", "ALU", "LUT4", "MUX2_LUT6"), placed=False),
+    "xc7": Zoo("xc7z020", {}, 6, (
+        "RAMB18E1", "RAM32M", "DSP48E1", "FDRE", "CARRY4", "LUT6", "LUT5", "INV"), placed=False),
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=list(ZOOS))
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=[pytest.mark.slow] * (name == "xc7")) for name in ZOOS]
+)
 def zoo(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[RtlDesign, Zoo, yosys.Synthesis, list[Path]]:
@@ -191,10 +195,13 @@ def test_one_flipped_bit_of_a_netlist_is_caught(tiny, tmp_path: Path) -> None:
         assert wrong(changed) > 0, kind
 
 
-def test_a_broken_netlist_and_a_family_without_models_are_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_broken_netlist_and_a_family_without_models_are_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "cut.json").write_text('{"modules": {"top"')
     for path in (tmp_path / "cut.json", tmp_path / "missing.json"):
         with pytest.raises(BitfabricError, match="cannot read the netlist"):
             netlist.design(path, ECP5)
+    monkeypatch.setattr(netlist, "spec_of", lambda family: replace(spec_of(family), dialect=None, models=None))
     with pytest.raises(BitfabricError, match="no cell models for xc7"):
         netlist.models(XC7)
