@@ -1,5 +1,6 @@
 """The results of engines and of flipped bits as text."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.build_report import Inputs
@@ -80,6 +81,17 @@ def _classes(result: dict[str, Any]) -> None:
         worst = [each for each in sorted(wrong, key=lambda each: -each[0])[:5] if each[0]]
         told = ", ".join(f"{label} as {found} {count:,}" for count, label, found in worst)
         console.out.print(f"most confused: {told or 'none'}", soft_wrap=True)
+
+
+def exported(folder: Path, files: list[Path]) -> None:
+    """Print the files of an export, those of one folder in a line."""
+    console.out.print(f"{one_line(folder)}:")
+    groups: dict[Path, list[str]] = {}
+    for path in sorted(files):
+        groups.setdefault(path.relative_to(folder).parent, []).append(path.name)
+    for group, names in groups.items():
+        place = "" if group == Path() else f"{one_line(group)}/: "
+        console.out.print(f"  {place}{one_line(', '.join(names))}", soft_wrap=True)
 
 
 def flipped(result: dict[str, Any]) -> None:

@@ -60,10 +60,10 @@ class Interface:
             "usb": self.usb,
             "shape": list(self.shape),
             "dtype": self.dtype,
-            "preprocess": [_step_to_json(each) for each in self.preprocess],
+            "preprocess": [step_to_json(each) for each in self.preprocess],
             "input_format": vars(self.input_format),
             "output_format": vars(self.output_format),
-            "postprocess": {name: [_step_to_json(each) for each in steps] for name, steps in self.postprocess.items()},
+            "postprocess": {name: [step_to_json(each) for each in steps] for name, steps in self.postprocess.items()},
             "meaning": self.meaning.to_json(),
         }
 
@@ -88,9 +88,10 @@ def _format(data: Json) -> Format:
     return Format(tuple(data["shape"]), data["bits"], data["kind"])
 
 
-def _step_to_json(step: HostStep) -> Json:
+def step_to_json(step: HostStep) -> Json:
+    """A host step as data for JSON."""
     operands = [{"dtype": str(a.dtype), "shape": list(a.shape), "values": a.ravel().tolist()} for a in step.operands]
-    branches = [[_step_to_json(each) for each in branch] for branch in step.branches]
+    branches = [[step_to_json(each) for each in branch] for branch in step.branches]
     content = {"op": step.op, "operands": operands, "attributes": dict(step.attributes)}
     return content | ({"branches": branches} if branches else {})
 

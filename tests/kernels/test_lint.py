@@ -78,7 +78,8 @@ def test_the_table_of_modules_is_complete():
     table = set(
         re.findall(r"^\| `(bf_\w+)` \| .* \| `(.*)` \| .+ \|$", (root / "docs/modules.md").read_text(), re.MULTILINE)
     )
-    sources = [*root.glob("hw/kernels/**/*.sv"), *root.glob("hw/boards/shell/*.sv")]
+    folders = ("hw/kernels/**", "hw/boards/shell", "hw/ip_core/shell")
+    sources = [file for folder in folders for file in root.glob(f"{folder}/*.sv")]
     assert table == {(file.stem, str(file.relative_to(root))) for file in sources}
     assert all(re.search(rf"^module {file.stem}\b", file.read_text(), re.MULTILINE) for file in sources)
 

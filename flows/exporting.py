@@ -1,0 +1,58 @@
+"""Exports of a finished build for designs and programs of others: an IP core."""
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+
+from flows.accelerator import Accelerator
+from flows.samples import Samples
+from flows.simulation import stream_names
+from hw.host.errors import UsageError
+from hw.ip_core import package
+from hw.ip_core.core import IpCore
+
+GOLDEN_FRAMES = 16
+"""Frames of a testbench, unless a user asks for another number."""
+
+
+def export_ip(
+    accelerator: Accelerator,
+    out: str | os.PathLike[str],
+    name: str = "nn_core",
+    prefix: str | None = None,
+    registers: bool = True,
+    frames: str | os.PathLike[str] | None = None,
+    count: int = GOLDEN_FRAMES,
+) -> list[Path]:
+    """Write the accelerator of a build as an IP core into the folder ``out``; returns its files.
+
+    ``name`` is the top module; the names of all others begin with ``prefix``, by default ``name`` and ``_``.
+    ``registers``: with registers behind AXI4-Lite. The testbench has the first ``count`` frames of the file ``frames``,
+    or random ones and some at the ends of the input's range, with the emulator's results.
+
+    Raises UsageError for names that are no identifiers, frames that do not match, and a folder with files of others,
+    and BitfabricError for a stream that AXI4-Stream cannot carry.
+    """
+    folder = Path(out)
+    package.check_folder(folder)
+    if count < 1:
+        raise UsageError(f"--frames {count}: a testbench needs at least one frame")
+    made, report = accelerator.implementation, accelerator.report
+    model = made.model
+    core = IpCore(
+        name, f"{name}_" if prefix is None else prefix, made.hardware, made.rtl, int(model.sha256[:16], 16), registers
+    )
+    samples = Samples.open(model, None if frames is None else Path(frames), None)
+    integers = made.graph.encode(samples.first(count))
+    values = integers | made.graph.execute(integers)
+    golden = {wire: values[edge] for edge, wire in stream_names(made.hardware, made.rtl).items()}
+    cycles = report.cycles
+    facts = package.BuildFacts(
+        version("bitfabric"),
+        {"path": Path(report.model.path).name, "sha256": model.sha256},
+        report.device,
+        report.clock_mhz,
+        cycles.interval.simulated or cycles.interval.estimated,
+        cycles.latency.simulated or cycles.latency.estimated,
+    )
+    return package.write(core, facts, golden, folder)
