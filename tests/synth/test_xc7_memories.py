@@ -202,7 +202,7 @@ def test_two_joined_blocks_give_what_the_rtl_gives(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_inferred_block_rams_give_what_the_rtl_gives(seed: int, tmp_path: Path) -> None:
     cells = _check(_random(seed, 12), tmp_path, 40)
     assert cells["RAMB18E1"] + cells["RAMB36E1"] >= 10
