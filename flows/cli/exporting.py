@@ -1,4 +1,4 @@
-"""Commands that export a build for designs and programs of others: ``export-ip``."""
+"""Commands that export a build for designs and programs of others: ``export-ip``, ``export-c``."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -40,5 +40,33 @@ def export_ip(
     result = {"folder": str(out), "files": [str(path) for path in files]}
     if as_json:
         emit(result)
+    else:
+        exported(out, files)
+
+
+def export_c(
+    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="C/", help="folder of the source")],
+    name: Annotated[str, typer.Option(help="name of the C function and of the files")] = "network",
+    inputs: Annotated[
+        Path | None, typer.Option("--input", "-i", metavar="X.npy", help="frames of the test (default: random)")
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, help="number of frames of the test")] = 16,
+    as_json: AsJson = False,
+) -> None:
+    """Export the integers of a build as plain C99 and as NumPy arrays, for a processor or a check of your own.
+
+    A C source and header with fixed-width integers, a test with golden frames (`make test`), weights and thresholds as
+    .npz, and a file of a few NumPy functions that computes them. All give the integers of the hardware.
+
+    Example: bitfabric export-c build/ -o c/ --name digits
+    """
+    from flows.accelerator import Accelerator
+    from flows.cli.render_results import exported
+    from flows.exporting import export_c as export
+
+    files = export(Accelerator(folder), out, name, inputs, frames)
+    if as_json:
+        emit({"folder": str(out), "files": [str(path) for path in files]})
     else:
         exported(out, files)

@@ -11,7 +11,7 @@ import typer
 from flows.cli.boundary import LIMITS, explain
 from flows.cli.building import build, estimate, finn, report
 from flows.cli.compressing import compress
-from flows.cli.exporting import export_ip
+from flows.cli.exporting import export_c, export_ip
 from flows.cli.machine import doctor, targets
 from flows.cli.quantizing import quantize
 from flows.cli.running import program, run, soft_errors, virtual
@@ -43,6 +43,7 @@ for _command in (
     virtual,
     soft_errors,
     export_ip,
+    export_c,
     report,
     targets,
     doctor,

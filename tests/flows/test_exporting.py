@@ -240,6 +240,28 @@ def test_the_same_memories_are_inferred_from_one_file(made, core, tmp_path):
     verilator.lint(RtlDesign(NAME, {}, {}, inner.files))
 
 
+def test_the_c_code_of_a_build_passes_its_test_and_finds_what_is_wrong(made, tmp_path):
+    options = ["--name", "net", "--input", str(made.folder.parent / "x.npy"), "--frames", "10"]
+    said = CliRunner().invoke(app, ["export-c", str(made.folder), "-o", str(tmp_path / "c"), *options])
+    assert said.exit_code == 0, said.output
+    folder = shutil.move(tmp_path / "c", tmp_path / "elsewhere")
+    assert "PASS: 10 frames" in run(folder, "make", "test", "CFLAGS=-std=c99 -Wall -Wextra -pedantic -Werror")
+    x = np.load(made.folder.parent / "x.npy")
+    (port,), (result,) = made.graph.inputs, made.graph.outputs
+    network = runpy.run_path(str(folder / "run_network.py"))["Network"](folder / "net.json")
+    integers = made.graph.encode(x)
+    found = network.run(integers)[result.edge].reshape(-1, *made.graph.edges[result.edge].shape)
+    np.testing.assert_array_equal(made.graph.decode({result.edge: found}), made.run(x, "qonnx"))
+    assert json.loads((folder / "net.json").read_text())["inputs"][0]["name"] == port.name
+    source = (folder / "net.c").read_text()
+    changed = re.sub(r"(_thresholds\[24\]\[7\] = \{\s*\{)(-?\d+)", lambda m: f"{m[1]}{int(m[2]) + 40}", source)
+    assert changed != source
+    (folder / "net.c").write_text(changed)
+    done = subprocess.run(["make", "test"], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert re.search(r"^FAIL out_\w+: frame \d+, element \d+: ", done.stdout, re.MULTILINE)
+
+
 def test_several_streams_wide_beats_and_bad_names_are_refused_or_told(made, tmp_path):
     implementation = made.implementation
 

@@ -108,7 +108,7 @@ class Arithmetic:
         return Product(bits, [m % (1 << bits) for m in multipliers], self.addends, False, scale)
 
     @cached_property
-    def _split(self) -> tuple[int, int] | None:
+    def split(self) -> tuple[int, int] | None:
         """The split of x into parts for which int64 holds every partial sum: (bits per part, number of low parts).
 
         (0, 0) if no split is needed; None if no split suffices.
@@ -125,11 +125,11 @@ class Arithmetic:
         return (bits, times) if bits * times < self.shift else None
 
     @cached_property
-    def _operands(self) -> tuple[np.ndarray, list[np.ndarray]]:
+    def operands(self) -> tuple[np.ndarray, list[np.ndarray]]:
         """The multipliers, and the parts of the addends that belong to the parts of x, highest part last; in int64, or
         as Python's int where no split suffices."""
-        bits, times = self._split or (0, 0)
-        number = object if self._split is None else np.int64
+        bits, times = self.split or (0, 0)
+        number = object if self.split is None else np.int64
         parts = [[a >> i * bits & (1 << bits) - 1 for a in self.addends] for i in range(times)]
         parts.append([a >> times * bits for a in self.addends])
         return np.array(self.multipliers, number), [np.array(values, number) for values in parts]
@@ -140,8 +140,8 @@ class Arithmetic:
         The low parts of a split sum are reduced to one bit below the high part, which is 1 if any of them is not zero
         (a sticky bit). Rounding needs no more information.
         """
-        bits, times = self._split or (0, 0)
-        multipliers, addends = self._operands
+        bits, times = self.split or (0, 0)
+        multipliers, addends = self.operands
         x = x.astype(multipliers.dtype, copy=False)
         if not times:
             return x * multipliers + addends[-1], self.shift
