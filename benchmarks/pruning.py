@@ -8,8 +8,8 @@ all the same (it has 83,640 LUT).
 
 Logic is estimated for the ECP5-85F: *unrolled* at one frame a cycle, and *folded* at one frame in 64 cycles.
 Latency is in cycles; resources are the mean of the seeds. ``narrower`` is no pruning: all layers are as wide as the
-same number of weights permits. ``--images`` builds the images of two networks in ``--runs`` for the ULX3S-85F,
-verified to the placed netlist.
+same number of weights permits. ``--images`` builds designs of networks in ``--runs``, verified to the placed netlist:
+images for the ULX3S-85F, folded and unrolled, and an unrolled one on the device alone.
 """
 
 import argparse
@@ -85,18 +85,26 @@ CRITERIA = ("magnitude", "magnitude, all layers", "bank-balanced:8x8", "narrower
 
 @dataclass(frozen=True)
 class Picture:
-    """A network of which an image is built: at one frame in ``cycles`` of a clock."""
+    """A design that is placed and verified: a network at one frame in ``cycles`` of a clock, as the image of a board or
+    on a device alone."""
 
     row: Row
     cycles: int
     clock_mhz: float
+    target: str = "ulx3s-85f"
+
+    @property
+    def name(self) -> str:
+        """The key in the results."""
+        return f"{self.row.name} {self.target} {self.cycles}"
 
 
 IMAGES = (
     Picture(Row("digits", "bank-balanced:8x8", 0.1, 2), 256, CLOCK_MHZ),
     Picture(Row("digits", "bank-balanced:8x8", 0.25, 1), 256, CLOCK_MHZ),
+    Picture(Row("digits", "bank-balanced:8x8", 0.1, 2), 1, CLOCK_MHZ),
+    Picture(Row("digits", "bank-balanced:8x8", 0.1, 2), 1, 100.0, DEVICE),
 )
-BOARD = "ulx3s-85f"
 
 
 def _weights(width: int, inputs: int) -> int:
@@ -137,24 +145,25 @@ def hardware(path: Path, kinds: Sequence[str] = ("unrolled", "folded")) -> dict[
 
 
 def build_image(picture: Picture, runs: Path) -> dict[str, Any]:
-    """Build an image to the placed netlist; what it takes, and what every engine found."""
+    """Build a design to the placed netlist; what it takes, and what every engine found."""
     run, clock = runs / picture.row.data / picture.row.name, picture.clock_mhz
-    folder = runs / "images" / picture.row.name
-    made = board_images.build_image(
-        run / "model.onnx", BOARD, folder, fps=clock * 1e6 / picture.cycles, clock_mhz=clock
-    )
+    folder = runs / "images" / picture.name
+    fps = clock * 1e6 / picture.cycles
+    made = board_images.build_image(run / "model.onnx", picture.target, folder, fps=fps, clock_mhz=clock)
     return {**asdict(picture.row), "cycles": picture.cycles, **made}
 
 
-def images_table(results: dict[str, Any]) -> list[tuple[Convention, dict[str, object]]]:
-    """The rows of the table of images."""
-    return [
-        (
-            Convention(each["data"], "none: pixels of 8 bits", f"{BOARD}, placed, with the board's shell"),
-            board_images.row(f"{each['criterion']} {100 * each['density']:g} %", each),
-        )
-        for each in results.values()
-    ]
+def images_tables(results: dict[str, Any]) -> dict[str, list[tuple[Convention, dict[str, object]]]]:
+    """The rows of the tables of designs, by target."""
+    tables: dict[str, list[tuple[Convention, dict[str, object]]]] = {}
+    for picture in IMAGES:
+        if found := results.get(picture.name):
+            around = "out of context" if picture.target == DEVICE else "with the board's shell"
+            data = picture.row.data
+            convention = Convention(data, "none: pixels of 8 bits", f"{picture.target}, placed, {around}")
+            line = board_images.row(f"{picture.row.criterion} {100 * picture.row.density:g} %", found)
+            tables.setdefault(picture.target, []).append((convention, line))
+    return tables
 
 
 def page(data: str, results: dict[str, Any]) -> list[dict[str, object]]:
@@ -199,16 +208,18 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="train nothing")
     parser.add_argument("--train", action="store_true", help="train only; a later call estimates the hardware")
     parser.add_argument("--hardware", action="store_true", help="estimate the hardware of the networks in --runs again")
-    parser.add_argument("--images", action="store_true", help="build the images of two networks in --runs instead")
+    parser.add_argument("--images", nargs="*", metavar="NAME", help="build these designs (default: all) instead")
     arguments = parser.parse_args()
-    if arguments.images:
+    if arguments.images is not None:
         if arguments.runs is None:
             parser.error("--images needs --runs, the folder of the trained networks")
+        if unknown := sorted(set(arguments.images) - {picture.name for picture in IMAGES}):
+            parser.error(f"no design {unknown[0]!r}; there are {', '.join(picture.name for picture in IMAGES)}")
         for picture in IMAGES:
-            results = _read(IMAGES_FILE)
-            results[picture.row.name] = build_image(picture, arguments.runs)
-            _write(IMAGES_FILE, results)
-    for data in arguments.data if not arguments.images else ():
+            if not arguments.images or picture.name in arguments.images:
+                made = build_image(picture, arguments.runs)
+                _write(IMAGES_FILE, _read(IMAGES_FILE) | {picture.name: made})
+    for data in arguments.data if arguments.images is None else ():
         path = RESULTS / f"{data}.json"
         results = _read(path)
         for row in () if arguments.table else rows(data):
@@ -231,7 +242,7 @@ def text() -> Iterator[str]:
     tables = {
         data: [(CONVENTIONS[data], line) for line in page(data, _read(RESULTS / f"{data}.json"))] for data in EPOCHS
     }
-    for name, found in (*tables.items(), ("images", images_table(_read(IMAGES_FILE)))):
+    for name, found in (tables | images_tables(_read(IMAGES_FILE))).items():
         if found:
             shown = table(f"tfc-w4a4, {name}", found)
             report.show(*shown)

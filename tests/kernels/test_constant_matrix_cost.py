@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from qonnx.core.datatype import DataType
 
 import hw
 from hw.families import find_device
 from hw.kernels.constant_matrix.adders import Operand, adder_luts, bits, feed_luts, is_short
+from hw.kernels.constant_matrix.kernel import ConstantMatrix
+from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.rtl.design import RtlDesign
 from hw.synth.yosys import synthesise
 
@@ -71,3 +74,20 @@ def test_costs_of_adders(name, arities, tmp_path):
     chains = sum(c > 0 and not is_short(o, r) for c, (o, r) in zip(costs, chosen, strict=True))
     expected = sum(costs) - feed_luts(device.family) * chains
     assert abs(made.resources.lut - expected) <= 0.03 * expected, (made.resources.lut, expected, made.cells)
+
+
+@pytest.mark.parametrize("data", ["INT3", "TERNARY", "BIPOLAR"])
+def test_bits_that_never_change_are_not_in_the_output_buffer(data):
+    """Over all inputs of both signs; the parity of sums of +-1 is no bit that synthesis finds, and is not counted."""
+    rng, dtype = np.random.default_rng(3), DataType[data]
+    weights = rng.integers(-7, 8, (12, 3))
+    weights[:3], weights[3:6] = 0, weights[3:6] & -4
+    kernel = ConstantMatrix(MatrixVector(weights, DataType["INT4"], dtype))
+    values = [v for v in range(int(dtype.min()), int(dtype.max()) + 1) if dtype.allowed(v)]
+    x = np.stack(np.meshgrid(*[values] * 3), axis=-1).reshape(-1, 3)
+    (y,) = kernel.execute(x.astype(np.int8))
+    stream = kernel.outputs()[0]
+    changing = np.bitwise_or.reduce(y.astype(np.int64) ^ y[:1], axis=0) & (1 << stream.dtype.bitwidth()) - 1
+    constant = stream.width - int(np.bitwise_count(changing).sum())
+    assert kernel.constant_bits == (3 * stream.dtype.bitwidth() if data == "BIPOLAR" else constant)
+    assert kernel.buffered == stream.width - kernel.constant_bits >= stream.width - constant

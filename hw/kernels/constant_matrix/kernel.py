@@ -264,6 +264,23 @@ class ConstantMatrix(PipelineKernel):
         return Resources(self.pixels * lut, self.pixels * ff)
 
     @property
+    def buffered(self) -> int:
+        return max(1, self.outputs()[0].width - self.pixels * self.constant_bits)
+
+    @property
+    def constant_bits(self) -> int:
+        """Bits of a position's result that never change: rows of zeros, and the lowest ones of rows of even weights."""
+        known: dict[str, int] = vars(self)["_counts"]
+        if "constant" not in known:
+            union, width = (
+                np.bitwise_or.reduce(np.abs(self.product.weights), axis=1),
+                self.outputs()[0].dtype.bitwidth(),
+            )
+            low = np.zeros_like(union) if self._bipolar else np.bitwise_count((union & -union) - 1)
+            known["constant"] = int(np.where(union == 0, width, low).sum())
+        return known["constant"]
+
+    @property
     def result_bits(self) -> int:
         """Bits of a position's result that differ: equal rows are one, and bits above a row's range repeat its sign."""
         found = {}
@@ -280,7 +297,7 @@ class ConstantMatrix(PipelineKernel):
     def least_resources(self, family: Family) -> Resources:
         """Fewer than planned matrices of random weights have taken: those of large matrices share most."""
         share = LEAST[self.table_inputs] * self._least_digits * self.product.input_dtype.bitwidth()
-        return cell_costs.stream_out(self.outputs()[0].width, 2, family) + Resources(int(self.pixels * share))
+        return cell_costs.stream_out(self.buffered, 2, family) + Resources(int(self.pixels * share))
 
     @property
     def _least_digits(self) -> int:

@@ -18,7 +18,8 @@ from hw.kernels.shared.chain import Layer
 
 GRID = (
     # sizes, bits of weights and of values, share of zeros, adders per stage
-    ((8, 10, 8, 4), 3, 0.6, 1), ((8, 10, 8, 4), 3, 0.6, 2),
+    ((8, 10, 8, 4), 3, 0.6, 1), ((8, 10, 8, 4), 3, 0.6, 2), ((8, 10, 8, 4), 3, 0.6, 3), ((8, 10, 8, 4), 3, 0.6, 4),
+    ((24, 16, 10), 4, 0.75, 1),
 )  # fmt: skip
 
 

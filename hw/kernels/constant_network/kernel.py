@@ -64,7 +64,8 @@ class ConstantNetwork(ChainKernel, PipelineKernel):  # type: ignore[override]
 
     @property
     def folding(self) -> Folding:
-        return Folding(self.outputs()[0].shape[-1], self.inputs()[0].shape[-1], self.pixels)
+        outputs, inputs = self.outputs()[0].shape[-1], self.inputs()[0].shape[-1]
+        return Folding(outputs, inputs, self.pixels, adders_per_stage=self.adders_per_stage)
 
     def foldings(self) -> tuple[Folding, ...]:
         return (self.folding,)
@@ -75,10 +76,13 @@ class ConstantNetwork(ChainKernel, PipelineKernel):  # type: ignore[override]
         return self
 
     @property
+    def adders_per_stage(self) -> int:
+        """The most adders in series between two registers."""
+        return max((each.adders_per_stage for each in self.parts if isinstance(each, ConstantMatrix)), default=1)
+
+    @property
     def variant(self) -> str:
-        """That of the product with the most adders in series: its paths are the longest."""
-        matrices = (each for each in self.parts if isinstance(each, ConstantMatrix))
-        return max(matrices, key=lambda each: each.adders_per_stage, default=self.parts[0]).variant
+        return f"{self.op} {self.adders_per_stage}"
 
     # Hardware.
 
@@ -105,6 +109,10 @@ class ConstantNetwork(ChainKernel, PipelineKernel):  # type: ignore[override]
     @property
     def registers(self) -> int:
         return sum(part.registers for part in self.steps) + len(self.steps) - 1
+
+    @property
+    def buffered(self) -> int:
+        return self.parts[-1].buffered
 
     def stages(self, family: Family) -> Sequence[Stage]:
         """Those of the layers, with a register between two layers."""

@@ -118,8 +118,13 @@ class PipelineKernel(Kernel):
         beats = prod(self.prefix) // self.pixels
         return Schedule((every,), (every,), self.registers + 1, self.registers + 2, beats)
 
+    @property
+    def buffered(self) -> int:
+        """Bits of a beat that the output buffer stores: without those that never change."""
+        return self.outputs()[0].width
+
     def resources(self, family: Family) -> Resources:
-        out = cell_costs.stream_out(self.outputs()[0].width, self.registers + 2, family)
+        out = cell_costs.stream_out(self.buffered, self.registers + 2, family)
         return self.logic(family) + out + Resources(lut=2, ff=self.registers)
 
     def rtl(self, family: Family) -> Rtl:
