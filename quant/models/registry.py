@@ -32,6 +32,8 @@ _ONLY_SCHEMES = dict.fromkeys(("lookup-s", "lookup-m", "lookup-l"), "lookup")
 _REGISTERED: dict[str, Callable[..., "Network"]] = {}
 # options of every family that describe the data
 _DESCRIPTIONS = ("normalization", "class_names", "feature_names", "targets")
+# options of every family that select widths by layer (``quant.models.widths``)
+_WIDTHS = ("weight_widths", "activation_widths")
 _LISTED = ("w1a1", "w1a2", "w2a2", "wternarya2", "w4a4", "w8a8", "w16a16", "float")
 
 
@@ -77,7 +79,8 @@ def create_model(name: str | Source, scheme: str | Scheme | None = None, **optio
     ``scheme`` replaces the scheme that the widths in the name select: a scheme's name (the scheme then gets these
     widths) or a scheme object. ``options`` are passed to the family's network: ``input_shape`` (or ``in_features``),
     ``classes``, etc. Those of a data set are ``DataSet.options``, with its normalization and names
-    (``Network.describe_data``).
+    (``Network.describe_data``). ``weight_widths`` and ``activation_widths`` are lists of the widths of every layer and
+    of every hidden activation, in the network's order, in place of those in the name (``quant.models.widths``).
 
     A name ``module.py:function`` is a network of one's own: the file is run, and the function gets what it has
     arguments for (``quant.models.own``).
@@ -99,7 +102,12 @@ def create_model(name: str | Source, scheme: str | Scheme | None = None, **optio
 
         network = own_network(source, chosen, given)
     else:
+        widths = {option: given.pop(option) for option in _WIDTHS if option in given}
         network = _of_family(name, chosen, given)
+        if widths:
+            from quant.models.widths import apply_widths
+
+            apply_widths(network, **widths)
     network.describe_data(tuple(options.get("input_shape", network.input_shape)), **described)
     network.options = options
     return network
