@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.folding.search import CLOCK_MHZ, Choice, Search, vector, weights
+from hw.folding.search import Choice, Search, weights
+from hw.folding.tables import CLOCK_MHZ, vector
 from hw.host.errors import UsageError
 from hw.ir.graph import Graph
 from hw.ir.kernel import SETTINGS

@@ -14,35 +14,27 @@ matrices that cost less than it: of these it may miss one.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import permutations
 
 import numpy as np
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.families import spec_of
 from hw.folding.elimination import Factor, minimise
-from hw.folding.program import PROHIBITIVE, Edge, Options, dearest, solve
+from hw.folding.program import PROHIBITIVE, Options, dearest, solve
+from hw.folding.tables import CLOCK_MHZ, Foldings, FoldingTables, vector
 from hw.ir.graph import Graph
-from hw.ir.kernel import Folding, Kernel
-from hw.ir.stream import Stream
-from hw.kernels.sliding_window.kernel import SlidingWindow
-from hw.passes.columns import forms_by_node
-from hw.passes.lanes import converters
+from hw.ir.kernel import Folding
 
 PRICES = 24
 """Prices of resources that are tried before an integer program is solved."""
 CROSSED, CROSSINGS = 8, 12
 """Foldings that are crossed before an integer program is solved, and how often."""
-FORM = 32
-"""Number of the bit of the form of a stream, above its lanes."""
 ROUNDING = 1e-9
 """Rounding error of costs as shares of a limit."""
-CLOCK_MHZ = 50.0
-"""The clock for which a search chooses settings where none is stated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,72 +42,21 @@ class Choice:
     """A folding of the graph.
 
     ``folding`` names the nodes that have several legal foldings, or settings. The other fields are the cycles per
-    frame, the resources including width converters, and the cost: the weighted sum of the resources.
+    frame, the resources including width converters, the cost (the weighted sum of the resources), and by node the
+    resources of its kernel.
     """
 
     folding: dict[str, Folding]
     interval: int
     used: Resources
     cost: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Node:
-    """The foldings of a node.
-
-    By folding: ``intervals`` (cycles per frame), ``used`` (foldings, resources) and ``group`` (its row in ``lanes``).
-    ``lanes`` (rows, ports): the distinct combinations of lanes at the ports, with the form of the stream. ``reads``: by
-    input, the stream of each such number. ``bounded``: the kernels whose ``used`` is a lower bound so far, by number of
-    folding.
-    """
-
-    foldings: tuple[Folding, ...]
-    intervals: np.ndarray
-    used: np.ndarray
-    group: np.ndarray
-    lanes: np.ndarray
-    reads: tuple[dict[int, Stream], ...]
-    bounded: dict[int, Kernel]
-
-    def eligible(self, cycles: int, known: bool = False) -> np.ndarray:
-        """By folding: whether it has at most ``cycles`` cycles, and, if so asked, ``known`` resources."""
-        within = self.intervals <= cycles
-        if known:
-            within[list(self.bounded)] = False
-        return within
-
-    def cheapest(self, cycles: int, weights: np.ndarray, known: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """By row of ``lanes``: the minimum cost of an ``eligible`` folding (inf if there is none), and that folding."""
-        costs = np.where(self.eligible(cycles, known), self.used @ weights, np.inf)
-        order = np.lexsort((costs, self.group))
-        first = order[np.searchsorted(self.group[order], np.arange(len(self.lanes)))]
-        return costs[first], first
-
-
-def vector(used: Resources) -> np.ndarray:
-    """LUT, FF, BRAM and DSP as an array."""
-    return np.array([used.lut, used.ff, used.bram, used.dsp])
+    nodes: dict[str, Resources] = field(default_factory=dict)
 
 
 def weights(available: Resources) -> np.ndarray:
     """The cost of one unit of each resource: its share of the device."""
     have = vector(available)
     return np.where(have, 1 / np.maximum(have, 1), 1e3)
-
-
-def choices(
-    kernel: Kernel, family: Family, clock_mhz: float = CLOCK_MHZ, plain: bool = False, low_rates: bool = True
-) -> dict[Folding, Kernel]:
-    """The kernel in all foldings of all its implementations, with the settings for a family and a clock. ``plain``: of
-    its own only. Without ``low_rates`` those for low rates are left out."""
-    among = (kernel,) if plain else kernel.implementations()
-    return {
-        replace(folding, implementation=tuned.op if number else ""): tuned.fold(folding)
-        for number, each in enumerate(among)
-        if low_rates or not each.for_low_rates
-        for tuned in (each.tuned(family, clock_mhz),)
-        for folding in tuned.foldings()
-    }
 
 
 class Search:
@@ -125,7 +66,8 @@ class Search:
     use. FIFOs are not counted: their depths are sized after the folding. ``most_cells``: the limit of every budget on
     logic cells, as the family's packer is estimated to fill them. ``clock_mhz``: the clock that the settings of
     foldings are chosen for. ``plain``: layers keep their kernels, and other implementations are not tried. Without
-    ``low_rates`` those for low rates are not (``Kernel.for_low_rates``).
+    ``low_rates`` those for low rates are not (``Kernel.for_low_rates``). ``tables``: where the foldings of kernels are
+    kept, made for these settings; searches that share them compute each kernel once.
     """
 
     def __init__(
@@ -137,35 +79,23 @@ class Search:
         clock_mhz: float = CLOCK_MHZ,
         plain: bool = False,
         low_rates: bool = True,
+        tables: FoldingTables | None = None,
     ) -> None:
         self.family = family
         self.names = [node.name for node in graph]
         self.titles = [node.title for node in graph]
         self.available = available
-        self.weights = weights(available)
-        forms = {} if plain else forms_by_node(graph)
-        self.nodes = [
-            _node(
-                {
-                    form: choices(kernel, family, clock_mhz, plain, low_rates)
-                    for form, kernel in {0: node.kernel, **forms.get(node.name, {})}.items()
-                },
-                family,
-            )
-            for node in graph
-        ]
-        self.edges = list(_edges(graph, self.nodes, family))
         self.most_cells = most_cells
+        if tables is None:
+            tables = FoldingTables(family, clock_mhz, plain, low_rates, bool(np.isfinite(most_cells)))
+        self.tables = tables
+        self.nodes = self.tables.nodes(graph)
+        self.edges = self.tables.edges(graph, self.nodes)
+        self.weights = weights(available)
+        if self.tables.per_cell is not None:
+            self.weights = np.append(self.weights, 0)
         self._known: dict[tuple[int, Resources | None], Choice | None] = {}
         self._known_feasible: dict[tuple[int, Resources], bool] = {}
-        self._cells: np.ndarray | None = None
-        packing = spec_of(family).packing
-        if packing is not None and np.isfinite(most_cells):
-            # Logic cells are one more resource, without a cost of their own.
-            self._cells = np.array([1 + packing.extra, packing.lone_ff, 0, 0])
-            self.weights = np.append(self.weights, 0)
-            self.nodes = [replace(each, used=self._with_cells(each.used)) for each in self.nodes]
-            self.edges = [replace(each, used=self._with_cells(each.used)) for each in self.edges]
 
     @cached_property
     def min_interval(self) -> tuple[int, str]:
@@ -187,7 +117,7 @@ class Search:
             self._known[cycles, budget] = None if picked is None else self._choice(picked)
         return self._known[cycles, budget]
 
-    def _bounded(self, picked: Sequence[int]) -> list[tuple[_Node, int]]:
+    def _bounded(self, picked: Sequence[int]) -> list[tuple[Foldings, int]]:
         """The foldings among these that have a lower bound in place of their resources."""
         return [(node, i) for node, i in zip(self.nodes, picked, strict=True) if i in node.bounded]
 
@@ -199,13 +129,9 @@ class Search:
         node, i = min(bounded, key=lambda each: float(each[0].used[each[1]] @ self.weights))
         for other, kernel in list(node.bounded.items()):
             if node.foldings[other].implementation == node.foldings[i].implementation:
-                node.used[other] = self._with_cells(vector(kernel.resources(self.family)))
+                node.used[other] = self.tables.with_cells(vector(kernel.resources(self.family)))
                 del node.bounded[other]
         return True
-
-    def _with_cells(self, used: np.ndarray) -> np.ndarray:
-        """Resources (..., 4), with their logic cells as a fifth column where these are limited."""
-        return used if self._cells is None else np.concatenate([used, (used @ self._cells)[..., None]], axis=-1)
 
     def _cheapest(self, cycles: int, budget: Resources | None) -> list[int] | None:
         if cycles < self.min_interval[0]:
@@ -404,67 +330,10 @@ class Search:
             max(int(node.intervals[i]) for node, i in chosen),
             Resources(*map(int, used[:4])),
             float(used @ self.weights),
+            {name: Resources(*map(int, node.used[i][:4])) for name, (node, i) in zip(self.names, chosen, strict=True)},
         )
 
 
 def fits(used: Resources, budget: Resources) -> bool:
     """Whether no resource exceeds the budget."""
     return bool((vector(used) <= vector(budget)).all())
-
-
-def _node(forms: Mapping[int, Mapping[Folding, Kernel]], family: Family) -> _Node:
-    """The foldings of a node in all its forms, by number (see ``columns.forms_by_node``); 0 is its own."""
-    options = [
-        (form, replace(folding, implementation=kernel.op) if form and window else folding, kernel)
-        for form, foldings in forms.items()
-        for folding, kernel in foldings.items()
-        for window in [isinstance(kernel, SlidingWindow)]
-        if not (form and window) or folding.simd == form
-    ]
-    kernels = [kernel for *_, kernel in options]
-    least = [each.least_resources(family) if each.bounded else each.resources(family) for each in kernels]
-    reads: tuple[dict[int, Stream], ...] = tuple({} for _ in kernels[0].inputs())
-    lanes = []
-    for form, _, kernel in options:
-        inside, outside = (form << FORM, 0) if not isinstance(kernel, SlidingWindow) else (0, form << FORM)
-        for known, stream in zip(reads, kernel.inputs(), strict=True):
-            known[stream.lanes + inside] = stream
-        lanes.append([s.lanes + inside for s in kernel.inputs()] + [s.lanes + outside for s in kernel.outputs()])
-    rows, group = np.unique(np.array(lanes), axis=0, return_inverse=True)
-    return _Node(
-        tuple(folding for _, folding, _ in options),
-        np.array([each.interval for each in kernels]),
-        np.array([vector(each) for each in least]),
-        group.ravel(),
-        rows,
-        reads,
-        {i: each for i, each in enumerate(kernels) if each.bounded},
-    )
-
-
-def _edges(graph: Graph, nodes: list[_Node], family: Family) -> list[Edge]:
-    """The resources of the width converters, for every edge between two nodes."""
-
-    @cache
-    def converting(have: int, want: Stream) -> np.ndarray:
-        steps = converters(Stream((want.elements,), want.dtype, have), want)
-        return vector(sum((step.resources(family) for step in steps), Resources()))
-
-    def between(have: int, need: int, want: Stream) -> np.ndarray:
-        lanes = have & (1 << FORM) - 1
-        return converting(lanes, want) if have >> FORM == need >> FORM else vector(Resources()) + PROHIBITIVE
-
-    writers = {
-        edge: (i, len(node.inputs) + port) for i, node in enumerate(graph) for port, edge in enumerate(node.outputs)
-    }
-    result = []
-    for reader, node in enumerate(graph):
-        for port, edge in enumerate(node.inputs):
-            if edge in writers:
-                writer, out = writers[edge]
-                have, produced = np.unique(nodes[writer].lanes[:, out], return_inverse=True)
-                need, consumed = np.unique(nodes[reader].lanes[:, port], return_inverse=True)
-                reads = nodes[reader].reads[port]
-                used = np.array([[between(int(a), int(b), reads[int(b)]) for b in need] for a in have])
-                result.append(Edge(writer, reader, produced.ravel(), consumed.ravel(), used))
-    return result

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.folding.search import choices
+from hw.folding.tables import choices
 from hw.ir.graph import Graph
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.passes.columns import forms_by_node

@@ -12,7 +12,8 @@ from hw.families.ecp5 import ECP5
 from hw.families.ice40 import ICE40
 from hw.folding import choose, elimination, finn_json, program
 from hw.folding.choose import estimate_resources, for_budget, for_cycles
-from hw.folding.search import Search, choices
+from hw.folding.search import Search
+from hw.folding.tables import choices
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding
 from hw.passes.fifos import insert_fifos
