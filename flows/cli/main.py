@@ -11,6 +11,7 @@ import typer
 from flows.cli.boundary import LIMITS, explain
 from flows.cli.building import build, estimate, finn, report
 from flows.cli.compressing import compress
+from flows.cli.exploring import sensitivity
 from flows.cli.exporting import export_c, export_ip
 from flows.cli.machine import doctor, targets
 from flows.cli.quantizing import quantize
@@ -35,6 +36,7 @@ for _command in (
     train,
     quantize,
     compress,
+    sensitivity,
     build,
     estimate,
     finn,

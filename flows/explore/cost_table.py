@@ -1,0 +1,143 @@
+"""The cost of many networks on one target: every kernel is costed once, whatever the number of networks with it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import floor, isfinite
+from typing import Any
+
+from flows import fit
+from flows.candidate import MAX_UTILISATION
+from hw.boards.targets import find_target
+from hw.fabric.resources import Resources
+from hw.folding.search import Choice, Search
+from hw.folding.tables import FoldingTables
+from hw.host.errors import UsageError
+from hw.ir.graph import Graph
+from hw.kernels.sliding_window.kernel import SlidingWindow
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The estimated cost of a network: resources of its kernels and width converters, without FIFOs.
+
+    ``interval``: cycles per frame. ``fps``: frames per second at the clock. ``share``: the sum of the shares of the
+    device. ``excess``: by how much the largest excess over a limit is above it, as a fraction; 0 where the network fits
+    and is fast enough. ``why``: what exceeds. ``layers``: lookup tables by the user's name of the layer.
+    """
+
+    lut: int
+    ff: int
+    bram: int
+    dsp: int
+    interval: int
+    fps: float
+    share: float
+    excess: float
+    why: str
+    layers: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """The cost as values of JSON."""
+        return asdict(self)
+
+
+class CostTable:
+    """Costs on a ``target`` at ``fps`` frames per second and a clock (default: the device's usual one).
+
+    Without ``fps``, a network has the fastest folding within the limits. ``limits``: maximum resources by name ("lut",
+    "ff", "bram", "dsp"); the others have the largest share of the device that ``bitfabric build --fill`` uses.
+
+    The folding is the one that ``bitfabric estimate`` finds for a rate: the cheapest of all kernels and converters
+    together. FIFOs, which depend on the timing of the whole design, and settings for a higher clock are not counted.
+
+    Raises UsageError for unknown names, and for limits and rates that are not positive.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        fps: float | None = None,
+        clock_mhz: float | None = None,
+        limits: Mapping[str, int] | None = None,
+    ) -> None:
+        self.target = find_target(target)
+        self.device = self.target.device
+        self.clock_mhz = clock_mhz or self.device.clock_mhz
+        self.fps = fps
+        if fps is not None and not 0 < fps <= self.clock_mhz * 1e6:
+            raise UsageError(
+                f"--fps {fps:g} is not above 0 and at most one frame a cycle ({self.clock_mhz * 1e6:g} frames/s at "
+                f"{self.clock_mhz:g} MHz)"
+            )
+        self.cycles = None if fps is None else floor(self.clock_mhz * 1e6 / fps)
+        capacity = vars(self.device.capacity)
+        for name, value in (limits or {}).items():
+            if name not in capacity or value <= 0:
+                raise UsageError(f"a limit {name}={value} is no positive number of {', '.join(capacity)}")
+        usual = {name: int(MAX_UTILISATION[name] * have) for name, have in capacity.items()}
+        self.limits = Resources(**{name: (limits or {}).get(name, most) for name, most in usual.items()})
+        self._most_cells = fit.most_cells(self.target)
+        self.tables = FoldingTables(
+            self.device.family, self.clock_mhz, cells=isfinite(self._most_cells)
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        """The kernels whose cost is known."""
+        return len(self.tables)
+
+    def search(self, graph: Graph) -> Search:
+        """The folding search of a graph, with the kernels that are known."""
+        return Search(
+            graph, self.device.family, self.device.capacity, self._most_cells, self.clock_mhz, tables=self.tables
+        )
+
+    def cost(self, graph: Graph) -> Cost:
+        """The cost of a lowered graph."""
+        search = self.search(graph)
+        why, excess = "", 0.0
+        cycles = self.cycles
+        if cycles is not None:
+            least, layer = search.min_interval
+            if cycles < least:
+                best = floor(self.clock_mhz * 1e6 / least)
+                why = f"layer {layer} needs {least} cycles a frame: at most {best} frames/s"
+                excess = least / cycles - 1
+                cycles = least
+            choice = search.cheapest(cycles, self.limits) or search.cheapest(cycles)
+        else:
+            choice = search.fastest(self.limits) or search.cheapest(search.intervals[-1])
+        assert choice is not None, "an interval of the search has a folding"
+        over, what = self._over(choice.used)
+        if over > excess:
+            excess, why = over, what
+        return self._cost(graph, search, choice, excess, why)
+
+    def _over(self, used: Resources) -> tuple[float, str]:
+        """The largest excess of resources over the limits, as a fraction, and what exceeds."""
+        limits = vars(self.limits)
+        worst = max(limits, key=lambda name: vars(used)[name] / max(1, limits[name]))
+        over = vars(used)[worst] / max(1, limits[worst]) - 1
+        return (over, f"{vars(used)[worst]} {worst.upper()} of at most {limits[worst]}") if over > 0 else (0.0, "")
+
+    def _cost(self, graph: Graph, search: Search, choice: Choice, excess: float, why: str) -> Cost:
+        used = choice.used
+        return Cost(
+            used.lut, used.ff, used.bram, used.dsp,
+            interval=choice.interval,
+            fps=self.clock_mhz * 1e6 / choice.interval,
+            share=choice.cost,
+            excess=excess,
+            why=why,
+            layers=_by_layer(graph, choice),
+        )  # fmt: skip
+
+
+def _by_layer(graph: Graph, choice: Choice) -> dict[str, int]:
+    """The lookup tables of kernels by layer: with its window, and all that follows until the next layer."""
+    found: dict[str, int] = {}
+    layer = ""
+    for node in graph:
+        if node.kernel.role == "compute" or isinstance(node.kernel, SlidingWindow):
+            layer = node.origin.module or node.name
+        found[layer or node.title] = found.get(layer or node.title, 0) + choice.nodes[node.name].lut
+    return found
