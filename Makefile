@@ -1,5 +1,5 @@
 # make demo   train on real data, build a verified bitstream     make test    the tests (what CI runs, with the checks)
-# make docs   the reference, into build/docs
+# make docs   the site, into build/docs                          make readme  the figures of the README, from result files
 # make check  lint, format, types, import rules, words           make bench   the measurements that the README quotes
 # make quick  the tests that end within a minute                 make test-all  the slow tests too
 PYTHON ?= python3
@@ -9,7 +9,7 @@ RUN     = $(VENV)/bin
 # The tests run one process a core.
 JOBS   ?= $(shell nproc)
 
-.PHONY: demo test test-all quick check docs bench clean env
+.PHONY: demo test test-all quick check docs readme notebook notebooks bench clean env
 export PATH := $(abspath $(RUN)):$(PATH)
 
 env: $(VENV)/.installed
@@ -48,6 +48,16 @@ check: env
 
 docs: env
 	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --quiet
+
+readme: env
+	$(RUN)/python -m benchmarks.readme
+
+notebook: env
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check "jupyterlab>=4"
+	$(RUN)/jupyter lab notebooks
+
+notebooks: env
+	$(RUN)/python notebooks/execute.py
 
 bench: env
 	$(RUN)/python -m benchmarks.training_speed

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.flows import browser
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -35,17 +37,55 @@ def test_examples_of_pages(page):
     assert not failed
 
 
-def test_the_reference_builds(tmp_path):
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", tmp_path]
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder of the site."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", folder]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
-    text = (tmp_path / "reference" / "hw.html").read_text()
+    return folder
+
+
+def test_the_site_has_every_name_command_and_message(built):
+    text = (built / "reference" / "hw.html").read_text()
     for name in ("hw.timing.cycles.simulate", "hw.ir.graph.Graph", "hw.lowering.lower.lower"):
         assert f'id="{name}"' in text
-    assert "hw.kernels.matrix_vector.kernel.MatrixVector" in (tmp_path / "reference" / "kernels.html").read_text()
+    assert "hw.kernels.matrix_vector.kernel.MatrixVector" in (built / "reference" / "kernels.html").read_text()
+    commands = (built / "reference" / "cli.html").read_text()
+    assert all(f'id="bitfabric-{name}"' in commands for name in ("train", "build", "estimate", "soft-errors"))
+    assert "holds no finished build" in (built / "reference" / "errors.html").read_text()
+    assert "host_link" in (built / "reference" / "build-json.html").read_text()
+
+
+def test_the_site_in_a_browser(built):
+    pages = [
+        "index",
+        "getting-started",
+        "concepts",
+        "compression",
+        "howto/finn",
+        "reference/cli",
+        "reference/build-json",
+    ]
+    pages += [f"notebooks/{path.stem}" for path in sorted((ROOT / "notebooks").glob("0[15]*.ipynb"))]
+    found, errors = browser.site(built, [f"{page}.html" for page in pages], (360, 800, 1400))
+    assert not errors
+    for each in found:
+        assert each["overflow"] <= 0, each
+        assert not each["missing"], each
+        assert each["texts"] > 500, each
+
+
+def test_figures_of_pages_are_those_of_the_result_files():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.readme", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
 
 
 def test_the_page_of_the_fault_campaign_has_all_figures_and_no_wrong_case():

@@ -32,7 +32,7 @@ def build(
     clock: Clock = None,
     force_clock: ForceClock = False,
     parity: Parity = False,
-    stop_after: Annotated[StepName, typer.Option(help="last step to do")] = STEPS[-1],
+    stop_after: Annotated[StepName, typer.Option(metavar="STEP", help="last step to do")] = STEPS[-1],
     frames: Annotated[
         Path | None, typer.Option("--input", metavar="X.npy", help="frames to check the engines on")
     ] = None,
@@ -45,7 +45,9 @@ def build(
     netlist_frames: Annotated[
         int | None, typer.Option(help="frames that the placed netlist checks (default: 1 to 32 by the design's size)")
     ] = None,
-    compare_finn: Annotated[bool, typer.Option(help="run FINN's own estimate on the same model beside it")] = False,
+    compare_finn: Annotated[
+        bool, typer.Option("--compare-finn", help="run FINN's own estimate on the same model beside it")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn a QONNX model into a verified FPGA image.
@@ -141,24 +143,62 @@ def finn(
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR/ ...", help="folders that `bitfabric build` left; several are compared")
+    ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="F.html", help="the file (default: DIR/report.html)")
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="F.html", help="the file (default: DIR/report.html; of several: compared.html)"
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write one HTML page of a build: layers, timeline, limits, FIFOs, verification, critical path.
 
+    Of several builds, write a page with a table and their rates against their logic.
+
     Example: bitfabric report build/
+
+    Several: bitfabric report small/ fast/ -o compared.html
     """
     from flows.progress import working
     from hw.host.text import one_line
 
     with working("reading the build and solving its timing"):
-        from flows.accelerator import Accelerator
+        if len(folders) > 1:
+            from flows.report import compare
 
-        path = Accelerator(folder).write_report(out)
+            path = compare(folders, out or Path("compared.html"))
+        else:
+            path = _page(folders[0], out)
     if as_json:
         emit({"report": str(path)})
     else:
         typer.echo(one_line(path))
+
+
+def _page(folder: Path, out: Path | None = None) -> Path:
+    from flows.accelerator import Accelerator
+
+    return Accelerator(folder).write_report(out)
+
+
+def open_report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
+) -> None:
+    """Write the report of a build and show it in a browser.
+
+    Example: bitfabric open build/
+    """
+    import webbrowser
+
+    from flows.progress import working
+    from hw.host.errors import BitfabricError
+    from hw.host.text import one_line
+
+    with working("reading the build and solving its timing"):
+        path = _page(folder).resolve()
+    typer.echo(one_line(path))
+    if not webbrowser.open(path.as_uri()):
+        raise BitfabricError(f"no browser starts here: open {path} in one")

@@ -1,73 +1,68 @@
 """The terminal of the commands: tables, and lines that several commands print."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from rich.cells import cell_len
-from rich.table import Table
 from rich.text import Text
 
 from flows.build_report import Inputs
+from flows.cli.tables import Table, wrapped
 from flows.terminal import Terminal
 from hw.host.text import one_line
 
 out = Terminal()
 
-FOLDED = 12
-"""Minimum width, in characters, of a column of names in a terminal that is too narrow for the table."""
 
-
-class LineTable(Table):
-    """A table whose strings are one printable line each."""
-
-    def add_row(self, *cells: Any, **options: Any) -> None:
-        super().add_row(*(one_line(cell) if isinstance(cell, str) else cell for cell in cells), **options)
-
-
-def table(*columns: str) -> Table:
-    """Return an empty table; columns of names are on the left, those of numbers on the right."""
-    made = LineTable(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        left = column in (
-            "layer",
-            "estimated",
-            "from",
-            "in FINN",
-            "operator",
-            "board",
-            "name",
-            "engine",
-            "purpose",
-            "status",
-            "device",
-            "",
-        )
-        made.add_column(column, justify="left" if left else "right", no_wrap=not left, overflow="fold")
-    return made
+def _lines(lines: Iterable[Text]) -> None:
+    for line in lines:
+        out.print(line, soft_wrap=True)
 
 
 def show(table: Table) -> None:
-    """Print a table completely: a narrow terminal wraps names but not numbers; a pipe gets the full width."""
-    columns = table.columns
-    cells = [[column.header, *column._cells] for column in columns]
-    gap = table.padding[1] + table.padding[3]
-    widths = [max(cell_len(str(cell)) for cell in texts) + gap for texts in cells]
-    folded = [size if column.no_wrap else min(size, FOLDED) for size, column in zip(widths, columns, strict=True)]
-    width = max(out.width, sum(folded)) if out.is_terminal else max(out.width, sum(widths))
-    Terminal(width=width).print(table)
+    """Print a table completely: in the terminal's width, or in a pipe as wide as it is."""
+    _lines(table.lines(out.width if out.is_terminal else None))
+
+
+def say(text: str | Text, style: str | None = None) -> None:
+    """Print a text: wrapped between words in a terminal, in a pipe as one line."""
+    line = text.copy() if isinstance(text, Text) else Text(text)
+    if style:
+        line.stylize(style)
+    _lines(wrapped(line, out.width) if out.is_terminal else [line])
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> None:
+    """Print names with what is said of each, one below the other; a row without a name goes on with the one before."""
+    listed = [(Text(name, style="bold"), Text(one_line(said))) for name, said in rows]
+    column = max((name.cell_len for name, _ in listed), default=0) + 2
+    for name, said in listed:
+        first, *rest = wrapped(said, out.width - column) if out.is_terminal else [said]
+        name.append(" " * (column - name.cell_len))
+        _lines([name + first, *(Text(" " * column) + line for line in rest)])
+
+
+def paths(rows: Iterable[tuple[str, object]]) -> None:
+    """Print names with paths, one below the other; no path is broken, so that it can be copied."""
+    listed = [(name, one_line(path)) for name, path in rows]
+    column = max((len(name) for name, _ in listed), default=0) + 2
+    _lines(Text(f"{name:<{column}}{path}") for name, path in listed)
 
 
 def number(value: float | int | None, form: str = ",") -> str:
     return "-" if value is None else format(value, form)
 
 
+def plural(count: int, one: str, many: str = "") -> str:
+    """A count with its noun, as "1 frame" and "2 frames"."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
 def print_warnings(warnings: Sequence[str]) -> None:
     """Print warnings, each in a line."""
     for warning in warnings:
-        out.print(Text(one_line(f"warning: {warning}"), style="yellow"), soft_wrap=True)
+        say(one_line(f"warning: {warning}"), style="yellow")
 
 
 def print_inputs(inputs: Inputs | None) -> None:
     """Print what became of the values of the frames, in yellow where that is doubtful."""
     if inputs is not None:
-        out.print(one_line(inputs.statement), style="yellow" if inputs.doubtful else None, soft_wrap=True)
+        say(one_line(inputs.statement), style="yellow" if inputs.doubtful else None)

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from flows.cli.boundary import LIMITS, explain
-from flows.cli.building import build, estimate, finn, report
+from flows.cli.building import build, estimate, finn, open_report, report
 from flows.cli.compressing import compress
 from flows.cli.exploring import sensitivity
 from flows.cli.exporting import export_c, export_ip
+from flows.cli.help import Command, Group
 from flows.cli.machine import doctor, targets
 from flows.cli.quantizing import quantize
 from flows.cli.running import program, run, soft_errors, virtual
@@ -27,30 +28,25 @@ ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if 
 app = typer.Typer(
     name="bitfabric",
     help="Quantized and binarized networks from PyTorch to a verified FPGA bitstream.",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _command in (
-    train,
-    quantize,
-    compress,
-    sensitivity,
-    build,
-    estimate,
-    finn,
-    run,
-    program,
-    virtual,
-    soft_errors,
-    export_ip,
-    export_c,
-    report,
-    targets,
-    doctor,
-):
-    app.command()(_command)
+COMMANDS = {
+    "Networks": (train, quantize, compress, sensitivity),
+    "Accelerators": (estimate, build, report, open_report, finn),
+    "For other designs": (export_ip, export_c),
+    "Running": (run, program, virtual, soft_errors),
+    "This machine": (targets, doctor),
+}
+"""The commands by topic."""
+
+for _topic, _commands in COMMANDS.items():
+    for _command in _commands:
+        _name = _command.__name__.removesuffix("_report").replace("_", "-")
+        app.command(_name, cls=Command, rich_help_panel=_topic)(_command)
 
 INTERRUPTED = 130
 

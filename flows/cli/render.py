@@ -5,7 +5,6 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
 from flows.build_report import SHELL, Cycles, FinnRefusal, FoldingChoice, HostLink, Layer, LookupTables, Removed
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from flows.accelerator import Accelerator
 
 from flows.cli import console
+from flows.cli.tables import Table
 
 ORIGIN = 22
 """Maximum characters of a user's own name in a table; the middle of a longer one is left out."""
@@ -29,7 +29,7 @@ def _layers(layers: Sequence[Layer]) -> Table:
     # M (FINN's name), the number of pixels per beat, is 1 in most networks.
     folds = ("PE", "SIMD", "M") if any(layer.M for layer in layers) else ("PE", "SIMD")
     named = ("from",) if any(layer.origin for layer in layers) else ()
-    table = console.table("layer", *named, "operator", *folds, "cycles", "LUT", "BRAM", "DSP")
+    table = Table("layer", *named, "operator", *folds, "cycles", "LUT", "BRAM", "DSP")
     for layer in layers:
         cost, folding = layer.resources if measured else layer.estimated, layer.to_json()
         table.add_row(
@@ -89,13 +89,13 @@ def _choice(choice: FoldingChoice) -> list[str]:
 def _removed(removed: Removed | None) -> None:
     """Print which channels are not in the design, because they do nothing."""
     for layer in removed.layers if removed else ():
-        console.out.print(one_line(f"removed   {layer.summary}"), soft_wrap=True)
+        console.say(one_line(f"removed   {layer.summary}"))
 
 
 def _lookup(tables: LookupTables | None) -> None:
     """Print the size of a lookup network."""
     if tables:
-        console.out.print(f"tables    {tables.summary}", soft_wrap=True)
+        console.say(f"tables    {tables.summary}")
 
 
 def _typed(types: Mapping[str, str]) -> None:
@@ -104,7 +104,7 @@ def _typed(types: Mapping[str, str]) -> None:
         from hw.lowering.input_types import sentences
 
         for sentence in sentences(types):
-            console.out.print(one_line(sentence), soft_wrap=True)
+            console.say(one_line(sentence))
 
 
 def built(accelerator: "Accelerator") -> None:
@@ -112,45 +112,43 @@ def built(accelerator: "Accelerator") -> None:
     report = accelerator.report
     console.show(_layers(report.layers))
     console.out.print()
-    facts = console.LineTable(box=None, pad_edge=False, show_header=False)
-    facts.add_column(style="bold")
-    facts.add_column()
+    facts: list[tuple[str, str]] = []
     bare = " without the shell" if any(layer.name == SHELL for layer in report.layers) else ""
     for name, count in report.resources:
         if count.used is not None:
             share = f" ({count.used / count.available:.1%})" if count.available else ""
             used = f"{count.used:,} of {count.available:,}{share}"
-            facts.add_row(name.upper(), f"{used}, estimated {count.estimated:,}{bare}")
+            facts.append((name.upper(), f"{used}, estimated {count.estimated:,}{bare}"))
         else:
-            facts.add_row(name.upper(), f"estimated {count.estimated:,} of {count.available:,}")
+            facts.append((name.upper(), f"estimated {count.estimated:,} of {count.available:,}"))
     clock, fmax = f"{report.clock_mhz:g} MHz", report.fmax_mhz
     if fmax.placed:
         guess = f" ({fmax.estimated:.0f} estimated)" if fmax.estimated else ""
         clock += f", Fmax {fmax.placed:.1f} MHz{guess}: {_rate(report.fps_at_fmax)}"
     elif fmax.estimated:
         clock += f", Fmax {fmax.estimated:.0f} MHz estimated"
-    facts.add_row("clock", clock)
+    facts.append(("clock", clock))
     if cells := report.logic_cells:
         used = "" if cells.used is None else f"at least {cells.used:,} of {cells.available:,}, "
         rest = f" of {cells.available:,}" if cells.used is None else ""
-        facts.add_row("logic cells", f"{used}estimated {cells.estimated:,}{rest} ({cells.name})")
-    facts.add_row("interval", _both(report.cycles.interval) + f": {_rate(report.fps)}")
+        facts.append(("logic cells", f"{used}estimated {cells.estimated:,}{rest} ({cells.name})"))
+    facts.append(("interval", _both(report.cycles.interval) + f": {_rate(report.fps)}"))
     if report.host_link:
-        facts.add_row("host link", _link(report.host_link))
+        facts.append(("host link", _link(report.host_link)))
     for name, line in zip(("folding", "", ""), _choice(report.choice) if report.choice else (), strict=False):
-        facts.add_row(name, line)
-    facts.add_row("latency", _both(report.cycles.latency) + f": {report.latency_us:.2f} us")
+        facts.append((name, line))
+    facts.append(("latency", _both(report.cycles.latency) + f": {report.latency_us:.2f} us"))
     for name, line in zip(chain(["parity"], repeat("")), _parity(report.layers), strict=False):
-        facts.add_row(name, line)
+        facts.append((name, line))
     if report.critical_path:
-        facts.add_row("critical path", report.critical_path)
-    console.out.print(facts)
+        facts.append(("critical path", report.critical_path))
+    console.facts(facts)
     _lookup(report.lookup)
     _removed(report.removed)
     _typed(report.model.input_types)
     console.print_warnings(report.warnings)
     console.out.print()
-    engines = console.table("engine", "frames", "mismatches", "accuracy")
+    engines = Table("engine", "frames", "mismatches", "accuracy")
     for name, check in report.verified.items():
         accuracy = None if check.accuracy is None else f"{check.accuracy:.2%}"
         name = f"{name} ({check.stage})" if check.stage else name
@@ -159,34 +157,36 @@ def built(accelerator: "Accelerator") -> None:
     for name, check in report.verified.items():
         if check.directed:
             style = "yellow" if check.directed.explained else None
-            console.out.print(f"{name}: {one_line(check.directed.summary)}", style=style, soft_wrap=True)
+            console.say(f"{name}: {one_line(check.directed.summary)}", style=style)
         if check.removal:
-            console.out.print(f"{name}: {one_line(check.removal.summary)}", soft_wrap=True)
+            console.say(f"{name}: {one_line(check.removal.summary)}")
         if check.explanation:
-            console.out.print(one_line(f"{name}: {check.explanation}"), style="yellow", soft_wrap=True)
+            console.say(one_line(f"{name}: {check.explanation}"), style="yellow")
         if check.remark:
-            console.out.print(one_line(f"{name}: {check.remark}"), soft_wrap=True)
+            console.say(one_line(f"{name}: {check.remark}"))
     console.print_inputs(report.inputs)
     finn = report.finn
     if isinstance(finn, FinnRefusal):
-        console.out.print(f"\n{one_line(finn.refused)}", soft_wrap=True)
+        console.out.print()
+        console.say(one_line(finn.refused))
     elif finn:
-        heading = Text.assemble(("FINN's estimate", "bold"), f" for {finn.part}, its own folding for the same interval")
-        console.out.print("\n", heading, sep="")
-        table = console.table("layer", "operator", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
+        console.out.print()
+        console.say(
+            Text.assemble(("FINN's estimate", "bold"), f" for {finn.part}, its own folding for the same interval")
+        )
+        table = Table("layer", "operator", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
         for layer in finn.layers:
             numbers = (layer.PE, layer.SIMD, layer.cycles, layer.lut, layer.bram, layer.dsp)
             table.add_row(layer.name, layer.operator, *map(console.number, numbers))
         table.add_row("total", "", "", "", *map(console.number, (finn.cycles, finn.lut, finn.bram, finn.dsp)))
         console.show(table)
     console.out.print()
-    for name, path in report.products.items():
-        console.out.print(f"{name:<16}{one_line(accelerator.folder / path)}", soft_wrap=True)
+    console.paths((name, accelerator.folder / path) for name, path in report.products.items())
 
 
 def _both(count: Cycles) -> str:
     simulated = "" if count.simulated is None else f", simulated {count.simulated:,}"
-    return f"{count.estimated:,} cycles estimated{simulated}"
+    return f"{console.plural(count.estimated, 'cycle')} estimated{simulated}"
 
 
 def finn_built(result: dict[str, Any], folder: Path) -> None:
@@ -195,9 +195,7 @@ def finn_built(result: dict[str, Any], folder: Path) -> None:
     Layers have the user's own names and FINN's.
     """
     estimate = result["estimate"]
-    table = console.table("layer", "in FINN", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
-    for column, width in zip(table.columns, (20, 18, 3, 4, 7, 6, 4, 3), strict=True):
-        column.min_width, column.max_width = (None, width) if width > 7 else (width, None)
+    table = Table("layer", "in FINN", "PE", "SIMD", "cycles", "LUT", "BRAM", "DSP")
     for layer in result["layers"]:
         cost = estimate["resources"].get(layer["finn"], {})
         keys = ("LUT", "BRAM_18K", "DSP")
@@ -213,16 +211,16 @@ def finn_built(result: dict[str, Any], folder: Path) -> None:
     network = estimate["network"]
     if network:
         rate, clock = network["estimated_throughput_fps"], result["clock_mhz"]
-        console.out.print(f"\nFINN estimates {network['max_cycles']:,} cycles a frame: {_rate(rate)} at {clock:g} MHz")
+        console.out.print()
+        console.say(f"FINN estimates {network['max_cycles']:,} cycles a frame: {_rate(rate)} at {clock:g} MHz")
     console.print_warnings(result["warnings"])
     verified = result["verified"]["finn"]
-    console.out.print(f"FINN's execution equals the emulator on {verified['frames']} frames")
-    console.out.print(f"done   {', '.join(result['done'])}", soft_wrap=True)
+    console.say(f"FINN's execution equals the emulator on {console.plural(verified['frames'], 'frame')}")
+    steps = [("done", ", ".join(result["done"])), ("left", ", ".join(result["left"]))]
+    console.facts((name, said) for name, said in steps if said)
     if result["left"]:
-        console.out.print(f"left   {', '.join(result['left'])}", soft_wrap=True)
-        console.out.print(
-            f"\nThe rest needs {result['needs']}; there: cd {one_line(folder)} && {result['command']}", soft_wrap=True
-        )
+        console.out.print()
+        console.say(f"The rest needs {result['needs']}; there: cd {one_line(folder)} && {result['command']}")
 
 
 def estimated(result: dict[str, Any]) -> None:
@@ -230,33 +228,29 @@ def estimated(result: dict[str, Any]) -> None:
     layers = [Layer.model_validate(layer) for layer in result["layers"]]
     console.show(_layers(layers))
     console.out.print()
-    for name, count in result["resources"].items():
-        console.out.print(f"{name.upper():<10}{count['estimated']:,} of {count['available']:,}")
+    rows = [
+        (name.upper(), f"{count['estimated']:,} of {count['available']:,}")
+        for name, count in result["resources"].items()
+    ]
     if cells := result["logic_cells"]:
-        console.out.print(
-            f"cells     {cells['estimated']:,} of {cells['available']:,} {cells['name']}, as they are packed"
-        )
-    for name, line in zip(chain(["parity"], repeat("")), _parity(layers), strict=False):
-        console.out.print(f"{name:<10}{line}", soft_wrap=True)
+        rows.append(("cells", f"{cells['estimated']:,} of {cells['available']:,} {cells['name']}, as they are packed"))
+    rows += zip(chain(["parity"], repeat("")), _parity(layers), strict=False)
     fmax = result["fmax_mhz"]
     if fmax["estimated"]:
         missed = ", below the clock" if fmax["estimated"] < result["clock_mhz"] else ""
-        console.out.print(
-            f"Fmax      {fmax['estimated']:.0f} MHz, limited by {one_line(_title(layers, fmax['slowest']))}{missed}",
-            soft_wrap=True,
-        )
+        slowest = one_line(_title(layers, fmax["slowest"]))
+        rows.append(("Fmax", f"{fmax['estimated']:.0f} MHz, limited by {slowest}{missed}"))
     if unknown := fmax.get("uncalibrated"):
-        console.out.print(
-            f"          uncalibrated: {', '.join(unknown)} (the slowest kernel of the same role stands in)"
-        )
+        rows.append(("", f"uncalibrated: {', '.join(unknown)} (the slowest kernel of the same role stands in)"))
     cycles = result["cycles"]
-    rate = _rate(result["fps"])
-    console.out.print(f"interval  {cycles['interval']:,} cycles: {rate} at {result['clock_mhz']:g} MHz")
-    for i, line in enumerate(_choice(FoldingChoice.model_validate(result["choice"]))):
-        console.out.print(f"{'' if i else 'folding':<10}{line}", soft_wrap=True)
+    rate = f"{_rate(result['fps'])} at {result['clock_mhz']:g} MHz"
+    rows.append(("interval", f"{console.plural(cycles['interval'], 'cycle')}: {rate}"))
+    rows += zip(chain(["folding"], repeat("")), _choice(FoldingChoice.model_validate(result["choice"])), strict=False)
     if link := result["host_link"]:
-        console.out.print(f"host link {_link(HostLink.model_validate(link))}", soft_wrap=True)
-    console.out.print(f"latency   {cycles['latency']:,} cycles: {cycles['latency'] / result['clock_mhz']:.2f} us")
+        rows.append(("host link", _link(HostLink.model_validate(link))))
+    micro = cycles["latency"] / result["clock_mhz"]
+    rows.append(("latency", f"{console.plural(cycles['latency'], 'cycle')}: {micro:.2f} us"))
+    console.facts(rows)
     if "lookup" in result:
         _lookup(LookupTables.model_validate(result["lookup"]))
     if "removed" in result:
@@ -267,7 +261,7 @@ def estimated(result: dict[str, Any]) -> None:
 
 def front(result: dict[str, Any]) -> None:
     """Print the table of a Pareto front, without rows that are hardly slower than the row before them."""
-    table = console.table("frames/s", "cycles", "LUT", "FF", "BRAM", "DSP", "fullest")
+    table = Table("frames/s", "cycles", "LUT", "FF", "BRAM", "DSP", "fullest")
     shown, last = 0, 0.0
     for point in result["pareto"]:
         if point["interval"] < STEP * last and point is not result["pareto"][-1]:
@@ -283,14 +277,15 @@ def front(result: dict[str, Any]) -> None:
     rest = "" if shown == len(result["pareto"]) else f"; {shown} of {len(result['pareto'])}, --json has all"
     if any("granularity" in point for point in result["pareto"]):
         rest += "; without channels that do nothing"
-    console.out.print(f"\nat {result['clock_mhz']:g} MHz, each the cheapest folding of its rate, without FIFOs{rest}")
+    console.out.print()
+    console.say(f"at {result['clock_mhz']:g} MHz, each the cheapest folding of its rate, without FIFOs{rest}")
     if result["host_link_fps"]:
-        console.out.print(f"host link: at most {_rate(result['host_link_fps'])}, whatever the folding")
+        console.say(f"host link: at most {_rate(result['host_link_fps'])}, whatever the folding")
 
 
 def target_table(rows: list[dict[str, Any]]) -> None:
     """Print the boards and devices."""
-    table = console.table("name", "device", "LUT", "FF", "BRAM", "DSP", "status")
+    table = Table("name", "device", "LUT", "FF", "BRAM", "DSP", "status")
     for row in rows:
         counts = (console.number(row[key]) for key in ("lut", "ff", "bram", "dsp"))
         table.add_row(row["name"], row["device"], *counts, row["ends_with"])
@@ -299,7 +294,7 @@ def target_table(rows: list[dict[str, Any]]) -> None:
 
 def diagnosis(findings: list[dict[str, Any]]) -> None:
     """Print the findings of ``bitfabric doctor``."""
-    table = console.table("name", "purpose", "status")
+    table = Table("name", "purpose", "status")
     for found in findings:
         color = "red" if found["needed"] else "yellow"
         mark = ("ok", "green") if found["found"] else ("missing", color)

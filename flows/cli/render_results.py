@@ -10,14 +10,15 @@ if TYPE_CHECKING:
     from hw.ir.frames import Batch
 
 from flows.cli import console
+from flows.cli.tables import Table
 
 
 def ran(result: dict[str, Any], outputs: "Batch") -> None:
     """Print the result of a run, and the outputs if they were not written to a file."""
-    line = f"{result['engine']}: {result['frames']} frames in {result['seconds']:.2f} s"
+    line = f"{result['engine']}: {console.plural(result['frames'], 'frame')} in {result['seconds']:.2f} s"
     if "accuracy" in result:
         line += f", accuracy {result['accuracy']:.2%}"
-    console.out.print(line)
+    console.say(line)
     console.print_inputs(Inputs.model_validate(result["inputs"]))
     if "classes" in result:
         _classes(result)
@@ -25,13 +26,13 @@ def ran(result: dict[str, Any], outputs: "Batch") -> None:
         told = {"cycles": "cycles a frame", "frames": "frames", "stalls": "stalls", "errors": "link errors",
                 "parity_errors": "cycles with a wrong parity", "resent": "frames sent again"}  # fmt: skip
         said = (f"{result['board'][key]:,} {what}" for key, what in told.items() if key in result["board"])
-        console.out.print("board: " + ", ".join(said), soft_wrap=True)
+        console.say("board: " + ", ".join(said))
     if "trace" in result:
-        console.out.print(f"waveform {one_line(result['trace'])}", soft_wrap=True)
+        console.say(f"waveform {one_line(result['trace'])}")
     if "output" in result:
         named = outputs.items() if isinstance(outputs, dict) else []
         shapes = "".join(f" {one_line(name)} {values.shape}" for name, values in named)
-        console.out.print(f"outputs {one_line(result['output'])}{':' if shapes else ''}{shapes}", soft_wrap=True)
+        console.say(f"outputs {one_line(result['output'])}{':' if shapes else ''}{shapes}")
     else:
         import numpy as np
 
@@ -58,21 +59,19 @@ def _classes(result: dict[str, Any]) -> None:
     from collections import Counter
 
     if result.get("figures"):
-        console.out.print(figures_line(result["figures"]))
+        console.say(figures_line(result["figures"]))
     if "anomaly_scores" in result:
         each = sorted(result["anomaly_scores"])
         middle, last = each[len(each) // 2], each[-1]
-        console.out.print(
-            f"anomaly scores from {each[0]:.4g} to {last:.4g}, half of them up to {middle:.4g}", soft_wrap=True
-        )
+        console.say(f"anomaly scores from {each[0]:.4g} to {last:.4g}, half of them up to {middle:.4g}")
     if "classes" not in result:
         return
     counts = Counter(map(str, result["classes"])).most_common()
     said = ", ".join(f"{one_line(name)} {count:,}" for name, count in counts[:_WIDE])
-    console.out.print(f"classes: {said}{', ...' if len(counts) > _WIDE else ''}", soft_wrap=True)
+    console.say(f"classes: {said}{', ...' if len(counts) > _WIDE else ''}")
     matrix, names = result.get("confusion", []), [one_line(name) for name in result.get("class_names", [])]
     if 1 < len(matrix) <= _WIDE:
-        table = console.table("label \\ class", *names)
+        table = Table("label \\ class", *names)
         for name, row in zip(names, matrix, strict=True):
             table.add_row(name, *(f"{count:,}" if count else "-" for count in row))
         console.show(table)
@@ -80,7 +79,7 @@ def _classes(result: dict[str, Any]) -> None:
         wrong = [(row[j], names[i], names[j]) for i, row in enumerate(matrix) for j in range(len(row)) if i != j]
         worst = [each for each in sorted(wrong, key=lambda each: -each[0])[:5] if each[0]]
         told = ", ".join(f"{label} as {found} {count:,}" for count, label, found in worst)
-        console.out.print(f"most confused: {told or 'none'}", soft_wrap=True)
+        console.say(f"most confused: {told or 'none'}")
 
 
 def exported(folder: Path, files: list[Path]) -> None:
@@ -97,12 +96,12 @@ def exported(folder: Path, files: list[Path]) -> None:
 def flipped(result: dict[str, Any]) -> None:
     """Print the accuracy for each number of flipped bits."""
     scored = any("accuracy" in row for row in result["rows"])
-    table = console.table("flips", "changed", *(("accuracy", "least", "greatest") if scored else ()))
+    table = Table("flips", "changed", *(("accuracy", "least", "greatest") if scored else ()))
     for row in result["rows"]:
         accuracy = row.get("accuracy", {})
         table.add_row(f"{row['flips']:,}", f"{row['changed']['mean']:.2%}", *(f"{v:.2%}" for v in accuracy.values()))
     console.show(table)
     left = f"; left out: {one_line(', '.join(result['left_out']))}" if result["left_out"] else ""
     line = f"of {result['bits']:,} bits of weights, thresholds and requants, {result['trials']} trials each{left}"
-    console.out.print(line, soft_wrap=True)
+    console.say(line)
     console.print_inputs(Inputs.model_validate(result["inputs"]))

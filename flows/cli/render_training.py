@@ -8,6 +8,7 @@ from typing import Any
 
 from flows.cli import console
 from flows.cli.render_results import figures_line
+from flows.cli.tables import Table
 from hw.host.text import one_line
 
 
@@ -15,15 +16,15 @@ def trained(result: dict[str, Any], folder: Path) -> None:
     """Print the result of a training."""
     again = " (unchanged, from an earlier run)" if result.get("cached") else ""
     done = len(result["fit"]["history"])
-    took = f"{done} epochs, {result['seconds']:.1f} s{again}"
+    took = f"{console.plural(done, 'epoch')}, {result['seconds']:.1f} s{again}"
     reached = result["figures"]["test"]
     said = f"accuracy {reached['accuracy']:.2%}" if "accuracy" in reached else figures_line(reached)
-    console.out.print(f"test {said} after {took}")
+    console.say(f"test {said} after {took}")
     totals = result["totals"]
     tables = [row for row in result["layers"] if row["kind"] == "lookup"]
     if len(tables) == len(result["layers"]):
         count = sum(prod(row["output_shape"]) for row in tables)
-        console.out.print(
+        console.say(
             f"{count:,} tables of {totals['weights']:,} bits in all, which read {totals['macs']:,} bits a frame"
         )
         _files(folder)
@@ -34,22 +35,21 @@ def trained(result: dict[str, Any], folder: Path) -> None:
     if result["config"]["tie"] is not None:
         size += f", tied by {result['config']['tie']['structure']}"
     rate = f"{totals['compression_rate']:.3g} times smaller than in floating point"
-    console.out.print(f"{size}, {rate}; {totals['macs']:,} multiply-adds a frame")
+    console.say(f"{size}, {rate}; {totals['macs']:,} multiply-adds a frame")
     _files(folder)
 
 
 def _files(run: Path) -> None:
     if not (run / "model.onnx").exists():
-        console.out.print("not exported, as it is a float network: for a student (--teacher), or quant.quantize")
-    for name in ("model.onnx", "metrics.json", "x_test.npy", "y_test.npy"):
-        if (run / name).exists():
-            console.out.print(f"{name:<14}{one_line(run / name)}", soft_wrap=True)
+        console.say("not exported, as it is a float network: for a student (--teacher), or quant.quantize")
+    names = ("model.onnx", "metrics.json", "x_test.npy", "y_test.npy")
+    console.paths((name, run / name) for name in names if (run / name).exists())
 
 
 def compressed(result: dict[str, Any], folder: Path, estimates: Sequence[dict[str, Any]]) -> None:
     """Print the result of a compression. ``estimates``: of the network before and after, or none."""
     made = result["compression"]
-    table = console.table("layer", "weights", "left", "density", "before")
+    table = Table("layer", "weights", "left", "density", "before")
     rows = made["weights"]
     total = {"name": "total", **{key: sum(row[key] for row in rows) for key in ("weights", "before", "after")}}
     for row in (*rows, total):
@@ -61,11 +61,12 @@ def compressed(result: dict[str, Any], folder: Path, estimates: Sequence[dict[st
     if reached["compressed"] is not None:
         steps.append(f"{reached['compressed']:.2%} compressed")
     if made["config"]["epochs"]:
-        steps.append(f"{reached['after']:.2%} after {made['config']['epochs']} epochs of training")
+        steps.append(f"{reached['after']:.2%} after {console.plural(made['config']['epochs'], 'epoch')} of training")
     again = " (unchanged, from an earlier run)" if result.get("cached") else ""
-    console.out.print(f"\ntest accuracy: {', '.join(steps)}{again}", soft_wrap=True)
+    console.out.print()
+    console.say(f"test accuracy: {', '.join(steps)}{again}")
     if estimates:
-        table = console.table("estimated", "before", "after")
+        table = Table("estimated", "before", "after")
         for name in estimates[0]["resources"]:
             table.add_row(name.upper(), *(f"{each['resources'][name]['estimated']:,}" for each in estimates))
         for name in ("interval", "latency"):
@@ -83,20 +84,18 @@ def compressed(result: dict[str, Any], folder: Path, estimates: Sequence[dict[st
 def quantized(result: dict[str, Any]) -> None:
     """Print the result of a quantization after training, and the next command."""
     if result["accuracy"] is not None:
-        console.out.print(f"accuracy {result['accuracy']:.2%}, in floating point {result['float_accuracy']:.2%}")
-    console.out.print(
+        console.say(f"accuracy {result['accuracy']:.2%}, in floating point {result['float_accuracy']:.2%}")
+    console.say(
         f"{result['agreement']:.2%} of {result['frames']:,} frames have the float network's largest output; the "
         f"outputs changed by {result['noise']:.2g} of their power",
-        soft_wrap=True,
     )
     explained = f", {result['explained']:,} within float32 rounding" if result["explained"] else ""
-    console.out.print(
+    console.say(
         f"the hardware's integers: {result['mismatches']:,} of {result['elements']:,} differ from ONNX Runtime's"
         f"{explained}",
-        soft_wrap=True,
     )
     model = shlex.quote(one_line(result["model"]))
-    console.out.print(f"next: bitfabric build {model} --target ulx3s-85f -o build/", soft_wrap=True)
+    console.say(f"next: bitfabric build {model} --target ulx3s-85f -o build/")
 
 
 def networks() -> None:
@@ -107,24 +106,26 @@ def networks() -> None:
     from quant.data import FOLDER_VARIABLE, NAMED
     from quant.models.registry import builder, families
 
-    table = console.table("name", "")
+    table = Table("name", "")
     for family in families():
         table.add_row(family, _first_sentence(builder(family)))
     console.show(table)
-    console.out.print(
-        "\nA name ends in widths, as in cnv-w1a2, tfc-wternarya2, or in float; lookup networks have none. Schemes and "
-        "their parameters:\n"
+    console.out.print()
+    console.say(
+        "A name ends in widths, as in cnv-w1a2, tfc-wternarya2, or in float; lookup networks have none. Schemes and "
+        "their parameters:"
     )
-    table = console.table("name", "")
+    console.out.print()
+    table = Table("name", "")
     for name in schemes.list():
         scheme = schemes.get_class(name)
         parameters = ", ".join(f"{field.name}={field.default!r}" for field in fields(scheme))
         table.add_row(name, _first_sentence(scheme) + (f" ({parameters})" if parameters else ""))
     console.show(table)
-    console.out.print(
-        f"\nData sets, looked for in the folder ${FOLDER_VARIABLE}; --data takes your own files as well:\n"
-    )
-    table = console.table("name", "", "from", "licence")
+    console.out.print()
+    console.say(f"Data sets, looked for in the folder ${FOLDER_VARIABLE}; --data takes your own files as well:")
+    console.out.print()
+    table = Table("name", "", "from", "licence")
     table.add_row("digits", "8 x 8 grey digits, 1,797 with a test set of a fifth, 10 classes", "scikit-learn", "BSD")
     for name, data in NAMED.items():
         table.add_row(name, data.summary, data.source, data.licence)
@@ -135,7 +136,7 @@ def methods() -> None:
     """Print the methods of compression with their options."""
     from quant.training.methods import METHODS
 
-    table = console.table("name", "")
+    table = Table("name", "")
     for name, method in METHODS.items():
         options = [f"{option}={default}" for option, default in method.options.items()]
         if method.counts is not None:

@@ -1,6 +1,7 @@
 """Commands that run a build: ``run``, ``program``, ``virtual``, ``soft-errors``."""
 
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,15 +99,21 @@ def virtual(
 ) -> None:
     """Simulate the image of a build behind a pseudo-terminal, as a board without hardware, until interrupted.
 
-    Example: bitfabric virtual build/   and elsewhere   bitfabric run build/ --input X.npy --engine board --port PORT
+    Prints the port, and the command for another terminal.
+
+    Example: bitfabric virtual build/
     """
     from flows.accelerator import Accelerator
     from hw.boards.pty_board import PtyBoard
     from hw.boards.virtual import VirtualBoard
+    from hw.host.text import one_line
 
     with VirtualBoard(Accelerator(folder).image) as board, PtyBoard(board) as terminal:
         typer.echo(terminal.port)
-        signal.pause()
+        typer.echo("The image is simulated at this port until Ctrl-C. In another terminal:")
+        typer.echo(f"  bitfabric run {one_line(folder)} --input X.npy --engine board --port {terminal.port}")
+        with suppress(KeyboardInterrupt):
+            signal.pause()
 
 
 def soft_errors(

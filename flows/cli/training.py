@@ -27,7 +27,7 @@ from quant.training.config import (
 )
 
 _PRUNING = "Pruning during the training"
-_SLIMMING = "Penalty that makes channels superfluous, for bitfabric compress --method slim --criterion NAME"
+_SLIMMING = "Penalty on channels, for bitfabric compress --method slim --criterion NAME"
 _TYING = "Tied weights"
 _TEACHING = "Learning from a trained network"
 _OPTION = {name: f"--prune-{name}" for name in ("layers", "structure", "span", "by", "lasso", "decay")}

@@ -41,7 +41,7 @@ def write(report: BuildReport, graph: Graph, hardware: Graph, folder: Path, out:
     where another version made the build (its cycles differ), and UsageError where the file cannot be written.
     """
     path = out or folder / PAGE
-    text = _environment().get_template("page.html").render(_facts(report, graph, hardware, folder))
+    text = environment().get_template("page.html").render(_facts(report, graph, hardware, folder))
     write_text(path, text)
     return path
 
@@ -51,7 +51,7 @@ def summary(report: BuildReport, hardware: Graph) -> str:
     facts = {"report": report.to_json(), "tiles": _tiles(report), "rungs": _rungs(report)}
     facts["warnings"] = _warnings(report)
     network = html.table(hardware, _shares(report))
-    return _environment().get_template("summary.html").render(facts, network=network, graph_style=html.STYLE)
+    return environment().get_template("summary.html").render(facts, network=network, graph_style=html.STYLE)
 
 
 def _shown(value: Any) -> Any:
@@ -62,7 +62,8 @@ def _shown(value: Any) -> Any:
 
 
 @cache
-def _environment() -> "Environment":
+def environment() -> "Environment":
+    """The templates of the pages, with their filters."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(
@@ -97,7 +98,8 @@ def _facts(report: BuildReport, graph: Graph, hardware: Graph, folder: Path) -> 
     return {
         "report": report.to_json(),
         "folder": folder,
-        "style": _text("page.css"),
+        "style": style(),
+        "title": title(report),
         "graph_style": html.STYLE,
         "tiles": _tiles(report),
         "warnings": _warnings(report),
@@ -133,8 +135,17 @@ def _confusion(report: BuildReport) -> dict[str, Any] | None:
     return {"names": report.model.meaning.named(np.arange(len(rows))), "rows": rows}
 
 
-def _text(name: str) -> str:
-    return files("flows.report").joinpath("templates", name).read_text()
+def style() -> str:
+    """The style sheet of the pages."""
+    return files("flows.report").joinpath("templates", "page.css").read_text()
+
+
+def title(report: BuildReport) -> str:
+    """The name of the network: that of its training, of its file, or of the folder of a ``model.onnx``."""
+    path = Path(report.model.path)
+    if found := training.find(report):
+        return found.model
+    return path.parent.name if path.stem == "model" and path.parent.name else path.stem
 
 
 def _tiles(report: BuildReport) -> list[tuple[str, str, str]]:
@@ -279,6 +290,9 @@ def _commands(report: BuildReport, folder: Path) -> list[str]:
     """Commands that repeat this build and run it."""
     model = ["bitfabric", "build", str(folder / "lower" / "model.onnx"), "--target", report.target]
     model += ["--clock", f"{report.clock_mhz:g}", "--folding", str(folder / "fold" / "folding.json")]
+    model += ["--parity"] if report.parity else []
+    for name, kind in report.model.input_types.items():
+        model += ["--input-type", f"{name}={kind}"]
     model += ["--stop-after", report.stopped_after] if report.stopped_after else []
     model += ["--compare-finn"] if report.finn else []
     run = ["bitfabric", "run", str(folder), "--input", "X.npy", "--engine"]

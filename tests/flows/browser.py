@@ -4,8 +4,11 @@ import json
 import re
 import shutil
 import subprocess
+from functools import partial
 from html import unescape
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -48,18 +51,70 @@ FRAME = """<!doctype html><meta name="color-scheme" content="light dark"><pre></
 """A window of its own would be 500 pixels wide at least."""
 
 
+class Quiet(SimpleHTTPRequestHandler):
+    """A server of files that logs nothing."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+SITE = """<!doctype html><body><script>
+const frames = %s.map(([path, width]) => {
+  const frame = document.createElement('iframe');
+  frame.style = `width:${width}px;height:1000px;border:0`;
+  frame.src = path;
+  document.body.append(frame);
+  return [path, width, frame];
+});
+addEventListener('load', () => setTimeout(() => {
+  const found = frames.map(([path, width, frame]) => {
+    const page = frame.contentDocument, texts = page.body.innerText.length;
+    const overflow = page.scrollingElement.scrollWidth - width;
+    const missing = [...page.images].filter(image => !image.naturalWidth).map(image => image.src);
+    return {path, width, overflow, missing, texts};
+  });
+  const said = document.createElement('pre');
+  said.textContent = 'LAYOUT' + JSON.stringify(found) + 'LAYOUT';
+  document.body.append(said);
+}, 3000));
+</script>
+"""
+
+
+def site(folder: Path, pages: list[str], widths: tuple[int, ...]) -> tuple[list[dict], list[str]]:
+    """How the pages of a site come out, served by HTTP: for each of ``pages`` in each width (in pixels) the
+    ``overflow`` to the right, images that are ``missing`` and the number of characters ``texts``; and the errors that
+    the browser's console shows."""
+    (folder / "looked-at.html").write_text(SITE % json.dumps([[page, width] for page in pages for width in widths]))
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        command = [chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--enable-logging=stderr"]
+        command += [f"--user-data-dir={folder / 'chromium'}", "--virtual-time-budget=20000"]
+        url = f"http://127.0.0.1:{server.server_port}/looked-at.html"
+        done = subprocess.run([*command, url], capture_output=True, text=True, timeout=300)
+        server.shutdown()
+    found = re.search(r"LAYOUT(\[.*\])LAYOUT", done.stdout)
+    assert found, done.stderr
+    return json.loads(unescape(found[1])), re.findall(r":(?:ERROR|INFO):CONSOLE.*", done.stderr)
+
+
+def chromium() -> str:
+    """The browser; the test is skipped where there is none."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    return found
+
+
 def layout(page: Path, width: int, dark: bool = False) -> dict:
     """How the page comes out in a window: ``width`` of the inside, ``overflow`` in pixels to the right, pairs of
     texts that are ``overlapping``, texts ``beyond`` the window, figures that are ``empty``, and the lightness of
     ``ground`` and ``ink``, 0 to 1."""
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("no Chromium: apt-get install chromium")
     checked = page.with_suffix(".checked.html")
     checked.write_text(page.read_text().replace("</body>", f"{CHECK}</body>"))
     frame = page.with_suffix(".frame.html")
     frame.write_text(FRAME % (checked.name, width))
-    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--virtual-time-budget=5000"]
+    command = [chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--virtual-time-budget=5000"]
     command += [f"--user-data-dir={page.parent / 'chromium'}", f"--blink-settings=preferredColorScheme={int(not dark)}"]
     done = subprocess.run([*command, frame.as_uri()], capture_output=True, text=True, timeout=120)
     found = re.search(r"LAYOUT(\{.*\})LAYOUT", done.stdout)

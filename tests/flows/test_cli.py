@@ -40,7 +40,7 @@ def test_help_imports_nothing_heavy():
     code = "import sys, flows.cli.main; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not heavy & set(loaded.split())
-    assert "Commands" in bitfabric("--help").stdout
+    assert "Accelerators:" in bitfabric("--help").stdout
 
 
 def test_the_python_words_of_the_readme():

@@ -6,7 +6,9 @@ import onnx
 import pytest
 
 from flows import build
-from flows.report import figures
+from flows.cli.building import open_report
+from flows.report import compare, figures
+from hw.host.errors import BitfabricError, UsageError
 from hw.timing import cycles
 from tests.builders.qonnx_builder import Builder
 from tests.flows.browser import layout
@@ -125,3 +127,35 @@ def test_objects_show_themselves_in_a_notebook(branched):
         for node in branched.graph:
             assert node.name in shown
     assert "64 frames" in branched._repr_html_()
+
+
+def test_several_builds_in_one_page(branched, small, tmp_path):
+    folders = [branched.folder]
+    for fps in (1e5, 1e6):
+        folders.append(tmp_path / f"{fps:g}")
+        build(small / "model.onnx", "icebreaker", folders[-1], fps=fps, stop_after="fold")
+    out = compare(folders, tmp_path / "compared.html")
+    page = Page(out.read_text())
+    rows = page.texts["builds"]
+    assert all(str(folder) in rows for folder in folders)
+    assert rows.count("synthesised") == 1
+    assert rows.count("estimated") == 2
+    assert f"{branched.report.resources.lut.used:,}" in rows
+    assert not page.addresses
+    for width in (400, 1300):
+        seen = layout(out, width)
+        assert seen["overflow"] <= 0
+        assert not seen["beyond"] + seen["empty"]
+    for wrong, said in (([folders[0]] * 2, "given twice"), ([folders[0], tmp_path], "no finished build")):
+        with pytest.raises(UsageError, match=said):
+            compare(wrong, out)
+
+
+def test_a_report_in_a_browser(branched, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda url: not opened.append(url))
+    open_report(branched.folder)
+    assert opened == [(branched.folder / "report.html").resolve().as_uri()]
+    monkeypatch.setattr("webbrowser.open", lambda url: False)
+    with pytest.raises(BitfabricError, match=r"no browser starts here: open .*report\.html"):
+        open_report(branched.folder)

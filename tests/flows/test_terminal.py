@@ -117,7 +117,7 @@ def test_names_in_html_are_text() -> None:
     for name in HOSTILE:
         port = Port(name, "a", (4,), "int8"), Port(name, "b", (4,), "int8")
         graph = Graph((Node(name, Fifo(stream, 4), ("a",), ("b",)),), port[:1], port[1:])
-        template = page._environment().from_string("{{ name }}{{ [name] | join(', ') }}{{ table | safe }}")
+        template = page.environment().from_string("{{ name }}{{ [name] | join(', ') }}{{ table | safe }}")
         shown = Texts(template.render(name=name, table=html.table(graph)))
         assert not shown.tags & {"script", "a", "module"}
         assert shown.text.count(printable(name)) >= 5

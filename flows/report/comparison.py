@@ -1,0 +1,110 @@
+"""One HTML page for several builds: a table, and their rates against their logic."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor, log10
+from pathlib import Path
+
+from flows.build_report import BuildReport
+from flows.report.page import NAMES, environment, style, title
+from hw.host.errors import UsageError
+from hw.host.files import write_text
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A build as the page shows it. ``used`` are LUT, FF, BRAM and DSP, measured where ``measured``, with the shell.
+
+    ``core`` is the rate of its core. ``best`` marks builds that no other one equals or beats in both LUT and ``core``,
+    and beats in one.
+    """
+
+    folder: Path
+    name: str
+    report: BuildReport
+    used: dict[str, int]
+    measured: bool
+    core: float
+    accuracy: float | None
+    mismatches: int
+    best: bool
+
+
+@dataclass(frozen=True)
+class Point:
+    """A build in the plot: its place in percent, and its description."""
+
+    x: float
+    y: float
+    number: int
+    label: str
+    best: bool
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A mark of a logarithmic axis, in percent, with its text."""
+
+    at: float
+    text: str
+
+
+def compare(folders: Sequence[Path], out: Path) -> Path:
+    """Write the page of the builds in ``folders`` to ``out``; returns the path.
+
+    Raises UsageError where a folder holds no finished build, is given twice, or the file cannot be written.
+    """
+    if len(set(map(Path.resolve, folders))) < len(folders):
+        raise UsageError("a build is given twice: give each folder once")
+    builds = [_compared(folder, BuildReport.read(folder)) for folder in folders]
+    beaten = {
+        id(a)
+        for a in builds
+        for b in builds
+        if b.core >= a.core and b.used["lut"] <= a.used["lut"] and (b.core, b.used["lut"]) != (a.core, a.used["lut"])
+    }
+    builds = [Compared(**{**vars(build), "best": id(build) not in beaten}) for build in builds]
+    across, up = [max(1, build.used["lut"]) for build in builds], [build.core for build in builds]
+    x_marks, x_at = _axis(across)
+    y_marks, y_at = _axis(up)
+    points = [
+        Point(x, 100 - y, number, f"{build.name} on {build.report.target}: {build.core:,.0f} frames/s", build.best)
+        for number, (x, y, build) in enumerate(zip(x_at, y_at, builds, strict=True), 1)
+    ]
+    page = environment().get_template("comparison.html")
+    text = page.render(builds=builds, names=NAMES, points=points, x_marks=x_marks, y_marks=y_marks, style=style())
+    write_text(out, text)
+    return out
+
+
+def _compared(folder: Path, report: BuildReport) -> Compared:
+    counts = dict(report.resources)
+    measured = counts["lut"].used is not None
+    used = {
+        key: count.used if measured and count.used is not None else count.estimated for key, count in counts.items()
+    }
+    accuracies = [check.accuracy for check in report.verified.values() if check.accuracy is not None]
+    return Compared(
+        folder=folder,
+        name=title(report),
+        report=report,
+        used=used,
+        measured=measured,
+        core=report.fps,
+        accuracy=accuracies[0] if accuracies else None,
+        mismatches=sum(check.mismatches or 0 for check in report.verified.values()),
+        best=True,
+    )
+
+
+def _axis(values: Sequence[float]) -> tuple[list[Mark], list[float]]:
+    """The marks of a logarithmic axis over whole decades, and the places of the values, in percent."""
+    low, high = floor(log10(min(values))), ceil(log10(max(values)))
+    high = max(high, low + 1)
+
+    def place(value: float) -> float:
+        return 100 * (log10(value) - low) / (high - low)
+
+    return [Mark(place(10.0**n), f"{10**n:,}" if n >= 0 else f"{10.0**n:g}") for n in range(low, high + 1)], list(
+        map(place, values)
+    )
