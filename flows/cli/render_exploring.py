@@ -3,20 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flows.cli.console import out, print_warnings, show, table
+from flows.cli.console import out, print_warnings, say, show
+from flows.cli.tables import Table
 
 
 def sensitivities(result: Mapping[str, Any]) -> None:
     """Print the effects of all widths, and the front."""
     frames = "frames that the training held out" if result["held_out"] else "training frames"
-    out.print(
+    say(
         f"{result['frames']} {frames}: accuracy {result['accuracy']:.2%}, loss {result['loss']:.4f}; "
-        f"{result['cost']['lut']:,} LUT at {result['fps']:,.0f} frames/s on {result['target']}",
-        soft_wrap=True,
+        f"{result['cost']['lut']:,} LUT at {result['fps']:,.0f} frames/s on {result['target']}"
     )
     if not result["held_out"]:
         print_warnings(["the run held no frames out, so what it learned is measured; train with --validation 0.1"])
-    shown = table("layer", "bits", "accuracy", "loss +", "curvature", "LUT", "BRAM")
+    shown = Table("layer", "bits", "accuracy", "loss +", "curvature", "LUT", "BRAM")
     for each in result["effects"]:
         width = each["width"]
         shown.add_row(
@@ -29,8 +29,9 @@ def sensitivities(result: Mapping[str, Any]) -> None:
             f"{each['cost']['bram']:,}",
         )
     show(shown)
-    out.print("\nThe best widths for their cost (the sum of the shares of LUT, FF, BRAM and DSP; * above: as trained):")
-    best = table("weights", "activations", "loss +", "LUT", "BRAM", "DSP", "of the device")
+    out.print()
+    say("The best widths for their cost (the sum of the shares of LUT, FF, BRAM and DSP; * above: as trained):")
+    best = Table("weights", "activations", "loss +", "LUT", "BRAM", "DSP", "of the device")
     for point in result["front"]:
         cost = point["cost"]
         best.add_row(

@@ -84,13 +84,13 @@ def _classes(result: dict[str, Any]) -> None:
 
 def exported(folder: Path, files: list[Path]) -> None:
     """Print the files of an export, those of one folder in a line."""
-    console.out.print(f"{one_line(folder)}:")
+    console.say(f"{one_line(folder)}:")
     groups: dict[Path, list[str]] = {}
     for path in sorted(files):
         groups.setdefault(path.relative_to(folder).parent, []).append(path.name)
     for group, names in groups.items():
         place = "" if group == Path() else f"{one_line(group)}/: "
-        console.out.print(f"  {place}{one_line(', '.join(names))}", soft_wrap=True)
+        console.say(f"  {place}{one_line(', '.join(names))}")
 
 
 def flipped(result: dict[str, Any]) -> None:
