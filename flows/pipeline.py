@@ -104,7 +104,7 @@ def build(
         seeds=tuple(seeds),
     )
     folder = Path(out)
-    with _alone(folder), progress.shown(watch) as told:
+    with _alone(folder), progress.shown(watch, folder) as told:
         evidence.check_before_build(folder, ALL_STEPS)
         work = _Build(Model.open(model, input_type), config, folder, told)
         if (folder / evidence.RECORDS).exists():

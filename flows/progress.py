@@ -2,20 +2,37 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
+from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
+from flows.evidence import RECORDS
 from flows.terminal import Terminal
+from hw.host.files import read_json
 from hw.host.text import one_line
 
 err = Terminal(stderr=True)
 
 
-class Watch:
-    """Shows the steps of a build while they run: on standard error, or below a notebook's cell."""
+class _Time(ProgressColumn):
+    """The seconds of a step so far, and those that are left if it takes as long as before."""
 
-    def __init__(self) -> None:
+    def render(self, task: Task) -> Text:
+        passed = task.elapsed or 0.0
+        left = "" if task.total is None else f", about {max(0.0, task.total - passed):.0f} s left"
+        return Text(f"{passed:.0f} s{left}")
+
+
+class Watch:
+    """Shows the steps of a build while they run: on standard error, or below a notebook's cell.
+
+    ``folder`` is that of the build: where a step was done there before, its time then is the estimate of what is left.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
         self._status: Any = None
         self._cell: Any = None
         self._lines: list[str] = []
@@ -38,7 +55,7 @@ class Watch:
 
     def __call__(self, name: str, cached: bool, seconds: float | None) -> None:
         if seconds is None:
-            self._begin(f"{name} ...")
+            self._begin(name)
             return
         self._rest()
         note = "unchanged" if cached else f"{seconds:.1f} s"
@@ -57,12 +74,25 @@ class Watch:
         else:
             err.print(Text(one_line(f"warning: {warning}"), style="yellow"), soft_wrap=True)
 
-    def _begin(self, what: str) -> None:
+    def _begin(self, step: str) -> None:
         if err.is_jupyter:
-            self._in_cell(what)
+            self._in_cell(f"{step} ...")
         elif err.is_terminal:
-            self._status = err.status(what)
+            from rich.progress import Progress as Bar
+            from rich.progress import SpinnerColumn, TextColumn
+
+            self._status = Bar(SpinnerColumn(), TextColumn("{task.description}"), _Time(), console=err, transient=True)
+            self._status.add_task(step, total=self._expected(step))
             self._status.start()
+
+    def _expected(self, step: str) -> float | None:
+        """The seconds that a step took in this folder before; None where it is new."""
+        if self.folder is None:
+            return None
+        try:
+            return float(read_json(self.folder / RECORDS / f"{step}.json")["seconds"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def _in_cell(self, last: str) -> None:
         # rich's own display in notebooks needs ipywidgets, and leaves nothing in a saved notebook.
@@ -108,11 +138,11 @@ class Progress:
 
 @contextmanager
 def shown(
-    watch: Callable[[str, bool, float | None], None] | None,
+    watch: Callable[[str, bool, float | None], None] | None, folder: Path
 ) -> Iterator[Callable[[str, bool, float | None], None]]:
-    """The callback for a build's steps: ``watch``, or else a display if standard error or a notebook is visible."""
+    """The callback for the steps of the build in ``folder``: ``watch``, or else a display if there is a viewer."""
     if watch is not None:
         yield watch
         return
-    with Watch() as own:
+    with Watch(folder) as own:
         yield own if own.visible else lambda name, cached, seconds: None

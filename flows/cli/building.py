@@ -58,7 +58,7 @@ def build(
     from flows.pipeline import build as run_build
     from flows.progress import Watch
 
-    with Watch() as watch:
+    with Watch(out) as watch:
         accelerator = run_build(
             model, target=target, out=out, fps=fps, folding=folding, fill=fill, clock_mhz=clock,
             force_clock=force_clock, stop_after=stop_after, frames=frames, labels=labels, clip=clip,

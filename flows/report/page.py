@@ -11,7 +11,7 @@ import numpy as np
 
 from flows.build_report import PAGE, SHELL, BuildReport, Counts, FinnComparison, FinnLayerCost
 from flows.engines import ENGINES, find_engine
-from flows.report import bottlenecks, figures, training
+from flows.report import bottlenecks, figures, floorplan, training
 from hw.boards.image import SCOPE
 from hw.families import find_device
 from hw.host.errors import BitfabricError
@@ -117,6 +117,7 @@ def _facts(report: BuildReport, graph: Graph, hardware: Graph, folder: Path) -> 
         "confusion": _confusion(report),
         "training": training.find(report),
         "path": _path(report, hardware, folder),
+        "plan": _floorplan(report, hardware, folder),
         "names": NAMES,
         "bins": figures.BINS,
         "totals": _totals(report),
@@ -266,6 +267,18 @@ def _finn(report: BuildReport, hardware: Graph) -> list[tuple[FinnLayerCost, dic
     return [(layer, pairs.get(layer.name)) for layer in report.finn.layers]
 
 
+def _owners(report: BuildReport, hardware: Graph) -> Callable[[str], str]:
+    """The layer of a cell of the netlist, by the cell's name; cells around the accelerator are the shell's."""
+    layers = {instance: node.title for node, instance in instances(hardware).items()}
+
+    def owner(cell: str) -> str:
+        first, _, rest = cell.removeprefix("$gbuf$").partition(".")
+        name = rest.split(".")[0] if first == SCOPE else first
+        return layers.get(name, "shell" if report.bitstream else name)
+
+    return owner
+
+
 def _path(report: BuildReport, hardware: Graph, folder: Path) -> list[figures.Hop]:
     """The critical path from the report of place and route; empty where the build has none."""
     placed = report.products.get("placed netlist")
@@ -276,14 +289,14 @@ def _path(report: BuildReport, hardware: Graph, folder: Path) -> list[figures.Ho
         hops = nextpnr.critical_path(read_json(made))
     except (OSError, ValueError, KeyError) as error:
         raise BitfabricError(f"{made} cannot be read ({error}); build again") from None
-    layers = {instance: node.title for node, instance in instances(hardware).items()}
-
-    def owner(cell: str) -> str:
-        first, _, rest = cell.partition(".")
-        name = rest.split(".")[0] if first == SCOPE else first
-        return layers.get(name, "shell" if report.bitstream else name)
-
+    owner = _owners(report, hardware)
     return figures.path([(hop.kind, owner(hop.cell), hop.delay_ns) for hop in hops])
+
+
+def _floorplan(report: BuildReport, hardware: Graph, folder: Path) -> floorplan.Floorplan | None:
+    """Where the layers are; None where the build has no placed netlist."""
+    placed = report.products.get("placed netlist")
+    return floorplan.find(folder / placed, _owners(report, hardware)) if placed else None
 
 
 def _commands(report: BuildReport, folder: Path) -> list[str]:

@@ -1,3 +1,4 @@
+import json
 import re
 from html.parser import HTMLParser
 
@@ -7,7 +8,7 @@ import pytest
 
 from flows import build
 from flows.cli.building import open_report
-from flows.report import compare, figures
+from flows.report import compare, figures, floorplan
 from hw.host.errors import BitfabricError, UsageError
 from hw.timing import cycles
 from tests.builders.qonnx_builder import Builder
@@ -159,3 +160,24 @@ def test_a_report_in_a_browser(branched, monkeypatch):
     monkeypatch.setattr("webbrowser.open", lambda url: False)
     with pytest.raises(BitfabricError, match=r"no browser starts here: open .*report\.html"):
         open_report(branched.folder)
+
+
+def test_the_floorplan_shows_where_the_cells_of_each_layer_are(tmp_path):
+    places = {"a.x": "X1/Y2/SLICEA.K0", "a.y": "X2/Y2/SLICEB.FF1", "b.z": "X3/Y2/SLICEA.K1", "a.w": "X9Y0/BEL"}
+    cells = {name: {"type": "LUT", "attributes": {"NEXTPNR_BEL": place}} for name, place in places.items()}
+    cells["b.none"] = {"type": "LUT", "attributes": {}}
+    netlist = tmp_path / "image.placed.json"
+    netlist.write_text(json.dumps({"modules": {"small": {"cells": {}}, "top": {"cells": cells}}}))
+    plan = floorplan.find(netlist, lambda cell: cell[0])
+    assert (plan.width, plan.height) == (10, 3)
+    assert [(run.x, run.y, run.tiles, run.layer) for run in plan.runs] == [
+        (9, 0, 1, "a"),
+        (1, 2, 2, "a"),
+        (3, 2, 1, "b"),
+    ]
+    assert {area.layer: area.cells for area in plan.areas} == {"a": 3, "b": 1}
+    netlist.write_text(json.dumps({"modules": {"top": {"cells": {"b.none": cells["b.none"]}}}}))
+    assert floorplan.find(netlist, str) is None
+    netlist.write_text("[]")
+    with pytest.raises(BitfabricError, match="build again"):
+        floorplan.find(netlist, str)
