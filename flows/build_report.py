@@ -179,13 +179,49 @@ class LookupTables(Facts):
         return f"{_counted(self.table_bits, 'table bit')}, {_counted(self.encoder_bits, 'encoder bit')}"
 
 
+class ExpectedExits(Facts):
+    """The mean cycles between frames (``interval``) and the mean rate ``fps``, by the cycle model, where of the frames
+    that reach an early exit a share ``going_on`` goes on, at random. The layers behind exits are folded for it."""
+
+    going_on: float
+    interval: float
+    fps: float
+
+
+class MeasuredExits(Facts):
+    """What frames did at early exits. ``going_on``: by exit, the share of the frames that reach it which goes on.
+
+    Of the first ``timed`` frames, by the cycle model with their verdicts, where the next frame is always there: the
+    mean ``interval`` between their ends, and the ``mean``, the ``median``, the ``high`` (of 99 % of the frames) and the
+    ``worst`` of their latencies, in cycles.
+    """
+
+    frames: int
+    going_on: dict[str, float]
+    timed: int
+    interval: float
+    mean: float
+    median: int
+    high: int
+    worst: int
+
+
+class Exits(Facts):
+    """Early exits, as ``expected`` and as ``measured`` on the build's frames (None where they were not emulated). The
+    interval and the rate of the report itself are guaranteed: those where all frames go on."""
+
+    expected: ExpectedExits
+    measured: MeasuredExits | None = None
+
+
 class Estimate(Facts):
     """What is known of a design before synthesis.
 
     ``logic_cells`` is None where the family's packer is not known, ``host_link`` without a board. ``warnings`` are
     sentences, one for each doubt. ``slowest`` is the node that limits Fmax; ``uncalibrated`` are kernels whose Fmax in
     this family was never measured. ``removed`` are channels that do nothing; absent where there are none,
-    as ``lookup`` is where the network has no tables.
+    as ``lookup`` is where the network has no tables, and ``exits`` where it has no early exits. With some, ``interval``
+    and ``fps`` are those where all frames go on.
     """
 
     folding: dict[str, dict[str, int | str]]
@@ -205,6 +241,7 @@ class Estimate(Facts):
     warnings: tuple[str, ...] = ()
     removed: Removed | None = None
     lookup: LookupTables | None = None
+    exits: ExpectedExits | None = None
 
 
 class ModelFile(Facts):
@@ -435,7 +472,7 @@ class BuildReport(Facts):
     ``fps`` is the rate of the accelerator at ``clock_mhz``; ``host_link``, for a board, is that of its image.
     ``inputs`` are those of the user's frames; None for random ones. ``removed`` are the channels of the model that the
     design does not have, because they do nothing; None where there are none. ``lookup`` are the tables of a lookup
-    network; None for others.
+    network, ``exits`` the early exits of a network that has some; None for others.
     """
 
     schema_number: Literal[2] = Field(alias="schema")
@@ -461,6 +498,7 @@ class BuildReport(Facts):
     warnings: tuple[str, ...] = ()
     removed: Removed | None = None
     lookup: LookupTables | None = None
+    exits: Exits | None = None
     inputs: Inputs | None = None
     verified: dict[str, Check]
     bitstream: Bitstream | None

@@ -16,16 +16,18 @@ from hw.fabric.resources import Resources
 from hw.folding import choose, finn_json, fmax
 from hw.folding.finn_json import FoldingFile
 from hw.folding.fmax import Fmax
-from hw.folding.search import Search, fits
+from hw.folding.search import Search, fits, mean_cycles
 from hw.folding.weights import too_many_weights
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
+from hw.ir.verdicts import shares
 from hw.model import Model
 from hw.passes import fold
 from hw.passes.chains import fused
 from hw.passes.fold import apply_folding, current_folding
 from hw.passes.lanes import connected
 from hw.passes.removal.remove import Removal, remove_channels
+from hw.timing.exits import provided, with_queues
 from hw.timing.fifo_sizing import size_fifos
 
 MAX_UTILISATION = {"lut": 0.8, "ff": 0.8, "bram": 0.9, "dsp": 0.9}
@@ -86,7 +88,10 @@ class Candidate:
     def _search(self, low_rates: bool) -> Search:
         """All foldings, or those without the implementations for low rates."""
         family, cells = self.device.family, fit.most_cells(self.target)
-        return Search(self.graph, family, self.device.capacity, cells, self.clock_mhz, low_rates=low_rates)
+        return Search(
+            self.graph, family, self.device.capacity, cells, self.clock_mhz, low_rates=low_rates,
+            going_on=provided(self.config.exit_share),
+        )  # fmt: skip
 
     def check_weights(self) -> None:
         """Raise BitfabricError where the device clearly has no room for the weights, however they are folded."""
@@ -168,9 +173,14 @@ class Candidate:
         by, design = self.chosen
         used = choose.estimate_resources(design.hardware, self.device.family)
         over = self._overflows(design)
-        fps = design.clock_mhz * 1e6 / max(node.kernel.interval for node in design.hardware)
+        fps = design.clock_mhz * 1e6 / self.mean_cycles(design)
         cost = choose.cost(used, self.device.capacity)
         return _PREFERENCE.index(by), over, 0.0 if by in ("rate", "smallest") else -fps, cost
+
+    def mean_cycles(self, design: DesignPoint) -> int:
+        """The cycles per frame of the slowest kernel of a design, where frames leave at early exits as configured."""
+        reach = shares(design.hardware, provided(self.config.exit_share))
+        return max(mean_cycles(node.kernel.interval, reach[node.name]) for node in design.hardware)
 
     def _slowed(self, design: DesignPoint) -> DesignPoint:
         """The design with a clock that it reaches with a margin, where none is requested and it misses the default."""
@@ -180,7 +190,8 @@ class Candidate:
 
     def _design(self, table: fold.FoldingTable) -> DesignPoint:
         """The design with this folding and the FIFO depths that it needs."""
-        depths = size_fifos(connected(apply_folding(self.graph, table)))
+        folded = connected(apply_folding(self.graph, table))
+        depths = with_queues(folded, size_fifos(folded), self.config.exit_share)
         granularity = self.granularity if self.removal.layers else 0
         point = DesignPoint(self.model, self.config.parity, table, depths, self.clock_mhz, granularity=granularity)
         vars(point)["removal"] = self.removal  # A point of a file finds it again.
@@ -264,7 +275,10 @@ class Candidate:
         there are for it)."""
         search = self.search
         if most_cells is not None and most_cells < search.most_cells:
-            search = Search(self.graph, self.device.family, self.device.capacity, most_cells, self.clock_mhz)
+            search = Search(
+                self.graph, self.device.family, self.device.capacity, most_cells, self.clock_mhz,
+                going_on=provided(self.config.exit_share),
+            )  # fmt: skip
         choice = search.fastest(self.budget(MAX_UTILISATION))
         if choice is None:
             used = choose.for_budget(search, Resources()).used

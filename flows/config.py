@@ -35,6 +35,10 @@ class BuildConfig:
     checked whenever the word is used, which costs no cycles; the image counts the cycles with a parity error
     (``parity_errors`` of its status). Constants in lookup tables have no parity bit: they are configuration bits.
 
+    ``exit_share`` is the share of frames that go on at each early exit: layers behind an exit are folded for these
+    alone (busy 80 % of the time), so that ``fps`` is a mean rate, and FIFOs hold what comes at once. 1, the default,
+    promises the rate for all frames, whatever leaves.
+
     ``seeds`` are the seeds of place and route; the others are tried if the first one misses the clock.
 
     Raises UsageError for values that are out of range or exclude each other, and for files that are missing.
@@ -54,6 +58,7 @@ class BuildConfig:
     netlist_frames: int | None = None
     compare_finn: bool = False
     parity: bool = False
+    exit_share: float = 1.0
     seeds: tuple[int, ...] = (1, 2, 3)
 
     def __post_init__(self) -> None:
@@ -64,6 +69,8 @@ class BuildConfig:
                 raise UsageError(f"no {what} file {path}")
         if self.fps is not None and not self.fps > 0:
             raise UsageError(f"--fps {self.fps} must be positive")
+        if not 0 <= self.exit_share <= 1:
+            raise UsageError(f"--exit-share {self.exit_share:g} is the share of frames that go on, from 0 to 1")
         if self.clock_mhz is not None and not 1 <= self.clock_mhz <= 1000:
             raise UsageError(f"--clock {self.clock_mhz} must lie between 1 and 1000 MHz")
         if self.stop_after not in STEPS:

@@ -21,6 +21,7 @@ def estimate_build(
     fill: bool = False,
     clock_mhz: float | None = None,
     parity: bool = False,
+    exit_share: float = 1.0,
     input_type: InputTypes | None = None,
 ) -> dict[str, Any]:
     """Cycles, latency and resources of a build without synthesis, as ``bitfabric estimate --json`` prints them.
@@ -30,7 +31,7 @@ def estimate_build(
     """
     config = BuildConfig(
         target, fps=fps, folding=None if folding is None else Path(folding), fill=fill, clock_mhz=clock_mhz,
-        parity=parity,
+        parity=parity, exit_share=exit_share,
     )  # fmt: skip
     plan = Plan(Model.open(model, input_type), config)
     summary = plan.estimate().to_json()
@@ -53,7 +54,7 @@ def estimate_build(
         "folding": summary["folding"],
         "fifos": summary["fifos"],
         "layers": summary["layers"],
-        **{key: summary[key] for key in ("removed", "lookup") if key in summary},
+        **{key: summary[key] for key in ("removed", "lookup", "exits") if key in summary},
         "warnings": summary["warnings"],
     }
 

@@ -15,6 +15,7 @@ from flows.build_report import (
     Check,
     Cycles,
     Estimate,
+    Exits,
     Facts,
     FmaxMhz,
     Inputs,
@@ -133,11 +134,16 @@ class Found:
             "warnings": fold.warnings,
             "removed": fold.removed,
             "lookup": fold.lookup,
+            "exits": self._exits(),
             "verified": self._verified(),
             "bitstream": Bitstream(path=bitstream, sha256=made[bitstream]) if bitstream else None,
             "finn": self.finn.estimate if self.finn else None,
             "products": self._products(bitstream),
         }
+
+    def _exits(self) -> Exits | None:
+        expected, measured = self.fold.exits, self.emulate.exits if self.emulate else None
+        return None if expected is None else Exits(expected=expected, measured=measured)
 
     def _logic_cells(self) -> LogicCells | None:
         cells = self.fold.logic_cells

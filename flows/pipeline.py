@@ -74,6 +74,7 @@ def build(
     netlist_frames: int | None = None,
     compare_finn: bool = False,
     parity: bool = False,
+    exit_share: float = 1.0,
     seeds: Sequence[int] = BuildConfig.seeds,
     input_type: InputTypes | None = None,
 ) -> Accelerator:
@@ -101,6 +102,7 @@ def build(
         netlist_frames=netlist_frames,
         compare_finn=compare_finn,
         parity=parity,
+        exit_share=exit_share,
         seeds=tuple(seeds),
     )
     folder = Path(out)

@@ -6,7 +6,7 @@ from functools import cached_property
 from math import floor
 
 from flows import fit, rates
-from flows.build_report import Counts, Estimate, FoldingChoice, HostLink, Layer, Neighbour
+from flows.build_report import Counts, Estimate, ExpectedExits, FoldingChoice, HostLink, Layer, Neighbour
 from flows.candidate import CLOCK_MARGIN, ESTIMATE_ERROR, Candidate
 from flows.config import BuildConfig
 from flows.design_point import DesignPoint
@@ -18,9 +18,11 @@ from hw.folding import choose, finn_json
 from hw.folding.search import Choice, Search
 from hw.host.errors import BitfabricError, ToolError, UsageError
 from hw.ir.graph import Graph
+from hw.ir.verdicts import branches
 from hw.model import Model
 from hw.passes.removal.remove import Removal
 from hw.timing import cycles
+from hw.timing.exits import affordable, drawn, pace
 
 CLOCK_ERROR = 1.3
 """A clock that exceeds the estimated Fmax by more than this factor ends a build before synthesis."""
@@ -155,7 +157,7 @@ class Plan:
             warnings += (clock_warning(design.clock_mhz, design.fmax.mhz, self._title(design.fmax.slowest)),)
         tables = lookup_tables(design.removal.graph)
         return Estimate(
-            **design.to_json() | ({"lookup": tables.to_json()} if tables else {}),
+            **design.to_json() | ({"lookup": tables.to_json()} if tables else {}) | self._exits(hardware),
             interval=steady.interval,
             latency=steady.latency,
             fmax_mhz=design.fmax.mhz if design.fmax else None,
@@ -182,6 +184,15 @@ class Plan:
                 for node in hardware
             ),
         )
+
+    def _exits(self, hardware: Graph) -> dict[str, object]:
+        """What is expected of early exits; empty without any."""
+        if not branches(hardware):
+            return {}
+        going_on, clock_mhz = self.config.exit_share, self.point.clock_mhz
+        taken = pace(hardware, drawn(hardware, affordable(hardware), going_on))
+        expected = ExpectedExits(going_on=going_on, interval=taken.interval, fps=clock_mhz * 1e6 / taken.interval)
+        return {"exits": expected.to_json()}
 
     def _host_link(self, steady: cycles.SteadyState) -> tuple[HostLink | None, tuple[str, ...]]:
         """The rates of the image; a warning instead where the board cannot have the clock."""
@@ -242,7 +253,7 @@ class Plan:
         by, design = self.best.chosen
         if by in ("rate", "folding", "model"):
             return FoldingChoice(by=by, slower=None, faster=None)
-        interval = max(node.kernel.interval for node in design.hardware)
+        interval = self.best.mean_cycles(design)
         intervals = self.search.intervals
         # Where layers in logic are the cheapest, the cheapest folding of a longer interval may be as fast as this one.
         after = bisect_left(intervals, True, key=lambda cycles: self._cheapest(cycles).interval >= NEIGHBOUR * interval)

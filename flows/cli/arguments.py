@@ -44,6 +44,15 @@ Parity = Annotated[
     bool,
     typer.Option("--parity", help="a parity bit for every constant in block RAM, and a counter of wrong ones"),
 ]
+ExitShare = Annotated[
+    float,
+    typer.Option(
+        "--exit-share",
+        metavar="S",
+        help="of a network with early exits: the share of frames that go on (0 to 1), for which the layers behind are "
+        "folded; --fps is then a mean rate. 1: the rate is kept whatever leaves",
+    ),
+]
 InputType = Annotated[
     list[str] | None,
     typer.Option(

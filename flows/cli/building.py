@@ -9,6 +9,7 @@ from flows.cli.arguments import (
     AsJson,
     Clip,
     Clock,
+    ExitShare,
     Fill,
     FoldingFile,
     ForceClock,
@@ -32,6 +33,7 @@ def build(
     clock: Clock = None,
     force_clock: ForceClock = False,
     parity: Parity = False,
+    exit_share: ExitShare = 1.0,
     stop_after: Annotated[StepName, typer.Option(metavar="STEP", help="last step to do")] = STEPS[-1],
     frames: Annotated[
         Path | None, typer.Option("--input", metavar="X.npy", help="frames to check the engines on")
@@ -63,7 +65,7 @@ def build(
             model, target=target, out=out, fps=fps, folding=folding, fill=fill, clock_mhz=clock,
             force_clock=force_clock, stop_after=stop_after, frames=frames, labels=labels, clip=clip,
             rtl_frames=rtl_frames, netlist_frames=netlist_frames, compare_finn=compare_finn, parity=parity, watch=watch,
-            input_type=input_type,
+            input_type=input_type, exit_share=exit_share,
         )  # fmt: skip
     if as_json:
         emit(accelerator.report.to_json())
@@ -82,6 +84,7 @@ def estimate(
     ] = False,
     clock: Clock = None,
     parity: Parity = False,
+    exit_share: ExitShare = 1.0,
     input_type: InputType = None,
     as_json: AsJson = False,
 ) -> None:
@@ -99,8 +102,9 @@ def estimate(
         emit(result) if as_json else render.front(result)
         return
     result = estimates.estimate_build(
-        model, target=target, fps=fps, folding=folding, fill=fill, clock_mhz=clock, parity=parity, input_type=input_type
-    )
+        model, target=target, fps=fps, folding=folding, fill=fill, clock_mhz=clock, parity=parity,
+        exit_share=exit_share, input_type=input_type,
+    )  # fmt: skip
     emit(result) if as_json else render.estimated(result)
 
 

@@ -1,13 +1,24 @@
 """Builds, estimates, targets and the state of the machine as text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from flows.build_report import SHELL, Cycles, FinnRefusal, FoldingChoice, HostLink, Layer, LookupTables, Removed
+from flows.build_report import (
+    SHELL,
+    Cycles,
+    Exits,
+    ExpectedExits,
+    FinnRefusal,
+    FoldingChoice,
+    HostLink,
+    Layer,
+    LookupTables,
+    Removed,
+)
 from hw.host.text import one_line
 
 if TYPE_CHECKING:
@@ -98,6 +109,22 @@ def _lookup(tables: LookupTables | None) -> None:
         console.say(f"tables    {tables.summary}")
 
 
+def _exits(exits: Exits) -> Iterator[str]:
+    """What early exits do to the rate and the latency, in lines."""
+    expected, measured = exits.expected, exits.measured
+    yield (
+        f"if {expected.going_on:.0%} of the frames go on, {expected.interval:,.1f} cycles on average: "
+        f"{_rate(expected.fps)}; guaranteed is the interval above"
+    )
+    if measured:
+        shares = ", ".join(f"{share:.1%} at {name}" for name, share in measured.going_on.items())
+        yield f"of {measured.frames:,} frames go on: {shares}; {measured.interval:,.1f} cycles on average"
+        yield (
+            f"latency in cycles: mean {measured.mean:,.1f}, median {measured.median:,}, of 99 % {measured.high:,}, "
+            f"worst {measured.worst:,} ({measured.timed:,} frames)"
+        )
+
+
 def _typed(types: Mapping[str, str]) -> None:
     """Print which types the user gave to inputs."""
     if types:
@@ -138,6 +165,8 @@ def built(accelerator: "Accelerator") -> None:
     for name, line in zip(("folding", "", ""), _choice(report.choice) if report.choice else (), strict=False):
         facts.append((name, line))
     facts.append(("latency", _both(report.cycles.latency) + f": {report.latency_us:.2f} us"))
+    for name, line in zip(("early exit", "", ""), _exits(report.exits) if report.exits else (), strict=False):
+        facts.append((name, line))
     for name, line in zip(chain(["parity"], repeat("")), _parity(report.layers), strict=False):
         facts.append((name, line))
     if report.critical_path:
@@ -250,6 +279,8 @@ def estimated(result: dict[str, Any]) -> None:
         rows.append(("host link", _link(HostLink.model_validate(link))))
     micro = cycles["latency"] / result["clock_mhz"]
     rows.append(("latency", f"{console.plural(cycles['latency'], 'cycle')}: {micro:.2f} us"))
+    if "exits" in result:
+        rows.append(("early exit", next(_exits(Exits(expected=ExpectedExits.model_validate(result["exits"]))))))
     console.facts(rows)
     if "lookup" in result:
         _lookup(LookupTables.model_validate(result["lookup"]))

@@ -172,6 +172,13 @@ def _tiles(report: BuildReport) -> list[tuple[str, str, str]]:
             tiles.append((NAMES[name], share, f"{used:,} of {usage.available:,} {what}"))
     if report.lookup:
         tiles.append(("tables", f"{report.lookup.tables:,}", f"of the network: {report.lookup.bits}"))
+    if report.exits:
+        expected, measured = report.exits.expected, report.exits.measured
+        tiles.append(("mean rate", f"{expected.fps:,.0f}", f"frames/s if {expected.going_on:.0%} go on at the exits"))
+        if measured:
+            most = max(measured.going_on.values(), default=1.0)
+            tiles.append(("go on", f"{most:.1%}", f"of {measured.frames:,} frames at the first exit"))
+            tiles.append(("latency", f"{measured.mean:,.0f}", f"cycles on average, {measured.worst:,} at worst"))
     emulated = report.verified.get("emulator")
     for name, value in emulated.figures.items() if emulated else ():
         tiles.append((FIGURES[name], f"{value:.4g}", f"of {emulated.frames:,} frames" if emulated else ""))

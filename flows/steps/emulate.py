@@ -4,24 +4,30 @@ from pathlib import Path
 
 from pydantic import Field
 
-from flows.build_report import Compared, DirectedCounts, RemovalCounts
+from flows.build_report import Compared, DirectedCounts, MeasuredExits, RemovalCounts
 from flows.design_point import DesignPoint
 from flows.samples import Samples
 from flows.steps.step import Step
+from hw.ir.frames import Batch
+from hw.ir.graph import Graph
+from hw.ir.verdicts import branches, carried, verdicts
 from hw.simulation.emulator import Emulator
+from hw.timing.exits import affordable, pace
 from hw.verification.removal import check_removal
 
 
 class Emulated(Compared):
     """The result of the comparison, the ``accuracy`` of the reference (by the name of its engine) and of the emulator,
-    what was compared on ``directed`` inputs, the check of channels that were removed, and the emulator's ``confusion``
-    of classes (rows: labels; columns: what the network says), or its ``figures`` of another task."""
+    what was compared on ``directed`` inputs, the check of channels that were removed, the emulator's ``confusion`` of
+    classes (rows: labels; columns: what the network says), or its ``figures`` of another task, and what all frames did
+    at early ``exits``."""
 
     accuracy: dict[str, float | None]
     directed: DirectedCounts | None = None
     removal: RemovalCounts | None = None
     confusion: tuple[tuple[int, ...], ...] | None = None
     figures: dict[str, float] = Field(default_factory=dict)
+    exits: MeasuredExits | None = None
 
 
 class Emulate(Step[Emulated]):
@@ -64,7 +70,26 @@ class Emulate(Step[Emulated]):
             said["confusion"] = confused
         if made is not None and (reached := self.samples.figures(made)):
             said["figures"] = reached
+        if branches(hardware):
+            said["exits"] = _measured(hardware, x)
         if removal.layers:
             checked = check_removal(removal, hardware, x)
             said["removal"] = RemovalCounts(**vars(checked), summary=checked.summary)
         return Emulated.model_validate({**vars(agreement), **said, "accuracy": accuracy})
+
+
+def _measured(hardware: Graph, x: Batch) -> MeasuredExits:
+    """The frames that go on at every exit, and the pace of the first ones."""
+    given = verdicts(hardware, Emulator(hardware).edges(x))
+    count = len(next(iter(given.values())))
+    there = carried(hardware, count, given)
+    exits = [node for node in hardware if node.kernel.op == "exit"]
+    shares = {node.name: (there[node.outputs[0]].sum(), there[node.inputs[1]].sum()) for node in exits}
+    timed = affordable(hardware, count)
+    taken = pace(hardware, {name: each[:timed] for name, each in given.items()})
+    return MeasuredExits(
+        frames=count,
+        going_on={name: float(on) / max(1, int(all_of)) for name, (on, all_of) in shares.items()},
+        timed=timed,
+        **{name: getattr(taken, name) for name in ("interval", "mean", "median", "high", "worst")},
+    )

@@ -13,6 +13,7 @@ from hw.ir.graph import Graph, Node
 from hw.ir.kernel import Kernel
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.lookup_layer.kernel import LookupLayer
+from hw.kernels.margin.kernel import Margin
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.popcount_class.kernel import PopcountClass
 from hw.kernels.requant.kernel import MAX_SHIFT, Requant
@@ -27,12 +28,12 @@ from hw.passes.fold import plain
 class Mutant:
     """A layer with one error: the ``kernel`` that takes the place of the layer's own.
 
-    ``kind``: ``threshold`` (one of them, or of a thermometer's levels, plus or minus 1), ``value`` (of a table; the
-    sign of one bit, or the bit of a lookup table, otherwise plus or minus 1), ``weight`` (likewise), ``constant`` (a
-    requant's multiplier, addend or shift, or the offset of a class, plus or minus 1), ``wire`` (of a lookup table or a
-    popcount, to the next or previous bit), ``permutation`` (two channels exchanged). ``index`` says where: channel and
-    number of a threshold, value or wire, output and input of a weight, name and channel of a constant, the axis and its
-    two channels.
+    ``kind``: ``threshold`` (one of them, of a thermometer's levels, or of a margin, plus or minus 1), ``value`` (of a
+    table; the sign of one bit, or the bit of a lookup table, otherwise plus or minus 1), ``weight`` (likewise),
+    ``constant`` (a requant's multiplier, addend or shift, or the offset of a class, plus or minus 1), ``wire`` (of a
+    lookup table or a popcount, to the next or previous bit), ``permutation`` (two channels exchanged). ``index`` says
+    where: channel and number of a threshold, value or wire, output and input of a weight, name and channel of a
+    constant, the axis and its two channels.
     """
 
     layer: str
@@ -84,6 +85,8 @@ def _sources(node: Node, rng: np.random.Generator) -> list[Iterator[Mutant]]:
             kinds = [(_level, kernel.levels.size), (_wire, kernel.features.size)]
         case LookupLayer():
             kinds = [(_bit, kernel.tables.size), (_wire, kernel.wires.size)]
+        case Margin():
+            kinds = [(_margin, 1)]
         case PopcountClass():
             kinds = [(_offset, kernel.offsets.size), (_wire, kernel.wires.size)]
         case _:
@@ -163,6 +166,13 @@ def _level(layer: str, kernel: Thermometer, place: int, sign: int) -> Mutant | N
     levels = kernel.levels.copy()
     levels[place] += sign
     return Mutant(layer, "threshold", (place, sign), replace(kernel, levels=levels))
+
+
+def _margin(layer: str, kernel: Margin, place: int, sign: int) -> Mutant | None:
+    threshold = kernel.threshold + sign
+    if not 1 <= threshold <= kernel.most:
+        return None
+    return Mutant(layer, "threshold", (place, sign), replace(kernel, threshold=threshold))
 
 
 def _bit(layer: str, kernel: LookupLayer, place: int, sign: int) -> Mutant | None:

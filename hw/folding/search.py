@@ -15,9 +15,10 @@ matrices that cost less than it: of these it may miss one.
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import permutations
+from math import ceil
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from hw.folding.program import PROHIBITIVE, Options, dearest, solve
 from hw.folding.tables import CLOCK_MHZ, Foldings, FoldingTables, vector
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
+from hw.ir.verdicts import branches, shares
 
 PRICES = 24
 """Prices of resources that are tried before an integer program is solved."""
@@ -68,6 +70,9 @@ class Search:
     foldings are chosen for. ``plain``: layers keep their kernels, and other implementations are not tried. Without
     ``low_rates`` those for low rates are not (``Kernel.for_low_rates``). ``tables``: where the foldings of kernels are
     kept, made for these settings; searches that share them compute each kernel once.
+
+    ``going_on`` is the share of frames that go on at each early exit. The cycles of a node, and so all intervals, are
+    those that it takes for a frame of the network on average.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Search:
         plain: bool = False,
         low_rates: bool = True,
         tables: FoldingTables | None = None,
+        going_on: float = 1.0,
     ) -> None:
         self.family = family
         self.names = [node.name for node in graph]
@@ -91,6 +97,10 @@ class Search:
         self.tables = tables
         self.nodes = self.tables.nodes(graph)
         self.edges = self.tables.edges(graph, self.nodes)
+        reach = [shares(graph, going_on)[node.name] for node in graph] if going_on < 1 and branches(graph) else []
+        for number, share in enumerate(reach):
+            cycles = np.array([mean_cycles(int(interval), share) for interval in self.nodes[number].intervals])
+            self.nodes[number] = replace(self.nodes[number], intervals=cycles)
         self.weights = weights(available)
         if self.tables.per_cell is not None:
             self.weights = np.append(self.weights, 0)
@@ -332,6 +342,11 @@ class Search:
             float(used @ self.weights),
             {name: Resources(*map(int, node.used[i][:4])) for name, (node, i) in zip(self.names, chosen, strict=True)},
         )
+
+
+def mean_cycles(interval: int, share: float) -> int:
+    """The cycles that a kernel takes for a frame of the network, rounded up, where a ``share`` of them reaches it."""
+    return interval if share == 1 else max(1, ceil(share * interval))
 
 
 def fits(used: Resources, budget: Resources) -> bool:

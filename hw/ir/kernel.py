@@ -187,6 +187,10 @@ class Kernel(ABC):
     for_low_rates: ClassVar[bool] = False
     """Whether it is for low rates: where no rate is asked for, a design has it only if no other implementation fits."""
 
+    verdict: ClassVar[int | None] = None
+    """The input whose beat of a frame is 1 if the frame leaves the network early; None for a kernel that does the same
+    for every frame. A kernel with a verdict also has ``carried`` and ``schedule_of``."""
+
     @abstractmethod
     def inputs(self) -> tuple[Stream, ...]:
         """The input streams, with the lanes of the present folding."""
@@ -245,7 +249,15 @@ class Kernel(ABC):
 
     @abstractmethod
     def schedule(self) -> Schedule:
-        """The behaviour in time."""
+        """The behaviour in time; of a kernel with a ``verdict`` that of a frame that goes on."""
+
+    def carried(self, leaves: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+        """By input and by output, the frames that have beats there, where ``leaves`` (frames,) are the verdicts."""
+        raise TypeError(f"{self.op} has no verdict")
+
+    def schedule_of(self, leaves: np.ndarray) -> Schedule:
+        """The behaviour in time of one or more frames with these verdicts, as one pattern."""
+        raise TypeError(f"{self.op} has no verdict")
 
     @property
     def interval(self) -> int:

@@ -18,13 +18,14 @@ Each operator that becomes a kernel has a handler in one of the tables composed 
 handlers, and describes how another package adds one.
 
 Layers are named by kind in the model's order: ``fc0``, ``fc1``, ``conv0``, ``pool0``, ``add0``, ``concat0``,
-``upsample0``, ``select0``, ``reorder0``, ``thermometer0``, ``lookup0``, ``popcount0``; ``skip0`` is a lookup layer that
-also passes bits on, ``bits0`` makes bits of two other values. ``conv0_window`` is the sliding window before ``conv0``,
-``conv0_threshold`` or ``conv0_requant`` the quantizer after it (``conv0_threshold_2`` the second one),
-``conv0_threshold_fork`` the fork that copies its stream; ``input_threshold`` quantizes an integer input, ``arg_max`` is
-the last node. Edges have the names of the nodes that write them; the input's edge is ``input``. The user's own names
-are each node's ``origin`` (``hw.lowering.module_names`` finds those of modules): a window belongs to its convolution, a
-fork to no node of the model.
+``upsample0``, ``select0``, ``reorder0``, ``margin0``, ``exit0``, ``merge0``, ``thermometer0``, ``lookup0``,
+``popcount0``; ``skip0`` is a lookup layer that also passes bits on, ``bits0`` makes bits of two other values.
+``conv0_window`` is the sliding window before ``conv0``, ``conv0_threshold`` or ``conv0_requant`` the quantizer after
+it (``conv0_threshold_2`` the second one), ``conv0_threshold_fork`` the fork that copies its stream;
+``input_threshold`` quantizes an integer input, ``arg_max`` is the last node. Edges have the names of the nodes that
+write them; the input's edge is ``input``. The user's own names are each node's ``origin``
+(``hw.lowering.module_names`` finds those of modules): a window belongs to its convolution, a fork to no node of the
+model.
 """
 
 import os
@@ -49,6 +50,7 @@ from hw.lowering import (
     arg_max,
     convolution,
     dense,
+    early_exits,
     joining,
     lookup_layers,
     moves,
@@ -62,6 +64,8 @@ from hw.lowering.constant_operators.casts import cast_name
 from hw.lowering.constants import Constant, folded
 from hw.lowering.context import Decision, Lowering
 from hw.lowering.domains import find_plugin, operator_key
+from hw.lowering.early_exits import with_exits
+from hw.lowering.exit_sites import decided
 from hw.lowering.form_search import EXACT
 from hw.lowering.gate.boundary import boundary
 from hw.lowering.gate.limits import MAX_CHAIN, MAX_MOVES
@@ -91,6 +95,8 @@ HANDLERS: Handlers = {
     **arg_max.HANDLERS,
 }
 """The built-in handlers of operators that become kernels."""
+PARTS: Handlers = {**lookup_layers.HANDLERS, **early_exits.HANDLERS}
+"""Handlers of the nodes that stand for recognised parts of a model; no model file has such nodes."""
 JOINS: Handlers = joining.JOINS
 """Handlers of operators that are element-wise steps, unless they have several data inputs."""
 
@@ -132,13 +138,14 @@ def lower(model: Source, input_type: InputTypes | None = None) -> Graph:
 def lower_model(model: ModelWrapper) -> LoweredModel:
     """The lowering of a model that ``hw.lowering.qonnx.load`` has prepared. Raises BitfabricError as ``lower`` does."""
     found = recognised(model)
-    model, live = found.model, _live_nodes(found.model)
+    model, exits = decided(found.model)
+    live = _live_nodes(model)
     readers = _readers(model, live)
     encoded = {site.form.root for site in found.sites.values() if site.image}
     images = image_tensors(model, live, _is_spatial) | {
         name: 1 for name in encoded if len(model.get_tensor_shape(name) or ()) == 4
     }
-    context = Lowering(model, images, readers, found.sites)
+    context = Lowering(model, images, readers, found.sites, exits)
     _read_inputs(context)
     branches = {name for name, count in readers.items() if count > 1}
     for value in model.graph.input:
@@ -158,7 +165,8 @@ def lower_model(model: ModelWrapper) -> LoweredModel:
             ends.append(_end(context, value))
     context.remove_unread(source.edge for source, _ in ends)
     outputs = [_output(context, *each) for each in zip(model.graph.output, ends, strict=True)]
-    graph = Graph(*forked(context.nodes, context.inputs, tuple(outputs)))
+    nodes = with_exits(context, context.nodes, tuple(outputs))
+    graph = Graph(*forked(nodes, context.inputs, tuple(outputs)))
     if found.sites and not depends_on_inputs(graph):
         last = next(node for node in reversed(graph.nodes) if node.kernel.op == "lookup_layer")
         raise BitfabricError(
@@ -219,8 +227,8 @@ def _read_inputs(context: Lowering) -> None:
 def _handler(node: onnx.NodeProto) -> Handler | None:
     """The handler of a node's operator: built in, or of another package; None for element-wise operators and others."""
     key = operator_key(node)
-    if key in HANDLERS or key in lookup_layers.HANDLERS:
-        return {**HANDLERS, **lookup_layers.HANDLERS}[key]
+    if key in HANDLERS or key in PARTS:
+        return {**HANDLERS, **PARTS}[key]
     if key in JOINS or key in node_steps.TRANSLATIONS:
         return None
     plugin = find_plugin(node)

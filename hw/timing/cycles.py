@@ -12,6 +12,7 @@ import numpy as np
 
 from hw.host.errors import BitfabricError
 from hw.ir.graph import Graph
+from hw.ir.verdicts import Verdicts
 from hw.timing import deadlock
 from hw.timing.frames import Outcome, solve_frames
 from hw.timing.periodic import fastest, slowest
@@ -27,17 +28,19 @@ def simulate(
     frames: int,
     offers: dict[str, np.ndarray] | None = None,
     ready: dict[str, np.ndarray] | None = None,
+    verdicts: Verdicts | None = None,
 ) -> Trace:
     """Solve the recurrences of ``graph`` for ``frames`` frames.
 
     ``offers[edge]``: by beat of an input edge, ``(frames * beats,)``, the first cycle in which it is valid (default 0).
     ``ready[edge]``: by cycle, whether the reader of an output edge is ready (later, and by default, always). With
-    neither, frames are solved only until the schedule repeats, and the rest follows from the period. Raises Deadlock,
-    with the FIFO or the edge that is full and the depth that resolves it.
+    neither, frames are solved only until the schedule repeats, and the rest follows from the period. ``verdicts`` say
+    which frames leave at the exits of the graph (``hw.ir.verdicts``); without them all frames go on, which no verdicts
+    make later. Raises Deadlock, with the FIFO or the edge that is full and the depth that resolves it.
     """
-    if offers is None and ready is None:
+    if offers is None and ready is None and not verdicts:
         return _extended(steady(graph, frames), frames)
-    return _solved(graph, *attempt(graph, frames, offers, ready))
+    return _solved(graph, *attempt(graph, frames, offers, ready, verdicts or None))
 
 
 def _solved(graph: Graph, trace: Trace, waits: dict[str, str]) -> Trace:

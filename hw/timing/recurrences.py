@@ -17,6 +17,7 @@ import numpy as np
 from hw.ir.buffer import Buffer, Loop
 from hw.ir.graph import Graph
 from hw.ir.kernel import Schedule
+from hw.ir.verdicts import Verdicts, carried
 from hw.native.library import Library, Struct, array
 
 UNKNOWN = -1
@@ -82,11 +83,17 @@ def event_firings(schedule: Schedule) -> tuple[np.ndarray, Buffer | None]:
     return np.flatnonzero(moving), buffer
 
 
-def tables(graph: Graph, frames: int) -> Tables:
-    """The recurrences of ``graph`` for ``frames`` frames."""
+def tables(graph: Graph, frames: int, given: Verdicts | None = None) -> Tables:
+    """The recurrences of ``graph`` for ``frames`` frames; without verdicts, all of them go on at every exit.
+
+    With them (``given``) an edge has the beats of the frames that it carries, a node the firings of the frames that it
+    processes, and a node with a verdict one pattern of all its firings.
+    """
+    there = None if given is None else carried(graph, frames, given)
     names = list(graph.edges)
     index = {name: i for i, name in enumerate(names)}
-    sizes = np.array([graph.edges[name].beats * frames for name in names])
+    counts = {name: frames if there is None else int(np.count_nonzero(there[name])) for name in names}
+    sizes = np.array([graph.edges[name].beats * counts[name] for name in names])
     nodes: list[tuple[int, ...]] = []
     ports: list[tuple[int, int]] = []
     clock: list[int] = []
@@ -97,9 +104,13 @@ def tables(graph: Graph, frames: int) -> Tables:
     loops: list[tuple[int, ...]] = []
     buffered = 0
     for node in graph:
-        schedule = node.kernel.schedule()
+        schedule, own_frames = node.kernel.schedule(), counts[node.inputs[node.kernel.verdict or 0]]
+        if given is not None and node.kernel.verdict is not None and own_frames:
+            assert there is not None
+            schedule = node.kernel.schedule_of(given[node.name][there[node.inputs[node.kernel.verdict]]])
+            own_frames = 1
         for edge, stream in zip(node.outputs, node.kernel.outputs(), strict=True):
-            sizes[index[edge]] = stream.beats * frames
+            sizes[index[edge]] = stream.beats * counts[edge]
         (at, memory), period = event_firings(schedule), schedule.firings // schedule.repeats
         ranges: list[int] = []
         for kind, edges, masks in (
@@ -116,14 +127,14 @@ def tables(graph: Graph, frames: int) -> Tables:
             own = len(buffers)
             buffers.append((
                 *(memory.beats, memory.places, memory.start, memory.reach, memory.delay, memory.release),
-                *(len(loops), len(loops) + len(memory.nest), buffered, buffered + memory.beats * frames),
+                *(len(loops), len(loops) + len(memory.nest), buffered, buffered + memory.beats * own_frames),
                 memory.words_per_beat,
             ))  # fmt: skip
             loops += [tuple(row) for row in memory.nest.tolist()]
-            buffered += memory.beats * frames
+            buffered += memory.beats * own_frames
         count = len(at)
         nodes.append((
-            *(count, count * schedule.repeats * frames, schedule.latency, schedule.credits, *ranges, own),
+            *(count, count * schedule.repeats * own_frames, schedule.latency, schedule.credits, *ranges, own),
             *(position["gaps"], int(schedule.input_registers)),
         ))  # fmt: skip
         clock.append(int(at[-1]) - period)

@@ -6,6 +6,7 @@ import numpy as np
 
 from hw.host.errors import UsageError
 from hw.ir.graph import Graph
+from hw.ir.verdicts import Verdicts
 from hw.timing import accounting
 from hw.timing.accounting import StallBreakdown
 from hw.timing.recurrences import UNKNOWN, solve, tables
@@ -17,7 +18,8 @@ class Trace:
 
     ``offered[edge]``, ``(frames * beats,)``: the first cycle in which the beat is valid, provided that the beats before
     it have moved. ``taken[edge]``: the cycle in which it moves (valid and ready). ``period``: the number of frames
-    after which the schedule repeats for ever at the end of the trace, usually 1; None if that is not known.
+    after which the schedule repeats for ever at the end of the trace, usually 1; None if that is not known. An edge
+    behind an early exit has only the beats of the frames that it carries.
     """
 
     graph: Graph
@@ -41,6 +43,18 @@ class Trace:
         Of the last two frames if the steady state is not reached."""
         ends, frames = self._frame_ends(), self.period or 1
         return -int((ends[-1 - frames] - ends[-1]) // frames) if len(ends) > frames else self.latency
+
+    @property
+    def latencies(self) -> np.ndarray:
+        """By frame, cycles from its first beat in to its last beat out, both counted."""
+        starts = [self.taken[port.edge].reshape(self.frames, -1)[:, 0] for port in self.graph.inputs]
+        return self._frame_ends() - np.min(starts, axis=0) + 1
+
+    @property
+    def mean_interval(self) -> float:
+        """The mean of cycles between the ends of all frames of the trace, of which there are two or more."""
+        ends = self._frame_ends()
+        return float(ends[-1] - ends[0]) / (len(ends) - 1)
 
     def stall_breakdowns(self, frames: int | None = None) -> dict[str, StallBreakdown]:
         """The cycles of every node (by name) in its last ``frames`` frames, by default in one period.
@@ -74,9 +88,10 @@ def attempt(
     frames: int,
     offers: dict[str, np.ndarray] | None = None,
     ready: dict[str, np.ndarray] | None = None,
+    verdicts: Verdicts | None = None,
 ) -> tuple[Trace, dict[str, str]]:
     """As ``hw.timing.cycles.simulate``, but a deadlock is returned: the nodes that wait -> the edge they wait for."""
-    given = tables(graph, frames)
+    given = tables(graph, frames, verdicts)
     names, offset = list(graph.edges), given.offset
     index = {name: i for i, name in enumerate(names)}
     offered, taken = np.full(offset[-1], UNKNOWN), np.full(offset[-1], UNKNOWN)

@@ -5,10 +5,13 @@ from math import prod
 
 import numpy as np
 
+from hw.ir.graph import Node
 from hw.ir.kernel import Kernel
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.lookup_layer.kernel import LookupLayer
+from hw.kernels.margin.kernel import Margin
 from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.merge.kernel import Merge
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.table.kernel import Table, input_values
 from hw.kernels.thermometer.kernel import Thermometer
@@ -43,6 +46,9 @@ def stimuli(segment: Segment, seed: int = 0) -> Stimuli:
     rng = np.random.default_rng(seed)
     general = _general(segment, rng)
     kernels = [node.kernel for node in segment.nodes if node.kernel.op not in MOVES]
+    margin = next((node for node in segment.nodes if isinstance(node.kernel, Margin)), None)
+    if margin is not None and isinstance(kernels[-1], Merge):
+        return _at_margin(segment, margin, general, rng)
     factors = summands(segment)
     if factors is not None:
         return joined(general, segment.sources, factors, kernels[-1], rng)
@@ -89,6 +95,41 @@ def _general(segment: Segment, rng: np.random.Generator) -> Tensors:
         frames = np.concatenate([corners, uniform, extreme, sparse])[:count]
         result[cut.edge] = legal(frames, low, high, cut.values.dtype).reshape(-1, *cut.values.shape)
     return result
+
+
+def _at_margin(segment: Segment, node: Node, general: Tensors, rng: np.random.Generator) -> Stimuli:
+    """The general inputs, and first logits whose margins are at a threshold, one below it and one above it.
+
+    The largest and the second largest of them take every place in turn; the others are anything below.
+    """
+    writers = {edge: each.inputs[0] for each in segment.nodes for edge in each.outputs if len(each.inputs) == 1}
+    edge, sources = node.inputs[0], {cut.edge: cut for cut in segment.sources}
+    while edge not in sources and edge in writers:
+        edge = writers[edge]
+    kernel = node.kernel
+    assert isinstance(kernel, Margin)
+    if edge not in sources or sources[edge].values.shape != (kernel.classes,):
+        return Stimuli(general)
+    low, high = ranges(sources[edge])
+    least, most = int(low.max()), int(high.min())
+    margins = [m for m in (kernel.threshold - 1, kernel.threshold, kernel.threshold + 1) if 0 <= m <= most - least]
+    rows = []
+    for number in range(kernel.classes * len(margins)):
+        margin = margins[number % len(margins)]
+        second = int(rng.integers(least, most - margin, endpoint=True))
+        row = rng.integers(least, second, kernel.classes, endpoint=True)
+        place = number // len(margins)
+        row[place], row[(place + 1 + number % (kernel.classes - 1)) % kernel.classes] = second + margin, second
+        rows.append(row)
+    if not rows:
+        return Stimuli(general)
+    result = {}
+    for name, cut in sources.items():
+        ends = ranges(cut)
+        spare = rng.integers(ends[0], ends[1], (len(rows), ends[0].size), endpoint=True)
+        more = np.array(rows) if name == edge else legal(spare, *ends, cut.values.dtype)
+        result[name] = np.concatenate([general[name], more.reshape(-1, *cut.values.shape)])
+    return Stimuli(result, 1, 1)
 
 
 def _at_addresses(segment: Segment, kernel: LookupLayer, rng: np.random.Generator) -> np.ndarray:

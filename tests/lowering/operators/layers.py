@@ -96,6 +96,19 @@ def _top_k(b: Builder, x: str, opset: int) -> str:
     return b.node("TopK", _matmul(b, x, opset), b.constant([1], np.int64), axis=1, outputs=2)
 
 
+def _early_exit(b: Builder, x: str, opset: int) -> str:
+    """Two heads, of which the first decides."""
+    first = b.quant(_matmul(b, x, opset), 0.25, 6)
+    hidden = b.quant(b.node("MatMul", x, _weights(b, 4, 5)), 0.25, 6)
+    last = b.quant(b.node("MatMul", hidden, _weights(b, 5, 3)), 0.25, 6)
+    if opset < 10:
+        top = b.node("TopK", first, k=2, axis=1, outputs=2)
+    else:
+        top = b.node("TopK", first, b.constant([2], np.int64), axis=1, outputs=2)
+    one, other = (b.node("Gather", top, b.constant([at], np.int64), axis=1) for at in (0, 1))
+    return b.node("Where", b.node("Less", b.node("Sub", one, other), b.constant(1.1)), last, first)
+
+
 def _channels_last(op: str, *shape: int, **attributes) -> Build:
     def build(b: Builder, x: str, opset: int) -> str:
         operands = [_weights(b, *shape)] if shape else []
@@ -198,6 +211,8 @@ ROWS = (
     Row("Concat", _concat_conv, "of different scales, before a layer", IMAGE, output=(1.13, 8), exactness=JOINED),
     Row("ArgMax", _last("ArgMax", axis=1), "on the last layer", output=None, elem_type=TensorProto.INT64),
     Row("TopK", _top_k, "on the last layer", output=None),
+    Row("TopK", _early_exit, "of two, as the margin of an [early exit](early-exit.md)", output=None, since=9),
+    Row("Where", _early_exit, "of the logits of two heads: an [early exit](early-exit.md)", output=None, since=9),
     Row("Softmax", _last("Softmax", axis=1), "on the last layer, by the host", output=None, exactness=ROUNDED),
     Row("LogSoftmax", _last("LogSoftmax", axis=1), "on the last layer, by the host", output=None, exactness=ROUNDED),
     Row(

@@ -1,0 +1,1 @@
+"""Exit: where frames leave a network early."""

@@ -1,0 +1,1 @@
+"""Margin: whether the largest of a frame's values exceeds all others clearly."""

@@ -1,0 +1,83 @@
+"""A network with an early exit, from a file to verified hardware, with its share, rates and latencies in the report."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from flows.config import BuildConfig
+from flows.estimates import estimate_build
+from flows.pipeline import build
+from flows.planner import Plan
+from hw.host.errors import UsageError
+from hw.model import Model
+from tests.builders.two_heads import frames_for, two_heads
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("network")
+    model = two_heads(seed=2, features=12, hidden=12)
+    onnx.save(model, folder / "model.onnx")
+    np.save(folder / "x.npy", frames_for(model, 200))
+    return folder
+
+
+def test_the_rest_is_folded_for_the_frames_that_go_on(network):
+    """At the same rate: fewer LUTs, a longer guaranteed interval, the mean one as asked for."""
+    whole, shared = (
+        estimate_build(network / "model.onnx", "ulx3s-85f", fps=2e6, clock_mhz=100, exit_share=share)
+        for share in (1.0, 0.25)
+    )
+    assert whole["cycles"]["interval"] <= 50
+    assert whole["exits"]["interval"] <= whole["cycles"]["interval"]
+    assert shared["cycles"]["interval"] > 50
+    assert shared["exits"]["interval"] < 60
+    rest = [layer["name"] for layer in shared["layers"] if layer["operator"] == "matrix_vector"][2:]
+    luts = [
+        sum(layer["estimated"]["lut"] for layer in made["layers"] if layer["name"] in rest) for made in (whole, shared)
+    ]
+    assert luts[1] < 0.8 * luts[0]
+    with pytest.raises(UsageError, match="is the share of frames that go on, from 0 to 1"):
+        BuildConfig("ulx3s-85f", exit_share=1.5)
+
+
+def test_layers_before_the_exit_are_as_without_a_share(network):
+    model = Model.open(network / "model.onnx")
+    tables = [
+        Plan(model, BuildConfig("ulx3s-85f", fps=1e6, clock_mhz=100, exit_share=share)).point.folding
+        for share in (1.0, 0.25)
+    ]
+    assert tables[0]["fc0"] == tables[1]["fc0"]
+    assert tables[0]["fc3"] != tables[1]["fc3"]
+
+
+def test_a_build_compares_rtl_emulator_and_cycle_model(network, tmp_path):
+    made = build(
+        network / "model.onnx", target="ulx3s-85f", out=tmp_path, fps=1e6, clock_mhz=100, exit_share=0.5,
+        frames=network / "x.npy", rtl_frames=40, stop_after="simulate",
+    )  # fmt: skip
+    report = made.report
+    assert [report.verified[engine].mismatches for engine in ("qonnx", "emulator", "rtl")] == [0, 0, 0]
+    assert report.verified["rtl"].frames == 40
+    measured = report.exits.measured
+    assert measured.frames == 200
+    assert 0.1 < measured.going_on["exit0"] < 0.9
+    assert 0 < measured.median <= measured.high <= measured.worst
+    assert 0 < measured.mean < measured.worst
+    assert measured.interval <= report.cycles.interval.estimated
+    assert report.exits.expected.going_on == 0.5
+    content = json.loads((tmp_path / "build.json").read_text())
+    assert content["exits"]["expected"]["fps"] == pytest.approx(1e8 / report.exits.expected.interval)
+    assert "frames/s if 50% go on at the exits" in made.write_report().read_text()
+
+
+@pytest.mark.slow
+def test_the_placed_netlist_of_a_network_with_an_exit(network, tmp_path):
+    report = build(
+        network / "model.onnx", target="ulx3s-12f", out=tmp_path, fps=1e5, exit_share=0.5, frames=network / "x.npy",
+        rtl_frames=16, netlist_frames=4,
+    ).report  # fmt: skip
+    assert report.verified["netlist"].mismatches == 0
+    assert report.bitstream is not None
