@@ -95,8 +95,9 @@ class Implementation:
         if self.image is None:
             return None
         (port,) = self.graph.inputs
-        outputs = {each.name: each.steps for each in self.graph.outputs}
-        formats = format_of(self.graph.edges[port.edge]), format_of(self.graph.edges[self.graph.outputs[0].edge])
+        edges = self.graph.output_edges
+        outputs = {each.name: (edges.index(each.edge), each.steps) for each in self.graph.outputs}
+        formats = format_of(self.graph.edges[port.edge]), tuple(format_of(self.graph.edges[edge]) for edge in edges)
         uart = self.image.board.uart
         link = (self.image.model, self.image.baud, uart.usb)
         return Interface(*link, port.shape, port.dtype, port.steps, *formats, outputs, self.model.meaning)

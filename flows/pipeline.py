@@ -42,7 +42,7 @@ from flows.steps.place import Place
 from flows.steps.rtl import Rtl
 from flows.steps.simulate import Simulate
 from flows.steps.synthesise import Synthesise
-from hw.boards.image import check_ports
+from hw.boards.image import check_inputs
 from hw.families import spec_of
 from hw.host.errors import BitfabricError
 from hw.host.files import make_folder, using
@@ -164,9 +164,7 @@ class _Build:
             for warning in found.fold.warnings:
                 self.steps.watch.warn(warning)
         if "synthesise" in wanted and self.plan.target.board is not None:
-            check_ports(
-                [port.name for port in self.model.graph.inputs], [port.name for port in self.model.graph.outputs]
-            )
+            check_inputs([port.name for port in self.model.graph.inputs])
         if "place" in wanted:
             self.plan.check_cells(found.fold)
         self.plan.check_clock(found.fold)

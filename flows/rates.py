@@ -9,8 +9,8 @@ from hw.ir.graph import Graph
 
 
 def of_image(design: DesignPoint, target: Target, interval: int, latency: int) -> HostLink | None:
-    """The rates of a design's image; None for a target that is no board, and for a model with several inputs or output
-    edges, of which no image can be made.
+    """The rates of a design's image; None for a target that is no board, and for a model with several inputs, of which
+    no image can be made.
 
     ``interval`` and ``latency`` are cycles of the accelerator. Raises BitfabricError where the board cannot have the
     clock.
@@ -36,7 +36,8 @@ def of_line(graph: Graph, target: Target, clock_mhz: float) -> float | None:
 
 
 def _rate(graph: Graph, target: Target, clock_mhz: float, interval: int, latency: int) -> LinkRate | None:
-    if target.board is None or len(graph.inputs) != 1 or len(graph.output_edges) != 1:
+    if target.board is None or len(graph.inputs) != 1:
         return None
-    entry, result = (format_of(graph.edges[edge]) for edge in (graph.inputs[0].edge, graph.output_edges[0]))
-    return link_rate(target, clock_mhz, entry, result, interval, latency)
+    entry = format_of(graph.edges[graph.inputs[0].edge])
+    octets = sum(format_of(graph.edges[edge]).octets for edge in graph.output_edges)
+    return link_rate(target, clock_mhz, entry, octets, interval, latency)

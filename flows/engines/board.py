@@ -25,8 +25,8 @@ def _run(made: Implementation, x: np.ndarray, options: RunOptions) -> Batch:
     ((_, frames),) = made.graph.encode(x).items()
     transport = open_port(options.port, rate) if options.port else find_port(rate, link.model, link.usb)
     try:
-        driver = Driver(transport, link.input_format, link.output_format, link.model)
-        results = {made.graph.outputs[0].edge: driver.run(frames, options.progress)}
+        driver = Driver(transport, link.input_format, link.output_formats, link.model)
+        results = dict(zip(made.graph.output_edges, driver.run(frames, options.progress), strict=True))
         if options.counters is not None:
             options.counters.update(driver.status().counters | {"resent": driver.session.resent})
     finally:

@@ -26,9 +26,9 @@ def run_netlist(made: Implementation, file: Path, ints: EdgeBatch) -> EdgeBatch:
         return simulate(graph, design, ints)[0]
     ((edge, frames),) = ints.items()
     with VirtualBoard(image, netlist.design(file, made.family)) as line:
-        output = graph.outputs[0].edge
-        driver = Driver(line, format_of(graph.edges[edge]), format_of(graph.edges[output]), image.model)
-        return {output: driver.run(frames)}
+        formats = [format_of(graph.edges[output]) for output in graph.output_edges]
+        driver = Driver(line, format_of(graph.edges[edge]), formats, image.model)
+        return dict(zip(graph.output_edges, driver.run(frames), strict=True))
 
 
 def _available(made: Implementation) -> str | None:

@@ -89,38 +89,38 @@ def format_of(stream: Stream) -> Format:
     return Format(stream.shape, stream.dtype.bitwidth(), kind)
 
 
-def slots(input_format: Format, output_format: Format, divisor: int, interval: int | None) -> int:
+def slots(input_format: Format, output_octets: int, divisor: int, interval: int | None) -> int:
     """Number of frames that may be in flight.
 
     The input buffer holds two. More frames in flight hide the latency of a USB adapter. They are possible where the
     accelerator is faster than the line, and a result takes less time on the line than a frame even if every octet of
-    the result is escaped. ``interval``: cycles per frame, None where it is unknown.
+    the result is escaped. ``output_octets``: those of a frame of every output. ``interval``: cycles per frame, None
+    where it is unknown.
     """
     line = (input_format.octets + MESSAGE_OCTETS) * OCTET_BITS * divisor
-    results = 2 * output_format.octets + MESSAGE_OCTETS <= input_format.octets + MESSAGE_OCTETS
+    results = 2 * output_octets + MESSAGE_OCTETS <= input_format.octets + MESSAGE_OCTETS
     return MANY if interval is not None and interval <= line and results else FEW
 
 
-def check_ports(inputs: Collection[str], outputs: Collection[str]) -> None:
-    """Raise BitfabricError for names of inputs or of outputs that a board's host link cannot carry."""
-    for what, names in (("input", inputs), ("output", outputs)):
-        if len(names) != 1:
-            raise BitfabricError(
-                f"the model has {len(names)} {what}s ({', '.join(names)}), and the host link of a board carries one "
-                f"{what}; end with --stop-after simulate, or build for the board's device"
-            )
+def check_inputs(names: Collection[str]) -> None:
+    """Raise BitfabricError for names of inputs that a board's host link cannot carry."""
+    if len(names) != 1:
+        raise BitfabricError(
+            f"the model has {len(names)} inputs ({', '.join(names)}), and the host link of a board carries one "
+            "input; end with --stop-after simulate, or build for the board's device"
+        )
 
 
 def image(
     accelerator: RtlDesign, target: Target, clock_mhz: float, model_hash: int, interval: int | None = None
 ) -> Image:
-    """The image of an accelerator with one input and one output stream, at the fastest clock up to ``clock_mhz``.
+    """The image of an accelerator with one input stream, at the fastest clock up to ``clock_mhz``.
 
     ``target`` must be a board. ``model_hash`` has 64 bits; the driver recognises the image by it. ``interval``: cycles
-    per frame of the accelerator, where it is known. Raises BitfabricError where the design has more streams, and
+    per frame of the accelerator, where it is known. Raises BitfabricError where the design has more inputs, and
     UsageError where the PLL cannot make ``clock_mhz`` from the clock of the board.
     """
-    check_ports(accelerator.inputs, accelerator.outputs)
+    check_inputs(accelerator.inputs)
     if not 0 <= model_hash < 1 << 64:
         raise ValueError("a model hash has 64 bits")
     board, family = target.board, target.device.family
@@ -128,16 +128,19 @@ def image(
         raise ValueError(f"{target.name} is no board")
     pll = solve(board.clock.mhz, clock_mhz, target.device)
     baud, divisor = baud_rate(pll.mhz * 1e6, board.uart.max_baud)
-    (entry,), (result,) = accelerator.inputs.values(), accelerator.outputs.values()
+    (entry,), results = accelerator.inputs.values(), list(accelerator.outputs.values())
+    octets = sum(format_of(result).octets for result in results)
     parameters: dict[str, int | str] = {
         "DIVISOR": divisor,
         "IN_WIDTH": entry.width,
         "IN_BEATS": entry.beats,
-        "OUT_WIDTH": result.width,
-        "OUT_BEATS": result.beats,
+        "OUTS": len(results),
+        "OUT_WIDTH": _words([result.width for result in results]),
+        "OUT_BEATS": _words([result.beats for result in results]),
+        "OUT_BITS": sum(result.width for result in results),
         "MODEL": f"64'h{model_hash:016x}",
         "CLOCK_HZ": round(pll.mhz * 1e6),
-        "SLOTS": slots(format_of(entry), format_of(result), divisor, interval),
+        "SLOTS": slots(format_of(entry), octets, divisor, interval),
         "PARITY": int(accelerator.parity),
     }
     shell = files("hw.boards").joinpath("shell")
@@ -148,9 +151,19 @@ def image(
     return Image(RtlDesign(TOP, {}, {}, sources), accelerator, board, _pins(board), pll, baud, divisor, model_hash)
 
 
+def _words(numbers: list[int]) -> str:
+    """A parameter of 32-bit words, the first in the low bits."""
+    return "{" + ", ".join(f"32'd{number}" for number in reversed(numbers)) + "}"
+
+
 def _top(accelerator: RtlDesign, device: Device, board: Board, pll: Pll, parameters: Mapping[str, int | str]) -> str:
     ((s, entry),) = accelerator.inputs.items()
-    ((m, result),) = accelerator.outputs.items()
+    results, place = accelerator.outputs, 0
+    connected: list[str] = []
+    for index, (m, result) in enumerate(results.items()):
+        connected += [f".{m}_valid(m_valid[{index}])", f".{m}_ready(m_ready[{index}])"]
+        connected.append(f".{m}_data (m_data[{place + result.width - 1}:{place}])")
+        place += result.width
     ports = ["input  wire logic clk_board", "input  wire logic uart_rx", "output      logic uart_tx"]
     if board.reset:
         ports.append("input  wire logic reset")
@@ -164,6 +177,7 @@ def _top(accelerator: RtlDesign, device: Device, board: Board, pll: Pll, paramet
         tail += f"  assign led = {dark}{len(board.leds)}'({{faulty, busy, !rst}});\n"
     parity_error = ",\n      .parity_error" if accelerator.parity else ""
     tail += "" if accelerator.parity else "  assign parity_error = 1'b0;\n"
+    outputs = ",\n      ".join(connected)
     settings = ",\n".join(f"      .{key}({value})" for key, value in parameters.items())
     listed = ",\n    ".join(ports)
     return f"""\
@@ -182,9 +196,10 @@ module {TOP} (
       .rst
   );
 
-  logic s_valid, s_ready, m_valid, m_ready;
+  logic s_valid, s_ready;
   logic [{entry.width - 1}:0] s_data;
-  logic [{result.width - 1}:0] m_data;
+  logic [{len(results) - 1}:0] m_valid, m_ready;
+  logic [{place - 1}:0] m_data;
   logic parity_error, busy, faulty;
   bf_link #(
 {settings}
@@ -209,9 +224,7 @@ module {TOP} (
       .{s}_valid(s_valid),
       .{s}_ready(s_ready),
       .{s}_data (s_data),
-      .{m}_valid(m_valid),
-      .{m}_ready(m_ready),
-      .{m}_data (m_data){parity_error}
+      {outputs}{parity_error}
   );
 {tail}endmodule
 """

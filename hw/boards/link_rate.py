@@ -65,9 +65,10 @@ class LinkRate:
 
 
 def link_rate(
-    target: Target, clock_mhz: float, input_format: Format, output_format: Format, interval: int, latency: int
+    target: Target, clock_mhz: float, input_format: Format, output_octets: int, interval: int, latency: int
 ) -> LinkRate:
-    """The limits of the image for ``target``, which must be a board, with these frames on its link.
+    """The limits of the image for ``target``, which must be a board, with these frames on its link. A result has
+    ``output_octets``, those of a frame of every output.
 
     Raises UsageError where the PLL cannot make ``clock_mhz`` from the clock of the board.
     """
@@ -80,8 +81,8 @@ def link_rate(
         divisor,
         mhz,
         line_octets(input_format.octets),
-        line_octets(output_format.octets),
-        slots(input_format, output_format, divisor, interval),
+        line_octets(output_octets),
+        slots(input_format, output_octets, divisor, interval),
         interval,
         latency,
     )

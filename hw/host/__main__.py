@@ -69,7 +69,7 @@ def main() -> None:
         baud = options.baud or interface.baud
         ints = interface.encode(load_frames(Path(options.frames), interface.shape, interface.meaning.feature_names))
         transport = open_port(options.port, baud) if options.port else find_port(baud, interface.model, interface.usb)
-        driver = Driver(transport, interface.input_format, interface.output_format, interface.model)
+        driver = Driver(transport, interface.input_format, interface.output_formats, interface.model)
         started = time.monotonic()
         outputs = interface.decode(driver.run(ints, progress))
         counters = driver.status().counters

@@ -1,5 +1,6 @@
 """What a driver knows of a model: its image, its frames, and the host's steps; to and from JSON."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +21,9 @@ class Interface:
 
     ``model`` is the image's hash, ``baud`` the link's rate, and ``usb`` the USB ids of the board's serial port
     (``vendor:product``), None where it has none of its own. ``shape`` (without the batch) and ``dtype`` are those of
-    the model's own frames. ``preprocess`` converts frames to integers of ``input_format``; ``postprocess``, by name of
-    the model's output, converts integers of ``output_format`` to that output. ``meaning`` says what both mean.
+    the model's own frames. ``preprocess`` converts frames to integers of ``input_format``. The image has an output for
+    each of ``output_formats``; ``postprocess``, by name of the model's output, is the number of the output that it is
+    computed from, and the steps that convert its integers. ``meaning`` says what both mean.
     """
 
     model: int
@@ -31,8 +33,8 @@ class Interface:
     dtype: str
     preprocess: tuple[HostStep, ...]
     input_format: Format
-    output_format: Format
-    postprocess: dict[str, tuple[HostStep, ...]]
+    output_formats: tuple[Format, ...]
+    postprocess: dict[str, tuple[int, tuple[HostStep, ...]]]
     meaning: Meaning = field(default_factory=Meaning)
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
@@ -48,9 +50,9 @@ class Interface:
             frames = frames.astype(self.dtype)
         return run(self.preprocess, frames).reshape(-1, *self.input_format.shape)
 
-    def decode(self, integers: np.ndarray) -> dict[str, np.ndarray]:
-        """Convert the accelerator's integers ``(N, *shape)`` to the model's outputs, by name."""
-        return {name: run(steps, integers) for name, steps in self.postprocess.items()}
+    def decode(self, integers: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Convert the accelerator's integers, ``(N, *shape)`` of each of its outputs, to the model's, by name."""
+        return {name: run(steps, integers[number]) for name, (number, steps) in self.postprocess.items()}
 
     def to_json(self) -> Json:
         """The interface as data for JSON."""
@@ -62,8 +64,11 @@ class Interface:
             "dtype": self.dtype,
             "preprocess": [step_to_json(each) for each in self.preprocess],
             "input_format": vars(self.input_format),
-            "output_format": vars(self.output_format),
-            "postprocess": {name: [step_to_json(each) for each in steps] for name, steps in self.postprocess.items()},
+            "output_formats": [vars(each) for each in self.output_formats],
+            "postprocess": {
+                name: {"output": number, "steps": [step_to_json(each) for each in steps]}
+                for name, (number, steps) in self.postprocess.items()
+            },
             "meaning": self.meaning.to_json(),
         }
 
@@ -78,8 +83,11 @@ class Interface:
             data["dtype"],
             tuple(map(_step_from_json, data["preprocess"])),
             _format(data["input_format"]),
-            _format(data["output_format"]),
-            {name: tuple(map(_step_from_json, steps)) for name, steps in data["postprocess"].items()},
+            tuple(map(_format, data["output_formats"])),
+            {
+                name: (each["output"], tuple(map(_step_from_json, each["steps"])))
+                for name, each in data["postprocess"].items()
+            },
             Meaning.from_json(data.get("meaning", {})),
         )
 

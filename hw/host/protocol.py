@@ -13,18 +13,19 @@ the reply has the same tag.
 type     direction  payload
 =======  =========  ====================================================================================
 ``01``   to image   none: requests the status
-``81``   to host    status: version (1), limit of frames in flight (1), hash of the model (8), octets of an
-                    input (4) and an output frame (4), clock in Hz (4), whether memories carry parity (1: 0 or 1);
+``81``   to host    status: version (1), limit of frames in flight (1), hash of the model (8), octets of the
+                    payload of ``02`` (4) and of ``82`` (4), clock in Hz (4), whether memories carry parity (1: 0 or 1);
                     counters since reset: frames (4), cycles from the first input beat to the last output beat of the
                     newest frame (4), cycles in which the accelerator did not accept an offered beat (4), messages
                     dropped (4); frames in flight (1); cycles in which words with a parity error were used (4), which
                     saturates, and is 0 without parity
 ``02``   to image   one input frame
-``82``   to host    the output frame that belongs to it
+``82``   to host    the output frame that belongs to it; of several outputs one frame of each, one after the other
 =======  =========  ====================================================================================
 
 The elements of a frame are packed without gaps, row-major, the first in the low bits of the first octet, encoded as in
-``hw.ir.stream``; the last octet is padded with zeros. So the payload does not depend on the accelerator's folding.
+``hw.ir.stream``; the last octet of each frame is padded with zeros. So the payload does not depend on the
+accelerator's folding. A result with a frame of every output keeps a message the unit of what is lost and sent again.
 
 The image drops and counts a message that is damaged, of unknown type or of wrong length, and a frame for which it has
 no free slot; it sends no reply to those. The host sends a frame again if no reply arrives in time, which is safe

@@ -1,7 +1,7 @@
 """One SystemVerilog file of a design: all modules under a prefix, with the contents of all memories inside.
 
-Memory files become constants of a package. Where a module reads one (``$readmemh``), it gets a branch for every file,
-chosen by the name that its parameters state, which copies the constant.
+Memory files become constants of a package, and the names of files in parameters become numbers. Where a module reads a
+file (``$readmemh``), it gets a branch for every file, chosen by that number, which copies the constant.
 """
 
 import re
@@ -36,7 +36,11 @@ def single_file(design: RtlDesign, top: str, prefix: str, wrapper: str, heading:
     main = design.files[f"{design.top}.sv"]
     contents = {name: text.split() for name, text in design.files.items() if name.endswith(".hex")}
     package = f"{prefix}memories"
-    parts = [_with_memories(name, text, main, contents, package) for name, text in sources.items()]
+    stems = {stem: index for index, stem in enumerate(dict.fromkeys(re.findall(r'\("(\w+(?:\.hex)?)"\)', main)))}
+    parts = [_with_memories(name, text, stems, contents, package) for name, text in sources.items()]
+    for stem, number in stems.items() if contents else ():
+        if any(file == stem or re.fullmatch(rf"{stem}\d+\.hex", file) for file in contents):
+            main = main.replace(f'("{stem}")', f"(32'd{number})")
     whole = "\n".join([*parts, main, wrapper])
     names = sorted(set(_MODULE.findall(whole)) - {top}, key=len, reverse=True)
     whole = re.sub(rf"\b({'|'.join(names)})\b", rf"{prefix}\1", whole)
@@ -60,10 +64,12 @@ def _constant(file: str) -> str:
     return file.removesuffix(".hex")
 
 
-def _with_memories(name: str, text: str, main: str, contents: Mapping[str, list[str]], package: str) -> str:
-    """A source with the reading of memory files replaced."""
+def _with_memories(
+    name: str, text: str, stems: Mapping[str, int], contents: Mapping[str, list[str]], package: str
+) -> str:
+    """A source with the reading of memory files replaced; ``stems``: file, or stem of files -> its number."""
     for pattern, names in _READS:
-        text = pattern.sub(_branches(names, main, contents, package).replace("\\", r"\\"), text)
+        text = pattern.sub(_branches(names, stems, contents, package).replace("\\", r"\\"), text)
     # Icarus 11 does not pass on a continuous assignment from a memory's word that an initial block has written.
     text = text.replace("assign data = mem[0];", "always_comb data = mem[0];")
     if re.search(r"\$readmem\w*\(", text):
@@ -74,17 +80,19 @@ def _with_memories(name: str, text: str, main: str, contents: Mapping[str, list[
     return text
 
 
-def _branches(names: tuple[str, str, str, str], main: str, contents: Mapping[str, list[str]], package: str) -> str:
+def _branches(
+    names: tuple[str, str, str, str], stems: Mapping[str, int], contents: Mapping[str, list[str]], package: str
+) -> str:
     """A generate branch for every memory file: it copies the constant to ``mem``."""
     stem, number, words, bits = names
     found = []
     for index, (file, lines) in enumerate(contents.items()):
-        conditions = [f'{stem} == "{file}" && {number} < 0'] if stem == "FILE" and f'"{file}"' in main else []
+        conditions = [f"{stem} == 32'd{stems[file]} && {number} < 0"] if stem == "FILE" and file in stems else []
         digits = re.search(r"\d+$", _constant(file))
         for length in range(1, len(digits[0]) + 1) if digits else ():
             base, count = _constant(file)[:-length], _constant(file)[-length:]
-            if f'"{base}"' in main and str(int(count)) == count:
-                conditions.append(f'{stem} == "{base}" && {number} == {count}')
+            if base in stems and str(int(count)) == count:
+                conditions.append(f"{stem} == 32'd{stems[base]} && {number} == {count}")
         if conditions:
             size = 4 * len(lines[0])
             found.append(

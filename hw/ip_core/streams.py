@@ -50,7 +50,7 @@ class AxiStream:
 
     def words(self, frames: np.ndarray) -> list[str]:
         """Integer frames ``(N, *shape)`` as the hexadecimal TDATA of each beat."""
-        beats = self.stream.pack(frames)
+        beats = self.stream.pack(np.ascontiguousarray(frames))
         octets = np.ascontiguousarray(beats).view(np.uint8)[:, : self.octets]
         return [bytes(row[::-1]).hex() for row in octets]
 

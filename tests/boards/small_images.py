@@ -2,14 +2,18 @@
 
 from functools import cache
 
+import numpy as np
 from qonnx.core.datatype import DataType
 
 from hw.boards.image import Image, format_of, image
 from hw.boards.targets import find_target
 from hw.families.ecp5 import ECP5
 from hw.host.packing import Format
+from hw.ir.graph import Graph, Node, Port
 from hw.ir.stream import Stream
 from hw.kernels.fifo.kernel import Fifo
+from hw.kernels.fork.kernel import Fork
+from hw.kernels.threshold.kernel import Threshold
 from hw.kernels.width_converter.kernel import WidthConverter
 from hw.rtl.design import generate
 from tests.boards.faulty_line import MODEL
@@ -25,6 +29,22 @@ def small_image(bits: int = 5, channels: int = 12, lanes: int = 4, out_lanes: in
     kernel = Fifo(stream, 8) if lanes == out_lanes else WidthConverter(stream, out_lanes)
     design = image(generate(alone(kernel), ECP5), find_target("ulx3s-85f"), 75, MODEL)
     return design, stream, format_of(stream)
+
+
+@cache
+def several_outputs() -> tuple[Image, Graph]:
+    """An image whose input leaves it three times: in beats of 4, whole, and as two bits of each element."""
+    stream = Stream((12,), DataType["INT5"], 4)
+    limits = np.repeat([[-8, 0, 9]], 12, axis=0)
+    coarse = Threshold(limits, np.zeros(12, bool), stream.dtype, DataType["UINT2"], pe=4)
+    nodes = (
+        Node("copies", Fork((12,), stream.dtype, 3, 4), ("x",), ("a", "b", "c")),
+        Node("whole", WidthConverter(stream, 12), ("b",), ("d",)),
+        Node("coarse", coarse, ("c",), ("e",)),
+    )
+    ports = tuple(Port(edge, edge, (12,), "int") for edge in ("a", "d", "e"))
+    graph = Graph(nodes, (Port("x", "x", (12,), "INT5"),), ports)
+    return image(generate(graph, ECP5), find_target("ulx3s-85f"), 75, MODEL), graph
 
 
 STRETCH = """

@@ -78,9 +78,9 @@ def test_the_placed_image_computes_what_the_accelerator_computes(built: Built) -
     frames = random_frames(design.accelerator.inputs["s"], 8, np.random.default_rng(0))
     below = synthesis.netlist if built.family == GOWIN else placement.netlist
     with VirtualBoard(design, netlist.design(below, built.family)) as board:
-        streams = design.accelerator.inputs["s"], design.accelerator.outputs["m"]
-        link = Driver(board, *map(format_of, streams), MODEL, timeout=0.001)
-        np.testing.assert_array_equal(link.run(frames), frames)
+        entry, result = format_of(design.accelerator.inputs["s"]), format_of(design.accelerator.outputs["m"])
+        link = Driver(board, entry, [result], MODEL, timeout=0.001)
+        np.testing.assert_array_equal(link.run(frames)[0], frames)
         status = link.status()
     hertz = round(design.clock_mhz * 1e6)
     assert (status.frames, status.errors, status.clock_hz, status.model) == (8, 0, hertz, MODEL)

@@ -130,7 +130,7 @@ def test_the_rate_of_the_host_link_stands_beside_that_of_the_core(small, simulat
     clocks = []
     with VirtualBoard(simulated.image) as board:
         interface = simulated.implementation.interface()
-        driver = Driver(board, interface.input_format, interface.output_format, interface.model, timeout=0.001)
+        driver = Driver(board, interface.input_format, interface.output_formats, interface.model, timeout=0.001)
         frames = interface.encode(x)
         for some in (frames, np.concatenate([frames, frames])):
             before = board.clocks

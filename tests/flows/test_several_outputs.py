@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from flows import build
 from flows.cli.main import app
-from hw.host.errors import BitfabricError
+from hw.boards.virtual import VirtualBoard
+from hw.host.driver import Driver
+from hw.host.interface import Interface
 from quant import export
 
 SHAPE = (2, 4, 4)
@@ -89,13 +91,27 @@ def test_an_autoencoder(tmp_path):
     assert "classes" not in command(*given)["text"]  # of images
 
 
-def test_a_board_is_refused_before_anything_takes_time(tmp_path):
-    exported(Detector(), tmp_path)
-    words = r"2 outputs \(global_out, global_out_1\).* carries one output.*--stop-after"
-    with pytest.raises(BitfabricError, match=words):
-        build(tmp_path / "model.onnx", "ulx3s-85f", tmp_path / "build")
-    assert not (tmp_path / "build" / "emulate").exists()
-    build(tmp_path / "model.onnx", "ulx3s-85f", tmp_path / "build", stop_after="emulate")
+def test_detection_heads_behind_the_link_of_a_board(tmp_path):
+    """A result on the link has a frame of each head; the driver's interface says what belongs to which."""
+    _, x = exported(Detector(), tmp_path)
+    made = build(tmp_path / "model.onnx", "ulx3s-85f", tmp_path / "build", stop_after="rtl")
+    interface = Interface.from_json(json.loads(json.dumps(made.implementation.interface().to_json())))
+    assert [form.shape for form in interface.output_formats] == [(4, 4, 4), (2, 2, 2)]
+    with VirtualBoard(made.image) as board:
+        driver = Driver(board, interface.input_format, interface.output_formats, interface.model, timeout=0.001)
+        found = interface.decode(driver.run(interface.encode(x[:6])))
+        assert driver.status().frames == 6
+    for name, right in made.run(x[:6]).items():
+        np.testing.assert_array_equal(found[name], right)
+    assert made.report.host_link.output_octets > 0
     text = command("run", tmp_path / "build", "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npz")["text"]
     assert "global_out (40, 4, 4, 4) global_out_1 (40, 2, 2, 2)" in text
     assert "classes" not in text
+
+
+@pytest.mark.slow
+def test_detection_heads_placed_for_a_board(tmp_path):
+    exported(Detector(), tmp_path)
+    made = build(tmp_path / "model.onnx", "ulx3s-12f", tmp_path / "build", netlist_frames=3, rtl_frames=3)
+    checked = made.report.verified["netlist"]
+    assert (checked.stage, checked.frames, checked.mismatches, checked.elements) == ("placed", 3, 0, 3 * (64 + 8))

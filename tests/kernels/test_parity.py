@@ -215,18 +215,18 @@ def test_an_image_tells_of_wrong_words_on_the_link(tmp_path: Path, monkeypatch: 
     made = image(generate(alone(kernel), ECP5), find_target("ulx3s-85f"), 75, 5)
     verilator.lint(made.design)
     frames = random_frames(kernel.inputs()[0], 6, rng)
-    forms = format_of(kernel.inputs()[0]), format_of(kernel.outputs()[0])
+    forms = format_of(kernel.inputs()[0]), [format_of(kernel.outputs()[0])]
     with VirtualBoard(made) as board:
         built = Path(board._process.args[0]).parent
         link = Driver(board, *forms, 5, timeout=0.001)
-        np.testing.assert_array_equal(link.run(frames), kernel.execute(frames)[0])
+        np.testing.assert_array_equal(link.run(frames)[0], kernel.execute(frames)[0])
         counters = link.status().counters
         assert (counters["frames"], counters["parity_errors"]) == (6, 0)
     folder = flipped(built, tmp_path / "board", "u0_dut_weights0.hex", 100, 3)
     monkeypatch.setattr(virtual, "executable", lambda *given: folder)
     with VirtualBoard(made) as board:
         link = Driver(board, *forms, 5, timeout=0.001)
-        assert np.any(link.run(frames) != kernel.execute(frames)[0])
+        assert np.any(link.run(frames)[0] != kernel.execute(frames)[0])
         assert link.status().counters["parity_errors"] == 6 * 2
 
 

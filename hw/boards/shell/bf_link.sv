@@ -1,18 +1,20 @@
-// Host link: framed messages over a UART on one side, the accelerator's streams on the other. hw/host/protocol.py
-// describes the messages. A message that is damaged, of unknown type, of the wrong length, or without room for its
+// Host link: framed messages over a UART on one side, the accelerator's streams on the other: one input and OUTS outputs,
+// whose frames a result holds one after the other. hw/host/protocol.py describes the messages. A message that is damaged, of unknown type, of the wrong length, or without room for its
 // frame is dropped and counted; nothing of it enters the accelerator.
 `default_nettype none
 
 module bf_link #(
-    parameter int          DIVISOR   = 32,  // clocks a bit
-    parameter int          IN_WIDTH  = 8,   // bits of an input beat
-    parameter int          IN_BEATS  = 8,   // beats of an input frame
-    parameter int          OUT_WIDTH = 8,   // bits of an output beat
-    parameter int          OUT_BEATS = 8,   // beats of an output frame
-    parameter logic [63:0] MODEL     = '0,  // hash of the model
-    parameter int          CLOCK_HZ  = 0,
-    parameter int          SLOTS     = 2,   // frames that the host may have under way
-    parameter int          PARITY    = 0    // 1: memories carry parity
+    parameter int                 DIVISOR   = 32,             // clocks a bit
+    parameter int                 IN_WIDTH  = 8,              // bits of an input beat
+    parameter int                 IN_BEATS  = 8,              // beats of an input frame
+    parameter int                 OUTS      = 1,              // outputs
+    parameter logic [32*OUTS-1:0] OUT_WIDTH = {OUTS{32'd8}},  // of each: bits of a beat
+    parameter logic [32*OUTS-1:0] OUT_BEATS = {OUTS{32'd8}},  // of each: beats of a frame
+    parameter int                 OUT_BITS  = 8 * OUTS,       // sum of OUT_WIDTH
+    parameter logic [       63:0] MODEL     = '0,             // hash of the model
+    parameter int                 CLOCK_HZ  = 0,
+    parameter int                 SLOTS     = 2,              // frames that the host may have under way
+    parameter int                 PARITY    = 0               // 1: memories carry parity
 ) (
     input  wire logic                 clk,
     input  wire logic                 rst,
@@ -21,15 +23,23 @@ module bf_link #(
     output      logic                 s_valid,  // to the accelerator
     input  wire logic                 s_ready,
     output      logic [ IN_WIDTH-1:0] s_data,
-    input  wire logic                 m_valid,  // from the accelerator
-    output      logic                 m_ready,
-    input  wire logic [OUT_WIDTH-1:0] m_data,
+    input  wire logic [     OUTS-1:0] m_valid,  // from the accelerator
+    output      logic [     OUTS-1:0] m_ready,
+    input  wire logic [ OUT_BITS-1:0] m_data,   // the first output in the low bits
     input  wire logic                 parity_error,
     output      logic                 busy,     // frames are under way
     output      logic                 faulty    // a message was dropped since reset
 );
   localparam int IN_OCTETS = (IN_BEATS * IN_WIDTH + 7) / 8;
-  localparam int OUT_OCTETS = (OUT_BEATS * OUT_WIDTH + 7) / 8;
+  function automatic int below(input int output_port);  // bits of a beat of the outputs before this one
+    below = 0;
+    for (int i = 0; i < output_port; i++) below += int'(OUT_WIDTH[32*i+:32]);
+  endfunction
+  function automatic int octets();  // of a frame of every output
+    octets = 0;
+    for (int i = 0; i < OUTS; i++) octets += (int'(OUT_BEATS[32*i+:32]) * int'(OUT_WIDTH[32*i+:32]) + 7) / 8;
+  endfunction
+  localparam int OUT_OCTETS = octets();
   localparam int HEADER = 3, CRC = 4;
   localparam int LENGTH = $clog2(HEADER + IN_OCTETS + CRC + 2);
   localparam int FLIGHT = 3;  // log2 of the frames under way at a time
@@ -104,22 +114,59 @@ module bf_link #(
       .m_ready(s_ready),
       .m_data (s_data)
   );
-  bf_frame_out #(
-      .WIDTH(OUT_WIDTH),
-      .BEATS(OUT_BEATS)
-  ) buffer_out (
-      .clk,
-      .rst,
-      .s_valid(m_valid),
-      .s_ready(m_ready),
-      .s_data (m_data),
-      .finished,
-      .some,
-      .m_valid(result_valid),
-      .m_ready(result_ready),
-      .m_data (result),
-      .m_last (result_last)
-  );
+  localparam int TURN = OUTS > 1 ? $clog2(OUTS) : 1;
+  logic [TURN-1:0] turn;  // the output that is sent
+  logic [OUTS-1:0] each_finished, each_some, each_valid, each_ready, each_last;
+  logic [OUTS-1:0][7:0] each_data;
+  for (genvar i = 0; i < OUTS; i++) begin : g_output
+    localparam int WIDTH = int'(OUT_WIDTH[32*i+:32]);
+    bf_frame_out #(
+        .WIDTH(WIDTH),
+        .BEATS(int'(OUT_BEATS[32*i+:32]))
+    ) buffer_out (
+        .clk,
+        .rst,
+        .s_valid (m_valid[i]),
+        .s_ready (m_ready[i]),
+        .s_data  (m_data[below(i)+:WIDTH]),
+        .finished(each_finished[i]),
+        .some    (each_some[i]),
+        .m_valid (each_valid[i]),
+        .m_ready (each_ready[i]),
+        .m_data  (each_data[i]),
+        .m_last  (each_last[i])
+    );
+  end
+  assign some = &each_some;
+  if (OUTS == 1) begin : g_one
+    assign turn         = '0;
+    assign each_ready   = result_ready;
+    assign finished     = each_finished[0];
+    assign result_valid = each_valid[0];
+    assign result       = each_data[0];
+    assign result_last  = each_last[0];
+  end else begin : g_several
+    // A result is finished when its frame has left every output. An output is at most two frames ahead of another one.
+    logic [OUTS-1:0] there;
+    for (genvar i = 0; i < OUTS; i++) begin : g_ahead
+      logic [1:0] ahead;
+      assign there[i] = each_finished[i] || ahead != '0;
+      always_ff @(posedge clk) begin
+        if (rst) ahead <= '0;
+        else if (each_finished[i] && !finished) ahead <= ahead + 2'd1;
+        else if (finished && !each_finished[i]) ahead <= ahead - 2'd1;
+      end
+      assign each_ready[i] = result_ready && turn == TURN'(i);
+    end
+    assign finished     = &there;
+    assign result_valid = each_valid[turn];
+    assign result       = each_data[turn];
+    assign result_last  = each_last[turn] && turn == TURN'(OUTS - 1);
+    always_ff @(posedge clk) begin
+      if (rst) turn <= '0;
+      else if (result_valid && result_ready && each_last[turn]) turn <= result_last ? '0 : turn + TURN'(1);
+    end
+  end
   logic [15:0] tags[1 << FLIGHT];
   logic [31:0] times[1 << FLIGHT];
   logic [FLIGHT-1:0] tag_in, tag_out, time_in, time_out;

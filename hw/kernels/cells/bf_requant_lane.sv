@@ -99,7 +99,9 @@ module bf_requant_lane #(
     localparam int COUNT = (TERMS + (1 << level) - 1) >> level;
     logic signed [SUM_BITS-1:0] value[COUNT];
     if (level == 0) begin : g_terms
-      assign value = term;
+      for (genvar i = 0; i < COUNT; i++) begin : g_term
+        assign value[i] = term[i];
+      end
     end else begin : g_add
       localparam int BELOW = (TERMS + (1 << (level - 1)) - 1) >> (level - 1);
       for (genvar i = 0; i < COUNT; i++) begin : g_node
