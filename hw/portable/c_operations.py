@@ -198,6 +198,29 @@ def _arg_max(op: Operation, f: str, streams: Sequence[Stream], out: Stream) -> L
     yield "}"
 
 
+def _margin(op: Operation, f: str, streams: Sequence[Stream], out: Stream) -> Lines:
+    yield "int64_t first = x[0], second = INT64_MIN;"
+    yield f"for (int c = 1; c < {op.numbers['classes']}; c++) {{"
+    yield "    if (x[c] > first) {"
+    yield "        second = first;"
+    yield "        first = x[c];"
+    yield "    } else if (x[c] > second)"
+    yield "        second = x[c];"
+    yield "}"
+    yield f"y[0] = first - second >= {op.numbers['threshold']};"
+
+
+def _exit(op: Operation, f: str, streams: Sequence[Stream], out: Stream) -> Lines:
+    yield "(void)a0; /* every layer is computed for every frame; `merge` chooses */"
+    yield f"for (int i = 0; i < {op.numbers['size']}; i++)"
+    yield "    y[i] = a1[i];"
+
+
+def _merge(op: Operation, f: str, streams: Sequence[Stream], out: Stream) -> Lines:
+    yield f"for (int i = 0; i < {op.numbers['size']}; i++)"
+    yield f"    y[i] = ({c_type(out)})(a0[0] == 1 ? a1[i] : a2[i]);"
+
+
 def _thermometer(op: Operation, f: str, streams: Sequence[Stream], out: Stream) -> Lines:
     bits = op.arrays["features"].size
     yield f"for (int r = 0; r < {op.numbers['rows']}; r++)"
@@ -233,6 +256,6 @@ WRITERS: Mapping[str, Callable[[Operation, str, Sequence[Stream], Stream], Lines
     "matrix_vector": _matrix_vector, "depthwise": _depthwise, "sliding_window": _sliding_window,
     "threshold": _threshold, "requant": _requant, "table": _table, "pool": _pool, "add": _add, "concat": _concat,
     "gather": _gather, "arg_max": _arg_max, "thermometer": _thermometer, "lookup_layer": _lookup_layer,
-    "popcount_class": _popcount_class,
+    "popcount_class": _popcount_class, "margin": _margin, "exit": _exit, "merge": _merge,
 })  # fmt: skip
 """Operation -> the lines of its body, from: the operation, the prefix of its constants, its inputs, its output."""

@@ -22,9 +22,12 @@ from hw.kernels.add.kernel import Add
 from hw.kernels.arg_max.kernel import ArgMax
 from hw.kernels.concat.kernel import Concat
 from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.exit.kernel import Exit
 from hw.kernels.lookup_layer.kernel import LookupLayer
+from hw.kernels.margin.kernel import Margin
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.max_pool.kernel import MaxPool
+from hw.kernels.merge.kernel import Merge
 from hw.kernels.popcount_class.kernel import PopcountClass
 from hw.kernels.reorder.kernel import Reorder
 from hw.kernels.requant.kernel import Requant
@@ -71,8 +74,8 @@ def operations(graph: Graph) -> list[Operation]:
         write = _WRITERS.get(kernel.op)
         if write is None:
             raise BitfabricError(
-                f"{node.title} is a {kernel.op}, which export-c does not write; export the core (export-ip), or leave "
-                "the layer out of the model"
+                f"{node.title} is computed by {kernel.op}, which export-c does not write; export the core (export-ip), "
+                "or leave the layer out of the model"
             )
         numbers, arrays = write(kernel)
         found.append(Operation(node.name, _NAMES.get(kernel.op, kernel.op), node.inputs, node.outputs, numbers, arrays))
@@ -193,6 +196,15 @@ def _arg_max(kernel: ArgMax) -> tuple[Numbers, Arrays]:
     return {"rows": _rows(kernel), "classes": kernel.classes}, {}
 
 
+def _margin(kernel: Margin) -> tuple[Numbers, Arrays]:
+    return {"classes": kernel.classes, "threshold": kernel.threshold}, {}
+
+
+def _exit(kernel: Exit | Merge) -> tuple[Numbers, Arrays]:
+    """Every layer is computed for every frame; the verdict chooses between the two results."""
+    return {"size": prod(kernel.shape)}, {}
+
+
 def _thermometer(kernel: Thermometer) -> tuple[Numbers, Arrays]:
     numbers = {"rows": _rows(kernel), "channels": kernel.channels}
     return numbers, {"features": np.asarray(kernel.features), "levels": np.asarray(kernel.levels)}
@@ -214,7 +226,7 @@ _WRITERS: Mapping[str, Callable[[Any], tuple[Numbers, Arrays]]] = MappingProxyTy
     "add": _add, "concat": _concat, "fork": _same, "fifo": _same, "width_converter": _same,
     "upsample": _moved, "select": _moved, "reorder": _moved,
     "arg_max": _arg_max, "thermometer": _thermometer, "lookup_layer": _lookup_layer,
-    "popcount_class": _popcount_class,
+    "popcount_class": _popcount_class, "margin": _margin, "exit": _exit, "merge": _exit,
 })  # fmt: skip
 _NAMES: Mapping[str, str] = MappingProxyType({
     "max_pool": "pool", "accumulate_pool": "pool", "upsample": "gather", "select": "gather", "reorder": "gather",

@@ -127,6 +127,19 @@ def arg_max(op, c, x):
     return (x.reshape(len(x), op["rows"], -1).argmax(axis=2),)
 
 
+def margin(op, c, x):
+    ordered = np.sort(x, axis=1)
+    return ((ordered[:, -1:] - ordered[:, -2:-1] >= op["threshold"]).astype(np.int64),)
+
+
+def exit(op, c, verdict, x):
+    return (x,)
+
+
+def merge(op, c, verdict, early, late):
+    return (np.where(verdict == 1, early, late),)
+
+
 def thermometer(op, c, x):
     return ((x.reshape(len(x), op["rows"], -1)[..., c["features"]] >= c["levels"]).astype(np.int64),)
 
@@ -150,6 +163,6 @@ OPERATIONS = {
     each.__name__: each
     for each in (
         matrix_vector, depthwise, sliding_window, threshold, requant, table, pool, add, concat, same, gather, arg_max,
-        thermometer, lookup_layer, popcount_class,
+        thermometer, lookup_layer, popcount_class, margin, exit, merge,
     )
 }  # fmt: skip

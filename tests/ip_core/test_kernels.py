@@ -18,10 +18,12 @@ from tests.kernels.kernel_bench import alone, random_frames
 NOT_BY_ICARUS = {("requant", "parity"), ("sliding_window", "serial")}
 """Cases that Icarus 11 does not compute, and Verilator does."""
 QUICK = ("lookup_network", "threshold")
+BY_VERDICT = ("exit", "merge")
+"""Kernels that by themselves give, or take, not one frame for each frame."""
 
 
 @pytest.mark.parametrize("op", [
-    pytest.param(op, marks=[] if op in QUICK else [pytest.mark.slow]) for op in kernels.names()
+    pytest.param(op, marks=[] if op in QUICK else [pytest.mark.slow]) for op in kernels.names() if op not in BY_VERDICT
 ])  # fmt: skip
 def test_the_core_of_a_kernel_gives_what_the_kernel_gives(op, tmp_path):
     if shutil.which("iverilog") is None:

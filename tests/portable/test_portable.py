@@ -24,7 +24,7 @@ from tests.kernels.kernel_bench import alone, random_frames
 WRITTEN = (
     "matrix_vector", "depthwise", "sliding_window", "threshold", "requant", "table", "max_pool", "accumulate_pool",
     "add", "concat", "fork", "upsample", "select", "reorder", "arg_max", "thermometer", "lookup_layer",
-    "popcount_class", "fifo", "width_converter",
+    "popcount_class", "fifo", "width_converter", "margin", "exit", "merge",
 )  # fmt: skip
 FRAMES = 6
 
@@ -100,7 +100,7 @@ def test_what_has_no_c_code_and_bad_names_are_refused(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="holds files that no export has written"):
         package.write("a", graph, {}, golden, tmp_path / "used")
     monkeypatch.setattr(MatrixVector, "op", "of_another_package")
-    with pytest.raises(BitfabricError, match=r"^dut is a of_another_package, which export-c does not write"):
+    with pytest.raises(BitfabricError, match=r"^dut is computed by of_another_package, which export-c does not write"):
         operations(graph)
 
 
