@@ -21,10 +21,12 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[str]], conclusion
 
 
 def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], conclusion: str) -> str:
-    """Returns the same as HTML; texts are escaped."""
+    """Returns the same as HTML; texts are escaped, and the names in the first column stay in one line."""
 
     def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+        whole = (' style="white-space:nowrap;text-align:left"', *("" for _ in cells[1:]))
+        made = (f"<{tag}{style}>{html.escape(cell)}</{tag}>" for cell, style in zip(cells, whole, strict=True))
+        return f"<tr>{''.join(made)}</tr>"
 
     body = "".join(line(row, "td") for row in rows)
     return f"<table>{line(columns, 'th')}{body}</table><p>{html.escape(conclusion)}</p>"

@@ -99,7 +99,7 @@ def train_run(
     def make(work: Path, checkpoint: Path, _key: str) -> dict[str, Any]:
         if resume and not (checkpoint / "last.ckpt").is_file():
             warnings.warn(
-                f"{folder} holds no interrupted training to resume: it starts from the beginning",
+                f"{folder} holds no interrupted training to resume: it starts from the beginning{_further(folder)}",
                 QuantWarning,
                 stacklevel=3,
             )
@@ -107,6 +107,13 @@ def train_run(
         return _train(request, config, dataset, cost, work, progress, checkpoint, resume, folder / "logs")
 
     return produce(folder, request, dataset, make)
+
+
+def _further(folder: Path) -> str:
+    """How to train on from a finished run, where there is one."""
+    if not (folder / "checkpoint.pt").is_file():
+        return ""
+    return f"; to go on from its finished run's weights, give --start {folder} and another --out"
 
 
 def source_of(data: str | os.PathLike[str], dataset: DataSet, options: Mapping[str, Any]) -> dict[str, Any]:
