@@ -1,11 +1,12 @@
-"""The command ``bitfabric sensitivity``."""
+"""The commands ``bitfabric sensitivity`` and ``bitfabric explore``."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from flows.cli.arguments import AsJson, Fps, Target, emit
+from flows.cli.arguments import AsJson, Fps, Target, emit, target_names
 
 
 def widths(option: str, text: str, *, ternary: bool) -> tuple[Any, ...]:
@@ -59,3 +60,105 @@ def sensitivity(
     from flows.cli.render_exploring import sensitivities
 
     sensitivities(result)
+
+
+def explore(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="a reference network, for example tfc-w4a4", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="STUDY/", help="folder of the study; the same command goes on")
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", "-t", help="a board or a device; `bitfabric targets` lists them",
+                     autocompletion=target_names),
+    ] = None,
+    data: Annotated[str, typer.Option(help="data set by name, or your own, as for train")] = "digits",
+    fps: Fps = None,
+    trials: Annotated[int, typer.Option(min=1, help="networks that are trained at most")] = 50,
+    search: Annotated[
+        str,
+        typer.Option(
+            help="what is chosen: bits (weights of each layer), acts (each activation), width (factor of all layers), "
+            "prune, scheme"
+        ),
+    ] = "bits,acts",
+    space: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SPACE.yaml",
+            help="choices of each, as bits: [1, 2, 4], of further options of the network (options: {name: [...]}), and "
+            "uniform: true for the same width in all layers",
+        ),
+    ] = None,
+    objective: Annotated[
+        str, typer.Option(help="accuracy, and lut, ff, bram, dsp (at --fps), fps (within --max-lut, ...) or latency")
+    ] = "accuracy,lut",
+    max_lut: Annotated[int | None, typer.Option(min=1, help="most lookup tables (default: 80 % of the device)")] = None,
+    max_bram: Annotated[int | None, typer.Option(min=1, help="most block RAMs (default: 90 %)")] = None,
+    max_dsp: Annotated[int | None, typer.Option(min=1, help="most multipliers (default: 90 %)")] = None,
+    min_accuracy: Annotated[float | None, typer.Option(help="least accuracy, as 0.97")] = None,
+    epochs: Annotated[
+        str,
+        typer.Option(help="of each training; 5,20: of 20 only what is near the front after 5"),
+    ] = "20",
+    validation: Annotated[float, typer.Option(help="share of the training set that accuracy is measured on")] = 0.1,
+    seed: Annotated[int, typer.Option(help="of the search and of the trainings")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="processes on this machine")] = 1,
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="a database instead of a journal in STUDY/, as sqlite:///study.db"),
+    ] = None,
+    join: Annotated[
+        Path | None,
+        typer.Option("--join", metavar="STUDY/", help="work on a study, from any machine that sees the folder"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Search for the networks with the best accuracy for their cost on a target.
+
+    What does not fit is told by its cost and never trained; accuracy is that on frames held out of the training set.
+
+    Example: bitfabric explore tfc-w4a4 -t ulx3s-25f --fps 100000 --search bits,acts,width --trials 40 -o study/
+    """
+    from flows.explore.settings import read_settings
+    from flows.explore.space import Space
+    from flows.explore.study import Study, work
+    from flows.explore.study import explore as searched
+    from flows.progress import working
+
+    if join is not None:
+        if model is not None or out is not None:
+            raise typer.BadParameter("--join takes the study's own model and folder: leave MODEL and -o out")
+        read_settings(join)
+        with working("trying networks"):
+            work(join, os.getpid())
+        study = Study(join)
+    else:
+        if model is None or target is None or out is None:
+            raise typer.BadParameter("explore needs MODEL, --target and -o STUDY/ (or --join STUDY/)")
+        try:
+            lengths = tuple(int(part) for part in epochs.split(","))
+        except ValueError:
+            raise typer.BadParameter(f"--epochs {epochs!r} is no list of numbers, as 5,20") from None
+        limits = {"lut": max_lut, "bram": max_bram, "dsp": max_dsp}
+        chosen = Space.of([part.strip() for part in search.split(",") if part.strip()], space)
+        with working("trying networks"):
+            study = searched(
+                model, target, out, chosen,
+                data=data, jobs=jobs, fps=fps, objectives=tuple(part.strip() for part in objective.split(",")),
+                trials=trials, epochs=lengths, validation=validation, min_accuracy=min_accuracy, seed=seed,
+                limits={name: value for name, value in limits.items() if value is not None}, storage=storage,
+            )  # fmt: skip
+    if as_json:
+        emit({
+            "study": str(study.folder),
+            "front": [each.to_json() for each in study.front],
+            "trials": [each.to_json() for each in study.trials],
+        })  # fmt: skip
+        return
+    from flows.cli.render_exploring import studied
+
+    studied(study)

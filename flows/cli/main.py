@@ -11,7 +11,7 @@ import typer
 from flows.cli.boundary import LIMITS, explain
 from flows.cli.building import build, estimate, finn, open_report, report
 from flows.cli.compressing import compress
-from flows.cli.exploring import sensitivity
+from flows.cli.exploring import explore, sensitivity
 from flows.cli.exporting import export_c, export_ip
 from flows.cli.help import Command, Group
 from flows.cli.machine import doctor, targets
@@ -35,7 +35,7 @@ app = typer.Typer(
 )
 
 COMMANDS = {
-    "Networks": (train, quantize, compress, sensitivity),
+    "Networks": (train, quantize, compress, sensitivity, explore),
     "Accelerators": (estimate, build, report, open_report, finn),
     "For other designs": (export_ip, export_c),
     "Running": (run, program, virtual, soft_errors),
@@ -82,7 +82,12 @@ def main() -> None:
         fail(f"{_two_rates(sys.argv) or message}; see --help", 2)
     except (typer.Abort, KeyboardInterrupt):
         resumed = "; the same command with --resume goes on from the last checkpoint"
-        again = {"train": resumed, "compress": resumed, "build": "; the same command goes on from the finished steps"}
+        again = {
+            "train": resumed,
+            "compress": resumed,
+            "build": "; the same command goes on from the finished steps",
+            "explore": "; the same command goes on with the study",
+        }
         fail(f"interrupted{again.get(next(iter(sys.argv[1:]), ''), '')}", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,10 +1,14 @@
-"""The terminal output of ``bitfabric sensitivity``."""
+"""The terminal output of ``bitfabric sensitivity`` and ``bitfabric explore``."""
 
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.cli.console import out, print_warnings, say, show
 from flows.cli.tables import Table
+
+if TYPE_CHECKING:
+    from flows.explore.study import Study
 
 
 def sensitivities(result: Mapping[str, Any]) -> None:
@@ -44,3 +48,43 @@ def sensitivities(result: Mapping[str, Any]) -> None:
             f"{cost['share']:.1%}",
         )
     show(best)
+
+
+def studied(study: "Study") -> None:
+    """Print the front of a study, with the command that builds each network of it."""
+    settings = study.settings
+    counts = Counter(each.state for each in study.trials)
+    out.print(", ".join(f"{count} {state}" for state, count in counts.items()), soft_wrap=True)
+    if failed := next((each for each in study.trials if each.state == "failed"), None):
+        print_warnings([f"{counts['failed']} networks failed; number {failed.number}: {failed.why}"])
+    front = study.front
+    if not front:
+        nearest = next((each for each in study.trials if each.state == "does not fit"), None)
+        out.print(f"no network is within the limits{f'; the first: {nearest.why}' if nearest else ''}", soft_wrap=True)
+        return
+    shown = table("number", "accuracy", "LUT", "BRAM", "DSP", "frames/s", "network")
+    for each in front:
+        hardware = each.hardware
+        shown.add_row(
+            str(each.number),
+            f"{each.accuracy or 0:.2%}",
+            *(f"{hardware[name]:,.0f}" for name in ("lut", "bram", "dsp", "fps")),
+            _network(each.params),
+        )
+    show(shown)
+    rate = "--fill" if settings.fps is None else f"--fps {settings.fps:g}"
+    out.print(
+        f"accuracy on {settings.validation:.0%} of the training set, which chose these: the test set is in each run's "
+        f"metrics.json. To build one: bitfabric build {study.folder}/trials/{front[-1].number:04}/model.onnx "
+        f"--target {settings.target} {rate} -o build/",
+        soft_wrap=True,
+    )
+
+
+def _network(params: Mapping[str, Any]) -> str:
+    """The choices of a network; those by layer as a list."""
+    found: dict[str, list[str]] = {}
+    for name, value in params.items():
+        kind, _, place = name.partition(".")
+        found.setdefault(place if kind == "option" else kind, []).append(str(value))
+    return "; ".join(f"{name} {' '.join(values)}" for name, values in found.items())

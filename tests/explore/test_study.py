@@ -1,0 +1,173 @@
+"""Studies: the same front from one process and from several, limits told before training, and bad input."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from flows.cli.main import app
+from flows.explore import leases
+from flows.explore.space import Dimensions, Space
+from flows.explore.study import Study, explore, work
+from flows.explore.trial import Trials
+from hw.host.errors import BitfabricError, UsageError
+
+MODEL, TARGET = "tfc-w4a4", "ulx3s-25f"
+SPACE = Space(bits=(2, 4), uniform=True, options={"hidden": ([8], [10, 6])})
+SETTINGS = {"fps": 100_000.0, "trials": 4, "epochs": (1,), "validation": 0.2}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return explore(MODEL, TARGET, tmp_path_factory.mktemp("study"), SPACE, **SETTINGS)
+
+
+def points(study):
+    return [(each.params, each.values, dict(each.hardware)) for each in study.front]
+
+
+def test_small_space_is_tried_completely(study):
+    assert [each.state for each in study.trials] == ["trained"] * 4
+    assert len({json.dumps(each.params) for each in study.trials}) == 4
+    accuracies = [each.accuracy for each in study.front]
+    assert accuracies == sorted(set(accuracies))
+    for each in study.trials:
+        metrics = json.loads((each.folder / "metrics.json").read_text())
+        assert metrics["fit"]["validation_accuracy"] == each.accuracy
+        assert metrics["model_options"]["hidden"] == json.loads(each.params["option.hidden"])
+    best = study.best(lut=1e6)
+    assert best.accuracy == max(accuracies)
+    with pytest.raises(UsageError, match="the nearest is number"):
+        study.best(lut=1)
+
+
+def test_two_processes_have_the_same_front(study, tmp_path):
+    other = explore(MODEL, TARGET, tmp_path / "two", SPACE, jobs=2, **SETTINGS)
+    assert points(other) == points(study)
+
+
+def test_goes_on_and_takes_up_what_was_lost(study, tmp_path, monkeypatch):
+    folder = tmp_path / "copy"
+    shutil.copytree(study.folder, folder)
+    lost = Study(folder)
+    trial = lost._study.ask()  # a worker that is killed after it has begun
+    trial.suggest_categorical("bits", (2, 4))
+    trial.suggest_categorical("option.hidden", ("[8]", "[10, 6]"))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    path = leases.lease_file(folder, trial.number)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"host": os.uname().nodename, "pid": ended.pid}))
+    trained = []
+    monkeypatch.setattr(Trials, "train", lambda *arguments: trained.append(arguments))
+    work(folder, 0)
+    assert not trained  # all four are known, and none is trained twice
+    assert points(Study(folder)) == points(study)
+    states = {each.number: each.state.name for each in Study(folder)._study.get_trials()}
+    assert states[trial.number] == "FAIL"
+    assert not any(state in ("RUNNING", "WAITING") for state in states.values())
+
+
+def test_leases(tmp_path):
+    now = time.time()
+    assert leases.abandoned(tmp_path, 1, now - 1000)
+    assert not leases.abandoned(tmp_path, 1, now)
+    with leases.leased(tmp_path, 1):
+        assert not leases.abandoned(tmp_path, 1, now - 1000)
+        os.utime(leases.lease_file(tmp_path, 1), (now - 1000, now - 1000))
+        assert leases.abandoned(tmp_path, 1, now)
+
+
+def test_one_failure_loses_one_network(tmp_path, monkeypatch):
+    train = Trials.train
+
+    def fails(self, params, folder, epochs):
+        if params["bits"] == 2 and params["option.hidden"] == "[8]":
+            raise OSError(28, "No space left on device")
+        return train(self, params, folder, epochs)
+
+    monkeypatch.setattr(Trials, "train", fails)
+    found = explore(MODEL, TARGET, tmp_path, SPACE, **SETTINGS)
+    assert sorted(each.state for each in found.trials) == ["failed", "trained", "trained", "trained"]
+    assert [each.why for each in found.trials if each.state == "failed"] == ["[Errno 28] No space left on device"]
+
+
+def test_what_does_not_fit_is_never_trained(tmp_path, monkeypatch):
+    trained = []
+    train = Trials.train
+    monkeypatch.setattr(
+        Trials, "train", lambda self, params, *rest: (trained.append(params), train(self, params, *rest))[1]
+    )
+    costs = [Trials(_settings()).cost(params).lut for params in Dimensions(SPACE, (), ()).every()]
+    limit = (min(costs) + max(costs)) // 2
+    found = explore(MODEL, TARGET, tmp_path, SPACE, limits={"lut": limit}, **SETTINGS)
+    out = [each for each in found.trials if each.state == "does not fit"]
+    assert 0 < len(trained) < 4
+    assert len(out) + len(trained) >= 4
+    assert all("LUT of at most" in each.why for each in out)
+
+
+def _settings():
+    from flows.explore.settings import Settings
+
+    return Settings(model=MODEL, target=TARGET, data="digits", space=SPACE, **SETTINGS)
+
+
+def test_impossible_limits_name_the_nearest(tmp_path):
+    with pytest.raises(UsageError, match=r"no network of the space.*misses them: \d+ LUT of at most 20"):
+        explore(MODEL, TARGET, tmp_path / "x", SPACE, limits={"lut": 20}, **SETTINGS)
+    assert not (tmp_path / "x").exists()
+
+
+def test_other_versions_and_settings_are_refused(study, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(study.folder, folder)
+    with pytest.raises(UsageError, match=r"other settings \(fps\)"):
+        explore(MODEL, TARGET, folder, SPACE, **{**SETTINGS, "fps": 1000.0})
+    content = json.loads((folder / "study.json").read_text())
+    (folder / "study.json").write_text(json.dumps({**content, "code": "code 0, torch 1.0"}))
+    with pytest.raises(BitfabricError, match=r"this worker's version .* is not that of the study"):
+        work(folder, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (["--search", "bots"], "no dimension 'bots'"),
+        (["--search", ""], "one network only"),
+        (["--objective", "accuracy,lut"], "needs --fps"),
+        (["--objective", "lut,accuracy", "--fps", "1000"], "--objective is accuracy and one"),
+        (["--epochs", "20,5", "--fps", "1000"], "not increasing"),
+        (["--fps", "1000", "--storage", "sqlite:////nowhere/at/all.db"], "cannot be used"),
+        (["--fps", "1000", "--storage", "nonsense"], "cannot be used"),
+        (["--fps", "1000", "--join", "x"], "leave MODEL"),
+    ],
+)
+def test_wrong_use(tmp_path, call, message):
+    shown = CliRunner().invoke(
+        app, ["explore", MODEL, "-t", TARGET, "-o", str(tmp_path / "s"), *call], standalone_mode=False
+    )
+    assert message in str(shown.exception)
+
+
+def test_space_files(tmp_path):
+    file = tmp_path / "space.yaml"
+    for text, message in (
+        ("bits: []", "no choices"),
+        ("bits: [0]", "are 1 to 16"),
+        ("bots: [1]", "no dimension 'bots'"),
+        ("[1]", "no mapping"),
+        ("prune: [1.0]", "from 0 to below 1"),
+        ("bits: [4]", "one network only"),
+        (": :", "cannot be read"),
+    ):
+        file.write_text(text)
+        with pytest.raises(UsageError, match=message):
+            Space.of([], file)
+    file.write_text("bits: [1, ternary]\noptions: {in_bits: [1, 8]}")
+    assert Dimensions(Space.of(["acts"], file), ("a", "b"), ("c",)).size == 2 * 2 * 4 * 2
