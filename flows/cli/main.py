@@ -3,8 +3,9 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,7 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-COMMANDS = {
+COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Networks": (train, quantize, compress, sensitivity, explore),
     "Accelerators": (estimate, build, report, open_report, finn),
     "For other designs": (export_ip, export_c),

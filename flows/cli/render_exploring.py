@@ -54,15 +54,15 @@ def studied(study: "Study") -> None:
     """Print the front of a study, with the command that builds each network of it."""
     settings = study.settings
     counts = Counter(each.state for each in study.trials)
-    out.print(", ".join(f"{count} {state}" for state, count in counts.items()), soft_wrap=True)
+    say(", ".join(f"{count} {state}" for state, count in counts.items()))
     if failed := next((each for each in study.trials if each.state == "failed"), None):
         print_warnings([f"{counts['failed']} networks failed; number {failed.number}: {failed.why}"])
     front = study.front
     if not front:
         nearest = next((each for each in study.trials if each.state == "does not fit"), None)
-        out.print(f"no network is within the limits{f'; the first: {nearest.why}' if nearest else ''}", soft_wrap=True)
+        say(f"no network is within the limits{f'; the first: {nearest.why}' if nearest else ''}")
         return
-    shown = table("number", "accuracy", "LUT", "BRAM", "DSP", "frames/s", "network")
+    shown = Table("number", "accuracy", "LUT", "BRAM", "DSP", "frames/s", "network")
     for each in front:
         hardware = each.hardware
         shown.add_row(
@@ -73,11 +73,10 @@ def studied(study: "Study") -> None:
         )
     show(shown)
     rate = "--fill" if settings.fps is None else f"--fps {settings.fps:g}"
-    out.print(
+    say(
         f"accuracy on {settings.validation:.0%} of the training set, which chose these: the test set is in each run's "
         f"metrics.json. To build one: bitfabric build {study.folder}/trials/{front[-1].number:04}/model.onnx "
-        f"--target {settings.target} {rate} -o build/",
-        soft_wrap=True,
+        f"--target {settings.target} {rate} -o build/"
     )
 
 
