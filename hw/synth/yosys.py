@@ -25,6 +25,7 @@ from hw.synth import tool
 
 ENTRY = "import sys; from pyosys import libyosys as ys; ys.run_pass('script ' + sys.argv[-1], ys.Design())"
 
+CONFLICT = re.compile(r"Driver-driver conflict for .* and constant .*")
 _INPUT = re.compile(r"s\d*_(valid|data)|m\d*_ready")
 
 
@@ -116,6 +117,7 @@ def synthesise(design: RtlDesign, device: Device, out: Path, scope: str = "") ->
     options = " ".join(("--top", design.top, *(f"-D {name}" for name in spec.synthesis.defines)))
     script = f"read_slang {options} {' '.join(design.verilog)}\n{passes}\nautoname\nwrite_json {made.name}\n"
     log = run_script(script, out, design.top, "synthesis")
+    check_drivers(log)
     content = tool.read_output(made)
     module = content["modules"][design.top]
     if spec.synthesis.finish is not None and spec.synthesis.finish(module):
@@ -126,6 +128,15 @@ def synthesise(design: RtlDesign, device: Device, out: Path, scope: str = "") ->
     packed = spec.packing.count(module["cells"]) if spec.packing else None
     seconds = time.monotonic() - started
     return Synthesis(design.top, device, netlist, log, dict(cells), total, packed, instances, seconds)
+
+
+def check_drivers(log: Path) -> None:
+    """Raise ToolError where Yosys says that it replaced a driven net with a constant: the netlist would be wrong."""
+    if found := CONFLICT.search(log.read_text(errors="replace")):
+        raise ToolError(
+            f"Yosys replaced a net of the design with a constant ({found[0]}, see {log}), so its netlist is wrong; "
+            "write the net another way, or try another version of Yosys"
+        )
 
 
 def count(module: dict, family: Family, scope: str = "") -> tuple[Resources, dict[str, Resources]]:

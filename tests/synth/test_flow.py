@@ -158,3 +158,15 @@ def test_a_tool_that_ends_well_on_a_full_disk_has_failed(tmp_path, monkeypatch):
     monkeypatch.setattr(tool, "is_full", lambda folder: True)
     with pytest.raises(BitfabricError, match=r"^work failed: the disk of .* is full; free some space there"):
         tool.run([sys.executable, "-c", ""], tmp_path, tmp_path / "log", "work")
+
+
+def test_a_net_that_yosys_replaced_with_a_constant_is_an_error(tmp_path: Path) -> None:
+    log = tmp_path / "top.log"
+    log.write_text("Warning: Resizing cell port.\n")
+    yosys.check_drivers(log)
+    line = (
+        "Driver-driver conflict for $aiger$o1 between cell $lut$1.Y and constant 1'x in top: Resolved using constant."
+    )
+    log.write_text(f"Warning: {line}\nend\n")
+    with pytest.raises(ToolError, match=r"constant 1'x.*netlist is wrong"):
+        yosys.check_drivers(log)
