@@ -2,7 +2,6 @@
 
 import math
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from flows.explore.settings import LARGEST, Settings, check_code, code_version, 
 from flows.explore.space import Params, Space, params_key
 from flows.explore.trial import Trials
 from hw.host.errors import BitfabricError, UsageError
+from hw.native.process import Process
 
 NAME = "bitfabric"
 UNIFORM = (1, 1), (2, 2), (4, 4), (8, 8)
@@ -268,7 +268,7 @@ def _in_processes(folder: Path, jobs: int) -> None:
         if gpus and "CUDA_VISIBLE_DEVICES" not in os.environ:
             environment["CUDA_VISIBLE_DEVICES"] = str(index % gpus)
         command = [sys.executable, "-m", "flows.explore.worker", str(folder), str(index + 1)]
-        processes.append(subprocess.Popen(command, env=environment))
+        processes.append(Process(command, env=environment))
     try:
         for process in processes:
             process.wait()
