@@ -23,6 +23,14 @@ def stage(pipeline: Pipeline, output: BaseDataType, data: BaseDataType, short: b
     return Stage(module, width, pipeline.stages - 1, {f"{module}.sv": text})
 
 
+def _passed(terms: Sequence[Term]) -> int:
+    """The number of low bits of a sum of two terms that are those of one of them."""
+    unshifted = [term for term in terms if not term.shift]
+    if len(unshifted) != 1 or unshifted[0].sign < 0:
+        return 0
+    return min(term.shift for term in terms if term.shift)
+
+
 class _Module:
     def __init__(self, pipeline: Pipeline, output: BaseDataType, data: BaseDataType, short: bool) -> None:
         self.pipeline, self.plan, self.short = pipeline, pipeline.plan, short
@@ -100,13 +108,25 @@ class _Module:
         if self.short and is_short(terms, (each.low, each.high)):
             yield from self.cell("bf_short_adder", source, width, terms, stage)
             return
+        name, passed = self.name(source), _passed(terms)
+        # Yosys would merge these sums into wider ones, which take more lookup tables. Low bits that pass are outside of
+        # what is kept: ABC9 takes a kept bit that another adder drives for a conflict of drivers.
+        if passed:
+            high, whole = width - passed, next(term for term in terms if not term.shift)
+            rest = next(term for term in terms if term.shift)
+            shifted = Term(rest.source, rest.shift - passed, rest.sign)
+            above = f"{high}'({self.operand(whole, width, stage)} >>> {passed})"
+            yield f"(* keep *) logic [{high - 1}:0] {name}_high;"
+            yield f"assign {name}_high = {above} {'-' if rest.sign < 0 else '+'} {self.operand(shifted, high, stage)};"
+            yield f"{self.type(source)} {name};{self.comment(source, each.terms)}"
+            yield f"assign {name} = {{{name}_high, {passed}'({self.at(whole.source, stage)})}};"
+            return
         text = ""
         for term in terms:
             sign = ("- " if term.sign < 0 else "+ ") if text else ("-" if term.sign < 0 else "")
             text += f"{' ' if text else ''}{sign}{self.operand(term, width, stage)}"
-        # Yosys would merge these sums into wider ones, which take more lookup tables.
-        yield f"(* keep *) {self.type(source)} {self.name(source)};{self.comment(source, each.terms)}"
-        yield f"assign {self.name(source)} = {text};"
+        yield f"(* keep *) {self.type(source)} {name};{self.comment(source, each.terms)}"
+        yield f"assign {name} = {text};"
 
     def cell(self, module: str, source: int, width: int, terms: Sequence[Term], stage: int) -> Iterator[str]:
         """The sum of ``terms``, those that are subtracted last, by an adder of its own module."""
