@@ -221,7 +221,7 @@ def test_every_command_refuses_an_edited_folder(small, made, folder):
         lambda: running.program(folder),
         lambda: running.virtual(folder),
         lambda: running.soft_errors(folder, frames),
-        lambda: building.report(folder),
+        lambda: building.report([folder]),
         lambda: building.build(small / "model.onnx", "ulx3s-12f", folder, fps=5e6, stop_after="rtl"),
     ):
         with pytest.raises(UsageError, match=r"is not as its build left it: lower/graph\.json was changed"):

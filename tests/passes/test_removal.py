@@ -22,11 +22,14 @@ from hw.kernels.constant_matrix.kernel import ConstantMatrix
 from hw.kernels.constant_network.kernel import ConstantNetwork
 from hw.kernels.constant_threshold.kernel import ConstantThreshold
 from hw.kernels.depthwise.kernel import Depthwise
+from hw.kernels.exit.kernel import Exit
 from hw.kernels.folded_lookup_network.kernel import FoldedLookupNetwork
 from hw.kernels.fork.kernel import Fork
 from hw.kernels.lookup_network.kernel import LookupNetwork
+from hw.kernels.margin.kernel import Margin
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.max_pool.kernel import MaxPool
+from hw.kernels.merge.kernel import Merge
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.select.kernel import Select
 from hw.kernels.sliding_window.kernel import SlidingWindow
@@ -336,7 +339,8 @@ def test_a_kernel_of_another_package_leaves_the_graph_as_it_is():
 
 
 def test_every_kernel_that_lowering_makes_has_a_rule():
-    """The others come after it: width converters, and what a folding makes of products and of chains."""
+    """The others come after it: width converters, and what a folding makes of products and of chains. Networks with
+    early exits keep all of their channels."""
     known = {kernels.get(name) for name in kernels.names() if kernels.is_builtin(name)}
     assert known - set(RULES) == {
         WidthConverter,
@@ -349,6 +353,9 @@ def test_every_kernel_that_lowering_makes_has_a_rule():
         ConstantThreshold,
         LookupNetwork,
         FoldedLookupNetwork,
+        Exit,
+        Margin,
+        Merge,
     }
 
 
