@@ -136,6 +136,15 @@ def test_a_search_plans_each_matrix_and_depth_once_and_the_next_search_none(fami
     assert len(made_plans) == planned
 
 
+def test_a_search_for_a_low_rate_plans_nothing(made_plans: list[np.ndarray]):
+    available = Resources(lut=24288, ff=24288, bram=56, dsp=28)
+    graph = perceptron(np.random.default_rng(0), [16, 24, 5], [("INT3", "INT3"), ("UINT3", "INT3")])
+    search = Search(graph, ECP5, available, clock_mhz=100.0)
+    assert search.min_interval[0] == 1
+    assert search.cheapest(128, available).used.lut
+    assert not made_plans
+
+
 def test_resources_count_registers_and_what_waits():
     made = plan(np.array([[1, 1, 1, 1], [1, 0, 0, 0]]), (0, 1), 4)
     # Three adders in two levels: a register behind the first is 2 * 2 bits, and the input of row 1 waits once.

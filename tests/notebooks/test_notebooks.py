@@ -8,7 +8,10 @@ import pytest
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
-SLOW = ("05_conv_net", "08_eight_ways_smaller", "11_own_data", "12_virtual_board")
+SLOW = (
+    "05_conv_net", "06_smaller_network", "07_lookup_networks", "08_eight_ways_smaller", "10_own_network_and_loop",
+    "11_own_data", "12_virtual_board",
+)  # fmt: skip
 """What these use, other tests of `make test` use too."""
 NOTEBOOKS = [
     pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem in SLOW else ())

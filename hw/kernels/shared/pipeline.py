@@ -113,10 +113,15 @@ class PipelineKernel(Kernel):
     def about(self) -> str:
         """What the kernel computes, for the module's header."""
 
+    @property
+    def interval(self) -> int:
+        """Beats of a frame. Known without the stages, so that a search plans the logic of those kernels only that may
+        be taken."""
+        return prod(self.prefix) // self.pixels
+
     def schedule(self) -> Schedule:
         every = np.ones(1, bool)
-        beats = prod(self.prefix) // self.pixels
-        return Schedule((every,), (every,), self.registers + 1, self.registers + 2, beats)
+        return Schedule((every,), (every,), self.registers + 1, self.registers + 2, self.interval)
 
     @property
     def buffered(self) -> int:
