@@ -16,7 +16,7 @@ def sensitivities(result: Mapping[str, Any]) -> None:
     frames = "frames that the training held out" if result["held_out"] else "training frames"
     say(
         f"{result['frames']} {frames}: accuracy {result['accuracy']:.2%}, loss {result['loss']:.4f}; "
-        f"{result['cost']['lut']:,} LUT at {result['fps']:,.0f} frames/s on {result['target']}"
+        f"{result['cost']['lut']:,} LUT estimated, the core at {result['fps']:,.0f} frames/s on {result['target']}"
     )
     if not result["held_out"]:
         print_warnings(["the run held no frames out, so what it learned is measured; train with --validation 0.1"])
@@ -34,7 +34,10 @@ def sensitivities(result: Mapping[str, Any]) -> None:
         )
     show(shown)
     out.print()
-    say("The best widths for their cost (the sum of the shares of LUT, FF, BRAM and DSP; * above: as trained):")
+    say(
+        "The best widths for their cost, as estimated (the sum of the shares of LUT, FF, BRAM and DSP; * above: as "
+        "trained):"
+    )
     best = Table("weights", "activations", "loss +", "LUT", "BRAM", "DSP", "of the device")
     for point in result["front"]:
         cost = point["cost"]
@@ -54,7 +57,8 @@ def studied(study: "Study") -> None:
     """Print the front of a study, with the command that builds each network of it."""
     settings = study.settings
     counts = Counter(each.state for each in study.trials)
-    say(", ".join(f"{count} {state}" for state, count in counts.items()))
+    many = {"does not fit": "do not fit"}
+    say(", ".join(f"{count} {state if count == 1 else many.get(state, state)}" for state, count in counts.items()))
     if failed := next((each for each in study.trials if each.state == "failed"), None):
         print_warnings([f"{counts['failed']} networks failed; number {failed.number}: {failed.why}"])
     front = study.front
@@ -74,9 +78,9 @@ def studied(study: "Study") -> None:
     show(shown)
     rate = "--fill" if settings.fps is None else f"--fps {settings.fps:g}"
     say(
-        f"accuracy on {settings.validation:.0%} of the training set, which chose these: the test set is in each run's "
-        f"metrics.json. To build one: bitfabric build {study.folder}/trials/{front[-1].number:04}/model.onnx "
-        f"--target {settings.target} {rate} -o build/"
+        f"hardware as estimated, frames/s of the core; accuracy on {settings.validation:.0%} of the training set, which "
+        "chose these: the test set is in each run's metrics.json. To build one: bitfabric build "
+        f"{study.folder}/trials/{front[-1].number:04}/model.onnx --target {settings.target} {rate} -o build/"
     )
 
 

@@ -16,7 +16,7 @@ INDENT = 4
 
 WORDS = frozenset(
     ("layer", "estimated", "from", "in FINN", "operator", "board", "name", "engine", "purpose", "status", "device",
-     "licence", "network", "label \\ class", "module", "step", "file", "")
+     "licence", "network", "label \\ class", "module", "step", "file", "network", "")
 )  # fmt: skip
 """Headings of columns of names and texts, which are on the left and may break; those of numbers are on the right."""
 
