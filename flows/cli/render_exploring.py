@@ -78,8 +78,8 @@ def studied(study: "Study") -> None:
     show(shown)
     rate = "--fill" if settings.fps is None else f"--fps {settings.fps:g}"
     say(
-        f"hardware as estimated, frames/s of the core; accuracy on {settings.validation:.0%} of the training set, which "
-        "chose these: the test set is in each run's metrics.json. To build one: bitfabric build "
+        f"hardware as estimated, frames/s of the core; accuracy on {settings.validation:.0%} of the training set, "
+        "which chose these: the test set is in each run's metrics.json. To build one: bitfabric build "
         f"{study.folder}/trials/{front[-1].number:04}/model.onnx --target {settings.target} {rate} -o build/"
     )
 
