@@ -1,7 +1,7 @@
 """One HTML page for several builds: a table, and their rates against their logic."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, log10
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def compare(folders: Sequence[Path], out: Path) -> Path:
         for b in builds
         if b.core >= a.core and b.used["lut"] <= a.used["lut"] and (b.core, b.used["lut"]) != (a.core, a.used["lut"])
     }
-    builds = [Compared(**{**vars(build), "best": id(build) not in beaten}) for build in builds]
+    builds = [replace(build, best=id(build) not in beaten) for build in builds]
     across, up = [max(1, build.used["lut"]) for build in builds], [build.core for build in builds]
     x_marks, x_at = _axis(across)
     y_marks, y_at = _axis(up)
