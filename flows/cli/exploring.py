@@ -8,6 +8,25 @@ import typer
 
 from flows.cli.arguments import AsJson, Fps, Target, emit, target_names
 
+_RAY = "With --jobs ray"
+
+
+def _jobs(text: str, **ray: Any) -> Any:
+    """The value of ``--jobs``: a number of processes, or a ``RayCluster`` with these settings. Raises
+    typer.BadParameter for another form, and for settings of Ray without it."""
+    kind, colon, number = text.partition(":")
+    if text.isdecimal():
+        for name, value in ray.items():
+            if value is not None:
+                raise typer.BadParameter(f"--ray-{name} is for --jobs ray")
+        return int(text)
+    if kind != "ray" or (colon and not number.isdecimal()):
+        raise typer.BadParameter(f"--jobs {text!r} is no number of processes, and not ray or ray:N")
+    from flows.explore.cluster import RayCluster
+
+    given = {name: value for name, value in ray.items() if value is not None}
+    return RayCluster(int(number) if number else None, **given)
+
 
 def widths(option: str, text: str, *, ternary: bool) -> tuple[Any, ...]:
     """The widths of an option, as ``1,2,4``. Raises typer.BadParameter for another form."""
@@ -106,10 +125,29 @@ def explore(
     ] = "20",
     validation: Annotated[float, typer.Option(help="share of the training set that accuracy is measured on")] = 0.1,
     seed: Annotated[int, typer.Option(help="of the search and of the trainings")] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="processes on this machine")] = 1,
+    jobs: Annotated[
+        str, typer.Option(metavar="N|ray[:N]", help="processes on this machine, or workers on a Ray cluster")
+    ] = "1",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="of the cluster (default: $RAY_ADDRESS, or one on this machine, which is started if there is none)",
+            rich_help_panel=_RAY,
+        ),
+    ] = None,
+    ray_cpus: Annotated[int | None, typer.Option(help="of each worker (default: 1)", rich_help_panel=_RAY)] = None,
+    ray_gpus: Annotated[
+        float | None,
+        typer.Option(help="of each worker, as 0.5 (default: 1 if there are any)", rich_help_panel=_RAY),
+    ] = None,
     storage: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="a database instead of a journal in STUDY/, as sqlite:///study.db"),
+        typer.Option(
+            metavar="URL",
+            help="a database instead of a journal in STUDY/, as sqlite:///study.db, or a server of one, as "
+            "grpc://host:13000",
+        ),
     ] = None,
     join: Annotated[
         Path | None,
@@ -125,8 +163,9 @@ def explore(
     """
     from flows.explore.settings import read_settings
     from flows.explore.space import Space
-    from flows.explore.study import Study, work
+    from flows.explore.study import Study
     from flows.explore.study import explore as searched
+    from flows.explore.work import work
     from flows.progress import working
 
     if join is not None:
@@ -145,10 +184,11 @@ def explore(
             raise typer.BadParameter(f"--epochs {epochs!r} is no list of numbers, as 5,20") from None
         limits = {"lut": max_lut, "bram": max_bram, "dsp": max_dsp}
         chosen = Space.of([part.strip() for part in search.split(",") if part.strip()], space)
+        workers = _jobs(jobs, address=ray_address, cpus=ray_cpus, gpus=ray_gpus)
         with working("trying networks"):
             study = searched(
                 model, target, out, chosen,
-                data=data, jobs=jobs, fps=fps, objectives=tuple(part.strip() for part in objective.split(",")),
+                data=data, jobs=workers, fps=fps, objectives=tuple(part.strip() for part in objective.split(",")),
                 trials=trials, epochs=lengths, validation=validation, min_accuracy=min_accuracy, seed=seed,
                 limits={name: value for name, value in limits.items() if value is not None}, storage=storage,
             )  # fmt: skip

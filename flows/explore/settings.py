@@ -23,7 +23,8 @@ class Settings:
 
     ``epochs``: the lengths of training of the rungs, increasing. Only networks near the front after one rung reach the
     next. ``validation``: fraction of the training set that accuracy is measured on. ``limits``: maximum resources.
-    ``min_accuracy``: a fraction. ``storage``: URL of a database; None: a journal in the study's folder.
+    ``min_accuracy``: a fraction. ``storage``: URL of a database, or of a server of one
+    (``grpc://host:port``); None: a journal in the study's folder.
 
     Raises UsageError for values out of range.
     """

@@ -1,25 +1,22 @@
 """Studies: networks that were tried, in a storage that many workers share."""
 
-import math
 import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.explore.leases import abandoned, leased
-from flows.explore.settings import LARGEST, Settings, check_code, code_version, read_settings, write_settings
+from flows.explore.cluster import RayCluster, work_on_ray
+from flows.explore.settings import LARGEST, Settings, code_version, read_settings, write_settings
 from flows.explore.space import Params, Space, params_key
+from flows.explore.storage import absolute, counts, load_study
 from flows.explore.trial import Trials
-from hw.host.errors import BitfabricError, UsageError
-from hw.native.process import Process
+from flows.explore.work import work
+from flows.explore.worker import work_in_processes
+from hw.host.errors import UsageError
 
-NAME = "bitfabric"
 UNIFORM = (1, 1), (2, 2), (4, 4), (8, 8)
 """Widths of weights and activations of the networks that a study begins with."""
-ASKED = 20
-"""Networks that are proposed at most for each one that is trained."""
 PROBED = 100
 """Random networks whose cost is compared with limits that the smallest network misses."""
 
@@ -47,15 +44,6 @@ class Tried:
         return {**vars(self), "params": dict(self.params), "folder": None if self.folder is None else str(self.folder)}
 
 
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ModuleNotFoundError:
-        raise UsageError("explore needs Optuna: pip install 'bitfabric[explore]'") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
-
-
 class Study:
     """A study in a folder, as ``explore`` leaves it.
 
@@ -65,34 +53,12 @@ class Study:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.settings = read_settings(self.folder)
-        self._study = self._load(seed=self.settings.seed)
-
-    def _load(self, seed: int) -> Any:
-        """The study in the storage, which is made if there is none."""
-        optuna = _optuna()
-        url = self.settings.storage
-        try:
-            if url is None:
-                backend = optuna.storages.journal.JournalFileBackend(str(self.folder / "journal.log"))
-                storage = optuna.storages.JournalStorage(backend)
-            else:
-                storage = optuna.storages.RDBStorage(url)
-            directions = ["maximize" if each in LARGEST else "minimize" for each in self.settings.objectives]
-            sampler = optuna.samplers.TPESampler(multivariate=True, seed=seed)
-            return optuna.create_study(
-                storage=storage, study_name=NAME, directions=directions, sampler=sampler, load_if_exists=True
-            )
-        except Exception as error:  # each driver of a database has errors of its own
-            place = url or self.folder / "journal.log"
-            raise BitfabricError(
-                f"the storage {place} cannot be used: {(str(error) or type(error).__name__).splitlines()[0]}; "
-                "give the URL of a database that is there, as sqlite:///study.db, or leave --storage out"
-            ) from None
+        self._study = load_study(self.folder, self.settings, self.settings.seed)
 
     @property
     def trials(self) -> list[Tried]:
         """All networks so far, in order."""
-        return [_tried(trial, self.folder) for trial in self._study.get_trials(deepcopy=False) if _counts(trial)]
+        return [_tried(trial, self.folder) for trial in self._study.get_trials(deepcopy=False) if counts(trial)]
 
     @property
     def front(self) -> list[Tried]:
@@ -150,11 +116,6 @@ class Study:
         return build(found.folder / "model.onnx", target=self.settings.target, out=place, **{**rate, **options})
 
 
-def _counts(trial: Any) -> bool:
-    """Whether a trial stands for a network of its own: no repetition, and none that was taken up again."""
-    return not trial.user_attrs.get("again") and trial.user_attrs.get("same_as") is None
-
-
 def _tried(trial: Any, folder: Path) -> Tried:
     attrs = trial.user_attrs
     state = {"COMPLETE": "trained", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting", "PRUNED": "stopped"}
@@ -183,14 +144,16 @@ def explore(
     space: Space,
     *,
     data: str = "digits",
-    jobs: int = 1,
+    jobs: int | RayCluster = 1,
+    storage: str | None = None,
     **settings: Any,
 ) -> Study:
     """Searches for the networks of a ``space`` with the best accuracy for their cost on a target.
 
     ``model`` is a name as ``tfc-w4a4``, whose widths hold where the space chooses none. ``settings`` are those of
     ``Settings``: ``fps``, ``objectives``, ``trials``, ``epochs``, ``validation``, ``limits``, ``min_accuracy``,
-    ``seed``, ``storage``. ``jobs``: processes on this machine.
+    ``seed``. ``storage``: URL of a database or of a server of one (``grpc://host:port``); None: a journal in ``out``.
+    ``jobs``: processes on this machine, or workers on a Ray cluster.
 
     Every network is costed before it is trained (``CostTable``); what does not fit is never trained. A space of at most
     ``trials`` networks is tried completely; else the search begins with uniform widths and goes on with Optuna's
@@ -198,13 +161,15 @@ def explore(
     for each network. Where it holds the same study, the search goes on; ``trials`` may have grown.
 
     Raises UsageError for settings out of range, for another study in ``out``, and for limits that no network of the
-    space reaches (with the nearest); BitfabricError where the first trials all fail.
+    space reaches (with the nearest); BitfabricError where the first trials all fail, and for a storage or a cluster
+    that cannot be reached.
     """
-    _optuna()
     folder = Path(out)
-    if jobs < 1:
+    if isinstance(jobs, int) and jobs < 1:
         raise UsageError(f"--jobs {jobs} is not at least 1")
-    wanted = Settings(model=model, target=target, data=data, space=space, code=code_version(), **settings)
+    wanted = Settings(
+        model=model, target=target, data=data, space=space, storage=absolute(storage), code=code_version(), **settings
+    )
     if (folder / "study.json").is_file():
         differ = wanted.same_search(read_settings(folder))
         if differ:
@@ -219,11 +184,13 @@ def explore(
     if not study._study.get_trials(deepcopy=False):
         for params in _first(networks, wanted):
             study._study.enqueue_trial(params, skip_if_exists=True)
-    if jobs == 1:
-        work(folder, 0, networks)
-    else:
-        _in_processes(folder, jobs)
+    if isinstance(jobs, RayCluster):
+        work_on_ray(jobs, folder)
+    elif jobs > 1:
+        work_in_processes(folder, jobs)
         work(folder, 0, networks)  # what a worker that was killed has left
+    else:
+        work(folder, 0, networks)
     return Study(folder)
 
 
@@ -255,146 +222,3 @@ def _check_limits(networks: Trials) -> None:
         f"no network of the space is within the limits on {networks.settings.target}; the nearest of {PROBED + 1} that "
         f"were tried misses them: {nearest.why}; allow that much, or add fewer bits and smaller widths to the space"
     )
-
-
-def _in_processes(folder: Path, jobs: int) -> None:
-    """Runs workers in processes of their own until all have ended; each has a GPU in turn, where there are any."""
-    import torch
-
-    gpus = torch.cuda.device_count()
-    processes = []
-    for index in range(jobs):
-        environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-        if gpus and "CUDA_VISIBLE_DEVICES" not in os.environ:
-            environment["CUDA_VISIBLE_DEVICES"] = str(index % gpus)
-        command = [sys.executable, "-m", "flows.explore.worker", str(folder), str(index + 1)]
-        processes.append(Process(command, env=environment))
-    try:
-        for process in processes:
-            process.wait()
-    except BaseException:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait()
-        raise
-
-
-def work(folder: Path, index: int, networks: Trials | None = None) -> None:
-    """Tries networks of a study until it has as many as it wants. Any number of workers, on any machine that sees the
-    folder, may do so at a time.
-
-    Raises BitfabricError where this version is not the study's, and where the first trials of this worker all fail.
-    """
-    optuna = _optuna()
-    states = optuna.trial.TrialState
-    settings = read_settings(folder)
-    check_code(settings)
-    networks = networks or Trials(settings)
-    study = Study(folder)._load(seed=settings.seed + index)
-    distributions = {
-        name: optuna.distributions.CategoricalDistribution(values)
-        for name, values in networks.dimensions.choices.items()
-    }
-    whole = networks.dimensions.size <= settings.trials
-    succeeded, failures = False, []
-    while True:
-        _take_up(study, folder, states)
-        every = study.get_trials(deepcopy=False)
-        known = [each for each in every if _counts(each)]
-        waiting = any(each.state == states.WAITING for each in known)
-        counted = [each for each in known if each.state != states.WAITING and each.user_attrs.get("excess", 0) <= 0]
-        asked = sum(each.state != states.WAITING for each in every)
-        if not waiting and whole:
-            return
-        if not whole and (len(counted) >= settings.trials or asked >= ASKED * settings.trials):
-            return
-        trial = study.ask(distributions)
-        with leased(folder, trial.number):
-            try:
-                _try(trial, study, folder, networks, states)
-                succeeded = True
-            except (KeyboardInterrupt, SystemExit):
-                trial.set_user_attr("again", True)
-                study.tell(trial, state=states.FAIL)
-                study.enqueue_trial(trial.params)
-                raise
-            except Exception as error:  # a failure loses this network only
-                why = str(error).splitlines()[0] if str(error) else type(error).__name__
-                failures.append(f"number {trial.number}: {why}")
-                trial.set_user_attr("why", why)
-                study.tell(trial, state=states.FAIL)
-        if not succeeded and len(failures) >= 3:
-            raise BitfabricError(f"the first networks of the study all fail, {failures[0]}")
-
-
-def _take_up(study: Any, folder: Path, states: Any) -> None:
-    """Enqueues the networks again whose workers have ended without a result."""
-    for trial in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
-        started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-        if not abandoned(folder, trial.number, started):
-            continue
-        try:
-            study._storage.set_trial_user_attr(trial._trial_id, "again", True)
-            study.tell(trial.number, state=states.FAIL)
-        except Exception:  # another worker was first; each storage has an error of its own for that
-            continue
-        study.enqueue_trial(trial.params)
-
-
-def _try(trial: Any, study: Any, folder: Path, networks: Trials, states: Any) -> None:
-    """Costs, trains and measures one network, and tells the study."""
-    key = params_key(trial.params)
-    trial.set_user_attr("key", key)
-    for other in study.get_trials(deepcopy=False):
-        if other.number < trial.number and other.user_attrs.get("key") == key and _counts(other):
-            if other.state == states.COMPLETE:
-                trial.set_user_attr("same_as", other.number)
-                for name, value in other.constraints.items():
-                    trial.set_constraint(name, value)
-                study.tell(trial, list(other.values))
-                return
-            if other.state == states.RUNNING:
-                trial.set_user_attr("same_as", other.number)
-                study.tell(trial, state=states.FAIL)
-                return
-    cost = networks.cost(trial.params)
-    trial.set_user_attr("proxy", {"lut": cost.lut, "bram": cost.bram, "interval": cost.interval})
-    if cost.excess:
-        trial.set_constraint("hardware", cost.excess)
-        trial.set_user_attr("excess", cost.excess)
-        trial.set_user_attr("why", cost.why)
-        trial.set_user_attr("hardware", {"lut": cost.lut, "bram": cost.bram, "fps": cost.fps})
-        study.tell(trial, list(networks.missed(cost)))
-        return
-    run = folder / "trials" / f"{trial.number:04}"
-    frames = max(1, round(networks.settings.validation * len(networks.dataset.x_train)))
-    rungs: list[float] = []
-    for rung, epochs in enumerate(networks.settings.epochs):
-        reached = networks.train(trial.params, run, epochs)
-        rungs.append(reached.accuracy)
-        trial.set_user_attr("rungs", rungs)
-        last = rung == len(networks.settings.epochs) - 1
-        if reached.excess or (not last and _beaten(study, trial.number, rung, reached.values, frames, networks)):
-            trial.set_user_attr("stopped", not last)
-            break
-    trial.set_user_attr("accuracy", reached.accuracy)
-    trial.set_user_attr("hardware", dict(reached.hardware))
-    trial.set_user_attr("excess", reached.excess)
-    trial.set_user_attr("why", reached.why)
-    trial.set_constraint("hardware", reached.excess or -1.0)
-    study.tell(trial, list(reached.values))
-
-
-def _beaten(study: Any, number: int, rung: int, values: Sequence[float], frames: int, networks: Trials) -> bool:
-    """Whether another network of no more cost was better at this rung by more than the noise of so many frames."""
-    accuracy, cost = values
-    noise = 2 * math.sqrt(max(accuracy * (1 - accuracy), 1e-4) / frames)
-    sign = -1 if networks.settings.objectives[1] in LARGEST else 1
-    for other in study.get_trials(deepcopy=False):
-        before = other.user_attrs.get("rungs", [])
-        if other.number == number or len(before) <= rung or not other.values or other.user_attrs.get("excess", 0) > 0:
-            continue
-        if sign * other.values[1] <= sign * cost and before[rung] > accuracy + noise:
-            return True
-    return False

@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from flows.cli.main import app
 from flows.explore import leases
 from flows.explore.space import Dimensions, Space
-from flows.explore.study import Study, explore, work
+from flows.explore.study import Study, explore
 from flows.explore.trial import Trials
+from flows.explore.work import work
 from hw.host.errors import BitfabricError, UsageError
 
 MODEL, TARGET = "tfc-w4a4", "ulx3s-25f"
@@ -145,6 +146,13 @@ def test_other_versions_and_settings_are_refused(study, tmp_path):
         (["--epochs", "20,5", "--fps", "1000"], "not increasing"),
         (["--fps", "1000", "--storage", "sqlite:////nowhere/at/all.db"], "cannot be used"),
         (["--fps", "1000", "--storage", "nonsense"], "cannot be used"),
+        (["--fps", "1000", "--storage", "sqlite://"], "a database in memory"),
+        (["--fps", "1000", "--storage", "grpc://nowhere"], "no host and port"),
+        (["--fps", "1000", "--jobs", "0"], "is not at least 1"),
+        (["--fps", "1000", "--jobs", "rays"], "not ray or ray:N"),
+        (["--fps", "1000", "--jobs", "ray:0"], "is not at least ray:1"),
+        (["--fps", "1000", "--ray-gpus", "1"], "is for --jobs ray"),
+        (["--fps", "1000", "--jobs", "ray", "--ray-gpus", "1.5"], "neither a fraction"),
         (["--fps", "1000", "--join", "x"], "leave MODEL"),
     ],
 )

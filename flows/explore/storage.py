@@ -1,0 +1,113 @@
+"""The storages of studies: a journal in the study's folder, a database, or a server of one."""
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flows.explore.settings import LARGEST, Settings
+from hw.host.errors import BitfabricError, UsageError
+
+NAME = "bitfabric"
+"""The name of a study in its storage."""
+ANSWERS = 10.0
+"""Seconds within which a server of a storage answers."""
+
+
+def optuna() -> Any:
+    """The package Optuna. Raises UsageError where it is not installed."""
+    try:
+        import optuna
+    except ModuleNotFoundError:
+        raise UsageError("explore needs Optuna: pip install 'bitfabric[explore]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def absolute(url: str | None) -> str | None:
+    """The URL of a storage as every worker understands it: that of a file of SQLite has an absolute path.
+
+    Raises UsageError for a database in memory, which workers cannot share.
+    """
+    kind, _, place = (url or "").partition("://")
+    if kind.partition("+")[0] != "sqlite":
+        return url
+    path = place.removeprefix("/")
+    if path in ("", ":memory:"):
+        raise UsageError(f"--storage {url} is a database in memory, which no other process sees: give a file")
+    return f"{kind}:///{Path(path).absolute()}"
+
+
+def open_storage(url: str | None, folder: Path) -> Any:
+    """The storage at a URL, ``grpc://HOST:PORT`` or that of a database; None: the journal in a study's folder.
+
+    Raises UsageError for a URL of gRPC without host and port, and what the storage raises.
+    """
+    storages = optuna().storages
+    if url is None:
+        return storages.JournalStorage(storages.journal.JournalFileBackend(str(folder / "journal.log")))
+    if not url.startswith("grpc:"):
+        return storages.RDBStorage(url)
+    found = re.fullmatch(r"grpc://([^/:\s]+|\[[0-9a-fA-F:]+\]):(\d{1,5})/?", url)
+    if found is None:
+        raise UsageError(f"--storage {url} has no host and port: give them as grpc://host:13000")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna calls its gRPC storage experimental
+        storage = storages.GrpcStorageProxy(host=found[1], port=int(found[2]))
+    storage.wait_server_ready(timeout=ANSWERS)
+    return storage
+
+
+def load_study(folder: Path, settings: Settings, seed: int) -> Any:
+    """Optuna's study of a folder, which is made if the storage has none.
+
+    Raises BitfabricError for a storage that cannot be used.
+    """
+    package = optuna()
+    try:
+        return package.create_study(
+            storage=open_storage(settings.storage, folder),
+            study_name=NAME,
+            directions=["maximize" if each in LARGEST else "minimize" for each in settings.objectives],
+            sampler=package.samplers.TPESampler(multivariate=True, seed=seed),
+            load_if_exists=True,
+        )
+    except BitfabricError:
+        raise
+    except Exception as error:  # each driver of a database has errors of its own
+        raise _unusable(folder, settings, error) from None
+
+
+@contextmanager
+def reachable(folder: Path, settings: Settings) -> Iterator[None]:
+    """Context in which the errors of a storage that no longer answers are one line. Raises BitfabricError for them."""
+    kinds: list[type[Exception]] = [optuna().exceptions.StorageInternalError]
+    if (settings.storage or "").startswith("grpc:"):
+        import grpc
+
+        kinds.append(grpc.RpcError)
+    try:
+        yield
+    except tuple(kinds) as error:
+        raise _unusable(folder, settings, error) from None
+
+
+def _unusable(folder: Path, settings: Settings, error: Exception) -> BitfabricError:
+    """What to do about a storage that cannot be used."""
+    url = settings.storage
+    details = getattr(error, "details", None)  # of gRPC, whose text has several lines
+    text = str(details() if callable(details) else error) or type(error).__name__
+    if url is not None and url.startswith("grpc:"):
+        remedy = "start its server there (docs/howto/cluster.md), and repeat the command"
+    else:
+        remedy = "give the URL of a database that is there, as sqlite:///study.db, or leave --storage out"
+    return BitfabricError(
+        f"the storage {url or folder / 'journal.log'} cannot be used: {text.splitlines()[0]}; {remedy}"
+    )
+
+
+def counts(trial: Any) -> bool:
+    """Whether a trial stands for a network of its own: no repetition, and none that was taken up again."""
+    return not trial.user_attrs.get("again") and trial.user_attrs.get("same_as") is None
