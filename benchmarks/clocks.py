@@ -30,7 +30,7 @@ from hw.ir.kernel import Kernel
 from hw.kernels.calibration import grid
 from hw.kernels.fifo.kernel import Fifo
 from hw.rtl.design import generate
-from hw.synth.nextpnr import place_and_route
+from hw.synth.nextpnr import instance_in_name, place_and_route
 from hw.synth.yosys import synthesise
 from tests.measured import clocks
 from tests.measured.clocks import Placed
@@ -49,7 +49,7 @@ def place(target: Target, case: str, table: str, hardware: Graph) -> Placed:
         device.check_fit(netlist.resources)
         pins, clock = (made.pins, made.clock_mhz) if made else (None, device.clock_mhz)
         placed = place_and_route(netlist.netlist, device, Path(name), clock, pins, seeds=(1,))
-    path = placed.describe_path(SCOPE if made else "")
+    path = placed.describe_path(partial(instance_in_name, scope=SCOPE if made else ""))
     return Placed(target.name, case, table, netlist.resources.lut, round(placed.fmax_mhz, 1), path)
 
 

@@ -6,10 +6,10 @@ from math import ceil, floor
 from typing import Literal
 
 from flows import fit
-from flows.build_report import LogicCells
 from flows.config import BuildConfig
 from flows.density import density_that_fits
 from flows.design_point import DesignPoint
+from flows.facts.design import LogicCells
 from hw.boards.targets import Target
 from hw.fabric.devices import Device
 from hw.fabric.resources import Resources

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
-from flows.build_report import Removed, RemovedFrom
+from flows.facts.network import Removed, RemovedFrom
 from hw.folding.fmax import Fmax
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding

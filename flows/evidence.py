@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from flows.build_report import FILE, BuildReport, Evidence, Facts
+from flows.build_report import FILE, BuildReport, Evidence
+from flows.facts.fact import Facts
 from hw.host.errors import UsageError
 from hw.host.files import digest, read_json, sha256, write_json
 

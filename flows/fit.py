@@ -1,6 +1,6 @@
 """Whether a design fits a target: its logic cells as the packer fills them, with the shell of a board."""
 
-from flows.build_report import LogicCells
+from flows.facts.design import LogicCells
 from hw.boards.targets import Target
 from hw.fabric.packing import Packing
 from hw.fabric.resources import Resources

@@ -9,19 +9,11 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from flows.build_report import (
-    SHELL,
     Bitstream,
     BuildReport,
-    Check,
     Cycles,
-    Estimate,
-    Exits,
-    Facts,
     FmaxMhz,
-    Inputs,
-    Layer,
     Link,
-    LogicCells,
     ModelFile,
     StepTime,
     Timing,
@@ -30,6 +22,10 @@ from flows.build_report import (
 )
 from flows.config import STEPS, BuildConfig
 from flows.evidence import DRIVER, Record
+from flows.facts.checks import Check, Inputs
+from flows.facts.design import SHELL, Estimate, Layer, LogicCells
+from flows.facts.fact import Facts
+from flows.facts.network import Exits
 from flows.implementation import Implementation
 from flows.steps.compare_finn import FinnEstimated
 from flows.steps.emulate import Emulated
@@ -131,6 +127,7 @@ class Found:
             "latency_us": fold.latency / clock,
             "fmax_mhz": FmaxMhz(estimated=fold.fmax_mhz, placed=fmax),
             "critical_path": self.place.critical_path if self.place else None,
+            "timing_paths": self.place.timing_paths if self.place else None,
             "warnings": fold.warnings,
             "removed": fold.removed,
             "lookup": fold.lookup,
@@ -164,11 +161,16 @@ class Found:
         synthesised = self.synthesise
         if synthesised is None:
             return self.fold.layers
-        layers = [layer.model_copy(update={"resources": synthesised.layers[layer.name]}) for layer in self.fold.layers]
+        layers = [
+            layer.model_copy(
+                update={"resources": synthesised.layers[layer.name], "luts": synthesised.luts.get(layer.name)}
+            )
+            for layer in self.fold.layers
+        ]
         if made.image:
             layers.append(
                 Layer(name=SHELL, operator="board and link", PE=None, SIMD=None, M=None, cycles=None, estimated=None,
-                      parity=False, resources=synthesised.rest)
+                      parity=False, resources=synthesised.rest, luts=synthesised.rest_luts)
             )  # fmt: skip
         return tuple(layers)
 

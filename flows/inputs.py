@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from flows.build_report import Inputs
+from flows.facts.checks import Inputs
 from hw.ir.graph import Graph
 from hw.ir.input_values import InputValues, read_frames, too_few
 

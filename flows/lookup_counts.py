@@ -1,6 +1,6 @@
 """The size of a lookup network: its tables and the bits of its encoders."""
 
-from flows.build_report import LookupTables
+from flows.facts.network import LookupTables
 from hw.ir.graph import Graph
 from hw.kernels.lookup_layer.kernel import LookupLayer
 from hw.kernels.thermometer.kernel import Thermometer

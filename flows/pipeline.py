@@ -24,10 +24,11 @@ from pathlib import Path
 
 from flows import evidence, progress
 from flows.accelerator import Accelerator, keep_board_file
-from flows.build_report import FILE, PAGE, BuildReport, Estimate
+from flows.build_report import FILE, PAGE, BuildReport
 from flows.config import STEPS, BuildConfig
 from flows.design_point import DesignPoint
 from flows.evidence import DRIVER
+from flows.facts.design import Estimate
 from flows.found import Found
 from flows.implementation import Implementation
 from flows.planner import Plan

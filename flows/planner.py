@@ -6,10 +6,11 @@ from functools import cached_property
 from math import floor
 
 from flows import fit, rates
-from flows.build_report import Counts, Estimate, ExpectedExits, FoldingChoice, HostLink, Layer, Neighbour
 from flows.candidate import CLOCK_MARGIN, ESTIMATE_ERROR, Candidate
 from flows.config import BuildConfig
 from flows.design_point import DesignPoint
+from flows.facts.design import Counts, Estimate, FoldingChoice, HostLink, Layer, Neighbour
+from flows.facts.network import ExpectedExits
 from flows.lookup_counts import lookup_tables
 from hw.boards.targets import find_target
 from hw.fabric.devices import Device

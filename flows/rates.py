@@ -1,7 +1,7 @@
 """The frame rate of an image: that of its host link beside that of the accelerator."""
 
-from flows.build_report import HostLink
 from flows.design_point import DesignPoint
+from flows.facts.design import HostLink
 from hw.boards.image import format_of
 from hw.boards.link_rate import LinkRate, link_rate
 from hw.boards.targets import Target

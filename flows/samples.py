@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from flows.build_report import Inputs
+from flows.facts.checks import Inputs
 from flows.frames import confusion, figures, load_labels, score
 from flows.inputs import received
 from hw.host.errors import UsageError

@@ -17,8 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, cast
 
-from flows.build_report import Facts, StepTime
+from flows.build_report import StepTime
 from flows.evidence import RECORDS, BrokenError, Record, check_files, hash_of
+from flows.facts.fact import Facts
 from flows.source_hash import code_of, code_of_packages
 from flows.steps.step import PACKAGES, Step, installed
 from hw.host.errors import BitfabricError

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
-from flows.build_report import Inputs
 from flows.cli.tables import Table, wrapped
+from flows.facts.checks import Inputs
 from flows.terminal import Terminal
 from hw.host.text import one_line
 

@@ -7,18 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from flows.build_report import (
-    SHELL,
-    Cycles,
-    Exits,
-    ExpectedExits,
-    FinnRefusal,
-    FoldingChoice,
-    HostLink,
-    Layer,
-    LookupTables,
-    Removed,
-)
+from flows.build_report import Cycles
+from flows.facts.design import SHELL, FoldingChoice, HostLink, Layer
+from flows.facts.finn import FinnRefusal
+from flows.facts.network import Exits, ExpectedExits, LookupTables, Removed
 from hw.host.text import one_line
 
 if TYPE_CHECKING:

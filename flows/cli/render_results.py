@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.build_report import Inputs
+from flows.facts.checks import Inputs
 from hw.host.text import one_line
 
 if TYPE_CHECKING:

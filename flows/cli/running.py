@@ -38,8 +38,8 @@ def run(
     Waveform: bitfabric run build/ --input few.npy --engine rtl --trace build/waves.vcd
     """
     from flows.accelerator import Accelerator
-    from flows.build_report import Inputs
     from flows.cli.render_results import ran
+    from flows.facts.checks import Inputs
     from flows.frames import load_labels, predictions, save_frames, timed
     from flows.progress import Progress
     from hw.host.tables import load_frames
@@ -131,8 +131,8 @@ def soft_errors(
     Example: bitfabric soft-errors build/ --input run/x_test.npy --labels run/y_test.npy --flips 1,10,100
     """
     from flows.accelerator import Accelerator
-    from flows.build_report import Inputs
     from flows.cli.render_results import flipped
+    from flows.facts.checks import Inputs
     from flows.frames import load_labels
     from flows.progress import Progress
     from flows.soft_errors import sweep

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flows.build_report import PAGE, SHELL, BuildReport, Counts, FinnComparison, FinnLayerCost
+from flows.build_report import PAGE, BuildReport
 from flows.engines import ENGINES, find_engine
+from flows.facts.design import SHELL, TOP, Counts
+from flows.facts.finn import FinnComparison, FinnLayerCost
 from flows.report import bottlenecks, figures, floorplan, training
 from hw.boards.image import SCOPE
 from hw.families import find_device
@@ -21,7 +23,8 @@ from hw.ir import html
 from hw.ir.graph import Graph
 from hw.lowering.input_types import sentences
 from hw.rtl.design import instances
-from hw.synth import nextpnr
+from hw.synth import netlist, paths
+from hw.synth.owners import finder
 from hw.timing import cycles
 
 if TYPE_CHECKING:
@@ -116,8 +119,9 @@ def _facts(report: BuildReport, graph: Graph, hardware: Graph, folder: Path) -> 
         "rungs": _rungs(report),
         "confusion": _confusion(report),
         "training": training.find(report),
-        "path": _path(report, hardware, folder),
-        "plan": _floorplan(report, hardware, folder),
+        **_placed(report, hardware, folder),
+        "timing": report.timing_paths.to_json() if report.timing_paths else None,
+        "kernels": _kernels(hardware),
         "names": NAMES,
         "bins": figures.BINS,
         "totals": _totals(report),
@@ -274,36 +278,32 @@ def _finn(report: BuildReport, hardware: Graph) -> list[tuple[FinnLayerCost, dic
     return [(layer, pairs.get(layer.name)) for layer in report.finn.layers]
 
 
-def _owners(report: BuildReport, hardware: Graph) -> Callable[[str], str]:
-    """The layer of a cell of the netlist, by the cell's name; cells around the accelerator are the shell's."""
-    layers = {instance: node.title for node, instance in instances(hardware).items()}
-
-    def owner(cell: str) -> str:
-        first, _, rest = cell.removeprefix("$gbuf$").partition(".")
-        name = rest.split(".")[0] if first == SCOPE else first
-        return layers.get(name, "shell" if report.bitstream else name)
-
-    return owner
-
-
-def _path(report: BuildReport, hardware: Graph, folder: Path) -> list[figures.Hop]:
-    """The critical path from the report of place and route; empty where the build has none."""
+def _placed(report: BuildReport, hardware: Graph, folder: Path) -> dict[str, Any]:
+    """The critical path and the floorplan of a placed design; nothing where the build has none."""
     placed = report.products.get("placed netlist")
     if placed is None:
-        return []
+        return {"path": [], "plan": None}
+    layers = {instance: node.title for node, instance in instances(hardware).items()}
+    image = report.bitstream is not None
+    owner = finder(netlist.load(folder / report.products["netlist"])[1], SCOPE if image else "")
+
+    def layer(cell: str) -> str:
+        return layers.get(owner(cell), "shell" if image else "between layers")
+
     made = (folder / placed).with_name(Path(placed).name.replace(".placed.json", ".report.json"))
     try:
-        hops = nextpnr.critical_path(read_json(made))
+        hops = paths.critical_path(read_json(made)).hops
     except (OSError, ValueError, KeyError) as error:
         raise BitfabricError(f"{made} cannot be read ({error}); build again") from None
-    owner = _owners(report, hardware)
-    return figures.path([(hop.kind, owner(hop.cell), hop.delay_ns) for hop in hops])
+    return {
+        "path": figures.path([(hop.kind, layer(hop.cell), hop.delay_ns) for hop in hops]),
+        "plan": floorplan.find(folder / placed, layer),
+    }
 
 
-def _floorplan(report: BuildReport, hardware: Graph, folder: Path) -> floorplan.Floorplan | None:
-    """Where the layers are; None where the build has no placed netlist."""
-    placed = report.products.get("placed netlist")
-    return floorplan.find(folder / placed, _owners(report, hardware)) if placed else None
+def _kernels(hardware: Graph) -> dict[str, str]:
+    """The kernel of each layer; "" for what is none."""
+    return {SHELL: "board and link", TOP: ""} | {node.name: node.kernel.op for node in hardware}
 
 
 def _commands(report: BuildReport, folder: Path) -> list[str]:

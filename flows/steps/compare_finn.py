@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from flows.build_report import Facts, FinnComparison, FinnLayerCost, FinnRefusal
+from flows.facts.fact import Facts
+from flows.facts.finn import FinnComparison, FinnLayerCost, FinnRefusal
 from flows.steps.step import Step
 from hw.host.errors import BitfabricError
 from hw.model import Model

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from flows.build_report import Compared, DirectedCounts, MeasuredExits, RemovalCounts
 from flows.design_point import DesignPoint
+from flows.facts.checks import Compared, DirectedCounts, RemovalCounts
+from flows.facts.network import MeasuredExits
 from flows.samples import Samples
 from flows.steps.step import Step
 from hw.ir.frames import Batch

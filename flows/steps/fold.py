@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flows.build_report import Estimate
+from flows.facts.design import Estimate
 from flows.planner import Plan
 from flows.steps.lower import GRAPH
 from flows.steps.step import Step

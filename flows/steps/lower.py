@@ -5,7 +5,7 @@ The graph is in ``graph.json`` and ``graph.safetensors`` (``hw.graph_file``), an
 
 from pathlib import Path
 
-from flows.build_report import Facts
+from flows.facts.fact import Facts
 from flows.steps.step import Step
 from hw import graph_file
 from hw.host.files import write_bytes, write_text

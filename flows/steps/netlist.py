@@ -7,8 +7,8 @@ after synthesis.
 from pathlib import Path
 
 from flows import verify
-from flows.build_report import Compared
 from flows.engines.netlist import run_netlist
+from flows.facts.checks import Compared
 from flows.implementation import Implementation
 from flows.samples import Samples
 from flows.steps.lower import GRAPH

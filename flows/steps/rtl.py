@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flows.build_report import Facts
+from flows.facts.fact import Facts
 from flows.implementation import Implementation
 from flows.steps.lower import GRAPH
 from flows.steps.step import Step

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from flows import verify
-from flows.build_report import Compared
+from flows.facts.checks import Compared
 from flows.implementation import Implementation
 from flows.samples import Samples
 from flows.steps.lower import GRAPH

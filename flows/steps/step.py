@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
-from flows.build_report import Facts
+from flows.facts.fact import Facts
 
 PACKAGES = ("numpy", "onnx", "qonnx", "scipy")
 """Python packages that every step depends on."""

@@ -16,6 +16,8 @@ class SynthesisSpec:
             which the options of the device (``Device.synthesis``) and ``-top`` are appended.
         cost: cell type -> its resources.
         free: cell types without cost: no resource counts them, or the cost of another cell includes them.
+        carry: those of ``cost`` whose lookup tables lie on a carry chain.
+        memory: those of ``cost`` whose lookup tables are RAM or shift registers.
         defines: macros that choose the structures of this family in the sources.
         finish: changes the synthesised module, as Yosys writes it in JSON, and returns whether it did.
     """
@@ -23,5 +25,11 @@ class SynthesisSpec:
     passes: str
     cost: Mapping[str, Resources]
     free: frozenset[str]
+    carry: frozenset[str] = frozenset()
+    memory: frozenset[str] = frozenset()
     defines: tuple[str, ...] = ()
     finish: Callable[[dict[str, Any]], bool] | None = None
+
+    def use(self, kind: str) -> str:
+        """What the lookup tables of a cell type do: ``carry``, ``memory`` or ``logic``."""
+        return "carry" if kind in self.carry else "memory" if kind in self.memory else "logic"

@@ -7,7 +7,7 @@ below the system's temporary folder. An output file gets its final name when it 
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import floor
 from pathlib import Path
@@ -18,7 +18,7 @@ from hw.fabric.toolchain import Pin, Toolchain
 from hw.families import spec_of
 from hw.host.errors import BitfabricError, UsageError
 from hw.host.files import make_folder, write_text
-from hw.synth import ports, tool
+from hw.synth import paths, ports, tool
 
 
 class NoRoom(BitfabricError):
@@ -30,15 +30,6 @@ class NoRoom(BitfabricError):
     def __init__(self, message: str, needed: int | None) -> None:
         super().__init__(message)
         self.needed = needed
-
-
-@dataclass(frozen=True)
-class Hop:
-    """One step of the critical path: its kind (clk-to-q, logic, routing, setup), the cell where it ends, its delay."""
-
-    kind: str
-    cell: str
-    delay_ns: float
 
 
 @dataclass(frozen=True)
@@ -56,6 +47,7 @@ class Placement:
         tried: seed -> maximum clock with that seed.
         resources: cells as nextpnr counts them.
         critical_path: the slowest path.
+        delays: the delay of every arc (SDF), where they were asked for.
         seconds: wall-clock time.
     """
 
@@ -68,7 +60,8 @@ class Placement:
     seed: int
     tried: dict[int, float]
     resources: Resources
-    critical_path: tuple[Hop, ...]
+    critical_path: paths.TimingPath
+    delays: Path | None
     seconds: float
 
     @property
@@ -86,22 +79,19 @@ class Placement:
                 f"{self.clock_mhz:g} MHz; critical path {path}; build with --clock {floor(self.fmax_mhz)}"
             )
 
-    def describe_path(self, scope: str = "", layers: Mapping[str, str] | None = None) -> str:
-        """The critical path in one line, in terms of the instances under ``scope``. ``layers``: instance -> layer to
-        name instead."""
-        prefix = f"{scope}." if scope else ""
-        stops: list[str] = []
-        for hop in self.critical_path:
-            name = hop.cell.removeprefix(prefix)
-            owner = name.split(".")[0] if "." in name else name
-            owner = (layers or {}).get(owner, owner)
-            if not name.startswith("$") and (not stops or stops[-1] != owner):
-                stops.append(owner)
-        logic = sum(h.delay_ns for h in self.critical_path if h.kind != "routing")
-        routing = sum(h.delay_ns for h in self.critical_path if h.kind == "routing")
-        levels = sum(h.kind == "logic" for h in self.critical_path)
-        return (f"{logic + routing:.1f} ns ({logic:.1f} logic in {levels} levels, {routing:.1f} routing): "
-                f"{' -> '.join(stops)}")  # fmt: skip
+    def describe_path(self, group: Callable[[str], str] | None = None) -> str:
+        """The critical path in one line. ``group`` names the part of the design that a cell belongs to (``""``: none);
+        by default its instance in the top module."""
+        path = self.critical_path
+        stops = path.stops(group or instance_in_name)
+        return (f"{path.delay_ns:.1f} ns ({path.logic_ns:.1f} logic in {path.levels} levels, "
+                f"{path.routing_ns:.1f} routing): {' -> '.join(stops)}")  # fmt: skip
+
+
+def instance_in_name(cell: str, scope: str = "") -> str:
+    """The instance under ``scope`` that the name of a cell begins with, or the name; ``""`` for an unnamed cell."""
+    name = cell.removeprefix(f"{scope}.") if scope else cell
+    return "" if name.startswith("$") else name.partition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -135,13 +125,15 @@ def place_and_route(
     pins: Sequence[Pin] | None = None,
     seeds: Sequence[int] = (1, 2, 3),
     jobs: int | None = None,
+    delays: bool = False,
 ) -> Placement:
     """Place and route a Yosys JSON netlist in the folder ``out``, for a clock of ``clock_mhz``.
 
     ``pins`` are the pins of its ports; without them the design is placed out of context: no pads, no bitstream. Where
     the first seed misses the clock, the others are tried too, ``jobs`` at a time (default: one per processor), and the
     fastest result is kept. It may still miss the clock, see ``Placement.met``. Writes ``<name>.placed.json``,
-    ``<name>.report.json``, ``<name>.nextpnr.log`` and the input of the packer; ``<name>`` is that of the netlist.
+    ``<name>.report.json``, ``<name>.nextpnr.log`` and the input of the packer, and with ``delays`` ``<name>.sdf``;
+    ``<name>`` is that of the netlist.
     Raises BitfabricError where the tool is missing or fails, and UsageError for a device without place and route.
     """
     tools = toolchain(device)
@@ -163,11 +155,13 @@ def place_and_route(
 
     def attempt(some: Sequence[int]) -> list[_Try]:
         parts = ["placed.json", "report.json", "nextpnr.log", *([config[0]] if config else [])]
+        parts += ["sdf"] if delays else []
         made = {seed: {part: out / f"{name}.seed{seed}.{part}" for part in parts} for seed in some}
         commands = []
         for seed, files in made.items():
             options = ["--write", files["placed.json"].name, "--report", files["report.json"].name]
             options += [config[1], files[config[0]].name] if config else []
+            options += ["--sdf", files["sdf"].name] if delays else []
             commands.append(([*base, *options, "--seed", str(seed)], files["nextpnr.log"]))
         try:
             tool.run_all(commands, out, "place and route", jobs or os.cpu_count() or 1)
@@ -199,7 +193,8 @@ def place_and_route(
         best.seed,
         {t.seed: t.fmax_mhz for t in tries},
         tools.count(best.report["utilization"]),
-        critical_path(best.report),
+        paths.critical_path(best.report),
+        out / f"{name}.sdf" if delays else None,
         time.monotonic() - started,
     )
 
@@ -244,10 +239,3 @@ def _fmax(report: dict) -> float:
     if not report["fmax"]:
         raise BitfabricError("place and route found no clock in the design")
     return min(float(entry["achieved"]) for entry in report["fmax"].values())
-
-
-def critical_path(report: dict) -> tuple[Hop, ...]:
-    """The slowest path within one clock, from the tool's report."""
-    paths = [p["path"] for p in report["critical_paths"] if p["from"] == p["to"]]  # within one clock
-    worst: list[dict] = max(paths, key=lambda path: sum(float(step["delay"]) for step in path), default=[])
-    return tuple(Hop(step["type"], step["to"]["cell"], float(step["delay"])) for step in worst)

@@ -1,7 +1,7 @@
 """Synthesis with Yosys: converts SystemVerilog to a netlist of the family's cells and counts the cells of every layer.
 
 The design is flattened, so that Yosys optimises logic across kernels. Afterwards each cell is attributed to one
-instance (see ``owners``). ``hw.families.F.synthesis`` states the cost of the cells of a family.
+instance (see ``hw.synth.owners``). ``hw.families.F.synthesis`` states the cost of the cells of a family.
 """
 
 import json
@@ -22,11 +22,27 @@ from hw.host.errors import BitfabricError, ToolError
 from hw.host.files import write_text
 from hw.rtl.design import RtlDesign
 from hw.synth import tool
+from hw.synth.owners import owners
 
 ENTRY = "import sys; from pyosys import libyosys as ys; ys.run_pass('script ' + sys.argv[-1], ys.Design())"
 
 CONFLICT = re.compile(r"Driver-driver conflict for .* and constant .*")
-_INPUT = re.compile(r"s\d*_(valid|data)|m\d*_ready")
+
+
+@dataclass(frozen=True)
+class LutKinds:
+    """Lookup tables by what they do: compute any function, lie on a carry chain, or are memory (RAM, shift registers).
+
+    Where no cell of the family is a carry together with its lookup table (iCE40, 7 series), those on a chain count as
+    ``logic``.
+    """
+
+    logic: int = 0
+    carry: int = 0
+    memory: int = 0
+
+    def __add__(self, other: "LutKinds") -> "LutKinds":
+        return LutKinds(self.logic + other.logic, self.carry + other.carry, self.memory + other.memory)
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,7 @@ class Synthesis:
         resources: cost of all cells.
         logic_cells: the logic cells that the family's packer needs at least; None where that is not known.
         instances: cost of each instance under ``scope`` of ``synthesise``; ``""`` is the cost of all other cells.
+        luts: the lookup tables of each instance by what they do.
         seconds: wall-clock time.
     """
 
@@ -53,6 +70,7 @@ class Synthesis:
     resources: Resources
     logic_cells: int | None
     instances: dict[str, Resources]
+    luts: dict[str, LutKinds]
     seconds: float
 
 
@@ -124,10 +142,10 @@ def synthesise(design: RtlDesign, device: Device, out: Path, scope: str = "") ->
         write_text(made, json.dumps(content), durable=False)
     tool.publish(made, netlist)
     cells = Counter(cell["type"] for cell in module["cells"].values())
-    total, instances = count(module, device.family, scope)
+    total, instances, luts = count(module, device.family, scope)
     packed = spec.packing.count(module["cells"]) if spec.packing else None
     seconds = time.monotonic() - started
-    return Synthesis(design.top, device, netlist, log, dict(cells), total, packed, instances, seconds)
+    return Synthesis(design.top, device, netlist, log, dict(cells), total, packed, instances, luts, seconds)
 
 
 def check_drivers(log: Path) -> None:
@@ -139,65 +157,20 @@ def check_drivers(log: Path) -> None:
         )
 
 
-def count(module: dict, family: Family, scope: str = "") -> tuple[Resources, dict[str, Resources]]:
-    """Resources of a Yosys JSON module, in total and by instance under ``scope``.
+def count(module: dict, family: Family, scope: str = "") -> tuple[Resources, dict[str, Resources], dict[str, LutKinds]]:
+    """Resources of a Yosys JSON module, in total and by instance under ``scope``, and its lookup tables by instance.
 
     Raises BitfabricError for a cell type without a stated cost in the family.
     """
     synthesis = spec_of(family).synthesis
     parts: dict[str, Resources] = defaultdict(Resources)
+    luts: dict[str, LutKinds] = defaultdict(LutKinds)
     for name, owner in owners(module, scope).items():
         kind = module["cells"][name]["type"]
         if kind in synthesis.cost:
-            parts[owner] += synthesis.cost[kind]
+            cost = synthesis.cost[kind]
+            parts[owner] += cost
+            luts[owner] += LutKinds(**{synthesis.use(kind): cost.lut})
         elif kind not in synthesis.free:
             raise BitfabricError(f"synthesis left a cell of unknown cost, {kind} ({name}); write that part another way")
-    return sum(parts.values(), Resources()), dict(parts)
-
-
-def owners(module: dict, scope: str = "") -> dict[str, str]:
-    """Cell -> instance that it belongs to, in a flattened module (``""``: no instance under ``scope``).
-
-    A cell belongs to the instance whose signal it drives. Where the net has several names, the deepest in the hierarchy
-    decides, except names of instance inputs (``s*_valid``, ``s*_data``, ``m*_ready``). Nets that technology mapping
-    created have no name: then the cell's name decides, which ``autoname`` derives from the nearest named net. A cell
-    that is named after a net of the top module belongs to the instance of the majority of the cells that it drives.
-    """
-    prefix = f"{scope}." if scope else ""
-
-    def instance(name: str) -> str:
-        head, dot, rest = name.removeprefix(prefix).partition(".")
-        return head if name.startswith(prefix) and dot and not _INPUT.fullmatch(rest) else ""
-
-    named: dict[int, tuple[int, str]] = {}
-    for name, net in module["netnames"].items():
-        if "hdlname" in net["attributes"] and "." in name and (owner := instance(name)):
-            for bit in net["bits"]:
-                named[bit] = max(named.get(bit, (0, "")), (name.count("."), owner))
-    result: dict[str, str] = {}
-    readers: dict[int, list[str]] = defaultdict(list)
-    drives: dict[str, list[int]] = {}
-    for name, cell in module["cells"].items():
-        directions = cell["port_directions"]
-        for port, bits in cell["connections"].items():
-            if directions.get(port) == "input":
-                for bit in bits:
-                    readers[bit].append(name)
-        drives[name] = [b for p, bits in cell["connections"].items() if directions.get(p) == "output" for b in bits]
-        votes = Counter(named[bit][1] for bit in drives[name] if bit in named)
-        if votes:
-            result[name] = votes.most_common(1)[0][0]
-        elif "." in name:
-            result[name] = instance(name)
-    waiting = [name for name in module["cells"] if name not in result]
-    while waiting:
-        found = {}
-        for name in waiting:
-            around = Counter(result[n] for bit in drives[name] for n in readers[bit] if n in result)
-            if around:
-                found[name] = around.most_common(1)[0][0]
-        if not found:
-            break
-        result |= found
-        waiting = [name for name in waiting if name not in found]
-    return {name: result.get(name, "") for name in module["cells"]}
+    return sum(parts.values(), Resources()), dict(parts), dict(luts)

@@ -121,7 +121,14 @@ def test_the_whole_way_to_the_bitstream(small, tmp_path):
     assert again.report.bitstream.sha256 == made.report.bitstream.sha256
     reopened = Accelerator(tmp_path / "a")
     np.testing.assert_array_equal(reopened.run(x, "netlist"), made.run(x, "qonnx"))
-    assert reopened.write_report().exists()
+    paths = reopened.report.timing_paths
+    assert paths.slowest[0].delay_ns == pytest.approx(1000 / made.report.fmax_mhz.placed, rel=1e-3)
+    assert min(paths.pairs, 10) == len(paths.slowest) == len({(path.start, path.end) for path in paths.slowest})
+    assert {path.start for path in paths.slowest} <= {layer.name for layer in made.report.layers}
+    assert not list((tmp_path / "a").rglob("*.sdf"))
+    page = reopened.write_report().read_text()
+    assert page.count(f"<td>{paths.slowest[0].delay_ns:.2f}</td>") >= 1
+    assert f"the {len(paths.slowest)} slowest of {paths.pairs}" in page or f"all {paths.pairs} pairs" in page
     placed = tmp_path / "a" / "place" / "image.placed.json"
     placed.write_bytes(placed.read_bytes().replace(b"1", b"0", 1))
     with pytest.raises(UsageError, match=r"place/image\.placed\.json was changed"):

@@ -9,10 +9,11 @@ import pytest
 
 from flows import build
 from flows.accelerator import Accelerator
-from flows.build_report import BuildReport, Counts
+from flows.build_report import BuildReport
 from flows.config import BuildConfig
 from flows.engines import program
 from flows.evidence import Record
+from flows.facts.design import Counts
 from flows.planner import Plan
 from flows.samples import Samples
 from flows.steps.netlist import Netlist

@@ -7,11 +7,11 @@ import onnx
 import pytest
 
 from flows import build
-from flows.build_report import Counts
 from flows.candidate import CLOCK_MARGIN, DEFAULT_UTILISATIONS
 from flows.cli import render
 from flows.config import BuildConfig
 from flows.estimates import estimate_build
+from flows.facts.design import Counts
 from flows.planner import Plan
 from flows.steps.place import Place
 from hw.folding import choose

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from flows.build_report import Facts, StepTime
+from flows.build_report import StepTime
 from flows.evidence import Record
+from flows.facts.fact import Facts
 from flows.step_cache import StepCache
 from flows.steps.step import Step
 from hw.host.errors import BitfabricError, UsageError

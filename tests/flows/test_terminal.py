@@ -11,9 +11,9 @@ import pytest
 from qonnx.core.datatype import DataType
 
 from flows import build
-from flows.build_report import Layer
 from flows.cli import console, main, render, render_results
 from flows.cli.render import _layers
+from flows.facts.design import Layer
 from flows.report import page
 from flows.terminal import Terminal
 from hw import finn

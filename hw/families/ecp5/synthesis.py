@@ -19,4 +19,12 @@ _COST = {
     "MULT18X18D": Resources(dsp=1),
 }
 _FREE = frozenset({"PFUMX", "L6MUX21", "EHXPLLL", "DCCA", "TRELLIS_IO", "$scopeinfo"})
-SYNTHESIS = SynthesisSpec("synth_ecp5", _COST, _FREE, ("BF_LUT4",), open_ends)
+SYNTHESIS = SynthesisSpec(
+    "synth_ecp5",
+    _COST,
+    _FREE,
+    carry=frozenset({"CCU2C"}),
+    memory=frozenset({"TRELLIS_DPR16X4"}),
+    defines=("BF_LUT4",),
+    finish=open_ends,
+)

@@ -18,4 +18,6 @@ _COST = {
     "MULT36X36": Resources(dsp=8),
 }
 _FREE = frozenset({*(f"MUX2_LUT{n}" for n in range(5, 9)), "rPLL", "GND", "VCC", "$scopeinfo"})
-SYNTHESIS = SynthesisSpec("synth_gowin -noiopads", _COST, _FREE)
+SYNTHESIS = SynthesisSpec(
+    "synth_gowin -noiopads", _COST, _FREE, carry=frozenset({"ALU"}), memory=frozenset({"RAM16SDP4"})
+)

@@ -19,4 +19,7 @@ _COST = {
     "DSP48E1": Resources(dsp=1),
 }
 _FREE = frozenset({"MUXF7", "MUXF8", "CARRY4", "BUFG", "IBUF", "OBUF", "PLLE2_ADV", "$scopeinfo"})
-SYNTHESIS = SynthesisSpec("synth_xilinx -family xc7 -flatten -noiopad -noclkbuf", _COST, _FREE, ("BF_LUT6_2",))
+_MEMORY = frozenset(kind for kind in _COST if kind.startswith(("RAM32", "RAM64", "RAM128", "RAM256", "RAM16", "SRL")))
+SYNTHESIS = SynthesisSpec(
+    "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf", _COST, _FREE, memory=_MEMORY, defines=("BF_LUT6_2",)
+)
