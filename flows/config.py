@@ -35,6 +35,8 @@ class BuildConfig:
     checked whenever the word is used, which costs no cycles; the image counts the cycles with a parity error
     (``parity_errors`` of its status). Constants in lookup tables have no parity bit: they are configuration bits.
 
+    ``power`` counts the toggles of the netlist after synthesis, on ``netlist_frames`` frames.
+
     ``exit_share`` is the share of frames that go on at each early exit: layers behind an exit are folded for these
     alone (busy 80 % of the time), so that ``fps`` is a mean rate, and FIFOs hold what comes at once. 1, the default,
     promises the rate for all frames, whatever leaves.
@@ -57,6 +59,7 @@ class BuildConfig:
     rtl_frames: int | None = None
     netlist_frames: int | None = None
     compare_finn: bool = False
+    power: bool = False
     parity: bool = False
     exit_share: float = 1.0
     seeds: tuple[int, ...] = (1, 2, 3)
@@ -79,5 +82,7 @@ class BuildConfig:
             raise UsageError("--labels needs the frames they belong to; give --input X.npy as well")
         if any(n is not None and n < least for n, least in ((self.rtl_frames, 2), (self.netlist_frames, 1))):
             raise UsageError("the RTL is checked on at least 2 frames, the netlist on at least 1")
+        if self.power and STEPS.index(self.stop_after) < STEPS.index("synthesise"):
+            raise UsageError("--power counts the toggles of a netlist; give no --stop-after before synthesise")
         if not self.seeds:
             raise UsageError("place and route needs at least one seed")

@@ -32,6 +32,7 @@ from flows.steps.emulate import Emulated
 from flows.steps.lower import Lowered
 from flows.steps.netlist import NetlistSimulated
 from flows.steps.place import Placed
+from flows.steps.power import PowerCounted
 from flows.steps.rtl import Generated
 from flows.steps.simulate import Simulated
 from flows.steps.synthesise import Synthesised
@@ -44,6 +45,7 @@ from hw.model import Model
 RESULTS: Mapping[str, type[Facts]] = MappingProxyType({
     "lower": Lowered, "fold": Estimate, "emulate": Emulated, "rtl": Generated, "simulate": Simulated,
     "synthesise": Synthesised, "place": Placed, "netlist": NetlistSimulated, "finn": FinnEstimated,
+    "power": PowerCounted,
 })  # fmt: skip
 """The type of every step's result."""
 
@@ -67,6 +69,7 @@ class Found:
     place: Placed | None = None
     netlist: NetlistSimulated | None = None
     finn: FinnEstimated | None = None
+    power: PowerCounted | None = None
 
     def report(
         self, made: Implementation, config: BuildConfig, inputs: Inputs | None, steps: Sequence[StepTime]
@@ -135,6 +138,7 @@ class Found:
             "verified": self._verified(),
             "bitstream": Bitstream(path=bitstream, sha256=made[bitstream]) if bitstream else None,
             "finn": self.finn.estimate if self.finn else None,
+            "power": self.power.power if self.power else None,
             "products": self._products(bitstream),
         }
 

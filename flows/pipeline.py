@@ -13,6 +13,7 @@ place      the placed and routed design, its clock and critical path; for a boar
 netlist    the placed netlist of the whole image (Gowin, 7 series: the one after synthesis), through its host link,
            against the emulator
 finn       FINN's own estimate for the same model, if requested
+power      toggles in the netlist of the accelerator, and its estimated power, if requested
 ========== ============================================================================================
 """
 
@@ -40,6 +41,7 @@ from flows.steps.fold import Fold
 from flows.steps.lower import Lower
 from flows.steps.netlist import Netlist
 from flows.steps.place import Place
+from flows.steps.power import CountPower
 from flows.steps.rtl import Rtl
 from flows.steps.simulate import Simulate
 from flows.steps.synthesise import Synthesise
@@ -50,7 +52,7 @@ from hw.host.files import make_folder, using
 from hw.lowering.input_types import InputTypes
 from hw.model import Model
 
-ALL_STEPS = (*STEPS, CompareFinn.name)
+ALL_STEPS = (*STEPS, CompareFinn.name, CountPower.name)
 """The names of all steps."""
 RTL_WORK, NETLIST_WORK = 4e9, 1e7
 """Default amount of simulation, in lookup tables times cycles: a minute or two."""
@@ -74,6 +76,7 @@ def build(
     rtl_frames: int | None = None,
     netlist_frames: int | None = None,
     compare_finn: bool = False,
+    power: bool = False,
     parity: bool = False,
     exit_share: float = 1.0,
     seeds: Sequence[int] = BuildConfig.seeds,
@@ -102,6 +105,7 @@ def build(
         rtl_frames=rtl_frames,
         netlist_frames=netlist_frames,
         compare_finn=compare_finn,
+        power=power,
         parity=parity,
         exit_share=exit_share,
         seeds=tuple(seeds),
@@ -188,6 +192,9 @@ class _Build:
             made.netlist = self.folder / found.netlist.path
         if config.compare_finn:
             found.finn = run(CompareFinn(self.model, found.fold.interval, found.fold.clock_mhz))
+        if config.power and found.synthesise:
+            frames = _affordable(found.fold, config.netlist_frames, 2, 32, NETLIST_WORK)
+            found.power = run(CountPower(made, self.samples, frames, found.synthesise))
         return found.report(made, config, self.samples.inputs, self.steps.done)
 
     def _implementation(self, estimate: Estimate) -> Implementation:

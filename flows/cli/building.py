@@ -50,6 +50,10 @@ def build(
     compare_finn: Annotated[
         bool, typer.Option("--compare-finn", help="run FINN's own estimate on the same model beside it")
     ] = False,
+    power: Annotated[
+        bool,
+        typer.Option("--power", help="toggles of the netlist by layer; where known, estimated mW and uJ"),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn a QONNX model into a verified FPGA image.
@@ -65,7 +69,7 @@ def build(
             model, target=target, out=out, fps=fps, folding=folding, fill=fill, clock_mhz=clock,
             force_clock=force_clock, stop_after=stop_after, frames=frames, labels=labels, clip=clip,
             rtl_frames=rtl_frames, netlist_frames=netlist_frames, compare_finn=compare_finn, parity=parity, watch=watch,
-            input_type=input_type, exit_share=exit_share,
+            input_type=input_type, exit_share=exit_share, power=power,
         )  # fmt: skip
     if as_json:
         emit(accelerator.report.to_json())

@@ -201,6 +201,10 @@ def built(accelerator: "Accelerator") -> None:
             table.add_row(layer.name, layer.operator, *map(console.number, numbers))
         table.add_row("total", "", "", "", *map(console.number, (finn.cycles, finn.lut, finn.bram, finn.dsp)))
         console.show(table)
+    if report.power:
+        from flows.cli.render_power import show_power
+
+        show_power(report.power)
     console.out.print()
     console.paths((name, accelerator.folder / path) for name, path in report.products.items())
 

@@ -127,6 +127,7 @@ def _facts(report: BuildReport, graph: Graph, hardware: Graph, folder: Path) -> 
         "totals": _totals(report),
         "finn": _finn(report, hardware),
         "commands": _commands(report, folder),
+        "power": report.power.summary if report.power else None,
         "typed": sentences(report.model.input_types),
     }
 
@@ -174,6 +175,10 @@ def _tiles(report: BuildReport) -> list[tuple[str, str, str]]:
         if usage.available and used:
             share = f"{used / usage.available:.1%}"
             tiles.append((NAMES[name], share, f"{used:,} of {usage.available:,} {what}"))
+    if report.power and (made := report.power.estimate):
+        tiles.append(
+            ("power", f"{made.milliwatts:.3g}", f"mW estimated at the full rate, {made.microjoules:.3g} µJ a frame")
+        )
     if report.lookup:
         tiles.append(("tables", f"{report.lookup.tables:,}", f"of the network: {report.lookup.bits}"))
     if report.exits:
@@ -315,6 +320,7 @@ def _commands(report: BuildReport, folder: Path) -> list[str]:
         model += ["--input-type", f"{name}={kind}"]
     model += ["--stop-after", report.stopped_after] if report.stopped_after else []
     model += ["--compare-finn"] if report.finn else []
+    model += ["--power"] if report.power else []
     run = ["bitfabric", "run", str(folder), "--input", "X.npy", "--engine"]
     engines = [name for name in report.verified if name in ENGINES]
     return [shlex.join([*model, "-o", "again/"]), *(shlex.join([*run, name]) for name in engines[-1:])]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from hw.fabric.energy import EnergyModel
 from hw.fabric.family import Family
 from hw.fabric.pll import PllLimits
 from hw.fabric.resources import Resources
@@ -26,6 +27,7 @@ class Device:
         pack: arguments of the packer that select the die.
         clock_pin: the pin of the clock in an out-of-context design, where nextpnr needs one.
         clock_mhz: the default clock, which designs of typical size reach.
+        energy: the energy of its core; None: there are no public measurements from which to estimate it.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Device:
     pack: tuple[str, ...] = ()
     clock_pin: str = ""
     clock_mhz: float = 100.0
+    energy: EnergyModel | None = None
 
     @property
     def routable(self) -> bool:

@@ -20,6 +20,7 @@ class RtlDesign:
     Top-level ports are ``clk``, ``rst`` (synchronous, high) and for stream ``x`` of ``inputs``
     ``x_valid``, ``x_ready``, ``x_data``; likewise for ``outputs``. With ``parity`` there is an output
     ``parity_error``, high for one cycle for each cycle in which words of memories were used with a parity error.
+    ``counters`` are outputs of 64 bits that a simulation reads at its end.
     """
 
     top: str
@@ -27,6 +28,7 @@ class RtlDesign:
     outputs: dict[str, Stream]
     files: dict[str, str]
     parity: bool = False
+    counters: tuple[str, ...] = ()
 
     @property
     def verilog(self) -> list[str]:

@@ -1,7 +1,7 @@
 // Drives a Verilated design whose ports are streams. ports.h lists them as INPUT(name, beats, words)
-// and OUTPUT(name, beats, words): beats of a frame, 32-bit words of a beat.
-// sim FOLDER FRAMES PATIENCE reads FOLDER/name.{data,when,ready}, writes FOLDER/name.{out,taken} and
-// prints the number of cycles. Cycle 0 is the first cycle after reset. With WAVEFORM defined, the signals go into
+// and OUTPUT(name, beats, words): beats of a frame, 32-bit words of a beat; and outputs of 64 bits as COUNTER(name).
+// sim FOLDER FRAMES PATIENCE reads FOLDER/name.{data,when,ready}, writes FOLDER/name.{out,taken} and FOLDER/counters,
+// the final values of the counters, and prints the number of cycles. Cycle 0 is the first cycle after reset. With WAVEFORM defined, the signals go into
 // FOLDER/waveform.vcd; a fourth argument gives the picoseconds of a cycle.
 #include <cstdint>
 #include <cstdio>
@@ -15,6 +15,7 @@
 #ifdef WAVEFORM
 #include "verilated_vcd_c.h"
 #endif
+#define COUNTER(name)
 
 template <typename T>
 static std::vector<T> load(const std::string& path) {
@@ -161,9 +162,13 @@ int main(int argc, char** argv) {
 #define OUTPUT(name, beats, words) \
     store(folder + "/" #name ".taken", out_##name.taken); \
     store(folder + "/" #name ".out", out_##name.data);
+#undef COUNTER
+#define COUNTER(name) counters.push_back(top.name);
+    std::vector<uint64_t> counters;
 #include "ports.h"
 #undef INPUT
 #undef OUTPUT
+    if (!counters.empty()) store(folder + "/counters", counters);
     top.final();
 #ifdef WAVEFORM
     waveform.close();

@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -81,11 +81,12 @@ def _runtime(flags: tuple[str, ...], units: tuple[str, ...]) -> Path:
 @dataclass(frozen=True, eq=False)
 class Simulation:
     """The result of a run: ``outputs`` (by port, ``(N, *shape)``), ``taken`` (by port, the cycle in which each beat
-    moved) and the number of ``cycles``."""
+    moved), the number of ``cycles`` and the final values of the design's ``counters``."""
 
     outputs: dict[str, np.ndarray]
     taken: dict[str, np.ndarray]
     cycles: int
+    counters: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Simulator:
     folder: Path
     inputs: dict[str, Stream]
     outputs: dict[str, Stream]
+    counters: tuple[str, ...] = ()
 
     def run(
         self,
@@ -129,11 +131,14 @@ class Simulator:
             for name, stream in self.outputs.items():
                 beats, words = count * stream.beats, -(-stream.width // 32)
                 outputs[name] = stream.unpack(_load(work / f"{name}.out", "<u4", beats * words).reshape(beats, words))
+            counted = _load(work / "counters", "<u8", len(self.counters)) if self.counters else ()
             if waveform is not None:
                 if is_full(work):  # the simulator records what it can, and says nothing
                     raise BitfabricError(f"no space for the waveform in {work}; {_FULL}")
                 shutil.move(work / "waveform.vcd", waveform)
-        return Simulation(outputs, {name: cycles.astype(np.int64) for name, cycles in taken.items()}, int(done.stdout))
+        moved = {name: cycles.astype(np.int64) for name, cycles in taken.items()}
+        counters = {name: int(value) for name, value in zip(self.counters, counted, strict=True)}
+        return Simulation(outputs, moved, int(done.stdout), counters)
 
 
 def _store(path: Path, values: np.ndarray, dtype: str | None = None) -> None:
@@ -167,7 +172,8 @@ def build(design: RtlDesign, flags: Sequence[str] = ("-O1",), waveform: bool = F
         for macro, streams in (("INPUT", design.inputs), ("OUTPUT", design.outputs))
         for name, stream in streams.items()
     )
-    return Simulator(executable(design, harness, ports, flags), design.inputs, design.outputs)
+    ports += "".join(f"COUNTER({name})\n" for name in design.counters)
+    return Simulator(executable(design, harness, ports, flags), design.inputs, design.outputs, design.counters)
 
 
 def executable(design: RtlDesign, harness: str, ports: str, flags: Sequence[str] = ("-O1",)) -> Path:

@@ -7,6 +7,7 @@ cells of 7 series of Yosys's; the family's ``CellDialect`` adapts each cell's pi
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -18,6 +19,17 @@ from hw.host.files import read_json
 from hw.ir.stream import Stream
 from hw.rtl.design import RtlDesign
 from hw.synth import yosys
+
+
+@dataclass(frozen=True)
+class Addition:
+    """SystemVerilog that is added to the module of a netlist: declarations of ``ports``, and the ``body``.
+
+    Net number i of the netlist is ``n<i>``.
+    """
+
+    ports: tuple[str, ...] = ()
+    body: str = ""
 
 
 def models(family: Family) -> dict[str, str]:
@@ -53,24 +65,25 @@ def design(
     family: Family,
     inputs: Mapping[str, Stream] | None = None,
     outputs: Mapping[str, Stream] | None = None,
+    addition: Addition = Addition(),
 ) -> RtlDesign:
     """Convert a netlist file to a design that can be simulated.
 
     The netlist is that of an accelerator with the streams ``inputs`` and ``outputs``, or, without streams, that of an
-    image. Raises UsageError where there are no models of the family's cells, and BitfabricError for a file without
-    exactly one top module and for a cell that the models do not cover.
+    image. Its module has the ``addition``, too. Raises UsageError where there are no models of the family's cells, and
+    BitfabricError for a file without exactly one top module and for a cell that the models do not cover.
     """
     top, module = load(netlist)
     if (dialect := spec_of(family).dialect) is None:
         raise _no_models(family)
     kinds = {cell["type"] for cell in module["cells"].values()} & dialect.library_cells
     library = {f"{family.name}_library.sv": yosys.library(dialect.library, kinds)} if kinds else {}
-    text = models(family) | library | {f"{top}_netlist.sv": verilog(top, module, dialect)}
+    text = models(family) | library | {f"{top}_netlist.sv": verilog(top, module, dialect, addition)}
     return RtlDesign(top, dict(inputs or {}), dict(outputs or {}), text)
 
 
-def verilog(top: str, module: dict, dialect: CellDialect) -> str:
-    """Write a module of a Yosys JSON file as Verilog. Net number i is named ``n<i>``."""
+def verilog(top: str, module: dict, dialect: CellDialect, addition: Addition = Addition()) -> str:
+    """Write a module of a Yosys JSON file as Verilog, with the ``addition``. Net number i is named ``n<i>``."""
     # nextpnr assigns an arbitrary number to an unconnected bit of a port. Every real net has a name.
     known = {bit for net in module["netnames"].values() for bit in net["bits"] if isinstance(bit, int)}
     fresh = count(max(known, default=0) + 1)
@@ -85,6 +98,8 @@ def verilog(top: str, module: dict, dialect: CellDialect) -> str:
                 connect.append(f"  assign {name}[{i}] = {_net(bit if bit in known else str(bit))};\n")
             elif bit in known:
                 connect.append(f"  assign {_net(bit)} = {name}[{i}];\n")
+    body.append(addition.body)
+    ports += addition.ports
     used = sorted({int(net) for text in (*connect, *body) for net in re.findall(r"\bn(\d+)\b", text)})
     wires = "".join(f"  wire n{net};\n" for net in used)
     head = f"// A netlist of placed or mapped cells.\nmodule {top} (\n" + ",\n".join(ports) + "\n);\n"

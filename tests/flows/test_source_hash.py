@@ -10,8 +10,8 @@ from flows.config import STEPS
 from flows.source_hash import code_of, code_of_packages, files_of
 
 ROOT = Path(str(files("flows"))).parent
-ALL = {*STEPS, "compare_finn"}
-STEP_MODULES = [f"flows.steps.{name}" for name in (*STEPS, "compare_finn")]
+ALL = {*STEPS, "compare_finn", "power"}
+STEP_MODULES = [f"flows.steps.{name}" for name in (*STEPS, "compare_finn", "power")]
 
 
 @pytest.fixture(scope="module")

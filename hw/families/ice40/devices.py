@@ -5,6 +5,7 @@ A logic cell is one LUT and one FF; BRAM: blocks of 4 kbit; DSP: SB_MAC16. The f
 
 from hw.fabric.devices import Device
 from hw.fabric.resources import Resources
+from hw.families.ice40.energy import ENERGY
 from hw.families.ice40.family import ICE40
 from hw.families.ice40.pll import LIMITS
 
@@ -19,5 +20,6 @@ DEVICES = (
         package="sg48",
         clock_pin="35",
         clock_mhz=40,
+        energy=ENERGY,
     ),
 )
