@@ -1,18 +1,16 @@
-"""The command ``bitfabric train``."""
+"""The command ``bitfabric train``: its options, and what it does with them."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
 
+from flows.cli import train_settings as settings
 from flows.cli.arguments import AsJson, emit, pairs, rates
+from flows.cli.warning_lines import warnings_in_one_line
 from quant.data.choices import Normalization, Task
-from quant.distillation.settings import TERMS, Distillation
-from quant.errors import QuantWarning
+from quant.distillation.settings import TERMS
 from quant.training.config import (
     Augmentation,
     Bias,
@@ -20,42 +18,16 @@ from quant.training.config import (
     Criterion,
     Log,
     Loss,
-    Pruning,
     Slimming,
     TrainConfig,
-    Tying,
 )
 
 _PRUNING = "Pruning during the training"
 _SLIMMING = "Penalty on channels, for bitfabric compress --method slim --criterion NAME"
 _TYING = "Tied weights"
 _TEACHING = "Learning from a trained network"
-_OPTION = {name: f"--prune-{name}" for name in ("layers", "structure", "span", "by", "lasso", "decay")}
 _DATA = "Your own data"
 _LIGHTNING = "Devices (Lightning's own options)"
-
-
-@contextmanager
-def _warnings_in_one_line() -> Iterator[None]:
-    """Context in which warnings of a training are lines on standard error, without a place in the code."""
-    shown = warnings.showwarning
-
-    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
-        if not issubclass(category, QuantWarning):
-            shown(message, category, *place)
-            return
-        from rich.text import Text
-
-        from flows.terminal import Terminal
-        from hw.host.text import one_line
-
-        line = Text(one_line(f"warning: {message}"), style="yellow")
-        Terminal(stderr=True, soft_wrap=True).print(line)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", QuantWarning)
-        warnings.showwarning = show  # type: ignore[assignment]
-        yield
 
 
 def _list_networks(show: bool) -> None:
@@ -64,84 +36,6 @@ def _list_networks(show: bool) -> None:
 
         networks()
         raise typer.Exit
-
-
-def _pruning(fraction: float | None, **given: Any) -> Pruning | None:
-    """The settings of ``--prune`` and its options. Raises typer.BadParameter for options without ``--prune``."""
-    chosen = {name: value for name, value in given.items() if value}
-    target, fps = chosen.pop("target", None), chosen.pop("fps", None)
-    if fraction is None:
-        for name in (*chosen, *(["target"] if target else []), *(["fps"] if fps else [])):
-            raise typer.BadParameter(f"{_OPTION.get(name, '--' + name)} needs --prune FRACTION")
-        return None
-    if fps and not target:
-        raise typer.BadParameter("--fps needs --target, on which that is the rate")
-    by = chosen.pop("by", "lut" if target else "size")
-    if (by == "size") == bool(target):
-        raise typer.BadParameter(
-            "--target is for --prune-by lut, cycles or rom_bits" if target else f"--prune-by {by} needs --target"
-        )
-    if by == "cycles" and fps:
-        raise typer.BadParameter("--prune-by cycles needs no --fps: the rate is what it raises")
-    if "span" in chosen:
-        chosen["begin"], chosen["end"] = chosen.pop("span")
-    return Pruning(fraction, by=by, **chosen)
-
-
-def _tying(structure: str | None, layers: list[str] | None) -> Tying | None:
-    """The settings of ``--tie``. Raises typer.BadParameter for ``--tie-layers`` without it."""
-    if structure is None:
-        if layers:
-            raise typer.BadParameter("--tie-layers needs --tie STRUCTURE")
-        return None
-    return Tying(structure, None if layers is None else tuple(layers))
-
-
-def _distillation(teachers: list[Path] | None, terms: str | None, **given: Any) -> Distillation | None:
-    """The settings of ``--distill`` and its kin. Raises typer.BadParameter for any of them without ``--teacher``."""
-    chosen = {name: value for name, value in given.items() if value is not None}
-    if terms is not None:
-        chosen["terms"] = tuple(term.strip() for term in terms.split(","))
-    if not chosen:
-        return None
-    if not teachers:
-        first = next(iter(chosen))
-        option = {"terms": "distill", "layers": "distill-layers", "hint_share": "hint-share"}.get(first, first)
-        raise typer.BadParameter(f"--{option} needs --teacher RUN/")
-    if "layers" in chosen:
-        chosen["layers"] = tuple(chosen["layers"])
-    return Distillation(**chosen)
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    """The height and width of ``--image-size HxW``. Raises typer.BadParameter for another form."""
-    if text is None:
-        return None
-    height, _, width = text.partition("x")
-    if not height.isdecimal() or not width.isdecimal():
-        raise typer.BadParameter(f"--image-size {text!r} is no height and width, as in --image-size 32x32")
-    return int(height), int(width)
-
-
-def _weights(text: str) -> tuple[float, ...] | str:
-    """The value of ``--class-weights``. Raises typer.BadParameter for another form."""
-    if text == "balanced":
-        return text
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(
-            f"--class-weights {text!r} is no list of numbers, as in --class-weights 1,2.5, and not balanced"
-        ) from None
-
-
-def _cost(pruning: Pruning | None, target: str | None, fps: float | None) -> Any:
-    """The cost model of ``--target`` and ``--fps``; None without a target."""
-    if pruning is None or target is None:
-        return None
-    from flows.cost import cost_on
-
-    return cost_on(target, fps)
 
 
 def train(
@@ -398,21 +292,21 @@ def train(
     """
     if slim_strength is not None and slim_penalty is None:
         raise typer.BadParameter("--slim-strength needs --slim-penalty")
-    settings = {
+    given: dict[str, Any] = {
         "batch_size": batch_size,
         "epochs": epochs,
         "seed": seed,
         "learning_rate": None if learning_rate is None else rates(learning_rate),
-        "class_weights": None if class_weights is None else _weights(class_weights),
+        "class_weights": None if class_weights is None else settings.weights(class_weights),
         "log": log,
         "loss": loss,
         "validation": validation,
         "patience": patience,
         "augment": augment,
-        "distill": _distillation(
+        "distill": settings.distillation(
             teacher, distill, layers=distill_layers, temperature=temperature, hint_share=hint_share, pseudo=pseudo
         ),
-        "prune": _pruning(
+        "prune": settings.pruning(
             prune,
             layers=prune_layers,
             structure=prune_structure,
@@ -424,7 +318,7 @@ def train(
             fps=fps,
         ),
         "slimming": None if slim_penalty is None else Slimming(slim_penalty, slim_strength),
-        "tie": _tying(tie, tie_layers),
+        "tie": settings.tying(tie, tie_layers),
     }
     from quant import train_run
     from quant.training.config_file import read_config
@@ -438,7 +332,7 @@ def train(
         "test_share": test_share,
         "target": target_column,
         "drop": drop_column,
-        "image_size": _size(image_size),
+        "image_size": settings.size(image_size),
         "channels": channels,
         "normalize": normalize,
     }
@@ -451,14 +345,13 @@ def train(
         "strategy": strategy,
         "num_nodes": num_nodes,
     }
-    given: dict[str, Any] = {name: value for name, value in settings.items() if value is not None}
     config = before.get("config", TrainConfig())
     config = replace(
         config,
         trainer=replace(config.trainer, **{name: value for name, value in trainer.items() if value is not None}),
-        **given,
+        **{name: value for name, value in given.items() if value is not None},
     )
-    with _warnings_in_one_line():
+    with warnings_in_one_line():
         result = train_run(
             model or before["model"], out, config,
             data=data or before.get("data", "digits"),
@@ -467,7 +360,7 @@ def train(
             scheme_options={**before.get("scheme_options", {}), **scheme_options},
             model_options={**before.get("model_options", {}), **model_options},
             teacher=teacher or before.get("teacher"), start=start or before.get("start"),
-            cost=_cost(config.prune, target, fps), progress=not as_json, resume=resume,
+            cost=settings.cost(config.prune, target, fps), progress=not as_json, resume=resume,
         )  # fmt: skip
     if result.pop("rank"):
         return  # one of several processes of this training; the first one reports

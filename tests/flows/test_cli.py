@@ -345,7 +345,7 @@ def test_compress(here, tmp_path):
         "unchanged",
         f"{left:,}",
         f"{after['lut']['estimated']:,}",
-        "after 1 epochs of training",
+        "after 1 epoch of training",
         f"at most {link:,.0f}",
     ):
         assert word in text
