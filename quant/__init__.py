@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from quant.qonnx.export import export
     from quant.training.checkpoint import load_checkpoint, save_checkpoint
     from quant.training.compress import compress_run
-    from quant.training.config import Pruning, Slimming, TrainConfig, TrainerOptions, Tying
+    from quant.training.config import Exits, Pruning, Slimming, TrainConfig, TrainerOptions, Tying
     from quant.training.loop import FitResult, fit
     from quant.training.run import train_run
 
@@ -56,12 +56,15 @@ _HOMES = {
     "schemes": "quant.schemes",
     "summary": "quant.metrics",
     "train_run": "quant.training.run",
-    **dict.fromkeys(("Pruning", "Slimming", "TrainConfig", "TrainerOptions", "Tying"), "quant.training.config"),
+    **dict.fromkeys(
+        ("Exits", "Pruning", "Slimming", "TrainConfig", "TrainerOptions", "Tying"), "quant.training.config"
+    ),
 }
 
 __all__ = [
     "CostModel",
     "DataSet",
+    "Exits",
     "FitResult",
     "LayerBits",
     "LayerCost",

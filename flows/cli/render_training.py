@@ -20,6 +20,8 @@ def trained(result: dict[str, Any], folder: Path) -> None:
     reached = result["figures"]["test"]
     said = f"accuracy {reached['accuracy']:.2%}" if "accuracy" in reached else figures_line(reached)
     console.say(f"test {said} after {took}")
+    if result["exits"] is not None:
+        console.say(_left(result["exits"]))
     totals = result["totals"]
     tables = [row for row in result["layers"] if row["kind"] == "lookup"]
     if len(tables) == len(result["layers"]):
@@ -37,6 +39,19 @@ def trained(result: dict[str, Any], folder: Path) -> None:
     rate = f"{totals['compression_rate']:.3g} times smaller than in floating point"
     console.say(f"{size}, {rate}; {totals['macs']:,} multiply-adds a frame")
     _files(folder)
+
+
+def _left(exits: dict[str, Any]) -> str:
+    """What early exits do on the test frames, and with which share to build them."""
+    test = exits["test"]
+    shares = ", ".join(f"{share:.1%} at exit {number}" for number, share in enumerate(test["going_on"], 1))
+    heads = ", ".join(f"{accuracy:.2%}" for accuracy in test["heads"])
+    share = max(exits.get("validation", test)["going_on"])
+    return (
+        f"early exits: of the test frames that reach it go on {shares}; the heads alone reach {heads}; folded for the "
+        f"share of the {'validation' if 'validation' in exits else 'test'} frames by bitfabric build --exit-share "
+        f"{share:.2f}"
+    )
 
 
 def _files(run: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from quant.distillation.settings import Distillation
-from quant.training.config import Pruning, Tying
+from quant.training.config import Exits, Pruning, Tying
 
 _OPTION = {name: f"--prune-{name}" for name in ("layers", "structure", "span", "by", "lasso", "decay")}
 
@@ -56,6 +56,13 @@ def distillation(teachers: list[Path] | None, terms: str | None, **given: Any) -
     if "layers" in chosen:
         chosen["layers"] = tuple(chosen["layers"])
     return Distillation(**chosen)
+
+
+def exits(share: float | None, drop: float | None, weights: list[float] | None) -> Exits | None:
+    """The settings of ``--exit-share`` and its kin; None without any."""
+    if share is None and drop is None and not weights:
+        return None
+    return Exits(share, drop or 0.0, tuple(weights) if weights else None)
 
 
 def size(text: str | None) -> tuple[int, int] | None:

@@ -26,6 +26,7 @@ _PRUNING = "Pruning during the training"
 _SLIMMING = "Penalty on channels, for bitfabric compress --method slim --criterion NAME"
 _TYING = "Tied weights"
 _TEACHING = "Learning from a trained network"
+_EXITING = "Early exits: confident frames end at a head behind some block"
 _DATA = "Your own data"
 _LIGHTNING = "Devices (Lightning's own options)"
 
@@ -174,6 +175,35 @@ def train(
             metavar="N", min=0, help="samples made up for each one, labelled by the teacher", rich_help_panel=_TEACHING
         ),
     ] = None,
+    early_exit: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="BLOCK",
+            min=1,
+            help="a head and an exit behind block BLOCK, from 1; needs --validation",
+            rich_help_panel=_EXITING,
+        ),
+    ] = None,
+    exit_share: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            help="share of validation frames that goes on at each exit (default: as few as lose no accuracy)",
+            rich_help_panel=_EXITING,
+        ),
+    ] = None,
+    exit_drop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="D",
+            help="instead: accuracy on validation frames that may be lost, as 0.005",
+            rich_help_panel=_EXITING,
+        ),
+    ] = None,
+    exit_weight: Annotated[
+        list[float] | None,
+        typer.Option(metavar="W", help="of a head's loss, one for each exit (default: 1)", rich_help_panel=_EXITING),
+    ] = None,
     prune: Annotated[
         float | None,
         typer.Option(metavar="FRACTION", help="share of the weights that becomes zero", rich_help_panel=_PRUNING),
@@ -288,6 +318,8 @@ def train(
 
     With a float teacher: bitfabric train tfc-float -o teacher/ and bitfabric train tfc-w1a1 --teacher teacher/ -o run/
 
+    With an early exit: bitfabric train lenet5-w4a4 --data mnist --early-exit 1 --validation 0.1 -o run/
+
     By its feature maps too: bitfabric train lenet5-w1a1 --teacher teacher/ --distill soft,attention -o run/
     """
     if slim_strength is not None and slim_penalty is None:
@@ -339,6 +371,8 @@ def train(
     data_options = {name: value for name, value in given_data.items() if value is not None}
     scheme_options = pairs("--scheme-option", scheme_option or [])
     model_options = pairs("--model-option", model_option or [])
+    if early_exit:
+        model_options["early_exit"] = early_exit
     trainer = {
         "accelerator": accelerator,
         "devices": int(devices) if devices and devices.isdecimal() else devices,

@@ -110,19 +110,7 @@ class _Finder:
             seen.add(id(node))
             if self._top_two(node):
                 return True
-            if node.op_type in {
-                *SHAPES,
-                *COMPARISONS,
-                "Not",
-                "Sub",
-                "Slice",
-                "Gather",
-                "Split",
-                "And",
-                "Or",
-                "Div",
-                "Mul",
-            }:
+            if node.op_type in SHAPES | PASSED | COMPARISONS.keys():
                 pending.extend(node.input)
         return False
 

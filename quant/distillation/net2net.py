@@ -123,3 +123,9 @@ def _check_float(network: Network, what: str) -> None:
             f"{what}: {network.name} is {kind}, and its function cannot be kept: {what} the float network before",
             status=2,
         )
+    if network.options.get("early_exit") is not None:
+        raise QuantError(
+            f"{what}: {network.name} has early exits, whose thresholds would not be kept: {what} it without, and start "
+            "one with early exits from it",
+            status=2,
+        )

@@ -5,6 +5,7 @@ Shapes are those of torch: (N, features), (N, C, L), (N, C, H, W).
 
 from quant.layers.activations import Activation, CReLU, Maxout, MultiBias, ReluActivation, activation, signed_activation
 from quant.layers.blocks import Add, average_pool, block, conv_block, linear_part
+from quant.layers.early_exit import EarlyExits
 from quant.layers.ends import Denormalize, InputQuant, LogitScale, Normalize
 from quant.layers.react import ReactLayer, RPReLU, RSign
 from quant.layers.stochastic import S3Pool, StochasticDepth
@@ -17,6 +18,7 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Denormalize",
+    "EarlyExits",
     "InputQuant",
     "Linear",
     "LogitScale",

@@ -1,18 +1,18 @@
 """Fully connected networks: TFC, SFC and LFC, as FINN names them, and MLPs for jet tagging and keyword spotting."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
 from quant import layers
 from quant.errors import QuantError
-from quant.models.network import Network
+from quant.models.staged import StagedNetwork
 from quant.schemes.scheme import Scheme
 
 
-class MLP(Network):
+class MLP(StagedNetwork):
     """Input quantizer; linear, BatchNorm, activation and dropout for each hidden layer; linear.
 
     If the scheme's weights are +-1, a constant power-of-two scale follows (``quant.layers.LogitScale``).
@@ -52,11 +52,12 @@ class MLP(Network):
             features = width
         self.add_output(features, bias)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.input(x)
-        for block in self.hidden:
-            x = block(x)
-        return self.scale(self.output(x))
+    def stages(self) -> Iterable[torch.nn.Module]:
+        return self.hidden
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.scale(self.output(x))
+        return result
 
 
 def tfc(scheme: Scheme, **options: Any) -> MLP:

@@ -1,11 +1,13 @@
 """MobileNet-V1 and V2: depthwise separable convolutions, and inverted residuals with linear bottlenecks."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
 from quant import layers
-from quant.models.network import AveragedNetwork, halved, image_shape, is_small, scaled
+from quant.models.network import halved, image_shape, is_small, scaled
+from quant.models.staged import AveragedNetwork
 from quant.schemes.scheme import Scheme
 
 # Channels and stride of each depthwise separable convolution.
@@ -71,11 +73,8 @@ class MobileNetV1(AveragedNetwork):
             channels = outputs
         self.add_output_of_means(channels, halved(input_shape, halvings), bias)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.stem(self.input(x))
-        for pair in self.pairs:
-            x = pair(x)
-        return self.logits(x)
+    def stages(self) -> Iterable[torch.nn.Module]:
+        return (self.stem, *self.pairs)
 
 
 def mobilenet_v1(scheme: Scheme, **options: Any) -> MobileNetV1:
@@ -157,9 +156,8 @@ class MobileNetV2(AveragedNetwork):
         self.last = layers.conv_block(scheme, channels, outputs, 1, **parts)
         self.add_output_of_means(outputs, halved(input_shape, halvings), bias)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.last(self.bottlenecks(self.stem(self.input(x))))
-        return self.logits(x)
+    def stages(self) -> Iterable[torch.nn.Module]:
+        return (self.stem, *self.bottlenecks, self.last)
 
 
 def mobilenet_v2(scheme: Scheme, **options: Any) -> MobileNetV2:

@@ -146,23 +146,6 @@ class Network(torch.nn.Module):
         self.scale = layers.LogitScale(features) if edge.unit_weights else torch.nn.Identity()
 
 
-class AveragedNetwork(Network):
-    """A network of convolutions whose last layer, linear, reads the mean of each channel over all positions.
-
-    The mean is not quantized: in hardware the last layer reads the sums.
-    """
-
-    def add_output_of_means(self, channels: int, sides: tuple[int, ...], bias: bool) -> None:
-        """Adds the mean over images with height and width ``sides``, ``pool``, and the last layer."""
-        self.pool = layers.average_pool(self.scheme, sides, quantize=False)
-        self.add_output(channels, bias)
-
-    def logits(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, channels, *sides) -> (N, classes)."""
-        result: torch.Tensor = self.scale(self.output(self.pool(x).flatten(1)))
-        return result
-
-
 def _operand(values: Any, shape: tuple[int, ...], input_shape: tuple[int, ...], name: str) -> torch.Tensor:
     """An array that broadcasts to samples of ``shape``, as a small one that broadcasts to ``input_shape``."""
     array = torch.as_tensor(values, dtype=torch.float32)

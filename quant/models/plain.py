@@ -1,12 +1,14 @@
 """Convolutional networks without branches: FINN's CNV, LeNet-5, VGG and AlexNet."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
 from quant import layers
 from quant.errors import QuantError
-from quant.models.network import Network, image_shape, scaled
+from quant.models.network import image_shape, scaled
+from quant.models.staged import StagedNetwork
 from quant.schemes.scheme import Scheme
 
 ACTIVATIONS = "crelu, mba or maxout:K"
@@ -30,7 +32,27 @@ def _activation(name: str | None, scheme: Scheme, channels: int) -> tuple[int, i
     return channels * int(count), channels, layers.Maxout(scheme, int(count))
 
 
-class PlainConvNet(Network):
+class _FlattenedNetwork(StagedNetwork):
+    """Blocks of convolutions, ``features``; of linear layers, ``hidden``; the last layer."""
+
+    features: torch.nn.ModuleList
+    hidden: torch.nn.ModuleList
+
+    def stages(self) -> Iterable[Callable[[torch.Tensor], torch.Tensor]]:
+        yield from self.features
+        for block in self.hidden:
+            yield lambda x, block=block: block(_flat(x))  # type: ignore[misc]
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.scale(self.output(_flat(x)))
+        return result
+
+
+def _flat(x: torch.Tensor) -> torch.Tensor:
+    return x.flatten(1) if x.dim() > 2 else x
+
+
+class PlainConvNet(_FlattenedNetwork):
     """Input quantizer; groups of convolutions, each group ending in a 2 x 2 max pool; linear layers.
 
     Input (N, C, H, W); output (N, classes) logits. ``groups`` contains the output channels of each convolution,
@@ -94,15 +116,6 @@ class PlainConvNet(Network):
             features = outputs
         self.add_output(features, bias)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.input(x)
-        for block in self.features:
-            x = block(x)
-        x = x.flatten(1)
-        for block in self.hidden:
-            x = block(x)
-        return self.scale(self.output(x))
-
 
 def cnv(scheme: Scheme, **options: Any) -> PlainConvNet:
     """CNV: 3 x 3 convolutions without padding, 64-64-pool-128-128-pool-256-256, linear 512-512. Needs 32 x 32 images.
@@ -157,7 +170,7 @@ def vgg_small(scheme: Scheme, **options: Any) -> PlainConvNet:
     return PlainConvNet(scheme, ((128, 128), (256, 256), (512, 512)), (), kernel=3, padded=True, **options)
 
 
-class AlexNet(Network):
+class AlexNet(_FlattenedNetwork):
     """Input quantizer; convolutions of 11 x 11 (stride 4), 5 x 5 and three of 3 x 3; three pools; three linear layers.
 
     Input (N, C, H, W), at least 45 x 45, meant for 64 x 64 or 96 x 96; output (N, classes) logits. Max pools are 3 x 3
@@ -207,15 +220,6 @@ class AlexNet(Network):
             self.hidden.append(layers.block(scheme, layer, outputs, batch_norm=batch_norm))
             features = outputs
         self.add_output(features, bias)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.input(x)
-        for block in self.features:
-            x = block(x)
-        x = x.flatten(1)
-        for block in self.hidden:
-            x = block(x)
-        return self.scale(self.output(x))
 
 
 def alexnet(scheme: Scheme, **options: Any) -> AlexNet:

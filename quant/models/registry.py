@@ -34,6 +34,8 @@ _REGISTERED: dict[str, Callable[..., "Network"]] = {}
 _DESCRIPTIONS = ("normalization", "class_names", "feature_names", "targets")
 # options of every family that select widths by layer (``quant.models.widths``)
 _WIDTHS = ("weight_widths", "activation_widths")
+# the option of every family of blocks in a row that adds early exits (``quant.models.staged``)
+_EXITS = "early_exit"
 _LISTED = ("w1a1", "w1a2", "w2a2", "wternarya2", "w4a4", "w8a8", "w16a16", "float")
 
 
@@ -81,6 +83,8 @@ def create_model(name: str | Source, scheme: str | Scheme | None = None, **optio
     ``classes``, etc. Those of a data set are ``DataSet.options``, with its normalization and names
     (``Network.describe_data``). ``weight_widths`` and ``activation_widths`` are lists of the widths of every layer and
     of every hidden activation, in the network's order, in place of those in the name (``quant.models.widths``).
+    ``early_exit`` is the number of a block, or a list of them, behind which a network of blocks in a row has an early
+    exit (``quant.models.staged``).
 
     A name ``module.py:function`` is a network of one's own: the file is run, and the function gets what it has
     arguments for (``quant.models.own``).
@@ -103,14 +107,29 @@ def create_model(name: str | Source, scheme: str | Scheme | None = None, **optio
         network = own_network(source, chosen, given)
     else:
         widths = {option: given.pop(option) for option in _WIDTHS if option in given}
+        exits = given.pop(_EXITS, None)
         network = _of_family(name, chosen, given)
         if widths:
             from quant.models.widths import apply_widths
 
             apply_widths(network, **widths)
+        if exits is not None:
+            _add_exits(network, exits)
     network.describe_data(tuple(options.get("input_shape", network.input_shape)), **described)
     network.options = options
     return network
+
+
+def _add_exits(network: "Network", after: Any) -> None:
+    from quant.models.staged import StagedNetwork
+
+    if not isinstance(network, StagedNetwork):
+        raise QuantError(
+            f"early_exit={after!r}: {network.name} has no blocks in a row that end in activations: take tfc, lenet5, "
+            "cnv, resnet8 or mobilenet-v1, for example",
+            status=2,
+        )
+    network.add_exits(after)
 
 
 def _of_family(name: str, scheme: Scheme, options: Mapping[str, Any]) -> "Network":

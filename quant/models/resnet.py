@@ -1,12 +1,14 @@
 """Residual networks for small images: ResNet-8 (MLPerf Tiny), ResNet-20, ResNet-56 and ResNet-110."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
 from quant import layers
 from quant.errors import QuantError
-from quant.models.network import AveragedNetwork, halved, image_shape, scaled
+from quant.models.network import halved, image_shape, scaled
+from quant.models.staged import AveragedNetwork
 from quant.schemes.scheme import Scheme
 
 
@@ -103,11 +105,20 @@ class ResNet(AveragedNetwork):
                 channels = outputs
         self.add_output_of_means(channels, halved(input_shape, 2), bias)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.stem(self.input(x))
-        for block in self.blocks:
-            x = block(x)
-        return self.logits(self.act(x))
+    def stages(self) -> Iterable[torch.nn.Module]:
+        return (self.stem, *self.blocks)
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        return super().logits(self.act(x))
+
+    def add_exits(self, after: int | Sequence[int]) -> None:
+        if not isinstance(self.act, torch.nn.Identity):
+            raise QuantError(
+                f"early_exit={after!r}: the layers of activation=react end in values that are not quantized, which no "
+                "head can read: leave one of them out",
+                status=2,
+            )
+        super().add_exits(after)
 
 
 def _check_activation(name: str, activation: str | None, survival: float) -> None:

@@ -14,12 +14,14 @@ from quant.distillation.settings import Distillation
 from quant.errors import QuantError
 from quant.structure import structure as read_structure
 from quant.ties import ties as read_ties
+from quant.training.exit_settings import Exits
 
 __all__ = [
     "Augmentation",
     "Bias",
     "ChannelPenalty",
     "Criterion",
+    "Exits",
     "Log",
     "Loss",
     "Pruning",
@@ -245,6 +247,7 @@ class TrainConfig:
     - ``patience``: number of epochs without a better validation accuracy after which the training ends. None: it never
       ends early.
     - ``distill``: what is learned from a teacher (``quant.distillation.Distillation``), which it needs.
+    - ``exits``: how a network with early exits is trained, and how its thresholds are chosen (``quant.Exits``).
     - ``prune``: gradual pruning (``quant.Pruning``). None: no weight is pruned.
     - ``slimming``: a penalty on channels (``quant.Slimming``). None: there is none.
     - ``tie``: tied weights of a new network (``quant.Tying``). None: weights are tied only where the network's are.
@@ -274,6 +277,7 @@ class TrainConfig:
     validation: float = 0.0
     patience: int | None = None
     distill: Distillation = field(default_factory=Distillation)
+    exits: Exits = field(default_factory=Exits)
     prune: Pruning | None = None
     slimming: Slimming | None = None
     tie: Tying | None = None
@@ -346,6 +350,7 @@ _PARTS: dict[str, Any] = {
     "tie": Tying,
     "trainer": TrainerOptions,
     "distill": Distillation,
+    "exits": Exits,
 }
 
 

@@ -120,6 +120,7 @@ class Training(lightning.LightningModule):
         self.objective, self.guide, self.best = objective, guide, best
         self.request = json.dumps(request)
         self.schemes = scheme_layers(model)
+        self.auxiliaries: list[Any] = [m for m in model.modules() if hasattr(m, "auxiliary_loss")]
         self.history: list[Epoch] = []
         self.random_state: dict[str, Any] | None = None
 
@@ -128,6 +129,10 @@ class Training(lightning.LightningModule):
         self.sums = torch.zeros(2, device=self.device)  # of the batches' losses and of hits
         if self.random_state is not None:
             set_random_state(self.random_state, self.trainer.global_rank)
+
+    def on_train_epoch_start(self) -> None:
+        for layer in self.auxiliaries:
+            layer.train()  # also in a network whose statistics are frozen, as one that was in eval mode
 
     def on_train_batch_start(self, _batch: Any, index: int) -> None:
         if index == 0:
@@ -142,6 +147,8 @@ class Training(lightning.LightningModule):
         loss = self.objective.loss(logits, x, y)
         if self.guide is not None:
             loss = self.guide(logits, x, y, loss, self.current_epoch)
+        for layer in self.auxiliaries:
+            loss = loss + layer.auxiliary_loss(self.objective.loss_function, y)
         self.sums += torch.stack((loss.detach(), self.objective.hits(logits, y)))
         return loss
 

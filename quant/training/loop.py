@@ -34,6 +34,7 @@ from quant.models.network import Network, check_input_shape
 from quant.training.batches import Batches
 from quant.training.callbacks import Bar, KeepBest, KeepCheckpoint
 from quant.training.config import TrainConfig, TrainerOptions, check_label_smoothing
+from quant.training.exits import ExitFigures, choose_thresholds, measure_exits, prepare_exits
 from quant.training.lightning_module import LOSSES, Epoch, Training, hand_out
 from quant.training.logs import make_logger
 from quant.training.lookup import SAMPLES, LookupTraining, freeze_constants, has_tables
@@ -49,7 +50,9 @@ SMALL = 3e7
 @dataclass(frozen=True)
 class FitResult:
     """Result of a training. Accuracies are fractions of 1; None for numbers (``quant.data.Task``). ``figures`` are
-    those of the task (``quant.scores``) on the ``train`` and ``test`` set.
+    those of the task (``quant.scores``) on the ``train`` and ``test`` set. ``exits`` are those of a network with early
+    exits on the ``validation`` part and the ``test`` set, None for others; ``validation_accuracy``, by which the epoch
+    was chosen, is then that of its last head.
 
     ``epoch`` is the epoch whose parameters the model now has. ``epochs`` is the requested number of epochs; ``history``
     contains the completed ones.
@@ -67,6 +70,7 @@ class FitResult:
     seed: int
     history: list[Epoch]
     figures: dict[str, dict[str, float]]
+    exits: dict[str, ExitFigures] | None = None
 
 
 def fit(
@@ -97,6 +101,9 @@ def fit(
     last pruning can be the best one. ``config.slimming`` makes channels superfluous. ``cost`` states what layers cost
     in hardware (``flows.cost.HardwareCost``), for the option ``by`` of both.
 
+    The losses of all heads of a network with early exits are added, and the thresholds of the exits are chosen on the
+    validation part at the end, as ``config.exits`` states.
+
     ``checkpoint`` names a folder for the state of an unfinished training, ``last.ckpt``. It is written after an epoch
     and takes at most a fiftieth of the time. ``resume=True`` continues from it if it exists; the result is that of an
     uninterrupted training. ``config`` may have other epochs then, without pruning, penalties, teacher and tables: the
@@ -116,6 +123,7 @@ def fit(
     - options that Lightning rejects, and strategies that fork or spawn;
     - pruning of 1-bit weights, which have no zero, or of more weights than leaves every output an input;
     - ``config.distill`` without a teacher;
+    - early exits without a validation part, ``config.exits`` without early exits or with weights for others;
     - ties that are not possible (``quant.compression.tie``), and pruning of tied weights;
     - ``resume`` without ``checkpoint``, and a checkpoint of a different training.
 
@@ -131,6 +139,7 @@ def fit(
     rates = config.rates(model.scheme.learning_rate)
     _check(config, loss, model, data)
     weight = _class_weights(config, model, data)
+    exits = prepare_exits(model, config.exits, config.validation)
     if config.tie is not None:
         tie_layers(model, config.tie.structure, config.tie.layers, start="sample")
     if teacher is not None and data.task != "classification":
@@ -153,6 +162,7 @@ def fit(
         "savings": saved, "slimming": None if config.slimming is None else asdict(config.slimming),
         "channel_savings": channels,
         "tie": None if config.tie is None else asdict(config.tie),
+        "exits": None if exits is None else asdict(config.exits),
     }  # fmt: skip
     kept = None if checkpoint is None else KeepCheckpoint(Path(checkpoint))
     if resume and kept is None:
@@ -233,10 +243,16 @@ def fit(
     if tables is not None:
         freeze_constants(model, _inputs(model, plain.x))
     model.eval()
+    if exits is not None:
+        choose_thresholds(model, config.exits, _inputs(model, x[apart]), y[apart])
     seconds = time.perf_counter() - start
     x_test, y_test = (torch.tensor(a, device=device) for a in (data.x_test, data.y_test))
     parts = {"train": (_inputs(model, x), y), "test": (_inputs(model, x_test), y_test)}
     reached = {part: objective.figures(model, *pair) for part, pair in parts.items()}
+    left = None
+    if exits is not None:
+        chosen_on = _inputs(model, x[apart]), y[apart]
+        left = {"validation": measure_exits(model, *chosen_on), "test": measure_exits(model, *parts["test"])}
     return FitResult(
         train_accuracy=reached["train"].get("accuracy"),
         test_accuracy=reached["test"].get("accuracy"),
@@ -250,6 +266,7 @@ def fit(
         seed=seed,
         history=training.history,
         figures=reached,
+        exits=left,
     )
 
 

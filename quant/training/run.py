@@ -57,13 +57,14 @@ def train_run(
 
     Returns the content of ``metrics.json``: ``model``, ``scheme``, ``data``, ``dataset`` {``source``, ``options``,
     ``sha256``}, ``config``, ``task``, ``accuracy`` {``train``, ``test``} (None for numbers), ``figures`` of both by the
-    task (``quant.scores``), ``frames``, ``input`` (range, and the normalization, which is a part of the network),
-    ``class_names`` and ``feature_names`` (None without), ``seconds``, ``fit`` (with the history of every epoch),
-    ``verification``, ``layers`` and ``totals`` (``quant.summary``, with the density of every layer), ``savings`` (what
-    a pruned weight of each layer saves, where the pruning depends on it), ``onnx`` {``path``, ``sha256``}, ``files``
-    (the hashes of the others), ``versions`` and ``key``. It also returns ``out``, ``cached`` and ``rank``. ``rank`` is
-    not 0 in the further processes of a training on several devices; their results are the same, and they write no
-    files.
+    task (``quant.scores``), ``exits`` (of a network with early exits: ``thresholds``, and the
+    ``quant.training.exits.ExitFigures`` of the validation part and the test set, else None), ``frames``, ``input``
+    (range, and the normalization, which is a part of the network), ``class_names`` and ``feature_names`` (None
+    without), ``seconds``, ``fit`` (with the history of every epoch), ``verification``, ``layers`` and ``totals``
+    (``quant.summary``, with the density of every layer), ``savings`` (what a pruned weight of each layer saves, where
+    the pruning depends on it), ``onnx`` {``path``, ``sha256``}, ``files`` (the hashes of the others), ``versions`` and
+    ``key``. It also returns ``out``, ``cached`` and ``rank``. ``rank`` is not 0 in the further processes of a training
+    on several devices; their results are the same, and they write no files.
 
     If ``out`` contains a complete run with the same arguments, data and code, the training is not repeated (``cached``
     is True). The files are moved to ``out`` when all are complete, ``metrics.json`` last. An interrupted run therefore

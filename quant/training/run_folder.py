@@ -87,6 +87,7 @@ def write_network(model: "Network", result: "FitResult | None", dataset: DataSet
     from quant.metrics import summary
     from quant.models.network import model_inputs
     from quant.qonnx.export import export
+    from quant.training.exits import describe_exits
     from quant.training.objective import figures
 
     model.cpu()
@@ -113,6 +114,9 @@ def write_network(model: "Network", result: "FitResult | None", dataset: DataSet
         "task": dataset.task,
         "accuracy": {part: each.get("accuracy") for part, each in reached.items()},
         "figures": reached,
+        "exits": describe_exits(
+            model, None if result is None else result.exits, torch.from_numpy(x_test), torch.tensor(dataset.y_test)
+        ),
         "frames": {"train": len(dataset.x_train), "test": len(dataset.x_test)},
         "input": {
             "low": dataset.low,

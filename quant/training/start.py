@@ -11,6 +11,9 @@ from quant.training.checkpoint import checkpoint_file, load_checkpoint
 
 __all__ = ["start_from"]
 
+EXITS = ("heads.", "exits.")
+"""Parts of a network with early exits (``quant.models.staged``) that one without has not."""
+
 
 @torch.no_grad()
 def start_from(model: Network, source: Network | str | os.PathLike[str]) -> None:
@@ -19,7 +22,8 @@ def start_from(model: Network, source: Network | str | os.PathLike[str]) -> None
     ``source`` is a network, a run folder or a checkpoint. It has the same layers; the scheme may differ. So a 1-bit
     network starts from a trained float network, or from one with real activations or weights (the two steps of Martinez
     et al., "Training binary neural networks with real-to-binary convolutions", ICLR 2020, and Liu et al., "ReActNet",
-    ECCV 2020). Quantizers keep their own parameters, and measure the scales that they measure at the start.
+    ECCV 2020). A network with early exits may start from one without: its heads keep their own weights. Quantizers keep
+    their own parameters, and measure the scales that they measure at the start.
 
     Latent weights beyond the scheme's ``weight_limit`` are divided by one factor for each layer, so that the largest
     is at the limit.
@@ -36,6 +40,8 @@ def start_from(model: Network, source: Network | str | os.PathLike[str]) -> None
     quantizers = tuple(f"{name}.weight_quant." for name in layers)
     here, there = (_learned(network, quantizers) for network in (model, source))
     for name, value in here.items():
+        if name.startswith(EXITS) and name not in there:
+            continue
         if name not in there or there[name].shape != value.shape:
             found = "none" if name not in there else f"shape {tuple(there[name].shape)}"
             raise QuantError(
