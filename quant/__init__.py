@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from quant.training.compress import compress_run
     from quant.training.config import Exits, Pruning, Slimming, TrainConfig, TrainerOptions, Tying
     from quant.training.loop import FitResult, fit
+    from quant.training.quantized_run import quantize_run
     from quant.training.run import train_run
 
 # On import Brevitas warns that an optional package is missing. Nothing here uses that package.
@@ -51,6 +52,7 @@ _HOMES = {
     "lookup": "quant.lookup",
     "Quantization": "quant.post_training.result",
     "quantize": "quant.post_training.quantize",
+    "quantize_run": "quant.training.quantized_run",
     "register_model": "quant.models",
     "save_checkpoint": "quant.training.checkpoint",
     "schemes": "quant.schemes",
@@ -88,6 +90,7 @@ __all__ = [
     "load_data",
     "lookup",
     "quantize",
+    "quantize_run",
     "register_model",
     "robustness",
     "save_checkpoint",

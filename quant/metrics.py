@@ -64,7 +64,8 @@ def cost_input(layer: Any, row: LayerSummary) -> tuple[LayerShape, LayerBits]:
     return LayerShape(layer.in_channels, layer.out_channels, groups=layer.groups, **sizes), bits
 
 
-_LAYERS = (QuantWeightBiasInputOutputLayer, torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d)
+_TRANSPOSED = (torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d, torch.nn.ConvTranspose3d)
+_LAYERS = (QuantWeightBiasInputOutputLayer, torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, *_TRANSPOSED)
 """Layers with weights, those of torch in a float network included."""
 
 
@@ -127,8 +128,10 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
         values = layer.weight if quantized is None else quantized.value
         weights = values.numel()
         codes = None if quantized is None else torch.round(values / quantized.scale).to(torch.int64)
-        # each output element is a product with one row of the weight matrix
-        macs = output[0].numel() * weights // layer.weight.shape[0]
+        # Each output element is a product with one row of the weight matrix; each input element of a transposed
+        # convolution is multiplied by all weights of its channel.
+        elements = inputs[0][0].numel() if isinstance(layer, _TRANSPOSED) else output[0].numel()
+        macs = elements * weights // layer.weight.shape[0]
         rows.append(
             LayerSummary(
                 name=names[layer],
@@ -147,7 +150,12 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
                 csd_digits=0 if codes is None else int(csd_digits(codes).sum()),
             )
         )
-        if cost is not None and codes is not None and act_bits != FLOAT_BITS and rows[-1].kind != "grouped":
+        if (
+            cost is not None
+            and codes is not None
+            and act_bits != FLOAT_BITS
+            and rows[-1].kind not in ("grouped", "transposed")
+        ):
             rows[-1] = replace(rows[-1], cost=cost(*cost_input(layer, rows[-1]), rows[-1].density))
 
     def measure_tables(layer, inputs, output) -> None:  # type: ignore[no-untyped-def]
@@ -196,6 +204,8 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
 
 
 def _kind(layer: Any) -> str:
+    if isinstance(layer, _TRANSPOSED):
+        return "transposed"
     groups = getattr(layer, "groups", None)
     if groups is None:
         return "linear"

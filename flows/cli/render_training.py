@@ -56,7 +56,7 @@ def _left(exits: dict[str, Any]) -> str:
 
 def _files(run: Path) -> None:
     if not (run / "model.onnx").exists():
-        console.say("not exported, as it is a float network: for a student (--teacher), or quant.quantize")
+        console.say("not exported, as it is a float network: for a student (--teacher), or bitfabric quantize")
     names = ("model.onnx", "metrics.json", "x_test.npy", "y_test.npy")
     console.paths((name, run / name) for name in names if (run / name).exists())
 
@@ -110,6 +110,36 @@ def quantized(result: dict[str, Any]) -> None:
         f"{explained}",
     )
     model = shlex.quote(one_line(result["model"]))
+    console.say(f"next: bitfabric build {model} --target ulx3s-85f -o build/")
+
+
+def quantized_run(result: dict[str, Any], folder: Path) -> None:
+    """Print what the quantization of a network of PyTorch costs, layer by layer, its training, and the next command."""
+    made = result["quantization"]
+    labelled = made["accuracy"] is not None
+    table = Table("quantized alone", "what", "bits", *(("accuracy",) if labelled else ()), "noise")
+    for row in sorted(made["layers"], key=lambda row: -row["noise"]):
+        accuracy = (f"{row['accuracy']:.2%}",) if labelled else ()
+        table.add_row(row["name"], row["kind"], str(row["bits"]), *accuracy, f"{row['noise']:.2%}")
+    console.show(table)
+    console.out.print()
+    again = " (unchanged, from an earlier run)" if result.get("cached") else ""
+    reached = result["figures"]["test"]
+    after = f"accuracy {reached['accuracy']:.2%}" if "accuracy" in reached else figures_line(reached)
+    trained = f" after {console.plural(made['epochs'], 'epoch')} of training" if made["epochs"] else ""
+    if labelled:
+        steps = f"in floating point {made['float_accuracy']:.2%}, quantized {made['accuracy']:.2%}"
+        console.say(f"test accuracy: {steps}{f', {after[9:]}{trained}' if trained else ''}{again}")
+    else:
+        console.say(f"test {after}{trained}{again}")
+    console.say(
+        f"{made['agreement']:.2%} of {made['frames']:,} frames have the float network's largest output; the outputs "
+        f"changed by {made['noise']:.2g} of their power{' before the training' if trained else ''}"
+        if labelled
+        else f"the outputs changed by {made['noise']:.2g} of their power{' before the training' if trained else ''}"
+    )
+    _files(folder)
+    model = shlex.quote(one_line(str(folder / "model.onnx")))
     console.say(f"next: bitfabric build {model} --target ulx3s-85f -o build/")
 
 

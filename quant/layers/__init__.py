@@ -9,7 +9,7 @@ from quant.layers.early_exit import EarlyExits
 from quant.layers.ends import Denormalize, InputQuant, LogitScale, Normalize
 from quant.layers.react import ReactLayer, RPReLU, RSign
 from quant.layers.stochastic import S3Pool, StochasticDepth
-from quant.layers.weighted import Conv1d, Conv2d, Linear, conv, depthwise, linear
+from quant.layers.weighted import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Linear, conv, depthwise, linear
 
 __all__ = [
     "Activation",
@@ -17,6 +17,8 @@ __all__ = [
     "CReLU",
     "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "Denormalize",
     "EarlyExits",
     "InputQuant",

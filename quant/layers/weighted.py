@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from brevitas.nn import QuantConv1d, QuantConv2d, QuantLinear
+from brevitas.nn import QuantConv1d, QuantConv2d, QuantConvTranspose1d, QuantConvTranspose2d, QuantLinear
 from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -18,6 +18,8 @@ from quant.schemes.scheme import Scheme
 __all__ = [
     "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "Linear",
     "conv",
     "depthwise",
@@ -81,6 +83,14 @@ class Conv1d(_Weights, QuantConv1d):
 
 class Conv2d(_Weights, QuantConv2d):
     """Convolution over (N, C, H, W); created by ``conv``."""
+
+
+class ConvTranspose1d(_Weights, QuantConvTranspose1d):
+    """Transposed convolution over (N, C, L), with weights (C, M / groups, L); created by ``quant.quantize``."""
+
+
+class ConvTranspose2d(_Weights, QuantConvTranspose2d):
+    """Transposed convolution over (N, C, H, W), with weights (C, M / groups, H, W); created by ``quant.quantize``."""
 
 
 def linear(scheme: Scheme, in_features: int, out_features: int, bias: bool = False) -> Linear:

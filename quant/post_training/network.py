@@ -34,6 +34,7 @@ class QuantizedNetwork(Network):
         torch.nn.Module.__init__(self)
         self.name, self.scheme = name, scheme
         self.options, self._normalizes = {}, normalizes
+        self._target_scale: torch.Tensor | None = None
         self.input_shape, self.classes = tuple(frames.shape[1:]), classes
         self.in_range = float(frames.min()), float(frames.max())  # type: ignore[assignment]
         self.example_frames = frames[:EXAMPLES].numpy().copy()
@@ -47,9 +48,18 @@ class QuantizedNetwork(Network):
         graph.recompile()
         self._compute = type(graph).forward
 
+    def describe_source(self, source: Network) -> None:
+        """Takes over what the float network says of its data: its task, with the scale of numbers, and the names."""
+        self.task, self._target_scale = source.task, source.target_scale
+        self.class_names, self.feature_names = source.class_names, source.feature_names
+
     @property
     def normalizes(self) -> bool | None:
         return self._normalizes
+
+    @property
+    def target_scale(self) -> torch.Tensor | None:
+        return self._target_scale
 
     def forward(self, x: torch.Tensor) -> Any:
         return self._compute(self, x)

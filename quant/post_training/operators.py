@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 from torch.nn import functional
 
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
 """Layers whose weights are quantized. They read integers and give sums."""
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout)
@@ -48,7 +48,10 @@ _KINDS = {name: kind for kind, names in _NAMES.items() for name in names.split()
 _SUMS = ("add", "iadd", "add_", "sub", "isub")
 _PRODUCTS = ("mul", "imul", "mul_")
 
-_LAYER_FUNCTIONS = {"linear": "Linear", "conv1d": "Conv1d", "conv2d": "Conv2d", "batch_norm": "BatchNorm2d"}
+_LAYER_FUNCTIONS = {
+    "linear": "Linear", "conv1d": "Conv1d", "conv2d": "Conv2d", "batch_norm": "BatchNorm2d",
+    "conv_transpose1d": "ConvTranspose1d", "conv_transpose2d": "ConvTranspose2d",
+}  # fmt: skip
 _REMEDIES = {
     nn.LayerNorm: "BatchNorm normalizes with constants, which hardware can compute",
     nn.GroupNorm: "BatchNorm normalizes with constants, which hardware can compute",
@@ -60,6 +63,7 @@ _REMEDIES = {
     nn.Embedding: "give the network numbers, and embed them before",
     nn.Bilinear: "it multiplies two tensors, for which there is no kernel; use Linear",
     nn.Conv3d: "there are convolutions of one and of two axes",
+    nn.ConvTranspose3d: "there are convolutions of one and of two axes",
     nn.Upsample: "only mode='nearest' moves integers; use that",
 }
 

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from quant import layers
+from quant.data import DataSet, load_data
 from quant.errors import QuantError
 from quant.layers import Activation
 from quant.models.network import Network
 from quant.post_training.calibrated import Calibrated
 from quant.post_training.calibration import WEIGHTS, calibrate, correct_biases, optimize_weights
-from quant.post_training.frames import Samples, frames_of
+from quant.post_training.frames import Frames, Samples, frames_of
 from quant.post_training.input_scale import input_quantizer
 from quant.post_training.network import QuantizedNetwork
 from quant.post_training.operators import LAYERS
@@ -28,9 +29,7 @@ CALIBRATION_FRAMES = 1024
 TABLE_BITS = 10
 """The widest codes of a function that is neither affine nor a ReLU: hardware has a table or thresholds for them."""
 
-_QUANTIZED: dict[type[torch.nn.Module], Any] = dict(
-    zip(LAYERS, (layers.Linear, layers.Conv1d, layers.Conv2d), strict=True)
-)
+_QUANTIZED: dict[type[torch.nn.Module], Any] = {kind: getattr(layers, kind.__name__) for kind in LAYERS}
 
 
 def quantize(
@@ -53,14 +52,14 @@ def quantize(
 ) -> Quantization:
     """Quantizes a trained float network without training, and measures what that costs. ``model`` is not changed.
 
-    ``model`` takes one tensor (N, *input_shape) and returns one; Linear and Conv layers, BatchNorm, activations, pools,
-    sums and concatenations of branches (docs/float-networks.md). ``calibration`` are frames as the network takes them,
-    a few hundred like those in use: an array or tensor, a pair of arrays with labels, a ``DataSet`` or its name, or
-    batches. At most 1,024 frames are used.
+    ``model`` takes one tensor (N, *input_shape) and returns one; Linear, Conv and ConvTranspose layers, BatchNorm,
+    activations, pools, sums and concatenations of branches (docs/float-networks.md). ``calibration`` are frames as the
+    network takes them, a few hundred like those in use: an array or tensor, a pair of arrays with labels, a ``DataSet``
+    or its name, or batches. At most 1,024 frames are used.
 
     - ``weight_bits``, ``act_bits``: 2 to 16. ``sum_bits`` is the width of both operands of a residual sum; default: 8
       or ``act_bits``, whichever is more. ``in_bits``: the input's (default: as few as hold the frames' values exactly,
-      at most 8). Functions other than ReLU have at most 10 bits. Functions other than ReLU have at most 10 bits.
+      at most 8). Functions other than ReLU have at most 10 bits.
     - ``per_channel``: weights have one scale for each output channel instead of one for the tensor.
     - ``scales``: "power-of-two", so that hardware rescales by shifts and is exact, or "free".
     - ``method``: how ranges are measured, "mse", "percentile" or "max" (``Calibrated``).
@@ -110,19 +109,22 @@ def quantize(
     classes = expected.shape[1] if expected.dim() > 1 else 1
     made = QuantizedNetwork(name, scheme, graph, frames.x, classes, known)
     if isinstance(model, Network):
-        made.class_names, made.feature_names = model.class_names, model.feature_names
+        made.describe_source(model)
     return measure(made.eval(), original, tested, Parts(made, kinds, originals) if sensitivity else None)
 
 
-def _test_frames(calibration: Samples, test: Samples | None) -> Any:
-    from quant.data import DataSet
-
+def _test_frames(calibration: Samples, test: Samples | None) -> Frames | None:
     if test is not None:
         found = frames_of(test, None, "test", test=True)
         if found.y is None:
             raise QuantError("test has no labels: give a pair (x, y)", status=2)
         return found
-    return frames_of(calibration, None, test=True) if isinstance(calibration, DataSet | str) else None
+    if isinstance(calibration, str):
+        calibration = load_data(calibration)
+    if not isinstance(calibration, DataSet):
+        return None
+    found = frames_of(calibration, None, test=True)
+    return found if calibration.task == "classification" else Frames(found.x, None)
 
 
 def _maker(scheme: Calibrated, in_bits: int | None) -> Callable[[Site], Activation]:

@@ -25,6 +25,7 @@ from quant.post_training.operators import DROPOUTS, LAYERS
 
 __all__ = ["GraphModule", "float_graph", "map_arg", "plain_modules", "sizes_of"]
 
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 EQUALIZATION_STEPS = 20
 """Iterations of the equalization of weights. It converges in fewer."""
 
@@ -56,6 +57,7 @@ def float_graph(model: nn.Module, frames: torch.Tensor, equalize: bool) -> Graph
         raise QuantError(f"{name} has several inputs: wrap it in a module with one")
     _drop_dropout(graph)
     _call_once(graph)
+    _check_groups(graph)
     _prepare_norms(graph)
     graph = _functions_to_modules(graph)
     graph = MergeBatchNorm().apply(graph)
@@ -102,7 +104,9 @@ def sizes_of(layer: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Returns the arguments that make a Linear or Conv layer of the same sizes, but for its bias."""
     if isinstance(layer, nn.Linear):
         return (layer.in_features, layer.out_features), {}
-    names = ("stride", "padding", "dilation", "groups", "padding_mode")
+    names = ["stride", "padding", "dilation", "groups", "padding_mode"]
+    if isinstance(layer, _TRANSPOSED):
+        names.append("output_padding")
     return (layer.in_channels, layer.out_channels, layer.kernel_size), {each: getattr(layer, each) for each in names}
 
 
@@ -156,6 +160,16 @@ def _call_once(graph: GraphModule) -> None:
             graph.add_submodule(path, copy.deepcopy(modules[node.target]))
             node.target = path
     graph.recompile()
+
+
+def _check_groups(graph: GraphModule) -> None:
+    """Raises QuantError for a transposed convolution in groups, to whose weights Brevitas's methods give wrong axes."""
+    for path, module in graph.named_modules():
+        if isinstance(module, _TRANSPOSED) and module.groups > 1:
+            raise QuantError(
+                f"{path} ({type(module).__name__}) has {module.groups} groups, with which it cannot be quantized: use "
+                "groups=1, or nearest upsampling and a convolution in groups"
+            )
 
 
 def _prepare_norms(graph: GraphModule) -> None:

@@ -3,7 +3,6 @@
 Light to import: torch, Brevitas and Lightning are imported only if there is something to do.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from quant.files import sha256, write_bytes
 from quant.structure import structure
 from quant.training.config import Criterion, TrainConfig
 from quant.training.methods import Method, Task, complete_options, find_method
-from quant.training.run_folder import data_hash, produce, write_network
+from quant.training.run_folder import data_hash, produce, read_run, write_network
 
 if TYPE_CHECKING:
     from quant.layer_summary import Summary
@@ -77,7 +76,7 @@ def compress_run(
     chosen = find_method(method)
     settings = complete_options(method, options or {})
     share = _fraction(method, chosen, density, fraction, settings)
-    before = _read(source)
+    before = read_run(source, (*_CARRIED, "scheme"))
     config = _config(before, source, epochs)
     own = config.rates(schemes.get_class(before["scheme"]["name"]).learning_rate)
     usual = own if chosen.rates == "own" else chosen.rates or (own[0] / 10, own[1] / 10)
@@ -205,25 +204,6 @@ def _fraction(
         own = structure(options.get("structure", "unstructured")).fraction
         return method.fraction if own is None else own
     return given
-
-
-def _read(source: Path) -> dict[str, Any]:
-    """Returns the content of a run's ``metrics.json``, whose checkpoint is there and unchanged."""
-    if not (source / "metrics.json").is_file() or not (source / "checkpoint.pt").is_file():
-        missing = "metrics.json" if (source / "checkpoint.pt").is_file() else "checkpoint.pt"
-        raise QuantError(
-            f"{source} is no finished run, it has no {missing}: give a folder that bitfabric train left", status=2
-        )
-    try:
-        content: dict[str, Any] = json.loads((source / "metrics.json").read_text())
-        recorded = content["files"]["checkpoint.pt"]
-        for name in (*_CARRIED, "scheme"):
-            content[name]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise QuantError(f"{source}/metrics.json is damaged or of another version: train the network again") from error
-    if recorded != sha256(source / "checkpoint.pt"):
-        raise QuantError(f"{source}/checkpoint.pt is not the one that metrics.json records: train the network again")
-    return content
 
 
 def _config(metrics: Mapping[str, Any], source: Path, epochs: int) -> TrainConfig:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("torch", "brevitas", "qonnx", "onnx", "lightning", "numpy")
 _PACKAGE = Path(__file__).parents[1]
-_PRODUCTS = ("checkpoint.pt", "x_test.npy", "y_test.npy")  # also model.onnx (quantized networks) and metrics.json
+_FRAMES = ("x_test.npy", "y_test.npy")
+_PRODUCTS = ("checkpoint.pt", *_FRAMES)  # also model.onnx (quantized networks) and metrics.json
 
 
 def produce(
@@ -77,7 +78,7 @@ def produce(
 
 
 def write_network(model: "Network", result: "FitResult | None", dataset: DataSet, work: Path) -> dict[str, Any]:
-    """Exports a trained network, and writes its checkpoint and test frames, to the folder ``work``.
+    """Exports a trained network, and writes its checkpoint, where it has one, and test frames, to ``work``.
 
     Returns the measurements for ``metrics.json``: the same ones for every run. ``result`` is that of the (last)
     training, None where there was none.
@@ -96,7 +97,8 @@ def write_network(model: "Network", result: "FitResult | None", dataset: DataSet
     if model.scheme.quantizes:
         verification = asdict(export(model, work / "model.onnx", x_test[:1000]))
         onnx = {"path": "model.onnx", "sha256": sha256(work / "model.onnx")}
-    save_checkpoint(model, work / "checkpoint.pt")
+    if model.restored_by is None:
+        save_checkpoint(model, work / "checkpoint.pt")
     if model.source is not None:
         write_bytes(work / COPY, model.source.content)
     np.save(work / "x_test.npy", x_test)
@@ -132,6 +134,29 @@ def write_network(model: "Network", result: "FitResult | None", dataset: DataSet
         **summary(model).as_dict(),
         "onnx": onnx,
     }
+
+
+def read_run(folder: Path, needed: Sequence[str]) -> dict[str, Any]:
+    """Returns the content of a run's ``metrics.json``, whose checkpoint is there and unchanged.
+
+    Raises QuantError for a folder without one of these files (status 2), for a content without one of the keys
+    ``needed``, and for another checkpoint.
+    """
+    if not (folder / "metrics.json").is_file() or not (folder / "checkpoint.pt").is_file():
+        missing = "metrics.json" if (folder / "checkpoint.pt").is_file() else "checkpoint.pt"
+        raise QuantError(
+            f"{folder} is no finished run, it has no {missing}: give a folder that bitfabric train left", status=2
+        )
+    try:
+        content: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+        recorded = content["files"]["checkpoint.pt"]
+        for name in needed:
+            content[name]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise QuantError(f"{folder}/metrics.json is damaged or of another version: train the network again") from error
+    if recorded != sha256(folder / "checkpoint.pt"):
+        raise QuantError(f"{folder}/checkpoint.pt is not the one that metrics.json records: train the network again")
+    return content
 
 
 def data_hash(dataset: DataSet) -> str:
@@ -177,7 +202,7 @@ def _finished(folder: Path, key: str) -> dict[str, Any] | None:
     try:
         results = json.loads((folder / "metrics.json").read_text())
         files = results["files"]
-        whole = results["key"] == key and all(sha256(folder / name) == files[name] for name in {*_PRODUCTS, *files})
+        whole = results["key"] == key and all(sha256(folder / name) == files[name] for name in {*_FRAMES, *files})
         onnx = results["onnx"]
         whole = whole and (onnx is None or sha256(folder / "model.onnx") == onnx["sha256"])
         return results if whole else None

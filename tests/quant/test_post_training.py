@@ -11,7 +11,7 @@ from torch.nn import functional
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import compare
-from quant import QuantError, TrainConfig, create_model, export, fit, load_data, quantize, save_checkpoint
+from quant import QuantError, TrainConfig, create_model, export, fit, load_data, quantize, save_checkpoint, summary
 from quant.post_training.input_scale import input_quantizer
 from quant.post_training.tracing import float_graph
 
@@ -147,6 +147,42 @@ def test_training_goes_on_from_the_quantized_network(tmp_path):
     np.testing.assert_array_equal(Emulator(graph).run(frames), logits)
 
 
+class Enlarged(nn.Module):
+    """Half the resolution, and back by a transposed convolution with a BatchNorm behind it."""
+
+    def __init__(self, axes=2, padding=1):
+        super().__init__()
+        conv, transposed, norm = (getattr(nn, f"{kind}{axes}d") for kind in ("Conv", "ConvTranspose", "BatchNorm"))
+        self.down = conv(1, 4, 3, stride=2, padding=1)
+        self.up = transposed(4, 6, 3, stride=2, padding=1, output_padding=padding, bias=False)
+        self.norm, self.last = norm(6), conv(6, 2, 1)
+
+    def forward(self, x):
+        return self.last(functional.relu(self.norm(self.up(functional.relu(self.down(x)))))).flatten(1)
+
+
+@pytest.mark.parametrize(
+    ("axes", "padding", "options"),
+    [
+        (2, 1, {}),
+        (2, 0, {"per_channel": True, "scales": "free"}),
+        (2, 1, {"weights": "gptq", "weight_bits": 4, "act_bits": 4}),
+        (1, 1, {"weights": "gpfq", "weight_bits": 4, "act_bits": 4, "per_channel": True}),
+    ],
+)
+def test_transposed_convolutions_are_quantized(axes, padding, options, tmp_path):
+    torch.manual_seed(0)
+    network, frames = Enlarged(axes, padding), torch.randint(0, 16, (32, 1, *(8,) * axes)).float()
+    network.train()(frames)
+    quantized = quantize(network.eval(), frames, **options)
+    assert {"up", "down", "last"} <= {row.name for row in quantized.layers}
+    compared = compare(exported(quantized, tmp_path / "model.onnx"), tmp_path / "model.onnx", frames.numpy())
+    assert compared.mismatches == compared.explained
+    row = next(each for each in summary(quantized.model) if each.name == "up")
+    assert (row.kind, row.weights) == ("transposed", 24 * 3**axes)
+    assert row.macs == 4**axes * row.weights  # each input is multiplied by all weights of its channel
+
+
 class Twice(nn.Module):
     def __init__(self):
         super().__init__()
@@ -243,6 +279,7 @@ def normalized():
         (Softmaxed, torch.rand(8, 4), {}, "class scores can only be the network's last step"),
         (normalized, torch.rand(8, 4), {}, r"1 \(LayerNorm\) cannot be quantized .* BatchNorm"),
         (lambda: nn.Sequential(nn.ReLU()), torch.rand(8, 4), {}, "no Linear or Conv layer"),
+        (lambda: nn.ConvTranspose1d(4, 4, 3, groups=2), torch.rand(8, 4, 6), {}, r"\(ConvTranspose1d\) has 2 groups"),
         (lambda: nn.Linear(4, 2), torch.rand(8, 5), {}, r"does not take .* \(8, 5\)"),
         (lambda: nn.Linear(4, 2), torch.rand(0, 4), {}, "calibration has no frames"),
         (lambda: nn.Linear(4, 2), [], {}, "calibration has no frames"),
