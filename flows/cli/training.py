@@ -338,6 +338,7 @@ def train(
         "distill": settings.distillation(
             teacher, distill, layers=distill_layers, temperature=temperature, hint_share=hint_share, pseudo=pseudo
         ),
+        "exits": settings.exits(exit_share, exit_drop, exit_weight),
         "prune": settings.pruning(
             prune,
             layers=prune_layers,

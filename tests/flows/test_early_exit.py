@@ -5,7 +5,9 @@ import json
 import numpy as np
 import onnx
 import pytest
+from typer.testing import CliRunner
 
+from flows.cli.main import app
 from flows.config import BuildConfig
 from flows.estimates import estimate_build
 from flows.pipeline import build
@@ -71,6 +73,24 @@ def test_a_build_compares_rtl_emulator_and_cycle_model(network, tmp_path):
     content = json.loads((tmp_path / "build.json").read_text())
     assert content["exits"]["expected"]["fps"] == pytest.approx(1e8 / report.exits.expected.interval)
     assert "frames/s if 50% go on at the exits" in made.write_report().read_text()
+
+
+def test_from_training_to_the_share_of_its_frames(tmp_path):
+    """The command line from data to the report; the build's frames go on in the share that the training measured."""
+    options = "--early-exit 1 --exit-share 0.3 --exit-weight 0.5 --validation 0.2 --epochs 8 --json"
+    run = tmp_path / "run"
+    said = CliRunner().invoke(app, ["train", "tfc-w2a2", *options.split(), "-o", str(run)])
+    assert said.exit_code == 0, said.output
+    trained = json.loads(said.output)
+    assert trained["config"]["exits"] == {"share": 0.3, "drop": 0.0, "weights": [0.5]}
+    assert 0.1 < trained["exits"]["validation"]["going_on"][0] <= 0.3
+    made = build(
+        run / "model.onnx", target="ulx3s-85f", out=tmp_path / "build", fps=1e6, exit_share=0.3,
+        frames=run / "x_test.npy", labels=run / "y_test.npy", stop_after="emulate",
+    ).report  # fmt: skip
+    assert made.verified["emulator"].mismatches == 0
+    assert made.exits.measured.going_on["exit0"] == pytest.approx(trained["exits"]["test"]["going_on"][0])
+    assert made.verified["emulator"].accuracy == trained["accuracy"]["test"]
 
 
 @pytest.mark.slow
