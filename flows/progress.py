@@ -105,6 +105,11 @@ class Watch:
             self._cell.update(text, raw=True)
 
 
+def told(line: str) -> None:
+    """Shows a line about what is done, on standard error."""
+    err.print(Text(one_line(line)), soft_wrap=True)
+
+
 @contextmanager
 def working(what: str) -> Iterator[None]:
     """Shows a message while the context is active, if standard error is a terminal."""

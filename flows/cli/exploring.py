@@ -7,6 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.arguments import AsJson, Fps, Target, emit, target_names
+from flows.config import STEPS, StepName
+
+_FINISH = "The best ones in full"
 
 _RAY = "With --jobs ray"
 
@@ -81,7 +84,17 @@ def sensitivity(
     sensitivities(result)
 
 
+def _refuse_others(context: typer.Context, why: str, allowed: tuple[str, ...]) -> None:
+    """Raises typer.BadParameter where the command line has another option than those."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if parameter.name not in allowed and source is not None and source.name == "COMMANDLINE":
+            name = parameter.human_readable_name if parameter.param_type_name == "argument" else parameter.opts[0]
+            raise typer.BadParameter(f"{why}: leave {name} out")
+
+
 def explore(
+    context: typer.Context,
     model: Annotated[
         str | None,
         typer.Argument(metavar="MODEL", help="a reference network, for example tfc-w4a4", show_default=False),
@@ -153,6 +166,22 @@ def explore(
         Path | None,
         typer.Option("--join", metavar="STUDY/", help="work on a study, from any machine that sees the folder"),
     ] = None,
+    finish: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="train K networks of the front in full, build and measure them; with -o STUDY/ alone: those of a "
+            "study that is there",
+            rich_help_panel=_FINISH,
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="trainings of each", rich_help_panel=_FINISH)] = 3,
+    full_epochs: Annotated[
+        int | None, typer.Option(help="of each (default: the last of --epochs)", rich_help_panel=_FINISH)
+    ] = None,
+    stop_after: Annotated[
+        StepName, typer.Option(metavar="STEP", help="last step of the builds", rich_help_panel=_FINISH)
+    ] = STEPS[-1],
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Search for the networks with the best accuracy for their cost on a target.
@@ -160,6 +189,8 @@ def explore(
     What does not fit is told by its cost and never trained; accuracy is that on frames held out of the training set.
 
     Example: bitfabric explore tfc-w4a4 -t ulx3s-25f --fps 100000 --search bits,acts,width --trials 40 -o study/
+
+    The best three in full, down to images: bitfabric explore --finish 3 -o study/
     """
     from flows.explore.settings import read_settings
     from flows.explore.space import Space
@@ -168,13 +199,25 @@ def explore(
     from flows.explore.work import work
     from flows.progress import working
 
+    if finish is None:
+        for name in ("seeds", "full_epochs", "stop_after"):
+            source = context.get_parameter_source(name)
+            if source is not None and source.name == "COMMANDLINE":
+                raise typer.BadParameter(f"--{name.replace('_', '-')} needs --finish K")
+    elif finish < 1 or seeds < 1 or (full_epochs is not None and full_epochs < 1):
+        raise typer.BadParameter("--finish, --seeds and --full-epochs are numbers from 1")
     if join is not None:
-        if model is not None or out is not None:
-            raise typer.BadParameter("--join takes the study's own model and folder: leave MODEL and -o out")
+        _refuse_others(context, "--join takes the study's own settings", ("join", "as_json"))
         read_settings(join)
         with working("trying networks"):
             work(join, os.getpid())
         study = Study(join)
+    elif finish is not None and model is None:
+        if out is None:
+            raise typer.BadParameter("--finish needs -o STUDY/, the folder of a study")
+        own = ("out", "finish", "seeds", "full_epochs", "stop_after", "as_json")
+        _refuse_others(context, "--finish without a MODEL takes the study's own settings", own)
+        study = Study(out)
     else:
         if model is None or target is None or out is None:
             raise typer.BadParameter("explore needs MODEL, --target and -o STUDY/ (or --join STUDY/)")
@@ -192,13 +235,24 @@ def explore(
                 trials=trials, epochs=lengths, validation=validation, min_accuracy=min_accuracy, seed=seed,
                 limits={name: value for name, value in limits.items() if value is not None}, storage=storage,
             )  # fmt: skip
+    done = []
+    if finish is not None:
+        from flows.progress import told
+
+        done = study.finish(finish, seeds=seeds, epochs=full_epochs, stop_after=stop_after, told=told)
     if as_json:
         emit({
             "study": str(study.folder),
             "front": [each.to_json() for each in study.front],
             "trials": [each.to_json() for each in study.trials],
+            "finished": [each.to_json() for each in study.finished],
         })  # fmt: skip
-        return
-    from flows.cli.render_exploring import studied
+    else:
+        from flows.cli.render_exploring import finished, studied
 
-    studied(study)
+        if model is not None or join is not None:
+            studied(study)
+        if done:
+            finished(study, done)
+    if any(each.why for each in done):
+        raise typer.Exit(1)

@@ -1,13 +1,14 @@
 """The terminal output of ``bitfabric sensitivity`` and ``bitfabric explore``."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flows.cli.console import out, print_warnings, say, show
+from flows.cli.console import number, out, plural, print_warnings, say, show
 from flows.cli.tables import Table
 
 if TYPE_CHECKING:
+    from flows.explore.finish import Finished
     from flows.explore.study import Study
 
 
@@ -63,8 +64,10 @@ def studied(study: "Study") -> None:
         print_warnings([f"{counts['failed']} networks failed; number {failed.number}: {failed.why}"])
     front = study.front
     if not front:
-        nearest = next((each for each in study.trials if each.state == "does not fit"), None)
-        say(f"no network is within the limits{f'; the first: {nearest.why}' if nearest else ''}")
+        out_of = [each for each in study.trials if each.state == "does not fit"]
+        nearest = min(out_of, key=lambda each: each.excess, default=None)
+        said = f"; the nearest, number {nearest.number}: {nearest.why}" if nearest else ""
+        say(f"no network is within the limits{said}")
         return
     shown = Table("number", "accuracy", "LUT", "BRAM", "DSP", "frames/s", "network")
     for each in front:
@@ -76,12 +79,45 @@ def studied(study: "Study") -> None:
             _network(each.params),
         )
     show(shown)
-    rate = "--fill" if settings.fps is None else f"--fps {settings.fps:g}"
+    best = front[-1]
     say(
         f"hardware as estimated, frames/s of the core; accuracy on {settings.validation:.0%} of the training set, "
-        "which chose these: the test set is in each run's metrics.json. To build one: bitfabric build "
-        f"{study.folder}/trials/{front[-1].number:04}/model.onnx --target {settings.target} {rate} -o build/"
+        "which chose these. With other seeds, on the test set, and built: "
+        f"bitfabric explore --finish {min(3, len(front))} -o {study.folder}. One as it is: bitfabric build "
+        f"{best.folder}/model.onnx --target {settings.target} --fps {settings.rate(best.hardware):g} -o build/"
     )
+
+
+def finished(study: "Study", networks: Sequence["Finished"]) -> None:
+    """Print what finished networks were estimated to be, and what was measured."""
+    done = [each for each in networks if each.runs]
+    shown = Table("number", "estimated LUT", "LUT", "error", "MHz", "validation", "test", "of the integers",
+                  "mismatches", "network")  # fmt: skip
+    for each in done:
+        made = each.measured
+        lut = made.resources["lut"] if made and made.resources else None
+        guess = each.estimated["lut"]
+        shown.add_row(
+            str(each.number),
+            f"{guess:,.0f}",
+            number(lut),
+            "-" if not lut else f"{guess / lut - 1:+.1%}",
+            number(made.fmax_mhz if made else None, ".1f"),
+            f"{each.estimated['accuracy']:.2%}",
+            f"{each.test:.2%}" + ("" if each.spread is None else f" ± {100 * each.spread:.2f}"),
+            number(made.test if made else None, ".2%"),
+            number(made.mismatches if made else None),
+            _network(each.params),
+        )
+    show(shown)
+    print_warnings([f"number {each.number} is not finished: {each.why}" for each in networks if each.why])
+    if done:
+        runs = plural(len(done[0].runs), "training")
+        say(
+            f"estimated LUT and validation accuracy chose these networks; LUT of the synthesised core; test: mean and "
+            f"standard deviation of {runs} of {plural(done[0].epochs, 'epoch')} each. The network with the best "
+            f"validation accuracy is built, in {study.folder}/finished/{done[-1].number:04}/build"
+        )
 
 
 def _network(params: Mapping[str, Any]) -> str:

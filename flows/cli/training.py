@@ -110,6 +110,9 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training set (default: 100)")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of the split, the weights and the order (default: 0)")] = None,
+    split_seed: Annotated[
+        int | None, typer.Option(help="seed of the test set of data without one (default: that of --seed)")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from where an interrupted run in RUN/ was")] = False,
     scheme_option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="a parameter of the scheme, as act_bits=2")
@@ -328,6 +331,7 @@ def train(
         "batch_size": batch_size,
         "epochs": epochs,
         "seed": seed,
+        "split_seed": split_seed,
         "learning_rate": None if learning_rate is None else rates(learning_rate),
         "class_weights": None if class_weights is None else settings.weights(class_weights),
         "log": log,

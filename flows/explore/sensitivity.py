@@ -104,10 +104,12 @@ def _with(variants: Variants, name: str, width: "Width") -> Any:
 
 def _frames(metrics: dict[str, Any], data: str | None) -> tuple[Any, Any, bool]:
     """Frames and labels that a training held out, or else the last of its training set; and which of the two."""
+    from quant import TrainConfig
     from quant.data import load_data, stratified
 
     config, source = metrics["config"], metrics["dataset"]
-    dataset = load_data(data or source["source"], config["seed"], **source["options"])
+    drawn_by = TrainConfig.from_dict(config).drawn_by
+    dataset = load_data(data or source["source"], drawn_by, **source["options"])
     if config["validation"]:
         apart = stratified(dataset.y_train, config["validation"], config["seed"])
         return dataset.x_train[apart], dataset.y_train[apart], True

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from math import floor
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -67,6 +68,11 @@ class Settings:
             raise UsageError(f"--validation {self.validation:g} is not above 0 and below 1")
         if self.min_accuracy is not None and not 0 <= self.min_accuracy < 1:
             raise UsageError(f"--min-accuracy {self.min_accuracy:g} is not from 0 to below 1 (a fraction)")
+
+    def rate(self, hardware: Mapping[str, float]) -> float:
+        """The rate, in frames per second, that a network of this estimated ``hardware`` is built for: that of the
+        study, or else the fastest within its limits."""
+        return self.fps if self.fps is not None else max(1e-3, float(floor(hardware["fps"])) or hardware["fps"])
 
     def to_json(self) -> dict[str, Any]:
         """The settings as values of JSON."""

@@ -1,16 +1,18 @@
 """Studies: networks that were tried, in a storage that many workers share."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.config import STEPS
 from flows.explore.cluster import RayCluster, work_on_ray
-from flows.explore.settings import LARGEST, Settings, code_version, read_settings, write_settings
-from flows.explore.space import Params, Space, params_key
+from flows.explore.finish import Finish, Finished, Finisher, read_finished
+from flows.explore.settings import LARGEST, Settings, check_code, code_version, read_settings, write_settings
+from flows.explore.space import Space
 from flows.explore.storage import absolute, counts, load_study
 from flows.explore.trial import Trials
+from flows.explore.tried import Tried, front, representatives, tried
 from flows.explore.work import work
 from flows.explore.worker import work_in_processes
 from hw.host.errors import UsageError
@@ -19,29 +21,6 @@ UNIFORM = (1, 1), (2, 2), (4, 4), (8, 8)
 """Widths of weights and activations of the networks that a study begins with."""
 PROBED = 100
 """Random networks whose cost is compared with limits that the smallest network misses."""
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A network of a study.
-
-    ``state``: "trained"; "stopped" (after a rung, as networks of no more cost are better); "does not fit" (never
-    trained, or over a limit afterwards); "failed"; "running"; "waiting". ``values``: of the objectives; ``hardware``:
-    as estimated. ``folder``: its run folder, if it was trained.
-    """
-
-    number: int
-    params: Params
-    state: str
-    accuracy: float | None
-    values: tuple[float, ...]
-    hardware: Mapping[str, float]
-    why: str
-    folder: Path | None
-
-    def to_json(self) -> dict[str, Any]:
-        """The network as values of JSON."""
-        return {**vars(self), "params": dict(self.params), "folder": None if self.folder is None else str(self.folder)}
 
 
 class Study:
@@ -58,22 +37,12 @@ class Study:
     @property
     def trials(self) -> list[Tried]:
         """All networks so far, in order."""
-        return [_tried(trial, self.folder) for trial in self._study.get_trials(deepcopy=False) if counts(trial)]
+        return [tried(trial, self.folder) for trial in self._study.get_trials(deepcopy=False) if counts(trial)]
 
     @property
     def front(self) -> list[Tried]:
         """The trained networks that no other one beats in both objectives, the cheapest first."""
-        done = [each for each in self.trials if each.state == "trained"]
-        large = self.settings.objectives[1] in LARGEST
-
-        def cost(each: Tried) -> float:
-            return -each.values[1] if large else each.values[1]
-
-        kept: list[Tried] = []
-        for each in sorted(done, key=lambda each: (cost(each), -each.values[0], params_key(each.params))):
-            if not kept or each.values[0] > kept[-1].values[0]:
-                kept.append(each)
-        return kept
+        return front(self.trials, self.settings.objectives[1])
 
     def best(self, **limits: float) -> Tried:
         """The trained network of the highest accuracy within limits: at least ``fps``, at most ``lut``, ``bram``, ...
@@ -108,33 +77,64 @@ class Study:
         beside its run. Raises UsageError for a network that was not trained."""
         from flows import build
 
-        found = {each.number: each for each in self.trials}.get(number)
-        if found is None or found.folder is None or not (found.folder / "model.onnx").is_file():
-            raise UsageError(f"number {number} of {self.folder} was not trained: take one of the front")
+        found = self._trained([number])[0]
+        assert found.folder is not None, "a trained network has a run folder"
         place = self.folder / "builds" / f"{number:04}" if out is None else Path(out)
-        rate: dict[str, Any] = {"fill": True} if self.settings.fps is None else {"fps": self.settings.fps}
+        chosen = {"fps", "folding", "fill"} & options.keys()
+        rate = {} if chosen else {"fps": self.settings.rate(found.hardware)}
         return build(found.folder / "model.onnx", target=self.settings.target, out=place, **{**rate, **options})
 
+    def finish(
+        self,
+        networks: int | Sequence[int],
+        *,
+        seeds: int = 3,
+        epochs: int | None = None,
+        stop_after: str = STEPS[-1],
+        told: Callable[[str], None] | None = None,
+    ) -> list[Finished]:
+        """Trains networks in full with several seeds, builds them, and measures what the search estimated.
 
-def _tried(trial: Any, folder: Path) -> Tried:
-    attrs = trial.user_attrs
-    state = {"COMPLETE": "trained", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting", "PRUNED": "stopped"}
-    name = state[trial.state.name]
-    if name == "trained" and attrs.get("excess", 0) > 0:
-        name = "does not fit"
-    elif name == "trained" and attrs.get("stopped"):
-        name = "stopped"
-    run = folder / "trials" / f"{trial.number:04}"
-    return Tried(
-        trial.number,
-        trial.params or trial.system_attrs.get("fixed_params", {}),
-        name,
-        attrs.get("accuracy"),
-        tuple(trial.values or ()),
-        attrs.get("hardware", {}),
-        attrs.get("why", ""),
-        run if (run / "metrics.json").is_file() else None,
-    )
+        ``networks``: how many of the front, those that together stand for it best (``representatives``, the most
+        accurate one always among them), or their numbers. ``seeds``: trainings of each, with the study's own seed and
+        those after it. ``epochs``: None: the last of the study's. ``stop_after``: the last step of the builds, as for
+        ``flows.build``. ``told`` is called with a line for each step.
+
+        Of the seeds, the network with the best accuracy on validation frames is built; accuracies on the test set are
+        measured here and choose nothing. An interrupted call is repeated: what is done is not done again. A network
+        that fails does not end the others (``Finished.why``).
+
+        Raises UsageError for a study without trained networks, and for numbers of none; BitfabricError where this
+        version is not the study's, and while another process finishes its networks.
+        """
+        if isinstance(networks, int):
+            if networks < 1:
+                raise UsageError(f"--finish {networks} is not at least 1")
+            front = self.front
+            if not front:
+                raise UsageError(f"{self.folder} holds no trained network yet: go on with the search before")
+            sign = -1 if self.settings.objectives[1] in LARGEST else 1
+            points = [(sign * each.values[1], each.values[0]) for each in front]
+            chosen = [front[i] for i in representatives(points, networks)]
+        else:
+            chosen = self._trained(networks)
+        how = Finish(seeds, self.settings.epochs[-1] if epochs is None else epochs, stop_after)
+        check_code(self.settings)
+        return Finisher(self.folder, self.settings, how, told or (lambda _: None)).finish(chosen)
+
+    @property
+    def finished(self) -> list[Finished]:
+        """The networks that ``finish`` has measured, by number."""
+        return read_finished(self.folder)
+
+    def _trained(self, numbers: Sequence[int]) -> list[Tried]:
+        """The networks of these numbers. Raises UsageError for one that was not trained."""
+        known = {each.number: each for each in self.trials}
+        for number in numbers:
+            found = known.get(number)
+            if found is None or found.folder is None or not (found.folder / "model.onnx").is_file():
+                raise UsageError(f"number {number} of {self.folder} was not trained: take one of the front")
+        return [known[number] for number in numbers]
 
 
 def explore(

@@ -23,11 +23,13 @@ WORST_LATENCY = float(1 << 40)
 @dataclass(frozen=True)
 class Reached:
     """What a trained network reached: ``accuracy`` on validation frames, ``values`` of the study's objectives, and its
-    estimated ``hardware``; ``excess`` over the limits, with ``why``."""
+    estimated ``hardware``; ``excess`` over the limits, with ``why``; ``layers``: lookup tables by layer, as in
+    ``Cost``."""
 
     accuracy: float
     values: tuple[float, float]
     hardware: Mapping[str, float]
+    layers: Mapping[str, int]
     excess: float
     why: str
 
@@ -156,6 +158,14 @@ class Trials:
         A run of the same network, data and code that the folder holds is not repeated. The accuracy is that on the
         frames that the training held out; the test set has no influence.
         """
+        found = self.run(params, folder, epochs, self.settings.seed)
+        return self.measured(folder, float(found["fit"]["validation_accuracy"]))
+
+    def run(
+        self, params: Params, folder: Path, epochs: int, seed: int, progress: bool = False, resume: bool = False
+    ) -> dict[str, Any]:
+        """Trains the network with a seed as ``quant.train_run`` does, and returns what that returns. Trainings with
+        other seeds have the test set that the study's seed draws."""
         from quant import Pruning, TrainConfig, train_run
 
         settings = self.settings
@@ -165,16 +175,20 @@ class Trials:
         layers = [name for i, name in enumerate(places.layers) if widths is None or widths[i] != 1]
         prune = Pruning(pruned, layers=tuple(layers)) if pruned and layers else None
         scheme = params.get("scheme")
-        found = train_run(
+        config = TrainConfig(
+            epochs=epochs, seed=seed, validation=settings.validation, prune=prune,
+            split_seed=None if seed == settings.seed else settings.seed,
+        )  # fmt: skip
+        return train_run(
             settings.model,
             folder,
-            TrainConfig(epochs=epochs, seed=settings.seed, validation=settings.validation, prune=prune),
+            config,
             data=settings.data,
             scheme=None if scheme is None else str(scheme),
             model_options=self.options(params),
-            progress=False,
+            progress=progress,
+            resume=resume,
         )
-        return self.measured(folder, float(found["fit"]["validation_accuracy"]))
 
     def measured(self, folder: Path, accuracy: float) -> Reached:
         """What the network in a run folder reaches on the target."""
@@ -201,7 +215,7 @@ class Trials:
                 f"accuracy {accuracy:.2%} of at least {settings.min_accuracy:.2%}",
             )
         value = hardware.get(settings.objectives[1], WORST_LATENCY)
-        return Reached(accuracy, (accuracy, value), hardware, excess, why)
+        return Reached(accuracy, (accuracy, value), hardware, cost.layers, excess, why)
 
     def directions(self) -> list[str]:
         """Whether each objective is sought large or small."""

@@ -125,6 +125,7 @@ def _try(trial: Any, study: Any, folder: Path, networks: Trials, states: Any) ->
             break
     trial.set_user_attr("accuracy", reached.accuracy)
     trial.set_user_attr("hardware", dict(reached.hardware))
+    trial.set_user_attr("layers", dict(reached.layers))
     trial.set_user_attr("excess", reached.excess)
     trial.set_user_attr("why", reached.why)
     trial.set_constraint("hardware", reached.excess or -1.0)

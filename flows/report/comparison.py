@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, floor, log10
 from pathlib import Path
 
 from flows.build_report import BuildReport
+from flows.report.axes import log_axis
 from flows.report.page import NAMES, environment, style, title
 from hw.host.errors import UsageError
 from hw.host.files import write_text
@@ -41,14 +41,6 @@ class Point:
     best: bool
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A mark of a logarithmic axis, in percent, with its text."""
-
-    at: float
-    text: str
-
-
 def compare(folders: Sequence[Path], out: Path) -> Path:
     """Write the page of the builds in ``folders`` to ``out``; returns the path.
 
@@ -65,11 +57,11 @@ def compare(folders: Sequence[Path], out: Path) -> Path:
     }
     builds = [replace(build, best=id(build) not in beaten) for build in builds]
     across, up = [max(1, build.used["lut"]) for build in builds], [build.core for build in builds]
-    x_marks, x_at = _axis(across)
-    y_marks, y_at = _axis(up)
+    x_marks, x_at = log_axis(across)
+    y_marks, y_at = log_axis(up)
     points = [
-        Point(x, 100 - y, number, f"{build.name} on {build.report.target}: {build.core:,.0f} frames/s", build.best)
-        for number, (x, y, build) in enumerate(zip(x_at, y_at, builds, strict=True), 1)
+        Point(x_at(x), 100 - y_at(y), number, f"{build.name} on {build.report.target}: {y:,.0f} frames/s", build.best)
+        for number, (x, y, build) in enumerate(zip(across, up, builds, strict=True), 1)
     ]
     page = environment().get_template("comparison.html")
     text = page.render(builds=builds, names=NAMES, points=points, x_marks=x_marks, y_marks=y_marks, style=style())
@@ -94,17 +86,4 @@ def _compared(folder: Path, report: BuildReport) -> Compared:
         accuracy=accuracies[0] if accuracies else None,
         mismatches=sum(check.mismatches or 0 for check in report.verified.values()),
         best=True,
-    )
-
-
-def _axis(values: Sequence[float]) -> tuple[list[Mark], list[float]]:
-    """The marks of a logarithmic axis over whole decades, and the places of the values, in percent."""
-    low, high = floor(log10(min(values))), ceil(log10(max(values)))
-    high = max(high, low + 1)
-
-    def place(value: float) -> float:
-        return 100 * (log10(value) - low) / (high - low)
-
-    return [Mark(place(10.0**n), f"{10**n:,}" if n >= 0 else f"{10.0**n:g}") for n in range(low, high + 1)], list(
-        map(place, values)
     )

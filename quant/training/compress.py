@@ -86,7 +86,7 @@ def compress_run(
             raise QuantError(f"method {method} trains the network: give epochs of at least 1", status=2)
         config = config if learning_rate is None else replace(config, learning_rate=learning_rate)
     origin = before["dataset"]["source"] if data is None else data
-    dataset = load_data(origin, config.seed, **before["dataset"]["options"])
+    dataset = load_data(origin, config.drawn_by, **before["dataset"]["options"])
     if data_hash(dataset) != before["dataset"]["sha256"]:
         raise QuantError(
             f"{origin} has changed since {source} was trained on it: give the same data (--data), or train again",

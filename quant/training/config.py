@@ -230,7 +230,8 @@ class TrainConfig:
     100
 
     - ``epochs``: passes over the training set, at least 1.
-    - ``seed``: random seed for the order of the data, the scheme's random numbers, and the split of the digits.
+    - ``seed``: random seed for the order of the data, the scheme's random numbers, the validation part, and the test
+      set of data that have none of their own.
     - ``batch_size``: samples per step over all devices, at least 2.
     - ``learning_rate``: first and last rate of a half cosine, which decreases from epoch to epoch; or only the first,
       and the last is the same part of it as the scheme's. None: the scheme's.
@@ -253,6 +254,8 @@ class TrainConfig:
     - ``tie``: tied weights of a new network (``quant.Tying``). None: weights are tied only where the network's are.
     - ``trainer``: where the training runs.
     - ``log``: writes the figures of each epoch in Lightning's format, "csv" or "tensorboard". None: no log.
+    - ``split_seed``: draws the test set in place of ``seed``, so that trainings with several seeds share one. None:
+      ``seed`` does.
 
     Raises QuantError (status 2):
 
@@ -283,6 +286,7 @@ class TrainConfig:
     tie: Tying | None = None
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
     log: Log | None = None
+    split_seed: int | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2 or not 0 <= self.validation < 1:
@@ -320,6 +324,11 @@ class TrainConfig:
             raise QuantError(
                 f"no augmentation {self.augment!r}: choose {' or '.join(get_args(Augmentation))}", status=2
             )
+
+    @property
+    def drawn_by(self) -> int:
+        """The seed that draws the test set of data that have none."""
+        return self.seed if self.split_seed is None else self.split_seed
 
     def rates(self, scheme: tuple[float, float]) -> tuple[float, float]:
         """The first and the last learning rate, given those of the scheme."""

@@ -133,7 +133,7 @@ def fit(
     config = TrainConfig() if config is None else config
     epochs, seed, batch_size = config.epochs, config.seed, config.batch_size
     if isinstance(data, str):
-        data = load_data(data, seed)
+        data = load_data(data, config.drawn_by)
     usual = model.scheme.loss if data.task == "classification" else "mse"
     loss: str = usual if config.loss is None else config.loss
     rates = config.rates(model.scheme.learning_rate)

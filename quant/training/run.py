@@ -76,7 +76,7 @@ def train_run(
     folder = Path(out)
     config = TrainConfig() if config is None else config
     loading = dict(data_options or {})
-    dataset = load_data(data, config.seed, **loading)  # type: ignore[arg-type]
+    dataset = load_data(data, config.drawn_by, **loading)  # type: ignore[arg-type]
     source = find_source(model) if is_own(model) else None
     request: dict[str, Any] = {
         "model": model if source is None else source.name,

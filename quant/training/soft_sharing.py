@@ -91,7 +91,7 @@ def soft_sharing(
     """
     if not 0 < tau < math.inf:
         raise QuantError(f"tau={tau!r} is no positive number", status=2)
-    data = load_data(data, 0 if config is None else config.seed) if isinstance(data, str) else data
+    data = load_data(data, 0 if config is None else config.drawn_by) if isinstance(data, str) else data
     if config is None:
         config = TrainConfig(epochs=default_epochs(data, TrainConfig.batch_size), learning_rate=(RATE, RATE))
     with compressing(model, layers) as (small, _):

@@ -1,0 +1,46 @@
+"""The commands that train and build a network of a study again."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from flows.explore.settings import Settings
+from flows.explore.tried import Tried
+from quant.training.config_file import CONFIG, read_config
+
+AGAIN = "again/"
+"""The folder that the commands leave."""
+
+
+def train_command(run: Path, out: str = AGAIN) -> str:
+    """The command that repeats the training of a run folder of a study, to the same network.
+
+    Raises QuantError where the folder does not state its arguments.
+    """
+    given = read_config(run / CONFIG)
+    config = given["config"]
+    words = ["bitfabric", "train", given["model"], "--data", given.get("data", "digits")]
+    words += ["--scheme", given["scheme"]] if given.get("scheme") else []
+    for name, value in given.get("model_options", {}).items():
+        words += ["--model-option", f"{name}={_option(value)}"]
+    words += ["--epochs", str(config.epochs), "--seed", str(config.seed)]
+    words += ["--split-seed", str(config.split_seed)] if config.split_seed is not None else []
+    words += ["--validation", f"{config.validation!r}"] if config.validation else []
+    if config.prune is not None:
+        words += ["--prune", f"{config.prune.fraction!r}"]
+        for layer in config.prune.layers or ():
+            words += ["--prune-layers", layer]
+    return shlex.join([*words, "-o", out])
+
+
+def build_command(settings: Settings, network: Tried, run: str = AGAIN) -> str:
+    """The command that builds a network, trained in the folder ``run``, as ``Study.build`` does."""
+    model = str(Path(run) / "model.onnx")
+    rate = f"{settings.rate(network.hardware):.17g}"
+    return shlex.join(["bitfabric", "build", model, "--target", settings.target, "--fps", rate, "-o", "build/"])
+
+
+def _option(value: Any) -> str:
+    """A value as ``--model-option`` reads it."""
+    return json.dumps(value, separators=(",", ":"))
