@@ -86,10 +86,11 @@ def sensitivity(
 
 def _refuse_others(context: typer.Context, why: str, allowed: tuple[str, ...]) -> None:
     """Raises typer.BadParameter where the command line has another option than those."""
-    for parameter in context.command.params:
+    command: Any = context.command
+    for parameter in command.params:
         source = context.get_parameter_source(str(parameter.name))
         if parameter.name not in allowed and source is not None and source.name == "COMMANDLINE":
-            name = parameter.human_readable_name if parameter.param_type_name == "argument" else parameter.opts[0]
+            name = parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[0]
             raise typer.BadParameter(f"{why}: leave {name} out")
 
 
