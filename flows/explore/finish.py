@@ -15,12 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.build_report import SHELL, BuildReport
+from flows.build_report import BuildReport
 from flows.config import STEPS
 from flows.explore.settings import Settings
 from flows.explore.space import Params
 from flows.explore.trial import Trials
 from flows.explore.tried import Tried
+from flows.facts.design import SHELL
 from hw.host.errors import BitfabricError, UsageError
 from hw.host.files import make_folder, read_json, using, write_json
 from quant.errors import QuantError

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from flows.build_report import Facts, LayerActivity, Power, PowerEstimate
+from flows.build_report import LayerActivity, Power, PowerEstimate
+from flows.facts.fact import Facts
 from flows.implementation import Implementation
 from flows.samples import Samples
 from flows.simulation import simulate
