@@ -40,16 +40,12 @@ class _FlattenedNetwork(StagedNetwork):
 
     def stages(self) -> Iterable[Callable[[torch.Tensor], torch.Tensor]]:
         yield from self.features
-        for block in self.hidden:
-            yield lambda x, block=block: block(_flat(x))  # type: ignore[misc]
+        for number, block in enumerate(self.hidden):
+            yield block if number else lambda x, block=block: block(x.flatten(1))  # type: ignore[misc]
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = self.scale(self.output(_flat(x)))
+        result: torch.Tensor = self.scale(self.output(x if len(self.hidden) else x.flatten(1)))
         return result
-
-
-def _flat(x: torch.Tensor) -> torch.Tensor:
-    return x.flatten(1) if x.dim() > 2 else x
 
 
 class PlainConvNet(_FlattenedNetwork):

@@ -147,6 +147,14 @@ def test_training_goes_on_from_the_quantized_network(tmp_path):
     np.testing.assert_array_equal(Emulator(graph).run(frames), logits)
 
 
+@pytest.mark.parametrize("name", ["tfc", "lenet5", "cnv", "resnet8", "mobilenet-v2", "squeezenet", "kws-mlp", "ad-mlp"])
+def test_families_in_floating_point_are_traced(name):
+    network = create_model(name, scheme="float", **({"width": 0.125} if name in ("cnv", "mobilenet-v2") else {}))
+    frames = torch.rand(2, *network.input_shape)
+    expected = network.eval()(frames)
+    torch.testing.assert_close(float_graph(network, frames, equalize=False)(frames), expected, rtol=1e-3, atol=1e-3)
+
+
 class Enlarged(nn.Module):
     """Half the resolution, and back by a transposed convolution with a BatchNorm behind it."""
 
