@@ -99,6 +99,7 @@ class HardwareCost:
             used.dsp,
             cycles=max(node.kernel.interval for node in hardware),
             rom_bits=sum(len(memory.words) * memory.width for memory in _flat(memories)),
+            share=choose.cost(used, device.capacity),
         )
 
 

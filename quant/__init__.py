@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from quant.training.checkpoint import load_checkpoint, save_checkpoint
     from quant.training.compress import compress_run
     from quant.training.config import Exits, Pruning, Slimming, TrainConfig, TrainerOptions, Tying
+    from quant.training.learned_widths import learn_widths
     from quant.training.loop import FitResult, fit
     from quant.training.quantized_run import quantize_run
     from quant.training.run import train_run
+    from quant.training.width_search import WidthSearch
 
 # On import Brevitas warns that an optional package is missing. Nothing here uses that package.
 warnings.filterwarnings("ignore", message="fast_hadamard_transform package not found", module="brevitas")
@@ -47,6 +49,8 @@ _HOMES = {
     "distillation": "quant.distillation",
     "robustness": "quant.robustness",
     "export": "quant.qonnx.export",
+    "learn_widths": "quant.training.learned_widths",
+    "WidthSearch": "quant.training.width_search",
     "list_models": "quant.models",
     "load_checkpoint": "quant.training.checkpoint",
     "lookup": "quant.lookup",
@@ -79,12 +83,14 @@ __all__ = [
     "TrainConfig",
     "TrainerOptions",
     "Tying",
+    "WidthSearch",
     "compress_run",
     "compression",
     "create_model",
     "distillation",
     "export",
     "fit",
+    "learn_widths",
     "list_models",
     "load_checkpoint",
     "load_data",

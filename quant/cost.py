@@ -97,7 +97,7 @@ class LayerCost:
     """Hardware cost of a layer in resources of the device's family.
 
     ``lut`` lookup tables, ``ff`` flip-flops, ``bram`` block RAMs, ``dsp`` multipliers, ``cycles`` between two frames,
-    and ``rom_bits`` of weights.
+    and ``rom_bits`` of weights. ``share``: the sum of the shares of the device that the four resources take.
     """
 
     lut: int
@@ -106,6 +106,7 @@ class LayerCost:
     dsp: int
     cycles: int
     rom_bits: int
+    share: float = 0.0
 
 
 class CostModel(Protocol):

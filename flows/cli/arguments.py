@@ -99,3 +99,16 @@ def rates(text: str) -> float | tuple[float, float]:
 def emit(content: dict[str, Any]) -> None:
     """Print a result as JSON."""
     typer.echo(json.dumps(content, indent=2))
+
+
+def widths(option: str, text: str, *, ternary: bool) -> tuple[Any, ...]:
+    """The widths of an option, as ``1,2,4``. Raises typer.BadParameter for another form."""
+    found: list[Any] = []
+    for part in (part.strip() for part in text.split(",")):
+        if ternary and part == "ternary":
+            found.append(part)
+        elif part.isdecimal() and 1 <= int(part) <= 16:
+            found.append(int(part))
+        else:
+            raise typer.BadParameter(f"{option} {text!r} is no list of widths of 1 to 16 bits, as {option} 2,4,8")
+    return tuple(dict.fromkeys(found))

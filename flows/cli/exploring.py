@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.arguments import AsJson, Fps, Target, emit, target_names
+from flows.cli.arguments import AsJson, Fps, Target, emit, target_names, widths
 from flows.config import STEPS, StepName
 
 _FINISH = "The best ones in full"
@@ -29,19 +29,6 @@ def _jobs(text: str, **ray: Any) -> Any:
 
     given = {name: value for name, value in ray.items() if value is not None}
     return RayCluster(int(number) if number else None, **given)
-
-
-def widths(option: str, text: str, *, ternary: bool) -> tuple[Any, ...]:
-    """The widths of an option, as ``1,2,4``. Raises typer.BadParameter for another form."""
-    found: list[Any] = []
-    for part in (part.strip() for part in text.split(",")):
-        if ternary and part == "ternary":
-            found.append(part)
-        elif part.isdecimal() and 1 <= int(part) <= 16:
-            found.append(int(part))
-        else:
-            raise typer.BadParameter(f"{option} {text!r} is no list of widths of 1 to 16 bits, as {option} 2,4,8")
-    return tuple(dict.fromkeys(found))
 
 
 def sensitivity(

@@ -38,6 +38,8 @@ def trained(result: dict[str, Any], folder: Path) -> None:
         size += f", tied by {result['config']['tie']['structure']}"
     rate = f"{totals['compression_rate']:.3g} times smaller than in floating point"
     console.say(f"{size}, {rate}; {totals['macs']:,} multiply-adds a frame")
+    if result["learned_widths"] is not None:
+        _learned(result["learned_widths"])
     _files(folder)
 
 
@@ -52,6 +54,23 @@ def _left(exits: dict[str, Any]) -> str:
         f"share of the {'validation' if 'validation' in exits else 'test'} frames by bitfabric build --exit-share "
         f"{share:.2f}"
     )
+
+
+def _learned(found: dict[str, Any]) -> None:
+    """Print learned widths, their cost, and the options of a training of the same network."""
+    kinds = {"weights": found["weights"], "activations": found["activations"]}
+    said = "; ".join(f"{kind} {' '.join(map(str, each.values()))}" for kind, each in kinds.items() if each)
+    by = found["by"]
+    if by == "share":
+        cost, largest, part = f"{found['cost']:.1%}", f"{found['largest']:.1%}", "sum of the shares of the device"
+    else:
+        cost, largest, part = f"{found['cost']:,.0f}", f"{found['largest']:,.0f}", by.upper().replace("_BITS", " bits")
+    console.say(f"learned widths: {said}; layers estimated at {cost} ({part}), {largest} at the largest widths")
+    options = {name: found[name] for name in ("weight_widths", "activation_widths") if name in found}
+    text = " ".join(
+        f"--model-option {name}=[{','.join(map(str, widths))}]" for name, widths in options.items()
+    )  # fmt: skip
+    console.say(f"the same network without learning: {text}")
 
 
 def _files(run: Path) -> None:

@@ -5,8 +5,10 @@ from typing import Any
 
 import typer
 
+from flows.cli.arguments import widths
 from quant.distillation.settings import Distillation
-from quant.training.config import Exits, Pruning, Tying
+from quant.training.config import Exits, Pruning, TrainConfig, Tying
+from quant.training.width_search import WidthSearch
 
 _OPTION = {name: f"--prune-{name}" for name in ("layers", "structure", "span", "by", "lasso", "decay")}
 
@@ -87,9 +89,24 @@ def weights(text: str) -> tuple[float, ...] | str:
         ) from None
 
 
-def cost(pruned: Pruning | None, target: str | None, fps: float | None) -> Any:
+def learning(weights: str | None, activations: str | None, **given: Any) -> WidthSearch | None:
+    """The settings of ``--learn-widths``, ``--learn-acts`` and their kin. Raises typer.BadParameter for these without
+    the former, and for lists of another form."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if weights is None and activations is None:
+        for option in chosen:
+            raise typer.BadParameter(f"--learn-{option} needs --learn-widths or --learn-acts")
+        return None
+    return WidthSearch(
+        () if weights is None else widths("--learn-widths", weights, ternary=True),
+        () if activations is None else widths("--learn-acts", activations, ternary=False),
+        **chosen,
+    )
+
+
+def cost(config: TrainConfig, target: str | None, fps: float | None) -> Any:
     """The cost model of ``--target`` and ``--fps``; None without a target."""
-    if pruned is None or target is None:
+    if target is None or (config.prune is None and config.widths is None):
         return None
     from flows.cost import cost_on
 

@@ -21,10 +21,12 @@ from quant.training.config import (
     Slimming,
     TrainConfig,
 )
+from quant.training.width_search import CostPart
 
 _PRUNING = "Pruning during the training"
 _SLIMMING = "Penalty on channels, for bitfabric compress --method slim --criterion NAME"
 _TYING = "Tied weights"
+_WIDTHS = "Learned widths"
 _TEACHING = "Learning from a trained network"
 _EXITING = "Early exits: confident frames end at a head behind some block"
 _DATA = "Your own data"
@@ -281,6 +283,35 @@ def train(
             rich_help_panel=_TYING,
         ),
     ] = None,
+    learn_widths: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BITS,...",
+            help="widths of weights of which each layer learns one, as 1,2,4,8 or ternary, for their cost on --target",
+            rich_help_panel=_WIDTHS,
+        ),
+    ] = None,
+    learn_acts: Annotated[
+        str | None,
+        typer.Option(metavar="BITS,...", help="the same for hidden activations, from 2 bits", rich_help_panel=_WIDTHS),
+    ] = None,
+    learn_strength: Annotated[
+        float | None,
+        typer.Option(
+            metavar="STRENGTH",
+            help="of the cost in the loss; 1: that of the largest network counts as 1 (default: 0.1)",
+            rich_help_panel=_WIDTHS,
+        ),
+    ] = None,
+    learn_by: Annotated[
+        CostPart | None,
+        typer.Option(
+            help="part of the cost (default: share, of LUT, FF, BRAM and DSP of the device)", rich_help_panel=_WIDTHS
+        ),
+    ] = None,
+    learn_share: Annotated[
+        float | None, typer.Option(help="share of the epochs that learns them (default: 0.4)", rich_help_panel=_WIDTHS)
+    ] = None,
     accelerator: Annotated[
         str | None, typer.Option(help="cpu, gpu, ... (default: a GPU if there is one)", rich_help_panel=_LIGHTNING)
     ] = None,
@@ -313,6 +344,8 @@ def train(
 
     An eighth of the values, in circulant blocks: bitfabric train tfc-w4a4 --tie circulant:8 -o run/
 
+    Widths by layer, learned: bitfabric train tfc-w4a4 --learn-widths 1,2,4,8 --target ulx3s-85f --fps 100000 -o run/
+
     By lookup tables saved: bitfabric train tfc-w4a4 --prune 0.75 --target ulx3s-85f --fps 25000000 -o run/
 
     A lookup network: bitfabric train lookup-s -o run/
@@ -327,6 +360,8 @@ def train(
     """
     if slim_strength is not None and slim_penalty is None:
         raise typer.BadParameter("--slim-strength needs --slim-penalty")
+    learning = settings.learning(learn_widths, learn_acts, strength=learn_strength, by=learn_by, share=learn_share)
+    pruned_for = target if prune is not None or learning is None else None  # else the target is that of the widths
     given: dict[str, Any] = {
         "batch_size": batch_size,
         "epochs": epochs,
@@ -351,11 +386,12 @@ def train(
             by=prune_by,
             lasso=prune_lasso,
             decay=prune_decay,
-            target=target,
-            fps=fps,
+            target=pruned_for,
+            fps=None if pruned_for is None and learning is not None else fps,
         ),
         "slimming": None if slim_penalty is None else Slimming(slim_penalty, slim_strength),
         "tie": settings.tying(tie, tie_layers),
+        "widths": learning,
     }
     from quant import train_run
     from quant.training.config_file import read_config
@@ -399,7 +435,7 @@ def train(
             scheme_options={**before.get("scheme_options", {}), **scheme_options},
             model_options={**before.get("model_options", {}), **model_options},
             teacher=teacher or before.get("teacher"), start=start or before.get("start"),
-            cost=settings.cost(config.prune, target, fps), progress=not as_json, resume=resume,
+            cost=settings.cost(config, target, fps), progress=not as_json, resume=resume,
         )  # fmt: skip
     if result.pop("rank"):
         return  # one of several processes of this training; the first one reports

@@ -1,8 +1,10 @@
 """Workers of a study on a Ray cluster."""
 
 import os
+import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +85,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     place = address or os.environ.get("RAY_ADDRESS") or "auto"
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         _check_answers(place)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
@@ -91,6 +94,8 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         raise BitfabricError(
             f"the Ray cluster {place} cannot be used: {text}; start one with ray start --head, and give its address"
         ) from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)  # Ray's own aborts the process, whose workers would go on
     try:
         yield
     finally:
@@ -123,6 +128,8 @@ def _work(folder: str, index: int, place: str) -> str | None:
     """One worker, on any node; returns what is wrong in one line. ``place``: the folder in which the search began."""
     if Path(place).is_dir():
         os.chdir(place)  # a path of the data may be relative to it
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a cluster started in the background ignores it
     try:
         work(Path(folder), index)
     except (BitfabricError, QuantError, OSError) as error:

@@ -11,7 +11,6 @@ import copy
 import fnmatch
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import MethodType
 from typing import Any, TypeVar
 
 import torch
@@ -21,17 +20,13 @@ from torch.nn.utils import parametrize
 
 from quant.compression.forms import CompressedWeight, Grid, Pruned, Shared, Values, form_from
 from quant.errors import QuantError
-from quant.quantizers.formed import Formed
+from quant.quantizers.formed import Formed, keep_quantizer
 from quant.quantizers.tensor_quant import weight_injector
 
 T = TypeVar("T")
 Model = TypeVar("Model", bound=torch.nn.Module)
 Layers = Sequence[str] | str | None
 Layer = Any  # a linear or convolution module, of torch or of Brevitas
-
-
-def _keep_tensor_quant(proxy: Any, preserve_state_dict: bool = False) -> None:
-    """Replaces a proxy's ``init_tensor_quant``, which Brevitas calls on loading a state; keeps the quantizer."""
 
 
 def is_quantized(layer: Layer) -> bool:
@@ -112,8 +107,7 @@ def attach(layer: Layer, form: CompressedWeight, grid: Grid | None = None) -> No
             injector = weight_injector(Grid, narrow=grid.narrow, scale=grid.scale.tolist(), bits=grid.width)
             proxy = WeightQuantProxyFromInjector(layer, injector)
         proxy.tensor_quant = Formed(form, quantizer)
-        # An instance method instead of a subclass: the export selects handlers by exact class. Copies are rebound.
-        proxy.init_tensor_quant = MethodType(_keep_tensor_quant, proxy)
+        keep_quantizer(proxy)
         layer.weight_quant = proxy.train(layer.training)
     else:
         if compression_of(layer) is not None:

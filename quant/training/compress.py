@@ -211,7 +211,7 @@ def _config(metrics: Mapping[str, Any], source: Path, epochs: int) -> TrainConfi
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
         raise QuantError(f"epochs={epochs!r} is no whole number of 0 or more", status=2)
     try:
-        changed = {"prune": None, "slimming": None, "tie": None, "epochs": max(1, epochs)}
+        changed = {"prune": None, "slimming": None, "tie": None, "widths": None, "epochs": max(1, epochs)}
         return TrainConfig.from_dict({**metrics["config"], **changed})
     except (KeyError, TypeError, QuantError) as error:
         raise QuantError(f"{source}/metrics.json is damaged or of another version: train the network again") from error

@@ -7,7 +7,7 @@ import difflib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from quant.distillation.settings import Distillation
@@ -15,6 +15,7 @@ from quant.errors import QuantError
 from quant.structure import structure as read_structure
 from quant.ties import ties as read_ties
 from quant.training.exit_settings import Exits
+from quant.training.width_search import WidthSearch
 
 __all__ = [
     "Augmentation",
@@ -252,6 +253,7 @@ class TrainConfig:
     - ``prune``: gradual pruning (``quant.Pruning``). None: no weight is pruned.
     - ``slimming``: a penalty on channels (``quant.Slimming``). None: there is none.
     - ``tie``: tied weights of a new network (``quant.Tying``). None: weights are tied only where the network's are.
+    - ``widths``: widths that are learned first (``quant.WidthSearch``, ``quant.learn_widths``). None: as they are.
     - ``trainer``: where the training runs.
     - ``log``: writes the figures of each epoch in Lightning's format, "csv" or "tensorboard". None: no log.
     - ``split_seed``: draws the test set in place of ``seed``, so that trainings with several seeds share one. None:
@@ -284,6 +286,7 @@ class TrainConfig:
     prune: Pruning | None = None
     slimming: Slimming | None = None
     tie: Tying | None = None
+    widths: WidthSearch | None = None
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
     log: Log | None = None
     split_seed: int | None = None
@@ -330,6 +333,16 @@ class TrainConfig:
         """The seed that draws the test set of data that have none."""
         return self.seed if self.split_seed is None else self.split_seed
 
+    def phases(self) -> tuple["TrainConfig", "TrainConfig"]:
+        """The settings of the epochs that learn ``widths``, and those of the rest of the training.
+
+        Raises QuantError (status 2) for fewer than two epochs.
+        """
+        assert self.widths is not None, "phases are those of a training that learns widths"
+        first = self.widths.epochs(self.epochs)
+        plain = replace(self, prune=None, slimming=None, tie=None, patience=None, log=None, widths=None, epochs=first)
+        return plain, replace(self, widths=None, epochs=self.epochs - first)
+
     def rates(self, scheme: tuple[float, float]) -> tuple[float, float]:
         """The first and the last learning rate, given those of the scheme."""
         if self.learning_rate is None:
@@ -357,6 +370,7 @@ _PARTS: dict[str, Any] = {
     "prune": Pruning,
     "slimming": Slimming,
     "tie": Tying,
+    "widths": WidthSearch,
     "trainer": TrainerOptions,
     "distill": Distillation,
     "exits": Exits,

@@ -124,6 +124,7 @@ def fit(
     - pruning of 1-bit weights, which have no zero, or of more weights than leaves every output an input;
     - ``config.distill`` without a teacher;
     - early exits without a validation part, ``config.exits`` without early exits or with weights for others;
+    - ``config.widths``, which ``learn_widths`` and ``train_run`` take;
     - ties that are not possible (``quant.compression.tie``), and pruning of tied weights;
     - ``resume`` without ``checkpoint``, and a checkpoint of a different training.
 
@@ -131,6 +132,12 @@ def fit(
     """
     start = time.perf_counter()
     config = TrainConfig() if config is None else config
+    if config.widths is not None:
+        raise QuantError(
+            "fit trains the network that it is given: learn_widths(model, data, config, cost=...) returns one with the "
+            "learned widths, for config.phases()[1]",
+            status=2,
+        )
     epochs, seed, batch_size = config.epochs, config.seed, config.batch_size
     if isinstance(data, str):
         data = load_data(data, config.drawn_by)

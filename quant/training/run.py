@@ -6,6 +6,7 @@ Light to import: torch, Brevitas and Lightning (``quant.training.loop``) are imp
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,8 @@ def train_run(
     (range, and the normalization, which is a part of the network), ``class_names`` and ``feature_names`` (None
     without), ``seconds``, ``fit`` (with the history of every epoch), ``verification``, ``layers`` and ``totals``
     (``quant.summary``, with the density of every layer), ``savings`` (what a pruned weight of each layer saves, where
-    the pruning depends on it), ``onnx`` {``path``, ``sha256``}, ``files`` (the hashes of the others), ``versions`` and
+    the pruning depends on it), ``learned_widths`` (None, or ``quant.training.learned_widths.LearnedWidths`` with its
+    options), ``onnx`` {``path``, ``sha256``}, ``files`` (the hashes of the others), ``versions`` and
     ``key``. It also returns ``out``, ``cached`` and ``rank``. ``rank`` is not 0 in the further processes of a training
     on several devices; their results are the same, and they write no files.
 
@@ -96,9 +98,14 @@ def train_run(
         from quant.training.penalties import penalty_savings
 
         request["channel_savings"] = penalty_savings(_network(request, config, dataset), config.slimming, cost)
+    if config.widths is not None:
+        from quant.training.learned_widths import width_costs
+
+        found = width_costs(_network(request, config, dataset), config.widths, cost)
+        request["width_costs"] = {name: asdict(each) for name, each in found.items()}
 
     def make(work: Path, checkpoint: Path, _key: str) -> dict[str, Any]:
-        if resume and not (checkpoint / "last.ckpt").is_file():
+        if resume and not any(checkpoint.rglob("last.ckpt")):
             warnings.warn(
                 f"{folder} holds no interrupted training to resume: it starts from the beginning{_further(folder)}",
                 QuantWarning,
@@ -177,8 +184,18 @@ def _train(
     if request["start"]:
         start_from(model, request["start"]["path"])
     teachers = request["teacher"] and [each["path"] for each in request["teacher"]]
+    learned = None
+    if config.widths is not None:
+        from quant.training.learned_widths import LayerCosts, learn_widths
+
+        costs = {name: LayerCosts(**each) for name, each in request["width_costs"].items()}
+        model, found = learn_widths(
+            model, dataset, config,
+            cost=costs, teacher=teachers, progress=progress, checkpoint=checkpoint / "widths", resume=resume,
+        )  # fmt: skip
+        learned, config = {**asdict(found), **found.options}, config.phases()[1]
     result = fit(
         model, dataset, config,
         teacher=teachers, cost=cost, progress=progress, checkpoint=checkpoint, resume=resume, logs=logs,
     )  # fmt: skip
-    return write_network(model, result, dataset, work)
+    return {**write_network(model, result, dataset, work), "learned_widths": learned}

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from flows.cost import LAYER, WINDOW, HardwareCost, layer_graph
+from hw.fabric.resources import Resources
 from hw.families import find_device
 from hw.folding import choose
 from hw.folding.search import Search
@@ -70,6 +71,7 @@ def cost_of(kernels: dict) -> LayerCost:
         *(sum(getattr(each, name) for each in used) for name in ("lut", "ff", "bram", "dsp")),
         cycles=max(kernel.interval for kernel in kernels.values()),
         rom_bits=sum(len(each.words) * each.width for each in memories),
+        share=choose.cost(sum(used, Resources()), find_device(DEVICE).capacity),
     )
 
 
