@@ -131,7 +131,7 @@ class Found:
             "fmax_mhz": FmaxMhz(estimated=fold.fmax_mhz, placed=fmax),
             "critical_path": self.place.critical_path if self.place else None,
             "timing_paths": self.place.timing_paths if self.place else None,
-            "warnings": fold.warnings,
+            "warnings": (*fold.warnings, *self._unplaced()),
             "removed": fold.removed,
             "lookup": fold.lookup,
             "exits": self._exits(),
@@ -141,6 +141,10 @@ class Found:
             "power": self.power.power if self.power else None,
             "products": self._products(bitstream),
         }
+
+    def _unplaced(self) -> tuple[str, ...]:
+        """Why there is no bitstream, where tools were missing."""
+        return (self.netlist.unplaced,) if self.netlist and self.netlist.unplaced else ()
 
     def _exits(self) -> Exits | None:
         expected, measured = self.fold.exits, self.emulate.exits if self.emulate else None

@@ -51,6 +51,7 @@ from hw.host.errors import BitfabricError
 from hw.host.files import make_folder, using
 from hw.lowering.input_types import InputTypes
 from hw.model import Model
+from hw.synth import nextpnr
 
 ALL_STEPS = (*STEPS, CompareFinn.name, CountPower.name)
 """The names of all steps."""
@@ -164,9 +165,12 @@ class _Build:
         wanted = set(STEPS[: STEPS.index(config.stop_after) + 1])
         if not self.plan.device.routable:
             wanted -= {"place"} if spec_of(self.plan.device.family).dialect else {"place", "netlist"}
+        unplaced = self._unplaced() if "place" in wanted else None
+        if unplaced:
+            wanted -= {"place"}
         found = Found(run(Lower(self.opened)), run(Fold(self.plan)))
         if isinstance(self.steps.watch, progress.Watch):
-            for warning in found.fold.warnings:
+            for warning in (*found.fold.warnings, *([unplaced] if unplaced else [])):
                 self.steps.watch.warn(warning)
         if "synthesise" in wanted and self.plan.target.board is not None:
             check_inputs([port.name for port in self.model.graph.inputs])
@@ -188,7 +192,7 @@ class _Build:
             found.place = run(Place(made, self.plan, found.synthesise, config.seeds))
         if "netlist" in wanted and found.synthesise:
             frames = _affordable(found.fold, config.netlist_frames, 1, 32, NETLIST_WORK)
-            found.netlist = run(Netlist(made, self.samples, frames, found.synthesise, found.place))
+            found.netlist = run(Netlist(made, self.samples, frames, found.synthesise, found.place, unplaced))
             made.netlist = self.folder / found.netlist.path
         if config.compare_finn:
             found.finn = run(CompareFinn(self.model, found.fold.interval, found.fold.clock_mhz))
@@ -196,6 +200,15 @@ class _Build:
             frames = _affordable(found.fold, config.netlist_frames, 2, 32, NETLIST_WORK)
             found.power = run(CountPower(made, self.samples, frames, found.synthesise))
         return found.report(made, config, self.samples.inputs, self.steps.done)
+
+    def _unplaced(self) -> str | None:
+        """Why there will be no bitstream, where the tools that the device needs are no packages of Python's and are
+        missing; None where they are there. Raises BitfabricError where the build is to end with place and route."""
+        if not (reason := nextpnr.missing(self.plan.device)):
+            return None
+        if self.config.stop_after == Place.name:
+            raise BitfabricError(f"{self.config.target} cannot be placed: {reason}")
+        return f"no bitstream is made: {reason}"
 
     def _implementation(self, estimate: Estimate) -> Implementation:
         """The design for the steps after ``fold``, with the plan's own design point if ``fold`` has just chosen it."""

@@ -104,6 +104,18 @@ def _router(family: str) -> Callable[[], str]:
     return find
 
 
+def _open_xc7() -> str:
+    """openXC7's tools, with a database of the first board that needs them."""
+    from hw.boards.targets import targets
+    from hw.synth import nextpnr, tool
+
+    device = next(each.device for each in targets() if each.board and each.device.family.name == "xc7")
+    if reason := nextpnr.missing(device):
+        raise BitfabricError(reason)
+    tools = nextpnr.toolchain(device)
+    return f"{tool.on_path(tools.router)} ({nextpnr.version(tools)})"
+
+
 def _loader() -> str:
     from flows.engines import program
     from hw.native import process
@@ -170,6 +182,7 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str]], ...] = (
     ("nextpnr-ecp5", "place and route, bitstream", True, _router("ecp5")),
     ("nextpnr-ice40", "the same for iCE40", False, _router("ice40")),
     ("nextpnr-himbaechel", "the same for Gowin, with Apycula", False, _router("gowin")),
+    ("openXC7", "bitstreams for AMD boards, experimental", False, _open_xc7),
     ("pyserial", "boards, by their serial ports", True, _package("pyserial", "serial.tools.list_ports")),
     ("openFPGALoader", "programming boards", False, _loader),
     ("finn-plus", "FINN's estimates and emulator", False, _package("finn-plus", "finn", "finn")),

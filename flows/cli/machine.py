@@ -40,7 +40,8 @@ def _end(target: "Target") -> str:
     from hw.families import spec_of
 
     if target.board:
-        return "bitstream"
+        toolchain = spec_of(target.device.family).toolchain
+        return "bitstream, experimental" if toolchain and toolchain.missing else "bitstream"
     if target.device.routable:
         return "placed netlist"
     return "mapped netlist" if spec_of(target.device.family).dialect else "synthesis"

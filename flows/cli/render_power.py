@@ -1,8 +1,8 @@
 """The activity and the estimated power of a build as text."""
 
-from flows.build_report import Power
 from flows.cli import console
 from flows.cli.tables import Table
+from flows.facts.power import Power
 from hw.host.text import one_line
 
 

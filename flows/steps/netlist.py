@@ -21,23 +21,32 @@ from hw.synth import nextpnr
 
 class NetlistSimulated(Compared):
     """The counts of the comparison (``mismatches`` is 0), the accuracy if there are labels, the ``stage`` of the
-    netlist (placed or mapped), and its path in the build folder."""
+    netlist (placed or mapped), and its path in the build folder; ``unplaced`` says why there is no place and route,
+    where tools are missing."""
 
     accuracy: float | None
     stage: str
     path: str
+    unplaced: str | None = None
 
 
 class Netlist(Step[NetlistSimulated]):
     """Simulates ``frames`` frames. The result holds for this placement and bitstream only; ``placed`` is None where
-    there is no place and route."""
+    there is no place and route, for the reason ``unplaced`` where it is for want of tools."""
 
     name = "netlist"
     result = NetlistSimulated
 
     def __init__(
-        self, made: Implementation, samples: Samples, frames: int, synthesised: Synthesised, placed: Placed | None
+        self,
+        made: Implementation,
+        samples: Samples,
+        frames: int,
+        synthesised: Synthesised,
+        placed: Placed | None,
+        unplaced: str | None = None,
     ) -> None:
+        self.unplaced = unplaced
         if placed and nextpnr.toolchain(made.device).simulates:
             self.stage, self.path = "placed", f"place/{placed.netlist}"
         else:
@@ -49,7 +58,8 @@ class Netlist(Step[NetlistSimulated]):
         self.frames = frames
 
     def inputs(self) -> list[object]:
-        return [*self.made.key(), self.samples.key, self.frames, verilator.version()]
+        unplaced = [self.unplaced] if self.unplaced else []
+        return [*self.made.key(), self.samples.key, self.frames, verilator.version(), *unplaced]
 
     def reads(self) -> tuple[str, ...]:
         return *GRAPH, "fold", "rtl", *self.checked
@@ -59,5 +69,7 @@ class Netlist(Step[NetlistSimulated]):
         ints = graph.encode(self.samples.first(self.frames))
         got = run_netlist(self.made, self.made.folder / self.path, ints)
         checked = verify.check_netlist(got, graph.execute(ints), self.stage)
-        facts = {"accuracy": self.samples.score(graph.decode(got)), "stage": self.stage, "path": self.path}
+        facts: dict[str, object] = {"accuracy": self.samples.score(graph.decode(got))}
+        facts |= {"stage": self.stage, "path": self.path}
+        facts |= {"unplaced": self.unplaced} if self.unplaced else {}
         return NetlistSimulated.model_validate({**checked, **facts})

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from flows.build_report import LayerActivity, Power, PowerEstimate
 from flows.facts.fact import Facts
+from flows.facts.power import LayerActivity, Power, PowerEstimate
 from flows.implementation import Implementation
 from flows.samples import Samples
 from flows.simulation import simulate

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from hw.fabric import yaml_text
 from hw.fabric.devices import Device
 from hw.fabric.identifiers import KEYWORDS
-from hw.families import devices, find_device
+from hw.families import devices, find_device, spec_of
 from hw.host.errors import UsageError, unknown
 from hw.host.files import read_text
 
@@ -188,9 +188,16 @@ def board_targets(board: Board) -> list[Target]:
             fpga = find_device(part)
         except UsageError as error:
             raise UsageError(f"board {board.name}: {field}: {error}") from None
-        for choice in ("package", "speed"):
+        carried = spec_of(fpga.family).on_board
+        for choice in () if carried else ("package", "speed"):
             if getattr(board, choice) and not getattr(fpga, choice):
                 raise UsageError(f"board {board.name}: a {fpga.name} has no '{choice}' to choose; leave it out")
+        if carried is not None:
+            if not board.package or not board.speed:
+                raise UsageError(
+                    f"board {board.name}: give 'package' and 'speed' of the {fpga.name}, as csg324 and '1'"
+                )
+            return Target(name, carried(fpga, board.package, board.speed, board.clock.mhz), board)
         if not fpga.routable:
             raise UsageError(f"board {board.name}: {fpga.name} is for synthesis only; no image can be made")
         return Target(

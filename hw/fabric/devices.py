@@ -20,6 +20,8 @@ class Device:
         pll: the limits of its PLL; None: it has none that this flow can instantiate.
         part: the vendor's name of the device, where the parameters of a cell include it.
         synthesis: arguments of the family's ``synth_`` command in Yosys for this device.
+        passes: a Yosys script in place of the family's; "": the family's.
+        defines: macros for the sources in place of the family's; None: the family's.
         nextpnr: arguments of nextpnr that select the die; empty: the device is for synthesis only.
         package: the package, where nextpnr requires it.
         speed: the speed grade, where nextpnr requires it.
@@ -36,6 +38,8 @@ class Device:
     pll: PllLimits | None = None
     part: str = ""
     synthesis: tuple[str, ...] = ()
+    passes: str = ""
+    defines: tuple[str, ...] | None = None
     nextpnr: tuple[str, ...] = ()
     package: str = ""
     speed: str = ""

@@ -32,6 +32,8 @@ class FamilySpec:
         dialect: adapts the cells of netlists to their models; None: netlists cannot be simulated.
         models: the folder of the SystemVerilog models of the cells; None where ``dialect`` is None.
         fmax: the parameters of the Fmax estimate; None: Fmax is not estimated.
+        on_board: the device of a board, from the device, its package, its speed grade and the clock of the board in
+            MHz, where place and route takes devices with their package only; None: it takes all devices.
     """
 
     family: Family
@@ -44,3 +46,4 @@ class FamilySpec:
     dialect: CellDialect | None = None
     models: Traversable | None = None
     fmax: FmaxModel | None = None
+    on_board: Callable[[Device, str, str, float], Device] | None = None

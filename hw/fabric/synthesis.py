@@ -1,7 +1,7 @@
 """Synthesis settings of an FPGA family: the Yosys script, and the cost of each cell type."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hw.fabric.resources import Resources
@@ -19,6 +19,7 @@ class SynthesisSpec:
         carry: those of ``cost`` whose lookup tables lie on a carry chain.
         memory: those of ``cost`` whose lookup tables are RAM or shift registers.
         defines: macros that choose the structures of this family in the sources.
+        files: name -> content of files that scripts read.
         finish: changes the synthesised module, as Yosys writes it in JSON, and returns whether it did.
     """
 
@@ -28,6 +29,7 @@ class SynthesisSpec:
     carry: frozenset[str] = frozenset()
     memory: frozenset[str] = frozenset()
     defines: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
     finish: Callable[[dict[str, Any]], bool] | None = None
 
     def use(self, kind: str) -> str:

@@ -1,8 +1,9 @@
 """The place-and-route tools of an FPGA family: their programs, options, constraint files and cell counts."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from hw.fabric.devices import Device
@@ -40,12 +41,15 @@ class Tool:
     Attributes:
         name: the native program.
         wheel: the distribution that holds the tool; its import package is called the same, with ``_`` for ``-``.
+            "": there is none.
         entry: Python code that runs the wheel's tool with the arguments of ``sys.argv``.
+        others: further names of the native program.
     """
 
     name: str
-    wheel: str
-    entry: str
+    wheel: str = ""
+    entry: str = ""
+    others: tuple[str, ...] = ()
 
 
 def yowasp(name: str, wheel: str) -> Tool:
@@ -67,7 +71,8 @@ class Toolchain:
         pins: suffix of the constraint file.
         pins_option: arguments that name the constraint file; its name is appended to the last one.
         constrain: writes the text of the constraint file.
-        configuration: suffix and option of nextpnr's output for the packer; None: the packer reads the placed netlist.
+        configuration: suffix of nextpnr's output for the packer, and the arguments that name it; the name is appended
+            to the last one. None: the packer reads the placed netlist.
         bitstream: suffix of the bitstream.
         cells: cell type in nextpnr's utilisation report -> its resources.
         router_options: arguments of nextpnr for every device.
@@ -77,6 +82,12 @@ class Toolchain:
             ``hw.synth.ports`` removes the ports instead.
         pads: types of the input and the output pad cell that ports need in the netlist; None: nextpnr adds pads itself.
         simulates: whether the cell models cover placed netlists; if not, the synthesised netlist is simulated instead.
+        packing: where the bitstream is made in several steps: the tools and their arguments, for a device, the name of
+            the configuration and that of the bitstream. ``packer`` is one of them.
+        verify: compares the configuration with the placed netlist before it is packed; raises BitfabricError where
+            they differ.
+        missing: what is missing on this machine to place and route for a device, in words; "" where nothing is. None:
+            the tools are packages that bitfabric depends on.
     """
 
     router: Tool
@@ -84,7 +95,7 @@ class Toolchain:
     pins: str
     pins_option: tuple[str, ...]
     constrain: Callable[[Iterable[Pin]], str]
-    configuration: tuple[str, str] | None
+    configuration: tuple[str, tuple[str, ...]] | None
     bitstream: str
     cells: Mapping[str, Resources]
     unpacker: Tool | None = None
@@ -94,6 +105,9 @@ class Toolchain:
     out_of_context: tuple[str, ...] | None = None
     pads: tuple[str, str] | None = None
     simulates: bool = True
+    packing: Callable[[Device, str, str], Sequence[tuple[Tool, Sequence[str]]]] | None = None
+    verify: Callable[[Path, Path], None] | None = None
+    missing: Callable[[Device], str] | None = None
 
     def options(self, device: Device) -> list[str]:
         """Arguments of nextpnr for a device."""

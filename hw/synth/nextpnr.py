@@ -14,10 +14,11 @@ from pathlib import Path
 
 from hw.fabric.devices import Device
 from hw.fabric.resources import Resources
-from hw.fabric.toolchain import Pin, Toolchain
+from hw.fabric.toolchain import Pin, Tool, Toolchain
 from hw.families import spec_of
-from hw.host.errors import BitfabricError, UsageError
+from hw.host.errors import BitfabricError, ToolError, UsageError
 from hw.host.files import make_folder, write_text
+from hw.native import process
 from hw.synth import paths, ports, tool
 
 
@@ -112,9 +113,21 @@ def toolchain(device: Device) -> Toolchain:
     return tools
 
 
+def missing(device: Device) -> str:
+    """What is missing on this machine to place and route for a device, in words; "" where nothing is known to be."""
+    tools = toolchain(device)
+    return tools.missing(device) if tools.missing else ""
+
+
 def version(tools: Toolchain) -> str:
-    """Name and version of nextpnr."""
-    return tool.version(tools.router.wheel, tools.router.name, "--version")
+    """Name and version of nextpnr. Raises ToolError where it is a program that is not there."""
+    if tools.router.wheel:
+        return tool.version(tools.router.wheel, tools.router.name, "--version")
+    try:
+        said = process.run([*tool.command(tools.router), "--version"])
+    except BitfabricError as error:
+        raise ToolError(str(error)) from None
+    return ((said.stdout or said.stderr).strip().splitlines() or [tools.router.name])[0]
 
 
 def place_and_route(
@@ -160,7 +173,7 @@ def place_and_route(
         commands = []
         for seed, files in made.items():
             options = ["--write", files["placed.json"].name, "--report", files["report.json"].name]
-            options += [config[1], files[config[0]].name] if config else []
+            options += [*config[1][:-1], f"{config[1][-1]}{files[config[0]].name}"] if config else []
             options += ["--sdf", files["sdf"].name] if delays else []
             commands.append(([*base, *options, "--seed", str(seed)], files["nextpnr.log"]))
         try:
@@ -226,11 +239,17 @@ def pack(placement: Placement) -> Path:
     tools = toolchain(placement.device)
     stem = placement.netlist.name.removesuffix(".placed.json")
     bit = placement.netlist.with_name(f"{stem}.{tools.bitstream}")
-    made, log = bit.with_suffix(f".new.{tools.bitstream}"), bit.with_suffix(f".{tools.packer.name}.log")
-    arguments = [*tools.pack_options, *placement.device.pack, placement.config.name]
-    tool.run(
-        [*tool.command(tools.packer), *arguments, *tools.output_option, made.name], bit.parent, log, "bitstream packing"
-    )
+    made = bit.with_suffix(f".new.{tools.bitstream}")
+    if tools.verify is not None:
+        tools.verify(placement.netlist, placement.config)
+    if tools.packing is None:
+        arguments = [*tools.pack_options, *placement.device.pack, placement.config.name]
+        steps: Sequence[tuple[Tool, Sequence[str]]] = [(tools.packer, [*arguments, *tools.output_option, made.name])]
+    else:
+        steps = tools.packing(placement.device, placement.config.name, made.name)
+    for each, options in steps:
+        log = bit.with_suffix(f".{each.name}.log")
+        tool.run([*tool.command(each), *options], bit.parent, log, "bitstream packing")
     return tool.publish(made, bit)
 
 

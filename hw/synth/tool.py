@@ -41,8 +41,17 @@ def locate(module: str, entry: str, native: str, install: str) -> list[str]:
     raise BitfabricError(f"no {native}: pip install {install}, or put {native} on PATH")
 
 
+def on_path(tool: Tool) -> str | None:
+    """The path of a native program, by any of its names; None where there is none."""
+    return next(filter(None, map(which, (tool.name, *tool.others))), None)
+
+
 def command(tool: Tool) -> list[str]:
     """The command line of a place-and-route tool. Raises BitfabricError where it is missing."""
+    if not tool.wheel:
+        if found := on_path(tool):
+            return [found]
+        raise BitfabricError(f"no {tool.name} on PATH: `bitfabric doctor` says where to get it")
     return locate(tool.wheel.replace("-", "_"), tool.entry, tool.name, tool.wheel)
 
 

@@ -131,8 +131,11 @@ def synthesise(design: RtlDesign, device: Device, out: Path, scope: str = "") ->
     started = time.monotonic()
     design.write(out)
     netlist, made = out / f"{design.top}.json", out / f"{design.top}.json.new"
-    passes = " ".join((spec.synthesis.passes, *device.synthesis, "-top", design.top))
-    options = " ".join(("--top", design.top, *(f"-D {name}" for name in spec.synthesis.defines)))
+    for name, text in spec.synthesis.files.items():
+        write_text(out / name, text, durable=False)
+    passes = " ".join((device.passes or spec.synthesis.passes, *device.synthesis, "-top", design.top))
+    defines = spec.synthesis.defines if device.defines is None else device.defines
+    options = " ".join(("--top", design.top, *(f"-D {name}" for name in defines)))
     script = f"read_slang {options} {' '.join(design.verilog)}\n{passes}\nautoname\nwrite_json {made.name}\n"
     log = run_script(script, out, design.top, "synthesis")
     check_drivers(log)

@@ -1,5 +1,6 @@
 """Networks on small devices and boards: whole builds down to the netlist, and the bitstream."""
 
+import re
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ from hw.boards.pty_board import PtyBoard
 from hw.boards.virtual import VirtualBoard
 from hw.host.driver import Driver
 from hw.host.errors import BitfabricError
+from hw.synth import netlist, nextpnr
 from quant import TrainConfig, train_run
 from tests.builders.qonnx_builder import Builder
 
@@ -62,6 +64,23 @@ def test_a_network_for_7_series_is_compared_after_synthesis(small, tmp_path):
     assert [step.name for step in made.report.steps][-2:] == ["synthesise", "netlist"]
     x = np.load(small / "x.npy")[:3]
     np.testing.assert_array_equal(Accelerator(tmp_path).run(x, "netlist"), made.run(x, "qonnx"))
+
+
+@pytest.mark.slow
+def test_an_image_for_an_amd_board_is_compared_after_synthesis_where_its_tools_are_missing(
+    small, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(nextpnr, "missing", lambda device: "no tools")
+    made = build(small / "model.onnx", "arty-a7-35", tmp_path, fps=1e6, netlist_frames=4, rtl_frames=2)
+    checked = made.report.verified["netlist"]
+    assert (checked.stage, checked.frames, checked.mismatches) == ("mapped", 4, 0)
+    assert made.report.bitstream is None
+    assert made.report.warnings[-1] == "no bitstream is made: no tools"
+    _, module = netlist.load(tmp_path / "synthesise" / "image.json")
+    kinds = {cell["type"] for cell in module["cells"].values()}
+    assert not {kind for kind in kinds if re.match("DSP|SRL|RAM(?!B18)|LUT6_2|PLL|MMCM", kind)}
+    with pytest.raises(BitfabricError, match="arty-a7-35 cannot be placed: no tools"):
+        build(small / "model.onnx", "arty-a7-35", tmp_path, fps=1e6, rtl_frames=2, stop_after="place")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ TOOLCHAIN = Toolchain(
     pins="pcf",
     pins_option=("--pcf", ""),
     constrain=_pcf,
-    configuration=("asc", "--asc"),
+    configuration=("asc", ("--asc", "")),
     bitstream="bin",
     # A logic cell is a lookup table and its flip-flop.
     cells={"ICESTORM_LC": Resources(lut=1), "ICESTORM_RAM": Resources(bram=1), "ICESTORM_DSP": Resources(dsp=1)},

@@ -1,7 +1,7 @@
 """The cells of Yosys for 7 series. An open input is 0.
 
-Lookup tables and block RAMs have models here (``models``). The other cells have Yosys's own, ``xilinx/cells_sim.v``,
-whose authors wrote them for UNISIM's cells; it states only the timing of block RAMs.
+Lookup tables, block RAMs and the clock buffer have models here (``models``). The other cells have Yosys's own,
+``xilinx/cells_sim.v``, whose authors wrote them for UNISIM's cells; it states only the timing of block RAMs.
 """
 
 import re
@@ -38,7 +38,7 @@ class Xc7Cells(CellDialect):
             cell.kind = "XC7_LUT6_2"
         elif cell.kind in ("RAMB18E1", "RAMB36E1"):
             self._block_ram(cell)
-        elif cell.kind not in self.library_cells:
+        elif cell.kind not in self.library_cells and cell.kind != "BUFG":
             raise BitfabricError(f"no model of {cell.kind}; synthesis for 7 series must not use it")
 
     def _block_ram(self, cell: Cell) -> None:

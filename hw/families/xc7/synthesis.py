@@ -7,6 +7,7 @@ are free. BRAM in RAMB18.
 
 from hw.fabric.resources import Resources
 from hw.fabric.synthesis import SynthesisSpec
+from hw.families.xc7.open_fabric import RAM_FILE, RAMS
 
 _COST = {
     **{f"LUT{n}": Resources(lut=1) for n in range(1, 7)},
@@ -21,5 +22,10 @@ _COST = {
 _FREE = frozenset({"MUXF7", "MUXF8", "CARRY4", "BUFG", "IBUF", "OBUF", "PLLE2_ADV", "$scopeinfo"})
 _MEMORY = frozenset(kind for kind in _COST if kind.startswith(("RAM32", "RAM64", "RAM128", "RAM256", "RAM16", "SRL")))
 SYNTHESIS = SynthesisSpec(
-    "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf", _COST, _FREE, memory=_MEMORY, defines=("BF_LUT6_2",)
+    "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf",
+    _COST,
+    _FREE,
+    memory=_MEMORY,
+    defines=("BF_LUT6_2",),
+    files={RAM_FILE: RAMS},
 )
