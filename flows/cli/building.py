@@ -152,7 +152,11 @@ def finn(
 
 def report(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR/ ...", help="folders that `bitfabric build` left; several are compared")
+        list[Path],
+        typer.Argument(
+            metavar="DIR/ ...",
+            help="a folder that `bitfabric build` or `bitfabric explore` left; several builds are compared",
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -164,7 +168,8 @@ def report(
 ) -> None:
     """Write one HTML page of a build: layers, timeline, limits, FIFOs, verification, critical path.
 
-    Of several builds, write a page with a table and their rates against their logic.
+    Of several builds, write a page with a table and their rates against their logic. Of a study, one with its front,
+    what was refused, what matters, and the commands that make each network again.
 
     Example: bitfabric report build/
 
@@ -188,14 +193,20 @@ def report(
 
 def _page(folder: Path, out: Path | None = None) -> Path:
     from flows.accelerator import Accelerator
+    from flows.explore.settings import SETTINGS
+
+    if (folder / SETTINGS).is_file():
+        from flows.explore.study import Study
+
+        return Study(folder).write_report(out)
 
     return Accelerator(folder).write_report(out)
 
 
 def open_report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` or `explore` left")],
 ) -> None:
-    """Write the report of a build and show it in a browser.
+    """Write the report of a build or a study and show it in a browser.
 
     Example: bitfabric open build/
     """

@@ -236,11 +236,15 @@ def explore(
             "finished": [each.to_json() for each in study.finished],
         })  # fmt: skip
     else:
+        from flows.cli.console import paths
         from flows.cli.render_exploring import finished, studied
 
         if model is not None or join is not None:
             studied(study)
         if done:
             finished(study, done)
+        with working("writing the page"):
+            page = study.write_report()
+        paths([("page", page)])
     if any(each.why for each in done):
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.cli.console import number, out, plural, print_warnings, say, show
 from flows.cli.tables import Table
+from flows.explore.space import described
 
 if TYPE_CHECKING:
     from flows.explore.finish import Finished
@@ -76,7 +77,7 @@ def studied(study: "Study") -> None:
             str(each.number),
             f"{each.accuracy or 0:.2%}",
             *(f"{hardware[name]:,.0f}" for name in ("lut", "bram", "dsp", "fps")),
-            _network(each.params),
+            described(each.params),
         )
     show(shown)
     best = front[-1]
@@ -107,7 +108,7 @@ def finished(study: "Study", networks: Sequence["Finished"]) -> None:
             f"{each.test:.2%}" + ("" if each.spread is None else f" ± {100 * each.spread:.2f}"),
             number(made.test if made else None, ".2%"),
             number(made.mismatches if made else None),
-            _network(each.params),
+            described(each.params),
         )
     show(shown)
     print_warnings([f"number {each.number} is not finished: {each.why}" for each in networks if each.why])
@@ -118,12 +119,3 @@ def finished(study: "Study", networks: Sequence["Finished"]) -> None:
             f"standard deviation of {runs} of {plural(done[0].epochs, 'epoch')} each. The network with the best "
             f"validation accuracy is built, in {study.folder}/finished/{done[-1].number:04}/build"
         )
-
-
-def _network(params: Mapping[str, Any]) -> str:
-    """The choices of a network; those by layer as a list."""
-    found: dict[str, list[str]] = {}
-    for name, value in params.items():
-        kind, _, place = name.partition(".")
-        found.setdefault(place if kind == "option" else kind, []).append(str(value))
-    return "; ".join(f"{name} {' '.join(values)}" for name, values in found.items())

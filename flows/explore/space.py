@@ -212,3 +212,12 @@ class Dimensions:
 def params_key(params: Params) -> str:
     """A short hash of a network's params."""
     return sha256(json.dumps(dict(params), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def described(params: Params) -> str:
+    """A network's choices in words; those by layer as a list."""
+    found: dict[str, list[str]] = {}
+    for name, value in params.items():
+        kind, _, place = name.partition(".")
+        found.setdefault(place if kind == "option" else kind, []).append(str(value))
+    return "; ".join(f"{name} {' '.join(values)}" for name, values in found.items())

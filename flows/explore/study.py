@@ -5,9 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.build_report import PAGE
 from flows.config import STEPS
 from flows.explore.cluster import RayCluster, work_on_ray
 from flows.explore.finish import Finish, Finished, Finisher, read_finished
+from flows.explore.importance import importance
+from flows.explore.page import facts_of
 from flows.explore.settings import LARGEST, Settings, check_code, code_version, read_settings, write_settings
 from flows.explore.space import Space
 from flows.explore.storage import absolute, counts, load_study
@@ -15,6 +18,7 @@ from flows.explore.trial import Trials
 from flows.explore.tried import Tried, front, representatives, tried
 from flows.explore.work import work
 from flows.explore.worker import work_in_processes
+from flows.report.study import write
 from hw.host.errors import UsageError
 
 UNIFORM = (1, 1), (2, 2), (4, 4), (8, 8)
@@ -126,6 +130,17 @@ class Study:
     def finished(self) -> list[Finished]:
         """The networks that ``finish`` has measured, by number."""
         return read_finished(self.folder)
+
+    def write_report(self, out: str | os.PathLike[str] | None = None) -> Path:
+        """Writes the page of the study, by default ``report.html`` in its folder; returns the path.
+
+        It has the front, what was refused, the importance of the dimensions, the lookup tables by layer, finished
+        networks, and the commands that make each network again. Raises UsageError where the file cannot be written.
+        """
+        facts = facts_of(
+            self.settings, self.trials, self.finished, importance(self._study, self.settings.objectives)
+        )  # fmt: skip
+        return write(facts, self.folder / PAGE if out is None else Path(out))
 
     def _trained(self, numbers: Sequence[int]) -> list[Tried]:
         """The networks of these numbers. Raises UsageError for one that was not trained."""

@@ -46,4 +46,4 @@ def linear_axis(values: Sequence[float], form: Callable[[float], str] | None = N
 
 
 def _text(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:g}"
+    return f"{value:,.0f}" if abs(value - round(value)) <= 1e-9 * abs(value) else f"{value:g}"
