@@ -91,7 +91,7 @@ def show(results: dict[str, Any]) -> None:
                      verdict])  # fmt: skip
     columns = ["uniform", "LUT, BRAM", "test %", "searched: LUT, BRAM", "test %", "more", "more than the spread"]
     title = (
-        f"{results['model'].partition('-')[0]} on {results['data']}, {results['target']} at {results['fps']:,} frames/s "
+        f"{results['model'].partition('-')[0]}, {results['data']}, {results['target']} at {results['fps']:,} frames/s "
         f"(estimated), {SEEDS} seeds of {results['epochs']} epochs; searched: {results['trials']}"
     )
     report.show(title, columns, rows)
