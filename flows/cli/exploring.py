@@ -142,6 +142,14 @@ def explore(
         float | None,
         typer.Option(help="of each worker, as 0.5 (default: 1 if there are any)", rich_help_panel=_RAY),
     ] = None,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN/",
+            help="a run of the network, from whose sensitivity the first widths by layer are found (default: uniform "
+            "widths only)",
+        ),
+    ] = None,
     storage: Annotated[
         str | None,
         typer.Option(
@@ -222,6 +230,7 @@ def explore(
                 data=data, jobs=workers, fps=fps, objectives=tuple(part.strip() for part in objective.split(",")),
                 trials=trials, epochs=lengths, validation=validation, min_accuracy=min_accuracy, seed=seed,
                 limits={name: value for name, value in limits.items() if value is not None}, storage=storage,
+                start_from=start_from,
             )  # fmt: skip
     done = []
     if finish is not None:

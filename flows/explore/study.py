@@ -9,6 +9,7 @@ from flows.build_report import PAGE
 from flows.config import STEPS
 from flows.explore.cluster import RayCluster, work_on_ray
 from flows.explore.finish import Finish, Finished, Finisher, read_finished
+from flows.explore.first import first_networks, sensitive_networks
 from flows.explore.importance import importance
 from flows.explore.page import facts_of
 from flows.explore.settings import LARGEST, Settings, check_code, code_version, read_settings, write_settings
@@ -21,8 +22,6 @@ from flows.explore.worker import work_in_processes
 from flows.report.study import write
 from hw.host.errors import UsageError
 
-UNIFORM = (1, 1), (2, 2), (4, 4), (8, 8)
-"""Widths of weights and activations of the networks that a study begins with."""
 PROBED = 100
 """Random networks whose cost is compared with limits that the smallest network misses."""
 
@@ -160,6 +159,7 @@ def explore(
     *,
     data: str = "digits",
     jobs: int | RayCluster = 1,
+    start_from: str | os.PathLike[str] | None = None,
     storage: str | None = None,
     **settings: Any,
 ) -> Study:
@@ -168,7 +168,8 @@ def explore(
     ``model`` is a name as ``tfc-w4a4``, whose widths hold where the space chooses none. ``settings`` are those of
     ``Settings``: ``fps``, ``objectives``, ``trials``, ``epochs``, ``validation``, ``limits``, ``min_accuracy``,
     ``seed``. ``storage``: URL of a database or of a server of one (``grpc://host:port``); None: a journal in ``out``.
-    ``jobs``: processes on this machine, or workers on a Ray cluster.
+    ``jobs``: processes on this machine, or workers on a Ray cluster. ``start_from``: a run folder of the network, from
+    the front of whose ``sensitivity`` the search begins too (``first.sensitive_networks``).
 
     Every network is costed before it is trained (``CostTable``); what does not fit is never trained. A space of at most
     ``trials`` networks is tried completely; else the search begins with uniform widths and goes on with Optuna's
@@ -195,10 +196,7 @@ def explore(
     networks = Trials(wanted)
     _check_limits(networks)
     write_settings(folder, wanted)
-    study = Study(folder)
-    if not study._study.get_trials(deepcopy=False):
-        for params in _first(networks, wanted):
-            study._study.enqueue_trial(params, skip_if_exists=True)
+    _enqueue_first(Study(folder)._study, networks, start_from)
     if isinstance(jobs, RayCluster):
         work_on_ray(jobs, folder)
     elif jobs > 1:
@@ -209,13 +207,19 @@ def explore(
     return Study(folder)
 
 
-def _first(networks: Trials, settings: Settings) -> list[dict[str, Any]]:
-    """The networks that a study begins with: all, of a small space; else those of uniform widths."""
-    dimensions = networks.dimensions
-    if dimensions.size <= settings.trials:
-        return list(dimensions.every())
-    uniform = [dimensions.uniform(*widths) for widths in UNIFORM]
-    return [params for i, params in enumerate(uniform) if params not in uniform[:i]]
+def _enqueue_first(study: Any, networks: Trials, start_from: str | os.PathLike[str] | None) -> None:
+    """Enqueues the networks that the study begins with, where that was not done before."""
+    trials, dimensions = networks.settings.trials, networks.dimensions
+    if not study.get_trials(deepcopy=False):
+        for params in first_networks(dimensions, trials):
+            study.enqueue_trial(params, skip_if_exists=True)
+    if start_from is not None and dimensions.size > trials:
+        run = str(Path(start_from).resolve())
+        started = study.user_attrs.get("started_from", [])
+        if run not in started:
+            for params in sensitive_networks(start_from, networks):
+                study.enqueue_trial(params, skip_if_exists=True)
+            study.set_user_attr("started_from", [*started, run])
 
 
 def _check_limits(networks: Trials) -> None:

@@ -52,7 +52,8 @@ class Trials:
         self.table = CostTable(settings.target, settings.fps, limits=settings.limits)
         self.hidden: list[int] = []
         self._places: dict[str, Dimensions] = {}
-        self.dimensions = self._of({})
+        fixed = {name: values[0] for name, values in settings.space.options.items() if len(values) == 1}
+        self.dimensions = self._of(fixed)
         if settings.space.width:
             self._scaled(settings.space.width[0])
         self.lowerings = 0
