@@ -1,11 +1,12 @@
 """The front of a search against networks of one width for all layers, on MNIST, at equal lookup tables.
 
-``python -m benchmarks.explore_front`` searches the widths of weights and activations of each layer and a factor of the
-hidden layers of ``tfc`` (``flows.explore``), with validation frames only. The uniform networks w1a1, w2a2, w4a4 and
-w8a8 are the first four of the search. For each of them the most accurate network of the search (validation frames) with
-no more estimated lookup tables and block RAM is chosen. Then all of these are trained with three seeds as long as in
-the search, and measured on the test set, which chooses nothing. An interrupted call goes on where it was, in ``--out``.
-Needs ``$BITFABRIC_DATA``. The results are kept in ``benchmarks/explore/mnist.json``; ``--table`` only prints them.
+``python -m benchmarks.explore_front`` searches the widths of weights and activations of each layer, the scheme, and a
+factor of the hidden layers of ``tfc`` (``flows.explore``), with validation frames only. The uniform networks w1a1,
+w2a2, w4a4 and w8a8 (scheme ``integer``) are the first four of the search. For each of them the most accurate network of
+the search (validation frames) is chosen that has no more estimated lookup tables, block RAM and DSPs. Then all of these
+are trained with three seeds as long as in the search, and measured on the test set, which chooses nothing. An
+interrupted call goes on where it was, in ``--out``. Needs ``$BITFABRIC_DATA``. The results are kept in
+``benchmarks/explore/mnist.json``; ``--table`` only prints them.
 """
 
 import argparse
@@ -21,8 +22,11 @@ from hw.host.errors import UsageError
 
 FILE = Path(__file__).with_name("explore") / "mnist.json"
 MODEL, DATA, TARGET, FPS = "tfc-w4a4", "mnist", "ulx3s-85f", 100_000
-SPACE = Space(bits=(1, 2, 4, 8), acts=(1, 2, 4, 8), width=(0.5, 0.75, 1.0, 1.5, 2.0))
-TRIALS, EPOCHS, SEEDS = 60, 5, 3
+SPACE = Space(
+    bits=(1, 2, 4, 8), acts=(1, 2, 4, 8), width=(0.5, 0.75, 1.0, 1.5, 2.0), scheme=("integer", "learned_step")
+)
+TRIALS, EPOCHS, SEEDS = 200, 5, 3
+KINDS = ("lut", "bram", "dsp")
 
 
 def uniform_of(study: Study) -> dict[str, Tried]:
@@ -30,16 +34,16 @@ def uniform_of(study: Study) -> dict[str, Tried]:
     found = {}
     for bits, acts in UNIFORM:
         for each in study.trials:
-            wanted = {"bits": bits, "acts": acts, "width": 1.0}
+            wanted = {"bits": bits, "acts": acts, "width": 1.0, "scheme": "integer"}
             if all(value == wanted[name.partition(".")[0]] for name, value in each.params.items()):
                 found[f"w{bits}a{acts}"] = each
     return found
 
 
 def chosen_for(study: Study, uniform: Tried) -> Tried | None:
-    """The most accurate network of the search, on validation frames, of no more lookup tables and block RAM."""
+    """The most accurate network of the search, on validation frames, that needs no more of anything."""
     try:
-        return study.best(lut=uniform.hardware["lut"], bram=uniform.hardware["bram"])
+        return study.best(**{kind: uniform.hardware[kind] for kind in KINDS})
     except UsageError:
         return None
 
@@ -57,8 +61,7 @@ def measure(out: Path) -> dict[str, Any]:
             "number": each.number,
             "params": dict(each.params),
             "validation": each.accuracy,
-            "lut": each.hardware["lut"],
-            "bram": each.hardware["bram"],
+            **{kind: each.hardware[kind] for kind in KINDS},
             "test": [run.test for run in made.runs],
             "mean": made.test,
             "spread": made.spread,
@@ -80,21 +83,24 @@ def show(results: dict[str, Any]) -> None:
     rows = []
     for name, pair in results["rows"].items():
         uniform, searched = pair["uniform"], pair["searched"]
-        cells = [name, f"{uniform['lut']:,.0f}, {uniform['bram']:.0f}", percent(uniform)]
+        cells = [name, used(uniform), percent(uniform)]
         if searched is None:
             rows.append([*cells, "-", "-", "-", "no network is as small"])
             continue
         more = 100 * (searched["mean"] - uniform["mean"])
         noise = 100 * max(searched["spread"], uniform["spread"])
         verdict = "itself" if searched["number"] == uniform["number"] else "yes" if more > noise else "no"
-        rows.append([*cells, f"{searched['lut']:,.0f}, {searched['bram']:.0f}", percent(searched), f"{more:+.2f}",
-                     verdict])  # fmt: skip
-    columns = ["uniform", "LUT, BRAM", "test %", "searched: LUT, BRAM", "test %", "more", "more than the spread"]
+        rows.append([*cells, used(searched), percent(searched), f"{more:+.2f}", verdict])  # fmt: skip
+    columns = ["uniform", "LUT, BRAM, DSP", "test %", "searched", "test %", "more", "more than the spread"]
     title = (
         f"{results['model'].partition('-')[0]}, {results['data']}, {results['target']} at {results['fps']:,} frames/s "
         f"(estimated), {SEEDS} seeds of {results['epochs']} epochs; searched: {results['trials']}"
     )
     report.show(title, columns, rows)
+
+
+def used(each: dict[str, Any]) -> str:
+    return ", ".join(f"{each[kind]:,.0f}" for kind in KINDS)
 
 
 def percent(each: dict[str, Any]) -> str:
