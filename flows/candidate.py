@@ -144,7 +144,7 @@ class Candidate:
             table = self.folding_file.table
             return "folding", self._design(current_folding(apply_folding(self.graph, table)))
         if self.wanted_cycles is not None:
-            return "rate", self._pipelined(choose.for_rate(self.search, self.wanted_cycles).folding)
+            return "rate", self._for_rate(self.wanted_cycles)
         if self.config.fill:
             return "fill", self._max_throughput(self.budget(MAX_UTILISATION))
         if self.model.frontend.folded:
@@ -164,7 +164,9 @@ class Candidate:
         return "smallest", self._fit_budget(search, Resources())
 
     def _overflows(self, design: DesignPoint) -> bool:
-        """Whether a design exceeds the device."""
+        """Whether a design exceeds the device, or the limits."""
+        if self.excess(design):
+            return True
         used = choose.estimate_resources(design.hardware, self.device.family)
         return self.overflow(used, fit.logic_cells(self.target, used)) is not None
 
@@ -201,9 +203,44 @@ class Candidate:
         """The estimated Fmax of the placed hardware, with the board's shell."""
         return fmax.estimate_fmax(hardware, self.device, shell=self.target.board is not None)
 
+    @property
+    def limit(self) -> Resources:
+        """The most resources of the accelerator: those of the device, or those that were asked for."""
+        return replace(self.device.capacity, **self.config.limits)
+
     def budget(self, shares: dict[str, float]) -> Resources:
-        """The budget: the given fractions of the device's resources."""
-        return Resources(**{name: int(shares[name] * have) for name, have in vars(self.device.capacity).items()})
+        """The budget: the given fractions of the device's resources, within the limits."""
+        limits = self.config.limits
+        return Resources(**{
+            name: min(int(shares[name] * have), limits.get(name, have))
+            for name, have in vars(self.device.capacity).items()
+        })  # fmt: skip
+
+    def _for_rate(self, cycles: int) -> DesignPoint:
+        """The cheapest design of at most ``cycles`` cycles per frame, within the limits together with its FIFOs if
+        there is one."""
+        if not self.config.limits:
+            return self._pipelined(choose.for_rate(self.search, cycles).folding)
+        left = self.limit
+        while True:
+            choice = choose.for_rate(self.search, cycles, left)
+            design = self._pipelined(choice.folding)
+            if self.excess(design) is None or not fits(choice.used, left):
+                return design
+            used = choose.estimate_resources(design.hardware, self.device.family)
+            left = Resources(**{
+                name: min(have, vars(self.limit)[name] - vars(used)[name] + vars(choice.used)[name])
+                for name, have in vars(left).items()
+            })  # fmt: skip
+
+    def excess(self, design: DesignPoint) -> str | None:
+        """What of a design exceeds the limits that were asked for, as in ``"DSP 12 of 8"``; None if nothing does."""
+        return self._over_limits(choose.estimate_resources(design.hardware, self.device.family))
+
+    def _over_limits(self, used: Resources) -> str | None:
+        limits, need = self.config.limits, vars(used)
+        over = [f"{name.upper()} {need[name]} of {most}" for name, most in limits.items() if need[name] > most]
+        return ", ".join(over) or None
 
     def _pipelined(self, table: fold.FoldingTable) -> DesignPoint:
         """The design with this folding. Where its estimated Fmax misses the clock, its kernels have the settings for a
@@ -282,7 +319,7 @@ class Candidate:
         choice = search.fastest(self.budget(MAX_UTILISATION))
         if choice is None:
             used = choose.for_budget(search, Resources()).used
-            over = self.overflow(used, fit.logic_cells(self.target, used))
+            over = self._over_limits(used) or self.overflow(used, fit.logic_cells(self.target, used))
             over = over or f"{used.lut} LUT and {used.bram} BRAM, and routing needs room"
             smallest = f"even the smallest folding does not fit ({over}); take a bigger device or a smaller network"
             return f"{smallest}{self._sparser()}"

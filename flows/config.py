@@ -1,9 +1,11 @@
 """The options of a build."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from hw.fabric.resources import Resources
 from hw.host.errors import UsageError
 
 StepName = Literal["lower", "fold", "emulate", "rtl", "simulate", "synthesise", "place", "netlist"]
@@ -41,6 +43,9 @@ class BuildConfig:
     alone (busy 80 % of the time), so that ``fps`` is a mean rate, and FIFOs hold what comes at once. 1, the default,
     promises the rate for all frames, whatever leaves.
 
+    ``limits`` are the most resources of the device by name ("lut", "ff", "bram", "dsp"; 0: none) that the accelerator
+    may take, without a board's shell, as estimated: the rest of the device is for others.
+
     ``seeds`` are the seeds of place and route; the others are tried if the first one misses the clock.
 
     Raises UsageError for values that are out of range or exclude each other, and for files that are missing.
@@ -62,6 +67,7 @@ class BuildConfig:
     power: bool = False
     parity: bool = False
     exit_share: float = 1.0
+    limits: Mapping[str, int] = field(default_factory=dict)
     seeds: tuple[int, ...] = (1, 2, 3)
 
     def __post_init__(self) -> None:
@@ -74,6 +80,11 @@ class BuildConfig:
             raise UsageError(f"--fps {self.fps} must be positive")
         if not 0 <= self.exit_share <= 1:
             raise UsageError(f"--exit-share {self.exit_share:g} is the share of frames that go on, from 0 to 1")
+        for name, most in self.limits.items():
+            if name not in vars(Resources()) or isinstance(most, bool) or not isinstance(most, int) or most < 0:
+                raise UsageError(
+                    f"a limit {name}={most!r} is no whole number, of 0 or more, of {', '.join(vars(Resources()))}"
+                )
         if self.clock_mhz is not None and not 1 <= self.clock_mhz <= 1000:
             raise UsageError(f"--clock {self.clock_mhz} must lie between 1 and 1000 MHz")
         if self.stop_after not in STEPS:

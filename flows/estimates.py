@@ -1,6 +1,7 @@
 """Estimates of a build without synthesis, in the form that ``bitfabric estimate --json`` prints."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ def estimate_build(
     clock_mhz: float | None = None,
     parity: bool = False,
     exit_share: float = 1.0,
+    limits: Mapping[str, int] | None = None,
     input_type: InputTypes | None = None,
 ) -> dict[str, Any]:
     """Cycles, latency and resources of a build without synthesis, as ``bitfabric estimate --json`` prints them.
@@ -31,7 +33,7 @@ def estimate_build(
     """
     config = BuildConfig(
         target, fps=fps, folding=None if folding is None else Path(folding), fill=fill, clock_mhz=clock_mhz,
-        parity=parity, exit_share=exit_share,
+        parity=parity, exit_share=exit_share, limits=limits or {},
     )  # fmt: skip
     plan = Plan(Model.open(model, input_type), config)
     summary = plan.estimate().to_json()

@@ -19,7 +19,7 @@ power      toggles in the netlist of the accelerator, and its estimated power, i
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,6 +80,7 @@ def build(
     power: bool = False,
     parity: bool = False,
     exit_share: float = 1.0,
+    limits: Mapping[str, int] | None = None,
     seeds: Sequence[int] = BuildConfig.seeds,
     input_type: InputTypes | None = None,
 ) -> Accelerator:
@@ -109,6 +110,7 @@ def build(
         power=power,
         parity=parity,
         exit_share=exit_share,
+        limits=limits or {},
         seeds=tuple(seeds),
     )
     folder = Path(out)

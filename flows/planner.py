@@ -139,6 +139,11 @@ class Plan:
         steady = cycles.steady_state(hardware)
         used = choose.estimate_resources(hardware, family)
         cells = fit.logic_cells(self.target, used)
+        if over := self.best.excess(design):
+            raise BitfabricError(
+                f"{self.model.path.name} is estimated to need more than the limits on {self.config.target}: {over}; "
+                f"{self.best.suggestion()}"
+            )
         # The estimate is not exact: only a clear excess ends the build before synthesis.
         if over := self.device.overflow(Resources(*(int(v / ESTIMATE_ERROR) for v in vars(used).values()))):
             raise BitfabricError(

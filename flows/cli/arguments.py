@@ -53,6 +53,11 @@ ExitShare = Annotated[
         "folded; --fps is then a mean rate. 1: the rate is kept whatever leaves",
     ),
 ]
+MaxLut = Annotated[
+    int | None, typer.Option(min=0, help="most lookup tables of the accelerator, as estimated (default: the device's)")
+]
+MaxBram = Annotated[int | None, typer.Option(min=0, help="most block RAMs, likewise")]
+MaxDsp = Annotated[int | None, typer.Option(min=0, help="most DSP blocks, likewise")]
 InputType = Annotated[
     list[str] | None,
     typer.Option(
@@ -69,6 +74,11 @@ Clip = Annotated[
     typer.Option("--clip", help="round and clip frames to the input's integer type, whatever their number"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print results as JSON, nothing else")]
+
+
+def limits(lut: int | None, bram: int | None, dsp: int | None) -> dict[str, int]:
+    """The limits that were given, by resource."""
+    return {name: most for name, most in (("lut", lut), ("bram", bram), ("dsp", dsp)) if most is not None}
 
 
 def pairs(option: str, values: list[str]) -> dict[str, Any]:

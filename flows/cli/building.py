@@ -15,10 +15,14 @@ from flows.cli.arguments import (
     ForceClock,
     Fps,
     InputType,
+    MaxBram,
+    MaxDsp,
+    MaxLut,
     Model,
     Parity,
     Target,
     emit,
+    limits,
 )
 from flows.config import STEPS, StepName
 
@@ -34,6 +38,9 @@ def build(
     force_clock: ForceClock = False,
     parity: Parity = False,
     exit_share: ExitShare = 1.0,
+    max_lut: MaxLut = None,
+    max_bram: MaxBram = None,
+    max_dsp: MaxDsp = None,
     stop_after: Annotated[StepName, typer.Option(metavar="STEP", help="last step to do")] = STEPS[-1],
     frames: Annotated[
         Path | None, typer.Option("--input", metavar="X.npy", help="frames to check the engines on")
@@ -69,7 +76,7 @@ def build(
             model, target=target, out=out, fps=fps, folding=folding, fill=fill, clock_mhz=clock,
             force_clock=force_clock, stop_after=stop_after, frames=frames, labels=labels, clip=clip,
             rtl_frames=rtl_frames, netlist_frames=netlist_frames, compare_finn=compare_finn, parity=parity, watch=watch,
-            input_type=input_type, exit_share=exit_share, power=power,
+            input_type=input_type, exit_share=exit_share, limits=limits(max_lut, max_bram, max_dsp), power=power,
         )  # fmt: skip
     if as_json:
         emit(accelerator.report.to_json())
@@ -89,6 +96,9 @@ def estimate(
     clock: Clock = None,
     parity: Parity = False,
     exit_share: ExitShare = 1.0,
+    max_lut: MaxLut = None,
+    max_bram: MaxBram = None,
+    max_dsp: MaxDsp = None,
     input_type: InputType = None,
     as_json: AsJson = False,
 ) -> None:
@@ -100,14 +110,16 @@ def estimate(
     from flows.cli import render
 
     if pareto:
-        if fps is not None or folding is not None or fill or parity:
-            raise typer.BadParameter("--pareto shows all rates; leave --fps, --folding, --fill and --parity out")
+        if fps is not None or folding is not None or fill or parity or limits(max_lut, max_bram, max_dsp):
+            raise typer.BadParameter(
+                "--pareto shows all rates and sizes; leave --fps, --folding, --fill, --parity and --max-... out"
+            )
         result = estimates.pareto(model, target, clock, input_type)
         emit(result) if as_json else render.front(result)
         return
     result = estimates.estimate_build(
         model, target=target, fps=fps, folding=folding, fill=fill, clock_mhz=clock, parity=parity,
-        exit_share=exit_share, input_type=input_type,
+        exit_share=exit_share, limits=limits(max_lut, max_bram, max_dsp), input_type=input_type,
     )  # fmt: skip
     emit(result) if as_json else render.estimated(result)
 

@@ -117,8 +117,8 @@ def explore(
         str, typer.Option(help="accuracy, and lut, ff, bram, dsp (at --fps), fps (within --max-lut, ...) or latency")
     ] = "accuracy,lut",
     max_lut: Annotated[int | None, typer.Option(min=1, help="most lookup tables (default: 80 % of the device)")] = None,
-    max_bram: Annotated[int | None, typer.Option(min=1, help="most block RAMs (default: 90 %)")] = None,
-    max_dsp: Annotated[int | None, typer.Option(min=1, help="most multipliers (default: 90 %)")] = None,
+    max_bram: Annotated[int | None, typer.Option(min=0, help="most block RAMs (default: 90 %)")] = None,
+    max_dsp: Annotated[int | None, typer.Option(min=0, help="most multipliers (default: 90 %)")] = None,
     min_accuracy: Annotated[float | None, typer.Option(help="least accuracy, as 0.97")] = None,
     epochs: Annotated[
         str,

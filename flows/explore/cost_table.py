@@ -50,7 +50,7 @@ class CostTable:
     The folding is the one that ``bitfabric estimate`` finds for a rate: the cheapest of all kernels and converters
     together. FIFOs, which depend on the timing of the whole design, and settings for a higher clock are not counted.
 
-    Raises UsageError for unknown names, and for limits and rates that are not positive.
+    Raises UsageError for unknown names, for limits below 0, and for rates that are not positive.
     """
 
     def __init__(
@@ -72,8 +72,8 @@ class CostTable:
         self.cycles = None if fps is None else floor(self.clock_mhz * 1e6 / fps)
         capacity = vars(self.device.capacity)
         for name, value in (limits or {}).items():
-            if name not in capacity or value <= 0:
-                raise UsageError(f"a limit {name}={value} is no positive number of {', '.join(capacity)}")
+            if name not in capacity or value < 0:
+                raise UsageError(f"a limit {name}={value} is no number, of 0 or more, of {', '.join(capacity)}")
         usual = {name: int(MAX_UTILISATION[name] * have) for name, have in capacity.items()}
         self.limits = Resources(**{name: (limits or {}).get(name, most) for name, most in usual.items()})
         self._most_cells = fit.most_cells(self.target)
@@ -115,8 +115,9 @@ class CostTable:
     def _over(self, used: Resources) -> tuple[float, str]:
         """The largest excess of resources over the limits, as a fraction, and what exceeds."""
         limits = vars(self.limits)
-        worst = max(limits, key=lambda name: vars(used)[name] / max(1, limits[name]))
-        over = vars(used)[worst] / max(1, limits[worst]) - 1
+        excess = {name: (vars(used)[name] - most) / max(1, most) for name, most in limits.items()}
+        worst = max(excess, key=lambda name: excess[name])
+        over = excess[worst]
         return (over, f"{vars(used)[worst]} {worst.upper()} of at most {limits[worst]}") if over > 0 else (0.0, "")
 
     def _cost(self, graph: Graph, search: Search, choice: Choice, excess: float, why: str) -> Cost:

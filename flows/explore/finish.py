@@ -204,6 +204,7 @@ class Finisher:
         made = build(
             folder / "model.onnx", self.settings.target, place / "build",
             fps=self.settings.rate(network.hardware),
+            limits=self.settings.limits,
             frames=folder / "x_test.npy", labels=folder / "y_test.npy", stop_after=self.how.stop_after,
         )  # fmt: skip
         self.told(f"number {network.number}: built up to {self.how.stop_after}")

@@ -84,7 +84,7 @@ class Study:
         assert found.folder is not None, "a trained network has a run folder"
         place = self.folder / "builds" / f"{number:04}" if out is None else Path(out)
         chosen = {"fps", "folding", "fill"} & options.keys()
-        rate = {} if chosen else {"fps": self.settings.rate(found.hardware)}
+        rate = {} if chosen else {"fps": self.settings.rate(found.hardware), "limits": self.settings.limits}
         return build(found.folder / "model.onnx", target=self.settings.target, out=place, **{**rate, **options})
 
     def finish(

@@ -199,17 +199,12 @@ class Trials:
         hardware = {name: float(getattr(cost, name)) for name in ("lut", "ff", "bram", "dsp", "interval", "fps")}
         if not excess and settings.fps is not None:
             try:
-                estimate = estimate_build(path, settings.target, fps=settings.fps)
+                estimate = estimate_build(path, settings.target, fps=settings.fps, limits=settings.limits)
             except BitfabricError as error:
                 excess, why = 1.0, str(error)
             else:
                 hardware |= {name: float(each["estimated"]) for name, each in estimate["resources"].items()}
                 hardware |= {name: float(value) for name, value in estimate["cycles"].items()}
-                limits = vars(self.table.limits)
-                for name, most in settings.limits.items():
-                    if hardware[name] > limits[name]:
-                        excess = hardware[name] / most - 1
-                        why = f"{hardware[name]:.0f} {name.upper()} of at most {most}, with FIFOs"
         if settings.min_accuracy is not None and accuracy < settings.min_accuracy and not excess:
             excess, why = (
                 settings.min_accuracy - accuracy,

@@ -22,9 +22,11 @@ class Fold(Step[Estimate]):
     def inputs(self) -> list[object]:
         plan, config = self.plan, self.plan.config
         table = None if config.folding is None else sha256(config.folding)
-        asked = [table, config.fps, config.fill, config.parity, config.clock_mhz]
+        asked: list[object] = [table, config.fps, config.fill, config.parity, config.clock_mhz]
         if config.exit_share != 1:
             asked.append(config.exit_share)
+        if config.limits:
+            asked.append(dict(sorted(config.limits.items())))
         return [plan.model.sha256, plan.model.kind, repr(plan.target), *asked]
 
     def reads(self) -> tuple[str, ...]:

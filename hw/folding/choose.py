@@ -16,14 +16,14 @@ from hw.ir.kernel import SETTINGS
 from hw.passes.fold import FoldingTable, apply_folding
 
 
-def for_rate(search: Search, cycles: int) -> Choice:
+def for_rate(search: Search, cycles: int, limit: Resources | None = None) -> Choice:
     """The cheapest folding in which every layer needs at most ``cycles`` cycles per frame.
 
-    A folding that fits the device is preferred. If none fits, the cheapest is returned, and the caller must check it.
-    Raises BitfabricError if no folding is that fast; the message states the minimum interval and the layer that limits
-    it.
+    A folding within ``limit`` (default: that fits the device) is preferred. If none fits, the cheapest is returned, and
+    the caller must check it. Raises BitfabricError if no folding is that fast; the message states the minimum interval
+    and the layer that limits it.
     """
-    if choice := search.cheapest(cycles, search.available) or search.cheapest(cycles):
+    if choice := search.cheapest(cycles, limit or search.available) or search.cheapest(cycles):
         return choice
     minimum, layer = search.min_interval
     raise UsageError(

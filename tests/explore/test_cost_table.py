@@ -127,6 +127,8 @@ def test_what_cannot_be_reached_names_the_nearest():
     small = CostTable("ulx3s-25f", fps=1e6, limits={"lut": 50}).cost(graph)
     assert small.excess > 0
     assert small.why.endswith("LUT of at most 50")
+    none = CostTable("ulx3s-25f", fps=1e6, limits={"bram": 0}).cost(graph)
+    assert (none.bram, none.excess) == (0, 0) or none.why == f"{none.bram} BRAM of at most 0"
     fastest = CostTable("ulx3s-25f").cost(graph)
     assert fastest.excess == 0
     assert fastest.fps >= 1e6

@@ -16,9 +16,10 @@ from flows.planner import Plan
 from flows.steps.place import Place
 from hw.folding import choose
 from hw.folding.search import fits
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.model import Model
 from hw.synth import nextpnr, tool
+from quant import create_model, export
 from tests.golden.networks import _branches
 
 
@@ -129,3 +130,46 @@ def test_the_packers_message_becomes_layers_and_a_rate_that_fits(small, tmp_path
     assert "its largest layers are first (3 LUT, 3 FF), second (2 LUT, 2 FF), third (1 LUT, 1 FF)" in message
     assert "--fps " in message or "even the smallest folding does not fit" in message
     assert "least" not in message
+
+
+@pytest.fixture(scope="module")
+def four_bits(tmp_path_factory):
+    """A network of 4 bits, and its estimated resources at 500,000 frames/s."""
+    path = tmp_path_factory.mktemp("limits") / "model.onnx"
+    export(create_model("tfc-w4a4", input_shape=(1, 8, 8), in_range=(0, 15), hidden=(32, 16)), path)
+    return path, _estimated(path, {})
+
+
+def _estimated(path, limits, **rate):
+    made = estimate_build(path, "ulx3s-12f", limits=limits, **(rate or {"fps": 5e5}))
+    return {name: each["estimated"] for name, each in made["resources"].items()}
+
+
+@pytest.mark.parametrize("limits", [{"bram": 0}, {"bram": 1}, {"dsp": 0, "bram": 3}, {"lut": 6000, "bram": 2}])
+def test_limits_of_resources_are_kept(limits, four_bits):
+    path, free = four_bits
+    used = _estimated(path, limits)
+    assert all(used[name] <= most for name, most in limits.items())
+    assert used["lut"] > free["lut"] or used == free  # memories in lookup tables
+    filled = _estimated(path, {"lut": 3000, "bram": 4}, fill=True)
+    assert filled["lut"] <= 3000
+    assert filled["bram"] <= 4
+
+
+@pytest.mark.parametrize("limits", [{"lut": 900}, {"lut": 1500, "bram": 2}, {"ff": 1}])
+def test_limits_that_the_rate_exceeds_are_named(limits, four_bits):
+    path, free = four_bits
+    with pytest.raises(BitfabricError, match=r"estimated to need more than the limits on ulx3s-12f: ") as caught:
+        _estimated(path, limits)
+    assert all(f"{name.upper()} {free[name]} of {most}" in str(caught.value) for name, most in limits.items())
+    assert "is estimated to fit" in str(caught.value) or "even the smallest folding" in str(caught.value)
+
+
+def test_limits_out_of_range_are_refused():
+    for limits, message in (
+        ({"bram": -1}, "a limit bram=-1"),
+        ({"ram": 3}, "a limit ram=3"),
+        ({"lut": 2.5}, "lut=2.5"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            BuildConfig("ulx3s-12f", limits=limits)
