@@ -27,8 +27,8 @@ def export_ip(
     """Export the accelerator of a build as an IP core with AXI4-Stream ports, for a design of your own.
 
     One SystemVerilog file, a document of its ports (README.md and JSON), a self-checking testbench with golden frames
-    for Verilator and Icarus, cocotb tests, modules for LiteX and Amaranth, FuseSoC, IP-XACT, constraints, and scripts
-    for Vivado and Quartus.
+    for Verilator and Icarus, cocotb tests, modules for LiteX and Amaranth, FuseSoC, IP-XACT, constraints, scripts for
+    Vivado and Quartus, and a Zynq design with a driver for PYNQ.
 
     Example: bitfabric export-ip build/ -o ip/ --name digits
     """

@@ -9,10 +9,14 @@ import numpy as np
 
 from hw.host.errors import UsageError
 from hw.host.files import make_folder, write_json, write_text
+from hw.host.interface import Interface
 from hw.host.text import one_line
+from hw.ip_core import zynq
 from hw.ip_core.core import IpCore
 from hw.ip_core.registers import ADDRESS_BITS
 
+INTERFACE = "zynq/interface.json"
+"""The model's frames and host steps, for the driver of a Zynq."""
 MARK = "bitfabric-ip.json"
 """A file that says that a folder is an exported core."""
 PART = "xc7z020clg400-1"
@@ -102,11 +106,14 @@ def document(core: IpCore, facts: BuildFacts) -> dict[str, Any]:
     }
 
 
-def write(core: IpCore, facts: BuildFacts, golden: Mapping[str, np.ndarray], folder: Path) -> list[Path]:
+def write(
+    core: IpCore, facts: BuildFacts, golden: Mapping[str, np.ndarray], folder: Path, interface: Interface | None = None
+) -> list[Path]:
     """Write the folder of a core; returns its files.
 
-    ``golden``: integer frames ``(N, *shape)`` of every stream of the accelerator, by its name there. The folder must be
-    new, empty, or one that this function wrote. Raises UsageError where it is not.
+    ``golden``: integer frames ``(N, *shape)`` of every stream of the accelerator, by its name there. ``interface``: the
+    model's frames and host steps, for the driver of a Zynq; None for a core that has none. The folder must be new,
+    empty, or one that this function wrote. Raises UsageError where it is not.
     """
     check_folder(folder)
     name, frames = core.name, len(next(iter(golden.values())))
@@ -121,11 +128,14 @@ def write(core: IpCore, facts: BuildFacts, golden: Mapping[str, np.ndarray], fol
         "class_name": "".join(part.capitalize() for part in name.split("_") if part),
         "names": {s.name: ", ".join(f"`{plain(port.name)}`" for port in s.tensors) for s in core.streams},
         "describe": describe,
+        "zynq_files": interface is not None,
         "plain": plain,
     }
     texts = {path.format(name=name): core.render(template, **given) for path, template in FILES.items()}
     texts[f"{name}.sv"] = core.source
     texts["README.md"] = core.render("ports.md.j2", **given)
+    if interface is not None:
+        texts |= zynq.texts(core, interface, given)
     for stream in core.streams:
         words = stream.words(golden[stream.wire])
         texts[f"sim/{stream.name}.hex"] = "".join(f"{word}\n" for word in words)
@@ -134,8 +144,12 @@ def write(core: IpCore, facts: BuildFacts, golden: Mapping[str, np.ndarray], fol
         make_folder((folder / path).parent)
         write_text(folder / path, text)
     write_json(folder / f"{name}.json", described)
+    jsons = [f"{name}.json"]
+    if interface is not None:
+        write_json(folder / INTERFACE, interface.to_json())
+        jsons.append(INTERFACE)
     write_json(folder / MARK, {"name": name})
-    return [folder / path for path in (*texts, f"{name}.json")]
+    return [folder / path for path in (*texts, *jsons)]
 
 
 def check_folder(folder: Path) -> None:
