@@ -102,7 +102,7 @@ def explore(
         str,
         typer.Option(
             help="what is chosen: bits (weights of each layer), acts (each activation), width (factor of all layers), "
-            "prune, scheme"
+            "prune, rank (of dense layers), scheme"
         ),
     ] = "bits,acts",
     space: Annotated[

@@ -26,6 +26,7 @@ USUAL: dict[str, tuple[Choice, ...]] = {
     "acts": (1, 2, 4, 8),
     "width": (0.5, 0.75, 1.0, 1.5),
     "prune": (0.0, 0.5, 0.75),
+    "rank": (0.25, 0.5, 1.0),
     "scheme": ("integer", "learned_step"),
 }
 """The choices of each dimension where none are stated."""
@@ -39,6 +40,8 @@ class Space:
     - ``acts``: widths of hidden activations, 1 to 16, for each one.
     - ``width``: factors of all channels or hidden outputs.
     - ``prune``: fractions of zeros among the weights of layers of at least 2 bits.
+    - ``rank``: shares of its weights that the two factors of each linear layer but the last have together; 1: the layer
+      is not factored.
     - ``scheme``: quantization schemes whose widths may be chosen.
     - ``options``: values of further options of the network, by name.
     - ``uniform``: all layers have the same width of weights, and all activations have the same one.
@@ -50,6 +53,7 @@ class Space:
     acts: tuple[int, ...] = ()
     width: tuple[float, ...] = ()
     prune: tuple[float, ...] = ()
+    rank: tuple[float, ...] = ()
     scheme: tuple[str, ...] = ()
     options: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict)
     uniform: bool = False
@@ -70,6 +74,7 @@ class Space:
             ("acts", self.acts, _is_width, "are 1 to 16"),
             ("width", self.width, lambda v: _is_number(v) and 0 < v <= 16, "are factors above 0, up to 16"),
             ("prune", self.prune, lambda v: _is_number(v) and 0 <= v < 1, "are from 0 to below 1"),
+            ("rank", self.rank, lambda v: _is_number(v) and 0 < v <= 1, "are shares above 0, up to 1"),
             ("scheme", self.scheme, lambda v: isinstance(v, str), "are names"),
         )
         for name, values, right, text in rules:
@@ -171,7 +176,7 @@ class Dimensions:
         found: dict[str, Choice] = {}
         for name, values in self.choices.items():
             kind = name.partition(".")[0]
-            nearest = {"bits": bits, "acts": acts, "width": 1.0, "prune": 0.0}.get(kind, values[0])
+            nearest = {"bits": bits, "acts": acts, "width": 1.0, "prune": 0.0, "rank": 1.0}.get(kind, values[0])
             found[name] = nearest if nearest in values else values[0]
         return found
 
@@ -181,7 +186,7 @@ class Dimensions:
         def least(name: str, values: tuple[Choice, ...]) -> Choice:
             if name == "prune":
                 return max(values)  # type: ignore[type-var]
-            if name.partition(".")[0] in ("bits", "acts", "width"):
+            if name.partition(".")[0] in ("bits", "acts", "width", "rank"):
                 return min(values, key=lambda value: 1.6 if value == "ternary" else float(value))
             return values[0]
 
@@ -200,7 +205,8 @@ class Dimensions:
         return [int(self._chosen(params, "acts", name)) for name in self.activations]
 
     def _chosen(self, params: Params, dimension: str, place: str) -> Choice:
-        name = dimension if self.space.uniform else f"{dimension}.{place}"
+        layer = place.rpartition(".factor")[0] or place  # the factors of a layer have its width
+        name = dimension if self.space.uniform else f"{dimension}.{layer}"
         if name not in params:
             raise UsageError(
                 f"an option of the space changes the layers of the network: {dimension} by layer are not those of "

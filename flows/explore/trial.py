@@ -76,11 +76,13 @@ class Trials:
             name: next(value for value in values if encoded(value) == params[f"option.{name}"])
             for name, values in self.settings.space.options.items()
         }
-        return options | (self._scaled(float(params["width"])) if "width" in params else {})
+        if "width" in params:
+            options |= self._scaled(float(params["width"]))
+        return options | ({"low_rank": params["rank"]} if params.get("rank", 1) != 1 else {})
 
     def places(self, params: Params) -> Dimensions:
         """The space with the layers and activations of this network, which options may change."""
-        if not self.settings.space.options:
+        if not self.settings.space.options and not self.settings.space.rank:
             return self.dimensions
         structure = self.structure(params)
         key = repr(sorted(structure.items()))
@@ -95,7 +97,9 @@ class Trials:
         scheme = space.scheme[0] if space.scheme else None
         options = {**self.dataset.options, **structure}
         model = create(self.settings.model, scheme, options, self.settings.seed)
-        self.hidden = self.hidden or [block.linear.out_features for block in getattr(model, "hidden", ())]
+        self.hidden = self.hidden or [
+            list(weighted_layers(block).values())[-1].out_features for block in getattr(model, "hidden", ())
+        ]
         return Dimensions(space, tuple(weighted_layers(model)), tuple(hidden_activations(model)))
 
     def options(self, params: Params) -> dict[str, Any]:

@@ -22,6 +22,29 @@ def replace_layers(model: torch.nn.Module, plan: Mapping[str, Mapping[str, Any]]
     mask(model, plan)
 
 
+def factor_dense(model: torch.nn.Module, share: float) -> None:
+    """Replaces the linear layers of a new network but the last, in place, by two factors each, which together have at
+    most the ``share`` of the layer's weights (``factors.rank_for_budget``); a layer that would not get smaller stays.
+
+    The rank is a multiple of 4 from 4 on. Between the factors is the scheme's signed quantizer, after a BatchNorm where
+    the layer has no bias. Raises QuantError (status 2) for a share that is not above 0 and at most 1, and for a network
+    without such layers.
+    """
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+        raise QuantError(f"low_rank={share!r} is not a share of the weights, above 0 and at most 1", status=2)
+    dense = [name for name, layer in find_layers(model).items() if isinstance(layer, torch.nn.Linear)][:-1]
+    if not dense:
+        raise QuantError("low_rank is for networks with at least two linear layers", status=2)
+    plan = {}
+    for name in dense:
+        layer = find_layers(model)[name]
+        rank = factors.rank_for_budget("svd", layer.weight.shape, share)
+        rank = rank // 4 * 4 or rank
+        if share < 1 and factors.parameters("svd", layer.weight.shape, rank) < layer.weight.numel():
+            plan[name] = {"form": "svd", "rank": rank, "norm": layer.bias is None}
+    replace_layers(model, plan)
+
+
 def replace(model: torch.nn.Module, plan: Mapping[str, Mapping[str, Any]]) -> None:
     """``replace_layers`` without the zeros of grouped factors."""
     for name, each in plan.items():

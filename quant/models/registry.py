@@ -34,6 +34,8 @@ _REGISTERED: dict[str, Callable[..., "Network"]] = {}
 _DESCRIPTIONS = ("normalization", "class_names", "feature_names", "targets")
 # options of every family that select widths by layer (``quant.models.widths``)
 _WIDTHS = ("weight_widths", "activation_widths")
+# the option of every family that factors its linear layers (``quant.compression.factored``)
+_LOW_RANK = "low_rank"
 # the option of every family of blocks in a row that adds early exits (``quant.models.staged``)
 _EXITS = "early_exit"
 _LISTED = ("w1a1", "w1a2", "w2a2", "wternarya2", "w4a4", "w8a8", "w16a16", "float")
@@ -83,6 +85,8 @@ def create_model(name: str | Source, scheme: str | Scheme | None = None, **optio
     ``classes``, etc. Those of a data set are ``DataSet.options``, with its normalization and names
     (``Network.describe_data``). ``weight_widths`` and ``activation_widths`` are lists of the widths of every layer and
     of every hidden activation, in the network's order, in place of those in the name (``quant.models.widths``).
+    ``low_rank`` replaces the linear layers but the last by two factors with this share of their weights
+    (``quant.compression.factored.factor_dense``); each factor then has a width of its own.
     ``early_exit`` is the number of a block, or a list of them, behind which a network of blocks in a row has an early
     exit (``quant.models.staged``).
 
@@ -107,8 +111,12 @@ def create_model(name: str | Source, scheme: str | Scheme | None = None, **optio
         network = own_network(source, chosen, given)
     else:
         widths = {option: given.pop(option) for option in _WIDTHS if option in given}
-        exits = given.pop(_EXITS, None)
+        exits, share = given.pop(_EXITS, None), given.pop(_LOW_RANK, None)
         network = _of_family(name, chosen, given)
+        if share is not None:
+            from quant.compression.factored import factor_dense
+
+            factor_dense(network, share)
         if widths:
             from quant.models.widths import apply_widths
 

@@ -12,6 +12,7 @@ from hw.host.errors import UsageError
 WIDTHS = 1, 2, "ternary", 4, 8
 NETWORKS = {
     "mlp": ("tfc-w4a4", {"hidden": [12, 8], "input_shape": (16,), "classes": 4}),
+    "factors": ("tfc-w4a4", {"hidden": [12, 8], "input_shape": (16,), "classes": 4, "low_rank": 0.5}),
     "convolutions": ("lenet5-w4a4", {"width": 0.5, "input_shape": (1, 16, 16), "in_range": (0, 15), "classes": 4}),
     "branches": ("resnet8-w4a4", {"width": 0.125, "input_shape": (1, 8, 8), "in_range": (0, 15), "classes": 4}),
 }
@@ -27,7 +28,7 @@ def drawn(random, variants):
     return layers, {name: int(random.integers(1, 6)) for name in variants.activations}
 
 
-@pytest.mark.parametrize("kind", ["mlp", "convolutions", pytest.param("branches", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["mlp", "factors", "convolutions", pytest.param("branches", marks=pytest.mark.slow)])
 def test_equals_the_lowered_network(kind):
     """Types, weights, and cycles of every kernel are those of a lowering. The resources of kernels of thresholds, which
     follow from their values, may differ; those of all others are equal."""

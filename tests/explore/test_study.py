@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from flows.cli.main import app
 from flows.explore import leases
+from flows.explore.settings import Settings
 from flows.explore.space import Dimensions, Space
 from flows.explore.study import Study, explore
 from flows.explore.trial import Trials
@@ -114,8 +115,6 @@ def test_what_does_not_fit_is_never_trained(tmp_path, monkeypatch):
 
 
 def _settings():
-    from flows.explore.settings import Settings
-
     return Settings(model=MODEL, target=TARGET, data="digits", space=SPACE, **SETTINGS)
 
 
@@ -163,6 +162,24 @@ def test_wrong_use(tmp_path, call, message):
     assert message in str(shown.exception)
 
 
+def test_factors_have_the_width_of_their_layer():
+    """A dense layer of lower rank is two layers; one lowering serves all networks with the same ranks."""
+    space = Space(bits=(2, 4), rank=(0.5, 1.0), width=(1.0, 2.0), options={"hidden": ([8, 4],)})
+    networks = Trials(Settings(model=MODEL, target=TARGET, data="digits", space=space, **SETTINGS))
+    params = networks.dimensions.uniform(4, 4) | {"bits.hidden.0.linear": 2, "rank": 0.5}
+    assert params["rank"] == 0.5
+    assert networks.options(params) == {
+        "hidden": [8, 4], "low_rank": 0.5, "weight_widths": [2, 2, 4, 4, 4],
+    }  # fmt: skip
+    assert networks.options({**params, "rank": 1.0, "width": 2.0}) == {"hidden": [16, 8], "weight_widths": [2, 4, 4]}
+    layers = networks.cost(params).layers
+    assert {"hidden.0.linear.factor0", "hidden.0.linear.factor1", "output"} <= set(layers)
+    networks.cost({**params, "bits.output": 2})
+    assert networks.lowerings == 1
+    assert networks.cost({**params, "rank": 1.0}).lut != networks.cost(params).lut
+    assert networks.lowerings == 2
+
+
 def test_space_files(tmp_path):
     file = tmp_path / "space.yaml"
     for text, message in (
@@ -171,6 +188,7 @@ def test_space_files(tmp_path):
         ("bots: [1]", "no dimension 'bots'"),
         ("[1]", "no mapping"),
         ("prune: [1.0]", "from 0 to below 1"),
+        ("rank: [0, 1]", "shares above 0, up to 1"),
         ("bits: [4]", "one network only"),
         (": :", "cannot be read"),
     ):

@@ -248,3 +248,30 @@ def test_bad_requests():
     light = create_model("mobilenet-v1-w4a4", width=1 / 8, input_shape=(1, 8, 8))
     with pytest.raises(QuantError, match="cannot be factored as separable"):
         compression.low_rank(light, budget=0.5, layers="pairs.0.depthwise.conv")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1])
+def test_new_networks_of_low_rank(share, tmp_path):
+    """The factors have at most the share of each layer's weights, but the last, and come back from a checkpoint."""
+    whole = create_model("tfc-w4a4", hidden=[32, 24])
+    model = create_model("tfc-w4a4", hidden=[32, 24], low_rank=share)
+    for index, width in enumerate((64 * 32, 32 * 24)):
+        layers = [each for each in model.hidden[index].linear.modules() if isinstance(each, torch.nn.Linear)]
+        assert len(layers) == (1 if share == 1 else 2)
+        assert sum(each.weight.numel() for each in layers) <= share * width
+    assert model.output.weight.shape == whole.output.weight.shape
+    assert model(torch.zeros(2, 64)).shape == (2, 10)
+    save_checkpoint(model.eval(), tmp_path / "checkpoint.pt")
+    x = torch.randint(0, 16, (8, 64)).float()
+    torch.testing.assert_close(load_checkpoint(tmp_path / "checkpoint.pt")(x), model(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("share", [0, 1.5, "half", True])
+def test_wrong_shares(share):
+    with pytest.raises(QuantError, match=r"low_rank=.* is not a share of the weights"):
+        create_model("tfc-w4a4", low_rank=share)
+
+
+def test_no_linear_layers_to_factor():
+    with pytest.raises(QuantError, match="at least two linear layers"):
+        create_model("all-cnn-c-w4a4", low_rank=0.5)
