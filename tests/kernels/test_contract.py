@@ -159,10 +159,10 @@ def test_every_bit_of_a_memory_can_be_flipped(op):
         for made in memories.values():
             parts += [made] if isinstance(made, Memory) else made
         assert errors.bits == sum(len(memory.words) * memory.width for memory in parts), name
-        (frames,) = frames_of(kernel, rng, 2)
-        expected = kernel.execute(frames)[0]
+        frames = frames_of(kernel, rng, 2)
+        expected = kernel.execute(*frames)[0]
         bit = int(rng.integers(errors.bits))
-        np.testing.assert_array_equal(errors.damaged([bit, bit]).nodes[0].kernel.execute(frames)[0], expected)
+        np.testing.assert_array_equal(errors.damaged([bit, bit]).nodes[0].kernel.execute(*frames)[0], expected)
         files, other = (generate(graph, ECP5).files for graph in (errors.graph, errors.damaged([bit])))
         changed = [file for file in files if files[file] != other[file]]
         assert len(changed) == 1, name

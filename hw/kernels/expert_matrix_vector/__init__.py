@@ -1,0 +1,1 @@
+"""The kernel ``expert_matrix_vector``."""
