@@ -66,9 +66,10 @@ def _found(text, commands) -> bool:
                 return False
         elif option == "--model-option":
             name, _, setting = value.partition("=")
-            branched = name == "survival" or setting == "react"
-            model = f"{'resnet20' if branched else 'lenet5'}-{'w1a1' if setting == 'react' else 'w2a2'}"
-            create_model(model, **{name: float(setting) if name == "survival" else setting})
+            families = {"survival": "resnet20", "react": "resnet20", "experts": "tfc"}
+            model = families.get(name, families.get(setting, "lenet5"))
+            number = {"survival": float, "experts": int}.get(name, str)
+            create_model(f"{model}-{'w1a1' if setting == 'react' else 'w2a2'}", **{name: number(setting)})
     return True
 
 

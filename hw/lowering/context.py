@@ -16,7 +16,7 @@ from hw.ir.graph import Node, Port
 from hw.ir.kernel import Kernel
 from hw.ir.origin import Origin
 from hw.ir.stream import container
-from hw.lowering import exit_sites
+from hw.lowering import exit_sites, expert_sites
 from hw.lowering.call import FLOATS, Call, data_index
 from hw.lowering.constants import Constant
 from hw.lowering.input_types import EXAMPLE
@@ -73,7 +73,8 @@ class Lowering:
 
     ``images`` names the model's tensors that spatial operators read, with the axis of their channels, which counts the
     batch: their streams have channels innermost. ``used`` names all tensors that are read. ``sites`` are the recognised
-    parts of lookup networks, by the tensors that they compute, and ``exits`` the decisions of early exits likewise.
+    parts of lookup networks, by the tensors that they compute, ``exits`` the decisions of early exits and ``experts``
+    the products of experts likewise.
     """
 
     def __init__(
@@ -83,12 +84,14 @@ class Lowering:
         used: Collection[str],
         sites: Mapping[str, Site],
         exits: Mapping[str, exit_sites.Site],
+        experts: Mapping[str, expert_sites.Site],
     ) -> None:
         self.model = model
         self.images = images
         self.used = used
         self.sites = sites
         self.exits = exits
+        self.experts = experts
         self.values: dict[str, Constant | HostTensor | IntegerTensor] = {}
         self.nodes: list[Node] = []
         self.inputs: list[Port] = []

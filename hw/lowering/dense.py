@@ -43,7 +43,7 @@ def _matmul(context: Lowering, node: onnx.NodeProto) -> None:
     integers, scale = integer_weights(node, weights)
     if transpose:
         integers, scale = integers.T, scale.T
-    tensor, order = _rows(context, node, tensor, len(integers))
+    tensor, order = rows(context, node, tensor, len(integers))
     integers, scale = integers[order], scale[order]
     out = context.shape(node.output[0])[1:]
     name = context.name("fc")
@@ -51,9 +51,9 @@ def _matmul(context: Lowering, node: onnx.NodeProto) -> None:
     if result is None:
         parts = []
         for group in scale_groups(context, node, tensor):
-            rows = integers[group.rows] * group.used[:, None]
-            more = len(integers) - len(rows)
-            parts.append(_product(context, node, name, group.tensor, rows, scale[group.rows], factor, out, more))
+            part = integers[group.rows] * group.used[:, None]
+            more = len(integers) - len(part)
+            parts.append(_product(context, node, name, group.tensor, part, scale[group.rows], factor, out, more))
         result = sum_of_groups(name, node, parts, len(integers))
     context.values[node.output[0]] = result if bias is None else result.then((step("Add", bias),), node.name)
 
@@ -117,7 +117,7 @@ def _bias(context: Lowering, node: onnx.NodeProto) -> np.ndarray | None:
     return bias.value.astype(np.float64) * np.float64(np.float32(attribute(node, "beta", 1.0)))
 
 
-def _rows(
+def rows(
     context: Lowering, node: onnx.NodeProto, tensor: IntegerTensor, inputs: int
 ) -> tuple[IntegerTensor, np.ndarray]:
     """The tensor as a stream of rows, one for each product with the matrix.

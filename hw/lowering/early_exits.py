@@ -22,10 +22,12 @@ from hw.kernels.margin.kernel import Margin
 from hw.kernels.merge.kernel import Merge
 from hw.lowering.context import Lowering
 from hw.lowering.exit_sites import DECISION, DOMAIN, Site
-from hw.lowering.handlers import Handler, Handlers, affine_by_channel, with_axis_last
+from hw.lowering.handlers import Handler, Handlers, affine_by_channel
 from hw.lowering.integer_tensor import IntegerTensor
+from hw.lowering.logits import quantized_logits
 from hw.lowering.refusal import lowering_error
 
+REMEDY = "put one quantizer behind both heads"
 LARGEST = 2048
 """Codes of a logit up to which all pairs are tried."""
 
@@ -34,7 +36,7 @@ def _decision(context: Lowering, node: onnx.NodeProto) -> None:
     """The verdict of the first logits' margin, and the logits that it chooses."""
     site = context.exits[node.output[0]]
     node = site.node
-    first, last = (_logits(context, node, name) for name in (site.first, site.last))
+    first, last = (quantized_logits(context, node, each, REMEDY) for each in (site.first, site.last))
     if first.shape != last.shape:
         raise lowering_error(node, f"its heads give {first.shape[0]} and {last.shape[0]} logits", "give both as many")
     kernel = Margin(first.channels, first.dtype, _threshold(node, site, first))
@@ -44,33 +46,8 @@ def _decision(context: Lowering, node: onnx.NodeProto) -> None:
     low, high = np.minimum(first.low, last.low), np.maximum(first.high, last.high)
     result = replace(first, edge=edge, dtype=merge.output_dtype, low=low, high=high)
     if not np.array_equal(_values(result, result), _values(last, result)):
-        raise lowering_error(
-            node, f"{site.first} and {site.last} have different scales", "put one quantizer behind both heads"
-        )
+        raise lowering_error(node, f"{site.first} and {site.last} have different scales", REMEDY)
     context.values[node.output[0]] = result
-
-
-def _logits(context: Lowering, node: onnx.NodeProto, name: str) -> IntegerTensor:
-    """Logits as codes of one scale. Raises BitfabricError for others."""
-    tensor = context.affine_integers(name, node)
-    if len(tensor.tensor_shape) != 1:
-        raise lowering_error(
-            node, f"{name} has shape {tensor.tensor_shape} and is no vector of logits", "give one for each class"
-        )
-    tensor = with_axis_last(context, node, tensor, 0)
-    merged = any(node.name == tensor.edge and isinstance(node.kernel, Merge) for node in context.nodes)
-    if tensor.edge not in context.decisions and not merged:
-        raise lowering_error(
-            node,
-            f"{name} is not quantized, so float32 rounding could change a verdict",
-            "put one quantizer behind both heads",
-        )
-    slope, offset = affine_by_channel(tensor)
-    if len(set(slope)) > 1 or len(set(offset)) > 1 or slope[0] <= 0:
-        raise lowering_error(
-            node, f"{name} has other scales for other classes", "quantize all classes with one positive scale"
-        )
-    return tensor
 
 
 def _values(tensor: IntegerTensor, other: IntegerTensor) -> np.ndarray:

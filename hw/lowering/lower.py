@@ -18,14 +18,13 @@ Each operator that becomes a kernel has a handler in one of the tables composed 
 handlers, and describes how another package adds one.
 
 Layers are named by kind in the model's order: ``fc0``, ``fc1``, ``conv0``, ``pool0``, ``add0``, ``concat0``,
-``upsample0``, ``select0``, ``reorder0``, ``margin0``, ``exit0``, ``merge0``, ``thermometer0``, ``lookup0``,
-``popcount0``; ``skip0`` is a lookup layer that also passes bits on, ``bits0`` makes bits of two other values.
-``conv0_window`` is the sliding window before ``conv0``, ``conv0_threshold`` or ``conv0_requant`` the quantizer after
-it (``conv0_threshold_2`` the second one), ``conv0_threshold_fork`` the fork that copies its stream;
+``upsample0``, ``select0``, ``reorder0``, ``margin0``, ``exit0``, ``merge0``, ``gate0``, ``experts0``, ``thermometer0``,
+``lookup0``, ``popcount0``; ``skip0`` is a lookup layer that also passes bits on, ``bits0`` makes bits of two other
+values. ``conv0_window`` is the sliding window before ``conv0``, ``conv0_threshold`` or ``conv0_requant`` the quantizer
+after it (``conv0_threshold_2`` the second one), ``conv0_threshold_fork`` the fork that copies its stream;
 ``input_threshold`` quantizes an integer input, ``arg_max`` is the last node. Edges have the names of the nodes that
-write them; the input's edge is ``input``. The user's own names are each node's ``origin``
-(``hw.lowering.module_names`` finds those of modules): a window belongs to its convolution, a fork to no node of the
-model.
+write them; the input's edge is ``input``. The user's own names are each node's ``origin`` (``hw.lowering.module_names``
+finds those of modules): a window belongs to its convolution, a fork to no node of the model.
 """
 
 import os
@@ -51,6 +50,7 @@ from hw.lowering import (
     convolution,
     dense,
     early_exits,
+    experts,
     joining,
     lookup_layers,
     moves,
@@ -66,6 +66,7 @@ from hw.lowering.context import Decision, Lowering
 from hw.lowering.domains import find_plugin, operator_key
 from hw.lowering.early_exits import with_exits
 from hw.lowering.exit_sites import decided
+from hw.lowering.expert_sites import with_experts
 from hw.lowering.form_search import EXACT
 from hw.lowering.gate.boundary import boundary
 from hw.lowering.gate.limits import MAX_CHAIN, MAX_MOVES
@@ -95,7 +96,7 @@ HANDLERS: Handlers = {
     **arg_max.HANDLERS,
 }
 """The built-in handlers of operators that become kernels."""
-PARTS: Handlers = {**lookup_layers.HANDLERS, **early_exits.HANDLERS}
+PARTS: Handlers = {**lookup_layers.HANDLERS, **early_exits.HANDLERS, **experts.HANDLERS}
 """Handlers of the nodes that stand for recognised parts of a model; no model file has such nodes."""
 JOINS: Handlers = joining.JOINS
 """Handlers of operators that are element-wise steps, unless they have several data inputs."""
@@ -137,6 +138,7 @@ def lower(model: Source, input_type: InputTypes | None = None) -> Graph:
 
 def lower_model(model: ModelWrapper) -> LoweredModel:
     """The lowering of a model that ``hw.lowering.qonnx.load`` has prepared. Raises BitfabricError as ``lower`` does."""
+    model, products = with_experts(model)
     found = recognised(model)
     model, exits = decided(found.model)
     live = _live_nodes(model)
@@ -145,7 +147,7 @@ def lower_model(model: ModelWrapper) -> LoweredModel:
     images = image_tensors(model, live, _is_spatial) | {
         name: 1 for name in encoded if len(model.get_tensor_shape(name) or ()) == 4
     }
-    context = Lowering(model, images, readers, found.sites, exits)
+    context = Lowering(model, images, readers, found.sites, exits, products)
     _read_inputs(context)
     branches = {name for name, count in readers.items() if count > 1}
     for value in model.graph.input:

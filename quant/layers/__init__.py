@@ -7,6 +7,7 @@ from quant.layers.activations import Activation, CReLU, Maxout, MultiBias, ReluA
 from quant.layers.blocks import Add, average_pool, block, conv_block, linear_part
 from quant.layers.early_exit import EarlyExits
 from quant.layers.ends import Denormalize, InputQuant, LogitScale, Normalize
+from quant.layers.experts import Experts
 from quant.layers.react import ReactLayer, RPReLU, RSign
 from quant.layers.stochastic import S3Pool, StochasticDepth
 from quant.layers.weighted import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Linear, conv, depthwise, linear
@@ -21,6 +22,7 @@ __all__ = [
     "ConvTranspose2d",
     "Denormalize",
     "EarlyExits",
+    "Experts",
     "InputQuant",
     "Linear",
     "LogitScale",

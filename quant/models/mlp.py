@@ -17,7 +17,9 @@ class MLP(StagedNetwork):
 
     If the scheme's weights are +-1, a constant power-of-two scale follows (``quant.layers.LogitScale``).
 
-    ``hidden`` are the widths of the hidden layers, which each family sets unless they are given.
+    ``hidden`` are the widths of the hidden layers, which each family sets unless they are given. With ``experts`` of 2
+    or more, every hidden layer but the first has as many experts, of which one computes a frame
+    (``quant.layers.Experts``); it needs BatchNorm.
 
     Input (N, features), where features is the product of ``input_shape``; output (N, classes) logits. The first layer's
     weights have the scheme's width as well. FINN's TFC-W1A1 has 1-bit pixels: ``in_bits=1``.
@@ -36,6 +38,7 @@ class MLP(StagedNetwork):
         in_range: tuple[int, int] = (0, 16),
         in_bits: int | None = None,
         dropout: float = 0.0,
+        experts: int = 1,
         batch_norm: bool | None = None,
         bias: bool | None = None,
         name: str = "mlp",
@@ -46,8 +49,18 @@ class MLP(StagedNetwork):
         super().__init__(name, scheme, (features,), classes, in_range, in_bits)
         batch_norm, bias = self.normalization(batch_norm, bias)
         self.hidden = torch.nn.ModuleList()
+        if experts != 1 and (bias or len(hidden) < 2):
+            raise QuantError(
+                f"experts={experts}: model {name} has them in the hidden layers behind the first, with BatchNorm in "
+                "place of a bias: give two hidden layers or more, and leave batch_norm and bias out",
+                status=2,
+            )
         for index, width in enumerate(hidden):
-            layer = layers.linear(scheme.edge if index == 0 else scheme, features, width, bias)
+            layer: torch.nn.Module
+            if index and experts != 1:
+                layer = layers.Experts(scheme, features, width, experts)
+            else:
+                layer = layers.linear(scheme.edge if index == 0 else scheme, features, width, bias)
             self.hidden.append(layers.block(scheme, layer, width, batch_norm=batch_norm, dropout=dropout))
             features = width
         self.add_output(features, bias)

@@ -109,8 +109,14 @@ def verify(
 
 
 def _with_batch(wrapper: ModelWrapper, size: int) -> ModelWrapper:
-    """The file with frames (``size``, ...). qonnx's transformation changes the first output only."""
+    """The file with frames (``size``, ...). qonnx's transformation changes the first output only, and constants too."""
     changed = wrapper.transform(ChangeBatchSize(size))
+    data = {each.name for each in wrapper.graph.input}
+    for node in wrapper.graph.node:
+        if not data.isdisjoint(node.input):
+            data.update(node.output)
+        elif node.op_type == "Reshape":
+            changed.set_initializer(node.input[1], wrapper.get_initializer(node.input[1]))
     for value in changed.graph.output:
         value.type.tensor_type.shape.dim[0].dim_value = size
     return changed.transform(InferShapes())

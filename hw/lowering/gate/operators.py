@@ -28,11 +28,13 @@ def check_operators(nodes: Sequence[onnx.NodeProto], inputs: Collection[str], fu
     ``nodes`` are those on which an output depends, in order, with their names; ``inputs`` the model's inputs;
     ``functions`` the operators that the model defines itself.
     """
-    data = set(inputs)
+    data, chosen = set(inputs), set[str]()
     refused: list[tuple[onnx.NodeProto, BitfabricError]] = []
     for node in nodes:
         reads_data = not data.isdisjoint(node.input)
-        error = _unreadable(node, functions) or (_unknown(node, data) if reads_data else None)
+        error = _unreadable(node, functions) or (_unknown(node, data - chosen) if reads_data else None)
+        if _chooses(node, data, chosen):
+            chosen.update(node.output)
         if error is not None:
             refused.append((node, error))
         if (reads_data and operator_key(node) not in SHAPES) or error is not None:
@@ -43,6 +45,12 @@ def check_operators(nodes: Sequence[onnx.NodeProto], inputs: Collection[str], fu
     more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
     also = f"; neither can {', '.join(others[:SHOWN])}{more}" if others else ""
     raise type(first)(f"{first}{also}")
+
+
+def _chooses(node: onnx.NodeProto, data: Collection[str], chosen: Collection[str]) -> bool:
+    """Whether a node gives constants that data choose, as the weights of an expert (``hw.lowering.expert_sites``)."""
+    table = operator_key(node) == ("", "Gather") and node.input[0] not in data
+    return table or (operator_key(node) == ("", "Transpose") and node.input[0] in chosen)
 
 
 def _unreadable(node: onnx.NodeProto, functions: set[tuple[str, str]]) -> BitfabricError | None:

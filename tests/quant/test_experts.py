@@ -1,0 +1,76 @@
+"""Layers of experts: the choice, its gradients, the balance of the experts, and the exported form."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from hw.lowering.lower import lower
+from hw.simulation.emulator import Emulator
+from hw.verification.reference import compare
+from quant import QuantError, TrainConfig, create_model, export, fit, layers, load_data, schemes
+
+
+def _layer(experts: int = 3) -> layers.Experts:
+    torch.manual_seed(0)
+    made = layers.Experts(schemes.get("integer", weight_bits=4, act_bits=4), 6, 5, experts)
+    made(torch.randn(64, 6))  # the scale of the gate's quantizer
+    made.gates = None
+    return made
+
+
+def test_one_expert_computes_each_sample():
+    layer, x = _layer().eval(), torch.randn(40, 6)
+    weights = layer.linear.quant_weight().value.view(3, 5, 6)
+    choice = layer.quant(layer.gate(x)).argmax(1)
+    assert len(choice.unique()) == 3
+    expected = torch.stack([weights[c] @ row for c, row in zip(choice, x, strict=True)])
+    torch.testing.assert_close(layer(x), expected)
+
+
+def test_training_gives_the_gate_gradients_and_computes_the_same():
+    layer, x = _layer(), torch.randn(40, 6)
+    found = layer(x)
+    soft, chosen = layer.gates
+    assert torch.equal(chosen.detach().round(), torch.nn.functional.one_hot(soft.argmax(1), 3).float())
+    torch.testing.assert_close(found, copy.deepcopy(layer).eval()(x))
+    load, importance = chosen.sum(0), soft.sum(0)
+    expected = sum(each.var(correction=0) / each.mean() ** 2 for each in (load, importance))
+    loss = layer.auxiliary_loss(None, None)
+    torch.testing.assert_close(loss, 0.1 * expected)
+    (loss + found.square().sum()).backward()
+    assert float(layer.gate.weight.grad.abs().max()) > 0
+    assert layer.gates is None
+
+
+def test_the_balance_loss_is_none_for_equal_experts():
+    layer = _layer(2)
+    layer.gates = torch.full((4, 2), 0.5), torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 1]])
+    assert float(layer.auxiliary_loss(None, None)) == 0
+
+
+def test_a_trained_network_uses_its_experts_and_lowers_exactly(tmp_path):
+    data = load_data("digits")
+    torch.manual_seed(0)
+    model = create_model("tfc-w2a2", **data.options, hidden=[24, 16], experts=3)
+    assert fit(model, data, TrainConfig(epochs=6)).test_accuracy > 0.8
+    frames = data.x_test.reshape(-1, 64).astype(np.float32)
+    assert export(model, tmp_path / "model.onnx", frames).max_abs_diff == 0
+    graph = lower(tmp_path / "model.onnx")
+    assert compare(graph, tmp_path / "model.onnx", frames).mismatches == 0
+    choice = Emulator(graph).edges(frames)["gate0"]
+    assert np.bincount(choice.ravel(), minlength=3).min() > 0.1 * len(frames)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"experts": 0}, "experts=0 is no whole number of 2 or more"),
+        ({"experts": 2, "hidden": [8]}, "give two hidden layers or more"),
+        ({"experts": 2, "batch_norm": False}, "with BatchNorm in place of a bias"),
+    ],
+)
+def test_what_is_impossible_is_said(options, message):
+    with pytest.raises(QuantError, match=message):
+        create_model("tfc-w2a2", **options)
