@@ -224,7 +224,7 @@ def test_every_wrong_bit_of_a_table_or_a_memory_is_found(line: int, place: int) 
     [
         ("CLBLM_L_X10Y37.SLICEM_X0.AFF.ZINI\n", "", r"FF AFF in row 37, half 0 lacks ZINI"),
         ("SLICEM_X0.BFF.ZRST\n", "SLICEM_X0.BFF.ZRST\nCLBLM_L_X10Y37.SLICEM_X0.BFF.ZINI\n", "but has ZINI"),
-        ("READ_WIDTH_A_18", "READ_WIDTH_A_9", "RAMB18E1  in row 35, half 1"),
+        ("READ_WIDTH_A_18", "READ_WIDTH_A_9", "RAMB18E1 in row 35, half 1"),
         ("BRAM_L_X30Y35.RAMB18_Y1.IN_USE\n", "", "RAMB18E1"),
         ("WRITE_MODE_A_NO_CHANGE", "WRITE_MODE_A_READ_FIRST", "RAMB18E1"),
         ("X10Y37.SLICEM_X0.ALUT", "X10Y38.SLICEM_X0.ALUT", "LUT A in row 37"),

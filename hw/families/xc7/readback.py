@@ -47,9 +47,10 @@ def verify(netlist: Path, configuration: Path) -> None:
         lacking = list(wanted - there)
         if extra or lacking:
             what, row, half, element = place
+            what += f" {element}" if element else ""
             said = f"{_shown(lacking)} of the placed netlist, but has {_shown(extra)}"
             raise BitfabricError(
-                f"{configuration}: {what} {element} in row {row}, half {half} lacks {said}; nextpnr would make a wrong "
+                f"{configuration}: {what} in row {row}, half {half} lacks {said}; nextpnr would make a wrong "
                 "bitstream: take another version, and tell openXC7"
             )
 
