@@ -40,30 +40,29 @@ def _sum_type(terms: int) -> str:
     return "int32_t" if terms < 1 << 31 else "int64_t"
 
 
-def _matrix_vector(op: Operation, f: str, streams: Sequence[Stream], out: Stream) -> Lines:
+def _sums(op: Operation, f: str, streams: Sequence[Stream], out: Stream, output: str, element_at: str) -> Lines:
+    """A sum of products for each row of the weights. ``output`` names its counter; ``element_at`` is the place in x of
+    its k-th element at pixel r."""
     weights = op.arrays["weights"]
-    outputs, inputs = weights.shape
+    outputs, terms = weights.shape
     kind = _sum_type(int(np.abs(weights).sum(axis=1).max()) * _largest(streams[0]))
     yield f"for (int r = 0; r < {op.numbers['rows']}; r++)"
-    yield f"    for (int m = 0; m < {outputs}; m++) {{"
+    yield f"    for (int {output} = 0; {output} < {outputs}; {output}++) {{"
     yield f"        {kind} sum = 0;"
-    yield f"        for (int k = 0; k < {inputs}; k++)"
-    yield f"            sum += ({kind}){f}_weights[m][k] * x[r * {inputs} + k];"
-    yield f"        y[r * {outputs} + m] = ({c_type(out)})sum;"
+    yield f"        for (int k = 0; k < {terms}; k++)"
+    yield f"            sum += ({kind}){f}_weights[{output}][k] * x[{element_at}];"
+    yield f"        y[r * {outputs} + {output}] = ({c_type(out)})sum;"
     yield "    }"
+
+
+def _matrix_vector(op: Operation, f: str, streams: Sequence[Stream], out: Stream) -> Lines:
+    _, inputs = op.arrays["weights"].shape
+    return _sums(op, f, streams, out, "m", f"r * {inputs} + k")
 
 
 def _depthwise(op: Operation, f: str, streams: Sequence[Stream], out: Stream) -> Lines:
-    weights = op.arrays["weights"]
-    channels, positions = weights.shape
-    kind = _sum_type(int(np.abs(weights).sum(axis=1).max()) * _largest(streams[0]))
-    yield f"for (int r = 0; r < {op.numbers['rows']}; r++)"
-    yield f"    for (int c = 0; c < {channels}; c++) {{"
-    yield f"        {kind} sum = 0;"
-    yield f"        for (int k = 0; k < {positions}; k++)"
-    yield f"            sum += ({kind}){f}_weights[c][k] * x[(r * {positions} + k) * {channels} + c];"
-    yield f"        y[r * {channels} + c] = ({c_type(out)})sum;"
-    yield "    }"
+    channels, positions = op.arrays["weights"].shape
+    return _sums(op, f, streams, out, "c", f"(r * {positions} + k) * {channels} + c")
 
 
 def _sliding_window(op: Operation, f: str, streams: Sequence[Stream], out: Stream) -> Lines:
