@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 OUT = ROOT / "build" / "screenshots"
 COLUMNS = (60, 80, 160)
 WIDTHS = (400, 800, 1300)
-CHARACTER = (9, 18)
+CHARACTER = (10, 20)
 """Width and height of a character of a terminal's picture, in pixels."""
 HIGHEST = 8000
 

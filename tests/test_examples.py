@@ -122,11 +122,11 @@ def _stored(tree: ast.AST) -> Iterator[str]:
 
 
 ELSEWHERE = re.compile(
-    r"(?x) mnist|cifar|toyadmos|lenet5-w4a4\ .*photos/.*lenet"  # data that are not here
-    r"| ^bitfabric\ (program|virtual|open|explore|finn|soft-errors) | --engine\ (board|finn)"
+    r"mnist|cifar|toyadmos|--teacher a/|^bitfabric (program|virtual|open|explore|finn|soft-errors)|--engine (board|finn)"
 )
-"""Commands that are not run: they need data or hardware that is not here, do not end by themselves, or take minutes."""
-SHORT = {"train": ("--epochs", "1"), "compress": ("--epochs", "1"), "quantize": (), "build": ("--stop-after", "rtl")}
+"""Commands that are not run: they need data, networks or hardware that are not here, do not end by themselves, or take
+minutes."""
+SHORT = {"train": ("--epochs", "1"), "compress": ("--epochs", "1"), "build": ("--stop-after", "rtl")}
 """What makes a command take seconds."""
 
 
@@ -147,6 +147,7 @@ def files(folder: Path) -> None:
     """The reader's own files that the pages name."""
     from PIL import Image
 
+    (folder / "net.py").write_text(next(each.text for each in PYTHON["docs/own-networks.md"]))
     random = np.random.default_rng(0)
     for kind in ("cat", "dog"):
         (folder / "photos" / kind).mkdir(parents=True)
@@ -198,9 +199,6 @@ def test_the_commands_of_a_page_run_in_their_order(page: str, here: Any) -> None
     if page == "docs/export.md":  # It goes on from a model.
         assert here(["train", "tfc-w1a1", "--epochs", "1", "-o", "run/"])[0] == 0
         shutil.copy("run/model.onnx", "model.onnx")
-    for example in PYTHON[page]:
-        if example.text.startswith("# net.py"):
-            Path("net.py").write_text(example.text)
     done = 0
     for example in examples.commands(page):
         if not ELSEWHERE.search(example.text):

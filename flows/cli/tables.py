@@ -109,8 +109,7 @@ class Table:
                         yield Text(" " * INDENT) + line
             return
         for row in (self.heading, *self.rows):
-            names = Text("  ").join(cell for cell, breaks in zip(row, self.words, strict=True) if breaks and cell.plain)
-            yield from wrapped(names, width, names=True)
+            yield from self._names(row, widths, width)
             line = Text(" " * INDENT)
             for i in numbers:
                 space = " " * (widths[i] - row[i].cell_len)
@@ -121,3 +120,15 @@ class Table:
                 line.append_text(Text(space) + row[i] + Text(" " * GAP))
             line.rstrip()
             yield line
+
+    def _names(self, row: Sequence[Text], widths: Sequence[int], width: int) -> Iterator[Text]:
+        """The names of a stacked row, in columns where these fit beside each other."""
+        columns = [(cell, size) for cell, size, breaks in zip(row, widths, self.words, strict=True) if breaks]
+        if sum(size + GAP for _, size in columns) - GAP > width:
+            yield from wrapped(Text(" " * GAP).join(cell for cell, _ in columns if cell.plain), width, names=True)
+            return
+        line = Text()
+        for cell, size in columns:
+            line.append_text(cell + Text(" " * (size - cell.cell_len + GAP)))
+        line.rstrip()
+        yield line

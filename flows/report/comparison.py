@@ -78,7 +78,7 @@ def _compared(folder: Path, report: BuildReport) -> Compared:
     accuracies = [check.accuracy for check in report.verified.values() if check.accuracy is not None]
     return Compared(
         folder=folder,
-        name=title(report),
+        name=title(report, folder),
         report=report,
         used=used,
         measured=measured,

@@ -102,7 +102,7 @@ def _facts(report: BuildReport, graph: Graph, hardware: Graph, folder: Path) -> 
         "report": report.to_json(),
         "folder": folder,
         "style": style(),
-        "title": title(report),
+        "title": title(report, folder),
         "graph_style": html.STYLE,
         "tiles": _tiles(report),
         "warnings": _warnings(report),
@@ -118,7 +118,7 @@ def _facts(report: BuildReport, graph: Graph, hardware: Graph, folder: Path) -> 
         "limits": bottlenecks.find(graph, hardware, steady.interval, find_device(report.device)),
         "rungs": _rungs(report),
         "confusion": _confusion(report),
-        "training": training.find(report),
+        "training": training.find(report, folder),
         **_placed(report, hardware, folder),
         "timing": report.timing_paths.to_json() if report.timing_paths else None,
         "kernels": _kernels(hardware),
@@ -146,10 +146,11 @@ def style() -> str:
     return files("flows.report").joinpath("templates", "page.css").read_text()
 
 
-def title(report: BuildReport) -> str:
-    """The name of the network: that of its training, of its file, or of the folder of a ``model.onnx``."""
+def title(report: BuildReport, folder: Path) -> str:
+    """The name of the network of the build in ``folder``: that of its training, of its file, or of the folder of a
+    ``model.onnx``."""
     path = Path(report.model.path)
-    if found := training.find(report):
+    if found := training.find(report, folder):
         return found.model
     return path.parent.name if path.stem == "model" and path.parent.name else path.stem
 

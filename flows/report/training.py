@@ -47,10 +47,17 @@ _FIGURES = {
 }
 
 
-def find(report: BuildReport) -> TrainingRun | None:
-    """The training that made the report's model; None where its file does not lie in a run folder that records it."""
+def find(report: BuildReport, folder: Path) -> TrainingRun | None:
+    """The training that made the model of the build in ``folder``; None where the model's file does not lie in a run
+    folder that records it. Its path may be relative to a folder above, in which the build was made."""
+    path = Path(report.model.path)
+    starts = [Path()] if path.is_absolute() else [Path(), *folder.resolve().parents]
+    return next(filter(None, (_read(start / path.parent / METRICS, report) for start in starts)), None)
+
+
+def _read(metrics: Path, report: BuildReport) -> TrainingRun | None:
     try:
-        content = read_json(Path(report.model.path).parent / METRICS)
+        content = read_json(metrics)
         if content["onnx"]["sha256"] != report.model.sha256:
             return None
         history: list[dict[str, Any]] = content["fit"]["history"]
