@@ -122,7 +122,8 @@ def _stored(tree: ast.AST) -> Iterator[str]:
 
 
 ELSEWHERE = re.compile(
-    r"mnist|cifar|toyadmos|--teacher a/|^bitfabric (program|virtual|open|explore|finn|soft-errors)|--engine (board|finn)"
+    r"mnist|cifar|toyadmos|--teacher a/"
+    r"|^bitfabric (program|virtual|open|explore|finn|soft-errors)|--engine (board|finn)"
 )
 """Commands that are not run: they need data, networks or hardware that are not here, do not end by themselves, or take
 minutes."""
