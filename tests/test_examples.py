@@ -127,12 +127,12 @@ ELSEWHERE = re.compile(
 )
 """Commands that are not run: they need data, networks or hardware that are not here, do not end by themselves, or take
 minutes."""
-SHORT = {"train": ("--epochs", "1"), "compress": ("--epochs", "1"), "build": ("--stop-after", "rtl")}
+SHORT = {"train": ("--epochs", "2"), "compress": ("--epochs", "1"), "build": ("--stop-after", "rtl")}
 """What makes a command take seconds."""
 
 
 def shortened(example: Example) -> list[str]:
-    """The words of a command, with a training of one epoch, and a build that ends before synthesis."""
+    """The words of a command, with a training of an epoch or two, and a build that ends before synthesis."""
     words = example.words[1:]
     if name := SHORT.get(words[0]):
         option, value = name

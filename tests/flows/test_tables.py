@@ -5,7 +5,7 @@ import shutil
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.text import Text
 
@@ -20,6 +20,7 @@ NAME = st.lists(WORD, min_size=1, max_size=4).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(NAME, NAME, st.integers(0, 10**9), st.integers(0, 999)), min_size=1, max_size=4),
     st.sampled_from((20, 40, *WIDTHS)),

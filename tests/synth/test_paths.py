@@ -4,7 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.fabric.family import Family
@@ -42,6 +42,7 @@ def sdf(
     return text + ")\n"
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_every_path_of_a_small_netlist(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     times = st.integers(1, 50)
