@@ -26,7 +26,7 @@ from tests.examples import Example
 COMMANDS = [each for page in examples.pages() for each in examples.commands(page)] + list(examples.helps())
 SPANS = [each for page in examples.pages() for each in examples.spans(page)]
 PYTHON = {page: list(examples.blocks(page, "python")) for page in examples.pages()}
-GIVEN = {
+ASSUMED = {
     "docs/compression.md": {"model"},
     "docs/explore.md": {"study"},
     "docs/float-networks.md": {"network", "x", "x_test", "y_test"},
@@ -90,7 +90,7 @@ def test_every_option_in_the_text_exists() -> None:
 
 @pytest.mark.parametrize("page", [page for page in PYTHON if PYTHON[page]])
 def test_python_is_compiled_and_its_names_are_defined(page: str) -> None:
-    defined = set(dir(builtins)) | GIVEN.get(page, set())
+    defined = set(dir(builtins)) | ASSUMED.get(page, set())
     for example in PYTHON[page]:
         if ">>>" in example.text:  # doctest runs these (tests/test_docs.py)
             continue
