@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.cli.console import number, out, plural, print_warnings, say, show
 from flows.cli.tables import Table
+from flows.explore.commands import build_command
 from flows.explore.space import described
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ def studied(study: "Study") -> None:
     say(
         f"hardware as estimated, frames/s of the core; accuracy on {settings.validation:.0%} of the training set, "
         "which chose these. With other seeds, on the test set, and built: "
-        f"bitfabric explore --finish {min(3, len(front))} -o {study.folder}. One as it is: bitfabric build "
-        f"{best.folder}/model.onnx --target {settings.target} --fps {settings.rate(best.hardware):g} -o build/"
+        f"bitfabric explore --finish {min(3, len(front))} -o {study.folder}. One as it is: "
+        f"{build_command(settings, best, str(best.folder))}"
     )
 
 

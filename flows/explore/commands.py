@@ -37,8 +37,11 @@ def train_command(run: Path, out: str = AGAIN) -> str:
 def build_command(settings: Settings, network: Tried, run: str = AGAIN) -> str:
     """The command that builds a network, trained in the folder ``run``, as ``Study.build`` does."""
     model = str(Path(run) / "model.onnx")
-    rate = f"{settings.rate(network.hardware):.17g}"
-    return shlex.join(["bitfabric", "build", model, "--target", settings.target, "--fps", rate, "-o", "build/"])
+    words = ["bitfabric", "build", model, "--target", settings.target]
+    words += ["--fps", f"{settings.rate(network.hardware):.17g}"]
+    for name, most in settings.limits.items():
+        words += [f"--max-{name}", str(most)]
+    return shlex.join([*words, "-o", "build/"])
 
 
 def _option(value: Any) -> str:

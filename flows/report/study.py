@@ -15,7 +15,7 @@ OTHERS = "FIFOs and others"
 """What of a network's lookup tables is no layer's."""
 LEFT, WIDE, ROW = 190.0, 690.0, 44.0
 """Of the parallel coordinates: the left end of the axes, their length, and the distance between two."""
-APART = 26.0, 14.0
+SPACING = 26.0, 14.0
 """Distances of two numbers in the plot, across and up, below which the second one is left out."""
 
 
@@ -245,7 +245,7 @@ def plot(facts: StudyFacts) -> Plot | None:
     for each in sorted(shown, key=lambda each: (each.front, each.accuracy or 0.0)):
         x, y = across(each.cost or 0.0), down(each.accuracy or 0.0)
         number = None
-        if each.front and all(abs(x - a) >= APART[0] or abs(y - b) >= APART[1] for a, b in numbered):
+        if each.front and all(abs(x - a) >= SPACING[0] or abs(y - b) >= SPACING[1] for a, b in numbered):
             numbered.append((x, y))
             number = each.number
         kind = "front" if each.front else each.state.replace(" ", "-")

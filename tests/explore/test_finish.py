@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -21,7 +21,7 @@ from flows.explore.tried import representatives
 from hw.host.errors import BitfabricError, UsageError
 
 SPACE = Space(bits=(4,), prune=(0.5,), scheme=("learned_step",), uniform=True, options={"hidden": ([4], [16])})
-SETTINGS = {"fps": 100_000.0, "trials": 2, "epochs": (1,), "validation": 0.2}
+SETTINGS = {"fps": 100_000.0, "trials": 2, "epochs": (1,), "validation": 0.2, "limits": {"lut": 9_000}}
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +182,7 @@ def test_an_image_is_built_and_measured(copied):
     assert found.measured.resources["lut"] == pytest.approx(found.estimated["lut"], rel=0.15)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=7),
     st.integers(1, 7),
