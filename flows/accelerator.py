@@ -4,8 +4,6 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from flows import evidence
 from flows.build_report import FILE, BuildReport, FmaxMhz, Timing, Utilisation
 from flows.design_point import DesignPoint
@@ -16,9 +14,10 @@ from flows.implementation import Implementation
 from flows.inputs import OnInputs, received, warn
 from hw.boards.image import Image
 from hw.boards.targets import BOARD_SUFFIXES, Target, find_target
+from hw.host.benchmark import Replayed
 from hw.host.errors import UsageError
 from hw.host.files import read_text, sha256, write_text
-from hw.ir.frames import Batch
+from hw.ir.frames import Batch, chosen
 from hw.ir.graph import Graph
 from hw.model import Model
 
@@ -78,6 +77,7 @@ class Accelerator:
             self.folder,
             self.folder / checked.path if checked and checked.path else None,
             evidence.products(self._records),
+            report.benchmark_frames,
         )
 
     @property
@@ -161,7 +161,7 @@ class Accelerator:
 
     def run(
         self,
-        x: np.ndarray,
+        x: Batch,
         engine: str = "emulator",
         trace: Path | None = None,
         *,
@@ -172,7 +172,8 @@ class Accelerator:
         clip: bool = False,
         on_inputs: OnInputs = warn,
     ) -> Batch:
-        """Outputs of a batch ``(N, *shape)`` in the model's own layout, as the QONNX model computes them.
+        """Outputs of a batch ``(N, *shape)``, by name where there are several inputs, in the model's own layout, as the
+        QONNX model computes them.
 
         ``engine``: ``qonnx`` or ``onnxruntime`` (the reference), ``finn`` (FINN's Python execution of its own dataflow
         graph), ``emulator``, ``rtl`` (Verilator), ``netlist`` (the netlist that the build simulated, behind its host
@@ -195,6 +196,40 @@ class Accelerator:
             raise UsageError(f"--port and --baud are for --engine board, not {engine}")
         if reason := found.available(self.implementation):
             raise UsageError(reason)
-        x, inputs = received(self.graph, x, clip)
-        on_inputs(inputs)
+        x = self._received(x, clip, on_inputs)
         return found.run(self.implementation, x, RunOptions(trace, port, baud, progress, counters))
+
+    def benchmark(
+        self,
+        x: Batch,
+        count: int,
+        *,
+        port: str | None = None,
+        baud: int | None = None,
+        progress: Progress | None = None,
+        clip: bool = False,
+        on_inputs: OnInputs = warn,
+    ) -> Replayed:
+        """Replay ``count`` frames inside the image of a board at full rate, and compare a checksum of all outputs with
+        the emulator's.
+
+        The first frames of ``x``, as many as the image's block RAM holds (``build`` with ``benchmark_frames``), are
+        sent to the board and computed over and over. ``port``, ``baud``, ``progress``, ``clip`` and ``on_inputs`` are
+        those of ``run``.
+
+        Raises UsageError for frames that do not match and builds without a benchmark, and BitfabricError where the
+        outputs differ, or the board does not answer.
+        """
+        from flows.engines import board
+
+        if not self.report.benchmark_frames:
+            raise UsageError(f"{self.folder} has no benchmark; build it for a board with --benchmark-frames N")
+        some = chosen(self._received(x, clip, on_inputs), slice(self.report.benchmark_frames))
+        return board.benchmark(self.implementation, some, count, RunOptions(None, port, baud, progress))
+
+    def _received(self, x: Batch, clip: bool, on_inputs: OnInputs) -> Batch:
+        """The frames as the model receives them; ``on_inputs`` is told of each input."""
+        frames, inputs = received(self.graph, x, clip)
+        for each in inputs:
+            on_inputs(each)
+        return frames

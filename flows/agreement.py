@@ -16,6 +16,7 @@ import numpy as np
 from flows.engines import ENGINES, find_engine
 from flows.inputs import received, warn
 from hw.host.errors import UsageError
+from hw.ir.frames import Batch, chosen
 from hw.lowering.input_types import InputTypes
 from hw.model import Model
 from hw.verification.reference import random_frames
@@ -28,7 +29,7 @@ def comparable() -> tuple[str, ...]:
 
 def assert_engines_agree(
     model: str | os.PathLike[str] | Model,
-    x: np.ndarray | None = None,
+    x: Batch | None = None,
     engines: Sequence[str] | None = None,
     *,
     seed: int = 0,
@@ -46,17 +47,18 @@ def assert_engines_agree(
     """
     __tracebackhide__ = True
     known = comparable()
-    chosen = known if engines is None else engines
-    if unknown := sorted(set(chosen) - set(known)):
+    names = known if engines is None else engines
+    if unknown := sorted(set(names) - set(known)):
         raise UsageError(f"no engine {unknown[0]} to compare; there are {', '.join(known)}")
     opened = Model.open(model, input_type)
     most = max(find_engine(name).compared_frames for name in known)
     if x is None:
         frames = random_frames(opened.graph, most, seed)
     else:
-        frames, inputs = received(opened.graph, np.asarray(x), clip)
-        warn(inputs)
-    for name in chosen:
+        frames, read = received(opened.graph, x if isinstance(x, dict) else np.asarray(x), clip)
+        for each in read:
+            warn(each)
+    for name in names:
         found = find_engine(name)
-        if found.difference and (difference := found.difference(opened, frames[: found.compared_frames])):
+        if found.difference and (difference := found.difference(opened, chosen(frames, slice(found.compared_frames)))):
             raise AssertionError(f"{opened.path}: {name} and the emulator differ: {difference}")

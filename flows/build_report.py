@@ -93,10 +93,12 @@ class Bitstream(Facts):
 
 
 class Link(Facts):
-    """The host link of the image: the 16 hexadecimal digits by which the driver knows it, and the baud rate."""
+    """The host link of the image: the 16 hexadecimal digits by which the driver knows it, its ``transport``, and
+    the baud rate of a serial port."""
 
     model: str
-    baud: int
+    transport: str = "uart"
+    baud: int | None
 
 
 class Evidence(Facts):
@@ -123,10 +125,11 @@ class BuildReport(Facts):
     """The content of ``build.json``. Paths are relative to the build folder, but for that of the model.
 
     ``fps`` is the rate of the accelerator at ``clock_mhz``; ``host_link``, for a board, is that of its image.
-    ``inputs`` are those of the user's frames; None for random ones. ``removed`` are the channels of the model that the
-    design does not have, because they do nothing; None where there are none. ``lookup`` are the tables of a lookup
-    network, ``exits`` the early exits of a network that has some; None for others. ``timing_paths`` are those of the
-    placed design; None without place and route. ``power`` is an estimate; None where it was not asked for.
+    ``inputs`` are those of the user's frames, ``other_inputs`` at the other inputs of the model; None for random ones.
+    ``removed`` are the channels of the model that the design does not have, because they do nothing; None where there
+    are none. ``lookup`` are the tables of a lookup network, ``exits`` the early exits of a network that has some; None
+    for others. ``benchmark_frames`` are the frames that the image can replay at full rate. ``timing_paths`` are those
+    of the placed design; None without place and route. ``power`` is an estimate; None where it was not asked for.
     """
 
     schema_number: Literal[2] = Field(alias="schema")
@@ -138,6 +141,7 @@ class BuildReport(Facts):
     folding: dict[str, dict[str, int | str]]
     fifos: dict[str, int]
     parity: bool
+    benchmark_frames: int = 0
     cycles: Timing
     fps: float
     fps_at_fmax: float | None
@@ -155,6 +159,7 @@ class BuildReport(Facts):
     lookup: LookupTables | None = None
     exits: Exits | None = None
     inputs: Inputs | None = None
+    other_inputs: tuple[Inputs, ...] = ()
     verified: dict[str, Check]
     bitstream: Bitstream | None
     link: Link | None

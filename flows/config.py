@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from hw.fabric.resources import Resources
 from hw.host.errors import UsageError
+from hw.host.protocol import BENCHMARK_FRAMES
 
 StepName = Literal["lower", "fold", "emulate", "rtl", "simulate", "synthesise", "place", "netlist"]
 STEPS: tuple[StepName, ...] = get_args(StepName)
@@ -37,6 +38,9 @@ class BuildConfig:
     checked whenever the word is used, which costs no cycles; the image counts the cycles with a parity error
     (``parity_errors`` of its status). Constants in lookup tables have no parity bit: they are configuration bits.
 
+    ``benchmark_frames`` is the number of frames that the image of a board holds in block RAM and can replay at full
+    rate, with a checksum of all outputs and a counter of cycles; 0: it has no benchmark.
+
     ``power`` counts the toggles of the netlist after synthesis, on ``netlist_frames`` frames.
 
     ``exit_share`` is the share of frames that go on at each early exit: layers behind an exit are folded for these
@@ -66,6 +70,7 @@ class BuildConfig:
     compare_finn: bool = False
     power: bool = False
     parity: bool = False
+    benchmark_frames: int = 0
     exit_share: float = 1.0
     limits: Mapping[str, int] = field(default_factory=dict)
     seeds: tuple[int, ...] = (1, 2, 3)
@@ -95,5 +100,10 @@ class BuildConfig:
             raise UsageError("the RTL is checked on at least 2 frames, the netlist on at least 1")
         if self.power and STEPS.index(self.stop_after) < STEPS.index("synthesise"):
             raise UsageError("--power counts the toggles of a netlist; give no --stop-after before synthesise")
+        least, most = BENCHMARK_FRAMES
+        if self.benchmark_frames and not least <= self.benchmark_frames <= most:
+            raise UsageError(
+                f"--benchmark-frames {self.benchmark_frames} must be 0, or lie between {least} and {most:,}"
+            )
         if not self.seeds:
             raise UsageError("place and route needs at least one seed")

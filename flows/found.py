@@ -40,6 +40,7 @@ from flows.tools import tools
 from flows.verify import equal
 from hw.boards import driver_folder
 from hw.host.errors import UsageError
+from hw.host.interface import Interface
 from hw.model import Model
 
 RESULTS: Mapping[str, type[Facts]] = MappingProxyType({
@@ -54,6 +55,10 @@ def _model_file(model: Model) -> ModelFile:
     """The model, with the types that the user gave to its inputs, and what its numbers mean."""
     types: dict[str, Any] = {"input_types": model.input_types} if model.input_types else {}
     return ModelFile(path=str(model.path), sha256=model.sha256, **types, **model.meaning.to_json())
+
+
+def _link(interface: Interface) -> Link:
+    return Link(model=f"{interface.model:016x}", transport=interface.transport, baud=interface.baud)
 
 
 @dataclass
@@ -72,7 +77,7 @@ class Found:
     power: PowerCounted | None = None
 
     def report(
-        self, made: Implementation, config: BuildConfig, inputs: Inputs | None, steps: Sequence[StepTime]
+        self, made: Implementation, config: BuildConfig, inputs: Sequence[Inputs], steps: Sequence[StepTime]
     ) -> BuildReport:
         """The report of the build, without its evidence; for a board it also writes the driver's folder."""
         facts = self._facts(made.products)
@@ -86,10 +91,12 @@ class Found:
             device=made.device.name,
             stopped_after=config.stop_after if config.stop_after != STEPS[-1] else None,
             parity=made.point.parity,
+            benchmark_frames=made.benchmark,
             resources=self._utilisation(made),
             layers=self._layers(made),
-            inputs=inputs,
-            link=Link(model=f"{link.model:016x}", baud=link.baud) if link else None,
+            inputs=inputs[0] if inputs else None,
+            other_inputs=tuple(inputs[1:]),
+            link=_link(link) if link else None,
             tools=tools(made.family.name),
             steps=tuple(steps),
             **facts,

@@ -68,7 +68,7 @@ def are_maps(outputs: Batch) -> bool:
     return all(np.ndim(each) > 2 and np.prod(np.shape(each)[2:]) > 1 for each in values)
 
 
-def figures(outputs: Batch, labels: np.ndarray | None, frames: np.ndarray, meaning: Meaning) -> dict[str, float]:
+def figures(outputs: Batch, labels: np.ndarray | None, frames: Batch, meaning: Meaning) -> dict[str, float]:
     """The figures of a regression or reconstruction (``quant.scores``); none where it needs labels and there are none.
 
     Raises UsageError for labels that are not one number for each number of an output.
@@ -79,10 +79,11 @@ def figures(outputs: Batch, labels: np.ndarray | None, frames: np.ndarray, meani
             return {}
         if labels.size != values.size:
             raise UsageError(f"outputs of shape {values.shape} need as many numbers as labels, not {labels.shape}")
+    frames = next(iter(frames.values())) if isinstance(frames, dict) else frames
     return scores(meaning.task, values, labels, frames, np.array(meaning.scales or 1.0))
 
 
-def predictions(outputs: Batch, labels: np.ndarray | None, frames: np.ndarray, meaning: Meaning) -> dict[str, Any]:
+def predictions(outputs: Batch, labels: np.ndarray | None, frames: Batch, meaning: Meaning) -> dict[str, Any]:
     """What a run says of its outputs.
 
     The ``classes`` of the frames, by name where the model has names; with labels, the ``accuracy`` and the
@@ -91,7 +92,7 @@ def predictions(outputs: Batch, labels: np.ndarray | None, frames: np.ndarray, m
     """
     if meaning.task != "classification":
         said: dict[str, Any] = {"figures": figures(outputs, labels, frames, meaning)}
-        if meaning.task == "reconstruction" and not isinstance(outputs, dict):
+        if meaning.task == "reconstruction" and not isinstance(outputs, dict) and not isinstance(frames, dict):
             said["anomaly_scores"] = anomaly_scores(outputs, frames, np.array(meaning.scales or 1.0)).tolist()
         return said
     if labels is None and are_maps(outputs):

@@ -12,7 +12,7 @@ from hw.boards.targets import Target
 from hw.fabric.devices import Device
 from hw.fabric.family import Family
 from hw.host.errors import BitfabricError
-from hw.host.interface import Interface
+from hw.host.interface import Input, Interface
 from hw.ir.graph import Graph
 from hw.model import Model
 from hw.rtl.design import RtlDesign, generate
@@ -23,7 +23,8 @@ class Implementation:
     """The design that the engines of a build run.
 
     ``interval``: cycles per frame of the design. ``folder``: the build folder. ``netlist``: the netlist in the folder
-    that the build has simulated; None before that. ``products``: hash of every product of the build's steps, by path
+    that the build has simulated; None before that. ``benchmark``: frames of each input that the image can replay; 0:
+    it has no benchmark. ``products``: hash of every product of the build's steps, by path
     in the folder, as far as they are done.
     """
 
@@ -33,6 +34,7 @@ class Implementation:
     folder: Path
     netlist: Path | None = None
     products: Mapping[str, str] = field(default_factory=dict)
+    benchmark: int = 0
 
     @property
     def model(self) -> Model:
@@ -76,7 +78,8 @@ class Implementation:
         """
         if self.target.board is None:
             return None
-        made = image(self.rtl, self.target, self.clock_mhz, int(self.model.sha256[:16], 16), self.interval)
+        number = int(self.model.sha256[:16], 16)
+        made = image(self.rtl, self.target, self.clock_mhz, number, self.interval, self.benchmark)
         self._as_built(made.design, "synthesise")
         return made
 
@@ -94,14 +97,22 @@ class Implementation:
         """The interface of the image, for the driver; None where there is no image."""
         if self.image is None:
             return None
-        (port,) = self.graph.inputs
-        edges = self.graph.output_edges
-        outputs = {each.name: (edges.index(each.edge), each.steps) for each in self.graph.outputs}
-        formats = format_of(self.graph.edges[port.edge]), tuple(format_of(self.graph.edges[edge]) for edge in edges)
-        uart = self.image.board.uart
-        link = (self.image.model, self.image.baud, uart.usb)
-        return Interface(*link, port.shape, port.dtype, port.steps, *formats, outputs, self.model.meaning)
+        graph, edges = self.graph, self.graph.output_edges
+        return Interface(
+            self.image.model,
+            self.image.transport.kind,
+            self.image.transport.settings,
+            tuple(
+                Input(port.name, port.shape, port.dtype, port.steps, format_of(graph.edges[port.edge]))
+                for port in graph.inputs
+            ),
+            tuple(format_of(graph.edges[edge]) for edge in edges),
+            tuple(stream.beats for stream in self.rtl.outputs.values()),
+            {each.name: (edges.index(each.edge), each.steps) for each in graph.outputs},
+            self.model.meaning,
+        )
 
     def key(self) -> list[object]:
         """Everything that the RTL and the image depend on, as JSON-able values."""
-        return [self.model.sha256, repr(self.target), self.point.parity, self.interval, self.point.to_json()]
+        key: list[object] = [self.model.sha256, repr(self.target), self.point.parity, self.interval]
+        return [*key, self.point.to_json(), *([self.benchmark] if self.benchmark else [])]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from flows.facts.checks import Inputs
+from hw.host.errors import UsageError
+from hw.ir.frames import Batch
 from hw.ir.graph import Graph
 from hw.ir.input_values import InputValues, read_frames, too_few
 
@@ -26,14 +28,24 @@ def warn(inputs: Inputs) -> None:
         warnings.warn(inputs.statement, InputWarning, stacklevel=3)
 
 
-def received(graph: Graph, frames: np.ndarray, clip: bool) -> tuple[np.ndarray, Inputs]:
-    """Frames ``(N, *shape)`` for the graph's first input as the model receives them, and what became of their values.
+def received(graph: Graph, frames: Batch, clip: bool) -> tuple[Batch, tuple[Inputs, ...]]:
+    """Frames ``(N, *shape)``, by name for several inputs, as the model receives them, and what became of the values of
+    each input.
 
     ``clip``: values that an input of an integer type cannot have are rounded and clipped, whatever their number. Raises
     UsageError for frames that do not match (see ``hw.ir.input_values``).
     """
-    given, values = read_frames(graph.inputs[0], frames, clip)
-    return given, facts(values)
+    if len(graph.inputs) == 1 and not isinstance(frames, dict):
+        given, values = read_frames(graph.inputs[0], frames, clip)
+        return given, (facts(values),)
+    names = [port.name for port in graph.inputs]
+    if not isinstance(frames, dict) or sorted(frames) != sorted(names):
+        got = ", ".join(frames) if isinstance(frames, dict) else "one array"
+        raise UsageError(f"the model has the inputs {', '.join(names)}; given: {got}")
+    read = {port.name: read_frames(port, np.asarray(frames[port.name]), clip) for port in graph.inputs}
+    if len({len(values) for values, _ in read.values()}) > 1:
+        raise UsageError("the inputs hold different numbers of frames")
+    return {name: values for name, (values, _) in read.items()}, tuple(facts(values) for _, values in read.values())
 
 
 def facts(values: InputValues) -> Inputs:

@@ -45,7 +45,6 @@ from flows.steps.power import CountPower
 from flows.steps.rtl import Rtl
 from flows.steps.simulate import Simulate
 from flows.steps.synthesise import Synthesise
-from hw.boards.image import check_inputs
 from hw.families import spec_of
 from hw.host.errors import BitfabricError
 from hw.host.files import make_folder, using
@@ -79,6 +78,7 @@ def build(
     compare_finn: bool = False,
     power: bool = False,
     parity: bool = False,
+    benchmark_frames: int = 0,
     exit_share: float = 1.0,
     limits: Mapping[str, int] | None = None,
     seeds: Sequence[int] = BuildConfig.seeds,
@@ -109,6 +109,7 @@ def build(
         compare_finn=compare_finn,
         power=power,
         parity=parity,
+        benchmark_frames=benchmark_frames,
         exit_share=exit_share,
         limits=limits or {},
         seeds=tuple(seeds),
@@ -174,8 +175,7 @@ class _Build:
         if isinstance(self.steps.watch, progress.Watch):
             for warning in (*found.fold.warnings, *([unplaced] if unplaced else [])):
                 self.steps.watch.warn(warning)
-        if "synthesise" in wanted and self.plan.target.board is not None:
-            check_inputs([port.name for port in self.model.graph.inputs])
+        self.plan.check_benchmark(found.fold)
         if "place" in wanted:
             self.plan.check_cells(found.fold)
         self.plan.check_clock(found.fold)
@@ -214,8 +214,11 @@ class _Build:
 
     def _implementation(self, estimate: Estimate) -> Implementation:
         """The design for the steps after ``fold``, with the plan's own design point if ``fold`` has just chosen it."""
-        point = self.plan.known_point or DesignPoint.from_json(self.model, self.config.parity, estimate.to_json())
-        return Implementation(self.plan.target, point, estimate.interval, self.folder, products=self.steps.products)
+        config = self.config
+        point = self.plan.known_point or DesignPoint.from_json(self.model, config.parity, estimate.to_json())
+        return Implementation(
+            self.plan.target, point, estimate.interval, self.folder, None, self.steps.products, config.benchmark_frames
+        )
 
     def remove_stale(self, report: BuildReport) -> None:
         """Remove what an earlier build in this folder has left of steps that this one does not have."""

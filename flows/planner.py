@@ -18,6 +18,7 @@ from hw.fabric.resources import Resources
 from hw.folding import choose, finn_json
 from hw.folding.search import Choice, Search
 from hw.host.errors import BitfabricError, ToolError, UsageError
+from hw.host.protocol import BENCHMARK_FRAMES
 from hw.ir.graph import Graph
 from hw.ir.verdicts import branches
 from hw.model import Model
@@ -206,6 +207,26 @@ class Plan:
             return rates.of_image(self.point, self.target, steady.interval, steady.latency), ()
         except BitfabricError as error:
             return None, (f"no image can be made: {error}",)
+
+    def check_benchmark(self, estimate: Estimate) -> None:
+        """Raise UsageError for a benchmark without a board, and BitfabricError where its frames need more block RAM
+        than the design is estimated to leave."""
+        frames, family = self.config.benchmark_frames, self.device.family
+        if not frames:
+            return
+        if self.target.board is None:
+            raise UsageError(
+                f"--benchmark-frames is for the image of a board, and {self.config.target} is a bare device"
+            )
+        have, used = self.device.capacity.bram, estimate.resources.bram
+        if used + rates.benchmark_blocks(self.point, family, frames) <= have:
+            return
+        fits = bisect_right(range(frames), have - used, key=lambda n: rates.benchmark_blocks(self.point, family, n)) - 1
+        remedy = f"give at most {fits}" if fits >= BENCHMARK_FRAMES[0] else "leave it out, or ask for a lower rate"
+        raise BitfabricError(
+            f"--benchmark-frames {frames} needs about {rates.benchmark_blocks(self.point, family, frames)} block RAMs "
+            f"beside the {used} of the design, and {self.device.name} has {have}; {remedy}"
+        )
 
     def check_cells(self, estimate: Estimate) -> None:
         """Raise BitfabricError where the design clearly needs more logic cells than there are: it cannot be placed."""

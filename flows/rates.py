@@ -2,27 +2,28 @@
 
 from flows.design_point import DesignPoint
 from flows.facts.design import HostLink
-from hw.boards.image import format_of
 from hw.boards.link_rate import LinkRate, link_rate
 from hw.boards.targets import Target
+from hw.fabric.family import Family
 from hw.ir.graph import Graph
 
 
 def of_image(design: DesignPoint, target: Target, interval: int, latency: int) -> HostLink | None:
-    """The rates of a design's image; None for a target that is no board, and for a model with several inputs, of which
-    no image can be made.
+    """The rates of a design's image; None for a target that is no board.
 
     ``interval`` and ``latency`` are cycles of the accelerator. Raises BitfabricError where the board cannot have the
     clock.
     """
-    rate = _rate(design.graph, target, design.clock_mhz, interval, latency)
+    rate = _rate(design.hardware, target, design.clock_mhz, interval, latency)
     if rate is None:
         return None
     return HostLink(
         fps=rate.fps,
         core_fps=rate.core_fps,
         clock_mhz=rate.clock_mhz,
-        baud=rate.baud,
+        transport=rate.transport.kind,
+        line=rate.transport.title,
+        baud=rate.transport.baud,
         input_octets=rate.input_octets,
         output_octets=rate.output_octets,
         slots=rate.slots,
@@ -35,9 +36,17 @@ def of_line(graph: Graph, target: Target, clock_mhz: float) -> float | None:
     return None if rate is None else rate.fps
 
 
+def benchmark_blocks(design: DesignPoint, family: Family, frames: int) -> int:
+    """Block RAMs that hold ``frames`` frames of every input for a benchmark, about: few words may be in lookup
+    tables."""
+    hardware = design.hardware
+    streams = [hardware.edges[port.edge] for port in hardware.inputs]
+    return sum(family.blocks(frames * stream.beats, stream.width) for stream in streams)
+
+
 def _rate(graph: Graph, target: Target, clock_mhz: float, interval: int, latency: int) -> LinkRate | None:
-    if target.board is None or len(graph.inputs) != 1:
+    if target.board is None:
         return None
-    entry = format_of(graph.edges[graph.inputs[0].edge])
-    octets = sum(format_of(graph.edges[edge]).octets for edge in graph.output_edges)
-    return link_rate(target, clock_mhz, entry, octets, interval, latency)
+    entries = [graph.edges[port.edge] for port in graph.inputs]
+    results = [graph.edges[edge] for edge in graph.output_edges]
+    return link_rate(target, clock_mhz, entries, results, interval, latency)

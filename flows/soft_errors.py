@@ -35,15 +35,16 @@ def sweep(
     the ``accuracy``, each as mean, minimum and maximum over the trials. Raises UsageError for more flips than bits.
     """
     errors = SoftErrors(accelerator.hardware)
-    frames, inputs = received(accelerator.graph, frames, clip)
-    on_inputs(inputs)
-    right = classes(Emulator(accelerator.hardware).run(frames))
+    given, inputs = received(accelerator.graph, frames, clip)
+    for each in inputs:
+        on_inputs(each)
+    right = classes(Emulator(accelerator.hardware).run(given))
     rows: list[dict[str, Any]] = []
     for i, count in enumerate(counts):
         changed, accuracy = [], []
         for trial in range(trials):
             damaged = errors.random(count, np.random.default_rng((seed, count, trial)))
-            got = classes(Emulator(damaged).run(frames))
+            got = classes(Emulator(damaged).run(given))
             changed.append(float(np.mean(got != right)))
             if labels is not None:
                 accuracy.append(float(np.mean(got == labels)))

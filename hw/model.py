@@ -22,7 +22,7 @@ from hw.finn.execution import execute
 from hw.host.errors import BitfabricError, UsageError
 from hw.host.files import parse_json
 from hw.host.meaning import METADATA, Meaning
-from hw.ir.frames import Batch
+from hw.ir.frames import Batch, count
 from hw.ir.graph import Graph
 from hw.lowering import qonnx
 from hw.lowering.gate.boundary import boundary
@@ -44,8 +44,8 @@ ENTRY_POINTS = "bitfabric.frontends"
 class Executor(Protocol):
     """The reference of a model: it executes the model itself."""
 
-    def run(self, frames: np.ndarray, /) -> Batch:
-        """The model's outputs for frames ``(N, *shape)``; by name where there are several."""
+    def run(self, frames: Batch, /) -> Batch:
+        """The model's outputs for frames ``(N, *shape)``; each by name where there are several."""
 
 
 class Frontend(ABC):
@@ -84,7 +84,7 @@ class Frontend(ABC):
         """What executes the model itself."""
 
     @abstractmethod
-    def compare(self, graph: Graph, frames: np.ndarray) -> Agreement:
+    def compare(self, graph: Graph, frames: Batch) -> Agreement:
         """Compare ``graph`` with the reference on frames ``(N, *shape)``.
 
         ``graph`` is this model's, or the hardware made of it: folded, with width converters and FIFOs. Raises
@@ -121,7 +121,7 @@ class Lowered(Frontend):
     def reference(self) -> Reference:
         return Reference(self.proto, self.wrapper)
 
-    def compare(self, graph: Graph, frames: np.ndarray) -> Agreement:
+    def compare(self, graph: Graph, frames: Batch) -> Agreement:
         return compare_with(graph, self.lowering, self.reference, frames).agreement()
 
     def check_directed(self, graph: Graph) -> Directed | None:
@@ -173,15 +173,16 @@ class Finn(Frontend):
     def reference(self) -> Executor:
         return self
 
-    def run(self, frames: np.ndarray) -> np.ndarray:
-        """FINN's execution for frames ``(N, *shape)``. Raises BitfabricError where FINN is missing."""
+    def run(self, frames: Batch) -> np.ndarray:
+        """FINN's execution for frames ``(N, *shape)``. Raises BitfabricError where FINN is missing, and UsageError for
+        several inputs."""
         return execute(self.proto, frames, self.name)
 
-    def compare(self, graph: Graph, frames: np.ndarray) -> Agreement:
+    def compare(self, graph: Graph, frames: Batch) -> Agreement:
         got = np.asarray(Emulator(graph).run(frames))
         if difference := first_difference(got, self.run(frames)):
             raise BitfabricError(f"the emulator differs from FINN's execution of its graph: {difference}")
-        return Agreement(len(frames), got.size)
+        return Agreement(count(frames), got.size)
 
 
 FRONTENDS: tuple[type[Frontend], ...] = (Finn, Qonnx, Qdq)

@@ -44,6 +44,15 @@ Parity = Annotated[
     bool,
     typer.Option("--parity", help="a parity bit for every constant in block RAM, and a counter of wrong ones"),
 ]
+BenchmarkFrames = Annotated[
+    int,
+    typer.Option(
+        "--benchmark-frames",
+        metavar="N",
+        help="block RAM in the image of a board for N frames, which `bitfabric run --benchmark` replays at full rate, "
+        "with a checksum of all outputs and a counter of cycles; 0: none",
+    ),
+]
 ExitShare = Annotated[
     float,
     typer.Option(

@@ -7,6 +7,7 @@ import typer
 
 from flows.cli.arguments import (
     AsJson,
+    BenchmarkFrames,
     Clip,
     Clock,
     ExitShare,
@@ -37,6 +38,7 @@ def build(
     clock: Clock = None,
     force_clock: ForceClock = False,
     parity: Parity = False,
+    benchmark_frames: BenchmarkFrames = 0,
     exit_share: ExitShare = 1.0,
     max_lut: MaxLut = None,
     max_bram: MaxBram = None,
@@ -77,6 +79,7 @@ def build(
             force_clock=force_clock, stop_after=stop_after, frames=frames, labels=labels, clip=clip,
             rtl_frames=rtl_frames, netlist_frames=netlist_frames, compare_finn=compare_finn, parity=parity, watch=watch,
             input_type=input_type, exit_share=exit_share, limits=limits(max_lut, max_bram, max_dsp), power=power,
+            benchmark_frames=benchmark_frames,
         )  # fmt: skip
     if as_json:
         emit(accelerator.report.to_json())

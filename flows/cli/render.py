@@ -66,7 +66,7 @@ def _rate(fps: float | None) -> str:
 
 def _link(link: HostLink) -> str:
     """The largest rate of the host link (without the delays of a USB adapter), beside the accelerator's."""
-    return f"at most {_rate(link.fps)} at {link.baud:,} baud; the core takes {link.core_fps:,.0f}"
+    return f"at most {_rate(link.fps)} at {link.line}; the core takes {link.core_fps:,.0f}"
 
 
 def _choice(choice: FoldingChoice) -> list[str]:
@@ -185,7 +185,8 @@ def built(accelerator: "Accelerator") -> None:
             console.say(one_line(f"{name}: {check.explanation}"), style="yellow")
         if check.remark:
             console.say(one_line(f"{name}: {check.remark}"))
-    console.print_inputs(report.inputs)
+    for inputs in (report.inputs, *report.other_inputs):
+        console.print_inputs(inputs)
     finn = report.finn
     if isinstance(finn, FinnRefusal):
         console.out.print()

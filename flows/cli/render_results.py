@@ -19,7 +19,8 @@ def ran(result: dict[str, Any], outputs: "Batch") -> None:
     if "accuracy" in result:
         line += f", accuracy {result['accuracy']:.2%}"
     console.say(line)
-    console.print_inputs(Inputs.model_validate(result["inputs"]))
+    for inputs in (result["inputs"], *result.get("other_inputs", ())):
+        console.print_inputs(Inputs.model_validate(inputs))
     if "classes" in result:
         _classes(result)
     if "board" in result:
@@ -40,6 +41,18 @@ def ran(result: dict[str, Any], outputs: "Batch") -> None:
             console.out.print(
                 f"{one_line(name)} {np.array2string(values, threshold=40, edgeitems=4)}".strip(), soft_wrap=True
             )
+
+
+def replayed(facts: dict[str, Any]) -> None:
+    """Print the result of a benchmark inside an image."""
+    console.say(
+        f"board: {console.plural(facts['frames'], 'frame')} of {facts['distinct']} different ones in "
+        f"{console.plural(facts['cycles'], 'cycle')} at {facts['clock_hz'] / 1e6:g} MHz: {facts['fps']:,.0f} frames/s, "
+        "counted by the image"
+    )
+    console.say(f"checksum of all outputs {facts['checksum']:08x}, as the emulator's")
+    if facts["host_link_fps"]:
+        console.say(f"the host link feeds at most {facts['host_link_fps']:,.0f} frames/s")
 
 
 _FIGURES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "error": "error", "auc": "AUC", "accuracy": "accuracy"}

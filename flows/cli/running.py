@@ -14,15 +14,27 @@ from flows.engines import EngineName
 def run(
     folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left")],
     frames: Annotated[
-        Path, typer.Option("--input", "-i", metavar="X.npy", help="frames in the model's own layout, or a table (.csv)")
+        Path,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="X.npy",
+            help="frames in the model's own layout, or a table (.csv); of several inputs in a .npz file",
+        ),
     ],
     engine: Annotated[EngineName, typer.Option(help="what computes")] = "emulator",
     labels: Annotated[
         Path | None, typer.Option(metavar="Y.npy", help="classes of the frames: prints the accuracy")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT.npy", help="file for the outputs")] = None,
-    port: Annotated[str | None, typer.Option(help="serial port of the board (default: look for it)")] = None,
-    baud: Annotated[int | None, typer.Option(help="baud rate of the board's port (default: the image's)")] = None,
+    port: Annotated[str | None, typer.Option(help="port of the board's link (default: look for it)")] = None,
+    baud: Annotated[int | None, typer.Option(help="rate of the board's link (default: the image's)")] = None,
+    benchmark: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="of a board: N frames at full rate inside the image, of those that its block RAM holds"
+        ),
+    ] = None,
     trace: Annotated[
         Path | None, typer.Option(metavar="F.vcd", help="waveform of the RTL, for GTKWave or Surfer (all frames!)")
     ] = None,
@@ -35,21 +47,34 @@ def run(
 
     On hardware: bitfabric program build/ and bitfabric run build/ --input run/x_test.npy --engine board
 
+    Rate and checksum of millions of frames: bitfabric run build/ --input run/x_test.npy --engine board --benchmark
+    10000000
+
     Waveform: bitfabric run build/ --input few.npy --engine rtl --trace build/waves.vcd
     """
     from flows.accelerator import Accelerator
-    from flows.cli.render_results import ran
+    from flows.cli.render_results import ran, replayed
     from flows.facts.checks import Inputs
     from flows.frames import load_labels, predictions, save_frames, timed
     from flows.progress import Progress
-    from hw.host.tables import load_frames
+    from hw.host.tables import load_batch
+    from hw.ir.frames import count
 
     accelerator = Accelerator(folder)
     meaning = accelerator.report.model.meaning
-    x = load_frames(frames, accelerator.graph.inputs[0].shape, meaning.feature_names)
+    x = load_batch(frames, {port.name: port.shape for port in accelerator.graph.inputs}, meaning.feature_names)
     inputs: list[Inputs] = []
     told: dict[str, Any] = {"clip": clip, "on_inputs": inputs.append}
-    y = load_labels(labels, len(x), meaning.task) if labels else None
+    if benchmark is not None:
+        if engine != "board" or trace or labels or out:
+            raise typer.BadParameter("--benchmark goes with --engine board, without --trace, --labels and --out")
+        with Progress() as progress:
+            found = accelerator.benchmark(x, benchmark, port=port, baud=baud, progress=progress, **told)
+        link = accelerator.report.host_link
+        facts = vars(found) | {"fps": found.fps, "host_link_fps": link.fps if link else None}
+        emit(facts) if as_json else replayed(facts)
+        return
+    y = load_labels(labels, count(x), meaning.task) if labels else None
     counters: dict[str, int] = {}
     if engine == "board":
         if trace:
@@ -62,8 +87,10 @@ def run(
         raise typer.BadParameter(f"--port and --baud are for --engine board, not {engine}")
     else:
         outputs, seconds = timed(lambda: accelerator.run(x, engine, trace, **told))
-    result: dict[str, Any] = {"engine": engine, "frames": len(x), "seconds": seconds}
+    result: dict[str, Any] = {"engine": engine, "frames": count(x), "seconds": seconds}
     result["inputs"] = inputs[0].to_json()
+    if len(inputs) > 1:
+        result["other_inputs"] = [each.to_json() for each in inputs[1:]]
     if counters:
         result["board"] = counters
     result |= predictions(outputs, y, x, meaning)

@@ -1,14 +1,12 @@
 """The integer dataflow graph in NumPy."""
 
-import numpy as np
-
 from flows.engines.engine import Engine, RunOptions, Traits
 from flows.implementation import Implementation
 from hw.ir.frames import Batch
 from hw.simulation.emulator import Emulator
 
 
-def _run(made: Implementation, x: np.ndarray, options: RunOptions) -> Batch:
+def _run(made: Implementation, x: Batch, options: RunOptions) -> Batch:
     return Emulator(made.graph).run(x)
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from flows.implementation import Implementation
 from hw.host.errors import BitfabricError
 from hw.ir.frames import Batch
@@ -20,8 +18,8 @@ Progress = Callable[[int, int], None]
 class RunOptions:
     """Options of a run, each for the engines with the corresponding trait.
 
-    ``trace``: file (``.vcd``, ``.fst``) for the waveform. For a board: ``port``, its serial port (None: search for it),
-    ``baud`` (None: that of the image), ``progress``, and ``counters``, which receives the board's counters.
+    ``trace``: file (``.vcd``, ``.fst``) for the waveform. For a board: ``port``, that of its link (None: search for
+    it), ``baud`` (None: that of the image), ``progress``, and ``counters``, which receives the board's counters.
     """
 
     trace: Path | None = None
@@ -50,7 +48,7 @@ def _of_model(name: str, made: Implementation) -> str | None:
     return None if engine == name else f"{name} does not execute {made.model.path}; use --engine {engine}"
 
 
-def _difference(name: str, model: Model, x: np.ndarray) -> str | None:
+def _difference(name: str, model: Model, x: Batch) -> str | None:
     if model.frontend.engine != name:
         return None
     try:
@@ -65,16 +63,16 @@ class Engine:
     """A way to compute a model's outputs.
 
     ``available`` returns the reason why a build cannot be run with the engine, or None if it can. ``run`` computes the
-    model's outputs for frames ``(N, *shape)`` in the model's own layout; it raises BitfabricError where the run fails.
-    ``difference`` returns the first difference from the emulator on at most ``compared_frames`` frames, without a
-    build; it is None for an engine that needs a build.
+    model's outputs for frames ``(N, *shape)`` in the model's own layout, by name for several inputs; it raises
+    BitfabricError where the run fails. ``difference`` returns the first difference from the emulator on at most
+    ``compared_frames`` frames, without a build; it is None for an engine that needs a build.
     """
 
     name: str
     traits: Traits
-    run: Callable[[Implementation, np.ndarray, RunOptions], Batch]
+    run: Callable[[Implementation, Batch, RunOptions], Batch]
     available: Callable[[Implementation], str | None] = lambda made: None
-    difference: Callable[[Model, np.ndarray], str | None] | None = None
+    difference: Callable[[Model, Batch], str | None] | None = None
     compared_frames: int = 256
 
     @classmethod

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from flows.engines.engine import Engine, RunOptions, Traits
 from flows.implementation import Implementation
 from flows.simulation import EdgeBatch, simulate
@@ -17,18 +15,18 @@ from hw.synth import netlist
 def run_netlist(made: Implementation, file: Path, ints: EdgeBatch) -> EdgeBatch:
     """Integers of the output edges, from a simulation of the netlist ``file`` of ``made``.
 
-    An image is simulated as a virtual board and run through its UART by the driver for real boards; a bare accelerator
-    is run through its streams.
+    An image is simulated as a virtual board and run through its host link by the driver for real boards; a bare
+    accelerator is run through its streams.
     """
     graph, image = made.hardware, made.image
     if image is None:
         design = netlist.design(file, made.family, made.rtl.inputs, made.rtl.outputs)
         return simulate(graph, design, ints)[0]
-    ((edge, frames),) = ints.items()
+    entries = [port.edge for port in graph.inputs]
     with VirtualBoard(image, netlist.design(file, made.family)) as line:
-        formats = [format_of(graph.edges[output]) for output in graph.output_edges]
-        driver = Driver(line, format_of(graph.edges[edge]), formats, image.model)
-        return dict(zip(graph.output_edges, driver.run(frames), strict=True))
+        given, results = ([format_of(graph.edges[edge]) for edge in each] for each in (entries, graph.output_edges))
+        driver = Driver(line, given, results, image.model)
+        return dict(zip(graph.output_edges, driver.run(*(ints[edge] for edge in entries)), strict=True))
 
 
 def _available(made: Implementation) -> str | None:
@@ -40,7 +38,7 @@ def _available(made: Implementation) -> str | None:
     return None
 
 
-def _run(made: Implementation, x: np.ndarray, options: RunOptions) -> Batch:
+def _run(made: Implementation, x: Batch, options: RunOptions) -> Batch:
     assert made.netlist is not None
     return made.graph.decode(run_netlist(made, made.netlist, made.graph.encode(x)))
 

@@ -1,7 +1,5 @@
 """The RTL, simulated with Verilator."""
 
-import numpy as np
-
 from flows.engines.engine import Engine, RunOptions, Traits
 from flows.implementation import Implementation
 from flows.simulation import simulate
@@ -14,12 +12,12 @@ from hw.passes.lanes import connected
 from hw.rtl.design import generate
 
 
-def _run(made: Implementation, x: np.ndarray, options: RunOptions) -> Batch:
+def _run(made: Implementation, x: Batch, options: RunOptions) -> Batch:
     outputs, _ = simulate(made.hardware, made.rtl, made.graph.encode(x), options.trace, made.clock_mhz)
     return made.graph.decode(outputs)
 
 
-def _difference(model: Model, x: np.ndarray) -> str | None:
+def _difference(model: Model, x: Batch) -> str | None:
     hardware = connected(model.graph)
     try:
         check_rtl(hardware, ECP5, model.graph.encode(x), generate(hardware, ECP5))

@@ -72,7 +72,8 @@ class Layer(Facts):
 
 class HostLink(Facts):
     """The frame rate of an image, which is the lower of two: ``fps``, what its host link carries, and ``core_fps``,
-    what the accelerator computes at ``clock_mhz``, the clock that the board's PLL makes.
+    what the accelerator computes at ``clock_mhz``, the clock that the board's PLL makes. ``transport`` is the field of
+    the board file that states the link, ``line`` its rate in words; ``baud`` that of a serial port.
 
     ``input_octets`` and ``output_octets`` are mean octets on the line for a frame and its result, with flags, CRC and
     escapes; ``slots`` are frames in flight. Delays of a USB adapter and of the host's software are not included.
@@ -81,7 +82,9 @@ class HostLink(Facts):
     fps: float
     core_fps: float
     clock_mhz: float
-    baud: int
+    transport: str = "uart"
+    line: str = ""
+    baud: int | None
     input_octets: float
     output_octets: float
     slots: int

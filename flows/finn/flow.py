@@ -288,7 +288,8 @@ class _Flow:
             x = random_frames(graph, FRAMES)
         else:
             x, inputs = received(graph, load_array(given)[:FRAMES], clip=False)
-            warn(inputs)
+            for each in inputs:
+                warn(each)
         save_array(self.folder / "input.npy", np.asarray(x, np.float32))
         expected = Emulator(graph).run(x)
         if isinstance(expected, dict):

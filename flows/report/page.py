@@ -164,7 +164,7 @@ def _tiles(report: BuildReport) -> list[tuple[str, str, str]]:
     ]
     if link := report.host_link:
         limits = "; the limit of the image" if link.fps < link.core_fps else ""
-        tiles.insert(1, ("host link", f"{link.fps:,.0f}", f"frames/s at most, at {link.baud:,} baud{limits}"))
+        tiles.insert(1, ("host link", f"{link.fps:,.0f}", f"frames/s at most, at {link.line}{limits}"))
     fmax = report.fmax_mhz
     if fmax.placed:
         tiles.append(("Fmax", f"{fmax.placed:.1f}", f"MHz placed; {report.fps_at_fmax:,.0f} frames/s there"))

@@ -1,38 +1,33 @@
 """The image: the complete design for a board, with clock and reset, the host link, and the accelerator."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from math import gcd
 from typing import Literal
 
 from qonnx.core.datatype import DataType
 
 from hw.boards.targets import Board, Target
+from hw.boards.transports import Transport, transport
 from hw.fabric.devices import Device
 from hw.fabric.pll import Pll
 from hw.fabric.toolchain import Pin
-from hw.host.errors import BitfabricError, UsageError
 from hw.host.packing import Format
-from hw.host.protocol import MAX_SLOTS, MESSAGE_OCTETS
+from hw.host.protocol import MAX_SLOTS, MESSAGE_OCTETS, joined_octets
 from hw.ir.stream import Stream
 from hw.rtl.design import RtlDesign
 from hw.synth.netlist import models
 from hw.synth.pll import instance, solve
 
 SHELL = (
-    "bf_uart_rx", "bf_uart_tx", "bf_deframer", "bf_framer", "bf_frame_in", "bf_frame_out", "bf_link", "bf_power_on",
+    "bf_deframer", "bf_framer", "bf_frame_in", "bf_frame_out", "bf_inputs", "bf_outputs", "bf_reply", "bf_signature",
+    "bf_benchmark", "bf_link", "bf_power_on",
 )  # fmt: skip
+"""The modules of every image."""
 TOP = "image"
 SCOPE = "accelerator"
 """Instance name of the accelerator in the image."""
-BAUDS = (3_000_000, 2_000_000, 1_500_000, 1_000_000, 921_600, 460_800, 230_400, 115_200)
-"""Baud rates that serial adapters support."""
-BAUD_ERROR = 0.015
-"""Maximum relative error of the baud rate that a receiver tolerates."""
-MIN_DIVISOR = 8
-"""Minimum clock cycles per bit that the receiver needs."""
-OCTET_BITS = 10
-"""Bits of an octet on the line, including start and stop bit."""
 FEW, MANY = 2, MAX_SLOTS
 """Possible numbers of frames in flight."""
 
@@ -42,15 +37,15 @@ class Image:
     """A design with its constraints.
 
     Attributes:
-        design: the image. It has no streams: its ports are pins of the board, ``clk_board``, ``uart_rx``, ``uart_tx``
-            and others.
+        design: the image. It has no streams: its ports are pins of the board, ``clk_board``, those of the transport and
+            others.
         accelerator: the accelerator inside.
         board: the board.
         pins: the pin of each port.
         pll: setting of the PLL.
-        baud: baud rate of the host.
-        divisor: clocks per bit of the UART.
+        transport: what carries the octets of the host link.
         model: hash of the model, 64 bits, by which the driver recognises the image.
+        benchmark: frames of each input that it can replay; 0: it has no benchmark.
     """
 
     design: RtlDesign
@@ -58,26 +53,14 @@ class Image:
     board: Board
     pins: tuple[Pin, ...]
     pll: Pll
-    baud: int
-    divisor: int
+    transport: Transport
     model: int
+    benchmark: int = 0
 
     @property
     def clock_mhz(self) -> float:
         """Clock of the accelerator, the output of the PLL."""
         return self.pll.mhz
-
-
-def baud_rate(clock_hz: float, max_baud: int) -> tuple[int, int]:
-    """The fastest baud rate of BAUDS up to ``max_baud``, with a divisor that is within BAUD_ERROR; returns both.
-
-    Raises UsageError where there is none.
-    """
-    for baud in BAUDS:
-        divisor = round(clock_hz / baud)
-        if baud <= max_baud and divisor >= MIN_DIVISOR and abs(clock_hz / divisor / baud - 1) < BAUD_ERROR:
-            return baud, divisor
-    raise UsageError(f"no baud rate up to {max_baud} from a clock of {clock_hz / 1e6:g} MHz; raise --clock")
 
 
 def format_of(stream: Stream) -> Format:
@@ -89,66 +72,79 @@ def format_of(stream: Stream) -> Format:
     return Format(stream.shape, stream.dtype.bitwidth(), kind)
 
 
-def slots(input_format: Format, output_octets: int, divisor: int, interval: int | None) -> int:
+def payload_octets(formats: Sequence[Format]) -> int:
+    """Octets of the payload of a message with a frame of every port."""
+    return joined_octets([each.octets for each in formats])
+
+
+def slots(input_octets: int, output_octets: int, cycles: float, interval: int | None) -> int:
     """Number of frames that may be in flight.
 
     The input buffer holds two. More frames in flight hide the latency of a USB adapter. They are possible where the
     accelerator is faster than the line, and a result takes less time on the line than a frame even if every octet of
-    the result is escaped. ``output_octets``: those of a frame of every output. ``interval``: cycles per frame, None
-    where it is unknown.
+    the result is escaped. ``input_octets``, ``output_octets``: payloads of their messages; ``cycles``: those of an
+    octet on the line; ``interval``: cycles per frame, None where it is unknown.
     """
-    line = (input_format.octets + MESSAGE_OCTETS) * OCTET_BITS * divisor
-    results = 2 * output_octets + MESSAGE_OCTETS <= input_format.octets + MESSAGE_OCTETS
+    line = (input_octets + MESSAGE_OCTETS) * cycles
+    results = 2 * output_octets + MESSAGE_OCTETS <= input_octets + MESSAGE_OCTETS
     return MANY if interval is not None and interval <= line and results else FEW
 
 
-def check_inputs(names: Collection[str]) -> None:
-    """Raise BitfabricError for names of inputs that a board's host link cannot carry."""
-    if len(names) != 1:
-        raise BitfabricError(
-            f"the model has {len(names)} inputs ({', '.join(names)}), and the host link of a board carries one "
-            "input; end with --stop-after simulate, or build for the board's device"
-        )
+def receive_step(entries: Sequence[Stream], step: int) -> int:
+    """Bits of a received octet that the buffers of all inputs take in a cycle, at most ``step``."""
+    return min(gcd(entry.width, step) for entry in entries)
 
 
 def image(
-    accelerator: RtlDesign, target: Target, clock_mhz: float, model_hash: int, interval: int | None = None
+    accelerator: RtlDesign,
+    target: Target,
+    clock_mhz: float,
+    model_hash: int,
+    interval: int | None = None,
+    benchmark: int = 0,
 ) -> Image:
-    """The image of an accelerator with one input stream, at the fastest clock up to ``clock_mhz``.
+    """The image of an accelerator, at the fastest clock up to ``clock_mhz``.
 
     ``target`` must be a board. ``model_hash`` has 64 bits; the driver recognises the image by it. ``interval``: cycles
-    per frame of the accelerator, where it is known. Raises BitfabricError where the design has more inputs, and
-    UsageError where the PLL cannot make ``clock_mhz`` from the clock of the board.
+    per frame of the accelerator, where it is known. ``benchmark``: frames of each input that the image can replay at
+    full rate, 0 or within ``hw.host.protocol.BENCHMARK_FRAMES``. Raises UsageError where the PLL cannot make
+    ``clock_mhz`` from the clock of the board, and where the clock is too slow for the board's link.
     """
-    check_inputs(accelerator.inputs)
     if not 0 <= model_hash < 1 << 64:
         raise ValueError("a model hash has 64 bits")
     board, family = target.board, target.device.family
     if board is None:
         raise ValueError(f"{target.name} is no board")
     pll = solve(board.clock.mhz, clock_mhz, target.device)
-    baud, divisor = baud_rate(pll.mhz * 1e6, board.uart.max_baud)
-    (entry,), results = accelerator.inputs.values(), list(accelerator.outputs.values())
-    octets = sum(format_of(result).octets for result in results)
+    link = transport(board, pll.mhz * 1e6)
+    entries, results = list(accelerator.inputs.values()), list(accelerator.outputs.values())
+    in_octets, out_octets = (payload_octets(list(map(format_of, each))) for each in (entries, results))
     parameters: dict[str, int | str] = {
-        "DIVISOR": divisor,
-        "IN_WIDTH": entry.width,
-        "IN_BEATS": entry.beats,
+        "RX_STEP": receive_step(entries, link.step),
+        "TX_STEP": link.step,
+        "INS": len(entries),
+        "IN_WIDTH": _words([entry.width for entry in entries]),
+        "IN_BEATS": _words([entry.beats for entry in entries]),
+        "IN_BITS": sum(entry.width for entry in entries),
         "OUTS": len(results),
         "OUT_WIDTH": _words([result.width for result in results]),
         "OUT_BEATS": _words([result.beats for result in results]),
+        "OUT_STEP": _words([gcd(result.width, link.step) for result in results]),
         "OUT_BITS": sum(result.width for result in results),
         "MODEL": f"64'h{model_hash:016x}",
         "CLOCK_HZ": round(pll.mhz * 1e6),
-        "SLOTS": slots(format_of(entry), octets, divisor, interval),
+        "SLOTS": slots(in_octets, out_octets, link.receive_cycles, interval),
         "PARITY": int(accelerator.parity),
+        "BENCHMARK": benchmark,
     }
     shell = files("hw.boards").joinpath("shell")
-    sources = {f"{name}.sv": shell.joinpath(f"{name}.sv").read_text() for name in SHELL}
+    sources = {f"{name}.sv": shell.joinpath(f"{name}.sv").read_text() for name in (*link.modules, *SHELL)}
     model = f"{family.name}_pll.sv"
     sources |= {model: models(family)[model]} | accelerator.files
-    sources[f"{TOP}.sv"] = _top(accelerator, target.device, board, pll, parameters)
-    return Image(RtlDesign(TOP, {}, {}, sources), accelerator, board, _pins(board), pll, baud, divisor, model_hash)
+    sources[f"{TOP}.sv"] = _top(accelerator, target.device, board, pll, link, parameters)
+    return Image(
+        RtlDesign(TOP, {}, {}, sources), accelerator, board, _pins(board, link), pll, link, model_hash, benchmark
+    )
 
 
 def _words(numbers: list[int]) -> str:
@@ -156,15 +152,23 @@ def _words(numbers: list[int]) -> str:
     return "{" + ", ".join(f"32'd{number}" for number in reversed(numbers)) + "}"
 
 
-def _top(accelerator: RtlDesign, device: Device, board: Board, pll: Pll, parameters: Mapping[str, int | str]) -> str:
-    ((s, entry),) = accelerator.inputs.items()
-    results, place = accelerator.outputs, 0
-    connected: list[str] = []
-    for index, (m, result) in enumerate(results.items()):
-        connected += [f".{m}_valid(m_valid[{index}])", f".{m}_ready(m_ready[{index}])"]
-        connected.append(f".{m}_data (m_data[{place + result.width - 1}:{place}])")
-        place += result.width
-    ports = ["input  wire logic clk_board", "input  wire logic uart_rx", "output      logic uart_tx"]
+def _connected(streams: Mapping[str, Stream], letter: str) -> tuple[list[str], int]:
+    """The connections of streams to the vectors of all of them, ``letter`` for the link's, and the bits of their
+    beats."""
+    connected, place = [], 0
+    for index, (name, stream) in enumerate(streams.items()):
+        connected += [f".{name}_valid({letter}_valid[{index}])", f".{name}_ready({letter}_ready[{index}])"]
+        connected.append(f".{name}_data ({letter}_data[{place + stream.width - 1}:{place}])")
+        place += stream.width
+    return connected, place
+
+
+def _top(
+    accelerator: RtlDesign, device: Device, board: Board, pll: Pll, link: Transport, parameters: Mapping[str, int | str]
+) -> str:
+    ins, in_bits = _connected(accelerator.inputs, "s")
+    outs, out_bits = _connected(accelerator.outputs, "m")
+    ports = ["input  wire logic clk_board", *(declaration for declaration, _ in link.ports)]
     if board.reset:
         ports.append("input  wire logic reset")
     if board.leds:
@@ -177,7 +181,7 @@ def _top(accelerator: RtlDesign, device: Device, board: Board, pll: Pll, paramet
         tail += f"  assign led = {dark}{len(board.leds)}'({{faulty, busy, !rst}});\n"
     parity_error = ",\n      .parity_error" if accelerator.parity else ""
     tail += "" if accelerator.parity else "  assign parity_error = 1'b0;\n"
-    outputs = ",\n      ".join(connected)
+    streams = ",\n      ".join(ins + outs)
     settings = ",\n".join(f"      .{key}({value})" for key, value in parameters.items())
     listed = ",\n    ".join(ports)
     return f"""\
@@ -196,18 +200,26 @@ module {TOP} (
       .rst
   );
 
-  logic s_valid, s_ready;
-  logic [{entry.width - 1}:0] s_data;
-  logic [{len(results) - 1}:0] m_valid, m_ready;
-  logic [{place - 1}:0] m_data;
+  logic rx_valid, rx_ready, rx_error, tx_valid, tx_ready;
+  logic [7:0] rx_data, tx_data;
+{link.body}
+  logic [{len(accelerator.inputs) - 1}:0] s_valid, s_ready;
+  logic [{in_bits - 1}:0] s_data;
+  logic [{len(accelerator.outputs) - 1}:0] m_valid, m_ready;
+  logic [{out_bits - 1}:0] m_data;
   logic parity_error, busy, faulty;
   bf_link #(
 {settings}
   ) host (
       .clk,
       .rst,
-      .rx(uart_rx),
-      .tx(uart_tx),
+      .rx_valid,
+      .rx_ready,
+      .rx_data,
+      .rx_error,
+      .tx_valid,
+      .tx_ready,
+      .tx_data,
       .s_valid,
       .s_ready,
       .s_data,
@@ -221,22 +233,15 @@ module {TOP} (
   {accelerator.top} {SCOPE} (
       .clk,
       .rst,
-      .{s}_valid(s_valid),
-      .{s}_ready(s_ready),
-      .{s}_data (s_data),
-      {outputs}{parity_error}
+      {streams}{parity_error}
   );
 {tail}endmodule
 """
 
 
-def _pins(board: Board) -> tuple[Pin, ...]:
+def _pins(board: Board, link: Transport) -> tuple[Pin, ...]:
     """The pin of each port of the image."""
-    found = [
-        Pin("clk_board", board.clock.pin, board.io, mhz=board.clock.mhz),
-        Pin("uart_rx", board.uart.rx, board.io, "up"),
-        Pin("uart_tx", board.uart.tx, board.io),
-    ]
+    found = [Pin("clk_board", board.clock.pin, board.io, mhz=board.clock.mhz), *(pin for _, pin in link.ports)]
     if board.reset:
         found.append(Pin("reset", board.reset.pin, board.reset.io or board.io, board.reset.pull))
     found += [Pin(f"led[{i}]", pin, board.io) for i, pin in enumerate(board.leds)]

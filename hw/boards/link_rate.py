@@ -1,11 +1,13 @@
 """The frame rate that the host link of an image carries, before the image is made."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hw.boards.image import OCTET_BITS, baud_rate, slots
+from hw.boards.image import format_of, payload_octets, slots
 from hw.boards.targets import Target
-from hw.host.packing import Format
+from hw.boards.transports import Transport, transport
 from hw.host.protocol import line_octets
+from hw.ir.stream import Stream
 from hw.synth.pll import solve
 
 
@@ -14,18 +16,16 @@ class LinkRate:
     """The limits of an image's frame rate.
 
     Attributes:
-        baud: the baud rate of the host.
-        divisor: clocks per bit of the image's UART.
+        transport: what carries the octets.
         clock_mhz: the clock that the PLL makes, at most the requested one.
-        input_octets: mean octets on the line of a message with an input frame, with flags, CRC and escapes.
-        output_octets: the same for a message with an output frame.
+        input_octets: mean octets on the line of a message with a frame of every input, with flags, CRC and escapes.
+        output_octets: the same for a message with a frame of every output.
         slots: frames in flight.
         interval: cycles per frame of the accelerator in the steady state.
         latency: cycles from a frame's first beat to its last result.
     """
 
-    baud: int
-    divisor: int
+    transport: Transport
     clock_mhz: float
     input_octets: float
     output_octets: float
@@ -35,13 +35,13 @@ class LinkRate:
 
     @property
     def input_cycles(self) -> float:
-        """Clock cycles of an input frame on the line."""
-        return OCTET_BITS * self.clock_mhz * 1e6 / self.baud * self.input_octets
+        """Clock cycles of a message with input frames on the line."""
+        return self.transport.receive_cycles * self.input_octets
 
     @property
     def output_cycles(self) -> float:
-        """Clock cycles of an output frame on the line; the transmitter takes each octet in one more cycle."""
-        return (OCTET_BITS * self.divisor + 1) * self.output_octets
+        """Clock cycles of a message with output frames on the line."""
+        return self.transport.send_cycles * self.output_octets
 
     @property
     def cycles(self) -> float:
@@ -65,24 +65,29 @@ class LinkRate:
 
 
 def link_rate(
-    target: Target, clock_mhz: float, input_format: Format, output_octets: int, interval: int, latency: int
+    target: Target,
+    clock_mhz: float,
+    entries: Sequence[Stream],
+    results: Sequence[Stream],
+    interval: int,
+    latency: int,
 ) -> LinkRate:
-    """The limits of the image for ``target``, which must be a board, with these frames on its link. A result has
-    ``output_octets``, those of a frame of every output.
+    """The limits of the image for ``target``, which must be a board, with frames of these inputs and outputs.
 
-    Raises UsageError where the PLL cannot make ``clock_mhz`` from the clock of the board.
+    Raises UsageError where the PLL cannot make ``clock_mhz`` from the clock of the board, and where the clock is too
+    slow for the board's link.
     """
     if target.board is None:
         raise ValueError(f"{target.name} is no board")
     mhz = solve(target.board.clock.mhz, clock_mhz, target.device).mhz
-    baud, divisor = baud_rate(mhz * 1e6, target.board.uart.max_baud)
+    link = transport(target.board, mhz * 1e6)
+    in_octets, out_octets = (payload_octets(list(map(format_of, each))) for each in (entries, results))
     return LinkRate(
-        baud,
-        divisor,
+        link,
         mhz,
-        line_octets(input_format.octets),
-        line_octets(output_octets),
-        slots(input_format, output_octets, divisor, interval),
+        line_octets(in_octets),
+        line_octets(out_octets),
+        slots(in_octets, out_octets, link.receive_cycles, interval),
         interval,
         latency,
     )

@@ -28,7 +28,8 @@ MAX_FILE = 1 << 16
 """Most octets of a board file."""
 _SIGNALS = """
     accelerator busy clk clk_board faulty host image led locked logic m_data m_ready m_valid parity_error pll pll_unused
-    reset reset_logic rst s_data s_ready s_valid uart_rx uart_tx
+    receiver reset reset_logic rst rx_data rx_error rx_ready rx_valid s_data s_ready s_valid transmitter tx_data
+    tx_ready tx_valid uart_rx uart_tx
 """
 RESERVED = frozenset(_SIGNALS.split())
 """Names that the image uses itself (``hw.boards.image``)."""

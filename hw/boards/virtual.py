@@ -44,7 +44,7 @@ class VirtualBoard:
         self.clocks = 0
         self._received = bytearray()
         self._to_send = b""
-        period = image.clock_mhz * 1e6 / image.baud / skew
+        period = image.clock_mhz * 1e6 / (image.transport.baud or 1) / skew
         simulator = executable(design or image.design, harness, ports, ("-O0",) if design else ("-O1",)) / "sim"
         self._process = Process([simulator, repr(period)], stdin=PIPE, stdout=PIPE, cwd=simulator.parent)
 

@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 
 from hw.finn.dialect import general
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
+from hw.ir.frames import Batch
 
 
 def require_finn() -> None:
@@ -68,11 +69,13 @@ def mapping_error(path: Path | str, reason: str) -> BitfabricError:
     return BitfabricError(f"FINN cannot map {path}: {reason.rstrip('. ')}; use the open back end for it")
 
 
-def execute(model: onnx.ModelProto, frames: np.ndarray, name: Path | str = "the graph") -> np.ndarray:
+def execute(model: onnx.ModelProto, frames: Batch, name: Path | str = "the graph") -> np.ndarray:
     """FINN's Python execution of a graph in its dialect for frames ``(N, *shape)``, one after the other.
 
     ``name`` names the graph in errors. Raises BitfabricError where FINN is missing, or cannot execute the graph.
     """
+    if isinstance(frames, dict):
+        raise UsageError(f"FINN's Python execution takes one input; {name} has {len(frames)}")
     require_finn()
     from qonnx.core.modelwrapper import ModelWrapper
 

@@ -3,7 +3,10 @@
 A header is not trusted: before anything is allocated, what it claims is compared with the size of the file.
 """
 
+import zipfile
+import zlib
 from collections.abc import Mapping
+from io import BytesIO
 from math import prod
 from os import fstat
 from pathlib import Path
@@ -39,6 +42,28 @@ def load_array(path: Path) -> np.ndarray:
         except ValueError as error:
             raise _damaged(path, error) from None
         return np.ascontiguousarray(array, dtype.newbyteorder("="))
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of numbers in a ``.npz`` file, by name. Raises UsageError as ``load_array`` does."""
+    found = {}
+    with opened(path, "give fewer frames, or check the disk") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = {each.filename.removesuffix(".npy"): archive.read(each) for each in archive.infolist()}
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+            raise UsageError(f"{path} is not a whole .npz file ({error}); save it with numpy.savez") from None
+    for name, octets in members.items():
+        content = BytesIO(octets)
+        shape, fortran, dtype = _header(content, path)
+        size, left = prod(shape) * dtype.itemsize, len(octets) - content.tell()
+        if size > left:
+            said = f"array {name} claims {size:,} bytes, and {left:,} follow"
+            raise UsageError(f"{path} is not a whole .npz file ({said}); save it with numpy.savez")
+        flat = np.frombuffer(octets, dtype, prod(shape), content.tell())
+        array = flat.reshape(shape, order="F" if fortran else "C")
+        found[name] = np.ascontiguousarray(array, dtype.newbyteorder("="))
+    return found
 
 
 def _header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.dtype]:

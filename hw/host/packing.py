@@ -21,9 +21,14 @@ class Format:
     kind: Literal["unsigned", "signed", "bipolar"]
 
     @property
+    def element_bits(self) -> int:
+        """The number of bits of all elements of a frame."""
+        return prod(self.shape) * self.bits
+
+    @property
     def octets(self) -> int:
         """The number of octets of one frame."""
-        return -(-prod(self.shape) * self.bits // 8)
+        return -(-self.element_bits // 8)
 
     @property
     def range(self) -> tuple[int, int]:
@@ -38,6 +43,14 @@ class Format:
 
         Raises UsageError for another shape, and for numbers out of range.
         """
+        rows = np.packbits(self.bit_planes(frames), axis=1, bitorder="little")
+        return [row.tobytes() for row in rows]
+
+    def bit_planes(self, frames: np.ndarray) -> np.ndarray:
+        """The bits of frames ``(N, *shape)``, ``(N, element_bits)``: elements in order, the low bit of each first.
+
+        Raises UsageError for another shape, and for numbers out of range.
+        """
         if frames.shape[1:] != self.shape:
             raise UsageError(f"frames of shape {frames.shape[1:]} where the model takes {self.shape}")
         low, high = self.range
@@ -46,13 +59,12 @@ class Format:
             raise UsageError(f"frames with numbers that are no integers from {low} to {high}")
         codes = (whole > 0).astype(np.int64) if self.kind == "bipolar" else whole
         planes = (codes.reshape(len(frames), -1, 1) >> np.arange(self.bits)) & 1
-        rows = np.packbits(planes.astype(np.uint8).reshape(len(frames), -1), axis=1, bitorder="little")
-        return [row.tobytes() for row in rows]
+        return planes.astype(np.uint8).reshape(len(frames), -1)
 
     def unpack(self, payloads: list[bytes]) -> np.ndarray:
         """Unpack octets to integer frames ``(N, *shape)``, in the smallest integer type that holds their range."""
         data = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), self.octets)
-        flat = np.unpackbits(data, axis=1, count=prod(self.shape) * self.bits, bitorder="little")
+        flat = np.unpackbits(data, axis=1, count=self.element_bits, bitorder="little")
         codes = flat.reshape(-1, self.bits).astype(np.int64) @ (1 << np.arange(self.bits, dtype=np.int64))
         if self.kind == "bipolar":
             codes = 2 * codes - 1

@@ -7,12 +7,27 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from .errors import BitfabricError
-from .protocol import FRAME, MAX_SLOTS, REPLY, STATUS, VERSION, Decoder, Message, Status, encode
+from .protocol import (
+    FRAME,
+    MAX_SLOTS,
+    REPLAY,
+    REPLAYING,
+    REPLY,
+    STATUS,
+    VERSION,
+    Decoder,
+    Message,
+    ReplayState,
+    Status,
+    encode,
+)
 
 SLOWEST_LINE = 11_520
 """Octets per second of the slowest line, 115,200 baud."""
 _LEAST = 9
 """Octets of a message without payload, including its flags."""
+_NEWER = 64
+"""Octets that a status of a later version may have more."""
 _CHUNK = 1024
 """Octets of a write. The time limit of a port's writes is that of a chunk, so it does not depend on the frame."""
 
@@ -50,7 +65,7 @@ class Session:
         self.retries = retries
         self.resent = 0
         self._clock: Callable[[], float] = getattr(transport, "clock", time.monotonic)
-        self._decoder = Decoder(Status.OCTETS)
+        self._decoder = Decoder(Status.OCTETS + _NEWER)
         # Start at random, so that a late reply to an earlier session does not match.
         self._tag = int.from_bytes(os.urandom(2), "little")
         self._short = 0
@@ -67,7 +82,7 @@ class Session:
         """
         for _ in range(self.retries + 1):
             # Results of an earlier session may come first.
-            status = self._ask(MAX_SLOTS * (_LEAST + out_octets))
+            status = self._status(MAX_SLOTS * (_LEAST + out_octets))
             if status.model != model:
                 raise BitfabricError(
                     f"the board holds another image (model {status.model:016x}, not {model:016x}); program it again"
@@ -77,26 +92,64 @@ class Session:
             if not status.pending:
                 return status
             self._receive(self._read(1 << 16))
+        if status.pending == REPLAYING:
+            raise BitfabricError("the image is still at an earlier benchmark; wait for its end, or reset the board")
         raise BitfabricError("the image does not finish its frames; reset the board")
 
     def status(self) -> Status:
         """Read the image's status. Raises BitfabricError if nothing answers."""
-        return self._ask(0)
+        return self._status(0)
 
-    def _ask(self, before: int) -> Status:
-        """The image's status; results of ``before`` octets may come before it."""
-        self._decoder.max_payload = max(self._decoder.max_payload, Status.OCTETS)
+    def start_replay(self, count: int) -> None:
+        """Ask for a replay of ``count`` frames. ``replay_state`` says whether it was started."""
+        self._write(Message(REPLAY, self._next_tag(), count.to_bytes(4, "little")))
+
+    def replay_state(self, words: int) -> ReplayState:
+        """The state of the image's benchmark, which has ``words`` signatures. Raises BitfabricError if nothing
+        answers."""
+        octets = ReplayState.octets(words)
+        return ReplayState.parse(self._ask(REPLAY, bytes(4), octets, octets + _LEAST))
+
+    def now(self) -> float:
+        """The transport's time in seconds."""
+        return self._clock()
+
+    def pause(self) -> None:
+        """Let ``timeout`` seconds of the transport's time pass; what arrives is dropped."""
+        end = self._clock() + self.timeout
+        while self._read(1 << 12) and self._clock() < end:
+            pass
+
+    def _status(self, before: int) -> Status:
+        """The image's status. Raises BitfabricError for another version of the protocol."""
+        payload = self._ask(STATUS, b"", Status.OCTETS, before)
+        version = payload[0] if payload else 0
+        if version > VERSION:
+            raise BitfabricError(
+                f"the image speaks version {version} of the link, this driver {VERSION}; use the driver of its build"
+            )
+        if version != VERSION or len(payload) != Status.OCTETS:
+            raise BitfabricError(f"the image speaks version {version} of the link, not {VERSION}; build again")
+        return Status.parse(payload)
+
+    def _ask(self, kind: int, payload: bytes, octets: int, before: int) -> bytes:
+        """The payload, of ``octets``, of the reply to a request; results of ``before`` octets may come before it.
+
+        A status may have another length.
+        """
+        self._decoder.max_payload = max(self._decoder.max_payload, octets + _NEWER)
         heard = False
         for _ in range(self.retries + 1):
             tag = self._next_tag()
-            self._write(Message(STATUS, tag))
-            end = self._clock() + self._span(before + 2 * _LEAST + Status.OCTETS)
+            self._write(Message(kind, tag, payload))
+            end = self._clock() + self._span(before + 2 * _LEAST + len(payload) + octets)
             # Read only as much as a reply has: a longer read would wait for its timeout.
-            while (messages := self._receive(self._read(self._rest(Status.OCTETS)))) is not None:
+            while (messages := self._receive(self._read(self._rest(octets)))) is not None:
                 heard = True
                 for message in messages:
-                    if message.type == STATUS | REPLY and message.tag == tag:
-                        return self._status(message.payload)
+                    right = kind == STATUS or len(message.payload) == octets
+                    if message.type == kind | REPLY and message.tag == tag and right:
+                        return message.payload
                 if self._clock() >= end:
                     break
         if heard:
@@ -112,13 +165,14 @@ class Session:
         out_octets: int,
         slots: int = 1,
         progress: Callable[[int, int], None] | None = None,
+        valid: Callable[[bytes], bool] = lambda payload: True,
     ) -> list[bytes]:
         """The output frames (``out_octets`` each) of the input ``frames``; up to ``slots`` frames are in flight.
 
-        ``progress`` is called with the number of results so far and of all frames. Raises BitfabricError if the board
-        stops answering: no result arrives for ``limit`` seconds.
+        A result of which ``valid`` is False is none. ``progress`` is called with the number of results so far and
+        of all frames. Raises BitfabricError if the board stops answering: no result arrives for ``limit`` seconds.
         """
-        self._decoder.max_payload = max(out_octets, Status.OCTETS)
+        self._decoder.max_payload = max(out_octets, Status.OCTETS + _NEWER)
         span = self._span(min(slots, len(frames)) * (2 * _LEAST + max(map(len, frames), default=0) + out_octets))
         results: dict[int, bytes] = {}
         waiting: dict[int, int] = {}  # tag to index
@@ -133,7 +187,8 @@ class Session:
             messages = self._receive(self._read(self._rest(out_octets)))
             before = len(results)
             for message in messages or ():
-                if message.type == FRAME | REPLY and message.tag in waiting and len(message.payload) == out_octets:
+                right = len(message.payload) == out_octets and valid(message.payload)
+                if message.type == FRAME | REPLY and message.tag in waiting and right:
                     results[waiting.pop(message.tag)] = message.payload
                     if progress:
                         progress(len(results), len(frames))
@@ -152,14 +207,6 @@ class Session:
                     self._write(Message(FRAME, tag, frames[index]))
                 end = self._clock() + span
         return [results[index] for index in range(len(frames))]
-
-    @staticmethod
-    def _status(payload: bytes) -> Status:
-        """Parse the payload of a status reply. Raises BitfabricError for another version of the protocol."""
-        if payload[:1] != bytes([VERSION]) or len(payload) != Status.OCTETS:
-            version = payload[0] if payload else "none"
-            raise BitfabricError(f"the image speaks version {version} of the link, not {VERSION}; build again")
-        return Status.parse(payload)
 
     def _span(self, octets: int) -> float:
         """Seconds that an attempt may take while octets arrive. On the line every octet may be escaped."""

@@ -1,13 +1,13 @@
 """Frames of features from a table: a CSV file with a sample a row."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from .arrays import load_array
+from .arrays import load_array, load_arrays
 from .errors import UsageError
 from .files import read_text
 
@@ -66,6 +66,21 @@ def load_frames(path: Path, shape: tuple[int, ...] | None, names: Sequence[str] 
     if (frames == np.rint(frames)).all() and np.abs(frames).max() < 2**53:
         frames = frames.astype(np.int64)
     return frames if shape is None else frames.reshape(-1, *shape)
+
+
+def load_batch(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], names: Sequence[str] = ()
+) -> np.ndarray | dict[str, np.ndarray]:
+    """Frames of a model with inputs of these ``shapes``: as ``load_frames``, or of several inputs by name from a
+    ``.npz`` file with an array for each. Raises UsageError for another kind of file."""
+    if len(shapes) == 1:
+        return load_frames(path, next(iter(shapes.values())), names)
+    if path.suffix.lower() != ".npz":
+        inputs = ", ".join(shapes)
+        raise UsageError(
+            f"{path}: the model has the inputs {inputs}; give a .npz file with an array for each (numpy.savez)"
+        )
+    return load_arrays(path)
 
 
 def _is_number(text: str) -> bool:

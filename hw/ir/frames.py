@@ -11,6 +11,16 @@ Batch = np.ndarray | dict[str, np.ndarray]
 """Frames of a model, ``(N, *shape)``; by name where the model has several inputs or outputs."""
 
 
+def count(batch: Batch) -> int:
+    """The number of frames."""
+    return len(next(iter(batch.values())) if isinstance(batch, dict) else batch)
+
+
+def chosen(batch: Batch, which: slice) -> Batch:
+    """Some of the frames."""
+    return {name: each[which] for name, each in batch.items()} if isinstance(batch, dict) else batch[which]
+
+
 def finite(frames: np.ndarray, what: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     """A user's frames ``(N, *shape)``, whose values may still be out of the range of ``dtype``.
 

@@ -9,7 +9,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 
 from hw.host.errors import UsageError
 from hw.ir.frames import Batch, checked
-from hw.ir.graph import Graph
+from hw.ir.graph import Graph, Port
 from hw.lowering.gate.boundary import boundary
 from hw.lowering.lower import LoweredModel, lower_model
 from hw.lowering.qonnx import integer_dtype, is_linear, load, prepare, read
@@ -119,10 +119,15 @@ class Reference:
             return self.execute(self.batched(count), frames, names)
 
 
-def random_frames(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
-    """Random frames for the graph's only input: standard normal floats, or uniform integers of an integer type."""
-    port = graph.inputs[0]
+def random_frames(graph: Graph, count: int, seed: int = 0) -> Batch:
+    """Random frames, by name where the graph has several inputs: standard normal floats, or uniform integers of an
+    integer type."""
     rng = np.random.default_rng(seed)
+    found = {port.name: _random(graph, port, count, rng) for port in graph.inputs}
+    return found if len(found) > 1 else next(iter(found.values()))
+
+
+def _random(graph: Graph, port: Port, count: int, rng: np.random.Generator) -> np.ndarray:
     if port.dtype.startswith("float"):
         return rng.normal(size=(count, *port.shape)).astype(port.dtype)
     dtype = graph.edges[port.edge].dtype

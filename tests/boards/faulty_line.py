@@ -41,7 +41,7 @@ class ImageModel:
         self.now += len(data) / OCTETS_PER_SECOND
         for message in self._decoder.feed(data):
             if message.type == STATUS and not message.payload:
-                fields = (VERSION, self.slots, MODEL, self.in_octets, self.out_octets, 75_000_000, 0)
+                fields = (VERSION, self.slots, MODEL, self.in_octets, self.out_octets, 75_000_000, 0, 1, 1, 0)
                 status = Status(*fields, self._frames, 1, 0, self._decoder.dropped, 0, 0)
                 self._line += encode(Message(STATUS | REPLY, message.tag, status.to_bytes()))
             elif message.type == FRAME and len(message.payload) == self.in_octets:

@@ -19,7 +19,7 @@ from hw.host.driver import Driver
 from hw.host.errors import BitfabricError
 from hw.ir.stream import Stream
 from hw.kernels.width_converter.kernel import WidthConverter
-from hw.rtl.design import RtlDesign, generate
+from hw.rtl.design import generate
 from hw.synth import netlist, nextpnr, tool, yosys
 from hw.synth.pll import solve
 from tests.kernels.kernel_bench import alone, random_frames
@@ -79,7 +79,7 @@ def test_the_placed_image_computes_what_the_accelerator_computes(built: Built) -
     below = synthesis.netlist if built.family == GOWIN else placement.netlist
     with VirtualBoard(design, netlist.design(below, built.family)) as board:
         entry, result = format_of(design.accelerator.inputs["s"]), format_of(design.accelerator.outputs["m"])
-        link = Driver(board, entry, [result], MODEL, timeout=0.001)
+        link = Driver(board, [entry], [result], MODEL, timeout=0.001)
         np.testing.assert_array_equal(link.run(frames)[0], frames)
         status = link.status()
     hertz = round(design.clock_mhz * 1e6)
@@ -134,8 +134,3 @@ def test_usual_clocks_have_the_usual_dividers() -> None:
         pll = solve(board_mhz, mhz, find_device(name))
         assert (pll.reference, pll.feedback, pll.output) == dividers
 
-
-def test_an_accelerator_that_the_link_cannot_carry_is_refused() -> None:
-    stream = Stream((4,), DataType["INT4"])
-    with pytest.raises(BitfabricError, match=r"2 inputs \(s0, s1\).* carries one input"):
-        image(RtlDesign("a", {"s0": stream, "s1": stream}, {"m": stream}, {}), find_target("ulx3s-25f"), 75, MODEL)

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
-from hw.boards.image import baud_rate, format_of, image, slots
+from hw.boards.image import format_of, image, slots
 from hw.boards.pty_board import PtyBoard
 from hw.boards.targets import find_target
+from hw.boards.transports import baud_rate
 from hw.boards.virtual import VirtualBoard
 from hw.host import driver
 from hw.host.errors import BitfabricError
@@ -85,8 +86,8 @@ def test_frames_of_any_width_come_back_through_the_image(shape: tuple[int, int, 
     frames = random_frames(stream, 20, np.random.default_rng(0))
     calls: list[tuple[int, int]] = []
     with VirtualBoard(design) as board:
-        link = driver.Driver(board, form, (form,), MODEL, timeout=0.001)
-        np.testing.assert_array_equal(link.run(frames, lambda *done: calls.append(done))[0], frames)
+        link = driver.Driver(board, (form,), (form,), MODEL, timeout=0.001)
+        np.testing.assert_array_equal(link.run(frames, progress=lambda *done: calls.append(done))[0], frames)
         status = link.status()
     assert calls == [(i + 1, 20) for i in range(20)]
     assert (status.frames, status.errors, status.pending) == (20, 0, 0)
@@ -100,7 +101,7 @@ def test_a_host_whose_clock_is_off_is_understood(skew: float) -> None:
     design, stream, form = small_image()
     frames = random_frames(stream, 10, np.random.default_rng(1))
     with VirtualBoard(design, skew=skew) as board:
-        link = driver.Driver(board, form, (form,), MODEL, timeout=0.001)
+        link = driver.Driver(board, (form,), (form,), MODEL, timeout=0.001)
         np.testing.assert_array_equal(link.run(frames)[0], frames)
         assert link.status().errors == 0
 
@@ -116,7 +117,7 @@ def test_a_bad_line_costs_time_but_never_a_frame() -> None:
     faults = 0
     with VirtualBoard(design) as board:
         line = FaultyLine(board, {}, random.Random(5))
-        link = driver.Driver(line, form, (form,), MODEL, timeout=0.0005, retries=100)
+        link = driver.Driver(line, (form,), (form,), MODEL, timeout=0.0005, retries=100)
         for rate in (0.001, 0.01, 0.03):
             line.rates = damage(rate)
             frames = random_frames(stream, 400, rng)
@@ -178,7 +179,7 @@ def test_every_output_comes_back_also_on_a_bad_line() -> None:
     forms = [format_of(graph.edges[edge]) for edge in graph.output_edges]
     with VirtualBoard(design) as board:
         line = FaultyLine(board, {}, random.Random(16))
-        link = driver.Driver(line, format_of(graph.edges["x"]), forms, MODEL, timeout=0.0005, retries=100)
+        link = driver.Driver(line, [format_of(graph.edges["x"])], forms, MODEL, timeout=0.0005, retries=100)
         for count, rate in ((20, 0.0), (100, 0.01)):
             line.rates = damage(rate)
             frames = random_frames(graph.edges["x"], count, rng)
@@ -201,10 +202,10 @@ def test_the_driver_refuses_a_board_that_is_not_its_own() -> None:
     design, _, form = small_image()
     with VirtualBoard(design) as board:
         with pytest.raises(BitfabricError, match="holds another image"):
-            driver.Driver(board, form, (form,), MODEL + 1, timeout=0.001)
+            driver.Driver(board, (form,), (form,), MODEL + 1, timeout=0.001)
         with pytest.raises(BitfabricError, match="frames of another size"):
-            driver.Driver(board, Format((3,), 5, "signed"), (form,), MODEL, timeout=0.001)
-        link = driver.Driver(board, form, (form,), MODEL, timeout=0.001)
+            driver.Driver(board, (Format((3,), 5, "signed"),), (form,), MODEL, timeout=0.001)
+        link = driver.Driver(board, (form,), (form,), MODEL, timeout=0.001)
         with pytest.raises(BitfabricError, match=r"frames of shape \(4,\) where the model takes \(12,\)"):
             link.run(np.zeros((2, 4), int))
     with pytest.raises(BitfabricError, match="simulation of the board ended"):
@@ -234,10 +235,12 @@ def test_frames_are_packed_without_gaps_whatever_the_lanes(name: str, channels: 
 
 def test_many_frames_are_under_way_only_where_there_is_room() -> None:
     wide, narrow = Format((64,), 8, "unsigned"), Format((10,), 8, "signed")
-    assert slots(wide, narrow.octets, divisor=20, interval=1000) == 8
-    assert slots(wide, narrow.octets, divisor=20, interval=100_000) == 2  # the accelerator is slower than the line
-    assert slots(wide, wide.octets, divisor=20, interval=1000) == 2  # results are as long as frames
-    assert slots(wide, narrow.octets, divisor=20, interval=None) == 2
+    assert slots(wide.octets, narrow.octets, cycles=200, interval=1000) == 8
+    assert (
+        slots(wide.octets, narrow.octets, cycles=200, interval=100_000) == 2
+    )  # the accelerator is slower than the line
+    assert slots(wide.octets, wide.octets, cycles=200, interval=1000) == 2  # results are as long as frames
+    assert slots(wide.octets, narrow.octets, cycles=200, interval=None) == 2
 
 
 class Cut(FaultyLine):
@@ -264,8 +267,8 @@ def test_after_a_cable_was_pulled_in_the_middle_the_next_session_gets_its_own_re
             line = Cut(board, int(rng.integers(0, 600)))
             frames = random_frames(stream, 60, rng)
             with pytest.raises(BitfabricError, match="the port is gone"):
-                driver.Driver(line, form, (form,), MODEL, timeout=0.0005).run(frames)
-            link = driver.Driver(board, form, (form,), MODEL, timeout=0.0005)
+                driver.Driver(line, (form,), (form,), MODEL, timeout=0.0005).run(frames)
+            link = driver.Driver(board, (form,), (form,), MODEL, timeout=0.0005)
             frames = random_frames(stream, 5, rng)
             np.testing.assert_array_equal(link.run(frames)[0], frames)
 
@@ -276,7 +279,7 @@ def test_thousands_of_faults_and_no_wrong_result() -> None:
     rng = np.random.default_rng(6)
     with VirtualBoard(design) as board:
         line = FaultyLine(board, {}, random.Random(7))
-        link = driver.Driver(line, form, (form,), MODEL, timeout=0.0005, retries=1000)
+        link = driver.Driver(line, (form,), (form,), MODEL, timeout=0.0005, retries=1000)
         for rate in (0.005, 0.02, 0.03):
             line.rates = damage(rate)
             frames = random_frames(stream, 2500, rng)
@@ -304,8 +307,8 @@ def test_the_driver_on_a_serial_port_that_is_bad_and_comes_and_goes() -> None:
     design, stream, form = small_image()
     rng, hum = np.random.default_rng(8), Hum(0.0, 9)
     with VirtualBoard(design) as board, PtyBoard(board, hum) as terminal:
-        port = open_port(terminal.port, design.baud)
-        link = driver.Driver(port, form, (form,), MODEL, timeout=0.1, retries=100)
+        port = open_port(terminal.port, design.transport.baud)
+        link = driver.Driver(port, (form,), (form,), MODEL, timeout=0.1, retries=100)
         hum.rate = 0.003
         frames = random_frames(stream, 150, rng)
         np.testing.assert_array_equal(link.run(frames)[0], frames)
@@ -317,6 +320,6 @@ def test_the_driver_on_a_serial_port_that_is_bad_and_comes_and_goes() -> None:
             link.run(frames)
         port.close()
         terminal.plug()
-        port = open_port(terminal.port, design.baud)
-        np.testing.assert_array_equal(driver.Driver(port, form, (form,), MODEL).run(frames)[0], frames)
+        port = open_port(terminal.port, design.transport.baud)
+        np.testing.assert_array_equal(driver.Driver(port, (form,), (form,), MODEL).run(frames)[0], frames)
         port.close()

@@ -40,11 +40,11 @@ def test_the_stated_rate_of_the_link_is_that_of_the_virtual_board(shape: tuple[i
     design, stream, form = small_image(*shape)
     frames = random_frames(stream, 120, np.random.default_rng(12))
     with VirtualBoard(design) as board:
-        link = driver.Driver(board, form, (form,), MODEL, timeout=0.001)
+        link = driver.Driver(board, (form,), (form,), MODEL, timeout=0.001)
         measured = cycles_a_frame(board, link, frames)
         latency = link.status().cycles
-    stated = link_rate(find_target("ulx3s-85f"), 75, form, form.octets, stream.beats, latency)
-    assert (stated.baud, stated.divisor, stated.slots) == (design.baud, design.divisor, link.identity.slots)
+    stated = link_rate(find_target("ulx3s-85f"), 75, [stream], [replace(stream, lanes=1)], stream.beats, latency)
+    assert (stated.transport, stated.slots) == (design.transport, link.identity.slots)
     octets = mean_octets(form, frames)  # the image itself takes some 60 cycles on a frame's way there and back
     assert measured == pytest.approx(replace(stated, input_octets=octets, output_octets=octets).cycles, abs=40)
     assert measured == pytest.approx(stated.cycles, rel=0.01)
@@ -57,20 +57,18 @@ def test_the_stated_rate_is_that_of_the_longer_direction() -> None:
     design = RtlDesign("stretch", {"s": Stream((1,), byte)}, {"m": Stream((40,), byte)}, {"stretch.sv": STRETCH})
     frames = np.random.default_rng(13).integers(0, 256, (120, 1))
     with VirtualBoard(image(design, find_target("ulx3s-85f"), 75, MODEL)) as board:
-        measured = cycles_a_frame(board, driver.Driver(board, short, (long,), MODEL, timeout=0.001), frames)
-    stated = link_rate(find_target("ulx3s-85f"), 75, short, long.octets, 41, 42)
+        measured = cycles_a_frame(board, driver.Driver(board, (short,), (long,), MODEL, timeout=0.001), frames)
+    stated = link_rate(find_target("ulx3s-85f"), 75, [Stream((1,), byte)], [Stream((40,), byte)], 41, 42)
     assert stated.cycles == stated.output_cycles > 4 * stated.input_cycles
     assert measured == pytest.approx(stated.cycles, rel=0.01)
 
 
 def test_a_slow_accelerator_leaves_the_line_idle() -> None:
-    wide, narrow = Format((64,), 8, "unsigned"), Format((10,), 8, "signed")
-    fast, slow = (
-        link_rate(find_target("ulx3s-85f"), 75, wide, narrow.octets, cycles, cycles) for cycles in (1000, 100_000)
-    )
+    wide, narrow = [Stream((64,), DataType["UINT8"])], [Stream((10,), DataType["INT8"])]
+    fast, slow = (link_rate(find_target("ulx3s-85f"), 75, wide, narrow, cycles, cycles) for cycles in (1000, 100_000))
     assert (fast.slots, slow.slots) == (8, 2)
     assert fast.cycles == fast.input_cycles
     assert slow.cycles == pytest.approx((slow.input_cycles + slow.output_cycles + 100_000) / 2)
     assert slow.core_fps == 750
     # The board's PLL makes another clock than the one asked for.
-    assert link_rate(find_target("icebreaker"), 40, wide, narrow.octets, 1000, 1000).clock_mhz == 39.75
+    assert link_rate(find_target("icebreaker"), 40, wide, narrow, 1000, 1000).clock_mhz == 39.75

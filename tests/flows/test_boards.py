@@ -149,15 +149,15 @@ def test_the_rate_of_the_host_link_stands_beside_that_of_the_core(small, simulat
     clocks = []
     with VirtualBoard(simulated.image) as board:
         interface = simulated.implementation.interface()
-        driver = Driver(board, interface.input_format, interface.output_formats, interface.model, timeout=0.001)
-        frames = interface.encode(x)
+        driver = Driver(board, interface.input_formats, interface.output_formats, interface.model, timeout=0.001)
+        (frames,) = interface.encode(x)
         for some in (frames, np.concatenate([frames, frames])):
             before = board.clocks
             driver.run(some)
             clocks.append(board.clocks - before)
     measured = (clocks[1] - clocks[0]) / len(x)
     assert link.clock_mhz * 1e6 / link.fps == pytest.approx(measured, rel=0.01)
-    assert (link.baud, link.slots) == (simulated.image.baud, driver.identity.slots)
+    assert (link.baud, link.slots) == (simulated.image.transport.baud, driver.identity.slots)
     assert link.core_fps == report.fps == 1e8 / report.cycles.interval.estimated > link.fps
     estimated = estimate_build(small / "model.onnx", "ulx3s-12f", fps=1e6)
     assert estimated["host_link"] == link.to_json()
@@ -226,12 +226,12 @@ leds: [B2]
 def test_a_board_file_of_the_users_own_stays_with_the_build(small, tmp_path):
     (tmp_path / "mine.yaml").write_text(OWN)
     first = build(small / "model.onnx", str(tmp_path / "mine.yaml"), tmp_path / "b", fps=1e6, stop_after="rtl")
-    assert first.image.baud == 921600
+    assert first.image.transport.baud == 921600
     (tmp_path / "mine.yaml").write_text(OWN.replace("921600", "115200"))
     again = build(small / "model.onnx", str(tmp_path / "mine.yaml"), tmp_path / "b", fps=1e6, stop_after="rtl")
     assert {step.name for step in again.report.steps if step.cached} == {"lower", "emulate"}
     (tmp_path / "mine.yaml").unlink()
-    assert again.image.baud == 115200
+    assert again.image.transport.baud == 115200
     elsewhere = build(small / "model.onnx", "lfe5u-12f", tmp_path / "b", fps=1e6, stop_after="rtl")
     assert elsewhere.target.board is None
     with pytest.raises(BitfabricError, match="no image for a board"):

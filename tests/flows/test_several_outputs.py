@@ -98,8 +98,8 @@ def test_detection_heads_behind_the_link_of_a_board(tmp_path):
     interface = Interface.from_json(json.loads(json.dumps(made.implementation.interface().to_json())))
     assert [form.shape for form in interface.output_formats] == [(4, 4, 4), (2, 2, 2)]
     with VirtualBoard(made.image) as board:
-        driver = Driver(board, interface.input_format, interface.output_formats, interface.model, timeout=0.001)
-        found = interface.decode(driver.run(interface.encode(x[:6])))
+        driver = Driver(board, interface.input_formats, interface.output_formats, interface.model, timeout=0.001)
+        found = interface.decode(driver.run(*interface.encode(x[:6])))
         assert driver.status().frames == 6
     for name, right in made.run(x[:6]).items():
         np.testing.assert_array_equal(found[name], right)

@@ -215,7 +215,7 @@ def test_an_image_tells_of_wrong_words_on_the_link(tmp_path: Path, monkeypatch: 
     made = image(generate(alone(kernel), ECP5), find_target("ulx3s-85f"), 75, 5)
     verilator.lint(made.design)
     frames = random_frames(kernel.inputs()[0], 6, rng)
-    forms = format_of(kernel.inputs()[0]), [format_of(kernel.outputs()[0])]
+    forms = [format_of(kernel.inputs()[0])], [format_of(kernel.outputs()[0])]
     with VirtualBoard(made) as board:
         built = Path(board._process.args[0]).parent
         link = Driver(board, *forms, 5, timeout=0.001)

@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from hw import finn, graph_file
 from hw.host.errors import BitfabricError, UsageError
-from hw.host.interface import Interface
+from hw.host.interface import Input, Interface
 from hw.host.packing import Format
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
@@ -260,9 +260,10 @@ def test_branches_are_kept_in_files_and_in_the_drivers_interface(tmp_path):
     np.testing.assert_array_equal(Emulator(read).run(INPUTS), expected)
     (port,), (end,) = graph.inputs, graph.outputs
     plain = Format((2,), 8, "signed")
-    made = Interface(1, 9600, None, (2,), "float32", port.steps, plain, (plain,), {end.name: (0, end.steps)})
+    entry = Input(port.name, (2,), "float32", port.steps, plain)
+    made = Interface(1, "uart", {"baud": 9600}, (entry,), (plain,), (1,), {end.name: (0, end.steps)})
     again = Interface.from_json(json.loads(json.dumps(made.to_json())))
-    np.testing.assert_array_equal(again.decode([again.encode(INPUTS)])[end.name], expected)
+    np.testing.assert_array_equal(again.decode(again.encode(INPUTS))[end.name], expected)
     damaged = (tmp_path / graph_file.JSON_FILE).read_text().replace('"Mul"', '"Einsum"')
     (tmp_path / graph_file.JSON_FILE).write_text(damaged)
     with pytest.raises(UsageError, match="combines them by 'Einsum'"):

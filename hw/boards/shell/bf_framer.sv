@@ -1,8 +1,11 @@
 // Sends messages: flag, octets and their CRC-32 with octet stuffing, flag, as in RFC 1662. A message is a sequence of
-// octets up to `s_last`; the transmitter may wait between them. Initiation interval: at least 10 cycles per octet.
+// octets up to `s_last`; the transmitter may wait between them. Initiation interval: at least 4 cycles per octet, and
+// 8 / STEP + 1; two cycles more for each that is escaped.
 `default_nettype none
 
-module bf_framer (
+module bf_framer #(
+    parameter int STEP = 1  // bits of the CRC a cycle: 1, 2, 4 or 8
+) (
     input  wire logic       clk,
     input  wire logic       rst,
     input  wire logic       s_valid,
@@ -27,10 +30,21 @@ module bf_framer (
   logic [31:0] crc;
   logic [3:0] steps;
   logic [2:0] tail;  // octets of the CRC sent or being sent
-  logic last, sent, feedback;
-  assign feedback = tail == '0 && (crc[0] ^ rest[0]);  // the CRC is shifted out at the end
+  logic last, sent;
   assign s_ready = state == NEXT && steps == '0;
   assign sent    = m_valid && m_ready;
+
+  // The CRC and, from the top, what becomes of `bits`: at the end (`out`) the CRC is shifted out, inverted.
+  function automatic logic [39:0] advanced(input logic [31:0] from, input logic [7:0] bits, input logic out);
+    advanced = {bits, from};
+    for (int i = 0; i < STEP; i++) begin
+      advanced = {
+        !advanced[0],
+        advanced[39:33],
+        (advanced[31:0] >> 1) ^ (!out && (advanced[0] ^ advanced[32]) ? 32'hedb88320 : 32'd0)
+      };
+    end
+  endfunction
 
   function automatic logic special(input logic [7:0] value);
     return value == 8'h7e || value == 8'h7d;
@@ -39,8 +53,7 @@ module bf_framer (
   always_ff @(posedge clk) begin
     if (steps != '0) begin
       steps <= steps - 4'd1;
-      rest  <= {!crc[0], rest[7:1]};
-      crc   <= (crc >> 1) ^ (feedback ? 32'hedb88320 : '0);
+      {rest, crc} <= advanced(crc, rest, tail != '0);
     end
     case (state)
       IDLE: begin
@@ -54,7 +67,7 @@ module bf_framer (
       if (s_valid && s_ready) begin
         octet <= s_data;
         rest  <= s_data;
-        steps <= 4'd8;
+        steps <= 4'(8 / STEP);
         last  <= s_last;
         state <= ESCAPE;
       end
@@ -71,7 +84,7 @@ module bf_framer (
       CHECK:
       if (steps == '0) begin
         tail <= tail + 3'd1;
-        if (tail != 3'd4) steps <= 4'd8;  // else the next message's CRC may begin at once
+        if (tail != 3'd4) steps <= 4'(8 / STEP);  // else the next message's CRC may begin at once
         state <= tail == 3'd4 ? FLAG : DIGEST;
       end
       DIGEST:

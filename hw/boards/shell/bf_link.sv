@@ -1,72 +1,85 @@
-// Host link: framed messages over a UART on one side, the accelerator's streams on the other: one input and OUTS outputs,
-// whose frames a result holds one after the other. hw/host/protocol.py describes the messages. A message that is damaged, of unknown type, of the wrong length, or without room for its
-// frame is dropped and counted; nothing of it enters the accelerator.
+// Host link: framed messages as octets on one side, the accelerator's streams on the other. hw/host/protocol.py describes
+// the messages. A message that is damaged, of unknown type, of the wrong length, or without room for its frames is
+// dropped and counted; nothing of it enters the accelerator. Octets are taken at least PACE = 8 / RX_STEP + 2 cycles apart.
+// With BENCHMARK, the last frames can be replayed at full rate, with a signature of the outputs.
 `default_nettype none
 
 module bf_link #(
-    parameter int                 DIVISOR   = 32,             // clocks a bit
-    parameter int                 IN_WIDTH  = 8,              // bits of an input beat
-    parameter int                 IN_BEATS  = 8,              // beats of an input frame
+    parameter int                 RX_STEP   = 1,              // bits of a received octet per cycle: 1, 2, 4 or 8
+    parameter int                 TX_STEP   = 1,              // bits of the CRC of a reply per cycle: 1, 2, 4 or 8
+    parameter int                 INS       = 1,              // inputs
+    parameter logic [ 32*INS-1:0] IN_WIDTH  = {INS{32'd8}},   // of each: bits of a beat
+    parameter logic [ 32*INS-1:0] IN_BEATS  = {INS{32'd8}},   // of each: beats of a frame
+    parameter int                 IN_BITS   = 8 * INS,        // sum of IN_WIDTH
     parameter int                 OUTS      = 1,              // outputs
     parameter logic [32*OUTS-1:0] OUT_WIDTH = {OUTS{32'd8}},  // of each: bits of a beat
     parameter logic [32*OUTS-1:0] OUT_BEATS = {OUTS{32'd8}},  // of each: beats of a frame
+    parameter logic [32*OUTS-1:0] OUT_STEP  = {OUTS{32'd1}},  // of each: bits of an octet per cycle
     parameter int                 OUT_BITS  = 8 * OUTS,       // sum of OUT_WIDTH
     parameter logic [       63:0] MODEL     = '0,             // hash of the model
     parameter int                 CLOCK_HZ  = 0,
     parameter int                 SLOTS     = 2,              // frames that the host may have under way
-    parameter int                 PARITY    = 0               // 1: memories carry parity
+    parameter int                 PARITY    = 0,              // 1: memories carry parity
+    parameter int                 BENCHMARK = 0               // frames of each input that can be replayed; 0: none
 ) (
-    input  wire logic                 clk,
-    input  wire logic                 rst,
-    input  wire logic                 rx,
-    output      logic                 tx,
-    output      logic                 s_valid,  // to the accelerator
-    input  wire logic                 s_ready,
-    output      logic [ IN_WIDTH-1:0] s_data,
-    input  wire logic [     OUTS-1:0] m_valid,  // from the accelerator
-    output      logic [     OUTS-1:0] m_ready,
-    input  wire logic [ OUT_BITS-1:0] m_data,   // the first output in the low bits
-    input  wire logic                 parity_error,
-    output      logic                 busy,     // frames are under way
-    output      logic                 faulty    // a message was dropped since reset
+    input  wire logic                clk,
+    input  wire logic                rst,
+    input  wire logic                rx_valid,  // from the transport
+    output      logic                rx_ready,
+    input  wire logic [         7:0] rx_data,
+    input  wire logic                rx_error,  // an octet was lost
+    output      logic                tx_valid,  // to the transport
+    input  wire logic                tx_ready,
+    output      logic [         7:0] tx_data,
+    output      logic [     INS-1:0] s_valid,   // to the accelerator
+    input  wire logic [     INS-1:0] s_ready,
+    output      logic [ IN_BITS-1:0] s_data,    // the first input in the low bits
+    input  wire logic [    OUTS-1:0] m_valid,   // from the accelerator
+    output      logic [    OUTS-1:0] m_ready,
+    input  wire logic [OUT_BITS-1:0] m_data,    // the first output in the low bits
+    input  wire logic                parity_error,
+    output      logic                busy,      // frames are under way
+    output      logic                faulty     // a message was dropped since reset
 );
-  localparam int IN_OCTETS = (IN_BEATS * IN_WIDTH + 7) / 8;
-  function automatic int below(input int output_port);  // bits of a beat of the outputs before this one
-    below = 0;
-    for (int i = 0; i < output_port; i++) below += int'(OUT_WIDTH[32*i+:32]);
+  localparam int PACE = 8 / RX_STEP + 2;
+  localparam int HEADER = 3, CRC = 4, COUNT = 4;
+  function automatic int in_octets();  // of a frame of every input, with their numbers where there are several
+    in_octets = INS > 1 ? INS : 0;
+    for (int i = 0; i < INS; i++) in_octets += (int'(IN_BEATS[32*i+:32]) * int'(IN_WIDTH[32*i+:32]) + 7) / 8;
   endfunction
-  function automatic int octets();  // of a frame of every output
-    octets = 0;
-    for (int i = 0; i < OUTS; i++) octets += (int'(OUT_BEATS[32*i+:32]) * int'(OUT_WIDTH[32*i+:32]) + 7) / 8;
+  function automatic int out_octets();
+    out_octets = OUTS > 1 ? OUTS : 0;
+    for (int i = 0; i < OUTS; i++) out_octets += (int'(OUT_BEATS[32*i+:32]) * int'(OUT_WIDTH[32*i+:32]) + 7) / 8;
   endfunction
-  localparam int OUT_OCTETS = octets();
-  localparam int HEADER = 3, CRC = 4;
-  localparam int LENGTH = $clog2(HEADER + IN_OCTETS + CRC + 2);
+  function automatic int out_words();  // 32-bit words of a beat of every output
+    out_words = 0;
+    for (int i = 0; i < OUTS; i++) out_words += (int'(OUT_WIDTH[32*i+:32]) + 31) / 32;
+  endfunction
+  localparam int IN_OCTETS = in_octets(), OUT_OCTETS = out_octets(), WORDS = out_words();
+  localparam int LONGEST = IN_OCTETS > COUNT ? IN_OCTETS : COUNT;
+  localparam int LENGTH = $clog2(HEADER + LONGEST + CRC + 2);
   localparam int FLIGHT = 3;  // log2 of the frames under way at a time
-  localparam logic [7:0] VERSION = 8'd2;
-  localparam logic [7:0] STATUS = 8'h01, FRAME = 8'h02, REPLY = 8'h80;
+  localparam logic [7:0] VERSION = 8'd3;
+  localparam logic [7:0] STATUS = 8'h01, FRAME = 8'h02, REPLAY = 8'h04;
 
   // Receiver.
-  logic octet_valid, octet_error;
-  logic [7:0] octet;
+  logic [$clog2(PACE)-1:0] wait_rx;
   logic content_valid, content_first, good, bad;
   logic [7:0] content;
-  bf_uart_rx #(
-      .DIVISOR(DIVISOR)
-  ) receiver (
+  assign rx_ready = wait_rx == '0;
+  always_ff @(posedge clk) begin
+    if (rst) wait_rx <= '0;
+    else if (rx_valid && rx_ready) wait_rx <= ($clog2(PACE))'(PACE - 1);
+    else if (wait_rx != '0) wait_rx <= wait_rx - ($clog2(PACE))'(1);
+  end
+  bf_deframer #(
+      .STEP(RX_STEP)
+  ) unpack (
       .clk,
       .rst,
-      .rx,
-      .valid(octet_valid),
-      .data (octet),
-      .error(octet_error)
-  );
-  bf_deframer unpack (
-      .clk,
-      .rst,
-      .s_valid(octet_valid),
-      .s_data (octet),
-      .s_error(octet_error),
+      .s_valid(rx_valid && rx_ready),
+      .s_data (rx_data),
+      .s_error(rx_error),
       .m_valid(content_valid),
       .m_first(content_first),
       .m_data (content),
@@ -76,11 +89,12 @@ module bf_link #(
   logic [7:0] kind;
   logic [15:0] tag;
   logic [LENGTH-1:0] length;  // octets of the present message; stops beyond the longest
-  logic room, accepted, free, frame_good, status_good;
+  logic room, accepted, free, wrong, frame_good, status_good, replay_good;
+  logic running, again;
   logic [FLIGHT:0] pending;
-  assign frame_good  = good && kind == FRAME && length == LENGTH'(HEADER + IN_OCTETS + CRC) && accepted;
+  assign frame_good  = good && kind == FRAME && length == LENGTH'(HEADER + IN_OCTETS + CRC) && accepted && !wrong;
   assign status_good = good && kind == STATUS && length == LENGTH'(HEADER + CRC);
-  assign room        = free && !pending[FLIGHT];
+  assign room        = free && !pending[FLIGHT] && !running;
   always_ff @(posedge clk) begin
     if (content_valid) begin
       if (content_first) begin
@@ -96,89 +110,69 @@ module bf_link #(
   end
 
   // Frames to and from the accelerator, with their tags and times in order.
-  logic started, finished, some, result_valid, result_ready, result_last, replied;
+  logic started, finished, some, result_valid, result_ready, result_last, replied, replay;
   logic [7:0] result;
-  bf_frame_in #(
-      .WIDTH(IN_WIDTH),
-      .BEATS(IN_BEATS)
-  ) buffer_in (
+  logic [31:0] count;
+  logic [OUTS-1:0] out_valid, out_ready;
+  assign out_valid = running ? '0 : m_valid;
+  assign m_ready   = running ? '1 : out_ready;
+  bf_inputs #(
+      .INS      (INS),
+      .WIDTH    (IN_WIDTH),
+      .BEATS    (IN_BEATS),
+      .STEP     (RX_STEP),
+      .BITS     (IN_BITS),
+      .BENCHMARK(BENCHMARK)
+  ) inputs (
       .clk,
       .rst,
       .free,
       .open   (content_valid && content_first && room),
-      .s_valid(content_valid && !content_first && accepted && length >= LENGTH'(HEADER)),
+      .s_valid(content_valid && !content_first && accepted && kind == FRAME && length >= LENGTH'(HEADER)),
       .s_data (content),
       .commit (frame_good),
+      .wrong,
+      .replay,
+      .count,
+      .running,
+      .again,
       .started,
       .m_valid(s_valid),
       .m_ready(s_ready),
       .m_data (s_data)
   );
-  localparam int TURN = OUTS > 1 ? $clog2(OUTS) : 1;
-  logic [TURN-1:0] turn;  // the output that is sent
-  logic [OUTS-1:0] each_finished, each_some, each_valid, each_ready, each_last;
-  logic [OUTS-1:0][7:0] each_data;
-  for (genvar i = 0; i < OUTS; i++) begin : g_output
-    localparam int WIDTH = int'(OUT_WIDTH[32*i+:32]);
-    bf_frame_out #(
-        .WIDTH(WIDTH),
-        .BEATS(int'(OUT_BEATS[32*i+:32]))
-    ) buffer_out (
-        .clk,
-        .rst,
-        .s_valid (m_valid[i]),
-        .s_ready (m_ready[i]),
-        .s_data  (m_data[below(i)+:WIDTH]),
-        .finished(each_finished[i]),
-        .some    (each_some[i]),
-        .m_valid (each_valid[i]),
-        .m_ready (each_ready[i]),
-        .m_data  (each_data[i]),
-        .m_last  (each_last[i])
-    );
-  end
-  assign some = &each_some;
-  if (OUTS == 1) begin : g_one
-    assign turn         = '0;
-    assign each_ready   = result_ready;
-    assign finished     = each_finished[0];
-    assign result_valid = each_valid[0];
-    assign result       = each_data[0];
-    assign result_last  = each_last[0];
-  end else begin : g_several
-    // A result is finished when its frame has left every output. An output is at most two frames ahead of another one.
-    logic [OUTS-1:0] there;
-    for (genvar i = 0; i < OUTS; i++) begin : g_ahead
-      logic [1:0] ahead;
-      assign there[i] = each_finished[i] || ahead != '0;
-      always_ff @(posedge clk) begin
-        if (rst) ahead <= '0;
-        else if (each_finished[i] && !finished) ahead <= ahead + 2'd1;
-        else if (finished && !each_finished[i]) ahead <= ahead - 2'd1;
-      end
-      assign each_ready[i] = result_ready && turn == TURN'(i);
-    end
-    assign finished     = &there;
-    assign result_valid = each_valid[turn];
-    assign result       = each_data[turn];
-    assign result_last  = each_last[turn] && turn == TURN'(OUTS - 1);
-    always_ff @(posedge clk) begin
-      if (rst) turn <= '0;
-      else if (result_valid && result_ready && each_last[turn]) turn <= result_last ? '0 : turn + TURN'(1);
-    end
-  end
+  bf_outputs #(
+      .OUTS (OUTS),
+      .WIDTH(OUT_WIDTH),
+      .BEATS(OUT_BEATS),
+      .STEP (OUT_STEP),
+      .BITS (OUT_BITS)
+  ) outputs (
+      .clk,
+      .rst,
+      .s_valid(out_valid),
+      .s_ready(out_ready),
+      .s_data (m_data),
+      .finished,
+      .some,
+      .m_valid(result_valid),
+      .m_ready(result_ready),
+      .m_data (result),
+      .m_last (result_last)
+  );
   logic [15:0] tags[1 << FLIGHT];
   logic [31:0] times[1 << FLIGHT];
   logic [FLIGHT-1:0] tag_in, tag_out, time_in, time_out;
   logic [31:0] now, frames, cycles, stalls, errors;
-  logic dropped, finished_before;
+  logic dropped, finished_before, timed;
   assign replied = result_valid && result_ready && result_last;
-  assign dropped = bad || (good && !frame_good && !status_good);
-  assign busy    = pending != '0;
+  assign dropped = bad || (good && !frame_good && !status_good && !replay_good);
+  assign busy    = pending != '0 || running;
+  assign timed   = started && !running;
   always_ff @(posedge clk) begin
     now <= now + 32'd1;
     if (frame_good) tags[tag_in] <= tag;
-    if (started) times[time_in] <= now;
+    if (timed) times[time_in] <= now;
     finished_before <= finished && !rst;
     if (finished_before) cycles <= now - times[time_out];
     if (rst) begin
@@ -195,12 +189,12 @@ module bf_link #(
     end else begin
       if (frame_good) tag_in <= tag_in + FLIGHT'(1);
       if (replied) tag_out <= tag_out + FLIGHT'(1);
-      if (started) time_in <= time_in + FLIGHT'(1);
+      if (timed) time_in <= time_in + FLIGHT'(1);
       if (finished_before) time_out <= time_out + FLIGHT'(1);
       if (frame_good && !replied) pending <= pending + (FLIGHT + 1)'(1);
       else if (replied && !frame_good) pending <= pending - (FLIGHT + 1)'(1);
       if (finished) frames <= frames + 32'd1;
-      if (s_valid && !s_ready) stalls <= stalls + 32'd1;
+      if (!running && (s_valid & ~s_ready) != '0) stalls <= stalls + 32'd1;
       if (dropped) begin
         errors <= errors + 32'd1;
         faulty <= 1'b1;
@@ -218,94 +212,105 @@ module bf_link #(
     assign parity_errors = '0;
   end
 
-  // Sender: a status reply where one was asked for, else a result where there is one.
-  localparam int FIXED = 23, COUNTED = 21;  // octets of a status reply: constant ones, then counters
+  // Benchmark.
+  localparam int STATE = BENCHMARK != 0 ? 12 : 0, CRCS = BENCHMARK != 0 ? 4 * WORDS : 1;
+  logic [8*CRCS-1:0] crc;
+  logic [95:0] bench;
+  if (BENCHMARK != 0) begin : g_benchmark
+    logic [ 7:0] runs;
+    logic [31:0] left;
+    logic [47:0] taken;
+    assign replay_good = good && kind == REPLAY && length == LENGTH'(HEADER + COUNT + CRC);
+    assign replay      = replay_good && count != '0 && pending == '0 && !running;
+    assign bench       = {taken, left, runs, 8'(running)};
+    always_ff @(posedge clk) begin
+      if (content_valid && !content_first && length >= LENGTH'(HEADER) && length < LENGTH'(HEADER + COUNT))
+        count <= {content, count[31:8]};
+    end
+    bf_benchmark #(
+        .INS  (INS),
+        .OUTS (OUTS),
+        .WIDTH(OUT_WIDTH),
+        .BEATS(OUT_BEATS),
+        .BITS (OUT_BITS),
+        .WORDS(WORDS)
+    ) benchmark (
+        .clk,
+        .rst,
+        .start  (replay),
+        .count,
+        .again,
+        .taken  (s_valid & s_ready),
+        .s_valid(m_valid),
+        .s_data (m_data),
+        .running,
+        .runs,
+        .left,
+        .cycles (taken),
+        .crc
+    );
+  end else begin : g_no_benchmark
+    assign replay_good = 1'b0;
+    assign replay      = 1'b0;
+    assign count       = '0;
+    assign running     = 1'b0;
+    assign bench       = '0;
+    assign crc         = '0;
+  end
+
+  // Sender.
+  localparam int FIXED = 27, COUNTED = 21;  // octets of a status reply: constant ones, then counters
   localparam logic [8*FIXED-1:0] ABOUT = {
-    8'(PARITY), 32'(CLOCK_HZ), 32'(OUT_OCTETS), 32'(IN_OCTETS), MODEL, 8'(SLOTS), VERSION
+    16'(BENCHMARK),
+    8'(OUTS),
+    8'(INS),
+    8'(PARITY),
+    32'(CLOCK_HZ),
+    32'(OUT_OCTETS),
+    32'(IN_OCTETS),
+    MODEL,
+    8'(SLOTS),
+    VERSION
   };
-  typedef enum logic [1:0] {
-    IDLE,
-    HEAD,
-    BODY
-  } state_t;
-  state_t state;
-  logic asked, status, send_valid, send_ready, send_last;
+  logic send_valid, send_ready, send_last;
   logic [7:0] send;
-  logic [15:0] asked_tag;
-  logic [23:0] head;
-  logic [1:0] head_left;
-  logic [5:0] place;
-  logic [8*COUNTED-1:0] counters;
-  always_comb begin
-    send_valid   = state == HEAD || (state == BODY && (status || result_valid));
-    send         = head[7:0];
-    send_last    = 1'b0;
-    result_ready = state == BODY && !status && send_ready;
-    if (state == BODY) begin
-      if (!status) begin
-        send      = result;
-        send_last = result_last;
-      end else begin
-        send      = place < 6'(FIXED) ? ABOUT[8*place+:8] : counters[7:0];
-        send_last = place == 6'(FIXED + COUNTED - 1);
-      end
-    end
-  end
-  always_ff @(posedge clk) begin
-    if (status_good) begin
-      asked     <= 1'b1;
-      asked_tag <= tag;
-    end
-    case (state)
-      IDLE: begin
-        status    <= asked;
-        head      <= asked ? {asked_tag, STATUS | REPLY} : {tags[tag_out], FRAME | REPLY};
-        head_left <= 2'd2;
-        place     <= '0;
-        if (asked || some) state <= HEAD;
-        if (asked && !status_good) asked <= 1'b0;
-      end
-      HEAD: begin
-        counters <= {parity_errors, 8'(pending), errors, stalls, cycles, frames};
-        if (send_ready) begin
-          head      <= head >> 8;
-          head_left <= head_left - 2'd1;
-          if (head_left == '0) state <= BODY;
-        end
-      end
-      default:
-      if (send_valid && send_ready) begin
-        place <= place + 6'd1;
-        if (place >= 6'(FIXED)) counters <= counters >> 8;
-        if (send_last) state <= IDLE;
-      end
-    endcase
-    if (rst) begin
-      state <= IDLE;
-      asked <= 1'b0;
-    end
-  end
-  logic line_valid, line_ready;
-  logic [7:0] line;
-  bf_framer pack (
+  bf_reply #(
+      .FIXED  (FIXED),
+      .ABOUT  (ABOUT),
+      .COUNTED(COUNTED),
+      .STATE  (STATE),
+      .CRCS   (CRCS)
+  ) answer (
+      .clk,
+      .rst,
+      .ask_status   (status_good),
+      .ask_benchmark(replay_good),
+      .ask_tag      (tag),
+      .counters     ({parity_errors, running ? 8'hff : 8'(pending), errors, stalls, cycles, frames}),
+      .bench        ({{8 * COUNTED - 96{1'b0}}, bench}),
+      .crc,
+      .some,
+      .tag          (tags[tag_out]),
+      .s_valid      (result_valid),
+      .s_ready      (result_ready),
+      .s_data       (result),
+      .s_last       (result_last),
+      .m_valid      (send_valid),
+      .m_ready      (send_ready),
+      .m_data       (send),
+      .m_last       (send_last)
+  );
+  bf_framer #(
+      .STEP(TX_STEP)
+  ) pack (
       .clk,
       .rst,
       .s_valid(send_valid),
       .s_ready(send_ready),
       .s_data (send),
       .s_last (send_last),
-      .m_valid(line_valid),
-      .m_ready(line_ready),
-      .m_data (line)
-  );
-  bf_uart_tx #(
-      .DIVISOR(DIVISOR)
-  ) transmitter (
-      .clk,
-      .rst,
-      .valid(line_valid),
-      .ready(line_ready),
-      .data (line),
-      .tx
+      .m_valid(tx_valid),
+      .m_ready(tx_ready),
+      .m_data (tx_data)
   );
 endmodule
