@@ -116,12 +116,13 @@ def image(
     if board is None:
         raise ValueError(f"{target.name} is no board")
     pll = solve(board.clock.mhz, clock_mhz, target.device)
-    link = transport(board, pll.mhz * 1e6)
+    link = transport(board, target.device, pll.mhz * 1e6)
     entries, results = list(accelerator.inputs.values()), list(accelerator.outputs.values())
     in_octets, out_octets = (payload_octets(list(map(format_of, each))) for each in (entries, results))
     parameters: dict[str, int | str] = {
         "RX_STEP": receive_step(entries, link.step),
         "TX_STEP": link.step,
+        "FILL": int(link.fill),
         "INS": len(entries),
         "IN_WIDTH": _words([entry.width for entry in entries]),
         "IN_BEATS": _words([entry.beats for entry in entries]),
@@ -139,8 +140,8 @@ def image(
     }
     shell = files("hw.boards").joinpath("shell")
     sources = {f"{name}.sv": shell.joinpath(f"{name}.sv").read_text() for name in (*link.modules, *SHELL)}
-    model = f"{family.name}_pll.sv"
-    sources |= {model: models(family)[model]} | accelerator.files
+    cells = [f"{family.name}_{name}" for name in ("pll.sv", *link.models)]
+    sources |= {name: models(family)[name] for name in cells} | accelerator.files
     sources[f"{TOP}.sv"] = _top(accelerator, target.device, board, pll, link, parameters)
     return Image(
         RtlDesign(TOP, {}, {}, sources), accelerator, board, _pins(board, link), pll, link, model_hash, benchmark
@@ -241,7 +242,10 @@ module {TOP} (
 
 def _pins(board: Board, link: Transport) -> tuple[Pin, ...]:
     """The pin of each port of the image."""
-    found = [Pin("clk_board", board.clock.pin, board.io, mhz=board.clock.mhz), *(pin for _, pin in link.ports)]
+    found = [
+        Pin("clk_board", board.clock.pin, board.io, mhz=board.clock.mhz),
+        *(pin for _, pins in link.ports for pin in pins),
+    ]
     if board.reset:
         found.append(Pin("reset", board.reset.pin, board.reset.io or board.io, board.reset.pull))
     found += [Pin(f"led[{i}]", pin, board.io) for i, pin in enumerate(board.leds)]

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import gcd
 
-from hw.boards.image import format_of, payload_octets, slots
+from hw.boards.image import format_of, payload_octets, receive_step, slots
 from hw.boards.targets import Target
 from hw.boards.transports import Transport, transport
 from hw.host.protocol import line_octets
@@ -20,6 +22,8 @@ class LinkRate:
         clock_mhz: the clock that the PLL makes, at most the requested one.
         input_octets: mean octets on the line of a message with a frame of every input, with flags, CRC and escapes.
         output_octets: the same for a message with a frame of every output.
+        receive_pace: cycles that the image needs for an octet that it receives.
+        send_pace: cycles that it needs for one that it sends.
         slots: frames in flight.
         interval: cycles per frame of the accelerator in the steady state.
         latency: cycles from a frame's first beat to its last result.
@@ -29,6 +33,8 @@ class LinkRate:
     clock_mhz: float
     input_octets: float
     output_octets: float
+    receive_pace: float
+    send_pace: float
     slots: int
     interval: int
     latency: int
@@ -36,22 +42,24 @@ class LinkRate:
     @property
     def input_cycles(self) -> float:
         """Clock cycles of a message with input frames on the line."""
-        return self.transport.receive_cycles * self.input_octets
+        return max(self.transport.receive_cycles, self.receive_pace) * self.input_octets
 
     @property
     def output_cycles(self) -> float:
         """Clock cycles of a message with output frames on the line."""
-        return self.transport.send_cycles * self.output_octets
+        return max(self.transport.send_cycles, self.send_pace) * self.output_octets
 
     @property
     def cycles(self) -> float:
-        """Clock cycles per frame of the link: those of its slower direction, or of a frame's way there and back where
-        the frames in flight do not fill it.
+        """Clock cycles per frame of the link: those of its slower direction, of both where they share wires, or of a
+        frame's way there and back where the frames in flight do not fill it.
 
         The host answers at once: the delays of its USB adapter and its operating system are not included.
         """
-        way = self.input_cycles + self.latency + self.output_cycles
-        return max(self.input_cycles, self.output_cycles, way / self.slots)
+        way = self.input_cycles + self.latency + self.output_cycles + self.transport.turnaround
+        received, sent = self.transport.bus or (0.0, 0.0)
+        bus = received * self.input_octets + sent * self.output_octets
+        return max(self.input_cycles, self.output_cycles, bus, way / self.slots)
 
     @property
     def fps(self) -> float:
@@ -62,6 +70,13 @@ class LinkRate:
     def core_fps(self) -> float:
         """Frames per second that the accelerator computes at the clock of the image."""
         return self.clock_mhz * 1e6 / self.interval
+
+
+def send_pace(result: Stream, step: int) -> float:
+    """Cycles in which the image makes an octet of a result: the framer's, and those of the output's buffer, which takes
+    ``step`` bits in a cycle at most, and one more to load a beat."""
+    bits = gcd(result.width, step)
+    return max(4, 8 / step + 1, 8 / bits + 1 + 8 / result.width * max(1, 3 - result.width / bits))
 
 
 def link_rate(
@@ -80,13 +95,15 @@ def link_rate(
     if target.board is None:
         raise ValueError(f"{target.name} is no board")
     mhz = solve(target.board.clock.mhz, clock_mhz, target.device).mhz
-    link = transport(target.board, mhz * 1e6)
+    link = transport(target.board, target.device, mhz * 1e6)
     in_octets, out_octets = (payload_octets(list(map(format_of, each))) for each in (entries, results))
     return LinkRate(
         link,
         mhz,
         line_octets(in_octets),
-        line_octets(out_octets),
+        line_octets(out_octets, link.escaped),
+        8 / receive_step(entries, link.step) + 2,
+        max(map(partial(send_pace, step=link.step), results)),
         slots(in_octets, out_octets, link.receive_cycles, interval),
         interval,
         latency,

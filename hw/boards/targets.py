@@ -27,10 +27,13 @@ BOARD_SUFFIXES = (".yaml", ".yml")
 MAX_FILE = 1 << 16
 """Most octets of a board file."""
 _SIGNALS = """
-    accelerator busy clk clk_board faulty host image led locked logic m_data m_ready m_valid parity_error pll pll_unused
-    receiver reset reset_logic rst rx_data rx_error rx_ready rx_valid s_data s_ready s_valid transmitter tx_data
+    accelerator busy clk clk_board faulty fifo_d fifo_drive fifo_in fifo_out fifo_rd fifo_rxf fifo_txe fifo_wr g_pad
+    host image led locked logic m_data m_ready m_valid parity_error pll pll_unused port receiver reset reset_logic rst
+    rx_data rx_error rx_ready rx_valid s_data s_ready s_valid spi_cs spi_miso spi_mosi spi_sck transmitter tx_data
     tx_ready tx_valid uart_rx uart_tx
 """
+LINKS = ("uart", "spi", "fifo")
+"""The host links that a board may have."""
 RESERVED = frozenset(_SIGNALS.split())
 """Names that the image uses itself (``hw.boards.image``)."""
 
@@ -101,6 +104,49 @@ class Uart(_Data):
     max_baud: Annotated[int, Field(gt=0, le=100_000_000, strict=True)]
     usb: UsbIds | None = None
 
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """All pins."""
+        return self.rx, self.tx
+
+
+class Spi(_Data):
+    """The FPGA as an SPI slave of mode 0: it receives on ``mosi`` and sends on ``miso``, which it always drives.
+
+    ``max_mhz``: the fastest SCK that the wiring and the master allow.
+    """
+
+    sck: PinName
+    mosi: PinName
+    miso: PinName
+    cs: PinName
+    max_mhz: Annotated[float, Field(gt=0, le=100, strict=True, allow_inf_nan=False)]
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """All pins."""
+        return self.sck, self.mosi, self.miso, self.cs
+
+
+class Fifo(_Data):
+    """An FT232H (or a channel of an FT2232H) in asynchronous 245 FIFO mode, set in its EEPROM: the eight pins of
+    ``data`` (D0 first), RXF#, TXE#, RD# and WR#.
+
+    ``usb``: the USB ids of the chip, ``vendor:product``.
+    """
+
+    data: Annotated[tuple[PinName, ...], Field(min_length=8, max_length=8)]
+    rxf: PinName
+    txe: PinName
+    rd: PinName
+    wr: PinName
+    usb: UsbIds = "0403:6014"
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """All pins."""
+        return *self.data, self.rxf, self.txe, self.rd, self.wr
+
 
 class Button(_Data):
     """A push button. ``active``: its level when pushed; ``io``: the I/O standard, where it is not the board's."""
@@ -123,7 +169,10 @@ class Board(_Data):
         io: I/O standard of the pins; an iCE40 has no choice.
         programmer: name of the board in openFPGALoader.
         clock: the oscillator; on an iCE40 it must be at the pin of the PLL.
-        uart: the serial port.
+        uart: the serial port; and
+        spi: SPI; and
+        fifo: an FT232H, of which a board has at least one.
+        link: which of them is the host link, where there are several.
         reset: a button that resets the design.
         leds: pins of LEDs, see ``image``.
         leds_active: level that lights an LED.
@@ -138,7 +187,10 @@ class Board(_Data):
     io: IoStandard = "LVCMOS33"
     programmer: Name | None = None
     clock: Clock
-    uart: Uart
+    uart: Uart | None = None
+    spi: Spi | None = None
+    fifo: Fifo | None = None
+    link: Literal["uart", "spi", "fifo"] | None = None
     reset: Button | None = None
     leds: Annotated[tuple[PinName, ...], BeforeValidator(_at_most(64))] = ()
     leds_active: Literal["high", "low"] = "high"
@@ -151,8 +203,28 @@ class Board(_Data):
         return self
 
     @model_validator(mode="after")
+    def _linked(self) -> "Board":
+        links = [name for name in LINKS if getattr(self, name) is not None]
+        if not links:
+            raise ValueError("it has no host link; give one of 'uart', 'spi' and 'fifo' with its pins")
+        if self.link is not None and self.link not in links:
+            raise ValueError(f"'link' asks for {self.link}, and the file has no '{self.link}' with its pins")
+        if self.link is None and len(links) > 1:
+            raise ValueError(f"it has {' and '.join(links)}; say with 'link' which is the host link")
+        return self
+
+    @property
+    def chosen_link(self) -> Uart | Spi | Fifo:
+        """The host link."""
+        links = {"uart": self.uart, "spi": self.spi, "fifo": self.fifo}
+        chosen = links[self.link] if self.link else self.uart or self.spi or self.fifo
+        assert chosen is not None, "a board file without a link is refused"
+        return chosen
+
+    @model_validator(mode="after")
     def _pins_differ(self) -> "Board":
-        pins = [self.clock.pin, self.uart.rx, self.uart.tx, *self.leds, *self.high.values()]
+        pins = [self.clock.pin, *self.leds, *self.high.values()]
+        pins += [pin for name in LINKS if (link := getattr(self, name)) for pin in link.pins]
         pins += [self.reset.pin] if self.reset else []
         pin, count = Counter(pins).most_common(1)[0]
         if count > 1:

@@ -5,10 +5,15 @@ octets of the host, ``tx_valid``, ``tx_ready`` and ``tx_data`` for octets to it.
 """
 
 from dataclasses import dataclass
+from math import ceil
 
-from hw.boards.targets import Board
+from hw.boards.targets import Board, Fifo, Spi, Uart
+from hw.fabric.devices import Device
 from hw.fabric.toolchain import Pin
+from hw.families import spec_of
 from hw.host.errors import UsageError
+from hw.host.protocol import ESCAPED
+from hw.host.protocol import FILL as FILL_OCTET
 
 BAUDS = (3_000_000, 2_000_000, 1_500_000, 1_000_000, 921_600, 460_800, 230_400, 115_200)
 """Baud rates that serial adapters support."""
@@ -18,6 +23,18 @@ MIN_DIVISOR = 8
 """Minimum clock cycles per bit that the receiver needs."""
 OCTET_BITS = 10
 """Bits of an octet on a serial line, including start and stop bit."""
+SPI_RATIO = 5
+"""Least clock cycles of a period of SCK: MISO changes at most three of them after a rising edge."""
+SPI_TURNAROUND = 2.5
+"""Octets of SPI that a frame's way there and back waits for, measured on the virtual board: a reply begins with the
+next octet, and so does the next frame."""
+FIFO_LOW_NS, FIFO_HIGH_NS = 40, 30
+"""How long RD# and WR# are low, which includes the time to valid data; how long after them RXF# and TXE# are not yet
+valid. From FTDI's data sheet of the FT232H, with some nanoseconds for pads and wires."""
+FIFO_BUSY_NS = 49
+"""How long the chip keeps RXF# or TXE# high after an octet, at least."""
+SYNCHRONISER = 3
+"""Clock cycles after which a pin's level has passed a synchroniser."""
 
 
 @dataclass(frozen=True)
@@ -28,23 +45,39 @@ class Transport:
         kind: the field of the board file.
         title: what it is, with its rate, for people.
         modules: its modules in ``shell``.
-        ports: the pin of each of its ports, and the port's declaration.
+        ports: the declaration of each of its ports, and the pins.
         body: SystemVerilog of its instances.
         step: bits of an octet that the link takes in a cycle, as fast as the transport needs it.
         receive_cycles: clock cycles in which an octet arrives.
         send_cycles: clock cycles in which an octet is sent.
         settings: what the host must know to open it.
+        period: what the simulated host needs: clock cycles of a bit of a serial line or of SPI, or the nanoseconds of a
+            clock cycle.
+        fill: it sends octets where there is nothing to send, and messages escape these.
+        bus: clock cycles that an octet received, and one sent, keep wires that both directions share; None: none are.
+        turnaround: clock cycles that a frame's way there and back waits, on average, for the host's next octets.
+        models: files of models of the family's cells that it instantiates.
     """
 
     kind: str
     title: str
     modules: tuple[str, ...]
-    ports: tuple[tuple[str, Pin], ...]
+    ports: tuple[tuple[str, tuple[Pin, ...]], ...]
     body: str
     step: int
     receive_cycles: float
     send_cycles: float
     settings: dict[str, int | str | None]
+    period: float = 0.0
+    fill: bool = False
+    bus: tuple[float, float] | None = None
+    turnaround: float = 0.0
+    models: tuple[str, ...] = ()
+
+    @property
+    def escaped(self) -> float:
+        """Share of octets of a reply that are sent as two, where all values are equally frequent."""
+        return ESCAPED + (1 / 256 if self.fill else 0)
 
     @property
     def baud(self) -> int | None:
@@ -53,12 +86,17 @@ class Transport:
         return baud if isinstance(baud, int) else None
 
 
-def transport(board: Board, clock_hz: float) -> Transport:
+def transport(board: Board, device: Device, clock_hz: float) -> Transport:
     """The transport that a board's file chooses, in an image with this clock.
 
-    Raises UsageError where the clock is too slow for it.
+    Raises UsageError where the clock is too slow for it, and where the device has no pads for it.
     """
-    return _uart(board, clock_hz)
+    link = board.chosen_link
+    if isinstance(link, Spi):
+        return _spi(link, board.io, clock_hz)
+    if isinstance(link, Fifo):
+        return _fifo(link, board.io, device, clock_hz)
+    return _uart(link, board.io, clock_hz)
 
 
 def baud_rate(clock_hz: float, max_baud: int) -> tuple[int, int]:
@@ -73,16 +111,15 @@ def baud_rate(clock_hz: float, max_baud: int) -> tuple[int, int]:
     raise UsageError(f"no baud rate up to {max_baud} from a clock of {clock_hz / 1e6:g} MHz; raise --clock")
 
 
-def _uart(board: Board, clock_hz: float) -> Transport:
-    uart = board.uart
+def _uart(uart: Uart, io: str, clock_hz: float) -> Transport:
     baud, divisor = baud_rate(clock_hz, uart.max_baud)
     return Transport(
         "uart",
         f"{baud:,} baud",
         ("bf_uart_rx", "bf_uart_tx"),
         (
-            ("input  wire logic uart_rx", Pin("uart_rx", uart.rx, board.io, "up")),
-            ("output      logic uart_tx", Pin("uart_tx", uart.tx, board.io)),
+            ("input  wire logic uart_rx", (Pin("uart_rx", uart.rx, io, "up"),)),
+            ("output      logic uart_tx", (Pin("uart_tx", uart.tx, io),)),
         ),
         f"""\
   bf_uart_rx #(
@@ -110,4 +147,109 @@ def _uart(board: Board, clock_hz: float) -> Transport:
         OCTET_BITS * clock_hz / baud,
         OCTET_BITS * divisor + 1,
         {"baud": baud, "usb": uart.usb},
+        clock_hz / baud,
+    )
+
+
+def _spi(spi: Spi, io: str, clock_hz: float) -> Transport:
+    hertz = int(min(spi.max_mhz * 1e6, clock_hz / SPI_RATIO))
+    return Transport(
+        "spi",
+        f"{hertz / 1e6:g} MHz of SPI",
+        ("bf_spi",),
+        (
+            ("input  wire logic spi_sck", (Pin("spi_sck", spi.sck, io, "down"),)),
+            ("input  wire logic spi_mosi", (Pin("spi_mosi", spi.mosi, io, "down"),)),
+            ("output      logic spi_miso", (Pin("spi_miso", spi.miso, io),)),
+            ("input  wire logic spi_cs", (Pin("spi_cs", spi.cs, io, "up"),)),
+        ),
+        f"""\
+  bf_spi #(
+      .FILL(8'h{FILL_OCTET:02x})
+  ) port (
+      .clk,
+      .rst,
+      .sck (spi_sck),
+      .mosi(spi_mosi),
+      .miso(spi_miso),
+      .cs_n(spi_cs),
+      .rx_valid,
+      .rx_data,
+      .rx_error,
+      .tx_valid,
+      .tx_ready,
+      .tx_data
+  );
+""",
+        1,
+        8 * clock_hz / hertz,
+        8 * clock_hz / hertz,
+        {"hz": hertz},
+        clock_hz / hertz,
+        fill=True,
+        turnaround=SPI_TURNAROUND * 8 * clock_hz / hertz,
+    )
+
+
+def _fifo(fifo: Fifo, io: str, device: Device, clock_hz: float) -> Transport:
+    if (pad := spec_of(device.family).pad) is None:
+        raise UsageError(
+            f"no bidirectional pad of a {device.name} is known here, which 'fifo' needs; use 'uart' or 'spi'"
+        )
+    cycle = 1e9 / clock_hz
+    low, high = ceil(FIFO_LOW_NS / cycle), ceil(FIFO_HIGH_NS / cycle) + SYNCHRONISER
+    # The chip is busy from the end of RD# or WR# on, and what it says then passes the synchroniser.
+    received = low + 1 + max(high, ceil(FIFO_BUSY_NS / cycle) + SYNCHRONISER)
+    pads = "".join(f"  {_pad(pad, i)}\n" for i in range(8))
+    return Transport(
+        "fifo",
+        f"{clock_hz / received / 1e6:.1f} MB/s of an FT232H",
+        ("bf_fifo245",),
+        (
+            ("inout  wire logic [7:0] fifo_d", tuple(Pin(f"fifo_d[{i}]", pin, io) for i, pin in enumerate(fifo.data))),
+            ("input  wire logic fifo_rxf", (Pin("fifo_rxf", fifo.rxf, io, "up"),)),
+            ("input  wire logic fifo_txe", (Pin("fifo_txe", fifo.txe, io, "up"),)),
+            ("output      logic fifo_rd", (Pin("fifo_rd", fifo.rd, io),)),
+            ("output      logic fifo_wr", (Pin("fifo_wr", fifo.wr, io),)),
+        ),
+        f"""\
+  logic fifo_drive;
+  logic [7:0] fifo_out, fifo_in;
+{pads}  assign rx_error = 1'b0;
+  bf_fifo245 #(
+      .HOLD({low}),
+      .REST({high})
+  ) port (
+      .clk,
+      .rst,
+      .rxf_n(fifo_rxf),
+      .txe_n(fifo_txe),
+      .rd_n (fifo_rd),
+      .wr_n (fifo_wr),
+      .drive(fifo_drive),
+      .d_out(fifo_out),
+      .d_in (fifo_in),
+      .rx_valid,
+      .rx_ready,
+      .rx_data,
+      .tx_valid,
+      .tx_ready,
+      .tx_data
+  );
+""",
+        8,
+        received,
+        received + 2,
+        {"usb": fifo.usb},
+        cycle,
+        bus=(low + high + 1, low + high + 3),
+        models=("bidirectional_pad.sv",),
+    )
+
+
+def _pad(pad: str, index: int) -> str:
+    """The pad of a pin of the FIFO's bus."""
+    names = {each: f"fifo_{each}[{index}]" for each in ("out", "in")}
+    return pad.format(
+        name=f"pad{index}", pin=f"fifo_d[{index}]", out=names["out"], drive="fifo_drive", into=names["in"]
     )

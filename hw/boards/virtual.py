@@ -1,4 +1,4 @@
-"""A virtual board: Verilator simulates an image (its RTL or its netlist), with a UART model at the image's pins.
+"""A virtual board: Verilator simulates an image (its RTL or its netlist), with a model of the host at its link's pins.
 
 It has the interface of a serial port (``read``, ``write``, ``timeout``), so the host driver runs on it unchanged. Time
 is simulated time: a read ends when it has received its bytes, or when the line has been idle for ``timeout`` seconds of
@@ -28,7 +28,7 @@ class VirtualBoard:
     Args:
         image: the image.
         design: the netlist of the image, as a design; None simulates the image's RTL.
-        skew: baud rate of the host, relative to the nominal rate.
+        skew: clock of the host, relative to the nominal one.
         patience: longest idle time of the line during a read, in clock cycles; more than a frame's cycles.
     """
 
@@ -37,14 +37,15 @@ class VirtualBoard:
     ) -> None:
         harness = files("hw.boards").joinpath("virtual.cpp").read_text()
         release = f"top.reset = {int(image.board.reset.active == 'low')}" if image.board.reset else "(void)0"
-        ports = f"#define CLOCK clk_board\n#define RX uart_rx\n#define TX uart_tx\n#define RELEASE {release}\n"
+        host = files("hw.boards").joinpath(f"virtual_{image.transport.kind}.hpp").read_text()
+        ports = f"#define CLOCK clk_board\n#define RELEASE {release}\n{host}"
         self.image = image
         self.patience = patience
         self.timeout: float | None = 0.01
         self.clocks = 0
         self._received = bytearray()
         self._to_send = b""
-        period = image.clock_mhz * 1e6 / (image.transport.baud or 1) / skew
+        period = image.transport.period / skew
         simulator = executable(design or image.design, harness, ports, ("-O0",) if design else ("-O1",)) / "sim"
         self._process = Process([simulator, repr(period)], stdin=PIPE, stdout=PIPE, cwd=simulator.parent)
 

@@ -29,6 +29,9 @@ class FamilySpec:
         packing: the logic cells as the packer fills them; None: lookup tables and flip-flops have places of their own.
         toolchain: place and route; None: there is none.
         pll_cell: instantiates the PLL; None: no image can be made.
+        pad: a bidirectional pad as a line of SystemVerilog, with ``{name}`` of the instance, ``{pin}``, ``{out}``,
+            ``{drive}`` (high: the pin is driven) and ``{into}``; its model is in ``bidirectional_pad.sv``. None: links
+            that need one are refused.
         dialect: adapts the cells of netlists to their models; None: netlists cannot be simulated.
         models: the folder of the SystemVerilog models of the cells; None where ``dialect`` is None.
         fmax: the parameters of the Fmax estimate; None: Fmax is not estimated.
@@ -43,6 +46,7 @@ class FamilySpec:
     packing: Packing | None = None
     toolchain: Toolchain | None = None
     pll_cell: PllWriter | None = None
+    pad: str | None = None
     dialect: CellDialect | None = None
     models: Traversable | None = None
     fmax: FmaxModel | None = None

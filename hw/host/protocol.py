@@ -2,7 +2,8 @@
 
 The link carries octets, whatever its transport (``hw.boards.transports``). A message is framed as in RFC 1662: a flag
 ``7E`` before and after it (one flag may end a message and begin the next); in between, ``7E`` and ``7D`` are sent as
-``7D`` and the octet exclusive-or ``20``. ``7D 7E`` aborts a message. A message is::
+``7D`` and the octet exclusive-or ``20``. ``7D 7E`` aborts a message. Over SPI the image escapes ``7F`` as well, and
+sends it where it has nothing to send; the host drops it. A message is::
 
     type (1)   tag (2)   payload   CRC-32 (4)
 
@@ -66,6 +67,8 @@ ESCAPED = 2 / 256
 """Share of octets that are sent as two, where all values are equally frequent."""
 REPLAYING = 255
 """Frames in flight of an image that replays."""
+FILL = 0x7F
+"""The octet that an image sends over SPI where it has nothing to send; it escapes it in messages."""
 _STATUS = struct.Struct("<BBQIIIBBBHIIIIBI")
 _REPLAY = struct.Struct("<BBIIH")
 
@@ -180,12 +183,12 @@ def encode(message: Message) -> bytes:
     return b"\x7e" + stuffed + b"\x7e"
 
 
-def line_octets(payload: int) -> float:
+def line_octets(payload: int, escaped: float = ESCAPED) -> float:
     """The mean number of octets on the line of a message with ``payload`` octets, its flags and escapes included.
 
     All values of an octet are taken to be equally frequent; the number is at most twice the content.
     """
-    return 2 + (_OVERHEAD + payload) * (1 + ESCAPED)
+    return 2 + (_OVERHEAD + payload) * (1 + escaped)
 
 
 class Decoder:

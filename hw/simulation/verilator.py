@@ -30,7 +30,7 @@ RUNTIME, WAVEFORM_RUNTIME = ("verilated", "verilated_threads"), ("verilated_vcd_
 """Verilator's own C++ files."""
 VERILATE = (
     *("--cc", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert", "-Wno-fatal", "-Wno-lint"),
-    *("--prefix", "Vtop", "--Mdir", "obj", "--output-split", "20000"),
+    *("--prefix", "Vtop", "--Mdir", "obj", "--output-split", "20000", "--pins-inout-enables"),
 )
 _FULL = "free some space there, or set TMPDIR to another folder"
 LINT = ("-Wall", "-Wno-DECLFILENAME", "-Wno-UNUSEDSIGNAL", "-Wno-UNUSEDPARAM", "-Wno-PINCONNECTEMPTY")

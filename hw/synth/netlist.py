@@ -91,12 +91,19 @@ def verilog(top: str, module: dict, dialect: CellDialect, addition: Addition = A
     cells = [cell for cell in module["cells"].values() if cell["type"] != "$scopeinfo"]
     body = [_instance(f"c{i}", cell, dialect, fresh) for i, cell in enumerate(cells)]
     ports, connect = [], []
+    shared = {
+        f"n{bit}": f"{name}[{i}]"
+        for name, port in module["ports"].items()
+        for i, bit in enumerate(port["bits"])
+        if port["direction"] == "inout"
+    }
+    body = [re.sub(r"\bn\d+\b", lambda net: shared.get(net[0], net[0]), text) for text in body]
     for name, port in module["ports"].items():
         ports.append(f"    {port['direction']} wire logic [{len(port['bits']) - 1}:0] {name}")
         for i, bit in enumerate(port["bits"]):
             if port["direction"] == "output":
                 connect.append(f"  assign {name}[{i}] = {_net(bit if bit in known else str(bit))};\n")
-            elif bit in known:
+            elif port["direction"] == "input" and bit in known:
                 connect.append(f"  assign {_net(bit)} = {name}[{i}];\n")
     body.append(addition.body)
     ports += addition.ports

@@ -133,4 +133,3 @@ def test_usual_clocks_have_the_usual_dividers() -> None:
     ):
         pll = solve(board_mhz, mhz, find_device(name))
         assert (pll.reference, pll.feedback, pll.output) == dividers
-

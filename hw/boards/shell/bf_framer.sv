@@ -4,7 +4,8 @@
 `default_nettype none
 
 module bf_framer #(
-    parameter int STEP = 1  // bits of the CRC a cycle: 1, 2, 4 or 8
+    parameter int STEP = 1,  // bits of the CRC a cycle: 1, 2, 4 or 8
+    parameter int FILL = 0   // 1: 0x7f is escaped too, because the transport sends it where there is nothing to send
 ) (
     input  wire logic       clk,
     input  wire logic       rst,
@@ -47,7 +48,7 @@ module bf_framer #(
   endfunction
 
   function automatic logic special(input logic [7:0] value);
-    return value == 8'h7e || value == 8'h7d;
+    return value == 8'h7e || value == 8'h7d || (FILL != 0 && value == 8'h7f);
   endfunction
 
   always_ff @(posedge clk) begin

@@ -7,6 +7,7 @@
 module bf_link #(
     parameter int                 RX_STEP   = 1,              // bits of a received octet per cycle: 1, 2, 4 or 8
     parameter int                 TX_STEP   = 1,              // bits of the CRC of a reply per cycle: 1, 2, 4 or 8
+    parameter int                 FILL      = 0,              // 1: octets 0x7f are escaped in replies
     parameter int                 INS       = 1,              // inputs
     parameter logic [ 32*INS-1:0] IN_WIDTH  = {INS{32'd8}},   // of each: bits of a beat
     parameter logic [ 32*INS-1:0] IN_BEATS  = {INS{32'd8}},   // of each: beats of a frame
@@ -301,7 +302,8 @@ module bf_link #(
       .m_last       (send_last)
   );
   bf_framer #(
-      .STEP(TX_STEP)
+      .STEP(TX_STEP),
+      .FILL(FILL)
   ) pack (
       .clk,
       .rst,

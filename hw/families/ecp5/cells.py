@@ -44,13 +44,10 @@ class Ecp5Cells(CellDialect):
             cell.settings["INITVAL"] = concatenate(cell, "INITVAL_{:02X}", 64, 320)
 
     def _pad(self, cell: Cell) -> None:
-        """Replace the bidirectional pad by an input or an output pad.
-
-        Raises BitfabricError for a pad with registers and for a pad that is really bidirectional.
-        """
+        """Replace the pad by one of its direction. Raises BitfabricError for a pad with registers."""
         direction = cell.parameters.get("DIR")
         registers = cell.pins.pop("IOLTO", []) + cell.pins.pop("IOLDO", [])
-        if direction not in ("INPUT", "OUTPUT") or registers:
+        if direction not in ("INPUT", "OUTPUT", "BIDIR") or registers:
             raise BitfabricError(f"no model of a pad with registers or with direction {direction}")
         for key in [key for key, value in cell.parameters.items() if value == "PADDO"]:
             del cell.parameters[key]

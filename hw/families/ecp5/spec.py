@@ -20,6 +20,7 @@ SPEC = FamilySpec(
     packing=PACKING,
     toolchain=TOOLCHAIN,
     pll_cell=pll_cell,
+    pad="BB {name} (.I({out}), .T(!{drive}), .O({into}), .B({pin}));",
     dialect=Ecp5Cells(),
     models=files("hw.families.ecp5") / "models",
     fmax=FMAX,

@@ -18,7 +18,7 @@ _COST = {
     "PDPW16KD": Resources(bram=1),
     "MULT18X18D": Resources(dsp=1),
 }
-_FREE = frozenset({"PFUMX", "L6MUX21", "EHXPLLL", "DCCA", "TRELLIS_IO", "$scopeinfo"})
+_FREE = frozenset({"PFUMX", "L6MUX21", "EHXPLLL", "DCCA", "TRELLIS_IO", "BB", "$scopeinfo"})
 SYNTHESIS = SynthesisSpec(
     "synth_ecp5",
     _COST,

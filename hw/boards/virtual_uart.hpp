@@ -1,0 +1,77 @@
+// A host's UART, sampled every clock; places are 0: start bit, 1 to 8: data, 9: stop bit. PERIOD is the clocks of a bit.
+class Sender {
+  public:
+    explicit Sender(double period) : period(period) {}
+    std::deque<uint8_t> queue;
+    bool idle() const { return place > 9 && queue.empty(); }
+    int step() {
+        if (place > 9) {
+            if (queue.empty()) return 1;
+            octet = queue.front();
+            queue.pop_front();
+            place = 0;
+            left += period;
+        }
+        const int level = place == 0 ? 0 : place == 9 ? 1 : octet >> (place - 1) & 1;
+        left -= 1;
+        if (left <= 0) {
+            ++place;
+            left += place > 9 ? 0 : period;
+        }
+        return level;
+    }
+
+  private:
+    double period, left = 0;
+    int place = 10;
+    uint8_t octet = 0;
+};
+
+class Receiver {
+  public:
+    explicit Receiver(double period) : period(period) {}
+    std::vector<uint8_t> octets;
+    bool step(int level) {
+        if (place > 9) {
+            if (!level) {
+                place = 0;
+                left = period / 2;
+            }
+            return false;
+        }
+        left -= 1;
+        if (left > 0) return false;
+        left += period;
+        if (place == 0 && level) {
+            place = 10;
+        } else if (place == 9) {
+            place = 10;
+            if (level) octets.push_back(octet);
+            return level;
+        } else {
+            if (place > 0) octet = static_cast<uint8_t>(octet >> 1 | level << 7);
+            ++place;
+        }
+        return false;
+    }
+
+  private:
+    double period, left = 0;
+    int place = 10;
+    uint8_t octet = 0;
+};
+
+class Host {
+  public:
+    explicit Host(double period) : sender(period), receiver(period) {}
+    std::deque<uint8_t>& queue() { return sender.queue; }
+    std::vector<uint8_t>& octets() { return receiver.octets; }
+    bool idle() const { return sender.idle(); }
+    void reset(Vtop& top) { top.uart_rx = 1; }
+    void drive(Vtop& top) { top.uart_rx = sender.step(); }
+    bool sample(Vtop& top) { return receiver.step(top.uart_tx); }
+
+  private:
+    Sender sender;
+    Receiver receiver;
+};

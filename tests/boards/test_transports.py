@@ -1,0 +1,160 @@
+"""SPI and the FT232H FIFO: whole images behind each, simulated with a model of the host, on good lines and on bad
+ones."""
+
+import random
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from amaranth_boards.ulx3s import ULX3S_85F_Platform
+from qonnx.core.datatype import DataType
+
+from hw.boards.image import SCOPE, Image, format_of, image
+from hw.boards.link_rate import link_rate
+from hw.boards.targets import Target, find_target
+from hw.boards.virtual import VirtualBoard
+from hw.families.ecp5 import ECP5
+from hw.host.driver import Driver
+from hw.host.errors import UsageError
+from hw.host.protocol import FRAME, Message, encode
+from hw.ir.stream import Stream
+from hw.kernels.width_converter.kernel import WidthConverter
+from hw.rtl.design import generate
+from hw.simulation import verilator
+from hw.synth import netlist, nextpnr, yosys
+from tests.boards.faulty_line import MODEL, FaultyLine
+from tests.boards.test_link import damage
+from tests.kernels.kernel_bench import alone, random_frames
+
+SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
+KINDS = ("spi", "fifo")
+
+
+def target(kind: str) -> Target:
+    return find_target(str(SAMPLES / f"ulx3s-{kind}.yaml"))
+
+
+@cache
+def made(kind: str, bits: int = 8, channels: int = 12, lanes: int = 4, out_lanes: int = 12) -> tuple[Image, Stream]:
+    stream = Stream((channels,), DataType[f"INT{bits}"], lanes)
+    graph = alone(WidthConverter(stream, out_lanes))
+    return image(generate(graph, ECP5), target(kind), 75, MODEL, stream.beats, 4), stream
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_come_back_also_on_a_bad_line(kind: str) -> None:
+    design, stream = made(kind)
+    verilator.lint(design.design)
+    form, rng = format_of(stream), np.random.default_rng(1)
+    with VirtualBoard(design) as board:
+        line = FaultyLine(board, {}, random.Random(2))
+        link = Driver(line, [form], [form], MODEL, timeout=0.0005, retries=100)
+        for rate in (0.0, 0.003, 0.02):
+            line.rates = damage(rate)
+            frames = random_frames(stream, 200, rng)
+            np.testing.assert_array_equal(link.run(frames)[0], frames)
+            assert link.session.resent == 0 or rate
+        line.rates = {}
+        assert line.faults.total() > 100
+        frames = random_frames(stream, 4, rng)
+        link.benchmark(3000, frames, beats=[1], expected=[frames])
+
+
+@pytest.mark.parametrize("shape", [(8, 12, 4, 12), (5, 12, 4, 12), (2, 9, 9, 3)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_stated_rate_is_that_of_the_virtual_board(kind: str, shape: tuple[int, int, int, int]) -> None:
+    design, stream = made(kind, *shape)
+    form = format_of(stream)
+    low, high = int(stream.dtype.min()), int(stream.dtype.max())
+    frames = np.random.default_rng(3).integers(low, high, (150, *stream.shape), endpoint=True)
+    with VirtualBoard(design) as board:
+        link = Driver(board, [form], [form], MODEL, timeout=0.001)
+        counted = [board.clocks]
+        for some in (frames, np.concatenate([frames, frames])):
+            link.run(some)
+            counted.append(board.clocks)
+        latency = link.status().cycles
+    once, twice = np.diff(counted)
+    result = design.accelerator.outputs["m"]
+    stated = link_rate(target(kind), 75, [stream], [result], stream.beats, latency)
+    assert float(twice - once) / len(frames) == pytest.approx(stated.cycles, rel=0.02)
+
+
+@pytest.mark.parametrize("skew", [0.7, 1.0])
+def test_spi_follows_a_slower_master(skew: float) -> None:
+    design, stream = made("spi")
+    form, frames = format_of(stream), random_frames(made("spi")[1], 20, np.random.default_rng(4))
+    assert design.transport.settings == {"hz": 15_000_000}
+    with VirtualBoard(design, skew=skew) as board:
+        link = Driver(board, [form], [form], MODEL, timeout=0.001)
+        np.testing.assert_array_equal(link.run(frames)[0], frames)
+        assert link.status().errors == link.session.resent == 0
+
+
+def test_the_fill_octet_is_escaped() -> None:
+    """Frames of nothing but octets that SPI sends where it has nothing to send."""
+    design, stream = made("spi")
+    form, frames = format_of(stream), np.full((5, 12), 0x7F)
+    with VirtualBoard(design) as board:
+        link = Driver(board, [form], [form], MODEL, timeout=0.001)
+        np.testing.assert_array_equal(link.run(frames)[0], frames)
+    assert encode(Message(FRAME, 1, bytes([0x7F]))).count(0x7F) == 1
+
+
+def test_the_samples_have_pins_of_the_header() -> None:
+    (header,) = ULX3S_85F_Platform.connectors
+    pins = {kind: target(kind).board.chosen_link.pins for kind in KINDS}
+    names = {pin: name for name, pin in header.mapping.items()}
+    assert [names[pin] for pin in pins["fifo"]] == [f"{i}+" for i in range(8)] + [f"{i}-" for i in range(4)]
+    assert [names[pin] for pin in pins["spi"]] == ["0+", "1+", "2+", "3+"]
+
+
+BOARD = "name: mine\ndevice: lfe5u-25f\nclock: {pin: A1, mhz: 25}\n"
+UART = "uart: {rx: B1, tx: B2, max_baud: 115200}\n"
+SPI = "spi: {sck: C1, mosi: C2, miso: C3, cs: C4, max_mhz: 30}\n"
+REFUSED = {
+    BOARD: "it has no host link; give one of 'uart', 'spi' and 'fifo' with its pins",
+    BOARD + UART + "link: spi\n": "'link' asks for spi, and the file has no 'spi' with its pins",
+    BOARD + UART + SPI: "it has uart and spi; say with 'link' which is the host link",
+    BOARD + "spi: {sck: C1, mosi: C2, cs: C4, max_mhz: 30}\n": "spi.miso: Field required",
+    BOARD + SPI.replace("C4", "C3"): "pin C3 is given 2 times",
+    BOARD
+    + "fifo: {data: [B1, B2], rxf: C1, txe: C2, rd: C3, wr: C4}\n": "fifo.data: Tuple should have at least 8 items",
+    BOARD + UART + "link: ethernet\n": "link: Input should be 'uart', 'spi' or 'fifo'",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED, ids=range(len(REFUSED)))
+def test_a_board_without_the_link_that_is_asked_for(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as told:
+        find_target(str(path))
+    assert REFUSED[text] in str(told.value)
+    assert str(told.value).isprintable()
+
+
+def test_a_fifo_needs_bidirectional_pads(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    text = (SAMPLES / "ulx3s-fifo.yaml").read_text().replace("lfe5u-85f", "ice40up5k").replace("mhz: 25", "mhz: 12")
+    path.write_text(text)
+    stream = Stream((4,), DataType["INT4"])
+    with pytest.raises(UsageError, match="no bidirectional pad of a ice40up5k is known here"):
+        link_rate(find_target(str(path)), 30, [stream], [stream], 4, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_placed_netlist_speaks_it_too(kind: str, tmp_path: Path) -> None:
+    design, stream = made(kind)
+    device = target(kind).device
+    synthesis = yosys.synthesise(design.design, device, tmp_path, SCOPE)
+    placement = nextpnr.place_and_route(synthesis.netlist, device, tmp_path, design.clock_mhz, design.pins)
+    assert placement.met
+    assert nextpnr.pack(placement).stat().st_size > 10_000
+    form, frames = format_of(stream), random_frames(stream, 8, np.random.default_rng(5))
+    with VirtualBoard(design, netlist.design(placement.netlist, ECP5)) as board:
+        link = Driver(board, [form], [form], MODEL, timeout=0.001)
+        np.testing.assert_array_equal(link.run(frames)[0], frames)
+        assert link.status().errors == link.session.resent == 0

@@ -1,0 +1,123 @@
+"""Ports of SPI and of an FT232H, on stand-ins of the packages that open them."""
+
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from hw.host import boards
+from hw.host.boards import open_board
+from hw.host.errors import UsageError
+from hw.host.interface import Interface
+from hw.host.protocol import FILL
+from hw.host.session import Session
+from tests.boards.faulty_line import MODEL, ImageModel
+
+
+def interface(transport: str, **settings: int | str) -> Interface:
+    return Interface(MODEL, transport, dict(settings), (), (), (), {})
+
+
+class Wire:
+    """An image behind an SPI device or an FT232H."""
+
+    def __init__(self) -> None:
+        self.image = ImageModel(6, 4)
+        self.image.timeout = 0.0
+        self.opened: list[object] = []
+        self.max_speed_hz = self.mode = -1
+
+    def open(self, *names: object) -> None:
+        self.opened += names
+
+    open_from_url = open
+
+    def set_latency_timer(self, milliseconds: int) -> None:
+        assert milliseconds == 1
+
+    def purge_buffers(self) -> None:
+        pass
+
+    def xfer2(self, octets: list[int]) -> list[int]:
+        assert len(octets) <= 4096
+        got = self.image.read(len(octets))
+        self.image.write(bytes(octets))
+        # Where there is nothing to send, and in the middle of a message, there is fill; a real one would be escaped.
+        assert FILL not in got
+        return list(got + bytes([FILL]) * (len(octets) - len(got)))
+
+    def write_data(self, data: bytes) -> int:
+        return self.image.write(data)
+
+    def read_data(self, size: int) -> bytes:
+        return self.image.read(size)
+
+    def close(self) -> None:
+        self.opened.append("closed")
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    found = Wire()
+    for name, module in (
+        ("spidev", SimpleNamespace(SpiDev=lambda: found)),
+        ("pyftdi", ModuleType("pyftdi")),
+        ("pyftdi.ftdi", SimpleNamespace(Ftdi=lambda: found)),
+    ):
+        monkeypatch.setitem(sys.modules, name, module)
+    return found
+
+
+def test_a_session_over_spi(wire: Wire) -> None:
+    port = open_board(interface("spi", hz=15_000_000), "/dev/spidev0.1")
+    assert (wire.opened, wire.max_speed_hz, wire.mode) == ([0, 1], 15_000_000, 0)
+    session = Session(port, 0.01)
+    session.connect(MODEL, 6, 4)
+    frames = [bytes([i % 100] * 6) for i in range(50)]
+    assert session.run(frames, 4, 2) == [wire.image.result(frame) for frame in frames]
+    port.timeout = 0.001
+    assert port.read(5) == b""
+    port.close()
+    assert wire.opened[-1] == "closed"
+
+
+def test_a_session_over_an_ft232h(wire: Wire) -> None:
+    port = open_board(interface("fifo", usb="0403:6014"))
+    assert wire.opened == ["ftdi://0x0403:0x6014/1"]
+    session = Session(port, 0.01)
+    session.connect(MODEL, 6, 4)
+    frames = [bytes([i] * 6) for i in range(50)]
+    assert session.run(frames, 4, 2) == [wire.image.result(frame) for frame in frames]
+    port.timeout = 0.001
+    assert port.read(5) == b""
+
+
+def test_what_is_missing_or_wrong_ends_in_one_line(monkeypatch: pytest.MonkeyPatch, wire: Wire) -> None:
+    spi, fifo = interface("spi", hz=10_000_000), interface("fifo", usb="0403:6014")
+
+    def refused(match: str, *given: object) -> None:
+        with pytest.raises(UsageError, match=match) as told:
+            open_board(*given)  # type: ignore[arg-type]
+        assert str(told.value).isprintable()
+
+    refused(r"no port is looked for; give it, as --port /dev/spidev0\.0", spi)
+    refused("the image's link is ethernet, which this driver does not know", interface("ethernet"))
+
+    def absent(*names: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(wire, "open", absent)
+    monkeypatch.setattr(wire, "open_from_url", absent)
+    refused(r"cannot open /dev/spidev3\.0: No such file or directory; enable SPI", spi, "/dev/spidev3.0")
+    refused(r"cannot open ftdi://ftdi:232h/2: .* rights to it", fifo, "ftdi://ftdi:232h/2")
+    monkeypatch.setitem(sys.modules, "spidev", None)
+    monkeypatch.setitem(sys.modules, "pyftdi", None)
+    monkeypatch.setitem(sys.modules, "pyftdi.ftdi", None)
+    refused(r"no spidev: pip install 'bitfabric\[spi\]'", spi, "/dev/spidev0.0")
+    refused(r"no pyftdi: pip install 'bitfabric\[ftdi\]'", fifo)
+    # Another name is a simulated board's.
+    asked: list[object] = []
+    monkeypatch.setattr(boards, "open_port", lambda *given: asked.append(given))
+    open_board(spi, "/dev/pts/7")
+    open_board(fifo, "/dev/pts/8")
+    assert asked == [("/dev/pts/7", 3_000_000), ("/dev/pts/8", 3_000_000)]
