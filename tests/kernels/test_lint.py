@@ -31,13 +31,15 @@ def cases(op: str, family: str) -> RtlDesign:
 
 def shell(top: str) -> RtlDesign:
     folder = files("hw.boards").joinpath("shell")
-    return RtlDesign(top, {}, {}, {f"{name}.sv": folder.joinpath(f"{name}.sv").read_text() for name in SHELL})
+    names = SHELL if top in SHELL else [top]
+    return RtlDesign(top, {}, {}, {f"{name}.sv": folder.joinpath(f"{name}.sv").read_text() for name in names})
 
 
+SHELL_TOPS = ("bf_link", "bf_power_on", "bf_uart_rx", "bf_uart_tx", "bf_spi", "bf_fifo245")
 DESIGNS = {op: lambda op=op: cases(op, ECP5.name) for op in kernels.names()}
 DESIGNS |= {f"{op} ice40": lambda op=op: cases(op, "ice40") for op in ("matrix_vector", "sliding_window", "threshold")}
 DESIGNS["constant_threshold xc7"] = lambda: cases("constant_threshold", "xc7")
-DESIGNS |= {f"shell {top}": lambda top=top: shell(top) for top in ("bf_link", "bf_power_on")}
+DESIGNS |= {f"shell {top}": lambda top=top: shell(top) for top in SHELL_TOPS}
 
 every_design = pytest.mark.parametrize("name", DESIGNS)
 
