@@ -7,9 +7,7 @@ from pathlib import Path
 from flows.accelerator import Accelerator
 from flows.samples import Samples
 from flows.simulation import EdgeBatch, stream_names
-from hw.boards.image import format_of
 from hw.host.errors import UsageError
-from hw.host.interface import Interface
 from hw.ip_core import package, zynq
 from hw.ip_core.core import IpCore
 from hw.portable import package as portable
@@ -54,20 +52,7 @@ def export_ip(
         cycles.interval.simulated or cycles.interval.estimated,
         cycles.latency.simulated or cycles.latency.estimated,
     )
-    return package.write(core, facts, golden, folder, _interface(accelerator) if zynq.fits(core) else None)
-
-
-def _interface(accelerator: Accelerator) -> Interface:
-    """The frames and host steps of a model of one input and one output stream, for a driver without a link."""
-    graph = accelerator.graph
-    (port,) = graph.inputs
-    (edge,) = graph.output_edges
-    outputs = {each.name: (0, each.steps) for each in graph.outputs}
-    model = accelerator.implementation.model
-    formats = format_of(graph.edges[port.edge]), (format_of(graph.edges[edge]),)
-    return Interface(
-        int(model.sha256[:16], 16), 0, None, port.shape, port.dtype, port.steps, *formats, outputs, model.meaning
-    )
+    return package.write(core, facts, golden, folder, made.interface_of("dma", {}) if zynq.fits(core) else None)
 
 
 def export_c(

@@ -97,11 +97,15 @@ class Implementation:
         """The interface of the image, for the driver; None where there is no image."""
         if self.image is None:
             return None
+        return self.interface_of(self.image.transport.kind, self.image.transport.settings)
+
+    def interface_of(self, transport: str, settings: dict[str, int | str | None]) -> Interface:
+        """The frames and host steps of the model, behind a ``transport``."""
         graph, edges = self.graph, self.graph.output_edges
         return Interface(
-            self.image.model,
-            self.image.transport.kind,
-            self.image.transport.settings,
+            int(self.model.sha256[:16], 16),
+            transport,
+            settings,
             tuple(
                 Input(port.name, port.shape, port.dtype, port.steps, format_of(graph.edges[port.edge]))
                 for port in graph.inputs
