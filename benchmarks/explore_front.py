@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import report
+from flows.explore.first import UNIFORM
 from flows.explore.space import Space
-from flows.explore.study import UNIFORM, Study, explore
+from flows.explore.study import Study, explore
 from flows.explore.tried import Tried
 from hw.host.errors import UsageError
 
