@@ -18,7 +18,7 @@ def interface(transport: str, **settings: int | str) -> Interface:
     return Interface(MODEL, transport, dict(settings), (), (), (), {})
 
 
-class Wire:
+class FakePins:
     """An image behind an SPI device or an FT232H."""
 
     def __init__(self) -> None:
@@ -57,8 +57,8 @@ class Wire:
 
 
 @pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
-    found = Wire()
+def wire(monkeypatch: pytest.MonkeyPatch) -> FakePins:
+    found = FakePins()
     for name, module in (
         ("spidev", SimpleNamespace(SpiDev=lambda: found)),
         ("pyftdi", ModuleType("pyftdi")),
@@ -68,7 +68,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     return found
 
 
-def test_a_session_over_spi(wire: Wire) -> None:
+def test_a_session_over_spi(wire: FakePins) -> None:
     port = open_board(interface("spi", hz=15_000_000), "/dev/spidev0.1")
     assert (wire.opened, wire.max_speed_hz, wire.mode) == ([0, 1], 15_000_000, 0)
     session = Session(port, 0.01)
@@ -81,7 +81,7 @@ def test_a_session_over_spi(wire: Wire) -> None:
     assert wire.opened[-1] == "closed"
 
 
-def test_a_session_over_an_ft232h(wire: Wire) -> None:
+def test_a_session_over_an_ft232h(wire: FakePins) -> None:
     port = open_board(interface("fifo", usb="0403:6014"))
     assert wire.opened == ["ftdi://0x0403:0x6014/1"]
     session = Session(port, 0.01)
@@ -92,7 +92,7 @@ def test_a_session_over_an_ft232h(wire: Wire) -> None:
     assert port.read(5) == b""
 
 
-def test_what_is_missing_or_wrong_ends_in_one_line(monkeypatch: pytest.MonkeyPatch, wire: Wire) -> None:
+def test_what_is_missing_or_wrong_ends_in_one_line(monkeypatch: pytest.MonkeyPatch, wire: FakePins) -> None:
     spi, fifo = interface("spi", hz=10_000_000), interface("fifo", usb="0403:6014")
 
     def refused(match: str, *given: object) -> None:
