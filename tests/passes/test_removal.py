@@ -23,6 +23,7 @@ from hw.kernels.constant_network.kernel import ConstantNetwork
 from hw.kernels.constant_threshold.kernel import ConstantThreshold
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.exit.kernel import Exit
+from hw.kernels.expert_matrix_vector.kernel import ExpertMatrixVector
 from hw.kernels.folded_lookup_network.kernel import FoldedLookupNetwork
 from hw.kernels.fork.kernel import Fork
 from hw.kernels.lookup_network.kernel import LookupNetwork
@@ -340,7 +341,7 @@ def test_a_kernel_of_another_package_leaves_the_graph_as_it_is():
 
 def test_every_kernel_that_lowering_makes_has_a_rule():
     """The others come after it: width converters, and what a folding makes of products and of chains. Networks with
-    early exits keep all of their channels."""
+    early exits or experts keep all of their channels."""
     known = {kernels.get(name) for name in kernels.names() if kernels.is_builtin(name)}
     assert known - set(RULES) == {
         WidthConverter,
@@ -353,6 +354,7 @@ def test_every_kernel_that_lowering_makes_has_a_rule():
         ConstantThreshold,
         LookupNetwork,
         FoldedLookupNetwork,
+        ExpertMatrixVector,
         Exit,
         Margin,
         Merge,

@@ -109,6 +109,16 @@ def _early_exit(b: Builder, x: str, opset: int) -> str:
     return b.node("Where", b.node("Less", b.node("Sub", one, other), b.constant(1.1)), last, first)
 
 
+def _experts(b: Builder, x: str, opset: int) -> str:
+    """Three matrices, of which an arg-max chooses one."""
+    choice = b.node("ArgMax", b.quant(_matmul(b, x, opset), 0.25, 6), axis=1, keepdims=0)
+    chosen = b.node("Gather", _weights(b, 3, 5, 4), choice, axis=0)
+    if opset < 13:
+        return b.node("Squeeze", b.node("MatMul", chosen, b.node("Unsqueeze", x, axes=[2])), axes=[2])
+    column = b.node("Unsqueeze", x, b.constant([2], np.int64))
+    return b.node("Squeeze", b.node("MatMul", chosen, column), b.constant([2], np.int64))
+
+
 def _channels_last(op: str, *shape: int, **attributes) -> Build:
     def build(b: Builder, x: str, opset: int) -> str:
         operands = [_weights(b, *shape)] if shape else []
@@ -210,6 +220,7 @@ ROWS = (
     Row("Concat", _join("Concat", 0.0931, axis=1), "of different scales", IMAGE),
     Row("Concat", _concat_conv, "of different scales, before a layer", IMAGE, output=(1.13, 8), exactness=JOINED),
     Row("ArgMax", _last("ArgMax", axis=1), "on the last layer", output=None, elem_type=TensorProto.INT64),
+    Row("ArgMax", _experts, "as the choice of [experts](experts.md)"),
     Row("TopK", _top_k, "on the last layer", output=None),
     Row("TopK", _early_exit, "of two, as the margin of an [early exit](early-exit.md)", output=None, since=9),
     Row("Where", _early_exit, "of the logits of two heads: an [early exit](early-exit.md)", output=None, since=9),
