@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from flows.cli.main import app
 from flows.explore import leases
-from flows.explore.settings import Settings
+from flows.explore.settings import Settings, write_settings
 from flows.explore.space import Dimensions, Space
 from flows.explore.study import Study, explore
 from flows.explore.trial import Trials
@@ -133,6 +133,19 @@ def test_other_versions_and_settings_are_refused(study, tmp_path):
     (folder / "study.json").write_text(json.dumps({**content, "code": "code 0, torch 1.0"}))
     with pytest.raises(BitfabricError, match=r"this worker's version .* is not that of the study"):
         work(folder, 1)
+
+
+def test_damaged_studies_are_one_line(tmp_path):
+    for text in ("{", "[]", '{"space": 3}', '{"space": {"bits": [1, 2]}, "model": "tfc-w4a4", "wide": 1}'):
+        (tmp_path / "study.json").write_text(text)
+        with pytest.raises(BitfabricError, match=r"study\.json is no study of this version") as caught:
+            Study(tmp_path)
+        assert "\n" not in str(caught.value)
+    write_settings(tmp_path, _settings())
+    (tmp_path / "journal.log").write_text("no journal\n{}\n")
+    with pytest.raises(BitfabricError, match=r"the storage .*journal\.log cannot be used: ") as caught:
+        Study(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
