@@ -10,7 +10,7 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).parents[2]
 SLOW = (
     "05_conv_net", "06_smaller_network", "07_lookup_networks", "08_eight_ways_smaller", "10_own_network_and_loop",
-    "11_own_data", "12_virtual_board", "13_anomaly_detection",
+    "11_own_data", "12_virtual_board", "13_anomaly_detection", "14_which_network_fits",
 )  # fmt: skip
 """What these use, other tests of `make test` use too."""
 NOTEBOOKS = [
