@@ -23,6 +23,7 @@ from hw.families.xc7 import fasm, toolchain
 from hw.families.xc7.readback import verify
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.stream import Stream
+from hw.kernels.shared import cell_costs
 from hw.rtl.design import RtlDesign
 from hw.synth import nextpnr, pll
 
@@ -116,6 +117,12 @@ def test_constraints_place_every_port_and_the_clock_of_the_oscillator(name: str)
     assert all(found[port, "IOSTANDARD"] == "LVCMOS33" for port in ports)
     (period,) = [match[4] for match in lines if match and match[4]]
     assert float(period) == pytest.approx(1000 / board.clock.mhz, abs=1e-3)
+
+
+@pytest.mark.parametrize(("a", "b", "luts"), [(4, 4, 26), (8, 4, 54), (6, 6, 71), (8, 8, 134), (12, 8, 194)])
+def test_products_without_a_multiplier_cost_what_yosys_makes_of_them(a: int, b: int, luts: int) -> None:
+    """``luts``: a registered product after synthesis for a board."""
+    assert cell_costs.soft_product(a, b) == pytest.approx(luts, rel=0.25)
 
 
 def test_a_board_runs_at_its_oscillator_only() -> None:

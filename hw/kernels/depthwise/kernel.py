@@ -54,6 +54,8 @@ class _Product(NamedTuple):
         bits = self.other_bits
         if self.planes == 0:
             a, b = (t.bitwidth() + (not t.signed()) for t in (weight, data))
+            if family.dsp_bits is None:
+                return Resources(cell_costs.soft_product(a, b), 2 * (a + b))
             return Resources(ff=2 * (a + b) if family.lut_inputs < 6 else 0, dsp=family.multipliers(a, b))
         # A lookup table with six inputs holds the AND of a digit and the adder after it.
         lut = self.planes * bits + (0 if family.lut_inputs >= 6 else (self.planes - 1) * bits)

@@ -88,7 +88,8 @@ def _operands(kernel: Shape, family: Family, contents: bool) -> Resources:
         ff += cell_costs.ram_ff(kernel.sf, width, family)
     if style != "hold":
         ff += (kernel.sf - 1).bit_length()
-    if memory.style(family) == "block" and kernel.datapath == "multiply" and family.lut_inputs >= 6:
+    inside = family.lut_inputs >= 6 and family.dsp_bits is not None
+    if memory.style(family) == "block" and kernel.datapath == "multiply" and inside:
         # The operand registers are inside the DSPs, except those of weights whose parity is checked.
         ff -= width + (0 if memory.parity else memory.width)
     few = None
@@ -148,6 +149,8 @@ def _multiplying(kernel: Shape, family: Family) -> tuple[Resources, Resources]:
     """Cost of multipliers: the part shared by all outputs, and the part of each output."""
     a, b = (t.bitwidth() + (not t.signed()) for t in (kernel.input_dtype, kernel.weight_dtype))
     tree = _tree(kernel.simd, a + b, False, kernel.adders_per_stage, family)
+    if family.dsp_bits is None:
+        return Resources(), tree + Resources(kernel.simd * cell_costs.soft_product(a, b), kernel.simd * (a + b))
     dsp = kernel.simd * family.multipliers(a, b)
     if family.lut_inputs < 6:
         return Resources(), tree + Resources(ff=kernel.simd * (a + b), dsp=dsp)

@@ -119,6 +119,11 @@ def subtract(bits: int, family: Family) -> int:
     return add(bits, family) + (0 if family.chain_inverts else bits)
 
 
+def soft_product(a: int, b: int) -> int:
+    """Lookup tables of a product of signed numbers of ``a`` and ``b`` bits in a family without DSPs."""
+    return 2 * a * b
+
+
 def compare(bits: int, family: Family) -> int:
     """Lookup tables of a comparator (``>`` or ``>=``) of two variables, on the carry chain."""
     if bits < family.chain_least:
