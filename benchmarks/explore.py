@@ -1,6 +1,6 @@
 """CPU seconds of the costs of 1,000 networks that differ in the widths of their layers, with one lowering each.
 
-Ends with status 1 where the networks together take more than the limit.
+One core computes them. The limit is that of all three networks together, on two cores: ends with status 1 beyond it.
 """
 
 import random
@@ -49,15 +49,14 @@ def main() -> int:
     assert quant.models.network  # imported before the clock starts
     names = sys.argv[1:] or list(MODELS)
     found = {name: measure(name) for name in names}
-    rows = [
-        [name, MODELS[name][0], "1", f"{entries}", f"{seconds:.1f}", f"{LIMIT * CORES:.0f}"]
-        for name, (seconds, entries) in found.items()
-    ]
-    heads = ["network", "target", "lowerings", "kernels costed", "CPU seconds", f"limit, {CORES} cores"]
+    rows = [[name, MODELS[name][0], "1", f"{entries}", f"{seconds:.1f}"] for name, (seconds, entries) in found.items()]
+    total = sum(seconds for seconds, _ in found.values())
+    rows.append([f"all (limit: {LIMIT:.0f} s on {CORES} cores)", "", "", "", f"{total:.1f} of {LIMIT * CORES:.0f}"])
+    heads = ["network", "target", "lowerings", "kernels costed", "CPU seconds"]
     report.show(f"Costs of {NETWORKS:,} networks", heads, rows)
     seconds = {name: each[0] for name, each in found.items()}
     report.save("explore", {"seconds": seconds, "limit": LIMIT, "cores": CORES})
-    return int(sum(seconds.values()) > LIMIT * CORES)
+    return int(total > LIMIT * CORES)
 
 
 if __name__ == "__main__":

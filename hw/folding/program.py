@@ -5,7 +5,7 @@ pair of lanes of its writer and its reader, which carries the cost of the width 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +14,8 @@ from hw.host.errors import BitfabricError
 
 PROHIBITIVE = 1 << 40
 """The cost of an edge between two forms of a convolution: of more than any device has, so that it is never chosen."""
+KEPT = 16
+"""Costs that are kept for an edge, and answers for a node."""
 OPTIMAL, INFEASIBLE = 0, 2
 """Status codes of ``scipy.optimize.milp`` for solved problems: optimal and infeasible."""
 
@@ -31,7 +33,8 @@ class Edge:
     """An edge from node ``writer`` to node ``reader``.
 
     ``produced``: by row of the writer's lanes the index of the lanes of this edge; ``consumed``: the same for the
-    reader. ``used``: the resources of the width converters between them, (produced, consumed, resources).
+    reader. ``used``: the resources of the width converters between them, (produced, consumed, resources). ``costs``:
+    what is known of ``cost``, shared by all graphs with such an edge.
     """
 
     writer: int
@@ -39,6 +42,16 @@ class Edge:
     produced: np.ndarray
     consumed: np.ndarray
     used: np.ndarray
+    costs: dict[bytes, np.ndarray] = field(default_factory=dict)
+
+    def cost(self, weights: np.ndarray) -> np.ndarray:
+        """The weighted resources, by the rows of the writer's and of the reader's lanes."""
+        key = weights.tobytes()
+        if key not in self.costs:
+            if len(self.costs) >= KEPT:
+                self.costs.clear()
+            self.costs[key] = (self.used @ weights)[self.produced][:, self.consumed]
+        return self.costs[key]
 
 
 def solve(

@@ -139,8 +139,7 @@ class Search:
         node, i = min(bounded, key=lambda each: float(each[0].used[each[1]] @ self.weights))
         for other, kernel in list(node.bounded.items()):
             if node.foldings[other].implementation == node.foldings[i].implementation:
-                node.used[other] = self.tables.with_cells(vector(kernel.resources(self.family)))
-                del node.bounded[other]
+                node.replaced(other, self.tables.with_cells(vector(kernel.resources(self.family))))
         return True
 
     def _cheapest(self, cycles: int, budget: Resources | None) -> list[int] | None:
@@ -307,7 +306,7 @@ class Search:
     def _eliminated(self, cycles: int, weights: np.ndarray, known: bool = False) -> list[int] | None:
         found = [node.cheapest(cycles, weights, known) for node in self.nodes]
         factors: list[Factor] = [((i,), costs) for i, (costs, _) in enumerate(found)]
-        factors += [((e.writer, e.reader), (e.used @ weights)[e.produced][:, e.consumed]) for e in self.edges]
+        factors += [((e.writer, e.reader), e.cost(weights)) for e in self.edges]
         best = minimise(factors, [len(costs) for costs, _ in found])
         if best is None:
             return None

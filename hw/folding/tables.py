@@ -5,7 +5,7 @@ layers only) then compute what is equal once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.families import spec_of
-from hw.folding.program import PROHIBITIVE, Edge
+from hw.folding.program import KEPT, PROHIBITIVE, Edge
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding, Kernel
 from hw.ir.stream import Stream
@@ -49,6 +49,9 @@ class Foldings:
     lanes: np.ndarray
     reads: tuple[dict[int, Stream], ...]
     bounded: dict[int, Kernel]
+    _cheapest: dict[tuple[int, bytes, bool, int], tuple[np.ndarray, np.ndarray]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def eligible(self, cycles: int, known: bool = False) -> np.ndarray:
         """By folding: whether it has at most ``cycles`` cycles, and, if so asked, ``known`` resources."""
@@ -58,17 +61,36 @@ class Foldings:
         return within
 
     def cheapest(self, cycles: int, weights: np.ndarray, known: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """By row of ``lanes``: the minimum cost of an ``eligible`` folding (inf if there is none), and that folding."""
-        costs = np.where(self.eligible(cycles, known), self.used @ weights, np.inf)
-        order = np.lexsort((costs, self.group))
-        first = order[np.searchsorted(self.group[order], np.arange(len(self.lanes)))]
-        return costs[first], first
+        """By row of ``lanes``: the minimum cost of an ``eligible`` folding (inf if there is none), and that folding.
+        The last answers are kept; with every bound that is replaced they are others."""
+        key = cycles, weights.tobytes(), known, len(self.bounded)
+        if key not in self._cheapest:
+            if len(self._cheapest) >= KEPT:
+                self._cheapest.clear()
+            costs = np.where(self.eligible(cycles, known), self.used @ weights, np.inf)
+            order = np.lexsort((costs, self.group))
+            first = order[np.searchsorted(self.group[order], np.arange(len(self.lanes)))]
+            self._cheapest[key] = costs[first], first
+        return self._cheapest[key]
+
+    def replaced(self, number: int, used: np.ndarray) -> None:
+        """Replaces the lower bound of a folding by its resources."""
+        self.used[number] = used
+        del self.bounded[number]
 
     @cached_property
     def ports(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
         """By port, the outputs behind the inputs: the distinct lanes, and by row of ``lanes`` their number."""
         found = (np.unique(column, return_inverse=True) for column in self.lanes.T)
         return tuple((lanes, inverse.ravel()) for lanes, inverse in found)
+
+
+@dataclass(frozen=True, eq=False)
+class Converting:
+    """The resources of the width converters between two nodes, as an ``Edge`` has them, and what they cost."""
+
+    used: np.ndarray
+    costs: dict[bytes, np.ndarray] = field(default_factory=dict)
 
 
 def choices(
@@ -109,7 +131,7 @@ class FoldingTables:
             self.per_cell = np.array([1 + packing.extra, packing.lone_ff, 0, 0])
         self._foldings: dict[tuple[Kernel, ...], Foldings] = {}
         self._forms: dict[tuple[Kernel, Kernel], dict[int, columns.Pair]] = {}
-        self._edges: dict[tuple[Foldings, int, Foldings, int], np.ndarray] = {}
+        self._edges: dict[tuple[Foldings, int, Foldings, int], Converting] = {}
         self._converting: dict[tuple[int, Stream], np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -166,10 +188,10 @@ class FoldingTables:
                     writer, out = writers[edge]
                     used = self._between(nodes[writer], out, nodes[reader], port)
                     produced, consumed = nodes[writer].ports[out][1], nodes[reader].ports[port][1]
-                    result.append(Edge(writer, reader, produced, consumed, used))
+                    result.append(Edge(writer, reader, produced, consumed, used.used, used.costs))
         return result
 
-    def _between(self, writer: Foldings, out: int, reader: Foldings, port: int) -> np.ndarray:
+    def _between(self, writer: Foldings, out: int, reader: Foldings, port: int) -> "Converting":
         key = writer, out, reader, port
         if key not in self._edges:
             reads = reader.reads[port]
@@ -179,7 +201,7 @@ class FoldingTables:
                     for a in writer.ports[out][0]
                 ]
             )
-            self._edges[key] = self.with_cells(used)
+            self._edges[key] = Converting(self.with_cells(used))
         return self._edges[key]
 
     def _cost(self, have: int, need: int, want: Stream) -> np.ndarray:

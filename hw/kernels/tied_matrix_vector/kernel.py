@@ -21,7 +21,7 @@ from hw.kernels.shared.parameters import divisors
 from hw.kernels.tied_matrix_vector import ties, turns
 from hw.kernels.tied_matrix_vector.codebook import Codebook
 from hw.kernels.tied_matrix_vector.memory import TiedMemory
-from hw.kernels.tied_matrix_vector.periods import Period, period, worthwhile
+from hw.kernels.tied_matrix_vector.periods import Samples
 from hw.kernels.tied_matrix_vector.ties import INDEXED, LEAST_SAVED, MOST_TURNS, Ties
 
 
@@ -74,27 +74,27 @@ class TiedMatrixVector(MatrixVector):
     @classmethod
     def _memories(cls, product: MatrixVector) -> dict[tuple[int, int], TiedMemory]:
         dense, found, bits = product.dense(), {}, product.weight_dtype.bitwidth()
-        book, repeats = cls.codebook_of(product), period(product.weights, bits)
+        book, samples = cls.codebook_of(product), Samples(product.weights, bits)
         if cls.coded and book is None:
             return {}
         for pe in divisors(product.mh):
             for simd in divisors(product.mw):
                 folded = dense.fold(Folding(pe, simd))
-                if (made := _ties(folded, book, repeats)) is not None:
+                if (made := _ties(folded, book, samples)) is not None:
                     found[pe, simd] = TiedMemory.of(folded.nf * folded.sf, made)
                 elif book and folded.nf * folded.sf >= ties.LEAST_WORDS and pe * simd <= ties.MOST_LANES:
                     found[pe, simd] = TiedMemory.coded(folded.nf * folded.sf, pe * simd, book)
         return found
 
     @cached_property
-    def _repeats(self) -> tuple[Codebook | None, Period | None]:
-        return self.codebook_of(self), period(self.weights, self.weight_dtype.bitwidth())
+    def _repeats(self) -> tuple[Codebook | None, Samples]:
+        return self.codebook_of(self), Samples(self.weights, self.weight_dtype.bitwidth())
 
     @cached_property
     def ties(self) -> Ties:
         """What repeats in the memory."""
-        book, repeats = self._repeats
-        if (made := _ties(self, book, repeats)) is not None:
+        book, samples = self._repeats
+        if (made := _ties(self, book, samples)) is not None:
             return made
         assert book is not None, "checked by _check_folding"
         words = _words(self, book)
@@ -125,14 +125,13 @@ class TiedMatrixVector(MatrixVector):
         return Rtl(made.module, {**made.parameters, **self.memory.wires(self.ties)}, made.memories)
 
 
-def _ties(folded: MatrixVector, book: Codebook | None, repeats: Period | None) -> Ties | None:
+def _ties(folded: MatrixVector, book: Codebook | None, samples: Samples) -> Ties | None:
     """The ties of the memory of a product in its folding, of codes where there is a ``book``: with turns where they
     save enough more bits. None where too little repeats."""
-    loop = None
+    loop, repeats = None, samples.period
     if repeats is not None and folded.pe * folded.simd <= ties.MOST_LANES:
         loop = repeats.loop(folded.matrix_shape, folded.pe, folded.simd)
-    bits = folded.weight_dtype.bitwidth()
-    if loop is None and not worthwhile(folded.weights, bits, folded.pe, folded.simd):
+    if loop is None and not samples.worthwhile(folded.pe, folded.simd):
         return None
     words = _words(folded, book)
     made, limit = ties.find(words), LEAST_SAVED * words.size

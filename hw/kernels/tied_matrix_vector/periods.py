@@ -1,8 +1,10 @@
 """Whether enough of a matrix of weights repeats to look closer: tests by samples, which say no of most matrices."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from hashlib import blake2b
 from math import gcd
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +52,36 @@ class Period:
         first, last = self.outputs // gcd(self.outputs, pe), inputs // gcd(inputs, simd)
         loop = Loop(mh // pe // first, first * positions, channels // simd // last, last)
         return loop if loop.phases > 1 and loop.words >= LEAST_WORDS else None
+
+
+class Samples:
+    """What samples show of a matrix (MH, MW) of ``bits`` each. Equal matrices share what was found once: of products
+    that differ in their inputs only, the memories are the same."""
+
+    def __init__(self, weights: np.ndarray, bits: int) -> None:
+        self.weights, self.bits = weights, bits
+        digest = blake2b(np.ascontiguousarray(weights).data, digest_size=16)
+        digest.update(repr((weights.shape, weights.dtype.str, bits)).encode())
+        self._known = _answers(digest.digest())
+
+    @property
+    def period(self) -> Period | None:
+        """As ``period``."""
+        if "period" not in self._known:
+            self._known["period"] = period(self.weights, self.bits)
+        return self._known["period"]
+
+    def worthwhile(self, pe: int, simd: int) -> bool:
+        """As ``worthwhile``."""
+        if (pe, simd) not in self._known:
+            self._known[pe, simd] = worthwhile(self.weights, self.bits, pe, simd)
+        return bool(self._known[pe, simd])
+
+
+@lru_cache(maxsize=1024)
+def _answers(digest: bytes) -> dict[Any, Any]:
+    """What is known of a matrix, which is filled in."""
+    return {}
 
 
 def period(weights: np.ndarray, bits: int) -> Period | None:
