@@ -1,7 +1,7 @@
 """The lookup tables that a search estimates against those of synthesis, within bands of a factor of 2.
 
-Random networks for the digits: ``tfc`` with two hidden layers of several sizes, widths of 1, 2, ternary, 4 and 8 bits for
-the weights of each layer and of 1, 2, 4 and 8 for each activation, untrained. In each band of estimates there are
+Random networks for the digits: ``tfc`` with two hidden layers of several sizes, widths of 1, 2, ternary, 4 and 8 bits
+for the weights of each layer and of 1, 2, 4 and 8 for each activation, untrained. In each band of estimates there are
 CANDIDATES of them, spread evenly. Each is exported, planned as by ``bitfabric build`` for the rate, with FIFOs and
 without channels that do nothing, and its core is synthesised for ECP5. Against the counted lookup tables are held the
 estimate of the cost table, which a search goes by before a training (``flows.explore.cost_table``), and that of
@@ -26,7 +26,7 @@ from scipy.stats import spearmanr
 from benchmarks import report
 from flows.config import BuildConfig
 from flows.explore.cost_table import CostTable
-from flows.explore.variants import new_network, new_variants
+from flows.explore.variants import Variants, new_network, new_variants
 from flows.planner import Plan
 from hw.families import find_device
 from hw.model import Model
@@ -36,7 +36,8 @@ from hw.synth.yosys import synthesise
 FILE = Path(__file__).with_name("explore") / "rank.json"
 MODEL, TARGET, FPS = "tfc-w4a4", "lfe5u-25f", 100_000
 HIDDEN = (8, 6), (12, 8), (16, 12), (24, 16)
-WEIGHTS, ACTIVATIONS = (1, 2, "ternary", 4, 8), (1, 2, 4, 8)
+WEIGHTS: tuple[Any, ...] = (1, 2, "ternary", 4, 8)
+ACTIVATIONS = 1, 2, 4, 8
 POOL = 400
 """Random networks of which candidates are chosen."""
 BANDS = (400, 800), (900, 1800)
@@ -54,13 +55,13 @@ def frames() -> np.ndarray:
 def pool(x: np.ndarray) -> Iterator[dict[str, Any]]:
     """Random networks with the estimates of the cost table."""
     drawn, table = random.Random(0), CostTable(TARGET, FPS)
-    variants = {}
+    variants: dict[tuple[int, int], Variants] = {}
     for _ in range(POOL):
         hidden = drawn.choice(HIDDEN)
         if hidden not in variants:
             variants[hidden] = new_variants(MODEL, {"hidden": list(hidden)}, x, WEIGHTS)
         held = variants[hidden]
-        weights = {name: drawn.choice(WEIGHTS) for name in held.layers}
+        weights: dict[str, Any] = {name: drawn.choice(WEIGHTS) for name in held.layers}
         acts = {name: drawn.choice(ACTIVATIONS) for name in held.activations}
         cost = table.cost(held.graph(weights, acts))
         if not cost.excess:
@@ -118,10 +119,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, help="networks that are synthesised at most (default: all)")
     options = parser.parse_args()
     x = frames()
-    if FILE.is_file():
-        cases = json.loads(FILE.read_text())
-    else:
-        cases = candidates(x)
+    cases = json.loads(FILE.read_text()) if FILE.is_file() else candidates(x)
     left = [each for each in cases if "counted" not in each]
     drawn = random.Random(1).sample(left, len(left))  # so that a part is of all bands
     for case in drawn[: options.count]:
