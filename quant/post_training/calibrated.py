@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from brevitas.core.function_wrapper import CeilSte
 from brevitas.inject.enum import RestrictValueType, ScalingPerOutputType, StatsOp
@@ -20,8 +20,13 @@ from quant.quantizers.injector import Injector
 from quant.schemes.parameters import check_bits
 from quant.schemes.scheme import Scheme
 
+if TYPE_CHECKING:
+    import torch
+
 SCALES = ("power-of-two", "free")
 METHODS = ("mse", "percentile", "max")
+TYPICAL, LEAST = 0.05, 1e-6
+"""Root mean squares of weights: that of a layer with the scheme's own learning rates, and the least that counts."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Calibrated(Scheme):
     name: ClassVar[str] = "calibrated"
     batch_norm: ClassVar[bool] = False
     learning_rate: ClassVar[tuple[float, float]] = (2e-4, 1e-6)
+    """Of weights whose root mean square is ``TYPICAL``; that of others is in proportion (``rate_factor``)."""
 
     weight_bits: int = 8
     act_bits: int = 8
@@ -66,6 +72,14 @@ class Calibrated(Scheme):
         if isinstance(weight_bits, str):
             raise QuantError(f"quantize has no {weight_bits} weights: take weight_bits=2, or train a network", status=2)
         return cls(weight_bits, act_bits, max(8, act_bits))
+
+    def rate_factor(self, weight: "torch.Tensor") -> float:
+        """Returns the root mean square of the weights over ``TYPICAL``.
+
+        Merged BatchNorms, equalization and inputs of 0 to 255 leave layers with weights a hundred times smaller than
+        those of others. Steps of Adam have one size for all: in proportion, none of them is lost.
+        """
+        return max(float(weight.detach().square().mean().sqrt()), LEAST) / TYPICAL
 
     def weight_quant(self) -> Injector:
         base = Int8WeightPerTensorFloatMSE if self.method == "mse" else Int8WeightPerTensorFloat

@@ -112,6 +112,13 @@ class Scheme(abc.ABC):
 
         return torch.optim.Adam(groups, fused=True)
 
+    def rate_factor(self, weight: "torch.Tensor") -> float:
+        """Returns the factor of the learning rate of a layer's ``weight`` and of what its quantizer learns.
+
+        Called at the start of a training. Default: 1.
+        """
+        return 1.0
+
     def before_step(self, layers: Sequence[Any], optimizer: "torch.optim.Optimizer") -> None:  # noqa: B027
         """Called with this scheme's ``layers`` after the gradients are computed and before each update."""
 

@@ -61,7 +61,9 @@ def scheme_layers(model: torch.nn.Module) -> dict[Scheme, list[Any]]:
 
 
 def parameter_groups(model: torch.nn.Module, learning_rate: float) -> list[dict[str, Any]]:
-    """Returns the optimizer's groups: a weight has its own, Glorot-scaled learning rate if its scheme requires one.
+    """Returns the optimizer's groups: a weight has its own learning rate if its scheme requires one.
+
+    It is Glorot-scaled, or has the factor ``Scheme.rate_factor``, which what the weight's quantizer learns has, too.
 
     The values of tied weights are a group as well. ``places`` is the mean number of weights that a parameter's gradient
     is the sum over.
@@ -72,11 +74,14 @@ def parameter_groups(model: torch.nn.Module, learning_rate: float) -> list[dict[
             if isinstance(layer, TableLayer):
                 continue
             trained, weight = layer.trained_weight, layer.weight
-            if scheme.glorot_lr or trained.shape != weight.shape:
-                factor = glorot_factor(weight) if scheme.glorot_lr else 1.0
+            factor = glorot_factor(weight) if scheme.glorot_lr else scheme.rate_factor(weight)
+            if scheme.glorot_lr or factor != 1 or trained.shape != weight.shape:
                 places = weight.numel() / trained.numel()
                 groups.append({"params": [trained], "lr": learning_rate * factor, "places": places})
-    apart = {id(group["params"][0]) for group in groups}
+            learned = [p for p in layer.weight_quant.parameters() if p is not trained and p is not weight]
+            if learned and not scheme.glorot_lr and factor != 1:
+                groups.append({"params": learned, "lr": learning_rate * factor, "places": 1.0})
+    apart = {id(each) for group in groups for each in group["params"]}
     rest = [p for p in model.parameters() if id(p) not in apart]
     groups.append({"params": rest, "lr": learning_rate, "places": 1.0})
     return groups

@@ -12,8 +12,10 @@ from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import compare
 from quant import QuantError, TrainConfig, create_model, export, fit, load_data, quantize, save_checkpoint, summary
+from quant.layers import Linear as QuantizedLinear
 from quant.post_training.input_scale import input_quantizer
 from quant.post_training.tracing import float_graph
+from quant.training.lightning_module import parameter_groups
 
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.Hardswish, nn.Hardtanh, nn.Tanh)
 
@@ -133,6 +135,7 @@ def test_more_bits_cost_less_and_the_report_says_what_each_part_costs():
 
 def test_training_goes_on_from_the_quantized_network(tmp_path):
     data = load_data("digits")
+    torch.manual_seed(0)
     network = create_model("tfc", scheme="float")
     fit(network, data, TrainConfig(epochs=3))
     quantized = quantize(network, data, weight_bits=2, act_bits=2)
@@ -189,6 +192,26 @@ def test_transposed_convolutions_are_quantized(axes, padding, options, tmp_path)
     row = next(each for each in summary(quantized.model) if each.name == "up")
     assert (row.kind, row.weights) == ("transposed", 24 * 3**axes)
     assert row.macs == 4**axes * row.weights  # each input is multiplied by all weights of its channel
+
+
+def test_the_rates_of_layers_are_in_proportion_to_their_weights():
+    network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    frames = torch.randint(0, 256, (32, 4)).float()
+    rates = []
+    for factor in (1.0, 0.01):
+        with torch.no_grad():  # the same function
+            for parameter in network[0].parameters():
+                parameter.mul_(factor)
+            network[2].weight.div_(factor)
+        model = quantize(network, frames, equalize=False, sensitivity=False, weights="nearest", scales="free").model
+        groups = {id(p): group["lr"] for group in parameter_groups(model, 2e-4) for p in group["params"]}
+        layers = [each for each in model.modules() if isinstance(each, QuantizedLinear)]
+        found = [groups[id(each.weight)] for each in layers]
+        for layer, rate in zip(layers, found, strict=True):
+            assert rate == pytest.approx(2e-4 * float(layer.weight.detach().square().mean().sqrt()) / 0.05)
+            assert {groups[id(p)] for p in layer.weight_quant.parameters()} <= {rate}
+        rates.append(found)
+    assert rates[1] == pytest.approx([rates[0][0] / 100, rates[0][1] * 100])
 
 
 class Twice(nn.Module):
