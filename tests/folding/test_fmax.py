@@ -17,7 +17,7 @@ from tests.builders.networks import perceptron
 from tests.measured import clocks
 from tests.measured.table import error
 
-PLACED = [name for name, family in families().items() if spec_of(family).toolchain]
+PLACED = [name for name, family in families().items() if spec_of(family).fmax]
 SLOW = ("lenet", "resnet", "vgg", "cnv", "mnist")
 
 

@@ -69,4 +69,6 @@ def test_whole_ones_are_estimated(name, tmp_path):
     low, high = model.in_range
     x = torch.randint(low, high, (2, *model.input_shape)).float()
     export(warm(model, x), tmp_path / "model.onnx", x[:1].numpy())
-    assert estimate_build(tmp_path / "model.onnx", "lfe5u-85f")["resources"]["lut"]["estimated"] > 0
+    # The weights of all-cnn-c, 5.5 Mbit, are more than the block RAM of an LFE5U-85F holds.
+    target = "xc7z045" if name == "all-cnn-c" else "lfe5u-85f"
+    assert estimate_build(tmp_path / "model.onnx", target)["resources"]["lut"]["estimated"] > 0
