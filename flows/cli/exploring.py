@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.arguments import AsJson, Fps, Target, emit, target_names, widths
+from flows.cli.arguments import AsJson, Clock, Fps, Target, emit, target_names, widths
 from flows.config import STEPS, StepName
 
 _FINISH = "The best ones in full"
@@ -35,6 +35,7 @@ def sensitivity(
     run: Annotated[Path, typer.Argument(metavar="RUN/", help="a folder that `bitfabric train` left")],
     target: Target,
     fps: Fps = None,
+    clock: Clock = None,
     bits: Annotated[str, typer.Option(help="widths of weights; ternary is -1, 0, +1")] = "1,2,3,4,6,8",
     acts: Annotated[str, typer.Option(help="widths of hidden activations, from 2")] = "2,3,4,6,8",
     by: Annotated[
@@ -61,7 +62,7 @@ def sensitivity(
     chosen = widths("--bits", bits, ternary=True)
     with working("measuring layers"):
         result = measured(
-            run, target, fps=fps, weight_widths=chosen, activation_widths=wanted, by=by, data=data  # type: ignore[arg-type]
+            run, target, fps=fps, clock_mhz=clock, weight_widths=chosen, activation_widths=wanted, by=by, data=data  # type: ignore[arg-type]
         )  # fmt: skip
     if as_json:
         emit(result)
@@ -97,6 +98,7 @@ def explore(
     ] = None,
     data: Annotated[str, typer.Option(help="data set by name, or your own, as for train")] = "digits",
     fps: Fps = None,
+    clock: Clock = None,
     trials: Annotated[int, typer.Option(min=1, help="networks that are trained at most")] = 50,
     search: Annotated[
         str,
@@ -227,7 +229,8 @@ def explore(
         with working("trying networks"):
             study = searched(
                 model, target, out, chosen,
-                data=data, jobs=workers, fps=fps, objectives=tuple(part.strip() for part in objective.split(",")),
+                data=data, jobs=workers, fps=fps, clock_mhz=clock,
+                objectives=tuple(part.strip() for part in objective.split(",")),
                 trials=trials, epochs=lengths, validation=validation, min_accuracy=min_accuracy, seed=seed,
                 limits={name: value for name, value in limits.items() if value is not None}, storage=storage,
                 start_from=start_from,

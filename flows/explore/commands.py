@@ -39,6 +39,7 @@ def build_command(settings: Settings, network: Tried, run: str = AGAIN) -> str:
     model = str(Path(run) / "model.onnx")
     words = ["bitfabric", "build", model, "--target", settings.target]
     words += ["--fps", f"{settings.rate(network.hardware):.17g}"]
+    words += ["--clock", f"{settings.clock_mhz:.17g}"] if settings.clock_mhz is not None else []
     for name, most in settings.limits.items():
         words += [f"--max-{name}", str(most)]
     return shlex.join([*words, "-o", "build/"])

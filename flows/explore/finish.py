@@ -203,8 +203,7 @@ class Finisher:
         folder = place / run.folder
         made = build(
             folder / "model.onnx", self.settings.target, place / "build",
-            fps=self.settings.rate(network.hardware),
-            limits=self.settings.limits,
+            **self.settings.build_options(network.hardware),
             frames=folder / "x_test.npy", labels=folder / "y_test.npy", stop_after=self.how.stop_after,
         )  # fmt: skip
         self.told(f"number {network.number}: built up to {self.how.stop_after}")

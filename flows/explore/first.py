@@ -47,6 +47,7 @@ def sensitive_networks(run: str | os.PathLike[str], networks: Trials) -> list[di
         run,
         settings.target,
         fps=settings.fps,
+        clock_mhz=settings.clock_mhz,
         weight_widths=space.bits,
         activation_widths=tuple(bits for bits in space.acts if bits > 1),  # signs need a training
     )

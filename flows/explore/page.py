@@ -34,6 +34,7 @@ def facts_of(
     limits = [f"at most {most:,} {name.upper()}" for name, most in settings.limits.items()]
     limits += [] if settings.min_accuracy is None else [f"accuracy of at least {settings.min_accuracy:.2%}"]
     rate = "as fast as it fits" if settings.fps is None else f"{settings.fps:,.0f} frames/s"
+    rate += "" if settings.clock_mhz is None else f" at {settings.clock_mhz:g} MHz"
     return StudyFacts(
         title=f"{settings.model} on {settings.target}",
         cost=NAMES[objective],

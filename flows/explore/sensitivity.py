@@ -26,6 +26,7 @@ def sensitivity(
     target: str,
     *,
     fps: float | None = None,
+    clock_mhz: float | None = None,
     weight_widths: Sequence["Width"] = WEIGHT_WIDTHS,
     activation_widths: Sequence[int] = ACTIVATION_WIDTHS,
     by: Literal["loss", "curvature"] = "loss",
@@ -35,9 +36,9 @@ def sensitivity(
 
     ``run`` is a folder that ``quant.train_run`` left. Frames are those that the training held out (``validation``), or
     else the last of the training set, which the network has learned; test frames are never used. ``fps``: None: the
-    rate that ``bitfabric estimate`` chooses for the network as it is. ``by``: what the front adds up over layers, the
-    measured growth of the loss, or the one predicted from its curvature. ``data``: the place of the data where it is
-    another now.
+    rate that ``bitfabric estimate`` chooses for the network as it is. ``clock_mhz``: None: the target's. ``by``: what
+    the front adds up over layers, the measured growth of the loss, or the one predicted from its curvature. ``data``:
+    the place of the data where it is another now.
 
     Returns ``frames`` (their number) and ``held_out``, ``loss`` and ``accuracy`` of the network, ``effects`` (a list of
     ``quant.compression.WidthEffect`` with the ``cost`` of the network with this one change), ``front`` (a list of
@@ -67,8 +68,8 @@ def sensitivity(
     if fps is None:
         from flows.estimates import estimate_build
 
-        fps = float(estimate_build(folder / "model.onnx", target)["fps"])
-    table = CostTable(target, fps)
+        fps = float(estimate_build(folder / "model.onnx", target, clock_mhz=clock_mhz)["fps"])
+    table = CostTable(target, fps, clock_mhz)
     now = table.cost(variants.graph())
     effects = []
     widths: dict[str, list[Width]] = {}

@@ -24,7 +24,8 @@ class Settings:
 
     ``epochs``: the lengths of training of the rungs, increasing. Only networks near the front after one rung reach the
     next. ``validation``: fraction of the training set that accuracy is measured on. ``limits``: maximum resources.
-    ``min_accuracy``: a fraction. ``storage``: URL of a database, or of a server of one
+    ``clock_mhz``: of the accelerators; None: the
+    target's. ``min_accuracy``: a fraction. ``storage``: URL of a database, or of a server of one
     (``grpc://host:port``); None: a journal in the study's folder.
 
     Raises UsageError for values out of range.
@@ -41,6 +42,7 @@ class Settings:
     validation: float = 0.1
     limits: Mapping[str, int] = field(default_factory=dict)
     min_accuracy: float | None = None
+    clock_mhz: float | None = None
     seed: int = 0
     storage: str | None = None
     code: str = ""
@@ -73,6 +75,10 @@ class Settings:
         """The rate, in frames per second, that a network of this estimated ``hardware`` is built for: that of the
         study, or else the fastest within its limits."""
         return self.fps if self.fps is not None else max(1e-3, float(floor(hardware["fps"])) or hardware["fps"])
+
+    def build_options(self, hardware: Mapping[str, float]) -> dict[str, Any]:
+        """The options of ``flows.build`` for a network of this estimated ``hardware``."""
+        return {"fps": self.rate(hardware), "clock_mhz": self.clock_mhz, "limits": self.limits}
 
     def to_json(self) -> dict[str, Any]:
         """The settings as values of JSON."""

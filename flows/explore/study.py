@@ -83,9 +83,10 @@ class Study:
         found = self._trained([number])[0]
         assert found.folder is not None, "a trained network has a run folder"
         place = self.folder / "builds" / f"{number:04}" if out is None else Path(out)
-        chosen = {"fps", "folding", "fill"} & options.keys()
-        rate = {} if chosen else {"fps": self.settings.rate(found.hardware), "limits": self.settings.limits}
-        return build(found.folder / "model.onnx", target=self.settings.target, out=place, **{**rate, **options})
+        own = self.settings.build_options(found.hardware)
+        if {"folding", "fill"} & options.keys():
+            own.pop("fps")
+        return build(found.folder / "model.onnx", target=self.settings.target, out=place, **{**own, **options})
 
     def finish(
         self,
@@ -166,10 +167,10 @@ def explore(
     """Searches for the networks of a ``space`` with the best accuracy for their cost on a target.
 
     ``model`` is a name as ``tfc-w4a4``, whose widths hold where the space chooses none. ``settings`` are those of
-    ``Settings``: ``fps``, ``objectives``, ``trials``, ``epochs``, ``validation``, ``limits``, ``min_accuracy``,
-    ``seed``. ``storage``: URL of a database or of a server of one (``grpc://host:port``); None: a journal in ``out``.
-    ``jobs``: processes on this machine, or workers on a Ray cluster. ``start_from``: a run folder of the network, from
-    the front of whose ``sensitivity`` the search begins too (``first.sensitive_networks``).
+    ``Settings``: ``fps``, ``clock_mhz``, ``objectives``, ``trials``, ``epochs``, ``validation``, ``limits``,
+    ``min_accuracy``, ``seed``. ``storage``: URL of a database or of a server of one (``grpc://host:port``); None: a
+    journal in ``out``. ``jobs``: processes on this machine, or workers on a Ray cluster. ``start_from``: a run folder
+    of the network, from the front of whose ``sensitivity`` the search begins too (``first.sensitive_networks``).
 
     Every network is costed before it is trained (``CostTable``); what does not fit is never trained. A space of at most
     ``trials`` networks is tried completely; else the search begins with uniform widths and goes on with Optuna's

@@ -49,7 +49,7 @@ class Trials:
             raise UsageError(
                 f"{settings.data} is for {self.dataset.task}, and a study is about the accuracy of classes"
             )
-        self.table = CostTable(settings.target, settings.fps, limits=settings.limits)
+        self.table = CostTable(settings.target, settings.fps, settings.clock_mhz, settings.limits)
         self.hidden: list[int] = []
         self._places: dict[str, Dimensions] = {}
         fixed = {name: values[0] for name, values in settings.space.options.items() if len(values) == 1}
@@ -203,7 +203,9 @@ class Trials:
         hardware = {name: float(getattr(cost, name)) for name in ("lut", "ff", "bram", "dsp", "interval", "fps")}
         if not excess and settings.fps is not None:
             try:
-                estimate = estimate_build(path, settings.target, fps=settings.fps, limits=settings.limits)
+                estimate = estimate_build(
+                    path, settings.target, fps=settings.fps, clock_mhz=settings.clock_mhz, limits=settings.limits
+                )
             except BitfabricError as error:
                 excess, why = 1.0, str(error)
             else:

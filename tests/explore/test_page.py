@@ -48,7 +48,7 @@ def made(count, seed=0, objective="lut"):
 def finished(tmp_path_factory):
     """A study with a network that is too large and one that is finished."""
     space = Space(bits=(1, 4), acts=(2,), uniform=True, options={"hidden": ([6], [10], [200])})
-    settings = {"fps": 1e6, "trials": 6, "epochs": (1,), "validation": 0.2, "limits": {"lut": 4000}}
+    settings = {"fps": 1e6, "trials": 6, "epochs": (1,), "validation": 0.2, "limits": {"lut": 4000}, "clock_mhz": 80.0}
     study = explore("tfc-w4a4", "ulx3s-25f", tmp_path_factory.mktemp("study"), space, **settings)
     study.finish(1, seeds=2, stop_after="emulate")
     return study
