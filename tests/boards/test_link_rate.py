@@ -12,7 +12,7 @@ from hw.boards.targets import find_target
 from hw.boards.virtual import VirtualBoard
 from hw.host import driver
 from hw.host.packing import Format
-from hw.host.protocol import FRAME, Message, encode
+from hw.host.protocol import FRAME, REPLY, Message, encode
 from hw.ir.stream import Stream
 from hw.rtl.design import RtlDesign
 from tests.boards.faulty_line import MODEL
@@ -31,8 +31,15 @@ def cycles_a_frame(board: VirtualBoard, link: driver.Driver, frames: np.ndarray)
     return float(twice - once) / len(frames)
 
 
-def mean_octets(form: Format, frames: np.ndarray) -> float:
-    return float(np.mean([len(encode(Message(FRAME, 0x1234, payload))) for payload in form.pack(frames)]))
+def octets_a_frame(kind: int, form: Format, frames: np.ndarray) -> float:
+    """Octets of each of the messages that ``cycles_a_frame`` counts, with the tags, and so the escapes, that they have
+    there."""
+    payloads = list(form.pack(frames))
+
+    def sent(first: int, some: list[bytes]) -> int:
+        return sum(len(encode(Message(kind, tag, payload))) for tag, payload in enumerate(some, first))
+
+    return (sent(1 + len(payloads), payloads + payloads) - sent(1, payloads)) / len(payloads)
 
 
 @pytest.mark.parametrize("shape", [(5, 12, 4, 12), (2, 9, 9, 9)])
@@ -46,8 +53,10 @@ def test_the_stated_rate_of_the_link_is_that_of_the_virtual_board(shape: tuple[i
         latency = link.status().cycles
     stated = link_rate(find_target("ulx3s-85f"), 75, [stream], [replace(stream, lanes=1)], stream.beats, latency)
     assert (stated.transport, stated.slots) == (design.transport, link.identity.slots)
-    octets = mean_octets(form, frames)  # the image itself takes some 60 cycles on a frame's way there and back
-    assert measured == pytest.approx(replace(stated, input_octets=octets, output_octets=octets).cycles, abs=40)
+    octets = (octets_a_frame(kind, form, frames) for kind in (FRAME, FRAME | REPLY))
+    exact = replace(stated, **dict(zip(("input_octets", "output_octets"), octets, strict=True)))
+    # The image itself takes some 60 cycles on a frame's way there and back.
+    assert measured == pytest.approx(exact.cycles, abs=40)
     assert measured == pytest.approx(stated.cycles, rel=0.01)
     assert stated.fps * stated.cycles == pytest.approx(75e6)
 
