@@ -74,9 +74,10 @@ class Place(Step[Placed]):
         instance_of = finder(netlist.load(source)[1], SCOPE if made.image else "")
 
         def layer(cell: str) -> str:
-            return nodes[owner].name if (owner := instance_of(cell)) in nodes else ""
+            own = nodes.get(instance_of(cell))
+            return own.name if own else SHELL if made.image else TOP
 
-        timing = _timing_paths(placed, lambda cell: layer(cell) or (SHELL if made.image else TOP))
+        timing = _timing_paths(placed, layer)
         titles = {node.name: node.title for node in nodes.values()}
         path = placed.describe_path(lambda cell: titles.get(name := layer(cell), name))
         placed.check(path)
