@@ -130,14 +130,11 @@ class Training(lightning.LightningModule):
         self.random_state: dict[str, Any] | None = None
 
     def on_train_start(self) -> None:
+        self.model.train()  # one that was loaded is in eval mode, and Lightning leaves modes as they are
         self.codes = weight_codes(self.schemes)
         self.sums = torch.zeros(2, device=self.device)  # of the batches' losses and of hits
         if self.random_state is not None:
             set_random_state(self.random_state, self.trainer.global_rank)
-
-    def on_train_epoch_start(self) -> None:
-        for layer in self.auxiliaries:
-            layer.train()  # also in a network whose statistics are frozen, as one that was in eval mode
 
     def on_train_batch_start(self, _batch: Any, index: int) -> None:
         if index == 0:

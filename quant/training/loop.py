@@ -92,7 +92,7 @@ def fit(
     influence the training. ``config`` has the settings (default: ``TrainConfig()``). The rules of the model's schemes
     apply: optimizer, clip of latent weights, Glorot-scaled learning rates, and loss and learning rates where ``config``
     has none. Layers of tables learn their wires (``quant.schemes.lookup.Lookup``). Equal arguments produce equal
-    results on the same CPU.
+    results on the same CPU. The model is trained in training mode, whatever mode it was in: BatchNorms and Dropout too.
 
     ``teacher`` is a trained network, float or quantized, or a run folder or checkpoint that contains one, or several of
     these (an ensemble). The model learns from it what ``config.distill`` states, in addition to the labels.

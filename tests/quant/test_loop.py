@@ -145,3 +145,17 @@ def test_two_processes_train_one_network(tmp_path):
     for ours, theirs in zip(single["result"]["history"], first["result"]["history"], strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=0.1)
         assert ours["train_accuracy"] == pytest.approx(theirs["train_accuracy"], abs=0.05)
+
+
+def test_a_network_in_eval_mode_is_trained_as_one_in_training_mode():
+    """As networks are that were loaded: their BatchNorms go on too."""
+    data = small()
+    states = []
+    for mode in (True, False):
+        model = model_for(data, seed=5).train(mode)
+        before = {name: value.clone() for name, value in model.state_dict().items() if "running" in name}
+        fit(model, data, TrainConfig(epochs=2))
+        assert before
+        assert all(not torch.equal(model.state_dict()[name], value) for name, value in before.items())
+        states.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert torch.equal(*states)
