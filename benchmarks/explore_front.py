@@ -2,15 +2,16 @@
 
 ``python -m benchmarks.explore_front`` searches the widths of weights and activations of each layer, the scheme, and a
 factor of the hidden layers of ``tfc`` (``flows.explore``), with validation frames only. The uniform networks w1a1,
-w2a2, w4a4 and w8a8 (scheme ``integer``) are the first four of the search. For each of them the most accurate network of
-the search (validation frames) is chosen that has no more estimated lookup tables, block RAM and DSPs. Then all of these
-are trained with three seeds as long as in the search, and measured on the test set, which chooses nothing. An
-interrupted call goes on where it was, in ``--out``. Needs ``$BITFABRIC_DATA``. The results are kept in
-``benchmarks/explore/mnist.json``; ``--table`` only prints them.
+w2a2, w4a4 and w8a8 (scheme ``integer``) are the first four of the search. For each of them the most accurate network
+of the search (validation frames) is chosen that has no more estimated lookup tables, and the most accurate that has no
+more block RAM and DSPs either. Then all of these are trained with three seeds as long as in the search, and measured on
+the test set, which chooses nothing. An interrupted call goes on where it was, in ``--out``. Needs ``$BITFABRIC_DATA``.
+The results are kept in ``benchmarks/explore/mnist.json``; ``--table`` only prints them.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ MODEL, DATA, TARGET, FPS = "tfc-w4a4", "mnist", "ulx3s-85f", 100_000
 SPACE = Space(
     bits=(1, 2, 4, 8), acts=(1, 2, 4, 8), width=(0.5, 0.75, 1.0, 1.5, 2.0), scheme=("integer", "learned_step")
 )
-TRIALS, EPOCHS, SEEDS = 200, 5, 3
+TRIALS, EPOCHS, SEEDS = 120, 5, 3
 KINDS = ("lut", "bram", "dsp")
+EQUAL = {"LUT": KINDS[:1], "LUT, BRAM and DSP": KINDS}
+"""What a network of the search has no more of, by the name of the comparison."""
 
 
 def uniform_of(study: Study) -> dict[str, Tried]:
@@ -41,10 +44,10 @@ def uniform_of(study: Study) -> dict[str, Tried]:
     return found
 
 
-def chosen_for(study: Study, uniform: Tried) -> Tried | None:
-    """The most accurate network of the search, on validation frames, that needs no more of anything."""
+def chosen_for(study: Study, uniform: Tried, kinds: Sequence[str]) -> Tried | None:
+    """The most accurate network of the search, on validation frames, that needs no more of these resources."""
     try:
-        return study.best(**{kind: uniform.hardware[kind] for kind in KINDS})
+        return study.best(**{kind: uniform.hardware[kind] for kind in kinds})
     except UsageError:
         return None
 
@@ -52,7 +55,8 @@ def chosen_for(study: Study, uniform: Tried) -> Tried | None:
 def measure(out: Path) -> dict[str, Any]:
     study = explore(MODEL, TARGET, out, SPACE, data=DATA, fps=FPS, trials=TRIALS, epochs=(EPOCHS,))
     uniform = uniform_of(study)
-    pairs = {name: chosen_for(study, each) for name, each in uniform.items()}
+    pairs = {(name, equal): chosen_for(study, each, kinds) for name, each in uniform.items()
+             for equal, kinds in EQUAL.items()}  # fmt: skip
     numbers = sorted({each.number for each in (*uniform.values(), *pairs.values()) if each is not None})
     finished = {each.number: each for each in study.finish(numbers, seeds=SEEDS, stop_after="emulate", told=print)}
 
@@ -70,7 +74,10 @@ def measure(out: Path) -> dict[str, Any]:
         }
 
     rows = {
-        name: {"uniform": described(each), "searched": None if (best := pairs[name]) is None else described(best)}
+        name: {
+            "uniform": described(each),
+            "searched": {equal: None if (best := pairs[name, equal]) is None else described(best) for equal in EQUAL},
+        }
         for name, each in uniform.items()
     }
     states = [each.state for each in study.trials]
@@ -81,23 +88,27 @@ def measure(out: Path) -> dict[str, Any]:
 
 
 def show(results: dict[str, Any]) -> None:
-    rows = []
-    for name, pair in results["rows"].items():
-        uniform, searched = pair["uniform"], pair["searched"]
-        cells = [name, used(uniform), percent(uniform)]
-        if searched is None:
-            rows.append([*cells, "-", "-", "-", "no network is as small"])
-            continue
-        more = 100 * (searched["mean"] - uniform["mean"])
-        noise = 100 * max(searched["spread"], uniform["spread"])
-        verdict = "itself" if searched["number"] == uniform["number"] else "yes" if more > noise else "no"
-        rows.append([*cells, used(searched), percent(searched), f"{more:+.2f}", verdict])  # fmt: skip
     columns = ["uniform", "LUT, BRAM, DSP", "test %", "searched", "test %", "more", "more than the spread"]
     title = (
         f"{results['model'].partition('-')[0]}, {results['data']}, {results['target']} at {results['fps']:,} frames/s "
-        f"(estimated), {SEEDS} seeds of {results['epochs']} epochs; searched: {results['trials']}"
+        f"(estimated), {SEEDS} seeds of {results['epochs']} epochs; searched: {results['trials']}; at equal "
     )
-    report.show(title, columns, rows)
+    uniforms = {pair["uniform"]["number"] for pair in results["rows"].values()}
+    for equal in EQUAL:
+        rows = []
+        for name, pair in results["rows"].items():
+            uniform, searched = pair["uniform"], pair["searched"][equal]
+            cells = [name, used(uniform), percent(uniform)]
+            if searched is None:
+                rows.append([*cells, "-", "-", "-", "no network is as small"])
+                continue
+            more = 100 * (searched["mean"] - uniform["mean"])
+            noise = 100 * max(searched["spread"], uniform["spread"])
+            verdict = "yes" if more > noise else "no"
+            if searched["number"] in uniforms:
+                verdict = "itself" if searched["number"] == uniform["number"] else f"{verdict}, a uniform one"
+            rows.append([*cells, used(searched), percent(searched), f"{more:+.2f}", verdict])
+        report.show(title + equal, columns, rows)
 
 
 def used(each: dict[str, Any]) -> str:
