@@ -47,7 +47,7 @@ class Row:
 ROWS = {
     "lenet5-mnist": Row("lenet5", "mnist", 4, 1, images=15_000),
     "lenet5-fashion": Row("lenet5", "fashion-mnist", 5, 2, images=15_000),
-    "resnet8-cifar10": Row("resnet8", "cifar10", 8, 2, images=15_000),
+    "resnet8-cifar10": Row("resnet8", "cifar10", 8, 4, images=15_000),
 }
 WAYS: dict[str, dict[str, Any]] = {
     "8 bits, power-of-two": {},
