@@ -7,6 +7,7 @@ from flows.explore.cost_table import CostTable
 from flows.explore.front import front, nondominated, separable_costs
 from flows.explore.variants import lowered, new_network, new_variants
 from hw.folding.search import Search
+from hw.fabric.resources import Resources
 from hw.host.errors import UsageError
 
 WIDTHS = 1, 2, "ternary", 4, 8
@@ -128,8 +129,9 @@ def test_what_cannot_be_reached_names_the_nearest():
     small = CostTable("ulx3s-25f", fps=1e6, limits={"lut": 50}).cost(graph)
     assert small.excess > 0
     assert small.why.endswith("LUT of at most 50")
-    none = CostTable("ulx3s-25f", fps=1e6, limits={"bram": 0}).cost(graph)
-    assert (none.bram, none.excess) == (0, 0) or none.why == f"{none.bram} BRAM of at most 0"
+    none = CostTable("ulx3s-25f", fps=1e6, limits={"dsp": 0})
+    assert none._over(Resources(lut=10)) == (0.0, "")
+    assert none._over(Resources(dsp=1)) == (1.0, "1 DSP of at most 0")
     fastest = CostTable("ulx3s-25f").cost(graph)
     assert fastest.excess == 0
     assert fastest.fps >= 1e6
