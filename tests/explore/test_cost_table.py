@@ -6,8 +6,8 @@ import pytest
 from flows.explore.cost_table import CostTable
 from flows.explore.front import front, nondominated, separable_costs
 from flows.explore.variants import lowered, new_network, new_variants
-from hw.folding.search import Search
 from hw.fabric.resources import Resources
+from hw.folding.search import Search
 from hw.host.errors import UsageError
 
 WIDTHS = 1, 2, "ternary", 4, 8
