@@ -16,7 +16,7 @@ from hw.fabric.resources import Resources
 from hw.folding import choose, finn_json, fmax
 from hw.folding.finn_json import FoldingFile
 from hw.folding.fmax import Fmax
-from hw.folding.search import Search, fits, mean_cycles
+from hw.folding.search import Choice, Search, fits, mean_cycles
 from hw.folding.weights import too_many_weights
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
@@ -227,11 +227,7 @@ class Candidate:
             design = self._pipelined(choice.folding)
             if self.excess(design) is None or not fits(choice.used, left):
                 return design
-            used = choose.estimate_resources(design.hardware, self.device.family)
-            left = Resources(**{
-                name: min(have, vars(self.limit)[name] - vars(used)[name] + vars(choice.used)[name])
-                for name, have in vars(left).items()
-            })  # fmt: skip
+            left = self._without_rest(left, self.limit, design, choice)
 
     def excess(self, design: DesignPoint) -> str | None:
         """What of a design exceeds the limits that were asked for, as in ``"DSP 12 of 8"``; None if nothing does."""
@@ -264,12 +260,17 @@ class Candidate:
             used = choose.estimate_resources(design.hardware, self.device.family)
             if self._within(design, budget) or not fits(choice.used, left):
                 return design
-            left = Resources(**{
-                name: min(have, vars(budget)[name] - vars(used)[name] + vars(choice.used)[name])
-                for name, have in vars(left).items()
-            })  # fmt: skip
+            left = self._without_rest(left, budget, design, choice)
             if (excess := self._excess_cells(used)) > 0:
                 left = replace(left, lut=left.lut - ceil(excess))
+
+    def _without_rest(self, left: Resources, budget: Resources, design: DesignPoint, choice: Choice) -> Resources:
+        """What is left of a budget for a folding, at most ``left``, if FIFOs and all else take as much as in the design
+        of another one."""
+        used, folded = vars(choose.estimate_resources(design.hardware, self.device.family)), vars(choice.used)
+        return Resources(**{
+            name: min(have, vars(budget)[name] - used[name] + folded[name]) for name, have in vars(left).items()
+        })  # fmt: skip
 
     def _within(self, design: DesignPoint, budget: Resources) -> bool:
         """Whether a design fits a budget together with its FIFOs."""

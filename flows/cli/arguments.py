@@ -65,6 +65,7 @@ ExitShare = Annotated[
 MaxLut = Annotated[
     int | None, typer.Option(min=0, help="most lookup tables of the accelerator, as estimated (default: the device's)")
 ]
+MaxFf = Annotated[int | None, typer.Option(min=0, help="most flip-flops, likewise")]
 MaxBram = Annotated[int | None, typer.Option(min=0, help="most block RAMs, likewise")]
 MaxDsp = Annotated[int | None, typer.Option(min=0, help="most DSP blocks, likewise")]
 InputType = Annotated[
@@ -85,9 +86,10 @@ Clip = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="print results as JSON, nothing else")]
 
 
-def limits(lut: int | None, bram: int | None, dsp: int | None) -> dict[str, int]:
+def limits(lut: int | None, ff: int | None, bram: int | None, dsp: int | None) -> dict[str, int]:
     """The limits that were given, by resource."""
-    return {name: most for name, most in (("lut", lut), ("bram", bram), ("dsp", dsp)) if most is not None}
+    given = {"lut": lut, "ff": ff, "bram": bram, "dsp": dsp}
+    return {name: most for name, most in given.items() if most is not None}
 
 
 def pairs(option: str, values: list[str]) -> dict[str, Any]:

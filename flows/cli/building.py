@@ -18,6 +18,7 @@ from flows.cli.arguments import (
     InputType,
     MaxBram,
     MaxDsp,
+    MaxFf,
     MaxLut,
     Model,
     Parity,
@@ -41,6 +42,7 @@ def build(
     benchmark_frames: BenchmarkFrames = 0,
     exit_share: ExitShare = 1.0,
     max_lut: MaxLut = None,
+    max_ff: MaxFf = None,
     max_bram: MaxBram = None,
     max_dsp: MaxDsp = None,
     stop_after: Annotated[StepName, typer.Option(metavar="STEP", help="last step to do")] = STEPS[-1],
@@ -78,8 +80,8 @@ def build(
             model, target=target, out=out, fps=fps, folding=folding, fill=fill, clock_mhz=clock,
             force_clock=force_clock, stop_after=stop_after, frames=frames, labels=labels, clip=clip,
             rtl_frames=rtl_frames, netlist_frames=netlist_frames, compare_finn=compare_finn, parity=parity, watch=watch,
-            input_type=input_type, exit_share=exit_share, limits=limits(max_lut, max_bram, max_dsp), power=power,
-            benchmark_frames=benchmark_frames,
+            input_type=input_type, exit_share=exit_share, limits=limits(max_lut, max_ff, max_bram, max_dsp),
+            power=power, benchmark_frames=benchmark_frames,
         )  # fmt: skip
     if as_json:
         emit(accelerator.report.to_json())
@@ -100,6 +102,7 @@ def estimate(
     parity: Parity = False,
     exit_share: ExitShare = 1.0,
     max_lut: MaxLut = None,
+    max_ff: MaxFf = None,
     max_bram: MaxBram = None,
     max_dsp: MaxDsp = None,
     input_type: InputType = None,
@@ -113,7 +116,7 @@ def estimate(
     from flows.cli import render
 
     if pareto:
-        if fps is not None or folding is not None or fill or parity or limits(max_lut, max_bram, max_dsp):
+        if fps is not None or folding is not None or fill or parity or limits(max_lut, max_ff, max_bram, max_dsp):
             raise typer.BadParameter(
                 "--pareto shows all rates and sizes; leave --fps, --folding, --fill, --parity and --max-... out"
             )
@@ -122,7 +125,7 @@ def estimate(
         return
     result = estimates.estimate_build(
         model, target=target, fps=fps, folding=folding, fill=fill, clock_mhz=clock, parity=parity,
-        exit_share=exit_share, limits=limits(max_lut, max_bram, max_dsp), input_type=input_type,
+        exit_share=exit_share, limits=limits(max_lut, max_ff, max_bram, max_dsp), input_type=input_type,
     )  # fmt: skip
     emit(result) if as_json else render.estimated(result)
 

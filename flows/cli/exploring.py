@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.cli.arguments import AsJson, Clock, Fps, Target, emit, target_names, widths
+from flows.cli.arguments import AsJson, Clock, Fps, Target, emit, limits, target_names, widths
 from flows.config import STEPS, StepName
 
 _FINISH = "The best ones in full"
@@ -119,6 +119,7 @@ def explore(
         str, typer.Option(help="accuracy, and lut, ff, bram, dsp (at --fps), fps (within --max-lut, ...) or latency")
     ] = "accuracy,lut",
     max_lut: Annotated[int | None, typer.Option(min=1, help="most lookup tables (default: 80 % of the device)")] = None,
+    max_ff: Annotated[int | None, typer.Option(min=1, help="most flip-flops (default: 80 %)")] = None,
     max_bram: Annotated[int | None, typer.Option(min=0, help="most block RAMs (default: 90 %)")] = None,
     max_dsp: Annotated[int | None, typer.Option(min=0, help="most multipliers (default: 90 %)")] = None,
     min_accuracy: Annotated[float | None, typer.Option(help="least accuracy, as 0.97")] = None,
@@ -223,7 +224,6 @@ def explore(
             lengths = tuple(int(part) for part in epochs.split(","))
         except ValueError:
             raise typer.BadParameter(f"--epochs {epochs!r} is no list of numbers, as 5,20") from None
-        limits = {"lut": max_lut, "bram": max_bram, "dsp": max_dsp}
         chosen = Space.of([part.strip() for part in search.split(",") if part.strip()], space)
         workers = _jobs(jobs, address=ray_address, cpus=ray_cpus, gpus=ray_gpus)
         with working("trying networks"):
@@ -232,7 +232,7 @@ def explore(
                 data=data, jobs=workers, fps=fps, clock_mhz=clock,
                 objectives=tuple(part.strip() for part in objective.split(",")),
                 trials=trials, epochs=lengths, validation=validation, min_accuracy=min_accuracy, seed=seed,
-                limits={name: value for name, value in limits.items() if value is not None}, storage=storage,
+                limits=limits(max_lut, max_ff, max_bram, max_dsp), storage=storage,
                 start_from=start_from,
             )  # fmt: skip
     done = []

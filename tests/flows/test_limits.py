@@ -5,15 +5,18 @@ from types import SimpleNamespace
 
 import onnx
 import pytest
+from typer.main import get_command
 
 from flows import build
 from flows.candidate import CLOCK_MARGIN, DEFAULT_UTILISATIONS
 from flows.cli import render
+from flows.cli.main import app
 from flows.config import BuildConfig
 from flows.estimates import estimate_build
 from flows.facts.design import Counts
 from flows.planner import Plan
 from flows.steps.place import Place
+from hw.fabric.resources import Resources
 from hw.folding import choose
 from hw.folding.search import fits
 from hw.host.errors import BitfabricError, UsageError
@@ -173,3 +176,10 @@ def test_limits_out_of_range_are_refused():
     ):
         with pytest.raises(UsageError, match=message):
             BuildConfig("ulx3s-12f", limits=limits)
+
+
+@pytest.mark.parametrize("command", ["build", "estimate", "explore"])
+def test_every_resource_has_an_option_for_its_limit(command):
+    """A study prints the limits of its networks as options."""
+    options = {name for each in get_command(app).commands[command].params for name in each.opts}
+    assert {f"--max-{name}" for name in vars(Resources())} <= options
