@@ -122,7 +122,7 @@ def quantize(
         source, out,
         data=data, data_options=None if test_share is None else {"test_share": test_share},
         options={"weight_bits": weight_bits, "act_bits": act_bits, "per_channel": per_channel, **options},
-        epochs=epochs or 0, learning_rate=None if learning_rate is None else rates(learning_rate), seed=seed or 0,
+        epochs=epochs or 0, learning_rate=None if learning_rate is None else rates(learning_rate), seed=seed,
         progress=not as_json,
     )  # fmt: skip
     result.pop("rank")

@@ -28,7 +28,7 @@ def quantize_run(
     options: Mapping[str, Any] | None = None,
     epochs: int = 0,
     learning_rate: float | tuple[float, float] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     progress: bool | None = None,
 ) -> dict[str, Any]:
     """Quantizes a float network of PyTorch by ``quant.quantize``, and writes a run folder ``out`` with ``model.onnx``.
@@ -39,7 +39,8 @@ def quantize_run(
     training set calibrate; the test set is only measured on.
 
     ``options`` are those of ``quantize`` (``weight_bits``, ``scales``, ...). The quantized network is trained for
-    ``epochs`` further, at ``learning_rate`` (default: from 2e-4 to 1e-6).
+    ``epochs`` further, at ``learning_rate`` (default: from 2e-4 to 1e-6). ``seed`` draws the test set, where the data
+    have none, and the order of the training (default: 0); a run has its own.
 
     Returns the content of ``metrics.json`` (see ``train_run``), with ``quantization``: ``options``, ``source``, and
     what ``Quantization.as_dict`` has, measured before the training. There is no ``checkpoint.pt``: the network that
@@ -51,11 +52,11 @@ def quantize_run(
     settings = dict(options or {})
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
         raise QuantError(f"epochs={epochs!r} is no whole number of 0 or more", status=2)
-    origin = _own(os.fspath(model), data) if is_own(os.fspath(model)) else _run(Path(model), data_options)
+    origin = _own(os.fspath(model), data) if is_own(os.fspath(model)) else _run(Path(model), data_options, seed)
     config = replace(
         origin["config"], epochs=max(1, epochs), learning_rate=learning_rate, prune=None, distill=Distillation()
     )
-    config = replace(config, slimming=None, tie=None, **({"seed": seed} if origin["path"] is None else {}))
+    config = replace(config, slimming=None, tie=None, seed=origin["config"].seed if seed is None else seed)
     place = origin["data"] if data is None else data
     loading = origin["data_options"] if data_options is None else dict(data_options)
     dataset = load_data(place, config.seed, **loading)
@@ -105,7 +106,7 @@ def _own(name: str, data: Any) -> dict[str, Any]:
     }
 
 
-def _run(folder: Path, data_options: Mapping[str, Any] | None) -> dict[str, Any]:
+def _run(folder: Path, data_options: Mapping[str, Any] | None, seed: int | None) -> dict[str, Any]:
     before = read_run(folder, ("model", "scheme", "config", "dataset"))
     if before["scheme"]["name"] != "float":
         raise QuantError(
@@ -115,6 +116,8 @@ def _run(folder: Path, data_options: Mapping[str, Any] | None) -> dict[str, Any]
         )
     if data_options:
         raise QuantError(f"{folder} has its own data options, {before['dataset']['options']}: leave them out", status=2)
+    if seed is not None:
+        raise QuantError(f"{folder} has its own seed, {before['config']['seed']}: leave it out", status=2)
     return {
         "name": before["model"],
         "source": before.get("source"),

@@ -92,6 +92,7 @@ def test_what_cannot_be_quantized_is_one_line(float_run, own, tmp_path):
         (f"{own}:quantized", {"data": "digits"}, "has quantizers already"),
         (f"{own}:other", {"data": "digits"}, "has no function other"),
         (float_run, {"data_options": {"test_share": 0.5}}, "has its own data options"),
+        (float_run, {"seed": 1}, "has its own seed, 0: leave it out"),
         (float_run, {"epochs": -1}, "epochs=-1 is no whole number"),
         (float_run, {"options": {"weight_bits": 1}}, "weight_bits"),
     ):
