@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 from qonnx.core.modelwrapper import ModelWrapper
@@ -31,10 +31,15 @@ from tests.lowering.test_lower_random_images import lowered
 
 
 def kernels(graph) -> list[str]:
-    return [repr(node.kernel) for node in graph.nodes]
+    """The kernels; of an input that is only handed on, in the order of its file, just how much that is."""
+    return [
+        repr(node.kernel) if node.name != "pass" else f"{node.kernel.stream.elements} {node.kernel.stream.dtype.name}"
+        for node in graph.nodes
+    ]
 
 
 @settings(max_examples=20, deadline=None)
+@example(seed=128)  # Its output is its input, quantized.
 @given(seed=st.integers(0, 10**6))
 def test_random_networks_equal_their_twins_with_channels_first(seed):
     """Over shapes, strides, padding, groups and what is between layers: kernels, values and the reference."""
