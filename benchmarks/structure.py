@@ -3,8 +3,9 @@
 
 Every row is trained with three seeds that are fixed here, and nothing is chosen on test frames. A method that starts
 from the dense network has its epochs and some more to tune, with those of a penalty between; rows from new weights
-have as many as both. Half of the channels goes, or as many weights as low rank and ties leave. The baselines are the
-dense network, the same layers from new weights, and a uniformly narrower network.
+have as many as both. Half of the channels goes, by lut as many as save half of what all of them save; ties and low
+rank leave about as many values or fewer. The baselines are the dense network, the same layers from new weights, and a
+uniformly narrower network.
 
 Hardware is estimated for the ECP5-85F at 75 MHz, for the network of the first seed. The results are kept in
 ``benchmarks/structure/``, and ``STRUCTURE.md`` is made from them. MNIST and Fashion-MNIST need ``$BITFABRIC_DATA``;

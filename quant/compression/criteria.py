@@ -140,13 +140,15 @@ def choose_channels(
     granularity: int = 0,
     savings: Mapping[str, float] | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Returns the channels that remain, by group, for ``slim``: ``fraction`` of them goes, those of lowest score.
+    """Returns the channels that remain, by group, for ``slim``: those of lowest score go.
 
     Without ``savings``, ``fraction`` of each group goes. With them (``channel_savings``) the groups are ranked
-    together by the score, relative to the group's median, over what a channel saves. What remains of a group are
-    multiples of ``granularity`` (0: of 8 above 32 channels, of 4 up to 32), at least one of them.
+    together by the score, relative to the group's median, over what a channel saves, and of the lowest go as many as
+    save at most ``fraction`` of what all channels together do. What remains of a group are multiples of
+    ``granularity`` (0: of 8 above 32 channels, of 4 up to 32), at least one of them.
 
     One threshold for all layers without what they cost cuts where it does not pay: in a LeNet-5 the last linear layers.
+    And half of the channels of a ranking by cost is more than half of the cost: most of the widest layer.
     """
     scores = {name: score(network, group).double().cpu() for name, group in network.groups.items()}
     if savings is None:
@@ -155,8 +157,9 @@ def choose_channels(
         least = max(savings[name] for name in scores) / 1000
         ranked = {name: values / (max(median(values.tolist()), 1e-30) * max(savings[name], least))
                   for name, values in scores.items()}  # fmt: skip
-        every = torch.cat(list(ranked.values())).sort().values
-        gone = round(fraction * len(every))
+        every, order = torch.cat(list(ranked.values())).sort(stable=True)
+        saved = torch.cat([torch.full_like(values, savings[name]) for name, values in ranked.items()])[order].cumsum(0)
+        gone = int((saved <= fraction * saved[-1]).sum()) if fraction else 0
         threshold = every[gone] if gone < len(every) else torch.inf
         counts = {name: float((values >= threshold).sum()) for name, values in ranked.items()}
     return {name: _best(values, counts[name], granularity) for name, values in scores.items()}

@@ -39,7 +39,8 @@ def slim_by(
     resume: bool = False,
     progress: bool | None = None,
 ) -> Network:
-    """Returns a copy of ``model`` without ``fraction`` of its channels (``quant.compression.slim``).
+    """Returns a copy of ``model`` without ``fraction`` of its channels, or of what they save
+    (``quant.compression.slim``).
 
     ``criterion`` is one of ``quant.compression.SCORES``, or "lasso" (``quant.compression.slim_by_lasso``). For those
     that belong to a penalty (``quant.Slimming``) the network is trained with it first, for ``penalty_epochs`` of
