@@ -2,7 +2,8 @@
 
 A step is forward pass, cross entropy, backward pass, Adam, and what follows an update: clipping, and new wires while
 they are learned. The float network has as many inputs as the encoder has bits, a ReLU behind each layer of as many
-neurons as the lookup network has tables, and a last layer of classes. The three take turns in one run.
+neurons as the lookup network has tables, and a last layer of classes. The three take turns in one run. Times are those
+of the processor, of all threads together, so that other work on the machine counts little.
 """
 
 import argparse
@@ -74,10 +75,10 @@ def measure(name: str, options: dict[str, Any]) -> dict[str, float]:
             step()
     for _ in range(ROUNDS):
         for kind, step in steps.items():
-            start = time.perf_counter()
+            start = time.process_time()
             for _ in range(5):
                 step()
-            times[kind].append((time.perf_counter() - start) / 5 * 1e3)
+            times[kind].append((time.process_time() - start) / 5 * 1e3)
     return {kind: statistics.median(values) for kind, values in times.items()}
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import torch
 
+from quant.lookup.scores import WireScores
+
 
 def addresses(x: torch.Tensor, wires: torch.Tensor) -> torch.Tensor:
     """Returns the address of each table, (O, M) int64, from bits (I, M) and wires (K, O): wire 0 is the lowest bit."""
@@ -32,9 +34,7 @@ class Lookup(torch.autograd.Function):
 
     The gradient passes the comparison unchanged (straight through): that of a latent entry is the sum of those of the
     outputs that read it. That of an input is the output's times the finite difference of the latent table along this
-    input, at the frame's address. ``scores`` (K * O, C), where given, is lowered by the product of the inputs'
-    gradients with the bits of the C ``candidates``: a wire's score of a candidate falls by the loss's derivative by
-    this wire where the candidate is 1.
+    input, at the frame's address. ``scores`` of the K * O wires, where given, are lowered by these gradients.
     """
 
     @staticmethod
@@ -43,18 +43,17 @@ class Lookup(torch.autograd.Function):
         x: torch.Tensor,
         tables: torch.Tensor,
         wires: torch.Tensor,
-        scores: torch.Tensor | None,
-        candidates: torch.Tensor | None,
+        scores: WireScores | None,
     ) -> torch.Tensor:
         address = addresses(x, wires)
-        ctx.save_for_backward(address, tables, wires, x, candidates)
+        ctx.save_for_backward(address, tables, wires, x)
         ctx.scores = scores
         return tables.gather(1, address).gt_(0)
 
     @staticmethod
     def backward(ctx: Any, *outputs: torch.Tensor) -> Any:
         [dy] = outputs
-        address, tables, wires, x, candidates = ctx.saved_tensors
+        address, tables, wires, x = ctx.saved_tensors
         dy = dy.contiguous()
         d_tables = torch.zeros_like(tables).scatter_add_(1, address, dy)
         dx = None
@@ -63,27 +62,17 @@ class Lookup(torch.autograd.Function):
             slopes = differences(tables).gather(2, address.expand(fan_in, -1, -1))
             d_wires = slopes.mul_(dy).view(fan_in * count, -1)
             if ctx.scores is not None:
-                update_scores(ctx.scores, d_wires, x, candidates)
+                ctx.scores.lower(d_wires, x)
             if ctx.needs_input_grad[0]:
                 dx = torch.zeros_like(x).index_add_(0, wires.reshape(-1), d_wires)
-        return dx, d_tables, None, None, None
-
-
-@torch.no_grad()
-def update_scores(
-    scores: torch.Tensor, d_wires: torch.Tensor, x: torch.Tensor, candidates: torch.Tensor | None
-) -> None:
-    """Lowers ``scores`` (K * O, C) by the gradients of wires (K * O, M) times the candidates' bits (C, M)."""
-    chosen = x if candidates is None else x.index_select(0, candidates)
-    scores.addmm_(d_wires, chosen.t(), alpha=-1.0)
+        return dx, d_tables, None, None
 
 
 def multilinear(
     x: torch.Tensor,
     tables: torch.Tensor,
     wires: torch.Tensor,
-    scores: torch.Tensor | None,
-    candidates: torch.Tensor | None,
+    scores: WireScores | None,
 ) -> torch.Tensor:
     """The multilinear extension of ``sigmoid(tables)`` at x (I, M) in 0..1: its mean for independent random bits.
 
@@ -93,7 +82,7 @@ def multilinear(
     if scores is not None:
         if not inputs.requires_grad:
             inputs.requires_grad_()
-        inputs.register_hook(lambda d: update_scores(scores, d.reshape(len(scores), -1), x, candidates))
+        inputs.register_hook(lambda d: scores.lower(d.reshape(wires.numel(), -1), x))
     values = tables.sigmoid()[:, :, None]  # (O, 2^K, 1)
     for bit in inputs.flip(0):  # the highest bit of the address splits the table in halves
         low, high = values.chunk(2, 1)

@@ -7,6 +7,7 @@ import torch
 
 from quant.errors import QuantError
 from quant.lookup.function import Lookup, multilinear
+from quant.lookup.scores import WireScores
 from quant.lookup.wiring import Wiring, fixed_wires, random_wires
 from quant.schemes.lookup import Lookup as LookupScheme
 
@@ -66,9 +67,8 @@ class TableLayer(torch.nn.Module):
             wires = fixed_wires(name, wiring, inputs, outputs, fan_in)
         self.register_buffer("wires", wires)
         self.tables = torch.nn.Parameter(torch.empty(outputs, 2**fan_in).uniform_(-0.3, 0.3))
-        # Set by a training (quant.training.lookup), which keeps them in its checkpoints.
-        self.scores: torch.Tensor | None = None
-        self.candidates: torch.Tensor | None = None
+        # Set by a training (quant.training.lookup), which keeps it in its checkpoints.
+        self.scores: WireScores | None = None
         self.observers: list[Callable[[torch.Tensor, torch.Tensor], None]] = []
 
     def extra_repr(self) -> str:
@@ -89,9 +89,9 @@ class TableLayer(torch.nn.Module):
     def lookup(self, x: torch.Tensor) -> torch.Tensor:
         """Returns the outputs (outputs, M) of bits (inputs, M); rows are the layer's inputs and outputs."""
         if self.gradient == "multilinear" and self.training:
-            y = multilinear(x, self.tables, self.wires, self.scores, self.candidates)
+            y = multilinear(x, self.tables, self.wires, self.scores)
         else:
-            y = Lookup.apply(x, self.tables, self.wires, self.scores if self.training else None, self.candidates)
+            y = Lookup.apply(x, self.tables, self.wires, self.scores if self.training else None)
         for observe in self.observers:
             observe(x, y)
         return y
@@ -115,19 +115,14 @@ class TableLayer(torch.nn.Module):
     def start_learning(self, candidates: torch.Tensor) -> None:
         """Learns the wires among ``candidates`` (C,), from now on, until ``stop_learning``."""
         self.start_wiring(candidates)
-        place = torch.zeros(self.inputs, dtype=torch.long, device=candidates.device)
-        place[candidates] = torch.arange(len(candidates), device=candidates.device)
-        self.candidates = candidates
-        self.scores = torch.zeros(self.fan_in * self.outputs, len(candidates), device=candidates.device)
-        # Of candidates with equal scores, the present wire is the best one.
-        self.scores.scatter_(1, place[self.wires].view(-1, 1), 1e-6)
+        self.scores = WireScores.start(self.wires, candidates, self.inputs)
 
     @torch.no_grad()
     def rewire(self) -> None:
         """Wires each input of a table to the candidate with the best score."""
-        if self.scores is not None and self.candidates is not None:
-            self.wires.copy_(self.candidates[self.scores.argmax(1)].view_as(self.wires))
+        if self.scores is not None:
+            self.wires.copy_(self.scores.wires().view_as(self.wires))
 
     def stop_learning(self) -> None:
         """Freezes the wires."""
-        self.scores = self.candidates = None
+        self.scores = None

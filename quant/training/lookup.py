@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from quant.errors import QuantWarning
+from quant.lookup.scores import WireScores
 from quant.lookup.tables import TableLayer
 from quant.lookup.thermometer import Thermometer
 
@@ -70,8 +71,8 @@ class LookupTraining(Callback):
 
     def on_train_start(self, _trainer: Any, module: Any) -> None:
         for layer in self.layers.values():
-            if layer.scores is not None and layer.candidates is not None:
-                layer.scores, layer.candidates = layer.scores.to(module.device), layer.candidates.to(module.device)
+            if layer.scores is not None:
+                layer.scores = layer.scores.to(module.device)
 
     def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
         for name, layer in self.layers.items():
@@ -86,12 +87,12 @@ class LookupTraining(Callback):
         self.on_train_end()
 
     def state_dict(self) -> dict[str, Any]:
-        learning = ((name, layer) for name, layer in self.layers.items() if layer.scores is not None)
-        return {name: (layer.scores, layer.candidates) for name, layer in learning}
+        learned = ((name, layer.scores) for name, layer in self.layers.items())
+        return {name: (scores.values, scores.candidates) for name, scores in learned if scores is not None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, (scores, candidates) in state.items():
-            self.layers[name].scores, self.layers[name].candidates = scores, candidates
+        for name, (values, candidates) in state.items():
+            self.layers[name].scores = WireScores(values, candidates)
 
 
 def _table_layers(model: torch.nn.Module) -> dict[str, TableLayer]:

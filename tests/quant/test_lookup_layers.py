@@ -12,6 +12,7 @@ from quant import export, layers, schemes
 from quant.errors import QuantError
 from quant.lookup import LookupConv2d, LookupLayer, PopcountHead, Thermometer
 from quant.lookup.function import multilinear
+from quant.lookup.scores import ROWS, WireScores
 from quant.lookup.wiring import random_wires
 
 
@@ -33,7 +34,7 @@ def test_tables_and_their_gradients_are_those_of_the_formulas(seed, fan_in, inpu
     layer = random_layer(seed, fan_in, inputs, outputs)
     x = torch.randint(2, (frames, inputs)).float().requires_grad_()
     candidates = torch.randperm(inputs)[: max(1, inputs // 2)]
-    layer.candidates, layer.scores = candidates, torch.zeros(fan_in * outputs, len(candidates))
+    layer.scores = WireScores(torch.zeros(fan_in * outputs, len(candidates)), candidates)
     y, dy = layer(x), torch.randn(frames, outputs)
     y.backward(dy)
 
@@ -50,7 +51,20 @@ def test_tables_and_their_gradients_are_those_of_the_formulas(seed, fan_in, inpu
                 scores[j, o] -= slope * float(dy[n, o]) * bits[n, candidates.numpy()]
     np.testing.assert_allclose(layer.tables.grad, d_tables, atol=1e-5)
     np.testing.assert_allclose(x.grad, dx, atol=1e-5)
-    np.testing.assert_allclose(layer.scores.view(fan_in, outputs, -1), scores, atol=1e-5)
+    np.testing.assert_allclose(layer.scores.values.view(fan_in, outputs, -1), scores, atol=1e-5)
+    np.testing.assert_array_equal(layer.scores.best, layer.scores.values.numpy().argmax(1))
+
+
+def test_the_search_for_wires_goes_over_all_of_them():
+    """More wires than are searched at a time, in both arithmetics of a CPU."""
+    torch.manual_seed(0)
+    x, slopes, candidates = torch.randint(2, (30, 17)), torch.randn(2 * ROWS + 3, 17), torch.randperm(30)[:20]
+    expected = -slopes.double() @ x[candidates].t().double()
+    for dtype in (torch.float32, torch.float64):
+        scores = WireScores(torch.zeros(len(slopes), 20, dtype=dtype), candidates)
+        scores.lower(slopes.to(dtype), x.to(dtype))
+        torch.testing.assert_close(scores.values, expected.to(dtype))
+        assert torch.equal(scores.wires(), candidates[expected.argmax(1)])
 
 
 @sizes
@@ -74,11 +88,9 @@ def test_the_multilinear_extension_is_the_mean_for_independent_bits(seed, fan_in
 def test_the_multilinear_extension_has_the_gradient_of_what_it_computes():
     layer = random_layer(0, 3, 6, 4, gradient="multilinear").double()
     x = torch.rand(6, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(
-        lambda x, tables: multilinear(x, tables, layer.wires, None, None), (x, layer.tables)
-    )
+    assert torch.autograd.gradcheck(lambda x, tables: multilinear(x, tables, layer.wires, None), (x, layer.tables))
     layer.start_learning(torch.tensor([0, 2, 5]))
-    layer.scores = layer.scores.double().zero_()
+    layer.scores = WireScores(layer.scores.values.double().zero_(), layer.scores.candidates)
     inputs = x.detach().t().requires_grad_()
     layer(inputs).sum().backward()
     # Each candidate's score falls by the derivative by the wire, times the candidate; by the chain rule their sums are
@@ -87,9 +99,9 @@ def test_the_multilinear_extension_has_the_gradient_of_what_it_computes():
     p = x.detach()[layer.wires]
     for j in range(3):
         ends = [multilinear(torch.where(torch.arange(3)[:, None, None] == j, end, p).reshape(12, 5), layer.tables,
-                            torch.arange(12).view(3, 4), None, None) for end in (0.0, 1.0)]  # fmt: skip
+                            torch.arange(12).view(3, 4), None) for end in (0.0, 1.0)]  # fmt: skip
         slopes[4 * j : 4 * j + 4] = (ends[1] - ends[0]).detach()
-    torch.testing.assert_close(layer.scores, -slopes @ x.detach()[[0, 2, 5]].t())
+    torch.testing.assert_close(layer.scores.values, -slopes @ x.detach()[[0, 2, 5]].t())
 
 
 @pytest.mark.parametrize(("stride", "padding"), [(1, 0), (2, 1), (3, 2)])

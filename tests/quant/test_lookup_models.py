@@ -53,7 +53,7 @@ def test_a_training_learns_the_wires_and_freezes_them():
     class Record(lightning.Callback):
         def on_train_batch_end(self, *_):
             layer = net.hidden[0]
-            seen.append((layer.wires.clone(), None if layer.scores is None else layer.scores.shape))
+            seen.append((layer.wires.clone(), None if layer.scores is None else layer.scores.values.shape))
 
     result = run(net, 4, callbacks=[Record()])
     steps = 4 * (len(DIGITS.x_train) // 200)
