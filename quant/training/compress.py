@@ -261,7 +261,8 @@ def _bind(checkpoint: Path, key: str, resume: bool) -> None:
     if resume and checkpoint.is_dir():
         if not note.is_file() or note.read_text() != key:
             raise QuantError(
-                f"{checkpoint} is the state of another run: repeat the same command, or leave --resume", status=2
+                f"{checkpoint} is the state of another run or version: repeat the same command, or leave --resume",
+                status=2,
             )
         return
     shutil.rmtree(checkpoint, ignore_errors=True)
