@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from brevitas.proxy import ActQuantProxyFromInjector
+from brevitas.quant_tensor import IntQuantTensor, QuantTensor
 from torch.nn import functional
 
 from quant.cost import CostModel, LayerBits, LayerShape
@@ -89,6 +90,26 @@ class _Traced(torch.Tensor):
         return result
 
 
+def _values(x: Any) -> torch.Tensor:
+    """The values of a tensor or of a ``QuantTensor``, which layers of Brevitas take and give as well."""
+    values: torch.Tensor = x.value if isinstance(x, QuantTensor) else x
+    return values
+
+
+def _untraced(x: Any) -> Any:
+    if isinstance(x, QuantTensor):
+        return x.set(value=_untraced(x.value))
+    return x.as_subclass(torch.Tensor) if isinstance(x, torch.Tensor) else x
+
+
+def _width(x: Any) -> tuple[int, bool]:
+    """Bits and sign of the integers of a layer's input."""
+    if isinstance(x, IntQuantTensor):
+        return int(x.bit_width), bool(x.signed)
+    values = _values(x)
+    return getattr(values, "bits", FLOAT_BITS), getattr(values, "signed", True)
+
+
 @torch.no_grad()
 def summary(model: Network, cost: CostModel | None = None) -> Summary:
     """Returns the sizes and operations of every linear, convolution and table layer, for one frame of zeros.
@@ -106,7 +127,7 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
     entered: dict[torch.nn.Module, tuple[int, bool]] = {}  # bits and sign of the inputs
 
     def untrace(_module, inputs):  # type: ignore[no-untyped-def]
-        return tuple(x.as_subclass(torch.Tensor) for x in inputs)
+        return tuple(_untraced(x) for x in inputs)
 
     def tracing(signed: bool) -> Any:
         def mark(_module, _inputs, output):  # type: ignore[no-untyped-def]
@@ -117,10 +138,11 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
         return mark
 
     def enter(layer, inputs):  # type: ignore[no-untyped-def]
-        entered[layer] = getattr(inputs[0], "bits", FLOAT_BITS), getattr(inputs[0], "signed", True)
+        entered[layer] = _width(inputs[0])
         return untrace(layer, inputs)
 
     def measure(layer, inputs, output) -> None:  # type: ignore[no-untyped-def]
+        frames, output = _values(inputs[0]), _values(output)
         act_bits, signed = entered[layer]
         proxy = getattr(layer, "weight_quant", None)  # a layer of torch has none
         quantized = layer.quant_weight() if proxy is not None and proxy.is_quant_enabled else None
@@ -130,13 +152,13 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
         codes = None if quantized is None else torch.round(values / quantized.scale).to(torch.int64)
         # Each output element is a product with one row of the weight matrix; each input element of a transposed
         # convolution is multiplied by all weights of its channel.
-        elements = inputs[0][0].numel() if isinstance(layer, _TRANSPOSED) else output[0].numel()
+        elements = frames[0].numel() if isinstance(layer, _TRANSPOSED) else output[0].numel()
         macs = elements * weights // layer.weight.shape[0]
         rows.append(
             LayerSummary(
                 name=names[layer],
                 kind=_kind(layer),
-                input_shape=tuple(inputs[0].shape[1:]),
+                input_shape=tuple(frames.shape[1:]),
                 output_shape=tuple(output.shape[1:]),
                 signed_inputs=signed,
                 weight_bits=bits,

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from brevitas.proxy.quant_proxy import QuantProxyFromInjector
+from brevitas.quant_tensor import QuantTensor
 
 from quant.errors import QuantError
 from quant.lookup.tables import TableLayer
@@ -39,9 +40,10 @@ class OwnNetwork(Network):
         self.scale = torch.nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns what the user's module returns."""
-        made: torch.Tensor = self.scale(self.net(self.input(x)))
-        return made
+        """Returns what the user's module returns; of a ``QuantTensor`` its values."""
+        made = self.net(self.input(x))
+        values: torch.Tensor = self.scale(made.value if isinstance(made, QuantTensor) else made)
+        return values
 
 
 def own_network(source: Source, scheme: Scheme, options: Mapping[str, Any]) -> Network:

@@ -185,3 +185,43 @@ def test_a_float_network_is_a_teacher_and_not_exported(tmp_path):
     assert not load_checkpoint(tmp_path / "run" / "checkpoint.pt").scheme.quantizes
     student = train_run("tfc-w1a1", tmp_path / "student", TrainConfig(epochs=2), teacher=tmp_path / "run")
     assert student["onnx"]
+
+
+QUANT_TENSORS = """
+import brevitas.nn as qnn
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.first = qnn.QuantIdentity(bit_width=5, return_quant_tensor=True)
+        self.conv = qnn.QuantConv2d(1, 4, 3, weight_bit_width=4, bias=False, return_quant_tensor=True)
+        self.relu = qnn.QuantReLU(bit_width=3, return_quant_tensor=True)
+        self.left = qnn.QuantConv2d(4, 4, 3, padding=1, weight_bit_width=2, bias=False)
+        self.right = qnn.QuantConv2d(4, 4, 1, weight_bit_width=4, bias=False)
+        self.shared = qnn.QuantIdentity(bit_width=4, return_quant_tensor=True)
+        self.pool = nn.MaxPool2d(2)
+        self.output = qnn.QuantLinear(72, classes, bias=True, return_quant_tensor=True)
+
+    def forward(self, x):
+        x = self.relu(self.conv(self.first(x)))
+        left, right = self.shared(self.left(x)), self.shared(self.right(x))
+        x = torch.cat([self.relu(left), self.relu(left + right)], 1)
+        return self.output(self.pool(x).flatten(1))
+"""
+
+
+def test_layers_may_pass_quant_tensors_and_the_output_may_be_one(tmp_path):
+    (tmp_path / "net.py").write_text(QUANT_TENSORS)
+    results = train_run(f"{tmp_path / 'net.py'}:Net", tmp_path / "run", TrainConfig(epochs=1))
+    rows = {row["name"].removeprefix("net."): row for row in results["layers"]}
+    widths = {name: (row["weight_bits"], row["act_bits"], row["macs"]) for name, row in rows.items()}
+    assert widths == {
+        "conv": (4, 5, 36 * 36),
+        "left": (2, 3, 36 * 144),
+        "right": (4, 3, 36 * 16),
+        "output": (8, 3, 720),
+    }
+    assert results["verification"]["max_abs_diff"] < 1e-4
