@@ -79,7 +79,9 @@ def between(kernel: Kernel) -> Graph:
 
 
 def small(kernel: Kernel, target: Target) -> bool:
-    """Whether placing the kernel alone is a matter of seconds."""
+    """Whether placing the kernel alone is a matter of seconds, and it is not planned for larger lookup tables."""
+    if (kernel.folding.table_inputs or 0) > target.device.family.lut_inputs:
+        return False
     used, have = kernel.resources(target.device.family), target.device.capacity
     return used.lut <= SHARE * have.lut and used.ff <= SHARE * have.ff
 
