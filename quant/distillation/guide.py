@@ -8,7 +8,7 @@ from quant.distillation import losses
 from quant.distillation.comparisons import Comparison, Contrast, Hint, Maps, Neurons, discriminating
 from quant.distillation.features import Features, Pair, pairs_of_sizes, points
 from quant.distillation.posterior import Posterior
-from quant.distillation.settings import Distillation
+from quant.distillation.settings import COMPARED, Distillation
 from quant.distillation.teacher import Teacher
 from quant.errors import QuantError
 from quant.models.network import Network
@@ -19,7 +19,6 @@ NEURONS = 0.5
 """Share of the teacher's last hidden neurons that a student learns."""
 SAMPLES = 2000
 """Training samples by which neurons are chosen."""
-COMPARED = ("hint", "attention", "selectivity", "neurons", "contrastive")
 _MAPS = {"attention": losses.attention_transfer, "selectivity": losses.neuron_selectivity}
 
 

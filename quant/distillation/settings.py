@@ -22,6 +22,8 @@ TERMS: dict[str, float] = {
     "posterior": 1.0,
 }
 """The terms of the loss by name, with their default weights (see ``Distillation``)."""
+COMPARED = ("hint", "attention", "selectivity", "neurons", "contrastive")
+"""The terms that compare layers."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,9 @@ class Distillation:
     ``pseudo`` is a number of unlabelled samples made for each training sample (``quant.distillation.pseudo_data``);
     their labels are the teacher's (Bucila, Caruana, Niculescu-Mizil, "Model compression", KDD 2006).
 
-    Raises QuantError (status 2) for unknown terms, weights below 0, a temperature that is not positive, a share that is
-    not above 0 and below 1, a pair of another form, and a negative number of samples.
+    Raises QuantError (status 2) for unknown terms, weights below 0 or all 0, a temperature that is not positive, a
+    share that is not above 0 and below 1, a pair of another form or that no term compares, and a negative number of
+    samples.
     """
 
     terms: tuple[str, ...] = ("soft",)
@@ -89,6 +92,14 @@ class Distillation:
             student, _, teacher = pair.partition("=")
             if not student or not teacher:
                 raise QuantError(f"{pair!r} is no pair of layers STUDENT=TEACHER, as hidden.1=hidden.2", status=2)
+        counting = [name for name, weight in self.weights.items() if weight > 0]
+        if not counting:
+            raise QuantError("no term of the distillation counts, all weights are 0: give one a weight", status=2)
+        if pairs and not set(counting) & set(COMPARED):
+            raise QuantError(
+                f"layers={', '.join(pairs)} have no use: of the terms only {', '.join(COMPARED)} compare layers",
+                status=2,
+            )
         if self.pseudo < 0:
             raise QuantError(f"pseudo={self.pseudo} samples for each one must be 0 or more", status=2)
 

@@ -188,7 +188,7 @@ def _nonzeros(name: str, layers: "Summary") -> int:
 def _fraction(
     name: str, method: Method, density: float | None, fraction: float | None, options: Mapping[str, Any]
 ) -> float | None:
-    """The share that becomes 0; None for a method without a density, and for a structure that states its own."""
+    """The share that becomes 0: as given, that of the structure, or the default. None where the options decide."""
     if method.counts is None:
         if density is not None or fraction is not None:
             raise QuantError(f"method {name} has no density: its options decide what is left", status=2)
@@ -200,6 +200,11 @@ def _fraction(
     if fraction is not None and not 0 <= fraction < 1:
         raise QuantError(f"fraction={fraction} is not from 0 to below 1: it is the share that becomes 0", status=2)
     given = 1 - density if density is not None else fraction
+    if ranks := [f"{option}={options[option]}" for option in ("rank", "energy") if options.get(option)]:
+        if given is not None or len(ranks) > 1:
+            share = [] if given is None else ["fraction" if density is None else "density"]
+            raise QuantError(f"{' and '.join([*ranks, *share])} each say how much is left: give one of them", status=2)
+        return None
     if given is None:
         own = structure(options.get("structure", "unstructured")).fraction
         return method.fraction if own is None else own

@@ -12,6 +12,7 @@ from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from torch.nn import functional
 
 from quant.distillation.guide import Guide
+from quant.errors import QuantError
 from quant.lookup.tables import TableLayer
 from quant.models.network import Network
 from quant.quantizers.glorot import glorot_bound
@@ -172,6 +173,11 @@ class Training(lightning.LightningModule):
         self.codes = codes
         loss, hits = (self.trainer.strategy.reduce(self.sums, reduce_op="sum") / len(self.batches)).tolist()
         epoch, classes = self.current_epoch, self.objective.task == "classification"
+        if not math.isfinite(loss):
+            raise QuantError(
+                f"the training diverged: the loss of epoch {epoch + 1} is {loss}; give a smaller learning rate than "
+                f"{self.rates[0]:g}"
+            )
         self.history.append(
             Epoch(
                 epoch=epoch + 1,

@@ -170,9 +170,8 @@ def _low_rank(task: Task) -> "Network":
 
     options = dict(task.options)
     frames, energy, rank = options.pop("frames"), options.pop("energy"), options.pop("rank")
-    given: dict[str, Any] = (
-        {"rank": rank} if rank else {"energy": energy} if energy else {"budget": 1 - (task.fraction or 0)}
-    )
+    budget = None if task.fraction is None else 1 - task.fraction
+    given: dict[str, Any] = {"rank": rank or None, "energy": energy or None, "budget": budget}
     return compression.low_rank(task.model, **given, **options, layers=task.layers, x=task.frames()[0][:frames])
 
 

@@ -146,6 +146,8 @@ def test_bad_input(run, tmp_path):
         (run, "prune", {"density": 0.001}, "leaves an output without an input"),
         (run, "obs", {"density": 0.001}, "leaves an output without an input"),
         (run, "merge", {"density": 0.001}, "leaves no neuron"),
+        (run, "low-rank", {"options": {"rank": 4, "energy": 0.5}}, "rank=4 and energy=0.5 each say how much is left"),
+        (run, "low-rank", {"options": {"rank": 4}, "density": 0.5}, "rank=4 and density each say how much is left"),
         (run, "obs", {"options": {"structure": "2:4"}}, "method obs has no option 'structure'"),
         (run, "obs", {"options": {"frames": "many"}}, "frames='many' of method obs is not a whole number"),
         (run, "prune", {"options": {"structure": "3 of 4"}}, "no structure '3 of 4'"),

@@ -116,6 +116,10 @@ def test_terms_have_weights_and_the_labels_one():
         ({"temperature": 0.0}, "temperature=0.0"),
         ({"hint_share": 1.0}, "hint_share=1.0"),
         ({"layers": ("hidden.1",)}, "'hidden.1' is no pair of layers STUDENT=TEACHER"),
+        ({"layers": ("hidden.1=hidden.1",)}, "layers=hidden.1=hidden.1 have no use: of the terms only hint, attention"),
+        ({"layers": ("hidden.1=hidden.1",), "terms": ("soft", "hint:0")}, "have no use"),
+        ({"terms": ("soft:0", "labels:0")}, "no term of the distillation counts"),
+        ({"terms": ("labels:0",)}, "no term of the distillation counts"),
         ({"pseudo": -1}, "pseudo=-1"),
     ):
         with pytest.raises(QuantError, match=message):

@@ -33,6 +33,12 @@ def test_arrays_may_be_read_only(recwarn):
     assert not [warning for warning in recwarn if "writable" in str(warning.message)]
 
 
+def test_a_training_that_diverges_ends_and_says_so():
+    data = small()
+    with pytest.raises(QuantError, match=r"the training diverged: the loss of epoch \d is (nan|inf); .* than 1e\+30$"):
+        fit(model_for(data, "tfc-w4a4"), data, TrainConfig(epochs=3, learning_rate=(1e30, 1e29)))
+
+
 def test_equal_seeds_give_equal_results():
     data = small()
     states = []
