@@ -14,7 +14,7 @@ from flows.facts.design import FoldingChoice, HostLink, Layer, LogicCells
 from flows.facts.fact import Facts
 from flows.facts.finn import FinnComparison, FinnRefusal
 from flows.facts.network import Exits, LookupTables, Removed
-from flows.facts.placed import LayerPaths
+from flows.facts.placed import LayerPaths, PinClock
 from flows.facts.power import Power
 from hw.host.errors import UsageError
 from hw.host.files import read_json
@@ -154,6 +154,7 @@ class BuildReport(Facts):
     fmax_mhz: FmaxMhz
     critical_path: str | None
     timing_paths: LayerPaths | None = None
+    pin_clocks: tuple[PinClock, ...] = ()
     warnings: tuple[str, ...] = ()
     removed: Removed | None = None
     lookup: LookupTables | None = None

@@ -138,6 +138,7 @@ class Found:
             "fmax_mhz": FmaxMhz(estimated=fold.fmax_mhz, placed=fmax),
             "critical_path": self.place.critical_path if self.place else None,
             "timing_paths": self.place.timing_paths if self.place else None,
+            "pin_clocks": self.place.pin_clocks if self.place else (),
             "warnings": (*fold.warnings, *self._unplaced()),
             "removed": fold.removed,
             "lookup": fold.lookup,

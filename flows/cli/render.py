@@ -147,6 +147,7 @@ def built(accelerator: "Accelerator") -> None:
     elif fmax.estimated:
         clock += f", Fmax {fmax.estimated:.0f} MHz estimated"
     facts.append(("clock", clock))
+    facts += [("", f"{each.port} {each.mhz:g} MHz, Fmax {each.fmax_mhz:.1f} MHz") for each in report.pin_clocks]
     if cells := report.logic_cells:
         used = "" if cells.used is None else f"at least {cells.used:,} of {cells.available:,}, "
         rest = f" of {cells.available:,}" if cells.used is None else ""

@@ -29,3 +29,12 @@ class LayerPaths(Facts):
     pairs: int
     slowest: tuple[LayerPath, ...]
     remark: str | None = None
+
+
+class PinClock(Facts):
+    """A clock of the host link that enters the image at ``port``: its frequency, and the highest that the logic on it
+    reaches, in MHz."""
+
+    port: str
+    mhz: float
+    fmax_mhz: float

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flows.facts.design import SHELL, TOP, Counts
 from flows.facts.fact import Facts
-from flows.facts.placed import LayerPath, LayerPaths
+from flows.facts.placed import LayerPath, LayerPaths, PinClock
 from flows.implementation import Implementation
 from flows.planner import Plan
 from flows.steps.lower import GRAPH
@@ -25,13 +25,14 @@ MOST_PATHS = 10
 
 
 class Placed(Facts):
-    """Fmax in MHz, the seed that reached it, a description of the critical path, the slowest paths by layer, the files,
-    and the cells used."""
+    """Fmax in MHz, the seed that reached it, a description of the critical path, the slowest paths by layer, the clocks
+    that enter beside the design's own, the files, and the cells used."""
 
     fmax_mhz: float
     seed: int
     critical_path: str
     timing_paths: LayerPaths | None = None
+    pin_clocks: tuple[PinClock, ...] = ()
     netlist: str
     bitstream: str | None
     cells: Counts
@@ -87,6 +88,7 @@ class Place(Step[Placed]):
             seed=placed.seed,
             critical_path=path,
             timing_paths=timing,
+            pin_clocks=tuple(PinClock(**vars(each)) for each in placed.pin_clocks),
             netlist=placed.netlist.name,
             bitstream=bitstream.name if bitstream else None,
             cells=Counts(**vars(placed.resources)),
@@ -99,7 +101,8 @@ def _timing_paths(placed: nextpnr.Placement, layer: Callable[[str], str]) -> Lay
     If the slowest of them is not nextpnr's critical path, it is that path alone, with a remark.
     """
     assert placed.delays is not None
-    found, remark = paths.slowest(placed.delays, layer, MOST_PATHS), None
+    others = [each.port for each in placed.pin_clocks]
+    found, remark = paths.slowest(placed.delays, layer, MOST_PATHS, others), None
     placed.delays.unlink()
     critical = placed.critical_path
     if not found.paths or abs(found.paths[0].delay_ns - critical.delay_ns) > SAME_NS:

@@ -23,11 +23,11 @@ MIN_DIVISOR = 8
 """Minimum clock cycles per bit that the receiver needs."""
 OCTET_BITS = 10
 """Bits of an octet on a serial line, including start and stop bit."""
-SPI_RATIO = 5
-"""Least clock cycles of a period of SCK: MISO changes at most three of them after a rising edge."""
+SPI_CYCLES = 11
+"""Least clock cycles of an octet of SPI: the image takes one in 10, and the master's clock may be too fast."""
 SPI_TURNAROUND = 2.5
 """Octets of SPI that a frame's way there and back waits for, measured on the virtual board: a reply begins with the
-next octet, and so does the next frame."""
+octet after the next, the next frame with the next."""
 FIFO_LOW_NS, FIFO_HIGH_NS = 40, 30
 """How long RD# and WR# are low, which includes the time to valid data; how long after them RXF# and TXE# are not yet
 valid. From FTDI's data sheet of the FT232H, with some nanoseconds for pads and wires."""
@@ -51,8 +51,8 @@ class Transport:
         receive_cycles: clock cycles in which an octet arrives.
         send_cycles: clock cycles in which an octet is sent.
         settings: what the host must know to open it.
-        period: what the simulated host needs: clock cycles of a bit of a serial line or of SPI, or the nanoseconds of a
-            clock cycle.
+        period: nanoseconds of a bit of the host's serial line, or of a period of the clock that the host gives; 0: it
+            gives none.
         fill: it sends octets where there is nothing to send, and messages escape these.
         bus: clock cycles that an octet received, and one sent, keep wires that both directions share; None: none are.
         turnaround: clock cycles that a frame's way there and back waits, on average, for the host's next octets.
@@ -147,23 +147,25 @@ def _uart(uart: Uart, io: str, clock_hz: float) -> Transport:
         OCTET_BITS * clock_hz / baud,
         OCTET_BITS * divisor + 1,
         {"baud": baud, "usb": uart.usb},
-        clock_hz / baud,
+        1e9 / baud,
     )
 
 
 def _spi(spi: Spi, io: str, clock_hz: float) -> Transport:
-    hertz = int(min(spi.max_mhz * 1e6, clock_hz / SPI_RATIO))
+    hertz = int(min(spi.max_mhz * 1e6, 8 * clock_hz / SPI_CYCLES))
+    cycles = 8 * clock_hz / hertz
     return Transport(
         "spi",
         f"{hertz / 1e6:g} MHz of SPI",
-        ("bf_spi",),
+        ("bf_spi", "bf_crossing", "bf_reset_crossing"),
         (
-            ("input  wire logic spi_sck", (Pin("spi_sck", spi.sck, io, "down"),)),
+            ("input  wire logic spi_sck", (Pin("spi_sck", spi.sck, io, "down", hertz / 1e6),)),
             ("input  wire logic spi_mosi", (Pin("spi_mosi", spi.mosi, io, "down"),)),
             ("output      logic spi_miso", (Pin("spi_miso", spi.miso, io),)),
             ("input  wire logic spi_cs", (Pin("spi_cs", spi.cs, io, "up"),)),
         ),
         f"""\
+  assign rx_error = 1'b0;
   bf_spi #(
       .FILL(8'h{FILL_OCTET:02x})
   ) port (
@@ -174,20 +176,20 @@ def _spi(spi: Spi, io: str, clock_hz: float) -> Transport:
       .miso(spi_miso),
       .cs_n(spi_cs),
       .rx_valid,
+      .rx_ready,
       .rx_data,
-      .rx_error,
       .tx_valid,
       .tx_ready,
       .tx_data
   );
 """,
         1,
-        8 * clock_hz / hertz,
-        8 * clock_hz / hertz,
+        cycles,
+        cycles,
         {"hz": hertz},
-        clock_hz / hertz,
+        1e9 / hertz,
         fill=True,
-        turnaround=SPI_TURNAROUND * 8 * clock_hz / hertz,
+        turnaround=SPI_TURNAROUND * cycles,
     )
 
 
@@ -241,7 +243,6 @@ def _fifo(fifo: Fifo, io: str, device: Device, clock_hz: float) -> Transport:
         received,
         received + 2,
         {"usb": fifo.usb},
-        cycle,
         bus=(low + high + 1, low + high + 3),
         models=("bidirectional_pad.sv",),
     )

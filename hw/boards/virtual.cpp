@@ -1,7 +1,9 @@
 // A board in simulation: an image with a host at its pins. ports.h defines CLOCK, RELEASE (pins that have to be held for
-// the image to run) and the class Host of the transport. `sim PERIOD`, see there, serves requests on its standard input:
-// count (4 octets), want (4), patience (8), count octets to send. It runs until `want` octets were received, or for
-// `patience` clocks after the last octet sent or received, and answers: count (4), clocks so far (8), the octets.
+// the image to run) and the class Host of the transport: `next` is the time at which its pins change next, `event` changes
+// them and is true where the host has got an octet, `idle` is false while it still has octets to send. `sim CLOCK PERIOD`,
+// the periods of the image's clock and of the host's in ns, serves requests on its standard input: count (4 octets),
+// want (4), patience (8), count octets to send. It runs until `want` octets were received, or for `patience` clocks after
+// the last octet sent or received, and answers: count (4), clocks so far (8), the octets.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -16,10 +18,11 @@
 static const int POWER_ON = 512;  // clocks after which an image is out of reset
 
 int main(int argc, char** argv) {
-    const double period = argc > 1 ? std::atof(argv[1]) : 32;
+    if (argc != 3) return 1;
+    const double clock = std::atof(argv[1]);
     VerilatedContext context;
     Vtop top{&context};
-    Host host{period};
+    Host host{clock, std::atof(argv[2])};
     uint64_t clocks = 0;
     host.reset(top);
     RELEASE;
@@ -37,12 +40,16 @@ int main(int argc, char** argv) {
         host.queue().insert(host.queue().end(), data.begin(), data.end());
         uint64_t last = clocks;
         while (host.octets().size() < request.want && clocks - last <= request.patience) {
-            host.drive(top);
-            top.CLOCK = 0;
-            top.eval();
-            if (host.sample(top) || !host.idle()) last = clocks;
-            top.CLOCK = 1;
-            top.eval();
+            bool arrived = false;
+            for (int half = 0; half < 2; ++half) {
+                top.CLOCK = half;
+                top.eval();
+                while (host.next() < (clocks + (half + 1) / 2.0) * clock) {
+                    arrived |= host.event(top);
+                    top.eval();
+                }
+            }
+            if (arrived || !host.idle()) last = clocks;
             ++clocks;
         }
         const uint32_t count = static_cast<uint32_t>(host.octets().size());

@@ -45,9 +45,9 @@ class VirtualBoard:
         self.clocks = 0
         self._received = bytearray()
         self._to_send = b""
-        period = image.transport.period / skew
+        periods = (1000 / image.clock_mhz, image.transport.period / skew)
         simulator = executable(design or image.design, harness, ports, ("-O0",) if design else ("-O1",)) / "sim"
-        self._process = Process([simulator, repr(period)], stdin=PIPE, stdout=PIPE, cwd=simulator.parent)
+        self._process = Process([simulator, *map(repr, periods)], stdin=PIPE, stdout=PIPE, cwd=simulator.parent)
 
     def __enter__(self) -> "VirtualBoard":
         return self

@@ -1,15 +1,23 @@
-// A host behind an FT232H in asynchronous 245 FIFO mode. PERIOD is the nanoseconds of a clock. Levels change with the
-// slowest times of the data sheet, and after an octet RXF# or TXE# is high for BUSY to BUSY + VARIES. The chip refuses
-// octets now and then, as where its buffer is full. A protocol error ends the simulation.
+// A host behind an FT232H in asynchronous 245 FIFO mode, looked at every clock of the image. Levels change with the slowest
+// times of the data sheet, and after an octet RXF# or TXE# is high for 49 to 69 ns more. The chip refuses octets now and
+// then, as where its buffer is full. A protocol error ends the simulation.
 class Host {
   public:
-    explicit Host(double period) : period(period) {}
+    Host(double clock, double) : clock(clock) {}
     std::deque<uint8_t>& queue() { return to_send; }
     std::vector<uint8_t>& octets() { return received; }
     bool idle() const { return to_send.empty(); }
     void reset(Vtop& top) { top.fifo_rxf = top.fifo_txe = 1; }
+    double next() const { return clocks * clock; }
+    bool event(Vtop& top) {
+        now = clocks++ * clock;
+        const bool arrived = sample(top);
+        drive(top);
+        return arrived;
+    }
+
+  private:
     void drive(Vtop& top) {
-        now += period;
         // Data are on the bus while RD# is low, from 14 ns on; before that they are wrong.
         if (!top.fifo_rd && now >= read_at + 14) {
             top.fifo_d = to_send.front();
@@ -45,8 +53,6 @@ class Host {
         was_driven = top.fifo_d__en == 0xff ? static_cast<int>(top.fifo_d__out) : -1;
         return arrived;
     }
-
-  private:
     static void check(bool right, const char* what) {
         if (right) return;
         std::fprintf(stderr, "FT232H: %s\n", what);
@@ -56,7 +62,8 @@ class Host {
         random = random * 1664525u + 1013904223u;
         return 49 + (random >> 16) % 20;
     }
-    double period, now = 0, read_at = 0, written_at = 0, rxf_at = 0, txe_at = 0;
+    double clock, now = 0, read_at = 0, written_at = 0, rxf_at = 0, txe_at = 0;
+    uint64_t clocks = 0;
     std::deque<uint8_t> to_send;
     std::vector<uint8_t> received;
     uint32_t random = 1;

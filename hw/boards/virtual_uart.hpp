@@ -1,4 +1,5 @@
-// A host's UART, sampled every clock; places are 0: start bit, 1 to 8: data, 9: stop bit. PERIOD is the clocks of a bit.
+// A host's UART, sampled every clock of the image; places are 0: start bit, 1 to 8: data, 9: stop bit. PERIOD is the ns of
+// a bit.
 class Sender {
   public:
     explicit Sender(double period) : period(period) {}
@@ -63,15 +64,22 @@ class Receiver {
 
 class Host {
   public:
-    explicit Host(double period) : sender(period), receiver(period) {}
+    Host(double clock, double period) : clock(clock), sender(period / clock), receiver(period / clock) {}
     std::deque<uint8_t>& queue() { return sender.queue; }
     std::vector<uint8_t>& octets() { return receiver.octets; }
     bool idle() const { return sender.idle(); }
     void reset(Vtop& top) { top.uart_rx = 1; }
-    void drive(Vtop& top) { top.uart_rx = sender.step(); }
-    bool sample(Vtop& top) { return receiver.step(top.uart_tx); }
+    double next() const { return clocks * clock; }
+    bool event(Vtop& top) {
+        ++clocks;
+        const bool arrived = receiver.step(top.uart_tx);
+        top.uart_rx = sender.step();
+        return arrived;
+    }
 
   private:
+    double clock;
+    uint64_t clocks = 0;
     Sender sender;
     Receiver receiver;
 };

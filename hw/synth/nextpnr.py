@@ -34,6 +34,21 @@ class NoRoom(BitfabricError):
 
 
 @dataclass(frozen=True)
+class PinClock:
+    """A clock that comes from outside, beside that of the design: the ``port`` where it enters, its frequency, and the
+    maximum that the logic on it reaches, in MHz."""
+
+    port: str
+    mhz: float
+    fmax_mhz: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the logic is fast enough for the clock."""
+        return self.fmax_mhz >= self.mhz
+
+
+@dataclass(frozen=True)
 class Placement:
     """A placed and routed design.
 
@@ -50,6 +65,7 @@ class Placement:
         critical_path: the slowest path.
         delays: the delay of every arc (SDF), where they were asked for.
         seconds: wall-clock time.
+        pin_clocks: the other clocks of the design.
     """
 
     device: Device
@@ -64,17 +80,24 @@ class Placement:
     critical_path: paths.TimingPath
     delays: Path | None
     seconds: float
+    pin_clocks: tuple[PinClock, ...] = ()
 
     @property
     def met(self) -> bool:
-        """Whether the requested clock is reached."""
-        return self.fmax_mhz >= self.clock_mhz
+        """Whether the requested clock is reached, and every other clock."""
+        return self.fmax_mhz >= self.clock_mhz and all(each.met for each in self.pin_clocks)
 
     def check(self, path: str) -> None:
-        """Raise BitfabricError if the design misses the requested clock; the error states the critical ``path`` and a
-        clock that the design meets."""
-        if not self.met:
-            seeds = "" if len(self.tried) == 1 else f", with the best of {len(self.tried)} seeds"
+        """Raise BitfabricError if the design misses a clock; the error states the critical ``path`` and a clock that
+        the design meets, or the clock from outside that it misses."""
+        seeds = "" if len(self.tried) == 1 else f", with the best of {len(self.tried)} seeds"
+        for each in self.pin_clocks:
+            if not each.met:
+                raise BitfabricError(
+                    f"{self.device.name}: the logic on the clock at {each.port} reaches {each.fmax_mhz:.1f} MHz"
+                    f"{seeds}, not the {each.mhz:g} MHz that it has; choose a slower link in the board file"
+                )
+        if self.fmax_mhz < self.clock_mhz:
             raise BitfabricError(
                 f"{self.device.name}: the placed design reaches {self.fmax_mhz:.1f} MHz{seeds}, not "
                 f"{self.clock_mhz:g} MHz; critical path {path}; build with --clock {floor(self.fmax_mhz)}"
@@ -101,6 +124,7 @@ class _Try:
 
     seed: int
     fmax_mhz: float
+    pin_clocks: tuple[PinClock, ...]
     report: dict
     products: dict[str, Path]
 
@@ -165,6 +189,7 @@ def place_and_route(
         write_text(out / f"{name}.{tools.pins}", tools.constrain(placed_pins), durable=False)
         base += [*tools.pins_option[:-1], f"{tools.pins_option[-1]}{name}.{tools.pins}"]
     config = tools.configuration if pins is not None else None
+    entered = [pin for pin in pins or () if pin.mhz]
 
     def attempt(some: Sequence[int]) -> list[_Try]:
         parts = ["placed.json", "report.json", "nextpnr.log", *([config[0]] if config else [])]
@@ -181,13 +206,13 @@ def place_and_route(
         except BitfabricError as error:
             raise _no_room(str(error), [log for _, log in commands], device) or error from None
         reports = {seed: tool.read_output(files["report.json"]) for seed, files in made.items()}
-        return [_Try(seed, _fmax(reports[seed]), reports[seed], files) for seed, files in made.items()]
+        return [_Try(seed, *_clocks(reports[seed], entered), reports[seed], files) for seed, files in made.items()]
 
     # One seed is usually enough. If it misses the clock, the others run in parallel.
     tries = attempt(seeds[:1])
-    if tries[0].fmax_mhz < clock_mhz:
+    if tries[0].fmax_mhz < clock_mhz or not all(each.met for each in tries[0].pin_clocks):
         tries += attempt(seeds[1:])
-    best = max(tries, key=lambda t: t.fmax_mhz)
+    best = max(tries, key=lambda t: (all(each.met for each in t.pin_clocks), t.fmax_mhz))
     if detached:
         ports.restore(best.products["placed.json"], outside)
     for part, path in best.products.items():
@@ -206,9 +231,10 @@ def place_and_route(
         best.seed,
         {t.seed: t.fmax_mhz for t in tries},
         tools.count(best.report["utilization"]),
-        paths.critical_path(best.report),
+        paths.critical_path(best.report, [each.port for each in best.pin_clocks]),
         out / f"{name}.sdf" if delays else None,
         time.monotonic() - started,
+        best.pin_clocks,
     )
 
 
@@ -253,8 +279,16 @@ def pack(placement: Placement) -> Path:
     return tool.publish(made, bit)
 
 
-def _fmax(report: dict) -> float:
-    """The Fmax of the slowest clock; generated designs have one clock."""
-    if not report["fmax"]:
+def _clocks(report: dict, pins: Sequence[Pin]) -> tuple[float, tuple[PinClock, ...]]:
+    """The Fmax of the design's own clock, and the clocks that enter at ``pins``.
+
+    A pin whose clock is the design's own, or goes to the PLL only, is none of these.
+    """
+    found = {name: float(entry["achieved"]) for name, entry in report["fmax"].items()}
+    if not found:
         raise BitfabricError("place and route found no clock in the design")
-    return min(float(entry["achieved"]) for entry in report["fmax"].values())
+    others = {name: pin for name in found for pin in pins if paths.comes_from(name, [pin.port])}
+    own = [fmax for name, fmax in found.items() if name not in others]
+    if not own:
+        return min(found.values()), ()
+    return min(own), tuple(PinClock(pin.port, pin.mhz or 0.0, found[name]) for name, pin in others.items())

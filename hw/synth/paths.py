@@ -6,7 +6,7 @@ nextpnr reports one path only, the slowest of a clock. But it writes the delay o
 
 import re
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,9 +61,18 @@ class TimingPath:
         return found
 
 
-def critical_path(report: dict) -> TimingPath:
-    """The slowest path within one clock, from the report of nextpnr; without hops where it has none."""
-    paths = [p["path"] for p in report["critical_paths"] if p["from"] == p["to"]]  # within one clock
+def comes_from(name: str, ports: Sequence[str]) -> bool:
+    """Whether a clock's net or driver, as nextpnr names it, comes from one of the ``ports`` without a PLL."""
+    return not {*ports}.isdisjoint(re.split(r"\W", name))
+
+
+def critical_path(report: dict, without: Sequence[str] = ()) -> TimingPath:
+    """The slowest path within one clock, from the report of nextpnr; without hops where it has none.
+
+    Clocks that come from the ports ``without`` are left out.
+    """
+    within = [p for p in report["critical_paths"] if p["from"] == p["to"]]
+    paths = [p["path"] for p in within if not comes_from(p["from"], without)]
     worst: list[dict] = max(paths, key=lambda path: sum(float(step["delay"]) for step in path), default=[])
     return TimingPath(tuple(Hop(step["type"], step["to"]["cell"], float(step["delay"])) for step in worst))
 
@@ -76,10 +85,11 @@ class SlowestPaths:
     pairs: int
 
 
-def slowest(sdf: Path, group: Callable[[str], str], most: int) -> SlowestPaths:
+def slowest(sdf: Path, group: Callable[[str], str], most: int, without: Sequence[str] = ()) -> SlowestPaths:
     """The slowest path from each group of cells to each, within one clock, from the delays in ``sdf``.
 
-    ``group`` gives the group of a cell. Raises ToolError for a file that is not nextpnr's SDF.
+    ``group`` gives the group of a cell. Clocks that come from the ports ``without`` are left out. Raises ToolError for
+    a file that is not nextpnr's SDF.
     """
     try:
         with open(sdf) as file:
@@ -88,7 +98,7 @@ def slowest(sdf: Path, group: Callable[[str], str], most: int) -> SlowestPaths:
         raise BitfabricError(f"cannot read {sdf} ({error.strerror})") from None
     if delays.scale != "1ps" or not delays.setups:
         raise ToolError(f"{sdf} holds no delays in the form that nextpnr writes; use the nextpnr of requirements.lock")
-    return _slowest(delays, group, most)
+    return _slowest(delays, group, most, without)
 
 
 Pin = tuple[str, str]
@@ -157,7 +167,7 @@ Arrival = tuple[int, str, Pin | None]
 """The latest arrival in ps, the kind of the last hop, and the pin before it (None at the register)."""
 
 
-def _slowest(delays: _Delays, group: Callable[[str], str], most: int) -> SlowestPaths:
+def _slowest(delays: _Delays, group: Callable[[str], str], most: int, without: Sequence[str] = ()) -> SlowestPaths:
     """Propagate, in topological order, the latest arrival of each source at each pin (static timing analysis)."""
     clocks = {(delays.kinds[cell], port) for (cell, _), (_, port) in delays.setups.items()}
     drivers = {sink: "/".join(driver) for driver, sink, _ in delays.wires}
@@ -190,6 +200,8 @@ def _slowest(delays: _Delays, group: Callable[[str], str], most: int) -> Slowest
     worst: dict[tuple[str, str], tuple[int, Pin, Source]] = {}
     for pin, (setup, port) in delays.setups.items():
         end, clock = group(pin[0]), drivers.get((pin[0], port), "")
+        if comes_from(clock, without):
+            continue
         for source, (time, _, _) in arrivals[pin].items():
             pair = source[0], end
             if source[1] == clock and time + setup > worst.get(pair, (-1,))[0]:

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.fabric.family import Family
+from hw.fabric.resources import Resources
+from hw.fabric.toolchain import Pin
 from hw.families import families, reference_device
 from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError, ToolError
@@ -107,6 +109,36 @@ def test_the_slowest_path_is_that_of_nextpnr(design: RtlDesign, family: Family, 
     cells = netlist.load(placed.netlist)[1]["cells"]
     lost = [name for name in cells if not layer(name) and not name.startswith("$")]
     assert len(lost) <= len(cells) // 20, lost
+
+
+def test_clocks_from_outside_are_apart_from_that_of_the_design() -> None:
+    """Each in a report of its own family's names; a pin that clocks the whole design has no clock beside it."""
+    pins = [Pin("clk_board", "A1", "LVCMOS33", mhz=25.0), Pin("spi_sck", "A2", "LVCMOS33", mhz=30.0)]
+    for own, other in (
+        ("$glbnet$accelerator.u0_dut.clk", "$glbnet$spi_sck$TRELLIS_IO_IN"),
+        ("clk_$glb_clk", "spi_sck$SB_IO_IN_$glb_clk"),
+        ("clk", "spi_sck"),
+    ):
+        report = {"fmax": {own: {"achieved": 80.5}, other: {"achieved": 29.5}}}
+        assert nextpnr._clocks(report, pins) == (80.5, (nextpnr.PinClock("spi_sck", 30.0, 29.5),))
+        assert not nextpnr._clocks(report, pins)[1][0].met
+        steps = [{"type": "logic", "delay": 9, "to": {"cell": "far"}}]
+        both = {"critical_paths": [{"from": f"posedge {each}", "to": f"posedge {each}", "path": steps * n}
+                                   for each, n in ((own, 1), (other, 2))]}  # fmt: skip
+        assert [paths.critical_path(both, each).delay_ns for each in ([], ["spi_sck"])] == [18, 9]
+    assert nextpnr._clocks({"fmax": {"clk_board": {"achieved": 99.0}}}, pins) == (99.0, ())
+    with pytest.raises(BitfabricError, match="no clock in the design"):
+        nextpnr._clocks({"fmax": {}}, pins)
+
+
+def test_a_clock_from_outside_that_is_missed() -> None:
+    path = paths.TimingPath(())
+    slow = nextpnr.PinClock("spi_sck", 30.0, 29.5)
+    made = nextpnr.Placement(reference_device(ECP5), Path("a"), None, Path("b"), 75, 80, 1, {1: 80}, Resources(), path,
+                             None, 0.0, (slow,))  # fmt: skip
+    assert not made.met
+    with pytest.raises(BitfabricError, match=r"at spi_sck reaches 29\.5 MHz, not the 30 MHz that it has"):
+        made.check("")
 
 
 def test_what_is_no_file_of_delays(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ class GowinCells(CellDialect):
     vector = re.compile(r"([A-Z]+)(\d+)")
     contents: ClassVar = {"LUT4": ("INIT",)}
     ignored = re.compile(r"(INIT_RAM_[0-9A-F]+|READ_MODE|BLK_SEL(_[01])?|(A|B|OUT|PIPE|ASIGN|BSIGN|SOA)_?REG|MULT_\w+)")
-    _flip_flop = re.compile(r"DFF(R|S|C|P)?(E)?")
+    _flip_flop = re.compile(r"DFF(N?)(R|S|C|P)?(E)?")
     _memory = re.compile(r"(SP|SDP|DP|pROM)(B?)(X9)?(B?)")
 
     def adapt(self, cell: Cell) -> None:
@@ -29,7 +29,8 @@ class GowinCells(CellDialect):
             cell.kind = "DFF"
             cell.rename(dict.fromkeys(("RESET", "SET", "CLEAR", "PRESET"), "SR"))
             cell.default({"CE": "1"})
-            cell.settings |= {"SET": f"1'b{int(kind[1] in ('S', 'P'))}", "ASYNC": f"1'b{int(kind[1] in ('C', 'P'))}"}
+            settings = {"NEGATIVE": bool(kind[1]), "SET": kind[2] in ("S", "P"), "ASYNC": kind[2] in ("C", "P")}
+            cell.settings |= {name: f"1'b{int(bit)}" for name, bit in settings.items()}
         elif ram := re.fullmatch(r"RAM16SDP([124])", cell.kind):
             cell.kind = "RAM16SDP"
             cell.settings["BITS"] = ram[1]

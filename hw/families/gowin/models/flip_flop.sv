@@ -2,9 +2,10 @@
 `default_nettype none
 
 module DFF #(
-    parameter logic INIT  = 1'b0,
-    parameter logic SET   = 1'b0,
-    parameter logic ASYNC = 1'b0
+    parameter logic INIT     = 1'b0,
+    parameter logic NEGATIVE = 1'b0,
+    parameter logic SET      = 1'b0,
+    parameter logic ASYNC    = 1'b0
 ) (
     input  wire logic CLK,
     input  wire logic CE,
@@ -13,13 +14,15 @@ module DFF #(
     output      logic Q
 );
   initial Q = INIT;
+  logic clk;
+  assign clk = NEGATIVE ? ~CLK : CLK;
   if (ASYNC) begin : g_async
-    always @(posedge CLK, posedge SR) begin
+    always @(posedge clk, posedge SR) begin
       if (SR) Q <= SET;
       else if (CE) Q <= D;
     end
   end else begin : g_sync
-    always @(posedge CLK) begin
+    always @(posedge clk) begin
       if (SR) Q <= SET;
       else if (CE) Q <= D;
     end

@@ -14,15 +14,14 @@ module SB_DFF #(
     output      logic Q
 );
   initial Q = 1'b0;
-  if (NEGATIVE) begin : g_negative
-    $error("no model of a flip-flop on the falling edge");
-  end
+  logic clk;
+  assign clk = NEGATIVE ? ~C : C;
   if (ASYNC) begin : g_async
-    always @(posedge C, posedge SR) begin
+    always @(posedge clk, posedge SR) begin
       if (SR) Q <= SET;
       else if (E) Q <= D;
     end
   end else begin : g_sync
-    always @(posedge C) if (E) Q <= SR ? SET : D;
+    always @(posedge clk) if (E) Q <= SR ? SET : D;
   end
 endmodule
