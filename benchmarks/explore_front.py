@@ -1,114 +1,132 @@
-"""The front of a search against networks of one width for all layers, on MNIST, at equal lookup tables.
+"""A search against networks of one width for all layers, on MNIST, with no more of any resource.
 
-``python -m benchmarks.explore_front`` searches the widths of weights and activations of each layer, the scheme, and a
-factor of the hidden layers of ``tfc`` (``flows.explore``), with validation frames only. The uniform networks w1a1,
-w2a2, w4a4 and w8a8 (scheme ``integer``) are the first four of the search. For each of them the most accurate network
-of the search (validation frames) is chosen that has no more estimated lookup tables, and the most accurate that has no
-more block RAM and DSPs either. Then all of these are trained with three seeds as long as in the search, and measured on
-the test set, which chooses nothing. An interrupted call goes on where it was, in ``--out``. Needs ``$BITFABRIC_DATA``.
-The results are kept in ``benchmarks/explore/mnist.json``; ``--table`` only prints them.
+``python -m benchmarks.explore_front`` first trains ``tfc`` with the uniform widths w1a1, w2a2, w4a4 and w8a8. For each
+of them a search (``flows.explore``) then has its estimated lookup tables, block RAMs and DSPs as limits, at the same
+rate, and TRIALS trainings of SEARCH epochs. It chooses among SPACE: the widths of the weights of each layer and of each
+activation, the bits of the pixels, and the sizes of the hidden layers. The scheme is the same everywhere.
+
+The FINALISTS with the best accuracy on validation frames, and the uniform networks, are trained with SEEDS seeds for
+EPOCHS epochs. The finalist with the best mean on validation frames is the result; test frames choose nothing. An
+interrupted call goes on where it was, in ``--out``. Needs ``$BITFABRIC_DATA``. The results are kept in
+``benchmarks/explore/mnist.json``; ``--table`` only prints them.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks import report
+from flows.config import STEPS
+from flows.explore.finish import Finished
 from flows.explore.first import UNIFORM
 from flows.explore.space import Space
 from flows.explore.study import Study, explore
 from flows.explore.tried import Tried
-from hw.host.errors import UsageError
 
 FILE = Path(__file__).with_name("explore") / "mnist.json"
 MODEL, DATA, TARGET, FPS = "tfc-w4a4", "mnist", "ulx3s-85f", 100_000
+WIDTHS = Space(bits=(1, 2, 4, 8), acts=(1, 2, 4, 8))
+"""Of these networks only the uniform ones are trained, with which each search of so few trials begins."""
 SPACE = Space(
-    bits=(1, 2, 4, 8), acts=(1, 2, 4, 8), width=(0.5, 0.75, 1.0, 1.5, 2.0), scheme=("integer", "learned_step")
+    bits=(1, 2, 4),
+    acts=(2, 4),
+    options={
+        "in_bits": (4, 2, 1),
+        "hidden": ([128, 64, 64], [64, 64, 64], [96, 64, 64], [128, 128, 128], [192, 64, 64]),  # type: ignore[dict-item]
+    },
 )
-TRIALS, EPOCHS, SEEDS = 120, 5, 3
+TRIALS, SEARCH, EPOCHS, FINALISTS, SEEDS = 16, 2, 5, 2, 3
 KINDS = ("lut", "bram", "dsp")
-EQUAL = {"LUT": KINDS[:1], "LUT, BRAM and DSP": KINDS}
-"""What a network of the search has no more of, by the name of the comparison."""
 
 
-def uniform_of(study: Study) -> dict[str, Tried]:
-    """The networks of one width, by name."""
+def uniform_networks(out: Path) -> tuple[Study, dict[str, Tried]]:
+    """The study of the networks of one width, and these by name."""
+    study = explore(MODEL, TARGET, out, WIDTHS, data=DATA, fps=FPS, trials=len(UNIFORM), epochs=(EPOCHS,))
     found = {}
     for bits, acts in UNIFORM:
-        for each in study.trials:
-            wanted = {"bits": bits, "acts": acts, "width": 1.0, "scheme": "integer"}
-            if all(value == wanted[name.partition(".")[0]] for name, value in each.params.items()):
-                found[f"w{bits}a{acts}"] = each
-    return found
+        wanted = {"bits": bits, "acts": acts}
+        found[f"w{bits}a{acts}"] = next(
+            each for each in study.trials
+            if all(value == wanted[name.partition(".")[0]] for name, value in each.params.items())
+        )  # fmt: skip
+    return study, found
 
 
-def chosen_for(study: Study, uniform: Tried, kinds: Sequence[str]) -> Tried | None:
-    """The most accurate network of the search, on validation frames, that needs no more of these resources."""
-    try:
-        return study.best(**{kind: uniform.hardware[kind] for kind in kinds})
-    except UsageError:
-        return None
+def finished(study: Study, networks: list[Tried]) -> list[dict[str, Any]]:
+    """Trains networks with all seeds, and describes them."""
+    made = study.finish(
+        [each.number for each in networks], seeds=SEEDS, epochs=EPOCHS, stop_after=STEPS[0], told=print
+    )  # fmt: skip
+    return [described(*each) for each in zip(networks, made, strict=True)]
+
+
+def described(network: Tried, made: Finished) -> dict[str, Any]:
+    if made.why:
+        sys.exit(f"number {network.number} could not be finished: {made.why}")
+    return {
+        "number": network.number,
+        "params": dict(network.params),
+        **{kind: network.hardware[kind] for kind in KINDS},
+        "validation": statistics.mean(run.validation for run in made.runs),
+        "test": [run.test for run in made.runs],
+        "mean": made.test,
+        "spread": made.spread,
+    }
 
 
 def measure(out: Path) -> dict[str, Any]:
-    study = explore(MODEL, TARGET, out, SPACE, data=DATA, fps=FPS, trials=TRIALS, epochs=(EPOCHS,))
-    uniform = uniform_of(study)
-    pairs = {(name, equal): chosen_for(study, each, kinds) for name, each in uniform.items()
-             for equal, kinds in EQUAL.items()}  # fmt: skip
-    numbers = sorted({each.number for each in (*uniform.values(), *pairs.values()) if each is not None})
-    finished = {each.number: each for each in study.finish(numbers, seeds=SEEDS, stop_after="emulate", told=print)}
-
-    def described(each: Tried) -> dict[str, Any]:
-        made = finished[each.number]
-        return {
-            "number": each.number,
-            "params": dict(each.params),
-            "validation": each.accuracy,
-            **{kind: each.hardware[kind] for kind in KINDS},
-            "test": [run.test for run in made.runs],
-            "mean": made.test,
-            "spread": made.spread,
-            "why": made.why,
+    study, uniform = uniform_networks(out / "uniform")
+    rows = {}
+    for name, each in uniform.items():
+        limits = {kind: int(each.hardware[kind]) for kind in KINDS}
+        search = explore(
+            MODEL, TARGET, out / name, SPACE, data=DATA, fps=FPS, trials=TRIALS, epochs=(SEARCH,), limits=limits
+        )
+        trained = [one for one in search.trials if one.state == "trained"]
+        best = sorted(trained, key=lambda one: (-(one.accuracy or 0.0), one.number))[:FINALISTS]
+        states = [one.state for one in search.trials]
+        rows[name] = {
+            "uniform": finished(study, [each])[0],
+            "finalists": finished(search, best),
+            "trials": {state: states.count(state) for state in sorted(set(states))},
         }
-
-    rows = {
-        name: {
-            "uniform": described(each),
-            "searched": {equal: None if (best := pairs[name, equal]) is None else described(best) for equal in EQUAL},
-        }
-        for name, each in uniform.items()
-    }
-    states = [each.state for each in study.trials]
     return {
-        "model": MODEL, "data": DATA, "target": TARGET, "fps": FPS, "epochs": EPOCHS, "space": SPACE.to_json(),
-        "trials": {state: states.count(state) for state in sorted(set(states))}, "rows": rows,
+        "model": MODEL, "data": DATA, "target": TARGET, "fps": FPS, "space": SPACE.to_json(), "search": SEARCH,
+        "epochs": EPOCHS, "seeds": SEEDS, "rows": rows,
     }  # fmt: skip
 
 
-def show(results: dict[str, Any]) -> None:
-    columns = ["uniform", "LUT, BRAM, DSP", "test %", "searched", "test %", "more", "more than the spread"]
-    title = (
+def show(results: dict[str, Any]) -> bool:
+    """Prints the comparison; returns whether each uniform network is beaten by more than the spread."""
+    columns = ["uniform", "LUT, BRAM, DSP", "test %", "searched", "LUT, BRAM, DSP", "test %", "more", "> spread"]
+    rows, every = [], True
+    for name, row in results["rows"].items():
+        uniform, best = row["uniform"], max(row["finalists"], key=lambda each: each["validation"])
+        more, noise = best["mean"] - uniform["mean"], max(best["spread"], uniform["spread"])
+        every = every and more > noise
+        rows.append([
+            name, used(uniform), percent(uniform), network(best["params"]), used(best), percent(best),
+            f"{100 * more:+.2f}", "yes" if more > noise else "no",
+        ])  # fmt: skip
+    report.show(
         f"{results['model'].partition('-')[0]}, {results['data']}, {results['target']} at {results['fps']:,} frames/s "
-        f"(estimated), {SEEDS} seeds of {results['epochs']} epochs; searched: {results['trials']}; at equal "
+        f"(hardware estimated), {results['seeds']} seeds of {results['epochs']} epochs",
+        columns,
+        rows,
     )
-    uniforms = {pair["uniform"]["number"] for pair in results["rows"].values()}
-    for equal in EQUAL:
-        rows = []
-        for name, pair in results["rows"].items():
-            uniform, searched = pair["uniform"], pair["searched"][equal]
-            cells = [name, used(uniform), percent(uniform)]
-            if searched is None:
-                rows.append([*cells, "-", "-", "-", "no network is as small"])
-                continue
-            more = 100 * (searched["mean"] - uniform["mean"])
-            noise = 100 * max(searched["spread"], uniform["spread"])
-            verdict = "yes" if more > noise else "no"
-            if searched["number"] in uniforms:
-                verdict = "itself" if searched["number"] == uniform["number"] else f"{verdict}, a uniform one"
-            rows.append([*cells, used(searched), percent(searched), f"{more:+.2f}", verdict])
-        report.show(title + equal, columns, rows)
+    return every
+
+
+def network(params: dict[str, Any]) -> str:
+    kinds = {kind: " ".join(str(value) for name, value in params.items() if name.startswith(f"{kind}."))
+             for kind in ("bits", "acts")}  # fmt: skip
+    return (
+        f"{params['option.hidden']}, {params['option.in_bits']}-bit pixels, weights {kinds['bits']}, "
+        f"activations {kinds['acts']}"
+    )
 
 
 def used(each: dict[str, Any]) -> str:
@@ -119,17 +137,17 @@ def percent(each: dict[str, Any]) -> str:
     return f"{100 * each['mean']:.2f} +- {100 * each['spread']:.2f}"
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("build/bench/explore_front"), help="folder of the study")
+    parser.add_argument("--out", type=Path, default=Path("build/bench/explore_front"), help="folder of the studies")
     parser.add_argument("--table", action="store_true", help="only print the results")
     options = parser.parse_args()
     if not options.table:
         results = measure(options.out)
         FILE.parent.mkdir(exist_ok=True)
         FILE.write_text(f"{json.dumps(results, indent=1)}\n")
-    show(json.loads(FILE.read_text()))
+    return int(not show(json.loads(FILE.read_text())))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+import flows.explore.variants as variants_module
 from flows.explore.cost_table import CostTable
 from flows.explore.front import front, nondominated, separable_costs
 from flows.explore.variants import lowered, new_network, new_variants
 from hw.fabric.resources import Resources
+from hw.folding import tables
 from hw.folding.search import Search
 from hw.host.errors import UsageError
 
@@ -81,6 +83,26 @@ def test_known_kernels_are_not_costed_again():
     entries = len(table)
     table.cost(variants.graph())
     assert len(table) == entries
+
+
+def test_many_costs_are_those_of_single_tables(monkeypatch):
+    """Many networks have one lowering, each folding of a kernel is costed once, and the costs are those of a table of
+    its own for each network."""
+    lowerings, costed = [], []
+    monkeypatch.setattr(variants_module, "lowered", lambda model: lowerings.append(model) or lowered(model))
+    exact = tables.vector
+    monkeypatch.setattr(tables, "vector", lambda used: costed.append(used) or exact(used))
+    name, options = NETWORKS["mlp"]
+    variants, random = new_variants(name, options, frames(options), WIDTHS), np.random.default_rng(2)
+    table = CostTable("ulx3s-25f", fps=20_000)
+    networks = [drawn(random, variants) for _ in range(60)]
+    costs = [table.cost(variants.graph(*each)) for each in networks]
+    once = len(costed)
+    assert costs == [table.cost(variants.graph(*each)) for each in networks]
+    assert (len(lowerings), len(costed)) == (1, once)
+    assert costs[:8] == [CostTable("ulx3s-25f", fps=20_000).cost(variants.graph(*each)) for each in networks[:8]]
+    assert len(lowerings) == 1
+    assert len(table) == len({node.kernel for each in networks for node in variants.graph(*each)})
 
 
 def test_search_with_shared_tables_is_that_without():

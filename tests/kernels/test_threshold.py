@@ -6,11 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qonnx.core.datatype import DataType
 
+from hw.fabric.resources import Resources
 from hw.families import families, find_family
 from hw.families.ecp5 import ECP5
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding
 from hw.ir.stream import container
+from hw.kernels.shared import cell_costs
 from hw.kernels.threshold.kernel import LANES, SEARCH, Threshold
 from tests.kernels.kernel_bench import alone, check, check_foldings, check_resources, random_frames
 
@@ -148,6 +150,32 @@ def test_bad_parameters():
             replace(good, **change)
     with pytest.raises(BitfabricError, match="no SIMD"):
         good.fold(Folding(1, 2))
+
+
+@settings(max_examples=40, deadline=None)
+@given(kernels(groups=(4, 40)), st.booleans(), st.sampled_from(sorted(families())))
+def test_blocks_are_those_of_the_files(kernel, parity, name):
+    """What the memories in block RAM cost follows from the words of their files, and the bits that differ there."""
+    kernel, family = replace(kernel, parity=parity), find_family(name)
+    for stage in range(kernel.code_bits):
+        width, tiles = kernel._memories(stage)[2], kernel._tiles(stage, family)
+        if not kernel._in_blocks(stage, family):
+            continue
+        used = [[_differing(memory.words) for memory in files] for files in kernel._stored(stage, family)]
+        total = kernel._blocks(stage, family)
+        check = cell_costs.parity(width + 1, family) if parity else Resources()
+        if tiles is None:
+            depth = kernel._memories(stage)[1]
+            assert total.bram == sum(family.blocks(depth, each) for [each] in used)
+            assert total.ff == sum(each + check.ff for [each] in used)
+        else:
+            assert total.bram == sum(each > 0 for files in used for each in files)
+            rows = [sum(files) // tiles.rows for files in used]
+            assert total.lut - len(used) * check.lut == sum(round(0.7 * wide * (tiles.rows - 1)) for wide in rows)
+
+
+def _differing(words: list[int]) -> int:
+    return sum(len({word >> bit & 1 for word in words}) > 1 for bit in range(max(words).bit_length()))
 
 
 @pytest.mark.slow

@@ -354,19 +354,45 @@ class Threshold(ChannelKernel):
         }
         return Rtl(f"bf_{self.op}", parameters, memories)
 
-    def _block(self, files: tuple[Memory, ...], stage: int, family: Family) -> Resources:
-        """Cost of one memory in block RAM, with its output registers and its parity check."""
-        depth, tiles = self._memories(stage)[1], self._tiles(stage, family)
-        check = cell_costs.parity(self._memories(stage)[2] + 1, family) if self.parity else Resources()
-        if tiles is None:
-            used = cell_costs.varying(files[0].words)
-            return check + Resources(cell_costs.block_rows(depth, used, family), used, family.blocks(depth, used))
-        used = sum(cell_costs.varying(each.words) for each in files)
-        held = used if tiles.rows > 1 else (depth - 1).bit_length()
-        wide = used // tiles.rows
-        return check + Resources(
-            round(0.7 * wide * (tiles.rows - 1)), wide + held, sum(cell_costs.varying(each.words) > 0 for each in files)
-        )
+    def _varying(self, stage: int, row: int) -> np.ndarray:
+        """Whether the words of each ``row`` successive words of a stage's distinct memories differ in a bit, with that
+        of their parity: (memories, rows, bits). Synthesis removes the bits in which they do not."""
+        words, bits = self._search(stage), np.arange(self._table.width)
+        lanes = words.transpose(1, 0, 2).reshape(self._lanes, -1)
+        starts = range(0, lanes.shape[1], row)
+        masks = [
+            np.bitwise_or.reduce(each ^ each[:, :1], axis=1) for at in starts for each in [lanes[:, at : at + row]]
+        ]
+        found = (np.stack(masks, axis=1)[:, :, None] >> bits & 1).astype(np.bool_)
+        odd = np.bitwise_count(lanes) & 1
+        if stage == 0:  # one memory, whose words hold all lanes
+            found, odd = found.transpose(1, 0, 2).reshape(1, len(starts), -1), np.bitwise_xor.reduce(odd, keepdims=True)
+        if not self.parity:
+            return found
+        apart = [np.ptp(odd[:, at : at + row], axis=1) > 0 for at in starts]
+        return np.concatenate((found, np.stack(apart, axis=1)[:, :, None]), axis=2)
+
+    def _blocks(self, stage: int, family: Family) -> Resources:
+        """Cost of a stage's memories in block RAM, with their output registers and their parity checks."""
+        (_, depth, width), tiles = self._memories(stage), self._tiles(stage, family)
+        check = cell_costs.parity(width + 1, family) if self.parity else Resources()
+        total = Resources()
+        for bits in self._varying(stage, depth if tiles is None else tiles.row):
+            used = int(bits.sum())
+            if tiles is None:
+                made = Resources(cell_costs.block_rows(depth, used, family), used, family.blocks(depth, used))
+            else:
+                held = used if tiles.rows > 1 else (depth - 1).bit_length()
+                wide = used // tiles.rows
+                sizes = [tiles.bits] * (tiles.rows - 1) + [tiles.last_bits]
+                full = sum(
+                    int(np.count_nonzero(np.add.reduceat(row, range(0, len(row), size), dtype=np.int64)))
+                    for row, size in zip(bits, sizes, strict=True)
+                )
+                made = Resources(round(0.7 * wide * (tiles.rows - 1)), wide + held, full)
+            total += check + made
+        copies = 1 if stage == 0 else self.lanes // self._lanes
+        return sum([total] * copies, Resources())
 
     def resources(self, family: Family) -> Resources:
         table, pe, groups, latency = self._table, self.lanes, self._groups, self.schedule().latency
@@ -385,9 +411,8 @@ class Threshold(ChannelKernel):
                 compared = cell_costs.compare(table.width, family)
                 lut += pe * compared
                 if self._in_blocks(stage, family):
-                    for memory in self._stored(stage, family):
-                        made = self._block(memory, stage, family)
-                        lut, ff, bram = lut + made.lut, ff + made.ff, bram + made.bram
+                    made = self._blocks(stage, family)
+                    lut, ff, bram = lut + made.lut, ff + made.ff, bram + made.bram
                 else:
                     width = self._columns(stage)
                     lut += cell_costs.rom(depth, width, family)
