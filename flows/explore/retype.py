@@ -29,6 +29,8 @@ from hw.kernels.select.kernel import Select
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.threshold.kernel import Threshold
 from hw.kernels.upsample.kernel import Upsample
+from hw.lowering.quantize import THRESHOLD_LEVELS
+from hw.lowering.weights import weight_dtype
 
 MOVING = SlidingWindow, MaxPool, Fork, Reorder, Select, Upsample
 """Kernels that pass values on as they are."""
@@ -40,10 +42,9 @@ class RetypingError(BitfabricError):
 
 @dataclass(frozen=True, eq=False)
 class LayerWeights:
-    """The integers (outputs, inputs / groups, *kernel) of a layer's weights, and their type."""
+    """The integers (outputs, inputs / groups, *kernel) of a layer's weights."""
 
     integers: np.ndarray
-    dtype: BaseDataType
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,15 @@ def levels(bits: int) -> int:
 class Retyping:
     """A lowered ``graph`` with the ``weights`` that it has by module, and the bits of its ``activations`` by module.
 
+    Of activations wider than ``widest`` bits, lowering makes other kernels than thresholds.
+
     Raises RetypingError where the weights of a kernel are not those of its module in a known order.
     """
 
     graph: Graph
     weights: Mapping[str, LayerWeights]
     activations: Mapping[str, int]
+    widest: int = THRESHOLD_LEVELS.bit_length() - 1
     _orders: dict[str, str] = field(default_factory=dict, init=False)
     _kernels: dict[tuple[Any, ...], Kernel] = field(default_factory=dict, init=False)
 
@@ -163,10 +167,16 @@ class Retyping:
         if type(kernel) in (MatrixVector, Depthwise):
             changed: dict[str, Any] = {"input_dtype": dtype, "input_range": self._range(node, entering[0])}
             if isinstance(choice, LayerWeights):
-                changed |= {"weights": self._arranged(node, choice.integers), "weight_dtype": choice.dtype}
+                matrix = self._arranged(node, choice.integers)
+                changed |= {"weights": matrix, "weight_dtype": weight_dtype(matrix)}
             made = replace(kernel, **changed)
         elif type(kernel) is Threshold:
-            made = _with_bits(kernel, dtype, choice if isinstance(choice, int) else None)
+            bits = choice if isinstance(choice, int) else None
+            if bits is not None and bits > self.widest:
+                raise RetypingError(
+                    f"{node.title} has thresholds up to {self.widest} bits: only a lowering makes its kernel for {bits}"
+                )
+            made = _with_bits(kernel, dtype, bits)
         elif type(kernel) in MOVING:
             made = replace(kernel, dtype=dtype)
         elif type(kernel) is AccumulatePool:
@@ -192,37 +202,47 @@ class Retyping:
         """How the weights of a kernel follow from those of its module."""
         kernel: Any = node.kernel
         held = self.weights[node.origin.module].integers
-        for order in ("plain", "channels last", "flattened"):
-            made = _ordered(held, order, shape)
+        for order in ("flattened", "channels last", "plain"):
+            made = _ordered(held, order, shape, kernel.weights.shape[1])
             if made is not None and made.shape == kernel.weights.shape and np.array_equal(made, kernel.weights):
                 return order
         raise RetypingError(f"layer {node.title} has its weights in an order that only a lowering knows")
 
     def _arranged(self, node: Node, integers: np.ndarray) -> np.ndarray:
-        order = self._orders[node.name]
+        order, kernel = self._orders[node.name], node.kernel
+        assert isinstance(kernel, MatrixVector | Depthwise)
         shape = None
         if order == "flattened":
             writer = next(each for each in self.graph if node.inputs[0] in each.outputs)
             shape = writer.kernel.outputs()[writer.outputs.index(node.inputs[0])].shape
-        made = _ordered(integers, order, shape)
+        made = _ordered(integers, order, shape, kernel.weights.shape[1])
         assert made is not None, "weights have the shape of those that they replace"
         return made
 
 
-def _ordered(held: np.ndarray, order: str, shape: tuple[int, ...] | None) -> np.ndarray | None:
-    """Weights (outputs, inputs, *kernel) as a matrix (outputs, columns); None where the order does not apply.
+def _ordered(held: np.ndarray, order: str, shape: tuple[int, ...] | None, columns: int) -> np.ndarray | None:
+    """Weights (outputs, inputs / groups, *kernel) as a matrix (outputs, ``columns``); None where the order does not
+    apply.
 
     "plain": inputs before the kernel's places; "channels last": windows in the order (ky, kx, c); "flattened": the
-    inputs of a linear layer are an image (C, H, W), which the stream of ``shape`` carries as (H, W, C).
+    inputs of a linear layer are an image (C, H, W), which the stream of ``shape`` carries as (H, W, C). Several groups
+    are blocks on the diagonal.
     """
-    if order == "plain":
-        return held.reshape(len(held), -1)
-    if order == "channels last":
-        return np.ascontiguousarray(np.moveaxis(held, 1, -1).reshape(len(held), -1))
-    if shape is None or len(shape) < 2 or held.ndim != 2 or int(np.prod(shape)) != held.shape[1]:
+    if order == "flattened":
+        if shape is None or len(shape) < 2 or held.ndim != 2 or int(np.prod(shape)) != held.shape[1]:
+            return None
+        image = held.reshape(len(held), shape[-1], *shape[:-1])
+        return np.ascontiguousarray(np.moveaxis(image, 1, -1).reshape(len(held), -1))
+    groups, apart = divmod(columns, int(np.prod(held.shape[1:])))
+    if apart or not groups or len(held) % groups:
         return None
-    image = held.reshape(len(held), shape[-1], *shape[:-1])
-    return np.ascontiguousarray(np.moveaxis(image, 1, -1).reshape(len(held), -1))
+    if groups > 1:
+        whole = np.zeros((len(held), groups, *held.shape[1:]), held.dtype)
+        whole[np.arange(len(held)), np.arange(len(held)) * groups // len(held)] = held
+        held = whole.reshape(len(held), groups * held.shape[1], *held.shape[2:])
+    if order == "channels last":
+        held = np.moveaxis(held, 1, -1)
+    return np.ascontiguousarray(held.reshape(len(held), -1))
 
 
 def _with_bits(kernel: Threshold, dtype: BaseDataType, bits: int | None) -> Threshold:

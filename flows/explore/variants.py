@@ -10,7 +10,7 @@ import numpy as np
 
 from flows.explore.retype import LayerWeights, Retyping
 from hw.ir.graph import Graph
-from hw.lowering.weights import weight_dtype
+from hw.lowering.quantize import SHIFT_LEVELS, THRESHOLD_LEVELS
 from hw.model import Model
 from quant.errors import QuantError
 
@@ -78,7 +78,7 @@ def integers(layer: Any, pruned: float = 0.0) -> LayerWeights:
             size = np.abs(layer.weight.detach().cpu().numpy()).ravel()
             found = found.copy()
             found.reshape(-1)[np.argsort(size, kind="stable")[: round(pruned * size.size)]] = 0
-    return LayerWeights(found, weight_dtype(found))
+    return LayerWeights(found)
 
 
 def variants_of(model: "Network", graph: Graph | None = None) -> Variants:
@@ -95,9 +95,18 @@ def variants_of(model: "Network", graph: Graph | None = None) -> Variants:
     if graph is None:
         graph = lowered(model)
     weights = {name: integers(layer) for name, layer in held.items()}
-    return Variants(
-        layers, acts, Retyping(graph, weights, acts), lambda name, width: with_width(held[name], model.scheme, width)
-    )
+    retyping = Retyping(graph, weights, acts, _widest(model))
+    return Variants(layers, acts, retyping, lambda name, width: with_width(held[name], model.scheme, width))
+
+
+def _widest(model: "Network") -> int:
+    """The most bits of hidden activations that are thresholds in every lowering. Wider ones have a multiplication in
+    their place, or, where scales are powers of two, a shift."""
+    from quant.models.widths import hidden_activations
+
+    proxies = [act.act_quant.fused_activation_quant_proxy.tensor_quant for act in hidden_activations(model).values()]
+    shifts = any(getattr(each, "power_of_two", False) for each in proxies)
+    return (SHIFT_LEVELS - 1 if shifts else THRESHOLD_LEVELS).bit_length() - 1
 
 
 def lowered(model: "Network") -> Graph:
@@ -157,20 +166,27 @@ def new_variants(
 
     Raises QuantError (status 2) and RetypingError as ``variants_of``.
     """
-    from quant.models.widths import weighted_layers
+    from quant.models.widths import hidden_activations, weighted_layers
 
     usual: Width = 4 if 4 in widths else next((width for width in widths if width != 1), 2)
 
-    count = len(weighted_layers(create(name, scheme, options, seed)))
+    own = create(name, scheme, options, seed)
+    count, widest = len(weighted_layers(own)), _widest(own)
     if not count:
         raise QuantError(f"model {name} has no layers whose width could be chosen", status=2)
+    acts = {each: int(act.act_quant.bit_width()) for each, act in hidden_activations(own).items()}
+    narrow = (
+        {"activation_widths": [min(bits, widest) for bits in acts.values()]}
+        if max(acts.values(), default=0) > widest
+        else {}
+    )
 
     def at(width: "Width") -> dict[str, Any]:
         return {**options, "weight_widths": [width] * count}
 
-    base = variants_of(new_network(name, at(usual), frames, seed, scheme))
+    base = variants_of(new_network(name, at(usual) | narrow, frames, seed, scheme))
     held = {width: weighted_layers(create(name, scheme, at(width), seed).eval()) for width in {usual, *widths}}
-    return Variants(base.layers, base.activations, base.retyping, lambda layer, width: held[width][layer])
+    return Variants(base.layers, acts, base.retyping, lambda layer, width: held[width][layer])
 
 
 def create(name: str, scheme: str | None, options: Mapping[str, Any], seed: int = 0) -> "Network":
