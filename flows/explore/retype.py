@@ -108,12 +108,15 @@ class Retyping:
             for edge, stream in zip(node.outputs, node.kernel.outputs(), strict=True):
                 shapes[edge] = stream.shape
         thresholds = {node.origin.module for node in self.graph if self.is_activation(node)}
-        for what, missing in (
-            ("layer", set(self.weights) - modules),
-            ("activation", set(self.activations) - thresholds),
+        for what, missing, remedy in (
+            ("layer", set(self.weights) - modules, "a network whose layers are dense or convolutions"),
+            ("activation", set(self.activations) - thresholds, f"activations of at most {self.widest} bits"),
         ):
             if missing:
-                raise RetypingError(f"the graph has no kernel of {what} {', '.join(sorted(missing))}")
+                raise RetypingError(
+                    f"the graph has no kernel of {what} {', '.join(sorted(missing))} whose widths can be changed "
+                    f"without a lowering; take {remedy}"
+                )
 
     def __len__(self) -> int:
         """The kernels that were made."""
@@ -174,7 +177,8 @@ class Retyping:
             bits = choice if isinstance(choice, int) else None
             if bits is not None and bits > self.widest:
                 raise RetypingError(
-                    f"{node.title} has thresholds up to {self.widest} bits: only a lowering makes its kernel for {bits}"
+                    f"{node.title} has thresholds up to {self.widest} bits: only a lowering makes its kernel for "
+                    f"{bits}; take at most {self.widest}"
                 )
             made = _with_bits(kernel, dtype, bits)
         elif type(kernel) in MOVING:
