@@ -3,8 +3,9 @@
 What was placed is kept in ``tests/measured/clocks/*.csv``; only what is not there yet is placed, seed 1, at the
 device's default clock. ``--renew`` places what is asked for again, as after a change of the hardware or of the tools.
 ``--fit`` fits the periods of the paths in kernels again and writes ``hw/families/F/calibration.csv`` (for a family of
-another package ``build/bench/F_calibration.csv``). It does not fit ``shell_ns``, ``room`` and ``grades`` of the
-``FmaxModel``: these were found by hand, from the shells, the largest networks and a few kernels.
+another package ``build/bench/F_calibration.csv``). Networks that are one pipeline, larger than the kernels of the grid,
+tell how periods grow (``tests/measured/clocks/pipelines.csv``). It does not fit ``shell_ns``, ``room`` and ``grades``
+of the ``FmaxModel``: these were found by hand, from the shells, the largest networks and a few kernels.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from hw.rtl.design import generate
 from hw.synth.nextpnr import instance_in_name, place_and_route
 from hw.synth.yosys import synthesise
 from tests.measured import clocks
-from tests.measured.clocks import Placed
+from tests.measured.clocks import Pipeline, Placed
 from tests.measured.table import Table, error
 
 SHARE = 0.15
@@ -86,8 +87,11 @@ def small(kernel: Kernel, target: Target) -> bool:
     return used.lut <= SHARE * have.lut and used.ff <= SHARE * have.ff
 
 
-def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family, ops: Sequence[str] | None) -> Calibration:
-    """The calibration of a family that fits the placed kernels best, by least squares of relative errors.
+def fit(
+    cases: Sequence[tuple[Kernel, Placed]], pipelines: Sequence[Pipeline], family: Family, ops: Sequence[str] | None
+) -> Calibration:
+    """The calibration of a family that fits the placed kernels and ``pipelines`` best, by least squares of relative
+    errors.
 
     Kernels whose own logic hardly ever limits, or that were not placed, say little of it; they are held near the mean
     of the others. The figures of a role are those of its slowest kernel, of those without settings for the clock. With
@@ -102,7 +106,10 @@ def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family, ops: Sequence[st
     cases = [(k, made) for k, made in cases if k.variant in roles]
     kinds = sorted(roles)
     count, used = len(kinds), [kernel.resources(family) for kernel, _ in cases]
-    periods = np.array([1000 / made.fmax for _, made in cases])
+    large = [each for each in pipelines if each.variant in roles]
+    periods = np.array([1000 / made.fmax for _, made in cases] + [1000 / each.fmax for each in large])
+    sizes = [cost.lut for cost in used] + [each.lut for each in large]
+    grown = np.array([fmax.crowding(lut, known) if known else 1.0 for lut in sizes])
 
     def calibration(x: np.ndarray, digits: int = 9) -> Calibration:
         bram, dsp = (Period(round(ns, digits), round(growth, digits)) for ns, growth in x[:4].reshape(2, 2).tolist())
@@ -120,12 +127,13 @@ def fit(cases: Sequence[tuple[Kernel, Placed]], family: Family, ops: Sequence[st
 
     def errors(x: np.ndarray) -> np.ndarray:
         some, (logic, growth) = calibration(x), np.split(x[4:], 2)
-        got = [fmax.period(kernel, cost, some) for (kernel, _), cost in zip(cases, used, strict=True)]
+        got = [fmax.period(kernel, cost, some, family) for (kernel, _), cost in zip(cases, used, strict=True)]
+        got += [some.kernels[each.variant].at(each.lut) for each in large]
         logic = np.log(logic)
         usual = growth.mean() if kept is None else np.mean([each.growth for each in kept.kernels.values()])
-        return np.concatenate((np.log(got / periods), 0.05 * (logic - logic.mean()), 0.3 * (growth - usual)))
+        return np.concatenate((np.log(grown * got / periods), 0.05 * (logic - logic.mean()), 0.3 * (growth - usual)))
 
-    median = float(np.median(periods))
+    median = float(np.median(periods[: len(cases)]))
     first = np.array([median, 0.02 * median, median, 0.02 * median] + [0.8 * median] * count)
     low = [0.1, 0.0, 0.1, 0.0] + [0.1] * count + [0.0] * count
     tries = [
@@ -154,7 +162,10 @@ def main() -> None:
         made = ((k, attempt(table, target, case, "", partial(between, k))) for k, case in cases)
         found = [(kernel, one) for kernel, one in made if one is not None]
         if options.fit:
-            calibration = fit(found, family, options.kernel)
+            large = [
+                each for each in clocks.pipelines().rows.values() if find_target(each.target).device.family == family
+            ]
+            calibration = fit(found, large, family, options.kernel)
             folder = Path("hw/families", name)
             path = folder / "calibration.csv" if folder.is_dir() else Path("build/bench") / f"{name}_calibration.csv"
             calibration.write(path)
@@ -174,7 +185,7 @@ def main() -> None:
 
 def kernel_row(found: Iterable[tuple[Kernel, Placed]], calibration: Calibration, family: Family) -> list[str | int]:
     errors = {
-        made.case: error(1000 / fmax.period(kernel, kernel.resources(family), calibration), made.fmax)
+        made.case: error(1000 / fmax.period(kernel, kernel.resources(family), calibration, family), made.fmax)
         for kernel, made in found
     }
     worst = max(errors, key=lambda case: abs(errors[case]))

@@ -10,6 +10,8 @@ from hw.fabric.resources import Resources
 
 Cells = Mapping[str, Mapping[str, Any]]
 """The cells of a Yosys JSON module, by name."""
+OPEN = "x"
+"""The bit of an open pin there."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +58,25 @@ def lone_flip_flops(
 
 
 def chain_starts(cells: Cells, kind: str, entry: str, end: str) -> int:
-    """Carry chains: cells of type ``kind`` whose carry input ``entry`` no other such cell's output ``end`` drives."""
+    """Carry chains whose beginning is connected: cells of type ``kind`` whose carry input ``entry`` is neither open nor
+    driven by another such cell's output ``end``."""
     carries = [cell["connections"] for cell in cells.values() if cell["type"] == kind]
-    driven = {bit for pins in carries for bit in pins.get(end, ())}
+    driven = {bit for pins in carries for bit in pins.get(end, ())} | {OPEN}
     return sum(not driven & set(pins.get(entry, ())) for pins in carries)
 
 
 def chain_exits(cells: Cells, kind: str, entry: str, end: str) -> tuple[int, int]:
-    """Carry outputs ``end`` of cells of type ``kind`` with a reader outside the chain, and those without any reader."""
+    """Carry outputs ``end`` of cells of type ``kind`` with a reader outside the chain, and those that are connected but
+    have no reader."""
     read = {
         (bit, (cell["type"], port) == (kind, entry))
         for cell in cells.values()
         for port, bits in cell["connections"].items()
         if cell["port_directions"].get(port) == "input"
         for bit in bits
+        if bit != OPEN
     }
-    ends = [bit for cell in cells.values() if cell["type"] == kind for bit in cell["connections"].get(end, ())]
+    carries = [cell["connections"].get(end, ()) for cell in cells.values() if cell["type"] == kind]
+    ends = [bit for bits in carries for bit in bits if bit != OPEN]
     outside = sum((bit, False) in read for bit in ends)
     return outside, sum((bit, False) not in read and (bit, True) not in read for bit in ends)

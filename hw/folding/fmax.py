@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import log2
 
 from hw.fabric.devices import Device
+from hw.fabric.family import Family
 from hw.fabric.fmax import Calibration, FmaxModel, Period
 from hw.fabric.resources import Resources
 from hw.families import spec_of
@@ -50,29 +51,34 @@ def model_of(device: Device) -> FmaxModel | None:
     return model.at(device.grade or device.speed) if model and device.routable else None
 
 
-def logic_period(kernel: Kernel, calibration: Calibration) -> Period:
-    """The path through the kernel's own logic, or that of its role where the family has no calibration of the kernel.
+def logic_period(kernel: Kernel, variant: str, calibration: Calibration) -> Period:
+    """The path through logic of a ``variant`` of the kernel, or that of its role where the family has no calibration of
+    the variant.
 
     Raises BitfabricError where it has neither.
     """
-    found = calibration.kernels.get(kernel.variant) or calibration.roles.get(kernel.role)
+    found = calibration.kernels.get(variant) or calibration.roles.get(kernel.role)
     if found is None:
         raise BitfabricError(
-            f"no Fmax figures of kernel {kernel.variant} nor of its role {kernel.role}; add a row to the family's "
+            f"no Fmax figures of kernel {variant} nor of its role {kernel.role}; add a row to the family's "
             "calibration.csv, or run python -m benchmarks.clocks --fit"
         )
     return found
 
 
-def period(kernel: Kernel, used: Resources, calibration: Calibration) -> float:
+def period(kernel: Kernel, used: Resources, calibration: Calibration, family: Family) -> float:
     """The longest path in nanoseconds of a kernel of ``used`` resources, placed alone."""
-    logic = logic_period(kernel, calibration)
-    paths = [logic.at(used.lut)]
+    paths = [logic_period(kernel, name, calibration).at(lut) for name, lut in kernel.timing_variants(used, family)]
     if used.bram:
         paths.append(calibration.bram.ns + calibration.bram.growth * log2(max(1, kernel.blocks_together(used))))
     if used.dsp:
         paths.append(calibration.dsp.ns + calibration.dsp.growth * log2(used.dsp))
     return max(paths)
+
+
+def crowding(lut: float, model: FmaxModel) -> float:
+    """The factor by which all periods grow in a design of ``lut`` lookup tables."""
+    return 1 + (lut / model.room) ** CROWDING
 
 
 def estimate_fmax(graph: Graph, device: Device, shell: bool = False) -> Fmax | None:
@@ -83,14 +89,16 @@ def estimate_fmax(graph: Graph, device: Device, shell: bool = False) -> Fmax | N
     """
     if (model := model_of(device)) is None:
         return None
-    costs = {node.name: node.kernel.resources(device.family) for node in graph}
-    periods = {node.name: period(node.kernel, costs[node.name], model.calibration) for node in graph}
+    family = device.family
+    costs = {node.name: node.kernel.resources(family) for node in graph}
+    periods = {node.name: period(node.kernel, costs[node.name], model.calibration, family) for node in graph}
     if shell:
         buffers = (graph.edges[edge] for edge in (graph.inputs[0].edge, graph.output_edges[0]))
         deep = any(2 * stream.beats * stream.width > BUFFER_BITS for stream in buffers)
         periods["the shell"] = max(model.shell_ns, model.calibration.bram.ns if deep else 0.0)
     slowest = max(periods, key=lambda name: periods[name])
     lut = sum(cost.lut for cost in costs.values()) + SHELL * shell
-    unknown = {node.kernel.variant for node in graph} - set(model.calibration.kernels)
-    mhz = 1000 / (periods[slowest] * (1 + (lut / model.room) ** CROWDING))
+    variants = (node.kernel.timing_variants(costs[node.name], family) for node in graph)
+    unknown = {name for each in variants for name, _ in each} - set(model.calibration.kernels)
+    mhz = 1000 / (periods[slowest] * crowding(lut, model))
     return Fmax(mhz, slowest, tuple(sorted(unknown)))

@@ -6,7 +6,7 @@ its cost (``resources``) and its hardware (``rtl``). Tests check that all five a
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self
 
@@ -234,6 +234,12 @@ class Kernel(ABC):
         """The name under which families keep coefficients of this kernel: ``op``, and the datapath where there are
         several."""
         return self.op
+
+    def timing_variants(self, used: Resources, family: Family) -> Sequence[tuple[str, float]]:
+        """What limits the clock of a kernel of ``used`` resources: names as ``variant``, and the lookup tables of each.
+
+        A kernel of several parts has one for each kind of part."""
+        return ((self.variant, used.lut),)
 
     def with_parity(self) -> Self:
         """The same kernel with parity bits for its memories in block RAM; itself if it has no such memory."""

@@ -30,12 +30,23 @@ def test_kernels_are_as_fast_as_placed(name):
     for (target, case), made in rows.items():
         if target == reference_device(family).name:
             kernel = kernels[case]
-            errors.append(error(1000 / fmax.period(kernel, kernel.resources(family), calibration), made.fmax))
+            errors.append(error(1000 / fmax.period(kernel, kernel.resources(family), calibration, family), made.fmax))
     assert len(errors) > 40
     assert set(calibration.kernels) == {kernel.variant for kernel in kernels.values()}
     assert set(calibration.roles) == set(get_args(Role))
     assert np.mean(np.abs(errors)) < 12
     assert np.mean(np.abs(errors) <= 20) > 0.8
+
+
+def test_large_pipelines_are_as_fast_as_placed():
+    """In the mean within 10 %: three seeds of one design were placed at 120 to 138 MHz."""
+    errors = []
+    for made in clocks.pipelines().rows.values():
+        model = fmax.model_of(find_target(made.target).device)
+        guess = 1000 / (model.calibration.kernels[made.variant].at(made.lut) * fmax.crowding(made.lut, model))
+        errors.append(error(guess, made.fmax))
+    assert np.mean(np.abs(errors)) < 10
+    assert np.abs(errors).max() <= 20
 
 
 @pytest.mark.parametrize(
@@ -87,7 +98,10 @@ def test_a_kernel_without_figures_has_those_of_its_role_and_is_named(monkeypatch
     assert guess.mhz <= known.mhz
     kernel = next(node.kernel for node in graph if node.kernel.op == "threshold")
     some = replace(kernel.resources(device.family), bram=0, dsp=0, lut=SMALL)
-    assert fmax.period(kernel, some, fmax.model_of(device).calibration) == model.calibration.roles["quantize"].ns
+    assert (
+        fmax.period(kernel, some, fmax.model_of(device).calibration, device.family)
+        == model.calibration.roles["quantize"].ns
+    )
     monkeypatch.setattr(fmax, "model_of", lambda device: uncalibrated(model, "threshold", "quantize"))
     with pytest.raises(BitfabricError, match=r"no Fmax figures of kernel threshold nor of its role quantize; "):
         fmax.estimate_fmax(graph, device)

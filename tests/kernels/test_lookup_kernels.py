@@ -8,7 +8,6 @@ from qonnx.core.datatype import DataType
 
 from hw.families import reference_device
 from hw.families.ecp5 import ECP5
-from hw.families.ecp5.carry_chains import OPEN, open_ends
 from hw.folding.choose import for_budget
 from hw.folding.search import Search
 from hw.host.errors import BitfabricError
@@ -93,14 +92,3 @@ def test_the_clock_chooses_the_adders_between_registers():
     table = Search(alone(network), ECP5, reference_device(ECP5).capacity, clock_mhz=400)
     assert for_budget(table, reference_device(ECP5).capacity).folding == {"dut": fast.folding}
     assert current_folding(alone(fast)) == {"dut": fast.folding}
-
-
-def test_ends_of_marked_chains_are_disconnected():
-    def cell(carry_in, carry_out, **attributes):
-        pins = {"CIN": [carry_in], "COUT": [carry_out]}
-        return {"type": "CCU2C", "connections": pins, "attributes": attributes}
-
-    cells = {"a": cell("0", 5, **{OPEN: "1"}), "b": cell(5, 6, **{OPEN: "1"}), "c": cell("0", 7)}
-    assert open_ends({"cells": cells})
-    assert [list(each["connections"].values()) for each in cells.values()] == [[["x"], [5]], [[5], ["x"]], [["0"], [7]]]
-    assert not open_ends({"cells": {"c": cells["c"]}})

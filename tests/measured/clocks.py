@@ -52,6 +52,24 @@ class Placed:
     path: str
 
 
+@dataclass
+class Pipeline:
+    """A placed network that is one kernel, of ``lut`` lookup tables as estimated for the hardware that was placed;
+    ``variant``: that of its largest part. Networks of this size are placed by other scripts (``source``)."""
+
+    target: str
+    case: str
+    variant: str
+    lut: int
+    fmax: float
+    source: str
+
+
+def pipelines() -> Table[Pipeline]:
+    """Networks that are one kernel, larger than the kernels of any grid."""
+    return Table(FOLDER / "pipelines.csv", Pipeline)
+
+
 def kernels(renew: bool = False) -> Table[Placed]:
     """Kernels of every grid, each between two FIFOs, on their family's reference device."""
     return Table(FOLDER / "kernels.csv", Placed, renew)

@@ -50,9 +50,9 @@ def synthesised(kernel: Kernel, family: Family) -> Resources:
     used = kernel.resources(family)
     if isinstance(kernel, ConstantNetwork):
         pipelines = [step.logic for step in kernel.steps if isinstance(step.logic, Pipeline)]
-        fed = sum(kernel.pixels * each.plan.feeds(family, not each.raw) for each in pipelines)
+        fed = sum(kernel.pixels * each.plan.feeds(family, each.short, not each.raw) for each in pipelines)
     elif isinstance(kernel, ConstantMatrix):
-        fed = kernel.pixels * kernel.plan.feeds(family)
+        fed = kernel.pixels * kernel.plan.feeds(family, kernel.pipeline().short)
     else:
         return used
     return used - Resources(fed)

@@ -1,4 +1,6 @@
-"""The logic cells of ECP5: lookup tables, and two more at the start of a carry chain and at each of its exits.
+"""The logic cells of ECP5: lookup tables, and two more at a connected start of a carry chain and at each of its exits.
+
+Images of 900 to 21,000 lookup tables took 2 to 8 % more cells than tables.
 
 Flip-flops have places of their own.
 """
@@ -14,4 +16,4 @@ def _count(cells: Cells) -> int:
     return tables + 2 * (chain_starts(cells, *_CHAIN) + sum(chain_exits(cells, *_CHAIN)))
 
 
-PACKING = Packing("TRELLIS_COMB", lone_ff=0.0, extra=0.14, count=_count)
+PACKING = Packing("TRELLIS_COMB", lone_ff=0.0, extra=0.06, count=_count)

@@ -7,7 +7,7 @@ BRAM = DP16KD, DSP = MULT18X18D. nextpnr's TRELLIS_COMB is LUT plus a few that i
 
 from hw.fabric.resources import Resources
 from hw.fabric.synthesis import SynthesisSpec
-from hw.families.ecp5.carry_chains import open_ends
+from hw.families.ecp5.carry_chains import finish
 
 _COST = {
     "LUT4": Resources(lut=1),
@@ -26,5 +26,5 @@ SYNTHESIS = SynthesisSpec(
     carry=frozenset({"CCU2C"}),
     memory=frozenset({"TRELLIS_DPR16X4"}),
     defines=("BF_LUT4",),
-    finish=open_ends,
+    finish=finish,
 )

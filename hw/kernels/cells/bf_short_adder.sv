@@ -3,7 +3,8 @@
 //
 // With BF_LUT4 (Yosys for ECP5) the tables are stated: a carry chain of ECP5 needs cells of its own to begin, and Yosys
 // makes three to four times as many tables of an adder of four bits. The tables of the first two bits read both; from
-// there on a bit has a table for the sum and one for its carry. Bits below the second operand pass.
+// there on a bit has a table for the sum and one for its carry. The last of four bits or more reads the operands of the
+// bit before instead of its carry, which is a table less in series. Bits below the second operand pass.
 `default_nettype none
 
 `ifdef BF_LUT4
@@ -69,6 +70,20 @@ module bf_short_adder #(
     return A_SIGNED == 0 && B_SIGNED == 0 && k >= A_SHIFT + A_BITS && k >= B_SHIFT + B_BITS;
   endfunction
 
+  // The contents of the table of a sum: inputs are p and q of the bit below with its carry, and p ^ q of the bit.
+  function automatic logic [15:0] of_last();
+    logic [1:0] below;
+    for (int i = 0; i < 16; i++) begin
+      below = add(i[0], i[1], i[2]);
+      of_last[i] = below[1] ^ i[3];
+    end
+  endfunction
+
+  // Whether bit k is a last one whose sum needs no carry of the bit before.
+  function automatic logic skips(int k);
+    return k == WIDTH - 1 && k > FIRST + 2 && !ends(k);
+  endfunction
+
   logic [WIDTH:FIRST] carry;
   for (genvar k = FIRST; k < WIDTH; k++) begin : g_bit
     if (k == FIRST) begin : g_first
@@ -86,10 +101,15 @@ module bf_short_adder #(
         LUT4 #(.INIT(of_two(1, MINUS & ends(k + 1)))) carry_of_bits (
             .A(a_placed[k-1]), .B(b_placed[k-1]), .C(a_placed[k]), .D(b_placed[k]), .Z(carry[k+1]));
       end
+    end else if (skips(k)) begin : g_last
+      logic differ;
+      assign differ = a_placed[k] ^ b_placed[k] ^ MINUS;
+      LUT4 #(.INIT(of_last())) sum_of_bits (
+          .A(a_placed[k-1]), .B(b_placed[k-1]), .C(carry[k-1]), .D(differ), .Z(y[k]));
     end else begin : g_later
       LUT4 #(.INIT(of_bit(0, 1'b0))) sum_of_bit (
           .A(a_placed[k]), .B(b_placed[k]), .C(carry[k]), .D(1'b0), .Z(y[k]));
-      if (k + 1 < WIDTH) begin : g_carry
+      if (k + 1 < WIDTH && !skips(k + 1)) begin : g_carry
         LUT4 #(.INIT(of_bit(1, MINUS & ends(k + 1)))) carry_of_bit (
             .A(a_placed[k]), .B(b_placed[k]), .C(carry[k]), .D(1'b0), .Z(carry[k+1]));
       end

@@ -36,8 +36,14 @@ def bits(low: int, high: int) -> int:
 
 SHORT_ADDERS = (0, 1, 2, 3, 5, 7)
 """Lookup tables of a ``bf_short_adder`` by the bits in which it adds; longer adders have a carry chain."""
-FEED = 4
-"""What nextpnr adds to a carry chain of ECP5, in TRELLIS_COMB: two cells, which Yosys does not count."""
+SHORT = len(SHORT_ADDERS) - 1
+"""Bits of the longest ``bf_short_adder``."""
+FAST_SHORT = 4
+"""Bits of the longest one where one adder between registers sets the clock. It has two tables in series; a carry chain
+of five bits is as fast, and one of four would take more tables."""
+FEED = 2
+"""What nextpnr adds before a carry chain of ECP5, in TRELLIS_COMB, which Yosys does not count: a cell that makes the
+constant carry. A chain of an odd number of bits has room for it."""
 
 
 def first_bit(operands: Sequence[Placed]) -> int:
@@ -46,18 +52,34 @@ def first_bit(operands: Sequence[Placed]) -> int:
     return ordered[1].shift if ordered[0].sign > 0 else ordered[0].shift
 
 
-def is_short(operands: Sequence[Placed], result: tuple[int, int]) -> bool:
-    """Whether a plan for tables of four inputs has a ``bf_short_adder`` for the sum of two operands."""
-    return len(operands) == 2 and bits(*result) - first_bit(operands) < len(SHORT_ADDERS)
+def is_short(operands: Sequence[Placed], result: tuple[int, int], short: int = SHORT) -> bool:
+    """Whether a plan for tables of four inputs has a ``bf_short_adder``, of at most ``short`` bits, for the sum of two
+    operands."""
+    return len(operands) == 2 and bits(*result) - first_bit(operands) <= short
 
 
-def feed_luts(family: Family) -> int:
-    """Lookup tables that place and route adds to a carry chain."""
-    return FEED if family.chain_bits > 1 else 0
+def feed_luts(chain: int, family: Family) -> int:
+    """Lookup tables that place and route adds to a carry chain of so many bits; 0 for no bits, which is no chain."""
+    return FEED if chain and family.chain_bits > 1 and chain % family.chain_bits == 0 else 0
 
 
-def adder_luts(operands: Sequence[Operand], result: tuple[int, int], family: Family) -> int:
-    """Lookup tables of the sum of two or three ``operands``, whose value is in the range ``result``.
+def chain_bits(operands: Sequence[Operand], result: tuple[int, int], short: int = SHORT) -> int:
+    """Bits of the carry chain that a sum has on ECP5; 0 where it needs none."""
+    if _side_by_side(operands) or is_short(operands, result, short):
+        return 0
+    return bits(*result) - first_bit(operands)
+
+
+def _side_by_side(operands: Sequence[Operand]) -> bool:
+    """Whether a sum is two operands of which one ends where the other begins."""
+    lowest, second, *more = sorted(operands, key=lambda o: o.shift)
+    positive = lowest.low >= 0 and min(lowest.sign, second.sign) > 0
+    return not more and positive and lowest.end <= second.shift
+
+
+def adder_luts(operands: Sequence[Operand], result: tuple[int, int], family: Family, short: int = SHORT) -> int:
+    """Lookup tables of the sum of two or three ``operands``, whose value is in the range ``result``. On ECP5 sums of at
+    most ``short`` bits have no carry chain.
 
     The bits below the second operand pass, unless the lowest operand is negated. An adder of three operands is a
     ``bf_ternary_adder``. On 7 series a bit costs a table where two operands vary, or one that is inverted (its carry
@@ -68,13 +90,13 @@ def adder_luts(operands: Sequence[Operand], result: tuple[int, int], family: Fam
     lowest, second = ordered[0], ordered[1]
     begin = first_bit(ordered)
     minus = sum(o.sign < 0 for o in operands)
-    if len(operands) == 2 and not minus and lowest.low >= 0 and lowest.end <= second.shift:
+    if _side_by_side(operands):
         return 0
     if family.chain_bits > 1:
-        chain = max(1, bits(*result) - begin)
-        if chain < len(SHORT_ADDERS):
-            return SHORT_ADDERS[chain]
-        return -(-chain // family.chain_bits) * family.chain_bits + feed_luts(family)
+        if is_short(operands, result, short):
+            return SHORT_ADDERS[max(1, bits(*result) - begin)]
+        chain = bits(*result) - begin
+        return -(-chain // family.chain_bits) * family.chain_bits + feed_luts(chain, family)
     if family.lut_inputs < 6:
         return bits(*result) - begin + 1  # and a cell in which the carry begins
     tables, below = 0, minus > 0
@@ -96,4 +118,4 @@ def adder_luts(operands: Sequence[Operand], result: tuple[int, int], family: Fam
 
 def negation_luts(value: tuple[int, int], family: Family) -> int:
     """Lookup tables of a negated value."""
-    return bits(*value) + feed_luts(family)
+    return bits(*value) + feed_luts(bits(*value), family)

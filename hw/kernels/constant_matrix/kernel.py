@@ -259,7 +259,7 @@ class ConstantMatrix(PipelineKernel):
 
     def cost(self, pipeline: Pipeline, family: Family) -> Resources:
         """Cost of one of ``pipeline`` for all positions of a beat."""
-        lut, ff = self.plan.luts(family), self.plan.register_bits(self.adders_per_stage, pipeline.lead)
+        lut, ff = self.plan.luts(family, pipeline.short), pipeline.register_bits
         lut += -self.plan.negation_luts(family) if pipeline.raw else self._offset_luts(family)
         return Resources(self.pixels * lut, self.pixels * ff)
 

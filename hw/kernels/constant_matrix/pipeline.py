@@ -1,11 +1,15 @@
 """Registers in the adders of a plan: after every few adders in series, and where values skip a stage."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from hw.kernels.constant_matrix.adders import bits
+from hw.kernels.constant_matrix.adders import FAST_SHORT, SHORT, bits
 from hw.kernels.constant_matrix.plan import Plan, Term
+
+FAR = 5
+"""Sums that read a value from which on its wires are long: their ends are all over the layer."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,10 @@ class Pipeline:
     those of stage 1, which has ``lead`` adders fewer than the others. The outputs are computed in the last stage, and
     have no registers behind it.
 
+    With one adder between registers, long wires set the clock. So a sum of a value that many read (``FAR``) waits a
+    stage for it, a register more on the way, where no output becomes later by that. Values that wait have mostly fewer
+    bits than the sums that would wait in their place.
+
     With ``raw`` there are the sums in place of outputs, each once: without shift, sign and offset, and as wide as its
     range. What reads them takes these into account.
     """
@@ -25,6 +33,11 @@ class Pipeline:
     adders_per_stage: int
     lead: int = 0
     raw: bool = False
+
+    @property
+    def short(self) -> int:
+        """The most bits of an adder without a carry chain, where tables have four inputs."""
+        return FAST_SHORT if self.adders_per_stage == 1 else SHORT
 
     def adjusted(self, row: int) -> bool:
         """Whether an output needs an adder of its own: to negate a sum, or for its offset."""
@@ -57,7 +70,31 @@ class Pipeline:
         return ((row, term) for row, term in enumerate(self.plan.outputs) if term is not None)
 
     def _level(self, term: Term) -> int:
-        return self.plan.levels[term.source - self.plan.inputs] if term.source >= self.plan.inputs else 0
+        return self._levels[term.source]
+
+    @cached_property
+    def _levels(self) -> tuple[int, ...]:
+        """By input and sum the adders in series up to its value."""
+        return (0,) * self.plan.inputs + self.plan.levels
+
+    @cached_property
+    def _slots(self) -> tuple[int, ...]:
+        """By input and sum the adders in series up to its value, and those that pass while it waits for long wires."""
+        if self.adders_per_stage > 1:
+            return self._levels
+        inputs, sums = self.plan.inputs, self.plan.sums
+        latest = [self.depth] * (inputs + len(sums))
+        for row, term in self._outputs():
+            latest[term.source] = min(latest[term.source], self.depth - self.adjusted(row))
+        for source in reversed(range(inputs, len(latest))):
+            for term in sums[source - inputs].terms:
+                latest[term.source] = min(latest[term.source], latest[source] - 1)
+        readers = Counter(source for each in sums for source in {term.source for term in each.terms})
+        slots = [0] * inputs
+        for source, each in enumerate(sums, inputs):
+            wanted = max(slots[term.source] + 1 + (readers[term.source] >= FAR) for term in each.terms)
+            slots.append(min(wanted, latest[source]))
+        return tuple(slots)
 
     @property
     def stages(self) -> int:
@@ -65,18 +102,21 @@ class Pipeline:
 
     def stage(self, source: int) -> int:
         """The stage that an input or a sum belongs to, from 1 on."""
-        if source < self.plan.inputs:
-            return 1
-        return -(-(self.plan.levels[source - self.plan.inputs] + self.lead) // self.adders_per_stage)
+        return max(1, -(-(self._slots[source] + self.lead * (source >= self.plan.inputs)) // self.adders_per_stage))
 
     @cached_property
     def last(self) -> dict[int, int]:
         """Input or sum -> the last stage that uses it; what nothing uses is left out."""
         found: dict[int, int] = {}
-        for number, each in enumerate(self.plan.sums):
-            stage = self.stage(self.plan.inputs + number)
+        for source, each in enumerate(self.plan.sums, self.plan.inputs):
+            stage = self.stage(source)
             for term in each.terms:
                 found[term.source] = max(found.get(term.source, 0), stage)
         for _, term in self._outputs():
             found[term.source] = self.stages
         return found
+
+    @property
+    def register_bits(self) -> int:
+        """Bits of the registers between stages."""
+        return sum((last - self.stage(source)) * bits(*self.plan.range(source)) for source, last in self.last.items())

@@ -8,7 +8,7 @@ import numpy as np
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.kernels.constant_matrix.adders import Operand, adder_luts, bits, feed_luts, is_short, negation_luts
+from hw.kernels.constant_matrix.adders import SHORT, Operand, adder_luts, bits, chain_bits, feed_luts, negation_luts
 
 
 @dataclass(frozen=True)
@@ -97,23 +97,22 @@ class Plan:
         """The number of adders on the longest path to an output."""
         return max(self.levels, default=0)
 
-    def stages(self, adders_per_stage: int, lead: int = 0) -> int:
+    def stages(self, adders_per_stage: int) -> int:
         """Number of registers on the way from an input to an output: one behind ``adders_per_stage`` adders, and at
-        least one. The last ones are outside of the plan: the outputs enter a buffer. The first stage has ``lead``
-        adders fewer."""
-        return max(1, -(-(self.depth + lead) // adders_per_stage))
+        least one. The last ones are outside of the plan: the outputs enter a buffer."""
+        return max(1, -(-self.depth // adders_per_stage))
 
-    def stage(self, source: int, adders_per_stage: int, lead: int = 0) -> int:
+    def stage(self, source: int, adders_per_stage: int) -> int:
         """The stage that computes a source: inputs and the first ``adders_per_stage`` levels are in stage 0."""
-        return 0 if source < self.inputs else (self.levels[source - self.inputs] - 1 + lead) // adders_per_stage
+        return 0 if source < self.inputs else (self.levels[source - self.inputs] - 1) // adders_per_stage
 
-    def luts(self, family: Family) -> int:
-        """Lookup tables of all adders, and of the outputs that are negated."""
-        total = 0
-        for each in self.sums:
-            operands = [Operand(*self.range(t.source), t.shift, t.sign) for t in each.terms]
-            total += adder_luts(operands, (each.low, each.high), family)
-        return total + self.negation_luts(family)
+    def _operands(self, each: Sum) -> list[Operand]:
+        return [Operand(*self.range(t.source), t.shift, t.sign) for t in each.terms]
+
+    def luts(self, family: Family, short: int = SHORT) -> int:
+        """Lookup tables of all adders, and of the outputs that are negated; for ``short`` see ``adder_luts``."""
+        adders = (adder_luts(self._operands(each), (each.low, each.high), family, short) for each in self.sums)
+        return sum(adders) + self.negation_luts(family)
 
     def negation_luts(self, family: Family) -> int:
         """Lookup tables of the outputs that are negated."""
@@ -123,15 +122,13 @@ class Plan:
     def _negated(self) -> set[Term]:
         return {t for t in self.outputs if t is not None and t.sign < 0}
 
-    def feeds(self, family: Family, negations: bool = True) -> int:
+    def feeds(self, family: Family, short: int = SHORT, negations: bool = True) -> int:
         """Of ``luts``, with ``negations`` or without, those that place and route adds to carry chains: synthesis does
         not count them."""
-        chains = len(self._negated) if negations else 0
-        for each in self.sums:
-            operands = [Operand(*self.range(t.source), t.shift, t.sign) for t in each.terms]
-            result = each.low, each.high
-            chains += not is_short(operands, result) and adder_luts(operands, result, family) > 0
-        return feed_luts(family) * chains
+        negated = self._negated if negations else ()
+        chains = [chain_bits(self._operands(each), (each.low, each.high), short) for each in self.sums]
+        chains += [bits(*self.range(term.source)) for term in negated]
+        return sum(feed_luts(chain, family) for chain in chains)
 
     def resources(self, family: Family, adders_per_stage: int) -> Resources:
         """The plan itself: lookup tables of its adders, flip-flops behind the stages, except the last, and of values
@@ -142,10 +139,10 @@ class Plan:
         """Bits of all adders and registers."""
         return sum(bits(each.low, each.high) for each in self.sums) + self.register_bits(adders_per_stage)
 
-    def register_bits(self, adders_per_stage: int, lead: int = 0) -> int:
+    def register_bits(self, adders_per_stage: int) -> int:
         """Bits of the registers between stages."""
-        last = self.stages(adders_per_stage, lead) - 1
-        made = [self.stage(s, adders_per_stage, lead) for s in range(self.inputs + len(self.sums))]
+        last = self.stages(adders_per_stage) - 1
+        made = [self.stage(s, adders_per_stage) for s in range(self.inputs + len(self.sums))]
         read = list(made)
         for i, each in enumerate(self.sums):
             for t in each.terms:

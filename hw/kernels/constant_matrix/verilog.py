@@ -105,7 +105,7 @@ class _Module:
         if len(terms) > 2:
             yield from self.cell("bf_ternary_adder", source, width, terms, stage)
             return
-        if self.short and is_short(terms, (each.low, each.high)):
+        if self.short and is_short(terms, (each.low, each.high), self.pipeline.short):
             yield from self.cell("bf_short_adder", source, width, terms, stage)
             return
         name, passed = self.name(source), _passed(terms)

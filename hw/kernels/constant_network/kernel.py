@@ -4,6 +4,7 @@ Between layers are registers alone. Apart, each layer would have an output buffe
 and the clock would wait for the enables of these; the pipeline has one buffer, at its end.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,6 +84,15 @@ class ConstantNetwork(ChainKernel, PipelineKernel):  # type: ignore[override]
     @property
     def variant(self) -> str:
         return f"{self.op} {self.adders_per_stage}"
+
+    def timing_variants(self, used: Resources, family: Family) -> Sequence[tuple[str, float]]:
+        """Layers with different numbers of adders between registers have a share of the tables each, by their own."""
+        tables: dict[int, float] = defaultdict(float)
+        for step in self.steps:
+            if isinstance(step.logic, Pipeline):
+                tables[step.logic.adders_per_stage] += max(1, step.cost(family).lut)
+        total = sum(tables.values())
+        return tuple((f"{self.op} {adders}", used.lut * lut / total) for adders, lut in sorted(tables.items()))
 
     # Hardware.
 
