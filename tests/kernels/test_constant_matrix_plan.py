@@ -1,5 +1,6 @@
 """Plans of constant matrix-vector products: exact, with exact ranges, the same each time, made again if corrupted."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from hw.fabric.resources import Resources
 from hw.families.ecp5.family import ECP5
 from hw.families.xc7.family import XC7
 from hw.folding.search import Search
-from hw.kernels.constant_matrix import planner
+from hw.kernels.constant_matrix import pipeline, planner
 from hw.kernels.constant_matrix.kernel import ConstantMatrix
+from hw.kernels.constant_matrix.pipeline import Pipeline
 from hw.kernels.constant_matrix.planner import plan
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.native import cache
@@ -152,3 +154,28 @@ def test_resources_count_registers_and_what_waits():
     assert made.resources(ECP5, 1).ff == 2 * 2 + 1
     assert made.resources(ECP5, 2).ff == 0
     assert made.resources(XC7, 2).lut == made.luts(XC7)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_sums_wait_for_values_that_many_read_and_no_output_is_later(raw, monkeypatch):
+    rng = np.random.default_rng(6)
+    made, offsets = plan(rng.integers(-7, 8, (24, 20)), (-4, 3), 4), tuple(rng.integers(-2, 3, 24).tolist())
+    sources = range(made.inputs, made.inputs + len(made.sums))
+    readers = Counter(source for each in made.sums for source in {term.source for term in each.terms})
+    reads = [(s, t.source) for s, each in zip(sources, made.sums, strict=True) for t in each.terms]
+    at_once = Pipeline(made, offsets, 1, 0, raw)
+
+    def near(some: Pipeline) -> int:
+        """Reads of values that many read, a stage later; inputs come before the first stage."""
+        far = [(s, t) for s, t in reads if readers[t] >= pipeline.FAR]
+        return sum(some.stage(s) == 1 + (some.stage(t) if t >= made.inputs else 0) for s, t in far)
+
+    soon = near(at_once)
+    monkeypatch.setattr(pipeline, "LARGE", 1)
+    waiting = Pipeline(made, offsets, 1, 0, raw)
+    assert waiting.stages == at_once.stages
+    assert all(waiting.stage(s) > waiting.stage(t) for s, t in reads if t >= made.inputs)
+    assert all(at_once.stage(s) <= waiting.stage(s) <= waiting.stages for s in sources)
+    for row, term in enumerate(made.outputs):
+        assert waiting.stage(term.source) <= waiting.stages - waiting.adjusted(row)
+    assert near(waiting) < 0.75 * soon

@@ -10,6 +10,8 @@ from hw.kernels.constant_matrix.plan import Plan, Term
 
 FAR = 5
 """Sums that read a value from which on its wires are long: their ends are all over the layer."""
+LARGE = 256
+"""Sums of a layer from which on that is far."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,9 @@ class Pipeline:
     those of stage 1, which has ``lead`` adders fewer than the others. The outputs are computed in the last stage, and
     have no registers behind it.
 
-    With one adder between registers, long wires set the clock. So a sum of a value that many read (``FAR``) waits a
-    stage for it, a register more on the way, where no output becomes later by that. Values that wait have mostly fewer
-    bits than the sums that would wait in their place.
+    With one adder between registers, long wires set the clock of a large layer (``LARGE``). So there a sum of a value
+    that many read (``FAR``) waits a stage for it, a register more on the way, where no output becomes later by that.
+    Values that wait have mostly fewer bits than the sums that would wait in their place.
 
     With ``raw`` there are the sums in place of outputs, each once: without shift, sign and offset, and as wide as its
     range. What reads them takes these into account.
@@ -80,9 +82,9 @@ class Pipeline:
     @cached_property
     def _slots(self) -> tuple[int, ...]:
         """By input and sum the adders in series up to its value, and those that pass while it waits for long wires."""
-        if self.adders_per_stage > 1:
-            return self._levels
         inputs, sums = self.plan.inputs, self.plan.sums
+        if self.adders_per_stage > 1 or len(sums) < LARGE:
+            return self._levels
         latest = [self.depth] * (inputs + len(sums))
         for row, term in self._outputs():
             latest[term.source] = min(latest[term.source], self.depth - self.adjusted(row))
