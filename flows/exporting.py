@@ -10,6 +10,7 @@ from flows.simulation import EdgeBatch, stream_names
 from hw.host.errors import UsageError
 from hw.ip_core import package, zynq
 from hw.ip_core.core import IpCore
+from hw.ir.frames import count as count_of
 from hw.portable import package as portable
 
 GOLDEN_FRAMES = 16
@@ -82,5 +83,8 @@ def _golden(accelerator: Accelerator, frames: str | os.PathLike[str] | None, cou
     if count < 1:
         raise UsageError(f"--frames {count}: a test needs at least one frame")
     samples = Samples.open(accelerator.model, None if frames is None else Path(frames), None)
+    if count > (there := count_of(samples.frames)) and count != GOLDEN_FRAMES:
+        source = f"without --input there are {there} frames" if frames is None else f"{frames} holds {there}"
+        raise UsageError(f"--frames {count}: {source}; ask for at most as many, or give others (--input X.npy)")
     integers = accelerator.graph.encode(samples.first(count))
     return integers | accelerator.graph.execute(integers)

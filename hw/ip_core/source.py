@@ -7,7 +7,7 @@ file (``$readmemh``), it gets a branch for every file, chosen by that number, wh
 import re
 from collections.abc import Iterator, Mapping
 
-from hw.host.errors import BitfabricError
+from hw.host.errors import BitfabricError, UsageError
 from hw.rtl.design import RtlDesign
 
 _MODULE = re.compile(r"^module (\w+)", re.MULTILINE)
@@ -30,7 +30,8 @@ _READS = (
 def single_file(design: RtlDesign, top: str, prefix: str, wrapper: str, heading: str) -> str:
     """The text of ``design`` and of a ``wrapper`` around it, whose module ``top`` is the only one without ``prefix``.
 
-    ``heading`` are comment lines. Raises BitfabricError for a module that reads a memory file in a way of its own.
+    ``heading`` are comment lines. Raises UsageError for a ``top`` that is also the name of another module, and
+    BitfabricError for a module that reads a memory file in a way of its own.
     """
     sources = {name: design.files[name] for name in design.verilog if name != f"{design.top}.sv"}
     main = design.files[f"{design.top}.sv"]
@@ -42,7 +43,13 @@ def single_file(design: RtlDesign, top: str, prefix: str, wrapper: str, heading:
         if any(file == stem or re.fullmatch(rf"{stem}\d+\.hex", file) for file in contents):
             main = main.replace(f'("{stem}")', f"(32'd{number})")
     whole = "\n".join([*parts, main, wrapper])
-    names = sorted(set(_MODULE.findall(whole)) - {top}, key=len, reverse=True)
+    modules = _MODULE.findall(whole)
+    taken = {package, *(f"{prefix}{module}" for module in modules if module != top)}
+    if top in taken or modules.count(top) > 1:
+        raise UsageError(
+            f"--name {top!r} is also the name of a module inside of the core: choose another one, or another --prefix"
+        )
+    names = sorted(set(modules) - {top}, key=len, reverse=True)
     whole = re.sub(rf"\b({'|'.join(names)})\b", rf"{prefix}\1", whole)
     whole = re.sub(r"^`default_nettype \w+\n+", "", whole, flags=re.MULTILINE)
     memories = f"package {package};\n{''.join(_constants(contents))}endpackage\n\n" if contents else ""

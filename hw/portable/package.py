@@ -15,6 +15,7 @@ from hw.host.interface import step_to_json
 from hw.ir.graph import Graph, Port
 from hw.portable.c_source import Code
 from hw.portable.description import constants, element
+from hw.portable.names import identifiers, is_reserved
 
 MARK = "bitfabric-c.json"
 """A file that says that a folder is an exported network."""
@@ -38,7 +39,8 @@ def write(
 
     ``model``: path and SHA-256 of the model. ``golden``: integer frames ``(N, *shape)`` of every input and output, by
     edge. The folder must be new, empty, or one that this function wrote. Raises UsageError where it is not, and for a
-    name that is no identifier, and BitfabricError for a layer that has no C code.
+    name that is no identifier or has another meaning in C or in the code, and BitfabricError for a layer that has no
+    C code.
     """
     check_folder(folder)
     if identifier(name) != name or len(name) > MAX_LENGTH // 2:
@@ -46,6 +48,8 @@ def write(
             f"--name {name!r} is no name of a C function: letters, digits and _, beginning with a letter, at most "
             f"{MAX_LENGTH // 2}, and no keyword"
         )
+    if is_reserved(name):
+        raise UsageError(f"--name {name!r} is a name of C's library: choose another one, as {name}_network")
     code = Code(name, graph)
     content = {
         "name": name,
@@ -58,6 +62,10 @@ def write(
         f"{name}.h": code.header,
         f"{name}.c": code.source,
         f"{name}_test.c": code.test(golden),
+    }
+    if any(identifiers(text).count(name) > 1 for text in texts.values()):  # each has the function once
+        raise UsageError(f"--name {name!r} is a name inside of the code itself: choose another one, as {name}_network")
+    texts |= {
         "Makefile": MAKEFILE.format(name=name),
         "run_network.py": files("hw.portable").joinpath("run_network.py").read_text(encoding="utf-8"),
     }

@@ -281,6 +281,15 @@ def test_several_streams_wide_beats_and_bad_names_are_refused_or_told(made, tmp_
             core(name)
     with pytest.raises(UsageError, match=r"^--prefix 'x-' is no name"):
         core(prefix="x-")
+    for name, prefix in (
+        ("accelerator", "a_"),
+        ("a_accelerator", "a_"),
+        ("a_bf_axi_lite", "a_"),
+        ("a_memories", "a_"),
+        ("bf_axis_frames", "bf_axis_frames_"),
+    ):
+        with pytest.raises(UsageError, match=rf"^--name '{name}' is also the name of a module inside of the core"):
+            _ = core(name, prefix).source
     (stream,) = implementation.rtl.inputs.values()
     wide = RtlDesign("accelerator", {"s": Stream((5000,), stream.dtype, 5000)}, implementation.rtl.outputs, {})
     with pytest.raises(
@@ -299,6 +308,8 @@ def test_several_streams_wide_beats_and_bad_names_are_refused_or_told(made, tmp_
     np.save(tmp_path / "bad.npy", np.zeros((3, 5), np.float32))
     with pytest.raises(UsageError, match="frames of shape"):
         export_ip(made, tmp_path / "new", frames=tmp_path / "bad.npy")
+    with pytest.raises(UsageError, match=r"^--frames 300: without --input there are 256 frames; ask for at most"):
+        export_ip(made, tmp_path / "new", count=300)
     export_ip(made, tmp_path / "new", registers=False, count=4)
     assert "s_axil" not in (tmp_path / "new" / "nn_core.sv").read_text()
     export_ip(made, tmp_path / "new", count=4)  # once more, into the same folder

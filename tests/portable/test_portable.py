@@ -95,6 +95,13 @@ def test_what_has_no_c_code_and_bad_names_are_refused(tmp_path, monkeypatch):
     for name in ("1a", "a-b", "int", ""):
         with pytest.raises(UsageError, match=r"^--name '.*' is no name of a C function: letters"):
             package.write(name, graph, {}, golden, tmp_path / "new")
+    for name in ("memcpy", "printf", "sinf", "int8_t", "uint_fast16_t", "stdint", "INT8_MAX"):
+        with pytest.raises(UsageError, match=f"^--name '{name}' is a name of C's library: choose another"):
+            package.write(name, graph, {}, golden, tmp_path / "new")
+    for name in ("memory", "i", "op0", "y"):
+        with pytest.raises(UsageError, match=f"^--name '{name}' is a name inside of the code itself: choose another"):
+            package.write(name, graph, {}, golden, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "mine.c").touch()
     with pytest.raises(UsageError, match="holds files that no export has written"):
