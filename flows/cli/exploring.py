@@ -101,12 +101,12 @@ def explore(
     clock: Clock = None,
     trials: Annotated[int, typer.Option(min=1, help="networks that are trained at most")] = 50,
     search: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="what is chosen: bits (weights of each layer), acts (each activation), width (factor of all layers), "
-            "prune, rank (of dense layers), scheme"
+            "prune, rank (of dense layers), scheme; default: bits,acts, or what --space has"
         ),
-    ] = "bits,acts",
+    ] = None,
     space: Annotated[
         Path | None,
         typer.Option(
@@ -224,6 +224,8 @@ def explore(
             lengths = tuple(int(part) for part in epochs.split(","))
         except ValueError:
             raise typer.BadParameter(f"--epochs {epochs!r} is no list of numbers, as 5,20") from None
+        if search is None:
+            search = "bits,acts" if space is None else ""
         chosen = Space.of([part.strip() for part in search.split(",") if part.strip()], space)
         workers = _jobs(jobs, address=ray_address, cpus=ray_cpus, gpus=ray_gpus)
         with working("trying networks"):

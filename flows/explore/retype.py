@@ -190,7 +190,10 @@ class Retyping:
         elif type(kernel) is Add:
             made = replace(kernel, dtypes=dtypes, input_ranges=None)
         else:
-            raise RetypingError(f"{node.title} is a {kernel.op}, which only a lowering makes for other widths")
+            raise RetypingError(
+                f"{node.title} is computed by {kernel.op}, which only a lowering makes for other widths; train the "
+                "network with other widths (--model-option weight_widths=[...])"
+            )
         return made
 
     def _range(self, node: Node, entering: Values) -> tuple[int, int] | None:

@@ -63,6 +63,8 @@ class Space:
             value = getattr(self, each.name)
             if isinstance(value, list):
                 object.__setattr__(self, each.name, tuple(value))
+        if not isinstance(self.uniform, bool):
+            raise UsageError(f"uniform={self.uniform!r} of the space is neither true nor false")
         if not isinstance(self.options, Mapping):
             raise UsageError(f"options={self.options!r} of the space is no mapping of names to lists of values")
         for name, values in self.options.items():

@@ -97,10 +97,21 @@ class Trials:
         scheme = space.scheme[0] if space.scheme else None
         options = {**self.dataset.options, **structure}
         model = create(self.settings.model, scheme, options, self.settings.seed)
+        if not model.scheme.quantizes:
+            raise UsageError(f"model {model.name} is float and has no hardware: name a quantized one, as tfc-w4a4")
+        layers, acts = tuple(weighted_layers(model)), tuple(hidden_activations(model))
+        for dimension, what, there in (("bits", "layers", layers), ("acts", "activations", acts)):
+            if getattr(space, dimension) and not there:
+                raise UsageError(
+                    f"model {model.name} has no {what} whose width could be chosen: leave {dimension} out, and choose "
+                    "other dimensions (--search), or options of the network (--space)"
+                )
         self.hidden = self.hidden or [
-            list(weighted_layers(block).values())[-1].out_features for block in getattr(model, "hidden", ())
+            list(held.values())[-1].out_features // getattr(block.linear, "experts", 1)
+            for block in getattr(model, "hidden", ())
+            if (held := weighted_layers(block))
         ]
-        return Dimensions(space, tuple(weighted_layers(model)), tuple(hidden_activations(model)))
+        return Dimensions(space, layers, acts)
 
     def options(self, params: Params) -> dict[str, Any]:
         """All of the network's options."""

@@ -12,12 +12,14 @@ from torch.nn import functional
 from quant.compression.sensitivity import curvature
 from quant.compression.weights import weight_of
 from quant.errors import QuantError
+from quant.layers.experts import Experts
 from quant.models.network import Network
 from quant.models.widths import (
     Width,
     activation_with_width,
     hidden_activations,
     present_width,
+    weight_scheme,
     weighted_layers,
     with_width,
 )
@@ -75,13 +77,26 @@ def width_sensitivity(
     ``curvature_frames``. Dong, Yao, Gholami, Mahoney, Keutzer, "HAWQ: Hessian aware quantization of neural networks
     with mixed-precision", ICCV 2019, weigh the same error by the largest eigenvalue of each layer instead.
 
-    Raises QuantError (status 2) for networks whose scheme has one width, without frames, and for layers with pruned,
-    shared or tied weights.
+    Raises QuantError (status 2) for networks whose scheme has one width, without layers of a scheme, with experts,
+    without frames, and for layers with pruned, shared or tied weights.
     """
     if len(x) == 0 or len(x) != len(y):
         raise QuantError(f"{len(x)} inputs with {len(y)} labels: give at least one of each", status=2)
     work = copy.deepcopy(model).eval()
     scheme = work.scheme
+    if not weighted_layers(work):
+        raise QuantError(
+            f"{work.name} has no layers whose width could be changed: those of quant.layers have a scheme that knows "
+            "other widths, tables and layers with quantizers of their own have none",
+            status=2,
+        )
+    weight_scheme(scheme, 2)  # refuses a scheme of one width
+    if experts := [name for name, each in work.named_modules() if isinstance(each, Experts)]:
+        raise QuantError(
+            f"layer {experts[0]} chooses one of its experts, and no gradient passes a choice: take a network without "
+            "experts",
+            status=2,
+        )
     base_loss, base_accuracy = _measured(work, x, y)
     effects: list[WidthEffect] = []
 

@@ -3,13 +3,16 @@
 import json
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from flows.cli.main import app
 from flows.explore.sensitivity import sensitivity
 from hw.host.errors import UsageError
 from hw.model import Model
-from quant import TrainConfig, train_run
+from quant import TrainConfig, create_model, train_run
+from quant.compression.width_sensitivity import width_sensitivity
+from quant.errors import QuantError
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,19 @@ def test_command(run):
     assert "hidden.0.linear" in shown.output
     asked = CliRunner().invoke(app, [*call, "--json"])
     assert json.loads(asked.output)["front"]
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("tfc-w1a1", {}, "^scheme binarynet has one width for all layers"),
+        ("lookup-s", {"tables": 20}, "^lookup-s has no layers whose width could be changed"),
+        ("tfc-w4a4", {"experts": 2}, "^layer hidden.1.linear chooses one of its experts"),
+    ],
+)
+def test_networks_whose_layers_have_one_width(model, options, message):
+    with pytest.raises(QuantError, match=message):
+        width_sensitivity(create_model(model, **options), torch.zeros(4, 64), torch.zeros(4, dtype=torch.int64))
 
 
 def test_wrong_use(run, tmp_path):

@@ -169,8 +169,40 @@ def test_damaged_studies_are_one_line(tmp_path):
     ],
 )
 def test_wrong_use(tmp_path, call, message):
+    _refused(tmp_path, MODEL, call, message)
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "message"),
+    [
+        ("lookup-s", "bits: [1, 2]", "model lookup-s has no layers whose width could be chosen: leave bits out"),
+        ("lookup-s", "acts: [1, 2]", "model lookup-s has no activations whose width could be chosen: leave acts out"),
+        ("tfc-float", "bits: [1, 2]", "model tfc-float is float and has no hardware"),
+        (MODEL, "bits: [1, 2]\nuniform: yes please", "uniform='yes please' of the space is neither true nor false"),
+    ],
+)
+def test_networks_without_widths_to_choose(tmp_path, model, text, message):
+    (tmp_path / "space.yaml").write_text(text)
+    _refused(tmp_path, model, ["--fps", "1000", "--space", str(tmp_path / "space.yaml")], message)
+
+
+def test_a_space_file_alone_is_the_whole_space_and_widths_are_those_of_one_expert():
+    space = Space(width=(0.5, 1.0), options={"experts": (1, 3)})
+    networks = Trials(Settings(model="tfc-w4a4", target=TARGET, data="digits", space=space, **SETTINGS))
+    for experts in (1, 3):
+        assert networks.options({"option.experts": experts, "width": 0.5}) == {
+            "experts": experts, "hidden": [32, 32, 32],
+        }  # fmt: skip
+    tables = Space(options={"tables": ([40], [80, 20])})
+    lookup = Trials(Settings(model="lookup-s", target=TARGET, data="digits", space=tables, **SETTINGS))
+    params = {"option.tables": "[80, 20]"}
+    assert lookup.options(params) == {"tables": [80, 20]}
+    assert lookup.cost(params).lut > 0
+
+
+def _refused(tmp_path, model, call, message):
     shown = CliRunner().invoke(
-        app, ["explore", MODEL, "-t", TARGET, "-o", str(tmp_path / "s"), *call], standalone_mode=False
+        app, ["explore", model, "-t", TARGET, "-o", str(tmp_path / "s"), *call], standalone_mode=False
     )
     assert message in str(shown.exception)
 
