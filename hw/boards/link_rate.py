@@ -46,8 +46,19 @@ class LinkRate:
 
     @property
     def output_cycles(self) -> float:
-        """Clock cycles of a message with output frames on the line."""
-        return max(self.transport.send_cycles, self.send_pace) * self.output_octets
+        """Clock cycles of a message with output frames on the line. ``send_pace`` is that of their octets."""
+        frame = line_octets(0, self.transport.escaped)
+        around = max(self.transport.send_cycles, 8 / self.transport.step + 1, FRAMER_CYCLES)
+        return around * frame + max(self.transport.send_cycles, self.send_pace) * (self.output_octets - frame)
+
+    @property
+    def _shared_input_cycles(self) -> float:
+        """Clock cycles of a message with input frames while results are sent over what both directions share."""
+        if not self.transport.buffered or self.transport.bus is None:
+            return self.input_cycles
+        received, sent = self.transport.bus
+        rest = 1 - sent / max(self.transport.send_cycles, self.send_pace, sent)
+        return max(self.input_cycles, received / max(rest, 0.5) * self.input_octets)
 
     @property
     def cycles(self) -> float:
@@ -56,7 +67,7 @@ class LinkRate:
 
         The host answers at once: the delays of its USB adapter and its operating system are not included.
         """
-        way = self.input_cycles + self.latency + self.output_cycles + self.transport.turnaround
+        way = self._shared_input_cycles + self.latency + self.output_cycles + self.transport.turnaround
         received, sent = self.transport.bus or (0.0, 0.0)
         bus = received * self.input_octets + sent * self.output_octets
         return max(self.input_cycles, self.output_cycles, bus, way / self.slots)
@@ -72,11 +83,15 @@ class LinkRate:
         return self.clock_mhz * 1e6 / self.interval
 
 
+FRAMER_CYCLES = 4
+"""Least clock cycles in which the framer makes an octet."""
+
+
 def send_pace(result: Stream, step: int) -> float:
     """Cycles in which the image makes an octet of a result: the framer's, and those of the output's buffer, which takes
     ``step`` bits in a cycle at most, and one more to load a beat."""
     bits = gcd(result.width, step)
-    return max(4, 8 / step + 1, 8 / bits + 1 + 8 / result.width * max(1, 3 - result.width / bits))
+    return max(FRAMER_CYCLES, 8 / step + 1, 8 / bits + 1 + 8 / result.width * max(1, 3 - result.width / bits))
 
 
 def link_rate(

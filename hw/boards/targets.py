@@ -27,7 +27,8 @@ BOARD_SUFFIXES = (".yaml", ".yml")
 MAX_FILE = 1 << 16
 """Most octets of a board file."""
 _SIGNALS = """
-    accelerator busy clk clk_board faulty fifo_d fifo_drive fifo_in fifo_out fifo_rd fifo_rxf fifo_txe fifo_wr g_pad
+    accelerator busy clk clk_board faulty fifo_clkout fifo_d fifo_drive fifo_in fifo_oe fifo_out fifo_rd fifo_rxf
+    fifo_siwu fifo_txe fifo_wr g_pad
     host image led locked logic m_data m_ready m_valid parity_error pll pll_unused port receiver reset reset_logic rst
     rx_data rx_error rx_ready rx_valid s_data s_ready s_valid spi_cs spi_miso spi_mosi spi_sck transmitter tx_data
     tx_ready tx_valid uart_rx uart_tx
@@ -129,9 +130,10 @@ class Spi(_Data):
 
 
 class Fifo(_Data):
-    """An FT232H (or a channel of an FT2232H) in asynchronous 245 FIFO mode, set in its EEPROM: the eight pins of
-    ``data`` (D0 first), RXF#, TXE#, RD# and WR#.
+    """An FT232H (or channel A of an FT2232H) in 245 FIFO mode, set in its EEPROM: the eight pins of ``data`` (D0
+    first), RXF#, TXE#, RD# and WR#.
 
+    ``mode``: ``synchronous`` transfers with the chip's own clock, and needs the pins CLKOUT, OE# and SIWU# as well.
     ``usb``: the USB ids of the chip, ``vendor:product``.
     """
 
@@ -140,12 +142,28 @@ class Fifo(_Data):
     txe: PinName
     rd: PinName
     wr: PinName
+    mode: Literal["asynchronous", "synchronous"] = "asynchronous"
+    clkout: PinName | None = None
+    oe: PinName | None = None
+    siwu: PinName | None = None
     usb: UsbIds = "0403:6014"
+
+    @model_validator(mode="after")
+    def _pins_of_the_mode(self) -> "Fifo":
+        given = {name: getattr(self, name) for name in ("clkout", "oe", "siwu")}
+        if self.mode == "synchronous" and None in given.values():
+            missing = next(name for name, pin in given.items() if pin is None)
+            raise ValueError(f"the synchronous mode needs the pin '{missing}' too")
+        if self.mode == "asynchronous" and any(given.values()):
+            extra = next(name for name, pin in given.items() if pin is not None)
+            raise ValueError(f"'{extra}' is a pin of the synchronous mode; give 'mode: synchronous', or leave it out")
+        return self
 
     @property
     def pins(self) -> tuple[str, ...]:
         """All pins."""
-        return *self.data, self.rxf, self.txe, self.rd, self.wr
+        others = (self.clkout, self.oe, self.siwu)
+        return *self.data, self.rxf, self.txe, self.rd, self.wr, *(pin for pin in others if pin is not None)
 
 
 class Button(_Data):

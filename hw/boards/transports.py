@@ -33,6 +33,15 @@ FIFO_LOW_NS, FIFO_HIGH_NS = 40, 30
 valid. From FTDI's data sheet of the FT232H, with some nanoseconds for pads and wires."""
 FIFO_BUSY_NS = 49
 """How long the chip keeps RXF# or TXE# high after an octet, at least."""
+CLKOUT_HZ = 60e6
+"""The clock of the FT232H in synchronous FIFO mode."""
+USB_HZ = 40e6
+"""Octets in a second that the FT232H carries, of both directions together."""
+FIFO_SYNC_TURNAROUND = 23
+"""Clock cycles that a frame's way there and back takes beside its octets in synchronous FIFO mode, measured on the
+virtual board."""
+STROBE_NS, QUIET_NS = 260, 500
+"""How long SIWU# is low, and how long after the last octet; CLKOUT may be 1 % faster than it is."""
 SYNCHRONISER = 3
 """Clock cycles after which a pin's level has passed a synchroniser."""
 
@@ -54,7 +63,9 @@ class Transport:
         period: nanoseconds of a bit of the host's serial line, or of a period of the clock that the host gives; 0: it
             gives none.
         fill: it sends octets where there is nothing to send, and messages escape these.
-        bus: clock cycles that an octet received, and one sent, keep wires that both directions share; None: none are.
+        bus: clock cycles that an octet received, and one sent, keep what both directions share; None: they share
+            nothing.
+        buffered: octets of both directions share it in turn, and buffers are between it and the image.
         turnaround: clock cycles that a frame's way there and back waits, on average, for the host's next octets.
         models: files of models of the family's cells that it instantiates.
     """
@@ -71,6 +82,7 @@ class Transport:
     period: float = 0.0
     fill: bool = False
     bus: tuple[float, float] | None = None
+    buffered: bool = False
     turnaround: float = 0.0
     models: tuple[str, ...] = ()
 
@@ -95,7 +107,12 @@ def transport(board: Board, device: Device, clock_hz: float) -> Transport:
     if isinstance(link, Spi):
         return _spi(link, board.io, clock_hz)
     if isinstance(link, Fifo):
-        return _fifo(link, board.io, device, clock_hz)
+        if (pad := spec_of(device.family).pad) is None:
+            raise UsageError(
+                f"no bidirectional pad of a {device.name} is known here, which 'fifo' needs; use 'uart' or 'spi'"
+            )
+        make = _fifo_sync if link.mode == "synchronous" else _fifo
+        return make(link, board.io, pad, clock_hz)
     return _uart(link, board.io, clock_hz)
 
 
@@ -193,32 +210,18 @@ def _spi(spi: Spi, io: str, clock_hz: float) -> Transport:
     )
 
 
-def _fifo(fifo: Fifo, io: str, device: Device, clock_hz: float) -> Transport:
-    if (pad := spec_of(device.family).pad) is None:
-        raise UsageError(
-            f"no bidirectional pad of a {device.name} is known here, which 'fifo' needs; use 'uart' or 'spi'"
-        )
+def _fifo(fifo: Fifo, io: str, pad: str, clock_hz: float) -> Transport:
     cycle = 1e9 / clock_hz
     low, high = ceil(FIFO_LOW_NS / cycle), ceil(FIFO_HIGH_NS / cycle) + SYNCHRONISER
     # The chip is busy from the end of RD# or WR# on, and what it says then passes the synchroniser.
     received = low + 1 + max(high, ceil(FIFO_BUSY_NS / cycle) + SYNCHRONISER)
-    pads = "".join(f"  {_pad(pad, i)}\n" for i in range(8))
     return Transport(
         "fifo",
         f"{clock_hz / received / 1e6:.1f} MB/s of an FT232H",
         ("bf_fifo245",),
-        (
-            ("inout  wire logic [7:0] fifo_d", tuple(Pin(f"fifo_d[{i}]", pin, io) for i, pin in enumerate(fifo.data))),
-            ("input  wire logic fifo_rxf", (Pin("fifo_rxf", fifo.rxf, io, "up"),)),
-            ("input  wire logic fifo_txe", (Pin("fifo_txe", fifo.txe, io, "up"),)),
-            ("output      logic fifo_rd", (Pin("fifo_rd", fifo.rd, io),)),
-            ("output      logic fifo_wr", (Pin("fifo_wr", fifo.wr, io),)),
-        ),
+        _fifo_ports(fifo, io),
         f"""\
-  logic fifo_drive;
-  logic [7:0] fifo_out, fifo_in;
-{pads}  assign rx_error = 1'b0;
-  bf_fifo245 #(
+{_bus(pad)}  bf_fifo245 #(
       .HOLD({low}),
       .REST({high})
   ) port (
@@ -248,9 +251,76 @@ def _fifo(fifo: Fifo, io: str, device: Device, clock_hz: float) -> Transport:
     )
 
 
-def _pad(pad: str, index: int) -> str:
-    """The pad of a pin of the FIFO's bus."""
-    names = {each: f"fifo_{each}[{index}]" for each in ("out", "in")}
-    return pad.format(
-        name=f"pad{index}", pin=f"fifo_d[{index}]", out=names["out"], drive="fifo_drive", into=names["in"]
+def _fifo_sync(fifo: Fifo, io: str, pad: str, clock_hz: float) -> Transport:
+    assert fifo.clkout is not None
+    assert fifo.oe is not None
+    assert fifo.siwu is not None
+    cycles = clock_hz / USB_HZ
+    return Transport(
+        "fifo_sync",
+        f"{USB_HZ / 1e6:g} MB/s of an FT232H in synchronous mode",
+        ("bf_fifo_sync", "bf_send_immediate", "bf_crossing", "bf_reset_crossing"),
+        (
+            *_fifo_ports(fifo, io),
+            ("input  wire logic fifo_clkout", (Pin("fifo_clkout", fifo.clkout, io, mhz=CLKOUT_HZ / 1e6),)),
+            ("output      logic fifo_oe", (Pin("fifo_oe", fifo.oe, io),)),
+            ("output      logic fifo_siwu", (Pin("fifo_siwu", fifo.siwu, io),)),
+        ),
+        f"""\
+{_bus(pad)}  bf_fifo_sync #(
+      .QUIET({ceil(QUIET_NS * CLKOUT_HZ / 1e9)}),
+      .PULSE({ceil(STROBE_NS * CLKOUT_HZ / 1e9)})
+  ) port (
+      .clk,
+      .rst,
+      .clkout(fifo_clkout),
+      .rxf_n (fifo_rxf),
+      .txe_n (fifo_txe),
+      .oe_n  (fifo_oe),
+      .rd_n  (fifo_rd),
+      .wr_n  (fifo_wr),
+      .siwu_n(fifo_siwu),
+      .drive (fifo_drive),
+      .d_out (fifo_out),
+      .d_in  (fifo_in),
+      .rx_valid,
+      .rx_ready,
+      .rx_data,
+      .tx_valid,
+      .tx_ready,
+      .tx_data
+  );
+""",
+        8,
+        cycles,
+        cycles,
+        {"usb": fifo.usb},
+        1e9 / CLKOUT_HZ,
+        bus=(cycles, cycles),
+        buffered=True,
+        turnaround=FIFO_SYNC_TURNAROUND,
+        models=("bidirectional_pad.sv",),
     )
+
+
+def _fifo_ports(fifo: Fifo, io: str) -> tuple[tuple[str, tuple[Pin, ...]], ...]:
+    """The ports that both modes of the FIFO have."""
+    return (
+        ("inout  wire logic [7:0] fifo_d", tuple(Pin(f"fifo_d[{i}]", pin, io) for i, pin in enumerate(fifo.data))),
+        ("input  wire logic fifo_rxf", (Pin("fifo_rxf", fifo.rxf, io, "up"),)),
+        ("input  wire logic fifo_txe", (Pin("fifo_txe", fifo.txe, io, "up"),)),
+        ("output      logic fifo_rd", (Pin("fifo_rd", fifo.rd, io),)),
+        ("output      logic fifo_wr", (Pin("fifo_wr", fifo.wr, io),)),
+    )
+
+
+def _bus(pad: str) -> str:
+    """The pads of the FIFO's bus, ``fifo_in``, and ``fifo_out`` which ``fifo_drive`` drives; no octet is lost on it."""
+    names = {each: f"fifo_{each}[{{0}}]" for each in ("d", "out", "in")}
+    line = "  " + pad.format(name="pad{0}", pin=names["d"], out=names["out"], drive="fifo_drive", into=names["in"])
+    pads = "".join(line.format(i) + "\n" for i in range(8))
+    return f"""\
+  logic fifo_drive;
+  logic [7:0] fifo_out, fifo_in;
+{pads}  assign rx_error = 1'b0;
+"""

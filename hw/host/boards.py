@@ -25,13 +25,13 @@ def open_board(interface: Interface, port: str | None = None, rate: int | None =
     if kind == "uart":
         baud = rate or interface.baud or 0
         return open_port(port, baud) if port else find_port(baud, interface.model, known)
-    named = {"spi": DEVICE, "fifo": URL}.get(kind)
+    named = {"spi": DEVICE, "fifo": URL, "fifo_sync": URL}.get(kind)
     if named is None:
         raise UsageError(f"the image's link is {kind}, which this driver does not know; use the driver of its build")
     if port is not None and not named.fullmatch(port):
         return open_port(port, SIMULATED_BAUD)
-    if kind == "fifo":
-        return open_fifo(port, known or "")
+    if named is URL:
+        return open_fifo(port, known or "", kind == "fifo_sync")
     if port is None:
         raise UsageError(
             "anything may be connected to SPI, so no port is looked for; give it, as --port /dev/spidev0.0"

@@ -8,14 +8,17 @@ from .errors import UsageError
 
 URL = re.compile(r"ftdi://\S+")
 """The name of a port, as pyftdi has it."""
+_EVERY_PIN = 0xFF
+"""The mask of a bit mode: the mode is that of all data pins."""
 _LATENCY_MS = 1
 """After so many milliseconds the chip sends what it has, though a USB packet is not full."""
 
 
-def open_fifo(port: str | None, usb: str) -> "FtdiPort":
+def open_fifo(port: str | None, usb: str, synchronous: bool = False) -> "FtdiPort":
     """Open the chip ``port`` (``ftdi://ftdi:232h/1``), or the first with the USB ids ``usb`` (``vendor:product``).
 
-    The FIFO mode is set in the chip's EEPROM. Raises UsageError where it cannot be opened, and without pyftdi.
+    FIFO mode is set in the chip's EEPROM; what makes it ``synchronous`` is set here, each time, as FTDI's AN_130 says.
+    Raises UsageError where the chip cannot be opened, and without pyftdi.
     """
     name = port or f"ftdi://0x{usb.replace(':', ':0x')}/1"
     if not URL.fullmatch(name):
@@ -27,6 +30,10 @@ def open_fifo(port: str | None, usb: str) -> "FtdiPort":
     chip = Ftdi()
     try:
         chip.open_from_url(name)
+        chip.set_bitmode(_EVERY_PIN, Ftdi.BitMode.RESET)
+        if synchronous:
+            chip.set_bitmode(_EVERY_PIN, Ftdi.BitMode.SYNCFF)
+            chip.set_flowctrl("hw")
         chip.set_latency_timer(_LATENCY_MS)
         chip.purge_buffers()
     except (OSError, ValueError, RuntimeError) as error:

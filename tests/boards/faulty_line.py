@@ -2,8 +2,9 @@
 
 import random
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from hw.host.errors import BitfabricError
 from hw.host.protocol import FRAME, REPLY, STATUS, VERSION, Decoder, Message, Status, encode
@@ -138,23 +139,38 @@ def campaign(faults: int, seed: int) -> Campaign:
         kinds = rng.sample(FAULTS, rng.randint(1, len(FAULTS)))
         rates = {kind: 10 ** rng.uniform(-3.5, -1 if kind in ("silence", "babble") else -1.5) for kind in kinds}
         line = FaultyLine(image, rates, rng, rng.choice((1, 10, 10_000)))
-        outcome, frames = _one_run(line, image, rng)
+        outcome, frames = one_run(line, image, rng)
         done.outcomes[outcome] += 1
         done.faults += line.faults
         done.frames += frames
     return done
 
 
-def _one_run(line: FaultyLine, image: ImageModel, rng: random.Random) -> tuple[str, int]:
-    """The outcome of one run, and its number of right results."""
-    session = Session(line, rng.choice((0.0, 0.01, 0.25)), rng.choice((0, 1, 5)))
+class Answering(Protocol):
+    """What runs are made on: an image, or a model of one. ``now`` is its time in seconds."""
+
+    in_octets: int
+    out_octets: int
+    slots: int
+
+    @property
+    def now(self) -> float: ...
+
+    def result(self, frame: bytes) -> bytes: ...
+
+
+def one_run(
+    line: FaultyLine, image: Answering, rng: random.Random, timeouts: Sequence[float] = (0.0, 0.01, 0.25)
+) -> tuple[str, int]:
+    """The outcome of one run, and its number of right results. ``timeouts``: those of the session, in seconds."""
+    session = Session(line, rng.choice(timeouts), rng.choice((0, 1, 5)))
     frames = [rng.randbytes(image.in_octets) for _ in range(rng.randint(1, 40))]
     flying = image.slots * (18 + image.in_octets + image.out_octets)
     asking = 8 * (9 + image.out_octets) + 18 + Status.OCTETS
     # A limit is looked at between writes and reads, whose octets take time too.
     limits = {octets: session.limit(octets) + (session.retries + 1) * 2 * octets / OCTETS_PER_SECOND
               for octets in (flying, asking)}  # fmt: skip
-    allowed, latest, number = limits[asking], 0.0, 0
+    allowed, latest, number = limits[asking], image.now, 0
 
     def progress(count: int, _: int) -> None:
         nonlocal latest, number

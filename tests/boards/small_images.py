@@ -1,12 +1,13 @@
 """Small images for tests of the host link."""
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from qonnx.core.datatype import DataType
 
 from hw.boards.image import Image, format_of, image
-from hw.boards.targets import find_target
+from hw.boards.targets import Target, find_target
 from hw.families.ecp5 import ECP5
 from hw.host.packing import Format
 from hw.ir.graph import Graph, Node, Port
@@ -19,6 +20,7 @@ from hw.rtl.design import generate
 from tests.boards.faulty_line import MODEL
 from tests.kernels.kernel_bench import alone
 
+SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
 Small = tuple[Image, Stream, Format]
 
 
@@ -29,6 +31,21 @@ def small_image(bits: int = 5, channels: int = 12, lanes: int = 4, out_lanes: in
     kernel = Fifo(stream, 8) if lanes == out_lanes else WidthConverter(stream, out_lanes)
     design = image(generate(alone(kernel), ECP5), find_target("ulx3s-85f"), 75, MODEL)
     return design, stream, format_of(stream)
+
+
+def link_target(link: str) -> Target:
+    """The board with this host link: the ULX3S with its serial port, or the one of the sample file."""
+    return find_target("ulx3s-85f" if link == "uart" else str(SAMPLES / f"ulx3s-{link}.yaml"))
+
+
+@cache
+def linked_image(
+    link: str, bits: int = 8, channels: int = 12, lanes: int = 4, out_lanes: int = 12
+) -> tuple[Image, Stream]:
+    """An image that gives back its frames over a host link, with a benchmark of 4 frames, and their stream."""
+    stream = Stream((channels,), DataType[f"INT{bits}"], lanes)
+    graph = alone(WidthConverter(stream, out_lanes))
+    return image(generate(graph, ECP5), link_target(link), 75, MODEL, stream.beats, 4), stream
 
 
 @cache

@@ -1,21 +1,27 @@
 """Ports of SPI and of an FT232H, on stand-ins of the packages that open them."""
 
+import inspect
 import sys
-from types import ModuleType, SimpleNamespace
+from types import GetSetDescriptorType, ModuleType, SimpleNamespace
 
 import pytest
+import spidev
+from pyftdi.ftdi import Ftdi
 
 from hw.host import boards
 from hw.host.boards import open_board
 from hw.host.errors import UsageError
 from hw.host.interface import Interface
-from hw.host.protocol import FILL
+from hw.host.protocol import ESCAPE, FILL, TOGGLE
 from hw.host.session import Session
 from tests.boards.faulty_line import MODEL, ImageModel
 
 
 def interface(transport: str, **settings: int | str) -> Interface:
     return Interface(MODEL, transport, dict(settings), (), (), (), {})
+
+
+ESCAPED_FILL = bytes([ESCAPE, FILL ^ TOGGLE])
 
 
 class FakePins:
@@ -25,6 +31,8 @@ class FakePins:
         self.image = ImageModel(6, 4)
         self.image.timeout = 0.0
         self.opened: list[object] = []
+        self.modes: list[object] = []
+        self.line = b""
         self.max_speed_hz = self.mode = -1
 
     def open(self, *names: object) -> None:
@@ -38,12 +46,17 @@ class FakePins:
     def purge_buffers(self) -> None:
         pass
 
+    def set_bitmode(self, bitmask: int, mode: object) -> None:
+        self.modes.append((bitmask, mode))
+
+    def set_flowctrl(self, flowctrl: str) -> None:
+        self.modes.append(flowctrl)
+
     def xfer2(self, octets: list[int]) -> list[int]:
         assert len(octets) <= 4096
-        got = self.image.read(len(octets))
+        got = self.line[: len(octets)]
         self.image.write(bytes(octets))
-        # Where there is nothing to send, and in the middle of a message, there is fill; a real one would be escaped.
-        assert FILL not in got
+        self.line = self.line[len(octets) :] + self.image.read(1 << 12).replace(bytes([FILL]), ESCAPED_FILL)
         return list(got + bytes([FILL]) * (len(octets) - len(got)))
 
     def write_data(self, data: bytes) -> int:
@@ -56,13 +69,42 @@ class FakePins:
         self.opened.append("closed")
 
 
+class FakeFtdi:
+    """In place of pyftdi's class."""
+
+    BitMode = Ftdi.BitMode
+
+    def __init__(self, pins: FakePins) -> None:
+        self.pins = pins
+
+    def __call__(self) -> FakePins:
+        return self.pins
+
+
+@pytest.mark.parametrize(("real", "names"), [
+    (Ftdi, ("open_from_url", "set_bitmode", "set_flowctrl", "set_latency_timer", "purge_buffers", "write_data",
+            "read_data", "close")),
+    (spidev.SpiDev, ("open", "xfer2", "close")),
+])  # fmt: skip
+def test_the_stand_in_has_the_methods_of_the_packages(real: type, names: tuple[str, ...]) -> None:
+    for name in names:
+        assert callable(getattr(real, name))
+        assert callable(getattr(FakePins, name))
+        if real is Ftdi and name not in ("open_from_url", "close"):  # which take any port, and a further argument
+            both = (inspect.signature(each).parameters for each in (getattr(real, name), getattr(FakePins, name)))
+            first, second = (len(each) for each in both)
+            assert first == second, name
+    if real is spidev.SpiDev:
+        assert {type(each) for each in (real.max_speed_hz, real.mode)} == {GetSetDescriptorType}
+
+
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> FakePins:
     found = FakePins()
     for name, module in (
         ("spidev", SimpleNamespace(SpiDev=lambda: found)),
         ("pyftdi", ModuleType("pyftdi")),
-        ("pyftdi.ftdi", SimpleNamespace(Ftdi=lambda: found)),
+        ("pyftdi.ftdi", SimpleNamespace(Ftdi=FakeFtdi(found))),
     ):
         monkeypatch.setitem(sys.modules, name, module)
     return found
@@ -81,9 +123,13 @@ def test_a_session_over_spi(wire: FakePins) -> None:
     assert wire.opened[-1] == "closed"
 
 
-def test_a_session_over_an_ft232h(wire: FakePins) -> None:
-    port = open_board(interface("fifo", usb="0403:6014"))
-    assert wire.opened == ["ftdi://0x0403:0x6014/1"]
+RESET, SYNCHRONOUS = (0xFF, Ftdi.BitMode.RESET), (0xFF, Ftdi.BitMode.SYNCFF)
+
+
+@pytest.mark.parametrize(("kind", "modes"), [("fifo", [RESET]), ("fifo_sync", [RESET, SYNCHRONOUS, "hw"])])
+def test_a_session_over_an_ft232h(wire: FakePins, kind: str, modes: list[object]) -> None:
+    port = open_board(interface(kind, usb="0403:6014"))
+    assert (wire.opened, wire.modes) == (["ftdi://0x0403:0x6014/1"], modes)
     session = Session(port, 0.01)
     session.connect(MODEL, 6, 4)
     frames = [bytes([i] * 6) for i in range(50)]
