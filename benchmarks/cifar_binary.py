@@ -200,7 +200,8 @@ def measure(name: str, arguments: argparse.Namespace, data: DataSet, source: str
     with meter.counting():
         if state["plan"] is None:
             if arguments.epochs is None:
-                state.setdefault("costs", {s.model: cost(s, data) for s in row.steps})
+                if "costs" not in state:
+                    state["costs"] = {step.model: cost(step, data) for step in row.steps}
                 state["plan"] = planned(row, state, arguments.hours, meter.seconds, data)
             else:
                 steps = row.steps[-1:] if state["cycles"] else row.steps

@@ -13,7 +13,10 @@ from flows.estimates import estimate_build
 from flows.pipeline import build
 from flows.planner import Plan
 from hw.host.errors import UsageError
+from hw.ir.verdicts import computed
+from hw.lowering.lower import lower
 from hw.model import Model
+from quant import Exits, TrainConfig, train_run
 from tests.builders.two_heads import frames_for, two_heads
 
 
@@ -100,4 +103,24 @@ def test_the_placed_netlist_of_a_network_with_an_exit(network, tmp_path):
         rtl_frames=16, netlist_frames=4,
     ).report  # fmt: skip
     assert report.verified["netlist"].mismatches == 0
+    assert report.bitstream is not None
+
+
+@pytest.mark.slow
+def test_the_placed_netlist_of_a_trained_network_with_an_exit(tmp_path):
+    """From the data to an image: of the frames of the netlist some leave early and some go on."""
+    config = TrainConfig(epochs=8, validation=0.2, exits=Exits(share=0.5))
+    train_run("tfc-w2a2", tmp_path / "run", config, model_options={"early_exit": 1}, progress=False)
+    model, x = tmp_path / "run" / "model.onnx", np.load(tmp_path / "run" / "x_test.npy")
+    graph = lower(model)
+    leaves = computed(graph, graph.encode(x))["exit0"]
+    chosen = np.concatenate([np.flatnonzero(leaves)[:6], np.flatnonzero(~leaves)[:6]])
+    np.save(tmp_path / "x.npy", x[np.random.default_rng(0).permutation(chosen)])
+    report = build(
+        model, target="ulx3s-85f", out=tmp_path / "build", fps=1e5, exit_share=0.5, frames=tmp_path / "x.npy",
+        rtl_frames=12, netlist_frames=12,
+    ).report  # fmt: skip
+    assert report.exits.measured.going_on["exit0"] == 0.5
+    assert report.verified["netlist"].frames == report.verified["rtl"].frames == 12
+    assert report.verified["netlist"].mismatches == report.verified["rtl"].mismatches == 0
     assert report.bitstream is not None
