@@ -70,6 +70,7 @@ class TableLayer(torch.nn.Module):
         # Set by a training (quant.training.lookup), which keeps it in its checkpoints.
         self.scores: WireScores | None = None
         self.observers: list[Callable[[torch.Tensor, torch.Tensor], None]] = []
+        self._checked: set[bool] = set()  # the modes, training or not, whose first input was found to be bits
 
     def extra_repr(self) -> str:
         return f"{self.inputs}, {self.outputs}, fan_in={self.fan_in}, wiring={self.wiring}"
@@ -87,7 +88,13 @@ class TableLayer(torch.nn.Module):
         return y
 
     def lookup(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns the outputs (outputs, M) of bits (inputs, M); rows are the layer's inputs and outputs."""
+        """Returns the outputs (outputs, M) of bits (inputs, M); rows are the layer's inputs and outputs.
+
+        Raises QuantError where the first input of a training, or of an evaluation, has values other than 0 and 1.
+        """
+        if self.training not in self._checked:
+            self._check_bits(x)
+            self._checked.add(self.training)
         if self.gradient == "multilinear" and self.training:
             y = multilinear(x, self.tables, self.wires, self.scores)
         else:
@@ -96,12 +103,27 @@ class TableLayer(torch.nn.Module):
             observe(x, y)
         return y
 
+    @torch.no_grad()
+    def _check_bits(self, x: torch.Tensor) -> None:
+        if self.gradient == "multilinear" and self.training:
+            wrong, wanted = x[~((x >= 0) & (x <= 1))], "numbers from 0 to 1"
+        else:
+            wrong, wanted = x[(x != 0) & (x != 1)], "bits, 0 and 1"
+        if len(wrong):
+            raise QuantError(
+                f"{type(self).__name__}: its input holds {float(wrong[0]):g}, and tables read {wanted}: put a "
+                "Thermometer in front, or a quantizer of one bit whose scale is 1 (for -1 and 1, (x + 1) / 2 behind it)"
+            )
+
     def flat_tables(self) -> torch.Tensor:
         """The entries of all tables in a row, for an export: that of output o at address a is ``o * 2**fan_in + a``."""
         return self.codes().flatten().to(self.tables.dtype)
 
     def read(self, bits: torch.Tensor) -> torch.Tensor:
         """Returns the outputs for gathered bits (..., outputs, fan_in), in the operators that an exported file has."""
+        # The quantizers of an export pass values as they are. What is traced is right, but an address must exist: the
+        # values are changed where a trace does not see it.
+        bits.detach().numpy()[...] = 0
         powers = torch.tensor([2.0**j for j in range(self.fan_in)], dtype=bits.dtype)
         rows = torch.arange(self.outputs) * 2**self.fan_in
         return self.flat_tables()[torch.matmul(bits, powers).long() + rows]

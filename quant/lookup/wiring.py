@@ -34,7 +34,12 @@ def fixed_wires(name: str, wires: Any, inputs: int, outputs: int, fan_in: int) -
 
     Raises QuantError (status 2) for another shape, and for wires to no input.
     """
-    found = torch.as_tensor(wires)
+    try:
+        found = torch.as_tensor(wires)
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of different length, texts, None
+        raise QuantError(
+            f"{name}: the wiring is no table of whole numbers ({outputs}, {fan_in}): {error}", status=2
+        ) from error
     if found.is_floating_point() or found.dtype == torch.bool or found.shape != (outputs, fan_in):
         raise QuantError(
             f"{name}: wiring of {found.dtype} {tuple(found.shape)} is no table of whole numbers ({outputs}, {fan_in}): "

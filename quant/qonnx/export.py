@@ -8,7 +8,7 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -88,7 +88,7 @@ def export(
         tables = any(isinstance(module, TableLayer) for module in called.values())
         check_modules(called, quantized=prepare(frozen, called) or tables)
         exported = _to_onnx(frozen, torch.from_numpy(checked[:1]))
-        nodes = _name_nodes(exported)
+        nodes = _name_nodes(exported, {path for path, _ in frozen.named_modules()})
         check_operators(exported, called)
     except QuantError as error:
         raise QuantError(f"export of {name}: {error}", error.status) from error
@@ -198,14 +198,17 @@ def _to_onnx(frozen: torch.nn.Module, frame: torch.Tensor) -> onnx.ModelProto:
     return exported
 
 
-def _name_nodes(model: onnx.ModelProto) -> dict[str, list[str]]:
+def _name_nodes(model: onnx.ModelProto, modules: Collection[str]) -> dict[str, list[str]]:
     """Gives all nodes unique names after their modules, and states the modules in the nodes' metadata, as torch.onnx's
-    newer exporter does. Returns the node names of each quantizer, encoder and layer of tables by its path."""
+    newer exporter does. Returns the node names of each quantizer, encoder and layer of tables by its path.
+
+    ``modules`` are the paths of all modules.
+    """
     taken: set[str] = set()
     found: dict[str, list[str]] = {}
     for node in model.graph.node:
         name = re.sub(r"[./]+", "_", node.name.strip("/"))
-        found_in = scopes(node.name)
+        found_in = scopes(node.name, modules)
         place = next((each for each in node.attribute if each.name == PLACE), None)
         if place is not None:
             path = place.s.decode()

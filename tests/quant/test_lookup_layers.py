@@ -1,13 +1,17 @@
 """Layers of tables: what they compute, their gradients, and their exported files."""
 
+import brevitas.nn as qnn
 import numpy as np
 import onnx
 import pytest
 import torch
+from brevitas.quant import SignedBinaryActPerTensorConst
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnxruntime import InferenceSession
 
+from hw.lowering.lower import lower
+from hw.simulation.emulator import Emulator
 from quant import export, layers, schemes
 from quant.errors import QuantError
 from quant.lookup import LookupConv2d, LookupLayer, PopcountHead, Thermometer
@@ -293,3 +297,57 @@ def test_an_export_that_computes_something_else_is_refused(tmp_path, monkeypatch
     with pytest.raises(QuantError, match="integers of 1 differ"):
         export(model, tmp_path / "model.onnx", input_shape=(64,), in_range=(0, 16))
     assert not (tmp_path / "model.onnx").exists()
+
+
+class SignBits(torch.nn.Module):
+    """Bits from a quantizer of one bit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sign = qnn.QuantIdentity(act_quant=SignedBinaryActPerTensorConst, scaling_init=1.0)
+
+    def forward(self, x):
+        return (self.sign(x) + 1) / 2
+
+
+def test_bits_of_quantizers_and_layers_that_are_called_twice_reach_hardware(tmp_path):
+    """A hybrid: products, their signs as bits, tables that are used twice, in a container that is, too."""
+
+    class Hybrid(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = torch.nn.Sequential(
+                qnn.QuantIdentity(bit_width=4), qnn.QuantLinear(9, 12, weight_bit_width=3, bias=False), SignBits()
+            )
+            self.tables = torch.nn.Sequential(LookupLayer(12, 12, fan_in=3), LookupLayer(12, 12, fan_in=2))
+            self.last = LookupLayer(12, 20)
+            self.scores = PopcountHead(5, 20, temperature=1.0)
+
+        def forward(self, x):
+            return self.scores(self.last(self.tables(self.tables(self.first(x)))))
+
+    torch.manual_seed(5)
+    net = Hybrid()
+    frames = 4 * torch.randn(50, 9)
+    net.train()(frames)
+    result = export(net.eval(), tmp_path / "model.onnx", frames.numpy())
+    assert result.max_abs_diff == 0
+    graph = lower(tmp_path / "model.onnx")
+    assert [node.kernel.op for node in graph][2:] == ["thermometer", *["lookup_layer"] * 5, "popcount_class"]
+    np.testing.assert_array_equal(Emulator(graph).run(frames.numpy()), net(frames).numpy(force=True))
+
+
+def test_what_is_no_bit_is_refused_instead_of_cut_to_one():
+    layer = LookupLayer(4, 6, fan_in=2)
+    bits = torch.randint(2, (3, 4)).float()
+    bits[0, 0], bits[0, 1] = 0, 1
+    for x in (bits * 0.7, bits * 2.5, 2 * bits - 1, bits / 0.7):
+        with pytest.raises(QuantError, match=r"^LookupLayer: its input holds .*, and tables read bits, 0 and 1: put"):
+            layer(x)
+    soft = LookupLayer(4, 6, fan_in=2, gradient="multilinear")
+    soft(bits * 0.7)
+    with pytest.raises(QuantError, match=r"holds 0\.7, and tables read bits"):
+        soft.eval()(torch.full((3, 4), 0.7))
+    for wiring in (None, [[0, 1], [0]], [["a", "b"]] * 6):
+        with pytest.raises(QuantError, match=r"^LookupLayer: the wiring is no table of whole numbers"):
+            LookupLayer(4, 6, fan_in=2, wiring=wiring)
