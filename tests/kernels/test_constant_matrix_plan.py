@@ -23,6 +23,7 @@ from hw.kernels.constant_matrix.planner import plan
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.native import cache
 from tests.builders.networks import perceptron
+from tests.kernels.kernel_bench import alone, check, random_frames
 
 RANGES = st.sampled_from([(0, 1), (0, 3), (0, 15), (-1, 1), (-8, 7), (-7, 0), (3, 9)])
 
@@ -180,3 +181,14 @@ def test_sums_wait_for_values_that_many_read_and_no_output_is_later(raw, monkeyp
     for row, term in enumerate(made.outputs):
         assert waiting.stage(term.source) <= waiting.stages - waiting.adjusted(row)
     assert near(waiting) < 0.5 * soon
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [ECP5, XC7], ids=lambda family: family.name)
+def test_rtl_of_a_large_layer_whose_sums_wait_equals_model(family, monkeypatch):
+    rng = np.random.default_rng(6)
+    product = MatrixVector(rng.integers(-7, 8, (24, 20)), DataType["INT4"], DataType["INT3"], (2,))
+    kernel = ConstantMatrix(product, 1, 1, family.lut_inputs)
+    monkeypatch.setattr(pipeline, "LARGE", 100)
+    assert kernel.pipeline()._slots != kernel.pipeline()._levels
+    check(alone(kernel), {"in0": random_frames(kernel.inputs()[0], 12, rng)}, rng, family)
