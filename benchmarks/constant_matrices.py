@@ -43,6 +43,7 @@ from hw.kernels.constant_matrix import planner
 from hw.kernels.constant_matrix.adders import bits, is_short
 from hw.kernels.constant_matrix.kernel import ConstantMatrix
 from hw.kernels.constant_matrix.plan import Plan
+from hw.kernels.constant_matrix.verilog import passed_bits
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.rtl.design import RtlDesign, generate
 from hw.synth import yosys
@@ -108,7 +109,6 @@ def adders(plan: Plan, per_stage: int) -> Module:
         for number, each in enumerate(plan.sums):
             source = plan.inputs + number
             value, at = f"v{source}_{stage(source)}", stage(source)
-            yield f"  (* keep *) {kind(source)} {value};"
             terms = sorted(each.terms, key=lambda t: -t.sign)
             cell = "ternary" if len(terms) == 3 else "short" if is_short(terms, (each.low, each.high)) else ""
             if cell:
@@ -119,10 +119,21 @@ def adders(plan: Plan, per_stage: int) -> Module:
                     settings += [f".{p}_SIGNED({int(plan.range(t.source)[0] < 0)})"]
                     settings += [f".{p}_MINUS(1)"] * (t.sign < 0)
                     ports.append(f".{port}(v{t.source}_{at})")
+                yield f"  {kind(source)} {value};"
                 yield f"  bf_{cell}_adder #({', '.join(settings)}) u{source} ({', '.join(ports)}, .y({value}));"
-            else:
-                parts = [f"({width[source]}'(v{t.source}_{at}) << {t.shift})" for t in terms]
-                yield f"  assign {value} = {parts[0]} {'-' if terms[1].sign < 0 else '+'} {parts[1]};"
+                continue
+            # As in the kernel: low bits that pass are outside of what is kept.
+            passed = passed_bits(terms)
+            high = width[source] - passed
+            parts = [
+                f"({high}'(v{t.source}_{at} >>> {passed}))" if t.shift == 0 and passed
+                else f"({high}'(v{t.source}_{at}) << {t.shift - passed})" for t in terms
+            ]  # fmt: skip
+            yield f"  (* keep *) logic {'signed ' if each.low < 0 else ''}[{high - 1}:0] h{source};"
+            yield f"  assign h{source} = {parts[0]} {'-' if terms[1].sign < 0 else '+'} {parts[1]};"
+            low = next((t.source for t in terms if t.shift == 0), 0)
+            joined = f"{{h{source}, {passed}'(v{low}_{at})}}" if passed else f"h{source}"
+            yield f"  {kind(source)} {value}; assign {value} = {joined};"
         place = 0
         for row, out in enumerate(plan.outputs):
             value = "'0"
@@ -281,7 +292,7 @@ def verdicts(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", choices=DEVICES, action="append", help="by default all")
-    parser.add_argument("--only", default="", help="only matrices whose name contains this")
+    parser.add_argument("--only", default="", help="only matrices whose name contains this; no limits")
     parser.add_argument("--adders-per-stage", type=int, default=2)
     parser.add_argument("--da4ml", metavar="PYTHON", help="an interpreter that has da4ml 0.6")
     parser.add_argument("--table", action="store_true", help="only print the results so far")
@@ -293,7 +304,7 @@ def main() -> None:
         for shown in tables_of(family, results):
             report.show(*shown)
         print("\n".join(verdicts(results)))
-    if options.table:
+    if options.table or options.only:
         return
     weights = np.random.default_rng(0).integers(-7, 8, (256, 256))
     planner.tables(weights[:2, :2], (0, 15), 4)  # compiles

@@ -23,7 +23,7 @@ def stage(pipeline: Pipeline, output: BaseDataType, data: BaseDataType, short: b
     return Stage(module, width, pipeline.stages - 1, {f"{module}.sv": text})
 
 
-def _passed(terms: Sequence[Term]) -> int:
+def passed_bits(terms: Sequence[Term]) -> int:
     """The number of low bits of a sum of two terms that are those of one of them."""
     unshifted = [term for term in terms if not term.shift]
     if len(unshifted) != 1 or unshifted[0].sign < 0:
@@ -108,7 +108,7 @@ class _Module:
         if self.short and is_short(terms, (each.low, each.high), self.pipeline.short):
             yield from self.cell("bf_short_adder", source, width, terms, stage)
             return
-        name, passed = self.name(source), _passed(terms)
+        name, passed = self.name(source), passed_bits(terms)
         # Yosys would merge these sums into wider ones, which take more lookup tables. Low bits that pass are outside of
         # what is kept: ABC9 takes a kept bit that another adder drives for a conflict of drivers.
         if passed:
