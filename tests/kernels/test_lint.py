@@ -31,11 +31,14 @@ def cases(op: str, family: str) -> RtlDesign:
 
 def shell(top: str) -> RtlDesign:
     folder = files("hw.boards").joinpath("shell")
-    names = SHELL if top in SHELL else [top]
+    names = SHELL if top in SHELL else [top, *PARTS.get(top, ())]
     return RtlDesign(top, {}, {}, {f"{name}.sv": folder.joinpath(f"{name}.sv").read_text() for name in names})
 
 
-SHELL_TOPS = ("bf_link", "bf_power_on", "bf_uart_rx", "bf_uart_tx", "bf_spi", "bf_fifo245")
+SHELL_TOPS = ("bf_link", "bf_power_on", "bf_uart_rx", "bf_uart_tx", "bf_spi", "bf_fifo245", "bf_fifo_sync")
+PARTS = {"bf_spi": ("bf_crossing", "bf_reset_crossing"),
+         "bf_fifo_sync": ("bf_crossing", "bf_reset_crossing", "bf_send_immediate")}  # fmt: skip
+"""Modules that others instantiate."""
 DESIGNS = {op: lambda op=op: cases(op, ECP5.name) for op in kernels.names()}
 DESIGNS |= {f"{op} ice40": lambda op=op: cases(op, "ice40") for op in ("matrix_vector", "sliding_window", "threshold")}
 DESIGNS["constant_threshold xc7"] = lambda: cases("constant_threshold", "xc7")

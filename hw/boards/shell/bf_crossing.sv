@@ -20,51 +20,53 @@ module bf_crossing #(
     input  wire logic         r_ready,
     output      logic [  7:0] r_data
 );
-  typedef logic [LOG:0] count_t;  // octets that have passed, modulo twice the size
-  function automatic count_t gray(input count_t count);
+  // Octets that have passed, modulo twice the size; in Gray code; and as the other side sees them, first late, then settled.
+  logic [7:0] mem[1 << LOG];
+  logic [LOG:0] w_count, w_gray, w_late, w_seen, r_count, r_gray, r_late, r_seen;
+  function automatic logic [LOG:0] gray(input logic [LOG:0] count);
     return count ^ (count >> 1);
   endfunction
-  function automatic count_t binary(input count_t code);
+  function automatic logic [LOG:0] binary(input logic [LOG:0] code);
     binary = code;
     for (int i = 1; i <= LOG; i++) binary ^= code >> i;
   endfunction
 
-  (* no_rw_check *) logic [7:0] mem[1 << LOG];
-  count_t w_count, w_gray, r_count, r_gray;  // of each side
-  count_t [1:0] w_seen, r_seen;  // and as the other side sees it; index 0 is the newest
-  assign w_room  = count_t'(1 << LOG) - (w_count - binary(r_seen[1]));
-  assign w_ready = w_room != '0;
-  assign r_valid = w_seen[1] != r_gray;
-  assign r_data  = mem[r_count[LOG-1:0]];
-
   logic put, take;
-  assign put  = w_valid && w_ready;
-  assign take = r_valid && r_ready;
+  assign w_room  = (LOG + 1)'(1 << LOG) - (w_count - binary(r_seen));
+  assign w_ready = w_room != '0;
+  assign r_valid = w_seen != r_gray;
+  assign r_data  = mem[r_count[LOG-1:0]];
+  assign put     = w_valid && w_ready;
+  assign take    = r_valid && r_ready;
   always_ff @(posedge w_clk) if (put) mem[w_count[LOG-1:0]] <= w_data;
   always_ff @(posedge w_clk, posedge w_rst) begin
     if (w_rst) begin
       w_count <= '0;
       w_gray  <= '0;
+      r_late  <= '0;
       r_seen  <= '0;
     end else begin
       if (put) begin
-        w_count <= w_count + count_t'(1);
-        w_gray  <= gray(w_count + count_t'(1));
+        w_count <= w_count + (LOG + 1)'(1);
+        w_gray  <= gray(w_count + (LOG + 1)'(1));
       end
-      r_seen <= {r_seen[0], r_gray};
+      r_late <= r_gray;
+      r_seen <= r_late;
     end
   end
   always_ff @(posedge r_clk, posedge r_rst) begin
     if (r_rst) begin
       r_count <= '0;
       r_gray  <= '0;
+      w_late  <= '0;
       w_seen  <= '0;
     end else begin
       if (take) begin
-        r_count <= r_count + count_t'(1);
-        r_gray  <= gray(r_count + count_t'(1));
+        r_count <= r_count + (LOG + 1)'(1);
+        r_gray  <= gray(r_count + (LOG + 1)'(1));
       end
-      w_seen <= {w_seen[0], w_gray};
+      w_late <= w_gray;
+      w_seen <= w_late;
     end
   end
 endmodule

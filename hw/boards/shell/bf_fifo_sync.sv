@@ -49,16 +49,15 @@ module bf_fifo_sync #(
   );
 
   logic got, some, pop, held;  // held: d_out was not taken
-  logic can_read, can_write, taken, read_last;
+  logic can_read, can_write, writes, taken, read_last;  // writes: a burst of octets to the chip begins
   logic [LOG:0] room;
   logic [7:0] octet, waiting;
   logic [TURN-1:0] left;
   assign can_read  = !rxf_n && room >= (LOG + 1)'(1 << (LOG - 1));
   assign can_write = !txe_n && (held || some);
+  assign writes    = can_write && !(can_read && !read_last);
   assign taken     = !wr_n && !txe_n;
   assign pop       = some && (state == WRITE ? taken && left != '0 : state == IDLE && !held && writes);
-  logic writes;  // a burst of octets to the chip begins
-  assign writes = can_write && !(can_read && !read_last);
   always_ff @(posedge clkout, posedge chip_rst) begin
     if (chip_rst) begin
       state     <= IDLE;
