@@ -6,7 +6,8 @@ epochs. For each seed, and for as many lookup tables as a uniform network has (`
 network with the best accuracy on validation frames is taken of either, and the test accuracies are compared. One test
 frame is 0.28 points.
 
-The results are kept in ``benchmarks/explore/learned.json``; ``--table`` only prints them.
+The results are kept in ``benchmarks/explore/learned.json``, so that an interrupted call goes on where it was;
+``--table`` only prints them.
 """
 
 import argparse
@@ -72,17 +73,22 @@ def searched(folder: Path, seed: int, table: CostTable, seconds: float) -> tuple
         count += more
 
 
-def measure() -> dict[str, Any]:
-    table, seeds = CostTable(TARGET, FPS), []
-    for seed in range(SEEDS):
+def measure() -> None:
+    """Measures the seeds that are missing, and keeps the results after each."""
+    table = CostTable(TARGET, FPS)
+    results: dict[str, Any] = {
+        "model": MODEL, "target": TARGET, "fps": FPS, "epochs": EPOCHS, "strengths": list(STRENGTHS), "seeds": [],
+    }  # fmt: skip
+    if FILE.is_file():
+        results = json.loads(FILE.read_text())
+    for seed in range(len(results["seeds"]), SEEDS):
         with TemporaryDirectory() as name:
             mine, seconds = learned(Path(name) / "learned", seed, table)
             its, used = searched(Path(name) / "study", seed, table, seconds)
-        seeds.append({"seed": seed, "learned": mine, "searched": its, "seconds": [seconds, used]})
+        results["seeds"].append({"seed": seed, "learned": mine, "searched": its, "seconds": [seconds, used]})
         print(f"seed {seed}: {len(mine)} learned in {seconds:.0f} s, {len(its)} searched in {used:.0f} s", flush=True)
-    return {
-        "model": MODEL, "target": TARGET, "fps": FPS, "epochs": EPOCHS, "strengths": STRENGTHS, "seeds": seeds,
-    }  # fmt: skip
+        FILE.parent.mkdir(exist_ok=True)
+        FILE.write_text(f"{json.dumps(results, indent=1)}\n")
 
 
 def best(networks: list[dict[str, Any]], lut: int) -> dict[str, Any] | None:
@@ -120,9 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="only print the results")
     if not parser.parse_args().table:
-        results = measure()
-        FILE.parent.mkdir(exist_ok=True)
-        FILE.write_text(f"{json.dumps(results, indent=1)}\n")
+        measure()
     show(json.loads(FILE.read_text()))
 
 
