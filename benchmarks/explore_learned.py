@@ -29,15 +29,17 @@ from hw.model import Model
 FILE = Path(__file__).with_name("explore") / "learned.json"
 MODEL, TARGET, FPS, EPOCHS, VALIDATION = "tfc-w4a4", "ulx3s-25f", 100_000, 20, 0.2
 WEIGHTS, ACTIVATIONS = (1, 2, 4, 8), (2, 4, 8)
-STRENGTHS = 0.01, 0.03, 0.1, 0.3
+STRENGTHS = 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0
 SEEDS = 3
+KINDS = "learned", "searched"
 
 
 def described(run: Path, table: CostTable) -> dict[str, Any]:
     """A trained network: its lookup tables, and its accuracy on validation and test frames."""
     metrics = json.loads((run / "metrics.json").read_text())
+    options = metrics["learned_widths"] or metrics["model_options"]
     return {
-        "widths": [metrics["model_options"].get(name) for name in ("weight_widths", "activation_widths")],
+        "widths": [options[name] for name in ("weight_widths", "activation_widths")],
         "lut": table.cost(Model.open(run / "model.onnx").graph).lut,
         "validation": metrics["fit"]["validation_accuracy"],
         "test": metrics["accuracy"]["test"],
@@ -73,20 +75,24 @@ def searched(folder: Path, seed: int, table: CostTable, seconds: float) -> tuple
         count += more
 
 
-def measure() -> None:
-    """Measures the seeds that are missing, and keeps the results after each."""
+def measure(count: int | None) -> None:
+    """Measures what is missing, at most ``count`` parts of it (a seed of either), and keeps the results after each."""
     table = CostTable(TARGET, FPS)
     results: dict[str, Any] = {
-        "model": MODEL, "target": TARGET, "fps": FPS, "epochs": EPOCHS, "strengths": list(STRENGTHS), "seeds": [],
+        "model": MODEL, "target": TARGET, "fps": FPS, "epochs": EPOCHS, "strengths": list(STRENGTHS),
+        "seeds": [{"seed": seed} for seed in range(SEEDS)],
     }  # fmt: skip
     if FILE.is_file():
         results = json.loads(FILE.read_text())
-    for seed in range(len(results["seeds"]), SEEDS):
+    left = [(each, kind) for each in results["seeds"] for kind in KINDS if kind not in each]
+    for each, kind in left[:count]:
         with TemporaryDirectory() as name:
-            mine, seconds = learned(Path(name) / "learned", seed, table)
-            its, used = searched(Path(name) / "study", seed, table, seconds)
-        results["seeds"].append({"seed": seed, "learned": mine, "searched": its, "seconds": [seconds, used]})
-        print(f"seed {seed}: {len(mine)} learned in {seconds:.0f} s, {len(its)} searched in {used:.0f} s", flush=True)
+            if kind == "learned":
+                found, seconds = learned(Path(name), each["seed"], table)
+            else:
+                found, seconds = searched(Path(name), each["seed"], table, each["learned"]["seconds"])
+        each[kind] = {"networks": found, "seconds": seconds}
+        print(f"seed {each['seed']}: {len(found)} {kind} in {seconds:.0f} CPU seconds", flush=True)
         FILE.parent.mkdir(exist_ok=True)
         FILE.write_text(f"{json.dumps(results, indent=1)}\n")
 
@@ -99,24 +105,26 @@ def best(networks: list[dict[str, Any]], lut: int) -> dict[str, Any] | None:
 
 def show(results: dict[str, Any]) -> None:
     """Prints, for the lookup tables of each uniform network, what both have found for no more."""
-    rows = []
-    for (bits, acts), number in zip(UNIFORM, range(len(UNIFORM)), strict=True):
-        limit = results["seeds"][0]["searched"][number]["lut"]
+    rows, seeds = [], [each for each in results["seeds"] if all(kind in each for kind in KINDS)]
+    for number, (bits, acts) in enumerate(UNIFORM if seeds else ()):
+        limit = seeds[0]["searched"]["networks"][number]["lut"]
         cells = [f"w{bits}a{acts}", f"{limit:,}"]
-        for kind in ("learned", "searched"):
-            found = [each for seed in results["seeds"] if (each := best(seed[kind], limit)) is not None]
+        for kind in KINDS:
+            found = [each for seed in seeds if (each := best(seed[kind]["networks"], limit)) is not None]
             tests = [100 * each["test"] for each in found]
             luts = statistics.mean(each["lut"] for each in found) if found else 0
             spread = f" +- {statistics.stdev(tests):.1f}" if len(tests) > 1 else ""
-            cells += [f"{statistics.mean(tests):.1f}{spread} ({len(tests)} of {len(results['seeds'])}), {luts:,.0f} LUT"
+            cells += [f"{statistics.mean(tests):.1f}{spread} ({len(tests)} of {len(seeds)}), {luts:,.0f} LUT"
                       if tests else "none is as small"]  # fmt: skip
         rows.append(cells)
-    times = [statistics.mean(each["seconds"][i] for each in results["seeds"]) for i in range(2)]
-    counts = [statistics.mean(len(each[kind]) for each in results["seeds"]) for kind in ("learned", "searched")]
+    times, counts = (
+        {kind: statistics.mean(value(each[kind]) for each in seeds) if seeds else 0 for kind in KINDS}
+        for value in (lambda each: each["seconds"], lambda each: len(each["networks"]))
+    )
     report.show(
-        f"{results['model'].partition('-')[0]}, digits, {results['target']} at {results['fps']:,} frames/s: "
-        f"{counts[0]:.0f} trainings that learn widths ({times[0]:.0f} CPU seconds) and a search of {counts[1]:.0f} "
-        f"networks ({times[1]:.0f}), {results['epochs']} epochs, {len(results['seeds'])} seeds",
+        f"{results['model'].partition('-')[0]}, digits, {results['target']} at {results['fps']:,} frames/s, "
+        f"{len(seeds)} seeds: learned ({times['learned']:.0f} CPU seconds, {counts['learned']:.0f} networks) against "
+        f"searched ({times['searched']:.0f}, {counts['searched']:.0f})",
         ["at most", "LUT", "learned: test %", "searched: test %"],
         rows,
     )
@@ -125,8 +133,10 @@ def show(results: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="only print the results")
-    if not parser.parse_args().table:
-        measure()
+    parser.add_argument("--count", type=int, help="parts that are measured at most: a seed of either (default: all)")
+    options = parser.parse_args()
+    if not options.table:
+        measure(options.count)
     show(json.loads(FILE.read_text()))
 
 
