@@ -127,7 +127,8 @@ def _instance(name: str, raw: dict, dialect: CellDialect, fresh: Iterator[int]) 
     values = {}
     for pin, bits in cell.pins.items():
         if pin in cell.outputs:
-            values[pin] = _joined([_net(bit) for bit in bits] or [f"n{next(fresh)}"])
+            # Open outputs are without bits, or "x".
+            values[pin] = _joined([_net(bit) if isinstance(bit, int) else f"n{next(fresh)}" for bit in bits or ["x"]])
         else:
             values[pin] = dialect.value(cell, pin, _joined([_net(bit) for bit in bits]) if bits else None)
     settings = cell.settings | {

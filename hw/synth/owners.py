@@ -32,11 +32,14 @@ def owners(module: dict, scope: str = "") -> dict[str, str]:
     drives: dict[str, list[int]] = {}
     for name, cell in module["cells"].items():
         directions = cell["port_directions"]
+        drives[name] = []
         for port, bits in cell["connections"].items():
+            nets = [bit for bit in bits if isinstance(bit, int)]  # constants and open pins left out
             if directions.get(port) == "input":
-                for bit in bits:
+                for bit in nets:
                     readers[bit].append(name)
-        drives[name] = [b for p, bits in cell["connections"].items() if directions.get(p) == "output" for b in bits]
+            elif directions.get(port) == "output":
+                drives[name] += nets
         votes = Counter(named[bit][1] for bit in drives[name] if bit in named)
         if votes:
             result[name] = votes.most_common(1)[0][0]
