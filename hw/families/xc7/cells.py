@@ -19,7 +19,8 @@ class Xc7Cells(CellDialect):
     ignored = re.compile(r"RDADDR_COLLISION_HWCONFIG|RSTREG_PRIORITY_[AB]|SIM_\w+|INIT_FILE")
     library = "xilinx/cells_sim.v"
     library_cells = frozenset({
-        "FDRE", "FDSE", "FDCE", "FDPE", "CARRY4", "MUXF7", "MUXF8", "INV", "SRL16E", "SRLC32E", "RAM32X1S", "RAM64X1S",
+        "FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "FDCE_1", "FDPE_1",
+        "CARRY4", "MUXF7", "MUXF8", "INV", "SRL16E", "SRLC32E", "RAM32X1S", "RAM64X1S",
         "RAM128X1S", "RAM256X1S", "RAM16X1D", "RAM32X1D", "RAM64X1D", "RAM128X1D", "RAM32M", "RAM64M", "DSP48E1",
     })  # fmt: skip
     _unused = ("REGCEAREGCE", "REGCEB", "RSTREGARSTREG", "RSTREGB", "INJECTDBITERR", "INJECTSBITERR",
