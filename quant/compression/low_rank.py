@@ -65,8 +65,8 @@ def low_rank(
     share of the layer's weights that the factors have (``budget``, at most); give one of them. It is a multiple of
     ``granularity`` (0: of 8 above 32, of 4 up to 32), rounded up for ``energy`` and down for ``budget``.
 
-    ``layers``: names or patterns; None: all but the last one, and those in groups, for which the factors have fewer
-    weights.
+    ``layers``: names or patterns; None: all but the last one, those in groups, and experts, for which the factors have
+    fewer weights.
     ``x`` (N, ...) are training inputs, from which BatchNorm and quantizers between the factors take their ranges;
     without them, a training must follow (``fit``).
 
@@ -77,8 +77,16 @@ def low_rank(
     chosen = find_layers(model, layers)
     if layers is None:
         chosen.popitem()
+    experts = {f"{name}.linear" for name, module in model.named_modules() if isinstance(module, layer_factory.Experts)}
     plan: dict[str, dict[str, Any]] = {}
     for name, layer in chosen.items():
+        if name in experts:
+            if layers is not None:
+                raise QuantError(
+                    f"layer {name} holds the weights of all experts, one of which a frame takes: choose other layers",
+                    status=2,
+                )
+            continue
         kind = "svd" if isinstance(layer, torch.nn.Linear) and form != "grouped" else form
         fits = layer.weight.dim() in factors.FORMS[kind].axes and getattr(layer, "groups", 1) == 1
         if fits and kind == "grouped":

@@ -182,11 +182,13 @@ def _scratch(task: Task) -> "Network":
 
 
 def _soft_sharing(task: Task) -> "Network":
+    from quant.training.exits import exits_of
     from quant.training.soft_sharing import RATE, default_epochs, soft_sharing
 
     options = dict(task.options)
+    validation = task.config.validation if exits_of(task.model) else 0.0  # which thresholds of exits are chosen on
     epochs = options.pop("prior_epochs") or default_epochs(task.data, task.config.batch_size)
-    config = replace(task.config, epochs=epochs, learning_rate=(RATE, RATE), validation=0.0, patience=None)
+    config = replace(task.config, epochs=epochs, learning_rate=(RATE, RATE), validation=validation, patience=None)
     return soft_sharing(
         task.model, task.data, config,
         layers=task.layers, checkpoint=task.checkpoint, resume=task.resume, progress=task.progress, **options,

@@ -17,6 +17,7 @@ from quant.errors import QuantError
 from quant.models.network import Network, model_inputs
 from quant.quantizers.statistics import reestimate_batch_norm
 from quant.training.config import ChannelPenalty, Slimming, TrainConfig
+from quant.training.exits import exits_of
 from quant.training.loop import fit
 from quant.training.penalties import penalty_of
 
@@ -68,7 +69,9 @@ def slim_by(
         model = copy.deepcopy(model)
         patterns = None if layers is None else tuple([layers] if isinstance(layers, str) else layers)
         settings = Slimming(criterion, strength or None, mixture=mixture, layers=patterns)  # type: ignore[arg-type]
-        trained = replace(config, epochs=penalty_epochs, validation=0.0, patience=None)
+        # Early exits need a validation part for their thresholds.
+        validation = config.validation if exits_of(model) else 0.0
+        trained = replace(config, epochs=penalty_epochs, validation=validation, patience=None)
         penalty = penalty_of(model, settings, savings)
         fit(model, data, trained, callbacks=[penalty], checkpoint=checkpoint, resume=resume, progress=progress)
         network = Removable.of(model, layers)

@@ -22,10 +22,12 @@ from quant import (
     load_data,
     save_checkpoint,
     schemes,
+    train_run,
 )
 from quant.errors import QuantWarning
 from quant.layers import EarlyExits
 from quant.training import exits as of_exits
+from quant.training.compress import compress_run
 from quant.training.exits import choose_thresholds, exits_of, head_logits, measure_exits
 from quant.training.start import start_from
 from tests.quant.small_training import model_for, small
@@ -215,3 +217,12 @@ def test_families_of_convolutions_lower_with_exits(name, shape, after, tmp_path)
     export(model, tmp_path / "model.onnx", frames)
     assert any(node.op_type == "Where" for node in onnx.load(tmp_path / "model.onnx").graph.node)
     assert any(node.kernel.op == "exit" for node in Model.open(tmp_path / "model.onnx").graph)
+
+
+def test_a_training_within_a_compression_has_frames_for_the_thresholds(tmp_path):
+    train_run("tfc-w2a2", tmp_path / "run", TrainConfig(epochs=1, validation=0.2), model_options={"early_exit": 1})
+    options = {"criterion": "slimming", "penalty_epochs": 1}
+    compress_run(tmp_path / "run", tmp_path / "small", "slim", options=options, epochs=1)
+    small = load_checkpoint(tmp_path / "small/checkpoint.pt")
+    assert np.isfinite(exits_of(small).thresholds.numpy()).all()
+    assert small.hidden[0].linear.out_features < 64

@@ -9,7 +9,7 @@ import torch
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import compare
-from quant import QuantError, TrainConfig, create_model, export, fit, layers, load_data, schemes
+from quant import QuantError, TrainConfig, compression, create_model, export, fit, layers, load_data, schemes
 
 
 def _layer(experts: int = 3) -> layers.Experts:
@@ -74,3 +74,12 @@ def test_a_trained_network_uses_its_experts_and_lowers_exactly(tmp_path):
 def test_what_is_impossible_is_said(options, message):
     with pytest.raises(QuantError, match=message):
         create_model("tfc-w2a2", **options)
+
+
+def test_low_rank_leaves_experts_as_they_are():
+    model = create_model("tfc-w4a4", hidden=[32, 32], experts=3)
+    factored = compression.low_rank(model, budget=0.25)
+    assert factored.changes[-1]["layers"].keys() == {"hidden.0.linear", "hidden.1.linear.gate"}
+    assert factored.hidden[1].linear.linear.weight.shape == (3 * 32, 32)
+    with pytest.raises(QuantError, match=r"^layer hidden\.1\.linear\.linear holds the weights of all experts"):
+        compression.low_rank(model, budget=0.25, layers="hidden.1.linear.linear")
