@@ -25,9 +25,9 @@ OCTET_BITS = 10
 """Bits of an octet on a serial line, including start and stop bit."""
 SPI_CYCLES = 11
 """Least clock cycles of an octet of SPI: the image takes one in 10, and the master's clock may be too fast."""
-SPI_TURNAROUND = 2.5
-"""Octets of SPI that a frame's way there and back waits for, measured on the virtual board: a reply begins with the
-octet after the next, the next frame with the next."""
+SPI_TURNAROUND, SPI_INSIDE = 2.5, 44
+"""Octets of SPI that a frame's way there and back waits for, and clock cycles that it takes in the image where these
+are more, measured on the virtual board: a reply begins with the octet after the next, the next frame with the next."""
 FIFO_LOW_NS, FIFO_HIGH_NS = 40, 30
 """How long RD# and WR# are low, which includes the time to valid data; how long after them RXF# and TXE# are not yet
 valid. From FTDI's data sheet of the FT232H, with some nanoseconds for pads and wires."""
@@ -206,7 +206,7 @@ def _spi(spi: Spi, io: str, clock_hz: float) -> Transport:
         {"hz": hertz},
         1e9 / hertz,
         fill=True,
-        turnaround=SPI_TURNAROUND * cycles,
+        turnaround=max(SPI_TURNAROUND * cycles, SPI_INSIDE),
     )
 
 

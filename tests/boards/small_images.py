@@ -40,12 +40,12 @@ def link_target(link: str) -> Target:
 
 @cache
 def linked_image(
-    link: str, bits: int = 8, channels: int = 12, lanes: int = 4, out_lanes: int = 12
+    link: str, bits: int = 8, channels: int = 12, lanes: int = 4, out_lanes: int = 12, mhz: float = 75
 ) -> tuple[Image, Stream]:
     """An image that gives back its frames over a host link, with a benchmark of 4 frames, and their stream."""
     stream = Stream((channels,), DataType[f"INT{bits}"], lanes)
     graph = alone(WidthConverter(stream, out_lanes))
-    return image(generate(graph, ECP5), link_target(link), 75, MODEL, stream.beats, 4), stream
+    return image(generate(graph, ECP5), link_target(link), mhz, MODEL, stream.beats, 4), stream
 
 
 @cache

@@ -53,14 +53,16 @@ def test_frames_come_back_also_on_a_bad_line(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "shape"),
+    ("kind", "shape", "mhz"),
     [
-        *((kind, shape) for kind in KINDS for shape in ((8, 12, 4, 12), (5, 12, 4, 12), (2, 9, 9, 3))),
-        ("fifo-sync", (8, 64, 8, 16)),
+        *((kind, shape, 75) for kind in KINDS for shape in ((8, 12, 4, 12), (5, 12, 4, 12), (2, 9, 9, 3))),
+        ("fifo-sync", (8, 64, 8, 16), 75),
+        ("fifo-sync", (8, 12, 4, 12), 125),
+        ("spi", (5, 12, 4, 12), 50),
     ],
 )
-def test_the_stated_rate_is_that_of_the_virtual_board(kind: str, shape: tuple[int, int, int, int]) -> None:
-    design, stream = linked_image(kind, *shape)
+def test_the_stated_rate_is_that_of_the_virtual_board(kind: str, shape: tuple[int, int, int, int], mhz: float) -> None:
+    design, stream = linked_image(kind, *shape, mhz)
     form = format_of(stream)
     low, high = int(stream.dtype.min()), int(stream.dtype.max())
     frames = np.random.default_rng(3).integers(low, high, (150, *stream.shape), endpoint=True)
@@ -73,7 +75,7 @@ def test_the_stated_rate_is_that_of_the_virtual_board(kind: str, shape: tuple[in
         latency = link.status().cycles
     once, twice = np.diff(counted)
     result = design.accelerator.outputs["m"]
-    stated = link_rate(link_target(kind), 75, [stream], [result], stream.beats, latency)
+    stated = link_rate(link_target(kind), mhz, [stream], [result], stream.beats, latency)
     near = 0.04 if kind == "fifo-sync" and form.octets < 64 else 0.02
     assert float(twice - once) / len(frames) == pytest.approx(stated.cycles, rel=near)
 
