@@ -2,7 +2,8 @@
 
 ``OMP_NUM_THREADS=1 python -m benchmarks.early_exit [ROW ...] [--seed K]`` trains the networks on Fashion-MNIST (needs
 ``$BITFABRIC_DATA``) and estimates their hardware at one rate; a row and seed that is in ``benchmarks/early_exit/`` is
-not measured again. ``--table`` only prints the tables.
+not measured again. ``--table`` only prints the tables. ``--hardware`` trains nothing: it estimates new networks, their
+exits at each share, and the width with about as many LUT, which says what an exit has to be better than.
 
 The network with an early exit is trained once; its threshold is then chosen on validation frames for several shares of
 frames that go on, and its hardware is folded for that share, with the rate as a mean. The others are folded for the
@@ -42,18 +43,20 @@ VALIDATION = 0.1
 
 @dataclass(frozen=True)
 class Row:
-    """A network, the block in front of its exit, the rate of its hardware, and its training."""
+    """A network of a width, the block in front of its exit, the rate of its hardware, and its training."""
 
     model: str
     after: int
     fps: float
     images: int
     epochs: int
+    width: float = 1.0
 
 
 ROWS = {
     "lenet5-w4a4": Row("lenet5-w4a4", 1, 50_000, images=20_000, epochs=8),
     "lenet5-caffe-w4a4": Row("lenet5-caffe-w4a4", 1, 20_000, images=20_000, epochs=8),
+    "vgg-small-w1a1-eighth": Row("vgg-small-w1a1", 2, 50_000, images=12_000, epochs=6, width=1 / 8),
 }
 
 
@@ -78,7 +81,8 @@ def data_of(row: Row) -> DataSet:
 
 def network(row: Row, data: DataSet, seed: int, **options: Any) -> Any:
     torch.manual_seed(seed)
-    return create_model(row.model, **data.options, **options)
+    width = row.width * options.pop("width", 1.0)
+    return create_model(row.model, **data.options, **options, width=width)
 
 
 def trained(model: Network, row: Row, data: DataSet, seed: int) -> float:
@@ -89,12 +93,12 @@ def trained(model: Network, row: Row, data: DataSet, seed: int) -> float:
     return result.test_accuracy
 
 
-def hardware(model: Network, row: Row, data: DataSet) -> dict[str, Any]:
-    """The estimated hardware of a network at the row's rate."""
+def hardware(model: Network, row: Row, data: DataSet, share: float = 1.0) -> dict[str, Any]:
+    """The estimated hardware of a network at the row's rate, which is a mean one for a share below 1."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         export(model, path, model_inputs(model, data.x_test[:64]))
-        made = estimate_build(path, TARGET, fps=row.fps, clock_mhz=CLOCK)
+        made = estimate_build(path, TARGET, fps=row.fps, clock_mhz=CLOCK, exit_share=share)
     return {
         "lut": made["resources"]["lut"]["estimated"],
         "bram": made["resources"]["bram"]["estimated"],
@@ -130,20 +134,38 @@ def with_exit(model: StagedNetwork, row: Row, data: DataSet, share: float) -> di
     }
 
 
+def untrained(row: Row, data: DataSet, **options: Any) -> Any:
+    """A new network, whose quantizers have scales and whose exit has a threshold."""
+    model = network(row, data, 0, **options)
+    model(torch.from_numpy(data.x_train[:32]).float().reshape(-1, *model.input_shape))
+    if "early_exit" in options:
+        model.exits.thresholds.fill_(1e-3)  # the least margin
+    return model.eval()
+
+
+def estimated(name: str) -> list[str]:
+    """The lines of a row's table without training."""
+    row, data = ROWS[name], data_of(ROWS[name])
+    lines = [f"{name}, {row.fps:,.0f} frames/s, untrained", ""]
+    lines += ["| network | LUT | BRAM | width with at most as many LUT |", "|---|---:|---:|---:|"]
+    whole = hardware(untrained(row, data), row, data)
+    lines.append(f"| whole | {whole['lut']:,} | {whole['bram']} | |")
+    exiting = untrained(row, data, early_exit=row.after)
+    for share in SHARES:
+        made = hardware(exiting, row, data, share)
+        width = smaller(row, data, made["lut"])
+        small = hardware(untrained(row, data, width=width), row, data)
+        lines.append(f"| share {share:g} | {made['lut']:,} | {made['bram']} | {width:g} ({small['lut']:,}) |")
+    return [*lines, ""]
+
+
 def smaller(row: Row, data: DataSet, lut: int) -> float:
-    """The largest width with which the network is estimated to take at most so many LUT."""
-    widths = [each / 20 for each in range(1, 20)]
-    low, high = 0, len(widths)
-    frames = torch.from_numpy(data.x_train[:32]).float()
-    while high - low > 1:
-        middle = (low + high) // 2
-        model = network(row, data, 0, width=widths[middle])
-        model(frames.reshape(-1, *model.input_shape))  # scales of its quantizers
-        if hardware(model.eval(), row, data)["lut"] <= lut:
-            low = middle
-        else:
-            high = middle
-    return widths[low]
+    """The largest width with which the network is estimated to take at most so many LUT, tried from the top: what PE
+    and SIMD can divide makes some narrower networks larger."""
+    for width in (each / 20 for each in range(19, 1, -1)):
+        if hardware(untrained(row, data, width=width), row, data)["lut"] <= lut:
+            return width
+    return 1 / 20
 
 
 def measure(row: Row, seed: int) -> dict[str, Any]:
@@ -208,7 +230,12 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"{', '.join(ROWS)} (default: all)")
     parser.add_argument("--seed", type=int, help=f"one of the seeds (default: {', '.join(map(str, SEEDS))})")
     parser.add_argument("--table", action="store_true", help="only print the tables")
+    parser.add_argument("--hardware", action="store_true", help="only estimate the hardware, without training")
     given = parser.parse_args()
+    if given.hardware:
+        for name in given.rows or ROWS:
+            print("\n".join(estimated(name)), flush=True)
+        return
     for name in [] if given.table else given.rows or ROWS:
         for seed in SEEDS if given.seed is None else (given.seed,):
             path = RESULTS / f"{name}-{seed}.json"
