@@ -34,7 +34,8 @@ def drawn(random, variants):
 @pytest.mark.parametrize("kind", ["mlp", "factors", "convolutions", pytest.param("branches", marks=pytest.mark.slow)])
 def test_equals_the_lowered_network(kind):
     """Types, weights, and cycles of every kernel are those of a lowering. The resources of kernels of thresholds, which
-    follow from their values, may differ; those of all others are equal."""
+    follow from their values, may differ; those of all others are equal. So the cost that is minimised, the sum of the
+    shares of the device, differs little; of two foldings of nearly equal cost, either may be the cheapest."""
     name, options = NETWORKS[kind]
     x, random = frames(options), np.random.default_rng(1)
     variants = new_variants(name, options, x, WIDTHS)
@@ -63,7 +64,7 @@ def test_equals_the_lowered_network(kind):
         exact = table.search(itself)
         cost, other = table.cost(made), exact.cheapest(table.cycles, table.limits) or exact.cheapest(table.cycles)
         assert cost.interval == other.interval
-        ratios.append(cost.lut / other.used.lut)
+        ratios.append(cost.share / other.cost)
     assert max(abs(ratio - 1) for ratio in ratios) <= 0.02
 
 
