@@ -6,6 +6,7 @@ its own. Every channel that was removed is compared, too: the constant that stan
 equals.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from hw.ir.stream import container
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.requant.kernel import Requant
+from hw.kernels.sparse_window.kernel import SparseWindow
 from hw.kernels.table.kernel import Table
 from hw.kernels.threshold.kernel import Threshold
 from hw.passes.chains import unfused
@@ -61,17 +63,27 @@ def check_removal(removal: Removal, hardware: Graph, frames: Batch) -> RemovalCh
 
     ``frames`` are the model's. Raises BitfabricError, with the layer, for any difference.
     """
-    _check_frames(removal, hardware, frames)
     nodes = {node.name: node for node in unfused(hardware)}
+    sent = _sent_elements(removal.original, nodes)
+    _check_frames(removal, hardware, sent, frames)
     inputs = 0
     for number, node in enumerate(removal.original):
-        inputs += _check_layer(removal, node, nodes[node.name], np.random.default_rng(number))
+        inputs += _check_layer(removal, node, nodes[node.name], sent, np.random.default_rng(number))
     removed = sum(int((~kept).sum()) for kept in removal.kept.values())
     count = len(next(iter(frames.values())) if isinstance(frames, dict) else frames)
     return RemovalChecked(count, len(removal.original.nodes), inputs, removed)
 
 
-def _check_frames(removal: Removal, hardware: Graph, frames: Batch) -> None:
+def _sent_elements(original: Graph, nodes: Mapping[str, Node]) -> dict[str, np.ndarray]:
+    """By edge behind a sparse window, the elements of a reduced window that the hardware sends."""
+    return {
+        node.outputs[0]: kernel.picks
+        for node in original
+        if isinstance(kernel := nodes[node.name].kernel, SparseWindow)
+    }
+
+
+def _check_frames(removal: Removal, hardware: Graph, sent: Mapping[str, np.ndarray], frames: Batch) -> None:
     """Compare every edge, and the outputs of the whole graph."""
     original = removal.original
     given = original.check(frames)
@@ -85,14 +97,16 @@ def _check_frames(removal: Removal, hardware: Graph, frames: Batch) -> None:
             got = {**parts.execute(parts.enter(chunk), keep=True), **got}
         for node in original:
             for edge in node.outputs:
-                _compare(node, removal.channels[edge], removal.kept[edge], got[edge], want[edge])
+                _compare(node, removal.channels[edge], removal.kept[edge], sent.get(edge), got[edge], want[edge])
         for before, after in zip(original.outputs, hardware.outputs, strict=True):
             values = after.decode(got[after.edge]), before.decode(want[before.edge])
             if difference := first_difference(*values):
                 raise _differs(f"output {before.name}", difference)
 
 
-def _check_layer(removal: Removal, node: Node, made: Node, rng: np.random.Generator) -> int:
+def _check_layer(
+    removal: Removal, node: Node, made: Node, sent: Mapping[str, np.ndarray], rng: np.random.Generator
+) -> int:
     """Compare one layer at inputs of its own; returns their number."""
     given = [_legal(removal, node, number, rng) for number in range(len(node.inputs))]
     count = min(len(each) for each in given)
@@ -102,18 +116,31 @@ def _check_layer(removal: Removal, node: Node, made: Node, rng: np.random.Genera
         stream, streams = node.kernel.inputs()[number], made.kernel.inputs()[number]
         whole.append(frames[:count].astype(container(stream.dtype)))
         reduced = channels.reduced(frames[:count], kept)
+        if node.inputs[number] in sent:
+            reduced = reduced[..., sent[node.inputs[number]]]
         fewer.append(reduced.reshape(count, *streams.shape).astype(container(streams.dtype)))
     want, got = node.kernel.execute(*whole), made.kernel.execute(*fewer)
     for edge, reduced, original in zip(node.outputs, got, want, strict=True):
-        _compare(node, removal.channels[edge], removal.kept[edge], reduced, original)
+        _compare(node, removal.channels[edge], removal.kept[edge], sent.get(edge), reduced, original)
     return count
 
 
-def _compare(node: Node, channels: Channels, kept: np.ndarray, got: np.ndarray, want: np.ndarray) -> None:
-    """Compare the reduced integers of an edge with the original ones, and these with what is known of them."""
+def _compare(
+    node: Node, channels: Channels, kept: np.ndarray, sent: np.ndarray | None, got: np.ndarray, want: np.ndarray
+) -> None:
+    """Compare the reduced integers of an edge with the original ones, and these with what is known of them.
+
+    ``sent``: the reduced integers that there are; None: all.
+    """
     want = want.reshape(len(want), -1, len(channels)).astype(np.int64)
     known = channels.constant | kept[channels.source]
-    made = channels.original(got.reshape(*want.shape[:2], -1).astype(np.int64), kept)
+    there = got.reshape(*want.shape[:2], -1).astype(np.int64)
+    if sent is not None:
+        reduced = channels.reduced(want, kept)
+        if difference := first_difference(there, reduced[..., sent]):
+            raise _differs(f"layer {node.title}", difference)
+        there = reduced  # no filter reads the others
+    made = channels.original(there, kept)
     within = np.clip(want, channels.low, channels.high)
     for each, part in ((made, known), (within, np.full(len(known), True))):
         if difference := first_difference(each[..., part], want[..., part]):

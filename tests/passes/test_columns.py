@@ -1,5 +1,7 @@
 """Convolutions without unused elements: the same function in every form; search, FINN, files, verification."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -18,13 +20,16 @@ from hw.ir.kernel import Folding
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.sparse_window.kernel import SparseWindow
+from hw.kernels.threshold.kernel import Threshold
 from hw.model import Model
 from hw.passes.columns import forms, with_whole_windows
 from hw.passes.fifos import insert_fifos
 from hw.passes.fold import apply_folding, current_folding
 from hw.passes.lanes import insert_width_converters
+from hw.passes.removal.remove import remove_channels
 from hw.timing import cycles
 from hw.timing.fifo_sizing import size_fifos
+from hw.verification.removal import check_removal
 from tests.builders.qonnx_builder import Builder
 
 DEVICE = Resources(83640, 83640, 208, 156)
@@ -83,6 +88,36 @@ def test_every_form_is_the_same_function(channels, density, positions, dtype, se
         back = apply_folding(made, {"window": Folding(1, channels, implementation="sliding_window")})
         np.testing.assert_array_equal(back.nodes[1].kernel.weights, product.weights)
         assert back.nodes[0].kernel.folding == Folding(1, channels)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from([1, 2, 4]), st.booleans(), st.integers(0, 2**32))
+def test_a_form_of_a_network_without_channels_is_compared_with_the_one_that_has_them(lanes, channel, seed):
+    """Pruning leaves both: neurons and channels that do nothing, and elements that no filter uses."""
+    rng = np.random.default_rng(seed)
+    keep = rng.random((9, 4)) < 0.5
+    keep[:, 0] &= channel  # a channel that no filter reads
+    whole = convolution(rng, keep, "UINT2", pad=0)
+    first = MatrixVector(np.array([[1, 1], [0, 0], [2, -1], [1, 2]]), DataType["INT4"], DataType["UINT2"], (6, 6))
+    bounds = np.array([[1, 2, 5], [0, 0, 5], [-1, 2, 3], [1, 5, 7]])  # the second channel is 2
+    act = Threshold(bounds, np.zeros(4, bool), first.outputs()[0].dtype, DataType["UINT2"], (6, 6))
+    port = Port("in", "in", (6, 6, 2), "UINT2")
+    graph = Graph(
+        (Node("first", first, ("in",), ("sums",)), Node("act", act, ("sums",), ("x",)), *whole.nodes),
+        (port,), whole.outputs,
+    )  # fmt: skip
+    removal = remove_channels(graph, 1)
+    assert removal.layers
+    if lanes not in forms(*(node.kernel for node in removal.graph.nodes[2:])):
+        return
+    made = apply_folding(removal.graph, sparse(lanes))
+    frames = rng.integers(0, 4, (5, *graph.inputs[0].shape))
+    assert check_removal(removal, made, frames).layers == 4
+    product = made.nodes[3].kernel
+    wrong = product.weights.copy()
+    wrong[0, 0] += 1 if wrong[0, 0] < 7 else -1
+    with pytest.raises(BitfabricError, match="differs from the original in layer conv"):
+        check_removal(removal, made.with_kernels({"conv": replace(product, weights=wrong)}), frames)
 
 
 def test_half_of_the_columns_take_half_of_the_beats():
