@@ -124,21 +124,22 @@ def program(
 def virtual(
     folder: Annotated[Path, typer.Argument(metavar="DIR/", help="a folder that `bitfabric build` left for a board")],
 ) -> None:
-    """Simulate the image of a build behind a pseudo-terminal, as a board without hardware, until interrupted.
+    """Simulate the image of a build behind a pseudo-terminal, or behind an address of this computer where its link is
+    Ethernet, as a board without hardware, until interrupted.
 
     Prints the port, and the command for another terminal.
 
     Example: bitfabric virtual build/
     """
     from flows.accelerator import Accelerator
-    from hw.boards.pty_board import PtyBoard
+    from hw.boards.udp_board import reachable
     from hw.boards.virtual import VirtualBoard
     from hw.host.text import one_line
 
-    with VirtualBoard(Accelerator(folder).image) as board, PtyBoard(board) as terminal:
-        typer.echo(terminal.port)
+    with VirtualBoard(Accelerator(folder).image) as board, reachable(board) as end:
+        typer.echo(end.port)
         typer.echo("The image is simulated at this port until Ctrl-C. In another terminal:")
-        typer.echo(f"  bitfabric run {one_line(folder)} --input X.npy --engine board --port {terminal.port}")
+        typer.echo(f"  bitfabric run {one_line(folder)} --input X.npy --engine board --port {end.port}")
         with suppress(KeyboardInterrupt):
             signal.pause()
 

@@ -9,7 +9,8 @@ from typing import Literal
 from qonnx.core.datatype import DataType
 
 from hw.boards.targets import Board, Target
-from hw.boards.transports import Transport, transport
+from hw.boards.transport import Transport
+from hw.boards.transports import transport
 from hw.fabric.devices import Device
 from hw.fabric.pll import Pll
 from hw.fabric.toolchain import Pin
@@ -95,6 +96,11 @@ def receive_step(entries: Sequence[Stream], step: int) -> int:
     return min(gcd(entry.width, step) for entry in entries)
 
 
+def receive_pace(step: int) -> float:
+    """Cycles in which the image takes an octet, of which it takes ``step`` bits in one."""
+    return 8 / step + 2
+
+
 def image(
     accelerator: RtlDesign,
     target: Target,
@@ -119,8 +125,10 @@ def image(
     link = transport(board, target.device, pll.mhz * 1e6)
     entries, results = list(accelerator.inputs.values()), list(accelerator.outputs.values())
     in_octets, out_octets = (payload_octets(list(map(format_of, each))) for each in (entries, results))
+    step = receive_step(entries, link.step)
+    link = link.paced(receive_pace(step), pll.mhz * 1e6)
     parameters: dict[str, int | str] = {
-        "RX_STEP": receive_step(entries, link.step),
+        "RX_STEP": step,
         "TX_STEP": link.step,
         "FILL": int(link.fill),
         "INS": len(entries),
@@ -134,7 +142,7 @@ def image(
         "OUT_BITS": sum(result.width for result in results),
         "MODEL": f"64'h{model_hash:016x}",
         "CLOCK_HZ": round(pll.mhz * 1e6),
-        "SLOTS": slots(in_octets, out_octets, link.receive_cycles, interval),
+        "SLOTS": slots(in_octets, out_octets, max(link.receive_cycles, receive_pace(step)), interval),
         "PARITY": int(accelerator.parity),
         "BENCHMARK": benchmark,
     }

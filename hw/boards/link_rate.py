@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 from math import gcd
 
-from hw.boards.image import format_of, payload_octets, receive_step, slots
+from hw.boards.image import format_of, payload_octets, receive_pace, receive_step, slots
 from hw.boards.targets import Target
-from hw.boards.transports import Transport, transport
+from hw.boards.transport import Transport
+from hw.boards.transports import transport
 from hw.host.protocol import line_octets
 from hw.ir.stream import Stream
 from hw.synth.pll import solve
@@ -42,14 +43,24 @@ class LinkRate:
     @property
     def input_cycles(self) -> float:
         """Clock cycles of a message with input frames on the line."""
-        return max(self.transport.receive_cycles, self.receive_pace) * self.input_octets
+        return max(self.receive_pace * self.input_octets, self._line(self.transport.receive_cycles, self.input_octets))
 
     @property
     def output_cycles(self) -> float:
-        """Clock cycles of a message with output frames on the line. ``send_pace`` is that of their octets."""
+        """Clock cycles of a message with output frames on the line."""
+        return max(self._made_cycles, self._line(self.transport.send_cycles, self.output_octets))
+
+    @property
+    def _made_cycles(self) -> float:
+        """Clock cycles in which the image makes a message with output frames. ``send_pace`` is that of their octets."""
         frame = line_octets(0, self.transport.escaped)
         around = max(self.transport.send_cycles, 8 / self.transport.step + 1, FRAMER_CYCLES)
         return around * frame + max(self.transport.send_cycles, self.send_pace) * (self.output_octets - frame)
+
+    def _line(self, cycles: float, octets: float) -> float:
+        """Clock cycles of a message with so many ``octets`` on the line, of ``cycles`` each in a stream."""
+        datagrams = self.transport.datagrams
+        return cycles * octets if datagrams is None else datagrams.line(octets)
 
     @property
     def _shared_input_cycles(self) -> float:
@@ -67,7 +78,11 @@ class LinkRate:
 
         The host answers at once: the delays of its USB adapter and its operating system are not included.
         """
-        way = self._shared_input_cycles + self.latency + self.output_cycles + self.transport.turnaround
+        there, back = self._shared_input_cycles, self.output_cycles
+        if (datagrams := self.transport.datagrams) is not None:
+            there = datagrams.way_in(self.input_octets, self.receive_pace)
+            back = datagrams.way_out(self.output_octets, self._made_cycles / self.output_octets)
+        way = there + self.latency + back + self.transport.turnaround
         received, sent = self.transport.bus or (0.0, 0.0)
         bus = received * self.input_octets + sent * self.output_octets
         return max(self.input_cycles, self.output_cycles, bus, way / self.slots)
@@ -112,14 +127,15 @@ def link_rate(
     mhz = solve(target.board.clock.mhz, clock_mhz, target.device).mhz
     link = transport(target.board, target.device, mhz * 1e6)
     in_octets, out_octets = (payload_octets(list(map(format_of, each))) for each in (entries, results))
+    pace = receive_pace(receive_step(entries, link.step))
     return LinkRate(
         link,
         mhz,
         line_octets(in_octets),
         line_octets(out_octets, link.escaped),
-        8 / receive_step(entries, link.step) + 2,
+        pace,
         max(map(partial(send_pace, step=link.step), results)),
-        slots(in_octets, out_octets, link.receive_cycles, interval),
+        slots(in_octets, out_octets, max(link.receive_cycles, pace), interval),
         interval,
         latency,
     )

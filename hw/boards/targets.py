@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from hw.fabric import yaml_text
 from hw.fabric.devices import Device
@@ -27,13 +28,13 @@ BOARD_SUFFIXES = (".yaml", ".yml")
 MAX_FILE = 1 << 16
 """Most octets of a board file."""
 _SIGNALS = """
-    accelerator busy clk clk_board faulty fifo_clkout fifo_d fifo_drive fifo_in fifo_oe fifo_out fifo_rd fifo_rxf
-    fifo_siwu fifo_txe fifo_wr g_pad
-    host image led locked logic m_data m_ready m_valid parity_error pll pll_unused port receiver reset reset_logic rst
-    rx_data rx_error rx_ready rx_valid s_data s_ready s_valid spi_cs spi_miso spi_mosi spi_sck transmitter tx_data
-    tx_ready tx_valid uart_rx uart_tx
+    accelerator busy clk clk_board eth_fall eth_high eth_low eth_reset eth_rise eth_rx_clk eth_rx_ctl eth_rx_data
+    eth_tx_clk eth_tx_ctl eth_tx_data faulty fifo_clkout fifo_d fifo_drive fifo_in fifo_oe fifo_out fifo_rd
+    fifo_rxf fifo_siwu fifo_txe fifo_wr g_pad g_pads host image led locked logic m_data m_ready m_valid
+    parity_error pll pll_unused port receiver reset reset_logic rst rx_data rx_error rx_ready rx_valid s_data
+    s_ready s_valid spi_cs spi_miso spi_mosi spi_sck transmitter tx_data tx_ready tx_valid uart_rx uart_tx
 """
-LINKS = ("uart", "spi", "fifo")
+LINKS = ("uart", "spi", "fifo", "ethernet")
 """The host links that a board may have."""
 RESERVED = frozenset(_SIGNALS.split())
 """Names that the image uses itself (``hw.boards.image``)."""
@@ -81,6 +82,33 @@ PartCode: TypeAlias = Annotated[str, _text("1 to 32 letters, digits and '-'", r"
 UsbIds: TypeAlias = Annotated[
     str, _text('vendor and product in hexadecimal, in quotes, as "0403:6010"', r"[0-9a-f]{4}:[0-9a-f]{4}")
 ]
+
+
+def _mac_address(value: str) -> str:
+    """Refuse a MAC address that no station has."""
+    if int(value[:2], 16) & 1 or not int(value.replace(":", ""), 16):
+        raise ValueError(f"{value!r} is the address of no station; take one as 02:00:00:00:00:01, which is for own use")
+    return value
+
+
+def _ip_address(value: Any) -> str:
+    """The validator of the IPv4 address of a station."""
+    try:
+        address = IPv4Address(value if isinstance(value, str) else "")
+    except AddressValueError:
+        raise ValueError(f"{value!r} is no IPv4 address, as 192.168.1.50") from None
+    if address.is_multicast or address.is_loopback or address.is_unspecified or address.is_reserved:
+        raise ValueError(f"{value!r} is the address of no station in a network; give one as 192.168.1.50")
+    return str(address)
+
+
+MacAddress: TypeAlias = Annotated[
+    str,
+    AfterValidator(_mac_address),
+    _text('a MAC address, in quotes, as "02:00:00:00:00:01"', r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}"),
+]
+IpAddress: TypeAlias = Annotated[str, BeforeValidator(_ip_address)]
+DelayNs: TypeAlias = Annotated[float, Field(ge=0, le=3, strict=True, allow_inf_nan=False)]
 
 
 class _Data(BaseModel):
@@ -166,6 +194,37 @@ class Fifo(_Data):
         return *self.data, self.rxf, self.txe, self.rd, self.wr, *(pin for pin in others if pin is not None)
 
 
+class Ethernet(_Data):
+    """A PHY for 1 Gbit/s behind RGMII, and the address of the board. ``rx_data`` and ``tx_data`` begin with bit 0; the
+    PHY is reset while ``reset`` is low.
+
+    ``rx_delay_ns``, ``tx_delay_ns``: how long the FPGA delays what it receives, without the clock, and the clock that
+    it sends; 2 ns together with what the PHY and the wires delay.
+    """
+
+    rx_clk: PinName
+    rx_ctl: PinName
+    rx_data: Annotated[tuple[PinName, ...], Field(min_length=4, max_length=4)]
+    tx_clk: PinName
+    tx_ctl: PinName
+    tx_data: Annotated[tuple[PinName, ...], Field(min_length=4, max_length=4)]
+    reset: PinName
+    rx_delay_ns: DelayNs
+    tx_delay_ns: DelayNs
+    mac: MacAddress
+    ip: IpAddress
+    port: Annotated[int, Field(ge=1, le=65535, strict=True)]
+
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """All pins."""
+        received = self.rx_clk, self.rx_ctl, *self.rx_data
+        return *received, self.tx_clk, self.tx_ctl, *self.tx_data, self.reset
+
+
+Link: TypeAlias = Uart | Spi | Fifo | Ethernet
+
+
 class Button(_Data):
     """A push button. ``active``: its level when pushed; ``io``: the I/O standard, where it is not the board's."""
 
@@ -189,7 +248,8 @@ class Board(_Data):
         clock: the oscillator; on an iCE40 it must be at the pin of the PLL.
         uart: the serial port; and
         spi: SPI; and
-        fifo: an FT232H, of which a board has at least one.
+        fifo: an FT232H; and
+        ethernet: Ethernet, of which a board has at least one.
         link: which of them is the host link, where there are several.
         reset: a button that resets the design.
         leds: pins of LEDs, see ``image``.
@@ -208,7 +268,8 @@ class Board(_Data):
     uart: Uart | None = None
     spi: Spi | None = None
     fifo: Fifo | None = None
-    link: Literal["uart", "spi", "fifo"] | None = None
+    ethernet: Ethernet | None = None
+    link: Literal["uart", "spi", "fifo", "ethernet"] | None = None
     reset: Button | None = None
     leds: Annotated[tuple[PinName, ...], BeforeValidator(_at_most(64))] = ()
     leds_active: Literal["high", "low"] = "high"
@@ -224,7 +285,7 @@ class Board(_Data):
     def _linked(self) -> "Board":
         links = [name for name in LINKS if getattr(self, name) is not None]
         if not links:
-            raise ValueError("it has no host link; give one of 'uart', 'spi' and 'fifo' with its pins")
+            raise ValueError("it has no host link; give one of 'uart', 'spi', 'fifo' and 'ethernet' with its pins")
         if self.link is not None and self.link not in links:
             raise ValueError(f"'link' asks for {self.link}, and the file has no '{self.link}' with its pins")
         if self.link is None and len(links) > 1:
@@ -232,10 +293,10 @@ class Board(_Data):
         return self
 
     @property
-    def chosen_link(self) -> Uart | Spi | Fifo:
+    def chosen_link(self) -> Link:
         """The host link."""
-        links = {"uart": self.uart, "spi": self.spi, "fifo": self.fifo}
-        chosen = links[self.link] if self.link else self.uart or self.spi or self.fifo
+        links: dict[str, Link | None] = {name: getattr(self, name) for name in LINKS}
+        chosen = links[self.link] if self.link else next((each for each in links.values() if each), None)
         assert chosen is not None, "a board file without a link is refused"
         return chosen
 

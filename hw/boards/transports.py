@@ -4,15 +4,15 @@ Every transport has the same ports towards ``bf_link``: ``rx_valid``, ``rx_ready
 octets of the host, ``tx_valid``, ``tx_ready`` and ``tx_data`` for octets to it.
 """
 
-from dataclasses import dataclass
 from math import ceil
 
-from hw.boards.targets import Board, Fifo, Spi, Uart
+from hw.boards.ethernet import ethernet
+from hw.boards.targets import Board, Ethernet, Fifo, Spi, Uart
+from hw.boards.transport import Transport
 from hw.fabric.devices import Device
 from hw.fabric.toolchain import Pin
 from hw.families import spec_of
 from hw.host.errors import UsageError
-from hw.host.protocol import ESCAPED
 from hw.host.protocol import FILL as FILL_OCTET
 
 BAUDS = (3_000_000, 2_000_000, 1_500_000, 1_000_000, 921_600, 460_800, 230_400, 115_200)
@@ -46,58 +46,6 @@ SYNCHRONISER = 3
 """Clock cycles after which a pin's level has passed a synchroniser."""
 
 
-@dataclass(frozen=True)
-class Transport:
-    """The transport of an image.
-
-    Attributes:
-        kind: the field of the board file.
-        title: what it is, with its rate, for people.
-        modules: its modules in ``shell``.
-        ports: the declaration of each of its ports, and the pins.
-        body: SystemVerilog of its instances.
-        step: bits of an octet that the link takes in a cycle, as fast as the transport needs it.
-        receive_cycles: clock cycles in which an octet arrives.
-        send_cycles: clock cycles in which an octet is sent.
-        settings: what the host must know to open it.
-        period: nanoseconds of a bit of the host's serial line, or of a period of the clock that the host gives; 0: it
-            gives none.
-        fill: it sends octets where there is nothing to send, and messages escape these.
-        bus: clock cycles that an octet received, and one sent, keep what both directions share; None: they share
-            nothing.
-        buffered: octets of both directions share it in turn, and buffers are between it and the image.
-        turnaround: clock cycles that a frame's way there and back waits, on average, for the host's next octets.
-        models: files of models of the family's cells that it instantiates.
-    """
-
-    kind: str
-    title: str
-    modules: tuple[str, ...]
-    ports: tuple[tuple[str, tuple[Pin, ...]], ...]
-    body: str
-    step: int
-    receive_cycles: float
-    send_cycles: float
-    settings: dict[str, int | str | None]
-    period: float = 0.0
-    fill: bool = False
-    bus: tuple[float, float] | None = None
-    buffered: bool = False
-    turnaround: float = 0.0
-    models: tuple[str, ...] = ()
-
-    @property
-    def escaped(self) -> float:
-        """Share of octets of a reply that are sent as two, where all values are equally frequent."""
-        return ESCAPED + (1 / 256 if self.fill else 0)
-
-    @property
-    def baud(self) -> int | None:
-        """The baud rate of a serial port; None for other transports."""
-        baud = self.settings.get("baud")
-        return baud if isinstance(baud, int) else None
-
-
 def transport(board: Board, device: Device, clock_hz: float) -> Transport:
     """The transport that a board's file chooses, in an image with this clock.
 
@@ -113,6 +61,8 @@ def transport(board: Board, device: Device, clock_hz: float) -> Transport:
             )
         make = _fifo_sync if link.mode == "synchronous" else _fifo
         return make(link, board.io, pad, clock_hz)
+    if isinstance(link, Ethernet):
+        return ethernet(link, board.io, device, clock_hz)
     return _uart(link, board.io, clock_hz)
 
 

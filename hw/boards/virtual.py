@@ -7,6 +7,7 @@ real boards and a netlist simulates slowly.
 """
 
 import struct
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from types import TracebackType
 
@@ -38,13 +39,15 @@ class VirtualBoard:
         harness = files("hw.boards").joinpath("virtual.cpp").read_text()
         release = f"top.reset = {int(image.board.reset.active == 'low')}" if image.board.reset else "(void)0"
         host = files("hw.boards").joinpath(f"virtual_{image.transport.kind}.hpp").read_text()
-        ports = f"#define CLOCK clk_board\n#define RELEASE {release}\n{host}"
+        known = "".join(f"#define {name} {value:#x}ull\n" for name, value in image.transport.constants.items())
+        ports = f"#define CLOCK clk_board\n#define RELEASE {release}\n{known}{host}"
         self.image = image
         self.patience = patience
         self.timeout: float | None = 0.01
         self.clocks = 0
         self._received = bytearray()
         self._to_send = b""
+        self._datagrams = image.transport.datagrams is not None
         periods = (1000 / image.clock_mhz, image.transport.period / skew)
         simulator = executable(design or image.design, harness, ports, ("-O0",) if design else ("-O1",)) / "sim"
         self._process = Process([simulator, *map(repr, periods)], stdin=PIPE, stdout=PIPE, cwd=simulator.parent)
@@ -62,8 +65,9 @@ class VirtualBoard:
         self._process.communicate()
 
     def write(self, data: bytes) -> int:
-        """Queue bytes; the next ``read`` or ``exchange`` sends them. Returns their number."""
-        self._to_send += data
+        """Queue bytes; the next ``read`` or ``exchange`` sends them, as a datagram of their own where the link has
+        datagrams. Returns their number."""
+        self._to_send += len(data).to_bytes(2, "little") + data if self._datagrams else data
         return len(data)
 
     def read(self, size: int = 1) -> bytes:
@@ -88,8 +92,17 @@ class VirtualBoard:
         received, self._received = bytes(self._received), bytearray()
         return received
 
-    def _run(self, want: int) -> None:
-        """Send the queued bytes and simulate until ``want`` bytes have arrived or the line has been idle too long."""
+    def exchange_datagrams(self, datagrams: Sequence[bytes]) -> list[bytes]:
+        """``exchange`` over a link that has datagrams."""
+        for datagram in datagrams:
+            self.write(datagram)
+        received = self._run(ALL)
+        self._received.clear()
+        return received
+
+    def _run(self, want: int) -> list[bytes]:
+        """Send the queued bytes and simulate until ``want`` bytes have arrived or the line has been idle too long;
+        returns them, as the datagrams that they arrived in."""
         patience = self.patience
         if self.timeout is not None:
             patience = min(patience, round(self.timeout * self.image.clock_mhz * 1e6))
@@ -103,4 +116,16 @@ class VirtualBoard:
         except (OSError, ValueError, struct.error):
             raise BitfabricError("the simulation of the board ended; run it again") from None
         self._to_send = b""
-        self._received += stdout.read(count)
+        octets = stdout.read(count)
+        found = list(_datagrams(octets)) if self._datagrams else [octets]
+        self._received += b"".join(found)
+        return found
+
+
+def _datagrams(octets: bytes) -> Iterator[bytes]:
+    """The datagrams in octets, with the length before each (2)."""
+    start = 0
+    while start < len(octets):
+        end = start + 2 + int.from_bytes(octets[start : start + 2], "little")
+        yield octets[start + 2 : end]
+        start = end

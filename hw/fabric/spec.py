@@ -18,6 +18,25 @@ PllWriter = Callable[[Pll, Device, str, str, str], PllCell]
 
 
 @dataclass(frozen=True)
+class DdrPads:
+    """Pads with registers of both edges of a clock, and with a delay, as lines of SystemVerilog. Their models are in
+    ``ddr_pad.sv``.
+
+    Attributes:
+        input: with ``{name}`` of the instance, ``{pin}``, ``{clock}``, ``{delay}`` in ``steps``, and ``{rise}`` and
+            ``{fall}``, the levels at both edges of a period, which are valid from its end on.
+        output: the same; ``{rise}`` is at the pin in the first half of a period.
+        step_ns: the unit of the delay.
+        steps: the largest delay.
+    """
+
+    input: str
+    output: str
+    step_ns: float
+    steps: int
+
+
+@dataclass(frozen=True)
 class FamilySpec:
     """The specification of one FPGA family, defined in its folder of ``hw.families`` or in another package.
 
@@ -32,6 +51,7 @@ class FamilySpec:
         pad: a bidirectional pad as a line of SystemVerilog, with ``{name}`` of the instance, ``{pin}``, ``{out}``,
             ``{drive}`` (high: the pin is driven) and ``{into}``; its model is in ``bidirectional_pad.sv``. None: links
             that need one are refused.
+        ddr: pads with registers of both edges of a clock; None: links that need them are refused.
         dialect: adapts the cells of netlists to their models; None: netlists cannot be simulated.
         models: the folder of the SystemVerilog models of the cells; None where ``dialect`` is None.
         fmax: the parameters of the Fmax estimate; None: Fmax is not estimated.
@@ -47,6 +67,7 @@ class FamilySpec:
     toolchain: Toolchain | None = None
     pll_cell: PllWriter | None = None
     pad: str | None = None
+    ddr: DdrPads | None = None
     dialect: CellDialect | None = None
     models: Traversable | None = None
     fmax: FmaxModel | None = None

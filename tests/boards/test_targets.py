@@ -301,7 +301,7 @@ def test_the_board_file_of_the_documentation(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text.partition("```yaml\n")[2].partition("```")[0])
     board = find_target(str(path)).board
-    assert set(Board.model_fields) - board.model_fields_set == {"devices", "spi", "fifo", "link"}
+    assert set(Board.model_fields) - board.model_fields_set == {"devices", "spi", "fifo", "ethernet", "link"}
     assert board.uart.usb == "0403:6015"
 
 

@@ -140,7 +140,7 @@ UART = "uart: {rx: B1, tx: B2, max_baud: 115200}\n"
 SPI = "spi: {sck: C1, mosi: C2, miso: C3, cs: C4, max_mhz: 30}\n"
 FIFO = "fifo: {data: [B1, B2, B3, B4, B5, B6, B7, B8], rxf: C1, txe: C2, rd: C3, wr: C4"
 REFUSED = {
-    BOARD: "it has no host link; give one of 'uart', 'spi' and 'fifo' with its pins",
+    BOARD: "it has no host link; give one of 'uart', 'spi', 'fifo' and 'ethernet' with its pins",
     BOARD + UART + "link: spi\n": "'link' asks for spi, and the file has no 'spi' with its pins",
     BOARD + UART + SPI: "it has uart and spi; say with 'link' which is the host link",
     BOARD + "spi: {sck: C1, mosi: C2, cs: C4, max_mhz: 30}\n": "spi.miso: Field required",
@@ -150,7 +150,8 @@ REFUSED = {
     BOARD + FIFO + ", mode: synchronous, clkout: D1, siwu: D2}\n": "fifo: the synchronous mode needs the pin 'oe' too",
     BOARD + FIFO + ", oe: D1}\n": "fifo: 'oe' is a pin of the synchronous mode; give 'mode: synchronous', or leave it",
     BOARD + FIFO + ", mode: synchronous, clkout: D1, siwu: D2, oe: C4}\n": "pin C4 is given 2 times",
-    BOARD + UART + "link: ethernet\n": "link: Input should be 'uart', 'spi' or 'fifo'",
+    BOARD + UART + "link: ethernet\n": "'link' asks for ethernet, and the file has no 'ethernet' with its pins",
+    BOARD + UART + "link: usb\n": "link: Input should be 'uart', 'spi', 'fifo' or 'ethernet'",
 }
 
 

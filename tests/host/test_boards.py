@@ -147,7 +147,7 @@ def test_what_is_missing_or_wrong_ends_in_one_line(monkeypatch: pytest.MonkeyPat
         assert str(told.value).isprintable()
 
     refused(r"no port is looked for; give it, as --port /dev/spidev0\.0", spi)
-    refused("the image's link is ethernet, which this driver does not know", interface("ethernet"))
+    refused("the image's link is can, which this driver does not know", interface("can"))
 
     def absent(*names: object) -> None:
         raise FileNotFoundError(2, "No such file or directory")

@@ -12,6 +12,15 @@ from typing import ClassVar
 from hw.fabric.cells import Cell, CellDialect, concatenate, string
 from hw.host.errors import BitfabricError
 
+_PAD_REGISTERS = {
+    "MODE": "IDDRX1_ODDRX1",
+    "DELAY.WAIT_FOR_EDGE": "DISABLED",
+    "CLKIMUX": "CLK",
+    "CLKOMUX": "CLK",
+    "LSRMUX": "LSR",
+}
+"""The parameters of those registers of a pad that have a model."""
+
 
 class Ecp5Cells(CellDialect):
     """The dialect of ECP5."""
@@ -28,6 +37,8 @@ class Ecp5Cells(CellDialect):
 
     def adapt(self, cell: Cell) -> None:
         """See CellDialect."""
+        if cell.kind in ("IOLOGIC", "SIOLOGIC"):
+            self._pad_registers(cell)
         for key in cell.parameters:
             if key.endswith("MUX"):
                 cell.pins.setdefault(key[:-3], [])
@@ -44,14 +55,40 @@ class Ecp5Cells(CellDialect):
             cell.settings["INITVAL"] = concatenate(cell, "INITVAL_{:02X}", 64, 320)
 
     def _pad(self, cell: Cell) -> None:
-        """Replace the pad by one of its direction. Raises BitfabricError for a pad with registers."""
+        """Replace the pad by one of its direction; the data of an output may come from registers.
+
+        Raises BitfabricError for other pads.
+        """
         direction = cell.parameters.get("DIR")
-        registers = cell.pins.pop("IOLTO", []) + cell.pins.pop("IOLDO", [])
-        if direction not in ("INPUT", "OUTPUT", "BIDIR") or registers:
-            raise BitfabricError(f"no model of a pad with registers or with direction {direction}")
+        drive, data = cell.pins.pop("IOLTO", []), cell.pins.pop("IOLDO", [])
+        if direction not in ("INPUT", "OUTPUT", "BIDIR") or drive or (data and direction != "OUTPUT"):
+            raise BitfabricError(f"no model of a pad with these registers or with direction {direction}")
+        if data and cell.parameters.pop("DATAMUX_ODDR", "PADDO") == "IOLDO":
+            cell.pins["I"] = data
         for key in [key for key, value in cell.parameters.items() if value == "PADDO"]:
             del cell.parameters[key]
         cell.kind = f"TRELLIS_IO_{direction}"
+
+    def _pad_registers(self, cell: Cell) -> None:
+        """Replace the registers of a pad, which is an input or an output; its delay has no model.
+
+        Raises BitfabricError for other uses.
+        """
+        for key, value in _PAD_REGISTERS.items():
+            cell.require(key, value)
+        used = {pin: bits for pin, bits in cell.pins.items() if bits}
+        output = "IOLDO" in used
+        if output == ("RXDATA0" in used or "RXDATA1" in used):
+            raise BitfabricError(f"no model of {cell.kind} that is both an input and an output, or neither")
+        if output:
+            cell.kind, names = "ODDRX1F", {"TXDATA0": "D0", "TXDATA1": "D1", "IOLDO": "Q"}
+        else:
+            delayed = used.get("DI") == used.get("INDD")
+            cell.kind, names = "IDDRX1F", {"PADDI" if delayed else "DI": "D", "RXDATA0": "Q0", "RXDATA1": "Q1"}
+        names |= {"CLK": "SCLK", "LSR": "RST"}
+        cell.parameters = {}
+        cell.pins = {pin: used.get(pin, []) for pin in names}
+        cell.rename(names)
 
     def value(self, cell: Cell, pin: str, net: str | None) -> str:
         """The Verilog expression at a pin, behind its multiplexer; ``net`` is None where the pin is open."""

@@ -18,7 +18,9 @@ _COST = {
     "PDPW16KD": Resources(bram=1),
     "MULT18X18D": Resources(dsp=1),
 }
-_FREE = frozenset({"PFUMX", "L6MUX21", "EHXPLLL", "DCCA", "TRELLIS_IO", "BB", "$scopeinfo"})
+_FREE = frozenset(
+    {"PFUMX", "L6MUX21", "EHXPLLL", "DCCA", "TRELLIS_IO", "BB", "IDDRX1F", "ODDRX1F", "DELAYG", "$scopeinfo"}
+)
 SYNTHESIS = SynthesisSpec(
     "synth_ecp5",
     _COST,
