@@ -12,6 +12,18 @@ class LutRam(NamedTuple):
     luts: int
 
 
+class BlockChoice(NamedTuple):
+    """Yosys's choice for a writable memory where lookup tables form no RAM: it takes ``n`` block RAMs for more than
+    ``each * n + past + column * width`` bits, and flip-flops for fewer. The last two are for the bypass logic."""
+
+    each: int
+    past: int
+    column: int
+
+
+USUAL_CHOICE = BlockChoice(64, 8, 0)
+
+
 @dataclass(frozen=True)
 class Family:
     """The fabric of one FPGA family.
@@ -31,6 +43,7 @@ class Family:
         chain_inverts: the chain can invert an operand; where it cannot, a subtracter costs inverters.
         dsp_least: minimum bits of the smaller operand, and of the product, for which Yosys maps a product to a DSP.
         dsp_halves: a DSP is one of two halves of a multiplier of ``dsp_bits``.
+        block_choice: which memories are in block RAM where ``lut_ram`` is None.
     """
 
     name: str
@@ -45,6 +58,7 @@ class Family:
     chain_inverts: bool = True
     dsp_least: tuple[int, int] = (2, 9)
     dsp_halves: bool = False
+    block_choice: BlockChoice = USUAL_CHOICE
 
     @property
     def bram_bits(self) -> int:
@@ -54,6 +68,12 @@ class Family:
     def blocks(self, depth: int, width: int) -> int:
         """Number of block RAMs for a memory of ``depth`` words of ``width`` bits."""
         return min(-(-(-(-depth // d) * width) // w) for d, w in self.bram_shapes)
+
+    def takes_blocks(self, depth: int, width: int) -> bool:
+        """Whether a writable memory of ``depth`` words is in block RAM where nothing says so, in a family without RAM
+        in lookup tables."""
+        each, past, column = self.block_choice
+        return depth * width > each * self.blocks(depth, width) + past + column * width
 
     def multipliers(self, a: int, b: int) -> int:
         """Number of DSPs for a product of signed numbers of ``a`` and ``b`` bits; 0: lookup tables compute it.

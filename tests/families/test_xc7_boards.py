@@ -23,9 +23,11 @@ from hw.families.xc7 import fasm, toolchain
 from hw.families.xc7.readback import verify
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.stream import Stream
+from hw.kernels.calibration import grid, separate
 from hw.kernels.shared import cell_costs
-from hw.rtl.design import RtlDesign
+from hw.rtl.design import RtlDesign, generate, instances
 from hw.synth import nextpnr, pll
+from hw.synth.yosys import synthesise
 
 BOARDS = ("arty-a7-35", "arty-a7-100", "basys3", "cmod-a7-35", "pynq-z1", "pynq-z2")
 ARTY = find_target("arty-a7-35").device
@@ -123,6 +125,24 @@ def test_constraints_place_every_port_and_the_clock_of_the_oscillator(name: str)
 def test_products_without_a_multiplier_cost_what_yosys_makes_of_them(a: int, b: int, luts: int) -> None:
     """``luts``: a registered product after synthesis for a board."""
     assert cell_costs.soft_product(a, b) == pytest.approx(luts, rel=0.25)
+
+
+MEMORIES = (
+    "fifo UINT4x8 depth=16", "fifo INT12x4 depth=100", "requant INT16->INT8 M=0 C=16 PE=4",
+    "accumulate_pool UINT8 (7, 7, 256) (7, 7) PE=1", "max_pool BIPOLAR (28, 28, 64) (2, 2) PE=4",
+    "add INT8+INT8 (1, 2) C=64 PE=16",
+)  # fmt: skip
+"""Kernels with memories that are in block RAM, and in flip-flops."""
+
+
+def test_block_rams_are_as_many_as_estimated(tmp_path: Path) -> None:
+    """A block holds all bits of a word up to 18, though a board's design has it with two ports only."""
+    kernels = [kernel for name, kernel in grid() if name in MEMORIES]
+    graph = separate(*kernels)
+    made = synthesise(generate(graph, ARTY.family), ARTY, tmp_path)
+    counted = [made.instances[instance].bram for instance in instances(graph).values()]
+    assert counted == [kernel.resources(ARTY.family).bram for kernel in kernels]
+    assert sum(counted) == 7
 
 
 def test_a_board_runs_at_its_oscillator_only() -> None:

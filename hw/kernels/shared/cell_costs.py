@@ -9,9 +9,6 @@ from hw.fabric.resources import Resources
 
 REGISTER_BITS = 15
 """Maximum size in bits of a writable memory that Yosys puts in flip-flops although the family has lookup-table RAM."""
-BLOCK_COST = 64, 8
-"""In a family without lookup-table RAM, Yosys uses n block RAMs for a memory of more than 64 n + 8 bits (the 8 are for
-the bypass logic)."""
 
 
 def stream_out(width: int, credits: int, family: Family) -> Resources:
@@ -23,10 +20,8 @@ def stream_out(width: int, credits: int, family: Family) -> Resources:
     lut = 5 * count + 3 * address - 1 if six else 12 * count + 3 * address - 17
     kept, places = Resources(lut, 3 * count + 2 * address + 1), 1 << address
     if not family.lut_ram:
-        each, past = BLOCK_COST
-        blocks = family.blocks(places, width)
-        if places * width > each * blocks + past:
-            return kept + Resources(width, width, blocks)
+        if family.takes_blocks(places, width):
+            return kept + Resources(width, width, family.blocks(places, width))
         return kept + Resources(ram(places, width, family), ram_ff(places, width, family))
     if places * width <= REGISTER_BITS:
         return kept + Resources(_registers(places, width), places * width)
