@@ -9,7 +9,6 @@ from flows import fit
 from flows.config import BuildConfig
 from flows.density import density_that_fits
 from flows.design_point import DesignPoint
-from flows.facts.design import LogicCells
 from hw.boards.targets import Target
 from hw.fabric.devices import Device
 from hw.fabric.resources import Resources
@@ -31,8 +30,8 @@ from hw.timing.exits import provided, with_queues
 from hw.timing.fifo_sizing import size_fifos
 
 MAX_UTILISATION = {"lut": 0.8, "ff": 0.8, "bram": 0.9, "dsp": 0.9}
-"""Maximum estimated fraction of each resource of the device for ``fill``. The rest is for routing, for the shell (about
-1,100 lookup tables and the frame buffers), and for errors of the resource model."""
+"""Maximum estimated fraction of each resource of the device for ``fill``. The rest is for routing, for a board's
+shell as far as it goes, and for errors of the resource model."""
 DEFAULT_UTILISATIONS: dict[Literal["quarter", "half", "most"], dict[str, float]] = {
     "quarter": dict.fromkeys(MAX_UTILISATION, 0.25),
     "half": dict.fromkeys(MAX_UTILISATION, 0.5),
@@ -87,11 +86,20 @@ class Candidate:
 
     def _search(self, low_rates: bool) -> Search:
         """All foldings, or those without the implementations for low rates."""
-        family, cells = self.device.family, fit.most_cells(self.target)
+        family, cells = self.device.family, fit.most_cells(self.target, self._shell_unfolded)
         return Search(
             self.graph, family, self.device.capacity, cells, self.clock_mhz, low_rates=low_rates,
             going_on=provided(self.config.exit_share),
         )  # fmt: skip
+
+    def shell(self, hardware: Graph) -> Resources:
+        """The estimated resources of the board's shell around a folded graph."""
+        return fit.shell(self.target, hardware, self.config.benchmark_frames)
+
+    @cached_property
+    def _shell_unfolded(self) -> Resources:
+        """Those that a search leaves room for: its shell has the lanes of the graph without parallelism."""
+        return self.shell(self.graph)
 
     def check_weights(self) -> None:
         """Raise BitfabricError where the device clearly has no room for the weights, however they are folded."""
@@ -167,8 +175,11 @@ class Candidate:
         """Whether a design exceeds the device, or the limits."""
         if self.excess(design):
             return True
-        used = choose.estimate_resources(design.hardware, self.device.family)
-        return self.overflow(used, fit.logic_cells(self.target, used)) is not None
+        return self.overflow(self._whole(design)) is not None
+
+    def _whole(self, design: DesignPoint) -> Resources:
+        """The estimated resources of a design with the board's shell."""
+        return choose.estimate_resources(design.hardware, self.device.family) + self.shell(design.hardware)
 
     def rank(self) -> tuple[float, ...]:
         """How good the design is; less is better."""
@@ -211,8 +222,9 @@ class Candidate:
     def budget(self, shares: dict[str, float]) -> Resources:
         """The budget: the given fractions of the device's resources, within the limits."""
         limits = self.config.limits
+        around = vars(self._shell_unfolded)
         return Resources(**{
-            name: min(int(shares[name] * have), limits.get(name, have))
+            name: max(0, min(int(shares[name] * have), have - around[name], limits.get(name, have)))
             for name, have in vars(self.device.capacity).items()
         })  # fmt: skip
 
@@ -280,7 +292,7 @@ class Candidate:
     def _excess_cells(self, used: Resources) -> float:
         """The logic cells of kernels of these resources beyond those that there are for them."""
         packing = fit.packing_of(self.target)
-        return packing.estimate(used) - fit.most_cells(self.target) if packing else 0
+        return packing.estimate(used) - fit.most_cells(self.target, self._shell_unfolded) if packing else 0
 
     def _max_throughput(self, budget: Resources) -> DesignPoint:
         """The design with the maximum frames per second within a budget.
@@ -304,9 +316,10 @@ class Candidate:
             return float(floor(CLOCK_MARGIN * estimated.mhz))
         return self.clock_mhz if estimated.mhz >= self.clock_mhz else 0.0
 
-    def overflow(self, used: Resources, cells: LogicCells | None) -> str | None:
-        """What exceeds the device: resources, or else logic cells; None if the design fits."""
-        return self.device.overflow(used) or (fit.overflow(cells, cells.estimated) if cells else None)
+    def overflow(self, whole: Resources) -> str | None:
+        """What of a design with its shell exceeds the device: resources, or else logic cells; None if it fits."""
+        cells = fit.logic_cells(self.target, whole)
+        return self.device.overflow(whole) or (fit.overflow(cells, cells.estimated) if cells else None)
 
     def suggestion(self, most_cells: float | None = None) -> str:
         """A sentence that names a folding that would fit, of at most ``most_cells`` logic cells (default: those that
@@ -320,7 +333,7 @@ class Candidate:
         choice = search.fastest(self.budget(MAX_UTILISATION))
         if choice is None:
             used = choose.for_budget(search, Resources()).used
-            over = self._over_limits(used) or self.overflow(used, fit.logic_cells(self.target, used))
+            over = self._over_limits(used) or self.overflow(used + self._shell_unfolded)
             over = over or f"{used.lut} LUT and {used.bram} BRAM, and routing needs room"
             smallest = f"even the smallest folding does not fit ({over}); take a bigger device or a smaller network"
             return f"{smallest}{self._sparser()}"

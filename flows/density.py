@@ -31,11 +31,12 @@ def density_that_fits(hardware: Graph, target: Target, budget: Resources) -> tup
         return None
     family = target.device.family
     used, packing = choose.estimate_resources(hardware, family), fit.packing_of(target)
+    most = fit.most_cells(target, fit.shell(target, hardware))
     dense = sum((each.logic(family) for each in matrices), Resources())
     for density in DENSITIES:
         kept = sum((_pruned(each, density).logic(family) for each in matrices), Resources())
         left = used - dense + kept
-        if fits(left, budget) and (packing is None or packing.estimate(left) <= fit.most_cells(target)):
+        if fits(left, budget) and (packing is None or packing.estimate(left) <= most):
             return density, left
     return None
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from flows.config import BuildConfig
 from flows.planner import Plan
+from hw.folding.energy import estimate_energy, parts_of_hardware
 from hw.folding.search import Choice
 from hw.host.errors import BitfabricError
+from hw.ir.verdicts import branches, shares
 from hw.lowering.input_types import InputTypes
 from hw.model import Model
 
@@ -53,11 +55,26 @@ def estimate_build(
             for name, used in summary["resources"].items()
         },
         "logic_cells": summary["logic_cells"],
+        "energy": _energy(plan, summary["fps"] if fps is None else min(fps, summary["fps"])),
         "folding": summary["folding"],
         "fifos": summary["fifos"],
         "layers": summary["layers"],
         **{key: summary[key] for key in ("removed", "lookup", "exits") if key in summary},
         "warnings": summary["warnings"],
+    }
+
+
+def _energy(plan: Plan, fps: float) -> dict[str, Any]:
+    """The proxy of the energy of a frame at a rate: its unit, the sum, the power, and the energy of every layer."""
+    hardware, device, clock_mhz = plan.point.hardware, plan.device, plan.point.clock_mhz
+    reach = shares(hardware, plan.config.exit_share) if branches(hardware) else None
+    found = estimate_energy(parts_of_hardware(hardware, device, reach), device.energy, clock_mhz, fps)
+    return {
+        "unit": found.unit,
+        "fps": fps,
+        "value": found.value,
+        "milliwatts": found.milliwatts,
+        "layers": dict(found.layers),
     }
 
 

@@ -1,13 +1,13 @@
 """Whether a design fits a target: its logic cells as the packer fills them, with the shell of a board."""
 
 from flows.facts.design import LogicCells
+from hw.boards.shell_cost import shell_resources
 from hw.boards.targets import Target
 from hw.fabric.packing import Packing
 from hw.fabric.resources import Resources
 from hw.families import spec_of
+from hw.ir.graph import Graph
 
-SHELL = Resources(lut=1000, ff=700)
-"""Lookup tables and flip-flops of a board's shell, about."""
 CELL_SHARE = 0.92
 """Most of the logic cells that a design is folded for; the rest is for placement."""
 
@@ -17,14 +17,21 @@ def packing_of(target: Target) -> Packing | None:
     return spec_of(target.device.family).packing
 
 
+def shell(target: Target, graph: Graph, benchmark: int = 0) -> Resources:
+    """The estimated resources of the board's shell around a graph, with the lanes of its folding; ``benchmark``: frames
+    of each input that the image can replay. None of a bare device."""
+    entries = [graph.edges[port.edge] for port in graph.inputs]
+    return shell_resources(target, entries, [graph.edges[edge] for edge in graph.output_edges], benchmark)
+
+
 def logic_cells(target: Target, used: Resources) -> LogicCells | None:
-    """The logic cells of a design of these resources, with the shell of the board; None where they are not known."""
+    """The logic cells of a design of these resources, those of a shell included; None where they are not known."""
     packing = packing_of(target)
     if packing is None:
         return None
     return LogicCells(
         name=packing.cell,
-        estimated=packing.estimate(used + SHELL if target.board else used),
+        estimated=packing.estimate(used),
         available=target.device.capacity.lut,
     )
 
@@ -36,10 +43,9 @@ def overflow(cells: LogicCells, need: int) -> str | None:
     return f"{cells.name} {need} of {cells.available} ({need - cells.available} too many)"
 
 
-def most_cells(target: Target) -> float:
-    """The logic cells that kernels may take, without the shell; infinite where they are not known."""
+def most_cells(target: Target, around: Resources) -> float:
+    """The logic cells that kernels may take with a shell of these resources; infinite where they are not known."""
     packing = packing_of(target)
     if packing is None:
         return float("inf")
-    shell = packing.estimate(SHELL) if target.board else 0
-    return CELL_SHARE * target.device.capacity.lut - shell
+    return CELL_SHARE * target.device.capacity.lut - packing.estimate(around)

@@ -139,7 +139,8 @@ class Plan:
         hardware = design.hardware
         steady = cycles.steady_state(hardware)
         used = choose.estimate_resources(hardware, family)
-        cells = fit.logic_cells(self.target, used)
+        whole = used + self.best.shell(hardware)
+        cells = fit.logic_cells(self.target, whole)
         if over := self.best.excess(design):
             raise BitfabricError(
                 f"{self.model.path.name} is estimated to need more than the limits on {self.config.target}: {over}; "
@@ -158,7 +159,7 @@ class Plan:
             )
         link, warnings = self._host_link(steady)
         warnings = (*self.best.folding_file.remarks, *warnings)
-        if over := self.best.overflow(used, cells):
+        if over := self.best.overflow(whole):
             warnings += (f"the estimate does not fit the device: {over}; {self.best.suggestion()}",)
         if design.fmax is not None and design.clock_mhz > design.fmax.mhz:
             warnings += (clock_warning(design.clock_mhz, design.fmax.mhz, self._title(design.fmax.slowest)),)
@@ -211,7 +212,7 @@ class Plan:
     def check_benchmark(self, estimate: Estimate) -> None:
         """Raise UsageError for a benchmark without a board, and BitfabricError where its frames need more block RAM
         than the design is estimated to leave."""
-        frames, family = self.config.benchmark_frames, self.device.family
+        frames = self.config.benchmark_frames
         if not frames:
             return
         if self.target.board is None:
@@ -219,13 +220,17 @@ class Plan:
                 f"--benchmark-frames is for the image of a board, and {self.config.target} is a bare device"
             )
         have, used = self.device.capacity.bram, estimate.resources.bram
-        if used + rates.benchmark_blocks(self.point, family, frames) <= have:
+
+        def blocks(frames: int) -> int:
+            return fit.shell(self.target, self.point.hardware, frames).bram
+
+        if used + blocks(frames) <= have:
             return
-        fits = bisect_right(range(frames), have - used, key=lambda n: rates.benchmark_blocks(self.point, family, n)) - 1
+        fits = bisect_right(range(frames), have - used, key=blocks) - 1
         remedy = f"give at most {fits}" if fits >= BENCHMARK_FRAMES[0] else "leave it out, or ask for a lower rate"
         raise BitfabricError(
-            f"--benchmark-frames {frames} needs about {rates.benchmark_blocks(self.point, family, frames)} block RAMs "
-            f"beside the {used} of the design, and {self.device.name} has {have}; {remedy}"
+            f"--benchmark-frames {frames} needs about {blocks(frames)} block RAMs beside the {used} of the design, "
+            f"and {self.device.name} has {have}; {remedy}"
         )
 
     def check_cells(self, estimate: Estimate) -> None:
@@ -252,11 +257,13 @@ class Plan:
 
     def _fewer_cells(self, needed: int | None) -> float:
         """A limit on logic cells that is clearly below those of this design, which needs ``needed`` of them."""
-        most, packing = fit.most_cells(self.target), fit.packing_of(self.target)
+        hardware = self.point.hardware
+        around = self.best.shell(hardware)
+        most, packing = fit.most_cells(self.target, around), fit.packing_of(self.target)
         if packing is None:
             return most
-        used = choose.estimate_resources(self.point.hardware, self.device.family)
-        whole = fit.logic_cells(self.target, used)
+        used = choose.estimate_resources(hardware, self.device.family)
+        whole = fit.logic_cells(self.target, used + around)
         error = max(1.0, needed / whole.estimated) if needed and whole else 1.0
         return min(most, 0.9 * packing.estimate(used)) / error
 
@@ -304,7 +311,7 @@ class Plan:
             fps=design.clock_mhz * 1e6 / choice.interval,
             interval=choice.interval,
             resources=Counts(**vars(choice.used)),
-            fits=self.best.overflow(choice.used, fit.logic_cells(self.target, choice.used)) is None,
+            fits=self.best.overflow(choice.used + self.best.shell(design.hardware)) is None,
         )
 
     def pareto_front(self) -> list[tuple[Choice, dict[str, int]]]:

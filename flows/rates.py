@@ -4,7 +4,6 @@ from flows.design_point import DesignPoint
 from flows.facts.design import HostLink
 from hw.boards.link_rate import LinkRate, link_rate
 from hw.boards.targets import Target
-from hw.fabric.family import Family
 from hw.ir.graph import Graph
 
 
@@ -34,14 +33,6 @@ def of_line(graph: Graph, target: Target, clock_mhz: float) -> float | None:
     """Frames per second of the line alone, which no folding exceeds; None and errors as of ``of_image``."""
     rate = _rate(graph, target, clock_mhz, 1, 0)
     return None if rate is None else rate.fps
-
-
-def benchmark_blocks(design: DesignPoint, family: Family, frames: int) -> int:
-    """Block RAMs that hold ``frames`` frames of every input for a benchmark, about: few words may be in lookup
-    tables."""
-    hardware = design.hardware
-    streams = [hardware.edges[port.edge] for port in hardware.inputs]
-    return sum(family.blocks(frames * stream.beats, stream.width) for stream in streams)
 
 
 def _rate(graph: Graph, target: Target, clock_mhz: float, interval: int, latency: int) -> LinkRate | None:

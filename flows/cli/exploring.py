@@ -116,7 +116,11 @@ def explore(
         ),
     ] = None,
     objective: Annotated[
-        str, typer.Option(help="accuracy, and lut, ff, bram, dsp (at --fps), fps (within --max-lut, ...) or latency")
+        str,
+        typer.Option(
+            help="accuracy, and lut, ff, bram, dsp, energy (at --fps; energy is a proxy), fps (within --max-lut, ...) "
+            "or latency"
+        ),
     ] = "accuracy,lut",
     max_lut: Annotated[int | None, typer.Option(min=1, help="most lookup tables (default: 80 % of the device)")] = None,
     max_ff: Annotated[int | None, typer.Option(min=1, help="most flip-flops (default: 80 %)")] = None,

@@ -262,6 +262,10 @@ def estimated(result: dict[str, Any]) -> None:
     if cells := result["logic_cells"]:
         rows.append(("cells", f"{cells['estimated']:,} of {cells['available']:,} {cells['name']}, as they are packed"))
     rows += zip(chain(["parity"], repeat("")), _parity(layers), strict=False)
+    energy = result["energy"]
+    if energy["milliwatts"] is not None:
+        spent = f"about {energy['value']:.2g} uJ a frame, {energy['milliwatts']:.2g} mW at {_rate(energy['fps'])}"
+        rows.append(("energy", f"{spent} (a proxy from resources and cycles; --power of a build counts toggles)"))
     fmax = result["fmax_mhz"]
     if fmax["estimated"]:
         missed = ", below the clock" if fmax["estimated"] < result["clock_mhz"] else ""

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from flows.cli.console import number, out, plural, print_warnings, say, show
 from flows.cli.tables import Table
 from flows.explore.commands import build_command
+from flows.explore.page import PROXY, title
 from flows.explore.space import described
+from flows.report.study import figure
 
 if TYPE_CHECKING:
     from flows.explore.finish import Finished
@@ -71,13 +73,16 @@ def studied(study: "Study") -> None:
         said = f"; the nearest, number {nearest.number}: {nearest.why}" if nearest else ""
         say(f"no network is within the limits{said}")
         return
-    shown = Table("number", "accuracy", "LUT", "BRAM", "DSP", "frames/s", "network")
+    energies = settings.objectives[1] == "energy"
+    named = [title("energy", settings.target)] * energies
+    shown = Table("number", "accuracy", "LUT", "BRAM", "DSP", "frames/s", *named, "network")
     for each in front:
         hardware = each.hardware
         shown.add_row(
             str(each.number),
             f"{each.accuracy or 0:.2%}",
             *(f"{hardware[name]:,.0f}" for name in ("lut", "bram", "dsp", "fps")),
+            *([figure(hardware["energy"])] * energies),
             described(each.params),
         )
     show(shown)
@@ -88,12 +93,16 @@ def studied(study: "Study") -> None:
         f"bitfabric explore --finish {min(3, len(front))} -o {study.folder}. One as it is: "
         f"{build_command(settings, best, str(best.folder))}"
     )
+    if energies:
+        say(PROXY)
 
 
 def finished(study: "Study", networks: Sequence["Finished"]) -> None:
     """Print what finished networks were estimated to be, and what was measured."""
     done = [each for each in networks if each.runs]
-    shown = Table("number", "estimated LUT", "LUT", "error", "MHz", "validation", "test", "of the integers",
+    energies = study.settings.objectives[1] == "energy"
+    named = [title("energy", study.settings.target), "from counted toggles"] * energies
+    shown = Table("number", "estimated LUT", "LUT", "error", *named, "MHz", "validation", "test", "of the integers",
                   "mismatches", "network")  # fmt: skip
     for each in done:
         made = each.measured
@@ -104,6 +113,7 @@ def finished(study: "Study", networks: Sequence["Finished"]) -> None:
             f"{guess:,.0f}",
             number(lut),
             "-" if not lut else f"{guess / lut - 1:+.1%}",
+            *([figure(each.estimated["energy"]), figure(made.energy if made else None)] if energies else []),
             number(made.fmax_mhz if made else None, ".1f"),
             f"{each.estimated['accuracy']:.2%}",
             f"{each.test:.2%}" + ("" if each.spread is None else f" ± {100 * each.spread:.2f}"),

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import floor, isfinite
+from math import floor
 from typing import Any
 
 from flows import fit
 from flows.candidate import MAX_UTILISATION
 from hw.boards.targets import find_target
 from hw.fabric.resources import Resources
+from hw.folding.energy import estimate_energy, parts_of_choice
 from hw.folding.search import Choice, Search
 from hw.folding.tables import FoldingTables
 from hw.host.errors import UsageError
@@ -22,7 +23,8 @@ class Cost:
 
     ``interval``: cycles per frame. ``fps``: frames per second at the clock. ``share``: the sum of the shares of the
     device. ``excess``: by how much the largest excess over a limit is above it, as a fraction; 0 where the network fits
-    and is fast enough. ``why``: what exceeds. ``layers``: lookup tables by the user's name of the layer.
+    and is fast enough. ``why``: what exceeds. ``layers``: lookup tables by the user's name of the layer. ``energy``:
+    the proxy of a frame (``hw.folding.energy``), at the rate that was asked for, or else at ``fps``.
     """
 
     lut: int
@@ -35,6 +37,7 @@ class Cost:
     excess: float
     why: str
     layers: Mapping[str, int]
+    energy: float
 
     def to_json(self) -> dict[str, Any]:
         """The cost as values of JSON."""
@@ -76,9 +79,8 @@ class CostTable:
                 raise UsageError(f"a limit {name}={value} is no number, of 0 or more, of {', '.join(capacity)}")
         usual = {name: int(MAX_UTILISATION[name] * have) for name, have in capacity.items()}
         self.limits = Resources(**{name: (limits or {}).get(name, most) for name, most in usual.items()})
-        self._most_cells = fit.most_cells(self.target)
         self.tables = FoldingTables(
-            self.device.family, self.clock_mhz, cells=isfinite(self._most_cells)
+            self.device.family, self.clock_mhz, cells=fit.packing_of(self.target) is not None
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -87,13 +89,12 @@ class CostTable:
 
     def search(self, graph: Graph) -> Search:
         """The folding search of a graph, with the kernels that are known."""
-        return Search(
-            graph, self.device.family, self.device.capacity, self._most_cells, self.clock_mhz, tables=self.tables
-        )
+        cells = fit.most_cells(self.target, fit.shell(self.target, graph))
+        return Search(graph, self.device.family, self.device.capacity, cells, self.clock_mhz, tables=self.tables)
 
     def cost(self, graph: Graph) -> Cost:
         """The cost of a lowered graph."""
-        search = self.search(graph)
+        search, limits = self.search(graph), self._room(graph)
         why, excess = "", 0.0
         cycles = self.cycles
         if cycles is not None:
@@ -103,22 +104,19 @@ class CostTable:
                 why = f"layer {layer} needs {least} cycles a frame: at most {best} frames/s"
                 excess = least / cycles - 1
                 cycles = least
-            choice = search.cheapest(cycles, self.limits) or search.cheapest(cycles)
+            choice = search.cheapest(cycles, limits) or search.cheapest(cycles)
         else:
-            choice = search.fastest(self.limits) or search.cheapest(search.intervals[-1])
+            choice = search.fastest(limits) or search.cheapest(search.intervals[-1])
         assert choice is not None, "an interval of the search has a folding"
-        over, what = self._over(choice.used)
+        over, what = _over(choice.used, limits)
         if over > excess:
             excess, why = over, what
         return self._cost(graph, search, choice, excess, why)
 
-    def _over(self, used: Resources) -> tuple[float, str]:
-        """The largest excess of resources over the limits, as a fraction, and what exceeds."""
-        limits = vars(self.limits)
-        excess = {name: (vars(used)[name] - most) / max(1, most) for name, most in limits.items()}
-        worst = max(excess, key=lambda name: excess[name])
-        over = excess[worst]
-        return (over, f"{vars(used)[worst]} {worst.upper()} of at most {limits[worst]}") if over > 0 else (0.0, "")
+    def _room(self, graph: Graph) -> Resources:
+        """The limits of a graph: those of the table, as far as the shell of a board leaves room."""
+        left = vars(self.device.capacity - fit.shell(self.target, graph))
+        return Resources(**{name: max(0, min(most, left[name])) for name, most in vars(self.limits).items()})
 
     def _cost(self, graph: Graph, search: Search, choice: Choice, excess: float, why: str) -> Cost:
         used = choice.used
@@ -130,7 +128,24 @@ class CostTable:
             excess=excess,
             why=why,
             layers=_by_layer(graph, choice),
+            energy=self._energy(graph, choice),
         )  # fmt: skip
+
+    def _energy(self, graph: Graph, choice: Choice) -> float:
+        """The energy of a frame, as estimated. A network that is too slow for the rate has that of its own."""
+        full = self.clock_mhz * 1e6 / choice.interval
+        rate = full if self.fps is None else min(self.fps, full)
+        return estimate_energy(parts_of_choice(graph, choice), self.device.energy, self.clock_mhz, rate).value
+
+
+def _over(used: Resources, limits: Resources) -> tuple[float, str]:
+    """The largest excess of resources over the limits, as a fraction, and what exceeds."""
+    excess = {name: (vars(used)[name] - most) / max(1, most) for name, most in vars(limits).items()}
+    worst = max(excess, key=lambda name: excess[name])
+    over = excess[worst]
+    if over <= 0:
+        return 0.0, ""
+    return over, f"{vars(used)[worst]} {worst.upper()} of at most {vars(limits)[worst]}"
 
 
 def _by_layer(graph: Graph, choice: Choice) -> dict[str, int]:

@@ -22,6 +22,9 @@ from flows.explore.space import Params
 from flows.explore.trial import Trials
 from flows.explore.tried import Tried
 from flows.facts.design import SHELL
+from flows.facts.power import Power
+from hw.boards.targets import find_target
+from hw.fabric.energy import EnergyModel
 from hw.host.errors import BitfabricError, UsageError
 from hw.host.files import make_folder, read_json, using, write_json
 from quant.errors import QuantError
@@ -50,7 +53,8 @@ class Measured:
     ``resources`` (lut, ff, bram, dsp) are those of the synthesised netlist without a board's shell, None before
     synthesis; ``image`` those of the whole image. ``fmax_mhz`` is None before place and route. ``test`` is the accuracy
     of the integers in the hardware on ``frames`` test frames, None if they were not emulated. ``mismatches`` of all
-    engines, which float32 rounding of the reference ``explained``.
+    engines, which float32 rounding of the reference ``explained``. ``energy``: that of a frame at the study's rate,
+    from the counted toggles of the netlist; None where it is no objective, and before synthesis.
     """
 
     interval: int
@@ -64,6 +68,7 @@ class Measured:
     mismatches: int
     explained: int
     bitstream: str | None
+    energy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -200,18 +205,20 @@ class Finisher:
     def _build(self, network: Tried, place: Path, run: SeedRun) -> Measured:
         from flows import build
 
-        folder = place / run.folder
+        folder, settings = place / run.folder, self.settings
+        netlist = STEPS.index(self.how.stop_after) >= STEPS.index("synthesise")
         made = build(
-            folder / "model.onnx", self.settings.target, place / "build",
-            **self.settings.build_options(network.hardware),
+            folder / "model.onnx", settings.target, place / "build",
+            **settings.build_options(network.hardware), power=netlist and settings.objectives[1] == "energy",
             frames=folder / "x_test.npy", labels=folder / "y_test.npy", stop_after=self.how.stop_after,
         )  # fmt: skip
         self.told(f"number {network.number}: built up to {self.how.stop_after}")
-        return measured(made.report)
+        device = find_target(settings.target).device
+        return measured(made.report, device.energy, settings.rate(network.hardware))
 
 
-def measured(report: BuildReport) -> Measured:
-    """What a build measured."""
+def measured(report: BuildReport, energy: EnergyModel | None, fps: float) -> Measured:
+    """What a build measured; its energy, if it was counted, by the model of the device at a rate."""
     image = None
     if report.resources.lut.used is not None:
         image = {name: int(usage.used or 0) for name, usage in report.resources}
@@ -231,7 +238,20 @@ def measured(report: BuildReport) -> Measured:
         mismatches=sum(each.mismatches for each in report.verified.values()),
         explained=sum(each.explained for each in report.verified.values()),
         bitstream=report.bitstream.path if report.bitstream else None,
+        energy=None if report.power is None else counted_energy(report, report.power, energy, fps),
     )  # fmt: skip
+
+
+def counted_energy(report: BuildReport, power: Power, energy: EnergyModel | None, fps: float) -> float:
+    """The energy of a frame at a rate, from the activity that was counted at the full rate."""
+    cycles = report.clock_mhz * 1e6 / fps
+    waiting = max(0.0, cycles - report.cycles.interval.estimated)
+    clocked = sum(layer.clocked for layer in power.layers)
+    if energy is None:
+        return power.transitions + 2 * waiting * clocked
+    layers = sum(layer.microjoules or 0.0 for layer in power.layers)
+    rest = energy.dynamic_pj(waiting, clocked, 0, 0) + energy.base_pj(cycles, report.clock_mhz)
+    return layers + rest / 1e6
 
 
 def _copy(run: Path, out: Path) -> None:

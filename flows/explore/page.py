@@ -9,11 +9,26 @@ from flows.explore.space import Choice, described
 from flows.explore.trial import WORST_LATENCY
 from flows.explore.tried import Tried, front
 from flows.report.study import Final, Network, StudyFacts
+from hw.boards.targets import find_target
+from hw.folding.energy import unit_of
 
 NAMES: dict[Objective, str] = {
     "lut": "LUT", "ff": "FF", "bram": "block RAMs", "dsp": "DSP", "fps": "frames/s", "latency": "cycles of latency",
 }  # fmt: skip
-"""The objectives as the page names them."""
+"""The objectives as the page names them; ``title`` has that of energy."""
+
+
+PROXY = (
+    "the energy is a proxy from resources and cycles, at the rate, to compare networks on this target by: docs/power.md"
+)
+
+
+def title(objective: Objective, target: str) -> str:
+    """An objective as people read it; the energy with its unit on the target, and as the estimate that it is."""
+    if objective != "energy":
+        return NAMES.get(objective, objective)
+    unit = unit_of(find_target(target).device)
+    return "uJ a frame, estimated" if unit == "uJ" else "pin transitions a frame, estimated"
 
 
 def facts_of(
@@ -37,16 +52,17 @@ def facts_of(
     rate += "" if settings.clock_mhz is None else f" at {settings.clock_mhz:g} MHz"
     return StudyFacts(
         title=f"{settings.model} on {settings.target}",
-        cost=NAMES[objective],
+        cost=title(objective, settings.target),
         lines=(
             f"data {settings.data}; {rate}; trainings of {', '.join(map(str, settings.epochs))} epochs",
             f"limits: {', '.join(limits) or 'those of the device'}; seed {settings.seed}; {settings.code}",
+            *([PROXY] * (objective == "energy")),
         ),
         validation=settings.validation,
         choices={name: sorted(values, key=_order) for name, values in choices.items()},
         networks=tuple(_network(settings, each, each.number in best) for each in networks),
         finals=tuple(_final(each, objective, {one.number: one for one in networks}[each.number]) for each in finished),
-        importance={NAMES.get(name, name): shares for name, shares in importance.items()},  # type: ignore[call-overload]
+        importance={title(name, settings.target): shares for name, shares in importance.items()},  # type: ignore[arg-type]
     )
 
 
@@ -82,6 +98,7 @@ def _final(found: Finished, objective: Objective, network: Tried) -> Final:
     cost = network.values[1]
     if made is not None:
         used = {**(made.resources or {}), "fps": made.fps, "latency": made.latency}
+        used |= {} if made.energy is None else {"energy": made.energy}
         cost = float(used.get(objective, cost))
     return Final(
         number=found.number,

@@ -12,8 +12,9 @@ from typing import Any, Literal, get_args
 from flows.explore.space import Space
 from hw.host.errors import BitfabricError, UsageError
 
-Objective = Literal["accuracy", "lut", "ff", "bram", "dsp", "fps", "latency"]
-"""What is sought: most of ``accuracy`` and ``fps``, least of the others; ``latency`` is in cycles."""
+Objective = Literal["accuracy", "lut", "ff", "bram", "dsp", "energy", "fps", "latency"]
+"""What is sought: most of ``accuracy`` and ``fps``, least of the others; ``latency`` is in cycles, ``energy`` the proxy
+of a frame in the unit of the target's device (``hw.folding.energy``)."""
 LARGEST: tuple[Objective, ...] = ("accuracy", "fps")
 SETTINGS = "study.json"
 

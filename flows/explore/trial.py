@@ -211,7 +211,9 @@ class Trials:
         path, settings = folder / "model.onnx", self.settings
         cost = self.table.cost(Model.open(path).graph)
         excess, why = cost.excess, cost.why
-        hardware = {name: float(getattr(cost, name)) for name in ("lut", "ff", "bram", "dsp", "interval", "fps")}
+        hardware = {
+            name: float(getattr(cost, name)) for name in ("lut", "ff", "bram", "dsp", "energy", "interval", "fps")
+        }
         if not excess and settings.fps is not None:
             try:
                 estimate = estimate_build(
@@ -222,6 +224,7 @@ class Trials:
             else:
                 hardware |= {name: float(each["estimated"]) for name, each in estimate["resources"].items()}
                 hardware |= {name: float(value) for name, value in estimate["cycles"].items()}
+                hardware["energy"] = estimate["energy"]["value"]
         if settings.min_accuracy is not None and accuracy < settings.min_accuracy and not excess:
             excess, why = (
                 settings.min_accuracy - accuracy,

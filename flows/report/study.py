@@ -182,6 +182,7 @@ def write(facts: StudyFacts, out: Path) -> Path:
             height=ROW * (len(lanes) + 1),
             hues=hues,
             stacks=stacks,
+            figure=figure,
             names=[name for name in facts.choices if any(shares.get(name) for shares in facts.importance.values())],
         )
     )
@@ -210,7 +211,14 @@ def _tiles(facts: StudyFacts) -> list[tuple[str, str, str]]:
 
 
 def _cost(facts: StudyFacts, value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f} {facts.cost}"
+    return "–" if value is None else f"{figure(value)} {facts.cost}"
+
+
+def figure(value: float | None) -> str:
+    """A value of the second objective: whole, or of three digits where it is a small energy."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 or value == round(value) else f"{value:.3g}"
 
 
 def _cost_axis(facts: StudyFacts, values: Sequence[float]) -> tuple[list[Mark], Place]:

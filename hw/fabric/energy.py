@@ -31,3 +31,7 @@ class EnergyModel:
         return (
             cycles * clocked * self.clocked_pj + transitions * self.transition_pj + multiplications * self.multiplier_pj
         )
+
+    def base_pj(self, cycles: float, clock_mhz: float) -> float:
+        """The energy of the clock network and of the static power in ``cycles`` of a clock, in picojoules."""
+        return cycles * (self.cycle_pj + 1000 * self.static_mw / clock_mhz)

@@ -45,7 +45,7 @@ class Choice:
 
     ``folding`` names the nodes that have several legal foldings, or settings. The other fields are the cycles per
     frame, the resources including width converters, the cost (the weighted sum of the resources), and by node the
-    resources of its kernel.
+    resources of its kernel and its cycles per frame.
     """
 
     folding: dict[str, Folding]
@@ -53,6 +53,7 @@ class Choice:
     used: Resources
     cost: float
     nodes: dict[str, Resources] = field(default_factory=dict)
+    cycles: dict[str, int] = field(default_factory=dict)
 
 
 def weights(available: Resources) -> np.ndarray:
@@ -340,6 +341,7 @@ class Search:
             Resources(*map(int, used[:4])),
             float(used @ self.weights),
             {name: Resources(*map(int, node.used[i][:4])) for name, (node, i) in zip(self.names, chosen, strict=True)},
+            {name: int(node.intervals[i]) for name, (node, i) in zip(self.names, chosen, strict=True)},
         )
 
 

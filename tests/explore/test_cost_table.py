@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import flows.explore.variants as variants_module
-from flows.explore.cost_table import CostTable
+from flows.explore.cost_table import CostTable, _over
 from flows.explore.front import front, nondominated, separable_costs
 from flows.explore.variants import lowered, new_network, new_variants
 from hw.fabric.resources import Resources
@@ -152,9 +152,9 @@ def test_what_cannot_be_reached_names_the_nearest():
     small = CostTable("ulx3s-25f", fps=1e6, limits={"lut": 50}).cost(graph)
     assert small.excess > 0
     assert small.why.endswith("LUT of at most 50")
-    none = CostTable("ulx3s-25f", fps=1e6, limits={"dsp": 0})
-    assert none._over(Resources(lut=10)) == (0.0, "")
-    assert none._over(Resources(dsp=1)) == (1.0, "1 DSP of at most 0")
+    none = CostTable("ulx3s-25f", fps=1e6, limits={"dsp": 0}).limits
+    assert _over(Resources(lut=10), none) == (0.0, "")
+    assert _over(Resources(dsp=1), none) == (1.0, "1 DSP of at most 0")
     fastest = CostTable("ulx3s-25f").cost(graph)
     assert fastest.excess == 0
     assert fastest.fps >= 1e6

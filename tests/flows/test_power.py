@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from flows import Accelerator, build
+from flows.explore.finish import counted_energy
 from hw.families.ice40.energy import ENERGY
 from hw.host.errors import UsageError
 
@@ -30,6 +31,19 @@ def test_every_layer_has_its_activity_and_the_sum_is_the_formula(counted):
     np.testing.assert_allclose(power.estimate.microjoules, frame_pj / 1e6, rtol=1e-9)
     np.testing.assert_allclose(power.estimate.milliwatts, frame_pj * clock / interval / 1e3, rtol=1e-9)
     assert "estimated" in power.summary
+
+
+def test_a_study_has_the_counted_energy_at_its_own_rate(counted):
+    report, power = counted.report, counted.report.power
+    full = counted_energy(report, power, ENERGY, report.fps)
+    np.testing.assert_allclose(full, power.estimate.microjoules, rtol=1e-9)
+    np.testing.assert_allclose(counted_energy(report, power, None, report.fps), power.transitions, rtol=1e-9)
+    # Between frames the clock runs, and nothing else changes.
+    clocked, cycles = sum(layer.clocked for layer in power.layers), report.clock_mhz * 1e6 * (2 / report.fps)
+    waiting = cycles / 2 * (clocked * ENERGY.clocked_pj + ENERGY.cycle_pj + ENERGY.static_mw * 1e3 / report.clock_mhz)
+    np.testing.assert_allclose(counted_energy(report, power, ENERGY, report.fps / 2), full + waiting / 1e6, rtol=1e-9)
+    rest = power.transitions + cycles * clocked
+    np.testing.assert_allclose(counted_energy(report, power, None, report.fps / 2), rest, rtol=1e-9)
 
 
 def test_the_figure_is_read_again_and_shown_as_an_estimate(counted):
