@@ -19,7 +19,7 @@ from hw.folding.search import Choice, Search, fits, mean_cycles
 from hw.folding.weights import too_many_weights
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
-from hw.ir.verdicts import shares
+from hw.ir.verdicts import branches, shares
 from hw.model import Model
 from hw.passes import fold
 from hw.passes.chains import fused
@@ -74,7 +74,15 @@ class Candidate:
 
     @cached_property
     def graph(self) -> Graph:
-        """The dataflow graph that is folded, with parity bits if requested."""
+        """The dataflow graph that is folded, with parity bits if requested.
+
+        Raises UsageError for a share of frames at early exits that the model does not have.
+        """
+        if self.config.exit_share != 1 and not branches(self.model.graph):
+            raise UsageError(
+                f"--exit-share {self.config.exit_share:g}: {self.model.path.name} has no early exit, all frames go "
+                "through all layers; leave the option out"
+            )
         graph = fused(self.removal.graph)
         return graph.with_parity() if self.config.parity else graph
 

@@ -16,7 +16,7 @@ from hw.host.errors import UsageError
 from hw.ir.verdicts import computed
 from hw.lowering.lower import lower
 from hw.model import Model
-from quant import Exits, TrainConfig, train_run
+from quant import Exits, TrainConfig, create_model, export, train_run
 from tests.builders.two_heads import frames_for, two_heads
 
 
@@ -46,6 +46,12 @@ def test_the_rest_is_folded_for_the_frames_that_go_on(network):
     assert luts[1] < 0.8 * luts[0]
     with pytest.raises(UsageError, match="is the share of frames that go on, from 0 to 1"):
         BuildConfig("ulx3s-85f", exit_share=1.5)
+
+
+def test_a_share_of_a_network_without_exits_is_refused(tmp_path):
+    export(create_model("tfc-w2a2", hidden=[4]).eval(), tmp_path / "plain.onnx")
+    with pytest.raises(UsageError, match=r"^--exit-share 0\.5: plain\.onnx has no early exit, all frames"):
+        estimate_build(tmp_path / "plain.onnx", "ulx3s-85f", fps=1e5, exit_share=0.5)
 
 
 def test_layers_before_the_exit_are_as_without_a_share(network):
