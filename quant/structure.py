@@ -71,11 +71,11 @@ def structure(text: "str | Structure") -> Structure:
         return Structure("n:m", n=n, m=m)
     kind, _, tile = text.partition(":")
     size = re.fullmatch(r"(\d+)x(\d+)", tile)
-    if kind in _TILED and (size or not tile):
+    if kind in _TILED and (size or kind == text):
         pe, simd = (int(size[1]), int(size[2])) if size else _DEFAULT_TILE
         if pe >= 1 and simd >= 1:
             return Structure(kind, pe, simd)  # type: ignore[arg-type]
-    elif kind in get_args(StructureKind) and kind not in (*_TILED, "n:m") and not tile:
+    elif kind in get_args(StructureKind) and kind not in (*_TILED, "n:m") and kind == text:
         return Structure(kind)  # type: ignore[arg-type]
     raise QuantError(
         f"no structure {text!r}: unstructured, N:M (2:4), bank-balanced:PExSIMD, blocks:PExSIMD or columns", status=2

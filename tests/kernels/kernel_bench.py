@@ -116,8 +116,8 @@ def check(graph: Graph, frames: dict[str, np.ndarray], rng: np.random.Generator,
         for node in graph:
             if isinstance(node.kernel, Fifo) and not fewer:
                 held = trace.occupancy(node.outputs[0])
-                moved = (result.taken[ports[edge]] for edge in (*node.inputs, *node.outputs))
-                np.testing.assert_array_equal(accounting.occupancy(*moved, len(held)), held, err_msg=node.name)
+                into, out = (result.taken[ports[edge]] for edge in (*node.inputs, *node.outputs))
+                np.testing.assert_array_equal(accounting.occupancy(into, out, len(held)), held, err_msg=node.name)
 
 
 def check_foldings(kernel: Kernel, x: np.ndarray, family: Family) -> None:
@@ -153,7 +153,7 @@ def gated(design: RtlDesign, folder: Path) -> dict[str, set[str]]:
     # memory depends on the address.
     reads: dict[int, set[int]] = {}
     for cell in module["cells"].values():
-        bits = {"input": set(), "output": set()}
+        bits: dict[str, set[int]] = {"input": set(), "output": set()}
         for port, connected in cell["connections"].items():
             bits[cell["port_directions"][port]] |= {bit for bit in connected if isinstance(bit, int)}
         for bit in bits["output"]:
@@ -166,9 +166,9 @@ def gated(design: RtlDesign, folder: Path) -> dict[str, set[str]]:
         for bit in bits
     }
     found = {}
-    for name, bits in ports.items():
+    for name, outside in ports.items():
         if module["ports"][name]["direction"] == "output":
-            seen, waiting = set(bits), list(bits)
+            seen, waiting = set(outside), list(outside)
             while waiting:
                 new = reads.get(waiting.pop(), set()) - seen
                 seen |= new

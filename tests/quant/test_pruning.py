@@ -127,6 +127,7 @@ def test_a_criterion_of_your_own():
         ({"structure": "rows"}, "no structure 'rows'"),
         ({"structure": "blocks:0x4"}, "no structure"),
         ({"structure": "columns:4x4"}, "no structure"),
+        ({"structure": "blocks:"}, "no structure"),
         ({"structure": "2:4", "fraction": 0.75}, "structure 2:4 prunes 0.5 of the weights"),
         ({"structure": "2:4", "jointly": True}, "prunes all layers alike"),
         ({"by": "energy"}, "no criterion 'energy': choose size, lut, cycles, rom_bits"),
