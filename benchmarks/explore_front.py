@@ -1,9 +1,10 @@
 """Searches against networks of one width for all layers, on MNIST, with no more of the hardware.
 
 ``python -m benchmarks.explore_front`` first trains ``tfc`` with the uniform widths w1a1, w2a2, w4a4 and w8a8. For each
-of them a search (``flows.explore``) then has its estimated lookup tables, block RAMs and DSPs as limits, at the same
-rate, and TRIALS trainings of SEARCH epochs. It chooses among SPACE: the widths of the weights of each layer and of each
-activation, the bits of the pixels, and the sizes of the hidden layers. The scheme is the same everywhere.
+of them two searches (``flows.explore``) follow at the same rate: one has its estimated lookup tables, block RAMs and
+DSPs as limits, the other its lookup tables alone. They choose among the widths of the weights of each layer and of each
+activation, the bits of the pixels, and the sizes of the hidden layers (SEARCHES), with some trainings of SEARCH epochs.
+The scheme is the same everywhere.
 
 The FINALISTS with the best accuracy on validation frames, and the uniform networks, are trained with SEEDS seeds for
 EPOCHS epochs. Of the finalists of all searches, that with the best mean on validation frames is held against a uniform
@@ -27,23 +28,33 @@ from flows.explore.first import UNIFORM
 from flows.explore.space import Space
 from flows.explore.study import Study, explore
 from flows.explore.tried import Tried
+from hw.host.errors import UsageError
 
 FILE = Path(__file__).with_name("explore") / "mnist.json"
 MODEL, DATA, TARGET, FPS = "tfc-w4a4", "mnist", "ulx3s-85f", 100_000
 WIDTHS = Space(bits=(1, 2, 4, 8), acts=(1, 2, 4, 8))
 """Of these networks only the uniform ones are trained, with which each search of so few trials begins."""
-SPACE = Space(
-    bits=(1, 2, 4),
-    acts=(2, 4),
-    options={
-        "in_bits": (4, 2, 1),
-        "hidden": ([128, 64, 64], [64, 64, 64], [96, 64, 64], [128, 128, 128], [192, 64, 64]),  # type: ignore[dict-item]
-    },
-)
-TRIALS, SEARCH, EPOCHS, FINALISTS, SEEDS = 16, 2, 5, 2, 3
+HIDDEN: tuple[Any, ...] = ([128, 64, 64], [64, 64, 64], [96, 64, 64], [128, 128, 128], [192, 64, 64])
+WIDER: tuple[Any, ...] = (*HIDDEN, [256, 64, 64], [256, 128, 64])
 KINDS = ("lut", "bram", "dsp")
-EQUAL = {"LUT, block RAM and DSPs": KINDS, "LUT": KINDS[:1]}
-"""What a network of the search has no more of, by the name of the comparison."""
+SEARCHES: dict[str, tuple[tuple[str, ...], int, Space]] = {
+    "LUT, block RAM and DSPs": (
+        KINDS,
+        16,
+        Space(bits=(1, 2, 4), acts=(2, 4), options={"in_bits": (4, 2, 1), "hidden": HIDDEN}),
+    ),
+    "LUT": (
+        KINDS[:1],
+        60,
+        Space(
+            bits=(1, 2, 4, 8),
+            acts=(2, 4, 8),
+            options={"in_bits": (8, 4, 2, 1), "hidden": WIDER},
+        ),
+    ),
+}
+"""What a network may have no more of, and the trainings and the space of the search for it, by the comparison."""
+SEARCH, EPOCHS, FINALISTS, SEEDS = 2, 5, 2, 3
 
 
 def uniform_networks(out: Path) -> tuple[Study, dict[str, Tried]]:
@@ -84,23 +95,29 @@ def described(network: Tried, made: Finished) -> dict[str, Any]:
 def measure(out: Path) -> None:
     """Measures all, and keeps the results after each uniform network."""
     study, uniform = uniform_networks(out / "uniform")
-    rows: dict[str, Any] = {}
-    for name, each in uniform.items():
-        limits = {kind: int(each.hardware[kind]) for kind in KINDS}
-        search = explore(
-            MODEL, TARGET, out / name, SPACE, data=DATA, fps=FPS, trials=TRIALS, epochs=(SEARCH,), limits=limits
-        )
-        trained = [one for one in search.trials if one.state == "trained"]
-        best = sorted(trained, key=lambda one: (-(one.accuracy or 0.0), one.number))[:FINALISTS]
-        states = [one.state for one in search.trials]
-        rows[name] = {
-            "uniform": finished(study, [each])[0],
-            "finalists": finished(search, best),
-            "trials": {state: states.count(state) for state in sorted(set(states))},
-        }
+    rows: dict[str, Any] = {name: {"uniform": finished(study, [each])[0]} for name, each in uniform.items()}
+    for name, each in reversed(uniform.items()):
+        rows[name] |= {"finalists": [], "trials": {}}
+        for equal, (kinds, trials, space) in SEARCHES.items():
+            limits = {kind: int(each.hardware[kind]) for kind in kinds}
+            try:
+                search = explore(
+                    MODEL, TARGET, out / f"{name}-{'-'.join(kinds)}", space, data=DATA, fps=FPS, trials=trials,
+                    epochs=(SEARCH,), limits=limits,
+                )  # fmt: skip
+            except UsageError as error:  # none of those that it tried fits
+                print(f"{name}, no more {equal}: {error}")
+                rows[name]["trials"][equal] = str(error)
+                continue
+            trained = [one for one in search.trials if one.state == "trained"]
+            best = sorted(trained, key=lambda one: (-(one.accuracy or 0.0), one.number))[:FINALISTS]
+            states = [one.state for one in search.trials]
+            rows[name]["finalists"] += finished(search, best)
+            rows[name]["trials"][equal] = {state: states.count(state) for state in sorted(set(states))}
         results = {
-            "model": MODEL, "data": DATA, "target": TARGET, "fps": FPS, "space": SPACE.to_json(), "search": SEARCH,
-            "epochs": EPOCHS, "seeds": SEEDS, "rows": rows,
+            "model": MODEL, "data": DATA, "target": TARGET, "fps": FPS,
+            "spaces": {equal: space.to_json() for equal, (_, _, space) in SEARCHES.items()},
+            "search": SEARCH, "epochs": EPOCHS, "seeds": SEEDS, "rows": rows,
         }  # fmt: skip
         FILE.parent.mkdir(exist_ok=True)
         FILE.write_text(f"{json.dumps(results, indent=1)}\n")
@@ -110,8 +127,8 @@ def show(results: dict[str, Any]) -> bool:
     """Prints the comparisons; returns whether every uniform network is beaten by more than the spread, with no more
     lookup tables."""
     columns = ["uniform", "LUT, BRAM, DSP", "test %", "searched", "LUT, BRAM, DSP", "test %", "more", "> spread"]
-    every, beaten = [each for row in results["rows"].values() for each in row["finalists"]], 0
-    for equal, kinds in EQUAL.items():
+    every, beaten = [each for row in results["rows"].values() for each in row.get("finalists", ())], 0
+    for equal, (kinds, *_) in SEARCHES.items():
         rows, beaten = [], 0
         for name, row in results["rows"].items():
             uniform = row["uniform"]
