@@ -26,17 +26,17 @@ TRANSPORTS = {
     "spi": Resources(lut=77, ff=105),
     "fifo": Resources(lut=58, ff=34),
     "fifo_sync": Resources(lut=170, ff=115),
+    "ethernet": Resources(lut=1370, ff=835, bram=5),
 }
 """By kind of transport. A FIFO takes 8 bits of an octet in a cycle, which makes the framing larger; in synchronous mode
-it has two memories of ``CROSSING`` more."""
+it has two memories of ``CROSSING`` more. Those of Ethernet (ECP5 alone has it) are counted."""
 CROSSING = 32, 8
 """Words and bits of the FIFOs between two clocks."""
-UNMEASURED = TRANSPORTS["fifo_sync"]
-"""Stands for a transport without a measurement."""
 TAG_BITS, TIME_BITS, FLIGHT = 16, 32, 8
 """Widths of the memories of tags and times of the frames under way, and their words."""
-CELLS_PER_BLOCK = 32
-"""Cells of lookup-table RAM, of 16 words of 4 bits, in whose place Yosys takes a block RAM."""
+CELL_COST, BLOCK_COST, MUX_COST = 4, 128, 0.5
+"""What Yosys's ``memory_libmap`` counts for a cell of lookup-table RAM, for a block RAM, and for each bit that is
+chosen among two rows of cells, or written to one of them; it takes what costs less."""
 
 
 def memory(words: int, width: int, family: Family) -> Resources:
@@ -45,7 +45,10 @@ def memory(words: int, width: int, family: Family) -> Resources:
     if family.lut_ram is None:
         in_blocks = family.takes_blocks(words, width)
     else:
-        in_blocks = -(-words // 16) * -(-width // 4) >= CELLS_PER_BLOCK * blocks
+        cell = family.lut_ram
+        rows, columns = -(-words // cell.words), width / cell.bits if cell.scaled else -(-width // cell.bits)
+        cost = CELL_COST * rows * columns + MUX_COST * (rows - 1) * (width + 1)
+        in_blocks = cost > BLOCK_COST * blocks
     if in_blocks:
         return Resources(bram=blocks)
     return _in_logic(words, width, family)
@@ -66,7 +69,7 @@ def shell_resources(
     family, link = target.device.family, target.board.chosen_link
     kind = type(link).__name__.lower() + ("_sync" if getattr(link, "mode", "") == "synchronous" else "")
     six = family.lut_inputs >= 6
-    used = (LINK_OF_SIX if six else LINK) + TRANSPORTS.get(kind, UNMEASURED)
+    used = (LINK_OF_SIX if six else LINK) + TRANSPORTS[kind]
     if kind == "fifo_sync":  # That to the chip is read without a clock.
         used += memory(*CROSSING, family) + _in_logic(*CROSSING, family)
     used += memory(FLIGHT, TAG_BITS, family) + memory(FLIGHT, TIME_BITS, family)

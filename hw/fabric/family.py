@@ -5,11 +5,15 @@ from typing import NamedTuple
 
 
 class LutRam(NamedTuple):
-    """A lookup-table RAM with one write and one read port: ``words`` of ``bits`` bits in ``luts`` lookup tables."""
+    """A lookup-table RAM with one write and one read port: ``words`` of ``bits`` bits in ``luts`` lookup tables.
+
+    ``scaled``: Yosys, which chooses between these and block RAM, counts a cell by the bits of it that are used.
+    """
 
     words: int
     bits: int
     luts: int
+    scaled: bool = False
 
 
 class BlockChoice(NamedTuple):

@@ -25,7 +25,7 @@ def stream_out(width: int, credits: int, family: Family) -> Resources:
         return kept + Resources(ram(places, width, family), ram_ff(places, width, family))
     if places * width <= REGISTER_BITS:
         return kept + Resources(_registers(places, width), places * width)
-    words, bits, luts = family.lut_ram
+    words, bits, luts, _ = family.lut_ram
     rows = -(-credits // words)
     return kept + Resources(rows * -(-width // bits) * luts + width * (rows - 1))
 
@@ -167,7 +167,7 @@ def ram(words: int, width: int, family: Family) -> int:
     """
     if not family.lut_ram:
         return _registers(words, width)
-    depth, bits, luts = family.lut_ram
+    depth, bits, luts, _ = family.lut_ram
     if family.lut_inputs >= 6 and words > depth:
         depth, bits = 2 * depth, bits // 2
     rows = -(-words // depth)
