@@ -23,7 +23,7 @@ pytestmark = pytest.mark.quick
 
 SEEDS = st.integers(0, 10**6)
 WEIGHTS = np.random.default_rng(0).integers(-7, 8, (12, 5)).astype(np.float32)
-FREE = ("passes", "different scales", "levels")
+FREE = ("passes", "different scales", "and their sum is too wide", "that their sum needs", "levels")
 """What random networks may be refused for: no quantizer before a layer, unequal scales in a sum, no requant."""
 
 

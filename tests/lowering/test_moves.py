@@ -29,7 +29,15 @@ from tests.builders.qonnx_builder import Builder
 from tests.builders.random_moves import RandomMoves
 from tests.lowering.test_lower_images import conv, integers, names, weights
 
-FREE = ("passes", "different scales", "pads with zeros", "no ratio of small integers", "different positions")
+FREE = (
+    "passes",
+    "different scales",
+    "and their sum is too wide",
+    "that their sum needs",
+    "pads with zeros",
+    "no ratio of small integers",
+    "different positions",
+)
 """What random networks may be refused for."""
 
 

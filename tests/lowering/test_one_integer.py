@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
 
@@ -171,6 +171,8 @@ class Expression:
 
 
 @settings(max_examples=25, deadline=None)
+@example(seed=70499, image=False, place="sums")  # Refused: more pieces than a table holds.
+@example(seed=2154, image=True, place="sums")  # A sum of 0, -1.5e-8 in float32, and a floor: a code that no sum gives.
 @given(seed=st.integers(0, 2**32), image=st.booleans(), place=st.sampled_from(["host", "codes", "sums"]))
 def test_random_expressions_of_one_tensor(seed, image, place):
     rng = np.random.default_rng(seed)
@@ -193,12 +195,12 @@ def test_random_expressions_of_one_tensor(seed, image, place):
     try:
         graph = lower(made)
     except BitfabricError as error:
-        if "finite" not in str(error):
+        if not any(text in str(error) for text in ("finite", "its code changes")):
             raise
         return
     frames = rng.uniform(-4, 4, (100, *((3, 4, 2) if image else (3,)))).astype(np.float32)
     compared = compare(graph, made, frames)
-    assert compared.mismatches == compared.explained, compared.describe()
+    assert compared.mismatches == compared.explained + compared.apart, compared.describe()
 
 
 def layer(b: Builder, x: str) -> str:
