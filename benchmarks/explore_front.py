@@ -4,6 +4,8 @@
 of them two searches (``flows.explore``) follow at the same rate: one has its estimated lookup tables, block RAMs and
 DSPs as limits, the other its lookup tables alone. They choose among the widths of the weights of each layer and of each
 activation, the bits of the pixels, and the sizes of the hidden layers (SEARCHES), with some trainings of SEARCH epochs.
+All trainings shift their images at random (AUGMENT): without that the small networks, too, learn their training frames
+by heart, and those with more weights are worth no more.
 The scheme is the same everywhere.
 
 The FINALISTS with the best accuracy on validation frames, and the uniform networks, are trained with SEEDS seeds for
@@ -35,7 +37,7 @@ MODEL, DATA, TARGET, FPS = "tfc-w4a4", "mnist", "ulx3s-85f", 100_000
 WIDTHS = Space(bits=(1, 2, 4, 8), acts=(1, 2, 4, 8))
 """Of these networks only the uniform ones are trained, with which each search of so few trials begins."""
 HIDDEN: tuple[Any, ...] = ([128, 64, 64], [64, 64, 64], [96, 64, 64], [128, 128, 128], [192, 64, 64])
-WIDER: tuple[Any, ...] = (*HIDDEN, [256, 64, 64], [256, 128, 64])
+WIDER: tuple[Any, ...] = (*HIDDEN, [128, 128, 64], [160, 64, 64], [256, 64, 64], [256, 128, 64])
 KINDS = ("lut", "bram", "dsp")
 SEARCHES: dict[str, tuple[tuple[str, ...], int, Space]] = {
     "LUT, block RAM and DSPs": (
@@ -54,12 +56,15 @@ SEARCHES: dict[str, tuple[tuple[str, ...], int, Space]] = {
     ),
 }
 """What a network may have no more of, and the trainings and the space of the search for it, by the comparison."""
-SEARCH, EPOCHS, FINALISTS, SEEDS = 2, 5, 2, 3
+SEARCH, EPOCHS, FINALISTS, SEEDS = 2, 10, 2, 3
+AUGMENT = "shift"
 
 
 def uniform_networks(out: Path) -> tuple[Study, dict[str, Tried]]:
     """The study of the networks of one width, and these by name."""
-    study = explore(MODEL, TARGET, out, WIDTHS, data=DATA, fps=FPS, trials=len(UNIFORM), epochs=(EPOCHS,))
+    study = explore(
+        MODEL, TARGET, out, WIDTHS, data=DATA, fps=FPS, trials=len(UNIFORM), epochs=(EPOCHS,), augment=AUGMENT
+    )
     found = {}
     for bits, acts in UNIFORM:
         wanted = {"bits": bits, "acts": acts}
@@ -103,7 +108,7 @@ def measure(out: Path) -> None:
             try:
                 search = explore(
                     MODEL, TARGET, out / f"{name}-{'-'.join(kinds)}", space, data=DATA, fps=FPS, trials=trials,
-                    epochs=(SEARCH,), limits=limits,
+                    epochs=(SEARCH,), augment=AUGMENT, limits=limits,
                 )  # fmt: skip
             except UsageError as error:  # none of those that it tried fits
                 print(f"{name}, no more {equal}: {error}")
@@ -117,7 +122,7 @@ def measure(out: Path) -> None:
         results = {
             "model": MODEL, "data": DATA, "target": TARGET, "fps": FPS,
             "spaces": {equal: space.to_json() for equal, (_, _, space) in SEARCHES.items()},
-            "search": SEARCH, "epochs": EPOCHS, "seeds": SEEDS, "rows": rows,
+            "search": SEARCH, "augment": AUGMENT, "epochs": EPOCHS, "seeds": SEEDS, "rows": rows,
         }  # fmt: skip
         FILE.parent.mkdir(exist_ok=True)
         FILE.write_text(f"{json.dumps(results, indent=1)}\n")

@@ -8,6 +8,7 @@ import typer
 
 from flows.cli.arguments import AsJson, Clock, Fps, Target, emit, limits, target_names, widths
 from flows.config import STEPS, StepName
+from quant.training.config import Augmentation
 
 _FINISH = "The best ones in full"
 
@@ -132,6 +133,7 @@ def explore(
         typer.Option(help="of each training; 5,20: of 20 only what is near the front after 5"),
     ] = "20",
     validation: Annotated[float, typer.Option(help="share of the training set that accuracy is measured on")] = 0.1,
+    augment: Annotated[Augmentation | None, typer.Option(help="change training images at random")] = None,
     seed: Annotated[int, typer.Option(help="of the search and of the trainings")] = 0,
     jobs: Annotated[
         str, typer.Option(metavar="N|ray[:N]", help="processes on this machine, or workers on a Ray cluster")
@@ -237,9 +239,9 @@ def explore(
                 model, target, out, chosen,
                 data=data, jobs=workers, fps=fps, clock_mhz=clock,
                 objectives=tuple(part.strip() for part in objective.split(",")),
-                trials=trials, epochs=lengths, validation=validation, min_accuracy=min_accuracy, seed=seed,
-                limits=limits(max_lut, max_ff, max_bram, max_dsp), storage=storage,
-                start_from=start_from,
+                trials=trials, epochs=lengths, validation=validation, augment=augment,
+                min_accuracy=min_accuracy, seed=seed, limits=limits(max_lut, max_ff, max_bram, max_dsp),
+                storage=storage, start_from=start_from,
             )  # fmt: skip
     done = []
     if finish is not None:

@@ -27,6 +27,7 @@ def train_command(run: Path, out: str = AGAIN) -> str:
     words += ["--epochs", str(config.epochs), "--seed", str(config.seed)]
     words += ["--split-seed", str(config.split_seed)] if config.split_seed is not None else []
     words += ["--validation", f"{config.validation!r}"] if config.validation else []
+    words += ["--augment", config.augment] if config.augment else []
     if config.prune is not None:
         words += ["--prune", f"{config.prune.fraction!r}"]
         for layer in config.prune.layers or ():

@@ -24,9 +24,9 @@ class Settings:
     """A study: the network and its ``space``, the target, and what is sought within which limits.
 
     ``epochs``: the lengths of training of the rungs, increasing. Only networks near the front after one rung reach the
-    next. ``validation``: fraction of the training set that accuracy is measured on. ``limits``: maximum resources.
-    ``clock_mhz``: of the accelerators; None: the
-    target's. ``min_accuracy``: a fraction. ``storage``: URL of a database, or of a server of one
+    next. ``validation``: fraction of the training set that accuracy is measured on. ``augment``: random changes of
+    training images, as of ``quant.TrainConfig``. ``limits``: maximum resources. ``clock_mhz``: of the accelerators;
+    None: the target's. ``min_accuracy``: a fraction. ``storage``: URL of a database, or of a server of one
     (``grpc://host:port``); None: a journal in the study's folder.
 
     Raises UsageError for values out of range.
@@ -41,6 +41,7 @@ class Settings:
     trials: int = 50
     epochs: tuple[int, ...] = (20,)
     validation: float = 0.1
+    augment: str | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
     min_accuracy: float | None = None
     clock_mhz: float | None = None

@@ -167,10 +167,11 @@ def explore(
     """Searches for the networks of a ``space`` with the best accuracy for their cost on a target.
 
     ``model`` is a name as ``tfc-w4a4``, whose widths hold where the space chooses none. ``settings`` are those of
-    ``Settings``: ``fps``, ``clock_mhz``, ``objectives``, ``trials``, ``epochs``, ``validation``, ``limits``,
-    ``min_accuracy``, ``seed``. ``storage``: URL of a database or of a server of one (``grpc://host:port``); None: a
-    journal in ``out``. ``jobs``: processes on this machine, or workers on a Ray cluster. ``start_from``: a run folder
-    of the network, from the front of whose ``sensitivity`` the search begins too (``first.sensitive_networks``).
+    ``Settings``: ``fps``, ``clock_mhz``, ``objectives``, ``trials``, ``epochs``, ``validation``,
+    ``augment``, ``limits``, ``min_accuracy``, ``seed``. ``storage``: URL of a database or of a server of one
+    (``grpc://host:port``); None: a journal in ``out``. ``jobs``: processes on this machine, or workers on a Ray
+    cluster. ``start_from``: a run folder of the network, from the front of whose ``sensitivity`` the search begins too
+    (``first.sensitive_networks``).
 
     Every network is costed before it is trained (``CostTable``); what does not fit is never trained. A space of at most
     ``trials`` networks is tried completely; else the search begins with uniform widths and goes on with Optuna's

@@ -42,9 +42,11 @@ class Trials:
 
     def __init__(self, settings: Settings) -> None:
         from quant.data import load_data
+        from quant.training.config import check_augmentation
 
         self.settings = settings
         self.dataset = load_data(settings.data, settings.seed)
+        check_augmentation(settings.augment, self.dataset.name, self.dataset.shape)
         if self.dataset.task != "classification":
             raise UsageError(
                 f"{settings.data} is for {self.dataset.task}, and a study is about the accuracy of classes"
@@ -192,8 +194,8 @@ class Trials:
         prune = Pruning(pruned, layers=tuple(layers)) if pruned and layers else None
         scheme = params.get("scheme")
         config = TrainConfig(
-            epochs=epochs, seed=seed, validation=settings.validation, prune=prune,
-            split_seed=None if seed == settings.seed else settings.seed,
+            epochs=epochs, seed=seed, validation=settings.validation, augment=settings.augment,  # type: ignore[arg-type]
+            prune=prune, split_seed=None if seed == settings.seed else settings.seed,
         )  # fmt: skip
         return train_run(
             settings.model,

@@ -323,10 +323,7 @@ class TrainConfig:
             raise QuantError(
                 f"patience={self.patience} must be at least 1 and needs a validation part, as validation=0.1", status=2
             )
-        if self.augment is not None and self.augment not in get_args(Augmentation):
-            raise QuantError(
-                f"no augmentation {self.augment!r}: choose {' or '.join(get_args(Augmentation))}", status=2
-            )
+        check_augmentation(self.augment)
 
     @property
     def drawn_by(self) -> int:
@@ -396,6 +393,17 @@ def _made(kind: Any, content: Any, place: str) -> Any:
         return kind(**values)
     except (TypeError, ValueError) as error:
         raise QuantError(f"{place} has a value of another type: {error}", status=2) from error
+
+
+def check_augmentation(augment: str | None, data: str = "", shape: tuple[int, ...] | None = None) -> None:
+    """Raises QuantError (status 2) for an unknown augmentation, and for one of data whose samples of ``shape`` are no
+    images."""
+    if augment is None:
+        return
+    if augment not in get_args(Augmentation):
+        raise QuantError(f"no augmentation {augment!r}: choose {' or '.join(get_args(Augmentation))}", status=2)
+    if shape is not None and len(shape) != 3:
+        raise QuantError(f"augment={augment!r} is for images, but {data} has inputs of shape {shape}", status=2)
 
 
 def check_label_smoothing(label_smoothing: float, loss: str) -> None:

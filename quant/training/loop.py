@@ -33,7 +33,7 @@ from quant.metrics import summary
 from quant.models.network import Network, check_input_shape
 from quant.training.batches import Batches
 from quant.training.callbacks import Bar, KeepBest, KeepCheckpoint
-from quant.training.config import TrainConfig, TrainerOptions, check_label_smoothing
+from quant.training.config import TrainConfig, TrainerOptions, check_augmentation, check_label_smoothing
 from quant.training.exits import ExitFigures, choose_thresholds, measure_exits, prepare_exits
 from quant.training.lightning_module import LOSSES, Epoch, Training, hand_out
 from quant.training.logs import make_logger
@@ -312,10 +312,7 @@ def _check(config: TrainConfig, loss: str, model: Network, data: DataSet) -> Non
             "create_model(name, **data.options)",
             status=2,
         )
-    if config.augment is not None and len(data.shape) != 3:
-        raise QuantError(
-            f"augment={config.augment!r} is for images, but {data.name} has inputs of shape {data.shape}", status=2
-        )
+    check_augmentation(config.augment, data.name, data.shape)
     check_input_shape(model, data.shape)
     if model.normalizes not in (None, data.scale is not None):
         says = ("needs a", "without") if data.scale is not None else ("has no", "with")

@@ -21,7 +21,14 @@ from flows.explore.tried import representatives
 from hw.host.errors import BitfabricError, UsageError
 
 SPACE = Space(bits=(4,), prune=(0.5,), scheme=("learned_step",), uniform=True, options={"hidden": ([4], [16])})
-SETTINGS = {"fps": 100_000.0, "trials": 2, "epochs": (1,), "validation": 0.2, "limits": {"lut": 9_000}}
+SETTINGS = {
+    "fps": 100_000.0,
+    "trials": 2,
+    "epochs": (1,),
+    "validation": 0.2,
+    "augment": "shift",
+    "limits": {"lut": 9_000},
+}
 
 
 @pytest.fixture(scope="module")

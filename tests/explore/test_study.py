@@ -186,6 +186,12 @@ def test_networks_without_widths_to_choose(tmp_path, model, text, message):
     _refused(tmp_path, model, ["--fps", "1000", "--space", str(tmp_path / "space.yaml")], message)
 
 
+def test_only_images_are_augmented(tmp_path):
+    (tmp_path / "features.csv").write_text("a,b,label\n" + "1,2,x\n3,4,y\n" * 20)
+    call = ["--fps", "1000", "--data", str(tmp_path / "features.csv"), "--augment", "shift"]
+    _refused(tmp_path, MODEL, call, r"augment='shift' is for images, but features has inputs of shape (2,)")
+
+
 def test_a_space_file_alone_is_the_whole_space_and_widths_are_those_of_one_expert():
     space = Space(width=(0.5, 1.0), options={"experts": (1, 3)})
     networks = Trials(Settings(model="tfc-w4a4", target=TARGET, data="digits", space=space, **SETTINGS))
