@@ -80,7 +80,7 @@ CASES = {
     "digits-tfc": Case("tfc-w1a1", "digits", "lfe5u-85f", None, None, 75.0),
     "digits-tfc-folded": Case("tfc-w1a1", "digits", "lfe5u-85f", None, None, 75.0, cycles=75),
     "mnist": Case("lookup-m", "mnist", "lfe5u-85f", 98.1, 6000, 120.0, settings=_IMAGES),
-    "mnist-large": Case("lookup-l", "mnist", "lfe5u-85f", 98.5, 11_500, 100.0, settings=_IMAGES),
+    "mnist-large": Case("lookup-l", "mnist", "lfe5u-85f", 98.5, 11_500, 100.0, settings={**_IMAGES, "epochs": 48}),
     "fashion": Case(
         "lookup-l",
         "fashion-mnist",
