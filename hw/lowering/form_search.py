@@ -7,6 +7,7 @@ tensor that is computed in another way.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -31,6 +32,8 @@ EXACT: Mapping[str, int] = {"float16": 1 << 11, "float32": 1 << 24, "float64": 1
 """Floating-point types -> the magnitude up to which they hold all integers."""
 RESHAPES = frozenset({"Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 """Operators that only give the elements another shape or order."""
+IN_ORDER = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
+"""Operators that keep the order of the elements."""
 COMPARISONS = frozenset({"Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
 MOST_TERMS = 1 << 26
 """Terms of all sums of a form."""
@@ -88,8 +91,25 @@ class Forms:
         node = self.producers.get(name)
         if node is None or name in self.bits or operator_key(node)[0]:
             return []
-        passed = MOVERS if only_moves else MOVERS | OPERATORS.keys()
-        return self.data(node) if node.op_type in passed and self.shapes[name][:1] == (1,) else []
+        if node.op_type not in (MOVERS | {"Concat"} if only_moves else MOVERS | OPERATORS.keys()):
+            return []
+        data = self.data(node)
+        if all(self.shapes[each][:1] == (1,) for each in (name, *data)):
+            return data
+        return data if not only_moves and self._keeps_frames_apart(node, data) else []
+
+    def _keeps_frames_apart(self, node: onnx.NodeProto, data: list[str]) -> bool:
+        """Whether a node of one operand, with the batch and other axes in one, does the same to every frame of it."""
+        if data != [node.input[0]]:
+            return False
+        if node.op_type == "Reshape":
+            [shape] = (self.constant(each) for each in node.input[1:])
+            return shape is not None and not np.any(shape[1:] == -1)
+        if node.op_type in ("Add", "Mul", "Sub"):
+            value = self.constant(node.input[1])
+            rank = len(self.shapes[data[0]])
+            return value is not None and (value.ndim < rank or (value.ndim == rank and value.shape[0] == 1))
+        return node.op_type in IN_ORDER | {"Cast", "Div", "Dropout", "Identity", "MatMul", "Neg", "ReduceSum"}
 
     def _form(self, name: str, only_moves: bool) -> LinearForm:
         given = [self._known[each, only_moves] for each in self._before(name, only_moves)]
@@ -134,6 +154,8 @@ class Forms:
 
     def _moved(self, node: onnx.NodeProto, name: str, given: LinearForm) -> LinearForm | None:
         """The form after a node that moves elements; None where it works along the batch."""
+        if node.op_type in IN_ORDER and self.shapes[name][:1] != given.shape[:1]:
+            return given.each(lambda places: places.reshape(self.shapes[name]))
         steps = self.moves(node, name)
         return None if steps is None else given.each(lambda places: run(steps, places))
 
@@ -206,6 +228,39 @@ def _multiply(forms: Forms, node: onnx.NodeProto, given: list[LinearForm]) -> Li
     return None if value is None or len(given) > 1 else given[0].scaled(value)
 
 
+def _divide(forms: Forms, node: onnx.NodeProto, given: list[LinearForm]) -> LinearForm | None:
+    """Integers over an integer that divides them."""
+    value = _split_constant(forms, node)
+    if value is None or forms.data(node) != [node.input[0]] or np.any(value != np.rint(value)) or np.any(value == 0):
+        return None
+    [form] = given
+    whole = form.broadcast(np.broadcast_shapes(form.shape, value.shape))
+    divisors = np.broadcast_to(value, whole.shape)
+    if np.any(np.mod(whole.factors, divisors[..., None])) or np.any(np.mod(whole.constant, divisors)):
+        return None
+    return replace(whole, factors=whole.factors / divisors[..., None], constant=whole.constant / divisors)
+
+
+def _concat(forms: Forms, node: onnx.NodeProto, given: list[LinearForm]) -> LinearForm | None:
+    """Forms of one root, one after another."""
+    axis = int(attribute(node, "axis", 1)) % len(given[0].shape)
+    whole = len(given) == len([name for name in node.input if name])
+    return given[0].joined(given[1:], axis) if axis and whole else None
+
+
+def _affine_product(forms: Forms, node: onnx.NodeProto, given: list[LinearForm]) -> LinearForm | None:
+    """A Gemm of computed rows with a constant matrix."""
+    if forms.data(node) != [node.input[0]] or int(attribute(node, "transA", 0)):
+        return None
+    values = [forms.constant(name) for name in node.input[1:] if name]
+    known = [value.astype(np.float64) for value in values if value is not None and np.all(np.isfinite(value))]
+    if len(known) != len(values):
+        return None
+    matrix = known[0].T if int(attribute(node, "transB", 0)) else known[0]
+    form = given[0].times(matrix * float(attribute(node, "alpha", 1.0)))
+    return form.shifted(known[1] * float(attribute(node, "beta", 1.0))) if len(known) > 1 else form
+
+
 def _negate(forms: Forms, node: onnx.NodeProto, given: list[LinearForm]) -> LinearForm | None:
     return given[0].scaled(np.full((), -1.0))
 
@@ -275,7 +330,10 @@ MOVERS = RESHAPES | MOVES.keys()
 OPERATORS: Mapping[str, Callable[[Forms, onnx.NodeProto, list[LinearForm]], LinearForm | None]] = {
     "Add": _add,
     "Cast": _cast,
+    "Concat": _concat,
+    "Div": _divide,
     "Dropout": _identity,
+    "Gemm": _affine_product,
     "Identity": _identity,
     "MatMul": _product,
     "Mul": _multiply,

@@ -1,6 +1,6 @@
 """A tensor as sums of elements of another tensor, each times a constant, plus a constant."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,10 +12,10 @@ Shape = tuple[int, ...]
 class LinearForm:
     """The tensor ``root`` leads to: ``sum(factors * root[sources]) + constant``, for each of its elements.
 
-    ``sources`` and ``factors`` are ``(1, *shape, terms)``: the row-major positions in a frame of the root, int64, and
-    what these elements are multiplied by, float64. A term with the factor 0 is none. ``constant`` (float64) is
-    ``(1, *shape)``; the leading axis is the batch. ``ends`` are the two values that the root's elements are taken to
-    have. The source -1 is a padding of 0.
+    ``sources`` and ``factors`` are ``(*shape, terms)``, with the shape of the tensor for a batch of one: the row-major
+    positions in a frame of the root, int64, and what these elements are multiplied by, float64. A term with the factor
+    0 is none. ``constant`` (float64) has the tensor's shape. Its leading axis is the batch, alone or with others.
+    ``ends`` are the two values that the root's elements are taken to have. The source -1 is a padding of 0.
     """
 
     root: str
@@ -59,7 +59,7 @@ class LinearForm:
         return all(bool(np.all(each == np.rint(each))) for each in parts)
 
     def each(self, change: Callable[[np.ndarray], np.ndarray]) -> "LinearForm":
-        """The form after an operator that moves elements, for arrays ``(1, *shape)``."""
+        """The form after an operator that moves elements, for arrays of the tensor's shape."""
         places = change(np.arange(self.constant.size).reshape(self.constant.shape))
         terms = self.factors.shape[-1]
         return replace(
@@ -104,6 +104,22 @@ class LinearForm:
             np.concatenate([a.factors, b.factors], axis=-1),
             a.constant + b.constant,
             self.ends,
+        )
+
+    def joined(self, others: Sequence["LinearForm"], axis: int) -> "LinearForm":
+        """The form of this tensor and of others with the same root, one after another along an axis."""
+        forms = (self, *others)
+        terms = max(each.factors.shape[-1] for each in forms)
+
+        def widened(array: np.ndarray) -> np.ndarray:
+            return np.pad(array, [*[(0, 0)] * (array.ndim - 1), (0, terms - array.shape[-1])])
+
+        axis %= self.constant.ndim
+        return replace(
+            self,
+            sources=np.concatenate([widened(each.sources) for each in forms], axis),
+            factors=np.concatenate([widened(each.factors) for each in forms], axis),
+            constant=np.concatenate([each.constant for each in forms], axis),
         )
 
     def summed(self, axes: tuple[int, ...], keepdims: bool) -> "LinearForm":

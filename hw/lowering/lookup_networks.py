@@ -15,8 +15,11 @@ import onnx
 from onnx import helper
 from qonnx.core.modelwrapper import ModelWrapper
 
-from hw.lowering.form_search import COMPARISONS, Forms
+from hw.lowering.domains import operator_key
+from hw.lowering.form_search import COMPARISONS, MOVERS, Forms
+from hw.lowering.linear_form import LinearForm
 from hw.lowering.lookup_sites import COUNT, DOMAIN, ENCODER, TABLE, Site, table_nodes
+from hw.lowering.refusal import lowering_error
 
 
 @dataclass(eq=False)
@@ -34,9 +37,9 @@ def recognised(model: ModelWrapper) -> Recognised:
     if not tables:
         return Recognised(model)
     forms = Forms(model, frozenset(node.output[0] for node in tables))
-    sites = {node.output[0]: Site(TABLE, node, forms.of(node.input[1])) for node in tables}
+    sites = {node.output[0]: Site(TABLE, node, _address(forms, node)) for node in tables}
     for node in _live(model.graph, sites):
-        if node.op_type == "ReduceSum" and node.output[0] not in sites:
+        if node.output[0] not in sites and _may_count(forms, node, sites):
             form = forms.of(node.output[0])
             if form.root != node.output[0] and _holds_bits(forms, form.root):
                 sites[node.output[0]] = Site(COUNT, node, form)
@@ -48,6 +51,34 @@ def recognised(model: ModelWrapper) -> Recognised:
             image = shared or (name in sites and sites[name].image)
             sites[name] = Site(ENCODER, node, forms.of(forms.data(node)[0], only_moves=True), image)
     return Recognised(_rewritten(model, sites), sites)
+
+
+def _address(forms: Forms, node: onnx.NodeProto) -> LinearForm:
+    """The form of a table's indices. Raises BitfabricError where it ends at integers that are no bits, or at a move of
+    elements from frame to frame: what is behind them would be refused for what it is without the table."""
+    form = forms.of(node.input[1])
+    writer = forms.producers.get(form.root)
+    if writer is None or form.root in (*forms.bits, node.input[1]) or writer.op_type in ("Concat", "QuantizeLinear"):
+        return form
+    why = f"its address ({node.input[1]}) is made of {form.root}, the result of {writer.name}, which "
+    if writer.op_type in MOVERS and not operator_key(writer)[0]:
+        raise lowering_error(
+            node, f"{why}works along the batch or at computed places", "keep the batch as the first axis"
+        )
+    if np.dtype(forms.types[form.root]).kind in "iu":
+        raise lowering_error(
+            node, f"{why}is no sum of bits", "add products of bits with 1, 2, 4, ..., and the start of the row"
+        )
+    return form
+
+
+def _may_count(forms: Forms, node: onnx.NodeProto, sites: Mapping[str, Site]) -> bool:
+    """Whether a node adds elements, or puts such sums, of bits that count alike, one after another."""
+    if node.op_type != "Concat":
+        return node.op_type == "ReduceSum"
+    counts = [sites.get(name) for name in forms.data(node)]
+    factors = [each.form.factors for each in counts if each is not None and each.kind == COUNT]
+    return len(factors) == len(counts) and len(np.unique(np.concatenate([each[each != 0] for each in factors]))) == 1
 
 
 def _holds_bits(forms: Forms, name: str) -> bool:

@@ -250,6 +250,73 @@ def test_finn_has_no_form_for_tables():
         finn.write(lower(voted(b, bits, count)))
 
 
+# --- parts that others write one by one ---
+
+
+def gathered(b: LookupBuilder, bits: str, count: int, how: str) -> str:
+    """Bits for 12 tables of 4 inputs, (N, 12, 4), or (N * 12, 4) if ``merged``."""
+    wires = b.rng.integers(0, count, (12, 4))
+    if how == "merged":
+        return b.node("Reshape", b.node("Gather", bits, b.int64(wires.ravel()), axis=1), b.int64([-1, 4]))
+    axis = 1 if how == "tables" else 2
+    pieces = [b.node("Gather", bits, b.int64(each), axis=1) for each in np.split(wires, 2, axis=axis - 1)]
+    return b.node("Concat", *pieces, axis=axis)
+
+
+@pytest.mark.parametrize("how", ["tables", "inputs", "merged"])
+@pytest.mark.parametrize("number", [FLOAT, INT64])
+def test_wires_are_gathered_in_pieces_or_without_an_axis_of_tables(how, number):
+    b = builder(5, number=number)
+    bits, count = b.encoder("x")
+    sums = b.node("MatMul", gathered(b, bits, count, how), b.constant([[1], [2], [4], [8]], b.dtype))
+    sums = b.node("Add", b.node("Reshape", sums, b.int64([-1, 12])), b.constant(np.arange(12) << 4, b.dtype))
+    address = b.node("Cast", sums, to=INT64)
+    y = b.node("Gather", b.constant(b.rng.integers(0, 2, 12 << 4), b.dtype), address)
+    kernels = checked(b.model((b.counted(y, 12), (1, 3), number)))
+    assert kernels == ["thermometer", "lookup_layer", "popcount_class"]
+
+
+@pytest.mark.parametrize("op", ["Gemm", "turned Gemm", "halved"])
+def test_addresses_are_products_of_all_bits_with_a_matrix(op):
+    b = builder(5)
+    bits, count = b.encoder("x")
+    matrix = np.zeros((count, 12))
+    for column in matrix.T:
+        column[b.rng.permutation(count)[:4]] = [1, 2, 4, 8]
+    starts = np.arange(12) << 4
+    match op:
+        case "Gemm":
+            address = b.node("Gemm", bits, matrix / 2, starts / 4, alpha=2.0, beta=4.0)
+        case "turned Gemm":
+            address = b.node("Gemm", bits, matrix.T, starts, transB=1)
+        case _:
+            address = b.node("Add", b.node("Div", b.node("MatMul", bits, 3 * matrix), 3.0), starts)
+    y = b.node("Gather", b.constant(b.rng.integers(0, 2, 12 << 4)), b.node("Cast", address, to=INT64))
+    assert checked(b.model((b.counted(y, 12), (1, 3)))) == ["thermometer", "lookup_layer", "popcount_class"]
+
+
+@pytest.mark.parametrize("end", ["scores", "arg max"])
+def test_classes_and_tables_one_by_one_are_one_layer_and_one_count(end):
+    """Features, addresses and classes joined by Concat, tables of 2 to 5 inputs, classes of unequal size."""
+    b = builder(5)
+    features = b.node("Concat", *(b.node("Gather", "x", b.int64([i] * 3), axis=1) for i in (3, 0, 4)), axis=1)
+    bits = b.node("Cast", b.node("Greater", features, b.rng.uniform(0, 15, 9)), to=FLOAT)
+    addresses = []
+    for number in range(12):
+        inputs = 2 + number % 4
+        taken = b.node("Gather", bits, b.int64(b.rng.integers(0, 9, inputs)), axis=1)
+        addresses.append(b.node("Add", b.node("MatMul", taken, 2.0 ** np.arange(inputs)[:, None]), 32.0 * number))
+    address = b.node("Cast", b.node("Concat", *addresses, axis=-1), to=INT64)
+    y = b.node("Gather", b.constant(b.rng.integers(0, 2, 12 << 5)), address)
+    ends = [b.node("Slice", y, b.int64([a]), b.int64([z]), b.int64([1])) for a, z in ((0, 2), (2, 7), (7, 12))]
+    scores = b.node("Concat", *(b.node("ReduceSum", each, b.int64([1])) for each in ends), axis=1)
+    model = b.model((scores, (1, 3)))
+    if end == "arg max":
+        model = b.model((b.node("ArgMax", scores, axis=1, keepdims=0), (1,), INT64))
+    expected = ["thermometer", "lookup_layer", "popcount_class", *["arg_max"] * (end == "arg max")]
+    assert checked(model) == expected
+
+
 # --- near misses ---
 
 
@@ -324,6 +391,37 @@ def test_indices_that_are_no_sums_are_refused():
     assert "its indices (t0) are the result of ArgMax_0, no sums of bits" in refusal(b.model((made, (1, 1))))
     made = b.node("Gather", b.constant((0, 1) * 8), b.node("Cast", b.node("Sigmoid", "x"), to=INT64))
     assert "its bits (t2) are computed in floating point" in refusal(b.model((made, (1, 12))))
+
+
+@pytest.mark.parametrize(("op", "message"), [
+    ("Mod", "its address (t6) is made of t4, the result of Mod_4, which is no sum of bits; add products of bits"),
+    ("Transpose", "is made of t4, the result of Transpose_4, which works along the batch or at computed places"),
+])  # fmt: skip
+def test_addresses_that_pass_another_operator_are_refused_by_its_name(op, message):
+    b = builder(12, number=INT64)
+    bits = b.node("Cast", b.node("Greater", "x", 3.0), to=INT64)
+    wires = b.int64([[0, 1], [1, 2]])
+    if op == "Transpose":
+        taken = b.node("Transpose", b.node("Gather", b.node("Transpose", bits, perm=[1, 0]), wires), perm=[2, 0, 1])
+        sums = b.node("MatMul", taken, b.int64([1, 2]))
+    else:
+        sums = b.node("MatMul", b.node("Gather", bits, wires, axis=1), b.int64([1, 2]))
+        sums = b.node("Identity", b.node("Mod", sums, b.int64(2)))
+    made = b.node("Gather", b.constant((0, 1) * 4), b.node("Add", sums, b.int64([0, 4])))
+    assert message in refusal(b.model((made, (1, 2))))
+
+
+@pytest.mark.parametrize("op", ["Equal", "And"])
+def test_bits_of_another_comparison_are_refused_by_its_name(op):
+    b = builder(12)
+    bits = (
+        b.node("Equal", "x", 3.0)
+        if op == "Equal"
+        else b.node("And", b.node("Less", "x", 9.0), b.node("Greater", "x", 3.0))
+    )
+    made = b.model((tables(b, b.node("Cast", bits, to=FLOAT)), (1, 2)))
+    assert f"are computed in floating point by {op}_" in refusal(made)
+    assert "compare with levels (GreaterOrEqual, Greater, LessOrEqual, Less)" in refusal(made)
 
 
 def test_data_at_computed_indices_is_refused():
