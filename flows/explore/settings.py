@@ -27,7 +27,7 @@ class Settings:
     next. ``validation``: fraction of the training set that accuracy is measured on. ``augment``: random changes of
     training images, as of ``quant.TrainConfig``. ``limits``: maximum resources. ``clock_mhz``: of the accelerators;
     None: the target's. ``min_accuracy``: a fraction. ``storage``: URL of a database, or of a server of one
-    (``grpc://host:port``); None: a journal in the study's folder.
+    (``grpc://host:port``); None: a journal in the study's folder. ``id``: what the storage knows this study by.
 
     Raises UsageError for values out of range.
     """
@@ -48,6 +48,7 @@ class Settings:
     seed: int = 0
     storage: str | None = None
     code: str = ""
+    id: str = ""
 
     def __post_init__(self) -> None:
         for name in ("objectives", "epochs"):
@@ -90,7 +91,8 @@ class Settings:
     def same_search(self, other: "Settings") -> list[str]:
         """The names of settings in which another study differs, of those that its results depend on."""
         mine, its = self.to_json(), other.to_json()
-        return [each.name for each in fields(self) if each.name != "trials" and mine[each.name] != its[each.name]]
+        names = [each.name for each in fields(self) if each.name not in ("trials", "id")]
+        return [name for name in names if mine[name] != its[name]]
 
 
 def code_version() -> str:

@@ -12,8 +12,17 @@ from hw.host.errors import BitfabricError, UsageError
 
 NAME = "bitfabric"
 """The name of a study in its storage."""
+STUDY_ID = "study_id"
+"""The attribute of a study in its storage that is the ``id`` of its settings: a storage holds one study."""
 ANSWERS = 10.0
 """Seconds within which a server of a storage answers."""
+DRIVERS = {
+    "psycopg": "psycopg[binary]",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+    "mysql": "mysql-connector-python",
+}
+"""The packages that have the drivers of databases, by the module that SQLAlchemy imports; others have its name."""
 
 
 def optuna() -> Any:
@@ -63,17 +72,26 @@ def open_storage(url: str | None, folder: Path) -> Any:
 def load_study(folder: Path, settings: Settings, seed: int) -> Any:
     """Optuna's study of a folder, which is made if the storage has none.
 
-    Raises BitfabricError for a storage that cannot be used.
+    Raises BitfabricError for a storage that cannot be used, and UsageError for one that holds another study.
     """
     package = optuna()
     try:
-        return package.create_study(
+        study = package.create_study(
             storage=open_storage(settings.storage, folder),
             study_name=NAME,
             directions=["maximize" if each in LARGEST else "minimize" for each in settings.objectives],
             sampler=package.samplers.TPESampler(multivariate=True, seed=seed),
             load_if_exists=True,
         )
+        held = study.user_attrs.get(STUDY_ID)
+        if held is None and not study.get_trials(deepcopy=False):
+            study.set_user_attr(STUDY_ID, settings.id)
+        elif (held or "") != settings.id:
+            raise UsageError(
+                f"the storage {_shown(settings, folder)} holds networks of another study than {folder}, and a storage "
+                "holds one study: give a new database (--storage) and a new folder (-o)"
+            )
+        return study
     except BitfabricError:
         raise
     except Exception as error:  # each driver of a database has errors of its own
@@ -99,13 +117,24 @@ def _unusable(folder: Path, settings: Settings, error: Exception) -> BitfabricEr
     url = settings.storage
     details = getattr(error, "details", None)  # of gRPC, whose text has several lines
     text = str(details() if callable(details) else error) or type(error).__name__
-    if url is not None and url.startswith("grpc:"):
+    driver = getattr(error.__cause__, "name", None)
+    if isinstance(error, ImportError) and driver is not None:
+        text = f"the driver of its database, the Python module {driver}, is not installed"
+        remedy = f"pip install '{DRIVERS.get(driver, driver)}'"
+    elif url is not None and url.startswith("grpc:"):
         remedy = "start its server there (docs/howto/cluster.md), and repeat the command"
     else:
         remedy = "give the URL of a database that is there, as sqlite:///study.db, or leave --storage out"
     return BitfabricError(
-        f"the storage {url or folder / 'journal.log'} cannot be used: {text.splitlines()[0]}; {remedy}"
+        f"the storage {_shown(settings, folder)} cannot be used: {text.splitlines()[0]}; {remedy}"
     )
+
+
+def _shown(settings: Settings, folder: Path) -> str:
+    """The storage as messages name it, without a password."""
+    if settings.storage is None:
+        return str(folder / "journal.log")
+    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", settings.storage)
 
 
 def counts(trial: Any) -> bool:

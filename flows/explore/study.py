@@ -1,6 +1,7 @@
 """Studies: networks that were tried, in a storage that many workers share."""
 
 import os
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from flows.explore.finish import Finish, Finished, Finisher, read_finished
 from flows.explore.first import first_networks, sensitive_networks
 from flows.explore.importance import importance
 from flows.explore.page import facts_of
-from flows.explore.settings import LARGEST, Settings, check_code, code_version, read_settings, write_settings
+from flows.explore.settings import LARGEST, SETTINGS, Settings, check_code, code_version, read_settings, write_settings
 from flows.explore.space import Space
 from flows.explore.storage import absolute, counts, load_study
 from flows.explore.trial import Trials
@@ -185,11 +186,14 @@ def explore(
     folder = Path(out)
     if isinstance(jobs, int) and jobs < 1:
         raise UsageError(f"--jobs {jobs} is not at least 1")
+    known = read_settings(folder) if (folder / SETTINGS).is_file() else None
     wanted = Settings(
-        model=model, target=target, data=data, space=space, storage=absolute(storage), code=code_version(), **settings
-    )
-    if (folder / "study.json").is_file():
-        differ = wanted.same_search(read_settings(folder))
+        model=model, target=target, data=data, space=space, storage=absolute(storage), code=code_version(),
+        id=known.id if known else uuid.uuid4().hex, **settings,
+    )  # fmt: skip
+    if known is not None:
+        check_code(known)
+        differ = wanted.same_search(known)
         if differ:
             raise UsageError(
                 f"{folder} holds a study with other settings ({', '.join(differ)}): repeat its own, or choose "
@@ -197,6 +201,8 @@ def explore(
             )
     networks = Trials(wanted)
     _check_limits(networks)
+    if wanted.storage is not None:
+        load_study(folder, wanted, wanted.seed)  # one that cannot be used leaves no study behind
     write_settings(folder, wanted)
     _enqueue_first(Study(folder)._study, networks, start_from)
     if isinstance(jobs, RayCluster):
@@ -210,11 +216,11 @@ def explore(
 
 
 def _enqueue_first(study: Any, networks: Trials, start_from: str | os.PathLike[str] | None) -> None:
-    """Enqueues the networks that the study begins with, where that was not done before."""
+    """Enqueues the networks that the study begins with; those that it has are skipped, be it that an earlier call was
+    interrupted, or that it had fewer ``trials`` than the space has networks."""
     trials, dimensions = networks.settings.trials, networks.dimensions
-    if not study.get_trials(deepcopy=False):
-        for params in first_networks(dimensions, trials):
-            study.enqueue_trial(params, skip_if_exists=True)
+    for params in first_networks(dimensions, trials):
+        study.enqueue_trial(params, skip_if_exists=True)
     if start_from is not None and dimensions.size > trials:
         run = str(Path(start_from).resolve())
         started = study.user_attrs.get("started_from", [])

@@ -84,7 +84,7 @@ def _take_up(study: Any, folder: Path, states: Any) -> None:
             study.tell(trial.number, state=states.FAIL)
         except Exception:  # another worker was first; each storage has an error of its own for that
             continue
-        study.enqueue_trial(trial.params)
+        study.enqueue_trial(trial.system_attrs.get("fixed_params", {}) | trial.params)  # it may not have had all yet
 
 
 def _try(trial: Any, study: Any, folder: Path, networks: Trials, states: Any) -> None:

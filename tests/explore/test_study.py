@@ -6,13 +6,15 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from flows.cli.main import app
 from flows.explore import leases
-from flows.explore.settings import Settings, write_settings
+from flows.explore import study as studies
+from flows.explore.settings import Settings, code_version, write_settings
 from flows.explore.space import Dimensions, Space
 from flows.explore.study import Study, explore
 from flows.explore.trial import Trials
@@ -75,6 +77,48 @@ def test_goes_on_and_takes_up_what_was_lost(study, tmp_path, monkeypatch):
     assert not any(state in ("RUNNING", "WAITING") for state in states.values())
 
 
+def test_a_space_that_more_trials_cover_is_tried_completely(study, tmp_path):
+    """Also where a call before was interrupted while it told the storage which networks there are."""
+    write_settings(tmp_path, replace(_settings(), trials=3, code=code_version()))
+    Study(tmp_path)._study.enqueue_trial(study.trials[1].params)
+    found = explore(MODEL, TARGET, tmp_path, SPACE, **SETTINGS)
+    assert [each.state for each in found.trials] == ["trained"] * 4
+    assert points(found) == points(study)
+
+
+def test_a_storage_holds_one_study(tmp_path, monkeypatch):
+    """Networks of another study are none of this one, and a storage that is refused leaves no study behind."""
+    monkeypatch.setattr(studies, "work", lambda *given: None)
+    url = f"sqlite:///{tmp_path}/study.db"
+    first = explore(MODEL, TARGET, tmp_path / "a", SPACE, storage=url, **SETTINGS)
+    for _ in range(2):
+        with pytest.raises(UsageError, match=r"holds networks of another study than .*/b, and a storage holds one"):
+            explore(MODEL, TARGET, tmp_path / "b", Space(bits=(1, 2)), storage=url, **SETTINGS)
+    assert not (tmp_path / "b").exists()
+    again = explore(MODEL, TARGET, tmp_path / "a", SPACE, storage=url, **SETTINGS)
+    assert [each.params for each in again.trials] == [each.params for each in first.trials]
+    (tmp_path / "a" / "study.json").unlink()
+    with pytest.raises(UsageError, match="another study"):
+        explore(MODEL, TARGET, tmp_path / "a", SPACE, storage=url, **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "package"),
+    [
+        ("mysql://u:secret@h/x", "MySQLdb", "mysqlclient"),
+        ("mysql+pymysql://u:secret@h/x", "pymysql", "pymysql"),
+        ("postgresql+psycopg2://u:secret@h/x", "psycopg2", "psycopg2-binary"),
+    ],
+)
+def test_a_missing_driver_is_named_with_its_package(tmp_path, monkeypatch, url, module, package):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(BitfabricError, match=f"module {module}, is not installed; pip install '{package}'") as caught:
+        explore(MODEL, TARGET, tmp_path / "s", SPACE, storage=url, **SETTINGS)
+    assert "u:***@h/x" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert not (tmp_path / "s").exists()
+
+
 def test_leases(tmp_path):
     now = time.time()
     assert leases.abandoned(tmp_path, 1, now - 1000)
@@ -131,8 +175,9 @@ def test_other_versions_and_settings_are_refused(study, tmp_path):
         explore(MODEL, TARGET, folder, SPACE, **{**SETTINGS, "fps": 1000.0})
     content = json.loads((folder / "study.json").read_text())
     (folder / "study.json").write_text(json.dumps({**content, "code": "code 0, torch 1.0"}))
-    with pytest.raises(BitfabricError, match=r"this worker's version .* is not that of the study"):
-        work(folder, 1)
+    for again in (lambda: work(folder, 1), lambda: explore(MODEL, TARGET, folder, SPACE, **SETTINGS)):
+        with pytest.raises(BitfabricError, match=r"this worker's version .* is not that of the study"):
+            again()
 
 
 def test_damaged_studies_are_one_line(tmp_path):
