@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.cli import data_arguments as own
 from flows.cli.arguments import AsJson, Clock, Fps, Target, emit, limits, target_names, widths
 from flows.config import STEPS, StepName
 from quant.training.config import Augmentation
@@ -187,6 +188,12 @@ def explore(
     stop_after: Annotated[
         StepName, typer.Option(metavar="STEP", help="last step of the builds", rich_help_panel=_FINISH)
     ] = STEPS[-1],
+    test_share: own.TestShare = None,
+    target_column: own.TargetColumn = None,
+    drop_column: own.DropColumn = None,
+    image_size: own.ImageSize = None,
+    channels: own.Channels = None,
+    normalize: own.Normalize = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Search for the networks with the best accuracy for their cost on a target.
@@ -220,8 +227,8 @@ def explore(
     elif finish is not None and model is None:
         if out is None:
             raise typer.BadParameter("--finish needs -o STUDY/, the folder of a study")
-        own = ("out", "finish", "seeds", "full_epochs", "stop_after", "as_json")
-        _refuse_others(context, "--finish without a MODEL takes the study's own settings", own)
+        its_own = ("out", "finish", "seeds", "full_epochs", "stop_after", "as_json")
+        _refuse_others(context, "--finish without a MODEL takes the study's own settings", its_own)
         study = Study(out)
     else:
         if model is None or target is None or out is None:
@@ -237,7 +244,9 @@ def explore(
         with working("trying networks"):
             study = searched(
                 model, target, out, chosen,
-                data=data, jobs=workers, fps=fps, clock_mhz=clock,
+                data=data,
+                data_options=own.data_options(test_share, target_column, drop_column, image_size, channels, normalize),
+                jobs=workers, fps=fps, clock_mhz=clock,
                 objectives=tuple(part.strip() for part in objective.split(",")),
                 trials=trials, epochs=lengths, validation=validation, augment=augment,
                 min_accuracy=min_accuracy, seed=seed, limits=limits(max_lut, max_ff, max_bram, max_dsp),

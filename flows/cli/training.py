@@ -6,10 +6,11 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from flows.cli import data_arguments as own
 from flows.cli import train_settings as settings
 from flows.cli.arguments import AsJson, emit, pairs, rates
 from flows.cli.warning_lines import warnings_in_one_line
-from quant.data.choices import Normalization, Task
+from quant.data.choices import Task
 from quant.distillation.settings import TERMS
 from quant.training.config import (
     Augmentation,
@@ -29,7 +30,6 @@ _TYING = "Tied weights"
 _WIDTHS = "Learned widths"
 _TEACHING = "Learning from a trained network"
 _EXITING = "Early exits: confident frames end at a head behind some block"
-_DATA = "Your own data"
 _LIGHTNING = "Devices (Lightning's own options)"
 
 
@@ -77,39 +77,19 @@ def train(
         typer.Option(
             help="what is learned: classes, numbers (--target-column for each), or the samples themselves, to find "
             "anomalous ones (default: classification)",
-            rich_help_panel=_DATA,
+            rich_help_panel=own.PANEL,
         ),
     ] = None,
     download: Annotated[
         bool,
-        typer.Option("--download", help="fetch a named data set into $BITFABRIC_DATA", rich_help_panel=_DATA),
+        typer.Option("--download", help="fetch a named data set into $BITFABRIC_DATA", rich_help_panel=own.PANEL),
     ] = False,
-    test_share: Annotated[
-        float | None,
-        typer.Option(help="share of data without a test set that becomes one (default: 0.2)", rich_help_panel=_DATA),
-    ] = None,
-    target_column: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="of a table: the label (default: label, class, target, y, or the last one)",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    drop_column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN", help="of a table: no feature, as an identifier", rich_help_panel=_DATA),
-    ] = None,
-    image_size: Annotated[
-        str | None, typer.Option(metavar="HxW", help="scale images to this size", rich_help_panel=_DATA)
-    ] = None,
-    channels: Annotated[
-        int | None, typer.Option(help="of images: 1 (grey) or 3 (color)", rich_help_panel=_DATA)
-    ] = None,
-    normalize: Annotated[
-        Normalization | None,
-        typer.Option(help="how values become the 8-bit codes of the network's input", rich_help_panel=_DATA),
-    ] = None,
+    test_share: own.TestShare = None,
+    target_column: own.TargetColumn = None,
+    drop_column: own.DropColumn = None,
+    image_size: own.ImageSize = None,
+    channels: own.Channels = None,
+    normalize: own.Normalize = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="passes over the training set (default: 100)")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of the split, the weights and the order (default: 0)")] = None,
     split_seed: Annotated[
@@ -399,17 +379,11 @@ def train(
     before = {} if config_file is None else read_config(config_file)
     if model is None and "model" not in before:
         raise typer.BadParameter("give a MODEL, for example tfc-w1a1; --list shows all")
-    given_data = {
-        "task": task,
-        "download": download or None,
-        "test_share": test_share,
-        "target": target_column,
-        "drop": drop_column,
-        "image_size": settings.size(image_size),
-        "channels": channels,
-        "normalize": normalize,
-    }
-    data_options = {name: value for name, value in given_data.items() if value is not None}
+    data_options = own.data_options(test_share, target_column, drop_column, image_size, channels, normalize)
+    if task is not None:
+        data_options["task"] = task
+    if download:
+        data_options["download"] = True
     scheme_options = pairs("--scheme-option", scheme_option or [])
     model_options = pairs("--model-option", model_option or [])
     if early_exit:

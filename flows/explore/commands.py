@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def train_command(run: Path, out: str = AGAIN) -> str:
     given = read_config(run / CONFIG)
     config = given["config"]
     words = ["bitfabric", "train", given["model"], "--data", given.get("data", "digits")]
+    words += _data_options(given.get("data_options", {}))
     words += ["--scheme", given["scheme"]] if given.get("scheme") else []
     for name, value in given.get("model_options", {}).items():
         words += ["--model-option", f"{name}={_option(value)}"]
@@ -44,6 +46,19 @@ def build_command(settings: Settings, network: Tried, run: str = AGAIN) -> str:
     for name, most in settings.limits.items():
         words += [f"--max-{name}", str(most)]
     return shlex.join([*words, "-o", "build/"])
+
+
+def _data_options(options: Mapping[str, Any]) -> list[str]:
+    """The arguments of ``quant.load_data`` as ``bitfabric train`` takes them."""
+    words: list[str] = []
+    for name, value in options.items():
+        if name in ("target", "drop"):
+            for column in [value] if isinstance(value, str) else value:
+                words += [f"--{name}-column", column]
+        else:
+            text = "x".join(map(str, value)) if name == "image_size" else str(value)
+            words += [f"--{name.replace('_', '-')}", text]
+    return words
 
 
 def _option(value: Any) -> str:

@@ -24,8 +24,9 @@ class Settings:
     """A study: the network and its ``space``, the target, and what is sought within which limits.
 
     ``epochs``: the lengths of training of the rungs, increasing. Only networks near the front after one rung reach the
-    next. ``validation``: fraction of the training set that accuracy is measured on. ``augment``: random changes of
-    training images, as of ``quant.TrainConfig``. ``limits``: maximum resources. ``clock_mhz``: of the accelerators;
+    next. ``data_options``: further arguments of ``quant.load_data``. ``validation``: fraction of the training set that
+    accuracy is measured on. ``augment``: random changes of training images, as of ``quant.TrainConfig``. ``limits``:
+    maximum resources. ``clock_mhz``: of the accelerators;
     None: the target's. ``min_accuracy``: a fraction. ``storage``: URL of a database, or of a server of one
     (``grpc://host:port``); None: a journal in the study's folder. ``id``: what the storage knows this study by.
 
@@ -47,12 +48,15 @@ class Settings:
     clock_mhz: float | None = None
     seed: int = 0
     storage: str | None = None
+    data_options: Mapping[str, Any] = field(default_factory=dict)
     code: str = ""
     id: str = ""
 
     def __post_init__(self) -> None:
         for name in ("objectives", "epochs"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        lists = {name: tuple(value) if isinstance(value, list) else value for name, value in self.data_options.items()}
+        object.__setattr__(self, "data_options", lists)  # JSON has lists only
         for each in self.objectives:
             if each not in get_args(Objective):
                 raise UsageError(f"--objective has no {each!r}: choose {', '.join(get_args(Objective))}")
@@ -93,6 +97,14 @@ class Settings:
         mine, its = self.to_json(), other.to_json()
         names = [each.name for each in fields(self) if each.name not in ("trials", "id")]
         return [name for name in names if mine[name] != its[name]]
+
+
+def from_anywhere(name: str) -> str:
+    """A model or data set as every worker understands it, wherever it works: a file has an absolute path."""
+    from quant.data import NAMES
+
+    there = name not in NAMES and Path(name.rpartition(":")[0] if ".py:" in name else name).exists()
+    return str(Path(name).absolute()) if there else name
 
 
 def code_version() -> str:

@@ -125,9 +125,7 @@ def _unusable(folder: Path, settings: Settings, error: Exception) -> BitfabricEr
         remedy = "start its server there (docs/howto/cluster.md), and repeat the command"
     else:
         remedy = "give the URL of a database that is there, as sqlite:///study.db, or leave --storage out"
-    return BitfabricError(
-        f"the storage {_shown(settings, folder)} cannot be used: {text.splitlines()[0]}; {remedy}"
-    )
+    return BitfabricError(f"the storage {_shown(settings, folder)} cannot be used: {text.splitlines()[0]}; {remedy}")
 
 
 def _shown(settings: Settings, folder: Path) -> str:

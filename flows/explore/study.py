@@ -13,7 +13,16 @@ from flows.explore.finish import Finish, Finished, Finisher, read_finished
 from flows.explore.first import first_networks, sensitive_networks
 from flows.explore.importance import importance
 from flows.explore.page import facts_of
-from flows.explore.settings import LARGEST, SETTINGS, Settings, check_code, code_version, read_settings, write_settings
+from flows.explore.settings import (
+    LARGEST,
+    SETTINGS,
+    Settings,
+    check_code,
+    code_version,
+    from_anywhere,
+    read_settings,
+    write_settings,
+)
 from flows.explore.space import Space
 from flows.explore.storage import absolute, counts, load_study
 from flows.explore.trial import Trials
@@ -168,7 +177,7 @@ def explore(
     """Searches for the networks of a ``space`` with the best accuracy for their cost on a target.
 
     ``model`` is a name as ``tfc-w4a4``, whose widths hold where the space chooses none. ``settings`` are those of
-    ``Settings``: ``fps``, ``clock_mhz``, ``objectives``, ``trials``, ``epochs``, ``validation``,
+    ``Settings``: ``data_options``, ``fps``, ``clock_mhz``, ``objectives``, ``trials``, ``epochs``, ``validation``,
     ``augment``, ``limits``, ``min_accuracy``, ``seed``. ``storage``: URL of a database or of a server of one
     (``grpc://host:port``); None: a journal in ``out``. ``jobs``: processes on this machine, or workers on a Ray
     cluster. ``start_from``: a run folder of the network, from the front of whose ``sensitivity`` the search begins too
@@ -188,8 +197,8 @@ def explore(
         raise UsageError(f"--jobs {jobs} is not at least 1")
     known = read_settings(folder) if (folder / SETTINGS).is_file() else None
     wanted = Settings(
-        model=model, target=target, data=data, space=space, storage=absolute(storage), code=code_version(),
-        id=known.id if known else uuid.uuid4().hex, **settings,
+        model=from_anywhere(model), target=target, data=from_anywhere(data), space=space, storage=absolute(storage),
+        code=code_version(), id=known.id if known else uuid.uuid4().hex, **settings,
     )  # fmt: skip
     if known is not None:
         check_code(known)

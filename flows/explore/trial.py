@@ -45,7 +45,7 @@ class Trials:
         from quant.training.config import check_augmentation
 
         self.settings = settings
-        self.dataset = load_data(settings.data, settings.seed)
+        self.dataset = load_data(settings.data, settings.seed, **settings.data_options)
         check_augmentation(settings.augment, self.dataset.name, self.dataset.shape)
         if self.dataset.task != "classification":
             raise UsageError(
@@ -202,6 +202,7 @@ class Trials:
             folder,
             config,
             data=settings.data,
+            data_options=settings.data_options,
             scheme=None if scheme is None else str(scheme),
             model_options=self.options(params),
             progress=progress,

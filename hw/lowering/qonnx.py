@@ -136,7 +136,7 @@ def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
     used = {name for node in nodes for name in node.input} | {value.name for value in graph.output}
     inputs = [value for value in graph.input if value.name not in tensors and value.name in used]
     tensors = {name: _constant(tensor) for name, tensor in tensors.items() if name in used}
-    old = {_set_batch(value, batch) for value in inputs}
+    old = {_set_batch(value, batch) for value in inputs} | {1}  # a shape for one frame, where the batch is dynamic
     for value in inputs:
         shape = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
         tensors[value.name] = Tensor(shape, elem_type_of(value), data=True)
@@ -144,7 +144,7 @@ def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
     inference = Inference(versions, tensors, _declared(graph, old, batch))
     for node in nodes:
         _drop_unused_outputs(node, used, inference.versions)
-        _rebatch_reshape(inference, node, old - {0, batch}, batch)
+        _rebatch_shape(inference, node, old - {0, batch}, batch)
         inference.visit(node)
     return _assemble(proto, inference, inputs)
 
@@ -290,17 +290,24 @@ def _drop_unused_outputs(node: onnx.NodeProto, readers: set[str], versions: Mapp
             del node.output[-1]
 
 
-def _rebatch_reshape(inference: Inference, node: onnx.NodeProto, old: set[int], batch: int) -> None:
-    """Set the batch size in the constant shape of a Reshape of data that starts with an ``old`` batch size."""
-    if node.op_type != "Reshape" or len(node.input) < 2 or not inference.tensors[node.input[0]].data:
+SHAPES = {"Reshape": 1, "Expand": 1, "Resize": 3}
+"""The input of an operator that is the shape of its output."""
+
+
+def _rebatch_shape(inference: Inference, node: onnx.NodeProto, old: set[int], batch: int) -> None:
+    """Set the batch size in the constant shape that a node brings data to, where it starts with an ``old`` one."""
+    place = SHAPES.get(node.op_type, len(node.input))
+    if place >= len(node.input) or not inference.tensors[node.input[0]].data:
         return
-    shape = inference.tensors[node.input[1]].value if node.input[1] else None
+    shape = inference.tensors[node.input[place]].value if node.input[place] else None
     if shape is None or shape.ndim != 1 or not shape.size or int(shape[0]) not in old:
         return
+    if node.op_type != "Reshape" and shape.size != len(inference.tensors[node.input[0]].shape):
+        return  # without the batch, as those of some axes
     shape = shape.copy()
     shape[0] = batch
     name = f"{node.name}_shape_{batch}"
-    node.input[1] = name
+    node.input[place] = name
     inference.folded[name] = shape
     inference.tensors[name] = Tensor(shape.shape, onnx.TensorProto.INT64, shape)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from typer.testing import CliRunner
 from flows.cli.main import app
 from flows.explore import leases
 from flows.explore import study as studies
-from flows.explore.settings import Settings, code_version, write_settings
+from flows.explore.commands import train_command
+from flows.explore.settings import Settings, code_version, from_anywhere, write_settings
 from flows.explore.space import Dimensions, Space
 from flows.explore.study import Study, explore
 from flows.explore.trial import Trials
@@ -229,6 +231,37 @@ def test_wrong_use(tmp_path, call, message):
 def test_networks_without_widths_to_choose(tmp_path, model, text, message):
     (tmp_path / "space.yaml").write_text(text)
     _refused(tmp_path, model, ["--fps", "1000", "--space", str(tmp_path / "space.yaml")], message)
+
+
+def test_data_of_ones_own_are_those_of_train_from_any_folder(tmp_path, monkeypatch):
+    """A table whose label is not its last column; the worker and the repeated training are in another folder."""
+    (tmp_path / "table.csv").write_text("kind,a,id,b\n" + "x,1.5,7,2\ny,-3,8,4.5\n" * 30)
+    monkeypatch.chdir(tmp_path)
+    call = ["explore", MODEL, "-t", TARGET, "--fps", "1000", "-o", f"{tmp_path}/s", "--epochs", "1", "--trials", "2",
+            "--data", "table.csv", "--target-column", "kind", "--drop-column", "id", "--normalize", "range",
+            "--test-share", "0.3", "--search", "scheme"]  # fmt: skip
+    shown = CliRunner().invoke(app, call, catch_exceptions=False)
+    assert "2 trained" in shown.stdout
+    monkeypatch.chdir("/")
+    study = Study(tmp_path / "s")
+    assert Trials(study.settings).dataset.shape == (2,)
+    run = study.front[0].folder
+    words = shlex.split(train_command(run, str(tmp_path / "again")))
+    CliRunner().invoke(app, words[1:], catch_exceptions=False)
+    assert (tmp_path / "again" / "model.onnx").read_bytes() == (run / "model.onnx").read_bytes()
+    shown = CliRunner().invoke(app, [*call, "--normalize", "standard"], standalone_mode=False)
+    assert "other settings (data, data_options)" in str(shown.exception)
+
+
+def test_networks_of_ones_own_are_found_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "net.py").write_text("def make(): pass\n")
+    monkeypatch.chdir(tmp_path)
+    assert from_anywhere("net.py:make") == f"{tmp_path}/net.py:make"
+    assert [from_anywhere(name) for name in ("tfc-w4a4", "digits", "no.py:make")] == [
+        "tfc-w4a4",
+        "digits",
+        "no.py:make",
+    ]
 
 
 def test_only_images_are_augmented(tmp_path):

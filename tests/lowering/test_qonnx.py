@@ -67,6 +67,20 @@ def test_dynamic_and_fixed_batches(batch):
     np.testing.assert_array_equal(Emulator(graph).run(frames), Reference(model).run(frames))
 
 
+@pytest.mark.parametrize(("batch", "stated"), [(1, 1), (16, 16), ("N", 1)])
+def test_a_batch_in_the_shapes_of_all_operators(batch, stated):
+    """Every constant shape that data are brought to has the batch size of the file."""
+    b = Builder((batch, 2, 3, 3))
+    for name, shape in (("sizes", [stated, 2, 6, 6]), ("flat", [stated, 72]), ("wide", [stated, 72])):
+        b.constants.append(numpy_helper.from_array(np.array(shape, np.int64), name))
+    large = b.node("Resize", b.quant("x", 0.25, 4), "", "", "sizes", mode="nearest", nearest_mode="floor",
+                   coordinate_transformation_mode="asymmetric")  # fmt: skip
+    flat = b.node("Expand", b.node("Reshape", large, "flat"), "wide")
+    model = b.model((b.node("MatMul", flat, b.quant(np.tile(WEIGHTS, (6, 1)), 0.5, 4)), (batch, 5)))
+    frames = np.random.default_rng(1).normal(size=(21, 2, 3, 3)).astype(np.float32)
+    np.testing.assert_array_equal(Emulator(lower(model)).run(frames), Reference(model).run(frames))
+
+
 def test_a_batch_that_is_computed():
     b = Builder(("N", 3, 4))
     for name, value in (("zero", 0), ("first", [0]), ("rest", [12])):
