@@ -88,7 +88,12 @@ def explore(
     context: typer.Context,
     model: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL", help="a reference network, for example tfc-w4a4", show_default=False),
+        typer.Argument(
+            metavar="MODEL",
+            help="a reference network, for example tfc-w4a4, or module.py:function, a network of your own, whose code "
+            "is run",
+            show_default=False,
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="STUDY/", help="folder of the study; the same command goes on")
