@@ -20,8 +20,9 @@ FLOAT_BITS = 32
 class LayerSummary:
     """One linear, convolution or table layer; operations are for one frame.
 
-    ``kind`` is "linear", "conv", "depthwise", "grouped", "transposed" or "lookup". The weights of the last are the
-    entries of its tables, and each wire counts as an operation of one bit. Shapes exclude the batch.
+    ``kind`` is "linear", "conv", "depthwise", "grouped", "transposed", "experts" or "lookup". The weights of experts
+    are those of all of them, of which one multiplies a frame. The weights of tables are their
+    entries, and each wire counts as an operation of one bit. Shapes exclude the batch.
     ``signed_inputs`` is whether integers at the input have a sign. ``weight_bits`` and ``act_bits`` are the widths of
     the operands that the layer multiplies: 32 for floating point; the sum over a pooling window includes the bits that
     the sum adds. ``nonzeros`` counts the weights that are not zero at inference, ``distinct`` the different integers

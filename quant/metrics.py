@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from quant.cost import CostModel, LayerBits, LayerShape
 from quant.layer_summary import FLOAT_BITS, LayerSummary, Summary
+from quant.layers import Experts
 from quant.lookup.tables import TableLayer
 from quant.models.network import Network
 
@@ -54,7 +55,7 @@ def cost_input(layer: Any, row: LayerSummary) -> tuple[LayerShape, LayerBits]:
     """Returns what a cost model asks of a layer, given its row of the summary."""
     ternary = row.weight_bits == 2 and bool(layer.weight_quant.is_narrow_range)
     bits = LayerBits("ternary" if ternary else row.weight_bits, min(16, row.act_bits), row.signed_inputs)
-    if row.kind == "linear":
+    if row.kind in ("linear", "experts"):
         return LayerShape(layer.in_features, layer.out_features, image=row.input_shape[:-1]), bits
     sizes = {"image": row.input_shape[1:]}
     padding = tuple(layer.padding)
@@ -115,7 +116,7 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
     """Returns the sizes and operations of every linear, convolution and table layer, for one frame of zeros.
 
     ``cost`` (``flows.cost.HardwareCost``) adds the cost of each quantized layer in hardware, for its density. Layers in
-    groups other than depthwise ones, tables and floating point have none.
+    groups other than depthwise ones, experts, tables and floating point have none.
 
     >>> from quant import create_model
     >>> sizes = summary(create_model("tfc-w1a1"))
@@ -124,6 +125,7 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
     """
     rows: list[LayerSummary] = []
     names = {module: name for name, module in model.named_modules()}
+    sets = {module.linear: module.experts for module in names if isinstance(module, Experts)}
     entered: dict[torch.nn.Module, tuple[int, bool]] = {}  # bits and sign of the inputs
 
     def untrace(_module, inputs):  # type: ignore[no-untyped-def]
@@ -153,13 +155,17 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
         # Each output element is a product with one row of the weight matrix; each input element of a transposed
         # convolution is multiplied by all weights of its channel.
         elements = frames[0].numel() if isinstance(layer, _TRANSPOSED) else output[0].numel()
-        macs = elements * weights // layer.weight.shape[0]
+        # Of a layer of experts one computes a frame.
+        experts = sets.get(layer, 1)
+        macs = elements * weights // layer.weight.shape[0] // experts
         rows.append(
             LayerSummary(
                 name=names[layer],
-                kind=_kind(layer),
+                kind="experts" if experts > 1 else _kind(layer),
                 input_shape=tuple(frames.shape[1:]),
-                output_shape=tuple(output.shape[1:]),
+                output_shape=(*output.shape[1:-1], output.shape[-1] // experts)
+                if experts > 1
+                else tuple(output.shape[1:]),
                 signed_inputs=signed,
                 weight_bits=bits,
                 act_bits=act_bits,
@@ -176,7 +182,7 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
             cost is not None
             and codes is not None
             and act_bits != FLOAT_BITS
-            and rows[-1].kind not in ("grouped", "transposed")
+            and rows[-1].kind not in ("grouped", "transposed", "experts")
         ):
             rows[-1] = replace(rows[-1], cost=cost(*cost_input(layer, rows[-1]), rows[-1].density))
 

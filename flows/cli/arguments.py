@@ -93,17 +93,28 @@ def limits(lut: int | None, ff: int | None, bram: int | None, dsp: int | None) -
 
 
 def pairs(option: str, values: list[str]) -> dict[str, Any]:
-    """Parse options ``NAME=VALUE``. A value that is not JSON is a string. Raises typer.BadParameter for other forms."""
+    """Parse options ``NAME=VALUE``. A value that is not JSON is a string, or a list ``[random,tree]`` of such values.
+
+    Raises typer.BadParameter for other forms.
+    """
     found: dict[str, Any] = {}
     for pair in values:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise typer.BadParameter(f"{option} {pair!r} is no NAME=VALUE, as in {option} act_bits=2")
-        try:
-            found[name] = json.loads(value)
-        except json.JSONDecodeError:
-            found[name] = value
+        found[name] = _value(value)
     return found
+
+
+def _value(text: str) -> Any:
+    """JSON, a list of words, or a word."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        words = text.strip()
+        if words[:1] + words[-1:] == "[]":
+            return [_value(word.strip()) for word in words[1:-1].split(",")]
+        return text
 
 
 def rates(text: str) -> float | tuple[float, float]:

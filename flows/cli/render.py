@@ -109,8 +109,11 @@ def _exits(exits: Exits) -> Iterator[str]:
         f"{_rate(expected.fps)}; guaranteed is the interval above"
     )
     if measured:
-        shares = ", ".join(f"{share:.1%} at {name}" for name, share in measured.going_on.items())
-        yield f"of {measured.frames:,} frames go on: {shares}; {measured.interval:,.1f} cycles on average"
+        shares = ", ".join(f"{share:.1%} at exit {number}" for number, share in enumerate(measured.going_on, 1))
+        yield (
+            f"of the frames that reach it go on {shares} ({measured.frames:,} frames); {measured.interval:,.1f} cycles "
+            "on average"
+        )
         yield (
             f"latency in cycles: mean {measured.mean:,.1f}, median {measured.median:,}, of 99 % {measured.high:,}, "
             f"worst {measured.worst:,} ({measured.timed:,} frames)"

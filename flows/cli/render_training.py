@@ -36,8 +36,9 @@ def trained(result: dict[str, Any], folder: Path) -> None:
         size += f", {totals['density']:.1%} of them not zero"
     if result["config"]["tie"] is not None:
         size += f", tied by {result['config']['tie']['structure']}"
-    rate = f"{totals['compression_rate']:.3g} times smaller than in floating point"
-    console.say(f"{size}, {rate}; {totals['macs']:,} multiply-adds a frame")
+    if totals["compression_rate"] != 1:
+        size += f", {totals['compression_rate']:.3g} times smaller than in floating point"
+    console.say(f"{size}; {totals['macs']:,} multiply-adds a frame")
     if result["learned_widths"] is not None:
         _learned(result["learned_widths"])
     _files(folder)

@@ -64,7 +64,8 @@ class ExpectedExits(Facts):
 
 
 class MeasuredExits(Facts):
-    """What frames did at early exits. ``going_on``: by exit, the share of the frames that reach it which goes on.
+    """What frames did at early exits. ``going_on``: by exit, from the first to the last, the share of the frames that
+    reach it which goes on.
 
     Of the first ``timed`` frames, by the cycle model with their verdicts, where the next frame is always there: the
     mean ``interval`` between their ends, and the ``mean``, the ``median``, the ``high`` (of 99 % of the frames) and the
@@ -72,7 +73,7 @@ class MeasuredExits(Facts):
     """
 
     frames: int
-    going_on: dict[str, float]
+    going_on: tuple[float, ...]
     timed: int
     interval: float
     mean: float

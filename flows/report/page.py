@@ -186,8 +186,8 @@ def _tiles(report: BuildReport) -> list[tuple[str, str, str]]:
         expected, measured = report.exits.expected, report.exits.measured
         tiles.append(("mean rate", f"{expected.fps:,.0f}", f"frames/s if {expected.going_on:.0%} go on at the exits"))
         if measured:
-            most = max(measured.going_on.values(), default=1.0)
-            tiles.append(("go on", f"{most:.1%}", f"of {measured.frames:,} frames at the first exit"))
+            said = f"of {measured.frames:,} frames, those that reach it"
+            tiles.extend((f"go on at exit {n}", f"{on:.1%}", said) for n, on in enumerate(measured.going_on, 1))
             tiles.append(("latency", f"{measured.mean:,.0f}", f"cycles on average, {measured.worst:,} at worst"))
     emulated = report.verified.get("emulator")
     for name, value in emulated.figures.items() if emulated else ():

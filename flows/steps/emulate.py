@@ -84,13 +84,14 @@ def _measured(hardware: Graph, x: Batch) -> MeasuredExits:
     given = verdicts(hardware, Emulator(hardware).edges(x))
     count = len(next(iter(given.values())))
     there = carried(hardware, count, given)
-    exits = [node for node in hardware if node.kernel.op == "exit"]
-    shares = {node.name: (there[node.outputs[0]].sum(), there[node.inputs[1]].sum()) for node in exits}
+    # An exit may end several streams: those with the same verdict.
+    exits = {node.inputs[0]: node for node in hardware if node.kernel.op == "exit"}.values()
+    shares = [(int(there[node.outputs[0]].sum()), int(there[node.inputs[1]].sum())) for node in exits]
     timed = affordable(hardware, count)
     taken = pace(hardware, {name: each[:timed] for name, each in given.items()})
     return MeasuredExits(
         frames=count,
-        going_on={name: float(on) / max(1, int(all_of)) for name, (on, all_of) in shares.items()},
+        going_on=tuple(on / max(1, every) for on, every in shares),
         timed=timed,
         **{name: getattr(taken, name) for name in ("interval", "mean", "median", "high", "worst")},
     )

@@ -140,7 +140,7 @@ def find_layers(model: torch.nn.Module, layers: Layers = None) -> dict[str, Laye
                 )
             found[name] = module
     if not found:
-        raise QuantError(f"{type(model).__name__} has no linear or convolution layer to compress", status=2)
+        raise QuantError(f"{type(model).__name__} has no linear or convolution layer to compress or to prune", status=2)
     if layers is None:
         return found
     patterns = [layers] if isinstance(layers, str) else list(layers)

@@ -82,7 +82,11 @@ def points(network: Network, x: torch.Tensor) -> dict[str, tuple[int, ...]]:
         for hook in hooks:
             hook.remove()
     if not found:
-        raise QuantError(f"{network.name} has no hidden layer whose features could be compared", status=2)
+        raise QuantError(
+            f"{network.name} has no hidden layer whose features could be compared: take terms of the outputs, as soft "
+            "and logits",
+            status=2,
+        )
     return found
 
 

@@ -50,7 +50,9 @@ def prepare_exits(model: torch.nn.Module, settings: Exits, validation: float) ->
     if exits is None:
         if settings != Exits():
             raise QuantError(
-                f"the network has no early exits for {settings}: create it with early_exit=1, for example", status=2
+                f"exit {_set(settings)}, and the network has no early exits: create it with early_exit=1 "
+                "(--early-exit 1)",
+                status=2,
             )
         return None
     if not validation:
@@ -60,6 +62,12 @@ def prepare_exits(model: torch.nn.Module, settings: Exits, validation: float) ->
     exits.weights = settings.weights_of(exits.exits)
     exits.thresholds.fill_(math.inf)
     return exits
+
+
+def _set(settings: Exits) -> str:
+    """The settings that are not the default, for a message."""
+    given = ((name, getattr(settings, name)) for name in ("share", "drop", "weights"))
+    return ", ".join(f"{name}={value}" for name, value in given if value != getattr(Exits(), name))
 
 
 @torch.no_grad()

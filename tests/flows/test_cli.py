@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from flows.cli import main
+from flows.cli.arguments import pairs
 
 
 def bitfabric(*arguments, **environment):
@@ -23,6 +24,13 @@ def bitfabric_script(*arguments, **environment):
     """The same through a file, which further processes of a training can run again."""
     command = [Path(sys.executable).parent / "bitfabric", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+
+
+def test_options_are_json_or_words_or_lists_of_words():
+    given = ["a=[random,tree]", "b=[1, x, true]", 'c=["d", 2]', "e=random", "f=0.5", "g=[]"]
+    assert pairs("--model-option", given) == {
+        "a": ["random", "tree"], "b": [1, "x", True], "c": ["d", 2], "e": "random", "f": 0.5, "g": [],
+    }  # fmt: skip
 
 
 def one_line(done, status, *words):

@@ -74,7 +74,7 @@ def test_a_build_compares_rtl_emulator_and_cycle_model(network, tmp_path):
     assert report.verified["rtl"].frames == 40
     measured = report.exits.measured
     assert measured.frames == 200
-    assert 0.1 < measured.going_on["exit0"] < 0.9
+    assert 0.1 < measured.going_on[0] < 0.9
     assert 0 < measured.median <= measured.high <= measured.worst
     assert 0 < measured.mean < measured.worst
     assert measured.interval <= report.cycles.interval.estimated
@@ -86,19 +86,23 @@ def test_a_build_compares_rtl_emulator_and_cycle_model(network, tmp_path):
 
 def test_from_training_to_the_share_of_its_frames(tmp_path):
     """The command line from data to the report; the build's frames go on in the share that the training measured."""
-    options = "--early-exit 1 --exit-share 0.3 --exit-weight 0.5 --validation 0.2 --epochs 8 --json"
+    options = (
+        "--early-exit 1 --early-exit 2 --exit-share 0.3 --exit-weight 0.5 --exit-weight 1 --validation 0.2 --epochs 8"
+    )
     run = tmp_path / "run"
-    said = CliRunner().invoke(app, ["train", "tfc-w2a2", *options.split(), "-o", str(run)])
+    said = CliRunner().invoke(app, ["train", "tfc-w2a2", *options.split(), "--json", "-o", str(run)])
     assert said.exit_code == 0, said.output
     trained = json.loads(said.output)
-    assert trained["config"]["exits"] == {"share": 0.3, "drop": 0.0, "weights": [0.5]}
+    assert trained["config"]["exits"] == {"share": 0.3, "drop": 0.0, "weights": [0.5, 1.0]}
     assert 0.1 < trained["exits"]["validation"]["going_on"][0] <= 0.3
     made = build(
         run / "model.onnx", target="ulx3s-85f", out=tmp_path / "build", fps=1e6, exit_share=0.3,
         frames=run / "x_test.npy", labels=run / "y_test.npy", stop_after="emulate",
     ).report  # fmt: skip
     assert made.verified["emulator"].mismatches == 0
-    assert made.exits.measured.going_on["exit0"] == pytest.approx(trained["exits"]["test"]["going_on"][0])
+    on = made.exits.measured.going_on
+    assert on == pytest.approx(trained["exits"]["test"]["going_on"])
+    assert on[0] != on[1]
     assert made.verified["emulator"].accuracy == trained["accuracy"]["test"]
 
 
@@ -126,7 +130,7 @@ def test_the_placed_netlist_of_a_trained_network_with_an_exit(tmp_path):
         model, target="ulx3s-85f", out=tmp_path / "build", fps=1e5, exit_share=0.5, frames=tmp_path / "x.npy",
         rtl_frames=12, netlist_frames=12,
     ).report  # fmt: skip
-    assert report.exits.measured.going_on["exit0"] == 0.5
+    assert report.exits.measured.going_on[0] == 0.5
     assert report.verified["netlist"].frames == report.verified["rtl"].frames == 12
     assert report.verified["netlist"].mismatches == report.verified["rtl"].mismatches == 0
     assert report.bitstream is not None

@@ -9,7 +9,7 @@ import torch
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
 from hw.verification.reference import compare
-from quant import QuantError, TrainConfig, compression, create_model, export, fit, layers, load_data, schemes
+from quant import QuantError, TrainConfig, compression, create_model, export, fit, layers, load_data, schemes, summary
 
 
 def _layer(experts: int = 3) -> layers.Experts:
@@ -74,6 +74,16 @@ def test_a_trained_network_uses_its_experts_and_lowers_exactly(tmp_path):
 def test_what_is_impossible_is_said(options, message):
     with pytest.raises(QuantError, match=message):
         create_model("tfc-w2a2", **options)
+
+
+def test_one_expert_multiplies_a_frame_and_the_memory_holds_all():
+    plain, several = (summary(create_model("tfc-w4a4", hidden=[32, 24], **options)) for options in ({}, {"experts": 3}))
+    rows = {row.name: row for row in several}
+    made = rows["hidden.1.linear.linear"]
+    assert (made.kind, made.output_shape, made.weights, made.macs) == ("experts", (24,), 3 * 32 * 24, 32 * 24)
+    assert made.bit_operations == made.macs * 16
+    assert several.macs == plain.macs + rows["hidden.1.linear.gate"].macs
+    assert several.weights == plain.weights + 2 * 32 * 24 + rows["hidden.1.linear.gate"].weights
 
 
 def test_low_rank_leaves_experts_as_they_are():
