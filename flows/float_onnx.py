@@ -16,6 +16,7 @@ import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from flows.float_rewriting import drop_output_quantizer, fold_factors
 from flows.frames import classes, score
 from hw.host.errors import BitfabricError, UsageError
 from hw.host.files import scratch_folder, write_bytes
@@ -118,7 +119,6 @@ def quantize_onnx(
     quantized = _quantized(
         source, single, frames[:CALIBRATION_FRAMES], 13 if weight_bits == act_bits == 8 else OPSET, settings
     )
-    _drop_output_quantizer(quantized)
     frontend = Qdq(quantized, str(out))
     agreement = frontend.compare(frontend.graph, frames[:COMPARED_FRAMES])
     with quiet():
@@ -160,6 +160,8 @@ def _frames(source: Path, model: onnx.ModelProto, given: np.ndarray, labels: np.
         raise UsageError(
             f"{source} takes frames {expected}, and the calibration frames are {given.shape}; reshape them"
         )
+    if given.dtype.kind not in "fiub":
+        raise UsageError(f"the calibration frames are {given.dtype}, and {source} takes numbers; convert them")
     if labels is not None and labels.shape != (len(given),):
         raise UsageError(f"{len(given)} frames need as many labels, and these are {labels.shape}")
     frames = given.astype(np.float32)
@@ -174,7 +176,10 @@ def _quantized(
 ) -> onnx.ModelProto:
     """The file with quantizers, by ONNX Runtime. Raises BitfabricError where it fails."""
     with scratch_folder() as folder, _by_onnx_runtime(source):
-        onnx.save(single, folder / "float.onnx")
+        folded = onnx.ModelProto()
+        folded.CopyFrom(single)
+        fold_factors(folded)
+        onnx.save(folded, folder / "float.onnx")
         quant_pre_process(folder / "float.onnx", folder / "prepared.onnx", skip_symbolic_shape=True)
         prepared = onnx.load(folder / "prepared.onnx")
         if next(each.version for each in prepared.opset_import if each.domain in ("", "ai.onnx")) < opset:
@@ -184,7 +189,11 @@ def _quantized(
             folder / "prepared.onnx", folder / "quantized.onnx", _Reader(prepared.graph.input[0].name, frames),
             quant_format=QuantFormat.QDQ, **settings,
         )  # fmt: skip
-        return onnx.load(folder / "quantized.onnx")
+        quantized = onnx.load(folder / "quantized.onnx")
+    if not any(node.op_type in LINEAR_OPS for node in quantized.graph.node):
+        raise UsageError(f"{source} has no layer with weights or sums that could be quantized; nothing is left to do")
+    drop_output_quantizer(quantized, prepared)
+    return quantized
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -215,25 +224,6 @@ def _by_onnx_runtime(source: Path) -> Iterator[None]:
         ) from error
     finally:
         logging.disable(disabled)
-
-
-def _drop_output_quantizer(model: onnx.ModelProto) -> None:
-    """Removes the quantizer at the output: the sums of the last layer leave the hardware as they are."""
-    graph = model.graph
-    made = {name: node for node in graph.node for name in node.output}
-    output = graph.output[0]
-    dequantize = made.get(output.name)
-    if dequantize is None or dequantize.op_type != "DequantizeLinear":
-        return
-    quantize = made.get(dequantize.input[0])
-    if quantize is None or quantize.op_type != "QuantizeLinear":
-        return
-    graph.node.remove(dequantize)
-    graph.node.remove(quantize)
-    source = made[quantize.input[0]]
-    source.output[:] = [output.name if name == quantize.input[0] else name for name in source.output]
-    for node in graph.node:
-        node.input[:] = [output.name if name == quantize.input[0] else name for name in node.input]
 
 
 def _execute(model: onnx.ModelProto, frames: np.ndarray) -> np.ndarray:

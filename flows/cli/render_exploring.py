@@ -127,6 +127,6 @@ def finished(study: "Study", networks: Sequence["Finished"]) -> None:
         runs = plural(len(done[0].runs), "training")
         say(
             f"estimated LUT and validation accuracy chose these networks; LUT of the synthesised core; test: mean and "
-            f"standard deviation of {runs} of {plural(done[0].epochs, 'epoch')} each. The network with the best "
-            f"validation accuracy is built, in {study.folder}/finished/{done[-1].number:04}/build"
+            f"standard deviation of {runs} of {plural(done[0].epochs, 'epoch')} each. Of each, the training with the "
+            f"best validation accuracy is built, as in {study.folder}/finished/{done[-1].number:04}/build"
         )

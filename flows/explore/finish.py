@@ -53,8 +53,8 @@ class Measured:
     ``resources`` (lut, ff, bram, dsp) are those of the synthesised netlist without a board's shell, None before
     synthesis; ``image`` those of the whole image. ``fmax_mhz`` is None before place and route. ``test`` is the accuracy
     of the integers in the hardware on ``frames`` test frames, None if they were not emulated. ``mismatches`` of all
-    engines, which float32 rounding of the reference ``explained``. ``energy``: that of a frame at the study's rate,
-    from the counted toggles of the netlist; None where it is no objective, and before synthesis.
+    engines, which float32 rounding of the reference ``explained``; None where no engine ran. ``energy``: that of a frame at
+    the study's rate, from the counted toggles of the netlist; None where it is no objective, and before synthesis.
     """
 
     interval: int
@@ -65,8 +65,8 @@ class Measured:
     fmax_mhz: float | None
     test: float | None
     frames: int
-    mismatches: int
-    explained: int
+    mismatches: int | None
+    explained: int | None
     bitstream: str | None
     energy: float | None = None
 
@@ -223,7 +223,7 @@ def measured(report: BuildReport, energy: EnergyModel | None, fps: float) -> Mea
     if report.resources.lut.used is not None:
         image = {name: int(usage.used or 0) for name, usage in report.resources}
     shell = next((each.resources for each in report.layers if each.name == SHELL), None)
-    emulated = report.verified.get("emulator")
+    emulated, engines = report.verified.get("emulator"), list(report.verified.values())
     return Measured(
         interval=report.cycles.interval.estimated,
         latency=report.cycles.latency.estimated,
@@ -235,8 +235,8 @@ def measured(report: BuildReport, energy: EnergyModel | None, fps: float) -> Mea
         fmax_mhz=report.fmax_mhz.placed,
         test=emulated.accuracy if emulated else None,
         frames=emulated.frames if emulated else 0,
-        mismatches=sum(each.mismatches for each in report.verified.values()),
-        explained=sum(each.explained for each in report.verified.values()),
+        mismatches=sum(each.mismatches for each in engines) if engines else None,
+        explained=sum(each.explained for each in engines) if engines else None,
         bitstream=report.bitstream.path if report.bitstream else None,
         energy=None if report.power is None else counted_energy(report, report.power, energy, fps),
     )  # fmt: skip

@@ -23,7 +23,7 @@ def first_networks(dimensions: Dimensions, trials: int) -> list[dict[str, Choice
     if dimensions.size <= trials:
         return list(dimensions.every())
     uniform = [dimensions.uniform(*widths) for widths in UNIFORM]
-    return [params for i, params in enumerate(uniform) if params not in uniform[:i]]
+    return [params for i, params in enumerate(uniform) if params not in uniform[:i]][:trials]
 
 
 def sensitive_networks(run: str | os.PathLike[str], networks: Trials) -> list[dict[str, Choice]]:

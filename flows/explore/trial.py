@@ -64,13 +64,17 @@ class Trials:
     def _scaled(self, factor: float) -> dict[str, Any]:
         """The option that multiplies the network's channels or hidden outputs."""
         from quant.models.registry import _options, _parts, builder
+        from quant.models.source import is_own
 
-        known = _options(builder(_parts(self.settings.model)[0]))
+        model = self.settings.model
+        known = {} if is_own(model) else _options(builder(_parts(model)[0]))
         if "width" in known:
             return {"width": factor}
         if "hidden" in known:
             return {"hidden": [max(1, round(factor * each)) for each in self.hidden]}
-        raise UsageError(f"model {self.settings.model} has no option that scales its layers: leave width out")
+        raise UsageError(
+            f"model {model} has no factor of all its layers: leave width out, and give sizes as options (--space)"
+        )
 
     def structure(self, params: Params) -> dict[str, Any]:
         """The network's options but for widths by layer."""

@@ -1,5 +1,7 @@
 """ArgMax and TopK: host steps, or, for the index of the largest value at an output, the kernel ``arg_max``."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 
@@ -23,7 +25,8 @@ def _top_k(context: Lowering, node: onnx.NodeProto) -> None:
     assert not isinstance(value, Constant)
     for output, name in enumerate(node.output):
         if name:
-            context.values[name] = value.then(top_k(context.call(node, output), output), node.name)
+            result = value.then(top_k(context.call(node, output), output), node.name)
+            context.values[name] = replace(result, number="int64") if output else result
 
 
 def in_hardware(

@@ -34,9 +34,18 @@ def _dropout(call: Call) -> Steps:
     return ()
 
 
+INDICES = ("int32", "int64")
+"""The types of what ArgMax and TopK choose."""
+
+
 def _cast(call: Call) -> Steps:
-    """A Cast rounds to its type, and the operators after it compute in that type; a condition is 1 or 0."""
+    """A Cast rounds to its type, and the operators after it compute in that type; a condition is 1 or 0. Between the
+    types of an index nothing is rounded: it is small, and the port has the last one."""
     to = cast_name(int(call.get("to", 1)))
+    if to in INDICES and call.number in INDICES:
+        return ()
+    if to in INDICES and call.number == BOOL:
+        to = "float32"
     if to is None or to not in (*FLOATS, BOOL):
         raise call.lowering_error("it rounds values to integers", "use a Quant instead")
     if to == BOOL:

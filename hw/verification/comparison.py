@@ -20,8 +20,6 @@ from hw.verification.difference import same
 from hw.verification.exact_layers import ExactLayers
 
 Tensors = dict[str, np.ndarray]
-CHOICES = frozenset({"ArgMax", "TopK"})
-"""Host steps whose result can be an index."""
 SCALING = frozenset({"Quant", "QuantizeLinear", "Trunc", "Mul", "Div", "BatchNormalization"})
 """Steps whose constants scale values."""
 GRID_ULP = 2.0**-20
@@ -255,29 +253,76 @@ def _output(
     """The elements of an output that are mismatches, those that rounding explains, and those that are only rounded.
 
     ``exact`` and ``bounds`` are the values between ``steps`` and ``host_steps``. A float is a mismatch if it differs by
-    more than rounding, an integer if it differs; it is explained if rounding can lead to it, one apart. An index is
-    explained if ours is the exact one, and the value that the reference chose instead can be as large in float32.
-    Values that are not finite are mismatches unless both are the same; no rounding explains them.
+    more than rounding, an integer if it differs; it is explained if rounding can lead to it, one apart. An index, and
+    what follows from it, is explained if ours is the exact one, and the value that the reference chose instead can be
+    as large in float32. Values that are not finite are mismatches unless both are the same; no rounding explains them.
     """
-    choice = next((i for i, each in enumerate(host_steps) if each.op in CHOICES and got.dtype.kind in "iu"), None)
     differs = ~same(got, want)
-    if choice is None:
-        low, high = through(host_steps, bounds, steps)
-        room = np.maximum(np.abs(low), np.abs(high)) * 2.0**-23
-        inside = np.isfinite(low) & np.isfinite(high)
-        for values in (got, want):
-            inside &= (low - room <= values) & (values <= high + room)
-        if got.dtype.kind == "f":
-            return differs & ~inside, np.zeros(got.shape, bool), differs & inside
-        return differs, inside & (np.abs(got.astype(np.int64) - want) <= 1), np.zeros(got.shape, bool)
-    low, high = through(host_steps[:choice], bounds, steps)
+    choice = next((i for i, each in enumerate(host_steps) if _chooses(each)), None)
+    if choice is not None:
+        return _chosen(exact, bounds, steps, host_steps, choice, got, want)
+    inside = _within(through(host_steps, bounds, steps), got, want)
+    if got.dtype.kind == "f":
+        return differs & ~inside, np.zeros(got.shape, bool), differs & inside
+    return differs, inside & (np.abs(got.astype(np.int64) - want) <= 1), np.zeros(got.shape, bool)
+
+
+def _chooses(each: HostStep) -> bool:
+    """Whether a step gives the indices of elements."""
+    return each.op == "ArgMax" or (each.op == "TopK" and dict(each.attributes)["output"] == 1)
+
+
+def _within(bounds: Interval, *each: np.ndarray) -> np.ndarray:
+    """Which elements of all arrays are between bounds, with room for the rounding of the last type."""
+    low, high = bounds
+    room = np.maximum(np.abs(low), np.abs(high)) * 2.0**-23
+    inside = np.isfinite(low) & np.isfinite(high)
+    for values in each:
+        inside = inside & (low - room <= values) & (values <= high + room)
+    return inside
+
+
+def _chosen(
+    exact: np.ndarray,
+    bounds: Interval,
+    steps: Steps,
+    host_steps: Steps,
+    choice: int,
+    got: np.ndarray,
+    want: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What ``_output`` returns for an output that follows from the indices that step number ``choice`` gives."""
+    after = host_steps[choice + 1 :]
+    differs, near, rounded = ~same(got, want), np.zeros(got.shape, bool), np.zeros(got.shape, bool)
+    rows = np.flatnonzero(differs.reshape(len(differs), -1).any(axis=1))
+    if not len(rows):
+        return differs, near, rounded
     attributes = dict(host_steps[choice].attributes)
-    axis = attributes["axis"]
-    ours = run(host_steps[: choice + 1], exact)
-    if not attributes.get("keepdims", True):
-        got, want, ours = (np.expand_dims(index, axis) for index in (got, want, ours))
-    larger, smaller = (high, low) if attributes.get("largest", True) else (low, high)
-    theirs, own = np.take_along_axis(larger, want, axis), np.take_along_axis(smaller, got, axis)
-    near = theirs >= own if attributes.get("largest", True) else theirs <= own
-    near &= np.isfinite(theirs) & np.isfinite(own) & (got == ours)
-    return differs, near.reshape(differs.shape), np.zeros(differs.shape, bool)
+    axis, largest = attributes["axis"], attributes.get("largest", True)
+    low, high = (side[rows] for side in through(host_steps[:choice], bounds, steps))
+    larger, smaller = (high, low) if largest else (low, high)
+    ours = run(host_steps[: choice + 1], exact[rows])
+
+    def values(of: np.ndarray, index: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(of, index if attributes.get("keepdims", True) else np.expand_dims(index, axis), axis)
+
+    own, right, found = values(smaller, ours), _follows(after, ours, got[rows]), np.zeros(got[rows].shape, bool)
+    for each in range(low.shape[axis]):
+        other = np.full(ours.shape, each)
+        theirs = values(larger, other)
+        possible = (theirs >= own if largest else theirs <= own) & np.isfinite(theirs) & np.isfinite(own)
+        found |= possible.reshape(found.shape) & _follows(after, other, want[rows])
+    near[rows] = found & right
+    if got.dtype.kind == "f":
+        rounded[rows] = differs[rows] & right & _follows(after, ours, want[rows])
+    return differs & ~rounded, near, rounded
+
+
+def _follows(after: Steps, index: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Where ``values`` are those of indices after more steps, but for the rounding of floats."""
+    if values.dtype.kind != "f":
+        found: np.ndarray = run(after, index).reshape(values.shape) == values
+        return found
+    ends = (index.astype(np.float64),) * 2
+    low, high = (side.reshape(values.shape) for side in through(after, ends))
+    return _within((low, high), values)

@@ -60,6 +60,9 @@ def test_networks_are_measured_beside_their_estimates(copied):
     assert (found.measured.mismatches, found.measured.frames) == (0, len(frames[0]))
     assert found.measured.resources is None
     assert copied.finished == [found]
+    [folded] = copied.finish(1, seeds=2, stop_after="fold")
+    assert folded.runs == found.runs
+    assert (folded.measured.test, folded.measured.mismatches) == (None, None)  # no engine has run
 
 
 def test_an_interrupted_call_goes_on_without_repeating(copied, monkeypatch):

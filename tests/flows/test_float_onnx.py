@@ -12,6 +12,7 @@ from flows import build
 from flows.cli.main import app
 from flows.float_onnx import quantize_onnx
 from hw.host.errors import BitfabricError, UsageError
+from tests.builders.qonnx_builder import Builder
 
 
 def write_network(path, batch="N", opset=17, first="Conv", residual=True):
@@ -119,3 +120,50 @@ def test_files_that_cannot_be_quantized_are_named(tmp_path):
     quantize_onnx(tmp_path / "float.onnx", tmp_path / "model.onnx", frames)
     with pytest.raises(UsageError, match="has quantizers already"):
         quantize_onnx(tmp_path / "model.onnx", tmp_path / "again.onnx", frames)
+
+
+LAST = {
+    "Relu": (lambda b, x: b.node("Relu", x)),
+    "Clip": (lambda b, x: b.node("Clip", x, -0.5, 0.75)),
+    "Relu, symmetric": (lambda b, x: b.node("Relu", x)),
+    "Sigmoid": (lambda b, x: b.node("Sigmoid", x)),
+    "Flatten behind Relu": (lambda b, x: b.node("Flatten", b.node("Relu", x))),
+}
+
+
+@pytest.mark.parametrize("last", LAST)
+def test_a_function_at_the_output_stays(last, tmp_path):
+    """ONNX Runtime leaves out a Relu whose quantizer clips, and that quantizer is removed."""
+    rng = np.random.default_rng(0)
+    b = Builder((1, 6))
+    x = b.node("Gemm", "x", rng.normal(size=(6, 5)).astype(np.float32), rng.normal(size=5).astype(np.float32))
+    onnx.save(b.model((LAST[last](b, x), (1, 5))), tmp_path / "float.onnx")
+    made = quantize_onnx(
+        tmp_path / "float.onnx", tmp_path / "q.onnx", rng.normal(size=(80, 6)), symmetric="symmetric" in last
+    )  # fmt: skip
+    assert made.noise < 1e-3
+    assert made.mismatches == made.explained
+
+
+@pytest.mark.parametrize("factors", [{"alpha": 0.5}, {"beta": 3.0}, {"alpha": 2.0, "beta": -0.5}, {"beta": 0.0}])
+def test_factors_of_a_gemm_are_quantized_with_its_constants(factors, tmp_path):
+    rng = np.random.default_rng(0)
+    b = Builder((1, 6))
+    hidden = b.node(
+        "Relu", b.node("Gemm", "x", *(rng.normal(size=s).astype(np.float32) for s in ((6, 8), 8)), **factors)
+    )
+    y = b.node("Gemm", hidden, *(rng.normal(size=s).astype(np.float32) for s in ((5, 8), 5)), transB=1, **factors)
+    onnx.save(b.model((y, (1, 5))), tmp_path / "float.onnx")
+    made = quantize_onnx(tmp_path / "float.onnx", tmp_path / "q.onnx", rng.normal(size=(80, 6)))
+    assert made.noise < 1e-3
+    assert made.mismatches == made.explained
+
+
+def test_a_file_without_layers_is_refused(tmp_path):
+    b = Builder((1, 6))
+    onnx.save(b.model((b.node("Relu", "x"), (1, 6))), tmp_path / "float.onnx")
+    with pytest.raises(UsageError, match="has no layer with weights or sums that could be quantized"):
+        quantize_onnx(tmp_path / "float.onnx", tmp_path / "q.onnx", np.ones((4, 6)))
+    for frames in (np.full((4, 6), "a"), np.ones((4, 6), complex), np.full((4, 6), None)):
+        with pytest.raises(UsageError, match="the calibration frames are .*; convert them"):
+            quantize_onnx(tmp_path / "float.onnx", tmp_path / "q.onnx", frames)
