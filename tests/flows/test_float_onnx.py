@@ -165,5 +165,5 @@ def test_a_file_without_layers_is_refused(tmp_path):
     with pytest.raises(UsageError, match="has no layer with weights or sums that could be quantized"):
         quantize_onnx(tmp_path / "float.onnx", tmp_path / "q.onnx", np.ones((4, 6)))
     for frames in (np.full((4, 6), "a"), np.ones((4, 6), complex), np.full((4, 6), None)):
-        with pytest.raises(UsageError, match="the calibration frames are .*; convert them"):
+        with pytest.raises(UsageError, match=r"the calibration frames are .*; convert them"):
             quantize_onnx(tmp_path / "float.onnx", tmp_path / "q.onnx", frames)
