@@ -53,7 +53,7 @@ class Measured:
     ``resources`` (lut, ff, bram, dsp) are those of the synthesised netlist without a board's shell, None before
     synthesis; ``image`` those of the whole image. ``fmax_mhz`` is None before place and route. ``test`` is the accuracy
     of the integers in the hardware on ``frames`` test frames, None if they were not emulated. ``mismatches`` of all
-    engines, which float32 rounding of the reference ``explained``; None where no engine ran. ``energy``: that of a frame
+    engines, which float32 rounding of the reference ``explained``; None where no engine ran. ``energy``: of a frame
     at the study's rate, from the counted toggles of the netlist; None where it is no objective, and before synthesis.
     """
 
