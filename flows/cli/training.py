@@ -387,6 +387,8 @@ def train(
     scheme_options = pairs("--scheme-option", scheme_option or [])
     model_options = pairs("--model-option", model_option or [])
     if early_exit:
+        if "early_exit" in model_options:
+            raise typer.BadParameter("--early-exit and --model-option early_exit= are the same: give one of them")
         model_options["early_exit"] = early_exit
     trainer = {
         "accelerator": accelerator,

@@ -33,5 +33,7 @@ class PopcountHead(torch.nn.Module):
         if torch.onnx.is_in_onnx_export():
             counts = x.reshape(-1, self.classes, self.inputs // self.classes).sum(2)
         else:
+            if x.shape[1:] != (self.inputs,):
+                raise QuantError(f"PopcountHead: its input is {tuple(x.shape)}, not (N, {self.inputs})", status=2)
             counts = x.t().reshape(self.classes, -1, len(x)).sum(1).t()
         return counts / self.temperature

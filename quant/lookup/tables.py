@@ -1,6 +1,7 @@
 """The base class of layers of tables: latent tables, wires, and the state in which wires are learned."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 import torch
@@ -26,8 +27,8 @@ class TableLayer(torch.nn.Module):
     - ``tables``: latent entries (outputs, 2**fan_in); an entry is 1 in hardware where the latent one is above 0.
     - ``wires``: (fan_in, outputs) int64; wire 0 is the lowest bit of the address.
 
-    Raises QuantError (status 2) for a fan-in outside 2 to 8, sizes below 1, an unknown wiring or gradient, and wires to
-    no input.
+    Raises QuantError (status 2) for a fan-in outside 2 to 8, sizes below 1 or not whole, an unknown wiring or gradient,
+    and wires to no input.
     """
 
     tables: torch.nn.Parameter
@@ -44,6 +45,9 @@ class TableLayer(torch.nn.Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
+        for what, size in (("inputs", inputs), ("outputs", outputs), ("fan_in", fan_in)):
+            if isinstance(size, bool) or not isinstance(size, Integral):
+                raise QuantError(f"{name}: {what}={size!r} is not a whole number", status=2)
         if not 2 <= fan_in <= MOST_FAN_IN:
             raise QuantError(
                 f"{name}: a fan-in of {fan_in} is outside 2 to {MOST_FAN_IN}: take 4 or 6, as the tables of FPGAs have",
@@ -90,8 +94,11 @@ class TableLayer(torch.nn.Module):
     def lookup(self, x: torch.Tensor) -> torch.Tensor:
         """Returns the outputs (outputs, M) of bits (inputs, M); rows are the layer's inputs and outputs.
 
-        Raises QuantError where the first input of a training, or of an evaluation, has values other than 0 and 1.
+        Raises QuantError for another number of inputs, and where the first input of a training, or of an evaluation,
+        has values other than 0 and 1.
         """
+        if len(x) != self.inputs:
+            raise QuantError(f"{type(self).__name__}: its input has {len(x)} bits, not {self.inputs}", status=2)
         if self.training not in self._checked:
             self._check_bits(x)
             self._checked.add(self.training)

@@ -76,7 +76,10 @@ class Thermometer(torch.nn.Module):
         super().__init__()
         if levels not in get_args(Levels):
             raise QuantError(f"Thermometer: no levels {levels!r}: choose {', '.join(get_args(Levels))}", status=2)
-        counts = _each(bits, features, "bits").long()
+        given = _each(bits, features, "bits")
+        counts = given.long()
+        if (counts != given).any():
+            raise QuantError(f"Thermometer: bits={bits} are not whole numbers", status=2)
         if features < 1 or int(counts.min()) < 0 or not int(counts.sum()):
             raise QuantError(
                 f"Thermometer: bits={bits} of {features} features leave nothing to read: 1 or more", status=2
@@ -143,6 +146,8 @@ class Thermometer(torch.nn.Module):
         x = x.flatten(1)
         if torch.onnx.is_in_onnx_export():
             return (x[:, self.features] >= self.levels.detach()).to(x.dtype)
+        if x.shape[1] != self.inputs:
+            raise QuantError(f"Thermometer: its input has {x.shape[1]} features, not {self.inputs}", status=2)
         x = x.t().contiguous()
         if self.training and self.jitter:
             x = x + (torch.rand(x.shape[1], device=x.device) * 2 - 1) * (self.jitter * self.step[:, None])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from quant import schemes
 from quant.errors import QuantError
 from quant.models.source import Source, find_source, is_own
+from quant.option_types import check_option_types
 from quant.schemes.scheme import Scheme
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ def _of_family(name: str, scheme: Scheme, options: Mapping[str, Any]) -> "Networ
     for option in options:
         if option not in known:
             raise QuantError(f"model {name} has no option {option!r}: its options are {', '.join(known)}", status=2)
+    check_option_types(f"model {name}", options, get_type_hints(get_type_hints(build)["return"].__init__))
     return build(scheme, name=name, **options)
 
 

@@ -59,8 +59,8 @@ class ResNet(AveragedNetwork):
     branch; it falls linearly to that from 1 in front of the first block (``quant.layers.StochasticDepth``).
     ``in_bits``, ``batch_norm`` and ``bias`` as in ``quant.models.mlp.MLP``.
 
-    Raises QuantError (status 2) for an activation of another name, and for "react" with ``survival`` below 1, or with
-    activations of more than one bit.
+    Raises QuantError (status 2) for an activation of another name, for a ``survival`` that is not above 0 and at most
+    1, and for "react" with ``survival`` below 1, or with activations of more than one bit.
     """
 
     def __init__(
@@ -124,6 +124,11 @@ class ResNet(AveragedNetwork):
 def _check_activation(name: str, activation: str | None, survival: float) -> None:
     if activation not in (None, "react"):
         raise QuantError(f"model {name} has no activation {activation!r}: choose react, or leave it out", status=2)
+    if not 0 < survival <= 1:
+        raise QuantError(
+            f"model {name}: survival={survival:g} of the last block is not above 0 and at most 1",
+            status=2,
+        )
     if activation == "react" and survival < 1:
         raise QuantError(
             f"model {name}: stochastic depth leaves out residual blocks, and the layers of activation=react are none: "

@@ -8,9 +8,10 @@ import builtins
 import difflib
 from dataclasses import fields
 from importlib import import_module
-from typing import Any
+from typing import Any, get_type_hints
 
 from quant.errors import QuantError
+from quant.option_types import check_option_types
 from quant.schemes.scheme import Scheme
 
 __all__ = [
@@ -60,6 +61,7 @@ def get(name: str, **parameters: Any) -> Scheme:
         if parameter not in known:
             offered = ", ".join(known) or "none"
             raise QuantError(f"scheme {name} has no parameter {parameter!r}: its parameters are {offered}", status=2)
+    check_option_types(f"scheme {name}", parameters, get_type_hints(scheme))
     return scheme(**parameters)
 
 
