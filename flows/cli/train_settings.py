@@ -10,7 +10,7 @@ from quant.distillation.settings import Distillation
 from quant.training.config import Exits, Pruning, TrainConfig, Tying
 from quant.training.width_search import WidthSearch
 
-_OPTION = {name: f"--prune-{name}" for name in ("layers", "structure", "span", "by", "lasso", "decay")}
+_OPTION = {name: f"--prune-{name}" for name in ("layers", "structure", "jointly", "span", "by", "lasso", "decay")}
 
 
 def pruning(fraction: float | None, **given: Any) -> Pruning | None:

@@ -206,6 +206,14 @@ def train(
             rich_help_panel=_PRUNING,
         ),
     ] = None,
+    prune_jointly: Annotated[
+        bool,
+        typer.Option(
+            "--prune-jointly",
+            help="rank the weights of all layers together (default: the share is that of each layer)",
+            rich_help_panel=_PRUNING,
+        ),
+    ] = False,
     prune_span: Annotated[
         tuple[float, float] | None,
         typer.Option(
@@ -362,6 +370,7 @@ def train(
             prune,
             layers=prune_layers,
             structure=prune_structure,
+            jointly=prune_jointly,
             span=prune_span,
             by=prune_by,
             lasso=prune_lasso,

@@ -20,7 +20,7 @@ import torch
 from quant.compression.criteria import Removable, choose_channels
 from quant.compression.layerwise import LARGEST, input_rows
 from quant.compression.slimming import slim
-from quant.compression.weights import Layer, Layers, Model, compression_of, find_layers, latent_of, weight_of
+from quant.compression.weights import Layer, Layers, Model, check_form, find_layers, latent_of, weight_of
 from quant.errors import QuantError
 
 
@@ -56,8 +56,7 @@ def slim_by_lasso(
     for name, group in whole.groups.items():
         if len(group.producers) == len(group.readers) == 1 and not group.depthwise and not group.joined:
             reader = whole.layers[group.readers[0]]
-            if compression_of(reader) is not None:
-                raise QuantError(f"layer {group.readers[0]} is compressed: slim before", status=2)
+            check_form(group.readers[0], reader, "the least squares of criterion lasso")
             if reader.weight[0].numel() <= LARGEST:
                 network.groups[name] = group
     if not network.groups:

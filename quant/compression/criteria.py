@@ -37,7 +37,12 @@ class Removable:
             g.name: g for g in found.groups() if g.fixed is None and g.channels > 1 and set(g.producers) & {*chosen}
         }
         if not groups:
-            raise QuantError(f"no channel of {', '.join(chosen)} can be removed: choose other layers", status=2)
+            reasons = [f"{name} ({found.of[name].fixed or 'it has one only'})" for name in chosen if name in found.of]
+            raise QuantError(
+                f"no channel can be removed, not of {', '.join(reasons) or 'layers that the network does not use'}: "
+                "choose other layers",
+                status=2,
+            )
         return cls(found, groups, find_layers(model), norms_of(model))
 
     def rows(self, group: Group) -> list[torch.Tensor]:

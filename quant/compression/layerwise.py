@@ -19,6 +19,7 @@ from quant.compression.weights import (
     Layer,
     Layers,
     Model,
+    check_form,
     compressing,
     compression_of,
     for_layer,
@@ -131,8 +132,7 @@ def _check(layers: Mapping[str, Layer], damping: float) -> None:
     if not 0 < damping < float("inf"):
         raise QuantError(f"damping={damping!r} is no positive number", status=2)
     for name, layer in layers.items():
-        if not isinstance(compression_of(layer), Pruned | None):
-            raise QuantError(f"layer {name} has shared weights or codewords: prune or round before", status=2)
+        check_form(name, layer, "pruning or rounding", Pruned)
 
 
 def rescaled(grid: Grid, weight: torch.Tensor) -> Grid:

@@ -20,8 +20,9 @@ from quant.compression.structures import to_matrix
 from quant.compression.weights import (
     Layer,
     Layers,
+    Model,
     bit_width_of,
-    compression_of,
+    check_form,
     find_layers,
     for_layer,
     latent_of,
@@ -30,14 +31,14 @@ from quant.errors import QuantError
 from quant.models.network import Network
 
 CONVOLUTIONS = ("separable", "svd", "grouped", "cp")
-"""Forms of convolutions; linear layers have "svd", or "grouped"."""
+"""Forms of convolutions over images; linear layers and other convolutions have "svd", or "grouped"."""
 BANKS = 8
 """Inputs of one cluster lie alike in so many banks, where their number permits: the most inputs that hardware reads at
 once."""
 
 
 def low_rank(
-    model: Network,
+    model: Model,
     *,
     rank: int | Mapping[str, int] | None = None,
     energy: float | None = None,
@@ -48,13 +49,14 @@ def low_rank(
     groups: int = 2,
     layers: Layers = None,
     x: torch.Tensor | None = None,
-) -> Network:
+) -> Model:
     """Returns a copy of ``model`` whose layers are products of smaller ones, as near to the trained weights as can be.
 
     - Linear layers W (out, in): V (rank, in) and U (out, rank), by the singular value decomposition.
-    - Convolutions, by ``form``: "separable", d x 1 and 1 x e with ``rank`` channels between; "svd", the layer with
-      ``rank`` filters and a 1 x 1 convolution; "cp", 1 x 1, d x 1 depthwise, 1 x e depthwise, 1 x 1.
-    - Both, with form "grouped": "svd" for each block of ``groups`` clusters of inputs by as many of outputs, which are
+    - Convolutions along one axis, and those of 1 x 1: as "svd" below, whatever the ``form``.
+    - Other convolutions, by ``form``: "separable", d x 1 and 1 x e with ``rank`` channels between; "svd", the layer
+      with ``rank`` filters and a 1 x 1 convolution; "cp", 1 x 1, d x 1 depthwise, 1 x e depthwise, 1 x 1.
+    - All, with form "grouped": "svd" for each block of ``groups`` clusters of inputs by as many of outputs, which are
       found in the weights; ``rank`` is that of a block. All other weights are 0 and stay so. The layer's outputs are
       brought into the order of their clusters where no residual sum or end of the network has another, so that
       neighbours have their zeros in the same places.
@@ -87,12 +89,11 @@ def low_rank(
                     status=2,
                 )
             continue
-        kind = "svd" if isinstance(layer, torch.nn.Linear) and form != "grouped" else form
+        plane = len([side for side in layer.weight.shape[2:] if side > 1]) == 2
+        kind = form if plane or form == "grouped" else "svd"
         fits = layer.weight.dim() in factors.FORMS[kind].axes and getattr(layer, "groups", 1) == 1
         if fits and kind == "grouped":
             fits = min(layer.weight.shape[:2]) >= groups
-        elif fits and kind != "svd":
-            fits = min(layer.weight.shape[2:]) > 1
         if not fits:
             if layers is not None:
                 raise QuantError(
@@ -101,8 +102,7 @@ def low_rank(
             continue
         if bit_width_of(layer) == 1:
             raise QuantError(f"layer {name} has 1-bit weights, which are no sums of products: choose others", status=2)
-        if compression_of(layer) is not None:
-            raise QuantError(f"layer {name} is compressed: factor it before", status=2)
+        check_form(name, layer, "factoring")
         clusters = groups if kind == "grouped" else 1
         count = _rank(name, layer, kind, rank, energy, budget, granularity, clusters)
         if rank is None and factors.parameters(kind, layer.weight.shape, count, clusters) >= layer.weight.numel():
@@ -128,13 +128,14 @@ def low_rank(
                     layer.bias.copy_(biases[name])
                 layer.weight_quant.init_tensor_quant()  # some take their first scales from the weights
     mask(small, plan)
-    small.changes = (*small.changes, {"kind": "low_rank", "layers": plan})
+    if isinstance(small, Network):
+        small.changes = (*small.changes, {"kind": "low_rank", "layers": plan})
     if x is not None:
         _calibrate(small, plan, x)
     return small.train(model.training)
 
 
-def _clustered(model: Network, plan: Mapping[str, dict[str, Any]], groups: int, x: torch.Tensor | None) -> Network:
+def _clustered(model: Model, plan: Mapping[str, dict[str, Any]], groups: int, x: torch.Tensor | None) -> Model:
     """Adds the clusters of inputs and outputs to ``plan``; returns the network in the order of the clusters."""
     frame = network_frame(model, None if x is None else x[:1].float(), "low_rank")
     found = channels_of(model, frame).of
@@ -156,7 +157,7 @@ def _clustered(model: Network, plan: Mapping[str, dict[str, Any]], groups: int, 
 
 
 @torch.no_grad()
-def _calibrate(model: Network, plan: Mapping[str, Any], x: torch.Tensor) -> None:
+def _calibrate(model: torch.nn.Module, plan: Mapping[str, Any], x: torch.Tensor) -> None:
     """Gives the BatchNorms between factors the statistics of their inputs, and their inverse as scale and shift; then
     gives the quantizers their ranges."""
     training = {module: module.training for module in model.modules()}

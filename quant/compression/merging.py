@@ -12,6 +12,7 @@ from quant.compression.weights import (
     Layer,
     Layers,
     Model,
+    check_form,
     compressing,
     compression_of,
     find_layers,
@@ -47,7 +48,7 @@ def merge_neurons(
     Srinivas, Babu, "Data-free parameter pruning for deep neural networks", BMVC 2015.
 
     Raises QuantError (status 2) for a fraction outside [0, 1) or that leaves no neuron, and where nothing can be
-    merged: a chosen layer that is none of these, 1-bit weights, shared weights or codewords.
+    merged: a chosen layer that is none of these, 1-bit weights, shared or tied weights, codewords.
     """
     frame = network_frame(model, frame, "merge_neurons")
     chosen = find_layers(model, layers)
@@ -62,6 +63,9 @@ def merge_neurons(
     names = [name for name in groups if name in chosen]
     of = {layer: name for name, layer in find_layers(model).items()}
     touched = list(dict.fromkeys(each for name in names for each in (name, of[groups[name].consumer])))
+    for layer, name in of.items():
+        if name in touched:
+            check_form(name, layer, "merging neurons", Pruned)
     with compressing(model, touched) as (small, _), torch.no_grad():
         inner = {group.name: group for group in hidden_neurons(small, frame)}
         for name in names:
@@ -113,8 +117,7 @@ def _merge(group: Hidden, fraction: float) -> None:
 
 def _mask(layer: Layer) -> torch.Tensor:
     form = compression_of(layer)
-    if not isinstance(form, Pruned | None):
-        raise QuantError("layers with shared weights or codewords cannot merge neurons: merge before", status=2)
+    assert isinstance(form, Pruned | None)
     return torch.ones_like(layer.weight, dtype=torch.bool) if form is None else form.mask.clone()
 
 

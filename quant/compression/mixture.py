@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from quant.compression.forms import Pruned, Shared
-from quant.compression.weights import Layer, Layers, Model, attach, compressing, compression_of, latent_of, own_grid
+from quant.compression.weights import (
+    Layer,
+    Layers,
+    Model,
+    attach,
+    check_form,
+    compressing,
+    compression_of,
+    latent_of,
+    own_grid,
+)
 from quant.errors import QuantError
 
 ZERO_PRIOR = (5e3, 2.0)
@@ -104,13 +114,13 @@ class Mixture(torch.nn.Module):
 def free_weights(layers: Mapping[str, Layer]) -> list[tuple[torch.nn.Parameter, torch.Tensor | None]]:
     """Returns the latent weights of the layers, each with the mask of those that are not pruned (None: all).
 
-    Raises QuantError (status 2) for a layer with shared weights or codewords.
+    Raises QuantError (status 2) for a layer with shared or tied weights or codewords.
     """
     found: list[tuple[torch.nn.Parameter, torch.Tensor | None]] = []
     for name, layer in layers.items():
+        check_form(name, layer, "soft weight sharing", Pruned)
         form = compression_of(layer)
-        if not isinstance(form, Pruned | None):
-            raise QuantError(f"layer {name} has shared weights or codewords: its weights are not trained", status=2)
+        assert isinstance(form, Pruned | None)
         found.append((latent_of(layer), None if form is None else form.mask))
     return found
 

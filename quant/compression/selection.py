@@ -8,16 +8,14 @@ import torch
 
 from quant.compression.forms import Pruned
 from quant.compression.structures import Units, from_matrix, to_matrix, units
-from quant.compression.weights import Layer, attach, bit_width_of, compression_of, latent_of, of_scheme
+from quant.compression.weights import Layer, attach, bit_width_of, check_form, compression_of, latent_of, of_scheme
 from quant.errors import QuantError
 from quant.structure import Structure
 
 
 def check_prunable(name: str, layer: Layer, structure: Structure) -> None:
     """Raises QuantError (status 2) for a layer whose weights cannot be zero, or not in this structure."""
-    form = compression_of(layer)
-    if not isinstance(form, Pruned | None):
-        raise QuantError(f"layer {name} has {form.kind} weights, which pruning would undo: prune before", status=2)
+    check_form(name, layer, "pruning", Pruned)
     if bit_width_of(layer) == 1:
         raise QuantError(
             f"layer {name} has 1-bit weights{of_scheme(layer)}, which have no zero to prune to: take ternary weights "
@@ -109,10 +107,12 @@ def _lowest(names: Sequence[str], found: Sequence[Units], fraction: float, struc
     most = int((scores < torch.inf).sum())
     if count > most:
         possible = math.floor(1e4 * int(ends[most - 1]) / total) / 1e4 if most else 0.0
-        where = f"layer {names[0]}" if len(names) == 1 else f"{len(names)} layers"
+        alone = len(names) == 1
+        where = f"layer {names[0]}" if alone else f"{len(names)} layers"
+        choice = "choose other layers, or rank all together (jointly)" if alone else "or choose other layers"
         raise QuantError(
             f"fraction={fraction:g} of {where} with structure {structure} leaves an output without an input: prune at "
-            f"most {possible:g} there, or choose other layers",
+            f"most {possible:g} there, {choice}",
             status=2,
         )
     gone = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)

@@ -14,6 +14,7 @@ from quant.compression.weights import (
     Layers,
     Model,
     attach,
+    check_form,
     compressing,
     compression_of,
     for_layer,
@@ -109,8 +110,7 @@ def residual_quantize(
 
 
 def _quantize(name: str, layer: Layer, clusters: int, length: int, stages: int, seed: int) -> None:
-    if compression_of(layer) is not None:
-        raise QuantError(f"layer {name} is compressed already: codewords are made of uncompressed weights", status=2)
+    check_form(name, layer, "codewords")
     if isinstance(length, bool) or not isinstance(length, int) or length < 1:
         raise QuantError(f"length={length!r} is no whole number of 1 or more", status=2)
     weight = weight_of(layer)

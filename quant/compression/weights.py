@@ -18,7 +18,7 @@ from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from brevitas.proxy import WeightQuantProxyFromInjector
 from torch.nn.utils import parametrize
 
-from quant.compression.forms import CompressedWeight, Grid, Pruned, Shared, Values, form_from
+from quant.compression.forms import Codewords, CompressedWeight, Grid, Pruned, Shared, Values, form_from
 from quant.errors import QuantError
 from quant.quantizers.formed import Formed, keep_quantizer
 from quant.quantizers.tensor_quant import weight_injector
@@ -204,6 +204,21 @@ def check_compressible(name: str, layer: Layer, one_bit: bool = False) -> None:
         )
     if bool((quantized.zero_point != 0).any()):
         raise QuantError(f"layer {name} has a zero point, which compressed weights cannot have", status=2)
+
+
+def check_form(
+    name: str, layer: Layer, what: str, allowed: type[CompressedWeight] | tuple[type[CompressedWeight], ...] = ()
+) -> None:
+    """Raises QuantError (status 2) for a layer whose weights are compressed already, but for the forms ``allowed``;
+    ``what`` is what would undo them."""
+    form = compression_of(layer)
+    if form is not None and not isinstance(form, allowed):
+        weights = form.kind if form.kind == Codewords.kind else f"{form.kind} weights"
+        raise QuantError(
+            f"layer {name} has {weights}, which {what} would undo: compress the network from before they were made, or "
+            "choose other layers",
+            status=2,
+        )
 
 
 def map_layers(model: Model, layers: Layers, change: Callable[[str, Layer], None]) -> Model:

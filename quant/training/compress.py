@@ -76,7 +76,17 @@ def compress_run(
     chosen = find_method(method)
     settings = complete_options(method, options or {})
     share = _fraction(method, chosen, density, fraction, settings)
+    if chosen.whole and layers:
+        raise QuantError(f"method {method} changes all layers: leave out the choice of layers (--layers)", status=2)
+    if learning_rate is not None and not epochs:
+        raise QuantError(f"learning_rate={learning_rate} is that of the training, and epochs=0 has none", status=2)
     before = read_run(source, (*_CARRIED, "scheme"))
+    if before["scheme"]["name"] == "lookup":
+        raise QuantError(
+            f"{source} is a lookup network, whose tables have no weights to compress: train one of fewer tables "
+            "(--model-option tables=700)",
+            status=2,
+        )
     config = _config(before, source, epochs)
     own = config.rates(schemes.get_class(before["scheme"]["name"]).learning_rate)
     usual = own if chosen.rates == "own" else chosen.rates or (own[0] / 10, own[1] / 10)
@@ -128,8 +138,7 @@ def compress_run(
         from quant.training.checkpoint import load_checkpoint
 
         model = load_checkpoint(source / "checkpoint.pt")
-        if not chosen.binary:
-            _check_weights(model, patterns, source)
+        _check_weights(model, chosen, patterns, source)
         _bind(checkpoint, key, resume)
         teachers = before["teacher"] and [each["path"] for each in before["teacher"]]
         task = Task(
@@ -242,20 +251,21 @@ def _savings(
     assert fraction is not None
     assert method.savings is not None
     model = load_checkpoint(source / "checkpoint.pt")
-    if not method.binary:
-        _check_weights(model, layers, source)
+    _check_weights(model, method, layers, source)
     return method.savings(model, cost, fraction, options, layers)
 
 
-def _check_weights(model: "Network", layers: Sequence[str] | None, source: Path) -> None:
+def _check_weights(model: "Network", method: Method, layers: Sequence[str] | None, source: Path) -> None:
     """Raises QuantError for 1-bit weights, where a method cannot have them."""
     from quant.compression.weights import bit_width_of, find_layers, of_scheme
 
+    if method.one_bit is None:
+        return
     for name, layer in find_layers(model, layers).items():
         if bit_width_of(layer) == 1:
             raise QuantError(
-                f"{source}: layer {name} has 1-bit weights{of_scheme(layer)}, which have no zero: train a "
-                "network of ternary weights (as tfc-wternarya2), or choose other layers (--layers)",
+                f"{source}: layer {name} has 1-bit weights{of_scheme(layer)}, {method.one_bit}, or choose other layers "
+                "(--layers)",
                 status=2,
             )
 

@@ -55,6 +55,10 @@ Savings = Callable[["Network", "CostModel", float, Mapping[str, Any], Sequence[s
 """What less of it saves in each layer: (network, cost, fraction, options, layers) -> by name."""
 
 
+_NO_ZERO = "which have no zero: train a network of ternary weights (as tfc-wternarya2)"
+_TWO_VALUES = "which have only two values: take method slim or tie"
+
+
 @dataclass(frozen=True)
 class Method:
     """A method of compression.
@@ -68,7 +72,8 @@ class Method:
     - ``rates``: learning rates of the training that follows, or "own" for those of the network's training; None: a
       tenth of these.
     - ``savings``: what less of it saves in each layer, for the option ``by``.
-    - ``binary``: whether it takes 1-bit weights, which have no zero.
+    - ``one_bit``: why it takes no 1-bit weights, and what to do instead; None: it takes them.
+    - ``whole``: whether it always changes the whole network, so that no layers can be chosen.
     """
 
     summary: str
@@ -79,7 +84,8 @@ class Method:
     trains: bool = False
     rates: tuple[float, float] | Literal["own"] | None = None
     savings: "Savings | None" = None
-    binary: bool = False
+    one_bit: str | None = _NO_ZERO
+    whole: bool = False
 
 
 def _weight_savings(
@@ -170,6 +176,10 @@ def _low_rank(task: Task) -> "Network":
 
     options = dict(task.options)
     frames, energy, rank = options.pop("frames"), options.pop("energy"), options.pop("rank")
+    if frames < 1:
+        raise QuantError(
+            f"frames={frames} is not at least 1: the inputs that quantizers take their ranges from", status=2
+        )
     budget = None if task.fraction is None else 1 - task.fraction
     given: dict[str, Any] = {"rank": rank or None, "energy": energy or None, "budget": budget}
     return compression.low_rank(task.model, **given, **options, layers=task.layers, x=task.frames()[0][:frames])
@@ -235,6 +245,7 @@ METHODS: dict[str, Method] = {
         "weights become integers of fewer bits one by one, and the others make up for it (Optimal Brain Quantizer)",
         _obq,
         options={"bits": 3, "frames": 1024, "damping": 1e-2},
+        one_bit="which cannot have fewer: take method slim or tie",
     ),
     "soft-sharing": Method(
         "a mixture of Gaussians is the prior of the weights, which become its means or 0 (Ullrich et al. 2017)",
@@ -243,12 +254,14 @@ METHODS: dict[str, Method] = {
             "tau": 0.003, "components": 16, "zero": 0.99, "reach": 0.6, "deviation": 0.25, "prior_epochs": 0,
         },
         rates=CENTROID_RATE,
+        one_bit=_TWO_VALUES,
     ),
     "merge": Method(
         "similar neurons become one, which takes over the outgoing weights (Srinivas, Babu 2015)",
         _merge,
         counts="neurons",
         fraction=0.5,
+        one_bit="whose sums need more bits: take method slim",
     ),
     "slim": Method(
         "channels and neurons go; criteria: l1, slimming, structured, less-is-more, neurons, lasso, uniform (see docs)",
@@ -260,7 +273,7 @@ METHODS: dict[str, Method] = {
             "frames": 1024,
         },
         savings=_channel_savings,
-        binary=True,
+        one_bit=None,
     ),
     "low-rank": Method(
         "layers become products of smaller ones with a quantizer between, from the SVD or CP (Denton et al. 2014, ...)",
@@ -270,32 +283,35 @@ METHODS: dict[str, Method] = {
         options={
             "form": "separable", "rank": 0, "energy": 0.0, "norm": False, "granularity": 0, "groups": 2, "frames": 1024,
         },
+        one_bit="which are no sums of products: take method slim",
     ),
     "scratch": Method(
         "the same layers get new weights, trained at the rates of the run, for comparison (Liu et al. 2019)",
         _scratch,
         rates="own",
-        binary=True,
+        one_bit=None,
+        whole=True,
     ),
     "tie": Method(
         "a structure says which weights are one value: circulant blocks, hashed weights, rotated filters (see docs)",
         _tie,
         options={"structure": "circulant:8"},
         rates="own",  # a tied network is far from the dense one
-        binary=True,
+        one_bit=None,
     ),
     "share": Method(
         "k-means gives each layer a few values that its weights share",
         _share,
         options={"clusters": 16, "init": "linear", "jointly": False},
         rates=CENTROID_RATE,
+        one_bit=_TWO_VALUES,
     ),
     "deep-compression": Method(
         "prunes, trains, shares the weights and trains their values (Han et al. 2016)",
         _deep_compression,
         counts="weights",
         fraction=0.8,
-        options={"clusters": 32},
+        options={"clusters": 32, "jointly": False},
         trains=True,
     ),
 }  # fmt: skip

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -60,7 +60,7 @@ def produce(
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
         work = Path(tempfile.mkdtemp(prefix=f".partial-{os.getpid()}-", dir=folder))
-    with using(folder, "choose another folder", "cannot write to"), _removed(work):
+    with using(folder, "choose another folder", "cannot write to"), _removed(work, folder):
         measured = make(work, checkpoint, key)
         rank = _rank()
         results = {**request, "data": dataset.name, **measured, "versions": versions, "key": key}
@@ -175,12 +175,15 @@ def _rank() -> int:
 
 
 @contextmanager
-def _removed(work: Path) -> Iterator[None]:
-    """Context of a folder that is removed at the end."""
+def _removed(work: Path, folder: Path) -> Iterator[None]:
+    """Context of the folder ``work``, which is removed at the end, as is ``folder`` around it if nothing else is in it:
+    a run that failed."""
     try:
         yield
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _key(request: Mapping[str, Any], versions: Mapping[str, str], dataset: DataSet) -> str:

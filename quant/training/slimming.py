@@ -59,13 +59,18 @@ def slim_by(
             f"penalty_epochs={penalty_epochs} and granularity={granularity} are from 0, frames={frames} from 1",
             status=2,
         )
+    penalised = criterion in get_args(ChannelPenalty)
+    if strength and not penalised:
+        raise QuantError(f"criterion {criterion} has no penalty, and strength={strength} is that of one", status=2)
+    if mixture != 0.5 and criterion != "neurons":
+        raise QuantError(f"mixture={mixture} is for criterion neurons, not {criterion}", status=2)
     x = torch.from_numpy(model_inputs(model, data.x_train[:frames]))
     if criterion == "lasso":
         small = slim_by_lasso(model, x, fraction, granularity=granularity, savings=savings, layers=layers)
         reestimate_batch_norm(small, x.split(256))
         return small
     network = Removable.of(model, layers)
-    if criterion in get_args(ChannelPenalty) and penalty_epochs:
+    if penalised and penalty_epochs:
         model = copy.deepcopy(model)
         patterns = None if layers is None else tuple([layers] if isinstance(layers, str) else layers)
         settings = Slimming(criterion, strength or None, mixture=mixture, layers=patterns)  # type: ignore[arg-type]

@@ -137,6 +137,13 @@ def test_bad_input(run, tmp_path):
         (tmp_path, "prune", {}, "is no finished run, it has no checkpoint.pt"),
         (edited, "prune", {}, "is not the one that metrics.json records"),
         (binary, "prune", {}, "layer hidden.0.linear has 1-bit weights .* ternary"),
+        (binary, "share", {}, "layer hidden.0.linear has 1-bit weights .* only two values: take method slim or tie"),
+        (binary, "low-rank", {}, "which are no sums of products: take method slim"),
+        (run, "scratch", {"layers": ["output"]}, "method scratch changes all layers: leave out the choice of layers"),
+        (run, "prune", {"epochs": 0, "learning_rate": 0.1}, "is that of the training, and epochs=0 has none"),
+        (run, "slim", {"options": {"strength": 0.1}}, "criterion l1 has no penalty, and strength=0.1 is that of one"),
+        (run, "slim", {"options": {"mixture": 0.1}}, "mixture=0.1 is for criterion neurons, not l1"),
+        (run, "low-rank", {"options": {"frames": -5}}, "frames=-5 is not at least 1"),
         (run, "purne", {}, "no method 'purne': did you mean prune"),
         (run, "prune", {"density": 0.0}, "density=0.0 is not above 0"),
         (run, "prune", {"density": 1.5}, "density=1.5 is not above 0"),
@@ -159,7 +166,7 @@ def test_bad_input(run, tmp_path):
         with pytest.raises(QuantError, match=words) as caught:
             compress_run(source, out, method, **options)
         assert "\n" not in str(caught.value)
-        assert not list(out.glob("**/*.*"))
+        assert not out.exists()
     with pytest.raises(QuantError, match="is the run to compress"):
         compress_run(run, run, "prune")
     metrics = json.loads((run / "metrics.json").read_text())
@@ -169,6 +176,22 @@ def test_bad_input(run, tmp_path):
     (other / "metrics.json").write_text(json.dumps(metrics))
     with pytest.raises(QuantError, match="digits has changed since"):
         compress_run(other, out, "prune")
+
+
+def test_compressed_weights_are_compressed_again_or_refused_by_name(run, tmp_path):
+    """What a method would undo is refused with the layer, its weights, and what to do."""
+    compress_run(run, tmp_path / "tied", "tie", epochs=0)
+    compress_run(run, tmp_path / "shared", "share", epochs=0)
+    for kind in ("tied", "shared"):
+        for method in ("prune", "obd", "obs", "obq", "merge", "low-rank", "soft-sharing", "deep-compression"):
+            with pytest.raises(
+                QuantError,
+                match=rf"layer hidden\.0\.linear has {kind} weights, which .* would undo: compress the network from",
+            ):
+                compress_run(tmp_path / kind, tmp_path / "out", method)
+    train_run("lookup-s", tmp_path / "tables", TrainConfig(epochs=1), model_options={"tables": 50})
+    with pytest.raises(QuantError, match=r"tables is a lookup network, .*: train one of fewer tables"):
+        compress_run(tmp_path / "tables", tmp_path / "out", "prune")
 
 
 def test_the_saliency_of_optimal_brain_damage_is_the_formula():

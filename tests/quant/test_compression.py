@@ -324,7 +324,10 @@ def test_curvature_from_adam():
         (lambda m: compression.entropy_quantize(m, float("nan")), "lagrangian=nan"),
         (lambda m: compression.product_quantize(m, 4, 0), "length=0"),
         (lambda m: compression.product_quantize(m, rounds=-1), "rounds=-1"),
-        (lambda m: compression.product_quantize(compression.prune(m)), "compressed already"),
+        (
+            lambda m: compression.product_quantize(compression.prune(m)),
+            "has pruned weights, which codewords would undo",
+        ),
         (
             lambda m: compression.product_quantize(torch.nn.Conv1d(2, 2, 3), inputs=torch.rand(1, 2, 8)),
             "neither linear nor an ungrouped 2-D convolution",

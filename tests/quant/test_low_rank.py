@@ -83,9 +83,7 @@ def test_alternating_least_squares_finds_a_tensor_of_low_rank():
 
 
 class Bare(torch.nn.Module):
-    """A network of float layers with geometry, as ``low_rank`` sees it."""
-
-    changes = ()
+    """A torch module of float layers with geometry."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,12 +180,13 @@ def test_grouped_factors_of_full_rank_compute_the_same_in_another_order():
     parts = [conv(FLOAT, 4, 6, 3, bias=True), torch.nn.BatchNorm2d(6), torch.nn.ReLU(), torch.nn.Flatten()]
     model = torch.nn.Sequential(*parts, linear(FLOAT, 6 * 9, 8), torch.nn.ReLU(), linear(FLOAT, 8, 4)).eval()
     torch.nn.init.normal_(parts[1].running_mean)
-    model.changes = ()
     x = torch.randn(5, 4, 5, 5)
     small = low_rank(model, rank={"0": 3, "4": 4, "6": 2}, form="grouped", layers=["0", "4", "6"], x=x)
     torch.testing.assert_close(small(x), model(x), rtol=1e-3, atol=1e-3)
-    assert small.changes[0]["layers"]["0"]["outputs"] == [0, 0, 0, 1, 1, 1]
-    assert small.changes[0]["layers"]["4"]["outputs"] == [0] * 4 + [1] * 4
+    for name, half in (("0", 3), ("4", 4)):
+        reads = compression_of(small.get_submodule(f"{name}.factor1")).mask.flatten(1)
+        assert (reads[:half] == reads[0]).all()
+        assert (reads[half:] == ~reads[0]).all()
 
 
 def test_hardware_leaves_out_what_other_clusters_read(tmp_path):
@@ -243,11 +242,41 @@ def test_bad_requests():
             compression.low_rank(model, **options)
     with pytest.raises(QuantError, match="1-bit weights"):
         compression.low_rank(create_model("tfc-w1a1"), budget=0.5)
-    with pytest.raises(QuantError, match="is compressed"):
+    with pytest.raises(
+        QuantError, match="has pruned weights, which factoring would undo: compress the network from before"
+    ):
         compression.low_rank(compression.prune(model, 0.5), budget=0.5)
     light = create_model("mobilenet-v1-w4a4", width=1 / 8, input_shape=(1, 8, 8))
     with pytest.raises(QuantError, match="cannot be factored as separable"):
         compression.low_rank(light, budget=0.5, layers="pairs.0.depthwise.conv")
+
+
+@pytest.mark.parametrize("form", ["separable", "cp"])
+@pytest.mark.parametrize(
+    ("kernel", "dimensions"), [((1, 1), 2), ((3, 1), 2), ((1, 3), 2), ((3,), 1)], ids=["1x1", "3x1", "1x3", "3"]
+)
+def test_convolutions_without_two_axes_are_factored_by_the_svd(form, kernel, dimensions):
+    """Their products of full rank compute the same, with stride, padding and bias."""
+    layer = conv(
+        FLOAT, 6, 5, kernel=kernel, dimensions=dimensions, bias=True,
+        stride=tuple(2 if side > 1 else 1 for side in kernel), padding=tuple(side // 2 for side in kernel),
+    )  # fmt: skip
+    model = torch.nn.Sequential(layer).eval()
+    x = torch.randn(4, 6, *[7] * dimensions, generator=torch.Generator().manual_seed(0))
+    small = low_rank(model, rank=5, form=form, layers="0", x=x)
+    assert [tuple(each.weight.shape) for each in find_layers(small).values()] == [
+        (5, 6, *kernel), (5, 5, *[1] * dimensions),
+    ]  # fmt: skip
+    torch.testing.assert_close(small(x), model(x), rtol=1e-3, atol=1e-3)
+
+
+def test_pointwise_convolutions_are_factored_by_default():
+    light = create_model("mobilenet-v2-w4a4", width=1 / 4, input_shape=(1, 8, 8))
+    small = compression.low_rank(light, budget=0.5)
+    factored = {name.rpartition(".")[0] for name in find_layers(small) if "factor" in name}
+    pointwise = {name for name, layer in find_layers(light).items() if max(layer.weight.shape[2:], default=0) == 1}
+    assert len(factored & pointwise) > len(pointwise) / 2
+    assert sum(row.weights for row in summary(small)) < 0.7 * summary(light).weights
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 1])
