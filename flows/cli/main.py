@@ -106,8 +106,8 @@ def _interrupted(*_: object) -> None:
 
 
 def _words(error: Exception) -> str:
-    """Click's message for a usage error."""
-    return str(getattr(error, "format_message", error.__str__)()).rstrip(".")
+    """Click's message for a usage error, without the words of the package that checks choices."""
+    return str(getattr(error, "format_message", error.__str__)()).rstrip(".").replace(": Value error, ", ": ")
 
 
 def _two_rates(arguments: list[str]) -> str | None:

@@ -228,15 +228,14 @@ def _enqueue_first(study: Any, networks: Trials, start_from: str | os.PathLike[s
     """Enqueues the networks that the study begins with; those that it has are skipped, be it that an earlier call was
     interrupted, or that it had fewer ``trials`` than the space has networks."""
     trials, dimensions = networks.settings.trials, networks.dimensions
-    for params in first_networks(dimensions, trials):
+    run = None if start_from is None or dimensions.size <= trials else str(Path(start_from).resolve())
+    started = study.user_attrs.get("started_from", [])
+    starting = [] if run is None or run in started else sensitive_networks(run, networks)
+    first = first_networks(dimensions, trials)
+    for params in (*first[: max(0, trials - len(starting))], *starting):
         study.enqueue_trial(params, skip_if_exists=True)
-    if start_from is not None and dimensions.size > trials:
-        run = str(Path(start_from).resolve())
-        started = study.user_attrs.get("started_from", [])
-        if run not in started:
-            for params in sensitive_networks(start_from, networks):
-                study.enqueue_trial(params, skip_if_exists=True)
-            study.set_user_attr("started_from", [*started, run])
+    if starting:
+        study.set_user_attr("started_from", [*started, run])
 
 
 def _check_limits(networks: Trials) -> None:

@@ -66,6 +66,14 @@ def test_a_study_starts_with_them_once(run, tmp_path, monkeypatch):
     assert waiting[4:] == [each for each in sensitive_networks(run, networks(trials=8)) if each not in waiting[:4]]
 
 
+def test_few_trials_leave_room_for_them(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "work", lambda *given: None)
+    explore("tfc-w4a4", TARGET, tmp_path, SPACE, fps=FPS, trials=4, start_from=run)
+    waiting = [each.params for each in Study(tmp_path).trials]
+    few = networks(trials=4)
+    assert waiting == [*first_networks(few.dimensions, 4)[:3], *sensitive_networks(run, few)]
+
+
 def test_a_small_space_needs_none(tmp_path):
     dimensions = Dimensions(Space(bits=(1, 2)), ("a", "b"), ())
     assert first_networks(dimensions, 4) == list(dimensions.every())
