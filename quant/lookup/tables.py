@@ -71,6 +71,8 @@ class TableLayer(torch.nn.Module):
             wires = fixed_wires(name, wiring, inputs, outputs, fan_in)
         self.register_buffer("wires", wires)
         self.tables = torch.nn.Parameter(torch.empty(outputs, 2**fan_in).uniform_(-0.3, 0.3))
+        # Whether the wires are those of a training, or were loaded: a further training keeps them.
+        self.wired = self.wiring == "fixed"
         # Set by a training (quant.training.lookup), which keeps it in its checkpoints.
         self.scores: WireScores | None = None
         self.observers: list[Callable[[torch.Tensor, torch.Tensor], None]] = []
@@ -155,3 +157,7 @@ class TableLayer(torch.nn.Module):
     def stop_learning(self) -> None:
         """Freezes the wires."""
         self.scores = None
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self.wired = True

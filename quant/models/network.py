@@ -36,6 +36,7 @@ class Network(torch.nn.Module):
     feature_names: tuple[str, ...] | None = None
     options: dict[str, Any]  # the arguments of ``create_model`` besides name and scheme
     source: Source | None = None  # of a network of a user's own
+    start: str | None = None  # the hash of the network whose weights a training starts with (``quant.training.start``)
     restored_by: str | None = None  # how to restore a network that ``create_model`` does not make
     example_frames: np.ndarray | None = None  # (N, *input_shape), with which an export is checked
     changes: tuple[Mapping[str, Any], ...] = ()  # to what ``create_model`` makes (``quant.compression.restructure``)

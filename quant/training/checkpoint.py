@@ -3,6 +3,7 @@
 Light to import: torch and Brevitas are imported when a file is written or read.
 """
 
+import hashlib
 import io
 import os
 from pathlib import Path
@@ -43,6 +44,15 @@ def save_checkpoint(model: "Network", path: str | os.PathLike[str]) -> None:
     buffer = io.BytesIO()  # torch's own writing of files has no reason for its errors
     torch.save(content, buffer)
     write_bytes(Path(path), buffer.getbuffer())
+
+
+def weights_hash(model: "Network") -> str:
+    """Returns a hash of a network's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(repr((name, str(value.dtype), tuple(value.shape))).encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> "Network":

@@ -20,7 +20,8 @@ COLLAPSED = 0.9
 
 
 class LookupTraining(Callback):
-    """Learns the wires of a model's ``TableLayer``s in the first steps of a training, and then freezes them.
+    """Chooses the levels of a model's encoders, learns the wires of its ``TableLayer``s in the first steps of a
+    training, and then freezes them.
 
     The scores of the wires are part of every checkpoint; so a resumed training equals an uninterrupted one.
     """
@@ -38,8 +39,12 @@ class LookupTraining(Callback):
     def prepare(self, model: torch.nn.Module) -> None:
         """Chooses levels and first wires for a new training, layer by layer, as the samples reach them.
 
-        The first layers are wired to bits that are neither almost never nor almost always 1.
+        The first layers are wired to bits that are neither almost never nor almost always 1. Layers that a training
+        has wired stay as they are, and so do the levels in a network of such layers.
         """
+        wired = [layer.wired for layer in self.layers.values()]
+        if all(wired) and any(layer.wiring != "fixed" for layer in self.layers.values()):
+            return
 
         def choose_levels(module: Thermometer, inputs: tuple[torch.Tensor]) -> None:
             module.fit_levels(inputs[0].detach())
@@ -50,9 +55,11 @@ class LookupTraining(Callback):
                 share = layer.rows(inputs[0]).mean(1)
                 useful = ((share > RARE) & (share < 1 - RARE)).nonzero().flatten()
                 candidates = useful if len(useful) >= layer.fan_in else candidates
+            if layer.wired:
+                return
             if layer.wiring == "learned" and self.ends[name_of[layer]]:
                 layer.start_learning(candidates)
-            elif layer.wiring != "fixed":
+            else:
                 layer.start_wiring(candidates)
 
         name_of = {layer: name for name, layer in self.layers.items()}
@@ -82,6 +89,7 @@ class LookupTraining(Callback):
     def on_train_end(self, *_: Any) -> None:
         for layer in self.layers.values():
             layer.stop_learning()
+            layer.wired = True
 
     def on_exception(self, *_: Any) -> None:
         self.on_train_end()
@@ -102,6 +110,11 @@ def _table_layers(model: torch.nn.Module) -> dict[str, TableLayer]:
 def has_tables(model: torch.nn.Module) -> bool:
     """Returns whether a model has layers of tables."""
     return bool(_table_layers(model))
+
+
+def has_encoders(model: torch.nn.Module) -> bool:
+    """Returns whether a model has thermometer encoders."""
+    return any(isinstance(module, Thermometer) for module in model.modules())
 
 
 @torch.no_grad()

@@ -33,14 +33,16 @@ from quant.metrics import summary
 from quant.models.network import Network, check_input_shape
 from quant.training.batches import Batches
 from quant.training.callbacks import Bar, KeepBest, KeepCheckpoint
+from quant.training.checkpoint import weights_hash
 from quant.training.config import TrainConfig, TrainerOptions, check_augmentation, check_label_smoothing
 from quant.training.exits import ExitFigures, choose_thresholds, measure_exits, prepare_exits
 from quant.training.lightning_module import LOSSES, Epoch, Training, hand_out
 from quant.training.logs import make_logger
-from quant.training.lookup import SAMPLES, LookupTraining, freeze_constants, has_tables
+from quant.training.lookup import SAMPLES, LookupTraining, freeze_constants, has_encoders, has_tables
 from quant.training.objective import NUMBER_LOSSES, make_objective
 from quant.training.penalties import penalty_of, penalty_savings
 from quant.training.pruning import hardware_savings, pruning_callbacks
+from quant.training.run_folder import data_hash
 
 # Below this number of multiply-adds per forward step, several threads are slower than one (on a busy machine by a
 # factor of ten).
@@ -126,7 +128,7 @@ def fit(
     - early exits without a validation part, ``config.exits`` without early exits or with weights for others;
     - ``config.widths``, which ``learn_widths`` and ``train_run`` take;
     - ties that are not possible (``quant.compression.tie``), and pruning of tied weights;
-    - ``resume`` without ``checkpoint``, and a checkpoint of a different training.
+    - ``resume`` without ``checkpoint``, and a checkpoint of a different training, with other data or teachers.
 
     Raises KeyboardInterrupt on Ctrl-C. Warns (QuantWarning) of layers of tables that do not depend on the samples.
     """
@@ -172,6 +174,11 @@ def fit(
         "exits": None if exits is None else asdict(config.exits),
     }  # fmt: skip
     kept = None if checkpoint is None else KeepCheckpoint(Path(checkpoint))
+    if kept is not None:  # what the names do not tell
+        request |= {
+            "samples": data_hash(data), "start": model.start,
+            "taught_by": tutor and [weights_hash(network) for network in tutor.networks],
+        }  # fmt: skip
     if resume and kept is None:
         raise QuantError("resume=True needs checkpoint, the folder to go on from", status=2)
     resumed = resume and kept is not None and kept.path.is_file()
@@ -190,7 +197,7 @@ def fit(
     shown = bar if (bar.visible if progress is None else progress) else None
     pruning = [] if config.prune is None else pruning_callbacks(model, config.prune, saved)
     slimming = [] if config.slimming is None else [penalty_of(model, config.slimming, channels)]
-    tables = LookupTraining(model) if has_tables(model) else None
+    tables = LookupTraining(model) if has_tables(model) or has_encoders(model) else None
     own = [*pruning, *slimming, *(callback for callback in (tables, best, shown, kept) if callback is not None)]
     with _quiet_lightning(), torch.random.fork_rng(), _threads(1 if work < SMALL else torch.get_num_threads()):
         runner = _trainer(epochs, [*callbacks, *own], config.trainer, make_logger(config.log, logs))
@@ -247,7 +254,7 @@ def fit(
         torch.manual_seed(seed)
         plain = Batches(x[~apart], y[~apart], batch_size, shape=model.input_shape, seed=seed)
         model.scheme.finish(model, (inputs for inputs, _ in plain))
-    if tables is not None:
+    if has_tables(model):
         freeze_constants(model, _inputs(model, plain.x))
     model.eval()
     if exits is not None:

@@ -6,8 +6,9 @@ import torch
 from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 
 from quant.errors import QuantError
+from quant.lookup.tables import TableLayer
 from quant.models.network import Network
-from quant.training.checkpoint import checkpoint_file, load_checkpoint
+from quant.training.checkpoint import checkpoint_file, load_checkpoint, weights_hash
 
 __all__ = ["start_from"]
 
@@ -23,7 +24,8 @@ def start_from(model: Network, source: Network | str | os.PathLike[str]) -> None
     network starts from a trained float network, or from one with real activations or weights (the two steps of Martinez
     et al., "Training binary neural networks with real-to-binary convolutions", ICLR 2020, and Liu et al., "ReActNet",
     ECCV 2020). A network with early exits may start from one without: its heads keep their own weights. Quantizers keep
-    their own parameters, and measure the scales that they measure at the start.
+    their own parameters, and measure the scales that they measure at the start. Tables keep the wires of ``source``,
+    and encoders its levels.
 
     Latent weights beyond the scheme's ``weight_limit`` are divided by one factor for each layer, so that the largest
     is at the limit.
@@ -50,6 +52,10 @@ def start_from(model: Network, source: Network | str | os.PathLike[str]) -> None
                 status=2,
             )
         value.copy_(there[name])
+    for module in model.modules():
+        if isinstance(module, TableLayer):
+            module.wired = True
+    model.start = weights_hash(source)
     for layer in layers.values():
         if not hasattr(layer, "scheme"):  # layers of Brevitas itself
             continue

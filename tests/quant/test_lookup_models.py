@@ -18,6 +18,7 @@ from quant import (
     layers,
     load_checkpoint,
     load_data,
+    save_checkpoint,
     schemes,
     summary,
     train_run,
@@ -27,6 +28,7 @@ from quant.errors import QuantError, QuantWarning
 from quant.lookup import LookupConv2d, Thermometer
 from quant.lookup.tables import TableLayer
 from quant.training.lookup import constant_tables
+from quant.training.start import start_from
 
 DIGITS = load_data("digits")
 SMALL = {"tables": (60, 20), "input_shape": (1, 8, 8)}
@@ -114,6 +116,48 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path):
     again = model(seed=1, scheme=schemes.get("lookup", wiring_share=0.6))
     fit(again, DIGITS, config, progress=False, checkpoint=tmp_path, resume=True)
     assert_same(whole, again)
+
+
+@pytest.mark.parametrize("how", ["again", "loaded", "started"])
+@pytest.mark.parametrize("levels", ["quantile", "learned"])
+def test_a_further_training_keeps_wires_and_levels(how, levels, tmp_path):
+    first = model(levels=levels)
+    run(first, 2)
+    wires, fitted = first.hidden[0].wires.clone(), first.input.levels.clone()
+    reached = float(first.hidden[0].tables.detach().abs().mean())
+    if how == "loaded":
+        save_checkpoint(first, tmp_path / "checkpoint.pt")
+        first = load_checkpoint(tmp_path / "checkpoint.pt")
+    elif how == "started":
+        source, first = first, model(seed=5, levels=levels)
+        start_from(first, source)
+    fit(first, DIGITS, TrainConfig(epochs=1, batch_size=200, learning_rate=1e-6), progress=False)
+    assert torch.equal(first.hidden[0].wires, wires)
+    torch.testing.assert_close(first.input.levels, fitted, atol=1e-3, rtol=0)
+    assert float(first.hidden[0].tables.detach().abs().mean()) == pytest.approx(reached, rel=0.05)
+
+
+class Encoded(Network):
+    """An encoder whose bits a quantized dense layer reads, without any table."""
+
+    def __init__(self, scheme):
+        super().__init__("encoded", scheme, (64,), 10, (0, 16))
+        self.encoder = Thermometer(64, 2, "quantile", low=0, high=16)
+        self.output = layers.linear(scheme, 128, 10)
+        self.options = {}
+
+    def forward(self, x):
+        return self.output(self.encoder(x))
+
+
+def test_an_encoder_without_tables_gets_its_levels_from_the_samples():
+    net = Encoded(schemes.get("integer", weight_bits=4, act_bits=4))
+    before = net.encoder.levels.clone()
+    run(net, 1)
+    fitted = Thermometer(64, 2, "quantile", low=0, high=16)
+    fitted.fit_levels(torch.tensor(DIGITS.x_train).float())
+    assert not torch.equal(net.encoder.levels, before)
+    torch.testing.assert_close(net.encoder.levels, fitted.levels)
 
 
 class Hybrid(Network):

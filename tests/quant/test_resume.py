@@ -8,6 +8,7 @@ import torch
 from quant import TrainConfig, create_model, fit
 from quant.errors import QuantError
 from quant.training.callbacks import KeepCheckpoint
+from quant.training.start import start_from
 from tests.quant.small_training import interrupt_after, model_for, small
 
 
@@ -67,3 +68,25 @@ def test_checkpoints_of_another_training_and_damaged_ones(tmp_path):
     with pytest.raises(QuantError, match="no checkpoint of a training"):
         fit(model_for(data), data, TrainConfig(epochs=2), checkpoint=tmp_path, resume=True)
     assert fit(model_for(data), data, TrainConfig(epochs=2), checkpoint=tmp_path).epoch == 2
+
+
+@pytest.mark.parametrize("other", ["samples", "teacher", "start"])
+def test_a_training_with_other_samples_teachers_or_weights_is_not_resumed(other, tmp_path):
+    """Their names are the same."""
+    data, config = small(), TrainConfig(epochs=2)
+
+    def student(data, seed):
+        model = model_for(data)
+        start_from(model, model_for(data, "tfc-float", seed))
+        return model
+
+    fit(student(data, 1), data, config, checkpoint=tmp_path, teacher=model_for(data, "tfc-float"))
+    seeds = {"start": 2 if other == "start" else 1, "teacher": 3 if other == "teacher" else 0}
+    changed = small(1 if other == "samples" else 0)
+    words = {"samples": "samples", "teacher": "taught_by", "start": "start"}
+    with pytest.raises(QuantError, match=f"of another training, with {words[other]}=") as caught:
+        fit(
+            student(changed, seeds["start"]), changed, config, checkpoint=tmp_path, resume=True,
+            teacher=model_for(data, "tfc-float", seeds["teacher"]),
+        )  # fmt: skip
+    assert caught.value.status == 2
