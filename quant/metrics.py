@@ -14,7 +14,7 @@ from quant.cost import CostModel, LayerBits, LayerShape
 from quant.layer_summary import FLOAT_BITS, LayerSummary, Summary
 from quant.layers import Experts
 from quant.lookup.tables import TableLayer
-from quant.models.network import Network
+from quant.models.network import Network, integer_type
 
 __all__ = [
     "accuracy",
@@ -71,6 +71,10 @@ _LAYERS = (QuantWeightBiasInputOutputLayer, torch.nn.Linear, torch.nn.Conv1d, to
 """Layers with weights, those of torch in a float network included."""
 
 
+_MEANS = {torch.mean, torch.Tensor.mean, functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d}
+"""Averages over whole images, or over equal parts of them."""
+
+
 class _Traced(torch.Tensor):
     """A tensor that carries the bit width of its integers, and their sign, through pools, reshapes and additions."""
 
@@ -85,9 +89,13 @@ class _Traced(torch.Tensor):
             known = [a for a in every if isinstance(a, cls) and hasattr(a, "bits")]
             result.bits = max((a.bits for a in known), default=FLOAT_BITS)
             result.signed = any(a.signed for a in known) or not known
+            if result.bits == FLOAT_BITS:
+                return result
             if func in (functional.avg_pool1d, functional.avg_pool2d):
                 window = args[1] if isinstance(args[1], tuple) else (args[1],) * (args[0].dim() - 2)
                 result.bits += math.ceil(math.log2(math.prod(window)))
+            elif func in _MEANS:
+                result.bits += math.ceil(math.log2(-(-args[0].numel() // result.numel())))
         return result
 
 
@@ -109,6 +117,13 @@ def _width(x: Any) -> tuple[int, bool]:
         return int(x.bit_width), bool(x.signed)
     values = _values(x)
     return getattr(values, "bits", FLOAT_BITS), getattr(values, "signed", True)
+
+
+def _whole_numbers(model: Network) -> tuple[int, bool] | None:
+    """Bits and sign of the data's whole numbers, where a network of a user's own may read them as they are."""
+    if getattr(model, "source", None) is None or model.normalizes or not model.scheme.quantizes:
+        return None
+    return integer_type(model.in_range)
 
 
 @torch.no_grad()
@@ -139,8 +154,12 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
 
         return mark
 
+    frame = torch.zeros(1, *model.input_shape, device=next(model.parameters()).device)
+    whole = _whole_numbers(model)
+
     def enter(layer, inputs):  # type: ignore[no-untyped-def]
-        entered[layer] = _width(inputs[0])
+        is_frame = _values(inputs[0]).data_ptr() == frame.data_ptr()  # perhaps reshaped
+        entered[layer] = whole if whole is not None and is_frame else _width(inputs[0])
         return untrace(layer, inputs)
 
     def measure(layer, inputs, output) -> None:  # type: ignore[no-untyped-def]
@@ -222,8 +241,7 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
                 quantizer.register_forward_hook(tracing(bool(module.is_signed))),
             ]
     try:
-        parameter = next(model.parameters())
-        model.eval()(torch.zeros(1, *model.input_shape, device=parameter.device))
+        model.eval()(frame)
     finally:
         model.train(training)
         for hook in hooks:

@@ -116,9 +116,11 @@ def estimate(
     from flows.cli import render
 
     if pareto:
-        if fps is not None or folding is not None or fill or parity or limits(max_lut, max_ff, max_bram, max_dsp):
+        bounds = limits(max_lut, max_ff, max_bram, max_dsp)
+        if fps is not None or folding is not None or fill or parity or bounds or exit_share != 1:
             raise typer.BadParameter(
-                "--pareto shows all rates and sizes; leave --fps, --folding, --fill, --parity and --max-... out"
+                "--pareto shows all rates and sizes; leave --fps, --folding, --fill, --parity, --exit-share and "
+                "--max-... out"
             )
         result = estimates.pareto(model, target, clock, input_type)
         emit(result) if as_json else render.front(result)

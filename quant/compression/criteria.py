@@ -154,6 +154,8 @@ def choose_channels(
 
     One threshold for all layers without what they cost cuts where it does not pay: in a LeNet-5 the last linear layers.
     And half of the channels of a ranking by cost is more than half of the cost: most of the widest layer.
+
+    Raises QuantError (status 2) where a fraction above 0 removes no channel.
     """
     scores = {name: score(network, group).double().cpu() for name, group in network.groups.items()}
     if savings is None:
@@ -167,7 +169,14 @@ def choose_channels(
         gone = int((saved <= fraction * saved[-1]).sum()) if fraction else 0
         threshold = every[gone] if gone < len(every) else torch.inf
         counts = {name: float((values >= threshold).sum()) for name, values in ranked.items()}
-    return {name: _best(values, counts[name], granularity) for name, values in scores.items()}
+    keep = {name: _best(values, counts[name], granularity) for name, values in scores.items()}
+    if fraction and all(len(places) == network.groups[name].channels for name, places in keep.items()):
+        raise QuantError(
+            f"fraction={fraction:g} removes no channel, as those that remain are multiples of "
+            f"{granularity or '8 or 4'}: give a larger fraction, or a smaller granularity (1)",
+            status=2,
+        )
+    return keep
 
 
 def _best(scores: torch.Tensor, count: float, granularity: int) -> torch.Tensor:

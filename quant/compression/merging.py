@@ -47,8 +47,8 @@ def merge_neurons(
 
     Srinivas, Babu, "Data-free parameter pruning for deep neural networks", BMVC 2015.
 
-    Raises QuantError (status 2) for a fraction outside [0, 1) or that leaves no neuron, and where nothing can be
-    merged: a chosen layer that is none of these, 1-bit weights, shared or tied weights, codewords.
+    Raises QuantError (status 2) for a fraction outside [0, 1), one that leaves no neuron or is less than one, and where
+    nothing can be merged: a chosen layer that is none of these, 1-bit weights, shared or tied weights, codewords.
     """
     frame = network_frame(model, frame, "merge_neurons")
     chosen = find_layers(model, layers)
@@ -68,10 +68,18 @@ def merge_neurons(
             check_form(name, layer, "merging neurons", Pruned)
     with compressing(model, touched) as (small, _), torch.no_grad():
         inner = {group.name: group for group in hidden_neurons(small, frame)}
+        shares = {}
         for name in names:
             share = for_layer(fraction, "fraction", name, inner[name].producer)
             if not 0 <= share < 1:
                 raise QuantError(f"fraction={share!r} of layer {name} is not from 0 to below 1", status=2)
+            shares[name] = share
+        if any(shares.values()) and not any(round(share * inner[name].neurons) for name, share in shares.items()):
+            raise QuantError(
+                f"fraction={max(shares.values()):g} is less than one neuron of {', '.join(names)}: give a larger one",
+                status=2,
+            )
+        for name, share in shares.items():
             _merge(inner[name], share)
     return small
 

@@ -24,6 +24,11 @@ class Hidden:
     norm: Any
     positions: int
 
+    @property
+    def neurons(self) -> int:
+        """The number of neurons."""
+        return len(self.producer.weight)
+
     def rows(self) -> torch.Tensor:
         """Returns the producer's rows (neurons, inputs + 1) with BatchNorm folded in; the last column is the shift."""
         weight = weight_of(self.producer).flatten(1).double()

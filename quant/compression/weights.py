@@ -215,8 +215,8 @@ def check_form(
     if form is not None and not isinstance(form, allowed):
         weights = form.kind if form.kind == Codewords.kind else f"{form.kind} weights"
         raise QuantError(
-            f"layer {name} has {weights}, which {what} would undo: compress the network from before they were made, or "
-            "choose other layers",
+            f"layer {name} has {weights}, which {what} would undo: choose other layers, or take the network from "
+            "before they were made",
             status=2,
         )
 

@@ -195,12 +195,27 @@ def image_shape(
     channels, height, width = input_shape
     if min(sides(height), sides(width)) < 1:
         least = next(side for side in range(1, typical + 1) if sides(side) >= 1)
+        small = min(height, width)
+        fitting = "vgg-small" if small >= 8 else "resnet8" if small >= 4 else "sfc"
         raise QuantError(
             f"model {name} needs images of {least} x {least} at least, not {height} x {width}: pad them, or take "
-            "vgg-small or resnet8, which go down to 8 x 8",
+            f"{fitting}",
             status=2,
         )
     return channels, sides(height), sides(width)
+
+
+def integer_type(in_range: tuple[float, float]) -> tuple[int, bool] | None:
+    """Returns the bits, and whether there is a sign, of the narrowest integers for the whole numbers of a range.
+
+    None where an end is no whole number.
+    """
+    if any(end != int(end) for end in in_range):
+        return None
+    low, high = map(int, in_range)
+    if low >= 0:
+        return max(1, high.bit_length()), False
+    return 1 + max(1, (~low).bit_length(), high.bit_length()), True
 
 
 def is_small(input_shape: tuple[int, ...], small_input: bool | None) -> bool:

@@ -27,7 +27,7 @@ from qonnx.transformation.quant_constant_folding import FoldTransposeIntoQuantIn
 from quant.errors import QuantError
 from quant.files import replacing
 from quant.lookup.tables import TableLayer
-from quant.models.network import Network
+from quant.models.network import Network, integer_type
 from quant.qonnx.calls import Running, call_once, outputs_of
 from quant.qonnx.float64 import QUANTIZERS
 from quant.qonnx.handlers import PLACE, Manager, prepare
@@ -234,14 +234,11 @@ def _reads_tables(node: onnx.NodeProto) -> bool:
 
 def _annotate_input(wrapper: ModelWrapper, in_range: tuple[float, float] | None) -> None:
     """States the type of an input of whole numbers that an encoder compares, or a layer multiplies, as they are."""
-    if in_range is None or any(end != int(end) for end in in_range) or not _is_read_as_it_is(wrapper):
+    found = None if in_range is None else integer_type(in_range)
+    if found is None or not _is_read_as_it_is(wrapper):
         return
-    low, high = map(int, in_range)
-    if low >= 0:
-        kind = f"UINT{max(1, high.bit_length())}"
-    else:
-        kind = f"INT{1 + max(1, (~low).bit_length(), high.bit_length())}"
-    wrapper.set_tensor_datatype("global_in", DataType[kind])
+    bits, signed = found
+    wrapper.set_tensor_datatype("global_in", DataType[f"{'INT' if signed else 'UINT'}{bits}"])
 
 
 def _is_read_as_it_is(wrapper: ModelWrapper) -> bool:

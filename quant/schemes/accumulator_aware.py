@@ -129,6 +129,12 @@ class AccumulatorAware(Scheme):
 
     def initialize(self, weight: torch.Tensor) -> None:
         quantizer = BoundedWeight(self.weight_bits, self.limit, self.zero_center, [weight])
+        if self.zero_center and weight[0].numel() == 1:
+            raise QuantError(
+                "scheme accumulator_aware: the mean of a channel's weights is subtracted, which leaves nothing of the "
+                "only weight of a channel: take --scheme-option zero_center=false, or a layer of more inputs",
+                status=2,
+            )
         if not quantizer(weight)[0].any():
             raise QuantError(
                 f"scheme accumulator_aware: {self.accumulator_bits} accumulator bits are so few that all "

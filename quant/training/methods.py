@@ -166,7 +166,7 @@ def _slim(task: Task) -> "Network":
     options = {name: value for name, value in task.options.items() if name != "by"}
     return slim_by(
         task.model, task.data, task.config, task.fraction,
-        layers=task.layers, savings=task.savings, checkpoint=task.checkpoint, resume=task.resume,
+        layers=task.layers, savings=task.savings, teacher=task.teachers, checkpoint=task.checkpoint, resume=task.resume,
         progress=task.progress, **options,
     )  # fmt: skip
 
@@ -201,7 +201,8 @@ def _soft_sharing(task: Task) -> "Network":
     config = replace(task.config, epochs=epochs, learning_rate=(RATE, RATE), validation=validation, patience=None)
     return soft_sharing(
         task.model, task.data, config,
-        layers=task.layers, checkpoint=task.checkpoint, resume=task.resume, progress=task.progress, **options,
+        layers=task.layers, teacher=task.teachers, checkpoint=task.checkpoint, resume=task.resume,
+        progress=task.progress, **options,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Slimming of a trained network: a training with a penalty, and the removal of the channels that it shows."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -13,6 +13,7 @@ from quant.compression.criteria import SCORES, Removable, choose_channels
 from quant.compression.slimming import slim
 from quant.compression.weights import Layers
 from quant.data import DataSet
+from quant.distillation.teacher import TeacherLike
 from quant.errors import QuantError
 from quant.models.network import Network, model_inputs
 from quant.quantizers.statistics import reestimate_batch_norm
@@ -36,6 +37,7 @@ def slim_by(
     frames: int = 1024,
     layers: Layers = None,
     savings: Mapping[str, float] | None = None,
+    teacher: TeacherLike | Sequence[TeacherLike] | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
     progress: bool | None = None,
@@ -45,8 +47,8 @@ def slim_by(
 
     ``criterion`` is one of ``quant.compression.SCORES``, or "lasso" (``quant.compression.slim_by_lasso``). For those
     that belong to a penalty (``quant.Slimming``) the network is trained with it first, for ``penalty_epochs`` of
-    ``config``; 0: the model was trained with it. ``granularity`` and ``savings`` are those of
-    ``quant.compression.choose_channels``; with savings, a channel's penalty is proportional to what it saves.
+    ``config``, with ``teacher`` as in ``fit``; 0: the model was trained with it. ``granularity`` and ``savings`` are
+    those of ``quant.compression.choose_channels``; with savings, a channel's penalty is proportional to what it saves.
     Afterwards the statistics of BatchNorm are those of the smaller network on the first ``frames`` training samples,
     which makes up for removed channels that were constants.
 
@@ -78,7 +80,10 @@ def slim_by(
         validation = config.validation if exits_of(model) else 0.0
         trained = replace(config, epochs=penalty_epochs, validation=validation, patience=None)
         penalty = penalty_of(model, settings, savings)
-        fit(model, data, trained, callbacks=[penalty], checkpoint=checkpoint, resume=resume, progress=progress)
+        fit(
+            model, data, trained,
+            teacher=teacher, callbacks=[penalty], checkpoint=checkpoint, resume=resume, progress=progress,
+        )  # fmt: skip
         network = Removable.of(model, layers)
     keep = choose_channels(network, SCORES[criterion], fraction, granularity=granularity, savings=savings)
     small = slim(model, {name: places.tolist() for name, places in keep.items()})

@@ -1,7 +1,7 @@
 """Soft weight sharing: training with a mixture of Gaussians as the prior of the weights."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from quant.compression.mixture import Mixture, free_weights, joined, share_by_mixture
 from quant.compression.weights import Layers, compressing, find_layers
 from quant.data import DataSet, load_data
+from quant.distillation.teacher import TeacherLike
 from quant.errors import QuantError
 from quant.models.network import Network
 from quant.training.config import TrainConfig
@@ -68,6 +69,7 @@ def soft_sharing(
     zero: float = 0.99,
     reach: float = 0.6,
     deviation: float = 0.25,
+    teacher: TeacherLike | Sequence[TeacherLike] | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
     progress: bool | None = None,
@@ -80,8 +82,8 @@ def soft_sharing(
     their own (``RATES``), together with the weights. Then each weight becomes the mean of its component
     (``share_by_mixture``). A larger ``tau`` or ``zero`` leaves fewer weights; the method has no target of its own.
 
-    ``config``: default ``default_epochs`` at a learning rate of 5e-4 for the weights. ``checkpoint`` and ``resume`` are
-    as in ``quant.fit``.
+    ``config``: default ``default_epochs`` at a learning rate of 5e-4 for the weights. ``teacher``, ``checkpoint``
+    and ``resume`` are as in ``quant.fit``.
 
     Nowlan, Hinton, "Simplifying neural networks by soft weight-sharing", Neural Computation 1992. Ullrich, Meeds,
     Welling, "Soft weight-sharing for neural network compression", ICLR 2017, and the authors' code, whose values are
@@ -96,5 +98,8 @@ def soft_sharing(
         config = TrainConfig(epochs=default_epochs(data, TrainConfig.batch_size), learning_rate=(RATE, RATE))
     with compressing(model, layers) as (small, _):
         prior = MixturePrior(small, Mixture(components, zero, reach, deviation), tau / len(data.x_train), layers)
-    fit(small, data, config, callbacks=[prior], checkpoint=checkpoint, resume=resume, progress=progress)
+    fit(
+        small, data, config,
+        teacher=teacher, callbacks=[prior], checkpoint=checkpoint, resume=resume, progress=progress,
+    )  # fmt: skip
     return share_by_mixture(small, prior.mixture, layers=layers)

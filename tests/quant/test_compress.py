@@ -14,6 +14,7 @@ from quant.compression.weights import find_layers, weight_of
 from quant.cost import LayerCost
 from quant.errors import QuantError
 from quant.schemes.scheme import Scheme
+from quant.training import slimming, soft_sharing
 from quant.training.methods import METHODS
 from tests.quant.compressed import convolutional, images
 from tests.quant.test_train import PRODUCTS, content
@@ -186,12 +187,30 @@ def test_compressed_weights_are_compressed_again_or_refused_by_name(run, tmp_pat
         for method in ("prune", "obd", "obs", "obq", "merge", "low-rank", "soft-sharing", "deep-compression"):
             with pytest.raises(
                 QuantError,
-                match=rf"layer hidden\.0\.linear has {kind} weights, which .* would undo: compress the network from",
+                match=rf"layer hidden\.0\.linear has {kind} weights, which .* would undo: choose other layers, or take",
             ):
                 compress_run(tmp_path / kind, tmp_path / "out", method)
     train_run("lookup-s", tmp_path / "tables", TrainConfig(epochs=1), model_options={"tables": 50})
     with pytest.raises(QuantError, match=r"tables is a lookup network, .*: train one of fewer tables"):
         compress_run(tmp_path / "tables", tmp_path / "out", "prune")
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("slim", {"criterion": "slimming", "penalty_epochs": 1}), ("soft-sharing", {**SHORT["soft-sharing"]})],
+)
+def test_trainings_of_a_method_have_the_teacher_of_the_run(method, options, run, tmp_path, monkeypatch):
+    train_run("tfc-w2a2", tmp_path / "student", TrainConfig(epochs=1), teacher=run)
+    module, teachers = {"slim": slimming, "soft-sharing": soft_sharing}[method], []
+    original = module.fit
+
+    def noted(*arguments, teacher=None, **others):
+        teachers.append(teacher)
+        return original(*arguments, teacher=teacher, **others)
+
+    monkeypatch.setattr(module, "fit", noted)
+    compress_run(tmp_path / "student", tmp_path / "small", method, options=options, epochs=0)
+    assert teachers == [[str(run / "checkpoint.pt")]]
 
 
 def test_the_saliency_of_optimal_brain_damage_is_the_formula():

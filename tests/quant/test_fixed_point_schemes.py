@@ -246,6 +246,8 @@ def test_too_narrow_an_accumulator_is_refused():
         schemes.get("accumulator_aware", accumulator_bits=8, input_bits=8, zero_center=False)
     with pytest.raises(QuantError, match="would start, and stay, at zero"):
         create_model("tfc", scheme=schemes.get("accumulator_aware", accumulator_bits=12))
+    with pytest.raises(QuantError, match=r"leaves nothing of the only weight of a channel: take .* zero_center=false"):
+        create_model("tfc", schemes.get("accumulator_aware"), in_features=1)
 
 
 @pytest.mark.parametrize(

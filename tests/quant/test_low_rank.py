@@ -243,7 +243,7 @@ def test_bad_requests():
     with pytest.raises(QuantError, match="1-bit weights"):
         compression.low_rank(create_model("tfc-w1a1"), budget=0.5)
     with pytest.raises(
-        QuantError, match="has pruned weights, which factoring would undo: compress the network from before"
+        QuantError, match="has pruned weights, which factoring would undo: choose other layers, or take"
     ):
         compression.low_rank(compression.prune(model, 0.5), budget=0.5)
     light = create_model("mobilenet-v1-w4a4", width=1 / 8, input_shape=(1, 8, 8))

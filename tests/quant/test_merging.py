@@ -128,6 +128,10 @@ def test_bad_input():
     for call, words in (
         (lambda: compression.merge_neurons(model, 1.0), "fraction=1.0 of layer hidden.0.linear"),
         (lambda: compression.merge_neurons(model, 0.999), "leaves no neuron of layer hidden.0.linear"),
+        (
+            lambda: compression.merge_neurons(model, 1 / 200),
+            "fraction=0.005 is less than one neuron of hidden.0.linear",
+        ),
         (lambda: compression.merge_neurons(model, 0.5, layers="output"), "layer output can merge neurons"),
         (lambda: compression.merge_neurons(plain, 0.5), "needs frame"),
         (lambda: compression.merge_neurons(create_model("tfc-w1a1", input_shape=(20,)), 0.5), "1-bit weights"),

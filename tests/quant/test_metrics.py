@@ -5,12 +5,17 @@ import json
 import pytest
 import torch
 
-from quant import compression, create_model, summary
+from quant import compression, create_model, layers, schemes, summary
 from quant.compression.weights import find_layers
 from quant.cost import LayerCost
 from quant.metrics import accuracy, csd_digits
 
 pytestmark = pytest.mark.quick
+
+
+class Mean(torch.nn.Module):
+    def forward(self, x):
+        return x.mean((2, 3))
 
 
 def test_accuracy_counts_and_leaves_the_mode():
@@ -27,6 +32,27 @@ def test_widths_follow_the_data():
     assert [row.bit_operations for row in rows] == [20 * 64 * 16, 64 * 64 * 6, 64 * 64 * 6, 64 * 5 * 6]
     assert [row.memory_bits for row in rows] == [20 * 64 * 2, 64 * 64 * 2, 64 * 64 * 2, 64 * 5 * 2]
     assert {row.kind for row in rows} == {"linear"}
+
+
+@pytest.mark.parametrize(
+    ("pool", "window"),
+    [
+        (torch.nn.AvgPool2d(4), 16),
+        (torch.nn.AvgPool2d((4, 2)), 8),
+        (torch.nn.AdaptiveAvgPool2d(1), 64),
+        (torch.nn.AdaptiveAvgPool2d((2, 4)), 8),
+        (Mean(), 64),
+        (torch.nn.MaxPool2d(4), 1),
+    ],
+)
+def test_sums_of_averages_are_wider(pool, window):
+    """The layer behind an average reads the sum; in floating point all widths are those of floating point."""
+    for scheme, wide in ((schemes.get("integer"), 4 + window.bit_length() - 1), (schemes.get("float"), 32)):
+        first, act = layers.conv(scheme, 1, 2, 3, padding=1), layers.activation(scheme)
+        head = layers.linear(scheme, pool(torch.zeros(1, 2, 8, 8)).numel(), 3)
+        model = torch.nn.Sequential(first, act, pool, torch.nn.Flatten(), head)
+        model.input_shape = (1, 8, 8)
+        assert list(summary(model))[-1].act_bits == wide
 
 
 def test_convolutions():

@@ -11,6 +11,7 @@ import torch
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
 from quant import TrainConfig, create_model, load_checkpoint, train_run
+from quant.cost import LayerCost
 from quant.errors import QuantError
 from quant.training.compress import compress_run
 
@@ -158,6 +159,22 @@ def test_compression_of_a_network_of_ones_own(trained):
     assert (folder / "pruned" / "network.py").read_text() == NET
     with pytest.raises(QuantError, match="has quantizers of its own and no scheme"):
         compress_run(folder / "run", folder / "factored", "low-rank", epochs=1)
+
+
+def test_a_layer_that_reads_the_data_has_their_width(trained):
+    """The width in the summary is that of the exported file's input, so the layer has a cost in hardware."""
+    folder, _, made = trained
+    assert [(row["act_bits"], row["signed_inputs"]) for row in made["layers"]] == [(5, False), (4, False)]
+    [port] = lower(folder / "run" / "model.onnx").inputs
+    assert lower(folder / "run" / "model.onnx").edges[port.edge].dtype.name == "UINT5"
+
+    def cost(shape, bits, density=1.0, structure="unstructured"):
+        return LayerCost(int(bits.inputs * density * np.prod(shape.weights)), 0, 0, 0, 1, 0)
+
+    pruned = compress_run(
+        folder / "run", folder / "by-lut", "prune", fraction=0.5, options={"by": "lut"}, cost=cost, epochs=0
+    )
+    assert pruned["totals"]["nonzeros"] <= 0.51 * pruned["totals"]["weights"]
 
 
 @pytest.mark.quick

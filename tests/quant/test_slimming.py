@@ -195,6 +195,9 @@ def test_bad_requests():
         compression.slim(Branches(), {"a": 2})
     with pytest.raises(QuantError, match="slim before"):
         compression.slim(compression.product_quantize(model, 4, 3), {"hidden.0.linear": 4})
+    for fraction, granularity, words in ((0.02, 0, "multiples of 8 or 4"), (0.2, 64, "multiples of 64")):
+        with pytest.raises(QuantError, match=rf"fraction={fraction:g} removes no channel, .* {words}"):
+            choose_channels(Removable.of(model), compression.SCORES["l1"], fraction, granularity=granularity)
     bare = Removable.of(network("tfc-w4a4", batch_norm=False)[0])
     with pytest.raises(QuantError, match="needs a BatchNorm"):
         compression.SCORES["slimming"](bare, bare.groups["hidden.0.linear"])
