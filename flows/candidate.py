@@ -338,15 +338,16 @@ class Candidate:
                 self.graph, self.device.family, self.device.capacity, most_cells, self.clock_mhz,
                 going_on=provided(self.config.exit_share),
             )  # fmt: skip
-        choice = search.fastest(self.budget(MAX_UTILISATION))
-        if choice is None:
-            used = choose.for_budget(search, Resources()).used
+        budget = self.budget(MAX_UTILISATION)
+        design = self._fit_budget(search, budget)
+        used = choose.estimate_resources(design.hardware, self.device.family)
+        if not self._within(design, budget):
             over = self._over_limits(used) or self.overflow(used + self._shell_unfolded)
             over = over or f"{used.lut} LUT and {used.bram} BRAM, and routing needs room"
             smallest = f"even the smallest folding does not fit ({over}); take a bigger device or a smaller network"
             return f"{smallest}{self._sparser()}"
-        rate, used = floor(self.clock_mhz * 1e6 / choice.interval), choice.used
-        cycles = f"{choice.interval} cycles a frame"
+        interval = max(node.kernel.interval for node in design.hardware)
+        rate, cycles = floor(self.clock_mhz * 1e6 / interval), f"{interval} cycles a frame"
         slower = f"--fps {rate} ({cycles}) is estimated to fit, with {used.lut} LUT and {used.bram} BRAM"
         return f"{slower}{self._sparser()}"
 

@@ -65,7 +65,7 @@ def studied(study: "Study") -> None:
     many = {"does not fit": "do not fit"}
     say(", ".join(f"{count} {state if count == 1 else many.get(state, state)}" for state, count in counts.items()))
     if failed := next((each for each in study.trials if each.state == "failed"), None):
-        print_warnings([f"{counts['failed']} networks failed; number {failed.number}: {failed.why}"])
+        print_warnings([f"{plural(counts['failed'], 'network')} failed; number {failed.number}: {failed.why}"])
     front = study.front
     if not front:
         out_of = [each for each in study.trials if each.state == "does not fit"]
@@ -128,5 +128,5 @@ def finished(study: "Study", networks: Sequence["Finished"]) -> None:
         say(
             f"estimated LUT and validation accuracy chose these networks; LUT of the synthesised core; test: mean and "
             f"standard deviation of {runs} of {plural(done[0].epochs, 'epoch')} each. Of each, the training with the "
-            f"best validation accuracy is built, as in {study.folder}/finished/{done[-1].number:04}/build"
+            f"best validation accuracy is built, in {study.folder}/finished/NUMBER/build"
         )

@@ -41,8 +41,9 @@ def build_command(settings: Settings, network: Tried, run: str = AGAIN) -> str:
     """The command that builds a network, trained in the folder ``run``, as ``Study.build`` does."""
     model = str(Path(run) / "model.onnx")
     words = ["bitfabric", "build", model, "--target", settings.target]
-    words += ["--fps", f"{settings.rate(network.hardware):.17g}"]
-    words += ["--clock", f"{settings.clock_mhz:.17g}"] if settings.clock_mhz is not None else []
+    options = settings.build_options()
+    words += ["--fill"] if options.get("fill") else ["--fps", f"{options['fps']:.17g}"]
+    words += ["--clock", f"{options['clock_mhz']:.17g}"] if options["clock_mhz"] is not None else []
     for name, most in settings.limits.items():
         words += [f"--max-{name}", str(most)]
     return shlex.join([*words, "-o", "build/"])

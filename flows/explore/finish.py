@@ -209,7 +209,7 @@ class Finisher:
         netlist = STEPS.index(self.how.stop_after) >= STEPS.index("synthesise")
         made = build(
             folder / "model.onnx", settings.target, place / "build",
-            **settings.build_options(network.hardware), power=netlist and settings.objectives[1] == "energy",
+            **settings.build_options(), power=netlist and settings.objectives[1] == "energy",
             frames=folder / "x_test.npy", labels=folder / "y_test.npy", stop_after=self.how.stop_after,
         )  # fmt: skip
         self.told(f"number {network.number}: built up to {self.how.stop_after}")
@@ -259,7 +259,15 @@ def _copy(run: Path, out: Path) -> None:
     work = out.with_name(f".{out.name}")
     with using(out, "make the study's folder writable"):
         shutil.rmtree(work, ignore_errors=True)
-        shutil.copytree(run, work, ignore=shutil.ignore_patterns(".checkpoint", ".partial-*"))
+        work.mkdir(parents=True)
+        for each in sorted(run.rglob("*")):  # copytree would go on after an error, and list them all
+            parts = each.relative_to(run).parts
+            if parts[0] == ".checkpoint" or any(part.startswith(".partial-") for part in parts):
+                continue
+            if each.is_dir():
+                work.joinpath(*parts).mkdir()
+            else:
+                shutil.copy2(each, work.joinpath(*parts))
         work.rename(out)
 
 

@@ -83,9 +83,19 @@ class Settings:
         study, or else the fastest within its limits."""
         return self.fps if self.fps is not None else max(1e-3, float(floor(hardware["fps"])) or hardware["fps"])
 
-    def build_options(self, hardware: Mapping[str, float]) -> dict[str, Any]:
-        """The options of ``flows.build`` for a network of this estimated ``hardware``."""
-        return {"fps": self.rate(hardware), "clock_mhz": self.clock_mhz, "limits": self.limits}
+    def build_options(self) -> dict[str, Any]:
+        """The options of ``flows.build`` for a network: the rate of the study, or the fastest design within its limits
+        at its clock."""
+        if self.fps is None:
+            return {"fill": True, "clock_mhz": self.clock, "limits": self.limits}
+        return {"fps": self.fps, "clock_mhz": self.clock_mhz, "limits": self.limits}
+
+    @property
+    def clock(self) -> float:
+        """The clock of the accelerators in MHz: the study's, or the target's."""
+        from hw.boards.targets import find_target
+
+        return self.clock_mhz or find_target(self.target).device.clock_mhz
 
     def to_json(self) -> dict[str, Any]:
         """The settings as values of JSON."""

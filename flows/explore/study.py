@@ -93,9 +93,9 @@ class Study:
         found = self._trained([number])[0]
         assert found.folder is not None, "a trained network has a run folder"
         place = self.folder / "builds" / f"{number:04}" if out is None else Path(out)
-        own = self.settings.build_options(found.hardware)
-        if {"folding", "fill"} & options.keys():
-            own.pop("fps")
+        own = self.settings.build_options()
+        if {"folding", "fill", "fps"} & options.keys():
+            own = {name: value for name, value in own.items() if name not in ("fps", "fill")}
         return build(found.folder / "model.onnx", target=self.settings.target, out=place, **{**own, **options})
 
     def finish(

@@ -12,6 +12,7 @@ from flows.explore.retype import RetypingError
 from flows.explore.settings import LARGEST, Settings
 from flows.explore.space import Dimensions, Params, encoded
 from flows.explore.variants import Variants, create, lowered, new_network, new_variants, variants_of
+from flows.planner import CLOCK_ERROR
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
 from hw.model import Model
@@ -54,6 +55,7 @@ class Trials:
         self.table = CostTable(settings.target, settings.fps, settings.clock_mhz, settings.limits)
         self.hidden: list[int] = []
         self._places: dict[str, Dimensions] = {}
+        self._own_widths: dict[str, Any] = {}
         fixed = {name: values[0] for name, values in settings.space.options.items() if len(values) == 1}
         self.dimensions = self._of(fixed)
         if settings.space.width:
@@ -97,7 +99,7 @@ class Trials:
         return self._places[key]
 
     def _of(self, structure: Mapping[str, Any]) -> Dimensions:
-        from quant.models.widths import hidden_activations, weighted_layers
+        from quant.models.widths import hidden_activations, present_width, weighted_layers
 
         space = self.settings.space
         scheme = space.scheme[0] if space.scheme else None
@@ -106,6 +108,12 @@ class Trials:
         if not model.scheme.quantizes:
             raise UsageError(f"model {model.name} is float and has no hardware: name a quantized one, as tfc-w4a4")
         layers, acts = tuple(weighted_layers(model)), tuple(hidden_activations(model))
+        if any(space.prune) and not space.bits:
+            self._own_widths |= {name: present_width(layer) for name, layer in weighted_layers(model).items()}
+            if all(self._own_widths[name] == 1 for name in layers):
+                raise UsageError(
+                    f"model {model.name} has no layers of at least 2 bits, which could be pruned: leave prune out"
+                )
         for dimension, what, there in (("bits", "layers", layers), ("acts", "activations", acts)):
             if getattr(space, dimension) and not there:
                 raise UsageError(
@@ -194,7 +202,8 @@ class Trials:
         pruned = float(params.get("prune", 0.0))
         places = self.places(params)
         widths = places.layer_widths(params)
-        layers = [name for i, name in enumerate(places.layers) if widths is None or widths[i] != 1]
+        own = self._own_widths if widths is None else dict(zip(places.layers, widths, strict=True))
+        layers = [name for name in places.layers if own.get(name) != 1]
         prune = Pruning(pruned, layers=tuple(layers)) if pruned and layers else None
         scheme = params.get("scheme")
         config = TrainConfig(
@@ -221,17 +230,16 @@ class Trials:
         hardware = {
             name: float(getattr(cost, name)) for name in ("lut", "ff", "bram", "dsp", "energy", "interval", "fps")
         }
-        if not excess and settings.fps is not None:
+        if not excess:
             try:
-                estimate = estimate_build(
-                    path, settings.target, fps=settings.fps, clock_mhz=settings.clock_mhz, limits=settings.limits
-                )
+                estimate = estimate_build(path, settings.target, **settings.build_options())
             except BitfabricError as error:
                 excess, why = 1.0, str(error)
             else:
                 hardware |= {name: float(each["estimated"]) for name, each in estimate["resources"].items()}
                 hardware |= {name: float(value) for name, value in estimate["cycles"].items()}
-                hardware["energy"] = estimate["energy"]["value"]
+                hardware |= {"fps": float(estimate["fps"]), "energy": estimate["energy"]["value"]}
+                excess, why = self._clock_missed(estimate)
         if settings.min_accuracy is not None and accuracy < settings.min_accuracy and not excess:
             excess, why = (
                 settings.min_accuracy - accuracy,
@@ -239,6 +247,13 @@ class Trials:
             )
         value = hardware.get(settings.objectives[1], WORST_LATENCY)
         return Reached(accuracy, (accuracy, value), hardware, cost.layers, excess, why)
+
+    def _clock_missed(self, estimate: Mapping[str, Any]) -> tuple[float, str]:
+        """By how much a clock that was asked for is beyond what a build goes on with, and the reason."""
+        clock, fmax = self.settings.build_options()["clock_mhz"], estimate["fmax_mhz"]["estimated"]
+        if clock is None or fmax is None or clock <= CLOCK_ERROR * fmax:
+            return 0.0, ""
+        return clock / fmax - 1, f"a clock of {clock:g} MHz, and an estimated Fmax of {fmax:.0f} MHz"
 
     def directions(self) -> list[str]:
         """Whether each objective is sought large or small."""

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shlex
 import shutil
 
@@ -63,6 +64,17 @@ def test_networks_are_measured_beside_their_estimates(copied):
     [folded] = copied.finish(1, seeds=2, stop_after="fold")
     assert folded.runs == found.runs
     assert (folded.measured.test, folded.measured.mismatches) == (None, None)  # no engine has run
+
+
+def test_a_disk_that_fills_up_is_one_line(copied, monkeypatch):
+    def full(source, place):
+        raise OSError(28, "No space left on device", str(place))
+
+    monkeypatch.setattr(shutil, "copy2", full)
+    [found] = copied.finish(1, seeds=1, stop_after="fold")
+    assert re.fullmatch(
+        r"cannot write \S+/seed-0 \(No space left on device\); free some space there, or make .* writable", found.why
+    )
 
 
 def test_an_interrupted_call_goes_on_without_repeating(copied, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from flows.cli.main import app
 from flows.explore import leases
 from flows.explore import study as studies
-from flows.explore.commands import train_command
+from flows.explore.commands import build_command, train_command
 from flows.explore.settings import Settings, code_version, from_anywhere, write_settings
 from flows.explore.space import Dimensions, Space
 from flows.explore.study import Study, explore
@@ -264,6 +265,18 @@ def test_networks_of_ones_own_are_found_from_any_folder(tmp_path, monkeypatch):
     ]
 
 
+def test_a_clock_that_no_build_goes_on_with_does_not_fit(study):
+    settings = replace(_settings(), clock_mhz=400.0)
+    reached = Trials(settings).measured(study.front[0].folder, 0.9)
+    assert reached.excess > 0.3
+    assert re.fullmatch(r"a clock of 400 MHz, and an estimated Fmax of \d+ MHz", reached.why)
+
+
+def test_layers_of_one_bit_are_not_pruned():
+    with pytest.raises(UsageError, match="model tfc-w1a1 has no layers of at least 2 bits, which could be pruned"):
+        Trials(Settings(model="tfc-w1a1", target=TARGET, data="digits", space=Space(prune=(0.0, 0.5)), **SETTINGS))
+
+
 def test_only_images_are_augmented(tmp_path):
     (tmp_path / "features.csv").write_text("a,b,label\n" + "1,2,x\n3,4,y\n" * 20)
     call = ["--fps", "1000", "--data", str(tmp_path / "features.csv"), "--augment", "shift"]
@@ -326,3 +339,20 @@ def test_space_files(tmp_path):
             Space.of([], file)
     file.write_text("bits: [1, ternary]\noptions: {in_bits: [1, 8]}")
     assert Dimensions(Space.of(["acts"], file), ("a", "b"), ("c",)).size == 2 * 2 * 4 * 2
+
+
+@pytest.mark.parametrize("objective", ["fps", "latency"])
+def test_what_is_fastest_within_limits_can_be_built_so(tmp_path, objective):
+    """With its FIFOs, of which the cost before a training knows nothing."""
+    study = explore(
+        MODEL, TARGET, tmp_path / "study", Space(bits=(1, 2), acts=(2,), uniform=True),
+        objectives=("accuracy", objective), trials=2, epochs=(1,), validation=0.2, limits={"lut": 1300},
+    )  # fmt: skip
+    assert study.front
+    for each in study.front:
+        built = study.build(each.number, stop_after="fold")
+        assert built.resources.lut.estimated == each.hardware["lut"] <= 1300
+        assert built.report.fps == each.hardware["fps"]
+        words = shlex.split(build_command(study.settings, each, str(each.folder)))
+        shown = CliRunner().invoke(app, [*words[1:-1], str(tmp_path / "again"), "--stop-after", "fold", "--json"])
+        assert json.loads(shown.stdout)["resources"]["lut"]["estimated"] == each.hardware["lut"]
