@@ -73,7 +73,8 @@ def test_a_disk_that_fills_up_is_one_line(copied, monkeypatch):
     monkeypatch.setattr(shutil, "copy2", full)
     [found] = copied.finish(1, seeds=1, stop_after="fold")
     assert re.fullmatch(
-        r"cannot write \S+/seed-0 \(No space left on device\); free some space there, or make .* writable", found.why
+        r"cannot write \S+/\.seed-0/\S+ \(No space left on device\); free some space there, or make .* writable",
+        found.why,
     )
 
 
