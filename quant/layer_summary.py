@@ -1,6 +1,6 @@
 """The sizes and operations of a network's layers, as rows and as a table."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -82,16 +82,26 @@ class Summary:
     an estimate of the survey's ``s / s*``: bit operations at 32 x 32 bits divided by those at the layers' widths.
     Hardware whose area is dominated by multiplications gains about this factor; a processor does not.
 
-    Biases, BatchNorm and scales are not counted, because hardware folds them into thresholds.
+    These three are of the layers with weights: tables have no form in floating point. Without such layers they are 1, 0
+    and 1.
+
+    Biases, BatchNorm and scales are not counted, because hardware folds them into thresholds. ``encoder_bits`` are the
+    bits of thermometer encoders, each of which is a comparison.
     """
 
     layers: tuple[LayerSummary, ...]
+    encoder_bits: int = 0
 
     def __iter__(self) -> Iterator[LayerSummary]:
         return iter(self.layers)
 
     def __len__(self) -> int:
         return len(self.layers)
+
+    def _compared(self, before: Callable[[LayerSummary], int], after: str) -> tuple[int, int]:
+        """The sums of two figures, in floating point and quantized, over the layers with weights."""
+        rows = [row for row in self.layers if row.kind != "lookup"]
+        return (sum(map(before, rows)), sum(getattr(row, after) for row in rows)) if rows else (1, 1)
 
     @property
     def weights(self) -> int:
@@ -135,21 +145,24 @@ class Summary:
 
     @property
     def compression_rate(self) -> float:
-        return FLOAT_BITS * self.weights / self.memory_bits
+        before, after = self._compared(lambda row: FLOAT_BITS * row.weights, "memory_bits")
+        return before / after
 
     @property
     def space_saving(self) -> float:
-        return 1.0 - self.memory_bits / (FLOAT_BITS * self.weights)
+        before, after = self._compared(lambda row: FLOAT_BITS * row.weights, "memory_bits")
+        return 1.0 - after / before
 
     @property
     def speed_up(self) -> float:
-        return FLOAT_BITS**2 * self.macs / self.bit_operations
+        before, after = self._compared(lambda row: FLOAT_BITS**2 * row.macs, "bit_operations")
+        return before / after
 
     def totals(self) -> dict[str, Any]:
         """Returns the totals by name."""
         names = (
             "weights", "nonzeros", "density", "memory_bits", "macs", "effective_macs", "csd_digits", "bit_operations",
-            "compression_rate", "space_saving", "speed_up", "costs",
+            "compression_rate", "space_saving", "speed_up", "encoder_bits", "costs",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
@@ -176,12 +189,19 @@ class Summary:
         return [*rows, [*first, *sizes, *_cost_cells(self.costs, self.costs)]]
 
     def _conclusion(self) -> str:
-        if all(row.kind == "lookup" for row in self.layers):
-            return f"tables of {self.weights:,} bits in all, which read {self.macs:,} bits; nothing is multiplied"
-        return (
+        said = []
+        if tables := [row for row in self.layers if row.kind == "lookup"]:
+            bits, read = sum(row.weights for row in tables), sum(row.macs for row in tables)
+            said.append(f"tables of {bits:,} bits in all, which read {read:,} bits")
+        if self.encoder_bits:
+            said.append(f"encoders of {self.encoder_bits:,} bits")
+        if len(tables) == len(self.layers):
+            return "; ".join([*said, "nothing is multiplied"])
+        compared = (
             f"against 32-bit floating point: {self.compression_rate:.1f} times smaller ({self.space_saving:.1%} "
             f"saved), about {self.speed_up:.0f} times fewer bit operations"
         )
+        return "; ".join([*said, f"the other layers {compared}" if tables else compared])
 
     def __str__(self) -> str:
         return text_table(self._columns(), self._cells(), self._conclusion())

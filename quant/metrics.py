@@ -14,6 +14,7 @@ from quant.cost import CostModel, LayerBits, LayerShape
 from quant.layer_summary import FLOAT_BITS, LayerSummary, Summary
 from quant.layers import Experts
 from quant.lookup.tables import TableLayer
+from quant.lookup.thermometer import Thermometer
 from quant.models.network import Network, integer_type
 
 __all__ = [
@@ -246,7 +247,7 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
         model.train(training)
         for hook in hooks:
             hook.remove()
-    return Summary(tuple(rows))
+    return Summary(tuple(rows), sum(module.outputs for module in names if isinstance(module, Thermometer)))
 
 
 def _kind(layer: Any) -> str:

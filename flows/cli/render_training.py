@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +23,24 @@ def trained(result: dict[str, Any], folder: Path) -> None:
         console.say(_left(result["exits"]))
     totals = result["totals"]
     tables = [row for row in result["layers"] if row["kind"] == "lookup"]
-    if len(tables) == len(result["layers"]):
-        count = sum(prod(row["output_shape"]) for row in tables)
-        console.say(
-            f"{count:,} tables of {totals['weights']:,} bits in all, which read {totals['macs']:,} bits a frame"
-        )
+    weighted = [row for row in result["layers"] if row["kind"] != "lookup"]
+    if tables:
+        count = sum(row["output_shape"][0] for row in tables)
+        bits, read = (sum(row[name] for row in tables) for name in ("weights", "macs"))
+        encoded = f"; encoders of {totals['encoder_bits']:,} bits" if totals["encoder_bits"] else ""
+        console.say(f"{count:,} tables of {bits:,} bits in all, which read {read:,} bits a frame{encoded}")
+    if not weighted:
         _files(folder)
         return
-    size = f"{totals['weights']:,} weights in {totals['memory_bits'] / 8192:,.1f} KiB"
+    weights, stored, macs = (sum(row[name] for row in weighted) for name in ("weights", "memory_bits", "macs"))
+    size = f"{weights:,} weights in {stored / 8192:,.1f} KiB"
     if result["config"]["prune"] is not None:
-        size += f", {totals['density']:.1%} of them not zero"
+        size += f", {sum(row['nonzeros'] for row in weighted) / weights:.1%} of them not zero"
     if result["config"]["tie"] is not None:
         size += f", tied by {result['config']['tie']['structure']}"
     if totals["compression_rate"] != 1:
         size += f", {totals['compression_rate']:.3g} times smaller than in floating point"
-    console.say(f"{size}; {totals['macs']:,} multiply-adds a frame")
+    console.say(f"{size}; {macs:,} multiply-adds a frame")
     if result["learned_widths"] is not None:
         _learned(result["learned_widths"])
     _files(folder)

@@ -228,7 +228,9 @@ def test_a_run_folder(tmp_path):
     assert result["verification"]["float32_max_abs_diff"] == 0
     assert [(row["kind"], row["weights"], row["macs"]) for row in result["layers"]] == [("lookup", 60 * 16, 60 * 4)]
     net = load_checkpoint(tmp_path / "run/checkpoint.pt")
-    assert str(summary(net)).endswith("tables of 960 bits in all, which read 240 bits; nothing is multiplied")
+    assert str(summary(net)).endswith(
+        "tables of 960 bits in all, which read 240 bits; encoders of 192 bits; nothing is multiplied"
+    )
     frames = np.load(tmp_path / "run/x_test.npy")
     session = InferenceSession(tmp_path / "run/model.onnx")
     found = np.concatenate([session.run(None, {"global_in": frame[None]})[0] for frame in frames])
@@ -272,3 +274,20 @@ def test_bad_requests(make, message):
         make()
     assert caught.value.status == 2
     assert "\n" not in str(caught.value)
+
+
+def test_the_summary_compares_only_weights_with_floating_point():
+    scheme = schemes.get("integer", weight_bits=4, act_bits=4)
+    found = summary(Hybrid(scheme))
+    tables, others = ([row for row in found if (row.kind == "lookup") == kind] for kind in (True, False))
+    assert len(tables) == 1
+    assert found.compression_rate == 8
+    assert found.speed_up == sum(1024 * row.macs for row in others) / sum(row.bit_operations for row in others)
+    assert found.encoder_bits == found.totals()["encoder_bits"] == 216
+    said = str(found).splitlines()[-1]
+    assert said.startswith(
+        f"tables of {tables[0].weights:,} bits in all, which read {tables[0].macs:,} bits; encoders of"
+    )
+    assert "the other layers against 32-bit floating point: 8.0 times smaller" in said
+    only = summary(model())
+    assert (only.compression_rate, only.space_saving, only.speed_up) == (1, 0, 1)
