@@ -5,9 +5,6 @@ from hw.ir.graph import Graph
 from hw.kernels.lookup_layer.kernel import LookupLayer
 from hw.kernels.thermometer.kernel import Thermometer
 
-PASSED = 0b10
-"""The contents of a table whose output is its only input."""
-
 
 def lookup_tables(graph: Graph) -> LookupTables | None:
     """The tables of a graph, each counted once, whatever the number of positions; None where there are none.
@@ -15,12 +12,11 @@ def lookup_tables(graph: Graph) -> LookupTables | None:
     A table that only passes an input on is a register, and does not count.
     """
     layers = [node.kernel for node in graph if isinstance(node.kernel, LookupLayer)]
-    counts = [sum(len(table.wires) != 1 or table.contents != PASSED for table in each.reduced) for each in layers]
     encoders = [node.kernel for node in graph if isinstance(node.kernel, Thermometer)]
     if not layers:
         return None
     return LookupTables(
-        tables=sum(counts),
-        table_bits=sum(count * each.tables.shape[1] for count, each in zip(counts, layers, strict=True)),
+        tables=sum(int((~each.passes).sum()) for each in layers),
+        table_bits=sum(each.table_bits for each in layers),
         encoder_bits=sum(len(each.levels) for each in encoders),
     )

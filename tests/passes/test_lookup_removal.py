@@ -26,7 +26,8 @@ def test_levels_that_never_decide_and_equal_ones_are_removed():
     removal = removed(chain(encoder, layer(5, ((0, 1), AND), ((2, 3), XOR), ((4, 3), AND))))
     assert sizes(removal) == {"thermometer0": 2, "lookup_layer1": 3}
     assert [str(each) for each in removal.layers] == [
-        "thermometer0: 2 of 5 bits are constant, 1 equals another: removed"
+        "thermometer0: 2 of 5 bits are constant, 1 equals another: removed",
+        "lookup_layer1: reads fewer channels, saves 8 table bits",  # Two tables only pass a bit on.
     ]
     kernel = removal.graph.node("lookup_layer1").kernel
     assert [each.wires for each in kernel.reduced] == [(0,), (1,), (0, 1)]
@@ -39,8 +40,16 @@ def test_tables_that_are_constant_equal_or_each_others_negation_are_removed():
                             dtype="UINT1"))  # fmt: skip
     assert sizes(removal) == {"lookup_layer0": 2, "lookup_layer1": 3, "popcount_class2": 2}
     assert [str(each) for each in removal.layers] == [
-        "lookup_layer0: 2 of 6 tables are constant, 2 equal others: removed; saves 16 table bits",
-        "lookup_layer1: 2 of 5 tables are constant: removed; saves 8 table bits",
+        "lookup_layer0: 2 of 5 tables are constant, 2 equal others: removed; saves 16 table bits",
+        "lookup_layer1: 2 of 4 tables are constant: removed; saves 8 table bits",
+    ]
+
+
+def test_outputs_that_only_pass_a_bit_on_count_as_no_tables():
+    first = layer(3, ((0, 1), AND), ((1, 2), XOR), ((0, 0), FIRST), ((1, 1), FIRST), ((2, 2), FIRST))
+    removal = removed(chain(first, layer(5, ((0, 2), XOR), ((2, 0), AND)), dtype="UINT1"))
+    assert [str(each) for each in removal.layers] == [
+        "lookup_layer0: 1 of 2 tables is unused: removed; saves 4 table bits"
     ]
 
 

@@ -19,6 +19,8 @@ from hw.kernels.shared.pipeline import PositionKernel, Stage
 
 MOST_INPUTS = 8
 """Maximum number of inputs of a table."""
+PASSED = 0b10
+"""The contents of a table whose output is its only input."""
 JOINED = 1.6, 3
 """Lookup tables of a 2:1 multiplexer of tables, where slices have no multiplexers of their own, and where they have."""
 
@@ -77,6 +79,16 @@ class LookupLayer(PositionKernel):
     def reduced(self) -> tuple[Table, ...]:
         """The tables with only the inputs that they depend on."""
         return reduced(self.wires, self.tables)
+
+    @property
+    def passes(self) -> np.ndarray:
+        """Which outputs only pass an input on, bool (O,): registers, which count as no tables."""
+        return np.array([len(each.wires) == 1 and each.contents == PASSED for each in self.reduced])
+
+    @property
+    def table_bits(self) -> int:
+        """The bits of the tables."""
+        return int((~self.passes).sum()) * self.tables.shape[1]
 
     @property
     def registers(self) -> int:

@@ -32,8 +32,8 @@ class RemovedChannels:
     one (or its negative), and that are ``unused``; and its ``weights``, those of removed inputs included, or the bits
     of its tables, ``table_bits``.
 
-    ``title`` is the layer's name with the user's own. The channels of a lookup layer are its ``tables``, those of an
-    encoder ``bits``: ``what`` says so.
+    ``title`` is the layer's name with the user's own. The channels of a lookup layer are its ``tables``, without those
+    that only pass a bit on, those of an encoder ``bits``: ``what`` says so.
     """
 
     layer: str
@@ -160,19 +160,24 @@ def _layers(state: State, reduced: Graph) -> list[RemovedChannels]:
         if what is None or old is new:
             continue
         [edge] = before.outputs
-        gone = np.flatnonzero(~state.kept[edge])
+        counts = ~old.passes if isinstance(old, LookupLayer) else np.full(len(state.kept[edge]), True)
+        gone = np.flatnonzero(~state.kept[edge] & counts)
         reasons = [_reason(state, readers, edge, int(channel)) for channel in gone]
         constant, equal, unused = (reasons.count(each) for each in ("constant", "equal", "unused"))
-        weights, table_bits = (_size(old, name) - _size(new, name) for name in ("weights", "tables"))
+        weights, table_bits = (size(old) - size(new) for size in (_weights, _table_bits))
         if weights or table_bits or len(gone):
-            counted = len(state.kept[edge]), constant, equal, unused
+            counted = int(counts.sum()), constant, equal, unused
             found.append(RemovedChannels(before.name, before.title, *counted, weights, table_bits, what))
     return found
 
 
-def _size(kernel: Kernel, name: str) -> int:
-    """The elements of an array that some kernels have."""
-    return int(getattr(kernel, name, np.empty(0)).size)
+def _weights(kernel: Kernel) -> int:
+    """The weights of a kernel, 0 without any."""
+    return int(getattr(kernel, "weights", np.empty(0)).size)
+
+
+def _table_bits(kernel: Kernel) -> int:
+    return kernel.table_bits if isinstance(kernel, LookupLayer) else 0
 
 
 def _reason(state: State, readers: dict[str, list[Node]], edge: str, channel: int) -> str:
