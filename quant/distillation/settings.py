@@ -40,8 +40,8 @@ class Distillation:
     - "soft": ``T**2 KL`` of the soft-max at ``temperature`` (Hinton et al. 2015).
     - "logits": squared distance to the teacher's standardized logits (Ba, Caruana 2014).
     - "hint": squared distance of a middle layer's features to the teacher's, through a learned regressor. It is the
-      only loss in the first ``hint_share`` of the epochs; after them, the weight of "soft" falls linearly from four
-      times its value to its value (FitNets, Romero et al. 2015).
+      only loss in the first ``hint_share`` of the epochs, but for those of early heads and of experts; after them, the
+      weight of "soft" falls linearly from four times its value to its value (FitNets, Romero et al. 2015).
     - "attention": distance of the attention maps of every size of feature map (Zagoruyko, Komodakis 2017).
     - "selectivity": discrepancy of the channels' selectivity patterns, likewise (NST, Huang, Wang 2017).
     - "neurons": squared distance to the teacher's neurons that tell classes apart best, at the last hidden layer
@@ -59,8 +59,8 @@ class Distillation:
     their labels are the teacher's (Bucila, Caruana, Niculescu-Mizil, "Model compression", KDD 2006).
 
     Raises QuantError (status 2) for unknown terms, weights below 0 or all 0, a temperature that is not positive, a
-    share that is not above 0 and below 1, a pair of another form or that no term compares, and a negative number of
-    samples.
+    share that is not above 0 and below 1, a pair of another form or that no term compares, a temperature or a share
+    that no term uses, terms without one of the teacher, and a negative number of samples.
     """
 
     terms: tuple[str, ...] = ("soft",)
@@ -100,6 +100,18 @@ class Distillation:
                 f"layers={', '.join(pairs)} have no use: of the terms only {', '.join(COMPARED)} compare layers",
                 status=2,
             )
+        if counting == ["labels"] and not self.pseudo:
+            raise QuantError(
+                "of the terms only labels count, which need no teacher: leave it out, or name a term of it, as soft",
+                status=2,
+            )
+        for option, name in (("temperature", "soft"), ("hint_share", "hint")):
+            if name not in counting and getattr(self, option) != getattr(type(self), option):
+                raise QuantError(
+                    f"{option}={getattr(self, option):g} has no use without the term {name}: name it, or leave "
+                    f"{option} out",
+                    status=2,
+                )
         if self.pseudo < 0:
             raise QuantError(f"pseudo={self.pseudo} samples for each one must be 0 or more", status=2)
 
