@@ -16,7 +16,7 @@ import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from flows.float_rewriting import drop_output_quantizer, fold_factors
+from flows.float_rewriting import drop_output_quantizer, fold_factors, make_means_exact
 from flows.frames import classes, score
 from hw.host.errors import BitfabricError, UsageError
 from hw.host.files import scratch_folder, write_bytes
@@ -114,7 +114,11 @@ def quantize_onnx(
         "activation_type": (_SIGNED if symmetric else _UNSIGNED)[act_bits],
         "weight_type": _SIGNED[weight_bits],
         "calibrate_method": _CALIBRATION[method],
-        "extra_options": {"ActivationSymmetric": symmetric, "WeightSymmetric": True},
+        "extra_options": {
+            "ActivationSymmetric": symmetric,
+            "WeightSymmetric": True,
+            "ForceQuantizeNoInputCheck": True,  # also the input of a pool, a Transpose, ...
+        },
     }
     quantized = _quantized(
         source, single, frames[:CALIBRATION_FRAMES], 13 if weight_bits == act_bits == 8 else OPSET, settings
@@ -193,6 +197,7 @@ def _quantized(
     if not any(node.op_type in LINEAR_OPS for node in quantized.graph.node):
         raise UsageError(f"{source} has no layer with weights or sums that could be quantized; nothing is left to do")
     drop_output_quantizer(quantized, prepared)
+    make_means_exact(quantized)
     return quantized
 
 

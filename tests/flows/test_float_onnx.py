@@ -126,6 +126,7 @@ LAST = {
     "Relu": (lambda b, x: b.node("Relu", x)),
     "Clip": (lambda b, x: b.node("Clip", x, -0.5, 0.75)),
     "Relu, symmetric": (lambda b, x: b.node("Relu", x)),
+    "Clip behind Clip": (lambda b, x: b.node("Clip", b.node("Clip", x, -1.0, 2.0), -0.5, 0.75)),
     "Sigmoid": (lambda b, x: b.node("Sigmoid", x)),
     "Flatten behind Relu": (lambda b, x: b.node("Flatten", b.node("Relu", x))),
 }
@@ -167,3 +168,21 @@ def test_a_file_without_layers_is_refused(tmp_path):
     for frames in (np.full((4, 6), "a"), np.ones((4, 6), complex), np.full((4, 6), None)):
         with pytest.raises(UsageError, match=r"the calibration frames are .*; convert them"):
             quantize_onnx(tmp_path / "float.onnx", tmp_path / "q.onnx", frames)
+
+
+@pytest.mark.parametrize("options", [{}, {"symmetric": True}, {"weight_bits": 4, "act_bits": 4}])
+@pytest.mark.parametrize("function", ["Relu", "Elu", None])
+def test_means_are_exact(function, options, tmp_path):
+    """Also those of the input itself, and behind a function that no quantizer follows in the float file."""
+    rng = np.random.default_rng(0)
+    b = Builder((1, 2, 8, 8))
+    x = b.node("AveragePool", "x", kernel_shape=[2, 2], strides=[2, 2]) if function is None else "x"
+    x = b.node("Conv", x, rng.normal(size=(4, 2, 3, 3)) / 4, rng.normal(size=4), pads=[1] * 4)
+    x = x if function is None else b.node(function, x)
+    x = b.node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2])
+    size = 16 if function is None else 64
+    y = b.node("Gemm", b.node("Flatten", x), rng.normal(size=(size, 3)) / 4, rng.normal(size=3))
+    onnx.save(b.model((y, (1, 3))), tmp_path / "float.onnx")
+    made = quantize_onnx(tmp_path / "float.onnx", tmp_path / "q.onnx", rng.normal(size=(64, 2, 8, 8)), **options)
+    assert made.mismatches == 0
+    assert made.noise < (0.2 if options.get("act_bits") == 4 else 5e-3)
