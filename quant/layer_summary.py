@@ -139,7 +139,7 @@ class Summary:
 
     @property
     def costs(self) -> dict[str, int]:
-        """The sums of the layers' costs, "cycles" their maximum; empty without a cost model."""
+        """The sums of the costs of the layers that have one, "cycles" their maximum; empty without a cost model."""
         known = [asdict(row.cost) for row in self.layers if row.cost is not None]
         return {name: (max if name == "cycles" else sum)(each[name] for each in known) for name in _COSTS if known}
 
@@ -197,9 +197,11 @@ class Summary:
             said.append(f"encoders of {self.encoder_bits:,} bits")
         if len(tables) == len(self.layers):
             return "; ".join([*said, "nothing is multiplied"])
+        without = [row.name for row in self.layers if row.cost is None and row.kind != "lookup"]
+        costs = f"; costs in hardware without {', '.join(without)}" if without and self.costs else ""
         compared = (
             f"against 32-bit floating point: {self.compression_rate:.1f} times smaller ({self.space_saving:.1%} "
-            f"saved), about {self.speed_up:.0f} times fewer bit operations"
+            f"saved), about {self.speed_up:.0f} times fewer bit operations{costs}"
         )
         return "; ".join([*said, f"the other layers {compared}" if tables else compared])
 

@@ -21,6 +21,7 @@ __all__ = [
     "accuracy",
     "cost_input",
     "csd_digits",
+    "has_cost",
     "summary",
 ]
 
@@ -65,6 +66,15 @@ def cost_input(layer: Any, row: LayerSummary) -> tuple[LayerShape, LayerBits]:
         sizes |= {"kernel": tuple(layer.kernel_size), "stride": tuple(layer.stride), "padding": padding,
                   "dilation": tuple(layer.dilation)}  # fmt: skip
     return LayerShape(layer.in_channels, layer.out_channels, groups=layer.groups, **sizes), bits
+
+
+def has_cost(layer: Any, row: LayerSummary) -> bool:
+    """Returns whether a cost model knows a layer, given its row of the summary (``LayerShape``)."""
+    if FLOAT_BITS in (row.weight_bits, row.act_bits):
+        return False
+    if row.kind == "depthwise":
+        return bool(layer.out_channels == layer.in_channels)
+    return row.kind == "linear" or (row.kind == "conv" and len(layer.kernel_size) <= 2)
 
 
 _TRANSPOSED = (torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d, torch.nn.ConvTranspose3d)
@@ -132,7 +142,7 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
     """Returns the sizes and operations of every linear, convolution and table layer, for one frame of zeros.
 
     ``cost`` (``flows.cost.HardwareCost``) adds the cost of each quantized layer in hardware, for its density. Layers in
-    groups other than depthwise ones, experts, tables and floating point have none.
+    groups other than depthwise ones, experts, tables and floating point have none (``has_cost``).
 
     >>> from quant import create_model
     >>> sizes = summary(create_model("tfc-w1a1"))
@@ -198,12 +208,7 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
                 csd_digits=0 if codes is None else int(csd_digits(codes).sum()),
             )
         )
-        if (
-            cost is not None
-            and codes is not None
-            and act_bits != FLOAT_BITS
-            and rows[-1].kind not in ("grouped", "transposed", "experts")
-        ):
+        if cost is not None and has_cost(layer, rows[-1]):
             rows[-1] = replace(rows[-1], cost=cost(*cost_input(layer, rows[-1]), rows[-1].density))
 
     def measure_tables(layer, inputs, output) -> None:  # type: ignore[no-untyped-def]

@@ -26,6 +26,7 @@ from quant.compression.weights import (
     weight_of,
 )
 from quant.errors import QuantError
+from quant.models.network import load_parameters
 
 MAGIC = b"bfc1"
 OFFSET_BITS: Mapping[str, int] = {"conv": 8, "linear": 4}
@@ -249,7 +250,7 @@ def _decode(data: bytes, model: torch.nn.Module) -> None:
         array = np.frombuffer(data[at : at + count], dtype=empty.numpy().dtype).reshape(shape).copy()
         state[key] = torch.from_numpy(array)
         at += count
-    model.load_state_dict(state)
+    load_parameters(model, state)
 
 
 def _state(model: torch.nn.Module, name: str) -> dict[str, torch.Tensor]:

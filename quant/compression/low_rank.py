@@ -238,5 +238,7 @@ def _check(rank: Any, energy: float | None, budget: float | None, form: str, gra
         raise QuantError(f"granularity={granularity} is below 0", status=2)
     if form == "grouped" and energy is not None:
         raise QuantError("the blocks of form grouped are found for a rank: give rank or budget, not energy", status=2)
+    if groups != 2 and form != "grouped":
+        raise QuantError(f"groups={groups} is for form grouped, not {form}", status=2)
     if isinstance(groups, bool) or not isinstance(groups, int) or groups < 2:
         raise QuantError(f"groups={groups!r} is no whole number of 2 or more", status=2)

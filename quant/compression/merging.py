@@ -54,9 +54,9 @@ def merge_neurons(
     chosen = find_layers(model, layers)
     groups = {group.name: group for group in hidden_neurons(model, frame)}
     if not groups or (layers is not None and (missing := [name for name in chosen if name not in groups])):
-        which = f"layer {missing[0]}" if groups else "no layer"
+        which = f"layer {missing[0]} cannot" if groups else "no layer can"
         raise QuantError(
-            f"{which} can merge neurons: its outputs must be read by one further layer, through BatchNorm, activation "
+            f"{which} merge neurons: its outputs must be read by one further layer, through BatchNorm, activation "
             f"and pools only (as those of {', '.join(groups) or 'a plain network'})",
             status=2,
         )

@@ -6,7 +6,7 @@ from quant.compression.weights import Layers, find_layers
 from quant.cost import CostModel, LayerBits, LayerShape
 from quant.errors import QuantError
 from quant.layer_summary import FLOAT_BITS
-from quant.metrics import cost_input, summary
+from quant.metrics import cost_input, has_cost, summary
 from quant.models.network import Network
 from quant.structure import Structure
 from quant.structure import structure as read_structure
@@ -55,16 +55,26 @@ def savings(
 def cost_inputs(model: Network, layers: Layers = None) -> dict[str, tuple[LayerShape, LayerBits]]:
     """Returns the shapes and bit widths of linear and convolution layers, for a cost model.
 
-    Raises QuantError (status 2) for layers with floating-point weights or inputs.
+    Raises QuantError (status 2) for layers with floating-point weights or inputs, for those that a cost model does not
+    know (``quant.metrics.has_cost``), and for those that the network does not use.
     """
     chosen, rows = find_layers(model, layers), {row.name: row for row in summary(model)}
     found = {}
     for name, layer in chosen.items():
+        if name not in rows:
+            raise QuantError(f"the network does not use layer {name}: choose other layers", status=2)
         row = rows[name]
         if FLOAT_BITS in (row.weight_bits, row.act_bits):
             raise QuantError(
                 f"layer {name} has floating-point weights or inputs, which have no cost in hardware: prune by size, or "
                 "choose other layers",
+                status=2,
+            )
+        if not has_cost(layer, row):
+            shape = "x".join(map(str, layer.weight.shape))
+            raise QuantError(
+                f"layer {name} is of the kind {row.kind} ({shape}), whose cost in hardware is not known: choose other "
+                "layers, or go by size",
                 status=2,
             )
         found[name] = cost_input(layer, row)

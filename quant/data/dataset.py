@@ -1,5 +1,6 @@
 """A data set in memory, and the parts of one as its file holds them."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,3 +92,12 @@ def check_lengths(parts: Parts, source: object) -> None:
     for x, y in ((parts.x_train, parts.y_train), (parts.x_test, parts.y_test)):
         if x is not None and y is not None and (len(x) != len(y) or len(x) == 0):
             raise QuantError(f"{source} holds {len(x)} samples for {len(y)} labels: the files do not belong together")
+
+
+def data_hash(dataset: DataSet) -> str:
+    """Returns a hash of the samples and labels."""
+    digest = hashlib.sha256()
+    for array in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
+        digest.update(repr((array.dtype.str, array.shape)).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -205,6 +205,19 @@ def image_shape(
     return channels, sides(height), sides(width)
 
 
+def load_parameters(model: torch.nn.Module, state: Mapping[str, Any]) -> None:
+    """Loads a state dict of the same network, whose quantizers that no frame has reached have no scale yet.
+
+    The state dict of Brevitas leaves such a scale out, and ``load_state_dict`` then misses it.
+
+    Raises RuntimeError, as ``load_state_dict`` does, for the state of another network.
+    """
+    known = set(model.state_dict())
+    missing, unexpected = torch.nn.Module.load_state_dict(model, state, strict=False)
+    for name in [name for name in missing if name in known] or unexpected:
+        raise RuntimeError(f"{'it has no' if name in known else 'the network has no'} {name}")
+
+
 def integer_type(in_range: tuple[float, float]) -> tuple[int, bool] | None:
     """Returns the bits, and whether there is a sign, of the narrowest integers for the whole numbers of a range.
 

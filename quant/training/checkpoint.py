@@ -67,6 +67,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> "Network":
 
     from quant.compression.restructure import restructure
     from quant.compression.weights import prepare
+    from quant.models.network import load_parameters
 
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -76,11 +77,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> "Network":
         model = create_model(name, schemes.get(scheme.pop("name"), **scheme), **content["options"])
         restructure(model, content["changes"])
         prepare(model, content["compression"])
-        model.load_state_dict(content["parameters"])
+        load_parameters(model, content["parameters"])
     except QuantError:
         raise
     except Exception as error:  # torch.load raises many types for a file that it did not write
-        raise QuantError(f"{path} is no checkpoint of this version: {str(error).splitlines()[0]}") from error
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
+        raise QuantError(f"{path} is no checkpoint of this version: {reason}") from error
     return model.eval()
 
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, get_args
 from quant import schemes
 from quant.cost import CostModel
 from quant.data import load_data
+from quant.data.dataset import data_hash
 from quant.errors import QuantError
 from quant.files import sha256, write_bytes
 from quant.structure import structure
 from quant.training.config import Criterion, TrainConfig
 from quant.training.methods import Method, Task, complete_options, find_method
-from quant.training.run_folder import data_hash, produce, read_run, write_network
+from quant.training.run_folder import produce, read_run, write_network
 
 if TYPE_CHECKING:
-    from quant.layer_summary import Summary
     from quant.models.network import Network
 
 _CARRIED = ("model", "config", "model_options", "scheme_options", "teacher", "dataset")
@@ -182,16 +182,17 @@ def _compress(
     measured = write_network(small, result, task.data, work)
     reached["after"] = measured["accuracy"]["test"]
     sizes = summary(small)
+    left = {row.name: row.nonzeros for row in sizes}  # a layer that runs twice has two rows, and its weights once
     weights = [
-        {"name": old.name, "weights": old.weights, "before": old.nonzeros, "after": after}
-        for old, after in ((old, _nonzeros(old.name, sizes)) for old in dense)
+        {"name": old.name, "weights": old.weights, "before": old.nonzeros, "after": _nonzeros(old.name, left)}
+        for old in {row.name: row for row in dense}.values()
     ]
     return {**measured, "compression": {"accuracy": reached, "weights": weights}}
 
 
-def _nonzeros(name: str, layers: "Summary") -> int:
+def _nonzeros(name: str, left: Mapping[str, int]) -> int:
     """The weights other than 0 of a layer, or of the layers that it was split into."""
-    return sum(each.nonzeros for each in layers if each.name == name or each.name.startswith(f"{name}."))
+    return sum(count for part, count in left.items() if part == name or part.startswith(f"{name}."))
 
 
 def _fraction(

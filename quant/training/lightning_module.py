@@ -14,12 +14,13 @@ from torch.nn import functional
 from quant.distillation.guide import Guide
 from quant.errors import QuantError
 from quant.lookup.tables import TableLayer
-from quant.models.network import Network
+from quant.models.network import Network, load_parameters
 from quant.quantizers.glorot import glorot_bound
 from quant.schemes.scheme import Scheme
 from quant.training.batches import Batches
 from quant.training.callbacks import KeepBest
 from quant.training.objective import Objective
+from quant.training.scale_statistics import restore_statistics, statistics_of
 
 
 def squared_hinge(logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
@@ -129,6 +130,7 @@ class Training(lightning.LightningModule):
         self.auxiliaries: list[Any] = [m for m in model.modules() if hasattr(m, "auxiliary_loss")]
         self.history: list[Epoch] = []
         self.random_state: dict[str, Any] | None = None
+        self.statistics: dict[str, dict[str, Any]] = {}
 
     def on_train_start(self) -> None:
         self.model.train()  # one that was loaded is in eval mode, and Lightning leaves modes as they are
@@ -210,12 +212,17 @@ class Training(lightning.LightningModule):
             group["first_lr"] = group["lr"]
         return optimizer
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        load_parameters(self, state_dict)
+        restore_statistics(self, self.statistics)  # those of the loaded checkpoint
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["bitfabric"] = {
             "request": self.request,
             "history": [vars(epoch) for epoch in self.history],
             "order": self.batches.order.get_state(),
             "random": random_states(),
+            "statistics": statistics_of(self),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -223,6 +230,7 @@ class Training(lightning.LightningModule):
         self.history = [Epoch(**epoch) for epoch in saved["history"]]
         self.batches.order.set_state(saved["order"])
         self.random_state = saved["random"]
+        self.statistics = saved["statistics"]
 
 
 @torch.no_grad()

@@ -23,6 +23,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException, SI
 from quant.compression.tying import tie_layers
 from quant.cost import CostModel
 from quant.data import DataSet, load_data, stratified
+from quant.data.dataset import data_hash
 from quant.data.splits import any_samples
 from quant.distillation.guide import Guide
 from quant.distillation.pseudo import pseudo_data
@@ -30,7 +31,7 @@ from quant.distillation.settings import Distillation
 from quant.distillation.teacher import Teacher, TeacherLike
 from quant.errors import QuantError
 from quant.metrics import summary
-from quant.models.network import Network, check_input_shape
+from quant.models.network import Network, check_input_shape, load_parameters
 from quant.training.batches import Batches
 from quant.training.callbacks import Bar, KeepBest, KeepCheckpoint
 from quant.training.checkpoint import weights_hash
@@ -42,7 +43,6 @@ from quant.training.lookup import SAMPLES, LookupTraining, freeze_constants, has
 from quant.training.objective import NUMBER_LOSSES, make_objective
 from quant.training.penalties import penalty_of, penalty_savings
 from quant.training.pruning import hardware_savings, pruning_callbacks
-from quant.training.run_folder import data_hash
 
 # Below this number of multiply-adds per forward step, several threads are slower than one (on a busy machine by a
 # factor of ten).
@@ -246,7 +246,7 @@ def fit(
             if guide is not None:
                 guide.close()
     if best is not None:
-        model.load_state_dict(best.state)
+        load_parameters(model, best.state)
     model.to(device)
     if processes > 1:
         hand_out(list(model.state_dict().values()))

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from quant.data import DataSet, load_data
+from quant.data.dataset import data_hash
 from quant.distillation.settings import Distillation
 from quant.errors import QuantError
 from quant.models.source import find_source, is_own
 from quant.training.config import TrainConfig
-from quant.training.run_folder import data_hash, produce, read_run, write_network
+from quant.training.run_folder import produce, read_run, write_network
 
 __all__ = ["quantize_run"]
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from quant.cost import CostModel
 from quant.data import NAMES, DataSet, load_data
+from quant.data.dataset import data_hash
 from quant.errors import QuantWarning
 from quant.files import sha256
 from quant.models.source import find_source, is_own
 from quant.training.checkpoint import checkpoint_file
 from quant.training.config import TrainConfig
 from quant.training.config_file import CONFIG, write_config
-from quant.training.run_folder import data_hash, produce, write_network
+from quant.training.run_folder import produce, write_network
 
 if TYPE_CHECKING:
     from quant.models.network import Network

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quant.data import DataSet
+from quant.data.dataset import data_hash
 from quant.errors import QuantError
 from quant.files import sha256, using, write_bytes
 from quant.models.source import COPY
@@ -157,15 +158,6 @@ def read_run(folder: Path, needed: Sequence[str]) -> dict[str, Any]:
     if recorded != sha256(folder / "checkpoint.pt"):
         raise QuantError(f"{folder}/checkpoint.pt is not the one that metrics.json records: train the network again")
     return content
-
-
-def data_hash(dataset: DataSet) -> str:
-    """Returns a hash of the samples and labels."""
-    digest = hashlib.sha256()
-    for array in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
-        digest.update(repr((array.dtype.str, array.shape)).encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def _rank() -> int:

@@ -234,6 +234,7 @@ def test_bad_requests():
         ({"rank": 0}, "rank=0 of layer features.0.conv is no whole number"),
         ({"rank": 4, "form": "tucker"}, "no form 'tucker'"),
         ({"energy": 0.9, "form": "grouped"}, "give rank or budget, not energy"),
+        ({"rank": 4, "groups": 3}, "groups=3 is for form grouped, not separable"),
         ({"rank": 1, "form": "grouped", "groups": 1}, "groups=1 is no whole number"),
         ({"rank": 9, "form": "grouped", "layers": "features.1.*"}, "from 1 to 8"),
         ({"energy": 1.0}, "no layer gets smaller"),

@@ -132,7 +132,7 @@ def test_bad_input():
             lambda: compression.merge_neurons(model, 1 / 200),
             "fraction=0.005 is less than one neuron of hidden.0.linear",
         ),
-        (lambda: compression.merge_neurons(model, 0.5, layers="output"), "layer output can merge neurons"),
+        (lambda: compression.merge_neurons(model, 0.5, layers="output"), "layer output cannot merge neurons"),
         (lambda: compression.merge_neurons(plain, 0.5), "needs frame"),
         (lambda: compression.merge_neurons(create_model("tfc-w1a1", input_shape=(20,)), 0.5), "1-bit weights"),
         (lambda: compression.merge_neurons(compression.share_weights(model, 4), 0.5), "shared weights"),

@@ -1,13 +1,16 @@
 """What a network costs, against sizes that are computed by hand."""
 
 import json
+import re
 
+import numpy as np
 import pytest
 import torch
 
 from quant import compression, create_model, layers, schemes, summary
 from quant.compression.weights import find_layers
 from quant.cost import LayerCost
+from quant.errors import QuantError
 from quant.metrics import accuracy, csd_digits
 
 pytestmark = pytest.mark.quick
@@ -144,6 +147,30 @@ def test_costs_are_those_of_the_cost_model():
     assert text[-2].split()[-5:] == ["2,360", "10", "0", "500", "120"]
     assert found.as_dict()["layers"][0]["cost"]["rom_bits"] == 100
     assert summary(create_model("tfc-float"), cost).costs == {}
+
+
+def test_layers_without_a_cost_are_named():
+    """Groups, and depthwise convolutions with several filters a channel: the sums are those of the others."""
+
+    def cost(shape, bits, density=1.0, structure="unstructured"):
+        return LayerCost(*[round(density * np.prod(shape.weights))] * 6)
+
+    scheme = schemes.get("integer")
+    parts = []
+    for inputs, outputs, groups in ((1, 4, 1), (4, 8, 2), (8, 16, 8), (16, 16, 16)):
+        parts += [layers.conv(scheme, inputs, outputs, 3, padding=1, groups=groups), layers.activation(scheme)]
+    model = torch.nn.Sequential(layers.activation(scheme), *parts, torch.nn.Flatten(), layers.linear(scheme, 144, 3))
+    model.input_shape = (1, 3, 3)
+    found = summary(model, cost)
+    assert [row.cost is None for row in found] == [False, True, True, False, False]
+    assert found.costs["lut"] == sum(row.nonzeros for row in found if row.kind != "grouped" and row.name != "5")
+    assert "costs in hardware without 3, 5" in str(found)
+    for name, words in (("3", "kind grouped (8x2x3x3)"), ("5", "kind depthwise (16x1x3x3)")):
+        with pytest.raises(
+            QuantError, match=re.escape(f"layer {name} is of the {words}, whose cost in hardware is not")
+        ):
+            compression.savings(model, cost, layers=[name])
+    assert set(compression.savings(model, cost, layers=["1", "7"])) == {"1", "7"}
 
 
 def test_forms():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
-from quant import TrainConfig, create_model, load_checkpoint, train_run
+from quant import TrainConfig, compression, create_model, load_checkpoint, train_run
 from quant.cost import LayerCost
 from quant.errors import QuantError
 from quant.training.compress import compress_run
+from quant.training.lightning_module import Training
 
 FACTS = {"input_shape": (1, 8, 8), "classes": 10, "in_range": (0, 16)}
 NET = """
@@ -175,6 +177,66 @@ def test_a_layer_that_reads_the_data_has_their_width(trained):
         folder / "run", folder / "by-lut", "prune", fraction=0.5, options={"by": "lut"}, cost=cost, epochs=0
     )
     assert pruned["totals"]["nonzeros"] <= 0.51 * pruned["totals"]["weights"]
+
+
+TWICE = """
+import brevitas.nn as qnn
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.first = qnn.QuantLinear(64, 16, weight_bit_width=4, bias=True)
+        self.twice = qnn.QuantLinear(16, 16, weight_bit_width=4, bias=False)
+        self.last = qnn.QuantLinear(16, classes, weight_bit_width=4, bias=True)
+        self.act, self.unused = qnn.QuantReLU(bit_width=4), qnn.QuantReLU(bit_width=4)
+
+    def forward(self, x):
+        x = self.act(self.first(x.flatten(1)))
+        return self.last(self.act(self.twice(self.act(self.twice(x)))))
+
+
+def make_net(classes):
+    return Net(classes)
+"""
+
+
+def test_unused_quantizers_and_layers_that_run_twice(tmp_path, monkeypatch):
+    """A quantizer that no frame reaches has no scale: runs with one are resumed, loaded and compressed like others."""
+    (tmp_path / "net.py").write_text(TWICE)
+    name, config = f"{tmp_path / 'net.py'}:make_net", TrainConfig(epochs=3, validation=0.1)
+    whole = train_run(name, tmp_path / "whole", config)
+    original, count = Training.on_train_batch_end, 0
+
+    def interrupted(self, *arguments):
+        nonlocal count
+        count += 1
+        if count > 20:
+            raise KeyboardInterrupt
+        original(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "on_train_batch_end", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(name, tmp_path / "cut", config)
+    assert list((tmp_path / "cut" / ".checkpoint").iterdir())
+    assert train_run(name, tmp_path / "cut", config, resume=True)["onnx"] == whole["onnx"]
+    network = load_checkpoint(tmp_path / "whole" / "checkpoint.pt")
+    sharing = compression.share_weights(network, 4)
+    again = compression.decode(compression.encode(sharing), load_checkpoint(tmp_path / "whole" / "checkpoint.pt"))
+    frames = torch.randint(0, 17, (5, 1, 8, 8)).float()
+    assert torch.equal(again.eval()(frames), sharing.eval()(frames))
+    made = compress_run(tmp_path / "whole", tmp_path / "pruned", "prune", fraction=0.5, epochs=0)["compression"]
+    assert [(row["name"], row["weights"], row["after"]) for row in made["weights"]] == [
+        ("net.first", 1024, 512), ("net.twice", 256, 128), ("net.last", 160, 80),
+    ]  # fmt: skip
+    changed = torch.load(tmp_path / "whole" / "checkpoint.pt", weights_only=True)
+    del changed["parameters"]["net.first.bias"]
+    torch.save(changed, tmp_path / "changed.pt")
+    shutil.copy(tmp_path / "whole" / "network.py", tmp_path)
+    with pytest.raises(QuantError, match=r"no checkpoint of this version: it has no net\.first\.bias"):
+        load_checkpoint(tmp_path / "changed.pt")
 
 
 @pytest.mark.quick
